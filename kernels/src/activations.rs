@@ -1,0 +1,1 @@
+//! Int8 activations, quantized once and shared by several matmuls.

@@ -1,0 +1,1 @@
+//! Paged attention: the query heads of a kv head times the query tokens are the rows of a small matmul.

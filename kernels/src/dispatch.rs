@@ -1,0 +1,1 @@
+//! Which instructions this machine has, decided once.

@@ -1,0 +1,1 @@
+//! Weight formats of GGUF files: sizes and exact dequantization.

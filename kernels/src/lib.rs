@@ -1,0 +1,13 @@
+//! Quantized kernels: slices in, slices out. Sequences, layers and prompts are not known here.
+
+pub mod activations;
+pub mod attention;
+pub mod dispatch;
+pub mod formats;
+pub mod matmul;
+pub mod matrix;
+pub mod naive;
+pub mod ops;
+pub mod team;
+#[cfg(target_arch = "x86_64")]
+pub mod x86_64;

@@ -1,0 +1,1 @@
+//! y = x · wᵀ in three shapes of work with one accumulation order.

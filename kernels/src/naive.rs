@@ -1,0 +1,1 @@
+//! The naive twin of every op: obviously right, never fast.

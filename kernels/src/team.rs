@@ -1,0 +1,1 @@
+//! Threads that run a step together; an op ends when its chunks are done.

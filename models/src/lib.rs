@@ -1,0 +1,7 @@
+//! GGUF files to decoders: one decoder, many families. Text, scheduling and sampling are not known here.
+
+pub mod batch;
+pub mod model;
+
+pub use batch::{Batch, BlockCopy, Span};
+pub use model::{ForwardError, Model, ModelInfo, OnRow};

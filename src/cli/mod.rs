@@ -1,0 +1,1 @@
+//! What was typed becomes what is needed, and one room is called. No logic lives here.

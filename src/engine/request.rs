@@ -1,0 +1,229 @@
+//! What a caller asks of the engine and what it gets back. Text, prompts and plans are not known here: token ids in,
+//! token ids out.
+
+use std::time::Duration;
+
+/// A loaded model, as the engine numbers it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ModelId(pub u32);
+
+/// A submitted request, unique for the life of an engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RequestId(pub u64);
+
+/// Who goes first: the higher class, then the longer critical path behind the task, then the older.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Priority {
+    /// Interactive before run before background.
+    pub class: Class,
+    /// Tokens expected on the longest path of tasks that wait for this one.
+    pub critical_path_tokens: u32,
+}
+
+/// Coarse order of requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Class {
+    /// Nobody waits for it.
+    Background,
+    /// Part of a run.
+    #[default]
+    Run,
+    /// A person is looking.
+    Interactive,
+}
+
+/// How a token is drawn from a row of logits. A pure function of these, the row, and the position.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sampling {
+    /// 0 takes the most likely token.
+    pub temperature: f32,
+    /// Keep the k most likely; 0 keeps all.
+    pub top_k: u32,
+    /// Keep the smallest set whose probabilities reach this; 1 keeps all.
+    pub top_p: f32,
+    /// Drop tokens less likely than this share of the most likely; 0 drops none.
+    pub min_p: f32,
+    /// Divides (or multiplies, when negative) the logits of tokens seen; 1 is off.
+    pub repetition_penalty: f32,
+    /// Subtracted once from tokens generated before.
+    pub presence_penalty: f32,
+    /// Subtracted per occurrence among the tokens generated before.
+    pub frequency_penalty: f32,
+    /// Added to single tokens' logits.
+    pub logit_bias: Vec<(u32, f32)>,
+    /// Same seed, same row, same position: same token.
+    pub seed: u64,
+}
+
+impl Sampling {
+    /// The most likely token, always.
+    #[must_use]
+    pub fn greedy() -> Self {
+        Self {
+            temperature: 0.0,
+            top_k: 0,
+            top_p: 1.0,
+            min_p: 0.0,
+            repetition_penalty: 1.0,
+            presence_penalty: 0.0,
+            frequency_penalty: 0.0,
+            logit_bias: Vec::new(),
+            seed: 0,
+        }
+    }
+}
+
+/// A grammar, seen from the engine. One lives with one sequence.
+pub trait Constraint: Send {
+    /// Marks the tokens allowed next: bit `t % 32` of word `t / 32`. The slice covers the vocabulary and is zero.
+    ///
+    /// # Errors
+    /// A message when the grammar cannot go on (too complex, no token allowed): the sequence fails with it.
+    fn mask(&mut self, allowed: &mut [u32]) -> Result<(), String>;
+    /// Takes the token that was drawn.
+    ///
+    /// # Errors
+    /// A message when the token is not allowed.
+    fn accept(&mut self, token: u32) -> Result<(), String>;
+    /// Tokens that must come next whatever the model says; they are appended as a small prefill. May be empty.
+    fn forced(&mut self) -> Vec<u32>;
+    /// Takes back the last `tokens` accepted tokens.
+    fn rollback(&mut self, tokens: usize);
+    /// Whether nothing may follow: the sequence ends here.
+    fn finished(&mut self) -> bool;
+}
+
+/// Receives a request's events, in order, on the engine's thread: it must not block. Returning `false` cancels.
+pub type Sink = Box<dyn FnMut(Event) -> bool + Send>;
+
+/// One sequence to compute.
+pub struct Request {
+    /// Which model.
+    pub model: ModelId,
+    /// Prompt; at least one token.
+    pub prompt: Vec<u32>,
+    /// How tokens are drawn.
+    pub sampling: Sampling,
+    /// Ends after this many generated tokens.
+    pub tokens_max: u32,
+    /// Ends when one of these is drawn; it is not sent.
+    pub stop_tokens: Vec<u32>,
+    /// Grammar, if any.
+    pub constraint: Option<Box<dyn Constraint>>,
+    /// Order among the waiting.
+    pub priority: Priority,
+    /// Ends with [`FinishReason::Deadline`] this long after it was submitted.
+    pub deadline: Option<Duration>,
+    /// How many alternatives to report with each token; `None` reports no log-probabilities.
+    pub top_logprobs: Option<u32>,
+    /// Also report log-probabilities of prompt tokens from this index on, each given its prefix.
+    pub score_prompt_from: Option<u32>,
+    /// Separates caches that must not be shared.
+    pub cache_salt: u64,
+    /// Where events go.
+    pub sink: Sink,
+}
+
+/// A token with its log-probability and the most likely alternatives, best first.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Logprobs {
+    /// Natural logarithm of the token's probability, before temperature and masks.
+    pub logprob: f32,
+    /// `(token, log-probability)`, best first.
+    pub top: Vec<(u32, f32)>,
+}
+
+/// What happens to a request.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// Part of the prompt is computed; `cached` tokens of it came from the cache.
+    Prefill {
+        /// Prompt tokens computed or found so far.
+        computed: u32,
+        /// Prompt tokens in all.
+        total: u32,
+        /// Of them found in the cache.
+        cached: u32,
+    },
+    /// Log-probabilities of prompt token `index`.
+    PromptScore {
+        /// Index into the prompt.
+        index: u32,
+        /// Its score.
+        logprobs: Logprobs,
+    },
+    /// A generated token.
+    Token {
+        /// Token id.
+        id: u32,
+        /// When asked for.
+        logprobs: Option<Logprobs>,
+    },
+    /// The last event of a request that ended in order.
+    Finished {
+        /// Why.
+        reason: FinishReason,
+        /// What it cost.
+        usage: Usage,
+    },
+    /// The last event of a request that broke.
+    Failed(String),
+}
+
+/// Why a sequence ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FinishReason {
+    /// A stop token was drawn, or the grammar was complete.
+    Stop,
+    /// `tokens_max` was reached or the context is full.
+    Length,
+    /// Asked for, or nobody listens any more.
+    Cancelled,
+    /// The deadline passed.
+    Deadline,
+}
+
+/// Tokens and steps a request took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Usage {
+    /// Tokens of the prompt.
+    pub prompt_tokens: u32,
+    /// Of them found in the cache.
+    pub cached_tokens: u32,
+    /// Generated tokens.
+    pub completion_tokens: u32,
+    /// Steps that computed something for it.
+    pub steps: u32,
+    /// Sum over those steps of the sequences in the batch, for the mean.
+    pub batch_sum: u64,
+}
+
+/// A request that was not taken, with the numbers that show why.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Rejected {
+    /// The queue is full.
+    #[error("the queue is full ({waiting} waiting): try again later or raise --max-queue")]
+    QueueFull {
+        /// Requests waiting.
+        waiting: usize,
+    },
+    /// It can never fit.
+    #[error(
+        "{prompt_tokens} prompt tokens and one more do not fit the context of {context_tokens} tokens: shorten the input or raise --context-tokens or --memory"
+    )]
+    PromptTooLong {
+        /// Tokens of the prompt.
+        prompt_tokens: usize,
+        /// Tokens that fit.
+        context_tokens: usize,
+    },
+    /// A field out of range.
+    #[error("{0}")]
+    Invalid(String),
+    /// No such model.
+    #[error("no model with id {0} is loaded")]
+    UnknownModel(u32),
+    /// The engine has ended.
+    #[error("the engine has stopped")]
+    Stopped,
+}

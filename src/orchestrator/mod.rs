@@ -1,0 +1,1 @@
+//! The only room that knows planner, worker, plan and strategy.

@@ -1,0 +1,1 @@
+//! What a worker can call that is not a model.

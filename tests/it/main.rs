@@ -1,0 +1,1 @@
+//! Everything that crosses rooms, a module an area.
