@@ -1,0 +1,1 @@
+//! Attention, one query row at a time.

@@ -1,0 +1,1 @@
+//! y = x · wᵀ on dequantized weights.
