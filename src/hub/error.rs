@@ -9,7 +9,9 @@ use super::catalog::human_bytes;
 #[derive(Debug, thiserror::Error)]
 pub enum HubError {
     /// A name that is neither in the catalog nor installed.
-    #[error("no model is named `{name}`{near}. {installed}. A path to a GGUF file or hf:OWNER/REPO works too")]
+    #[error(
+        "no model is named `{name}`{near}. {installed}. A path to a GGUF file or hf:OWNER/REPO works too"
+    )]
     UnknownModel {
         /// As it was typed.
         name: String,
@@ -110,7 +112,9 @@ pub enum HubError {
         problem: String,
     },
     /// A name that is taken by another file.
-    #[error("`{name}` is already installed from {source_was}: `bandmaster models rm {name}` first, or give another name")]
+    #[error(
+        "`{name}` is already installed from {source_was}: `bandmaster models rm {name}` first, or give another name"
+    )]
     NameTaken {
         /// The name.
         name: String,

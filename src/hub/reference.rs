@@ -65,7 +65,9 @@ impl HubReference {
     fn parse(typed: &str, rest: &str) -> Result<Self, HubError> {
         let (rest, rev) = rest.split_once('@').unwrap_or((rest, "main"));
         let (repo, select) = match rest.split_once(':') {
-            Some((repo, file)) if file.to_lowercase().ends_with(".gguf") => (repo, Select::File(file.to_owned())),
+            Some((repo, file)) if file.to_lowercase().ends_with(".gguf") => {
+                (repo, Select::File(file.to_owned()))
+            }
             Some((repo, quant)) => (repo, Select::Quant(quant.to_owned())),
             None => (rest, Select::Default),
         };
@@ -85,7 +87,10 @@ impl HubReference {
             Select::File(file) => file.split('/').all(|part| !matches!(part, "" | "." | "..")),
         };
         if !named || rev.is_empty() {
-            return Err(bad(typed, "the part after `:` names a quantization or a .gguf file, after `@` a revision"));
+            return Err(bad(
+                typed,
+                "the part after `:` names a quantization or a .gguf file, after `@` a revision",
+            ));
         }
         Ok(Self { repo: repo.to_owned(), select, rev: rev.to_owned() })
     }
@@ -180,7 +185,8 @@ fn all_parts(matching: &[&String], models: &[&String]) -> Option<Vec<String>> {
     if matching.iter().any(|file| stem_of(file).is_none_or(|other| other != (stem.clone(), parts))) {
         return None;
     }
-    let wanted: Vec<String> = (1..=parts).map(|part| format!("{stem}-{part:05}-of-{parts:05}.gguf")).collect();
+    let wanted: Vec<String> =
+        (1..=parts).map(|part| format!("{stem}-{part:05}-of-{parts:05}.gguf")).collect();
     wanted.iter().all(|file| models.contains(&file)).then_some(wanted)
 }
 
