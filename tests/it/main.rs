@@ -1,1 +1,3 @@
 //! Everything that crosses rooms, a module an area.
+
+mod tidy;

@@ -1,0 +1,332 @@
+//! The rules of the house, kept by reading the source: who may import whom, where `unsafe` may stand, how long a
+//! function or a file may be, and what is never left behind.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Functions longer than 70 lines. The list may only shrink.
+const LONG_FUNCTIONS: &[&str] = &[];
+/// Files longer than 600 lines. The list may only shrink.
+const LONG_FILES: &[&str] = &[];
+
+/// Rooms of the root crate and what each may import: `crate::…` rooms and member crates.
+const MAY_IMPORT: &[(&str, &[&str])] = &[
+    (
+        "cli",
+        &[
+            "server",
+            "bench",
+            "orchestrator",
+            "journal",
+            "tools",
+            "text",
+            "engine",
+            "hub",
+            "bandmaster_models",
+        ],
+    ),
+    ("bench", &["orchestrator", "journal", "text", "engine", "hub", "bandmaster_models"]),
+    ("orchestrator", &["tools", "journal", "text"]),
+    ("tools", &["text"]),
+    ("journal", &[]),
+    ("text", &["engine", "bandmaster_models"]),
+    ("engine", &["bandmaster_models"]),
+    ("hub", &["bandmaster_models"]),
+];
+
+/// Crates that must not be named in a room, with the reason.
+const MUST_NOT_NAME: &[(&str, &[&str], &str)] = &[
+    (
+        "src/engine",
+        &["candle", "serde", "serde_json", "tokenizers", "tokio", "std::env", "println!"],
+        "plain integers",
+    ),
+    ("src", &["candle_core", "candle_nn", "candle_transformers"], "tensors stay below the scheduler"),
+    ("src/orchestrator", &["rusqlite", "axum", "reqwest", "ureq", "bandmaster_kernels"], "no SQL, no HTTP"),
+    ("models/src", &["tokio", "axum", "clap", "tokenizers"], "a model computes rows, nothing else"),
+    (
+        "kernels/src",
+        &["bandmaster_models", "std::env", "std::fs", "sequence", "prompt"],
+        "slices in, slices out",
+    ),
+];
+
+struct Source {
+    /// Relative to the repository, with `/`.
+    path: String,
+    text: String,
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn collect(dir: &Path, found: &mut Vec<PathBuf>) {
+    let Ok(entries) = fs::read_dir(dir) else { return };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            if path.file_name().is_some_and(|name| name != "target") {
+                collect(&path, found);
+            }
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+fn sources(under: &[&str]) -> Vec<Source> {
+    let mut paths = Vec::new();
+    for dir in under {
+        collect(&root().join(dir), &mut paths);
+    }
+    paths.sort();
+    assert!(!paths.is_empty(), "no sources under {under:?}");
+    paths
+        .into_iter()
+        .map(|path| Source {
+            text: fs::read_to_string(&path).unwrap(),
+            path: path.strip_prefix(root()).unwrap().to_string_lossy().replace('\\', "/"),
+        })
+        .collect()
+}
+
+const SHIPPED: &[&str] = &["src", "kernels/src", "models/src"];
+
+fn is_test_file(path: &str) -> bool {
+    path.ends_with("/tests.rs") || path.contains("/tests/") || path.starts_with("tests/")
+}
+
+/// The part of a file before its `#[cfg(test)]` module.
+fn shipped_part(source: &Source) -> &str {
+    if is_test_file(&source.path) {
+        return "";
+    }
+    source.text.split("#[cfg(test)]\nmod ").next().unwrap_or("")
+}
+
+/// A line without its comment and string literals' contents.
+fn code_of(line: &str) -> String {
+    let mut code = String::new();
+    let mut in_string = false;
+    let mut previous = ' ';
+    let mut chars = line.chars().peekable();
+    while let Some(c) = chars.next() {
+        if !in_string && c == '/' && chars.peek() == Some(&'/') {
+            break;
+        }
+        if c == '"' && previous != '\\' && previous != '\'' {
+            in_string = !in_string;
+            code.push('"');
+        } else if !in_string {
+            code.push(c);
+        }
+        previous = if previous == '\\' { ' ' } else { c };
+    }
+    code
+}
+
+fn check(broken: Vec<String>) {
+    assert!(broken.is_empty(), "{} broken:\n{}", broken.len(), broken.join("\n"));
+}
+
+#[test]
+fn rooms_import_only_what_the_table_allows() {
+    let allowed: BTreeMap<&str, &[&str]> = MAY_IMPORT.iter().copied().collect();
+    let mut broken = Vec::new();
+    for source in sources(&["src"]) {
+        let Some((room, _)) = source.path["src/".len()..].split_once('/') else { continue };
+        let Some(may) = allowed.get(room) else {
+            broken.push(format!("{}: room `{room}` is not in the table", source.path));
+            continue;
+        };
+        for (number, line) in shipped_part(&source).lines().enumerate() {
+            let code = code_of(line);
+            let named = code.match_indices("crate::").map(|(at, _)| {
+                let rest = &code[at + "crate::".len()..];
+                rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or("").to_owned()
+            });
+            let members = ["bandmaster_models", "bandmaster_kernels"];
+            let members = members.iter().filter(|name| code.contains(*name)).map(|name| (*name).to_owned());
+            for target in named.chain(members) {
+                if target != room && !target.is_empty() && !may.contains(&target.as_str()) {
+                    broken.push(format!("{}:{}: `{room}` imports `{target}`", source.path, number + 1));
+                }
+            }
+        }
+    }
+    check(broken);
+}
+
+#[test]
+fn rooms_do_not_name_what_they_must_not_know() {
+    let mut broken = Vec::new();
+    for (room, words, reason) in MUST_NOT_NAME {
+        for source in sources(&[room]) {
+            for (number, line) in shipped_part(&source).lines().enumerate() {
+                let code = code_of(line);
+                for word in *words {
+                    let named = code.match_indices(word).any(|(at, _)| {
+                        let before = code[..at].chars().next_back();
+                        let after = code[at + word.len()..].chars().next();
+                        let part = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
+                        !part(before) && !part(after)
+                    });
+                    if named {
+                        broken.push(format!("{}:{}: names `{word}` ({reason})", source.path, number + 1));
+                    }
+                }
+            }
+        }
+    }
+    check(broken);
+}
+
+#[test]
+fn text_knows_of_models_only_files_and_the_loader() {
+    let allowed = ["gguf", "load", "LoadOptions", "Embedder", "embedder", "Model", "Cpu"];
+    let mut broken = Vec::new();
+    for source in sources(&["src/text", "src/hub"]) {
+        for (number, line) in shipped_part(&source).lines().enumerate() {
+            let code = code_of(line);
+            for (at, _) in code.match_indices("bandmaster_models::") {
+                let rest = &code[at + "bandmaster_models::".len()..];
+                let first = rest.trim_start_matches('{').trim_start();
+                let name = first.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or("");
+                if !allowed.iter().any(|prefix| name.starts_with(prefix)) {
+                    broken.push(format!("{}:{}: bandmaster_models::{name}", source.path, number + 1));
+                }
+            }
+        }
+    }
+    check(broken);
+}
+
+#[test]
+fn unsafe_stands_where_it_may_and_says_why() {
+    let may_hold_unsafe = |path: &str| path.starts_with("kernels/") || path.starts_with("models/");
+    let mut broken = Vec::new();
+    for source in sources(SHIPPED) {
+        let lines: Vec<&str> = source.text.lines().collect();
+        for (number, line) in lines.iter().enumerate() {
+            let code = code_of(line);
+            let block = code.contains("unsafe {") || code.contains("unsafe impl");
+            if !block && !code.contains("unsafe fn") {
+                continue;
+            }
+            if !may_hold_unsafe(&source.path) {
+                broken.push(format!("{}:{}: unsafe outside kernels and models", source.path, number + 1));
+            }
+            let from = number.saturating_sub(6);
+            if block && !lines[from..=number].iter().any(|line| line.contains("SAFETY")) {
+                broken.push(format!("{}:{}: unsafe without its SAFETY line", source.path, number + 1));
+            }
+        }
+    }
+    check(broken);
+}
+
+/// `(name, first line, number of lines)` of every function, by indentation: rustfmt closes a function with a brace in
+/// the column of its `fn` line.
+fn functions(text: &str) -> Vec<(String, usize, usize)> {
+    let lines: Vec<&str> = text.lines().collect();
+    let mut found = Vec::new();
+    for (first, line) in lines.iter().enumerate() {
+        let trimmed = line.trim_start();
+        let is_fn = trimmed
+            .split_once("fn ")
+            .is_some_and(|(before, _)| before.split_whitespace().all(|word| word.starts_with(is_qualifier)));
+        if !is_fn || trimmed.ends_with(';') {
+            continue;
+        }
+        let close = format!("{}}}", &line[..line.len() - trimmed.len()]);
+        let length = lines[first..].iter().position(|line| *line == close).unwrap_or(0);
+        let name = trimmed.split_once("fn ").unwrap().1;
+        let name = name.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or("");
+        found.push((name.to_owned(), first + 1, length + 1));
+    }
+    found
+}
+
+fn is_qualifier(c: char) -> bool {
+    // pub, const, async, unsafe, extern "C"
+    matches!(c, 'p' | 'c' | 'a' | 'u' | 'e' | '"')
+}
+
+#[test]
+fn functions_and_files_stay_readable() {
+    let mut broken = Vec::new();
+    for source in sources(&["src", "kernels/src", "models/src", "benches", "tests"]) {
+        let lines = source.text.lines().count();
+        if lines > 600 && !LONG_FILES.contains(&source.path.as_str()) {
+            broken.push(format!("{}: {lines} lines (at most 600)", source.path));
+        }
+        for (name, first, length) in functions(&source.text) {
+            let id = format!("{}::{name}", source.path);
+            if length > 70 && !LONG_FUNCTIONS.contains(&id.as_str()) {
+                broken.push(format!("{}:{first}: `{name}` has {length} lines (at most 70)", source.path));
+            }
+        }
+        if source.path.ends_with("/utils.rs") {
+            broken.push(format!("{}: name the file by what it holds", source.path));
+        }
+    }
+    check(broken);
+}
+
+#[test]
+fn nothing_is_left_behind() {
+    let words = [".unwrap()", "todo!(", "unimplemented!(", "dbg!("];
+    let mut broken = Vec::new();
+    for source in sources(SHIPPED) {
+        for (number, line) in shipped_part(&source).lines().enumerate() {
+            let code = code_of(line);
+            for word in words {
+                if code.contains(word) {
+                    broken.push(format!("{}:{}: {word}", source.path, number + 1));
+                }
+            }
+            let prints = ["println!(", "eprintln!(", "print!(", "eprint!("];
+            let may_print = source.path.starts_with("src/cli/") || source.path == "src/main.rs";
+            if !may_print && prints.iter().any(|word| code.contains(word)) {
+                broken.push(format!("{}:{}: prints; return the text instead", source.path, number + 1));
+            }
+        }
+    }
+    check(broken);
+}
+
+#[test]
+fn root_crate_depends_on_no_tensor_library() {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let dependencies = manifest.split("[dependencies]").nth(1).unwrap();
+    let dependencies = dependencies.split("\n[").next().unwrap();
+    assert!(!dependencies.contains("candle"), "candle belongs to models");
+}
+
+#[test]
+fn main_stays_a_door() {
+    let main = fs::read_to_string(root().join("src/main.rs")).unwrap();
+    assert!(main.lines().count() < 60, "src/main.rs: parse, dispatch, exit code");
+}
+
+#[test]
+fn readme_commands_exist() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let head: String = readme.lines().take(25).collect::<Vec<_>>().join("\n");
+    for command in ["cargo run --release -- run", "cargo test --release --workspace"] {
+        assert!(head.contains(command), "README's first 25 lines lack `{command}`");
+    }
+    let flags = sources(&["src/cli"]).iter().map(|source| source.text.clone()).collect::<String>();
+    let mut broken = Vec::new();
+    for line in readme.lines().filter(|line| line.trim_start().starts_with("bandmaster ")) {
+        for word in line.split_whitespace().filter(|word| word.starts_with("--")) {
+            let name = word.trim_start_matches("--").split('=').next().unwrap_or("").replace('-', "_");
+            if !flags.contains(&name) && !flags.contains(&name.replace('_', "-")) {
+                broken.push(format!("README: `{word}` is no flag"));
+            }
+        }
+    }
+    check(broken);
+}
