@@ -89,6 +89,11 @@ fn split_parts(folder: &Path, name: &str) -> Option<Vec<PathBuf>> {
     Some((1..=count).map(|part| folder.join(format!("{stem}-{part:05}-of-{parts}.gguf"))).collect())
 }
 
+fn is_folder_name(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.@".contains(c);
+    name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(plain)
+}
+
 /// Refuses a file whose header can't be a model's.
 pub(super) fn check_gguf(path: &Path) -> Result<(), HubError> {
     let read = Gguf::open(path).and_then(|gguf| gguf.architecture().map(str::to_owned));
@@ -101,6 +106,11 @@ pub(super) fn import(
     options: &ImportOptions,
     report: Report,
 ) -> Result<(Installed, Brought), HubError> {
+    if let Some(name) = options.name.as_ref().filter(|name| !is_folder_name(name)) {
+        let problem =
+            "a model's name holds letters, digits and -_.@, and starts with none of the latter".to_owned();
+        return Err(HubError::BadReference { typed: name.clone(), problem });
+    }
     let (files, embeddings) = files_of(path)?;
     if !embeddings {
         check_gguf(path)?;
