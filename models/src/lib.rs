@@ -3,6 +3,7 @@
 pub mod batch;
 pub mod gguf;
 pub mod model;
+pub mod tiny;
 
 pub use batch::{Batch, BlockCopy, Span};
 pub use model::{ForwardError, Model, ModelInfo, OnRow};
