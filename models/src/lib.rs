@@ -1,6 +1,7 @@
 //! GGUF files to decoders: one decoder, many families. Text, scheduling and sampling are not known here.
 
 pub mod batch;
+pub mod embedder;
 pub mod gguf;
 pub mod model;
 pub mod tiny;

@@ -1,4 +1,4 @@
-use bandmaster_kernels::Format;
+use bandmaster_kernels::formats::Format;
 
 use super::{Random, TinyFamily, TinyFormat, TinyShape, gguf_bytes};
 use crate::gguf::Gguf;
