@@ -81,7 +81,8 @@ impl Bars {
             bar.set_position(bytes);
         } else if self.last_line.elapsed() >= LINE_EVERY {
             self.last_line = Instant::now();
-            let total = self.bytes_total.map(|total| format!(" of {}", human_bytes(total))).unwrap_or_default();
+            let total =
+                self.bytes_total.map(|total| format!(" of {}", human_bytes(total))).unwrap_or_default();
             self.line(&format!("{}: {}{total}", self.file, human_bytes(bytes)));
         }
     }

@@ -166,7 +166,8 @@ impl Config {
         let cores = machine.cores_physical;
         let memory_default = (machine.memory_bytes / 5 * 4).max(MEMORY_BYTES_MIN);
         let context = CONTEXT_TOKENS_MIN..=CONTEXT_TOKENS_MAX;
-        let planner = named(band.planner.clone(), environment, "BANDMASTER_PLANNER", file.planner.clone(), &file_path);
+        let planner =
+            named(band.planner.clone(), environment, "BANDMASTER_PLANNER", file.planner.clone(), &file_path);
         let workers = (!band.workers.is_empty()).then(|| band.workers.clone());
         let config = Self {
             offline: offline(flags, environment, &file, &file_path)?,
@@ -207,7 +208,13 @@ impl Config {
             )?,
             planner,
             workers: named(workers, environment, "BANDMASTER_WORKERS", file.workers.clone(), &file_path),
-            embeddings: named(None, environment, "BANDMASTER_EMBEDDINGS", file.embeddings.clone(), &file_path),
+            embeddings: named(
+                None,
+                environment,
+                "BANDMASTER_EMBEDDINGS",
+                file.embeddings.clone(),
+                &file_path,
+            ),
             home,
             machine,
         };
@@ -297,8 +304,9 @@ fn home(flags: &Global, environment: Environment) -> Result<Setting<Home>, CliEr
 
 fn read_config_file(path: &Path) -> Result<ConfigFile, CliError> {
     match std::fs::read_to_string(path) {
-        Ok(text) => toml::from_str(&text)
-            .map_err(|error| CliError::usage(format!("{}: {}", path.display(), error.to_string().trim_end()))),
+        Ok(text) => toml::from_str(&text).map_err(|error| {
+            CliError::usage(format!("{}: {}", path.display(), error.to_string().trim_end()))
+        }),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(ConfigFile::default()),
         Err(error) => Err(CliError::usage(format!("{}: {error}", path.display()))),
     }
@@ -315,7 +323,8 @@ fn offline(
     }
     for variable in ["BANDMASTER_OFFLINE", "HF_HUB_OFFLINE"] {
         if let Some(text) = environment(variable) {
-            let value = parse_switch(&text).map_err(|problem| CliError::usage(format!("{variable}: {problem}")))?;
+            let value =
+                parse_switch(&text).map_err(|problem| CliError::usage(format!("{variable}: {problem}")))?;
             return Ok(Setting { value, origin: Origin::Environment(variable) });
         }
     }
@@ -374,7 +383,11 @@ fn whole(text: &str, range: std::ops::RangeInclusive<usize>, unit: &str) -> Resu
 fn parse_memory(text: &str) -> Result<u64, String> {
     let bytes = parse_bytes(text)?;
     if bytes < MEMORY_BYTES_MIN {
-        return Err(format!("{} is too little for any model: at least {}", gib(bytes), gib(MEMORY_BYTES_MIN)));
+        return Err(format!(
+            "{} is too little for any model: at least {}",
+            gib(bytes),
+            gib(MEMORY_BYTES_MIN)
+        ));
     }
     Ok(bytes)
 }

@@ -74,7 +74,9 @@ impl Findings<'_> {
         }
         let vnni = self.instruction_sets.iter().any(|set| *set == "avx512vnni");
         if cfg!(target_arch = "x86_64") && !vnni {
-            advice.push("no AVX-512 VNNI: the portable kernels are used, which are several times slower".to_owned());
+            advice.push(
+                "no AVX-512 VNNI: the portable kernels are used, which are several times slower".to_owned(),
+            );
         }
         advice
     }
@@ -118,15 +120,22 @@ fn as_json(findings: &Findings, hub: &Hub) -> Value {
 
 fn as_text(findings: &Findings) -> String {
     let machine = findings.machine;
-    let disk = findings.disk_available_bytes.map_or_else(|| "unknown".to_owned(), |bytes| human_bytes(bytes) + " free");
+    let disk = findings
+        .disk_available_bytes
+        .map_or_else(|| "unknown".to_owned(), |bytes| human_bytes(bytes) + " free");
     let cores = format!("{} physical, {} logical", machine.cores_physical, machine.cores_logical);
     let memory = format!("{}, {} free now", gib(machine.memory_bytes), gib(machine.memory_available_bytes));
-    let rate = format!("{:.1} GB/s with {} threads", findings.memory_read_bytes_per_s / 1e9, findings.config.threads.value);
+    let rate = format!(
+        "{:.1} GB/s with {} threads",
+        findings.memory_read_bytes_per_s / 1e9,
+        findings.config.threads.value
+    );
     let sets = match findings.instruction_sets.as_slice() {
         [] => "none that the kernels use".to_owned(),
         sets => sets.join(" "),
     };
-    let installed = format!("{} installed of {} in the catalog", findings.installed, Catalog::builtin().entries.len());
+    let installed =
+        format!("{} installed of {} in the catalog", findings.installed, Catalog::builtin().entries.len());
     let mut rows: Vec<Vec<String>> = [
         ("system", format!("{} {}", std::env::consts::OS, std::env::consts::ARCH)),
         ("cores", cores),
@@ -149,7 +158,11 @@ fn as_text(findings: &Findings) -> String {
     }));
     let mut text = table(&rows);
     text.push_str("\nsettings\n");
-    let settings = findings.config.effective().into_iter().map(|(name, value, origin)| vec![format!("  {name}"), value, origin]);
+    let settings = findings
+        .config
+        .effective()
+        .into_iter()
+        .map(|(name, value, origin)| vec![format!("  {name}"), value, origin]);
     text.push_str(&table(&settings.collect::<Vec<_>>()));
     for advice in findings.advice() {
         let _ = write!(text, "\n! {advice}\n");

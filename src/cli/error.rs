@@ -53,7 +53,9 @@ impl From<HubError> for CliError {
 impl From<JournalError> for CliError {
     fn from(error: JournalError) -> Self {
         match error {
-            JournalError::UnknownRun { .. } | JournalError::Ambiguous { .. } => Self::Usage(error.to_string()),
+            JournalError::UnknownRun { .. } | JournalError::Ambiguous { .. } => {
+                Self::Usage(error.to_string())
+            }
             other => Self::Failed(other.into()),
         }
     }

@@ -68,7 +68,9 @@ pub fn read(files: &[PathBuf], piped: Option<Vec<u8>>, stdin: &mut dyn Read) -> 
     }
     if found.inputs.len() > INPUTS_MAX {
         let count = found.inputs.len();
-        return Err(CliError::usage(format!("{count} files are more than one run reads ({INPUTS_MAX}): name fewer")));
+        return Err(CliError::usage(format!(
+            "{count} files are more than one run reads ({INPUTS_MAX}): name fewer"
+        )));
     }
     name_apart(&mut found.inputs);
     Ok(found)
@@ -201,13 +203,19 @@ fn read_stdin(stdin: &mut dyn Read) -> Result<Input, CliError> {
 
 fn stdin_input(bytes: Vec<u8>) -> Result<Input, CliError> {
     let text = into_text(bytes).map_err(|problem| match problem {
-        Unreadable::NotText(problem) | Unreadable::Wrong(problem) => CliError::usage(format!("stdin: {problem}")),
+        Unreadable::NotText(problem) | Unreadable::Wrong(problem) => {
+            CliError::usage(format!("stdin: {problem}"))
+        }
     })?;
     Ok(Input { name: "stdin".to_owned(), text })
 }
 
 fn too_large(bytes: u64) -> String {
-    format!("{} are more than one input may have ({}): split it or name a part", gib(bytes), gib(INPUT_BYTES_MAX))
+    format!(
+        "{} are more than one input may have ({}): split it or name a part",
+        gib(bytes),
+        gib(INPUT_BYTES_MAX)
+    )
 }
 
 /// UTF-8, or UTF-16 with its mark; nothing else is guessed.
@@ -220,7 +228,8 @@ fn into_text(bytes: Vec<u8>) -> Result<String, Unreadable> {
     }
     let utf16 = |rest: &[u8], join: fn([u8; 2]) -> u16| {
         let units: Vec<u16> = rest.chunks_exact(2).map(|pair| join([pair[0], pair[1]])).collect();
-        String::from_utf16(&units).map_err(|_| Unreadable::NotText("broken UTF-16: convert it to UTF-8".to_owned()))
+        String::from_utf16(&units)
+            .map_err(|_| Unreadable::NotText("broken UTF-16: convert it to UTF-8".to_owned()))
     };
     match bytes.as_slice() {
         [0xff, 0xfe, rest @ ..] => return utf16(rest, u16::from_le_bytes),
@@ -239,7 +248,8 @@ fn into_text(bytes: Vec<u8>) -> Result<String, Unreadable> {
 
 /// What to do about formats that people attach most often.
 fn known_format(start: &[u8]) -> Option<String> {
-    let convert = |what: &str, how: &str| Some(format!("{what} can't be read yet: convert it to text first ({how})"));
+    let convert =
+        |what: &str, how: &str| Some(format!("{what} can't be read yet: convert it to text first ({how})"));
     match start {
         [b'%', b'P', b'D', b'F', b'-', ..] => convert("a PDF", "pdftotext FILE.pdf"),
         [b'P', b'K', 3, 4, ..] => convert("an archive or office document", "pandoc -t plain FILE"),

@@ -76,7 +76,8 @@ pub fn instruction_sets() -> Vec<&'static str> {
 pub fn memory_read_rate(threads: usize) -> f64 {
     const THREAD_BYTES: usize = 64 << 20;
     const PASSES: usize = 4;
-    let buffers: Vec<Vec<u64>> = (0..threads).map(|thread| vec![thread as u64 + 1; THREAD_BYTES / 8]).collect();
+    let buffers: Vec<Vec<u64>> =
+        (0..threads).map(|thread| vec![thread as u64 + 1; THREAD_BYTES / 8]).collect();
     let pass = || {
         let start = Instant::now();
         std::thread::scope(|scope| {

@@ -1,7 +1,6 @@
 //! What was typed becomes what is needed, and one room is called. No logic lives here.
 
 mod bars;
-mod bench;
 mod config;
 mod doctor;
 mod error;
@@ -62,13 +61,12 @@ fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
     let config = |band: &BandFlags| Config::resolve(&cli.global, band, &process_environment);
     let plain = || config(&BandFlags::default());
     match cli.command {
-        Command::Bench(command) => bench::bench(&plain()?, command),
         Command::Models(command) => models::models(&plain()?, command),
         Command::Runs(command) => runs::runs(&plain()?, command),
         Command::Workers(command) => workers::workers(&plain()?, command),
         Command::Doctor { json } => doctor::doctor(&plain()?, json),
         Command::Completions { shell } => completions(shell),
-        Command::Run(_) => Err(CliError::usage("not yet")),
+        Command::Bench(_) | Command::Run(_) => Err(CliError::usage("not yet")),
     }
 }
 

@@ -18,6 +18,7 @@ pub fn models(config: &Config, command: ModelsCommand) -> Result<ExitCode, CliEr
         ModelsCommand::Pull { names } => pull(&hub, &names),
         ModelsCommand::Import(flags) => import(&hub, &flags),
         ModelsCommand::Verify { name } => verify(&hub, name.as_deref()),
+        ModelsCommand::Tokenize(_) => Err(CliError::usage("not yet")),
         ModelsCommand::Rm { name } => {
             let bytes = hub.rm(&name)?;
             print(&format!("{name}: removed, {} given back\n", human_bytes(bytes)))
@@ -30,7 +31,8 @@ fn list(hub: &Hub, json: bool) -> Result<ExitCode, CliError> {
     if json {
         return print_json(&rows);
     }
-    let mut cells = vec![["NAME", "ROLE", "SIZE", "INSTALLED", "LICENCE", "SOURCE"].map(str::to_owned).to_vec()];
+    let mut cells =
+        vec![["NAME", "ROLE", "SIZE", "INSTALLED", "LICENCE", "SOURCE"].map(str::to_owned).to_vec()];
     cells.extend(rows.iter().map(row_of));
     print(&table(&cells))
 }
@@ -49,8 +51,10 @@ fn row_of(model: &Listed) -> Vec<String> {
 
 fn pull(hub: &Hub, names: &[String]) -> Result<ExitCode, CliError> {
     let default = Band::from(Catalog::builtin().default_band());
-    let names: Vec<&str> =
-        names.iter().flat_map(|name| if name == "default" { default.models() } else { vec![name.as_str()] }).collect();
+    let names: Vec<&str> = names
+        .iter()
+        .flat_map(|name| if name == "default" { default.models() } else { vec![name.as_str()] })
+        .collect();
     let mut bars = Bars::new(false);
     for name in names {
         let model = hub.pull(name, &mut |progress| bars.show(progress))?;
@@ -85,7 +89,9 @@ fn verify(hub: &Hub, name: Option<&str>) -> Result<ExitCode, CliError> {
         let found = hub.find(name)?;
         models.retain(|model| model.name == found.name);
         if models.is_empty() {
-            return Err(CliError::usage(format!("{name} is a file of your own: there is no checksum to compare it with")));
+            return Err(CliError::usage(format!(
+                "{name} is a file of your own: there is no checksum to compare it with"
+            )));
         }
     }
     let mut bars = Bars::new(false);

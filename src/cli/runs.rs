@@ -19,9 +19,9 @@ const GOAL_CHARS: usize = 60;
 /// Dispatches `runs`.
 pub fn runs(config: &Config, command: RunsCommand) -> Result<ExitCode, CliError> {
     let older_than = match &command {
-        RunsCommand::Prune { older_than } => parse_age(older_than).map_err(|problem| {
-            CliError::usage(format!("--older-than: {problem}"))
-        })?,
+        RunsCommand::Prune { older_than } => {
+            parse_age(older_than).map_err(|problem| CliError::usage(format!("--older-than: {problem}")))?
+        }
         _ => Duration::ZERO,
     };
     let home = &config.home.value;
@@ -94,9 +94,11 @@ fn show_run(run: &RunState, json: bool) -> Result<ExitCode, CliError> {
         line("missing", missing);
     }
     text.push('\n');
-    let mut rows = vec![["TASK", "STATUS", "WORKER", "TRIES", "FROM s", "TO s", "OUTPUT"].map(str::to_owned).to_vec()];
+    let mut rows =
+        vec![["TASK", "STATUS", "WORKER", "TRIES", "FROM s", "TO s", "OUTPUT"].map(str::to_owned).to_vec()];
     rows.extend(run.tasks.iter().map(|task| {
-        let seconds = |ms: Option<u64>| ms.map_or_else(String::new, |ms| format!("{:.1}", ms as f64 / 1000.0));
+        let seconds =
+            |ms: Option<u64>| ms.map_or_else(String::new, |ms| format!("{:.1}", ms as f64 / 1000.0));
         vec![
             task.id.clone(),
             task.status.clone(),
@@ -128,7 +130,12 @@ fn task_text(task: &TaskState) -> String {
             "\n== attempt {} · {} on {} · sampling {} · usage {}\n",
             attempt.attempt, attempt.worker, attempt.model, attempt.sampling, attempt.usage
         );
-        let _ = write!(text, "-- prompt\n{}\n-- output\n{}\n", attempt.prompt.trim_end(), attempt.output.trim_end());
+        let _ = write!(
+            text,
+            "-- prompt\n{}\n-- output\n{}\n",
+            attempt.prompt.trim_end(),
+            attempt.output.trim_end()
+        );
         if let Some(error) = &attempt.error {
             let _ = writeln!(text, "-- not accepted: {error}");
         }
@@ -150,7 +157,14 @@ fn show_trace(events: &[Event], json: bool) -> Result<ExitCode, CliError> {
             object.extend(event.body.as_object().cloned().unwrap_or_default());
             let _ = writeln!(text, "{}", Value::Object(object));
         } else {
-            let _ = writeln!(text, "{:>5} {:>9.3} s  {:16} {}", event.seq, event.ms as f64 / 1000.0, event.kind, event.body);
+            let _ = writeln!(
+                text,
+                "{:>5} {:>9.3} s  {:16} {}",
+                event.seq,
+                event.ms as f64 / 1000.0,
+                event.kind,
+                event.body
+            );
         }
     }
     print(&text)
