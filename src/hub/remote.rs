@@ -23,7 +23,7 @@ const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// Tries in a row that bring nothing, before a transfer is given up.
 const RESUMES_MAX: u32 = 5;
 /// Before the first renewed try; longer before later ones.
-const RETRY_PAUSE: Duration = Duration::from_millis(200);
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
 const REDIRECTS_MAX: u32 = 5;
 
 /// Where files come from, and with which rights. Read from the environment once, by [`Remote::from_env`].

@@ -27,11 +27,11 @@ impl Avx512 {
 
 /// Runs a kernel on plain arrays, compiled for AVX2 and FMA where the machine has them: the same bits, faster.
 pub(crate) fn run_portable<K: Kernel>(kernel: K) -> K::Output {
-    #[target_feature(enable = "avx2,fma")]
+    #[target_feature(enable = "avx2,fma,f16c")]
     fn inner<K: Kernel>(kernel: K) -> K::Output {
         kernel.run(Portable)
     }
-    if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+    if super::has_fma() {
         // SAFETY: just seen.
         unsafe { inner(kernel) }
     } else {

@@ -46,12 +46,12 @@ fn cut_off_transfer_goes_on_where_it_stood() {
 }
 
 #[test]
-fn given_up_transfer_is_taken_up_by_the_next_pull() {
+fn given_up_transfer_is_kept_for_the_next_pull() {
     let bytes = tiny_gguf("a");
     let dir = tempfile::tempdir().unwrap();
     let typed = format!("hf:{REPO}");
     let cut = Server::start(&[(FILE, &bytes)], Fault::CutFirst(usize::MAX));
-    // Half of what is left comes each time, until nothing more does.
+    // Half of what is left comes each time, until no byte does.
     let error = hub_in(dir.path(), &cut.endpoint).pull(&typed, &mut quiet).unwrap_err().to_string();
     assert!(error.contains("cut off") && error.contains("pull again"), "{error}");
     assert!(hub_in(dir.path(), &cut.endpoint).installed().is_empty());

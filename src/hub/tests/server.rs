@@ -122,7 +122,7 @@ impl Site {
         }
         let mut response = answer(status, "", &body);
         if matches!(self.fault, Fault::CutFirst(cuts) if get < cuts) {
-            response.truncate(response.len() - body.len() / 2);
+            response.truncate(response.len() - body.len().div_ceil(2));
         }
         response
     }
