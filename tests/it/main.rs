@@ -1,4 +1,6 @@
 //! Everything that crosses rooms, a module an area.
 
+mod cli;
+mod hub;
 mod tidy;
 mod tokenizers;
