@@ -2,4 +2,6 @@
 
 mod cli;
 mod hub;
+mod journal;
+mod orchestrator;
 mod tidy;
