@@ -1,3 +1,7 @@
 //! Everything that crosses rooms, a module an area.
 
+mod cli;
+mod hub;
+mod journal;
+mod orchestrator;
 mod tidy;
