@@ -1,8 +1,8 @@
 //! Kernels for x86-64. A function here says in its `target_feature` what the machine must have; `Isa` is the check.
 
 pub(crate) mod matmul;
-pub(crate) mod simd;
 pub(crate) mod quantize;
+pub(crate) mod simd;
 mod unpack;
 
 use crate::activations::Tile;
