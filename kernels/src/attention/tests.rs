@@ -1,6 +1,7 @@
 use super::*;
 use crate::dispatch::Isa;
 use crate::naive;
+use crate::simd::{Kernel, Simd};
 
 /// f16 NaN: what a block holds before it is written must not matter.
 const UNWRITTEN: u16 = 0x7e01;
@@ -237,6 +238,8 @@ fn overlapping_spans_are_refused() {
 #[test]
 #[ignore = "a measurement"]
 fn attention_speed() {
+    let limit = (0..200).map(|_| cpu(1).vectorise(FmaLimit)).fold(0.0, f64::max);
+    println!("f32 multiply-adds of one core, nothing else: {limit:.0} GMAC/s");
     for (heads, kv_heads, dim) in [(14, 2, 64), (12, 2, 128), (9, 3, 64)] {
         let sequence = Sequence::new(1, heads, kv_heads, dim, 4608);
         for threads in [1, 2] {
@@ -256,6 +259,27 @@ fn attention_speed() {
                 println!("    {rows} rows at 4096: {:.2} ms, {rate:.0} GMAC/s", seconds * 1e3);
             }
         }
+    }
+}
+
+/// What the machine could do at best, in 10⁹ multiply-adds a second.
+struct FmaLimit;
+
+impl Kernel for FmaLimit {
+    type Output = f64;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> f64 {
+        const LOOPS: usize = 20_000;
+        let mut sums = [s.splat(1.0); 16];
+        let (a, b) = (s.splat(std::hint::black_box(0.5)), s.splat(std::hint::black_box(0.1)));
+        let start = std::time::Instant::now();
+        for _ in 0..LOOPS {
+            sums = sums.map(|sum| s.mul_add(sum, a, b));
+        }
+        let seconds = start.elapsed().as_secs_f64();
+        std::hint::black_box(sums.map(|sum| s.sum(sum)));
+        (LOOPS * 16 * 16) as f64 / seconds / 1e9
     }
 }
 

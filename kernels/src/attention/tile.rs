@@ -297,9 +297,9 @@ impl<const R: usize> Mix<'_, R> {
             let values = &values[token % BLOCK_TOKENS * dim + at..][..D * LANES];
             for (d, values) in values.as_chunks::<LANES>().0.iter().enumerate() {
                 let v = s.load_f16(values);
-                for r in 0..R {
+                for (r, sums) in sums.iter_mut().enumerate() {
                     if !SOME || token < self.visible[r] {
-                        sums[r][d] = s.mul_add(s.splat(self.scores[r][token]), v, sums[r][d]);
+                        sums[d] = s.mul_add(s.splat(self.scores[r][token]), v, sums[d]);
                     }
                 }
             }
