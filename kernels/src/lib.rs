@@ -8,6 +8,8 @@ pub mod matmul;
 pub mod matrix;
 pub mod naive;
 pub mod ops;
-pub mod team;
+mod team;
 #[cfg(target_arch = "x86_64")]
 pub mod x86_64;
+
+pub use dispatch::{Cpu, Isa};

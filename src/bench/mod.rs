@@ -1,1 +1,10 @@
-//! Measures the engine and prints what was measured; a result is one struct with three renderings.
+//! Measures models and prints what was measured; a result is one struct with three renderings. Flags, files and the
+//! catalog are not known here.
+
+pub mod machine;
+pub mod measure;
+pub mod report;
+pub mod workload;
+
+#[cfg(test)]
+mod tests;

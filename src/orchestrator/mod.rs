@@ -1,1 +1,19 @@
-//! The only room that knows planner, worker, plan and strategy.
+//! The only room that knows planner, worker, plan and strategy. A run is three verbs: choose how to go about the goal,
+//! do the tasks, answer. Engine, HTTP and SQL are not known here.
+
+mod band;
+mod cancel;
+mod event;
+mod outcome;
+mod plan;
+mod request;
+
+pub use band::{
+    Band, BoxFuture, Call, CallError, CallErrorKind, CallUsage, Embed, Finish, Llm, Message, Progress, Reply,
+    Role, Skill, Worker, WorkerKind,
+};
+pub use cancel::{Cancel, StopReason};
+pub use event::{EventKind, Facts, FailureClass, InputInfo, Nearest, RunEvent, StrategyWhy};
+pub use outcome::{Outcome, PromptTokensDetails, RunUsage, Status, TaskReport, TokenUsage};
+pub use plan::{Plan, Shape, Slice, Task};
+pub use request::{Budget, Input, RunRequest, Strategy, StrategyError};

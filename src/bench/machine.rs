@@ -1,0 +1,64 @@
+//! What machine a figure was measured on.
+
+use std::fs;
+
+use sysinfo::System;
+
+/// The machine, as far as it explains a figure.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Machine {
+    /// The processor's own name.
+    pub cpu: String,
+    /// Logical processors this process may use.
+    pub cores: usize,
+    /// Instruction set the kernels chose.
+    pub isa: String,
+    /// Bytes of memory.
+    pub memory_bytes: u64,
+    /// Operating system and architecture, e.g. `linux x86_64`.
+    pub os: String,
+    /// Load average over the last minute when the measurement began; 0 where the system does not tell.
+    pub load_1m: f64,
+}
+
+impl Machine {
+    /// Looks at this machine; `isa` is what the kernels chose.
+    #[must_use]
+    pub fn here(isa: &str) -> Self {
+        let load_1m = System::load_average().map_or(0.0, |load| load.one);
+        let (cpu, memory_bytes) = System::new().map_or((String::new(), 0), |mut system| {
+            system.refresh_memory();
+            system.refresh_cpu_all();
+            let brand = system.cpus().first().map_or("", |cpu| cpu.brand());
+            (brand.trim().to_owned(), system.total_memory())
+        });
+        Self {
+            cpu,
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            isa: isa.to_owned(),
+            memory_bytes,
+            os: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+            load_1m,
+        }
+    }
+
+    /// A sentence for whoever measures on a machine that is busy with something else.
+    #[must_use]
+    pub fn busy_warning(&self) -> Option<String> {
+        let share = self.load_1m / self.cores as f64;
+        (share > 0.3).then(|| {
+            format!(
+                "the machine is busy (load {:.1} on {} cores): figures will be low and unsteady",
+                self.load_1m, self.cores
+            )
+        })
+    }
+}
+
+/// Highest resident size of this process so far, in bytes.
+#[must_use]
+pub fn peak_rss_bytes() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib * 1024)
+}

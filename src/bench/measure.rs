@@ -1,0 +1,307 @@
+//! Runs a workload on a model and times it. A model is driven directly, step by step, so that what is timed is the
+//! forward pass and nothing waits for anybody.
+
+use std::sync::Mutex;
+use std::time::Instant;
+
+use bandmaster_models::{Batch, ForwardError, Model};
+
+use super::machine::peak_rss_bytes;
+use super::workload::{Throughput, TokenSource};
+
+/// Tokens of one cache block.
+const BLOCK_TOKENS: usize = 16;
+
+/// One row of a throughput result: medians over the counted rounds.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Row {
+    /// Sequences that ran together.
+    pub batch: usize,
+    /// Prompt tokens of each.
+    pub prompt_tokens: usize,
+    /// Forward passes of each after the prompt.
+    pub gen_tokens: usize,
+    /// Prompt tokens of all sequences over `prefill_s`.
+    pub prefill_tokens_per_s: f64,
+    /// Generated tokens of all sequences over `decode_s`.
+    pub decode_tokens_per_s: f64,
+    /// Seconds until every prompt was computed.
+    pub prefill_s: f64,
+    /// Seconds of all decode passes.
+    pub decode_s: f64,
+    /// Prompt tokens computed in a round.
+    pub computed_tokens: usize,
+    /// Prompt tokens that were shared instead of computed.
+    pub cached_tokens: usize,
+    /// Bytes of the cache blocks in use.
+    pub kv_pool_bytes: usize,
+    /// Highest resident size of the process so far; 0 where the system does not tell.
+    pub peak_rss_bytes: u64,
+    /// Slowest and fastest counted round, prefill then decode, in tokens per second.
+    pub spread: [[f64; 2]; 2],
+}
+
+/// A measurement that stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum MeasureError {
+    /// More cache than the model has room for.
+    #[error(
+        "batch {batch} needs {needed} cache blocks of 16 tokens and the pool holds {available}: lower --batch or the token counts, or raise --memory"
+    )]
+    Pool {
+        /// The row.
+        batch: usize,
+        /// Blocks it needs.
+        needed: usize,
+        /// Blocks there are.
+        available: usize,
+    },
+    /// Longer than the model's context.
+    #[error(
+        "{tokens} tokens a sequence do not fit the model's context of {context}: lower --prompt-tokens, --gen-tokens or --depth"
+    )]
+    Context {
+        /// Tokens asked for.
+        tokens: usize,
+        /// The model's limit.
+        context: usize,
+    },
+    /// The model refused a step.
+    #[error(transparent)]
+    Forward(#[from] ForwardError),
+}
+
+/// Measures every batch size; `progress` hears of each round before it starts.
+///
+/// # Errors
+/// [`MeasureError`] when a row does not fit or a step fails.
+pub fn throughput(
+    model: &mut dyn Model,
+    step_tokens_max: usize,
+    work: &Throughput,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<Vec<Row>, MeasureError> {
+    let tokens = work.sequence_tokens();
+    let context = model.info().context_tokens_max;
+    if tokens > context {
+        return Err(MeasureError::Context { tokens, context });
+    }
+    let mut source = TokenSource::new(0, model.info().vocab);
+    let mut rows = Vec::with_capacity(work.batches.len());
+    for &batch in &work.batches {
+        let mut times = Vec::with_capacity(work.repeat);
+        for round in 0..work.warmup + work.repeat {
+            progress(batch, round);
+            let mut round_run = Round::new(model, work, batch, step_tokens_max)?;
+            let time = round_run.run(&mut source);
+            round_run.give_back();
+            let time = time?;
+            if round >= work.warmup {
+                times.push(time);
+            }
+        }
+        rows.push(row(model, work, batch, &times));
+    }
+    Ok(rows)
+}
+
+fn row(model: &dyn Model, work: &Throughput, batch: usize, times: &[(f64, f64)]) -> Row {
+    let prompt = (batch * work.prompt_tokens) as f64;
+    let generated = (batch * work.gen_tokens) as f64;
+    let prefill_s = median(times.iter().map(|time| time.0).collect());
+    let decode_s = median(times.iter().map(|time| time.1).collect());
+    let spread = |tokens: f64, pick: fn(&(f64, f64)) -> f64| {
+        let seconds = times.iter().map(pick);
+        let slowest = seconds.clone().fold(f64::MIN, f64::max);
+        [tokens / slowest, tokens / seconds.fold(f64::MAX, f64::min)]
+    };
+    let tables = Tables::new(work, batch);
+    let cached_tokens = (batch - 1) * tables.shared_tokens;
+    Row {
+        batch,
+        prompt_tokens: work.prompt_tokens,
+        gen_tokens: work.gen_tokens,
+        prefill_tokens_per_s: prompt / prefill_s,
+        decode_tokens_per_s: generated / decode_s,
+        prefill_s,
+        decode_s,
+        computed_tokens: batch * work.prompt_tokens - cached_tokens,
+        cached_tokens,
+        kv_pool_bytes: tables.blocks * model.info().kv_block_bytes,
+        peak_rss_bytes: peak_rss_bytes().unwrap_or(0),
+        spread: [spread(prompt, |time| time.0), spread(generated, |time| time.1)],
+    }
+}
+
+/// The median of at least one value.
+#[must_use]
+pub fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    if values.len() % 2 == 1 { values[middle] } else { f64::midpoint(values[middle - 1], values[middle]) }
+}
+
+/// Which blocks each sequence uses: whole shared blocks first, then its own.
+struct Tables {
+    of: Vec<Vec<u32>>,
+    blocks: usize,
+    /// Tokens that live in shared blocks and are computed by sequence 0 alone.
+    shared_tokens: usize,
+}
+
+impl Tables {
+    fn new(work: &Throughput, batch: usize) -> Self {
+        let per_sequence = work.sequence_tokens().div_ceil(BLOCK_TOKENS);
+        // A shared prefix behind a depth would need shared depth too; only whole blocks can be shared.
+        let shared_tokens = if work.depth_tokens == 0 { work.shared_prefix_tokens } else { 0 };
+        let shared_blocks = shared_tokens / BLOCK_TOKENS;
+        let mut next = 0_u32;
+        let mut fresh = |count: usize| -> Vec<u32> {
+            let first = next;
+            next += count as u32;
+            (first..next).collect()
+        };
+        let shared = fresh(shared_blocks);
+        let of: Vec<Vec<u32>> =
+            (0..batch).map(|_| [shared.clone(), fresh(per_sequence - shared_blocks)].concat()).collect();
+        Self { of, blocks: next as usize, shared_tokens: shared_blocks * BLOCK_TOKENS }
+    }
+}
+
+/// One round of one row.
+struct Round<'a> {
+    model: &'a mut dyn Model,
+    work: &'a Throughput,
+    tables: Tables,
+    step_tokens_max: usize,
+}
+
+impl<'a> Round<'a> {
+    fn new(
+        model: &'a mut dyn Model,
+        work: &'a Throughput,
+        batch: usize,
+        step_tokens_max: usize,
+    ) -> Result<Self, MeasureError> {
+        let tables = Tables::new(work, batch);
+        let available = model.info().kv_blocks_max;
+        if tables.blocks > available {
+            return Err(MeasureError::Pool { batch, needed: tables.blocks, available });
+        }
+        for block in 0..tables.blocks as u32 {
+            model.commit(block);
+        }
+        Ok(Self { model, work, tables, step_tokens_max })
+    }
+
+    fn give_back(self) {
+        for block in 0..self.tables.blocks as u32 {
+            self.model.decommit(block);
+        }
+    }
+
+    /// Seconds of prefill and of decode.
+    fn run(&mut self, source: &mut TokenSource) -> Result<(f64, f64), MeasureError> {
+        let sequences = self.tables.of.len();
+        let depth = self.work.depth_tokens;
+        let before: Vec<Vec<u32>> = (0..sequences).map(|_| source.take(depth)).collect();
+        let shared = source.take(self.work.shared_prefix_tokens);
+        let own = self.work.prompt_tokens - shared.len();
+        let prompts: Vec<Vec<u32>> =
+            (0..sequences).map(|_| [shared.clone(), source.take(own)].concat()).collect();
+        if depth > 0 {
+            self.prefill(&before, 0, 0)?;
+        }
+        let start = Instant::now();
+        let mut last = self.prefill(&prompts, depth, self.tables.shared_tokens)?;
+        let prefill_s = start.elapsed().as_secs_f64();
+        let start = Instant::now();
+        for pass in 0..self.work.gen_tokens {
+            last = self.decode(&last, depth + self.work.prompt_tokens + pass)?;
+        }
+        Ok((prefill_s, start.elapsed().as_secs_f64()))
+    }
+
+    /// Computes `tokens[s]` behind `context` tokens for every sequence `s`, in steps of at most `step_tokens_max`
+    /// tokens, packing several sequences into a step. The first `shared` tokens are computed for sequence 0 alone.
+    fn prefill(
+        &mut self,
+        tokens: &[Vec<u32>],
+        context: usize,
+        shared: usize,
+    ) -> Result<Vec<u32>, MeasureError> {
+        let mut last = vec![0; tokens.len()];
+        let mut batch = Batch::default();
+        let mut ends = Vec::new();
+        for (sequence, tokens) in tokens.iter().enumerate() {
+            let mut done = if sequence == 0 { 0 } else { shared };
+            while done < tokens.len() {
+                let room = self.step_tokens_max - batch.tokens.len();
+                let count = room.min(tokens.len() - done);
+                batch.push_span(&tokens[done..done + count], context + done, &self.tables.of[sequence]);
+                done += count;
+                if done == tokens.len() {
+                    batch.rows.push((batch.tokens.len() - 1) as u32);
+                    ends.push(sequence);
+                }
+                // Sequence 0's shared tokens must be in the cache before another sequence reads them.
+                let shared_end = sequence == 0 && shared > 0 && done == tokens.len();
+                if batch.tokens.len() == self.step_tokens_max || shared_end {
+                    self.step(&mut batch, &mut ends, &mut last)?;
+                }
+            }
+        }
+        self.step(&mut batch, &mut ends, &mut last)?;
+        Ok(last)
+    }
+
+    /// One token for every sequence; more sequences than a step holds take several steps.
+    fn decode(&mut self, tokens: &[u32], context: usize) -> Result<Vec<u32>, MeasureError> {
+        let mut next = vec![0; tokens.len()];
+        let mut batch = Batch::default();
+        let mut ends = Vec::new();
+        for (sequence, token) in tokens.iter().enumerate() {
+            batch.push_span(&[*token], context, &self.tables.of[sequence]);
+            batch.rows.push((batch.tokens.len() - 1) as u32);
+            ends.push(sequence);
+            if batch.tokens.len() == self.step_tokens_max {
+                self.step(&mut batch, &mut ends, &mut next)?;
+            }
+        }
+        self.step(&mut batch, &mut ends, &mut next)?;
+        Ok(next)
+    }
+
+    /// Runs `batch`, writes the most likely token of row `i` to `next[ends[i]]`, and empties both.
+    fn step(
+        &mut self,
+        batch: &mut Batch,
+        ends: &mut Vec<usize>,
+        next: &mut [u32],
+    ) -> Result<(), MeasureError> {
+        if !batch.tokens.is_empty() {
+            let drawn: Vec<Mutex<u32>> = ends.iter().map(|_| Mutex::new(0)).collect();
+            self.model.forward(batch, &|row, logits| {
+                let likeliest = argmax(logits);
+                *drawn[row].lock().unwrap_or_else(std::sync::PoisonError::into_inner) = likeliest;
+            })?;
+            for (end, token) in ends.iter().zip(drawn) {
+                next[*end] = token.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+            }
+        }
+        batch.clear();
+        ends.clear();
+        Ok(())
+    }
+}
+
+/// Index of the largest value; the lower one of equals.
+fn argmax(logits: &[f32]) -> u32 {
+    let mut best = 0;
+    for (token, logit) in logits.iter().enumerate() {
+        if *logit > logits[best] {
+            best = token;
+        }
+    }
+    best as u32
+}

@@ -1,0 +1,97 @@
+//! What is measured: token counts, batches, repeats, and the tokens themselves, drawn from a seed.
+
+/// One throughput measurement: every batch size in turn.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Throughput {
+    /// Prompt tokens of each sequence.
+    pub prompt_tokens: usize,
+    /// Forward passes of each sequence after the prompt; end-of-sequence is ignored.
+    pub gen_tokens: usize,
+    /// Sequences that run together, a row each.
+    pub batches: Vec<usize>,
+    /// Tokens computed before the prompt, not counted in any rate.
+    pub depth_tokens: usize,
+    /// Leading prompt tokens that all sequences share and that are computed once.
+    pub shared_prefix_tokens: usize,
+    /// Uncounted rounds before each row.
+    pub warmup: usize,
+    /// Counted rounds of each row; figures are their medians.
+    pub repeat: usize,
+}
+
+/// A throughput measurement that cannot be done as asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WorkloadError {
+    /// A count that must not be zero.
+    #[error("{0} must be at least 1")]
+    Zero(&'static str),
+    /// The shared part must leave each sequence a token of its own.
+    #[error(
+        "--shared-prefix {shared} must be smaller than --prompt-tokens {prompt}: each sequence needs a token of its own"
+    )]
+    SharedTooLong {
+        /// Shared tokens asked for.
+        shared: usize,
+        /// Prompt tokens asked for.
+        prompt: usize,
+    },
+}
+
+impl Throughput {
+    /// Tokens a sequence holds at its end.
+    #[must_use]
+    pub fn sequence_tokens(&self) -> usize {
+        self.depth_tokens + self.prompt_tokens + self.gen_tokens
+    }
+
+    /// Checks the counts once.
+    ///
+    /// # Errors
+    /// [`WorkloadError`] naming the flag to change.
+    pub fn validate(&self) -> Result<(), WorkloadError> {
+        let counts = [
+            (self.prompt_tokens, "--prompt-tokens"),
+            (self.gen_tokens, "--gen-tokens"),
+            (self.repeat, "--repeat"),
+            (self.batches.iter().copied().min().unwrap_or(0), "every --batch"),
+        ];
+        if let Some((_, name)) = counts.iter().find(|(count, _)| *count == 0) {
+            return Err(WorkloadError::Zero(name));
+        }
+        if self.shared_prefix_tokens >= self.prompt_tokens {
+            return Err(WorkloadError::SharedTooLong {
+                shared: self.shared_prefix_tokens,
+                prompt: self.prompt_tokens,
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Token ids that look like nothing in particular and never repeat between rounds. Splitmix64 over a counter.
+#[derive(Debug)]
+pub struct TokenSource {
+    state: u64,
+    vocab: u64,
+}
+
+impl TokenSource {
+    /// Ids below `vocab`, the same for the same seed.
+    #[must_use]
+    pub fn new(seed: u64, vocab: usize) -> Self {
+        Self { state: seed, vocab: vocab.max(1) as u64 }
+    }
+
+    /// The next `count` ids.
+    pub fn take(&mut self, count: usize) -> Vec<u32> {
+        (0..count).map(|_| (self.next() % self.vocab) as u32).collect()
+    }
+
+    fn next(&mut self) -> u64 {
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}

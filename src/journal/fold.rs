@@ -1,0 +1,172 @@
+//! A run's state from its events: what is written is what happened, nothing is kept beside it.
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::Event;
+
+/// What a run has come to.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct RunState {
+    /// Run id.
+    pub id: String,
+    /// When it began, milliseconds since 1970.
+    pub created_ms: u64,
+    /// What was asked.
+    pub goal: String,
+    /// `in_progress` until the run says otherwise.
+    pub status: String,
+    /// The strategy chosen.
+    pub strategy: String,
+    /// Why it was chosen.
+    pub strategy_why: Value,
+    /// The answer, whole or as far as it came.
+    pub answer: String,
+    /// What the answer lacks.
+    pub missing: Vec<String>,
+    /// Names of the inputs.
+    pub inputs: Vec<String>,
+    /// The plan that was accepted, if there was one.
+    pub plan: Value,
+    /// Every call in the order of first mention: the planner's (`plan`, `synthesis`) and the tasks'.
+    pub tasks: Vec<TaskState>,
+    /// The run's cost, as its last event gave it.
+    pub usage: Value,
+    /// From the first event to the last.
+    pub wall_ms: u64,
+    /// Number of the last event.
+    pub last_seq: u64,
+}
+
+/// What one task has come to.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct TaskState {
+    /// Task id.
+    pub id: String,
+    /// `queued`, `in_progress`, `completed`, `failed`, `skipped`, `cancelled`, `incomplete`.
+    pub status: String,
+    /// The last worker that had it.
+    pub worker: String,
+    /// The last model that had it.
+    pub model: String,
+    /// What was accepted of it.
+    pub output: String,
+    /// Everything that was tried, in order.
+    pub attempts: Vec<Attempt>,
+    /// First start.
+    pub started_ms: Option<u64>,
+    /// End.
+    pub finished_ms: Option<u64>,
+}
+
+/// One try at a task.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Attempt {
+    /// 1, 2, 3 …
+    pub attempt: u64,
+    /// Who tried.
+    pub worker: String,
+    /// With which model.
+    pub model: String,
+    /// The prompt as the model read it.
+    pub prompt: String,
+    /// Temperature, seed, token limit, grammar.
+    pub sampling: Value,
+    /// What came back, unchecked.
+    pub output: String,
+    /// Why it was not accepted.
+    pub error: Option<String>,
+    /// What it cost.
+    pub usage: Value,
+}
+
+/// Folds a run's events, in order, into its state. Unknown types and fields are passed over.
+#[must_use]
+pub fn fold(id: &str, created_ms: u64, events: &[Event]) -> RunState {
+    let mut run =
+        RunState { id: id.to_owned(), created_ms, status: "in_progress".to_owned(), ..RunState::default() };
+    for event in events {
+        run.wall_ms = event.ms;
+        run.last_seq = event.seq;
+        if event.kind.starts_with("task.") {
+            take_task_event(&mut run, event);
+        } else {
+            take_run_event(&mut run, event);
+        }
+    }
+    run
+}
+
+fn take_run_event(run: &mut RunState, event: &Event) {
+    let body = &event.body;
+    match event.kind.as_str() {
+        "run.started" => {
+            run.goal = text(body, "goal");
+            let inputs = body["inputs"].as_array();
+            run.inputs = inputs.into_iter().flatten().map(|input| text(input, "name")).collect();
+        }
+        "strategy.chosen" => {
+            run.strategy = text(body, "strategy");
+            run.strategy_why = body["why"].clone();
+        }
+        "plan.accepted" => run.plan = body["plan"].clone(),
+        "answer.delta" => run.answer.push_str(body["text"].as_str().unwrap_or_default()),
+        "run.finished" => {
+            run.status = text(body, "status");
+            run.answer = text(body, "answer");
+            run.usage = body["usage"].clone();
+            let missing = body["missing"].as_array();
+            run.missing =
+                missing.into_iter().flatten().filter_map(|m| m.as_str().map(str::to_owned)).collect();
+        }
+        _ => {}
+    }
+}
+
+fn take_task_event(run: &mut RunState, event: &Event) {
+    let body = &event.body;
+    let id = text(body, "task");
+    let at = run.tasks.iter().position(|task| task.id == id).unwrap_or_else(|| {
+        run.tasks.push(TaskState { id, status: "queued".to_owned(), ..TaskState::default() });
+        run.tasks.len() - 1
+    });
+    let task = &mut run.tasks[at];
+    match event.kind.as_str() {
+        "task.started" | "task.retried" => {
+            task.status = "in_progress".to_owned();
+            task.worker = text(body, "worker");
+            task.model = text(body, "model");
+            task.started_ms.get_or_insert(event.ms);
+            let attempt = attempt_of(task, body);
+            attempt.worker = text(body, "worker");
+            attempt.model = text(body, "model");
+        }
+        "task.output" => {
+            let attempt = attempt_of(task, body);
+            attempt.prompt = text(body, "prompt");
+            attempt.sampling = body["sampling"].clone();
+            attempt.output = text(body, "output");
+            attempt.usage = body["usage"].clone();
+        }
+        "task.failed" => attempt_of(task, body).error = Some(text(body, "error")),
+        "task.finished" => {
+            task.status = text(body, "status");
+            task.output = text(body, "output");
+            task.finished_ms = Some(event.ms);
+        }
+        _ => {}
+    }
+}
+
+fn attempt_of<'a>(task: &'a mut TaskState, body: &Value) -> &'a mut Attempt {
+    let number = body["attempt"].as_u64().unwrap_or(1);
+    let at = task.attempts.iter().position(|a| a.attempt == number).unwrap_or_else(|| {
+        task.attempts.push(Attempt { attempt: number, ..Attempt::default() });
+        task.attempts.len() - 1
+    });
+    &mut task.attempts[at]
+}
+
+fn text(body: &Value, field: &str) -> String {
+    body[field].as_str().unwrap_or_default().to_owned()
+}

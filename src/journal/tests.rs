@@ -1,0 +1,114 @@
+use serde_json::json;
+
+use super::*;
+
+fn sample() -> Journal {
+    Journal::in_memory().unwrap()
+}
+
+#[test]
+fn events_are_numbered_within_their_run_and_read_from_any_point() {
+    let journal = sample();
+    let (a, b) = (journal.create_run().unwrap(), journal.create_run().unwrap());
+    for n in 1..=3 {
+        assert_eq!(journal.append(&a, "answer.delta", n * 10, &json!({"text": "x"})).unwrap(), n);
+    }
+    assert_eq!(journal.append(&b, "run.started", 0, &json!({"goal": "g"})).unwrap(), 1);
+    let tail = journal.events(&a, 1).unwrap();
+    assert_eq!(tail.iter().map(|e| (e.seq, e.ms)).collect::<Vec<_>>(), [(2, 20), (3, 30)]);
+}
+
+#[test]
+fn run_ids_are_short_and_sort_by_time() {
+    let ids: Vec<String> = [(1_800_000_000_000, 7), (1_800_000_000_001, 3), (2_000_000_000_000, 0)]
+        .into_iter()
+        .map(|(ms, salt)| run_id(ms, salt))
+        .collect();
+    assert!(ids.iter().all(|id| id.len() == 10));
+    assert!(ids.is_sorted(), "{ids:?}");
+    let journal = sample();
+    let made: Vec<String> = (0..50).map(|_| journal.create_run().unwrap()).collect();
+    let distinct: std::collections::BTreeSet<&String> = made.iter().collect();
+    assert_eq!(distinct.len(), made.len());
+}
+
+#[test]
+fn a_state_is_the_fold_of_the_events() {
+    let journal = sample();
+    let run = journal.create_run().unwrap();
+    let events = [
+        ("run.started", json!({"goal": "sum", "inputs": [{"name": "a.md"}]})),
+        ("strategy.chosen", json!({"strategy": "map", "why": {"facts": {}}})),
+        ("task.ready", json!({"task": "t1"})),
+        ("task.started", json!({"task": "t1", "attempt": 1, "worker": "w", "model": "m"})),
+        (
+            "task.output",
+            json!({"task": "t1", "attempt": 1, "prompt": "p", "output": "bad", "sampling": {"seed": 1}}),
+        ),
+        ("task.failed", json!({"task": "t1", "attempt": 1, "error": "not JSON"})),
+        ("task.retried", json!({"task": "t1", "attempt": 2, "worker": "w", "model": "m"})),
+        ("task.output", json!({"task": "t1", "attempt": 2, "prompt": "p2", "output": "good"})),
+        ("task.finished", json!({"task": "t1", "status": "completed", "output": "good"})),
+    ];
+    for (at, (kind, body)) in events.iter().enumerate() {
+        journal.append(&run, kind, at as u64, body).unwrap();
+    }
+    let state = journal.state(&run).unwrap();
+    assert_eq!((state.status.as_str(), state.strategy.as_str()), ("in_progress", "map"));
+    assert_eq!(state.inputs, ["a.md"]);
+    let task = &state.tasks[0];
+    assert_eq!((task.status.as_str(), task.output.as_str(), task.attempts.len()), ("completed", "good", 2));
+    assert_eq!(task.attempts[0].error.as_deref(), Some("not JSON"));
+    assert_eq!((task.started_ms, task.finished_ms), (Some(3), Some(8)));
+
+    journal
+        .append(&run, "run.finished", 9, &json!({"status": "incomplete", "answer": "A", "missing": ["b"]}))
+        .unwrap();
+    let state = journal.state(&run).unwrap();
+    assert_eq!((state.status.as_str(), state.answer.as_str(), state.missing.len()), ("incomplete", "A", 1));
+}
+
+#[test]
+fn a_prefix_finds_its_run_and_says_when_it_is_not_enough() {
+    let journal = sample();
+    let (a, b) = (journal.create_run().unwrap(), journal.create_run().unwrap());
+    assert_eq!(journal.find(&a.to_uppercase()).unwrap(), a);
+    assert_eq!(journal.find("last").unwrap(), b);
+    assert!(matches!(journal.find(&a[..4]), Err(JournalError::Ambiguous { .. })));
+    assert!(matches!(journal.find("zzzz"), Err(JournalError::UnknownRun { .. })));
+    assert!(matches!(journal.find(""), Err(JournalError::UnknownRun { .. })));
+}
+
+#[test]
+fn a_removed_run_leaves_nothing_behind() {
+    let journal = sample();
+    let run = journal.create_run().unwrap();
+    journal.keep_input(&run, 0, "a.md", "text").unwrap();
+    journal.append(&run, "run.started", 0, &json!({})).unwrap();
+    assert_eq!(journal.inputs(&run).unwrap(), [("a.md".to_owned(), "text".to_owned())]);
+    journal.delete(&run).unwrap();
+    assert!(journal.events(&run, 0).unwrap().is_empty());
+    assert!(journal.inputs(&run).unwrap().is_empty());
+    assert!(matches!(journal.delete(&run), Err(JournalError::UnknownRun { .. })));
+}
+
+#[test]
+fn prune_takes_only_what_is_older() {
+    let journal = sample();
+    journal.create_run().unwrap();
+    assert_eq!(journal.prune(Duration::from_secs(3600)).unwrap(), 0);
+    std::thread::sleep(Duration::from_millis(5));
+    assert_eq!(journal.prune(Duration::ZERO).unwrap(), 1);
+    assert!(journal.runs().unwrap().is_empty());
+}
+
+#[test]
+fn a_full_disk_is_called_by_its_name() {
+    let journal = sample();
+    let run = journal.create_run().unwrap();
+    journal.with(|db| db.pragma_update(None, "max_page_count", 16)).unwrap();
+    let body = json!({"text": "x".repeat(1 << 16)});
+    let error = (0..64).find_map(|_| journal.append(&run, "answer.delta", 0, &body).err()).unwrap();
+    assert!(matches!(error, JournalError::DiskFull { .. }), "{error}");
+    assert!(error.to_string().contains("disk is full"));
+}
