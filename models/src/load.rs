@@ -119,3 +119,6 @@ pub fn load(path: &Path, options: &LoadOptions<'_>) -> Result<CpuModel, LoadErro
 pub fn load_gguf(gguf: Gguf, options: &LoadOptions<'_>) -> Result<CpuModel, LoadError> {
     CpuModel::new(gguf, options)
 }
+
+#[cfg(test)]
+mod tests;
