@@ -1,1 +1,352 @@
 //! Int8 activations, quantized once and shared by several matmuls.
+//!
+//! A row is cut in blocks of 32; a block is 32 codes in -127..=127 and one f32 scale, amax/127. With it go what the weight
+//! formats ask for: the scaled sum of the codes (formats with minimums), and -offset times their sum (formats whose codes are
+//! stored unsigned), which is where the integer accumulator starts, so that the offset costs nothing.
+//!
+//! Rows lie in balanced tiles of at most 16 (10 rows are one tile, 17 are 9 + 8), block by block: all a kernel needs for a
+//! block is contiguous, whatever the number of rows.
+
+use std::ops::Range;
+
+use crate::dispatch::{Cpu, Isa};
+use crate::disjoint::Disjoint;
+use crate::matrix::Matrix;
+use crate::matrix::layout::{BLOCK, Layout, Scales};
+
+/// Most rows of a tile: with 8 vectors of codes and these accumulators, 32 vector registers are just enough.
+pub(crate) const TILE_ROWS_MAX: usize = 16;
+/// Blocks that one chunk of work quantizes.
+const CHUNK_BLOCKS: usize = 64;
+
+/// Rows of activations in the forms the kernels read. Reused from call to call; it only ever grows.
+#[derive(Default)]
+pub struct Activations {
+    rows: usize,
+    k: usize,
+    /// `[tile][block][row of tile][32]`
+    codes: Vec<i8>,
+    /// `[tile][block][row of tile]`
+    scales: Vec<f32>,
+    /// Scale times sum of codes; shaped as `scales`.
+    sums: Vec<f32>,
+    /// For each offset in use, -offset times sum of codes: `[tile][block][row]`, or `[tile][block][half][row]`.
+    starts: [Vec<i32>; OFFSETS.len()],
+    /// The activations themselves: `[tile][k][row of tile]`
+    floats: Vec<f32>,
+    /// Which of the forms above hold the current rows.
+    forms: Forms,
+}
+
+/// The offsets of codes, and whether sums are wanted for each half of a block.
+const OFFSETS: [(u8, bool); 4] = [(8, false), (16, false), (128, false), (32, true)];
+
+/// Which forms some matrices ask for.
+#[derive(Clone, Copy, Default, PartialEq)]
+struct Forms {
+    codes: bool,
+    starts: [bool; OFFSETS.len()],
+    floats: bool,
+}
+
+impl Forms {
+    fn of<'a>(layouts: impl Iterator<Item = Layout> + 'a) -> Forms {
+        let mut forms = Forms::default();
+        for layout in layouts {
+            match offset_index(layout) {
+                _ if !matches!(layout, Layout::Codes { .. }) => forms.floats = true,
+                Some(index) => (forms.codes, forms.starts[index]) = (true, true),
+                None => forms.codes = true,
+            }
+        }
+        forms
+    }
+
+    fn include(&self, other: Forms) -> bool {
+        (self.codes || !other.codes)
+            && (self.floats || !other.floats)
+            && self.starts.iter().zip(other.starts).all(|(have, want)| *have || !want)
+    }
+}
+
+fn offset_index(layout: Layout) -> Option<usize> {
+    match layout {
+        Layout::Codes { offset, scales, .. } => {
+            OFFSETS.iter().position(|&known| known == (offset, scales == Scales::GroupHalves))
+        }
+        _ => None,
+    }
+}
+
+/// The rows of one tile, as a matmul with weights of one layout reads them.
+#[derive(Clone, Copy)]
+pub(crate) struct Tile<'a> {
+    /// The first of its rows among all.
+    pub(crate) row: usize,
+    pub(crate) rows: usize,
+    pub(crate) codes: &'a [i8],
+    pub(crate) scales: &'a [f32],
+    pub(crate) sums: &'a [f32],
+    /// Empty where the layout has no offset.
+    pub(crate) starts: &'a [i32],
+    pub(crate) floats: &'a [f32],
+}
+
+impl Activations {
+    /// No rows yet.
+    pub fn new() -> Activations {
+        Activations::default()
+    }
+
+    /// Rows held.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Length of a row.
+    pub fn k(&self) -> usize {
+        self.k
+    }
+
+    /// Takes in the rows `x[rows, k]` in the forms that these matrices multiply.
+    ///
+    /// # Panics
+    /// If `x` is not whole rows of `k`, or if a matrix has another k.
+    pub fn fill(&mut self, cpu: &Cpu, x: &[f32], k: usize, for_: &[&Matrix]) {
+        assert!(k > 0 && x.len().is_multiple_of(k), "{} activations are not rows of {k}", x.len());
+        for matrix in for_ {
+            assert_eq!(matrix.k(), k, "activations for {matrix:?}");
+        }
+        self.rows = x.len() / k;
+        self.k = k;
+        self.forms = Forms::of(for_.iter().map(|matrix| matrix.layout()));
+        if self.forms.codes {
+            self.fill_codes(cpu, x);
+        }
+        if self.forms.floats {
+            self.fill_floats(cpu, x);
+        }
+    }
+
+    fn fill_codes(&mut self, cpu: &Cpu, x: &[f32]) {
+        let (k, blocks) = (self.k, self.k / BLOCK);
+        grow(&mut self.codes, self.rows * k);
+        grow(&mut self.scales, self.rows * blocks);
+        grow(&mut self.sums, self.rows * blocks);
+        for (i, starts) in self.starts.iter_mut().enumerate() {
+            if self.forms.starts[i] {
+                grow(starts, self.rows * blocks * if OFFSETS[i].1 { 2 } else { 1 });
+            }
+        }
+        let out = Quantized {
+            k,
+            wanted: self.forms.starts,
+            codes: Disjoint::new(&mut self.codes),
+            scales: Disjoint::new(&mut self.scales),
+            sums: Disjoint::new(&mut self.sums),
+            starts: self.starts.each_mut().map(|starts| Disjoint::new(starts)),
+        };
+        let quantize = quantizer(cpu);
+        let (rows, parts) = (self.rows, blocks.div_ceil(CHUNK_BLOCKS));
+        run(cpu, tiles(rows) * parts, &|chunk| {
+            let (row, tile_rows) = tile_of(rows, chunk / parts);
+            let part = chunk % parts * CHUNK_BLOCKS;
+            let part = part..(part + CHUNK_BLOCKS).min(blocks);
+            // SAFETY: `quantizer` checked the instructions; each chunk is another tile or other blocks.
+            unsafe { quantize(&out, &x[row * k..][..tile_rows * k], row, part) }
+        });
+    }
+
+    fn fill_floats(&mut self, cpu: &Cpu, x: &[f32]) {
+        let (k, rows) = (self.k, self.rows);
+        grow(&mut self.floats, rows * k);
+        let out = Disjoint::new(&mut self.floats);
+        run(cpu, tiles(rows), &|tile| {
+            let (row, tile_rows) = tile_of(rows, tile);
+            // SAFETY: each chunk is another tile.
+            let out = unsafe { out.part(row * k..(row + tile_rows) * k) };
+            for (i, x) in x[row * k..].chunks_exact(k).take(tile_rows).enumerate() {
+                for (out, x) in out[i..].iter_mut().step_by(tile_rows).zip(x) {
+                    *out = *x;
+                }
+            }
+        });
+    }
+
+    pub(crate) fn tiles(&self) -> usize {
+        tiles(self.rows)
+    }
+
+    /// Panics unless `fill` was told of a matrix of this layout.
+    pub(crate) fn assert_filled_for(&self, matrix: &Matrix) {
+        assert_eq!(self.k, matrix.k(), "activations of {} for {matrix:?}", self.k);
+        let wanted = Forms::of(std::iter::once(matrix.layout()));
+        assert!(self.forms.include(wanted), "activations were not filled for {matrix:?}");
+    }
+
+    /// Tile `tile` as weights of this layout read it.
+    pub(crate) fn tile(&self, tile: usize, layout: Layout) -> Tile<'_> {
+        let (row, rows) = tile_of(self.rows, tile);
+        let mut out = Tile { row, rows, codes: &[], scales: &[], sums: &[], starts: &[], floats: &[] };
+        if !matches!(layout, Layout::Codes { .. }) {
+            out.floats = &self.floats[row * self.k..][..rows * self.k];
+            return out;
+        }
+        let blocks = self.k / BLOCK;
+        out.codes = &self.codes[row * self.k..][..rows * self.k];
+        out.scales = &self.scales[row * blocks..][..rows * blocks];
+        out.sums = &self.sums[row * blocks..][..rows * blocks];
+        if let Some(index) = offset_index(layout) {
+            let halves = if OFFSETS[index].1 { 2 } else { 1 };
+            out.starts = &self.starts[index][row * blocks * halves..][..rows * blocks * halves];
+        }
+        out
+    }
+}
+
+/// Balanced tiles of `rows`.
+fn tiles(rows: usize) -> usize {
+    rows.div_ceil(TILE_ROWS_MAX)
+}
+
+/// First row and number of rows of a tile.
+fn tile_of(rows: usize, tile: usize) -> (usize, usize) {
+    let (least, longer) = (rows / tiles(rows), rows % tiles(rows));
+    (tile * least + tile.min(longer), least + usize::from(tile < longer))
+}
+
+/// Grows only: a smaller batch uses a part.
+fn grow<T: Copy + Default>(buffer: &mut Vec<T>, len: usize) {
+    if buffer.len() < len {
+        buffer.resize(len, T::default());
+    }
+}
+
+/// A single chunk needs no team.
+fn run(cpu: &Cpu, chunks: usize, f: &(dyn Fn(usize) + Sync)) {
+    if chunks == 1 { f(0) } else { cpu.run(chunks, f) }
+}
+
+/// Where quantized rows go.
+pub(crate) struct Quantized<'a> {
+    k: usize,
+    wanted: [bool; OFFSETS.len()],
+    codes: Disjoint<'a, i8>,
+    scales: Disjoint<'a, f32>,
+    sums: Disjoint<'a, f32>,
+    starts: [Disjoint<'a, i32>; OFFSETS.len()],
+}
+
+type Quantizer = unsafe fn(&Quantized, &[f32], usize, Range<usize>);
+
+fn quantizer(cpu: &Cpu) -> Quantizer {
+    match cpu.isa() {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512Vnni => crate::x86_64::quantize_tile,
+        _ => quantize_tile,
+    }
+}
+
+/// Quantizes blocks `blocks` of the tile of rows `x`, which starts at `row` of all. Same bits however it is compiled:
+/// integer maxima and sums, one multiplication, one rounding to even.
+///
+/// # Safety
+/// No other thread may quantize these blocks of these rows.
+#[inline(always)]
+pub(crate) unsafe fn quantize_tile(out: &Quantized, x: &[f32], row: usize, blocks: Range<usize>) {
+    let (k, rows, per_row) = (out.k, x.len() / out.k, out.k / BLOCK);
+    let at = |size: usize| (row * per_row + blocks.start * rows) * size..(row * per_row + blocks.end * rows) * size;
+    // SAFETY: the caller's promise; each tile and block has its own part of each buffer.
+    let (codes, scales, sums) = unsafe { (out.codes.part(at(BLOCK)), out.scales.part(at(1)), out.sums.part(at(1))) };
+    let mut code_sums = [[0i32; 2]; TILE_ROWS_MAX];
+    for (b, block) in blocks.clone().enumerate() {
+        for (r, sum) in code_sums[..rows].iter_mut().enumerate() {
+            let at = b * rows + r;
+            let codes = (&mut codes[at * BLOCK..][..BLOCK]).try_into().expect("a block");
+            let x = x[r * k + block * BLOCK..][..BLOCK].try_into().expect("a block");
+            let scale = quantize_block(x, codes);
+            *sum = [0, 16].map(|half| codes[half..half + 16].iter().map(|&q| i32::from(q)).sum());
+            scales[at] = scale;
+            sums[at] = scale * (sum[0] + sum[1]) as f32;
+        }
+        for (i, &(offset, halves)) in OFFSETS.iter().enumerate().filter(|&(i, _)| out.wanted[i]) {
+            let size = if halves { 2 } else { 1 };
+            let start = (row * per_row + block * rows) * size;
+            // SAFETY: as above.
+            let starts = unsafe { out.starts[i].part(start..start + rows * size) };
+            for (r, sum) in code_sums[..rows].iter().enumerate() {
+                if halves {
+                    (starts[r], starts[rows + r]) = (-i32::from(offset) * sum[0], -i32::from(offset) * sum[1]);
+                } else {
+                    starts[r] = -i32::from(offset) * (sum[0] + sum[1]);
+                }
+            }
+        }
+    }
+}
+
+/// Below this a block counts as zero: 127/amax would overflow.
+const AMAX_MIN: f32 = 1e-30;
+/// Added to a number of magnitude below 2^22 it rounds it to even and leaves it, two's complement, in the low bits.
+const ROUND_TO_EVEN: f32 = 12_582_912.0;
+
+#[inline(always)]
+fn quantize_block(x: &[f32; BLOCK], codes: &mut [i8; BLOCK]) -> f32 {
+    // As integers so that the maximum needs no order, and so that a NaN wins and is not lost.
+    let amax = x.iter().fold(0, |amax, x| amax.max(x.to_bits() & 0x7fff_ffff));
+    let amax = f32::from_bits(amax);
+    if amax < AMAX_MIN {
+        codes.fill(0);
+        return 0.0;
+    }
+    let inverse = 127.0 / amax;
+    for (q, x) in codes.iter_mut().zip(x) {
+        *q = (x * inverse + ROUND_TO_EVEN).to_bits() as i8;
+    }
+    amax / 127.0
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn tiles_are_balanced_and_cover_all_rows() {
+        for rows in 1..200 {
+            let mut next = 0;
+            for tile in 0..tiles(rows) {
+                let (row, len) = tile_of(rows, tile);
+                assert_eq!(row, next);
+                assert!(len.abs_diff(rows / tiles(rows)) <= 1 && len <= TILE_ROWS_MAX && len > 0);
+                next += len;
+            }
+            assert_eq!(next, rows);
+        }
+        assert_eq!((tile_of(17, 0), tile_of(17, 1)), ((0, 9), (9, 8)));
+    }
+
+    proptest! {
+        #[test]
+        fn a_block_is_within_half_a_step(x in prop::array::uniform32(-1e4f32..1e4)) {
+            let mut codes = [0; 32];
+            let scale = quantize_block(&x, &mut codes);
+            for (x, q) in x.iter().zip(codes) {
+                prop_assert!((x - scale * f32::from(q)).abs() <= scale * 0.5001, "{x} as {q} times {scale}");
+            }
+        }
+    }
+
+    #[test]
+    fn odd_numbers_are_not_hidden() {
+        let mut codes = [1; 32];
+        assert_eq!((quantize_block(&[0.0; 32], &mut codes), codes), (0.0, [0; 32]));
+        assert_eq!(quantize_block(&[1e-38; 32], &mut codes), 0.0);
+        let mut x = [1.0; 32];
+        x[7] = f32::NAN;
+        assert!(quantize_block(&x, &mut codes).is_nan());
+        x[7] = f32::INFINITY;
+        assert!(quantize_block(&x, &mut codes).is_infinite());
+    }
+}

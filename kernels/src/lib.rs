@@ -2,6 +2,7 @@
 
 pub mod activations;
 pub mod attention;
+mod disjoint;
 pub mod dispatch;
 pub mod formats;
 pub mod matmul;

@@ -1,1 +1,212 @@
 //! Weights packed for the kernels: 16 output rows in lanes, about as many bytes as the file.
+//! The packed bytes are the same on every machine, so they may be kept in a file and mapped.
+
+pub(crate) mod aligned;
+pub(crate) mod layout;
+
+use std::ops::Range;
+
+use crate::formats::Format;
+use aligned::AlignedBytes;
+use layout::{LANES, Layout};
+
+/// Why a tensor can't be packed.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum PackError {
+    /// No kernel reads this format; another quantization of the same model may do.
+    #[error(
+        "weights in {} have no kernel here; use a file quantized as Q4_K_M, Q5_K_M, Q6_K, Q8_0, Q4_0, Q5_0 or F16",
+        format.name()
+    )]
+    Unsupported {
+        /// The tensor's format.
+        format: Format,
+    },
+    /// The rows do not divide into the format's blocks.
+    #[error("rows of {k} weights do not divide into {} blocks of {block_len}", format.name())]
+    RowLength {
+        /// The tensor's format.
+        format: Format,
+        /// Weights in a row.
+        k: usize,
+        /// Weights in a block.
+        block_len: usize,
+    },
+    /// The bytes are not those of so many rows.
+    #[error("{rows} rows of {k} {} weights are {expected} bytes, got {got}", format.name())]
+    Size {
+        /// The tensor's format.
+        format: Format,
+        /// Rows that were announced.
+        rows: usize,
+        /// Weights in a row.
+        k: usize,
+        /// Bytes such rows have.
+        expected: usize,
+        /// Bytes that came.
+        got: usize,
+    },
+}
+
+/// Packed weights `w[n, k]`: n outputs by k inputs, in panels of 16 outputs.
+pub struct Matrix {
+    format: Format,
+    layout: Layout,
+    n: usize,
+    k: usize,
+    /// Panel after panel, each `layout.panel_bytes(k)` long and a multiple of 32 bytes.
+    data: AlignedBytes,
+}
+
+impl std::fmt::Debug for Matrix {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Matrix({} {}x{})", self.format.name(), self.n, self.k)
+    }
+}
+
+impl Matrix {
+    /// Packs `n` rows of `k` weights; `raw` as the GGUF file holds them, row after row.
+    pub fn pack(format: Format, n: usize, k: usize, raw: &[u8]) -> Result<Matrix, PackError> {
+        let mut packer = Matrix::packer(format, n, k)?;
+        packer.pack_panels(0..packer.panels(), raw)?;
+        Ok(packer.finish())
+    }
+
+    /// Room for `n` rows of `k` weights, to be packed in parts or by several threads.
+    pub fn packer(format: Format, n: usize, k: usize) -> Result<Packer, PackError> {
+        let layout = Layout::of(format).ok_or(PackError::Unsupported { format })?;
+        let block_len = format.block_len();
+        if !k.is_multiple_of(block_len) {
+            return Err(PackError::RowLength { format, k, block_len });
+        }
+        let data = AlignedBytes::zeroed(n.div_ceil(LANES) * layout.panel_bytes(k));
+        Ok(Packer { matrix: Matrix { format, layout, n, k, data } })
+    }
+
+    /// Outputs.
+    pub fn n(&self) -> usize {
+        self.n
+    }
+
+    /// Inputs.
+    pub fn k(&self) -> usize {
+        self.k
+    }
+
+    /// The format the weights had in the file.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Bytes held, padding included.
+    pub fn bytes(&self) -> usize {
+        self.data.len()
+    }
+
+    pub(crate) fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    pub(crate) fn panels(&self) -> usize {
+        self.n.div_ceil(LANES)
+    }
+
+    pub(crate) fn panel_bytes(&self) -> usize {
+        self.layout.panel_bytes(self.k)
+    }
+
+    /// The packed bytes of 16 outputs; the last panel's missing rows are zero.
+    pub(crate) fn panel(&self, panel: usize) -> &[u8] {
+        &self.data[panel * self.panel_bytes()..][..self.panel_bytes()]
+    }
+
+    /// Writes the exact weights of `row` to `out[k]`, the same bits as [`Format::dequantize`] of the file's row.
+    ///
+    /// # Panics
+    /// If `row` is not below `n` or `out` is not `k` long.
+    pub fn dequantize_row(&self, row: usize, out: &mut [f32]) {
+        assert!(row < self.n, "row {row} of {}", self.n);
+        assert_eq!(out.len(), self.k, "a row of {} weights", self.k);
+        self.layout.unpack_lane(self.panel(row / LANES), row % LANES, out);
+    }
+}
+
+/// A matrix while its panels are being filled. Rows that were never packed are zero.
+pub struct Packer {
+    matrix: Matrix,
+}
+
+impl Packer {
+    /// Panels of 16 rows, the last maybe in part.
+    pub fn panels(&self) -> usize {
+        self.matrix.panels()
+    }
+
+    /// Packs the rows of these panels: rows `16·start .. min(16·end, n)`, whose bytes in the file are `raw`.
+    pub fn pack_panels(&mut self, panels: Range<usize>, raw: &[u8]) -> Result<(), PackError> {
+        let panel_bytes = self.matrix.panel_bytes();
+        let rows = panels.start * LANES..(panels.end * LANES).min(self.matrix.n);
+        let (format, layout, k) = (self.matrix.format, self.matrix.layout, self.matrix.k);
+        let out = &mut self.matrix.data[panels.start * panel_bytes..panels.end * panel_bytes];
+        Slab { format, layout, k, rows, out }.pack(raw)
+    }
+
+    /// Cuts the matrix into slabs of `panels_each` panels, which threads may pack at the same time.
+    pub fn slabs(&mut self, panels_each: usize) -> impl ExactSizeIterator<Item = Slab<'_>> {
+        let (format, layout, n, k) = (self.matrix.format, self.matrix.layout, self.matrix.n, self.matrix.k);
+        let rows_each = panels_each * LANES;
+        let slab_bytes = panels_each * layout.panel_bytes(k);
+        self.matrix.data.chunks_mut(slab_bytes.max(1)).enumerate().map(move |(slab, out)| {
+            let rows = slab * rows_each..((slab + 1) * rows_each).min(n);
+            Slab { format, layout, k, rows, out }
+        })
+    }
+
+    /// The matrix, ready for the kernels.
+    pub fn finish(self) -> Matrix {
+        self.matrix
+    }
+}
+
+/// Some panels of a matrix, still to be packed.
+pub struct Slab<'a> {
+    format: Format,
+    layout: Layout,
+    k: usize,
+    rows: Range<usize>,
+    out: &'a mut [u8],
+}
+
+impl Slab<'_> {
+    /// The matrix rows this slab holds.
+    pub fn rows(&self) -> Range<usize> {
+        self.rows.clone()
+    }
+
+    /// Where these rows lie among the tensor's bytes in the file.
+    pub fn byte_range(&self) -> Range<usize> {
+        let row_bytes = self.format.row_bytes(self.k);
+        self.rows.start * row_bytes..self.rows.end * row_bytes
+    }
+
+    /// Packs `raw`, the bytes of exactly these rows.
+    pub fn pack(self, raw: &[u8]) -> Result<(), PackError> {
+        let row_bytes = self.format.row_bytes(self.k);
+        let expected = self.rows.len() * row_bytes;
+        if raw.len() != expected {
+            let (format, rows, k) = (self.format, self.rows.len(), self.k);
+            return Err(PackError::Size { format, rows, k, expected, got: raw.len() });
+        }
+        if expected == 0 {
+            return Ok(());
+        }
+        let panels = self.out.chunks_exact_mut(self.layout.panel_bytes(self.k));
+        for (panel, rows) in panels.zip(raw.chunks(LANES * row_bytes)) {
+            self.layout.pack_panel(self.format, rows, row_bytes, panel);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

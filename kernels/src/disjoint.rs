@@ -1,0 +1,36 @@
+//! One slice, written by many threads at places that do not overlap.
+
+use std::marker::PhantomData;
+use std::ops::Range;
+
+/// A mutable slice that the chunks of a `Cpu::run` share; each takes the part that is its own.
+pub(crate) struct Disjoint<'a, T> {
+    start: *mut T,
+    len: usize,
+    slice: PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: it is a `&mut [T]` whose parts are handed to threads; that they don't overlap is the promise of `part`'s caller.
+unsafe impl<T: Send> Sync for Disjoint<'_, T> {}
+// SAFETY: as for `&mut [T]`.
+unsafe impl<T: Send> Send for Disjoint<'_, T> {}
+
+impl<'a, T> Disjoint<'a, T> {
+    pub(crate) fn new(slice: &'a mut [T]) -> Disjoint<'a, T> {
+        Disjoint { start: slice.as_mut_ptr(), len: slice.len(), slice: PhantomData }
+    }
+
+    /// The part `range`, to be written by the caller alone.
+    ///
+    /// # Safety
+    /// No two parts that are alive at the same time may overlap.
+    ///
+    /// # Panics
+    /// If `range` is not within the slice.
+    #[allow(clippy::mut_from_ref)] // that is the point; see Safety
+    pub(crate) unsafe fn part(&self, range: Range<usize>) -> &mut [T] {
+        assert!(range.start <= range.end && range.end <= self.len, "{range:?} of {}", self.len);
+        // SAFETY: within the slice by the assertion, not aliased by the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }
+    }
+}
