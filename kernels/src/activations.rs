@@ -9,8 +9,8 @@
 
 use std::ops::Range;
 
-use crate::dispatch::{Cpu, Isa};
 use crate::disjoint::Disjoint;
+use crate::dispatch::{Cpu, Isa};
 use crate::matrix::Matrix;
 use crate::matrix::layout::{BLOCK, Layout, Scales};
 
@@ -148,7 +148,7 @@ impl Activations {
         };
         let quantize = quantizer(cpu);
         let (rows, parts) = (self.rows, blocks.div_ceil(CHUNK_BLOCKS));
-        run(cpu, tiles(rows) * parts, &|chunk| {
+        cpu.run(tiles(rows) * parts, &|chunk| {
             let (row, tile_rows) = tile_of(rows, chunk / parts);
             let part = chunk % parts * CHUNK_BLOCKS;
             let part = part..(part + CHUNK_BLOCKS).min(blocks);
@@ -161,7 +161,7 @@ impl Activations {
         let (k, rows) = (self.k, self.rows);
         grow(&mut self.floats, rows * k);
         let out = Disjoint::new(&mut self.floats);
-        run(cpu, tiles(rows), &|tile| {
+        cpu.run(tiles(rows), &|tile| {
             let (row, tile_rows) = tile_of(rows, tile);
             // SAFETY: each chunk is another tile.
             let out = unsafe { out.part(row * k..(row + tile_rows) * k) };
@@ -222,11 +222,6 @@ fn grow<T: Copy + Default>(buffer: &mut Vec<T>, len: usize) {
     }
 }
 
-/// A single chunk needs no team.
-fn run(cpu: &Cpu, chunks: usize, f: &(dyn Fn(usize) + Sync)) {
-    if chunks == 1 { f(0) } else { cpu.run(chunks, f) }
-}
-
 /// Where quantized rows go.
 pub(crate) struct Quantized<'a> {
     k: usize,
@@ -255,14 +250,17 @@ fn quantizer(cpu: &Cpu) -> Quantizer {
 #[inline(always)]
 pub(crate) unsafe fn quantize_tile(out: &Quantized, x: &[f32], row: usize, blocks: Range<usize>) {
     let (k, rows, per_row) = (out.k, x.len() / out.k, out.k / BLOCK);
-    let at = |size: usize| (row * per_row + blocks.start * rows) * size..(row * per_row + blocks.end * rows) * size;
+    let at = |size: usize| {
+        (row * per_row + blocks.start * rows) * size..(row * per_row + blocks.end * rows) * size
+    };
     // SAFETY: the caller's promise; each tile and block has its own part of each buffer.
-    let (codes, scales, sums) = unsafe { (out.codes.part(at(BLOCK)), out.scales.part(at(1)), out.sums.part(at(1))) };
+    let (codes, scales, sums) =
+        unsafe { (out.codes.part(at(BLOCK)), out.scales.part(at(1)), out.sums.part(at(1))) };
     let mut code_sums = [[0i32; 2]; TILE_ROWS_MAX];
     for (b, block) in blocks.clone().enumerate() {
         for (r, sum) in code_sums[..rows].iter_mut().enumerate() {
             let at = b * rows + r;
-            let codes = (&mut codes[at * BLOCK..][..BLOCK]).try_into().expect("a block");
+            let codes: &mut [i8; BLOCK] = (&mut codes[at * BLOCK..][..BLOCK]).try_into().expect("a block");
             let x = x[r * k + block * BLOCK..][..BLOCK].try_into().expect("a block");
             let scale = quantize_block(x, codes);
             *sum = [0, 16].map(|half| codes[half..half + 16].iter().map(|&q| i32::from(q)).sum());
@@ -276,7 +274,8 @@ pub(crate) unsafe fn quantize_tile(out: &Quantized, x: &[f32], row: usize, block
             let starts = unsafe { out.starts[i].part(start..start + rows * size) };
             for (r, sum) in code_sums[..rows].iter().enumerate() {
                 if halves {
-                    (starts[r], starts[rows + r]) = (-i32::from(offset) * sum[0], -i32::from(offset) * sum[1]);
+                    (starts[r], starts[rows + r]) =
+                        (-i32::from(offset) * sum[0], -i32::from(offset) * sum[1]);
                 } else {
                     starts[r] = -i32::from(offset) * (sum[0] + sum[1]);
                 }

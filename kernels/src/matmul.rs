@@ -97,7 +97,13 @@ impl<'a> Job<'a> {
         let panel_cost = w.panel_bytes() * x.rows().div_ceil(ROWS_PER_READ);
         let share = w.panels() * panel_cost / (cpu.threads() * CHUNKS_PER_THREAD);
         let chunk_panels = share.clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX) / panel_cost.max(1);
-        Job { w, bias: output.bias, add: output.add, y: Disjoint::new(output.y), chunk_panels: chunk_panels.max(1) }
+        Job {
+            w,
+            bias: output.bias,
+            add: output.add,
+            y: Disjoint::new(output.y),
+            chunk_panels: chunk_panels.max(1),
+        }
     }
 
     fn chunks(&self) -> usize {
@@ -149,7 +155,12 @@ pub(crate) fn scalar_kernel(layout: Layout, panel: &[u8], x: &Tile, sums: &mut S
 }
 
 #[inline(always)]
-fn multiply_floats<const SIZE: usize>(panel: &[u8], x: &Tile, sums: &mut Sums, value: impl Fn([u8; SIZE]) -> f32) {
+fn multiply_floats<const SIZE: usize>(
+    panel: &[u8],
+    x: &Tile,
+    sums: &mut Sums,
+    value: impl Fn([u8; SIZE]) -> f32,
+) {
     for (column, x) in panel.chunks_exact(SIZE * LANES).zip(x.floats.chunks_exact(x.rows)) {
         let mut w = [0.0; LANES];
         for (w, bytes) in w.iter_mut().zip(column.chunks_exact(SIZE)) {

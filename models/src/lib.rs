@@ -3,11 +3,13 @@
 pub mod batch;
 pub mod cpu;
 pub mod families;
+pub mod embedder;
 pub mod gguf;
 pub mod load;
 pub mod model;
 mod packing;
 pub mod spec;
+pub mod tiny;
 pub mod weights;
 
 pub use batch::{Batch, BlockCopy, Span};

@@ -35,8 +35,8 @@ impl Mix {
     }
 }
 
-fn tiny_model(threads: usize) -> CpuModel {
-    let gguf = Gguf::from_bytes(tiny::gguf_bytes(7, &TinyShape::default())).unwrap();
+fn tiny_model(shape: &TinyShape, threads: usize) -> CpuModel {
+    let gguf = Gguf::from_bytes(tiny::gguf_bytes(7, shape)).unwrap();
     let cpu = Arc::new(Cpu::new(threads));
     load_gguf(gguf, &LoadOptions { step_tokens_max: 4096, ..LoadOptions::new(cpu, 64 << 20) }).unwrap()
 }

@@ -4,14 +4,15 @@
 use std::time::Duration;
 
 /// A loaded model, as the engine numbers it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ModelId(pub u32);
 
 /// A submitted request, unique for the life of an engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RequestId(pub u64);
 
-/// Who goes first: the higher class, then the longer critical path behind the task, then the older.
+/// Who goes first: the higher class, then the longer critical path behind the task, then the older. Both count as a head
+/// start in time (see `Rank`), so that whoever waits long enough goes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Priority {
     /// Interactive before run before background.
@@ -73,6 +74,35 @@ impl Sampling {
     }
 }
 
+impl Sampling {
+    /// Refuses parameters with which nothing could be drawn.
+    ///
+    /// # Errors
+    /// [`Rejected::Invalid`] names the parameter, its value and its range.
+    pub fn check(&self) -> Result<(), Rejected> {
+        let finite = |value: f32| value.is_finite();
+        let checks = [
+            ("temperature", self.temperature, self.temperature >= 0.0, "0 or more"),
+            ("top_p", self.top_p, self.top_p > 0.0 && self.top_p <= 1.0, "above 0 and at most 1"),
+            ("min_p", self.min_p, (0.0..=1.0).contains(&self.min_p), "between 0 and 1"),
+            ("repetition_penalty", self.repetition_penalty, self.repetition_penalty > 0.0, "above 0"),
+            ("presence_penalty", self.presence_penalty, true, "a number"),
+            ("frequency_penalty", self.frequency_penalty, true, "a number"),
+        ];
+        if let Some((name, value, _, range)) = checks.iter().find(|(_, value, ok, _)| !ok || !finite(*value))
+        {
+            return Err(Rejected::Invalid(format!("{name} is {value}: it must be {range}")));
+        }
+        // Minus infinity forbids a token, which is a use of it.
+        match self.logit_bias.iter().find(|(_, bias)| bias.is_nan() || *bias == f32::INFINITY) {
+            Some((token, bias)) => {
+                Err(Rejected::Invalid(format!("logit_bias of token {token} is {bias}: it must be a number")))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
 /// A grammar, seen from the engine. One lives with one sequence.
 pub trait Constraint: Send {
     /// Marks the tokens allowed next: bit `t % 32` of word `t / 32`. The slice covers the vocabulary and is zero.
@@ -85,7 +115,8 @@ pub trait Constraint: Send {
     /// # Errors
     /// A message when the token is not allowed.
     fn accept(&mut self, token: u32) -> Result<(), String>;
-    /// Tokens that must come next whatever the model says; they are appended as a small prefill. May be empty.
+    /// Tokens that must come next whatever the model says; they are appended as a small prefill. May be empty. This only
+    /// asks: each of them is then given to [`Constraint::accept`] like a drawn one.
     fn forced(&mut self) -> Vec<u32>;
     /// Takes back the last `tokens` accepted tokens.
     fn rollback(&mut self, tokens: usize);
@@ -183,6 +214,41 @@ pub enum FinishReason {
     Deadline,
 }
 
+/// What a model can take, as far as requests are concerned; known to every handle, so that what can never fit is refused
+/// at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Token ids are below this.
+    pub vocab: usize,
+    /// Tokens of the model's context.
+    pub context_tokens: usize,
+    /// Tokens for which there are blocks when nobody else has any.
+    pub pool_tokens: usize,
+}
+
+impl Limits {
+    /// Refuses what can never be computed.
+    ///
+    /// # Errors
+    /// [`Rejected::PromptTooLong`] and [`Rejected::Invalid`].
+    pub fn check(&self, request: &Request) -> Result<(), Rejected> {
+        let &Self { vocab, context_tokens, pool_tokens } = self;
+        let prompt_tokens = request.prompt.len();
+        if prompt_tokens >= context_tokens.min(pool_tokens) {
+            return Err(Rejected::PromptTooLong { prompt_tokens, context_tokens, pool_tokens });
+        }
+        let invalid = |message: String| Err(Rejected::Invalid(message));
+        if prompt_tokens == 0 {
+            return invalid("the prompt has no tokens".into());
+        }
+        let biased = request.sampling.logit_bias.iter().map(|&(token, _)| token);
+        if let Some(token) = request.prompt.iter().copied().chain(biased).find(|&t| t as usize >= vocab) {
+            return invalid(format!("token {token} is outside the model's vocabulary of {vocab}"));
+        }
+        request.sampling.check()
+    }
+}
+
 /// Tokens and steps a request took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Usage {
@@ -209,13 +275,15 @@ pub enum Rejected {
     },
     /// It can never fit.
     #[error(
-        "{prompt_tokens} prompt tokens and one more do not fit the context of {context_tokens} tokens: shorten the input or raise --context-tokens or --memory"
+        "{prompt_tokens} prompt tokens and one more do not fit: the model's context is {context_tokens} tokens, the cache holds {pool_tokens}: shorten the input or raise --context-tokens or --memory"
     )]
     PromptTooLong {
         /// Tokens of the prompt.
         prompt_tokens: usize,
-        /// Tokens that fit.
+        /// Tokens of the model's context.
         context_tokens: usize,
+        /// Tokens for which the cache has blocks when nobody else has any.
+        pool_tokens: usize,
     },
     /// A field out of range.
     #[error("{0}")]

@@ -1,1 +1,339 @@
 //! Finds, pulls, verifies and imports model files. Knows nothing of what is done with them.
+
+mod band;
+mod catalog;
+mod error;
+mod home;
+mod import;
+mod pull;
+mod reference;
+mod remote;
+mod staging;
+mod store;
+mod wheels;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+pub use band::{Band, choose_band, memory_estimate};
+pub use catalog::{BandEntry, Catalog, Entry, HubRepo, ModelFile, Role, human_bytes};
+pub use error::HubError;
+pub use home::Home;
+pub use import::{Brought, ImportOptions};
+pub use reference::{HubReference, Reference, Select, near_names};
+pub use remote::Remote;
+pub use store::{Installed, KeptFile, disk_available};
+
+use pull::Target;
+use store::Store;
+
+/// What a long operation tells while it goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress<'a> {
+    /// A sentence for a person.
+    Note(&'a str),
+    /// A file begins.
+    Begin {
+        /// Its name.
+        file: &'a str,
+        /// Its size, when known.
+        bytes: Option<u64>,
+    },
+    /// So many bytes of it are here.
+    Bytes(u64),
+    /// It is whole.
+    End,
+}
+
+/// Who listens to [`Progress`].
+pub type Report<'a> = &'a mut dyn FnMut(Progress<'_>);
+
+/// A model that is in the catalog, installed, or both.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Listed {
+    /// Its name.
+    pub name: String,
+    /// What it is for.
+    pub role: Role,
+    /// Whether its files are here.
+    pub installed: bool,
+    /// Where, when installed.
+    pub path: Option<PathBuf>,
+    /// Size; of an unverified entry that isn't installed, approximate.
+    pub bytes: u64,
+    /// Of the main file, when known.
+    pub sha256: Option<String>,
+    /// Where it came from or would come from.
+    pub source: String,
+    /// Licence, when known.
+    pub licence: Option<String>,
+    /// Whether size and checksum were checked against the file itself.
+    pub verified: bool,
+}
+
+/// A model's files, found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Its name: the installed one's, or the file's without its ending.
+    pub name: String,
+    /// The GGUF file, or the folder of an embedding model.
+    pub path: PathBuf,
+    /// Size in bytes.
+    pub bytes: u64,
+    /// Weights and a KV cache of a few thousand tokens, estimated.
+    pub memory_bytes: u64,
+}
+
+/// The catalog, the home and the way to the hub.
+pub struct Hub {
+    home: Home,
+    offline: bool,
+    remote: Remote,
+    /// Why the hub can't be reached, once that is known: asked once, not once a model.
+    hub_down: Mutex<Option<String>>,
+}
+
+impl Hub {
+    /// With the hub that the environment names.
+    #[must_use]
+    pub fn new(home: Home, offline: bool) -> Self {
+        Self::with_remote(home, offline, Remote::from_env())
+    }
+
+    /// With a hub of one's own.
+    #[must_use]
+    pub fn with_remote(home: Home, offline: bool, remote: Remote) -> Self {
+        Self { home, offline, remote, hub_down: Mutex::new(None) }
+    }
+
+    /// Where things are kept.
+    #[must_use]
+    pub fn home(&self) -> &Home {
+        &self.home
+    }
+
+    fn store(&self) -> Store<'_> {
+        Store::new(&self.home)
+    }
+
+    fn hub_is_down(&self) -> Option<String> {
+        self.hub_down.lock().expect("no panic while it is held").clone()
+    }
+
+    fn note_hub_down(&self, reason: &str) {
+        *self.hub_down.lock().expect("no panic while it is held") = Some(reason.to_owned());
+    }
+
+    /// Models whose files are here, by name.
+    #[must_use]
+    pub fn installed(&self) -> Vec<Installed> {
+        self.store().installed()
+    }
+
+    /// The catalog, then what is installed besides.
+    #[must_use]
+    pub fn list(&self) -> Vec<Listed> {
+        let installed = self.installed();
+        let catalog = Catalog::builtin();
+        let of_entry = |entry: &Entry| match installed.iter().find(|model| model.name == entry.name) {
+            Some(model) => Listed { licence: Some(entry.licence.clone()), ..of_installed(model) },
+            None => Listed {
+                name: entry.name.clone(),
+                role: entry.role,
+                installed: false,
+                path: None,
+                bytes: entry.bytes_estimate(),
+                sha256: entry.files[0].sha256.clone(),
+                source: entry.source(),
+                licence: Some(entry.licence.clone()),
+                verified: entry.verified,
+            },
+        };
+        let mut rows: Vec<Listed> = catalog.entries.iter().map(of_entry).collect();
+        rows.extend(installed.iter().filter(|model| catalog.get(&model.name).is_none()).map(of_installed));
+        rows
+    }
+
+    /// The path of a catalog name, of something imported or pulled, or of a file of one's own.
+    ///
+    /// # Errors
+    /// Unknown names (with near ones), names that are not installed, paths that are not there.
+    pub fn resolve(&self, typed: &str) -> Result<PathBuf, HubError> {
+        self.find(typed).map(|found| found.path)
+    }
+
+    /// As [`Hub::resolve`], with the name and the sizes.
+    ///
+    /// # Errors
+    /// As [`Hub::resolve`].
+    pub fn find(&self, typed: &str) -> Result<Found, HubError> {
+        let (name, size) = match Reference::parse(typed)? {
+            Reference::Path(path) => return find_path(&path),
+            Reference::Hub(reference) => (reference.local_name(), None),
+            Reference::Name(name) => match Catalog::builtin().get(&name) {
+                Some(entry) => (name, Some(entry.bytes_estimate())),
+                None if self.store().get(&name).is_some() => (name, None),
+                None => return Err(self.unknown(&name)),
+            },
+        };
+        let model = self.store().get(&name).ok_or_else(|| HubError::NotInstalled {
+            name: typed.to_owned(),
+            size: size.map(|bytes| format!(" ({})", human_bytes(bytes))).unwrap_or_default(),
+        })?;
+        let memory_bytes = memory_estimate(&model);
+        Ok(Found { name, path: model.path, bytes: model.bytes, memory_bytes })
+    }
+
+    fn unknown(&self, name: &str) -> HubError {
+        let installed: Vec<String> = self.installed().into_iter().map(|model| model.name).collect();
+        let catalog = Catalog::builtin().entries.iter().map(|entry| entry.name.as_str());
+        let near = near_names(name, catalog.chain(installed.iter().map(String::as_str)));
+        HubError::UnknownModel {
+            name: name.to_owned(),
+            near: if near.is_empty() { String::new() } else { format!("; near are {}", near.join(", ")) },
+            installed: match installed.as_slice() {
+                [] => "Nothing is installed".to_owned(),
+                names => format!("Installed are {}", names.join(", ")),
+            },
+        }
+    }
+
+    /// Fetches a catalog name or an `hf:` reference and installs it; one that is there is left as it is.
+    ///
+    /// # Errors
+    /// Unknown names, connections that are forbidden or fail, wrong checksums, a full disk.
+    pub fn pull(&self, typed: &str, report: Report) -> Result<Installed, HubError> {
+        let target = match Reference::parse(typed)? {
+            Reference::Path(path) => {
+                let problem =
+                    "a path can't be pulled: `bandmaster models import` brings a file in".to_owned();
+                return Err(HubError::NotAModel { path, problem });
+            }
+            Reference::Hub(reference) => Target::from(&reference),
+            Reference::Name(name) => match (self.store().get(&name), Catalog::builtin().get(&name)) {
+                (Some(there), _) => return Ok(there),
+                (None, Some(entry)) => Target::from(entry),
+                (None, None) => return Err(self.unknown(&name)),
+            },
+        };
+        match self.store().get(&target.name) {
+            Some(there) => Ok(there),
+            None => self.fetch(target, report),
+        }
+    }
+
+    /// Installs a GGUF file (or the first part of a split one, or an embedding model's folder) that is on this machine.
+    ///
+    /// # Errors
+    /// Files that are no model, names that are taken, a full disk.
+    pub fn import(
+        &self,
+        path: &Path,
+        options: &ImportOptions,
+        report: Report,
+    ) -> Result<(Installed, Brought), HubError> {
+        import::import(&self.store(), path, options, report)
+    }
+
+    /// Reads an installed model's files again and compares their checksums.
+    ///
+    /// # Errors
+    /// [`HubError::NotAModel`] naming the file that has changed.
+    pub fn verify(&self, model: &Installed, report: Report) -> Result<(), HubError> {
+        report(Progress::Begin { file: &model.name, bytes: Some(model.bytes) });
+        let mut read = 0;
+        let result = self.store().verify(model, |more| {
+            read += more;
+            report(Progress::Bytes(read));
+        });
+        report(Progress::End);
+        result
+    }
+
+    /// Deletes an installed model, and what is left of an unfinished pull of it. Returns the bytes given back.
+    ///
+    /// # Errors
+    /// Names that are not installed.
+    pub fn rm(&self, typed: &str) -> Result<u64, HubError> {
+        let name = match Reference::parse(typed)? {
+            Reference::Hub(reference) => reference.local_name(),
+            Reference::Name(name) => name,
+            Reference::Path(path) => {
+                let problem = "name an installed model (`bandmaster models list`), not a path".to_owned();
+                return Err(HubError::NotAModel { path, problem });
+            }
+        };
+        let store = self.store();
+        if let Some(model) = store.get(&name) {
+            store.remove(&name)?;
+            return Ok(model.bytes);
+        }
+        if store.partial_dir(&name).is_dir() {
+            store.forget_partial(&name);
+            return Ok(0);
+        }
+        Err(match Catalog::builtin().get(&name) {
+            Some(_) => HubError::NotInstalled { name, size: String::new() },
+            None => self.unknown(&name),
+        })
+    }
+
+    /// The band for a machine with so much memory, by what is installed.
+    #[must_use]
+    pub fn choose_band(&self, memory_bytes: u64) -> Band {
+        choose_band(Catalog::builtin(), memory_bytes, &self.installed())
+    }
+
+    /// Which of `names` (as typed) must be fetched before they can be used.
+    ///
+    /// # Errors
+    /// Names that are unknown, paths that are not there.
+    pub fn missing<'n>(&self, names: &[&'n str]) -> Result<Vec<&'n str>, HubError> {
+        let mut missing = Vec::new();
+        for name in names {
+            match self.find(name) {
+                Ok(_) => {}
+                Err(HubError::NotInstalled { .. }) => missing.push(*name),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(missing)
+    }
+
+    /// The error that says what can't be had without a connection.
+    #[must_use]
+    pub fn offline_error(&self, names: &[&str]) -> HubError {
+        let verb = if names.len() == 1 { "is" } else { "are" };
+        HubError::Offline {
+            missing: format!("{} {verb}", names.join(", ")),
+            models: self.home.models_dir.clone(),
+        }
+    }
+}
+
+fn of_installed(model: &Installed) -> Listed {
+    Listed {
+        name: model.name.clone(),
+        role: model.role,
+        installed: true,
+        path: Some(model.path.clone()),
+        bytes: model.bytes,
+        sha256: Some(model.sha256.clone()),
+        source: model.source.clone(),
+        licence: None,
+        verified: true,
+    }
+}
+
+fn find_path(path: &Path) -> Result<Found, HubError> {
+    let meta = std::fs::metadata(path).map_err(|error| HubError::NotAModel {
+        path: path.to_owned(),
+        problem: format!("can't be opened: {error}"),
+    })?;
+    let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let bytes = meta.len();
+    Ok(Found { name, path: path.to_owned(), bytes, memory_bytes: bytes + bytes / 8 + (1 << 28) })
+}

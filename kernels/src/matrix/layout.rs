@@ -156,7 +156,8 @@ impl Layout {
 
     /// The exact weights of one row of a panel.
     pub(crate) fn unpack_lane(self, panel: &[u8], lane: usize, out: &mut [f32]) {
-        let lanes = |size: usize| panel.chunks_exact(size * LANES).map(move |all| &all[lane * size..][..size]);
+        let lanes =
+            |size: usize| panel.chunks_exact(size * LANES).map(move |all| &all[lane * size..][..size]);
         match self {
             Layout::F32 => {
                 for (y, b) in out.iter_mut().zip(lanes(4)) {
@@ -247,8 +248,12 @@ fn codes(format: Format, raw: &[u8], i: usize) -> [u32; 8] {
     match format {
         Format::Q4_0 => std::array::from_fn(|v| halves(&raw[2..], v)),
         Format::Q4_1 => std::array::from_fn(|v| halves(&raw[4..], v)),
-        Format::Q5_0 => std::array::from_fn(|v| halves(&raw[6..], v) | spread(word(&raw[2..], 0) >> (4 * v)) << 4),
-        Format::Q5_1 => std::array::from_fn(|v| halves(&raw[8..], v) | spread(word(&raw[4..], 0) >> (4 * v)) << 4),
+        Format::Q5_0 => {
+            std::array::from_fn(|v| halves(&raw[6..], v) | spread(word(&raw[2..], 0) >> (4 * v)) << 4)
+        }
+        Format::Q5_1 => {
+            std::array::from_fn(|v| halves(&raw[8..], v) | spread(word(&raw[4..], 0) >> (4 * v)) << 4)
+        }
         // Two's complement plus 128.
         Format::Q8_0 => std::array::from_fn(|v| word(&raw[2..], v) ^ 0x8080_8080),
         Format::Q4K => {
@@ -302,7 +307,9 @@ fn unpack_words(planes: Planes, plane: &[u8], lane: usize) -> [u32; 8] {
     match planes {
         Planes::Four => std::array::from_fn(nibbles),
         Planes::Five => std::array::from_fn(|v| nibbles(v) | (get(4) >> v & 0x0101_0101) << 4),
-        Planes::Six => std::array::from_fn(|v| nibbles(v) | (get(4 + v / 4) >> (v % 4 * 2) & 0x0303_0303) << 4),
+        Planes::Six => {
+            std::array::from_fn(|v| nibbles(v) | (get(4 + v / 4) >> (v % 4 * 2) & 0x0303_0303) << 4)
+        }
         Planes::Eight => std::array::from_fn(get),
     }
 }

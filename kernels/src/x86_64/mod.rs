@@ -1,1 +1,30 @@
-//! Kernels for x86-64.
+//! Kernels for x86-64. A function here says in its `target_feature` what the machine must have; `Isa` is the check.
+
+pub(crate) mod matmul;
+
+use std::ops::Range;
+
+use crate::activations::{Quantized, Tile};
+use crate::matmul::Sums;
+use crate::matrix::layout::Layout;
+
+/// Whether the portable kernels may be run in the form compiled for AVX2 and FMA; they give the same bits.
+pub(crate) fn has_fma() -> bool {
+    is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c")
+}
+
+/// [`crate::matmul::scalar_kernel`] compiled for a machine of the last ten years.
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(crate) fn scalar_kernel_with_fma(layout: Layout, panel: &[u8], x: &Tile, sums: &mut Sums) {
+    crate::matmul::scalar_kernel(layout, panel, x, sums);
+}
+
+/// [`crate::activations::quantize_tile`] compiled for AVX-512.
+///
+/// # Safety
+/// As there.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+pub(crate) unsafe fn quantize_tile(out: &Quantized, x: &[f32], row: usize, blocks: Range<usize>) {
+    // SAFETY: the caller's promise is the same.
+    unsafe { crate::activations::quantize_tile(out, x, row, blocks) }
+}

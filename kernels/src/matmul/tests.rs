@@ -1,0 +1,151 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::formats::Format;
+use crate::naive::matmul as naive;
+
+/// One matmul to be checked.
+#[derive(Debug, Clone)]
+struct Case {
+    format: Format,
+    n: usize,
+    k: usize,
+    rows: usize,
+    seed: u64,
+}
+
+impl Case {
+    fn matrix(&self) -> (Matrix, Vec<f32>) {
+        let raw = naive::random_weights(self.format, self.n, self.k, self.seed);
+        let w = naive::dequantize(self.format, self.k, &raw);
+        (Matrix::pack(self.format, self.n, self.k, &raw).expect("packs"), w)
+    }
+
+    /// Activations with a few large ones, as models have them.
+    fn x(&self) -> Vec<f32> {
+        let raw = naive::random_weights(Format::F32, self.rows, self.k, self.seed ^ 1);
+        let mut x = naive::dequantize(Format::F32, self.k, &raw);
+        x.iter_mut().step_by(37).for_each(|x| *x *= 20.0);
+        x
+    }
+}
+
+fn formats() -> impl Strategy<Value = Format> {
+    let packed = Format::ALL.into_iter().filter(|&format| Layout::of(format).is_some());
+    prop::sample::select(packed.collect::<Vec<_>>())
+}
+
+fn cases() -> impl Strategy<Value = Case> {
+    let k = prop::sample::select(vec![32, 96, 256, 512, 576, 896, 1792]);
+    (formats(), 1usize..70, k, 1usize..70, any::<u64>())
+        .prop_filter("whole blocks", |(format, _, k, _, _)| k % format.block_len() == 0)
+        .prop_map(|(format, n, k, rows, seed)| Case { format, n, k, rows, seed })
+}
+
+fn isas() -> Vec<Isa> {
+    [Isa::Scalar, Isa::Avx512Vnni].into_iter().filter(|isa| isa.available()).collect()
+}
+
+fn product(cpu: &Cpu, matrix: &Matrix, x: &[f32]) -> Vec<f32> {
+    let mut activations = Activations::new();
+    activations.fill(cpu, x, matrix.k(), &[matrix]);
+    let mut y = vec![f32::NAN; x.len() / matrix.k() * matrix.n()];
+    matmul(cpu, &activations, &mut [Output { w: matrix, bias: None, add: false, y: &mut y }]);
+    y
+}
+
+fn bits(y: &[f32]) -> Vec<u32> {
+    y.iter().map(|y| y.to_bits()).collect()
+}
+
+/// Fails where an element is further off than f32 rounding of a sum of these magnitudes explains.
+fn assert_near(case: &Case, w: &[f32], x: &[f32], got: &[f32]) {
+    let mut expected = vec![0.0; got.len()];
+    naive::matmul(w, case.k, x, &mut expected);
+    let magnitudes = |values: &[f32]| values.iter().map(|v| v.abs()).collect::<Vec<_>>();
+    let mut sizes = vec![0.0; got.len()];
+    naive::matmul(&magnitudes(w), case.k, &magnitudes(x), &mut sizes);
+    for (i, ((got, expected), size)) in got.iter().zip(expected).zip(sizes).enumerate() {
+        // With minimums, terms of both signs are larger than the weights they make.
+        let tolerance = 4e-6 * size + 1e-30;
+        assert!(
+            (got - expected).abs() <= tolerance,
+            "{case:?}: y[{i}] = {got}, expected {expected}, size {size}"
+        );
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn equals_the_naive_product_of_the_same_rounded_activations(case in cases()) {
+        let (matrix, w) = case.matrix();
+        let x = case.x();
+        let seen = if case.format.is_float() { x.clone() } else { naive::round_to_int8(&x) };
+        for isa in isas() {
+            let cpu = Cpu::with_isa(1, isa).expect("available");
+            assert_near(&case, &w, &seen, &product(&cpu, &matrix, &x));
+        }
+    }
+
+    #[test]
+    fn every_instruction_set_gives_the_bits_of_the_scalar_kernel(case in cases()) {
+        let (matrix, _) = case.matrix();
+        let x = case.x();
+        let cpus = isas().into_iter().map(|isa| Cpu::with_isa(2, isa).expect("available"));
+        let mut results = cpus.map(|cpu| bits(&product(&cpu, &matrix, &x)));
+        let first = results.next().expect("scalar is always available");
+        for result in results {
+            prop_assert_eq!(&first, &result);
+        }
+    }
+
+    #[test]
+    fn a_row_has_the_same_bits_in_any_batch_and_with_any_number_of_threads(case in cases()) {
+        let (matrix, _) = case.matrix();
+        let x = case.x();
+        let alone = Cpu::new(1);
+        let expected: Vec<u32> = x.chunks(case.k).flat_map(|row| bits(&product(&alone, &matrix, row))).collect();
+        for threads in 1..4 {
+            let cpu = Cpu::new(threads);
+            prop_assert_eq!(&expected, &bits(&product(&cpu, &matrix, &x)));
+        }
+    }
+}
+
+#[test]
+fn several_outputs_with_bias_and_residual_share_one_call() {
+    let cpu = Cpu::new(2);
+    let (rows, k) = (5, 256);
+    let formats = [Format::Q4K, Format::Q6K, Format::F16, Format::Q5_0];
+    let cases = formats.map(|format| Case { format, n: 40, k, rows, seed: 3 });
+    let matrices: Vec<Matrix> = cases.iter().map(|case| case.matrix().0).collect();
+    let x = cases[0].x();
+    let bias: Vec<f32> = (0..40).map(|i| i as f32).collect();
+    let mut activations = Activations::new();
+    activations.fill(&cpu, &x, k, &matrices.iter().collect::<Vec<_>>());
+    let mut ys: Vec<Vec<f32>> = (0..4).map(|i| vec![i as f32; rows * 40]).collect();
+    let mut outputs: Vec<Output> = (matrices.iter().zip(&mut ys).enumerate())
+        .map(|(i, (w, y))| Output { w, bias: (i % 2 == 0).then_some(&bias[..]), add: i >= 2, y })
+        .collect();
+    matmul(&cpu, &activations, &mut outputs);
+    for (i, (w, y)) in matrices.iter().zip(&ys).enumerate() {
+        for (j, (y, plain)) in y.iter().zip(product(&cpu, w, &x)).enumerate() {
+            let with_bias = if i % 2 == 0 { plain + bias[j % 40] } else { plain };
+            let expected = if i >= 2 { i as f32 + with_bias } else { with_bias };
+            assert_eq!(*y, expected, "output {i} at {j}");
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "were not filled for")]
+fn activations_that_lack_a_form_are_refused() {
+    let cpu = Cpu::new(1);
+    let case = |format| Case { format, n: 16, k: 32, rows: 1, seed: 5 };
+    let (five, eight) = (case(Format::Q5_0).matrix().0, case(Format::Q8_0).matrix().0);
+    let mut activations = Activations::new();
+    activations.fill(&cpu, &[1.0; 32], 32, &[&five]);
+    matmul(&cpu, &activations, &mut [Output { w: &eight, bias: None, add: false, y: &mut [0.0; 16] }]);
+}

@@ -1,0 +1,217 @@
+//! The middle verb: what was planned becomes one batch, goes through the model, and comes back as drawn tokens and
+//! scores. Rows are drawn from where they are computed, on the model's threads. Who runs and who waits is not known
+//! here.
+
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use bandmaster_models::{Batch, BlockCopy, Model};
+
+use super::sampler::{Drawing, Drawn, Scratch, draw, score};
+use super::sequence::{End, Sequences, panic_message};
+use super::{Logprobs, ModelId};
+
+/// What one step is to compute.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// For which model.
+    pub model: ModelId,
+    /// Sequences and how many of their pending tokens; each sequence once.
+    pub work: Vec<Work>,
+    /// Copies to make first, and for whom. Each source is held once until the step ends.
+    pub copies: Vec<(u32, BlockCopy)>,
+}
+
+/// One sequence's part of a step.
+#[derive(Debug, Clone)]
+pub struct Work {
+    /// Which sequence.
+    pub slot: u32,
+    /// How many tokens, from its first that is not computed.
+    pub tokens: usize,
+    /// Its part of the wanted rows, once the batch is built.
+    pub rows: Range<usize>,
+}
+
+impl Plan {
+    /// Starts a plan for `model`; the memory is kept.
+    pub fn reset(&mut self, model: ModelId) {
+        self.model = model;
+        self.work.clear();
+        self.copies.clear();
+    }
+}
+
+/// What came out of a wanted row.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    /// Log-probabilities of prompt token `index`.
+    Score {
+        /// Index into the prompt.
+        index: usize,
+        /// Its score.
+        logprobs: Logprobs,
+    },
+    /// A token, or none that can be drawn.
+    Drawn(Option<Drawn>),
+}
+
+/// A step that broke.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Broken {
+    /// The model says it could not; what it computed before stands.
+    Failed(String),
+    /// The model panicked; nothing it holds can be trusted.
+    Panicked(String),
+}
+
+/// What a wanted row is for.
+#[derive(Debug, Clone, Copy)]
+enum Wanted {
+    Score { slot: u32, index: usize },
+    Draw { slot: u32, mask: Option<usize> },
+}
+
+/// A step's buffers, kept from step to step.
+#[derive(Default)]
+pub struct Runner {
+    batch: Batch,
+    wanted: Vec<Wanted>,
+    /// Masks of the rows drawn under a grammar, one after the other.
+    masks: Vec<u32>,
+    outcomes: Vec<OnceLock<Outcome>>,
+    /// As many as threads ever drew at once.
+    scratches: Mutex<Vec<Scratch>>,
+    /// Sequences whose grammar failed; they are not in the batch.
+    pub failed: Vec<(u32, End)>,
+}
+
+impl Runner {
+    /// Computes `plan`. Work of sequences whose grammar fails is taken out of it.
+    ///
+    /// # Errors
+    /// [`Broken`] when the model fails or panics; then no outcome counts.
+    pub fn run(
+        &mut self,
+        plan: &mut Plan,
+        sequences: &mut Sequences,
+        model: &mut dyn Model,
+    ) -> Result<(), Broken> {
+        let mask_words = model.info().vocab.div_ceil(32);
+        self.build(plan, sequences, mask_words);
+        if self.batch.spans.is_empty() {
+            return Ok(());
+        }
+        self.forward(sequences, model, mask_words)
+    }
+
+    /// What came out of `row`.
+    pub fn take_outcome(&mut self, row: usize) -> Option<Outcome> {
+        self.outcomes[row].take()
+    }
+
+    fn build(&mut self, plan: &mut Plan, sequences: &mut Sequences, mask_words: usize) {
+        self.batch.clear();
+        self.wanted.clear();
+        self.masks.clear();
+        self.failed.clear();
+        plan.work.retain_mut(|work| {
+            let sequence = &mut sequences[work.slot];
+            let start = sequence.computed;
+            let end = start + work.tokens;
+            let draws = end == sequence.tokens.len() && sequence.wants_draw();
+            let mut mask = None;
+            if draws && sequence.constraint.is_some() {
+                let first = self.masks.len();
+                self.masks.resize(first + mask_words, 0);
+                if let Err(end) = sequence.mask(&mut self.masks[first..]) {
+                    self.failed.push((work.slot, end));
+                    return false;
+                }
+                mask = Some(first);
+            }
+            let offset = self.batch.tokens.len();
+            let blocks = end.div_ceil(super::BLOCK_TOKENS);
+            self.batch.push_span(&sequence.tokens[start..end], start, &sequence.table[..blocks]);
+            let first_row = self.wanted.len();
+            for index in sequence.score_next.max(start + 1)..sequence.prompt_tokens().min(end + 1) {
+                self.batch.rows.push((offset + index - 1 - start) as u32);
+                self.wanted.push(Wanted::Score { slot: work.slot, index });
+            }
+            if draws {
+                self.batch.rows.push((offset + work.tokens - 1) as u32);
+                self.wanted.push(Wanted::Draw { slot: work.slot, mask });
+            }
+            work.rows = first_row..self.wanted.len();
+            true
+        });
+        let failed = &self.failed;
+        let runs = |slot: u32| failed.iter().all(|&(other, _)| other != slot);
+        let copies = plan.copies.iter().filter(|&&(slot, _)| runs(slot));
+        self.batch.copies.extend(copies.map(|&(_, copy)| copy));
+    }
+
+    fn forward(
+        &mut self,
+        sequences: &Sequences,
+        model: &mut dyn Model,
+        mask_words: usize,
+    ) -> Result<(), Broken> {
+        self.outcomes.clear();
+        self.outcomes.resize_with(self.wanted.len(), OnceLock::new);
+        let jobs: Vec<Job<'_>> =
+            self.wanted.iter().map(|wanted| Job::new(wanted, sequences, &self.masks, mask_words)).collect();
+        let (outcomes, scratches) = (&self.outcomes, &self.scratches);
+        let lock = || scratches.lock().unwrap_or_else(PoisonError::into_inner);
+        let on_row = |row: usize, logits: &mut [f32]| {
+            let mut scratch = lock().pop().unwrap_or_default();
+            // A row that comes twice keeps its first outcome.
+            let _ = outcomes[row].set(jobs[row].read(logits, &mut scratch));
+            lock().push(scratch);
+        };
+        let ran = catch_unwind(AssertUnwindSafe(|| model.forward(&self.batch, &on_row)));
+        match ran {
+            Err(panic) => Err(Broken::Panicked(panic_message(&*panic))),
+            Ok(Err(error)) => Err(Broken::Failed(error.to_string())),
+            Ok(Ok(())) if outcomes.iter().any(|outcome| outcome.get().is_none()) => {
+                Err(Broken::Failed("the model left out rows that were wanted".into()))
+            }
+            Ok(Ok(())) => Ok(()),
+        }
+    }
+}
+
+/// What reading one row takes; plain references, so that any thread may do it.
+enum Job<'a> {
+    Score { index: usize, target: u32, top: usize },
+    Draw { drawing: &'a Drawing, position: usize, mask: Option<&'a [u32]> },
+}
+
+impl<'a> Job<'a> {
+    fn new(wanted: &Wanted, sequences: &'a Sequences, masks: &'a [u32], mask_words: usize) -> Self {
+        match *wanted {
+            Wanted::Score { slot, index } => {
+                let sequence = &sequences[slot];
+                let top = sequence.drawing.top_logprobs.unwrap_or(0) as usize;
+                Job::Score { index, target: sequence.tokens[index], top }
+            }
+            Wanted::Draw { slot, mask } => {
+                let sequence = &sequences[slot];
+                let mask = mask.map(|first| &masks[first..first + mask_words]);
+                Job::Draw { drawing: &sequence.drawing, position: sequence.tokens.len(), mask }
+            }
+        }
+    }
+
+    fn read(&self, logits: &mut [f32], scratch: &mut Scratch) -> Outcome {
+        match *self {
+            Job::Score { index, target, top } => {
+                Outcome::Score { index, logprobs: score(logits, target, top, scratch) }
+            }
+            Job::Draw { drawing, position, mask } => {
+                Outcome::Drawn(draw(logits, drawing, mask, position, scratch))
+            }
+        }
+    }
+}

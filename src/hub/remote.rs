@@ -1,0 +1,316 @@
+//! The Hugging Face hub over HTTP: a file's commit, size and sha256 from a HEAD, its bytes by ranges, a repository's
+//! list of files. Blocking, and quick to say that there is no network.
+//!
+//! Source: the hub's documented paths, `/{repo}/resolve/{rev}/{file}` and `/api/models/{repo}/revision/{rev}`.
+
+use std::io::{self, Read};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+use ureq::http::{HeaderMap, Response, StatusCode};
+use ureq::tls::{RootCerts, TlsConfig};
+use ureq::{Agent, Body};
+
+use super::error::HubError;
+use super::reference::HubReference;
+use super::staging::Staged;
+
+/// A connection that takes longer is no connection.
+const CONNECT_MAX: Duration = Duration::from_secs(4);
+/// A server that is silent for longer has gone.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
+/// Tries in a row that bring nothing, before a transfer is given up.
+const RESUMES_MAX: u32 = 5;
+/// Before the first renewed try; longer before later ones.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
+const REDIRECTS_MAX: u32 = 5;
+
+/// Where files come from, and with which rights. Read from the environment once, by [`Remote::from_env`].
+#[derive(Debug, Clone)]
+pub struct Remote {
+    /// The hub, without a slash at its end.
+    pub endpoint: String,
+    /// For gated and private repositories.
+    pub token: Option<String>,
+    /// The hub's own cache of other programs; files found there are not fetched again.
+    pub cache_dir: Option<PathBuf>,
+    /// Interpreters to try for `-m pip`, in order.
+    pub pythons: Vec<PathBuf>,
+}
+
+impl Remote {
+    /// Honours `HF_ENDPOINT`, `HF_TOKEN`, `HF_TOKEN_PATH`, `HF_HOME` and `HF_HUB_CACHE`.
+    #[must_use]
+    pub fn from_env() -> Self {
+        let var = |name: &str| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
+        let hf_home = var("HF_HOME").map(PathBuf::from).or_else(|| {
+            let cache = var("XDG_CACHE_HOME").map(PathBuf::from);
+            cache
+                .or_else(|| Some(etcetera::home_dir().ok()?.join(".cache")))
+                .map(|dir| dir.join("huggingface"))
+        });
+        let token_file =
+            var("HF_TOKEN_PATH").map(PathBuf::from).or_else(|| Some(hf_home.as_ref()?.join("token")));
+        let from_file = || std::fs::read_to_string(token_file?).ok().map(|text| text.trim().to_owned());
+        let endpoint = var("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".to_owned());
+        Self {
+            endpoint: endpoint.trim_end_matches('/').to_owned(),
+            token: var("HF_TOKEN").or_else(from_file).filter(|token| !token.is_empty()),
+            cache_dir: var("HF_HUB_CACHE").map(PathBuf::from).or_else(|| Some(hf_home?.join("hub"))),
+            pythons: vec!["python3".into(), "python".into()],
+        }
+    }
+
+    /// A file in the hub's own cache, as other programs keep it: `models--OWNER--REPO/snapshots/COMMIT/FILE`.
+    pub(super) fn cached(&self, repo: &str, rev: &str, file: &str) -> Option<PathBuf> {
+        let folder = self.cache_dir.as_ref()?.join(format!("models--{}", repo.replace('/', "--")));
+        let commit =
+            std::fs::read_to_string(folder.join("refs").join(rev)).unwrap_or_else(|_| rev.to_owned());
+        let path = folder.join("snapshots").join(commit.trim()).join(file);
+        path.is_file().then_some(path)
+    }
+}
+
+/// What the hub says of a file before it is fetched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct RemoteFile {
+    pub(super) url: String,
+    pub(super) commit: Option<String>,
+    pub(super) etag: String,
+    pub(super) bytes: Option<u64>,
+    /// Large files carry it as their ETag.
+    pub(super) sha256: Option<String>,
+}
+
+/// A client of one hub.
+pub(super) struct HubClient<'a> {
+    agent: Agent,
+    remote: &'a Remote,
+}
+
+#[derive(Deserialize)]
+struct Listing {
+    siblings: Vec<Sibling>,
+}
+
+#[derive(Deserialize)]
+struct Sibling {
+    rfilename: String,
+}
+
+impl<'a> HubClient<'a> {
+    pub(super) fn new(remote: &'a Remote) -> Self {
+        // The system's certificates, so that a company's proxy is trusted where the system trusts it.
+        let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build();
+        let agent = Agent::config_builder()
+            .tls_config(tls)
+            .http_status_as_error(false)
+            .timeout_resolve(Some(CONNECT_MAX))
+            .timeout_connect(Some(CONNECT_MAX))
+            .timeout_recv_response(Some(SILENCE_MAX))
+            .timeout_per_read(Some(SILENCE_MAX))
+            .max_redirects(REDIRECTS_MAX)
+            .user_agent(concat!("bandmaster/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .new_agent();
+        Self { agent, remote }
+    }
+
+    /// The `.gguf` files of a repository that a reference chooses.
+    pub(super) fn choose(&self, reference: &HubReference) -> Result<Vec<String>, HubError> {
+        let what = format!("hf:{}", reference.repo);
+        let url = format!(
+            "{}/api/models/{}/revision/{}",
+            self.remote.endpoint,
+            reference.repo,
+            quoted(&reference.rev, false)
+        );
+        let mut response =
+            self.authorised(self.agent.get(&url)).call().map_err(|error| self.unreachable(&error))?;
+        self.expect_success(&what, &response)?;
+        let text = response.body_mut().read_to_string().map_err(|error| self.unreachable(&error))?;
+        let listing: Listing = serde_json::from_str(&text).map_err(|_| HubError::Remote {
+            what,
+            problem: format!("{} answered, but not as the hub does", self.remote.endpoint),
+        })?;
+        let files: Vec<String> = listing.siblings.into_iter().map(|sibling| sibling.rfilename).collect();
+        reference.choose(&files)
+    }
+
+    /// Asks for a file without fetching it.
+    pub(super) fn head(&self, repo: &str, rev: &str, file: &str) -> Result<RemoteFile, HubError> {
+        let what = format!("hf:{repo}:{file}");
+        let mut url =
+            format!("{}/{repo}/resolve/{}/{}", self.remote.endpoint, quoted(rev, false), quoted(file, true));
+        for _ in 0..=REDIRECTS_MAX {
+            let request = self.authorised(self.agent.head(&url)).config().max_redirects(0).build();
+            let response = request.call().map_err(|error| self.unreachable(&error))?;
+            let location = header(response.headers(), "location");
+            // A renamed repository answers with a path on the hub itself; any other place is where the bytes are.
+            if let Some(path) =
+                location.filter(|to| to.starts_with('/') && response.status().is_redirection())
+            {
+                url = format!("{}{path}", self.remote.endpoint);
+                continue;
+            }
+            if !response.status().is_redirection() {
+                self.expect_success(&what, &response)?;
+            }
+            return describe(response.headers(), &url).ok_or_else(|| HubError::Remote {
+                what,
+                problem: format!("{} answered, but not as the hub does (no ETag)", self.remote.endpoint),
+            });
+        }
+        Err(HubError::Remote { what, problem: "the hub sends us in circles".to_owned() })
+    }
+
+    /// Brings a file's bytes into `staged`, from where it stands to the end, taking up cut transfers.
+    pub(super) fn fetch(
+        &self,
+        what: &str,
+        file: &RemoteFile,
+        staged: &mut Staged,
+        on_bytes: &mut dyn FnMut(u64),
+    ) -> Result<(), HubError> {
+        let mut cuts = 0;
+        while file.bytes.is_none_or(|bytes| staged.bytes < bytes) {
+            let before = staged.bytes;
+            let Some(cut) = self.fetch_range(what, file, staged, on_bytes)? else { return Ok(()) };
+            cuts = if staged.bytes > before { 0 } else { cuts + 1 };
+            if cuts == RESUMES_MAX {
+                let problem = format!(
+                    "the transfer was cut off and {RESUMES_MAX} tries brought no more ({cut}); what came is kept, pull again to go on"
+                );
+                return Err(HubError::Remote { what: what.to_owned(), problem });
+            }
+            std::thread::sleep(RETRY_PAUSE * cuts);
+        }
+        Ok(())
+    }
+
+    /// One request. `Ok(Some(reason))` when the transfer was cut off and may be taken up again.
+    fn fetch_range(
+        &self,
+        what: &str,
+        file: &RemoteFile,
+        staged: &mut Staged,
+        on_bytes: &mut dyn FnMut(u64),
+    ) -> Result<Option<String>, HubError> {
+        let mut request = self.authorised(self.agent.get(&file.url));
+        if staged.bytes > 0 {
+            request = request.header("range", format!("bytes={}-", staged.bytes));
+        }
+        let mut response = match request.call() {
+            Ok(response) => response,
+            Err(error) => return Ok(Some(error.to_string())),
+        };
+        match response.status() {
+            status if status.is_server_error() => return Ok(Some(status.to_string())),
+            StatusCode::PARTIAL_CONTENT => {}
+            // What is here is longer than what is there.
+            StatusCode::RANGE_NOT_SATISFIABLE if staged.bytes > 0 => {
+                staged.restart()?;
+                return Ok(Some("the file has changed".to_owned()));
+            }
+            _ => {
+                self.expect_success(what, &response)?;
+                staged.restart()?;
+            }
+        }
+        let mut body = response.body_mut().with_config().limit(u64::MAX).reader();
+        let mut buffer = vec![0; 1 << 18];
+        loop {
+            match body.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(read) => {
+                    staged.write(&buffer[..read])?;
+                    on_bytes(staged.bytes);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Ok(Some(error.to_string())),
+            }
+        }
+        let short = file.bytes.is_some_and(|bytes| staged.bytes < bytes);
+        Ok(short.then(|| "the connection was closed early".to_owned()))
+    }
+
+    fn authorised<B>(&self, request: ureq::RequestBuilder<B>) -> ureq::RequestBuilder<B> {
+        match &self.remote.token {
+            Some(token) => request.header("authorization", format!("Bearer {token}")),
+            None => request,
+        }
+    }
+
+    fn unreachable(&self, error: &ureq::Error) -> HubError {
+        let reason = match error {
+            ureq::Error::HostNotFound => "its name can't be resolved".to_owned(),
+            ureq::Error::Timeout(_) => "no answer in time".to_owned(),
+            other => other.to_string(),
+        };
+        HubError::Unreachable { endpoint: self.remote.endpoint.clone(), reason }
+    }
+
+    fn expect_success(&self, what: &str, response: &Response<Body>) -> Result<(), HubError> {
+        let status = response.status();
+        if status.is_success() {
+            return Ok(());
+        }
+        let code = header(response.headers(), "x-error-code").unwrap_or_default();
+        let problem = match (status.as_u16(), code) {
+            (_, "GatedRepo") => format!(
+                "its owner asks for consent: accept the terms at {}, then set HF_TOKEN",
+                self.remote.endpoint
+            ),
+            (401 | 403, _) => {
+                "not public, or not there: set HF_TOKEN to a token that may read it, or check the name"
+                    .to_owned()
+            }
+            (404, "EntryNotFound") => "the repository has no such file".to_owned(),
+            (404, "RevisionNotFound") => "the repository has no such revision".to_owned(),
+            (404, _) => "there is no such repository or file: check the name".to_owned(),
+            (429, _) => "the hub asks us to slow down (429): try again in some minutes".to_owned(),
+            (500.., _) => {
+                let reason = format!("it answers {status}");
+                return Err(HubError::Unreachable { endpoint: self.remote.endpoint.clone(), reason });
+            }
+            _ => format!("the hub answers {status}"),
+        };
+        Err(HubError::Remote { what: what.to_owned(), problem })
+    }
+}
+
+fn header<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// `None` when these are not the headers of a hub.
+fn describe(headers: &HeaderMap, url: &str) -> Option<RemoteFile> {
+    let etag = header(headers, "x-linked-etag").or_else(|| header(headers, "etag"))?;
+    let etag = etag.trim_start_matches("W/").trim_matches('"').to_owned();
+    let size = header(headers, "x-linked-size").or_else(|| {
+        // The length of a redirect is the length of its own text.
+        header(headers, "content-length").filter(|_| !headers.contains_key("location"))
+    });
+    let is_sha256 = etag.len() == 64 && etag.bytes().all(|byte| byte.is_ascii_hexdigit());
+    Some(RemoteFile {
+        url: url.to_owned(),
+        commit: header(headers, "x-repo-commit").map(str::to_owned),
+        bytes: size.and_then(|size| size.parse().ok()),
+        sha256: is_sha256.then(|| etag.to_lowercase()),
+        etag,
+    })
+}
+
+/// Percent-encodes what may not stand in a path; a file's own slashes stay.
+fn quoted(text: &str, keep_slashes: bool) -> String {
+    let mut quoted = String::new();
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) || (keep_slashes && byte == b'/') {
+            quoted.push(char::from(byte));
+        } else {
+            quoted.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    quoted
+}

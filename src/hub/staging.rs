@@ -1,0 +1,139 @@
+//! A file on its way in: written beside its future place, hashed while it is written, taken up again after a cut.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::error::{AtPath, HubError};
+use super::store::{KeptFile, hash_file, hex};
+
+/// Beside an unfinished file: what of it may be kept when the download is taken up again.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Resume {
+    /// Source and version of the bytes. Another source starts afresh.
+    source: String,
+    /// Whole parts written.
+    parts: usize,
+    /// Bytes up to the end of the last whole part; `None` when every byte that is there counts.
+    bytes: Option<u64>,
+}
+
+/// An open unfinished file.
+pub(super) struct Staged {
+    name: String,
+    file: File,
+    path: PathBuf,
+    resume_path: PathBuf,
+    hasher: Sha256,
+    /// Bytes written.
+    pub(super) bytes: u64,
+    /// Whole parts written, for sources that come in parts.
+    pub(super) parts: usize,
+    source: String,
+}
+
+/// A file of `dir` that an earlier, cut-off pull finished, if it is the one that is wanted.
+pub(super) fn finished(dir: &Path, name: &str, sha256: Option<&str>) -> Option<KeptFile> {
+    let wanted = sha256?;
+    let (bytes, found) = hash_file(&dir.join(name), |_| {}).ok()?;
+    (found == wanted).then(|| KeptFile { file: name.to_owned(), bytes, sha256: found })
+}
+
+impl Staged {
+    /// Opens `dir/name.part`, keeping what an earlier pull from the same `source` left. `by_parts` keeps whole parts only.
+    pub(super) fn open(dir: &Path, name: &str, source: &str, by_parts: bool) -> Result<Self, HubError> {
+        let path = dir.join(format!("{name}.part"));
+        let resume_path = dir.join(format!("{name}.resume.json"));
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent).at(parent)?;
+        }
+        let resume: Resume = fs::read(&resume_path)
+            .ok()
+            .and_then(|text| serde_json::from_slice(&text).ok())
+            .unwrap_or_default();
+        let file =
+            File::options().create(true).truncate(false).read(true).write(true).open(&path).at(&path)?;
+        let there = file.metadata().at(&path)?.len();
+        let keep = if resume.source == source { resume.bytes.unwrap_or(there).min(there) } else { 0 };
+        file.set_len(keep).at(&path)?;
+        let mut staged = Self {
+            name: name.to_owned(),
+            file,
+            path,
+            resume_path,
+            hasher: Sha256::new(),
+            bytes: 0,
+            parts: if keep > 0 { resume.parts } else { 0 },
+            source: source.to_owned(),
+        };
+        staged.read_kept()?;
+        staged.note(by_parts)?;
+        Ok(staged)
+    }
+
+    /// Hashes what is kept and leaves the file open at its end.
+    fn read_kept(&mut self) -> Result<(), HubError> {
+        let mut buffer = vec![0; 1 << 20];
+        loop {
+            let read = self.file.read(&mut buffer).at(&self.path)?;
+            if read == 0 {
+                return Ok(());
+            }
+            self.hasher.update(&buffer[..read]);
+            self.bytes += read as u64;
+        }
+    }
+
+    fn note(&self, by_parts: bool) -> Result<(), HubError> {
+        let resume =
+            Resume { source: self.source.clone(), parts: self.parts, bytes: by_parts.then_some(self.bytes) };
+        let text = serde_json::to_vec(&resume).expect("plain data");
+        fs::write(&self.resume_path, text).at(&self.resume_path)
+    }
+
+    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), HubError> {
+        self.file.write_all(bytes).at(&self.path)?;
+        self.hasher.update(bytes);
+        self.bytes += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// A part is whole: a later pull goes on after it.
+    pub(super) fn part_done(&mut self) -> Result<(), HubError> {
+        self.parts += 1;
+        self.file.sync_data().at(&self.path)?;
+        self.note(true)
+    }
+
+    /// Forgets what is there and starts at the first byte.
+    pub(super) fn restart(&mut self) -> Result<(), HubError> {
+        self.file.set_len(0).at(&self.path)?;
+        std::io::Seek::rewind(&mut self.file).at(&self.path)?;
+        (self.hasher, self.bytes, self.parts) = (Sha256::new(), 0, 0);
+        Ok(())
+    }
+
+    /// Checks size and sha256 and gives the file its name. A wrong file is deleted.
+    pub(super) fn finish(self, bytes: Option<u64>, sha256: Option<&str>) -> Result<KeptFile, HubError> {
+        let found = hex(&self.hasher.finalize());
+        let size = bytes.filter(|bytes| *bytes != self.bytes);
+        let sum = sha256.filter(|sha256| *sha256 != found);
+        let problem = match (size, sum) {
+            (Some(expected), _) => Some(format!("{} bytes came, {expected} were expected", self.bytes)),
+            (None, Some(expected)) => Some(format!("its sha256 is {found}, {expected} was expected")),
+            (None, None) => None,
+        };
+        let _ = fs::remove_file(&self.resume_path);
+        if let Some(problem) = problem {
+            let _ = fs::remove_file(&self.path);
+            return Err(HubError::Corrupt { file: self.name, problem });
+        }
+        self.file.sync_all().at(&self.path)?;
+        let target = self.path.with_file_name(Path::new(&self.name).file_name().unwrap_or_default());
+        fs::rename(&self.path, &target).at(&target)?;
+        Ok(KeptFile { file: self.name, bytes: self.bytes, sha256: found })
+    }
+}

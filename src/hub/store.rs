@@ -1,0 +1,224 @@
+//! What is on the disk: one folder a model, with a manifest beside its files. A folder appears whole, by a rename, or
+//! not at all.
+
+use std::fs::{self, File, TryLockError};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::catalog::Role;
+use super::error::{AtPath, HubError};
+use super::home::{Home, create_private};
+
+const MANIFEST: &str = "manifest.json";
+/// Beside the models: unfinished downloads and locks.
+const PARTIAL: &str = ".partial";
+
+/// Written beside a model's files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Manifest {
+    pub(super) name: String,
+    pub(super) role: Role,
+    pub(super) source: String,
+    pub(super) licence: Option<String>,
+    pub(super) files: Vec<KeptFile>,
+}
+
+/// A file of an installed model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptFile {
+    /// Its name in the model's folder.
+    pub file: String,
+    /// Its size.
+    pub bytes: u64,
+    /// Lower-case hex.
+    pub sha256: String,
+}
+
+/// A model whose files are here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Installed {
+    /// Its name.
+    pub name: String,
+    /// What it is for.
+    pub role: Role,
+    /// Where its files came from.
+    pub source: String,
+    /// The GGUF file (of a split model the first part), or the folder of an embedding model.
+    pub path: PathBuf,
+    /// Sum of the files' sizes.
+    pub bytes: u64,
+    /// Of the main file.
+    pub sha256: String,
+    /// All files, the main one first.
+    pub files: Vec<KeptFile>,
+}
+
+/// The models' folder.
+pub(super) struct Store<'a> {
+    pub(super) models_dir: &'a Path,
+}
+
+impl<'a> Store<'a> {
+    pub(super) fn new(home: &'a Home) -> Self {
+        Self { models_dir: &home.models_dir }
+    }
+
+    /// By name. Folders without a readable manifest are none of ours and are left out.
+    pub(super) fn installed(&self) -> Vec<Installed> {
+        let Ok(folders) = fs::read_dir(self.models_dir) else { return Vec::new() };
+        let names = folders.flatten().filter_map(|folder| folder.file_name().into_string().ok());
+        let mut found: Vec<Installed> = names.filter_map(|name| self.get(&name)).collect();
+        found.sort_by(|a, b| a.name.cmp(&b.name));
+        found
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<Installed> {
+        if name.is_empty() || name.starts_with('.') || name.contains(['/', '\\']) {
+            return None;
+        }
+        let dir = self.models_dir.join(name);
+        let manifest: Manifest = serde_json::from_slice(&fs::read(dir.join(MANIFEST)).ok()?).ok()?;
+        let main = manifest.files.first()?;
+        let path = if manifest.role == Role::Embeddings { dir } else { dir.join(&main.file) };
+        Some(Installed {
+            name: name.to_owned(),
+            role: manifest.role,
+            source: manifest.source,
+            path,
+            bytes: manifest.files.iter().map(|file| file.bytes).sum(),
+            sha256: main.sha256.clone(),
+            files: manifest.files,
+        })
+    }
+
+    /// The folder that becomes the model's.
+    pub(super) fn partial_dir(&self, name: &str) -> PathBuf {
+        self.models_dir.join(PARTIAL).join(name)
+    }
+
+    /// Holds others off this model until the returned file is dropped; `waiting` is called when there is someone to
+    /// wait for.
+    pub(super) fn lock(&self, name: &str, waiting: impl FnOnce()) -> Result<File, HubError> {
+        let dir = self.models_dir.join(PARTIAL);
+        create_private(&dir)?;
+        let path = dir.join(format!("{name}.lock"));
+        let lock = File::options().create(true).truncate(false).write(true).open(&path).at(&path)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                waiting();
+                lock.lock().at(&path)?;
+            }
+            Err(TryLockError::Error(error)) => return Err(HubError::io(&path, error)),
+        }
+        Ok(lock)
+    }
+
+    /// Makes the partial folder the model's folder: manifest, sync, rename.
+    pub(super) fn install(&self, manifest: &Manifest) -> Result<Installed, HubError> {
+        let staged = self.partial_dir(&manifest.name);
+        let path = staged.join(MANIFEST);
+        let text = serde_json::to_vec_pretty(manifest).expect("a manifest is plain data");
+        fs::write(&path, text).at(&path)?;
+        File::open(&path).and_then(|file| file.sync_all()).at(&path)?;
+        let target = self.models_dir.join(&manifest.name);
+        if target.exists() {
+            // Without a manifest that reads, or we would not be here: debris of an older version.
+            fs::remove_dir_all(&target).at(&target)?;
+        }
+        fs::rename(&staged, &target).at(&target)?;
+        sync_dir(self.models_dir);
+        self.get(&manifest.name).ok_or_else(|| HubError::NotAModel {
+            path: target,
+            problem: "was installed and can't be read back".to_owned(),
+        })
+    }
+
+    pub(super) fn remove(&self, name: &str) -> Result<(), HubError> {
+        let dir = self.models_dir.join(name);
+        // The manifest first: a removal that is cut off leaves no model that looks whole.
+        let manifest = dir.join(MANIFEST);
+        fs::remove_file(&manifest).at(&manifest)?;
+        fs::remove_dir_all(&dir).at(&dir)?;
+        self.forget_partial(name);
+        Ok(())
+    }
+
+    pub(super) fn forget_partial(&self, name: &str) {
+        // Nothing depends on what is left there; the next pull looks again.
+        let _ = fs::remove_dir_all(self.partial_dir(name));
+    }
+
+    /// Whether the files are still what was installed; the first that is not, in words.
+    pub(super) fn verify(&self, model: &Installed, mut on_bytes: impl FnMut(u64)) -> Result<(), HubError> {
+        let dir = self.models_dir.join(&model.name);
+        for kept in &model.files {
+            let path = dir.join(&kept.file);
+            let (bytes, sha256) = hash_file(&path, &mut on_bytes)?;
+            let problem = if bytes != kept.bytes {
+                format!("{bytes} bytes, {} were installed", kept.bytes)
+            } else if sha256 != kept.sha256 {
+                format!("its sha256 is {sha256}, {} was installed", kept.sha256)
+            } else {
+                continue;
+            };
+            let again = format!("`bandmaster models rm {}` and pull or import it again", model.name);
+            return Err(HubError::NotAModel { path, problem: format!("{problem}: {again}") });
+        }
+        Ok(())
+    }
+}
+
+/// Makes a rename in `dir` last through a power cut, where the platform can.
+fn sync_dir(dir: &Path) {
+    if let Ok(dir) = File::open(dir) {
+        let _ = dir.sync_all();
+    }
+}
+
+/// `(bytes, sha256 in hex)` of a file; `on_bytes` hears how many more were read.
+pub(super) fn hash_file(path: &Path, mut on_bytes: impl FnMut(u64)) -> Result<(u64, String), HubError> {
+    let mut file = File::open(path).at(path)?;
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 1 << 20];
+    let mut bytes = 0;
+    loop {
+        let read = file.read(&mut buffer).at(path)?;
+        if read == 0 {
+            return Ok((bytes, hex(&hasher.finalize())));
+        }
+        hasher.update(&buffer[..read]);
+        bytes += read as u64;
+        on_bytes(read as u64);
+    }
+}
+
+pub(super) fn hex(digest: &[u8]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Bytes a file in `dir` may still take; `None` where the platform doesn't say.
+#[must_use]
+pub fn disk_available(dir: &Path) -> Option<u64> {
+    let there = dir.ancestors().find(|ancestor| ancestor.exists())?;
+    #[cfg(unix)]
+    return rustix::fs::statvfs(there).ok().map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize));
+    #[cfg(not(unix))]
+    {
+        let _ = there;
+        None
+    }
+}
+
+/// Refuses what can't fit, before the first byte.
+pub(super) fn check_space(dir: &Path, needed: u64, available: Option<u64>) -> Result<(), HubError> {
+    match available {
+        Some(available) if available < needed => {
+            Err(HubError::DiskFull { path: dir.to_owned(), needed, available })
+        }
+        _ => Ok(()),
+    }
+}

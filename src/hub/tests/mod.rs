@@ -1,0 +1,6 @@
+//! The hub's paths are served by a small server of our own, pip by a script that copies from a folder.
+
+mod catalog;
+mod files;
+mod pull;
+mod server;

