@@ -1,6 +1,7 @@
 //! Kernels for x86-64. A function here says in its `target_feature` what the machine must have; `Isa` is the check.
 
 pub(crate) mod matmul;
+mod unpack;
 
 use std::ops::Range;
 
