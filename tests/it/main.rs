@@ -2,4 +2,7 @@
 
 mod cli;
 mod hub;
+mod journal;
+mod orchestrator;
 mod tidy;
+mod tokenizers;
