@@ -79,7 +79,11 @@ impl Batch {
             return Err(ForwardError::Token { token, vocab: limits.vocab });
         }
         if self.tokens.len() > limits.step_tokens {
-            return wrong(format!("{} tokens in a step of at most {}", self.tokens.len(), limits.step_tokens));
+            return wrong(format!(
+                "{} tokens in a step of at most {}",
+                self.tokens.len(),
+                limits.step_tokens
+            ));
         }
         let in_copies = self.copies.iter().flat_map(|copy| [copy.from, copy.to]);
         if let Some(block) =

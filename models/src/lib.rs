@@ -2,8 +2,8 @@
 
 pub mod batch;
 pub mod cpu;
-pub mod families;
 pub mod embedder;
+pub mod families;
 pub mod gguf;
 pub mod load;
 pub mod model;

@@ -58,7 +58,9 @@ pub enum LoadError {
     #[error(transparent)]
     Spec(#[from] SpecError),
     /// A tensor does not fit the metadata.
-    #[error("tensor `{tensor}` has shape {found:?} where {wanted:?} is needed: the file contradicts itself; get another conversion of the model")]
+    #[error(
+        "tensor `{tensor}` has shape {found:?} where {wanted:?} is needed: the file contradicts itself; get another conversion of the model"
+    )]
     Shape {
         /// Its name.
         tensor: String,
@@ -68,7 +70,9 @@ pub enum LoadError {
         found: Vec<u64>,
     },
     /// A quantization that can't be computed with.
-    #[error("tensor `{tensor}` has type {found}, which can't be computed with: get the model in another quantization, e.g. Q4_K_M or Q8_0")]
+    #[error(
+        "tensor `{tensor}` has type {found}, which can't be computed with: get the model in another quantization, e.g. Q4_K_M or Q8_0"
+    )]
     Type {
         /// Its name.
         tensor: String,
@@ -84,7 +88,9 @@ pub enum LoadError {
         source: PackError,
     },
     /// An option that leaves no room for one block.
-    #[error("{given} bytes for keys and values hold no block of {block_bytes} bytes: give the model more memory")]
+    #[error(
+        "{given} bytes for keys and values hold no block of {block_bytes} bytes: give the model more memory"
+    )]
     KvBytes {
         /// Bytes given.
         given: usize,

@@ -52,8 +52,7 @@ impl<'a> Packing<'a> {
         gguf: &Gguf,
         wanted: &[Wanted],
     ) -> Result<HashMap<String, Matrix>, LoadError> {
-        let mut jobs =
-            wanted.iter().map(|wanted| self.job(gguf, wanted)).collect::<Result<Vec<_>, _>>()?;
+        let mut jobs = wanted.iter().map(|wanted| self.job(gguf, wanted)).collect::<Result<Vec<_>, _>>()?;
         jobs.sort_by_key(|job| std::cmp::Reverse(job.tensor.bytes));
         let bytes: u64 = jobs.iter().map(|job| job.tensor.bytes).sum();
         let mut bytes_done = 0;
@@ -73,8 +72,8 @@ impl<'a> Packing<'a> {
     fn job<'g>(&self, gguf: &'g Gguf, wanted: &Wanted) -> Result<Job<'g>, LoadError> {
         let (tensor, format) = checked(gguf, &wanted.name, &[wanted.k, wanted.n])?;
         let packed_format = if self.exact { Format::F32 } else { format };
-        let packer = Matrix::packer(packed_format, wanted.n, wanted.k)
-            .map_err(|source| pack_error(tensor, source))?;
+        let packer =
+            Matrix::packer(packed_format, wanted.n, wanted.k).map_err(|source| pack_error(tensor, source))?;
         Ok(Job { tensor, format, k: wanted.k, packer })
     }
 
@@ -88,11 +87,11 @@ impl<'a> Packing<'a> {
             let raw = &data[rows.start * row_bytes..rows.end * row_bytes];
             if self.exact { slab.pack(&exact_bytes(format, k, raw)) } else { slab.pack(raw) }
         };
-        let slabs = packer.slabs(panels_each);
+        let mut slabs = packer.slabs(panels_each);
         let packed = if slabs.len() > 1 {
-            self.threads.install(|| slabs.par_bridge().map(pack).collect::<Result<(), _>>())
+            self.threads.install(|| slabs.par_bridge().try_for_each(pack))
         } else {
-            slabs.map(pack).collect::<Result<(), _>>()
+            slabs.try_for_each(pack)
         };
         packed.map_err(|source| pack_error(tensor, source))?;
         gguf.release(tensor);

@@ -135,7 +135,9 @@ pub enum SpecError {
     #[error(transparent)]
     Gguf(#[from] GgufError),
     /// No family maps this architecture.
-    #[error("architecture `{architecture}` is not supported (supported: {known}): use a model of one of these")]
+    #[error(
+        "architecture `{architecture}` is not supported (supported: {known}): use a model of one of these"
+    )]
     Architecture {
         /// What the file says.
         architecture: String,

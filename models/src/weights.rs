@@ -94,9 +94,8 @@ impl Spec {
             ("ffn_up", mlp, width),
             ("ffn_down", width, mlp),
         ];
-        let of_layer = |layer| {
-            shapes.map(|(part, n, k)| Wanted { name: format!("blk.{layer}.{part}.weight"), n, k })
-        };
+        let of_layer =
+            |layer| shapes.map(|(part, n, k)| Wanted { name: format!("blk.{layer}.{part}.weight"), n, k });
         let output = Wanted { name: self.output_name().to_owned(), n: self.vocab, k: width };
         (0..self.layers).flat_map(of_layer).chain([output]).collect()
     }
@@ -119,10 +118,8 @@ pub(crate) fn checked<'a>(
             found: tensor.shape.clone(),
         });
     }
-    let format = Format::from_ggml(tensor.ggml_type).ok_or_else(|| LoadError::Type {
-        tensor: name.to_owned(),
-        found: tensor.type_name(),
-    })?;
+    let format = Format::from_ggml(tensor.ggml_type)
+        .ok_or_else(|| LoadError::Type { tensor: name.to_owned(), found: tensor.type_name() })?;
     Ok((tensor, format))
 }
 

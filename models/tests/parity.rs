@@ -80,13 +80,13 @@ fn for_each_model(check: impl Fn(&str, &Reference)) {
     }
 }
 
-/// Our log-probabilities of the reference's ten, row by row, and our most likely token.
-fn scores(model: &mut CpuModel, reference: &Reference) -> Vec<(u32, Vec<f64>)> {
+/// A row's most likely token, and log-probabilities of the reference's ten.
+type Score = (u32, Vec<f64>);
+
+fn scores(model: &mut CpuModel, reference: &Reference) -> Vec<Score> {
     let last = reference.rows.last().unwrap().0;
     let rows = each_row(model, &reference.tokens[..last], 0, &|index, logits| {
-        let Some((_, ten)) = reference.rows.iter().find(|(at, _)| *at == index + 1) else {
-            return None;
-        };
+        let (_, ten) = reference.rows.iter().find(|(at, _)| *at == index + 1)?;
         let sum = log_sum_exp(logits);
         let of = |&(token, _): &(u32, f64)| f64::from(logits[token as usize]) - sum;
         Some((argmax(logits), ten.iter().map(of).collect()))
@@ -108,9 +108,9 @@ struct Distance {
 }
 
 /// `a` is the truth: its tokens are in order, so that its best is the first.
-fn distance(a: &[(u32, Vec<f64>)], b: &[(u32, Vec<f64>)]) -> Distance {
+fn distance(a: &[Score], b: &[Score]) -> Distance {
     assert_eq!(a.len(), b.len());
-    let mean = |of: &dyn Fn(&(u32, Vec<f64>), &(u32, Vec<f64>)) -> f64| {
+    let mean = |of: &dyn Fn(&Score, &Score) -> f64| {
         a.iter().zip(b).map(|(a, b)| of(a, b)).sum::<f64>() / a.len() as f64
     };
     Distance {
@@ -127,7 +127,7 @@ fn kl(p: &[f64], q: &[f64]) -> f64 {
     p.iter().zip(q).map(|(p, q)| (p - p_norm).exp() * ((p - p_norm) - (q - q_norm))).sum()
 }
 
-fn as_scores(reference: &Reference) -> Vec<(u32, Vec<f64>)> {
+fn as_scores(reference: &Reference) -> Vec<Score> {
     reference.rows.iter().map(|(_, ten)| (ten[0].0, ten.iter().map(|(_, p)| *p).collect())).collect()
 }
 
@@ -175,7 +175,9 @@ fn greedy_continuations_are_those_of_llama_cpp_until_it_hesitates() {
                     best.lock().unwrap()[sequence] = Some(argmax(logits));
                 }
             });
-            for (number, (best, greedy)) in best.into_inner().unwrap().iter().zip(&reference.greedy).enumerate() {
+            for (number, (best, greedy)) in
+                best.into_inner().unwrap().iter().zip(&reference.greedy).enumerate()
+            {
                 let (Some(best), Some(&wanted)) = (*best, greedy.tokens.get(place)) else { continue };
                 let top = &greedy.top[place];
                 let hesitates = top[0].1 - top[1].1 < TIE;
@@ -183,8 +185,10 @@ fn greedy_continuations_are_those_of_llama_cpp_until_it_hesitates() {
                     best == wanted || hesitates,
                     "{name}, prompt {number}, token {place}: {best} where llama.cpp says {top:?}"
                 );
-                // Where it hesitates any continuation is as good; go on with the reference's.
-                sequences[number].tokens.push(wanted);
+                // Where it hesitates, what follows is as good as another text: this one is done.
+                if !hesitates {
+                    sequences[number].tokens.push(wanted);
+                }
             }
         }
     });

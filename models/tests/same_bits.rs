@@ -93,7 +93,12 @@ fn check_same(wanted: &Rows, found: &Rows, how: &str) {
 
 #[test]
 fn bits_are_the_same_for_any_batch_threads_chunk_and_blocks() {
-    let mut one = tiny_model(1);
+    check_all_ways(TinyShape::llama());
+    check_all_ways(TinyShape::qwen2());
+}
+
+fn check_all_ways(shape: TinyShape) {
+    let mut one = tiny_model(&shape, 1);
     let prompts = prompts(one.info().vocab, 32, 600.min(one.info().context_tokens_max));
     // Each sequence alone, in one piece where it fits.
     let mut wanted = Rows::new();
@@ -103,7 +108,7 @@ fn bits_are_the_same_for_any_batch_threads_chunk_and_blocks() {
         wanted.extend(rows.into_iter().map(|((_, index), bits)| ((number, index), bits)));
     }
     for threads in 1..=3 {
-        let mut model = tiny_model(threads);
+        let mut model = tiny_model(&shape, threads);
         let ways = [(1, 512), (2, 1), (3, 7), (5, 16), (8, 33), (17, 100), (32, 64), (32, 1)];
         for (batch, chunk) in ways {
             let way = Way { batch, chunk, shuffle: 100 + batch as u64 };
@@ -115,11 +120,11 @@ fn bits_are_the_same_for_any_batch_threads_chunk_and_blocks() {
 
 #[test]
 fn bits_are_the_same_for_any_chunk_from_1_to_512() {
-    let mut model = tiny_model(2);
+    let mut model = tiny_model(&TinyShape::llama(), 2);
     let prompts = prompts(model.info().vocab, 1, 530.min(model.info().context_tokens_max));
     let last = prompts[0].len() - 1;
     let whole = computed(&mut model, &prompts, Way { batch: 1, chunk: 4096, shuffle: 0 }, last);
-    for chunk in (1..=512).filter(|chunk| chunk % 31 == 1 || chunk.is_power_of_two()) {
+    for chunk in (1..=512_usize).filter(|chunk| chunk % 31 == 1 || chunk.is_power_of_two()) {
         let way = Way { batch: 1, chunk, shuffle: chunk as u64 };
         check_same(&whole, &computed(&mut model, &prompts, way, last), &format!("{way:?}"));
     }
@@ -128,7 +133,7 @@ fn bits_are_the_same_for_any_chunk_from_1_to_512() {
 /// Prompts, decodes and wanted rows of every kind in one step: what the engine really does.
 #[test]
 fn bits_are_the_same_when_only_some_rows_are_wanted() {
-    let mut model = tiny_model(2);
+    let mut model = tiny_model(&TinyShape::llama(), 2);
     let prompts = prompts(model.info().vocab, 6, 90);
     let wanted = computed(&mut model, &prompts, Way { batch: 6, chunk: 4096, shuffle: 0 }, 0);
     let mut mix = Mix(5);
@@ -158,7 +163,7 @@ fn bits_are_the_same_when_only_some_rows_are_wanted() {
 
 #[test]
 fn bits_are_the_same_after_a_fork_and_in_used_blocks() {
-    let mut model = tiny_model(2);
+    let mut model = tiny_model(&TinyShape::llama(), 2);
     let prompts = prompts(model.info().vocab, 1, 41);
     let wanted = computed(&mut model, &prompts, Way { batch: 1, chunk: 4096, shuffle: 0 }, 40);
     // Fill all blocks with something else, then give some back.

@@ -26,11 +26,10 @@ pub fn known() -> impl Iterator<Item = &'static str> {
 /// [`SpecError`] when no family knows the architecture, a key is missing, or a feature is asked for that is not run.
 pub fn spec(gguf: &Gguf) -> Result<Spec, SpecError> {
     let architecture = gguf.architecture()?;
-    let (_, spec) = FAMILIES.iter().find(|(name, _)| *name == architecture).ok_or_else(|| {
-        SpecError::Architecture {
+    let (_, spec) =
+        FAMILIES.iter().find(|(name, _)| *name == architecture).ok_or_else(|| SpecError::Architecture {
             architecture: architecture.to_owned(),
             known: known().collect::<Vec<_>>().join(", "),
-        }
-    })?;
+        })?;
     spec(&Keys { gguf, architecture })
 }

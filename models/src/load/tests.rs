@@ -181,7 +181,8 @@ fn types_without_kernels_are_named_with_the_tensor() {
 
 #[test]
 fn options_that_leave_no_room_are_refused() {
-    let load = |options: LoadOptions<'_>| load_gguf(File::good().gguf(), &options).err().map(|e| e.to_string());
+    let load =
+        |options: LoadOptions<'_>| load_gguf(File::good().gguf(), &options).err().map(|e| e.to_string());
     let error = load(LoadOptions { kv_bytes_max: 1000, ..options() }).expect("no block fits");
     assert!(error.contains("1000 bytes") && error.contains("4096"), "{error}");
     assert!(load(LoadOptions { step_tokens_max: 0, ..options() }).is_some());
