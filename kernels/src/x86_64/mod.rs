@@ -2,6 +2,7 @@
 
 pub(crate) mod matmul;
 pub(crate) mod quantize;
+pub(crate) mod simd;
 mod unpack;
 
 use crate::activations::Tile;
