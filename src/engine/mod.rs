@@ -1,6 +1,7 @@
 //! One scheduler for all models: schedule, run, commit. Token ids in, token ids out; text, plans and clocks are not
 //! known here.
 
+mod audit;
 pub mod batch;
 pub mod blocks;
 mod commit;

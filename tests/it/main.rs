@@ -1,3 +1,4 @@
 //! Everything that crosses rooms, a module an area.
 
+mod engine;
 mod tidy;
