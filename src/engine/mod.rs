@@ -25,7 +25,7 @@ pub use stats::{ModelStats, Stats, StepStats};
 
 use batch::{Plan, Runner};
 use blocks::Blocks;
-use scheduler::{Pace, Underway};
+use scheduler::{Pace, Underway, Urgency};
 use sequence::{End, Sequence, Sequences};
 
 /// What an engine may use.
@@ -80,7 +80,7 @@ pub struct Core {
     runner: Runner,
     underway: Underway,
     /// Buffer of the choice among models.
-    urgency: Vec<((u64, usize), ModelId)>,
+    urgency: Vec<(Urgency, ModelId)>,
     /// Sequences for which no step has computed anything yet.
     unstarted: usize,
     stats: Stats,

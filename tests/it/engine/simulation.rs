@@ -264,7 +264,12 @@ fn check_answer(asked: &Asked, lane: &Lane, failures: bool) {
     if asked.disturbed || late || broken {
         return;
     }
-    assert_eq!((got.len(), end), (wanted.len(), Some(answer.clone())), "request {:?} ends otherwise", asked.id);
+    assert_eq!(
+        (got.len(), end),
+        (wanted.len(), Some(answer.clone())),
+        "request {:?} ends otherwise",
+        asked.id
+    );
     assert!(answer == Answer::Fails || scores == prompt.len(), "scores are missing");
 }
 
