@@ -1,5 +1,5 @@
 //! Parse, dispatch, exit code.
 
 fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+    bandmaster::cli::main()
 }

@@ -45,7 +45,7 @@ pub fn matmul(cpu: &Cpu, x: &Activations, outputs: &mut [Output]) {
     if x.rows() == 0 {
         return;
     }
-    let kernel = kernel(cpu.isa());
+    let isa = cpu.isa();
     for outputs in outputs.chunks_mut(OUTPUTS_MAX) {
         let mut jobs = [const { None }; OUTPUTS_MAX];
         for (job, output) in jobs.iter_mut().zip(outputs) {
@@ -55,7 +55,7 @@ pub fn matmul(cpu: &Cpu, x: &Activations, outputs: &mut [Output]) {
         cpu.run(jobs.iter().flatten().map(Job::chunks).sum(), &|mut chunk| {
             for job in jobs.iter().flatten() {
                 if chunk < job.chunks() {
-                    return job.run(kernel, x, chunk);
+                    return job.run(isa, x, chunk);
                 }
                 chunk -= job.chunks();
             }
@@ -63,10 +63,11 @@ pub fn matmul(cpu: &Cpu, x: &Activations, outputs: &mut [Output]) {
     }
 }
 
-fn kernel(isa: Isa) -> Kernel {
+/// The kernel for weights of this layout and tiles of this many rows.
+fn kernel(isa: Isa, layout: Layout, rows: usize) -> Kernel {
     match isa {
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512Vnni => crate::x86_64::matmul::kernel,
+        Isa::Avx512Vnni => crate::x86_64::matmul::kernel(layout, rows),
         #[cfg(target_arch = "x86_64")]
         Isa::Scalar if crate::x86_64::has_fma() => crate::x86_64::scalar_kernel_with_fma,
         _ => scalar_kernel,
@@ -111,11 +112,12 @@ impl<'a> Job<'a> {
     }
 
     /// Panels inside, tiles outside: the tile's activations stay near while the chunk's few panels pass.
-    fn run(&self, kernel: Kernel, x: &Activations, chunk: usize) {
+    fn run(&self, isa: Isa, x: &Activations, chunk: usize) {
         let panels = chunk * self.chunk_panels..((chunk + 1) * self.chunk_panels).min(self.w.panels());
         let mut sums = [[0.0; LANES]; TILE_ROWS_MAX];
         for tile in 0..x.tiles() {
             let tile = x.tile(tile, self.w.layout());
+            let kernel = kernel(isa, self.w.layout(), tile.rows);
             for panel in panels.clone() {
                 // SAFETY: `kernel` was chosen by the instructions this machine has.
                 unsafe { kernel(self.w.layout(), self.w.panel(panel), &tile, &mut sums) };

@@ -1,1 +1,107 @@
 //! What was typed becomes what is needed, and one room is called. No logic lives here.
+
+mod bars;
+mod config;
+mod doctor;
+mod error;
+mod flags;
+mod inputs;
+mod machine;
+mod models;
+mod runs;
+mod units;
+mod workers;
+
+#[cfg(test)]
+mod tests;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use config::{Config, process_environment};
+use error::CliError;
+use flags::{BandFlags, Cli, Command};
+
+/// Parses the command line, does what it says and gives the exit status.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    start_log(cli.global.verbose);
+    match dispatch(cli) {
+        Ok(code) => code,
+        Err(CliError::NoReader) => ExitCode::SUCCESS,
+        Err(CliError::Usage(message)) => {
+            complain(&message);
+            ExitCode::from(2)
+        }
+        Err(CliError::Failed(error)) => {
+            complain(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn complain(message: &str) {
+    // Nobody may read stderr; the exit status tells it as well.
+    let _ = writeln!(std::io::stderr(), "error: {message}");
+}
+
+fn start_log(verbose: u8) {
+    let level = ["warn", "bandmaster=info,warn", "bandmaster=debug,info"][usize::from(verbose.min(2))];
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::new(level))
+        .with_writer(std::io::stderr)
+        .without_time()
+        .init();
+}
+
+fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
+    let config = |band: &BandFlags| Config::resolve(&cli.global, band, &process_environment);
+    let plain = || config(&BandFlags::default());
+    match cli.command {
+        Command::Models(command) => models::models(&plain()?, command),
+        Command::Runs(command) => runs::runs(&plain()?, command),
+        Command::Workers(command) => workers::workers(&plain()?, command),
+        Command::Doctor { json } => doctor::doctor(&plain()?, json),
+        Command::Completions { shell } => completions(shell),
+        Command::Bench(_) | Command::Run(_) => Err(CliError::usage("not yet")),
+    }
+}
+
+fn completions(shell: clap_complete::Shell) -> Result<ExitCode, CliError> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "bandmaster", &mut script);
+    print(&String::from_utf8_lossy(&script))
+}
+
+/// Writes to stdout and ends well.
+fn print(text: &str) -> Result<ExitCode, CliError> {
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(text.as_bytes())?;
+    stdout.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes a value as JSON, indented, to stdout.
+fn print_json(value: &impl serde::Serialize) -> Result<ExitCode, CliError> {
+    let text = serde_json::to_string_pretty(value).map_err(|error| CliError::Failed(error.into()))?;
+    print(&format!("{text}\n"))
+}
+
+/// Columns as wide as their widest cell, two spaces between them; the last is not padded.
+fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut text = String::new();
+    for row in rows {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+        text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}

@@ -220,6 +220,12 @@ impl Core {
         self.by_id.is_empty()
     }
 
+    /// Sequences that live.
+    #[must_use]
+    pub fn live(&self) -> usize {
+        self.by_id.len()
+    }
+
     /// The deadline that comes first.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Duration> {

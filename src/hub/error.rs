@@ -103,6 +103,14 @@ pub enum HubError {
         /// Bytes free there.
         available: u64,
     },
+    /// A path that leads nowhere.
+    #[error("{path}: {problem}", path = path.display())]
+    NoFile {
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        problem: String,
+    },
     /// A file that is no model we can use.
     #[error("{path}: {problem}", path = path.display())]
     NotAModel {

@@ -58,11 +58,22 @@ pub(super) fn role_by_size(bytes: u64) -> Role {
     if bytes >= PLANNER_BYTES_MIN { Role::Planner } else { Role::Worker }
 }
 
+/// Metadata of a path that a person typed.
+pub(super) fn look_at(path: &Path) -> Result<fs::Metadata, HubError> {
+    fs::metadata(path).map_err(|error| {
+        let problem = match error.kind() {
+            io::ErrorKind::NotFound => "there is no such file".to_owned(),
+            _ => error.to_string(),
+        };
+        HubError::NoFile { path: path.to_owned(), problem }
+    })
+}
+
 /// The files of the model that `path` names, the main one first.
 fn files_of(path: &Path) -> Result<(Vec<PathBuf>, bool), HubError> {
     let not_a_model =
         |problem: &str| HubError::NotAModel { path: path.to_owned(), problem: problem.to_owned() };
-    let meta = fs::metadata(path).at(path)?;
+    let meta = look_at(path)?;
     let folder = if meta.is_dir() { path } else { path.parent().unwrap_or(Path::new(".")) };
     let is_safetensors = path.extension().is_some_and(|extension| extension == "safetensors");
     if meta.is_dir() || is_safetensors {
@@ -105,7 +116,7 @@ pub(super) fn import(
     path: &Path,
     options: &ImportOptions,
     report: Report,
-) -> Result<(Installed, Brought), HubError> {
+) -> Result<(Installed, Option<Brought>), HubError> {
     if let Some(name) = options.name.as_ref().filter(|name| !is_folder_name(name)) {
         let problem =
             "a model's name holds letters, digits and -_.@, and starts with none of the latter".to_owned();
@@ -131,7 +142,7 @@ pub(super) fn import(
     let manifest = describe(path, kept, embeddings, options);
     if let Some(there) = store.get(&manifest.name) {
         return if there.files == manifest.files {
-            Ok((there, Brought::HardLink))
+            Ok((there, None))
         } else {
             Err(HubError::NameTaken { name: manifest.name, source_was: there.source })
         };
@@ -155,7 +166,7 @@ pub(super) fn import(
             }
         }
     }
-    Ok((store.install(&manifest)?, brought))
+    Ok((store.install(&manifest)?, Some(brought)))
 }
 
 /// Name, role and licence: the catalog's when it knows the checksum, else from the file.

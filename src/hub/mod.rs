@@ -225,7 +225,8 @@ impl Hub {
         }
     }
 
-    /// Installs a GGUF file (or the first part of a split one, or an embedding model's folder) that is on this machine.
+    /// Installs a GGUF file (or any part of a split one, or an embedding model's folder) that is on this machine, and
+    /// says how it came in; `None` when it was here already.
     ///
     /// # Errors
     /// Files that are no model, names that are taken, a full disk.
@@ -234,7 +235,7 @@ impl Hub {
         path: &Path,
         options: &ImportOptions,
         report: Report,
-    ) -> Result<(Installed, Brought), HubError> {
+    ) -> Result<(Installed, Option<Brought>), HubError> {
         import::import(&self.store(), path, options, report)
     }
 
@@ -303,6 +304,21 @@ impl Hub {
         Ok(missing)
     }
 
+    /// The size in bytes of a model as typed: the installed one's, the catalog's, or 0 when nothing is known.
+    #[must_use]
+    pub fn bytes_estimate(&self, typed: &str) -> u64 {
+        match self.find(typed) {
+            Ok(found) => found.bytes,
+            Err(_) => Catalog::builtin().get(typed).map_or(0, Entry::bytes_estimate),
+        }
+    }
+
+    /// Where a model as typed would be fetched from.
+    #[must_use]
+    pub fn source(&self, typed: &str) -> String {
+        Catalog::builtin().get(typed).map_or_else(|| typed.to_owned(), Entry::source)
+    }
+
     /// The error that says what can't be had without a connection.
     #[must_use]
     pub fn offline_error(&self, names: &[&str]) -> HubError {
@@ -329,10 +345,7 @@ fn of_installed(model: &Installed) -> Listed {
 }
 
 fn find_path(path: &Path) -> Result<Found, HubError> {
-    let meta = std::fs::metadata(path).map_err(|error| HubError::NotAModel {
-        path: path.to_owned(),
-        problem: format!("can't be opened: {error}"),
-    })?;
+    let meta = import::look_at(path)?;
     let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let bytes = meta.len();
     Ok(Found { name, path: path.to_owned(), bytes, memory_bytes: bytes + bytes / 8 + (1 << 28) })

@@ -98,7 +98,11 @@ impl Hub {
                 store.forget_partial(&name);
                 return Err(HubError::DiskFull { path, needed, available });
             }
-            Err(error) => return Err(error),
+            Err(error) => {
+                // Stays when something in it can be taken up again: only an empty folder can be removed so.
+                let _ = fs::remove_dir(&dir);
+                return Err(error);
+            }
         };
         let _ = fs::remove_dir_all(dir.join("wheels"));
         if target.role != Role::Embeddings

@@ -200,7 +200,16 @@ pub enum WorkerKind {
 /// Below this a model follows short, simple instructions at best: it writes when asked to, but is not trusted to read.
 const READER_FILE_BYTES_MIN: u64 = 256 << 20;
 
+const READS: &str = "reads a text for a fact and says it in a given shape; writes a section";
+const WRITES: &str = "short, simple text; fast";
+
 impl Worker {
+    /// When to use a model with a file of this size, in a sentence.
+    #[must_use]
+    pub fn when_by_size(file_bytes: u64) -> &'static str {
+        if file_bytes >= READER_FILE_BYTES_MIN { READS } else { WRITES }
+    }
+
     /// A model, its skills guessed from the size of its file.
     #[must_use]
     pub fn model(llm: Arc<dyn Llm>, file_bytes: u64) -> Self {
@@ -210,7 +219,7 @@ impl Worker {
         Self {
             name: llm.name().to_owned(),
             skills: vec![Skill::Write],
-            when: "short, simple text; fast".to_owned(),
+            when: WRITES.to_owned(),
             kind: WorkerKind::Model(llm),
         }
     }
@@ -221,7 +230,7 @@ impl Worker {
         Self {
             name: llm.name().to_owned(),
             skills: vec![Skill::Read, Skill::Write],
-            when: "reads a text for a fact and says it in a given shape; writes a section".to_owned(),
+            when: READS.to_owned(),
             kind: WorkerKind::Model(llm),
         }
     }

@@ -136,9 +136,13 @@ pub struct Facts {
     /// Whether the planner can read all of them in one call.
     pub inputs_fit_together: bool,
     /// Whether the goal speaks of something attached or sent.
-    pub speaks_of_attachment: bool,
+    pub speaks_of_attachment: Attachment,
     /// The parts the goal names, such as headings of sections.
     pub named_aspects: Vec<String>,
+    /// Whether the goal speaks of sections, parts or viewpoints.
+    pub speaks_of_parts: bool,
+    /// Whether the goal speaks of inputs one at a time: each, every, which of them.
+    pub speaks_of_each: bool,
 }
 
 /// A worked example near the goal.
@@ -150,4 +154,16 @@ pub struct Nearest {
     pub strategy: Strategy,
     /// Cosine of the two embeddings.
     pub similarity: f32,
+}
+
+/// Whether a goal speaks of something attached or sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Attachment {
+    /// No such words.
+    No,
+    /// It points at a text that may be the one to be written: "the report".
+    Perhaps,
+    /// "the attached letter", "the file I sent".
+    Yes,
 }

@@ -1,19 +1,30 @@
 //! The only room that knows planner, worker, plan and strategy. A run is three verbs: choose how to go about the goal,
 //! do the tasks, answer. Engine, HTTP and SQL are not known here.
 
+mod attempt;
 mod band;
 mod cancel;
+mod checks;
+mod direct;
+mod dispatch;
 mod event;
+mod map;
 mod outcome;
+mod parallel;
 mod plan;
+mod registry;
 mod request;
+mod run;
+mod strategy;
+mod synthesis;
 
 pub use band::{
     Band, BoxFuture, Call, CallError, CallErrorKind, CallUsage, Embed, Finish, Llm, Message, Progress, Reply,
     Role, Skill, Worker, WorkerKind,
 };
 pub use cancel::{Cancel, StopReason};
-pub use event::{EventKind, Facts, FailureClass, InputInfo, Nearest, RunEvent, StrategyWhy};
+pub use event::{Attachment, EventKind, Facts, FailureClass, InputInfo, Nearest, RunEvent, StrategyWhy};
 pub use outcome::{Outcome, PromptTokensDetails, RunUsage, Status, TaskReport, TokenUsage};
-pub use plan::{Plan, Shape, Slice, Task};
+pub use plan::{AnswerIs, Plan, PlanError, Shape, Slice, Task};
 pub use request::{Budget, Input, RunRequest, Strategy, StrategyError};
+pub use run::run;

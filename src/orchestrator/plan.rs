@@ -1,12 +1,14 @@
-//! A plan is data: tasks with ids, workers, needs and shapes. Needs name earlier tasks only, so a cycle cannot be written.
+//! A plan is data: tasks with ids, workers, needs and shapes. Needs name earlier tasks only, so a cycle cannot be
+//! written.
 
-use serde::Serialize;
+use std::collections::{HashMap, HashSet};
+
+use serde::{Deserialize, Serialize};
 
 /// Tasks in an order in which each comes after those it needs.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Plan {
-    /// The tasks.
-    pub tasks: Vec<Task>,
+    tasks: Vec<Task>,
 }
 
 /// One piece of work.
@@ -40,7 +42,7 @@ pub struct Slice {
     pub part: usize,
     /// How many parts the input has.
     pub parts: usize,
-    /// Where the part lies, in bytes.
+    /// Where the part lies in the input's text, in bytes.
     pub bytes: std::ops::Range<usize>,
 }
 
@@ -50,4 +52,146 @@ pub struct Slice {
 pub enum Shape {
     /// Free text.
     Text,
+    /// One fact with the words it rests on.
+    Finding(AnswerIs),
+    /// Figures by name.
+    Figures,
+}
+
+/// What kind of thing answers a question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AnswerIs {
+    /// A number.
+    Number,
+    /// A day, as year-month-day.
+    Date,
+    /// A person, a thing, a place.
+    Name,
+    /// Yes or no.
+    YesNo,
+    /// A sentence or two.
+    Text,
+    /// Several short things.
+    List,
+}
+
+impl AnswerIs {
+    /// Every kind: what a planner may choose from.
+    pub const ALL: [Self; 6] = [Self::Number, Self::Date, Self::Name, Self::YesNo, Self::Text, Self::List];
+
+    /// Its name in plans.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Number => "number",
+            Self::Date => "date",
+            Self::Name => "name",
+            Self::YesNo => "yes_no",
+            Self::Text => "text",
+            Self::List => "list",
+        }
+    }
+}
+
+/// A plan that could not be carried out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// Two tasks of one name.
+    #[error("the plan has two tasks {id}")]
+    Twice {
+        /// The id.
+        id: String,
+    },
+    /// A need that is not an earlier task.
+    #[error("task {id} needs {need}, which is no earlier task")]
+    Need {
+        /// The task.
+        id: String,
+        /// What it needs.
+        need: String,
+    },
+}
+
+impl Plan {
+    /// Takes tasks in order.
+    ///
+    /// # Errors
+    /// When an id comes twice or a need is not the id of an earlier task.
+    pub fn new(tasks: Vec<Task>) -> Result<Self, PlanError> {
+        let mut seen: HashSet<&str> = HashSet::new();
+        for task in &tasks {
+            if let Some(need) = task.needs.iter().find(|need| !seen.contains(need.as_str())) {
+                return Err(PlanError::Need { id: task.id.clone(), need: need.clone() });
+            }
+            if !seen.insert(&task.id) {
+                return Err(PlanError::Twice { id: task.id.clone() });
+            }
+        }
+        Ok(Self { tasks })
+    }
+
+    /// The tasks, in order.
+    #[must_use]
+    pub fn tasks(&self) -> &[Task] {
+        &self.tasks
+    }
+
+    /// For each task the tokens expected on the longest path of tasks that wait for it.
+    #[must_use]
+    pub fn critical_path_tokens(&self) -> Vec<u32> {
+        let index: HashMap<&str, usize> =
+            self.tasks.iter().enumerate().map(|(at, task)| (task.id.as_str(), at)).collect();
+        let mut behind = vec![0_u32; self.tasks.len()];
+        for (at, task) in self.tasks.iter().enumerate().rev() {
+            let through = behind[at].saturating_add(task.tokens_max);
+            for need in &task.needs {
+                let need = index[need.as_str()];
+                behind[need] = behind[need].max(through);
+            }
+        }
+        behind
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn task(id: &str, needs: &[&str], tokens_max: u32) -> Task {
+        Task {
+            id: id.to_owned(),
+            worker: "w".to_owned(),
+            instruction: String::new(),
+            input: None,
+            needs: needs.iter().map(|need| (*need).to_owned()).collect(),
+            output: Shape::Text,
+            tokens_max,
+        }
+    }
+
+    #[test]
+    fn needs_must_be_earlier_tasks() {
+        assert!(Plan::new(vec![task("a", &[], 1), task("b", &["a"], 1)]).is_ok());
+        assert!(matches!(
+            Plan::new(vec![task("a", &["b"], 1), task("b", &[], 1)]),
+            Err(PlanError::Need { .. })
+        ));
+        assert!(matches!(Plan::new(vec![task("a", &["a"], 1)]), Err(PlanError::Need { .. })));
+        assert!(matches!(
+            Plan::new(vec![task("a", &[], 1), task("a", &[], 1)]),
+            Err(PlanError::Twice { .. })
+        ));
+    }
+
+    #[test]
+    fn the_critical_path_is_the_longest_one_behind_a_task() {
+        let plan = Plan::new(vec![
+            task("a", &[], 5),
+            task("b", &["a"], 10),
+            task("c", &["a"], 30),
+            task("d", &["b", "c"], 7),
+        ]);
+        assert_eq!(plan.unwrap().critical_path_tokens(), [37, 7, 7, 0]);
+    }
 }

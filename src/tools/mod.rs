@@ -1,1 +1,3 @@
 //! What a worker can call that is not a model.
+
+pub mod calculator;

@@ -1,4 +1,9 @@
 //! Everything that crosses rooms, a module an area.
 
+mod cli;
 mod engine;
+mod hub;
+mod journal;
+mod orchestrator;
 mod tidy;
+mod tokenizers;

@@ -1,0 +1,63 @@
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use super::{Embedder, EmbedderError};
+
+/// Token ids and embeddings made by `models/tests/data/minilm_reference.py`, an implementation of its own.
+const REFERENCE: &str = include_str!("../../tests/data/minilm.json");
+
+fn folder() -> Option<PathBuf> {
+    let found =
+        std::env::var_os("BANDMASTER_TEST_MODELS").map(|models| Path::new(&models).join("minilm-l6-v2"));
+    if found.is_none() {
+        println!("skipped: BANDMASTER_TEST_MODELS names no folder with minilm-l6-v2");
+    }
+    found
+}
+
+#[test]
+fn embeddings_equal_the_reference() {
+    let Some(folder) = folder() else { return };
+    let embedder = Embedder::load(&folder).unwrap();
+    let reference: serde_json::Value = serde_json::from_str(REFERENCE).unwrap();
+    for text in reference.as_array().unwrap() {
+        let ids: Vec<u32> =
+            text["ids"].as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect();
+        let expected: Vec<f32> =
+            text["embedding"].as_array().unwrap().iter().map(|x| x.as_f64().unwrap() as f32).collect();
+        let started = Instant::now();
+        let found = embedder.embed(&ids).unwrap();
+        let ms = started.elapsed().as_secs_f32() * 1e3;
+        assert_eq!(found.len(), expected.len());
+        let distance = found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        println!("{} tokens: {ms:.1} ms, largest difference {distance:.1e}", ids.len());
+        assert!(distance < 1e-4, "{}: {distance}", text["text"]);
+    }
+}
+
+#[test]
+fn tokens_that_cannot_be_embedded_are_refused() {
+    let Some(folder) = folder() else { return };
+    let embedder = Embedder::load(&folder).unwrap();
+    assert_eq!((embedder.width(), embedder.tokens_max()), (384, 512));
+    assert!(matches!(embedder.embed(&[]), Err(EmbedderError::Length { tokens: 0, .. })));
+    assert!(matches!(embedder.embed(&[101; 513]), Err(EmbedderError::Length { tokens: 513, .. })));
+    assert!(matches!(embedder.embed(&[101, 30_522]), Err(EmbedderError::Token { token: 30_522, .. })));
+    assert!(embedder.embed(&[101; 512]).is_ok());
+}
+
+#[test]
+fn a_folder_without_a_model_says_what_is_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = || Embedder::load(folder.path()).unwrap_err().to_string();
+    assert!(error().contains("config.json"), "{}", error());
+    std::fs::write(folder.path().join("config.json"), "{}").unwrap();
+    assert!(error().contains("does not describe a BERT model"), "{}", error());
+    let config = r#"{"vocab_size": 8, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2,
+        "intermediate_size": 8, "hidden_act": "gelu", "hidden_dropout_prob": 0.1, "max_position_embeddings": 8,
+        "type_vocab_size": 2, "initializer_range": 0.02, "layer_norm_eps": 1e-12, "pad_token_id": 0}"#;
+    std::fs::write(folder.path().join("config.json"), config).unwrap();
+    assert!(error().contains("model.safetensors"), "{}", error());
+    std::fs::write(folder.path().join("model.safetensors"), b"not weights").unwrap();
+    assert!(error().contains("does not hold the weights"), "{}", error());
+}

@@ -1,0 +1,96 @@
+//! How fetching and checking look: bars on a terminal, plain lines elsewhere.
+
+use std::io::{IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::hub::{Progress, human_bytes};
+
+/// Without a terminal a line is written at most this often.
+const LINE_EVERY: Duration = Duration::from_secs(10);
+
+/// Listens to the hub and writes to stderr.
+pub struct Bars {
+    terminal: bool,
+    quiet: bool,
+    bar: Option<ProgressBar>,
+    file: String,
+    bytes_total: Option<u64>,
+    bytes: u64,
+    last_line: Instant,
+}
+
+impl Bars {
+    /// Bars where stderr is a terminal; nothing at all when `quiet`.
+    #[must_use]
+    pub fn new(quiet: bool) -> Self {
+        Self {
+            terminal: std::io::stderr().is_terminal(),
+            quiet,
+            bar: None,
+            file: String::new(),
+            bytes_total: None,
+            bytes: 0,
+            last_line: Instant::now(),
+        }
+    }
+
+    /// Shows one step of progress.
+    pub fn show(&mut self, progress: Progress) {
+        if self.quiet {
+            return;
+        }
+        match progress {
+            Progress::Note(note) => self.line(note),
+            Progress::Begin { file, bytes } => self.begin(file, bytes),
+            Progress::Bytes(bytes) => self.bytes(bytes),
+            Progress::End => self.end(),
+        }
+    }
+
+    fn line(&self, line: &str) {
+        match &self.bar {
+            Some(bar) => bar.println(line),
+            // Nobody may read stderr; that is no reason to stop.
+            None => drop(writeln!(std::io::stderr(), "{line}")),
+        }
+    }
+
+    fn begin(&mut self, file: &str, bytes: Option<u64>) {
+        (self.file, self.bytes_total, self.bytes) = (file.to_owned(), bytes, 0);
+        self.last_line = Instant::now();
+        if !self.terminal {
+            return;
+        }
+        let bar = match bytes {
+            Some(bytes) => ProgressBar::with_draw_target(Some(bytes), ProgressDrawTarget::stderr()),
+            None => ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()),
+        };
+        let template = "{prefix} [{bar:24}] {decimal_bytes} of {decimal_total_bytes}, {decimal_bytes_per_sec}, {eta} left";
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        bar.set_prefix(self.file.clone());
+        self.bar = Some(bar);
+    }
+
+    fn bytes(&mut self, bytes: u64) {
+        self.bytes = bytes;
+        if let Some(bar) = &self.bar {
+            bar.set_position(bytes);
+        } else if self.last_line.elapsed() >= LINE_EVERY {
+            self.last_line = Instant::now();
+            let total =
+                self.bytes_total.map(|total| format!(" of {}", human_bytes(total))).unwrap_or_default();
+            self.line(&format!("{}: {}{total}", self.file, human_bytes(bytes)));
+        }
+    }
+
+    fn end(&mut self) {
+        match self.bar.take() {
+            Some(bar) => bar.finish_and_clear(),
+            None => self.line(&format!("{}: {}", self.file, human_bytes(self.bytes))),
+        }
+    }
+}

@@ -1,0 +1,409 @@
+//! What is needed: every setting validated, with its unit, and with where it came from — flag, then environment, then
+//! `config.toml`, then default.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::error::CliError;
+use super::flags::{BandFlags, Global};
+use super::machine::Machine;
+use super::units::{gib, parse_bytes};
+use crate::hub::{Band, Home, Hub};
+
+/// A band and its cache don't fit in less.
+const MEMORY_BYTES_MIN: u64 = 256 << 20;
+const THREADS_MAX: usize = 1024;
+const CONTEXT_TOKENS_MIN: usize = 256;
+const CONTEXT_TOKENS_MAX: usize = 1 << 20;
+const CONTEXT_TOKENS_DEFAULT: usize = 8192;
+
+/// Where a value came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// Typed.
+    Flag,
+    /// A variable of the environment.
+    Environment(&'static str),
+    /// `config.toml`.
+    File(PathBuf),
+    /// Nobody said anything.
+    Default,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag => f.write_str("flag"),
+            Self::Environment(name) => f.write_str(name),
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::Default => f.write_str("default"),
+        }
+    }
+}
+
+/// A value and where it came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setting<T> {
+    /// The value in force.
+    pub value: T,
+    /// Who set it.
+    pub origin: Origin,
+}
+
+/// How keys and values are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KvType {
+    /// Half precision.
+    F16,
+}
+
+/// What computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Device {
+    /// This machine's processor.
+    Cpu,
+}
+
+/// `config.toml`, as it is written.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct ConfigFile {
+    offline: Option<bool>,
+    threads: Option<usize>,
+    memory: Option<String>,
+    context_tokens: Option<usize>,
+    kv_type: Option<String>,
+    device: Option<String>,
+    planner: Option<String>,
+    workers: Option<Vec<String>>,
+    embeddings: Option<String>,
+}
+
+/// Everything that holds for one command.
+#[derive(Debug)]
+pub struct Config {
+    /// Where things are kept.
+    pub home: Setting<Home>,
+    /// No connections.
+    pub offline: Setting<bool>,
+    /// Threads that compute.
+    pub threads: Setting<usize>,
+    /// Bytes for weights and cache.
+    pub memory_bytes: Setting<u64>,
+    /// Longest context, in tokens.
+    pub context_tokens: Setting<usize>,
+    /// How keys and values are kept.
+    pub kv_type: Setting<KvType>,
+    /// What computes.
+    pub device: Setting<Device>,
+    /// The planner, if one was named.
+    pub planner: Option<Setting<String>>,
+    /// The workers, if some were named.
+    pub workers: Option<Setting<Vec<String>>>,
+    /// The embedding model, if one was named.
+    pub embeddings: Option<Setting<String>>,
+    /// The machine the defaults are for.
+    pub machine: Machine,
+}
+
+/// Looks a variable up; a test brings its own.
+pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// The process's own environment; empty variables count as unset.
+#[must_use]
+pub fn process_environment(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.trim().is_empty())
+}
+
+/// One setting's way through flag, environment and file, as text.
+struct Sources<'a> {
+    environment: Environment<'a>,
+    file: &'a ConfigFile,
+    file_path: PathBuf,
+}
+
+impl Sources<'_> {
+    /// The first source that says something, parsed, or the default.
+    fn pick<T>(
+        &self,
+        flag: (&str, Option<&String>),
+        variable: &'static str,
+        in_file: impl FnOnce(&ConfigFile) -> Option<String>,
+        parse: impl Fn(&str) -> Result<T, String>,
+        default: T,
+    ) -> Result<Setting<T>, CliError> {
+        let (name, typed) = flag;
+        let found = typed
+            .map(|text| (text.clone(), Origin::Flag))
+            .or_else(|| Some(((self.environment)(variable)?, Origin::Environment(variable))))
+            .or_else(|| Some((in_file(self.file)?, Origin::File(self.file_path.clone()))));
+        let Some((text, origin)) = found else {
+            return Ok(Setting { value: default, origin: Origin::Default });
+        };
+        match parse(&text) {
+            Ok(value) => Ok(Setting { value, origin }),
+            Err(problem) => {
+                let place = if origin == Origin::Flag { name.to_owned() } else { origin.to_string() };
+                Err(CliError::usage(format!("{place}: {problem}")))
+            }
+        }
+    }
+}
+
+impl Config {
+    /// Resolves and checks every setting.
+    ///
+    /// # Errors
+    /// [`CliError::Usage`] naming the setting, where it came from and what was expected.
+    pub fn resolve(flags: &Global, band: &BandFlags, environment: Environment) -> Result<Self, CliError> {
+        let home = home(flags, environment)?;
+        let file_path = home.value.config_file();
+        let file = read_config_file(&file_path)?;
+        let machine = Machine::detect();
+        let sources = Sources { environment, file: &file, file_path: file_path.clone() };
+        let cores = machine.cores_physical;
+        let memory_default = (machine.memory_bytes / 5 * 4).max(MEMORY_BYTES_MIN);
+        let context = CONTEXT_TOKENS_MIN..=CONTEXT_TOKENS_MAX;
+        let planner =
+            named(band.planner.clone(), environment, "BANDMASTER_PLANNER", file.planner.clone(), &file_path);
+        let workers = (!band.workers.is_empty()).then(|| band.workers.clone());
+        let config = Self {
+            offline: offline(flags, environment, &file, &file_path)?,
+            threads: sources.pick(
+                ("--threads", flags.threads.as_ref()),
+                "BANDMASTER_THREADS",
+                |file| Some(file.threads?.to_string()),
+                |text| whole(text, 1..=THREADS_MAX, "threads"),
+                cores,
+            )?,
+            memory_bytes: sources.pick(
+                ("--memory", flags.memory.as_ref()),
+                "BANDMASTER_MEMORY",
+                |file| file.memory.clone(),
+                parse_memory,
+                memory_default,
+            )?,
+            context_tokens: sources.pick(
+                ("--context-tokens", flags.context_tokens.as_ref()),
+                "BANDMASTER_CONTEXT_TOKENS",
+                |file| Some(file.context_tokens?.to_string()),
+                |text| whole(text, context.clone(), "tokens"),
+                CONTEXT_TOKENS_DEFAULT,
+            )?,
+            kv_type: sources.pick(
+                ("--kv-type", flags.kv_type.as_ref()),
+                "BANDMASTER_KV_TYPE",
+                |file| file.kv_type.clone(),
+                parse_kv_type,
+                KvType::F16,
+            )?,
+            device: sources.pick(
+                ("--device", flags.device.as_ref()),
+                "BANDMASTER_DEVICE",
+                |file| file.device.clone(),
+                parse_device,
+                Device::Cpu,
+            )?,
+            planner,
+            workers: named(workers, environment, "BANDMASTER_WORKERS", file.workers.clone(), &file_path),
+            embeddings: named(
+                None,
+                environment,
+                "BANDMASTER_EMBEDDINGS",
+                file.embeddings.clone(),
+                &file_path,
+            ),
+            home,
+            machine,
+        };
+        config.with_band_file(band)
+    }
+
+    /// A band file stands between the flags and everything else.
+    fn with_band_file(mut self, flags: &BandFlags) -> Result<Self, CliError> {
+        let Some(path) = &flags.band else { return Ok(self) };
+        let problem = |what: String| CliError::usage(format!("--band {}: {what}", path.display()));
+        let text = std::fs::read_to_string(path).map_err(|error| problem(error.to_string()))?;
+        let band: Band = toml::from_str(&text).map_err(|error| problem(error.to_string()))?;
+        let origin = || Origin::File(path.clone());
+        if flags.planner.is_none() {
+            self.planner = Some(Setting { value: band.planner, origin: origin() });
+        }
+        if flags.workers.is_empty() {
+            self.workers = Some(Setting { value: band.workers, origin: origin() });
+        }
+        self.embeddings = band.embeddings.map(|value| Setting { value, origin: origin() });
+        Ok(self)
+    }
+
+    /// The hub of this home.
+    #[must_use]
+    pub fn hub(&self) -> Hub {
+        Hub::new(self.home.value.clone(), self.offline.value)
+    }
+
+    /// The band: what was named, filled up with what the hub chooses for this machine.
+    #[must_use]
+    pub fn band(&self, hub: &Hub) -> Band {
+        // The default of --memory is a share of the machine's; bands are made for whole machines.
+        let machine_bytes = match self.memory_bytes.origin {
+            Origin::Default => self.machine.memory_bytes,
+            _ => self.memory_bytes.value,
+        };
+        let chosen = hub.choose_band(machine_bytes);
+        let planner = self.planner.as_ref().map(|setting| setting.value.clone());
+        let workers = self.workers.as_ref().map(|setting| setting.value.clone());
+        // A planner named alone works alone: other models are not loaded unasked.
+        let workers = match (workers, &planner) {
+            (Some(workers), _) => workers,
+            (None, Some(planner)) => vec![planner.clone()],
+            (None, None) => chosen.workers,
+        };
+        let embeddings = self.embeddings.as_ref().map(|setting| setting.value.clone());
+        Band {
+            planner: planner.unwrap_or(chosen.planner),
+            workers,
+            embeddings: embeddings.or(chosen.embeddings),
+        }
+    }
+
+    /// `(name, value, origin)` of every setting, for people.
+    #[must_use]
+    pub fn effective(&self) -> Vec<(&'static str, String, String)> {
+        fn row<T>(name: &'static str, setting: &Setting<T>, value: String) -> (&'static str, String, String) {
+            (name, value, setting.origin.to_string())
+        }
+        let mut rows = vec![
+            row("home", &self.home, self.home.value.models_dir.display().to_string()),
+            row("offline", &self.offline, self.offline.value.to_string()),
+            row("threads", &self.threads, self.threads.value.to_string()),
+            row("memory", &self.memory_bytes, gib(self.memory_bytes.value)),
+            row("context-tokens", &self.context_tokens, self.context_tokens.value.to_string()),
+            row("kv-type", &self.kv_type, "f16".to_owned()),
+            row("device", &self.device, "cpu".to_owned()),
+        ];
+        rows.extend(self.planner.iter().map(|setting| row("planner", setting, setting.value.clone())));
+        rows.extend(self.workers.iter().map(|setting| row("workers", setting, setting.value.join(", "))));
+        rows.extend(self.embeddings.iter().map(|setting| row("embeddings", setting, setting.value.clone())));
+        rows
+    }
+}
+
+fn home(flags: &Global, environment: Environment) -> Result<Setting<Home>, CliError> {
+    if let Some(folder) = &flags.home {
+        return Ok(Setting { value: Home::under(folder), origin: Origin::Flag });
+    }
+    if let Some(folder) = environment("BANDMASTER_HOME") {
+        let value = Home::under(Path::new(&folder));
+        return Ok(Setting { value, origin: Origin::Environment("BANDMASTER_HOME") });
+    }
+    Ok(Setting { value: Home::of_platform()?, origin: Origin::Default })
+}
+
+fn read_config_file(path: &Path) -> Result<ConfigFile, CliError> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => toml::from_str(&text).map_err(|error| {
+            CliError::usage(format!("{}: {}", path.display(), error.to_string().trim_end()))
+        }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(ConfigFile::default()),
+        Err(error) => Err(CliError::usage(format!("{}: {error}", path.display()))),
+    }
+}
+
+fn offline(
+    flags: &Global,
+    environment: Environment,
+    file: &ConfigFile,
+    file_path: &Path,
+) -> Result<Setting<bool>, CliError> {
+    if flags.offline {
+        return Ok(Setting { value: true, origin: Origin::Flag });
+    }
+    for variable in ["BANDMASTER_OFFLINE", "HF_HUB_OFFLINE"] {
+        if let Some(text) = environment(variable) {
+            let value =
+                parse_switch(&text).map_err(|problem| CliError::usage(format!("{variable}: {problem}")))?;
+            return Ok(Setting { value, origin: Origin::Environment(variable) });
+        }
+    }
+    Ok(match file.offline {
+        Some(value) => Setting { value, origin: Origin::File(file_path.to_owned()) },
+        None => Setting { value: false, origin: Origin::Default },
+    })
+}
+
+/// A setting without a default.
+fn named<T: FromText>(
+    typed: Option<T>,
+    environment: Environment,
+    variable: &'static str,
+    in_file: Option<T>,
+    file_path: &Path,
+) -> Option<Setting<T>> {
+    if let Some(value) = typed {
+        return Some(Setting { value, origin: Origin::Flag });
+    }
+    if let Some(text) = environment(variable) {
+        return Some(Setting { value: T::from_text(&text), origin: Origin::Environment(variable) });
+    }
+    in_file.map(|value| Setting { value, origin: Origin::File(file_path.to_owned()) })
+}
+
+trait FromText {
+    fn from_text(text: &str) -> Self;
+}
+
+impl FromText for String {
+    fn from_text(text: &str) -> Self {
+        text.trim().to_owned()
+    }
+}
+
+impl FromText for Vec<String> {
+    fn from_text(text: &str) -> Self {
+        text.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect()
+    }
+}
+
+fn parse_switch(text: &str) -> Result<bool, String> {
+    match text.trim().to_lowercase().as_str() {
+        "1" | "true" | "yes" | "on" => Ok(true),
+        "0" | "false" | "no" | "off" => Ok(false),
+        other => Err(format!("`{other}` is neither 1 nor 0")),
+    }
+}
+
+fn whole(text: &str, range: std::ops::RangeInclusive<usize>, unit: &str) -> Result<usize, String> {
+    let number = text.trim().parse::<usize>().ok().filter(|number| range.contains(number));
+    number.ok_or_else(|| format!("`{text}` is no number of {unit} from {} to {}", range.start(), range.end()))
+}
+
+fn parse_memory(text: &str) -> Result<u64, String> {
+    let bytes = parse_bytes(text)?;
+    if bytes < MEMORY_BYTES_MIN {
+        return Err(format!(
+            "{} is too little for any model: at least {}",
+            gib(bytes),
+            gib(MEMORY_BYTES_MIN)
+        ));
+    }
+    Ok(bytes)
+}
+
+fn parse_kv_type(text: &str) -> Result<KvType, String> {
+    match text {
+        "f16" => Ok(KvType::F16),
+        "q8" => Err("q8 is not in this build: use f16".to_owned()),
+        other => Err(format!("`{other}` is no kv type: use f16")),
+    }
+}
+
+fn parse_device(text: &str) -> Result<Device, String> {
+    match text {
+        "cpu" => Ok(Device::Cpu),
+        "cuda" | "metal" => Err(format!("{text} is not in this build: use cpu")),
+        other => Err(format!("`{other}` is no device: use cpu")),
+    }
+}

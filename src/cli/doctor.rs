@@ -1,0 +1,171 @@
+//! `doctor`: what this machine has, and what that means.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use serde_json::{Value, json};
+
+use super::config::Config;
+use super::error::CliError;
+use super::machine::{Machine, instruction_sets, memory_read_rate};
+use super::units::gib;
+use super::{print, print_json, table};
+use crate::hub::{Band, Catalog, Found, Hub, disk_available, human_bytes};
+
+/// What was found, before it is printed one way or the other.
+struct Findings<'a> {
+    config: &'a Config,
+    machine: &'a Machine,
+    instruction_sets: Vec<&'static str>,
+    memory_read_bytes_per_s: f64,
+    disk_available_bytes: Option<u64>,
+    band: Band,
+    /// Of the band, those that are here.
+    found: Vec<Found>,
+    missing: Vec<String>,
+    installed: usize,
+}
+
+/// Looks, measures a little, prints.
+pub fn doctor(config: &Config, json: bool) -> Result<ExitCode, CliError> {
+    let hub = config.hub();
+    let findings = look(config, &hub)?;
+    if json { print_json(&as_json(&findings, &hub)) } else { print(&as_text(&findings)) }
+}
+
+fn look<'a>(config: &'a Config, hub: &Hub) -> Result<Findings<'a>, CliError> {
+    let band = config.band(hub);
+    let missing: Vec<String> = hub.missing(&band.models())?.into_iter().map(str::to_owned).collect();
+    let mut found = Vec::new();
+    for name in band.models().into_iter().filter(|name| !missing.iter().any(|other| other == name)) {
+        found.push(hub.find(name)?);
+    }
+    Ok(Findings {
+        config,
+        machine: &config.machine,
+        instruction_sets: instruction_sets(),
+        memory_read_bytes_per_s: memory_read_rate(config.threads.value),
+        disk_available_bytes: disk_available(&config.home.value.models_dir),
+        band,
+        found,
+        missing,
+        installed: hub.installed().len(),
+    })
+}
+
+impl Findings<'_> {
+    /// What stands in the way or slows things down, each with what to do.
+    fn advice(&self) -> Vec<String> {
+        let mut advice = Vec::new();
+        let needed: u64 = self.found.iter().map(|model| model.memory_bytes).sum();
+        let free = self.machine.memory_available_bytes;
+        if !self.missing.is_empty() {
+            advice.push(format!(
+                "the band lacks {}: `bandmaster models pull {}` fetches it",
+                self.missing.join(", "),
+                self.missing.join(" ")
+            ));
+        }
+        if needed > self.config.memory_bytes.value {
+            let allowed = gib(self.config.memory_bytes.value);
+            advice.push(format!("the band needs about {} and --memory allows {allowed}", gib(needed)));
+        } else if needed > free {
+            advice.push(format!("the band needs about {} and {} are free now", gib(needed), gib(free)));
+        }
+        let vnni = self.instruction_sets.iter().any(|set| *set == "avx512vnni");
+        if cfg!(target_arch = "x86_64") && !vnni {
+            advice.push(
+                "no AVX-512 VNNI: the portable kernels are used, which are several times slower".to_owned(),
+            );
+        }
+        advice
+    }
+
+    /// A token of a sequence that decodes alone reads every weight once.
+    fn decode_limit(&self, model: &Found) -> f64 {
+        self.memory_read_bytes_per_s / model.bytes as f64
+    }
+}
+
+fn as_json(findings: &Findings, hub: &Hub) -> Value {
+    let machine = findings.machine;
+    let settings = findings.config.effective();
+    let setting = |(name, value, origin): &(&str, String, String)| json!({"name": name, "value": value, "origin": origin});
+    let limit = |model: &Found| {
+        json!({"name": model.name, "bytes": model.bytes, "memory_bytes": model.memory_bytes,
+               "decode_limit_tokens_per_s": findings.decode_limit(model)})
+    };
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "machine": {
+            "os": std::env::consts::OS,
+            "arch": std::env::consts::ARCH,
+            "cores_physical": machine.cores_physical,
+            "cores_logical": machine.cores_logical,
+            "instruction_sets": findings.instruction_sets,
+            "memory_bytes": machine.memory_bytes,
+            "memory_available_bytes": machine.memory_available_bytes,
+        },
+        "measured": {"memory_read_bytes_per_s": findings.memory_read_bytes_per_s.round()},
+        "disk": {"path": findings.config.home.value.models_dir, "available_bytes": findings.disk_available_bytes},
+        "devices": ["cpu"],
+        "models": hub.list().into_iter().filter(|model| model.installed).collect::<Vec<_>>(),
+        "band": findings.band,
+        "band_models": findings.found.iter().map(limit).collect::<Vec<Value>>(),
+        "missing": findings.missing,
+        "settings": settings.iter().map(setting).collect::<Vec<Value>>(),
+        "advice": findings.advice(),
+    })
+}
+
+fn as_text(findings: &Findings) -> String {
+    let machine = findings.machine;
+    let disk = findings
+        .disk_available_bytes
+        .map_or_else(|| "unknown".to_owned(), |bytes| human_bytes(bytes) + " free");
+    let cores = format!("{} physical, {} logical", machine.cores_physical, machine.cores_logical);
+    let memory = format!("{}, {} free now", gib(machine.memory_bytes), gib(machine.memory_available_bytes));
+    let rate = format!(
+        "{:.1} GB/s with {} threads",
+        findings.memory_read_bytes_per_s / 1e9,
+        findings.config.threads.value
+    );
+    let sets = match findings.instruction_sets.as_slice() {
+        [] => "none that the kernels use".to_owned(),
+        sets => sets.join(" "),
+    };
+    let installed =
+        format!("{} installed of {} in the catalog", findings.installed, Catalog::builtin().entries.len());
+    let mut rows: Vec<Vec<String>> = [
+        ("system", format!("{} {}", std::env::consts::OS, std::env::consts::ARCH)),
+        ("cores", cores),
+        ("instructions", sets),
+        ("memory", memory),
+        ("memory reads", rate),
+        ("disk", disk),
+        ("device", "cpu".to_owned()),
+        ("models", installed),
+        ("planner", findings.band.planner.clone()),
+        ("workers", findings.band.workers.join(", ")),
+        ("embeddings", findings.band.embeddings.clone().unwrap_or_else(|| "none".to_owned())),
+    ]
+    .into_iter()
+    .map(|(name, value)| vec![name.to_owned(), value])
+    .collect();
+    rows.extend(findings.found.iter().map(|model| {
+        let limit = format!("{:.0} tokens/s alone at most (memory reads)", findings.decode_limit(model));
+        vec![format!("  {}", model.name), format!("{}, {limit}", gib(model.memory_bytes))]
+    }));
+    let mut text = table(&rows);
+    text.push_str("\nsettings\n");
+    let settings = findings
+        .config
+        .effective()
+        .into_iter()
+        .map(|(name, value, origin)| vec![format!("  {name}"), value, origin]);
+    text.push_str(&table(&settings.collect::<Vec<_>>()));
+    for advice in findings.advice() {
+        let _ = write!(text, "\n! {advice}\n");
+    }
+    text
+}

@@ -1,0 +1,299 @@
+//! What was typed. Nothing is checked here beyond its shape; `config.rs` makes of it what is needed.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+/// A goal goes in; a planner makes tasks of it, small workers do them together, one answer comes out.
+#[derive(Debug, Parser)]
+#[command(name = "bandmaster", version, about, max_term_width = 100, propagate_version = true)]
+#[command(after_help = "Settings: flag, then environment (BANDMASTER_...), then config.toml, then default; \
+                        `bandmaster doctor` shows each and where it came from.\n\
+                        Exit status: 0 completed, 1 failed, 2 wrong usage, 3 incomplete, 4 needs an answer, \
+                        130 interrupted.")]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Flags every command takes.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Everywhere")]
+pub struct Global {
+    /// Forbid every connection (also BANDMASTER_OFFLINE=1, HF_HUB_OFFLINE=1)
+    #[arg(long, global = true)]
+    pub offline: bool,
+    /// Threads that compute [default: the physical cores this process may use]
+    #[arg(long, global = true, value_name = "N")]
+    pub threads: Option<String>,
+    /// Memory for weights and cache, e.g. 8GiB [default: four fifths of the machine's]
+    #[arg(long, global = true, value_name = "SIZE")]
+    pub memory: Option<String>,
+    /// Longest context of a sequence, prompt and answer together [default: 8192, or the model's]
+    #[arg(long, global = true, value_name = "N")]
+    pub context_tokens: Option<String>,
+    /// How keys and values are kept: f16
+    #[arg(long, global = true, value_name = "TYPE")]
+    pub kv_type: Option<String>,
+    /// What computes: cpu
+    #[arg(long, global = true, value_name = "DEVICE")]
+    pub device: Option<String>,
+    /// Keep models, runs and settings under this folder (also BANDMASTER_HOME) [default: the platform's directories]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub home: Option<PathBuf>,
+    /// Say more on stderr; twice for still more
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Do a goal and print the answer
+    Run(RunFlags),
+    /// Measure
+    #[command(subcommand)]
+    Bench(BenchCommand),
+    /// Find, fetch, check and remove models
+    #[command(subcommand)]
+    Models(ModelsCommand),
+    /// Look at runs that were done
+    #[command(subcommand)]
+    Runs(RunsCommand),
+    /// Who does the tasks
+    #[command(subcommand)]
+    Workers(WorkersCommand),
+    /// What this machine has, and what that means
+    Doctor {
+        /// One JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print completions for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// `run`.
+#[derive(Debug, Args)]
+pub struct RunFlags {
+    /// What is wanted, in your own words
+    pub goal: String,
+    /// A text file, a folder of them, or - for stdin; may be repeated
+    #[arg(short, long = "file", value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// auto, direct, map, parallel or ask
+    #[arg(long, default_value = "auto", value_name = "NAME")]
+    pub strategy: String,
+    #[command(flatten)]
+    pub band: BandFlags,
+    /// End with the best answer there is after so many tokens (prompt tokens not in the cache, and generated ones)
+    #[arg(long, value_name = "N")]
+    pub budget_tokens: Option<u64>,
+    /// End with the best answer there is after so many seconds
+    #[arg(long, value_name = "N")]
+    pub budget_seconds: Option<f64>,
+    /// Same seed, same models, same answer
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub seed: u64,
+    /// Print one JSON object instead of the answer
+    #[arg(long, conflicts_with = "events")]
+    pub json: bool,
+    /// Print a JSON object for everything that happens, a line each
+    #[arg(long)]
+    pub events: bool,
+    /// Nothing on stderr but errors
+    #[arg(long)]
+    pub quiet: bool,
+}
+
+/// Which models make the band. M is a catalog name, a path to a GGUF file, or hf:OWNER/REPO[:QUANT|FILE][@REV].
+#[derive(Debug, Clone, Default, Args)]
+pub struct BandFlags {
+    /// The model that plans and answers
+    #[arg(long, value_name = "M")]
+    pub planner: Option<String>,
+    /// A model that works; may be repeated
+    #[arg(long = "worker", value_name = "M")]
+    pub workers: Vec<String>,
+    /// A TOML file with `planner`, `workers` and `embeddings`
+    #[arg(long, value_name = "FILE")]
+    pub band: Option<PathBuf>,
+}
+
+/// `bench`.
+#[derive(Debug, Subcommand)]
+pub enum BenchCommand {
+    /// Tokens a second of one model, over batch sizes
+    Throughput(ThroughputFlags),
+}
+
+/// `bench throughput`.
+#[derive(Debug, Args)]
+pub struct ThroughputFlags {
+    /// The model
+    #[arg(long, value_name = "M")]
+    pub model: String,
+    /// Prompt tokens of each sequence
+    #[arg(long, default_value_t = 128, value_name = "N")]
+    pub prompt_tokens: usize,
+    /// Tokens each sequence generates
+    #[arg(long, default_value_t = 24, value_name = "N")]
+    pub gen_tokens: usize,
+    /// Sequences together, a row each
+    #[arg(long, default_value = "1,4,8,16", value_delimiter = ',', value_name = "N,...")]
+    pub batch: Vec<usize>,
+    /// Tokens already in the cache before the prompt
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub depth: usize,
+    /// Leading prompt tokens that all sequences share
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub shared_prefix: usize,
+    /// Uncounted rounds before each row
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub warmup: usize,
+    /// Counted rounds of each row; the median is reported
+    #[arg(long, default_value_t = 3, value_name = "N")]
+    pub repeat: usize,
+    /// One JSON object instead of the table
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `models`.
+#[derive(Debug, Subcommand)]
+pub enum ModelsCommand {
+    /// The catalog and what is installed
+    List {
+        /// A JSON array
+        #[arg(long)]
+        json: bool,
+    },
+    /// Fetch models: a catalog name, hf:OWNER/REPO[:QUANT|FILE][@REV], or `default` for the default band
+    Pull {
+        /// Names
+        #[arg(required = true, value_name = "NAME")]
+        names: Vec<String>,
+    },
+    /// Install files that are on this machine: GGUF files, or an embedding model's folder
+    Import(ImportFlags),
+    /// Compare installed files with their checksums
+    Verify {
+        /// Only this one
+        name: Option<String>,
+    },
+    /// Delete an installed model
+    Rm {
+        /// Its name
+        name: String,
+    },
+    /// Print the token ids of a text, a line for each input
+    Tokenize(TokenizeFlags),
+}
+
+/// `models import`.
+#[derive(Debug, Args)]
+pub struct ImportFlags {
+    /// Files; of a split model any part
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Name it so [default: the catalog's name when the checksum is known, else the file's]
+    #[arg(long)]
+    pub name: Option<String>,
+    /// What it is for [default: the catalog's, else by size]
+    #[arg(long, value_enum)]
+    pub role: Option<RoleFlag>,
+    /// Copy the file even where a link would do
+    #[arg(long)]
+    pub copy: bool,
+}
+
+/// What an imported model is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RoleFlag {
+    /// Plans and answers
+    Planner,
+    /// Works
+    Worker,
+    /// Generates, but is in no band
+    Base,
+}
+
+/// `models tokenize`.
+#[derive(Debug, Args)]
+pub struct TokenizeFlags {
+    /// The model, or a GGUF file that holds only a vocabulary
+    #[arg(value_name = "M")]
+    pub model: String,
+    /// The text [default: stdin]
+    #[arg(conflicts_with = "file")]
+    pub text: Option<String>,
+    /// Read the text from a file, - for stdin
+    #[arg(short, long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Read the spelling of special tokens, such as <|im_start|>, as those tokens
+    #[arg(long)]
+    pub special: bool,
+    /// A JSON object with the ids and the pieces
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `runs`.
+#[derive(Debug, Subcommand)]
+pub enum RunsCommand {
+    /// Runs, the latest first
+    List {
+        /// A JSON array
+        #[arg(long)]
+        json: bool,
+    },
+    /// A run, a task of it, or all that happened
+    Show {
+        /// Its id, the beginning of it, or `last`
+        id: String,
+        /// Only this task, with prompt, sampling and output of every attempt
+        #[arg(long, value_name = "T")]
+        task: Option<String>,
+        /// Everything that happened, in order
+        #[arg(long, conflicts_with = "task")]
+        trace: bool,
+        /// JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Forget a run
+    Rm {
+        /// Its id, or the beginning of it
+        id: String,
+    },
+    /// Forget old runs
+    Prune {
+        /// Age, e.g. 30d, 12h
+        #[arg(long, value_name = "AGE")]
+        older_than: String,
+    },
+}
+
+/// `workers`.
+#[derive(Debug, Subcommand)]
+pub enum WorkersCommand {
+    /// The band's workers
+    List {
+        /// A JSON array
+        #[arg(long)]
+        json: bool,
+    },
+    /// One worker
+    Show {
+        /// Its name
+        name: String,
+        /// A JSON object
+        #[arg(long)]
+        json: bool,
+    },
+}

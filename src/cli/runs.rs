@@ -1,0 +1,193 @@
+//! `runs`: list, show, rm, prune.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::config::Config;
+use super::error::CliError;
+use super::flags::RunsCommand;
+use super::units::parse_age;
+use super::{print, print_json, table};
+use crate::journal::{Event, Journal, RunState, TaskState};
+
+/// Of a goal, in a list.
+const GOAL_CHARS: usize = 60;
+
+/// Dispatches `runs`.
+pub fn runs(config: &Config, command: RunsCommand) -> Result<ExitCode, CliError> {
+    let older_than = match &command {
+        RunsCommand::Prune { older_than } => {
+            parse_age(older_than).map_err(|problem| CliError::usage(format!("--older-than: {problem}")))?
+        }
+        _ => Duration::ZERO,
+    };
+    let home = &config.home.value;
+    home.create_state_dir()?;
+    let journal = Journal::open(&home.runs_file())?;
+    match command {
+        RunsCommand::List { json } => list(&journal, json),
+        RunsCommand::Show { id, task, trace, json } => {
+            let id = journal.find(&id)?;
+            match (trace, task) {
+                (true, _) => show_trace(&journal.events(&id, 0)?, json),
+                (false, Some(task)) => show_task(&journal.state(&id)?, &task, json),
+                (false, None) => show_run(&journal.state(&id)?, json),
+            }
+        }
+        RunsCommand::Rm { id } => {
+            let id = journal.find(&id)?;
+            journal.delete(&id)?;
+            print(&format!("{id}: forgotten\n"))
+        }
+        RunsCommand::Prune { .. } => print(&format!("{} forgotten\n", journal.prune(older_than)?)),
+    }
+}
+
+fn list(journal: &Journal, json: bool) -> Result<ExitCode, CliError> {
+    let mut states = Vec::new();
+    for run in journal.runs()? {
+        states.push(journal.state(&run.id)?);
+    }
+    if json {
+        let row = |run: &RunState| {
+            json!({"id": run.id, "created_ms": run.created_ms, "status": run.status, "strategy": run.strategy,
+                   "goal": run.goal, "tasks": run.tasks.len(), "wall_ms": run.wall_ms})
+        };
+        return print_json(&states.iter().map(row).collect::<Vec<Value>>());
+    }
+    if states.is_empty() {
+        return print("no runs yet\n");
+    }
+    let mut rows = vec![["ID", "AGE", "STATUS", "STRATEGY", "SECONDS", "GOAL"].map(str::to_owned).to_vec()];
+    rows.extend(states.iter().map(|run| {
+        vec![
+            run.id.clone(),
+            age(run.created_ms),
+            run.status.clone(),
+            run.strategy.clone(),
+            format!("{:.1}", run.wall_ms as f64 / 1000.0),
+            one_line(&run.goal, GOAL_CHARS),
+        ]
+    }));
+    print(&table(&rows))
+}
+
+fn show_run(run: &RunState, json: bool) -> Result<ExitCode, CliError> {
+    if json {
+        return print_json(run);
+    }
+    let mut text = format!("{} · {} · {} ago\n", run.id, run.status, age(run.created_ms));
+    let mut line = |name: &str, value: &str| {
+        if !value.is_empty() {
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "{name:9} {value}");
+        }
+    };
+    line("goal", &run.goal);
+    line("inputs", &run.inputs.join(", "));
+    line("strategy", &run.strategy);
+    line("because", run.strategy_why["because"].as_str().unwrap_or_default());
+    for missing in &run.missing {
+        line("missing", missing);
+    }
+    text.push('\n');
+    let mut rows =
+        vec![["TASK", "STATUS", "WORKER", "TRIES", "FROM s", "TO s", "OUTPUT"].map(str::to_owned).to_vec()];
+    rows.extend(run.tasks.iter().map(|task| {
+        let seconds =
+            |ms: Option<u64>| ms.map_or_else(String::new, |ms| format!("{:.1}", ms as f64 / 1000.0));
+        vec![
+            task.id.clone(),
+            task.status.clone(),
+            task.worker.clone(),
+            task.attempts.len().to_string(),
+            seconds(task.started_ms),
+            seconds(task.finished_ms),
+            one_line(&task.output, GOAL_CHARS),
+        ]
+    }));
+    text.push_str(&table(&rows));
+    let _ = write!(text, "\n{}\n", run.answer.trim_end());
+    print(&text)
+}
+
+fn show_task(run: &RunState, id: &str, json: bool) -> Result<ExitCode, CliError> {
+    let task = run.tasks.iter().find(|task| task.id == id).ok_or_else(|| {
+        let ids: Vec<&str> = run.tasks.iter().map(|task| task.id.as_str()).collect();
+        CliError::usage(format!("run {} has no task {id}; it has {}", run.id, ids.join(", ")))
+    })?;
+    if json { print_json(task) } else { print(&task_text(task)) }
+}
+
+fn task_text(task: &TaskState) -> String {
+    let mut text = format!("{} · {} · {} on {}\n", task.id, task.status, task.worker, task.model);
+    for attempt in &task.attempts {
+        let _ = write!(
+            text,
+            "\n== attempt {} · {} on {} · sampling {} · usage {}\n",
+            attempt.attempt, attempt.worker, attempt.model, attempt.sampling, attempt.usage
+        );
+        let _ = write!(
+            text,
+            "-- prompt\n{}\n-- output\n{}\n",
+            attempt.prompt.trim_end(),
+            attempt.output.trim_end()
+        );
+        if let Some(error) = &attempt.error {
+            let _ = writeln!(text, "-- not accepted: {error}");
+        }
+    }
+    if task.attempts.is_empty() {
+        let _ = writeln!(text, "{}", task.output);
+    }
+    text
+}
+
+fn show_trace(events: &[Event], json: bool) -> Result<ExitCode, CliError> {
+    let mut text = String::new();
+    for event in events {
+        if json {
+            let mut object = serde_json::Map::new();
+            object.insert("seq".to_owned(), event.seq.into());
+            object.insert("ms".to_owned(), event.ms.into());
+            object.insert("type".to_owned(), event.kind.clone().into());
+            object.extend(event.body.as_object().cloned().unwrap_or_default());
+            let _ = writeln!(text, "{}", Value::Object(object));
+        } else {
+            let _ = writeln!(
+                text,
+                "{:>5} {:>9.3} s  {:16} {}",
+                event.seq,
+                event.ms as f64 / 1000.0,
+                event.kind,
+                event.body
+            );
+        }
+    }
+    print(&text)
+}
+
+/// `3 d`, from milliseconds since 1970.
+fn age(created_ms: u64) -> String {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let seconds = (now.as_millis() as u64).saturating_sub(created_ms) / 1000;
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        7200..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
+/// The beginning of a text, on one line.
+fn one_line(text: &str, chars: usize) -> String {
+    let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if line.chars().count() <= chars {
+        return line;
+    }
+    let cut: String = line.chars().take(chars - 1).collect();
+    format!("{cut}…")
+}

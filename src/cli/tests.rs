@@ -1,0 +1,214 @@
+//! Units, settings and inputs, each as a table of what was typed and what must come of it.
+
+use std::fs;
+use std::io::Cursor;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{CommandFactory, Parser};
+
+use super::config::{Config, Origin};
+use super::error::CliError;
+use super::flags::{BandFlags, Cli, Command, Global};
+use super::inputs::{INPUT_BYTES_MAX, Inputs, read};
+use super::units::{gib, parse_age, parse_bytes};
+
+#[test]
+fn flags_are_consistent() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn sizes_and_ages_are_read_with_their_units() {
+    let sizes = [
+        ("8GiB", 8 << 30),
+        ("8g", 8 << 30),
+        ("512 MiB", 512 << 20),
+        ("1.5GiB", 3 << 29),
+        ("8GB", 8_000_000_000),
+        ("4096", 4096),
+    ];
+    for (text, bytes) in sizes {
+        assert_eq!(parse_bytes(text), Ok(bytes), "{text}");
+    }
+    for text in ["", "GiB", "8 apples", "-1GiB", "1e9", "0", "99999999999999999999TiB", "8GiBx"] {
+        assert!(parse_bytes(text).is_err(), "{text}");
+    }
+    let ages = [("30d", 30 * 86_400), ("12h", 43_200), ("2w", 1_209_600), ("15m", 900), ("90s", 90)];
+    for (text, seconds) in ages {
+        assert_eq!(parse_age(text), Ok(Duration::from_secs(seconds)), "{text}");
+    }
+    for text in ["", "30", "d", "30 years", "-1d", "1e300d", "99999999999999999999999999d"] {
+        assert!(parse_age(text).is_err(), "{text}");
+    }
+    assert_eq!((gib(512 << 20), gib(12 << 30)), ("512 MiB".to_owned(), "12.0 GiB".to_owned()));
+}
+
+/// The settings that come of flags, variables and a `config.toml`.
+fn settings(flags: &[&str], variables: &[(&str, &str)], file: &str) -> Result<Config, String> {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("config.toml"), file).unwrap();
+    let home = dir.path().to_str().unwrap();
+    let command = ["bandmaster", "run", "goal", "--home", home];
+    let typed = command.iter().chain(flags).copied();
+    let cli = Cli::try_parse_from(typed).map_err(|error| error.to_string())?;
+    let Command::Run(run) = cli.command else { panic!("run was typed") };
+    let lookup = |name: &str| {
+        let found = variables.iter().find(|(variable, _)| *variable == name);
+        found.map(|(_, value)| (*value).to_owned())
+    };
+    Config::resolve(&cli.global, &run.band, &lookup).map_err(|error| match error {
+        CliError::Usage(message) => message,
+        other => panic!("{other:?}"),
+    })
+}
+
+#[test]
+fn flag_goes_before_environment_before_file_before_default() {
+    let file = "threads = 3\nmemory = \"6GiB\"\nplanner = \"from-file\"\n";
+    let variables = [("BANDMASTER_THREADS", "2"), ("BANDMASTER_PLANNER", "from-environment")];
+    let config = settings(&["--threads", "1"], &variables, file).unwrap();
+    assert_eq!((config.threads.value, &config.threads.origin), (1, &Origin::Flag));
+    assert_eq!(config.planner.unwrap().value, "from-environment");
+    assert_eq!(config.memory_bytes.value, 6 << 30);
+    assert!(matches!(config.memory_bytes.origin, Origin::File(_)));
+    assert_eq!((config.context_tokens.value, config.context_tokens.origin), (8192, Origin::Default));
+    let config = settings(&[], &variables, file).unwrap();
+    assert_eq!((config.threads.value, config.threads.origin), (2, Origin::Environment("BANDMASTER_THREADS")));
+}
+
+#[test]
+fn offline_is_said_in_four_ways() {
+    let value = |flags: &[&str], variables: &[(&str, &str)], file: &str| {
+        settings(flags, variables, file).unwrap().offline.value
+    };
+    assert!(!value(&[], &[], ""));
+    assert!(value(&["--offline"], &[("BANDMASTER_OFFLINE", "0")], ""));
+    assert!(value(&[], &[("BANDMASTER_OFFLINE", "1")], ""));
+    assert!(value(&[], &[("HF_HUB_OFFLINE", "TRUE")], ""));
+    assert!(value(&[], &[], "offline = true"));
+    assert!(!value(&[], &[("BANDMASTER_OFFLINE", "0"), ("HF_HUB_OFFLINE", "1")], "offline = true"));
+}
+
+#[test]
+fn wrong_settings_name_their_source_and_what_was_expected() {
+    let check = |flags: &[&str], variables: &[(&str, &str)], file: &str, expected: &[&str]| {
+        let message = settings(flags, variables, file).map(|_| ()).unwrap_err();
+        for part in expected {
+            assert!(message.contains(part), "{message:?} lacks {part:?}");
+        }
+    };
+    check(&["--threads", "0"], &[], "", &["--threads", "from 1 to 1024"]);
+    check(&["--memory", "8 apples"], &[], "", &["--memory", "8GiB"]);
+    check(&["--memory", "1MiB"], &[], "", &["too little", "256 MiB"]);
+    check(&["--kv-type", "q8"], &[], "", &["--kv-type", "not in this build", "f16"]);
+    check(&["--device", "cuda"], &[], "", &["--device", "not in this build", "cpu"]);
+    check(&["--device", "gpu"], &[], "", &["no device"]);
+    check(&["--context-tokens", "12"], &[], "", &["--context-tokens", "from 256"]);
+    check(&[], &[("BANDMASTER_THREADS", "many")], "", &["BANDMASTER_THREADS", "many"]);
+    check(&[], &[("BANDMASTER_OFFLINE", "perhaps")], "", &["BANDMASTER_OFFLINE", "perhaps"]);
+    check(&[], &[], "memory = \"little\"", &["config.toml", "little"]);
+    check(&[], &[], "treads = 3", &["config.toml", "treads"]);
+    check(&["--band", "/nowhere/band.toml"], &[], "", &["--band", "/nowhere/band.toml"]);
+}
+
+#[test]
+fn named_planner_works_alone_unless_workers_are_named() {
+    let band = |flags: &[&str]| {
+        let config = settings(flags, &[], "").unwrap();
+        config.band(&config.hub())
+    };
+    assert_eq!(band(&["--planner", "a"]).workers, ["a"]);
+    assert_eq!(band(&["--planner", "a", "--worker", "b", "--worker", "c"]).workers, ["b", "c"]);
+    assert_eq!(band(&["--worker", "b"]).planner, "qwen2.5-coder-1.5b");
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("band.toml");
+    fs::write(&file, "planner = \"p\"\nworkers = [\"w\"]\n").unwrap();
+    let from_file = band(&["--band", file.to_str().unwrap(), "--planner", "a"]);
+    assert_eq!((from_file.planner.as_str(), from_file.workers), ("a", vec!["w".to_owned()]));
+}
+
+fn inputs_of(files: &[&Path], piped: Option<&[u8]>, stdin: &[u8]) -> Result<Inputs, String> {
+    let files: Vec<PathBuf> = files.iter().map(|file| file.to_path_buf()).collect();
+    read(&files, piped.map(<[u8]>::to_vec), &mut Cursor::new(stdin)).map_err(|error| match error {
+        CliError::Usage(message) => message,
+        other => panic!("{other:?}"),
+    })
+}
+
+fn names(inputs: &Inputs) -> Vec<&str> {
+    inputs.inputs.iter().map(|input| input.name.as_str()).collect()
+}
+
+#[test]
+fn folder_is_read_sorted_and_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    fs::create_dir_all(at("sub/.hidden")).unwrap();
+    for (name, bytes) in [
+        ("b.md", b"two".as_slice()),
+        ("a.txt", b"\xef\xbb\xbfone"),
+        ("sub/c.md", b"three"),
+        ("sub/.hidden/d.md", b"hidden"),
+        ("picture.png", b"\x89PNG\r\n"),
+        ("empty.txt", b" \n"),
+        ("wide.txt", b"\xff\xfeh\0i\0"),
+    ] {
+        fs::write(at(name), bytes).unwrap();
+    }
+    let inputs = inputs_of(&[dir.path()], None, b"").unwrap();
+    assert_eq!(names(&inputs), ["a.txt", "b.md", "sub/c.md", "wide.txt"]);
+    assert_eq!(inputs.inputs[0].text, "one", "the byte order mark is no text");
+    assert_eq!(inputs.inputs[3].text, "hi");
+    let left_out: Vec<_> = inputs.left_out.iter().map(|(path, _)| path.file_name().unwrap()).collect();
+    assert_eq!(left_out, ["empty.txt", "picture.png"]);
+}
+
+#[test]
+fn what_cannot_be_read_is_named_with_the_way_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let written = |name: &str, bytes: &[u8]| {
+        let path = dir.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, bytes).unwrap();
+        path
+    };
+    let check = |path: &Path, expected: &str| {
+        let message = inputs_of(&[path], None, b"").map(|_| ()).unwrap_err();
+        assert!(message.contains(expected) && message.contains(path.to_str().unwrap()), "{message}");
+    };
+    check(&dir.path().join("missing.md"), "no such file");
+    check(&written("paper.pdf", b"%PDF-1.7 ..."), "convert it to text");
+    check(&written("doc.docx", b"PK\x03\x04..."), "pandoc");
+    check(&written("data.bin", b"abc\0def"), "binary");
+    check(&written("latin.txt", b"caf\xe9"), "iconv");
+    check(&written("large.txt", &vec![b'a'; INPUT_BYTES_MAX as usize + 1]), "8 MiB");
+    check(written("pictures/one.png", b"\x89PNG....").parent().unwrap(), "no readable text");
+    fs::create_dir(dir.path().join("nothing")).unwrap();
+    check(&dir.path().join("nothing"), "no readable text");
+}
+
+#[test]
+fn stdin_is_an_input_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("a.txt");
+    fs::write(&file, "file").unwrap();
+    let dash = Path::new("-");
+    assert_eq!(names(&inputs_of(&[dash, &file], None, b"typed").unwrap()), ["stdin", "a.txt"]);
+    assert_eq!(
+        names(&inputs_of(&[&file, &file], Some(b"piped"), b"").unwrap()),
+        ["a.txt", "a.txt (2)", "stdin"]
+    );
+    assert!(inputs_of(&[], Some(b" \n"), b"").unwrap().inputs.is_empty(), "an empty pipe is no input");
+    assert!(inputs_of(&[dash, dash], None, b"typed").unwrap_err().contains("once"));
+    assert!(inputs_of(&[], Some(b"\0\0"), b"").unwrap_err().contains("stdin"));
+}
+
+#[test]
+fn global_flags_stand_anywhere() {
+    let offline = |typed: &[&str]| Cli::try_parse_from(typed).unwrap().global.offline;
+    assert!(offline(&["bandmaster", "--offline", "models", "list"]));
+    assert!(offline(&["bandmaster", "models", "list", "--offline"]));
+    let default = Config::resolve(&Global::default(), &BandFlags::default(), &|_| None).unwrap();
+    assert_eq!(default.home.origin, Origin::Default);
+}

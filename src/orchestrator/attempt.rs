@@ -1,0 +1,259 @@
+//! One call of one model: watched for signs of life, counted against the budget, ended when the run is stopped, and
+//! walled off, so that a model that panics fails a task and not the run.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+
+use super::band::{Call, CallError, CallErrorKind, CallUsage, Progress, Reply};
+use super::cancel::{Cancel, StopReason};
+use super::event::{EventKind, FailureClass};
+use super::outcome::TokenUsage;
+use super::registry::Player;
+
+/// Progress is shown at most this often for each task.
+const PROGRESS_EVERY: Duration = Duration::from_millis(100);
+
+/// What every part of a run shares.
+#[derive(Clone)]
+pub struct Context {
+    /// Stops the run.
+    pub cancel: Cancel,
+    /// Tokens spent.
+    pub meter: Arc<Meter>,
+    /// Where events go, each with its time in milliseconds since the start.
+    pub events: mpsc::UnboundedSender<(u64, EventKind)>,
+    /// When the run began.
+    pub started: Instant,
+    /// A call without a sign of life for this long has failed.
+    pub stall_after: Duration,
+    /// Seed of every call.
+    pub seed: u64,
+}
+
+impl Context {
+    /// Milliseconds since the run began.
+    #[must_use]
+    pub fn now_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Reports an event; a run whose observer has gone still ends in order.
+    pub fn send(&self, event: EventKind) {
+        let _ = self.events.send((self.now_ms(), event));
+    }
+}
+
+/// Counts the tokens of a run and throws the switch when the budget is used up.
+pub struct Meter {
+    spent: AtomicU64,
+    limit: Option<u64>,
+    calls: Mutex<Vec<CallUsage>>,
+}
+
+impl Meter {
+    /// `limit` counts computed prompt tokens and generated ones.
+    #[must_use]
+    pub fn new(limit: Option<u64>) -> Self {
+        Self { spent: AtomicU64::new(0), limit, calls: Mutex::new(Vec::new()) }
+    }
+
+    fn spend(&self, tokens: u64, cancel: &Cancel) {
+        let spent = self.spent.fetch_add(tokens, Ordering::Relaxed) + tokens;
+        if self.limit.is_some_and(|limit| spent >= limit) {
+            cancel.stop(StopReason::TokensSpent);
+        }
+    }
+
+    fn record(&self, usage: CallUsage) {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner).push(usage);
+    }
+
+    /// Tokens left, if there is a limit.
+    #[must_use]
+    pub fn left(&self) -> Option<u64> {
+        self.limit.map(|limit| limit.saturating_sub(self.spent.load(Ordering::Relaxed)))
+    }
+
+    /// What each finished call cost.
+    #[must_use]
+    pub fn calls(&self) -> Vec<CallUsage> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Why an attempt gave no reply.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AttemptError {
+    /// The model failed; what it had written is kept.
+    Failed {
+        /// What may be done about it.
+        class: FailureClass,
+        /// What happened.
+        message: String,
+        /// Text written until then.
+        partial: String,
+    },
+    /// The run was stopped; what it had written is kept.
+    Stopped {
+        /// Text written until then.
+        partial: String,
+    },
+}
+
+/// What an attempt is called in events.
+#[derive(Debug, Clone)]
+pub struct Label {
+    /// Task id.
+    pub task: String,
+    /// Whether new text is part of the answer as it comes.
+    pub streams_answer: bool,
+}
+
+/// What the running call has shown so far; shared with the one who watches it.
+struct Watched {
+    context: Context,
+    label: Label,
+    state: Mutex<WatchedState>,
+}
+
+struct WatchedState {
+    text: String,
+    alive: Instant,
+    shown: Instant,
+    prefill_tokens: u32,
+    prompt_tokens: u32,
+    completion_tokens: u32,
+}
+
+impl Watched {
+    fn new(context: Context, label: Label) -> Self {
+        let now = Instant::now();
+        let state = WatchedState {
+            text: String::new(),
+            alive: now,
+            shown: now,
+            prefill_tokens: 0,
+            prompt_tokens: 0,
+            completion_tokens: 0,
+        };
+        Self { context, label, state: Mutex::new(state) }
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, WatchedState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self, progress: Progress<'_>) {
+        let mut state = self.state();
+        state.alive = Instant::now();
+        let spent = match progress {
+            Progress::Prefill { computed, total } => {
+                let more = computed.saturating_sub(state.prefill_tokens);
+                (state.prefill_tokens, state.prompt_tokens) = (computed.max(state.prefill_tokens), total);
+                more
+            }
+            Progress::Text(text) => {
+                state.text.push_str(text);
+                state.completion_tokens += 1;
+                if self.label.streams_answer && !text.is_empty() {
+                    self.context.send(EventKind::AnswerDelta { text: text.to_owned() });
+                }
+                1
+            }
+        };
+        if state.shown.elapsed() >= PROGRESS_EVERY {
+            state.shown = state.alive;
+            self.context.send(EventKind::TaskProgress {
+                task: self.label.task.clone(),
+                prefill_tokens: state.prefill_tokens,
+                prompt_tokens: state.prompt_tokens,
+                completion_tokens: state.completion_tokens,
+            });
+        }
+        self.context.meter.spend(u64::from(spent), &self.context.cancel);
+    }
+
+    /// Tokens counted while it ran, in place of the usage a stopped call never reports.
+    fn usage(&self) -> CallUsage {
+        let state = self.state();
+        CallUsage {
+            prompt_tokens: u64::from(state.prefill_tokens),
+            completion_tokens: u64::from(state.completion_tokens),
+            ..CallUsage::default()
+        }
+    }
+
+    async fn stalled(&self) {
+        loop {
+            let quiet = self.state().alive.elapsed();
+            let Some(left) = self.context.stall_after.checked_sub(quiet) else { return };
+            tokio::time::sleep(left.max(Duration::from_millis(1))).await;
+        }
+    }
+}
+
+/// Ends a spawned call when nobody waits for it any more.
+struct Leash(tokio::task::AbortHandle);
+
+impl Drop for Leash {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Asks a model once. The tokens are counted in `usage` whatever comes of it.
+///
+/// # Errors
+/// When the model fails, stalls or panics, or the run is stopped.
+pub async fn attempt(
+    context: &Context,
+    label: Label,
+    player: &Player,
+    mut call: Call,
+    usage: &mut TokenUsage,
+) -> Result<Reply, AttemptError> {
+    if let Some(left) = context.meter.left() {
+        call.tokens_max = call.tokens_max.min(u32::try_from(left).unwrap_or(u32::MAX)).max(1);
+    }
+    let watched = Arc::new(Watched::new(context.clone(), label));
+    let (llm, theirs) = (Arc::clone(&player.llm), Arc::clone(&watched));
+    let mut work = tokio::spawn(async move {
+        let mut progress = |progress: Progress<'_>| theirs.take(progress);
+        llm.generate(&call, &mut progress).await
+    });
+    let _leash = Leash(work.abort_handle());
+    let failed = |class, message: String| {
+        let partial = watched.state().text.clone();
+        Err(AttemptError::Failed { class, message, partial })
+    };
+    let result = tokio::select! {
+        biased;
+        done = &mut work => match done {
+            Ok(Ok(reply)) => Ok(reply),
+            Ok(Err(CallError { kind: CallErrorKind::Transient, message })) => failed(FailureClass::Transient, message),
+            Ok(Err(CallError { kind: CallErrorKind::Resource, message })) => failed(FailureClass::Resource, message),
+            Err(_) => failed(FailureClass::Transient, format!("{} broke off unexpectedly", player.llm.name())),
+        },
+        _ = context.cancel.stopped() => Err(AttemptError::Stopped { partial: watched.state().text.clone() }),
+        () = watched.stalled() => {
+            let seconds = context.stall_after.as_secs_f64();
+            failed(FailureClass::Transient, format!("{} gave no sign of life for {seconds} s", player.llm.name()))
+        }
+    };
+    settle(context, &watched, result.as_ref().ok(), usage);
+    result
+}
+
+/// Replaces what was counted on the way by what the call says it took.
+fn settle(context: &Context, watched: &Watched, reply: Option<&Reply>, usage: &mut TokenUsage) {
+    let counted = watched.usage();
+    let call = reply.map_or(counted, |reply| reply.usage);
+    let computed = call.prompt_tokens.saturating_sub(call.cached_tokens) + call.completion_tokens;
+    let already = counted.prompt_tokens + counted.completion_tokens;
+    context.meter.spend(computed.saturating_sub(already), &context.cancel);
+    context.meter.record(call);
+    usage.add(&call);
+}

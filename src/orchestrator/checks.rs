@@ -1,0 +1,280 @@
+//! Whether a result may be used: a number given must stand in the text, so must the words quoted, and a text must not
+//! run in circles. What is not accepted is told why, in words a model can act on.
+
+use std::collections::HashSet;
+
+use crate::tools::calculator::Decimal;
+
+/// Share of a quote's words that a sentence must have to be the one that was meant.
+const QUOTE_OVERLAP_MIN: f32 = 0.7;
+
+/// Lower-case words and numbers, without punctuation.
+#[must_use]
+pub fn words(text: &str) -> Vec<String> {
+    text.split(|c: char| !c.is_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .map(str::to_lowercase)
+        .collect()
+}
+
+/// Every number the text can be read to hold: digits with grouping marks read both ways, with a sign before them,
+/// times "million" after them, and number words.
+#[must_use]
+pub fn numbers_in(text: &str) -> HashSet<Decimal> {
+    let mut found = HashSet::new();
+    let chars: Vec<char> = text.chars().collect();
+    let mut at = 0;
+    while at < chars.len() {
+        if !chars[at].is_ascii_digit() {
+            at += 1;
+            continue;
+        }
+        let start = at;
+        while at < chars.len() && in_number(&chars, at) {
+            at += 1;
+        }
+        let run: String = chars[start..at].iter().collect();
+        let negative = start > 0 && matches!(chars[start - 1], '-' | '−' | '–');
+        let rest: String = chars[at..].iter().take(10).collect();
+        for value in readings(&run) {
+            let scaled = multiplier(&rest).and_then(|by| value.multiply(by).ok());
+            for value in std::iter::once(value).chain(scaled) {
+                found.insert(value);
+                if negative {
+                    found.insert(value.negated());
+                }
+            }
+        }
+    }
+    found.extend(spelled_numbers(text));
+    found
+}
+
+/// A digit, or a mark between two digits.
+fn in_number(chars: &[char], at: usize) -> bool {
+    let digit = |index: usize| chars.get(index).is_some_and(char::is_ascii_digit);
+    digit(at) || (matches!(chars[at], '.' | ',' | '\'' | ' ' | '\u{a0}' | '\u{202f}') && digit(at + 1))
+}
+
+/// "1,234.5", "1.234,5", "12 345" and "12 of them 345" are told apart by no rule: every reading counts.
+fn readings(run: &str) -> Vec<Decimal> {
+    let spaces = |c: char| matches!(c, ' ' | '\'' | '\u{a0}' | '\u{202f}');
+    let mut texts: Vec<String> = vec![run.replace(spaces, "")];
+    texts.extend(run.split(spaces).map(str::to_owned));
+    texts.extend(run.split(|c: char| !c.is_ascii_digit()).map(str::to_owned));
+    let read = texts.into_iter().flat_map(|text| {
+        let english = text.replace(',', "");
+        let continental = text.replace('.', "").replace(',', ".");
+        [english, continental]
+    });
+    read.filter_map(|text| text.parse().ok()).collect()
+}
+
+fn multiplier(rest: &str) -> Option<Decimal> {
+    let word = words(rest).into_iter().next()?;
+    let touching = !rest.starts_with([' ', '\u{a0}', '-']);
+    match word.as_str() {
+        "thousand" => Some(Decimal::from(1_000)),
+        "k" if touching => Some(Decimal::from(1_000)),
+        "m" if touching => Some(Decimal::from(1_000_000)),
+        "million" | "mio" => Some(Decimal::from(1_000_000)),
+        "billion" => Some(Decimal::from(1_000_000_000)),
+        "dozen" => Some(Decimal::from(12)),
+        _ => None,
+    }
+}
+
+/// "twenty-three", "one hundred and five", "two thousand four hundred".
+fn spelled_numbers(text: &str) -> Vec<Decimal> {
+    let mut found = Vec::new();
+    let (mut total, mut group, mut open) = (0_i64, 0_i64, false);
+    for word in words(text).iter().map(String::as_str).chain(std::iter::once("")) {
+        match (number_word(word), word) {
+            (Some(value), _) => {
+                // "twenty twenty": the second begins a new number.
+                if open && (group % 100 != 0 && !(value < 10 && group % 10 == 0)) {
+                    found.push(total + group);
+                    (total, group) = (0, 0);
+                }
+                group += value;
+                open = true;
+            }
+            (None, "hundred") => (group, open) = (group.max(1) * 100, true),
+            (None, "thousand") if group < 1_000_000 => {
+                (total, group, open) = (total + group.max(1) * 1000, 0, true)
+            }
+            (None, "dozen") => (group, open) = (group.max(1) * 12, true),
+            (None, "and") if open => {}
+            _ => {
+                if open {
+                    found.push(total + group);
+                }
+                (total, group, open) = (0, 0, false);
+            }
+        }
+    }
+    found.into_iter().map(Decimal::from).collect()
+}
+
+fn number_word(word: &str) -> Option<i64> {
+    const SMALL: [&str; 20] = [
+        "zero",
+        "one",
+        "two",
+        "three",
+        "four",
+        "five",
+        "six",
+        "seven",
+        "eight",
+        "nine",
+        "ten",
+        "eleven",
+        "twelve",
+        "thirteen",
+        "fourteen",
+        "fifteen",
+        "sixteen",
+        "seventeen",
+        "eighteen",
+        "nineteen",
+    ];
+    const TENS: [&str; 8] = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"];
+    let small = SMALL.iter().position(|name| *name == word).map(|value| value as i64);
+    small.or_else(|| TENS.iter().position(|name| *name == word).map(|tens| 10 * (tens as i64 + 2)))
+}
+
+/// The text's sentences; a line break ends one too.
+#[must_use]
+pub fn sentences(text: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    let mut start = 0;
+    let mut chars = text.char_indices().peekable();
+    while let Some((at, c)) = chars.next() {
+        let next = chars.peek().map_or(' ', |(_, next)| *next);
+        if c == '\n' || (matches!(c, '.' | '!' | '?') && next.is_whitespace()) {
+            found.push(text[start..at + c.len_utf8()].trim());
+            start = at + c.len_utf8();
+        }
+    }
+    found.push(text[start..].trim());
+    found.retain(|sentence| !sentence.is_empty());
+    found
+}
+
+/// The sentence of the text that a quote was meant to copy, if one is near enough.
+#[must_use]
+pub fn quoted_sentence<'a>(text: &'a str, quote: &str) -> Option<&'a str> {
+    let wanted = words(quote);
+    if wanted.is_empty() {
+        return None;
+    }
+    let overlap = |sentence: &&str| {
+        let has: HashSet<String> = words(sentence).into_iter().collect();
+        wanted.iter().filter(|word| has.contains(*word)).count() as f32 / wanted.len() as f32
+    };
+    let best = sentences(text).into_iter().map(|s| (overlap(&s), s)).max_by(|a, b| a.0.total_cmp(&b.0))?;
+    (best.0 >= QUOTE_OVERLAP_MIN).then_some(best.1)
+}
+
+/// Whether the quote's words stand in the text in this order, perhaps over several sentences.
+#[must_use]
+pub fn stands_in(text: &str, quote: &str) -> bool {
+    let joined = |text: &str| format!(" {} ", words(text).join(" "));
+    let quote = joined(quote);
+    !quote.trim().is_empty() && joined(text).contains(&quote)
+}
+
+/// Whether most of the words stand in the text, in any order.
+#[must_use]
+pub fn mostly_in(text: &str, answer: &str) -> bool {
+    let has: HashSet<String> = words(text).into_iter().collect();
+    let wanted: Vec<String> =
+        words(answer).into_iter().filter(|word| word.len() > 2 || word.parse::<u8>().is_ok()).collect();
+    wanted.iter().filter(|word| has.contains(*word)).count() * 2 > wanted.len()
+}
+
+/// Whether the end of a text repeats itself: a phrase of 1 to 40 words four times in a row, or one line four times.
+#[must_use]
+pub fn runs_in_circles(text: &str) -> bool {
+    const TIMES: usize = 4;
+    let words = words(text);
+    let repeats = |width: usize| {
+        let tail = &words[words.len() - width..];
+        (1..TIMES).all(|back| {
+            let end = words.len() - back * width;
+            &words[end - width..end] == tail
+        })
+    };
+    (3..=40).any(|width| words.len() >= TIMES * width && repeats(width))
+        || (words.len() >= 12 && words[words.len() - 12..].iter().all(|word| *word == words[words.len() - 1]))
+}
+
+/// Free text: something is there, and it does not run in circles.
+///
+/// # Errors
+/// What is wrong, in words a model can act on.
+pub fn check_text(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Err("the answer was empty".to_owned());
+    }
+    if runs_in_circles(text) {
+        return Err("the answer repeats itself; write each thing once and stop".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn has(text: &str, number: &str) -> bool {
+        numbers_in(text).contains(&number.parse().unwrap())
+    }
+
+    #[test]
+    fn a_number_stands_in_a_text_however_it_is_written() {
+        for (text, number) in [
+            ("employed 23 people", "23"),
+            ("a turnover of 1,234.50 dollars", "1234.5"),
+            ("Umsatz 1.234,50 Euro", "1234.5"),
+            ("12 345 visitors", "12345"),
+            ("at −4.5 degrees", "-4.5"),
+            ("it was -7°C", "-7"),
+            ("3.2 million visitors", "3200000"),
+            ("a fee of $45k", "45000"),
+            ("twenty-three people", "23"),
+            ("One hundred and five guests", "105"),
+            ("two thousand four hundred sheep", "2400"),
+            ("three dozen eggs", "36"),
+            ("in 2024, 68 people", "68"),
+            ("Total: £99.", "99"),
+        ] {
+            assert!(has(text, number), "{number} in {text:?}: {:?}", numbers_in(text));
+        }
+        for (text, number) in
+            [("employed 23 people", "2"), ("1,234", "5"), ("twenty-three", "43"), ("no number", "0")]
+        {
+            assert!(!has(text, number), "{number} in {text:?}");
+        }
+    }
+
+    #[test]
+    fn a_quote_is_found_though_it_was_copied_loosely() {
+        let text = "# Title\nThe roof leaked. In 1990 the house employed 23 people, it says.\nThe end.";
+        let sentence = quoted_sentence(text, "in 1990 the house employed 23 people").unwrap();
+        assert_eq!(sentence, "In 1990 the house employed 23 people, it says.");
+        assert!(quoted_sentence(text, "the cat sat on a mat").is_none());
+        assert!(stands_in(text, "roof leaked in 1990") && !stands_in(text, "leaked roof"));
+    }
+
+    #[test]
+    fn loops_are_told_from_lists() {
+        assert!(runs_in_circles(&"and then it rains again ".repeat(6)));
+        assert!(runs_in_circles(&"very ".repeat(30)));
+        assert!(!runs_in_circles("one two three, two three four, three four five, four five six"));
+        assert!(!runs_in_circles("short"));
+        assert!(check_text("  ").is_err());
+    }
+}

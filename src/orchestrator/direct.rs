@@ -1,0 +1,91 @@
+//! One call of the planner; and, where the goal speaks of something that did not come with it, a question back.
+
+use std::sync::Arc;
+
+use super::attempt::Context;
+use super::band::{Message, Reply};
+use super::checks::check_text;
+use super::dispatch::{ModelWork, Verdict, Work, do_task};
+use super::event::EventKind;
+use super::outcome::Status;
+use super::plan::{Plan, Shape, Task};
+use super::registry::{PLANNER, Registry};
+use super::request::RunRequest;
+use super::run::Ended;
+use super::strategy::ANSWER_TOKENS_RESERVED;
+
+/// Runs the strategy to its end.
+pub async fn run(context: &Context, registry: &Registry, request: &RunRequest) -> Ended {
+    let mut ended = Ended::default();
+    let planner = registry.planner();
+    let messages = prompt(request);
+    let prompt_tokens = planner.llm.prompt_tokens(&messages);
+    let context_tokens = planner.llm.context_tokens();
+    if prompt_tokens >= context_tokens {
+        ended.error = Some(format!(
+            "the goal has {prompt_tokens} tokens with its frame, and {} reads {context_tokens} at most: shorten it, give \
+its long part as a file (-f), or raise --context-tokens",
+            planner.llm.name()
+        ));
+        return ended;
+    }
+    let tokens_max = (context_tokens - prompt_tokens).min(ANSWER_TOKENS_RESERVED) as u32;
+    let task = Task {
+        id: "t1".to_owned(),
+        worker: PLANNER.to_owned(),
+        instruction: request.goal.clone(),
+        input: None,
+        needs: Vec::new(),
+        output: Shape::Text,
+        tokens_max,
+    };
+    let plan = Plan::new(vec![task.clone()]).expect("one task without needs");
+    context.send(EventKind::PlanAccepted { plan });
+    let work = ModelWork {
+        messages,
+        schema: None,
+        ladder: vec![planner.clone(), planner],
+        check: Arc::new(check),
+        streams_answer: true,
+    };
+    let done = do_task(context, &task, Work::Model(work), 0).await;
+    let best = done.accepted.clone().unwrap_or_else(|| done.report.output.trim().to_owned());
+    if let Some(error) = &done.report.error {
+        ended.missing.push(format!("the answer is not whole: {error}"));
+        ended.failed_tasks = 1;
+    } else if done.report.usage.completion_tokens >= u64::from(tokens_max) {
+        ended.missing.push(format!("the answer was cut off at {tokens_max} tokens"));
+        ended.failed_tasks = 1;
+    }
+    ended.answer = best;
+    ended.tasks = vec![done.report];
+    ended
+}
+
+fn check(reply: &Reply) -> Verdict {
+    match check_text(&reply.text) {
+        Ok(text) => Verdict::Accept(text),
+        Err(why) => Verdict::Reject(why),
+    }
+}
+
+/// The goal as it was typed, after the texts that came with it.
+fn prompt(request: &RunRequest) -> Vec<Message> {
+    let inputs = request.inputs.iter();
+    let mut prompt: String =
+        inputs.map(|input| format!("Attached text ({}):\n{}\n\n", input.name, input.text.trim())).collect();
+    prompt.push_str(&request.goal);
+    vec![Message::user(prompt)]
+}
+
+/// The question back.
+#[must_use]
+pub fn ask() -> Ended {
+    Ended {
+        answer: "Which text do you mean? The goal speaks of something attached or sent, but nothing came with it. Please \
+attach the file (on the command line: -f FILE) or put its text into the goal."
+            .to_owned(),
+        status: Some(Status::RequiresAction),
+        ..Ended::default()
+    }
+}

@@ -1,0 +1,370 @@
+//! Tasks start when their own needs end. Each climbs a ladder of attempts until its result is accepted; what no one
+//! could do is failed with its reason, and the others go on.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde_json::json;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use super::attempt::{AttemptError, Context, Label, attempt};
+use super::band::{Call, Finish, Message, Reply};
+use super::event::{EventKind, FailureClass};
+use super::outcome::{Status, TaskReport, TokenUsage};
+use super::plan::{Plan, Task};
+use super::registry::Player;
+
+/// Calls of one run that are with the engine at a time: more than a batch holds, fewer than its queue.
+const IN_FLIGHT_MAX: usize = 64;
+
+/// Temperature of a retry whose first attempt was the most likely answer and wrong.
+const RETRY_TEMPERATURE: f32 = 0.6;
+
+/// What a check says of a reply.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Good; in this form it goes on.
+    Accept(String),
+    /// Perhaps; the last on the ladder is asked, and if it is of the same mind, so it is.
+    Doubt(String),
+    /// Not good, and why, in words a model can act on.
+    Reject(String),
+}
+
+/// Looks at a reply.
+pub type Check = Arc<dyn Fn(&Reply) -> Verdict + Send + Sync>;
+
+/// What a model is asked to do.
+pub struct ModelWork {
+    /// The prompt.
+    pub messages: Vec<Message>,
+    /// JSON schema of the answer, if any.
+    pub schema: Option<serde_json::Value>,
+    /// Who tries, in order.
+    pub ladder: Vec<Player>,
+    /// What is accepted.
+    pub check: Check,
+    /// Whether the first attempt's text is part of the answer as it comes.
+    pub streams_answer: bool,
+}
+
+/// What a task turns out to be once its needs have ended.
+pub enum Work {
+    /// A model's.
+    Model(ModelWork),
+    /// A rule's; the result is there.
+    Rule {
+        /// The rule worker's name.
+        worker: String,
+        /// What it gave.
+        result: Result<String, String>,
+    },
+}
+
+/// Results of ended tasks by id: what was accepted of each, or `None`.
+pub type Results = HashMap<String, Option<String>>;
+
+/// Makes the work of a task from the results of those it needs.
+pub type Build = Box<dyn FnOnce(&Results) -> Work + Send>;
+
+/// A task that has ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Done {
+    /// What goes into the outcome.
+    pub report: TaskReport,
+    /// What may be used of it.
+    pub accepted: Option<String>,
+}
+
+/// Runs a plan; `builds` has one entry a task, in order. Ends when every task has.
+pub async fn dispatch(context: &Context, plan: &Plan, builds: Vec<Build>) -> Vec<Done> {
+    assert_eq!(plan.tasks().len(), builds.len(), "a task without its work");
+    let paths = plan.critical_path_tokens();
+    let slots = Arc::new(Semaphore::new(IN_FLIGHT_MAX));
+    let mut waiting: Vec<(usize, Build)> = builds.into_iter().enumerate().collect();
+    let mut running: JoinSet<(usize, Done)> = JoinSet::new();
+    let mut done: Vec<Option<Done>> = plan.tasks().iter().map(|_| None).collect();
+    let mut results = Results::new();
+    loop {
+        let ready = |task: &Task| task.needs.iter().all(|need| results.contains_key(need));
+        let (now, later): (Vec<_>, Vec<_>) = waiting
+            .into_iter()
+            .partition(|(at, _)| context.cancel.reason().is_none() && ready(&plan.tasks()[*at]));
+        waiting = later;
+        for (at, build) in now {
+            let task = plan.tasks()[at].clone();
+            context.send(EventKind::TaskReady { task: task.id.clone() });
+            let work = build(&results);
+            let (context, slots, path) = (context.clone(), Arc::clone(&slots), paths[at]);
+            running.spawn(async move {
+                let _slot = slots.acquire().await;
+                (at, do_task(&context, &task, work, path).await)
+            });
+        }
+        let Some(joined) = running.join_next().await else { break };
+        let (at, ended) =
+            joined.expect("a task's own code does not panic: models are walled off in attempts");
+        results.insert(plan.tasks()[at].id.clone(), ended.accepted.clone());
+        done[at] = Some(ended);
+    }
+    let ended = done.into_iter().zip(plan.tasks());
+    ended.map(|(done, task)| done.unwrap_or_else(|| never_started(context, task))).collect()
+}
+
+fn never_started(context: &Context, task: &Task) -> Done {
+    let now_ms = context.now_ms();
+    let report = TaskReport {
+        id: task.id.clone(),
+        worker: task.worker.clone(),
+        model: String::new(),
+        needs: task.needs.clone(),
+        status: Status::Cancelled,
+        attempts: 0,
+        usage: TokenUsage::default(),
+        started_ms: now_ms,
+        finished_ms: now_ms,
+        output: String::new(),
+        error: Some("the run was stopped before it began".to_owned()),
+    };
+    finish(context, report, None)
+}
+
+/// Does one task, from its first attempt to its end.
+pub async fn do_task(context: &Context, task: &Task, work: Work, critical_path_tokens: u32) -> Done {
+    match work {
+        Work::Model(work) => Climb::new(context, task, critical_path_tokens).climb(work).await,
+        Work::Rule { worker, result } => {
+            let mut report = Climb::new(context, task, 0).report;
+            report.attempts = 1;
+            report.worker = worker;
+            report.model = "rule".to_owned();
+            context.send(EventKind::TaskStarted {
+                task: task.id.clone(),
+                attempt: 1,
+                worker: report.worker.clone(),
+                model: report.model.clone(),
+            });
+            end(context, report, result)
+        }
+    }
+}
+
+/// Closes a report with what was accepted or why nothing was.
+fn end(context: &Context, mut report: TaskReport, result: Result<String, String>) -> Done {
+    match result {
+        Ok(output) => {
+            report.status = Status::Completed;
+            report.output.clone_from(&output);
+            finish(context, report, Some(output))
+        }
+        Err(error) => {
+            report.status = Status::Failed;
+            report.error = Some(error);
+            finish(context, report, None)
+        }
+    }
+}
+
+fn finish(context: &Context, mut report: TaskReport, accepted: Option<String>) -> Done {
+    report.finished_ms = context.now_ms();
+    context.send(EventKind::TaskFinished {
+        task: report.id.clone(),
+        status: report.status,
+        attempts: report.attempts,
+        output: report.output.clone(),
+        usage: report.usage,
+    });
+    Done { report, accepted }
+}
+
+/// A task on its ladder.
+struct Climb<'a> {
+    context: &'a Context,
+    task: &'a Task,
+    critical_path_tokens: u32,
+    report: TaskReport,
+    /// What was said of the attempt before.
+    error: String,
+    /// The last doubtful result and who gave it.
+    doubtful: Option<String>,
+}
+
+/// What to do after an attempt.
+enum Next {
+    Accept(String),
+    /// On to the next rung; the reply is shown to it with the error when the rung is the same model.
+    Climb(Option<Reply>),
+    Stop,
+}
+
+impl<'a> Climb<'a> {
+    fn new(context: &'a Context, task: &'a Task, critical_path_tokens: u32) -> Self {
+        let report = TaskReport {
+            id: task.id.clone(),
+            worker: task.worker.clone(),
+            model: String::new(),
+            needs: task.needs.clone(),
+            status: Status::InProgress,
+            attempts: 0,
+            usage: TokenUsage::default(),
+            started_ms: context.now_ms(),
+            finished_ms: 0,
+            output: String::new(),
+            error: None,
+        };
+        Self { context, task, critical_path_tokens, report, error: String::new(), doubtful: None }
+    }
+
+    async fn climb(mut self, work: ModelWork) -> Done {
+        let top = work.ladder.last().map(|player| player.llm.name().to_owned()).unwrap_or_default();
+        let mut before: Option<(String, Reply)> = None;
+        for player in &work.ladder {
+            let is_top = player.llm.name() == top;
+            // A doubtful result is not argued with: whoever is last on the ladder reads for itself.
+            if self.doubtful.is_some() && !is_top {
+                continue;
+            }
+            let shown =
+                before.take().filter(|(name, _)| name == player.llm.name() && self.doubtful.is_none());
+            let call = self.call(&work, shown.map(|(_, reply)| reply));
+            match self.try_once(&work, player, call, is_top).await {
+                Next::Accept(output) => return end(self.context, self.report, Ok(output)),
+                Next::Climb(reply) => before = reply.map(|reply| (player.llm.name().to_owned(), reply)),
+                Next::Stop => return self.stopped(),
+            }
+        }
+        // Nobody better contradicted it.
+        let result = self.doubtful.ok_or(self.error);
+        end(self.context, self.report, result)
+    }
+
+    /// The first prompt as it is; after a rejected reply of the same model the same with the reply and what was wrong.
+    fn call(&self, work: &ModelWork, shown: Option<Reply>) -> Call {
+        let mut messages = work.messages.clone();
+        let again = shown.is_some();
+        if let Some(reply) = shown {
+            messages.push(Message::assistant(reply.text));
+            let error = &self.error;
+            messages.push(Message::user(format!("That was not accepted: {error}. Answer again, correctly.")));
+        }
+        let repeats = !again && self.report.attempts > 0;
+        Call {
+            messages,
+            schema: work.schema.clone(),
+            tokens_max: self.task.tokens_max,
+            temperature: if repeats { RETRY_TEMPERATURE } else { 0.0 },
+            seed: self.context.seed.wrapping_add(u64::from(self.report.attempts)),
+            critical_path_tokens: self.critical_path_tokens,
+            deadline: None,
+        }
+    }
+
+    async fn try_once(&mut self, work: &ModelWork, player: &Player, call: Call, is_top: bool) -> Next {
+        self.announce(player);
+        let label = Label {
+            task: self.task.id.clone(),
+            streams_answer: work.streams_answer && self.report.attempts == 1,
+        };
+        let sampling = json!({
+            "temperature": call.temperature, "seed": call.seed, "tokens_max": call.tokens_max, "schema": call.schema,
+        });
+        let mut usage = TokenUsage::default();
+        let tried = attempt(self.context, label, player, call, &mut usage).await;
+        self.count(usage);
+        self.show(player, sampling, usage, &tried);
+        match tried {
+            Ok(reply) => self.judge(&work.check, reply, is_top),
+            Err(AttemptError::Stopped { partial }) => {
+                self.report.output = partial;
+                Next::Stop
+            }
+            Err(AttemptError::Failed { class, message, partial }) => {
+                self.report.output = partial;
+                self.fail(class, message);
+                Next::Climb(None)
+            }
+        }
+    }
+
+    fn announce(&mut self, player: &Player) {
+        self.report.attempts += 1;
+        self.report.worker.clone_from(&player.worker);
+        player.llm.name().clone_into(&mut self.report.model);
+        let (task, attempt) = (self.task.id.clone(), self.report.attempts);
+        let (worker, model) = (self.report.worker.clone(), self.report.model.clone());
+        self.context.send(if attempt == 1 {
+            EventKind::TaskStarted { task, attempt, worker, model }
+        } else {
+            EventKind::TaskRetried { task, attempt, worker, model }
+        });
+    }
+
+    fn count(&mut self, usage: TokenUsage) {
+        self.report.usage.prompt_tokens += usage.prompt_tokens;
+        self.report.usage.completion_tokens += usage.completion_tokens;
+        self.report.usage.prompt_tokens_details.cached_tokens += usage.prompt_tokens_details.cached_tokens;
+    }
+
+    fn show(
+        &self,
+        player: &Player,
+        sampling: serde_json::Value,
+        usage: TokenUsage,
+        tried: &Result<Reply, AttemptError>,
+    ) {
+        let (prompt, output) = match tried {
+            Ok(reply) => (reply.rendered_prompt.clone(), reply.text.clone()),
+            Err(AttemptError::Failed { partial, .. } | AttemptError::Stopped { partial }) => {
+                (String::new(), partial.clone())
+            }
+        };
+        self.context.send(EventKind::TaskOutput {
+            task: self.task.id.clone(),
+            attempt: self.report.attempts,
+            worker: player.worker.clone(),
+            model: player.llm.name().to_owned(),
+            prompt,
+            sampling,
+            output,
+            usage,
+        });
+    }
+
+    fn judge(&mut self, check: &Check, reply: Reply, is_top: bool) -> Next {
+        self.report.output.clone_from(&reply.text);
+        let verdict = match reply.finish {
+            Finish::Deadline => Verdict::Reject("the time for the answer was over".to_owned()),
+            Finish::Stop | Finish::Length => check(&reply),
+        };
+        match verdict {
+            Verdict::Accept(output) => Next::Accept(output),
+            Verdict::Doubt(output) if is_top => Next::Accept(output),
+            Verdict::Doubt(output) => {
+                self.fail(FailureClass::Content, "a second opinion is asked for".to_owned());
+                self.doubtful = Some(output);
+                Next::Climb(None)
+            }
+            Verdict::Reject(error) => {
+                self.fail(FailureClass::Content, error);
+                Next::Climb(Some(reply))
+            }
+        }
+    }
+
+    fn fail(&mut self, class: FailureClass, error: String) {
+        self.context.send(EventKind::TaskFailed {
+            task: self.task.id.clone(),
+            attempt: self.report.attempts,
+            class,
+            error: error.clone(),
+        });
+        self.error = error;
+    }
+
+    fn stopped(mut self) -> Done {
+        self.report.status = Status::Cancelled;
+        self.report.error = Some("the run was stopped".to_owned());
+        finish(self.context, self.report, None)
+    }
+}

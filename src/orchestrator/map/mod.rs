@@ -1,0 +1,165 @@
+//! Map and reduce: the same question to every input, all at once; figures by rule; the answer from both.
+
+mod finding;
+mod reduce;
+mod slots;
+mod split;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use super::attempt::Context;
+use super::band::Skill;
+use super::dispatch::{Build, Done, ModelWork, Results, Work, dispatch};
+use super::event::EventKind;
+use super::plan::{Plan, Shape, Slice, Task};
+use super::registry::{Player, Registry};
+use super::request::RunRequest;
+use super::run::Ended;
+use super::synthesis;
+
+pub use finding::{Answer, Finding};
+#[cfg(test)]
+pub use reduce::Figure;
+pub use reduce::Figures;
+#[cfg(test)]
+pub use slots::Combine;
+pub use slots::Slots;
+
+/// Tokens one finding may take: a quote of a long sentence, a subject, an answer.
+const FINDING_TOKENS_MAX: u32 = 220;
+/// The same where the answer itself is a text or a list.
+const LONG_FINDING_TOKENS_MAX: u32 = 420;
+/// Tokens of a worker's context that the question, the template and an error shown may take beside the text.
+const FRAME_TOKENS: usize = 700;
+
+/// A part of an input with the one who reads it.
+struct Reading {
+    slice: Slice,
+    player: Player,
+}
+
+/// Runs the strategy to its end.
+pub async fn run(context: &Context, registry: &Registry, request: &RunRequest) -> Ended {
+    let mut ended = Ended::default();
+    let (slots, planned) = slots::ask_planner(context, registry, request).await;
+    ended.planner_tasks.push(planned);
+    let readings = assign(registry, request, &slots);
+    let (plan, builds) = lay_out(registry, request, &slots, readings);
+    context.send(EventKind::PlanAccepted { plan: plan.clone() });
+    let done = dispatch(context, &plan, builds).await;
+    let (findings, missing) = gather(request, &plan, &slots, &done);
+    let figures =
+        done.last().filter(|last| last.report.model == "rule").and_then(|last| last.accepted.clone());
+    let figures = figures.and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default();
+    ended.failed_tasks = done.iter().filter(|one| one.accepted.is_none()).count();
+    ended.tasks = done.into_iter().map(|one| one.report).collect();
+    ended.missing = missing;
+    let facts = synthesis::FactSheet { slots: &slots, findings: &findings, figures: &figures };
+    if findings.iter().all(|finding| finding.answer == Answer::NotStated) {
+        ended.answer = synthesis::nothing_found(&slots, &ended.missing);
+        return ended;
+    }
+    let (answer, report) = synthesis::answer(context, registry, &request.goal, &facts).await;
+    ended.planner_tasks.extend(report);
+    ended.answer = synthesis::with_missing(answer, &ended.missing);
+    ended
+}
+
+/// Cuts inputs that are too long for their reader, and spreads the parts over the readers.
+fn assign(registry: &Registry, request: &RunRequest, slots: &Slots) -> Vec<Reading> {
+    let mut readings = Vec::new();
+    for (index, input) in request.inputs.iter().enumerate() {
+        let player = registry.assign(Skill::Read);
+        let answer_tokens = 2 * tokens_max(slots) as usize;
+        let room = player.llm.context_tokens().saturating_sub(FRAME_TOKENS + answer_tokens).max(64);
+        let parts = split::parts(&input.text, room, |text| player.llm.count_tokens(text));
+        let count = parts.len();
+        readings.extend(parts.into_iter().enumerate().map(|(part, bytes)| Reading {
+            slice: Slice { index, name: input.name.clone(), part, parts: count, bytes },
+            player: player.clone(),
+        }));
+    }
+    readings
+}
+
+fn tokens_max(slots: &Slots) -> u32 {
+    if slots.is_long() { LONG_FINDING_TOKENS_MAX } else { FINDING_TOKENS_MAX }
+}
+
+/// One task a reading, and the calculator over all of them where figures are wanted.
+fn lay_out(
+    registry: &Registry,
+    request: &RunRequest,
+    slots: &Slots,
+    readings: Vec<Reading>,
+) -> (Plan, Vec<Build>) {
+    let mut tasks = Vec::new();
+    let mut builds: Vec<Build> = Vec::new();
+    for (at, reading) in readings.into_iter().enumerate() {
+        let text: Arc<str> = request.inputs[reading.slice.index].text[reading.slice.bytes.clone()].into();
+        tasks.push(Task {
+            id: format!("t{}", at + 1),
+            worker: reading.player.worker.clone(),
+            instruction: slots.question.clone(),
+            input: Some(reading.slice.clone()),
+            needs: Vec::new(),
+            output: Shape::Finding(slots.answer_is),
+            tokens_max: tokens_max(slots),
+        });
+        let work = ModelWork {
+            messages: finding::prompt(slots, &reading.slice, &text),
+            schema: Some(finding::schema(slots)),
+            ladder: registry.ladder(&reading.player, Skill::Read),
+            check: finding::check(slots.answer_is, text),
+            streams_answer: false,
+        };
+        builds.push(Box::new(move |_: &Results| Work::Model(work)));
+    }
+    if slots.wants_figures() {
+        let needs: Vec<String> = tasks.iter().map(|task| task.id.clone()).collect();
+        let slices: Vec<Slice> = tasks.iter().filter_map(|task| task.input.clone()).collect();
+        tasks.push(Task {
+            id: format!("t{}", tasks.len() + 1),
+            worker: registry.calculator().to_owned(),
+            instruction: slots.aggregates_named().join(", "),
+            input: None,
+            needs: needs.clone(),
+            output: Shape::Figures,
+            tokens_max: 0,
+        });
+        let (slots, worker) = (slots.clone(), registry.calculator().to_owned());
+        builds.push(Box::new(move |results: &Results| {
+            let outputs = needs.iter().map(|need| results.get(need).cloned().flatten());
+            let findings = reduce::merge(slots.answer_is, slices.iter().zip(outputs));
+            let result = reduce::calculate(&slots, &findings);
+            let result =
+                result.map(|figures| serde_json::to_string(&figures).expect("figures are plain strings"));
+            Work::Rule { worker, result }
+        }));
+    }
+    (Plan::new(tasks).expect("only the last task has needs, the earlier ones"), builds)
+}
+
+/// The findings, one an input, and what is missing, a sentence each.
+fn gather(request: &RunRequest, plan: &Plan, slots: &Slots, done: &[Done]) -> (Vec<Finding>, Vec<String>) {
+    let readings = plan.tasks().iter().zip(done).filter_map(|(task, one)| Some((task.input.as_ref()?, one)));
+    let (mut slices, mut missing) = (Vec::new(), Vec::new());
+    for (slice, one) in readings {
+        slices.push((slice, one.accepted.clone()));
+        if let (None, Some(error)) = (&one.accepted, &one.report.error) {
+            let part = if slice.parts > 1 {
+                format!(", part {} of {}", slice.part + 1, slice.parts)
+            } else {
+                String::new()
+            };
+            missing.push(format!("{}{part} could not be read: {error}", slice.name));
+        }
+    }
+    let findings = reduce::merge(slots.answer_is, slices.into_iter());
+    for finding in findings.iter().filter(|finding| finding.answer == Answer::NotStated && !finding.failed) {
+        missing.push(format!("{} does not say", request.inputs[finding.input].name));
+    }
+    (findings, missing)
+}

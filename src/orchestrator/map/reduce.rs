@@ -1,0 +1,172 @@
+//! From readings to findings, one an input, and from findings to figures, by rule.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::super::checks::words;
+use super::super::plan::{AnswerIs, Slice};
+use super::finding::{Answer, Finding, Raw};
+use super::slots::Slots;
+use crate::tools::calculator::{Aggregate, Decimal};
+
+/// What the calculator worked out.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Figures {
+    /// In the order asked for.
+    pub figures: Vec<Figure>,
+}
+
+/// One figure.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Figure {
+    /// Which.
+    pub aggregate: Aggregate,
+    /// Its value: a decimal, or a date.
+    pub value: String,
+    /// The subjects it is the value of: the largest's, those that are counted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub subjects: Vec<String>,
+}
+
+/// Findings from the accepted outputs of readings, one an input, in order of the inputs.
+pub fn merge<'a>(
+    answer_is: AnswerIs,
+    readings: impl Iterator<Item = (&'a Slice, Option<String>)>,
+) -> Vec<Finding> {
+    let mut by_input: BTreeMap<usize, (String, Vec<Option<Raw>>)> = BTreeMap::new();
+    for (slice, output) in readings {
+        let raw = output.and_then(|output| serde_json::from_str::<Raw>(&output).ok());
+        by_input.entry(slice.index).or_insert_with(|| (stem(&slice.name).to_owned(), Vec::new())).1.push(raw);
+    }
+    let mut findings: Vec<Finding> =
+        by_input.into_iter().map(|(input, (name, raws))| of_input(answer_is, input, name, raws)).collect();
+    tell_apart(&mut findings);
+    findings
+}
+
+/// The file's name without folder and extension.
+fn stem(name: &str) -> &str {
+    let base = name.rsplit('/').next().unwrap_or(name);
+    base.rsplit_once('.').map_or(base, |(stem, _)| stem)
+}
+
+fn of_input(answer_is: AnswerIs, input: usize, name: String, raws: Vec<Option<Raw>>) -> Finding {
+    let failed = raws.iter().any(Option::is_none);
+    let stated: Vec<Raw> = raws.into_iter().flatten().filter(|raw| !raw.answer.is_null()).collect();
+    let subject = stated.iter().map(|raw| raw.subject.trim()).find(|subject| !subject.is_empty());
+    let subject = subject.map_or_else(|| name.clone(), str::to_owned);
+    let Some(best) = most_frequent(&stated) else {
+        return Finding { input, subject: name, quote: String::new(), answer: Answer::NotStated, failed };
+    };
+    let answer = match answer_is {
+        AnswerIs::Number => best.answer.to_string().parse().map_or(Answer::NotStated, Answer::Number),
+        AnswerIs::YesNo => Answer::YesNo(stated.iter().any(|raw| raw.answer == "yes")),
+        AnswerIs::Name | AnswerIs::Date => Answer::Text(text_of(&best.answer)),
+        AnswerIs::Text => {
+            Answer::Text(stated.iter().map(|raw| text_of(&raw.answer)).collect::<Vec<_>>().join(" "))
+        }
+        AnswerIs::List => list_of(&stated),
+    };
+    Finding { input, subject, quote: best.quote.clone(), answer, failed }
+}
+
+fn text_of(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), |text| text.trim().to_owned())
+}
+
+/// Parts of one input may differ: the answer most of them give, the earliest among equals.
+fn most_frequent(stated: &[Raw]) -> Option<&Raw> {
+    let votes = |raw: &Raw| stated.iter().filter(|other| other.answer == raw.answer).count();
+    let most = stated.iter().map(votes).max()?;
+    stated.iter().find(|raw| votes(raw) == most)
+}
+
+fn list_of(stated: &[Raw]) -> Answer {
+    let mut items: Vec<String> = Vec::new();
+    for item in stated.iter().filter_map(|raw| raw.answer.as_array()).flatten().map(text_of) {
+        if !items.iter().any(|known| known.eq_ignore_ascii_case(&item)) {
+            items.push(item);
+        }
+    }
+    if items.is_empty() { Answer::NotStated } else { Answer::List(items) }
+}
+
+/// Two inputs of one subject would be one line in the answer: they get their input's number.
+fn tell_apart(findings: &mut [Finding]) {
+    let mut count: HashMap<String, usize> = HashMap::new();
+    let key = |finding: &Finding| words(&finding.subject).join(" ");
+    for finding in findings.iter() {
+        *count.entry(key(finding)).or_default() += 1;
+    }
+    for finding in findings.iter_mut() {
+        if count[&key(finding)] > 1 {
+            finding.subject = format!("{} (input {})", finding.subject, finding.input + 1);
+        }
+    }
+}
+
+/// The figures that the slots ask for.
+///
+/// # Errors
+/// When there is nothing to calculate with, or a number is too long.
+pub fn calculate(slots: &Slots, findings: &[Finding]) -> Result<Figures, String> {
+    let figures: Result<Vec<Figure>, String> =
+        slots.aggregates().map(|aggregate| figure(aggregate, slots.answer_is, findings)).collect();
+    Ok(Figures { figures: figures? })
+}
+
+fn figure(aggregate: Aggregate, answer_is: AnswerIs, findings: &[Finding]) -> Result<Figure, String> {
+    if aggregate == Aggregate::Count {
+        return Ok(count(findings));
+    }
+    if answer_is == AnswerIs::Date {
+        return date_figure(aggregate, findings);
+    }
+    let numbers: Vec<(Decimal, &str)> = findings
+        .iter()
+        .filter_map(|finding| match finding.answer {
+            Answer::Number(number) => Some((number, finding.subject.as_str())),
+            _ => None,
+        })
+        .collect();
+    let values: Vec<Decimal> = numbers.iter().map(|(number, _)| *number).collect();
+    let value = aggregate.of(&values).map_err(|e| e.to_string())?;
+    let subjects = match aggregate {
+        Aggregate::Most | Aggregate::Least => numbers
+            .iter()
+            .filter(|(number, _)| *number == value)
+            .map(|(_, subject)| (*subject).to_owned())
+            .collect(),
+        _ => Vec::new(),
+    };
+    Ok(Figure { aggregate, value: value.to_string(), subjects })
+}
+
+/// Those that say yes; the items of lists; else those that say anything.
+fn count(findings: &[Finding]) -> Figure {
+    let counted = |finding: &&Finding| !matches!(finding.answer, Answer::NotStated | Answer::YesNo(false));
+    let items = findings.iter().filter(counted).map(|finding| match &finding.answer {
+        Answer::List(items) => items.len() as i64,
+        _ => 1,
+    });
+    let value = Decimal::from(items.sum::<i64>()).to_string();
+    let subjects = findings.iter().filter(counted).map(|finding| finding.subject.clone()).collect();
+    Figure { aggregate: Aggregate::Count, value, subjects }
+}
+
+/// Dates as year-month-day sort as text.
+fn date_figure(aggregate: Aggregate, findings: &[Finding]) -> Result<Figure, String> {
+    let dates = findings.iter().filter_map(|finding| match &finding.answer {
+        Answer::Text(date) => Some((date.as_str(), finding.subject.as_str())),
+        _ => None,
+    });
+    let dates: Vec<(&str, &str)> = dates.collect();
+    let days = dates.iter().map(|(date, _)| *date);
+    let value = if aggregate == Aggregate::Most { days.max() } else { days.min() };
+    let value = value.ok_or("there are no dates to compare")?.to_owned();
+    let subjects =
+        dates.iter().filter(|(date, _)| *date == value).map(|(_, subject)| (*subject).to_owned()).collect();
+    Ok(Figure { aggregate, value, subjects })
+}

@@ -1,0 +1,86 @@
+//! Cuts a text that is too long into parts at the ends of paragraphs, else of lines, sentences, words; nothing is lost.
+
+use std::ops::Range;
+
+/// Byte ranges that follow one another, cover the text, and have at most `tokens_max` tokens each.
+pub fn parts(text: &str, tokens_max: usize, count: impl Fn(&str) -> usize) -> Vec<Range<usize>> {
+    if count(text) <= tokens_max {
+        return std::iter::once(0..text.len()).collect();
+    }
+    let mut parts: Vec<Range<usize>> = Vec::new();
+    let mut pending = pieces(text, 0..text.len(), 0);
+    pending.reverse();
+    // Depth of each pending piece: how fine it has been cut already.
+    let mut pending: Vec<(Range<usize>, usize)> = pending.into_iter().map(|range| (range, 0)).collect();
+    let mut open: Option<Range<usize>> = None;
+    while let Some((piece, depth)) = pending.pop() {
+        let start = open.as_ref().map_or(piece.start, |range| range.start);
+        if count(&text[start..piece.end]) <= tokens_max {
+            open = Some(start..piece.end);
+        } else if let Some(full) = open.take() {
+            parts.push(full);
+            pending.push((piece, depth));
+        } else if depth + 1 < SEPARATORS.len() && piece.len() > 1 {
+            let finer = pieces(text, piece, depth + 1);
+            pending.extend(finer.into_iter().rev().map(|range| (range, depth + 1)));
+        } else {
+            parts.push(piece);
+        }
+    }
+    parts.extend(open);
+    parts
+}
+
+/// From coarse to fine; the last cuts between any two characters.
+const SEPARATORS: [&str; 5] = ["\n\n", "\n", ". ", " ", ""];
+
+/// The range cut after every separator of this depth.
+fn pieces(text: &str, range: Range<usize>, depth: usize) -> Vec<Range<usize>> {
+    let part = &text[range.clone()];
+    if SEPARATORS[depth].is_empty() {
+        // Steps of several characters: a word no space divides is cut, but not letter by letter.
+        let marks: Vec<usize> =
+            part.char_indices().map(|(at, _)| at).step_by(16).chain([part.len()]).collect();
+        return marks.windows(2).map(|pair| range.start + pair[0]..range.start + pair[1]).collect();
+    }
+    let mut start = range.start;
+    let ends =
+        part.match_indices(SEPARATORS[depth]).map(|(at, separator)| range.start + at + separator.len());
+    let mut cut: Vec<Range<usize>> = ends.map(|end| std::mem::replace(&mut start, end)..end).collect();
+    if start < range.end {
+        cut.push(start..range.end);
+    }
+    cut
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn count_words(text: &str) -> usize {
+        text.split_whitespace().count()
+    }
+
+    #[test]
+    fn a_text_is_cut_at_paragraphs_where_it_can_be() {
+        let text = "one two three\n\nfour five\n\nsix seven eight nine";
+        let cut: Vec<&str> = parts(text, 5, count_words).into_iter().map(|range| &text[range]).collect();
+        assert_eq!(cut, ["one two three\n\nfour five\n\n", "six seven eight nine"]);
+        assert_eq!(parts(text, 100, count_words), [0..text.len()]);
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_lost_and_every_part_fits(text in "[a-zé .\n]{0,300}", max in 3_usize..30) {
+            let count = |text: &str| text.chars().count().div_ceil(4);
+            let ranges = parts(&text, max.max(4), count);
+            let joined: String = ranges.iter().map(|range| &text[range.clone()]).collect();
+            prop_assert_eq!(&joined, &text);
+            for range in ranges {
+                prop_assert!(count(&text[range]) <= max.max(4));
+            }
+        }
+    }
+}

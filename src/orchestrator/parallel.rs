@@ -1,0 +1,263 @@
+//! Parallel aspects: the sections a goal names (or the planner lists) are written side by side and put together in
+//! order, under their names, by rule.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::attempt::Context;
+use super::band::{Finish, Message, Reply, Skill};
+use super::checks::{check_text, words};
+use super::dispatch::{Build, ModelWork, Results, Verdict, Work, dispatch, do_task};
+use super::event::{EventKind, Facts};
+use super::outcome::TaskReport;
+use super::plan::{Plan, Shape, Task};
+use super::registry::{PLANNER, Registry};
+use super::request::RunRequest;
+use super::run::Ended;
+
+/// Tokens of one section.
+const SECTION_TOKENS_MAX: u32 = 400;
+/// Tokens the planner may take to list the sections.
+const OUTLINE_TOKENS_MAX: u32 = 300;
+/// Sections at most.
+const SECTIONS_MAX: usize = 10;
+
+/// A section to be written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Section {
+    /// Its heading.
+    pub title: String,
+    /// What it is to say.
+    pub instruction: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Outline {
+    sections: Vec<Section>,
+}
+
+/// Runs the strategy to its end.
+pub async fn run(context: &Context, registry: &Registry, request: &RunRequest, facts: &Facts) -> Ended {
+    let mut ended = Ended::default();
+    let named = facts.named_aspects.len().min(SECTIONS_MAX);
+    let sections = if named >= 2 && facts.speaks_of_parts {
+        let aspects = facts.named_aspects[..named].iter();
+        aspects
+            .map(|aspect| Section { title: aspect.clone(), instruction: format!("about {aspect}") })
+            .collect()
+    } else {
+        let (sections, report) = outline(context, registry, request, &facts.named_aspects).await;
+        ended.planner_tasks.push(report);
+        sections
+    };
+    if sections.is_empty() {
+        ended.error =
+            Some("the planner could not name the parts of the answer; try --strategy direct".to_owned());
+        return ended;
+    }
+    let slots = Outline { sections: sections.clone() };
+    context.send(EventKind::PlanProposed { slots: serde_json::to_value(&slots).unwrap_or_default() });
+    let (plan, builds) = lay_out(registry, request, &sections);
+    context.send(EventKind::PlanAccepted { plan: plan.clone() });
+    let done = dispatch(context, &plan, builds).await;
+    let mut parts = Vec::new();
+    for (section, one) in sections.iter().zip(&done) {
+        match &one.accepted {
+            Some(text) => {
+                parts.push(format!("## {}\n\n{}", heading(&section.title), body(text, &section.title)))
+            }
+            None => ended.missing.push(format!(
+                "the section \"{}\": {}",
+                section.title,
+                one.report.error.as_deref().unwrap_or("not written")
+            )),
+        }
+    }
+    ended.failed_tasks = ended.missing.len();
+    ended.answer = super::synthesis::with_missing(parts.join("\n\n"), &ended.missing);
+    if parts.is_empty() {
+        ended.answer.clear();
+    }
+    ended.tasks = done.into_iter().map(|one| one.report).collect();
+    ended
+}
+
+/// The heading as the goal names it, with a capital.
+fn heading(title: &str) -> String {
+    let mut chars = title.trim().chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+}
+
+/// The section without a heading of its own.
+fn body<'a>(text: &'a str, title: &str) -> &'a str {
+    let text = text.trim();
+    let Some((first, rest)) = text.split_once('\n') else { return text };
+    let is_heading = first.trim_start().starts_with('#') || words(first) == words(title);
+    if is_heading && !rest.trim().is_empty() { rest.trim() } else { text }
+}
+
+fn lay_out(registry: &Registry, request: &RunRequest, sections: &[Section]) -> (Plan, Vec<Build>) {
+    let titles: Vec<&str> = sections.iter().map(|section| section.title.as_str()).collect();
+    let titles = titles.join(", ");
+    let mut tasks = Vec::new();
+    let mut builds: Vec<Build> = Vec::new();
+    for (at, section) in sections.iter().enumerate() {
+        let player = registry.assign(Skill::Write);
+        tasks.push(Task {
+            id: format!("t{}", at + 1),
+            worker: player.worker.clone(),
+            instruction: format!("{}: {}", section.title, section.instruction),
+            input: None,
+            needs: Vec::new(),
+            output: Shape::Text,
+            tokens_max: SECTION_TOKENS_MAX,
+        });
+        let work = ModelWork {
+            messages: vec![Message::user(section_prompt(request, &titles, section))],
+            schema: None,
+            ladder: registry.ladder(&player, Skill::Write),
+            check: Arc::new(check_section),
+            streams_answer: false,
+        };
+        builds.push(Box::new(move |_: &Results| Work::Model(work)));
+    }
+    (Plan::new(tasks).expect("sections need nothing of each other"), builds)
+}
+
+/// What all sections share comes first, so that it is computed once.
+fn section_prompt(request: &RunRequest, titles: &str, section: &Section) -> String {
+    let inputs: String = request
+        .inputs
+        .iter()
+        .map(|input| format!("Text ({}):\n{}\n\n", input.name, input.text.trim()))
+        .collect();
+    format!(
+        "{inputs}This is being written by several helpers, one section each ({titles}):\n{}\n\n\
+Write only the section \"{}\", {}: one or two short paragraphs, to the point, without a heading and without speaking of \
+the other sections.",
+        request.goal, section.title, section.instruction
+    )
+}
+
+/// A section cut off at its limit ends with its last whole sentence.
+fn check_section(reply: &Reply) -> Verdict {
+    match check_text(&reply.text) {
+        Ok(text) if reply.finish == Finish::Length => match text.rfind(['.', '!', '?']) {
+            Some(end) if end >= text.len() / 2 => Verdict::Accept(text[..=end].to_owned()),
+            _ => Verdict::Reject("the answer was too long; write one short paragraph".to_owned()),
+        },
+        Ok(text) => Verdict::Accept(text),
+        Err(why) => Verdict::Reject(why),
+    }
+}
+
+fn outline_schema() -> Value {
+    let section = json!({
+        "type": "object",
+        "properties": {
+            "title": {"type": "string", "minLength": 2, "maxLength": 60},
+            "instruction": {"type": "string", "minLength": 4, "maxLength": 160},
+        },
+        "required": ["title", "instruction"],
+        "additionalProperties": false,
+    });
+    json!({
+        "type": "object",
+        "properties": {"sections": {"type": "array", "items": section, "minItems": 2, "maxItems": SECTIONS_MAX}},
+        "required": ["sections"],
+        "additionalProperties": false,
+    })
+}
+
+async fn outline(
+    context: &Context,
+    registry: &Registry,
+    request: &RunRequest,
+    aspects: &[String],
+) -> (Vec<Section>, TaskReport) {
+    let task = Task {
+        id: "plan".to_owned(),
+        worker: PLANNER.to_owned(),
+        instruction: "list the sections".to_owned(),
+        input: None,
+        needs: Vec::new(),
+        output: Shape::Text,
+        tokens_max: OUTLINE_TOKENS_MAX,
+    };
+    let planner = registry.planner();
+    let prompt = format!(
+        "List the sections of what the goal asks for, in order: those the goal names, under the names it gives them, or \
+else three or four good ones. The instruction says in a few words what belongs in the section.\n\
+Goal: Explain tides, covering causes and uses.\n\
+{{\"sections\": [{{\"title\": \"Causes\", \"instruction\": \"why the sea rises and falls\"}}, \
+{{\"title\": \"Uses\", \"instruction\": \"what people use tides for\"}}]}}\n\n\
+Goal: {}",
+        request.goal
+    );
+    let aspects = aspects.to_vec();
+    let work = ModelWork {
+        messages: vec![Message::user(prompt)],
+        schema: Some(outline_schema()),
+        ladder: vec![planner.clone(), planner],
+        check: Arc::new(move |reply: &Reply| check_outline(&reply.text)),
+        streams_answer: false,
+    };
+    let done = do_task(context, &task, Work::Model(work), SECTION_TOKENS_MAX).await;
+    let outline = done.accepted.as_deref().and_then(|json| serde_json::from_str::<Outline>(json).ok());
+    let fallback = || {
+        let aspects = aspects.into_iter();
+        aspects.map(|title| Section { instruction: format!("about {title}"), title }).collect()
+    };
+    (outline.map_or_else(fallback, |outline| outline.sections), done.report)
+}
+
+fn check_outline(text: &str) -> Verdict {
+    let outline = match serde_json::from_str::<Outline>(text) {
+        Ok(outline) => outline,
+        Err(e) => return Verdict::Reject(format!("not the JSON that was asked for: {e}")),
+    };
+    let mut seen = std::collections::HashSet::new();
+    let twice = outline.sections.iter().find(|section| !seen.insert(words(&section.title)));
+    match twice {
+        Some(section) => Verdict::Reject(format!("the section {} comes twice", section.title)),
+        None if outline.sections.len() < 2 => {
+            Verdict::Reject("there must be two sections or more".to_owned())
+        }
+        None => Verdict::Accept(text.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_section_keeps_one_heading_and_ends_with_a_sentence() {
+        assert_eq!(body("## Price\n\nIt is cheap.", "price"), "It is cheap.");
+        assert_eq!(body("Price:\nIt is cheap.", "price"), "It is cheap.");
+        assert_eq!(body("It is cheap.\nVery.", "price"), "It is cheap.\nVery.");
+        assert_eq!(heading("état"), "État");
+        let reply = |text: &str, finish| Reply {
+            text: text.to_owned(),
+            finish,
+            usage: super::super::band::CallUsage::default(),
+            rendered_prompt: String::new(),
+        };
+        assert_eq!(
+            check_section(&reply("One thing is so. Another is n", Finish::Length)),
+            Verdict::Accept("One thing is so.".to_owned())
+        );
+        assert!(matches!(check_section(&reply("", Finish::Stop)), Verdict::Reject(_)));
+    }
+
+    #[test]
+    fn an_outline_has_two_sections_of_different_names() {
+        let ok = r#"{"sections":[{"title":"A b","instruction":"x"},{"title":"C","instruction":"y"}]}"#;
+        assert!(matches!(check_outline(ok), Verdict::Accept(_)));
+        let twice = r#"{"sections":[{"title":"A","instruction":"x"},{"title":"a","instruction":"y"}]}"#;
+        assert!(matches!(check_outline(twice), Verdict::Reject(_)));
+        assert!(matches!(check_outline("{"), Verdict::Reject(_)));
+    }
+}

@@ -1,0 +1,295 @@
+//! A run: choose how to go about the goal, do the tasks, answer. Everything that happens is an event, and every event
+//! is recorded before it is shown.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde_json::Value;
+use tokio::sync::mpsc;
+
+use super::attempt::{Context, Meter};
+use super::band::{Band, CallUsage};
+use super::cancel::{Cancel, StopReason};
+use super::event::{EventKind, InputInfo, RunEvent, StrategyWhy};
+use super::outcome::{Outcome, RunUsage, Status, TaskReport};
+use super::registry::Registry;
+use super::request::{RunRequest, Strategy};
+use super::{direct, map, parallel, strategy};
+use crate::journal::Journal;
+
+/// What a strategy comes to.
+#[derive(Debug, Default)]
+pub struct Ended {
+    /// The answer, as good as it got.
+    pub answer: String,
+    /// Planned calls.
+    pub tasks: Vec<TaskReport>,
+    /// The planner's own.
+    pub planner_tasks: Vec<TaskReport>,
+    /// What the answer lacks.
+    pub missing: Vec<String>,
+    /// Tasks nobody could do.
+    pub failed_tasks: usize,
+    /// The end, where it is not to be told from the rest.
+    pub status: Option<Status>,
+    /// Why there is nothing.
+    pub error: Option<String>,
+}
+
+/// Runs a goal to its end. Always comes back with an outcome, whatever happened; events go to the journal and then to
+/// the observer. `cancel` ends the run with what is finished.
+pub async fn run(
+    band: &Band,
+    request: &RunRequest,
+    journal: &Journal,
+    observer: &mut (dyn FnMut(&RunEvent) + Send),
+    cancel: &Cancel,
+) -> Outcome {
+    let (events, mut receiver) = mpsc::unbounded_channel();
+    let context = Context {
+        cancel: cancel.clone(),
+        meter: Arc::new(Meter::new(request.budget.tokens)),
+        events,
+        started: Instant::now(),
+        stall_after: request.stall_after,
+        seed: request.seed,
+    };
+    let mut recorder = Recorder::new(journal, request, observer);
+    let outcome = {
+        let work = work(&context, band, request, recorder.run.clone());
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                Some((ms, event)) = receiver.recv() => recorder.take(ms, event),
+                outcome = &mut work => break outcome,
+            }
+        }
+    };
+    let mut outcome = outcome;
+    while let Ok((ms, event)) = receiver.try_recv() {
+        recorder.take(ms, event);
+    }
+    outcome.warnings.append(&mut recorder.warnings);
+    let ms = outcome.usage.wall_ms;
+    recorder.take(ms, EventKind::RunFinished { outcome: Box::new(outcome.clone()) });
+    outcome.warnings.append(&mut recorder.warnings);
+    outcome
+}
+
+/// Numbers events, records them, shows them. A record that cannot be written is a warning, not the end of the run.
+struct Recorder<'a> {
+    journal: Option<&'a Journal>,
+    observer: &'a mut (dyn FnMut(&RunEvent) + Send),
+    run: String,
+    seq: u64,
+    warnings: Vec<String>,
+}
+
+impl<'a> Recorder<'a> {
+    fn new(
+        journal: &'a Journal,
+        request: &RunRequest,
+        observer: &'a mut (dyn FnMut(&RunEvent) + Send),
+    ) -> Self {
+        let mut recorder = Self {
+            journal: Some(journal),
+            observer,
+            run: "unrecorded".to_owned(),
+            seq: 0,
+            warnings: Vec::new(),
+        };
+        let created = journal.create_run().and_then(|run| {
+            for (at, input) in request.inputs.iter().enumerate() {
+                journal.keep_input(&run, at, &input.name, &input.text)?;
+            }
+            Ok(run)
+        });
+        match created {
+            Ok(run) => recorder.run = run,
+            Err(e) => recorder.give_up(&e.to_string()),
+        }
+        recorder
+    }
+
+    fn give_up(&mut self, why: &str) {
+        self.warnings.push(format!("the run is not recorded: {why}"));
+        self.journal = None;
+    }
+
+    fn take(&mut self, ms: u64, kind: EventKind) {
+        if !kind.is_transient() {
+            self.seq += 1;
+        }
+        let event = RunEvent { seq: self.seq, ms, kind };
+        if let Some(journal) = self.journal.filter(|_| !event.kind.is_transient()) {
+            let (name, body) = split(&event);
+            if let Err(e) = journal.append(&self.run, &name, ms, &body) {
+                self.give_up(&e.to_string());
+            }
+        }
+        (self.observer)(&event);
+    }
+}
+
+/// An event's type and its other fields.
+fn split(event: &RunEvent) -> (String, Value) {
+    let mut body = serde_json::to_value(&event.kind).unwrap_or_default();
+    let name = body.as_object_mut().and_then(|fields| fields.shift_remove("type"));
+    (name.and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default(), body)
+}
+
+async fn work(context: &Context, band: &Band, request: &RunRequest, run: String) -> Outcome {
+    let registry = Registry::new(band);
+    announce(context, band, request, &run, &registry);
+    let clock = async {
+        match request.budget.time {
+            Some(limit) => tokio::time::sleep(limit.saturating_sub(context.started.elapsed())).await,
+            None => std::future::pending().await,
+        }
+        context.cancel.stop(StopReason::TimeSpent);
+        std::future::pending::<()>().await;
+    };
+    let goal = pursue(context, band, &registry, request);
+    let (strategy, why, ended) = tokio::select! {
+        ended = goal => ended,
+        () = clock => unreachable!("the clock only throws the switch"),
+    };
+    if let Some((which, limit)) = budget_reached(context, request) {
+        context.send(EventKind::BudgetReached { which, limit });
+    }
+    conclude(context, request, run, strategy, why, ended)
+}
+
+fn announce(context: &Context, band: &Band, request: &RunRequest, run: &str, registry: &Registry) {
+    let inputs = request
+        .inputs
+        .iter()
+        .map(|input| InputInfo { name: input.name.clone(), tokens: band.planner.count_tokens(&input.text) });
+    context.send(EventKind::RunStarted {
+        run: run.to_owned(),
+        goal: request.goal.clone(),
+        inputs: inputs.collect(),
+        planner: band.planner.name().to_owned(),
+        workers: registry.workers().iter().map(|worker| worker.name.clone()).collect(),
+    });
+}
+
+async fn pursue(
+    context: &Context,
+    band: &Band,
+    registry: &Registry,
+    request: &RunRequest,
+) -> (Strategy, StrategyWhy, Ended) {
+    let (mut strategy, why) = strategy::choose(request, &*band.planner, band.embed.as_deref()).await;
+    // Nothing is cut silently: what does not fit one call is read in parts.
+    if strategy == Strategy::Direct && !why.facts.inputs_fit_together && !request.inputs.is_empty() {
+        strategy = Strategy::Map;
+    }
+    context.send(EventKind::StrategyChosen { strategy, why: why.clone() });
+    let ended = match strategy {
+        _ if request.goal.trim().is_empty() => refuse("the goal is empty: say what is wanted"),
+        Strategy::Map if request.inputs.is_empty() => {
+            refuse("the strategy map needs something to go through: attach files with -f")
+        }
+        Strategy::Direct => direct::run(context, registry, request).await,
+        Strategy::Map => map::run(context, registry, request).await,
+        Strategy::Parallel => parallel::run(context, registry, request, &why.facts).await,
+        Strategy::Ask => direct::ask(),
+        other => refuse(&super::StrategyError::Unavailable { name: other }.to_string()),
+    };
+    (strategy, why, ended)
+}
+
+fn refuse(why: &str) -> Ended {
+    Ended { error: Some(why.to_owned()), ..Ended::default() }
+}
+
+fn budget_reached(context: &Context, request: &RunRequest) -> Option<(&'static str, u64)> {
+    match context.cancel.reason()? {
+        StopReason::TokensSpent => Some(("tokens", request.budget.tokens.unwrap_or_default())),
+        StopReason::TimeSpent => Some(("seconds", request.budget.time.unwrap_or_default().as_secs())),
+        StopReason::Interrupted => None,
+    }
+}
+
+fn conclude(
+    context: &Context,
+    request: &RunRequest,
+    run: String,
+    strategy: Strategy,
+    why: StrategyWhy,
+    mut ended: Ended,
+) -> Outcome {
+    let unfinished =
+        ended.tasks.iter().chain(&ended.planner_tasks).any(|task| task.status == Status::Cancelled);
+    let stopped = context.cancel.reason().filter(|_| unfinished || ended.answer.is_empty());
+    if let (Some(_), Some((which, limit))) = (stopped, budget_reached(context, request)) {
+        ended.missing.push(format!("the budget of {limit} {which} was reached"));
+    }
+    let status = match (ended.status, stopped) {
+        (Some(status), _) => status,
+        (None, Some(StopReason::Interrupted)) => Status::Cancelled,
+        (None, Some(_)) => Status::Incomplete,
+        (None, None) if ended.error.is_some() || ended.answer.trim().is_empty() => Status::Failed,
+        (None, None) if ended.failed_tasks > 0 => Status::Incomplete,
+        (None, None) => Status::Completed,
+    };
+    if status == Status::Failed && ended.error.is_none() {
+        let errors: HashSet<&str> = ended.tasks.iter().filter_map(|task| task.error.as_deref()).collect();
+        let mut errors: Vec<&str> = errors.into_iter().collect();
+        errors.sort_unstable();
+        ended.error = Some(format!("no task gave anything: {}", errors.join("; ")));
+    }
+    Outcome {
+        id: run,
+        status,
+        answer: ended.answer,
+        strategy,
+        strategy_why: why,
+        tasks: ended.tasks,
+        planner_tasks: ended.planner_tasks,
+        usage: usage(&context.meter.calls(), context.now_ms()),
+        missing: ended.missing,
+        warnings: Vec::new(),
+        error: ended.error,
+    }
+}
+
+/// Sums what the calls say. A step shared by `b` sequences counts `1/b` for each of them, so once.
+fn usage(calls: &[CallUsage], wall_ms: u64) -> RunUsage {
+    let mut usage = RunUsage { wall_ms, ..RunUsage::default() };
+    let (mut steps, mut rows) = (0.0, 0.0);
+    for call in calls {
+        usage.tokens.add(call);
+        if call.batch_sum > 0 {
+            let in_steps = call.steps as f64;
+            steps += in_steps * in_steps / call.batch_sum as f64;
+            rows += in_steps;
+        }
+    }
+    usage.steps = steps.round() as u64;
+    usage.mean_batch = if steps > 0.0 { (100.0 * rows / steps).round() / 100.0 } else { 0.0 };
+    usage
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_shared_by_several_calls_counts_once() {
+        let call = CallUsage {
+            prompt_tokens: 10,
+            cached_tokens: 4,
+            completion_tokens: 20,
+            steps: 20,
+            batch_sum: 80,
+        };
+        let usage = usage(&[call; 4], 7);
+        assert_eq!((usage.steps, usage.mean_batch, usage.wall_ms), (20, 4.0, 7));
+        assert_eq!((usage.tokens.prompt_tokens, usage.tokens.completion_tokens), (40, 80));
+        assert_eq!(usage.tokens.prompt_tokens_details.cached_tokens, 16);
+    }
+}

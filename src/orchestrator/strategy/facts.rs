@@ -1,0 +1,363 @@
+//! What can be counted about a goal and its inputs, without any model.
+
+use super::super::band::Llm;
+use super::super::event::{Attachment, Facts};
+use super::super::request::Input;
+
+/// Tokens a direct call keeps free for the chat template, the goal's frame and the answer.
+pub const ANSWER_TOKENS_RESERVED: usize = 1024;
+
+/// Nouns for what a person attaches.
+const DOCUMENT_NOUNS: &[&str] = &[
+    "article",
+    "articles",
+    "attachment",
+    "attachments",
+    "chart",
+    "code",
+    "contract",
+    "contracts",
+    "csv",
+    "cv",
+    "data",
+    "dataset",
+    "diagram",
+    "document",
+    "documents",
+    "draft",
+    "e-mail",
+    "e-mails",
+    "email",
+    "emails",
+    "essay",
+    "essays",
+    "excerpt",
+    "file",
+    "files",
+    "folder",
+    "function",
+    "image",
+    "images",
+    "invoice",
+    "invoices",
+    "letter",
+    "letters",
+    "list",
+    "log",
+    "logs",
+    "manuscript",
+    "memo",
+    "message",
+    "minutes",
+    "notes",
+    "offer",
+    "offers",
+    "page",
+    "pages",
+    "paper",
+    "papers",
+    "paragraph",
+    "pdf",
+    "photo",
+    "photos",
+    "picture",
+    "pictures",
+    "poem",
+    "presentation",
+    "proposal",
+    "receipt",
+    "receipts",
+    "recording",
+    "report",
+    "reports",
+    "resume",
+    "résumé",
+    "scan",
+    "screenshot",
+    "script",
+    "sheet",
+    "slides",
+    "spreadsheet",
+    "spreadsheets",
+    "statement",
+    "statements",
+    "story",
+    "survey",
+    "table",
+    "text",
+    "texts",
+    "thesis",
+    "transcript",
+    "transcripts",
+    "translation",
+];
+/// Words that make a noun a certain one.
+const POINTERS: &[&str] =
+    &["the", "this", "these", "those", "my", "our", "that", "following", "both", "each", "every", "all"];
+/// What was done to bring a text along.
+const BROUGHT: &[&str] = &[
+    "attached",
+    "enclosed",
+    "forwarded",
+    "gave",
+    "included",
+    "mailed",
+    "pasted",
+    "posted",
+    "provided",
+    "sent",
+    "shared",
+    "submitted",
+    "supplied",
+    "uploaded",
+];
+/// What a person calls the parts of a longer text.
+const PART_NOUNS: &[&str] = &[
+    "section",
+    "sections",
+    "part",
+    "parts",
+    "chapter",
+    "chapters",
+    "heading",
+    "headings",
+    "paragraph",
+    "paragraphs",
+    "aspect",
+    "aspects",
+    "viewpoint",
+    "viewpoints",
+    "perspective",
+    "perspectives",
+    "angle",
+    "angles",
+    "view",
+    "terms",
+];
+/// Words that speak of inputs one at a time.
+const DISTRIBUTIVE: &[&str] =
+    &["each", "every", "per", "all", "any", "which", "list", "compare", "average", "total", "count"];
+
+/// Gathers the facts.
+#[must_use]
+pub fn gather(goal: &str, inputs: &[Input], planner: &dyn Llm) -> Facts {
+    let input_tokens: usize = inputs.iter().map(|input| planner.count_tokens(&input.text)).sum();
+    let needed = input_tokens + planner.count_tokens(goal) + 16 * inputs.len() + ANSWER_TOKENS_RESERVED;
+    Facts {
+        inputs: inputs.len(),
+        input_tokens,
+        inputs_fit_together: needed <= planner.context_tokens(),
+        speaks_of_attachment: attachment(goal),
+        named_aspects: named_aspects(goal),
+        speaks_of_parts: speaks_of_parts(goal),
+        speaks_of_each: words(&unquoted(goal)).iter().any(|word| DISTRIBUTIVE.contains(&word.as_str())),
+    }
+}
+
+/// Lower-case words; a word keeps its inner apostrophes and hyphens.
+fn words(text: &str) -> Vec<String> {
+    text.split(|c: char| !(c.is_alphanumeric() || matches!(c, '\'' | '’' | '-')))
+        .map(|word| word.trim_matches(['\'', '’', '-']).replace('’', "'").to_lowercase())
+        .filter(|word| !word.is_empty())
+        .collect()
+}
+
+/// The text without what stands between quotation marks or back-ticks: words that are only talked about.
+fn unquoted(text: &str) -> String {
+    let mut out = String::new();
+    let mut closing: Option<char> = None;
+    let mut previous = ' ';
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        let next = chars.peek().copied().unwrap_or(' ');
+        match closing {
+            Some(end) if c == end && !(c == '\'' && next.is_alphanumeric()) => closing = None,
+            Some(_) => {}
+            None => {
+                closing = match c {
+                    '"' => Some('"'),
+                    '`' => Some('`'),
+                    '“' => Some('”'),
+                    '\'' if !previous.is_alphanumeric() && next.is_alphanumeric() => Some('\''),
+                    _ => None,
+                };
+                out.push(if closing.is_some() { ' ' } else { c });
+            }
+        }
+        previous = c;
+    }
+    // An apostrophe that opened nothing would swallow the rest.
+    if closing.is_some() { text.to_owned() } else { out }
+}
+
+/// Whether the goal brings its own text along: a block after a line break, code, or words after a colon.
+fn carries_text(goal: &str) -> bool {
+    let block = goal.split_once('\n').is_some_and(|(_, rest)| words(rest).len() >= 8);
+    let after_colon = goal.split_once(": ").is_some_and(|(_, rest)| words(rest).len() >= 3);
+    let quoted = words(goal).len() - words(&unquoted(goal)).len().min(words(goal).len()) >= 4;
+    block || after_colon || quoted || goal.contains("```")
+}
+
+fn attachment(goal: &str) -> Attachment {
+    let block =
+        goal.split_once('\n').is_some_and(|(_, rest)| words(rest).len() >= 20) || goal.contains("```");
+    let words = words(&unquoted(goal));
+    if !block && brought_along(&words) {
+        return Attachment::Yes;
+    }
+    let points = words.iter().enumerate().any(|(at, word)| {
+        DOCUMENT_NOUNS.contains(&word.as_str())
+            && words[at.saturating_sub(3)..at].iter().any(|before| POINTERS.contains(&before.as_str()))
+    });
+    if points && !carries_text(goal) { Attachment::Perhaps } else { Attachment::No }
+}
+
+/// "the attached letter", "the file I sent you", "what you got from me", "see attachment".
+fn brought_along(words: &[String]) -> bool {
+    let at = |index: usize| words.get(index).map_or("", String::as_str);
+    let pointed =
+        |index: usize| words[index.saturating_sub(4)..index].iter().any(|w| POINTERS.contains(&w.as_str()));
+    (0..words.len()).any(|i| match at(i) {
+        "attached" | "enclosed" if at(i + 1) == "to" => matches!(at(i + 2), "this" | "my") && pointed(i),
+        "attached" | "enclosed" => {
+            // "how is a sail attached?" speaks of sails.
+            pointed(i)
+                || matches!(at(i + 1), "is" | "are" | "you" | "please" | "find")
+                || i == 0
+                || at(i - 1) == "see"
+        }
+        "uploaded" | "forwarded" | "pasted" if pointed(i) && DOCUMENT_NOUNS.contains(&at(i + 1)) => true,
+        "attachment" | "attachments" => pointed(i),
+        "me" => i > 1 && at(i - 1) == "from" && matches!(at(i - 2), "received" | "got" | "have"),
+        "i" | "we" | "i've" | "we've" | "i'm" => {
+            let verb = (i + 1..i + 4)
+                .find(|j| BROUGHT.contains(&at(*j)) || at(*j) == "sending" || at(*j) == "attaching");
+            let thing_before = pointed(i) || (i > 0 && at(i - 1) == "what");
+            verb.is_some_and(|v| {
+                thing_before || matches!(at(v), "attached" | "attaching" | "uploaded" | "enclosed")
+            })
+        }
+        _ => false,
+    })
+}
+
+fn speaks_of_parts(goal: &str) -> bool {
+    words(&unquoted(goal)).iter().any(|word| PART_NOUNS.contains(&word.as_str()))
+}
+
+/// The parts a goal names: the longest enumeration of short items, with what introduces the first one taken off.
+#[must_use]
+pub fn named_aspects(goal: &str) -> Vec<String> {
+    let sentences = goal.split(['\n', '?', '!', ';']).flat_map(|line| line.split(". "));
+    sentences
+        .map(aspects_of_sentence)
+        .max_by_key(Vec::len)
+        .filter(|aspects| aspects.len() >= 2)
+        .unwrap_or_default()
+}
+
+fn aspects_of_sentence(sentence: &str) -> Vec<String> {
+    let listed = sentence.rsplit_once(": ").filter(|(_, rest)| rest.contains(',') || rest.contains(" and "));
+    let (list, introduced) = match listed {
+        Some((_, rest)) => (rest, true),
+        None => (sentence, false),
+    };
+    let mut pieces: Vec<&str> = list.split(',').collect();
+    let last = pieces.pop().unwrap_or_default();
+    // "a, b and c", "a, b, and c": the last piece may hold two items.
+    let last = last.trim().strip_prefix("and ").unwrap_or(last);
+    match last.split_once(" and ") {
+        Some((a, b)) => pieces.extend([a, b]),
+        None => pieces.push(last),
+    }
+    if pieces.len() < if introduced { 2 } else { 3 } {
+        return Vec::new();
+    }
+    let count = pieces.len();
+    let items: Vec<String> = pieces
+        .into_iter()
+        .enumerate()
+        .map(|(at, piece)| trim_item(piece, at == 0 && !introduced, at + 1 == count))
+        .collect();
+    let short = |item: &String| (1..=5).contains(&words(item).len());
+    if items.iter().all(short) { items } else { Vec::new() }
+}
+
+/// An item without its lead-in ("with sections on soil" → "soil"), article, or trailing remark ("..., each in a section").
+fn trim_item(piece: &str, first: bool, last: bool) -> String {
+    const LEAD_INS: &[&str] = &[
+        "on", "of", "about", "for", "covering", "covers", "called", "under", "headings", "terms", "in", "to",
+    ];
+    let mut item: Vec<&str> = piece.split_whitespace().collect();
+    if first || item.first() == Some(&"one") || item.first() == Some(&"another") {
+        let lead_in = item.iter().rposition(|word| LEAD_INS.contains(word));
+        // "Discuss the advantages": the article ends the lead-in.
+        let article = || item.iter().position(|word| *word == "the").filter(|_| first);
+        if let Some(at) = lead_in.or_else(article) {
+            item.drain(..=at);
+        }
+    }
+    if last {
+        const TRAILERS: &[&str] = &["-", "–", "with", "each", "should", "under", "in"];
+        if let Some(at) = item.iter().position(|word| TRAILERS.contains(word)).filter(|at| *at > 0) {
+            item.truncate(at);
+        }
+    }
+    if item.first().is_some_and(|word| ["a", "an", "the", "its", "their"].contains(word)) {
+        item.remove(0);
+    }
+    item.join(" ").trim_matches(|c: char| !c.is_alphanumeric()).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_spoken_of_as_attached_is_told_from_what_is_only_mentioned() {
+        for goal in [
+            "Summarise the attached minutes.",
+            "Fix the typos in the brochure I sent you.",
+            "Attached are two offers; which is better?",
+            "What does the letter you received from me say?",
+            "Look at what I uploaded and describe it.",
+            "See attached. Is it correct?",
+        ] {
+            assert_eq!(attachment(goal), Attachment::Yes, "{goal}");
+        }
+        for goal in ["Proofread my essay.", "Shorten this text.", "Which clause of the contract is unusual?"]
+        {
+            assert_eq!(attachment(goal), Attachment::Perhaps, "{goal}");
+        }
+        for goal in [
+            "How is the retina attached to the eye?",
+            "What does 'see attached' mean?",
+            "How do I attach a file to an e-mail?",
+            "I sent my aunt flowers. Write a card.",
+            "Proofread this text: He go to school every days.",
+            "Who invented the telephone?",
+        ] {
+            assert_eq!(attachment(goal), Attachment::No, "{goal}");
+        }
+    }
+
+    #[test]
+    fn named_parts_are_read_from_an_enumeration() {
+        for (goal, expected) in [
+            (
+                "Write a guide to hens with a section on each of: feed, coop, eggs. Start with headings.",
+                "feed|coop|eggs",
+            ),
+            ("Describe Chile with sections for history, food, and climate.", "history|food|climate"),
+            ("An overview: one part about cost, one about range, one about charging.", "cost|range|charging"),
+            (
+                "Discuss the advantages, the disadvantages and the risks of dams",
+                "advantages|disadvantages|risks of dams",
+            ),
+            ("Who wrote Hamlet?", ""),
+            ("Compare tea and coffee.", ""),
+        ] {
+            assert_eq!(named_aspects(goal).join("|"), expected, "{goal}");
+        }
+    }
+}

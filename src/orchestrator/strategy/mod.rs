@@ -1,0 +1,164 @@
+//! How a goal is gone about: facts first, then nearness in meaning to worked examples, which are data
+//! (`examples.jsonl`). Facts say what is possible, nearness what is meant.
+
+mod facts;
+#[cfg(test)]
+mod tests;
+
+use serde::Deserialize;
+
+use super::band::{Embed, Llm};
+use super::event::{Attachment, Facts, Nearest, StrategyWhy};
+use super::request::{RunRequest, Strategy};
+
+pub use facts::ANSWER_TOKENS_RESERVED;
+
+/// One goal a line, with the strategy that was best for it and whether anything was attached.
+const EXAMPLES: &str = include_str!("examples.jsonl");
+
+/// Examples shown in `strategy_why`.
+const NEAREST_SHOWN: usize = 5;
+/// A strategy is as near as this many of its examples, on average: one alone may be near by its topic.
+const NEIGHBOURS: usize = 3;
+
+/// A worked example.
+#[derive(Debug, Clone, Deserialize)]
+struct Example {
+    goal: String,
+    strategy: Strategy,
+    /// Whether inputs came with it.
+    inputs: bool,
+}
+
+fn examples() -> Vec<Example> {
+    let lines = EXAMPLES.lines().filter(|line| !line.is_empty());
+    lines.map(|line| serde_json::from_str(line).expect("examples.jsonl is checked by a test")).collect()
+}
+
+/// Chooses a strategy and says why.
+pub async fn choose(
+    request: &RunRequest,
+    planner: &dyn Llm,
+    embed: Option<&dyn Embed>,
+) -> (Strategy, StrategyWhy) {
+    let facts = facts::gather(&request.goal, &request.inputs, planner);
+    let (strategy, nearest, because) = decide(request, &facts, embed).await;
+    (strategy, StrategyWhy { facts, nearest, because })
+}
+
+type Choice = (Strategy, Vec<Nearest>, String);
+
+async fn decide(request: &RunRequest, facts: &Facts, embed: Option<&dyn Embed>) -> Choice {
+    if let Some(strategy) = request.strategy {
+        return (strategy, Vec::new(), "it was asked for".to_owned());
+    }
+    let possible = possible(facts);
+    if let [only] = possible.as_slice() {
+        return (*only, Vec::new(), only_choice(*only, facts).to_owned());
+    }
+    let by_facts = without_embedder(facts, &possible);
+    let Some(embed) = embed else {
+        return (by_facts, Vec::new(), "no embedder: the facts alone".to_owned());
+    };
+    match neighbours(&request.goal, facts.inputs > 0, embed).await {
+        Ok(neighbours) => by_nearness(facts, &possible, neighbours),
+        Err(why) => (by_facts, Vec::new(), format!("the embedder failed ({why}): the facts alone")),
+    }
+}
+
+/// What the facts leave open.
+fn possible(facts: &Facts) -> Vec<Strategy> {
+    if facts.inputs == 0 {
+        return match facts.speaks_of_attachment {
+            Attachment::Yes => vec![Strategy::Ask],
+            Attachment::Perhaps => vec![Strategy::Direct, Strategy::Ask],
+            Attachment::No if facts.named_aspects.len() >= 2 => vec![Strategy::Direct, Strategy::Parallel],
+            Attachment::No => vec![Strategy::Direct],
+        };
+    }
+    match (facts.inputs, facts.inputs_fit_together) {
+        (_, false) => vec![Strategy::Map],
+        (1, true) => vec![Strategy::Direct],
+        (_, true) => vec![Strategy::Direct, Strategy::Map],
+    }
+}
+
+fn only_choice(strategy: Strategy, facts: &Facts) -> &'static str {
+    match strategy {
+        Strategy::Ask => "the goal speaks of something attached, and nothing is",
+        Strategy::Map => "the inputs do not fit the planner's context together",
+        _ if facts.inputs == 1 => "one input, which fits one call",
+        _ => "one call answers it",
+    }
+}
+
+fn without_embedder(facts: &Facts, possible: &[Strategy]) -> Strategy {
+    let map = possible.contains(&Strategy::Map) && (facts.inputs >= 3 || facts.speaks_of_each);
+    let parallel = possible.contains(&Strategy::Parallel) && facts.speaks_of_parts;
+    match (map, parallel) {
+        (true, _) => Strategy::Map,
+        (_, true) => Strategy::Parallel,
+        _ => Strategy::Direct,
+    }
+}
+
+/// All examples of the same kind (with inputs or without), nearest first.
+async fn neighbours(goal: &str, inputs: bool, embed: &dyn Embed) -> Result<Vec<Nearest>, String> {
+    let examples: Vec<Example> = examples().into_iter().filter(|example| example.inputs == inputs).collect();
+    let mut texts: Vec<&str> = vec![goal];
+    texts.extend(examples.iter().map(|example| example.goal.as_str()));
+    let vectors = embed.embed(&texts).await?;
+    let (goal_vector, vectors) = vectors.split_first().ok_or("no vectors came back")?;
+    if vectors.len() != examples.len() {
+        return Err(format!("{} vectors for {} texts", vectors.len() + 1, texts.len()));
+    }
+    let mut nearest: Vec<Nearest> = examples
+        .iter()
+        .zip(vectors)
+        .map(|(example, vector)| Nearest {
+            goal: example.goal.clone(),
+            strategy: example.strategy,
+            similarity: goal_vector.iter().zip(vector).map(|(a, b)| a * b).sum(),
+        })
+        .collect();
+    nearest.sort_by(|a, b| b.similarity.total_cmp(&a.similarity));
+    Ok(nearest)
+}
+
+/// A strategy that cannot be run stands for the one that does its work.
+fn stands_for(strategy: Strategy) -> Strategy {
+    if strategy.is_available() { strategy } else { Strategy::Direct }
+}
+
+fn by_nearness(facts: &Facts, possible: &[Strategy], mut nearest: Vec<Nearest>) -> Choice {
+    let score = |strategy: Strategy| {
+        let near: Vec<f32> = nearest
+            .iter()
+            .filter(|example| stands_for(example.strategy) == strategy)
+            .take(NEIGHBOURS)
+            .map(|example| example.similarity)
+            .collect();
+        near.iter().sum::<f32>() / near.len().max(1) as f32 + leaning(strategy, facts)
+    };
+    let scored: Vec<(Strategy, f32)> =
+        possible.iter().map(|strategy| (*strategy, score(*strategy))).collect();
+    let best =
+        scored.iter().max_by(|a, b| a.1.total_cmp(&b.1)).map_or(Strategy::Direct, |(strategy, _)| *strategy);
+    let shown: Vec<String> =
+        scored.iter().map(|(strategy, score)| format!("{strategy} {score:.2}")).collect();
+    nearest.truncate(NEAREST_SHOWN);
+    (best, nearest, format!("nearness to worked examples and the facts: {}", shown.join(", ")))
+}
+
+/// What the facts add to nearness, in units of cosine: enough to tip a close call, not to turn a clear one.
+fn leaning(strategy: Strategy, facts: &Facts) -> f32 {
+    match strategy {
+        Strategy::Map => {
+            let each = if facts.speaks_of_each { 0.05 } else { 0.0 };
+            let many = if facts.inputs >= 3 { 0.05 } else { 0.0 };
+            each + many
+        }
+        Strategy::Parallel if facts.speaks_of_parts => 0.15,
+        _ => 0.0,
+    }
+}

@@ -1,0 +1,57 @@
+use std::collections::BTreeMap;
+
+use super::*;
+
+fn facts(inputs: usize) -> Facts {
+    Facts {
+        inputs,
+        input_tokens: 100 * inputs,
+        inputs_fit_together: true,
+        speaks_of_attachment: Attachment::No,
+        named_aspects: Vec::new(),
+        speaks_of_parts: false,
+        speaks_of_each: false,
+    }
+}
+
+#[test]
+fn examples_are_well_formed_and_cover_every_choice() {
+    let mut counts: BTreeMap<(Strategy, bool), usize> = BTreeMap::new();
+    for line in EXAMPLES.lines() {
+        let example: Example = serde_json::from_str(line).unwrap_or_else(|e| panic!("{line}: {e}"));
+        *counts.entry((example.strategy, example.inputs)).or_default() += 1;
+    }
+    for (strategy, inputs) in [
+        (Strategy::Direct, false),
+        (Strategy::Direct, true),
+        (Strategy::Map, true),
+        (Strategy::Parallel, false),
+        (Strategy::Ask, false),
+    ] {
+        assert!(counts.get(&(strategy, inputs)).copied().unwrap_or(0) >= NEIGHBOURS, "{strategy} {inputs}");
+    }
+}
+
+#[test]
+fn facts_gate_what_nearness_may_choose() {
+    assert_eq!(possible(&facts(0)), [Strategy::Direct]);
+    assert_eq!(possible(&facts(1)), [Strategy::Direct]);
+    assert_eq!(possible(&facts(2)), [Strategy::Direct, Strategy::Map]);
+    assert_eq!(possible(&Facts { inputs_fit_together: false, ..facts(1) }), [Strategy::Map]);
+    assert_eq!(possible(&Facts { speaks_of_attachment: Attachment::Yes, ..facts(0) }), [Strategy::Ask]);
+    // With something attached there is nothing to ask for.
+    assert_eq!(possible(&Facts { speaks_of_attachment: Attachment::Yes, ..facts(1) }), [Strategy::Direct]);
+}
+
+#[test]
+fn the_nearer_examples_win_and_facts_tip_a_close_call() {
+    let near = |strategy, similarity| Nearest { goal: String::new(), strategy, similarity };
+    let both = [Strategy::Direct, Strategy::Map];
+    let (chosen, ..) =
+        by_nearness(&facts(2), &both, vec![near(Strategy::Map, 0.7), near(Strategy::Direct, 0.5)]);
+    assert_eq!(chosen, Strategy::Map);
+    let close = vec![near(Strategy::Direct, 0.52), near(Strategy::Map, 0.50)];
+    assert_eq!(by_nearness(&facts(2), &both, close.clone()).0, Strategy::Direct);
+    let each = Facts { speaks_of_each: true, ..facts(4) };
+    assert_eq!(by_nearness(&each, &both, close).0, Strategy::Map);
+}

@@ -1,0 +1,254 @@
+//! The answer from what was found: the planner words it, rules check that every fact asked for is in it and no other
+//! number is, and where it cannot be brought to that, the facts are told plainly.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::attempt::Context;
+use super::band::{Message, Reply};
+use super::checks::{check_text, mostly_in, numbers_in, words};
+use super::dispatch::{ModelWork, Verdict, Work, do_task};
+use super::map::{Answer, Figures, Finding, Slots};
+use super::outcome::TaskReport;
+use super::plan::{AnswerIs, Shape, Task};
+use super::registry::{PLANNER, Registry};
+use crate::tools::calculator::{Aggregate, Decimal};
+
+/// Tokens of an answer, beside those of the facts it tells.
+const ANSWER_TOKENS_MAX: u32 = 300;
+
+/// Everything an answer may rest on.
+pub struct FactSheet<'a> {
+    /// What was asked of each input.
+    pub slots: &'a Slots,
+    /// One an input.
+    pub findings: &'a [Finding],
+    /// What was worked out.
+    pub figures: &'a Figures,
+}
+
+/// The answer, and the report of the planner's call where there was one.
+pub async fn answer(
+    context: &Context,
+    registry: &Registry,
+    goal: &str,
+    facts: &FactSheet<'_>,
+) -> (String, Option<TaskReport>) {
+    let plain = plain(facts);
+    if context.cancel.reason().is_some() {
+        return (plain, None);
+    }
+    let planner = registry.planner();
+    let tokens_max =
+        ANSWER_TOKENS_MAX + 2 * u32::try_from(planner.llm.count_tokens(&plain)).unwrap_or(u32::MAX / 4);
+    let messages = prompt(goal, facts);
+    if planner.llm.prompt_tokens(&messages) + tokens_max as usize > planner.llm.context_tokens() {
+        return (plain, None);
+    }
+    let task = Task {
+        id: "synthesis".to_owned(),
+        worker: PLANNER.to_owned(),
+        instruction: "answer the goal from the results".to_owned(),
+        input: None,
+        needs: Vec::new(),
+        output: Shape::Text,
+        tokens_max,
+    };
+    let wanted = Wanted::of(goal, facts);
+    let work = ModelWork {
+        messages,
+        schema: None,
+        ladder: vec![planner.clone(), planner],
+        check: Arc::new(move |reply: &Reply| wanted.judge(&reply.text)),
+        streams_answer: false,
+    };
+    let done = do_task(context, &task, Work::Model(work), 0).await;
+    (done.accepted.unwrap_or(plain), Some(done.report))
+}
+
+fn prompt(goal: &str, facts: &FactSheet<'_>) -> Vec<Message> {
+    vec![Message::user(format!(
+        "These results are complete and correct. Question to each text: {}\n{}\n\n\
+Answer the goal below from these results alone. Copy names and numbers exactly. Tell only what the goal asks for, in \
+plain words, without explaining how you got there.\n\nGoal: {goal}",
+        facts.slots.question,
+        plain(facts),
+    ))]
+}
+
+/// The facts, told by rule: a line a finding, a line a figure.
+#[must_use]
+pub fn plain(facts: &FactSheet<'_>) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for finding in facts.findings.iter().filter(|finding| finding.answer != Answer::NotStated) {
+        lines.push(format!("- {}: {}", finding.subject, finding.answer.told()));
+    }
+    let date = facts.slots.answer_is == AnswerIs::Date;
+    for figure in &facts.figures.figures {
+        let name = match (figure.aggregate, date) {
+            (Aggregate::Total, _) => "Total",
+            (Aggregate::Most, false) => "Largest",
+            (Aggregate::Most, true) => "Latest",
+            (Aggregate::Least, false) => "Smallest",
+            (Aggregate::Least, true) => "Earliest",
+            (Aggregate::Average, _) => "Average",
+            (Aggregate::Count, _) => "Count",
+            (Aggregate::Difference, _) => "Difference between largest and smallest",
+        };
+        let of = if figure.subjects.is_empty() {
+            String::new()
+        } else {
+            format!(" ({})", figure.subjects.join(", "))
+        };
+        lines.push(format!("{name}: {}{of}", figure.value));
+    }
+    lines.join("\n")
+}
+
+/// When no input says anything to the question.
+#[must_use]
+pub fn nothing_found(slots: &Slots, missing: &[String]) -> String {
+    format!("None of the inputs answers \"{}\". {}", slots.question.trim(), sentences(missing))
+        .trim_end()
+        .to_owned()
+}
+
+/// The answer and what it lacks.
+#[must_use]
+pub fn with_missing(answer: String, missing: &[String]) -> String {
+    if missing.is_empty() {
+        return answer;
+    }
+    format!("{}\n\nMissing: {}", answer.trim_end(), sentences(missing))
+}
+
+fn sentences(missing: &[String]) -> String {
+    missing.iter().map(|one| format!("{}.", one.trim_end_matches('.'))).collect::<Vec<_>>().join(" ")
+}
+
+/// What an answer must hold, and which numbers it may.
+struct Wanted {
+    /// Each with the ways it may be written; one of them must be there.
+    numbers: Vec<Vec<Decimal>>,
+    texts: Vec<String>,
+    allowed: HashSet<Decimal>,
+    /// Whole numbers up to this may count or order things.
+    small_max: i64,
+}
+
+impl Wanted {
+    fn of(goal: &str, facts: &FactSheet<'_>) -> Self {
+        let mut wanted = Self {
+            numbers: Vec::new(),
+            texts: Vec::new(),
+            allowed: numbers_in(goal),
+            small_max: facts.findings.len() as i64,
+        };
+        wanted.allowed.extend(numbers_in(&facts.slots.question));
+        for finding in facts.findings.iter().filter(|finding| finding.answer != Answer::NotStated) {
+            let told = finding.answer.told();
+            wanted.allowed.extend(numbers_in(&format!("{} {told}", finding.subject)));
+            if facts.slots.wants_list() {
+                wanted.texts.push(finding.subject.clone());
+                wanted.want(&told);
+            }
+        }
+        for figure in &facts.figures.figures {
+            wanted.want(&figure.value);
+            if matches!(figure.aggregate, Aggregate::Most | Aggregate::Least) {
+                wanted.texts.extend(figure.subjects.iter().cloned());
+            }
+        }
+        wanted
+    }
+
+    /// A value that must be told; a long decimal may be rounded.
+    fn want(&mut self, value: &str) {
+        let Ok(number) = value.parse::<Decimal>() else {
+            // A date or a text may be worded anew; a name may not.
+            if words(value).len() <= 4 && value.parse::<Decimal>().is_err() && !looks_like_date(value) {
+                self.texts.push(value.to_owned());
+            }
+            return;
+        };
+        let rounded = (0..4).filter_map(|decimals| number.rounded(decimals).ok());
+        let ways: Vec<Decimal> = std::iter::once(number).chain(rounded).collect();
+        self.allowed.extend(&ways);
+        self.numbers.push(ways);
+    }
+
+    fn judge(&self, answer: &str) -> Verdict {
+        let answer = match check_text(answer) {
+            Ok(answer) => answer,
+            Err(why) => return Verdict::Reject(why),
+        };
+        let numbers = numbers_in(&answer);
+        if let Some(ways) = self.numbers.iter().find(|ways| !ways.iter().any(|way| numbers.contains(way))) {
+            return Verdict::Reject(format!("{} is missing", ways[0]));
+        }
+        if let Some(text) = self.texts.iter().find(|text| !mostly_in(&answer, text)) {
+            return Verdict::Reject(format!("{text} is missing"));
+        }
+        let small = |number: &Decimal| (0..=self.small_max).any(|small| *number == Decimal::from(small));
+        match numbers.iter().find(|number| !self.allowed.contains(number) && !small(number)) {
+            Some(number) if !self.texts_hold_dates() => {
+                Verdict::Reject(format!("{number} is not among the results"))
+            }
+            _ => Verdict::Accept(answer),
+        }
+    }
+
+    /// Without numbers to tell, a number in the answer is part of a date or a name worded anew.
+    fn texts_hold_dates(&self) -> bool {
+        self.numbers.is_empty()
+    }
+}
+
+fn looks_like_date(value: &str) -> bool {
+    value.len() == 10 && value.bytes().all(|b| b.is_ascii_digit() || b == b'-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::map::{Combine, Figure};
+    use super::*;
+
+    fn verdict(answer: &str) -> Verdict {
+        let finding = |input, subject: &str, number: i64| Finding {
+            input,
+            subject: subject.to_owned(),
+            quote: String::new(),
+            answer: Answer::Number(Decimal::from(number)),
+            failed: false,
+        };
+        let findings = [finding(0, "Museum of Kelso", 94), finding(1, "Museum of Arlen", 41)];
+        let total = Aggregate::Total;
+        let slots = Slots {
+            question: "How many people?".to_owned(),
+            answer_is: AnswerIs::Number,
+            combine: vec![Combine::List, Combine::Figure(total)],
+        };
+        let figures =
+            Figures { figures: vec![Figure { aggregate: total, value: "135".to_owned(), subjects: vec![] }] };
+        let facts = FactSheet { slots: &slots, findings: &findings, figures: &figures };
+        Wanted::of("List the people and the total.", &facts).judge(answer)
+    }
+
+    #[test]
+    fn an_answer_must_hold_every_fact_and_no_invented_number() {
+        let good =
+            "Kelso museum employed 94 people and Arlen's museum 41, which makes 135 for the two museums.";
+        assert_eq!(verdict(good), Verdict::Accept(good.to_owned()));
+        for (answer, why) in [
+            ("Museum of Kelso 94, Museum of Arlen 41.", "135 is missing"),
+            ("Museum of Kelso 94, total 135.", "41 is missing"),
+            ("Museum of Kelso 94, Museum of Arlen 41, total 135, in 1997.", "1997 is not"),
+            ("", "empty"),
+        ] {
+            match verdict(answer) {
+                Verdict::Reject(error) => assert!(error.contains(why), "{answer:?}: {error}"),
+                other => panic!("{answer:?}: {other:?}"),
+            }
+        }
+    }
+}

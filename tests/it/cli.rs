@@ -1,0 +1,226 @@
+//! The built program, as a person or a script meets it: an empty home, no connections.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+struct Home {
+    dir: tempfile::TempDir,
+}
+
+impl Home {
+    fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap() }
+    }
+
+    fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bandmaster"));
+        command.args(words).arg("--offline").arg("--home").arg(self.path().join("home")).stdin(Stdio::null());
+        for variable in ["THREADS", "MEMORY", "PLANNER", "WORKERS", "HOME", "OFFLINE", "CONTEXT_TOKENS"] {
+            command.env_remove(format!("BANDMASTER_{variable}"));
+        }
+        command
+    }
+
+    fn run(&self, words: &[&str]) -> Output {
+        self.command(words).output().unwrap()
+    }
+
+    /// Runs and checks the exit status; stderr must hold every expected part, stdout nothing when it fails.
+    fn fails(&self, words: &[&str], status: i32, expected: &[&str]) {
+        let output = self.run(words);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(status), "{words:?}: {said}");
+        for part in expected {
+            assert!(said.contains(part), "{words:?}: {said:?} lacks {part:?}");
+        }
+        assert!(
+            output.stdout.is_empty(),
+            "{words:?} wrote to stdout: {}",
+            String::from_utf8_lossy(&output.stdout)
+        );
+        assert!(!said.contains("panicked"), "{said}");
+    }
+
+    fn succeeds(&self, words: &[&str]) -> String {
+        let output = self.run(words);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(0), "{words:?}: {said}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn json(&self, words: &[&str]) -> Value {
+        serde_json::from_str(&self.succeeds(words)).unwrap()
+    }
+}
+
+#[test]
+fn wrong_usage_is_status_2_and_says_what_is_right() {
+    let home = Home::new();
+    home.fails(&["dance"], 2, &["dance"]);
+    home.fails(&[], 2, &["Usage"]);
+    home.fails(&["run"], 2, &["GOAL"]);
+    home.fails(&["models"], 2, &["pull"]);
+    home.fails(&["models", "pull"], 2, &["NAME"]);
+    home.fails(&["models", "list", "--threads", "none"], 2, &["--threads", "none"]);
+    home.fails(&["doctor", "--device", "cuda"], 2, &["cuda", "not in this build"]);
+    home.fails(&["doctor", "--kv-type", "q8"], 2, &["q8", "not in this build"]);
+    home.fails(&["doctor", "--memory", "1"], 2, &["--memory"]);
+    home.fails(&["runs", "prune", "--older-than", "soon"], 2, &["--older-than", "30d"]);
+    home.fails(&["completions", "abacus"], 2, &["abacus"]);
+}
+
+#[test]
+fn unknown_models_are_answered_with_near_names() {
+    let home = Home::new();
+    home.fails(&["models", "pull", "smollm2"], 2, &["smollm2-135m", "Nothing is installed"]);
+    home.fails(&["models", "rm", "qwen2.5-coder-15b"], 2, &["qwen2.5-coder-1.5b"]);
+    home.fails(&["models", "verify", "nothing-like-it"], 2, &["nothing-like-it"]);
+    home.fails(&["models", "pull", "hf:no-owner"], 2, &["hf:OWNER/REPO"]);
+}
+
+#[test]
+fn offline_says_what_is_missing_and_how_to_bring_it() {
+    let home = Home::new();
+    let expected = ["offline", "smollm2-135m is not installed", "models import"];
+    home.fails(&["models", "pull", "smollm2-135m"], 1, &expected);
+    home.fails(&["models", "rm", "smollm2-135m"], 1, &["not installed"]);
+    assert!(!home.path().join("home/models/smollm2-135m").exists());
+}
+
+#[test]
+fn models_list_is_an_array_of_the_promised_shape() {
+    let home = Home::new();
+    let list = home.json(&["models", "list", "--json"]);
+    let models = list.as_array().unwrap();
+    for name in ["qwen2.5-coder-1.5b", "qwen2.5-coder-0.5b", "smollm2-135m", "minilm-l6-v2"] {
+        let model = models.iter().find(|model| model["name"] == name).unwrap();
+        assert_eq!(model["installed"], false);
+        assert!(model["path"].is_null());
+        assert!(model["bytes"].as_u64().unwrap() > 10_000_000);
+        assert_eq!(model["sha256"].as_str().unwrap().len(), 64);
+        assert!(model["source"].as_str().unwrap().starts_with("hf:"));
+        assert!(["planner", "worker", "embeddings"].contains(&model["role"].as_str().unwrap()));
+    }
+    let table = home.succeeds(&["models", "list"]);
+    assert!(table.lines().next().unwrap().starts_with("NAME"));
+    assert_eq!(table.lines().count(), models.len() + 1);
+}
+
+#[test]
+fn doctor_tells_every_setting_with_its_origin() {
+    let home = Home::new();
+    fs::create_dir_all(home.path().join("home")).unwrap();
+    fs::write(home.path().join("home/config.toml"), "context-tokens = 4096\n").unwrap();
+    let output = home.command(&["doctor", "--json"]).env("BANDMASTER_THREADS", "1").output().unwrap();
+    let doctor: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let setting = |name: &str| {
+        let settings = doctor["settings"].as_array().unwrap();
+        let found = settings.iter().find(|setting| setting["name"] == name).unwrap();
+        (found["value"].as_str().unwrap().to_owned(), found["origin"].as_str().unwrap().to_owned())
+    };
+    assert_eq!(setting("threads"), ("1".to_owned(), "BANDMASTER_THREADS".to_owned()));
+    assert_eq!(setting("offline"), ("true".to_owned(), "flag".to_owned()));
+    assert_eq!(setting("device"), ("cpu".to_owned(), "default".to_owned()));
+    let (tokens, origin) = setting("context-tokens");
+    assert!(tokens == "4096" && origin.ends_with("config.toml"), "{tokens} {origin}");
+    assert!(doctor["machine"]["cores_logical"].as_u64().unwrap() >= 1);
+    assert!(doctor["machine"]["memory_bytes"].as_u64().unwrap() > 0);
+    assert!(doctor["measured"]["memory_read_bytes_per_s"].as_f64().unwrap() > 0.0);
+    assert_eq!(doctor["missing"].as_array().unwrap().len(), 4);
+    assert!(home.succeeds(&["doctor"]).contains("settings"));
+}
+
+#[test]
+fn settings_file_with_a_mistake_is_named() {
+    let home = Home::new();
+    fs::create_dir_all(home.path().join("home")).unwrap();
+    fs::write(home.path().join("home/config.toml"), "thread = 2\n").unwrap();
+    home.fails(&["models", "list"], 2, &["config.toml", "thread"]);
+}
+
+#[test]
+fn what_is_no_model_is_not_imported() {
+    let home = Home::new();
+    let file = home.path().join("notes.gguf");
+    fs::write(&file, "these are notes, and not a model, whatever the ending says").unwrap();
+    let file = file.to_str().unwrap();
+    home.fails(&["models", "import", file], 1, &[file]);
+    home.fails(&["models", "import", "/nowhere/at/all.gguf"], 2, &["/nowhere/at/all.gguf", "no such file"]);
+    assert_eq!(home.json(&["models", "list", "--json"])[0]["installed"], false);
+}
+
+#[test]
+fn imported_model_is_listed_verified_and_removed() {
+    let home = Home::new();
+    let mut writer = bandmaster_models::gguf::Writer::new();
+    writer.set("general.architecture", "llama").tensor("w", &[32], 0, &[7; 128]);
+    let bytes = writer.finish();
+    let file = home.path().join("mine.gguf");
+    fs::write(&file, &bytes).unwrap();
+    let said = home.succeeds(&["models", "import", file.to_str().unwrap()]);
+    assert!(said.starts_with("mine (worker)"), "{said}");
+    let list = home.json(&["models", "list", "--json"]);
+    let mine = list.as_array().unwrap().iter().find(|model| model["name"] == "mine").unwrap().clone();
+    assert_eq!((mine["installed"].as_bool(), mine["bytes"].as_u64()), (Some(true), Some(bytes.len() as u64)));
+    assert!(home.succeeds(&["models", "verify"]).contains("mine: good"));
+    let path = Path::new(mine["path"].as_str().unwrap()).to_owned();
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, &bytes[1..]).unwrap();
+    let verify = home.run(&["models", "verify", "mine"]);
+    assert_eq!(verify.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&verify.stderr).contains("were installed"));
+    home.succeeds(&["models", "rm", "mine"]);
+    home.fails(&["models", "rm", "mine"], 2, &["mine"]);
+}
+
+#[test]
+fn runs_of_a_new_home_are_an_empty_list() {
+    let home = Home::new();
+    assert_eq!(home.json(&["runs", "list", "--json"]), Value::Array(Vec::new()));
+    home.fails(&["runs", "show", "last"], 2, &["no run"]);
+    assert!(home.succeeds(&["runs", "prune", "--older-than", "30d"]).starts_with('0'));
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = |path: &str| fs::metadata(home.path().join(path)).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode("home"), mode("home/runs.sqlite")), (0o700, 0o600));
+    }
+}
+
+#[test]
+fn workers_are_the_bands() {
+    let home = Home::new();
+    let list = home.json(&["workers", "list", "--json"]);
+    let names: Vec<&str> =
+        list.as_array().unwrap().iter().map(|worker| worker["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["qwen2.5-coder-0.5b", "smollm2-135m", "calculator"]);
+    assert_eq!(home.json(&["workers", "show", "calculator", "--json"])["kind"], "rule");
+    home.fails(&["workers", "show", "calculater"], 2, &["calculator"]);
+}
+
+#[test]
+fn completions_are_printed_for_every_shell() {
+    let home = Home::new();
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        assert!(home.succeeds(&["completions", shell]).contains("bandmaster"), "{shell}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn closed_stdout_is_no_panic() {
+    let home = Home::new();
+    let mut child =
+        home.command(&["completions", "bash"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.is_empty(), "{said}");
+}

@@ -1,0 +1,104 @@
+//! The record of runs on a real disk: modes, two holders, damage.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bandmaster::journal::{Journal, JournalError};
+use serde_json::json;
+
+#[cfg(unix)]
+#[test]
+fn the_record_is_private() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state/runs.sqlite");
+    let journal = Journal::open(&path).unwrap();
+    journal.append(&journal.create_run().unwrap(), "run.started", 0, &json!({})).unwrap();
+    for entry in std::fs::read_dir(path.parent().unwrap()).unwrap() {
+        let entry = entry.unwrap();
+        assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{:?}", entry.file_name());
+    }
+}
+
+#[test]
+fn two_holders_of_one_file_write_at_the_same_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("runs.sqlite");
+    let writers: Vec<_> = (0..4)
+        .map(|_| {
+            let path = path.clone();
+            std::thread::spawn(move || {
+                let journal = Journal::open(&path).unwrap();
+                let run = journal.create_run().unwrap();
+                for ms in 0..50 {
+                    journal.append(&run, "answer.delta", ms, &json!({"text": "x"})).unwrap();
+                }
+                (journal.events(&run, 0).unwrap().len(), run)
+            })
+        })
+        .collect();
+    let runs: std::collections::BTreeSet<String> = writers
+        .into_iter()
+        .map(|writer| {
+            let (events, run) = writer.join().unwrap();
+            assert_eq!(events, 50);
+            run
+        })
+        .collect();
+    assert_eq!(runs.len(), 4);
+    assert_eq!(Journal::open(&path).unwrap().runs().unwrap().len(), 4);
+}
+
+#[test]
+fn one_journal_is_shared_between_threads() {
+    let journal = Arc::new(Journal::in_memory().unwrap());
+    let run = journal.create_run().unwrap();
+    let threads: Vec<_> = (0..4)
+        .map(|_| {
+            let (journal, run) = (Arc::clone(&journal), run.clone());
+            std::thread::spawn(move || {
+                for _ in 0..25 {
+                    journal.append(&run, "answer.delta", 0, &json!({})).unwrap();
+                }
+            })
+        })
+        .collect();
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    let seqs: Vec<u64> = journal.events(&run, 0).unwrap().iter().map(|event| event.seq).collect();
+    assert_eq!(seqs, (1..=100).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_damaged_or_foreign_file_is_called_so_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("runs.sqlite");
+    let garbage = b"this is not a database, but it is long enough to be read as one ".repeat(40);
+    std::fs::write(&path, &garbage).unwrap();
+    let error = Journal::open(&path).err().unwrap();
+    assert!(matches!(error, JournalError::Corrupt { .. }), "{error}");
+    assert!(error.to_string().contains("damaged") && error.to_string().contains("runs.sqlite"));
+    assert_eq!(std::fs::read(&path).unwrap(), garbage);
+}
+
+#[test]
+fn a_folder_that_cannot_be_made_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, "x").unwrap();
+    let error = Journal::open(&file.join("runs.sqlite")).err().unwrap();
+    assert!(matches!(error, JournalError::Open { .. }) && error.to_string().contains("--home"), "{error}");
+}
+
+#[test]
+fn what_was_written_is_there_after_a_crash() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("runs.sqlite");
+    let journal = Journal::open(&path).unwrap();
+    let run = journal.create_run().unwrap();
+    journal.append(&run, "run.started", 0, &json!({"goal": "g"})).unwrap();
+    // No orderly end: the connection is never closed.
+    std::mem::forget(journal);
+    let journal = Journal::open(&path).unwrap();
+    assert_eq!(journal.state(&run).unwrap().goal, "g");
+    assert_eq!(journal.prune(Duration::from_secs(1)).unwrap(), 0);
+}
