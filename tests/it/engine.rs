@@ -1,0 +1,8 @@
+//! The engine from outside: seeded simulations, properties of the schedule, and the thread with its handles.
+
+mod alone;
+mod fake;
+mod grammar;
+mod simulation;
+mod steps;
+mod thread;
