@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::attempt::Context;
 use super::band::{Message, Reply};
 use super::checks::check_text;
-use super::dispatch::{ModelWork, Verdict, Work, do_task};
+use super::dispatch::{Draw, ModelWork, Verdict, Work, do_task};
 use super::event::EventKind;
 use super::outcome::Status;
 use super::plan::{Plan, Shape, Task};
@@ -46,6 +46,7 @@ its long part as a file (-f), or raise --context-tokens",
         schema: None,
         ladder: vec![planner.clone(), planner],
         check: Arc::new(check),
+        draw: Draw::MostLikely,
         streams_answer: true,
     };
     let done = do_task(context, &task, Work::Model(work), 0).await;

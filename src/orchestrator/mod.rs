@@ -12,11 +12,14 @@ mod map;
 mod outcome;
 mod parallel;
 mod plan;
+mod planner;
 mod registry;
 mod request;
 mod run;
+mod sequence;
 mod strategy;
 mod synthesis;
+mod vote;
 
 pub use band::{
     Band, BoxFuture, Call, CallError, CallErrorKind, CallUsage, Embed, Finish, Llm, Message, Progress, Reply,

@@ -194,9 +194,8 @@ fn judge_number(text: &str, raw: &mut Raw) -> Result<bool, String> {
     let Some(sentence) = quoted_sentence(text, &raw.quote) else {
         return Err("the quote is not in the text; copy the words exactly".to_owned());
     };
-    if !numbers_in(sentence).contains(&number)
-        && !(stands_in(text, &raw.quote) && numbers_in(&raw.quote).contains(&number))
-    {
+    let in_quote = stands_in(text, &raw.quote) && numbers_in(&raw.quote).contains(&number);
+    if !in_quote && !numbers_in(sentence).contains(&number) {
         return Err(format!("the quote does not contain {said}; quote the words that give the answer"));
     }
     sentence.clone_into(&mut raw.quote);

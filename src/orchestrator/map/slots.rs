@@ -9,11 +9,12 @@ use serde_json::{Value, json};
 use super::super::attempt::Context;
 use super::super::band::{Message, Reply};
 use super::super::checks::words;
-use super::super::dispatch::{ModelWork, Verdict, Work, do_task};
+use super::super::dispatch::Verdict;
 use super::super::event::EventKind;
 use super::super::outcome::TaskReport;
-use super::super::plan::{AnswerIs, Shape, Task};
-use super::super::registry::{PLANNER, Registry};
+use super::super::plan::AnswerIs;
+use super::super::planner::{Question, ask};
+use super::super::registry::Registry;
 use super::super::request::RunRequest;
 use crate::tools::calculator::Aggregate;
 
@@ -136,24 +137,16 @@ pub async fn ask_planner(
     registry: &Registry,
     request: &RunRequest,
 ) -> (Slots, TaskReport) {
-    let task = Task {
-        id: "plan".to_owned(),
-        worker: PLANNER.to_owned(),
-        instruction: "fill the slots of a map".to_owned(),
-        input: None,
-        needs: Vec::new(),
-        output: Shape::Text,
-        tokens_max: SLOTS_TOKENS_MAX,
-    };
-    let planner = registry.planner();
-    let work = ModelWork {
+    let question = Question {
+        id: "plan",
+        purpose: "fill the slots of a map",
         messages: prompt(request),
         schema: Some(schema()),
-        ladder: vec![planner.clone(), planner],
+        tokens_max: SLOTS_TOKENS_MAX,
+        critical_path_tokens: 2 * SLOTS_TOKENS_MAX,
         check: Arc::new(check),
-        streams_answer: false,
     };
-    let done = do_task(context, &task, Work::Model(work), 2 * SLOTS_TOKENS_MAX).await;
+    let done = ask(context, registry, question).await;
     let filled = done.accepted.as_deref().and_then(|json| serde_json::from_str::<Slots>(json).ok());
     let slots = settle(filled.unwrap_or_else(|| Slots::fallback(&request.goal)), &request.goal);
     context.send(EventKind::PlanProposed { slots: serde_json::to_value(&slots).unwrap_or_default() });
