@@ -237,18 +237,26 @@ type Quantizer = unsafe fn(&Quantized, &[f32], usize, Range<usize>);
 fn quantizer(cpu: &Cpu) -> Quantizer {
     match cpu.isa() {
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512Vnni => crate::x86_64::quantize_tile,
-        _ => quantize_tile,
+        Isa::Avx512Vnni => crate::x86_64::quantize::quantize_tile,
+        _ => |out, x, row, blocks| {
+            // SAFETY: the promise of whoever calls this pointer.
+            unsafe { quantize_tile(out, x, row, blocks, quantize_block) }
+        },
     }
 }
 
-/// Quantizes blocks `blocks` of the tile of rows `x`, which starts at `row` of all. Same bits however it is compiled:
-/// integer maxima and sums, one multiplication, one rounding to even.
+/// Quantizes blocks `blocks` of the tile of rows `x`, which starts at `row` of all; `quantize` as [`quantize_block`].
 ///
 /// # Safety
 /// No other thread may quantize these blocks of these rows.
 #[inline(always)]
-pub(crate) unsafe fn quantize_tile(out: &Quantized, x: &[f32], row: usize, blocks: Range<usize>) {
+pub(crate) unsafe fn quantize_tile(
+    out: &Quantized,
+    x: &[f32],
+    row: usize,
+    blocks: Range<usize>,
+    quantize: impl Fn(&[f32; BLOCK], &mut [i8; BLOCK]) -> (f32, [i32; 2]),
+) {
     let (k, rows, per_row) = (out.k, x.len() / out.k, out.k / BLOCK);
     let at = |size: usize| {
         (row * per_row + blocks.start * rows) * size..(row * per_row + blocks.end * rows) * size
@@ -260,10 +268,10 @@ pub(crate) unsafe fn quantize_tile(out: &Quantized, x: &[f32], row: usize, block
     for (b, block) in blocks.clone().enumerate() {
         for (r, sum) in code_sums[..rows].iter_mut().enumerate() {
             let at = b * rows + r;
-            let codes: &mut [i8; BLOCK] = (&mut codes[at * BLOCK..][..BLOCK]).try_into().expect("a block");
+            let codes = (&mut codes[at * BLOCK..][..BLOCK]).try_into().expect("a block");
             let x = x[r * k + block * BLOCK..][..BLOCK].try_into().expect("a block");
-            let scale = quantize_block(x, codes);
-            *sum = [0, 16].map(|half| codes[half..half + 16].iter().map(|&q| i32::from(q)).sum());
+            let scale;
+            (scale, *sum) = quantize(x, codes);
             scales[at] = scale;
             sums[at] = scale * (sum[0] + sum[1]) as f32;
         }
@@ -285,24 +293,25 @@ pub(crate) unsafe fn quantize_tile(out: &Quantized, x: &[f32], row: usize, block
 }
 
 /// Below this a block counts as zero: 127/amax would overflow.
-const AMAX_MIN: f32 = 1e-30;
+pub(crate) const AMAX_MIN: f32 = 1e-30;
 /// Added to a number of magnitude below 2^22 it rounds it to even and leaves it, two's complement, in the low bits.
-const ROUND_TO_EVEN: f32 = 12_582_912.0;
+pub(crate) const ROUND_TO_EVEN: f32 = 12_582_912.0;
 
-#[inline(always)]
-fn quantize_block(x: &[f32; BLOCK], codes: &mut [i8; BLOCK]) -> f32 {
+/// Writes the codes of a block; returns their scale and the sums of the first and second 16.
+fn quantize_block(x: &[f32; BLOCK], codes: &mut [i8; BLOCK]) -> (f32, [i32; 2]) {
     // As integers so that the maximum needs no order, and so that a NaN wins and is not lost.
     let amax = x.iter().fold(0, |amax, x| amax.max(x.to_bits() & 0x7fff_ffff));
     let amax = f32::from_bits(amax);
     if amax < AMAX_MIN {
         codes.fill(0);
-        return 0.0;
+        return (0.0, [0; 2]);
     }
     let inverse = 127.0 / amax;
     for (q, x) in codes.iter_mut().zip(x) {
         *q = (x * inverse + ROUND_TO_EVEN).to_bits() as i8;
     }
-    amax / 127.0
+    let sums = [0, 16].map(|half| codes[half..half + 16].iter().map(|&q| i32::from(q)).sum());
+    (amax / 127.0, sums)
 }
 
 #[cfg(test)]
@@ -330,7 +339,7 @@ mod tests {
         #[test]
         fn a_block_is_within_half_a_step(x in prop::array::uniform32(-1e4f32..1e4)) {
             let mut codes = [0; 32];
-            let scale = quantize_block(&x, &mut codes);
+            let (scale, _) = quantize_block(&x, &mut codes);
             for (x, q) in x.iter().zip(codes) {
                 prop_assert!((x - scale * f32::from(q)).abs() <= scale * 0.5001, "{x} as {q} times {scale}");
             }
@@ -340,12 +349,13 @@ mod tests {
     #[test]
     fn odd_numbers_are_not_hidden() {
         let mut codes = [1; 32];
-        assert_eq!((quantize_block(&[0.0; 32], &mut codes), codes), (0.0, [0; 32]));
-        assert_eq!(quantize_block(&[1e-38; 32], &mut codes), 0.0);
+        assert_eq!(quantize_block(&[0.0; 32], &mut codes).0, 0.0);
+        assert_eq!(codes, [0; 32]);
+        assert_eq!(quantize_block(&[1e-38; 32], &mut codes).0, 0.0);
         let mut x = [1.0; 32];
         x[7] = f32::NAN;
-        assert!(quantize_block(&x, &mut codes).is_nan());
+        assert!(quantize_block(&x, &mut codes).0.is_nan());
         x[7] = f32::INFINITY;
-        assert!(quantize_block(&x, &mut codes).is_infinite());
+        assert!(quantize_block(&x, &mut codes).0.is_infinite());
     }
 }

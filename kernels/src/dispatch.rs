@@ -1,6 +1,7 @@
 //! Which instructions this machine has, decided once, and the threads that run a step. Nothing is read from the
 //! environment: whoever loads a model says how many threads it gets.
 
+use crate::simd::Kernel;
 use crate::team::Team;
 
 /// The instruction set a [`Cpu`] uses. Results are the same bits for one instruction set; between two they may differ.
@@ -78,5 +79,19 @@ impl Cpu {
     /// Calls from several threads take turns; a call from inside a chunk runs on the calling member alone.
     pub fn run(&self, chunks: usize, f: &(dyn Fn(usize) + Sync)) {
         self.team.run(chunks, f);
+    }
+
+    /// Runs a kernel with this instruction set's vectors, on the calling thread.
+    #[inline]
+    pub(crate) fn vectorise<K: Kernel>(&self, kernel: K) -> K::Output {
+        match self.isa {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: a `Cpu` is only made with an instruction set that is available.
+            Isa::Avx512Vnni => unsafe { crate::x86_64::simd::Avx512::assume() }.run(kernel),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Scalar => crate::x86_64::simd::run_portable(kernel),
+            #[cfg(not(target_arch = "x86_64"))]
+            Isa::Scalar | Isa::Avx512Vnni => kernel.run(crate::simd::Portable),
+        }
     }
 }

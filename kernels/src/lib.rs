@@ -5,10 +5,12 @@ pub mod attention;
 mod disjoint;
 pub mod dispatch;
 pub mod formats;
+mod kv;
 pub mod matmul;
 pub mod matrix;
 pub mod naive;
 pub mod ops;
+mod simd;
 mod team;
 #[cfg(target_arch = "x86_64")]
 pub mod x86_64;

@@ -1,1 +1,237 @@
-//! Row-wise ops: norm, rope, silu-mul.
+//! Row-wise ops: norm, rope, silu-mul. A row's result depends on that row alone.
+
+use std::sync::OnceLock;
+
+use crate::disjoint::Disjoint;
+use crate::dispatch::Cpu;
+use crate::simd::{Kernel, LANES, Simd, exp, load_partial, store_partial};
+
+/// Values a chunk handles: some microseconds of work, so that sharing it is worth the hand-over.
+const CHUNK_VALUES: usize = 4096;
+
+/// `out[r, i] = x[r, i] / sqrt(mean(x[r, ..]²) + eps) · weight[i]`, with `x.len() / weight.len()` rows.
+///
+/// # Panics
+/// If `x` isn't whole rows or `out` isn't as long as `x`.
+pub fn rms_norm(cpu: &Cpu, x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
+    assert_eq!(x.len(), out.len(), "rms_norm: lengths of input and output");
+    if x.is_empty() {
+        return;
+    }
+    let width = weight.len();
+    assert!(width > 0 && x.len() % width == 0, "rms_norm: {} values are not rows of {width}", x.len());
+    let rows_per_chunk = (CHUNK_VALUES / width).max(1);
+    for_chunks_mut(cpu, out, rows_per_chunk * width, &|first, out| {
+        let x = &x[first..first + out.len()];
+        cpu.vectorise(RmsNorm { x, weight, eps, out });
+    });
+}
+
+/// `out[i] = silu(gate[i]) · up[i]` where silu(g) = g / (1 + e⁻ᵍ).
+///
+/// # Panics
+/// If the lengths differ.
+pub fn silu_mul(cpu: &Cpu, gate: &[f32], up: &[f32], out: &mut [f32]) {
+    assert!(gate.len() == up.len() && up.len() == out.len(), "silu_mul: lengths differ");
+    for_chunks_mut(cpu, out, CHUNK_VALUES, &|first, out| {
+        let range = first..first + out.len();
+        cpu.vectorise(SiluMul { gate: &gate[range.clone()], up: &up[range], out });
+    });
+}
+
+/// Which two values of a head make the pair that rope turns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RopeStyle {
+    /// 2i and 2i + 1: Llama as GGUF files hold it.
+    Interleaved,
+    /// i and i + head_dim / 2: NeoX, Qwen2.
+    Halves,
+}
+
+/// Angles per position of each pair, and the sines and cosines of the positions met so far.
+#[derive(Debug)]
+pub struct RopeFreqs {
+    radians_per_position: Vec<f64>,
+    /// Page p, once it was needed: positions `256 p ..`, for each the cosines of all pairs, then their sines.
+    pages: Box<[OnceLock<Box<[f32]>>]>,
+}
+
+impl RopeFreqs {
+    /// Positions are below this.
+    pub const POSITIONS_MAX: usize = 1 << 20;
+    const PAGE_POSITIONS: usize = 256;
+
+    /// One angle per position a pair, all scaling already in it; as many as half a head's width.
+    pub fn new(radians_per_position: &[f32]) -> RopeFreqs {
+        let pages = (0..Self::POSITIONS_MAX / Self::PAGE_POSITIONS).map(|_| OnceLock::new()).collect();
+        RopeFreqs {
+            radians_per_position: radians_per_position.iter().map(|&f| f64::from(f)).collect(),
+            pages,
+        }
+    }
+
+    /// Cosines and sines at a position, by pair. In f64 until the end: f32 angles are off by 0.004 at position 32,768.
+    fn at(&self, position: u32) -> (&[f32], &[f32]) {
+        let (page, row) =
+            (position as usize / Self::PAGE_POSITIONS, position as usize % Self::PAGE_POSITIONS);
+        let pairs = self.radians_per_position.len();
+        let page = self.pages[page].get_or_init(|| self.page(page));
+        page[2 * pairs * row..2 * pairs * (row + 1)].split_at(pairs)
+    }
+
+    fn page(&self, page: usize) -> Box<[f32]> {
+        let first = page * Self::PAGE_POSITIONS;
+        let row = |position: usize| {
+            let angles = self.radians_per_position.iter().map(move |f| f * position as f64);
+            angles.clone().map(|a| a.cos() as f32).chain(angles.map(|a| a.sin() as f32))
+        };
+        (first..first + Self::PAGE_POSITIONS).flat_map(row).collect()
+    }
+}
+
+/// Turns each pair of each head by its angle at the row's position, in place: `x[rows, heads, head_dim]`, a position a row.
+///
+/// # Panics
+/// If the shapes do not fit, or a position is not below [`RopeFreqs::POSITIONS_MAX`].
+pub fn rope(
+    cpu: &Cpu,
+    x: &mut [f32],
+    heads: usize,
+    head_dim: usize,
+    positions: &[u32],
+    freqs: &RopeFreqs,
+    style: RopeStyle,
+) {
+    let width = heads * head_dim;
+    assert_eq!(x.len(), positions.len() * width, "rope: rows and positions");
+    assert_eq!(head_dim, 2 * freqs.radians_per_position.len(), "rope: head_dim and frequencies");
+    if x.is_empty() {
+        return;
+    }
+    let rows_per_chunk = (CHUNK_VALUES / width).max(1);
+    for_chunks_mut(cpu, x, rows_per_chunk * width, &|first, rows| {
+        for (row, &position) in rows.chunks_exact_mut(width).zip(&positions[first / width..]) {
+            let (cos, sin) = freqs.at(position);
+            cpu.vectorise(Rope { row, cos, sin, style });
+        }
+    });
+}
+
+/// Cuts `out` into parts of `chunk` values, each with its offset, and spreads them over the team.
+fn for_chunks_mut(cpu: &Cpu, out: &mut [f32], chunk: usize, f: &(dyn Fn(usize, &mut [f32]) + Sync)) {
+    let len = out.len();
+    let out = Disjoint::new(out);
+    cpu.run(len.div_ceil(chunk), &|i| {
+        let range = i * chunk..len.min((i + 1) * chunk);
+        // SAFETY: the ranges of different chunks do not overlap.
+        f(range.start, unsafe { out.part(range.clone()) });
+    });
+}
+
+struct RmsNorm<'a> {
+    x: &'a [f32],
+    weight: &'a [f32],
+    eps: f32,
+    out: &'a mut [f32],
+}
+
+impl Kernel for RmsNorm<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let width = self.weight.len();
+        for (x, out) in self.x.chunks_exact(width).zip(self.out.chunks_exact_mut(width)) {
+            let mean = sum_of_squares(s, x) / width as f32;
+            let scale = s.splat(1.0 / (mean + self.eps).sqrt());
+            let normed = |x: S::V, w: S::V| s.mul(s.mul(x, scale), w);
+            let ((x, x_tail), (w, w_tail)) = (x.as_chunks::<LANES>(), self.weight.as_chunks::<LANES>());
+            let (out, out_tail) = out.as_chunks_mut::<LANES>();
+            for ((x, w), out) in x.iter().zip(w).zip(out) {
+                s.store(normed(s.load(x), s.load(w)), out);
+            }
+            store_partial(s, normed(load_partial(s, x_tail), load_partial(s, w_tail)), out_tail);
+        }
+    }
+}
+
+/// Four running sums, so that additions need not wait for each other.
+#[inline(always)]
+fn sum_of_squares<S: Simd>(s: S, x: &[f32]) -> f32 {
+    let mut sums = [s.splat(0.0); 4];
+    let (fours, rest) = x.as_chunks::<{ 4 * LANES }>();
+    for four in fours {
+        for (sum, x) in sums.iter_mut().zip(four.as_chunks::<LANES>().0) {
+            let x = s.load(x);
+            *sum = s.mul_add(x, x, *sum);
+        }
+    }
+    for x in rest.chunks(LANES) {
+        let x = load_partial(s, x);
+        sums[0] = s.mul_add(x, x, sums[0]);
+    }
+    s.sum(s.add(s.add(sums[0], sums[1]), s.add(sums[2], sums[3])))
+}
+
+struct SiluMul<'a> {
+    gate: &'a [f32],
+    up: &'a [f32],
+    out: &'a mut [f32],
+}
+
+impl Kernel for SiluMul<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let silu_mul = |gate: S::V, up: S::V| {
+            let denominator = s.add(s.splat(1.0), exp(s, s.sub(s.splat(0.0), gate)));
+            s.mul(s.div(gate, denominator), up)
+        };
+        let ((gate, gate_tail), (up, up_tail)) =
+            (self.gate.as_chunks::<LANES>(), self.up.as_chunks::<LANES>());
+        let (out, out_tail) = self.out.as_chunks_mut::<LANES>();
+        for ((gate, up), out) in gate.iter().zip(up).zip(out) {
+            s.store(silu_mul(s.load(gate), s.load(up)), out);
+        }
+        store_partial(s, silu_mul(load_partial(s, gate_tail), load_partial(s, up_tail)), out_tail);
+    }
+}
+
+struct Rope<'a> {
+    /// All heads of one row.
+    row: &'a mut [f32],
+    cos: &'a [f32],
+    sin: &'a [f32],
+    style: RopeStyle,
+}
+
+impl Kernel for Rope<'_> {
+    type Output = ();
+
+    /// Plain loops: the compiler makes vectors of them, and never fuses, so the bits stay.
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        let pairs = self.cos.len();
+        let turn = |a: f32, b: f32, cos: f32, sin: f32| (a * cos - b * sin, a * sin + b * cos);
+        for head in self.row.chunks_exact_mut(2 * pairs) {
+            let angles = self.cos.iter().zip(self.sin);
+            match self.style {
+                RopeStyle::Interleaved => {
+                    for (pair, (&cos, &sin)) in head.as_chunks_mut::<2>().0.iter_mut().zip(angles) {
+                        (pair[0], pair[1]) = turn(pair[0], pair[1], cos, sin);
+                    }
+                }
+                RopeStyle::Halves => {
+                    let (a, b) = head.split_at_mut(pairs);
+                    for ((a, b), (&cos, &sin)) in a.iter_mut().zip(b).zip(angles) {
+                        (*a, *b) = turn(*a, *b, cos, sin);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,17 @@
 //! Text to token ids and back: tokenizers, chat templates, grammars, sessions.
+//!
+//! Tasks, plans and HTTP are not known here; of the models crate, only GGUF metadata and the trait of a model.
+
+pub mod decode;
+pub mod embedder;
+pub mod grammar;
+pub mod session;
+pub mod template;
+pub mod tokenizer;
+
+pub use decode::StreamDecoder;
+pub use embedder::{EmbedError, Forward, TextEmbedder};
+pub use grammar::{GrammarError, GrammarFactory};
+pub use session::{ChatRequest, Completion, Generation, LoadedModel, Piece, SessionError, WeightsLoader};
+pub use template::{ChatTemplate, Message, Role, TemplateError};
+pub use tokenizer::{Tokenizer, TokenizerError};

@@ -5,3 +5,4 @@ mod hub;
 mod journal;
 mod orchestrator;
 mod tidy;
+mod tokenizers;

@@ -80,6 +80,8 @@ fn codes<C: Codes, F: Factors, const R: usize>(layout: Layout, panel: &[u8], x: 
     let blocks = x.codes.len() / (R * BLOCK);
     let halves = matches!(F::SCALES, Scales::GroupHalves);
     let start_rows = if halves { 2 * R } else { R };
+    // Of a block with its share of the header.
+    let stream_bytes = C::PLANES.bytes() + F::SCALES.bytes() / F::SCALES.blocks();
     assert_eq!(panel.len(), layout.panel_bytes(blocks * BLOCK));
     assert!(
         x.codes.len() == blocks * R * BLOCK && x.scales.len() == blocks * R && x.sums.len() == blocks * R
@@ -93,10 +95,9 @@ fn codes<C: Codes, F: Factors, const R: usize>(layout: Layout, panel: &[u8], x: 
         for b in 0..blocks {
             let w = C::load(planes);
             let factors = F::load(header, place);
-            if R <= 4 {
-                for line in 0..C::PLANES.bytes().div_ceil(64) {
-                    _mm_prefetch::<_MM_HINT_T0>(planes.wrapping_add(PREFETCH_BYTES + 64 * line).cast());
-                }
+            let ahead = panel.as_ptr().wrapping_add(b * stream_bytes + PREFETCH_BYTES);
+            for line in 0..stream_bytes.div_ceil(64) {
+                _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(64 * line).cast());
             }
             let codes = x.codes.as_ptr().add(b * R * BLOCK).cast::<i32>();
             let scales = x.scales.as_ptr().add(b * R);
@@ -195,9 +196,7 @@ fn floats<W: Floats, const R: usize>(_: Layout, panel: &[u8], x: &Tile, sums: &m
         for i in 0..k {
             let column = panel.as_ptr().add(i * W::BYTES);
             let w = W::load(column);
-            if R <= 4 {
-                _mm_prefetch::<_MM_HINT_T0>(column.wrapping_add(PREFETCH_BYTES).cast());
-            }
+            _mm_prefetch::<_MM_HINT_T0>(column.wrapping_add(PREFETCH_BYTES).cast());
             let x = x.floats.as_ptr().add(i * R);
             unrolled!(R, r, { acc[r] = _mm512_fmadd_ps(w, _mm512_set1_ps(*x.add(r)), acc[r]) });
         }

@@ -1,11 +1,11 @@
 //! Kernels for x86-64. A function here says in its `target_feature` what the machine must have; `Isa` is the check.
 
 pub(crate) mod matmul;
+pub(crate) mod quantize;
+pub(crate) mod simd;
 mod unpack;
 
-use std::ops::Range;
-
-use crate::activations::{Quantized, Tile};
+use crate::activations::Tile;
 use crate::matmul::Sums;
 use crate::matrix::layout::Layout;
 
@@ -18,14 +18,4 @@ pub(crate) fn has_fma() -> bool {
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(crate) fn scalar_kernel_with_fma(layout: Layout, panel: &[u8], x: &Tile, sums: &mut Sums) {
     crate::matmul::scalar_kernel(layout, panel, x, sums);
-}
-
-/// [`crate::activations::quantize_tile`] compiled for AVX-512.
-///
-/// # Safety
-/// As there.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-pub(crate) unsafe fn quantize_tile(out: &Quantized, x: &[f32], row: usize, blocks: Range<usize>) {
-    // SAFETY: the caller's promise is the same.
-    unsafe { crate::activations::quantize_tile(out, x, row, blocks) }
 }

@@ -1,0 +1,383 @@
+//! A tile of query rows against the splits of its context. Written once over [`Simd`]; every output element has one order of
+//! operations, whatever rows share the tile.
+
+use std::ops::Range;
+
+use super::{BLOCK_TOKENS, Call, SPLIT_TOKENS, Tile};
+use crate::disjoint::Disjoint;
+use crate::kv::KvShape;
+use crate::simd::{Kernel, LANES, Simd, exp, to_array};
+
+/// Rows whose running sums fit in 32 registers beside one vector of keys or values: 7 · 4.
+const STRIP_ROWS: usize = 7;
+/// Rows of a tile. They pass over a split's keys and values together, so these come from the second-level cache.
+pub(crate) const TILE_ROWS: usize = 4 * STRIP_ROWS;
+const SPLIT_BLOCKS: usize = SPLIT_TOKENS / BLOCK_TOKENS;
+
+/// Each row's greatest score, and its sum of e^(score - greatest).
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sums {
+    max: [f32; TILE_ROWS],
+    sum: [f32; TILE_ROWS],
+}
+
+impl Default for Sums {
+    fn default() -> Sums {
+        Sums { max: [f32::NEG_INFINITY; TILE_ROWS], sum: [0.0; TILE_ROWS] }
+    }
+}
+
+/// What a tile reads.
+pub(crate) struct Source<'a> {
+    call: &'a Call<'a>,
+    tile: &'a Tile,
+}
+
+impl<'a> Source<'a> {
+    pub(crate) fn new(call: &'a Call<'a>, tile: &'a Tile) -> Source<'a> {
+        Source { call, tile }
+    }
+
+    /// Tokens of a split that a row of the tile sees.
+    #[inline(always)]
+    fn visible(&self, row: usize, split: usize) -> usize {
+        let visible = self.call.visible(self.tile.span, self.tile.first + row);
+        visible.saturating_sub(split * SPLIT_TOKENS).min(SPLIT_TOKENS)
+    }
+
+    #[inline(always)]
+    fn q(&self, row: usize) -> &'a [f32] {
+        let start = self.call.row(self.tile, self.tile.first + row);
+        &self.call.q[start..start + self.call.layer.shape.head_dim]
+    }
+
+    #[inline(always)]
+    fn keys(&self, block: usize) -> &'a [u16] {
+        let block = self.call.spans[self.tile.span].table[block];
+        &self.call.pool[self.call.layer.keys(block, self.tile.kv_head)]
+    }
+
+    #[inline(always)]
+    fn values(&self, block: usize) -> &'a [u16] {
+        let block = self.call.spans[self.tile.span].table[block];
+        &self.call.pool[self.call.layer.values(block, self.tile.kv_head)]
+    }
+}
+
+/// Folds the given splits, in order, into rows of `to`.
+pub(crate) struct Attend<'a> {
+    pub(crate) source: Source<'a>,
+    pub(crate) splits: Range<usize>,
+    pub(crate) to: &'a Disjoint<'a, f32>,
+    /// Where each row of the tile begins in `to`; no other chunk touches them.
+    pub(crate) rows: [usize; TILE_ROWS],
+    pub(crate) sums: &'a mut Sums,
+    /// Whether these are all splits, so that the rows are to be divided by their sums.
+    pub(crate) whole: bool,
+}
+
+impl Kernel for Attend<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(mut self, s: S) {
+        let tile_rows = self.source.tile.rows;
+        for split in self.splits.clone() {
+            if const { S::REGISTERS >= 32 } {
+                self.strips_of_seven(s, split);
+            } else {
+                for row in 0..tile_rows {
+                    if self.source.visible(row, split) > 0 {
+                        self.strip::<S, 1>(s, split, row);
+                    }
+                }
+            }
+        }
+        if self.whole {
+            divide(
+                s,
+                self.to,
+                &self.rows[..tile_rows],
+                self.source.call.layer.shape.head_dim,
+                &self.sums.sum,
+            );
+        }
+    }
+}
+
+impl Attend<'_> {
+    #[inline(always)]
+    fn strips_of_seven<S: Simd>(&mut self, s: S, split: usize) {
+        for first in (0..self.source.tile.rows).step_by(STRIP_ROWS) {
+            let end = self.source.tile.rows.min(first + STRIP_ROWS);
+            // Rows of earlier tokens may see nothing of a later split.
+            let first = (first..end).find(|&row| self.source.visible(row, split) > 0).unwrap_or(end);
+            match end - first {
+                1 => self.strip::<S, 1>(s, split, first),
+                2 => self.strip::<S, 2>(s, split, first),
+                3 => self.strip::<S, 3>(s, split, first),
+                4 => self.strip::<S, 4>(s, split, first),
+                5 => self.strip::<S, 5>(s, split, first),
+                6 => self.strip::<S, 6>(s, split, first),
+                7 => self.strip::<S, 7>(s, split, first),
+                _ => {}
+            }
+        }
+    }
+
+    /// Rows `first .. first + R`, each of which sees some of the split.
+    #[inline(always)]
+    fn strip<S: Simd, const R: usize>(&mut self, s: S, split: usize, first: usize) {
+        let visible: [usize; R] = std::array::from_fn(|r| self.source.visible(first + r, split));
+        let mut scores = [[0.0; SPLIT_TOKENS]; R];
+        score::<S, R>(s, &self.source, split, first, visible[R - 1], &mut scores);
+        let mut part = Sums::default();
+        for r in 0..R {
+            (part.max[r], part.sum[r]) = softmax(s, &mut scores[r], visible[r]);
+        }
+        let is_first = split == self.splits.start;
+        let rows = first..first + R;
+        let weights = if is_first {
+            self.sums.max[rows.clone()].copy_from_slice(&part.max[..R]);
+            self.sums.sum[rows.clone()].copy_from_slice(&part.sum[..R]);
+            None
+        } else {
+            Some(fold_weights(s, self.sums, rows.clone(), &part.max[..R], &part.sum[..R]))
+        };
+        let dim = self.source.call.layer.shape.head_dim;
+        let mix = Mix { scores: &scores, visible, split, weights, rows: &self.rows[rows], to: self.to };
+        let mut at = 0;
+        while at < dim {
+            let wide = const { S::REGISTERS >= 32 };
+            at += match dim - at {
+                64.. if wide => mix.columns::<S, 4>(s, &self.source, at),
+                32.. if wide => mix.columns::<S, 2>(s, &self.source, at),
+                _ => mix.columns::<S, 1>(s, &self.source, at),
+            };
+        }
+    }
+}
+
+/// `scores[r][t] = q[r] · scale · k[t]` for the tokens of a split, whole blocks. Even and odd dimensions are summed apart and then added, as
+/// keys lie in pairs.
+#[inline(always)]
+fn score<S: Simd, const R: usize>(
+    s: S,
+    source: &Source,
+    split: usize,
+    first: usize,
+    tokens: usize,
+    scores: &mut [[f32; SPLIT_TOKENS]; R],
+) {
+    let mut q = [[[0.0; 2]; R]; KvShape::HEAD_DIM_MAX / 2];
+    for r in 0..R {
+        for (to, from) in q.iter_mut().zip(source.q(first + r).as_chunks::<2>().0) {
+            to[r] = from.map(|x| x * source.call.scale);
+        }
+    }
+    for block in 0..tokens.div_ceil(BLOCK_TOKENS) {
+        let keys = source.keys(split * SPLIT_BLOCKS + block);
+        let mut sums = [[s.splat(0.0); 2]; R];
+        for (keys, q) in keys.as_chunks::<{ 2 * BLOCK_TOKENS }>().0.iter().zip(&q) {
+            let halves = keys.as_chunks::<LANES>().0;
+            let (k0, k1) = (s.load_f16(&halves[0]), s.load_f16(&halves[1]));
+            for r in 0..R {
+                let q = s.splat_pair(&q[r]);
+                sums[r] = [s.mul_add(q, k0, sums[r][0]), s.mul_add(q, k1, sums[r][1])];
+            }
+        }
+        for r in 0..R {
+            let to = &mut scores[r].as_chunks_mut::<LANES>().0[block];
+            s.store(s.pair_sums(sums[r][0], sums[r][1]), to);
+        }
+    }
+}
+
+/// Turns the first `visible` scores into e^(score - greatest); returns the greatest and the sum.
+#[inline(always)]
+fn softmax<S: Simd>(s: S, scores: &mut [f32; SPLIT_TOKENS], visible: usize) -> (f32, f32) {
+    let scores = &mut scores.as_chunks_mut::<LANES>().0[..visible.div_ceil(LANES)];
+    let last = scores.len() - 1;
+    let last_lanes = visible - last * LANES;
+    let hidden = s.splat(f32::NEG_INFINITY);
+    let mut max = s.first(last_lanes, s.load(&scores[last]), hidden);
+    s.store(max, &mut scores[last]);
+    for scores in &scores[..last] {
+        max = s.max(s.load(scores), max);
+    }
+    let max = s.max_lane(max);
+    let mut sum = s.splat(0.0);
+    for scores in scores {
+        let e = exp(s, s.sub(s.load(scores), s.splat(max)));
+        s.store(e, scores);
+        sum = s.add(sum, e);
+    }
+    (max, s.sum(sum))
+}
+
+/// What the rows so far and the new ones are multiplied with, by row of a strip.
+struct Weights {
+    old: [f32; LANES / 2],
+    new: [f32; LANES / 2],
+}
+
+/// Adds a split's sums to those so far, both brought to the greater of the two maxima.
+#[inline(always)]
+fn fold_weights<S: Simd>(s: S, sums: &mut Sums, rows: Range<usize>, max: &[f32], sum: &[f32]) -> Weights {
+    let (old_max, old_sum) = (&mut sums.max[rows.clone()], &mut sums.sum[rows]);
+    let mut shifts = [0.0; LANES];
+    for (r, (old, &new)) in old_max.iter_mut().zip(max).enumerate() {
+        let greater = if *old > new { *old } else { new };
+        (shifts[r], shifts[LANES / 2 + r]) = (*old - greater, new - greater);
+        *old = greater;
+    }
+    let factors = to_array(s, exp(s, s.load(&shifts)));
+    let weights = Weights {
+        old: std::array::from_fn(|r| factors[r]),
+        new: std::array::from_fn(|r| factors[LANES / 2 + r]),
+    };
+    for (r, (old, &new)) in old_sum.iter_mut().zip(sum).enumerate() {
+        *old = new.mul_add(weights.new[r], *old * weights.old[r]);
+    }
+    weights
+}
+
+/// The weighted sum of a split's values, folded into the output rows.
+struct Mix<'a, const R: usize> {
+    scores: &'a [[f32; SPLIT_TOKENS]; R],
+    /// Ascending.
+    visible: [usize; R],
+    split: usize,
+    /// `None` for the first split, which is stored as it is.
+    weights: Option<Weights>,
+    rows: &'a [usize],
+    to: &'a Disjoint<'a, f32>,
+}
+
+impl<const R: usize> Mix<'_, R> {
+    /// Dimensions `at .. at + 16 D`; returns how many.
+    #[inline(always)]
+    fn columns<S: Simd, const D: usize>(&self, s: S, source: &Source, at: usize) -> usize {
+        let mut sums = [[s.splat(0.0); D]; R];
+        // Tokens that all rows see, then those that only later rows see: a weight of zero would not do, as what
+        // lies behind a row's last token may be anything.
+        let common = self.visible[0];
+        for block in 0..common.div_ceil(BLOCK_TOKENS) {
+            let tokens = block * BLOCK_TOKENS..common.min((block + 1) * BLOCK_TOKENS);
+            self.add::<S, D, R>(s, source, at, tokens, 0, &mut sums);
+        }
+        for r in 1..R {
+            let mut token = common;
+            while token < self.visible[r] {
+                let end = self.visible[r].min((token / BLOCK_TOKENS + 1) * BLOCK_TOKENS);
+                let row: &mut [[S::V; D]; 1] = (&mut sums[r..r + 1]).try_into().expect("one row");
+                self.add::<S, D, 1>(s, source, at, token..end, r, row);
+                token = end;
+            }
+        }
+        for (r, sums) in sums.iter().enumerate() {
+            let start = self.rows[r] + at;
+            // SAFETY: no other chunk touches this row, and this one takes one part at a time.
+            let to = unsafe { self.to.part(start..start + D * LANES) };
+            let weights = self.weights.as_ref().map(|w| (w.old[r], w.new[r]));
+            for (to, &new) in to.as_chunks_mut::<LANES>().0.iter_mut().zip(sums) {
+                fold(s, to, new, weights);
+            }
+        }
+        D * LANES
+    }
+
+    /// Adds tokens of one block, in order, to the rows from `first` on.
+    #[inline(always)]
+    fn add<S: Simd, const D: usize, const N: usize>(
+        &self,
+        s: S,
+        source: &Source,
+        at: usize,
+        tokens: Range<usize>,
+        first: usize,
+        sums: &mut [[S::V; D]; N],
+    ) {
+        let dim = source.call.layer.shape.head_dim;
+        let values = source.values(self.split * SPLIT_BLOCKS + tokens.start / BLOCK_TOKENS);
+        let values = values[tokens.start % BLOCK_TOKENS * dim..].chunks_exact(dim);
+        for (token, values) in tokens.zip(values) {
+            let values = &values[at..at + D * LANES];
+            for (d, values) in values.as_chunks::<LANES>().0.iter().enumerate() {
+                let v = s.load_f16(values);
+                for n in 0..N {
+                    sums[n][d] = s.mul_add(s.splat(self.scores[first + n][token]), v, sums[n][d]);
+                }
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn fold<S: Simd>(s: S, to: &mut [f32; LANES], new: S::V, weights: Option<(f32, f32)>) {
+    let folded = match weights {
+        None => new,
+        Some((old, weight)) => s.mul_add(new, s.splat(weight), s.mul(s.load(to), s.splat(old))),
+    };
+    s.store(folded, to);
+}
+
+/// Folds parts, one a split, that were computed apart.
+pub(crate) struct Merge<'a> {
+    pub(crate) tile_rows: usize,
+    pub(crate) dim: usize,
+    /// `[split][TILE_ROWS][dim]`.
+    pub(crate) parts: &'a [f32],
+    pub(crate) sums: &'a [Sums],
+    pub(crate) to: &'a Disjoint<'a, f32>,
+    /// Where each row of the tile begins in `to`; no other chunk touches them.
+    pub(crate) rows: [usize; TILE_ROWS],
+}
+
+impl Kernel for Merge<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let mut sums = self.sums[0];
+        for (split, part) in self.sums.iter().enumerate() {
+            for first in (0..self.tile_rows).step_by(STRIP_ROWS) {
+                self.fold_strip(s, split, part, first..self.tile_rows.min(first + STRIP_ROWS), &mut sums);
+            }
+        }
+        divide(s, self.to, &self.rows[..self.tile_rows], self.dim, &sums.sum);
+    }
+}
+
+impl Merge<'_> {
+    #[inline(always)]
+    fn fold_strip<S: Simd>(&self, s: S, split: usize, part: &Sums, rows: Range<usize>, sums: &mut Sums) {
+        // Rows that see nothing of this split keep what they have.
+        let Some(first) = rows.clone().find(|&row| part.sum[row] != 0.0) else { return };
+        let rows = first..rows.end;
+        let weights = (split > 0)
+            .then(|| fold_weights(s, sums, rows.clone(), &part.max[rows.clone()], &part.sum[rows.clone()]));
+        for row in rows {
+            let from = &self.parts[(split * TILE_ROWS + row) * self.dim..][..self.dim];
+            // SAFETY: no other chunk touches this row, and this one takes one part at a time.
+            let to = unsafe { self.to.part(self.rows[row]..self.rows[row] + self.dim) };
+            let weights = weights.as_ref().map(|w| (w.old[row - first], w.new[row - first]));
+            for (to, from) in to.as_chunks_mut::<LANES>().0.iter_mut().zip(from.as_chunks::<LANES>().0) {
+                fold(s, to, s.load(from), weights);
+            }
+        }
+    }
+}
+
+/// Divides each row by its sum.
+#[inline(always)]
+fn divide<S: Simd>(s: S, values: &Disjoint<f32>, rows: &[usize], dim: usize, sums: &[f32]) {
+    for (&row, sum) in rows.iter().zip(sums) {
+        let inverse = s.splat(1.0 / sum);
+        // SAFETY: no other chunk touches this row, and this one takes one part at a time.
+        let values = unsafe { values.part(row..row + dim) };
+        for value in values.as_chunks_mut::<LANES>().0 {
+            s.store(s.mul(s.load(value), inverse), value);
+        }
+    }
+}

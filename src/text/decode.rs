@@ -1,0 +1,151 @@
+//! Tokens to text while they arrive: whole characters only, and no part of a stop string ever.
+
+use std::sync::Arc;
+
+use super::Tokenizer;
+
+/// Decodes one stream of tokens.
+#[derive(Debug)]
+pub struct StreamDecoder {
+    tokenizer: Arc<Tokenizer>,
+    stops: Vec<String>,
+    /// The beginning of a character, its other bytes still to come.
+    bytes: Vec<u8>,
+    /// Text that may be the beginning of a stop string.
+    held: String,
+    /// The first piece of text loses the space that SentencePiece puts before every text.
+    strip_space: bool,
+    stopped: bool,
+}
+
+impl StreamDecoder {
+    /// A decoder that ends at the first of `stops`; empty ones stop nothing.
+    pub fn new(tokenizer: Arc<Tokenizer>, stops: &[String]) -> Self {
+        Self {
+            strip_space: tokenizer.space_prefix(),
+            tokenizer,
+            stops: stops.iter().filter(|stop| !stop.is_empty()).cloned().collect(),
+            bytes: Vec::new(),
+            held: String::new(),
+            stopped: false,
+        }
+    }
+
+    /// Takes the next token and gives what can be said now; nothing any more once a stop string was met. Control tokens
+    /// are no text.
+    pub fn push(&mut self, id: u32) -> String {
+        if self.stopped || self.tokenizer.is_control(id) {
+            return String::new();
+        }
+        self.bytes.extend_from_slice(self.tokenizer.decode_bytes(id));
+        self.take_characters();
+        if self.strip_space && !self.held.is_empty() {
+            self.strip_space = false;
+            if self.held.starts_with(' ') {
+                self.held.remove(0);
+            }
+        }
+        self.release()
+    }
+
+    /// Gives what was held back, when no token follows. The beginning of a character becomes `U+FFFD`.
+    pub fn finish(&mut self) -> String {
+        if self.stopped {
+            return String::new();
+        }
+        if !std::mem::take(&mut self.bytes).is_empty() {
+            self.held.push(char::REPLACEMENT_CHARACTER);
+        }
+        std::mem::take(&mut self.held)
+    }
+
+    /// Whether a stop string was met.
+    pub fn stopped(&self) -> bool {
+        self.stopped
+    }
+
+    /// Moves whole characters from `bytes` to `held`; bytes that can't begin one become `U+FFFD`.
+    fn take_characters(&mut self) {
+        let mut taken = 0;
+        for chunk in self.bytes.utf8_chunks() {
+            self.held.push_str(chunk.valid());
+            taken += chunk.valid().len();
+            let ends_here = taken + chunk.invalid().len() == self.bytes.len();
+            if chunk.invalid().is_empty() || (ends_here && is_incomplete(chunk.invalid())) {
+                break;
+            }
+            self.held.push(char::REPLACEMENT_CHARACTER);
+            taken += chunk.invalid().len();
+        }
+        self.bytes.drain(..taken);
+    }
+
+    fn release(&mut self) -> String {
+        let first_stop = self.stops.iter().filter_map(|stop| self.held.find(stop.as_str())).min();
+        if let Some(at) = first_stop {
+            self.stopped = true;
+            self.held.truncate(at);
+            return std::mem::take(&mut self.held);
+        }
+        let kept = self.stops.iter().map(|stop| overlap(&self.held, stop)).max().unwrap_or(0);
+        let rest = self.held.split_off(self.held.len() - kept);
+        std::mem::replace(&mut self.held, rest)
+    }
+}
+
+/// Whether more bytes could make a character of these.
+fn is_incomplete(bytes: &[u8]) -> bool {
+    std::str::from_utf8(bytes).is_err_and(|e| e.error_len().is_none())
+}
+
+/// Bytes at the end of `text` that are a beginning of `stop`.
+fn overlap(text: &str, stop: &str) -> usize {
+    let longest = text.len().min(stop.len() - 1);
+    (1..=longest).rev().find(|&bytes| text.as_bytes().ends_with(&stop.as_bytes()[..bytes])).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::text::tokenizer::fixtures;
+
+    fn streamed(bytes: &[u8], stops: &[&str]) -> (Vec<String>, bool) {
+        let tokenizer = Arc::new(fixtures::byte_level(&[]));
+        let stops: Vec<String> = stops.iter().map(|stop| stop.to_string()).collect();
+        let mut decoder = StreamDecoder::new(tokenizer.clone(), &stops);
+        let ids: Vec<u32> = bytes.iter().map(|&byte| fixtures::byte_id(&tokenizer, byte)).collect();
+        let mut pieces: Vec<String> = ids.into_iter().map(|id| decoder.push(id)).collect();
+        pieces.push(decoder.finish());
+        (pieces, decoder.stopped())
+    }
+
+    #[test]
+    fn characters_come_whole() {
+        let (pieces, _) = streamed("a😁ü".as_bytes(), &[]);
+        assert_eq!(pieces, ["a", "", "", "", "😁", "", "ü", ""]);
+    }
+
+    #[test]
+    fn bytes_that_are_no_character_are_replaced_and_do_not_block() {
+        assert_eq!(streamed(b"\xf0\x9fab", &[]).0.concat(), "\u{fffd}ab");
+        assert_eq!(streamed(b"\xffa\x80", &[]).0.concat(), "\u{fffd}a\u{fffd}");
+        assert_eq!(streamed(b"a\xe2\x96", &[]).0.concat(), "a\u{fffd}");
+    }
+
+    #[test]
+    fn stop_strings_are_never_seen_and_what_only_looked_like_one_is() {
+        let (pieces, stopped) = streamed(b"one END two", &["END"]);
+        assert_eq!((pieces.concat().as_str(), stopped), ("one ", true));
+        let (pieces, stopped) = streamed(b"one EN two EN", &["END"]);
+        assert_eq!((pieces.concat().as_str(), stopped), ("one EN two EN", false));
+        assert_eq!(pieces[4], "", "held back while it may become a stop string");
+        assert_eq!(streamed(b"aab", &["ab"]).0.concat(), "a");
+        assert_eq!(streamed("x€y".as_bytes(), &["€"]).0.concat(), "x");
+        assert_eq!(streamed(b"a\n\nb", &["", "\n\n", "\nz"]).0.concat(), "a");
+    }
+
+    #[test]
+    fn the_earliest_of_several_stops_counts() {
+        assert_eq!(streamed(b"ab--STOP", &["STOP", "--"]).0.concat(), "ab");
+    }
+}

@@ -1,0 +1,172 @@
+//! Chat templates: messages to the prompt a model was trained on, rendered as Hugging Face's `apply_chat_template` does.
+//!
+//! A template is a program from the model's file, so it runs on fuel and sees nothing but the messages.
+
+mod functions;
+#[cfg(test)]
+mod tests;
+
+use bandmaster_models::gguf::{Gguf, GgufError};
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::Serde;
+use minijinja::{Environment, context};
+
+use super::tokenizer::Tokenizer;
+
+/// Instructions one rendering may take: some hundred thousand messages' worth, and a second at most.
+const FUEL: u64 = 20_000_000;
+const NAME: &str = "chat";
+
+/// For files without a template whose vocabulary has the tokens.
+const CHATML: &str = "{% for message in messages %}{{ '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>\n' }}\
+     {% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
+
+/// Who speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Sets the rules.
+    System,
+    /// Asks.
+    User,
+    /// The model.
+    Assistant,
+    /// What a tool gave back.
+    Tool,
+}
+
+/// One turn of a conversation.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Message {
+    /// Who speaks.
+    pub role: Role,
+    /// What is said.
+    pub content: String,
+}
+
+impl Message {
+    /// A turn.
+    pub fn new(role: Role, content: impl Into<String>) -> Self {
+        Self { role, content: content.into() }
+    }
+}
+
+/// A template that isn't there, doesn't parse, or refuses.
+#[derive(Debug, thiserror::Error)]
+pub enum TemplateError {
+    /// Metadata of the wrong type.
+    #[error(transparent)]
+    Gguf(#[from] GgufError),
+    /// A base model.
+    #[error(
+        "the model has no chat template and no ChatML tokens, so it was not trained to follow a conversation: use the instruction-tuned version of it"
+    )]
+    Missing,
+    /// Not Jinja, or Jinja that isn't known here.
+    #[error("the model's chat template does not parse: {0}")]
+    Syntax(String),
+    /// The template raised an exception, used up its fuel, or met something undefined.
+    #[error("the model's chat template refuses the messages: {0}")]
+    Refused(String),
+}
+
+/// A model's chat template, parsed.
+#[derive(Debug)]
+pub struct ChatTemplate {
+    environment: Environment<'static>,
+    bos_token: String,
+    eos_token: String,
+    /// Whether the template places a system message; otherwise its text goes in front of the first user message.
+    places_system: bool,
+}
+
+impl ChatTemplate {
+    /// The template of a file, or ChatML where the file has none and `tokenizer` has its tokens.
+    ///
+    /// # Errors
+    /// [`TemplateError`] when there is neither, or the template doesn't parse.
+    pub fn from_gguf(gguf: &Gguf, tokenizer: &Tokenizer) -> Result<Self, TemplateError> {
+        let chatml = ["<|im_start|>", "<|im_end|>"];
+        let source = match gguf.value::<&str>("tokenizer.chat_template")? {
+            Some(source) => source,
+            None if chatml.iter().all(|text| tokenizer.special_token(text).is_some()) => CHATML,
+            None => return Err(TemplateError::Missing),
+        };
+        let text_of = |id: Option<u32>| {
+            let bytes = id.map_or(&[][..], |id| tokenizer.decode_bytes(id));
+            String::from_utf8_lossy(bytes).into_owned()
+        };
+        Self::new(source, text_of(tokenizer.bos()), text_of(tokenizer.eos()))
+    }
+
+    /// Parses a template; `bos_token` and `eos_token` are the texts it may use.
+    ///
+    /// # Errors
+    /// [`TemplateError::Syntax`].
+    pub fn new(source: &str, bos_token: String, eos_token: String) -> Result<Self, TemplateError> {
+        let mut environment = Environment::new();
+        let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
+        environment.set_syntax(syntax.map_err(|e| TemplateError::Syntax(e.to_string()))?);
+        environment.set_fuel(Some(FUEL));
+        environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+        functions::register(&mut environment);
+        environment
+            .add_template_owned(NAME, functions::without_training_marks(source))
+            .map_err(|e| TemplateError::Syntax(e.to_string()))?;
+        let mut template = Self { environment, bos_token, eos_token, places_system: true };
+        template.places_system = template.shows_system();
+        Ok(template)
+    }
+
+    /// Tries whether a system message comes out again: some templates raise an exception, some drop it silently.
+    fn shows_system(&self) -> bool {
+        const MARK: &str = "system-message-mark";
+        let messages = [Message::new(Role::System, MARK), Message::new(Role::User, "user-message")];
+        self.render_as_given(&messages, true).is_ok_and(|prompt| prompt.contains(MARK))
+    }
+
+    /// The prompt for `messages`; with `add_generation_prompt` it ends where the model's next turn begins.
+    ///
+    /// # Errors
+    /// [`TemplateError::Refused`].
+    pub fn render(&self, messages: &[Message], add_generation_prompt: bool) -> Result<String, TemplateError> {
+        if self.places_system {
+            self.render_as_given(messages, add_generation_prompt)
+        } else {
+            self.render_as_given(&without_system(messages), add_generation_prompt)
+        }
+    }
+
+    fn render_as_given(
+        &self,
+        messages: &[Message],
+        add_generation_prompt: bool,
+    ) -> Result<String, TemplateError> {
+        let values = context! {
+            messages => Serde(messages),
+            add_generation_prompt => add_generation_prompt,
+            bos_token => self.bos_token.as_str(),
+            eos_token => self.eos_token.as_str(),
+            tools => (),
+            documents => (),
+        };
+        self.environment
+            .get_template(NAME)
+            .and_then(|template| template.render(values))
+            .map_err(|e| TemplateError::Refused(functions::reason(&e)))
+    }
+}
+
+/// The same conversation with the system messages' texts in front of the first user message.
+fn without_system(messages: &[Message]) -> Vec<Message> {
+    let (system, mut rest): (Vec<Message>, Vec<Message>) =
+        messages.iter().cloned().partition(|message| message.role == Role::System);
+    let system: Vec<String> = system.into_iter().map(|message| message.content).collect();
+    let system = system.join("\n\n");
+    match rest.iter_mut().find(|message| message.role == Role::User) {
+        _ if system.is_empty() => {}
+        Some(first) => first.content = format!("{system}\n\n{}", first.content),
+        None => rest.insert(0, Message::new(Role::User, system)),
+    }
+    rest
+}

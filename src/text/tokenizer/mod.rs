@@ -1,0 +1,300 @@
+//! Tokenizers built from GGUF metadata: byte-level BPE and SentencePiece, exact to the id.
+//!
+//! A text is cut at special tokens first; what lies between goes to the algorithm. Ids come out as the file numbers
+//! them; what a model does with them is not known here.
+
+mod bpe;
+#[cfg(test)]
+pub(crate) mod fixtures;
+mod pretokenizers;
+mod sentencepiece;
+#[cfg(test)]
+mod tests;
+mod vocabulary;
+
+use std::path::Path;
+
+use aho_corasick::{AhoCorasick, MatchKind};
+use bandmaster_models::gguf::{Gguf, GgufError};
+
+use bpe::Bpe;
+use sentencepiece::SentencePiece;
+use vocabulary::{Kind, Spelling, Vocabulary};
+
+/// A vocabulary that can't be used, with what is wrong in it.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenizerError {
+    /// The file or one of its keys.
+    #[error(transparent)]
+    Gguf(#[from] GgufError),
+    /// An algorithm that isn't built.
+    #[error(
+        "tokenizer model `{model}` is not supported: only `gpt2` (byte-level BPE) and `llama` (SentencePiece) are"
+    )]
+    UnknownModel {
+        /// `tokenizer.ggml.model` of the file.
+        model: String,
+    },
+    /// A pre-tokenizer that isn't known: guessing would give wrong ids without a word.
+    #[error(
+        "pre-tokenizer `{pre}` is not known, and guessing would give the model wrong tokens: convert the model again with a newer converter, or use another model"
+    )]
+    UnknownPreTokenizer {
+        /// `tokenizer.ggml.pre` of the file.
+        pre: String,
+    },
+    /// Metadata that contradicts itself.
+    #[error("the vocabulary is damaged: {0}; download the file again")]
+    Damaged(String),
+}
+
+/// Turns text into token ids and ids into bytes. Immutable; share it.
+#[derive(Debug)]
+pub struct Tokenizer {
+    vocabulary: Vocabulary,
+    algorithm: Algorithm,
+    /// Finds every special token.
+    special: Matcher,
+    /// Finds those that are cut out of plain text too.
+    user_defined: Matcher,
+    /// Special tokens swallow the white space behind them (Phi-3).
+    strip_after_special: bool,
+    bos: Option<u32>,
+    eos: Option<u32>,
+    add_bos: bool,
+    add_eos: bool,
+    /// Ascending.
+    end_of_generation: Vec<u32>,
+}
+
+#[derive(Debug)]
+enum Algorithm {
+    Bpe(Bpe),
+    SentencePiece(SentencePiece),
+}
+
+/// Leftmost, then longest, of some tokens' texts.
+#[derive(Debug)]
+struct Matcher {
+    automaton: AhoCorasick,
+    /// By pattern.
+    ids: Vec<u32>,
+}
+
+impl Matcher {
+    fn new(tokens: &[(u32, &str)]) -> Result<Self, TokenizerError> {
+        let automaton = AhoCorasick::builder()
+            .match_kind(MatchKind::LeftmostLongest)
+            .build(tokens.iter().map(|(_, text)| text))
+            .map_err(|e| TokenizerError::Damaged(format!("its special tokens are too many: {e}")))?;
+        Ok(Self { automaton, ids: tokens.iter().map(|&(id, _)| id).collect() })
+    }
+}
+
+impl Tokenizer {
+    /// Opens a GGUF file, a whole model or one that holds a vocabulary only, and builds its tokenizer.
+    ///
+    /// # Errors
+    /// [`TokenizerError`] when the file can't be read or its tokenizer isn't supported.
+    pub fn open(path: &Path) -> Result<Self, TokenizerError> {
+        Self::from_gguf(&Gguf::open(path)?)
+    }
+
+    /// Builds the tokenizer that a file's metadata describes.
+    ///
+    /// # Errors
+    /// [`TokenizerError`] when keys are missing or contradict each other, or the tokenizer isn't supported.
+    pub fn from_gguf(gguf: &Gguf) -> Result<Self, TokenizerError> {
+        let model: &str = gguf.required("tokenizer.ggml.model")?;
+        let spelling = match model {
+            "gpt2" => Spelling::ByteLevel,
+            "llama" => Spelling::Metaspace,
+            other => return Err(TokenizerError::UnknownModel { model: other.to_owned() }),
+        };
+        let texts: Vec<&str> = gguf.required("tokenizer.ggml.tokens")?;
+        let kinds: Option<Vec<i32>> = gguf.value("tokenizer.ggml.token_type")?;
+        let vocabulary = Vocabulary::new(spelling, &texts, kinds.as_deref())?;
+        let (algorithm, add_bos_default) = match spelling {
+            Spelling::ByteLevel => {
+                let pre: &str = gguf.value("tokenizer.ggml.pre")?.unwrap_or("default");
+                let rules = pretokenizers::rules(pre)
+                    .ok_or_else(|| TokenizerError::UnknownPreTokenizer { pre: pre.to_owned() })?;
+                let merges: Vec<&str> = gguf.required("tokenizer.ggml.merges")?;
+                (Algorithm::Bpe(Bpe::new(&vocabulary, &merges, rules)?), rules.add_bos)
+            }
+            Spelling::Metaspace => {
+                let scores: Vec<f32> = gguf.required("tokenizer.ggml.scores")?;
+                let space_prefix = gguf.value("tokenizer.ggml.add_space_prefix")?.unwrap_or(true);
+                let unknown = gguf.value("tokenizer.ggml.unknown_token_id")?;
+                (
+                    Algorithm::SentencePiece(SentencePiece::new(&vocabulary, scores, space_prefix, unknown)?),
+                    true,
+                )
+            }
+        };
+        Self::assemble(gguf, vocabulary, algorithm, add_bos_default, &texts)
+    }
+
+    fn assemble(
+        gguf: &Gguf,
+        vocabulary: Vocabulary,
+        algorithm: Algorithm,
+        add_bos_default: bool,
+        texts: &[&str],
+    ) -> Result<Self, TokenizerError> {
+        let id_of = |key: &str| -> Result<Option<u32>, TokenizerError> {
+            let id: Option<u32> = gguf.value(key)?;
+            Ok(id.filter(|&id| (id as usize) < texts.len()))
+        };
+        let bos = id_of("tokenizer.ggml.bos_token_id")?;
+        let eos = id_of("tokenizer.ggml.eos_token_id")?;
+        let mut end_of_generation = vocabulary::end_of_generation(texts);
+        end_of_generation.extend(eos);
+        end_of_generation.extend(id_of("tokenizer.ggml.eot_token_id")?);
+        end_of_generation.extend(id_of("tokenizer.ggml.eom_token_id")?);
+        end_of_generation.sort_unstable();
+        end_of_generation.dedup();
+
+        let of_kinds = |wanted: &[Kind]| -> Vec<(u32, &str)> {
+            let tokens = (0u32..).zip(texts.iter().copied());
+            tokens.filter(|&(id, text)| wanted.contains(&vocabulary.kind(id)) && !text.is_empty()).collect()
+        };
+        let special = Matcher::new(&of_kinds(&[Kind::Control, Kind::UserDefined, Kind::Unknown]))?;
+        let user_defined = Matcher::new(&of_kinds(&[Kind::UserDefined]))?;
+        let name = gguf.value::<&str>("general.name")?.unwrap_or("").to_lowercase();
+        Ok(Self {
+            special,
+            user_defined,
+            strip_after_special: name.contains("phi-3") || name.contains("phi3"),
+            add_bos: gguf.value("tokenizer.ggml.add_bos_token")?.unwrap_or(add_bos_default) && bos.is_some(),
+            add_eos: gguf.value("tokenizer.ggml.add_eos_token")?.unwrap_or(false) && eos.is_some(),
+            bos,
+            eos,
+            end_of_generation,
+            vocabulary,
+            algorithm,
+        })
+    }
+
+    /// Ids of `text`, without any that only open or close a sequence. With `parse_special`, the texts of control tokens
+    /// (`<|im_start|>`) become these tokens; without, they are plain characters.
+    pub fn encode(&self, text: &str, parse_special: bool) -> Vec<u32> {
+        let matcher = if parse_special { &self.special } else { &self.user_defined };
+        let mut ids = Vec::with_capacity(text.len() / 4 + 8);
+        let mut scratch = bpe::Scratch::default();
+        let mut at = 0;
+        for found in matcher.automaton.find_iter(text) {
+            if found.start() < at {
+                continue;
+            }
+            self.encode_plain(&text[at..found.start()], &mut scratch, &mut ids);
+            ids.push(matcher.ids[found.pattern().as_usize()]);
+            at = found.end();
+            if self.strip_after_special {
+                at = text.len() - text[at..].trim_ascii_start().len();
+            }
+        }
+        self.encode_plain(&text[at..], &mut scratch, &mut ids);
+        ids
+    }
+
+    /// `text` is a whole text, or stands between special tokens.
+    fn encode_plain<'t>(&self, text: &'t str, scratch: &mut bpe::Scratch<'t>, ids: &mut Vec<u32>) {
+        if text.is_empty() {
+            return;
+        }
+        match &self.algorithm {
+            Algorithm::Bpe(bpe) => bpe.encode(&self.vocabulary, text, scratch, ids),
+            Algorithm::SentencePiece(sentencepiece) => sentencepiece.encode(&self.vocabulary, text, ids),
+        }
+    }
+
+    /// Ids of text that goes on where tokens already stand: nothing is put in front.
+    pub(super) fn encode_continuation(&self, text: &str) -> Vec<u32> {
+        let mut ids = Vec::new();
+        match &self.algorithm {
+            Algorithm::Bpe(bpe) => bpe.encode(&self.vocabulary, text, &mut bpe::Scratch::default(), &mut ids),
+            Algorithm::SentencePiece(sentencepiece) => {
+                sentencepiece.encode_continuation(&self.vocabulary, text, &mut ids);
+            }
+        }
+        ids
+    }
+
+    /// Ids of a whole prompt: special tokens are parsed, and the tokens that open and close a sequence are added where
+    /// the file asks for them and the text doesn't already have them.
+    pub fn encode_prompt(&self, text: &str) -> Vec<u32> {
+        let mut ids = self.encode(text, true);
+        if let Some(bos) = self.bos.filter(|bos| self.add_bos && ids.first() != Some(bos)) {
+            ids.insert(0, bos);
+        }
+        if let Some(eos) = self.eos.filter(|eos| self.add_eos && ids.last() != Some(eos)) {
+            ids.push(eos);
+        }
+        ids
+    }
+
+    /// The bytes of a token, a part of a character perhaps; a control token's are its name. Empty for an id outside the
+    /// vocabulary.
+    pub fn decode_bytes(&self, id: u32) -> &[u8] {
+        self.vocabulary.bytes(id)
+    }
+
+    /// The text of `ids` without control tokens; bytes that are no UTF-8 become `U+FFFD`.
+    pub fn decode(&self, ids: &[u32]) -> String {
+        let mut bytes = Vec::with_capacity(ids.len() * 4);
+        for &id in ids.iter().filter(|&&id| !self.is_control(id)) {
+            bytes.extend_from_slice(self.decode_bytes(id));
+        }
+        if self.space_prefix() && bytes.first() == Some(&b' ') {
+            bytes.remove(0);
+        }
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Whether a text's first token carries a space that isn't in the text.
+    pub(super) fn space_prefix(&self) -> bool {
+        matches!(&self.algorithm, Algorithm::SentencePiece(sentencepiece) if sentencepiece.space_prefix())
+    }
+
+    /// Whether the token steers and is not text: `<|im_start|>`, `</s>`.
+    pub fn is_control(&self, id: u32) -> bool {
+        matches!(self.vocabulary.kind(id), Kind::Control | Kind::Unknown)
+    }
+
+    /// Whether the token is padding of the table, never meant to be drawn.
+    pub fn is_unused(&self, id: u32) -> bool {
+        self.vocabulary.kind(id) == Kind::Unused
+    }
+
+    /// Whether a prompt begins with the token of [`Tokenizer::bos`].
+    pub fn add_bos(&self) -> bool {
+        self.add_bos
+    }
+
+    /// The token that opens a sequence.
+    pub fn bos(&self) -> Option<u32> {
+        self.bos
+    }
+
+    /// The token that closes a sequence.
+    pub fn eos(&self) -> Option<u32> {
+        self.eos
+    }
+
+    /// Tokens that end a generation (`<|im_end|>`, `<|endoftext|>`, `</s>`, …), ascending.
+    pub fn end_of_generation(&self) -> &[u32] {
+        &self.end_of_generation
+    }
+
+    /// The id of the control or user-defined token with exactly this text.
+    pub fn special_token(&self, text: &str) -> Option<u32> {
+        let found = self.special.automaton.find(text)?;
+        (found.range() == (0..text.len())).then(|| self.special.ids[found.pattern().as_usize()])
+    }
+
+    /// Number of tokens in the file's table; a model may have more rows of logits than that.
+    pub fn vocab_size(&self) -> usize {
+        self.vocabulary.len()
+    }
+}

@@ -1,0 +1,207 @@
+//! The table of tokens: bytes, kind, and the way back from bytes to an id. How a text is cut is not known here.
+
+use std::hash::BuildHasher;
+
+use hashbrown::{DefaultHashBuilder, HashTable};
+
+use super::TokenizerError;
+
+/// What a token is for (`tokenizer.ggml.token_type`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Normal,
+    Unknown,
+    /// Steers: never made from plain text.
+    Control,
+    /// Cut out of any text before the algorithm sees it.
+    UserDefined,
+    /// Padding of the table.
+    Unused,
+    /// One byte, written `<0x0A>`.
+    Byte,
+}
+
+/// How a file writes the bytes of a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Spelling {
+    /// GPT-2's: every byte is one printable character (`Ġ` is a space).
+    ByteLevel,
+    /// SentencePiece's: `▁` is a space.
+    Metaspace,
+}
+
+/// Texts that end a generation in the model families there are; files seldom list them all.
+const ENDS: &[&str] = &[
+    "<|eot_id|>",
+    "<|im_end|>",
+    "<|end|>",
+    "<|return|>",
+    "<|call|>",
+    "<end_of_turn>",
+    "<|endoftext|>",
+    "</s>",
+    "<|eom_id|>",
+    "<EOT>",
+    "_<EOT>",
+    "[EOT]",
+    "[EOS]",
+    "<|end_of_text|>",
+    "<end_of_utterance>",
+    "<eos>",
+    "<｜end▁of▁sentence｜>",
+];
+
+/// Special tokens of code models that mean the model has begun another file.
+const ENDS_OF_FILE: &[&str] =
+    &["<|fim_pad|>", "<|repo_name|>", "<|fim_repo|>", "<|file_sep|>", "<fim_pad>", "<reponame>"];
+
+/// Ids whose texts end a generation, in the order of the table.
+pub(super) fn end_of_generation(texts: &[&str]) -> Vec<u32> {
+    // In the harmony format `<|end|>` ends a message, and `<|return|>` or `<|call|>` the turn.
+    let harmony = texts.contains(&"<|return|>") && texts.contains(&"<|call|>");
+    (0u32..)
+        .zip(texts)
+        .filter(|(_, text)| is_end(text) && !(harmony && **text == "<|end|>"))
+        .map(|(id, _)| id)
+        .collect()
+}
+
+fn is_end(text: &str) -> bool {
+    ENDS.contains(&text) || ENDS_OF_FILE.contains(&text)
+}
+
+/// All tokens of a file.
+#[derive(Debug)]
+pub(super) struct Vocabulary {
+    /// All tokens' bytes, one after the other.
+    bytes: Vec<u8>,
+    /// Token `i` is `bytes[starts[i]..starts[i + 1]]`.
+    starts: Vec<u32>,
+    kinds: Vec<Kind>,
+    /// Ids by bytes: tokens that plain text can become. Where two have the same bytes, the normal one, then the first.
+    by_bytes: HashTable<u32>,
+    hasher: DefaultHashBuilder,
+}
+
+impl Vocabulary {
+    pub(super) fn new(
+        spelling: Spelling,
+        texts: &[&str],
+        kinds: Option<&[i32]>,
+    ) -> Result<Self, TokenizerError> {
+        if texts.is_empty() {
+            return Err(TokenizerError::Damaged("it has no tokens".into()));
+        }
+        if let Some(kinds) = kinds.filter(|kinds| kinds.len() < texts.len()) {
+            let problem = format!("{} tokens have {} types", texts.len(), kinds.len());
+            return Err(TokenizerError::Damaged(problem));
+        }
+        let mut vocabulary = Self {
+            bytes: Vec::with_capacity(texts.iter().map(|text| text.len()).sum()),
+            starts: Vec::with_capacity(texts.len() + 1),
+            kinds: Vec::with_capacity(texts.len()),
+            by_bytes: HashTable::with_capacity(texts.len()),
+            hasher: DefaultHashBuilder::default(),
+        };
+        vocabulary.starts.push(0);
+        for (index, text) in texts.iter().enumerate() {
+            let kind = kind_of(text, kinds.map_or(1, |kinds| kinds[index]));
+            append_bytes(spelling, text, kind, &mut vocabulary.bytes);
+            let end = u32::try_from(vocabulary.bytes.len())
+                .map_err(|_| TokenizerError::Damaged("its tokens take more than 4 GiB".into()))?;
+            vocabulary.starts.push(end);
+            vocabulary.kinds.push(kind);
+        }
+        vocabulary.index(&[Kind::Normal]);
+        vocabulary.index(&[Kind::UserDefined, Kind::Unused]);
+        Ok(vocabulary)
+    }
+
+    fn index(&mut self, wanted: &[Kind]) {
+        for id in 0..self.kinds.len() as u32 {
+            if wanted.contains(&self.kinds[id as usize]) && self.find(self.bytes(id)).is_none() {
+                let hash = self.hasher.hash_one(self.bytes(id));
+                let Self { bytes, starts, by_bytes, hasher, .. } = self;
+                by_bytes.insert_unique(hash, id, |&other| hasher.hash_one(slice(bytes, starts, other)));
+            }
+        }
+    }
+
+    /// The token that plain text with these bytes can become.
+    pub(super) fn find(&self, bytes: &[u8]) -> Option<u32> {
+        let hash = self.hasher.hash_one(bytes);
+        self.by_bytes.find(hash, |&id| self.bytes(id) == bytes).copied()
+    }
+
+    /// Empty outside the table.
+    pub(super) fn bytes(&self, id: u32) -> &[u8] {
+        if (id as usize) < self.kinds.len() { slice(&self.bytes, &self.starts, id) } else { &[] }
+    }
+
+    /// [`Kind::Unused`] outside the table.
+    pub(super) fn kind(&self, id: u32) -> Kind {
+        self.kinds.get(id as usize).copied().unwrap_or(Kind::Unused)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.kinds.len()
+    }
+
+    /// The longest token that plain text can become, in bytes.
+    pub(super) fn longest(&self) -> usize {
+        self.by_bytes.iter().map(|&id| self.bytes(id).len()).max().unwrap_or(0)
+    }
+}
+
+fn slice<'a>(bytes: &'a [u8], starts: &[u32], id: u32) -> &'a [u8] {
+    &bytes[starts[id as usize] as usize..starts[id as usize + 1] as usize]
+}
+
+fn kind_of(text: &str, number: i32) -> Kind {
+    // Converters have marked end tokens as normal text; taken from a user's text, they would end the generation.
+    if is_end(text) {
+        return Kind::Control;
+    }
+    match number {
+        2 => Kind::Unknown,
+        3 => Kind::Control,
+        4 => Kind::UserDefined,
+        5 => Kind::Unused,
+        6 => Kind::Byte,
+        _ => Kind::Normal,
+    }
+}
+
+fn append_bytes(spelling: Spelling, text: &str, kind: Kind, out: &mut Vec<u8>) {
+    if let Some(byte) = byte_token(text).filter(|_| kind == Kind::Byte) {
+        out.push(byte);
+        return;
+    }
+    match (spelling, kind) {
+        (Spelling::Metaspace, Kind::Normal | Kind::UserDefined | Kind::Unused) => {
+            out.extend_from_slice(text.replace('▁', " ").as_bytes());
+        }
+        (Spelling::ByteLevel, Kind::Normal | Kind::Unused | Kind::Byte) => append_byte_level(text, out),
+        _ => out.extend_from_slice(text.as_bytes()),
+    }
+}
+
+/// `<0x0A>` is byte 10.
+fn byte_token(text: &str) -> Option<u8> {
+    let digits = text.strip_prefix("<0x")?.strip_suffix('>')?;
+    u8::from_str_radix(digits, 16).ok()
+}
+
+/// Undoes GPT-2's spelling of bytes: printable Latin-1 stands for itself, and the other 68 bytes, in order, are the
+/// characters from U+0100 on. A character that is neither stays as it is.
+pub(super) fn append_byte_level(text: &str, out: &mut Vec<u8>) {
+    for c in text.chars() {
+        match u32::from(c) {
+            code @ (0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff) => out.push(code as u8),
+            code @ 0x100..=0x120 => out.push((code - 0x100) as u8),
+            code @ 0x121..=0x142 => out.push((code - 0x121 + 0x7f) as u8),
+            0x143 => out.push(0xad),
+            _ => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+        }
+    }
+}
