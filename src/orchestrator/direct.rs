@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::attempt::Context;
-use super::band::{Message, Reply};
+use super::band::{Message, Reply, Role};
 use super::checks::check_text;
 use super::dispatch::{Draw, ModelWork, Verdict, Work, do_task};
 use super::event::EventKind;
@@ -76,7 +76,7 @@ fn prompt(request: &RunRequest) -> Vec<Message> {
     let mut prompt: String =
         inputs.map(|input| format!("Attached text ({}):\n{}\n\n", input.name, input.text.trim())).collect();
     prompt.push_str(&request.goal);
-    vec![Message::user(prompt)]
+    vec![Message::new(Role::User, prompt)]
 }
 
 /// The question back.

@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::attempt::{AttemptError, Context, Label, attempt};
-use super::band::{Call, Finish, Message, Reply};
+use super::band::{Call, Finish, Message, Reply, Role};
 use super::event::{EventKind, FailureClass};
 use super::outcome::{Status, TaskReport, TokenUsage};
 use super::plan::{Plan, Task};
@@ -255,9 +255,12 @@ impl<'a> Climb<'a> {
         let mut messages = work.messages.clone();
         let again = shown.is_some();
         if let Some(reply) = shown {
-            messages.push(Message::assistant(reply.text));
+            messages.push(Message::new(Role::Assistant, reply.text));
             let error = &self.error;
-            messages.push(Message::user(format!("That was not accepted: {error}. Answer again, correctly.")));
+            messages.push(Message::new(
+                Role::User,
+                format!("That was not accepted: {error}. Answer again, correctly."),
+            ));
         }
         let repeats = !again && self.report.attempts > 0;
         let (varied, ballot) = match work.draw {

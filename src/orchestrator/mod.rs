@@ -20,6 +20,7 @@ mod sequence;
 mod strategy;
 mod synthesis;
 mod vote;
+mod worker;
 
 pub use band::{
     Band, BoxFuture, Call, CallError, CallErrorKind, CallUsage, Embed, Finish, Llm, Message, Progress, Reply,
@@ -31,3 +32,4 @@ pub use outcome::{Outcome, PromptTokensDetails, RunUsage, Status, TaskReport, To
 pub use plan::{AnswerIs, Plan, PlanError, Shape, Slice, Task};
 pub use request::{Budget, Input, RunRequest, Strategy, StrategyError};
 pub use run::run;
+pub use worker::SessionLlm;

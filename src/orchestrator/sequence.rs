@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::attempt::Context;
-use super::band::{Message, Reply};
+use super::band::{Message, Reply, Role};
 use super::checks::{check_text, mostly_in};
 use super::dispatch::{Build, Done, Draw, ModelWork, Results, Verdict, Work, dispatch};
 use super::event::EventKind;
@@ -84,7 +84,7 @@ Goal: {}",
     let question = Question {
         id: "plan",
         purpose: "write the steps",
-        messages: vec![Message::user(prompt)],
+        messages: vec![Message::new(Role::User, prompt)],
         schema: Some(schema()),
         tokens_max: STEPS_TOKENS_MAX,
         critical_path_tokens: 2 * STEP_TOKENS_MAX,
@@ -126,7 +126,7 @@ fn lay_out(registry: &Registry, request: &RunRequest, steps: &[String]) -> (Plan
             let found = needs.iter().map(|need| results.get(need).and_then(Option::as_deref));
             let found = told(earlier.iter().map(String::as_str).zip(found));
             Work::Model(ModelWork {
-                messages: vec![Message::user(step_prompt(&inputs, &found, &step))],
+                messages: vec![Message::new(Role::User, step_prompt(&inputs, &found, &step))],
                 schema: None,
                 ladder: vec![planner.clone(), planner],
                 check: Arc::new(|reply: &Reply| match check_text(&reply.text) {
@@ -173,7 +173,7 @@ step found.\n\nGoal: {}",
     let question = Question {
         id: "synthesis",
         purpose: "answer the goal from the steps",
-        messages: vec![Message::user(prompt)],
+        messages: vec![Message::new(Role::User, prompt)],
         schema: None,
         tokens_max: ANSWER_TOKENS_MAX,
         critical_path_tokens: 0,

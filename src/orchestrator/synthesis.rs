@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::attempt::Context;
-use super::band::{Message, Reply};
+use super::band::{Message, Reply, Role};
 use super::checks::{check_text, mostly_in, numbers_in, words};
 use super::dispatch::Verdict;
 use super::map::{Answer, Figures, Finding, Slots};
@@ -61,13 +61,16 @@ pub async fn answer(
 }
 
 fn prompt(goal: &str, facts: &FactSheet<'_>) -> Vec<Message> {
-    vec![Message::user(format!(
-        "These results are complete and correct. Question to each text: {}\n{}\n\n\
+    vec![Message::new(
+        Role::User,
+        format!(
+            "These results are complete and correct. Question to each text: {}\n{}\n\n\
 Answer the goal below from these results alone. Copy names and numbers exactly. Tell only what the goal asks for, in \
 plain words, without explaining how you got there.\n\nGoal: {goal}",
-        facts.slots.question,
-        plain(facts),
-    ))]
+            facts.slots.question,
+            plain(facts),
+        ),
+    )]
 }
 
 /// The facts, told by rule: a line a finding, a line a figure.

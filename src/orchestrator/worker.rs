@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::band::{
-    BoxFuture, Call, CallError, CallErrorKind, CallUsage, Embed, Finish, Llm, Message, Progress, Reply, Role,
+    BoxFuture, Call, CallError, CallErrorKind, CallUsage, Embed, Finish, Llm, Message, Progress, Reply,
 };
 use crate::text::{
-    self, ChatRequest, Class, Completion, FinishReason, Generation, LoadedModel, Piece, Priority, Rejected, Sampling,
-    SessionError, TextEmbedder,
+    ChatRequest, Class, Completion, FinishReason, Generation, LoadedModel, Piece, Priority, Rejected,
+    Sampling, SessionError, TextEmbedder,
 };
 
 /// Among what is left at a temperature above 0: the words a model would hardly say are never drawn.
@@ -26,23 +26,13 @@ impl SessionLlm {
     }
 }
 
-fn to_text(messages: &[Message]) -> Vec<text::Message> {
-    let role = |role: Role| match role {
-        Role::System => text::Role::System,
-        Role::User => text::Role::User,
-        Role::Assistant => text::Role::Assistant,
-    };
-    let messages = messages.iter();
-    messages.map(|message| text::Message { role: role(message.role), content: message.content.clone() }).collect()
-}
-
 fn chat_request(call: &Call) -> ChatRequest {
     let mut sampling = Sampling { temperature: call.temperature, seed: call.seed, ..Sampling::greedy() };
     if call.temperature > 0.0 {
         sampling.top_p = TOP_P;
     }
     ChatRequest {
-        messages: to_text(&call.messages),
+        messages: call.messages.clone(),
         sampling,
         max_tokens: call.tokens_max,
         stop: Vec::new(),
@@ -54,7 +44,9 @@ fn chat_request(call: &Call) -> ChatRequest {
 
 fn call_error(error: &SessionError) -> CallError {
     let kind = match error {
-        SessionError::Failed(_) | SessionError::Rejected(Rejected::QueueFull { .. }) => CallErrorKind::Transient,
+        SessionError::Failed(_) | SessionError::Rejected(Rejected::QueueFull { .. }) => {
+            CallErrorKind::Transient
+        }
         _ => CallErrorKind::Resource,
     };
     CallError { kind, message: error.to_string() }
@@ -116,7 +108,7 @@ impl Llm for SessionLlm {
 
     fn prompt_tokens(&self, messages: &[Message]) -> usize {
         // A prompt that cannot be rendered fails when it is sent, with the reason.
-        self.model.prompt_tokens(&to_text(messages)).unwrap_or(0)
+        self.model.prompt_tokens(&messages).unwrap_or(0)
     }
 
     fn generate<'a>(

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::super::attempt::Context;
-use super::super::band::{Message, Reply};
+use super::super::band::{Message, Reply, Role};
 use super::super::checks::words;
 use super::super::dispatch::Verdict;
 use super::super::event::EventKind;
@@ -110,8 +110,10 @@ fn prompt(request: &RunRequest) -> Vec<Message> {
         .map(|input| input.text.chars().take(SAMPLE_CHARS).collect())
         .unwrap_or_default();
     let count = request.inputs.len();
-    vec![Message::user(format!(
-        "A goal is to be reached with several texts. A helper reads each text alone and answers one question about it; \
+    vec![Message::new(
+        Role::User,
+        format!(
+            "A goal is to be reached with several texts. A helper reads each text alone and answers one question about it; \
 then the answers are combined. Fill in:\n\
 question: what the helper must find in ONE text, as a complete question that keeps the goal's own words\n\
 answer_is: number, date, name, yes_no, text or list (several short things in one text)\n\
@@ -127,8 +129,9 @@ Goal: Who wrote each of these letters?\n\
 {{\"question\": \"Who wrote the letter?\", \"answer_is\": \"name\", \"combine\": [\"list\"]}}\n\n\
 The first of {count} texts begins:\n{sample}\n\n\
 Goal: {}",
-        request.goal
-    ))]
+            request.goal
+        ),
+    )]
 }
 
 /// Asks the planner; always gives slots that can be carried out, and the report of the call.
