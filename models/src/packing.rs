@@ -87,11 +87,12 @@ impl<'a> Packing<'a> {
             let raw = &data[rows.start * row_bytes..rows.end * row_bytes];
             if self.exact { slab.pack(&exact_bytes(format, k, raw)) } else { slab.pack(raw) }
         };
-        let mut slabs = packer.slabs(panels_each);
-        let packed = if slabs.len() > 1 {
-            self.threads.install(|| slabs.par_bridge().try_for_each(pack))
-        } else {
-            slabs.try_for_each(pack)
+        let packed = {
+            let mut slabs = packer.slabs(panels_each);
+            match slabs.len() {
+                0 | 1 => slabs.try_for_each(pack),
+                _ => self.threads.install(|| slabs.par_bridge().try_for_each(pack)),
+            }
         };
         packed.map_err(|source| pack_error(tensor, source))?;
         gguf.release(tensor);
