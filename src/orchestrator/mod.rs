@@ -13,11 +13,15 @@ mod map;
 mod outcome;
 mod parallel;
 mod plan;
+mod planner;
 mod registry;
 mod request;
 mod run;
+mod sequence;
 mod strategy;
 mod synthesis;
+mod vote;
+mod worker;
 
 pub use adapter::{ModelEmbed, ModelLlm};
 pub use band::{
@@ -30,3 +34,4 @@ pub use outcome::{Outcome, PromptTokensDetails, RunUsage, Status, TaskReport, To
 pub use plan::{AnswerIs, Plan, PlanError, Shape, Slice, Task};
 pub use request::{Budget, Input, RunRequest, Strategy, StrategyError};
 pub use run::run;
+pub use worker::SessionLlm;
