@@ -15,7 +15,7 @@ use super::screen::{LoadingBar, Screen};
 use super::units::gib;
 use crate::engine::{Engine, EngineConfig, EngineHandle};
 use crate::hub::{Band as BandNames, Found, Hub, Role, disk_available, human_bytes};
-use crate::orchestrator::{Band, Embed, Llm, ModelEmbed, ModelLlm, Worker};
+use crate::orchestrator::{Band, Embed, Llm, SessionLlm, Worker};
 use crate::text::{LoadedModel, TextEmbedder, WeightsLoader};
 
 /// Keys and values of a whole band take at most so much unasked: some 50,000 tokens of the default band.
@@ -189,7 +189,7 @@ impl Loader<'_> {
         let loaded = LoadedModel::load(self.engine, &model.name, &model.path, weights)
             .with_context(|| format!("{} can't be loaded from {}", model.name, model.path.display()))?;
         tracing::info!(model = model.name, context_tokens = loaded.context_tokens(), "loaded");
-        Ok(Arc::new(ModelLlm::new(loaded)))
+        Ok(SessionLlm::new(loaded))
     }
 
     fn weights(&self, bar: LoadingBar) -> WeightsLoader {
@@ -212,6 +212,6 @@ impl Loader<'_> {
         let embedder = Arc::new(Embedder::load(&dir, Arc::clone(&self.cpu)).with_context(failed)?);
         let forward = Arc::new(move |ids: &[u32]| embedder.embed(ids).map_err(|error| error.to_string()));
         let embedder = TextEmbedder::load(self.engine, &dir, forward).with_context(failed)?;
-        Ok(Arc::new(ModelEmbed::new(embedder)))
+        Ok(Arc::new(embedder))
     }
 }

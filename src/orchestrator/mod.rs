@@ -1,7 +1,6 @@
 //! The only room that knows planner, worker, plan and strategy. A run is three verbs: choose how to go about the goal,
 //! do the tasks, answer. Engine, HTTP and SQL are not known here.
 
-mod adapter;
 mod attempt;
 mod band;
 mod cancel;
@@ -23,7 +22,6 @@ mod synthesis;
 mod vote;
 mod worker;
 
-pub use adapter::{ModelEmbed, ModelLlm};
 pub use band::{
     Band, BoxFuture, Call, CallError, CallErrorKind, CallUsage, Embed, Finish, Llm, Message, Progress, Reply,
     Role, Skill, Worker, WorkerKind,

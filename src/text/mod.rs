@@ -9,7 +9,6 @@ pub mod session;
 pub mod template;
 pub mod tokenizer;
 
-pub use crate::engine::{Class, FinishReason, Priority, Rejected, Sampling};
 pub use decode::StreamDecoder;
 pub use embedder::{EmbedError, Forward, TextEmbedder};
 pub use grammar::{GrammarError, GrammarFactory};
