@@ -6,6 +6,7 @@ mod disjoint;
 pub mod dispatch;
 pub mod formats;
 mod kv;
+pub mod limits;
 pub mod matmul;
 pub mod matrix;
 pub mod naive;

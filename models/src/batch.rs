@@ -5,6 +5,8 @@
 
 use std::ops::Range;
 
+use crate::model::ForwardError;
+
 /// One step's work for one model.
 #[derive(Debug, Default, Clone)]
 pub struct Batch {
@@ -42,6 +44,21 @@ pub struct BlockCopy {
     pub tokens: usize,
 }
 
+/// What a batch must stay within.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Token ids are below this.
+    pub vocab: usize,
+    /// Block ids are below this.
+    pub blocks: usize,
+    /// Most tokens of a sequence.
+    pub context_tokens: usize,
+    /// Most new tokens of all sequences together.
+    pub step_tokens: usize,
+    /// Tokens in a block.
+    pub block_tokens: usize,
+}
+
 impl Batch {
     /// Empties the batch and keeps its memory.
     pub fn clear(&mut self) {
@@ -50,6 +67,62 @@ impl Batch {
         self.tables.clear();
         self.copies.clear();
         self.rows.clear();
+    }
+
+    /// Checks that the batch is whole and within `limits`.
+    ///
+    /// # Errors
+    /// [`ForwardError::Token`] for an id outside the vocabulary, [`ForwardError::Batch`] for a batch that contradicts itself.
+    pub fn check(&self, limits: &Limits) -> Result<(), ForwardError> {
+        let wrong = |what: String| Err(ForwardError::Batch(what));
+        if let Some(&token) = self.tokens.iter().find(|&&token| token as usize >= limits.vocab) {
+            return Err(ForwardError::Token { token, vocab: limits.vocab });
+        }
+        if self.tokens.len() > limits.step_tokens {
+            return wrong(format!(
+                "{} tokens in a step of at most {}",
+                self.tokens.len(),
+                limits.step_tokens
+            ));
+        }
+        let in_copies = self.copies.iter().flat_map(|copy| [copy.from, copy.to]);
+        if let Some(block) =
+            self.tables.iter().copied().chain(in_copies).find(|&block| block as usize >= limits.blocks)
+        {
+            return wrong(format!("block {block} of {}", limits.blocks));
+        }
+        let mut next = 0;
+        for span in &self.spans {
+            self.check_span(span, next, limits)?;
+            next = span.tokens.end;
+        }
+        if next != self.tokens.len() {
+            return wrong(format!("spans cover {next} of {} tokens", self.tokens.len()));
+        }
+        let ascending = self.rows.is_sorted_by(|a, b| a < b);
+        match self.rows.last() {
+            Some(&row) if row as usize >= next => wrong(format!("row {row} of {next}")),
+            _ if !ascending => wrong("wanted rows are not ascending".to_owned()),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_span(&self, span: &Span, first: usize, limits: &Limits) -> Result<(), ForwardError> {
+        let wrong = |what: String| Err(ForwardError::Batch(what));
+        if span.tokens.start != first || span.tokens.is_empty() || span.tokens.end > self.tokens.len() {
+            return wrong(format!("a span of tokens {:?} where {first} is next", span.tokens));
+        }
+        let context = span.context + span.tokens.len();
+        if context > limits.context_tokens {
+            return wrong(format!("a context of {context} tokens where {} fit", limits.context_tokens));
+        }
+        if span.table.start > span.table.end || span.table.end > self.tables.len() {
+            return wrong(format!("table {:?} of {}", span.table, self.tables.len()));
+        }
+        if span.table.len() * limits.block_tokens < context {
+            return wrong(format!("{} blocks for {context} tokens", span.table.len()));
+        }
+        Ok(())
     }
 
     /// Appends a span; `table` must cover `context + tokens.len()` tokens.

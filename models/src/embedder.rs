@@ -2,9 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
-use candle_core::{DType, Device, Tensor};
-use candle_nn::VarBuilder;
-use candle_transformers::models::bert::{BertModel, Config};
+use std::fs::File;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bandmaster_kernels::Cpu;
+use bandmaster_kernels::activations::Activations;
+use bandmaster_kernels::formats::Format;
+use bandmaster_kernels::matmul::{Output, matmul};
+use bandmaster_kernels::matrix::Matrix;
+use memmap2::Mmap;
+use safetensors::{Dtype, SafeTensors};
 
 #[cfg(test)]
 mod tests;
@@ -21,20 +29,20 @@ pub enum EmbedderError {
         source: std::io::Error,
     },
     /// `config.json` is not that of a BERT model.
-    #[error("{} does not describe a BERT model: {source}; pull the embedding model again", file.display())]
+    #[error("{} does not describe a BERT model: {reason}; pull the embedding model again", file.display())]
     Config {
         /// The file.
         file: PathBuf,
         /// Why.
-        source: serde_json::Error,
+        reason: String,
     },
     /// The weights are damaged or don't fit the configuration.
-    #[error("{} does not hold the weights that config.json describes: {source}; pull the embedding model again", file.display())]
+    #[error("{} does not hold the weights that config.json describes: {reason}; pull the embedding model again", file.display())]
     Weights {
         /// The file.
         file: PathBuf,
         /// Why, with the tensor's name.
-        source: candle_core::Error,
+        reason: String,
     },
     /// Nothing to embed, or more than the model has positions for.
     #[error("{tokens} tokens can't be embedded: 1 to {tokens_max} can; shorten or split the text")]
@@ -54,23 +62,60 @@ pub enum EmbedderError {
         /// Size of the vocabulary.
         vocab: usize,
     },
-    /// The forward pass failed: a bug, or no memory.
-    #[error("the embedding could not be computed: {0}")]
-    Forward(#[from] candle_core::Error),
 }
 
-/// A loaded embedding model. Shared between threads; one call runs on all of them.
-pub struct Embedder {
-    bert: BertModel,
+/// What `config.json` says of the network.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Shape {
     width: usize,
-    vocab: usize,
+    layers: usize,
+    heads: usize,
+    ffn: usize,
     tokens_max: usize,
+    vocab: usize,
+    norm_eps: f32,
+}
+
+/// y = x · wᵀ + b.
+struct Linear {
+    weight: Matrix,
+    bias: Vec<f32>,
+}
+
+/// Layer normalisation with scale and shift.
+struct Norm {
+    scale: Vec<f32>,
+    shift: Vec<f32>,
+    eps: f32,
+}
+
+struct Layer {
+    query: Linear,
+    key: Linear,
+    value: Linear,
+    attended: Linear,
+    attended_norm: Norm,
+    up: Linear,
+    down: Linear,
+    down_norm: Norm,
+}
+
+/// A loaded embedding model. Shared between threads; one call at a time runs on the team of `cpu`.
+pub struct Embedder {
+    cpu: Arc<Cpu>,
+    shape: Shape,
+    /// The file; word embeddings are looked up in it and never copied.
+    file: Mmap,
+    words: Range<usize>,
+    /// Position and first token type, summed: [tokens_max, width].
+    places: Vec<f32>,
+    embedded_norm: Norm,
+    layers: Vec<Layer>,
 }
 
 impl std::fmt::Debug for Embedder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Embedder { bert: _, width, vocab, tokens_max } = self;
-        write!(f, "Embedder {{ width: {width}, vocab: {vocab}, tokens_max: {tokens_max} }}")
+        f.debug_struct("Embedder").field("shape", &self.shape).finish_non_exhaustive()
     }
 }
 
@@ -79,40 +124,30 @@ impl Embedder {
     ///
     /// # Errors
     /// [`EmbedderError`] when a file is missing, damaged, or not a BERT model's.
-    pub fn load(dir: &Path) -> Result<Embedder, EmbedderError> {
-        let config_file = dir.join("config.json");
-        let text = match std::fs::read(&config_file) {
-            Ok(text) => text,
-            Err(source) => return Err(EmbedderError::Io { file: config_file, source }),
-        };
-        let config: Config = match serde_json::from_slice(&text) {
-            Ok(config) => config,
-            Err(source) => return Err(EmbedderError::Config { file: config_file, source }),
-        };
-        let file = dir.join("model.safetensors");
-        if let Err(source) = std::fs::File::open(&file) {
-            return Err(EmbedderError::Io { file, source });
-        }
-        let bert = match load_weights(&file, &config) {
-            Ok(bert) => bert,
-            Err(source) => return Err(EmbedderError::Weights { file, source }),
-        };
-        Ok(Embedder {
-            bert,
-            width: config.hidden_size,
-            vocab: config.vocab_size,
-            tokens_max: config.max_position_embeddings,
-        })
+    pub fn load(dir: &Path, cpu: Arc<Cpu>) -> Result<Embedder, EmbedderError> {
+        let shape = read_shape(&dir.join("config.json"))?;
+        let path = dir.join("model.safetensors");
+        let file = File::open(&path).map_err(|source| EmbedderError::Io { file: path.clone(), source })?;
+        // SAFETY: the map is never written through. That another process shortens the file meanwhile is outside of what
+        // any mapping can promise; model files are replaced by rename, never written in place.
+        let file = unsafe { Mmap::map(&file) };
+        let file = file.map_err(|source| EmbedderError::Io { file: path.clone(), source })?;
+        let weights = |reason| EmbedderError::Weights { file: path, reason };
+        let parts = Parts::read(&file, shape).map_err(weights)?;
+        let Parts { words, places, embedded_norm, layers } = parts;
+        Ok(Embedder { cpu, shape, file, words, places, embedded_norm, layers })
     }
 
     /// Numbers in an embedding, e.g. 384.
+    #[must_use]
     pub fn width(&self) -> usize {
-        self.width
+        self.shape.width
     }
 
     /// The most tokens a text may have, special ones included.
+    #[must_use]
     pub fn tokens_max(&self) -> usize {
-        self.tokens_max
+        self.shape.tokens_max
     }
 
     /// The embedding of one text, special tokens included in `token_ids`: the mean of the last layer over all tokens,
@@ -121,26 +156,235 @@ impl Embedder {
     /// # Errors
     /// [`EmbedderError::Length`] for no tokens or too many, [`EmbedderError::Token`] for an id that doesn't exist.
     pub fn embed(&self, token_ids: &[u32]) -> Result<Vec<f32>, EmbedderError> {
-        let tokens = token_ids.len();
-        if tokens == 0 || tokens > self.tokens_max {
-            return Err(EmbedderError::Length { tokens, tokens_max: self.tokens_max });
+        let (tokens, Shape { width, vocab, tokens_max, .. }) = (token_ids.len(), self.shape);
+        if tokens == 0 || tokens > tokens_max {
+            return Err(EmbedderError::Length { tokens, tokens_max });
         }
-        if let Some(&token) = token_ids.iter().find(|&&token| token as usize >= self.vocab) {
-            return Err(EmbedderError::Token { token, vocab: self.vocab });
+        if let Some(&token) = token_ids.iter().find(|&&token| token as usize >= vocab) {
+            return Err(EmbedderError::Token { token, vocab });
         }
-        let ids = Tensor::new(token_ids, &Device::Cpu)?.unsqueeze(0)?;
-        let states = self.bert.forward(&ids, &ids.zeros_like()?, None)?;
-        let mut mean = states.squeeze(0)?.mean(0)?.to_vec1::<f32>()?;
+        let mut states = self.look_up(token_ids);
+        for layer in &self.layers {
+            self.attend(layer, &mut states);
+            self.transform(layer, &mut states);
+        }
+        let mut mean = vec![0.0_f32; width];
+        for row in states.chunks_exact(width) {
+            mean.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
+        }
         let length = mean.iter().map(|x| x * x).sum::<f32>().sqrt();
         mean.iter_mut().for_each(|x| *x /= length);
         Ok(mean)
     }
+
+    fn look_up(&self, token_ids: &[u32]) -> Vec<f32> {
+        let width = self.shape.width;
+        let words = &self.file[self.words.clone()];
+        let mut states = self.places[..token_ids.len() * width].to_vec();
+        for (row, &token) in states.chunks_exact_mut(width).zip(token_ids) {
+            let word = &words[token as usize * width * 4..][..width * 4];
+            row.iter_mut().zip(floats(word)).for_each(|(x, w)| *x += w);
+        }
+        self.embedded_norm.apply(&mut states);
+        states
+    }
+
+    /// Self-attention over all tokens, added to `states` and normalised.
+    fn attend(&self, layer: &Layer, states: &mut [f32]) {
+        let Layer { query, key, value, attended, .. } = layer;
+        let [query, key, value] = self.linear(states, [query, key, value]);
+        let mut mixed = vec![0.0; states.len()];
+        let (width, head_dim) = (self.shape.width, self.shape.width / self.shape.heads);
+        for head in (0..width).step_by(head_dim) {
+            let head = head..head + head_dim;
+            for (row, out) in query.chunks_exact(width).zip(mixed.chunks_exact_mut(width)) {
+                mix_values(&row[head.clone()], &key, &value, width, head.start, &mut out[head.clone()]);
+            }
+        }
+        let [out] = self.linear(&mixed, [attended]);
+        states.iter_mut().zip(out).for_each(|(x, y)| *x += y);
+        layer.attended_norm.apply(states);
+    }
+
+    /// The feed-forward part, added to `states` and normalised.
+    fn transform(&self, layer: &Layer, states: &mut [f32]) {
+        let [mut wide] = self.linear(states, [&layer.up]);
+        wide.iter_mut().for_each(|x| *x = gelu(*x));
+        let [out] = self.linear(&wide, [&layer.down]);
+        states.iter_mut().zip(out).for_each(|(x, y)| *x += y);
+        layer.down_norm.apply(states);
+    }
+
+    fn linear<const N: usize>(&self, x: &[f32], of: [&Linear; N]) -> [Vec<f32>; N] {
+        let k = of[0].weight.k();
+        let mut activations = Activations::new();
+        activations.fill(&self.cpu, x, k, &of.map(|linear| &linear.weight));
+        let mut out = of.map(|linear| vec![0.0; x.len() / k * linear.weight.n()]);
+        let mut pairs = of.iter().zip(out.iter_mut());
+        let mut outputs: [Output<'_>; N] = std::array::from_fn(|_| {
+            let (linear, y) = pairs.next().expect("as many outputs as matrices");
+            Output { w: &linear.weight, bias: Some(&linear.bias), add: false, y }
+        });
+        matmul(&self.cpu, &activations, &mut outputs);
+        out
+    }
 }
 
-/// Reads the weights through a map, which is closed again: candle copies what it takes.
-fn load_weights(file: &Path, config: &Config) -> candle_core::Result<BertModel> {
-    // SAFETY: the map lives within this function and is never written through. Another process that shortens the file
-    // meanwhile is outside of what any mapping can promise; model files are replaced by rename, never written in place.
-    let weights = unsafe { VarBuilder::from_mmaped_safetensors(&[file], DType::F32, &Device::Cpu)? };
-    BertModel::load(weights, config)
+/// `out` = softmax(query · keysᵀ / √dim) · values for one head of one token; a head starts at column `start` of rows of
+/// `width`.
+fn mix_values(query: &[f32], keys: &[f32], values: &[f32], width: usize, start: usize, out: &mut [f32]) {
+    let scale = 1.0 / (query.len() as f32).sqrt();
+    let rows = keys.chunks_exact(width).map(|row| &row[start..start + query.len()]);
+    let mut shares: Vec<f32> =
+        rows.map(|key| query.iter().zip(key).map(|(q, k)| q * k).sum::<f32>() * scale).collect();
+    let most = shares.iter().copied().fold(f32::MIN, f32::max);
+    shares.iter_mut().for_each(|share| *share = (*share - most).exp());
+    let total: f32 = shares.iter().sum();
+    for (share, row) in shares.iter().zip(values.chunks_exact(width)) {
+        let value = &row[start..start + query.len()];
+        out.iter_mut().zip(value).for_each(|(o, v)| *o += share / total * v);
+    }
+}
+
+impl Norm {
+    fn apply(&self, rows: &mut [f32]) {
+        let width = self.scale.len();
+        for row in rows.chunks_exact_mut(width) {
+            let mean = row.iter().sum::<f32>() / width as f32;
+            let variance = row.iter().map(|x| (x - mean) * (x - mean)).sum::<f32>() / width as f32;
+            let inverse = 1.0 / (variance + self.eps).sqrt();
+            let terms = self.scale.iter().zip(&self.shift);
+            row.iter_mut()
+                .zip(terms)
+                .for_each(|(x, (scale, shift))| *x = (*x - mean) * inverse * scale + shift);
+        }
+    }
+}
+
+/// x · Φ(x), with erf to 1.5e-7 by Abramowitz and Stegun 7.1.26.
+fn gelu(x: f32) -> f32 {
+    let z = f64::from(x.abs()) / std::f64::consts::SQRT_2;
+    let t = 1.0 / (1.0 + 0.327_591_1 * z);
+    let terms = [1.061_405_429, -1.453_152_027, 1.421_413_741, -0.284_496_736, 0.254_829_592];
+    let polynomial = terms.iter().fold(0.0, |sum, term| sum * t + term) * t;
+    let erf = (1.0 - polynomial * (-z * z).exp()).copysign(f64::from(x));
+    (f64::from(x) * 0.5 * (1.0 + erf)) as f32
+}
+
+fn floats(bytes: &[u8]) -> impl Iterator<Item = f32> {
+    bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes))
+}
+
+fn read_shape(file: &Path) -> Result<Shape, EmbedderError> {
+    let text = std::fs::read(file).map_err(|source| EmbedderError::Io { file: file.into(), source })?;
+    let wrong = |reason: String| EmbedderError::Config { file: file.into(), reason };
+    let json: serde_json::Value = serde_json::from_slice(&text).map_err(|error| wrong(error.to_string()))?;
+    let count = |key: &str| match json[key].as_u64() {
+        Some(count @ 1..=10_000_000) => Ok(count as usize),
+        _ => Err(wrong(format!("`{key}` is {}", json[key]))),
+    };
+    let shape = Shape {
+        width: count("hidden_size")?,
+        layers: count("num_hidden_layers")?,
+        heads: count("num_attention_heads")?,
+        ffn: count("intermediate_size")?,
+        tokens_max: count("max_position_embeddings")?,
+        vocab: count("vocab_size")?,
+        norm_eps: json["layer_norm_eps"].as_f64().unwrap_or(1e-12) as f32,
+    };
+    match json["hidden_act"].as_str() {
+        Some("gelu") if shape.width % shape.heads == 0 && shape.width % 32 == 0 && shape.ffn % 32 == 0 => {
+            Ok(shape)
+        }
+        Some("gelu") => {
+            Err(wrong(format!("widths {} and {} over {} heads", shape.width, shape.ffn, shape.heads)))
+        }
+        _ => Err(wrong(format!("`hidden_act` is {}, only gelu is known", json["hidden_act"]))),
+    }
+}
+
+/// What is read out of the weights file.
+struct Parts {
+    words: Range<usize>,
+    places: Vec<f32>,
+    embedded_norm: Norm,
+    layers: Vec<Layer>,
+}
+
+impl Parts {
+    fn read(file: &[u8], shape: Shape) -> Result<Self, String> {
+        let tensors = SafeTensors::deserialize(file).map_err(|error| error.to_string())?;
+        let reader = Reader { tensors, shape };
+        let Shape { width, tokens_max, vocab, .. } = shape;
+        let words = reader.raw("embeddings.word_embeddings.weight", &[vocab, width])?;
+        let start = words.as_ptr() as usize - file.as_ptr() as usize;
+        let words = start..start + words.len();
+        let mut places = reader.vector("embeddings.position_embeddings.weight", &[tokens_max, width])?;
+        let types = reader.first_row("embeddings.token_type_embeddings.weight")?;
+        for row in places.chunks_exact_mut(width) {
+            row.iter_mut().zip(&types).for_each(|(place, of_type)| *place += of_type);
+        }
+        let embedded_norm = reader.norm("embeddings.LayerNorm")?;
+        let layers = (0..shape.layers).map(|index| reader.layer(index)).collect::<Result<_, _>>()?;
+        Ok(Self { words, places, embedded_norm, layers })
+    }
+}
+
+/// Finds tensors by name and checks their shapes.
+struct Reader<'a> {
+    tensors: SafeTensors<'a>,
+    shape: Shape,
+}
+
+impl Reader<'_> {
+    fn raw(&self, name: &str, shape: &[usize]) -> Result<&[u8], String> {
+        let tensor = self.tensors.tensor(name).or_else(|_| self.tensors.tensor(&format!("bert.{name}")));
+        let tensor = tensor.map_err(|_| format!("tensor {name} is missing"))?;
+        if tensor.dtype() != Dtype::F32 || tensor.shape() != shape {
+            let (dtype, found) = (tensor.dtype(), tensor.shape());
+            return Err(format!("tensor {name} is {dtype:?} {found:?}, wanted F32 {shape:?}"));
+        }
+        Ok(tensor.data())
+    }
+
+    fn vector(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, String> {
+        Ok(floats(self.raw(name, shape)?).collect())
+    }
+
+    fn first_row(&self, name: &str) -> Result<Vec<f32>, String> {
+        let width = self.shape.width;
+        // One or two token types; sentences use the first.
+        let all = self.vector(name, &[2, width]).or_else(|_| self.vector(name, &[1, width]))?;
+        Ok(all[..width].to_vec())
+    }
+
+    fn norm(&self, name: &str) -> Result<Norm, String> {
+        let shape = [self.shape.width];
+        Ok(Norm {
+            scale: self.vector(&format!("{name}.weight"), &shape)?,
+            shift: self.vector(&format!("{name}.bias"), &shape)?,
+            eps: self.shape.norm_eps,
+        })
+    }
+
+    fn linear(&self, name: &str, n: usize, k: usize) -> Result<Linear, String> {
+        let raw = self.raw(&format!("{name}.weight"), &[n, k])?;
+        let weight = Matrix::pack(Format::F32, n, k, raw).map_err(|error| error.to_string())?;
+        Ok(Linear { weight, bias: self.vector(&format!("{name}.bias"), &[n])? })
+    }
+
+    fn layer(&self, index: usize) -> Result<Layer, String> {
+        let Shape { width, ffn, .. } = self.shape;
+        let name = |part: &str| format!("encoder.layer.{index}.{part}");
+        Ok(Layer {
+            query: self.linear(&name("attention.self.query"), width, width)?,
+            key: self.linear(&name("attention.self.key"), width, width)?,
+            value: self.linear(&name("attention.self.value"), width, width)?,
+            attended: self.linear(&name("attention.output.dense"), width, width)?,
+            attended_norm: self.norm(&name("attention.output.LayerNorm"))?,
+            up: self.linear(&name("intermediate.dense"), ffn, width)?,
+            down: self.linear(&name("output.dense"), width, ffn)?,
+            down_norm: self.norm(&name("output.LayerNorm"))?,
+        })
+    }
 }

@@ -1,10 +1,18 @@
 //! GGUF files to decoders: one decoder, many families. Text, scheduling and sampling are not known here.
 
 pub mod batch;
+pub mod cpu;
 pub mod embedder;
+pub mod families;
 pub mod gguf;
+pub mod load;
 pub mod model;
+mod packing;
+pub mod spec;
 pub mod tiny;
+pub mod weights;
 
 pub use batch::{Batch, BlockCopy, Span};
+pub use cpu::CpuModel;
+pub use load::{LoadError, LoadOptions, load, load_gguf};
 pub use model::{ForwardError, Model, ModelInfo, OnRow};

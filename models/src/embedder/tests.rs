@@ -1,10 +1,17 @@
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
+
+use bandmaster_kernels::Cpu;
 
 use super::{Embedder, EmbedderError};
 
 /// Token ids and embeddings made by `models/tests/data/minilm_reference.py`, an implementation of its own.
 const REFERENCE: &str = include_str!("../../tests/data/minilm.json");
+
+fn cpu() -> Arc<Cpu> {
+    Arc::new(Cpu::new(2))
+}
 
 fn folder() -> Option<PathBuf> {
     let found =
@@ -18,7 +25,7 @@ fn folder() -> Option<PathBuf> {
 #[test]
 fn embeddings_equal_the_reference() {
     let Some(folder) = folder() else { return };
-    let embedder = Embedder::load(&folder).unwrap();
+    let embedder = Embedder::load(&folder, cpu()).unwrap();
     let reference: serde_json::Value = serde_json::from_str(REFERENCE).unwrap();
     for text in reference.as_array().unwrap() {
         let ids: Vec<u32> =
@@ -38,7 +45,7 @@ fn embeddings_equal_the_reference() {
 #[test]
 fn tokens_that_cannot_be_embedded_are_refused() {
     let Some(folder) = folder() else { return };
-    let embedder = Embedder::load(&folder).unwrap();
+    let embedder = Embedder::load(&folder, cpu()).unwrap();
     assert_eq!((embedder.width(), embedder.tokens_max()), (384, 512));
     assert!(matches!(embedder.embed(&[]), Err(EmbedderError::Length { tokens: 0, .. })));
     assert!(matches!(embedder.embed(&[101; 513]), Err(EmbedderError::Length { tokens: 513, .. })));
@@ -49,12 +56,12 @@ fn tokens_that_cannot_be_embedded_are_refused() {
 #[test]
 fn a_folder_without_a_model_says_what_is_missing() {
     let folder = tempfile::tempdir().unwrap();
-    let error = || Embedder::load(folder.path()).unwrap_err().to_string();
+    let error = || Embedder::load(folder.path(), cpu()).unwrap_err().to_string();
     assert!(error().contains("config.json"), "{}", error());
     std::fs::write(folder.path().join("config.json"), "{}").unwrap();
     assert!(error().contains("does not describe a BERT model"), "{}", error());
-    let config = r#"{"vocab_size": 8, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2,
-        "intermediate_size": 8, "hidden_act": "gelu", "hidden_dropout_prob": 0.1, "max_position_embeddings": 8,
+    let config = r#"{"vocab_size": 8, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,
+        "intermediate_size": 32, "hidden_act": "gelu", "hidden_dropout_prob": 0.1, "max_position_embeddings": 8,
         "type_vocab_size": 2, "initializer_range": 0.02, "layer_norm_eps": 1e-12, "pad_token_id": 0}"#;
     std::fs::write(folder.path().join("config.json"), config).unwrap();
     assert!(error().contains("model.safetensors"), "{}", error());

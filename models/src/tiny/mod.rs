@@ -4,7 +4,13 @@
 mod quantize;
 mod vocabulary;
 
-use crate::gguf::Writer;
+use std::sync::Arc;
+
+use bandmaster_kernels::Cpu;
+
+use crate::cpu::CpuModel;
+use crate::gguf::{Gguf, Writer};
+use crate::load::{LoadOptions, load_gguf};
 use quantize::TinyFormat;
 
 /// Formats of the matrices whose rows are whole blocks of 256, used in turn.
@@ -83,6 +89,15 @@ impl TinyShape {
             context_tokens: 2048,
         }
     }
+}
+
+/// A loaded tiny Llama with 64 MiB of address space for keys and values.
+///
+/// # Panics
+/// Never on a machine that has threads and address space left.
+pub fn model(seed: u64, cpu: Arc<Cpu>) -> CpuModel {
+    let gguf = Gguf::from_bytes(gguf_bytes(seed, &TinyShape::llama())).expect("the file is well formed");
+    load_gguf(gguf, &LoadOptions::new(cpu, 64 << 20)).expect("the file describes a decoder that is run")
 }
 
 /// The bytes of a GGUF file with a tiny model of this shape.

@@ -3,6 +3,9 @@
 
 use half::f16;
 
+/// Appends the block that stands for some weights.
+type WriteBlock = fn(&[f32], &mut Vec<u8>);
+
 /// Formats that tiny models are written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TinyFormat {
@@ -31,7 +34,7 @@ impl TinyFormat {
 
     /// The blocks of `weights`, which are whole blocks: 32 for the `_0` and `_1` formats, 256 for the `K` ones.
     pub(super) fn quantize(self, weights: &[f32]) -> Vec<u8> {
-        let (block_len, write): (usize, fn(&[f32], &mut Vec<u8>)) = match self {
+        let (block_len, write): (usize, WriteBlock) = match self {
             TinyFormat::F32 => (1, |block, out| out.extend_from_slice(&block[0].to_le_bytes())),
             TinyFormat::F16 => {
                 (1, |block, out| out.extend_from_slice(&f16::from_f32(block[0]).to_le_bytes()))

@@ -1,0 +1,209 @@
+//! One step through the layers. Inputs were checked; every buffer is as long as the longest step.
+
+use std::sync::Mutex;
+
+use bandmaster_kernels::attention::{AttentionSpan, BLOCK_TOKENS, KvSlot, attention, kv_write};
+use bandmaster_kernels::matmul::{Output, matmul};
+use bandmaster_kernels::ops::{rms_norm, rope, silu_mul};
+
+use super::CpuModel;
+use super::workspace::LOGIT_ROWS;
+use crate::batch::Batch;
+use crate::model::OnRow;
+use crate::spec::Activation;
+
+impl CpuModel {
+    /// Computes the batch and hands the wanted rows over. After the last layer's keys and values are in the cache, rows
+    /// that nobody wants have done their part.
+    pub(super) fn run(&mut self, batch: &Batch, on_row: OnRow<'_>) {
+        self.place(batch);
+        self.embed(&batch.tokens);
+        let last = self.weights.layers.len() - 1;
+        for layer in 0..last {
+            self.remember(layer, batch.tokens.len());
+            self.attend(layer, batch, Rows::All);
+            self.mlp(layer, batch.tokens.len());
+        }
+        self.remember(last, batch.tokens.len());
+        if batch.rows.is_empty() {
+            return;
+        }
+        self.keep_wanted(&batch.rows);
+        self.attend(last, batch, Rows::Wanted);
+        self.mlp(last, batch.rows.len());
+        self.logits(batch.rows.len(), on_row);
+    }
+
+    /// Notes each row's position and place in the cache.
+    fn place(&mut self, batch: &Batch) {
+        let (positions, slots) = (&mut self.space.positions, &mut self.space.slots);
+        positions.clear();
+        slots.clear();
+        for span in &batch.spans {
+            let table = &batch.tables[span.table.clone()];
+            for position in span.context..span.context + span.tokens.len() {
+                positions.push(position as u32);
+                slots.push(KvSlot {
+                    block: table[position / BLOCK_TOKENS],
+                    index: (position % BLOCK_TOKENS) as u32,
+                });
+            }
+        }
+    }
+
+    fn embed(&mut self, tokens: &[u32]) {
+        let rows = self.space.x.chunks_exact_mut(self.spec.width);
+        for (&token, row) in tokens.iter().zip(rows) {
+            match &self.weights.embedding {
+                Some(embedding) => embedding.read(token as usize, row),
+                None => self.weights.output.dequantize_row(token as usize, row),
+            }
+        }
+    }
+
+    /// From the residual stream to q, k and v; k and v go to the cache.
+    fn remember(&mut self, layer: usize, rows: usize) {
+        let (cpu, spec, space) = (&*self.cpu, &self.spec, &mut self.space);
+        let weights = &self.weights.layers[layer];
+        let (q_len, kv_len) = (rows * spec.heads * spec.head_dim, rows * spec.kv_heads * spec.head_dim);
+        let width = spec.width;
+        let (x, normed) = (&space.x[..rows * width], &mut space.normed[..rows * width]);
+        rms_norm(cpu, x, &weights.attention_norm, spec.norm_eps, normed);
+        let linears = [&weights.q, &weights.k, &weights.v];
+        space.activations.fill(cpu, normed, width, &linears.map(|linear| &linear.weight));
+        let results = [&mut space.q[..q_len], &mut space.k[..kv_len], &mut space.v[..kv_len]];
+        let mut outputs = zip3(linears, results, |linear, y| Output {
+            w: &linear.weight,
+            bias: linear.bias.as_deref(),
+            add: false,
+            y,
+        });
+        matmul(cpu, &space.activations, &mut outputs);
+        if let Some(scale) = &weights.q_norm {
+            rms_norm(cpu, &space.q[..q_len], scale, spec.norm_eps, &mut space.mixed[..q_len]);
+            std::mem::swap(&mut space.q, &mut space.mixed);
+        }
+        if let Some(scale) = &weights.k_norm {
+            rms_norm(cpu, &space.k[..kv_len], scale, spec.norm_eps, &mut space.k_raw[..kv_len]);
+            std::mem::swap(&mut space.k, &mut space.k_raw);
+        }
+        let (positions, style) = (&space.positions[..], self.rope_style);
+        rope(cpu, &mut space.q[..q_len], spec.heads, spec.head_dim, positions, &self.rope, style);
+        rope(cpu, &mut space.k[..kv_len], spec.kv_heads, spec.head_dim, positions, &self.rope, style);
+        let place = self.kv.layer(layer);
+        let (k, v) = (&space.k[..kv_len], &space.v[..kv_len]);
+        kv_write(cpu, self.kv.elements_mut(), place, k, v, &space.slots);
+    }
+
+    /// Moves the wanted rows of the residual stream and of q to the front.
+    fn keep_wanted(&mut self, wanted: &[u32]) {
+        let q_width = self.spec.heads * self.spec.head_dim;
+        for (buffer, width) in [(&mut self.space.x, self.spec.width), (&mut self.space.q, q_width)] {
+            for (to, &from) in wanted.iter().enumerate() {
+                let from = from as usize * width;
+                buffer.copy_within(from..from + width, to * width);
+            }
+        }
+    }
+
+    /// From q and the cache to the residual stream.
+    fn attend(&mut self, layer: usize, batch: &Batch, which: Rows) {
+        let mut spans = self.space.take_spans();
+        let rows = push_spans(batch, which, &mut spans);
+        let (cpu, spec, space) = (&*self.cpu, &self.spec, &mut self.space);
+        let q_width = spec.heads * spec.head_dim;
+        let (q, mixed) = (&space.q[..rows * q_width], &mut space.mixed[..rows * q_width]);
+        let (pool, place) = (self.kv.elements(), self.kv.layer(layer));
+        let scratch = &mut space.attention;
+        attention(cpu, pool, place, spec.heads, self.attention_scale, q, &spans, scratch, mixed);
+        let w = &self.weights.layers[layer].attention_output;
+        space.activations.fill(cpu, mixed, q_width, &[w]);
+        let y = &mut space.x[..rows * spec.width];
+        matmul(cpu, &space.activations, &mut [Output { w, bias: None, add: true, y }]);
+        space.put_spans(spans);
+    }
+
+    fn mlp(&mut self, layer: usize, rows: usize) {
+        let (cpu, spec, space) = (&*self.cpu, &self.spec, &mut self.space);
+        let weights = &self.weights.layers[layer];
+        let (len, mlp_len) = (rows * spec.width, rows * spec.mlp_width);
+        let (x, normed) = (&space.x[..len], &mut space.normed[..len]);
+        rms_norm(cpu, x, &weights.mlp_norm, spec.norm_eps, normed);
+        space.activations.fill(cpu, normed, spec.width, &[&weights.gate, &weights.up]);
+        let (gate, up) = (&mut space.gate[..mlp_len], &mut space.up[..mlp_len]);
+        let mut outputs = [
+            Output { w: &weights.gate, bias: None, add: false, y: gate },
+            Output { w: &weights.up, bias: None, add: false, y: up },
+        ];
+        matmul(cpu, &space.activations, &mut outputs);
+        let hidden = &mut space.hidden[..mlp_len];
+        match spec.activation {
+            Activation::Silu => silu_mul(cpu, &space.gate[..mlp_len], &space.up[..mlp_len], hidden),
+        }
+        space.activations.fill(cpu, hidden, spec.mlp_width, &[&weights.down]);
+        let y = &mut space.x[..len];
+        matmul(cpu, &space.activations, &mut [Output { w: &weights.down, bias: None, add: true, y }]);
+    }
+
+    /// The last norm and the output matrix over the first `rows` rows, panel by panel.
+    fn logits(&mut self, rows: usize, on_row: OnRow<'_>) {
+        let (cpu, spec, space) = (&*self.cpu, &self.spec, &mut self.space);
+        let panel_rows = space.logits.len() / spec.vocab;
+        for first in (0..rows).step_by(panel_rows) {
+            let count = panel_rows.min(rows - first);
+            let x = &space.x[first * spec.width..][..count * spec.width];
+            let normed = &mut space.normed[..count * spec.width];
+            rms_norm(cpu, x, &self.weights.norm, spec.norm_eps, normed);
+            let w = &self.weights.output;
+            space.activations.fill(cpu, normed, spec.width, &[w]);
+            let y = &mut space.logits[..count * spec.vocab];
+            matmul(cpu, &space.activations, &mut [Output { w, bias: None, add: false, y }]);
+            let mut left = space.logits.chunks_exact_mut(spec.vocab);
+            // Each lock is taken once: it hands one row to one thread.
+            let panel: [_; LOGIT_ROWS] = std::array::from_fn(|_| Mutex::new(left.next()));
+            cpu.run(count, &|row| {
+                let mut logits = panel[row].lock().expect("nobody else takes this row");
+                on_row(first + row, logits.as_deref_mut().expect("the panel has as many rows"));
+            });
+        }
+    }
+}
+
+/// Which rows of a batch are computed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Rows {
+    All,
+    /// Those of [`Batch::rows`], moved to the front.
+    Wanted,
+}
+
+/// Pushes a span for each run of rows that follow each other in a sequence; returns the number of rows.
+fn push_spans<'a>(batch: &'a Batch, which: Rows, spans: &mut Vec<AttentionSpan<'a>>) -> usize {
+    let mut first_row = 0;
+    let mut wanted = batch.rows.iter().map(|&row| row as usize).peekable();
+    for span in &batch.spans {
+        let table = &batch.tables[span.table.clone()];
+        let mut push = |tokens: std::ops::Range<usize>| {
+            let context = span.context + tokens.start - span.tokens.start;
+            spans.push(AttentionSpan { first_row, rows: tokens.len(), context, table });
+            first_row += tokens.len();
+        };
+        if which == Rows::All {
+            push(span.tokens.clone());
+            continue;
+        }
+        while let Some(start) = wanted.next_if(|row| *row < span.tokens.end) {
+            let mut end = start + 1;
+            while end < span.tokens.end && wanted.next_if_eq(&end).is_some() {
+                end += 1;
+            }
+            push(start..end);
+        }
+    }
+    first_row
+}
+
+fn zip3<A, B, C>(a: [A; 3], b: [B; 3], f: impl Fn(A, B) -> C) -> [C; 3] {
+    let mut b = b.into_iter();
+    a.map(|a| f(a, b.next().expect("both have three")))
+}

@@ -1,0 +1,201 @@
+//! Reads what the families have in common from the metadata of one architecture. Errors name the whole key.
+
+use crate::gguf::{FromValue, Gguf, GgufError, Value};
+use crate::spec::{Activation, Feature, Rope, RopePairs, RopeScaling, Spec, SpecError};
+
+/// Keys that ask for something that is not run, when they are there and say anything but zero.
+const FEATURE_KEYS: &[(&str, Feature)] = &[
+    ("expert_count", Feature::Experts),
+    ("attn_logit_softcapping", Feature::Softcap),
+    ("final_logit_softcapping", Feature::Softcap),
+    ("attention.clamp_kqv", Feature::AttentionShape),
+    ("attention.max_alibi_bias", Feature::AttentionShape),
+    ("attention.scale", Feature::AttentionShape),
+];
+
+const KV_HEADS: &str = "attention.head_count_kv";
+const EMBEDDING: &str = "token_embd.weight";
+const ROPE_FACTORS: &str = "rope_freqs.weight";
+
+/// The metadata of one architecture.
+#[derive(Clone, Copy)]
+pub(super) struct Keys<'a> {
+    /// The file.
+    pub gguf: &'a Gguf,
+    /// Prefix of its keys.
+    pub architecture: &'a str,
+}
+
+impl<'a> Keys<'a> {
+    /// What the Llama shape has in common over its families: sizes, norm, rope; no biases, no qk-norm.
+    pub(super) fn llama_shape(&self, pairs: RopePairs) -> Result<Spec, SpecError> {
+        let context_tokens_max = self.count("context_length")?;
+        self.refuse_features(context_tokens_max)?;
+        let width = self.count("embedding_length")?;
+        let heads = self.count("attention.head_count")?;
+        let head_dim = self.head_dim(width, heads)?;
+        Ok(Spec {
+            architecture: self.architecture.to_owned(),
+            layers: self.count("block_count")?,
+            width,
+            heads,
+            kv_heads: self.kv_heads(heads)?,
+            head_dim,
+            mlp_width: self.count("feed_forward_length")?,
+            vocab: self.vocab()?,
+            context_tokens_max,
+            norm_eps: self.positive("attention.layer_norm_rms_epsilon")?,
+            qkv_bias: false,
+            qk_norm: false,
+            rope: self.rope(pairs, head_dim)?,
+            activation: Activation::Silu,
+            tied_embeddings: self.gguf.tensor("output.weight").is_none(),
+        })
+    }
+
+    fn full(&self, suffix: &str) -> String {
+        format!("{}.{suffix}", self.architecture)
+    }
+
+    fn optional<T: FromValue<'a>>(&self, suffix: &str) -> Result<Option<T>, GgufError> {
+        self.gguf.value(&self.full(suffix))
+    }
+
+    /// A whole number above zero.
+    fn count(&self, suffix: &str) -> Result<usize, SpecError> {
+        match self.gguf.required::<u32>(&self.full(suffix))? {
+            0 => Err(self.value_error(suffix, 0, "it must be above zero")),
+            n => Ok(n as usize),
+        }
+    }
+
+    /// A finite number above zero.
+    fn positive(&self, suffix: &str) -> Result<f32, SpecError> {
+        let number: f32 = self.gguf.required(&self.full(suffix))?;
+        if number.is_finite() && number > 0.0 {
+            Ok(number)
+        } else {
+            Err(self.value_error(suffix, number, "it must be finite and above zero"))
+        }
+    }
+
+    fn value_error(&self, suffix: &str, value: impl ToString, problem: impl Into<String>) -> SpecError {
+        SpecError::Value { key: self.full(suffix), value: value.to_string(), problem: problem.into() }
+    }
+
+    fn feature_error(&self, suffix: &str, value: impl ToString, feature: Feature) -> SpecError {
+        SpecError::Feature { key: self.full(suffix), value: value.to_string(), feature }
+    }
+
+    fn kv_heads(&self, heads: usize) -> Result<usize, SpecError> {
+        let absent = self.gguf.get(&self.full(KV_HEADS)).is_none();
+        let kv_heads = if absent { heads } else { self.count(KV_HEADS)? };
+        if heads.is_multiple_of(kv_heads) {
+            Ok(kv_heads)
+        } else {
+            Err(self.value_error(KV_HEADS, kv_heads, format!("it must divide the {heads} query heads")))
+        }
+    }
+
+    fn head_dim(&self, width: usize, heads: usize) -> Result<usize, SpecError> {
+        const KEY: &str = "attention.key_length";
+        let head_dim = match self.optional::<usize>(KEY)? {
+            Some(head_dim) => head_dim,
+            None => width / heads,
+        };
+        // Attention is computed in slices of 16 elements of a head.
+        if head_dim == 0 || !head_dim.is_multiple_of(16) || head_dim > 1024 {
+            let problem = "a head must have a multiple of 16 elements, 1024 at most";
+            return Err(self.value_error(KEY, head_dim, problem));
+        }
+        match self.optional::<usize>("attention.value_length")? {
+            Some(n) if n != head_dim => {
+                Err(self.feature_error("attention.value_length", n, Feature::AttentionShape))
+            }
+            _ => Ok(head_dim),
+        }
+    }
+
+    /// The rows of the embedding count, not the tokenizer's list: files pad one or the other.
+    fn vocab(&self) -> Result<usize, SpecError> {
+        let rows = self.gguf.required_tensor(EMBEDDING)?.shape.get(1).copied().unwrap_or(1);
+        u32::try_from(rows).map(|n| n as usize).map_err(|_| SpecError::Tensor {
+            tensor: EMBEDDING,
+            wanted: "a matrix with a row for each token".to_owned(),
+        })
+    }
+
+    fn rope(&self, pairs: RopePairs, head_dim: usize) -> Result<Rope, SpecError> {
+        match self.optional::<usize>("rope.dimension_count")? {
+            Some(n) if n != head_dim => {
+                return Err(self.feature_error("rope.dimension_count", n, Feature::PartialRope));
+            }
+            _ => {}
+        }
+        let base = self.optional("rope.freq_base")?.unwrap_or(10_000.0_f32);
+        if !(base.is_finite() && base > 1.0) {
+            return Err(self.value_error("rope.freq_base", base, "it must be above 1"));
+        }
+        Ok(Rope { pairs, base, scaling: self.rope_scaling(head_dim)? })
+    }
+
+    fn rope_scaling(&self, head_dim: usize) -> Result<RopeScaling, SpecError> {
+        if let Some(factors) = self.rope_factors(head_dim)? {
+            return Ok(RopeScaling::PerPair(factors));
+        }
+        let old_linear: Option<f32> = self.optional("rope.scale_linear")?;
+        match self.optional::<&str>("rope.scaling.type")?.unwrap_or("none") {
+            "none" => match old_linear {
+                Some(_) => Ok(RopeScaling::Linear(self.positive("rope.scale_linear")?)),
+                None => Ok(RopeScaling::None),
+            },
+            "linear" => Ok(RopeScaling::Linear(self.positive("rope.scaling.factor")?)),
+            "yarn" => Ok(RopeScaling::Yarn {
+                factor: self.positive("rope.scaling.factor")?,
+                original_context_tokens: self.count("rope.scaling.original_context_length")? as f32,
+            }),
+            other => Err(self.feature_error("rope.scaling.type", other, Feature::RopeScaling)),
+        }
+    }
+
+    /// Llama 3's table of divisors.
+    fn rope_factors(&self, head_dim: usize) -> Result<Option<Vec<f32>>, SpecError> {
+        const F32: u32 = 0;
+        let Some(tensor) = self.gguf.tensor(ROPE_FACTORS) else { return Ok(None) };
+        let (words, _) = self.gguf.data(tensor)?.as_chunks();
+        let factors: Vec<f32> = words.iter().map(|&word| f32::from_le_bytes(word)).collect();
+        let usable = factors.iter().all(|factor| factor.is_finite() && *factor > 0.0);
+        if tensor.ggml_type == F32 && factors.len() == head_dim / 2 && usable {
+            Ok(Some(factors))
+        } else {
+            let wanted = format!("{} positive numbers of type F32", head_dim / 2);
+            Err(SpecError::Tensor { tensor: ROPE_FACTORS, wanted })
+        }
+    }
+
+    fn refuse_features(&self, context_tokens_max: usize) -> Result<(), SpecError> {
+        for &(suffix, feature) in FEATURE_KEYS {
+            if let Some(value) = self.gguf.get(&self.full(suffix)).and_then(nonzero) {
+                return Err(self.feature_error(suffix, value, feature));
+            }
+        }
+        // A window as long as the context is none.
+        match self.optional::<usize>("attention.sliding_window")? {
+            Some(window) if window > 0 && window < context_tokens_max => {
+                Err(self.feature_error("attention.sliding_window", window, Feature::SlidingWindow))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The value for a message, unless it is zero.
+fn nonzero(value: Value<'_>) -> Option<String> {
+    if let Some(number) = f32::from_value(&value) {
+        return (number != 0.0).then(|| number.to_string());
+    }
+    match i32::from_value(&value) {
+        Some(number) => (number != 0).then(|| number.to_string()),
+        None => Some(value.type_name()),
+    }
+}

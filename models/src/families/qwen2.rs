@@ -1,0 +1,8 @@
+//! Qwen 2 and 2.5: biases on q, k and v; rope turns the halves of a head.
+
+use super::keys::Keys;
+use crate::spec::{RopePairs, Spec, SpecError};
+
+pub(super) fn spec(keys: &Keys<'_>) -> Result<Spec, SpecError> {
+    Ok(Spec { qkv_bias: true, ..keys.llama_shape(RopePairs::Halves)? })
+}

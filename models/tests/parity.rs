@@ -1,0 +1,195 @@
+//! Real models against llama.cpp's log-probabilities and against exact arithmetic. Needs the models and the reference
+//! file; says "skipped" without them. Meant for release builds.
+
+mod support;
+
+use std::sync::Arc;
+
+use bandmaster_kernels::Cpu;
+use bandmaster_models::{CpuModel, LoadOptions, load};
+use serde_json::Value;
+use support::{Sequence, argmax, each_row, log_sum_exp, model_path, shared_path, step};
+
+const KV_BYTES: usize = 256 << 20;
+/// A step where the reference's two best are nearer than this decides nothing.
+const TIE: f64 = 0.15;
+
+/// File name of the model, its name in the reference.
+const MODELS: [(&str, &str); 3] = [
+    ("smollm2-135m", "smollm2-135m-instruct-q4_1"),
+    ("qwen2.5-coder-0.5b", "qwen2.5-coder-0.5b-instruct-q4_k_m"),
+    ("qwen2.5-coder-1.5b", "qwen2.5-coder-1.5b-instruct-q4_k_m"),
+];
+
+/// Tokens with their log-probabilities, best first.
+type Top = Vec<(u32, f64)>;
+
+struct Reference {
+    tokens: Vec<u32>,
+    /// Index of a token, and the ten most likely in its place.
+    rows: Vec<(usize, Top)>,
+    greedy: Vec<Greedy>,
+}
+
+struct Greedy {
+    prompt: Vec<u32>,
+    tokens: Vec<u32>,
+    top: Vec<Top>,
+}
+
+fn ids(value: &Value) -> Vec<u32> {
+    value.as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect()
+}
+
+fn top(value: &Value) -> Top {
+    let pair = |pair: &Value| (pair[0].as_u64().unwrap() as u32, pair[1].as_f64().unwrap());
+    value.as_array().unwrap().iter().map(pair).collect()
+}
+
+fn reference(name: &str) -> Option<Reference> {
+    let text = std::fs::read_to_string(shared_path("reference/logprobs.json")?).unwrap();
+    let all: Value = serde_json::from_str(&text).unwrap();
+    let model = &all[name];
+    let row = |row: &Value| (row["position"].as_u64().unwrap() as usize, top(&row["top"]));
+    let greedy = |greedy: &Value| Greedy {
+        prompt: ids(&greedy["prompt_tokens"]),
+        tokens: ids(&greedy["tokens"]),
+        top: greedy["top"].as_array().unwrap().iter().map(top).collect(),
+    };
+    Some(Reference {
+        tokens: ids(&model["tokens"]),
+        rows: model["rows"].as_array().unwrap().iter().map(row).collect(),
+        greedy: model["greedy"].as_array().unwrap().iter().map(greedy).collect(),
+    })
+}
+
+fn loaded(name: &str, exact: bool) -> Option<CpuModel> {
+    let cpu = Arc::new(Cpu::new(2));
+    let options = LoadOptions { exact, ..LoadOptions::new(cpu, KV_BYTES) };
+    Some(load(&model_path(name)?, &options).unwrap())
+}
+
+/// Runs `check` on each model that is there.
+fn for_each_model(check: impl Fn(&str, &Reference)) {
+    for (name, reference_name) in MODELS {
+        if model_path(name).is_none() {
+            eprintln!("skipped: {name}");
+        } else if let Some(reference) = reference(reference_name) {
+            check(name, &reference);
+        }
+    }
+}
+
+/// A row's most likely token, and log-probabilities of the reference's ten.
+type Score = (u32, Vec<f64>);
+
+fn scores(model: &mut CpuModel, reference: &Reference) -> Vec<Score> {
+    let last = reference.rows.last().unwrap().0;
+    let rows = each_row(model, &reference.tokens[..last], 0, &|index, logits| {
+        let (_, ten) = reference.rows.iter().find(|(at, _)| *at == index + 1)?;
+        let sum = log_sum_exp(logits);
+        let of = |&(token, _): &(u32, f64)| f64::from(logits[token as usize]) - sum;
+        Some((argmax(logits), ten.iter().map(of).collect()))
+    });
+    rows.into_iter().flatten().collect()
+}
+
+/// Distances between two sets of log-probabilities of the same tokens.
+#[derive(Debug)]
+struct Distance {
+    /// Share of rows with the same most likely token.
+    top1: f64,
+    /// Mean |Δ log p| of the first set's most likely token.
+    delta: f64,
+    /// Mean Kullback-Leibler divergence over the ten, made to sum to one.
+    kl: f64,
+    /// Root of the mean squared Δ log p over the ten.
+    rms: f64,
+}
+
+/// `a` is the truth: its tokens are in order, so that its best is the first.
+fn distance(a: &[Score], b: &[Score]) -> Distance {
+    assert_eq!(a.len(), b.len());
+    let mean = |of: &dyn Fn(&Score, &Score) -> f64| {
+        a.iter().zip(b).map(|(a, b)| of(a, b)).sum::<f64>() / a.len() as f64
+    };
+    Distance {
+        top1: mean(&|a, b| f64::from(a.0 == b.0)),
+        delta: mean(&|a, b| (a.1[0] - b.1[0]).abs()),
+        kl: mean(&|a, b| kl(&a.1, &b.1)),
+        rms: mean(&|a, b| a.1.iter().zip(&b.1).map(|(x, y)| (x - y).powi(2)).sum::<f64>() / 10.0).sqrt(),
+    }
+}
+
+fn kl(p: &[f64], q: &[f64]) -> f64 {
+    let norm = |x: &[f64]| x.iter().map(|x| x.exp()).sum::<f64>().ln();
+    let (p_norm, q_norm) = (norm(p), norm(q));
+    p.iter().zip(q).map(|(p, q)| (p - p_norm).exp() * ((p - p_norm) - (q - q_norm))).sum()
+}
+
+fn as_scores(reference: &Reference) -> Vec<Score> {
+    reference.rows.iter().map(|(_, ten)| (ten[0].0, ten.iter().map(|(_, p)| *p).collect())).collect()
+}
+
+#[test]
+fn log_probabilities_are_those_of_llama_cpp() {
+    for_each_model(|name, reference| {
+        let mut model = loaded(name, false).unwrap();
+        let found = distance(&as_scores(reference), &scores(&mut model, reference));
+        eprintln!("{name}: from llama.cpp {found:.4?}");
+        assert!(found.top1 >= 0.95, "{name}: top-1 {found:?}");
+        assert!(found.delta <= 0.06, "{name}: mean delta {found:?}");
+        assert!(found.kl <= 0.005, "{name}: KL {found:?}");
+    });
+}
+
+/// Weights as in the file, everything else in f32: what both llama.cpp and our kernels round.
+#[test]
+fn quantized_activations_are_no_further_from_exact_than_those_of_llama_cpp() {
+    for_each_model(|name, reference| {
+        let exact = scores(&mut loaded(name, true).unwrap(), reference);
+        let ours = distance(&exact, &scores(&mut loaded(name, false).unwrap(), reference));
+        let theirs = distance(&exact, &as_scores(reference));
+        eprintln!("{name}: from exact, ours {ours:.4?} llama.cpp {theirs:.4?}");
+        assert!(ours.kl <= theirs.kl, "{name}: KL {} and {}", ours.kl, theirs.kl);
+        assert!(ours.rms <= theirs.rms, "{name}: rms {} and {}", ours.rms, theirs.rms);
+    });
+}
+
+/// All prompts are decoded together, so that this also crosses batching.
+#[test]
+fn greedy_continuations_are_those_of_llama_cpp_until_it_hesitates() {
+    for_each_model(|name, reference| {
+        let mut model = loaded(name, false).unwrap();
+        let mut free: Vec<u32> = (0..256).collect();
+        let mut sequences: Vec<Sequence> = reference
+            .greedy
+            .iter()
+            .map(|greedy| Sequence::new(greedy.prompt.clone(), greedy.prompt.len() + 32, &mut free))
+            .collect();
+        for place in 0..32 {
+            let best = std::sync::Mutex::new(vec![None; sequences.len()]);
+            let lengths: Vec<usize> = sequences.iter().map(|sequence| sequence.tokens.len()).collect();
+            step(&mut model, &mut sequences, 512, 0, &|sequence, index, logits| {
+                if index + 1 == lengths[sequence] {
+                    best.lock().unwrap()[sequence] = Some(argmax(logits));
+                }
+            });
+            for (number, (best, greedy)) in
+                best.into_inner().unwrap().iter().zip(&reference.greedy).enumerate()
+            {
+                let (Some(best), Some(&wanted)) = (*best, greedy.tokens.get(place)) else { continue };
+                let top = &greedy.top[place];
+                let hesitates = top[0].1 - top[1].1 < TIE;
+                assert!(
+                    best == wanted || hesitates,
+                    "{name}, prompt {number}, token {place}: {best} where llama.cpp says {top:?}"
+                );
+                // Where it hesitates, what follows is as good as another text: this one is done.
+                if !hesitates {
+                    sequences[number].tokens.push(wanted);
+                }
+            }
+        }
+    });
+}
