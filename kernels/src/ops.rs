@@ -19,7 +19,11 @@ pub fn rms_norm(cpu: &Cpu, x: &[f32], weight: &[f32], eps: f32, out: &mut [f32])
         return;
     }
     let width = weight.len();
-    assert!(width > 0 && x.len() % width == 0, "rms_norm: {} values are not rows of {width}", x.len());
+    assert!(
+        width > 0 && x.len().is_multiple_of(width),
+        "rms_norm: {} values are not rows of {width}",
+        x.len()
+    );
     let rows_per_chunk = (CHUNK_VALUES / width).max(1);
     for_chunks_mut(cpu, out, rows_per_chunk * width, &|first, out| {
         let x = &x[first..first + out.len()];

@@ -236,10 +236,11 @@ impl Shared {
 
     fn report(&self, finished: usize) {
         let before = self.unfinished.0.fetch_sub(finished, Ordering::SeqCst);
-        if before == finished && self.waiting.swap(false, Ordering::SeqCst) {
-            if let Some(waiter) = lock(&self.waiter).as_ref() {
-                waiter.unpark();
-            }
+        if before == finished
+            && self.waiting.swap(false, Ordering::SeqCst)
+            && let Some(waiter) = lock(&self.waiter).as_ref()
+        {
+            waiter.unpark();
         }
     }
 

@@ -1,6 +1,7 @@
 use super::*;
 use crate::dispatch::Isa;
 use crate::naive;
+use crate::simd::{Kernel, Simd};
 
 /// f16 NaN: what a block holds before it is written must not matter.
 const UNWRITTEN: u16 = 0x7e01;
@@ -237,24 +238,48 @@ fn overlapping_spans_are_refused() {
 #[test]
 #[ignore = "a measurement"]
 fn attention_speed() {
+    let limit = (0..200).map(|_| cpu(1).vectorise(FmaLimit)).fold(0.0, f64::max);
+    println!("f32 multiply-adds of one core, nothing else: {limit:.0} GMAC/s");
     for (heads, kv_heads, dim) in [(14, 2, 64), (12, 2, 128), (9, 3, 64)] {
         let sequence = Sequence::new(1, heads, kv_heads, dim, 4608);
         for threads in [1, 2] {
             let cpu = Cpu::new(threads);
             let decode = best_seconds(&cpu, &sequence, 4095..4096);
             let bytes = (4096 * kv_heads * dim * 2 * 2) as f64;
-            let prefill = best_seconds(&cpu, &sequence, 4096..4608);
-            let multiply_adds = (0..512).map(|i| (4097 + i) * heads * dim * 2).sum::<usize>() as f64;
             println!(
-                "{heads}/{kv_heads} x {dim}, {threads} threads: decode at 4096: {:.1} us, {:.1} GB/s, {:.0} GMAC/s; \
-                 512 rows at 4096: {:.2} ms, {:.0} GMAC/s",
+                "{heads}/{kv_heads} x {dim}, {threads} threads: decode at 4096: {:.1} us, {:.1} GB/s, {:.0} GMAC/s",
                 decode * 1e6,
                 bytes / decode / 1e9,
                 bytes / 2.0 * (heads / kv_heads) as f64 / decode / 1e9,
-                prefill * 1e3,
-                multiply_adds / prefill / 1e9
             );
+            for rows in [16, 512] {
+                let seconds = best_seconds(&cpu, &sequence, 4096..4096 + rows);
+                let multiply_adds: usize = (0..rows).map(|i| (4097 + i) * heads * dim * 2).sum();
+                let rate = multiply_adds as f64 / seconds / 1e9;
+                println!("    {rows} rows at 4096: {:.2} ms, {rate:.0} GMAC/s", seconds * 1e3);
+            }
         }
+    }
+}
+
+/// What the machine could do at best, in 10⁹ multiply-adds a second.
+struct FmaLimit;
+
+impl Kernel for FmaLimit {
+    type Output = f64;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> f64 {
+        const LOOPS: usize = 20_000;
+        let mut sums = [s.splat(1.0); 16];
+        let (a, b) = (s.splat(std::hint::black_box(0.5)), s.splat(std::hint::black_box(0.1)));
+        let start = std::time::Instant::now();
+        for _ in 0..LOOPS {
+            sums = sums.map(|sum| s.mul_add(sum, a, b));
+        }
+        let seconds = start.elapsed().as_secs_f64();
+        std::hint::black_box(sums.map(|sum| s.sum(sum)));
+        (LOOPS * 16 * 16) as f64 / seconds / 1e9
     }
 }
 

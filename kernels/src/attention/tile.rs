@@ -8,7 +8,7 @@ use crate::disjoint::Disjoint;
 use crate::kv::KvShape;
 use crate::simd::{Kernel, LANES, Simd, exp, to_array};
 
-/// Rows whose running sums fit in 32 registers beside one vector of keys or values: 7 · 4.
+/// Rows whose running sums fit in 32 registers beside keys, values and weights.
 const STRIP_ROWS: usize = 7;
 /// Rows of a tile. They pass over a split's keys and values together, so these come from the second-level cache.
 pub(crate) const TILE_ROWS: usize = 4 * STRIP_ROWS;
@@ -148,10 +148,12 @@ impl Attend<'_> {
         let mix = Mix { scores: &scores, visible, split, weights, rows: &self.rows[rows], to: self.to };
         let mut at = 0;
         while at < dim {
-            let wide = const { S::REGISTERS >= 32 };
+            // R · D running sums, R weights and a vector of values must fit.
+            let wide = const { S::REGISTERS >= 5 * R + 6 };
+            let half_wide = const { S::REGISTERS >= 3 * R + 4 };
             at += match dim - at {
                 64.. if wide => mix.columns::<S, 4>(s, &self.source, at),
-                32.. if wide => mix.columns::<S, 2>(s, &self.source, at),
+                32.. if half_wide => mix.columns::<S, 2>(s, &self.source, at),
                 _ => mix.columns::<S, 1>(s, &self.source, at),
             };
         }
@@ -259,21 +261,13 @@ impl<const R: usize> Mix<'_, R> {
     #[inline(always)]
     fn columns<S: Simd, const D: usize>(&self, s: S, source: &Source, at: usize) -> usize {
         let mut sums = [[s.splat(0.0); D]; R];
-        // Tokens that all rows see, then those that only later rows see: a weight of zero would not do, as what
-        // lies behind a row's last token may be anything.
-        let common = self.visible[0];
-        for block in 0..common.div_ceil(BLOCK_TOKENS) {
-            let tokens = block * BLOCK_TOKENS..common.min((block + 1) * BLOCK_TOKENS);
-            self.add::<S, D, R>(s, source, at, tokens, 0, &mut sums);
-        }
-        for r in 1..R {
-            let mut token = common;
-            while token < self.visible[r] {
-                let end = self.visible[r].min((token / BLOCK_TOKENS + 1) * BLOCK_TOKENS);
-                let row: &mut [[S::V; D]; 1] = (&mut sums[r..r + 1]).try_into().expect("one row");
-                self.add::<S, D, 1>(s, source, at, token..end, r, row);
-                token = end;
-            }
+        let (common, last) = (self.visible[0], self.visible[R - 1]);
+        for block in 0..last.div_ceil(BLOCK_TOKENS) {
+            let values = source.values(self.split * SPLIT_BLOCKS + block);
+            let tokens = block * BLOCK_TOKENS..last.min((block + 1) * BLOCK_TOKENS);
+            let shared = common.clamp(tokens.start, tokens.end);
+            self.add::<S, D, false>(s, values, at, tokens.start..shared, &mut sums);
+            self.add::<S, D, true>(s, values, at, shared..tokens.end, &mut sums);
         }
         for (r, sums) in sums.iter().enumerate() {
             let start = self.rows[r] + at;
@@ -287,26 +281,26 @@ impl<const R: usize> Mix<'_, R> {
         D * LANES
     }
 
-    /// Adds tokens of one block, in order, to the rows from `first` on.
+    /// Adds tokens of one block, in order, to the rows that see them: all, or with `SOME` only later ones. A weight of zero would not
+    /// do for the other rows, as what lies behind a row's last token may be anything.
     #[inline(always)]
-    fn add<S: Simd, const D: usize, const N: usize>(
+    fn add<S: Simd, const D: usize, const SOME: bool>(
         &self,
         s: S,
-        source: &Source,
+        values: &[u16],
         at: usize,
         tokens: Range<usize>,
-        first: usize,
-        sums: &mut [[S::V; D]; N],
+        sums: &mut [[S::V; D]; R],
     ) {
-        let dim = source.call.layer.shape.head_dim;
-        let values = source.values(self.split * SPLIT_BLOCKS + tokens.start / BLOCK_TOKENS);
-        let values = values[tokens.start % BLOCK_TOKENS * dim..].chunks_exact(dim);
-        for (token, values) in tokens.zip(values) {
-            let values = &values[at..at + D * LANES];
+        let dim = values.len() / BLOCK_TOKENS;
+        for token in tokens {
+            let values = &values[token % BLOCK_TOKENS * dim + at..][..D * LANES];
             for (d, values) in values.as_chunks::<LANES>().0.iter().enumerate() {
                 let v = s.load_f16(values);
-                for n in 0..N {
-                    sums[n][d] = s.mul_add(s.splat(self.scores[first + n][token]), v, sums[n][d]);
+                for (r, sums) in sums.iter_mut().enumerate() {
+                    if !SOME || token < self.visible[r] {
+                        sums[d] = s.mul_add(s.splat(self.scores[r][token]), v, sums[d]);
+                    }
                 }
             }
         }
