@@ -15,3 +15,6 @@ pub use grammar::{GrammarError, GrammarFactory};
 pub use session::{ChatRequest, Completion, Generation, LoadedModel, Piece, SessionError, WeightsLoader};
 pub use template::{ChatTemplate, Message, Role, TemplateError};
 pub use tokenizer::{Tokenizer, TokenizerError};
+
+/// What a request to a session is made of, so that its caller need not know the engine.
+pub use crate::engine::{Class, FinishReason, Priority, Rejected, Sampling, Usage};
