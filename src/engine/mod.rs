@@ -35,7 +35,8 @@ pub struct EngineConfig {
     pub kv_bytes_max: usize,
     /// Sequences in one batch.
     pub batch_max: usize,
-    /// Tokens that one step computes at most, decoding sequences not counted.
+    /// Tokens that one step computes at most, but for `batch_max` decoding sequences and a few of prefill that always go.
+    /// A model must take steps of this many, and of `batch_max + 16`.
     pub step_tokens_max: usize,
     /// How long a prefill may keep others from their next token.
     pub shared_step: Duration,

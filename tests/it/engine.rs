@@ -3,6 +3,7 @@
 mod alone;
 mod fake;
 mod grammar;
+mod same_bits;
 mod simulation;
 mod steps;
 mod thread;
