@@ -157,7 +157,7 @@ impl World {
             cache_salt: u64::from(r.one_in(8)),
             sink: sink(&heard, deaf_after),
         };
-        self.core.submit(id, request, self.now).unwrap_or_else(|(rejected, _)| panic!("{rejected}"));
+        self.core.submit(id, request, self.now).unwrap_or_else(|refused| panic!("{}", refused.0));
         let disturbed = deaf_after.is_some();
         self.asked.push(Asked { ask, id, heard, disturbed, deadline: deadline.is_some() });
     }
