@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::ModelId;
 
+mod audit;
+
 /// Tokens per block; the models' own unit.
 pub const BLOCK_TOKENS: usize = 16;
 /// How many half-full or diverging children of a prefix are compared before giving up.
@@ -346,6 +348,19 @@ impl Blocks {
     #[must_use]
     pub fn bytes_max(&self) -> usize {
         self.bytes_max
+    }
+
+    /// The tokens of `block` that are computed and known.
+    #[must_use]
+    pub fn known_tokens(&self, model: ModelId, block: u32) -> &[u32] {
+        let entry = &self.pools[model.0 as usize].blocks[block as usize];
+        &entry.tokens[..entry.filled as usize]
+    }
+
+    /// What `block` continues.
+    #[must_use]
+    pub fn parent(&self, model: ModelId, block: u32) -> Prefix {
+        self.pools[model.0 as usize].blocks[block as usize].parent
     }
 
     /// How many tables hold `block`.

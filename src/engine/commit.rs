@@ -57,10 +57,10 @@ impl Core {
         self.unstarted -= usize::from(sequence.usage.steps == 0);
         sequence.usage.steps += 1;
         sequence.usage.batch_sum += batch as u64;
-        let progressed = sequence.computed > sequence.reached;
+        let progressed = sequence.computed.min(sequence.prompt_tokens()) > sequence.reached;
         sequence.reached = sequence.reached.max(sequence.computed);
         self.fill_blocks(work.slot, start);
-        let ended = self.tell(work, progressed && start < self.sequences[work.slot].prompt_tokens());
+        let ended = self.tell(work, progressed);
         if let Err(end) = ended {
             self.end(work.slot, end);
         }

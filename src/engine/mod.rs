@@ -1,6 +1,7 @@
 //! One scheduler for all models: schedule, run, commit. Token ids in, token ids out; text, plans and clocks are not
 //! known here.
 
+mod audit;
 pub mod batch;
 pub mod blocks;
 mod commit;
@@ -24,7 +25,7 @@ pub use stats::{ModelStats, Stats, StepStats};
 
 use batch::{Plan, Runner};
 use blocks::Blocks;
-use scheduler::{Pace, Underway};
+use scheduler::{Pace, Underway, Urgency};
 use sequence::{End, Sequence, Sequences};
 
 /// What an engine may use.
@@ -34,7 +35,8 @@ pub struct EngineConfig {
     pub kv_bytes_max: usize,
     /// Sequences in one batch.
     pub batch_max: usize,
-    /// Tokens that one step computes at most, decoding sequences not counted.
+    /// Tokens that one step computes at most, but for `batch_max` decoding sequences and a few of prefill that always go.
+    /// A model must take steps of this many, and of `batch_max + 16`.
     pub step_tokens_max: usize,
     /// How long a prefill may keep others from their next token.
     pub shared_step: Duration,
@@ -79,7 +81,7 @@ pub struct Core {
     runner: Runner,
     underway: Underway,
     /// Buffer of the choice among models.
-    urgency: Vec<((u64, usize), ModelId)>,
+    urgency: Vec<(Urgency, ModelId)>,
     /// Sequences for which no step has computed anything yet.
     unstarted: usize,
     stats: Stats,
@@ -217,6 +219,12 @@ impl Core {
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.by_id.is_empty()
+    }
+
+    /// Sequences that live.
+    #[must_use]
+    pub fn live(&self) -> usize {
+        self.by_id.len()
     }
 
     /// The deadline that comes first.

@@ -347,3 +347,6 @@ fn exp(x: f32) -> f32 {
     let exponent = shifted.to_bits().wrapping_sub(ROUND.to_bits()).wrapping_add(127);
     p * f32::from_bits(exponent << 23)
 }
+
+#[cfg(test)]
+mod tests;

@@ -50,6 +50,9 @@ impl Pace {
     }
 }
 
+/// Credits, sequences that would run, and time waited, compared in this order.
+pub type Urgency = (u64, usize, Duration);
+
 /// Which blocks the planned step will compute, so that siblings wait for them.
 #[derive(Debug, Default)]
 pub struct Underway(HashSet<u64>);
@@ -81,14 +84,14 @@ impl Core {
         }
     }
 
-    /// The highest class that waits and how long it has waited; then how full the batch would be.
-    fn urgency_of(&self, model: ModelId, now: Duration) -> (u64, usize) {
+    /// The highest class that waits and how long it has waited; then how full the batch would be; then who waited longer.
+    fn urgency_of(&self, model: ModelId, now: Duration) -> Urgency {
         let loaded = &self.models[model.0 as usize];
         let classes = loaded.order.iter().map(|&slot| self.sequences[slot].terms.class);
         let class = classes.max().unwrap_or_default() as u64;
         let waited = now.saturating_sub(loaded.waiting_since);
         let credits = class * CREDITS_PER_CLASS + (waited.as_micros() / CREDIT_AGE.as_micros()) as u64;
-        (credits, loaded.order.len().min(self.config.batch_max))
+        (credits, loaded.order.len().min(self.config.batch_max), waited)
     }
 
     fn order(&self, model: ModelId) -> &[u32] {

@@ -165,7 +165,7 @@ impl Sequence {
         self.computed += tokens;
         let new = self.computed.saturating_sub(self.reached).min(tokens);
         self.reached = self.reached.max(self.computed);
-        self.usage.cached_tokens += new as u32;
+        self.usage.cached_tokens = (self.usage.cached_tokens + new as u32).min(self.usage.prompt_tokens);
         new
     }
 
@@ -198,9 +198,11 @@ impl Sequence {
         self.follow_grammar()
     }
 
-    /// Appends the tokens that the grammar forces. Where log-probabilities are wanted they are drawn one by one instead.
+    /// Appends the tokens that the grammar forces. Where log-probabilities are wanted they are drawn one by one instead;
+    /// while prompt scores are owed they wait, so that the sequence cannot end before.
     pub fn follow_grammar(&mut self) -> Result<(), End> {
-        if self.constraint.is_none() || self.drawing.top_logprobs.is_some() || !self.wants_draw() {
+        let scored = self.score_next == self.prompt_tokens();
+        if self.constraint.is_none() || !self.wants_draw() || self.drawing.top_logprobs.is_some() || !scored {
             return self.grammar_end();
         }
         let forced = self.with_grammar(|grammar| Ok(grammar.forced()))?;

@@ -37,7 +37,7 @@ pub fn numbers_in(text: &str) -> HashSet<Decimal> {
         let negative = start > 0 && matches!(chars[start - 1], '-' | '−' | '–');
         let rest: String = chars[at..].iter().take(10).collect();
         for value in readings(&run) {
-            let scaled = multiplier(&rest).and_then(|by| value.multiply(by).ok());
+            let scaled = multiplier(&rest).and_then(|by| value.times(by).ok());
             for value in std::iter::once(value).chain(scaled) {
                 found.insert(value);
                 if negative {

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::attempt::Context;
-use super::band::{Message, Reply};
+use super::band::{Message, Reply, Role};
 use super::checks::check_text;
-use super::dispatch::{ModelWork, Verdict, Work, do_task};
+use super::dispatch::{Draw, ModelWork, Verdict, Work, do_task};
 use super::event::EventKind;
 use super::outcome::Status;
 use super::plan::{Plan, Shape, Task};
@@ -46,6 +46,7 @@ its long part as a file (-f), or raise --context-tokens",
         schema: None,
         ladder: vec![planner.clone(), planner],
         check: Arc::new(check),
+        draw: Draw::MostLikely,
         streams_answer: true,
     };
     let done = do_task(context, &task, Work::Model(work), 0).await;
@@ -75,7 +76,7 @@ fn prompt(request: &RunRequest) -> Vec<Message> {
     let mut prompt: String =
         inputs.map(|input| format!("Attached text ({}):\n{}\n\n", input.name, input.text.trim())).collect();
     prompt.push_str(&request.goal);
-    vec![Message::user(prompt)]
+    vec![Message::new(Role::User, prompt)]
 }
 
 /// The question back.

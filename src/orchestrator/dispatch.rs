@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::attempt::{AttemptError, Context, Label, attempt};
-use super::band::{Call, Finish, Message, Reply};
+use super::band::{Call, Finish, Message, Reply, Role};
 use super::event::{EventKind, FailureClass};
 use super::outcome::{Status, TaskReport, TokenUsage};
 use super::plan::{Plan, Task};
@@ -18,8 +18,8 @@ use super::registry::Player;
 /// Calls of one run that are with the engine at a time: more than a batch holds, fewer than its queue.
 const IN_FLIGHT_MAX: usize = 64;
 
-/// Temperature of a retry whose first attempt was the most likely answer and wrong.
-const RETRY_TEMPERATURE: f32 = 0.6;
+/// Temperature where something other than the most likely answer is wanted: ballots, and retries of the same prompt.
+const VARIED_TEMPERATURE: f32 = 0.6;
 
 /// What a check says of a reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,8 +45,19 @@ pub struct ModelWork {
     pub ladder: Vec<Player>,
     /// What is accepted.
     pub check: Check,
+    /// How the first attempt is drawn.
+    pub draw: Draw,
     /// Whether the first attempt's text is part of the answer as it comes.
     pub streams_answer: bool,
+}
+
+/// How tokens are drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Draw {
+    /// The most likely ones.
+    MostLikely,
+    /// Freely, differently for each number.
+    Varied(u64),
 }
 
 /// What a task turns out to be once its needs have ended.
@@ -244,17 +255,24 @@ impl<'a> Climb<'a> {
         let mut messages = work.messages.clone();
         let again = shown.is_some();
         if let Some(reply) = shown {
-            messages.push(Message::assistant(reply.text));
+            messages.push(Message::new(Role::Assistant, reply.text));
             let error = &self.error;
-            messages.push(Message::user(format!("That was not accepted: {error}. Answer again, correctly.")));
+            messages.push(Message::new(
+                Role::User,
+                format!("That was not accepted: {error}. Answer again, correctly."),
+            ));
         }
         let repeats = !again && self.report.attempts > 0;
+        let (varied, ballot) = match work.draw {
+            Draw::MostLikely => (repeats, 0),
+            Draw::Varied(ballot) => (true, ballot),
+        };
         Call {
             messages,
             schema: work.schema.clone(),
             tokens_max: self.task.tokens_max,
-            temperature: if repeats { RETRY_TEMPERATURE } else { 0.0 },
-            seed: self.context.seed.wrapping_add(u64::from(self.report.attempts)),
+            temperature: if varied { VARIED_TEMPERATURE } else { 0.0 },
+            seed: self.context.seed.wrapping_add(u64::from(self.report.attempts)).wrapping_add(ballot << 8),
             critical_path_tokens: self.critical_path_tokens,
             deadline: None,
         }

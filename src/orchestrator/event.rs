@@ -141,6 +141,8 @@ pub struct Facts {
     pub named_aspects: Vec<String>,
     /// Whether the goal speaks of sections, parts or viewpoints.
     pub speaks_of_parts: bool,
+    /// How many numbers the goal gives.
+    pub numbers: usize,
     /// Whether the goal speaks of inputs one at a time: each, every, which of them.
     pub speaks_of_each: bool,
 }

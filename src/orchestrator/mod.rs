@@ -12,11 +12,15 @@ mod map;
 mod outcome;
 mod parallel;
 mod plan;
+mod planner;
 mod registry;
 mod request;
 mod run;
+mod sequence;
 mod strategy;
 mod synthesis;
+mod vote;
+mod worker;
 
 pub use band::{
     Band, BoxFuture, Call, CallError, CallErrorKind, CallUsage, Embed, Finish, Llm, Message, Progress, Reply,
@@ -28,3 +32,4 @@ pub use outcome::{Outcome, PromptTokensDetails, RunUsage, Status, TaskReport, To
 pub use plan::{AnswerIs, Plan, PlanError, Shape, Slice, Task};
 pub use request::{Budget, Input, RunRequest, Strategy, StrategyError};
 pub use run::run;
+pub use worker::SessionLlm;

@@ -7,13 +7,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::attempt::Context;
-use super::band::{Finish, Message, Reply, Skill};
+use super::band::{Finish, Message, Reply, Role, Skill};
 use super::checks::{check_text, words};
-use super::dispatch::{Build, ModelWork, Results, Verdict, Work, dispatch, do_task};
+use super::dispatch::{Build, Draw, ModelWork, Results, Verdict, Work, dispatch};
 use super::event::{EventKind, Facts};
 use super::outcome::TaskReport;
 use super::plan::{Plan, Shape, Task};
-use super::registry::{PLANNER, Registry};
+use super::planner::{Question, ask};
+use super::registry::Registry;
 use super::request::RunRequest;
 use super::run::Ended;
 
@@ -115,10 +116,11 @@ fn lay_out(registry: &Registry, request: &RunRequest, sections: &[Section]) -> (
             tokens_max: SECTION_TOKENS_MAX,
         });
         let work = ModelWork {
-            messages: vec![Message::user(section_prompt(request, &titles, section))],
+            messages: vec![Message::new(Role::User, section_prompt(request, &titles, section))],
             schema: None,
             ladder: registry.ladder(&player, Skill::Write),
             check: Arc::new(check_section),
+            draw: Draw::MostLikely,
             streams_answer: false,
         };
         builds.push(Box::new(move |_: &Results| Work::Model(work)));
@@ -177,16 +179,6 @@ async fn outline(
     request: &RunRequest,
     aspects: &[String],
 ) -> (Vec<Section>, TaskReport) {
-    let task = Task {
-        id: "plan".to_owned(),
-        worker: PLANNER.to_owned(),
-        instruction: "list the sections".to_owned(),
-        input: None,
-        needs: Vec::new(),
-        output: Shape::Text,
-        tokens_max: OUTLINE_TOKENS_MAX,
-    };
-    let planner = registry.planner();
     let prompt = format!(
         "List the sections of what the goal asks for, in order: those the goal names, under the names it gives them, or \
 else three or four good ones. The instruction says in a few words what belongs in the section.\n\
@@ -197,14 +189,16 @@ Goal: {}",
         request.goal
     );
     let aspects = aspects.to_vec();
-    let work = ModelWork {
-        messages: vec![Message::user(prompt)],
+    let question = Question {
+        id: "plan",
+        purpose: "list the sections",
+        messages: vec![Message::new(Role::User, prompt)],
         schema: Some(outline_schema()),
-        ladder: vec![planner.clone(), planner],
+        tokens_max: OUTLINE_TOKENS_MAX,
+        critical_path_tokens: SECTION_TOKENS_MAX,
         check: Arc::new(move |reply: &Reply| check_outline(&reply.text)),
-        streams_answer: false,
     };
-    let done = do_task(context, &task, Work::Model(work), SECTION_TOKENS_MAX).await;
+    let done = ask(context, registry, question).await;
     let outline = done.accepted.as_deref().and_then(|json| serde_json::from_str::<Outline>(json).ok());
     let fallback = || {
         let aspects = aspects.into_iter();

@@ -57,7 +57,8 @@ impl Strategy {
     ];
 
     /// Those that can be run.
-    pub const AVAILABLE: [Self; 4] = [Self::Direct, Self::Map, Self::Parallel, Self::Ask];
+    pub const AVAILABLE: [Self; 6] =
+        [Self::Direct, Self::Map, Self::Sequence, Self::Parallel, Self::Vote, Self::Ask];
 
     /// The name in flags, events and reports.
     #[must_use]

@@ -15,7 +15,7 @@ use super::event::{EventKind, InputInfo, RunEvent, StrategyWhy};
 use super::outcome::{Outcome, RunUsage, Status, TaskReport};
 use super::registry::Registry;
 use super::request::{RunRequest, Strategy};
-use super::{direct, map, parallel, strategy};
+use super::{direct, map, parallel, sequence, strategy, vote};
 use crate::journal::Journal;
 
 /// What a strategy comes to.
@@ -184,7 +184,9 @@ async fn pursue(
 ) -> (Strategy, StrategyWhy, Ended) {
     let (mut strategy, why) = strategy::choose(request, &*band.planner, band.embed.as_deref()).await;
     // Nothing is cut silently: what does not fit one call is read in parts.
-    if strategy == Strategy::Direct && !why.facts.inputs_fit_together && !request.inputs.is_empty() {
+    let one_call =
+        matches!(strategy, Strategy::Direct | Strategy::Sequence | Strategy::Vote | Strategy::Parallel);
+    if one_call && !why.facts.inputs_fit_together && !request.inputs.is_empty() {
         strategy = Strategy::Map;
     }
     context.send(EventKind::StrategyChosen { strategy, why: why.clone() });
@@ -196,6 +198,8 @@ async fn pursue(
         Strategy::Direct => direct::run(context, registry, request).await,
         Strategy::Map => map::run(context, registry, request).await,
         Strategy::Parallel => parallel::run(context, registry, request, &why.facts).await,
+        Strategy::Sequence => sequence::run(context, registry, request).await,
+        Strategy::Vote => vote::run(context, registry, request).await,
         Strategy::Ask => direct::ask(),
         other => refuse(&super::StrategyError::Unavailable { name: other }.to_string()),
     };

@@ -5,13 +5,14 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::attempt::Context;
-use super::band::{Message, Reply};
+use super::band::{Message, Reply, Role};
 use super::checks::{check_text, mostly_in, numbers_in, words};
-use super::dispatch::{ModelWork, Verdict, Work, do_task};
+use super::dispatch::Verdict;
 use super::map::{Answer, Figures, Finding, Slots};
 use super::outcome::TaskReport;
-use super::plan::{AnswerIs, Shape, Task};
-use super::registry::{PLANNER, Registry};
+use super::plan::AnswerIs;
+use super::planner::{Question, ask};
+use super::registry::Registry;
 use crate::tools::calculator::{Aggregate, Decimal};
 
 /// Tokens of an answer, beside those of the facts it tells.
@@ -45,35 +46,31 @@ pub async fn answer(
     if planner.llm.prompt_tokens(&messages) + tokens_max as usize > planner.llm.context_tokens() {
         return (plain, None);
     }
-    let task = Task {
-        id: "synthesis".to_owned(),
-        worker: PLANNER.to_owned(),
-        instruction: "answer the goal from the results".to_owned(),
-        input: None,
-        needs: Vec::new(),
-        output: Shape::Text,
-        tokens_max,
-    };
     let wanted = Wanted::of(goal, facts);
-    let work = ModelWork {
+    let question = Question {
+        id: "synthesis",
+        purpose: "answer the goal from the results",
         messages,
         schema: None,
-        ladder: vec![planner.clone(), planner],
+        tokens_max,
+        critical_path_tokens: 0,
         check: Arc::new(move |reply: &Reply| wanted.judge(&reply.text)),
-        streams_answer: false,
     };
-    let done = do_task(context, &task, Work::Model(work), 0).await;
+    let done = ask(context, registry, question).await;
     (done.accepted.unwrap_or(plain), Some(done.report))
 }
 
 fn prompt(goal: &str, facts: &FactSheet<'_>) -> Vec<Message> {
-    vec![Message::user(format!(
-        "These results are complete and correct. Question to each text: {}\n{}\n\n\
+    vec![Message::new(
+        Role::User,
+        format!(
+            "These results are complete and correct. Question to each text: {}\n{}\n\n\
 Answer the goal below from these results alone. Copy names and numbers exactly. Tell only what the goal asks for, in \
 plain words, without explaining how you got there.\n\nGoal: {goal}",
-        facts.slots.question,
-        plain(facts),
-    ))]
+            facts.slots.question,
+            plain(facts),
+        ),
+    )]
 }
 
 /// The facts, told by rule: a line a finding, a line a figure.

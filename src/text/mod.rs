@@ -1,11 +1,20 @@
 //! Text to token ids and back: tokenizers, chat templates, grammars, sessions.
 //!
-//! Tasks, plans and HTTP are not known here; of the models crate, only GGUF metadata and the loader's name.
+//! Tasks, plans and HTTP are not known here; of the models crate, only GGUF metadata and the trait of a model.
 
 pub mod decode;
+pub mod embedder;
+pub mod grammar;
+pub mod session;
 pub mod template;
 pub mod tokenizer;
 
 pub use decode::StreamDecoder;
+pub use embedder::{EmbedError, Forward, TextEmbedder};
+pub use grammar::{GrammarError, GrammarFactory};
+pub use session::{ChatRequest, Completion, Generation, LoadedModel, Piece, SessionError, WeightsLoader};
 pub use template::{ChatTemplate, Message, Role, TemplateError};
 pub use tokenizer::{Tokenizer, TokenizerError};
+
+/// What a request to a session is made of, so that its caller need not know the engine.
+pub use crate::engine::{Class, FinishReason, Priority, Rejected, Sampling, Usage};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::super::band::{Message, Reply};
+use super::super::band::{Message, Reply, Role};
 use super::super::checks::{check_text, mostly_in, numbers_in, quoted_sentence, stands_in, words};
 use super::super::dispatch::{Check, Verdict};
 use super::super::plan::{AnswerIs, Slice};
@@ -131,18 +131,21 @@ pub fn prompt(slots: &Slots, slice: &Slice, text: &str) -> Vec<Message> {
     let question = &slots.question;
     let part =
         if slice.parts > 1 { format!(", part {} of {}", slice.part + 1, slice.parts) } else { String::new() };
-    vec![Message::user(format!(
-        "Answer a question about one text. Reply with JSON:\n\
+    vec![Message::new(
+        Role::User,
+        format!(
+            "Answer a question about one text. Reply with JSON:\n\
 subject: the name of who or what the text is about{quote}\n\
 answer: the answer, or null if the text does not say\n\
 For example: {}\n\n\
 Question: {question}\n\n\
 Text ({}{part}):\n{}\n\n\
 Question: {question}",
-        example(slots.answer_is),
-        slice.name,
-        text.trim()
-    ))]
+            example(slots.answer_is),
+            slice.name,
+            text.trim()
+        ),
+    )]
 }
 
 /// Accepts what the text bears out. What is accepted is canonical: the quote is the text's own sentence.
@@ -194,9 +197,8 @@ fn judge_number(text: &str, raw: &mut Raw) -> Result<bool, String> {
     let Some(sentence) = quoted_sentence(text, &raw.quote) else {
         return Err("the quote is not in the text; copy the words exactly".to_owned());
     };
-    if !numbers_in(sentence).contains(&number)
-        && !(stands_in(text, &raw.quote) && numbers_in(&raw.quote).contains(&number))
-    {
+    let in_quote = stands_in(text, &raw.quote) && numbers_in(&raw.quote).contains(&number);
+    if !in_quote && !numbers_in(sentence).contains(&number) {
         return Err(format!("the quote does not contain {said}; quote the words that give the answer"));
     }
     sentence.clone_into(&mut raw.quote);

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::attempt::Context;
 use super::band::Skill;
-use super::dispatch::{Build, Done, ModelWork, Results, Work, dispatch};
+use super::dispatch::{Build, Done, Draw, ModelWork, Results, Work, dispatch};
 use super::event::EventKind;
 use super::plan::{Plan, Shape, Slice, Task};
 use super::registry::{Player, Registry};
@@ -113,6 +113,7 @@ fn lay_out(
             schema: Some(finding::schema(slots)),
             ladder: registry.ladder(&reading.player, Skill::Read),
             check: finding::check(slots.answer_is, text),
+            draw: Draw::MostLikely,
             streams_answer: false,
         };
         builds.push(Box::new(move |_: &Results| Work::Model(work)));

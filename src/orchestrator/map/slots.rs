@@ -7,13 +7,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::super::attempt::Context;
-use super::super::band::{Message, Reply};
+use super::super::band::{Message, Reply, Role};
 use super::super::checks::words;
-use super::super::dispatch::{ModelWork, Verdict, Work, do_task};
+use super::super::dispatch::Verdict;
 use super::super::event::EventKind;
 use super::super::outcome::TaskReport;
-use super::super::plan::{AnswerIs, Shape, Task};
-use super::super::registry::{PLANNER, Registry};
+use super::super::plan::AnswerIs;
+use super::super::planner::{Question, ask};
+use super::super::registry::Registry;
 use super::super::request::RunRequest;
 use crate::tools::calculator::Aggregate;
 
@@ -109,8 +110,10 @@ fn prompt(request: &RunRequest) -> Vec<Message> {
         .map(|input| input.text.chars().take(SAMPLE_CHARS).collect())
         .unwrap_or_default();
     let count = request.inputs.len();
-    vec![Message::user(format!(
-        "A goal is to be reached with several texts. A helper reads each text alone and answers one question about it; \
+    vec![Message::new(
+        Role::User,
+        format!(
+            "A goal is to be reached with several texts. A helper reads each text alone and answers one question about it; \
 then the answers are combined. Fill in:\n\
 question: what the helper must find in ONE text, as a complete question that keeps the goal's own words\n\
 answer_is: number, date, name, yes_no, text or list (several short things in one text)\n\
@@ -126,8 +129,9 @@ Goal: Who wrote each of these letters?\n\
 {{\"question\": \"Who wrote the letter?\", \"answer_is\": \"name\", \"combine\": [\"list\"]}}\n\n\
 The first of {count} texts begins:\n{sample}\n\n\
 Goal: {}",
-        request.goal
-    ))]
+            request.goal
+        ),
+    )]
 }
 
 /// Asks the planner; always gives slots that can be carried out, and the report of the call.
@@ -136,24 +140,16 @@ pub async fn ask_planner(
     registry: &Registry,
     request: &RunRequest,
 ) -> (Slots, TaskReport) {
-    let task = Task {
-        id: "plan".to_owned(),
-        worker: PLANNER.to_owned(),
-        instruction: "fill the slots of a map".to_owned(),
-        input: None,
-        needs: Vec::new(),
-        output: Shape::Text,
-        tokens_max: SLOTS_TOKENS_MAX,
-    };
-    let planner = registry.planner();
-    let work = ModelWork {
+    let question = Question {
+        id: "plan",
+        purpose: "fill the slots of a map",
         messages: prompt(request),
         schema: Some(schema()),
-        ladder: vec![planner.clone(), planner],
+        tokens_max: SLOTS_TOKENS_MAX,
+        critical_path_tokens: 2 * SLOTS_TOKENS_MAX,
         check: Arc::new(check),
-        streams_answer: false,
     };
-    let done = do_task(context, &task, Work::Model(work), 2 * SLOTS_TOKENS_MAX).await;
+    let done = ask(context, registry, question).await;
     let filled = done.accepted.as_deref().and_then(|json| serde_json::from_str::<Slots>(json).ok());
     let slots = settle(filled.unwrap_or_else(|| Slots::fallback(&request.goal)), &request.goal);
     context.send(EventKind::PlanProposed { slots: serde_json::to_value(&slots).unwrap_or_default() });

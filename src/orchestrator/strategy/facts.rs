@@ -150,6 +150,7 @@ pub fn gather(goal: &str, inputs: &[Input], planner: &dyn Llm) -> Facts {
         speaks_of_attachment: attachment(goal),
         named_aspects: named_aspects(goal),
         speaks_of_parts: speaks_of_parts(goal),
+        numbers: number_count(goal),
         speaks_of_each: words(&unquoted(goal)).iter().any(|word| DISTRIBUTIVE.contains(&word.as_str())),
     }
 }
@@ -241,6 +242,11 @@ fn brought_along(words: &[String]) -> bool {
     })
 }
 
+/// How many numbers the goal gives.
+fn number_count(goal: &str) -> usize {
+    words(goal).iter().filter(|word| word.starts_with(|c: char| c.is_ascii_digit())).count()
+}
+
 fn speaks_of_parts(goal: &str) -> bool {
     words(&unquoted(goal)).iter().any(|word| PART_NOUNS.contains(&word.as_str()))
 }
@@ -248,6 +254,7 @@ fn speaks_of_parts(goal: &str) -> bool {
 /// The parts a goal names: the longest enumeration of short items, with what introduces the first one taken off.
 #[must_use]
 pub fn named_aspects(goal: &str) -> Vec<String> {
+    let goal = goal.trim().trim_end_matches('.').trim_end_matches("please").trim_end_matches(", ");
     let sentences = goal.split(['\n', '?', '!', ';']).flat_map(|line| line.split(". "));
     sentences
         .map(aspects_of_sentence)
@@ -286,7 +293,27 @@ fn aspects_of_sentence(sentence: &str) -> Vec<String> {
 /// An item without its lead-in ("with sections on soil" → "soil"), article, or trailing remark ("..., each in a section").
 fn trim_item(piece: &str, first: bool, last: bool) -> String {
     const LEAD_INS: &[&str] = &[
-        "on", "of", "about", "for", "covering", "covers", "called", "under", "headings", "terms", "in", "to",
+        "on",
+        "of",
+        "about",
+        "for",
+        "covering",
+        "covers",
+        "called",
+        "named",
+        "titled",
+        "entitled",
+        "under",
+        "headings",
+        "headed",
+        "sections",
+        "chapters",
+        "parts",
+        "terms",
+        "from",
+        "including",
+        "in",
+        "to",
     ];
     let mut item: Vec<&str> = piece.split_whitespace().collect();
     if first || item.first() == Some(&"one") || item.first() == Some(&"another") {

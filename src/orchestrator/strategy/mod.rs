@@ -21,6 +21,9 @@ const NEAREST_SHOWN: usize = 5;
 /// A strategy is as near as this many of its examples, on average: one alone may be near by its topic.
 const NEIGHBOURS: usize = 3;
 
+/// Nearness below which an example says nothing.
+const FAR: f32 = 0.2;
+
 /// A worked example.
 #[derive(Debug, Clone, Deserialize)]
 struct Example {
@@ -66,21 +69,28 @@ async fn decide(request: &RunRequest, facts: &Facts, embed: Option<&dyn Embed>) 
     }
 }
 
-/// What the facts leave open.
+/// What the facts leave open; the first is what is done when nothing speaks for another.
 fn possible(facts: &Facts) -> Vec<Strategy> {
-    if facts.inputs == 0 {
-        return match facts.speaks_of_attachment {
-            Attachment::Yes => vec![Strategy::Ask],
-            Attachment::Perhaps => vec![Strategy::Direct, Strategy::Ask],
-            Attachment::No if facts.named_aspects.len() >= 2 => vec![Strategy::Direct, Strategy::Parallel],
-            Attachment::No => vec![Strategy::Direct],
+    if facts.inputs > 0 {
+        return match (facts.inputs, facts.inputs_fit_together) {
+            (_, false) => vec![Strategy::Map],
+            (1, true) => vec![Strategy::Direct, Strategy::Sequence],
+            (_, true) => vec![Strategy::Direct, Strategy::Map, Strategy::Sequence],
         };
     }
-    match (facts.inputs, facts.inputs_fit_together) {
-        (_, false) => vec![Strategy::Map],
-        (1, true) => vec![Strategy::Direct],
-        (_, true) => vec![Strategy::Direct, Strategy::Map],
+    match facts.speaks_of_attachment {
+        Attachment::Yes => return vec![Strategy::Ask],
+        Attachment::Perhaps => return vec![Strategy::Direct, Strategy::Ask],
+        Attachment::No => {}
     }
+    let mut possible = vec![Strategy::Direct];
+    if facts.named_aspects.len() >= 2 || facts.speaks_of_parts {
+        possible.push(Strategy::Parallel);
+    }
+    if facts.numbers >= 2 {
+        possible.push(Strategy::Vote);
+    }
+    possible
 }
 
 fn only_choice(strategy: Strategy, facts: &Facts) -> &'static str {
@@ -94,7 +104,8 @@ fn only_choice(strategy: Strategy, facts: &Facts) -> &'static str {
 
 fn without_embedder(facts: &Facts, possible: &[Strategy]) -> Strategy {
     let map = possible.contains(&Strategy::Map) && (facts.inputs >= 3 || facts.speaks_of_each);
-    let parallel = possible.contains(&Strategy::Parallel) && facts.speaks_of_parts;
+    let parallel =
+        possible.contains(&Strategy::Parallel) && facts.speaks_of_parts && facts.named_aspects.len() >= 2;
     match (map, parallel) {
         (true, _) => Strategy::Map,
         (_, true) => Strategy::Parallel,
@@ -138,7 +149,10 @@ fn by_nearness(facts: &Facts, possible: &[Strategy], mut nearest: Vec<Nearest>) 
             .take(NEIGHBOURS)
             .map(|example| example.similarity)
             .collect();
-        near.iter().sum::<f32>() / near.len().max(1) as f32 + leaning(strategy, facts)
+        let nearness = near.iter().sum::<f32>() / near.len().max(1) as f32;
+        // Where nothing is near, nothing speaks against one call.
+        let floor = if strategy == Strategy::Direct { FAR } else { f32::MIN };
+        nearness.max(floor) + leaning(strategy, facts)
     };
     let scored: Vec<(Strategy, f32)> =
         possible.iter().map(|strategy| (*strategy, score(*strategy))).collect();
@@ -153,12 +167,14 @@ fn by_nearness(facts: &Facts, possible: &[Strategy], mut nearest: Vec<Nearest>) 
 /// What the facts add to nearness, in units of cosine: enough to tip a close call, not to turn a clear one.
 fn leaning(strategy: Strategy, facts: &Facts) -> f32 {
     match strategy {
+        // Whether to decompose at all is the first decision: a tie is one call's.
+        Strategy::Direct => 0.03,
         Strategy::Map => {
             let each = if facts.speaks_of_each { 0.05 } else { 0.0 };
             let many = if facts.inputs >= 3 { 0.05 } else { 0.0 };
             each + many
         }
-        Strategy::Parallel if facts.speaks_of_parts => 0.15,
+        Strategy::Parallel if facts.speaks_of_parts && facts.named_aspects.len() >= 2 => 0.15,
         _ => 0.0,
     }
 }

@@ -11,6 +11,7 @@ fn facts(inputs: usize) -> Facts {
         named_aspects: Vec::new(),
         speaks_of_parts: false,
         speaks_of_each: false,
+        numbers: 0,
     }
 }
 
@@ -35,12 +36,13 @@ fn examples_are_well_formed_and_cover_every_choice() {
 #[test]
 fn facts_gate_what_nearness_may_choose() {
     assert_eq!(possible(&facts(0)), [Strategy::Direct]);
-    assert_eq!(possible(&facts(1)), [Strategy::Direct]);
-    assert_eq!(possible(&facts(2)), [Strategy::Direct, Strategy::Map]);
+    assert_eq!(possible(&facts(1)), [Strategy::Direct, Strategy::Sequence]);
+    assert_eq!(possible(&facts(2)), [Strategy::Direct, Strategy::Map, Strategy::Sequence]);
+    assert_eq!(possible(&Facts { numbers: 3, ..facts(0) }), [Strategy::Direct, Strategy::Vote]);
     assert_eq!(possible(&Facts { inputs_fit_together: false, ..facts(1) }), [Strategy::Map]);
     assert_eq!(possible(&Facts { speaks_of_attachment: Attachment::Yes, ..facts(0) }), [Strategy::Ask]);
     // With something attached there is nothing to ask for.
-    assert_eq!(possible(&Facts { speaks_of_attachment: Attachment::Yes, ..facts(1) }), [Strategy::Direct]);
+    assert!(!possible(&Facts { speaks_of_attachment: Attachment::Yes, ..facts(1) }).contains(&Strategy::Ask));
 }
 
 #[test]
@@ -50,7 +52,7 @@ fn the_nearer_examples_win_and_facts_tip_a_close_call() {
     let (chosen, ..) =
         by_nearness(&facts(2), &both, vec![near(Strategy::Map, 0.7), near(Strategy::Direct, 0.5)]);
     assert_eq!(chosen, Strategy::Map);
-    let close = vec![near(Strategy::Direct, 0.52), near(Strategy::Map, 0.50)];
+    let close = vec![near(Strategy::Direct, 0.52), near(Strategy::Map, 0.51)];
     assert_eq!(by_nearness(&facts(2), &both, close.clone()).0, Strategy::Direct);
     let each = Facts { speaks_of_each: true, ..facts(4) };
     assert_eq!(by_nearness(&each, &both, close).0, Strategy::Map);

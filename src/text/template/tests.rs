@@ -20,7 +20,7 @@ fn blocks_are_trimmed_as_hugging_face_does() {
 #[test]
 fn python_methods_and_loop_controls_work() {
     let source = "{% for m in messages[:1] %}{{ m.content.upper().startswith('HE') }} {{ m.content.split('l')[0].strip() }}{% break %}{% endfor %}";
-    assert_eq!(rendered(source, &conversation()[1..]).unwrap(), "true He");
+    assert_eq!(rendered(source, &conversation()[1..]).unwrap(), "True He");
 }
 
 #[test]

@@ -209,6 +209,18 @@ impl Tokenizer {
         }
     }
 
+    /// Ids of text that goes on where tokens already stand: nothing is put in front.
+    pub(super) fn encode_continuation(&self, text: &str) -> Vec<u32> {
+        let mut ids = Vec::new();
+        match &self.algorithm {
+            Algorithm::Bpe(bpe) => bpe.encode(&self.vocabulary, text, &mut bpe::Scratch::default(), &mut ids),
+            Algorithm::SentencePiece(sentencepiece) => {
+                sentencepiece.encode_continuation(&self.vocabulary, text, &mut ids);
+            }
+        }
+        ids
+    }
+
     /// Ids of a whole prompt: special tokens are parsed, and the tokens that open and close a sequence are added where
     /// the file asks for them and the text doesn't already have them.
     pub fn encode_prompt(&self, text: &str) -> Vec<u32> {

@@ -94,9 +94,17 @@ impl SentencePiece {
 
     /// Appends the ids of `text`, which begins a text or follows a special token.
     pub(super) fn encode(&self, vocabulary: &Vocabulary, text: &str, ids: &mut Vec<u32>) {
-        let prefix = if self.space_prefix { " " } else { "" };
+        if self.space_prefix {
+            self.encode_continuation(vocabulary, &format!(" {text}"), ids);
+        } else {
+            self.encode_continuation(vocabulary, text, ids);
+        }
+    }
+
+    /// Appends the ids of `text`, which follows other text.
+    pub(super) fn encode_continuation(&self, vocabulary: &Vocabulary, text: &str, ids: &mut Vec<u32>) {
         // To the algorithm, `▁` is a space.
-        self.merge(vocabulary, &format!("{prefix}{}", text.replace('▁', " ")), ids);
+        self.merge(vocabulary, &text.replace('▁', " "), ids);
     }
 
     fn merge(&self, vocabulary: &Vocabulary, text: &str, ids: &mut Vec<u32>) {

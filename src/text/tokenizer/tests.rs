@@ -110,6 +110,17 @@ fn special_tokens_are_parsed_only_when_asked() {
     assert_eq!(tokenizer.special_token("<|im_end|"), None);
 }
 
+#[test]
+fn a_character_that_is_a_token_of_its_own_is_not_taken_for_its_spelled_bytes() {
+    let mut writer = Writer::new();
+    writer
+        .set("tokenizer.ggml.model", "gpt2")
+        .set("tokenizer.ggml.tokens", &["\u{200d}", "â", "Ģ", "į", "âĢ", "âĢį"][..])
+        .set("tokenizer.ggml.merges", &["â Ģ", "âĢ į"][..]);
+    let tokenizer = Tokenizer::from_gguf(&Gguf::from_bytes(writer.finish()).unwrap()).unwrap();
+    assert_eq!(tokenizer.encode("\u{200d}", false), [5]);
+}
+
 /// Scores as llama.cpp reads them: higher merges first.
 fn sentencepiece() -> Tokenizer {
     let mut tokens: Vec<String> = ["<unk>", "<s>", "</s>"].map(String::from).to_vec();

@@ -104,22 +104,28 @@ impl Vocabulary {
             hasher: DefaultHashBuilder::default(),
         };
         vocabulary.starts.push(0);
+        let (mut normal, mut others) = (Vec::with_capacity(texts.len()), Vec::new());
         for (index, text) in texts.iter().enumerate() {
             let kind = kind_of(text, kinds.map_or(1, |kinds| kinds[index]));
-            append_bytes(spelling, text, kind, &mut vocabulary.bytes);
+            let spelled = append_bytes(spelling, text, kind, &mut vocabulary.bytes);
             let end = u32::try_from(vocabulary.bytes.len())
                 .map_err(|_| TokenizerError::Damaged("its tokens take more than 4 GiB".into()))?;
             vocabulary.starts.push(end);
             vocabulary.kinds.push(kind);
+            match kind {
+                Kind::Normal if spelled => normal.push(index as u32),
+                Kind::UserDefined | Kind::Unused if spelled => others.push(index as u32),
+                _ => {}
+            }
         }
-        vocabulary.index(&[Kind::Normal]);
-        vocabulary.index(&[Kind::UserDefined, Kind::Unused]);
+        vocabulary.index(&normal);
+        vocabulary.index(&others);
         Ok(vocabulary)
     }
 
-    fn index(&mut self, wanted: &[Kind]) {
-        for id in 0..self.kinds.len() as u32 {
-            if wanted.contains(&self.kinds[id as usize]) && self.find(self.bytes(id)).is_none() {
+    fn index(&mut self, ids: &[u32]) {
+        for &id in ids {
+            if self.find(self.bytes(id)).is_none() {
                 let hash = self.hasher.hash_one(self.bytes(id));
                 let Self { bytes, starts, by_bytes, hasher, .. } = self;
                 by_bytes.insert_unique(hash, id, |&other| hasher.hash_one(slice(bytes, starts, other)));
@@ -172,17 +178,23 @@ fn kind_of(text: &str, number: i32) -> Kind {
     }
 }
 
-fn append_bytes(spelling: Spelling, text: &str, kind: Kind, out: &mut Vec<u8>) {
+/// Appends a token's bytes. Says whether its text is one that the algorithm reads: a byte-level vocabulary may hold the
+/// character `é` beside its two spelled bytes, and no text ever becomes that token.
+fn append_bytes(spelling: Spelling, text: &str, kind: Kind, out: &mut Vec<u8>) -> bool {
     if let Some(byte) = byte_token(text).filter(|_| kind == Kind::Byte) {
         out.push(byte);
-        return;
+        return true;
     }
     match (spelling, kind) {
         (Spelling::Metaspace, Kind::Normal | Kind::UserDefined | Kind::Unused) => {
             out.extend_from_slice(text.replace('▁', " ").as_bytes());
+            true
         }
         (Spelling::ByteLevel, Kind::Normal | Kind::Unused | Kind::Byte) => append_byte_level(text, out),
-        _ => out.extend_from_slice(text.as_bytes()),
+        _ => {
+            out.extend_from_slice(text.as_bytes());
+            spelling == Spelling::ByteLevel && text.bytes().all(|byte| byte.is_ascii_graphic())
+        }
     }
 }
 
@@ -193,15 +205,20 @@ fn byte_token(text: &str) -> Option<u8> {
 }
 
 /// Undoes GPT-2's spelling of bytes: printable Latin-1 stands for itself, and the other 68 bytes, in order, are the
-/// characters from U+0100 on. A character that is neither stays as it is.
-pub(super) fn append_byte_level(text: &str, out: &mut Vec<u8>) {
+/// characters from U+0100 on. A character that is neither stays as it is; says whether there was none.
+pub(super) fn append_byte_level(text: &str, out: &mut Vec<u8>) -> bool {
+    let mut spelled = true;
     for c in text.chars() {
         match u32::from(c) {
             code @ (0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff) => out.push(code as u8),
             code @ 0x100..=0x120 => out.push((code - 0x100) as u8),
             code @ 0x121..=0x142 => out.push((code - 0x121 + 0x7f) as u8),
             0x143 => out.push(0xad),
-            _ => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+            _ => {
+                out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+                spelled = false;
+            }
         }
     }
+    spelled
 }

@@ -51,7 +51,7 @@ impl Decimal {
     ///
     /// # Errors
     /// When it is too long.
-    pub fn add(self, other: Self) -> Result<Self> {
+    pub fn plus(self, other: Self) -> Result<Self> {
         let (a, b, scale) = self.aligned(other)?;
         Ok(Self::new(a.checked_add(b).ok_or(CalculatorError::Overflow)?, scale))
     }
@@ -60,15 +60,15 @@ impl Decimal {
     ///
     /// # Errors
     /// When it is too long.
-    pub fn subtract(self, other: Self) -> Result<Self> {
-        self.add(other.negated())
+    pub fn minus(self, other: Self) -> Result<Self> {
+        self.plus(other.negated())
     }
 
     /// Product.
     ///
     /// # Errors
     /// When it is too long.
-    pub fn multiply(self, other: Self) -> Result<Self> {
+    pub fn times(self, other: Self) -> Result<Self> {
         let units = self.units.checked_mul(other.units).ok_or(CalculatorError::Overflow)?;
         let product = Self::new(units, self.scale + other.scale);
         if product.scale > DECIMALS_MAX { product.rounded(DECIMALS_MAX) } else { Ok(product) }
@@ -78,7 +78,7 @@ impl Decimal {
     ///
     /// # Errors
     /// When the divisor is zero or the quotient too long.
-    pub fn divide(self, other: Self) -> Result<Self> {
+    pub fn divided_by(self, other: Self) -> Result<Self> {
         if other.units == 0 {
             return Err(CalculatorError::DivisionByZero);
         }
@@ -107,7 +107,7 @@ impl Decimal {
     ///
     /// # Errors
     /// When the divisor is zero.
-    pub fn remainder(self, other: Self) -> Result<Self> {
+    pub fn modulo(self, other: Self) -> Result<Self> {
         if other.units == 0 {
             return Err(CalculatorError::DivisionByZero);
         }
@@ -122,8 +122,8 @@ impl Decimal {
     pub fn power(self, exponent: Self) -> Result<Self> {
         let whole = if exponent.scale == 0 { i32::try_from(exponent.units).ok() } else { None };
         let times = whole.filter(|n| n.abs() <= 1000).ok_or(CalculatorError::Overflow)?;
-        let power = (0..times.abs()).try_fold(Self::ONE, |product, _| product.multiply(self))?;
-        if times < 0 { Self::ONE.divide(power) } else { Ok(power) }
+        let power = (0..times.abs()).try_fold(Self::ONE, |product, _| product.times(self))?;
+        if times < 0 { Self::ONE.divided_by(power) } else { Ok(power) }
     }
 
     /// The number with its sign turned.

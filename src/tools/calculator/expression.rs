@@ -50,9 +50,9 @@ impl Reader {
         let mut value = self.product()?;
         loop {
             if self.take('+') {
-                value = value.add(self.product()?)?;
+                value = value.plus(self.product()?)?;
             } else if self.take('-') {
-                value = value.subtract(self.product()?)?;
+                value = value.minus(self.product()?)?;
             } else {
                 return Ok(value);
             }
@@ -63,11 +63,11 @@ impl Reader {
         let mut value = self.signed()?;
         loop {
             if self.take('*') || self.take('×') {
-                value = value.multiply(self.signed()?)?;
+                value = value.times(self.signed()?)?;
             } else if self.take('/') || self.take('÷') {
-                value = value.divide(self.signed()?)?;
+                value = value.divided_by(self.signed()?)?;
             } else if self.take('%') {
-                value = value.remainder(self.signed()?)?;
+                value = value.modulo(self.signed()?)?;
             } else {
                 return Ok(value);
             }

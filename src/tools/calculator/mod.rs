@@ -87,15 +87,15 @@ impl Aggregate {
             value.copied().ok_or(CalculatorError::NoValues { operation: self.name() })
         };
         match self {
-            Self::Total => values.iter().try_fold(Decimal::ZERO, |sum, value| sum.add(*value)),
+            Self::Total => values.iter().try_fold(Decimal::ZERO, |sum, value| sum.plus(*value)),
             Self::Count => Ok(Decimal::from(values.len() as i64)),
             Self::Most => some(values.iter().max()),
             Self::Least => some(values.iter().min()),
             Self::Average => {
                 some(values.first())?;
-                Self::Total.of(values)?.divide(Decimal::from(values.len() as i64))
+                Self::Total.of(values)?.divided_by(Decimal::from(values.len() as i64))
             }
-            Self::Difference => Self::Most.of(values)?.subtract(Self::Least.of(values)?),
+            Self::Difference => Self::Most.of(values)?.minus(Self::Least.of(values)?),
         }
     }
 }

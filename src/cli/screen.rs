@@ -1,0 +1,355 @@
+//! How a run looks while it goes on: on a terminal the plan as a tree that fills in, elsewhere plain lines, both on
+//! stderr; or every event as a line of JSON on stdout.
+
+use std::collections::HashMap;
+use std::io::{IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::error::CliError;
+use crate::orchestrator::{EventKind, Plan, RunEvent, Status};
+
+/// Rows of a plan that are drawn; a terminal has not many more. The head line counts all tasks.
+const ROWS_MAX: usize = 20;
+const REDRAW_EVERY: Duration = Duration::from_millis(200);
+
+/// What is wanted on stderr and stdout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum View {
+    /// Bars or lines, whatever stderr is.
+    Progress,
+    /// Events on stdout, nothing else.
+    Events,
+    /// Nothing.
+    Quiet,
+}
+
+/// Engine steps and sequences in them, so far.
+pub type StepCounts = Box<dyn Fn() -> (u64, u64) + Send>;
+
+/// Shows loading and events.
+pub struct Screen {
+    view: View,
+    tree: Option<Tree>,
+    /// Why an event could not be written, told when the run is over.
+    broken: Option<CliError>,
+}
+
+impl Screen {
+    /// Bars where stderr is a terminal.
+    #[must_use]
+    pub fn new(view: View) -> Self {
+        let terminal = view == View::Progress && std::io::stderr().is_terminal();
+        Self { view, tree: terminal.then(Tree::new), broken: None }
+    }
+
+    /// A sentence on stderr.
+    pub fn note(&self, line: &str) {
+        match (&self.tree, self.view) {
+            (_, View::Quiet) => {}
+            // Nobody may read stderr; that is no reason to stop.
+            (Some(tree), _) => drop(tree.bars.println(line)),
+            (None, _) => drop(writeln!(std::io::stderr(), "{line}")),
+        }
+    }
+
+    /// A model is being loaded; returns what hears how far it is, from any thread.
+    #[must_use]
+    pub fn loading(&self, name: &str, bytes: u64) -> LoadingBar {
+        let Some(tree) = &self.tree else { return LoadingBar { bar: None } };
+        let bar = tree.bars.add(ProgressBar::new(bytes));
+        if let Ok(style) = ProgressStyle::with_template(
+            "loading {prefix} [{bar:24}] {decimal_bytes} of {decimal_total_bytes}",
+        ) {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        bar.set_prefix(name.to_owned());
+        LoadingBar { bar: Some(bar) }
+    }
+
+    /// Where the batch size in the head line comes from.
+    pub fn watch(&mut self, counts: StepCounts) {
+        if let Some(tree) = &mut self.tree {
+            tree.counts = Some(counts);
+        }
+    }
+
+    /// Shows what happened.
+    pub fn event(&mut self, event: &RunEvent) {
+        match (self.view, &mut self.tree) {
+            (View::Quiet, _) => {}
+            (View::Events, _) => self.write_event(event),
+            (View::Progress, Some(tree)) => tree.event(event),
+            (View::Progress, None) => {
+                for line in lines(event) {
+                    self.note(&line);
+                }
+            }
+        }
+    }
+
+    fn write_event(&mut self, event: &RunEvent) {
+        if event.kind.is_transient() || self.broken.is_some() {
+            return;
+        }
+        let mut stdout = std::io::stdout().lock();
+        let text = serde_json::to_string(event).map_err(std::io::Error::other);
+        let written = text.and_then(|text| writeln!(stdout, "{text}")).and_then(|()| stdout.flush());
+        self.broken = written.err().map(CliError::from);
+    }
+
+    /// Whether nobody reads the events any more.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        self.broken.is_some()
+    }
+
+    /// Clears what was drawn.
+    ///
+    /// # Errors
+    /// When events could not be written.
+    pub fn finish(self) -> Result<(), CliError> {
+        if let Some(tree) = self.tree {
+            // What can't be cleared stays; the answer comes below it.
+            let _ = tree.bars.clear();
+        }
+        self.broken.map_or(Ok(()), Err)
+    }
+}
+
+/// The bar of a model that is being loaded; it goes away with this value.
+pub struct LoadingBar {
+    bar: Option<ProgressBar>,
+}
+
+impl LoadingBar {
+    /// A share of the whole, 0 to 1.
+    pub fn set(&self, share: f32) {
+        if let Some(bar) = &self.bar {
+            let all = bar.length().unwrap_or(0) as f64;
+            bar.set_position((all * f64::from(share)) as u64);
+        }
+    }
+}
+
+impl Drop for LoadingBar {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// The plan on a terminal.
+struct Tree {
+    bars: MultiProgress,
+    head: ProgressBar,
+    rows: HashMap<String, Row>,
+    /// Tasks of the plan, the planner's own calls not counted.
+    planned: usize,
+    finished: usize,
+    strategy: String,
+    generated: HashMap<String, u32>,
+    first_token: Option<Instant>,
+    counts: Option<StepCounts>,
+    counted: (u64, u64),
+    batch: f64,
+    drawn: Instant,
+    answer: String,
+}
+
+struct Row {
+    bar: ProgressBar,
+    /// Tree lines and id.
+    prefix: String,
+    worker: String,
+}
+
+impl Tree {
+    fn new() -> Self {
+        let bars = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10));
+        let head = bars.add(ProgressBar::new_spinner());
+        head.enable_steady_tick(Duration::from_millis(120));
+        head.set_message("loading");
+        Self {
+            bars,
+            head,
+            rows: HashMap::new(),
+            planned: 0,
+            finished: 0,
+            strategy: "choosing a strategy".to_owned(),
+            generated: HashMap::new(),
+            first_token: None,
+            counts: None,
+            counted: (0, 0),
+            batch: 0.0,
+            drawn: Instant::now(),
+            answer: String::new(),
+        }
+    }
+
+    fn event(&mut self, event: &RunEvent) {
+        match &event.kind {
+            EventKind::StrategyChosen { strategy, .. } => self.strategy = strategy.to_string(),
+            EventKind::PlanAccepted { plan } => self.plan(plan),
+            EventKind::TaskStarted { task, worker, .. } | EventKind::TaskRetried { task, worker, .. } => {
+                let row = self.row(task);
+                worker.clone_into(&mut row.worker);
+                row.say("reading");
+            }
+            EventKind::TaskProgress { task, prefill_tokens, prompt_tokens, completion_tokens } => {
+                self.progress(task, *prefill_tokens, *prompt_tokens, *completion_tokens);
+            }
+            EventKind::TaskFailed { task, error, .. } => {
+                self.row(task).say(&format!("not accepted: {error}"))
+            }
+            EventKind::TaskFinished { task, status, output, .. } => {
+                self.finished += usize::from(is_planned(task));
+                self.row(task).say(&format!("{}: {}", status.name(), one_line(output)));
+            }
+            EventKind::AnswerDelta { text } => {
+                self.answer.push_str(text);
+                self.head.set_message(format!("{} · {}", self.summary(), tail(&self.answer)));
+                return;
+            }
+            _ => {}
+        }
+        if self.drawn.elapsed() >= REDRAW_EVERY || !event.kind.is_transient() {
+            self.look_at_batch();
+            self.head.set_message(self.summary());
+            self.drawn = Instant::now();
+        }
+    }
+
+    /// Rows in the plan's order, indented by how many tasks must come before.
+    fn plan(&mut self, plan: &Plan) {
+        let mut depth: HashMap<&str, usize> = HashMap::new();
+        for task in plan.tasks() {
+            let deepest = task.needs.iter().filter_map(|need| depth.get(need.as_str())).max();
+            let mine = deepest.map_or(0, |deepest| deepest + 1);
+            depth.insert(&task.id, mine);
+            let prefix = format!("{}└ {}", "  ".repeat(mine), task.id);
+            let row = self.row(&task.id);
+            row.bar.set_prefix(prefix.clone());
+            (row.prefix, row.worker) = (prefix, task.worker.clone());
+            row.say(&format!("waits: {}", one_line(&task.instruction)));
+        }
+        self.planned = plan.tasks().len();
+    }
+
+    fn row(&mut self, task: &str) -> &mut Row {
+        let drawn = self.rows.len() < ROWS_MAX;
+        let bars = &self.bars;
+        self.rows.entry(task.to_owned()).or_insert_with(|| {
+            let bar = if drawn { bars.add(ProgressBar::new_spinner()) } else { ProgressBar::hidden() };
+            if let Ok(style) = ProgressStyle::with_template("  {prefix:8} {wide_msg}") {
+                bar.set_style(style);
+            }
+            bar.set_prefix(task.to_owned());
+            Row { bar, prefix: task.to_owned(), worker: String::new() }
+        })
+    }
+
+    fn progress(&mut self, task: &str, prefill: u32, prompt: u32, completion: u32) {
+        if completion > 0 {
+            self.first_token.get_or_insert_with(Instant::now);
+        }
+        self.generated.insert(task.to_owned(), completion);
+        let row = self.row(task);
+        if completion == 0 {
+            row.say(&format!("reading {prefill} of {prompt} tokens"));
+        } else {
+            row.say(&format!("{completion} tokens"));
+        }
+    }
+
+    fn look_at_batch(&mut self) {
+        let Some(counts) = &self.counts else { return };
+        let (steps, sequences) = counts();
+        let (steps_before, sequences_before) = self.counted;
+        if steps > steps_before {
+            self.batch = (sequences - sequences_before) as f64 / (steps - steps_before) as f64;
+            self.counted = (steps, sequences);
+        }
+    }
+
+    fn summary(&self) -> String {
+        let mut summary = self.strategy.clone();
+        if self.planned > 0 {
+            summary.push_str(&format!(" · {} of {} tasks", self.finished.min(self.planned), self.planned));
+        }
+        let tokens: u32 = self.generated.values().sum();
+        if let Some(since) = self.first_token.filter(|since| since.elapsed() > REDRAW_EVERY) {
+            summary
+                .push_str(&format!(" · {:.1} tokens/s", f64::from(tokens) / since.elapsed().as_secs_f64()));
+        }
+        if self.batch > 0.0 {
+            summary.push_str(&format!(" · batch {:.1}", self.batch));
+        }
+        summary
+    }
+}
+
+impl Row {
+    fn say(&self, what: &str) {
+        self.bar.set_message(format!("{}: {what}", self.worker));
+        self.bar.tick();
+    }
+}
+
+/// The planner's own calls have names instead of numbers.
+fn is_planned(task: &str) -> bool {
+    !matches!(task, "plan" | "synthesis")
+}
+
+/// An event in words, for a log.
+fn lines(event: &RunEvent) -> Vec<String> {
+    let seconds = event.ms as f64 / 1000.0;
+    let line = |text: String| vec![format!("{seconds:7.1} s  {text}")];
+    match &event.kind {
+        EventKind::StrategyChosen { strategy, why } => line(format!("strategy {strategy}: {}", why.because)),
+        EventKind::PlanAccepted { plan } => {
+            let task = |task: &crate::orchestrator::Task| {
+                let needs = if task.needs.is_empty() {
+                    String::new()
+                } else {
+                    format!(" after {}", task.needs.join(", "))
+                };
+                format!("            {} by {}{needs}: {}", task.id, task.worker, one_line(&task.instruction))
+            };
+            line(format!("plan of {} tasks", plan.tasks().len()))
+                .into_iter()
+                .chain(plan.tasks().iter().map(task))
+                .collect()
+        }
+        EventKind::TaskStarted { task, worker, .. } => line(format!("{task} starts on {worker}")),
+        EventKind::TaskRetried { task, worker, attempt, .. } => {
+            line(format!("{task} again on {worker}, attempt {attempt}"))
+        }
+        EventKind::TaskFailed { task, error, .. } => line(format!("{task} not accepted: {error}")),
+        EventKind::TaskFinished { task, status, output, .. } => {
+            let mark = if *status == Status::Completed { "" } else { status.name() };
+            line(format!("{task} ends {mark}: {}", one_line(output)).replace(" :", ":"))
+        }
+        EventKind::BudgetReached { which, limit } => {
+            line(format!("the budget of {limit} {which} is used up"))
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// A text's beginning, on one line.
+fn one_line(text: &str) -> String {
+    const CHARS: usize = 80;
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if line.chars().count() <= CHARS { line } else { line.chars().take(CHARS - 1).chain(['…']).collect() }
+}
+
+/// A text's end, on one line.
+fn tail(text: &str) -> String {
+    const CHARS: usize = 60;
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let skip = line.chars().count().saturating_sub(CHARS);
+    line.chars().skip(skip).collect()
+}

@@ -1,0 +1,74 @@
+//! The accounts, checked from scratch: what simulations ask after every step.
+
+use std::collections::HashMap;
+
+use super::{BLOCK_TOKENS, Core, ModelId};
+
+macro_rules! hold {
+    ($condition:expr, $($message:tt)*) => {
+        if !$condition {
+            return Err(format!($($message)*));
+        }
+    };
+}
+pub(super) use hold;
+
+impl Core {
+    /// Compares every count and list with what it stands for. Between steps only; takes time in all blocks and tokens.
+    ///
+    /// # Errors
+    /// Says what does not add up: always a bug of this room.
+    pub fn audit(&self) -> Result<(), String> {
+        let mut tables: HashMap<(ModelId, u32), u32> = HashMap::new();
+        for (slot, sequence) in self.sequences.iter() {
+            let (id, model, computed) = (sequence.id, sequence.model, sequence.computed);
+            hold!(self.by_id.get(&id) == Some(&slot), "{id:?} is not found by its id");
+            hold!(computed < sequence.tokens.len(), "{id:?} wants nothing");
+            let blocks = computed.div_ceil(BLOCK_TOKENS);
+            hold!(
+                sequence.table.len() == blocks,
+                "{id:?}: {computed} tokens, {} blocks",
+                sequence.table.len()
+            );
+            let mut prefix = sequence.root();
+            for (&block, tokens) in
+                sequence.table.iter().zip(sequence.tokens[..computed].chunks(BLOCK_TOKENS))
+            {
+                *tables.entry((model, block)).or_default() += 1;
+                let known = self.blocks.known_tokens(model, block);
+                hold!(known == tokens, "{id:?}: block {block} holds {known:?}, not {tokens:?}");
+                hold!(
+                    self.blocks.parent(model, block) == prefix,
+                    "{id:?}: block {block} continues another prefix"
+                );
+                let shared = self.blocks.refs(model, block) > 1;
+                hold!(!shared || tokens.len() == BLOCK_TOKENS, "{id:?}: block {block} is shared half full");
+                prefix = self.blocks.prefix_of(model, block);
+            }
+        }
+        self.audit_orders()?;
+        self.blocks.audit(|model, block| tables.get(&(model, block)).copied().unwrap_or(0))
+    }
+
+    fn audit_orders(&self) -> Result<(), String> {
+        let mut listed = 0;
+        for (place, loaded) in self.models.iter().enumerate() {
+            let ranks = || loaded.order.iter().map(|&slot| self.sequences[slot].rank);
+            hold!(ranks().is_sorted(), "model {place}: sequences out of order");
+            let own = loaded.order.iter().all(|&slot| self.sequences[slot].model.0 as usize == place);
+            hold!(own, "model {place} lists a sequence of another");
+            listed += loaded.order.len();
+        }
+        let live = self.sequences.iter().count();
+        hold!(
+            listed == live && self.by_id.len() == live,
+            "{live} live, {listed} listed, {} by id",
+            self.by_id.len()
+        );
+        let fresh = self.sequences.iter().filter(|(_, s)| s.usage.steps == 0).count();
+        hold!(fresh == self.unstarted, "{fresh} unstarted, {} counted", self.unstarted);
+        let timed = self.sequences.iter().filter(|(_, s)| s.terms.deadline.is_some()).count();
+        hold!(timed == self.deadlines.len(), "{timed} deadlines, {} listed", self.deadlines.len());
+        Ok(())
+    }
+}

@@ -1,0 +1,51 @@
+//! The planner's own calls: filling a plan's slots, wording the answer. Not tasks of the plan, but watched, checked and
+//! recorded like them.
+
+use serde_json::Value;
+
+use super::attempt::Context;
+use super::band::Message;
+use super::dispatch::{Check, Done, Draw, ModelWork, Work, do_task};
+use super::plan::{Shape, Task};
+use super::registry::{PLANNER, Registry};
+
+/// What the planner is asked.
+pub struct Question {
+    /// `plan` or `synthesis`.
+    pub id: &'static str,
+    /// What it is for, in the record.
+    pub purpose: &'static str,
+    /// The prompt.
+    pub messages: Vec<Message>,
+    /// JSON schema of the answer, if any.
+    pub schema: Option<Value>,
+    /// Tokens it may generate.
+    pub tokens_max: u32,
+    /// Tokens expected on the path that waits for it.
+    pub critical_path_tokens: u32,
+    /// What is accepted.
+    pub check: Check,
+}
+
+/// Asks once, and once more with what was wrong.
+pub async fn ask(context: &Context, registry: &Registry, question: Question) -> Done {
+    let task = Task {
+        id: question.id.to_owned(),
+        worker: PLANNER.to_owned(),
+        instruction: question.purpose.to_owned(),
+        input: None,
+        needs: Vec::new(),
+        output: Shape::Text,
+        tokens_max: question.tokens_max,
+    };
+    let planner = registry.planner();
+    let work = ModelWork {
+        messages: question.messages,
+        schema: question.schema,
+        ladder: vec![planner.clone(), planner],
+        check: question.check,
+        draw: Draw::MostLikely,
+        streams_answer: false,
+    };
+    do_task(context, &task, Work::Model(work), question.critical_path_tokens).await
+}

@@ -1,0 +1,126 @@
+//! Vote: the planner works the goal out several times on its own, and the answer most of them come to wins.
+
+use std::sync::Arc;
+
+use super::attempt::Context;
+use super::band::{Message, Reply, Role};
+use super::checks::{check_text, numbers_in, words};
+use super::dispatch::{Build, Done, Draw, ModelWork, Results, Verdict, Work, dispatch};
+use super::event::EventKind;
+use super::plan::{Plan, Shape, Task};
+use super::registry::{PLANNER, Registry};
+use super::request::RunRequest;
+use super::run::Ended;
+use crate::tools::calculator::Decimal;
+
+/// Ballots cast; odd, so that two answers cannot tie.
+const BALLOTS: usize = 5;
+/// Tokens of one ballot.
+const BALLOT_TOKENS_MAX: u32 = 512;
+/// What stands before a ballot's answer.
+const MARK: &str = "answer:";
+
+/// Runs the strategy to its end.
+pub async fn run(context: &Context, registry: &Registry, request: &RunRequest) -> Ended {
+    let (plan, builds) = lay_out(registry, request);
+    context.send(EventKind::PlanAccepted { plan: plan.clone() });
+    let done = dispatch(context, &plan, builds).await;
+    let mut ended = Ended { answer: elect(&done).unwrap_or_default(), ..Ended::default() };
+    // The election stands without the ballots that failed, as long as most were cast.
+    let failed = done.iter().filter(|one| one.accepted.is_none()).count();
+    if 2 * failed >= BALLOTS {
+        ended.failed_tasks = failed;
+        ended.missing.push(format!("{failed} of {BALLOTS} ballots failed"));
+    }
+    ended.tasks = done.into_iter().map(|one| one.report).collect();
+    ended
+}
+
+fn lay_out(registry: &Registry, request: &RunRequest) -> (Plan, Vec<Build>) {
+    let mut tasks = Vec::new();
+    let mut builds: Vec<Build> = Vec::new();
+    for ballot in 0..BALLOTS {
+        tasks.push(Task {
+            id: format!("t{}", ballot + 1),
+            worker: PLANNER.to_owned(),
+            instruction: request.goal.clone(),
+            input: None,
+            needs: Vec::new(),
+            output: Shape::Text,
+            tokens_max: BALLOT_TOKENS_MAX,
+        });
+        let work = ModelWork {
+            messages: vec![Message::new(Role::User, prompt(request))],
+            schema: None,
+            ladder: vec![registry.planner()],
+            check: Arc::new(check),
+            // The first ballot is what the planner alone would say.
+            draw: if ballot == 0 { Draw::MostLikely } else { Draw::Varied(ballot as u64) },
+            streams_answer: false,
+        };
+        builds.push(Box::new(move |_: &Results| Work::Model(work)));
+    }
+    (Plan::new(tasks).expect("ballots need nothing of each other"), builds)
+}
+
+fn prompt(request: &RunRequest) -> String {
+    let inputs: String = request
+        .inputs
+        .iter()
+        .map(|input| format!("Attached text ({}):\n{}\n\n", input.name, input.text.trim()))
+        .collect();
+    format!(
+        "{inputs}{}\n\nWork it out step by step, briefly. End with a line \"Answer:\" and the answer alone.",
+        request.goal
+    )
+}
+
+fn check(reply: &Reply) -> Verdict {
+    match check_text(&reply.text) {
+        Ok(text) if answer_of(&text).is_some() => Verdict::Accept(text),
+        Ok(_) => Verdict::Reject("the line \"Answer:\" is missing".to_owned()),
+        Err(why) => Verdict::Reject(why),
+    }
+}
+
+/// What follows the last "Answer:".
+fn answer_of(text: &str) -> Option<&str> {
+    let at = text.to_ascii_lowercase().rfind(MARK)?;
+    let answer = text[at + MARK.len()..].trim().trim_matches(['*', ' ', '$']);
+    (!answer.is_empty()).then_some(answer)
+}
+
+/// What two ballots must share to be of one mind: the only number of the answer, else its words.
+fn opinion(answer: &str) -> (Option<Decimal>, Vec<String>) {
+    let first_line = answer.lines().next().unwrap_or(answer);
+    let numbers: Vec<Decimal> = numbers_in(first_line).into_iter().collect();
+    match numbers[..] {
+        [number] => (Some(number), Vec::new()),
+        _ => (None, words(first_line)),
+    }
+}
+
+/// The first ballot of those with the most frequent opinion.
+fn elect(done: &[Done]) -> Option<String> {
+    let cast: Vec<&String> = done.iter().filter_map(|one| one.accepted.as_ref()).collect();
+    let opinions: Vec<_> = cast.iter().map(|text| answer_of(text).map(opinion)).collect();
+    let votes = |at: &usize| opinions.iter().filter(|other| **other == opinions[*at]).count();
+    let most = (0..cast.len()).map(|at| votes(&at)).max()?;
+    (0..cast.len()).find(|at| votes(at) == most).map(|at| cast[at].clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ballots_of_one_mind_are_recognised_however_they_are_worded() {
+        let same = |a: &str, b: &str| opinion(answer_of(a).unwrap()) == opinion(answer_of(b).unwrap());
+        assert!(same("6 * 55 = 330.\nAnswer: 625", "so\n**Answer:** 625 boxes"));
+        assert!(same("Answer: 1,250.00", "Answer: $1250"));
+        assert!(same("Answer: The red one.", "answer: the red one"));
+        assert!(!same("Answer: 625", "Answer: 265"));
+        assert_eq!(answer_of("no mark"), None);
+        assert_eq!(answer_of("Answer:  "), None);
+    }
+}

@@ -1,0 +1,130 @@
+//! Loaded models as players: what text makes of messages, and the embedder, behind the traits of a band.
+
+use std::sync::Arc;
+
+use super::band::{
+    BoxFuture, Call, CallError, CallErrorKind, CallUsage, Embed, Finish, Llm, Message, Progress, Reply,
+};
+use crate::text::{
+    ChatRequest, Class, Completion, FinishReason, Generation, LoadedModel, Piece, Priority, Rejected,
+    Sampling, SessionError, TextEmbedder,
+};
+
+/// Among what is left at a temperature above 0: the words a model would hardly say are never drawn.
+const TOP_P: f32 = 0.95;
+
+/// A loaded model as an [`Llm`].
+pub struct SessionLlm {
+    model: Arc<LoadedModel>,
+}
+
+impl SessionLlm {
+    /// Wraps a loaded model.
+    #[must_use]
+    pub fn new(model: Arc<LoadedModel>) -> Arc<dyn Llm> {
+        Arc::new(Self { model })
+    }
+}
+
+fn chat_request(call: &Call) -> ChatRequest {
+    let mut sampling = Sampling { temperature: call.temperature, seed: call.seed, ..Sampling::greedy() };
+    if call.temperature > 0.0 {
+        sampling.top_p = TOP_P;
+    }
+    ChatRequest {
+        messages: call.messages.clone(),
+        sampling,
+        max_tokens: call.tokens_max,
+        stop: Vec::new(),
+        schema: call.schema.clone(),
+        priority: Priority { class: Class::Run, critical_path_tokens: call.critical_path_tokens },
+        deadline: call.deadline,
+    }
+}
+
+fn call_error(error: &SessionError) -> CallError {
+    let kind = match error {
+        SessionError::Failed(_) | SessionError::Rejected(Rejected::QueueFull { .. }) => {
+            CallErrorKind::Transient
+        }
+        _ => CallErrorKind::Resource,
+    };
+    CallError { kind, message: error.to_string() }
+}
+
+fn reply(completion: Completion) -> Result<Reply, CallError> {
+    let finish = match completion.finish {
+        FinishReason::Stop => Finish::Stop,
+        FinishReason::Length => Finish::Length,
+        FinishReason::Deadline => Finish::Deadline,
+        FinishReason::Cancelled => {
+            let message = "the engine cancelled the call".to_owned();
+            return Err(CallError { kind: CallErrorKind::Transient, message });
+        }
+    };
+    let usage = completion.usage;
+    Ok(Reply {
+        text: completion.text,
+        finish,
+        usage: CallUsage {
+            prompt_tokens: u64::from(usage.prompt_tokens),
+            cached_tokens: u64::from(usage.cached_tokens),
+            completion_tokens: u64::from(usage.completion_tokens),
+            steps: u64::from(usage.steps),
+            batch_sum: usage.batch_sum,
+        },
+        rendered_prompt: completion.rendered_prompt,
+    })
+}
+
+async fn listen(
+    mut generation: Generation,
+    progress: &mut (dyn FnMut(Progress<'_>) + Send),
+) -> Result<Reply, CallError> {
+    while let Some(piece) = generation.next().await {
+        match piece {
+            Piece::Prefill { computed, total } => progress(Progress::Prefill { computed, total }),
+            Piece::Text(text) => progress(Progress::Text(&text)),
+            Piece::Done(completion) => return reply(completion),
+            Piece::Failed(message) => return Err(CallError { kind: CallErrorKind::Transient, message }),
+        }
+    }
+    let message = "the answer broke off without an end".to_owned();
+    Err(CallError { kind: CallErrorKind::Transient, message })
+}
+
+impl Llm for SessionLlm {
+    fn name(&self) -> &str {
+        self.model.name()
+    }
+
+    fn context_tokens(&self) -> usize {
+        self.model.context_tokens()
+    }
+
+    fn count_tokens(&self, text: &str) -> usize {
+        self.model.count_tokens(text)
+    }
+
+    fn prompt_tokens(&self, messages: &[Message]) -> usize {
+        // A prompt that cannot be rendered fails when it is sent, with the reason.
+        self.model.prompt_tokens(&messages).unwrap_or(0)
+    }
+
+    fn generate<'a>(
+        &'a self,
+        call: &'a Call,
+        progress: &'a mut (dyn FnMut(Progress<'_>) + Send),
+    ) -> BoxFuture<'a, Result<Reply, CallError>> {
+        Box::pin(async move {
+            let generation = self.model.generate(chat_request(call)).map_err(|e| call_error(&e))?;
+            listen(generation, progress).await
+        })
+    }
+}
+
+impl Embed for TextEmbedder {
+    fn embed<'a>(&'a self, texts: &'a [&'a str]) -> BoxFuture<'a, Result<Vec<Vec<f32>>, String>> {
+        Box::pin(async move { TextEmbedder::embed(self, texts).await.map_err(|e| e.to_string()) })
+    }
+}

@@ -1,0 +1,143 @@
+//! Texts to vectors whose nearness is nearness in meaning. What computes them is given; it runs on the engine's thread
+//! between steps, one text at a time, so that no stream waits for many.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokenizers::Tokenizer;
+
+use crate::engine::{EngineHandle, Rejected};
+
+/// Tokens that one pass takes, special ones included: what the model was trained with. Longer texts take several.
+const WINDOW_TOKENS: usize = 256;
+
+/// An embedding model that can't be loaded or did not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum EmbedError {
+    /// `tokenizer.json` can't be used.
+    #[error("cannot use {}: {reason}; pull the embedding model again", file.display())]
+    Tokenizer {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// The forward pass broke.
+    #[error("the text could not be embedded: {0}")]
+    Failed(String),
+    /// The engine has no place for it now.
+    #[error(transparent)]
+    Rejected(#[from] Rejected),
+    /// The engine ended before it came to it.
+    #[error("the engine stopped before the text was embedded")]
+    Stopped,
+}
+
+/// Computes the vector, of length 1, of one text's token ids, special ones included: the models crate's `Embedder::embed`.
+pub type Forward = Arc<dyn Fn(&[u32]) -> Result<Vec<f32>, String> + Send + Sync>;
+
+/// A sentence-embedding model on an engine.
+pub struct TextEmbedder {
+    engine: EngineHandle,
+    tokenizer: Tokenizer,
+    forward: Forward,
+}
+
+impl TextEmbedder {
+    /// Reads `tokenizer.json` in the folder `dir`; `forward` is the model that was loaded from the same folder.
+    ///
+    /// # Errors
+    /// [`EmbedError::Tokenizer`] when the file is missing or damaged.
+    pub fn load(engine: &EngineHandle, dir: &Path, forward: Forward) -> Result<Self, EmbedError> {
+        Ok(Self { engine: engine.clone(), tokenizer: tokenizer_at(dir)?, forward })
+    }
+
+    /// Tokens of `text` by this model's tokenizer, those that open and close it included.
+    ///
+    /// # Errors
+    /// [`EmbedError::Tokenizer`].
+    pub fn count_tokens(&self, text: &str) -> Result<usize, EmbedError> {
+        self.ids(text).map(|ids| ids.len())
+    }
+
+    /// One vector of length 1 for each text, in order. A text longer than the model reads at once is read in parts, and
+    /// its vector is the mean of theirs.
+    ///
+    /// # Errors
+    /// [`EmbedError`] when the engine is full or has ended.
+    pub async fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, EmbedError> {
+        let mut vectors = Vec::with_capacity(texts.len());
+        for text in texts {
+            vectors.push(self.embed_one(text).await?);
+        }
+        Ok(vectors)
+    }
+
+    async fn embed_one(&self, text: &str) -> Result<Vec<f32>, EmbedError> {
+        let ids = self.ids(text)?;
+        if ids.len() <= WINDOW_TOKENS {
+            return self.run(ids).await;
+        }
+        let mut sum: Vec<f32> = Vec::new();
+        for window in windows(&ids, WINDOW_TOKENS) {
+            let weight = window.len() as f32;
+            let vector = self.run(window).await?;
+            sum.resize(vector.len(), 0.0);
+            sum.iter_mut().zip(vector).for_each(|(sum, x)| *sum += weight * x);
+        }
+        let length = sum.iter().map(|x| x * x).sum::<f32>().sqrt();
+        sum.iter_mut().for_each(|x| *x /= length);
+        Ok(sum)
+    }
+
+    async fn run(&self, ids: Vec<u32>) -> Result<Vec<f32>, EmbedError> {
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        let forward = Arc::clone(&self.forward);
+        self.engine.job(Box::new(move || {
+            // Who asked may have left.
+            let _ = answer.send(forward(&ids));
+        }))?;
+        answered.await.map_err(|_| EmbedError::Stopped)?.map_err(EmbedError::Failed)
+    }
+
+    fn ids(&self, text: &str) -> Result<Vec<u32>, EmbedError> {
+        let encoding = self.tokenizer.encode_fast(text, true);
+        let encoding = encoding
+            .map_err(|e| EmbedError::Tokenizer { file: "tokenizer.json".into(), reason: e.to_string() })?;
+        Ok(encoding.get_ids().to_vec())
+    }
+}
+
+fn tokenizer_at(dir: &Path) -> Result<Tokenizer, EmbedError> {
+    let file = dir.join("tokenizer.json");
+    let unusable = |reason: String| EmbedError::Tokenizer { file: file.clone(), reason };
+    let mut tokenizer = Tokenizer::from_file(&file).map_err(|e| unusable(e.to_string()))?;
+    // The file cuts and pads for batches of a fixed length.
+    tokenizer.with_padding(None);
+    tokenizer.with_truncation(None).map_err(|e| unusable(e.to_string()))?;
+    Ok(tokenizer)
+}
+
+/// Cuts `ids`, which begin and end with a special token, into even parts of at most `tokens_max` that all do.
+fn windows(ids: &[u32], tokens_max: usize) -> Vec<Vec<u32>> {
+    let [first, middle @ .., last] = ids else { return vec![ids.to_vec()] };
+    let parts = middle.len().div_ceil(tokens_max - 2).max(1);
+    let framed = |tokens: &[u32]| [&[*first], tokens, &[*last]].concat();
+    middle.chunks(middle.len().div_ceil(parts).max(1)).map(framed).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::windows;
+
+    #[test]
+    fn long_texts_are_read_in_even_parts_and_nothing_is_lost() {
+        let ids: Vec<u32> = (0..100).collect();
+        assert_eq!(windows(&ids, 100), std::slice::from_ref(&ids));
+        let parts = windows(&ids, 40);
+        assert!(parts.iter().all(|part| part.len() <= 40 && part[0] == 0 && part[part.len() - 1] == 99));
+        let middle: Vec<u32> = parts.iter().flat_map(|part| &part[1..part.len() - 1]).copied().collect();
+        assert_eq!(middle, ids[1..99]);
+        assert_eq!(parts.len(), 3);
+    }
+}

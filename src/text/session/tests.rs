@@ -1,0 +1,166 @@
+use std::time::Instant;
+
+use bandmaster_models::{Batch, ForwardError, ModelInfo, OnRow};
+use serde_json::json;
+
+use super::*;
+use crate::engine::{Engine, EngineConfig};
+use crate::text::Role;
+use crate::text::tokenizer::fixtures;
+
+const CONTEXT_TOKENS: usize = 512;
+
+/// Says its script, whatever it is asked: the token drawn behind position `p` is `script[p - prompt]`, then the end.
+struct Parrot {
+    info: ModelInfo,
+    script: Vec<u32>,
+    end: u32,
+    /// Tokens of the prompt; found out with the first batch of a sequence.
+    prompt: usize,
+}
+
+impl Model for Parrot {
+    fn info(&self) -> &ModelInfo {
+        &self.info
+    }
+
+    fn forward(&mut self, batch: &Batch, on_row: OnRow<'_>) -> Result<(), ForwardError> {
+        for (place, &row) in batch.rows.iter().enumerate() {
+            let span = batch.spans.iter().find(|span| span.tokens.contains(&(row as usize))).unwrap();
+            let position = span.context + row as usize - span.tokens.start;
+            if span.tokens.len() > 1 {
+                self.prompt = position;
+            }
+            let next = self.script.get(position - self.prompt).copied().unwrap_or(self.end);
+            let mut logits = vec![0.0; self.info.vocab];
+            logits[next as usize] = 9.0;
+            on_row(place, &mut logits);
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, _block: u32) {}
+    fn decommit(&mut self, _block: u32) {}
+}
+
+fn parrot(says: &str) -> Arc<LoadedModel> {
+    let engine = Engine::start(EngineConfig::with_kv_bytes(1 << 20)).unwrap();
+    let tokenizer = fixtures::byte_level(&[]);
+    let model = Parrot {
+        info: ModelInfo {
+            architecture: "parrot".into(),
+            vocab: tokenizer.vocab_size(),
+            context_tokens_max: CONTEXT_TOKENS,
+            kv_block_bytes: 4096,
+            kv_blocks_max: 256,
+            weight_bytes: 0,
+            parameters: 0,
+        },
+        script: tokenizer.encode(says, false),
+        end: tokenizer.eos().unwrap(),
+        prompt: 0,
+    };
+    let gguf = fixtures::byte_level_gguf("gpt-2", &[]);
+    LoadedModel::load_gguf(&engine, "parrot", gguf, Box::new(|_| Ok(Box::new(model)))).unwrap()
+}
+
+fn request(question: &str) -> ChatRequest {
+    ChatRequest {
+        messages: vec![Message::new(Role::User, question)],
+        sampling: Sampling::greedy(),
+        max_tokens: 64,
+        stop: Vec::new(),
+        schema: None,
+        priority: Priority::default(),
+        deadline: None,
+    }
+}
+
+async fn answer(model: &LoadedModel, request: ChatRequest) -> (String, Completion) {
+    let mut generation = model.generate(request).unwrap();
+    let mut streamed = String::new();
+    loop {
+        match generation.next().await.expect("an end comes") {
+            Piece::Text(text) => streamed.push_str(&text),
+            Piece::Done(completion) => {
+                assert_eq!(generation.next().await, None);
+                return (streamed, completion);
+            }
+            Piece::Prefill { computed, total } => assert!(computed <= total),
+            Piece::Failed(reason) => panic!("{reason}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_streams_and_ends_with_all_that_is_known_of_it() {
+    let model = parrot("größer 😁!");
+    let (streamed, completion) = answer(&model, request("Hi")).await;
+    assert_eq!(streamed, "größer 😁!");
+    assert_eq!(completion.text, streamed);
+    assert_eq!(completion.finish, FinishReason::Stop);
+    assert_eq!(completion.rendered_prompt, "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n");
+    assert_eq!(
+        completion.usage.prompt_tokens as usize,
+        model.prompt_tokens(&request("Hi").messages).unwrap()
+    );
+}
+
+#[tokio::test]
+async fn a_stop_string_ends_the_answer_and_is_not_in_it() {
+    let model = parrot("one two END three");
+    let (streamed, completion) =
+        answer(&model, ChatRequest { stop: vec!["END".into()], ..request("Hi") }).await;
+    assert_eq!((streamed.as_str(), completion.finish), ("one two ", FinishReason::Stop));
+    let (streamed, completion) = answer(&model, ChatRequest { max_tokens: 3, ..request("Hi") }).await;
+    assert_eq!((streamed.as_str(), completion.finish), ("one", FinishReason::Length));
+    // What only began to look like a stop string is said at the end.
+    let cut = ChatRequest { max_tokens: 10, stop: vec!["END".into()], ..request("Hi") };
+    assert_eq!(answer(&model, cut).await.0, "one two EN");
+}
+
+#[tokio::test]
+async fn a_schema_holds_against_the_models_will() {
+    let model = parrot("certainly not JSON");
+    let schema = json!({"type": "object", "properties": {"ok": {"type": "boolean"}}, "required": ["ok"], "additionalProperties": false});
+    let (streamed, completion) = answer(&model, ChatRequest { schema: Some(schema), ..request("Hi") }).await;
+    let value: Value = serde_json::from_str(&streamed).unwrap();
+    assert!(value["ok"].is_boolean());
+    assert_eq!(completion.finish, FinishReason::Stop);
+    let wrong = ChatRequest { schema: Some(json!({"type": "nonsense"})), ..request("Hi") };
+    assert!(matches!(model.generate(wrong), Err(SessionError::Grammar(_))));
+}
+
+#[tokio::test]
+async fn a_prompt_longer_than_the_context_is_refused_with_the_numbers() {
+    let model = parrot("yes");
+    let error = model.generate(request(&"x".repeat(CONTEXT_TOKENS))).err().expect("refused").to_string();
+    let tokens = model.prompt_tokens(&request(&"x".repeat(CONTEXT_TOKENS)).messages).unwrap();
+    assert!(error.contains(&tokens.to_string()) && error.contains("512"), "{error}");
+}
+
+#[tokio::test]
+async fn dropping_an_answer_ends_the_work() {
+    let model = parrot(&"on and on ".repeat(40));
+    let mut generation = model.generate(ChatRequest { max_tokens: 400, ..request("Hi") }).unwrap();
+    while !matches!(generation.next().await, Some(Piece::Text(_))) {}
+    drop(generation);
+    let start = Instant::now();
+    while model.engine.stats().running + model.engine.stats().waiting > 0 {
+        assert!(start.elapsed().as_secs() < 10, "still running");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+#[tokio::test]
+async fn an_engine_that_ends_fails_the_answer() {
+    let model = parrot(&"on and on ".repeat(40));
+    let mut generation = model.generate(ChatRequest { max_tokens: 400, ..request("Hi") }).unwrap();
+    model.engine.shutdown();
+    let mut last = None;
+    while let Some(piece) = generation.next().await {
+        last = Some(piece);
+    }
+    assert!(matches!(last, Some(Piece::Failed(_) | Piece::Done(_))), "{last:?}");
+    assert!(matches!(model.generate(request("Hi")), Err(SessionError::Rejected(_))));
+}

@@ -1,0 +1,74 @@
+//! A grammar made of arithmetic, for tests.
+
+use bandmaster::engine::Constraint;
+use bandmaster::engine::hash::mix;
+
+#[derive(Clone)]
+pub struct FakeGrammar {
+    pub seed: u64,
+    pub vocab: usize,
+    pub accepted: Vec<u32>,
+    /// Complete after this many tokens.
+    pub complete_at: usize,
+    /// Fails instead of its mask at this many tokens; panics when odd.
+    pub fails_at: Option<usize>,
+}
+
+impl FakeGrammar {
+    /// The only token allowed as the `place`-th, if there is only one.
+    fn only(&self, place: usize) -> Option<u32> {
+        let forced = place % 7 >= 3 && place % 7 < 6;
+        forced.then(|| (mix(self.seed ^ place as u64) % self.vocab as u64) as u32)
+    }
+
+    fn allows(&self, token: u32) -> bool {
+        let place = self.accepted.len();
+        let last = self.accepted.last().copied().unwrap_or(0);
+        match self.only(place) {
+            Some(only) => token == only,
+            None => {
+                token as u64 == self.seed % self.vocab as u64
+                    || mix(self.seed ^ u64::from(last) << 32 ^ u64::from(token)) & 3 == 0
+            }
+        }
+    }
+
+    pub fn will_fail(&self) -> bool {
+        self.fails_at == Some(self.accepted.len()) && self.only(self.accepted.len()).is_none()
+    }
+}
+
+impl Constraint for FakeGrammar {
+    fn mask(&mut self, allowed: &mut [u32]) -> Result<(), String> {
+        if self.will_fail() {
+            assert!(self.accepted.len().is_multiple_of(2), "this grammar panics");
+            return Err("this grammar fails".into());
+        }
+        assert!(allowed.iter().all(|&word| word == 0));
+        for token in (0..self.vocab as u32).filter(|&token| self.allows(token)) {
+            allowed[token as usize / 32] |= 1 << (token % 32);
+        }
+        Ok(())
+    }
+
+    fn accept(&mut self, token: u32) -> Result<(), String> {
+        if !self.allows(token) {
+            return Err(format!("token {token} is not allowed"));
+        }
+        self.accepted.push(token);
+        Ok(())
+    }
+
+    fn forced(&mut self) -> Vec<u32> {
+        let places = self.accepted.len()..self.complete_at;
+        places.map_while(|place| self.only(place)).collect()
+    }
+
+    fn rollback(&mut self, tokens: usize) {
+        self.accepted.truncate(self.accepted.len() - tokens);
+    }
+
+    fn finished(&mut self) -> bool {
+        self.accepted.len() >= self.complete_at
+    }
+}

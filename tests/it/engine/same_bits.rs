@@ -1,0 +1,184 @@
+//! The same bits: on real arithmetic, tokens and log-probabilities depend on the prompt alone, not on the batch, the
+//! number of threads, where a prompt is chunked, what the cache holds, or who was preempted.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bandmaster::engine::{Core, EngineConfig, Event, RequestId, Sampling};
+use bandmaster_kernels::Cpu;
+use bandmaster_models::gguf::Gguf;
+use bandmaster_models::tiny::{TinyShape, gguf_bytes};
+use bandmaster_models::{CpuModel, LoadOptions, load, load_gguf};
+
+use super::simulation::Random;
+use super::steps::{Heard, request};
+
+const KV_BYTES: usize = 64 << 20;
+/// Generated tokens per request.
+const ANSWER_TOKENS: u32 = 12;
+
+/// Ids and bits of log-probabilities.
+type Answer = Vec<(u32, u32)>;
+
+struct World {
+    load: Box<dyn Fn(usize) -> CpuModel>,
+    prompts: Vec<Vec<u32>>,
+}
+
+/// One way of running the same requests.
+#[derive(Debug, Clone, Copy)]
+struct Way {
+    batch: usize,
+    threads: usize,
+    chunk: usize,
+    /// Blocks of cache; `None` is plenty.
+    blocks: Option<usize>,
+}
+
+fn answer(heard: &Heard) -> Answer {
+    let heard = heard.lock().expect("no sink panics");
+    assert!(matches!(heard.last(), Some(Event::Finished { .. })), "{:?}", heard.last());
+    let tokens = heard.iter().filter_map(|event| match event {
+        Event::Token { id, logprobs } => Some((*id, logprobs.as_ref()?.logprob.to_bits())),
+        _ => None,
+    });
+    tokens.collect()
+}
+
+fn sampling(place: usize) -> Sampling {
+    if place.is_multiple_of(2) {
+        return Sampling::greedy();
+    }
+    Sampling {
+        temperature: 1.0,
+        top_p: 0.95,
+        frequency_penalty: 0.1,
+        seed: place as u64,
+        ..Sampling::greedy()
+    }
+}
+
+impl World {
+    /// Answers of all prompts, in `way`, for each of `rounds` rounds over one cache.
+    fn run(&self, way: Way, rounds: usize) -> Vec<Vec<Answer>> {
+        let model = (self.load)(way.threads);
+        let block_bytes = bandmaster_models::Model::info(&model).kv_block_bytes;
+        let mut core = Core::new(EngineConfig {
+            batch_max: way.batch,
+            step_tokens_max: way.chunk,
+            ..EngineConfig::with_kv_bytes(way.blocks.map_or(KV_BYTES, |blocks| blocks * block_bytes))
+        });
+        core.add_model("tiny", Box::new(model));
+        let round = |round: usize, core: &mut Core| {
+            let heard: Vec<Heard> = (0..self.prompts.len())
+                .map(|place| {
+                    let (mut request, heard) = request(self.prompts[place].clone(), ANSWER_TOKENS);
+                    request.sampling = sampling(place);
+                    request.top_logprobs = Some(0);
+                    let id = RequestId((round * self.prompts.len() + place) as u64);
+                    let taken = core.submit(id, request, Duration::ZERO);
+                    taken.unwrap_or_else(|(rejected, _)| panic!("{rejected}"));
+                    heard
+                })
+                .collect();
+            while core.step(&|| Duration::ZERO) {}
+            heard.iter().map(answer).collect()
+        };
+        let answers = (0..rounds).map(|place| round(place, &mut core)).collect();
+        let stats = core.stats();
+        assert_eq!(stats.preemptions > 0, way.blocks.is_some(), "{way:?} preempts {}", stats.preemptions);
+        answers
+    }
+
+    fn check(&self, ways: &[Way]) {
+        let alone = Way { batch: 1, threads: 1, chunk: 512, blocks: None };
+        let expected: Vec<Answer> = (0..self.prompts.len())
+            .map(|place| {
+                // Alone in an engine of its own: nothing cached, nothing shared.
+                let model = (self.load)(alone.threads);
+                let mut core = Core::new(EngineConfig::with_kv_bytes(KV_BYTES));
+                core.add_model("tiny", Box::new(model));
+                let (mut request, heard) = request(self.prompts[place].clone(), ANSWER_TOKENS);
+                request.sampling = sampling(place);
+                request.top_logprobs = Some(0);
+                let taken = core.submit(RequestId(0), request, Duration::ZERO);
+                taken.unwrap_or_else(|(rejected, _)| panic!("{rejected}"));
+                while core.step(&|| Duration::ZERO) {}
+                answer(&heard)
+            })
+            .collect();
+        for &way in ways {
+            for (round, answers) in self.run(way, 2).into_iter().enumerate() {
+                for (place, answer) in answers.iter().enumerate() {
+                    assert_eq!(answer, &expected[place], "{way:?}, round {round}, prompt {place}");
+                }
+            }
+        }
+    }
+}
+
+/// Prompts of many lengths, half of them with a common beginning.
+fn prompts(count: usize, vocab: usize) -> Vec<Vec<u32>> {
+    let mut random = Random(99);
+    let mut tokens = |count: usize| -> Vec<u32> { (0..count).map(|_| random.below(vocab) as u32).collect() };
+    let stem = tokens(75);
+    (0..count)
+        .map(|place| {
+            let own = tokens(1 + place * 37 % 90);
+            if place.is_multiple_of(2) { [&stem[..], &own].concat() } else { own }
+        })
+        .collect()
+}
+
+fn tiny(shape: TinyShape, prompts: Vec<Vec<u32>>) -> World {
+    let bytes = gguf_bytes(5, &shape);
+    let load = Box::new(move |threads| {
+        let gguf = Gguf::from_bytes(bytes.clone()).expect("the file is well formed");
+        let options = LoadOptions::new(Arc::new(Cpu::new(threads)), KV_BYTES);
+        load_gguf(gguf, &options).expect("the file describes a decoder that is run")
+    });
+    World { load, prompts }
+}
+
+#[test]
+fn batch_threads_chunks_cache_and_preemption_change_no_bit() {
+    for shape in [TinyShape::llama(), TinyShape::qwen2()] {
+        let mut ways = Vec::new();
+        for threads in [1, 2, 3] {
+            for chunk in [1, 7, 16, 50, 512] {
+                let batch = [1, 2, 5, 12, 32][(chunk + threads) % 5];
+                ways.push(Way { batch, threads, chunk, blocks: None });
+            }
+        }
+        ways.push(Way { batch: 32, threads: 2, chunk: 1, blocks: None });
+        ways.push(Way { batch: 32, threads: 2, chunk: 512, blocks: None });
+        ways.push(Way { batch: 1, threads: 2, chunk: 512, blocks: None });
+        ways.push(Way { batch: 16, threads: 2, chunk: 64, blocks: Some(14) });
+        tiny(shape, prompts(32, 300)).check(&ways);
+    }
+}
+
+#[test]
+fn a_real_model_gives_the_same_bits_in_every_batch() {
+    let Some(folder) = std::env::var_os("BANDMASTER_TEST_MODELS").map(PathBuf::from) else {
+        eprintln!("skipped: BANDMASTER_TEST_MODELS names no folder of models");
+        return;
+    };
+    let path = folder.join("smollm2-135m.gguf");
+    if !path.exists() {
+        eprintln!("skipped: no {}", path.display());
+        return;
+    }
+    let load = Box::new(move |threads| {
+        load(&path, &LoadOptions::new(Arc::new(Cpu::new(threads)), 1 << 30))
+            .expect("a model of the band loads")
+    });
+    let ways = [(1, 2, 512), (8, 1, 33), (8, 3, 100), (3, 2, 16)].map(|(batch, threads, chunk)| Way {
+        batch,
+        threads,
+        chunk,
+        blocks: None,
+    });
+    World { load, prompts: prompts(8, 40_000) }.check(&ways);
+}

@@ -1,0 +1,177 @@
+//! The engine's thread and its handles, with real time.
+
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::time::Duration;
+
+use bandmaster::engine::{
+    Engine, EngineConfig, EngineError, EngineHandle, Event, FinishReason, ModelId, Rejected, Request,
+};
+
+use super::fake::{FakeModel, Mood};
+use super::steps::request;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn engine(queue_max: usize) -> (EngineHandle, Mood) {
+    let config = EngineConfig { queue_max, ..EngineConfig::with_kv_bytes(100_000) };
+    let handle = Engine::start(config).expect("a thread");
+    let model = FakeModel::new(3, 50, 4096, 100, 4096);
+    let mood = model.mood();
+    handle.load("fake", Box::new(|| Ok(Box::new(model) as _))).expect("the fake loads");
+    (handle, mood)
+}
+
+fn listened(prompt: Vec<u32>, tokens_max: u32) -> (Request, Receiver<Event>) {
+    let (sender, receiver) = sync_channel(10_000);
+    let (mut request, _) = request(prompt, tokens_max);
+    request.sink = Box::new(move |event| sender.send(event).is_ok());
+    (request, receiver)
+}
+
+fn last(events: &Receiver<Event>) -> Event {
+    loop {
+        let event = events.recv_timeout(PATIENCE).expect("every request hears its end");
+        if matches!(event, Event::Finished { .. } | Event::Failed(_)) {
+            return event;
+        }
+    }
+}
+
+#[test]
+fn many_threads_submit_and_all_hear_their_end() {
+    let (handle, _) = engine(1000);
+    std::thread::scope(|scope| {
+        for thread in 0..4u32 {
+            let handle = handle.clone();
+            scope.spawn(move || {
+                for turn in 0..20 {
+                    let (request, events) = listened(vec![thread, turn, 1], 10);
+                    let id = handle.submit(request).expect("there is room");
+                    if turn % 3 == 0 {
+                        handle.cancel(id);
+                    }
+                    assert!(matches!(last(&events), Event::Finished { .. }));
+                }
+            });
+        }
+    });
+    let (done, wait) = sync_channel(1);
+    handle.job(Box::new(move || done.send(()).expect("the test waits"))).expect("there is room");
+    wait.recv_timeout(PATIENCE).expect("the job runs");
+    let stats = handle.stats();
+    assert_eq!((stats.requests, stats.running, stats.waiting, stats.kv_bytes_held), (80, 0, 0, 0));
+    handle.shutdown();
+}
+
+#[test]
+fn a_model_that_panics_fails_its_requests_and_serves_the_next() {
+    let (handle, mood) = engine(10);
+    for _ in 0..3 {
+        mood.panic_next();
+        let (request, events) = listened(vec![1, 2, 3], 5);
+        handle.submit(request).expect("there is room");
+        assert!(matches!(last(&events), Event::Failed(message) if message.contains("panic")));
+        let (request, events) = listened(vec![1, 2, 3], 5);
+        handle.submit(request).expect("there is room");
+        assert!(matches!(last(&events), Event::Finished { reason: FinishReason::Length, .. }));
+    }
+}
+
+#[test]
+fn a_listener_that_leaves_or_panics_ends_its_request_alone() {
+    let (handle, _) = engine(10);
+    let (mut panics, _) = request(vec![1, 2], 1000);
+    panics.sink = Box::new(|_| panic!("a listener panics"));
+    handle.submit(panics).expect("there is room");
+    let (leaves, events) = listened(vec![1, 2, 3], 1000);
+    handle.submit(leaves).expect("there is room");
+    drop(events);
+    let (request, events) = listened(vec![3], 10);
+    handle.submit(request).expect("there is room");
+    assert!(matches!(last(&events), Event::Finished { reason: FinishReason::Length, .. }));
+    handle.job(Box::new(|| panic!("a job panics"))).expect("there is room");
+    let (request, events) = listened(vec![3], 10);
+    handle.submit(request).expect("there is room");
+    assert!(matches!(last(&events), Event::Finished { .. }));
+}
+
+#[test]
+fn a_full_queue_answers_at_once() {
+    let (handle, _) = engine(3);
+    let (hold, release) = sync_channel::<()>(0);
+    handle.job(Box::new(move || assert!(release.recv().is_err()))).expect("there is room");
+    let queued: Vec<_> = (0..3)
+        .map(|_| {
+            let (request, events) = listened(vec![1], 1);
+            handle.submit(request).expect("there is room for three");
+            events
+        })
+        .collect();
+    let refused = handle.submit(listened(vec![1], 1).0);
+    assert_eq!(refused, Err(Rejected::QueueFull { waiting: 3 }));
+    drop(hold);
+    for events in &queued {
+        assert!(matches!(last(events), Event::Finished { .. }));
+    }
+    let (request, events) = listened(vec![1], 1);
+    handle.submit(request).expect("there is room again");
+    assert!(matches!(last(&events), Event::Finished { .. }));
+}
+
+#[test]
+fn loading_neither_stops_streams_nor_breaks_when_it_fails() {
+    let (handle, _) = engine(10);
+    let (request, events) = listened(vec![1], 3000);
+    handle.submit(request).expect("there is room");
+    let reason = |result: Result<ModelId, EngineError>| result.expect_err("it cannot load").to_string();
+    let streams = events;
+    let loader = handle.clone();
+    let failed = std::thread::spawn(move || {
+        reason(loader.load(
+            "broken",
+            Box::new(move || {
+                // Loads for as long as the stream takes.
+                let end = last(&streams);
+                Err(format!("no such file, but {}", matches!(end, Event::Finished { .. })))
+            }),
+        ))
+    });
+    assert_eq!(failed.join().expect("no panic"), "model broken: no such file, but true");
+    assert!(reason(handle.load("worse", Box::new(|| panic!("out of luck")))).contains("out of luck"));
+    let large = FakeModel::new(1, 50, 64, 1 << 40, 4);
+    assert!(reason(handle.load("large", Box::new(|| Ok(Box::new(large) as _)))).contains("--memory"));
+}
+
+#[test]
+fn what_lives_when_the_engine_ends_fails() {
+    let (handle, _) = engine(10);
+    let (request, events) = listened(vec![1], 4000);
+    handle.submit(request).expect("there is room");
+    handle.shutdown();
+    assert_eq!(last(&events), Event::Failed("the engine has stopped".into()));
+    assert_eq!(handle.submit(listened(vec![1], 1).0), Err(Rejected::Stopped));
+
+    let (handle, _) = engine(10);
+    let (request, events) = listened(vec![1], 4000);
+    handle.submit(request).expect("there is room");
+    drop(handle);
+    assert_eq!(last(&events), Event::Failed("the engine has stopped".into()));
+}
+
+#[test]
+fn bad_requests_are_refused_with_a_reason() {
+    let (handle, _) = engine(10);
+    let refuse = |change: &dyn Fn(&mut Request), expected: &str| {
+        let (mut request, _) = request(vec![1], 1);
+        change(&mut request);
+        let message = handle.submit(request).expect_err(expected).to_string();
+        assert!(message.contains(expected), "{message}");
+    };
+    refuse(&|r| r.model = ModelId(9), "no model with id 9");
+    refuse(&|r| r.prompt.clear(), "no tokens");
+    refuse(&|r| r.prompt = vec![50], "token 50 is outside");
+    refuse(&|r| r.prompt = vec![0; 5000], "5000 prompt tokens");
+    refuse(&|r| r.sampling.temperature = f32::NAN, "temperature is NaN");
+    refuse(&|r| r.sampling.top_p = 0.0, "top_p is 0");
+    refuse(&|r| r.sampling.logit_bias = vec![(60, 1.0)], "token 60 is outside");
+}
