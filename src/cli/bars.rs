@@ -49,6 +49,13 @@ impl Bars {
         }
     }
 
+    /// A sentence, where anything is said at all.
+    pub fn say(&self, line: &str) {
+        if !self.quiet {
+            self.line(line);
+        }
+    }
+
     fn line(&self, line: &str) {
         match &self.bar {
             Some(bar) => bar.println(line),

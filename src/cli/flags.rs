@@ -86,7 +86,7 @@ pub struct RunFlags {
     /// A text file, a folder of them, or - for stdin; may be repeated
     #[arg(short, long = "file", value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// auto, direct, map, parallel or ask
+    /// auto, direct, map, sequence, parallel, vote or ask
     #[arg(long, default_value = "auto", value_name = "NAME")]
     pub strategy: String,
     #[command(flatten)]

@@ -1,14 +1,19 @@
 //! What was typed becomes what is needed, and one room is called. No logic lives here.
 
 mod bars;
+mod bench;
 mod config;
 mod doctor;
 mod error;
 mod flags;
 mod inputs;
+mod load;
 mod machine;
 mod models;
+mod run;
 mod runs;
+mod screen;
+mod tokenize;
 mod units;
 mod workers;
 
@@ -66,7 +71,8 @@ fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Workers(command) => workers::workers(&plain()?, command),
         Command::Doctor { json } => doctor::doctor(&plain()?, json),
         Command::Completions { shell } => completions(shell),
-        Command::Bench(_) | Command::Run(_) => Err(CliError::usage("not yet")),
+        Command::Run(flags) => run::run(&config(&flags.band)?, &flags),
+        Command::Bench(command) => bench::bench(&plain()?, command),
     }
 }
 

@@ -7,6 +7,7 @@ use super::bars::Bars;
 use super::config::Config;
 use super::error::CliError;
 use super::flags::{ImportFlags, ModelsCommand, RoleFlag};
+use super::tokenize::tokenize;
 use super::{print, print_json, table};
 use crate::hub::{Band, Catalog, Hub, ImportOptions, Listed, Role, human_bytes};
 
@@ -18,7 +19,7 @@ pub fn models(config: &Config, command: ModelsCommand) -> Result<ExitCode, CliEr
         ModelsCommand::Pull { names } => pull(&hub, &names),
         ModelsCommand::Import(flags) => import(&hub, &flags),
         ModelsCommand::Verify { name } => verify(&hub, name.as_deref()),
-        ModelsCommand::Tokenize(_) => Err(CliError::usage("not yet")),
+        ModelsCommand::Tokenize(flags) => tokenize(config, &flags),
         ModelsCommand::Rm { name } => {
             let bytes = hub.rm(&name)?;
             print(&format!("{name}: removed, {} given back\n", human_bytes(bytes)))

@@ -59,7 +59,9 @@ impl Screen {
     pub fn loading(&self, name: &str, bytes: u64) -> LoadingBar {
         let Some(tree) = &self.tree else { return LoadingBar { bar: None } };
         let bar = tree.bars.add(ProgressBar::new(bytes));
-        if let Ok(style) = ProgressStyle::with_template("loading {prefix} [{bar:24}] {decimal_bytes} of {decimal_total_bytes}") {
+        if let Ok(style) = ProgressStyle::with_template(
+            "loading {prefix} [{bar:24}] {decimal_bytes} of {decimal_total_bytes}",
+        ) {
             bar.set_style(style.progress_chars("=> "));
         }
         bar.set_prefix(name.to_owned());
@@ -199,7 +201,9 @@ impl Tree {
             EventKind::TaskProgress { task, prefill_tokens, prompt_tokens, completion_tokens } => {
                 self.progress(task, *prefill_tokens, *prompt_tokens, *completion_tokens);
             }
-            EventKind::TaskFailed { task, error, .. } => self.row(task).say(&format!("not accepted: {error}")),
+            EventKind::TaskFailed { task, error, .. } => {
+                self.row(task).say(&format!("not accepted: {error}"))
+            }
             EventKind::TaskFinished { task, status, output, .. } => {
                 self.finished += usize::from(is_planned(task));
                 self.row(task).say(&format!("{}: {}", status.name(), one_line(output)));
@@ -221,7 +225,7 @@ impl Tree {
     /// Rows in the plan's order, indented by how many tasks must come before.
     fn plan(&mut self, plan: &Plan) {
         let mut depth: HashMap<&str, usize> = HashMap::new();
-        for task in &plan.tasks {
+        for task in plan.tasks() {
             let deepest = task.needs.iter().filter_map(|need| depth.get(need.as_str())).max();
             let mine = deepest.map_or(0, |deepest| deepest + 1);
             depth.insert(&task.id, mine);
@@ -231,7 +235,7 @@ impl Tree {
             (row.prefix, row.worker) = (prefix, task.worker.clone());
             row.say(&format!("waits: {}", one_line(&task.instruction)));
         }
-        self.planned = plan.tasks.len();
+        self.planned = plan.tasks().len();
     }
 
     fn row(&mut self, task: &str) -> &mut Row {
@@ -277,7 +281,8 @@ impl Tree {
         }
         let tokens: u32 = self.generated.values().sum();
         if let Some(since) = self.first_token.filter(|since| since.elapsed() > REDRAW_EVERY) {
-            summary.push_str(&format!(" · {:.1} tokens/s", f64::from(tokens) / since.elapsed().as_secs_f64()));
+            summary
+                .push_str(&format!(" · {:.1} tokens/s", f64::from(tokens) / since.elapsed().as_secs_f64()));
         }
         if self.batch > 0.0 {
             summary.push_str(&format!(" · batch {:.1}", self.batch));
@@ -306,19 +311,30 @@ fn lines(event: &RunEvent) -> Vec<String> {
         EventKind::StrategyChosen { strategy, why } => line(format!("strategy {strategy}: {}", why.because)),
         EventKind::PlanAccepted { plan } => {
             let task = |task: &crate::orchestrator::Task| {
-                let needs = if task.needs.is_empty() { String::new() } else { format!(" after {}", task.needs.join(", ")) };
+                let needs = if task.needs.is_empty() {
+                    String::new()
+                } else {
+                    format!(" after {}", task.needs.join(", "))
+                };
                 format!("            {} by {}{needs}: {}", task.id, task.worker, one_line(&task.instruction))
             };
-            line(format!("plan of {} tasks", plan.tasks.len())).into_iter().chain(plan.tasks.iter().map(task)).collect()
+            line(format!("plan of {} tasks", plan.tasks().len()))
+                .into_iter()
+                .chain(plan.tasks().iter().map(task))
+                .collect()
         }
         EventKind::TaskStarted { task, worker, .. } => line(format!("{task} starts on {worker}")),
-        EventKind::TaskRetried { task, worker, attempt, .. } => line(format!("{task} again on {worker}, attempt {attempt}")),
+        EventKind::TaskRetried { task, worker, attempt, .. } => {
+            line(format!("{task} again on {worker}, attempt {attempt}"))
+        }
         EventKind::TaskFailed { task, error, .. } => line(format!("{task} not accepted: {error}")),
         EventKind::TaskFinished { task, status, output, .. } => {
             let mark = if *status == Status::Completed { "" } else { status.name() };
             line(format!("{task} ends {mark}: {}", one_line(output)).replace(" :", ":"))
         }
-        EventKind::BudgetReached { which, limit } => line(format!("the budget of {limit} {which} is used up")),
+        EventKind::BudgetReached { which, limit } => {
+            line(format!("the budget of {limit} {which} is used up"))
+        }
         _ => Vec::new(),
     }
 }

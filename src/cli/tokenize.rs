@@ -36,9 +36,11 @@ fn text_of(flags: &TokenizeFlags) -> Result<String, CliError> {
     let mut bytes = Vec::new();
     match named {
         Some(path) => {
-            bytes = std::fs::read(path).map_err(|error| CliError::usage(format!("-f {}: {error}", path.display())))?;
+            bytes = std::fs::read(path)
+                .map_err(|error| CliError::usage(format!("-f {}: {error}", path.display())))?;
         }
         None => drop(std::io::stdin().read_to_end(&mut bytes)?),
     }
-    String::from_utf8(bytes).map_err(|_| CliError::usage("the text is not UTF-8: convert it, e.g. with iconv -t UTF-8"))
+    String::from_utf8(bytes)
+        .map_err(|_| CliError::usage("the text is not UTF-8: convert it, e.g. with iconv -t UTF-8"))
 }

