@@ -223,6 +223,15 @@ impl LoadedModel {
         })
     }
 
+    /// Makes now what the first schema would have to wait for: some tenths of a second for a large vocabulary.
+    ///
+    /// # Errors
+    /// [`SessionError::Grammar`] when the vocabulary can't be held to a schema.
+    pub fn prepare_grammars(&self) -> Result<(), SessionError> {
+        self.grammars()?;
+        Ok(())
+    }
+
     fn grammars(&self) -> Result<&GrammarFactory, GrammarError> {
         let made = self.grammars.get_or_init(|| GrammarFactory::new(Arc::clone(&self.tokenizer)));
         made.as_ref().map_err(Clone::clone)
