@@ -148,15 +148,20 @@ impl Kernel for RmsNorm<'_> {
         for (x, out) in self.x.chunks_exact(width).zip(self.out.chunks_exact_mut(width)) {
             let mean = sum_of_squares(s, x) / width as f32;
             let scale = s.splat(1.0 / (mean + self.eps).sqrt());
-            let normed = |x: S::V, w: S::V| s.mul(s.mul(x, scale), w);
             let ((x, x_tail), (w, w_tail)) = (x.as_chunks::<LANES>(), self.weight.as_chunks::<LANES>());
             let (out, out_tail) = out.as_chunks_mut::<LANES>();
             for ((x, w), out) in x.iter().zip(w).zip(out) {
-                s.store(normed(s.load(x), s.load(w)), out);
+                s.store(normed(s, s.load(x), scale, s.load(w)), out);
             }
-            store_partial(s, normed(load_partial(s, x_tail), load_partial(s, w_tail)), out_tail);
+            let (x, w) = (load_partial(s, x_tail), load_partial(s, w_tail));
+            store_partial(s, normed(s, x, scale, w), out_tail);
         }
     }
+}
+
+#[inline(always)]
+fn normed<S: Simd>(s: S, x: S::V, scale: S::V, weight: S::V) -> S::V {
+    s.mul(s.mul(x, scale), weight)
 }
 
 /// Four running sums, so that additions need not wait for each other.
@@ -188,18 +193,21 @@ impl Kernel for SiluMul<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let silu_mul = |gate: S::V, up: S::V| {
-            let denominator = s.add(s.splat(1.0), exp(s, s.sub(s.splat(0.0), gate)));
-            s.mul(s.div(gate, denominator), up)
-        };
         let ((gate, gate_tail), (up, up_tail)) =
             (self.gate.as_chunks::<LANES>(), self.up.as_chunks::<LANES>());
         let (out, out_tail) = self.out.as_chunks_mut::<LANES>();
         for ((gate, up), out) in gate.iter().zip(up).zip(out) {
-            s.store(silu_mul(s.load(gate), s.load(up)), out);
+            s.store(silu_product(s, s.load(gate), s.load(up)), out);
         }
-        store_partial(s, silu_mul(load_partial(s, gate_tail), load_partial(s, up_tail)), out_tail);
+        let (gate, up) = (load_partial(s, gate_tail), load_partial(s, up_tail));
+        store_partial(s, silu_product(s, gate, up), out_tail);
     }
+}
+
+#[inline(always)]
+fn silu_product<S: Simd>(s: S, gate: S::V, up: S::V) -> S::V {
+    let denominator = s.add(s.splat(1.0), exp(s, s.sub(s.splat(0.0), gate)));
+    s.mul(s.div(gate, denominator), up)
 }
 
 struct Rope<'a> {

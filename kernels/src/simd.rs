@@ -46,7 +46,8 @@ pub(crate) trait Simd: Copy {
     fn max_lane(self, v: Self::V) -> f32;
 }
 
-/// Work that is compiled once for each instruction set; `run` and all it calls must be `#[inline(always)]`.
+/// Work that is compiled once for each instruction set. `run` and all it calls with vectors must be `#[inline(always)]`, and no closure
+/// may hold a vector operation: what is not inlined is compiled without the instruction set, and each operation becomes a call.
 pub(crate) trait Kernel {
     type Output;
     fn run<S: Simd>(self, s: S) -> Self::Output;

@@ -91,7 +91,8 @@ impl Rope {
     #[must_use]
     pub fn radians_per_position(&self, head_dim: usize) -> Vec<f32> {
         let pairs = head_dim / 2;
-        let plain = (0..pairs).map(|i| self.base.powf(-2.0 * i as f32 / head_dim as f32));
+        // In f64: an error here is multiplied by the position.
+        let plain = (0..pairs).map(|i| f64::from(self.base).powf(-2.0 * i as f64 / head_dim as f64) as f32);
         match &self.scaling {
             RopeScaling::None => plain.collect(),
             RopeScaling::Linear(factor) => plain.map(|f| f / factor).collect(),

@@ -275,10 +275,14 @@ impl Kernel for FmaLimit {
         let (a, b) = (s.splat(std::hint::black_box(0.5)), s.splat(std::hint::black_box(0.1)));
         let start = std::time::Instant::now();
         for _ in 0..LOOPS {
-            sums = sums.map(|sum| s.mul_add(sum, a, b));
+            for sum in &mut sums {
+                *sum = s.mul_add(*sum, a, b);
+            }
         }
         let seconds = start.elapsed().as_secs_f64();
-        std::hint::black_box(sums.map(|sum| s.sum(sum)));
+        for sum in sums {
+            std::hint::black_box(s.sum(sum));
+        }
         (LOOPS * 16 * 16) as f64 / seconds / 1e9
     }
 }
