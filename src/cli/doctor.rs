@@ -72,7 +72,7 @@ impl Findings<'_> {
         } else if needed > free {
             advice.push(format!("the band needs about {} and {} are free now", gib(needed), gib(free)));
         }
-        let vnni = self.instruction_sets.iter().any(|set| *set == "avx512vnni");
+        let vnni = self.instruction_sets.contains(&"avx512vnni");
         if cfg!(target_arch = "x86_64") && !vnni {
             advice.push(
                 "no AVX-512 VNNI: the portable kernels are used, which are several times slower".to_owned(),
@@ -81,9 +81,10 @@ impl Findings<'_> {
         advice
     }
 
-    /// A token of a sequence that decodes alone reads every weight once.
-    fn decode_limit(&self, model: &Found) -> f64 {
-        self.memory_read_bytes_per_s / model.bytes as f64
+    /// Tokens a second: one of a sequence that decodes alone reads every weight once. `None` for what doesn't decode.
+    fn decode_limit(&self, model: &Found) -> Option<f64> {
+        let decodes = self.band.embeddings.as_deref() != Some(&model.name);
+        decodes.then(|| self.memory_read_bytes_per_s / model.bytes as f64)
     }
 }
 
@@ -153,8 +154,9 @@ fn as_text(findings: &Findings) -> String {
     .map(|(name, value)| vec![name.to_owned(), value])
     .collect();
     rows.extend(findings.found.iter().map(|model| {
-        let limit = format!("{:.0} tokens/s alone at most (memory reads)", findings.decode_limit(model));
-        vec![format!("  {}", model.name), format!("{}, {limit}", gib(model.memory_bytes))]
+        let limit = findings.decode_limit(model);
+        let limit = limit.map(|limit| format!(", {limit:.0} tokens/s alone at most (memory reads)"));
+        vec![format!("  {}", model.name), gib(model.memory_bytes) + &limit.unwrap_or_default()]
     }));
     let mut text = table(&rows);
     text.push_str("\nsettings\n");

@@ -95,7 +95,7 @@ pub struct RunFlags {
     #[arg(long, value_name = "N")]
     pub budget_tokens: Option<u64>,
     /// End with the best answer there is after so many seconds
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub budget_seconds: Option<f64>,
     /// Same seed, same models, same answer
     #[arg(long, default_value_t = 0, value_name = "N")]

@@ -14,7 +14,7 @@ use super::error::CliError;
 use super::screen::{LoadingBar, Screen};
 use super::units::gib;
 use crate::engine::{Engine, EngineConfig, EngineHandle};
-use crate::hub::{Band as BandNames, Found, Hub, Role, disk_available, human_bytes};
+use crate::hub::{Band as BandNames, Found, Hub, Role, disk_available, human_bytes, memory_estimate};
 use crate::orchestrator::{Band, Embed, Llm, SessionLlm, Worker};
 use crate::text::{LoadedModel, TextEmbedder, WeightsLoader};
 
@@ -100,13 +100,14 @@ fn fetch(hub: &Hub, missing: &[&str], quiet: bool) -> Result<(), CliError> {
 ///
 /// # Errors
 /// [`CliError::Failed`] saying what is needed, what there is and what to choose.
-pub fn kv_bytes(config: &Config, files: &BandFiles) -> Result<u64, CliError> {
+pub fn kv_bytes(config: &Config, hub: &Hub, files: &BandFiles) -> Result<u64, CliError> {
     let models = files.models();
     let needed: u64 = models.iter().map(|model| model.memory_bytes).sum();
     let parts = models.iter().map(|model| format!("{} {}", model.name, gib(model.memory_bytes)));
     let parts = parts.collect::<Vec<_>>().join(", ");
-    let choose = "choose smaller models with --planner and --worker";
     let allowed = config.memory_bytes.value;
+    let free = config.machine.memory_available_bytes;
+    let choose = what_to_choose(hub, if free > 0 { allowed.min(free) } else { allowed });
     if needed > allowed {
         let raise = if config.memory_bytes.origin == Origin::Default { "" } else { "raise --memory or " };
         let message = format!(
@@ -116,7 +117,6 @@ pub fn kv_bytes(config: &Config, files: &BandFiles) -> Result<u64, CliError> {
         );
         return Err(CliError::Failed(anyhow!(message)));
     }
-    let free = config.machine.memory_available_bytes;
     if free > 0 && needed > free {
         let message = format!(
             "the band needs about {} ({parts}) and only {} are free: end other programs or {choose}",
@@ -128,6 +128,23 @@ pub fn kv_bytes(config: &Config, files: &BandFiles) -> Result<u64, CliError> {
     let weights: u64 = models.iter().map(|model| model.bytes + model.bytes / 20).sum();
     let room = allowed.min(free.max(needed)).saturating_sub(weights + OVERHEAD_BYTES);
     Ok(room.clamp(KV_BYTES_MIN, KV_BYTES_DEFAULT_MAX))
+}
+
+/// The largest installed models that would do alone.
+fn what_to_choose(hub: &Hub, bytes: u64) -> String {
+    let mut fitting = hub.installed();
+    fitting.retain(|model| {
+        matches!(model.role, Role::Planner | Role::Worker) && memory_estimate(model) <= bytes
+    });
+    fitting.sort_by_key(|model| std::cmp::Reverse(model.bytes));
+    let named =
+        fitting.iter().take(3).map(|model| format!("{} needs {}", model.name, gib(memory_estimate(model))));
+    match named.collect::<Vec<_>>().join(", ") {
+        named if named.is_empty() => {
+            "choose a smaller model with --planner (none that fits is installed)".to_owned()
+        }
+        named => format!("choose a smaller model with --planner ({named})"),
+    }
 }
 
 /// A band in an engine.

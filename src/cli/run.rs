@@ -12,7 +12,7 @@ use super::flags::RunFlags;
 use super::screen::{Screen, View};
 use super::{inputs, load, print, print_json};
 use crate::journal::Journal;
-use crate::orchestrator::{Budget, Cancel, Outcome, RunEvent, RunRequest, Status, run as run_goal};
+use crate::orchestrator::{Band, Budget, Cancel, Outcome, RunEvent, RunRequest, Status, run as run_goal};
 
 /// Exit status of a run that a person ended.
 const INTERRUPTED: u8 = 130;
@@ -22,7 +22,7 @@ pub fn run(config: &Config, flags: &RunFlags) -> Result<ExitCode, CliError> {
     let (request, left_out) = request(flags)?;
     let hub = config.hub();
     let files = load::find(config, &hub, flags.quiet)?;
-    let kv_bytes = load::kv_bytes(config, &files)?;
+    let kv_bytes = load::kv_bytes(config, &hub, &files)?;
     let home = &config.home.value;
     home.create_state_dir()?;
     let journal = Journal::open(&home.runs_file())?;
@@ -38,6 +38,7 @@ pub fn run(config: &Config, flags: &RunFlags) -> Result<ExitCode, CliError> {
         let stats = engine.stats();
         (stats.steps, stats.batch_sum)
     }));
+    check_goal(&request, &loaded.band)?;
     interrupt.armed.store(true, Ordering::SeqCst);
     let cancel = interrupt.cancel.clone();
     let mut observer = |event: &RunEvent| {
@@ -51,6 +52,20 @@ pub fn run(config: &Config, flags: &RunFlags) -> Result<ExitCode, CliError> {
     screen.finish()?;
     loaded.engine.shutdown();
     finish(flags, &outcome)
+}
+
+/// Refuses a goal that its planner can't read, before anything is recorded.
+fn check_goal(request: &RunRequest, band: &Band) -> Result<(), CliError> {
+    let goal_tokens = band.planner.count_tokens(&request.goal);
+    let context_tokens = band.planner.context_tokens();
+    if goal_tokens < context_tokens {
+        return Ok(());
+    }
+    let name = band.planner.name();
+    Err(CliError::usage(format!(
+        "the goal has {goal_tokens} tokens, and {name} reads {context_tokens} at most: shorten it, give its long part as \
+         a file (-f), or raise --context-tokens"
+    )))
 }
 
 fn view(flags: &RunFlags) -> View {

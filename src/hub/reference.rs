@@ -203,6 +203,7 @@ pub fn near_names<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Vec<&
         })
         .collect();
     near.sort();
+    near.dedup();
     near.truncate(3);
     near.into_iter().map(|(_, candidate)| candidate).collect()
 }

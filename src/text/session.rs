@@ -25,6 +25,9 @@ const OTHER_EVENTS: usize = 2;
 /// Prefill reports that may wait to be read; further ones are left out.
 const PREFILL_EVENTS: usize = 16;
 
+/// Characters that no standard gives a meaning.
+const PRIVATE_CHARACTERS: std::ops::RangeInclusive<char> = '\u{F0000}'..='\u{FFFFD}';
+
 /// What can go wrong between messages and text.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
@@ -168,7 +171,20 @@ impl LoadedModel {
     /// # Errors
     /// As [`LoadedModel::render`].
     pub fn prompt_tokens(&self, messages: &[Message]) -> Result<usize, SessionError> {
-        Ok(self.tokenizer.encode_prompt(&self.render(messages)?).len())
+        Ok(self.prompt(messages)?.1.len())
+    }
+
+    /// The prompt for `messages` and its ids. What a message says is text: it can't open or close a turn.
+    fn prompt(&self, messages: &[Message]) -> Result<(String, Vec<u32>), SessionError> {
+        let is_free = |mark: &char| !messages.iter().any(|message| message.content.contains(*mark));
+        let mark = PRIVATE_CHARACTERS.into_iter().find(is_free).expect("no prompt holds all 65,534 of them");
+        let guarded: Vec<Message> = messages
+            .iter()
+            .map(|message| Message::new(message.role, self.tokenizer.guard(&message.content, mark)))
+            .collect();
+        let rendered = self.render(&guarded)?;
+        let ids = self.tokenizer.encode_guarded(&rendered, mark);
+        Ok((rendered.replace(mark, ""), ids))
     }
 
     /// Asks. The answer comes through what is returned; dropping that ends the work.
@@ -177,14 +193,14 @@ impl LoadedModel {
     /// [`SessionError`] when the messages can't be rendered, the schema can't be enforced, or the engine refuses: a prompt
     /// longer than the context is never cut.
     pub fn generate(&self, request: ChatRequest) -> Result<Generation, SessionError> {
-        let prompt = self.render(&request.messages)?;
+        let (prompt, ids) = self.prompt(&request.messages)?;
         let schema = request.schema.as_ref();
         let constraint = schema.map(|schema| self.grammars()?.json_schema(schema)).transpose()?;
         let tokens_max = (request.max_tokens as usize).min(self.context_tokens);
         let (sender, events) = mpsc::channel(tokens_max + OTHER_EVENTS + PREFILL_EVENTS);
         let id = self.engine.submit(Request {
             model: self.model,
-            prompt: self.tokenizer.encode_prompt(&prompt),
+            prompt: ids,
             sampling: request.sampling,
             tokens_max: request.max_tokens,
             stop_tokens: self.tokenizer.end_of_generation().to_vec(),
@@ -205,6 +221,15 @@ impl LoadedModel {
             prompt: Some(prompt),
             done: None,
         })
+    }
+
+    /// Makes now what the first schema would have to wait for: some tenths of a second for a large vocabulary.
+    ///
+    /// # Errors
+    /// [`SessionError::Grammar`] when the vocabulary can't be held to a schema.
+    pub fn prepare_grammars(&self) -> Result<(), SessionError> {
+        self.grammars()?;
+        Ok(())
     }
 
     fn grammars(&self) -> Result<&GrammarFactory, GrammarError> {

@@ -95,6 +95,41 @@ fn offline_says_what_is_missing_and_how_to_bring_it() {
 }
 
 #[test]
+fn run_refuses_what_it_cannot_read_before_it_needs_a_model() {
+    let home = Home::new();
+    let file = |name: &str, bytes: &[u8]| {
+        let path = home.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    home.fails(&["run", " "], 2, &["the goal is empty"]);
+    home.fails(&["run", "goal", "-f", "/nowhere/file.md"], 2, &["/nowhere/file.md", "no such file"]);
+    home.fails(&["run", "goal", "-f", &file("a.pdf", b"%PDF-1.7")], 2, &["a.pdf", "convert it to text"]);
+    home.fails(&["run", "goal", "-f", &file("a.bin", b"a\0b")], 2, &["a.bin", "binary"]);
+    home.fails(
+        &["run", "goal", "-f", &file("large.txt", &vec![b'x'; 50 << 20])],
+        2,
+        &["large.txt", "50 MiB", "8 MiB"],
+    );
+    fs::create_dir(home.path().join("empty")).unwrap();
+    let empty = home.path().join("empty");
+    home.fails(&["run", "goal", "-f", empty.to_str().unwrap()], 2, &["no readable text"]);
+    home.fails(&["run", "goal", "--strategy", "guess"], 2, &["guess", "direct"]);
+    home.fails(&["run", "goal", "--strategy", "react"], 2, &["react", "not available"]);
+    home.fails(&["run", "goal", "--budget-seconds", "-1"], 2, &["--budget-seconds"]);
+    home.fails(&["run", "goal", "--json", "--events"], 2, &["--json"]);
+    home.fails(&["run", "goal", "--planner", "smollm2-135"], 2, &["smollm2-135m"]);
+}
+
+#[test]
+fn run_offline_on_an_empty_home_says_what_is_missing() {
+    let home = Home::new();
+    let expected = ["offline", "qwen2.5-coder-1.5b", "smollm2-135m", "minilm-l6-v2", "models import"];
+    home.fails(&["run", "What is the capital of France?"], 1, &expected);
+    assert!(!home.path().join("home").exists(), "nothing was written");
+}
+
+#[test]
 fn models_list_is_an_array_of_the_promised_shape() {
     let home = Home::new();
     let list = home.json(&["models", "list", "--json"]);

@@ -21,7 +21,7 @@ pub(super) struct Bpe {
     pre_tokenizer: PreTokenizer,
     ignore_merges: bool,
     /// The token of each single byte.
-    bytes: [u32; 256],
+    bytes: Box<[u32; 256]>,
     /// Pairs of tokens that merge.
     merges: HashMap<(u32, u32), Merge>,
 }
@@ -37,7 +37,9 @@ struct Merge {
 #[derive(Default)]
 pub(super) struct Scratch<'t> {
     symbols: Vec<Symbol>,
-    candidates: BinaryHeap<Reverse<Candidate>>,
+    /// Pairs that could merge, the next one on top: rank in the upper half, place of the left symbol in the lower. Out of
+    /// date when the pair at that place has another rank by now.
+    candidates: BinaryHeap<Reverse<u64>>,
     /// Words of this text that were merged before: where their ids lie in the output.
     seen: HashMap<&'t str, (u32, u32)>,
 }
@@ -51,22 +53,13 @@ struct Symbol {
     next: u32,
 }
 
-/// A pair that could merge, ordered by rank and then by place. Out of date when the list no longer holds the pair there.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Candidate {
-    rank: u32,
-    at: u32,
-    pair: (u32, u32),
-    token: u32,
-}
-
 impl Bpe {
     pub(super) fn new(
         vocabulary: &Vocabulary,
         merges: &[&str],
         rules: Rules,
     ) -> Result<Self, TokenizerError> {
-        let mut bytes = [NONE; 256];
+        let mut bytes = Box::new([NONE; 256]);
         for byte in 0..=255u8 {
             bytes[usize::from(byte)] = vocabulary.find(&[byte]).unwrap_or(NONE);
         }
@@ -135,33 +128,35 @@ impl Bpe {
             last.next = NONE;
         }
         candidates.clear();
-        let first = (0..symbols.len()).filter_map(|at| self.candidate(symbols, at as u32));
-        candidates.extend(first.map(Reverse));
-        while let Some(Reverse(best)) = candidates.pop() {
-            let left = symbols[best.at as usize];
-            if left.next == NONE || (left.token, symbols[left.next as usize].token) != best.pair {
-                continue;
-            }
+        let first = (0..symbols.len() as u32).filter_map(|at| self.candidate(symbols, at));
+        candidates.extend(first);
+        while let Some(Reverse(candidate)) = candidates.pop() {
+            let (rank, at) = ((candidate >> 32) as u32, candidate as u32);
+            let Some(merge) = self.merge_at(symbols, at).filter(|merge| merge.rank == rank) else { continue };
+            let left = symbols[at as usize];
             let right = symbols[left.next as usize];
             symbols[left.next as usize].token = NONE;
-            symbols[best.at as usize] = Symbol { token: best.token, next: right.next, ..left };
+            symbols[at as usize] = Symbol { token: merge.token, next: right.next, ..left };
             if right.next != NONE {
-                symbols[right.next as usize].previous = best.at;
+                symbols[right.next as usize].previous = at;
             }
             if left.previous != NONE {
-                candidates.extend(self.candidate(symbols, left.previous).map(Reverse));
+                candidates.extend(self.candidate(symbols, left.previous));
             }
-            candidates.extend(self.candidate(symbols, best.at).map(Reverse));
+            candidates.extend(self.candidate(symbols, at));
         }
         ids.extend(symbols.iter().map(|symbol| symbol.token).filter(|&token| token != NONE));
     }
 
+    fn candidate(&self, symbols: &[Symbol], at: u32) -> Option<Reverse<u64>> {
+        let merge = self.merge_at(symbols, at)?;
+        Some(Reverse(u64::from(merge.rank) << 32 | u64::from(at)))
+    }
+
     /// The merge of the symbol at `at` with the one behind it.
-    fn candidate(&self, symbols: &[Symbol], at: u32) -> Option<Candidate> {
+    fn merge_at(&self, symbols: &[Symbol], at: u32) -> Option<Merge> {
         let left = symbols[at as usize];
         let right = symbols.get(left.next as usize)?;
-        let pair = (left.token, right.token);
-        let merge = self.merges.get(&pair)?;
-        Some(Candidate { rank: merge.rank, at, pair, token: merge.token })
+        self.merges.get(&(left.token, right.token)).copied()
     }
 }

@@ -12,6 +12,7 @@ mod sentencepiece;
 mod tests;
 mod vocabulary;
 
+use std::ops::Range;
 use std::path::Path;
 
 use aho_corasick::{AhoCorasick, MatchKind};
@@ -88,6 +89,10 @@ impl Matcher {
             .build(tokens.iter().map(|(_, text)| text))
             .map_err(|e| TokenizerError::Damaged(format!("its special tokens are too many: {e}")))?;
         Ok(Self { automaton, ids: tokens.iter().map(|&(id, _)| id).collect() })
+    }
+
+    fn find_all(&self, text: &str) -> impl Iterator<Item = (Range<usize>, u32)> {
+        self.automaton.find_iter(text).map(|found| (found.range(), self.ids[found.pattern().as_usize()]))
     }
 }
 
@@ -180,16 +185,21 @@ impl Tokenizer {
     /// (`<|im_start|>`) become these tokens; without, they are plain characters.
     pub fn encode(&self, text: &str, parse_special: bool) -> Vec<u32> {
         let matcher = if parse_special { &self.special } else { &self.user_defined };
+        self.encode_around(text, matcher.find_all(text))
+    }
+
+    /// Encodes what lies between the special tokens `found`: where they are, ascending, and their ids.
+    fn encode_around(&self, text: &str, found: impl Iterator<Item = (Range<usize>, u32)>) -> Vec<u32> {
         let mut ids = Vec::with_capacity(text.len() / 4 + 8);
         let mut scratch = bpe::Scratch::default();
         let mut at = 0;
-        for found in matcher.automaton.find_iter(text) {
-            if found.start() < at {
+        for (place, id) in found {
+            if place.start < at {
                 continue;
             }
-            self.encode_plain(&text[at..found.start()], &mut scratch, &mut ids);
-            ids.push(matcher.ids[found.pattern().as_usize()]);
-            at = found.end();
+            self.encode_plain(&text[at..place.start], &mut scratch, &mut ids);
+            ids.push(id);
+            at = place.end;
             if self.strip_after_special {
                 at = text.len() - text[at..].trim_ascii_start().len();
             }
@@ -224,7 +234,10 @@ impl Tokenizer {
     /// Ids of a whole prompt: special tokens are parsed, and the tokens that open and close a sequence are added where
     /// the file asks for them and the text doesn't already have them.
     pub fn encode_prompt(&self, text: &str) -> Vec<u32> {
-        let mut ids = self.encode(text, true);
+        self.framed(self.encode(text, true))
+    }
+
+    fn framed(&self, mut ids: Vec<u32>) -> Vec<u32> {
         if let Some(bos) = self.bos.filter(|bos| self.add_bos && ids.first() != Some(bos)) {
             ids.insert(0, bos);
         }
@@ -232,6 +245,34 @@ impl Tokenizer {
             ids.push(eos);
         }
         ids
+    }
+
+    /// `text` with `mark` inside of every control token's text, so that a prompt made with it has only the control
+    /// tokens that the template put there: a file that says `<|im_end|>` ends no turn.
+    pub(super) fn guard(&self, text: &str, mark: char) -> String {
+        let mut out = String::with_capacity(text.len());
+        let mut at = 0;
+        for (place, _) in self.special.find_all(text).filter(|&(_, id)| self.is_control(id)) {
+            out.push_str(&text[at..place.start]);
+            text[place.clone()].chars().for_each(|c| out.extend([c, mark]));
+            at = place.end;
+        }
+        out + &text[at..]
+    }
+
+    /// As [`Tokenizer::encode_prompt`], of the text without `mark`: what [`Tokenizer::guard`] took apart stays text.
+    pub(super) fn encode_guarded(&self, text: &str, mark: char) -> Vec<u32> {
+        let mut seen = 0;
+        let mut removed = 0;
+        let mut unmarked = |at: usize| {
+            removed += text[seen..at].matches(mark).count() * mark.len_utf8();
+            seen = at;
+            at - removed
+        };
+        let found = self.special.find_all(text);
+        let found: Vec<_> =
+            found.map(|(place, id)| (unmarked(place.start)..unmarked(place.end), id)).collect();
+        self.framed(self.encode_around(&text.replace(mark, ""), found.into_iter()))
     }
 
     /// The bytes of a token, a part of a character perhaps; a control token's are its name. Empty for an id outside the

@@ -18,7 +18,7 @@ pub(super) struct SentencePiece {
     /// Text gets a space in front.
     space_prefix: bool,
     /// The tokens `<0x00>` to `<0xFF>`, where the file has them.
-    bytes: [Option<u32>; 256],
+    bytes: Box<[Option<u32>; 256]>,
     unknown: Option<u32>,
     /// No pair longer than this can be a token.
     token_bytes_max: usize,
@@ -73,7 +73,7 @@ impl SentencePiece {
             let problem = format!("{} tokens have {} scores", vocabulary.len(), scores.len());
             return Err(TokenizerError::Damaged(problem));
         }
-        let mut bytes = [None; 256];
+        let mut bytes = Box::new([None; 256]);
         for id in (0..vocabulary.len() as u32).filter(|&id| vocabulary.kind(id) == Kind::Byte) {
             if let [byte] = vocabulary.bytes(id) {
                 bytes[usize::from(*byte)] = Some(id);
