@@ -1,8 +1,10 @@
 //! What a step costs besides the model: schedule and commit of decoding sequences, from 1 to 4,096 of them, on a model
-//! whose rows are free. `cargo bench --bench scheduler`; elements are sequence-steps.
+//! whose rows are free; and what drawing a token from a large row costs. `cargo bench --bench scheduler`.
 
-use std::time::Duration;
+use std::cell::Cell;
+use std::time::{Duration, Instant};
 
+use bandmaster::engine::hash::uniform;
 use bandmaster::engine::sampler::{Drawing, Scratch, draw};
 use bandmaster::engine::{Core, EngineConfig, ModelId, Priority, Request, RequestId, Sampling};
 use bandmaster_models::{Batch, ForwardError, Model, ModelInfo, OnRow};
@@ -60,44 +62,85 @@ fn request(id: u64) -> Request {
     }
 }
 
-/// Sequences that end are replaced, so that arrivals, prefills and evictions are in the figure.
+/// An engine that keeps `sequences` decoding: those that end are replaced, so that arrivals, prefills and evictions are in
+/// the figure.
+struct Busy {
+    core: Core,
+    sequences: usize,
+    submitted: u64,
+    clock: Cell<Duration>,
+}
+
+impl Busy {
+    fn new(sequences: usize) -> Self {
+        let mut core = Core::new(EngineConfig {
+            batch_max: sequences,
+            step_tokens_max: 1 << 16,
+            ..EngineConfig::with_kv_bytes(sequences * 40 + 64)
+        });
+        core.add_model("free", Box::new(FreeRows::new(sequences * 40 + 64)));
+        let mut busy = Self { core, sequences, submitted: 0, clock: Cell::default() };
+        while busy.step() < sequences {}
+        busy
+    }
+
+    /// Says how many sequences the step had.
+    fn step(&mut self) -> usize {
+        while self.core.live() < self.sequences {
+            self.submitted += 1;
+            let taken =
+                self.core.submit(RequestId(self.submitted), request(self.submitted), self.clock.get());
+            assert!(taken.is_ok());
+        }
+        let before = self.core.batch_sum();
+        let clock = || self.clock.replace(self.clock.get() + Duration::from_micros(1));
+        assert!(self.core.step(&clock));
+        (self.core.batch_sum() - before) as usize
+    }
+}
+
 fn steps(c: &mut Criterion) {
-    let mut group = c.benchmark_group("step");
+    let mut group = c.benchmark_group("sequence-steps");
     for sequences in [1usize, 16, 64, 256, 1024, 4096] {
-        group.throughput(Throughput::Elements(sequences as u64));
+        group.throughput(Throughput::Elements(1));
         group.bench_function(BenchmarkId::from_parameter(sequences), |b| {
-            let mut core = Core::new(EngineConfig {
-                batch_max: sequences,
-                ..EngineConfig::with_kv_bytes(sequences * 40 + 64)
-            });
-            core.add_model("free", Box::new(FreeRows::new(sequences * 40 + 64)));
-            let mut submitted = 0;
-            let clock = || Duration::from_millis(1);
-            b.iter(|| {
-                while core.live() < sequences {
-                    submitted += 1;
-                    let taken = core.submit(RequestId(submitted), request(submitted), clock());
-                    assert!(taken.is_ok());
+            let mut busy = Busy::new(sequences);
+            b.iter_custom(|wanted| {
+                let start = Instant::now();
+                let mut done = 0;
+                while done < wanted as usize {
+                    done += busy.step();
                 }
-                core.step(&clock)
+                start.elapsed().mul_f64(wanted as f64 / done as f64)
             });
         });
     }
     group.finish();
 }
 
+/// Bell-shaped logits with a few that stand out, as models give them.
+fn peaked(vocab: u64) -> Vec<f32> {
+    let unit = |token: u64, part: u64| uniform(1, token, part) as f32 - 0.5;
+    let bell = |token| (0..6).map(|part| unit(token, part)).sum::<f32>() * 3.5;
+    let peak = |token: u64| if token % 1499 == 7 { 6.0 + 8.0 * unit(token, 9) } else { 0.0 };
+    (0..vocab).map(|token| bell(token) + peak(token)).collect()
+}
+
 fn sampling(c: &mut Criterion) {
     let vocab = 151_936;
-    let row: Vec<f32> = (0..vocab).map(|token| ((token * 7919) % 10_007) as f32 / 500.0 - 10.0).collect();
+    let peaked = peaked(vocab);
+    // The worst case of top-p: a nucleus of a tenth of the vocabulary.
+    let flat: Vec<f32> = (0..vocab).map(|token| ((token * 7919) % 10_007) as f32 / 500.0).collect();
     let top = |top_k, top_p| Sampling { temperature: 0.7, top_k, top_p, ..Sampling::greedy() };
     let cases = [
-        ("greedy", Sampling::greedy()),
-        ("all", top(0, 1.0)),
-        ("top-p", top(0, 0.9)),
-        ("top-k-p", top(20, 0.8)),
+        ("greedy", &peaked, Sampling::greedy()),
+        ("all", &peaked, top(0, 1.0)),
+        ("top-p", &peaked, top(0, 0.9)),
+        ("top-k-p", &peaked, top(20, 0.8)),
+        ("top-p-flat", &flat, top(0, 0.9)),
     ];
     let mut group = c.benchmark_group("draw-151936");
-    for (name, sampling) in cases {
+    for (name, row, sampling) in cases {
         let drawing = Drawing::new(sampling, None, &[]);
         let mut scratch = Scratch::default();
         let mut row = row.clone();

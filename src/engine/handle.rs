@@ -303,7 +303,8 @@ impl Worker {
                 let request = submission.request.take().expect("only the way here takes it out");
                 self.unstarted += 1;
                 let now = self.epoch.elapsed();
-                if let Err((rejected, mut request)) = self.core.submit(submission.id, request, now) {
+                if let Err(refused) = self.core.submit(submission.id, request, now) {
+                    let (rejected, mut request) = *refused;
                     fail(&mut request, rejected.to_string());
                 }
             }

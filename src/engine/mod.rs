@@ -174,12 +174,12 @@ impl Core {
         id: RequestId,
         request: Request,
         now: Duration,
-    ) -> Result<(), (Rejected, Request)> {
+    ) -> Result<(), Box<(Rejected, Request)>> {
         let Some(loaded) = self.models.get_mut(request.model.0 as usize) else {
-            return Err((Rejected::UnknownModel(request.model.0), request));
+            return Err(Box::new((Rejected::UnknownModel(request.model.0), request)));
         };
         if let Err(rejected) = loaded.limits.check(&request) {
-            return Err((rejected, request));
+            return Err(Box::new((rejected, request)));
         }
         let context_tokens = loaded.limits.context_tokens.min(loaded.limits.pool_tokens);
         let sequence = Sequence::new(id, request, context_tokens, now);
@@ -220,6 +220,12 @@ impl Core {
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.by_id.is_empty()
+    }
+
+    /// Sum over all steps of the sequences in the batch.
+    #[must_use]
+    pub fn batch_sum(&self) -> u64 {
+        self.stats.batch_sum
     }
 
     /// Sequences that live.

@@ -78,7 +78,7 @@ impl World {
                     request.top_logprobs = Some(0);
                     let id = RequestId((round * self.prompts.len() + place) as u64);
                     let taken = core.submit(id, request, Duration::ZERO);
-                    taken.unwrap_or_else(|(rejected, _)| panic!("{rejected}"));
+                    taken.unwrap_or_else(|refused| panic!("{}", refused.0));
                     heard
                 })
                 .collect();
@@ -103,7 +103,7 @@ impl World {
                 request.sampling = sampling(place);
                 request.top_logprobs = Some(0);
                 let taken = core.submit(RequestId(0), request, Duration::ZERO);
-                taken.unwrap_or_else(|(rejected, _)| panic!("{rejected}"));
+                taken.unwrap_or_else(|refused| panic!("{}", refused.0));
                 while core.step(&|| Duration::ZERO) {}
                 answer(&heard)
             })

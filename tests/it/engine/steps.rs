@@ -60,7 +60,7 @@ fn core(blocks: usize, step_tokens_max: usize) -> Core {
 }
 
 fn submit(core: &mut Core, id: u64, request: Request) {
-    core.submit(RequestId(id), request, Duration::ZERO).unwrap_or_else(|(rejected, _)| panic!("{rejected}"));
+    core.submit(RequestId(id), request, Duration::ZERO).unwrap_or_else(|refused| panic!("{}", refused.0));
 }
 
 fn step(core: &mut Core) -> bool {
@@ -178,10 +178,9 @@ fn a_deadline_ends_what_runs_and_what_waits() {
 fn what_can_never_fit_is_refused_with_the_numbers() {
     let mut core = core(4, 512);
     let (request, heard) = request(vec![1; 64], 1);
-    let (rejected, _) =
-        core.submit(RequestId(0), request, Duration::ZERO).expect_err("64 tokens fill the pool");
+    let refused = core.submit(RequestId(0), request, Duration::ZERO).expect_err("64 tokens fill the pool");
     let expected = Rejected::PromptTooLong { prompt_tokens: 64, context_tokens: 4096, pool_tokens: 64 };
-    assert_eq!(rejected, expected);
+    assert_eq!(refused.0, expected);
     assert!(heard.lock().expect("no sink panics").is_empty());
 }
 
@@ -200,7 +199,7 @@ fn a_background_request_is_not_starved_by_a_stream_of_others() {
             id += 1;
             let (mut other, _) = request(random_tokens(&mut random, 50), 20);
             other.priority.class = Class::Interactive;
-            core.submit(RequestId(id), other, now).unwrap_or_else(|(rejected, _)| panic!("{rejected}"));
+            core.submit(RequestId(id), other, now).unwrap_or_else(|refused| panic!("{}", refused.0));
         }
         core.step(&|| now);
         core.audit().expect("accounts add up");
@@ -227,7 +226,8 @@ fn models_take_turns_and_the_higher_class_goes_first() {
     let (mut request, heard) = request(vec![4, 5, 6], 5);
     request.model = ModelId(1);
     request.priority.class = Class::Interactive;
-    core.submit(RequestId(2), request, Duration::from_millis(4000)).unwrap_or_else(|(r, _)| panic!("{r}"));
+    core.submit(RequestId(2), request, Duration::from_millis(4000))
+        .unwrap_or_else(|refused| panic!("{}", refused.0));
     for ms in (4000..4100).step_by(20) {
         core.step(&|| Duration::from_millis(ms));
     }
