@@ -168,7 +168,6 @@ impl Core {
     ///
     /// # Errors
     /// Gives the request back with the reason when it can never be computed.
-    #[expect(clippy::result_large_err, reason = "a refused request goes back whole, and few are")]
     pub fn submit(
         &mut self,
         id: RequestId,
