@@ -292,10 +292,19 @@ pub(crate) unsafe fn quantize_tile(
     }
 }
 
-/// Below this a block counts as zero: 127/amax would overflow.
+/// Below this a block counts as zero: the inverse of its scale would overflow.
 pub(crate) const AMAX_MIN: f32 = 1e-30;
 /// Added to a number of magnitude below 2^22 it rounds it to even and leaves it, two's complement, in the low bits.
 pub(crate) const ROUND_TO_EVEN: f32 = 12_582_912.0;
+
+/// The scale of a block whose largest magnitude is `amax`: as f16 would hold it, which is how GGUF's own int8 blocks and
+/// so other engines keep it. Beyond f16's normal range it stays as it is: codes must not pass ±127. Codes are made with
+/// this scale and not with the unrounded one.
+pub(crate) fn scale_of(amax: f32) -> f32 {
+    let scale = amax / 127.0;
+    let rounded = half::f16::from_f32(scale);
+    if rounded.is_normal() { rounded.to_f32() } else { scale }
+}
 
 /// Writes the codes of a block; returns their scale and the sums of the first and second 16.
 fn quantize_block(x: &[f32; BLOCK], codes: &mut [i8; BLOCK]) -> (f32, [i32; 2]) {
@@ -306,12 +315,13 @@ fn quantize_block(x: &[f32; BLOCK], codes: &mut [i8; BLOCK]) -> (f32, [i32; 2]) 
         codes.fill(0);
         return (0.0, [0; 2]);
     }
-    let inverse = 127.0 / amax;
+    let scale = scale_of(amax);
+    let inverse = 1.0 / scale;
     for (q, x) in codes.iter_mut().zip(x) {
         *q = (x * inverse + ROUND_TO_EVEN).to_bits() as i8;
     }
     let sums = [0, 16].map(|half| codes[half..half + 16].iter().map(|&q| i32::from(q)).sum());
-    (amax / 127.0, sums)
+    (scale, sums)
 }
 
 #[cfg(test)]

@@ -292,10 +292,11 @@ fn read_shape(file: &Path) -> Result<Shape, EmbedderError> {
         vocab: count("vocab_size")?,
         norm_eps: json["layer_norm_eps"].as_f64().unwrap_or(1e-12) as f32,
     };
+    let fits = shape.width.is_multiple_of(shape.heads)
+        && shape.width.is_multiple_of(32)
+        && shape.ffn.is_multiple_of(32);
     match json["hidden_act"].as_str() {
-        Some("gelu") if shape.width % shape.heads == 0 && shape.width % 32 == 0 && shape.ffn % 32 == 0 => {
-            Ok(shape)
-        }
+        Some("gelu") if fits => Ok(shape),
         Some("gelu") => {
             Err(wrong(format!("widths {} and {} over {} heads", shape.width, shape.ffn, shape.heads)))
         }

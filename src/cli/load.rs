@@ -206,7 +206,7 @@ impl Loader<'_> {
         let loaded = LoadedModel::load(self.engine, &model.name, &model.path, weights)
             .with_context(|| format!("{} can't be loaded from {}", model.name, model.path.display()))?;
         tracing::info!(model = model.name, context_tokens = loaded.context_tokens(), "loaded");
-        Ok(SessionLlm::new(loaded))
+        Ok(Arc::new(SessionLlm::new(loaded)))
     }
 
     fn weights(&self, bar: LoadingBar) -> WeightsLoader {

@@ -21,8 +21,8 @@ pub struct SessionLlm {
 impl SessionLlm {
     /// Wraps a loaded model.
     #[must_use]
-    pub fn new(model: Arc<LoadedModel>) -> Arc<dyn Llm> {
-        Arc::new(Self { model })
+    pub fn new(model: Arc<LoadedModel>) -> Self {
+        Self { model }
     }
 }
 
@@ -108,7 +108,7 @@ impl Llm for SessionLlm {
 
     fn prompt_tokens(&self, messages: &[Message]) -> usize {
         // A prompt that cannot be rendered fails when it is sent, with the reason.
-        self.model.prompt_tokens(&messages).unwrap_or(0)
+        self.model.prompt_tokens(messages).unwrap_or(0)
     }
 
     fn generate<'a>(

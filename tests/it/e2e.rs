@@ -89,7 +89,8 @@ impl Home {
     fn ships(&self, crews: &[(&str, u32)]) -> String {
         let folder = self.folder.path().join("ships");
         fs::create_dir(&folder).unwrap();
-        let filler = "The hull was painted in spring. The harbour master kept the log. Weather was mild and dry. ";
+        let filler =
+            "The hull was painted in spring. The harbour master kept the log. Weather was mild and dry. ";
         for (name, crew) in crews {
             let text = format!(
                 "# The {name}\n\n{}\nThis year the {name} sailed with a crew of {crew} people.\n{}",
@@ -126,7 +127,8 @@ fn reports_are_read_together_and_compared_exactly() {
     assert_eq!(run["strategy"], "map", "{run}");
     let answer = run["answer"].as_str().unwrap();
     assert!(answer.contains("Bittern") && answer.contains("58"), "{answer}");
-    let reads: Vec<&Value> = run["tasks"].as_array().unwrap().iter().filter(|task| !task["model"].is_null()).collect();
+    let reads: Vec<&Value> =
+        run["tasks"].as_array().unwrap().iter().filter(|task| !task["model"].is_null()).collect();
     assert!(reads.len() >= 4, "{run}");
     let latest_start = reads.iter().map(|task| ms(task, "started_ms")).max().unwrap();
     let earliest_end = reads.iter().map(|task| ms(task, "finished_ms")).min().unwrap();
@@ -180,7 +182,8 @@ fn peak_rss(child: &mut Child) -> u64 {
     while child.try_wait().unwrap().is_none() {
         let text = fs::read_to_string(&status).unwrap_or_default();
         let line = text.lines().find(|line| line.starts_with("VmHWM:"));
-        let kib = line.and_then(|line| line.split_whitespace().nth(1)).and_then(|kib| kib.parse::<u64>().ok());
+        let kib =
+            line.and_then(|line| line.split_whitespace().nth(1)).and_then(|kib| kib.parse::<u64>().ok());
         peak = peak.max(kib.unwrap_or(0) * 1024);
         std::thread::sleep(Duration::from_millis(10));
     }
@@ -192,7 +195,8 @@ fn peak_rss(child: &mut Child) -> u64 {
 fn memory_stays_within_the_files_and_the_pool() {
     let Some(home) = Home::new("memory") else { return };
     let ships = home.ships(&[("Egret", 12), ("Fulmar", 23), ("Gannet", 34)]);
-    let mut command = home.command(&["run", "List the crew of each ship and the total.", "-f", &ships, "--quiet"]);
+    let mut command =
+        home.command(&["run", "List the crew of each ship and the total.", "-f", &ships, "--quiet"]);
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let peak = peak_rss(&mut child);
     let installed = installed();

@@ -19,13 +19,17 @@ pub fn dequantize(format: Format, k: usize, raw: &[u8]) -> Vec<f32> {
     w
 }
 
-/// What is left of activations after rounding each block of 32 to int8 with scale amax/127.
+/// What is left of activations after rounding each block of 32 to int8 with scale amax/127, itself rounded to
+/// f16 where that is a normal number.
 pub fn round_to_int8(x: &[f32]) -> Vec<f32> {
     let mut out = Vec::with_capacity(x.len());
     for block in x.chunks(32) {
         let amax = block.iter().fold(0.0f32, |amax, x| amax.max(x.abs()));
-        let inverse = if amax > 0.0 { 127.0 / amax } else { 0.0 };
-        out.extend(block.iter().map(|x| (x * inverse).round_ties_even() * (amax / 127.0)));
+        let scale = if amax > 0.0 { amax / 127.0 } else { 1.0 };
+        let half = half::f16::from_f32(scale);
+        let scale = if half.is_normal() { half.to_f32() } else { scale };
+        let inverse = 1.0 / scale;
+        out.extend(block.iter().map(|x| (x * inverse).round_ties_even() * scale));
     }
     out
 }

@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-use crate::activations::{self, AMAX_MIN, Quantized, ROUND_TO_EVEN};
+use crate::activations::{self, AMAX_MIN, Quantized, ROUND_TO_EVEN, scale_of};
 use crate::matrix::layout::BLOCK;
 
 /// [`activations::quantize_tile`] with AVX-512.
@@ -29,7 +29,8 @@ fn quantize_block(x: &[f32; BLOCK], codes: &mut [i8; BLOCK]) -> (f32, [i32; 2]) 
             codes.fill(0);
             return (0.0, [0; 2]);
         }
-        let inverse = _mm512_set1_ps(127.0 / amax);
+        let scale = scale_of(amax);
+        let inverse = _mm512_set1_ps(1.0 / scale);
         let mut sums = [0; 2];
         for half in 0..2 {
             // One multiplication and one addition, as the portable code has them: not fused.
@@ -38,7 +39,7 @@ fn quantize_block(x: &[f32; BLOCK], codes: &mut [i8; BLOCK]) -> (f32, [i32; 2]) 
             _mm_storeu_si128(codes.as_mut_ptr().add(16 * half).cast(), bytes);
             sums[half] = sum(bytes);
         }
-        (amax / 127.0, sums)
+        (scale, sums)
     }
 }
 
