@@ -17,7 +17,14 @@ pub fn words(text: &str) -> Vec<String> {
 /// times "million" after them, and number words.
 #[must_use]
 pub fn numbers_in(text: &str) -> HashSet<Decimal> {
-    let mut found = HashSet::new();
+    let written = written_numbers(text).into_iter().flatten();
+    written.chain(spelled_numbers(text)).collect()
+}
+
+/// The numbers written in digits, in order, each with all its readings.
+#[must_use]
+pub fn written_numbers(text: &str) -> Vec<Vec<Decimal>> {
+    let mut found = Vec::new();
     let chars: Vec<char> = text.chars().collect();
     let mut at = 0;
     while at < chars.len() {
@@ -32,14 +39,16 @@ pub fn numbers_in(text: &str) -> HashSet<Decimal> {
         let run: String = chars[start..at].iter().collect();
         let negative = is_negative(&chars, start);
         let rest: String = chars[at..].iter().take(10).collect();
-        for value in readings(&run) {
-            let scaled = multiplier(&rest).and_then(|by| value.times(by).ok());
-            for value in std::iter::once(value).chain(scaled) {
-                found.insert(if negative { value.negated() } else { value });
-            }
+        let mut values = readings(&run);
+        if let Some(by) = multiplier(&rest) {
+            let scaled: Vec<Decimal> = values.iter().filter_map(|value| value.times(by).ok()).collect();
+            values.extend(scaled);
         }
+        if negative {
+            values.iter_mut().for_each(|value| *value = value.negated());
+        }
+        found.push(values);
     }
-    found.extend(spelled_numbers(text));
     found
 }
 
@@ -196,6 +205,31 @@ pub fn runs_in_circles(text: &str) -> bool {
         || (words.len() >= 12 && words[words.len() - 12..].iter().all(|word| *word == words[words.len() - 1]))
 }
 
+/// The text up to where it begins to repeat itself: the first sentence most of whose words stood in one before.
+#[must_use]
+pub fn before_repetition(text: &str) -> &str {
+    let mut seen: Vec<HashSet<String>> = Vec::new();
+    for sentence in sentences(text) {
+        let words: HashSet<String> = words(sentence).into_iter().collect();
+        let repeats = |earlier: &HashSet<String>| {
+            let shared = earlier.intersection(&words).count();
+            // Long sentences repeat with a word or two exchanged, short ones only as they were.
+            if words.len() >= 8 {
+                4 * shared >= 3 * words.len()
+            } else {
+                words.len() >= 4 && *earlier == words
+            }
+        };
+        if seen.iter().any(repeats) {
+            // `sentence` is a part of `text`.
+            let at = sentence.as_ptr() as usize - text.as_ptr() as usize;
+            return text[..at].trim_end();
+        }
+        seen.push(words);
+    }
+    text
+}
+
 /// Free text: something is there, and it does not run in circles.
 ///
 /// # Errors
@@ -250,6 +284,14 @@ mod tests {
         ] {
             assert!(!has(text, number), "{number} in {text:?}");
         }
+    }
+
+    #[test]
+    fn a_text_is_kept_up_to_its_first_repetition() {
+        let text =
+            "Bees need room. They fly far in summer. 1.\nThey fly far in summer. They fly far in summer.";
+        assert_eq!(before_repetition(text), "Bees need room. They fly far in summer. 1.");
+        assert_eq!(before_repetition("One. Two. One. Two."), "One. Two. One. Two.");
     }
 
     #[test]

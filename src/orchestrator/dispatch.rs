@@ -262,7 +262,8 @@ impl<'a> Climb<'a> {
                 format!("That was not accepted: {error}. Answer again, correctly."),
             ));
         }
-        let repeats = !again && self.report.attempts > 0;
+        // A text that went wrong goes wrong the same way again; JSON is put right by what is shown.
+        let repeats = self.report.attempts > 0 && (!again || work.schema.is_none());
         let (varied, ballot) = match work.draw {
             Draw::MostLikely => (repeats, 0),
             Draw::Varied(ballot) => (true, ballot),

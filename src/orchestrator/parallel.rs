@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::attempt::Context;
 use super::band::{Finish, Message, Reply, Role, Skill};
-use super::checks::{check_text, words};
+use super::checks::{before_repetition, check_text, words};
 use super::dispatch::{Build, Draw, ModelWork, Results, Verdict, Work, dispatch};
 use super::event::{EventKind, Facts};
 use super::outcome::TaskReport;
@@ -19,7 +19,7 @@ use super::request::RunRequest;
 use super::run::Ended;
 
 /// Tokens of one section.
-const SECTION_TOKENS_MAX: u32 = 400;
+const SECTION_TOKENS_MAX: u32 = 280;
 /// Tokens the planner may take to list the sections.
 const OUTLINE_TOKENS_MAX: u32 = 300;
 /// Sections at most.
@@ -120,7 +120,8 @@ fn lay_out(registry: &Registry, request: &RunRequest, sections: &[Section]) -> (
             schema: None,
             ladder: registry.ladder(&player, Skill::Write),
             check: Arc::new(check_section),
-            draw: Draw::MostLikely,
+            // The most likely words of a small model run in circles.
+            draw: Draw::Varied(at as u64),
             streams_answer: false,
         };
         builds.push(Box::new(move |_: &Results| Work::Model(work)));
@@ -137,15 +138,21 @@ fn section_prompt(request: &RunRequest, titles: &str, section: &Section) -> Stri
         .collect();
     format!(
         "{inputs}This is being written by several helpers, one section each ({titles}):\n{}\n\n\
-Write only the section \"{}\", {}: one or two short paragraphs, to the point, without a heading and without speaking of \
-the other sections.",
+Write only the section \"{}\", {}: three to six plain sentences, without a heading, without a list, and \
+without speaking of the other sections.",
         request.goal, section.title, section.instruction
     )
 }
 
-/// A section cut off at its limit ends with its last whole sentence.
+/// A section that begins to repeat itself ends there, one cut off at its limit with its last whole sentence.
 fn check_section(reply: &Reply) -> Verdict {
-    match check_text(&reply.text) {
+    const WORDS_MIN: usize = 25;
+    let whole = reply.text.trim();
+    let text = before_repetition(whole);
+    if text.len() < whole.len() && words(text).len() >= WORDS_MIN {
+        return Verdict::Accept(text.to_owned());
+    }
+    match check_text(whole) {
         Ok(text) if reply.finish == Finish::Length => match text.rfind(['.', '!', '?']) {
             Some(end) if end >= text.len() / 2 => Verdict::Accept(text[..=end].to_owned()),
             _ => Verdict::Reject("the answer was too long; write one short paragraph".to_owned()),

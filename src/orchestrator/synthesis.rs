@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::attempt::Context;
 use super::band::{Message, Reply, Role};
-use super::checks::{check_text, mostly_in, numbers_in, words};
+use super::checks::{check_text, mostly_in, numbers_in, words, written_numbers};
 use super::dispatch::Verdict;
 use super::map::{Answer, Figures, Finding, Slots};
 use super::outcome::TaskReport;
@@ -66,19 +66,22 @@ fn prompt(goal: &str, facts: &FactSheet<'_>) -> Vec<Message> {
         format!(
             "These results are complete and correct. Found in each text: {}\n{}\n\n\
 Answer the goal below from these results alone. Copy names and numbers exactly. Tell only what the goal asks for, in \
-plain words, without explaining how you got there.\n\nGoal: {goal}",
+a full sentence or a list, without explaining how you got there.\n\nGoal: {goal}",
             facts.slots.find,
             plain(facts),
         ),
     )]
 }
 
-/// The facts, told by rule: a line a finding, a line a figure.
+/// The facts that are asked for, told by rule: a line a finding, a line a figure. Findings behind figures are left out
+/// where no list is asked for: a small planner would pick among them again, and wrongly.
 #[must_use]
 pub fn plain(facts: &FactSheet<'_>) -> String {
     let mut lines: Vec<String> = Vec::new();
-    for finding in facts.findings.iter().filter(|finding| finding.answer != Answer::NotStated) {
-        lines.push(format!("- {}: {}", finding.subject, finding.answer.told()));
+    if facts.slots.wants_list() || facts.figures.figures.is_empty() {
+        for finding in facts.findings.iter().filter(|finding| finding.answer != Answer::NotStated) {
+            lines.push(format!("- {}: {}", finding.subject, finding.answer.told()));
+        }
     }
     let date = facts.slots.answer_is == AnswerIs::Date;
     for figure in &facts.figures.figures {
@@ -129,6 +132,8 @@ struct Wanted {
     numbers: Vec<Vec<Decimal>>,
     texts: Vec<String>,
     allowed: HashSet<Decimal>,
+    /// Whether "which" is not all that is asked.
+    asks_for_values: bool,
     /// Whole numbers up to this may count or order things.
     small_max: i64,
 }
@@ -139,6 +144,9 @@ impl Wanted {
             numbers: Vec::new(),
             texts: Vec::new(),
             allowed: numbers_in(goal),
+            asks_for_values: words(goal)
+                .iter()
+                .any(|word| matches!(word.as_str(), "how" | "what" | "number" | "figure")),
             small_max: facts.findings.len() as i64,
         };
         wanted.allowed.extend(numbers_in(&facts.slots.find));
@@ -151,9 +159,13 @@ impl Wanted {
             }
         }
         for figure in &facts.figures.figures {
-            wanted.want(&figure.value);
-            if matches!(figure.aggregate, Aggregate::Most | Aggregate::Least) {
+            let extreme = matches!(figure.aggregate, Aggregate::Most | Aggregate::Least);
+            if extreme {
                 wanted.texts.extend(figure.subjects.iter().cloned());
+            }
+            wanted.allowed.extend(numbers_in(&figure.value));
+            if !extreme || wanted.asks_for_values {
+                wanted.want(&figure.value);
             }
         }
         wanted
@@ -187,7 +199,9 @@ impl Wanted {
             return Verdict::Reject(format!("{text} is missing"));
         }
         let small = |number: &Decimal| (0..=self.small_max).any(|small| *number == Decimal::from(small));
-        match numbers.iter().find(|number| !self.allowed.contains(number) && !small(number)) {
+        let known = |number: &Decimal| self.allowed.contains(number) || small(number);
+        let invented = written_numbers(&answer).into_iter().find(|readings| !readings.iter().any(known));
+        match invented.as_deref().and_then(<[Decimal]>::first) {
             Some(number) if !self.texts_hold_dates() => {
                 Verdict::Reject(format!("{number} is not among the results"))
             }

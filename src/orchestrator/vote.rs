@@ -78,15 +78,23 @@ fn prompt(request: &RunRequest) -> String {
 fn check(reply: &Reply) -> Verdict {
     match check_text(&reply.text) {
         Ok(text) if answer_of(&text).is_some() => Verdict::Accept(text),
-        Ok(_) => Verdict::Reject("the line \"Answer:\" is missing".to_owned()),
+        Ok(_) => Verdict::Reject("it gives no answer".to_owned()),
         Err(why) => Verdict::Reject(why),
     }
 }
 
-/// What follows the last "Answer:".
+/// What follows the last "Answer:"; without one, the last line that gives a number.
 fn answer_of(text: &str) -> Option<&str> {
-    let at = text.to_ascii_lowercase().rfind(MARK)?;
-    let answer = text[at + MARK.len()..].trim().trim_matches(['*', ' ', '$']);
+    let marked = text.to_ascii_lowercase().rfind(MARK).map(|at| &text[at + MARK.len()..]);
+    let answer = match marked {
+        Some(answer) => answer,
+        None => {
+            let line = text.lines().rev().find(|line| line.contains(|c: char| c.is_ascii_digit()))?;
+            // "38 × 7 = 266 boxes": what is worked out stands last.
+            line.rsplit('=').next().unwrap_or(line)
+        }
+    };
+    let answer = answer.trim().trim_matches(['*', ' ', '$']);
     (!answer.is_empty()).then_some(answer)
 }
 
@@ -122,6 +130,7 @@ mod tests {
         assert!(same("Answer: 1,250.00", "Answer: $1250"));
         assert!(same("Answer: The red one.", "answer: the red one"));
         assert!(!same("Answer: 625", "Answer: 265"));
+        assert!(same("So the sum is 266 + 230 = 496 boxes", "Answer: 496"));
         assert_eq!(answer_of("no mark"), None);
         assert_eq!(answer_of("Answer:  "), None);
     }

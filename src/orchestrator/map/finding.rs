@@ -120,7 +120,7 @@ pub fn prompt(slots: &Slots, slice: &Slice, text: &str) -> Vec<Message> {
     };
     let prompt = format!(
         "{first}\n\nText ({}{part}):\n\"\"\"\n{}\n\"\"\"\n\n{last} If the text does not say, the answer is null. Reply with \
-JSON like {{\"subject\": \"who or what the text is about\", \"answer\": {}}}.",
+JSON like {{\"subject\": \"name of who or what the text is about\", \"answer\": {}}}.",
         slice.name,
         text.trim(),
         form(slots.answer_is)
@@ -219,7 +219,14 @@ fn judge_date(text: &str, raw: &Raw) -> Result<bool, String> {
     if !stands(day) && !ordinal {
         return Err(format!("day {day} does not stand in the text"));
     }
-    Ok(stands(year) || stands(year % 100))
+    if stands(year) || stands(year % 100) {
+        return Ok(true);
+    }
+    // A text without any year leaves it to be guessed; one with another year does not.
+    match (1000..2200).find(|other| stands(*other)) {
+        Some(other) => Err(format!("the text speaks of {other}, not {year}")),
+        None => Ok(false),
+    }
 }
 
 fn judge_name(text: &str, raw: &Raw) -> Result<bool, String> {

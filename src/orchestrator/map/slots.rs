@@ -202,6 +202,16 @@ fn settle(mut slots: Slots, goal: &str) -> Slots {
             slots.combine.push(figure);
         }
     }
+    if slots.answer_is == AnswerIs::Date {
+        // The oldest of dates is the earliest; of ages it is the most.
+        let oldest = goal.iter().any(|word| matches!(word.as_str(), "oldest" | "first" | "earliest"));
+        let (from, to) = (Combine::Figure(Aggregate::Most), Combine::Figure(Aggregate::Least));
+        slots
+            .combine
+            .iter_mut()
+            .filter(|combine| oldest && **combine == from)
+            .for_each(|combine| *combine = to);
+    }
     // Counting numbers or dates would count the inputs.
     slots.combine.retain(|combine| *combine != Combine::Figure(Aggregate::Count) || !ordered);
     let mut seen = Vec::new();
@@ -216,10 +226,15 @@ fn settle(mut slots: Slots, goal: &str) -> Slots {
     slots
 }
 
-/// "people in each museum" is "people in the museum" to who reads about one.
+/// "total number of people in each museum" is "number of people in the museum" to who reads about one.
 fn about_one(find: &str) -> String {
-    let words: Vec<&str> = find.split_whitespace().collect();
-    let one = words.iter().map(|word| if matches!(*word, "each" | "every") { "the" } else { word });
+    const OF_MANY: [&str; 5] = ["total", "average", "mean", "combined", "overall"];
+    let words: Vec<&str> = find.split_whitespace().filter(|word| *word != "all").collect();
+    let start = usize::from(words.len() > 2 && OF_MANY.contains(&words[0]));
+    let one = words[start..].iter().map(|word| match *word {
+        "each" | "every" | "these" | "all" => "the",
+        other => other,
+    });
     one.collect::<Vec<_>>().join(" ")
 }
 
@@ -264,5 +279,11 @@ mod tests {
         assert_eq!(settle(slots(AnswerIs::Name, &[total]), "Who?").combine, [Combine::List]);
         let latest = [Combine::Figure(Aggregate::Most)];
         assert_eq!(settle(slots(AnswerIs::Date, &latest), "Which is latest?").combine, latest);
+        let earliest = [Combine::Figure(Aggregate::Least)];
+        assert_eq!(settle(slots(AnswerIs::Date, &latest), "Which is the oldest?").combine, earliest);
+        assert_eq!(
+            about_one("total number of visitors of all the museums"),
+            "number of visitors of the museums"
+        );
     }
 }

@@ -49,7 +49,7 @@ fn a_reading_is_accepted_only_where_the_text_bears_it_out() {
         (AnswerIs::Number, r#"{"subject":"","answer":0}"#, "doubt"),
         (AnswerIs::Number, r#"{"subject":"Mill"#, "reject"),
         (AnswerIs::Date, r#"{"subject":"","answer":"1887-05-03"}"#, "accept"),
-        (AnswerIs::Date, r#"{"subject":"","answer":"1787-05-03"}"#, "doubt"),
+        (AnswerIs::Date, r#"{"subject":"","answer":"1787-05-03"}"#, "reject"),
         (AnswerIs::Date, r#"{"subject":"","answer":"1887-05-04"}"#, "reject"),
         (AnswerIs::Date, r#"{"subject":"","answer":"1887-13-03"}"#, "reject"),
         (AnswerIs::Name, r#"{"subject":"","answer":"Brock"}"#, "accept"),
