@@ -64,10 +64,10 @@ fn prompt(goal: &str, facts: &FactSheet<'_>) -> Vec<Message> {
     vec![Message::new(
         Role::User,
         format!(
-            "These results are complete and correct. Question to each text: {}\n{}\n\n\
+            "These results are complete and correct. Found in each text: {}\n{}\n\n\
 Answer the goal below from these results alone. Copy names and numbers exactly. Tell only what the goal asks for, in \
 plain words, without explaining how you got there.\n\nGoal: {goal}",
-            facts.slots.question,
+            facts.slots.find,
             plain(facts),
         ),
     )]
@@ -105,7 +105,7 @@ pub fn plain(facts: &FactSheet<'_>) -> String {
 /// When no input says anything to the question.
 #[must_use]
 pub fn nothing_found(slots: &Slots, missing: &[String]) -> String {
-    format!("None of the inputs answers \"{}\". {}", slots.question.trim(), sentences(missing))
+    format!("None of the inputs gives the {}. {}", slots.find.trim(), sentences(missing))
         .trim_end()
         .to_owned()
 }
@@ -141,7 +141,7 @@ impl Wanted {
             allowed: numbers_in(goal),
             small_max: facts.findings.len() as i64,
         };
-        wanted.allowed.extend(numbers_in(&facts.slots.question));
+        wanted.allowed.extend(numbers_in(&facts.slots.find));
         for finding in facts.findings.iter().filter(|finding| finding.answer != Answer::NotStated) {
             let told = finding.answer.told();
             wanted.allowed.extend(numbers_in(&format!("{} {told}", finding.subject)));
@@ -221,7 +221,7 @@ mod tests {
         let findings = [finding(0, "Museum of Kelso", 94), finding(1, "Museum of Arlen", 41)];
         let total = Aggregate::Total;
         let slots = Slots {
-            question: "How many people?".to_owned(),
+            find: "number of people".to_owned(),
             answer_is: AnswerIs::Number,
             combine: vec![Combine::List, Combine::Figure(total)],
         };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::attempt::Context;
 use super::band::{Message, Reply, Role};
-use super::checks::{check_text, numbers_in, words};
+use super::checks::{check_text, words};
 use super::dispatch::{Build, Done, Draw, ModelWork, Results, Verdict, Work, dispatch};
 use super::event::EventKind;
 use super::plan::{Plan, Shape, Task};
@@ -93,7 +93,9 @@ fn answer_of(text: &str) -> Option<&str> {
 /// What two ballots must share to be of one mind: the only number of the answer, else its words.
 fn opinion(answer: &str) -> (Option<Decimal>, Vec<String>) {
     let first_line = answer.lines().next().unwrap_or(answer);
-    let numbers: Vec<Decimal> = numbers_in(first_line).into_iter().collect();
+    let marks = |c: char| !(c.is_ascii_digit() || matches!(c, '.' | ','));
+    let runs = first_line.split(marks).map(|run| run.trim_matches(['.', ',']).replace(',', ""));
+    let numbers: Vec<Decimal> = runs.filter_map(|run| run.parse().ok()).collect();
     match numbers[..] {
         [number] => (Some(number), Vec::new()),
         _ => (None, words(first_line)),

@@ -184,7 +184,8 @@ fn map_request(count: usize) -> RunRequest {
 }
 
 fn slots() -> String {
-    json!({"question": "How many sheep does the farm keep?", "answer_is": "number", "combine": ["list", "total"]}).to_string()
+    json!({"find": "number of sheep the farm keeps", "answer_is": "number", "combine": ["list", "total"]})
+        .to_string()
 }
 
 /// The number of sheep in the text of a reader's prompt.
@@ -196,14 +197,18 @@ fn sheep(call: &Call) -> u64 {
 
 fn reading(call: &Call) -> Act {
     let sheep = sheep(call);
-    say(json!({"subject": format!("Farm number {}", sheep / 10 - 1), "quote": format!("It keeps {sheep} sheep"), "answer": sheep}).to_string())
+    say(json!({"subject": format!("Farm number {}", sheep / 10 - 1), "answer": sheep}).to_string())
 }
 
 /// Fills slots, and answers with the results as they were given.
 fn obedient_planner() -> Arc<Scripted> {
     scripted("big", |call, _| {
         if call.schema.is_some() {
-            return if last(call).contains("helper must find") { say(slots()) } else { reading(call) };
+            return if last(call).contains("look up in every single text") {
+                say(slots())
+            } else {
+                reading(call)
+            };
         }
         let lines = last(call).lines().filter(|line| line.starts_with("- ") || line.starts_with("Total"));
         say(lines.collect::<Vec<_>>().join("\n"))
@@ -303,9 +308,7 @@ fn the_journal_holds_prompt_sampling_output_and_every_attempt() {
 
 #[test]
 fn a_lying_worker_is_corrected_by_the_planner() {
-    let liar = scripted("small", |_, _| {
-        say(json!({"subject": "Farm", "quote": "It keeps 999 sheep", "answer": 999}).to_string())
-    });
+    let liar = scripted("small", |_, _| say(json!({"subject": "Farm", "answer": 999}).to_string()));
     let ran = play(&obedient_planner(), &[liar], &map_request(3));
     assert_eq!(ran.outcome.status, Status::Completed);
     assert!(ran.outcome.answer.contains("Total: 60"), "{}", ran.outcome.answer);
@@ -315,7 +318,7 @@ fn a_lying_worker_is_corrected_by_the_planner() {
 
 #[test]
 fn what_a_text_does_not_say_is_said_to_be_missing() {
-    let silent = json!({"subject": "", "quote": "", "answer": null}).to_string();
+    let silent = json!({"subject": "", "answer": null}).to_string();
     let read = move |call: &Call| {
         if call.messages[0].content.contains("Nothing is known") {
             say(silent.clone())
@@ -329,7 +332,7 @@ fn what_a_text_does_not_say_is_said_to_be_missing() {
             let lines = last(call).lines().filter(|line| line.starts_with("- ") || line.starts_with("Total"));
             return say(lines.collect::<Vec<_>>().join("\n"));
         }
-        if last(call).contains("helper must find") { say(slots()) } else { planners_read(call) }
+        if last(call).contains("look up in every single text") { say(slots()) } else { planners_read(call) }
     });
     let mut request = map_request(2);
     request.inputs.push(Input { name: "lost.md".to_owned(), text: "Nothing is known of it.".to_owned() });
@@ -353,7 +356,7 @@ fn a_model_that_fails_panics_or_stalls_costs_a_task_and_not_the_run() {
             if call.schema.is_none() {
                 return say("unusable");
             }
-            if last(call).contains("helper must find") {
+            if last(call).contains("look up in every single text") {
                 return say(slots());
             }
             act()
@@ -486,7 +489,7 @@ fn a_person_who_cancels_gets_what_is_finished() {
 fn an_input_too_long_for_one_call_is_read_in_parts_and_nothing_is_lost() {
     let filler = "The barn was painted and the fence was mended before the first snow fell.\n\n".repeat(120);
     let text = format!("{filler}It keeps 70 sheep in winter.\n\n{filler}");
-    let silent = json!({"subject": "", "quote": "", "answer": null}).to_string();
+    let silent = json!({"subject": "", "answer": null}).to_string();
     let read = move |call: &Call| {
         if call.messages[0].content.contains(" sheep in winter") {
             reading(call)
@@ -502,7 +505,11 @@ fn an_input_too_long_for_one_call_is_read_in_parts_and_nothing_is_lost() {
             if call.schema.is_none() {
                 return say("70 sheep at farm, total 70");
             }
-            if last(call).contains("helper must find") { say(slots()) } else { planner_read(call) }
+            if last(call).contains("look up in every single text") {
+                say(slots())
+            } else {
+                planner_read(call)
+            }
         }),
         calls: AtomicUsize::new(0),
         seen: Mutex::new(Vec::new()),

@@ -1,12 +1,13 @@
 //! One question to one text: the prompt, the schema of the reply, and whether the text bears it out.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::super::band::{Message, Reply, Role};
-use super::super::checks::{check_text, mostly_in, numbers_in, quoted_sentence, stands_in, words};
+use super::super::checks::{check_text, mostly_in, numbers_in, sentences, words};
 use super::super::dispatch::{Check, Verdict};
 use super::super::plan::{AnswerIs, Slice};
 use super::slots::Slots;
@@ -62,7 +63,7 @@ pub struct Raw {
     /// Who or what the text is about.
     #[serde(default)]
     pub subject: String,
-    /// Words of the text.
+    /// The sentence that bears it out, filled in by the check.
     #[serde(default)]
     pub quote: String,
     /// The answer, `null` where the text does not say.
@@ -70,15 +71,10 @@ pub struct Raw {
     pub answer: Value,
 }
 
-/// Whether the reply quotes the text: facts do, summaries do not.
-fn quotes(answer_is: AnswerIs) -> bool {
-    !matches!(answer_is, AnswerIs::Text | AnswerIs::List)
-}
-
 /// The schema of the reply.
-pub fn schema(slots: &Slots) -> Value {
+pub fn schema(answer_is: AnswerIs) -> Value {
     let or_null = |kind: Value| json!({"anyOf": [kind, {"type": "null"}]});
-    let answer = match slots.answer_is {
+    let answer = match answer_is {
         AnswerIs::Number => or_null(json!({"type": "number"})),
         AnswerIs::Date => or_null(json!({"type": "string", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}$"})),
         AnswerIs::Name => or_null(json!({"type": "string", "minLength": 1, "maxLength": 100})),
@@ -88,75 +84,60 @@ pub fn schema(slots: &Slots) -> Value {
             json!({"type": "array", "items": {"type": "string", "minLength": 1, "maxLength": 100}, "maxItems": 20})
         }
     };
-    let mut properties = json!({"subject": {"type": "string", "maxLength": 60}});
-    let mut required = vec!["subject"];
-    if quotes(slots.answer_is) {
-        properties["quote"] = json!({"type": "string", "maxLength": 320});
-        required.push("quote");
-    }
-    properties["answer"] = answer;
-    required.push("answer");
-    json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false})
+    json!({
+        "type": "object",
+        "properties": {"subject": {"type": "string", "maxLength": 60}, "answer": answer},
+        "required": ["subject", "answer"],
+        "additionalProperties": false,
+    })
 }
 
-/// An example of the reply's form; its matter is far from anything a text will speak of.
-fn example(answer_is: AnswerIs) -> &'static str {
+/// The form of the answer. No example: a small reader copies an example's matter.
+fn form(answer_is: AnswerIs) -> &'static str {
     match answer_is {
-        AnswerIs::Number => {
-            r#"{"subject": "Anna Maria", "quote": "sailed with a crew of 31 and 200 tons of coal", "answer": 31}"#
-        }
-        AnswerIs::Date => {
-            r#"{"subject": "Anna Maria", "quote": "left Hull on 3 May 1887", "answer": "1887-05-03"}"#
-        }
-        AnswerIs::Name => {
-            r#"{"subject": "Anna Maria", "quote": "under the command of Piet Vos", "answer": "Piet Vos"}"#
-        }
-        AnswerIs::YesNo => {
-            r#"{"subject": "Anna Maria", "quote": "she never came back to port", "answer": "no"}"#
-        }
-        AnswerIs::Text => {
-            r#"{"subject": "Anna Maria", "answer": "She sailed for Oslo and was lost in a storm."}"#
-        }
-        AnswerIs::List => r#"{"subject": "Anna Maria", "answer": ["coal", "timber"]}"#,
+        AnswerIs::Number => "number",
+        AnswerIs::Date => "\"YYYY-MM-DD\"",
+        AnswerIs::Name => "\"the name\"",
+        AnswerIs::YesNo => "\"yes\" or \"no\"",
+        AnswerIs::Text => "\"one or two sentences\"",
+        AnswerIs::List => "[\"...\", \"...\"]",
     }
 }
 
-/// The prompt. What all readings share comes first, so that it is computed once.
+/// The prompt. What all readings share comes first, so that it is computed once; the question comes again after the
+/// text, where a small model still has it in mind.
 pub fn prompt(slots: &Slots, slice: &Slice, text: &str) -> Vec<Message> {
-    let quote = if quotes(slots.answer_is) {
-        "\nquote: the words of the text that give the answer, copied exactly"
-    } else {
-        ""
-    };
-    let question = &slots.question;
+    let find = &slots.find;
     let part =
         if slice.parts > 1 { format!(", part {} of {}", slice.part + 1, slice.parts) } else { String::new() };
-    vec![Message::new(
-        Role::User,
-        format!(
-            "Answer a question about one text. Reply with JSON:\n\
-subject: the name of who or what the text is about{quote}\n\
-answer: the answer, or null if the text does not say\n\
-For example: {}\n\n\
-Question: {question}\n\n\
-Text ({}{part}):\n{}\n\n\
-Question: {question}",
-            example(slots.answer_is),
-            slice.name,
-            text.trim()
-        ),
-    )]
+    let (first, last) = if slots.answer_is == AnswerIs::YesNo {
+        (format!("Find out {find}."), format!("Find out from this text {find}."))
+    } else {
+        (
+            format!("Read the text and find the {find}."),
+            format!("What is the {find}, according to this text?"),
+        )
+    };
+    let prompt = format!(
+        "{first}\n\nText ({}{part}):\n\"\"\"\n{}\n\"\"\"\n\n{last} If the text does not say, the answer is null. Reply with \
+JSON like {{\"subject\": \"who or what the text is about\", \"answer\": {}}}.",
+        slice.name,
+        text.trim(),
+        form(slots.answer_is)
+    );
+    vec![Message::new(Role::User, prompt)]
 }
 
-/// Accepts what the text bears out. What is accepted is canonical: the quote is the text's own sentence.
-pub fn check(answer_is: AnswerIs, text: Arc<str>) -> Check {
+/// Accepts what the text bears out, and doubts what it may: then a better reader decides.
+pub fn check(slots: &Slots, text: Arc<str>) -> Check {
+    let (answer_is, find) = (slots.answer_is, slots.find.clone());
     Arc::new(move |reply: &Reply| match serde_json::from_str::<Raw>(&reply.text) {
-        Ok(raw) => judge(answer_is, &text, raw),
+        Ok(raw) => judge(answer_is, &find, &text, raw),
         Err(e) => Verdict::Reject(format!("the reply was not the JSON asked for ({e})")),
     })
 }
 
-fn judge(answer_is: AnswerIs, text: &str, mut raw: Raw) -> Verdict {
+fn judge(answer_is: AnswerIs, find: &str, text: &str, mut raw: Raw) -> Verdict {
     if !mostly_in(text, &raw.subject) {
         raw.subject.clear();
     }
@@ -164,7 +145,7 @@ fn judge(answer_is: AnswerIs, text: &str, mut raw: Raw) -> Verdict {
         return Verdict::Doubt(written(&raw));
     }
     let verdict = match answer_is {
-        AnswerIs::Number => judge_number(text, &mut raw),
+        AnswerIs::Number => judge_number(find, text, &mut raw),
         AnswerIs::Date => judge_date(text, &raw),
         AnswerIs::Name => judge_name(text, &raw),
         AnswerIs::YesNo => Ok(true),
@@ -182,27 +163,43 @@ fn written(raw: &Raw) -> String {
     serde_json::to_string(raw).expect("strings and JSON values are always JSON")
 }
 
-/// `Ok(true)` when the text bears the number out, `Ok(false)` when it may.
-fn judge_number(text: &str, raw: &mut Raw) -> Result<bool, String> {
+/// `Ok(true)` when the text bears the number out, `Ok(false)` when another sentence speaks more of what is looked for.
+fn judge_number(find: &str, text: &str, raw: &mut Raw) -> Result<bool, String> {
     let said = raw.answer.to_string();
     let Ok(number) = said.parse::<Decimal>() else { return Err(format!("{said} is not a number")) };
-    if !numbers_in(text).contains(&number) {
+    let mut best_anywhere = 0;
+    let mut best: Option<(usize, &str)> = None;
+    for sentence in sentences(text) {
+        let numbers = numbers_in(sentence);
+        if numbers.is_empty() {
+            continue;
+        }
+        let bearing = bearing(find, sentence);
+        best_anywhere = best_anywhere.max(bearing);
+        if numbers.contains(&number) && best.is_none_or(|(before, _)| bearing > before) {
+            best = Some((bearing, sentence));
+        }
+    }
+    match best {
+        Some((bearing, sentence)) => {
+            sentence.clone_into(&mut raw.quote);
+            Ok(bearing > 0 && bearing == best_anywhere)
+        }
         // "Nobody was hurt" is a zero that stands nowhere.
-        return if number == Decimal::ZERO {
-            Ok(false)
-        } else {
-            Err(format!("{said} does not stand in the text"))
-        };
+        None if number == Decimal::ZERO => Ok(false),
+        None => Err(format!("{said} does not stand in the text")),
     }
-    let Some(sentence) = quoted_sentence(text, &raw.quote) else {
-        return Err("the quote is not in the text; copy the words exactly".to_owned());
-    };
-    let in_quote = stands_in(text, &raw.quote) && numbers_in(&raw.quote).contains(&number);
-    if !in_quote && !numbers_in(sentence).contains(&number) {
-        return Err(format!("the quote does not contain {said}; quote the words that give the answer"));
-    }
-    sentence.clone_into(&mut raw.quote);
-    Ok(true)
+}
+
+/// How many of the words looked for a sentence has, endings aside.
+fn bearing(find: &str, sentence: &str) -> usize {
+    const STEM_CHARS: usize = 5;
+    const EMPTY: [&str; 10] =
+        ["the", "for", "and", "number", "amount", "from", "with", "this", "text", "that"];
+    let stem = |word: &String| word.chars().take(STEM_CHARS).collect::<String>();
+    let has: HashSet<String> = words(sentence).iter().map(stem).collect();
+    let wanted = words(find).into_iter().filter(|word| word.len() > 2 && !EMPTY.contains(&word.as_str()));
+    wanted.filter(|word| has.contains(&stem(word))).count()
 }
 
 fn judge_date(text: &str, raw: &Raw) -> Result<bool, String> {

@@ -13,7 +13,7 @@ use super::attempt::Context;
 use super::band::Skill;
 use super::dispatch::{Build, Done, Draw, ModelWork, Results, Work, dispatch};
 use super::event::EventKind;
-use super::plan::{Plan, Shape, Slice, Task};
+use super::plan::{AnswerIs, Plan, Shape, Slice, Task};
 use super::registry::{Player, Registry};
 use super::request::RunRequest;
 use super::run::Ended;
@@ -23,12 +23,13 @@ pub use finding::{Answer, Finding};
 #[cfg(test)]
 pub use reduce::Figure;
 pub use reduce::Figures;
+use reduce::Source;
 #[cfg(test)]
 pub use slots::Combine;
 pub use slots::Slots;
 
-/// Tokens one finding may take: a quote of a long sentence, a subject, an answer.
-const FINDING_TOKENS_MAX: u32 = 220;
+/// Tokens one finding may take: a subject and an answer.
+const FINDING_TOKENS_MAX: u32 = 100;
 /// The same where the answer itself is a text or a list.
 const LONG_FINDING_TOKENS_MAX: u32 = 420;
 /// Tokens of a worker's context that the question, the template and an error shown may take beside the text.
@@ -71,7 +72,7 @@ pub async fn run(context: &Context, registry: &Registry, request: &RunRequest) -
 fn assign(registry: &Registry, request: &RunRequest, slots: &Slots) -> Vec<Reading> {
     let mut readings = Vec::new();
     for (index, input) in request.inputs.iter().enumerate() {
-        let player = registry.assign(Skill::Read);
+        let player = registry.assign(skill(slots));
         let answer_tokens = 2 * tokens_max(slots) as usize;
         let room = player.llm.context_tokens().saturating_sub(FRAME_TOKENS + answer_tokens).max(64);
         let parts = split::parts(&input.text, room, |text| player.llm.count_tokens(text));
@@ -82,6 +83,11 @@ fn assign(registry: &Registry, request: &RunRequest, slots: &Slots) -> Vec<Readi
         }));
     }
     readings
+}
+
+/// A number can be checked against the text; what can't be is for those who read well.
+fn skill(slots: &Slots) -> Skill {
+    if slots.answer_is == AnswerIs::Number { Skill::Find } else { Skill::Read }
 }
 
 fn tokens_max(slots: &Slots) -> u32 {
@@ -102,7 +108,7 @@ fn lay_out(
         tasks.push(Task {
             id: format!("t{}", at + 1),
             worker: reading.player.worker.clone(),
-            instruction: slots.question.clone(),
+            instruction: slots.find.clone(),
             input: Some(reading.slice.clone()),
             needs: Vec::new(),
             output: Shape::Finding(slots.answer_is),
@@ -110,9 +116,9 @@ fn lay_out(
         });
         let work = ModelWork {
             messages: finding::prompt(slots, &reading.slice, &text),
-            schema: Some(finding::schema(slots)),
-            ladder: registry.ladder(&reading.player, Skill::Read),
-            check: finding::check(slots.answer_is, text),
+            schema: Some(finding::schema(slots.answer_is)),
+            ladder: registry.ladder(&reading.player, skill(slots)),
+            check: finding::check(slots, text),
             draw: Draw::MostLikely,
             streams_answer: false,
         };
@@ -131,9 +137,10 @@ fn lay_out(
             tokens_max: 0,
         });
         let (slots, worker) = (slots.clone(), registry.calculator().to_owned());
+        let sources: Vec<Source> = request.inputs.iter().map(Source::of).collect();
         builds.push(Box::new(move |results: &Results| {
             let outputs = needs.iter().map(|need| results.get(need).cloned().flatten());
-            let findings = reduce::merge(slots.answer_is, slices.iter().zip(outputs));
+            let findings = reduce::merge(slots.answer_is, &sources, slices.iter().zip(outputs));
             let result = reduce::calculate(&slots, &findings);
             let result =
                 result.map(|figures| serde_json::to_string(&figures).expect("figures are plain strings"));
@@ -158,7 +165,8 @@ fn gather(request: &RunRequest, plan: &Plan, slots: &Slots, done: &[Done]) -> (V
             missing.push(format!("{}{part} could not be read: {error}", slice.name));
         }
     }
-    let findings = reduce::merge(slots.answer_is, slices.into_iter());
+    let sources: Vec<Source> = request.inputs.iter().map(Source::of).collect();
+    let findings = reduce::merge(slots.answer_is, &sources, slices.into_iter());
     for finding in findings.iter().filter(|finding| finding.answer == Answer::NotStated && !finding.failed) {
         missing.push(format!("{} does not say", request.inputs[finding.input].name));
     }

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, HashMap};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::super::checks::words;
+use super::super::checks::{stands_in, words};
 use super::super::plan::{AnswerIs, Slice};
+use super::super::request::Input;
 use super::finding::{Answer, Finding, Raw};
 use super::slots::Slots;
 use crate::tools::calculator::{Aggregate, Decimal};
@@ -30,35 +31,66 @@ pub struct Figure {
     pub subjects: Vec<String>,
 }
 
+/// What is known of an input without a model.
+pub struct Source {
+    /// The file's name without folder and extension.
+    stem: String,
+    /// Its first line, where that is a title.
+    title: Option<String>,
+    text: String,
+}
+
+impl Source {
+    /// Of an input.
+    pub fn of(input: &Input) -> Self {
+        let base = input.name.rsplit('/').next().unwrap_or(&input.name);
+        let stem = base.rsplit_once('.').map_or(base, |(stem, _)| stem);
+        let first = input.text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default().trim();
+        let title = first.trim_start_matches(['#', ' ']).trim_end_matches([':', ' ']);
+        let is_title = first.starts_with('#') || (!first.ends_with('.') && words(first).len() <= 8);
+        Self {
+            stem: stem.to_owned(),
+            title: (is_title && !title.is_empty()).then(|| title.to_owned()),
+            text: input.text.clone(),
+        }
+    }
+}
+
 /// Findings from the accepted outputs of readings, one an input, in order of the inputs.
 pub fn merge<'a>(
     answer_is: AnswerIs,
+    sources: &[Source],
     readings: impl Iterator<Item = (&'a Slice, Option<String>)>,
 ) -> Vec<Finding> {
-    let mut by_input: BTreeMap<usize, (String, Vec<Option<Raw>>)> = BTreeMap::new();
+    let mut by_input: BTreeMap<usize, Vec<Option<Raw>>> = BTreeMap::new();
     for (slice, output) in readings {
         let raw = output.and_then(|output| serde_json::from_str::<Raw>(&output).ok());
-        by_input.entry(slice.index).or_insert_with(|| (stem(&slice.name).to_owned(), Vec::new())).1.push(raw);
+        by_input.entry(slice.index).or_default().push(raw);
     }
     let mut findings: Vec<Finding> =
-        by_input.into_iter().map(|(input, (name, raws))| of_input(answer_is, input, name, raws)).collect();
+        by_input.into_iter().map(|(input, raws)| of_input(answer_is, sources, input, raws)).collect();
     tell_apart(&mut findings);
     findings
 }
 
-/// The file's name without folder and extension.
-fn stem(name: &str) -> &str {
-    let base = name.rsplit('/').next().unwrap_or(name);
-    base.rsplit_once('.').map_or(base, |(stem, _)| stem)
+/// What the reader said the input is about, if that tells it from the others; else its title; else its file's name.
+fn subject_of(sources: &[Source], input: usize, stated: &[Raw]) -> String {
+    let own = &sources[input];
+    let tells = |subject: &&str| {
+        let others = sources.iter().enumerate().filter(|(at, _)| *at != input);
+        !words(subject).is_empty() && others.into_iter().all(|(_, other)| !stands_in(&other.text, subject))
+    };
+    let said = stated.iter().map(|raw| raw.subject.trim()).find(tells);
+    let found = said.or_else(|| own.title.as_deref().filter(tells));
+    found.unwrap_or(&own.stem).to_owned()
 }
 
-fn of_input(answer_is: AnswerIs, input: usize, name: String, raws: Vec<Option<Raw>>) -> Finding {
+fn of_input(answer_is: AnswerIs, sources: &[Source], input: usize, raws: Vec<Option<Raw>>) -> Finding {
     let failed = raws.iter().any(Option::is_none);
     let stated: Vec<Raw> = raws.into_iter().flatten().filter(|raw| !raw.answer.is_null()).collect();
-    let subject = stated.iter().map(|raw| raw.subject.trim()).find(|subject| !subject.is_empty());
-    let subject = subject.map_or_else(|| name.clone(), str::to_owned);
+    let subject = subject_of(sources, input, &stated);
     let Some(best) = most_frequent(&stated) else {
-        return Finding { input, subject: name, quote: String::new(), answer: Answer::NotStated, failed };
+        return Finding { input, subject, quote: String::new(), answer: Answer::NotStated, failed };
     };
     let answer = match answer_is {
         AnswerIs::Number => best.answer.to_string().parse().map_or(Answer::NotStated, Answer::Number),

@@ -20,8 +20,6 @@ use crate::tools::calculator::Aggregate;
 
 /// Tokens the planner may take to fill the slots.
 const SLOTS_TOKENS_MAX: u32 = 160;
-/// Characters of the first input the planner sees, to know what kind of text it is.
-const SAMPLE_CHARS: usize = 240;
 
 /// What is made of the answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -39,8 +37,9 @@ pub enum Combine {
 /// The planner's part of a map.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Slots {
-    /// What is to be found in each input, as a question about one.
-    pub question: String,
+    /// What is to be found in each input, as a noun: "number of sailors on the ship". A small planner asked for a whole
+    /// question asks for the largest of all ships, which a reader of one text cannot know.
+    pub find: String,
     /// What kind of thing answers it.
     pub answer_is: AnswerIs,
     /// What is made of the answers; not empty.
@@ -50,7 +49,7 @@ pub struct Slots {
 impl Slots {
     /// What is done when the planner gives nothing usable: the goal itself is the question.
     fn fallback(goal: &str) -> Self {
-        Self { question: goal.to_owned(), answer_is: AnswerIs::Text, combine: vec![Combine::List] }
+        Self { find: format!("answer to: {goal}"), answer_is: AnswerIs::Text, combine: vec![Combine::List] }
     }
 
     /// Whether an answer may be longer than a fact.
@@ -94,44 +93,38 @@ fn schema() -> Value {
     json!({
         "type": "object",
         "properties": {
-            "question": {"type": "string", "minLength": 8, "maxLength": 240},
+            "find": {"type": "string", "minLength": 3, "maxLength": 120},
             "answer_is": {"enum": kinds},
             "combine": {"type": "array", "items": {"enum": combine}, "minItems": 1, "maxItems": 3},
         },
-        "required": ["question", "answer_is", "combine"],
+        "required": ["find", "answer_is", "combine"],
         "additionalProperties": false,
     })
 }
 
 fn prompt(request: &RunRequest) -> Vec<Message> {
-    let sample: String = request
-        .inputs
-        .first()
-        .map(|input| input.text.chars().take(SAMPLE_CHARS).collect())
-        .unwrap_or_default();
-    let count = request.inputs.len();
-    vec![Message::new(
-        Role::User,
-        format!(
-            "A goal is to be reached with several texts. A helper reads each text alone and answers one question about it; \
-then the answers are combined. Fill in:\n\
-question: what the helper must find in ONE text, as a complete question that keeps the goal's own words\n\
-answer_is: number, date, name, yes_no, text or list (several short things in one text)\n\
-combine: what the goal wants from the answers: list (tell every answer), total, most (the largest or latest), least \
-(the smallest or earliest), average, count (how many), difference (largest minus smallest), summary\n\n\
-Goal: Every file is about one ship. How many crew had each, and how many all together?\n\
-{{\"question\": \"How many crew did the ship have?\", \"answer_is\": \"number\", \"combine\": [\"list\", \"total\"]}}\n\
-Goal: Which of these orders was placed first?\n\
-{{\"question\": \"On which date was the order placed?\", \"answer_is\": \"date\", \"combine\": [\"least\"]}}\n\
-Goal: How many of the applicants speak French?\n\
-{{\"question\": \"Does the applicant speak French?\", \"answer_is\": \"yes_no\", \"combine\": [\"count\"]}}\n\
-Goal: Who wrote each of these letters?\n\
-{{\"question\": \"Who wrote the letter?\", \"answer_is\": \"name\", \"combine\": [\"list\"]}}\n\n\
-The first of {count} texts begins:\n{sample}\n\n\
+    let prompt = format!(
+        "A goal needs one fact from each of several texts. Say in JSON which fact, and what is to be done with all of them.\n\
+find: the fact to look up in every single text, in the goal's own words\n\
+answer_is: number, date, name, yes_no, text or list\n\
+combine: list (tell every one), most (largest or latest), least (smallest or earliest), total, average, count (how many \
+say yes), difference (largest less smallest), summary\n\n\
+Goal: How many sailors had each of these ships, and how many all together?\n\
+{{\"find\": \"number of sailors on the ship\", \"answer_is\": \"number\", \"combine\": [\"list\", \"total\"]}}\n\
+Goal: Which of the horses is the oldest, and how old?\n\
+{{\"find\": \"age of the horse\", \"answer_is\": \"number\", \"combine\": [\"most\"]}}\n\
+Goal: What is the average height of the towers?\n\
+{{\"find\": \"height of the tower\", \"answer_is\": \"number\", \"combine\": [\"average\"]}}\n\
+Goal: How many of the applicants are taller than 180 cm?\n\
+{{\"find\": \"whether the applicant is taller than 180 cm\", \"answer_is\": \"yes_no\", \"combine\": [\"count\"]}}\n\
+Goal: On which day was the river lowest?\n\
+{{\"find\": \"height of the river\", \"answer_is\": \"number\", \"combine\": [\"least\"]}}\n\
+Goal: Who built the houses?\n\
+{{\"find\": \"builder of the house\", \"answer_is\": \"name\", \"combine\": [\"list\"]}}\n\
 Goal: {}",
-            request.goal
-        ),
-    )]
+        request.goal
+    );
+    vec![Message::new(Role::User, prompt)]
 }
 
 /// Asks the planner; always gives slots that can be carried out, and the report of the call.
@@ -159,41 +152,75 @@ pub async fn ask_planner(
 fn check(reply: &Reply) -> Verdict {
     match serde_json::from_str::<Slots>(&reply.text) {
         Ok(slots) if slots.combine.is_empty() => Verdict::Reject("combine must name at least one".to_owned()),
-        Ok(slots) if slots.question.trim().len() < 4 => Verdict::Reject("question is empty".to_owned()),
+        Ok(slots) if slots.find.trim().len() < 3 => Verdict::Reject("find is empty".to_owned()),
         Ok(_) => Verdict::Accept(reply.text.clone()),
         Err(e) => Verdict::Reject(format!("not the JSON that was asked for: {e}")),
     }
 }
 
-/// Makes the slots agree with themselves and with words of the goal that leave no doubt.
+/// Words of a goal that leave no doubt about a figure.
+const CUES: [(Aggregate, &[&str]); 5] = [
+    (
+        Aggregate::Total,
+        &["total", "totals", "sum", "altogether", "together", "combined", "overall", "add", "all"],
+    ),
+    (Aggregate::Average, &["average", "mean"]),
+    (Aggregate::Difference, &["difference", "exceed", "exceeds", "gap", "range", "spread", "differ", "much"]),
+    (
+        Aggregate::Most,
+        &[
+            "most", "highest", "largest", "biggest", "greatest", "maximum", "longest", "heaviest", "latest",
+            "hottest",
+        ],
+    ),
+    (
+        Aggregate::Least,
+        &[
+            "least", "fewest", "lowest", "smallest", "minimum", "shortest", "cheapest", "lightest",
+            "earliest", "coldest",
+        ],
+    ),
+];
+
+/// Makes the slots agree with themselves and with the words of the goal. A small planner adds figures nobody asked for,
+/// so a total, an average or a difference needs a word of the goal; and it forgets some, so a superlative is one.
 fn settle(mut slots: Slots, goal: &str) -> Slots {
+    slots.find = about_one(&slots.find);
     let goal = words(goal);
-    let says = |any: &[&str]| goal.iter().any(|word| any.contains(&word.as_str()));
-    let mut add = |wanted: bool, combine: Combine| {
-        if wanted && !slots.combine.contains(&combine) {
-            slots.combine.push(combine);
-        }
-    };
     let number = slots.answer_is == AnswerIs::Number;
-    add(number && says(&["total", "sum", "altogether", "combined"]), Combine::Figure(Aggregate::Total));
-    add(number && says(&["average", "mean"]), Combine::Figure(Aggregate::Average));
     let ordered = number || slots.answer_is == AnswerIs::Date;
-    slots.combine.retain(|combine| match combine {
-        Combine::Figure(Aggregate::Total | Aggregate::Average | Aggregate::Difference) => number,
-        Combine::Figure(Aggregate::Most | Aggregate::Least) => ordered,
-        _ => true,
-    });
+    for (aggregate, cues) in CUES {
+        let said = goal.iter().any(|word| cues.contains(&word.as_str()));
+        let figure = Combine::Figure(aggregate);
+        let superlative = matches!(aggregate, Aggregate::Most | Aggregate::Least);
+        // "All" and "much" allow a figure but do not ask for one.
+        let asked = goal.iter().any(|word| cues.contains(&word.as_str()) && word != "all" && word != "much");
+        let possible = if superlative { ordered } else { number };
+        if !possible || (!said && !superlative) {
+            slots.combine.retain(|combine| *combine != figure);
+        } else if asked && aggregate != Aggregate::Difference && !slots.combine.contains(&figure) {
+            slots.combine.push(figure);
+        }
+    }
+    // Counting numbers or dates would count the inputs.
+    slots.combine.retain(|combine| *combine != Combine::Figure(Aggregate::Count) || !ordered);
     let mut seen = Vec::new();
     slots.combine.retain(|combine| {
-        !seen.contains(combine) && {
-            seen.push(*combine);
-            true
-        }
+        let first = !seen.contains(combine);
+        seen.push(*combine);
+        first
     });
     if slots.combine.is_empty() {
         slots.combine.push(Combine::List);
     }
     slots
+}
+
+/// "people in each museum" is "people in the museum" to who reads about one.
+fn about_one(find: &str) -> String {
+    let words: Vec<&str> = find.split_whitespace().collect();
+    let one = words.iter().map(|word| if matches!(*word, "each" | "every") { "the" } else { word });
+    one.collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -204,7 +231,7 @@ mod tests {
     fn slots_read_what_their_schema_allows() {
         let allowed = schema()["properties"]["combine"]["items"]["enum"].clone();
         for name in allowed.as_array().unwrap() {
-            let slots = json!({"question": "How many?", "answer_is": "number", "combine": [name]});
+            let slots = json!({"find": "number", "answer_is": "number", "combine": [name]});
             let slots: Slots = serde_json::from_value(slots).unwrap_or_else(|e| panic!("{name}: {e}"));
             assert_eq!(serde_json::to_value(&slots).unwrap()["combine"][0], *name);
         }
@@ -213,14 +240,26 @@ mod tests {
     #[test]
     fn slots_are_made_to_agree_with_themselves_and_the_goal() {
         let slots = |answer_is, combine: &[Combine]| Slots {
-            question: "q".to_owned(),
+            find: "age of each horse".to_owned(),
             answer_is,
             combine: combine.to_vec(),
         };
         let total = Combine::Figure(Aggregate::Total);
         let settled =
             settle(slots(AnswerIs::Number, &[Combine::List, Combine::List]), "List them and give the total.");
-        assert_eq!(settled.combine, [Combine::List, total]);
+        assert_eq!(
+            (settled.find.as_str(), &settled.combine[..]),
+            ("age of the horse", &[Combine::List, total][..])
+        );
+        // A figure nobody asked for, and one the planner forgot.
+        let settled = settle(slots(AnswerIs::Number, &[total]), "Which museum employs the most people?");
+        assert_eq!(settled.combine, [Combine::Figure(Aggregate::Most)]);
+        let count = Combine::Figure(Aggregate::Count);
+        assert_eq!(settle(slots(AnswerIs::YesNo, &[count]), "How many are late?").combine, [count]);
+        assert_eq!(
+            settle(slots(AnswerIs::Number, &[count]), "How many are over forty?").combine,
+            [Combine::List]
+        );
         // Names cannot be added up.
         assert_eq!(settle(slots(AnswerIs::Name, &[total]), "Who?").combine, [Combine::List]);
         let latest = [Combine::Figure(Aggregate::Most)];

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use super::super::band::{CallUsage, Finish, Reply};
 use super::super::dispatch::Verdict;
 use super::super::plan::AnswerIs;
+use super::super::request::Input;
 use super::reduce::{calculate, merge};
 use super::slots::Combine;
 use super::*;
@@ -23,14 +24,14 @@ fn slice(index: usize, part: usize, parts: usize) -> Slice {
 
 fn slots(answer_is: AnswerIs, aggregates: &[Aggregate]) -> Slots {
     let combine = aggregates.iter().map(|aggregate| Combine::Figure(*aggregate)).collect();
-    Slots { question: "q".to_owned(), answer_is, combine }
+    Slots { find: "sacks ground by the mill".to_owned(), answer_is, combine }
 }
 
 const TEXT: &str =
     "Mill of Brock\n\nIn 1990 it ground 1,250 sacks. It has two stones. It opened on 3 May 1887.";
 
 fn verdict(answer_is: AnswerIs, json: &str) -> &'static str {
-    match finding::check(answer_is, Arc::from(TEXT))(&reply(json)) {
+    match finding::check(&slots(answer_is, &[]), Arc::from(TEXT))(&reply(json)) {
         Verdict::Accept(_) => "accept",
         Verdict::Doubt(_) => "doubt",
         Verdict::Reject(_) => "reject",
@@ -40,32 +41,20 @@ fn verdict(answer_is: AnswerIs, json: &str) -> &'static str {
 #[test]
 fn a_reading_is_accepted_only_where_the_text_bears_it_out() {
     for (answer_is, json, expected) in [
-        (
-            AnswerIs::Number,
-            r#"{"subject":"Mill of Brock","quote":"In 1990 it ground 1,250 sacks","answer":1250}"#,
-            "accept",
-        ),
-        (AnswerIs::Number, r#"{"subject":"","quote":"It has two stones","answer":2}"#, "accept"),
-        (AnswerIs::Number, r#"{"subject":"","quote":"It has two stones","answer":1250}"#, "reject"),
-        (AnswerIs::Number, r#"{"subject":"","quote":"it ground 1,250 sacks","answer":1300}"#, "reject"),
-        (
-            AnswerIs::Number,
-            r#"{"subject":"","quote":"a flock of 1250 geese passed","answer":1250}"#,
-            "reject",
-        ),
-        (AnswerIs::Number, r#"{"subject":"","quote":"","answer":null}"#, "doubt"),
-        (AnswerIs::Number, r#"{"subject":"","quote":"","answer":0}"#, "doubt"),
+        (AnswerIs::Number, r#"{"subject":"Mill of Brock","answer":1250}"#, "accept"),
+        // It stands there, but in a sentence that speaks of something else.
+        (AnswerIs::Number, r#"{"subject":"","answer":2}"#, "doubt"),
+        (AnswerIs::Number, r#"{"subject":"","answer":1300}"#, "reject"),
+        (AnswerIs::Number, r#"{"subject":"","answer":null}"#, "doubt"),
+        (AnswerIs::Number, r#"{"subject":"","answer":0}"#, "doubt"),
         (AnswerIs::Number, r#"{"subject":"Mill"#, "reject"),
-        (
-            AnswerIs::Date,
-            r#"{"subject":"","quote":"It opened on 3 May 1887","answer":"1887-05-03"}"#,
-            "accept",
-        ),
-        (AnswerIs::Date, r#"{"subject":"","quote":"","answer":"1887-05-04"}"#, "reject"),
-        (AnswerIs::Date, r#"{"subject":"","quote":"","answer":"1887-13-03"}"#, "reject"),
-        (AnswerIs::Name, r#"{"subject":"","quote":"","answer":"Brock"}"#, "accept"),
-        (AnswerIs::Name, r#"{"subject":"","quote":"","answer":"Napoleon"}"#, "doubt"),
-        (AnswerIs::YesNo, r#"{"subject":"","quote":"","answer":"no"}"#, "accept"),
+        (AnswerIs::Date, r#"{"subject":"","answer":"1887-05-03"}"#, "accept"),
+        (AnswerIs::Date, r#"{"subject":"","answer":"1787-05-03"}"#, "doubt"),
+        (AnswerIs::Date, r#"{"subject":"","answer":"1887-05-04"}"#, "reject"),
+        (AnswerIs::Date, r#"{"subject":"","answer":"1887-13-03"}"#, "reject"),
+        (AnswerIs::Name, r#"{"subject":"","answer":"Brock"}"#, "accept"),
+        (AnswerIs::Name, r#"{"subject":"","answer":"Napoleon"}"#, "doubt"),
+        (AnswerIs::YesNo, r#"{"subject":"","answer":"no"}"#, "accept"),
         (AnswerIs::Text, r#"{"subject":"","answer":"It grinds."}"#, "accept"),
         (AnswerIs::List, r#"{"subject":"","answer":[]}"#, "doubt"),
     ] {
@@ -74,26 +63,40 @@ fn a_reading_is_accepted_only_where_the_text_bears_it_out() {
 }
 
 #[test]
+fn the_sentence_that_bears_a_number_out_is_kept_with_it() {
+    let check = finding::check(&slots(AnswerIs::Number, &[]), Arc::from(TEXT));
+    let Verdict::Accept(output) = check(&reply(r#"{"subject":"","answer":1250}"#)) else {
+        panic!("not accepted")
+    };
+    assert!(output.contains("In 1990 it ground 1,250 sacks."), "{output}");
+}
+
+#[test]
 fn parts_of_one_input_become_one_finding_and_equal_subjects_are_told_apart() {
+    let input = |name: &str, text: &str| Input { name: name.to_owned(), text: text.to_owned() };
+    let sources = [
+        input("in/f0.md", "The mill of Ahn grinds. It is old."),
+        input("in/f1.md", "# Red Mill\n\nA mill."),
+        input("in/f2.md", "Nothing here is a title."),
+    ];
+    let sources: Vec<Source> = sources.iter().map(Source::of).collect();
     let slices = [slice(0, 0, 3), slice(0, 1, 3), slice(0, 2, 3), slice(1, 0, 1), slice(2, 0, 1)];
     let outputs = [
-        Some(r#"{"subject":"","quote":"","answer":null}"#),
-        Some(r#"{"subject":"Mill","quote":"x","answer":7}"#),
-        Some(r#"{"subject":"Mill","quote":"x","answer":7}"#),
-        Some(r#"{"subject":"Mill","quote":"y","answer":9.5}"#),
+        Some(r#"{"subject":"","answer":null}"#),
+        Some(r#"{"subject":"mill of Ahn","answer":7}"#),
+        Some(r#"{"subject":"mill","answer":7}"#),
+        Some(r#"{"subject":"mill","answer":9.5}"#),
         None,
     ];
-    let findings = merge(AnswerIs::Number, slices.iter().zip(outputs.iter().map(|o| o.map(str::to_owned))));
-    let told: Vec<(String, String, bool)> =
-        findings.iter().map(|f| (f.subject.clone(), f.answer.told(), f.failed)).collect();
-    let line = |subject: &str, answer: &str, failed| (subject.to_owned(), answer.to_owned(), failed);
+    let outputs = outputs.iter().map(|output| output.map(str::to_owned));
+    let findings = merge(AnswerIs::Number, &sources, slices.iter().zip(outputs));
+    let told: Vec<(&str, String, bool)> =
+        findings.iter().map(|f| (f.subject.as_str(), f.answer.told(), f.failed)).collect();
+    let line = |subject, answer: &str, failed| (subject, answer.to_owned(), failed);
+    // "mill" could be any of them, the title could not.
     assert_eq!(
         told,
-        [
-            line("Mill (input 1)", "7", false),
-            line("Mill (input 2)", "9.5", false),
-            line("f2", "not stated", true)
-        ]
+        [line("mill of Ahn", "7", false), line("Red Mill", "9.5", false), line("f2", "not stated", true)]
     );
 }
 
