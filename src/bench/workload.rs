@@ -41,7 +41,7 @@ impl Throughput {
     /// Tokens a sequence holds at its end.
     #[must_use]
     pub fn sequence_tokens(&self) -> usize {
-        self.depth_tokens + self.prompt_tokens + self.gen_tokens
+        self.depth_tokens.saturating_add(self.prompt_tokens).saturating_add(self.gen_tokens)
     }
 
     /// Checks the counts once.

@@ -58,6 +58,9 @@ pub fn read(files: &[PathBuf], piped: Option<Vec<u8>>, stdin: &mut dyn Read) -> 
             let text = read_file(file).map_err(|problem| match problem {
                 Unreadable::NotText(problem) | Unreadable::Wrong(problem) => wrong(file, &problem),
             })?;
+            if text.trim().is_empty() {
+                return Err(wrong(file, "the file is empty"));
+            }
             let name = file.file_name().unwrap_or(file.as_os_str()).to_string_lossy().into_owned();
             found.inputs.push(Input { name, text });
         }

@@ -96,11 +96,13 @@ fn split_parts(folder: &Path, name: &str) -> Option<Vec<PathBuf>> {
     let (stem, parts) = name.strip_suffix(".gguf")?.rsplit_once("-of-")?;
     let (stem, part) = stem.rsplit_once('-')?;
     (part.len() == 5 && parts.len() == 5).then_some(())?;
-    let count: usize = parts.parse().ok()?;
+    let (part, count): (usize, usize) = (part.parse().ok()?, parts.parse().ok()?);
+    (1..=count).contains(&part).then_some(())?;
     Some((1..=count).map(|part| folder.join(format!("{stem}-{part:05}-of-{parts}.gguf"))).collect())
 }
 
-fn is_folder_name(name: &str) -> bool {
+/// Whether a model can be kept under this name: it must stay one folder inside the models folder.
+pub(super) fn is_folder_name(name: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.@".contains(c);
     name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(plain)
 }
@@ -182,6 +184,8 @@ fn describe(path: &Path, files: Vec<KeptFile>, embeddings: bool, options: &Impor
         let safe = |c: char| if c.is_ascii_alphanumeric() || "-_.@".contains(c) { c } else { '-' };
         stem.trim_end_matches(".gguf").trim_start_matches('.').chars().map(safe).collect::<String>()
     };
+    let own_name =
+        || Some(own_name()).filter(|name| is_folder_name(name)).unwrap_or_else(|| "model".to_owned());
     let bytes: u64 = files.iter().map(|file| file.bytes).sum();
     let by_kind = if embeddings { Role::Embeddings } else { role_by_size(bytes) };
     Manifest {

@@ -268,6 +268,9 @@ impl Hub {
             }
         };
         let store = self.store();
+        if !import::is_folder_name(&name) {
+            return Err(self.unknown(&name));
+        }
         if let Some(model) = store.get(&name) {
             store.remove(&name)?;
             return Ok(model.bytes);

@@ -7,7 +7,7 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior, params};
 use serde_json::Value;
@@ -158,7 +158,7 @@ impl Journal {
     fn prepare(&self) -> Result<(), JournalError> {
         self.with(|db| {
             db.busy_timeout(BUSY_TIMEOUT)?;
-            db.pragma_update(None, "journal_mode", "wal")?;
+            switch_to_wal(db)?;
             db.pragma_update(None, "synchronous", "normal")?;
             db.pragma_update(None, "foreign_keys", true)
         })?;
@@ -352,6 +352,23 @@ fn make_private(path: &Path) -> std::io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path).map(drop)
+}
+
+/// SQLite answers "busy" at once, whatever the timeout, when several processes switch a new file at the same moment.
+fn switch_to_wal(db: &Connection) -> rusqlite::Result<()> {
+    const PAUSE: Duration = Duration::from_millis(5);
+    let started = Instant::now();
+    loop {
+        match db.pragma_update(None, "journal_mode", "wal") {
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {
+                if started.elapsed() > BUSY_TIMEOUT {
+                    return Err(error);
+                }
+                std::thread::sleep(PAUSE);
+            }
+            done => return done,
+        }
+    }
 }
 
 fn explain(path: &Path, error: &rusqlite::Error) -> JournalError {

@@ -112,3 +112,17 @@ fn a_full_disk_is_called_by_its_name() {
     assert!(matches!(error, JournalError::DiskFull { .. }), "{error}");
     assert!(error.to_string().contains("disk is full"));
 }
+
+#[test]
+fn many_may_open_a_new_file_at_the_same_moment() {
+    for _ in 0..20 {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("runs.sqlite");
+        std::thread::scope(|scope| {
+            let opened: Vec<_> = (0..4).map(|_| scope.spawn(|| Journal::open(&path))).collect();
+            for journal in opened {
+                journal.join().unwrap().unwrap();
+            }
+        });
+    }
+}

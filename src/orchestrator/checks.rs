@@ -109,11 +109,11 @@ fn spelled_numbers(text: &str) -> Vec<Decimal> {
                 group += value;
                 open = true;
             }
-            (None, "hundred") => (group, open) = (group.max(1) * 100, true),
+            (None, "hundred") => (group, open) = (group.max(1).saturating_mul(100), true),
             (None, "thousand") if group < 1_000_000 => {
                 (total, group, open) = (total + group.max(1) * 1000, 0, true)
             }
-            (None, "dozen") => (group, open) = (group.max(1) * 12, true),
+            (None, "dozen") => (group, open) = (group.max(1).saturating_mul(12), true),
             (None, "and") if open => {}
             _ => {
                 if open {

@@ -259,3 +259,31 @@ fn closed_stdout_is_no_panic() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.is_empty(), "{said}");
 }
+
+#[test]
+fn a_name_that_is_no_folder_name_removes_nothing() {
+    let home = Home::new();
+    let kept = home.path().join("home/models/.partial/some-model/part");
+    fs::create_dir_all(kept.parent().unwrap()).unwrap();
+    fs::write(&kept, "half a download").unwrap();
+    for name in ["..", ".", ".partial"] {
+        home.fails(&["models", "rm", name], 2, &["no model is named"]);
+    }
+    assert!(kept.exists());
+}
+
+#[test]
+fn a_part_of_no_parts_is_an_error_and_not_a_panic() {
+    let home = Home::new();
+    let file = home.path().join("x-00001-of-00000.gguf");
+    fs::write(&file, "GGUF").unwrap();
+    home.fails(&["models", "import", file.to_str().unwrap()], 1, &["x-00001-of-00000.gguf"]);
+}
+
+#[test]
+fn an_empty_file_is_refused_by_name() {
+    let home = Home::new();
+    let file = home.path().join("nothing.txt");
+    fs::write(&file, " \n").unwrap();
+    home.fails(&["run", "Summarise it.", "-f", file.to_str().unwrap()], 2, &["nothing.txt", "empty"]);
+}

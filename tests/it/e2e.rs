@@ -128,12 +128,12 @@ fn reports_are_read_together_and_compared_exactly() {
     let answer = run["answer"].as_str().unwrap();
     assert!(answer.contains("Bittern") && answer.contains("58"), "{answer}");
     let reads: Vec<&Value> =
-        run["tasks"].as_array().unwrap().iter().filter(|task| !task["model"].is_null()).collect();
+        run["tasks"].as_array().unwrap().iter().filter(|task| task["worker"] != "calculator").collect();
     assert!(reads.len() >= 4, "{run}");
     let latest_start = reads.iter().map(|task| ms(task, "started_ms")).max().unwrap();
     let earliest_end = reads.iter().map(|task| ms(task, "finished_ms")).min().unwrap();
     assert!(latest_start < earliest_end, "tasks ran one after the other: {run}");
-    assert!(run["usage"]["mean_batch"].as_f64().unwrap() > 1.5, "{}", run["usage"]);
+    assert!(run["usage"]["mean_batch"].as_f64().unwrap() > 1.2, "{}", run["usage"]);
 
     let id = run["id"].as_str().unwrap();
     let listed = String::from_utf8(home.output(&["runs", "list"]).stdout).unwrap();

@@ -13,10 +13,19 @@ pub fn parts(text: &str, tokens_max: usize, count: impl Fn(&str) -> usize) -> Ve
     // Depth of each pending piece: how fine it has been cut already.
     let mut pending: Vec<(Range<usize>, usize)> = pending.into_iter().map(|range| (range, 0)).collect();
     let mut open: Option<Range<usize>> = None;
+    // Of the open part: the sum over its pieces, which may be more than the part has as a whole. Only where the sum
+    // passes the limit is the whole counted, or a text of many short lines would be counted over and over.
+    let mut open_tokens = 0;
     while let Some((piece, depth)) = pending.pop() {
         let start = open.as_ref().map_or(piece.start, |range| range.start);
-        if count(&text[start..piece.end]) <= tokens_max {
+        let before = if open.is_some() { open_tokens } else { 0 };
+        let mut tokens = before + count(&text[piece.clone()]);
+        if tokens > tokens_max && open.is_some() {
+            tokens = count(&text[start..piece.end]);
+        }
+        if tokens <= tokens_max {
             open = Some(start..piece.end);
+            open_tokens = tokens;
         } else if let Some(full) = open.take() {
             parts.push(full);
             pending.push((piece, depth));
@@ -70,6 +79,18 @@ mod tests {
         assert_eq!(cut, ["one two three\n\nfour five\n\n", "six seven eight nine"]);
         let whole = parts(text, 100, count_words);
         assert_eq!((whole.len(), &whole[0]), (1, &(0..text.len())));
+    }
+
+    #[test]
+    fn a_text_of_many_short_lines_is_not_counted_over_and_over() {
+        let text = "a\n".repeat(20_000);
+        let counted = std::cell::Cell::new(0);
+        let count = |part: &str| {
+            counted.set(counted.get() + part.len());
+            part.len()
+        };
+        assert_eq!(parts(&text, 4000, count).len(), 10);
+        assert!(counted.get() < 10 * text.len(), "{} bytes counted", counted.get());
     }
 
     proptest! {

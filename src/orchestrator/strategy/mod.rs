@@ -87,7 +87,8 @@ fn possible(facts: &Facts) -> Vec<Strategy> {
     if facts.named_aspects.len() >= 2 || facts.speaks_of_parts {
         possible.push(Strategy::Parallel);
     }
-    if facts.numbers >= 2 {
+    // Two numbers make one operation, which one call does as well; from three on there are steps to disagree about.
+    if facts.numbers >= 3 {
         possible.push(Strategy::Vote);
     }
     possible
