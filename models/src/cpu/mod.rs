@@ -1,4 +1,4 @@
-//! Runs a [`Spec`](crate::spec::Spec) with this workspace's kernels. A row of logits depends on its token's prefix alone,
+//! Runs a [`Spec`] with this workspace's kernels. A row of logits depends on its token's prefix alone,
 //! whatever else is in the batch. Which sequences there are and who gets which block is not known here.
 
 mod decoder;
