@@ -19,6 +19,11 @@ def overlap(tasks):
         most = max(most, now)
     return most
 
+def matches(pattern, answer):
+    """Suites write `(?i)` before a part of a pattern; Python takes it for the whole."""
+    flags = re.IGNORECASE if "(?i)" in pattern else 0
+    return re.search(pattern.replace("(?i)", ""), answer, flags)
+
 def passes(check, answer):
     code = "\n".join(re.findall(r"```(?:python)?\n(.*?)```", answer, re.S)) or answer
     try:
@@ -56,7 +61,7 @@ def main():
         if out is None:
             print(f"{item['id']:12} no result: {errors.strip().splitlines()[-1:]}"); continue
         answer = out["answer"]
-        missing = [m for m in item["answer_must"] if not re.search(m, answer)]
+        missing = [m for m in item["answer_must"] if not matches(m, answer)]
         allowed = [item["best"]] + item["tolerated"]
         faults = [f"lacks {m}" for m in missing]
         if out["strategy"] not in allowed: faults.append(f"chose {out['strategy']}")
