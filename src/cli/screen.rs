@@ -194,6 +194,8 @@ impl Tree {
             EventKind::StrategyChosen { strategy, .. } => self.strategy = strategy.to_string(),
             EventKind::PlanAccepted { plan } => self.plan(plan),
             EventKind::TaskStarted { task, worker, .. } | EventKind::TaskRetried { task, worker, .. } => {
+                // What a rejected attempt had said is not the answer.
+                self.answer.clear();
                 let row = self.row(task);
                 worker.clone_into(&mut row.worker);
                 row.say("reading");

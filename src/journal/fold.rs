@@ -110,6 +110,8 @@ fn take_run_event(run: &mut RunState, event: &Event) {
             run.strategy_why = body["why"].clone();
         }
         "plan.accepted" => run.plan = body["plan"].clone(),
+        // What a rejected attempt had said is not the answer.
+        "task.retried" => run.answer.clear(),
         "answer.delta" => run.answer.push_str(body["text"].as_str().unwrap_or_default()),
         "run.finished" => {
             run.status = text(body, "status");

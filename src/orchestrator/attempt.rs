@@ -112,6 +112,17 @@ pub struct Label {
     pub streams_answer: bool,
 }
 
+/// What came of asking once.
+#[derive(Debug)]
+pub struct Attempt {
+    /// The prompt as the model read it; empty where it never came to that.
+    pub prompt: String,
+    /// Tokens spent, whatever came of it.
+    pub usage: TokenUsage,
+    /// The reply.
+    pub result: Result<Reply, AttemptError>,
+}
+
 /// What the running call has shown so far; shared with the one who watches it.
 struct Watched {
     context: Context,
@@ -120,6 +131,7 @@ struct Watched {
 }
 
 struct WatchedState {
+    prompt: String,
     text: String,
     alive: Instant,
     shown: Instant,
@@ -132,6 +144,7 @@ impl Watched {
     fn new(context: Context, label: Label) -> Self {
         let now = Instant::now();
         let state = WatchedState {
+            prompt: String::new(),
             text: String::new(),
             alive: now,
             shown: now,
@@ -150,6 +163,10 @@ impl Watched {
         let mut state = self.state();
         state.alive = Instant::now();
         let spent = match progress {
+            Progress::Prompt(prompt) => {
+                prompt.clone_into(&mut state.prompt);
+                0
+            }
             Progress::Prefill { computed, total } => {
                 let more = computed.saturating_sub(state.prefill_tokens);
                 (state.prefill_tokens, state.prompt_tokens) = (computed.max(state.prefill_tokens), total);
@@ -204,17 +221,8 @@ impl Drop for Leash {
     }
 }
 
-/// Asks a model once. The tokens are counted in `usage` whatever comes of it.
-///
-/// # Errors
-/// When the model fails, stalls or panics, or the run is stopped.
-pub async fn attempt(
-    context: &Context,
-    label: Label,
-    player: &Player,
-    mut call: Call,
-    usage: &mut TokenUsage,
-) -> Result<Reply, AttemptError> {
+/// Asks a model once. It may fail, stall or panic, and the run may be stopped meanwhile.
+pub async fn attempt(context: &Context, label: Label, player: &Player, mut call: Call) -> Attempt {
     if let Some(left) = context.meter.left() {
         call.tokens_max = call.tokens_max.min(u32::try_from(left).unwrap_or(u32::MAX)).max(1);
     }
@@ -243,17 +251,20 @@ pub async fn attempt(
             failed(FailureClass::Transient, format!("{} gave no sign of life for {seconds} s", player.llm.name()))
         }
     };
-    settle(context, &watched, result.as_ref().ok(), usage);
-    result
+    let usage = settle(context, &watched, result.as_ref().ok());
+    let prompt = std::mem::take(&mut watched.state().prompt);
+    Attempt { prompt, usage, result }
 }
 
 /// Replaces what was counted on the way by what the call says it took.
-fn settle(context: &Context, watched: &Watched, reply: Option<&Reply>, usage: &mut TokenUsage) {
+fn settle(context: &Context, watched: &Watched, reply: Option<&Reply>) -> TokenUsage {
     let counted = watched.usage();
     let call = reply.map_or(counted, |reply| reply.usage);
     let computed = call.prompt_tokens.saturating_sub(call.cached_tokens) + call.completion_tokens;
     let already = counted.prompt_tokens + counted.completion_tokens;
     context.meter.spend(computed.saturating_sub(already), &context.cancel);
     context.meter.record(call);
+    let mut usage = TokenUsage::default();
     usage.add(&call);
+    usage
 }

@@ -35,6 +35,8 @@ pub struct Call {
 /// What a call reports while it runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress<'a> {
+    /// The prompt as the model reads it; comes first.
+    Prompt(&'a str),
     /// So many of the prompt's tokens are computed.
     Prefill {
         /// Computed so far.
@@ -82,8 +84,6 @@ pub struct Reply {
     pub finish: Finish,
     /// What it cost.
     pub usage: CallUsage,
-    /// The prompt as the model read it.
-    pub rendered_prompt: String,
 }
 
 /// A call that gave nothing.

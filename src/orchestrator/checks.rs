@@ -2,7 +2,19 @@
 
 use std::collections::HashSet;
 
+use super::band::{Finish, Reply};
 use crate::tools::calculator::Decimal;
+
+/// As [`check_text`], of a reply that must not have been cut off.
+///
+/// # Errors
+/// Why it can't be used.
+pub fn check_whole(reply: &Reply) -> Result<String, String> {
+    match reply.finish {
+        Finish::Length => Err("it was cut off at its limit: answer more shortly".to_owned()),
+        Finish::Stop | Finish::Deadline => check_text(&reply.text),
+    }
+}
 
 /// Lower-case words and numbers, without punctuation.
 #[must_use]
@@ -184,9 +196,14 @@ pub fn stands_in(text: &str, phrase: &str) -> bool {
 #[must_use]
 pub fn mostly_in(text: &str, answer: &str) -> bool {
     let has: HashSet<String> = words(text).into_iter().collect();
-    let wanted: Vec<String> =
-        words(answer).into_iter().filter(|word| word.len() > 2 || word.parse::<u8>().is_ok()).collect();
-    wanted.iter().filter(|word| has.contains(*word)).count() * 2 > wanted.len()
+    let all = words(answer);
+    let telling = |word: &&String| word.len() > 2 || word.parse::<u8>().is_ok();
+    let mut wanted: Vec<&String> = all.iter().filter(telling).collect();
+    // "UK" is all there is.
+    if wanted.is_empty() {
+        wanted = all.iter().collect();
+    }
+    wanted.iter().filter(|word| has.contains(**word)).count() * 2 > wanted.len()
 }
 
 /// Whether the end of a text repeats itself: a phrase of 1 to 40 words four times in a row, or one line four times.

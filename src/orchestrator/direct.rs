@@ -1,22 +1,26 @@
-//! One call of the planner; and, where the goal speaks of something that did not come with it, a question back.
+//! One call of the planner, or of the calculator where the goal is arithmetic alone; and, where the goal speaks of something that did not come with it, a question back.
 
 use std::sync::Arc;
 
 use super::attempt::Context;
-use super::band::{Message, Reply, Role};
+use super::band::{Message, Reply, Role, Worker};
 use super::checks::check_text;
 use super::dispatch::{Draw, ModelWork, Verdict, Work, do_task};
-use super::event::EventKind;
+use super::event::{EventKind, Facts};
 use super::outcome::Status;
 use super::plan::{Plan, Shape, Task};
 use super::registry::{PLANNER, Registry};
 use super::request::RunRequest;
 use super::run::Ended;
 use super::strategy::ANSWER_TOKENS_RESERVED;
+use crate::tools::calculator::evaluate;
 
 /// Runs the strategy to its end.
-pub async fn run(context: &Context, registry: &Registry, request: &RunRequest) -> Ended {
+pub async fn run(context: &Context, registry: &Registry, request: &RunRequest, facts: &Facts) -> Ended {
     let mut ended = Ended::default();
+    if let Some(expression) = &facts.arithmetic {
+        return calculate(context, request, expression).await;
+    }
     let planner = registry.planner();
     let messages = prompt(request);
     let prompt_tokens = planner.llm.prompt_tokens(&messages);
@@ -54,13 +58,34 @@ its long part as a file (-f), or raise --context-tokens",
     if let Some(error) = &done.report.error {
         ended.missing.push(format!("the answer is not whole: {error}"));
         ended.failed_tasks = 1;
-    } else if done.report.usage.completion_tokens >= u64::from(tokens_max) {
+    } else if done.cut {
         ended.missing.push(format!("the answer was cut off at {tokens_max} tokens"));
         ended.failed_tasks = 1;
     }
     ended.answer = best;
     ended.tasks = vec![done.report];
     ended
+}
+
+/// The calculator's answer: exact, where a model would guess digits.
+async fn calculate(context: &Context, request: &RunRequest, expression: &str) -> Ended {
+    let worker = Worker::calculator().name;
+    let task = Task {
+        id: "t1".to_owned(),
+        worker: worker.clone(),
+        instruction: request.goal.clone(),
+        input: None,
+        needs: Vec::new(),
+        output: Shape::Text,
+        tokens_max: 0,
+    };
+    context.send(EventKind::PlanAccepted {
+        plan: Plan::new(vec![task.clone()]).expect("one task without needs"),
+    });
+    let result =
+        evaluate(expression).map(|value| format!("{expression} = {value}")).map_err(|e| e.to_string());
+    let done = do_task(context, &task, Work::Rule { worker, result }, 0).await;
+    Ended { answer: done.accepted.unwrap_or_default(), tasks: vec![done.report], ..Ended::default() }
 }
 
 fn check(reply: &Reply) -> Verdict {

@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::attempt::{AttemptError, Context, Label, attempt};
+use super::attempt::{Attempt, AttemptError, Context, Label, attempt};
 use super::band::{Call, Finish, Message, Reply, Role};
 use super::event::{EventKind, FailureClass};
 use super::outcome::{Status, TaskReport, TokenUsage};
@@ -47,7 +47,7 @@ pub struct ModelWork {
     pub check: Check,
     /// How the first attempt is drawn.
     pub draw: Draw,
-    /// Whether the first attempt's text is part of the answer as it comes.
+    /// Whether its text is part of the answer as it comes.
     pub streams_answer: bool,
 }
 
@@ -86,6 +86,8 @@ pub struct Done {
     pub report: TaskReport,
     /// What may be used of it.
     pub accepted: Option<String>,
+    /// Whether the reply it comes from ended at its limit and not by itself.
+    pub cut: bool,
 }
 
 /// Runs a plan; `builds` has one entry a task, in order. Ends when every task has.
@@ -186,7 +188,7 @@ fn finish(context: &Context, mut report: TaskReport, accepted: Option<String>) -
         output: report.output.clone(),
         usage: report.usage,
     });
-    Done { report, accepted }
+    Done { report, accepted, cut: false }
 }
 
 /// A task on its ladder.
@@ -199,6 +201,8 @@ struct Climb<'a> {
     error: String,
     /// The last doubtful result and who gave it.
     doubtful: Option<String>,
+    /// Whether the last reply ended at its limit.
+    cut: bool,
 }
 
 /// What to do after an attempt.
@@ -224,7 +228,7 @@ impl<'a> Climb<'a> {
             output: String::new(),
             error: None,
         };
-        Self { context, task, critical_path_tokens, report, error: String::new(), doubtful: None }
+        Self { context, task, critical_path_tokens, report, error: String::new(), doubtful: None, cut: false }
     }
 
     async fn climb(mut self, work: ModelWork) -> Done {
@@ -240,7 +244,9 @@ impl<'a> Climb<'a> {
                 before.take().filter(|(name, _)| name == player.llm.name() && self.doubtful.is_none());
             let call = self.call(&work, shown.map(|(_, reply)| reply));
             match self.try_once(&work, player, call, is_top).await {
-                Next::Accept(output) => return end(self.context, self.report, Ok(output)),
+                Next::Accept(output) => {
+                    return Done { cut: self.cut, ..end(self.context, self.report, Ok(output)) };
+                }
                 Next::Climb(reply) => before = reply.map(|reply| (player.llm.name().to_owned(), reply)),
                 Next::Stop => return self.stopped(),
             }
@@ -281,18 +287,14 @@ impl<'a> Climb<'a> {
 
     async fn try_once(&mut self, work: &ModelWork, player: &Player, call: Call, is_top: bool) -> Next {
         self.announce(player);
-        let label = Label {
-            task: self.task.id.clone(),
-            streams_answer: work.streams_answer && self.report.attempts == 1,
-        };
+        let label = Label { task: self.task.id.clone(), streams_answer: work.streams_answer };
         let sampling = json!({
             "temperature": call.temperature, "seed": call.seed, "tokens_max": call.tokens_max, "schema": call.schema,
         });
-        let mut usage = TokenUsage::default();
-        let tried = attempt(self.context, label, player, call, &mut usage).await;
-        self.count(usage);
-        self.show(player, sampling, usage, &tried);
-        match tried {
+        let tried = attempt(self.context, label, player, call).await;
+        self.count(tried.usage);
+        self.show(player, sampling, &tried);
+        match tried.result {
             Ok(reply) => self.judge(&work.check, reply, is_top),
             Err(AttemptError::Stopped { partial }) => {
                 self.report.output = partial;
@@ -325,33 +327,26 @@ impl<'a> Climb<'a> {
         self.report.usage.prompt_tokens_details.cached_tokens += usage.prompt_tokens_details.cached_tokens;
     }
 
-    fn show(
-        &self,
-        player: &Player,
-        sampling: serde_json::Value,
-        usage: TokenUsage,
-        tried: &Result<Reply, AttemptError>,
-    ) {
-        let (prompt, output) = match tried {
-            Ok(reply) => (reply.rendered_prompt.clone(), reply.text.clone()),
-            Err(AttemptError::Failed { partial, .. } | AttemptError::Stopped { partial }) => {
-                (String::new(), partial.clone())
-            }
+    fn show(&self, player: &Player, sampling: serde_json::Value, tried: &Attempt) {
+        let output = match &tried.result {
+            Ok(reply) => reply.text.clone(),
+            Err(AttemptError::Failed { partial, .. } | AttemptError::Stopped { partial }) => partial.clone(),
         };
         self.context.send(EventKind::TaskOutput {
             task: self.task.id.clone(),
             attempt: self.report.attempts,
             worker: player.worker.clone(),
             model: player.llm.name().to_owned(),
-            prompt,
+            prompt: tried.prompt.clone(),
             sampling,
             output,
-            usage,
+            usage: tried.usage,
         });
     }
 
     fn judge(&mut self, check: &Check, reply: Reply, is_top: bool) -> Next {
         self.report.output.clone_from(&reply.text);
+        self.cut = reply.finish == Finish::Length;
         let verdict = match reply.finish {
             Finish::Deadline => Verdict::Reject("the time for the answer was over".to_owned()),
             Finish::Stop | Finish::Length => check(&reply),

@@ -72,7 +72,7 @@ pub enum EventKind {
     /// The plan is made anew around what is finished.
     #[serde(rename = "replan.started")]
     ReplanStarted { why: String },
-    /// More of the answer.
+    /// More of the answer. After a `task.retried` it begins anew: what came before was not accepted.
     #[serde(rename = "answer.delta")]
     AnswerDelta { text: String },
     /// A limit was reached; the run ends with what it has.
@@ -143,6 +143,8 @@ pub struct Facts {
     pub speaks_of_parts: bool,
     /// How many numbers the goal gives.
     pub numbers: usize,
+    /// The goal as an expression, where it is arithmetic and nothing else.
+    pub arithmetic: Option<String>,
     /// Whether the goal speaks of inputs one at a time: each, every, which of them.
     pub speaks_of_each: bool,
 }

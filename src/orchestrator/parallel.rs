@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::attempt::Context;
 use super::band::{Finish, Message, Reply, Role, Skill};
-use super::checks::{before_repetition, check_text, words};
+use super::checks::{before_repetition, check_text, mostly_in, words};
 use super::dispatch::{Build, Draw, ModelWork, Results, Verdict, Work, dispatch};
 use super::event::{EventKind, Facts};
 use super::outcome::TaskReport;
@@ -22,7 +22,7 @@ use super::run::Ended;
 const SECTION_TOKENS_MAX: u32 = 280;
 /// Tokens the planner may take to list the sections.
 const OUTLINE_TOKENS_MAX: u32 = 300;
-/// Sections at most.
+/// Sections the planner may list; the goal may name more.
 const SECTIONS_MAX: usize = 10;
 
 /// A section to be written.
@@ -42,12 +42,8 @@ struct Outline {
 /// Runs the strategy to its end.
 pub async fn run(context: &Context, registry: &Registry, request: &RunRequest, facts: &Facts) -> Ended {
     let mut ended = Ended::default();
-    let named = facts.named_aspects.len().min(SECTIONS_MAX);
-    let sections = if named >= 2 && facts.speaks_of_parts {
-        let aspects = facts.named_aspects[..named].iter();
-        aspects
-            .map(|aspect| Section { title: aspect.clone(), instruction: format!("about {aspect}") })
-            .collect()
+    let sections = if facts.named_aspects.len() >= 2 && facts.speaks_of_parts {
+        sections_named(&facts.named_aspects)
     } else {
         let (sections, report) = outline(context, registry, request, &facts.named_aspects).await;
         ended.planner_tasks.push(report);
@@ -195,7 +191,7 @@ Goal: Explain tides, covering causes and uses.\n\
 Goal: {}",
         request.goal
     );
-    let aspects = aspects.to_vec();
+    let named = aspects.to_vec();
     let question = Question {
         id: "plan",
         purpose: "list the sections",
@@ -203,25 +199,33 @@ Goal: {}",
         schema: Some(outline_schema()),
         tokens_max: OUTLINE_TOKENS_MAX,
         critical_path_tokens: SECTION_TOKENS_MAX,
-        check: Arc::new(move |reply: &Reply| check_outline(&reply.text)),
+        check: Arc::new(move |reply: &Reply| check_outline(&reply.text, &named)),
     };
     let done = ask(context, registry, question).await;
     let outline = done.accepted.as_deref().and_then(|json| serde_json::from_str::<Outline>(json).ok());
-    let fallback = || {
-        let aspects = aspects.into_iter();
-        aspects.map(|title| Section { instruction: format!("about {title}"), title }).collect()
-    };
-    (outline.map_or_else(fallback, |outline| outline.sections), done.report)
+    (outline.map_or_else(|| sections_named(aspects), |outline| outline.sections), done.report)
 }
 
-fn check_outline(text: &str) -> Verdict {
+fn sections_named(aspects: &[String]) -> Vec<Section> {
+    let section = |aspect: &String| Section { title: aspect.clone(), instruction: format!("about {aspect}") };
+    aspects.iter().map(section).collect()
+}
+
+/// An outline names every section once, and everything that the goal `named`.
+fn check_outline(text: &str, named: &[String]) -> Verdict {
     let outline = match serde_json::from_str::<Outline>(text) {
         Ok(outline) => outline,
         Err(e) => return Verdict::Reject(format!("not the JSON that was asked for: {e}")),
     };
     let mut seen = std::collections::HashSet::new();
     let twice = outline.sections.iter().find(|section| !seen.insert(words(&section.title)));
+    let told: String =
+        outline.sections.iter().map(|one| format!("{} {} ", one.title, one.instruction)).collect();
+    let left_out = named.iter().find(|aspect| !mostly_in(&told, aspect));
     match twice {
+        _ if left_out.is_some() => {
+            Verdict::Reject(format!("the goal asks for {} too", left_out.map_or("more", String::as_str)))
+        }
         Some(section) => Verdict::Reject(format!("the section {} comes twice", section.title)),
         None if outline.sections.len() < 2 => {
             Verdict::Reject("there must be two sections or more".to_owned())
@@ -244,7 +248,6 @@ mod tests {
             text: text.to_owned(),
             finish,
             usage: super::super::band::CallUsage::default(),
-            rendered_prompt: String::new(),
         };
         assert_eq!(
             check_section(&reply("One thing is so. Another is n", Finish::Length)),
@@ -256,9 +259,12 @@ mod tests {
     #[test]
     fn an_outline_has_two_sections_of_different_names() {
         let ok = r#"{"sections":[{"title":"A b","instruction":"x"},{"title":"C","instruction":"y"}]}"#;
-        assert!(matches!(check_outline(ok), Verdict::Accept(_)));
+        assert!(matches!(check_outline(ok, &["c".to_owned()]), Verdict::Accept(_)));
+        assert!(
+            matches!(check_outline(ok, &["price".to_owned()]), Verdict::Reject(why) if why.contains("price"))
+        );
         let twice = r#"{"sections":[{"title":"A","instruction":"x"},{"title":"a","instruction":"y"}]}"#;
-        assert!(matches!(check_outline(twice), Verdict::Reject(_)));
-        assert!(matches!(check_outline("{"), Verdict::Reject(_)));
+        assert!(matches!(check_outline(twice, &[]), Verdict::Reject(_)));
+        assert!(matches!(check_outline("{", &[]), Verdict::Reject(_)));
     }
 }

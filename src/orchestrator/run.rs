@@ -195,7 +195,7 @@ async fn pursue(
         Strategy::Map if request.inputs.is_empty() => {
             refuse("the strategy map needs something to go through: attach files with -f")
         }
-        Strategy::Direct => direct::run(context, registry, request).await,
+        Strategy::Direct => direct::run(context, registry, request, &why.facts).await,
         Strategy::Map => map::run(context, registry, request).await,
         Strategy::Parallel => parallel::run(context, registry, request, &why.facts).await,
         Strategy::Sequence => sequence::run(context, registry, request).await,

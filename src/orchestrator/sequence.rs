@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::attempt::Context;
 use super::band::{Message, Reply, Role};
-use super::checks::{check_text, mostly_in};
+use super::checks::{check_text, check_whole, mostly_in};
 use super::dispatch::{Build, Done, Draw, ModelWork, Results, Verdict, Work, dispatch};
 use super::event::EventKind;
 use super::outcome::TaskReport;
@@ -44,6 +44,9 @@ pub async fn run(context: &Context, registry: &Registry, request: &RunRequest) -
     for (step, one) in steps.iter().zip(&done).filter(|(_, one)| one.accepted.is_none()) {
         let error = one.report.error.as_deref().unwrap_or("not done");
         ended.missing.push(format!("the step \"{step}\": {error}"));
+    }
+    for (step, _) in steps.iter().zip(&done).filter(|(_, one)| one.cut) {
+        ended.missing.push(format!("what the step \"{step}\" found was cut off at {STEP_TOKENS_MAX} tokens"));
     }
     ended.failed_tasks = ended.missing.len();
     let results = told(steps.iter().zip(&done).map(|(step, one)| (step.as_str(), one.accepted.as_deref())));
@@ -177,7 +180,7 @@ step found.\n\nGoal: {}",
         schema: None,
         tokens_max: ANSWER_TOKENS_MAX,
         critical_path_tokens: 0,
-        check: Arc::new(move |reply: &Reply| match check_text(&reply.text) {
+        check: Arc::new(move |reply: &Reply| match check_whole(reply) {
             // The last step's result is what the goal wants; an answer without it was made up.
             Ok(text) if mostly_in(&text, &wanted) => Verdict::Accept(text),
             Ok(_) => Verdict::Reject(format!("it does not tell the last result: {wanted}")),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::attempt::Context;
 use super::band::{Message, Reply, Role};
-use super::checks::{check_text, mostly_in, numbers_in, words, written_numbers};
+use super::checks::{check_text, check_whole, mostly_in, numbers_in, words, written_numbers};
 use super::dispatch::Verdict;
 use super::map::{Answer, Figures, Finding, Slots};
 use super::outcome::TaskReport;
@@ -54,7 +54,10 @@ pub async fn answer(
         schema: None,
         tokens_max,
         critical_path_tokens: 0,
-        check: Arc::new(move |reply: &Reply| wanted.judge(&reply.text)),
+        check: Arc::new(move |reply: &Reply| match check_whole(reply) {
+            Ok(text) => wanted.judge(&text),
+            Err(why) => Verdict::Reject(why),
+        }),
     };
     let done = ask(context, registry, question).await;
     (done.accepted.unwrap_or(plain), Some(done.report))

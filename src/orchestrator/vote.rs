@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::attempt::Context;
 use super::band::{Message, Reply, Role};
-use super::checks::{check_text, words};
+use super::checks::{check_whole, words};
 use super::dispatch::{Build, Done, Draw, ModelWork, Results, Verdict, Work, dispatch};
 use super::event::EventKind;
 use super::plan::{Plan, Shape, Task};
@@ -25,11 +25,21 @@ pub async fn run(context: &Context, registry: &Registry, request: &RunRequest) -
     let (plan, builds) = lay_out(registry, request);
     context.send(EventKind::PlanAccepted { plan: plan.clone() });
     let done = dispatch(context, &plan, builds).await;
-    let mut ended = Ended { answer: elect(&done).unwrap_or_default(), ..Ended::default() };
+    let mut ended = Ended::default();
+    if let Some(elected) = elect(&done) {
+        if 2 * elected.votes <= elected.cast {
+            ended.failed_tasks = 1;
+            ended.missing.push(format!(
+                "no answer has a majority: this one was given {} times of {}",
+                elected.votes, elected.cast
+            ));
+        }
+        ended.answer = elected.ballot;
+    }
     // The election stands without the ballots that failed, as long as most were cast.
     let failed = done.iter().filter(|one| one.accepted.is_none()).count();
     if 2 * failed >= BALLOTS {
-        ended.failed_tasks = failed;
+        ended.failed_tasks += failed;
         ended.missing.push(format!("{failed} of {BALLOTS} ballots failed"));
     }
     ended.tasks = done.into_iter().map(|one| one.report).collect();
@@ -52,7 +62,7 @@ fn lay_out(registry: &Registry, request: &RunRequest) -> (Plan, Vec<Build>) {
         let work = ModelWork {
             messages: vec![Message::new(Role::User, prompt(request))],
             schema: None,
-            ladder: vec![registry.planner()],
+            ladder: vec![registry.planner(), registry.planner()],
             check: Arc::new(check),
             // The first ballot is what the planner alone would say.
             draw: if ballot == 0 { Draw::MostLikely } else { Draw::Varied(ballot as u64) },
@@ -76,7 +86,7 @@ fn prompt(request: &RunRequest) -> String {
 }
 
 fn check(reply: &Reply) -> Verdict {
-    match check_text(&reply.text) {
+    match check_whole(reply) {
         Ok(text) if answer_of(&text).is_some() => Verdict::Accept(text),
         Ok(_) => Verdict::Reject("it gives no answer".to_owned()),
         Err(why) => Verdict::Reject(why),
@@ -110,13 +120,21 @@ fn opinion(answer: &str) -> (Option<Decimal>, Vec<String>) {
     }
 }
 
+/// What won, and by how much.
+struct Elected {
+    ballot: String,
+    votes: usize,
+    cast: usize,
+}
+
 /// The first ballot of those with the most frequent opinion.
-fn elect(done: &[Done]) -> Option<String> {
+fn elect(done: &[Done]) -> Option<Elected> {
     let cast: Vec<&String> = done.iter().filter_map(|one| one.accepted.as_ref()).collect();
     let opinions: Vec<_> = cast.iter().map(|text| answer_of(text).map(opinion)).collect();
     let votes = |at: &usize| opinions.iter().filter(|other| **other == opinions[*at]).count();
     let most = (0..cast.len()).map(|at| votes(&at)).max()?;
-    (0..cast.len()).find(|at| votes(at) == most).map(|at| cast[at].clone())
+    let ballot = (0..cast.len()).find(|at| votes(at) == most).map(|at| cast[at].clone())?;
+    Some(Elected { ballot, votes: most, cast: cast.len() })
 }
 
 #[cfg(test)]

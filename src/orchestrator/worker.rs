@@ -73,7 +73,6 @@ fn reply(completion: Completion) -> Result<Reply, CallError> {
             steps: u64::from(usage.steps),
             batch_sum: usage.batch_sum,
         },
-        rendered_prompt: completion.rendered_prompt,
     })
 }
 
@@ -81,6 +80,7 @@ async fn listen(
     mut generation: Generation,
     progress: &mut (dyn FnMut(Progress<'_>) + Send),
 ) -> Result<Reply, CallError> {
+    progress(Progress::Prompt(generation.rendered_prompt()));
     while let Some(piece) = generation.next().await {
         match piece {
             Piece::Prefill { computed, total } => progress(Progress::Prefill { computed, total }),

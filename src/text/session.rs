@@ -296,6 +296,12 @@ pub struct Generation {
 }
 
 impl Generation {
+    /// The prompt as the model reads it; empty once the answer has ended.
+    #[must_use]
+    pub fn rendered_prompt(&self) -> &str {
+        self.prompt.as_deref().unwrap_or_default()
+    }
+
     /// The next piece; `None` after [`Piece::Done`] or [`Piece::Failed`].
     pub async fn next(&mut self) -> Option<Piece> {
         if let Some(done) = self.done.take() {

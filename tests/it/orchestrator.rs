@@ -81,6 +81,8 @@ impl Llm for Scripted {
         self.seen.lock().unwrap().push(call.clone());
         let act = (self.script)(call, number);
         Box::pin(async move {
+            let rendered: Vec<&str> = call.messages.iter().map(|message| message.content.as_str()).collect();
+            progress(Progress::Prompt(&rendered.join("\n")));
             let prompt_tokens = self.prompt_tokens(&call.messages) as u32;
             progress(Progress::Prefill { computed: prompt_tokens, total: prompt_tokens });
             let mut finish = Finish::Stop;
@@ -115,8 +117,7 @@ impl Llm for Scripted {
                 steps: completion_tokens + 1,
                 batch_sum: 2 * (completion_tokens + 1),
             };
-            let rendered: Vec<&str> = call.messages.iter().map(|message| message.content.as_str()).collect();
-            Ok(Reply { text, finish, usage, rendered_prompt: rendered.join("\n") })
+            Ok(Reply { text, finish, usage })
         })
     }
 }
@@ -587,4 +588,81 @@ fn the_report_says_what_was_done_and_what_it_cost() {
     {
         assert!(report.contains(part), "{part}: {report}");
     }
+}
+
+#[test]
+fn arithmetic_alone_goes_to_the_calculator() {
+    let ran = play(&scripted("big", |_, _| Act::Panic), &[], &RunRequest::new("What is 17 times 23?"));
+    assert_eq!((ran.outcome.status, ran.outcome.answer.as_str()), (Status::Completed, "17 * 23 = 391"));
+    assert_eq!((ran.outcome.tasks.len(), ran.outcome.tasks[0].worker.as_str()), (1, "calculator"));
+}
+
+#[test]
+fn a_rejected_attempt_is_not_part_of_the_streamed_answer() {
+    let planner = scripted("big", |_, number| {
+        if number == 0 { say("again and again it is so ".repeat(12)) } else { say("It is Paris.") }
+    });
+    let ran = play(&planner, &[], &RunRequest::new("What is the capital of France?"));
+    let streamed = ran.events.iter().fold(String::new(), |answer, event| match event["type"].as_str() {
+        Some("task.retried") => String::new(),
+        Some("answer.delta") => answer + event["text"].as_str().unwrap(),
+        _ => answer,
+    });
+    assert_eq!((streamed.as_str(), ran.outcome.answer.as_str()), ("It is Paris.", "It is Paris."));
+    assert_eq!(ran.count("task.retried"), 1);
+    let run = ran.journal.state(&ran.outcome.id).unwrap();
+    assert_eq!(run.answer, "It is Paris.");
+}
+
+#[test]
+fn an_answer_without_a_majority_says_so() {
+    let planner = scripted("big", |_, number| say(format!("Answer: {}", [7, 7, 8, 9, 10][number])));
+    let mut request = RunRequest::new("Out of 5 rows of 3, 2 fall: how many stand?");
+    request.strategy = Some(Strategy::Vote);
+    let ran = play(&planner, &[], &request);
+    assert_eq!((ran.outcome.status, ran.outcome.answer.as_str()), (Status::Incomplete, "Answer: 7"));
+    assert!(ran.outcome.missing[0].contains("2 times of 5"), "{:?}", ran.outcome.missing);
+}
+
+#[test]
+fn every_section_a_goal_names_is_written_however_many() {
+    let names: Vec<String> = (b'a'..=b'n').map(|c| format!("{0}{0}{0}", c as char)).collect();
+    let worker = scripted("small", |_, _| say("It is described here."));
+    let goal = format!("Write a guide with a section on each of: {}.", names.join(", "));
+    let ran = play(&scripted("big", |_, _| Act::Panic), &[worker], &RunRequest::new(goal));
+    assert_eq!((ran.outcome.status, ran.outcome.tasks.len()), (Status::Completed, names.len()));
+}
+
+#[test]
+fn a_step_cut_off_at_its_limit_is_used_and_said_to_be_cut() {
+    let planner = scripted("big", |call, _| {
+        let prompt = last(call);
+        if prompt.contains("Split the goal") {
+            say(json!({"steps": ["Name the ship.", "Name its captain."]}).to_string())
+        } else if prompt.ends_with("Name its captain.") {
+            Act::Babble
+        } else {
+            say("It is told: word0 word1 word2 word3 word4.")
+        }
+    });
+    let mut request = RunRequest::new("Find the ship and then name its captain.");
+    request.strategy = Some(Strategy::Sequence);
+    let ran = play(&planner, &[], &request);
+    assert_eq!(ran.outcome.status, Status::Incomplete);
+    assert!(ran.outcome.missing.iter().any(|one| one.contains("cut off at")), "{:?}", ran.outcome.missing);
+}
+
+#[test]
+fn the_prompt_of_an_attempt_that_stalled_is_recorded() {
+    let planner = scripted("big", |_, number| if number == 0 { Act::Stall } else { say("It is Paris.") });
+    let mut request = RunRequest::new("What is the capital of France?");
+    request.stall_after = Duration::from_millis(50);
+    let ran = play(&planner, &[], &request);
+    let prompts: Vec<&str> = ran
+        .events
+        .iter()
+        .filter(|e| e["type"] == "task.output")
+        .map(|e| e["prompt"].as_str().unwrap())
+        .collect();
+    assert_eq!(prompts, ["What is the capital of France?"; 2]);
 }

@@ -10,12 +10,7 @@ use super::*;
 use crate::tools::calculator::Aggregate;
 
 fn reply(text: &str) -> Reply {
-    Reply {
-        text: text.to_owned(),
-        finish: Finish::Stop,
-        usage: CallUsage::default(),
-        rendered_prompt: String::new(),
-    }
+    Reply { text: text.to_owned(), finish: Finish::Stop, usage: CallUsage::default() }
 }
 
 fn slice(index: usize, part: usize, parts: usize) -> Slice {

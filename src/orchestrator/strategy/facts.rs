@@ -3,6 +3,7 @@
 use super::super::band::Llm;
 use super::super::event::{Attachment, Facts};
 use super::super::request::Input;
+use crate::tools::calculator::{arithmetic, evaluate};
 
 /// Tokens a direct call keeps free for the chat template, the goal's frame and the answer.
 pub const ANSWER_TOKENS_RESERVED: usize = 1024;
@@ -151,6 +152,7 @@ pub fn gather(goal: &str, inputs: &[Input], planner: &dyn Llm) -> Facts {
         named_aspects: named_aspects(goal),
         speaks_of_parts: speaks_of_parts(goal),
         numbers: number_count(goal),
+        arithmetic: arithmetic(goal).filter(|expression| inputs.is_empty() && evaluate(expression).is_ok()),
         speaks_of_each: words(&unquoted(goal)).iter().any(|word| DISTRIBUTIVE.contains(&word.as_str())),
     }
 }

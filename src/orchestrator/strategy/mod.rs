@@ -71,6 +71,9 @@ async fn decide(request: &RunRequest, facts: &Facts, embed: Option<&dyn Embed>) 
 
 /// What the facts leave open; the first is what is done when nothing speaks for another.
 fn possible(facts: &Facts) -> Vec<Strategy> {
+    if facts.arithmetic.is_some() {
+        return vec![Strategy::Direct];
+    }
     if facts.inputs > 0 {
         return match (facts.inputs, facts.inputs_fit_together) {
             (_, false) => vec![Strategy::Map],
@@ -98,6 +101,7 @@ fn only_choice(strategy: Strategy, facts: &Facts) -> &'static str {
     match strategy {
         Strategy::Ask => "the goal speaks of something attached, and nothing is",
         Strategy::Map => "the inputs do not fit the planner's context together",
+        _ if facts.arithmetic.is_some() => "it is arithmetic alone: the calculator",
         _ if facts.inputs == 1 => "one input, which fits one call",
         _ => "one call answers it",
     }

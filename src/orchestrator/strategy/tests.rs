@@ -12,6 +12,7 @@ fn facts(inputs: usize) -> Facts {
         speaks_of_parts: false,
         speaks_of_each: false,
         numbers: 0,
+        arithmetic: None,
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod decimal;
 mod expression;
+mod phrase;
 #[cfg(test)]
 mod tests;
 
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 pub use decimal::Decimal;
 pub use expression::evaluate;
+pub use phrase::arithmetic;
 
 /// Why a calculation has no result.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
