@@ -156,25 +156,37 @@ impl Embedder {
     /// # Errors
     /// [`EmbedderError::Length`] for no tokens or too many, [`EmbedderError::Token`] for an id that doesn't exist.
     pub fn embed(&self, token_ids: &[u32]) -> Result<Vec<f32>, EmbedderError> {
-        let (tokens, Shape { width, vocab, tokens_max, .. }) = (token_ids.len(), self.shape);
+        self.embed_all(&[token_ids]).map(|mut vectors| vectors.remove(0))
+    }
+
+    /// As [`Embedder::embed`], of several texts in one pass over the weights. A text's embedding is the same bits
+    /// whatever stands beside it.
+    ///
+    /// # Errors
+    /// As [`Embedder::embed`]; one text that can't be embedded refuses all.
+    pub fn embed_all(&self, texts: &[&[u32]]) -> Result<Vec<Vec<f32>>, EmbedderError> {
+        let width = self.shape.width;
+        let mut states = Vec::new();
+        for text in texts {
+            self.check(text)?;
+            states.append(&mut self.look_up(text));
+        }
+        for layer in &self.layers {
+            self.attend(layer, texts, &mut states);
+            self.transform(layer, &mut states);
+        }
+        Ok(ranges(texts, width).map(|range| mean_direction(&states[range], width)).collect())
+    }
+
+    fn check(&self, token_ids: &[u32]) -> Result<(), EmbedderError> {
+        let (tokens, Shape { vocab, tokens_max, .. }) = (token_ids.len(), self.shape);
         if tokens == 0 || tokens > tokens_max {
             return Err(EmbedderError::Length { tokens, tokens_max });
         }
-        if let Some(&token) = token_ids.iter().find(|&&token| token as usize >= vocab) {
-            return Err(EmbedderError::Token { token, vocab });
+        match token_ids.iter().find(|&&token| token as usize >= vocab) {
+            Some(&token) => Err(EmbedderError::Token { token, vocab }),
+            None => Ok(()),
         }
-        let mut states = self.look_up(token_ids);
-        for layer in &self.layers {
-            self.attend(layer, &mut states);
-            self.transform(layer, &mut states);
-        }
-        let mut mean = vec![0.0_f32; width];
-        for row in states.chunks_exact(width) {
-            mean.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
-        }
-        let length = mean.iter().map(|x| x * x).sum::<f32>().sqrt();
-        mean.iter_mut().for_each(|x| *x /= length);
-        Ok(mean)
     }
 
     fn look_up(&self, token_ids: &[u32]) -> Vec<f32> {
@@ -189,16 +201,20 @@ impl Embedder {
         states
     }
 
-    /// Self-attention over all tokens, added to `states` and normalised.
-    fn attend(&self, layer: &Layer, states: &mut [f32]) {
+    /// Self-attention of each text's tokens to all of them, added to `states` and normalised.
+    fn attend(&self, layer: &Layer, texts: &[&[u32]], states: &mut [f32]) {
         let Layer { query, key, value, attended, .. } = layer;
         let [query, key, value] = self.linear(states, [query, key, value]);
         let mut mixed = vec![0.0; states.len()];
         let (width, head_dim) = (self.shape.width, self.shape.width / self.shape.heads);
-        for head in (0..width).step_by(head_dim) {
-            let head = head..head + head_dim;
-            for (row, out) in query.chunks_exact(width).zip(mixed.chunks_exact_mut(width)) {
-                mix_values(&row[head.clone()], &key, &value, width, head.start, &mut out[head.clone()]);
+        for text in ranges(texts, width) {
+            let (key, value) = (&key[text.clone()], &value[text.clone()]);
+            let rows = query[text.clone()].chunks_exact(width).zip(mixed[text].chunks_exact_mut(width));
+            for (row, out) in rows {
+                for head in (0..width).step_by(head_dim) {
+                    let (query, out) = (&row[head..head + head_dim], &mut out[head..head + head_dim]);
+                    mix_values(query, key, value, width, head, out);
+                }
             }
         }
         let [out] = self.linear(&mixed, [attended]);
@@ -228,6 +244,26 @@ impl Embedder {
         matmul(&self.cpu, &activations, &mut outputs);
         out
     }
+}
+
+/// Where each text's rows of `width` lie.
+fn ranges<'a>(texts: &'a [&[u32]], width: usize) -> impl Iterator<Item = Range<usize>> + 'a {
+    texts.iter().scan(0, move |end, text| {
+        let start = *end;
+        *end += text.len() * width;
+        Some(start..*end)
+    })
+}
+
+/// The mean of rows of `width`, scaled to length 1.
+fn mean_direction(rows: &[f32], width: usize) -> Vec<f32> {
+    let mut mean = vec![0.0_f32; width];
+    for row in rows.chunks_exact(width) {
+        mean.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
+    }
+    let length = mean.iter().map(|x| x * x).sum::<f32>().sqrt();
+    mean.iter_mut().for_each(|x| *x /= length);
+    mean
 }
 
 /// `out` = softmax(query · keysᵀ / √dim) · values for one head of one token; a head starts at column `start` of rows of

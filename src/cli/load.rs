@@ -227,7 +227,8 @@ impl Loader<'_> {
         let failed = || format!("{} can't be loaded from {}", model.name, model.path.display());
         let dir: PathBuf = model.path.clone();
         let embedder = Arc::new(Embedder::load(&dir, Arc::clone(&self.cpu)).with_context(failed)?);
-        let forward = Arc::new(move |ids: &[u32]| embedder.embed(ids).map_err(|error| error.to_string()));
+        let forward =
+            Arc::new(move |texts: &[&[u32]]| embedder.embed_all(texts).map_err(|error| error.to_string()));
         let embedder = TextEmbedder::load(self.engine, &dir, forward).with_context(failed)?;
         Ok(Arc::new(embedder))
     }

@@ -1,5 +1,5 @@
 //! Texts to vectors whose nearness is nearness in meaning. What computes them is given; it runs on the engine's thread
-//! between steps, one text at a time, so that no stream waits for many.
+//! between steps, a few texts at a time, so that no stream waits long.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -33,8 +33,9 @@ pub enum EmbedError {
     Stopped,
 }
 
-/// Computes the vector, of length 1, of one text's token ids, special ones included: the models crate's `Embedder::embed`.
-pub type Forward = Arc<dyn Fn(&[u32]) -> Result<Vec<f32>, String> + Send + Sync>;
+/// Computes a vector of length 1 for each text's token ids, special ones included: the models crate's
+/// `Embedder::embed_all`.
+pub type Forward = Arc<dyn Fn(&[&[u32]]) -> Result<Vec<Vec<f32>>, String> + Send + Sync>;
 
 /// A sentence-embedding model on an engine.
 pub struct TextEmbedder {
@@ -66,36 +67,30 @@ impl TextEmbedder {
     /// # Errors
     /// [`EmbedError`] when the engine is full or has ended.
     pub async fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, EmbedError> {
-        let mut vectors = Vec::with_capacity(texts.len());
+        let mut parts: Vec<Vec<u32>> = Vec::new();
+        let mut counts = Vec::with_capacity(texts.len());
         for text in texts {
-            vectors.push(self.embed_one(text).await?);
+            let before = parts.len();
+            parts.extend(windows(&self.ids(text)?, WINDOW_TOKENS));
+            counts.push(parts.len() - before);
         }
-        Ok(vectors)
+        let lengths: Vec<usize> = parts.iter().map(Vec::len).collect();
+        let mut vectors = Vec::with_capacity(parts.len());
+        let mut parts = parts.into_iter();
+        for count in filled(&lengths, WINDOW_TOKENS) {
+            vectors.extend(self.run(parts.by_ref().take(count).collect()).await?);
+        }
+        let mut vectors = lengths.into_iter().zip(vectors);
+        Ok(counts.into_iter().map(|count| mean_direction(vectors.by_ref().take(count))).collect())
     }
 
-    async fn embed_one(&self, text: &str) -> Result<Vec<f32>, EmbedError> {
-        let ids = self.ids(text)?;
-        if ids.len() <= WINDOW_TOKENS {
-            return self.run(ids).await;
-        }
-        let mut sum: Vec<f32> = Vec::new();
-        for window in windows(&ids, WINDOW_TOKENS) {
-            let weight = window.len() as f32;
-            let vector = self.run(window).await?;
-            sum.resize(vector.len(), 0.0);
-            sum.iter_mut().zip(vector).for_each(|(sum, x)| *sum += weight * x);
-        }
-        let length = sum.iter().map(|x| x * x).sum::<f32>().sqrt();
-        sum.iter_mut().for_each(|x| *x /= length);
-        Ok(sum)
-    }
-
-    async fn run(&self, ids: Vec<u32>) -> Result<Vec<f32>, EmbedError> {
+    async fn run(&self, texts: Vec<Vec<u32>>) -> Result<Vec<Vec<f32>>, EmbedError> {
         let (answer, answered) = tokio::sync::oneshot::channel();
         let forward = Arc::clone(&self.forward);
         self.engine.job(Box::new(move || {
             // Who asked may have left.
-            let _ = answer.send(forward(&ids));
+            let texts: Vec<&[u32]> = texts.iter().map(Vec::as_slice).collect();
+            let _ = answer.send(forward(&texts));
         }))?;
         answered.await.map_err(|_| EmbedError::Stopped)?.map_err(EmbedError::Failed)
     }
@@ -121,19 +116,59 @@ fn tokenizer_at(dir: &Path) -> Result<Tokenizer, EmbedError> {
 /// Cuts `ids`, which begin and end with a special token, into even parts of at most `tokens_max` that all do.
 fn windows(ids: &[u32], tokens_max: usize) -> Vec<Vec<u32>> {
     let [first, middle @ .., last] = ids else { return vec![ids.to_vec()] };
-    let parts = middle.len().div_ceil(tokens_max - 2).max(1);
+    if ids.len() <= tokens_max {
+        return vec![ids.to_vec()];
+    }
+    let parts = middle.len().div_ceil(tokens_max - 2);
     let framed = |tokens: &[u32]| [&[*first], tokens, &[*last]].concat();
-    middle.chunks(middle.len().div_ceil(parts).max(1)).map(framed).collect()
+    middle.chunks(middle.len().div_ceil(parts)).map(framed).collect()
+}
+
+/// How many of the following texts go into each pass of at most `tokens_max` tokens; a longer text goes alone.
+fn filled(lengths: &[usize], tokens_max: usize) -> Vec<usize> {
+    let mut counts: Vec<usize> = Vec::new();
+    let mut tokens = usize::MAX;
+    for &length in lengths {
+        tokens = tokens.saturating_add(length);
+        match counts.last_mut().filter(|_| tokens <= tokens_max) {
+            Some(count) => *count += 1,
+            None => {
+                counts.push(1);
+                tokens = length;
+            }
+        }
+    }
+    counts
+}
+
+/// The mean of vectors, each weighted by its tokens, scaled to length 1; of one vector, itself.
+fn mean_direction(mut vectors: impl Iterator<Item = (usize, Vec<f32>)>) -> Vec<f32> {
+    let Some((tokens, first)) = vectors.next() else { return Vec::new() };
+    let Some((more, second)) = vectors.next() else { return first };
+    let mut sum: Vec<f32> = first.iter().map(|x| tokens as f32 * x).collect();
+    for (tokens, vector) in std::iter::once((more, second)).chain(vectors) {
+        sum.iter_mut().zip(vector).for_each(|(sum, x)| *sum += tokens as f32 * x);
+    }
+    let length = sum.iter().map(|x| x * x).sum::<f32>().sqrt();
+    sum.iter_mut().for_each(|x| *x /= length);
+    sum
 }
 
 #[cfg(test)]
 mod tests {
-    use super::windows;
+    use super::{filled, windows};
+
+    #[test]
+    fn passes_are_filled_in_order_and_nothing_is_left_out() {
+        assert_eq!(filled(&[10, 20, 5, 40, 3, 30], 36), [3, 1, 2]);
+        assert_eq!(filled(&[], 36), [0; 0]);
+    }
 
     #[test]
     fn long_texts_are_read_in_even_parts_and_nothing_is_lost() {
         let ids: Vec<u32> = (0..100).collect();
         assert_eq!(windows(&ids, 100), std::slice::from_ref(&ids));
+        assert_eq!(windows(&[101, 102], 40), [[101, 102]]);
         let parts = windows(&ids, 40);
         assert!(parts.iter().all(|part| part.len() <= 40 && part[0] == 0 && part[part.len() - 1] == 99));
         let middle: Vec<u32> = parts.iter().flat_map(|part| &part[1..part.len() - 1]).copied().collect();

@@ -43,6 +43,17 @@ fn embeddings_equal_the_reference() {
 }
 
 #[test]
+fn a_text_has_the_same_embedding_whatever_stands_beside_it() {
+    let Some(folder) = folder() else { return };
+    let embedder = Embedder::load(&folder, cpu()).unwrap();
+    let texts: Vec<Vec<u32>> = (1..40).map(|n| (0..n).map(|i| 1000 + 37 * n + i).collect()).collect();
+    let together = embedder.embed_all(&texts.iter().map(Vec::as_slice).collect::<Vec<_>>()).unwrap();
+    for (text, embedding) in texts.iter().zip(together) {
+        assert_eq!(embedder.embed(text).unwrap(), embedding, "{} tokens", text.len());
+    }
+}
+
+#[test]
 fn tokens_that_cannot_be_embedded_are_refused() {
     let Some(folder) = folder() else { return };
     let embedder = Embedder::load(&folder, cpu()).unwrap();
