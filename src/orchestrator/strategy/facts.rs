@@ -266,11 +266,11 @@ pub fn named_aspects(goal: &str) -> Vec<String> {
 }
 
 fn aspects_of_sentence(sentence: &str) -> Vec<String> {
-    let listed = sentence.rsplit_once(": ").filter(|(_, rest)| rest.contains(',') || rest.contains(" and "));
-    let (list, introduced) = match listed {
-        Some((_, rest)) => (rest, true),
-        None => (sentence, false),
-    };
+    let several = |list: &&str| list.contains(',') || list.contains(" and ");
+    let listed = sentence.rsplit_once(": ").map(|(_, rest)| rest).filter(several);
+    let after_noun = after_part_noun(listed.unwrap_or(sentence)).filter(several);
+    let (list, introduced) =
+        (after_noun.or(listed).unwrap_or(sentence), after_noun.is_some() || listed.is_some());
     let mut pieces: Vec<&str> = list.split(',').collect();
     let last = pieces.pop().unwrap_or_default();
     // "a, b and c", "a, b, and c": the last piece may hold two items.
@@ -290,6 +290,28 @@ fn aspects_of_sentence(sentence: &str) -> Vec<String> {
         .collect();
     let short = |item: &String| (1..=5).contains(&words(item).len());
     if items.iter().all(short) { items } else { Vec::new() }
+}
+
+/// What follows "with sections on", "a chapter about each of": there the enumeration begins, whatever commas come before.
+fn after_part_noun(sentence: &str) -> Option<&str> {
+    const JOINTS: [&str; 13] = [
+        "on", "of", "about", "for", "covering", "called", "named", "titled", "entitled", "each", "headed",
+        "with", "the",
+    ];
+    let bare = |word: &str| word.trim_matches(|c: char| !c.is_alphanumeric()).to_lowercase();
+    let mut rest = sentence;
+    loop {
+        let (word, after) = rest.trim_start().split_once(' ')?;
+        rest = after;
+        if !PART_NOUNS.contains(&bare(word).as_str()) || word.ends_with(',') {
+            continue;
+        }
+        let joints = rest.split(' ').take_while(|word| JOINTS.contains(word));
+        let joined: usize = joints.map(|word| word.len() + 1).sum();
+        if joined > 0 {
+            return rest.get(joined..);
+        }
+    }
 }
 
 /// An item without its lead-in ("with sections on soil" → "soil"), article, or trailing remark ("..., each in a section").
@@ -383,6 +405,11 @@ mod tests {
                 "Discuss the advantages, the disadvantages and the risks of dams",
                 "advantages|disadvantages|risks of dams",
             ),
+            (
+                "Write a brochure for a museum, with sections on history, opening hours, the climb, the cafe.",
+                "history|opening hours|climb|cafe",
+            ),
+            ("For beginners, and in plain words: a chapter about knots and one about sails.", "knots|sails"),
             ("Who wrote Hamlet?", ""),
             ("Compare tea and coffee.", ""),
         ] {
