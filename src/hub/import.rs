@@ -142,6 +142,12 @@ pub(super) fn import(
         kept.push(KeptFile { file: name, bytes, sha256 });
     }
     let manifest = describe(path, kept, embeddings, options);
+    let _lock = store.lock(&manifest.name, || {
+        report(Progress::Note(&format!(
+            "another bandmaster is working on {}: waiting for it",
+            manifest.name
+        )));
+    })?;
     if let Some(there) = store.get(&manifest.name) {
         return if there.files == manifest.files {
             Ok((there, None))
@@ -149,12 +155,8 @@ pub(super) fn import(
             Err(HubError::NameTaken { name: manifest.name, source_was: there.source })
         };
     }
-    let _lock = store.lock(&manifest.name, || {
-        report(Progress::Note(&format!(
-            "another bandmaster is working on {}: waiting for it",
-            manifest.name
-        )));
-    })?;
+    // The folder becomes the model's: what a cut-off pull left there must not come along.
+    store.forget_partial(&manifest.name);
     let staged = store.partial_dir(&manifest.name);
     fs::create_dir_all(&staged).at(&staged)?;
     let mut brought = Brought::Reflink;

@@ -122,6 +122,22 @@ fn debris_is_no_model() {
 }
 
 #[test]
+fn import_leaves_behind_what_a_cut_off_pull_began() {
+    let dir = tempfile::tempdir().unwrap();
+    let hub = hub_in(dir.path(), "http://localhost:1");
+    let partial = hub.home().models_dir.join(".partial/m");
+    fs::create_dir_all(partial.join("wheels")).unwrap();
+    fs::create_dir(partial.join("m.gguf")).unwrap();
+    written(&partial, "m.gguf.part", b"half a download");
+    let file = written(dir.path(), "m.gguf", &tiny_gguf("a"));
+    let model = hub.import(&file, &ImportOptions::default(), &mut quiet).unwrap().0;
+    let folder = fs::read_dir(model.path.parent().unwrap()).unwrap();
+    let mut names: Vec<_> = folder.map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["m.gguf", "manifest.json"]);
+}
+
+#[test]
 fn names_that_leave_the_folder_are_unknown() {
     let dir = tempfile::tempdir().unwrap();
     let hub = hub_in(dir.path(), "http://localhost:1");
