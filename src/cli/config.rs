@@ -261,11 +261,13 @@ impl Config {
             (None, Some(planner)) => vec![planner.clone()],
             (None, None) => chosen.workers,
         };
+        // They only help to choose a strategy: beside a planner of one's own they are used when they are there.
+        let wanted = |name: &String| self.planner.is_none() || hub.find_embedder(name).is_ok();
         let embeddings = self.embeddings.as_ref().map(|setting| setting.value.clone());
         Band {
             planner: planner.unwrap_or(chosen.planner),
             workers,
-            embeddings: embeddings.or(chosen.embeddings),
+            embeddings: embeddings.or(chosen.embeddings.filter(wanted)),
         }
     }
 

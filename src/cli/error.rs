@@ -44,6 +44,7 @@ impl From<HubError> for CliError {
             HubError::UnknownModel { .. }
             | HubError::BadReference { .. }
             | HubError::NoFile { .. }
+            | HubError::WrongKind { .. }
             | HubError::NameTaken { .. } => Self::Usage(error.to_string()),
             other => Self::Failed(other.into()),
         }

@@ -14,7 +14,9 @@ use super::error::CliError;
 use super::screen::{LoadingBar, Screen};
 use super::units::gib;
 use crate::engine::{Engine, EngineConfig, EngineHandle};
-use crate::hub::{Band as BandNames, Found, Hub, Role, disk_available, human_bytes, memory_estimate};
+use crate::hub::{
+    Band as BandNames, Found, Hub, HubError, Role, disk_available, human_bytes, memory_estimate,
+};
 use crate::orchestrator::{Band, Embed, Llm, SessionLlm, Worker};
 use crate::text::{LoadedModel, TextEmbedder, WeightsLoader};
 
@@ -53,6 +55,13 @@ impl BandFiles {
 /// Unknown names; names that are not installed on a home that has models; what can't be fetched.
 pub fn find(config: &Config, hub: &Hub, quiet: bool) -> Result<BandFiles, CliError> {
     let names = config.band(hub);
+    for name in std::iter::once(&names.planner).chain(&names.workers) {
+        // Of the wrong kind is wrong before anything is fetched.
+        match hub.find_writer(name) {
+            Ok(_) | Err(HubError::NotInstalled { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
     let missing = hub.missing(&names.models())?;
     if !missing.is_empty() {
         if config.offline.value {
@@ -65,13 +74,52 @@ pub fn find(config: &Config, hub: &Hub, quiet: bool) -> Result<BandFiles, CliErr
         fetch(hub, &missing, quiet)?;
     }
     let BandNames { planner, workers, embeddings } = &names;
-    let find = |name: &String| hub.find(name);
+    let mut planner = hub.find_writer(planner)?;
+    let mut workers: Vec<Found> =
+        workers.iter().map(|name| hub.find_writer(name)).collect::<Result<_, _>>()?;
+    let mut writers: Vec<&mut Found> = std::iter::once(&mut planner).chain(&mut workers).collect();
+    unite(&mut writers);
+    name_apart(&mut writers);
     Ok(BandFiles {
-        planner: find(planner)?,
-        workers: workers.iter().map(find).collect::<Result<_, _>>()?,
-        embeddings: embeddings.as_ref().map(find).transpose()?,
+        planner,
+        workers,
+        embeddings: embeddings.as_ref().map(|name| hub.find_embedder(name)).transpose()?,
         workers_named: config.workers.is_some() || config.planner.is_some(),
     })
+}
+
+/// One file that was named in several ways is one model.
+fn unite(models: &mut [&mut Found]) {
+    let file = |model: &Found| model.path.canonicalize().unwrap_or_else(|_| model.path.clone());
+    for at in 1..models.len() {
+        let (earlier, later) = models.split_at_mut(at);
+        if let Some(same) = earlier.iter().find(|other| file(other) == file(later[0])) {
+            later[0].clone_from(same);
+        }
+    }
+}
+
+/// Different files of one name are called by the ends of their paths, as long as it takes: a name stands for one model
+/// in plans, reports and records.
+fn name_apart(models: &mut [&mut Found]) {
+    let end = |path: &Path, parts: usize| {
+        let parts: Vec<_> = path.iter().rev().take(parts).collect();
+        parts.into_iter().rev().collect::<PathBuf>().display().to_string()
+    };
+    let mut parts = 2;
+    loop {
+        let shares_name =
+            |model: &Found| models.iter().any(|other| other.name == model.name && other.path != model.path);
+        let shared: Vec<bool> = models.iter().map(|model| shares_name(model)).collect();
+        let longest = models.iter().map(|model| model.path.iter().count()).max().unwrap_or(0);
+        if !shared.contains(&true) || parts > longest {
+            return;
+        }
+        for (model, _) in models.iter_mut().zip(shared).filter(|(_, shared)| *shared) {
+            model.name = end(&model.path, parts);
+        }
+        parts += 1;
+    }
 }
 
 fn fetch(hub: &Hub, missing: &[&str], quiet: bool) -> Result<(), CliError> {
@@ -231,5 +279,44 @@ impl Loader<'_> {
             Arc::new(move |texts: &[&[u32]]| embedder.embed_all(texts).map_err(|error| error.to_string()));
         let embedder = TextEmbedder::load(self.engine, &dir, forward).with_context(failed)?;
         Ok(Arc::new(embedder))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(path: &Path) -> Found {
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        Found { name, role: Role::Worker, path: path.to_owned(), bytes: 1, memory_bytes: 1 }
+    }
+
+    /// Names of the models at these paths once they are told apart.
+    fn names(paths: &[&str]) -> Vec<String> {
+        let mut models: Vec<Found> = paths.iter().map(|path| found(Path::new(path))).collect();
+        name_apart(&mut models.iter_mut().collect::<Vec<_>>());
+        models.into_iter().map(|model| model.name).collect()
+    }
+
+    #[test]
+    fn different_files_have_different_names() {
+        let check = |paths: &[&str], expected: &[&str]| assert_eq!(names(paths), expected, "{paths:?}");
+        check(&["/a/m.gguf", "/b/n.gguf"], &["m", "n"]);
+        check(&["/a/m.gguf", "/a/m.gguf"], &["m", "m"]);
+        check(&["/a/m.gguf", "/b/m.gguf", "/b/n.gguf"], &["a/m.gguf", "b/m.gguf", "n"]);
+        check(&["/x/a/m.gguf", "/y/a/m.gguf"], &["x/a/m.gguf", "y/a/m.gguf"]);
+        check(&["/x/a/m.gguf", "/y/a/m.gguf", "/b/m.gguf"], &["x/a/m.gguf", "y/a/m.gguf", "b/m.gguf"]);
+        check(&["/a/m.gguf", "/a/m.bin"], &["a/m.gguf", "a/m.bin"]);
+    }
+
+    #[test]
+    fn one_file_named_in_two_ways_is_one_model() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("m.gguf");
+        std::fs::write(&file, "").unwrap();
+        let around = dir.path().join("..").join(dir.path().file_name().unwrap()).join("m.gguf");
+        let (mut a, mut b) = (found(&file), found(&around));
+        unite(&mut [&mut a, &mut b]);
+        assert_eq!(a, b);
     }
 }

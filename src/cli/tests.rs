@@ -120,7 +120,10 @@ fn named_planner_works_alone_unless_workers_are_named() {
     };
     assert_eq!(band(&["--planner", "a"]).workers, ["a"]);
     assert_eq!(band(&["--planner", "a", "--worker", "b", "--worker", "c"]).workers, ["b", "c"]);
-    assert_eq!(band(&["--worker", "b"]).planner, "qwen2.5-coder-1.5b");
+    assert_eq!(band(&["--planner", "a"]).embeddings, None, "nothing else is fetched for it");
+    let planner_chosen = band(&["--worker", "b"]);
+    assert_eq!(planner_chosen.planner, "qwen2.5-coder-1.5b");
+    assert_eq!(planner_chosen.embeddings.as_deref(), Some("minilm-l6-v2"));
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("band.toml");
     fs::write(&file, "planner = \"p\"\nworkers = [\"w\"]\n").unwrap();

@@ -119,6 +119,20 @@ pub enum HubError {
         /// Why.
         problem: String,
     },
+    /// A model that does something else than is needed.
+    #[error("`{typed}` is {is} ({place}), and {wanted} is needed here: name one; {instead}")]
+    WrongKind {
+        /// As it was typed.
+        typed: String,
+        /// Where it lies.
+        place: String,
+        /// What it is.
+        is: &'static str,
+        /// What is needed.
+        wanted: &'static str,
+        /// What could be named instead.
+        instead: String,
+    },
     /// A name that is taken by another file.
     #[error(
         "`{name}` is already installed from {source_was}: `bandmaster models rm {name}` first, or give another name"

@@ -8,6 +8,7 @@ use bandmaster_models::gguf::Gguf;
 
 use super::catalog::{Catalog, ModelFile, Role};
 use super::error::{AtPath, HubError};
+use super::reference::split_part;
 use super::store::{KeptFile, Manifest, Store, check_space, disk_available, hash_file};
 use super::{Installed, Progress, Report};
 
@@ -69,36 +70,61 @@ pub(super) fn look_at(path: &Path) -> Result<fs::Metadata, HubError> {
     })
 }
 
-/// The files of the model that `path` names, the main one first.
-fn files_of(path: &Path) -> Result<(Vec<PathBuf>, bool), HubError> {
+/// What a path that a person typed stands for.
+pub(super) struct Files {
+    /// The main file first; every one of them is there.
+    pub(super) files: Vec<PathBuf>,
+    /// Whether it is an embedding model.
+    pub(super) embeddings: bool,
+    /// The file's or the folder's own name, without the ending and the number of a part.
+    pub(super) name: String,
+}
+
+/// The files of the model that `path` names: any part of a split model stands for all.
+pub(super) fn files_of(path: &Path) -> Result<Files, HubError> {
     let not_a_model =
         |problem: &str| HubError::NotAModel { path: path.to_owned(), problem: problem.to_owned() };
+    let path = &std::path::absolute(path).at(path)?;
     let meta = look_at(path)?;
-    let folder = if meta.is_dir() { path } else { path.parent().unwrap_or(Path::new(".")) };
+    let folder = if meta.is_dir() { path } else { path.parent().unwrap_or(path) };
+    let named = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let is_safetensors = path.extension().is_some_and(|extension| extension == "safetensors");
     if meta.is_dir() || is_safetensors {
         let files: Vec<PathBuf> = EMBEDDING_FILES.iter().map(|name| folder.join(name)).collect();
         let missing = files.iter().find(|file| !file.is_file());
         return match missing {
-            None => Ok((files, true)),
+            None => Ok(Files { files, embeddings: true, name: named(folder) }),
             Some(_) if meta.is_dir() => Err(not_a_model(
-                "a folder is imported when it is an embedding model: model.safetensors, tokenizer.json, config.json",
+                "a folder is a model when it is an embedding model's (model.safetensors, tokenizer.json, config.json); of \
+                 any other, name the .gguf file",
             )),
             Some(file) => Err(not_a_model(&format!("an embedding model also needs {}", file.display()))),
         };
     }
-    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    Ok((split_parts(folder, &name).unwrap_or_else(|| vec![path.to_owned()]), false))
+    let name = named(path);
+    if let Some((stem, files)) = split_parts(folder, &name) {
+        return match files.iter().find(|file| !file.is_file()) {
+            None => Ok(Files { files, embeddings: false, name: stem }),
+            Some(missing) => {
+                let problem = format!(
+                    "there is no such file, and {name} is one of {} parts that belong together: bring all of them into one \
+                     folder",
+                    files.len()
+                );
+                Err(HubError::NoFile { path: missing.clone(), problem })
+            }
+        };
+    }
+    let name = name.strip_suffix(".gguf").unwrap_or(&name).to_owned();
+    Ok(Files { files: vec![path.clone()], embeddings: false, name })
 }
 
-/// `NAME-00001-of-0000N.gguf` stands for all N.
-fn split_parts(folder: &Path, name: &str) -> Option<Vec<PathBuf>> {
-    let (stem, parts) = name.strip_suffix(".gguf")?.rsplit_once("-of-")?;
-    let (stem, part) = stem.rsplit_once('-')?;
-    (part.len() == 5 && parts.len() == 5).then_some(())?;
-    let (part, count): (usize, usize) = (part.parse().ok()?, parts.parse().ok()?);
+/// `NAME-00001-of-0000N.gguf` stands for all N: the name and the paths.
+fn split_parts(folder: &Path, name: &str) -> Option<(String, Vec<PathBuf>)> {
+    let (stem, part, count) = split_part(name)?;
     (1..=count).contains(&part).then_some(())?;
-    Some((1..=count).map(|part| folder.join(format!("{stem}-{part:05}-of-{parts}.gguf"))).collect())
+    let file = |part: usize| folder.join(format!("{stem}-{part:05}-of-{count:05}.gguf"));
+    Some((stem.to_owned(), (1..=count).map(file).collect()))
 }
 
 /// Whether a model can be kept under this name: it must stay one folder inside the models folder.
@@ -124,7 +150,7 @@ pub(super) fn import(
             "a model's name holds letters, digits and -_.@, and starts with none of the latter".to_owned();
         return Err(HubError::BadReference { typed: name.clone(), problem });
     }
-    let (files, embeddings) = files_of(path)?;
+    let Files { files, embeddings, .. } = files_of(path)?;
     if !embeddings {
         check_gguf(path)?;
     }

@@ -77,11 +77,13 @@ pub struct Listed {
 /// A model's files, found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
-    /// Its name: the installed one's, or the file's without its ending.
+    /// Its name: the installed one's, or the file's without its ending and its number.
     pub name: String,
-    /// The GGUF file, or the folder of an embedding model.
+    /// What it is for.
+    pub role: Role,
+    /// The GGUF file (of a split model the first part), or the folder of an embedding model.
     pub path: PathBuf,
-    /// Size in bytes.
+    /// Size of all its files in bytes.
     pub bytes: u64,
     /// Weights and a KV cache of a few thousand tokens, estimated.
     pub memory_bytes: u64,
@@ -184,7 +186,49 @@ impl Hub {
             size: size.map(|bytes| format!(" ({})", human_bytes(bytes))).unwrap_or_default(),
         })?;
         let memory_bytes = memory_estimate(&model);
-        Ok(Found { name, path: model.path, bytes: model.bytes, memory_bytes })
+        Ok(Found { name, role: model.role, path: model.path, bytes: model.bytes, memory_bytes })
+    }
+
+    /// As [`Hub::find`], for a model that must write text.
+    ///
+    /// # Errors
+    /// As [`Hub::find`], and [`HubError::WrongKind`] for an embedding model.
+    pub fn find_writer(&self, typed: &str) -> Result<Found, HubError> {
+        self.find_kind(typed, false)
+    }
+
+    /// As [`Hub::find`], for a model that must turn text into vectors.
+    ///
+    /// # Errors
+    /// As [`Hub::find`], and [`HubError::WrongKind`] for a model that writes.
+    pub fn find_embedder(&self, typed: &str) -> Result<Found, HubError> {
+        self.find_kind(typed, true)
+    }
+
+    fn find_kind(&self, typed: &str, embeds: bool) -> Result<Found, HubError> {
+        let (role, place, found) = match self.find(typed) {
+            Ok(found) => (found.role, found.path.display().to_string(), Ok(found)),
+            Err(error) => match Catalog::builtin().get(typed) {
+                Some(entry) => (entry.role, "in the catalog".to_owned(), Err(error)),
+                None => return Err(error),
+            },
+        };
+        if (role == Role::Embeddings) == embeds {
+            return found;
+        }
+        let (is, wanted) = if embeds {
+            ("a model that writes text", "an embedding model")
+        } else {
+            ("an embedding model", "a model that writes text")
+        };
+        let mut others = self.installed();
+        others.retain(|model| (model.role == Role::Embeddings) == embeds);
+        let others: Vec<String> = others.into_iter().map(|model| model.name).collect();
+        let instead = match others.as_slice() {
+            [] => "`bandmaster models list` shows which there are".to_owned(),
+            names => format!("installed are {}", names.join(", ")),
+        };
+        Err(HubError::WrongKind { typed: typed.to_owned(), place, is, wanted, instead })
     }
 
     fn unknown(&self, name: &str) -> HubError {
@@ -348,8 +392,15 @@ fn of_installed(model: &Installed) -> Listed {
 }
 
 fn find_path(path: &Path) -> Result<Found, HubError> {
-    let meta = import::look_at(path)?;
-    let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let bytes = meta.len();
-    Ok(Found { name, path: path.to_owned(), bytes, memory_bytes: bytes + bytes / 8 + (1 << 28) })
+    let import::Files { files, embeddings, name } = import::files_of(path)?;
+    let mut bytes = 0;
+    for file in &files {
+        bytes += import::look_at(file)?.len();
+    }
+    let main = files.into_iter().next().expect("a model has files");
+    let (role, path) = match main.parent() {
+        Some(folder) if embeddings => (Role::Embeddings, folder.to_owned()),
+        _ => (import::role_by_size(bytes), main),
+    };
+    Ok(Found { name, role, path, bytes, memory_bytes: bytes + bytes / 8 + (1 << 28) })
 }

@@ -169,7 +169,7 @@ fn of_quant<'a>(files: &[&'a String], quant: &str) -> Vec<&'a String> {
 }
 
 /// `(stem, part, parts)` of `stem-00001-of-00003.gguf`.
-fn split_part(file: &str) -> Option<(&str, usize, usize)> {
+pub(super) fn split_part(file: &str) -> Option<(&str, usize, usize)> {
     let stem = file.strip_suffix(".gguf")?;
     let (stem, parts) = stem.rsplit_once("-of-")?;
     let (stem, part) = stem.rsplit_once('-')?;

@@ -216,6 +216,35 @@ fn imported_model_is_listed_verified_and_removed() {
 }
 
 #[test]
+fn embedding_model_where_one_must_write_is_one_clear_error() {
+    let home = Home::new();
+    let folder = home.path().join("embedder");
+    fs::create_dir(&folder).unwrap();
+    for name in ["model.safetensors", "tokenizer.json", "config.json"] {
+        fs::write(folder.join(name), name).unwrap();
+    }
+    home.succeeds(&["models", "import", folder.to_str().unwrap(), "--name", "mine"]);
+    let expected = ["error: `mine` is an embedding model (", "a model that writes text is needed here"];
+    home.fails(&["run", "goal", "--planner", "mine"], 2, &expected);
+    home.fails(&["run", "goal", "--planner", "mine", "--worker", "mine"], 2, &expected);
+    home.fails(&["bench", "throughput", "--model", "mine"], 2, &expected);
+    home.fails(&["models", "tokenize", "mine", "text"], 2, &expected);
+    // Before anything is fetched.
+    let expected = ["`minilm-l6-v2` is an embedding model (in the catalog)"];
+    home.fails(&["run", "goal", "--planner", "minilm-l6-v2"], 2, &expected);
+}
+
+#[test]
+fn part_of_a_model_alone_names_the_missing_one() {
+    let home = Home::new();
+    let file = home.path().join("m-00001-of-00002.gguf");
+    fs::write(&file, "GGUF").unwrap();
+    let expected = ["m-00002-of-00002.gguf: there is no such file", "2 parts"];
+    home.fails(&["run", "goal", "--planner", file.to_str().unwrap()], 2, &expected);
+    home.fails(&["models", "import", file.to_str().unwrap()], 2, &expected);
+}
+
+#[test]
 fn runs_of_a_new_home_are_an_empty_list() {
     let home = Home::new();
     assert_eq!(home.json(&["runs", "list", "--json"]), Value::Array(Vec::new()));

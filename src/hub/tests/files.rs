@@ -109,6 +109,54 @@ fn embedding_model_is_a_folder() {
 }
 
 #[test]
+fn split_model_by_path_is_all_its_parts() {
+    let dir = tempfile::tempdir().unwrap();
+    let hub = hub_in(dir.path(), "http://localhost:1");
+    let part = |number: u32| format!("m-{number:05}-of-00003.gguf");
+    let first = written(dir.path(), &part(1), &[1; 1000]);
+    let third = written(dir.path(), &part(3), &[3; 3000]);
+    let missing = hub.find(first.to_str().unwrap()).unwrap_err().to_string();
+    assert!(missing.contains(dir.path().join(part(2)).to_str().unwrap()), "{missing}");
+    assert!(missing.contains("3 parts"), "{missing}");
+    written(dir.path(), &part(2), &[2; 2000]);
+    let found = hub.find(first.to_str().unwrap()).unwrap();
+    assert_eq!((found.name.as_str(), found.bytes, &found.path), ("m", 6000, &first));
+    assert!(found.memory_bytes > found.bytes);
+    assert_eq!(hub.find(third.to_str().unwrap()).unwrap(), found, "any part stands for the whole");
+}
+
+#[test]
+fn model_of_the_wrong_kind_is_refused_with_those_of_the_right() {
+    let dir = tempfile::tempdir().unwrap();
+    let hub = hub_in(dir.path(), "http://localhost:1");
+    let folder = dir.path().join("embedder");
+    fs::create_dir(&folder).unwrap();
+    for name in ["model.safetensors", "tokenizer.json", "config.json"] {
+        written(&folder, name, name.as_bytes());
+    }
+    let file = written(dir.path(), "writer.gguf", &tiny_gguf("a"));
+    let typed = [&folder, &folder.join("model.safetensors")].map(|path| path.to_str().unwrap().to_owned());
+    for typed in &typed {
+        let found = hub.find_embedder(typed).unwrap();
+        assert_eq!((found.name.as_str(), &found.path), ("embedder", &folder), "{typed}");
+        let error = hub.find_writer(typed).unwrap_err().to_string();
+        for part in [typed, "is an embedding model", folder.to_str().unwrap(), "models list"] {
+            assert!(error.contains(part), "{error:?} lacks {part:?}");
+        }
+    }
+    hub.import(&folder, &ImportOptions::default(), &mut quiet).unwrap();
+    hub.import(&file, &ImportOptions::default(), &mut quiet).unwrap();
+    let error = hub.find_writer("embedder").unwrap_err().to_string();
+    assert!(error.contains("installed are writer"), "{error}");
+    let error = hub.find_embedder("writer").unwrap_err().to_string();
+    assert!(
+        error.contains("a model that writes text") && error.contains("installed are embedder"),
+        "{error}"
+    );
+    assert!(hub.find_writer("writer").is_ok() && hub.find_embedder("embedder").is_ok());
+}
+
+#[test]
 fn debris_is_no_model() {
     let dir = tempfile::tempdir().unwrap();
     let hub = hub_in(dir.path(), "http://localhost:1");
