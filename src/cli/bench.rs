@@ -38,7 +38,7 @@ fn bench_throughput(config: &Config, flags: &ThroughputFlags) -> Result<ExitCode
         repeat: flags.repeat,
     };
     work.validate().map_err(|error| CliError::usage(error.to_string()))?;
-    let found = config.hub().find(&flags.model)?;
+    let found = config.hub().find_generating(&flags.model)?;
     let room = config.memory_bytes.value.saturating_sub(found.bytes + found.bytes / 8);
     if room == 0 {
         let needed = gib(found.memory_bytes);

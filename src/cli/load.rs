@@ -35,6 +35,18 @@ pub struct BandFiles {
 }
 
 impl BandFiles {
+    /// Files of the same name in different folders get a number: in reports and on the engine a name is one model.
+    fn name_apart(&mut self) {
+        let mut seen: Vec<(String, PathBuf)> = Vec::new();
+        for model in std::iter::once(&mut self.planner).chain(&mut self.workers) {
+            let taken = |name: &String| seen.iter().any(|(other, path)| other == name && *path != model.path);
+            let numbered = (2..).map(|number| format!("{}-{number}", model.name));
+            let free = std::iter::once(model.name.clone()).chain(numbered).find(|name| !taken(name));
+            model.name = free.expect("numbers have no end");
+            seen.push((model.name.clone(), model.path.clone()));
+        }
+    }
+
     /// Every file once.
     fn models(&self) -> Vec<&Found> {
         let mut models: Vec<&Found> = vec![&self.planner];
@@ -65,13 +77,15 @@ pub fn find(config: &Config, hub: &Hub, quiet: bool) -> Result<BandFiles, CliErr
         fetch(hub, &missing, quiet)?;
     }
     let BandNames { planner, workers, embeddings } = &names;
-    let find = |name: &String| hub.find(name);
-    Ok(BandFiles {
+    let find = |name: &String| hub.find_generating(name);
+    let mut files = BandFiles {
         planner: find(planner)?,
         workers: workers.iter().map(find).collect::<Result<_, _>>()?,
-        embeddings: embeddings.as_ref().map(find).transpose()?,
+        embeddings: embeddings.as_ref().map(|name| hub.find(name)).transpose()?,
         workers_named: config.workers.is_some() || config.planner.is_some(),
-    })
+    };
+    files.name_apart();
+    Ok(files)
 }
 
 fn fetch(hub: &Hub, missing: &[&str], quiet: bool) -> Result<(), CliError> {
@@ -231,5 +245,29 @@ impl Loader<'_> {
             Arc::new(move |texts: &[&[u32]]| embedder.embed_all(texts).map_err(|error| error.to_string()));
         let embedder = TextEmbedder::load(self.engine, &dir, forward).with_context(failed)?;
         Ok(Arc::new(embedder))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_one_name_in_two_folders_are_two_models() {
+        let found = |path: &str| Found {
+            name: "model".to_owned(),
+            path: PathBuf::from(path),
+            bytes: 1,
+            memory_bytes: 1,
+        };
+        let mut files = BandFiles {
+            planner: found("a/model.gguf"),
+            workers: vec![found("b/model.gguf"), found("a/model.gguf"), found("c/model.gguf")],
+            embeddings: None,
+            workers_named: true,
+        };
+        files.name_apart();
+        let names: Vec<&str> = files.workers.iter().map(|worker| worker.name.as_str()).collect();
+        assert_eq!((files.planner.name.as_str(), names), ("model", vec!["model-2", "model", "model-3"]));
     }
 }

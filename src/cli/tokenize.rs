@@ -14,7 +14,7 @@ use crate::text::Tokenizer;
 
 /// Prints the ids of a text, separated by spaces, without tokens that only open or close a sequence.
 pub fn tokenize(config: &Config, flags: &TokenizeFlags) -> Result<ExitCode, CliError> {
-    let path = config.hub().resolve(&flags.model)?;
+    let path = config.hub().find_generating(&flags.model)?.path;
     let text = text_of(flags)?;
     let tokenizer = Tokenizer::open(&path).with_context(|| format!("{}: its tokenizer", flags.model))?;
     let ids = tokenizer.encode(&text, flags.special);

@@ -54,7 +54,7 @@ fn rows(hub: &Hub, models: &[String]) -> Result<Vec<Row>, CliError> {
     let mut rows = Vec::new();
     for model in models {
         let missing = !hub.missing(&[model])?.is_empty();
-        let found = if missing { None } else { Some(hub.find(model)?) };
+        let found = if missing { None } else { Some(hub.find_generating(model)?) };
         let bytes = found.as_ref().map_or_else(|| hub.bytes_estimate(model), |found| found.bytes);
         rows.push(Row {
             name: found.as_ref().map_or_else(|| model.clone(), |found| found.name.clone()),

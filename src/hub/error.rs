@@ -28,6 +28,14 @@ pub enum HubError {
         /// Its size in brackets, when known.
         size: String,
     },
+    /// An embedding model where one that writes is wanted.
+    #[error("{name} is an embedding model: it turns texts into vectors and can't write. Name one that does{}", if others.is_empty() { String::new() } else { format!(" (installed: {others})") })]
+    NotGenerating {
+        /// The model.
+        name: String,
+        /// Installed models that write; may be empty.
+        others: String,
+    },
     /// Something typed that is no name, no file and no `hf:` reference.
     #[error("`{typed}`: {problem}")]
     BadReference {

@@ -70,7 +70,7 @@ pub(super) fn look_at(path: &Path) -> Result<fs::Metadata, HubError> {
 }
 
 /// The files of the model that `path` names, the main one first.
-fn files_of(path: &Path) -> Result<(Vec<PathBuf>, bool), HubError> {
+pub(super) fn files_of(path: &Path) -> Result<(Vec<PathBuf>, bool), HubError> {
     let not_a_model =
         |problem: &str| HubError::NotAModel { path: path.to_owned(), problem: problem.to_owned() };
     let meta = look_at(path)?;
@@ -155,6 +155,8 @@ pub(super) fn import(
             manifest.name
         )));
     })?;
+    // What a pull that was cut off left there is not part of this model.
+    store.forget_partial(&manifest.name);
     let staged = store.partial_dir(&manifest.name);
     fs::create_dir_all(&staged).at(&staged)?;
     let mut brought = Brought::Reflink;

@@ -187,6 +187,20 @@ impl Hub {
         Ok(Found { name, path: model.path, bytes: model.bytes, memory_bytes })
     }
 
+    /// As [`Hub::find`], of a model that writes: one in a GGUF file.
+    ///
+    /// # Errors
+    /// As [`Hub::find`], and for an embedding model.
+    pub fn find_generating(&self, typed: &str) -> Result<Found, HubError> {
+        let found = self.find(typed)?;
+        if !found.path.is_dir() {
+            return Ok(found);
+        }
+        let installed = self.installed().into_iter().filter(|model| model.role != Role::Embeddings);
+        let names: Vec<String> = installed.map(|model| model.name).collect();
+        Err(HubError::NotGenerating { name: found.name, others: names.join(", ") })
+    }
+
     fn unknown(&self, name: &str) -> HubError {
         let installed: Vec<String> = self.installed().into_iter().map(|model| model.name).collect();
         let catalog = Catalog::builtin().entries.iter().map(|entry| entry.name.as_str());
@@ -348,8 +362,9 @@ fn of_installed(model: &Installed) -> Listed {
 }
 
 fn find_path(path: &Path) -> Result<Found, HubError> {
-    let meta = import::look_at(path)?;
     let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let bytes = meta.len();
+    let parts = import::files_of(path)?.0;
+    let bytes =
+        parts.iter().map(|part| import::look_at(part).map(|meta| meta.len())).sum::<Result<u64, _>>()?;
     Ok(Found { name, path: path.to_owned(), bytes, memory_bytes: bytes + bytes / 8 + (1 << 28) })
 }

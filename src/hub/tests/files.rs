@@ -161,3 +161,49 @@ fn private_folders_are_for_their_owner() {
     let state = home.create_state_dir().unwrap();
     assert_eq!(fs::metadata(state).unwrap().permissions().mode() & 0o777, 0o700);
 }
+
+#[test]
+fn split_model_counts_all_its_parts() {
+    let dir = tempfile::tempdir().unwrap();
+    let hub = hub_in(dir.path(), "http://localhost:1");
+    let part = |number: u32| format!("m-{number:05}-of-00002.gguf");
+    let first = written(dir.path(), &part(1), &tiny_gguf("a"));
+    let missing = hub.find(first.to_str().unwrap()).unwrap_err().to_string();
+    assert!(missing.contains(&part(2)), "{missing}");
+    let second = written(dir.path(), &part(2), &[0; 5000]);
+    let found = hub.find(first.to_str().unwrap()).unwrap();
+    let bytes = |path: &Path| fs::metadata(path).unwrap().len();
+    assert_eq!(found.bytes, bytes(&first) + bytes(&second));
+    assert!(found.memory_bytes > found.bytes);
+}
+
+#[test]
+fn embedding_model_is_no_model_that_writes() {
+    let dir = tempfile::tempdir().unwrap();
+    let hub = hub_in(dir.path(), "http://localhost:1");
+    let folder = dir.path().join("my-embedder");
+    fs::create_dir(&folder).unwrap();
+    for name in ["model.safetensors", "tokenizer.json", "config.json"] {
+        written(&folder, name, name.as_bytes());
+    }
+    hub.import(&folder, &ImportOptions::default(), &mut quiet).unwrap();
+    hub.import(&written(dir.path(), "writer.gguf", &tiny_gguf("a")), &ImportOptions::default(), &mut quiet)
+        .unwrap();
+    let error = hub.find_generating("my-embedder").unwrap_err().to_string();
+    assert!(error.contains("embedding model") && error.contains("writer"), "{error}");
+    assert!(hub.find("my-embedder").is_ok() && hub.find_generating("writer").is_ok());
+}
+
+#[test]
+fn what_a_pull_left_behind_is_not_imported() {
+    let dir = tempfile::tempdir().unwrap();
+    let hub = hub_in(dir.path(), "http://localhost:1");
+    let debris = dir.path().join("home/models/.partial/m");
+    fs::create_dir_all(&debris).unwrap();
+    written(&debris, "half.gguf", b"half");
+    let model = hub
+        .import(&written(dir.path(), "m.gguf", &tiny_gguf("a")), &ImportOptions::default(), &mut quiet)
+        .unwrap()
+        .0;
+    assert!(!model.path.parent().unwrap().join("half.gguf").exists());
+}
