@@ -4,6 +4,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
 use super::error::CliError;
@@ -16,7 +17,31 @@ pub const INPUT_BYTES_MAX: u64 = 8 << 20;
 pub const INPUTS_MAX: usize = 1000;
 
 /// A pipe that was not asked for has so long to bring its first byte.
-const PIPE_PATIENCE: Duration = Duration::from_secs(1);
+const PIPE_PATIENCE: Duration = Duration::from_secs(3);
+
+/// What a pipe brought that was not asked for.
+#[derive(Debug)]
+pub enum Piped {
+    /// Stdin is no pipe or file, or was empty.
+    Nothing,
+    /// Everything that came down the pipe.
+    Bytes(Vec<u8>),
+    /// It is open and nothing has come: programs often start others with a pipe that they never use.
+    Silent,
+}
+
+impl Piped {
+    /// What a person must know of a pipe that was not read.
+    #[must_use]
+    pub fn note(&self) -> Option<String> {
+        matches!(self, Self::Silent).then(|| {
+            format!(
+                "nothing came on stdin for {} s: going on without it; `-f -` waits for it, `< /dev/null` says there is none",
+                PIPE_PATIENCE.as_secs()
+            )
+        })
+    }
+}
 
 /// What was read, and what a folder held besides.
 #[derive(Debug, Default)]
@@ -40,7 +65,7 @@ enum Unreadable {
 ///
 /// # Errors
 /// [`CliError::Usage`] naming the file and what to do.
-pub fn read(files: &[PathBuf], piped: Option<Vec<u8>>, stdin: &mut dyn Read) -> Result<Inputs, CliError> {
+pub fn read(files: &[PathBuf], piped: Piped, stdin: &mut dyn Read) -> Result<Inputs, CliError> {
     let mut found = Inputs::default();
     let mut stdin_read = false;
     for file in files {
@@ -66,8 +91,9 @@ pub fn read(files: &[PathBuf], piped: Option<Vec<u8>>, stdin: &mut dyn Read) -> 
         }
     }
     // An empty pipe is how programs without a terminal start others.
-    if let Some(bytes) = piped.filter(|bytes| !bytes.trim_ascii().is_empty()) {
-        found.inputs.push(stdin_input(bytes)?);
+    match piped {
+        Piped::Bytes(bytes) if !bytes.trim_ascii().is_empty() => found.inputs.push(stdin_input(bytes)?),
+        Piped::Bytes(_) | Piped::Nothing | Piped::Silent => {}
     }
     if found.inputs.len() > INPUTS_MAX {
         let count = found.inputs.len();
@@ -79,12 +105,11 @@ pub fn read(files: &[PathBuf], piped: Option<Vec<u8>>, stdin: &mut dyn Read) -> 
     Ok(found)
 }
 
-/// What a pipe or a redirected file on stdin holds; `None` when stdin is neither, or is a pipe on which nothing comes:
-/// programs often start others with a pipe that they never use.
+/// What a pipe or a redirected file on stdin holds, to its end once it has begun.
 #[must_use]
-pub fn piped_stdin() -> Option<Vec<u8>> {
+pub fn piped_stdin() -> Piped {
     if !stdin_is_pipe_or_file() {
-        return None;
+        return Piped::Nothing;
     }
     let (sender, chunks) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
@@ -97,14 +122,18 @@ pub fn piped_stdin() -> Option<Vec<u8>> {
             }
         }
     });
-    let mut all = chunks.recv_timeout(PIPE_PATIENCE).ok()?;
+    let mut all = match chunks.recv_timeout(PIPE_PATIENCE) {
+        Ok(first) => first,
+        Err(RecvTimeoutError::Timeout) => return Piped::Silent,
+        Err(RecvTimeoutError::Disconnected) => return Piped::Nothing,
+    };
     while let Ok(chunk) = chunks.recv() {
         if chunk.is_empty() || all.len() as u64 > INPUT_BYTES_MAX {
             break;
         }
         all.extend(chunk);
     }
-    Some(all)
+    Piped::Bytes(all)
 }
 
 #[cfg(unix)]

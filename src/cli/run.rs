@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::config::Config;
 use super::error::CliError;
 use super::flags::RunFlags;
+use super::inputs::Piped;
 use super::screen::{Screen, View};
 use super::{inputs, load, print, print_json};
 use crate::journal::Journal;
@@ -102,8 +103,12 @@ fn request(flags: &RunFlags) -> Result<(RunRequest, Vec<String>), CliError> {
         return Err(CliError::usage("--budget-tokens: give at least 1"));
     }
     let asked_for_stdin = flags.files.iter().any(|file| file.as_os_str() == "-");
-    let piped = if asked_for_stdin { None } else { inputs::piped_stdin() };
-    let found = inputs::read(&flags.files, piped, &mut std::io::stdin().lock())?;
+    let piped = if asked_for_stdin { Piped::Nothing } else { inputs::piped_stdin() };
+    if let Some(note) = piped.note() {
+        // Even when asked to be quiet: what was meant as input is no progress.
+        let _ = writeln!(std::io::stderr(), "warning: {note}");
+    }
+    let found = inputs::read(&flags.files, piped, &mut std::io::stdin())?;
     let request = RunRequest {
         inputs: found.inputs,
         strategy,
@@ -111,8 +116,8 @@ fn request(flags: &RunFlags) -> Result<(RunRequest, Vec<String>), CliError> {
         seed: flags.seed,
         ..RunRequest::new(flags.goal.trim())
     };
-    let note = |(path, why): &(std::path::PathBuf, String)| format!("left out {}: {why}", path.display());
-    Ok((request, found.left_out.iter().map(note).collect()))
+    let left_out = |(path, why): &(std::path::PathBuf, String)| format!("left out {}: {why}", path.display());
+    Ok((request, found.left_out.iter().map(left_out).collect()))
 }
 
 /// Ctrl-C: the first ends the run with what is finished, the second leaves at once. Before there is a run, the first

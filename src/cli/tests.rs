@@ -10,7 +10,7 @@ use clap::{CommandFactory, Parser};
 use super::config::{Config, Origin};
 use super::error::CliError;
 use super::flags::{BandFlags, Cli, Command, Global};
-use super::inputs::{INPUT_BYTES_MAX, Inputs, read};
+use super::inputs::{INPUT_BYTES_MAX, Inputs, Piped, read};
 use super::units::{gib, parse_age, parse_bytes};
 
 #[test]
@@ -133,10 +133,11 @@ fn named_planner_works_alone_unless_workers_are_named() {
 
 fn inputs_of(files: &[&Path], piped: Option<&[u8]>, stdin: &[u8]) -> Result<Inputs, String> {
     let files: Vec<PathBuf> = files.iter().map(|file| file.to_path_buf()).collect();
-    read(&files, piped.map(<[u8]>::to_vec), &mut Cursor::new(stdin)).map_err(|error| match error {
-        CliError::Usage(message) => message,
-        other => panic!("{other:?}"),
-    })
+    read(&files, piped.map_or(Piped::Nothing, |bytes| Piped::Bytes(bytes.to_vec())), &mut Cursor::new(stdin))
+        .map_err(|error| match error {
+            CliError::Usage(message) => message,
+            other => panic!("{other:?}"),
+        })
 }
 
 fn names(inputs: &Inputs) -> Vec<&str> {

@@ -1,6 +1,7 @@
 //! The built program, as a person or a script meets it: an empty home, no connections.
 
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -315,4 +316,32 @@ fn an_empty_file_is_refused_by_name() {
     let file = home.path().join("nothing.txt");
     fs::write(&file, " \n").unwrap();
     home.fails(&["run", "Summarise it.", "-f", file.to_str().unwrap()], 2, &["nothing.txt", "empty"]);
+}
+
+#[test]
+fn a_pipe_that_brings_text_is_read_and_one_that_stays_silent_is_said_to_be() {
+    let home = Home::new();
+    let started = |words: &[&str]| {
+        let mut command = home.command(words);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().unwrap()
+    };
+    // Slow, but within its time.
+    let mut child = started(&["run", "Summarise."]);
+    let mut pipe = child.stdin.take().unwrap();
+    let feeder = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(1500));
+        pipe.write_all(b"%PDF-1.7").unwrap();
+    });
+    let output = child.wait_with_output().unwrap();
+    feeder.join().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(2) && said.contains("stdin: a PDF"), "{said}");
+    // Silent: the run goes on (and finds no models), and says what it did not wait for.
+    let mut child = started(&["run", "Summarise.", "--quiet"]);
+    let pipe = child.stdin.take().unwrap();
+    let output = child.wait_with_output().unwrap();
+    drop(pipe);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("nothing came on stdin") && said.contains("-f -"), "{said}");
 }
