@@ -2,9 +2,9 @@
 //! out silently.
 
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::RecvTimeoutError;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SendError};
 use std::time::Duration;
 
 use super::error::CliError;
@@ -105,48 +105,80 @@ pub fn read(files: &[PathBuf], piped: Piped, stdin: &mut dyn Read) -> Result<Inp
     Ok(found)
 }
 
-/// What a pipe or a redirected file on stdin holds, to its end once it has begun.
-#[must_use]
-pub fn piped_stdin() -> Piped {
-    if !stdin_is_pipe_or_file() {
-        return Piped::Nothing;
+/// What a pipe, a socket or a redirected file on stdin holds, to its end once it has begun.
+///
+/// # Errors
+/// [`CliError::Usage`] when it breaks off.
+pub fn piped_stdin() -> Result<Piped, CliError> {
+    if !stdin_is_piped() {
+        return Ok(Piped::Nothing);
     }
-    let (sender, chunks) = std::sync::mpsc::channel();
+    gather(&read_apart(io::stdin()), PIPE_PATIENCE)
+}
+
+type Chunk = io::Result<Vec<u8>>;
+
+/// Reads on a thread of its own until the end, an error, or until nobody listens any more.
+fn read_apart(mut from: impl Read + Send + 'static) -> Receiver<Chunk> {
+    let (sender, chunks) = mpsc::sync_channel(1);
     std::thread::spawn(move || {
-        let mut stdin = io::stdin().lock();
         let mut buffer = vec![0; 1 << 16];
-        // Ends with the pipe, or with whoever listens: one byte above the limit is enough to refuse it.
-        while let Ok(read) = stdin.read(&mut buffer) {
-            if sender.send(buffer[..read].to_vec()).is_err() || read == 0 {
-                break;
+        let mut begun = false;
+        loop {
+            let chunk = match from.read(&mut buffer) {
+                Ok(0) => return,
+                Ok(read) => Ok(buffer[..read].to_vec()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => Err(error),
+            };
+            match sender.send(chunk) {
+                Ok(()) => begun = true,
+                Err(SendError(Ok(text))) if !begun && !text.trim_ascii().is_empty() => {
+                    return warn("text came on stdin too late and was not read: `-f -` waits for it");
+                }
+                Err(_) => return,
             }
         }
     });
-    let mut all = match chunks.recv_timeout(PIPE_PATIENCE) {
-        Ok(first) => first,
-        Err(RecvTimeoutError::Timeout) => return Piped::Silent,
-        Err(RecvTimeoutError::Disconnected) => return Piped::Nothing,
-    };
-    while let Ok(chunk) = chunks.recv() {
-        if chunk.is_empty() || all.len() as u64 > INPUT_BYTES_MAX {
-            break;
+    chunks
+}
+
+/// All chunks, if the first comes in time; one byte above the limit is enough to refuse the rest.
+fn gather(chunks: &Receiver<Chunk>, patience: Duration) -> Result<Piped, CliError> {
+    let mut all = Vec::new();
+    let mut told = false;
+    while all.len() as u64 <= INPUT_BYTES_MAX {
+        match chunks.recv_timeout(patience) {
+            Ok(chunk) => all.extend(chunk.map_err(|error| CliError::usage(format!("stdin: {error}")))?),
+            Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) if all.is_empty() => return Ok(Piped::Silent),
+            Err(RecvTimeoutError::Timeout) => {
+                if !std::mem::replace(&mut told, true) {
+                    warn("stdin has not ended: reading it until it does");
+                }
+            }
         }
-        all.extend(chunk);
     }
-    Piped::Bytes(all)
+    Ok(if all.is_empty() { Piped::Nothing } else { Piped::Bytes(all) })
+}
+
+/// On stderr, even when asked to be quiet: what was meant as input is no progress.
+pub fn warn(what: &str) {
+    // Nobody may read stderr; that is no reason to stop.
+    let _ = writeln!(io::stderr(), "warning: {what}");
 }
 
 #[cfg(unix)]
-fn stdin_is_pipe_or_file() -> bool {
+fn stdin_is_piped() -> bool {
     use std::os::fd::AsFd;
     use std::os::unix::fs::FileTypeExt;
     let stdin = io::stdin().as_fd().try_clone_to_owned().map(File::from);
     let kind = stdin.and_then(|stdin| stdin.metadata()).map(|meta| meta.file_type());
-    kind.is_ok_and(|kind| kind.is_fifo() || kind.is_file())
+    kind.is_ok_and(|kind| kind.is_fifo() || kind.is_socket() || kind.is_file())
 }
 
 #[cfg(not(unix))]
-fn stdin_is_pipe_or_file() -> bool {
+fn stdin_is_piped() -> bool {
     !io::IsTerminal::is_terminal(&io::stdin())
 }
 
@@ -303,5 +335,76 @@ fn name_apart(inputs: &mut [Input]) {
         if *count > 1 {
             input.name = format!("{} ({count})", input.name);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_millis(200);
+
+    /// What comes of a pipe that brings `chunks`, each after so many milliseconds, and then ends or breaks.
+    fn piped(chunks: &[(u64, &str)], end: io::Result<()>) -> Result<Piped, CliError> {
+        let (sender, receiver) = mpsc::channel();
+        let chunks: Vec<(u64, Vec<u8>)> =
+            chunks.iter().map(|(ms, text)| (*ms, text.as_bytes().to_vec())).collect();
+        std::thread::spawn(move || {
+            for (ms, chunk) in chunks {
+                std::thread::sleep(Duration::from_millis(ms));
+                let _ = sender.send(Ok(chunk));
+            }
+            if let Err(error) = end {
+                let _ = sender.send(Err(error));
+            }
+        });
+        gather(&receiver, PATIENCE)
+    }
+
+    #[test]
+    fn what_has_begun_is_read_to_its_end() {
+        let whole = piped(&[(10, "one "), (500, "two "), (10, "three")], Ok(())).unwrap();
+        assert!(matches!(whole, Piped::Bytes(text) if text == b"one two three"));
+        assert!(matches!(piped(&[], Ok(())).unwrap(), Piped::Nothing), "ended at once");
+    }
+
+    #[test]
+    fn silent_pipe_is_not_waited_for() {
+        let began = Instant::now();
+        assert!(matches!(piped(&[(5_000, "late")], Ok(())).unwrap(), Piped::Silent));
+        assert!(began.elapsed() < Duration::from_secs(2));
+    }
+
+    #[test]
+    fn broken_pipe_is_no_half_input() {
+        let broken = piped(&[(0, "half")], Err(io::Error::other("the disk went away")));
+        assert!(matches!(broken, Err(CliError::Usage(message)) if message.contains("the disk went away")));
+    }
+
+    #[test]
+    fn endless_stdin_is_refused_at_the_limit() {
+        let Ok(Piped::Bytes(text)) = gather(&read_apart(io::repeat(b'x')), PATIENCE) else {
+            panic!("text came")
+        };
+        assert!(text.len() as u64 > INPUT_BYTES_MAX && text.len() as u64 <= INPUT_BYTES_MAX + (1 << 16));
+    }
+
+    #[test]
+    fn interrupted_read_is_taken_up_again() {
+        struct Interrupted(u32);
+        impl Read for Interrupted {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                self.0 += 1;
+                match self.0 {
+                    1 | 3 => Err(io::ErrorKind::Interrupted.into()),
+                    2 => (&b"text"[..]).read(buffer),
+                    _ => Ok(0),
+                }
+            }
+        }
+        let text = gather(&read_apart(Interrupted(0)), PATIENCE).unwrap();
+        assert!(matches!(text, Piped::Bytes(text) if text == b"text"));
     }
 }

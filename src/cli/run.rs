@@ -103,10 +103,9 @@ fn request(flags: &RunFlags) -> Result<(RunRequest, Vec<String>), CliError> {
         return Err(CliError::usage("--budget-tokens: give at least 1"));
     }
     let asked_for_stdin = flags.files.iter().any(|file| file.as_os_str() == "-");
-    let piped = if asked_for_stdin { Piped::Nothing } else { inputs::piped_stdin() };
+    let piped = if asked_for_stdin { Piped::Nothing } else { inputs::piped_stdin()? };
     if let Some(note) = piped.note() {
-        // Even when asked to be quiet: what was meant as input is no progress.
-        let _ = writeln!(std::io::stderr(), "warning: {note}");
+        inputs::warn(&note);
     }
     let found = inputs::read(&flags.files, piped, &mut std::io::stdin())?;
     let request = RunRequest {

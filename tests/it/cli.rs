@@ -345,3 +345,36 @@ fn a_pipe_that_brings_text_is_read_and_one_that_stays_silent_is_said_to_be() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("nothing came on stdin") && said.contains("-f -"), "{said}");
 }
+
+#[cfg(unix)]
+#[test]
+fn text_that_comes_through_a_socket_is_read() {
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixStream;
+    let home = Home::new();
+    // Some programs start others with a socket for stdin.
+    let (mut ours, theirs) = UnixStream::pair().unwrap();
+    ours.write_all(b"%PDF-1.7").unwrap();
+    drop(ours);
+    let output = home.command(&["run", "Summarise."]).stdin(OwnedFd::from(theirs)).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(2) && said.contains("stdin: a PDF"), "{said}");
+}
+
+#[test]
+fn slow_text_on_stdin_is_waited_for_and_that_is_said() {
+    let home = Home::new();
+    let mut command = home.command(&["run", "Summarise."]);
+    let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut pipe = child.stdin.take().unwrap();
+    let feeder = std::thread::spawn(move || {
+        pipe.write_all(b"It begins well,").unwrap();
+        std::thread::sleep(std::time::Duration::from_secs(4));
+        pipe.write_all(b" and ends in \0.").unwrap();
+    });
+    let output = child.wait_with_output().unwrap();
+    feeder.join().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("stdin has not ended"), "{said}");
+    assert!(output.status.code() == Some(2) && said.contains("stdin: a binary file"), "{said}");
+}
