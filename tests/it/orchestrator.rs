@@ -1,220 +1,16 @@
-//! Whole runs against scripted models: what is answered, what is recorded, and what happens when a model fails, lies,
-//! stalls, panics or never stops.
+//! Whole runs against scripted models: what is answered and what is recorded.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+mod scripted;
+mod trouble;
+
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use bandmaster::journal::Journal;
-use bandmaster::orchestrator::{
-    Band, BoxFuture, Budget, Call, CallError, CallErrorKind, CallUsage, Cancel, Embed, EventKind, Finish,
-    Input, Llm, Message, Outcome, Progress, Reply, RunEvent, RunRequest, Status, Strategy, Worker, run,
-};
-use serde_json::{Value, json};
+use bandmaster::orchestrator::{BoxFuture, Call, Cancel, Embed, Input, RunRequest, Status, Strategy};
+use serde_json::json;
 
-/// What a scripted model does with a call.
-enum Act {
-    Say(String),
-    SayAfter(Duration, String),
-    Fail(CallErrorKind),
-    Stall,
-    Panic,
-    /// Words without end, until it is dropped or its limit is reached.
-    Babble,
-}
-
-fn say(text: impl Into<String>) -> Act {
-    Act::Say(text.into())
-}
-
-type Script = dyn Fn(&Call, usize) -> Act + Send + Sync;
-
-struct Scripted {
-    name: String,
-    context_tokens: usize,
-    script: Box<Script>,
-    calls: AtomicUsize,
-    seen: Mutex<Vec<Call>>,
-}
-
-fn scripted(name: &str, script: impl Fn(&Call, usize) -> Act + Send + Sync + 'static) -> Arc<Scripted> {
-    Arc::new(Scripted {
-        name: name.to_owned(),
-        context_tokens: 8192,
-        script: Box::new(script),
-        calls: AtomicUsize::new(0),
-        seen: Mutex::new(Vec::new()),
-    })
-}
-
-fn last(call: &Call) -> &str {
-    &call.messages.last().unwrap().content
-}
-
-fn count(text: &str) -> usize {
-    text.split_whitespace().count()
-}
-
-impl Llm for Scripted {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn context_tokens(&self) -> usize {
-        self.context_tokens
-    }
-
-    fn count_tokens(&self, text: &str) -> usize {
-        count(text)
-    }
-
-    fn prompt_tokens(&self, messages: &[Message]) -> usize {
-        messages.iter().map(|message| count(&message.content) + 4).sum()
-    }
-
-    fn generate<'a>(
-        &'a self,
-        call: &'a Call,
-        progress: &'a mut (dyn FnMut(Progress<'_>) + Send),
-    ) -> BoxFuture<'a, Result<Reply, CallError>> {
-        let number = self.calls.fetch_add(1, Ordering::SeqCst);
-        self.seen.lock().unwrap().push(call.clone());
-        let act = (self.script)(call, number);
-        Box::pin(async move {
-            let rendered: Vec<&str> = call.messages.iter().map(|message| message.content.as_str()).collect();
-            progress(Progress::Prompt(&rendered.join("\n")));
-            let prompt_tokens = self.prompt_tokens(&call.messages) as u32;
-            progress(Progress::Prefill { computed: prompt_tokens, total: prompt_tokens });
-            let mut finish = Finish::Stop;
-            let text = match act {
-                Act::Say(text) => text,
-                Act::SayAfter(wait, text) => {
-                    tokio::time::sleep(wait).await;
-                    text
-                }
-                Act::Fail(kind) => return Err(CallError { kind, message: "the forward failed".to_owned() }),
-                Act::Stall => std::future::pending().await,
-                Act::Panic => panic!("scripted"),
-                Act::Babble => {
-                    let mut text = String::new();
-                    for n in 0..call.tokens_max {
-                        tokio::time::sleep(Duration::from_millis(1)).await;
-                        progress(Progress::Text(&format!("word{n} ")));
-                        text.push_str(&format!("word{n} "));
-                    }
-                    finish = Finish::Length;
-                    text
-                }
-            };
-            for piece in text.split_inclusive(' ').filter(|_| finish == Finish::Stop) {
-                progress(Progress::Text(piece));
-            }
-            let completion_tokens = count(&text) as u64;
-            let usage = CallUsage {
-                prompt_tokens: u64::from(prompt_tokens),
-                cached_tokens: 0,
-                completion_tokens,
-                steps: completion_tokens + 1,
-                batch_sum: 2 * (completion_tokens + 1),
-            };
-            Ok(Reply { text, finish, usage })
-        })
-    }
-}
-
-struct Ran {
-    outcome: Outcome,
-    events: Vec<Value>,
-    journal: Journal,
-}
-
-impl Ran {
-    fn types(&self) -> Vec<&str> {
-        self.events.iter().filter_map(|event| event["type"].as_str()).collect()
-    }
-
-    fn count(&self, kind: &str) -> usize {
-        self.types().iter().filter(|name| **name == kind).count()
-    }
-}
-
-fn play(planner: &Arc<Scripted>, workers: &[Arc<Scripted>], request: &RunRequest) -> Ran {
-    play_with(planner, workers, None, request, &Cancel::new(), |_| {})
-}
-
-fn play_with(
-    planner: &Arc<Scripted>,
-    workers: &[Arc<Scripted>],
-    embed: Option<Arc<dyn Embed>>,
-    request: &RunRequest,
-    cancel: &Cancel,
-    mut look: impl FnMut(&RunEvent) + Send,
-) -> Ran {
-    let workers = workers.iter().map(|worker| Worker::explicit(Arc::clone(worker) as Arc<dyn Llm>)).collect();
-    let band = Band { planner: Arc::clone(planner) as Arc<dyn Llm>, workers, embed };
-    let journal = Journal::in_memory().unwrap();
-    let mut events = Vec::new();
-    let mut observer = |event: &RunEvent| {
-        look(event);
-        if !event.kind.is_transient() {
-            events.push(serde_json::to_value(event).unwrap());
-        }
-    };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let outcome = runtime.block_on(run(&band, request, &journal, &mut observer, cancel));
-    runtime.shutdown_background();
-    let seqs: Vec<u64> = events.iter().map(|event| event["seq"].as_u64().unwrap()).collect();
-    assert_eq!(seqs, (1..=seqs.len() as u64).collect::<Vec<_>>(), "events are numbered without gaps");
-    assert_eq!(journal.events(&outcome.id, 0).unwrap().len(), events.len(), "every event is recorded");
-    Ran { outcome, events, journal }
-}
-
-fn farms(count: usize) -> Vec<Input> {
-    (0..count)
-        .map(|n| Input {
-            name: format!("farm{n}.md"),
-            text: format!("Farm number {n} lies by the river.\n\nIt keeps {} sheep in winter.", 10 * (n + 1)),
-        })
-        .collect()
-}
-
-const GOAL: &str = "Each file is about one farm. List how many sheep each keeps, and the total.";
-
-fn map_request(count: usize) -> RunRequest {
-    RunRequest { inputs: farms(count), strategy: Some(Strategy::Map), ..RunRequest::new(GOAL) }
-}
-
-fn slots() -> String {
-    json!({"find": "number of sheep the farm keeps", "answer_is": "number", "combine": ["list", "total"]})
-        .to_string()
-}
-
-/// The number of sheep in the text of a reader's prompt.
-fn sheep(call: &Call) -> u64 {
-    let text = &call.messages[0].content;
-    let before = text.split(" sheep in winter").next().unwrap();
-    before.rsplit(' ').next().unwrap().parse().unwrap()
-}
-
-fn reading(call: &Call) -> Act {
-    let sheep = sheep(call);
-    say(json!({"subject": format!("Farm number {}", sheep / 10 - 1), "answer": sheep}).to_string())
-}
-
-/// Fills slots, and answers with the results as they were given.
-fn obedient_planner() -> Arc<Scripted> {
-    scripted("big", |call, _| {
-        if call.schema.is_some() {
-            return if last(call).contains("look up in every single text") {
-                say(slots())
-            } else {
-                reading(call)
-            };
-        }
-        let lines = last(call).lines().filter(|line| line.starts_with("- ") || line.starts_with("Total"));
-        say(lines.collect::<Vec<_>>().join("\n"))
-    })
-}
+use scripted::*;
 
 #[test]
 fn a_map_reads_all_inputs_at_once_and_the_sum_is_right() {
@@ -308,16 +104,6 @@ fn the_journal_holds_prompt_sampling_output_and_every_attempt() {
 }
 
 #[test]
-fn a_lying_worker_is_corrected_by_the_planner() {
-    let liar = scripted("small", |_, _| say(json!({"subject": "Farm", "answer": 999}).to_string()));
-    let ran = play(&obedient_planner(), &[liar], &map_request(3));
-    assert_eq!(ran.outcome.status, Status::Completed);
-    assert!(ran.outcome.answer.contains("Total: 60"), "{}", ran.outcome.answer);
-    assert!(ran.outcome.tasks[..3].iter().all(|task| task.model == "big" && task.attempts == 3));
-    assert_eq!(ran.count("task.retried"), 6);
-}
-
-#[test]
 fn what_a_text_does_not_say_is_said_to_be_missing() {
     let silent = json!({"subject": "", "answer": null}).to_string();
     let read = move |call: &Call| {
@@ -341,42 +127,6 @@ fn what_a_text_does_not_say_is_said_to_be_missing() {
     assert_eq!(ran.outcome.missing, ["lost.md does not say"]);
     assert!(ran.outcome.answer.contains("Total: 30") && ran.outcome.answer.contains("lost.md does not say"));
     assert_eq!(ran.outcome.tasks[2].model, "big", "the planner gives the second opinion");
-}
-
-#[test]
-fn a_model_that_fails_panics_or_stalls_costs_a_task_and_not_the_run() {
-    for fault in ["fail", "panic", "stall"] {
-        let act = move || match fault {
-            "fail" => Act::Fail(CallErrorKind::Transient),
-            "panic" => Act::Panic,
-            _ => Act::Stall,
-        };
-        let broken = move |call: &Call| call.messages[0].content.contains("keeps 20 sheep");
-        let worker = scripted("small", move |call, _| if broken(call) { act() } else { reading(call) });
-        let planner = scripted("big", move |call, _| {
-            if call.schema.is_none() {
-                return say("unusable");
-            }
-            if last(call).contains("look up in every single text") {
-                return say(slots());
-            }
-            act()
-        });
-        let mut request = map_request(3);
-        request.stall_after = Duration::from_millis(60);
-        let ran = play(&planner, &[worker], &request);
-        let outcome = &ran.outcome;
-        assert_eq!((outcome.status, outcome.exit_code()), (Status::Incomplete, 3), "{fault}: {outcome:?}");
-        assert_eq!(outcome.tasks[1].status, Status::Failed, "{fault}");
-        assert!(outcome.missing[0].contains("farm1.md"), "{fault}: {:?}", outcome.missing);
-        // The planner's wording held none of the facts, so they are told plainly.
-        assert!(
-            outcome.answer.contains("Farm number 0: 10") && outcome.answer.contains("Total: 40"),
-            "{}",
-            outcome.answer
-        );
-        assert!(outcome.answer.contains("Missing"), "{}", outcome.answer);
-    }
 }
 
 #[test]
@@ -431,62 +181,6 @@ fn named_aspects_are_written_side_by_side_and_put_together_in_order() {
 }
 
 #[test]
-fn a_section_that_runs_in_circles_is_written_again() {
-    let worker = scripted("small", |_, number| {
-        if number == 0 { say("and it grows in the sun ".repeat(12)) } else { say("It grows.") }
-    });
-    let mut request = RunRequest::new("Write about roses in sections: soil, water.");
-    request.strategy = Some(Strategy::Parallel);
-    let ran = play(&scripted("big", |_, _| Act::Panic), &[worker], &request);
-    assert_eq!(ran.outcome.status, Status::Completed);
-    assert_eq!(ran.count("task.failed"), 1);
-}
-
-#[test]
-fn a_token_budget_ends_the_run_with_the_best_answer() {
-    let planner = scripted("big", |_, _| Act::Babble);
-    let mut request = RunRequest::new("Tell me a long story.");
-    request.budget = Budget { tokens: Some(60), time: None };
-    let ran = play(&planner, &[], &request);
-    assert_eq!((ran.outcome.status, ran.outcome.exit_code()), (Status::Incomplete, 3));
-    assert!(ran.outcome.answer.starts_with("word0 word1"), "{}", ran.outcome.answer);
-    assert!(ran.outcome.usage.tokens.completion_tokens <= 60);
-    assert!(!ran.outcome.missing.is_empty());
-}
-
-#[test]
-fn a_time_budget_keeps_what_is_finished() {
-    let worker = scripted("small", |call, _| if sheep(call) == 30 { Act::Stall } else { reading(call) });
-    let mut request = map_request(3);
-    request.budget = Budget { tokens: None, time: Some(Duration::from_millis(300)) };
-    let started = Instant::now();
-    let ran = play(&obedient_planner(), &[worker], &request);
-    assert!(started.elapsed() < Duration::from_secs(5));
-    assert_eq!(ran.outcome.status, Status::Incomplete);
-    assert!(ran.outcome.answer.contains("Farm number 1: 20"), "{}", ran.outcome.answer);
-    assert_eq!(ran.count("budget.reached"), 1);
-    assert!(ran.outcome.missing.iter().any(|missing| missing.contains("budget")));
-}
-
-#[test]
-fn a_person_who_cancels_gets_what_is_finished() {
-    let worker = scripted("small", |call, _| if sheep(call) == 30 { Act::Stall } else { reading(call) });
-    let cancel = Cancel::new();
-    let from_inside = cancel.clone();
-    let mut finished = 0;
-    let ran = play_with(&obedient_planner(), &[worker], None, &map_request(3), &cancel, move |event| {
-        if matches!(&event.kind, EventKind::TaskFinished { task, .. } if task != "plan") {
-            finished += 1;
-            if finished == 2 {
-                from_inside.cancel();
-            }
-        }
-    });
-    assert_eq!((ran.outcome.status, ran.outcome.exit_code()), (Status::Cancelled, 130));
-    assert!(ran.outcome.answer.contains("Farm number 0: 10"), "{}", ran.outcome.answer);
-}
-
-#[test]
 fn an_input_too_long_for_one_call_is_read_in_parts_and_nothing_is_lost() {
     let filler = "The barn was painted and the fence was mended before the first snow fell.\n\n".repeat(120);
     let text = format!("{filler}It keeps 70 sheep in winter.\n\n{filler}");
@@ -522,24 +216,6 @@ fn an_input_too_long_for_one_call_is_read_in_parts_and_nothing_is_lost() {
     assert!(ran.outcome.tasks.len() >= 3, "the text is read in parts");
     assert!(ran.outcome.answer.contains("70"), "{}", ran.outcome.answer);
     assert!(ran.outcome.missing.is_empty(), "{:?}", ran.outcome.missing);
-}
-
-#[test]
-fn what_cannot_be_done_says_why() {
-    let planner = scripted("big", |_, _| Act::Panic);
-    let check = |request: &RunRequest, part: &str| {
-        let ran = play(&planner, &[], request);
-        assert_eq!((ran.outcome.status, ran.outcome.exit_code()), (Status::Failed, 1));
-        assert!(ran.outcome.error.as_deref().unwrap().contains(part), "{:?}", ran.outcome.error);
-    };
-    check(&RunRequest::new("  "), "empty");
-    check(&RunRequest::new("word ".repeat(9000)), "--context-tokens");
-    check(&RunRequest { strategy: Some(Strategy::Map), ..RunRequest::new("Sum them.") }, "-f");
-    check(&RunRequest { strategy: Some(Strategy::Cascade), ..RunRequest::new("Sum.") }, "not available");
-    check(&RunRequest::new("Anything?"), "broke off");
-    let named = |name: &str| name.parse::<Strategy>().unwrap_err().to_string();
-    assert!(named("react").contains("not available") && named("react").contains("direct, map"));
-    assert!(named("juggle").contains("no strategy"));
 }
 
 /// Counts words two texts share: enough to be near, in a test.
@@ -598,23 +274,6 @@ fn arithmetic_alone_goes_to_the_calculator() {
 }
 
 #[test]
-fn a_rejected_attempt_is_not_part_of_the_streamed_answer() {
-    let planner = scripted("big", |_, number| {
-        if number == 0 { say("again and again it is so ".repeat(12)) } else { say("It is Paris.") }
-    });
-    let ran = play(&planner, &[], &RunRequest::new("What is the capital of France?"));
-    let streamed = ran.events.iter().fold(String::new(), |answer, event| match event["type"].as_str() {
-        Some("task.retried") => String::new(),
-        Some("answer.delta") => answer + event["text"].as_str().unwrap(),
-        _ => answer,
-    });
-    assert_eq!((streamed.as_str(), ran.outcome.answer.as_str()), ("It is Paris.", "It is Paris."));
-    assert_eq!(ran.count("task.retried"), 1);
-    let run = ran.journal.state(&ran.outcome.id).unwrap();
-    assert_eq!(run.answer, "It is Paris.");
-}
-
-#[test]
 fn an_answer_without_a_majority_says_so() {
     let planner = scripted("big", |_, number| say(format!("Answer: {}", [7, 7, 8, 9, 10][number])));
     let mut request = RunRequest::new("Out of 5 rows of 3, 2 fall: how many stand?");
@@ -631,38 +290,4 @@ fn every_section_a_goal_names_is_written_however_many() {
     let goal = format!("Write a guide with a section on each of: {}.", names.join(", "));
     let ran = play(&scripted("big", |_, _| Act::Panic), &[worker], &RunRequest::new(goal));
     assert_eq!((ran.outcome.status, ran.outcome.tasks.len()), (Status::Completed, names.len()));
-}
-
-#[test]
-fn a_step_cut_off_at_its_limit_is_used_and_said_to_be_cut() {
-    let planner = scripted("big", |call, _| {
-        let prompt = last(call);
-        if prompt.contains("Split the goal") {
-            say(json!({"steps": ["Name the ship.", "Name its captain."]}).to_string())
-        } else if prompt.ends_with("Name its captain.") {
-            Act::Babble
-        } else {
-            say("It is told: word0 word1 word2 word3 word4.")
-        }
-    });
-    let mut request = RunRequest::new("Find the ship and then name its captain.");
-    request.strategy = Some(Strategy::Sequence);
-    let ran = play(&planner, &[], &request);
-    assert_eq!(ran.outcome.status, Status::Incomplete);
-    assert!(ran.outcome.missing.iter().any(|one| one.contains("cut off at")), "{:?}", ran.outcome.missing);
-}
-
-#[test]
-fn the_prompt_of_an_attempt_that_stalled_is_recorded() {
-    let planner = scripted("big", |_, number| if number == 0 { Act::Stall } else { say("It is Paris.") });
-    let mut request = RunRequest::new("What is the capital of France?");
-    request.stall_after = Duration::from_millis(50);
-    let ran = play(&planner, &[], &request);
-    let prompts: Vec<&str> = ran
-        .events
-        .iter()
-        .filter(|e| e["type"] == "task.output")
-        .map(|e| e["prompt"].as_str().unwrap())
-        .collect();
-    assert_eq!(prompts, ["What is the capital of France?"; 2]);
 }

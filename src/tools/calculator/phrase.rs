@@ -77,12 +77,15 @@ pub fn arithmetic(text: &str) -> Option<String> {
     (numbers > 0 && operators > 0).then(|| parts.join(" "))
 }
 
-/// "9/11", "24/7" and "2026-11-22" are names and dates, unless other arithmetic stands beside them.
+/// "9/11", "24/7" and "2026-11-22" are names and dates, unless other arithmetic stands beside them; "1200/7" is neither.
 fn looks_like_a_name(text: &str) -> bool {
     let last = text.rsplit(char::is_whitespace).next().unwrap_or(text);
     let before = &text[..text.len() - last.len()];
     let joined = last.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'/' | b'-'));
-    joined && last.contains(['/', '-']) && !before.contains(|c: char| c.is_ascii_digit())
+    let fraction = last.split_once('/').is_some_and(|(over, under)| {
+        !under.contains(['/', '-']) && !over.contains('-') && over.len().max(under.len()) > 2
+    });
+    joined && !fraction && last.contains(['/', '-']) && !before.contains(|c: char| c.is_ascii_digit())
 }
 
 /// Numbers without grouping commas, words in lower case, marks one at a time; `None` at anything else.
@@ -150,6 +153,7 @@ mod tests {
             ("What is 9 / 11 + 2/11?", "1"),
             ("-3 plus 5", "2"),
             ("48 mod 7", "6"),
+            ("What is 1200/8?", "150"),
         ] {
             let read = arithmetic(text).unwrap_or_else(|| panic!("{text} is not read"));
             assert_eq!(evaluate(&read).unwrap().to_string(), value, "{text}: {read}");
@@ -162,6 +166,7 @@ mod tests {
             "What is the capital of France?",
             "What is 9/11?",
             "What is 24/7?",
+            "What is 11/9/2001?",
             "What is 2026-11-22?",
             "What is 42?",
             "What is 1,5 times 2?",

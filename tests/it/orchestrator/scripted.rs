@@ -1,0 +1,216 @@
+//! Models that do what a script says, and how a whole run is played with them.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bandmaster::journal::Journal;
+use bandmaster::orchestrator::{
+    Band, BoxFuture, Call, CallError, CallErrorKind, CallUsage, Cancel, Embed, Finish, Input, Llm, Message,
+    Outcome, Progress, Reply, RunEvent, RunRequest, Strategy, Worker, run,
+};
+use serde_json::{Value, json};
+
+/// What a scripted model does with a call.
+pub enum Act {
+    Say(String),
+    SayAfter(Duration, String),
+    Fail(CallErrorKind),
+    Stall,
+    Panic,
+    /// Words without end, until it is dropped or its limit is reached.
+    Babble,
+}
+
+pub fn say(text: impl Into<String>) -> Act {
+    Act::Say(text.into())
+}
+
+pub type Script = dyn Fn(&Call, usize) -> Act + Send + Sync;
+
+pub struct Scripted {
+    pub name: String,
+    pub context_tokens: usize,
+    pub script: Box<Script>,
+    pub calls: AtomicUsize,
+    pub seen: Mutex<Vec<Call>>,
+}
+
+pub fn scripted(name: &str, script: impl Fn(&Call, usize) -> Act + Send + Sync + 'static) -> Arc<Scripted> {
+    Arc::new(Scripted {
+        name: name.to_owned(),
+        context_tokens: 8192,
+        script: Box::new(script),
+        calls: AtomicUsize::new(0),
+        seen: Mutex::new(Vec::new()),
+    })
+}
+
+pub fn last(call: &Call) -> &str {
+    &call.messages.last().unwrap().content
+}
+
+pub fn count(text: &str) -> usize {
+    text.split_whitespace().count()
+}
+
+impl Llm for Scripted {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn context_tokens(&self) -> usize {
+        self.context_tokens
+    }
+
+    fn count_tokens(&self, text: &str) -> usize {
+        count(text)
+    }
+
+    fn prompt_tokens(&self, messages: &[Message]) -> usize {
+        messages.iter().map(|message| count(&message.content) + 4).sum()
+    }
+
+    fn generate<'a>(
+        &'a self,
+        call: &'a Call,
+        progress: &'a mut (dyn FnMut(Progress<'_>) + Send),
+    ) -> BoxFuture<'a, Result<Reply, CallError>> {
+        let number = self.calls.fetch_add(1, Ordering::SeqCst);
+        self.seen.lock().unwrap().push(call.clone());
+        let act = (self.script)(call, number);
+        Box::pin(async move {
+            let rendered: Vec<&str> = call.messages.iter().map(|message| message.content.as_str()).collect();
+            progress(Progress::Prompt(&rendered.join("\n")));
+            let prompt_tokens = self.prompt_tokens(&call.messages) as u32;
+            progress(Progress::Prefill { computed: prompt_tokens, total: prompt_tokens });
+            let mut finish = Finish::Stop;
+            let text = match act {
+                Act::Say(text) => text,
+                Act::SayAfter(wait, text) => {
+                    tokio::time::sleep(wait).await;
+                    text
+                }
+                Act::Fail(kind) => return Err(CallError { kind, message: "the forward failed".to_owned() }),
+                Act::Stall => std::future::pending().await,
+                Act::Panic => panic!("scripted"),
+                Act::Babble => {
+                    let mut text = String::new();
+                    for n in 0..call.tokens_max {
+                        tokio::time::sleep(Duration::from_millis(1)).await;
+                        progress(Progress::Text(&format!("word{n} ")));
+                        text.push_str(&format!("word{n} "));
+                    }
+                    finish = Finish::Length;
+                    text
+                }
+            };
+            for piece in text.split_inclusive(' ').filter(|_| finish == Finish::Stop) {
+                progress(Progress::Text(piece));
+            }
+            let completion_tokens = count(&text) as u64;
+            let usage = CallUsage {
+                prompt_tokens: u64::from(prompt_tokens),
+                cached_tokens: 0,
+                completion_tokens,
+                steps: completion_tokens + 1,
+                batch_sum: 2 * (completion_tokens + 1),
+            };
+            Ok(Reply { text, finish, usage })
+        })
+    }
+}
+
+pub struct Ran {
+    pub outcome: Outcome,
+    pub events: Vec<Value>,
+    pub journal: Journal,
+}
+
+impl Ran {
+    pub fn types(&self) -> Vec<&str> {
+        self.events.iter().filter_map(|event| event["type"].as_str()).collect()
+    }
+
+    pub fn count(&self, kind: &str) -> usize {
+        self.types().iter().filter(|name| **name == kind).count()
+    }
+}
+
+pub fn play(planner: &Arc<Scripted>, workers: &[Arc<Scripted>], request: &RunRequest) -> Ran {
+    play_with(planner, workers, None, request, &Cancel::new(), |_| {})
+}
+
+pub fn play_with(
+    planner: &Arc<Scripted>,
+    workers: &[Arc<Scripted>],
+    embed: Option<Arc<dyn Embed>>,
+    request: &RunRequest,
+    cancel: &Cancel,
+    mut look: impl FnMut(&RunEvent) + Send,
+) -> Ran {
+    let workers = workers.iter().map(|worker| Worker::explicit(Arc::clone(worker) as Arc<dyn Llm>)).collect();
+    let band = Band { planner: Arc::clone(planner) as Arc<dyn Llm>, workers, embed };
+    let journal = Journal::in_memory().unwrap();
+    let mut events = Vec::new();
+    let mut observer = |event: &RunEvent| {
+        look(event);
+        if !event.kind.is_transient() {
+            events.push(serde_json::to_value(event).unwrap());
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let outcome = runtime.block_on(run(&band, request, &journal, &mut observer, cancel));
+    runtime.shutdown_background();
+    let seqs: Vec<u64> = events.iter().map(|event| event["seq"].as_u64().unwrap()).collect();
+    assert_eq!(seqs, (1..=seqs.len() as u64).collect::<Vec<_>>(), "events are numbered without gaps");
+    assert_eq!(journal.events(&outcome.id, 0).unwrap().len(), events.len(), "every event is recorded");
+    Ran { outcome, events, journal }
+}
+
+pub fn farms(count: usize) -> Vec<Input> {
+    (0..count)
+        .map(|n| Input {
+            name: format!("farm{n}.md"),
+            text: format!("Farm number {n} lies by the river.\n\nIt keeps {} sheep in winter.", 10 * (n + 1)),
+        })
+        .collect()
+}
+
+pub const GOAL: &str = "Each file is about one farm. List how many sheep each keeps, and the total.";
+
+pub fn map_request(count: usize) -> RunRequest {
+    RunRequest { inputs: farms(count), strategy: Some(Strategy::Map), ..RunRequest::new(GOAL) }
+}
+
+pub fn slots() -> String {
+    json!({"find": "number of sheep the farm keeps", "answer_is": "number", "combine": ["list", "total"]})
+        .to_string()
+}
+
+/// The number of sheep in the text of a reader's prompt.
+pub fn sheep(call: &Call) -> u64 {
+    let text = &call.messages[0].content;
+    let before = text.split(" sheep in winter").next().unwrap();
+    before.rsplit(' ').next().unwrap().parse().unwrap()
+}
+
+pub fn reading(call: &Call) -> Act {
+    let sheep = sheep(call);
+    say(json!({"subject": format!("Farm number {}", sheep / 10 - 1), "answer": sheep}).to_string())
+}
+
+/// Fills slots, and answers with the results as they were given.
+pub fn obedient_planner() -> Arc<Scripted> {
+    scripted("big", |call, _| {
+        if call.schema.is_some() {
+            return if last(call).contains("look up in every single text") {
+                say(slots())
+            } else {
+                reading(call)
+            };
+        }
+        let lines = last(call).lines().filter(|line| line.starts_with("- ") || line.starts_with("Total"));
+        say(lines.collect::<Vec<_>>().join("\n"))
+    })
+}

@@ -1,0 +1,181 @@
+//! What happens when a model fails, lies, stalls, panics or never stops, and when a budget or a person ends the run.
+
+use std::time::{Duration, Instant};
+
+use bandmaster::orchestrator::{
+    Budget, Call, CallErrorKind, Cancel, EventKind, RunRequest, Status, Strategy,
+};
+use serde_json::json;
+
+use super::scripted::*;
+
+#[test]
+fn a_lying_worker_is_corrected_by_the_planner() {
+    let liar = scripted("small", |_, _| say(json!({"subject": "Farm", "answer": 999}).to_string()));
+    let ran = play(&obedient_planner(), &[liar], &map_request(3));
+    assert_eq!(ran.outcome.status, Status::Completed);
+    assert!(ran.outcome.answer.contains("Total: 60"), "{}", ran.outcome.answer);
+    assert!(ran.outcome.tasks[..3].iter().all(|task| task.model == "big" && task.attempts == 3));
+    assert_eq!(ran.count("task.retried"), 6);
+}
+
+#[test]
+fn a_model_that_fails_panics_or_stalls_costs_a_task_and_not_the_run() {
+    for fault in ["fail", "panic", "stall"] {
+        let act = move || match fault {
+            "fail" => Act::Fail(CallErrorKind::Transient),
+            "panic" => Act::Panic,
+            _ => Act::Stall,
+        };
+        let broken = move |call: &Call| call.messages[0].content.contains("keeps 20 sheep");
+        let worker = scripted("small", move |call, _| if broken(call) { act() } else { reading(call) });
+        let planner = scripted("big", move |call, _| {
+            if call.schema.is_none() {
+                return say("unusable");
+            }
+            if last(call).contains("look up in every single text") {
+                return say(slots());
+            }
+            act()
+        });
+        let mut request = map_request(3);
+        request.stall_after = Duration::from_millis(60);
+        let ran = play(&planner, &[worker], &request);
+        let outcome = &ran.outcome;
+        assert_eq!((outcome.status, outcome.exit_code()), (Status::Incomplete, 3), "{fault}: {outcome:?}");
+        assert_eq!(outcome.tasks[1].status, Status::Failed, "{fault}");
+        assert!(outcome.missing[0].contains("farm1.md"), "{fault}: {:?}", outcome.missing);
+        // The planner's wording held none of the facts, so they are told plainly.
+        assert!(
+            outcome.answer.contains("Farm number 0: 10") && outcome.answer.contains("Total: 40"),
+            "{}",
+            outcome.answer
+        );
+        assert!(outcome.answer.contains("Missing"), "{}", outcome.answer);
+    }
+}
+
+#[test]
+fn a_section_that_runs_in_circles_is_written_again() {
+    let worker = scripted("small", |_, number| {
+        if number == 0 { say("and it grows in the sun ".repeat(12)) } else { say("It grows.") }
+    });
+    let mut request = RunRequest::new("Write about roses in sections: soil, water.");
+    request.strategy = Some(Strategy::Parallel);
+    let ran = play(&scripted("big", |_, _| Act::Panic), &[worker], &request);
+    assert_eq!(ran.outcome.status, Status::Completed);
+    assert_eq!(ran.count("task.failed"), 1);
+}
+
+#[test]
+fn a_token_budget_ends_the_run_with_the_best_answer() {
+    let planner = scripted("big", |_, _| Act::Babble);
+    let mut request = RunRequest::new("Tell me a long story.");
+    request.budget = Budget { tokens: Some(60), time: None };
+    let ran = play(&planner, &[], &request);
+    assert_eq!((ran.outcome.status, ran.outcome.exit_code()), (Status::Incomplete, 3));
+    assert!(ran.outcome.answer.starts_with("word0 word1"), "{}", ran.outcome.answer);
+    assert!(ran.outcome.usage.tokens.completion_tokens <= 60);
+    assert!(!ran.outcome.missing.is_empty());
+}
+
+#[test]
+fn a_time_budget_keeps_what_is_finished() {
+    let worker = scripted("small", |call, _| if sheep(call) == 30 { Act::Stall } else { reading(call) });
+    let mut request = map_request(3);
+    request.budget = Budget { tokens: None, time: Some(Duration::from_millis(300)) };
+    let started = Instant::now();
+    let ran = play(&obedient_planner(), &[worker], &request);
+    assert!(started.elapsed() < Duration::from_secs(5));
+    assert_eq!(ran.outcome.status, Status::Incomplete);
+    assert!(ran.outcome.answer.contains("Farm number 1: 20"), "{}", ran.outcome.answer);
+    assert_eq!(ran.count("budget.reached"), 1);
+    assert!(ran.outcome.missing.iter().any(|missing| missing.contains("budget")));
+}
+
+#[test]
+fn a_person_who_cancels_gets_what_is_finished() {
+    let worker = scripted("small", |call, _| if sheep(call) == 30 { Act::Stall } else { reading(call) });
+    let cancel = Cancel::new();
+    let from_inside = cancel.clone();
+    let mut finished = 0;
+    let ran = play_with(&obedient_planner(), &[worker], None, &map_request(3), &cancel, move |event| {
+        if matches!(&event.kind, EventKind::TaskFinished { task, .. } if task != "plan") {
+            finished += 1;
+            if finished == 2 {
+                from_inside.cancel();
+            }
+        }
+    });
+    assert_eq!((ran.outcome.status, ran.outcome.exit_code()), (Status::Cancelled, 130));
+    assert!(ran.outcome.answer.contains("Farm number 0: 10"), "{}", ran.outcome.answer);
+}
+
+#[test]
+fn what_cannot_be_done_says_why() {
+    let planner = scripted("big", |_, _| Act::Panic);
+    let check = |request: &RunRequest, part: &str| {
+        let ran = play(&planner, &[], request);
+        assert_eq!((ran.outcome.status, ran.outcome.exit_code()), (Status::Failed, 1));
+        assert!(ran.outcome.error.as_deref().unwrap().contains(part), "{:?}", ran.outcome.error);
+    };
+    check(&RunRequest::new("  "), "empty");
+    check(&RunRequest::new("word ".repeat(9000)), "--context-tokens");
+    check(&RunRequest { strategy: Some(Strategy::Map), ..RunRequest::new("Sum them.") }, "-f");
+    check(&RunRequest { strategy: Some(Strategy::Cascade), ..RunRequest::new("Sum.") }, "not available");
+    check(&RunRequest::new("Anything?"), "broke off");
+    let named = |name: &str| name.parse::<Strategy>().unwrap_err().to_string();
+    assert!(named("react").contains("not available") && named("react").contains("direct, map"));
+    assert!(named("juggle").contains("no strategy"));
+}
+
+#[test]
+fn a_rejected_attempt_is_not_part_of_the_streamed_answer() {
+    let planner = scripted("big", |_, number| {
+        if number == 0 { say("again and again it is so ".repeat(12)) } else { say("It is Paris.") }
+    });
+    let ran = play(&planner, &[], &RunRequest::new("What is the capital of France?"));
+    let streamed = ran.events.iter().fold(String::new(), |answer, event| match event["type"].as_str() {
+        Some("task.retried") => String::new(),
+        Some("answer.delta") => answer + event["text"].as_str().unwrap(),
+        _ => answer,
+    });
+    assert_eq!((streamed.as_str(), ran.outcome.answer.as_str()), ("It is Paris.", "It is Paris."));
+    assert_eq!(ran.count("task.retried"), 1);
+    let run = ran.journal.state(&ran.outcome.id).unwrap();
+    assert_eq!(run.answer, "It is Paris.");
+}
+
+#[test]
+fn a_step_cut_off_at_its_limit_is_used_and_said_to_be_cut() {
+    let planner = scripted("big", |call, _| {
+        let prompt = last(call);
+        if prompt.contains("Split the goal") {
+            say(json!({"steps": ["Name the ship.", "Name its captain."]}).to_string())
+        } else if prompt.ends_with("Name its captain.") {
+            Act::Babble
+        } else {
+            say("It is told: word0 word1 word2 word3 word4.")
+        }
+    });
+    let mut request = RunRequest::new("Find the ship and then name its captain.");
+    request.strategy = Some(Strategy::Sequence);
+    let ran = play(&planner, &[], &request);
+    assert_eq!(ran.outcome.status, Status::Incomplete);
+    assert!(ran.outcome.missing.iter().any(|one| one.contains("cut off at")), "{:?}", ran.outcome.missing);
+}
+
+#[test]
+fn the_prompt_of_an_attempt_that_stalled_is_recorded() {
+    let planner = scripted("big", |_, number| if number == 0 { Act::Stall } else { say("It is Paris.") });
+    let mut request = RunRequest::new("What is the capital of France?");
+    request.stall_after = Duration::from_millis(50);
+    let ran = play(&planner, &[], &request);
+    let prompts: Vec<&str> = ran
+        .events
+        .iter()
+        .filter(|e| e["type"] == "task.output")
+        .map(|e| e["prompt"].as_str().unwrap())
+        .collect();
+    assert_eq!(prompts, ["What is the capital of France?"; 2]);
+}
