@@ -4,7 +4,7 @@
 //! formats ask for: the scaled sum of the codes (formats with minimums), and -offset times their sum (formats whose codes are
 //! stored unsigned), which is where the integer accumulator starts, so that the offset costs nothing.
 //!
-//! Rows lie in balanced tiles of at most 16 (10 rows are one tile, 17 are 9 + 8), block by block: all a kernel needs for a
+//! Rows lie in balanced tiles of at most 64 (10 rows are one tile, 65 are 33 + 32), block by block: all a kernel needs for a
 //! block is contiguous, whatever the number of rows.
 
 use std::ops::Range;
@@ -14,8 +14,9 @@ use crate::dispatch::{Cpu, Isa};
 use crate::matrix::Matrix;
 use crate::matrix::layout::{BLOCK, Layout, Scales};
 
-/// Most rows of a tile: with 8 vectors of codes and these accumulators, 32 vector registers are just enough.
-pub(crate) const TILE_ROWS_MAX: usize = 16;
+/// Most rows of a tile: enough that unpacking weights costs little beside multiplying them, few enough that the sums of two
+/// panels lie in the first cache.
+pub(crate) const TILE_ROWS_MAX: usize = 64;
 /// Blocks that one chunk of work quantizes.
 const CHUNK_BLOCKS: usize = 64;
 
@@ -30,6 +31,8 @@ pub struct Activations {
     scales: Vec<f32>,
     /// Scale times sum of codes; shaped as `scales`.
     sums: Vec<f32>,
+    /// The same for each half of a block: `[tile][block][half][row of tile]`
+    half_sums: Vec<f32>,
     /// For each offset in use, -offset times sum of codes: `[tile][block][row]`, or `[tile][block][half][row]`.
     starts: [Vec<i32>; OFFSETS.len()],
     /// The activations themselves: `[tile][k][row of tile]`
@@ -39,13 +42,14 @@ pub struct Activations {
 }
 
 /// The offsets of codes, and whether sums are wanted for each half of a block.
-const OFFSETS: [(u8, bool); 4] = [(8, false), (16, false), (128, false), (32, true)];
+const OFFSETS: [(u8, bool); 5] = [(8, false), (16, false), (128, false), (32, true), (4, true)];
 
 /// Which forms some matrices ask for.
 #[derive(Clone, Copy, Default, PartialEq)]
 struct Forms {
     codes: bool,
     starts: [bool; OFFSETS.len()],
+    half_sums: bool,
     floats: bool,
 }
 
@@ -53,10 +57,14 @@ impl Forms {
     fn of<'a>(layouts: impl Iterator<Item = Layout> + 'a) -> Forms {
         let mut forms = Forms::default();
         for layout in layouts {
-            match offset_index(layout) {
-                _ if !matches!(layout, Layout::Codes { .. }) => forms.floats = true,
-                Some(index) => (forms.codes, forms.starts[index]) = (true, true),
-                None => forms.codes = true,
+            let Layout::Codes { scales, .. } = layout else {
+                forms.floats = true;
+                continue;
+            };
+            forms.codes = true;
+            forms.half_sums |= scales == Scales::GroupHalfMins;
+            if let Some(index) = offset_index(layout) {
+                forms.starts[index] = true;
             }
         }
         forms
@@ -65,6 +73,7 @@ impl Forms {
     fn include(&self, other: Forms) -> bool {
         (self.codes || !other.codes)
             && (self.floats || !other.floats)
+            && (self.half_sums || !other.half_sums)
             && self.starts.iter().zip(other.starts).all(|(have, want)| *have || !want)
     }
 }
@@ -72,7 +81,7 @@ impl Forms {
 fn offset_index(layout: Layout) -> Option<usize> {
     match layout {
         Layout::Codes { offset, scales, .. } => {
-            OFFSETS.iter().position(|&known| known == (offset, scales == Scales::GroupHalves))
+            OFFSETS.iter().position(|&known| known == (offset, scales.of_halves()))
         }
         _ => None,
     }
@@ -86,6 +95,7 @@ pub(crate) struct Tile<'a> {
     pub(crate) rows: usize,
     pub(crate) codes: &'a [i8],
     pub(crate) scales: &'a [f32],
+    /// By halves of blocks where the layout's minimums are.
     pub(crate) sums: &'a [f32],
     /// Empty where the layout has no offset.
     pub(crate) starts: &'a [i32],
@@ -138,12 +148,16 @@ impl Activations {
                 grow(starts, self.rows * blocks * if OFFSETS[i].1 { 2 } else { 1 });
             }
         }
+        if self.forms.half_sums {
+            grow(&mut self.half_sums, self.rows * blocks * 2);
+        }
         let out = Quantized {
             k,
-            wanted: self.forms.starts,
+            wanted: self.forms,
             codes: Disjoint::new(&mut self.codes),
             scales: Disjoint::new(&mut self.scales),
             sums: Disjoint::new(&mut self.sums),
+            half_sums: Disjoint::new(&mut self.half_sums),
             starts: self.starts.each_mut().map(|starts| Disjoint::new(starts)),
         };
         let quantize = quantizer(cpu);
@@ -195,7 +209,12 @@ impl Activations {
         let blocks = self.k / BLOCK;
         out.codes = &self.codes[row * self.k..][..rows * self.k];
         out.scales = &self.scales[row * blocks..][..rows * blocks];
-        out.sums = &self.sums[row * blocks..][..rows * blocks];
+        out.sums = match layout {
+            Layout::Codes { scales: Scales::GroupHalfMins, .. } => {
+                &self.half_sums[row * blocks * 2..][..rows * blocks * 2]
+            }
+            _ => &self.sums[row * blocks..][..rows * blocks],
+        };
         if let Some(index) = offset_index(layout) {
             let halves = if OFFSETS[index].1 { 2 } else { 1 };
             out.starts = &self.starts[index][row * blocks * halves..][..rows * blocks * halves];
@@ -225,10 +244,11 @@ fn grow<T: Copy + Default>(buffer: &mut Vec<T>, len: usize) {
 /// Where quantized rows go.
 pub(crate) struct Quantized<'a> {
     k: usize,
-    wanted: [bool; OFFSETS.len()],
+    wanted: Forms,
     codes: Disjoint<'a, i8>,
     scales: Disjoint<'a, f32>,
     sums: Disjoint<'a, f32>,
+    half_sums: Disjoint<'a, f32>,
     starts: [Disjoint<'a, i32>; OFFSETS.len()],
 }
 
@@ -275,7 +295,16 @@ pub(crate) unsafe fn quantize_tile(
             scales[at] = scale;
             sums[at] = scale * (sum[0] + sum[1]) as f32;
         }
-        for (i, &(offset, halves)) in OFFSETS.iter().enumerate().filter(|&(i, _)| out.wanted[i]) {
+        if out.wanted.half_sums {
+            let start = (row * per_row + block * rows) * 2;
+            // SAFETY: as above.
+            let half_sums = unsafe { out.half_sums.part(start..start + rows * 2) };
+            for (r, sum) in code_sums[..rows].iter().enumerate() {
+                let scale = scales[b * rows + r];
+                (half_sums[r], half_sums[rows + r]) = (scale * sum[0] as f32, scale * sum[1] as f32);
+            }
+        }
+        for (i, &(offset, halves)) in OFFSETS.iter().enumerate().filter(|&(i, _)| out.wanted.starts[i]) {
             let size = if halves { 2 } else { 1 };
             let start = (row * per_row + block * rows) * size;
             // SAFETY: as above.
@@ -342,7 +371,7 @@ mod tests {
             }
             assert_eq!(next, rows);
         }
-        assert_eq!((tile_of(17, 0), tile_of(17, 1)), ((0, 9), (9, 8)));
+        assert_eq!((tile_of(65, 0), tile_of(65, 1)), ((0, 33), (33, 32)));
     }
 
     proptest! {

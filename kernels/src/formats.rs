@@ -213,13 +213,17 @@ fn q3_k(raw: &[u8], y: &mut [f32]) {
     let (high, codes, scales) = (&raw[..32], &raw[32..96], &raw[96..108]);
     let d = f16_at(raw, 108);
     for (j, y) in y.iter_mut().enumerate() {
-        let i = j / 16;
-        let low = if i < 8 { scales[i] & 15 } else { scales[i - 8] >> 4 };
-        let scale = low | (scales[8 + i % 4] >> (i / 4 * 2) & 3) << 4;
+        let scale = q3_scale(scales, j / 16);
         let q = codes[j / 128 * 32 + j % 32] >> (j % 128 / 32 * 2) & 3;
         let minus = if high[j % 32] >> (j / 32) & 1 == 1 { 0.0 } else { 4.0 };
-        *y = d * (f32::from(scale) - 32.0) * (f32::from(q) - minus);
+        *y = d * f32::from(scale) * (f32::from(q) - minus);
     }
+}
+
+/// The scale of sixteen `i` of 16, from the 12 bytes they share in Q3_K: 6 bits each, less 32.
+pub(crate) fn q3_scale(scales: &[u8], i: usize) -> i8 {
+    let low = if i < 8 { scales[i] & 15 } else { scales[i - 8] >> 4 };
+    (low | (scales[8 + i % 4] >> (i / 4 * 2) & 3) << 4) as i8 - 32
 }
 
 /// The 6-bit scale and minimum of 32-block `i` of 8, from the 12 bytes they share in Q4_K and Q5_K.

@@ -1,9 +1,11 @@
 //! y = x · wᵀ in three shapes of work with one accumulation order.
 //!
 //! An output is the sum over blocks of 32 in order: an exact int32 dot product, then `acc = fma(dot · w_scale, x_scale, acc)`,
-//! then `acc = fma(w_min, x_sum, acc)` where the format has minimums. Formats with a scale for each half block take
-//! `fma(dot_1, w_scale_1, dot_0 · w_scale_0)` for the product. Float weights: one fma for each k in order. Every kernel keeps to this, for any number of rows,
+//! then `acc = fma(w_min, x_sum, acc)` where the format has minimums (for each half where halves have their own). Formats with
+//! a scale for each half block take `fma(dot_1, w_scale_1, dot_0 · w_scale_0)` for the product. Float weights: one fma for each k in order. Every kernel keeps to this, for any number of rows,
 //! so a row's bits depend on that row alone. Threads split outputs and rows, never k.
+
+use std::ops::Range;
 
 use crate::activations::{Activations, TILE_ROWS_MAX, Tile};
 use crate::disjoint::Disjoint;
@@ -23,11 +25,21 @@ pub struct Output<'a> {
     pub y: &'a mut [f32],
 }
 
-/// Sums of 16 outputs for each row of a tile.
-pub(crate) type Sums = [[f32; LANES]; TILE_ROWS_MAX];
+/// Sums of 16 outputs, for each panel and each row of a tile.
+pub(crate) type Sums = [[f32; LANES]];
 
-/// Writes the sums of one panel for the rows of one tile.
-pub(crate) type Kernel = unsafe fn(layout: Layout, panel: &[u8], x: &Tile, sums: &mut Sums);
+/// Room for sums, at the start of a cache line: many rows read and write them at every block.
+#[repr(align(64))]
+struct SumsBuffer([[f32; LANES]; STORE_PANELS * TILE_ROWS_MAX]);
+
+/// Panels that a kernel takes at a time.
+pub(crate) const PANELS_MAX: usize = 2;
+
+/// Writes the sums of up to [`PANELS_MAX`] panels, one behind the other in `panels`, for the rows of one tile.
+pub(crate) type Kernel = unsafe fn(layout: Layout, panels: &[u8], x: &Tile, sums: &mut Sums);
+
+/// Panels whose sums are stored together: what goes to a row of y should be several cache lines in a page.
+const STORE_PANELS: usize = 8;
 
 /// Outputs that share one fork-join.
 const OUTPUTS_MAX: usize = 8;
@@ -63,11 +75,11 @@ pub fn matmul(cpu: &Cpu, x: &Activations, outputs: &mut [Output]) {
     }
 }
 
-/// The kernel for weights of this layout and tiles of this many rows.
-fn kernel(isa: Isa, layout: Layout, rows: usize) -> Kernel {
+/// The kernel for weights of this layout.
+fn kernel(isa: Isa, layout: Layout) -> Kernel {
     match isa {
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512Vnni => crate::x86_64::matmul::kernel(layout, rows),
+        Isa::Avx512Vnni => crate::x86_64::matmul::kernel(layout),
         #[cfg(target_arch = "x86_64")]
         Isa::Scalar if crate::x86_64::has_fma() => crate::x86_64::scalar_kernel_with_fma,
         _ => scalar_kernel,
@@ -85,25 +97,35 @@ struct Job<'a> {
 
 /// Chunks a thread should get at least, so that one that lost its core for a while leaves little to wait for.
 const CHUNKS_PER_THREAD: usize = 12;
-/// A chunk's weights, counted once for each [`ROWS_PER_READ`] rows, should be this many bytes at least ...
+/// A chunk's weights, counted once for each [`ROWS_PER_READ`] rows, should be this many bytes at least: microseconds of work.
 const CHUNK_BYTES_MIN: usize = 24 << 10;
-/// ... and no more than this, if that leaves more than a panel.
-const CHUNK_BYTES_MAX: usize = 192 << 10;
 /// Rows that cost about as much time to multiply as the weights cost to read.
 const ROWS_PER_READ: usize = 8;
+/// A chunk's weights stay in the second cache while all tiles pass.
+const CHUNK_BYTES_MAX: usize = 192 << 10;
+
+/// Panels of a chunk: few enough that each thread gets several, in numbers that the kernels and the stores like.
+fn chunk_panels(threads: usize, w: &Matrix, rows: usize) -> usize {
+    let (panels, bytes) = (w.panels(), w.panel_bytes().max(1));
+    let least = CHUNK_BYTES_MIN / (bytes * rows.div_ceil(ROWS_PER_READ));
+    let most = CHUNK_BYTES_MAX / bytes;
+    let wanted = (panels / (threads * CHUNKS_PER_THREAD)).min(most).max(least).max(PANELS_MAX);
+    let wanted = wanted.min(panels.div_ceil(threads));
+    match wanted {
+        STORE_PANELS.. => wanted / STORE_PANELS * STORE_PANELS,
+        PANELS_MAX.. => wanted / PANELS_MAX * PANELS_MAX,
+        _ => 1,
+    }
+}
 
 impl<'a> Job<'a> {
     fn new(cpu: &Cpu, x: &Activations, output: &'a mut Output) -> Job<'a> {
-        let w = output.w;
-        let panel_cost = w.panel_bytes() * x.rows().div_ceil(ROWS_PER_READ);
-        let share = w.panels() * panel_cost / (cpu.threads() * CHUNKS_PER_THREAD);
-        let chunk_panels = share.clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX) / panel_cost.max(1);
         Job {
-            w,
+            w: output.w,
             bias: output.bias,
             add: output.add,
             y: Disjoint::new(output.y),
-            chunk_panels: chunk_panels.max(1),
+            chunk_panels: chunk_panels(cpu.threads(), output.w, x.rows()),
         }
     }
 
@@ -114,45 +136,70 @@ impl<'a> Job<'a> {
     /// Panels inside, tiles outside: the tile's activations stay near while the chunk's few panels pass.
     fn run(&self, isa: Isa, x: &Activations, chunk: usize) {
         let panels = chunk * self.chunk_panels..((chunk + 1) * self.chunk_panels).min(self.w.panels());
-        let mut sums = [[0.0; LANES]; TILE_ROWS_MAX];
+        let mut buffer = SumsBuffer([[0.0; LANES]; STORE_PANELS * TILE_ROWS_MAX]);
+        let sums = &mut buffer.0;
+        let layout = self.w.layout();
+        let kernel = kernel(isa, layout);
         for tile in 0..x.tiles() {
-            let tile = x.tile(tile, self.w.layout());
-            let kernel = kernel(isa, self.w.layout(), tile.rows);
-            for panel in panels.clone() {
-                // SAFETY: `kernel` was chosen by the instructions this machine has.
-                unsafe { kernel(self.w.layout(), self.w.panel(panel), &tile, &mut sums) };
-                self.store(panel, &tile, &sums);
+            let tile = x.tile(tile, layout);
+            for first in panels.clone().step_by(STORE_PANELS) {
+                let some = first..(first + STORE_PANELS).min(panels.end);
+                let pairs = some.clone().step_by(PANELS_MAX);
+                for (first, sums) in pairs.zip(sums.chunks_mut(PANELS_MAX * tile.rows)) {
+                    let pair = first..(first + PANELS_MAX).min(some.end);
+                    // SAFETY: `kernel` was chosen by the instructions this machine has.
+                    unsafe { kernel(layout, self.w.panels_in(pair), &tile, sums) };
+                }
+                self.store(some, &tile, sums);
             }
         }
     }
 
-    fn store(&self, panel: usize, tile: &Tile, sums: &Sums) {
+    fn store(&self, panels: Range<usize>, tile: &Tile, sums: &Sums) {
         let n = self.w.n();
-        let outputs = panel * LANES..((panel + 1) * LANES).min(n);
-        for (row, sums) in (tile.row..).zip(&sums[..tile.rows]) {
+        let outputs = panels.start * LANES..(panels.end * LANES).min(n);
+        for row in 0..tile.rows {
+            let first = (tile.row + row) * n;
             // SAFETY: each chunk has its own panels, and rows of one chunk follow one another.
-            let y = unsafe { self.y.part(row * n + outputs.start..row * n + outputs.end) };
-            let mut sums = *sums;
-            if let Some(bias) = self.bias {
-                sums.iter_mut().zip(&bias[outputs.clone()]).for_each(|(sum, bias)| *sum += bias);
-            }
-            match self.add {
-                true => y.iter_mut().zip(sums).for_each(|(y, sum)| *y += sum),
-                false => y.copy_from_slice(&sums[..y.len()]),
+            let y = unsafe { self.y.part(first + outputs.start..first + outputs.end) };
+            for (i, y) in y.chunks_mut(LANES).enumerate() {
+                let bias = self.bias.map(|bias| &bias[outputs.start + i * LANES..][..y.len()]);
+                let sums = &sums[i * tile.rows + row];
+                match <&mut [f32; LANES]>::try_from(&mut *y) {
+                    // Of known length, so that it is a few vector instructions.
+                    Ok(y) => put(y, sums, bias, self.add),
+                    Err(_) => put(y, sums, bias, self.add),
+                }
             }
         }
     }
 }
 
+/// Sums, with what is added to them, into their place.
+#[inline(always)]
+fn put(y: &mut [f32], sums: &[f32; LANES], bias: Option<&[f32]>, add: bool) {
+    let mut sums = *sums;
+    if let Some(bias) = bias {
+        sums.iter_mut().zip(bias).for_each(|(sum, bias)| *sum += bias);
+    }
+    match add {
+        true => y.iter_mut().zip(sums).for_each(|(y, sum)| *y += sum),
+        false => y.iter_mut().zip(sums).for_each(|(y, sum)| *y = sum),
+    }
+}
+
 /// The kernel that runs anywhere, and the twin that every other must equal to the bit.
 #[inline(always)]
-pub(crate) fn scalar_kernel(layout: Layout, panel: &[u8], x: &Tile, sums: &mut Sums) {
-    sums[..x.rows].fill([0.0; LANES]);
-    match layout {
-        Layout::F32 => multiply_floats::<4>(panel, x, sums, f32::from_le_bytes),
-        Layout::F16 => multiply_floats::<2>(panel, x, sums, |b| half::f16::from_le_bytes(b).to_f32()),
-        Layout::BF16 => multiply_floats::<2>(panel, x, sums, |b| half::bf16::from_le_bytes(b).to_f32()),
-        Layout::Codes { .. } => multiply_codes(layout, panel, x, sums),
+pub(crate) fn scalar_kernel(layout: Layout, panels: &[u8], x: &Tile, sums: &mut Sums) {
+    let k = x.codes.len().max(x.floats.len()) / x.rows;
+    for (panel, sums) in panels.chunks_exact(layout.panel_bytes(k)).zip(sums.chunks_mut(x.rows)) {
+        sums.fill([0.0; LANES]);
+        match layout {
+            Layout::F32 => multiply_floats::<4>(panel, x, sums, f32::from_le_bytes),
+            Layout::F16 => multiply_floats::<2>(panel, x, sums, |b| half::f16::from_le_bytes(b).to_f32()),
+            Layout::BF16 => multiply_floats::<2>(panel, x, sums, |b| half::bf16::from_le_bytes(b).to_f32()),
+            Layout::Codes { .. } => multiply_codes(layout, panel, x, sums),
+        }
     }
 }
 
@@ -183,9 +230,9 @@ fn multiply_codes(layout: Layout, panel: &[u8], x: &Tile, sums: &mut Sums) {
         let block = unpack_block(planes, scales, panel, b);
         for (r, codes) in x_block.chunks_exact(BLOCK).enumerate() {
             let at = b * x.rows + r;
-            let (x_scale, x_sum) = (x.scales[at], x.sums[at]);
+            let x_scale = x.scales[at];
             let [first, second] = dots(&block.codes, codes.try_into().expect("a block"), offset);
-            let halves = scales == crate::matrix::layout::Scales::GroupHalves;
+            let halves = scales.of_halves();
             for (lane, sum) in sums[r].iter_mut().enumerate() {
                 let product = if halves {
                     let product = first[lane] as f32 * block.scales[0][lane];
@@ -194,8 +241,12 @@ fn multiply_codes(layout: Layout, panel: &[u8], x: &Tile, sums: &mut Sums) {
                     (first[lane] + second[lane]) as f32 * block.scales[0][lane]
                 };
                 *sum = product.mul_add(x_scale, *sum);
-                if scales.have_mins() {
-                    *sum = block.mins[lane].mul_add(x_sum, *sum);
+                if scales.have_mins() && halves {
+                    let at = 2 * b * x.rows + r;
+                    *sum = block.mins[0][lane].mul_add(x.sums[at], *sum);
+                    *sum = block.mins[1][lane].mul_add(x.sums[at + x.rows], *sum);
+                } else if scales.have_mins() {
+                    *sum = block.mins[0][lane].mul_add(x.sums[at], *sum);
                 }
             }
         }

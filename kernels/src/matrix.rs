@@ -13,15 +13,6 @@ use layout::{LANES, Layout};
 /// Why a tensor can't be packed.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum PackError {
-    /// No kernel reads this format; another quantization of the same model may do.
-    #[error(
-        "weights in {} have no kernel here; use a file quantized as Q4_K_M, Q5_K_M, Q6_K, Q8_0, Q4_0, Q5_0 or F16",
-        format.name()
-    )]
-    Unsupported {
-        /// The tensor's format.
-        format: Format,
-    },
     /// The rows do not divide into the format's blocks.
     #[error("rows of {k} weights do not divide into {} blocks of {block_len}", format.name())]
     RowLength {
@@ -74,7 +65,7 @@ impl Matrix {
 
     /// Room for `n` rows of `k` weights, to be packed in parts or by several threads.
     pub fn packer(format: Format, n: usize, k: usize) -> Result<Packer, PackError> {
-        let layout = Layout::of(format).ok_or(PackError::Unsupported { format })?;
+        let layout = Layout::of(format);
         let block_len = format.block_len();
         if !k.is_multiple_of(block_len) {
             return Err(PackError::RowLength { format, k, block_len });
@@ -115,9 +106,9 @@ impl Matrix {
         self.layout.panel_bytes(self.k)
     }
 
-    /// The packed bytes of 16 outputs; the last panel's missing rows are zero.
-    pub(crate) fn panel(&self, panel: usize) -> &[u8] {
-        &self.data[panel * self.panel_bytes()..][..self.panel_bytes()]
+    /// The packed bytes of 16 outputs a panel; the last panel's missing rows are zero.
+    pub(crate) fn panels_in(&self, panels: Range<usize>) -> &[u8] {
+        &self.data[panels.start * self.panel_bytes()..panels.end * self.panel_bytes()]
     }
 
     /// Writes the exact weights of `row` to `out[k]`, the same bits as [`Format::dequantize`] of the file's row.
@@ -127,7 +118,8 @@ impl Matrix {
     pub fn dequantize_row(&self, row: usize, out: &mut [f32]) {
         assert!(row < self.n, "row {row} of {}", self.n);
         assert_eq!(out.len(), self.k, "a row of {} weights", self.k);
-        self.layout.unpack_lane(self.panel(row / LANES), row % LANES, out);
+        let panel = row / LANES;
+        self.layout.unpack_lane(self.panels_in(panel..panel + 1), row % LANES, out);
     }
 }
 

@@ -1,13 +1,14 @@
 //! The packed layout of a panel: 16 rows side by side, so that a vector register holds 4 consecutive codes of each.
 //!
 //! A block is 32 codes of each of the 16 rows: 8 vectors of 64 bytes, vector v holding codes 4v..4v+4 of row r at byte 4r.
-//! The vectors are stored as bit planes: nibbles (vector v in the low half of 64-byte plane v, v + 4 in its high half),
-//! then one plane of fifth bits (vector v in bit v) or two of fifth and sixth (vector v in bits 2·(v mod 4) of plane v/4).
+//! The vectors are stored as bit planes: nibbles (vector v in the low half of 64-byte plane v, v + 4 in its high half) or
+//! pairs of bits (vector v in bits 2·(v mod 4) of plane v/4); then, for codes of 3 and 5 bits, one plane of last bits (vector v
+//! in bit v), for 6 bits two of pairs.
 //! In front of one block, or of a group of eight, stand the scales as the file has them: never widened to f32.
 
 use half::{bf16, f16};
 
-use crate::formats::{Format, scale_and_min};
+use crate::formats::{Format, q3_scale, scale_and_min};
 
 /// Rows in a panel.
 pub(crate) const LANES: usize = 16;
@@ -23,6 +24,8 @@ const SUBSCALES: usize = 2 * LANES;
 /// How many bits of each code are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Planes {
+    Two,
+    Three,
     Four,
     Five,
     Six,
@@ -40,6 +43,9 @@ pub(crate) enum Scales {
     Group,
     /// Each group: d; each half block: scale (i8). Weight = d·scale·q.
     GroupHalves,
+    /// Each group: d, dmin; each half block: scale and min in the low and high half of a byte.
+    /// Weight = d·scale·q − dmin·min.
+    GroupHalfMins,
 }
 
 /// What is in a packed panel.
@@ -59,6 +65,8 @@ pub(crate) enum Layout {
 impl Planes {
     pub(crate) const fn bytes(self) -> usize {
         match self {
+            Planes::Two => 128,
+            Planes::Three => 192,
             Planes::Four => 256,
             Planes::Five => 320,
             Planes::Six => 384,
@@ -72,13 +80,18 @@ impl Scales {
     pub(crate) const fn blocks(self) -> usize {
         match self {
             Scales::D | Scales::DM => 1,
-            Scales::Group | Scales::GroupHalves => GROUP_BLOCKS,
+            Scales::Group | Scales::GroupHalves | Scales::GroupHalfMins => GROUP_BLOCKS,
         }
     }
 
     /// Whether something is added to every weight of a block.
     pub(crate) const fn have_mins(self) -> bool {
-        matches!(self, Scales::DM | Scales::Group)
+        matches!(self, Scales::DM | Scales::Group | Scales::GroupHalfMins)
+    }
+
+    /// Whether the halves of a block have scales of their own.
+    pub(crate) const fn of_halves(self) -> bool {
+        matches!(self, Scales::GroupHalves | Scales::GroupHalfMins)
     }
 
     /// Bytes before the first block of a group.
@@ -86,7 +99,7 @@ impl Scales {
         match self {
             Scales::D => HEADER,
             Scales::DM => 2 * HEADER,
-            Scales::Group => 2 * HEADER + GROUP_BLOCKS * SUBSCALES,
+            Scales::Group | Scales::GroupHalfMins => 2 * HEADER + GROUP_BLOCKS * SUBSCALES,
             Scales::GroupHalves => HEADER + GROUP_BLOCKS * SUBSCALES,
         }
     }
@@ -98,16 +111,16 @@ pub(crate) struct Block {
     pub(crate) codes: [[u8; 4 * LANES]; 8],
     /// Scale of each row for the first and second 16 codes.
     pub(crate) scales: [[f32; LANES]; 2],
-    /// What is added to every weight of the row; zero where the format has none.
-    pub(crate) mins: [f32; LANES],
+    /// What is added to every weight of the row, by halves; zero where the format has none.
+    pub(crate) mins: [[f32; LANES]; 2],
 }
 
 impl Layout {
-    pub(crate) const fn of(format: Format) -> Option<Layout> {
+    pub(crate) const fn of(format: Format) -> Layout {
         let (planes, scales, offset) = match format {
-            Format::F32 => return Some(Layout::F32),
-            Format::F16 => return Some(Layout::F16),
-            Format::BF16 => return Some(Layout::BF16),
+            Format::F32 => return Layout::F32,
+            Format::F16 => return Layout::F16,
+            Format::BF16 => return Layout::BF16,
             Format::Q4_0 => (Planes::Four, Scales::D, 8),
             Format::Q4_1 => (Planes::Four, Scales::DM, 0),
             Format::Q5_0 => (Planes::Five, Scales::D, 16),
@@ -116,9 +129,10 @@ impl Layout {
             Format::Q4K => (Planes::Four, Scales::Group, 0),
             Format::Q5K => (Planes::Five, Scales::Group, 0),
             Format::Q6K => (Planes::Six, Scales::GroupHalves, 32),
-            Format::Q2K | Format::Q3K => return None,
+            Format::Q2K => (Planes::Two, Scales::GroupHalfMins, 0),
+            Format::Q3K => (Planes::Three, Scales::GroupHalves, 4),
         };
-        Some(Layout::Codes { planes, scales, offset })
+        Layout::Codes { planes, scales, offset }
     }
 
     pub(crate) const fn panel_bytes(self, k: usize) -> usize {
@@ -181,7 +195,7 @@ impl Layout {
                     let (scale, min) = lane_scales(scales, header, i, lane);
                     for (j, y) in y.iter_mut().enumerate() {
                         let code = words[j / 4].to_le_bytes()[j % 4];
-                        *y = scale[j / 16] * (f32::from(code) - f32::from(offset)) + min;
+                        *y = scale[j / 16] * (f32::from(code) - f32::from(offset)) + min[j / 16];
                     }
                 }
             }
@@ -192,13 +206,15 @@ impl Layout {
 /// Block `b` of a panel of codes, all rows.
 pub(crate) fn unpack_block(planes: Planes, scales: Scales, panel: &[u8], b: usize) -> Block {
     let (header, i, plane) = locate(planes, scales, panel, b);
-    let mut block = Block { codes: [[0; 64]; 8], scales: [[0.0; LANES]; 2], mins: [0.0; LANES] };
+    let mut block = Block { codes: [[0; 64]; 8], scales: [[0.0; LANES]; 2], mins: [[0.0; LANES]; 2] };
     for lane in 0..LANES {
         for (codes, word) in block.codes.iter_mut().zip(unpack_words(planes, plane, lane)) {
             codes[4 * lane..][..4].copy_from_slice(&word.to_le_bytes());
         }
-        let ([first, second], min) = lane_scales(scales, header, i, lane);
-        (block.scales[0][lane], block.scales[1][lane], block.mins[lane]) = (first, second, min);
+        let (scale, min) = lane_scales(scales, header, i, lane);
+        for half in 0..2 {
+            (block.scales[half][lane], block.mins[half][lane]) = (scale[half], min[half]);
+        }
     }
     block
 }
@@ -211,23 +227,31 @@ fn locate(planes: Planes, scales: Scales, panel: &[u8], b: usize) -> (&[u8], usi
     (&group[..scales.bytes()], i, &group[scales.bytes() + i * planes.bytes()..][..planes.bytes()])
 }
 
-/// A row's scales for the two halves of a block, and what is added to its weights.
-fn lane_scales(scales: Scales, header: &[u8], i: usize, lane: usize) -> ([f32; 2], f32) {
+/// A row's scales for the two halves of a block, and what is added to their weights.
+fn lane_scales(scales: Scales, header: &[u8], i: usize, lane: usize) -> ([f32; 2], [f32; 2]) {
     let half = |entry: usize| {
         let at = entry * HEADER + 2 * lane;
         f16::from_le_bytes([header[at], header[at + 1]]).to_f32()
     };
     match scales {
-        Scales::D => ([half(0); 2], 0.0),
-        Scales::DM => ([half(0); 2], half(1)),
+        Scales::D => ([half(0); 2], [0.0; 2]),
+        Scales::DM => ([half(0); 2], [half(1); 2]),
         Scales::Group => {
             let small = &header[2 * HEADER + i * SUBSCALES..][..SUBSCALES];
             let scale = half(0) * f32::from(small[lane]);
-            ([scale; 2], -(half(1) * f32::from(small[LANES + lane])))
+            ([scale; 2], [-(half(1) * f32::from(small[LANES + lane])); 2])
         }
         Scales::GroupHalves => {
             let small = &header[HEADER + i * SUBSCALES..][..SUBSCALES];
-            ([0, LANES].map(|h| half(0) * f32::from(small[h + lane] as i8)), 0.0)
+            ([0, LANES].map(|h| half(0) * f32::from(small[h + lane] as i8)), [0.0; 2])
+        }
+        Scales::GroupHalfMins => {
+            let small = &header[2 * HEADER + i * SUBSCALES..][..SUBSCALES];
+            let small = [0, LANES].map(|h| small[h + lane]);
+            (
+                small.map(|byte| half(0) * f32::from(byte & 15)),
+                small.map(|byte| -(half(1) * f32::from(byte >> 4))),
+            )
         }
     }
 }
@@ -273,7 +297,17 @@ fn codes(format: Format, raw: &[u8], i: usize) -> [u32; 8] {
                 word(low, v) >> (i / 2 * 4) & NIBBLES | (word(high, v) >> (2 * i) & 0x0303_0303) << 4
             })
         }
-        Format::F32 | Format::F16 | Format::BF16 | Format::Q2K | Format::Q3K => {
+        Format::Q2K => {
+            let low = &raw[16 + i / 4 * 32..][..32];
+            std::array::from_fn(|v| word(low, v) >> (i % 4 * 2) & 0x0303_0303)
+        }
+        Format::Q3K => {
+            let (high, low) = (&raw[..32], &raw[32 + i / 4 * 32..][..32]);
+            std::array::from_fn(|v| {
+                word(low, v) >> (i % 4 * 2) & 0x0303_0303 | (word(high, v) >> i & 0x0101_0101) << 2
+            })
+        }
+        Format::F32 | Format::F16 | Format::BF16 => {
             unreachable!("{} has no codes in `Layout::of`", format.name())
         }
     }
@@ -283,20 +317,23 @@ fn put_codes(planes: Planes, codes: [u32; 8], lane: usize, out: &mut [u8]) {
     let mut put = |plane: usize, word: u32| {
         out[plane * 64 + 4 * lane..][..4].copy_from_slice(&word.to_le_bytes());
     };
-    if planes == Planes::Eight {
-        return (0..8).for_each(|v| put(v, codes[v]));
-    }
-    for v in 0..4 {
-        put(v, codes[v] & 0x0f0f_0f0f | (codes[v + 4] & 0x0f0f_0f0f) << 4);
+    let last_bits =
+        |shift: u32| (0..8).fold(0, |bits, v: usize| bits | (codes[v] >> shift & 0x0101_0101) << v);
+    let pairs = |h: usize, shift: u32| {
+        (0..4).fold(0, |bits, v| bits | (codes[4 * h + v] >> shift & 0x0303_0303) << (2 * v))
+    };
+    match planes {
+        Planes::Eight => return (0..8).for_each(|v| put(v, codes[v])),
+        Planes::Two | Planes::Three => (0..2).for_each(|h| put(h, pairs(h, 0))),
+        Planes::Four | Planes::Five | Planes::Six => {
+            (0..4).for_each(|v| put(v, codes[v] & 0x0f0f_0f0f | (codes[v + 4] & 0x0f0f_0f0f) << 4));
+        }
     }
     match planes {
-        Planes::Five => put(4, (0..8).fold(0, |bits, v| bits | (codes[v] >> 4 & 0x0101_0101) << v)),
-        Planes::Six => {
-            for h in 0..2 {
-                put(4 + h, (0..4).fold(0, |bits, v| bits | (codes[4 * h + v] >> 4 & 0x0303_0303) << (2 * v)));
-            }
-        }
-        Planes::Four | Planes::Eight => {}
+        Planes::Three => put(2, last_bits(2)),
+        Planes::Five => put(4, last_bits(4)),
+        Planes::Six => (0..2).for_each(|h| put(4 + h, pairs(h, 4))),
+        Planes::Two | Planes::Four | Planes::Eight => {}
     }
 }
 
@@ -304,7 +341,10 @@ fn put_codes(planes: Planes, codes: [u32; 8], lane: usize, out: &mut [u8]) {
 fn unpack_words(planes: Planes, plane: &[u8], lane: usize) -> [u32; 8] {
     let get = |index: usize| word(&plane[index * 64 + 4 * lane..], 0);
     let nibbles = |v: usize| get(v % 4) >> (v / 4 * 4) & 0x0f0f_0f0f;
+    let pairs = |v: usize| get(v / 4) >> (v % 4 * 2) & 0x0303_0303;
     match planes {
+        Planes::Two => std::array::from_fn(pairs),
+        Planes::Three => std::array::from_fn(|v| pairs(v) | (get(2) >> v & 0x0101_0101) << 2),
         Planes::Four => std::array::from_fn(nibbles),
         Planes::Five => std::array::from_fn(|v| nibbles(v) | (get(4) >> v & 0x0101_0101) << 4),
         Planes::Six => {
@@ -333,13 +373,30 @@ fn put_scales(format: Format, scales: Scales, raw: &[u8], lane: usize, header: &
             }
         }
         Scales::GroupHalves => {
-            debug_assert_eq!(format, Format::Q6K);
-            put(0, &raw[208..210]);
-            for (i, pair) in raw[192..208].chunks_exact(2).enumerate() {
+            let (d, of_sixteens) = half_scales(format, raw);
+            put(0, d);
+            for (i, pair) in of_sixteens.chunks_exact(2).enumerate() {
                 let small = &mut header[HEADER + i * SUBSCALES..][..SUBSCALES];
+                (small[lane], small[LANES + lane]) = (pair[0] as u8, pair[1] as u8);
+            }
+        }
+        Scales::GroupHalfMins => {
+            put(0, &raw[80..82]);
+            put(1, &raw[82..84]);
+            for (i, pair) in raw[..16].chunks_exact(2).enumerate() {
+                let small = &mut header[2 * HEADER + i * SUBSCALES..][..SUBSCALES];
                 (small[lane], small[LANES + lane]) = (pair[0], pair[1]);
             }
         }
+    }
+}
+
+/// The bytes of d, and the scales of all sixteens of a file's block.
+fn half_scales(format: Format, raw: &[u8]) -> (&[u8], [i8; 2 * GROUP_BLOCKS]) {
+    if format == Format::Q3K {
+        (&raw[108..110], std::array::from_fn(|i| q3_scale(&raw[96..108], i)))
+    } else {
+        (&raw[208..210], std::array::from_fn(|i| raw[192 + i] as i8))
     }
 }
 

@@ -17,6 +17,6 @@ pub(crate) fn has_fma() -> bool {
 
 /// [`crate::matmul::scalar_kernel`] compiled for a machine of the last ten years.
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(crate) fn scalar_kernel_with_fma(layout: Layout, panel: &[u8], x: &Tile, sums: &mut Sums) {
-    crate::matmul::scalar_kernel(layout, panel, x, sums);
+pub(crate) fn scalar_kernel_with_fma(layout: Layout, panels: &[u8], x: &Tile, sums: &mut Sums) {
+    crate::matmul::scalar_kernel(layout, panels, x, sums);
 }
