@@ -4,7 +4,8 @@
 pub(crate) mod aligned;
 pub(crate) mod layout;
 
-use std::ops::Range;
+use std::ops::{Deref, Range};
+use std::sync::Arc;
 
 use crate::formats::Format;
 use aligned::AlignedBytes;
@@ -39,6 +40,60 @@ pub enum PackError {
     },
 }
 
+/// The version of the packed bytes: another one means that kept bytes can't be used any more.
+pub const PACKED_VERSION: u32 = 1;
+
+/// Bytes that several may hold, such as a mapped file.
+pub type SharedBytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
+
+/// What a matrix is, without its bytes.
+#[derive(Clone, Copy)]
+pub struct Shape {
+    format: Format,
+    layout: Layout,
+    n: usize,
+    k: usize,
+}
+
+impl Shape {
+    /// `n` rows of `k` weights.
+    ///
+    /// # Errors
+    /// [`PackError::RowLength`]
+    pub fn new(format: Format, n: usize, k: usize) -> Result<Shape, PackError> {
+        let block_len = format.block_len();
+        if k.is_multiple_of(block_len) {
+            Ok(Shape { format, layout: Layout::of(format), n, k })
+        } else {
+            Err(PackError::RowLength { format, k, block_len })
+        }
+    }
+
+    /// Bytes when packed, padding included.
+    pub fn packed_bytes(&self) -> usize {
+        self.n.div_ceil(LANES) * self.layout.panel_bytes(self.k)
+    }
+
+    /// Cuts room for the packed bytes, zeroed, into slabs of `panels_each` panels, which threads may pack at the same time.
+    ///
+    /// # Panics
+    /// If `room` is not as long as the packed bytes.
+    pub fn slabs<'a>(
+        &self,
+        room: &'a mut [u8],
+        panels_each: usize,
+    ) -> impl ExactSizeIterator<Item = Slab<'a>> + use<'a> {
+        assert_eq!(room.len(), self.packed_bytes(), "room for {} {}x{}", self.format.name(), self.n, self.k);
+        let Shape { format, layout, n, k } = *self;
+        let rows_each = panels_each * LANES;
+        let slab_bytes = panels_each * layout.panel_bytes(k);
+        room.chunks_mut(slab_bytes.max(1)).enumerate().map(move |(slab, out)| {
+            let rows = slab * rows_each..((slab + 1) * rows_each).min(n);
+            Slab { format, layout, k, rows, out }
+        })
+    }
+}
+
 /// Packed weights `w[n, k]`: n outputs by k inputs, in panels of 16 outputs.
 pub struct Matrix {
     format: Format,
@@ -46,7 +101,24 @@ pub struct Matrix {
     n: usize,
     k: usize,
     /// Panel after panel, each `layout.panel_bytes(k)` long and a multiple of 32 bytes.
-    data: AlignedBytes,
+    data: Data,
+}
+
+/// Where packed bytes are.
+enum Data {
+    Own(AlignedBytes),
+    Shared(SharedBytes, Range<usize>),
+}
+
+impl Deref for Data {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Data::Own(bytes) => bytes,
+            Data::Shared(bytes, range) => &(**bytes).as_ref()[range.clone()],
+        }
+    }
 }
 
 impl std::fmt::Debug for Matrix {
@@ -59,19 +131,27 @@ impl Matrix {
     /// Packs `n` rows of `k` weights; `raw` as the GGUF file holds them, row after row.
     pub fn pack(format: Format, n: usize, k: usize, raw: &[u8]) -> Result<Matrix, PackError> {
         let mut packer = Matrix::packer(format, n, k)?;
-        packer.pack_panels(0..packer.panels(), raw)?;
+        let panels = n.div_ceil(LANES).max(1);
+        packer.slabs(panels).try_for_each(|slab| slab.pack(raw))?;
         Ok(packer.finish())
     }
 
     /// Room for `n` rows of `k` weights, to be packed in parts or by several threads.
     pub fn packer(format: Format, n: usize, k: usize) -> Result<Packer, PackError> {
-        let layout = Layout::of(format);
-        let block_len = format.block_len();
-        if !k.is_multiple_of(block_len) {
-            return Err(PackError::RowLength { format, k, block_len });
-        }
-        let data = AlignedBytes::zeroed(n.div_ceil(LANES) * layout.panel_bytes(k));
-        Ok(Packer { matrix: Matrix { format, layout, n, k, data } })
+        let shape = Shape::new(format, n, k)?;
+        Ok(Packer { shape, data: AlignedBytes::zeroed(shape.packed_bytes()) })
+    }
+
+    /// A matrix whose packed bytes are already there, in `range` of `bytes`. That they are the right ones is the caller's to know:
+    /// others give other numbers.
+    ///
+    /// # Panics
+    /// If the range is not as long as the packed bytes of this shape.
+    pub fn from_packed(shape: Shape, bytes: SharedBytes, range: Range<usize>) -> Matrix {
+        assert_eq!(range.len(), shape.packed_bytes(), "packed bytes of {}x{}", shape.n, shape.k);
+        assert!(range.end <= (*bytes).as_ref().len(), "packed bytes end at {}", range.end);
+        let Shape { format, layout, n, k } = shape;
+        Matrix { format, layout, n, k, data: Data::Shared(bytes, range) }
     }
 
     /// Outputs.
@@ -125,38 +205,20 @@ impl Matrix {
 
 /// A matrix while its panels are being filled. Rows that were never packed are zero.
 pub struct Packer {
-    matrix: Matrix,
+    shape: Shape,
+    data: AlignedBytes,
 }
 
 impl Packer {
-    /// Panels of 16 rows, the last maybe in part.
-    pub fn panels(&self) -> usize {
-        self.matrix.panels()
-    }
-
-    /// Packs the rows of these panels: rows `16·start .. min(16·end, n)`, whose bytes in the file are `raw`.
-    pub fn pack_panels(&mut self, panels: Range<usize>, raw: &[u8]) -> Result<(), PackError> {
-        let panel_bytes = self.matrix.panel_bytes();
-        let rows = panels.start * LANES..(panels.end * LANES).min(self.matrix.n);
-        let (format, layout, k) = (self.matrix.format, self.matrix.layout, self.matrix.k);
-        let out = &mut self.matrix.data[panels.start * panel_bytes..panels.end * panel_bytes];
-        Slab { format, layout, k, rows, out }.pack(raw)
-    }
-
-    /// Cuts the matrix into slabs of `panels_each` panels, which threads may pack at the same time.
+    /// As [`Shape::slabs`].
     pub fn slabs(&mut self, panels_each: usize) -> impl ExactSizeIterator<Item = Slab<'_>> {
-        let (format, layout, n, k) = (self.matrix.format, self.matrix.layout, self.matrix.n, self.matrix.k);
-        let rows_each = panels_each * LANES;
-        let slab_bytes = panels_each * layout.panel_bytes(k);
-        self.matrix.data.chunks_mut(slab_bytes.max(1)).enumerate().map(move |(slab, out)| {
-            let rows = slab * rows_each..((slab + 1) * rows_each).min(n);
-            Slab { format, layout, k, rows, out }
-        })
+        self.shape.slabs(&mut self.data, panels_each)
     }
 
     /// The matrix, ready for the kernels.
     pub fn finish(self) -> Matrix {
-        self.matrix
+        let Shape { format, layout, n, k } = self.shape;
+        Matrix { format, layout, n, k, data: Data::Own(self.data) }
     }
 }
 

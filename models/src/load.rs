@@ -25,6 +25,8 @@ pub struct LoadOptions<'a> {
     pub step_tokens_max: usize,
     /// Turn every matrix into F32: slow and large, and exact arithmetic on the file's weights. An oracle for tests.
     pub exact: bool,
+    /// Use the packed form beside the model's file, and leave one there ([`crate::packed_path`]) for the next load.
+    pub keep_packed: bool,
     /// Told how far loading is.
     pub progress: Option<Progress<'a>>,
 }
@@ -34,7 +36,7 @@ pub const STEP_TOKENS_MAX: usize = 512;
 
 impl LoadOptions<'_> {
     /// A model's whole context with address space for `kv_bytes_max` bytes of keys and values, steps of
-    /// [`STEP_TOKENS_MAX`] tokens, weights as they are in the file.
+    /// [`STEP_TOKENS_MAX`] tokens, weights as they are in the file, nothing written beside it.
     #[must_use]
     pub fn new(cpu: Arc<Cpu>, kv_bytes_max: usize) -> LoadOptions<'static> {
         LoadOptions {
@@ -43,6 +45,7 @@ impl LoadOptions<'_> {
             kv_bytes_max,
             step_tokens_max: STEP_TOKENS_MAX,
             exact: false,
+            keep_packed: false,
             progress: None,
         }
     }

@@ -1,15 +1,16 @@
 //! Packs matrices from the mapped file on several threads and gives the file's pages back as it goes, so that a model is
-//! never in memory twice.
+//! never in memory twice. What was packed before, and is beside the file, is taken from there.
 
 use std::collections::HashMap;
 
 use bandmaster_kernels::formats::Format;
-use bandmaster_kernels::matrix::{Matrix, PackError, Packer, Slab};
+use bandmaster_kernels::matrix::{Matrix, PackError, Shape, Slab};
 use rayon::ThreadPool;
 use rayon::iter::{ParallelBridge, ParallelIterator};
 
 use crate::gguf::{Gguf, TensorInfo};
 use crate::load::{LoadError, LoadOptions, Progress};
+use crate::packed::{self, Draft, Entry};
 use crate::weights::{Wanted, checked};
 
 /// Bytes of the file that one task packs: few enough to share out evenly, enough that starting it costs nothing.
@@ -21,6 +22,7 @@ const PANEL_ROWS: usize = 16;
 pub(crate) struct Packing<'a> {
     threads: ThreadPool,
     exact: bool,
+    keep: bool,
     progress: Option<Progress<'a>>,
 }
 
@@ -29,7 +31,7 @@ struct Job<'a> {
     tensor: &'a TensorInfo,
     format: Format,
     k: usize,
-    packer: Packer,
+    shape: Shape,
 }
 
 impl<'a> Packing<'a> {
@@ -43,7 +45,8 @@ impl<'a> Packing<'a> {
                 what: format!("start {count} threads"),
                 source: std::io::Error::other(error),
             })?;
-        Ok(Packing { threads, exact: options.exact, progress: options.progress })
+        let keep = options.keep_packed && !options.exact;
+        Ok(Packing { threads, exact: options.exact, keep, progress: options.progress })
     }
 
     /// Packs all of `wanted`, the largest first: as long as much of the file is mapped, little is packed.
@@ -54,50 +57,115 @@ impl<'a> Packing<'a> {
     ) -> Result<HashMap<String, Matrix>, LoadError> {
         let mut jobs = wanted.iter().map(|wanted| self.job(gguf, wanted)).collect::<Result<Vec<_>, _>>()?;
         jobs.sort_by_key(|job| std::cmp::Reverse(job.tensor.bytes));
+        if !self.keep {
+            return self.pack_in_memory(gguf, &jobs);
+        }
+        let entries: Vec<Entry> =
+            jobs.iter().map(|job| Entry { name: job.tensor.name.clone(), shape: job.shape }).collect();
+        if let Some(matrices) = packed::open(gguf, &entries, &self.threads) {
+            if let Some(progress) = self.progress {
+                progress(1.0);
+            }
+            return Ok(matrices);
+        }
+        match Draft::new(gguf, entries) {
+            Some(draft) => self.pack_to_file(gguf, &jobs, draft),
+            None => self.pack_in_memory(gguf, &jobs),
+        }
+    }
+
+    fn pack_in_memory(&self, gguf: &Gguf, jobs: &[Job<'_>]) -> Result<HashMap<String, Matrix>, LoadError> {
+        let mut matrices = HashMap::with_capacity(jobs.len());
+        self.each(jobs, |_, job| {
+            let pack_error = |source| pack_error(job.tensor, source);
+            let mut packer =
+                Matrix::packer(self.packed_format(job.format), job.n(), job.k).map_err(pack_error)?;
+            self.pack(gguf, job, packer.slabs(panels_each(job)))?;
+            matrices.insert(job.tensor.name.clone(), packer.finish());
+            Ok(())
+        })?;
+        Ok(matrices)
+    }
+
+    fn pack_to_file(
+        &self,
+        gguf: &Gguf,
+        jobs: &[Job<'_>],
+        mut draft: Draft,
+    ) -> Result<HashMap<String, Matrix>, LoadError> {
+        let packed = self.each(jobs, |index, job| {
+            self.pack(gguf, job, job.shape.slabs(draft.room(index), panels_each(job)))
+        });
+        match packed {
+            Ok(()) => Ok(draft.finish(&self.threads)),
+            Err(error) => {
+                draft.discard();
+                Err(error)
+            }
+        }
+    }
+
+    /// Does each job in order and says how far they are.
+    fn each<'g>(
+        &self,
+        jobs: &[Job<'g>],
+        mut pack: impl FnMut(usize, &Job<'g>) -> Result<(), LoadError>,
+    ) -> Result<(), LoadError> {
         let bytes: u64 = jobs.iter().map(|job| job.tensor.bytes).sum();
         let mut bytes_done = 0;
-        let mut matrices = HashMap::with_capacity(jobs.len());
-        for job in jobs {
-            let Job { tensor, .. } = job;
-            matrices.insert(tensor.name.clone(), self.pack(gguf, job)?);
-            bytes_done += tensor.bytes;
+        for (index, job) in jobs.iter().enumerate() {
+            pack(index, job)?;
+            bytes_done += job.tensor.bytes;
             if let Some(progress) = self.progress {
                 progress((bytes_done as f64 / bytes as f64) as f32);
             }
         }
-        Ok(matrices)
+        Ok(())
     }
 
-    /// Checks a tensor and makes room for it; pages are taken when they are packed.
+    fn packed_format(&self, format: Format) -> Format {
+        if self.exact { Format::F32 } else { format }
+    }
+
+    /// Checks a tensor.
     fn job<'g>(&self, gguf: &'g Gguf, wanted: &Wanted) -> Result<Job<'g>, LoadError> {
         let (tensor, format) = checked(gguf, &wanted.name, &[wanted.k, wanted.n])?;
-        let packed_format = if self.exact { Format::F32 } else { format };
-        let packer =
-            Matrix::packer(packed_format, wanted.n, wanted.k).map_err(|source| pack_error(tensor, source))?;
-        Ok(Job { tensor, format, k: wanted.k, packer })
+        let shape = Shape::new(self.packed_format(format), wanted.n, wanted.k)
+            .map_err(|source| pack_error(tensor, source))?;
+        Ok(Job { tensor, format, k: wanted.k, shape })
     }
 
-    fn pack(&self, gguf: &Gguf, job: Job<'_>) -> Result<Matrix, LoadError> {
-        let Job { tensor, format, k, mut packer } = job;
-        let data = gguf.data(tensor)?;
-        let row_bytes = format.row_bytes(k);
-        let panels_each = (SLAB_BYTES / (row_bytes * PANEL_ROWS)).max(1);
+    fn pack<'s>(
+        &self,
+        gguf: &Gguf,
+        job: &Job<'_>,
+        mut slabs: impl ExactSizeIterator<Item = Slab<'s>> + Send,
+    ) -> Result<(), LoadError> {
+        let data = gguf.data(job.tensor)?;
+        let row_bytes = job.format.row_bytes(job.k);
         let pack = |slab: Slab<'_>| {
             let rows = slab.rows();
             let raw = &data[rows.start * row_bytes..rows.end * row_bytes];
-            if self.exact { slab.pack(&exact_bytes(format, k, raw)) } else { slab.pack(raw) }
+            if self.exact { slab.pack(&exact_bytes(job.format, job.k, raw)) } else { slab.pack(raw) }
         };
-        let packed = {
-            let mut slabs = packer.slabs(panels_each);
-            match slabs.len() {
-                0 | 1 => slabs.try_for_each(pack),
-                _ => self.threads.install(|| slabs.par_bridge().try_for_each(pack)),
-            }
+        let packed = match slabs.len() {
+            0 | 1 => slabs.try_for_each(pack),
+            _ => self.threads.install(|| slabs.par_bridge().try_for_each(pack)),
         };
-        packed.map_err(|source| pack_error(tensor, source))?;
-        gguf.release(tensor);
-        Ok(packer.finish())
+        packed.map_err(|source| pack_error(job.tensor, source))?;
+        gguf.release(job.tensor);
+        Ok(())
     }
+}
+
+impl Job<'_> {
+    fn n(&self) -> usize {
+        self.tensor.elements() as usize / self.k
+    }
+}
+
+fn panels_each(job: &Job<'_>) -> usize {
+    (SLAB_BYTES / (job.format.row_bytes(job.k) * PANEL_ROWS)).max(1)
 }
 
 fn pack_error(tensor: &TensorInfo, source: PackError) -> LoadError {

@@ -56,6 +56,7 @@ fn bench_throughput(config: &Config, flags: &ThroughputFlags) -> Result<ExitCode
     let batch_max = flags.batch.iter().copied().max().unwrap_or(1);
     let options = LoadOptions {
         step_tokens_max: STEP_TOKENS_MAX.max(batch_max),
+        keep_packed: config.keep_packed.value,
         ..LoadOptions::new(cpu, usize::try_from(room).unwrap_or(usize::MAX))
     };
     let mut model =

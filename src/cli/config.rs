@@ -76,6 +76,7 @@ struct ConfigFile {
     context_tokens: Option<usize>,
     kv_type: Option<String>,
     device: Option<String>,
+    keep_packed: Option<bool>,
     planner: Option<String>,
     workers: Option<Vec<String>>,
     embeddings: Option<String>,
@@ -98,6 +99,8 @@ pub struct Config {
     pub kv_type: Setting<KvType>,
     /// What computes.
     pub device: Setting<Device>,
+    /// Whether a model's packed form is kept beside its file.
+    pub keep_packed: Setting<bool>,
     /// The planner, if one was named.
     pub planner: Option<Setting<String>>,
     /// The workers, if some were named.
@@ -206,6 +209,13 @@ impl Config {
                 parse_device,
                 Device::Cpu,
             )?,
+            keep_packed: sources.pick(
+                ("keep-packed", None),
+                "BANDMASTER_KEEP_PACKED",
+                |file| Some(file.keep_packed?.to_string()),
+                parse_switch,
+                true,
+            )?,
             planner,
             workers: named(workers, environment, "BANDMASTER_WORKERS", file.workers.clone(), &file_path),
             embeddings: named(
@@ -285,6 +295,7 @@ impl Config {
             row("context-tokens", &self.context_tokens, self.context_tokens.value.to_string()),
             row("kv-type", &self.kv_type, "f16".to_owned()),
             row("device", &self.device, "cpu".to_owned()),
+            row("keep-packed", &self.keep_packed, self.keep_packed.value.to_string()),
         ];
         rows.extend(self.planner.iter().map(|setting| row("planner", setting, setting.value.clone())));
         rows.extend(self.workers.iter().map(|setting| row("workers", setting, setting.value.join(", "))));

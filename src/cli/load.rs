@@ -217,6 +217,7 @@ pub fn load(config: &Config, files: &BandFiles, kv_bytes: u64, screen: &Screen) 
         context_tokens: config.context_tokens.value,
         kv_bytes,
         step_tokens_max,
+        keep_packed: config.keep_packed.value,
         screen,
     };
     let mut loaded: HashMap<&Path, Arc<dyn Llm>> = HashMap::new();
@@ -244,6 +245,7 @@ struct Loader<'a> {
     context_tokens: usize,
     kv_bytes: u64,
     step_tokens_max: usize,
+    keep_packed: bool,
     screen: &'a Screen,
 }
 
@@ -261,6 +263,7 @@ impl Loader<'_> {
         let options = LoadOptions {
             context_tokens_max: Some(self.context_tokens),
             step_tokens_max: self.step_tokens_max,
+            keep_packed: self.keep_packed,
             ..LoadOptions::new(Arc::clone(&self.cpu), usize::try_from(self.kv_bytes).unwrap_or(usize::MAX))
         };
         Box::new(move |gguf| {

@@ -164,6 +164,28 @@ impl Gguf {
         &self.parts[0].path
     }
 
+    /// What tells this model's files from others of the same name: sizes, times of change, and a checksum over a sample of
+    /// pages of each. `None` for a model that is in no file.
+    pub(crate) fn fingerprint(&self) -> Option<serde_json::Value> {
+        const SAMPLES: usize = 256;
+        const SAMPLE_BYTES: usize = 4096;
+        let parts = self.parts.iter().map(|part| {
+            let meta =
+                std::fs::metadata(&part.path).ok().filter(|meta| meta.len() == part.bytes.len() as u64)?;
+            let changed = meta.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
+            let mut hasher = crc32fast::Hasher::new();
+            let last = part.bytes.len().saturating_sub(SAMPLE_BYTES);
+            for sample in 0..SAMPLES {
+                let at = last / (SAMPLES - 1) * sample;
+                hasher.update(&part.bytes[at..(at + SAMPLE_BYTES).min(part.bytes.len())]);
+            }
+            hasher.update(&part.bytes[last..]);
+            let (changed, sample) = (changed.as_nanos().to_string(), format!("{:08x}", hasher.finalize()));
+            Some(serde_json::json!({ "bytes": meta.len(), "changed_ns": changed, "sample_crc32": sample }))
+        });
+        parts.collect::<Option<Vec<_>>>().map(serde_json::Value::from)
+    }
+
     /// Bytes of all files.
     pub fn file_bytes(&self) -> u64 {
         self.parts.iter().map(|part| part.bytes.len() as u64).sum()

@@ -1,0 +1,219 @@
+//! The packed form of a model, kept beside its file so that loading it again is nearly free: the weights are mapped as they
+//! are, shared between processes, and the system may drop their pages.
+//!
+//! `NAME.gguf.packed` is one line of JSON (a table, padded to whole pages) and then the packed bytes of each matrix. It is used only
+//! when it is of this version, was made from this very file (sizes, times and a sample of pages), and every checksum is
+//! right; anything else is as if it weren't there, and it is made anew. It is written under another name and renamed when it is
+//! whole; what a killed process left behind is cleared away by the next that writes. Where it can't be kept (no room,
+//! a folder that can't be written) the model is packed in memory, and nobody is told but the log.
+
+use std::collections::HashMap;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bandmaster_kernels::matrix::{Matrix, PACKED_VERSION, Shape, SharedBytes};
+use memmap2::{Mmap, MmapMut};
+use rayon::ThreadPool;
+use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
+use serde_json::{Value, json};
+
+use crate::gguf::Gguf;
+
+/// The table takes a multiple of this, and each matrix begins at one of [`ALIGNMENT`].
+const PAGE: usize = 4096;
+const ALIGNMENT: usize = 64;
+/// Space that is left on the disk at least.
+const DISK_SPARE_BYTES: u64 = 1 << 30;
+/// Bytes that one thread checks at a time.
+const CHECKED_BYTES: usize = 4 << 20;
+
+/// A matrix in the file.
+#[derive(Clone)]
+pub(crate) struct Entry {
+    pub name: String,
+    pub shape: Shape,
+}
+
+/// Where each matrix lies, and how long the whole is.
+struct Plan {
+    table_bytes: usize,
+    ranges: Vec<Range<usize>>,
+    total: usize,
+}
+
+impl Plan {
+    fn new(source: &Value, entries: &[Entry]) -> Plan {
+        // Checksums have a fixed width, so the table is as long now as it will be.
+        let blank = vec![0; entries.len()];
+        let table_bytes = table(source, entries, &blank).len().next_multiple_of(PAGE);
+        let mut at = table_bytes;
+        let mut ranges = Vec::with_capacity(entries.len());
+        for entry in entries {
+            ranges.push(at..at + entry.shape.packed_bytes());
+            at = (at + entry.shape.packed_bytes()).next_multiple_of(ALIGNMENT);
+        }
+        Plan { table_bytes, ranges, total: at }
+    }
+}
+
+fn table(source: &Value, entries: &[Entry], checksums: &[u32]) -> String {
+    let matrices = entries.iter().zip(checksums).map(|(entry, checksum)| {
+        json!({ "name": entry.name, "bytes": entry.shape.packed_bytes(), "crc32": format!("{checksum:08x}") })
+    });
+    let matrices: Vec<Value> = matrices.collect();
+    let table =
+        json!({ "bandmaster_packed": PACKED_VERSION, "source": source, "matrices": matrices }).to_string();
+    // Over the table too.
+    format!("{table} {:08x}\n", crc32fast::hash(table.as_bytes()))
+}
+
+/// The path of the packed form of the model at `path`.
+#[must_use]
+pub fn packed_path(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".packed");
+    path.with_file_name(name)
+}
+
+/// The matrices of an earlier load, if they are there, of this source and unharmed.
+pub(crate) fn open(gguf: &Gguf, entries: &[Entry], threads: &ThreadPool) -> Option<HashMap<String, Matrix>> {
+    let source = gguf.fingerprint()?;
+    let plan = Plan::new(&source, entries);
+    let file = File::open(packed_path(gguf.path())).ok()?;
+    if file.metadata().ok()?.len() != plan.total as u64 {
+        return None;
+    }
+    // SAFETY: the map is read-only; a packed file is replaced by rename, never written in place, and is read within its length.
+    let map = unsafe { Mmap::map(&file) }.ok()?;
+    let checksums = checksums(&map, &plan, threads);
+    let expected = table(&source, entries, &checksums);
+    map.starts_with(expected.as_bytes()).then(|| matrices(Arc::new(map), entries, plan))
+}
+
+fn matrices(map: SharedBytes, entries: &[Entry], plan: Plan) -> HashMap<String, Matrix> {
+    let matrix = |(entry, range): (&Entry, Range<usize>)| {
+        (entry.name.clone(), Matrix::from_packed(entry.shape, Arc::clone(&map), range))
+    };
+    entries.iter().zip(plan.ranges).map(matrix).collect()
+}
+
+/// The checksum of each matrix.
+fn checksums(bytes: &[u8], plan: &Plan, threads: &ThreadPool) -> Vec<u32> {
+    let pieces: Vec<(usize, &[u8])> = (plan.ranges.iter().enumerate())
+        .flat_map(|(at, range)| bytes[range.clone()].chunks(CHECKED_BYTES).map(move |piece| (at, piece)))
+        .collect();
+    let hashed: Vec<(usize, crc32fast::Hasher)> = threads.install(|| {
+        let hash = |&(at, piece): &(usize, &[u8])| {
+            let mut hasher = crc32fast::Hasher::new();
+            hasher.update(piece);
+            (at, hasher)
+        };
+        pieces.par_iter().map(hash).collect()
+    });
+    let mut whole = vec![crc32fast::Hasher::new(); plan.ranges.len()];
+    hashed.iter().for_each(|(at, hasher)| whole[*at].combine(hasher));
+    whole.into_iter().map(crc32fast::Hasher::finalize).collect()
+}
+
+/// A packed file in the making.
+pub(crate) struct Draft {
+    source: Value,
+    entries: Vec<Entry>,
+    plan: Plan,
+    map: MmapMut,
+    /// Locked for as long as somebody writes it.
+    file: File,
+    path: PathBuf,
+    goal: PathBuf,
+}
+
+impl Draft {
+    /// Room on the disk for the packed form of these matrices; `None` where it can't be kept.
+    pub(crate) fn new(gguf: &Gguf, entries: Vec<Entry>) -> Option<Draft> {
+        let source = gguf.fingerprint()?;
+        let plan = Plan::new(&source, &entries);
+        let goal = packed_path(gguf.path());
+        clear_drafts(&goal);
+        let path = goal.with_extension(format!("packed-{}", std::process::id()));
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path).ok()?;
+        let reserved = file.try_lock().is_ok() && reserve(&file, plan.total as u64).is_ok();
+        // SAFETY: the file is new, locked and under a name that nobody else uses; its whole length is reserved on the disk.
+        let map = reserved.then(|| unsafe { MmapMut::map_mut(&file) }.ok()).flatten();
+        if map.is_none() {
+            // What can't be removed now is cleared by the next draft.
+            let _ = fs::remove_file(&path);
+        }
+        Some(Draft { source, entries, plan, map: map?, file, path, goal })
+    }
+
+    /// Room for the packed bytes of the `index`th matrix, zeroed.
+    pub(crate) fn room(&mut self, index: usize) -> &mut [u8] {
+        &mut self.map[self.plan.ranges[index].clone()]
+    }
+
+    /// Puts the finished file in its place and gives the matrices out of it.
+    pub(crate) fn finish(mut self, threads: &ThreadPool) -> HashMap<String, Matrix> {
+        let checksums = checksums(&self.map, &self.plan, threads);
+        let table = table(&self.source, &self.entries, &checksums);
+        self.map[..table.len()].copy_from_slice(table.as_bytes());
+        debug_assert!(table.len() <= self.plan.table_bytes);
+        if fs::rename(&self.path, &self.goal).is_err() {
+            // The pages live on as long as the map does.
+            let _ = fs::remove_file(&self.path);
+        }
+        let Draft { map, entries, plan, file, .. } = self;
+        drop(file);
+        matrices(Arc::new(map), &entries, plan)
+    }
+
+    /// Gives up.
+    pub(crate) fn discard(self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Reserves `bytes` on the disk, so that writing through the map can't run into a full one, and leaves some.
+fn reserve(file: &File, bytes: u64) -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, bytes)?;
+        let disk = rustix::fs::fstatvfs(file)?;
+        if disk.f_bavail.saturating_mul(disk.f_frsize) < DISK_SPARE_BYTES {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        Ok(())
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = (file, bytes, DISK_SPARE_BYTES);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+/// Removes drafts of `goal` that nobody writes any more.
+fn clear_drafts(goal: &Path) {
+    let (Some(folder), Some(name)) = (goal.parent(), goal.file_name().and_then(|name| name.to_str())) else {
+        return;
+    };
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let drafts = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let is_draft = |path: &PathBuf| {
+        path.file_name().and_then(|draft| draft.to_str()).is_some_and(|draft| {
+            draft.strip_prefix(name).is_some_and(|rest| {
+                rest.strip_prefix('-')
+                    .is_some_and(|id| !id.is_empty() && id.bytes().all(|b| b.is_ascii_digit()))
+            })
+        })
+    };
+    for draft in drafts.filter(is_draft) {
+        if File::open(&draft).is_ok_and(|file| file.try_lock().is_ok()) {
+            let _ = fs::remove_file(&draft);
+        }
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests;
