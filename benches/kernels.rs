@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use bandmaster_kernels::activations::Activations;
+use bandmaster_kernels::activations::{Activations, Source};
 use bandmaster_kernels::formats::Format;
 use bandmaster_kernels::matmul::{Output, matmul};
 use bandmaster_kernels::matrix::Matrix;
@@ -71,7 +71,7 @@ fn bench(c: &mut Criterion, cpu: &Cpu, copies: &[Matrix], rows: usize) -> f64 {
             for _ in 0..iterations {
                 copy = (copy + 1) % copies.len();
                 let w = &copies[copy];
-                activations.fill(cpu, &x, k, &[w]);
+                activations.fill(cpu, Source::Plain(&x), k, &[w]);
                 matmul(cpu, &activations, &mut [Output { w, bias: None, add: false, y: &mut y }]);
             }
             let took = start.elapsed();

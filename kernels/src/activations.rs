@@ -13,12 +13,105 @@ use crate::disjoint::Disjoint;
 use crate::dispatch::{Cpu, Isa};
 use crate::matrix::Matrix;
 use crate::matrix::layout::{BLOCK, Layout, Scales};
+use crate::ops::{norm_scale, normed, silu_product};
+use crate::simd::{Kernel, LANES, Portable, Simd};
 
 /// Most rows of a tile: enough that unpacking weights costs little beside multiplying them, few enough that the sums of two
 /// panels lie in the first cache.
 pub(crate) const TILE_ROWS_MAX: usize = 64;
 /// Blocks that one chunk of work quantizes.
 const CHUNK_BLOCKS: usize = 64;
+/// Blocks of a row that are quantized one after the other, before the next row's.
+const RUN_BLOCKS: usize = 8;
+
+/// What rows of activations are made from, block by block while they are quantized: what is computed for it is never stored.
+#[derive(Clone, Copy)]
+pub enum Source<'a> {
+    /// The rows themselves.
+    Plain(&'a [f32]),
+    /// [`crate::ops::rms_norm`] of the rows `x`.
+    Normed {
+        /// The rows.
+        x: &'a [f32],
+        /// As long as a row.
+        weight: &'a [f32],
+        /// Added to the mean square.
+        eps: f32,
+    },
+    /// [`crate::ops::silu_mul`] of rows.
+    SiluMul {
+        /// Goes through silu.
+        gate: &'a [f32],
+        /// As long as `gate`.
+        up: &'a [f32],
+    },
+}
+
+impl<'a> Source<'a> {
+    fn len(&self) -> usize {
+        match self {
+            Source::Plain(x) | Source::Normed { x, .. } => x.len(),
+            Source::SiluMul { gate, .. } => gate.len(),
+        }
+    }
+
+    fn assert_fits(&self, k: usize) {
+        assert!(k > 0 && self.len().is_multiple_of(k), "{} activations are not rows of {k}", self.len());
+        let whole_blocks = k.is_multiple_of(BLOCK);
+        match self {
+            Source::Plain(_) => {}
+            _ if !whole_blocks => panic!("rows of {k} are made on the way: they must be blocks of {BLOCK}"),
+            Source::Normed { weight, .. } => assert_eq!(weight.len(), k, "weights of the norm"),
+            Source::SiluMul { gate, up } => assert_eq!(gate.len(), up.len(), "gate and up"),
+        }
+    }
+
+    /// The values in `range`, whole rows.
+    fn part(self, range: Range<usize>) -> Source<'a> {
+        match self {
+            Source::Plain(x) => Source::Plain(&x[range]),
+            Source::Normed { x, weight, eps } => Source::Normed { x: &x[range], weight, eps },
+            Source::SiluMul { gate, up } => Source::SiluMul { gate: &gate[range.clone()], up: &up[range] },
+        }
+    }
+
+    /// What each row of `k` is multiplied with.
+    #[inline(always)]
+    fn row_scales<S: Simd>(self, s: S, k: usize) -> [f32; TILE_ROWS_MAX] {
+        let mut scales = [1.0; TILE_ROWS_MAX];
+        if let Source::Normed { x, eps, .. } = self {
+            for (scale, x) in scales.iter_mut().zip(x.chunks_exact(k)) {
+                *scale = norm_scale(s, x, eps);
+            }
+        }
+        scales
+    }
+
+    /// Block `block` of row `r`.
+    #[inline(always)]
+    fn block<S: Simd>(self, s: S, k: usize, r: usize, block: usize, scale: f32) -> [f32; BLOCK] {
+        let mut out = [0.0; BLOCK];
+        let at = r * k + block * BLOCK..r * k + (block + 1) * BLOCK;
+        let outs = out.as_chunks_mut::<LANES>().0.iter_mut();
+        match self {
+            Source::Plain(x) => out.copy_from_slice(&x[at]),
+            Source::Normed { x, weight, .. } => {
+                let weight = &weight[block * BLOCK..][..BLOCK];
+                let lanes = x[at].as_chunks::<LANES>().0.iter().zip(weight.as_chunks::<LANES>().0);
+                for (out, (x, weight)) in outs.zip(lanes) {
+                    s.store(normed(s, s.load(x), s.splat(scale), s.load(weight)), out);
+                }
+            }
+            Source::SiluMul { gate, up } => {
+                let lanes = gate[at.clone()].as_chunks::<LANES>().0.iter();
+                for (out, (gate, up)) in outs.zip(lanes.zip(up[at].as_chunks::<LANES>().0)) {
+                    s.store(silu_product(s, s.load(gate), s.load(up)), out);
+                }
+            }
+        }
+        out
+    }
+}
 
 /// Rows of activations in the forms the kernels read. Reused from call to call; it only ever grows.
 #[derive(Default)]
@@ -118,12 +211,12 @@ impl Activations {
         self.k
     }
 
-    /// Takes in the rows `x[rows, k]` in the forms that these matrices multiply.
+    /// Takes in rows of `k` in the forms that these matrices multiply.
     ///
     /// # Panics
     /// If `x` is not whole rows of `k`, or if a matrix has another k.
-    pub fn fill(&mut self, cpu: &Cpu, x: &[f32], k: usize, for_: &[&Matrix]) {
-        assert!(k > 0 && x.len().is_multiple_of(k), "{} activations are not rows of {k}", x.len());
+    pub fn fill(&mut self, cpu: &Cpu, x: Source<'_>, k: usize, for_: &[&Matrix]) {
+        x.assert_fits(k);
         for matrix in for_ {
             assert_eq!(matrix.k(), k, "activations for {matrix:?}");
         }
@@ -138,7 +231,7 @@ impl Activations {
         }
     }
 
-    fn fill_codes(&mut self, cpu: &Cpu, x: &[f32]) {
+    fn fill_codes(&mut self, cpu: &Cpu, x: Source<'_>) {
         let (k, blocks) = (self.k, self.k / BLOCK);
         grow(&mut self.codes, self.rows * k);
         grow(&mut self.scales, self.rows * blocks);
@@ -167,11 +260,11 @@ impl Activations {
             let part = chunk % parts * CHUNK_BLOCKS;
             let part = part..(part + CHUNK_BLOCKS).min(blocks);
             // SAFETY: `quantizer` checked the instructions; each chunk is another tile or other blocks.
-            unsafe { quantize(&out, &x[row * k..][..tile_rows * k], row, part) }
+            unsafe { quantize(&out, x.part(row * k..(row + tile_rows) * k), row, part) }
         });
     }
 
-    fn fill_floats(&mut self, cpu: &Cpu, x: &[f32]) {
+    fn fill_floats(&mut self, cpu: &Cpu, x: Source<'_>) {
         let (k, rows) = (self.k, self.rows);
         grow(&mut self.floats, rows * k);
         let out = Disjoint::new(&mut self.floats);
@@ -179,11 +272,8 @@ impl Activations {
             let (row, tile_rows) = tile_of(rows, tile);
             // SAFETY: each chunk is another tile.
             let out = unsafe { out.part(row * k..(row + tile_rows) * k) };
-            for (i, x) in x[row * k..].chunks_exact(k).take(tile_rows).enumerate() {
-                for (out, x) in out[i..].iter_mut().step_by(tile_rows).zip(x) {
-                    *out = *x;
-                }
-            }
+            let x = x.part(row * k..(row + tile_rows) * k);
+            cpu.vectorise(Spread { x, k, out });
         });
     }
 
@@ -252,7 +342,37 @@ pub(crate) struct Quantized<'a> {
     starts: [Disjoint<'a, i32>; OFFSETS.len()],
 }
 
-type Quantizer = unsafe fn(&Quantized, &[f32], usize, Range<usize>);
+/// Rows of a tile as floats, `[k][row]`.
+struct Spread<'a> {
+    x: Source<'a>,
+    k: usize,
+    out: &'a mut [f32],
+}
+
+impl Kernel for Spread<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let rows = self.out.len() / self.k;
+        let scales = self.x.row_scales(s, self.k);
+        for r in 0..rows {
+            for (block, out) in self.out.chunks_mut(BLOCK * rows).enumerate() {
+                let whole = out.len() == BLOCK * rows;
+                let to = out[r..].iter_mut().step_by(rows);
+                match self.x {
+                    // The rest of a row that is not whole blocks.
+                    Source::Plain(x) if !whole => {
+                        to.zip(&x[r * self.k + block * BLOCK..]).for_each(|(to, x)| *to = *x);
+                    }
+                    x => to.zip(x.block(s, self.k, r, block, scales[r])).for_each(|(to, x)| *to = x),
+                }
+            }
+        }
+    }
+}
+
+type Quantizer = unsafe fn(&Quantized, Source<'_>, usize, Range<usize>);
 
 fn quantizer(cpu: &Cpu) -> Quantizer {
     match cpu.isa() {
@@ -260,7 +380,7 @@ fn quantizer(cpu: &Cpu) -> Quantizer {
         Isa::Avx512Vnni => crate::x86_64::quantize::quantize_tile,
         _ => |out, x, row, blocks| {
             // SAFETY: the promise of whoever calls this pointer.
-            unsafe { quantize_tile(out, x, row, blocks, quantize_block) }
+            unsafe { quantize_tile(Portable, out, x, row, blocks, quantize_block) }
         },
     }
 }
@@ -270,9 +390,10 @@ fn quantizer(cpu: &Cpu) -> Quantizer {
 /// # Safety
 /// No other thread may quantize these blocks of these rows.
 #[inline(always)]
-pub(crate) unsafe fn quantize_tile(
+pub(crate) unsafe fn quantize_tile<S: Simd>(
+    s: S,
     out: &Quantized,
-    x: &[f32],
+    x: Source<'_>,
     row: usize,
     blocks: Range<usize>,
     quantize: impl Fn(&[f32; BLOCK], &mut [i8; BLOCK]) -> (f32, [i32; 2]),
@@ -284,38 +405,52 @@ pub(crate) unsafe fn quantize_tile(
     // SAFETY: the caller's promise; each tile and block has its own part of each buffer.
     let (codes, scales, sums) =
         unsafe { (out.codes.part(at(BLOCK)), out.scales.part(at(1)), out.sums.part(at(1))) };
-    let mut code_sums = [[0i32; 2]; TILE_ROWS_MAX];
-    for (b, block) in blocks.clone().enumerate() {
-        for (r, sum) in code_sums[..rows].iter_mut().enumerate() {
-            let at = b * rows + r;
-            let codes = (&mut codes[at * BLOCK..][..BLOCK]).try_into().expect("a block");
-            let x = x[r * k + block * BLOCK..][..BLOCK].try_into().expect("a block");
-            let scale;
-            (scale, *sum) = quantize(x, codes);
-            scales[at] = scale;
-            sums[at] = scale * (sum[0] + sum[1]) as f32;
-        }
-        if out.wanted.half_sums {
-            let start = (row * per_row + block * rows) * 2;
-            // SAFETY: as above.
-            let half_sums = unsafe { out.half_sums.part(start..start + rows * 2) };
-            for (r, sum) in code_sums[..rows].iter().enumerate() {
-                let scale = scales[b * rows + r];
-                (half_sums[r], half_sums[rows + r]) = (scale * sum[0] as f32, scale * sum[1] as f32);
+    let row_scales = x.row_scales(s, k);
+    let mut code_sums = [[[0i32; 2]; TILE_ROWS_MAX]; RUN_BLOCKS];
+    for run in blocks.clone().step_by(RUN_BLOCKS) {
+        let run = run..(run + RUN_BLOCKS).min(blocks.end);
+        for r in 0..rows {
+            for block in run.clone() {
+                let at = (block - blocks.start) * rows + r;
+                let codes = (&mut codes[at * BLOCK..][..BLOCK]).try_into().expect("a block");
+                let (scale, sum) = quantize(&x.block(s, k, r, block, row_scales[r]), codes);
+                code_sums[block - run.start][r] = sum;
+                scales[at] = scale;
+                sums[at] = scale * (sum[0] + sum[1]) as f32;
             }
         }
-        for (i, &(offset, halves)) in OFFSETS.iter().enumerate().filter(|&(i, _)| out.wanted.starts[i]) {
-            let size = if halves { 2 } else { 1 };
-            let start = (row * per_row + block * rows) * size;
+        for block in run.clone() {
+            let code_sums = &code_sums[block - run.start][..rows];
+            let scales = &scales[(block - blocks.start) * rows..][..rows];
             // SAFETY: as above.
-            let starts = unsafe { out.starts[i].part(start..start + rows * size) };
-            for (r, sum) in code_sums[..rows].iter().enumerate() {
-                if halves {
-                    (starts[r], starts[rows + r]) =
-                        (-i32::from(offset) * sum[0], -i32::from(offset) * sum[1]);
-                } else {
-                    starts[r] = -i32::from(offset) * (sum[0] + sum[1]);
-                }
+            unsafe { put_sums(out, row * per_row + block * rows, code_sums, scales) };
+        }
+    }
+}
+
+/// Writes what is made from the sums of a block's codes; `at` is the place of its first row among all.
+///
+/// # Safety
+/// No other thread may write this block of these rows.
+#[inline(always)]
+unsafe fn put_sums(out: &Quantized, at: usize, code_sums: &[[i32; 2]], scales: &[f32]) {
+    let rows = scales.len();
+    if out.wanted.half_sums {
+        // SAFETY: the caller's promise; each block of a tile has its own part.
+        let half_sums = unsafe { out.half_sums.part(2 * at..2 * (at + rows)) };
+        for (r, (sum, scale)) in code_sums.iter().zip(scales).enumerate() {
+            (half_sums[r], half_sums[rows + r]) = (scale * sum[0] as f32, scale * sum[1] as f32);
+        }
+    }
+    for (i, &(offset, halves)) in OFFSETS.iter().enumerate().filter(|&(i, _)| out.wanted.starts[i]) {
+        let (size, offset) = (if halves { 2 } else { 1 }, -i32::from(offset));
+        // SAFETY: as above.
+        let starts = unsafe { out.starts[i].part(size * at..size * (at + rows)) };
+        for (r, sum) in code_sums.iter().enumerate() {
+            if halves {
+                (starts[r], starts[rows + r]) = (offset * sum[0], offset * sum[1]);
+            } else {
+                starts[r] = offset * (sum[0] + sum[1]);
             }
         }
     }

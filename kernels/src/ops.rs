@@ -146,8 +146,7 @@ impl Kernel for RmsNorm<'_> {
     fn run<S: Simd>(self, s: S) {
         let width = self.weight.len();
         for (x, out) in self.x.chunks_exact(width).zip(self.out.chunks_exact_mut(width)) {
-            let mean = sum_of_squares(s, x) / width as f32;
-            let scale = s.splat(1.0 / (mean + self.eps).sqrt());
+            let scale = s.splat(norm_scale(s, x, self.eps));
             let ((x, x_tail), (w, w_tail)) = (x.as_chunks::<LANES>(), self.weight.as_chunks::<LANES>());
             let (out, out_tail) = out.as_chunks_mut::<LANES>();
             for ((x, w), out) in x.iter().zip(w).zip(out) {
@@ -159,8 +158,15 @@ impl Kernel for RmsNorm<'_> {
     }
 }
 
+/// What a row is multiplied with to have a mean square of one, about.
 #[inline(always)]
-fn normed<S: Simd>(s: S, x: S::V, scale: S::V, weight: S::V) -> S::V {
+pub(crate) fn norm_scale<S: Simd>(s: S, x: &[f32], eps: f32) -> f32 {
+    let mean = sum_of_squares(s, x) / x.len() as f32;
+    1.0 / (mean + eps).sqrt()
+}
+
+#[inline(always)]
+pub(crate) fn normed<S: Simd>(s: S, x: S::V, scale: S::V, weight: S::V) -> S::V {
     s.mul(s.mul(x, scale), weight)
 }
 
@@ -205,7 +211,7 @@ impl Kernel for SiluMul<'_> {
 }
 
 #[inline(always)]
-fn silu_product<S: Simd>(s: S, gate: S::V, up: S::V) -> S::V {
+pub(crate) fn silu_product<S: Simd>(s: S, gate: S::V, up: S::V) -> S::V {
     let denominator = s.add(s.splat(1.0), exp(s, s.sub(s.splat(0.0), gate)));
     s.mul(s.div(gate, denominator), up)
 }

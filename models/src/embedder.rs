@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bandmaster_kernels::Cpu;
-use bandmaster_kernels::activations::Activations;
+use bandmaster_kernels::activations::{Activations, Source};
 use bandmaster_kernels::formats::Format;
 use bandmaster_kernels::matmul::{Output, matmul};
 use bandmaster_kernels::matrix::Matrix;
@@ -234,7 +234,7 @@ impl Embedder {
     fn linear<const N: usize>(&self, x: &[f32], of: [&Linear; N]) -> [Vec<f32>; N] {
         let k = of[0].weight.k();
         let mut activations = Activations::new();
-        activations.fill(&self.cpu, x, k, &of.map(|linear| &linear.weight));
+        activations.fill(&self.cpu, Source::Plain(x), k, &of.map(|linear| &linear.weight));
         let mut out = of.map(|linear| vec![0.0; x.len() / k * linear.weight.n()]);
         let mut pairs = of.iter().zip(out.iter_mut());
         let mut outputs: [Output<'_>; N] = std::array::from_fn(|_| {

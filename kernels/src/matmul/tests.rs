@@ -1,8 +1,10 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::activations::Source;
 use crate::formats::Format;
 use crate::naive::matmul as naive;
+use crate::ops::{rms_norm, silu_mul};
 
 /// One matmul to be checked.
 #[derive(Debug, Clone)]
@@ -46,9 +48,13 @@ fn isas() -> Vec<Isa> {
 }
 
 fn product(cpu: &Cpu, matrix: &Matrix, x: &[f32]) -> Vec<f32> {
+    product_of(cpu, matrix, Source::Plain(x))
+}
+
+fn product_of(cpu: &Cpu, matrix: &Matrix, x: Source<'_>) -> Vec<f32> {
     let mut activations = Activations::new();
     activations.fill(cpu, x, matrix.k(), &[matrix]);
-    let mut y = vec![f32::NAN; x.len() / matrix.k() * matrix.n()];
+    let mut y = vec![f32::NAN; activations.rows() * matrix.n()];
     matmul(cpu, &activations, &mut [Output { w: matrix, bias: None, add: false, y: &mut y }]);
     y
 }
@@ -101,6 +107,24 @@ proptest! {
     }
 
     #[test]
+    fn what_is_computed_on_the_way_has_the_bits_of_what_is_computed_before(case in cases()) {
+        let (matrix, _) = case.matrix();
+        let (x, k) = (case.x(), case.k);
+        let (weight, eps) = (&x[..k], 1e-6);
+        for isa in isas() {
+            let cpu = Cpu::with_isa(2, isa).expect("available");
+            let mut before = vec![0.0; x.len()];
+            rms_norm(&cpu, &x, weight, eps, &mut before);
+            let normed = product_of(&cpu, &matrix, Source::Normed { x: &x, weight, eps });
+            prop_assert_eq!(bits(&normed), bits(&product(&cpu, &matrix, &before)));
+            let up: Vec<f32> = x.iter().rev().copied().collect();
+            silu_mul(&cpu, &x, &up, &mut before);
+            let silu = product_of(&cpu, &matrix, Source::SiluMul { gate: &x, up: &up });
+            prop_assert_eq!(bits(&silu), bits(&product(&cpu, &matrix, &before)));
+        }
+    }
+
+    #[test]
     fn a_row_has_the_same_bits_in_any_batch_and_with_any_number_of_threads(case in cases()) {
         let (matrix, _) = case.matrix();
         let x = case.x();
@@ -114,6 +138,13 @@ proptest! {
 }
 
 #[test]
+fn float_rows_need_not_be_whole_blocks() {
+    let case = Case { format: Format::F32, n: 20, k: 41, rows: 3, seed: 9 };
+    let ((matrix, w), x) = (case.matrix(), case.x());
+    assert_near(&case, &w, &x, &product(&Cpu::new(1), &matrix, &x));
+}
+
+#[test]
 fn several_outputs_with_bias_and_residual_share_one_call() {
     let cpu = Cpu::new(2);
     let (rows, k) = (5, 256);
@@ -123,7 +154,7 @@ fn several_outputs_with_bias_and_residual_share_one_call() {
     let x = cases[0].x();
     let bias: Vec<f32> = (0..40).map(|i| i as f32).collect();
     let mut activations = Activations::new();
-    activations.fill(&cpu, &x, k, &matrices.iter().collect::<Vec<_>>());
+    activations.fill(&cpu, Source::Plain(&x), k, &matrices.iter().collect::<Vec<_>>());
     let mut ys: Vec<Vec<f32>> = (0..4).map(|i| vec![i as f32; rows * 40]).collect();
     let mut outputs: Vec<Output> = (matrices.iter().zip(&mut ys).enumerate())
         .map(|(i, (w, y))| Output { w, bias: (i % 2 == 0).then_some(&bias[..]), add: i >= 2, y })
@@ -145,6 +176,6 @@ fn activations_that_lack_a_form_are_refused() {
     let case = |format| Case { format, n: 16, k: 32, rows: 1, seed: 5 };
     let (five, eight) = (case(Format::Q5_0).matrix().0, case(Format::Q8_0).matrix().0);
     let mut activations = Activations::new();
-    activations.fill(&cpu, &[1.0; 32], 32, &[&five]);
+    activations.fill(&cpu, Source::Plain(&[1.0; 32]), 32, &[&five]);
     matmul(&cpu, &activations, &mut [Output { w: &eight, bias: None, add: false, y: &mut [0.0; 16] }]);
 }

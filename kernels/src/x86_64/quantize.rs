@@ -3,20 +3,24 @@
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-use crate::activations::{self, AMAX_MIN, Quantized, ROUND_TO_EVEN, scale_of};
+use super::simd::Avx512;
+use crate::activations::{self, AMAX_MIN, Quantized, ROUND_TO_EVEN, Source};
 use crate::matrix::layout::BLOCK;
 
 /// [`activations::quantize_tile`] with AVX-512.
 ///
 /// # Safety
 /// As there.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-pub(crate) unsafe fn quantize_tile(out: &Quantized, x: &[f32], row: usize, blocks: Range<usize>) {
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,f16c")]
+pub(crate) unsafe fn quantize_tile(out: &Quantized, x: Source<'_>, row: usize, blocks: Range<usize>) {
     // SAFETY: the caller's promise is the same; the closure inherits this function's instructions.
-    unsafe { activations::quantize_tile(out, x, row, blocks, |x, codes| quantize_block(x, codes)) }
+    unsafe {
+        let s = Avx512::assume();
+        activations::quantize_tile(s, out, x, row, blocks, |x, codes| quantize_block(x, codes));
+    }
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,f16c")]
 #[inline]
 fn quantize_block(x: &[f32; BLOCK], codes: &mut [i8; BLOCK]) -> (f32, [i32; 2]) {
     // SAFETY: `x` is two vectors long and `codes` two half ones.
@@ -41,6 +45,17 @@ fn quantize_block(x: &[f32; BLOCK], codes: &mut [i8; BLOCK]) -> (f32, [i32; 2]) 
         }
         (scale, sums)
     }
+}
+
+/// [`activations::scale_of`] in one instruction each way.
+#[target_feature(enable = "avx512f,avx512vl,f16c")]
+#[inline]
+fn scale_of(amax: f32) -> f32 {
+    const F16_NORMAL_MIN: f32 = 6.103_515_6e-5;
+    let scale = amax / 127.0;
+    let half = _mm_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(_mm_set_ss(scale));
+    let rounded = _mm_cvtss_f32(_mm_cvtph_ps(half));
+    if rounded >= F16_NORMAL_MIN && rounded.is_finite() { rounded } else { scale }
 }
 
 /// The sum of 16 signed bytes: of the bytes as unsigned, 128 more each, by `psadbw`.

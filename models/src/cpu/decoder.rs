@@ -2,9 +2,10 @@
 
 use std::sync::Mutex;
 
+use bandmaster_kernels::activations::Source;
 use bandmaster_kernels::attention::{AttentionSpan, BLOCK_TOKENS, KvSlot, attention, kv_write};
 use bandmaster_kernels::matmul::{Output, matmul};
-use bandmaster_kernels::ops::{rms_norm, rope, silu_mul};
+use bandmaster_kernels::ops::{rms_norm, rope};
 
 use super::CpuModel;
 use super::workspace::LOGIT_ROWS;
@@ -67,8 +68,8 @@ impl CpuModel {
         let weights = &self.weights.layers[layer];
         let (q_len, kv_len) = (rows * spec.heads * spec.head_dim, rows * spec.kv_heads * spec.head_dim);
         let width = spec.width;
-        let (x, normed) = (&space.x[..rows * width], &mut space.normed[..rows * width]);
-        rms_norm(cpu, x, &weights.attention_norm, spec.norm_eps, normed);
+        let x = &space.x[..rows * width];
+        let normed = Source::Normed { x, weight: &weights.attention_norm, eps: spec.norm_eps };
         let linears = [&weights.q, &weights.k, &weights.v];
         space.activations.fill(cpu, normed, width, &linears.map(|linear| &linear.weight));
         let results = [&mut space.q[..q_len], &mut space.k[..kv_len], &mut space.v[..kv_len]];
@@ -117,7 +118,7 @@ impl CpuModel {
         let scratch = &mut space.attention;
         attention(cpu, pool, place, spec.heads, self.attention_scale, q, &spans, scratch, mixed);
         let w = &self.weights.layers[layer].attention_output;
-        space.activations.fill(cpu, mixed, q_width, &[w]);
+        space.activations.fill(cpu, Source::Plain(mixed), q_width, &[w]);
         let y = &mut space.x[..rows * spec.width];
         matmul(cpu, &space.activations, &mut [Output { w, bias: None, add: true, y }]);
         space.put_spans(spans);
@@ -127,8 +128,7 @@ impl CpuModel {
         let (cpu, spec, space) = (&*self.cpu, &self.spec, &mut self.space);
         let weights = &self.weights.layers[layer];
         let (len, mlp_len) = (rows * spec.width, rows * spec.mlp_width);
-        let (x, normed) = (&space.x[..len], &mut space.normed[..len]);
-        rms_norm(cpu, x, &weights.mlp_norm, spec.norm_eps, normed);
+        let normed = Source::Normed { x: &space.x[..len], weight: &weights.mlp_norm, eps: spec.norm_eps };
         space.activations.fill(cpu, normed, spec.width, &[&weights.gate, &weights.up]);
         let (gate, up) = (&mut space.gate[..mlp_len], &mut space.up[..mlp_len]);
         let mut outputs = [
@@ -136,10 +136,10 @@ impl CpuModel {
             Output { w: &weights.up, bias: None, add: false, y: up },
         ];
         matmul(cpu, &space.activations, &mut outputs);
-        let hidden = &mut space.hidden[..mlp_len];
-        match spec.activation {
-            Activation::Silu => silu_mul(cpu, &space.gate[..mlp_len], &space.up[..mlp_len], hidden),
-        }
+        let (gate, up) = (&space.gate[..mlp_len], &space.up[..mlp_len]);
+        let hidden = match spec.activation {
+            Activation::Silu => Source::SiluMul { gate, up },
+        };
         space.activations.fill(cpu, hidden, spec.mlp_width, &[&weights.down]);
         let y = &mut space.x[..len];
         matmul(cpu, &space.activations, &mut [Output { w: &weights.down, bias: None, add: true, y }]);
@@ -152,8 +152,7 @@ impl CpuModel {
         for first in (0..rows).step_by(panel_rows) {
             let count = panel_rows.min(rows - first);
             let x = &space.x[first * spec.width..][..count * spec.width];
-            let normed = &mut space.normed[..count * spec.width];
-            rms_norm(cpu, x, &self.weights.norm, spec.norm_eps, normed);
+            let normed = Source::Normed { x, weight: &self.weights.norm, eps: spec.norm_eps };
             let w = &self.weights.output;
             space.activations.fill(cpu, normed, spec.width, &[w]);
             let y = &mut space.logits[..count * spec.vocab];

@@ -12,8 +12,6 @@ pub(super) const LOGIT_ROWS: usize = 64;
 pub(super) struct Workspace {
     /// The residual stream, `width` a row.
     pub x: Vec<f32>,
-    /// Normalised rows, and attention's results.
-    pub normed: Vec<f32>,
     /// `heads · head_dim` a row.
     pub q: Vec<f32>,
     /// As `q`: attention's results, and q before its norm.
@@ -28,8 +26,6 @@ pub(super) struct Workspace {
     pub gate: Vec<f32>,
     /// As `gate`.
     pub up: Vec<f32>,
-    /// As `gate`.
-    pub hidden: Vec<f32>,
     /// [`LOGIT_ROWS`] rows of `vocab`.
     pub logits: Vec<f32>,
     /// A row's position in its sequence.
@@ -50,7 +46,6 @@ impl Workspace {
         let kv_width = spec.kv_heads * spec.head_dim;
         Workspace {
             x: rows(spec.width),
-            normed: rows(spec.width),
             q: rows(q_width),
             mixed: rows(q_width),
             k: rows(kv_width),
@@ -58,7 +53,6 @@ impl Workspace {
             v: rows(kv_width),
             gate: rows(spec.mlp_width),
             up: rows(spec.mlp_width),
-            hidden: rows(spec.mlp_width),
             logits: vec![0.0; LOGIT_ROWS.min(step_tokens_max) * spec.vocab],
             positions: Vec::with_capacity(step_tokens_max),
             slots: Vec::with_capacity(step_tokens_max),
