@@ -2,7 +2,8 @@
 //!
 //!     cargo bench --bench kernels
 //!
-//! The number of threads is that of the machine's cores, or `BANDMASTER_BENCH_THREADS`.
+//! The number of threads is that of the machine's cores, or `BANDMASTER_BENCH_THREADS`; the instruction set is the machine's best, or
+//! `BANDMASTER_BENCH_ISA` (scalar, avx2, avx-vnni, avx512-vnni).
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,7 @@ use bandmaster_kernels::formats::Format;
 use bandmaster_kernels::matmul::{Output, matmul};
 use bandmaster_kernels::matrix::Matrix;
 use bandmaster_kernels::naive::matmul::random_weights;
-use bandmaster_kernels::{Cpu, limits};
+use bandmaster_kernels::{Cpu, Isa, limits};
 use criterion::{BenchmarkId, Criterion, Throughput};
 
 const FORMATS: [Format; 6] =
@@ -31,6 +32,17 @@ struct Limits {
 fn threads() -> usize {
     let asked = std::env::var("BANDMASTER_BENCH_THREADS").ok().and_then(|threads| threads.parse().ok());
     asked.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
+}
+
+fn cpu() -> Cpu {
+    match std::env::var("BANDMASTER_BENCH_ISA") {
+        Ok(name) => {
+            let isa =
+                Isa::ALL.into_iter().find(|isa| isa.name() == name).expect("the name of an instruction set");
+            Cpu::with_isa(threads(), isa).expect("an instruction set of this machine")
+        }
+        Err(_) => Cpu::new(threads()),
+    }
 }
 
 fn measure_limits(cpu: &Cpu) -> Limits {
@@ -89,7 +101,7 @@ fn main() {
         .warm_up_time(Duration::from_millis(100))
         .measurement_time(Duration::from_millis(500))
         .configure_from_args();
-    let cpu = Cpu::new(threads());
+    let cpu = cpu();
     let limits = measure_limits(&cpu);
     let mut table = Vec::new();
     for (n, k) in SHAPES {

@@ -378,6 +378,8 @@ fn quantizer(cpu: &Cpu) -> Quantizer {
     match cpu.isa() {
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512Vnni => crate::x86_64::quantize::quantize_tile,
+        #[cfg(target_arch = "x86_64")]
+        _ if crate::x86_64::has_fma() => crate::x86_64::quantize::quantize_tile_with_fma,
         _ => |out, x, row, blocks| {
             // SAFETY: the promise of whoever calls this pointer.
             unsafe { quantize_tile(Portable, out, x, row, blocks, quantize_block) }
@@ -471,7 +473,8 @@ pub(crate) fn scale_of(amax: f32) -> f32 {
 }
 
 /// Writes the codes of a block; returns their scale and the sums of the first and second 16.
-fn quantize_block(x: &[f32; BLOCK], codes: &mut [i8; BLOCK]) -> (f32, [i32; 2]) {
+#[inline(always)]
+pub(crate) fn quantize_block(x: &[f32; BLOCK], codes: &mut [i8; BLOCK]) -> (f32, [i32; 2]) {
     // As integers so that the maximum needs no order, and so that a NaN wins and is not lost.
     let amax = x.iter().fold(0, |amax, x| amax.max(x.to_bits() & 0x7fff_ffff));
     let amax = f32::from_bits(amax);

@@ -9,20 +9,31 @@ use crate::team::Team;
 pub enum Isa {
     /// Portable code, on every machine.
     Scalar,
+    /// AVX2, FMA and F16C: x86-64 since 2013 (Intel) and 2015 (AMD).
+    Avx2,
+    /// The same and AVX-VNNI: Intel's since Alder Lake, AMD's since Zen 5.
+    AvxVnni,
     /// AVX-512 F, BW, DQ, VL and VNNI: Intel since Ice Lake, AMD since Zen 4.
     Avx512Vnni,
 }
 
 impl Isa {
+    /// All of them, the best last.
+    pub const ALL: [Isa; 4] = [Isa::Scalar, Isa::Avx2, Isa::AvxVnni, Isa::Avx512Vnni];
+
     /// The best instruction set of this machine.
     pub fn detect() -> Isa {
-        if Isa::Avx512Vnni.available() { Isa::Avx512Vnni } else { Isa::Scalar }
+        Isa::ALL.into_iter().rfind(|isa| isa.available()).unwrap_or(Isa::Scalar)
     }
 
     /// Whether this machine can run it.
     pub fn available(self) -> bool {
         match self {
             Isa::Scalar => true,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => crate::x86_64::has_fma(),
+            #[cfg(target_arch = "x86_64")]
+            Isa::AvxVnni => crate::x86_64::has_fma() && is_x86_feature_detected!("avxvnni"),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512Vnni => {
                 is_x86_feature_detected!("avx512f")
@@ -32,7 +43,7 @@ impl Isa {
                     && is_x86_feature_detected!("avx512vnni")
             }
             #[cfg(not(target_arch = "x86_64"))]
-            Isa::Avx512Vnni => false,
+            Isa::Avx2 | Isa::AvxVnni | Isa::Avx512Vnni => false,
         }
     }
 
@@ -40,6 +51,8 @@ impl Isa {
     pub fn name(self) -> &'static str {
         match self {
             Isa::Scalar => "scalar",
+            Isa::Avx2 => "avx2",
+            Isa::AvxVnni => "avx-vnni",
             Isa::Avx512Vnni => "avx512-vnni",
         }
     }
@@ -89,9 +102,9 @@ impl Cpu {
             // SAFETY: a `Cpu` is only made with an instruction set that is available.
             Isa::Avx512Vnni => unsafe { crate::x86_64::simd::Avx512::assume() }.run(kernel),
             #[cfg(target_arch = "x86_64")]
-            Isa::Scalar => crate::x86_64::simd::run_portable(kernel),
+            Isa::Scalar | Isa::Avx2 | Isa::AvxVnni => crate::x86_64::simd::run_portable(kernel),
             #[cfg(not(target_arch = "x86_64"))]
-            Isa::Scalar | Isa::Avx512Vnni => kernel.run(crate::simd::Portable),
+            _ => kernel.run(crate::simd::Portable),
         }
     }
 }

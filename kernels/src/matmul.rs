@@ -81,6 +81,10 @@ fn kernel(isa: Isa, layout: Layout) -> Kernel {
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512Vnni => crate::x86_64::matmul::kernel(layout),
         #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => crate::x86_64::avx2::avx2_kernel(layout),
+        #[cfg(target_arch = "x86_64")]
+        Isa::AvxVnni => crate::x86_64::avx2::avx_vnni_kernel(layout),
+        #[cfg(target_arch = "x86_64")]
         Isa::Scalar if crate::x86_64::has_fma() => crate::x86_64::scalar_kernel_with_fma,
         _ => scalar_kernel,
     }

@@ -44,7 +44,7 @@ fn cases() -> impl Strategy<Value = Case> {
 }
 
 fn isas() -> Vec<Isa> {
-    [Isa::Scalar, Isa::Avx512Vnni].into_iter().filter(|isa| isa.available()).collect()
+    Isa::ALL.into_iter().filter(|isa| isa.available()).collect()
 }
 
 fn product(cpu: &Cpu, matrix: &Matrix, x: &[f32]) -> Vec<f32> {

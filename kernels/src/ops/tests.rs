@@ -6,7 +6,7 @@ use crate::naive;
 
 /// Every instruction set of this machine, alone and with more members than there are rows to share.
 fn cpus() -> Vec<Cpu> {
-    let isas = [Isa::Scalar, Isa::Avx512Vnni].into_iter();
+    let isas = Isa::ALL.into_iter();
     isas.flat_map(|isa| [1, 3].map(|threads| Cpu::with_isa(threads, isa))).flatten().collect()
 }
 

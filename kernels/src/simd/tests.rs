@@ -3,7 +3,7 @@ use crate::dispatch::{Cpu, Isa};
 
 /// Every instruction set of this machine.
 fn cpus() -> Vec<Cpu> {
-    [Isa::Scalar, Isa::Avx512Vnni].into_iter().filter_map(|isa| Cpu::with_isa(1, isa)).collect()
+    Isa::ALL.into_iter().filter_map(|isa| Cpu::with_isa(1, isa)).collect()
 }
 
 /// Values of all magnitudes, with the special ones.

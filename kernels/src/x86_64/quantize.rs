@@ -6,6 +6,7 @@ use std::ops::Range;
 use super::simd::Avx512;
 use crate::activations::{self, AMAX_MIN, Quantized, ROUND_TO_EVEN, Source};
 use crate::matrix::layout::BLOCK;
+use crate::simd::Portable;
 
 /// [`activations::quantize_tile`] with AVX-512.
 ///
@@ -18,6 +19,21 @@ pub(crate) unsafe fn quantize_tile(out: &Quantized, x: Source<'_>, row: usize, b
         let s = Avx512::assume();
         activations::quantize_tile(s, out, x, row, blocks, |x, codes| quantize_block(x, codes));
     }
+}
+
+/// [`activations::quantize_tile`] compiled for AVX2 and FMA.
+///
+/// # Safety
+/// As there.
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(crate) unsafe fn quantize_tile_with_fma(
+    out: &Quantized,
+    x: Source<'_>,
+    row: usize,
+    blocks: Range<usize>,
+) {
+    // SAFETY: the caller's promise is the same.
+    unsafe { activations::quantize_tile(Portable, out, x, row, blocks, activations::quantize_block) }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,f16c")]
