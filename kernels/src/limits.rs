@@ -17,22 +17,25 @@ fn fastest(runs: usize, mut f: impl FnMut()) -> f64 {
     best
 }
 
-/// Int8 multiply-adds a second of a plain `vpdpbusd` loop on registers, all threads of `cpu` together. `None` where the instruction set has no such instruction.
+/// Int8 multiply-adds a second of a loop that does nothing else, on registers, all threads of `cpu` together. `None` for
+/// portable code.
 pub fn int8_macs_per_s(cpu: &Cpu) -> Option<f64> {
-    match cpu.isa() {
+    const ITERATIONS: usize = 100_000;
+    let (multiply_add, macs): (unsafe fn(usize) -> i32, usize) = match cpu.isa() {
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512Vnni => {
-            let iterations = 100_000;
-            let chunk = |_| {
-                // SAFETY: this `Isa` has AVX-512 VNNI.
-                black_box(unsafe { crate::x86_64::limits::multiply_add_loop(iterations) });
-            };
-            let seconds = fastest(50, || cpu.run(cpu.threads(), &chunk));
-            let macs = iterations * crate::x86_64::limits::MACS_PER_ITERATION * cpu.threads();
-            Some(macs as f64 / seconds)
-        }
-        _ => None,
-    }
+        Isa::Avx512Vnni => (crate::x86_64::limits::avx512_vnni_loop, 64 * crate::x86_64::limits::SUMS),
+        #[cfg(target_arch = "x86_64")]
+        Isa::AvxVnni => (crate::x86_64::limits::avx_vnni_loop, 32 * crate::x86_64::limits::SUMS),
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => (crate::x86_64::limits::avx2_loop, 32 * crate::x86_64::limits::SUMS),
+        _ => return None,
+    };
+    let chunk = |_| {
+        // SAFETY: `cpu` is the proof that the instructions are there.
+        black_box(unsafe { multiply_add(ITERATIONS) });
+    };
+    let seconds = fastest(50, || cpu.run(cpu.threads(), &chunk));
+    Some((ITERATIONS * macs * cpu.threads()) as f64 / seconds)
 }
 
 /// Bytes a second that the threads of `cpu` together read from `buffer`, which should be several times the last cache.

@@ -13,7 +13,7 @@ pub mod spec;
 pub mod tiny;
 pub mod weights;
 
-pub use bandmaster_kernels::Cpu;
+pub use bandmaster_kernels::{Cpu, limits};
 pub use batch::{Batch, BlockCopy, Span};
 pub use cpu::CpuModel;
 pub use load::{LoadError, LoadOptions, load, load_gguf};

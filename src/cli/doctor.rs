@@ -10,6 +10,8 @@ use super::error::CliError;
 use super::machine::{Machine, instruction_sets, memory_read_rate};
 use super::units::gib;
 use super::{print, print_json, table};
+use bandmaster_models::{Cpu, limits};
+
 use crate::hub::{Band, Catalog, Found, Hub, disk_available, human_bytes};
 
 /// What was found, before it is printed one way or the other.
@@ -18,6 +20,9 @@ struct Findings<'a> {
     machine: &'a Machine,
     instruction_sets: Vec<&'static str>,
     memory_read_bytes_per_s: f64,
+    /// The instruction set that the kernels use.
+    kernels: &'static str,
+    int8_macs_per_s: Option<f64>,
     disk_available_bytes: Option<u64>,
     band: Band,
     /// Of the band, those that are here.
@@ -40,11 +45,14 @@ fn look<'a>(config: &'a Config, hub: &Hub) -> Result<Findings<'a>, CliError> {
     for name in band.models().into_iter().filter(|name| !missing.iter().any(|other| other == name)) {
         found.push(hub.find(name)?);
     }
+    let cpu = Cpu::new(config.threads.value);
     Ok(Findings {
         config,
         machine: &config.machine,
         instruction_sets: instruction_sets(),
         memory_read_bytes_per_s: memory_read_rate(config.threads.value),
+        kernels: cpu.isa().name(),
+        int8_macs_per_s: limits::int8_macs_per_s(&cpu),
         disk_available_bytes: disk_available(&config.home.value.models_dir),
         band,
         found,
@@ -72,11 +80,9 @@ impl Findings<'_> {
         } else if needed > free {
             advice.push(format!("the band needs about {} and {} are free now", gib(needed), gib(free)));
         }
-        let vnni = self.instruction_sets.contains(&"avx512vnni");
-        if cfg!(target_arch = "x86_64") && !vnni {
-            advice.push(
-                "no AVX-512 VNNI: the portable kernels are used, which are several times slower".to_owned(),
-            );
+        if self.int8_macs_per_s.is_none() {
+            let why = "there are no kernels for this processor yet (x86-64 with AVX2 or better has them)";
+            advice.push(format!("{why}: portable code is used, which is about ten times slower"));
         }
         advice
     }
@@ -107,7 +113,9 @@ fn as_json(findings: &Findings, hub: &Hub) -> Value {
             "memory_bytes": machine.memory_bytes,
             "memory_available_bytes": machine.memory_available_bytes,
         },
-        "measured": {"memory_read_bytes_per_s": findings.memory_read_bytes_per_s.round()},
+        "measured": {"memory_read_bytes_per_s": findings.memory_read_bytes_per_s.round(),
+                     "int8_macs_per_s": findings.int8_macs_per_s.map(f64::round)},
+        "kernels": findings.kernels,
         "disk": {"path": findings.config.home.value.models_dir, "available_bytes": findings.disk_available_bytes},
         "devices": ["cpu"],
         "models": hub.list().into_iter().filter(|model| model.installed).collect::<Vec<_>>(),
@@ -131,6 +139,13 @@ fn as_text(findings: &Findings) -> String {
         findings.memory_read_bytes_per_s / 1e9,
         findings.config.threads.value
     );
+    let kernels = match findings.int8_macs_per_s {
+        Some(rate) => {
+            let threads = findings.config.threads.value;
+            format!("{}: {:.0} GMAC/s (int8) with {threads} threads at best", findings.kernels, rate / 1e9)
+        }
+        None => findings.kernels.to_owned(),
+    };
     let sets = match findings.instruction_sets.as_slice() {
         [] => "none that the kernels use".to_owned(),
         sets => sets.join(" "),
@@ -143,6 +158,7 @@ fn as_text(findings: &Findings) -> String {
         ("instructions", sets),
         ("memory", memory),
         ("memory reads", rate),
+        ("kernels", kernels),
         ("disk", disk),
         ("device", "cpu".to_owned()),
         ("models", installed),

@@ -357,8 +357,8 @@ impl Codes for Eight {
         unsafe {
             let flip = if M::SIGNED_BYTES { _mm256_set1_epi8(-128) } else { _mm256_setzero_si256() };
             let mut out = [_mm256_setzero_si256(); 8];
-            for v in 0..8 {
-                out[v] = _mm256_xor_si256(plane(planes, v), flip);
+            for (v, out) in out.iter_mut().enumerate() {
+                *out = _mm256_xor_si256(plane(planes, v), flip);
             }
             out
         }
