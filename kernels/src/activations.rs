@@ -19,8 +19,8 @@ use crate::simd::{Kernel, LANES, Portable, Simd};
 /// Most rows of a tile: enough that unpacking weights costs little beside multiplying them, few enough that the sums of two
 /// panels lie in the first cache.
 pub(crate) const TILE_ROWS_MAX: usize = 64;
-/// Blocks that one chunk of work quantizes.
-const CHUNK_BLOCKS: usize = 64;
+/// Blocks, over all its rows, that one chunk of work quantizes: microseconds of work.
+const CHUNK_BLOCKS: usize = 512;
 /// Blocks of a row that are quantized one after the other, before the next row's.
 const RUN_BLOCKS: usize = 8;
 
@@ -233,6 +233,7 @@ impl Activations {
 
     fn fill_codes(&mut self, cpu: &Cpu, x: Source<'_>) {
         let (k, blocks) = (self.k, self.k / BLOCK);
+        let parts = self.parts(cpu.threads(), x);
         grow(&mut self.codes, self.rows * k);
         grow(&mut self.scales, self.rows * blocks);
         grow(&mut self.sums, self.rows * blocks);
@@ -254,14 +255,24 @@ impl Activations {
             starts: self.starts.each_mut().map(|starts| Disjoint::new(starts)),
         };
         let quantize = quantizer(cpu);
-        let (rows, parts) = (self.rows, blocks.div_ceil(CHUNK_BLOCKS));
-        cpu.run(tiles(rows) * parts, &|chunk| {
-            let (row, tile_rows) = tile_of(rows, chunk / parts);
-            let part = chunk % parts * CHUNK_BLOCKS;
-            let part = part..(part + CHUNK_BLOCKS).min(blocks);
+        let (rows, tiles) = (self.rows, tiles(self.rows));
+        // Part by part, as a matmul's threads make the outputs that are quantized here.
+        cpu.run(tiles * parts, &|chunk| {
+            let (row, tile_rows) = tile_of(rows, chunk % tiles);
+            let part = chunk / tiles;
+            let part = part * blocks / parts..(part + 1) * blocks / parts;
             // SAFETY: `quantizer` checked the instructions; each chunk is another tile or other blocks.
             unsafe { quantize(&out, x.part(row * k..(row + tile_rows) * k), row, part) }
         });
+    }
+
+    /// Into how many parts the blocks of a tile are cut.
+    fn parts(&self, threads: usize, x: Source<'_>) -> usize {
+        let (blocks, tiles) = (self.k / BLOCK, tiles(self.rows));
+        let parts = (self.rows * blocks / CHUNK_BLOCKS).div_ceil(tiles);
+        // Each part of a norm's row goes over the whole row first.
+        let most = if matches!(x, Source::Normed { .. }) { threads.div_ceil(tiles) } else { usize::MAX };
+        parts.min(most).min(blocks.div_ceil(RUN_BLOCKS)).max(1)
     }
 
     fn fill_floats(&mut self, cpu: &Cpu, x: Source<'_>) {

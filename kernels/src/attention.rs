@@ -7,7 +7,7 @@
 
 mod tile;
 
-pub use crate::kv::{BLOCK_TOKENS, KvLayer, KvShape, KvSlot, kv_write};
+pub use crate::kv::{BLOCK_TOKENS, KvLayer, KvShape, KvSlot, KvType, kv_write};
 
 use crate::disjoint::Disjoint;
 use crate::dispatch::Cpu;
@@ -182,8 +182,9 @@ impl Call<'_> {
     fn plan(&self, threads: usize, tiles: &mut Vec<Tile>, splits: &mut Vec<Split>) -> usize {
         tiles.clear();
         splits.clear();
-        for (span, AttentionSpan { rows, .. }) in self.spans.iter().enumerate() {
-            for kv_head in 0..self.layer.shape.kv_heads {
+        // Head by head, as a matmul's threads make q, and write the cache.
+        for kv_head in 0..self.layer.shape.kv_heads {
+            for (span, AttentionSpan { rows, .. }) in self.spans.iter().enumerate() {
                 let rows = rows * self.group();
                 for first in (0..rows).step_by(TILE_ROWS) {
                     let rows = TILE_ROWS.min(rows - first);

@@ -2,12 +2,28 @@
 
 use std::ops::Range;
 
+use half::f16;
+
 use crate::disjoint::Disjoint;
 use crate::dispatch::Cpu;
+use crate::ops::{Rope, Turn};
 use crate::simd::{Kernel, LANES, Simd};
 
 /// Tokens of a cache block.
 pub const BLOCK_TOKENS: usize = 16;
+
+/// Dimensions that share a scale in [`KvType::Q8`].
+pub(crate) const SCALE_DIMS: usize = 32;
+
+/// How the numbers of the cache are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum KvType {
+    /// Half precision.
+    #[default]
+    F16,
+    /// A signed byte each, and an f16 scale for each 32 dimensions of a token's key or value: about half the memory.
+    Q8,
+}
 
 /// What one layer keeps of a token: a key and a value of `head_dim` for each kv head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,20 +32,28 @@ pub struct KvShape {
     pub kv_heads: usize,
     /// Width of a head, a multiple of 16, at most [`KvShape::HEAD_DIM_MAX`].
     pub head_dim: usize,
+    /// How they are kept.
+    pub kv_type: KvType,
 }
 
 impl KvShape {
     /// The widest head the kernels take.
     pub const HEAD_DIM_MAX: usize = 256;
 
-    /// Elements (f16) that one layer of one block takes: keys as `[kv_head][dim / 2][16 tokens][2]`, so that a load holds the same two
-    /// dimensions of all tokens, then values as `[kv_head][16 tokens][dim]`.
+    /// Elements (of two bytes) that one layer of one block takes: keys as `[kv_head][dim / 2][16 tokens][2]`, so that a load holds the
+    /// same two dimensions of all tokens, then values as `[kv_head][16 tokens][dim]`. In Q8 these are bytes, and scales follow each
+    /// head's keys and each head's values as `[dim / 32][16 tokens]`.
     pub fn layer_elems(&self) -> usize {
         2 * self.kv_heads * self.head_elems()
     }
 
     fn head_elems(&self) -> usize {
-        BLOCK_TOKENS * self.head_dim
+        match self.kv_type {
+            KvType::F16 => BLOCK_TOKENS * self.head_dim,
+            KvType::Q8 => {
+                BLOCK_TOKENS * self.head_dim / 2 + BLOCK_TOKENS * self.head_dim.div_ceil(SCALE_DIMS)
+            }
+        }
     }
 
     pub(crate) fn check(&self) {
@@ -64,6 +88,24 @@ impl KvLayer {
     }
 }
 
+/// Codes and scales of one head's keys or values, `dim` wide, in a block of Q8.
+#[inline(always)]
+pub(crate) fn q8_parts(head: &[u16], dim: usize) -> (&[i8], &[[u16; BLOCK_TOKENS]]) {
+    let (codes, scales) = head.split_at(BLOCK_TOKENS * dim / 2);
+    // SAFETY: the same bytes, of a type without alignment or forbidden values.
+    let codes = unsafe { std::slice::from_raw_parts(codes.as_ptr().cast(), 2 * codes.len()) };
+    (codes, scales.as_chunks().0)
+}
+
+/// As [`q8_parts`].
+#[inline(always)]
+fn q8_parts_mut(head: &mut [u16], dim: usize) -> (&mut [i8], &mut [[u16; BLOCK_TOKENS]]) {
+    let (codes, scales) = head.split_at_mut(BLOCK_TOKENS * dim / 2);
+    // SAFETY: as in `q8_parts`.
+    let codes = unsafe { std::slice::from_raw_parts_mut(codes.as_mut_ptr().cast(), 2 * codes.len()) };
+    (codes, scales.as_chunks_mut().0)
+}
+
 /// The place of one token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KvSlot {
@@ -73,11 +115,23 @@ pub struct KvSlot {
     pub index: u32,
 }
 
-/// Rounds `k[rows, kv_heads, head_dim]` and `v`, alike, to f16 (nearest, ties to even) and stores row r in `slots[r]`.
+/// Values below which sharing them out costs more than it saves.
+const SHARED_VALUES_MIN: usize = 4096;
+
+/// Turns the heads of `k[rows, kv_heads, head_dim]`, rounds them and those of `v`, alike, to the cache's type (nearest, ties to
+/// even) and stores row r in `slots[r]`.
 ///
 /// # Panics
 /// If the shapes do not fit, or a slot is outside the pool.
-pub fn kv_write(cpu: &Cpu, pool: &mut [u16], layer: KvLayer, k: &[f32], v: &[f32], slots: &[KvSlot]) {
+pub fn kv_write(
+    cpu: &Cpu,
+    pool: &mut [u16],
+    layer: KvLayer,
+    k: &[f32],
+    v: &[f32],
+    rope: Option<Rope<'_>>,
+    slots: &[KvSlot],
+) {
     layer.shape.check();
     let (heads, head_dim) = (layer.shape.kv_heads, layer.shape.head_dim);
     let len = slots.len() * heads * head_dim;
@@ -86,20 +140,28 @@ pub fn kv_write(cpu: &Cpu, pool: &mut [u16], layer: KvLayer, k: &[f32], v: &[f32
         layer.block_stride_elems >= layer.offset_elems + layer.shape.layer_elems(),
         "a block holds the layer"
     );
+    if let Some(rope) = &rope {
+        rope.assert_fits(slots.len(), head_dim);
+    }
     let pool = Disjoint::new(pool);
     // A head's keys and a head's values are one chunk each: they lie apart whatever the slots are.
-    cpu.run(2 * heads, &|chunk| {
-        let head = chunk % heads;
-        let (keys, rows) = (chunk < heads, if chunk < heads { k } else { v });
-        for (row, slot) in rows.chunks_exact(heads * head_dim).zip(slots) {
+    let write = |chunk: usize| {
+        let (head, keys) = (chunk / 2, chunk % 2 == 0);
+        let rows = if keys { k } else { v };
+        for (r, (row, slot)) in rows.chunks_exact(heads * head_dim).zip(slots).enumerate() {
             let row = &row[head * head_dim..][..head_dim];
             let range = if keys { layer.keys(slot.block, head) } else { layer.values(slot.block, head) };
             // SAFETY: ranges of different heads, and of keys and values, do not overlap, as blocks are at least a layer apart;
             // within a chunk one is taken after the other.
             let to = unsafe { pool.part(range) };
-            cpu.vectorise(Write { row, to, index: slot.index as usize, keys });
+            let index = slot.index as usize;
+            assert!(index < BLOCK_TOKENS, "a block has {BLOCK_TOKENS} tokens, not token {index}");
+            let turn = rope.as_ref().filter(|_| keys).map(|rope| rope.turn(r));
+            let kv_type = layer.shape.kv_type;
+            cpu.vectorise(Write { row, to, index, keys, turn, kv_type });
         }
-    });
+    };
+    if 2 * len < SHARED_VALUES_MIN { (0..2 * heads).for_each(write) } else { cpu.run(2 * heads, &write) }
 }
 
 /// One head of one token.
@@ -109,6 +171,8 @@ struct Write<'a> {
     to: &'a mut [u16],
     index: usize,
     keys: bool,
+    turn: Option<Turn<'a>>,
+    kv_type: KvType,
 }
 
 impl Kernel for Write<'_> {
@@ -116,22 +180,57 @@ impl Kernel for Write<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        assert!(self.index < BLOCK_TOKENS, "a block has {BLOCK_TOKENS} tokens, not token {}", self.index);
-        let rows = self.row.as_chunks::<LANES>().0;
-        if self.keys {
-            let pairs = self.to.as_chunks_mut::<{ 2 * BLOCK_TOKENS }>().0;
-            for (row, pairs) in rows.iter().zip(pairs.chunks_exact_mut(LANES / 2)) {
-                let mut rounded = [0; LANES];
-                s.store_f16(s.load(row), &mut rounded);
-                for (from, to) in rounded.as_chunks::<2>().0.iter().zip(pairs) {
-                    to[2 * self.index..2 * self.index + 2].copy_from_slice(from);
-                }
-            }
+        let mut turned = [0.0; KvShape::HEAD_DIM_MAX];
+        let turned = &mut turned[..self.row.len()];
+        let row = if let Some(turn) = self.turn {
+            turned.copy_from_slice(self.row);
+            turn.head(turned);
+            turned
         } else {
-            let to = &mut self.to[self.index * self.row.len()..][..self.row.len()];
-            for (row, to) in rows.iter().zip(to.as_chunks_mut::<LANES>().0) {
-                s.store_f16(s.load(row), to);
-            }
+            self.row
+        };
+        match (self.kv_type, self.keys) {
+            (KvType::F16, true) => write_keys(s, row, self.to, self.index),
+            (KvType::F16, false) => write_values(s, row, self.to, self.index),
+            (KvType::Q8, keys) => write_q8(row, self.to, self.index, keys),
+        }
+    }
+}
+
+#[inline(always)]
+fn write_keys<S: Simd>(s: S, row: &[f32], to: &mut [u16], index: usize) {
+    let pairs = to.as_chunks_mut::<{ 2 * BLOCK_TOKENS }>().0;
+    for (row, pairs) in row.as_chunks::<LANES>().0.iter().zip(pairs.chunks_exact_mut(LANES / 2)) {
+        let mut rounded = [0; LANES];
+        s.store_f16(s.load(row), &mut rounded);
+        for (from, to) in rounded.as_chunks::<2>().0.iter().zip(pairs) {
+            to[2 * index..2 * index + 2].copy_from_slice(from);
+        }
+    }
+}
+
+#[inline(always)]
+fn write_values<S: Simd>(s: S, row: &[f32], to: &mut [u16], index: usize) {
+    let to = &mut to[index * row.len()..][..row.len()];
+    for (row, to) in row.as_chunks::<LANES>().0.iter().zip(to.as_chunks_mut::<LANES>().0) {
+        s.store_f16(s.load(row), to);
+    }
+}
+
+/// Keys or values in Q8.
+#[inline(always)]
+fn write_q8(row: &[f32], to: &mut [u16], index: usize, keys: bool) {
+    let (codes, scales) = q8_parts_mut(to, row.len());
+    for (group, (x, scales)) in row.chunks(SCALE_DIMS).zip(scales).enumerate() {
+        // As integers so that a NaN wins.
+        let amax = x.iter().fold(0, |amax, x| amax.max(x.to_bits() & 0x7fff_ffff));
+        let scale = f16::from_f32(f32::from_bits(amax) / 127.0);
+        scales[index] = scale.to_bits();
+        let inverse = if scale.to_f32() > 0.0 { 1.0 / scale.to_f32() } else { 0.0 };
+        for (d, x) in (group * SCALE_DIMS..).zip(x) {
+            let at = if keys { (d / 2 * BLOCK_TOKENS + index) * 2 + d % 2 } else { index * row.len() + d };
+            // The scale is rounded: a code may come out a little above 127, and much above it where the scale is tiny.
+            codes[at] = (x * inverse).clamp(-127.0, 127.0).round_ties_even() as i8;
         }
     }
 }

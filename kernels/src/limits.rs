@@ -5,6 +5,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use crate::dispatch::{Cpu, Isa};
+use crate::simd::{Kernel, LANES, Simd};
 
 /// Seconds of the fastest of several runs.
 fn fastest(runs: usize, mut f: impl FnMut()) -> f64 {
@@ -36,6 +37,41 @@ pub fn int8_macs_per_s(cpu: &Cpu) -> Option<f64> {
     };
     let seconds = fastest(50, || cpu.run(cpu.threads(), &chunk));
     Some((ITERATIONS * macs * cpu.threads()) as f64 / seconds)
+}
+
+/// Multiply-adds of f32 a second of a loop that does nothing else, on registers, all threads of `cpu` together. Below the
+/// machine's own rate where its vectors are left to the compiler (all but AVX-512).
+pub fn f32_macs_per_s(cpu: &Cpu) -> f64 {
+    const ITERATIONS: usize = 100_000;
+    let chunk = |_| {
+        black_box(cpu.vectorise(MulAdds(ITERATIONS)));
+    };
+    let seconds = fastest(50, || cpu.run(cpu.threads(), &chunk));
+    (ITERATIONS * MulAdds::SUMS * LANES * cpu.threads()) as f64 / seconds
+}
+
+/// Nothing but fused multiply-adds on registers.
+struct MulAdds(usize);
+
+impl MulAdds {
+    /// Independent sums, enough to hide the latency.
+    const SUMS: usize = 12;
+}
+
+impl Kernel for MulAdds {
+    type Output = f32;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> f32 {
+        let mut sums = [s.splat(1.0); Self::SUMS];
+        let (a, b) = (s.splat(black_box(0.5)), s.splat(black_box(0.1)));
+        for _ in 0..self.0 {
+            for sum in &mut sums {
+                *sum = s.mul_add(*sum, a, b);
+            }
+        }
+        sums.into_iter().map(|sum| s.sum(sum)).sum()
+    }
 }
 
 /// Bytes a second that the threads of `cpu` together read from `buffer`, which should be several times the last cache.

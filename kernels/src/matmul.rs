@@ -61,15 +61,14 @@ pub fn matmul(cpu: &Cpu, x: &Activations, outputs: &mut [Output]) {
     for outputs in outputs.chunks_mut(OUTPUTS_MAX) {
         let mut jobs = [const { None }; OUTPUTS_MAX];
         for (job, output) in jobs.iter_mut().zip(outputs) {
-            *job = Some(Job::new(cpu, x, output));
+            *job = Some(Job { w: output.w, bias: output.bias, add: output.add, y: Disjoint::new(output.y) });
         }
         let jobs = &jobs;
-        cpu.run(jobs.iter().flatten().map(Job::chunks).sum(), &|mut chunk| {
+        let chunks = jobs.iter().flatten().map(|job| chunks(cpu.threads(), job.w, x.rows())).max();
+        let chunks = chunks.unwrap_or(0);
+        cpu.run(chunks, &|chunk| {
             for job in jobs.iter().flatten() {
-                if chunk < job.chunks() {
-                    return job.run(isa, x, chunk);
-                }
-                chunk -= job.chunks();
+                job.run(isa, x, job.share(chunk, chunks));
             }
         });
     }
@@ -90,13 +89,13 @@ fn kernel(isa: Isa, layout: Layout) -> Kernel {
     }
 }
 
-/// One output cut into chunks.
+/// One output, cut into chunks: a chunk is the same share of every output, so that what belongs together (gate and up, the heads of q
+/// and k) is made by one thread, and is in its cache when it goes on with it.
 struct Job<'a> {
     w: &'a Matrix,
     bias: Option<&'a [f32]>,
     add: bool,
     y: Disjoint<'a, f32>,
-    chunk_panels: usize,
 }
 
 /// Chunks a thread should get at least, so that one that lost its core for a while leaves little to wait for.
@@ -108,38 +107,27 @@ const ROWS_PER_READ: usize = 8;
 /// A chunk's weights stay in the second cache while all tiles pass.
 const CHUNK_BYTES_MAX: usize = 192 << 10;
 
-/// Panels of a chunk: few enough that each thread gets several, in numbers that the kernels and the stores like.
-fn chunk_panels(threads: usize, w: &Matrix, rows: usize) -> usize {
-    let (panels, bytes) = (w.panels(), w.panel_bytes().max(1));
-    let least = CHUNK_BYTES_MIN / (bytes * rows.div_ceil(ROWS_PER_READ));
-    let most = CHUNK_BYTES_MAX / bytes;
-    let wanted = (panels / (threads * CHUNKS_PER_THREAD)).min(most).max(least).max(PANELS_MAX);
-    let wanted = wanted.min(panels.div_ceil(threads));
-    match wanted {
-        STORE_PANELS.. => wanted / STORE_PANELS * STORE_PANELS,
-        PANELS_MAX.. => wanted / PANELS_MAX * PANELS_MAX,
-        _ => 1,
-    }
+/// Into how many chunks a product is best cut: as many for each thread.
+fn chunks(threads: usize, w: &Matrix, rows: usize) -> usize {
+    let bytes = w.panels() * w.panel_bytes();
+    let most = (bytes * rows.div_ceil(ROWS_PER_READ)).div_ceil(CHUNK_BYTES_MIN);
+    let least = bytes.div_ceil(CHUNK_BYTES_MAX);
+    let wanted = (threads * CHUNKS_PER_THREAD).min(most).max(least);
+    wanted.next_multiple_of(threads).min(w.panels().div_ceil(PANELS_MAX))
 }
 
-impl<'a> Job<'a> {
-    fn new(cpu: &Cpu, x: &Activations, output: &'a mut Output) -> Job<'a> {
-        Job {
-            w: output.w,
-            bias: output.bias,
-            add: output.add,
-            y: Disjoint::new(output.y),
-            chunk_panels: chunk_panels(cpu.threads(), output.w, x.rows()),
-        }
-    }
-
-    fn chunks(&self) -> usize {
-        self.w.panels().div_ceil(self.chunk_panels)
+impl Job<'_> {
+    /// The panels of chunk `chunk` of `chunks`, whole pairs where there are enough.
+    fn share(&self, chunk: usize, chunks: usize) -> Range<usize> {
+        let panels = self.w.panels();
+        let unit = if panels >= chunks * PANELS_MAX { PANELS_MAX } else { 1 };
+        let first =
+            |chunk: usize| if chunk == chunks { panels } else { panels * chunk / chunks / unit * unit };
+        first(chunk)..first(chunk + 1)
     }
 
     /// Panels inside, tiles outside: the tile's activations stay near while the chunk's few panels pass.
-    fn run(&self, isa: Isa, x: &Activations, chunk: usize) {
-        let panels = chunk * self.chunk_panels..((chunk + 1) * self.chunk_panels).min(self.w.panels());
+    fn run(&self, isa: Isa, x: &Activations, panels: Range<usize>) {
         let mut buffer = SumsBuffer([[0.0; LANES]; STORE_PANELS * TILE_ROWS_MAX]);
         let sums = &mut buffer.0;
         let layout = self.w.layout();

@@ -93,32 +93,60 @@ impl RopeFreqs {
     }
 }
 
-/// Turns each pair of each head by its angle at the row's position, in place: `x[rows, heads, head_dim]`, a position a row.
+/// How heads are turned: by the angles of each row's position.
+#[derive(Debug, Clone, Copy)]
+pub struct Rope<'a> {
+    /// Angles, for half as many pairs as a head is wide.
+    pub freqs: &'a RopeFreqs,
+    /// Which values make a pair.
+    pub style: RopeStyle,
+    /// Of each row, below [`RopeFreqs::POSITIONS_MAX`].
+    pub positions: &'a [u32],
+}
+
+impl Rope<'_> {
+    pub(crate) fn assert_fits(&self, rows: usize, head_dim: usize) {
+        assert_eq!(rows, self.positions.len(), "rope: rows and positions");
+        assert_eq!(head_dim, 2 * self.freqs.radians_per_position.len(), "rope: head_dim and frequencies");
+    }
+
+    /// What turns the heads of row `row`.
+    pub(crate) fn turn(&self, row: usize) -> Turn<'_> {
+        let (cos, sin) = self.freqs.at(self.positions[row]);
+        Turn { cos, sin, style: self.style }
+    }
+}
+
+/// Turns each pair of each head in place: `x[rows, heads, head_dim]`, a position a row.
 ///
 /// # Panics
 /// If the shapes do not fit, or a position is not below [`RopeFreqs::POSITIONS_MAX`].
-pub fn rope(
-    cpu: &Cpu,
-    x: &mut [f32],
-    heads: usize,
-    head_dim: usize,
-    positions: &[u32],
-    freqs: &RopeFreqs,
-    style: RopeStyle,
-) {
+pub fn rope(cpu: &Cpu, x: &mut [f32], heads: usize, head_dim: usize, rope: Rope<'_>) {
     let width = heads * head_dim;
-    assert_eq!(x.len(), positions.len() * width, "rope: rows and positions");
-    assert_eq!(head_dim, 2 * freqs.radians_per_position.len(), "rope: head_dim and frequencies");
+    assert_eq!(x.len(), rope.positions.len() * width, "rope: rows and positions");
+    rope.assert_fits(rope.positions.len(), head_dim);
     if x.is_empty() {
         return;
     }
-    let rows_per_chunk = (CHUNK_VALUES / width).max(1);
-    for_chunks_mut(cpu, x, rows_per_chunk * width, &|first, rows| {
-        for (row, &position) in rows.chunks_exact_mut(width).zip(&positions[first / width..]) {
-            let (cos, sin) = freqs.at(position);
-            cpu.vectorise(Rope { row, cos, sin, style });
+    let rows = rope.positions.len();
+    let rows_each = (CHUNK_VALUES / head_dim).min(rows);
+    let parts = rows.div_ceil(rows_each);
+    let x = Disjoint::new(x);
+    // Head by head, as a matmul's threads make them.
+    let turn = |chunk: usize| {
+        let (head, part) = (chunk / parts, chunk % parts);
+        for row in part * rows_each..rows.min((part + 1) * rows_each) {
+            let first = row * width + head * head_dim;
+            // SAFETY: each chunk has other rows of a head, or another head.
+            let head = unsafe { x.part(first..first + head_dim) };
+            cpu.vectorise(TurnHead { head, turn: rope.turn(row) });
         }
-    });
+    };
+    if rows * width < CHUNK_VALUES {
+        (0..heads * parts).for_each(turn)
+    } else {
+        cpu.run(heads * parts, &turn)
+    }
 }
 
 /// Cuts `out` into parts of `chunk` values, each with its offset, and spreads them over the team.
@@ -216,38 +244,47 @@ pub(crate) fn silu_product<S: Simd>(s: S, gate: S::V, up: S::V) -> S::V {
     s.mul(s.div(gate, denominator), up)
 }
 
-struct Rope<'a> {
-    /// All heads of one row.
-    row: &'a mut [f32],
+/// The angles of one position.
+#[derive(Clone, Copy)]
+pub(crate) struct Turn<'a> {
     cos: &'a [f32],
     sin: &'a [f32],
     style: RopeStyle,
 }
 
-impl Kernel for Rope<'_> {
-    type Output = ();
-
-    /// Plain loops: the compiler makes vectors of them, and never fuses, so the bits stay.
+impl Turn<'_> {
+    /// Turns one head. Plain loops: the compiler makes vectors of them, and never fuses, so the bits stay.
     #[inline(always)]
-    fn run<S: Simd>(self, _: S) {
-        let pairs = self.cos.len();
+    pub(crate) fn head(&self, head: &mut [f32]) {
         let turn = |a: f32, b: f32, cos: f32, sin: f32| (a * cos - b * sin, a * sin + b * cos);
-        for head in self.row.chunks_exact_mut(2 * pairs) {
-            let angles = self.cos.iter().zip(self.sin);
-            match self.style {
-                RopeStyle::Interleaved => {
-                    for (pair, (&cos, &sin)) in head.as_chunks_mut::<2>().0.iter_mut().zip(angles) {
-                        (pair[0], pair[1]) = turn(pair[0], pair[1], cos, sin);
-                    }
+        let angles = self.cos.iter().zip(self.sin);
+        match self.style {
+            RopeStyle::Interleaved => {
+                for (pair, (&cos, &sin)) in head.as_chunks_mut::<2>().0.iter_mut().zip(angles) {
+                    (pair[0], pair[1]) = turn(pair[0], pair[1], cos, sin);
                 }
-                RopeStyle::Halves => {
-                    let (a, b) = head.split_at_mut(pairs);
-                    for ((a, b), (&cos, &sin)) in a.iter_mut().zip(b).zip(angles) {
-                        (*a, *b) = turn(*a, *b, cos, sin);
-                    }
+            }
+            RopeStyle::Halves => {
+                let (a, b) = head.split_at_mut(self.cos.len());
+                for ((a, b), (&cos, &sin)) in a.iter_mut().zip(b).zip(angles) {
+                    (*a, *b) = turn(*a, *b, cos, sin);
                 }
             }
         }
+    }
+}
+
+struct TurnHead<'a> {
+    head: &'a mut [f32],
+    turn: Turn<'a>,
+}
+
+impl Kernel for TurnHead<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        self.turn.head(self.head);
     }
 }
 

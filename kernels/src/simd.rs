@@ -19,6 +19,7 @@ pub(crate) trait Simd: Copy {
     fn load(self, x: &[f32; LANES]) -> Self::V;
     fn store(self, v: Self::V, to: &mut [f32; LANES]);
     fn load_f16(self, x: &[u16; LANES]) -> Self::V;
+    fn load_i8(self, x: &[i8; LANES]) -> Self::V;
     /// Rounds to nearest, ties to even.
     fn store_f16(self, v: Self::V, to: &mut [u16; LANES]);
 
@@ -130,7 +131,7 @@ fn halve(mut v: Lanes, f: impl Fn(f32, f32) -> f32) -> f32 {
 
 /// Exact, and without a branch, so that it vectorises: the exponents differ by 112, and a multiplication moves them.
 #[inline(always)]
-fn f16_to_f32(bits: u16) -> f32 {
+pub(crate) fn f16_to_f32(bits: u16) -> f32 {
     let magnitude = u32::from(bits & 0x7fff) << 13;
     let finite = f32::from_bits(magnitude) * f32::from_bits((127 + 112) << 23);
     let special = magnitude | 0x7f80_0000;
@@ -158,6 +159,11 @@ impl Simd for Portable {
     fn store(self, v: Lanes, to: &mut Lanes) {
         *to = v;
     }
+    #[inline(always)]
+    fn load_i8(self, x: &[i8; LANES]) -> Lanes {
+        each(|i| f32::from(x[i]))
+    }
+
     #[inline(always)]
     fn load_f16(self, x: &[u16; LANES]) -> Lanes {
         each(|i| f16_to_f32(x[i]))

@@ -3,28 +3,30 @@
 //!
 //! # How an op passes through
 //!
-//! `claim` packs (epoch, chunks not yet claimed). The caller fills `op`, sets `unfinished`, and stores
-//! `(epoch + 1, chunks)`. Whoever sees a count above zero takes a chunk by compare-and-swap to `(epoch, count - 1)`, runs
-//! it, and later subtracts what it ran from `unfinished`. The op is over when `unfinished` is zero.
+//! Every member has a *seat* with an equal share of the chunks: member m of T those from `chunks · m / T` on, so that what a
+//! member wrote in one op is in its own cache when the next op reads the same place. A seat's `claim` packs (epoch, chunks not yet
+//! claimed). The caller sets `unfinished` and then, seat by seat, fills `share` and stores `(epoch + 1, its chunks)`. A member
+//! takes chunks from its own seat, then from those of others, by compare-and-swap to `(epoch, count - 1)`, runs them, and later
+//! subtracts what it ran from `unfinished`. The op is over when `unfinished` is zero. As long as all keep pace, no two
+//! members write the same cache line but at the end.
 //!
 //! # Why it is sound
 //!
-//! * *A late member never touches a dead closure.* `op` is read only after a successful claim. A claim succeeds only while
+//! * *A late member never touches a dead closure.* `share` is read only after a successful claim. A claim succeeds only while
 //!   `claim` still holds the epoch the member saw, with a count above zero; the caller returns (and the closure dies) only
-//!   after `unfinished` reached zero, which the claimed chunk prevents until it has run. After the last chunk of an op was
-//!   claimed the count is zero, and nobody claims anything until the next store. The count goes down, so "is there
-//!   work" never needs a field that the next op is about to overwrite. A member that slept between its load and its swap
-//!   fails, as the epoch has moved on; 40 bits of epoch last for days of ops without a pause.
-//! * *`op` is never written while it is read.* It is written only under `turn` and only when the op before is over: every claimed
-//!   chunk was subtracted from `unfinished` with `Release` after its last read of `op`, and the caller has seen zero with `Acquire`.
-//! * *A claimer sees the op it claimed.* The store of `claim` releases `op` and `unfinished`; a successful swap acquires, and reads
-//!   that store or another swap of the same epoch, which continues its release sequence.
+//!   after `unfinished` reached zero, which the claimed chunk prevents until it has run. After the last chunk of a seat was
+//!   claimed its count is zero, and nobody claims anything there until the next store. A member that slept between its load and
+//!   its swap fails, as the epoch has moved on; 40 bits of epoch last for days of ops without a pause.
+//! * *`share` is never written while it is read.* It is written only under `turn` and only when the op before is over: every claimed
+//!   chunk was subtracted from `unfinished` with `Release` after its last read of `share`, and the caller has seen zero with `Acquire`.
+//! * *A claimer sees the share it claimed from.* The store of `claim` releases `share` and `unfinished`; a successful swap acquires,
+//!   and reads that store or another swap of the same epoch, which continues its release sequence.
 //! * *The caller sees what chunks wrote.* Each subtraction is a read-modify-write with `Release`, so the load of zero with `Acquire`
 //!   synchronizes with all of them.
-//! * *No wake-up is lost.* A member that wants to park stores `parked` and then loads `claim`; the caller stores `claim` and then
-//!   loads `parked`, all four `SeqCst`: one of them sees the other. The caller waiting for the last chunk and the member that
-//!   finishes it meet in the same way over `waiting` and `unfinished`. An unpark that comes too early is kept by `std`'s token; one that comes
-//!   too late is a spurious wake-up, and every park is in a loop.
+//! * *No wake-up is lost.* A member looks at its own seat alone, whose epoch changes with every op. One that wants to park stores
+//!   `parked` and then loads its `claim`; the caller stores `claim` and then loads `parked`, all four `SeqCst`: one of them sees the
+//!   other. The caller waiting for the last chunk and the member that finishes it meet in the same way over `waiting` and `unfinished`.
+//!   An unpark that comes too early is kept by `std`'s token; one that comes too late is a spurious wake-up, and every park is in a loop.
 
 use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
@@ -56,11 +58,40 @@ type Chunk = *const (dyn Fn(usize) + Sync);
 #[repr(align(128))]
 struct Line<T>(T);
 
-/// See the top of this file.
+/// A member's part of an op.
 #[derive(Clone, Copy)]
-struct Op {
+struct Share {
     chunk: Chunk,
+    first: usize,
     chunks: usize,
+}
+
+/// See the top of this file. What belongs together lies in one cache line.
+#[derive(Default)]
+struct Seat {
+    claim: AtomicU64,
+    share: UnsafeCell<Option<Share>>,
+}
+
+impl Seat {
+    fn epoch(&self, order: Ordering) -> u64 {
+        self.claim.load(order) >> COUNT_BITS
+    }
+
+    /// Takes one chunk; returns how many were left with it, or `None` when all are taken.
+    fn claim(&self) -> Option<usize> {
+        let mut seen = self.claim.load(Ordering::Relaxed);
+        loop {
+            let unclaimed = seen & COUNT_MASK;
+            if unclaimed == 0 {
+                return None;
+            }
+            match self.claim.compare_exchange_weak(seen, seen - 1, Ordering::Acquire, Ordering::Relaxed) {
+                Ok(_) => return Some(unclaimed as usize),
+                Err(now) => seen = now,
+            }
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -70,12 +101,12 @@ struct Bunk {
 }
 
 struct Shared {
-    claim: Line<AtomicU64>,
+    /// The caller's first.
+    seats: Vec<Line<Seat>>,
     unfinished: Line<AtomicUsize>,
     /// How many of `bunks` are taken, so that a caller looks at one word when nobody sleeps.
     sleepers: Line<AtomicUsize>,
     bunks: Vec<Line<Bunk>>,
-    op: UnsafeCell<Option<Op>>,
     /// Whether `waiter` is parked until `unfinished` is zero.
     waiting: AtomicBool,
     waiter: Mutex<Option<Thread>>,
@@ -84,7 +115,7 @@ struct Shared {
     closing: AtomicBool,
 }
 
-// SAFETY: `op` is the only field that isn't `Sync` by itself; the top of this file shows that its writes and reads never
+// SAFETY: the seats' `share` is the only field that isn't `Sync` by itself; the top of this file shows that its writes and reads never
 // overlap. The closure it points to is `Sync` and outlives every read.
 unsafe impl Sync for Shared {}
 // SAFETY: as above; nothing in it belongs to one thread.
@@ -113,11 +144,10 @@ impl Team {
     pub(crate) fn new(threads: usize) -> Team {
         let others = threads.max(1) - 1;
         let shared = Arc::new(Shared {
-            claim: Line::default(),
+            seats: (0..=others).map(|_| Line::default()).collect(),
             unfinished: Line::default(),
             sleepers: Line::default(),
             bunks: (0..others).map(|_| Line::default()).collect(),
-            op: UnsafeCell::new(None),
             waiting: AtomicBool::new(false),
             waiter: Mutex::new(None),
             panicked: AtomicBool::new(false),
@@ -148,7 +178,7 @@ impl Team {
         let turn = lock(&self.turn);
         self.shared.publish(chunks, f);
         self.wake(chunks - 1);
-        self.shared.work();
+        self.shared.work(0);
         self.shared.wait();
         let payload = self.shared.take_panic();
         drop(turn);
@@ -189,45 +219,40 @@ impl Shared {
     fn publish(&self, chunks: usize, f: &(dyn Fn(usize) + Sync)) {
         // SAFETY: only the lifetime changes; `run` returns, and the borrow ends, only after every claimed chunk has been run.
         let chunk = unsafe { std::mem::transmute::<*const (dyn Fn(usize) + Sync + '_), Chunk>(f) };
-        // SAFETY: the op before is over and this one not yet published, so nobody reads `op`; `turn` keeps other writers out.
-        unsafe { *self.op.get() = Some(Op { chunk, chunks }) };
         self.unfinished.0.store(chunks, Ordering::Relaxed);
-        let epoch = (self.claim.0.load(Ordering::Relaxed) >> COUNT_BITS).wrapping_add(1);
-        self.claim.0.store(epoch << COUNT_BITS | chunks as u64, Ordering::SeqCst);
-    }
-
-    /// Takes one chunk of the current op, or `None` when all are taken.
-    fn claim(&self) -> Option<usize> {
-        let mut seen = self.claim.0.load(Ordering::Relaxed);
-        loop {
-            let unclaimed = seen & COUNT_MASK;
-            if unclaimed == 0 {
-                return None;
-            }
-            match self.claim.0.compare_exchange_weak(seen, seen - 1, Ordering::Acquire, Ordering::Relaxed) {
-                Ok(_) => return Some(unclaimed as usize),
-                Err(now) => seen = now,
-            }
+        let epoch = self.seats[0].0.epoch(Ordering::Relaxed).wrapping_add(1);
+        let seats = self.seats.len();
+        // The caller's own last: the others' messages are under way meanwhile.
+        for (member, Line(seat)) in self.seats.iter().enumerate().rev() {
+            let first = chunks * member / seats;
+            let share = Share { chunk, first, chunks: chunks * (member + 1) / seats - first };
+            // SAFETY: the op before is over and this share not yet published, so nobody reads it; `turn` keeps other writers out.
+            unsafe { *seat.share.get() = Some(share) };
+            seat.claim.store(epoch << COUNT_BITS | share.chunks as u64, Ordering::SeqCst);
         }
     }
 
-    /// Runs chunks until none is left to claim. Says so once at the end: until then the op can't be over, so all claims
-    /// in between are of one op.
-    fn work(&self) {
+    /// Runs chunks, the member's own first, until none is left to claim. Says so once at the end: until then the op can't be
+    /// over, so all claims in between are of one op.
+    fn work(&self, member: usize) {
         let mut finished = 0;
-        while let Some(unclaimed) = self.claim() {
-            // SAFETY: a chunk is claimed and not yet reported, so `op` is that chunk's and its closure is alive.
-            let op = unsafe { (*self.op.get()).expect("a claim follows a publish") };
-            // SAFETY: as above.
-            let chunk = unsafe { &*op.chunk };
-            IN_CHUNK.set(true);
-            let outcome = catch_unwind(AssertUnwindSafe(|| chunk(op.chunks - unclaimed)));
-            IN_CHUNK.set(false);
-            if let Err(payload) = outcome {
-                lock(&self.payload).get_or_insert(payload);
-                self.panicked.store(true, Ordering::Relaxed);
+        let (before, from) = self.seats.split_at(member);
+        for Line(seat) in from.iter().chain(before) {
+            while let Some(unclaimed) = seat.claim() {
+                // SAFETY: a chunk is claimed and not yet reported, so `share` is that chunk's and its closure is alive.
+                let share = unsafe { (*seat.share.get()).expect("a claim follows a publish") };
+                // SAFETY: as above.
+                let chunk = unsafe { &*share.chunk };
+                IN_CHUNK.set(true);
+                let outcome =
+                    catch_unwind(AssertUnwindSafe(|| chunk(share.first + share.chunks - unclaimed)));
+                IN_CHUNK.set(false);
+                if let Err(payload) = outcome {
+                    lock(&self.payload).get_or_insert(payload);
+                    self.panicked.store(true, Ordering::Relaxed);
+                }
+                finished += 1;
             }
-            finished += 1;
         }
         if finished > 0 {
             self.report(finished);
@@ -271,28 +296,32 @@ impl Shared {
 
     /// A member's life.
     fn serve(&self, member: usize) {
-        let due =
-            || self.claim.0.load(Ordering::Relaxed) & COUNT_MASK != 0 || self.closing.load(Ordering::Relaxed);
+        let seat = &self.seats[member + 1].0;
+        let mut seen = 0;
         while !self.closing.load(Ordering::SeqCst) {
+            let due = || seat.epoch(Ordering::Relaxed) != seen || self.closing.load(Ordering::Relaxed);
             if !spin_until(MEMBER_SPIN, due) {
-                self.sleep(&self.bunks[member].0);
+                self.sleep(member, seen);
             }
-            self.work();
+            // Before the work: an op that begins meanwhile is another one.
+            seen = seat.epoch(Ordering::Relaxed);
+            self.work(member + 1);
         }
     }
 
-    /// Parks until there is something to claim.
-    fn sleep(&self, bunk: &Bunk) {
+    /// Parks until an op comes that is not the one `seen`.
+    fn sleep(&self, member: usize, seen: u64) {
+        let parked = &self.bunks[member].0.parked;
         self.sleepers.0.fetch_add(1, Ordering::SeqCst);
         loop {
-            bunk.parked.store(true, Ordering::SeqCst);
-            let unclaimed = self.claim.0.load(Ordering::SeqCst) & COUNT_MASK;
-            if unclaimed != 0 || self.closing.load(Ordering::SeqCst) {
+            parked.store(true, Ordering::SeqCst);
+            let due = self.seats[member + 1].0.epoch(Ordering::SeqCst) != seen;
+            if due || self.closing.load(Ordering::SeqCst) {
                 break;
             }
             thread::park();
         }
-        bunk.parked.store(false, Ordering::SeqCst);
+        parked.store(false, Ordering::SeqCst);
         self.sleepers.0.fetch_sub(1, Ordering::SeqCst);
     }
 }

@@ -13,6 +13,7 @@ pub mod spec;
 pub mod tiny;
 pub mod weights;
 
+pub use bandmaster_kernels::attention::KvType;
 pub use bandmaster_kernels::{Cpu, limits};
 pub use batch::{Batch, BlockCopy, Span};
 pub use cpu::CpuModel;

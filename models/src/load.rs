@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bandmaster_kernels::Cpu;
+use bandmaster_kernels::attention::KvType;
 use bandmaster_kernels::matrix::PackError;
 
 use crate::cpu::CpuModel;
@@ -19,6 +20,8 @@ pub struct LoadOptions<'a> {
     pub cpu: Arc<Cpu>,
     /// Longest context wanted, in tokens; the model's own limit holds too.
     pub context_tokens_max: Option<usize>,
+    /// How keys and values are kept.
+    pub kv_type: KvType,
     /// Address space for keys and values, in bytes; whole blocks are used. Memory is taken block by block, later.
     pub kv_bytes_max: usize,
     /// Most tokens in one step; scratch memory is made for as many.
@@ -42,6 +45,7 @@ impl LoadOptions<'_> {
         LoadOptions {
             cpu,
             context_tokens_max: None,
+            kv_type: KvType::F16,
             kv_bytes_max,
             step_tokens_max: STEP_TOKENS_MAX,
             exact: false,

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use bandmaster_kernels::Cpu;
 use bandmaster_models::gguf::Gguf;
 use bandmaster_models::tiny::{self, TinyShape};
-use bandmaster_models::{Batch, BlockCopy, CpuModel, LoadOptions, Model, load, load_gguf};
+use bandmaster_models::{Batch, BlockCopy, CpuModel, KvType, LoadOptions, Model, load, load_gguf};
 use support::{BLOCK_TOKENS, Sequence, model_path, step};
 
 /// A seeded generator that is good enough to mix things up (SplitMix64).
@@ -36,9 +36,14 @@ impl Mix {
 }
 
 fn tiny_model(shape: &TinyShape, threads: usize) -> CpuModel {
+    tiny_model_with(shape, threads, KvType::F16)
+}
+
+fn tiny_model_with(shape: &TinyShape, threads: usize, kv_type: KvType) -> CpuModel {
     let gguf = Gguf::from_bytes(tiny::gguf_bytes(7, shape)).unwrap();
     let cpu = Arc::new(Cpu::new(threads));
-    load_gguf(gguf, &LoadOptions { step_tokens_max: 4096, ..LoadOptions::new(cpu, 64 << 20) }).unwrap()
+    let options = LoadOptions { step_tokens_max: 4096, kv_type, ..LoadOptions::new(cpu, 64 << 20) };
+    load_gguf(gguf, &options).unwrap()
 }
 
 /// Sequences of different lengths; the first is the one that is looked at in every way.
@@ -93,12 +98,13 @@ fn check_same(wanted: &Rows, found: &Rows, how: &str) {
 
 #[test]
 fn bits_are_the_same_for_any_batch_threads_chunk_and_blocks() {
-    check_all_ways(TinyShape::llama());
-    check_all_ways(TinyShape::qwen2());
+    check_all_ways(TinyShape::llama(), KvType::F16);
+    check_all_ways(TinyShape::qwen2(), KvType::F16);
+    check_all_ways(TinyShape::qwen2(), KvType::Q8);
 }
 
-fn check_all_ways(shape: TinyShape) {
-    let mut one = tiny_model(&shape, 1);
+fn check_all_ways(shape: TinyShape, kv_type: KvType) {
+    let mut one = tiny_model_with(&shape, 1, kv_type);
     let prompts = prompts(one.info().vocab, 32, 600.min(one.info().context_tokens_max));
     // Each sequence alone, in one piece where it fits.
     let mut wanted = Rows::new();
@@ -108,7 +114,7 @@ fn check_all_ways(shape: TinyShape) {
         wanted.extend(rows.into_iter().map(|((_, index), bits)| ((number, index), bits)));
     }
     for threads in 1..=3 {
-        let mut model = tiny_model(&shape, threads);
+        let mut model = tiny_model_with(&shape, threads, kv_type);
         let ways = [(1, 512), (2, 1), (3, 7), (5, 16), (8, 33), (17, 100), (32, 64), (32, 1)];
         for (batch, chunk) in ways {
             let way = Way { batch, chunk, shuffle: 100 + batch as u64 };

@@ -57,6 +57,7 @@ fn bench_throughput(config: &Config, flags: &ThroughputFlags) -> Result<ExitCode
     let options = LoadOptions {
         step_tokens_max: STEP_TOKENS_MAX.max(batch_max),
         keep_packed: config.keep_packed.value,
+        kv_type: config.kv_type.value,
         ..LoadOptions::new(cpu, usize::try_from(room).unwrap_or(usize::MAX))
     };
     let mut model =

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use bandmaster_models::KvType;
 use serde::Deserialize;
 
 use super::error::CliError;
@@ -50,13 +51,6 @@ pub struct Setting<T> {
     pub value: T,
     /// Who set it.
     pub origin: Origin,
-}
-
-/// How keys and values are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KvType {
-    /// Half precision.
-    F16,
 }
 
 /// What computes.
@@ -293,7 +287,7 @@ impl Config {
             row("threads", &self.threads, self.threads.value.to_string()),
             row("memory", &self.memory_bytes, gib(self.memory_bytes.value)),
             row("context-tokens", &self.context_tokens, self.context_tokens.value.to_string()),
-            row("kv-type", &self.kv_type, "f16".to_owned()),
+            row("kv-type", &self.kv_type, kv_type_name(self.kv_type.value).to_owned()),
             row("device", &self.device, "cpu".to_owned()),
             row("keep-packed", &self.keep_packed, self.keep_packed.value.to_string()),
         ];
@@ -405,11 +399,18 @@ fn parse_memory(text: &str) -> Result<u64, String> {
     Ok(bytes)
 }
 
+fn kv_type_name(kv_type: KvType) -> &'static str {
+    match kv_type {
+        KvType::F16 => "f16",
+        KvType::Q8 => "q8",
+    }
+}
+
 fn parse_kv_type(text: &str) -> Result<KvType, String> {
     match text {
         "f16" => Ok(KvType::F16),
-        "q8" => Err("q8 is not in this build: use f16".to_owned()),
-        other => Err(format!("`{other}` is no kv type: use f16")),
+        "q8" => Ok(KvType::Q8),
+        other => Err(format!("`{other}` is no kv type: use f16 or q8")),
     }
 }
 

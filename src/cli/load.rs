@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 use bandmaster_models::embedder::Embedder;
-use bandmaster_models::{Cpu, LoadOptions, Model, load_gguf};
+use bandmaster_models::{Cpu, KvType, LoadOptions, Model, load_gguf};
 
 use super::bars::Bars;
 use super::config::{Config, Origin};
@@ -218,6 +218,7 @@ pub fn load(config: &Config, files: &BandFiles, kv_bytes: u64, screen: &Screen) 
         kv_bytes,
         step_tokens_max,
         keep_packed: config.keep_packed.value,
+        kv_type: config.kv_type.value,
         screen,
     };
     let mut loaded: HashMap<&Path, Arc<dyn Llm>> = HashMap::new();
@@ -246,6 +247,7 @@ struct Loader<'a> {
     kv_bytes: u64,
     step_tokens_max: usize,
     keep_packed: bool,
+    kv_type: KvType,
     screen: &'a Screen,
 }
 
@@ -264,6 +266,7 @@ impl Loader<'_> {
             context_tokens_max: Some(self.context_tokens),
             step_tokens_max: self.step_tokens_max,
             keep_packed: self.keep_packed,
+            kv_type: self.kv_type,
             ..LoadOptions::new(Arc::clone(&self.cpu), usize::try_from(self.kv_bytes).unwrap_or(usize::MAX))
         };
         Box::new(move |gguf| {

@@ -101,7 +101,7 @@ fn wrong_settings_name_their_source_and_what_was_expected() {
     check(&["--threads", "0"], &[], "", &["--threads", "from 1 to 1024"]);
     check(&["--memory", "8 apples"], &[], "", &["--memory", "8GiB"]);
     check(&["--memory", "1MiB"], &[], "", &["too little", "256 MiB"]);
-    check(&["--kv-type", "q8"], &[], "", &["--kv-type", "not in this build", "f16"]);
+    check(&["--kv-type", "q4"], &[], "", &["--kv-type", "q4", "f16 or q8"]);
     check(&["--device", "cuda"], &[], "", &["--device", "not in this build", "cpu"]);
     check(&["--device", "gpu"], &[], "", &["no device"]);
     check(&["--context-tokens", "12"], &[], "", &["--context-tokens", "from 256"]);

@@ -71,7 +71,7 @@ fn wrong_usage_is_status_2_and_says_what_is_right() {
     home.fails(&["models", "pull"], 2, &["NAME"]);
     home.fails(&["models", "list", "--threads", "none"], 2, &["--threads", "none"]);
     home.fails(&["doctor", "--device", "cuda"], 2, &["cuda", "not in this build"]);
-    home.fails(&["doctor", "--kv-type", "q8"], 2, &["q8", "not in this build"]);
+    home.fails(&["doctor", "--kv-type", "q4"], 2, &["q4", "f16 or q8"]);
     home.fails(&["doctor", "--memory", "1"], 2, &["--memory"]);
     home.fails(&["runs", "prune", "--older-than", "soon"], 2, &["--older-than", "30d"]);
     home.fails(&["completions", "abacus"], 2, &["abacus"]);

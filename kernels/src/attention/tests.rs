@@ -1,7 +1,7 @@
 use super::*;
 use crate::dispatch::Isa;
 use crate::naive;
-use crate::simd::{Kernel, Simd};
+use crate::ops::{Rope, RopeFreqs, RopeStyle, rope};
 
 /// f16 NaN: what a block holds before it is written must not matter.
 const UNWRITTEN: u16 = 0x7e01;
@@ -34,7 +34,18 @@ fn cpu(threads: usize) -> Cpu {
 
 impl Sequence {
     fn new(seed: u64, heads: usize, kv_heads: usize, head_dim: usize, tokens: usize) -> Sequence {
-        let shape = KvShape { kv_heads, head_dim };
+        Sequence::of_type(KvType::F16, seed, heads, kv_heads, head_dim, tokens)
+    }
+
+    fn of_type(
+        kv_type: KvType,
+        seed: u64,
+        heads: usize,
+        kv_heads: usize,
+        head_dim: usize,
+        tokens: usize,
+    ) -> Sequence {
+        let shape = KvShape { kv_heads, head_dim, kv_type };
         let elems = shape.layer_elems();
         let layer = KvLayer { shape, block_stride_elems: 2 * elems + 32, offset_elems: elems + 16 };
         let blocks = tokens.div_ceil(BLOCK_TOKENS);
@@ -51,10 +62,14 @@ impl Sequence {
     }
 
     fn write(&mut self, k: &[f32], v: &[f32]) {
+        self.write_turned(k, v, None);
+    }
+
+    fn write_turned(&mut self, k: &[f32], v: &[f32], rope: Option<Rope>) {
         let slots: Vec<KvSlot> = (0..self.tokens)
             .map(|t| KvSlot { block: self.table[t / BLOCK_TOKENS], index: (t % BLOCK_TOKENS) as u32 })
             .collect();
-        kv_write(&cpu(2), &mut self.pool, self.layer, k, v, &slots);
+        kv_write(&cpu(2), &mut self.pool, self.layer, k, v, rope, &slots);
     }
 
     fn width(&self) -> usize {
@@ -99,11 +114,17 @@ fn assert_same_bits(a: &[f32], b: &[f32], what: &str) {
 const SHAPES: [(usize, usize, usize); 8] =
     [(14, 2, 64), (12, 2, 128), (9, 3, 64), (4, 1, 256), (2, 2, 32), (16, 2, 48), (71, 1, 64), (3, 3, 112)];
 
+/// A cache of each type for each shape.
+fn shapes_and_types() -> impl Iterator<Item = (KvType, usize, usize, usize)> {
+    let of_type = |kv_type| SHAPES.map(|(heads, kv_heads, dim)| (kv_type, heads, kv_heads, dim));
+    [KvType::F16, KvType::Q8].into_iter().flat_map(of_type)
+}
+
 #[test]
 fn it_is_its_naive_twin() {
-    for (i, (heads, kv_heads, head_dim)) in SHAPES.into_iter().enumerate() {
+    for (i, (kv_type, heads, kv_heads, head_dim)) in shapes_and_types().enumerate() {
         for tokens in [0..1, 0..5, 0..17, 30..33, 250..262, 511..512, 512..513, 0..40, 1023..1030] {
-            let sequence = Sequence::new(7 * i as u64, heads, kv_heads, head_dim, tokens.end);
+            let sequence = Sequence::of_type(kv_type, 7 * i as u64, heads, kv_heads, head_dim, tokens.end);
             let expected = sequence.naive(tokens.clone());
             for (i, out) in sequence.attend(&cpu(2), tokens.clone()).into_iter().enumerate() {
                 let error = (out - expected[i]).abs();
@@ -111,6 +132,17 @@ fn it_is_its_naive_twin() {
             }
         }
     }
+}
+
+#[test]
+fn bytes_are_within_half_a_step_of_what_was_written() {
+    let (kv_heads, dim, tokens) = (2, 48, 20);
+    let full = Sequence::of_type(KvType::F16, 21, 2, kv_heads, dim, tokens);
+    let bytes = Sequence::of_type(KvType::Q8, 21, 2, kv_heads, dim, tokens);
+    let (full, bytes) = (full.attend(&cpu(1), 0..tokens), bytes.attend(&cpu(1), 0..tokens));
+    // Values up to 1 are off by 1/254 at most; scores by little more.
+    let worst = full.iter().zip(&bytes).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!((1e-6..0.03).contains(&worst), "{worst}");
 }
 
 #[test]
@@ -125,8 +157,8 @@ fn large_scores_stay_finite_and_right() {
 
 #[test]
 fn same_bits_however_a_prompt_is_cut() {
-    for (heads, kv_heads, head_dim) in SHAPES {
-        let sequence = Sequence::new(3, heads, kv_heads, head_dim, 600);
+    for (kv_type, heads, kv_heads, head_dim) in shapes_and_types() {
+        let sequence = Sequence::of_type(kv_type, 3, heads, kv_heads, head_dim, 600);
         let whole = sequence.attend(&cpu(1), 0..600);
         for chunk in [1, 2, 7, 16, 100, 255, 256, 257, 512] {
             // Token by token from the start would take long; its second half passes all the same places.
@@ -183,8 +215,8 @@ fn same_bits_in_any_company() {
 fn same_bits_on_every_instruction_set() {
     let Some(fast) = Cpu::with_isa(2, Isa::Avx512Vnni) else { return println!("skipped: no AVX-512 here") };
     let scalar = Cpu::with_isa(2, Isa::Scalar).expect("scalar code runs everywhere");
-    for (heads, kv_heads, head_dim) in SHAPES {
-        let sequence = Sequence::new(13, heads, kv_heads, head_dim, 530);
+    for (kv_type, heads, kv_heads, head_dim) in shapes_and_types() {
+        let sequence = Sequence::of_type(kv_type, 13, heads, kv_heads, head_dim, 530);
         for tokens in [500..530, 529..530] {
             let (a, b) = (sequence.attend(&fast, tokens.clone()), sequence.attend(&scalar, tokens));
             assert_same_bits(&a, &b, "scalar and AVX-512");
@@ -194,8 +226,14 @@ fn same_bits_on_every_instruction_set() {
 
 #[test]
 fn what_comes_after_a_row_does_not_reach_it() {
+    for kv_type in [KvType::F16, KvType::Q8] {
+        what_comes_after_a_row_of_this_type(kv_type);
+    }
+}
+
+fn what_comes_after_a_row_of_this_type(kv_type: KvType) {
     let (heads, kv_heads, dim, tokens) = (6, 2, 64, 300);
-    let mut sequence = Sequence::new(17, heads, kv_heads, dim, tokens);
+    let mut sequence = Sequence::of_type(kv_type, 17, heads, kv_heads, dim, tokens);
     let before = sequence.attend(&cpu(2), 0..200);
     let mut k = noise(18, tokens * kv_heads * dim);
     let mut v = noise(19, tokens * kv_heads * dim);
@@ -234,67 +272,20 @@ fn overlapping_spans_are_refused() {
     attention(&cpu(1), &sequence.pool, sequence.layer, 4, 1.0, &q, &spans, &mut scratch, &mut out);
 }
 
-/// `cargo test --release -p bandmaster-kernels -- --ignored --nocapture attention_speed`
 #[test]
-#[ignore = "a measurement"]
-fn attention_speed() {
-    let limit = (0..200).map(|_| cpu(1).vectorise(FmaLimit)).fold(0.0, f64::max);
-    println!("f32 multiply-adds of one core, nothing else: {limit:.0} GMAC/s");
-    for (heads, kv_heads, dim) in [(14, 2, 64), (12, 2, 128), (9, 3, 64)] {
-        let sequence = Sequence::new(1, heads, kv_heads, dim, 4608);
-        for threads in [1, 2] {
-            let cpu = Cpu::new(threads);
-            let decode = best_seconds(&cpu, &sequence, 4095..4096);
-            let bytes = (4096 * kv_heads * dim * 2 * 2) as f64;
-            println!(
-                "{heads}/{kv_heads} x {dim}, {threads} threads: decode at 4096: {:.1} us, {:.1} GB/s, {:.0} GMAC/s",
-                decode * 1e6,
-                bytes / decode / 1e9,
-                bytes / 2.0 * (heads / kv_heads) as f64 / decode / 1e9,
-            );
-            for rows in [16, 512] {
-                let seconds = best_seconds(&cpu, &sequence, 4096..4096 + rows);
-                let multiply_adds: usize = (0..rows).map(|i| (4097 + i) * heads * dim * 2).sum();
-                let rate = multiply_adds as f64 / seconds / 1e9;
-                println!("    {rows} rows at 4096: {:.2} ms, {rate:.0} GMAC/s", seconds * 1e3);
-            }
-        }
+fn keys_are_turned_on_their_way_to_the_cache() {
+    for kv_type in [KvType::F16, KvType::Q8] {
+        let (kv_heads, dim, tokens) = (3, 48, 37);
+        let mut on_the_way = Sequence::of_type(kv_type, 31, 3, kv_heads, dim, tokens);
+        let mut before = Sequence::of_type(kv_type, 31, 3, kv_heads, dim, tokens);
+        let (mut k, v) = (noise(32, tokens * kv_heads * dim), noise(33, tokens * kv_heads * dim));
+        let radians: Vec<f32> = (0..dim / 2).map(|i| 0.7 / (i + 1) as f32).collect();
+        let freqs = RopeFreqs::new(&radians);
+        let positions: Vec<u32> = (100..100 + tokens as u32).collect();
+        let turn = Rope { freqs: &freqs, style: RopeStyle::Halves, positions: &positions };
+        on_the_way.write_turned(&k, &v, Some(turn));
+        rope(&cpu(1), &mut k, kv_heads, dim, turn);
+        before.write(&k, &v);
+        assert!(on_the_way.pool == before.pool, "{kv_type:?}");
     }
-}
-
-/// What the machine could do at best, in 10⁹ multiply-adds a second.
-struct FmaLimit;
-
-impl Kernel for FmaLimit {
-    type Output = f64;
-
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) -> f64 {
-        const LOOPS: usize = 20_000;
-        let mut sums = [s.splat(1.0); 16];
-        let (a, b) = (s.splat(std::hint::black_box(0.5)), s.splat(std::hint::black_box(0.1)));
-        let start = std::time::Instant::now();
-        for _ in 0..LOOPS {
-            for sum in &mut sums {
-                *sum = s.mul_add(*sum, a, b);
-            }
-        }
-        let seconds = start.elapsed().as_secs_f64();
-        for sum in sums {
-            std::hint::black_box(s.sum(sum));
-        }
-        (LOOPS * 16 * 16) as f64 / seconds / 1e9
-    }
-}
-
-fn best_seconds(cpu: &Cpu, sequence: &Sequence, tokens: std::ops::Range<usize>) -> f64 {
-    let q = &sequence.q[tokens.start * sequence.width()..tokens.end * sequence.width()];
-    let (mut out, mut scratch) = (vec![0.0; q.len()], AttentionScratch::new());
-    let spans = [sequence.span(0, tokens)];
-    let once = |out: &mut [f32], scratch: &mut AttentionScratch| {
-        let start = std::time::Instant::now();
-        attention(cpu, &sequence.pool, sequence.layer, sequence.heads, 0.125, q, &spans, scratch, out);
-        start.elapsed().as_secs_f64()
-    };
-    (0..30).map(|_| once(&mut out, &mut scratch)).fold(f64::INFINITY, f64::min)
 }

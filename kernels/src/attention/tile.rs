@@ -5,8 +5,8 @@ use std::ops::Range;
 
 use super::{BLOCK_TOKENS, Call, SPLIT_TOKENS, Tile};
 use crate::disjoint::Disjoint;
-use crate::kv::KvShape;
-use crate::simd::{Kernel, LANES, Simd, exp, to_array};
+use crate::kv::{KvShape, KvType, SCALE_DIMS, q8_parts};
+use crate::simd::{Kernel, LANES, Simd, exp, f16_to_f32, to_array};
 
 /// Rows whose running sums fit in 32 registers beside keys, values and weights.
 const STRIP_ROWS: usize = 7;
@@ -130,7 +130,12 @@ impl Attend<'_> {
     fn strip<S: Simd, const R: usize>(&mut self, s: S, split: usize, first: usize) {
         let visible: [usize; R] = std::array::from_fn(|r| self.source.visible(first + r, split));
         let mut scores = [[0.0; SPLIT_TOKENS]; R];
-        score::<S, R>(s, &self.source, split, first, visible[R - 1], &mut scores);
+        let q8 = self.source.call.layer.shape.kv_type == KvType::Q8;
+        if q8 {
+            score::<S, R, true>(s, &self.source, split, first, visible[R - 1], &mut scores);
+        } else {
+            score::<S, R, false>(s, &self.source, split, first, visible[R - 1], &mut scores);
+        }
         let mut part = Sums::default();
         for r in 0..R {
             (part.max[r], part.sum[r]) = softmax(s, &mut scores[r], visible[r]);
@@ -151,19 +156,22 @@ impl Attend<'_> {
             // R · D running sums, R weights and a vector of values must fit.
             let wide = const { S::REGISTERS >= 5 * R + 6 };
             let half_wide = const { S::REGISTERS >= 3 * R + 4 };
-            at += match dim - at {
-                64.. if wide => mix.columns::<S, 4>(s, &self.source, at),
-                32.. if half_wide => mix.columns::<S, 2>(s, &self.source, at),
-                _ => mix.columns::<S, 1>(s, &self.source, at),
+            at += match (dim - at, q8) {
+                (64.., false) if wide => mix.columns::<S, 4, false>(s, &self.source, at),
+                (64.., true) if wide => mix.columns::<S, 4, true>(s, &self.source, at),
+                (32.., false) if half_wide => mix.columns::<S, 2, false>(s, &self.source, at),
+                (32.., true) if half_wide => mix.columns::<S, 2, true>(s, &self.source, at),
+                (_, false) => mix.columns::<S, 1, false>(s, &self.source, at),
+                (_, true) => mix.columns::<S, 1, true>(s, &self.source, at),
             };
         }
     }
 }
 
 /// `scores[r][t] = q[r] · scale · k[t]` for the tokens of a split, whole blocks. Even and odd dimensions are summed apart and then added, as
-/// keys lie in pairs.
+/// keys lie in pairs; in `Q8` this is done for the dimensions of each scale.
 #[inline(always)]
-fn score<S: Simd, const R: usize>(
+fn score<S: Simd, const R: usize, const Q8: bool>(
     s: S,
     source: &Source,
     split: usize,
@@ -177,20 +185,38 @@ fn score<S: Simd, const R: usize>(
             to[r] = from.map(|x| x * source.call.scale);
         }
     }
+    let dim = source.call.layer.shape.head_dim;
     for block in 0..tokens.div_ceil(BLOCK_TOKENS) {
         let keys = source.keys(split * SPLIT_BLOCKS + block);
-        let mut sums = [[s.splat(0.0); 2]; R];
-        for (keys, q) in keys.as_chunks::<{ 2 * BLOCK_TOKENS }>().0.iter().zip(&q) {
-            let halves = keys.as_chunks::<LANES>().0;
-            let (k0, k1) = (s.load_f16(&halves[0]), s.load_f16(&halves[1]));
+        let mut scored = [s.splat(0.0); R];
+        // Pairs of dimensions that are summed before anything else: all, or those that share a scale.
+        let together = if Q8 { SCALE_DIMS / 2 } else { KvShape::HEAD_DIM_MAX / 2 };
+        for (group, q) in q[..dim / 2].chunks(together).enumerate() {
+            let mut sums = [[s.splat(0.0); 2]; R];
+            for (pair, q) in (group * together..).zip(q) {
+                let [k0, k1] = if Q8 {
+                    let halves = q8_parts(keys, dim).0[2 * BLOCK_TOKENS * pair..].as_chunks::<LANES>().0;
+                    [s.load_i8(&halves[0]), s.load_i8(&halves[1])]
+                } else {
+                    let halves = keys[2 * BLOCK_TOKENS * pair..].as_chunks::<LANES>().0;
+                    [s.load_f16(&halves[0]), s.load_f16(&halves[1])]
+                };
+                for r in 0..R {
+                    let q = s.splat_pair(&q[r]);
+                    sums[r] = [s.mul_add(q, k0, sums[r][0]), s.mul_add(q, k1, sums[r][1])];
+                }
+            }
             for r in 0..R {
-                let q = s.splat_pair(&q[r]);
-                sums[r] = [s.mul_add(q, k0, sums[r][0]), s.mul_add(q, k1, sums[r][1])];
+                let score = s.pair_sums(sums[r][0], sums[r][1]);
+                scored[r] = if Q8 {
+                    s.mul_add(score, s.load_f16(&q8_parts(keys, dim).1[group]), scored[r])
+                } else {
+                    score
+                };
             }
         }
-        for r in 0..R {
-            let to = &mut scores[r].as_chunks_mut::<LANES>().0[block];
-            s.store(s.pair_sums(sums[r][0], sums[r][1]), to);
+        for (scored, scores) in scored.into_iter().zip(scores.iter_mut()) {
+            s.store(scored, &mut scores.as_chunks_mut::<LANES>().0[block]);
         }
     }
 }
@@ -259,15 +285,16 @@ struct Mix<'a, const R: usize> {
 impl<const R: usize> Mix<'_, R> {
     /// Dimensions `at .. at + 16 D`; returns how many.
     #[inline(always)]
-    fn columns<S: Simd, const D: usize>(&self, s: S, source: &Source, at: usize) -> usize {
+    fn columns<S: Simd, const D: usize, const Q8: bool>(&self, s: S, source: &Source, at: usize) -> usize {
         let mut sums = [[s.splat(0.0); D]; R];
         let (common, last) = (self.visible[0], self.visible[R - 1]);
         for block in 0..last.div_ceil(BLOCK_TOKENS) {
             let values = source.values(self.split * SPLIT_BLOCKS + block);
             let tokens = block * BLOCK_TOKENS..last.min((block + 1) * BLOCK_TOKENS);
             let shared = common.clamp(tokens.start, tokens.end);
-            self.add::<S, D, false>(s, values, at, tokens.start..shared, &mut sums);
-            self.add::<S, D, true>(s, values, at, shared..tokens.end, &mut sums);
+            let dim = source.call.layer.shape.head_dim;
+            self.add::<S, D, Q8, false>(s, values, dim, at, tokens.start..shared, &mut sums);
+            self.add::<S, D, Q8, true>(s, values, dim, at, shared..tokens.end, &mut sums);
         }
         for (r, sums) in sums.iter().enumerate() {
             let start = self.rows[r] + at;
@@ -284,19 +311,27 @@ impl<const R: usize> Mix<'_, R> {
     /// Adds tokens of one block, in order, to the rows that see them: all, or with `SOME` only later ones. A weight of zero would not
     /// do for the other rows, as what lies behind a row's last token may be anything.
     #[inline(always)]
-    fn add<S: Simd, const D: usize, const SOME: bool>(
+    #[allow(clippy::too_many_arguments)] // the operands of one op
+    fn add<S: Simd, const D: usize, const Q8: bool, const SOME: bool>(
         &self,
         s: S,
         values: &[u16],
+        dim: usize,
         at: usize,
         tokens: Range<usize>,
         sums: &mut [[S::V; D]; R],
     ) {
-        let dim = values.len() / BLOCK_TOKENS;
         for token in tokens {
-            let values = &values[token % BLOCK_TOKENS * dim + at..][..D * LANES];
-            for (d, values) in values.as_chunks::<LANES>().0.iter().enumerate() {
-                let v = s.load_f16(values);
+            let first = token % BLOCK_TOKENS * dim + at;
+            for d in 0..D {
+                let v = if Q8 {
+                    let (codes, scales) = q8_parts(values, dim);
+                    let codes = &codes[first + d * LANES..].as_chunks::<LANES>().0[0];
+                    let scale = f16_to_f32(scales[(at + d * LANES) / SCALE_DIMS][token % BLOCK_TOKENS]);
+                    s.mul(s.load_i8(codes), s.splat(scale))
+                } else {
+                    s.load_f16(&values[first + d * LANES..].as_chunks::<LANES>().0[0])
+                };
                 for (r, sums) in sums.iter_mut().enumerate() {
                     if !SOME || token < self.visible[r] {
                         sums[d] = s.mul_add(s.splat(self.scores[r][token]), v, sums[d]);

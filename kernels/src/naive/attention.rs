@@ -2,7 +2,8 @@
 
 use half::f16;
 
-use crate::attention::{AttentionSpan, BLOCK_TOKENS, KvLayer};
+use crate::attention::{AttentionSpan, BLOCK_TOKENS, KvLayer, KvType};
+use crate::kv::SCALE_DIMS;
 
 /// See [`crate::attention::attention`].
 pub fn attention(
@@ -51,20 +52,30 @@ impl Head<'_> {
         }
     }
 
-    /// The layer of the token's block, without the heads before this one.
-    fn element(&self, token: usize, head: usize, within: usize) -> f64 {
+    /// A number of the layer of the token's block; heads of values come after those of keys.
+    fn element(&self, token: usize, head: usize, d: usize, within: usize) -> f64 {
         let block = self.table[token / BLOCK_TOKENS] as usize;
-        let head_elems = BLOCK_TOKENS * self.layer.shape.head_dim;
+        let numbers = BLOCK_TOKENS * self.layer.shape.head_dim;
+        let head_elems = self.layer.shape.layer_elems() / (2 * self.layer.shape.kv_heads);
         let layer = block * self.layer.block_stride_elems + self.layer.offset_elems;
-        f16::from_bits(self.pool[layer + head * head_elems + within]).to_f64()
+        let head = &self.pool[layer + head * head_elems..][..head_elems];
+        match self.layer.shape.kv_type {
+            KvType::F16 => f16::from_bits(head[within]).to_f64(),
+            KvType::Q8 => {
+                let code = head[within / 2].to_le_bytes()[within % 2] as i8;
+                let scale =
+                    f16::from_bits(head[numbers / 2 + d / SCALE_DIMS * BLOCK_TOKENS + token % BLOCK_TOKENS]);
+                f64::from(code) * scale.to_f64()
+            }
+        }
     }
 
     fn key(&self, token: usize, d: usize) -> f64 {
-        self.element(token, self.kv_head, (d / 2 * BLOCK_TOKENS + token % BLOCK_TOKENS) * 2 + d % 2)
+        self.element(token, self.kv_head, d, (d / 2 * BLOCK_TOKENS + token % BLOCK_TOKENS) * 2 + d % 2)
     }
 
     fn value(&self, token: usize, d: usize) -> f64 {
         let within = token % BLOCK_TOKENS * self.layer.shape.head_dim + d;
-        self.element(token, self.layer.shape.kv_heads + self.kv_head, within)
+        self.element(token, self.layer.shape.kv_heads + self.kv_head, d, within)
     }
 }

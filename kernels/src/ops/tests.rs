@@ -80,7 +80,7 @@ proptest! {
             4e-4,
             |cpu, out| {
                 out.copy_from_slice(&x);
-                rope(cpu, out, heads, 2 * pairs, &positions, &freqs, style);
+                rope(cpu, out, heads, 2 * pairs, Rope { freqs: &freqs, style, positions: &positions });
             },
             |out| {
                 out.copy_from_slice(&x);
@@ -102,32 +102,4 @@ fn a_row_does_not_depend_on_the_others() {
         rms_norm(&cpu, x, &weight, 1e-6, &mut alone);
         assert_eq!(alone, together);
     }
-}
-
-/// `cargo test --release -p bandmaster-kernels -- --ignored --nocapture ops_speed`
-#[test]
-#[ignore = "a measurement"]
-fn ops_speed() {
-    let cpu = Cpu::new(1);
-    let (rows, width, mlp_width) = (32, 896, 4864);
-    let (x, weight) = (vec![0.5; rows * mlp_width], vec![1.0; width]);
-    let (mut out, mut silu, mut turned) = (x.clone(), x.clone(), x.clone());
-    let freqs = RopeFreqs::new(&[0.1; 32]);
-    let positions: Vec<u32> = (1000..1000 + rows as u32).collect();
-    let len = rows * width;
-    let ops: [(&str, usize, &mut dyn FnMut()); 3] = [
-        ("rms_norm", len, &mut || rms_norm(&cpu, &x[..len], &weight, 1e-6, &mut out[..len])),
-        ("silu_mul", x.len(), &mut || silu_mul(&cpu, &x, &x, &mut silu)),
-        ("rope", len, &mut || rope(&cpu, &mut turned[..len], 14, 64, &positions, &freqs, RopeStyle::Halves)),
-    ];
-    for (name, len, op) in ops {
-        let best = (0..200).map(|_| seconds(op)).fold(f64::INFINITY, f64::min);
-        println!("{name}: {:.2} ns a value", best * 1e9 / len as f64);
-    }
-}
-
-fn seconds(op: &mut dyn FnMut()) -> f64 {
-    let start = std::time::Instant::now();
-    op();
-    start.elapsed().as_secs_f64()
 }

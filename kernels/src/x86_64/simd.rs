@@ -64,6 +64,9 @@ impl Simd for Avx512 {
         fn load(self, x: &[f32; LANES]) -> __m512 { _mm512_loadu_ps(x.as_ptr()) }
         fn store(self, v: __m512, to: &mut [f32; LANES]) { _mm512_storeu_ps(to.as_mut_ptr(), v) }
         fn load_f16(self, x: &[u16; LANES]) -> __m512 { _mm512_cvtph_ps(_mm256_loadu_si256(x.as_ptr().cast())) }
+        fn load_i8(self, x: &[i8; LANES]) -> __m512 {
+            _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(x.as_ptr().cast())))
+        }
         fn store_f16(self, v: __m512, to: &mut [u16; LANES]) {
             _mm256_storeu_si256(to.as_mut_ptr().cast(), _mm512_cvtps_ph::<ROUND>(v))
         }

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use bandmaster_kernels::activations::Source;
 use bandmaster_kernels::attention::{AttentionSpan, BLOCK_TOKENS, KvSlot, attention, kv_write};
 use bandmaster_kernels::matmul::{Output, matmul};
-use bandmaster_kernels::ops::{rms_norm, rope};
+use bandmaster_kernels::ops::{Rope, rms_norm, rope};
 
 use super::CpuModel;
 use super::workspace::LOGIT_ROWS;
@@ -88,12 +88,10 @@ impl CpuModel {
             rms_norm(cpu, &space.k[..kv_len], scale, spec.norm_eps, &mut space.k_raw[..kv_len]);
             std::mem::swap(&mut space.k, &mut space.k_raw);
         }
-        let (positions, style) = (&space.positions[..], self.rope_style);
-        rope(cpu, &mut space.q[..q_len], spec.heads, spec.head_dim, positions, &self.rope, style);
-        rope(cpu, &mut space.k[..kv_len], spec.kv_heads, spec.head_dim, positions, &self.rope, style);
-        let place = self.kv.layer(layer);
-        let (k, v) = (&space.k[..kv_len], &space.v[..kv_len]);
-        kv_write(cpu, self.kv.elements_mut(), place, k, v, &space.slots);
+        let turn = Rope { freqs: &self.rope, style: self.rope_style, positions: &space.positions };
+        rope(cpu, &mut space.q[..q_len], spec.heads, spec.head_dim, turn);
+        let (place, k, v) = (self.kv.layer(layer), &space.k[..kv_len], &space.v[..kv_len]);
+        kv_write(cpu, self.kv.elements_mut(), place, k, v, Some(turn), &space.slots);
     }
 
     /// Moves the wanted rows of the residual stream and of q to the front.

@@ -25,10 +25,10 @@ pub(super) struct KvPool {
 impl KvPool {
     /// Bytes of a block over all layers, whole pages; `None` when no address space is so large.
     pub(super) fn bytes_of_block(shape: KvShape, layers: usize) -> Option<usize> {
-        let elements = [shape.kv_heads, shape.head_dim, BLOCK_TOKENS, 2]
-            .into_iter()
-            .try_fold(layers, usize::checked_mul)?;
-        elements.checked_mul(ELEMENT_BYTES)?.checked_next_multiple_of(PAGE_BYTES)
+        // In half precision, which is the most a layer takes: what fits doesn't overflow below.
+        let most = [shape.kv_heads, shape.head_dim, BLOCK_TOKENS, 2 * ELEMENT_BYTES];
+        most.into_iter().try_fold(layers, usize::checked_mul)?.checked_next_multiple_of(PAGE_BYTES)?;
+        Some((layers * shape.layer_elems() * ELEMENT_BYTES).next_multiple_of(PAGE_BYTES))
     }
 
     pub(super) fn block_bytes(&self) -> usize {

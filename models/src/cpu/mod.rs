@@ -8,7 +8,7 @@ mod workspace;
 use std::sync::Arc;
 
 use bandmaster_kernels::Cpu;
-use bandmaster_kernels::attention::{BLOCK_TOKENS, KvShape};
+use bandmaster_kernels::attention::{BLOCK_TOKENS, KvShape, KvType};
 use bandmaster_kernels::ops::{RopeFreqs, RopeStyle};
 
 use crate::batch::{Batch, Limits};
@@ -43,7 +43,7 @@ impl CpuModel {
         let step_tokens_max = above_zero("step_tokens_max", options.step_tokens_max)?;
         let context = options.context_tokens_max.unwrap_or(usize::MAX).min(spec.context_tokens_max);
         let context_tokens_max = above_zero("context_tokens_max", context)?;
-        let kv = reserve_kv(&spec, options.kv_bytes_max)?;
+        let kv = reserve_kv(&spec, options.kv_type, options.kv_bytes_max)?;
         let (architecture, parameters) =
             (spec.architecture.clone(), gguf.tensors().iter().map(|tensor| tensor.elements()).sum());
         let packing = Packing::new(options)?;
@@ -92,8 +92,8 @@ fn above_zero(option: &'static str, value: usize) -> Result<usize, LoadError> {
     if value > 0 { Ok(value) } else { Err(LoadError::Zero(option)) }
 }
 
-fn reserve_kv(spec: &Spec, bytes_max: usize) -> Result<KvPool, LoadError> {
-    let shape = KvShape { kv_heads: spec.kv_heads, head_dim: spec.head_dim };
+fn reserve_kv(spec: &Spec, kv_type: KvType, bytes_max: usize) -> Result<KvPool, LoadError> {
+    let shape = KvShape { kv_heads: spec.kv_heads, head_dim: spec.head_dim, kv_type };
     let too_large = || LoadError::KvBytes { given: bytes_max, block_bytes: usize::MAX };
     let block_bytes = KvPool::bytes_of_block(shape, spec.layers).ok_or_else(too_large)?;
     let blocks = bytes_max / block_bytes;

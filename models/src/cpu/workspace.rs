@@ -1,5 +1,7 @@
 //! The decoder's scratch memory, made once for the largest step. What is computed in it is not known here.
 
+use std::ops::{Deref, DerefMut};
+
 use bandmaster_kernels::activations::Activations;
 use bandmaster_kernels::attention::{AttentionScratch, AttentionSpan, KvSlot};
 
@@ -8,26 +10,58 @@ use crate::spec::Spec;
 /// Rows of logits that are held at a time.
 pub(super) const LOGIT_ROWS: usize = 64;
 
+/// Floats from the beginning of a cache line on, so that 16 of them never straddle two lines and threads that write side by side
+/// share none.
+pub(super) struct Buffer {
+    memory: Vec<f32>,
+    first: usize,
+    len: usize,
+}
+
+impl Buffer {
+    const LINE_FLOATS: usize = 16;
+
+    fn new(len: usize) -> Buffer {
+        let memory = vec![0.0; len + Self::LINE_FLOATS];
+        let first = memory.as_ptr().align_offset(Self::LINE_FLOATS * size_of::<f32>());
+        Buffer { first: first.min(Self::LINE_FLOATS), memory, len }
+    }
+}
+
+impl Deref for Buffer {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        &self.memory[self.first..self.first + self.len]
+    }
+}
+
+impl DerefMut for Buffer {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        &mut self.memory[self.first..self.first + self.len]
+    }
+}
+
 /// Buffers of `step_tokens_max` rows. Pages that no step has needed yet take no memory.
 pub(super) struct Workspace {
     /// The residual stream, `width` a row.
-    pub x: Vec<f32>,
+    pub x: Buffer,
     /// `heads · head_dim` a row.
-    pub q: Vec<f32>,
+    pub q: Buffer,
     /// As `q`: attention's results, and q before its norm.
-    pub mixed: Vec<f32>,
+    pub mixed: Buffer,
     /// `kv_heads · head_dim` a row.
-    pub k: Vec<f32>,
+    pub k: Buffer,
     /// As `k`: k before its norm.
-    pub k_raw: Vec<f32>,
+    pub k_raw: Buffer,
     /// As `k`.
-    pub v: Vec<f32>,
+    pub v: Buffer,
     /// `mlp_width` a row.
-    pub gate: Vec<f32>,
+    pub gate: Buffer,
     /// As `gate`.
-    pub up: Vec<f32>,
+    pub up: Buffer,
     /// [`LOGIT_ROWS`] rows of `vocab`.
-    pub logits: Vec<f32>,
+    pub logits: Buffer,
     /// A row's position in its sequence.
     pub positions: Vec<u32>,
     /// Where a row's k and v go.
@@ -41,7 +75,7 @@ pub(super) struct Workspace {
 
 impl Workspace {
     pub(super) fn new(spec: &Spec, step_tokens_max: usize) -> Workspace {
-        let rows = |width: usize| vec![0.0; step_tokens_max * width];
+        let rows = |width: usize| Buffer::new(step_tokens_max * width);
         let q_width = spec.heads * spec.head_dim;
         let kv_width = spec.kv_heads * spec.head_dim;
         Workspace {
@@ -49,11 +83,11 @@ impl Workspace {
             q: rows(q_width),
             mixed: rows(q_width),
             k: rows(kv_width),
-            k_raw: if spec.qk_norm { rows(kv_width) } else { Vec::new() },
+            k_raw: if spec.qk_norm { rows(kv_width) } else { Buffer::new(0) },
             v: rows(kv_width),
             gate: rows(spec.mlp_width),
             up: rows(spec.mlp_width),
-            logits: vec![0.0; LOGIT_ROWS.min(step_tokens_max) * spec.vocab],
+            logits: Buffer::new(LOGIT_ROWS.min(step_tokens_max) * spec.vocab),
             positions: Vec::with_capacity(step_tokens_max),
             slots: Vec::with_capacity(step_tokens_max),
             activations: Activations::new(),
