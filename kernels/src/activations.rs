@@ -20,7 +20,7 @@ use crate::simd::{Kernel, LANES, Portable, Simd};
 /// panels lie in the first cache.
 pub(crate) const TILE_ROWS_MAX: usize = 64;
 /// Blocks, over all its rows, that one chunk of work quantizes: microseconds of work.
-const CHUNK_BLOCKS: usize = 512;
+const CHUNK_BLOCKS: usize = 128;
 /// Blocks of a row that are quantized one after the other, before the next row's.
 const RUN_BLOCKS: usize = 8;
 

@@ -5,6 +5,7 @@
 //! a scale for each half block take `fma(dot_1, w_scale_1, dot_0 · w_scale_0)` for the product. Float weights: one fma for each k in order. Every kernel keeps to this, for any number of rows,
 //! so a row's bits depend on that row alone. Threads split outputs and rows, never k.
 
+use std::cell::RefCell;
 use std::ops::Range;
 
 use crate::activations::{Activations, TILE_ROWS_MAX, Tile};
@@ -31,6 +32,11 @@ pub(crate) type Sums = [[f32; LANES]];
 /// Room for sums, at the start of a cache line: many rows read and write them at every block.
 #[repr(align(64))]
 struct SumsBuffer([[f32; LANES]; STORE_PANELS * TILE_ROWS_MAX]);
+
+thread_local! {
+    /// Used by one chunk at a time; kept, since zeroing it takes as long as a small chunk.
+    static SUMS: RefCell<SumsBuffer> = const { RefCell::new(SumsBuffer([[0.0; LANES]; STORE_PANELS * TILE_ROWS_MAX])) };
+}
 
 /// Panels that a kernel takes at a time.
 pub(crate) const PANELS_MAX: usize = 2;
@@ -67,9 +73,11 @@ pub fn matmul(cpu: &Cpu, x: &Activations, outputs: &mut [Output]) {
         let chunks = jobs.iter().flatten().map(|job| chunks(cpu.threads(), job.w, x.rows())).max();
         let chunks = chunks.unwrap_or(0);
         cpu.run(chunks, &|chunk| {
-            for job in jobs.iter().flatten() {
-                job.run(isa, x, job.share(chunk, chunks));
-            }
+            SUMS.with_borrow_mut(|sums| {
+                for job in jobs.iter().flatten() {
+                    job.run(isa, x, job.share(chunk, chunks), &mut sums.0);
+                }
+            });
         });
     }
 }
@@ -127,9 +135,7 @@ impl Job<'_> {
     }
 
     /// Panels inside, tiles outside: the tile's activations stay near while the chunk's few panels pass.
-    fn run(&self, isa: Isa, x: &Activations, panels: Range<usize>) {
-        let mut buffer = SumsBuffer([[0.0; LANES]; STORE_PANELS * TILE_ROWS_MAX]);
-        let sums = &mut buffer.0;
+    fn run(&self, isa: Isa, x: &Activations, panels: Range<usize>, sums: &mut Sums) {
         let layout = self.w.layout();
         let kernel = kernel(isa, layout);
         for tile in 0..x.tiles() {

@@ -101,6 +101,19 @@ pub(crate) fn store_partial<S: Simd>(s: S, v: S::V, to: &mut [f32]) {
     to.copy_from_slice(&to_array(s, v)[..to.len()]);
 }
 
+/// Asks for the cache line that holds element `at` of `data`, and for nothing where it has none or the machine can't be asked.
+#[inline(always)]
+pub(crate) fn prefetch(data: &[u16], at: usize) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch may point anywhere.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(data.as_ptr().wrapping_add(at).cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (data, at);
+}
+
 /// Plain arrays, on every machine.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Portable;

@@ -6,13 +6,17 @@ use std::ops::Range;
 use super::{BLOCK_TOKENS, Call, SPLIT_TOKENS, Tile};
 use crate::disjoint::Disjoint;
 use crate::kv::{KvShape, KvType, SCALE_DIMS, q8_parts};
-use crate::simd::{Kernel, LANES, Simd, exp, f16_to_f32, to_array};
+use crate::simd::{Kernel, LANES, Simd, exp, f16_to_f32, prefetch, to_array};
 
 /// Rows whose running sums fit in 32 registers beside keys, values and weights.
 const STRIP_ROWS: usize = 7;
 /// Rows of a tile. They pass over a split's keys and values together, so these come from the second-level cache.
 pub(crate) const TILE_ROWS: usize = 4 * STRIP_ROWS;
 const SPLIT_BLOCKS: usize = SPLIT_TOKENS / BLOCK_TOKENS;
+/// How many blocks ahead of their use keys and values are asked for: blocks lie anywhere, so the hardware can't know.
+const AHEAD_BLOCKS: usize = 3;
+/// Elements of a cache line.
+const LINE: usize = 32;
 
 /// Each row's greatest score, and its sum of e^(score - greatest).
 #[derive(Debug, Clone, Copy)]
@@ -55,6 +59,26 @@ impl<'a> Source<'a> {
     fn keys(&self, block: usize) -> &'a [u16] {
         let block = self.call.spans[self.tile.span].table[block];
         &self.call.pool[self.call.layer.keys(block, self.tile.kv_head)]
+    }
+
+    /// The keys that are needed [`AHEAD_BLOCKS`] after those of `block`, of `blocks` in all; then come the values from `first` on.
+    #[inline(always)]
+    fn after_keys(&self, block: usize, first: usize, blocks: usize) -> &'a [u16] {
+        let next = block + AHEAD_BLOCKS;
+        if next < blocks { self.keys(next) } else { self.values((first + next - blocks).min(blocks - 1)) }
+    }
+
+    /// The values that are needed [`AHEAD_BLOCKS`] after those of `block`, of `blocks` in all; then come the next split's keys.
+    #[inline(always)]
+    fn after_values(&self, block: usize, blocks: usize) -> &'a [u16] {
+        let next = block + AHEAD_BLOCKS;
+        if next < blocks { self.values(next) } else { self.keys(next.min(self.blocks() - 1)) }
+    }
+
+    /// Blocks that the tile's last row sees.
+    #[inline(always)]
+    fn blocks(&self) -> usize {
+        self.call.visible(self.tile.span, self.tile.first + self.tile.rows - 1).div_ceil(BLOCK_TOKENS)
     }
 
     #[inline(always)]
@@ -150,7 +174,8 @@ impl Attend<'_> {
             Some(fold_weights(s, self.sums, rows.clone(), &part.max[..R], &part.sum[..R]))
         };
         let dim = self.source.call.layer.shape.head_dim;
-        let mix = Mix { scores: &scores, visible, split, weights, rows: &self.rows[rows], to: self.to };
+        let ask = first < STRIP_ROWS;
+        let mix = Mix { scores: &scores, visible, split, weights, rows: &self.rows[rows], to: self.to, ask };
         let mut at = 0;
         while at < dim {
             // R · D running sums, R weights and a vector of values must fit.
@@ -186,14 +211,21 @@ fn score<S: Simd, const R: usize, const Q8: bool>(
         }
     }
     let dim = source.call.layer.shape.head_dim;
-    for block in 0..tokens.div_ceil(BLOCK_TOKENS) {
-        let keys = source.keys(split * SPLIT_BLOCKS + block);
+    let blocks = split * SPLIT_BLOCKS..split * SPLIT_BLOCKS + tokens.div_ceil(BLOCK_TOKENS);
+    // The tile's other strips find in the cache what the first has read.
+    let ask = first < STRIP_ROWS;
+    for block in blocks.clone() {
+        let keys = source.keys(block);
+        let ahead = if ask { source.after_keys(block, blocks.start, blocks.end) } else { keys };
         let mut scored = [s.splat(0.0); R];
         // Pairs of dimensions that are summed before anything else: all, or those that share a scale.
         let together = if Q8 { SCALE_DIMS / 2 } else { KvShape::HEAD_DIM_MAX / 2 };
         for (group, q) in q[..dim / 2].chunks(together).enumerate() {
             let mut sums = [[s.splat(0.0); 2]; R];
             for (pair, q) in (group * together..).zip(q) {
+                if ask {
+                    prefetch(ahead, LINE * pair);
+                }
                 let [k0, k1] = if Q8 {
                     let halves = q8_parts(keys, dim).0[2 * BLOCK_TOKENS * pair..].as_chunks::<LANES>().0;
                     [s.load_i8(&halves[0]), s.load_i8(&halves[1])]
@@ -216,7 +248,7 @@ fn score<S: Simd, const R: usize, const Q8: bool>(
             }
         }
         for (scored, scores) in scored.into_iter().zip(scores.iter_mut()) {
-            s.store(scored, &mut scores.as_chunks_mut::<LANES>().0[block]);
+            s.store(scored, &mut scores.as_chunks_mut::<LANES>().0[block - blocks.start]);
         }
     }
 }
@@ -280,6 +312,8 @@ struct Mix<'a, const R: usize> {
     weights: Option<Weights>,
     rows: &'a [usize],
     to: &'a Disjoint<'a, f32>,
+    /// Whether values are to be asked for ahead of their use.
+    ask: bool,
 }
 
 impl<const R: usize> Mix<'_, R> {
@@ -288,13 +322,19 @@ impl<const R: usize> Mix<'_, R> {
     fn columns<S: Simd, const D: usize, const Q8: bool>(&self, s: S, source: &Source, at: usize) -> usize {
         let mut sums = [[s.splat(0.0); D]; R];
         let (common, last) = (self.visible[0], self.visible[R - 1]);
-        for block in 0..last.div_ceil(BLOCK_TOKENS) {
-            let values = source.values(self.split * SPLIT_BLOCKS + block);
+        let (first_block, blocks) = (self.split * SPLIT_BLOCKS, last.div_ceil(BLOCK_TOKENS));
+        for block in 0..blocks {
+            let values = source.values(first_block + block);
+            let ahead = if self.ask {
+                source.after_values(first_block + block, first_block + blocks)
+            } else {
+                values
+            };
             let tokens = block * BLOCK_TOKENS..last.min((block + 1) * BLOCK_TOKENS);
             let shared = common.clamp(tokens.start, tokens.end);
             let dim = source.call.layer.shape.head_dim;
-            self.add::<S, D, Q8, false>(s, values, dim, at, tokens.start..shared, &mut sums);
-            self.add::<S, D, Q8, true>(s, values, dim, at, shared..tokens.end, &mut sums);
+            self.add::<S, D, Q8, false>(s, (values, ahead), dim, at, tokens.start..shared, &mut sums);
+            self.add::<S, D, Q8, true>(s, (values, ahead), dim, at, shared..tokens.end, &mut sums);
         }
         for (r, sums) in sums.iter().enumerate() {
             let start = self.rows[r] + at;
@@ -315,7 +355,7 @@ impl<const R: usize> Mix<'_, R> {
     fn add<S: Simd, const D: usize, const Q8: bool, const SOME: bool>(
         &self,
         s: S,
-        values: &[u16],
+        (values, ahead): (&[u16], &[u16]),
         dim: usize,
         at: usize,
         tokens: Range<usize>,
@@ -323,6 +363,9 @@ impl<const R: usize> Mix<'_, R> {
     ) {
         for token in tokens {
             let first = token % BLOCK_TOKENS * dim + at;
+            if self.ask {
+                (0..D * LANES).step_by(LINE).for_each(|line| prefetch(ahead, first + line));
+            }
             for d in 0..D {
                 let v = if Q8 {
                     let (codes, scales) = q8_parts(values, dim);
