@@ -64,12 +64,12 @@ fn rows_of_activations(c: &mut Criterion, cpu: &Cpu) {
     for (width, rows) in [(576, 1), (576, 16), (896, 128), (1536, 512)] {
         let matrix = weights(Format::Q8_0, 16, width).swap_remove(0);
         let mut x: Vec<f32> = (0..rows * width).map(|i| (i % 1000) as f32 / 500.0 - 1.0).collect();
-        let (gate, up, weight) = (x.clone(), x.clone(), vec![1.0; width]);
+        let (rows_of_x, weight) = (x.clone(), vec![1.0; width]);
         let positions: Vec<u32> = (0..rows as u32).collect();
         let mut activations = Activations::new();
         let turn = Rope { freqs: &freqs, style: RopeStyle::Halves, positions: &positions };
         let mut fill = |source: Source<'_>| activations.fill(cpu, source, width, &[&matrix]);
-        let normed = Source::Normed { x: &gate, weight: &weight, eps: 1e-6 };
+        let normed = Source::Normed { x: &rows_of_x, weight: &weight, eps: 1e-6 };
         let ops: [(&str, &mut dyn FnMut()); 2] = [
             ("rope", &mut || rope(cpu, &mut x, width / 64, 64, turn)),
             ("norm + quantize", &mut || fill(normed)),
@@ -83,7 +83,6 @@ fn rows_of_activations(c: &mut Criterion, cpu: &Cpu) {
         for (name, op) in ops {
             print(name, op);
         }
-        print("silu-mul + quantize", &mut || fill(Source::SiluMul { gate: &gate, up: &up }));
     }
 }
 

@@ -7,14 +7,17 @@
 //! Rows lie in balanced tiles of at most 64 (10 rows are one tile, 65 are 33 + 32), block by block: all a kernel needs for a
 //! block is contiguous, whatever the number of rows.
 
+pub(crate) mod quantize;
+
 use std::ops::Range;
 
 use crate::disjoint::Disjoint;
-use crate::dispatch::{Cpu, Isa};
+use crate::dispatch::Cpu;
 use crate::matrix::Matrix;
 use crate::matrix::layout::{BLOCK, Layout, Scales};
-use crate::ops::{norm_scale, normed, silu_product};
-use crate::simd::{Kernel, LANES, Portable, Simd};
+use crate::ops::{norm_scale, normed};
+use crate::simd::{Kernel, LANES, Simd};
+use quantize::{Quantized, quantizer};
 
 /// Most rows of a tile: enough that unpacking weights costs little beside multiplying them, few enough that the sums of two
 /// panels lie in the first cache.
@@ -38,20 +41,12 @@ pub enum Source<'a> {
         /// Added to the mean square.
         eps: f32,
     },
-    /// [`crate::ops::silu_mul`] of rows.
-    SiluMul {
-        /// Goes through silu.
-        gate: &'a [f32],
-        /// As long as `gate`.
-        up: &'a [f32],
-    },
 }
 
 impl<'a> Source<'a> {
     fn len(&self) -> usize {
         match self {
             Source::Plain(x) | Source::Normed { x, .. } => x.len(),
-            Source::SiluMul { gate, .. } => gate.len(),
         }
     }
 
@@ -62,7 +57,6 @@ impl<'a> Source<'a> {
             Source::Plain(_) => {}
             _ if !whole_blocks => panic!("rows of {k} are made on the way: they must be blocks of {BLOCK}"),
             Source::Normed { weight, .. } => assert_eq!(weight.len(), k, "weights of the norm"),
-            Source::SiluMul { gate, up } => assert_eq!(gate.len(), up.len(), "gate and up"),
         }
     }
 
@@ -71,7 +65,6 @@ impl<'a> Source<'a> {
         match self {
             Source::Plain(x) => Source::Plain(&x[range]),
             Source::Normed { x, weight, eps } => Source::Normed { x: &x[range], weight, eps },
-            Source::SiluMul { gate, up } => Source::SiluMul { gate: &gate[range.clone()], up: &up[range] },
         }
     }
 
@@ -100,12 +93,6 @@ impl<'a> Source<'a> {
                 let lanes = x[at].as_chunks::<LANES>().0.iter().zip(weight.as_chunks::<LANES>().0);
                 for (out, (x, weight)) in outs.zip(lanes) {
                     s.store(normed(s, s.load(x), s.splat(scale), s.load(weight)), out);
-                }
-            }
-            Source::SiluMul { gate, up } => {
-                let lanes = gate[at.clone()].as_chunks::<LANES>().0.iter();
-                for (out, (gate, up)) in outs.zip(lanes.zip(up[at].as_chunks::<LANES>().0)) {
-                    s.store(silu_product(s, s.load(gate), s.load(up)), out);
                 }
             }
         }
@@ -217,35 +204,41 @@ impl Activations {
     /// If `x` is not whole rows of `k`, or if a matrix has another k.
     pub fn fill(&mut self, cpu: &Cpu, x: Source<'_>, k: usize, for_: &[&Matrix]) {
         x.assert_fits(k);
-        for matrix in for_ {
-            assert_eq!(matrix.k(), k, "activations for {matrix:?}");
+        let rows = x.len() / k;
+        let out = self.begin(rows, k, for_);
+        if out.wanted.codes {
+            fill_codes(cpu, rows, x, &out);
         }
-        self.rows = x.len() / k;
-        self.k = k;
-        self.forms = Forms::of(for_.iter().map(|matrix| matrix.layout()));
-        if self.forms.codes {
-            self.fill_codes(cpu, x);
-        }
-        if self.forms.floats {
-            self.fill_floats(cpu, x);
+        if out.wanted.floats {
+            fill_floats(cpu, rows, x, &out);
         }
     }
 
-    fn fill_codes(&mut self, cpu: &Cpu, x: Source<'_>) {
-        let (k, blocks) = (self.k, self.k / BLOCK);
-        let parts = self.parts(cpu.threads(), x);
-        grow(&mut self.codes, self.rows * k);
-        grow(&mut self.scales, self.rows * blocks);
-        grow(&mut self.sums, self.rows * blocks);
+    /// Makes room for rows of `k`, in the forms that these matrices multiply, that come block by block.
+    pub(crate) fn begin(&mut self, rows: usize, k: usize, for_: &[&Matrix]) -> Quantized<'_> {
+        for matrix in for_ {
+            assert_eq!(matrix.k(), k, "activations for {matrix:?}");
+        }
+        let blocks = k / BLOCK;
+        (self.rows, self.k) = (rows, k);
+        self.forms = Forms::of(for_.iter().map(|matrix| matrix.layout()));
+        if self.forms.codes {
+            grow(&mut self.codes, rows * k);
+            grow(&mut self.scales, rows * blocks);
+            grow(&mut self.sums, rows * blocks);
+        }
         for (i, starts) in self.starts.iter_mut().enumerate() {
             if self.forms.starts[i] {
-                grow(starts, self.rows * blocks * if OFFSETS[i].1 { 2 } else { 1 });
+                grow(starts, rows * blocks * if OFFSETS[i].1 { 2 } else { 1 });
             }
         }
         if self.forms.half_sums {
-            grow(&mut self.half_sums, self.rows * blocks * 2);
+            grow(&mut self.half_sums, rows * blocks * 2);
         }
-        let out = Quantized {
+        if self.forms.floats {
+            grow(&mut self.floats, rows * k);
+        }
+        Quantized {
             k,
             wanted: self.forms,
             codes: Disjoint::new(&mut self.codes),
@@ -253,41 +246,9 @@ impl Activations {
             sums: Disjoint::new(&mut self.sums),
             half_sums: Disjoint::new(&mut self.half_sums),
             starts: self.starts.each_mut().map(|starts| Disjoint::new(starts)),
-        };
-        let quantize = quantizer(cpu);
-        let (rows, tiles) = (self.rows, tiles(self.rows));
-        // Part by part, as a matmul's threads make the outputs that are quantized here.
-        cpu.run(tiles * parts, &|chunk| {
-            let (row, tile_rows) = tile_of(rows, chunk % tiles);
-            let part = chunk / tiles;
-            let part = part * blocks / parts..(part + 1) * blocks / parts;
-            // SAFETY: `quantizer` checked the instructions; each chunk is another tile or other blocks.
-            unsafe { quantize(&out, x.part(row * k..(row + tile_rows) * k), row, part) }
-        });
+            floats: Disjoint::new(&mut self.floats),
+        }
     }
-
-    /// Into how many parts the blocks of a tile are cut.
-    fn parts(&self, threads: usize, x: Source<'_>) -> usize {
-        let (blocks, tiles) = (self.k / BLOCK, tiles(self.rows));
-        let parts = (self.rows * blocks / CHUNK_BLOCKS).div_ceil(tiles);
-        // Each part of a norm's row goes over the whole row first.
-        let most = if matches!(x, Source::Normed { .. }) { threads.div_ceil(tiles) } else { usize::MAX };
-        parts.min(most).min(blocks.div_ceil(RUN_BLOCKS)).max(1)
-    }
-
-    fn fill_floats(&mut self, cpu: &Cpu, x: Source<'_>) {
-        let (k, rows) = (self.k, self.rows);
-        grow(&mut self.floats, rows * k);
-        let out = Disjoint::new(&mut self.floats);
-        cpu.run(tiles(rows), &|tile| {
-            let (row, tile_rows) = tile_of(rows, tile);
-            // SAFETY: each chunk is another tile.
-            let out = unsafe { out.part(row * k..(row + tile_rows) * k) };
-            let x = x.part(row * k..(row + tile_rows) * k);
-            cpu.vectorise(Spread { x, k, out });
-        });
-    }
-
     pub(crate) fn tiles(&self) -> usize {
         tiles(self.rows)
     }
@@ -324,6 +285,40 @@ impl Activations {
     }
 }
 
+fn fill_codes(cpu: &Cpu, rows: usize, x: Source<'_>, out: &Quantized<'_>) {
+    let (k, blocks, tiles) = (out.k, out.k / BLOCK, tiles(rows));
+    let parts = parts(cpu.threads(), rows, blocks, x);
+    let quantize = quantizer(cpu);
+    // Part by part, as a matmul's threads make the outputs that are quantized here.
+    cpu.run(tiles * parts, &|chunk| {
+        let (row, tile_rows) = tile_of(rows, chunk % tiles);
+        let part = chunk / tiles;
+        let part = part * blocks / parts..(part + 1) * blocks / parts;
+        // SAFETY: `quantizer` checked the instructions; each chunk is another tile or other blocks.
+        unsafe { quantize(out, x.part(row * k..(row + tile_rows) * k), row, part) }
+    });
+}
+
+/// Into how many parts the blocks of a tile are cut.
+fn parts(threads: usize, rows: usize, blocks: usize, x: Source<'_>) -> usize {
+    let tiles = tiles(rows);
+    let parts = (rows * blocks / CHUNK_BLOCKS).div_ceil(tiles.max(1));
+    // Each part of a norm's row goes over the whole row first.
+    let most = if matches!(x, Source::Normed { .. }) { threads.div_ceil(tiles.max(1)) } else { usize::MAX };
+    parts.min(most).min(blocks.div_ceil(RUN_BLOCKS)).max(1)
+}
+
+fn fill_floats(cpu: &Cpu, rows: usize, x: Source<'_>, out: &Quantized<'_>) {
+    let k = out.k;
+    cpu.run(tiles(rows), &|tile| {
+        let (row, tile_rows) = tile_of(rows, tile);
+        let range = row * k..(row + tile_rows) * k;
+        // SAFETY: each chunk is another tile.
+        let out = unsafe { out.floats.part(range.clone()) };
+        cpu.vectorise(Spread { x: x.part(range), k, out });
+    });
+}
+
 /// Balanced tiles of `rows`.
 fn tiles(rows: usize) -> usize {
     rows.div_ceil(TILE_ROWS_MAX)
@@ -340,17 +335,6 @@ fn grow<T: Copy + Default>(buffer: &mut Vec<T>, len: usize) {
     if buffer.len() < len {
         buffer.resize(len, T::default());
     }
-}
-
-/// Where quantized rows go.
-pub(crate) struct Quantized<'a> {
-    k: usize,
-    wanted: Forms,
-    codes: Disjoint<'a, i8>,
-    scales: Disjoint<'a, f32>,
-    sums: Disjoint<'a, f32>,
-    half_sums: Disjoint<'a, f32>,
-    starts: [Disjoint<'a, i32>; OFFSETS.len()],
 }
 
 /// Rows of a tile as floats, `[k][row]`.
@@ -383,129 +367,11 @@ impl Kernel for Spread<'_> {
     }
 }
 
-type Quantizer = unsafe fn(&Quantized, Source<'_>, usize, Range<usize>);
-
-fn quantizer(cpu: &Cpu) -> Quantizer {
-    match cpu.isa() {
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx512Vnni => crate::x86_64::quantize::quantize_tile,
-        #[cfg(target_arch = "x86_64")]
-        _ if crate::x86_64::has_fma() => crate::x86_64::quantize::quantize_tile_with_fma,
-        _ => |out, x, row, blocks| {
-            // SAFETY: the promise of whoever calls this pointer.
-            unsafe { quantize_tile(Portable, out, x, row, blocks, quantize_block) }
-        },
-    }
-}
-
-/// Quantizes blocks `blocks` of the tile of rows `x`, which starts at `row` of all; `quantize` as [`quantize_block`].
-///
-/// # Safety
-/// No other thread may quantize these blocks of these rows.
-#[inline(always)]
-pub(crate) unsafe fn quantize_tile<S: Simd>(
-    s: S,
-    out: &Quantized,
-    x: Source<'_>,
-    row: usize,
-    blocks: Range<usize>,
-    quantize: impl Fn(&[f32; BLOCK], &mut [i8; BLOCK]) -> (f32, [i32; 2]),
-) {
-    let (k, rows, per_row) = (out.k, x.len() / out.k, out.k / BLOCK);
-    let at = |size: usize| {
-        (row * per_row + blocks.start * rows) * size..(row * per_row + blocks.end * rows) * size
-    };
-    // SAFETY: the caller's promise; each tile and block has its own part of each buffer.
-    let (codes, scales, sums) =
-        unsafe { (out.codes.part(at(BLOCK)), out.scales.part(at(1)), out.sums.part(at(1))) };
-    let row_scales = x.row_scales(s, k);
-    let mut code_sums = [[[0i32; 2]; TILE_ROWS_MAX]; RUN_BLOCKS];
-    for run in blocks.clone().step_by(RUN_BLOCKS) {
-        let run = run..(run + RUN_BLOCKS).min(blocks.end);
-        for r in 0..rows {
-            for block in run.clone() {
-                let at = (block - blocks.start) * rows + r;
-                let codes = (&mut codes[at * BLOCK..][..BLOCK]).try_into().expect("a block");
-                let (scale, sum) = quantize(&x.block(s, k, r, block, row_scales[r]), codes);
-                code_sums[block - run.start][r] = sum;
-                scales[at] = scale;
-                sums[at] = scale * (sum[0] + sum[1]) as f32;
-            }
-        }
-        for block in run.clone() {
-            let code_sums = &code_sums[block - run.start][..rows];
-            let scales = &scales[(block - blocks.start) * rows..][..rows];
-            // SAFETY: as above.
-            unsafe { put_sums(out, row * per_row + block * rows, code_sums, scales) };
-        }
-    }
-}
-
-/// Writes what is made from the sums of a block's codes; `at` is the place of its first row among all.
-///
-/// # Safety
-/// No other thread may write this block of these rows.
-#[inline(always)]
-unsafe fn put_sums(out: &Quantized, at: usize, code_sums: &[[i32; 2]], scales: &[f32]) {
-    let rows = scales.len();
-    if out.wanted.half_sums {
-        // SAFETY: the caller's promise; each block of a tile has its own part.
-        let half_sums = unsafe { out.half_sums.part(2 * at..2 * (at + rows)) };
-        for (r, (sum, scale)) in code_sums.iter().zip(scales).enumerate() {
-            (half_sums[r], half_sums[rows + r]) = (scale * sum[0] as f32, scale * sum[1] as f32);
-        }
-    }
-    for (i, &(offset, halves)) in OFFSETS.iter().enumerate().filter(|&(i, _)| out.wanted.starts[i]) {
-        let (size, offset) = (if halves { 2 } else { 1 }, -i32::from(offset));
-        // SAFETY: as above.
-        let starts = unsafe { out.starts[i].part(size * at..size * (at + rows)) };
-        for (r, sum) in code_sums.iter().enumerate() {
-            if halves {
-                (starts[r], starts[rows + r]) = (offset * sum[0], offset * sum[1]);
-            } else {
-                starts[r] = offset * (sum[0] + sum[1]);
-            }
-        }
-    }
-}
-
-/// Below this a block counts as zero: the inverse of its scale would overflow.
-pub(crate) const AMAX_MIN: f32 = 1e-30;
-/// Added to a number of magnitude below 2^22 it rounds it to even and leaves it, two's complement, in the low bits.
-pub(crate) const ROUND_TO_EVEN: f32 = 12_582_912.0;
-
-/// The scale of a block whose largest magnitude is `amax`: as f16 would hold it, which is how GGUF's own int8 blocks and
-/// so other engines keep it. Beyond f16's normal range it stays as it is: codes must not pass ±127. Codes are made with
-/// this scale and not with the unrounded one.
-pub(crate) fn scale_of(amax: f32) -> f32 {
-    let scale = amax / 127.0;
-    let rounded = half::f16::from_f32(scale);
-    if rounded.is_normal() { rounded.to_f32() } else { scale }
-}
-
-/// Writes the codes of a block; returns their scale and the sums of the first and second 16.
-#[inline(always)]
-pub(crate) fn quantize_block(x: &[f32; BLOCK], codes: &mut [i8; BLOCK]) -> (f32, [i32; 2]) {
-    // As integers so that the maximum needs no order, and so that a NaN wins and is not lost.
-    let amax = x.iter().fold(0, |amax, x| amax.max(x.to_bits() & 0x7fff_ffff));
-    let amax = f32::from_bits(amax);
-    if amax < AMAX_MIN {
-        codes.fill(0);
-        return (0.0, [0; 2]);
-    }
-    let scale = scale_of(amax);
-    let inverse = 1.0 / scale;
-    for (q, x) in codes.iter_mut().zip(x) {
-        *q = (x * inverse + ROUND_TO_EVEN).to_bits() as i8;
-    }
-    let sums = [0, 16].map(|half| codes[half..half + 16].iter().map(|&q| i32::from(q)).sum());
-    (scale, sums)
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
+    use super::quantize::quantize_block;
     use super::*;
 
     #[test]

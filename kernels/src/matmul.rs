@@ -8,6 +8,7 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
+use crate::activations::quantize::gated_quantizer;
 use crate::activations::{Activations, TILE_ROWS_MAX, Tile};
 use crate::disjoint::Disjoint;
 use crate::dispatch::{Cpu, Isa};
@@ -79,6 +80,65 @@ pub fn matmul(cpu: &Cpu, x: &Activations, outputs: &mut [Output]) {
                 }
             });
         });
+    }
+}
+
+/// Fills `into`, for the matrices that multiply it next, with silu(x · gateᵀ) · (x · upᵀ): neither product is ever stored as a whole.
+///
+/// # Panics
+/// If a shape does not fit, outputs are not whole blocks of 32, or if `x` was not filled for a matrix.
+pub fn gated(
+    cpu: &Cpu,
+    x: &Activations,
+    gate: &Matrix,
+    up: &Matrix,
+    into: &mut Activations,
+    for_: &[&Matrix],
+) {
+    [gate, up].into_iter().for_each(|w| x.assert_filled_for(w));
+    let n = gate.n();
+    assert!(up.n() == n && n.is_multiple_of(BLOCK), "{gate:?} and {up:?} are not of whole blocks");
+    let out = into.begin(x.rows(), n, for_);
+    if x.rows() == 0 {
+        return;
+    }
+    let (blocks, chunks) = (n / BLOCK, chunks(cpu.threads(), gate, x.rows()));
+    let kernels = [gate, up].map(|w| kernel(cpu.isa(), w.layout()));
+    let quantize = gated_quantizer(cpu);
+    cpu.run(chunks, &|chunk| {
+        SUMS.with_borrow_mut(|sums| {
+            let share = blocks * chunk / chunks..blocks * (chunk + 1) / chunks;
+            for tile in 0..x.tiles() {
+                let tiles = [gate, up].map(|w| x.tile(tile, w.layout()));
+                let (row, each) = (tiles[0].row, 2 * tiles[0].rows);
+                // As many as there is room for, so that each matrix is read in long runs.
+                let together = sums.0.len() / (2 * each);
+                for first in share.clone().step_by(together) {
+                    let some = first..(first + together).min(share.end);
+                    let (gates, ups) = sums.0.split_at_mut(together * each);
+                    // SAFETY: the kernels were chosen by the instructions this machine has.
+                    unsafe {
+                        multiply(kernels[0], gate, some.clone(), &tiles[0], gates);
+                        multiply(kernels[1], up, some.clone(), &tiles[1], ups);
+                    }
+                    for (block, (gates, ups)) in some.zip(gates.chunks(each).zip(ups.chunks(each))) {
+                        // SAFETY: as above; each chunk has its own blocks.
+                        unsafe { quantize(&out, gates, ups, row, block) };
+                    }
+                }
+            }
+        });
+    });
+}
+
+/// The sums of some blocks of outputs, two panels each.
+///
+/// # Safety
+/// The machine has the kernel's instructions.
+unsafe fn multiply(kernel: Kernel, w: &Matrix, blocks: Range<usize>, tile: &Tile, sums: &mut Sums) {
+    for (block, sums) in blocks.zip(sums.chunks_mut(PANELS_MAX * tile.rows)) {
+        // SAFETY: the caller's promise.
+        unsafe { kernel(w.layout(), w.panels_in(2 * block..2 * block + 2), tile, sums) };
     }
 }
 

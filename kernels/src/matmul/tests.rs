@@ -117,10 +117,34 @@ proptest! {
             rms_norm(&cpu, &x, weight, eps, &mut before);
             let normed = product_of(&cpu, &matrix, Source::Normed { x: &x, weight, eps });
             prop_assert_eq!(bits(&normed), bits(&product(&cpu, &matrix, &before)));
-            let up: Vec<f32> = x.iter().rev().copied().collect();
-            silu_mul(&cpu, &x, &up, &mut before);
-            let silu = product_of(&cpu, &matrix, Source::SiluMul { gate: &x, up: &up });
-            prop_assert_eq!(bits(&silu), bits(&product(&cpu, &matrix, &before)));
+        }
+    }
+
+    #[test]
+    fn gate_and_up_in_one_pass_have_the_bits_of_each_by_itself(
+        case in cases(),
+        up_format in formats(),
+        down_format in formats(),
+        blocks in prop::sample::select(vec![1, 2, 3, 8, 16, 24]),
+    ) {
+        let (n, k) = (blocks * BLOCK, case.k);
+        prop_assume!(k % up_format.block_len() == 0 && n % down_format.block_len() == 0);
+        let gate = Case { n, ..case.clone() }.matrix().0;
+        let up = Case { n, format: up_format, seed: !case.seed, ..case.clone() }.matrix().0;
+        let down = Case { n: 20, k: n, format: down_format, ..case.clone() }.matrix().0;
+        let x = case.x();
+        for isa in isas() {
+            let cpu = Cpu::with_isa(2, isa).expect("available");
+            let mut activations = Activations::new();
+            activations.fill(&cpu, Source::Plain(&x), k, &[&gate, &up]);
+            let mut hidden = Activations::new();
+            gated(&cpu, &activations, &gate, &up, &mut hidden, &[&down]);
+            let mut y = vec![f32::NAN; case.rows * 20];
+            matmul(&cpu, &hidden, &mut [Output { w: &down, bias: None, add: false, y: &mut y }]);
+            let (gates, ups) = (product(&cpu, &gate, &x), product(&cpu, &up, &x));
+            let mut before = vec![0.0; gates.len()];
+            silu_mul(&cpu, &gates, &ups, &mut before);
+            prop_assert_eq!(bits(&y), bits(&product(&cpu, &down, &before)));
         }
     }
 

@@ -1,10 +1,12 @@
-//! Activations to int8 with AVX-512; the same bits as `activations::quantize_block`.
+//! Activations to int8 with AVX-512; the same bits as the portable `quantize_block`.
 
 use std::arch::x86_64::*;
 use std::ops::Range;
 
 use super::simd::Avx512;
-use crate::activations::{self, AMAX_MIN, Quantized, ROUND_TO_EVEN, Source};
+use crate::activations::Source;
+use crate::activations::quantize::{self as activations, AMAX_MIN, Quantized, ROUND_TO_EVEN};
+use crate::matmul::Sums;
 use crate::matrix::layout::BLOCK;
 use crate::simd::Portable;
 
@@ -34,6 +36,35 @@ pub(crate) unsafe fn quantize_tile_with_fma(
 ) {
     // SAFETY: the caller's promise is the same.
     unsafe { activations::quantize_tile(Portable, out, x, row, blocks, activations::quantize_block) }
+}
+
+/// [`activations::quantize_gated`] with AVX-512.
+///
+/// # Safety
+/// As there.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,f16c")]
+pub(crate) unsafe fn quantize_gated(out: &Quantized, gate: &Sums, up: &Sums, row: usize, block: usize) {
+    // SAFETY: the caller's promise is the same; the closure inherits this function's instructions.
+    unsafe {
+        let s = Avx512::assume();
+        activations::quantize_gated(s, out, gate, up, row, block, |x, codes| quantize_block(x, codes));
+    }
+}
+
+/// [`activations::quantize_gated`] compiled for AVX2 and FMA.
+///
+/// # Safety
+/// As there.
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(crate) unsafe fn quantize_gated_with_fma(
+    out: &Quantized,
+    gate: &Sums,
+    up: &Sums,
+    row: usize,
+    block: usize,
+) {
+    // SAFETY: the caller's promise is the same.
+    unsafe { activations::quantize_gated(Portable, out, gate, up, row, block, activations::quantize_block) }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,f16c")]

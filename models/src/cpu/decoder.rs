@@ -4,7 +4,7 @@ use std::sync::Mutex;
 
 use bandmaster_kernels::activations::Source;
 use bandmaster_kernels::attention::{AttentionSpan, BLOCK_TOKENS, KvSlot, attention, kv_write};
-use bandmaster_kernels::matmul::{Output, matmul};
+use bandmaster_kernels::matmul::{Output, gated, matmul};
 use bandmaster_kernels::ops::{Rope, rms_norm, rope};
 
 use super::CpuModel;
@@ -12,6 +12,7 @@ use super::workspace::LOGIT_ROWS;
 use crate::batch::Batch;
 use crate::model::OnRow;
 use crate::spec::Activation;
+use crate::weights::Layer;
 
 impl CpuModel {
     /// Computes the batch and hands the wanted rows over. After the last layer's keys and values are in the cache, rows
@@ -124,23 +125,14 @@ impl CpuModel {
 
     fn mlp(&mut self, layer: usize, rows: usize) {
         let (cpu, spec, space) = (&*self.cpu, &self.spec, &mut self.space);
-        let weights = &self.weights.layers[layer];
-        let (len, mlp_len) = (rows * spec.width, rows * spec.mlp_width);
-        let normed = Source::Normed { x: &space.x[..len], weight: &weights.mlp_norm, eps: spec.norm_eps };
-        space.activations.fill(cpu, normed, spec.width, &[&weights.gate, &weights.up]);
-        let (gate, up) = (&mut space.gate[..mlp_len], &mut space.up[..mlp_len]);
-        let mut outputs = [
-            Output { w: &weights.gate, bias: None, add: false, y: gate },
-            Output { w: &weights.up, bias: None, add: false, y: up },
-        ];
-        matmul(cpu, &space.activations, &mut outputs);
-        let (gate, up) = (&space.gate[..mlp_len], &space.up[..mlp_len]);
-        let hidden = match spec.activation {
-            Activation::Silu => Source::SiluMul { gate, up },
-        };
-        space.activations.fill(cpu, hidden, spec.mlp_width, &[&weights.down]);
-        let y = &mut space.x[..len];
-        matmul(cpu, &space.activations, &mut [Output { w: &weights.down, bias: None, add: true, y }]);
+        let Layer { mlp_norm, gate, up, down, .. } = &self.weights.layers[layer];
+        let x = &mut space.x[..rows * spec.width];
+        let normed = Source::Normed { x, weight: mlp_norm, eps: spec.norm_eps };
+        space.activations.fill(cpu, normed, spec.width, &[gate, up]);
+        match spec.activation {
+            Activation::Silu => gated(cpu, &space.activations, gate, up, &mut space.hidden, &[down]),
+        }
+        matmul(cpu, &space.hidden, &mut [Output { w: down, bias: None, add: true, y: x }]);
     }
 
     /// The last norm and the output matrix over the first `rows` rows, panel by panel.

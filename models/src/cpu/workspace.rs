@@ -56,10 +56,6 @@ pub(super) struct Workspace {
     pub k_raw: Buffer,
     /// As `k`.
     pub v: Buffer,
-    /// `mlp_width` a row.
-    pub gate: Buffer,
-    /// As `gate`.
-    pub up: Buffer,
     /// [`LOGIT_ROWS`] rows of `vocab`.
     pub logits: Buffer,
     /// A row's position in its sequence.
@@ -68,6 +64,8 @@ pub(super) struct Workspace {
     pub slots: Vec<KvSlot>,
     /// Quantized rows.
     pub activations: Activations,
+    /// The same, `mlp_width` a row: what the mlp's first half makes for its second.
+    pub hidden: Activations,
     /// Attention's own.
     pub attention: AttentionScratch,
     spans: Vec<AttentionSpan<'static>>,
@@ -85,12 +83,11 @@ impl Workspace {
             k: rows(kv_width),
             k_raw: if spec.qk_norm { rows(kv_width) } else { Buffer::new(0) },
             v: rows(kv_width),
-            gate: rows(spec.mlp_width),
-            up: rows(spec.mlp_width),
             logits: Buffer::new(LOGIT_ROWS.min(step_tokens_max) * spec.vocab),
             positions: Vec::with_capacity(step_tokens_max),
             slots: Vec::with_capacity(step_tokens_max),
             activations: Activations::new(),
+            hidden: Activations::new(),
             attention: AttentionScratch::default(),
             spans: Vec::with_capacity(step_tokens_max),
         }

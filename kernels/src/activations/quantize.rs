@@ -1,0 +1,209 @@
+//! Blocks of activations to int8 codes, with what goes along. Which rows are cut into which tiles is known one level up.
+
+use std::ops::Range;
+
+use super::{Forms, OFFSETS, RUN_BLOCKS, Source, TILE_ROWS_MAX};
+use crate::disjoint::Disjoint;
+use crate::dispatch::{Cpu, Isa};
+use crate::matmul::Sums;
+use crate::matrix::layout::BLOCK;
+use crate::ops::silu_product;
+use crate::simd::{LANES, Portable, Simd};
+
+/// Where quantized rows go.
+pub(crate) struct Quantized<'a> {
+    pub(super) k: usize,
+    pub(super) wanted: Forms,
+    pub(super) codes: Disjoint<'a, i8>,
+    pub(super) scales: Disjoint<'a, f32>,
+    pub(super) sums: Disjoint<'a, f32>,
+    pub(super) half_sums: Disjoint<'a, f32>,
+    pub(super) starts: [Disjoint<'a, i32>; OFFSETS.len()],
+    pub(super) floats: Disjoint<'a, f32>,
+}
+
+type Quantizer = unsafe fn(&Quantized, Source<'_>, usize, Range<usize>);
+
+pub(super) fn quantizer(cpu: &Cpu) -> Quantizer {
+    match cpu.isa() {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512Vnni => crate::x86_64::quantize::quantize_tile,
+        #[cfg(target_arch = "x86_64")]
+        _ if crate::x86_64::has_fma() => crate::x86_64::quantize::quantize_tile_with_fma,
+        _ => |out, x, row, blocks| {
+            // SAFETY: the promise of whoever calls this pointer.
+            unsafe { quantize_tile(Portable, out, x, row, blocks, quantize_block) }
+        },
+    }
+}
+
+/// As [`quantize_gated`], chosen by the instructions this machine has.
+pub(crate) type GatedQuantizer = unsafe fn(&Quantized, &Sums, &Sums, usize, usize);
+
+pub(crate) fn gated_quantizer(cpu: &Cpu) -> GatedQuantizer {
+    match cpu.isa() {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512Vnni => crate::x86_64::quantize::quantize_gated,
+        #[cfg(target_arch = "x86_64")]
+        _ if crate::x86_64::has_fma() => crate::x86_64::quantize::quantize_gated_with_fma,
+        _ => |out, gate, up, row, block| {
+            // SAFETY: the promise of whoever calls this pointer.
+            unsafe { quantize_gated(Portable, out, gate, up, row, block, quantize_block) }
+        },
+    }
+}
+
+/// Quantizes block `block` of the tile that starts at `row` of all: silu(gate) · up, both as the sums of two panels, `[panel][row][16]`.
+///
+/// # Safety
+/// No other thread may quantize this block of these rows.
+#[inline(always)]
+pub(crate) unsafe fn quantize_gated<S: Simd>(
+    s: S,
+    out: &Quantized,
+    gate: &Sums,
+    up: &Sums,
+    row: usize,
+    block: usize,
+    quantize: impl Fn(&[f32; BLOCK], &mut [i8; BLOCK]) -> (f32, [i32; 2]),
+) {
+    let rows = gate.len() / 2;
+    let at = row * (out.k / BLOCK) + block * rows;
+    let part = |size: usize| at * size..(at + rows) * size;
+    if out.wanted.floats {
+        // SAFETY: the caller's promise; each block of a tile has its own part.
+        let floats = unsafe { out.floats.part(part(BLOCK)) };
+        for r in 0..rows {
+            floats[r..].iter_mut().step_by(rows).zip(gated_block(s, gate, up, r)).for_each(|(to, x)| *to = x);
+        }
+    }
+    if out.wanted.codes {
+        // SAFETY: as above.
+        let (codes, scales, sums) =
+            unsafe { (out.codes.part(part(BLOCK)), out.scales.part(part(1)), out.sums.part(part(1))) };
+        let mut code_sums = [[0; 2]; TILE_ROWS_MAX];
+        for (r, codes) in codes.as_chunks_mut::<BLOCK>().0.iter_mut().enumerate() {
+            let (scale, sum) = quantize(&gated_block(s, gate, up, r), codes);
+            (code_sums[r], scales[r]) = (sum, scale);
+            sums[r] = scale * (sum[0] + sum[1]) as f32;
+        }
+        // SAFETY: as above.
+        unsafe { put_sums(out, at, &code_sums[..rows], scales) };
+    }
+}
+
+/// silu(gate) · up of row `r`.
+#[inline(always)]
+fn gated_block<S: Simd>(s: S, gate: &Sums, up: &Sums, r: usize) -> [f32; BLOCK] {
+    let rows = gate.len() / 2;
+    let mut x = [0.0; BLOCK];
+    for (half, x) in x.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
+        let at = half * rows + r;
+        s.store(silu_product(s, s.load(&gate[at]), s.load(&up[at])), x);
+    }
+    x
+}
+
+/// Quantizes blocks `blocks` of the tile of rows `x`, which starts at `row` of all; `quantize` as [`quantize_block`].
+///
+/// # Safety
+/// No other thread may quantize these blocks of these rows.
+#[inline(always)]
+pub(crate) unsafe fn quantize_tile<S: Simd>(
+    s: S,
+    out: &Quantized,
+    x: Source<'_>,
+    row: usize,
+    blocks: Range<usize>,
+    quantize: impl Fn(&[f32; BLOCK], &mut [i8; BLOCK]) -> (f32, [i32; 2]),
+) {
+    let (k, rows, per_row) = (out.k, x.len() / out.k, out.k / BLOCK);
+    let at = |size: usize| {
+        (row * per_row + blocks.start * rows) * size..(row * per_row + blocks.end * rows) * size
+    };
+    // SAFETY: the caller's promise; each tile and block has its own part of each buffer.
+    let (codes, scales, sums) =
+        unsafe { (out.codes.part(at(BLOCK)), out.scales.part(at(1)), out.sums.part(at(1))) };
+    let row_scales = x.row_scales(s, k);
+    let mut code_sums = [[[0i32; 2]; TILE_ROWS_MAX]; RUN_BLOCKS];
+    for run in blocks.clone().step_by(RUN_BLOCKS) {
+        let run = run..(run + RUN_BLOCKS).min(blocks.end);
+        for r in 0..rows {
+            for block in run.clone() {
+                let at = (block - blocks.start) * rows + r;
+                let codes = (&mut codes[at * BLOCK..][..BLOCK]).try_into().expect("a block");
+                let (scale, sum) = quantize(&x.block(s, k, r, block, row_scales[r]), codes);
+                code_sums[block - run.start][r] = sum;
+                scales[at] = scale;
+                sums[at] = scale * (sum[0] + sum[1]) as f32;
+            }
+        }
+        for block in run.clone() {
+            let code_sums = &code_sums[block - run.start][..rows];
+            let scales = &scales[(block - blocks.start) * rows..][..rows];
+            // SAFETY: as above.
+            unsafe { put_sums(out, row * per_row + block * rows, code_sums, scales) };
+        }
+    }
+}
+
+/// Writes what is made from the sums of a block's codes; `at` is the place of its first row among all.
+///
+/// # Safety
+/// No other thread may write this block of these rows.
+#[inline(always)]
+unsafe fn put_sums(out: &Quantized, at: usize, code_sums: &[[i32; 2]], scales: &[f32]) {
+    let rows = scales.len();
+    if out.wanted.half_sums {
+        // SAFETY: the caller's promise; each block of a tile has its own part.
+        let half_sums = unsafe { out.half_sums.part(2 * at..2 * (at + rows)) };
+        for (r, (sum, scale)) in code_sums.iter().zip(scales).enumerate() {
+            (half_sums[r], half_sums[rows + r]) = (scale * sum[0] as f32, scale * sum[1] as f32);
+        }
+    }
+    for (i, &(offset, halves)) in OFFSETS.iter().enumerate().filter(|&(i, _)| out.wanted.starts[i]) {
+        let (size, offset) = (if halves { 2 } else { 1 }, -i32::from(offset));
+        // SAFETY: as above.
+        let starts = unsafe { out.starts[i].part(size * at..size * (at + rows)) };
+        for (r, sum) in code_sums.iter().enumerate() {
+            if halves {
+                (starts[r], starts[rows + r]) = (offset * sum[0], offset * sum[1]);
+            } else {
+                starts[r] = offset * (sum[0] + sum[1]);
+            }
+        }
+    }
+}
+
+/// Below this a block counts as zero: the inverse of its scale would overflow.
+pub(crate) const AMAX_MIN: f32 = 1e-30;
+/// Added to a number of magnitude below 2^22 it rounds it to even and leaves it, two's complement, in the low bits.
+pub(crate) const ROUND_TO_EVEN: f32 = 12_582_912.0;
+
+/// The scale of a block whose largest magnitude is `amax`: as f16 would hold it, which is how GGUF's own int8 blocks and
+/// so other engines keep it. Beyond f16's normal range it stays as it is: codes must not pass ±127. Codes are made with
+/// this scale and not with the unrounded one.
+pub(crate) fn scale_of(amax: f32) -> f32 {
+    let scale = amax / 127.0;
+    let rounded = half::f16::from_f32(scale);
+    if rounded.is_normal() { rounded.to_f32() } else { scale }
+}
+
+/// Writes the codes of a block; returns their scale and the sums of the first and second 16.
+#[inline(always)]
+pub(crate) fn quantize_block(x: &[f32; BLOCK], codes: &mut [i8; BLOCK]) -> (f32, [i32; 2]) {
+    // As integers so that the maximum needs no order, and so that a NaN wins and is not lost.
+    let amax = x.iter().fold(0, |amax, x| amax.max(x.to_bits() & 0x7fff_ffff));
+    let amax = f32::from_bits(amax);
+    if amax < AMAX_MIN {
+        codes.fill(0);
+        return (0.0, [0; 2]);
+    }
+    let scale = scale_of(amax);
+    let inverse = 1.0 / scale;
+    for (q, x) in codes.iter_mut().zip(x) {
+        *q = (x * inverse + ROUND_TO_EVEN).to_bits() as i8;
+    }
+    let sums = [0, 16].map(|half| codes[half..half + 16].iter().map(|&q| i32::from(q)).sum());
+    (scale, sums)
+}
