@@ -6,7 +6,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use bandmaster_kernels::Cpu;
+use bandmaster_kernels::{Cpu, Isa};
 use bandmaster_models::gguf::Gguf;
 use bandmaster_models::tiny::{self, TinyShape};
 use bandmaster_models::{Batch, BlockCopy, CpuModel, KvType, LoadOptions, Model, load, load_gguf};
@@ -40,9 +40,12 @@ fn tiny_model(shape: &TinyShape, threads: usize) -> CpuModel {
 }
 
 fn tiny_model_with(shape: &TinyShape, threads: usize, kv_type: KvType) -> CpuModel {
+    tiny_model_on(shape, Cpu::new(threads), kv_type)
+}
+
+fn tiny_model_on(shape: &TinyShape, cpu: Cpu, kv_type: KvType) -> CpuModel {
     let gguf = Gguf::from_bytes(tiny::gguf_bytes(7, shape)).unwrap();
-    let cpu = Arc::new(Cpu::new(threads));
-    let options = LoadOptions { step_tokens_max: 4096, kv_type, ..LoadOptions::new(cpu, 64 << 20) };
+    let options = LoadOptions { step_tokens_max: 4096, kv_type, ..LoadOptions::new(Arc::new(cpu), 64 << 20) };
     load_gguf(gguf, &options).unwrap()
 }
 
@@ -120,6 +123,23 @@ fn check_all_ways(shape: TinyShape, kv_type: KvType) {
             let way = Way { batch, chunk, shuffle: 100 + batch as u64 };
             let found = computed(&mut model, &prompts, way, 0);
             check_same(&wanted, &found, &format!("{threads} threads, {way:?}"));
+        }
+    }
+}
+
+/// More than is promised, and what makes the portable kernels an oracle for the fast ones in whole models.
+#[test]
+fn bits_are_the_same_on_every_instruction_set_of_this_machine() {
+    for shape in [TinyShape::llama(), TinyShape::qwen2()] {
+        for kv_type in [KvType::F16, KvType::Q8] {
+            let mut wanted = None;
+            for cpu in Isa::ALL.into_iter().filter_map(|isa| Cpu::with_isa(2, isa)) {
+                let isa = cpu.isa();
+                let mut model = tiny_model_on(&shape, cpu, kv_type);
+                let prompts = prompts(model.info().vocab, 5, 300);
+                let found = computed(&mut model, &prompts, Way { batch: 5, chunk: 64, shuffle: 0 }, 0);
+                check_same(wanted.get_or_insert_with(|| found.clone()), &found, isa.name());
+            }
         }
     }
 }
