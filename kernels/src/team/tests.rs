@@ -118,36 +118,3 @@ fn dropping_ends_the_members_whether_they_spin_or_sleep() {
         }
     }
 }
-
-/// `cargo test --release -p bandmaster-kernels -- --ignored --nocapture fork_join_cost`; with a busy neighbour:
-/// the same beside `taskset -c 1 sh -c 'while :; do :; done'`.
-#[test]
-#[ignore = "a measurement"]
-fn fork_join_cost() {
-    for threads in [1, 2, 3] {
-        let team = Team::new(threads);
-        for chunk_us in [0, 20] {
-            let mut micros: Vec<f64> = (0..20_000).map(|_| time_one_op(&team, chunk_us)).collect();
-            micros.sort_by(f64::total_cmp);
-            let mean = micros.iter().sum::<f64>() / micros.len() as f64;
-            let at = |share: f64| micros[(share * (micros.len() - 1) as f64) as usize];
-            println!(
-                "{threads} threads, 4 chunks of {chunk_us} us: mean {mean:.2} median {:.2} p99 {:.2} p99.9 {:.2} max {:.0} us",
-                at(0.5),
-                at(0.99),
-                at(0.999),
-                at(1.0)
-            );
-        }
-    }
-}
-
-fn time_one_op(team: &Team, chunk_us: u64) -> f64 {
-    let start = Instant::now();
-    team.run(4, &|_| {
-        if chunk_us > 0 {
-            spin_until(Duration::from_micros(chunk_us), || false);
-        }
-    });
-    start.elapsed().as_secs_f64() * 1e6
-}
