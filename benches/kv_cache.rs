@@ -134,7 +134,7 @@ fn blocks(c: &mut Criterion) {
     let model = ModelId(0);
     let mut all = Blocks::new(POOL);
     all.add_pool(1, POOL);
-    let mut take = |all: &mut Blocks, prompt: &[([u32; BLOCK_TOKENS], u64)]| {
+    let take = |all: &mut Blocks, prompt: &[([u32; BLOCK_TOKENS], u64)]| {
         let (mut prefix, mut table) = (Prefix::Empty(0), Vec::with_capacity(prompt.len()));
         for (tokens, hash) in prompt {
             let block = all.alloc(model).expect("cached blocks can be had");

@@ -146,7 +146,7 @@ pub fn kv_write(
     let pool = Disjoint::new(pool);
     // A head's keys and a head's values are one chunk each: they lie apart whatever the slots are.
     let write = |chunk: usize| {
-        let (head, keys) = (chunk / 2, chunk % 2 == 0);
+        let (head, keys) = (chunk / 2, chunk.is_multiple_of(2));
         let rows = if keys { k } else { v };
         for (r, (row, slot)) in rows.chunks_exact(heads * head_dim).zip(slots).enumerate() {
             let row = &row[head * head_dim..][..head_dim];
