@@ -10,7 +10,7 @@ mod support;
 use bandmaster_kernels::Cpu;
 use bandmaster_kernels::activations::{Activations, Source};
 use bandmaster_kernels::formats::Format;
-use bandmaster_kernels::matmul::{Output, matmul};
+use bandmaster_kernels::matmul::{Output, gated, matmul};
 use bandmaster_kernels::matrix::Matrix;
 use bandmaster_kernels::naive::matmul::random_weights;
 use bandmaster_kernels::ops::{Rope, RopeFreqs, RopeStyle, rope};
@@ -86,6 +86,27 @@ fn rows_of_activations(c: &mut Criterion, cpu: &Cpu) {
     }
 }
 
+/// The first half of an mlp: two products, silu-mul and quantizing in one pass; prints microseconds and GMAC/s.
+fn mlp(c: &mut Criterion, cpu: &Cpu) {
+    println!("\n| gate and up | rows | us | GMAC/s |\n|---|---|---|---|");
+    for (format, n, k) in [(Format::Q4K, 8960, 1536), (Format::Q5_0, 4864, 896), (Format::Q4_1, 1536, 576)] {
+        let pair = weights(format, n, k);
+        let down = weights(Format::Q8_0, 16, n).swap_remove(0);
+        for rows in ROWS {
+            let x: Vec<f32> = (0..rows * k).map(|i| (i * 7919 % 1000) as f32 / 500.0 - 1.0).collect();
+            let (mut activations, mut hidden) = (Activations::new(), Activations::new());
+            activations.fill(cpu, Source::Plain(&x), k, &[&pair[0], &pair[1]]);
+            let id = BenchmarkId::new(format!("{}/{n}x{k}", format.name()), rows);
+            let macs = 2 * n * k * rows;
+            let seconds = fastest(c, "gated", id, macs, || {
+                gated(cpu, &activations, &pair[0], &pair[1], &mut hidden, &[&down]);
+            });
+            let rate = macs as f64 / seconds / 1e9;
+            println!("| {} {n}x{k} | {rows} | {:.0} | {rate:.0} |", format.name(), seconds * 1e6);
+        }
+    }
+}
+
 fn main() {
     let mut c = support::criterion();
     let cpu = support::cpu();
@@ -103,9 +124,14 @@ fn main() {
         }
     }
     rows_of_activations(&mut c, &cpu);
-    for chunks in [4, 64] {
-        fastest(&mut c, "fork-join", BenchmarkId::new("chunks", chunks), 1, || cpu.run(chunks, &|_| {}));
+    for threads in [1, 2, 4, 16] {
+        let cpu = Cpu::new(threads);
+        for chunks in [4, 64] {
+            let id = BenchmarkId::new(format!("{threads}-threads"), chunks);
+            fastest(&mut c, "fork-join", id, 1, || cpu.run(chunks, &|_| {}));
+        }
     }
+    mlp(&mut c, &cpu);
     c.final_summary();
     println!("\n| weights | n x k | rows | GMAC/s | of int8 rate | GB/s | of memory rate |");
     println!("|---|---|---|---|---|---|---|");

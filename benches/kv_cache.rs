@@ -14,6 +14,7 @@ use bandmaster_kernels::Cpu;
 use bandmaster_kernels::attention::{
     AttentionScratch, AttentionSpan, KvLayer, KvShape, KvSlot, KvType, attention, kv_write,
 };
+use bandmaster_kernels::ops::{Rope, RopeFreqs, RopeStyle};
 use criterion::{BenchmarkId, Criterion};
 use support::{COLD_BYTES, Limits, fastest, share};
 
@@ -73,12 +74,11 @@ fn attend(
     let cache = Cache::new(shape, kv_type, work);
     let q = vec![0.01; sequences * new * heads * dim];
     let (mut out, mut scratch) = (q.clone(), AttentionScratch::new());
-    let span = |(s, table): (usize, &'_ Vec<u32>)| (s * new, table.clone());
-    let tables: Vec<(usize, Vec<u32>)> = cache.tables.iter().enumerate().map(span).collect();
-    let spans: Vec<AttentionSpan> = tables
-        .iter()
-        .map(|(first_row, table)| AttentionSpan { first_row: *first_row, rows: new, context, table })
-        .collect();
+    let span = |(s, table): (usize, &'_ Vec<u32>)| (s * new, &table[..]);
+    let tables: Vec<(usize, &[u32])> = cache.tables.iter().enumerate().map(span).collect();
+    let spans =
+        tables.iter().map(|&(first_row, table)| AttentionSpan { first_row, rows: new, context, table });
+    let spans: Vec<AttentionSpan> = spans.collect();
     let mut layers = cache.layers.iter().cycle();
     let seen: usize = (0..new).map(|i| context + i + 1).sum();
     let macs = sequences * seen * heads * dim * 2;
@@ -113,7 +113,10 @@ fn write(c: &mut Criterion, cpu: &Cpu, kv_type: KvType, rows: usize) {
         .collect();
     let id = BenchmarkId::new(format!("{kv_type:?}"), rows);
     let layer = cache.layers[0];
-    fastest(c, "kv-write", id, rows, || kv_write(cpu, &mut cache.pool, layer, &k, &k, None, &slots));
+    let freqs = RopeFreqs::new(&[0.1; 32]);
+    let positions: Vec<u32> = (0..rows as u32).collect();
+    let turn = Some(Rope { freqs: &freqs, style: RopeStyle::Halves, positions: &positions });
+    fastest(c, "kv-write", id, rows, || kv_write(cpu, &mut cache.pool, layer, &k, &k, turn, &slots));
 }
 
 /// The tokens of a prompt with their chained hashes, block by block.

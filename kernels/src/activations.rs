@@ -249,6 +249,7 @@ impl Activations {
             floats: Disjoint::new(&mut self.floats),
         }
     }
+
     pub(crate) fn tiles(&self) -> usize {
         tiles(self.rows)
     }

@@ -6,7 +6,7 @@ use half::f16;
 
 use crate::disjoint::Disjoint;
 use crate::dispatch::Cpu;
-use crate::ops::{Rope, Turn};
+use crate::ops::{CHUNK_VALUES, Rope, Turn};
 use crate::simd::{Kernel, LANES, Simd};
 
 /// Tokens of a cache block.
@@ -115,9 +115,6 @@ pub struct KvSlot {
     pub index: u32,
 }
 
-/// Values below which sharing them out costs more than it saves.
-const SHARED_VALUES_MIN: usize = 4096;
-
 /// Turns the heads of `k[rows, kv_heads, head_dim]`, rounds them and those of `v`, alike, to the cache's type (nearest, ties to
 /// even) and stores row r in `slots[r]`.
 ///
@@ -144,7 +141,7 @@ pub fn kv_write(
         rope.assert_fits(slots.len(), head_dim);
     }
     let pool = Disjoint::new(pool);
-    // A head's keys and a head's values are one chunk each: they lie apart whatever the slots are.
+    // A head's keys and a head's values are one chunk each: they lie apart whatever the slots are, and more would be little work each.
     let write = |chunk: usize| {
         let (head, keys) = (chunk / 2, chunk.is_multiple_of(2));
         let rows = if keys { k } else { v };
@@ -161,7 +158,7 @@ pub fn kv_write(
             cpu.vectorise(Write { row, to, index, keys, turn, kv_type });
         }
     };
-    if 2 * len < SHARED_VALUES_MIN { (0..2 * heads).for_each(write) } else { cpu.run(2 * heads, &write) }
+    if 2 * len < CHUNK_VALUES { (0..2 * heads).for_each(write) } else { cpu.run(2 * heads, &write) }
 }
 
 /// One head of one token.
@@ -234,3 +231,6 @@ fn write_q8(row: &[f32], to: &mut [u16], index: usize, keys: bool) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

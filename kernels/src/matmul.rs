@@ -71,8 +71,7 @@ pub fn matmul(cpu: &Cpu, x: &Activations, outputs: &mut [Output]) {
             *job = Some(Job { w: output.w, bias: output.bias, add: output.add, y: Disjoint::new(output.y) });
         }
         let jobs = &jobs;
-        let chunks = jobs.iter().flatten().map(|job| chunks(cpu.threads(), job.w, x.rows())).max();
-        let chunks = chunks.unwrap_or(0);
+        let chunks = chunks(cpu.threads(), x.rows(), jobs.iter().flatten().map(|job| job.w));
         cpu.run(chunks, &|chunk| {
             SUMS.with_borrow_mut(|sums| {
                 for job in jobs.iter().flatten() {
@@ -102,7 +101,7 @@ pub fn gated(
     if x.rows() == 0 {
         return;
     }
-    let (blocks, chunks) = (n / BLOCK, chunks(cpu.threads(), gate, x.rows()));
+    let (blocks, chunks) = (n / BLOCK, chunks(cpu.threads(), x.rows(), [gate, up].into_iter()));
     let kernels = [gate, up].map(|w| kernel(cpu.isa(), w.layout()));
     let quantize = gated_quantizer(cpu);
     cpu.run(chunks, &|chunk| {
@@ -175,13 +174,15 @@ const ROWS_PER_READ: usize = 8;
 /// A chunk's weights stay in the second cache while all tiles pass.
 const CHUNK_BYTES_MAX: usize = 192 << 10;
 
-/// Into how many chunks a product is best cut: as many for each thread.
-fn chunks(threads: usize, w: &Matrix, rows: usize) -> usize {
-    let bytes = w.panels() * w.panel_bytes();
+/// Into how many chunks the product with these matrices is best cut: as many for each thread, where there is work for all.
+fn chunks<'a>(threads: usize, rows: usize, matrices: impl Iterator<Item = &'a Matrix>) -> usize {
+    let sizes = matrices.map(|w| (w.panels() * w.panel_bytes(), w.panels()));
+    let (bytes, panels) = sizes.fold((0, 0), |(bytes, most), (b, panels)| (bytes + b, most.max(panels)));
     let most = (bytes * rows.div_ceil(ROWS_PER_READ)).div_ceil(CHUNK_BYTES_MIN);
     let least = bytes.div_ceil(CHUNK_BYTES_MAX);
     let wanted = (threads * CHUNKS_PER_THREAD).min(most).max(least);
-    wanted.next_multiple_of(threads).min(w.panels().div_ceil(PANELS_MAX))
+    let wanted = if wanted < threads { wanted } else { wanted.next_multiple_of(threads) };
+    wanted.min(panels.div_ceil(PANELS_MAX))
 }
 
 impl Job<'_> {

@@ -7,7 +7,7 @@ use crate::dispatch::Cpu;
 use crate::simd::{Kernel, LANES, Simd, exp, load_partial, store_partial};
 
 /// Values a chunk handles: some microseconds of work, so that sharing it is worth the hand-over.
-const CHUNK_VALUES: usize = 4096;
+pub(crate) const CHUNK_VALUES: usize = 4096;
 
 /// `out[r, i] = x[r, i] / sqrt(mean(x[r, ..]²) + eps) · weight[i]`, with `x.len() / weight.len()` rows.
 ///
@@ -31,11 +31,9 @@ pub fn rms_norm(cpu: &Cpu, x: &[f32], weight: &[f32], eps: f32, out: &mut [f32])
     });
 }
 
-/// `out[i] = silu(gate[i]) · up[i]` where silu(g) = g / (1 + e⁻ᵍ).
-///
-/// # Panics
-/// If the lengths differ.
-pub fn silu_mul(cpu: &Cpu, gate: &[f32], up: &[f32], out: &mut [f32]) {
+/// `out[i] = silu(gate[i]) · up[i]` where silu(g) = g / (1 + e⁻ᵍ): by itself what [`crate::matmul::gated`] does on the way.
+#[cfg(test)]
+pub(crate) fn silu_mul(cpu: &Cpu, gate: &[f32], up: &[f32], out: &mut [f32]) {
     assert!(gate.len() == up.len() && up.len() == out.len(), "silu_mul: lengths differ");
     for_chunks_mut(cpu, out, CHUNK_VALUES, &|first, out| {
         let range = first..first + out.len();
@@ -216,12 +214,14 @@ fn sum_of_squares<S: Simd>(s: S, x: &[f32]) -> f32 {
     s.sum(s.add(s.add(sums[0], sums[1]), s.add(sums[2], sums[3])))
 }
 
+#[cfg(test)]
 struct SiluMul<'a> {
     gate: &'a [f32],
     up: &'a [f32],
     out: &'a mut [f32],
 }
 
+#[cfg(test)]
 impl Kernel for SiluMul<'_> {
     type Output = ();
 

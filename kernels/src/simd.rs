@@ -105,10 +105,10 @@ pub(crate) fn store_partial<S: Simd>(s: S, v: S::V, to: &mut [f32]) {
 #[inline(always)]
 pub(crate) fn prefetch(data: &[u16], at: usize) {
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: a prefetch may point anywhere.
-    unsafe {
+    if at < data.len() {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T0>(data.as_ptr().wrapping_add(at).cast());
+        // SAFETY: a prefetch may point anywhere, and this is within `data`.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(data.as_ptr().wrapping_add(at).cast()) };
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = (data, at);

@@ -3,9 +3,9 @@
 //!
 //! # How an op passes through
 //!
-//! Every member has a *seat* with an equal share of the chunks: member m of T those from `chunks · m / T` on, so that what a
-//! member wrote in one op is in its own cache when the next op reads the same place. A seat's `claim` packs (epoch, chunks not yet
-//! claimed). The caller sets `unfinished` and then, seat by seat, fills `share` and stores `(epoch + 1, its chunks)`. A member
+//! Every member has a *seat* (the caller's is number 0) with an equal share of the chunks: seat m of T those from `chunks · m / T` on, so
+//! that what a member wrote in one op is in its own cache when the next op reads the same place. A seat's `claim` packs (epoch, chunks
+//! not yet claimed). The caller sets `unfinished` and then, seat by seat, its own last, fills `share` and stores `(epoch + 1, its chunks)`. A member
 //! takes chunks from its own seat, then from those of others, by compare-and-swap to `(epoch, count - 1)`, runs them, and later
 //! subtracts what it ran from `unfinished`. The op is over when `unfinished` is zero. As long as all keep pace, no two
 //! members write the same cache line but at the end.
@@ -23,15 +23,16 @@
 //!   and reads that store or another swap of the same epoch, which continues its release sequence.
 //! * *The caller sees what chunks wrote.* Each subtraction is a read-modify-write with `Release`, so the load of zero with `Acquire`
 //!   synchronizes with all of them.
-//! * *No wake-up is lost.* A member looks at its own seat alone, whose epoch changes with every op. One that wants to park stores
-//!   `parked` and then loads its `claim`; the caller stores `claim` and then loads `parked`, all four `SeqCst`: one of them sees the
-//!   other. The caller waiting for the last chunk and the member that finishes it meet in the same way over `waiting` and `unfinished`.
+//! * *No wake-up is lost.* A member looks at its own seat alone, whose epoch changes with every op. One that wants to park counts itself in
+//!   `sleepers`, stores `parked` and then loads its `claim`; the caller stores `claim` and then, behind a fence, loads `sleepers` and
+//!   `parked`, all `SeqCst`: one of them sees the other. The caller waiting for the last chunk and the member that finishes it meet in the same way over `waiting` and `unfinished`.
 //!   An unpark that comes too early is kept by `std`'s token; one that comes too late is a spurious wake-up, and every park is in a loop.
 
 use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant};
@@ -154,14 +155,14 @@ impl Team {
             payload: Mutex::new(None),
             closing: AtomicBool::new(false),
         });
-        let start = |member: usize| {
+        let start = |seat: usize| {
             let shared = Arc::clone(&shared);
             thread::Builder::new()
-                .name(format!("kernels-{}", member + 1))
-                .spawn(move || shared.serve(member))
+                .name(format!("kernels-{seat}"))
+                .spawn(move || shared.serve(seat))
                 .expect("the system can start a thread")
         };
-        let members = (0..others).map(start).collect();
+        let members = (1..=others).map(start).collect();
         Team { shared, members, turn: Mutex::new(()) }
     }
 
@@ -177,7 +178,7 @@ impl Team {
         assert!(chunks as u64 <= COUNT_MASK, "an op has at most {COUNT_MASK} chunks, not {chunks}");
         let turn = lock(&self.turn);
         self.shared.publish(chunks, f);
-        self.wake(chunks - 1);
+        self.wake(chunks);
         self.shared.work(0);
         self.shared.wait();
         let payload = self.shared.take_panic();
@@ -187,17 +188,14 @@ impl Team {
         }
     }
 
-    /// Wakes at most `wanted` parked members; no system call where nobody sleeps.
-    fn wake(&self, mut wanted: usize) {
+    /// Wakes the members that have a share of `chunks` and are parked; no system call where nobody sleeps.
+    fn wake(&self, chunks: usize) {
         if self.shared.sleepers.0.load(Ordering::SeqCst) == 0 {
             return;
         }
-        for (bunk, member) in self.shared.bunks.iter().zip(&self.members) {
-            if wanted == 0 {
-                return;
-            }
-            wanted -= 1;
-            if bunk.0.parked.swap(false, Ordering::SeqCst) {
+        for (i, (Line(bunk), member)) in self.shared.bunks.iter().zip(&self.members).enumerate() {
+            let has_work = !self.shared.share(i + 1, chunks).is_empty();
+            if has_work && bunk.parked.swap(false, Ordering::SeqCst) {
                 member.thread().unpark();
             }
         }
@@ -221,22 +219,29 @@ impl Shared {
         let chunk = unsafe { std::mem::transmute::<*const (dyn Fn(usize) + Sync + '_), Chunk>(f) };
         self.unfinished.0.store(chunks, Ordering::Relaxed);
         let epoch = self.seats[0].0.epoch(Ordering::Relaxed).wrapping_add(1);
-        let seats = self.seats.len();
         // The caller's own last: the others' messages are under way meanwhile.
-        for (member, Line(seat)) in self.seats.iter().enumerate().rev() {
-            let first = chunks * member / seats;
-            let share = Share { chunk, first, chunks: chunks * (member + 1) / seats - first };
+        for (number, Line(seat)) in self.seats.iter().enumerate().rev() {
+            let range = self.share(number, chunks);
+            let share = Share { chunk, first: range.start, chunks: range.len() };
             // SAFETY: the op before is over and this share not yet published, so nobody reads it; `turn` keeps other writers out.
             unsafe { *seat.share.get() = Some(share) };
-            seat.claim.store(epoch << COUNT_BITS | share.chunks as u64, Ordering::SeqCst);
+            seat.claim.store(epoch << COUNT_BITS | share.chunks as u64, Ordering::Release);
         }
+        // Between the stores of `claim` and the loads of `sleepers` and `parked`.
+        fence(Ordering::SeqCst);
     }
 
-    /// Runs chunks, the member's own first, until none is left to claim. Says so once at the end: until then the op can't be
+    /// The chunks of seat `number`; of few chunks the caller has one.
+    fn share(&self, number: usize, chunks: usize) -> Range<usize> {
+        let first = |number: usize| (chunks * number).div_ceil(self.seats.len());
+        first(number)..first(number + 1)
+    }
+
+    /// Runs chunks, those of the own seat first, until none is left to claim. Says so once at the end: until then the op can't be
     /// over, so all claims in between are of one op.
-    fn work(&self, member: usize) {
+    fn work(&self, own: usize) {
         let mut finished = 0;
-        let (before, from) = self.seats.split_at(member);
+        let (before, from) = self.seats.split_at(own);
         for Line(seat) in from.iter().chain(before) {
             while let Some(unclaimed) = seat.claim() {
                 // SAFETY: a chunk is claimed and not yet reported, so `share` is that chunk's and its closure is alive.
@@ -294,28 +299,32 @@ impl Shared {
         lock(&self.payload).take()
     }
 
-    /// A member's life.
-    fn serve(&self, member: usize) {
-        let seat = &self.seats[member + 1].0;
+    /// The life of the member in seat `own`.
+    fn serve(&self, own: usize) {
+        let epoch = |number: usize| self.seats[number].0.epoch(Ordering::Relaxed);
         let mut seen = 0;
         while !self.closing.load(Ordering::SeqCst) {
-            let due = || seat.epoch(Ordering::Relaxed) != seen || self.closing.load(Ordering::Relaxed);
+            let due = || epoch(own) != seen || self.closing.load(Ordering::Relaxed);
             if !spin_until(MEMBER_SPIN, due) {
-                self.sleep(member, seen);
+                self.sleep(own, seen);
             }
             // Before the work: an op that begins meanwhile is another one.
-            seen = seat.epoch(Ordering::Relaxed);
-            self.work(member + 1);
+            seen = epoch(own);
+            self.work(own);
+            // The caller's seat is filled last: one that was faster looks again.
+            if epoch(0) != seen && spin_until(MEMBER_SPIN, || epoch(0) == seen) {
+                self.work(own);
+            }
         }
     }
 
     /// Parks until an op comes that is not the one `seen`.
-    fn sleep(&self, member: usize, seen: u64) {
-        let parked = &self.bunks[member].0.parked;
+    fn sleep(&self, own: usize, seen: u64) {
+        let parked = &self.bunks[own - 1].0.parked;
         self.sleepers.0.fetch_add(1, Ordering::SeqCst);
         loop {
             parked.store(true, Ordering::SeqCst);
-            let due = self.seats[member + 1].0.epoch(Ordering::SeqCst) != seen;
+            let due = self.seats[own].0.epoch(Ordering::SeqCst) != seen;
             if due || self.closing.load(Ordering::SeqCst) {
                 break;
             }

@@ -1,6 +1,4 @@
-//! A step allocates nothing once the longest step has been seen.
-
-mod support;
+//! A step allocates nothing once one as long, at positions as far, has been seen.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::Arc;
@@ -46,7 +44,7 @@ fn batch(sequences: usize, tokens: usize, context: usize) -> Batch {
 }
 
 #[test]
-fn a_step_allocates_nothing_once_the_longest_was_seen() {
+fn a_step_allocates_nothing_once_one_as_long_was_seen() {
     for (shape, kv_type) in [(TinyShape::llama(), KvType::F16), (TinyShape::qwen2(), KvType::Q8)] {
         let gguf = Gguf::from_bytes(tiny::gguf_bytes(7, &shape)).unwrap();
         let options = LoadOptions { kv_type, ..LoadOptions::new(Arc::new(Cpu::new(2)), 64 << 20) };

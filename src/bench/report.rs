@@ -18,6 +18,8 @@ pub struct ThroughputReport {
     pub version: String,
     /// Threads the kernels ran on.
     pub threads: usize,
+    /// How keys and values are kept: `f16` or `q8`.
+    pub kv_type: String,
     /// What was measured.
     pub model: ModelFacts,
     /// A row a batch size.
@@ -45,10 +47,11 @@ impl ThroughputReport {
     #[must_use]
     pub fn table(&self) -> String {
         let mut out = format!(
-            "{} ({} MB, {} threads, {} on {})\n{:>6} {:>8} {:>6} {:>14} {:>14} {:>10}\n",
+            "{} ({} MB, {} threads, {} cache, {} on {})\n{:>6} {:>8} {:>6} {:>14} {:>14} {:>10}\n",
             self.model.name,
             self.model.bytes / 1_000_000,
             self.threads,
+            self.kv_type,
             self.machine.isa,
             self.machine.cpu,
             "batch",

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use bandmaster_models::{Cpu, LoadOptions, Model, load};
 
-use super::config::Config;
+use super::config::{Config, kv_type_name};
 use super::error::CliError;
 use super::flags::{BenchCommand, ThroughputFlags};
 use super::units::gib;
@@ -84,6 +84,7 @@ fn bench_throughput(config: &Config, flags: &ThroughputFlags) -> Result<ExitCode
         command: std::env::args().collect::<Vec<_>>().join(" "),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         threads: config.threads.value,
+        kv_type: kv_type_name(config.kv_type.value).to_owned(),
         model: ModelFacts {
             name: found.name,
             file: found.path.file_name().unwrap_or_default().to_string_lossy().into_owned(),

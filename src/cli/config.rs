@@ -399,7 +399,8 @@ fn parse_memory(text: &str) -> Result<u64, String> {
     Ok(bytes)
 }
 
-fn kv_type_name(kv_type: KvType) -> &'static str {
+/// The name that `--kv-type` takes.
+pub fn kv_type_name(kv_type: KvType) -> &'static str {
     match kv_type {
         KvType::F16 => "f16",
         KvType::Q8 => "q8",

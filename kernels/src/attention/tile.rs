@@ -110,10 +110,9 @@ impl Kernel for Attend<'_> {
             if const { S::REGISTERS >= 32 } {
                 self.strips_of_seven(s, split);
             } else {
-                for row in 0..tile_rows {
-                    if self.source.visible(row, split) > 0 {
-                        self.strip::<S, 1>(s, split, row);
-                    }
+                let first = (0..tile_rows).find(|&row| self.source.visible(row, split) > 0);
+                for row in first.unwrap_or(tile_rows)..tile_rows {
+                    self.strip::<S, 1>(s, split, row, Some(row) == first);
                 }
             }
         }
@@ -132,33 +131,36 @@ impl Kernel for Attend<'_> {
 impl Attend<'_> {
     #[inline(always)]
     fn strips_of_seven<S: Simd>(&mut self, s: S, split: usize) {
+        let mut ask = true;
         for first in (0..self.source.tile.rows).step_by(STRIP_ROWS) {
             let end = self.source.tile.rows.min(first + STRIP_ROWS);
             // Rows of earlier tokens may see nothing of a later split.
             let first = (first..end).find(|&row| self.source.visible(row, split) > 0).unwrap_or(end);
             match end - first {
-                1 => self.strip::<S, 1>(s, split, first),
-                2 => self.strip::<S, 2>(s, split, first),
-                3 => self.strip::<S, 3>(s, split, first),
-                4 => self.strip::<S, 4>(s, split, first),
-                5 => self.strip::<S, 5>(s, split, first),
-                6 => self.strip::<S, 6>(s, split, first),
-                7 => self.strip::<S, 7>(s, split, first),
-                _ => {}
+                1 => self.strip::<S, 1>(s, split, first, ask),
+                2 => self.strip::<S, 2>(s, split, first, ask),
+                3 => self.strip::<S, 3>(s, split, first, ask),
+                4 => self.strip::<S, 4>(s, split, first, ask),
+                5 => self.strip::<S, 5>(s, split, first, ask),
+                6 => self.strip::<S, 6>(s, split, first, ask),
+                7 => self.strip::<S, 7>(s, split, first, ask),
+                _ => continue,
             }
+            ask = false;
         }
     }
 
-    /// Rows `first .. first + R`, each of which sees some of the split.
+    /// Rows `first .. first + R`, each of which sees some of the split. The first strip asks for what comes next; the tile's others
+    /// find in the cache what it has read.
     #[inline(always)]
-    fn strip<S: Simd, const R: usize>(&mut self, s: S, split: usize, first: usize) {
+    fn strip<S: Simd, const R: usize>(&mut self, s: S, split: usize, first: usize, ask: bool) {
         let visible: [usize; R] = std::array::from_fn(|r| self.source.visible(first + r, split));
         let mut scores = [[0.0; SPLIT_TOKENS]; R];
         let q8 = self.source.call.layer.shape.kv_type == KvType::Q8;
         if q8 {
-            score::<S, R, true>(s, &self.source, split, first, visible[R - 1], &mut scores);
+            score::<S, R, true>(s, &self.source, split, (first, ask), visible[R - 1], &mut scores);
         } else {
-            score::<S, R, false>(s, &self.source, split, first, visible[R - 1], &mut scores);
+            score::<S, R, false>(s, &self.source, split, (first, ask), visible[R - 1], &mut scores);
         }
         let mut part = Sums::default();
         for r in 0..R {
@@ -174,7 +176,6 @@ impl Attend<'_> {
             Some(fold_weights(s, self.sums, rows.clone(), &part.max[..R], &part.sum[..R]))
         };
         let dim = self.source.call.layer.shape.head_dim;
-        let ask = first < STRIP_ROWS;
         let mix = Mix { scores: &scores, visible, split, weights, rows: &self.rows[rows], to: self.to, ask };
         let mut at = 0;
         while at < dim {
@@ -200,7 +201,7 @@ fn score<S: Simd, const R: usize, const Q8: bool>(
     s: S,
     source: &Source,
     split: usize,
-    first: usize,
+    (first, ask): (usize, bool),
     tokens: usize,
     scores: &mut [[f32; SPLIT_TOKENS]; R],
 ) {
@@ -212,8 +213,6 @@ fn score<S: Simd, const R: usize, const Q8: bool>(
     }
     let dim = source.call.layer.shape.head_dim;
     let blocks = split * SPLIT_BLOCKS..split * SPLIT_BLOCKS + tokens.div_ceil(BLOCK_TOKENS);
-    // The tile's other strips find in the cache what the first has read.
-    let ask = first < STRIP_ROWS;
     for block in blocks.clone() {
         let keys = source.keys(block);
         let ahead = if ask { source.after_keys(block, blocks.start, blocks.end) } else { keys };

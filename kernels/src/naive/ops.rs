@@ -14,7 +14,7 @@ pub fn rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
     }
 }
 
-/// See [`crate::ops::silu_mul`].
+/// silu(gate) · up, which [`crate::matmul::gated`] does on the way.
 pub fn silu_mul(gate: &[f32], up: &[f32], out: &mut [f32]) {
     for ((out, &gate), &up) in out.iter_mut().zip(gate).zip(up) {
         let gate = f64::from(gate);

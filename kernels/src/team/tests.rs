@@ -118,3 +118,33 @@ fn dropping_ends_the_members_whether_they_spin_or_sleep() {
         }
     }
 }
+
+#[test]
+fn a_member_runs_the_same_share_of_every_op_when_all_keep_pace() {
+    const THREADS: usize = 4;
+    let team = Team::new(THREADS);
+    let who_ran = || {
+        // Nobody gets a second chunk before everybody has one.
+        let barrier = std::sync::Barrier::new(THREADS);
+        let ran: [Mutex<Option<thread::ThreadId>>; THREADS] = Default::default();
+        team.run(THREADS, &|i| {
+            *lock(&ran[i]) = Some(thread::current().id());
+            barrier.wait();
+        });
+        ran.map(|id| lock(&id).expect("every chunk ran"))
+    };
+    let first = who_ran();
+    assert_eq!(first[0], thread::current().id(), "the caller's share is the first");
+    for _ in 0..100 {
+        assert_eq!(who_ran(), first);
+    }
+}
+
+#[test]
+fn few_chunks_among_many_members_that_sleep() {
+    let team = Team::new(16);
+    for chunks in 2..40 {
+        thread::sleep(Duration::from_micros(if chunks % 3 == 0 { 300 } else { 0 }));
+        check_every_chunk_once(&team, chunks);
+    }
+}

@@ -5,12 +5,12 @@ use std::ops::Range;
 
 use super::simd::Avx512;
 use crate::activations::Source;
-use crate::activations::quantize::{self as activations, AMAX_MIN, Quantized, ROUND_TO_EVEN};
+use crate::activations::quantize::{self as portable, AMAX_MIN, Quantized, ROUND_TO_EVEN};
 use crate::matmul::Sums;
 use crate::matrix::layout::BLOCK;
 use crate::simd::Portable;
 
-/// [`activations::quantize_tile`] with AVX-512.
+/// [`portable::quantize_tile`] with AVX-512.
 ///
 /// # Safety
 /// As there.
@@ -19,11 +19,11 @@ pub(crate) unsafe fn quantize_tile(out: &Quantized, x: Source<'_>, row: usize, b
     // SAFETY: the caller's promise is the same; the closure inherits this function's instructions.
     unsafe {
         let s = Avx512::assume();
-        activations::quantize_tile(s, out, x, row, blocks, |x, codes| quantize_block(x, codes));
+        portable::quantize_tile(s, out, x, row, blocks, |x, codes| quantize_block(x, codes));
     }
 }
 
-/// [`activations::quantize_tile`] compiled for AVX2 and FMA.
+/// [`portable::quantize_tile`] compiled for AVX2 and FMA.
 ///
 /// # Safety
 /// As there.
@@ -35,10 +35,10 @@ pub(crate) unsafe fn quantize_tile_with_fma(
     blocks: Range<usize>,
 ) {
     // SAFETY: the caller's promise is the same.
-    unsafe { activations::quantize_tile(Portable, out, x, row, blocks, activations::quantize_block) }
+    unsafe { portable::quantize_tile(Portable, out, x, row, blocks, portable::quantize_block) }
 }
 
-/// [`activations::quantize_gated`] with AVX-512.
+/// [`portable::quantize_gated`] with AVX-512.
 ///
 /// # Safety
 /// As there.
@@ -47,11 +47,11 @@ pub(crate) unsafe fn quantize_gated(out: &Quantized, gate: &Sums, up: &Sums, row
     // SAFETY: the caller's promise is the same; the closure inherits this function's instructions.
     unsafe {
         let s = Avx512::assume();
-        activations::quantize_gated(s, out, gate, up, row, block, |x, codes| quantize_block(x, codes));
+        portable::quantize_gated(s, out, gate, up, row, block, |x, codes| quantize_block(x, codes));
     }
 }
 
-/// [`activations::quantize_gated`] compiled for AVX2 and FMA.
+/// [`portable::quantize_gated`] compiled for AVX2 and FMA.
 ///
 /// # Safety
 /// As there.
@@ -64,7 +64,7 @@ pub(crate) unsafe fn quantize_gated_with_fma(
     block: usize,
 ) {
     // SAFETY: the caller's promise is the same.
-    unsafe { activations::quantize_gated(Portable, out, gate, up, row, block, activations::quantize_block) }
+    unsafe { portable::quantize_gated(Portable, out, gate, up, row, block, portable::quantize_block) }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,f16c")]
@@ -94,7 +94,7 @@ fn quantize_block(x: &[f32; BLOCK], codes: &mut [i8; BLOCK]) -> (f32, [i32; 2]) 
     }
 }
 
-/// [`activations::scale_of`] in one instruction each way.
+/// [`portable::scale_of`] in one instruction each way.
 #[target_feature(enable = "avx512f,avx512vl,f16c")]
 #[inline]
 fn scale_of(amax: f32) -> f32 {

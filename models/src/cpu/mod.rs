@@ -22,7 +22,8 @@ use crate::weights::Weights;
 use kv::KvPool;
 use workspace::Workspace;
 
-/// A decoder on the CPU: weights, cache and scratch memory. A step allocates nothing once the longest step has been seen.
+/// A decoder on the CPU: weights, cache and scratch memory. A step allocates nothing once one as long, at positions as
+/// far, has been seen.
 pub struct CpuModel {
     info: ModelInfo,
     spec: Spec,

@@ -2,6 +2,7 @@
 
 use crate::gguf::{FromValue, Gguf, GgufError, Value};
 use crate::spec::{Activation, Feature, Rope, RopePairs, RopeScaling, Spec, SpecError};
+use bandmaster_kernels::attention::KvShape;
 
 /// Keys that ask for something that is not run, when they are there and say anything but zero.
 const FEATURE_KEYS: &[(&str, Feature)] = &[
@@ -31,7 +32,7 @@ impl<'a> Keys<'a> {
     pub(super) fn llama_shape(&self, pairs: RopePairs) -> Result<Spec, SpecError> {
         let context_tokens_max = self.count("context_length")?;
         self.refuse_features(context_tokens_max)?;
-        let width = self.count("embedding_length")?;
+        let width = self.blocks("embedding_length")?;
         let heads = self.count("attention.head_count")?;
         let head_dim = self.head_dim(width, heads)?;
         Ok(Spec {
@@ -41,7 +42,7 @@ impl<'a> Keys<'a> {
             heads,
             kv_heads: self.kv_heads(heads)?,
             head_dim,
-            mlp_width: self.count("feed_forward_length")?,
+            mlp_width: self.blocks("feed_forward_length")?,
             vocab: self.vocab()?,
             context_tokens_max,
             norm_eps: self.positive("attention.layer_norm_rms_epsilon")?,
@@ -66,6 +67,14 @@ impl<'a> Keys<'a> {
         match self.gguf.required::<u32>(&self.full(suffix))? {
             0 => Err(self.value_error(suffix, 0, "it must be above zero")),
             n => Ok(n as usize),
+        }
+    }
+
+    /// A row length that is made on the way into a matmul, which takes whole blocks.
+    fn blocks(&self, suffix: &str) -> Result<usize, SpecError> {
+        match self.count(suffix)? {
+            n if n.is_multiple_of(32) => Ok(n),
+            n => Err(self.value_error(suffix, n, "it must be a multiple of 32")),
         }
     }
 
@@ -104,8 +113,9 @@ impl<'a> Keys<'a> {
             None => width / heads,
         };
         // Attention is computed in slices of 16 elements of a head.
-        if head_dim == 0 || !head_dim.is_multiple_of(16) || head_dim > 1024 {
-            let problem = "a head must have a multiple of 16 elements, 1024 at most";
+        if head_dim == 0 || !head_dim.is_multiple_of(16) || head_dim > KvShape::HEAD_DIM_MAX {
+            let most = KvShape::HEAD_DIM_MAX;
+            let problem = format!("a head must have a multiple of 16 elements, {most} at most");
             return Err(self.value_error(KEY, head_dim, problem));
         }
         match self.optional::<usize>("attention.value_length")? {

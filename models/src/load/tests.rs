@@ -128,6 +128,9 @@ fn missing_and_impossible_sizes_name_the_key() {
     check(|file| file.set("embedding_length", 0), &["llama.embedding_length", "above zero"]);
     check(|file| file.set("attention.head_count_kv", 3), &["llama.attention.head_count_kv", "divide the 2"]);
     check(|file| file.set("attention.head_count", 4), &["llama.attention.key_length", "multiple of 16"]);
+    check(|file| file.set("feed_forward_length", 44), &["llama.feed_forward_length", "44", "multiple of 32"]);
+    check(|file| file.set("embedding_length", 40), &["llama.embedding_length", "multiple of 32"]);
+    check(|file| file.set("attention.key_length", 512), &["llama.attention.key_length", "256 at most"]);
     check(|file| file.numbers.clear(), &["llama.attention.layer_norm_rms_epsilon"]);
 }
 
