@@ -74,10 +74,12 @@ fn attend(
     let cache = Cache::new(shape, kv_type, work);
     let q = vec![0.01; sequences * new * heads * dim];
     let (mut out, mut scratch) = (q.clone(), AttentionScratch::new());
-    let span = |(s, table): (usize, &'_ Vec<u32>)| (s * new, &table[..]);
-    let tables: Vec<(usize, &[u32])> = cache.tables.iter().enumerate().map(span).collect();
-    let spans =
-        tables.iter().map(|&(first_row, table)| AttentionSpan { first_row, rows: new, context, table });
+    let spans = cache.tables.iter().enumerate().map(|(s, table)| AttentionSpan {
+        first_row: s * new,
+        rows: new,
+        context,
+        table,
+    });
     let spans: Vec<AttentionSpan> = spans.collect();
     let mut layers = cache.layers.iter().cycle();
     let seen: usize = (0..new).map(|i| context + i + 1).sum();

@@ -172,7 +172,7 @@ const CHUNK_BYTES_MIN: usize = 24 << 10;
 /// Rows that cost about as much time to multiply as the weights cost to read.
 const ROWS_PER_READ: usize = 8;
 /// A chunk's weights stay in the second cache while all tiles pass.
-const CHUNK_BYTES_MAX: usize = 192 << 10;
+const CHUNK_BYTES_MAX: usize = 384 << 10;
 
 /// Into how many chunks the product with these matrices is best cut: as many for each thread, where there is work for all.
 fn chunks<'a>(threads: usize, rows: usize, matrices: impl Iterator<Item = &'a Matrix>) -> usize {
