@@ -28,6 +28,8 @@
 //!   `parked`, all `SeqCst`: one of them sees the other. The caller waiting for the last chunk and the member that finishes it meet in the same way over `waiting` and `unfinished`.
 //!   An unpark that comes too early is kept by `std`'s token; one that comes too late is a spurious wake-up, and every park is in a loop.
 
+mod core;
+
 use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
 use std::ops::Range;
@@ -114,6 +116,8 @@ struct Shared {
     panicked: AtomicBool,
     payload: Mutex<Option<Box<dyn Any + Send>>>,
     closing: AtomicBool,
+    /// Where the caller ran when it began its last op.
+    caller_core: AtomicUsize,
 }
 
 // SAFETY: the seats' `share` is the only field that isn't `Sync` by itself; the top of this file shows that its writes and reads never
@@ -154,6 +158,7 @@ impl Team {
             panicked: AtomicBool::new(false),
             payload: Mutex::new(None),
             closing: AtomicBool::new(false),
+            caller_core: AtomicUsize::new(usize::MAX),
         });
         let start = |seat: usize| {
             let shared = Arc::clone(&shared);
@@ -227,6 +232,7 @@ impl Shared {
             unsafe { *seat.share.get() = Some(share) };
             seat.claim.store(epoch << COUNT_BITS | share.chunks as u64, Ordering::Release);
         }
+        self.caller_core.store(core::current(), Ordering::Relaxed);
         // Between the stores of `claim` and the loads of `sleepers` and `parked`.
         fence(Ordering::SeqCst);
     }
@@ -303,10 +309,13 @@ impl Shared {
     fn serve(&self, own: usize) {
         let epoch = |number: usize| self.seats[number].0.epoch(Ordering::Relaxed);
         let mut seen = 0;
+        let cores = core::Cores::allowed();
         while !self.closing.load(Ordering::SeqCst) {
             let due = || epoch(own) != seen || self.closing.load(Ordering::Relaxed);
             if !spin_until(MEMBER_SPIN, due) {
                 self.sleep(own, seen);
+                // The system likes to wake a thread where its waker runs. There the two would take turns.
+                cores.leave(self.caller_core.load(Ordering::Relaxed));
             }
             // Before the work: an op that begins meanwhile is another one.
             seen = epoch(own);
