@@ -77,8 +77,10 @@ fn rows_of_activations(c: &mut Criterion, cpu: &Cpu) {
         let mut print = |name: &str, op: &mut dyn FnMut()| {
             let id = BenchmarkId::new(name, format!("{rows}x{width}"));
             let seconds = fastest(c, "rows", id, rows * width, op);
-            let each = seconds * 1e9 / (rows * width) as f64;
-            println!("| {name} | {rows} x {width} | {:.2} | {each:.2} |", seconds * 1e6);
+            if seconds.is_finite() {
+                let each = seconds * 1e9 / (rows * width) as f64;
+                println!("| {name} | {rows} x {width} | {:.2} | {each:.2} |", seconds * 1e6);
+            }
         };
         for (name, op) in ops {
             print(name, op);
@@ -101,8 +103,10 @@ fn mlp(c: &mut Criterion, cpu: &Cpu) {
             let seconds = fastest(c, "gated", id, macs, || {
                 gated(cpu, &activations, &pair[0], &pair[1], &mut hidden, &[&down]);
             });
-            let rate = macs as f64 / seconds / 1e9;
-            println!("| {} {n}x{k} | {rows} | {:.0} | {rate:.0} |", format.name(), seconds * 1e6);
+            if seconds.is_finite() {
+                let rate = macs as f64 / seconds / 1e9;
+                println!("| {} {n}x{k} | {rows} | {:.0} | {rate:.0} |", format.name(), seconds * 1e6);
+            }
         }
     }
 }
