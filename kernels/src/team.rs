@@ -3,7 +3,7 @@
 //!
 //! # How an op passes through
 //!
-//! Every member has a *seat* (the caller's is number 0) with an equal share of the chunks: seat m of T those from `chunks · m / T` on, so
+//! Every member has a *seat* (the caller's is number 0) with an equal share of the chunks: seat m of T those from `chunks · m / T`, rounded up, on, so
 //! that what a member wrote in one op is in its own cache when the next op reads the same place. A seat's `claim` packs (epoch, chunks
 //! not yet claimed). The caller sets `unfinished` and then, seat by seat, its own last, fills `share` and stores `(epoch + 1, its chunks)`. A member
 //! takes chunks from its own seat, then from those of others, by compare-and-swap to `(epoch, count - 1)`, runs them, and later
@@ -28,7 +28,7 @@
 //!   `parked`, all `SeqCst`: one of them sees the other. The caller waiting for the last chunk and the member that finishes it meet in the same way over `waiting` and `unfinished`.
 //!   An unpark that comes too early is kept by `std`'s token; one that comes too late is a spurious wake-up, and every park is in a loop.
 
-mod core;
+mod cores;
 
 use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
@@ -232,7 +232,7 @@ impl Shared {
             unsafe { *seat.share.get() = Some(share) };
             seat.claim.store(epoch << COUNT_BITS | share.chunks as u64, Ordering::Release);
         }
-        self.caller_core.store(core::current(), Ordering::Relaxed);
+        self.caller_core.store(cores::current(), Ordering::Relaxed);
         // Between the stores of `claim` and the loads of `sleepers` and `parked`.
         fence(Ordering::SeqCst);
     }
@@ -309,13 +309,13 @@ impl Shared {
     fn serve(&self, own: usize) {
         let epoch = |number: usize| self.seats[number].0.epoch(Ordering::Relaxed);
         let mut seen = 0;
-        let cores = core::Cores::allowed();
+        let allowed = cores::Cores::allowed();
         while !self.closing.load(Ordering::SeqCst) {
             let due = || epoch(own) != seen || self.closing.load(Ordering::Relaxed);
             if !spin_until(MEMBER_SPIN, due) {
                 self.sleep(own, seen);
                 // The system likes to wake a thread where its waker runs. There the two would take turns.
-                cores.leave(self.caller_core.load(Ordering::Relaxed));
+                allowed.leave(self.caller_core.load(Ordering::Relaxed));
             }
             // Before the work: an op that begins meanwhile is another one.
             seen = epoch(own);
