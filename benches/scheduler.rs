@@ -76,7 +76,7 @@ impl Busy {
         let mut core = Core::new(EngineConfig {
             batch_max: sequences,
             step_tokens_max: 1 << 16,
-            ..EngineConfig::with_kv_bytes(sequences * 40 + 64)
+            ..EngineConfig::with_memory_bytes(sequences * 40 + 64)
         });
         core.add_model("free", Box::new(FreeRows::new(sequences * 40 + 64)));
         let mut busy = Self { core, sequences, submitted: 0, clock: Cell::default() };

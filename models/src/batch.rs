@@ -137,4 +137,12 @@ impl Batch {
             table: first_block..self.tables.len(),
         });
     }
+
+    /// Appends `tokens` to the last span, whose table must cover them too.
+    pub fn extend_span(&mut self, tokens: &[u32]) {
+        self.tokens.extend_from_slice(tokens);
+        if let Some(span) = self.spans.last_mut() {
+            span.tokens.end = self.tokens.len();
+        }
+    }
 }

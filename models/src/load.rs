@@ -15,6 +15,7 @@ use crate::spec::SpecError;
 pub type Progress<'a> = &'a (dyn Fn(f32) + Sync);
 
 /// How a model is loaded.
+#[derive(Clone)]
 pub struct LoadOptions<'a> {
     /// Runs the model; its number of threads also packs the weights.
     pub cpu: Arc<Cpu>,

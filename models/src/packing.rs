@@ -34,12 +34,21 @@ struct Job<'a> {
     shape: Shape,
 }
 
+/// Lets whoever computes go first on this thread's core: a model that is loaded meanwhile must not halve their speed.
+fn yield_to_others() {
+    // Linux gives each thread a niceness of its own; elsewhere it would be the whole program's. Where it is refused,
+    // loading is in the way a little more.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::setpriority_process(None, 19);
+}
+
 impl<'a> Packing<'a> {
     pub(crate) fn new(options: &LoadOptions<'a>) -> Result<Packing<'a>, LoadError> {
         let count = options.cpu.threads();
         let threads = rayon::ThreadPoolBuilder::new()
             .num_threads(count)
             .thread_name(|index| format!("pack-{index}"))
+            .start_handler(|_| yield_to_others())
             .build()
             .map_err(|error| LoadError::System {
                 what: format!("start {count} threads"),

@@ -4,6 +4,7 @@
 pub mod machine;
 pub mod measure;
 pub mod report;
+pub mod workflow;
 pub mod workload;
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use super::config::{Config, kv_type_name};
 use super::error::CliError;
 use super::flags::{BenchCommand, ThroughputFlags};
 use super::units::gib;
+use super::workflow::bench_workflow;
 use super::{print, print_json};
 use crate::bench::machine::Machine;
 use crate::bench::measure::throughput;
@@ -24,6 +25,7 @@ const STEP_TOKENS_MAX: usize = 512;
 pub fn bench(config: &Config, command: BenchCommand) -> Result<ExitCode, CliError> {
     match command {
         BenchCommand::Throughput(flags) => bench_throughput(config, &flags),
+        BenchCommand::Workflow(flags) => bench_workflow(config, &flags),
     }
 }
 

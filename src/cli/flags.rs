@@ -131,6 +131,38 @@ pub struct BandFlags {
 pub enum BenchCommand {
     /// Tokens a second of one model, over batch sizes
     Throughput(ThroughputFlags),
+    /// How long a plan's tasks take together, under one setting or two by turns
+    Workflow(WorkflowFlags),
+}
+
+/// `bench workflow`.
+#[derive(Debug, Args)]
+pub struct WorkflowFlags {
+    /// A trace that ships (fanout, siblings, long-prompt, pressure, copy) or a file
+    #[arg(long, value_name = "NAME|FILE")]
+    pub trace: String,
+    /// Who plays a role of the trace instead of the model it names; may be repeated
+    #[arg(long = "role", value_name = "ROLE=M")]
+    pub roles: Vec<String>,
+    /// So many runs of the trace at once
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub runs: usize,
+    /// How it is run: order=plan|arrival, warm=on|off (prefixes ahead, and the cache knows what comes),
+    /// speculate=on|off, cache=SIZE (weights apart; the largest that --memory leaves)
+    #[arg(long, value_delimiter = ',', value_name = "K=V,...")]
+    pub set: Vec<String>,
+    /// Measure by turns with a setting that differs in this
+    #[arg(long, value_delimiter = ',', value_name = "K=V,...")]
+    pub against: Vec<String>,
+    /// Rounds of each setting; the round whose time is the median is shown
+    #[arg(long, default_value_t = 3, value_name = "N")]
+    pub repeat: usize,
+    /// Draws the made-up tokens
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub seed: u64,
+    /// One JSON object instead of the table
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `bench throughput`.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, anyhow};
 use bandmaster_models::embedder::Embedder;
@@ -144,38 +144,65 @@ fn fetch(hub: &Hub, missing: &[&str], quiet: bool) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Refuses a band that can't fit, with the numbers; else the bytes that keys and values may take.
+/// What an engine may take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Memory {
+    /// Weights, keys and values of all models.
+    pub bytes: u64,
+    /// Of them keys and values at most.
+    pub kv_bytes: u64,
+    /// What a person should know of it.
+    pub note: Option<String>,
+}
+
+/// Refuses a band that can't fit, with the numbers; else what its engine may take. Models that don't fit together take
+/// turns, as long as each fits alone.
 ///
 /// # Errors
 /// [`CliError::Failed`] saying what is needed, what there is and what to choose.
-pub fn kv_bytes(config: &Config, hub: &Hub, files: &BandFiles) -> Result<u64, CliError> {
-    let models = files.models();
-    let needed: u64 = models.iter().map(|model| model.memory_bytes).sum();
-    let parts = models.iter().map(|model| format!("{} {}", model.name, gib(model.memory_bytes)));
+pub fn memory(config: &Config, hub: &Hub, files: &BandFiles) -> Result<Memory, CliError> {
+    let is_embedder = |model: &Found| files.embeddings.as_ref().is_some_and(|e| e.path == model.path);
+    let (embedders, writers): (Vec<&Found>, Vec<&Found>) =
+        files.models().into_iter().partition(|model| is_embedder(model));
+    memory_for(config, hub, &writers, embedders.iter().map(|model| model.memory_bytes).sum())
+}
+
+/// The same for `writers` beside `others_bytes` of other models.
+///
+/// # Errors
+/// As [`memory`].
+pub fn memory_for(
+    config: &Config,
+    hub: &Hub,
+    writers: &[&Found],
+    others_bytes: u64,
+) -> Result<Memory, CliError> {
+    let needed: u64 = others_bytes + writers.iter().map(|model| model.memory_bytes).sum::<u64>();
+    let parts = writers.iter().map(|model| format!("{} {}", model.name, gib(model.memory_bytes)));
     let parts = parts.collect::<Vec<_>>().join(", ");
     let allowed = config.memory_bytes.value;
     let free = config.machine.memory_available_bytes;
-    let choose = what_to_choose(hub, if free > 0 { allowed.min(free) } else { allowed });
-    if needed > allowed {
-        let raise = if config.memory_bytes.origin == Origin::Default { "" } else { "raise --memory or " };
-        let message = format!(
-            "the band needs about {} ({parts}) and may take {}: {raise}{choose}",
-            gib(needed),
-            gib(allowed)
-        );
-        return Err(CliError::Failed(anyhow!(message)));
+    let may = if free > 0 { allowed.min(free) } else { allowed };
+    let weights = |model: &&Found| model.bytes + model.bytes / 20;
+    let room = may.saturating_sub(OVERHEAD_BYTES + others_bytes);
+    let largest = writers.iter().map(weights).max().unwrap_or(0);
+    let all: u64 = writers.iter().map(weights).sum();
+    let mut note = None;
+    if needed > may {
+        let limit = if allowed <= may { "may take" } else { "finds free only" };
+        let short = format!("the band needs about {} ({parts}) and {limit} {}", gib(needed), gib(may));
+        if largest + KV_BYTES_MIN > room {
+            let may_raise = config.memory_bytes.origin != Origin::Default && allowed <= may;
+            let raise = if may_raise { "raise --memory or " } else { "" };
+            let choose = what_to_choose(hub, may);
+            return Err(CliError::Failed(anyhow!("{short}: {raise}{choose}")));
+        }
+        note = Some(format!("{short}: its models take turns in memory"));
     }
-    if free > 0 && needed > free {
-        let message = format!(
-            "the band needs about {} ({parts}) and only {} are free: end other programs or {choose}",
-            gib(needed),
-            gib(free)
-        );
-        return Err(CliError::Failed(anyhow!(message)));
-    }
-    let weights: u64 = models.iter().map(|model| model.bytes + model.bytes / 20).sum();
-    let room = allowed.min(free.max(needed)).saturating_sub(weights + OVERHEAD_BYTES);
-    Ok(room.clamp(KV_BYTES_MIN, KV_BYTES_DEFAULT_MAX))
+    // Whatever is estimated, some keys and values must have room beside the largest model.
+    let bytes = room.max(largest + KV_BYTES_MIN).min(all + KV_BYTES_DEFAULT_MAX);
+    let kv_bytes = bytes.saturating_sub(largest).clamp(KV_BYTES_MIN, KV_BYTES_DEFAULT_MAX);
+    Ok(Memory { bytes, kv_bytes, note })
 }
 
 /// The largest installed models that would do alone.
@@ -207,24 +234,19 @@ pub struct Loaded {
 ///
 /// # Errors
 /// Files that can't be used, with the reason.
-pub fn load(config: &Config, files: &BandFiles, kv_bytes: u64, screen: &Screen) -> Result<Loaded, CliError> {
-    let engine_config = EngineConfig::with_kv_bytes(usize::try_from(kv_bytes).unwrap_or(usize::MAX));
+pub fn load(config: &Config, files: &BandFiles, memory: &Memory, screen: &Screen) -> Result<Loaded, CliError> {
+    let bytes = usize::try_from(memory.bytes).unwrap_or(usize::MAX);
+    let engine_config = EngineConfig {
+        cache_bytes_max: usize::try_from(memory.kv_bytes).unwrap_or(usize::MAX),
+        ..EngineConfig::with_memory_bytes(bytes)
+    };
     let step_tokens_max = engine_config.step_tokens_max + engine_config.batch_max;
     let engine = Engine::start(engine_config).context("the engine can't be started")?;
-    let loader = Loader {
-        cpu: Arc::new(Cpu::new(config.threads.value)),
-        engine: &engine,
-        context_tokens: config.context_tokens.value,
-        kv_bytes,
-        step_tokens_max,
-        keep_packed: config.keep_packed.value,
-        kv_type: config.kv_type.value,
-        screen,
-    };
+    let loader = Loader::new(config, &engine, memory, step_tokens_max, screen);
     let mut loaded: HashMap<&Path, Arc<dyn Llm>> = HashMap::new();
     for model in std::iter::once(&files.planner).chain(&files.workers) {
         if !loaded.contains_key(model.path.as_path()) {
-            loaded.insert(&model.path, loader.model(model)?);
+            loaded.insert(&model.path, Arc::new(SessionLlm::new(loader.model(model)?)));
         }
     }
     let llm = |model: &Found| Arc::clone(&loaded[model.path.as_path()]);
@@ -240,7 +262,8 @@ pub fn load(config: &Config, files: &BandFiles, kv_bytes: u64, screen: &Screen) 
     Ok(Loaded { engine, band })
 }
 
-struct Loader<'a> {
+/// Loads files into an engine, as the settings say.
+pub struct Loader<'a> {
     cpu: Arc<Cpu>,
     engine: &'a EngineHandle,
     context_tokens: usize,
@@ -251,27 +274,59 @@ struct Loader<'a> {
     screen: &'a Screen,
 }
 
-impl Loader<'_> {
-    fn model(&self, model: &Found) -> Result<Arc<dyn Llm>, CliError> {
+impl<'a> Loader<'a> {
+    /// For an engine whose steps have at most `step_tokens_max` tokens.
+    pub fn new(
+        config: &Config,
+        engine: &'a EngineHandle,
+        memory: &Memory,
+        step_tokens_max: usize,
+        screen: &'a Screen,
+    ) -> Self {
+        Self {
+            cpu: Arc::new(Cpu::new(config.threads.value)),
+            engine,
+            context_tokens: config.context_tokens.value,
+            kv_bytes: memory.kv_bytes,
+            step_tokens_max,
+            keep_packed: config.keep_packed.value,
+            kv_type: config.kv_type.value,
+            screen,
+        }
+    }
+
+    /// Loads one model.
+    ///
+    /// # Errors
+    /// Files that can't be used, with the reason.
+    pub fn model(&self, model: &Found) -> anyhow::Result<Arc<LoadedModel>> {
         let bar = self.screen.loading(&model.name, model.bytes);
         let weights = self.weights(bar);
         let loaded = LoadedModel::load(self.engine, &model.name, &model.path, weights)
             .with_context(|| format!("{} can't be loaded from {}", model.name, model.path.display()))?;
         tracing::info!(model = model.name, context_tokens = loaded.context_tokens(), "loaded");
-        Ok(Arc::new(SessionLlm::new(loaded)))
+        Ok(loaded)
     }
 
     fn weights(&self, bar: LoadingBar) -> WeightsLoader {
+        let (cpu, kv_bytes) = (Arc::clone(&self.cpu), usize::try_from(self.kv_bytes).unwrap_or(usize::MAX));
         let options = LoadOptions {
             context_tokens_max: Some(self.context_tokens),
             step_tokens_max: self.step_tokens_max,
             keep_packed: self.keep_packed,
             kv_type: self.kv_type,
-            ..LoadOptions::new(Arc::clone(&self.cpu), usize::try_from(self.kv_bytes).unwrap_or(usize::MAX))
+            ..LoadOptions::new(cpu, kv_bytes)
         };
+        // Shown the first time only: a model that comes back comes in a moment.
+        let bar = Mutex::new(Some(bar));
         Box::new(move |gguf| {
-            let progress = |share: f32| bar.set(share);
-            let options = LoadOptions { progress: Some(&progress), ..options };
+            let bar = bar.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let progress = |share: f32| {
+                if let Some(bar) = &bar {
+                    bar.set(share);
+                }
+            };
+            let options = LoadOptions { progress: Some(&progress), ..options.clone() };
             let model = load_gguf(gguf, &options).map_err(|error| error.to_string())?;
             Ok(Box::new(model) as Box<dyn Model>)
         })

@@ -15,6 +15,7 @@ mod runs;
 mod screen;
 mod tokenize;
 mod units;
+mod workflow;
 mod workers;
 
 #[cfg(test)]

@@ -23,17 +23,17 @@ pub fn run(config: &Config, flags: &RunFlags) -> Result<ExitCode, CliError> {
     let (request, left_out) = request(flags)?;
     let hub = config.hub();
     let files = load::find(config, &hub, flags.quiet)?;
-    let kv_bytes = load::kv_bytes(config, &hub, &files)?;
+    let memory = load::memory(config, &hub, &files)?;
     let home = &config.home.value;
     home.create_state_dir()?;
     let journal = Journal::open(&home.runs_file())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let interrupt = Interrupt::listen(&runtime);
     let mut screen = Screen::new(view(flags));
-    for note in left_out {
+    for note in left_out.into_iter().chain(memory.note.clone()) {
         screen.note(&note);
     }
-    let loaded = load::load(config, &files, kv_bytes, &screen)?;
+    let loaded = load::load(config, &files, &memory, &screen)?;
     let engine = loaded.engine.clone();
     screen.watch(Box::new(move || {
         let stats = engine.stats();

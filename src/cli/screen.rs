@@ -26,7 +26,7 @@ pub enum View {
 }
 
 /// Engine steps and sequences in them, so far.
-pub type StepCounts = Box<dyn Fn() -> (u64, u64) + Send>;
+pub type StepCounts = Box<dyn Fn() -> (u64, u64) + Send + Sync>;
 
 /// Shows loading and events.
 pub struct Screen {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::residency::Place;
 use super::{BLOCK_TOKENS, Core, ModelId};
 
 macro_rules! hold {
@@ -47,17 +48,31 @@ impl Core {
             }
         }
         self.audit_orders()?;
+        self.audit_memory()?;
         self.blocks.audit(|model, block| tables.get(&(model, block)).copied().unwrap_or(0))
+    }
+
+    fn audit_memory(&self) -> Result<(), String> {
+        let in_memory = self.lanes.iter().filter(|lane| !matches!(lane.place, Place::Away));
+        let weights: usize = in_memory.map(|lane| lane.info.weight_bytes).sum();
+        let (blocks, most) = (self.blocks.bytes_resident(), self.config.memory_bytes_max);
+        hold!(weights + blocks <= most, "{weights} bytes of weights and {blocks} of blocks, of {most}");
+        for (place, lane) in self.lanes.iter().enumerate() {
+            let held = self.blocks.pool_stats(ModelId(place as u32)).held;
+            let here = matches!(lane.place, Place::Here(_));
+            hold!(here || held == 0, "model {place} is away and holds {held} blocks");
+        }
+        Ok(())
     }
 
     fn audit_orders(&self) -> Result<(), String> {
         let mut listed = 0;
-        for (place, loaded) in self.models.iter().enumerate() {
-            let ranks = || loaded.order.iter().map(|&slot| self.sequences[slot].rank);
+        for (place, lane) in self.lanes.iter().enumerate() {
+            let ranks = || lane.order.iter().map(|&slot| self.sequences[slot].rank);
             hold!(ranks().is_sorted(), "model {place}: sequences out of order");
-            let own = loaded.order.iter().all(|&slot| self.sequences[slot].model.0 as usize == place);
+            let own = lane.order.iter().all(|&slot| self.sequences[slot].model.0 as usize == place);
             hold!(own, "model {place} lists a sequence of another");
-            listed += loaded.order.len();
+            listed += lane.order.len();
         }
         let live = self.sequences.iter().count();
         hold!(

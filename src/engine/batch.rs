@@ -9,8 +9,9 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use bandmaster_models::{Batch, BlockCopy, Model};
 
 use super::sampler::{Drawing, Drawn, Scratch, draw, score};
-use super::sequence::{End, Sequences, panic_message};
-use super::{Logprobs, ModelId};
+use super::sequence::{End, Sequence, Sequences, panic_message};
+use super::cost::Amount;
+use super::{Logprobs, ModelId, RunId};
 
 /// What one step is to compute.
 #[derive(Debug, Default)]
@@ -19,8 +20,14 @@ pub struct Plan {
     pub model: ModelId,
     /// Sequences and how many of their pending tokens; each sequence once.
     pub work: Vec<Work>,
+    /// Guessed tokens behind the pending ones; each work names its part.
+    pub drafts: Vec<u32>,
     /// Copies to make first, and for whom. Each source is held once until the step ends.
     pub copies: Vec<(u32, BlockCopy)>,
+    /// All of it.
+    pub amount: Amount,
+    /// Microseconds that it is expected to take.
+    pub predicted_us: f64,
 }
 
 /// One sequence's part of a step.
@@ -28,8 +35,12 @@ pub struct Plan {
 pub struct Work {
     /// Which sequence.
     pub slot: u32,
-    /// How many tokens, from its first that is not computed.
-    pub tokens: usize,
+    /// Which run has the service.
+    pub run: Option<RunId>,
+    /// How many tokens, from its first that is not computed, with what that takes.
+    pub amount: Amount,
+    /// Its part of the drafts.
+    pub drafts: Range<usize>,
     /// Its part of the wanted rows, once the batch is built.
     pub rows: Range<usize>,
 }
@@ -39,7 +50,21 @@ impl Plan {
     pub fn reset(&mut self, model: ModelId) {
         self.model = model;
         self.work.clear();
+        self.drafts.clear();
         self.copies.clear();
+        self.amount = Amount::default();
+    }
+
+    /// Adds a sequence's part.
+    pub fn add(&mut self, slot: u32, run: Option<RunId>, amount: Amount) {
+        self.amount = self.amount.and(amount);
+        self.work.push(Work { slot, run, amount, drafts: 0..0, rows: 0..0 });
+    }
+
+    /// Takes a sequence out, before anything is drafted.
+    pub fn remove(&mut self, slot: u32) {
+        self.work.retain(|work| work.slot != slot);
+        self.amount = self.work.iter().fold(Amount::default(), |sum, work| sum.and(work.amount));
     }
 }
 
@@ -70,7 +95,8 @@ pub enum Broken {
 #[derive(Debug, Clone, Copy)]
 enum Wanted {
     Score { slot: u32, index: usize },
-    Draw { slot: u32, mask: Option<usize> },
+    /// The `place`-th row behind the last known token.
+    Draw { slot: u32, place: usize, mask: Option<usize> },
 }
 
 /// A step's buffers, kept from step to step.
@@ -116,33 +142,33 @@ impl Runner {
         self.wanted.clear();
         self.masks.clear();
         self.failed.clear();
+        let drafts = &plan.drafts;
         plan.work.retain_mut(|work| {
             let sequence = &mut sequences[work.slot];
             let start = sequence.computed;
-            let end = start + work.tokens;
-            let draws = end == sequence.tokens.len() && sequence.wants_draw();
-            let mut mask = None;
-            if draws && sequence.constraint.is_some() {
-                let first = self.masks.len();
-                self.masks.resize(first + mask_words, 0);
-                if let Err(end) = sequence.mask(&mut self.masks[first..]) {
-                    self.failed.push((work.slot, end));
-                    return false;
-                }
-                mask = Some(first);
-            }
-            let offset = self.batch.tokens.len();
-            let blocks = end.div_ceil(super::BLOCK_TOKENS);
-            self.batch.push_span(&sequence.tokens[start..end], start, &sequence.table[..blocks]);
+            let end = start + work.amount.tokens;
             let first_row = self.wanted.len();
+            let offset = self.batch.tokens.len();
             for index in sequence.score_next.max(start + 1)..sequence.prompt_tokens().min(end + 1) {
                 self.batch.rows.push((offset + index - 1 - start) as u32);
                 self.wanted.push(Wanted::Score { slot: work.slot, index });
             }
-            if draws {
-                self.batch.rows.push((offset + work.tokens - 1) as u32);
-                self.wanted.push(Wanted::Draw { slot: work.slot, mask });
+            if end == sequence.tokens.len() && sequence.wants_draw() {
+                let draft = &drafts[work.drafts.clone()];
+                match self.want_draws(sequence, work.slot, draft, mask_words) {
+                    Ok(drawn) => work.drafts.end = work.drafts.start + drawn - 1,
+                    Err(end) => {
+                        self.wanted.truncate(first_row);
+                        self.batch.rows.truncate(first_row);
+                        self.failed.push((work.slot, end));
+                        return false;
+                    }
+                }
             }
+            let draft = &drafts[work.drafts.clone()];
+            let blocks = (end + draft.len()).div_ceil(super::BLOCK_TOKENS);
+            self.batch.push_span(&sequence.tokens[start..end], start, &sequence.table[..blocks]);
+            self.batch.extend_span(draft);
             work.rows = first_row..self.wanted.len();
             true
         });
@@ -150,6 +176,42 @@ impl Runner {
         let runs = |slot: u32| failed.iter().all(|&(other, _)| other != slot);
         let copies = plan.copies.iter().filter(|&&(slot, _)| runs(slot));
         self.batch.copies.extend(copies.map(|&(_, copy)| copy));
+    }
+
+    /// Wants a row behind the pending tokens and one behind each token of `draft` that the grammar allows; says how many.
+    fn want_draws(
+        &mut self,
+        sequence: &mut Sequence,
+        slot: u32,
+        draft: &[u32],
+        mask_words: usize,
+    ) -> Result<usize, End> {
+        let first_row = self.batch.tokens.len() + sequence.pending() - 1;
+        let mut accepted = 0;
+        loop {
+            let mut mask = None;
+            if sequence.constraint.is_some() {
+                let first = self.masks.len();
+                self.masks.resize(first + mask_words, 0);
+                if let Err(end) = sequence.mask(&mut self.masks[first..]) {
+                    sequence.unsay(accepted);
+                    // A guess that leads nowhere is no guess; what was said before it is what it was.
+                    return if accepted == 0 { Err(end) } else { Ok(accepted) };
+                }
+                mask = Some(first);
+            }
+            self.batch.rows.push((first_row + accepted) as u32);
+            self.wanted.push(Wanted::Draw { slot, place: accepted, mask });
+            let next = draft.get(accepted).copied().filter(|&token| {
+                let allowed = |first: usize| self.masks[first + token as usize / 32] >> (token % 32) & 1 == 1;
+                mask.is_none_or(allowed) && sequence.suppose(token)
+            });
+            if next.is_none() {
+                sequence.unsay(accepted);
+                return Ok(accepted + 1);
+            }
+            accepted += 1;
+        }
     }
 
     fn forward(
@@ -196,10 +258,10 @@ impl<'a> Job<'a> {
                 let top = sequence.drawing.top_logprobs.unwrap_or(0) as usize;
                 Job::Score { index, target: sequence.tokens[index], top }
             }
-            Wanted::Draw { slot, mask } => {
+            Wanted::Draw { slot, place, mask } => {
                 let sequence = &sequences[slot];
                 let mask = mask.map(|first| &masks[first..first + mask_words]);
-                Job::Draw { drawing: &sequence.drawing, position: sequence.tokens.len(), mask }
+                Job::Draw { drawing: &sequence.drawing, position: sequence.tokens.len() + place, mask }
             }
         }
     }

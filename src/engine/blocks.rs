@@ -1,5 +1,5 @@
-//! Hands out cache blocks and takes them back: one byte budget over all models, prefixes shared, the least recently used
-//! forgotten first. A block is a number; what lies behind it, and on which device, is not known here.
+//! Hands out cache blocks and takes them back: one byte budget over all models, prefixes shared, forgotten in the order of
+//! their next use where that is expected, and the least recently used before those. A block is a number; what lies behind it, and on which device, is not known here.
 //!
 //! A block is *held* while a table names it, *cached* when nobody holds it but its tokens may be wanted again, *empty*
 //! when it only has memory. Blocks whose tokens are known hang below the prefix they continue, so that full ones are
@@ -8,8 +8,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::ModelId;
+use super::ExpectedId;
 
+mod accounts;
 mod audit;
+mod expected;
+
+use expected::{Expectations, Nearness};
 
 /// Tokens per block; the models' own unit.
 pub const BLOCK_TOKENS: usize = 16;
@@ -50,7 +55,7 @@ struct Block {
     parent: Prefix,
     hash: u64,
     /// Place in the order of eviction while nobody holds it.
-    stamp: u64,
+    turn: Turn,
     tokens: [u32; BLOCK_TOKENS],
 }
 
@@ -62,13 +67,16 @@ impl Block {
         content: 0,
         parent: Prefix::Empty(0),
         hash: 0,
-        stamp: 0,
+        turn: (Nearness::UNEXPECTED, 0),
         tokens: [0; BLOCK_TOKENS],
     };
 }
 
+/// Place in the order of eviction: how near the next use is, then when it was given back. Smaller goes first.
+type Turn = (Nearness, u64);
+
 /// One model's blocks.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Pool {
     block_bytes: usize,
     blocks_max: usize,
@@ -83,7 +91,7 @@ struct Pool {
     /// Blocks with known tokens, full or not, below what they continue.
     children: BTreeSet<(Prefix, u32)>,
     /// Cached blocks, first to go first.
-    cached: BTreeMap<u64, u32>,
+    cached: BTreeMap<Turn, u32>,
     held: usize,
 }
 
@@ -109,6 +117,7 @@ pub struct Blocks {
     pools: Vec<Pool>,
     contents: u64,
     stamps: u64,
+    expectations: Expectations,
     /// Not yet told to the models.
     pub residency: Vec<Residency>,
 }
@@ -124,23 +133,30 @@ impl Blocks {
             pools: Vec::new(),
             contents: 0,
             stamps: 0,
+            expectations: Expectations::default(),
             residency: Vec::new(),
         }
     }
 
     /// Adds a model's pool; pools are numbered like models.
     pub fn add_pool(&mut self, block_bytes: usize, blocks_max: usize) {
-        self.pools.push(Pool {
-            block_bytes,
-            blocks_max,
-            blocks: Vec::new(),
-            absent: Vec::new(),
-            empty: Vec::new(),
-            index: HashMap::new(),
-            children: BTreeSet::new(),
-            cached: BTreeMap::new(),
-            held: 0,
-        });
+        self.pools.push(Pool { block_bytes, blocks_max, ..Pool::default() });
+    }
+
+    /// Forgets all blocks of a model whose memory is gone. No table may hold one.
+    pub fn empty_pool(&mut self, model: ModelId, block_bytes: usize, blocks_max: usize) {
+        let pool = &mut self.pools[model.0 as usize];
+        assert_eq!(pool.held, 0, "blocks of a model that leaves are held");
+        self.bytes_resident -= (pool.blocks.len() - pool.absent.len()) * pool.block_bytes;
+        *pool = Pool { block_bytes, blocks_max, ..Pool::default() };
+        self.residency.retain(|change| change.model != model);
+    }
+
+    /// Bounds the memory of all blocks anew; what is cached makes room. No less than what tables hold.
+    pub fn set_bytes_max(&mut self, bytes_max: usize) {
+        assert!(bytes_max >= self.bytes_held, "tables hold more than there may be");
+        self.bytes_max = bytes_max;
+        while self.bytes_resident > bytes_max && self.reclaim(None) {}
     }
 
     /// Blocks of `model` that could be held if nobody held any.
@@ -184,28 +200,27 @@ impl Blocks {
                 self.hold(model, block);
                 return Some(block);
             }
-            if !self.reclaim(model, has_absent) {
+            if !self.reclaim((!has_absent).then_some(model)) {
                 return None;
             }
         }
     }
 
-    /// Makes a little room for `model`: gives back an empty block of another model or empties the oldest cached one.
-    /// Blocks of others help only where `has_absent` ids wait for memory.
-    fn reclaim(&mut self, model: ModelId, has_absent: bool) -> bool {
-        let own = model.0 as usize;
-        if has_absent && let Some(other) = self.pools.iter().position(|pool| !pool.empty.is_empty()) {
-            let pool = &mut self.pools[other];
+    /// Makes a little room: gives the memory of an empty block back, or empties the cached one whose turn it is. With
+    /// `only`, of that model, where room elsewhere does not help.
+    fn reclaim(&mut self, only: Option<ModelId>) -> bool {
+        let places = || (0..self.pools.len()).filter(|&place| only.is_none_or(|only| only.0 as usize == place));
+        if only.is_none() && let Some(place) = places().find(|&place| !self.pools[place].empty.is_empty()) {
+            let pool = &mut self.pools[place];
             let block = pool.empty.pop().expect("found not empty above");
             pool.absent.push(block);
             self.bytes_resident -= pool.block_bytes;
-            self.residency.push(Residency { model: ModelId(other as u32), block, resident: false });
+            self.residency.push(Residency { model: ModelId(place as u32), block, resident: false });
             return true;
         }
-        let oldest = |pool: usize| self.pools[pool].cached.first_key_value().map(|(&stamp, _)| (stamp, pool));
-        let oldest = if has_absent { (0..self.pools.len()).filter_map(oldest).min() } else { oldest(own) };
-        let Some((stamp, pool)) = oldest else { return false };
-        self.pools[pool].forget(stamp);
+        let first = |place: usize| self.pools[place].cached.first_key_value().map(|(&turn, _)| (turn, place));
+        let Some((turn, place)) = places().filter_map(first).min() else { return false };
+        self.pools[place].forget(turn);
         true
     }
 
@@ -214,7 +229,7 @@ impl Blocks {
         let entry = &mut pool.blocks[block as usize];
         entry.refs += 1;
         if entry.refs == 1 {
-            pool.cached.remove(&entry.stamp);
+            pool.cached.remove(&entry.turn);
             pool.held += 1;
             self.bytes_held += pool.block_bytes;
         }
@@ -240,8 +255,9 @@ impl Blocks {
             pool.clear(block);
         } else {
             self.stamps += 1;
-            entry.stamp = self.stamps;
-            pool.cached.insert(self.stamps, block);
+            let nearness = if entry.indexed { self.expectations.nearness(model, entry.hash) } else { Nearness::UNEXPECTED };
+            entry.turn = (nearness, self.stamps);
+            pool.cached.insert(entry.turn, block);
         }
     }
 
@@ -315,65 +331,17 @@ impl Blocks {
     /// Forgets what all blocks of `model` that nobody holds contain: after a failure they cannot be trusted.
     pub fn distrust(&mut self, model: ModelId) {
         let pool = &mut self.pools[model.0 as usize];
-        while let Some((&stamp, _)) = pool.cached.first_key_value() {
-            pool.forget(stamp);
+        while let Some((&turn, _)) = pool.cached.first_key_value() {
+            pool.forget(turn);
         }
     }
 
-    /// How the blocks of `model` are used.
-    #[must_use]
-    pub fn pool_stats(&self, model: ModelId) -> PoolStats {
-        let pool = &self.pools[model.0 as usize];
-        PoolStats {
-            held: pool.held,
-            cached: pool.cached.len(),
-            empty: pool.empty.len(),
-            block_bytes: pool.block_bytes,
-        }
-    }
-
-    /// Bytes of all blocks that have memory.
-    #[must_use]
-    pub fn bytes_resident(&self) -> usize {
-        self.bytes_resident
-    }
-
-    /// Bytes of the blocks that tables hold.
-    #[must_use]
-    pub fn bytes_held(&self) -> usize {
-        self.bytes_held
-    }
-
-    /// Bytes that all blocks together may take.
-    #[must_use]
-    pub fn bytes_max(&self) -> usize {
-        self.bytes_max
-    }
-
-    /// The tokens of `block` that are computed and known.
-    #[must_use]
-    pub fn known_tokens(&self, model: ModelId, block: u32) -> &[u32] {
-        let entry = &self.pools[model.0 as usize].blocks[block as usize];
-        &entry.tokens[..entry.filled as usize]
-    }
-
-    /// What `block` continues.
-    #[must_use]
-    pub fn parent(&self, model: ModelId, block: u32) -> Prefix {
-        self.pools[model.0 as usize].blocks[block as usize].parent
-    }
-
-    /// How many tables hold `block`.
-    #[must_use]
-    pub fn refs(&self, model: ModelId, block: u32) -> u32 {
-        self.pools[model.0 as usize].blocks[block as usize].refs
-    }
 }
 
 impl Pool {
-    /// Evicts the cached block with this stamp.
-    fn forget(&mut self, stamp: u64) {
-        let block = self.cached.remove(&stamp).expect("the stamp was read from this map");
+    /// Evicts the cached block whose turn this is.
+    fn forget(&mut self, turn: Turn) {
+        let block = self.cached.remove(&turn).expect("the turn was read from this map");
         self.clear(block);
     }
 

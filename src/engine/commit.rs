@@ -1,15 +1,17 @@
 //! The last verb: what was computed becomes part of its sequences, listeners hear of it, and what ended leaves.
 
-use std::ops::Range;
 use std::time::Duration;
 
 use super::batch::{Broken, Outcome, Work};
 use super::sequence::End;
+use super::stats::Counted;
 use super::{BLOCK_TOKENS, Core, Event, FinishReason, ModelId, StepStats};
+
+const NOTHING_TO_DRAW: &str = "no token can be drawn: every logit that the grammar and the biases leave is minus infinity or not a number";
 
 impl Core {
     /// Takes the results of the plan in.
-    pub(super) fn commit(&mut self, ran: Result<(), Broken>, now: Duration) {
+    pub(super) fn commit(&mut self, ran: Result<(), Broken>, took: Duration, now: Duration) {
         let model = self.plan.model;
         while let Some((_, copy)) = self.plan.copies.pop() {
             self.blocks.release(model, copy.from);
@@ -18,10 +20,11 @@ impl Core {
             self.end(slot, end);
         }
         let work = std::mem::take(&mut self.plan.work);
-        self.models[model.0 as usize].waiting_since = now;
+        self.lanes[model.0 as usize].waiting_since = now;
         match ran {
             Ok(()) => {
                 self.count(model, &work);
+                self.learn(model, &work, took);
                 work.iter().for_each(|part| self.commit_work(part, work.len()));
             }
             Err(broken) => self.fail_step(model, &work, broken),
@@ -31,38 +34,77 @@ impl Core {
 
     fn count(&mut self, model: ModelId, work: &[Work]) {
         let decoding = work.iter().filter(|part| self.sequences[part.slot].is_decoding()).count();
-        let tokens: usize = work.iter().map(|part| part.tokens).sum();
+        let tokens: usize = work.iter().map(|part| part.amount.tokens + part.drafts.len()).sum();
         let batch = work.len();
         let prefill = tokens - decoding;
-        self.stats.batch_sum += batch as u64;
-        self.stats.decode_tokens += decoding as u64;
-        self.stats.prefill_tokens += prefill as u64;
-        self.stats.models[model.0 as usize].batch_sum += batch as u64;
-        let last = StepStats {
+        let stats = &mut self.stats;
+        stats.batch_sum += batch as u64;
+        stats.decode_tokens += decoding as u64;
+        stats.prefill_tokens += prefill as u64;
+        stats.drafted_tokens += work.iter().map(|part| part.drafts.len() as u64).sum::<u64>();
+        stats.models[model.0 as usize].batch_sum += batch as u64;
+        stats.last = StepStats {
             model,
             batch,
             decode_tokens: decoding,
             prefill_tokens: prefill,
+            cached_tokens: (stats.cached_tokens - stats.counted.cached_tokens) as usize,
+            preemptions: (stats.preemptions - stats.counted.preemptions) as usize,
+            blocks_held: self.blocks.pool_stats(model).held,
+            predicted_us: self.plan.predicted_us as u64,
             ..StepStats::default()
         };
-        self.stats.last = last;
+        stats.counted = Counted { cached_tokens: stats.cached_tokens, preemptions: stats.preemptions };
+    }
+
+    /// The step's time tells what steps cost and is the service of its runs.
+    fn learn(&mut self, model: ModelId, work: &[Work], took: Duration) {
+        self.lanes[model.0 as usize].cost.observe(self.plan.amount, took);
+        let us = took.as_secs_f64() * 1e6 / self.plan.amount.tokens.max(1) as f64;
+        for part in work {
+            if let Some(run) = part.run {
+                self.runs.serve(run, us * (part.amount.tokens + part.drafts.len()) as f64);
+            }
+        }
     }
 
     fn commit_work(&mut self, work: &Work, batch: usize) {
         let sequence = &mut self.sequences[work.slot];
         let start = sequence.computed;
-        sequence.computed += work.tokens;
-        let repeated = sequence.reached.saturating_sub(start).min(work.tokens);
+        sequence.computed += work.amount.tokens;
+        let repeated = sequence.reached.saturating_sub(start).min(work.amount.tokens);
         self.stats.recomputed_tokens += repeated as u64;
         self.unstarted -= usize::from(sequence.usage.steps == 0);
         sequence.usage.steps += 1;
         sequence.usage.batch_sum += batch as u64;
         let progressed = sequence.computed.min(sequence.prompt_tokens()) > sequence.reached;
+        let ended = self.tell(work, progressed);
+        self.accept_drafts(work);
+        let sequence = &mut self.sequences[work.slot];
         sequence.reached = sequence.reached.max(sequence.computed);
         self.fill_blocks(work.slot, start);
-        let ended = self.tell(work, progressed);
         if let Err(end) = ended {
             self.end(work.slot, end);
+        }
+    }
+
+    /// Counts those of the guessed tokens as computed that are now known to be the sequence's, and gives back the blocks
+    /// of the others.
+    fn accept_drafts(&mut self, work: &Work) {
+        let sequence = &mut self.sequences[work.slot];
+        let drafts = &self.plan.drafts[work.drafts.clone()];
+        let follows = &sequence.tokens[sequence.computed..];
+        let right = drafts.iter().zip(follows).take_while(|(draft, token)| draft == token).count();
+        if let Some(guesses) = &mut sequence.guesses {
+            // The first was learned from as any token is.
+            (1..drafts.len().min(follows.len()).min(right + 1)).for_each(|place| guesses.learn(place < right));
+        }
+        sequence.computed += right;
+        self.stats.accepted_tokens += right as u64;
+        let blocks = sequence.computed.div_ceil(BLOCK_TOKENS);
+        while sequence.table.len() > blocks {
+            let block = sequence.table.pop().expect("it is longer than needed");
+            self.blocks.release(sequence.model, block);
         }
     }
 
@@ -90,8 +132,9 @@ impl Core {
                 return Err(End::Deaf);
             }
         }
-        let Range { start, end } = work.rows;
-        for row in start..end {
+        let known = sequence.computed;
+        let first_draw = work.rows.end - (work.drafts.len() + 1).min(work.rows.len());
+        for row in work.rows.clone() {
             match self.runner.take_outcome(row).expect("a step whose rows are missing is a broken one") {
                 Outcome::Score { index, logprobs } => {
                     sequence.score_next = index + 1;
@@ -99,11 +142,24 @@ impl Core {
                         return Err(End::Deaf);
                     }
                 }
-                Outcome::Drawn(Some(drawn)) => sequence.advance(drawn.token, drawn.logprobs)?,
-                Outcome::Drawn(None) => {
-                    return Err(End::Failed(
-                        "no token can be drawn: every logit that the grammar and the biases leave is minus infinity or not a number".into(),
-                    ));
+                Outcome::Drawn(drawn) => {
+                    let place = row - first_draw;
+                    let behind_guess = place.checked_sub(1).map(|guess| work.drafts.start + guess);
+                    let wrong = |guess: usize| {
+                        sequence.tokens.get(known + place - 1) != Some(&self.plan.drafts[guess])
+                    };
+                    if behind_guess.is_some_and(wrong) {
+                        break;
+                    }
+                    // What a grammar forced is known before it is drawn.
+                    if sequence.tokens.len() > known + place {
+                        continue;
+                    }
+                    let drawn = drawn.ok_or_else(|| End::Failed(NOTHING_TO_DRAW.into()))?;
+                    if let Some(guesses) = sequence.guesses.as_mut().filter(|_| place == 0) {
+                        guesses.came(drawn.token);
+                    }
+                    sequence.advance(drawn.token, drawn.logprobs)?;
                 }
             }
         }
@@ -125,7 +181,7 @@ impl Core {
             }
             Broken::Panicked(message) => {
                 let message = format!("model {name} panicked: {message}");
-                while let Some(&slot) = self.models[model.0 as usize].order.last() {
+                while let Some(&slot) = self.lanes[model.0 as usize].order.last() {
                     self.end(slot, End::Failed(message.clone()));
                 }
                 self.blocks.distrust(model);
@@ -137,7 +193,7 @@ impl Core {
     pub(super) fn end(&mut self, slot: u32, end: End) {
         self.give_back(slot);
         let mut sequence = self.sequences.remove(slot);
-        let order = &mut self.models[sequence.model.0 as usize].order;
+        let order = &mut self.lanes[sequence.model.0 as usize].order;
         let place =
             order.iter().position(|&other| other == slot).expect("a live sequence is in its model's order");
         order.remove(place);
@@ -147,6 +203,9 @@ impl Core {
         }
         if sequence.usage.steps == 0 {
             self.unstarted -= 1;
+        }
+        if let Some(run) = sequence.terms.run {
+            self.runs.leave(run, sequence.model, &sequence.tokens[sequence.prompt_tokens()..]);
         }
         self.stats.requests_failed += u64::from(matches!(end, End::Failed(_)));
         sequence.finish(end);

@@ -5,13 +5,19 @@ mod audit;
 pub mod batch;
 pub mod blocks;
 mod commit;
+pub mod cost;
+pub mod draft;
 pub mod handle;
 pub mod hash;
 pub mod request;
+mod residency;
+pub mod runs;
 pub mod sampler;
 pub mod scheduler;
 pub mod sequence;
+mod sharing;
 pub mod stats;
+mod worker;
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -21,18 +27,35 @@ use bandmaster_models::{Model, ModelInfo};
 pub use blocks::BLOCK_TOKENS;
 pub use handle::{Engine, EngineError, EngineHandle};
 pub use request::*;
+pub use residency::Brought;
 pub use stats::{ModelStats, Stats, StepStats};
 
 use batch::{Plan, Runner};
 use blocks::Blocks;
-use scheduler::{Pace, Underway, Urgency};
-use sequence::{End, Sequence, Sequences};
+use cost::Cost;
+use residency::Place;
+use runs::Runs;
+use scheduler::Urgency;
+use sequence::{End, Rank, Sequence, Sequences};
+use sharing::Underway;
+
+/// Who is served first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Order {
+    /// Classes, runs and critical paths count; whoever belongs to a later run rides along where that is nearly free.
+    #[default]
+    Plan,
+    /// Whoever came first; classes, runs and expectations count for nothing.
+    Arrival,
+}
 
 /// What an engine may use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EngineConfig {
-    /// Bytes of the cache blocks of all models together.
-    pub kv_bytes_max: usize,
+    /// Bytes of the weights and the cache blocks of all models together.
+    pub memory_bytes_max: usize,
+    /// Of them cache blocks at most.
+    pub cache_bytes_max: usize,
     /// Sequences in one batch.
     pub batch_max: usize,
     /// Tokens that one step computes at most, but for `batch_max` decoding sequences and a few of prefill that always go.
@@ -42,39 +65,52 @@ pub struct EngineConfig {
     pub shared_step: Duration,
     /// Requests that may wait before they are refused.
     pub queue_max: usize,
+    /// Who is served first.
+    pub order: Order,
+    /// Whether what may come next is guessed and computed along, where that pays. Answers are the same.
+    pub speculate: bool,
 }
 
 impl EngineConfig {
-    /// Ordinary limits for a cache of this size.
+    /// Ordinary limits within so much memory.
     #[must_use]
-    pub fn with_kv_bytes(kv_bytes_max: usize) -> Self {
+    pub fn with_memory_bytes(memory_bytes_max: usize) -> Self {
         Self {
-            kv_bytes_max,
+            memory_bytes_max,
+            cache_bytes_max: usize::MAX,
             batch_max: 64,
             step_tokens_max: 512,
             shared_step: Duration::from_millis(100),
             queue_max: 256,
+            order: Order::Plan,
+            speculate: true,
         }
     }
 }
 
 /// A model and who wants it.
-struct Loaded {
-    model: Box<dyn Model>,
+struct Lane {
+    place: Place,
+    info: ModelInfo,
     limits: Limits,
     /// Its sequences, first in rank first.
     order: Vec<u32>,
     /// When its last step ended, or the first of its sequences came since.
     waiting_since: Duration,
-    pace: Pace,
+    cost: Cost,
+    /// Whether it can be sent away and loaded again.
+    returns: bool,
+    /// Whether it is to be loaded although nobody waits for it.
+    called: bool,
 }
 
 /// Everything of the engine but its thread: who drives it passes the time in and sees each step.
 pub struct Core {
     config: EngineConfig,
-    models: Vec<Loaded>,
+    lanes: Vec<Lane>,
     sequences: Sequences,
     by_id: HashMap<RequestId, u32>,
+    runs: Runs,
     deadlines: BTreeSet<(Duration, RequestId)>,
     blocks: Blocks,
     plan: Plan,
@@ -84,6 +120,10 @@ pub struct Core {
     urgency: Vec<(Urgency, ModelId)>,
     /// Sequences for which no step has computed anything yet.
     unstarted: usize,
+    /// Models to be loaded, for who drives this.
+    calls: Vec<ModelId>,
+    /// Models that were sent away and are to be dropped before others are loaded.
+    departed: Vec<Box<dyn Model>>,
     stats: Stats,
 }
 
@@ -92,17 +132,20 @@ impl Core {
     #[must_use]
     pub fn new(config: EngineConfig) -> Self {
         Self {
-            blocks: Blocks::new(config.kv_bytes_max),
+            blocks: Blocks::new(config.memory_bytes_max.min(config.cache_bytes_max)),
             config,
-            models: Vec::new(),
+            lanes: Vec::new(),
             sequences: Sequences::default(),
             by_id: HashMap::new(),
+            runs: Runs::default(),
             deadlines: BTreeSet::new(),
             plan: Plan::default(),
             runner: Runner::default(),
             underway: Underway::default(),
             urgency: Vec::new(),
             unstarted: 0,
+            calls: Vec::new(),
+            departed: Vec::new(),
             stats: Stats::default(),
         }
     }
@@ -116,52 +159,35 @@ impl Core {
         let scheduled = clock();
         let ran = self.run();
         let finished = clock();
-        self.commit(ran, finished);
+        self.commit(ran, finished - scheduled, finished);
         self.time(scheduled - started, finished - scheduled, clock().saturating_sub(finished));
         true
     }
 
     fn run(&mut self) -> Result<(), batch::Broken> {
         for change in self.blocks.residency.drain(..) {
-            let model = &mut self.models[change.model.0 as usize].model;
-            if change.resident { model.commit(change.block) } else { model.decommit(change.block) }
+            // What belongs to a model that was sent away went with it.
+            if let Place::Here(model) = &mut self.lanes[change.model.0 as usize].place {
+                if change.resident { model.commit(change.block) } else { model.decommit(change.block) }
+            }
         }
-        let model = &mut *self.models[self.plan.model.0 as usize].model;
-        self.runner.run(&mut self.plan, &mut self.sequences, model)
+        let Place::Here(model) = &mut self.lanes[self.plan.model.0 as usize].place else {
+            unreachable!("only models that are here are planned for");
+        };
+        self.runner.run(&mut self.plan, &mut self.sequences, &mut **model)
     }
 
     fn time(&mut self, schedule: Duration, run: Duration, commit: Duration) {
         let us = |time: Duration| time.as_micros() as u64;
         let last = &mut self.stats.last;
         (last.schedule_us, last.run_us, last.commit_us) = (us(schedule), us(run), us(commit));
-        let tokens = last.decode_tokens + last.prefill_tokens;
         self.stats.steps += 1;
         self.stats.schedule_us += us(schedule);
         self.stats.run_us += us(run);
         self.stats.commit_us += us(commit);
-        let model = self.plan.model.0 as usize;
-        self.models[model].pace.observe(tokens, us(run));
-        let stats = &mut self.stats.models[model];
+        let stats = &mut self.stats.models[self.plan.model.0 as usize];
         stats.steps += 1;
         stats.run_us += us(run);
-    }
-
-    /// Adds a model; its blocks come out of the engine's budget.
-    pub fn add_model(&mut self, name: &str, model: Box<dyn Model>) -> (ModelId, Limits) {
-        let id = ModelId(self.models.len() as u32);
-        let &ModelInfo { vocab, context_tokens_max, kv_block_bytes, kv_blocks_max, .. } = model.info();
-        self.blocks.add_pool(kv_block_bytes.max(1), kv_blocks_max);
-        let pool_tokens = self.blocks.capacity(id) * BLOCK_TOKENS;
-        let limits = Limits { vocab, context_tokens: context_tokens_max, pool_tokens };
-        self.models.push(Loaded {
-            model,
-            limits,
-            order: Vec::new(),
-            waiting_since: Duration::ZERO,
-            pace: Pace::default(),
-        });
-        self.stats.models.push(ModelStats { name: name.into(), ..ModelStats::default() });
-        (id, limits)
     }
 
     /// Takes a request that the model's [`Limits`] let through.
@@ -174,21 +200,26 @@ impl Core {
         request: Request,
         now: Duration,
     ) -> Result<(), Box<(Rejected, Request)>> {
-        let Some(loaded) = self.models.get_mut(request.model.0 as usize) else {
+        let Some(lane) = self.lanes.get_mut(request.model.0 as usize) else {
             return Err(Box::new((Rejected::UnknownModel(request.model.0), request)));
         };
-        if let Err(rejected) = loaded.limits.check(&request) {
+        if let Err(rejected) = lane.limits.check(&request) {
             return Err(Box::new((rejected, request)));
         }
-        let context_tokens = loaded.limits.context_tokens.min(loaded.limits.pool_tokens);
-        let sequence = Sequence::new(id, request, context_tokens, now);
-        if loaded.order.is_empty() {
-            loaded.waiting_since = now;
+        let since = request.priority.run.map(|run| self.runs.enter(run, now));
+        let rank = match self.config.order {
+            Order::Plan => Rank::new(request.priority, since, now, id),
+            Order::Arrival => Rank::of_arrival(now, id),
+        };
+        let context_tokens = lane.limits.context_tokens.min(lane.limits.pool_tokens);
+        let sequence = Sequence::new(id, request, rank, context_tokens, now, self.config.speculate);
+        if lane.order.is_empty() {
+            lane.waiting_since = now;
         }
-        let (rank, deadline) = (sequence.rank, sequence.terms.deadline);
-        let place = loaded.order.partition_point(|&slot| self.sequences[slot].rank < rank);
+        let deadline = sequence.terms.deadline;
+        let place = lane.order.partition_point(|&slot| self.sequences[slot].rank < rank);
         let slot = self.sequences.insert(sequence);
-        loaded.order.insert(place, slot);
+        lane.order.insert(place, slot);
         self.by_id.insert(id, slot);
         self.deadlines.extend(deadline.map(|deadline| (deadline, id)));
         self.stats.requests += 1;
@@ -198,6 +229,18 @@ impl Core {
             self.end(slot, end);
         }
         Ok(())
+    }
+
+    /// Keeps a prefix in the cache before others, as long as the expectation stands.
+    pub fn expect(&mut self, id: ExpectedId, expected: &Expected, now: Duration) {
+        if self.config.order == Order::Plan && (expected.model.0 as usize) < self.lanes.len() {
+            self.blocks.expect(id, expected, now);
+        }
+    }
+
+    /// Ends an expectation. Unknown ids have ended before.
+    pub fn release(&mut self, id: ExpectedId) {
+        self.blocks.unexpect(id);
     }
 
     /// Ends a request; its blocks are free before the next step. Unknown ids have ended before.
@@ -215,10 +258,11 @@ impl Core {
         }
     }
 
-    /// Whether nothing lives.
+    /// Whether nothing lives and no model is to come.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.by_id.is_empty()
+        let expects = |lane: &Lane| lane.called || matches!(lane.place, Place::Coming);
+        self.by_id.is_empty() && !self.lanes.iter().any(expects)
     }
 
     /// Sum over all steps of the sequences in the batch.
@@ -247,14 +291,17 @@ impl Core {
 
     /// What the steps did, and how things stand.
     pub fn stats(&mut self) -> &Stats {
+        let weight_bytes = self.weight_bytes();
         let stats = &mut self.stats;
         stats.running = self.sequences.iter().filter(|(_, sequence)| !sequence.table.is_empty()).count();
         stats.waiting = self.by_id.len() - stats.running;
         stats.kv_bytes_resident = self.blocks.bytes_resident();
         stats.kv_bytes_held = self.blocks.bytes_held();
         stats.kv_bytes_max = self.blocks.bytes_max();
+        stats.weight_bytes = weight_bytes;
         for (place, model) in stats.models.iter_mut().enumerate() {
-            model.sequences = self.models[place].order.len();
+            model.sequences = self.lanes[place].order.len();
+            model.resident = matches!(self.lanes[place].place, Place::Here(_));
             model.blocks = self.blocks.pool_stats(ModelId(place as u32));
         }
         stats

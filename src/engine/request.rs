@@ -11,13 +11,21 @@ pub struct ModelId(pub u32);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RequestId(pub u64);
 
-/// Who goes first: the higher class, then the longer critical path behind the task, then the older. Both count as a head
-/// start in time (see `Rank`), so that whoever waits long enough goes first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+/// Requests that are answered together: those of one goal. Unique among those that live at one time; who makes them
+/// numbers them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RunId(pub u64);
+
+/// Who goes first: the higher class, then the run that began earlier and has had less service, then the longer critical
+/// path, then the older. The first two count as time (see `Rank`), so that whoever waits long enough
+/// goes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Priority {
     /// Interactive before run before background.
     pub class: Class,
-    /// Tokens expected on the longest path of tasks that wait for this one.
+    /// The run it is part of, if any.
+    pub run: Option<RunId>,
+    /// Tokens expected on the longest path from this task to the end of its run, its own included.
     pub critical_path_tokens: u32,
 }
 
@@ -154,6 +162,46 @@ pub struct Request {
     /// Where events go.
     pub sink: Sink,
 }
+
+impl Request {
+    /// Computes `prefix` so that the cache has it when it is wanted: in the background, nothing is drawn.
+    #[must_use]
+    pub fn warm(model: ModelId, prefix: Vec<u32>, cache_salt: u64, run: Option<RunId>) -> Self {
+        Self {
+            model,
+            prompt: prefix,
+            sampling: Sampling::greedy(),
+            tokens_max: 0,
+            stop_tokens: Vec::new(),
+            constraint: None,
+            priority: Priority { class: Class::Background, run, critical_path_tokens: 0 },
+            deadline: None,
+            top_logprobs: None,
+            score_prompt_from: None,
+            cache_salt,
+            sink: Box::new(|_| true),
+        }
+    }
+}
+
+/// A prefix that will be wanted again, for the cache to keep before others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expected {
+    /// Whose tokens.
+    pub model: ModelId,
+    /// Salt of the requests that will have it.
+    pub cache_salt: u64,
+    /// The prefix. What is beyond its last full block of 16 tokens is not kept.
+    pub tokens: Vec<u32>,
+    /// Steps of the plan until it is used: 0 for what the next requests begin with. Fewer steps stay longer.
+    pub steps: u32,
+    /// Forgotten after this long; `None` keeps it until it is released.
+    pub for_at_most: Option<Duration>,
+}
+
+/// Names an expectation while it stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ExpectedId(pub u64);
 
 /// A token with its log-probability and the most likely alternatives, best first.
 #[derive(Debug, Clone, PartialEq)]

@@ -49,7 +49,9 @@ impl Drawing {
         }
     }
 
-    fn penalises(&self) -> bool {
+    /// Whether tokens seen change what is drawn: then a row can't be read before all before it are drawn.
+    #[must_use]
+    pub fn penalises(&self) -> bool {
         let s = &self.sampling;
         s.repetition_penalty != 1.0 || s.presence_penalty != 0.0 || s.frequency_penalty != 0.0
     }

@@ -2,69 +2,63 @@
 //! model computes is not known here.
 //!
 //! Decoding sequences go first, one token each; then those with more to compute, in order of rank, as far as the step's
-//! tokens reach. Whoever needs a block and finds none takes those of the lowest rank below its own. The highest rank
-//! can therefore always go on, and as ranks never change, so can everyone in turn.
+//! tokens reach, and its time where others wait. Those of a later run than the first of the model ride along only while
+//! the step costs little more for it. Whoever needs a block and finds none takes those of the lowest rank below its own.
+//! The highest rank can therefore always go on, and as ranks never change, so can everyone in turn.
 
-use std::collections::HashSet;
 use std::time::Duration;
 
-use bandmaster_models::BlockCopy;
+use super::cost::Amount;
+use super::residency::Place;
+use super::sequence::{End, Rank, Sequence};
+use super::{BLOCK_TOKENS, Class, Core, FinishReason, Lane, ModelId, Order, RunId};
 
-use super::batch::Work;
-use super::hash::chain_hash;
-use super::sequence::{End, Rank};
-use super::{BLOCK_TOKENS, Core, FinishReason, ModelId};
-
-/// A model whose sequences waited this long counts as one credit more urgent: at equal class, models take turns.
-const CREDIT_AGE: Duration = Duration::from_millis(50);
-/// Credits that one class is worth.
-const CREDITS_PER_CLASS: u64 = 8;
-/// Prefill tokens of a shared step while a model's pace is not known.
-const SHARED_TOKENS_FIRST: usize = 64;
-/// A shared step takes at least this many prefill tokens, however slow the model.
+/// A model whose sequences are of the class below goes first when it waited this much longer.
+const CLASS_PATIENCE: Duration = Duration::from_secs(2);
+/// So does one whose sequences are all of later runs.
+const RUN_PATIENCE: Duration = Duration::from_millis(500);
+/// A step that others wait for takes at least this many prefill tokens, however slow the model.
 const SHARED_TOKENS_MIN: usize = 16;
-/// Steps with fewer tokens say nothing about the pace of prefill.
-const PACE_TOKENS_MIN: usize = 32;
-/// Leading tokens of a block that must agree before a sequence waits for another to compute them.
-const AWAITED_TOKENS_MIN: usize = 4;
+/// Those of later runs ride along while the step takes at most this many times what it takes to read the weights: where
+/// that bounds a step, more tokens are nearly free.
+const RIDERS_STEP_MAX: f64 = 2.0;
 
-/// How long a model takes per token of a large step, learned while running.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Pace {
-    us_per_token: Option<f64>,
+/// Microseconds waited with what class and run are worth, then sequences that would run.
+pub type Urgency = (i64, usize);
+
+/// For whom a step is.
+#[derive(Clone, Copy)]
+struct Leaders {
+    /// The first run of the model.
+    run: Option<RunId>,
+    /// The first rank that is not of the background.
+    rank: Option<Rank>,
 }
-
-impl Pace {
-    /// Takes a step of `tokens` tokens into account.
-    pub fn observe(&mut self, tokens: usize, run_us: u64) {
-        if tokens < PACE_TOKENS_MIN || run_us == 0 {
-            return;
-        }
-        let now = run_us as f64 / tokens as f64;
-        self.us_per_token = Some(self.us_per_token.map_or(now, |before| before + 0.25 * (now - before)));
-    }
-
-    fn tokens_within(self, time: Duration) -> usize {
-        let tokens = |us: f64| (time.as_micros() as f64 / us) as usize;
-        self.us_per_token.map_or(SHARED_TOKENS_FIRST, tokens).max(SHARED_TOKENS_MIN)
-    }
-}
-
-/// Credits, sequences that would run, and time waited, compared in this order.
-pub type Urgency = (u64, usize, Duration);
-
-/// Which blocks the planned step will compute, so that siblings wait for them.
-#[derive(Debug, Default)]
-pub struct Underway(HashSet<u64>);
 
 impl Core {
     /// Fills the plan; `false` when no sequence can go on.
     pub(super) fn schedule(&mut self, now: Duration) -> bool {
         self.end_overdue(now);
+        self.blocks.expire(now);
+        self.call_models(now);
+        while !self.plan_any(now) {
+            // Other models' weights may be in the way of a sequence that needs all the rest.
+            if !self.make_room_for_first() {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn plan_any(&mut self, now: Duration) -> bool {
         let mut order = std::mem::take(&mut self.urgency);
         order.clear();
-        let wanted = (0..self.models.len() as u32).map(ModelId).filter(|&m| !self.order(m).is_empty());
-        order.extend(wanted.map(|model| (self.urgency_of(model, now), model)));
+        let first_run = self.first_run();
+        let wanted = (0..self.lanes.len() as u32).map(ModelId).filter(|&model| {
+            let lane = &self.lanes[model.0 as usize];
+            !lane.order.is_empty() && matches!(lane.place, Place::Here(_))
+        });
+        order.extend(wanted.map(|model| (self.urgency_of(model, first_run, now), model)));
         order.sort_unstable_by(|a, b| b.cmp(a));
         let planned = order.iter().any(|&(_, model)| {
             self.fill_plan(model);
@@ -84,82 +78,157 @@ impl Core {
         }
     }
 
-    /// The highest class that waits and how long it has waited; then how full the batch would be; then who waited longer.
-    fn urgency_of(&self, model: ModelId, now: Duration) -> Urgency {
-        let loaded = &self.models[model.0 as usize];
-        let classes = loaded.order.iter().map(|&slot| self.sequences[slot].terms.class);
-        let class = classes.max().unwrap_or_default() as u64;
-        let waited = now.saturating_sub(loaded.waiting_since);
-        let credits = class * CREDITS_PER_CLASS + (waited.as_micros() / CREDIT_AGE.as_micros()) as u64;
-        (credits, loaded.order.len().min(self.config.batch_max), waited)
+    /// The run that goes before all others.
+    fn first_run(&self) -> Option<RunId> {
+        let firsts = self.lanes.iter().filter_map(|lane| lane.order.first());
+        let first = firsts.map(|&slot| &self.sequences[slot]).filter(|s| s.terms.run.is_some());
+        first.min_by_key(|sequence| sequence.rank).and_then(|sequence| sequence.terms.run)
     }
 
-    fn order(&self, model: ModelId) -> &[u32] {
-        &self.models[model.0 as usize].order
+    /// How long a model has waited, longer for its class and for the first run: models of the same kind take turns.
+    fn urgency_of(&self, model: ModelId, first_run: Option<RunId>, now: Duration) -> Urgency {
+        let lane = &self.lanes[model.0 as usize];
+        let waited = now.saturating_sub(lane.waiting_since);
+        let head_start = match self.config.order {
+            Order::Arrival => Duration::ZERO,
+            Order::Plan => {
+                let first = &self.sequences[lane.order[0]].terms;
+                let classes = lane.order.iter().map(|&slot| self.sequences[slot].terms.class);
+                let class = classes.max().unwrap_or_default();
+                let leads = first.run.is_none() || first.run == first_run;
+                CLASS_PATIENCE * class as u32 + if leads { RUN_PATIENCE } else { Duration::ZERO }
+            }
+        };
+        ((waited + head_start).as_micros() as i64, lane.order.len().min(self.config.batch_max))
     }
 
     fn fill_plan(&mut self, model: ModelId) {
         self.plan.reset(model);
-        self.underway.0.clear();
-        let sequences = self.order(model).len();
-        for place in 0..sequences {
-            if self.plan.work.len() == self.config.batch_max {
-                return;
-            }
-            let slot = self.order(model)[place];
-            if self.sequences[slot].is_decoding() {
-                self.plan_work(slot, 1);
-            }
-        }
-        let mut left = self.prefill_tokens(model);
+        self.underway.clear();
+        let leaders = self.leaders(model);
+        let leads = |core: &Self, slot| !core.rides(slot, leaders);
+        let rides = |core: &Self, slot| core.rides(slot, leaders);
         // Once one cannot start for want of blocks, none behind it may: a small one would keep a large one out for ever.
-        let mut may_start = true;
-        for place in 0..sequences {
-            if left == 0 || self.plan.work.len() >= self.config.batch_max {
+        let mut starts_before = None;
+        self.plan_decodes(model, leads, f64::INFINITY);
+        let limit_us = self.step_limit_us(model, !self.plan.work.is_empty(), leaders.rank.is_none());
+        self.plan_prefills(model, leads, (limit_us, SHARED_TOKENS_MIN), &mut starts_before);
+        if self.plan.work.is_empty() {
+            // Nobody who leads can go on.
+            self.plan_decodes(model, rides, f64::INFINITY);
+            self.plan_prefills(model, rides, (self.shared_us(), SHARED_TOKENS_MIN), &mut starts_before);
+        } else {
+            let limit_us = RIDERS_STEP_MAX * self.lanes[model.0 as usize].cost.step_us();
+            self.plan_decodes(model, rides, limit_us);
+            self.plan_prefills(model, rides, (limit_us, 0), &mut starts_before);
+        }
+        self.add_drafts(model);
+        self.plan.predicted_us = self.lanes[model.0 as usize].cost.predict_us(self.plan.amount);
+    }
+
+    fn leaders(&self, model: ModelId) -> Leaders {
+        let order = &self.lanes[model.0 as usize].order;
+        let sequences = || order.iter().map(|&slot| &self.sequences[slot]);
+        Leaders {
+            run: sequences().find_map(|sequence| sequence.terms.run),
+            rank: sequences().find(|s| s.terms.class > Class::Background).map(|sequence| sequence.rank),
+        }
+    }
+
+    /// Whether a sequence is of a later run than the first, or of the background and has not waited long enough to go
+    /// before others.
+    fn rides(&self, slot: u32, leaders: Leaders) -> bool {
+        let Sequence { terms, rank, .. } = &self.sequences[slot];
+        let later_run = terms.run.is_some() && terms.run != leaders.run && terms.class < Class::Interactive;
+        let behind = terms.class == Class::Background && leaders.rank.is_some_and(|leader| leader < *rank);
+        self.config.order == Order::Plan && (later_run || behind)
+    }
+
+    /// Plans a token for each decoding sequence that is `wanted`, while the step stays within `limit_us`.
+    fn plan_decodes(&mut self, model: ModelId, wanted: impl Fn(&Self, u32) -> bool, limit_us: f64) {
+        let lane = model.0 as usize;
+        for place in 0..self.lanes[lane].order.len() {
+            let slot = self.lanes[lane].order[place];
+            if self.plan.work.len() >= self.config.batch_max {
                 return;
             }
-            let slot = self.order(model)[place];
-            if !self.sequences[slot].is_decoding() {
-                left -= self.plan_prefill(slot, left, &mut may_start);
+            if !self.sequences[slot].is_decoding() || !wanted(self, slot) {
+                continue;
             }
+            let amount = Amount::of(1, self.sequences[slot].computed, 1);
+            if self.lanes[lane].cost.predict_us(self.plan.amount.and(amount)) > limit_us {
+                return;
+            }
+            self.plan_work(slot, 1);
         }
     }
 
-    /// Tokens that this step may spend on sequences that do not decode. Where others wait for their next token, no more
-    /// than what passes quickly.
-    fn prefill_tokens(&self, model: ModelId) -> usize {
-        let decodes = self.plan.work.len();
-        let own = self.order(model).len();
-        let shared = decodes > 0 || self.by_id.len() > own;
-        let most = self.config.step_tokens_max;
-        if !shared {
-            return most;
-        }
-        let pace = self.models[model.0 as usize].pace;
-        let tokens = pace.tokens_within(self.config.shared_step).min(most);
-        tokens.saturating_sub(decodes).max(SHARED_TOKENS_MIN.min(most))
+    /// Microseconds that the prefill of a step may take it to: all there is, unless others wait for their next token.
+    fn step_limit_us(&self, model: ModelId, decodes: bool, background: bool) -> f64 {
+        let waits = |lane: &Lane| {
+            let mut terms = lane.order.iter().map(|&slot| &self.sequences[slot].terms);
+            matches!(lane.place, Place::Here(_)) && terms.any(|terms| terms.class > Class::Background)
+        };
+        let mut others = self.lanes.iter().enumerate().filter(|&(lane, _)| lane != model.0 as usize);
+        // Whoever comes while the background computes should not have to wait for it.
+        let shared = decodes || background || others.any(|(_, lane)| waits(lane));
+        if shared { self.shared_us() } else { f64::INFINITY }
     }
 
-    /// Plans up to `left` pending tokens, after taking what the cache has; says how many.
-    fn plan_prefill(&mut self, slot: u32, left: usize, may_start: &mut bool) -> usize {
+    fn shared_us(&self) -> f64 {
+        self.config.shared_step.as_secs_f64() * 1e6
+    }
+
+    /// Plans prefill of the sequences that are `wanted`, in order of rank, while the step stays within `limit_us`;
+    /// the first of them gets at least `least` tokens.
+    fn plan_prefills(
+        &mut self,
+        model: ModelId,
+        wanted: impl Fn(&Self, u32) -> bool,
+        (limit_us, least): (f64, usize),
+        starts_before: &mut Option<Rank>,
+    ) {
+        let lane = model.0 as usize;
+        let tokens_max = self.config.step_tokens_max;
+        // A few tokens always go, or a long context would never go on beside others.
+        let mut least = least.min(tokens_max);
+        for place in 0..self.lanes[lane].order.len() {
+            let slot = self.lanes[lane].order[place];
+            let most = tokens_max.saturating_sub(self.plan.amount.tokens).max(least);
+            if most == 0 || self.plan.work.len() >= self.config.batch_max {
+                return;
+            }
+            if self.sequences[slot].is_decoding() || !wanted(self, slot) || !self.may_go_on(slot, starts_before) {
+                continue;
+            }
+            let context = self.sequences[slot].computed;
+            let fitting = self.lanes[lane].cost.tokens_within(limit_us, self.plan.amount, context, most);
+            let tokens = fitting.max(least);
+            if tokens == 0 {
+                return;
+            }
+            self.copy_part(slot);
+            let tokens = self.plan_work(slot, self.sequences[slot].pending().min(tokens));
+            self.note_underway(slot, tokens);
+            least = least.saturating_sub(tokens);
+        }
+    }
+
+    /// Takes what the cache has for a sequence; whether the next of its tokens can be computed in this step. Only those
+    /// ranked before `starts_before` may start.
+    fn may_go_on(&mut self, slot: u32, starts_before: &mut Option<Rank>) -> bool {
         let starts = self.sequences[slot].table.is_empty();
-        if starts && !*may_start {
-            return 0;
+        let rank = self.sequences[slot].rank;
+        if starts && starts_before.is_some_and(|before| before < rank) {
+            return false;
         }
         self.attach(slot);
         if starts && !self.fits(slot) {
             self.give_back(slot);
-            *may_start = false;
-            return 0;
+            *starts_before = Some(starts_before.map_or(rank, |before| before.min(rank)));
+            return false;
         }
-        if self.is_underway(slot) {
-            return 0;
-        }
-        self.copy_part(slot);
-        let tokens = self.sequences[slot].pending().min(left);
-        let tokens = self.plan_work(slot, tokens);
-        self.note_underway(slot, tokens);
-        tokens
+        !self.is_underway(slot)
     }
 
     /// Puts as many of the next `tokens` into the plan as blocks can be had for; says how many.
@@ -177,52 +246,47 @@ impl Core {
             }
         };
         if tokens > 0 {
-            self.plan.work.push(Work { slot, tokens, rows: 0..0 });
+            let sequence = &self.sequences[slot];
+            let rows = usize::from(tokens == sequence.pending() && sequence.wants_draw());
+            self.plan.add(slot, sequence.terms.run, Amount::of(tokens, computed, rows));
         }
         tokens
     }
 
-    /// Appends the full blocks that the cache has for what comes next.
-    fn attach(&mut self, slot: u32) {
-        let sequence = &mut self.sequences[slot];
-        let model = sequence.model;
-        while sequence.computed == sequence.table.len() * BLOCK_TOKENS {
-            let end = sequence.computed + BLOCK_TOKENS;
-            if end > sequence.cacheable_tokens() {
-                return;
+    /// Lets decoding sequences guess what comes next, as far as that is worth its cost and needs nobody's blocks.
+    fn add_drafts(&mut self, model: ModelId) {
+        let lane = &self.lanes[model.0 as usize];
+        let decodes = self.plan.work.iter().filter(|work| self.sequences[work.slot].is_decoding());
+        let (count, pairs) = decodes.fold((0, 0), |(n, pairs), work| (n + 1, pairs + work.amount.pairs));
+        if count == 0 || !self.config.speculate {
+            return;
+        }
+        let saved_us = lane.cost.predict_us(Amount { tokens: count, rows: count, pairs }) / count as f64;
+        for place in 0..self.plan.work.len() {
+            let slot = self.plan.work[place].slot;
+            let sequence = &mut self.sequences[slot];
+            let room = sequence.tokens_left().saturating_sub(1);
+            let room = room.min(self.config.step_tokens_max.saturating_sub(self.plan.amount.tokens));
+            let may = sequence.is_decoding() && room > 0;
+            let Some(guesses) = sequence.guesses.as_mut().filter(|_| may) else { continue };
+            let history = sequence.terms.run.and_then(|run| self.runs.history(run, model));
+            let one = Amount::of(1, sequence.computed, 1);
+            let cost_us = lane.cost.predict_us(one) - lane.cost.step_us();
+            let first = self.plan.drafts.len();
+            guesses.draft(&sequence.tokens, history, (saved_us, cost_us), room, &mut self.plan.drafts);
+            let wanted = self.plan.drafts.len() - first;
+            let needed = (sequence.computed + 1 + wanted).div_ceil(BLOCK_TOKENS);
+            while sequence.table.len() < needed {
+                let Some(block) = self.blocks.alloc(model) else { break };
+                sequence.table.push(block);
             }
-            let hash = sequence.prefix_hash(end / BLOCK_TOKENS);
-            let last = sequence.table.last();
-            let prefix = last.map_or(sequence.root(), |&block| self.blocks.prefix_of(model, block));
-            let tokens = &sequence.tokens[sequence.computed..end];
-            let Some(block) = self.blocks.full(model, prefix, hash, tokens) else { return };
-            self.blocks.share(model, block);
-            sequence.table.push(block);
-            self.stats.cached_tokens += sequence.found(BLOCK_TOKENS) as u64;
+            let covered = sequence.table.len() * BLOCK_TOKENS - sequence.computed - 1;
+            self.plan.drafts.truncate(first + wanted.min(covered));
+            self.plan.work[place].drafts = first..self.plan.drafts.len();
+            let drafted = self.plan.drafts.len() - first;
+            let amount = Amount { rows: drafted, ..Amount::of(drafted, sequence.computed + 1, 0) };
+            self.plan.amount = self.plan.amount.and(amount);
         }
-    }
-
-    /// Plans to copy the part of another's block that agrees with what comes next.
-    fn copy_part(&mut self, slot: u32) {
-        let sequence = &mut self.sequences[slot];
-        let (model, start) = (sequence.model, sequence.computed);
-        let end = sequence.cacheable_tokens().min(start + BLOCK_TOKENS - 1);
-        if start != sequence.table.len() * BLOCK_TOKENS || end <= start {
-            return;
-        }
-        let last = sequence.table.last();
-        let prefix = last.map_or(sequence.root(), |&block| self.blocks.prefix_of(model, block));
-        let found = self.blocks.partial(model, prefix, &sequence.tokens[start..end]);
-        let Some((from, tokens)) = found else { return };
-        // Held until the step ends, so that the room for the copy is not made by evicting its source.
-        self.blocks.share(model, from);
-        let Some(to) = self.blocks.alloc(model) else {
-            self.blocks.release(model, from);
-            return;
-        };
-        sequence.table.push(to);
-        self.stats.cached_tokens += sequence.found(tokens) as u64;
-        self.plan.copies.push((slot, BlockCopy { from, to, tokens }));
     }
 
     /// Whether a sequence that holds nothing of its own may start: there is room for all it knows and a little for those
@@ -243,27 +307,26 @@ impl Core {
 
     /// Takes the blocks of the lowest rank below `rank`, of any model; `false` when there is none.
     fn preempt_below(&mut self, rank: Rank) -> bool {
-        let holders = self.models.iter().filter_map(|loaded| {
-            let mut lowest_first = loaded.order.iter().rev();
+        let lowest = self.lowest_holder().filter(|&slot| self.sequences[slot].rank > rank);
+        lowest.is_some_and(|slot| self.preempt(slot))
+    }
+
+    /// The sequence of the lowest rank that holds blocks.
+    pub(super) fn lowest_holder(&self) -> Option<u32> {
+        let holders = self.lanes.iter().filter_map(|lane| {
+            let mut lowest_first = lane.order.iter().rev();
             lowest_first.find(|&&slot| !self.sequences[slot].table.is_empty()).copied()
         });
-        let lowest = holders.max_by_key(|&slot| self.sequences[slot].rank);
-        let Some(victim) = lowest.filter(|&slot| self.sequences[slot].rank > rank) else { return false };
-        self.plan.work.retain(|work| work.slot != victim);
+        holders.max_by_key(|&slot| self.sequences[slot].rank)
+    }
+
+    /// Takes a sequence's blocks; always possible.
+    pub(super) fn preempt(&mut self, victim: u32) -> bool {
+        self.plan.remove(victim);
         self.drop_copies_for(victim);
         self.give_back(victim);
         self.stats.preemptions += 1;
         true
-    }
-
-    fn drop_copies_for(&mut self, slot: u32) {
-        let (blocks, model) = (&mut self.blocks, self.plan.model);
-        self.plan.copies.retain(|&(owner, copy)| {
-            if owner == slot {
-                blocks.release(model, copy.from);
-            }
-            owner != slot
-        });
     }
 
     /// Gives all blocks of a sequence back, its last first; it will compute again what it loses.
@@ -273,31 +336,5 @@ impl Core {
             self.blocks.release(sequence.model, block);
         }
         sequence.computed = 0;
-    }
-
-    /// Whether another sequence computes the start of the next block within this very step.
-    fn is_underway(&mut self, slot: u32) -> bool {
-        let sequence = &mut self.sequences[slot];
-        let start = sequence.computed;
-        let at_block = start == sequence.table.len() * BLOCK_TOKENS;
-        if self.underway.0.is_empty() || !at_block || sequence.cacheable_tokens() < start + AWAITED_TOKENS_MIN
-        {
-            return false;
-        }
-        let prefix = sequence.prefix_hash(start / BLOCK_TOKENS);
-        self.underway.0.contains(&chain_hash(prefix, &sequence.tokens[start..start + AWAITED_TOKENS_MIN]))
-    }
-
-    /// Notes the blocks whose start is known once `tokens` more are computed.
-    fn note_underway(&mut self, slot: u32, tokens: usize) {
-        let sequence = &mut self.sequences[slot];
-        let end = sequence.computed + tokens;
-        let mut first = sequence.computed / BLOCK_TOKENS * BLOCK_TOKENS;
-        while tokens > 0 && first + AWAITED_TOKENS_MIN <= end {
-            let prefix = sequence.prefix_hash(first / BLOCK_TOKENS);
-            let start = &sequence.tokens[first..first + AWAITED_TOKENS_MIN];
-            self.underway.0.insert(chain_hash(prefix, start));
-            first += BLOCK_TOKENS;
-        }
     }
 }

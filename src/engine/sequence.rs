@@ -1,37 +1,51 @@
 //! One request while it lives: tokens known, tokens computed, and the blocks in between. Steps, other sequences and
 //! models are not known here.
 
+use std::cmp::Reverse;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use super::blocks::{BLOCK_TOKENS, Prefix};
 use super::hash::{chain_hash, root_hash};
+use super::draft::Guesses;
 use super::sampler::Drawing;
-use super::{Class, Constraint, Event, FinishReason, ModelId, Priority, Request, RequestId, Sink, Usage};
+use super::{
+    Class, Constraint, Event, FinishReason, ModelId, Priority, Request, RequestId, RunId, Sink, Usage,
+};
 
-/// How much earlier a request counts as having arrived for each class above background.
-const CLASS_HEAD_START: Duration = Duration::from_secs(30);
-/// How much earlier for each token of the critical path behind it, about what such a token takes to decode.
-const CRITICAL_TOKEN_HEAD_START: Duration = Duration::from_millis(10);
-/// Bounds the head start of a critical path below that of a class.
-const CRITICAL_PATH_TOKENS_MAX: u32 = 2_000;
+/// How much earlier a request counts as having come for each class above background.
+const CLASS_HEAD_START: Duration = Duration::from_secs(120);
+/// A request counts as having come with its run, but at most so much earlier than it did: less than a class is worth.
+const RUN_HEAD_START_MAX: Duration = Duration::from_secs(100);
 
-/// Place in the order of service: when it arrived, less its head start. It never changes, so two sequences never take
-/// blocks from each other in turns, and whoever waits is overtaken only by those who arrive within a head start.
+/// Place in the order of service: when it came, or its run did, less the head start of its class; then the longer
+/// critical path; then who came first. It never changes, so two sequences never take blocks from each other in turns,
+/// and whoever waits is overtaken only by those who come within a head start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Rank {
     /// Microseconds; smaller goes first. May be negative.
     due_us: i64,
+    path: Reverse<u32>,
     id: RequestId,
 }
 
 impl Rank {
-    /// Of a request that arrives `now`.
+    /// Of a request that arrives `now`, in a run that counts as having begun at `run_since`.
     #[must_use]
-    pub fn new(priority: Priority, now: Duration, id: RequestId) -> Self {
-        let path = priority.critical_path_tokens.min(CRITICAL_PATH_TOKENS_MAX);
-        let head_start = CLASS_HEAD_START * priority.class as u32 + CRITICAL_TOKEN_HEAD_START * path;
-        Self { due_us: now.as_micros() as i64 - head_start.as_micros() as i64, id }
+    pub fn new(priority: Priority, run_since: Option<Duration>, now: Duration, id: RequestId) -> Self {
+        let came = run_since.map_or(now, |since| since.max(now.saturating_sub(RUN_HEAD_START_MAX)));
+        let head_start = CLASS_HEAD_START * priority.class as u32;
+        Self {
+            due_us: came.as_micros() as i64 - head_start.as_micros() as i64,
+            path: Reverse(priority.critical_path_tokens),
+            id,
+        }
+    }
+
+    /// Of a request that is served in the order of arrival.
+    #[must_use]
+    pub fn of_arrival(now: Duration, id: RequestId) -> Self {
+        Self { due_us: now.as_micros() as i64, path: Reverse(0), id }
     }
 }
 
@@ -39,6 +53,8 @@ impl Rank {
 pub struct Terms {
     /// Coarse priority; chooses among models.
     pub class: Class,
+    /// The run it is part of.
+    pub run: Option<RunId>,
     /// Ends after this many generated tokens.
     pub tokens_max: usize,
     /// Ends when one of these is drawn.
@@ -76,6 +92,8 @@ pub struct Sequence {
     pub drawing: Drawing,
     /// Grammar, if any.
     pub constraint: Option<Box<dyn Constraint>>,
+    /// What may come next, where that is guessed.
+    pub guesses: Option<Guesses>,
     /// What the caller asked for.
     pub terms: Terms,
     /// What it cost so far.
@@ -96,9 +114,16 @@ pub enum End {
 }
 
 impl Sequence {
-    /// Starts the life of a checked request.
+    /// Starts the life of a checked request; `guesses` allows drafts where they change nothing but time.
     #[must_use]
-    pub fn new(id: RequestId, request: Request, context_tokens: usize, now: Duration) -> Self {
+    pub fn new(
+        id: RequestId,
+        request: Request,
+        rank: Rank,
+        context_tokens: usize,
+        now: Duration,
+        guesses: bool,
+    ) -> Self {
         let prompt_tokens = request.prompt.len();
         let usage = Usage { prompt_tokens: prompt_tokens as u32, ..Usage::default() };
         // The first token has no prefix to be scored by.
@@ -107,17 +132,19 @@ impl Sequence {
         Self {
             id,
             model: request.model,
-            rank: Rank::new(request.priority, now, id),
+            rank,
             tokens: request.prompt,
             computed: 0,
             reached: 0,
             table: Vec::new(),
             chain: Vec::new(),
             score_next: score_next.min(prompt_tokens),
+            guesses: (guesses && !drawing.penalises()).then(Guesses::new),
             drawing,
             constraint: request.constraint,
             terms: Terms {
                 class: request.priority.class,
+                run: request.priority.run,
                 tokens_max: request.tokens_max as usize,
                 stop_tokens: request.stop_tokens,
                 deadline: request.deadline.map(|after| now + after),
@@ -151,6 +178,13 @@ impl Sequence {
     #[must_use]
     pub fn wants_draw(&self) -> bool {
         self.terms.tokens_max > 0
+    }
+
+    /// Tokens it may still generate.
+    #[must_use]
+    pub fn tokens_left(&self) -> usize {
+        let asked = self.terms.tokens_max - self.usage.completion_tokens as usize;
+        asked.min(self.terms.context_tokens - self.tokens.len())
     }
 
     /// Leading tokens that a cache may supply: the last one is always computed, for its logits, and so is what a
@@ -242,6 +276,37 @@ impl Sequence {
     /// Marks the tokens that the grammar allows next. Without a grammar it must not be called.
     pub fn mask(&mut self, allowed: &mut [u32]) -> Result<(), End> {
         self.with_grammar(|grammar| grammar.mask(allowed))
+    }
+
+    /// Lets the grammar suppose that `token` was drawn; `false` when it would end there or cannot go on. To be taken back
+    /// by `unsay`.
+    pub fn suppose(&mut self, token: u32) -> bool {
+        if self.terms.stop_tokens.contains(&token) {
+            return false;
+        }
+        if self.constraint.is_none() {
+            return true;
+        }
+        let supposed = self.with_grammar(|grammar| {
+            grammar.accept(token)?;
+            let ends = grammar.finished();
+            if ends {
+                grammar.rollback(1);
+            }
+            Ok(!ends)
+        });
+        supposed.unwrap_or(false)
+    }
+
+    /// Takes back the last `tokens` supposed tokens.
+    pub fn unsay(&mut self, tokens: usize) {
+        if self.constraint.is_some() && tokens > 0 {
+            // One that can't is heard of at its next mask.
+            let _ = self.with_grammar(|grammar| {
+                grammar.rollback(tokens);
+                Ok(())
+            });
+        }
     }
 
     /// A grammar that fails or panics fails this sequence and nothing else.

@@ -22,6 +22,12 @@ pub struct Stats {
     pub cached_tokens: u64,
     /// Times a sequence lost its blocks.
     pub preemptions: u64,
+    /// Tokens guessed and computed along with the one before them.
+    pub drafted_tokens: u64,
+    /// Of them those that were drawn.
+    pub accepted_tokens: u64,
+    /// Times a model was loaded, the first time included.
+    pub loads: u64,
     /// Requests taken.
     pub requests: u64,
     /// Requests that broke.
@@ -34,8 +40,10 @@ pub struct Stats {
     pub kv_bytes_resident: usize,
     /// Of them held by sequences.
     pub kv_bytes_held: usize,
-    /// Bytes that cache blocks may take.
+    /// Bytes that cache blocks may take: what the weights leave.
     pub kv_bytes_max: usize,
+    /// Bytes of the weights of loaded models.
+    pub weight_bytes: usize,
     /// Microseconds spent choosing.
     pub schedule_us: u64,
     /// Microseconds spent in models, drawing included.
@@ -46,6 +54,15 @@ pub struct Stats {
     pub last: StepStats,
     /// By model.
     pub models: Vec<ModelStats>,
+    /// What earlier steps had counted.
+    pub(super) counted: Counted,
+}
+
+/// Totals as the last step left them, so that the next can tell its own.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Counted {
+    pub(super) cached_tokens: u64,
+    pub(super) preemptions: u64,
 }
 
 /// One step.
@@ -57,9 +74,17 @@ pub struct StepStats {
     pub batch: usize,
     /// Tokens of sequences that only waited for their next one.
     pub decode_tokens: usize,
-    /// Other tokens.
+    /// Other tokens, drafts included.
     pub prefill_tokens: usize,
-    /// Microseconds choosing, in the model, taking in.
+    /// Tokens that the cache supplied to sequences of the step.
+    pub cached_tokens: usize,
+    /// Sequences that lost their blocks while it was planned.
+    pub preemptions: usize,
+    /// Blocks that tables of the model held when it began.
+    pub blocks_held: usize,
+    /// Microseconds that the model was expected to take.
+    pub predicted_us: u64,
+    /// Microseconds choosing.
     pub schedule_us: u64,
     /// Microseconds in the model, drawing included.
     pub run_us: u64,
@@ -78,6 +103,10 @@ pub struct ModelStats {
     pub batch_sum: u64,
     /// Microseconds in it.
     pub run_us: u64,
+    /// Times it was loaded.
+    pub loads: u64,
+    /// Whether its weights are in memory.
+    pub resident: bool,
     /// Sequences that want it.
     pub sequences: usize,
     /// Its cache.

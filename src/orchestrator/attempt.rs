@@ -31,6 +31,8 @@ pub struct Context {
     pub stall_after: Duration,
     /// Seed of every call.
     pub seed: u64,
+    /// Number of the run, unique in this process.
+    pub run: u64,
 }
 
 impl Context {

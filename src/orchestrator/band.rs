@@ -26,6 +26,8 @@ pub struct Call {
     pub temperature: f32,
     /// Same seed, same prompt, same answer.
     pub seed: u64,
+    /// Number of the run it is part of, unique in this process.
+    pub run: u64,
     /// Tokens expected on the longest path of tasks that wait for this one.
     pub critical_path_tokens: u32,
     /// Ends this long after it was sent.

@@ -280,6 +280,7 @@ impl<'a> Climb<'a> {
             tokens_max: self.task.tokens_max,
             temperature: if varied { VARIED_TEMPERATURE } else { 0.0 },
             seed: self.context.seed.wrapping_add(u64::from(self.report.attempts)).wrapping_add(ballot << 8),
+            run: self.context.run,
             critical_path_tokens: self.critical_path_tokens,
             deadline: None,
         }

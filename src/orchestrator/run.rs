@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use serde_json::Value;
@@ -37,6 +38,9 @@ pub struct Ended {
     pub error: Option<String>,
 }
 
+/// Runs of this process so far.
+static RUNS: AtomicU64 = AtomicU64::new(0);
+
 /// Runs a goal to its end. Always comes back with an outcome, whatever happened; events go to the journal and then to
 /// the observer. `cancel` ends the run with what is finished.
 pub async fn run(
@@ -54,6 +58,7 @@ pub async fn run(
         started: Instant::now(),
         stall_after: request.stall_after,
         seed: request.seed,
+        run: RUNS.fetch_add(1, Ordering::Relaxed),
     };
     let mut recorder = Recorder::new(journal, request, observer);
     let outcome = {

@@ -7,7 +7,7 @@ use super::band::{
 };
 use crate::text::{
     ChatRequest, Class, Completion, FinishReason, Generation, LoadedModel, Piece, Priority, Rejected,
-    Sampling, SessionError, TextEmbedder,
+    RunId, Sampling, SessionError, TextEmbedder,
 };
 
 /// Among what is left at a temperature above 0: the words a model would hardly say are never drawn.
@@ -37,7 +37,11 @@ fn chat_request(call: &Call) -> ChatRequest {
         max_tokens: call.tokens_max,
         stop: Vec::new(),
         schema: call.schema.clone(),
-        priority: Priority { class: Class::Run, critical_path_tokens: call.critical_path_tokens },
+        priority: Priority {
+            class: Class::Run,
+            run: Some(RunId(call.run)),
+            critical_path_tokens: call.critical_path_tokens.saturating_add(call.tokens_max),
+        },
         deadline: call.deadline,
     }
 }

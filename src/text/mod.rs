@@ -17,4 +17,4 @@ pub use template::{ChatTemplate, Message, Role, TemplateError};
 pub use tokenizer::{Tokenizer, TokenizerError};
 
 /// What a request to a session is made of, so that its caller need not know the engine.
-pub use crate::engine::{Class, FinishReason, Priority, Rejected, Sampling, Usage};
+pub use crate::engine::{Class, FinishReason, Priority, Rejected, RunId, Sampling, Usage};

@@ -4,7 +4,7 @@
 mod tests;
 
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bandmaster_models::Model;
@@ -54,8 +54,9 @@ pub enum SessionError {
     Failed(String),
 }
 
-/// Makes a model of an open file, e.g. with the models crate's `load_gguf`; runs on a thread of its own.
-pub type WeightsLoader = Box<dyn FnOnce(Gguf) -> Result<Box<dyn Model>, String> + Send>;
+/// Makes a model of an open file, e.g. with the models crate's `load_gguf`; runs on a thread of its own, and again when
+/// the engine wants a model back that it had to send away.
+pub type WeightsLoader = Box<dyn Fn(Gguf) -> Result<Box<dyn Model>, String> + Send + Sync>;
 
 /// A model in an engine with its tokenizer, chat template and grammars. Share it.
 pub struct LoadedModel {
@@ -119,7 +120,15 @@ impl LoadedModel {
             Err(TemplateError::Missing) => None,
             Err(error) => return Err(error.into()),
         };
-        let model = engine.load(name, Box::new(move || weights(gguf)))?;
+        let weight_bytes = usize::try_from(gguf.file_bytes()).unwrap_or(usize::MAX);
+        let path = gguf.path().to_owned();
+        let first = Mutex::new(Some(gguf));
+        let loader = move || {
+            let open = first.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let gguf = open.map_or_else(|| Gguf::open(&path), Ok).map_err(|error| error.to_string())?;
+            weights(gguf)
+        };
+        let model = engine.load(name, weight_bytes, Arc::new(loader))?;
         let limits = engine.limits(model);
         Ok(Arc::new(Self {
             name: name.to_owned(),
@@ -159,6 +168,19 @@ impl LoadedModel {
     pub fn render(&self, messages: &[Message]) -> Result<String, SessionError> {
         let template = self.template.as_ref().ok_or(TemplateError::Missing)?;
         Ok(template.render(messages, true)?)
+    }
+
+    /// Rows of the output matrix: token ids are below this.
+    pub fn vocab(&self) -> usize {
+        self.engine.limits(self.model).map_or(0, |limits| limits.vocab)
+    }
+
+    /// The prompt for `messages` as the model reads it.
+    ///
+    /// # Errors
+    /// As [`LoadedModel::render`].
+    pub fn prompt_ids(&self, messages: &[Message]) -> Result<Vec<u32>, SessionError> {
+        Ok(self.prompt(messages)?.1)
     }
 
     /// Tokens of a text, without any template.

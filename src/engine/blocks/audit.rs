@@ -21,7 +21,7 @@ impl Blocks {
                     block.refs
                 );
                 pool_held += usize::from(block.refs > 0);
-                let cached = pool.cached.get(&block.stamp) == Some(&id);
+                let cached = pool.cached.get(&block.turn) == Some(&id);
                 let idle = block.refs == 0 && block.filled > 0;
                 hold!(
                     cached == idle,

@@ -4,7 +4,8 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
 use bandmaster::engine::hash::mix;
 use bandmaster_models::{Batch, ForwardError, Model, ModelInfo, OnRow};
@@ -25,8 +26,22 @@ impl Mood {
     }
 }
 
+/// Time that only models take.
+#[derive(Clone, Default)]
+pub struct FakeClock(Arc<AtomicU64>);
+
+impl FakeClock {
+    pub fn now(&self) -> Duration {
+        Duration::from_micros(self.0.load(Ordering::SeqCst))
+    }
+    pub fn pass(&self, time: Duration) {
+        self.0.fetch_add(time.as_micros() as u64, Ordering::SeqCst);
+    }
+}
+
 pub struct FakeModel {
     info: ModelInfo,
+    time: Option<(FakeClock, u64, u64)>,
     seed: u64,
     slots: Vec<[u64; BLOCK]>,
     resident: Vec<bool>,
@@ -46,9 +61,12 @@ fn fold(states: impl Iterator<Item = u64>) -> u64 {
     states.fold(EMPTY, |sum, state| mix(sum ^ state))
 }
 
-fn logits(seed: u64, sum: u64, vocab: usize) -> Vec<f32> {
+/// Every third model mostly says what its last token is always followed by, so that guesses are often right.
+fn logits(seed: u64, sum: u64, last: u32, vocab: usize) -> Vec<f32> {
     let unit = |token: usize| (mix(sum ^ seed ^ mix(token as u64)) >> 40) as f32 / (1u64 << 24) as f32;
-    (0..vocab).map(|token| unit(token) * 8.0 - 4.0).collect()
+    let habit = seed.is_multiple_of(3).then(|| (mix(u64::from(last)) % vocab as u64) as usize);
+    let habitual = |token: usize| if habit == Some(token) { 10.0 } else { 0.0 };
+    (0..vocab).map(|token| unit(token) * 8.0 - 4.0 + habitual(token)).collect()
 }
 
 /// The row of logits after `tokens`, computed without blocks, batches or chunks.
@@ -58,7 +76,7 @@ pub fn row_after(seed: u64, tokens: &[u32], vocab: usize) -> Vec<f32> {
         let state = store(seed, sum, token, position);
         sum = mix(sum ^ state);
     }
-    logits(seed, sum, vocab)
+    logits(seed, sum, tokens[tokens.len() - 1], vocab)
 }
 
 impl FakeModel {
@@ -74,6 +92,7 @@ impl FakeModel {
         };
         Self {
             info,
+            time: None,
             seed,
             slots: vec![[1; BLOCK]; blocks],
             resident: vec![false; blocks],
@@ -83,8 +102,24 @@ impl FakeModel {
         }
     }
 
-    pub fn mood(&self) -> Mood {
-        self.mood.clone()
+    /// With weights that count.
+    pub fn weighing(mut self, weight_bytes: usize) -> Self {
+        self.info.weight_bytes = weight_bytes;
+        self
+    }
+
+    /// With another's moods.
+    pub fn in_mood(mut self, mood: Mood) -> Self {
+        self.mood = mood;
+        self
+    }
+
+    /// Whose steps take time on `clock`.
+    pub fn taking(mut self, clock: &FakeClock, step_us: u64, token_us: u64) -> Self {
+        self.time = Some((clock.clone(), step_us, token_us));
+        // What a model of that speed would have.
+        self.info.parameters = token_us * 300_000;
+        self
     }
 
     fn garble(&mut self, batch: &Batch, whole: bool) {
@@ -142,6 +177,9 @@ impl Model for FakeModel {
     fn forward(&mut self, batch: &Batch, on_row: OnRow<'_>) -> Result<(), ForwardError> {
         self.forwards += 1;
         self.check(batch);
+        if let Some((clock, step_us, token_us)) = &self.time {
+            clock.pass(Duration::from_micros(step_us + token_us * batch.tokens.len() as u64));
+        }
         match self.mood.0.swap(0, Ordering::SeqCst) {
             1 => {
                 self.garble(batch, false);
@@ -171,7 +209,8 @@ impl Model for FakeModel {
             }
         }
         let give = |row: usize| {
-            on_row(row, &mut logits(self.seed, sums[batch.rows[row] as usize], self.info.vocab));
+            let token = batch.rows[row] as usize;
+            on_row(row, &mut logits(self.seed, sums[token], batch.tokens[token], self.info.vocab));
         };
         let half = batch.rows.len() / 2;
         if self.threaded && half > 0 && self.forwards.is_multiple_of(8) {

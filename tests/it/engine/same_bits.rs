@@ -63,11 +63,14 @@ impl World {
     /// Answers of all prompts, in `way`, for each of `rounds` rounds over one cache.
     fn run(&self, way: Way, rounds: usize) -> Vec<Vec<Answer>> {
         let model = (self.load)(way.threads);
-        let block_bytes = bandmaster_models::Model::info(&model).kv_block_bytes;
+        let info = bandmaster_models::Model::info(&model);
+        let (block_bytes, weight_bytes) = (info.kv_block_bytes, info.weight_bytes);
         let mut core = Core::new(EngineConfig {
             batch_max: way.batch,
             step_tokens_max: way.chunk,
-            ..EngineConfig::with_kv_bytes(way.blocks.map_or(KV_BYTES, |blocks| blocks * block_bytes))
+            ..EngineConfig::with_memory_bytes(
+                weight_bytes + way.blocks.map_or(KV_BYTES, |blocks| blocks * block_bytes),
+            )
         });
         core.add_model("tiny", Box::new(model));
         let round = |round: usize, core: &mut Core| {
@@ -97,7 +100,7 @@ impl World {
             .map(|place| {
                 // Alone in an engine of its own: nothing cached, nothing shared.
                 let model = (self.load)(alone.threads);
-                let mut core = Core::new(EngineConfig::with_kv_bytes(KV_BYTES));
+                let mut core = Core::new(EngineConfig::with_memory_bytes(KV_BYTES));
                 core.add_model("tiny", Box::new(model));
                 let (mut request, heard) = request(self.prompts[place].clone(), ANSWER_TOKENS);
                 request.sampling = sampling(place);

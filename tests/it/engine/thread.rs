@@ -1,6 +1,7 @@
 //! The engine's thread and its handles, with real time.
 
 use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bandmaster::engine::{
@@ -13,11 +14,12 @@ use super::steps::request;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn engine(queue_max: usize) -> (EngineHandle, Mood) {
-    let config = EngineConfig { queue_max, ..EngineConfig::with_kv_bytes(100_000) };
+    let config = EngineConfig { queue_max, ..EngineConfig::with_memory_bytes(100_000) };
     let handle = Engine::start(config).expect("a thread");
-    let model = FakeModel::new(3, 50, 4096, 100, 4096);
-    let mood = model.mood();
-    handle.load("fake", Box::new(|| Ok(Box::new(model) as _))).expect("the fake loads");
+    let mood = Mood::default();
+    let moods = mood.clone();
+    let loader = move || Ok(Box::new(FakeModel::new(3, 50, 4096, 100, 4096).in_mood(moods.clone())) as _);
+    handle.load("fake", 0, Arc::new(loader)).expect("the fake loads");
     (handle, mood)
 }
 
@@ -127,19 +129,26 @@ fn loading_neither_stops_streams_nor_breaks_when_it_fails() {
     let streams = events;
     let loader = handle.clone();
     let failed = std::thread::spawn(move || {
+        let streams = Mutex::new(streams);
         reason(loader.load(
             "broken",
-            Box::new(move || {
+            0,
+            Arc::new(move || {
                 // Loads for as long as the stream takes.
-                let end = last(&streams);
+                let end = last(&streams.lock().expect("one loader at a time"));
                 Err(format!("no such file, but {}", matches!(end, Event::Finished { .. })))
             }),
         ))
     });
     assert_eq!(failed.join().expect("no panic"), "model broken: no such file, but true");
-    assert!(reason(handle.load("worse", Box::new(|| panic!("out of luck")))).contains("out of luck"));
-    let large = FakeModel::new(1, 50, 64, 1 << 40, 4);
-    assert!(reason(handle.load("large", Box::new(|| Ok(Box::new(large) as _)))).contains("--memory"));
+    assert!(reason(handle.load("worse", 0, Arc::new(|| panic!("out of luck")))).contains("out of luck"));
+    let large = || Ok(Box::new(FakeModel::new(1, 50, 64, 1 << 40, 4)) as _);
+    assert!(reason(handle.load("large", 0, Arc::new(large))).contains("--memory"));
+    let heavy = || Ok(Box::new(FakeModel::new(1, 50, 64, 100, 4).weighing(1 << 40)) as _);
+    assert!(reason(handle.load("heavy", 1 << 40, Arc::new(heavy))).contains("--memory"));
+    let (request, events) = listened(vec![1], 3);
+    handle.submit(request).expect("the first model is still there");
+    assert!(matches!(last(&events), Event::Finished { .. }));
 }
 
 #[test]

@@ -1,0 +1,329 @@
+//! What a workflow took, under one setting or two by turns: JSON by its fields, a table for a terminal.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use super::TaskTimes;
+use super::trace::{TaskClass, Trace};
+use crate::bench::machine::Machine;
+use crate::bench::measure::median;
+use crate::engine::Stats;
+
+/// `bandmaster.bench.workflow/1`.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct WorkflowReport {
+    /// Name and version of this shape.
+    pub schema: String,
+    /// Where it was measured.
+    pub machine: Machine,
+    /// The command that makes it again.
+    pub command: String,
+    /// Version of this program.
+    pub version: String,
+    /// Threads the kernels ran on.
+    pub threads: usize,
+    /// Name of the trace.
+    pub trace: String,
+    /// Role and model.
+    pub models: HashMap<String, String>,
+    /// Runs of the trace at once.
+    pub runs: usize,
+    /// The round whose time is the median.
+    #[serde(flatten)]
+    pub measured: Round,
+    /// Seconds of every round, in order.
+    pub rounds_wall_s: Vec<f64>,
+    /// The other setting, measured by turns.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub against: Option<Against>,
+}
+
+/// Another setting's figures beside the first's.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Against {
+    /// What differs.
+    pub setting: String,
+    /// Its median round.
+    pub measured: Round,
+    /// Seconds of every round, in order.
+    pub rounds_wall_s: Vec<f64>,
+    /// Of each pair of rounds, the other's time until all runs ended over this one's.
+    pub wall_ratios: Vec<f64>,
+    /// Of each pair of rounds, this one's mean time of a run over the other's.
+    pub mean_run_ratios: Vec<f64>,
+    /// The same of the 95th percentile.
+    pub p95_run_ratios: Vec<f64>,
+}
+
+/// One time through.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Round {
+    /// Seconds until the last run ended.
+    pub wall_s: f64,
+    /// Seconds of each run, sorted.
+    pub run_s: Vec<f64>,
+    /// Seconds of the tasks on the longest path, of the slowest run.
+    pub critical_path_s: f64,
+    /// Tokens of all prompts.
+    pub prompt_tokens: u64,
+    /// Of them found in the cache.
+    pub cached_tokens: u64,
+    /// Generated tokens.
+    pub output_tokens: u64,
+    /// Prompt tokens that were computed, ahead or when they were wanted.
+    pub computed_tokens: u64,
+    /// Prompt tokens that nobody had computed before.
+    pub unique_tokens: u64,
+    /// Times a sequence lost its blocks.
+    pub preemptions: u64,
+    /// Times a model was loaded, the first included.
+    pub loads: u64,
+    /// Tokens guessed ahead, and of them those that were right.
+    pub drafted_tokens: u64,
+    /// Of the drafted.
+    pub accepted_tokens: u64,
+    /// Forward passes.
+    pub steps: u64,
+    /// Milliseconds between tokens of one task, over all tasks that are not in the background.
+    pub between_tokens_ms: Percentiles,
+    /// Schedule and commit over all of the steps' time.
+    pub overhead: f64,
+    /// The tasks of the slowest run.
+    pub tasks: Vec<TaskRow>,
+}
+
+/// Of many values.
+#[derive(Debug, Clone, Copy, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Percentiles {
+    /// Half are below.
+    pub p50: f64,
+    /// Nine of ten are below.
+    pub p90: f64,
+    /// All but one of a hundred are below.
+    pub p99: f64,
+    /// The largest.
+    pub max: f64,
+}
+
+/// One task.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct TaskRow {
+    /// Of the trace.
+    pub id: String,
+    /// Its role.
+    pub model: String,
+    /// Seconds since the start.
+    pub start_s: f64,
+    /// When its first token came.
+    pub first_s: f64,
+    /// Seconds since the start.
+    pub end_s: f64,
+    /// Of its prompt found in the cache.
+    pub cached_tokens: u32,
+    /// Longest time between two of its tokens.
+    pub gap_max_ms: f64,
+}
+
+impl Percentiles {
+    /// Of `values`, in any order.
+    #[must_use]
+    pub fn of(mut values: Vec<f64>) -> Self {
+        values.sort_by(f64::total_cmp);
+        let at = |share: f64| match values.len() {
+            0 => 0.0,
+            n => values[((n as f64 * share).ceil() as usize).clamp(1, n) - 1],
+        };
+        Self { p50: at(0.5), p90: at(0.9), p99: at(0.99), max: at(1.0) }
+    }
+}
+
+impl Round {
+    /// From what the driver wrote down and the engine counted. At least one run, and every task ended.
+    #[must_use]
+    pub fn new(trace: &Trace, runs: &[Vec<TaskTimes>], stats: &Stats) -> Self {
+        let end = |run: &Vec<TaskTimes>| run.iter().map(|task| task.end).max().unwrap_or_default().as_secs_f64();
+        let mut run_s: Vec<f64> = runs.iter().map(end).collect();
+        run_s.sort_by(f64::total_cmp);
+        let slowest = runs.iter().max_by(|a, b| end(a).total_cmp(&end(b)));
+        let slowest: &[TaskTimes] = slowest.map_or(&[], Vec::as_slice);
+        let all = || runs.iter().flatten();
+        let sum = |of: fn(&TaskTimes) -> u32| all().map(|task| u64::from(of(task))).sum::<u64>();
+        let watched = all().filter(|times| trace.tasks[times.task].class != TaskClass::Background);
+        let between: Vec<f64> = watched.flat_map(|times| gaps_ms(&times.tokens)).collect();
+        let stepping = stats.schedule_us + stats.run_us + stats.commit_us;
+        Self {
+            wall_s: run_s.last().copied().unwrap_or_default(),
+            run_s,
+            critical_path_s: critical_path_s(trace, slowest),
+            prompt_tokens: sum(|task| task.usage.prompt_tokens),
+            cached_tokens: sum(|task| task.usage.cached_tokens),
+            output_tokens: sum(|task| task.usage.completion_tokens),
+            computed_tokens: stats.prefill_tokens - stats.drafted_tokens,
+            unique_tokens: unique_tokens(trace, runs),
+            preemptions: stats.preemptions,
+            loads: stats.loads,
+            drafted_tokens: stats.drafted_tokens,
+            accepted_tokens: stats.accepted_tokens,
+            steps: stats.steps,
+            between_tokens_ms: Percentiles::of(between),
+            overhead: (stats.schedule_us + stats.commit_us) as f64 / stepping.max(1) as f64,
+            tasks: slowest.iter().map(|times| row(trace, times)).collect(),
+        }
+    }
+
+    /// Mean seconds of a run.
+    #[must_use]
+    pub fn mean_run_s(&self) -> f64 {
+        self.run_s.iter().sum::<f64>() / self.run_s.len().max(1) as f64
+    }
+
+    /// Seconds within which 95 of a hundred runs end.
+    #[must_use]
+    pub fn p95_run_s(&self) -> f64 {
+        let n = self.run_s.len();
+        self.run_s.get((n as f64 * 0.95).ceil() as usize - 1).copied().unwrap_or_default()
+    }
+}
+
+fn gaps_ms(tokens: &[Duration]) -> impl Iterator<Item = f64> {
+    tokens.windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64() * 1e3)
+}
+
+fn row(trace: &Trace, times: &TaskTimes) -> TaskRow {
+    let task = &trace.tasks[times.task];
+    TaskRow {
+        id: task.id.clone(),
+        model: task.model.clone(),
+        start_s: times.start.as_secs_f64(),
+        first_s: times.tokens.first().unwrap_or(&times.end).as_secs_f64(),
+        end_s: times.end.as_secs_f64(),
+        cached_tokens: times.usage.cached_tokens,
+        gap_max_ms: gaps_ms(&times.tokens).fold(0.0, f64::max),
+    }
+}
+
+/// Seconds of the tasks on the path that took longest.
+fn critical_path_s(trace: &Trace, run: &[TaskTimes]) -> f64 {
+    let mut path: HashMap<&str, f64> = HashMap::new();
+    let took: HashMap<usize, f64> =
+        run.iter().map(|times| (times.task, (times.end - times.start).as_secs_f64())).collect();
+    for (place, task) in trace.tasks.iter().enumerate() {
+        let before = task.needs.iter().map(|need| path[need.as_str()]).fold(0.0, f64::max);
+        let own = took.get(&place).copied().unwrap_or_default() + task.think_ms as f64 / 1e3;
+        path.insert(&task.id, before + own);
+    }
+    path.values().copied().fold(0.0, f64::max)
+}
+
+/// Every prefix once, and of every task what follows its prefix.
+fn unique_tokens(trace: &Trace, runs: &[Vec<TaskTimes>]) -> u64 {
+    let mut prefixes = HashMap::new();
+    for task in &trace.tasks {
+        if let Some(prefix) = &task.prefix {
+            prefixes.insert((&task.model, &prefix.name), prefix.tokens as u64);
+        }
+    }
+    let own = runs.iter().flatten().map(|times| {
+        let prefix = trace.tasks[times.task].prefix.as_ref().map_or(0, |prefix| prefix.tokens as u64);
+        u64::from(times.usage.prompt_tokens) - prefix
+    });
+    prefixes.values().sum::<u64>() + own.sum::<u64>()
+}
+
+impl Against {
+    /// Two settings by turns; both have as many rounds.
+    #[must_use]
+    pub fn new(setting: String, own: &[Round], others: &[Round]) -> Self {
+        let pairs = || own.iter().zip(others);
+        Self {
+            setting,
+            measured: median_round(others),
+            rounds_wall_s: others.iter().map(|round| round.wall_s).collect(),
+            wall_ratios: pairs().map(|(own, other)| other.wall_s / own.wall_s).collect(),
+            mean_run_ratios: pairs().map(|(own, other)| own.mean_run_s() / other.mean_run_s()).collect(),
+            p95_run_ratios: pairs().map(|(own, other)| own.p95_run_s() / other.p95_run_s()).collect(),
+        }
+    }
+}
+
+/// The round whose time is the median. At least one.
+#[must_use]
+pub fn median_round(rounds: &[Round]) -> Round {
+    let mut sorted: Vec<&Round> = rounds.iter().collect();
+    sorted.sort_by(|a, b| a.wall_s.total_cmp(&b.wall_s));
+    sorted[(sorted.len() - 1) / 2].clone()
+}
+
+impl WorkflowReport {
+    /// Name of the JSON's shape.
+    pub const SCHEMA: &'static str = "bandmaster.bench.workflow/1";
+
+    /// A table with aligned columns.
+    #[must_use]
+    pub fn table(&self) -> String {
+        let mut out = format!(
+            "{} x {} ({} threads, {} on {})\n",
+            self.trace, self.runs, self.threads, self.machine.isa, self.machine.cpu
+        );
+        let column = |round: &Round| {
+            [
+                format!("{:.2}", round.wall_s),
+                format!("{:.2}", round.mean_run_s()),
+                format!("{:.2}", round.p95_run_s()),
+                format!("{:.2}", round.critical_path_s),
+                round.prompt_tokens.to_string(),
+                round.cached_tokens.to_string(),
+                round.computed_tokens.to_string(),
+                round.unique_tokens.to_string(),
+                round.output_tokens.to_string(),
+                format!("{} / {}", round.accepted_tokens, round.drafted_tokens),
+                format!("{} / {}", round.preemptions, round.loads),
+                format!("{:.0} / {:.0}", round.between_tokens_ms.p50, round.between_tokens_ms.p99),
+                format!("{:.0}", round.between_tokens_ms.max),
+                format!("{:.2} %", round.overhead * 100.0),
+            ]
+        };
+        let names = [
+            "wall, s",
+            "mean of runs, s",
+            "p95 of runs, s",
+            "critical path, s",
+            "prompt tokens",
+            "  from the cache",
+            "  computed",
+            "  unique",
+            "output tokens",
+            "  guessed right / guessed",
+            "preemptions / loads",
+            "between tokens, ms: p50 / p99",
+            "  longest",
+            "schedule and commit",
+        ];
+        let own = column(&self.measured);
+        let other = self.against.as_ref().map(|against| column(&against.measured));
+        for (place, name) in names.iter().enumerate() {
+            let other = other.as_ref().map_or("", |column| column[place].as_str());
+            // Writing to a String cannot fail.
+            let _ = writeln!(out, "{name:<30} {:>14} {other:>14}", own[place]);
+        }
+        if let Some(against) = &self.against {
+            let ratio = |name: &str, ratios: &[f64]| {
+                let list: Vec<String> = ratios.iter().map(|ratio| format!("{ratio:.3}")).collect();
+                format!("{name}: {:.3} ({})\n", median(ratios.to_vec()), list.join(" "))
+            };
+            let _ = writeln!(out, "against {}:", against.setting);
+            out += &ratio("  its wall over this", &against.wall_ratios);
+            out += &ratio("  mean of runs, this over its", &against.mean_run_ratios);
+            out += &ratio("  p95 of runs, this over its", &against.p95_run_ratios);
+        }
+        for task in &self.measured.tasks {
+            let _ = writeln!(
+                out,
+                "  {:<12} {:<10} {:>8.2} .. {:>8.2} .. {:>8.2} s, {:>5} cached, longest gap {:>6.0} ms",
+                task.id, task.model, task.start_s, task.first_s, task.end_s, task.cached_tokens, task.gap_max_ms
+            );
+        }
+        out
+    }
+}

@@ -1,0 +1,240 @@
+//! Plan-shaped work as plain JSON: tasks with their needs, lengths and models. What runs it is not known here.
+
+use std::collections::{BTreeMap, HashMap};
+
+/// Traces that ship, by name.
+const BUILTIN: &[(&str, &str)] = &[
+    ("fanout", include_str!("traces/fanout.json")),
+    ("siblings", include_str!("traces/siblings.json")),
+    ("long-prompt", include_str!("traces/long-prompt.json")),
+    ("pressure", include_str!("traces/pressure.json")),
+    ("copy", include_str!("traces/copy.json")),
+];
+
+/// A recorded or made-up plan.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Trace {
+    /// [`Trace::SCHEMA`].
+    pub schema: String,
+    /// Its name.
+    pub name: String,
+    /// What it stands for.
+    #[serde(default)]
+    pub about: String,
+    /// Roles that models play, and which of the catalog's plays each unless one is named.
+    pub models: BTreeMap<String, Role>,
+    /// In an order in which each needs only earlier ones.
+    pub tasks: Vec<Task>,
+}
+
+/// A part that a model plays.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Role {
+    /// Catalog name or path.
+    pub model: String,
+    /// Loaded so long after the start, while others compute; before the start when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load_at_ms: Option<u64>,
+}
+
+/// One call of a model.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Task {
+    /// Unique in the trace.
+    pub id: String,
+    /// One of the trace's roles.
+    pub model: String,
+    /// Tasks that must have ended before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub needs: Vec<String>,
+    /// Time between the last of those (or the run's start) and this one: a tool's, or a person's.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub think_ms: u64,
+    /// Leading tokens that all tasks of the same model and prefix share, by name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefix: Option<Prefix>,
+    /// Whether the outputs of `needs` are part of the prompt, behind the prefix.
+    #[serde(default)]
+    pub reads_needs: bool,
+    /// Tokens of its own, behind those.
+    #[serde(default)]
+    pub prompt_tokens: usize,
+    /// A question in words instead of made-up tokens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<String>,
+    /// Tokens generated; where the model would end is ignored.
+    pub output_tokens: u32,
+    /// `interactive`, `run` (the default) or `background`.
+    #[serde(default)]
+    pub class: TaskClass,
+}
+
+/// A shared beginning.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Prefix {
+    /// Same name, same tokens.
+    pub name: String,
+    /// How many.
+    pub tokens: usize,
+}
+
+/// Who waits for a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TaskClass {
+    /// A person is looking.
+    Interactive,
+    /// A run.
+    #[default]
+    Run,
+    /// Nobody.
+    Background,
+}
+
+fn is_zero(value: &u64) -> bool {
+    *value == 0
+}
+
+/// A trace that can't be run.
+#[derive(Debug, thiserror::Error)]
+pub enum TraceError {
+    /// No such file or built-in.
+    #[error("no trace `{name}`: give a file, or one of {}", names())]
+    Unknown {
+        /// As asked for.
+        name: String,
+    },
+    /// Not JSON, or not this shape.
+    #[error("trace {name}: {reason}")]
+    Broken {
+        /// As asked for.
+        name: String,
+        /// Line and column, or what is wrong.
+        reason: String,
+    },
+}
+
+fn names() -> String {
+    BUILTIN.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
+}
+
+impl Trace {
+    /// Name and version of the JSON's shape.
+    pub const SCHEMA: &'static str = "bandmaster.trace/1";
+
+    /// One that ships, or the one in a file of that name.
+    ///
+    /// # Errors
+    /// [`TraceError`] says what is wrong with it.
+    pub fn find(name: &str) -> Result<Self, TraceError> {
+        if let Some((_, json)) = BUILTIN.iter().find(|(builtin, _)| *builtin == name) {
+            return Self::parse(name, json);
+        }
+        match std::fs::read_to_string(name) {
+            Ok(json) => Self::parse(name, &json),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                Err(TraceError::Unknown { name: name.into() })
+            }
+            Err(error) => Err(TraceError::Broken { name: name.into(), reason: error.to_string() }),
+        }
+    }
+
+    /// Reads and checks a trace.
+    ///
+    /// # Errors
+    /// [`TraceError::Broken`] with the place or the task.
+    pub fn parse(name: &str, json: &str) -> Result<Self, TraceError> {
+        let broken = |reason: String| TraceError::Broken { name: name.into(), reason };
+        let trace: Self = serde_json::from_str(json).map_err(|error| broken(error.to_string()))?;
+        trace.check().map_err(broken)?;
+        Ok(trace)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if self.schema != Self::SCHEMA {
+            return Err(format!("schema is `{}`: this program reads `{}`", self.schema, Self::SCHEMA));
+        }
+        if self.tasks.is_empty() {
+            return Err("it has no tasks".into());
+        }
+        let mut before: HashMap<&str, ()> = HashMap::new();
+        for task in &self.tasks {
+            let Task { id, model, .. } = task;
+            if !self.models.contains_key(model) {
+                return Err(format!("task {id}: no model `{model}` among `models`"));
+            }
+            if let Some(need) = task.needs.iter().find(|need| !before.contains_key(need.as_str())) {
+                return Err(format!("task {id} needs `{need}`, which is no earlier task"));
+            }
+            let prompt = task.prompt_tokens + task.prefix.as_ref().map_or(0, |prefix| prefix.tokens);
+            if prompt == 0 && task.prompt.is_none() && !task.reads_needs {
+                return Err(format!("task {id} has no prompt: give prompt_tokens, prefix or prompt"));
+            }
+            if before.insert(id, ()).is_some() {
+                return Err(format!("two tasks are called `{id}`"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Of each task, tokens generated on the longest path from it to the end, its own included.
+    #[must_use]
+    pub fn path_tokens(&self) -> Vec<u32> {
+        let place: HashMap<&str, usize> =
+            self.tasks.iter().enumerate().map(|(place, task)| (task.id.as_str(), place)).collect();
+        let mut behind = vec![0; self.tasks.len()];
+        for (at, task) in self.tasks.iter().enumerate().rev() {
+            let own: u32 = behind[at] + task.output_tokens;
+            behind[at] = own;
+            for need in &task.needs {
+                let need = place[need.as_str()];
+                behind[need] = own.max(behind[need]);
+            }
+        }
+        behind
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn built_in_traces_are_whole() {
+        for (name, json) in BUILTIN {
+            let trace = Trace::parse(name, json).unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!(trace.name, *name);
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_the_task() {
+        let refuse = |tasks: &str, expected: &str| {
+            let json = format!(
+                r#"{{"schema":"bandmaster.trace/1","name":"t","models":{{"w":{{"model":"m"}}}},"tasks":[{tasks}]}}"#
+            );
+            let error = Trace::parse("t.json", &json).expect_err(expected).to_string();
+            assert!(error.contains(expected) && error.contains("t.json"), "{error}");
+        };
+        refuse("", "no tasks");
+        refuse(r#"{"id":"a","model":"x","prompt_tokens":1,"output_tokens":1}"#, "no model `x`");
+        refuse(r#"{"id":"a","model":"w","prompt_tokens":1,"output_tokens":1,"needs":["a"]}"#, "no earlier task");
+        refuse(r#"{"id":"a","model":"w","output_tokens":1}"#, "no prompt");
+        refuse(r#"{"id":"a","model":"w","prompt_tokens":1,"output_tokens":1,"tokens":3}"#, "unknown field");
+        refuse("{", "line 1");
+        assert!(Trace::find("nowhere.json").expect_err("no such file").to_string().contains("fanout"));
+    }
+
+    #[test]
+    fn paths_are_the_longest_to_the_end() {
+        let trace = Trace::find("fanout").expect("it ships");
+        let paths = trace.path_tokens();
+        let of = |id: &str| paths[trace.tasks.iter().position(|task| task.id == id).expect("it is there")];
+        let longest = trace.tasks.iter().filter(|task| task.id.starts_with('w')).map(|task| task.output_tokens);
+        assert_eq!(of("plan"), 150 + longest.max().unwrap_or(0) + of("synthesis"));
+    }
+}

@@ -1,0 +1,118 @@
+//! Which prefixes will be wanted again, and how soon: what the plan knows and the cache could not guess. An expectation
+//! covers every full block of its prefix, those that are computed later included.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+use super::{BLOCK_TOKENS, Blocks, ExpectedId, ModelId};
+use crate::engine::Expected;
+use crate::engine::hash::{chain_hash, root_hash};
+
+/// How near the next use of a block is; larger is nearer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Nearness(u32);
+
+impl Nearness {
+    /// Nobody said that it will be used.
+    pub const UNEXPECTED: Self = Self(0);
+
+    fn of(steps: u32) -> Self {
+        Self(u32::MAX - steps.min(u32::MAX - 1))
+    }
+}
+
+#[derive(Debug)]
+struct Standing {
+    model: ModelId,
+    nearness: Nearness,
+    /// Hashes of the leading full blocks.
+    hashes: Vec<u64>,
+    until: Option<Duration>,
+}
+
+/// What is expected.
+#[derive(Debug, Default)]
+pub struct Expectations {
+    standing: HashMap<ExpectedId, Standing>,
+    /// How near each block's uses are; one entry for each expectation that covers it.
+    uses: HashMap<(ModelId, u64), Vec<Nearness>>,
+    ends: BTreeSet<(Duration, ExpectedId)>,
+}
+
+impl Expectations {
+    /// Of the full block with this hash.
+    pub fn nearness(&self, model: ModelId, hash: u64) -> Nearness {
+        let uses = self.uses.get(&(model, hash));
+        uses.and_then(|uses| uses.iter().max().copied()).unwrap_or(Nearness::UNEXPECTED)
+    }
+}
+
+impl Blocks {
+    /// Keeps a prefix before others until it is released or its time is over; an id that stands is replaced.
+    pub fn expect(&mut self, id: ExpectedId, expected: &Expected, now: Duration) {
+        self.unexpect(id);
+        let mut hash = root_hash(expected.cache_salt);
+        let (blocks, _) = expected.tokens.as_chunks::<BLOCK_TOKENS>();
+        let hashes = blocks.iter().map(|block| {
+            hash = chain_hash(hash, block);
+            hash
+        });
+        let standing = Standing {
+            model: expected.model,
+            nearness: Nearness::of(expected.steps),
+            hashes: hashes.collect(),
+            until: expected.for_at_most.map(|time| now + time),
+        };
+        let expectations = &mut self.expectations;
+        expectations.ends.extend(standing.until.map(|until| (until, id)));
+        for &hash in &standing.hashes {
+            expectations.uses.entry((standing.model, hash)).or_default().push(standing.nearness);
+        }
+        self.reorder(standing.model, &standing.hashes);
+        self.expectations.standing.insert(id, standing);
+    }
+
+    /// Ends an expectation; one that does not stand has ended before.
+    pub fn unexpect(&mut self, id: ExpectedId) {
+        let expectations = &mut self.expectations;
+        let Some(standing) = expectations.standing.remove(&id) else { return };
+        if let Some(until) = standing.until {
+            expectations.ends.remove(&(until, id));
+        }
+        for &hash in &standing.hashes {
+            let key = (standing.model, hash);
+            if let Some(uses) = expectations.uses.get_mut(&key) {
+                let place = uses.iter().position(|&nearness| nearness == standing.nearness);
+                place.map(|place| uses.swap_remove(place));
+                if uses.is_empty() {
+                    expectations.uses.remove(&key);
+                }
+            }
+        }
+        self.reorder(standing.model, &standing.hashes);
+    }
+
+    /// Ends the expectations whose time is over.
+    pub fn expire(&mut self, now: Duration) {
+        while let Some(&(until, id)) = self.expectations.ends.first() {
+            if until > now {
+                return;
+            }
+            self.unexpect(id);
+        }
+    }
+
+    /// Puts cached blocks where their next use places them.
+    fn reorder(&mut self, model: ModelId, hashes: &[u64]) {
+        let pool = &mut self.pools[model.0 as usize];
+        for &hash in hashes {
+            let Some(&id) = pool.index.get(&hash) else { continue };
+            let block = &mut pool.blocks[id as usize];
+            if block.refs == 0 {
+                pool.cached.remove(&block.turn);
+                block.turn.0 = self.expectations.nearness(model, hash);
+                pool.cached.insert(block.turn, id);
+            }
+        }
+    }
+}

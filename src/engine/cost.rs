@@ -1,0 +1,238 @@
+//! What a step of a model costs, learned while running: a line in what the step computes. Which sequences it is for is
+//! not known here.
+//!
+//! Least squares of relative errors over the last steps, drawn towards a guess from the model's sizes where the steps
+//! seen say nothing, so that a model whose steps all look alike still has a line for others.
+
+use std::time::Duration;
+
+use bandmaster_models::ModelInfo;
+
+/// Each step seen counts this much less with every later one.
+const MEMORY: f64 = 0.96;
+/// Weight of the guess, in steps.
+const GUESS_STEPS: f64 = 0.5;
+/// A clock that tells less than this says nothing.
+const SHORTEST_US: f64 = 1.0;
+/// Rates of the guess: bytes read, and multiply-adds, per microsecond.
+const GUESS_BYTES_PER_US: f64 = 10_000.0;
+const GUESS_MULTIPLY_ADDS_PER_US: f64 = 300_000.0;
+/// Share of a token's multiply-adds that its row of logits takes once more; a guess as well.
+const GUESS_ROW_SHARE: f64 = 0.2;
+
+/// What a step computes, as far as its time depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Amount {
+    /// Tokens.
+    pub tokens: usize,
+    /// Rows of logits.
+    pub rows: usize,
+    /// Pairs of a token and one that it attends to.
+    pub pairs: usize,
+}
+
+impl Amount {
+    /// `tokens` tokens behind `context` others, with `rows` rows of logits.
+    #[must_use]
+    pub fn of(tokens: usize, context: usize, rows: usize) -> Self {
+        Self { tokens, rows, pairs: tokens * context + tokens * (tokens + 1) / 2 }
+    }
+
+    /// Both.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            tokens: self.tokens + other.tokens,
+            rows: self.rows + other.rows,
+            pairs: self.pairs + other.pairs,
+        }
+    }
+
+    fn terms(self) -> [f64; TERMS] {
+        [1.0, self.tokens as f64, self.rows as f64, self.pairs as f64]
+    }
+}
+
+const TERMS: usize = 4;
+
+/// Microseconds of a step: `a + b · tokens + r · rows + c · pairs`.
+#[derive(Debug, Clone)]
+pub struct Cost {
+    guess: [f64; TERMS],
+    line: [f64; TERMS],
+    /// Sums over the steps seen of products of terms, each in units of its guess and of the step's time.
+    squares: [[f64; TERMS]; TERMS],
+    sums: [f64; TERMS],
+    /// Steps in the sums.
+    steps: f64,
+}
+
+impl Cost {
+    /// Before any step: a guess from the model's sizes.
+    #[must_use]
+    pub fn guess(info: &ModelInfo) -> Self {
+        let token = (info.parameters as f64 / GUESS_MULTIPLY_ADDS_PER_US).max(0.01);
+        let guess = [
+            (info.weight_bytes as f64 / GUESS_BYTES_PER_US).max(0.1),
+            token,
+            token * GUESS_ROW_SHARE,
+            (info.kv_block_bytes as f64 / super::BLOCK_TOKENS as f64 / GUESS_BYTES_PER_US).max(1e-6),
+        ];
+        Self { guess, line: guess, squares: Default::default(), sums: Default::default(), steps: 0.0 }
+    }
+
+    /// Takes a step into account.
+    pub fn observe(&mut self, amount: Amount, time: Duration) {
+        let us = time.as_secs_f64() * 1e6;
+        if us < SHORTEST_US {
+            return;
+        }
+        let terms = amount.terms();
+        let x: [f64; TERMS] = std::array::from_fn(|i| terms[i] * self.guess[i] / us);
+        for (i, row) in self.squares.iter_mut().enumerate() {
+            for (j, square) in row.iter_mut().enumerate() {
+                *square = MEMORY * *square + x[i] * x[j];
+            }
+            self.sums[i] = MEMORY * self.sums[i] + x[i];
+        }
+        self.steps = MEMORY * self.steps + 1.0;
+        let factors = self.fit();
+        self.line = std::array::from_fn(|i| self.guess[i] * factors[i].max(0.0));
+    }
+
+    /// Factors of the guess: near what all steps together say of it, and of each term what they say of that.
+    fn fit(&self) -> [f64; TERMS] {
+        let total: f64 = self.sums.iter().sum();
+        let square: f64 = self.squares.iter().flatten().sum();
+        let overall = total / square.max(f64::MIN_POSITIVE);
+        let draw = GUESS_STEPS * square / (TERMS * TERMS) as f64 / self.steps;
+        let mut rows: [[f64; TERMS + 1]; TERMS] = Default::default();
+        for (i, row) in rows.iter_mut().enumerate() {
+            row[..TERMS].copy_from_slice(&self.squares[i]);
+            row[i] += draw;
+            row[TERMS] = self.sums[i] + draw * overall;
+        }
+        solve(rows)
+    }
+
+    /// Microseconds that a step is expected to take.
+    #[must_use]
+    pub fn predict_us(&self, amount: Amount) -> f64 {
+        amount.terms().iter().zip(self.line).map(|(term, factor)| term * factor).sum()
+    }
+
+    /// Microseconds of a step before anything is computed in it: what reading the weights takes.
+    #[must_use]
+    pub fn step_us(&self) -> f64 {
+        self.line[0]
+    }
+
+    /// Microseconds of one more token with its row of logits.
+    #[must_use]
+    pub fn token_us(&self) -> f64 {
+        self.line[1] + self.line[2]
+    }
+
+    /// The most tokens behind `context` others that fit into `us` microseconds beside `amount`, up to `most`.
+    #[must_use]
+    pub fn tokens_within(&self, us: f64, amount: Amount, context: usize, most: usize) -> usize {
+        let fits = |tokens: usize| self.predict_us(amount.and(Amount::of(tokens, context, 0))) <= us;
+        let (mut fitting, mut above) = (0, most + 1);
+        while above - fitting > 1 {
+            let middle = usize::midpoint(fitting, above);
+            if fits(middle) { fitting = middle } else { above = middle }
+        }
+        fitting
+    }
+}
+
+/// Solves a symmetric positive system, given with its right side as the last column, by elimination.
+fn solve(mut rows: [[f64; TERMS + 1]; TERMS]) -> [f64; TERMS] {
+    for i in 0..TERMS {
+        let pivot = rows[i];
+        for row in &mut rows[i + 1..] {
+            let factor = row[i] / pivot[i];
+            row.iter_mut().zip(pivot).for_each(|(value, above)| *value -= factor * above);
+        }
+    }
+    let mut solution = [0.0; TERMS];
+    for i in (0..TERMS).rev() {
+        let known: f64 = (i + 1..TERMS).map(|j| rows[i][j] * solution[j]).sum();
+        solution[i] = (rows[i][TERMS] - known) / rows[i][i];
+    }
+    solution
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn info() -> ModelInfo {
+        ModelInfo {
+            architecture: "test".into(),
+            vocab: 100,
+            context_tokens_max: 4096,
+            kv_block_bytes: 16 * 12_288,
+            kv_blocks_max: 100,
+            weight_bytes: 400_000_000,
+            parameters: 500_000_000,
+        }
+    }
+
+    /// A machine with a line of its own.
+    fn truth(amount: Amount) -> Duration {
+        let us = 9_000.0
+            + 1_100.0 * amount.tokens as f64
+            + 300.0 * amount.rows as f64
+            + 0.6 * amount.pairs as f64;
+        Duration::from_secs_f64(us / 1e6)
+    }
+
+    fn off(cost: &Cost, amount: Amount) -> f64 {
+        cost.predict_us(amount) / (truth(amount).as_secs_f64() * 1e6) - 1.0
+    }
+
+    #[test]
+    fn a_line_is_learned_from_steps_of_all_kinds() {
+        let mut cost = Cost::guess(&info());
+        for step in 0..200usize {
+            let decodes = step % 9;
+            let chunk = [0, 16, 64, 200][step % 4];
+            let amount =
+                Amount::of(chunk, step * 5, 0).and(Amount { tokens: decodes, rows: decodes, pairs: decodes * 700 });
+            if amount.tokens > 0 {
+                cost.observe(amount, truth(amount));
+            }
+        }
+        for amount in [Amount::of(1, 50, 1), Amount::of(100, 3000, 0), Amount::of(512, 0, 1)] {
+            assert!(off(&cost, amount).abs() < 0.05, "{amount:?}: {}", off(&cost, amount));
+        }
+    }
+
+    #[test]
+    fn steps_that_look_alike_give_their_own_time_and_a_scaled_guess_for_others() {
+        let mut cost = Cost::guess(&info());
+        let alike = Amount { tokens: 8, rows: 8, pairs: 8 * 200 };
+        for _ in 0..50 {
+            cost.observe(alike, truth(alike));
+        }
+        assert!(off(&cost, alike).abs() < 0.1, "{}", off(&cost, alike));
+        let chunk = Amount::of(64, 0, 0);
+        assert!(off(&cost, chunk).abs() < 0.8, "{}", off(&cost, chunk));
+    }
+
+    #[test]
+    fn what_fits_is_the_most_that_is_within_the_time() {
+        let mut cost = Cost::guess(&info());
+        for tokens in 1..200 {
+            cost.observe(Amount::of(tokens, tokens * 3, 1), truth(Amount::of(tokens, tokens * 3, 1)));
+        }
+        let base = Amount::of(4, 100, 4);
+        for us in [0.0, 5_000.0, 50_000.0, 1e9] {
+            let tokens = cost.tokens_within(us, base, 1000, 512);
+            let with = |tokens| cost.predict_us(base.and(Amount::of(tokens, 1000, 0)));
+            assert!(tokens == 0 || with(tokens) <= us);
+            assert!(tokens == 512 || with(tokens + 1) > us);
+        }
+    }
+}

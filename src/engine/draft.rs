@@ -1,0 +1,177 @@
+//! Guesses at what comes next, without a second model: what followed the same few tokens before, in the sequence itself or
+//! in what its run wrote earlier. A guess costs a token of prefill and is taken only where it equals what is drawn, so
+//! nothing here can change an answer.
+
+use std::collections::HashMap;
+
+use super::hash::{chain_hash, mix};
+
+/// Tokens that must agree before what followed them is a guess.
+const GRAM: usize = 3;
+/// Most tokens guessed at a time.
+const DRAFT_TOKENS_MAX: usize = 24;
+/// Share of guesses believed to be right before any was tried.
+const TRUST_FIRST: f64 = 0.6;
+/// How much one guess, right or wrong, moves that belief.
+const TRUST_STEP: f64 = 0.1;
+/// An accepted token must be worth this many times what a guess costs.
+const MARGIN: f64 = 1.3;
+/// Tokens that a run's earlier outputs keep.
+const HISTORY_TOKENS_MAX: usize = 1 << 16;
+
+/// Where each few tokens in a row occurred last.
+#[derive(Debug, Clone, Default)]
+pub struct Grams {
+    /// By hash of the tokens: index of the token behind them.
+    ends: HashMap<u64, u32>,
+    /// Leading tokens that are known here.
+    indexed: usize,
+}
+
+impl Grams {
+    /// Takes in `tokens` beyond those it knows, but for the last: nothing has followed it.
+    fn extend(&mut self, tokens: &[u32]) {
+        for end in self.indexed.max(GRAM)..tokens.len() {
+            self.ends.insert(Self::hash(&tokens[end - GRAM..end]), end as u32);
+        }
+        self.indexed = tokens.len();
+    }
+
+    /// Index into `tokens` of what followed the end of `recent`, and over how many tokens before both agree.
+    fn find(&self, tokens: &[u32], recent: &[u32]) -> Option<(usize, usize)> {
+        let last = recent.len().checked_sub(GRAM).map(|first| &recent[first..])?;
+        let end = *self.ends.get(&Self::hash(last))? as usize;
+        let agree = tokens[..end].iter().rev().zip(recent.iter().rev()).take(64).take_while(|(a, b)| a == b);
+        let agree = agree.count();
+        // Other tokens may have the same hash.
+        (agree >= GRAM).then_some((end, agree))
+    }
+
+    fn hash(tokens: &[u32]) -> u64 {
+        chain_hash(mix(GRAM as u64), tokens)
+    }
+}
+
+/// What the sequences of a run wrote, for those after them.
+#[derive(Debug, Clone, Default)]
+pub struct History {
+    tokens: Vec<u32>,
+    grams: Grams,
+}
+
+impl History {
+    /// Adds an output.
+    pub fn add(&mut self, tokens: &[u32]) {
+        if self.tokens.len() + tokens.len() > HISTORY_TOKENS_MAX {
+            *self = Self::default();
+        }
+        self.tokens.extend_from_slice(&tokens[..tokens.len().min(HISTORY_TOKENS_MAX)]);
+        self.grams.extend(&self.tokens);
+    }
+}
+
+/// A sequence's guesses.
+#[derive(Debug, Clone)]
+pub struct Guesses {
+    grams: Grams,
+    /// Share of guesses that proved right lately.
+    trust: f64,
+    /// What the next token was last guessed to be; compared with what is drawn even where nothing was drafted, so that
+    /// trust comes back.
+    next: Option<u32>,
+}
+
+impl Guesses {
+    /// Before the first.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { grams: Grams::default(), trust: TRUST_FIRST, next: None }
+    }
+
+    /// Appends to `draft` what probably follows `tokens`, as far as each token is worth its cost: `saved_us` is what an
+    /// accepted one saves, `cost_us` what it takes to compute one more. At most `most`.
+    pub fn draft(
+        &mut self,
+        tokens: &[u32],
+        history: Option<&History>,
+        (saved_us, cost_us): (f64, f64),
+        most: usize,
+        draft: &mut Vec<u32>,
+    ) {
+        self.grams.extend(tokens);
+        let own = self.grams.find(tokens, tokens).map(|(at, agree)| (agree, &tokens[at..]));
+        let runs = history.and_then(|history| {
+            let (at, agree) = history.grams.find(&history.tokens, tokens)?;
+            Some((agree, &history.tokens[at..]))
+        });
+        let best = match (own, runs) {
+            (Some(own), Some(runs)) => Some(if runs.0 > own.0 { runs } else { own }),
+            (own, runs) => own.or(runs),
+        };
+        let Some((_, follows)) = best else {
+            self.next = None;
+            return;
+        };
+        self.next = follows.first().copied();
+        let worth = |place: usize| self.trust.powi(place as i32 + 1) * saved_us >= MARGIN * cost_us;
+        let length = (0..most.min(DRAFT_TOKENS_MAX).min(follows.len())).take_while(|&place| worth(place)).count();
+        draft.extend_from_slice(&follows[..length]);
+    }
+
+    /// Learns from the token that came where the first was guessed.
+    pub fn came(&mut self, token: u32) {
+        if let Some(next) = self.next.take() {
+            self.learn(next == token);
+        }
+    }
+
+    /// Learns from a guess behind the first.
+    pub fn learn(&mut self, right: bool) {
+        self.trust += TRUST_STEP * (f64::from(u8::from(right)) - self.trust);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CHEAP: (f64, f64) = (100.0, 1.0);
+
+    fn drafted(guesses: &mut Guesses, tokens: &[u32], history: Option<&History>, costs: (f64, f64)) -> Vec<u32> {
+        let mut draft = Vec::new();
+        guesses.draft(tokens, history, costs, 100, &mut draft);
+        draft
+    }
+
+    #[test]
+    fn what_followed_before_is_guessed_to_follow_again() {
+        let tokens = [1, 2, 3, 4, 5, 6, 7, 9, 1, 2, 3];
+        assert_eq!(drafted(&mut Guesses::new(), &tokens, None, CHEAP)[..5], [4, 5, 6, 7, 9]);
+        assert!(drafted(&mut Guesses::new(), &[1, 2, 3, 4, 5, 1, 2], None, CHEAP).is_empty());
+        assert!(drafted(&mut Guesses::new(), &[1, 2], None, CHEAP).is_empty());
+    }
+
+    #[test]
+    fn the_longer_agreement_wins_and_a_run_remembers() {
+        let mut history = History::default();
+        history.add(&[7, 8, 1, 2, 3, 50, 51]);
+        history.add(&[60, 61]);
+        let tokens = [1, 2, 3, 4, 7, 8, 1, 2, 3];
+        assert_eq!(drafted(&mut Guesses::new(), &tokens, Some(&history), CHEAP)[..2], [50, 51]);
+        assert_eq!(drafted(&mut Guesses::new(), &tokens, None, CHEAP)[..2], [4, 7]);
+    }
+
+    #[test]
+    fn wrong_guesses_end_drafts_and_right_ones_bring_them_back() {
+        let tokens = [1, 2, 3, 4, 5, 6, 1, 2, 3];
+        let mut guesses = Guesses::new();
+        let costs = (2.0, 1.0);
+        let mut lengths = Vec::new();
+        for right in [false; 20].into_iter().chain([true; 30]) {
+            lengths.push(drafted(&mut guesses, &tokens, None, costs).len());
+            guesses.came(if right { 4 } else { 99 });
+        }
+        assert!(lengths[19] == 0 && lengths[49] > 2, "{lengths:?}");
+        assert_eq!(drafted(&mut guesses, &tokens, None, (1.0, 1.0)), [0; 0], "not worth it however sure");
+    }
+}

@@ -1,0 +1,313 @@
+//! Which models have their weights in memory. One budget holds weights and cache blocks: a model that is wanted and away
+//! is called, those that nobody wants make room, and one that is wanted less does when the wait grows long. How a model
+//! is loaded is not known here: who drives the engine sees calls and brings models.
+
+use std::time::Duration;
+
+use bandmaster_models::{Model, ModelInfo};
+
+use super::cost::Cost;
+use super::sequence::End;
+use super::{BLOCK_TOKENS, Class, Core, Lane, Limits, ModelId, ModelStats};
+
+/// How long a model that is away waits for those here to become idle before one of them is interrupted: so that work on
+/// one model is done together and loads are few.
+const SWAP_PATIENCE: Duration = Duration::from_secs(5);
+/// The same where those here are of a lower class.
+const SWAP_PATIENCE_CLASS: Duration = Duration::from_millis(500);
+
+/// Where a model's weights are.
+pub enum Place {
+    /// In memory.
+    Here(Box<dyn Model>),
+    /// On their way; the room is kept.
+    Coming,
+    /// On disk.
+    Away,
+}
+
+/// What was brought for a model that was called.
+pub type Brought = Result<Box<dyn Model>, String>;
+
+/// A model that does not fit, with the numbers.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "its weights take {weight_bytes} bytes and a cache block {block_bytes}, and all may take {memory_bytes_max}: raise --memory"
+)]
+pub struct TooLarge {
+    /// Of the model.
+    pub weight_bytes: usize,
+    /// Of 16 tokens.
+    pub block_bytes: usize,
+    /// The budget.
+    pub memory_bytes_max: usize,
+}
+
+impl Core {
+    /// Adds a model that is here and stays.
+    pub fn add_model(&mut self, name: &str, model: Box<dyn Model>) -> (ModelId, Limits) {
+        let id = self.announce(name, model.info().weight_bytes, false);
+        self.lanes[id.0 as usize].place = Place::Coming;
+        self.blocks.set_bytes_max(self.memory_for_blocks());
+        let limits = self.settle(id, model);
+        (id, limits)
+    }
+
+    /// Adds a model that is away, of about this size. It is loaded when it is called for the first time.
+    pub fn announce(&mut self, name: &str, weight_bytes: usize, returns: bool) -> ModelId {
+        let id = ModelId(self.lanes.len() as u32);
+        let info = ModelInfo {
+            architecture: String::new(),
+            vocab: 0,
+            context_tokens_max: 0,
+            kv_block_bytes: 1,
+            kv_blocks_max: 0,
+            // What can't be true is seen when it is here.
+            weight_bytes: weight_bytes.min(self.config.memory_bytes_max.saturating_sub(1)),
+            parameters: 0,
+        };
+        self.blocks.add_pool(1, 0);
+        self.lanes.push(Lane {
+            place: Place::Away,
+            cost: Cost::guess(&info),
+            info,
+            limits: Limits { vocab: 0, context_tokens: 0, pool_tokens: 0 },
+            order: Vec::new(),
+            waiting_since: Duration::ZERO,
+            returns,
+            called: false,
+        });
+        self.stats.models.push(ModelStats { name: name.into(), ..ModelStats::default() });
+        id
+    }
+
+    /// Wants a model that is away although no sequence does yet.
+    pub fn call(&mut self, model: ModelId, now: Duration) {
+        let lane = &mut self.lanes[model.0 as usize];
+        if matches!(lane.place, Place::Away) {
+            (lane.called, lane.waiting_since) = (true, now);
+        }
+    }
+
+    /// Models to be loaded now. The room for their weights is kept; what [`Core::take_departed`] gives is to be dropped
+    /// before.
+    pub fn take_calls(&mut self) -> Vec<ModelId> {
+        std::mem::take(&mut self.calls)
+    }
+
+    /// Models that have left.
+    pub fn take_departed(&mut self) -> Vec<Box<dyn Model>> {
+        std::mem::take(&mut self.departed)
+    }
+
+    /// Takes a model in that was called. One that could not be loaded fails the sequences that wait for it.
+    ///
+    /// # Errors
+    /// Says why it is not here.
+    pub fn bring(&mut self, id: ModelId, brought: Brought, now: Duration) -> Result<Limits, String> {
+        self.lanes[id.0 as usize].waiting_since = now;
+        let here = brought.and_then(|model| {
+            let &ModelInfo { weight_bytes, kv_block_bytes: block_bytes, .. } = model.info();
+            let memory_bytes_max = self.config.memory_bytes_max;
+            let fits = weight_bytes.saturating_add(block_bytes) <= memory_bytes_max
+                && block_bytes <= self.config.cache_bytes_max;
+            let too_large = TooLarge { weight_bytes, block_bytes, memory_bytes_max };
+            if fits { Ok(model) } else { Err(too_large.to_string()) }
+        });
+        match here {
+            Ok(model) => Ok(self.settle(id, model)),
+            Err(reason) => {
+                let lane = &mut self.lanes[id.0 as usize];
+                lane.place = Place::Away;
+                let message = format!("model {}: {reason}", self.stats.models[id.0 as usize].name);
+                while let Some(&slot) = self.lanes[id.0 as usize].order.last() {
+                    self.end(slot, End::Failed(message.clone()));
+                }
+                self.blocks.set_bytes_max(self.memory_for_blocks());
+                Err(reason)
+            }
+        }
+    }
+
+    /// A model is here: its room is what it says it takes.
+    fn settle(&mut self, id: ModelId, model: Box<dyn Model>) -> Limits {
+        let info = model.info().clone();
+        let room = self.room_for_blocks_of(id, &info);
+        let lane = &mut self.lanes[id.0 as usize];
+        if lane.info.parameters != info.parameters || lane.info.vocab != info.vocab {
+            lane.cost = Cost::guess(&info);
+        }
+        let blocks = (room / info.kv_block_bytes.max(1)).min(info.kv_blocks_max);
+        lane.limits = Limits {
+            vocab: info.vocab,
+            context_tokens: info.context_tokens_max,
+            pool_tokens: blocks * BLOCK_TOKENS,
+        };
+        let limits = lane.limits;
+        self.blocks.empty_pool(id, info.kv_block_bytes.max(1), info.kv_blocks_max);
+        lane.info = info;
+        lane.place = Place::Here(model);
+        self.stats.loads += 1;
+        self.stats.models[id.0 as usize].loads += 1;
+        // It may be larger than was said.
+        while self.weight_bytes() > self.config.memory_bytes_max
+            && (self.send_idle_away(id) || self.send_lower_away(id))
+        {}
+        while self.memory_for_blocks() < self.blocks.bytes_held() && self.preempt_lowest() {}
+        self.blocks.set_bytes_max(self.memory_for_blocks());
+        limits
+    }
+
+    /// The most that blocks of a model can have: models that stay are in the way of all others.
+    fn room_for_blocks_of(&self, id: ModelId, info: &ModelInfo) -> usize {
+        let stays = |&(place, lane): &(usize, &Lane)| place != id.0 as usize && !lane.returns;
+        let others = self.lanes.iter().enumerate().filter(stays).map(|(_, lane)| lane.info.weight_bytes);
+        let room = self.config.memory_bytes_max.saturating_sub(others.sum::<usize>() + info.weight_bytes);
+        room.min(self.config.cache_bytes_max)
+    }
+
+    /// What the weights that are here or coming leave.
+    fn memory_for_blocks(&self) -> usize {
+        self.config.memory_bytes_max.saturating_sub(self.weight_bytes()).min(self.config.cache_bytes_max)
+    }
+
+    /// Of the models that are here or coming.
+    pub(super) fn weight_bytes(&self) -> usize {
+        let here = self.lanes.iter().filter(|lane| !matches!(lane.place, Place::Away));
+        here.map(|lane| lane.info.weight_bytes).sum()
+    }
+
+    /// Room for the blocks of the first sequence whose model is here, where nobody can go on: a model that is idle leaves,
+    /// or one that is wanted less.
+    pub(super) fn make_room_for_first(&mut self) -> bool {
+        let here = self.lanes.iter().filter(|lane| matches!(lane.place, Place::Here(_)));
+        let first = here.filter_map(|lane| lane.order.first()).min_by_key(|&&slot| self.sequences[slot].rank);
+        let Some(model) = first.map(|&slot| self.sequences[slot].model) else { return false };
+        self.send_idle_away(model) || self.send_lower_away(model)
+    }
+
+    /// Calls the model that is away and wanted most, if there is or can be made room for it. One at a time.
+    pub(super) fn call_models(&mut self, now: Duration) {
+        self.relieve(now);
+        if self.lanes.iter().any(|lane| matches!(lane.place, Place::Coming)) {
+            return;
+        }
+        let away = self.lanes.iter().enumerate().filter(|(_, lane)| matches!(lane.place, Place::Away));
+        let wanted = away.filter(|(_, lane)| lane.called || !lane.order.is_empty());
+        let first = wanted.min_by_key(|(_, lane)| {
+            (lane.order.is_empty(), lane.order.first().map(|&slot| self.sequences[slot].rank))
+        });
+        let Some((place, lane)) = first else { return };
+        let id = ModelId(place as u32);
+        let waited = now.saturating_sub(lane.waiting_since);
+        let class = self.class_of(lane);
+        let mut here = self.lanes.iter().filter(|lane| matches!(lane.place, Place::Here(_)));
+        let above = here.all(|lane| self.class_of(lane) < class);
+        let patience = if above { SWAP_PATIENCE_CLASS } else { SWAP_PATIENCE };
+        if self.make_room_for(id, waited >= patience) {
+            let lane = &mut self.lanes[place];
+            (lane.place, lane.called) = (Place::Coming, false);
+            self.blocks.set_bytes_max(self.memory_for_blocks());
+            self.calls.push(id);
+        }
+    }
+
+    /// A model that is here and whose sequences can't go on for long, for want of blocks that others' weights or lower
+    /// ranks keep, gets room as one that is away does.
+    fn relieve(&mut self, now: Duration) {
+        let here = self.lanes.iter().enumerate().filter(|(_, lane)| matches!(lane.place, Place::Here(_)));
+        let starves = |lane: &Lane| {
+            !lane.order.is_empty() && now.saturating_sub(lane.waiting_since) >= SWAP_PATIENCE
+        };
+        let Some((place, _)) = here.into_iter().find(|(_, lane)| starves(lane)) else { return };
+        self.lanes[place].waiting_since = now;
+        let id = ModelId(place as u32);
+        let _ = self.send_idle_away(id) || self.send_lower_away(id);
+    }
+
+    /// Room for a model's weights and the sequence it is wanted for. Idle models leave, the one idle longest first; with
+    /// `urgent`, one whose sequences are all of lower rank does, and gives their blocks back.
+    fn make_room_for(&mut self, id: ModelId, urgent: bool) -> bool {
+        loop {
+            let lane = &self.lanes[id.0 as usize];
+            let first = lane.order.first().map(|&slot| &self.sequences[slot]);
+            let tokens = first.map_or(1, |sequence| sequence.tokens.len() + 1);
+            let blocks = tokens.div_ceil(BLOCK_TOKENS) * lane.info.kv_block_bytes;
+            let free = self.config.memory_bytes_max.saturating_sub(self.weight_bytes());
+            if lane.info.weight_bytes + blocks + self.blocks.bytes_held() <= free {
+                return true;
+            }
+            let held_only = lane.info.weight_bytes + blocks <= free;
+            if self.send_idle_away(id) {
+                continue;
+            }
+            if !urgent || !(self.send_lower_away(id) || held_only && self.preempt_lower(id)) {
+                return false;
+            }
+        }
+    }
+
+    /// Sends the model away that has been idle longest, but for `id`; `false` when none is.
+    fn send_idle_away(&mut self, id: ModelId) -> bool {
+        let others = self.lanes.iter().enumerate().filter(|&(place, _)| place != id.0 as usize);
+        let idle = others.filter(|(_, lane)| lane.order.is_empty() && lane.may_leave());
+        let Some((place, _)) = idle.min_by_key(|(_, lane)| lane.waiting_since) else { return false };
+        self.send_away(place);
+        true
+    }
+
+    /// Sends another model away for `id`: the one whose first sequence is of the lowest rank, unless it has one of a higher
+    /// class. After a long wait a rank above is no reason to hold the memory until the last sequence ends.
+    fn send_lower_away(&mut self, id: ModelId) -> bool {
+        let own_class = self.class_of(&self.lanes[id.0 as usize]);
+        let others = self.lanes.iter().enumerate().filter(|&(place, lane)| place != id.0 as usize && lane.may_leave());
+        let lower = others.filter(|(_, lane)| self.class_of(lane) <= own_class);
+        let rank = |lane: &Lane| lane.order.first().map(|&slot| self.sequences[slot].rank);
+        let Some((place, _)) = lower.max_by_key(|(_, lane)| rank(lane)) else { return false };
+        self.send_away(place);
+        true
+    }
+
+    /// Takes the blocks of the lowest rank, unless it is of a higher class than what waits for `id`.
+    fn preempt_lower(&mut self, id: ModelId) -> bool {
+        let own_class = self.class_of(&self.lanes[id.0 as usize]);
+        let lowest = self.lowest_holder().filter(|&slot| self.sequences[slot].terms.class <= own_class);
+        lowest.is_some_and(|slot| self.preempt(slot))
+    }
+
+    /// The highest class that wants a model. Whoever loads one waits for it.
+    fn class_of(&self, lane: &Lane) -> Class {
+        if lane.called {
+            return Class::Interactive;
+        }
+        let classes = lane.order.iter().map(|&slot| self.sequences[slot].terms.class);
+        classes.max().unwrap_or_default()
+    }
+
+    fn preempt_lowest(&mut self) -> bool {
+        self.lowest_holder().is_some_and(|slot| self.preempt(slot))
+    }
+
+    fn send_away(&mut self, place: usize) {
+        let id = ModelId(place as u32);
+        for at in (0..self.lanes[place].order.len()).rev() {
+            let slot = self.lanes[place].order[at];
+            if !self.sequences[slot].table.is_empty() {
+                self.preempt(slot);
+            }
+        }
+        let lane = &mut self.lanes[place];
+        let (block_bytes, blocks_max) = (lane.info.kv_block_bytes.max(1), lane.info.kv_blocks_max);
+        if let Place::Here(model) = std::mem::replace(&mut lane.place, Place::Away) {
+            self.departed.push(model);
+        }
+        self.blocks.empty_pool(id, block_bytes, blocks_max);
+        self.blocks.set_bytes_max(self.memory_for_blocks());
+    }
+}
+
+impl Lane {
+    fn may_leave(&self) -> bool {
+        self.returns && matches!(self.place, Place::Here(_))
+    }
+}

@@ -1,0 +1,102 @@
+//! What the engine knows of runs: since when, how much service each has had, and what it wrote. What a plan is is not
+//! known here.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::draft::History;
+use super::{ModelId, RunId};
+
+/// Runs that are remembered; those without a living request are forgotten first.
+const RUNS_MAX: usize = 256;
+/// A run that had this much service counts as having begun one `STEP_BACK` later; four times as much, another.
+const SERVICE_FIRST: Duration = Duration::from_secs(30);
+/// How much later.
+const STEP_BACK: Duration = Duration::from_secs(30);
+
+#[derive(Debug)]
+struct Run {
+    since: Duration,
+    used: Duration,
+    live: usize,
+    service_us: f64,
+    wrote: HashMap<ModelId, History>,
+}
+
+/// Runs of which requests live or lived lately.
+#[derive(Debug, Default)]
+pub struct Runs(HashMap<RunId, Run>);
+
+impl Runs {
+    /// A request of `run` arrives; says when the run counts as having begun. A run that has had much service steps back
+    /// behind shorter ones, once for each fourfold, so that nobody waits for a long run to end.
+    pub fn enter(&mut self, run: RunId, now: Duration) -> Duration {
+        if self.0.len() >= RUNS_MAX && !self.0.contains_key(&run) {
+            let idle = self.0.iter().filter(|(_, run)| run.live == 0);
+            let oldest = idle.min_by_key(|(_, run)| run.used).map(|(&id, _)| id);
+            oldest.map(|id| self.0.remove(&id));
+        }
+        let begins = || Run { since: now, used: now, live: 0, service_us: 0.0, wrote: HashMap::new() };
+        let run = self.0.entry(run).or_insert_with(begins);
+        (run.live, run.used) = (run.live + 1, now);
+        let service = run.service_us / SERVICE_FIRST.as_micros() as f64;
+        let steps = if service < 1.0 { 0 } else { 1 + service.log(4.0) as u32 };
+        run.since + STEP_BACK * steps
+    }
+
+    /// A request of `run` has ended; what it generated stays for those after it.
+    pub fn leave(&mut self, run: RunId, model: ModelId, generated: &[u32]) {
+        if let Some(run) = self.0.get_mut(&run) {
+            run.live -= 1;
+            if !generated.is_empty() {
+                run.wrote.entry(model).or_default().add(generated);
+            }
+        }
+    }
+
+    /// `run` had its part of a step.
+    pub fn serve(&mut self, run: RunId, us: f64) {
+        if let Some(run) = self.0.get_mut(&run) {
+            run.service_us += us;
+        }
+    }
+
+    /// What `run` wrote with `model`.
+    #[must_use]
+    pub fn history(&self, run: RunId, model: ModelId) -> Option<&History> {
+        self.0.get(&run)?.wrote.get(&model)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_count_from_their_first_request_and_step_back_with_service() {
+        let mut runs = Runs::default();
+        let at = Duration::from_secs;
+        assert_eq!(runs.enter(RunId(1), at(5)), at(5));
+        assert_eq!(runs.enter(RunId(1), at(9)), at(5));
+        runs.serve(RunId(1), 29e6);
+        assert_eq!(runs.enter(RunId(1), at(40)), at(5));
+        runs.serve(RunId(1), 2e6);
+        assert_eq!(runs.enter(RunId(1), at(41)), at(35));
+        runs.serve(RunId(1), 90e6);
+        assert_eq!(runs.enter(RunId(1), at(150)), at(65));
+        assert_eq!(runs.enter(RunId(2), at(151)), at(151));
+    }
+
+    #[test]
+    fn ended_runs_are_forgotten_when_there_are_many() {
+        let mut runs = Runs::default();
+        for id in 0..1000 {
+            runs.enter(RunId(id), Duration::from_secs(id));
+            if id > 0 {
+                runs.leave(RunId(id), ModelId(0), &[1, 2, 3, 4]);
+            }
+        }
+        assert!(runs.0.len() <= RUNS_MAX && runs.0.contains_key(&RunId(0)));
+        assert!(runs.history(RunId(999), ModelId(0)).is_some() && runs.history(RunId(5), ModelId(0)).is_none());
+    }
+}

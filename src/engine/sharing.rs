@@ -1,0 +1,105 @@
+//! What a sequence need not compute: full blocks that the cache has, the agreeing part of a half-full one, and what
+//! another sequence computes within the same step. What is planned otherwise is not known here.
+
+use std::collections::HashSet;
+
+use bandmaster_models::BlockCopy;
+
+use super::hash::chain_hash;
+use super::{BLOCK_TOKENS, Core};
+
+/// Leading tokens of a block that must agree before a sequence waits for another to compute them.
+const AWAITED_TOKENS_MIN: usize = 4;
+
+/// Which blocks the planned step will compute, so that siblings wait for them.
+#[derive(Debug, Default)]
+pub struct Underway(HashSet<u64>);
+
+impl Underway {
+    /// Nothing is planned.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+}
+
+impl Core {
+    /// Appends the full blocks that the cache has for what comes next.
+    pub(super) fn attach(&mut self, slot: u32) {
+        let sequence = &mut self.sequences[slot];
+        let model = sequence.model;
+        while sequence.computed == sequence.table.len() * BLOCK_TOKENS {
+            let end = sequence.computed + BLOCK_TOKENS;
+            if end > sequence.cacheable_tokens() {
+                return;
+            }
+            let hash = sequence.prefix_hash(end / BLOCK_TOKENS);
+            let last = sequence.table.last();
+            let prefix = last.map_or(sequence.root(), |&block| self.blocks.prefix_of(model, block));
+            let tokens = &sequence.tokens[sequence.computed..end];
+            let Some(block) = self.blocks.full(model, prefix, hash, tokens) else { return };
+            self.blocks.share(model, block);
+            sequence.table.push(block);
+            self.stats.cached_tokens += sequence.found(BLOCK_TOKENS) as u64;
+        }
+    }
+
+    /// Plans to copy the part of another's block that agrees with what comes next.
+    pub(super) fn copy_part(&mut self, slot: u32) {
+        let sequence = &mut self.sequences[slot];
+        let (model, start) = (sequence.model, sequence.computed);
+        let end = sequence.cacheable_tokens().min(start + BLOCK_TOKENS - 1);
+        if start != sequence.table.len() * BLOCK_TOKENS || end <= start {
+            return;
+        }
+        let last = sequence.table.last();
+        let prefix = last.map_or(sequence.root(), |&block| self.blocks.prefix_of(model, block));
+        let found = self.blocks.partial(model, prefix, &sequence.tokens[start..end]);
+        let Some((from, tokens)) = found else { return };
+        // Held until the step ends, so that the room for the copy is not made by evicting its source.
+        self.blocks.share(model, from);
+        let Some(to) = self.blocks.alloc(model) else {
+            self.blocks.release(model, from);
+            return;
+        };
+        sequence.table.push(to);
+        self.stats.cached_tokens += sequence.found(tokens) as u64;
+        self.plan.copies.push((slot, BlockCopy { from, to, tokens }));
+    }
+
+    /// Plans no copies for a sequence that is out of the step.
+    pub(super) fn drop_copies_for(&mut self, slot: u32) {
+        let (blocks, model) = (&mut self.blocks, self.plan.model);
+        self.plan.copies.retain(|&(owner, copy)| {
+            if owner == slot {
+                blocks.release(model, copy.from);
+            }
+            owner != slot
+        });
+    }
+
+    /// Whether another sequence computes the start of the next block within this very step.
+    pub(super) fn is_underway(&mut self, slot: u32) -> bool {
+        let sequence = &mut self.sequences[slot];
+        let start = sequence.computed;
+        let at_block = start == sequence.table.len() * BLOCK_TOKENS;
+        if self.underway.0.is_empty() || !at_block || sequence.cacheable_tokens() < start + AWAITED_TOKENS_MIN
+        {
+            return false;
+        }
+        let prefix = sequence.prefix_hash(start / BLOCK_TOKENS);
+        self.underway.0.contains(&chain_hash(prefix, &sequence.tokens[start..start + AWAITED_TOKENS_MIN]))
+    }
+
+    /// Notes the blocks whose start is known once `tokens` more are computed.
+    pub(super) fn note_underway(&mut self, slot: u32, tokens: usize) {
+        let sequence = &mut self.sequences[slot];
+        let end = sequence.computed + tokens;
+        let mut first = sequence.computed / BLOCK_TOKENS * BLOCK_TOKENS;
+        while tokens > 0 && first + AWAITED_TOKENS_MIN <= end {
+            let prefix = sequence.prefix_hash(first / BLOCK_TOKENS);
+            let start = &sequence.tokens[first..first + AWAITED_TOKENS_MIN];
+            self.underway.0.insert(chain_hash(prefix, start));
+            first += BLOCK_TOKENS;
+        }
+    }
+}

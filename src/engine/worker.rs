@@ -1,0 +1,227 @@
+//! The engine's thread: takes commands between steps, drives the core, and has models loaded on threads of their own.
+//! The only place of the engine that reads a clock.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, TryRecvError, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use super::handle::{Job, Loader};
+use super::sequence::panic_message;
+use super::{
+    Brought, Core, EngineConfig, Event, Expected, ExpectedId, Limits, ModelId, Request, RequestId, Stats,
+};
+
+/// Longest sleep while sequences live that cannot go on, or a model is to come.
+const STUCK_SLEEP: Duration = Duration::from_millis(5);
+pub(super) const STOPPED: &str = "the engine has stopped";
+
+/// What a handle asks of the thread.
+pub(super) enum Command {
+    Submit(Submission),
+    Load {
+        name: String,
+        weight_bytes: usize,
+        loader: Loader,
+        reply: SyncSender<Result<ModelId, String>>,
+    },
+    Expect {
+        id: ExpectedId,
+        expected: Expected,
+    },
+    Release(ExpectedId),
+    Job(Job),
+    /// Something changed that the thread looks at between steps.
+    Wake,
+}
+
+/// A request on its way. If the engine ends before it takes it, its listener hears so.
+pub(super) struct Submission {
+    pub(super) id: RequestId,
+    pub(super) request: Option<Request>,
+}
+
+impl Drop for Submission {
+    fn drop(&mut self) {
+        if let Some(mut request) = self.request.take() {
+            fail(&mut request, STOPPED.into());
+        }
+    }
+}
+
+fn fail(request: &mut Request, message: String) {
+    // A listener that panics here has nothing more to lose.
+    let _ = catch_unwind(AssertUnwindSafe(|| (request.sink)(Event::Failed(message))));
+}
+
+/// What handles and the thread share.
+pub(super) struct Shared {
+    pub(super) config: EngineConfig,
+    /// By model; none for one that was never here.
+    pub(super) limits: RwLock<Vec<Option<Limits>>>,
+    /// Requests that were taken and not started; the thread subtracts what it started.
+    pub(super) queued: AtomicUsize,
+    pub(super) next_id: AtomicU64,
+    /// Requests to end. Never longer than there are requests, and never full.
+    pub(super) cancelled: Mutex<Vec<RequestId>>,
+    pub(super) stopping: AtomicBool,
+    pub(super) stats: Mutex<Stats>,
+}
+
+impl Shared {
+    pub(super) fn new(config: EngineConfig) -> Self {
+        Self {
+            config,
+            limits: RwLock::new(Vec::new()),
+            queued: AtomicUsize::new(0),
+            next_id: AtomicU64::new(0),
+            cancelled: Mutex::new(Vec::new()),
+            stopping: AtomicBool::new(false),
+            stats: Mutex::new(Stats::default()),
+        }
+    }
+}
+
+/// What a panic left is still good: everything behind these locks is replaced whole.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The thread's side.
+pub(super) struct Worker {
+    core: Core,
+    inbox: Receiver<Command>,
+    shared: Arc<Shared>,
+    epoch: Instant,
+    /// Requests counted as queued that the core has.
+    unstarted: usize,
+    /// By model: how it is loaded, and who waits for the first time.
+    loaders: Vec<(Loader, Option<SyncSender<Result<ModelId, String>>>)>,
+    /// Where loading threads leave what they load.
+    brought: (Sender<(ModelId, Brought)>, Receiver<(ModelId, Brought)>),
+}
+
+impl Worker {
+    pub(super) fn new(core: Core, inbox: Receiver<Command>, shared: Arc<Shared>) -> Self {
+        let epoch = Instant::now();
+        Self { core, inbox, shared, epoch, unstarted: 0, loaders: Vec::new(), brought: channel() }
+    }
+
+    /// Steps and takes commands until the engine is to end.
+    pub(super) fn work(mut self) {
+        let epoch = self.epoch;
+        let clock = move || epoch.elapsed();
+        let mut progressed = true;
+        while self.take_commands(progressed) {
+            progressed = self.core.step(&clock);
+            self.load_what_is_called();
+            self.publish();
+        }
+        self.core.fail_all(STOPPED);
+        self.publish();
+    }
+
+    /// Takes all that has come; waits when there is nothing to step. `false` when the engine is to end.
+    fn take_commands(&mut self, progressed: bool) -> bool {
+        let first = if progressed && !self.core.is_idle() { self.inbox.try_recv() } else { self.wait() };
+        // Taken before the channel is emptied: a request that is cancelled was sent before, so it is known below.
+        let cancelled = std::mem::take(&mut *lock(&self.shared.cancelled));
+        let mut next = first;
+        let disconnected = loop {
+            match next {
+                Ok(command) => self.obey(command),
+                Err(error) => break error == TryRecvError::Disconnected,
+            }
+            next = self.inbox.try_recv();
+        };
+        for id in cancelled {
+            self.core.cancel(id);
+        }
+        while let Ok((id, brought)) = self.brought.1.try_recv() {
+            self.settle(id, brought);
+        }
+        !disconnected && !self.shared.stopping.load(Ordering::Acquire)
+    }
+
+    fn wait(&mut self) -> Result<Command, TryRecvError> {
+        if self.core.is_idle() {
+            return self.inbox.recv().map_err(|_| TryRecvError::Disconnected);
+        }
+        let sleep = self
+            .core
+            .next_deadline()
+            .map_or(STUCK_SLEEP, |deadline| deadline.saturating_sub(self.epoch.elapsed()).min(STUCK_SLEEP));
+        self.inbox.recv_timeout(sleep).map_err(|error| match error {
+            RecvTimeoutError::Timeout => TryRecvError::Empty,
+            RecvTimeoutError::Disconnected => TryRecvError::Disconnected,
+        })
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Submit(mut submission) => {
+                let request = submission.request.take().expect("only the way here takes it out");
+                self.unstarted += 1;
+                let now = self.epoch.elapsed();
+                if let Err(refused) = self.core.submit(submission.id, request, now) {
+                    let (rejected, mut request) = *refused;
+                    fail(&mut request, rejected.to_string());
+                }
+            }
+            Command::Load { name, weight_bytes, loader, reply } => {
+                let id = self.core.announce(&name, weight_bytes, true);
+                self.loaders.push((loader, Some(reply)));
+                self.core.call(id, self.epoch.elapsed());
+            }
+            Command::Expect { id, expected } => self.core.expect(id, &expected, self.epoch.elapsed()),
+            Command::Release(id) => self.core.release(id),
+            // A job that panics must not take the streams with it; whoever waits for its result sees that none comes.
+            Command::Job(job) => drop(catch_unwind(AssertUnwindSafe(job))),
+            Command::Wake => {}
+        }
+    }
+
+    /// Starts a thread for each model that is called: it drops those that left, loads, and leaves what it loaded.
+    fn load_what_is_called(&mut self) {
+        for id in self.core.take_calls() {
+            let departed = self.core.take_departed();
+            let loader = Arc::clone(&self.loaders[id.0 as usize].0);
+            let brought = self.brought.0.clone();
+            let load = move || {
+                drop(departed);
+                let loaded = catch_unwind(AssertUnwindSafe(|| loader()));
+                let loaded = loaded.unwrap_or_else(|panic| Err(panic_message(&*panic)));
+                // The engine may have ended meanwhile.
+                let _ = brought.send((id, loaded));
+            };
+            let thread = std::thread::Builder::new().name(format!("load {}", id.0)).spawn(load);
+            if let Err(error) = thread {
+                self.settle(id, Err(format!("no thread to load it: {error}")));
+            }
+        }
+        // Who made room for blocks and not for a model.
+        drop(self.core.take_departed());
+    }
+
+    fn settle(&mut self, id: ModelId, brought: Brought) {
+        let settled = self.core.bring(id, brought, self.epoch.elapsed());
+        if let Ok(limits) = settled {
+            let mut known = self.shared.limits.write().unwrap_or_else(PoisonError::into_inner);
+            let models = known.len().max(id.0 as usize + 1);
+            known.resize(models, None);
+            known[id.0 as usize] = Some(limits);
+        }
+        if let Some(reply) = self.loaders[id.0 as usize].1.take() {
+            // Who asked may have left; the model stays.
+            let _ = reply.send(settled.map(|_| id));
+        }
+    }
+
+    fn publish(&mut self) {
+        let unstarted = self.core.unstarted();
+        self.shared.queued.fetch_sub(self.unstarted - unstarted, Ordering::AcqRel);
+        self.unstarted = unstarted;
+        lock(&self.shared.stats).clone_from(self.core.stats());
+    }
+}
