@@ -234,7 +234,12 @@ pub struct Loaded {
 ///
 /// # Errors
 /// Files that can't be used, with the reason.
-pub fn load(config: &Config, files: &BandFiles, memory: &Memory, screen: &Screen) -> Result<Loaded, CliError> {
+pub fn load(
+    config: &Config,
+    files: &BandFiles,
+    memory: &Memory,
+    screen: &Screen,
+) -> Result<Loaded, CliError> {
     let bytes = usize::try_from(memory.bytes).unwrap_or(usize::MAX);
     let engine_config = EngineConfig {
         cache_bytes_max: usize::try_from(memory.kv_bytes).unwrap_or(usize::MAX),

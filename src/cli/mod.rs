@@ -15,8 +15,8 @@ mod runs;
 mod screen;
 mod tokenize;
 mod units;
-mod workflow;
 mod workers;
+mod workflow;
 
 #[cfg(test)]
 mod tests;

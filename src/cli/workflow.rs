@@ -38,9 +38,9 @@ impl Settings {
             _ => Err(CliError::usage(format!("{key}={value}: expected on or off"))),
         };
         for change in changes {
-            let (key, value) = change
-                .split_once('=')
-                .ok_or_else(|| CliError::usage(format!("`{change}`: expected KEY=VALUE, e.g. order=arrival")))?;
+            let (key, value) = change.split_once('=').ok_or_else(|| {
+                CliError::usage(format!("`{change}`: expected KEY=VALUE, e.g. order=arrival"))
+            })?;
             match key {
                 "order" => {
                     self.order = match value {
@@ -52,7 +52,8 @@ impl Settings {
                 "warm" => self.warm = switch(key, value)?,
                 "speculate" => self.speculate = switch(key, value)?,
                 "cache" => {
-                    let bytes = parse_memory(value).map_err(|error| CliError::usage(format!("cache={value}: {error}")))?;
+                    let bytes = parse_memory(value)
+                        .map_err(|error| CliError::usage(format!("cache={value}: {error}")))?;
                     self.cache_bytes = Some(bytes);
                 }
                 _ => {
@@ -161,7 +162,10 @@ impl Bench<'_> {
             if self.trace.models[role].load_at_ms.is_some() {
                 continue;
             }
-            let same = self.roles.iter().find(|(other, twin)| twin.path == found.path && models.contains_key(*other));
+            let same = self
+                .roles
+                .iter()
+                .find(|(other, twin)| twin.path == found.path && models.contains_key(*other));
             let model = match same {
                 Some((other, _)) => Arc::clone(&models[other]),
                 None => loader.model(found)?,
@@ -170,7 +174,8 @@ impl Bench<'_> {
         }
         let late = |role: &str| loader.model(&self.roles[role]).map_err(|error| format!("{error:#}"));
         let setting = Setting { runs: self.runs, warm: settings.warm, seed };
-        let runs = drive(&engine, models, &late, &self.trace, setting).map_err(|error| failed(error.to_string()))?;
+        let runs =
+            drive(&engine, models, &late, &self.trace, setting).map_err(|error| failed(error.to_string()))?;
         let stats = engine.stats();
         engine.shutdown();
         Ok(Round::new(&self.trace, &runs, &stats))

@@ -8,9 +8,9 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use bandmaster_models::{Batch, BlockCopy, Model};
 
+use super::cost::Amount;
 use super::sampler::{Drawing, Drawn, Scratch, draw, score};
 use super::sequence::{End, Sequence, Sequences, panic_message};
-use super::cost::Amount;
 use super::{Logprobs, ModelId, RunId};
 
 /// What one step is to compute.
@@ -94,9 +94,16 @@ pub enum Broken {
 /// What a wanted row is for.
 #[derive(Debug, Clone, Copy)]
 enum Wanted {
-    Score { slot: u32, index: usize },
+    Score {
+        slot: u32,
+        index: usize,
+    },
     /// The `place`-th row behind the last known token.
-    Draw { slot: u32, place: usize, mask: Option<usize> },
+    Draw {
+        slot: u32,
+        place: usize,
+        mask: Option<usize>,
+    },
 }
 
 /// A step's buffers, kept from step to step.

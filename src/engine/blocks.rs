@@ -7,8 +7,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::ModelId;
 use super::ExpectedId;
+use super::ModelId;
 
 mod accounts;
 mod audit;
@@ -209,8 +209,11 @@ impl Blocks {
     /// Makes a little room: gives the memory of an empty block back, or empties the cached one whose turn it is. With
     /// `only`, of that model, where room elsewhere does not help.
     fn reclaim(&mut self, only: Option<ModelId>) -> bool {
-        let places = || (0..self.pools.len()).filter(|&place| only.is_none_or(|only| only.0 as usize == place));
-        if only.is_none() && let Some(place) = places().find(|&place| !self.pools[place].empty.is_empty()) {
+        let places =
+            || (0..self.pools.len()).filter(|&place| only.is_none_or(|only| only.0 as usize == place));
+        if only.is_none()
+            && let Some(place) = places().find(|&place| !self.pools[place].empty.is_empty())
+        {
             let pool = &mut self.pools[place];
             let block = pool.empty.pop().expect("found not empty above");
             pool.absent.push(block);
@@ -255,7 +258,11 @@ impl Blocks {
             pool.clear(block);
         } else {
             self.stamps += 1;
-            let nearness = if entry.indexed { self.expectations.nearness(model, entry.hash) } else { Nearness::UNEXPECTED };
+            let nearness = if entry.indexed {
+                self.expectations.nearness(model, entry.hash)
+            } else {
+                Nearness::UNEXPECTED
+            };
             entry.turn = (nearness, self.stamps);
             pool.cached.insert(entry.turn, block);
         }
@@ -335,7 +342,6 @@ impl Blocks {
             pool.forget(turn);
         }
     }
-
 }
 
 impl Pool {

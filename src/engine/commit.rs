@@ -97,7 +97,8 @@ impl Core {
         let right = drafts.iter().zip(follows).take_while(|(draft, token)| draft == token).count();
         if let Some(guesses) = &mut sequence.guesses {
             // The first was learned from as any token is.
-            (1..drafts.len().min(follows.len()).min(right + 1)).for_each(|place| guesses.learn(place < right));
+            (1..drafts.len().min(follows.len()).min(right + 1))
+                .for_each(|place| guesses.learn(place < right));
         }
         sequence.computed += right;
         self.stats.accepted_tokens += right as u64;

@@ -181,10 +181,8 @@ mod tests {
 
     /// A machine with a line of its own.
     fn truth(amount: Amount) -> Duration {
-        let us = 9_000.0
-            + 1_100.0 * amount.tokens as f64
-            + 300.0 * amount.rows as f64
-            + 0.6 * amount.pairs as f64;
+        let us =
+            9_000.0 + 1_100.0 * amount.tokens as f64 + 300.0 * amount.rows as f64 + 0.6 * amount.pairs as f64;
         Duration::from_secs_f64(us / 1e6)
     }
 
@@ -198,8 +196,11 @@ mod tests {
         for step in 0..200usize {
             let decodes = step % 9;
             let chunk = [0, 16, 64, 200][step % 4];
-            let amount =
-                Amount::of(chunk, step * 5, 0).and(Amount { tokens: decodes, rows: decodes, pairs: decodes * 700 });
+            let amount = Amount::of(chunk, step * 5, 0).and(Amount {
+                tokens: decodes,
+                rows: decodes,
+                pairs: decodes * 700,
+            });
             if amount.tokens > 0 {
                 cost.observe(amount, truth(amount));
             }

@@ -81,13 +81,13 @@ pub struct Guesses {
     next: Option<u32>,
 }
 
-impl Guesses {
-    /// Before the first.
-    #[must_use]
-    pub fn new() -> Self {
+impl Default for Guesses {
+    fn default() -> Self {
         Self { grams: Grams::default(), trust: TRUST_FIRST, next: None }
     }
+}
 
+impl Guesses {
     /// Appends to `draft` what probably follows `tokens`, as far as each token is worth its cost: `saved_us` is what an
     /// accepted one saves, `cost_us` what it takes to compute one more. At most `most`.
     pub fn draft(
@@ -114,7 +114,8 @@ impl Guesses {
         };
         self.next = follows.first().copied();
         let worth = |place: usize| self.trust.powi(place as i32 + 1) * saved_us >= MARGIN * cost_us;
-        let length = (0..most.min(DRAFT_TOKENS_MAX).min(follows.len())).take_while(|&place| worth(place)).count();
+        let length =
+            (0..most.min(DRAFT_TOKENS_MAX).min(follows.len())).take_while(|&place| worth(place)).count();
         draft.extend_from_slice(&follows[..length]);
     }
 
@@ -137,7 +138,12 @@ mod tests {
 
     const CHEAP: (f64, f64) = (100.0, 1.0);
 
-    fn drafted(guesses: &mut Guesses, tokens: &[u32], history: Option<&History>, costs: (f64, f64)) -> Vec<u32> {
+    fn drafted(
+        guesses: &mut Guesses,
+        tokens: &[u32],
+        history: Option<&History>,
+        costs: (f64, f64),
+    ) -> Vec<u32> {
         let mut draft = Vec::new();
         guesses.draft(tokens, history, costs, 100, &mut draft);
         draft
@@ -146,9 +152,9 @@ mod tests {
     #[test]
     fn what_followed_before_is_guessed_to_follow_again() {
         let tokens = [1, 2, 3, 4, 5, 6, 7, 9, 1, 2, 3];
-        assert_eq!(drafted(&mut Guesses::new(), &tokens, None, CHEAP)[..5], [4, 5, 6, 7, 9]);
-        assert!(drafted(&mut Guesses::new(), &[1, 2, 3, 4, 5, 1, 2], None, CHEAP).is_empty());
-        assert!(drafted(&mut Guesses::new(), &[1, 2], None, CHEAP).is_empty());
+        assert_eq!(drafted(&mut Guesses::default(), &tokens, None, CHEAP)[..5], [4, 5, 6, 7, 9]);
+        assert!(drafted(&mut Guesses::default(), &[1, 2, 3, 4, 5, 1, 2], None, CHEAP).is_empty());
+        assert!(drafted(&mut Guesses::default(), &[1, 2], None, CHEAP).is_empty());
     }
 
     #[test]
@@ -157,14 +163,14 @@ mod tests {
         history.add(&[7, 8, 1, 2, 3, 50, 51]);
         history.add(&[60, 61]);
         let tokens = [1, 2, 3, 4, 7, 8, 1, 2, 3];
-        assert_eq!(drafted(&mut Guesses::new(), &tokens, Some(&history), CHEAP)[..2], [50, 51]);
-        assert_eq!(drafted(&mut Guesses::new(), &tokens, None, CHEAP)[..2], [4, 7]);
+        assert_eq!(drafted(&mut Guesses::default(), &tokens, Some(&history), CHEAP)[..2], [50, 51]);
+        assert_eq!(drafted(&mut Guesses::default(), &tokens, None, CHEAP)[..2], [4, 7]);
     }
 
     #[test]
     fn wrong_guesses_end_drafts_and_right_ones_bring_them_back() {
         let tokens = [1, 2, 3, 4, 5, 6, 1, 2, 3];
-        let mut guesses = Guesses::new();
+        let mut guesses = Guesses::default();
         let costs = (2.0, 1.0);
         let mut lengths = Vec::new();
         for right in [false; 20].into_iter().chain([true; 30]) {

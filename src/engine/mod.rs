@@ -80,7 +80,7 @@ impl EngineConfig {
             cache_bytes_max: usize::MAX,
             batch_max: 64,
             step_tokens_max: 512,
-            shared_step: Duration::from_millis(100),
+            shared_step: Duration::from_millis(80),
             queue_max: 256,
             order: Order::Plan,
             speculate: true,

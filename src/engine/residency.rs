@@ -216,9 +216,8 @@ impl Core {
     /// ranks keep, gets room as one that is away does.
     fn relieve(&mut self, now: Duration) {
         let here = self.lanes.iter().enumerate().filter(|(_, lane)| matches!(lane.place, Place::Here(_)));
-        let starves = |lane: &Lane| {
-            !lane.order.is_empty() && now.saturating_sub(lane.waiting_since) >= SWAP_PATIENCE
-        };
+        let starves =
+            |lane: &Lane| !lane.order.is_empty() && now.saturating_sub(lane.waiting_since) >= SWAP_PATIENCE;
         let Some((place, _)) = here.into_iter().find(|(_, lane)| starves(lane)) else { return };
         self.lanes[place].waiting_since = now;
         let id = ModelId(place as u32);
@@ -260,7 +259,8 @@ impl Core {
     /// class. After a long wait a rank above is no reason to hold the memory until the last sequence ends.
     fn send_lower_away(&mut self, id: ModelId) -> bool {
         let own_class = self.class_of(&self.lanes[id.0 as usize]);
-        let others = self.lanes.iter().enumerate().filter(|&(place, lane)| place != id.0 as usize && lane.may_leave());
+        let others =
+            self.lanes.iter().enumerate().filter(|&(place, lane)| place != id.0 as usize && lane.may_leave());
         let lower = others.filter(|(_, lane)| self.class_of(lane) <= own_class);
         let rank = |lane: &Lane| lane.order.first().map(|&slot| self.sequences[slot].rank);
         let Some((place, _)) = lower.max_by_key(|(_, lane)| rank(lane)) else { return false };

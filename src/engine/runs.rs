@@ -97,6 +97,8 @@ mod tests {
             }
         }
         assert!(runs.0.len() <= RUNS_MAX && runs.0.contains_key(&RunId(0)));
-        assert!(runs.history(RunId(999), ModelId(0)).is_some() && runs.history(RunId(5), ModelId(0)).is_none());
+        assert!(
+            runs.history(RunId(999), ModelId(0)).is_some() && runs.history(RunId(5), ModelId(0)).is_none()
+        );
     }
 }

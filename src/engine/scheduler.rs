@@ -26,6 +26,15 @@ const RIDERS_STEP_MAX: f64 = 2.0;
 /// Microseconds waited with what class and run are worth, then sequences that would run.
 pub type Urgency = (i64, usize);
 
+/// How far prefill may fill a step.
+#[derive(Clone, Copy)]
+struct Prefill {
+    /// Microseconds that the step may take.
+    limit_us: f64,
+    /// Tokens that the first of them gets even so.
+    least: usize,
+}
+
 /// For whom a step is.
 #[derive(Clone, Copy)]
 struct Leaders {
@@ -112,20 +121,24 @@ impl Core {
         let mut starts_before = None;
         self.plan_decodes(model, leads, f64::INFINITY);
         let limit_us = self.step_limit_us(model, !self.plan.work.is_empty(), leaders.rank.is_none());
-        self.plan_prefills(model, leads, (limit_us, SHARED_TOKENS_MIN), &mut starts_before);
+        let all = Prefill { limit_us, least: SHARED_TOKENS_MIN };
+        self.plan_prefills(model, leads, all, &mut starts_before);
         if self.plan.work.is_empty() {
             // Nobody who leads can go on.
             self.plan_decodes(model, rides, f64::INFINITY);
-            self.plan_prefills(model, rides, (self.shared_us(), SHARED_TOKENS_MIN), &mut starts_before);
+            let all = Prefill { limit_us: self.shared_us(), ..all };
+            self.plan_prefills(model, rides, all, &mut starts_before);
         } else {
             let limit_us = RIDERS_STEP_MAX * self.lanes[model.0 as usize].cost.step_us();
             self.plan_decodes(model, rides, limit_us);
-            self.plan_prefills(model, rides, (limit_us, 0), &mut starts_before);
+            let slack = Prefill { limit_us, least: 0 };
+            self.plan_prefills(model, rides, slack, &mut starts_before);
         }
         self.add_drafts(model);
         self.plan.predicted_us = self.lanes[model.0 as usize].cost.predict_us(self.plan.amount);
     }
 
+    /// The first run among the model's sequences, and the first rank that is not of the background.
     fn leaders(&self, model: ModelId) -> Leaders {
         let order = &self.lanes[model.0 as usize].order;
         let sequences = || order.iter().map(|&slot| &self.sequences[slot]);
@@ -179,13 +192,12 @@ impl Core {
         self.config.shared_step.as_secs_f64() * 1e6
     }
 
-    /// Plans prefill of the sequences that are `wanted`, in order of rank, while the step stays within `limit_us`;
-    /// the first of them gets at least `least` tokens.
+    /// Plans prefill of the sequences that are `wanted`, in order of rank.
     fn plan_prefills(
         &mut self,
         model: ModelId,
         wanted: impl Fn(&Self, u32) -> bool,
-        (limit_us, least): (f64, usize),
+        Prefill { limit_us, least }: Prefill,
         starts_before: &mut Option<Rank>,
     ) {
         let lane = model.0 as usize;
@@ -198,7 +210,10 @@ impl Core {
             if most == 0 || self.plan.work.len() >= self.config.batch_max {
                 return;
             }
-            if self.sequences[slot].is_decoding() || !wanted(self, slot) || !self.may_go_on(slot, starts_before) {
+            if self.sequences[slot].is_decoding()
+                || !wanted(self, slot)
+                || !self.may_go_on(slot, starts_before)
+            {
                 continue;
             }
             let context = self.sequences[slot].computed;

@@ -6,8 +6,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use super::blocks::{BLOCK_TOKENS, Prefix};
-use super::hash::{chain_hash, root_hash};
 use super::draft::Guesses;
+use super::hash::{chain_hash, root_hash};
 use super::sampler::Drawing;
 use super::{
     Class, Constraint, Event, FinishReason, ModelId, Priority, Request, RequestId, RunId, Sink, Usage,
@@ -139,7 +139,7 @@ impl Sequence {
             table: Vec::new(),
             chain: Vec::new(),
             score_next: score_next.min(prompt_tokens),
-            guesses: (guesses && !drawing.penalises()).then(Guesses::new),
+            guesses: (guesses && !drawing.penalises()).then(Guesses::default),
             drawing,
             constraint: request.constraint,
             terms: Terms {

@@ -24,7 +24,7 @@ pub(super) enum Command {
         name: String,
         weight_bytes: usize,
         loader: Loader,
-        reply: SyncSender<Result<ModelId, String>>,
+        reply: SyncSender<Loaded>,
     },
     Expect {
         id: ExpectedId,
@@ -88,6 +88,11 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// What whoever asked for a model hears.
+pub(super) type Loaded = Result<ModelId, String>;
+/// What a loading thread leaves.
+type Arrival = (ModelId, Brought);
+
 /// The thread's side.
 pub(super) struct Worker {
     core: Core,
@@ -97,9 +102,9 @@ pub(super) struct Worker {
     /// Requests counted as queued that the core has.
     unstarted: usize,
     /// By model: how it is loaded, and who waits for the first time.
-    loaders: Vec<(Loader, Option<SyncSender<Result<ModelId, String>>>)>,
+    loaders: Vec<(Loader, Option<SyncSender<Loaded>>)>,
     /// Where loading threads leave what they load.
-    brought: (Sender<(ModelId, Brought)>, Receiver<(ModelId, Brought)>),
+    brought: (Sender<Arrival>, Receiver<Arrival>),
 }
 
 impl Worker {

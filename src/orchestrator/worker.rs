@@ -6,8 +6,8 @@ use super::band::{
     BoxFuture, Call, CallError, CallErrorKind, CallUsage, Embed, Finish, Llm, Message, Progress, Reply,
 };
 use crate::text::{
-    ChatRequest, Class, Completion, FinishReason, Generation, LoadedModel, Piece, Priority, Rejected,
-    RunId, Sampling, SessionError, TextEmbedder,
+    ChatRequest, Class, Completion, FinishReason, Generation, LoadedModel, Piece, Priority, Rejected, RunId,
+    Sampling, SessionError, TextEmbedder,
 };
 
 /// Among what is left at a temperature above 0: the words a model would hardly say are never drawn.

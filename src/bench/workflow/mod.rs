@@ -41,7 +41,7 @@ pub enum WorkflowError {
         /// Of the trace.
         task: String,
         /// Why.
-        reason: SessionError,
+        reason: Box<SessionError>,
     },
     /// A model of the trace did not load.
     #[error("{0}")]
@@ -170,7 +170,8 @@ impl<'a> Driver<'a> {
 
     fn work(&mut self, heard: &Receiver<Heard>) -> Result<(), WorkflowError> {
         for run in 0..self.runs.len() {
-            for (place, task) in self.trace.tasks.iter().enumerate().filter(|(_, task)| task.needs.is_empty()) {
+            for (place, task) in self.trace.tasks.iter().enumerate().filter(|(_, task)| task.needs.is_empty())
+            {
                 self.due.insert((self.began + Duration::from_millis(task.think_ms), run, place));
             }
             self.look_ahead(run);
@@ -178,7 +179,8 @@ impl<'a> Driver<'a> {
         while self.runs.iter().any(|run| run.ended.len() < self.trace.tasks.len()) {
             self.submit_due()?;
             let next = self.due.iter().map(|&(at, ..)| at).find(|&at| at > Instant::now());
-            let wait = next.map_or(Duration::from_secs(3600), |at| at.saturating_duration_since(Instant::now()));
+            let wait =
+                next.map_or(Duration::from_secs(3600), |at| at.saturating_duration_since(Instant::now()));
             match heard.recv_timeout(wait) {
                 Ok(Heard::Task { run, task, event, at }) => self.take(run, task, event, at)?,
                 Ok(Heard::Loaded { role, model }) => {
@@ -215,9 +217,9 @@ impl<'a> Driver<'a> {
         let task = &self.trace.tasks[place];
         let model = &self.models[&task.model];
         let prompt = match &task.prompt {
-            Some(text) => model
-                .prompt_ids(&[Message::new(Role::User, text.clone())])
-                .map_err(|reason| WorkflowError::Prompt { task: task.id.clone(), reason })?,
+            Some(text) => model.prompt_ids(&[Message::new(Role::User, text.clone())]).map_err(|reason| {
+                WorkflowError::Prompt { task: task.id.clone(), reason: Box::new(reason) }
+            })?,
             None => {
                 let mut prompt = self.beginning(run, place);
                 let seed = mix(&[self.setting.seed, run as u64, place as u64]);
@@ -324,7 +326,9 @@ impl<'a> Driver<'a> {
             stays
         });
         for (what, &steps) in steps {
-            let Some(model) = self.models.get(&what.0).filter(|_| !standing.contains_key(what)) else { continue };
+            let Some(model) = self.models.get(&what.0).filter(|_| !standing.contains_key(what)) else {
+                continue;
+            };
             let tokens = self.prefix_tokens(&what.0, &what.1);
             let expected = Expected { model: model.id(), cache_salt: 0, tokens, steps, for_at_most: None };
             standing.insert(what.clone(), (self.engine.expect(expected), steps));

@@ -142,7 +142,8 @@ impl Round {
     /// From what the driver wrote down and the engine counted. At least one run, and every task ended.
     #[must_use]
     pub fn new(trace: &Trace, runs: &[Vec<TaskTimes>], stats: &Stats) -> Self {
-        let end = |run: &Vec<TaskTimes>| run.iter().map(|task| task.end).max().unwrap_or_default().as_secs_f64();
+        let end =
+            |run: &Vec<TaskTimes>| run.iter().map(|task| task.end).max().unwrap_or_default().as_secs_f64();
         let mut run_s: Vec<f64> = runs.iter().map(end).collect();
         run_s.sort_by(f64::total_cmp);
         let slowest = runs.iter().max_by(|a, b| end(a).total_cmp(&end(b)));
@@ -307,23 +308,34 @@ impl WorkflowReport {
             // Writing to a String cannot fail.
             let _ = writeln!(out, "{name:<30} {:>14} {other:>14}", own[place]);
         }
-        if let Some(against) = &self.against {
-            let ratio = |name: &str, ratios: &[f64]| {
-                let list: Vec<String> = ratios.iter().map(|ratio| format!("{ratio:.3}")).collect();
-                format!("{name}: {:.3} ({})\n", median(ratios.to_vec()), list.join(" "))
-            };
-            let _ = writeln!(out, "against {}:", against.setting);
-            out += &ratio("  its wall over this", &against.wall_ratios);
-            out += &ratio("  mean of runs, this over its", &against.mean_run_ratios);
-            out += &ratio("  p95 of runs, this over its", &against.p95_run_ratios);
-        }
+        self.ratios(&mut out);
         for task in &self.measured.tasks {
             let _ = writeln!(
                 out,
                 "  {:<12} {:<10} {:>8.2} .. {:>8.2} .. {:>8.2} s, {:>5} cached, longest gap {:>6.0} ms",
-                task.id, task.model, task.start_s, task.first_s, task.end_s, task.cached_tokens, task.gap_max_ms
+                task.id,
+                task.model,
+                task.start_s,
+                task.first_s,
+                task.end_s,
+                task.cached_tokens,
+                task.gap_max_ms
             );
         }
         out
+    }
+
+    fn ratios(&self, out: &mut String) {
+        let Some(against) = &self.against else { return };
+        let rows = [
+            ("its wall over this", &against.wall_ratios),
+            ("mean of runs, this over its", &against.mean_run_ratios),
+            ("p95 of runs, this over its", &against.p95_run_ratios),
+        ];
+        let _ = writeln!(out, "against {}:", against.setting);
+        for (name, ratios) in rows {
+            let list: Vec<String> = ratios.iter().map(|ratio| format!("{ratio:.3}")).collect();
+            let _ = writeln!(out, "  {name}: {:.3} ({})", median(ratios.clone()), list.join(" "));
+        }
     }
 }

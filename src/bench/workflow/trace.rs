@@ -222,7 +222,10 @@ mod tests {
         };
         refuse("", "no tasks");
         refuse(r#"{"id":"a","model":"x","prompt_tokens":1,"output_tokens":1}"#, "no model `x`");
-        refuse(r#"{"id":"a","model":"w","prompt_tokens":1,"output_tokens":1,"needs":["a"]}"#, "no earlier task");
+        refuse(
+            r#"{"id":"a","model":"w","prompt_tokens":1,"output_tokens":1,"needs":["a"]}"#,
+            "no earlier task",
+        );
         refuse(r#"{"id":"a","model":"w","output_tokens":1}"#, "no prompt");
         refuse(r#"{"id":"a","model":"w","prompt_tokens":1,"output_tokens":1,"tokens":3}"#, "unknown field");
         refuse("{", "line 1");
@@ -234,7 +237,8 @@ mod tests {
         let trace = Trace::find("fanout").expect("it ships");
         let paths = trace.path_tokens();
         let of = |id: &str| paths[trace.tasks.iter().position(|task| task.id == id).expect("it is there")];
-        let longest = trace.tasks.iter().filter(|task| task.id.starts_with('w')).map(|task| task.output_tokens);
+        let longest =
+            trace.tasks.iter().filter(|task| task.id.starts_with('w')).map(|task| task.output_tokens);
         assert_eq!(of("plan"), 150 + longest.max().unwrap_or(0) + of("synthesis"));
     }
 }

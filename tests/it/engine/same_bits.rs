@@ -100,7 +100,8 @@ impl World {
             .map(|place| {
                 // Alone in an engine of its own: nothing cached, nothing shared.
                 let model = (self.load)(alone.threads);
-                let mut core = Core::new(EngineConfig::with_memory_bytes(KV_BYTES));
+                let weight_bytes = bandmaster_models::Model::info(&model).weight_bytes;
+                let mut core = Core::new(EngineConfig::with_memory_bytes(weight_bytes + KV_BYTES));
                 core.add_model("tiny", Box::new(model));
                 let (mut request, heard) = request(self.prompts[place].clone(), ANSWER_TOKENS);
                 request.sampling = sampling(place);

@@ -78,10 +78,12 @@ impl World {
         let block_bytes: Vec<usize> = (0..lanes).map(|_| 100 * (1 + random.below(4))).collect();
         // From barely one context to plenty.
         let contexts: Vec<usize> = (0..lanes).map(|_| 40 + random.below(160)).collect();
-        let needs: Vec<usize> = block_bytes.iter().zip(&contexts).map(|(b, c)| b * c.div_ceil(BLOCK)).collect();
+        let needs: Vec<usize> =
+            block_bytes.iter().zip(&contexts).map(|(b, c)| b * c.div_ceil(BLOCK)).collect();
         // Weights that stay, or that come and go: all together may be far more than there is.
         let come_and_go = random.one_in(2);
-        let weights: Vec<usize> = (0..lanes).map(|_| if come_and_go { random.below(4000) } else { 0 }).collect();
+        let weights: Vec<usize> =
+            (0..lanes).map(|_| if come_and_go { random.below(4000) } else { 0 }).collect();
         let least = needs.iter().zip(&weights).map(|(need, weight)| need + weight).max();
         let cache = needs.iter().max().copied().unwrap_or(0);
         let budget = least.unwrap_or(0) * (4 + random.below(8)) / 4;
@@ -116,7 +118,8 @@ impl World {
         let stems = (0..4).map(|_| (0..90).map(|_| random.below(VOCAB) as u32).collect()).collect();
         let failures = random.one_in(3);
         let (asked, now, coming) = (Vec::new(), Duration::ZERO, Vec::new());
-        let mut world = Self { random, core, lanes, asked, now, stems, failures, coming, expected: 0, stuck: 0 };
+        let mut world =
+            Self { random, core, lanes, asked, now, stems, failures, coming, expected: 0, stuck: 0 };
         // Nobody can ask a model before it was here once.
         for _ in 0..10_000 {
             if world.core.is_idle() {
@@ -274,7 +277,8 @@ impl World {
             let id = *id;
             self.coming.swap_remove(place);
             let fails = self.failures && !self.asked.is_empty() && self.random.one_in(4);
-            let model: Brought = if fails { Err("no such file".into()) } else { Ok(self.lanes[id.0 as usize].model()) };
+            let model: Brought =
+                if fails { Err("no such file".into()) } else { Ok(self.lanes[id.0 as usize].model()) };
             let brought = self.core.bring(id, model, self.now);
             assert_eq!(brought.is_err(), fails);
         }
@@ -398,6 +402,9 @@ fn every_answer_is_the_one_alone() {
         sums[6] += stats.loads;
     }
     // A simulation in which nothing is contended shows nothing.
-    assert!(sums.iter().all(|&sum| sum > 100), "steps, preemptions, cached, recomputed, drafted, accepted, loads: {sums:?}");
+    assert!(
+        sums.iter().all(|&sum| sum > 100),
+        "steps, preemptions, cached, recomputed, drafted, accepted, loads: {sums:?}"
+    );
     eprintln!("steps, preemptions, cached, recomputed, drafted, accepted, loads: {sums:?}");
 }

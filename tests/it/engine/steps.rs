@@ -54,7 +54,9 @@ pub fn finish(heard: &Heard) -> Option<FinishReason> {
 }
 
 fn core(blocks: usize, step_tokens_max: usize) -> Core {
-    let mut core = Core::new(EngineConfig { step_tokens_max, ..EngineConfig::with_memory_bytes(blocks * 100) });
+    // Steps are counted here: one token each.
+    let config = EngineConfig::with_memory_bytes(blocks * 100);
+    let mut core = Core::new(EngineConfig { step_tokens_max, speculate: false, ..config });
     core.add_model("fake", Box::new(FakeModel::new(3, VOCAB, 4096, 100, 4096)));
     core
 }
