@@ -387,7 +387,7 @@ fn whole(text: &str, range: std::ops::RangeInclusive<usize>, unit: &str) -> Resu
     number.ok_or_else(|| format!("`{text}` is no number of {unit} from {} to {}", range.start(), range.end()))
 }
 
-pub fn parse_memory(text: &str) -> Result<u64, String> {
+fn parse_memory(text: &str) -> Result<u64, String> {
     let bytes = parse_bytes(text)?;
     if bytes < MEMORY_BYTES_MIN {
         return Err(format!(

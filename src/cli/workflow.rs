@@ -7,11 +7,12 @@ use std::sync::Arc;
 use anyhow::anyhow;
 use bandmaster_models::Cpu;
 
-use super::config::{Config, parse_memory};
+use super::config::Config;
 use super::error::CliError;
 use super::flags::WorkflowFlags;
 use super::load::{Loader, Memory, memory_for};
 use super::screen::{Screen, View};
+use super::units::parse_bytes;
 use super::{print, print_json};
 use crate::bench::machine::Machine;
 use crate::bench::workflow::report::{Against, Round, WorkflowReport, median_round};
@@ -52,7 +53,7 @@ impl Settings {
                 "warm" => self.warm = switch(key, value)?,
                 "speculate" => self.speculate = switch(key, value)?,
                 "cache" => {
-                    let bytes = parse_memory(value)
+                    let bytes = parse_bytes(value)
                         .map_err(|error| CliError::usage(format!("cache={value}: {error}")))?;
                     self.cache_bytes = Some(bytes);
                 }

@@ -15,7 +15,7 @@ const TRUST_FIRST: f64 = 0.6;
 /// How much one guess, right or wrong, moves that belief.
 const TRUST_STEP: f64 = 0.1;
 /// An accepted token must be worth this many times what a guess costs.
-const MARGIN: f64 = 1.3;
+const MARGIN: f64 = 1.6;
 /// Tokens that a run's earlier outputs keep.
 const HISTORY_TOKENS_MAX: usize = 1 << 16;
 

@@ -311,13 +311,27 @@ impl Core {
         let model = sequence.model;
         let need = sequence.tokens.len().div_ceil(BLOCK_TOKENS) - sequence.table.len();
         let available = self.blocks.available(model);
-        if need + self.plan.work.len() <= available {
+        let others = || self.sequences.iter().filter(|&(other, _)| other != slot);
+        // Those that run will want blocks for what they know and have not computed; and what is expected again is not
+        // thrown away for one more beside them.
+        let running = others().filter(|(_, other)| !other.table.is_empty());
+        let promised: usize = running.map(|(_, other)| self.bytes_wanted(other)).sum();
+        let alone = promised == 0 && self.plan.work.is_empty();
+        let kept = if alone { 0 } else { self.blocks.bytes_expected() };
+        let kept = (promised + kept).div_ceil(self.blocks.block_bytes(model));
+        if need + self.plan.work.len() + kept <= available {
             return true;
         }
-        let others = self.sequences.iter().filter(|&(other, _)| other != slot);
-        let below = others.filter(|(_, other)| other.rank > sequence.rank);
+        // What is computed ahead is expected again.
+        let below = others().filter(|(_, other)| other.rank > sequence.rank && (alone || other.wants_draw()));
         let bytes: usize = below.map(|(_, o)| o.table.len() * self.blocks.block_bytes(o.model)).sum();
-        bytes > 0 && need <= available + bytes / self.blocks.block_bytes(model)
+        bytes > 0 && need + kept <= available + bytes / self.blocks.block_bytes(model)
+    }
+
+    /// Bytes of the blocks that a sequence lacks for what it knows and the token after that.
+    fn bytes_wanted(&self, sequence: &Sequence) -> usize {
+        let blocks = (sequence.tokens.len() + 1).div_ceil(BLOCK_TOKENS).saturating_sub(sequence.table.len());
+        blocks * self.blocks.block_bytes(sequence.model)
     }
 
     /// Takes the blocks of the lowest rank below `rank`, of any model; `false` when there is none.

@@ -102,6 +102,13 @@ impl Blocks {
         }
     }
 
+    /// Bytes of cached blocks that are expected to be used again.
+    #[must_use]
+    pub fn bytes_expected(&self) -> usize {
+        let expected = (Nearness(Nearness::UNEXPECTED.0 + 1), 0)..;
+        self.pools.iter().map(|pool| pool.cached.range(expected.clone()).count() * pool.block_bytes).sum()
+    }
+
     /// Puts cached blocks where their next use places them.
     fn reorder(&mut self, model: ModelId, hashes: &[u64]) {
         let pool = &mut self.pools[model.0 as usize];
