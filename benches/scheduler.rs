@@ -76,6 +76,8 @@ impl Busy {
         let mut core = Core::new(EngineConfig {
             batch_max: sequences,
             step_tokens_max: 1 << 16,
+            // The free model repeats itself: guesses would make one step of many.
+            speculate: false,
             ..EngineConfig::with_memory_bytes(sequences * 40 + 64)
         });
         core.add_model("free", Box::new(FreeRows::new(sequences * 40 + 64)));
