@@ -80,8 +80,6 @@ impl Core {
             "{live} live, {listed} listed, {} by id",
             self.by_id.len()
         );
-        let fresh = self.sequences.iter().filter(|(_, s)| s.usage.steps == 0).count();
-        hold!(fresh == self.unstarted, "{fresh} unstarted, {} counted", self.unstarted);
         let timed = self.sequences.iter().filter(|(_, s)| s.terms.deadline.is_some()).count();
         hold!(timed == self.deadlines.len(), "{timed} deadlines, {} listed", self.deadlines.len());
         Ok(())

@@ -194,31 +194,36 @@ impl Runner {
         mask_words: usize,
     ) -> Result<usize, End> {
         let first_row = self.batch.tokens.len() + sequence.pending() - 1;
-        let mut accepted = 0;
+        // A grammar that a wrong guess led astray does not always find back.
+        let before = sequence.constraint.as_ref().filter(|_| !draft.is_empty()).map(|it| it.snapshot());
+        let mut rows = 0;
         loop {
             let mut mask = None;
             if sequence.constraint.is_some() {
                 let first = self.masks.len();
                 self.masks.resize(first + mask_words, 0);
-                if let Err(end) = sequence.mask(&mut self.masks[first..]) {
-                    sequence.unsay(accepted);
-                    // A guess that leads nowhere is no guess; what was said before it is what it was.
-                    return if accepted == 0 { Err(end) } else { Ok(accepted) };
+                match sequence.mask(&mut self.masks[first..]) {
+                    Ok(()) => mask = Some(first),
+                    Err(end) if rows == 0 => return Err(end),
+                    // It was led there by a guess.
+                    Err(_) => break,
                 }
-                mask = Some(first);
             }
-            self.batch.rows.push((first_row + accepted) as u32);
-            self.wanted.push(Wanted::Draw { slot, place: accepted, mask });
-            let next = draft.get(accepted).copied().filter(|&token| {
+            self.batch.rows.push((first_row + rows) as u32);
+            self.wanted.push(Wanted::Draw { slot, place: rows, mask });
+            rows += 1;
+            let next = draft.get(rows - 1).copied().filter(|&token| {
                 let allowed = |first: usize| self.masks[first + token as usize / 32] >> (token % 32) & 1 == 1;
                 mask.is_none_or(allowed) && sequence.suppose(token)
             });
             if next.is_none() {
-                sequence.unsay(accepted);
-                return Ok(accepted + 1);
+                break;
             }
-            accepted += 1;
         }
+        if before.is_some() {
+            sequence.constraint = before;
+        }
+        Ok(rows)
     }
 
     fn forward(

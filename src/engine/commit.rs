@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::batch::{Broken, Outcome, Work};
+use super::cost::Amount;
 use super::sequence::End;
 use super::stats::Counted;
 use super::{BLOCK_TOKENS, Core, Event, FinishReason, ModelId, StepStats};
@@ -20,7 +21,8 @@ impl Core {
             self.end(slot, end);
         }
         let work = std::mem::take(&mut self.plan.work);
-        self.lanes[model.0 as usize].waiting_since = now;
+        let lane = &mut self.lanes[model.0 as usize];
+        (lane.waiting_since, lane.stuck_since) = (now, None);
         match ran {
             Ok(()) => {
                 self.count(model, &work);
@@ -59,8 +61,16 @@ impl Core {
 
     /// The step's time tells what steps cost and is the service of its runs.
     fn learn(&mut self, model: ModelId, work: &[Work], took: Duration) {
-        self.lanes[model.0 as usize].cost.observe(self.plan.amount, took);
-        let us = took.as_secs_f64() * 1e6 / self.plan.amount.tokens.max(1) as f64;
+        let computed = |part: &Work| {
+            let tokens = part.amount.tokens + part.drafts.len();
+            Amount::of(tokens, self.sequences[part.slot].computed, part.rows.len())
+        };
+        let amount = work.iter().map(computed).fold(Amount::default(), Amount::and);
+        if amount.tokens == 0 {
+            return;
+        }
+        self.lanes[model.0 as usize].cost.observe(amount, took);
+        let us = took.as_secs_f64() * 1e6 / amount.tokens as f64;
         for part in work {
             if let Some(run) = part.run {
                 self.runs.serve(run, us * (part.amount.tokens + part.drafts.len()) as f64);
@@ -74,7 +84,6 @@ impl Core {
         sequence.computed += work.amount.tokens;
         let repeated = sequence.reached.saturating_sub(start).min(work.amount.tokens);
         self.stats.recomputed_tokens += repeated as u64;
-        self.unstarted -= usize::from(sequence.usage.steps == 0);
         sequence.usage.steps += 1;
         sequence.usage.batch_sum += batch as u64;
         let progressed = sequence.computed.min(sequence.prompt_tokens()) > sequence.reached;
@@ -201,9 +210,6 @@ impl Core {
         self.by_id.remove(&sequence.id);
         if let Some(deadline) = sequence.terms.deadline {
             self.deadlines.remove(&(deadline, sequence.id));
-        }
-        if sequence.usage.steps == 0 {
-            self.unstarted -= 1;
         }
         if let Some(run) = sequence.terms.run {
             self.runs.leave(run, sequence.model, &sequence.tokens[sequence.prompt_tokens()..]);

@@ -2,13 +2,13 @@
 //! with them is the worker's.
 
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::{Arc, PoisonError};
 
-use super::worker::{Command, Shared, Submission, Worker, lock};
+use super::sync::{Builder, JoinHandle, Mutex, SyncSender, TrySendError, sync_channel};
+use super::worker::{Command, QueuePlace, Shared, Submission, Told, Worker, lock};
 use super::{
-    Brought, Core, EngineConfig, Expected, ExpectedId, Limits, ModelId, Rejected, Request, RequestId, Stats,
+    Branch, Brought, Core, EngineConfig, Expected, ExpectedId, Limits, ModelId, Rejected, Request, RequestId,
+    Stats,
 };
 
 /// Commands on their way to the engine besides requests, whose number has a limit of its own.
@@ -51,7 +51,7 @@ impl Engine {
         let core = Core::new(config.clone());
         let shared = Arc::new(Shared::new(config));
         let worker = Worker::new(core, inbox, Arc::clone(&shared));
-        let thread = std::thread::Builder::new()
+        let thread = Builder::new()
             .name("engine".into())
             .spawn(move || worker.work())
             .map_err(|error| EngineError::Thread(error.to_string()))?;
@@ -85,14 +85,13 @@ impl EngineHandle {
     /// Keeps a prefix in the cache before others while the expectation stands; see [`Expected`].
     pub fn expect(&self, expected: Expected) -> ExpectedId {
         let id = ExpectedId(self.shared.next_id.fetch_add(1, Ordering::Relaxed));
-        // An engine that has stopped keeps nothing.
-        let _ = self.commands.send(Command::Expect { id, expected });
+        self.tell(Told::Expect(id, expected));
         id
     }
 
     /// Ends an expectation; one that has ended is left alone.
     pub fn release(&self, id: ExpectedId) {
-        let _ = self.commands.send(Command::Release(id));
+        self.tell(Told::Release(id));
     }
 
     /// Queues a request. Its events go to its sink, on the engine's thread.
@@ -102,20 +101,37 @@ impl EngineHandle {
     pub fn submit(&self, request: Request) -> Result<RequestId, Rejected> {
         let model = request.model.0;
         self.limits(request.model).ok_or(Rejected::UnknownModel(model))?.check(&request)?;
-        let queue_max = self.shared.config.queue_max;
+        self.queue(None, request)
+    }
+
+    /// Goes on from where another request is, its own way: another answer to the same prompt, or from what was generated
+    /// of one so far. What is computed is shared. The branch's events begin with what it generates itself.
+    ///
+    /// # Errors
+    /// As [`EngineHandle::submit`]; a parent that has ended is told to the sink, as only the engine's thread knows.
+    pub fn fork(&self, parent: RequestId, branch: Branch) -> Result<RequestId, Rejected> {
+        branch.sampling.check()?;
+        self.queue(Some(parent), branch.into_request())
+    }
+
+    fn queue(&self, parent: Option<RequestId>, mut request: Request) -> Result<RequestId, Rejected> {
         let waiting = self.shared.queued.fetch_add(1, Ordering::AcqRel);
-        if waiting >= queue_max {
-            self.shared.queued.fetch_sub(1, Ordering::AcqRel);
+        let mut place = Some(QueuePlace(Arc::clone(&self.shared)));
+        if waiting >= self.shared.config.queue_max {
             return Err(Rejected::QueueFull { waiting });
         }
+        let mut sink = request.sink;
+        request.sink = Box::new(move |event| {
+            drop(place.take());
+            sink(event)
+        });
         let id = RequestId(self.shared.next_id.fetch_add(1, Ordering::Relaxed));
-        let submission = Submission { id, request: Some(request) };
+        let submission = Submission { id, parent, request: Some(request) };
         let (command, rejected) = match self.commands.try_send(Command::Submit(submission)) {
             Ok(()) => return Ok(id),
             Err(TrySendError::Full(command)) => (command, Rejected::QueueFull { waiting }),
             Err(TrySendError::Disconnected(command)) => (command, Rejected::Stopped),
         };
-        self.shared.queued.fetch_sub(1, Ordering::AcqRel);
         if let Command::Submit(mut submission) = command {
             // The caller hears of it; the listener must not.
             submission.request = None;
@@ -125,7 +141,11 @@ impl EngineHandle {
 
     /// Ends a request within a step: [`super::FinishReason::Cancelled`]. One that has ended is left alone.
     pub fn cancel(&self, id: RequestId) {
-        lock(&self.shared.cancelled).push(id);
+        self.tell(Told::Cancel(id));
+    }
+
+    fn tell(&self, told: Told) {
+        lock(&self.shared.told).push(told);
         self.wake();
     }
 

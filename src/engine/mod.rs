@@ -17,6 +17,7 @@ pub mod scheduler;
 pub mod sequence;
 mod sharing;
 pub mod stats;
+mod sync;
 mod worker;
 
 use std::collections::{BTreeSet, HashMap};
@@ -58,8 +59,8 @@ pub struct EngineConfig {
     pub cache_bytes_max: usize,
     /// Sequences in one batch.
     pub batch_max: usize,
-    /// Tokens that one step computes at most, but for `batch_max` decoding sequences and a few of prefill that always go.
-    /// A model must take steps of this many, and of `batch_max + 16`.
+    /// Tokens that one step computes at most, but for one of each decoding sequence and a few of prefill that always go. A
+    /// model must take steps of `batch_max` more than this, and of `batch_max + 16`.
     pub step_tokens_max: usize,
     /// How long a prefill may keep others from their next token.
     pub shared_step: Duration,
@@ -97,6 +98,8 @@ struct Lane {
     order: Vec<u32>,
     /// When its last step ended, or the first of its sequences came since.
     waiting_since: Duration,
+    /// Since when none of its sequences finds the blocks it needs.
+    stuck_since: Option<Duration>,
     cost: Cost,
     /// Whether it can be sent away and loaded again.
     returns: bool,
@@ -118,12 +121,12 @@ pub struct Core {
     underway: Underway,
     /// Buffer of the choice among models.
     urgency: Vec<(Urgency, ModelId)>,
-    /// Sequences for which no step has computed anything yet.
-    unstarted: usize,
     /// Models to be loaded, for who drives this.
     calls: Vec<ModelId>,
     /// Models that were sent away and are to be dropped before others are loaded.
     departed: Vec<Box<dyn Model>>,
+    /// When the last of them came: it gets its time before another is called in its place.
+    brought_at: Duration,
     stats: Stats,
 }
 
@@ -143,9 +146,9 @@ impl Core {
             runner: Runner::default(),
             underway: Underway::default(),
             urgency: Vec::new(),
-            unstarted: 0,
             calls: Vec::new(),
             departed: Vec::new(),
+            brought_at: Duration::ZERO,
             stats: Stats::default(),
         }
     }
@@ -165,12 +168,11 @@ impl Core {
     }
 
     fn run(&mut self) -> Result<(), batch::Broken> {
-        for change in self.blocks.residency.drain(..) {
-            // What belongs to a model that was sent away went with it.
-            if let Place::Here(model) = &mut self.lanes[change.model.0 as usize].place {
-                if change.resident { model.commit(change.block) } else { model.decommit(change.block) }
-            }
+        if self.calls.is_empty() {
+            // Who left to make room for blocks must be gone before those are taken.
+            self.departed.clear();
         }
+        self.tell_residency();
         let Place::Here(model) = &mut self.lanes[self.plan.model.0 as usize].place else {
             unreachable!("only models that are here are planned for");
         };
@@ -223,12 +225,33 @@ impl Core {
         self.by_id.insert(id, slot);
         self.deadlines.extend(deadline.map(|deadline| (deadline, id)));
         self.stats.requests += 1;
-        self.unstarted += 1;
         // A grammar may know its first tokens before the model says anything.
         if let Err(end) = self.sequences[slot].follow_grammar() {
             self.end(slot, end);
         }
         Ok(())
+    }
+
+    /// Takes a request that goes on from where `parent` is: full blocks are shared, a half-full one is copied.
+    ///
+    /// # Errors
+    /// Gives the request back when the parent has ended, and as [`Core::submit`].
+    pub fn fork(
+        &mut self,
+        parent: RequestId,
+        id: RequestId,
+        mut request: Request,
+        now: Duration,
+    ) -> Result<(), Box<(Rejected, Request)>> {
+        let Some(&slot) = self.by_id.get(&parent) else {
+            return Err(Box::new((Rejected::Ended(parent.0), request)));
+        };
+        let parent = &self.sequences[slot];
+        request.model = parent.model;
+        request.prompt.clone_from(&parent.tokens);
+        request.stop_tokens.clone_from(&parent.terms.stop_tokens);
+        request.cache_salt = parent.terms.cache_salt;
+        self.submit(id, request, now)
     }
 
     /// Keeps a prefix in the cache before others, as long as the expectation stands.
@@ -281,12 +304,6 @@ impl Core {
     #[must_use]
     pub fn next_deadline(&self) -> Option<Duration> {
         self.deadlines.first().map(|&(deadline, _)| deadline)
-    }
-
-    /// Sequences for which no step has computed anything yet.
-    #[must_use]
-    pub fn unstarted(&self) -> usize {
-        self.unstarted
     }
 
     /// What the steps did, and how things stand.

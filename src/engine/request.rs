@@ -11,8 +11,7 @@ pub struct ModelId(pub u32);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RequestId(pub u64);
 
-/// Requests that are answered together: those of one goal. Unique among those that live at one time; who makes them
-/// numbers them.
+/// Requests that are answered together: those of one goal. Who makes them numbers them; a number is never used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RunId(pub u64);
 
@@ -126,8 +125,8 @@ pub trait Constraint: Send {
     /// Tokens that must come next whatever the model says; they are appended as a small prefill. May be empty. This only
     /// asks: each of them is then given to [`Constraint::accept`] like a drawn one.
     fn forced(&mut self) -> Vec<u32>;
-    /// Takes back the last `tokens` accepted tokens.
-    fn rollback(&mut self, tokens: usize);
+    /// A copy to come back to after tokens were supposed that may not be drawn.
+    fn snapshot(&self) -> Box<dyn Constraint>;
     /// Whether nothing may follow: the sequence ends here.
     fn finished(&mut self) -> bool;
 }
@@ -180,6 +179,38 @@ impl Request {
             score_prompt_from: None,
             cache_salt,
             sink: Box::new(|_| true),
+        }
+    }
+}
+
+/// A request that goes on from another, with the other's model, tokens, stop tokens and salt, and without a grammar.
+pub struct Branch {
+    /// How its tokens are drawn; with the parent's seed it would say the same.
+    pub sampling: Sampling,
+    /// Ends after this many tokens of its own.
+    pub tokens_max: u32,
+    /// Order among the waiting.
+    pub priority: Priority,
+    /// Where events go.
+    pub sink: Sink,
+}
+
+impl Branch {
+    /// The request, but for what it shares with its parent.
+    pub(super) fn into_request(self) -> Request {
+        Request {
+            model: ModelId::default(),
+            prompt: Vec::new(),
+            sampling: self.sampling,
+            tokens_max: self.tokens_max,
+            stop_tokens: Vec::new(),
+            constraint: None,
+            priority: self.priority,
+            deadline: None,
+            top_logprobs: None,
+            score_prompt_from: None,
+            cache_salt: 0,
+            sink: self.sink,
         }
     }
 }
@@ -336,6 +367,9 @@ pub enum Rejected {
     /// A field out of range.
     #[error("{0}")]
     Invalid(String),
+    /// The request to go on from has ended, or never was.
+    #[error("request {0} has ended: nothing can go on from it")]
+    Ended(u64),
     /// No such model.
     #[error("no model with id {0} is loaded")]
     UnknownModel(u32),

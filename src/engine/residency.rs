@@ -16,6 +16,20 @@ const SWAP_PATIENCE: Duration = Duration::from_secs(5);
 /// The same where those here are of a lower class.
 const SWAP_PATIENCE_CLASS: Duration = Duration::from_millis(500);
 
+/// After so long a wait a higher class is no reason to keep a model any more.
+const CLASS_PROTECTS: Duration = Duration::from_secs(120);
+
+/// Whom a model that waits may push aside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Push {
+    /// Models that nobody wants.
+    Idle,
+    /// Those of no higher class.
+    Lower,
+    /// Whoever is wanted least.
+    Any,
+}
+
 /// Where a model's weights are.
 pub enum Place {
     /// In memory.
@@ -48,7 +62,7 @@ impl Core {
     pub fn add_model(&mut self, name: &str, model: Box<dyn Model>) -> (ModelId, Limits) {
         let id = self.announce(name, model.info().weight_bytes, false);
         self.lanes[id.0 as usize].place = Place::Coming;
-        self.blocks.set_bytes_max(self.memory_for_blocks());
+        self.bound_blocks();
         let limits = self.settle(id, model);
         (id, limits)
     }
@@ -74,6 +88,7 @@ impl Core {
             limits: Limits { vocab: 0, context_tokens: 0, pool_tokens: 0 },
             order: Vec::new(),
             waiting_since: Duration::ZERO,
+            stuck_since: None,
             returns,
             called: false,
         });
@@ -92,6 +107,7 @@ impl Core {
     /// Models to be loaded now. The room for their weights is kept; what [`Core::take_departed`] gives is to be dropped
     /// before.
     pub fn take_calls(&mut self) -> Vec<ModelId> {
+        self.tell_residency();
         std::mem::take(&mut self.calls)
     }
 
@@ -106,27 +122,35 @@ impl Core {
     /// Says why it is not here.
     pub fn bring(&mut self, id: ModelId, brought: Brought, now: Duration) -> Result<Limits, String> {
         self.lanes[id.0 as usize].waiting_since = now;
-        let here = brought.and_then(|model| {
-            let &ModelInfo { weight_bytes, kv_block_bytes: block_bytes, .. } = model.info();
-            let memory_bytes_max = self.config.memory_bytes_max;
-            let fits = weight_bytes.saturating_add(block_bytes) <= memory_bytes_max
-                && block_bytes <= self.config.cache_bytes_max;
-            let too_large = TooLarge { weight_bytes, block_bytes, memory_bytes_max };
-            if fits { Ok(model) } else { Err(too_large.to_string()) }
-        });
-        match here {
+        self.brought_at = now;
+        match brought.and_then(|model| self.check(id, model)) {
             Ok(model) => Ok(self.settle(id, model)),
             Err(reason) => {
-                let lane = &mut self.lanes[id.0 as usize];
-                lane.place = Place::Away;
+                self.lanes[id.0 as usize].place = Place::Away;
                 let message = format!("model {}: {reason}", self.stats.models[id.0 as usize].name);
                 while let Some(&slot) = self.lanes[id.0 as usize].order.last() {
                     self.end(slot, End::Failed(message.clone()));
                 }
-                self.blocks.set_bytes_max(self.memory_for_blocks());
+                self.bound_blocks();
                 Err(reason)
             }
         }
+    }
+
+    /// Refuses a model that has no room, or that is another than the one requests were checked against.
+    fn check(&self, id: ModelId, model: Box<dyn Model>) -> Brought {
+        let known = &self.lanes[id.0 as usize];
+        let info = model.info();
+        if known.limits.vocab > 0 && known.info != *info {
+            return Err("its file is another than when it was loaded first: start again to use it".into());
+        }
+        let &ModelInfo { weight_bytes, kv_block_bytes: block_bytes, .. } = info;
+        let memory_bytes_max = self.config.memory_bytes_max;
+        let fits = weight_bytes.saturating_add(block_bytes) <= memory_bytes_max;
+        if fits && block_bytes <= self.config.cache_bytes_max {
+            return Ok(model);
+        }
+        Err(TooLarge { weight_bytes, block_bytes, memory_bytes_max }.to_string())
     }
 
     /// A model is here: its room is what it says it takes.
@@ -134,7 +158,7 @@ impl Core {
         let info = model.info().clone();
         let room = self.room_for_blocks_of(id, &info);
         let lane = &mut self.lanes[id.0 as usize];
-        if lane.info.parameters != info.parameters || lane.info.vocab != info.vocab {
+        if lane.limits.vocab == 0 {
             lane.cost = Cost::guess(&info);
         }
         let blocks = (room / info.kv_block_bytes.max(1)).min(info.kv_blocks_max);
@@ -151,10 +175,9 @@ impl Core {
         self.stats.models[id.0 as usize].loads += 1;
         // It may be larger than was said.
         while self.weight_bytes() > self.config.memory_bytes_max
-            && (self.send_idle_away(id) || self.send_lower_away(id))
+            && (self.send_idle_away(id) || self.send_lower_away(id, Push::Any))
         {}
-        while self.memory_for_blocks() < self.blocks.bytes_held() && self.preempt_lowest() {}
-        self.blocks.set_bytes_max(self.memory_for_blocks());
+        self.bound_blocks();
         limits
     }
 
@@ -177,16 +200,35 @@ impl Core {
         here.map(|lane| lane.info.weight_bytes).sum()
     }
 
+    /// Gives blocks what the weights leave; where tables hold more, the lowest ranks lose theirs.
+    fn bound_blocks(&mut self) {
+        while self.memory_for_blocks() < self.blocks.bytes_held() {
+            let lowest = self.lowest_holder().expect("held bytes are in the tables of sequences");
+            self.preempt(lowest);
+        }
+        self.blocks.set_bytes_max(self.memory_for_blocks());
+    }
+
+    /// Tells the models which of their blocks have memory.
+    pub(super) fn tell_residency(&mut self) {
+        for change in self.blocks.residency.drain(..) {
+            // What belonged to a model that was sent away went with it.
+            if let Place::Here(model) = &mut self.lanes[change.model.0 as usize].place {
+                if change.resident { model.commit(change.block) } else { model.decommit(change.block) }
+            }
+        }
+    }
+
     /// Room for the blocks of the first sequence whose model is here, where nobody can go on: a model that is idle leaves,
     /// or one that is wanted less.
     pub(super) fn make_room_for_first(&mut self) -> bool {
         let here = self.lanes.iter().filter(|lane| matches!(lane.place, Place::Here(_)));
         let first = here.filter_map(|lane| lane.order.first()).min_by_key(|&&slot| self.sequences[slot].rank);
         let Some(model) = first.map(|&slot| self.sequences[slot].model) else { return false };
-        self.send_idle_away(model) || self.send_lower_away(model)
+        self.send_idle_away(model) || self.send_lower_away(model, Push::Any)
     }
 
-    /// Calls the model that is away and wanted most, if there is or can be made room for it. One at a time.
+    /// Calls the model that is away and wanted most of those for which there is or can be made room. One at a time.
     pub(super) fn call_models(&mut self, now: Duration) {
         self.relieve(now);
         if self.lanes.iter().any(|lane| matches!(lane.place, Place::Coming)) {
@@ -194,56 +236,78 @@ impl Core {
         }
         let away = self.lanes.iter().enumerate().filter(|(_, lane)| matches!(lane.place, Place::Away));
         let wanted = away.filter(|(_, lane)| lane.called || !lane.order.is_empty());
-        let first = wanted.min_by_key(|(_, lane)| {
-            (lane.order.is_empty(), lane.order.first().map(|&slot| self.sequences[slot].rank))
-        });
-        let Some((place, lane)) = first else { return };
-        let id = ModelId(place as u32);
+        let rank = |lane: &Lane| lane.order.first().map(|&slot| self.sequences[slot].rank);
+        // Who loads a model waits for it: no rank comes before all ranks.
+        let mut wanted: Vec<_> = wanted.map(|(place, lane)| (rank(lane), place)).collect();
+        wanted.sort_unstable();
+        for (_, place) in wanted {
+            let id = ModelId(place as u32);
+            if self.make_room_for(id, self.push_of(id, now)) {
+                let lane = &mut self.lanes[place];
+                (lane.place, lane.called) = (Place::Coming, false);
+                self.bound_blocks();
+                self.calls.push(id);
+                return;
+            }
+        }
+    }
+
+    /// Whom a model that waits may push aside by now.
+    fn push_of(&self, id: ModelId, now: Duration) -> Push {
+        let lane = &self.lanes[id.0 as usize];
         let waited = now.saturating_sub(lane.waiting_since);
+        // Whoever came last gets its time, however long it took to load.
+        let since_change = now.saturating_sub(self.brought_at);
         let class = self.class_of(lane);
         let mut here = self.lanes.iter().filter(|lane| matches!(lane.place, Place::Here(_)));
         let above = here.all(|lane| self.class_of(lane) < class);
         let patience = if above { SWAP_PATIENCE_CLASS } else { SWAP_PATIENCE };
-        if self.make_room_for(id, waited >= patience) {
-            let lane = &mut self.lanes[place];
-            (lane.place, lane.called) = (Place::Coming, false);
-            self.blocks.set_bytes_max(self.memory_for_blocks());
-            self.calls.push(id);
+        match waited.min(since_change) < patience {
+            true => Push::Idle,
+            false if waited < CLASS_PROTECTS => Push::Lower,
+            false => Push::Any,
         }
     }
 
-    /// A model that is here and whose sequences can't go on for long, for want of blocks that others' weights or lower
-    /// ranks keep, gets room as one that is away does.
+    /// A model that is here and whose sequences have long found no blocks gets room as one that is away does.
     fn relieve(&mut self, now: Duration) {
-        let here = self.lanes.iter().enumerate().filter(|(_, lane)| matches!(lane.place, Place::Here(_)));
-        let starves =
-            |lane: &Lane| !lane.order.is_empty() && now.saturating_sub(lane.waiting_since) >= SWAP_PATIENCE;
-        let Some((place, _)) = here.into_iter().find(|(_, lane)| starves(lane)) else { return };
-        self.lanes[place].waiting_since = now;
+        let starves = |lane: &Lane| {
+            let since = lane.stuck_since.filter(|_| !lane.order.is_empty());
+            since.is_some_and(|since| now.saturating_sub(since) >= SWAP_PATIENCE)
+        };
+        let here = |lane: &Lane| matches!(lane.place, Place::Here(_));
+        let Some(place) = self.lanes.iter().position(|lane| here(lane) && starves(lane)) else { return };
+        self.lanes[place].stuck_since = Some(now);
         let id = ModelId(place as u32);
-        let _ = self.send_idle_away(id) || self.send_lower_away(id);
+        let _ = self.send_idle_away(id) || self.send_lower_away(id, Push::Lower);
     }
 
-    /// Room for a model's weights and the sequence it is wanted for. Idle models leave, the one idle longest first; with
-    /// `urgent`, one whose sequences are all of lower rank does, and gives their blocks back.
-    fn make_room_for(&mut self, id: ModelId, urgent: bool) -> bool {
-        loop {
-            let lane = &self.lanes[id.0 as usize];
-            let first = lane.order.first().map(|&slot| &self.sequences[slot]);
-            let tokens = first.map_or(1, |sequence| sequence.tokens.len() + 1);
-            let blocks = tokens.div_ceil(BLOCK_TOKENS) * lane.info.kv_block_bytes;
-            let free = self.config.memory_bytes_max.saturating_sub(self.weight_bytes());
-            if lane.info.weight_bytes + blocks + self.blocks.bytes_held() <= free {
-                return true;
-            }
-            let held_only = lane.info.weight_bytes + blocks <= free;
-            if self.send_idle_away(id) {
-                continue;
-            }
-            if !urgent || !(self.send_lower_away(id) || held_only && self.preempt_lower(id)) {
+    /// Room for a model's weights and the sequence it is wanted for. Idle models leave, the one idle longest first; then, as
+    /// far as `push` goes, those whose first sequence is of the lowest rank. Nobody leaves where that would not do.
+    fn make_room_for(&mut self, id: ModelId, push: Push) -> bool {
+        let lane = &self.lanes[id.0 as usize];
+        let first = lane.order.first().map(|&slot| &self.sequences[slot]);
+        let tokens = first.map_or(1, |sequence| sequence.tokens.len() + 1);
+        let need = lane.info.weight_bytes + tokens.div_ceil(BLOCK_TOKENS) * lane.info.kv_block_bytes;
+        let most = self.config.memory_bytes_max;
+        let stays = |lane: &&Lane| {
+            let pushed = lane.order.is_empty() || self.yields(lane, id, push);
+            !matches!(lane.place, Place::Away) && !(lane.may_leave() && pushed)
+        };
+        let staying: usize = self.lanes.iter().filter(stays).map(|lane| lane.info.weight_bytes).sum();
+        let held = if push == Push::Idle { self.blocks.bytes_held() } else { 0 };
+        if staying + held + need > most {
+            return false;
+        }
+        while need + self.blocks.bytes_held() + self.weight_bytes() > most {
+            let pushed = self.send_idle_away(id)
+                || self.send_lower_away(id, push)
+                || need + self.weight_bytes() <= most && self.preempt_lower(id, push);
+            if !pushed {
                 return false;
             }
         }
+        true
     }
 
     /// Sends the model away that has been idle longest, but for `id`; `false` when none is.
@@ -255,24 +319,31 @@ impl Core {
         true
     }
 
-    /// Sends another model away for `id`: the one whose first sequence is of the lowest rank, unless it has one of a higher
-    /// class. After a long wait a rank above is no reason to hold the memory until the last sequence ends.
-    fn send_lower_away(&mut self, id: ModelId) -> bool {
-        let own_class = self.class_of(&self.lanes[id.0 as usize]);
+    /// Sends another model away for `id`: of those that yield, the one whose first sequence is of the lowest rank. After a
+    /// long wait a rank above is no reason to hold the memory until the last sequence ends.
+    fn send_lower_away(&mut self, id: ModelId, push: Push) -> bool {
         let others =
             self.lanes.iter().enumerate().filter(|&(place, lane)| place != id.0 as usize && lane.may_leave());
-        let lower = others.filter(|(_, lane)| self.class_of(lane) <= own_class);
+        let lower = others.filter(|(_, lane)| self.yields(lane, id, push));
         let rank = |lane: &Lane| lane.order.first().map(|&slot| self.sequences[slot].rank);
         let Some((place, _)) = lower.max_by_key(|(_, lane)| rank(lane)) else { return false };
         self.send_away(place);
         true
     }
 
-    /// Takes the blocks of the lowest rank, unless it is of a higher class than what waits for `id`.
-    fn preempt_lower(&mut self, id: ModelId) -> bool {
-        let own_class = self.class_of(&self.lanes[id.0 as usize]);
-        let lowest = self.lowest_holder().filter(|&slot| self.sequences[slot].terms.class <= own_class);
-        lowest.is_some_and(|slot| self.preempt(slot))
+    /// Takes the blocks of the lowest rank, if its model yields.
+    fn preempt_lower(&mut self, id: ModelId, push: Push) -> bool {
+        let yields = |&slot: &u32| self.yields(&self.lanes[self.sequences[slot].model.0 as usize], id, push);
+        self.lowest_holder().filter(yields).is_some_and(|slot| self.preempt(slot))
+    }
+
+    /// Whether a model makes room for `id` although it is wanted.
+    fn yields(&self, lane: &Lane, id: ModelId, push: Push) -> bool {
+        match push {
+            Push::Idle => false,
+            Push::Lower => self.class_of(lane) <= self.class_of(&self.lanes[id.0 as usize]),
+            Push::Any => true,
+        }
     }
 
     /// The highest class that wants a model. Whoever loads one waits for it.
@@ -284,10 +355,6 @@ impl Core {
         classes.max().unwrap_or_default()
     }
 
-    fn preempt_lowest(&mut self) -> bool {
-        self.lowest_holder().is_some_and(|slot| self.preempt(slot))
-    }
-
     fn send_away(&mut self, place: usize) {
         let id = ModelId(place as u32);
         for at in (0..self.lanes[place].order.len()).rev() {
@@ -297,12 +364,13 @@ impl Core {
             }
         }
         let lane = &mut self.lanes[place];
+        lane.stuck_since = None;
         let (block_bytes, blocks_max) = (lane.info.kv_block_bytes.max(1), lane.info.kv_blocks_max);
         if let Place::Here(model) = std::mem::replace(&mut lane.place, Place::Away) {
             self.departed.push(model);
         }
         self.blocks.empty_pool(id, block_bytes, blocks_max);
-        self.blocks.set_bytes_max(self.memory_for_blocks());
+        self.bound_blocks();
     }
 }
 

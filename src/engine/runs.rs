@@ -14,6 +14,9 @@ const SERVICE_FIRST: Duration = Duration::from_secs(30);
 /// How much later.
 const STEP_BACK: Duration = Duration::from_secs(30);
 
+/// How long what a run wrote is kept after its last request came.
+const HISTORY_KEPT: Duration = Duration::from_secs(60);
+
 #[derive(Debug)]
 struct Run {
     since: Duration,
@@ -35,6 +38,11 @@ impl Runs {
             let idle = self.0.iter().filter(|(_, run)| run.live == 0);
             let oldest = idle.min_by_key(|(_, run)| run.used).map(|(&id, _)| id);
             oldest.map(|id| self.0.remove(&id));
+        }
+        for run in self.0.values_mut().filter(|run| run.live == 0) {
+            if now.saturating_sub(run.used) >= HISTORY_KEPT {
+                run.wrote = HashMap::new();
+            }
         }
         let begins = || Run { since: now, used: now, live: 0, service_us: 0.0, wrote: HashMap::new() };
         let run = self.0.entry(run).or_insert_with(begins);

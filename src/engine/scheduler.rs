@@ -71,7 +71,11 @@ impl Core {
         order.sort_unstable_by(|a, b| b.cmp(a));
         let planned = order.iter().any(|&(_, model)| {
             self.fill_plan(model);
-            !self.plan.work.is_empty()
+            let planned = !self.plan.work.is_empty();
+            if !planned {
+                self.lanes[model.0 as usize].stuck_since.get_or_insert(now);
+            }
+            planned
         });
         self.urgency = order;
         planned
@@ -268,7 +272,7 @@ impl Core {
         tokens
     }
 
-    /// Lets decoding sequences guess what comes next, as far as that is worth its cost and needs nobody's blocks.
+    /// Lets decoding sequences guess what comes next, as far as that is worth its cost and takes no blocks from others.
     fn add_drafts(&mut self, model: ModelId) {
         let lane = &self.lanes[model.0 as usize];
         let decodes = self.plan.work.iter().filter(|work| self.sequences[work.slot].is_decoding());
@@ -317,7 +321,8 @@ impl Core {
         let running = others().filter(|(_, other)| !other.table.is_empty());
         let promised: usize = running.map(|(_, other)| self.bytes_wanted(other)).sum();
         let alone = promised == 0 && self.plan.work.is_empty();
-        let kept = if alone { 0 } else { self.blocks.bytes_expected() };
+        // However much is expected, half of all is for those who are here.
+        let kept = if alone { 0 } else { self.blocks.bytes_expected().min(self.blocks.bytes_max() / 2) };
         let kept = (promised + kept).div_ceil(self.blocks.block_bytes(model));
         if need + self.plan.work.len() + kept <= available {
             return true;

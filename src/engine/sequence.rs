@@ -147,7 +147,8 @@ impl Sequence {
                 run: request.priority.run,
                 tokens_max: request.tokens_max as usize,
                 stop_tokens: request.stop_tokens,
-                deadline: request.deadline.map(|after| now + after),
+                // One beyond all time is none.
+                deadline: request.deadline.and_then(|after| now.checked_add(after)),
                 cache_salt: request.cache_salt,
                 context_tokens,
             },
@@ -278,35 +279,16 @@ impl Sequence {
         self.with_grammar(|grammar| grammar.mask(allowed))
     }
 
-    /// Lets the grammar suppose that `token` was drawn; `false` when it would end there or cannot go on. To be taken back
-    /// by `unsay`.
+    /// Lets the grammar suppose that `token` was drawn; `false` when it would end there or cannot go on.
     pub fn suppose(&mut self, token: u32) -> bool {
         if self.terms.stop_tokens.contains(&token) {
             return false;
         }
-        if self.constraint.is_none() {
-            return true;
-        }
-        let supposed = self.with_grammar(|grammar| {
+        let supposed = |grammar: &mut dyn Constraint| {
             grammar.accept(token)?;
-            let ends = grammar.finished();
-            if ends {
-                grammar.rollback(1);
-            }
-            Ok(!ends)
-        });
-        supposed.unwrap_or(false)
-    }
-
-    /// Takes back the last `tokens` supposed tokens.
-    pub fn unsay(&mut self, tokens: usize) {
-        if self.constraint.is_some() && tokens > 0 {
-            // One that can't is heard of at its next mask.
-            let _ = self.with_grammar(|grammar| {
-                grammar.rollback(tokens);
-                Ok(())
-            });
-        }
+            Ok(!grammar.finished())
+        };
+        self.constraint.is_none() || self.with_grammar(supposed).unwrap_or(false)
     }
 
     /// A grammar that fails or panics fails this sequence and nothing else.

@@ -2,13 +2,16 @@
 //! The only place of the engine that reads a clock.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, TryRecvError, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::handle::{Job, Loader};
 use super::sequence::panic_message;
+use super::sync::{
+    AtomicBool, AtomicU64, AtomicUsize, Builder, Mutex, MutexGuard, Receiver, RecvTimeoutError, RwLock,
+    Sender, SyncSender, TryRecvError, channel, receive_within,
+};
 use super::{
     Brought, Core, EngineConfig, Event, Expected, ExpectedId, Limits, ModelId, Request, RequestId, Stats,
 };
@@ -26,19 +29,23 @@ pub(super) enum Command {
         loader: Loader,
         reply: SyncSender<Loaded>,
     },
-    Expect {
-        id: ExpectedId,
-        expected: Expected,
-    },
-    Release(ExpectedId),
     Job(Job),
     /// Something changed that the thread looks at between steps.
     Wake,
 }
 
+/// What a handle tells the thread that is never refused.
+pub(super) enum Told {
+    Cancel(RequestId),
+    Expect(ExpectedId, Expected),
+    Release(ExpectedId),
+}
+
 /// A request on its way. If the engine ends before it takes it, its listener hears so.
 pub(super) struct Submission {
     pub(super) id: RequestId,
+    /// Whom it goes on from; then what the two share is filled in when it is taken.
+    pub(super) parent: Option<RequestId>,
     pub(super) request: Option<Request>,
 }
 
@@ -60,11 +67,11 @@ pub(super) struct Shared {
     pub(super) config: EngineConfig,
     /// By model; none for one that was never here.
     pub(super) limits: RwLock<Vec<Option<Limits>>>,
-    /// Requests that were taken and not started; the thread subtracts what it started.
+    /// Requests that were taken and of which nothing has been heard.
     pub(super) queued: AtomicUsize,
     pub(super) next_id: AtomicU64,
-    /// Requests to end. Never longer than there are requests, and never full.
-    pub(super) cancelled: Mutex<Vec<RequestId>>,
+    /// Not yet looked at. Never full.
+    pub(super) told: Mutex<Vec<Told>>,
     pub(super) stopping: AtomicBool,
     pub(super) stats: Mutex<Stats>,
 }
@@ -76,7 +83,7 @@ impl Shared {
             limits: RwLock::new(Vec::new()),
             queued: AtomicUsize::new(0),
             next_id: AtomicU64::new(0),
-            cancelled: Mutex::new(Vec::new()),
+            told: Mutex::new(Vec::new()),
             stopping: AtomicBool::new(false),
             stats: Mutex::new(Stats::default()),
         }
@@ -86,6 +93,15 @@ impl Shared {
 /// What a panic left is still good: everything behind these locks is replaced whole.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A request's place in the queue, until something is heard of it.
+pub(super) struct QueuePlace(pub(super) Arc<Shared>);
+
+impl Drop for QueuePlace {
+    fn drop(&mut self) {
+        self.0.queued.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 /// What whoever asked for a model hears.
@@ -99,8 +115,6 @@ pub(super) struct Worker {
     inbox: Receiver<Command>,
     shared: Arc<Shared>,
     epoch: Instant,
-    /// Requests counted as queued that the core has.
-    unstarted: usize,
     /// By model: how it is loaded, and who waits for the first time.
     loaders: Vec<(Loader, Option<SyncSender<Loaded>>)>,
     /// Where loading threads leave what they load.
@@ -110,7 +124,7 @@ pub(super) struct Worker {
 impl Worker {
     pub(super) fn new(core: Core, inbox: Receiver<Command>, shared: Arc<Shared>) -> Self {
         let epoch = Instant::now();
-        Self { core, inbox, shared, epoch, unstarted: 0, loaders: Vec::new(), brought: channel() }
+        Self { core, inbox, shared, epoch, loaders: Vec::new(), brought: channel() }
     }
 
     /// Steps and takes commands until the engine is to end.
@@ -124,6 +138,8 @@ impl Worker {
             self.publish();
         }
         self.core.fail_all(STOPPED);
+        // What came since then hears the same.
+        while self.inbox.try_recv().is_ok() {}
         self.publish();
     }
 
@@ -131,7 +147,7 @@ impl Worker {
     fn take_commands(&mut self, progressed: bool) -> bool {
         let first = if progressed && !self.core.is_idle() { self.inbox.try_recv() } else { self.wait() };
         // Taken before the channel is emptied: a request that is cancelled was sent before, so it is known below.
-        let cancelled = std::mem::take(&mut *lock(&self.shared.cancelled));
+        let told = std::mem::take(&mut *lock(&self.shared.told));
         let mut next = first;
         let disconnected = loop {
             match next {
@@ -140,8 +156,12 @@ impl Worker {
             }
             next = self.inbox.try_recv();
         };
-        for id in cancelled {
-            self.core.cancel(id);
+        for told in told {
+            match told {
+                Told::Cancel(id) => self.core.cancel(id),
+                Told::Expect(id, expected) => self.core.expect(id, &expected, self.epoch.elapsed()),
+                Told::Release(id) => self.core.release(id),
+            }
         }
         while let Ok((id, brought)) = self.brought.1.try_recv() {
             self.settle(id, brought);
@@ -157,7 +177,7 @@ impl Worker {
             .core
             .next_deadline()
             .map_or(STUCK_SLEEP, |deadline| deadline.saturating_sub(self.epoch.elapsed()).min(STUCK_SLEEP));
-        self.inbox.recv_timeout(sleep).map_err(|error| match error {
+        receive_within(&self.inbox, sleep).map_err(|error| match error {
             RecvTimeoutError::Timeout => TryRecvError::Empty,
             RecvTimeoutError::Disconnected => TryRecvError::Disconnected,
         })
@@ -167,9 +187,12 @@ impl Worker {
         match command {
             Command::Submit(mut submission) => {
                 let request = submission.request.take().expect("only the way here takes it out");
-                self.unstarted += 1;
                 let now = self.epoch.elapsed();
-                if let Err(refused) = self.core.submit(submission.id, request, now) {
+                let taken = match submission.parent {
+                    Some(parent) => self.core.fork(parent, submission.id, request, now),
+                    None => self.core.submit(submission.id, request, now),
+                };
+                if let Err(refused) = taken {
                     let (rejected, mut request) = *refused;
                     fail(&mut request, rejected.to_string());
                 }
@@ -179,8 +202,6 @@ impl Worker {
                 self.loaders.push((loader, Some(reply)));
                 self.core.call(id, self.epoch.elapsed());
             }
-            Command::Expect { id, expected } => self.core.expect(id, &expected, self.epoch.elapsed()),
-            Command::Release(id) => self.core.release(id),
             // A job that panics must not take the streams with it; whoever waits for its result sees that none comes.
             Command::Job(job) => drop(catch_unwind(AssertUnwindSafe(job))),
             Command::Wake => {}
@@ -200,7 +221,7 @@ impl Worker {
                 // The engine may have ended meanwhile.
                 let _ = brought.send((id, loaded));
             };
-            let thread = std::thread::Builder::new().name(format!("load {}", id.0)).spawn(load);
+            let thread = Builder::new().name(format!("load {}", id.0)).spawn(load);
             if let Err(error) = thread {
                 self.settle(id, Err(format!("no thread to load it: {error}")));
             }
@@ -224,9 +245,6 @@ impl Worker {
     }
 
     fn publish(&mut self) {
-        let unstarted = self.core.unstarted();
-        self.shared.queued.fetch_sub(self.unstarted - unstarted, Ordering::AcqRel);
-        self.unstarted = unstarted;
         lock(&self.shared.stats).clone_from(self.core.stats());
     }
 }

@@ -3,6 +3,7 @@
 mod alone;
 mod fake;
 mod grammar;
+mod plans;
 mod same_bits;
 mod simulation;
 mod steps;

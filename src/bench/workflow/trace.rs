@@ -11,6 +11,11 @@ const BUILTIN: &[(&str, &str)] = &[
     ("copy", include_str!("traces/copy.json")),
 ];
 
+/// Tokens of a prefix, of a task's own, or generated.
+const TOKENS_MAX: usize = 1 << 20;
+/// A day.
+const THINK_MS_MAX: u64 = 86_400_000;
+
 /// A recorded or made-up plan.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -170,6 +175,15 @@ impl Trace {
             if let Some(need) = task.needs.iter().find(|need| !before.contains_key(need.as_str())) {
                 return Err(format!("task {id} needs `{need}`, which is no earlier task"));
             }
+            if task.prompt_tokens > TOKENS_MAX
+                || task.output_tokens as usize > TOKENS_MAX
+                || task.prefix.as_ref().is_some_and(|prefix| prefix.tokens > TOKENS_MAX)
+            {
+                return Err(format!("task {id}: at most {TOKENS_MAX} tokens of each kind"));
+            }
+            if task.think_ms > THINK_MS_MAX {
+                return Err(format!("task {id}: think_ms is at most {THINK_MS_MAX}, a day"));
+            }
             let prompt = task.prompt_tokens + task.prefix.as_ref().map_or(0, |prefix| prefix.tokens);
             if prompt == 0 && task.prompt.is_none() && !task.reads_needs {
                 return Err(format!("task {id} has no prompt: give prompt_tokens, prefix or prompt"));
@@ -188,7 +202,7 @@ impl Trace {
             self.tasks.iter().enumerate().map(|(place, task)| (task.id.as_str(), place)).collect();
         let mut behind = vec![0; self.tasks.len()];
         for (at, task) in self.tasks.iter().enumerate().rev() {
-            let own: u32 = behind[at] + task.output_tokens;
+            let own = task.output_tokens.saturating_add(behind[at]);
             behind[at] = own;
             for need in &task.needs {
                 let need = place[need.as_str()];

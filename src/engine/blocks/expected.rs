@@ -61,7 +61,7 @@ impl Blocks {
             model: expected.model,
             nearness: Nearness::of(expected.steps),
             hashes: hashes.collect(),
-            until: expected.for_at_most.map(|time| now + time),
+            until: expected.for_at_most.and_then(|time| now.checked_add(time)),
         };
         let expectations = &mut self.expectations;
         expectations.ends.extend(standing.until.map(|until| (until, id)));

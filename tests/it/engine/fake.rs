@@ -119,6 +119,7 @@ impl FakeModel {
         self.time = Some((clock.clone(), step_us, token_us));
         // What a model of that speed would have.
         self.info.parameters = token_us * 300_000;
+        self.info.weight_bytes = step_us as usize * 10_000;
         self
     }
 

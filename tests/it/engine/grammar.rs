@@ -12,6 +12,8 @@ pub struct FakeGrammar {
     pub complete_at: usize,
     /// Fails instead of its mask at this many tokens; panics when odd.
     pub fails_at: Option<usize>,
+    /// Has failed, for good.
+    pub broken: bool,
 }
 
 impl FakeGrammar {
@@ -40,7 +42,11 @@ impl FakeGrammar {
 
 impl Constraint for FakeGrammar {
     fn mask(&mut self, allowed: &mut [u32]) -> Result<(), String> {
+        if self.broken {
+            return Err("this grammar is broken".into());
+        }
         if self.will_fail() {
+            self.broken = true;
             assert!(self.accepted.len().is_multiple_of(2), "this grammar panics");
             return Err("this grammar fails".into());
         }
@@ -52,7 +58,7 @@ impl Constraint for FakeGrammar {
     }
 
     fn accept(&mut self, token: u32) -> Result<(), String> {
-        if !self.allows(token) {
+        if self.broken || !self.allows(token) {
             return Err(format!("token {token} is not allowed"));
         }
         self.accepted.push(token);
@@ -64,8 +70,8 @@ impl Constraint for FakeGrammar {
         places.map_while(|place| self.only(place)).collect()
     }
 
-    fn rollback(&mut self, tokens: usize) {
-        self.accepted.truncate(self.accepted.len() - tokens);
+    fn snapshot(&self) -> Box<dyn Constraint> {
+        Box::new(self.clone())
     }
 
     fn finished(&mut self) -> bool {

@@ -166,6 +166,7 @@ impl World {
             accepted: Vec::new(),
             complete_at: 1 + r.below(30),
             fails_at: r.one_in(4).then(|| r.below(12)),
+            broken: false,
         });
         let stop_tokens =
             if r.one_in(3) && grammar.is_none() { vec![r.below(VOCAB) as u32] } else { Vec::new() };
@@ -230,6 +231,9 @@ impl World {
             self.core.release(ExpectedId(self.expected.saturating_sub(r.below(6) as u64 + 1)));
             self.expected += 1;
         }
+        if self.random.one_in(15) && !self.asked.is_empty() {
+            self.fork();
+        }
         if self.failures && self.random.one_in(50) {
             let lane = self.random.below(self.lanes.len());
             if self.random.one_in(2) {
@@ -237,6 +241,45 @@ impl World {
             } else {
                 self.lanes[lane].mood.panic_next()
             }
+        }
+    }
+
+    /// A branch of a request that may have ended: it must say what a request of all the tokens so far says.
+    fn fork(&mut self) {
+        let recent = self.asked.len().min(20);
+        let parent = &self.asked[self.asked.len() - 1 - self.random.below(recent)];
+        let heard = parent.heard.lock().expect("no sink panics");
+        let said = heard.iter().filter_map(|event| match event {
+            Event::Token { id, .. } => Some(*id),
+            _ => None,
+        });
+        let prompt: Vec<u32> = parent.ask.prompt.iter().copied().chain(said).collect();
+        let has_ended = matches!(heard.last(), Some(Event::Finished { .. } | Event::Failed(_)));
+        drop(heard);
+        let (parent, parent_ask, disturbed) = (parent.id, parent.ask.clone(), parent.disturbed);
+        let ask = Ask {
+            sampling: self.sampling(),
+            tokens_max: self.random.below(40) as u32,
+            grammar: None,
+            top_logprobs: None,
+            score_prompt_from: None,
+            prompt,
+            ..parent_ask
+        };
+        let id = RequestId(self.asked.len() as u64);
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let branch = Request {
+            tokens_max: ask.tokens_max,
+            sampling: ask.sampling.clone(),
+            sink: sink(&heard, None),
+            ..Request::warm(ModelId(0), Vec::new(), 0, None)
+        };
+        let taken = self.core.fork(parent, id, branch, self.now);
+        // One that nobody hears any more may live a little longer.
+        let lives = taken.is_ok();
+        assert!(lives != has_ended || disturbed, "{:?}", taken.err().map(|refused| refused.0));
+        if lives {
+            self.asked.push(Asked { ask, id, heard, disturbed: false, deadline: false });
         }
     }
 

@@ -71,7 +71,7 @@ fn step(core: &mut Core) -> bool {
     stepped
 }
 
-fn random_tokens(random: &mut Random, count: usize) -> Vec<u32> {
+pub fn random_tokens(random: &mut Random, count: usize) -> Vec<u32> {
     (0..count).map(|_| random.below(VOCAB) as u32).collect()
 }
 
@@ -101,7 +101,8 @@ fn sixteen_siblings_compute_their_common_prefix_once() {
 fn a_long_prefill_is_chunked_only_while_others_wait() {
     let mut random = Random(2);
     let clock = FakeClock::default();
-    let mut core = Core::new(EngineConfig::with_memory_bytes(400_000));
+    let mut core =
+        Core::new(EngineConfig { speculate: false, ..EngineConfig::with_memory_bytes(200_000_000) });
     // 100 ms are 90 tokens beside what a step takes by itself.
     let model = FakeModel::new(3, VOCAB, 4096, 100, 4096).taking(&clock, 10_000, 1_000);
     core.add_model("fake", Box::new(model));

@@ -1,0 +1,148 @@
+//! The engine's channels under many orders of its threads: whoever asks hears an end, once and last; nobody waits for ever;
+//! what is cancelled, forked, expected and shut down at any moment leaves nothing behind. `BANDMASTER_ORDERS` says how
+//! many orders are tried; `RUSTFLAGS="--cfg shuttle"` brings the test in.
+
+#![cfg(shuttle)]
+
+#[path = "it/engine/fake.rs"]
+#[allow(dead_code)]
+mod fake;
+
+use std::sync::Arc;
+
+use bandmaster::engine::{
+    Branch, Engine, EngineConfig, EngineHandle, Event, Expected, ModelId, Priority, Rejected, Request,
+    Sampling,
+};
+use fake::{FakeModel, Mood};
+use shuttle::sync::Mutex;
+use shuttle::sync::mpsc::{Receiver, channel};
+use shuttle::thread;
+
+fn orders() -> usize {
+    std::env::var("BANDMASTER_ORDERS").ok().and_then(|orders| orders.parse().ok()).unwrap_or(2_000)
+}
+
+fn engine(memory_bytes: usize, queue_max: usize, weights: &[usize]) -> (EngineHandle, Vec<ModelId>) {
+    let config = EngineConfig { queue_max, ..EngineConfig::with_memory_bytes(memory_bytes) };
+    let handle = Engine::start(config).expect("a thread");
+    let load = |&weight_bytes: &usize| {
+        let model =
+            move || FakeModel::new(3, 50, 256, 100, 64).weighing(weight_bytes).in_mood(Mood::default());
+        let loader = Arc::new(move || Ok(Box::new(model()) as _));
+        handle.load("fake", weight_bytes, loader).expect("the fake loads")
+    };
+    let models = weights.iter().map(load).collect();
+    (handle, models)
+}
+
+fn asked(model: ModelId, prompt: Vec<u32>, tokens_max: u32) -> (Request, Receiver<Event>) {
+    let (sender, heard) = channel();
+    // A lock, as shuttle's senders are not to be shared.
+    let sender = Mutex::new(sender);
+    let request = Request {
+        tokens_max,
+        priority: Priority::default(),
+        sink: Box::new(move |event| sender.lock().expect("no sink panics").send(event).is_ok()),
+        ..Request::warm(model, prompt, 0, None)
+    };
+    (request, heard)
+}
+
+/// Hears everything; says whether it ended in order.
+fn hear(heard: &Receiver<Event>) -> bool {
+    let events: Vec<Event> = heard.iter().collect();
+    let is_end = |event: &Event| matches!(event, Event::Finished { .. } | Event::Failed(_));
+    assert_eq!(events.iter().filter(|event| is_end(event)).count(), 1, "{events:?}");
+    assert!(events.last().is_some_and(is_end), "{events:?}");
+    matches!(events.last(), Some(Event::Finished { .. }))
+}
+
+#[test]
+fn everybody_hears_an_end() {
+    let world = || {
+        let (handle, models) = engine(10_000, 100, &[0]);
+        let askers: Vec<_> = (0..3u32)
+            .map(|place| {
+                let (handle, model) = (handle.clone(), models[0]);
+                thread::spawn(move || {
+                    let (request, heard) = asked(model, vec![1, 2, place], 3);
+                    let id = handle.submit(request).expect("there is room");
+                    match place {
+                        0 => handle.cancel(id),
+                        1 => {
+                            let tokens = vec![1; 40];
+                            let expected =
+                                Expected { model, cache_salt: 0, tokens, steps: 0, for_at_most: None };
+                            let id = handle.expect(expected);
+                            handle.release(id);
+                        }
+                        _ => {
+                            let (request, branch) = asked(model, Vec::new(), 2);
+                            let branches = Branch {
+                                sampling: Sampling::greedy(),
+                                tokens_max: 2,
+                                priority: Priority::default(),
+                                sink: request.sink,
+                            };
+                            handle.fork(id, branches).expect("there is room");
+                            hear(&branch);
+                        }
+                    }
+                    assert!(hear(&heard));
+                })
+            })
+            .collect();
+        askers.into_iter().for_each(|asker| asker.join().expect("no asker panics"));
+        handle.shutdown();
+        let stats = handle.stats();
+        assert_eq!((stats.running, stats.waiting, stats.kv_bytes_held), (0, 0, 0));
+    };
+    shuttle::check_random(world, orders());
+}
+
+#[test]
+fn a_full_queue_answers_and_what_was_taken_ends() {
+    let world = || {
+        let (handle, models) = engine(10_000, 1, &[0]);
+        let askers: Vec<_> = (0..3u32)
+            .map(|place| {
+                let (handle, model) = (handle.clone(), models[0]);
+                thread::spawn(move || {
+                    let (request, heard) = asked(model, vec![place + 1], 2);
+                    match handle.submit(request) {
+                        Ok(_) => assert!(hear(&heard)),
+                        Err(Rejected::QueueFull { .. }) => assert_eq!(heard.iter().count(), 0),
+                        Err(other) => panic!("{other}"),
+                    }
+                })
+            })
+            .collect();
+        askers.into_iter().for_each(|asker| asker.join().expect("no asker panics"));
+        // Whoever comes later finds room again.
+        let (request, heard) = asked(models[0], vec![9], 2);
+        handle.submit(request).expect("there is room");
+        assert!(hear(&heard));
+    };
+    shuttle::check_random(world, orders());
+}
+
+#[test]
+fn models_that_do_not_fit_together_take_turns_and_shutdown_ends_all() {
+    let world = || {
+        let (handle, models) = engine(10_000, 10, &[6_000, 6_000]);
+        let (first, heard_first) = asked(models[0], vec![1, 2], 2);
+        let (second, heard_second) = asked(models[1], vec![1, 2], 2);
+        handle.submit(first).expect("there is room");
+        handle.submit(second).expect("there is room");
+        let stopper = {
+            let handle = handle.clone();
+            thread::spawn(move || handle.shutdown())
+        };
+        hear(&heard_first);
+        hear(&heard_second);
+        stopper.join().expect("shutdown ends");
+        assert_eq!(handle.submit(asked(models[0], vec![1], 1).0), Err(Rejected::Stopped));
+    };
+    shuttle::check_random(world, orders() / 4);
+}

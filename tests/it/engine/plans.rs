@@ -1,0 +1,388 @@
+//! What the engine does with what a plan tells it, each in a small world with a clock that only models move.
+
+use std::time::Duration;
+
+use bandmaster::engine::{
+    Class, Core, EngineConfig, Event, Expected, ExpectedId, FinishReason, ModelId, Order, RequestId, RunId,
+};
+
+use super::fake::{FakeClock, FakeModel};
+use super::simulation::Random;
+use super::steps::{Heard, finish, random_tokens, request, tokens};
+
+const VOCAB: usize = 50;
+const BLOCK_BYTES: usize = 100;
+
+struct World {
+    core: Core,
+    clock: FakeClock,
+    random: Random,
+    asked: u64,
+}
+
+impl World {
+    /// A model whose steps take 10 ms and 1 ms a token.
+    fn new(config: EngineConfig) -> Self {
+        let clock = FakeClock::default();
+        let mut core = Core::new(EngineConfig { speculate: false, ..config });
+        let model = FakeModel::new(3, VOCAB, 4096, BLOCK_BYTES, 4096).taking(&clock, 10_000, 1_000);
+        core.add_model("fake", Box::new(model));
+        Self { core, clock, random: Random(7), asked: 0 }
+    }
+
+    fn ask(&mut self, prompt: Vec<u32>, tokens_max: u32, run: Option<u64>, class: Class) -> Heard {
+        self.ask_model(ModelId(0), prompt, tokens_max, run, class)
+    }
+
+    fn ask_model(
+        &mut self,
+        model: ModelId,
+        prompt: Vec<u32>,
+        tokens_max: u32,
+        run: Option<u64>,
+        class: Class,
+    ) -> Heard {
+        let (mut request, heard) = request(prompt, tokens_max);
+        request.model = model;
+        request.priority.run = run.map(RunId);
+        request.priority.class = class;
+        self.asked += 1;
+        let taken = self.core.submit(RequestId(self.asked), request, self.clock.now());
+        taken.unwrap_or_else(|refused| panic!("{}", refused.0));
+        heard
+    }
+
+    fn prompt(&mut self, tokens: usize) -> Vec<u32> {
+        random_tokens(&mut self.random, tokens)
+    }
+
+    fn step(&mut self) -> bool {
+        let stepped = self.core.step(&|| self.clock.now());
+        self.core.audit().expect("accounts add up");
+        stepped
+    }
+}
+
+/// Weights of the models, and so many blocks.
+fn blocks(blocks: usize) -> EngineConfig {
+    let cache_bytes_max = blocks * BLOCK_BYTES;
+    EngineConfig { cache_bytes_max, ..EngineConfig::with_memory_bytes(1_000_000_000) }
+}
+
+fn plenty() -> EngineConfig {
+    blocks(4000)
+}
+
+#[test]
+fn a_later_run_rides_along_only_where_that_is_nearly_free() {
+    for (order, most) in [(Order::Plan, 12), (Order::Arrival, 31)] {
+        let mut world = World::new(EngineConfig { order, ..plenty() });
+        let prompt = world.prompt(20);
+        let first = world.ask(prompt, 200, Some(1), Class::Run);
+        for _ in 0..30 {
+            let prompt = world.prompt(20);
+            world.ask(prompt, 60, Some(2), Class::Run);
+        }
+        let mut largest = 0;
+        while finish(&first).is_none() {
+            world.step();
+            let last = world.core.stats().last;
+            if last.prefill_tokens == 0 {
+                largest = largest.max(last.batch);
+            }
+        }
+        assert!(largest > 2 && largest <= most, "{order:?}: {largest}");
+        while world.step() {}
+        assert!(world.core.is_idle(), "the later run ends too");
+    }
+}
+
+#[test]
+fn the_first_run_ends_first_although_the_second_asked_for_less() {
+    let mut world = World::new(plenty());
+    let prompt = world.prompt(600);
+    let first = world.ask(prompt, 30, Some(1), Class::Run);
+    world.clock.pass(Duration::from_millis(5));
+    let seconds: Vec<Heard> = (0..8)
+        .map(|_| {
+            let prompt = world.prompt(400);
+            world.ask(prompt, 5, Some(2), Class::Run)
+        })
+        .collect();
+    while finish(&first).is_none() {
+        world.step();
+    }
+    assert!(seconds.iter().any(|heard| finish(heard).is_none()));
+    while world.step() {}
+    assert!(seconds.iter().all(|heard| finish(heard) == Some(FinishReason::Length)));
+}
+
+#[test]
+fn what_is_expected_outlives_what_was_used_since() {
+    for keep in [true, false] {
+        // Room for 40 blocks; the prefix takes 10.
+        let mut world = World::new(blocks(40));
+        let prefix = world.prompt(160);
+        if keep {
+            let expected = Expected {
+                model: ModelId(0),
+                cache_salt: 0,
+                tokens: prefix.clone(),
+                steps: 1,
+                for_at_most: None,
+            };
+            world.core.expect(ExpectedId(1), &expected, world.clock.now());
+        }
+        let use_prefix = |world: &mut World| {
+            let prompt = [prefix.clone(), world.prompt(10)].concat();
+            let heard = world.ask(prompt, 2, None, Class::Run);
+            while world.step() {}
+            let last = heard.lock().expect("no sink panics").last().cloned();
+            match last {
+                Some(Event::Finished { usage, .. }) => usage.cached_tokens,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(use_prefix(&mut world), 0);
+        for _ in 0..10 {
+            let prompt = world.prompt(200);
+            world.ask(prompt, 2, None, Class::Run);
+            while world.step() {}
+        }
+        assert_eq!(use_prefix(&mut world), if keep { 160 } else { 0 });
+        world.core.release(ExpectedId(1));
+        for _ in 0..10 {
+            let prompt = world.prompt(200);
+            world.ask(prompt, 2, None, Class::Run);
+            while world.step() {}
+        }
+        assert_eq!(use_prefix(&mut world), 0, "released, it is like any other");
+    }
+}
+
+#[test]
+fn an_expectation_ends_with_its_time() {
+    let mut world = World::new(blocks(40));
+    let prefix = world.prompt(160);
+    let expected = Expected {
+        model: ModelId(0),
+        cache_salt: 0,
+        tokens: prefix.clone(),
+        steps: 0,
+        for_at_most: Some(Duration::from_secs(1)),
+    };
+    world.core.expect(ExpectedId(1), &expected, world.clock.now());
+    world.ask(prefix.clone(), 1, None, Class::Run);
+    while world.step() {}
+    world.clock.pass(Duration::from_secs(2));
+    for _ in 0..10 {
+        let prompt = world.prompt(200);
+        world.ask(prompt, 2, None, Class::Run);
+        while world.step() {}
+    }
+    let before = world.core.stats().cached_tokens;
+    world.ask(prefix, 1, None, Class::Run);
+    while world.step() {}
+    assert_eq!(world.core.stats().cached_tokens, before);
+}
+
+#[test]
+fn what_is_computed_ahead_waits_for_nobody_and_is_found() {
+    let mut world = World::new(plenty());
+    let prefix = world.prompt(320);
+    let prompt = world.prompt(20);
+    let first = world.ask(prompt, 100, Some(1), Class::Run);
+    world.step();
+    world.ask(prefix.clone(), 0, Some(1), Class::Background);
+    while finish(&first).is_none() {
+        world.step();
+        let last = world.core.stats().last;
+        assert!(last.decode_tokens == 0 || last.run_us <= 2 * 10_000 + 1_000, "{last:?}");
+    }
+    let before = world.core.stats().cached_tokens;
+    let prompt = [prefix, world.prompt(5)].concat();
+    world.ask(prompt, 1, Some(1), Class::Run);
+    while world.step() {}
+    assert!(
+        world.core.stats().cached_tokens - before >= 319,
+        "{}",
+        world.core.stats().cached_tokens - before
+    );
+}
+
+#[test]
+fn a_long_prompt_on_one_model_leaves_another_models_replies_their_pace() {
+    let mut world = World::new(plenty());
+    let slow = FakeModel::new(4, VOCAB, 4096, BLOCK_BYTES, 4096).taking(&world.clock, 20_000, 4_000);
+    let (slow, _) = world.core.add_model("slow", Box::new(slow));
+    let replies: Vec<Heard> = (0..8)
+        .map(|_| {
+            let prompt = world.prompt(30);
+            world.ask(prompt, 400, None, Class::Run)
+        })
+        .collect();
+    for _ in 0..20 {
+        world.step();
+    }
+    let prompt = world.prompt(2000);
+    let asked = world.clock.now();
+    let long = world.ask_model(slow, prompt, 1, None, Class::Run);
+    let (mut said, mut since, mut longest) = (tokens(&replies[0]).len(), world.clock.now(), Duration::ZERO);
+    while finish(&long).is_none() {
+        world.step();
+        let now_said = tokens(&replies[0]).len();
+        if now_said > said {
+            longest = longest.max(world.clock.now() - since);
+            (said, since) = (now_said, world.clock.now());
+        }
+    }
+    assert!(longest <= Duration::from_millis(150), "{longest:?}");
+    // Alone it takes four steps of 20 ms and 2,000 tokens of 4 ms.
+    let took = world.clock.now() - asked;
+    assert!(took <= Duration::from_millis(8_080).mul_f64(1.8), "{took:?}");
+}
+
+#[test]
+fn models_that_do_not_fit_together_take_turns_and_loads_are_few() {
+    take_turns(Duration::ZERO, 4);
+    // Loads that take longer than anybody's patience: each model gets its time once it is here.
+    take_turns(Duration::from_secs(20), 6);
+}
+
+/// Two models with twenty requests each, one of which fits.
+fn take_turns(load: Duration, loads_max: u64) {
+    let clock = FakeClock::default();
+    let mut core = Core::new(EngineConfig { speculate: false, ..EngineConfig::with_memory_bytes(10_000) });
+    let model = |clock: &FakeClock| {
+        FakeModel::new(3, VOCAB, 4096, BLOCK_BYTES, 64).taking(clock, 10_000, 1_000).weighing(6_000)
+    };
+    let ids = [core.announce("a", 6_000, true), core.announce("b", 6_000, true)];
+    let bring = |core: &mut Core, clock: &FakeClock| {
+        drop(core.take_departed());
+        for id in core.take_calls() {
+            clock.pass(load);
+            core.bring(id, Ok(Box::new(model(clock))), clock.now()).expect("it fits");
+        }
+    };
+    for id in ids {
+        core.call(id, clock.now());
+        core.step(&|| clock.now());
+        bring(&mut core, &clock);
+    }
+    let mut random = Random(9);
+    let mut heard = Vec::new();
+    for number in 0..40u64 {
+        let (mut request, hears) = request(random_tokens(&mut random, 30), 20);
+        request.model = ids[number as usize % 2];
+        core.submit(RequestId(number), request, clock.now())
+            .unwrap_or_else(|refused| panic!("{}", refused.0));
+        heard.push(hears);
+    }
+    while !core.is_idle() {
+        if !core.step(&|| clock.now()) {
+            clock.pass(Duration::from_millis(10));
+        }
+        bring(&mut core, &clock);
+        core.audit().expect("accounts add up");
+    }
+    assert!(heard.iter().all(|heard| finish(heard) == Some(FinishReason::Length)));
+    let loads = core.stats().loads;
+    assert!(
+        loads <= loads_max,
+        "{loads} loads: each once to begin with, and one change for each model's work"
+    );
+}
+
+#[test]
+fn a_branch_shares_what_its_parent_computed() {
+    let mut world = World::new(plenty());
+    let prompt = world.prompt(200);
+    let parent = world.ask(prompt.clone(), 100, None, Class::Run);
+    for _ in 0..30 {
+        world.step();
+    }
+    let said = tokens(&parent);
+    let before = world.core.stats().prefill_tokens;
+    let (branch, heard) = request(Vec::new(), 10);
+    let now = world.clock.now();
+    world
+        .core
+        .fork(RequestId(1), RequestId(99), branch, now)
+        .unwrap_or_else(|refused| panic!("{}", refused.0));
+    while finish(&heard).is_none() {
+        world.step();
+    }
+    let computed = world.core.stats().prefill_tokens - before;
+    assert_eq!(computed, 1, "the last token, for its logits");
+    // Drawn the same way it says the same.
+    assert_eq!(tokens(&heard), tokens(&parent)[said.len()..said.len() + 10]);
+    while world.step() {}
+    let (branch, _) = request(Vec::new(), 10);
+    let refused = world.core.fork(RequestId(1), RequestId(100), branch, now).expect_err("it has ended");
+    assert!(refused.0.to_string().contains("has ended"));
+}
+
+#[test]
+fn a_run_gets_its_model_although_interactive_requests_never_end() {
+    let clock = FakeClock::default();
+    let mut core = Core::new(EngineConfig { speculate: false, ..EngineConfig::with_memory_bytes(10_000) });
+    let ids = [core.announce("a", 6_000, true), core.announce("b", 6_000, true)];
+    let model =
+        || FakeModel::new(3, VOCAB, 4096, BLOCK_BYTES, 64).taking(&clock, 10_000, 1_000).weighing(6_000);
+    let bring = |core: &mut Core| {
+        drop(core.take_departed());
+        for id in core.take_calls() {
+            core.bring(id, Ok(Box::new(model())), clock.now()).expect("it fits");
+        }
+    };
+    for id in ids {
+        core.call(id, clock.now());
+        core.step(&|| clock.now());
+        bring(&mut core);
+    }
+    let (mut run, heard) = request(vec![1, 2, 3], 5);
+    run.model = ids[0];
+    core.submit(RequestId(0), run, clock.now()).unwrap_or_else(|refused| panic!("{}", refused.0));
+    let mut number = 0;
+    while finish(&heard).is_none() {
+        assert!(clock.now() < Duration::from_secs(300), "it waits for ever");
+        while core.live() < 4 {
+            number += 1;
+            let (mut chat, _) = request(vec![number as u32 % VOCAB as u32, 7], 30);
+            chat.model = ids[1];
+            chat.priority.class = Class::Interactive;
+            core.submit(RequestId(number), chat, clock.now())
+                .unwrap_or_else(|refused| panic!("{}", refused.0));
+        }
+        if !core.step(&|| clock.now()) {
+            clock.pass(Duration::from_millis(10));
+        }
+        bring(&mut core);
+        core.audit().expect("accounts add up");
+    }
+}
+
+#[test]
+fn a_model_that_comes_back_another_is_refused() {
+    let clock = FakeClock::default();
+    let mut core = Core::new(EngineConfig::with_memory_bytes(10_000));
+    let ids = [core.announce("a", 6_000, true), core.announce("b", 6_000, true)];
+    let model = |vocab| FakeModel::new(3, vocab, 4096, BLOCK_BYTES, 64).weighing(6_000);
+    for id in ids {
+        core.call(id, clock.now());
+        core.step(&|| clock.now());
+        assert_eq!(core.take_calls(), [id]);
+        drop(core.take_departed());
+        core.bring(id, Ok(Box::new(model(VOCAB))), clock.now()).expect("it fits");
+    }
+    let (mut asked, heard) = request(vec![VOCAB as u32 - 1], 3);
+    asked.model = ids[0];
+    core.submit(RequestId(0), asked, clock.now()).unwrap_or_else(|refused| panic!("{}", refused.0));
+    core.step(&|| clock.now());
+    assert_eq!(core.take_calls(), [ids[0]]);
+    drop(core.take_departed());
+    let refused = core.bring(ids[0], Ok(Box::new(model(VOCAB - 1))), clock.now());
+    assert!(refused.is_err_and(|reason| reason.contains("another")));
+    assert!(matches!(heard.lock().expect("no sink panics").last(), Some(Event::Failed(_))));
+    core.audit().expect("accounts add up");
+}
