@@ -138,7 +138,7 @@ pub enum BenchCommand {
 /// `bench workflow`.
 #[derive(Debug, Args)]
 pub struct WorkflowFlags {
-    /// A trace that ships (fanout, siblings, long-prompt, pressure, copy) or a file
+    /// A trace that ships (fanout, siblings, long-prompt, pressure, copy, prose) or a file
     #[arg(long, value_name = "NAME|FILE")]
     pub trace: String,
     /// Who plays a role of the trace instead of the model it names; may be repeated

@@ -9,6 +9,7 @@ const BUILTIN: &[(&str, &str)] = &[
     ("long-prompt", include_str!("traces/long-prompt.json")),
     ("pressure", include_str!("traces/pressure.json")),
     ("copy", include_str!("traces/copy.json")),
+    ("prose", include_str!("traces/prose.json")),
 ];
 
 /// Tokens of a prefix, of a task's own, or generated.
