@@ -292,7 +292,8 @@ impl Core {
         let most = self.config.memory_bytes_max;
         let stays = |lane: &&Lane| {
             let pushed = lane.order.is_empty() || self.yields(lane, id, push);
-            !matches!(lane.place, Place::Away) && !(lane.may_leave() && pushed)
+            let leaves = matches!(lane.place, Place::Away) || lane.may_leave() && pushed;
+            !leaves
         };
         let staying: usize = self.lanes.iter().filter(stays).map(|lane| lane.info.weight_bytes).sum();
         let held = if push == Push::Idle { self.blocks.bytes_held() } else { 0 };
