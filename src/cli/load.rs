@@ -197,7 +197,9 @@ pub fn memory_for(
             let choose = what_to_choose(hub, may);
             return Err(CliError::Failed(anyhow!("{short}: {raise}{choose}")));
         }
-        note = Some(format!("{short}: its models take turns in memory"));
+        let what =
+            if all + KV_BYTES_MIN > room { "its models take turns in memory" } else { "less is cached" };
+        note = Some(format!("{short}: {what}"));
     }
     // Whatever is estimated, some keys and values must have room beside the largest model.
     let bytes = room.max(largest + KV_BYTES_MIN).min(all + KV_BYTES_DEFAULT_MAX);
