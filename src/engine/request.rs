@@ -368,7 +368,7 @@ pub enum Rejected {
     #[error("{0}")]
     Invalid(String),
     /// The request to go on from has ended, or never was.
-    #[error("request {0} has ended: nothing can go on from it")]
+    #[error("request {0} has ended, so nothing can go on from it: submit its prompt as a request of its own")]
     Ended(u64),
     /// No such model.
     #[error("no model with id {0} is loaded")]

@@ -23,8 +23,8 @@ const SHARED_TOKENS_MIN: usize = 16;
 /// that bounds a step, more tokens are nearly free.
 const RIDERS_STEP_MAX: f64 = 2.0;
 
-/// Microseconds waited with what class and run are worth, then sequences that would run.
-pub type Urgency = (i64, usize);
+/// Time waited with what class and run are worth, then sequences that would run.
+pub type Urgency = (Duration, usize);
 
 /// How far prefill may fill a step.
 #[derive(Clone, Copy)]
@@ -112,7 +112,7 @@ impl Core {
                 CLASS_PATIENCE * class as u32 + if leads { RUN_PATIENCE } else { Duration::ZERO }
             }
         };
-        ((waited + head_start).as_micros() as i64, lane.order.len().min(self.config.batch_max))
+        (waited + head_start, lane.order.len().min(self.config.batch_max))
     }
 
     fn fill_plan(&mut self, model: ModelId) {

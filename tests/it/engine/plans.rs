@@ -279,6 +279,10 @@ fn take_turns(load: Duration, loads_max: u64) {
         heard.push(hears);
     }
     while !core.is_idle() {
+        assert!(
+            clock.now() < Duration::from_secs(600),
+            "models are loaded and loaded and nothing is computed"
+        );
         if !core.step(&|| clock.now()) {
             clock.pass(Duration::from_millis(10));
         }
