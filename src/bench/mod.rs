@@ -6,8 +6,11 @@ pub mod machine;
 pub mod measure;
 pub mod report;
 pub mod sse;
+pub mod words;
 pub mod workflow;
 pub mod workload;
 
+#[cfg(test)]
+mod fake;
 #[cfg(test)]
 mod tests;
