@@ -5,6 +5,7 @@ pub mod client;
 pub mod machine;
 pub mod measure;
 pub mod report;
+pub mod serve;
 pub mod sse;
 pub mod words;
 pub mod workflow;

@@ -10,6 +10,7 @@ use bandmaster_models::{Cpu, LoadOptions, Model, load};
 use super::config::{Config, kv_type_name};
 use super::error::CliError;
 use super::flags::{BenchCommand, ThroughputFlags};
+use super::serve_bench::bench_serve;
 use super::units::gib;
 use super::workflow::bench_workflow;
 use super::{print, print_json};
@@ -26,6 +27,7 @@ pub fn bench(config: &Config, command: BenchCommand) -> Result<ExitCode, CliErro
     match command {
         BenchCommand::Throughput(flags) => bench_throughput(config, &flags),
         BenchCommand::Workflow(flags) => bench_workflow(config, &flags),
+        BenchCommand::Serve(flags) => bench_serve(config, &flags),
     }
 }
 
