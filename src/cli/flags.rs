@@ -353,9 +353,12 @@ pub enum RunsCommand {
         /// Only this task, with prompt, sampling and output of every attempt
         #[arg(long, value_name = "T")]
         task: Option<String>,
+        /// Its calls as a JSON trace, prompts and all, that `bench workflow --trace FILE` runs again
+        #[arg(long, conflicts_with_all = ["task", "events"])]
+        trace: bool,
         /// Everything that happened, in order
         #[arg(long, conflicts_with = "task")]
-        trace: bool,
+        events: bool,
         /// JSON
         #[arg(long)]
         json: bool,
