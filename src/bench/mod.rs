@@ -1,6 +1,8 @@
 //! Measures models and prints what was measured; a result is one struct with three renderings. Flags, files and the
 //! catalog are not known here.
 
+pub mod compare;
+pub mod limits;
 pub mod machine;
 pub mod measure;
 pub mod report;

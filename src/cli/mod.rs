@@ -2,6 +2,7 @@
 
 mod bars;
 mod bench;
+mod compare;
 mod config;
 mod doctor;
 mod error;
@@ -13,6 +14,7 @@ mod models;
 mod run;
 mod runs;
 mod screen;
+mod throughput;
 mod tokenize;
 mod units;
 mod workers;
