@@ -44,7 +44,7 @@ fn write_page(flags: &CompareFlags, output: &Path, comparison: &Comparison) -> R
 
 fn as_text(comparison: &Comparison) -> String {
     let mut text = comparison.head() + "\n";
-    text.push_str(&table(&comparison.setting_cells()));
+    text.push_str(&table(&comparison.setting_lines()));
     text.push('\n');
     text.push_str(&table(&comparison.cells()));
     text.push('\n');

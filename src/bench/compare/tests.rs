@@ -271,16 +271,19 @@ fn accuracies_are_compared_item_by_item() {
     assert_eq!(row.verdict, Verdict::Undecided, "McNemar's p is {:?}", row.mcnemar_p);
 }
 
+/// B is A with `edit`; the refusal holds every expected part.
+fn check_refused(a: Value, edit: Edit, expected: &[&str]) {
+    let mut b = a.clone();
+    edit(&mut b);
+    let said = compared(&a, &b, false).expect_err(expected[0]);
+    for part in expected {
+        assert!(said.contains(part), "{said:?} lacks {part:?}");
+    }
+}
+
 #[test]
-fn what_is_not_the_same_is_refused_with_both_values() {
-    let check = |a: Value, edit: Edit, expected: &[&str]| {
-        let mut b = a.clone();
-        edit(&mut b);
-        let said = compared(&a, &b, false).expect_err(expected[0]);
-        for part in expected {
-            assert!(said.contains(part), "{said:?} lacks {part:?}");
-        }
-    };
+fn other_machines_and_other_rows_are_refused_with_both_values() {
+    let check = check_refused;
     let throughput = || throughput(&[1.0], &[1.0]);
     check(
         throughput(),
@@ -318,6 +321,11 @@ fn what_is_not_the_same_is_refused_with_both_values() {
         &["bandmaster.bench.throughput/1", "bandmaster.bench.workflow/1"],
     );
     check(throughput(), |b| b["interrupted"] = json!(true), &["B.json is part of", "--partial"]);
+}
+
+#[test]
+fn other_work_is_refused_with_both_values() {
+    let check = check_refused;
     check(
         workflow(&[1.0]),
         |b| b["trace"] = json!("copy"),

@@ -14,6 +14,21 @@ impl Comparison {
         format!("{} on {}\n{}\n", self.compares, self.machine, work.join("; "))
     }
 
+    /// What was set, a line each where both sides are alike and else a line a side: commands are long.
+    #[must_use]
+    pub fn setting_lines(&self) -> Vec<Vec<String>> {
+        let mut lines = Vec::new();
+        for cells in self.setting_cells().iter().skip(1) {
+            let [name, a, b] = cells.as_slice() else { continue };
+            if a == b {
+                lines.push(line([name, "A, B", a]));
+            } else {
+                lines.extend([line([name, "A", a]), line(["", "B", b])]);
+            }
+        }
+        lines
+    }
+
     /// What was set on each side, under a line of headings.
     #[must_use]
     pub fn setting_cells(&self) -> Vec<Vec<String>> {
@@ -44,8 +59,8 @@ impl Comparison {
     #[must_use]
     pub fn remarks(&self) -> Vec<String> {
         let mut remarks = self.notes.clone();
-        let fewest = self.rows.iter().filter(|row| row.interval.is_some());
-        let fewest = fewest.map(|row| row.a_samples.min(row.b_samples)).min();
+        let decided = self.rows.iter().filter(|row| matches!(row.verdict, Verdict::Better | Verdict::Worse));
+        let fewest = decided.map(|row| row.a_samples.min(row.b_samples)).min();
         if let Some(fewest) = fewest.filter(|fewest| *fewest < SAMPLES_STEADY) {
             remarks.push(format!(
                 "{fewest} samples: of equal sides up to one in ten are told apart by luck; five or more make that one in thirty"
