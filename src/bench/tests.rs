@@ -183,6 +183,8 @@ fn a_sweep_loads_each_number_of_threads_once() {
     assert_eq!(threads, [2, 1, 4, 8]);
     let depths: Vec<usize> = works.iter().map(|work| work.depth_tokens).filter(|depth| *depth > 0).collect();
     assert_eq!(depths, [1024, 4096]);
+    let batches: Vec<usize> = works.iter().flat_map(|work| work.batches.clone()).collect();
+    assert_eq!(batches, [1, 4, 8, 16, 1, 1, 16, 1, 1, 1]);
     assert!(works.iter().any(|work| work.shared_prefix_tokens > 0));
     assert!(works.iter().all(|work| work.validate().is_ok() && work.repeat == 3));
     let single = Throughput::sweep(3, 1, 1, 1);

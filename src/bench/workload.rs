@@ -57,12 +57,10 @@ impl Throughput {
             threads,
             seed: 0,
         };
-        let mut works = vec![
-            Self { batches: vec![1, 4, 8, 16], ..alone.clone() },
-            Self { depth_tokens: 1024, ..alone.clone() },
-            Self { depth_tokens: 4096, ..alone.clone() },
-            Self { batches: vec![16], shared_prefix_tokens: 112, ..alone.clone() },
-        ];
+        // One by one: where 16 do not fit, 8 may.
+        let mut works = [1, 4, 8, 16].map(|batch| Self { batches: vec![batch], ..alone.clone() }).to_vec();
+        works.extend([1024, 4096].map(|depth_tokens| Self { depth_tokens, ..alone.clone() }));
+        works.push(Self { batches: vec![16], shared_prefix_tokens: 112, ..alone.clone() });
         let counts = std::iter::successors(Some(1), |count: &usize| count.checked_mul(2));
         let others = counts.take_while(|count| *count <= cores).filter(|count| *count != threads);
         works.extend(others.map(|threads| Self { threads, ..alone.clone() }));

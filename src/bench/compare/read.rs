@@ -341,14 +341,16 @@ impl Body {
 
     /// What the shapes alone don't say.
     fn check(&self, file: &str) -> Result<(), CompareError> {
-        let Self::Serve(serve) = self else { return Ok(()) };
+        let broken = |reason: String| Err(CompareError::Broken { file: file.to_owned(), reason });
+        let serve = match self {
+            Self::Throughput(body) if body.rows.is_empty() => return broken("it has no rows".to_owned()),
+            Self::Serve(serve) => serve,
+            _ => return Ok(()),
+        };
         let timeless = |request: &Request| request.finished() && request.e2e_ms.is_none();
         match serve.samples.iter().position(timeless) {
             None => Ok(()),
-            Some(place) => Err(CompareError::Broken {
-                file: file.to_owned(),
-                reason: format!("samples[{place}] has no error and no e2e_ms"),
-            }),
+            Some(place) => broken(format!("samples[{place}] has no error and no e2e_ms")),
         }
     }
 }

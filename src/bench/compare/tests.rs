@@ -466,6 +466,7 @@ fn what_is_no_result_is_said_with_the_place() {
     check("{\"schema\": \"throughput/1\"}", &["schema `throughput/1`"]);
     check("{\"schema\": \"bandmaster.bench.workflow/1\"}", &["missing field", "line 1"]);
     let rounds = || throughput(&[1.0], &[1.0]);
+    check(&edited(rounds(), |v| v["rows"] = json!([])), &["no rows"]);
     check(
         &edited(rounds(), |v| v["rows"][0]["prefill_rounds_s"] = json!([1.0, null])),
         &["null where a number", "line 1"],
