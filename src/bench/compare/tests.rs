@@ -262,6 +262,8 @@ fn accuracies_are_compared_item_by_item() {
     assert_eq!((row.verdict, row.ratio), (Verdict::Better, None));
     assert!((row.difference.expect("there is one") - 1.0 / 3.0).abs() < 1e-9);
     assert!(row.mcnemar_p.is_some_and(|p| (p - 2.0 / 1024.0).abs() < 1e-9), "{row:?}");
+    let cells = better.cells();
+    assert_eq!(cells[1].last().map(String::as_str), Some("better (McNemar's p 0.002)"));
     assert!(better.rows[1].ratio.is_some_and(|ratio| (ratio - 1.0).abs() < 1e-9));
     // Four of a kind: drawn again, they never vanish; yet one of eight fair coins does that.
     right[14..20].fill(false);

@@ -125,6 +125,7 @@ impl Row {
     fn said(&self) -> String {
         let verdict = self.refused.as_deref().unwrap_or(self.verdict.name());
         match self.mcnemar_p {
+            Some(p) if p < 0.001 => format!("{verdict} (McNemar's p below 0.001)"),
             Some(p) => format!("{verdict} (McNemar's p {p:.3})"),
             None => verdict.to_owned(),
         }
