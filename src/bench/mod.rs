@@ -2,6 +2,8 @@
 //! catalog are not known here.
 
 pub mod client;
+pub mod compare;
+pub mod limits;
 pub mod machine;
 pub mod measure;
 pub mod report;

@@ -2,6 +2,7 @@
 
 mod bars;
 mod bench;
+mod compare;
 mod config;
 mod doctor;
 mod error;
@@ -17,6 +18,7 @@ mod screen;
 mod serve_bench;
 mod servers;
 mod status;
+mod throughput;
 mod tokenize;
 mod units;
 mod workers;
