@@ -387,7 +387,7 @@ fn what_one_compares_may_differ_and_is_shown() {
             b["models"] = json!({"w": "peer"});
         },
         "urls",
-        ["", "http://x, http://y"],
+        ["", "w=http://x"],
     );
 }
 
