@@ -1,0 +1,106 @@
+//! Server-sent events out of bytes, as the WHATWG's HTML standard describes them ("Server-sent events", parsing an event
+//! stream): lines, of which `data:` ones are kept until an empty line. What the data means is not known here.
+
+/// More in one event is no event.
+const EVENT_BYTES_MAX: usize = 16 << 20;
+
+/// An event that does not end.
+#[derive(Debug, PartialEq, Eq)]
+pub struct TooLong;
+
+/// Events of a stream whose bytes come in any portions.
+#[derive(Debug, Default)]
+pub struct Frames {
+    /// Bytes that are not yet a line, from `at` on.
+    bytes: Vec<u8>,
+    at: usize,
+    /// The data lines of the event so far.
+    data: Option<String>,
+}
+
+impl Frames {
+    /// More of the stream.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.bytes.drain(..self.at);
+        self.at = 0;
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// The data of the next whole event; events without data are passed over.
+    ///
+    /// # Errors
+    /// [`TooLong`].
+    pub fn next_data(&mut self) -> Result<Option<String>, TooLong> {
+        while let Some(line) = self.line() {
+            if line.is_empty() {
+                if let Some(data) = self.data.take() {
+                    return Ok(Some(data));
+                }
+                continue;
+            }
+            let Some(value) = line.strip_prefix("data:") else { continue };
+            let value = value.strip_prefix(' ').unwrap_or(value);
+            match &mut self.data {
+                Some(data) => {
+                    data.push('\n');
+                    data.push_str(value);
+                }
+                None => self.data = Some(value.to_owned()),
+            }
+        }
+        let waiting = self.bytes.len() - self.at + self.data.as_ref().map_or(0, String::len);
+        if waiting > EVENT_BYTES_MAX { Err(TooLong) } else { Ok(None) }
+    }
+
+    /// The next line without its end: LF, CR LF or CR. A CR at the very end waits for what follows it.
+    fn line(&mut self) -> Option<String> {
+        let rest = &self.bytes[self.at..];
+        let end = rest.iter().position(|&byte| byte == b'\n' || byte == b'\r')?;
+        let width = match (rest[end], rest.get(end + 1)) {
+            (b'\r', None) => return None,
+            (b'\r', Some(b'\n')) => 2,
+            _ => 1,
+        };
+        let line = String::from_utf8_lossy(&rest[..end]).into_owned();
+        self.at += end + width;
+        Some(line)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn data_of(stream: &[u8], portion: usize) -> Vec<String> {
+        let mut frames = Frames::default();
+        let mut all = Vec::new();
+        for bytes in stream.chunks(portion) {
+            frames.push(bytes);
+            while let Some(data) = frames.next_data().expect("short events") {
+                all.push(data);
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn events_are_the_same_in_whatever_portions_they_come() {
+        let stream = ": hello\r\n\r\nevent: x\ndata: {\"a\":\"ü\"}\n\ndata:one\r\ndata: two\r\n\r\nid: 3\n\ndata: [DONE]\n\ndata: cut off";
+        for portion in 1..stream.len() {
+            let expected = ["{\"a\":\"ü\"}", "one\ntwo", "[DONE]"];
+            assert_eq!(data_of(stream.as_bytes(), portion), expected, "portions of {portion}");
+        }
+    }
+
+    #[test]
+    fn an_event_without_end_is_an_error() {
+        let mut frames = Frames::default();
+        for _ in 0..17 {
+            frames.push(&vec![b'x'; 1 << 20]);
+            if frames.next_data() == Err(TooLong) {
+                return;
+            }
+        }
+        panic!("17 MiB were taken as the beginning of a line");
+    }
+}
