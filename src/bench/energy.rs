@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// Where Linux shows the processor's own counters.
 const COUNTERS: &str = "/sys/class/powercap";
 
-/// The counters of all processor packages, read once.
+/// The counters of all processor packages.
 #[derive(Debug)]
 pub struct Energy {
     packages: Vec<Package>,
@@ -15,8 +15,10 @@ pub struct Energy {
 #[derive(Debug)]
 struct Package {
     folder: PathBuf,
-    /// Microjoules at the beginning.
-    before: u64,
+    /// Microjoules when it was last read.
+    last: u64,
+    /// Microjoules from the beginning until then.
+    sum: u64,
     /// From here the counter begins at 0 again.
     range: u64,
 }
@@ -32,25 +34,28 @@ impl Energy {
         let folders = fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path());
         let packages: Vec<Package> = folders
             // A package's parts are zones of their own and already in its count.
-            .filter(|zone| fs::read_to_string(zone.join("name")).is_ok_and(|name| name.starts_with("package")))
+            .filter(|zone| {
+                fs::read_to_string(zone.join("name")).is_ok_and(|name| name.starts_with("package"))
+            })
             .map(|folder| {
-                let (before, range) = (read(&folder, "energy_uj")?, read(&folder, "max_energy_range_uj")?);
-                Some(Package { folder, before, range })
+                let (last, range) = (read(&folder, "energy_uj")?, read(&folder, "max_energy_range_uj")?);
+                Some(Package { folder, last, sum: 0, range })
             })
             .collect::<Option<_>>()?;
         (!packages.is_empty()).then_some(Self { packages })
     }
 
-    /// Joules since the beginning. A counter that went round more than once is not noticed: that takes many minutes.
+    /// Joules since the beginning. To be asked every few minutes at least: a counter that goes round twice in between is
+    /// not noticed.
     #[must_use]
-    pub fn joules(&self) -> Option<f64> {
-        let mut all = 0;
-        for package in &self.packages {
+    pub fn joules(&mut self) -> Option<f64> {
+        for package in &mut self.packages {
             let now = read(&package.folder, "energy_uj")?;
-            let round = if now < package.before { package.range } else { 0 };
-            all += now + round - package.before;
+            let round = if now < package.last { package.range } else { 0 };
+            package.sum += now + round - package.last;
+            package.last = now;
         }
-        Some(all as f64 / 1e6)
+        Some(self.packages.iter().map(|package| package.sum).sum::<u64>() as f64 / 1e6)
     }
 }
 
@@ -76,10 +81,12 @@ mod tests {
         zone("intel-rapl:0", "package-0\n", 1_000_000);
         zone("intel-rapl:0:0", "core\n", 900_000);
         zone("intel-rapl:1", "package-1\n", 9_000_000);
-        let energy = Energy::begin_in(root.path()).unwrap();
+        let mut energy = Energy::begin_in(root.path()).unwrap();
         zone("intel-rapl:0", "package-0\n", 3_500_000);
         zone("intel-rapl:1", "package-1\n", 500_000);
         assert_eq!(energy.joules(), Some(2.5 + 1.5));
+        zone("intel-rapl:1", "package-1\n", 400_000);
+        assert_eq!(energy.joules(), Some(2.5 + 1.5 + 9.9));
         fs::remove_dir_all(root.path().join("intel-rapl:1")).unwrap();
         assert_eq!(energy.joules(), None, "a counter that can't be read is no zero");
         assert!(Energy::begin_in(Path::new("/nowhere")).is_none());

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use bandmaster_models::{Cpu, LoadOptions, Model, load};
 
+use super::accuracy::bench_accuracy;
 use super::config::{Config, kv_type_name};
 use super::error::CliError;
 use super::flags::{BenchCommand, ThroughputFlags};
@@ -26,6 +27,7 @@ pub fn bench(config: &Config, command: BenchCommand) -> Result<ExitCode, CliErro
     match command {
         BenchCommand::Throughput(flags) => bench_throughput(config, &flags),
         BenchCommand::Workflow(flags) => bench_workflow(config, &flags),
+        BenchCommand::Accuracy(flags) => bench_accuracy(config, &flags),
     }
 }
 

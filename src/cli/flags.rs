@@ -133,6 +133,66 @@ pub enum BenchCommand {
     Throughput(ThroughputFlags),
     /// How long a plan's tasks take together, under one setting or two by turns
     Workflow(WorkflowFlags),
+    /// How many of a suite's questions are answered right
+    Accuracy(AccuracyFlags),
+}
+
+impl BenchCommand {
+    /// The band that was asked for, where a band is measured.
+    pub fn band(&self) -> BandFlags {
+        match self {
+            Self::Accuracy(flags) => flags.band.clone(),
+            _ => BandFlags::default(),
+        }
+    }
+}
+
+/// `bench accuracy`. Every model, strategy and budget is measured with every other.
+#[derive(Debug, Args)]
+pub struct AccuracyFlags {
+    /// A JSON object a line: goal and answer_must (goals), goal and best (choice of strategy), question and answer with
+    /// #### (GSM8K), prompt, test and entry_point (HumanEval), or question and answer
+    #[arg(long, value_name = "FILE")]
+    pub suite: PathBuf,
+    /// auto, direct, map, sequence, parallel, vote or ask; or alone, one plain call without the orchestrator
+    /// [default: auto for a band, alone for a model]
+    #[arg(long = "strategy", value_delimiter = ',', value_name = "NAME,...")]
+    pub strategies: Vec<String>,
+    /// This model instead of the band; with --url, the server's name for it
+    #[arg(long = "model", value_delimiter = ',', value_name = "M,...")]
+    pub models: Vec<String>,
+    /// Ask an OpenAI-compatible server, e.g. http://127.0.0.1:8080
+    #[arg(long, value_name = "URL", requires = "models")]
+    pub url: Option<String>,
+    /// A file whose first line is the server's key
+    #[arg(long, value_name = "FILE", requires = "url")]
+    pub api_key_file: Option<PathBuf>,
+    /// A server that sends nothing for so long has failed
+    #[arg(long, default_value_t = 600, value_name = "N", requires = "url")]
+    pub timeout_seconds: u64,
+    /// Only the first items
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
+    /// Tokens that an item may use
+    #[arg(long, value_delimiter = ',', value_name = "N,...")]
+    pub budget_tokens: Vec<u64>,
+    /// Compare each with the planner alone, which may use as many tokens on every item
+    #[arg(long)]
+    pub baseline: bool,
+    /// So many items at a time [default: 1 for a band, 4 for a model]
+    #[arg(long, value_name = "N")]
+    pub concurrency: Option<usize>,
+    /// Of all draws
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub seed: u64,
+    /// One JSON object instead of the table
+    #[arg(long, conflicts_with = "markdown")]
+    pub json: bool,
+    /// The table in Markdown
+    #[arg(long)]
+    pub markdown: bool,
+    #[command(flatten)]
+    pub band: BandFlags,
 }
 
 /// `bench workflow`.

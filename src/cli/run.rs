@@ -2,21 +2,17 @@
 
 use std::io::Write;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::config::Config;
 use super::error::CliError;
 use super::flags::RunFlags;
 use super::inputs::Piped;
+use super::interrupt::Interrupt;
 use super::screen::{Screen, View};
 use super::{inputs, load, print, print_json};
 use crate::journal::Journal;
-use crate::orchestrator::{Band, Budget, Cancel, Outcome, RunEvent, RunRequest, Status, run as run_goal};
-
-/// Exit status of a run that a person ended.
-const INTERRUPTED: u8 = 130;
+use crate::orchestrator::{Band, Budget, Outcome, RunEvent, RunRequest, Status, run as run_goal};
 
 /// Does the goal and prints the answer.
 pub fn run(config: &Config, flags: &RunFlags) -> Result<ExitCode, CliError> {
@@ -40,7 +36,7 @@ pub fn run(config: &Config, flags: &RunFlags) -> Result<ExitCode, CliError> {
         (stats.steps, stats.batch_sum)
     }));
     check_goal(&request, &loaded.band)?;
-    interrupt.armed.store(true, Ordering::SeqCst);
+    interrupt.arm();
     let cancel = interrupt.cancel.clone();
     let mut observer = |event: &RunEvent| {
         screen.event(event);
@@ -117,34 +113,6 @@ fn request(flags: &RunFlags) -> Result<(RunRequest, Vec<String>), CliError> {
     };
     let left_out = |(path, why): &(std::path::PathBuf, String)| format!("left out {}: {why}", path.display());
     Ok((request, found.left_out.iter().map(left_out).collect()))
-}
-
-/// Ctrl-C: the first ends the run with what is finished, the second leaves at once. Before there is a run, the first
-/// leaves.
-struct Interrupt {
-    cancel: Cancel,
-    armed: Arc<AtomicBool>,
-}
-
-impl Interrupt {
-    fn listen(runtime: &tokio::runtime::Runtime) -> Self {
-        let interrupt = Self { cancel: Cancel::new(), armed: Arc::new(AtomicBool::new(false)) };
-        let (cancel, armed) = (interrupt.cancel.clone(), Arc::clone(&interrupt.armed));
-        runtime.spawn(async move {
-            let mut interrupted = false;
-            while tokio::signal::ctrl_c().await.is_ok() {
-                if interrupted || !armed.load(Ordering::SeqCst) {
-                    std::process::exit(i32::from(INTERRUPTED));
-                }
-                interrupted = true;
-                // Nobody may read stderr; the run ends all the same.
-                let _ =
-                    writeln!(std::io::stderr(), "\nending with what is finished; once more leaves at once");
-                cancel.cancel();
-            }
-        });
-        interrupt
-    }
 }
 
 fn finish(flags: &RunFlags, outcome: &Outcome) -> Result<ExitCode, CliError> {

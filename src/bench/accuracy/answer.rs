@@ -41,7 +41,11 @@ fn numbers(text: &str) -> Vec<String> {
             continue;
         }
         let (spelling, end) = number_at(&text, at);
-        found.push(if is_negative(&text[..at]) && spelling != "0" { format!("-{spelling}") } else { spelling });
+        found.push(if is_negative(&text[..at]) && spelling != "0" {
+            format!("-{spelling}")
+        } else {
+            spelling
+        });
         at = end;
     }
     found
@@ -131,7 +135,8 @@ pub fn code(answer: &str) -> String {
                 blocks.extend(open.take().and_then(|(is_python, block)| is_python.then_some(block)));
             }
             (None, Some(language)) => {
-                let is_python = ["", "python", "python3", "py"].contains(&language.trim().to_lowercase().as_str());
+                let is_python =
+                    ["", "python", "python3", "py"].contains(&language.trim().to_lowercase().as_str());
                 open = Some((is_python, String::new()));
             }
             (None, None) => {}

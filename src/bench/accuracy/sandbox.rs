@@ -21,7 +21,9 @@ const UNSHARE: [&str; 6] = ["--user", "--map-root-user", "--net", "--pid", "--fo
 
 /// Python can't be run here.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("the suite's code is checked by running it, and python3 can't be run here ({0}): install Python 3.8 or newer")]
+#[error(
+    "the suite's code is checked by running it, and python3 can't be run here ({0}): install Python 3.8 or newer"
+)]
 pub struct NoPython(String);
 
 /// Where programs are run.
@@ -43,7 +45,11 @@ impl Sandbox {
     pub async fn find() -> Result<Self, NoPython> {
         let found = on_path("python3").ok_or_else(|| NoPython("not on the path".to_owned()))?;
         let asked = Command::new(&found)
-            .args(["-I", "-c", "import resource, sys; assert sys.version_info >= (3, 8); print(sys.executable)"])
+            .args([
+                "-I",
+                "-c",
+                "import resource, sys; assert sys.version_info >= (3, 8); print(sys.executable)",
+            ])
             .output()
             .await
             .map_err(|error| NoPython(error.to_string()))?;
@@ -172,7 +178,10 @@ mod tests {
     #[test]
     fn a_right_program_passes_and_a_wrong_one_does_not() {
         check("def double(x):\n    return 2 * x\nassert double(2) == 4", true);
-        check("import math, dataclasses\n@dataclasses.dataclass\nclass A:\n    x: int\nassert A(1).x == 1", true);
+        check(
+            "import math, dataclasses\n@dataclasses.dataclass\nclass A:\n    x: int\nassert A(1).x == 1",
+            true,
+        );
         check("def double(x):\n    return x\nassert double(2) == 4", false);
         check("def double(x)\n    return x", false);
     }

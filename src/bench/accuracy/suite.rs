@@ -459,8 +459,14 @@ mod tests {
             ("[1]", "line 1: no JSON object"),
             (r#"{"goal": "g"}"#, "line 1: the fields goal make no known suite"),
             ("{}", "the fields (none)"),
-            (&format!("{good}\n\n{{\"goal\": \"g\", \"best\": \"map\"}}"), "line 3: an item of a strategy suite"),
-            (&format!("{good}\n{{\"question\": \"q\", \"answer\": \"#### 5\"}}"), "a gsm8k suite, where line 1"),
+            (
+                &format!("{good}\n\n{{\"goal\": \"g\", \"best\": \"map\"}}"),
+                "line 3: an item of a strategy suite",
+            ),
+            (
+                &format!("{good}\n{{\"question\": \"q\", \"answer\": \"#### 5\"}}"),
+                "a gsm8k suite, where line 1",
+            ),
             (&format!("{good}\n{good}"), "line 2: the id a is line 1's already"),
             (r#"{"id": "x", "goal": "", "best": "map"}"#, "`goal`: expected a text"),
             (r#"{"goal": "g", "best": "maps"}"#, "`best`: \"maps\" is no strategy"),
@@ -469,7 +475,7 @@ mod tests {
             (r#"{"goal": "g", "answer_must": [1]}"#, "expected a list of regular expressions"),
             (r#"{"goal": "g", "answer_must": [], "files": ["a"]}"#, "`files`"),
             (r#"{"goal": "g", "answer_must": [], "max_tasks": -1}"#, "`max_tasks`"),
-            (r#"{"question": "q", "answer": "#### none"}"#, "no number after ####"),
+            (r#"{"question": "q", "answer": "so #### none"}"#, "no number after ####"),
             (r#"{"id": [], "question": "q", "answer": "x"}"#, "`id`"),
         ] {
             let error = parse(text).expect_err(text).to_string();
