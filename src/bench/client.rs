@@ -1,6 +1,9 @@
 //! Asks an OpenAI-compatible server and listens to its stream. What is asked and what is made of the answer's times is
 //! not known here.
 
+#[cfg(test)]
+mod tests;
+
 use std::net::IpAddr;
 use std::sync::Once;
 use std::time::Duration;

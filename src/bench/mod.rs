@@ -9,8 +9,11 @@ pub mod measure;
 pub mod remote;
 pub mod report;
 pub mod sse;
+pub mod words;
 pub mod workflow;
 pub mod workload;
 
+#[cfg(test)]
+mod fake;
 #[cfg(test)]
 mod tests;

@@ -198,12 +198,20 @@ pub struct AccuracyFlags {
 /// `bench workflow`.
 #[derive(Debug, Args)]
 pub struct WorkflowFlags {
-    /// A trace that ships (fanout, siblings, long-prompt, pressure, copy, prose) or a file
+    /// A trace that ships (map, aspects, write-test-fix, vote, deep; fanout, siblings, long-prompt, pressure, copy, prose)
+    /// or a file
     #[arg(long, value_name = "NAME|FILE")]
     pub trace: String,
     /// Who plays a role of the trace instead of the model it names; may be repeated
     #[arg(long = "role", value_name = "ROLE=M")]
     pub roles: Vec<String>,
+    /// An OpenAI-compatible server instead of this program's own engine; several (or ROLE=URL) share the roles by the models
+    /// they have. OPENAI_API_KEY is sent where it is set
+    #[arg(long = "url", value_name = "URL")]
+    pub urls: Vec<String>,
+    /// A server that is silent for so long has failed
+    #[arg(long, default_value_t = 600, value_name = "N")]
+    pub timeout_seconds: u64,
     /// So many runs of the trace at once
     #[arg(long, default_value_t = 1, value_name = "N")]
     pub runs: usize,
@@ -217,12 +225,15 @@ pub struct WorkflowFlags {
     /// Rounds of each setting; the round whose time is the median is shown
     #[arg(long, default_value_t = 3, value_name = "N")]
     pub repeat: usize,
-    /// Draws the made-up tokens
+    /// Draws the made-up words
     #[arg(long, default_value_t = 1, value_name = "N")]
     pub seed: u64,
     /// One JSON object instead of the table
     #[arg(long)]
     pub json: bool,
+    /// A Markdown table instead
+    #[arg(long, conflicts_with = "json")]
+    pub markdown: bool,
 }
 
 /// `bench throughput`.

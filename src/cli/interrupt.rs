@@ -1,4 +1,5 @@
-//! What Ctrl-C does.
+//! Ctrl-C: the first ends what runs with what is finished, the second leaves at once. Before anything runs, the first
+//! leaves.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -9,16 +10,15 @@ use crate::orchestrator::Cancel;
 /// Exit status of what a person ended.
 pub const INTERRUPTED: u8 = 130;
 
-/// Ctrl-C: the first ends the work with what is finished, the second leaves at once. Before there is any, the first
-/// leaves.
+/// Listens for Ctrl-C.
 pub struct Interrupt {
-    /// What the first one throws.
+    /// Thrown by the first after [`Interrupt::arm`].
     pub cancel: Cancel,
     armed: Arc<AtomicBool>,
 }
 
 impl Interrupt {
-    /// Begins to listen, on a task of the runtime.
+    /// From now on, on a runtime that lives as long as what runs.
     pub fn listen(runtime: &tokio::runtime::Runtime) -> Self {
         let interrupt = Self { cancel: Cancel::new(), armed: Arc::new(AtomicBool::new(false)) };
         let (cancel, armed) = (interrupt.cancel.clone(), Arc::clone(&interrupt.armed));
@@ -29,7 +29,7 @@ impl Interrupt {
                     std::process::exit(i32::from(INTERRUPTED));
                 }
                 interrupted = true;
-                // Nobody may read stderr; the work ends all the same.
+                // Nobody may read stderr; the run ends all the same.
                 let _ =
                     writeln!(std::io::stderr(), "\nending with what is finished; once more leaves at once");
                 cancel.cancel();
@@ -38,7 +38,7 @@ impl Interrupt {
         interrupt
     }
 
-    /// From now on there is something to end in order.
+    /// There is something to end in order now.
     pub fn arm(&self) {
         self.armed.store(true, Ordering::SeqCst);
     }

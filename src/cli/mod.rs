@@ -15,6 +15,8 @@ mod models;
 mod run;
 mod runs;
 mod screen;
+mod servers;
+mod status;
 mod tokenize;
 mod units;
 mod workers;

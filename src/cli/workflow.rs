@@ -10,14 +10,20 @@ use bandmaster_models::Cpu;
 use super::config::Config;
 use super::error::CliError;
 use super::flags::WorkflowFlags;
+use super::interrupt::{INTERRUPTED, Interrupt};
 use super::load::{Loader, Memory, memory_for};
 use super::screen::{Screen, View};
+use super::servers::{self, Named};
+use super::status::StatusLine;
 use super::units::parse_bytes;
-use super::{print, print_json};
+use super::{inputs, print, print_json};
+use crate::bench::client::{Client, Endpoint};
 use crate::bench::machine::Machine;
+use crate::bench::workflow::here::{Here, Models};
 use crate::bench::workflow::report::{Against, Round, WorkflowReport, median_round};
+use crate::bench::workflow::servers::Servers;
 use crate::bench::workflow::trace::Trace;
-use crate::bench::workflow::{Models, Setting, drive};
+use crate::bench::workflow::{Driven, Place, Setting, WorkflowError, drive};
 use crate::engine::{Engine, EngineConfig, Order};
 use crate::hub::Found;
 
@@ -67,13 +73,23 @@ impl Settings {
     }
 }
 
+/// Who computes.
+enum Players {
+    /// Models of this machine, by role.
+    Here(BTreeMap<String, Found>),
+    /// Servers, by role.
+    Servers(Client, BTreeMap<String, Endpoint>),
+}
+
 /// What stays the same from round to round.
 struct Bench<'a> {
     config: &'a Config,
     trace: Trace,
-    roles: BTreeMap<String, Found>,
+    players: Players,
     runs: usize,
     screen: Screen,
+    interrupt: &'a Interrupt,
+    status: StatusLine,
 }
 
 /// Measures.
@@ -81,65 +97,135 @@ pub fn bench_workflow(config: &Config, flags: &WorkflowFlags) -> Result<ExitCode
     if flags.runs == 0 || flags.repeat == 0 {
         return Err(CliError::usage("--runs and --repeat must be at least 1".to_owned()));
     }
+    if !flags.urls.is_empty() && !(flags.set.is_empty() && flags.against.is_empty()) {
+        return Err(CliError::usage("--set and --against are this program's own: leave them out with --url"));
+    }
     let default = Settings { order: Order::Plan, warm: true, speculate: true, cache_bytes: None };
     let own = default.with(&flags.set)?;
     let other = own.with(&flags.against)?;
     let trace = Trace::find(&flags.trace).map_err(|error| CliError::usage(error.to_string()))?;
-    let roles = roles(config, &trace, &flags.roles)?;
     let machine = Machine::here(Cpu::new(1).isa().name());
-    let screen = Screen::new(View::Quiet);
     if let Some(warning) = machine.busy_warning() {
-        screen.note(&format!("warning: {warning}"));
+        inputs::warn(&warning);
     }
-    let bench = Bench { config, trace, roles, runs: flags.runs, screen };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let interrupt = Interrupt::listen(&runtime);
+    let players = runtime.block_on(players(config, flags, &trace))?;
+    let screen = Screen::new(View::Quiet);
+    let (runs, status) = (flags.runs, StatusLine::new());
+    let bench = Bench { config, trace, players, runs, screen, interrupt: &interrupt, status };
     let (mut rounds, mut others) = (Vec::new(), Vec::new());
+    let mut interrupted = false;
     for round in 0..flags.repeat {
         let seed = flags.seed + round as u64;
-        rounds.push(bench.round(own, seed)?);
-        if !flags.against.is_empty() {
-            others.push(bench.round(other, seed)?);
+        let name = format!("round {} of {}", round + 1, flags.repeat);
+        interrupted = bench.measure(&name, own, seed, &mut rounds)?;
+        if !flags.against.is_empty() && !interrupted {
+            interrupted = bench.measure(&format!("{name}, the other setting"), other, seed, &mut others)?;
+        }
+        if interrupted {
+            break;
         }
     }
-    let walls = |rounds: &[Round]| rounds.iter().map(|round| round.wall_s).collect();
-    let report = WorkflowReport {
-        schema: WorkflowReport::SCHEMA.to_owned(),
-        machine,
-        command: std::env::args().collect::<Vec<_>>().join(" "),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        threads: config.threads.value,
-        trace: bench.trace.name.clone(),
-        models: bench.roles.iter().map(|(role, found)| (role.clone(), found.name.clone())).collect(),
-        runs: flags.runs,
-        measured: median_round(&rounds),
-        rounds_wall_s: walls(&rounds),
-        against: (!others.is_empty()).then(|| Against::new(flags.against.join(","), &rounds, &others)),
-    };
-    if flags.json { print_json(&report) } else { print(&report.table()) }
+    bench.status.clear();
+    bench.report(flags, machine, (&rounds, &others), interrupted)
 }
 
-/// Who plays each role: who was named, or the trace's.
-fn roles(config: &Config, trace: &Trace, named: &[String]) -> Result<BTreeMap<String, Found>, CliError> {
-    let mut players: BTreeMap<&str, &str> =
-        trace.models.iter().map(|(role, what)| (role.as_str(), what.model.as_str())).collect();
+/// Who plays each role: who was named, or the trace's; here, or at the servers.
+async fn players(config: &Config, flags: &WorkflowFlags, trace: &Trace) -> Result<Players, CliError> {
+    let names = names(trace, &flags.roles)?;
+    if flags.urls.is_empty() {
+        let hub = config.hub();
+        let found = names.into_iter().map(|(role, model)| Ok((role, hub.find_writer(&model)?)));
+        return Ok(Players::Here(found.collect::<Result<_, CliError>>()?));
+    }
+    let client = servers::client(flags.timeout_seconds)?;
+    let named: Vec<Named> = flags.urls.iter().map(|url| Named::parse(url)).collect();
+    let endpoints = servers::by_role(config, &client, &named, &names).await?;
+    Ok(Players::Servers(client, endpoints))
+}
+
+/// Models by role.
+fn names(trace: &Trace, named: &[String]) -> Result<BTreeMap<String, String>, CliError> {
+    let mut players: BTreeMap<String, String> =
+        trace.models.iter().map(|(role, what)| (role.clone(), what.model.clone())).collect();
     for name in named {
         let (role, model) = name
             .split_once('=')
             .ok_or_else(|| CliError::usage(format!("--role {name}: expected ROLE=MODEL")))?;
-        let known = players.keys().copied().collect::<Vec<_>>().join(", ");
+        let known = players.keys().cloned().collect::<Vec<_>>().join(", ");
         let player = players
             .get_mut(role)
             .ok_or_else(|| CliError::usage(format!("--role {name}: the trace has no role but {known}")))?;
-        *player = model;
+        model.clone_into(player);
     }
-    let hub = config.hub();
-    players.into_iter().map(|(role, model)| Ok((role.to_owned(), hub.find_writer(model)?))).collect()
+    Ok(players)
 }
 
 impl Bench<'_> {
+    /// One more round; true when it was stopped, and then it counts only if nothing else does.
+    fn measure(
+        &self,
+        name: &str,
+        settings: Settings,
+        seed: u64,
+        rounds: &mut Vec<Round>,
+    ) -> Result<bool, CliError> {
+        let round = match &self.players {
+            Players::Here(roles) => self.round_here(name, roles, settings, seed),
+            Players::Servers(client, endpoints) => self.round_at_servers(name, client, endpoints, seed),
+        };
+        let (round, interrupted) = match round {
+            Ok(done) => done,
+            Err(error) => {
+                self.status.clear();
+                return Err(error);
+            }
+        };
+        if !interrupted || rounds.is_empty() {
+            rounds.push(round);
+        }
+        Ok(interrupted)
+    }
+
+    fn drive(
+        &self,
+        name: &str,
+        place: &mut dyn Place,
+        late: crate::bench::workflow::LoadLate<'_>,
+        setting: Setting,
+    ) -> Result<Driven, CliError> {
+        let tasks = self.trace.tasks.len() * self.runs;
+        let mut on_task = |ended: usize| self.status.show(&format!("{name}: {ended} of {tasks} tasks"));
+        on_task(0);
+        self.interrupt.arm();
+        let failed = |error: WorkflowError| CliError::Failed(anyhow!(error));
+        drive(place, late, &self.trace, setting, &self.interrupt.cancel, &mut on_task).map_err(failed)
+    }
+
+    fn round_at_servers(
+        &self,
+        name: &str,
+        client: &Client,
+        endpoints: &BTreeMap<String, Endpoint>,
+        seed: u64,
+    ) -> Result<(Round, bool), CliError> {
+        let mut place = Servers::new(client.clone(), endpoints.clone())?;
+        let late = |_: &str| unreachable!("servers have their models");
+        let driven = self.drive(name, &mut place, &late, Setting { runs: self.runs, warm: false, seed })?;
+        Ok((Round::new(&self.trace, &driven.runs, None), driven.interrupted))
+    }
+
     /// One time through, on an engine of its own: nothing is cached.
-    fn round(&self, settings: Settings, seed: u64) -> Result<Round, CliError> {
+    fn round_here(
+        &self,
+        name: &str,
+        roles: &BTreeMap<String, Found>,
+        settings: Settings,
+        seed: u64,
+    ) -> Result<(Round, bool), CliError> {
         let mut writers: Vec<&Found> = Vec::new();
-        for found in self.roles.values() {
+        for found in roles.values() {
             if writers.iter().all(|other| other.path != found.path) {
                 writers.push(found);
             }
@@ -155,30 +241,75 @@ impl Bench<'_> {
             ..EngineConfig::with_memory_bytes(usize::try_from(memory.bytes).unwrap_or(usize::MAX))
         };
         let step_tokens_max = config.step_tokens_max + config.batch_max;
-        let failed = |error: String| CliError::Failed(anyhow!(error));
-        let engine = Engine::start(config).map_err(|error| failed(error.to_string()))?;
+        let engine = Engine::start(config).map_err(|error| CliError::Failed(anyhow!(error.to_string())))?;
         let loader = Loader::new(self.config, &engine, &memory, step_tokens_max, &self.screen);
+        let models = self.models(roles, &loader)?;
+        let late = |role: &str| loader.model(&roles[role]).map_err(|error| format!("{error:#}"));
+        let mut place = Here::new(&engine, models);
+        let driven =
+            self.drive(name, &mut place, &late, Setting { runs: self.runs, warm: settings.warm, seed })?;
+        let stats = engine.stats();
+        engine.shutdown();
+        Ok((Round::new(&self.trace, &driven.runs, Some(&stats)), driven.interrupted))
+    }
+
+    /// The models of all roles but those that come late; one that plays several is loaded once.
+    fn models(&self, roles: &BTreeMap<String, Found>, loader: &Loader<'_>) -> Result<Models, CliError> {
         let mut models = Models::new();
-        for (role, found) in &self.roles {
+        for (role, found) in roles {
             if self.trace.models[role].load_at_ms.is_some() {
                 continue;
             }
-            let same = self
-                .roles
-                .iter()
-                .find(|(other, twin)| twin.path == found.path && models.contains_key(*other));
+            let same =
+                roles.iter().find(|(other, twin)| twin.path == found.path && models.contains_key(*other));
             let model = match same {
                 Some((other, _)) => Arc::clone(&models[other]),
                 None => loader.model(found)?,
             };
             models.insert(role.clone(), model);
         }
-        let late = |role: &str| loader.model(&self.roles[role]).map_err(|error| format!("{error:#}"));
-        let setting = Setting { runs: self.runs, warm: settings.warm, seed };
-        let runs =
-            drive(&engine, models, &late, &self.trace, setting).map_err(|error| failed(error.to_string()))?;
-        let stats = engine.stats();
-        engine.shutdown();
-        Ok(Round::new(&self.trace, &runs, &stats))
+        Ok(models)
+    }
+
+    fn report(
+        &self,
+        flags: &WorkflowFlags,
+        machine: Machine,
+        (rounds, others): (&[Round], &[Round]),
+        interrupted: bool,
+    ) -> Result<ExitCode, CliError> {
+        let (models, urls) = match &self.players {
+            Players::Here(roles) => (
+                roles.iter().map(|(role, found)| (role.clone(), found.name.clone())).collect(),
+                BTreeMap::new(),
+            ),
+            Players::Servers(_, endpoints) => (
+                endpoints.iter().map(|(role, at)| (role.clone(), at.model.clone())).collect(),
+                endpoints.iter().map(|(role, at)| (role.clone(), at.base().to_owned())).collect(),
+            ),
+        };
+        let report = WorkflowReport {
+            schema: WorkflowReport::SCHEMA.to_owned(),
+            machine,
+            command: std::env::args().collect::<Vec<_>>().join(" "),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            threads: self.config.threads.value,
+            trace: self.trace.name.clone(),
+            models,
+            urls,
+            seed: flags.seed,
+            runs: flags.runs,
+            measured: median_round(rounds),
+            rounds_wall_s: rounds.iter().map(|round| round.wall_s).collect(),
+            interrupted,
+            against: (!others.is_empty())
+                .then(|| Against::new(flags.against.join(","), &rounds[..others.len()], others)),
+        };
+        match (flags.json, flags.markdown) {
+            (true, _) => print_json(&report)?,
+            (false, true) => print(&report.markdown())?,
+            (false, false) => print(&report.table())?,
+        };
+        Ok(if interrupted { ExitCode::from(INTERRUPTED) } else { ExitCode::SUCCESS })
     }
 }

@@ -1,66 +1,50 @@
-//! Runs a trace against an engine in this process: submits each task when its needs have ended, tells the engine what the
-//! plan knows, and writes down when what happened. How tasks came to be is not known here.
+//! Runs a trace: submits each task when its needs have ended and writes down when what happened, the same for an engine
+//! in this process and for servers. How tasks came to be, and what computes them, is not known here.
 
+pub mod here;
 pub mod report;
+pub mod servers;
 pub mod trace;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeSet, HashMap};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
-use self::trace::{Prefix, Task, TaskClass, Trace};
-use super::workload::TokenSource;
-use crate::engine::{
-    Class, EngineHandle, Event, Expected, ExpectedId, Priority, Rejected, Request, RunId, Sampling, Usage,
-};
-use crate::text::{LoadedModel, Message, Role, SessionError};
+use self::trace::{Task, Trace};
+use super::client::Counts;
+use super::words::WordSource;
+use crate::orchestrator::Cancel;
+
+/// How long an interrupt may wait to be seen.
+const LISTEN_AT_MOST: Duration = Duration::from_millis(200);
 
 /// A workflow that could not be run to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkflowError {
-    /// The engine did not take a task.
+    /// A task was not taken, or broke.
     #[error("task {task}: {reason}")]
-    Rejected {
+    Task {
         /// Of the trace.
         task: String,
-        /// The engine's.
-        reason: Rejected,
-    },
-    /// A task broke.
-    #[error("task {task} failed: {reason}")]
-    Failed {
-        /// Of the trace.
-        task: String,
-        /// The engine's.
+        /// What computes it says why.
         reason: String,
-    },
-    /// A prompt could not be rendered.
-    #[error("task {task}: {reason}")]
-    Prompt {
-        /// Of the trace.
-        task: String,
-        /// Why.
-        reason: Box<SessionError>,
     },
     /// A model of the trace did not load.
     #[error("{0}")]
     Load(String),
 }
 
-/// Models by role.
-pub type Models = BTreeMap<String, Arc<LoadedModel>>;
-/// Loads the model of a role that comes late.
-pub type LoadLate<'a> = &'a (dyn Fn(&str) -> Result<Arc<LoadedModel>, String> + Sync);
-
 /// How a trace is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Setting {
-    /// So many times at once, each with tokens of its own behind the shared prefixes.
+    /// So many times at once, each with words of its own behind the shared prefixes.
     pub runs: usize,
     /// Whether prefixes are computed ahead and the cache is told what will be used.
     pub warm: bool,
-    /// Draws the tokens of each run.
+    /// Draws the words of each run.
     pub seed: u64,
 }
 
@@ -76,25 +60,152 @@ pub struct TaskTimes {
     /// Since the start of all runs.
     pub end: Duration,
     /// Its tokens.
-    pub usage: Usage,
+    pub counts: Counts,
 }
 
-/// Runs the trace; gives each run's tasks in the order in which they ended.
+/// A task that is to be computed now.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Job<'a> {
+    /// Which run of the trace.
+    pub run: usize,
+    /// Place in the trace.
+    pub place: usize,
+    /// Of the trace.
+    pub task: &'a Task,
+    /// All that the model reads.
+    pub prompt: Prompt,
+    /// Of the draws.
+    pub seed: u64,
+    /// Tokens on the longest path from it to the end, its own included.
+    pub path_tokens: u32,
+}
+
+/// What a model reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Prompt {
+    /// A question in words, for the chat template.
+    Question(String),
+    /// Text as it is.
+    Text(String),
+}
+
+/// What a plan knows of a run before it happens.
+#[derive(Debug, Default)]
+pub struct Outlook {
+    /// Prefixes that tasks not yet begun will read, and in how many steps at the earliest: role, text, steps.
+    pub prefixes: Vec<(String, String, u32)>,
+    /// Beginnings of tasks whose needs are under way: place, role, text as far as it is known.
+    pub beginnings: Vec<(usize, String, String)>,
+}
+
+/// What computes tasks.
+pub trait Place {
+    /// Whether a role's model can be asked by now.
+    fn is_ready(&self, role: &str) -> bool;
+    /// Takes a task; what happens to it is told to `tell`.
+    ///
+    /// # Errors
+    /// Why it can't.
+    fn submit(&mut self, job: Job<'_>, tell: Teller) -> Result<(), String>;
+    /// A model that came late.
+    fn loaded(&mut self, role: String, model: Late);
+    /// What the plan knows now of a run.
+    fn look_ahead(&mut self, _run: usize, _outlook: Outlook) {}
+}
+
+/// A model that was loaded while others computed.
+pub type Late = std::sync::Arc<crate::text::LoadedModel>;
+
+/// What is heard of tasks and models.
+pub enum Heard {
+    /// New text of a task's output.
+    Token {
+        /// Run and place.
+        of: (usize, usize),
+        /// When.
+        at: Instant,
+    },
+    /// Its end: its whole output.
+    Ended {
+        /// Run and place.
+        of: (usize, usize),
+        /// What it wrote.
+        output: String,
+        /// Its tokens.
+        counts: Counts,
+        /// When.
+        at: Instant,
+    },
+    /// It broke.
+    Failed {
+        /// Run and place.
+        of: (usize, usize),
+        /// Why.
+        reason: String,
+    },
+    /// A model was loaded, or not.
+    Loaded {
+        /// Its role.
+        role: String,
+        /// The model, or why not.
+        model: Result<Late, String>,
+    },
+}
+
+/// Tells the driver of one task.
+#[derive(Clone)]
+pub struct Teller {
+    of: (usize, usize),
+    sender: Sender<Heard>,
+}
+
+impl Teller {
+    /// A token of its output came now; false when nobody listens any more.
+    pub fn token(&self) -> bool {
+        self.sender.send(Heard::Token { of: self.of, at: Instant::now() }).is_ok()
+    }
+
+    /// It has ended now.
+    pub fn ended(&self, output: String, counts: Counts) {
+        // Whoever no longer listens does not want to know.
+        let _ = self.sender.send(Heard::Ended { of: self.of, output, counts, at: Instant::now() });
+    }
+
+    /// It broke.
+    pub fn failed(&self, reason: String) {
+        let _ = self.sender.send(Heard::Failed { of: self.of, reason });
+    }
+}
+
+/// What came of driving a trace.
+#[derive(Debug)]
+pub struct Driven {
+    /// Each run's tasks in the order in which they ended.
+    pub runs: Vec<Vec<TaskTimes>>,
+    /// Whether it was stopped before its end.
+    pub interrupted: bool,
+}
+
+/// Loads the model of a role that comes late.
+pub type LoadLate<'a> = &'a (dyn Fn(&str) -> Result<Late, String> + Sync);
+
+/// Runs the trace until every task has ended or `stop` is thrown; `on_task` hears how many have.
 ///
 /// # Errors
 /// [`WorkflowError`] with the task.
 pub fn drive(
-    engine: &EngineHandle,
-    models: Models,
+    place: &mut dyn Place,
     late: LoadLate<'_>,
     trace: &Trace,
     setting: Setting,
-) -> Result<Vec<Vec<TaskTimes>>, WorkflowError> {
+    stop: &Cancel,
+    on_task: &mut dyn FnMut(usize),
+) -> Result<Driven, WorkflowError> {
     let (sender, heard) = channel();
     let began = Instant::now();
     std::thread::scope(|scope| {
         for (role, what) in &trace.models {
-            let Some(after) = what.load_at_ms else { continue };
+            let Some(after) = what.load_at_ms.filter(|_| !place.is_ready(role)) else { continue };
             let sender = sender.clone();
             scope.spawn(move || {
                 std::thread::sleep(Duration::from_millis(after).saturating_sub(began.elapsed()));
@@ -102,39 +213,32 @@ pub fn drive(
                 let _ = sender.send(Heard::Loaded { role: role.clone(), model: late(role) });
             });
         }
-        let mut driver = Driver::new(engine, models, trace, setting, began, sender);
-        let ended = driver.work(&heard);
-        driver.stop();
-        ended.map(|()| driver.runs.into_iter().map(|run| run.ended).collect())
+        let mut driver = Driver::new(place, trace, setting, began, sender);
+        let ended = driver.work(&heard, stop, on_task);
+        for run in 0..setting.runs {
+            driver.place.look_ahead(run, Outlook::default());
+        }
+        let interrupted = ended?;
+        Ok(Driven { runs: driver.runs.into_iter().map(|run| run.ended).collect(), interrupted })
     })
-}
-
-enum Heard {
-    Task { run: usize, task: usize, event: Event, at: Instant },
-    Loaded { role: String, model: Result<Arc<LoadedModel>, String> },
 }
 
 /// One run of the trace.
 struct Run {
     progress: Vec<Progress>,
     ended: Vec<TaskTimes>,
-    /// What the cache was told, and in how many steps it said that would be used.
-    expected: HashMap<(String, Prefix), (ExpectedId, u32)>,
-    /// Beginnings that were computed ahead: by task, how many tokens.
-    warmed: HashMap<usize, usize>,
 }
 
 #[derive(Default)]
 struct Progress {
     submitted: Option<Instant>,
-    output: Vec<u32>,
     times: Vec<Duration>,
-    ended: bool,
+    /// What it wrote, once it has ended.
+    output: Option<String>,
 }
 
 struct Driver<'a> {
-    engine: &'a EngineHandle,
-    models: Models,
+    place: &'a mut dyn Place,
     trace: &'a Trace,
     setting: Setting,
     began: Instant,
@@ -149,62 +253,56 @@ struct Driver<'a> {
 
 impl<'a> Driver<'a> {
     fn new(
-        engine: &'a EngineHandle,
-        models: Models,
+        place: &'a mut dyn Place,
         trace: &'a Trace,
         setting: Setting,
         began: Instant,
         sender: Sender<Heard>,
     ) -> Self {
-        let run = || Run {
-            progress: trace.tasks.iter().map(|_| Progress::default()).collect(),
-            ended: Vec::new(),
-            expected: HashMap::new(),
-            warmed: HashMap::new(),
-        };
+        let progress = || trace.tasks.iter().map(|_| Progress::default()).collect();
+        let runs = (0..setting.runs).map(|_| Run { progress: progress(), ended: Vec::new() }).collect();
         let places = trace.tasks.iter().enumerate().map(|(place, task)| (task.id.as_str(), place)).collect();
-        let runs = (0..setting.runs).map(|_| run()).collect();
         let (paths, due) = (trace.path_tokens(), BTreeSet::new());
-        Self { engine, models, trace, setting, began, sender, paths, places, runs, due }
+        Self { place, trace, setting, began, sender, paths, places, runs, due }
     }
 
-    fn work(&mut self, heard: &Receiver<Heard>) -> Result<(), WorkflowError> {
+    /// Until the end, which is false, or until it is stopped.
+    fn work(
+        &mut self,
+        heard: &Receiver<Heard>,
+        stop: &Cancel,
+        on_task: &mut dyn FnMut(usize),
+    ) -> Result<bool, WorkflowError> {
+        let first = self.trace.tasks.iter().enumerate().filter(|(_, task)| task.needs.is_empty());
+        let first: Vec<_> = first.map(|(place, task)| (place, task.think_ms)).collect();
         for run in 0..self.runs.len() {
-            for (place, task) in self.trace.tasks.iter().enumerate().filter(|(_, task)| task.needs.is_empty())
-            {
-                self.due.insert((self.began + Duration::from_millis(task.think_ms), run, place));
-            }
+            let due = |&(place, think_ms): &(usize, u64)| {
+                (self.began + Duration::from_millis(think_ms), run, place)
+            };
+            self.due.extend(first.iter().map(due));
             self.look_ahead(run);
         }
         while self.runs.iter().any(|run| run.ended.len() < self.trace.tasks.len()) {
+            if stop.reason().is_some() {
+                return Ok(true);
+            }
             self.submit_due()?;
             let next = self.due.iter().map(|&(at, ..)| at).find(|&at| at > Instant::now());
-            let wait =
-                next.map_or(Duration::from_secs(3600), |at| at.saturating_duration_since(Instant::now()));
-            match heard.recv_timeout(wait) {
-                Ok(Heard::Task { run, task, event, at }) => self.take(run, task, event, at)?,
-                Ok(Heard::Loaded { role, model }) => {
-                    self.models.insert(role, model.map_err(WorkflowError::Load)?);
-                }
+            let wait = next.map_or(LISTEN_AT_MOST, |at| at.saturating_duration_since(Instant::now()));
+            match heard.recv_timeout(wait.min(LISTEN_AT_MOST)) {
+                Ok(heard) => self.take(heard, on_task)?,
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => unreachable!("a sender is kept here"),
             }
         }
-        Ok(())
-    }
-
-    /// Tells the cache that nothing more is expected.
-    fn stop(&mut self) {
-        for run in &mut self.runs {
-            run.expected.drain().for_each(|(_, (id, _))| self.engine.release(id));
-        }
+        Ok(false)
     }
 
     fn submit_due(&mut self) -> Result<(), WorkflowError> {
         let now = Instant::now();
         let ready = self.due.iter().take_while(|&&(at, ..)| at <= now).copied();
         let ready: Vec<_> =
-            ready.filter(|&(_, _, task)| self.models.contains_key(&self.trace.tasks[task].model)).collect();
+            ready.filter(|&(_, _, task)| self.place.is_ready(&self.trace.tasks[task].model)).collect();
         for (at, run, task) in ready {
             self.due.remove(&(at, run, task));
             self.submit(run, task)?;
@@ -215,73 +313,50 @@ impl<'a> Driver<'a> {
 
     fn submit(&mut self, run: usize, place: usize) -> Result<(), WorkflowError> {
         let task = &self.trace.tasks[place];
-        let model = &self.models[&task.model];
-        let prompt = match &task.prompt {
-            Some(text) => model.prompt_ids(&[Message::new(Role::User, text.clone())]).map_err(|reason| {
-                WorkflowError::Prompt { task: task.id.clone(), reason: Box::new(reason) }
-            })?,
-            None => {
-                let mut prompt = self.beginning(run, place);
-                let seed = mix(&[self.setting.seed, run as u64, place as u64]);
-                prompt.extend(TokenSource::new(seed, self.vocab(task)).take(task.prompt_tokens));
-                prompt
+        let seed = mix(&[self.setting.seed, run as u64, place as u64]);
+        let prompt = match (&task.prompt, &task.text) {
+            (Some(question), _) => Prompt::Question(question.clone()),
+            (None, Some(text)) => Prompt::Text(text.clone()),
+            (None, None) => {
+                Prompt::Text(self.beginning(run, place) + &WordSource::new(seed).take(task.prompt_tokens))
             }
         };
-        let sender = self.sender.clone();
-        let request = Request {
-            model: model.id(),
-            prompt,
-            sampling: Sampling::greedy(),
-            tokens_max: task.output_tokens,
-            stop_tokens: Vec::new(),
-            constraint: None,
-            priority: Priority {
-                class: class(task.class),
-                run: Some(RunId(run as u64)).filter(|_| task.class == TaskClass::Run),
-                critical_path_tokens: self.paths[place],
-            },
-            deadline: None,
-            top_logprobs: None,
-            score_prompt_from: None,
-            cache_salt: 0,
-            sink: Box::new(move |event| {
-                sender.send(Heard::Task { run, task: place, event, at: Instant::now() }).is_ok()
-            }),
-        };
+        let job = Job { run, place, task, prompt, seed, path_tokens: self.paths[place] };
+        let teller = Teller { of: (run, place), sender: self.sender.clone() };
         self.runs[run].progress[place].submitted = Some(Instant::now());
-        let submitted = self.engine.submit(request);
-        submitted.map_err(|reason| WorkflowError::Rejected { task: task.id.clone(), reason })?;
-        Ok(())
+        let submitted = self.place.submit(job, teller);
+        submitted.map_err(|reason| WorkflowError::Task { task: task.id.clone(), reason })
     }
 
-    fn take(&mut self, run: usize, place: usize, event: Event, at: Instant) -> Result<(), WorkflowError> {
-        let since = at - self.began;
-        let progress = &mut self.runs[run].progress[place];
-        match event {
-            Event::Token { id, .. } => {
-                progress.output.push(id);
-                progress.times.push(since);
+    fn take(&mut self, heard: Heard, on_task: &mut dyn FnMut(usize)) -> Result<(), WorkflowError> {
+        match heard {
+            Heard::Token { of: (run, place), at } => {
+                self.runs[run].progress[place].times.push(at - self.began);
             }
-            Event::Finished { usage, .. } => {
-                progress.ended = true;
-                let start = progress.submitted.map_or(Duration::ZERO, |at| at - self.began);
-                let tokens = std::mem::take(&mut progress.times);
-                self.runs[run].ended.push(TaskTimes { task: place, start, tokens, end: since, usage });
-                self.follow(run, place, at);
+            Heard::Ended { of: (run, place), output, counts, at } => {
+                self.end(run, place, output, counts, at);
+                on_task(self.runs.iter().map(|run| run.ended.len()).sum());
             }
-            Event::Failed(reason) => {
-                return Err(WorkflowError::Failed { task: self.trace.tasks[place].id.clone(), reason });
+            Heard::Failed { of: (_, place), reason } => {
+                return Err(WorkflowError::Task { task: self.trace.tasks[place].id.clone(), reason });
             }
-            Event::Prefill { .. } | Event::PromptScore { .. } => {}
+            Heard::Loaded { role, model } => {
+                self.place.loaded(role, model.map_err(WorkflowError::Load)?);
+            }
         }
         Ok(())
     }
 
-    /// Makes what waited for a task alone due.
-    fn follow(&mut self, run: usize, ended: usize, at: Instant) {
+    /// Writes an end down and makes due what waited for it alone.
+    fn end(&mut self, run: usize, ended: usize, output: String, counts: Counts, at: Instant) {
+        let progress = &mut self.runs[run].progress[ended];
+        progress.output = Some(output);
+        let start = progress.submitted.map_or(Duration::ZERO, |at| at - self.began);
+        let (tokens, end) = (std::mem::take(&mut progress.times), at - self.began);
+        self.runs[run].ended.push(TaskTimes { task: ended, start, tokens, end, counts });
         let id = &self.trace.tasks[ended].id;
         for (place, task) in self.trace.tasks.iter().enumerate().filter(|(_, task)| task.needs.contains(id)) {
-            let done = |need: &String| self.runs[run].progress[self.places[need.as_str()]].ended;
+            let done = |need: &String| self.runs[run].progress[self.places[need.as_str()]].output.is_some();
             if task.needs.iter().all(done) {
                 self.due.insert((at + Duration::from_millis(task.think_ms), run, place));
             }
@@ -289,99 +364,51 @@ impl<'a> Driver<'a> {
         self.look_ahead(run);
     }
 
-    /// Tells the engine what the plan knows: which prefixes will be used in how many steps, and what can be computed now
-    /// of tasks whose needs are under way.
+    /// Tells what the plan knows: which prefixes will be used in how many steps, and what can be computed now of tasks
+    /// whose needs are under way.
     fn look_ahead(&mut self, run: usize) {
         if !self.setting.warm {
             return;
         }
-        let mut steps: HashMap<(String, Prefix), u32> = HashMap::new();
+        let mut outlook = Outlook::default();
+        let mut steps: HashMap<(&str, &trace::Prefix), u32> = HashMap::new();
         let mut away = vec![0; self.trace.tasks.len()];
         for (place, task) in self.trace.tasks.iter().enumerate() {
-            let progress = &self.runs[run].progress[place];
-            if progress.submitted.is_some() {
+            let begun = |place: usize| self.runs[run].progress[place].submitted.is_some();
+            if begun(place) {
                 continue;
             }
             let needs = || task.needs.iter().map(|need| self.places[need.as_str()]);
             away[place] = 1 + needs().map(|need| away[need]).max().unwrap_or(0);
             if let Some(prefix) = &task.prefix {
-                let steps = steps.entry((task.model.clone(), prefix.clone())).or_insert(u32::MAX);
+                let steps = steps.entry((&task.model, prefix)).or_insert(u32::MAX);
                 *steps = (*steps).min(away[place] - 1);
             }
-            let begun = needs().all(|need| self.runs[run].progress[need].submitted.is_some());
-            if begun && task.prompt.is_none() && self.models.contains_key(&task.model) {
-                self.warm(run, place);
+            if needs().all(begun) && task.is_made_up() {
+                outlook.beginnings.push((place, task.model.clone(), self.beginning(run, place)));
             }
         }
-        self.expect(run, &steps);
+        let prefixes = steps.into_iter();
+        outlook.prefixes =
+            prefixes.map(|((role, prefix), steps)| (role.into(), self.prefix_text(prefix), steps)).collect();
+        self.place.look_ahead(run, outlook);
     }
 
-    fn expect(&mut self, run: usize, steps: &HashMap<(String, Prefix), u32>) {
-        let mut standing = std::mem::take(&mut self.runs[run].expected);
-        standing.retain(|what, (id, before)| {
-            let stays = steps.get(what) == Some(before);
-            if !stays {
-                self.engine.release(*id);
-            }
-            stays
-        });
-        for (what, &steps) in steps {
-            let Some(model) = self.models.get(&what.0).filter(|_| !standing.contains_key(what)) else {
-                continue;
-            };
-            let tokens = self.prefix_tokens(&what.0, &what.1);
-            let expected = Expected { model: model.id(), cache_salt: 0, tokens, steps, for_at_most: None };
-            standing.insert(what.clone(), (self.engine.expect(expected), steps));
-        }
-        self.runs[run].expected = standing;
-    }
-
-    /// Computes the beginning of a task's prompt as far as it is known, when more of it is than before.
-    fn warm(&mut self, run: usize, place: usize) {
+    /// The beginning of a task's prompt that is known: its prefix, and outputs of its needs up to the first that has not
+    /// ended.
+    fn beginning(&self, run: usize, place: usize) -> String {
         let task = &self.trace.tasks[place];
-        let beginning = self.beginning(run, place);
-        let before = self.runs[run].warmed.insert(place, beginning.len()).unwrap_or(0);
-        if beginning.len() > before {
-            let model = self.models[&task.model].id();
-            let request = Request::warm(model, beginning, 0, Some(RunId(run as u64)));
-            // What can't be computed ahead is computed later.
-            let _ = self.engine.submit(request);
-        }
-    }
-
-    /// The leading tokens of a task's prompt that are known: its prefix, and outputs of its needs up to the first that has
-    /// not ended.
-    fn beginning(&self, run: usize, place: usize) -> Vec<u32> {
-        let task = &self.trace.tasks[place];
-        let mut tokens =
-            task.prefix.as_ref().map_or_else(Vec::new, |prefix| self.prefix_tokens(&task.model, prefix));
-        let vocab = self.vocab(task) as u32;
+        let mut text = task.prefix.as_ref().map_or_else(String::new, |prefix| self.prefix_text(prefix));
         for need in task.needs.iter().filter(|_| task.reads_needs) {
-            let progress = &self.runs[run].progress[self.places[need.as_str()]];
-            if !progress.ended {
-                break;
-            }
-            // Another model's ids stand for other text: only their number counts.
-            tokens.extend(progress.output.iter().map(|id| id % vocab));
+            let Some(output) = &self.runs[run].progress[self.places[need.as_str()]].output else { break };
+            text.push_str(output);
         }
-        tokens
+        text
     }
 
-    fn prefix_tokens(&self, role: &str, prefix: &Prefix) -> Vec<u32> {
+    fn prefix_text(&self, prefix: &trace::Prefix) -> String {
         let seed = prefix.name.bytes().fold(self.setting.seed, |hash, byte| mix(&[hash, u64::from(byte)]));
-        TokenSource::new(seed, self.models[role].vocab()).take(prefix.tokens)
-    }
-
-    fn vocab(&self, task: &Task) -> usize {
-        self.models[&task.model].vocab()
-    }
-}
-
-fn class(class: TaskClass) -> Class {
-    match class {
-        TaskClass::Interactive => Class::Interactive,
-        TaskClass::Run => Class::Run,
-        TaskClass::Background => Class::Background,
+        WordSource::new(seed).take(prefix.tokens)
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a workflow took, under one setting or two by turns: JSON by its fields, a table for a terminal.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -9,6 +9,9 @@ use super::trace::{TaskClass, Trace};
 use crate::bench::machine::Machine;
 use crate::bench::measure::median;
 use crate::engine::Stats;
+
+/// Of a task's line.
+const TIMELINE_COLUMNS: usize = 40;
 
 /// `bandmaster.bench.workflow/1`.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -26,7 +29,12 @@ pub struct WorkflowReport {
     /// Name of the trace.
     pub trace: String,
     /// Role and model.
-    pub models: HashMap<String, String>,
+    pub models: BTreeMap<String, String>,
+    /// Servers that were asked, by role; none when it ran in this process.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub urls: BTreeMap<String, String>,
+    /// Draws the words of the first round; each further round has the next.
+    pub seed: u64,
     /// Runs of the trace at once.
     pub runs: usize,
     /// The round whose time is the median.
@@ -34,6 +42,9 @@ pub struct WorkflowReport {
     pub measured: Round,
     /// Seconds of every round, in order.
     pub rounds_wall_s: Vec<f64>,
+    /// Stopped before its end: only finished rounds and tasks are in it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub interrupted: bool,
     /// The other setting, measured by turns.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub against: Option<Against>,
@@ -71,10 +82,22 @@ pub struct Round {
     pub cached_tokens: u64,
     /// Generated tokens.
     pub output_tokens: u64,
-    /// Prompt tokens that were computed, ahead or when they were wanted.
+    /// Prompt tokens that were computed, ahead or when they were wanted; of a server, those it did not say were cached.
     pub computed_tokens: u64,
     /// Prompt tokens that nobody had computed before.
     pub unique_tokens: u64,
+    /// What only an engine in this process tells.
+    #[serde(flatten)]
+    pub engine: Option<EngineCounts>,
+    /// Milliseconds between tokens of one task, over all tasks that are not in the background.
+    pub between_tokens_ms: Percentiles,
+    /// The tasks of the slowest run.
+    pub tasks: Vec<TaskRow>,
+}
+
+/// What an engine counted.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct EngineCounts {
     /// Times a sequence lost its blocks.
     pub preemptions: u64,
     /// Times a model was loaded, the first included.
@@ -85,12 +108,22 @@ pub struct Round {
     pub accepted_tokens: u64,
     /// Forward passes.
     pub steps: u64,
-    /// Milliseconds between tokens of one task, over all tasks that are not in the background.
-    pub between_tokens_ms: Percentiles,
     /// Schedule and commit over all of the steps' time.
     pub overhead: f64,
-    /// The tasks of the slowest run.
-    pub tasks: Vec<TaskRow>,
+}
+
+impl EngineCounts {
+    fn new(stats: &Stats) -> Self {
+        let stepping = stats.schedule_us + stats.run_us + stats.commit_us;
+        Self {
+            preemptions: stats.preemptions,
+            loads: stats.loads,
+            drafted_tokens: stats.drafted_tokens,
+            accepted_tokens: stats.accepted_tokens,
+            steps: stats.steps,
+            overhead: (stats.schedule_us + stats.commit_us) as f64 / stepping.max(1) as f64,
+        }
+    }
 }
 
 /// Of many values.
@@ -139,9 +172,9 @@ impl Percentiles {
 }
 
 impl Round {
-    /// From what the driver wrote down and the engine counted. At least one run, and every task ended.
+    /// From what the driver wrote down and, in this process, the engine counted. At least one run.
     #[must_use]
-    pub fn new(trace: &Trace, runs: &[Vec<TaskTimes>], stats: &Stats) -> Self {
+    pub fn new(trace: &Trace, runs: &[Vec<TaskTimes>], stats: Option<&Stats>) -> Self {
         let end =
             |run: &Vec<TaskTimes>| run.iter().map(|task| task.end).max().unwrap_or_default().as_secs_f64();
         let mut run_s: Vec<f64> = runs.iter().map(end).collect();
@@ -152,23 +185,20 @@ impl Round {
         let sum = |of: fn(&TaskTimes) -> u32| all().map(|task| u64::from(of(task))).sum::<u64>();
         let watched = all().filter(|times| trace.tasks[times.task].class != TaskClass::Background);
         let between: Vec<f64> = watched.flat_map(|times| gaps_ms(&times.tokens)).collect();
-        let stepping = stats.schedule_us + stats.run_us + stats.commit_us;
+        let (prompt_tokens, cached_tokens) =
+            (sum(|task| task.counts.prompt_tokens), sum(|task| task.counts.cached_tokens));
+        let computed = stats.map(|stats| stats.prefill_tokens - stats.drafted_tokens);
         Self {
             wall_s: run_s.last().copied().unwrap_or_default(),
             run_s,
             critical_path_s: critical_path_s(trace, slowest),
-            prompt_tokens: sum(|task| task.usage.prompt_tokens),
-            cached_tokens: sum(|task| task.usage.cached_tokens),
-            output_tokens: sum(|task| task.usage.completion_tokens),
-            computed_tokens: stats.prefill_tokens - stats.drafted_tokens,
+            prompt_tokens,
+            cached_tokens,
+            output_tokens: sum(|task| task.counts.output_tokens),
+            computed_tokens: computed.unwrap_or(prompt_tokens.saturating_sub(cached_tokens)),
             unique_tokens: unique_tokens(trace, runs),
-            preemptions: stats.preemptions,
-            loads: stats.loads,
-            drafted_tokens: stats.drafted_tokens,
-            accepted_tokens: stats.accepted_tokens,
-            steps: stats.steps,
+            engine: stats.map(EngineCounts::new),
             between_tokens_ms: Percentiles::of(between),
-            overhead: (stats.schedule_us + stats.commit_us) as f64 / stepping.max(1) as f64,
             tasks: slowest.iter().map(|times| row(trace, times)).collect(),
         }
     }
@@ -199,7 +229,7 @@ fn row(trace: &Trace, times: &TaskTimes) -> TaskRow {
         start_s: times.start.as_secs_f64(),
         first_s: times.tokens.first().unwrap_or(&times.end).as_secs_f64(),
         end_s: times.end.as_secs_f64(),
-        cached_tokens: times.usage.cached_tokens,
+        cached_tokens: times.counts.cached_tokens,
         gap_max_ms: gaps_ms(&times.tokens).fold(0.0, f64::max),
     }
 }
@@ -227,7 +257,7 @@ fn unique_tokens(trace: &Trace, runs: &[Vec<TaskTimes>]) -> u64 {
     }
     let own = runs.iter().flatten().map(|times| {
         let prefix = trace.tasks[times.task].prefix.as_ref().map_or(0, |prefix| prefix.tokens as u64);
-        u64::from(times.usage.prompt_tokens) - prefix
+        u64::from(times.counts.prompt_tokens).saturating_sub(prefix)
     });
     prefixes.values().sum::<u64>() + own.sum::<u64>()
 }
@@ -248,6 +278,31 @@ impl Against {
     }
 }
 
+/// What a round's figures are called, and the figures.
+fn cells(round: &Round) -> Vec<(&'static str, String)> {
+    let mut cells = vec![
+        ("wall, s", format!("{:.2}", round.wall_s)),
+        ("mean of runs, s", format!("{:.2}", round.mean_run_s())),
+        ("p95 of runs, s", format!("{:.2}", round.p95_run_s())),
+        ("critical path, s", format!("{:.2}", round.critical_path_s)),
+        ("prompt tokens", round.prompt_tokens.to_string()),
+        ("  from the cache", round.cached_tokens.to_string()),
+        ("  computed", round.computed_tokens.to_string()),
+        ("  unique", round.unique_tokens.to_string()),
+        ("output tokens", round.output_tokens.to_string()),
+    ];
+    let between = &round.between_tokens_ms;
+    cells.push(("between tokens, ms: p50 / p99", format!("{:.0} / {:.0}", between.p50, between.p99)));
+    cells.push(("  longest", format!("{:.0}", between.max)));
+    if let Some(engine) = &round.engine {
+        let guessed = format!("{} / {}", engine.accepted_tokens, engine.drafted_tokens);
+        cells.push(("  guessed right / guessed", guessed));
+        cells.push(("preemptions / loads", format!("{} / {}", engine.preemptions, engine.loads)));
+        cells.push(("schedule and commit", format!("{:.2} %", engine.overhead * 100.0)));
+    }
+    cells
+}
+
 /// The round whose time is the median. At least one.
 #[must_use]
 pub fn median_round(rounds: &[Round]) -> Round {
@@ -263,56 +318,37 @@ impl WorkflowReport {
     /// A table with aligned columns.
     #[must_use]
     pub fn table(&self) -> String {
-        let mut out = format!(
-            "{} x {} ({} threads, {} on {})\n",
-            self.trace, self.runs, self.threads, self.machine.isa, self.machine.cpu
-        );
-        let column = |round: &Round| {
-            [
-                format!("{:.2}", round.wall_s),
-                format!("{:.2}", round.mean_run_s()),
-                format!("{:.2}", round.p95_run_s()),
-                format!("{:.2}", round.critical_path_s),
-                round.prompt_tokens.to_string(),
-                round.cached_tokens.to_string(),
-                round.computed_tokens.to_string(),
-                round.unique_tokens.to_string(),
-                round.output_tokens.to_string(),
-                format!("{} / {}", round.accepted_tokens, round.drafted_tokens),
-                format!("{} / {}", round.preemptions, round.loads),
-                format!("{:.0} / {:.0}", round.between_tokens_ms.p50, round.between_tokens_ms.p99),
-                format!("{:.0}", round.between_tokens_ms.max),
-                format!("{:.2} %", round.overhead * 100.0),
-            ]
+        let place = match self.urls.len() {
+            0 => format!("{} threads, {} on {}", self.threads, self.machine.isa, self.machine.cpu),
+            _ => {
+                self.urls.iter().map(|(role, url)| format!("{role} at {url}")).collect::<Vec<_>>().join(", ")
+            }
         };
-        let names = [
-            "wall, s",
-            "mean of runs, s",
-            "p95 of runs, s",
-            "critical path, s",
-            "prompt tokens",
-            "  from the cache",
-            "  computed",
-            "  unique",
-            "output tokens",
-            "  guessed right / guessed",
-            "preemptions / loads",
-            "between tokens, ms: p50 / p99",
-            "  longest",
-            "schedule and commit",
-        ];
-        let own = column(&self.measured);
-        let other = self.against.as_ref().map(|against| column(&against.measured));
-        for (place, name) in names.iter().enumerate() {
-            let other = other.as_ref().map_or("", |column| column[place].as_str());
+        let mut out = format!("{} x {} ({place})\n", self.trace, self.runs);
+        let own = cells(&self.measured);
+        let other = self.against.as_ref().map(|against| cells(&against.measured)).unwrap_or_default();
+        for (name, value) in &own {
+            let twin = other.iter().find(|(twin, _)| twin == name).map_or("", |(_, value)| value);
             // Writing to a String cannot fail.
-            let _ = writeln!(out, "{name:<30} {:>14} {other:>14}", own[place]);
+            let _ = writeln!(out, "{}", format!("{name:<30} {value:>14} {twin:>14}").trim_end());
         }
         self.ratios(&mut out);
+        self.timeline(&mut out);
+        out
+    }
+
+    /// A line a task: waiting for its first token `-`, writing `=`.
+    fn timeline(&self, out: &mut String) {
+        let column = |seconds: f64| {
+            (seconds / self.measured.wall_s.max(1e-9) * TIMELINE_COLUMNS as f64).round() as usize
+        };
         for task in &self.measured.tasks {
+            let (start, first, end) = (column(task.start_s), column(task.first_s), column(task.end_s));
+            let bar =
+                format!("{}{}{}", " ".repeat(start), "-".repeat(first - start), "=".repeat(end - first));
             let _ = writeln!(
                 out,
-                "  {:<12} {:<10} {:>8.2} .. {:>8.2} .. {:>8.2} s, {:>5} cached, longest gap {:>6.0} ms",
+                "  {:<12} {:<10} |{bar:<TIMELINE_COLUMNS$}| {:>7.2} {:>7.2} {:>7.2} s, {:>5} cached, longest gap {:>6.0} ms",
                 task.id,
                 task.model,
                 task.start_s,
@@ -321,6 +357,28 @@ impl WorkflowReport {
                 task.cached_tokens,
                 task.gap_max_ms
             );
+        }
+    }
+
+    /// The same as a Markdown table under the command that made it.
+    #[must_use]
+    pub fn markdown(&self) -> String {
+        let machine = &self.machine;
+        let mut out = format!("`{}` ({}, {} cores)\n\n", self.command, machine.cpu, machine.cores);
+        let other = self.against.as_ref().map(|against| (&against.setting, cells(&against.measured)));
+        let name = |setting: &str| format!(" {setting} |");
+        let head = other.as_ref().map_or_else(String::new, |(setting, _)| name(setting));
+        let _ = writeln!(
+            out,
+            "| {} x {} | |{head}\n|---|---|{}",
+            self.trace,
+            self.runs,
+            if head.is_empty() { "" } else { "---|" }
+        );
+        for (place, (name, value)) in cells(&self.measured).iter().enumerate() {
+            let twin = other.as_ref().and_then(|(_, cells)| cells.get(place));
+            let twin = twin.map_or_else(String::new, |(_, value)| format!(" {value} |"));
+            let _ = writeln!(out, "| {} | {value} |{twin}", name.trim());
         }
         out
     }

@@ -4,6 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 
 /// Traces that ship, by name.
 const BUILTIN: &[(&str, &str)] = &[
+    ("map", include_str!("traces/map.json")),
+    ("aspects", include_str!("traces/aspects.json")),
+    ("write-test-fix", include_str!("traces/write-test-fix.json")),
+    ("vote", include_str!("traces/vote.json")),
+    ("deep", include_str!("traces/deep.json")),
     ("fanout", include_str!("traces/fanout.json")),
     ("siblings", include_str!("traces/siblings.json")),
     ("long-prompt", include_str!("traces/long-prompt.json")),
@@ -46,7 +51,7 @@ pub struct Role {
 }
 
 /// One call of a model.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Task {
     /// Unique in the trace.
@@ -68,9 +73,15 @@ pub struct Task {
     /// Tokens of its own, behind those.
     #[serde(default)]
     pub prompt_tokens: usize,
-    /// A question in words instead of made-up tokens.
+    /// A question for the chat template instead of made-up words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prompt: Option<String>,
+    /// A whole prompt as a model read it, special tokens spelled out, instead of made-up words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// 0, the most likely token, unless given; each task of each run draws on its own.
+    #[serde(default, skip_serializing_if = "is_cold")]
+    pub temperature: f32,
     /// Tokens generated; where the model would end is ignored.
     pub output_tokens: u32,
     /// `interactive`, `run` (the default) or `background`.
@@ -103,6 +114,18 @@ pub enum TaskClass {
 
 fn is_zero(value: &u64) -> bool {
     *value == 0
+}
+
+fn is_cold(temperature: &f32) -> bool {
+    *temperature == 0.0
+}
+
+impl Task {
+    /// Whether its prompt is words drawn to a length, behind its prefix and its needs' outputs.
+    #[must_use]
+    pub fn is_made_up(&self) -> bool {
+        self.prompt.is_none() && self.text.is_none()
+    }
 }
 
 /// A trace that can't be run.
@@ -186,8 +209,20 @@ impl Trace {
                 return Err(format!("task {id}: think_ms is at most {THINK_MS_MAX}, a day"));
             }
             let prompt = task.prompt_tokens + task.prefix.as_ref().map_or(0, |prefix| prefix.tokens);
-            if prompt == 0 && task.prompt.is_none() && !task.reads_needs {
-                return Err(format!("task {id} has no prompt: give prompt_tokens, prefix or prompt"));
+            if prompt == 0 && task.is_made_up() && !task.reads_needs {
+                return Err(format!("task {id} has no prompt: give prompt_tokens, prefix, prompt or text"));
+            }
+            if !task.is_made_up() && (prompt > 0 || task.reads_needs) {
+                return Err(format!("task {id}: `prompt` or `text` is all that is read: leave the rest out"));
+            }
+            if task.prompt.is_some() && task.text.is_some() {
+                return Err(format!("task {id} has `prompt` and `text`: one of them"));
+            }
+            if task.output_tokens == 0 {
+                return Err(format!("task {id}: output_tokens must be at least 1"));
+            }
+            if !(0.0..=2.0).contains(&task.temperature) {
+                return Err(format!("task {id}: temperature is between 0 and 2"));
             }
             if before.insert(id, ()).is_some() {
                 return Err(format!("two tasks are called `{id}`"));

@@ -1,0 +1,96 @@
+use super::*;
+use crate::bench::fake::{FakeServer, Script};
+
+fn ask() -> Ask {
+    let prompt = Prompt::Text(" the river".to_owned());
+    Ask { prompt, max_tokens: 5, temperature: 0.0, seed: Some(1), ignore_eos: true, schema: None }
+}
+
+/// What comes of asking a server of this script, and the text that was heard on the way.
+fn asked(url: &str, ask: &Ask) -> (Result<Answered, ClientError>, String) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let client = Client::new(Duration::from_secs(1)).expect("a client");
+    let endpoint = Endpoint::new(url, "fake", Some("key".to_owned()), false).expect("a URL");
+    let mut heard = String::new();
+    let answer = runtime.block_on(client.ask(&endpoint, ask, &mut |text: &str| heard.push_str(text)));
+    (answer, heard)
+}
+
+#[test]
+fn an_answer_is_heard_piece_by_piece_in_whatever_portions_it_comes() {
+    for script in [Script::Good { ms: 0 }, Script::Chopped { bytes: 1 }, Script::Chopped { bytes: 7 }] {
+        for prompt in [ask().prompt, Prompt::Chat(vec![Message::new(Role::User, "the river")])] {
+            let server = FakeServer::start(script.clone());
+            let (answer, heard) = asked(&server.url, &Ask { prompt, ..ask() });
+            let answer = answer.expect("a good server");
+            assert_eq!((answer.text.as_str(), heard.as_str()), (" w0 w1 w2 w3 w4", " w0 w1 w2 w3 w4"));
+            let counts = Counts { prompt_tokens: 7, cached_tokens: 2, output_tokens: 5 };
+            assert_eq!((answer.usage, answer.pieces), (Some(counts), 5));
+        }
+    }
+}
+
+#[test]
+fn what_is_asked_is_what_the_interface_names() {
+    let server = FakeServer::start(Script::Good { ms: 0 });
+    asked(&server.url, &ask()).0.expect("a good server");
+    let body = server.bodies.lock().expect("whole")[0].clone();
+    let expected = json!({"model": "fake", "prompt": " the river", "max_tokens": 5, "temperature": 0.0, "stream": true,
+                          "stream_options": {"include_usage": true}, "seed": 1, "ignore_eos": true});
+    assert_eq!(body, expected);
+}
+
+#[test]
+fn a_bad_server_is_an_error_that_says_what_it_did() {
+    let check = |script: Script, kind: &str, says: &str| {
+        let server = FakeServer::start(script.clone());
+        let error = asked(&server.url, &ask()).0.expect_err(says);
+        assert_eq!(error.kind(), kind, "{script:?}: {error}");
+        let text = error.to_string();
+        assert!(text.contains(says) && text.contains(&server.url), "{script:?}: {text}");
+    };
+    check(Script::Status(500, r#"{"error":{"message":"out of slots"}}"#), "status", "500: out of slots");
+    check(Script::Status(404, "<html>no</html>"), "status", "<html>no</html>");
+    check(Script::Status(503, ""), "status", "nothing more");
+    check(Script::Body("application/json", "{}"), "protocol", "application/json and not text/event-stream");
+    check(Script::Body("text/event-stream", "data: {\"choices\":\n\n"), "protocol", "EOF");
+    check(Script::Body("text/event-stream", "data: {\"hello\":1}\n\n"), "protocol", "no `choices`");
+    check(
+        Script::Body("text/event-stream", "data: {\"error\":{\"message\":\"slot lost\"}}\n\n"),
+        "failed",
+        "slot lost",
+    );
+    check(Script::Body("text/event-stream", ""), "closed", "after 0 pieces");
+    check(Script::Silent, "stalled", "nothing for 1 s");
+    check(Script::Stalls, "stalled", "nothing for 1 s");
+    check(Script::Closes, "closed", "after 3 pieces");
+    check(Script::Counts { output_tokens: 2 }, "counts", "2 tokens for 5 pieces");
+    check(Script::Counts { output_tokens: 99 }, "counts", "a limit of 5");
+}
+
+#[test]
+fn a_server_that_is_not_there_is_named() {
+    let (answer, _) = asked("http://127.0.0.1:9", &ask());
+    let error = answer.expect_err("nobody listens on the discard port");
+    assert_eq!(error.kind(), "unreachable");
+    assert!(error.to_string().contains("127.0.0.1:9") && error.to_string().contains("is the server running"));
+}
+
+#[test]
+fn urls_are_checked_when_they_are_given() {
+    let check = |url: &str, offline: bool, expected: Result<&str, &str>| {
+        let made = Endpoint::new(url, "m", None, offline).map_err(|error| error.to_string());
+        match expected {
+            Ok(base) => assert_eq!(made.expect(url).base(), base),
+            Err(says) => assert!(made.expect_err(url).contains(says), "{url}"),
+        }
+    };
+    check("http://127.0.0.1:8080", true, Ok("http://127.0.0.1:8080/v1"));
+    check("http://[::1]:8080/", true, Ok("http://[::1]:8080/v1"));
+    check("http://localhost:8080/v1/", true, Ok("http://localhost:8080/v1"));
+    check("https://example.org/openai/v1", false, Ok("https://example.org/openai/v1"));
+    check("https://example.org", true, Err("--offline forbids"));
+    check("ftp://example.org", false, Err("neither http nor https"));
+    check("127.0.0.1:8080", false, Err("--url 127.0.0.1:8080"));
+    check("", false, Err("--url"));
+}

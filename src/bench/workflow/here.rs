@@ -1,0 +1,151 @@
+//! An engine in this process as the place where a trace runs: it is told what the plan knows. What a plan is, is not
+//! known here.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use super::trace::TaskClass;
+use super::{Job, Late, Outlook, Place, Prompt, Teller};
+use crate::bench::client::Counts;
+use crate::engine::{
+    Class, EngineHandle, Event, Expected, ExpectedId, Priority, Request, RunId, Sampling, Sink,
+};
+use crate::text::{LoadedModel, Message, Role};
+
+/// Models by role.
+pub type Models = BTreeMap<String, Arc<LoadedModel>>;
+
+/// The engine and the models in it.
+pub struct Here<'a> {
+    engine: &'a EngineHandle,
+    models: Models,
+    /// By run.
+    told: HashMap<usize, Told>,
+}
+
+/// What the engine was told of a run.
+#[derive(Default)]
+struct Told {
+    /// What the cache was told, and in how many steps it said that would be used.
+    expected: HashMap<(String, String), (ExpectedId, u32)>,
+    /// Beginnings that were computed ahead: bytes, by task.
+    warmed: HashMap<usize, usize>,
+}
+
+impl<'a> Here<'a> {
+    /// `models` are those loaded by now.
+    #[must_use]
+    pub fn new(engine: &'a EngineHandle, models: Models) -> Self {
+        Self { engine, models, told: HashMap::new() }
+    }
+
+    fn expect(&mut self, run: usize, prefixes: Vec<(String, String, u32)>) {
+        let wanted: HashMap<_, _> =
+            prefixes.into_iter().map(|(role, text, steps)| ((role, text), steps)).collect();
+        let standing = &mut self.told.entry(run).or_default().expected;
+        standing.retain(|what, (id, before)| {
+            let stays = wanted.get(what) == Some(before);
+            if !stays {
+                self.engine.release(*id);
+            }
+            stays
+        });
+        for (what, steps) in wanted {
+            let Some(model) = self.models.get(&what.0).filter(|_| !standing.contains_key(&what)) else {
+                continue;
+            };
+            let tokens = model.tokenizer().encode_prompt(&what.1);
+            let expected = Expected { model: model.id(), cache_salt: 0, tokens, steps, for_at_most: None };
+            standing.insert(what, (self.engine.expect(expected), steps));
+        }
+    }
+
+    /// Computes the beginning of a task's prompt, when more of it is known than before.
+    fn warm(&mut self, run: usize, (place, role, text): (usize, String, String)) {
+        let Some(model) = self.models.get(&role) else { return };
+        let before = self.told.entry(run).or_default().warmed.insert(place, text.len()).unwrap_or(0);
+        if text.len() > before {
+            let beginning = model.tokenizer().encode_prompt(&text);
+            // What can't be computed ahead is computed later.
+            let _ = self.engine.submit(Request::warm(model.id(), beginning, 0, Some(RunId(run as u64))));
+        }
+    }
+}
+
+impl Place for Here<'_> {
+    fn is_ready(&self, role: &str) -> bool {
+        self.models.contains_key(role)
+    }
+
+    fn loaded(&mut self, role: String, model: Late) {
+        self.models.insert(role, model);
+    }
+
+    fn submit(&mut self, job: Job<'_>, tell: Teller) -> Result<(), String> {
+        let model = &self.models[&job.task.model];
+        let prompt = match &job.prompt {
+            Prompt::Question(text) => model
+                .prompt_ids(&[Message::new(Role::User, text.clone())])
+                .map_err(|error| error.to_string())?,
+            Prompt::Text(text) => model.tokenizer().encode_prompt(text),
+        };
+        let request = Request {
+            model: model.id(),
+            prompt,
+            sampling: Sampling { temperature: job.task.temperature, seed: job.seed, ..Sampling::greedy() },
+            tokens_max: job.task.output_tokens,
+            stop_tokens: Vec::new(),
+            constraint: None,
+            priority: Priority {
+                class: class(job.task.class),
+                run: Some(RunId(job.run as u64)).filter(|_| job.task.class == TaskClass::Run),
+                critical_path_tokens: job.path_tokens,
+            },
+            deadline: None,
+            top_logprobs: None,
+            score_prompt_from: None,
+            cache_salt: 0,
+            sink: sink(Arc::clone(model), tell),
+        };
+        self.engine.submit(request).map(|_| ()).map_err(|reason| reason.to_string())
+    }
+
+    fn look_ahead(&mut self, run: usize, outlook: Outlook) {
+        for beginning in outlook.beginnings {
+            self.warm(run, beginning);
+        }
+        self.expect(run, outlook.prefixes);
+    }
+}
+
+/// Passes a task's events on; its text is made at its end.
+fn sink(model: Arc<LoadedModel>, tell: Teller) -> Sink {
+    let mut ids = Vec::new();
+    Box::new(move |event| {
+        match event {
+            Event::Token { id, .. } => {
+                ids.push(id);
+                return tell.token();
+            }
+            Event::Finished { usage, .. } => {
+                let counts = Counts {
+                    prompt_tokens: usage.prompt_tokens,
+                    cached_tokens: usage.cached_tokens,
+                    output_tokens: usage.completion_tokens,
+                };
+                tell.ended(model.tokenizer().decode(&ids), counts);
+            }
+            Event::Failed(reason) => tell.failed(reason),
+            Event::Prefill { .. } | Event::PromptScore { .. } => {}
+        }
+        true
+    })
+}
+
+fn class(class: TaskClass) -> Class {
+    match class {
+        TaskClass::Interactive => Class::Interactive,
+        TaskClass::Run => Class::Run,
+        TaskClass::Background => Class::Background,
+    }
+}

@@ -1,0 +1,80 @@
+//! OpenAI-compatible servers as the place where a trace runs. They know nothing of the plan.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::runtime::Runtime;
+use tokio::task::JoinSet;
+
+use super::{Job, Late, Place, Prompt, Teller};
+use crate::bench::client::{self, Ask, Client, Counts, Endpoint};
+use crate::orchestrator::{Message, Role};
+
+/// The servers that play a trace's roles.
+pub struct Servers {
+    runtime: Runtime,
+    client: Client,
+    endpoints: BTreeMap<String, Arc<Endpoint>>,
+    /// Dropped, all requests end.
+    requests: JoinSet<()>,
+}
+
+impl Servers {
+    /// `endpoints` by role.
+    ///
+    /// # Errors
+    /// No thread can be had.
+    pub fn new(client: Client, endpoints: BTreeMap<String, Endpoint>) -> std::io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let endpoints = endpoints.into_iter().map(|(role, endpoint)| (role, Arc::new(endpoint))).collect();
+        Ok(Self { runtime, client, endpoints, requests: JoinSet::new() })
+    }
+}
+
+impl Place for Servers {
+    fn is_ready(&self, role: &str) -> bool {
+        self.endpoints.contains_key(role)
+    }
+
+    fn loaded(&mut self, _role: String, _model: Late) {}
+
+    fn submit(&mut self, job: Job<'_>, tell: Teller) -> Result<(), String> {
+        let endpoint = Arc::clone(&self.endpoints[&job.task.model]);
+        let prompt = match job.prompt {
+            Prompt::Question(text) => client::Prompt::Chat(vec![Message::new(Role::User, text)]),
+            Prompt::Text(text) => client::Prompt::Text(text),
+        };
+        let ask = Ask {
+            prompt,
+            max_tokens: job.task.output_tokens,
+            temperature: job.task.temperature,
+            // Servers read it as 32 bits.
+            seed: Some(job.seed & 0x7fff_ffff),
+            ignore_eos: true,
+            schema: None,
+        };
+        let client = self.client.clone();
+        self.requests.spawn_on(request(client, endpoint, ask, tell), self.runtime.handle());
+        Ok(())
+    }
+}
+
+async fn request(client: Client, endpoint: Arc<Endpoint>, ask: Ask, tell: Teller) {
+    let mut on_piece = |_: &str| {
+        // Nobody listens after an interrupt, which drops this as well.
+        let _ = tell.token();
+    };
+    match client.ask(&endpoint, &ask, &mut on_piece).await {
+        Ok(answered) if answered.output_tokens() < ask.max_tokens => tell.failed(format!(
+            "{} wrote {} of {} tokens: it does not know `ignore_eos`, and other work is not compared",
+            endpoint.base(),
+            answered.output_tokens(),
+            ask.max_tokens
+        )),
+        Ok(answered) => {
+            let pieces = Counts { output_tokens: answered.pieces, ..Counts::default() };
+            tell.ended(answered.text, answered.usage.unwrap_or(pieces));
+        }
+        Err(error) => tell.failed(error.to_string()),
+    }
+}
