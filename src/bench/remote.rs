@@ -101,3 +101,75 @@ impl Llm for Remote {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::bench::fake::{FakeServer, Script};
+    use crate::orchestrator::Role;
+
+    fn ask(url: &str, tokens_max: u32) -> (Remote, Result<Reply, CallError>, String) {
+        let client = Client::new(Duration::from_secs(1)).unwrap();
+        let remote = Remote::new(client, Endpoint::new(url, "fake", None, true).unwrap(), 4096);
+        let call = Call {
+            messages: vec![Message::new(Role::User, "nine bytes".to_owned())],
+            schema: None,
+            tokens_max,
+            temperature: 0.0,
+            seed: 5,
+            run: 1,
+            critical_path_tokens: 0,
+            deadline: None,
+        };
+        let mut heard = String::new();
+        let mut listen = |progress: Progress<'_>| {
+            if let Progress::Text(text) = progress {
+                heard.push_str(text);
+            }
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let reply = runtime.block_on(remote.generate(&call, &mut listen));
+        (remote, reply, heard)
+    }
+
+    #[test]
+    fn a_server_answers_as_a_model_of_ours_does() {
+        let server = FakeServer::start(Script::Good { ms: 0 });
+        let (remote, reply, heard) = ask(&server.url, 3);
+        let reply = reply.unwrap();
+        assert_eq!((reply.text.as_str(), reply.finish), (" w0 w1 w2", Finish::Length));
+        assert_eq!(heard, reply.text);
+        let usage = reply.usage;
+        assert_eq!((usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens), (7, 2, 3));
+        let bodies = server.bodies.lock().unwrap();
+        assert_eq!((&bodies[0]["seed"], &bodies[0]["max_tokens"]), (&5.into(), &3.into()));
+        assert_eq!(bodies[0]["messages"][0]["content"], "nine bytes");
+        assert_eq!((remote.count_tokens("nine bytes"), remote.unreachable()), (4, None));
+    }
+
+    #[test]
+    fn errors_say_whether_to_try_again() {
+        for (script, kind) in [
+            (Script::Status(503, "{}"), CallErrorKind::Transient),
+            (Script::Status(429, "{}"), CallErrorKind::Transient),
+            (Script::Status(400, "{}"), CallErrorKind::Resource),
+            (Script::Closes, CallErrorKind::Transient),
+            (Script::Silent, CallErrorKind::Transient),
+            (Script::Body("text/html", "hello"), CallErrorKind::Resource),
+        ] {
+            let server = FakeServer::start(script.clone());
+            let (remote, reply, _) = ask(&server.url, 3);
+            assert_eq!(reply.unwrap_err().kind, kind, "{script:?}");
+            assert_eq!(remote.unreachable(), None, "{script:?}");
+        }
+    }
+
+    #[test]
+    fn nobody_at_the_address_is_remembered() {
+        let (remote, reply, _) = ask("http://127.0.0.1:9", 3);
+        assert_eq!(reply.unwrap_err().kind, CallErrorKind::Transient);
+        assert!(remote.unreachable().unwrap().contains("can't be reached"));
+    }
+}

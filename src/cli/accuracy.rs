@@ -3,9 +3,7 @@
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
-use anyhow::anyhow;
 use bandmaster_models::Cpu;
 use tokio::runtime::Runtime;
 
@@ -14,12 +12,11 @@ use super::error::CliError;
 use super::flags::AccuracyFlags;
 use super::interrupt::{INTERRUPTED, Interrupt};
 use super::screen::{Screen, View};
-use super::{load, print, print_json, table};
+use super::{load, print, print_json, servers, table};
 use crate::bench::accuracy::report::Origin;
 use crate::bench::accuracy::{
     AccuracyReport, Allowance, Cell, GivenUp, Kind, MatrixReport, Sandbox, Stage, Suite, Way, run_cell,
 };
-use crate::bench::client::{Client, Endpoint};
 use crate::bench::machine::Machine;
 use crate::bench::remote::Remote;
 use crate::engine::EngineHandle;
@@ -36,7 +33,7 @@ enum Player<'a> {
     /// One model in this process.
     Model(&'a str),
     /// One model of a server.
-    Server { url: &'a str, model: &'a str },
+    Server { url: &'a str, model: Option<&'a str> },
 }
 
 /// What was asked for, checked.
@@ -85,14 +82,17 @@ impl<'a> Plan<'a> {
         }
         suite.items.truncate(flags.limit.unwrap_or(usize::MAX));
         let band = &flags.band;
-        let is_band = flags.models.is_empty();
+        let is_band = flags.models.is_empty() && flags.url.is_none();
         if !is_band && (band.planner.is_some() || band.band.is_some() || !band.workers.is_empty()) {
             return Err(CliError::usage(
-                "--model plays instead of a band: leave --planner, --worker and --band out",
+                "--model and --url play instead of a band: leave --planner, --worker and --band out",
             ));
         }
         let players: Vec<Player> = match &flags.url {
-            Some(url) => flags.models.iter().map(|model| Player::Server { url, model }).collect(),
+            Some(url) if flags.models.is_empty() => vec![Player::Server { url, model: None }],
+            Some(url) => {
+                flags.models.iter().map(|model| Player::Server { url, model: Some(model) }).collect()
+            }
             None if is_band => vec![Player::Band],
             None => flags.models.iter().map(|model| Player::Model(model)).collect(),
         };
@@ -100,15 +100,23 @@ impl<'a> Plan<'a> {
             [] => vec![None],
             budgets => budgets.iter().copied().map(Some).collect(),
         };
-        let ways = ways(flags, suite.kind)?;
+        let ways = ways(flags, suite.kind, is_band)?;
         let concurrency = flags.concurrency.unwrap_or(if is_band { 1 } else { CONCURRENCY_ALONE });
         Ok(Self { suite: Arc::new(suite), players, ways, budgets, concurrency })
     }
 }
 
+impl Plan<'_> {
+    /// Whether there is nothing to compare.
+    fn is_one_cell(&self, baseline: bool) -> bool {
+        let has_baseline = baseline && self.ways != [Way::Alone];
+        !has_baseline && self.players.len() * self.ways.len() * self.budgets.len() == 1
+    }
+}
+
 /// The ways that were named, or what is meant without.
-fn ways(flags: &AccuracyFlags, kind: Kind) -> Result<Vec<Way>, CliError> {
-    let default = if flags.models.is_empty() || kind == Kind::Strategy { Way::Auto } else { Way::Alone };
+fn ways(flags: &AccuracyFlags, kind: Kind, is_band: bool) -> Result<Vec<Way>, CliError> {
+    let default = if is_band || kind == Kind::Strategy { Way::Auto } else { Way::Alone };
     let named = flags.strategies.iter().map(|name| name.parse::<Way>());
     let mut ways: Vec<Way> =
         named.collect::<Result<_, _>>().map_err(|error| CliError::usage(format!("--strategy: {error}")))?;
@@ -245,30 +253,22 @@ impl Bench<'_> {
         })
     }
 
-    fn connect(&self, url: &str, model: &str) -> Result<Seat, CliError> {
-        let usage = |error: String| CliError::usage(error);
-        let key = self.flags.api_key_file.as_ref().map(|file| {
-            let text = std::fs::read_to_string(file);
-            let text = text.map_err(|error| usage(format!("--api-key-file {}: {error}", file.display())))?;
-            Ok::<_, CliError>(text.lines().next().unwrap_or("").trim().to_owned())
-        });
-        let endpoint = Endpoint::new(url, model, key.transpose()?, self.config.offline.value)
-            .map_err(|error| usage(error.to_string()))?;
-        let silence_max = Duration::from_secs(self.flags.timeout_seconds.max(1));
-        let client = Client::new(silence_max).map_err(|error| CliError::Failed(anyhow!(error)))?;
+    fn connect(&self, url: &str, model: Option<&str>) -> Result<Seat, CliError> {
+        let client = servers::client(self.flags.timeout_seconds)?;
+        let endpoint = self.runtime.block_on(servers::endpoint(self.config, &client, url, model))?;
         let remote = Arc::new(Remote::new(client, endpoint, self.config.context_tokens.value));
         let planner = Arc::clone(&remote) as Arc<dyn Llm>;
         Ok(Seat {
+            name: planner.name().to_owned(),
             band: Band { planner, workers: Vec::new(), embed: None },
             engine: None,
-            name: model.to_owned(),
             given_up: Arc::new(move || remote.unreachable().map(str::to_owned)),
         })
     }
 
     fn finish(&self, mut cells: Vec<AccuracyReport>) -> Result<ExitCode, CliError> {
         let interrupted = self.is_interrupted();
-        if self.flags.json && cells.len() == 1 {
+        if self.flags.json && self.plan.is_one_cell(self.flags.baseline) {
             print_json(&cells.remove(0))?;
         } else {
             let matrix = MatrixReport::new(self.origin.clone(), interrupted, cells);
@@ -277,12 +277,8 @@ impl Bench<'_> {
             } else if self.flags.markdown {
                 print(&matrix.markdown())?;
             } else {
-                print(&format!(
-                    "{}\n{}{}\n",
-                    matrix.title(),
-                    table(&matrix.rows()),
-                    matrix.notes().join("\n")
-                ))?;
+                let notes: String = matrix.notes().iter().map(|note| format!("{note}\n")).collect();
+                print(&format!("{}\n{}{notes}", matrix.title(), table(&matrix.rows())))?;
             }
         }
         Ok(if interrupted { ExitCode::from(INTERRUPTED) } else { ExitCode::SUCCESS })
@@ -298,4 +294,75 @@ fn players(band: &Band) -> String {
         }
     }
     names.join(" + ")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::flags::{BenchCommand, Cli, Command};
+
+    const GOALS: &str = r#"{"goal": "g", "best": "map", "answer_must": ["a"]}"#;
+    const CHOICES: &str = r#"{"goal": "g", "best": "map"}"#;
+
+    /// Players, ways, budgets and concurrency of what was typed, or why not.
+    fn plan(suite: &str, flags: &[&str]) -> Result<String, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("suite.jsonl");
+        std::fs::write(&path, suite).unwrap();
+        let command = ["bandmaster", "bench", "accuracy", "--suite", path.to_str().unwrap()];
+        let cli =
+            Cli::try_parse_from(command.iter().chain(flags).copied()).map_err(|error| error.to_string())?;
+        let Command::Bench(BenchCommand::Accuracy(flags)) = cli.command else { panic!("it was typed") };
+        let plan = Plan::new(&flags).map_err(|error| match error {
+            CliError::Usage(message) => message,
+            other => panic!("{other:?}"),
+        })?;
+        let ways: Vec<String> = plan.ways.iter().map(Way::to_string).collect();
+        Ok(format!("{:?} {} {:?} {}", plan.players, ways.join(","), plan.budgets, plan.concurrency))
+    }
+
+    #[test]
+    fn what_was_typed_becomes_cells() {
+        let server = |model| format!("[Server {{ url: \"http://h\", model: {model} }}] alone [None] 4");
+        for (suite, flags, expected) in [
+            (GOALS, &[][..], "[Band] auto [None] 1".to_owned()),
+            (
+                GOALS,
+                &["--strategy", "auto,alone", "--strategy", "map"],
+                "[Band] auto,alone,map [None] 1".to_owned(),
+            ),
+            (GOALS, &["--model", "a,b"], "[Model(\"a\"), Model(\"b\")] alone [None] 4".to_owned()),
+            (CHOICES, &["--model", "a"], "[Model(\"a\")] auto [None] 4".to_owned()),
+            (GOALS, &["--url", "http://h"], server("None")),
+            (GOALS, &["--url", "http://h", "--model", "a"], server("Some(\"a\")")),
+            (
+                GOALS,
+                &["--budget-tokens", "5,9", "--concurrency", "2"],
+                "[Band] auto [Some(5), Some(9)] 2".to_owned(),
+            ),
+            (GOALS, &["--planner", "p", "--baseline"], "[Band] auto [None] 1".to_owned()),
+        ] {
+            assert_eq!(plan(suite, flags), Ok(expected), "{flags:?}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_measured_is_refused() {
+        for (suite, flags, words) in [
+            ("", &[][..], "is empty"),
+            (GOALS, &["--strategy", "fast"], "--strategy: no strategy \"fast\""),
+            (GOALS, &["--limit", "0"], "--limit: give at least 1"),
+            (GOALS, &["--concurrency", "0"], "--concurrency"),
+            (GOALS, &["--budget-tokens", "0"], "--budget-tokens"),
+            (GOALS, &["--model", "a", "--worker", "b"], "instead of a band"),
+            (GOALS, &["--json", "--markdown"], "cannot be used with"),
+            (CHOICES, &["--strategy", "alone"], "nothing but the choice"),
+            (CHOICES, &["--baseline"], "nothing but the choice"),
+        ] {
+            let refused = plan(suite, flags).unwrap_err();
+            assert!(refused.contains(words), "{flags:?}: {refused}");
+        }
+    }
 }

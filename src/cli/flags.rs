@@ -158,17 +158,15 @@ pub struct AccuracyFlags {
     /// [default: auto for a band, alone for a model]
     #[arg(long = "strategy", value_delimiter = ',', value_name = "NAME,...")]
     pub strategies: Vec<String>,
-    /// This model instead of the band; with --url, the server's name for it
+    /// This model instead of the band; with --url, the server's name for it [default there: the only one it has]
     #[arg(long = "model", value_delimiter = ',', value_name = "M,...")]
     pub models: Vec<String>,
-    /// Ask an OpenAI-compatible server, e.g. http://127.0.0.1:8080
-    #[arg(long, value_name = "URL", requires = "models")]
+    /// Ask an OpenAI-compatible server, e.g. http://127.0.0.1:8080. OPENAI_API_KEY is sent where it is set; what the server's
+    /// models can read is not asked: --context-tokens says it
+    #[arg(long, value_name = "URL")]
     pub url: Option<String>,
-    /// A file whose first line is the server's key
-    #[arg(long, value_name = "FILE", requires = "url")]
-    pub api_key_file: Option<PathBuf>,
-    /// A server that sends nothing for so long has failed
-    #[arg(long, default_value_t = 600, value_name = "N", requires = "url")]
+    /// A server that is silent for so long has failed
+    #[arg(long, default_value_t = 600, value_name = "N")]
     pub timeout_seconds: u64,
     /// Only the first items
     #[arg(long, value_name = "N")]

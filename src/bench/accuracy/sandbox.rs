@@ -1,12 +1,13 @@
 //! Runs a model's Python: in a process of its own with limits on time, memory, files and processes, without a network,
-//! and with nothing of ours in its environment. A program passes when it came to its end, which it cannot say itself.
+//! and with nothing of ours in its environment. A program passes when it came to its end; leaving early, however politely,
+//! is not passing.
 
 use std::collections::hash_map::RandomState;
 use std::ffi::OsString;
 use std::hash::{BuildHasher, Hasher};
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{self, Stdio};
 use std::time::Duration;
 use std::{env, fs, io};
 
@@ -101,7 +102,11 @@ impl Sandbox {
         }
         arguments.push((&self.python).into());
         arguments.extend(["-I", "-c", PRELUDE].map(OsString::from));
-        let mut command = Command::new(&arguments[0]);
+        let mut command = process::Command::new(&arguments[0]);
+        // Ctrl-C is for us: what is being checked goes on to its end.
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        let mut command = Command::from(command);
         command
             .args(&arguments[1..])
             .env_clear()
@@ -237,7 +242,7 @@ mod tests {
             "import subprocess\nsubprocess.run(['true'])".to_owned(),
             "import os\nos.system('true')".to_owned(),
             "import ctypes\nctypes.CDLL(None)".to_owned(),
-            format!("import os\nos.kill({}, 0)", std::process::id()),
+            format!("import os\nos.kill({}, 0)", process::id()),
         ] {
             check(&program, false);
         }

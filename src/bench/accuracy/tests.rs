@@ -15,9 +15,11 @@ use crate::orchestrator::{
     Strategy, TaskReport, TokenUsage,
 };
 
+type Script = dyn Fn(&str) -> Result<String, CallError> + Send + Sync;
+
 /// A model that says what a script says, and remembers what it was asked.
 struct Scripted {
-    script: Box<dyn Fn(&str) -> Result<String, CallError> + Send + Sync>,
+    script: Box<Script>,
     seen: Mutex<Vec<Call>>,
     under_way: AtomicUsize,
     most_under_way: AtomicUsize,
