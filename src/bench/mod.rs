@@ -8,6 +8,7 @@ pub mod machine;
 pub mod measure;
 pub mod remote;
 pub mod report;
+pub mod serve;
 pub mod sse;
 pub mod words;
 pub mod workflow;

@@ -11,6 +11,7 @@ use super::accuracy::bench_accuracy;
 use super::config::{Config, kv_type_name};
 use super::error::CliError;
 use super::flags::{BenchCommand, ThroughputFlags};
+use super::serve_bench::bench_serve;
 use super::units::gib;
 use super::workflow::bench_workflow;
 use super::{print, print_json};
@@ -27,6 +28,7 @@ pub fn bench(config: &Config, command: BenchCommand) -> Result<ExitCode, CliErro
     match command {
         BenchCommand::Throughput(flags) => bench_throughput(config, &flags),
         BenchCommand::Workflow(flags) => bench_workflow(config, &flags),
+        BenchCommand::Serve(flags) => bench_serve(config, &flags),
         BenchCommand::Accuracy(flags) => bench_accuracy(config, &flags),
     }
 }

@@ -133,6 +133,8 @@ pub enum BenchCommand {
     Throughput(ThroughputFlags),
     /// How long a plan's tasks take together, under one setting or two by turns
     Workflow(WorkflowFlags),
+    /// How an OpenAI-compatible server answers under load: rates, times to first token and between tokens
+    Serve(ServeBenchFlags),
     /// How many of a suite's questions are answered right
     Accuracy(AccuracyFlags),
 }
@@ -145,6 +147,54 @@ impl BenchCommand {
             _ => BandFlags::default(),
         }
     }
+}
+
+/// `bench serve`.
+#[derive(Debug, Args)]
+pub struct ServeBenchFlags {
+    /// The server, e.g. http://127.0.0.1:8080. OPENAI_API_KEY is sent where it is set
+    #[arg(long, value_name = "URL")]
+    pub url: String,
+    /// The server's name for the model [default: the only one it has]
+    #[arg(long, value_name = "NAME")]
+    pub model: Option<String>,
+    /// chat, fanout (a long common prefix), mixed (long among short), or a JSONL file of calls: `messages` or `prompt`,
+    /// `max_tokens`, perhaps `at_ms`
+    #[arg(long, default_value = "chat", value_name = "NAME|FILE")]
+    pub workload: String,
+    /// Closed loop: so many calls at a time
+    #[arg(long, default_value_t = 8, value_name = "N", conflicts_with = "rate")]
+    pub concurrency: usize,
+    /// Open loop: so many calls a second, at random times that no answer delays
+    #[arg(long, value_name = "R", allow_negative_numbers = true)]
+    pub rate: Option<f64>,
+    /// Calls that are measured
+    #[arg(long, default_value_t = 64, value_name = "N")]
+    pub requests: usize,
+    /// Calls before them that are not
+    #[arg(long, default_value_t = 4, value_name = "N")]
+    pub warmup: usize,
+    /// Afterwards the same at rising rates, to find the highest that the server keeps up with
+    #[arg(long, conflicts_with = "rate")]
+    pub rate_sweep: bool,
+    /// An answer is in time when its first token comes within so many milliseconds
+    #[arg(long, default_value_t = 2000.0, value_name = "MS")]
+    pub limit_ttft_ms: f64,
+    /// and the others within so many of each other, on average
+    #[arg(long, default_value_t = 200.0, value_name = "MS")]
+    pub limit_itl_ms: f64,
+    /// A server that is silent for so long has failed
+    #[arg(long, default_value_t = 600, value_name = "N")]
+    pub timeout_seconds: u64,
+    /// Draws lengths, words and times
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub seed: u64,
+    /// One JSON object, every call in it, instead of the table
+    #[arg(long)]
+    pub json: bool,
+    /// A Markdown table instead
+    #[arg(long, conflicts_with = "json")]
+    pub markdown: bool,
 }
 
 /// `bench accuracy`. Every model, strategy and budget is measured with every other.

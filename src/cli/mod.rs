@@ -15,6 +15,7 @@ mod models;
 mod run;
 mod runs;
 mod screen;
+mod serve_bench;
 mod servers;
 mod status;
 mod tokenize;

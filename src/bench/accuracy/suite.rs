@@ -273,13 +273,18 @@ impl Suite {
     }
 }
 
+/// The fault without its line: to the parser every line is the first.
+fn json_fault(error: &serde_json::Error) -> String {
+    error.to_string().replace(" at line 1 column", " at column")
+}
+
 /// The fields of a line; one that is null is not there.
 struct Fields(Map<String, Value>);
 
 impl Fields {
     fn parse(text: &str) -> Result<Self, LineFault> {
         let mut fields: Map<String, Value> =
-            serde_json::from_str(text).map_err(|error| LineFault::Json(error.to_string()))?;
+            serde_json::from_str(text).map_err(|error| LineFault::Json(json_fault(&error)))?;
         fields.retain(|_, value| !value.is_null());
         Ok(Self(fields))
     }
@@ -455,7 +460,7 @@ mod tests {
         for (text, words) in [
             ("", "suite.jsonl is empty"),
             ("\n \n", "suite.jsonl is empty"),
-            ("{\"goal\": ", "line 1: no JSON object"),
+            ("{\"goal\": ", "line 1: no JSON object: EOF while parsing a value at column 9"),
             ("[1]", "line 1: no JSON object"),
             (r#"{"goal": "g"}"#, "line 1: the fields goal make no known suite"),
             ("{}", "the fields (none)"),

@@ -1,0 +1,224 @@
+//! Puts a load on a server and writes down when what came. A closed loop keeps so many calls under way; an open loop sends
+//! them at times fixed beforehand, and what a call waited to be sent counts as its time: a slow server does not get to
+//! choose when it is asked (coordinated omission). What comes of the times is not known here.
+
+pub mod report;
+#[cfg(test)]
+mod tests;
+pub mod workload;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::JoinSet;
+
+use self::report::Sample;
+use self::workload::Call;
+use super::client::{Answered, Ask, Client, ClientError, Endpoint};
+use super::workload::TokenSource;
+use crate::orchestrator::Cancel;
+
+/// When calls are sent.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// So many are under way at any time.
+    Closed {
+        /// Calls.
+        concurrency: usize,
+    },
+    /// They come by themselves, at random (Poisson), or as recorded.
+    Open {
+        /// Calls a second.
+        rate: f64,
+    },
+}
+
+/// A server to be loaded.
+#[derive(Clone)]
+pub struct Target {
+    /// How.
+    pub client: Client,
+    /// Whom.
+    pub endpoint: Endpoint,
+}
+
+/// What came of a load.
+#[derive(Debug)]
+pub struct Loaded {
+    /// In the order in which the calls were sent; only those that ended.
+    pub samples: Vec<Sample>,
+    /// From the first call's time to the last one's end.
+    pub wall: Duration,
+    /// Whether it was stopped before its end.
+    pub interrupted: bool,
+}
+
+/// Sends all calls and waits for their ends, or until `stop` is thrown; `on_end` hears how many have ended.
+///
+/// # Errors
+/// When nobody can be reached at all: the first call's error.
+pub async fn load(
+    target: &Target,
+    calls: Vec<Call>,
+    mode: Mode,
+    seed: u64,
+    stop: &Cancel,
+    on_end: &mut (dyn FnMut(usize) + Send),
+) -> Result<Loaded, ClientError> {
+    let (sender, mut ended) = unbounded_channel();
+    let began = Instant::now();
+    let count = calls.len();
+    // Dropped, what is under way ends.
+    let mut under_way = JoinSet::new();
+    match mode {
+        Mode::Closed { concurrency } => closed(target, calls, concurrency, began, &sender, &mut under_way),
+        Mode::Open { rate } => open(target, calls, rate, seed, began, &sender, &mut under_way),
+    }
+    drop(sender);
+    let mut samples = Vec::with_capacity(count);
+    let interrupted = tokio::select! {
+        () = collect(&mut ended, &mut samples, on_end) => false,
+        _ = stop.stopped() => true,
+    };
+    if let Some(Ended { error: Some(error @ ClientError::Unreachable { .. }), .. }) = samples.first() {
+        if samples.iter().all(|ended| ended.error.is_some()) {
+            return Err(error.clone());
+        }
+    }
+    samples.sort_by_key(|ended: &Ended| ended.place);
+    let wall = samples.iter().map(|ended| ended.end).max().unwrap_or_default();
+    Ok(Loaded { samples: samples.into_iter().map(|ended| ended.sample).collect(), wall, interrupted })
+}
+
+/// A call that has ended.
+struct Ended {
+    place: usize,
+    /// Since the start.
+    end: Duration,
+    sample: Sample,
+    error: Option<ClientError>,
+}
+
+async fn collect(
+    ended: &mut UnboundedReceiver<Ended>,
+    samples: &mut Vec<Ended>,
+    on_end: &mut (dyn FnMut(usize) + Send),
+) {
+    while let Some(one) = ended.recv().await {
+        // A server that is not there is not asked hundreds of times.
+        let unreachable = matches!(one.error, Some(ClientError::Unreachable { .. }));
+        samples.push(one);
+        on_end(samples.len());
+        if unreachable && samples.len() == 1 {
+            return;
+        }
+    }
+}
+
+fn closed(
+    target: &Target,
+    calls: Vec<Call>,
+    concurrency: usize,
+    began: Instant,
+    sender: &UnboundedSender<Ended>,
+    under_way: &mut JoinSet<()>,
+) {
+    let (calls, next) = (Arc::new(calls), Arc::new(AtomicUsize::new(0)));
+    for _ in 0..concurrency.min(calls.len()) {
+        let (target, calls, next, sender) =
+            (target.clone(), Arc::clone(&calls), Arc::clone(&next), sender.clone());
+        under_way.spawn(async move {
+            loop {
+                let place = next.fetch_add(1, Ordering::Relaxed);
+                let Some(call) = calls.get(place) else { return };
+                let ended = one(&target, call, place, began, Instant::now()).await;
+                if sender.send(ended).is_err() {
+                    return;
+                }
+            }
+        });
+    }
+}
+
+fn open(
+    target: &Target,
+    calls: Vec<Call>,
+    rate: f64,
+    seed: u64,
+    began: Instant,
+    sender: &UnboundedSender<Ended>,
+    under_way: &mut JoinSet<()>,
+) {
+    for ((place, call), at) in calls.into_iter().enumerate().zip(arrivals(rate, seed)) {
+        let (target, sender) = (target.clone(), sender.clone());
+        under_way.spawn(async move {
+            let due = began + call.at.unwrap_or(at);
+            tokio::time::sleep_until(due.into()).await;
+            // Nobody listens after an interrupt.
+            let _ = sender.send(one(&target, &call, place, began, due).await);
+        });
+    }
+}
+
+/// Times of a Poisson process: what lies between two is exponential with mean `1 / rate`.
+fn arrivals(rate: f64, seed: u64) -> impl Iterator<Item = Duration> {
+    const STEPS: usize = 1 << 30;
+    let mut source = TokenSource::new(seed, STEPS);
+    let mut at = 0.0;
+    std::iter::repeat_with(move || {
+        let now = at;
+        // In (0, 1], so that the logarithm is finite.
+        let uniform = f64::from(source.take(1)[0] + 1) / STEPS as f64;
+        at -= uniform.ln() / rate;
+        Duration::from_secs_f64(now)
+    })
+}
+
+/// Makes one call that was due at `due`; its times count from then.
+async fn one(target: &Target, call: &Call, place: usize, began: Instant, due: Instant) -> Ended {
+    let ask = Ask {
+        prompt: call.prompt.clone(),
+        max_tokens: call.output_tokens,
+        temperature: 0.0,
+        seed: None,
+        ignore_eos: true,
+        schema: None,
+    };
+    let mut times: Vec<Instant> = Vec::with_capacity(call.output_tokens as usize);
+    let answer = target.client.ask(&target.endpoint, &ask, &mut |_| times.push(Instant::now())).await;
+    let end = Instant::now();
+    let (answered, error) = match answer {
+        Ok(answered) => (Some(answered), None),
+        Err(error) => (None, Some(error)),
+    };
+    let sample = sample(call, due - began, due, end, &times, answered.as_ref(), error.as_ref());
+    Ended { place, end: end - began, sample, error }
+}
+
+fn sample(
+    call: &Call,
+    at: Duration,
+    due: Instant,
+    end: Instant,
+    times: &[Instant],
+    answered: Option<&Answered>,
+    error: Option<&ClientError>,
+) -> Sample {
+    let ms = |time: Duration| time.as_secs_f64() * 1e3;
+    let usage = answered.and_then(|answered| answered.usage).unwrap_or_default();
+    Sample {
+        at_ms: ms(at),
+        ttft_ms: times.first().map(|&first| ms(first.saturating_duration_since(due))),
+        e2e_ms: ms(end.saturating_duration_since(due)),
+        itl_ms: times.windows(2).map(|pair| ms(pair[1] - pair[0])).collect(),
+        prompt_tokens: usage.prompt_tokens,
+        cached_tokens: usage.cached_tokens,
+        output_tokens: answered.map_or(times.len() as u32, Answered::output_tokens),
+        asked_tokens: call.output_tokens,
+        error_kind: error.map(|error| error.kind().to_owned()),
+        error: error.map(ToString::to_string),
+    }
+}

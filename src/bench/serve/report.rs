@@ -1,0 +1,298 @@
+//! What a load came to: JSON by its fields, a table for a terminal, Markdown for a document.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use super::{Loaded, Mode};
+use crate::bench::machine::Machine;
+use crate::bench::workflow::report::Percentiles;
+
+/// `bandmaster.bench.serve/1`.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct ServeReport {
+    /// Name and version of this shape.
+    pub schema: String,
+    /// Where the load came from; the server may be elsewhere.
+    pub machine: Machine,
+    /// The command that makes it again.
+    pub command: String,
+    /// Version of this program.
+    pub version: String,
+    /// Of the server.
+    pub url: String,
+    /// The server's name for the model.
+    pub model: String,
+    /// What was asked.
+    pub workload: String,
+    /// Drew the calls.
+    pub seed: u64,
+    /// When calls were sent.
+    pub mode: Mode,
+    /// The load.
+    #[serde(flatten)]
+    pub load: LoadReport,
+    /// Stopped before its end: only calls that had ended are in it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub interrupted: bool,
+    /// The same at several rates, and the highest that the server keeps up with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sweep: Option<Sweep>,
+}
+
+/// Figures of one load.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct LoadReport {
+    /// Calls that ended.
+    pub requests: usize,
+    /// Of them those without a whole answer.
+    pub errors: usize,
+    /// The same by kind.
+    pub errors_by: BTreeMap<String, usize>,
+    /// Whole answers with fewer tokens than asked for: the server does not know `ignore_eos`.
+    pub short_answers: usize,
+    /// Seconds from the first call's time to the last end.
+    pub wall_s: f64,
+    /// As the server counts them, over whole answers.
+    pub prompt_tokens: u64,
+    /// Of them from its cache, where it says so.
+    pub cached_tokens: u64,
+    /// Over whole answers.
+    pub output_tokens: u64,
+    /// Over `wall_s`.
+    pub output_tokens_per_s: f64,
+    /// Whole answers over `wall_s`.
+    pub requests_per_s: f64,
+    /// Milliseconds from a call's time to its first token.
+    pub ttft_ms: Percentiles,
+    /// Milliseconds between two tokens of an answer, over all answers.
+    pub itl_ms: Percentiles,
+    /// Milliseconds from a call's time to its end.
+    pub e2e_ms: Percentiles,
+    /// Whole answers within the limits.
+    pub goodput: Goodput,
+    /// Every call.
+    pub samples: Vec<Sample>,
+}
+
+/// Answers that came as fast as was wanted.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Goodput {
+    /// The limits.
+    #[serde(flatten)]
+    pub limits: Limits,
+    /// A second.
+    pub requests_per_s: f64,
+    /// Share of all calls.
+    pub share: f64,
+}
+
+/// What is fast enough.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Limits {
+    /// Milliseconds to the first token.
+    pub ttft_limit_ms: f64,
+    /// Mean milliseconds between an answer's tokens.
+    pub itl_limit_ms: f64,
+}
+
+/// One call.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Sample {
+    /// When it was due, since the start.
+    pub at_ms: f64,
+    /// From then to the first token; none came when absent.
+    pub ttft_ms: Option<f64>,
+    /// From then to the end.
+    pub e2e_ms: f64,
+    /// Between tokens.
+    pub itl_ms: Vec<f64>,
+    /// As the server counts.
+    pub prompt_tokens: u32,
+    /// As the server counts.
+    pub cached_tokens: u32,
+    /// As the server counts, or pieces of text.
+    pub output_tokens: u32,
+    /// What was asked for.
+    pub asked_tokens: u32,
+    /// A word for why there is no whole answer.
+    pub error_kind: Option<String>,
+    /// Why there is no whole answer.
+    pub error: Option<String>,
+}
+
+/// Loads at rising rates.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Sweep {
+    /// Highest rate at which [`Sweep::KEEPS_UP`] of the calls were answered within the limits; none when absent.
+    pub knee_rate: Option<f64>,
+    /// By rate, rising.
+    pub rows: Vec<SweepRow>,
+}
+
+/// One rate.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct SweepRow {
+    /// Calls a second.
+    pub rate: f64,
+    /// What it came to, without the calls.
+    #[serde(flatten)]
+    pub load: LoadReport,
+}
+
+impl Sweep {
+    /// Share of calls within the limits at which a server keeps up.
+    pub const KEEPS_UP: f64 = 0.95;
+
+    /// From rates and what they came to.
+    #[must_use]
+    pub fn new(mut rows: Vec<SweepRow>) -> Self {
+        rows.sort_by(|a, b| a.rate.total_cmp(&b.rate));
+        let keeps_up = |row: &&SweepRow| row.load.goodput.share >= Self::KEEPS_UP;
+        // The first rate that is too much ends it: a lucky one above does not count.
+        let knee_rate = rows.iter().take_while(keeps_up).last().map(|row| row.rate);
+        for row in &mut rows {
+            row.load.samples.clear();
+        }
+        Self { knee_rate, rows }
+    }
+}
+
+impl Sample {
+    fn is_within(&self, limits: &Limits) -> bool {
+        let mean = self.itl_ms.iter().sum::<f64>() / self.itl_ms.len().max(1) as f64;
+        self.error.is_none()
+            && self.ttft_ms.is_some_and(|ttft| ttft <= limits.ttft_limit_ms)
+            && mean <= limits.itl_limit_ms
+    }
+}
+
+impl LoadReport {
+    /// Sums a load up.
+    #[must_use]
+    pub fn new(loaded: Loaded, limits: Limits) -> Self {
+        let Loaded { samples, wall, .. } = loaded;
+        let whole = || samples.iter().filter(|sample| sample.error.is_none());
+        let sum = |of: fn(&Sample) -> u32| whole().map(|sample| u64::from(of(sample))).sum::<u64>();
+        let mut errors_by = BTreeMap::new();
+        for kind in samples.iter().filter_map(|sample| sample.error_kind.clone()) {
+            *errors_by.entry(kind).or_insert(0) += 1;
+        }
+        let wall_s = wall.as_secs_f64();
+        let a_second = |count: f64| if wall_s > 0.0 { count / wall_s } else { 0.0 };
+        let good = samples.iter().filter(|sample| sample.is_within(&limits)).count();
+        let output_tokens = sum(|sample| sample.output_tokens);
+        Self {
+            requests: samples.len(),
+            errors: samples.len() - whole().count(),
+            errors_by,
+            short_answers: whole().filter(|sample| sample.output_tokens < sample.asked_tokens).count(),
+            wall_s,
+            prompt_tokens: sum(|sample| sample.prompt_tokens),
+            cached_tokens: sum(|sample| sample.cached_tokens),
+            output_tokens,
+            output_tokens_per_s: a_second(output_tokens as f64),
+            requests_per_s: a_second(whole().count() as f64),
+            ttft_ms: Percentiles::of(whole().filter_map(|sample| sample.ttft_ms).collect()),
+            itl_ms: Percentiles::of(whole().flat_map(|sample| sample.itl_ms.iter().copied()).collect()),
+            e2e_ms: Percentiles::of(whole().map(|sample| sample.e2e_ms).collect()),
+            goodput: Goodput {
+                limits,
+                requests_per_s: a_second(good as f64),
+                share: good as f64 / samples.len().max(1) as f64,
+            },
+            samples,
+        }
+    }
+
+    fn cells(&self) -> Vec<(&'static str, String)> {
+        let three = |p: &Percentiles| format!("{:.0} / {:.0} / {:.0} / {:.0}", p.p50, p.p90, p.p99, p.max);
+        let Goodput { limits, requests_per_s, share } = &self.goodput;
+        let errors = self.errors_by.iter().map(|(kind, count)| format!("{kind} {count}"));
+        let errors = errors.collect::<Vec<_>>().join(", ");
+        vec![
+            ("requests", self.requests.to_string()),
+            ("errors", if errors.is_empty() { "0".to_owned() } else { errors }),
+            ("answers shorter than asked for", self.short_answers.to_string()),
+            ("wall, s", format!("{:.2}", self.wall_s)),
+            ("prompt tokens / from the cache", format!("{} / {}", self.prompt_tokens, self.cached_tokens)),
+            ("output tokens", self.output_tokens.to_string()),
+            ("output tokens a second", format!("{:.1}", self.output_tokens_per_s)),
+            ("requests a second", format!("{:.2}", self.requests_per_s)),
+            ("first token, ms: p50 / p90 / p99 / longest", three(&self.ttft_ms)),
+            ("between tokens, ms", three(&self.itl_ms)),
+            ("end to end, ms", three(&self.e2e_ms)),
+            (
+                "within the limits, a second",
+                format!(
+                    "{requests_per_s:.2} ({:.0} %; first token {:.0} ms, between {:.0} ms)",
+                    share * 100.0,
+                    limits.ttft_limit_ms,
+                    limits.itl_limit_ms
+                ),
+            ),
+        ]
+    }
+}
+
+impl ServeReport {
+    /// Name of the JSON's shape.
+    pub const SCHEMA: &'static str = "bandmaster.bench.serve/1";
+
+    fn title(&self) -> String {
+        let mode = match self.mode {
+            Mode::Closed { concurrency } => format!("{concurrency} at a time"),
+            Mode::Open { rate } => format!("{rate} a second, at random"),
+        };
+        format!("{} of {} at {}, {mode}", self.workload, self.model, self.url)
+    }
+
+    /// A table with aligned columns.
+    #[must_use]
+    pub fn table(&self) -> String {
+        let mut out = format!("{}\n", self.title());
+        for (name, value) in self.load.cells() {
+            // Writing to a String cannot fail.
+            let _ = writeln!(out, "{name:<44} {value}");
+        }
+        if let Some(sweep) = &self.sweep {
+            let _ = writeln!(
+                out,
+                "\n{:>8} {:>10} {:>8} {:>12} {:>12} {:>12}",
+                "rate", "tokens/s", "in time", "first p50", "first p99", "between p99"
+            );
+            for SweepRow { rate, load } in &sweep.rows {
+                let _ = writeln!(
+                    out,
+                    "{rate:>8.2} {:>10.1} {:>6.0} % {:>9.0} ms {:>9.0} ms {:>9.0} ms",
+                    load.output_tokens_per_s,
+                    load.goodput.share * 100.0,
+                    load.ttft_ms.p50,
+                    load.ttft_ms.p99,
+                    load.itl_ms.p99
+                );
+            }
+            let _ = match sweep.knee_rate {
+                Some(rate) => writeln!(out, "keeps up with {rate:.2} a second"),
+                None => writeln!(out, "keeps up with none of these rates"),
+            };
+        }
+        out
+    }
+
+    /// The same as a Markdown table under the command that made it.
+    #[must_use]
+    pub fn markdown(&self) -> String {
+        let machine = &self.machine;
+        let mut out = format!(
+            "`{}` ({}, {} cores)\n\n| {} | |\n|---|---|\n",
+            self.command,
+            machine.cpu,
+            machine.cores,
+            self.title()
+        );
+        for (name, value) in self.load.cells() {
+            let _ = writeln!(out, "| {name} | {value} |");
+        }
+        out
+    }
+}

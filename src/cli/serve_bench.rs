@@ -1,0 +1,151 @@
+//! `bench serve`.
+
+use std::process::ExitCode;
+
+use anyhow::anyhow;
+use bandmaster_models::Cpu;
+
+use super::config::Config;
+use super::error::CliError;
+use super::flags::ServeBenchFlags;
+use super::interrupt::{INTERRUPTED, Interrupt};
+use super::status::StatusLine;
+use super::{inputs, print, print_json, servers};
+use crate::bench::machine::Machine;
+use crate::bench::serve::report::{Limits, LoadReport, ServeReport, Sweep, SweepRow};
+use crate::bench::serve::workload::Workload;
+use crate::bench::serve::{Loaded, Mode, Target, load};
+
+/// Rates of a sweep, as shares of what the server did in a closed loop.
+const SWEEP_SHARES: [f64; 7] = [0.3, 0.5, 0.7, 0.8, 0.9, 1.0, 1.2];
+
+struct Bench<'a> {
+    target: Target,
+    workload: Workload,
+    flags: &'a ServeBenchFlags,
+    interrupt: &'a Interrupt,
+    status: StatusLine,
+}
+
+/// Measures.
+pub fn bench_serve(config: &Config, flags: &ServeBenchFlags) -> Result<ExitCode, CliError> {
+    let mode = mode(flags)?;
+    let workload = Workload::find(&flags.workload).map_err(|error| CliError::usage(error.to_string()))?;
+    let machine = Machine::here(Cpu::new(1).isa().name());
+    if let Some(warning) = machine.busy_warning() {
+        inputs::warn(&warning);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let interrupt = Interrupt::listen(&runtime);
+    let client = servers::client(flags.timeout_seconds)?;
+    let url = &flags.url;
+    let endpoint = runtime.block_on(servers::endpoint(config, &client, url, flags.model.as_deref()))?;
+    let target = Target { client, endpoint };
+    let bench = Bench { target, workload, flags, interrupt: &interrupt, status: StatusLine::new() };
+    interrupt.arm();
+    let measured = runtime.block_on(bench.measure(mode));
+    bench.status.clear();
+    let (loaded, sweep) = measured?;
+    let interrupted = loaded.interrupted;
+    let report = ServeReport {
+        schema: ServeReport::SCHEMA.to_owned(),
+        machine,
+        command: std::env::args().collect::<Vec<_>>().join(" "),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        url: bench.target.endpoint.base().to_owned(),
+        model: bench.target.endpoint.model.clone(),
+        workload: bench.workload.name().to_owned(),
+        seed: flags.seed,
+        mode,
+        load: LoadReport::new(loaded, limits(flags)),
+        interrupted,
+        sweep,
+    };
+    match (flags.json, flags.markdown) {
+        (true, _) => print_json(&report)?,
+        (false, true) => print(&report.markdown())?,
+        (false, false) => print(&report.table())?,
+    };
+    ended(&report)
+}
+
+/// The exit status, and what a person should know of errors.
+fn ended(report: &ServeReport) -> Result<ExitCode, CliError> {
+    if report.interrupted {
+        return Ok(ExitCode::from(INTERRUPTED));
+    }
+    let load = &report.load;
+    let first = load.samples.iter().find_map(|sample| sample.error.as_deref());
+    match first {
+        Some(first) if load.errors == load.requests => {
+            Err(CliError::Failed(anyhow!("no call was answered; the first: {first}")))
+        }
+        Some(first) => {
+            inputs::warn(&format!("{} of {} calls failed; the first: {first}", load.errors, load.requests));
+            Ok(ExitCode::SUCCESS)
+        }
+        None => Ok(ExitCode::SUCCESS),
+    }
+}
+
+fn limits(flags: &ServeBenchFlags) -> Limits {
+    Limits { ttft_limit_ms: flags.limit_ttft_ms, itl_limit_ms: flags.limit_itl_ms }
+}
+
+fn mode(flags: &ServeBenchFlags) -> Result<Mode, CliError> {
+    if flags.requests == 0 || flags.concurrency == 0 {
+        return Err(CliError::usage("--requests and --concurrency must be at least 1"));
+    }
+    match flags.rate {
+        Some(rate) if rate.is_finite() && rate > 0.0 => Ok(Mode::Open { rate }),
+        Some(rate) => Err(CliError::usage(format!("--rate {rate}: give calls a second, above 0"))),
+        None => Ok(Mode::Closed { concurrency: flags.concurrency }),
+    }
+}
+
+impl Bench<'_> {
+    /// Warms up, measures, and measures at several rates if that was asked for.
+    async fn measure(&self, mode: Mode) -> Result<(Loaded, Option<Sweep>), CliError> {
+        let seed = self.flags.seed;
+        if self.flags.warmup > 0 {
+            // Other words than those that are measured: what a server keeps of them is of no use later.
+            let warm = self.load("warm-up", self.flags.warmup, mode, seed ^ (1 << 40)).await?;
+            if warm.interrupted {
+                return Ok((Loaded { samples: Vec::new(), ..warm }, None));
+            }
+        }
+        let loaded = self.load("calls", self.flags.requests, mode, seed).await?;
+        if !self.flags.rate_sweep || loaded.interrupted {
+            return Ok((loaded, None));
+        }
+        let (sweep, interrupted) = self.sweep(&loaded).await?;
+        Ok((Loaded { interrupted, ..loaded }, Some(sweep)))
+    }
+
+    /// Each rate has words of its own, so that none finds what another left in the cache.
+    async fn sweep(&self, closed: &Loaded) -> Result<(Sweep, bool), CliError> {
+        let most = closed.samples.len() as f64 / closed.wall.as_secs_f64().max(1e-9);
+        let mut rows = Vec::new();
+        for (place, share) in SWEEP_SHARES.iter().enumerate() {
+            let rate = most * share;
+            let seed = self.flags.seed + 1 + place as u64;
+            let name = format!("{rate:.2} a second");
+            let loaded = self.load(&name, self.flags.requests, Mode::Open { rate }, seed).await?;
+            let interrupted = loaded.interrupted;
+            rows.push(SweepRow { rate, load: LoadReport::new(loaded, limits(self.flags)) });
+            if interrupted {
+                rows.pop();
+                return Ok((Sweep::new(rows), true));
+            }
+        }
+        Ok((Sweep::new(rows), false))
+    }
+
+    async fn load(&self, name: &str, count: usize, mode: Mode, seed: u64) -> Result<Loaded, CliError> {
+        let calls = self.workload.calls(count, seed);
+        let mut on_end = |ended: usize| self.status.show(&format!("{name}: {ended} of {count}"));
+        on_end(0);
+        let loaded = load(&self.target, calls, mode, seed, &self.interrupt.cancel, &mut on_end).await;
+        loaded.map_err(|error| CliError::Failed(anyhow::Error::new(error)))
+    }
+}
