@@ -19,6 +19,12 @@ pub struct Machine {
     pub os: String,
     /// Load average over the last minute when the measurement began; 0 where the system does not tell.
     pub load_1m: f64,
+    /// Bytes read from memory in a second at best, when that was measured in the same run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_bytes_per_s: Option<f64>,
+    /// Int8 multiply-adds in a second at best, when that was measured in the same run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub int8_macs_per_s: Option<f64>,
 }
 
 impl Machine {
@@ -39,6 +45,8 @@ impl Machine {
             memory_bytes,
             os: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
             load_1m,
+            memory_bytes_per_s: None,
+            int8_macs_per_s: None,
         }
     }
 

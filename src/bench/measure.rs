@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use bandmaster_models::{Batch, ForwardError, Model};
 
+use super::limits::Shares;
 use super::machine::peak_rss_bytes;
 use super::workload::{Throughput, TokenSource};
 
@@ -39,6 +40,24 @@ pub struct Row {
     pub peak_rss_bytes: u64,
     /// Slowest and fastest counted round, prefill then decode, in tokens per second.
     pub spread: [[f64; 2]; 2],
+    /// Tokens of each that were in the cache before the prompt.
+    #[serde(default)]
+    pub depth_tokens: usize,
+    /// Leading prompt tokens that all sequences shared.
+    #[serde(default)]
+    pub shared_prefix_tokens: usize,
+    /// Threads the kernels ran on; 0 in results that do not tell.
+    #[serde(default)]
+    pub threads: usize,
+    /// Seconds of prefill of every counted round, in order.
+    #[serde(default)]
+    pub prefill_rounds_s: Vec<f64>,
+    /// Seconds of decoding of every counted round, in order.
+    #[serde(default)]
+    pub decode_rounds_s: Vec<f64>,
+    /// What share of the machine's limits this is, when those were measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit_shares: Option<Shares>,
 }
 
 /// A measurement that stopped.
@@ -86,7 +105,7 @@ pub fn throughput(
     if tokens > context {
         return Err(MeasureError::Context { tokens, context });
     }
-    let mut source = TokenSource::new(0, model.info().vocab);
+    let mut source = TokenSource::new(work.seed, model.info().vocab);
     let mut rows = Vec::with_capacity(work.batches.len());
     for &batch in &work.batches {
         let mut times = Vec::with_capacity(work.repeat);
@@ -130,6 +149,12 @@ fn row(model: &dyn Model, work: &Throughput, batch: usize, times: &[(f64, f64)])
         kv_pool_bytes: tables.blocks * model.info().kv_block_bytes,
         peak_rss_bytes: peak_rss_bytes().unwrap_or(0),
         spread: [spread(prompt, |time| time.0), spread(generated, |time| time.1)],
+        depth_tokens: work.depth_tokens,
+        shared_prefix_tokens: work.shared_prefix_tokens,
+        threads: work.threads,
+        prefill_rounds_s: times.iter().map(|time| time.0).collect(),
+        decode_rounds_s: times.iter().map(|time| time.1).collect(),
+        limit_shares: None,
     }
 }
 

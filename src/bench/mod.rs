@@ -3,7 +3,9 @@
 
 pub mod accuracy;
 pub mod client;
+pub mod compare;
 pub mod energy;
+pub mod limits;
 pub mod machine;
 pub mod measure;
 pub mod remote;

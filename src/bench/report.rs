@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::limits::{Limits, Shares};
 use super::machine::Machine;
 use super::measure::Row;
 
@@ -22,8 +23,14 @@ pub struct ThroughputReport {
     pub kv_type: String,
     /// What was measured.
     pub model: ModelFacts,
-    /// A row a batch size.
+    /// A row a batch size, depth, shared prefix and number of threads.
     pub rows: Vec<Row>,
+    /// The machine's limits, for each number of threads among the rows; empty when they were not measured.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<Limits>,
+    /// Rows that were wanted and could not be, with the reason.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<String>,
 }
 
 /// The model of a report.
@@ -39,40 +46,106 @@ pub struct ModelFacts {
     pub parameters: u64,
 }
 
+/// A column of the renderings.
+struct Column {
+    name: &'static str,
+    width: usize,
+    /// Whether a document shows it too.
+    in_markdown: bool,
+    cell: fn(&Row) -> String,
+}
+
+impl Column {
+    const fn new(name: &'static str, width: usize, cell: fn(&Row) -> String) -> Self {
+        Self { name, width, in_markdown: true, cell }
+    }
+}
+
+/// What every row has.
+const COLUMNS: &[Column] = &[
+    Column::new("batch", 6, |row| row.batch.to_string()),
+    Column::new("prompt", 8, |row| row.prompt_tokens.to_string()),
+    Column::new("gen", 6, |row| row.gen_tokens.to_string()),
+    Column::new("prefill tok/s", 14, |row| format!("{:.1}", row.prefill_tokens_per_s)),
+    Column::new("decode tok/s", 14, |row| format!("{:.1}", row.decode_tokens_per_s)),
+    Column {
+        in_markdown: false,
+        ..Column::new("peak MiB", 10, |row| (row.peak_rss_bytes >> 20).to_string())
+    },
+];
+/// What tells the rows of a sweep apart.
+const SWEEP_COLUMNS: &[Column] = &[
+    Column::new("depth", 7, |row| row.depth_tokens.to_string()),
+    Column::new("shared", 7, |row| row.shared_prefix_tokens.to_string()),
+    Column::new("threads", 8, |row| row.threads.to_string()),
+];
+/// Shares of the limits.
+const LIMIT_COLUMNS: &[Column] = &[
+    Column::new("of int8", 9, |row| percent(row.limit_shares.and_then(|shares| shares.prefill))),
+    Column::new("decode of", 14, |row| row.limit_shares.map_or_else(|| "-".to_owned(), decode_share)),
+];
+
+fn percent(share: Option<f64>) -> String {
+    share.map_or_else(|| "-".to_owned(), |share| format!("{:.0} %", share * 100.0))
+}
+
+fn decode_share(shares: Shares) -> String {
+    format!("{} {}", percent(Some(shares.decode)), shares.decode_bound.name())
+}
+
 impl ThroughputReport {
     /// Name of the JSON's shape.
     pub const SCHEMA: &'static str = "bandmaster.bench.throughput/1";
+
+    /// Columns in which the rows have something to tell.
+    fn columns(&self) -> Vec<&'static Column> {
+        let sweep = self
+            .rows
+            .iter()
+            .any(|row| row.depth_tokens > 0 || row.shared_prefix_tokens > 0 || row.threads != self.threads);
+        let limits = self.rows.iter().any(|row| row.limit_shares.is_some());
+        let extra = |there: bool, columns: &'static [Column]| if there { columns } else { &[] };
+        COLUMNS.iter().chain(extra(sweep, SWEEP_COLUMNS)).chain(extra(limits, LIMIT_COLUMNS)).collect()
+    }
+
+    /// What the shares are shares of, and what is not there; a line each.
+    fn notes(&self) -> Vec<String> {
+        let limit = |limits: &Limits| {
+            let macs = limits
+                .int8_macs_per_s
+                .map_or_else(String::new, |rate| format!(", {:.0} G int8 multiply-adds/s", rate / 1e9));
+            let read = limits.memory_bytes_per_s / 1e9;
+            format!("limits of {} threads: {read:.1} GB/s from memory{macs}", limits.threads)
+        };
+        let left_out = self.left_out.iter().map(|reason| format!("left out: {reason}"));
+        self.limits.iter().map(limit).chain(left_out).collect()
+    }
 
     /// A table with aligned columns.
     #[must_use]
     pub fn table(&self) -> String {
         let mut out = format!(
-            "{} ({} MB, {} threads, {} cache, {} on {})\n{:>6} {:>8} {:>6} {:>14} {:>14} {:>10}\n",
+            "{} ({} MB, {} threads, {} cache, {} on {})\n",
             self.model.name,
             self.model.bytes / 1_000_000,
             self.threads,
             self.kv_type,
             self.machine.isa,
             self.machine.cpu,
-            "batch",
-            "prompt",
-            "gen",
-            "prefill tok/s",
-            "decode tok/s",
-            "peak MiB",
         );
+        let columns = self.columns();
+        let mut line = |cell: &dyn Fn(&Column) -> String| {
+            let cells =
+                columns.iter().map(|column| format!("{:>width$}", cell(column), width = column.width));
+            out.push_str(&(cells.collect::<Vec<_>>().join(" ") + "\n"));
+        };
+        line(&|column| column.name.to_owned());
         for row in &self.rows {
+            line(&|column| (column.cell)(row));
+        }
+        for note in self.notes() {
             // Writing to a String cannot fail.
-            let _ = writeln!(
-                out,
-                "{:>6} {:>8} {:>6} {:>14.1} {:>14.1} {:>10}",
-                row.batch,
-                row.prompt_tokens,
-                row.gen_tokens,
-                row.prefill_tokens_per_s,
-                row.decode_tokens_per_s,
-                row.peak_rss_bytes >> 20,
-            );
+            let _ = writeln!(out, "{note}");
         }
         out
     }
@@ -81,19 +154,21 @@ impl ThroughputReport {
     #[must_use]
     pub fn markdown(&self) -> String {
         let mut out = format!(
-            "`{}` ({}, {} cores, {})\n\n| batch | prompt | gen | prefill tok/s | decode tok/s |\n|---|---|---|---|---|\n",
+            "`{}` ({}, {} cores, {})\n\n",
             self.command, self.machine.cpu, self.machine.cores, self.machine.isa
         );
+        let mut columns = self.columns();
+        columns.retain(|column| column.in_markdown);
+        let mut line = |cells: Vec<String>| {
+            let _ = writeln!(out, "| {} |", cells.join(" | "));
+        };
+        line(columns.iter().map(|column| column.name.to_owned()).collect());
+        line(columns.iter().map(|_| "---".to_owned()).collect());
         for row in &self.rows {
-            let _ = writeln!(
-                out,
-                "| {} | {} | {} | {:.1} | {:.1} |",
-                row.batch,
-                row.prompt_tokens,
-                row.gen_tokens,
-                row.prefill_tokens_per_s,
-                row.decode_tokens_per_s
-            );
+            line(columns.iter().map(|column| (column.cell)(row)).collect());
+        }
+        for note in self.notes() {
+            let _ = write!(out, "\n{note}\n");
         }
         out
     }

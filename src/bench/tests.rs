@@ -2,7 +2,12 @@ use std::collections::HashMap;
 
 use bandmaster_models::{Batch, ForwardError, Model, ModelInfo, OnRow};
 
-use super::measure::{MeasureError, median, throughput};
+use super::compare::compare;
+use super::compare::read::Side;
+use super::limits::{Bound, Costs, Limits};
+use super::machine::Machine;
+use super::measure::{MeasureError, Row, median, throughput};
+use super::report::{ModelFacts, ThroughputReport};
 use super::workload::{Throughput, TokenSource, WorkloadError};
 
 /// Remembers what was computed and insists that each position is computed once, behind what came before it.
@@ -72,6 +77,8 @@ fn work() -> Throughput {
         shared_prefix_tokens: 0,
         warmup: 0,
         repeat: 1,
+        threads: 2,
+        seed: 0,
     }
 }
 
@@ -125,4 +132,129 @@ fn tokens_follow_the_seed_and_the_median_is_the_middle() {
     assert_ne!(TokenSource::new(1, 1000).take(8), TokenSource::new(2, 1000).take(8));
     assert!((median(vec![3.0, 1.0, 2.0]) - 2.0).abs() < 1e-12);
     assert!((median(vec![4.0, 1.0, 2.0, 3.0]) - 2.5).abs() < 1e-12);
+}
+
+fn report(rows: Vec<Row>) -> ThroughputReport {
+    ThroughputReport {
+        schema: ThroughputReport::SCHEMA.to_owned(),
+        machine: Machine::here("scalar"),
+        command: "bandmaster bench throughput".to_owned(),
+        version: "0.1.0".to_owned(),
+        threads: 2,
+        kv_type: "f16".to_owned(),
+        model: ModelFacts { name: "counting".into(), file: "c.gguf".into(), bytes: 5_000_000, parameters: 1 },
+        rows,
+        limits: Vec::new(),
+        left_out: Vec::new(),
+    }
+}
+
+#[test]
+fn rows_keep_their_rounds_and_what_tells_them_apart() {
+    let mut model = Counting::new(100);
+    let work = Throughput { depth_tokens: 32, warmup: 1, repeat: 3, ..work() };
+    let rows = throughput(&mut model, 64, &work, &mut |_, _| {}).unwrap();
+    let row = &rows[0];
+    assert_eq!((row.prefill_rounds_s.len(), row.decode_rounds_s.len()), (3, 3));
+    assert_eq!(median(row.prefill_rounds_s.clone()).to_bits(), row.prefill_s.to_bits());
+    assert_eq!(median(row.decode_rounds_s.clone()).to_bits(), row.decode_s.to_bits());
+    assert_eq!((row.depth_tokens, row.shared_prefix_tokens, row.threads), (32, 0, 2));
+}
+
+#[test]
+fn a_report_can_be_compared_with_itself() {
+    let mut model = Counting::new(100);
+    let rows = throughput(&mut model, 64, &Throughput { repeat: 3, ..work() }, &mut |_, _| {}).unwrap();
+    let json = serde_json::to_string(&report(rows)).unwrap();
+    let side = || Side::parse("r.json", &json).unwrap();
+    let comparison = compare(side(), side(), false).unwrap();
+    assert_eq!(comparison.rows.len(), 2);
+    for row in &comparison.rows {
+        assert_eq!((row.a_samples, row.refused.as_deref()), (3, None));
+        assert!(row.ratio.is_some_and(|ratio| (ratio - 1.0).abs() < 1e-9), "{row:?}");
+    }
+}
+
+#[test]
+fn a_sweep_loads_each_number_of_threads_once() {
+    let works = Throughput::sweep(2, 8, 1, 3);
+    let threads: Vec<usize> =
+        works.chunk_by(|a, b| a.threads == b.threads).map(|works| works[0].threads).collect();
+    assert_eq!(threads, [2, 1, 4, 8]);
+    let depths: Vec<usize> = works.iter().map(|work| work.depth_tokens).filter(|depth| *depth > 0).collect();
+    assert_eq!(depths, [1024, 4096]);
+    let batches: Vec<usize> = works.iter().flat_map(|work| work.batches.clone()).collect();
+    assert_eq!(batches, [1, 4, 8, 16, 1, 1, 16, 1, 1, 1]);
+    assert!(works.iter().any(|work| work.shared_prefix_tokens > 0));
+    assert!(works.iter().all(|work| work.validate().is_ok() && work.repeat == 3));
+    let single = Throughput::sweep(3, 1, 1, 1);
+    assert_eq!(single.last().map(|work| work.threads), Some(1), "threads stay within the cores");
+}
+
+fn row_of(batch: usize, prefill_s: f64, decode_s: f64) -> Row {
+    let mut model = Counting::new(100);
+    let work = Throughput { batches: vec![batch], ..work() };
+    let mut rows = throughput(&mut model, 64, &work, &mut |_, _| {}).unwrap();
+    Row { prefill_s, decode_s, ..rows.remove(0) }
+}
+
+#[test]
+fn shares_are_of_the_slower_limit() {
+    let limits = Limits { threads: 2, memory_bytes_per_s: 1000.0, int8_macs_per_s: Some(10_000.0) };
+    let costs = Costs { layer_macs: 100, output_macs: 50, weight_bytes: 90 };
+    let near = |value: f64, expected: f64| assert!((value - expected).abs() < 1e-9, "{value} for {expected}");
+    // Alone: 0.09 s to read, 0.015 s to multiply; 20 passes.
+    let alone = limits.shares(&costs, &row_of(1, 1.0, 3.6));
+    assert_eq!(alone.decode_bound, Bound::Memory);
+    near(alone.decode, 0.5);
+    near(alone.prefill.unwrap(), (50.0 * 100.0 + 50.0) / 10_000.0);
+    // Ten together: 0.15 s to multiply.
+    let together = limits.shares(&costs, &row_of(10, 10.0, 6.0));
+    assert_eq!(together.decode_bound, Bound::Int8);
+    near(together.decode, 0.5);
+    near(together.prefill.unwrap(), (500.0 * 100.0 + 500.0) / 100_000.0);
+    let portable = Limits { int8_macs_per_s: None, ..limits };
+    let shares = portable.shares(&costs, &row_of(10, 1.0, 3.6));
+    assert_eq!((shares.prefill, shares.decode_bound), (None, Bound::Memory));
+    let better =
+        limits.or_better(Limits { memory_bytes_per_s: 1500.0, int8_macs_per_s: Some(1.0), ..limits });
+    near(better.memory_bytes_per_s, 1500.0);
+    near(better.int8_macs_per_s.unwrap(), 10_000.0);
+}
+
+#[test]
+fn costs_are_the_weights_of_the_matrices() {
+    let cpu = std::sync::Arc::new(bandmaster_models::Cpu::new(1));
+    let model = bandmaster_models::tiny::model(1, cpu);
+    let costs = Costs::new(model.spec(), model.info().weight_bytes);
+    // Three layers of width 256, four heads of 64, two for keys and values, an inner width of 352; 320 tokens.
+    assert_eq!(costs.layer_macs, 3 * 256 * (256 + 2 * 128 + 256 + 3 * 352));
+    assert_eq!(costs.output_macs, 320 * 256);
+    assert_eq!(costs.weight_bytes, model.info().weight_bytes as u64);
+    // The file's weights: these, an embedding of its own, and seven norms.
+    assert_eq!(model.info().parameters, costs.layer_macs + 2 * costs.output_macs + 7 * 256);
+}
+
+#[test]
+fn columns_appear_where_rows_have_something_to_tell() {
+    let row = row_of(1, 1.0, 1.0);
+    let plain = report(vec![row.clone()]);
+    assert!(plain.table().contains(" batch   prompt    gen  prefill tok/s   decode tok/s   peak MiB\n"));
+    let head = "| batch | prompt | gen | prefill tok/s | decode tok/s |\n| --- |";
+    assert!(plain.markdown().contains(head), "{}", plain.markdown());
+    let json = serde_json::to_string(&plain).unwrap();
+    for absent in ["limits", "left_out", "limit_shares", "memory_bytes_per_s", "int8_macs_per_s"] {
+        assert!(!json.contains(absent), "{absent} in {json}");
+    }
+    let limits = Limits { threads: 1, memory_bytes_per_s: 2e9, int8_macs_per_s: Some(3e9) };
+    let costs = Costs { layer_macs: 30_000_000, output_macs: 0, weight_bytes: 50_000_000 };
+    let shares = Some(limits.shares(&costs, &row));
+    let mut full = report(vec![Row { threads: 1, limit_shares: shares, ..row }]);
+    full.limits.push(limits);
+    full.left_out.push("depth 4096: too deep".to_owned());
+    for text in [full.table(), full.markdown()] {
+        for part in ["threads", "50 %", "50 % memory", "2.0 GB/s", "3 G int8", "left out: depth 4096"] {
+            assert!(text.contains(part), "no {part} in {text}");
+        }
+    }
 }

@@ -17,6 +17,10 @@ pub struct Throughput {
     pub warmup: usize,
     /// Counted rounds of each row; figures are their medians.
     pub repeat: usize,
+    /// Threads of the kernels. Whoever loads the model gives it as many; here they are only written down.
+    pub threads: usize,
+    /// Draws the tokens.
+    pub seed: u64,
 }
 
 /// A throughput measurement that cannot be done as asked.
@@ -38,6 +42,34 @@ pub enum WorkloadError {
 }
 
 impl Throughput {
+    /// What `--all` measures with 128 prompt and 24 generated tokens: batches, depths, a shared prefix, and a sequence
+    /// alone on 1, 2, 4, ... threads up to `cores`. Those with `threads` threads come first and together.
+    #[must_use]
+    pub fn sweep(threads: usize, cores: usize, warmup: usize, repeat: usize) -> Vec<Self> {
+        let alone = Self {
+            prompt_tokens: 128,
+            gen_tokens: 24,
+            batches: vec![1],
+            depth_tokens: 0,
+            shared_prefix_tokens: 0,
+            warmup,
+            repeat,
+            threads,
+            seed: 0,
+        };
+        // One by one: where 16 do not fit, 8 may.
+        let mut works = [1, 4, 8, 16].map(|batch| Self { batches: vec![batch], ..alone.clone() }).to_vec();
+        works.extend([1024, 4096].map(|depth_tokens| Self { depth_tokens, ..alone.clone() }));
+        works.push(Self { batches: vec![16], shared_prefix_tokens: 112, ..alone.clone() });
+        let counts = std::iter::successors(Some(1), |count: &usize| count.checked_mul(2));
+        let others = counts.take_while(|count| *count <= cores).filter(|count| *count != threads);
+        works.extend(others.map(|threads| Self { threads, ..alone.clone() }));
+        for (seed, work) in works.iter_mut().enumerate() {
+            work.seed = seed as u64;
+        }
+        works
+    }
+
     /// Tokens a sequence holds at its end.
     #[must_use]
     pub fn sequence_tokens(&self) -> usize {

@@ -7,11 +7,12 @@ use serde_json::{Value, json};
 
 use super::config::Config;
 use super::error::CliError;
-use super::machine::{Machine, instruction_sets, memory_read_rate};
+use super::machine::{Machine, instruction_sets};
 use super::units::gib;
 use super::{print, print_json, table};
-use bandmaster_models::{Cpu, limits};
+use bandmaster_models::Cpu;
 
+use crate::bench::limits::Limits;
 use crate::hub::{Band, Catalog, Found, Hub, disk_available, human_bytes};
 
 /// What was found, before it is printed one way or the other.
@@ -19,10 +20,9 @@ struct Findings<'a> {
     config: &'a Config,
     machine: &'a Machine,
     instruction_sets: Vec<&'static str>,
-    memory_read_bytes_per_s: f64,
+    limits: Limits,
     /// The instruction set that the kernels use.
     kernels: &'static str,
-    int8_macs_per_s: Option<f64>,
     disk_available_bytes: Option<u64>,
     band: Band,
     /// Of the band, those that are here.
@@ -50,9 +50,8 @@ fn look<'a>(config: &'a Config, hub: &Hub) -> Result<Findings<'a>, CliError> {
         config,
         machine: &config.machine,
         instruction_sets: instruction_sets(),
-        memory_read_bytes_per_s: memory_read_rate(config.threads.value),
+        limits: Limits::measure(&cpu),
         kernels: cpu.isa().name(),
-        int8_macs_per_s: limits::int8_macs_per_s(&cpu),
         disk_available_bytes: disk_available(&config.home.value.models_dir),
         band,
         found,
@@ -80,7 +79,7 @@ impl Findings<'_> {
         } else if needed > free {
             advice.push(format!("the band needs about {} and {} are free now", gib(needed), gib(free)));
         }
-        if self.int8_macs_per_s.is_none() {
+        if self.limits.int8_macs_per_s.is_none() {
             let why = "there are no kernels for this processor yet (x86-64 with AVX2 or better has them)";
             advice.push(format!("{why}: portable code is used, which is about ten times slower"));
         }
@@ -90,7 +89,7 @@ impl Findings<'_> {
     /// Tokens a second: one of a sequence that decodes alone reads every weight once. `None` for what doesn't decode.
     fn decode_limit(&self, model: &Found) -> Option<f64> {
         let decodes = self.band.embeddings.as_deref() != Some(&model.name);
-        decodes.then(|| self.memory_read_bytes_per_s / model.bytes as f64)
+        decodes.then(|| self.limits.memory_bytes_per_s / model.bytes as f64)
     }
 }
 
@@ -113,8 +112,8 @@ fn as_json(findings: &Findings, hub: &Hub) -> Value {
             "memory_bytes": machine.memory_bytes,
             "memory_available_bytes": machine.memory_available_bytes,
         },
-        "measured": {"memory_read_bytes_per_s": findings.memory_read_bytes_per_s.round(),
-                     "int8_macs_per_s": findings.int8_macs_per_s.map(f64::round)},
+        "measured": {"memory_read_bytes_per_s": findings.limits.memory_bytes_per_s.round(),
+                     "int8_macs_per_s": findings.limits.int8_macs_per_s.map(f64::round)},
         "kernels": findings.kernels,
         "disk": {"path": findings.config.home.value.models_dir, "available_bytes": findings.disk_available_bytes},
         "devices": ["cpu"],
@@ -136,10 +135,10 @@ fn as_text(findings: &Findings) -> String {
     let memory = format!("{}, {} free now", gib(machine.memory_bytes), gib(machine.memory_available_bytes));
     let rate = format!(
         "{:.1} GB/s with {} threads",
-        findings.memory_read_bytes_per_s / 1e9,
+        findings.limits.memory_bytes_per_s / 1e9,
         findings.config.threads.value
     );
-    let kernels = match findings.int8_macs_per_s {
+    let kernels = match findings.limits.int8_macs_per_s {
         Some(rate) => {
             let threads = findings.config.threads.value;
             format!("{}: {:.0} GMAC/s (int8) with {threads} threads at best", findings.kernels, rate / 1e9)

@@ -137,6 +137,8 @@ pub enum BenchCommand {
     Serve(ServeBenchFlags),
     /// How many of a suite's questions are answered right
     Accuracy(AccuracyFlags),
+    /// Two results of the same work on the same machine side by side, with intervals
+    Compare(CompareFlags),
 }
 
 impl BenchCommand {
@@ -243,6 +245,26 @@ pub struct AccuracyFlags {
     pub band: BandFlags,
 }
 
+/// `bench compare`.
+#[derive(Debug, Args)]
+pub struct CompareFlags {
+    /// What `--json` of another bench command printed
+    #[arg(value_name = "A.json")]
+    pub a: PathBuf,
+    /// What is held against it
+    #[arg(value_name = "B.json")]
+    pub b: PathBuf,
+    /// Write a page to look at in a browser as well
+    #[arg(short, long, value_name = "FILE.html")]
+    pub output: Option<PathBuf>,
+    /// Compare what there is of measurements that were interrupted
+    #[arg(long)]
+    pub partial: bool,
+    /// One JSON object instead of the table
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// `bench workflow`.
 #[derive(Debug, Args)]
 pub struct WorkflowFlags {
@@ -311,9 +333,19 @@ pub struct ThroughputFlags {
     /// Counted rounds of each row; the median is reported
     #[arg(long, default_value_t = 3, value_name = "N")]
     pub repeat: usize,
+    /// A standard sweep: batches 1 to 16, depths 1024 and 4096, a shared prefix, and 1, 2, 4, ... threads
+    #[arg(long, conflicts_with_all = ["prompt_tokens", "gen_tokens", "batch", "depth", "shared_prefix"])]
+    pub all: bool,
+    /// Measure the machine's limits in the same run and show what share of them each row reached: prefill of the int8
+    /// multiply-adds, decoding of these or of memory reads, whichever takes longer; attention is left out
+    #[arg(long)]
+    pub roofline: bool,
     /// One JSON object instead of the table
     #[arg(long)]
     pub json: bool,
+    /// A Markdown table instead
+    #[arg(long, conflicts_with = "json")]
+    pub markdown: bool,
 }
 
 /// `models`.
@@ -411,9 +443,12 @@ pub enum RunsCommand {
         /// Only this task, with prompt, sampling and output of every attempt
         #[arg(long, value_name = "T")]
         task: Option<String>,
+        /// Its calls as a JSON trace, prompts and all, that `bench workflow --trace FILE` runs again
+        #[arg(long, conflicts_with_all = ["task", "events"])]
+        trace: bool,
         /// Everything that happened, in order
         #[arg(long, conflicts_with = "task")]
-        trace: bool,
+        events: bool,
         /// JSON
         #[arg(long)]
         json: bool,

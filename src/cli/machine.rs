@@ -1,6 +1,4 @@
-//! What the machine offers to this process: cores, memory, instruction sets, and how fast memory is.
-
-use std::time::Instant;
+//! What the machine offers to this process: cores, memory and instruction sets. How fast it is, `bench` measures.
 
 use sysinfo::{MemoryRefreshKind, RefreshKind, System};
 
@@ -69,34 +67,4 @@ pub fn instruction_sets() -> Vec<&'static str> {
         found.extend(sets.iter().filter(|(_, here)| *here).map(|(name, _)| *name));
     }
     found
-}
-
-/// Bytes a second that `threads` read together from memory: the best of a few passes over buffers no cache holds.
-#[must_use]
-pub fn memory_read_rate(threads: usize) -> f64 {
-    const THREAD_BYTES: usize = 64 << 20;
-    const PASSES: usize = 4;
-    let buffers: Vec<Vec<u64>> =
-        (0..threads).map(|thread| vec![thread as u64 + 1; THREAD_BYTES / 8]).collect();
-    let pass = || {
-        let start = Instant::now();
-        std::thread::scope(|scope| {
-            for buffer in &buffers {
-                scope.spawn(|| std::hint::black_box(sum(buffer)));
-            }
-        });
-        (threads * THREAD_BYTES) as f64 / start.elapsed().as_secs_f64()
-    };
-    (0..PASSES).map(|_| pass()).fold(0.0, f64::max)
-}
-
-/// Eight sums side by side, so that the additions don't wait for each other.
-fn sum(words: &[u64]) -> u64 {
-    let mut sums = [0u64; 8];
-    for eight in words.chunks_exact(8) {
-        for (sum, word) in sums.iter_mut().zip(eight) {
-            *sum = sum.wrapping_add(*word);
-        }
-    }
-    sums.iter().fold(0, |all, one| all.wrapping_add(*one))
 }

@@ -3,6 +3,7 @@
 mod accuracy;
 mod bars;
 mod bench;
+mod compare;
 mod config;
 mod doctor;
 mod error;
@@ -18,6 +19,7 @@ mod screen;
 mod serve_bench;
 mod servers;
 mod status;
+mod throughput;
 mod tokenize;
 mod units;
 mod workers;

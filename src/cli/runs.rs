@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::anyhow;
 use serde_json::{Value, json};
 
 use super::config::Config;
@@ -11,6 +12,7 @@ use super::error::CliError;
 use super::flags::RunsCommand;
 use super::units::parse_age;
 use super::{print, print_json, table};
+use crate::bench::workflow::recorded::record;
 use crate::journal::{Event, Journal, RunState, TaskState};
 
 /// Of a goal, in a list.
@@ -29,12 +31,15 @@ pub fn runs(config: &Config, command: RunsCommand) -> Result<ExitCode, CliError>
     let journal = Journal::open(&home.runs_file())?;
     match command {
         RunsCommand::List { json } => list(&journal, json),
-        RunsCommand::Show { id, task, trace, json } => {
+        RunsCommand::Show { id, task, trace, events, json } => {
             let id = journal.find(&id)?;
-            match (trace, task) {
-                (true, _) => show_trace(&journal.events(&id, 0)?, json),
-                (false, Some(task)) => show_task(&journal.state(&id)?, &task, json),
-                (false, None) => show_run(&journal.state(&id)?, json),
+            match (trace, events, task) {
+                (true, ..) => print_json(
+                    &record(&id, &journal.events(&id, 0)?).map_err(|why| CliError::Failed(anyhow!(why)))?,
+                ),
+                (_, true, _) => show_events(&journal.events(&id, 0)?, json),
+                (.., Some(task)) => show_task(&journal.state(&id)?, &task, json),
+                (.., None) => show_run(&journal.state(&id)?, json),
             }
         }
         RunsCommand::Rm { id } => {
@@ -146,7 +151,7 @@ fn task_text(task: &TaskState) -> String {
     text
 }
 
-fn show_trace(events: &[Event], json: bool) -> Result<ExitCode, CliError> {
+fn show_events(events: &[Event], json: bool) -> Result<ExitCode, CliError> {
     let mut text = String::new();
     for event in events {
         if json {

@@ -378,3 +378,46 @@ fn slow_text_on_stdin_is_waited_for_and_that_is_said() {
     assert!(said.contains("stdin has not ended"), "{said}");
     assert!(output.status.code() == Some(2) && said.contains("stdin: a binary file"), "{said}");
 }
+
+#[test]
+fn results_are_compared_or_refused_with_status_2() {
+    let home = Home::new();
+    let write = |name: &str, text: &str| {
+        let path = home.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let result = |walls: &str| {
+        format!(
+            r#"{{"schema": "bandmaster.bench.workflow/1", "command": "c", "version": "1", "threads": 2,
+                 "machine": {{"cpu": "c", "cores": 2, "isa": "avx2", "memory_bytes": 1, "load_1m": 0}},
+                 "trace": "fanout", "runs": 1, "models": {{"w": "<m>"}}, "rounds_wall_s": {walls},
+                 "prompt_tokens": 10, "output_tokens": 5}}"#
+        )
+    };
+    let (a, b) = (write("a.json", &result("[2, 2.1, 2.2]")), write("b.json", &result("[1, 1.1, 1.2]")));
+    let (empty, other) = (write("empty.json", ""), write("other.json", r#"{"schema": "x/2"}"#));
+    let missing = home.path().join("missing.json");
+    home.fails(&["bench", "compare", &a], 2, &["B.json"]);
+    home.fails(&["bench", "compare", &a, missing.to_str().unwrap()], 2, &["missing.json", "can't be read"]);
+    home.fails(&["bench", "compare", &a, &empty], 2, &["empty.json is empty"]);
+    home.fails(&["bench", "compare", &other, &b], 2, &["other.json has schema `x/2`"]);
+    home.fails(&["bench", "compare", &a, &b, "-o", &b], 2, &["is one of the results"]);
+    let page = home.path().join("page.html");
+    let text = home.succeeds(&["bench", "compare", &a, &b, "-o", page.to_str().unwrap()]);
+    assert!(text.contains("x 0.524") && text.contains("better"), "{text}");
+    let page = fs::read_to_string(page).unwrap();
+    assert!(page.contains("&lt;m&gt;") && page.contains("<svg"), "{page}");
+    let json = home.json(&["bench", "compare", &a, &b, "--json"]);
+    assert_eq!(json["schema"], "bandmaster.bench.compare/1");
+    assert_eq!(json["rows"][0]["verdict"], "better");
+}
+
+#[test]
+fn a_sweep_takes_no_counts_of_its_own() {
+    let home = Home::new();
+    for flag in ["--batch", "--depth", "--prompt-tokens", "--gen-tokens", "--shared-prefix"] {
+        home.fails(&["bench", "throughput", "--model", "m", "--all", flag, "1"], 2, &["--all", flag]);
+    }
+    home.fails(&["bench", "throughput", "--model", "m", "--json", "--markdown"], 2, &["--markdown"]);
+}

@@ -2,6 +2,7 @@
 //! in this process and for servers. How tasks came to be, and what computes them, is not known here.
 
 pub mod here;
+pub mod recorded;
 pub mod report;
 pub mod servers;
 pub mod trace;

@@ -1,0 +1,400 @@
+//! Takes from a result's JSON what a comparison needs: where it was measured, what was done, what was set, and the raw
+//! samples. How samples become figures is not known here.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::CompareError;
+
+/// What the schema of every result begins with; its kind and its version follow.
+const SCHEMA_PREFIX: &str = "bandmaster.bench.";
+/// Settings that are shown when a result has them. They may differ: they are what one compares.
+const SETTINGS: &[&str] = &[
+    "command",
+    "version",
+    "threads",
+    "kv_type",
+    "url",
+    "urls",
+    "suite",
+    "strategy",
+    "model",
+    "models",
+    "budget_tokens",
+];
+
+/// A result, read.
+pub struct Side {
+    /// As it was named.
+    pub file: String,
+    /// Name and version of its shape.
+    pub schema: String,
+    /// Where it was measured.
+    pub machine: MachineFacts,
+    /// Whether it is what was there when the measurement was interrupted.
+    pub interrupted: bool,
+    /// What was done.
+    pub work: Vec<Fact>,
+    /// Name and value of what was set.
+    pub settings: Vec<(&'static str, String)>,
+    /// The samples.
+    pub body: Body,
+}
+
+/// A part of the work, which must be the same on both sides.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Fact {
+    /// What it is.
+    pub name: &'static str,
+    /// As it is shown.
+    pub value: String,
+    /// Whether an interrupted measurement may have less of it.
+    pub may_be_partial: bool,
+}
+
+/// What of a machine must be the same, and how busy it was.
+#[derive(Debug, Clone, Deserialize)]
+pub struct MachineFacts {
+    /// The processor's own name.
+    pub cpu: String,
+    /// Logical processors.
+    pub cores: u64,
+    /// Instruction set.
+    pub isa: String,
+    /// Bytes of memory.
+    pub memory_bytes: u64,
+    /// Load when the measurement began.
+    #[serde(default)]
+    pub load_1m: f64,
+}
+
+/// Samples, by kind of measurement.
+pub enum Body {
+    /// `bench throughput`.
+    Throughput(Throughput),
+    /// `bench workflow`.
+    Workflow(Workflow),
+    /// `bench serve`.
+    Serve(Serve),
+    /// `bench accuracy`.
+    Accuracy(Accuracy),
+}
+
+#[derive(Deserialize)]
+struct Common {
+    machine: MachineFacts,
+    #[serde(default)]
+    interrupted: bool,
+}
+
+/// `bandmaster.bench.throughput/1`.
+#[derive(Deserialize)]
+#[allow(missing_docs)]
+pub struct Throughput {
+    #[serde(default)]
+    pub threads: u64,
+    pub model: ThroughputModel,
+    pub rows: Vec<ThroughputRow>,
+}
+
+#[derive(Deserialize)]
+#[allow(missing_docs)]
+pub struct ThroughputModel {
+    pub name: String,
+    pub bytes: u64,
+}
+
+#[derive(Deserialize)]
+#[allow(missing_docs)]
+pub struct ThroughputRow {
+    pub batch: u64,
+    pub prompt_tokens: u64,
+    pub gen_tokens: u64,
+    #[serde(default)]
+    pub depth_tokens: u64,
+    #[serde(default)]
+    pub shared_prefix_tokens: u64,
+    /// 0 when the result does not tell.
+    #[serde(default)]
+    pub threads: u64,
+    pub computed_tokens: u64,
+    pub prefill_s: Number,
+    pub decode_s: Number,
+    /// Empty in results that keep only the median.
+    #[serde(default)]
+    pub prefill_rounds_s: Vec<Number>,
+    #[serde(default)]
+    pub decode_rounds_s: Vec<Number>,
+}
+
+/// `bandmaster.bench.workflow/1`.
+#[derive(Deserialize)]
+#[allow(missing_docs)]
+pub struct Workflow {
+    pub trace: String,
+    pub runs: u64,
+    pub models: BTreeMap<String, String>,
+    #[serde(default)]
+    pub seed: Option<u64>,
+    pub rounds_wall_s: Vec<Number>,
+    pub prompt_tokens: u64,
+    pub output_tokens: u64,
+}
+
+/// `bandmaster.bench.serve/1`.
+#[derive(Deserialize)]
+#[allow(missing_docs)]
+pub struct Serve {
+    pub workload: String,
+    pub seed: u64,
+    pub mode: Mode,
+    pub requests: u64,
+    pub errors: u64,
+    pub output_tokens_per_s: Number,
+    pub samples: Vec<Request>,
+}
+
+/// How requests arrive.
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub enum Mode {
+    /// One ends, the next begins.
+    Closed { concurrency: u64 },
+    /// So many a second, whatever the server does.
+    Open { rate: Number },
+}
+
+/// One request; a failed one may lack its times.
+#[derive(Deserialize)]
+#[allow(missing_docs)]
+pub struct Request {
+    #[serde(default)]
+    pub ttft_ms: Option<Number>,
+    #[serde(default)]
+    pub e2e_ms: Option<Number>,
+    #[serde(default)]
+    pub itl_ms: Vec<Number>,
+    #[serde(default)]
+    pub prompt_tokens: u64,
+    #[serde(default)]
+    pub output_tokens: u64,
+    #[serde(default)]
+    pub error: Option<Value>,
+}
+
+/// `bandmaster.bench.accuracy/1`.
+#[derive(Deserialize)]
+#[allow(missing_docs)]
+pub struct Accuracy {
+    pub suite_sha256: String,
+    /// By id once read.
+    pub items: Vec<Item>,
+}
+
+/// One question.
+#[derive(Deserialize)]
+#[allow(missing_docs)]
+pub struct Item {
+    pub id: Value,
+    pub correct: bool,
+    pub tokens: u64,
+    pub wall_s: Number,
+}
+
+/// A measured number. JSON has no NaN; it is written as null, which is refused here with a word on why it is there.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Number(pub f64);
+
+impl<'de> Deserialize<'de> for Number {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Option::<f64>::deserialize(deserializer)? {
+            Some(number) if number >= 0.0 => Ok(Self(number)),
+            Some(number) => Err(serde::de::Error::custom(format!("{number} is below zero"))),
+            None => Err(serde::de::Error::custom(
+                "null where a number must be (a measurement that had no value is written so)",
+            )),
+        }
+    }
+}
+
+impl Request {
+    /// Whether it came to its end.
+    #[must_use]
+    pub fn finished(&self) -> bool {
+        self.error.is_none()
+    }
+}
+
+impl Side {
+    /// Reads the text of `file`.
+    ///
+    /// # Errors
+    /// [`CompareError`] says what is wrong with it, and in which line.
+    pub fn parse(file: &str, text: &str) -> Result<Self, CompareError> {
+        if text.trim().is_empty() {
+            return Err(CompareError::Empty { file: file.to_owned() });
+        }
+        let value: Value = read(file, text)?;
+        let schema = schema(file, &value)?;
+        let kind = schema.strip_prefix(SCHEMA_PREFIX).unwrap_or_default();
+        let body = match kind {
+            "throughput/1" => Body::Throughput(read(file, text)?),
+            "workflow/1" => Body::Workflow(read(file, text)?),
+            "serve/1" => Body::Serve(read(file, text)?),
+            "accuracy/1" => Body::Accuracy(accuracy(file, text)?),
+            _ => return Err(CompareError::Schema { file: file.to_owned(), schema }),
+        };
+        let common: Common = read(file, text)?;
+        let work = body.work(&value);
+        body.check(file)?;
+        let settings = SETTINGS.iter().filter_map(|name| Some((*name, shown(value.get(name)?)?)));
+        // What is work is not a setting as well.
+        let settings = settings.filter(|(name, _)| work.iter().all(|fact| fact.name != *name)).collect();
+        Ok(Self {
+            file: file.to_owned(),
+            schema,
+            machine: common.machine,
+            interrupted: common.interrupted,
+            work,
+            settings,
+            body,
+        })
+    }
+}
+
+fn read<'a, T: Deserialize<'a>>(file: &str, text: &'a str) -> Result<T, CompareError> {
+    serde_json::from_str(text)
+        .map_err(|error| CompareError::Broken { file: file.to_owned(), reason: error.to_string() })
+}
+
+fn schema(file: &str, value: &Value) -> Result<String, CompareError> {
+    let broken = |reason: &str| CompareError::Broken { file: file.to_owned(), reason: reason.to_owned() };
+    let fields = value.as_object().ok_or_else(|| broken("it is no JSON object"))?;
+    let schema = fields.get("schema").ok_or_else(|| broken("it has no `schema`"))?;
+    Ok(schema.as_str().ok_or_else(|| broken("its `schema` is no text"))?.to_owned())
+}
+
+/// Items by id, each once.
+fn accuracy(file: &str, text: &str) -> Result<Accuracy, CompareError> {
+    let mut accuracy: Accuracy = read(file, text)?;
+    accuracy.items.sort_by_key(Item::name);
+    match accuracy.items.windows(2).find(|pair| pair[0].name() == pair[1].name()) {
+        None => Ok(accuracy),
+        Some(pair) => Err(CompareError::Broken {
+            file: file.to_owned(),
+            reason: format!("two items are called `{}`", pair[0].name()),
+        }),
+    }
+}
+
+impl Item {
+    /// Its id as text.
+    #[must_use]
+    pub fn name(&self) -> String {
+        shown(&self.id).unwrap_or_default()
+    }
+}
+
+/// A value in a line; nothing for null and for what is empty.
+fn shown(value: &Value) -> Option<String> {
+    match value {
+        Value::Null => None,
+        Value::Object(fields) => {
+            let part = |(name, value): (&String, &Value)| Some(format!("{name}={}", shown(value)?));
+            let parts: Vec<String> = fields.iter().filter_map(part).collect();
+            (!parts.is_empty()).then(|| parts.join(", "))
+        }
+        Value::String(text) => Some(text.clone()),
+        Value::Array(values) => {
+            let parts: Vec<String> = values.iter().filter_map(shown).collect();
+            (!parts.is_empty()).then(|| parts.join(", "))
+        }
+        other => Some(other.to_string()),
+    }
+}
+
+fn fact(name: &'static str, value: impl Display) -> Fact {
+    Fact { name, value: value.to_string(), may_be_partial: false }
+}
+
+fn fact_in_part(name: &'static str, value: impl Display) -> Fact {
+    Fact { may_be_partial: true, ..fact(name, value) }
+}
+
+impl Body {
+    fn work(&self, value: &Value) -> Vec<Fact> {
+        match self {
+            Self::Throughput(body) => body.work(),
+            Self::Workflow(body) => body.work(value.get("urls").and_then(shown).is_some()),
+            Self::Serve(body) => vec![
+                fact("workload", &body.workload),
+                fact("seed", body.seed),
+                fact("mode", body.mode.shown()),
+                fact_in_part("requests", body.requests),
+            ],
+            Self::Accuracy(body) => vec![fact("suite_sha256", &body.suite_sha256)],
+        }
+    }
+
+    /// What the shapes alone don't say.
+    fn check(&self, file: &str) -> Result<(), CompareError> {
+        let broken = |reason: String| Err(CompareError::Broken { file: file.to_owned(), reason });
+        let serve = match self {
+            Self::Throughput(body) if body.rows.is_empty() => return broken("it has no rows".to_owned()),
+            Self::Serve(serve) => serve,
+            _ => return Ok(()),
+        };
+        let timeless = |request: &Request| request.finished() && request.e2e_ms.is_none();
+        match serve.samples.iter().position(timeless) {
+            None => Ok(()),
+            Some(place) => broken(format!("samples[{place}] has no error and no e2e_ms")),
+        }
+    }
+}
+
+impl Throughput {
+    fn work(&self) -> Vec<Fact> {
+        let all = |of: fn(&ThroughputRow) -> u64| {
+            let values: BTreeSet<u64> = self.rows.iter().map(of).collect();
+            values.iter().map(u64::to_string).collect::<Vec<_>>().join(", ")
+        };
+        vec![
+            fact("model", &self.model.name),
+            fact("model bytes", self.model.bytes),
+            fact_in_part("prompt tokens", all(|row| row.prompt_tokens)),
+            fact_in_part("generated tokens", all(|row| row.gen_tokens)),
+            fact_in_part("batch", all(|row| row.batch)),
+            fact_in_part("depth", all(|row| row.depth_tokens)),
+            fact_in_part("shared prefix", all(|row| row.shared_prefix_tokens)),
+        ]
+    }
+}
+
+impl Workflow {
+    /// Against a server the models have the server's own names, and those say little.
+    fn work(&self, served: bool) -> Vec<Fact> {
+        let models: Vec<String> = self.models.iter().map(|(role, model)| format!("{role}={model}")).collect();
+        let roles: Vec<&str> = self.models.keys().map(String::as_str).collect();
+        let mut work = vec![
+            fact("trace", &self.trace),
+            fact("runs", self.runs),
+            fact("seed", self.seed.map_or_else(|| "not told".to_owned(), |seed| seed.to_string())),
+            fact("roles", roles.join(", ")),
+        ];
+        work.extend((!served).then(|| fact("models", models.join(", "))));
+        work
+    }
+}
+
+impl Mode {
+    fn shown(&self) -> String {
+        match self {
+            Self::Closed { concurrency } => format!("closed, concurrency {concurrency}"),
+            Self::Open { rate } => format!("open, {} requests/s", rate.0),
+        }
+    }
+}

@@ -1,0 +1,509 @@
+use serde_json::{Value, json};
+
+use super::bootstrap::{Pairing, Samples, interval, mcnemar_p};
+use super::html::escape;
+use super::metrics::{Better, Change};
+use super::read::Side;
+use super::{Comparison, Verdict, compare, verdict};
+use crate::bench::workflow::report::Percentiles;
+use crate::bench::workload::TokenSource;
+
+/// Changes a result's JSON.
+type Edit = fn(&mut Value);
+
+fn ratio(a: f64, b: f64) -> f64 {
+    b / a
+}
+
+/// `count` values around `middle`, none farther away than `spread`.
+fn noisy(seed: u64, count: usize, middle: f64, spread: f64) -> Vec<f64> {
+    let drawn = TokenSource::new(seed, 1 << 20).take(count);
+    drawn.iter().map(|value| middle + spread * (f64::from(*value) / f64::from(1 << 19) - 1.0)).collect()
+}
+
+fn result(kind: &str, body: Value) -> Value {
+    let mut result = json!({
+        "schema": format!("bandmaster.bench.{kind}/1"), "command": "bandmaster bench", "version": "0.1.0",
+        "machine": {"cpu": "Abacus 9", "cores": 4, "isa": "avx2", "memory_bytes": 8_000_000_000_u64, "load_1m": 0.1},
+    });
+    let fields = result.as_object_mut().expect("it is an object");
+    fields.extend(body.as_object().expect("it is an object").clone());
+    result
+}
+
+fn throughput(prefill: &[f64], decode: &[f64]) -> Value {
+    result(
+        "throughput",
+        json!({"threads": 2, "model": {"name": "m", "bytes": 1000}, "rows": [{
+            "batch": 4, "prompt_tokens": 128, "gen_tokens": 24, "computed_tokens": 512, "threads": 2,
+            "prefill_s": prefill[0], "decode_s": decode[0], "prefill_rounds_s": prefill, "decode_rounds_s": decode,
+        }]}),
+    )
+}
+
+fn workflow(walls: &[f64]) -> Value {
+    result(
+        "workflow",
+        json!({"trace": "fanout", "runs": 1, "models": {"w": "m"}, "rounds_wall_s": walls,
+               "prompt_tokens": 1000, "output_tokens": 500}),
+    )
+}
+
+fn serve(e2e_ms: &[f64]) -> Value {
+    let request = |ms: &f64| {
+        json!({"at_ms": 0, "ttft_ms": ms / 4.0, "e2e_ms": ms, "itl_ms": [ms / 8.0, ms / 9.0],
+               "prompt_tokens": 100, "output_tokens": 10, "error": null})
+    };
+    result(
+        "serve",
+        json!({"url": "http://localhost:1", "model": "m", "workload": "chat", "seed": 1,
+               "mode": {"closed": {"concurrency": 8}}, "requests": e2e_ms.len(), "errors": 0,
+               "output_tokens_per_s": 100.0, "samples": e2e_ms.iter().map(request).collect::<Vec<_>>()}),
+    )
+}
+
+fn accuracy(right: &[bool]) -> Value {
+    let item = |(place, correct): (usize, &bool)| {
+        json!({"id": format!("q{place}"), "correct": correct, "answer": "", "strategy": "direct",
+               "tokens": 100 + place, "wall_s": 1.0})
+    };
+    let items: Vec<Value> = right.iter().enumerate().map(item).collect();
+    result(
+        "accuracy",
+        json!({"suite": "s.jsonl", "suite_sha256": "ab", "strategy": "direct", "items": items}),
+    )
+}
+
+fn compared(a: &Value, b: &Value, partial: bool) -> Result<Comparison, String> {
+    let side = |file: &str, value: &Value| Side::parse(file, &value.to_string());
+    let (a, b) = (side("A.json", a), side("B.json", b));
+    let both = a.and_then(|a| compare(a, b?, partial));
+    both.map_err(|error| error.to_string())
+}
+
+fn verdicts(comparison: &Comparison) -> Vec<Verdict> {
+    comparison.rows.iter().map(|row| row.verdict).collect()
+}
+
+#[test]
+fn figures_are_those_that_results_tell() {
+    assert!((Samples::rate(10.0, &[4.0, 1.0, 2.0]).figure() - 5.0).abs() < 1e-12);
+    assert!((Samples::median(&[4.0, 1.0, 2.0, 3.0]).figure() - 2.5).abs() < 1e-12);
+    assert!((Samples::share(vec![(1.0, 2.0), (2.0, 4.0)], 3.0).figure() - 1.5).abs() < 1e-12);
+    let values = noisy(3, 37, 10.0, 9.0);
+    let told = Percentiles::of(values.clone());
+    let by_request: Vec<Vec<f64>> = values.chunks(5).map(<[f64]>::to_vec).collect();
+    for (share, expected) in [(0.5, told.p50), (0.9, told.p90), (0.99, told.p99)] {
+        let figure = Samples::percentile(&by_request, share).figure();
+        assert!((figure - expected).abs() < 1e-12, "{share}: {figure} for {expected}");
+    }
+}
+
+#[test]
+fn interval_is_narrow_for_steady_samples_and_wide_for_unsteady_ones() {
+    let of = |spread: f64| {
+        let side = |seed, middle| Samples::median(&noisy(seed, 20, middle, spread));
+        interval(&side(1, 1.0), &side(2, 1.2), Pairing::Independent, ratio).expect("there are samples")
+    };
+    let (narrow, wide) = (of(0.02), of(0.9));
+    assert!(narrow[0] > 1.15 && narrow[1] < 1.25, "{narrow:?}");
+    assert!(wide[0] < 1.0 && wide[1] > 1.3, "{wide:?}");
+    assert_eq!(narrow.map(f64::to_bits), of(0.02).map(f64::to_bits), "same samples, same interval");
+    let one = Samples::median(&[1.0]);
+    assert_eq!(interval(&one, &one, Pairing::Independent, ratio), None);
+}
+
+#[test]
+fn pairs_are_drawn_together() {
+    let a = noisy(1, 30, 10.0, 9.0);
+    let pairs = |factor: f64| Samples::share(a.iter().map(|value| (value * factor, 1.0)).collect(), 1.0);
+    let paired = interval(&pairs(1.0), &pairs(1.1), Pairing::Each, ratio).expect("there are samples");
+    assert!(paired.iter().all(|ratio| (ratio - 1.1).abs() < 1e-9), "{paired:?}");
+    let apart = interval(&pairs(1.0), &pairs(1.1), Pairing::Independent, ratio).expect("there are samples");
+    assert!(apart[0] < 1.0 && apart[1] > 1.2, "{apart:?}");
+}
+
+/// How often equal sides are told apart: what the remark on few rounds says.
+#[test]
+fn equal_sides_are_seldom_told_apart() {
+    let alarms = |count: usize| {
+        let apart = |trial: u64| {
+            let side = |seed| Samples::median(&noisy(seed, count, 1.0, 0.05));
+            let interval = interval(&side(2 * trial), &side(2 * trial + 1), Pairing::Independent, ratio);
+            let [low, high] = interval.expect("there are samples");
+            low > 1.0 || high < 1.0
+        };
+        (100..500).filter(|trial| apart(*trial)).count() as f64 / 400.0
+    };
+    let (three, five, twenty) = (alarms(3), alarms(5), alarms(20));
+    assert!((0.05..0.15).contains(&three), "{three}");
+    assert!(five < 0.08, "{five}");
+    assert!(twenty < 0.08, "{twenty}");
+}
+
+#[test]
+fn mcnemar_is_the_binomial_of_the_items_that_differ() {
+    let check = |only_a, only_b, expected: f64| {
+        let p = mcnemar_p(only_a, only_b);
+        assert!((p - expected).abs() < 1e-9, "{only_a} {only_b}: {p}");
+    };
+    check(0, 0, 1.0);
+    check(5, 5, 1.0);
+    check(0, 5, 2.0 / 32.0);
+    check(1, 9, 22.0 / 1024.0);
+    check(9, 1, 22.0 / 1024.0);
+    let large = mcnemar_p(3000, 3200);
+    assert!((0.011..0.012).contains(&large), "{large}");
+}
+
+#[test]
+fn only_an_interval_without_no_change_decides() {
+    let cases = [
+        (Better::Higher, Change::Ratio, Some([1.01, 1.2]), Verdict::Better),
+        (Better::Lower, Change::Ratio, Some([1.01, 1.2]), Verdict::Worse),
+        (Better::Higher, Change::Ratio, Some([0.8, 0.99]), Verdict::Worse),
+        (Better::Lower, Change::Ratio, Some([0.8, 0.99]), Verdict::Better),
+        (Better::Higher, Change::Ratio, Some([0.99, 1.2]), Verdict::Undecided),
+        (Better::Higher, Change::Ratio, Some([1.0, 1.2]), Verdict::Undecided),
+        (Better::Higher, Change::Ratio, None, Verdict::Undecided),
+        (Better::Higher, Change::Difference, Some([0.01, 0.2]), Verdict::Better),
+        (Better::Higher, Change::Difference, Some([-0.2, -0.01]), Verdict::Worse),
+        (Better::Higher, Change::Difference, Some([-0.1, 0.9]), Verdict::Undecided),
+    ];
+    for (better, change, interval, expected) in cases {
+        assert_eq!(verdict(better, change, interval), expected, "{better:?} {change:?} {interval:?}");
+    }
+}
+
+#[test]
+fn rounds_decide_when_there_are_three() {
+    let slow = [2.0, 2.1, 2.2];
+    let fast = [1.0, 1.1, 1.05];
+    let of = |count: usize| {
+        let (a, b) = (throughput(&slow[..count], &slow[..count]), throughput(&fast[..count], &slow[..count]));
+        compared(&a, &b, false).expect("they can be compared")
+    };
+    let three = of(3);
+    assert_eq!(verdicts(&three), [Verdict::Better, Verdict::Undecided]);
+    let row = &three.rows[0];
+    assert!((row.ratio.expect("there is one") - 2.0).abs() < 1e-9, "{row:?}");
+    assert!((row.a.expect("there is one") - 512.0 / 2.1).abs() < 1e-9, "{row:?}");
+    assert_eq!((row.a_samples, row.b_samples, row.better), (3, 3, Better::Higher));
+    let two = of(2);
+    assert_eq!(verdicts(&two), [Verdict::Undecided; 2], "two are too few, whatever they say");
+    assert!(two.rows[0].interval.is_some_and(|[low, _]| low > 1.0));
+    let one = of(1);
+    assert_eq!((one.rows[0].interval, one.rows[0].verdict), (None, Verdict::Undecided));
+    let walls = compared(&workflow(&slow), &workflow(&fast), false).expect("they can be compared");
+    assert_eq!(verdicts(&walls), [Verdict::Better], "less time is better");
+}
+
+#[test]
+fn results_from_before_there_were_rounds_have_one_sample() {
+    let mut old = throughput(&[2.0], &[3.0]);
+    let row = old["rows"][0].as_object_mut().expect("it is an object");
+    for name in ["prefill_rounds_s", "decode_rounds_s", "threads"] {
+        row.remove(name);
+    }
+    let comparison = compared(&old, &old, false).expect("they can be compared");
+    assert_eq!(comparison.rows[0].a_samples, 1);
+    assert_eq!(verdicts(&comparison), [Verdict::Undecided; 2]);
+}
+
+#[test]
+fn latencies_are_drawn_by_request() {
+    let (a, b) = (serve(&noisy(1, 40, 100.0, 20.0)), serve(&noisy(2, 40, 60.0, 12.0)));
+    let comparison = compared(&a, &b, false).expect("they can be compared");
+    let of = |metric: &str| comparison.rows.iter().find(|row| row.metric == metric).expect("it is there");
+    assert_eq!(of("request p50, ms").verdict, Verdict::Better);
+    assert_eq!(of("between tokens p90, ms").verdict, Verdict::Better);
+    let last = of("first token p99, ms");
+    assert_eq!(
+        (last.verdict, last.a_samples),
+        (Verdict::Undecided, 40),
+        "40 requests have no 99th percentile"
+    );
+    assert!(last.interval.is_some_and(|[_, high]| high < 1.0), "{last:?}");
+    let rate = of("output tokens/s");
+    assert!((rate.a.expect("there is one") - 100.0).abs() < 1e-6, "the figure of the result: {rate:?}");
+    let open = |mut result: Value| {
+        result["mode"] = json!({"open": {"rate": 2.5}});
+        result
+    };
+    let comparison = compared(&open(a), &open(b), false).expect("they can be compared");
+    let rate = &comparison.rows[0];
+    assert_eq!((rate.interval, rate.verdict), (None, Verdict::Undecided), "the rate was given");
+}
+
+#[test]
+fn failed_requests_are_noted_and_in_no_figure() {
+    let a = serve(&[100.0; 200]);
+    let mut b = a.clone();
+    b["errors"] = json!(1);
+    b["samples"][3] = json!({"at_ms": 0, "ttft_ms": null, "e2e_ms": null, "error": "503"});
+    let comparison = compared(&a, &b, false).expect("they can be compared");
+    assert_eq!(comparison.rows[0].b_samples, 199);
+    assert!(comparison.notes.iter().any(|note| note.contains("1 of 200 requests of B failed")));
+    for place in 0..200 {
+        b["samples"][place]["error"] = json!("503");
+    }
+    let none = compared(&a, &b, false).expect("they can be compared");
+    assert!(none.rows.iter().all(|row| row.verdict == Verdict::Refused), "{:?}", none.rows);
+}
+
+#[test]
+fn accuracies_are_compared_item_by_item() {
+    let mut right = [false; 30];
+    right[..10].fill(true);
+    let a = accuracy(&right);
+    right[10..20].fill(true);
+    let better = compared(&a, &accuracy(&right), false).expect("they can be compared");
+    let row = &better.rows[0];
+    assert_eq!((row.verdict, row.ratio), (Verdict::Better, None));
+    assert!((row.difference.expect("there is one") - 1.0 / 3.0).abs() < 1e-9);
+    assert!(row.mcnemar_p.is_some_and(|p| (p - 2.0 / 1024.0).abs() < 1e-9), "{row:?}");
+    let cells = better.cells();
+    assert_eq!(cells[1].last().map(String::as_str), Some("better (McNemar's p 0.002)"));
+    assert!(better.rows[1].ratio.is_some_and(|ratio| (ratio - 1.0).abs() < 1e-9));
+    // Four of a kind: drawn again, they never vanish; yet one of eight fair coins does that.
+    right[14..20].fill(false);
+    let chance = compared(&a, &accuracy(&right), false).expect("they can be compared");
+    let row = &chance.rows[0];
+    assert!(row.interval.is_some_and(|[low, _]| low > 0.0), "{row:?}");
+    assert_eq!(row.verdict, Verdict::Undecided, "McNemar's p is {:?}", row.mcnemar_p);
+}
+
+/// B is A with `edit`; the refusal holds every expected part.
+fn check_refused(a: Value, edit: Edit, expected: &[&str]) {
+    let mut b = a.clone();
+    edit(&mut b);
+    let said = compared(&a, &b, false).expect_err(expected[0]);
+    for part in expected {
+        assert!(said.contains(part), "{said:?} lacks {part:?}");
+    }
+}
+
+#[test]
+fn other_machines_and_other_rows_are_refused_with_both_values() {
+    let check = check_refused;
+    let throughput = || throughput(&[1.0], &[1.0]);
+    check(
+        throughput(),
+        |b| b["machine"]["cpu"] = json!("Other"),
+        &["machines: cpu is Abacus 9 in A.json and Other in B.json"],
+    );
+    check(throughput(), |b| b["machine"]["cores"] = json!(2), &["cores is 4 in A.json and 2 in B.json"]);
+    check(throughput(), |b| b["machine"]["isa"] = json!("scalar"), &["isa is avx2", "scalar in B.json"]);
+    check(
+        throughput(),
+        |b| b["machine"]["memory_bytes"] = json!(4_000_000_000_u64),
+        &["memory is 8000000000 bytes"],
+    );
+    check(throughput(), |b| b["model"]["name"] = json!("n"), &["work: model is m in A.json and n in B.json"]);
+    check(throughput(), |b| b["model"]["bytes"] = json!(1001), &["model bytes is 1000 in A.json and 1001"]);
+    check(
+        throughput(),
+        |b| b["rows"][0]["prompt_tokens"] = json!(64),
+        &["prompt tokens is 128 in A.json and 64"],
+    );
+    check(
+        throughput(),
+        |b| b["rows"][0]["gen_tokens"] = json!(25),
+        &["generated tokens is 24 in A.json and 25"],
+    );
+    check(throughput(), |b| b["rows"][0]["batch"] = json!(8), &["batch is 4 in A.json and 8 in B.json"]);
+    check(
+        throughput(),
+        |b| b["rows"][0]["depth_tokens"] = json!(8),
+        &["depth is 0 in A.json and 8 in B.json"],
+    );
+    check(
+        throughput(),
+        |b| *b = workflow(&[1.0]),
+        &["bandmaster.bench.throughput/1", "bandmaster.bench.workflow/1"],
+    );
+    check(throughput(), |b| b["interrupted"] = json!(true), &["B.json is part of", "--partial"]);
+}
+
+#[test]
+fn other_work_is_refused_with_both_values() {
+    let check = check_refused;
+    check(
+        workflow(&[1.0]),
+        |b| b["trace"] = json!("copy"),
+        &["trace is fanout in A.json and copy in B.json"],
+    );
+    check(workflow(&[1.0]), |b| b["runs"] = json!(2), &["runs is 1 in A.json and 2 in B.json"]);
+    check(
+        workflow(&[1.0]),
+        |b| b["models"] = json!({"w": "n"}),
+        &["models is w=m in A.json and w=n in B.json"],
+    );
+    check(workflow(&[1.0]), |b| b["seed"] = json!(2), &["seed is not told in A.json and 2 in B.json"]);
+    check(
+        serve(&[1.0]),
+        |b| b["workload"] = json!("mixed"),
+        &["workload is chat in A.json and mixed in B.json"],
+    );
+    check(serve(&[1.0]), |b| b["seed"] = json!(2), &["seed is 1 in A.json and 2 in B.json"]);
+    check(serve(&[1.0]), |b| b["requests"] = json!(2), &["requests is 1 in A.json and 2 in B.json"]);
+    check(
+        serve(&[1.0]),
+        |b| b["mode"]["closed"]["concurrency"] = json!(4),
+        &["closed, concurrency 8", "closed, concurrency 4"],
+    );
+    check(serve(&[1.0]), |b| b["mode"] = json!({"open": {"rate": 2.5}}), &["open, 2.5 requests/s"]);
+    check(
+        accuracy(&[true]),
+        |b| b["suite_sha256"] = json!("cd"),
+        &["suite_sha256 is ab in A.json and cd in B.json"],
+    );
+    check(
+        accuracy(&[true; 3]),
+        |b| b["items"] = json!([b["items"][0]]),
+        &["A.json lacks 0", "B.json, which lacks 2", "`q1`"],
+    );
+}
+
+#[test]
+fn what_one_compares_may_differ_and_is_shown() {
+    let check = |a: Value, edit: Edit, name: &str, expected: [&str; 2]| {
+        let mut b = a.clone();
+        edit(&mut b);
+        let comparison = compared(&a, &b, false).expect("they can be compared");
+        let setting = comparison.settings.iter().find(|setting| setting.name == name).expect("it is shown");
+        let shown = [&setting.a, &setting.b].map(|value| value.clone().unwrap_or_default());
+        assert_eq!(shown, expected, "{name}");
+    };
+    check(throughput(&[1.0], &[1.0]), |b| b["threads"] = json!(4), "threads", ["2", "4"]);
+    check(throughput(&[1.0], &[1.0]), |b| b["version"] = json!("0.2.0"), "version", ["0.1.0", "0.2.0"]);
+    check(throughput(&[1.0], &[1.0]), |b| b["kv_type"] = json!("q8"), "kv_type", ["", "q8"]);
+    check(serve(&[1.0]), |b| b["model"] = json!("peer"), "model", ["m", "peer"]);
+    check(accuracy(&[true]), |b| b["strategy"] = json!("vote"), "strategy", ["direct", "vote"]);
+    check(
+        workflow(&[1.0]),
+        |b| {
+            b["urls"] = json!({"w": "http://x"});
+            b["models"] = json!({"w": "peer"});
+        },
+        "urls",
+        ["", "w=http://x"],
+    );
+}
+
+#[test]
+fn rows_with_other_token_counts_are_refused_alone() {
+    let a = throughput(&[1.0, 1.0, 1.0], &[1.0, 1.0, 1.0]);
+    let with = |computed: u64| {
+        let mut b = throughput(&[0.5, 0.5, 0.5], &[0.5, 0.5, 0.5]);
+        b["rows"][0]["computed_tokens"] = json!(computed);
+        compared(&a, &b, false).expect("they can be compared")
+    };
+    assert_eq!(verdicts(&with(508)), [Verdict::Better; 2], "less than a hundredth");
+    let refused = with(498);
+    assert_eq!(verdicts(&refused), [Verdict::Refused, Verdict::Better]);
+    assert_eq!(refused.rows[0].refused.as_deref(), Some("row refused: A computed 512 tokens, B 498"));
+    let mut b = workflow(&[1.0]);
+    b["output_tokens"] = json!(400);
+    let refused = compared(&workflow(&[1.0]), &b, false).expect("they can be compared");
+    assert_eq!(refused.rows[0].refused.as_deref(), Some("row refused: A generated 500 tokens, B 400"));
+}
+
+#[test]
+fn threads_of_a_sweep_are_matched_and_those_of_the_result_are_not() {
+    let sweep = |threads: u64, others: u64| {
+        let mut result = throughput(&[1.0], &[1.0]);
+        result["threads"] = json!(threads);
+        result["rows"][0]["threads"] = json!(threads);
+        let mut other = result["rows"][0].clone();
+        other["threads"] = json!(others);
+        result["rows"].as_array_mut().expect("it is an array").push(other);
+        result
+    };
+    let comparison = compared(&sweep(2, 1), &sweep(4, 1), false).expect("they can be compared");
+    assert_eq!(verdicts(&comparison), [Verdict::Undecided; 4]);
+    let comparison = compared(&sweep(2, 1), &sweep(1, 2), false).expect("they can be compared");
+    let refused: Vec<_> = comparison.rows.iter().filter_map(|row| row.refused.as_deref()).collect();
+    let (only_a, only_b) = ("row refused: only A has it", "row refused: only B has it");
+    assert_eq!(refused, [only_a, only_a, only_b, only_b]);
+}
+
+#[test]
+fn parts_are_compared_when_that_is_wanted() {
+    let mut part = accuracy(&[true, false, true]);
+    part["items"] = json!([part["items"][0], part["items"][2]]);
+    part["interrupted"] = json!(true);
+    let whole = accuracy(&[true, false, false]);
+    let comparison = compared(&whole, &part, true).expect("parts are allowed");
+    assert_eq!(comparison.rows[0].b_samples, 2);
+    assert!((comparison.rows[0].difference.expect("there is one") - 0.5).abs() < 1e-9);
+    assert!(comparison.notes.iter().any(|note| note.contains("2 items that both have (A has 3, B has 2)")));
+    let mut part = serve(&[10.0; 5]);
+    part["interrupted"] = json!(true);
+    let comparison = compared(&serve(&[10.0; 8]), &part, true).expect("parts are allowed");
+    assert!(comparison.rows.iter().all(|row| row.refused.is_none()), "tokens are compared by request");
+}
+
+#[test]
+fn what_is_no_result_is_said_with_the_place() {
+    let check = |text: &str, expected: &[&str]| {
+        let said = Side::parse("X.json", text).err().expect(expected[0]).to_string();
+        for part in expected.iter().chain(&["X.json"]) {
+            assert!(said.contains(part), "{said:?} lacks {part:?}");
+        }
+    };
+    let edited = |mut value: Value, edit: Edit| {
+        edit(&mut value);
+        value.to_string()
+    };
+    check("", &["is empty", "measure again"]);
+    check(" \n", &["is empty"]);
+    check("{\"schema\": NaN}", &["line 1 column"]);
+    check("hello", &["line 1 column"]);
+    check("[1]", &["no JSON object"]);
+    check("{}", &["no `schema`"]);
+    check("{\"schema\": \"bandmaster.bench.serve/2\"}", &["bandmaster.bench.serve/2", "serve/1"]);
+    check("{\"schema\": \"bandmaster.bench.compare/1\"}", &["bandmaster.bench.compare/1"]);
+    check("{\"schema\": \"bandmaster.trace/1\"}", &["bandmaster.trace/1"]);
+    check("{\"schema\": \"throughput/1\"}", &["schema `throughput/1`"]);
+    check("{\"schema\": \"bandmaster.bench.workflow/1\"}", &["missing field", "line 1"]);
+    let rounds = || throughput(&[1.0], &[1.0]);
+    check(&edited(rounds(), |v| v["rows"] = json!([])), &["no rows"]);
+    check(
+        &edited(rounds(), |v| v["rows"][0]["prefill_rounds_s"] = json!([1.0, null])),
+        &["null where a number", "line 1"],
+    );
+    check(&edited(rounds(), |v| v["rows"][0]["decode_s"] = json!(-1.0)), &["-1 is below zero"]);
+    check(&edited(rounds(), |v| v["rows"][0]["decode_s"] = json!("1")), &["expected f64"]);
+    check(&edited(rounds(), |v| v["machine"] = json!(null)), &["MachineFacts"]);
+    check(&edited(serve(&[1.0]), |v| v["samples"][0]["e2e_ms"] = json!(null)), &["samples[0]", "e2e_ms"]);
+    check(&edited(accuracy(&[true, true]), |v| v["items"][1]["id"] = json!("q0")), &["two items", "`q0`"]);
+}
+
+#[test]
+fn page_stands_alone_and_takes_names_as_text() {
+    assert_eq!(escape("<a href=\"x\">&'"), "&lt;a href=&quot;x&quot;&gt;&amp;&#39;");
+    let mut a = throughput(&[1.0, 1.1, 1.2], &[1.0, 1.1, 1.2]);
+    a["model"]["name"] = json!("<script>alert(1)</script>");
+    a["command"] = json!("bandmaster \"<img src=x>\" & more");
+    let b = throughput(&[0.5, 0.51, 0.52], &[1.0, 1.1, 1.2]);
+    let mut b = b.clone();
+    b["model"]["name"] = a["model"]["name"].clone();
+    let page = compared(&a, &b, false).expect("they can be compared").html();
+    for part in ["<script", "<img", "http://", "https://", "NaN", "inf"] {
+        assert!(!page.contains(part), "{part} in {page}");
+    }
+    for part in [
+        "&lt;script&gt;",
+        "&quot;&lt;img src=x&gt;&quot; &amp; more",
+        "prefers-color-scheme: dark",
+        "mark better",
+        "mark undecided",
+    ] {
+        assert!(page.contains(part), "no {part} in {page}");
+    }
+    assert_eq!(page.matches("<circle").count(), 2, "a mark a figure");
+    let points =
+        compared(&accuracy(&[true, false]), &accuracy(&[true, true]), false).expect("they can be compared");
+    assert!(points.html().contains("B minus A in points"));
+}

@@ -1,0 +1,161 @@
+//! A comparison in words and cells, for a terminal's table and a page's alike.
+
+use super::{Comparison, Row, Verdict};
+
+/// Samples below which equal sides are told apart too often (measured in `tests.rs`).
+const SAMPLES_STEADY: usize = 5;
+
+impl Comparison {
+    /// What both sides have in common.
+    #[must_use]
+    pub fn head(&self) -> String {
+        let work: Vec<String> =
+            self.work.iter().map(|fact| format!("{}: {}", fact.name, fact.value)).collect();
+        format!("{} on {}\n{}\n", self.compares, self.machine, work.join("; "))
+    }
+
+    /// What was set, a line each where both sides are alike and else a line a side: commands are long.
+    #[must_use]
+    pub fn setting_lines(&self) -> Vec<Vec<String>> {
+        let mut lines = Vec::new();
+        for cells in self.setting_cells().iter().skip(1) {
+            let [name, a, b] = cells.as_slice() else { continue };
+            if a == b {
+                lines.push(line([name, "A, B", a]));
+            } else {
+                lines.extend([line([name, "A", a]), line(["", "B", b])]);
+            }
+        }
+        lines
+    }
+
+    /// What was set on each side, under a line of headings.
+    #[must_use]
+    pub fn setting_cells(&self) -> Vec<Vec<String>> {
+        let [a, b] = &self.files;
+        let mut cells = vec![line(["", "A", "B"]), line(["file", a, b])];
+        for setting in &self.settings {
+            let shown = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
+            cells.push(vec![setting.name.to_owned(), shown(&setting.a), shown(&setting.b)]);
+        }
+        cells
+    }
+
+    /// The rows, under a line of headings. The last cell is the verdict on B or the reason of a refusal.
+    #[must_use]
+    pub fn cells(&self) -> Vec<Vec<String>> {
+        let mut cells =
+            vec![line(["row", "figure", "better", "A", "B", "samples", "B to A", "95 % interval", "B is"])];
+        cells.extend(self.rows.iter().map(Row::cells));
+        if self.rows.iter().all(|row| row.row.is_empty()) {
+            for line in &mut cells {
+                line.remove(0);
+            }
+        }
+        cells
+    }
+
+    /// What to know before believing the rows, a line each.
+    #[must_use]
+    pub fn remarks(&self) -> Vec<String> {
+        let mut remarks = self.notes.clone();
+        let decided = self.rows.iter().filter(|row| matches!(row.verdict, Verdict::Better | Verdict::Worse));
+        let fewest = decided.map(|row| row.a_samples.min(row.b_samples)).min();
+        if let Some(fewest) = fewest.filter(|fewest| *fewest < SAMPLES_STEADY) {
+            remarks.push(format!(
+                "{fewest} samples: of equal sides up to one in ten are told apart by luck; five or more make that one in thirty"
+            ));
+        }
+        remarks.push(format!(
+            "intervals: samples redrawn {} times, the middle {:.0} %; undecided where they hold no change or samples are too few",
+            self.resamples,
+            self.confidence * 100.0
+        ));
+        remarks
+    }
+}
+
+fn line<const N: usize>(cells: [&str; N]) -> Vec<String> {
+    cells.map(str::to_owned).to_vec()
+}
+
+impl Row {
+    fn cells(&self) -> Vec<String> {
+        let or_none = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), figure);
+        let better = match self.better {
+            super::metrics::Better::Higher => "higher",
+            super::metrics::Better::Lower => "lower",
+        };
+        vec![
+            self.row.clone(),
+            self.metric.to_owned(),
+            better.to_owned(),
+            or_none(self.a),
+            or_none(self.b),
+            format!("{} / {}", self.a_samples, self.b_samples),
+            self.change(),
+            self.interval_shown(),
+            self.said(),
+        ]
+    }
+
+    /// The row and its figure.
+    #[must_use]
+    pub fn label(&self) -> String {
+        if self.row.is_empty() { self.metric.to_owned() } else { format!("{}: {}", self.row, self.metric) }
+    }
+
+    fn change(&self) -> String {
+        match (self.ratio, self.difference) {
+            (Some(ratio), _) => format!("x {ratio:.3}"),
+            (_, Some(difference)) => format!("{} points", points(difference)),
+            _ => "-".to_owned(),
+        }
+    }
+
+    fn interval_shown(&self) -> String {
+        let Some([low, high]) = self.interval else { return "-".to_owned() };
+        match self.difference {
+            Some(_) => format!("{} .. {}", points(low), points(high)),
+            None => format!("{low:.3} .. {high:.3}"),
+        }
+    }
+
+    /// The verdict with what it rests on beside the interval, or the refusal.
+    fn said(&self) -> String {
+        let verdict = self.refused.as_deref().unwrap_or(self.verdict.name());
+        match self.mcnemar_p {
+            Some(p) if p < 0.001 => format!("{verdict} (McNemar's p below 0.001)"),
+            Some(p) => format!("{verdict} (McNemar's p {p:.3})"),
+            None => verdict.to_owned(),
+        }
+    }
+}
+
+impl Verdict {
+    /// In a word.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Better => "better",
+            Self::Worse => "worse",
+            Self::Undecided => "undecided",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// Of a hundred.
+fn points(share: f64) -> String {
+    format!("{:+.1}", share * 100.0)
+}
+
+/// About four digits.
+fn figure(value: f64) -> String {
+    match value.abs() {
+        1000.0.. => format!("{value:.0}"),
+        100.0.. => format!("{value:.1}"),
+        1.0.. => format!("{value:.2}"),
+        _ => format!("{value:.4}"),
+    }
+}

@@ -1,0 +1,155 @@
+//! What this machine can do at best, and what share of that a row reached. Rates move from hour to hour on shared
+//! machines, so they are measured in the same run as the rows.
+
+use std::time::Instant;
+
+use bandmaster_models::spec::Spec;
+use bandmaster_models::{Cpu, limits};
+
+use super::measure::Row;
+
+/// Best rates of this machine with some number of threads.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Limits {
+    /// Threads that measured them.
+    pub threads: usize,
+    /// Bytes read from memory in a second.
+    pub memory_bytes_per_s: f64,
+    /// Int8 multiply-adds in a second; `None` where the kernels are portable code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub int8_macs_per_s: Option<f64>,
+}
+
+/// What a model costs, attention left out: it grows with the context and a row's context grows while it is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Costs {
+    /// Multiply-adds of a token in all layers.
+    pub layer_macs: u64,
+    /// Multiply-adds of a row of logits.
+    pub output_macs: u64,
+    /// Bytes of the weights, all of which a forward pass reads once.
+    pub weight_bytes: u64,
+}
+
+/// Shares of the limit, 1 being the limit itself. Above 1 is possible where weights stay in a cache of the processor.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Shares {
+    /// Of the multiply-adds; `None` where their limit is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefill: Option<f64>,
+    /// Of what `decode_bound` names.
+    pub decode: f64,
+    /// What limits decoding at this batch.
+    pub decode_bound: Bound,
+}
+
+/// What a pass can't be faster than.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Bound {
+    /// Reading the weights.
+    Memory,
+    /// Multiplying with them.
+    Int8,
+}
+
+impl Limits {
+    /// Measures for a fraction of a second with the threads of `cpu`.
+    #[must_use]
+    pub fn measure(cpu: &Cpu) -> Self {
+        Self {
+            threads: cpu.threads(),
+            memory_bytes_per_s: memory_read_rate(cpu.threads()),
+            int8_macs_per_s: limits::int8_macs_per_s(cpu),
+        }
+    }
+
+    /// The better of two measurements: a limit is what is possible.
+    #[must_use]
+    pub fn or_better(self, other: Self) -> Self {
+        Self {
+            threads: self.threads,
+            memory_bytes_per_s: self.memory_bytes_per_s.max(other.memory_bytes_per_s),
+            int8_macs_per_s: self
+                .int8_macs_per_s
+                .map(|rate| other.int8_macs_per_s.map_or(rate, |again| rate.max(again))),
+        }
+    }
+
+    /// What share of these limits `row` reached. Prefill is held against the multiply-adds of the tokens it computed
+    /// (and of one row of logits a sequence), decoding against the slower of reading the weights once a pass and
+    /// multiplying for every sequence. Alone, a sequence is bound by memory; many together by arithmetic.
+    #[must_use]
+    pub fn shares(&self, costs: &Costs, row: &Row) -> Shares {
+        let macs = |tokens: usize, outputs: usize| {
+            tokens as f64 * costs.layer_macs as f64 + outputs as f64 * costs.output_macs as f64
+        };
+        let multiply_s = |macs: f64| self.int8_macs_per_s.map(|rate| macs / rate);
+        let read_s = costs.weight_bytes as f64 / self.memory_bytes_per_s;
+        let (pass_s, decode_bound) = match multiply_s(macs(row.batch, row.batch)) {
+            Some(seconds) if seconds > read_s => (seconds, Bound::Int8),
+            _ => (read_s, Bound::Memory),
+        };
+        Shares {
+            prefill: multiply_s(macs(row.computed_tokens, row.batch)).map(|seconds| seconds / row.prefill_s),
+            decode: pass_s * row.gen_tokens as f64 / row.decode_s,
+            decode_bound,
+        }
+    }
+}
+
+impl Costs {
+    /// Of a decoder whose weights take `weight_bytes` in memory.
+    #[must_use]
+    pub fn new(spec: &Spec, weight_bytes: usize) -> Self {
+        let (query, kv) = (spec.heads * spec.head_dim, spec.kv_heads * spec.head_dim);
+        // q and the attention's output, k and v, then gate, up and down.
+        let layer = spec.width * (2 * query + 2 * kv + 3 * spec.mlp_width);
+        Self {
+            layer_macs: (spec.layers * layer) as u64,
+            output_macs: (spec.vocab * spec.width) as u64,
+            weight_bytes: weight_bytes as u64,
+        }
+    }
+}
+
+impl Bound {
+    /// As it stands in tables.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Int8 => "int8",
+        }
+    }
+}
+
+/// Bytes a second that `threads` read together from memory: the best of a few passes over buffers no cache holds.
+#[must_use]
+fn memory_read_rate(threads: usize) -> f64 {
+    const THREAD_BYTES: usize = 64 << 20;
+    const PASSES: usize = 4;
+    let buffers: Vec<Vec<u64>> =
+        (0..threads).map(|thread| vec![thread as u64 + 1; THREAD_BYTES / 8]).collect();
+    let pass = || {
+        let start = Instant::now();
+        std::thread::scope(|scope| {
+            for buffer in &buffers {
+                scope.spawn(|| std::hint::black_box(sum(buffer)));
+            }
+        });
+        (threads * THREAD_BYTES) as f64 / start.elapsed().as_secs_f64()
+    };
+    (0..PASSES).map(|_| pass()).fold(0.0, f64::max)
+}
+
+/// Eight sums side by side, so that the additions don't wait for each other.
+fn sum(words: &[u64]) -> u64 {
+    let mut sums = [0u64; 8];
+    for eight in words.chunks_exact(8) {
+        for (sum, word) in sums.iter_mut().zip(eight) {
+            *sum = sum.wrapping_add(*word);
+        }
+    }
+    sums.iter().fold(0, |all, one| all.wrapping_add(*one))
+}

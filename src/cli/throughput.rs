@@ -1,0 +1,179 @@
+//! `bench throughput`.
+
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use bandmaster_models::{Cpu, CpuModel, LoadOptions, Model, load};
+
+use super::config::{Config, kv_type_name};
+use super::error::CliError;
+use super::flags::ThroughputFlags;
+use super::units::gib;
+use super::{print, print_json};
+use crate::bench::limits::{Costs, Limits};
+use crate::bench::machine::Machine;
+use crate::bench::measure::{MeasureError, Row, throughput};
+use crate::bench::report::{ModelFacts, ThroughputReport};
+use crate::bench::workload::Throughput;
+use crate::hub::Found;
+
+/// Tokens of one step; longer prompts take several.
+const STEP_TOKENS_MAX: usize = 512;
+
+/// Measures.
+pub fn bench_throughput(config: &Config, flags: &ThroughputFlags) -> Result<ExitCode, CliError> {
+    let works = works(config, flags);
+    for work in &works {
+        work.validate().map_err(|error| CliError::usage(error.to_string()))?;
+    }
+    let found = config.hub().find_writer(&flags.model)?;
+    let room = room_bytes(config, &found)?;
+    let mut machine = Machine::here(Cpu::new(1).isa().name());
+    if let Some(warning) = machine.busy_warning() {
+        writeln!(std::io::stderr(), "warning: {warning}")?;
+    }
+    let bench = Bench { config, flags, found: &found, room, terminal: std::io::stderr().is_terminal() };
+    let mut all = Measured::default();
+    for same_threads in works.chunk_by(|a, b| a.threads == b.threads) {
+        bench.measure(same_threads, &mut all)?;
+    }
+    if let Some(limits) = all.limits.iter().find(|limits| limits.threads == config.threads.value) {
+        machine.memory_bytes_per_s = Some(limits.memory_bytes_per_s);
+        machine.int8_macs_per_s = limits.int8_macs_per_s;
+    }
+    let report = ThroughputReport {
+        schema: ThroughputReport::SCHEMA.to_owned(),
+        machine,
+        command: std::env::args().collect::<Vec<_>>().join(" "),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        threads: config.threads.value,
+        kv_type: kv_type_name(config.kv_type.value).to_owned(),
+        model: ModelFacts {
+            name: found.name.clone(),
+            file: found.path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            bytes: found.bytes,
+            parameters: all.parameters,
+        },
+        rows: all.rows,
+        limits: all.limits,
+        left_out: all.left_out,
+    };
+    match (flags.json, flags.markdown) {
+        (true, _) => print_json(&report),
+        (_, true) => print(&report.markdown()),
+        _ => print(&report.table()),
+    }
+}
+
+/// What was asked for, works with the same threads beside each other.
+fn works(config: &Config, flags: &ThroughputFlags) -> Vec<Throughput> {
+    let threads = config.threads.value;
+    if flags.all {
+        return Throughput::sweep(threads, config.machine.cores_logical, flags.warmup, flags.repeat);
+    }
+    vec![Throughput {
+        prompt_tokens: flags.prompt_tokens,
+        gen_tokens: flags.gen_tokens,
+        batches: flags.batch.clone(),
+        depth_tokens: flags.depth,
+        shared_prefix_tokens: flags.shared_prefix,
+        warmup: flags.warmup,
+        repeat: flags.repeat,
+        threads,
+        seed: 0,
+    }]
+}
+
+/// Bytes that the memory allowed leaves for keys and values.
+fn room_bytes(config: &Config, found: &Found) -> Result<usize, CliError> {
+    let room = config.memory_bytes.value.saturating_sub(found.bytes + found.bytes / 8);
+    if room == 0 {
+        let needed = gib(found.memory_bytes);
+        let allowed = gib(config.memory_bytes.value);
+        return Err(CliError::Failed(anyhow::anyhow!(
+            "{} needs about {needed} and --memory allows {allowed}",
+            found.name
+        )));
+    }
+    Ok(usize::try_from(room).unwrap_or(usize::MAX))
+}
+
+/// What stays the same from work to work.
+struct Bench<'a> {
+    config: &'a Config,
+    flags: &'a ThroughputFlags,
+    found: &'a Found,
+    /// Bytes for keys and values.
+    room: usize,
+    terminal: bool,
+}
+
+/// What has been measured so far.
+#[derive(Default)]
+struct Measured {
+    rows: Vec<Row>,
+    limits: Vec<Limits>,
+    left_out: Vec<String>,
+    parameters: u64,
+}
+
+impl Bench<'_> {
+    /// Measures works that want the same threads on one load of the model.
+    fn measure(&self, works: &[Throughput], all: &mut Measured) -> Result<(), CliError> {
+        let Some(first) = works.first() else { return Ok(()) };
+        let cpu = Arc::new(Cpu::new(first.threads));
+        let before = self.flags.roofline.then(|| Limits::measure(&cpu));
+        let mut model = self.load(works, &cpu)?;
+        all.parameters = model.info().parameters;
+        let mut rows = Vec::new();
+        for work in works {
+            match self.rows(&mut model, work) {
+                Ok(measured) => rows.extend(measured),
+                // A sweep goes as far as the model and the memory do.
+                Err(error @ (MeasureError::Context { .. } | MeasureError::Pool { .. })) if self.flags.all => {
+                    all.left_out.push(format!("depth {}: {error}", work.depth_tokens));
+                }
+                Err(error) => return Err(anyhow::Error::from(error).into()),
+            }
+        }
+        if let Some(before) = before {
+            let limits = before.or_better(Limits::measure(&cpu));
+            let costs = Costs::new(model.spec(), model.info().weight_bytes);
+            for row in &mut rows {
+                row.limit_shares = Some(limits.shares(&costs, row));
+            }
+            all.limits.push(limits);
+        }
+        all.rows.append(&mut rows);
+        Ok(())
+    }
+
+    fn load(&self, works: &[Throughput], cpu: &Arc<Cpu>) -> Result<CpuModel, CliError> {
+        let batch_max = works.iter().flat_map(|work| &work.batches).copied().max().unwrap_or(1);
+        let options = LoadOptions {
+            step_tokens_max: STEP_TOKENS_MAX.max(batch_max),
+            keep_packed: self.config.keep_packed.value,
+            kv_type: self.config.kv_type.value,
+            ..LoadOptions::new(Arc::clone(cpu), self.room)
+        };
+        let path = &self.found.path;
+        Ok(load(path, &options).with_context(|| format!("{} can't be loaded", path.display()))?)
+    }
+
+    fn rows(&self, model: &mut CpuModel, work: &Throughput) -> Result<Vec<Row>, MeasureError> {
+        let rounds = work.warmup + work.repeat;
+        let mut progress = |batch: usize, round: usize| {
+            if self.terminal {
+                // Only for who watches.
+                let _ = write!(std::io::stderr(), "\rbatch {batch}, round {} of {rounds}   ", round + 1);
+            }
+        };
+        let rows = throughput(model, STEP_TOKENS_MAX, work, &mut progress);
+        if self.terminal {
+            let _ = write!(std::io::stderr(), "\r{:40}\r", "");
+        }
+        rows
+    }
+}
