@@ -308,14 +308,12 @@ impl MatrixReport {
         if let Some(rules) = whole.and_then(|cell| cell.rules) {
             notes.push(format!("three rules without any model: strategy chosen {}", rules.words()));
         }
-        for Paired { a, b, n, difference, interval: [low, high], p } in &self.paired {
-            let points = |share: &f64| format!("{:+.1}", 100.0 * share);
-            notes.push(format!(
-                "{a} less {b}: {} points ({} to {}, 95 %), p = {p:.3}, {n} items",
-                points(difference),
-                points(low),
-                points(high)
-            ));
+        let points = |share: &f64| format!("{:+.1}", 100.0 * share);
+        for Paired { a, b, n, difference, interval, p } in &self.paired {
+            let interval =
+                interval.map(|[low, high]| format!(" ({} to {}, 95 %)", points(&low), points(&high)));
+            let (difference, interval) = (points(difference), interval.unwrap_or_default());
+            notes.push(format!("{a} less {b}: {difference} points{interval}, p = {p:.3}, {n} items"));
         }
         notes
     }
