@@ -58,7 +58,7 @@ pub struct Ask {
 /// An answer's end.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answered {
-    /// All of it.
+    /// All of it, without what the server calls reasoning: that is in the pieces only.
     pub text: String,
     /// The server's word for why it ended.
     pub finish: Option<String>,
@@ -466,11 +466,12 @@ impl Listening {
         };
         for choice in choices {
             let delta = &choice["delta"];
-            let parts = [&choice["text"], &delta["reasoning_content"], &delta["content"]];
-            let text: String = parts.iter().filter_map(|part| part.as_str()).collect();
+            let word = |value: &Value| value.as_str().unwrap_or("").to_owned();
+            let answer = word(&choice["text"]) + &word(&delta["content"]);
+            let text = word(&delta["reasoning_content"]) + &answer;
             if !text.is_empty() {
                 self.pieces += 1;
-                self.text.push_str(&text);
+                self.text.push_str(&answer);
                 on_piece(&text);
             }
             if let Some(finish) = choice["finish_reason"].as_str() {

@@ -1,11 +1,14 @@
 //! Measures models and prints what was measured; a result is one struct with three renderings. Flags, files and the
 //! catalog are not known here.
 
+pub mod accuracy;
 pub mod client;
 pub mod compare;
+pub mod energy;
 pub mod limits;
 pub mod machine;
 pub mod measure;
+pub mod remote;
 pub mod report;
 pub mod serve;
 pub mod sse;

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use super::accuracy::bench_accuracy;
 use super::compare::bench_compare;
 use super::config::Config;
 use super::error::CliError;
@@ -16,6 +17,7 @@ pub fn bench(config: &Config, command: BenchCommand) -> Result<ExitCode, CliErro
         BenchCommand::Throughput(flags) => bench_throughput(config, &flags),
         BenchCommand::Workflow(flags) => bench_workflow(config, &flags),
         BenchCommand::Serve(flags) => bench_serve(config, &flags),
+        BenchCommand::Accuracy(flags) => bench_accuracy(config, &flags),
         BenchCommand::Compare(flags) => bench_compare(&flags),
     }
 }

@@ -77,7 +77,7 @@ struct ConfigFile {
 }
 
 /// Everything that holds for one command.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Config {
     /// Where things are kept.
     pub home: Setting<Home>,
@@ -273,6 +273,14 @@ impl Config {
             workers,
             embeddings: embeddings.or(chosen.embeddings.filter(wanted)),
         }
+    }
+
+    /// The same with a band of one model, which plans and has no workers.
+    #[must_use]
+    pub fn with_one_model(&self, model: &str) -> Self {
+        let planner = Setting { value: model.to_owned(), origin: Origin::Flag };
+        let workers = Setting { value: Vec::new(), origin: Origin::Flag };
+        Self { planner: Some(planner), workers: Some(workers), ..self.clone() }
     }
 
     /// `(name, value, origin)` of every setting, for people.

@@ -135,8 +135,20 @@ pub enum BenchCommand {
     Workflow(WorkflowFlags),
     /// How an OpenAI-compatible server answers under load: rates, times to first token and between tokens
     Serve(ServeBenchFlags),
+    /// How many of a suite's questions are answered right
+    Accuracy(AccuracyFlags),
     /// Two results of the same work on the same machine side by side, with intervals
     Compare(CompareFlags),
+}
+
+impl BenchCommand {
+    /// The band that was asked for, where a band is measured.
+    pub fn band(&self) -> BandFlags {
+        match self {
+            Self::Accuracy(flags) => flags.band.clone(),
+            _ => BandFlags::default(),
+        }
+    }
 }
 
 /// `bench serve`.
@@ -185,6 +197,52 @@ pub struct ServeBenchFlags {
     /// A Markdown table instead
     #[arg(long, conflicts_with = "json")]
     pub markdown: bool,
+}
+
+/// `bench accuracy`. Every model, strategy and budget is measured with every other.
+#[derive(Debug, Args)]
+pub struct AccuracyFlags {
+    /// A JSON object a line: goal and answer_must (goals), goal and best (choice of strategy), question and answer with
+    /// #### (GSM8K), prompt, test and entry_point (HumanEval), or question and answer
+    #[arg(long, value_name = "FILE")]
+    pub suite: PathBuf,
+    /// auto, direct, map, sequence, parallel, vote or ask; or alone, one plain call without the orchestrator
+    /// [default: auto for a band, alone for a model]
+    #[arg(long = "strategy", value_delimiter = ',', value_name = "NAME,...")]
+    pub strategies: Vec<String>,
+    /// This model instead of the band; with --url, the server's name for it [default there: the only one it has]
+    #[arg(long = "model", value_delimiter = ',', value_name = "M,...")]
+    pub models: Vec<String>,
+    /// Ask an OpenAI-compatible server, e.g. http://127.0.0.1:8080. OPENAI_API_KEY is sent where it is set; what the server's
+    /// models can read is not asked: --context-tokens says it
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+    /// A server that is silent for so long has failed
+    #[arg(long, default_value_t = 600, value_name = "N")]
+    pub timeout_seconds: u64,
+    /// Only the first items
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
+    /// Tokens that an item may use
+    #[arg(long, value_delimiter = ',', value_name = "N,...")]
+    pub budget_tokens: Vec<u64>,
+    /// Compare each with the planner alone, which may use as many tokens on every item
+    #[arg(long)]
+    pub baseline: bool,
+    /// So many items at a time [default: 1 for a band, 4 for a model]
+    #[arg(long, value_name = "N")]
+    pub concurrency: Option<usize>,
+    /// Of all draws
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub seed: u64,
+    /// One JSON object instead of the table
+    #[arg(long, conflicts_with = "markdown")]
+    pub json: bool,
+    /// The table in Markdown
+    #[arg(long)]
+    pub markdown: bool,
+    #[command(flatten)]
+    pub band: BandFlags,
 }
 
 /// `bench compare`.

@@ -1,5 +1,6 @@
 //! What was typed becomes what is needed, and one room is called. No logic lives here.
 
+mod accuracy;
 mod bars;
 mod bench;
 mod compare;
@@ -79,7 +80,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Doctor { json } => doctor::doctor(&plain()?, json),
         Command::Completions { shell } => completions(shell),
         Command::Run(flags) => run::run(&config(&flags.band)?, &flags),
-        Command::Bench(command) => bench::bench(&plain()?, command),
+        Command::Bench(command) => bench::bench(&config(&command.band())?, command),
     }
 }
 

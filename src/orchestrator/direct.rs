@@ -96,7 +96,8 @@ fn check(reply: &Reply) -> Verdict {
 }
 
 /// The goal as it was typed, after the texts that came with it.
-fn prompt(request: &RunRequest) -> Vec<Message> {
+#[must_use]
+pub fn prompt(request: &RunRequest) -> Vec<Message> {
     let inputs = request.inputs.iter();
     let mut prompt: String =
         inputs.map(|input| format!("Attached text ({}):\n{}\n\n", input.name, input.text.trim())).collect();

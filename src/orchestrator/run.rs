@@ -181,19 +181,23 @@ fn announce(context: &Context, band: &Band, request: &RunRequest, run: &str, reg
     });
 }
 
+/// How a goal would be gone about, and why so. No model is asked for it, unless it is the embedder.
+pub async fn choose(band: &Band, request: &RunRequest) -> (Strategy, StrategyWhy) {
+    let (strategy, why) = strategy::choose(request, &*band.planner, band.embed.as_deref()).await;
+    // Nothing is cut silently: what does not fit one call is read in parts.
+    let one_call =
+        matches!(strategy, Strategy::Direct | Strategy::Sequence | Strategy::Vote | Strategy::Parallel);
+    let in_parts = one_call && !why.facts.inputs_fit_together && !request.inputs.is_empty();
+    (if in_parts { Strategy::Map } else { strategy }, why)
+}
+
 async fn pursue(
     context: &Context,
     band: &Band,
     registry: &Registry,
     request: &RunRequest,
 ) -> (Strategy, StrategyWhy, Ended) {
-    let (mut strategy, why) = strategy::choose(request, &*band.planner, band.embed.as_deref()).await;
-    // Nothing is cut silently: what does not fit one call is read in parts.
-    let one_call =
-        matches!(strategy, Strategy::Direct | Strategy::Sequence | Strategy::Vote | Strategy::Parallel);
-    if one_call && !why.facts.inputs_fit_together && !request.inputs.is_empty() {
-        strategy = Strategy::Map;
-    }
+    let (strategy, why) = choose(band, request).await;
     context.send(EventKind::StrategyChosen { strategy, why: why.clone() });
     let ended = match strategy {
         _ if request.goal.trim().is_empty() => refuse("the goal is empty: say what is wanted"),

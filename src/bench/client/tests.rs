@@ -69,6 +69,17 @@ fn a_bad_server_is_an_error_that_says_what_it_did() {
 }
 
 #[test]
+fn reasoning_is_heard_and_is_no_part_of_the_answer() {
+    let stream = "data: {\"choices\": [{\"delta\": {\"reasoning_content\": \"hm \"}}]}\n\n\
+                  data: {\"choices\": [{\"delta\": {\"content\": \"yes\"}, \"finish_reason\": \"stop\"}]}\n\n\
+                  data: [DONE]\n\n";
+    let server = FakeServer::start(Script::Body("text/event-stream", stream));
+    let (answer, heard) = asked(&server.url, &ask());
+    let answer = answer.expect("it is whole");
+    assert_eq!((answer.text.as_str(), heard.as_str(), answer.pieces), ("yes", "hm yes", 2));
+}
+
+#[test]
 fn a_server_that_is_not_there_is_named() {
     let (answer, _) = asked("http://127.0.0.1:9", &ask());
     let error = answer.expect_err("nobody listens on the discard port");

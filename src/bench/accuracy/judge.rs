@@ -1,0 +1,137 @@
+//! What is right. An answer is judged by what the suite expects of it; how a goal was gone about is judged where it was
+//! chosen: whoever names a strategy has chosen it himself.
+
+use serde::Serialize;
+
+use super::answer::{code, completed, number_in_answer, says};
+use super::play::{Played, Way};
+use super::sandbox::Sandbox;
+use super::suite::{Choice, CodeCheck, Expected, Item};
+use crate::orchestrator::{Strategy, TaskReport};
+
+/// Faults of one item; none at all is right.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// Of the answer.
+    pub answer: Vec<String>,
+    /// Of how it was gone about.
+    pub conduct: Vec<String>,
+}
+
+/// How well a strategy fits a goal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Fit {
+    /// The best.
+    Best,
+    /// Would do.
+    Tolerated,
+    /// Neither.
+    Wrong,
+}
+
+impl Fit {
+    /// Of a strategy.
+    #[must_use]
+    pub fn of(choice: &Choice, strategy: Strategy) -> Self {
+        match strategy {
+            strategy if strategy == choice.best => Self::Best,
+            strategy if choice.allows(strategy) => Self::Tolerated,
+            _ => Self::Wrong,
+        }
+    }
+}
+
+/// Judges one item.
+pub async fn judge(item: &Item, way: Way, played: &Played, sandbox: Option<&Sandbox>) -> Verdict {
+    let mut answer: Vec<String> = played.error.clone().into_iter().collect();
+    answer.extend(answer_faults(&item.expected, &played.answer, sandbox).await);
+    Verdict { answer, conduct: conduct_faults(item, way, played) }
+}
+
+async fn answer_faults(expected: &Expected, answer: &str, sandbox: Option<&Sandbox>) -> Vec<String> {
+    let fault = |fault: String| vec![fault];
+    match expected {
+        Expected::Nothing => Vec::new(),
+        Expected::Number(number) => match number_in_answer(answer) {
+            Some(found) if found == *number => Vec::new(),
+            Some(found) => fault(format!("says {found}, not {number}")),
+            None => fault(format!("says no number, not {number}")),
+        },
+        Expected::Text(text) if says(text, answer) => Vec::new(),
+        Expected::Text(text) => fault(format!("is not {text}")),
+        Expected::Code(check) => passes(&program(check, answer), sandbox).await,
+        Expected::Matches { patterns, python_check } => {
+            let mut faults: Vec<String> =
+                patterns.iter().filter_map(|pattern| pattern.fault(answer)).collect();
+            if let Some(check) = python_check {
+                faults.extend(passes(&format!("{}\n{check}", code(answer)), sandbox).await);
+            }
+            faults
+        }
+    }
+}
+
+/// The answer as a module, and the check behind it.
+fn program(check: &CodeCheck, answer: &str) -> String {
+    let CodeCheck { prompt, test, entry_point } = check;
+    format!("{}\n{test}\ncheck({entry_point})\n", completed(prompt, entry_point, answer))
+}
+
+async fn passes(program: &str, sandbox: Option<&Sandbox>) -> Vec<String> {
+    let Some(sandbox) = sandbox else { return vec!["its code was not run".to_owned()] };
+    match sandbox.passes(program).await {
+        Ok(true) => Vec::new(),
+        Ok(false) => vec!["its code fails the check".to_owned()],
+        Err(error) => vec![format!("its code could not be run: {error}")],
+    }
+}
+
+fn conduct_faults(item: &Item, way: Way, played: &Played) -> Vec<String> {
+    let (Some(choice), Some(strategy)) = (&item.choice, played.strategy) else { return Vec::new() };
+    let mut faults = Vec::new();
+    let is_choice_only = matches!(item.expected, Expected::Nothing);
+    if is_choice_only && strategy != choice.best || way == Way::Auto && !choice.allows(strategy) {
+        faults.push(format!("chose {strategy}"));
+    }
+    // A strategy that was named and does not suit the goal has its own number of tasks.
+    if is_choice_only || way != Way::Auto && !choice.allows(strategy) {
+        return faults;
+    }
+    let count = played.tasks.len();
+    if item.tasks_max.is_some_and(|most| count > most) {
+        faults.push(format!("{count} tasks"));
+    }
+    let at_once = overlap(&played.tasks);
+    if item.parallel_min > 1 && strategy == choice.best && at_once < item.parallel_min {
+        faults.push(format!("only {at_once} at once"));
+    }
+    faults
+}
+
+/// The most tasks of models that were under way at one moment. One that ends when another begins is not beside it.
+fn overlap(tasks: &[TaskReport]) -> usize {
+    let of_models = tasks.iter().filter(|task| !task.model.is_empty());
+    let mut marks: Vec<(u64, i32)> =
+        of_models.flat_map(|task| [(task.started_ms, 1), (task.finished_ms, -1)]).collect();
+    marks.sort_unstable();
+    let (mut most, mut now) = (0, 0);
+    for (_, step) in marks {
+        now += step;
+        most = most.max(now);
+    }
+    usize::try_from(most).unwrap_or(0)
+}
+
+/// What three rules would choose that ask no model: many files are gone through one by one, what was said to be attached
+/// and is not is asked for, the rest is answered.
+#[must_use]
+pub fn by_rule(item: &Item) -> Strategy {
+    let goal = item.goal.to_lowercase();
+    let speaks = ["attach", "sent you", "enclosed"].iter().any(|word| goal.contains(word));
+    match item.inputs.len() {
+        3.. => Strategy::Map,
+        0 if speaks => Strategy::Ask,
+        _ => Strategy::Direct,
+    }
+}

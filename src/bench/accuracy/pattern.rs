@@ -1,0 +1,71 @@
+//! Regular expressions as suites write them: Python's. They may look ahead and behind, which is why they are not the
+//! tokenizer's engine.
+
+use fancy_regex::{Regex, RegexBuilder};
+
+/// Steps an expression may take on one answer: enough for any answer, and an end for one that would go on for ever.
+const STEPS_MAX: usize = 1_000_000;
+
+/// Something an answer must match somewhere.
+#[derive(Debug, Clone)]
+pub struct Pattern {
+    /// As the suite writes it.
+    text: String,
+    regex: Regex,
+}
+
+impl Pattern {
+    /// Compiles it. `(?i)` anywhere counts for the whole: suites write it before a part, and Python took it so.
+    ///
+    /// # Errors
+    /// A sentence with the expression and what is wrong with it.
+    pub fn new(text: &str) -> Result<Self, String> {
+        let regex = RegexBuilder::new(&text.replace("(?i)", ""))
+            .case_insensitive(text.contains("(?i)"))
+            .backtrack_limit(STEPS_MAX)
+            .build()
+            .map_err(|error| format!("{text} is no regular expression: {error}"))?;
+        Ok(Self { text: text.to_owned(), regex })
+    }
+
+    /// What is wrong with the answer, if it does not match.
+    #[must_use]
+    pub fn fault(&self, answer: &str) -> Option<String> {
+        match self.regex.is_match(answer) {
+            Ok(true) => None,
+            Ok(false) => Some(format!("lacks {}", self.text)),
+            Err(error) => Some(format!("{} could not be tried: {error}", self.text)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_match_as_pythons_do() {
+        for (pattern, answer, matches) in [
+            ("Shakespeare", "It was William Shakespeare.", true),
+            ("Shakespeare", "shakespeare", false),
+            ("(?i)shakespeare", "SHAKESPEARE", true),
+            (r"\?|(?i)attach|missing", "It is MISSING", true),
+            (r"\b9\b|(?i:nine)", "Nine", true),
+            (r"\b9\b", "99", false),
+            (r"\b12(?!\d|,\d)", "12,000", false),
+            (r"(?<!\d)12", "a 12", true),
+            (r"(\w+) \1", "very very", true),
+            (r"^Yes$", "Yes", true),
+        ] {
+            let fault = Pattern::new(pattern).unwrap().fault(answer);
+            assert_eq!(fault.is_none(), matches, "{pattern} on {answer}: {fault:?}");
+        }
+        assert!(Pattern::new("(a").unwrap_err().starts_with("(a is no regular expression"));
+    }
+
+    #[test]
+    fn pattern_that_would_go_on_for_ever_ends() {
+        let fault = Pattern::new(r"^(a|aa)+(?=b)\1$").unwrap().fault(&"a".repeat(60));
+        assert!(fault.unwrap().contains("could not be tried"));
+    }
+}

@@ -1,0 +1,252 @@
+//! Runs a model's Python: in a process of its own with limits on time, memory, files and processes, without a network,
+//! and with nothing of ours in its environment. A program passes when it came to its end; leaving early, however politely,
+//! is not passing.
+
+use std::collections::hash_map::RandomState;
+use std::ffi::OsString;
+use std::hash::{BuildHasher, Hasher};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{self, Stdio};
+use std::time::Duration;
+use std::{env, fs, io};
+
+use tokio::process::Command;
+
+/// By the clock; the prelude limits the processor's time as well.
+const TIME_MAX: Duration = Duration::from_secs(10);
+/// The part that is Python: sets the limits, runs the program, says when it has ended.
+const PRELUDE: &str = include_str!("prelude.py");
+/// Namespaces without a network, and in which nothing outlives its parent.
+const UNSHARE: [&str; 6] = ["--user", "--map-root-user", "--net", "--pid", "--fork", "--kill-child"];
+
+/// Python can't be run here.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error(
+    "the suite's code is checked by running it, and python3 can't be run here ({0}): install Python 3.8 or newer"
+)]
+pub struct NoPython(String);
+
+/// Where programs are run.
+#[derive(Debug, Clone)]
+pub struct Sandbox {
+    /// The interpreter itself, without whatever on the path stands for it.
+    python: PathBuf,
+    /// The program that takes a process out of the network, where that works.
+    unshare: Option<PathBuf>,
+    /// A program has so long.
+    time_max: Duration,
+}
+
+impl Sandbox {
+    /// Looks for Python and tries whether a process can be taken out of the network.
+    ///
+    /// # Errors
+    /// When there is no Python.
+    pub async fn find() -> Result<Self, NoPython> {
+        let found = on_path("python3").ok_or_else(|| NoPython("not on the path".to_owned()))?;
+        let asked = Command::new(&found)
+            .args([
+                "-I",
+                "-c",
+                "import resource, sys; assert sys.version_info >= (3, 8); print(sys.executable)",
+            ])
+            .output()
+            .await
+            .map_err(|error| NoPython(error.to_string()))?;
+        let python = PathBuf::from(String::from_utf8_lossy(&asked.stdout).trim());
+        if !asked.status.success() || !python.is_absolute() {
+            let words = String::from_utf8_lossy(&asked.stderr);
+            return Err(NoPython(words.lines().last().unwrap_or("it failed").to_owned()));
+        }
+        let mut sandbox = Self { python, unshare: on_path("unshare"), time_max: TIME_MAX };
+        if !sandbox.passes("pass").await.unwrap_or(false) {
+            sandbox.unshare = None;
+            let works = sandbox.passes("pass").await.map_err(|error| NoPython(error.to_string()))?;
+            if !works {
+                return Err(NoPython("an empty program fails within the limits".to_owned()));
+            }
+        }
+        Ok(sandbox)
+    }
+
+    /// What holds programs, in reports.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        if self.unshare.is_some() { "unshare+limits" } else { "limits" }
+    }
+
+    /// Whether a program comes to its end in time, and says so by no trick.
+    ///
+    /// # Errors
+    /// When it could not be run at all.
+    pub async fn passes(&self, program: &str) -> io::Result<bool> {
+        let token = format!("{:016x}{:016x}", random(), random());
+        let folder = Folder::make(&token)?;
+        fs::write(folder.0.join("program"), format!("{token}\n{program}"))?;
+        let mut child = self.command(&folder.0).spawn()?;
+        let ended = tokio::time::timeout(self.time_max, child.wait()).await;
+        let Ok(status) = ended else {
+            child.kill().await?;
+            return Ok(false);
+        };
+        Ok(status?.success() && begins_with(&folder.0.join("done"), &token))
+    }
+
+    fn command(&self, folder: &Path) -> Command {
+        let mut arguments: Vec<OsString> = Vec::new();
+        if let Some(unshare) = &self.unshare {
+            arguments.push(unshare.into());
+            arguments.extend(UNSHARE.map(OsString::from));
+            arguments.push("--".into());
+        }
+        arguments.push((&self.python).into());
+        arguments.extend(["-I", "-c", PRELUDE].map(OsString::from));
+        let mut command = process::Command::new(&arguments[0]);
+        // Ctrl-C is for us: what is being checked goes on to its end.
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        let mut command = Command::from(command);
+        command
+            .args(&arguments[1..])
+            .env_clear()
+            .current_dir(folder)
+            // What it prints is nobody's: it may print for ever.
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(true);
+        command
+    }
+}
+
+/// The first file of that name in a folder of the path.
+fn on_path(name: &str) -> Option<PathBuf> {
+    let folders = env::var_os("PATH")?;
+    env::split_paths(&folders).map(|folder| folder.join(name)).find(|file| file.is_file())
+}
+
+/// A number nobody can guess: the standard library draws one for its hash maps.
+fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
+/// Reads no more than is needed: the program may have written there.
+fn begins_with(file: &Path, token: &str) -> bool {
+    let mut text = String::new();
+    let read = fs::File::open(file).and_then(|file| file.take(64).read_to_string(&mut text));
+    read.is_ok() && text == token
+}
+
+/// A folder that goes away with this value.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn make(name: &str) -> io::Result<Self> {
+        let folder = env::temp_dir().join(format!("bandmaster-check-{name}"));
+        let mut builder = fs::DirBuilder::new();
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.create(&folder)?;
+        Ok(Self(folder))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What can't be removed is left to the system's own cleaning.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    fn block_on<T>(what: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(what)
+    }
+
+    /// Both ways of holding a program, as far as this machine has them.
+    fn check(program: &str, passes: bool) {
+        let found = Sandbox { time_max: Duration::from_secs(2), ..block_on(Sandbox::find()).unwrap() };
+        let limits = Sandbox { unshare: None, ..found.clone() };
+        let both = if found.unshare.is_some() { vec![found, limits] } else { vec![limits] };
+        for sandbox in both {
+            let passed = block_on(sandbox.passes(program)).unwrap();
+            assert_eq!(passed, passes, "{} under {}", program, sandbox.name());
+        }
+    }
+
+    #[test]
+    fn a_right_program_passes_and_a_wrong_one_does_not() {
+        check("def double(x):\n    return 2 * x\nassert double(2) == 4", true);
+        check(
+            "import math, dataclasses\n@dataclasses.dataclass\nclass A:\n    x: int\nassert A(1).x == 1",
+            true,
+        );
+        check("def double(x):\n    return x\nassert double(2) == 4", false);
+        check("def double(x)\n    return x", false);
+    }
+
+    #[test]
+    fn leaving_before_the_end_is_not_passing() {
+        check("import sys\nsys.exit(0)\nassert False", false);
+        check("import os\nos._exit(0)", false);
+        check("raise SystemExit", false);
+        check("import os\nos.write(3, b'x' * 100)\nos.write(4, b'0' * 32)\nos._exit(0)", false);
+    }
+
+    #[test]
+    fn a_program_without_end_is_ended() {
+        let began = Instant::now();
+        check("while True:\n    pass", false);
+        check("import time\ntime.sleep(60)", false);
+        assert!(began.elapsed() < Duration::from_secs(40));
+    }
+
+    #[test]
+    fn a_program_that_prints_for_ever_fills_nothing() {
+        check("while True:\n    print('x' * 10000)", false);
+    }
+
+    #[test]
+    fn memory_is_limited() {
+        check("x = bytearray(3 << 30)", false);
+        check("try:\n    bytearray(3 << 30)\n    assert False\nexcept MemoryError:\n    pass", true);
+    }
+
+    #[test]
+    fn there_is_no_network_and_nothing_of_ours() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        check(&format!("import socket\nsocket.create_connection(('127.0.0.1', {port}))"), false);
+        check(&format!("import urllib.request\nurllib.request.urlopen('http://127.0.0.1:{port}')"), false);
+        listener.set_nonblocking(true).unwrap();
+        assert_eq!(listener.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock, "nobody came");
+        check("import os\nassert not [name for name in os.environ if name not in ('LC_CTYPE', 'PWD')]", true);
+    }
+
+    #[test]
+    fn other_processes_and_files_are_out_of_reach() {
+        let kept = env::temp_dir().join(format!("bandmaster-kept-{:016x}", random()));
+        fs::write(&kept, "kept").unwrap();
+        let name = kept.display();
+        for program in [
+            format!("open('{name}', 'w').write('gone')"),
+            format!("import os\nos.remove('{name}')"),
+            format!("import pathlib\npathlib.Path('{name}').unlink()"),
+            "import os\nos.fork()".to_owned(),
+            "import subprocess\nsubprocess.run(['true'])".to_owned(),
+            "import os\nos.system('true')".to_owned(),
+            "import ctypes\nctypes.CDLL(None)".to_owned(),
+            format!("import os\nos.kill({}, 0)", process::id()),
+        ] {
+            check(&program, false);
+        }
+        assert_eq!(fs::read_to_string(&kept).unwrap(), "kept");
+        fs::remove_file(&kept).unwrap();
+    }
+}

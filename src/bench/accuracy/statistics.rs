@@ -1,0 +1,100 @@
+//! How sure a share of right answers is, and whether two of them differ.
+
+use serde::Serialize;
+
+use crate::bench::compare::bootstrap::{Pairing, Samples, interval, mcnemar_p};
+
+/// Of the normal distribution: 95 % lie within so many standard deviations.
+const Z_95: f64 = 1.959_963_984_540_054;
+
+/// The share `correct / n` with 95 % certainty, after Wilson (1927): sound for few items and for shares near 0 and 1.
+#[must_use]
+pub fn wilson(correct: usize, n: usize) -> [f64; 2] {
+    if n == 0 {
+        return [0.0, 1.0];
+    }
+    let (n, share) = (n as f64, correct as f64 / n as f64);
+    let z2 = Z_95 * Z_95;
+    let middle = (share + z2 / (2.0 * n)) / (1.0 + z2 / n);
+    let half = Z_95 / (1.0 + z2 / n) * (share * (1.0 - share) / n + z2 / (4.0 * n * n)).sqrt();
+    [(middle - half).max(0.0), (middle + half).min(1.0)]
+}
+
+/// Two cells compared on the items both have.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Paired {
+    /// Name of one cell.
+    pub a: String,
+    /// Name of the other.
+    pub b: String,
+    /// Items both have.
+    pub n: usize,
+    /// Share of right answers of `a` less that of `b`.
+    pub difference: f64,
+    /// The difference with 95 % certainty: bootstrap over items, from a fixed seed; nothing for fewer than two items.
+    pub interval: Option<[f64; 2]>,
+    /// How probable so uneven a split of the items that only one has right is by chance: McNemar's test, exact.
+    pub p: f64,
+}
+
+impl Paired {
+    /// From what each had right, item by item.
+    #[must_use]
+    pub fn new(a: &str, b: &str, right: &[(bool, bool)]) -> Self {
+        let share = |of: fn(&(bool, bool)) -> bool| {
+            Samples::share(right.iter().map(|pair| (f64::from(u8::from(of(pair))), 1.0)).collect(), 1.0)
+        };
+        let (share_a, share_b) = (share(|pair| pair.0), share(|pair| pair.1));
+        let only = |wanted: (bool, bool)| right.iter().filter(|pair| **pair == wanted).count() as u64;
+        let (only_a, only_b) = (only((true, false)), only((false, true)));
+        Self {
+            a: a.to_owned(),
+            b: b.to_owned(),
+            n: right.len(),
+            difference: (only_a as f64 - only_b as f64) / right.len().max(1) as f64,
+            interval: interval(&share_a, &share_b, Pairing::Each, |a, b| a - b),
+            p: mcnemar_p(only_a, only_b),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn close(a: f64, b: f64) -> bool {
+        (a - b).abs() < 5e-5
+    }
+
+    #[test]
+    fn wilson_intervals_are_the_known_ones() {
+        for (correct, n, low, high) in [
+            (0, 10, 0.0, 0.27754),
+            (10, 10, 0.72246, 1.0),
+            (5, 10, 0.23659, 0.76341),
+            (1, 1, 0.20654, 1.0),
+            (81, 263, 0.25528, 0.36623),
+            (0, 0, 0.0, 1.0),
+        ] {
+            let [a, b] = wilson(correct, n);
+            assert!(close(a, low) && close(b, high), "{correct}/{n}: {a} {b}");
+        }
+    }
+
+    #[test]
+    fn paired_difference_has_its_sign_and_an_interval_around_it() {
+        let right: Vec<(bool, bool)> = (0..40).map(|n| (n % 4 != 0, n % 2 == 0)).collect();
+        let paired = Paired::new("a", "b", &right);
+        assert!(close(paired.difference, 0.25), "{}", paired.difference);
+        let [low, high] = paired.interval.unwrap();
+        assert!((-0.1..0.25).contains(&low) && (0.26..0.6).contains(&high), "{low} {high}");
+        // Of 40 items 20 are right by `a` alone and 10 by `b` alone: twice the sum of C(30, 0..=10), over 2³⁰.
+        assert!(close(paired.p, 0.09874), "{}", paired.p);
+        assert_eq!(paired, Paired::new("a", "b", &right), "the same seed");
+        let same = Paired::new("a", "b", &[(true, true), (false, false)]);
+        assert_eq!((same.difference, same.interval, same.p), (0.0, Some([0.0, 0.0]), 1.0));
+        assert_eq!(Paired::new("a", "b", &[(true, false)]).interval, None, "one item says nothing");
+        let other = Paired::new("b", "a", &right.iter().map(|(a, b)| (*b, *a)).collect::<Vec<_>>());
+        assert!(close(other.difference, -0.25) && close(other.p, paired.p));
+    }
+}

@@ -1,0 +1,343 @@
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use serde_json::{Value, json};
+
+use super::judge::{Fit, by_rule, judge};
+use super::play::Played;
+use super::report::Origin;
+use super::suite::Item;
+use super::*;
+use crate::bench::machine::Machine;
+use crate::orchestrator::{
+    BoxFuture, Call, CallError, CallErrorKind, CallUsage, Finish, Llm, Message, Progress, Reply, Status,
+    Strategy, TaskReport, TokenUsage,
+};
+
+type Script = dyn Fn(&str) -> Result<String, CallError> + Send + Sync;
+
+/// A model that says what a script says, and remembers what it was asked.
+struct Scripted {
+    script: Box<Script>,
+    seen: Mutex<Vec<Call>>,
+    under_way: AtomicUsize,
+    most_under_way: AtomicUsize,
+}
+
+fn scripted(script: impl Fn(&str) -> Result<String, CallError> + Send + Sync + 'static) -> Arc<Scripted> {
+    Arc::new(Scripted {
+        script: Box::new(script),
+        seen: Mutex::default(),
+        under_way: AtomicUsize::new(0),
+        most_under_way: AtomicUsize::new(0),
+    })
+}
+
+fn says(text: &'static str) -> Arc<Scripted> {
+    scripted(move |_| Ok(text.to_owned()))
+}
+
+impl Llm for Scripted {
+    fn name(&self) -> &str {
+        "scripted"
+    }
+
+    fn context_tokens(&self) -> usize {
+        4096
+    }
+
+    fn count_tokens(&self, text: &str) -> usize {
+        text.split_whitespace().count()
+    }
+
+    fn prompt_tokens(&self, messages: &[Message]) -> usize {
+        messages.iter().map(|message| self.count_tokens(&message.content)).sum()
+    }
+
+    fn generate<'a>(
+        &'a self,
+        call: &'a Call,
+        _progress: &'a mut (dyn FnMut(Progress<'_>) + Send),
+    ) -> BoxFuture<'a, Result<Reply, CallError>> {
+        self.seen.lock().unwrap().push(call.clone());
+        Box::pin(async move {
+            let now = self.under_way.fetch_add(1, Ordering::SeqCst) + 1;
+            self.most_under_way.fetch_max(now, Ordering::SeqCst);
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            self.under_way.fetch_sub(1, Ordering::SeqCst);
+            let text = (self.script)(&call.messages.last().unwrap().content)?;
+            let usage = CallUsage {
+                prompt_tokens: self.prompt_tokens(&call.messages) as u64,
+                completion_tokens: self.count_tokens(&text) as u64,
+                ..CallUsage::default()
+            };
+            Ok(Reply { text, finish: Finish::Stop, usage })
+        })
+    }
+}
+
+fn failure(message: &str) -> CallError {
+    CallError { kind: CallErrorKind::Resource, message: message.to_owned() }
+}
+
+fn suite(lines: &[Value]) -> Suite {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("suite.jsonl");
+    let lines: Vec<String> = lines.iter().map(Value::to_string).collect();
+    std::fs::write(&path, lines.join("\n")).unwrap();
+    Suite::read(&path).unwrap()
+}
+
+fn block_on<T>(what: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(what)
+}
+
+fn stage(suite: Suite, model: &Arc<Scripted>) -> Stage {
+    let sandbox = suite.needs_python().then(|| block_on(Sandbox::find()).unwrap());
+    let planner = Arc::clone(model) as Arc<dyn Llm>;
+    Stage {
+        suite: Arc::new(suite),
+        band: Band { planner, workers: Vec::new(), embed: None },
+        sandbox,
+        concurrency: 1,
+        interrupt: Cancel::new(),
+        given_up: Arc::new(|| None),
+    }
+}
+
+fn cell(way: Way) -> Cell {
+    let allowance = Allowance::Free;
+    Cell { name: way.to_string(), model: "scripted".to_owned(), way, allowance, seed: 0 }
+}
+
+fn report(stage: &Stage, cell: &Cell) -> AccuracyReport {
+    let ended = block_on(run_cell(stage, cell, &mut |_| {})).unwrap();
+    AccuracyReport::new(origin(), stage, cell, ended)
+}
+
+fn origin() -> Origin {
+    Origin { machine: Machine::here("avx2"), command: "bandmaster".to_owned(), version: "0".to_owned() }
+}
+
+fn item(line: Value) -> Item {
+    suite(&[line]).items.remove(0)
+}
+
+fn double(body: &str) -> Value {
+    json!({"task_id": "double", "prompt": "def double(x):\n    \"\"\"Twice.\"\"\"\n", "entry_point": "double",
+           "test": "def check(candidate):\n    assert candidate(2) == 4\n", "answer": body})
+}
+
+#[test]
+fn every_kind_of_suite_is_played_and_judged() {
+    for (lines, right, wrong) in [
+        (json!({"question": "q", "answer": "2 + 2\n#### 4"}), "It is 4.", "It is 5."),
+        (json!({"question": "q", "answer": "Paris"}), " paris. ", "London"),
+        (json!({"prompt": "q", "answer_must": ["(?i)paris", "\\d"]}), "PARIS 1", "PARIS"),
+        (json!({"goal": "g", "answer_must": ["a"], "max_tasks": 1}), "a", "b"),
+        (
+            json!({"goal": "g", "answer_must": ["def"], "python_check": "assert f(1) == 2"}),
+            "```python\ndef f(x):\n    return x + 1\n```",
+            "```python\ndef f(x):\n    return x\n```",
+        ),
+        (double(""), "```python\ndef double(x):\n    return 2 * x\n```", "def double(x):\n    return x"),
+        (double(""), "    return 2 * x", "    return x"),
+    ] {
+        for (answer, correct) in [(right, true), (wrong, false)] {
+            for way in [Way::Alone, Way::Fixed(Strategy::Direct)] {
+                let stage = stage(suite(std::slice::from_ref(&lines)), &says(answer));
+                let report = report(&stage, &cell(way));
+                assert_eq!(report.correct == 1, correct, "{answer} {way}: {:?}", report.items);
+                assert_eq!(report.items[0].faults.is_empty(), correct);
+                assert!(report.tokens > 0 && report.n == 1 && !report.interrupted);
+            }
+        }
+    }
+}
+
+#[test]
+fn failing_model_makes_an_item_wrong_and_the_suite_goes_on() {
+    let lines: Vec<Value> =
+        (0..3).map(|n| json!({"id": n, "question": format!("q{n}"), "answer": "yes"})).collect();
+    for way in [Way::Alone, Way::Fixed(Strategy::Direct)] {
+        let model = scripted(|prompt| match prompt {
+            "q1" => Err(failure("it broke")),
+            _ => Ok("yes".to_owned()),
+        });
+        let report = report(&stage(suite(&lines), &model), &cell(way));
+        assert_eq!((report.n, report.correct), (3, 2), "{way}");
+        assert!(report.items[1].faults.join(" ").contains("it broke"), "{:?}", report.items[1]);
+    }
+}
+
+#[test]
+fn nobody_to_answer_ends_the_measurement() {
+    let model = scripted(|_| Err(failure("refused")));
+    let line = json!({"question": "q", "answer": "yes"});
+    let stage =
+        Stage { given_up: Arc::new(|| Some("can't be reached".into())), ..stage(suite(&[line]), &model) };
+    let error = block_on(run_cell(&stage, &cell(Way::Alone), &mut |_| {})).unwrap_err();
+    assert!(matches!(error, AccuracyError::Unreachable(why) if why == "can't be reached"));
+}
+
+#[test]
+fn interrupted_cell_keeps_what_is_finished() {
+    let lines: Vec<Value> = (0..5).map(|n| json!({"id": n, "question": "q", "answer": "yes"})).collect();
+    let stage = stage(suite(&lines), &says("yes"));
+    let interrupt = stage.interrupt.clone();
+    let mut heard = 0;
+    let ended = block_on(run_cell(&stage, &cell(Way::Alone), &mut |_| {
+        heard += 1;
+        if heard == 2 {
+            interrupt.cancel();
+        }
+    }));
+    let report = AccuracyReport::new(origin(), &stage, &cell(Way::Alone), ended.unwrap());
+    assert_eq!((report.n, report.correct, report.interrupted), (2, 2, true));
+}
+
+#[test]
+fn items_run_side_by_side_and_are_reported_in_order() {
+    let lines: Vec<Value> = (0..9).map(|n| json!({"id": n, "question": "q", "answer": "yes"})).collect();
+    let model = says("yes");
+    let stage = Stage { concurrency: 3, ..stage(suite(&lines), &model) };
+    let report = report(&stage, &cell(Way::Alone));
+    assert_eq!(model.most_under_way.load(Ordering::SeqCst), 3);
+    let ids: Vec<&str> = report.items.iter().map(|item| item.id.as_str()).collect();
+    assert_eq!(ids, ["0", "1", "2", "3", "4", "5", "6", "7", "8"]);
+}
+
+#[test]
+fn alone_is_one_plain_call_with_the_files_before_the_goal() {
+    let line = json!({"goal": "What is it? ", "files": {"a.md": "A text."}, "answer_must": ["x"]});
+    let model = says("x");
+    let stage = stage(suite(&[line]), &model);
+    report(&stage, &cell(Way::Alone));
+    let as_many = Allowance::AsMany(HashMap::from([("1".to_owned(), 300)]));
+    for allowance in [as_many, Allowance::Tokens(300), Allowance::Tokens(10)] {
+        report(&stage, &Cell { allowance, ..cell(Way::Alone) });
+    }
+    let seen = model.seen.lock().unwrap();
+    let prompt = "Attached text (a.md):\nA text.\n\nWhat is it?";
+    assert!(seen.iter().all(|call| call.messages.len() == 1 && call.messages[0].content == prompt));
+    assert!(seen.iter().all(|call| call.schema.is_none() && call.temperature == 0.0));
+    let limits: Vec<u32> = seen.iter().map(|call| call.tokens_max).collect();
+    assert_eq!(limits, [1024, 300 - 8, 300 - 8, 64]);
+}
+
+#[test]
+fn choice_alone_asks_no_model() {
+    let lines = [
+        json!({"goal": "Fix the file I sent you.", "best": "ask"}),
+        json!({"goal": "Who wrote it?", "best": "vote", "tolerated": ["direct"]}),
+        json!({"goal": "Who wrote it?", "best": "map"}),
+    ];
+    let model = scripted(|_| panic!("asked"));
+    let report = report(&stage(suite(&lines), &model), &cell(Way::Auto));
+    let found: Vec<_> = report.items.iter().map(|item| (item.correct, item.choice)).collect();
+    assert_eq!(
+        found,
+        [(true, Some(Fit::Best)), (false, Some(Fit::Tolerated)), (false, Some(Fit::Wrong))],
+        "{:?}",
+        report.items
+    );
+    let choice = report.choice.unwrap();
+    assert_eq!((choice.best, choice.tolerated, choice.n), (1, 1, 3));
+    assert_eq!(report.items[1].faults, ["chose direct"]);
+    let rules = report.rules.unwrap();
+    assert_eq!((rules.best, rules.tolerated, rules.n), (1, 1, 3));
+}
+
+#[test]
+fn rules_of_thumb_look_at_files_and_words() {
+    let with = |goal: &str, files: usize| {
+        let files: HashMap<String, String> = (0..files).map(|n| (format!("{n}.md"), "t".into())).collect();
+        by_rule(&item(json!({"goal": goal, "files": files, "best": "map"})))
+    };
+    assert_eq!(with("Summarise the attached reports.", 3), Strategy::Map);
+    assert_eq!(with("Summarise the ATTACHED reports.", 0), Strategy::Ask);
+    assert_eq!(with("Fix what I sent you.", 0), Strategy::Ask);
+    assert_eq!(with("Summarise the attached reports.", 2), Strategy::Direct);
+    assert_eq!(with("Who wrote it?", 0), Strategy::Direct);
+}
+
+fn task(started_ms: u64, finished_ms: u64) -> TaskReport {
+    TaskReport {
+        id: "t".to_owned(),
+        worker: "w".to_owned(),
+        model: "m".to_owned(),
+        needs: Vec::new(),
+        status: Status::Completed,
+        attempts: 1,
+        usage: TokenUsage::default(),
+        started_ms,
+        finished_ms,
+        output: String::new(),
+        error: None,
+    }
+}
+
+/// Faults of a goal whose best strategy is map, three tasks at once and five in all, `vote` tolerated.
+fn goal_faults(way: Way, strategy: Strategy, times: &[(u64, u64)]) -> String {
+    let item = item(json!({"goal": "g", "best": "map", "tolerated": ["vote"], "answer_must": ["a"],
+                           "min_parallel": 3, "max_tasks": 5}));
+    let tasks = times.iter().map(|(start, end)| task(*start, *end)).collect();
+    let played = Played { answer: "a".into(), strategy: Some(strategy), tasks, ..Played::default() };
+    let verdict = block_on(judge(&item, way, &played, None));
+    assert!(verdict.answer.is_empty());
+    verdict.conduct.join("; ")
+}
+
+#[test]
+fn how_a_goal_is_gone_about_is_judged_where_it_was_chosen() {
+    use Strategy::{Direct, Map, Vote};
+    let together = [(0, 10), (1, 9), (2, 8)];
+    let in_turn = [(0, 10), (10, 20), (20, 30)];
+    let many = [(0, 10); 6];
+    for (way, strategy, times, faults) in [
+        (Way::Auto, Map, &together[..], ""),
+        (Way::Auto, Map, &in_turn, "only 1 at once"),
+        (Way::Auto, Map, &many, "6 tasks"),
+        (Way::Auto, Vote, &in_turn, ""),
+        (Way::Auto, Direct, &in_turn, "chose direct; "),
+        (Way::Auto, Direct, &many, "chose direct; 6 tasks"),
+        (Way::Fixed(Map), Map, &in_turn, "only 1 at once"),
+        (Way::Fixed(Direct), Direct, &many, ""),
+    ] {
+        let found = goal_faults(way, strategy, times);
+        assert_eq!(found, faults.trim_end_matches("; "), "{way} {strategy} {times:?}");
+    }
+}
+
+#[test]
+fn cells_are_compared_item_by_item_on_right_answers() {
+    let lines: Vec<Value> = (0..4)
+        .map(|n| json!({"id": n, "goal": format!("g{n}"), "best": "vote", "answer_must": ["yes"]}))
+        .collect();
+    let stage =
+        stage(suite(&lines), &scripted(|prompt| Ok(if prompt == "g0" { "no" } else { "yes" }.into())));
+    let auto = report(&stage, &cell(Way::Auto));
+    assert_eq!((auto.correct, auto.answers_right), (0, Some(3)), "direct is not what was best");
+    let alone = report(&stage, &cell(Way::Alone));
+    assert_eq!((alone.correct, alone.answers_right), (3, Some(3)));
+    assert_eq!(auto.tokens_by_item().len(), 4);
+    let matrix = MatrixReport::new(origin(), false, vec![auto, alone]);
+    assert_eq!(matrix.paired.len(), 1);
+    assert_eq!((matrix.paired[0].n, matrix.paired[0].difference, matrix.paired[0].p), (4, 0.0, 1.0));
+    let json = serde_json::to_value(&matrix).unwrap();
+    assert_eq!(json["schema"], "bandmaster.bench.accuracy-matrix/1");
+    let first = &json["cells"][0];
+    assert_eq!(first["schema"], "bandmaster.bench.accuracy/1");
+    for field in ["machine", "command", "version", "suite", "suite_sha256", "kind", "strategy", "model", "n"]
+    {
+        assert!(!first[field].is_null(), "{field}");
+    }
+    for field in ["budget_tokens", "energy_j", "sandbox"] {
+        assert!(first.get(field).is_some(), "{field}");
+    }
+    let markdown = matrix.markdown();
+    assert!(markdown.contains("| auto | scripted | 0/4 | 0.0 |"), "{markdown}");
+    assert!(markdown.contains("auto less alone: +0.0 points"), "{markdown}");
+    assert!(markdown.contains("three rules without any model: strategy chosen 0/4 best"), "{markdown}");
+}

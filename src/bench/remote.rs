@@ -1,0 +1,175 @@
+//! A model on an OpenAI-compatible server as a player of a band, so that a peer is asked what the band's own models are.
+
+use std::sync::OnceLock;
+
+use super::client::{Answered, Ask, Client, ClientError, Endpoint, Prompt};
+use crate::orchestrator::{
+    BoxFuture, Call, CallError, CallErrorKind, CallUsage, Finish, Llm, Message, Progress, Reply,
+};
+
+/// Bytes of a token, on average, of English and code. A server's tokenizer is not known here.
+const TOKEN_BYTES: usize = 3;
+/// Tokens a chat template puts around a message, about.
+const MESSAGE_TOKENS: usize = 4;
+
+/// A server's model. Its token counts before a call are estimates, those after it the server's own.
+pub struct Remote {
+    client: Client,
+    endpoint: Endpoint,
+    context_tokens: usize,
+    /// Set for good when nobody answered at the address.
+    unreachable: OnceLock<String>,
+}
+
+impl Remote {
+    /// A model that reads and writes at most `context_tokens`: servers don't say, so whoever asks must know.
+    #[must_use]
+    pub fn new(client: Client, endpoint: Endpoint, context_tokens: usize) -> Self {
+        Self { client, endpoint, context_tokens, unreachable: OnceLock::new() }
+    }
+
+    /// Why the server could not be reached, if it once could not.
+    #[must_use]
+    pub fn unreachable(&self) -> Option<&str> {
+        self.unreachable.get().map(String::as_str)
+    }
+
+    fn call_error(&self, error: &ClientError) -> CallError {
+        let message = error.to_string();
+        if matches!(error, ClientError::Unreachable { .. }) {
+            let _ = self.unreachable.set(message.clone());
+        }
+        let kind = match error {
+            ClientError::Status { status: 408 | 429 | 500.., .. }
+            | ClientError::Unreachable { .. }
+            | ClientError::Stalled { .. }
+            | ClientError::Closed { .. }
+            | ClientError::Failed { .. } => CallErrorKind::Transient,
+            _ => CallErrorKind::Resource,
+        };
+        CallError { kind, message }
+    }
+
+    fn reply(&self, call: &Call, answered: Answered) -> Reply {
+        let completion_tokens = u64::from(answered.output_tokens());
+        let (prompt_tokens, cached_tokens) = match answered.usage {
+            Some(counts) => (u64::from(counts.prompt_tokens), u64::from(counts.cached_tokens)),
+            None => (self.prompt_tokens(&call.messages) as u64, 0),
+        };
+        let finish = if answered.finish.as_deref() == Some("length") { Finish::Length } else { Finish::Stop };
+        let usage = CallUsage { prompt_tokens, cached_tokens, completion_tokens, ..CallUsage::default() };
+        Reply { text: answered.text, finish, usage }
+    }
+}
+
+impl Llm for Remote {
+    fn name(&self) -> &str {
+        &self.endpoint.model
+    }
+
+    fn context_tokens(&self) -> usize {
+        self.context_tokens
+    }
+
+    fn count_tokens(&self, text: &str) -> usize {
+        text.len().div_ceil(TOKEN_BYTES)
+    }
+
+    fn prompt_tokens(&self, messages: &[Message]) -> usize {
+        messages.iter().map(|message| self.count_tokens(&message.content) + MESSAGE_TOKENS).sum()
+    }
+
+    fn generate<'a>(
+        &'a self,
+        call: &'a Call,
+        progress: &'a mut (dyn FnMut(Progress<'_>) + Send),
+    ) -> BoxFuture<'a, Result<Reply, CallError>> {
+        Box::pin(async move {
+            let ask = Ask {
+                prompt: Prompt::Chat(call.messages.clone()),
+                max_tokens: call.tokens_max,
+                temperature: call.temperature,
+                seed: Some(call.seed),
+                ignore_eos: false,
+                schema: call.schema.clone(),
+            };
+            let prompt: Vec<&str> = call.messages.iter().map(|message| message.content.as_str()).collect();
+            progress(Progress::Prompt(&prompt.join("\n\n")));
+            let mut on_piece = |piece: &str| progress(Progress::Text(piece));
+            let answered = self.client.ask(&self.endpoint, &ask, &mut on_piece).await;
+            answered.map(|answered| self.reply(call, answered)).map_err(|error| self.call_error(&error))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::bench::fake::{FakeServer, Script};
+    use crate::orchestrator::Role;
+
+    fn ask(url: &str, tokens_max: u32) -> (Remote, Result<Reply, CallError>, String) {
+        let client = Client::new(Duration::from_secs(1)).unwrap();
+        let remote = Remote::new(client, Endpoint::new(url, "fake", None, true).unwrap(), 4096);
+        let call = Call {
+            messages: vec![Message::new(Role::User, "nine bytes".to_owned())],
+            schema: None,
+            tokens_max,
+            temperature: 0.0,
+            seed: 5,
+            run: 1,
+            critical_path_tokens: 0,
+            deadline: None,
+        };
+        let mut heard = String::new();
+        let mut listen = |progress: Progress<'_>| {
+            if let Progress::Text(text) = progress {
+                heard.push_str(text);
+            }
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let reply = runtime.block_on(remote.generate(&call, &mut listen));
+        (remote, reply, heard)
+    }
+
+    #[test]
+    fn a_server_answers_as_a_model_of_ours_does() {
+        let server = FakeServer::start(Script::Good { ms: 0 });
+        let (remote, reply, heard) = ask(&server.url, 3);
+        let reply = reply.unwrap();
+        assert_eq!((reply.text.as_str(), reply.finish), (" w0 w1 w2", Finish::Length));
+        assert_eq!(heard, reply.text);
+        let usage = reply.usage;
+        assert_eq!((usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens), (7, 2, 3));
+        let bodies = server.bodies.lock().unwrap();
+        assert_eq!((&bodies[0]["seed"], &bodies[0]["max_tokens"]), (&5.into(), &3.into()));
+        assert_eq!(bodies[0]["messages"][0]["content"], "nine bytes");
+        assert_eq!((remote.count_tokens("nine bytes"), remote.unreachable()), (4, None));
+    }
+
+    #[test]
+    fn errors_say_whether_to_try_again() {
+        for (script, kind) in [
+            (Script::Status(503, "{}"), CallErrorKind::Transient),
+            (Script::Status(429, "{}"), CallErrorKind::Transient),
+            (Script::Status(400, "{}"), CallErrorKind::Resource),
+            (Script::Closes, CallErrorKind::Transient),
+            (Script::Silent, CallErrorKind::Transient),
+            (Script::Body("text/html", "hello"), CallErrorKind::Resource),
+        ] {
+            let server = FakeServer::start(script.clone());
+            let (remote, reply, _) = ask(&server.url, 3);
+            assert_eq!(reply.unwrap_err().kind, kind, "{script:?}");
+            assert_eq!(remote.unreachable(), None, "{script:?}");
+        }
+    }
+
+    #[test]
+    fn nobody_at_the_address_is_remembered() {
+        let (remote, reply, _) = ask("http://127.0.0.1:9", 3);
+        assert_eq!(reply.unwrap_err().kind, CallErrorKind::Transient);
+        assert!(remote.unreachable().unwrap().contains("can't be reached"));
+    }
+}

@@ -1,0 +1,368 @@
+//! `bench accuracy`.
+
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use bandmaster_models::Cpu;
+use tokio::runtime::Runtime;
+
+use super::config::Config;
+use super::error::CliError;
+use super::flags::AccuracyFlags;
+use super::interrupt::{INTERRUPTED, Interrupt};
+use super::screen::{Screen, View};
+use super::{load, print, print_json, servers, table};
+use crate::bench::accuracy::report::Origin;
+use crate::bench::accuracy::{
+    AccuracyReport, Allowance, Cell, GivenUp, Kind, MatrixReport, Sandbox, Stage, Suite, Way, run_cell,
+};
+use crate::bench::machine::Machine;
+use crate::bench::remote::Remote;
+use crate::engine::EngineHandle;
+use crate::orchestrator::{Band, Llm, WorkerKind};
+
+/// Items at a time of a model that plays alone.
+const CONCURRENCY_ALONE: usize = 4;
+
+/// Who answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Player<'a> {
+    /// The band, as a run has it.
+    Band,
+    /// One model in this process.
+    Model(&'a str),
+    /// One model of a server.
+    Server { url: &'a str, model: Option<&'a str> },
+}
+
+/// What was asked for, checked.
+struct Plan<'a> {
+    suite: Arc<Suite>,
+    players: Vec<Player<'a>>,
+    ways: Vec<Way>,
+    budgets: Vec<Option<u64>>,
+    concurrency: usize,
+}
+
+/// Measures.
+pub fn bench_accuracy(config: &Config, flags: &AccuracyFlags) -> Result<ExitCode, CliError> {
+    let plan = Plan::new(flags)?;
+    let machine = Machine::here(Cpu::new(1).isa().name());
+    if let Some(warning) = machine.busy_warning() {
+        writeln!(std::io::stderr(), "warning: {warning}")?;
+    }
+    let command = std::env::args().collect::<Vec<_>>().join(" ");
+    let origin = Origin { machine, command, version: env!("CARGO_PKG_VERSION").to_owned() };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let sandbox = plan.suite.needs_python().then(|| runtime.block_on(Sandbox::find())).transpose();
+    let sandbox = sandbox.map_err(|error| CliError::Failed(error.into()))?;
+    let bench =
+        Bench { config, flags, plan, origin, sandbox, interrupt: Interrupt::listen(&runtime), runtime };
+    let mut cells = Vec::new();
+    for player in &bench.plan.players {
+        bench.player(*player, &mut cells)?;
+        if bench.is_interrupted() {
+            break;
+        }
+    }
+    bench.finish(cells)
+}
+
+impl<'a> Plan<'a> {
+    fn new(flags: &'a AccuracyFlags) -> Result<Self, CliError> {
+        let mut suite = Suite::read(&flags.suite).map_err(|error| CliError::usage(error.to_string()))?;
+        for (name, count) in [("--limit", flags.limit), ("--concurrency", flags.concurrency)] {
+            if count == Some(0) {
+                return Err(CliError::usage(format!("{name}: give at least 1")));
+            }
+        }
+        if flags.budget_tokens.contains(&0) {
+            return Err(CliError::usage("--budget-tokens: give at least 1"));
+        }
+        suite.items.truncate(flags.limit.unwrap_or(usize::MAX));
+        let band = &flags.band;
+        let is_band = flags.models.is_empty() && flags.url.is_none();
+        if !is_band && (band.planner.is_some() || band.band.is_some() || !band.workers.is_empty()) {
+            return Err(CliError::usage(
+                "--model and --url play instead of a band: leave --planner, --worker and --band out",
+            ));
+        }
+        let players: Vec<Player> = match &flags.url {
+            Some(url) if flags.models.is_empty() => vec![Player::Server { url, model: None }],
+            Some(url) => {
+                flags.models.iter().map(|model| Player::Server { url, model: Some(model) }).collect()
+            }
+            None if is_band => vec![Player::Band],
+            None => flags.models.iter().map(|model| Player::Model(model)).collect(),
+        };
+        let budgets = match flags.budget_tokens.as_slice() {
+            [] => vec![None],
+            budgets => budgets.iter().copied().map(Some).collect(),
+        };
+        let ways = ways(flags, suite.kind, is_band)?;
+        let concurrency = flags.concurrency.unwrap_or(if is_band { 1 } else { CONCURRENCY_ALONE });
+        Ok(Self { suite: Arc::new(suite), players, ways, budgets, concurrency })
+    }
+}
+
+impl Plan<'_> {
+    /// Whether there is nothing to compare.
+    fn is_one_cell(&self, baseline: bool) -> bool {
+        let has_baseline = baseline && self.ways != [Way::Alone];
+        !has_baseline && self.players.len() * self.ways.len() * self.budgets.len() == 1
+    }
+}
+
+/// The ways that were named, or what is meant without.
+fn ways(flags: &AccuracyFlags, kind: Kind, is_band: bool) -> Result<Vec<Way>, CliError> {
+    let default = if is_band || kind == Kind::Strategy { Way::Auto } else { Way::Alone };
+    let named = flags.strategies.iter().map(|name| name.parse::<Way>());
+    let mut ways: Vec<Way> =
+        named.collect::<Result<_, _>>().map_err(|error| CliError::usage(format!("--strategy: {error}")))?;
+    if ways.is_empty() {
+        ways.push(default);
+    }
+    if kind == Kind::Strategy && (flags.baseline || ways != [Way::Auto]) {
+        return Err(CliError::usage(
+            "the suite judges nothing but the choice of strategy: measure it with --strategy auto and without --baseline",
+        ));
+    }
+    Ok(ways)
+}
+
+/// What stays the same from player to player.
+struct Bench<'a> {
+    config: &'a Config,
+    flags: &'a AccuracyFlags,
+    plan: Plan<'a>,
+    origin: Origin,
+    sandbox: Option<Sandbox>,
+    interrupt: Interrupt,
+    runtime: Runtime,
+}
+
+/// A player, ready to be asked.
+struct Seat {
+    band: Band,
+    /// Of models in this process.
+    engine: Option<EngineHandle>,
+    name: String,
+    given_up: GivenUp,
+}
+
+impl Bench<'_> {
+    fn is_interrupted(&self) -> bool {
+        self.interrupt.cancel.reason().is_some()
+    }
+
+    /// All cells of one player.
+    fn player(&self, player: Player, cells: &mut Vec<AccuracyReport>) -> Result<(), CliError> {
+        let seat = self.seat(player)?;
+        self.interrupt.arm();
+        let stage = Stage {
+            suite: Arc::clone(&self.plan.suite),
+            band: seat.band.clone(),
+            sandbox: self.sandbox.clone(),
+            concurrency: self.plan.concurrency,
+            interrupt: self.interrupt.cancel.clone(),
+            given_up: Arc::clone(&seat.given_up),
+        };
+        let result = self.cells(&stage, &seat.name, cells);
+        if let Some(engine) = seat.engine {
+            engine.shutdown();
+        }
+        result
+    }
+
+    fn cells(&self, stage: &Stage, model: &str, cells: &mut Vec<AccuracyReport>) -> Result<(), CliError> {
+        for way in &self.plan.ways {
+            for budget in &self.plan.budgets {
+                let cell = self.cell(model, *way, *budget);
+                let done = self.measure(stage, &cell)?;
+                let used = done.tokens_by_item();
+                cells.push(done);
+                if self.flags.baseline && *way != Way::Alone && !self.is_interrupted() {
+                    let alone = Cell {
+                        name: format!("alone, with the tokens of {}", cell.name),
+                        model: stage.band.planner.name().to_owned(),
+                        way: Way::Alone,
+                        allowance: Allowance::AsMany(used),
+                        seed: cell.seed,
+                    };
+                    cells.push(self.measure(stage, &alone)?);
+                }
+                if self.is_interrupted() {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn cell(&self, model: &str, way: Way, budget: Option<u64>) -> Cell {
+        let mut name = way.to_string();
+        if self.plan.players.len() > 1 {
+            name = format!("{model} {name}");
+        }
+        if let Some(tokens) = budget {
+            name = format!("{name} in {tokens} tokens");
+        }
+        let allowance = budget.map_or(Allowance::Free, Allowance::Tokens);
+        Cell { name, model: model.to_owned(), way, allowance, seed: self.flags.seed }
+    }
+
+    fn measure(&self, stage: &Stage, cell: &Cell) -> Result<AccuracyReport, CliError> {
+        let terminal = std::io::stderr().is_terminal();
+        let (count, mut ended) = (self.plan.suite.items.len(), 0);
+        let ended = self.runtime.block_on(run_cell(stage, cell, &mut |item| {
+            ended += 1;
+            if terminal {
+                // Only for who watches.
+                let _ = writeln!(std::io::stderr(), "{}  {ended:3}/{count}  {}", cell.name, item.line());
+            }
+        }));
+        let ended = ended.map_err(|error| CliError::Failed(error.into()))?;
+        Ok(AccuracyReport::new(self.origin.clone(), stage, cell, ended))
+    }
+
+    fn seat(&self, player: Player) -> Result<Seat, CliError> {
+        match player {
+            Player::Band => self.load(self.config),
+            Player::Model(model) => self.load(&self.config.with_one_model(model)),
+            Player::Server { url, model } => self.connect(url, model),
+        }
+    }
+
+    /// As `run` loads a band.
+    fn load(&self, config: &Config) -> Result<Seat, CliError> {
+        let hub = config.hub();
+        let files = load::find(config, &hub, false)?;
+        let memory = load::memory(config, &hub, &files)?;
+        let screen = Screen::new(View::Progress);
+        if let Some(note) = &memory.note {
+            screen.note(note);
+        }
+        let loaded = load::load(config, &files, &memory, &screen)?;
+        screen.finish()?;
+        Ok(Seat {
+            name: players(&loaded.band),
+            band: loaded.band,
+            engine: Some(loaded.engine),
+            given_up: Arc::new(|| None),
+        })
+    }
+
+    fn connect(&self, url: &str, model: Option<&str>) -> Result<Seat, CliError> {
+        let client = servers::client(self.flags.timeout_seconds)?;
+        let endpoint = self.runtime.block_on(servers::endpoint(self.config, &client, url, model))?;
+        let remote = Arc::new(Remote::new(client, endpoint, self.config.context_tokens.value));
+        let planner = Arc::clone(&remote) as Arc<dyn Llm>;
+        Ok(Seat {
+            name: planner.name().to_owned(),
+            band: Band { planner, workers: Vec::new(), embed: None },
+            engine: None,
+            given_up: Arc::new(move || remote.unreachable().map(str::to_owned)),
+        })
+    }
+
+    fn finish(&self, mut cells: Vec<AccuracyReport>) -> Result<ExitCode, CliError> {
+        let interrupted = self.is_interrupted();
+        if self.flags.json && self.plan.is_one_cell(self.flags.baseline) {
+            print_json(&cells.remove(0))?;
+        } else {
+            let matrix = MatrixReport::new(self.origin.clone(), interrupted, cells);
+            if self.flags.json {
+                print_json(&matrix)?;
+            } else if self.flags.markdown {
+                print(&matrix.markdown())?;
+            } else {
+                let notes: String = matrix.notes().iter().map(|note| format!("{note}\n")).collect();
+                print(&format!("{}\n{}{notes}", matrix.title(), table(&matrix.rows())))?;
+            }
+        }
+        Ok(if interrupted { ExitCode::from(INTERRUPTED) } else { ExitCode::SUCCESS })
+    }
+}
+
+/// "planner + worker": each model once.
+fn players(band: &Band) -> String {
+    let mut names = vec![band.planner.name()];
+    for worker in &band.workers {
+        if let (WorkerKind::Model(_), false) = (&worker.kind, names.contains(&worker.name.as_str())) {
+            names.push(&worker.name);
+        }
+    }
+    names.join(" + ")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::flags::{BenchCommand, Cli, Command};
+
+    const GOALS: &str = r#"{"goal": "g", "best": "map", "answer_must": ["a"]}"#;
+    const CHOICES: &str = r#"{"goal": "g", "best": "map"}"#;
+
+    /// Players, ways, budgets and concurrency of what was typed, or why not.
+    fn plan(suite: &str, flags: &[&str]) -> Result<String, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("suite.jsonl");
+        std::fs::write(&path, suite).unwrap();
+        let command = ["bandmaster", "bench", "accuracy", "--suite", path.to_str().unwrap()];
+        let cli =
+            Cli::try_parse_from(command.iter().chain(flags).copied()).map_err(|error| error.to_string())?;
+        let Command::Bench(BenchCommand::Accuracy(flags)) = cli.command else { panic!("it was typed") };
+        let plan = Plan::new(&flags).map_err(|error| match error {
+            CliError::Usage(message) => message,
+            other => panic!("{other:?}"),
+        })?;
+        let ways: Vec<String> = plan.ways.iter().map(Way::to_string).collect();
+        Ok(format!("{:?} {} {:?} {}", plan.players, ways.join(","), plan.budgets, plan.concurrency))
+    }
+
+    #[test]
+    fn what_was_typed_becomes_cells() {
+        let server = |model| format!("[Server {{ url: \"http://h\", model: {model} }}] alone [None] 4");
+        for (suite, flags, expected) in [
+            (GOALS, &[][..], "[Band] auto [None] 1".to_owned()),
+            (
+                GOALS,
+                &["--strategy", "auto,alone", "--strategy", "map"],
+                "[Band] auto,alone,map [None] 1".to_owned(),
+            ),
+            (GOALS, &["--model", "a,b"], "[Model(\"a\"), Model(\"b\")] alone [None] 4".to_owned()),
+            (CHOICES, &["--model", "a"], "[Model(\"a\")] auto [None] 4".to_owned()),
+            (GOALS, &["--url", "http://h"], server("None")),
+            (GOALS, &["--url", "http://h", "--model", "a"], server("Some(\"a\")")),
+            (
+                GOALS,
+                &["--budget-tokens", "5,9", "--concurrency", "2"],
+                "[Band] auto [Some(5), Some(9)] 2".to_owned(),
+            ),
+            (GOALS, &["--planner", "p", "--baseline"], "[Band] auto [None] 1".to_owned()),
+        ] {
+            assert_eq!(plan(suite, flags), Ok(expected), "{flags:?}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_measured_is_refused() {
+        for (suite, flags, words) in [
+            ("", &[][..], "is empty"),
+            (GOALS, &["--strategy", "fast"], "--strategy: no strategy \"fast\""),
+            (GOALS, &["--limit", "0"], "--limit: give at least 1"),
+            (GOALS, &["--concurrency", "0"], "--concurrency"),
+            (GOALS, &["--budget-tokens", "0"], "--budget-tokens"),
+            (GOALS, &["--model", "a", "--worker", "b"], "instead of a band"),
+            (GOALS, &["--json", "--markdown"], "cannot be used with"),
+            (CHOICES, &["--strategy", "alone"], "nothing but the choice"),
+            (CHOICES, &["--baseline"], "nothing but the choice"),
+        ] {
+            let refused = plan(suite, flags).unwrap_err();
+            assert!(refused.contains(words), "{flags:?}: {refused}");
+        }
+    }
+}
