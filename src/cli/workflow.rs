@@ -97,7 +97,8 @@ pub fn bench_workflow(config: &Config, flags: &WorkflowFlags) -> Result<ExitCode
     if flags.runs == 0 || flags.repeat == 0 {
         return Err(CliError::usage("--runs and --repeat must be at least 1".to_owned()));
     }
-    if !flags.urls.is_empty() && !(flags.set.is_empty() && flags.against.is_empty()) {
+    let settings = !flags.set.is_empty() || !flags.against.is_empty();
+    if settings && !flags.urls.is_empty() {
         return Err(CliError::usage("--set and --against are this program's own: leave them out with --url"));
     }
     let default = Settings { order: Order::Plan, warm: true, speculate: true, cache_bytes: None };

@@ -83,10 +83,11 @@ pub async fn load(
         () = collect(&mut ended, &mut samples, on_end) => false,
         _ = stop.stopped() => true,
     };
-    if let Some(Ended { error: Some(error @ ClientError::Unreachable { .. }), .. }) = samples.first() {
-        if samples.iter().all(|ended| ended.error.is_some()) {
-            return Err(error.clone());
-        }
+    let nobody = samples.iter().all(|ended| ended.error.is_some());
+    if let Some(Ended { error: Some(error @ ClientError::Unreachable { .. }), .. }) = samples.first()
+        && nobody
+    {
+        return Err(error.clone());
     }
     samples.sort_by_key(|ended: &Ended| ended.place);
     let wall = samples.iter().map(|ended| ended.end).max().unwrap_or_default();
