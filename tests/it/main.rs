@@ -1,5 +1,6 @@
 //! Everything that crosses rooms, a module an area.
 
+mod bench;
 mod cli;
 mod e2e;
 mod engine;

@@ -1,0 +1,193 @@
+//! `bench` as a person meets it, against servers that behave and servers that don't. What a whole load or suite comes to is
+//! tested beside the code; here it is flags, exit statuses and what is printed.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+/// A server of one model that writes as many tokens as it is asked for, `ms` milliseconds before each.
+fn server(ms: u64) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            // A client may leave.
+            std::thread::spawn(move || drop(answer(stream, ms)));
+        }
+    });
+    url
+}
+
+fn answer(mut stream: TcpStream, ms: u64) -> std::io::Result<()> {
+    let mut reader = BufReader::new(stream.try_clone()?);
+    let (mut first, mut line, mut length) = (String::new(), String::new(), 0);
+    reader.read_line(&mut first)?;
+    while reader.read_line(&mut line)? > 2 {
+        if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap();
+        }
+        line.clear();
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body)?;
+    if first.starts_with("GET") {
+        let models = json!({"data": [{"id": "m"}]}).to_string();
+        return write!(
+            stream,
+            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{models}",
+            models.len()
+        );
+    }
+    let tokens = serde_json::from_slice::<Value>(&body)?["max_tokens"].as_u64().unwrap();
+    write!(stream, "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n")?;
+    let word = if first.contains("chat") { json!({"delta": {"content": " 4"}}) } else { json!({"text": " 4"}) };
+    for _ in 0..tokens {
+        std::thread::sleep(Duration::from_millis(ms));
+        write!(stream, "data: {}\n\n", json!({"choices": [word]}))?;
+    }
+    let usage = json!({"prompt_tokens": 9, "completion_tokens": tokens});
+    write!(stream, "data: {}\n\ndata: [DONE]\n\n", json!({"choices": [{"finish_reason": "length"}], "usage": usage}))
+}
+
+struct Place {
+    dir: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap() }
+    }
+
+    fn file(&self, name: &str, text: &str) -> String {
+        let path = self.dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bandmaster"));
+        command.arg("bench").args(words).arg("--offline").arg("--home").arg(self.dir.path().join("home"));
+        command.env_remove("OPENAI_API_KEY").stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, words: &[&str]) -> Output {
+        self.command(words).output().unwrap()
+    }
+
+    fn fails(&self, words: &[&str], status: i32, says: &[&str]) {
+        let output = self.run(words);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(status), "{words:?}: {said}");
+        for part in says {
+            assert!(said.contains(part), "{words:?}: {said:?} lacks {part:?}");
+        }
+        assert!(!said.contains("panicked"), "{said}");
+    }
+
+    /// What a command prints as JSON when it ends with `status`.
+    fn json(&self, words: &[&str], status: i32) -> Value {
+        let output = self.run(words);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(status), "{words:?}: {said}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+}
+
+const TRACE: &str = r#"{"schema": "bandmaster.trace/1", "name": "two", "models": {"w": {"model": "m"}}, "tasks": [
+    {"id": "a", "model": "w", "prompt_tokens": 8, "output_tokens": 3},
+    {"id": "b", "model": "w", "needs": ["a"], "reads_needs": true, "output_tokens": 4}]}"#;
+
+#[test]
+fn serve_prints_what_the_interface_names() {
+    let (place, url) = (Place::new(), server(1));
+    let words = ["serve", "--url", &url, "--workload", "chat", "--requests", "6", "--concurrency", "3", "--json"];
+    let report = place.json(&words, 0);
+    assert_eq!(report["schema"], "bandmaster.bench.serve/1");
+    for field in ["machine", "command", "version", "model", "workload", "wall_s", "output_tokens_per_s", "goodput"] {
+        assert!(!report[field].is_null(), "no {field}");
+    }
+    for times in ["ttft_ms", "itl_ms", "e2e_ms"] {
+        for percentile in ["p50", "p90", "p99", "max"] {
+            assert!(report[times][percentile].as_f64().unwrap() > 0.0, "{times} {percentile}");
+        }
+    }
+    assert_eq!((&report["requests"], &report["errors"], &report["mode"]["closed"]["concurrency"]), (&json!(6), &json!(0), &json!(3)));
+    let open = ["serve", "--url", &url, "--requests", "4", "--rate", "100", "--json"];
+    assert_eq!(place.json(&open, 0)["mode"]["open"]["rate"], 100.0);
+}
+
+#[test]
+fn two_results_are_held_against_each_other() {
+    let (place, url) = (Place::new(), server(0));
+    let words = ["workflow", "--trace", &place.file("t.json", TRACE), "--url", &url, "--json", "--repeat", "3"];
+    let report = place.json(&words, 0);
+    assert_eq!((&report["schema"], &report["trace"]), (&json!("bandmaster.bench.workflow/1"), &json!("two")));
+    assert_eq!((&report["output_tokens"], &report["prompt_tokens"]), (&json!(7), &json!(18)));
+    assert_eq!(report["tasks"][1]["id"], "b");
+    let (a, b) = (place.file("a.json", &report.to_string()), place.file("b.json", &report.to_string()));
+    let page = place.dir.path().join("page.html");
+    let compared = place.json(&["compare", &a, &b, "--json", "-o", page.to_str().unwrap()], 0);
+    assert_eq!(compared["schema"], "bandmaster.bench.compare/1");
+    assert!(std::fs::read_to_string(page).unwrap().contains("<svg"));
+    let other = place.file("c.json", &report.to_string().replace("\"two\"", "\"three\""));
+    place.fails(&["compare", &a, &other], 2, &["different work", "two", "three"]);
+    let newer = place.file("d.json", &report.to_string().replace("workflow/1", "workflow/9"));
+    place.fails(&["compare", &a, &newer], 2, &["workflow/9"]);
+    place.fails(&["compare", &a, &place.file("e.json", "")], 2, &["e.json"]);
+}
+
+#[test]
+fn a_suite_is_judged_with_a_server_as_the_player() {
+    let (place, url) = (Place::new(), server(0));
+    let suite = place.file("s.jsonl", "{\"question\":\"2 + 2?\",\"answer\":\"#### 4\"}\n{\"question\":\"3 + 2?\",\"answer\":\"#### 5\"}\n");
+    let report = place.json(&["accuracy", "--suite", &suite, "--url", &url, "--json"], 0);
+    assert_eq!((&report["n"], &report["correct"], &report["strategy"]), (&json!(2), &json!(1), &json!("alone")));
+    assert_eq!(report["items"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn what_cannot_be_measured_is_said_with_what_to_do() {
+    let (place, url) = (Place::new(), server(0));
+    let nobody = "http://127.0.0.1:9";
+    let trace = place.file("t.json", TRACE);
+    let goals = place.file("g.jsonl", "{\"question\": \"x\", \"answer\": \"y\"}\n{broken\n");
+    let empty = place.file("empty.jsonl", "\n");
+    let check = |words: &[&str], status: i32, says: &[&str]| place.fails(words, status, says);
+    check(&["serve", "--url", nobody, "--model", "m"], 1, &["127.0.0.1:9", "can't be reached", "is the server running"]);
+    check(&["serve", "--url", "localhost", "--model", "m"], 2, &["--url localhost"]);
+    check(&["serve", "--url", "https://example.org", "--model", "m"], 2, &["--offline forbids"]);
+    check(&["serve", "--url", &url, "--workload", "nothing"], 2, &["chat, fanout, mixed"]);
+    check(&["serve", "--url", &url, "--workload", &goals], 2, &["g.jsonl line 1"]);
+    check(&["serve", "--url", &url, "--workload", &empty], 2, &["holds no calls"]);
+    check(&["serve", "--url", &url, "--rate", "-1"], 2, &["--rate -1"]);
+    check(&["serve", "--url", &url, "--requests", "0"], 2, &["at least 1"]);
+    check(&["workflow", "--trace", &trace, "--url", nobody], 1, &["can't be reached"]);
+    check(&["workflow", "--trace", &trace, "--url", &format!("x={url}")], 2, &["no role but w"]);
+    check(&["workflow", "--trace", &trace, "--url", &url, "--set", "warm=off"], 2, &["leave them out with --url"]);
+    check(&["workflow", "--trace", "nothing"], 2, &["no trace `nothing`", "write-test-fix"]);
+    check(&["accuracy", "--suite", &goals, "--url", &url], 2, &["g.jsonl", "line 2"]);
+    check(&["accuracy", "--suite", &empty, "--url", &url], 2, &["empty.jsonl"]);
+    check(&["accuracy", "--suite", "nowhere.jsonl", "--url", &url], 2, &["nowhere.jsonl"]);
+    check(&["compare", "nowhere.json", &trace], 2, &["nowhere.json"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupt_prints_what_is_finished() {
+    let (place, url) = (Place::new(), server(5));
+    let words = ["serve", "--url", &url, "--requests", "10000", "--warmup", "0", "--json"];
+    let child = place.command(&words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    std::thread::sleep(Duration::from_secs(2));
+    let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", String::from_utf8_lossy(&output.stderr));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["interrupted"], true);
+    let requests = report["requests"].as_u64().unwrap();
+    assert!(requests > 0 && requests < 10_000, "{requests}");
+}
