@@ -6,7 +6,7 @@ mod tests;
 
 use std::net::IpAddr;
 use std::sync::Once;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
@@ -199,6 +199,12 @@ impl Endpoint {
             return Err(wrong("neither http nor https"));
         }
         let host = parsed.host_str().ok_or_else(|| wrong("no host"))?;
+        if !parsed.username().is_empty() || parsed.password().is_some() {
+            return Err(wrong("a key belongs into OPENAI_API_KEY, where no result shows it"));
+        }
+        if parsed.query().is_some() || parsed.fragment().is_some() {
+            return Err(wrong("it has a query or a fragment"));
+        }
         if offline && !is_here(host) {
             return Err(ClientError::Offline { url: url.into() });
         }
@@ -240,7 +246,11 @@ impl Client {
         // A proxy would be measured along.
         let http = reqwest::Client::builder()
             .no_proxy()
+            // Another server than the one that was named is neither asked nor measured.
+            .redirect(reqwest::redirect::Policy::none())
             .tcp_nodelay(true)
+            // A server may close an idle connection at the moment in which it is used again: each call has its own.
+            .pool_max_idle_per_host(0)
             .connect_timeout(silence_max.min(Duration::from_secs(10)))
             .build()
             .map_err(|error| format!("no HTTP client can be made: {}", root_cause(&error)))?;
@@ -265,7 +275,7 @@ impl Client {
             request = request.bearer_auth(key);
         }
         let response = self.in_time(&url, request.send()).await?;
-        let response = response.map_err(|error| unreachable_error(&url, &error))?;
+        let response = response.map_err(|error| connection_error(&url, &error))?;
         let mut listening = Listening::new(url, ask.max_tokens);
         let stream = self.check(&listening.url, response).await?;
         self.listen(&mut listening, stream, on_piece).await?;
@@ -283,7 +293,7 @@ impl Client {
             request = request.bearer_auth(key);
         }
         let response = self.in_time(&url, request.send()).await?;
-        let mut response = response.map_err(|error| unreachable_error(&url, &error))?;
+        let mut response = response.map_err(|error| connection_error(&url, &error))?;
         let (status, body) = (response.status(), self.body(&url, &mut response).await?);
         if !status.is_success() {
             let message = server_words(&body);
@@ -296,8 +306,11 @@ impl Client {
     }
 
     async fn in_time<T>(&self, url: &str, what: impl Future<Output = T>) -> Result<T, ClientError> {
-        let stalled = |_| ClientError::Stalled { url: url.to_owned(), seconds: self.silence_max.as_secs() };
-        tokio::time::timeout(self.silence_max, what).await.map_err(stalled)
+        tokio::time::timeout(self.silence_max, what).await.map_err(|_| self.stalled(url))
+    }
+
+    fn stalled(&self, url: &str) -> ClientError {
+        ClientError::Stalled { url: url.to_owned(), seconds: self.silence_max.as_secs() }
     }
 
     /// A response that is a stream; any other is an error with what it says.
@@ -325,7 +338,7 @@ impl Client {
         let mut body = Vec::new();
         while body.len() < BODY_BYTES_MAX {
             let chunk = self.in_time(url, response.chunk()).await?;
-            match chunk.map_err(|error| unreachable_error(url, &error))? {
+            match chunk.map_err(|error| connection_error(url, &error))? {
                 Some(chunk) => body.extend_from_slice(&chunk),
                 None => break,
             }
@@ -340,13 +353,19 @@ impl Client {
         on_piece: &mut (dyn FnMut(&str) + Send),
     ) -> Result<(), ClientError> {
         let mut frames = Frames::default();
+        let mut heard = Instant::now();
         loop {
+            // Comments that keep a connection open say nothing.
+            let left = self.silence_max.saturating_sub(heard.elapsed());
+            let bytes = tokio::time::timeout(left, stream.chunk()).await;
+            let bytes = bytes.map_err(|_| self.stalled(&listening.url))?;
             // A connection that breaks is an end like any other: `end` knows whether it came too early.
-            let Ok(Some(bytes)) = self.in_time(&listening.url, stream.chunk()).await? else { return Ok(()) };
+            let Ok(Some(bytes)) = bytes else { return Ok(()) };
             frames.push(&bytes);
             while let Some(data) =
                 frames.next_data().map_err(|TooLong| listening.protocol("a line without end"))?
             {
+                heard = Instant::now();
                 if listening.take(&data, on_piece)? {
                     return Ok(());
                 }
@@ -396,8 +415,12 @@ fn message(message: &Message) -> Value {
     json!({"role": role, "content": message.content})
 }
 
-fn unreachable_error(url: &str, error: &reqwest::Error) -> ClientError {
-    ClientError::Unreachable { url: url.to_owned(), reason: root_cause(error) }
+/// A connection that was not made, or one that broke before an answer began.
+fn connection_error(url: &str, error: &reqwest::Error) -> ClientError {
+    match error.is_connect() {
+        true => ClientError::Unreachable { url: url.to_owned(), reason: root_cause(error) },
+        false => ClientError::Closed { url: url.to_owned(), pieces: 0 },
+    }
 }
 
 /// The innermost reason, which is the system's own.
@@ -446,6 +469,11 @@ impl Listening {
         Self { url, max_tokens, text: String::new(), pieces: 0, finish: None, usage: None, done: false }
     }
 
+    fn miscounted(&self, output_tokens: u32) -> ClientError {
+        let (pieces, max_tokens) = (self.pieces, self.max_tokens);
+        ClientError::Counts { url: self.url.clone(), output_tokens, pieces, max_tokens }
+    }
+
     fn protocol(&self, reason: &str) -> ClientError {
         ClientError::Protocol { url: self.url.clone(), reason: reason.to_owned() }
     }
@@ -471,6 +499,10 @@ impl Listening {
             let text = word(&delta["reasoning_content"]) + &answer;
             if !text.is_empty() {
                 self.pieces += 1;
+                // A last piece may be the rest of a character.
+                if self.pieces > self.max_tokens.saturating_add(1) {
+                    return Err(self.miscounted(self.pieces));
+                }
                 self.text.push_str(&answer);
                 on_piece(&text);
             }
@@ -501,13 +533,14 @@ impl Listening {
         if !self.done && self.finish.is_none() {
             return Err(ClientError::Closed { url: self.url, pieces: self.pieces });
         }
-        let Self { url, max_tokens, text, pieces, finish, usage, .. } = self;
-        if let Some(Counts { output_tokens, .. }) = usage {
-            let some_without = pieces > 0 && output_tokens == 0;
-            if output_tokens > max_tokens || some_without || pieces > output_tokens.saturating_add(1) {
-                return Err(ClientError::Counts { url, output_tokens, pieces, max_tokens });
+        if let Some(Counts { output_tokens, .. }) = self.usage {
+            let some_without = self.pieces > 0 && output_tokens == 0;
+            let too_few = self.pieces > output_tokens.saturating_add(1);
+            if output_tokens > self.max_tokens || some_without || too_few {
+                return Err(self.miscounted(output_tokens));
             }
         }
+        let Self { text, pieces, finish, usage, .. } = self;
         Ok(Answered { text, finish, usage, pieces })
     }
 }

@@ -18,6 +18,8 @@ pub enum Script {
     Status(u16, &'static str),
     /// This body with this content type, status 200.
     Body(&'static str, &'static str),
+    /// A whole answer; then the connection stays open, and nothing more is read from it.
+    KeepsOpen,
     /// Accepts and says nothing.
     Silent,
     /// Three tokens and then silence.
@@ -28,6 +30,12 @@ pub enum Script {
     Counts { output_tokens: u32 },
     /// Good, but ends after so many tokens.
     Short { tokens: u32 },
+    /// Tokens without end.
+    Endless,
+    /// Comments without end, and nothing else.
+    Comments,
+    /// Takes the request and closes the connection.
+    HangsUp,
 }
 
 /// A running server; ends with the test's process.
@@ -85,6 +93,14 @@ fn answer(mut stream: TcpStream, script: &Script, kept: &Mutex<Vec<Value>>) -> s
             std::thread::sleep(Duration::from_secs(60));
             Ok(())
         }
+        Script::HangsUp => Ok(()),
+        Script::KeepsOpen => {
+            let body = "data: {\"choices\":[{\"text\":\"a\"}]}\n\ndata: [DONE]\n\n";
+            let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length:";
+            write!(stream, "{head} {}\r\n\r\n{body}", body.len())?;
+            std::thread::sleep(Duration::from_secs(60));
+            Ok(())
+        }
         script => streamed(&mut stream, script, &body, first.contains("chat")),
     }
 }
@@ -104,6 +120,8 @@ fn streamed(stream: &mut TcpStream, script: &Script, body: &Value, chat: bool) -
     let tokens = match script {
         Script::Short { tokens } => *tokens,
         Script::Stalls | Script::Closes => 3,
+        Script::Endless => u32::MAX,
+        Script::Comments => 0,
         _ => wanted,
     };
     let mut send = |text: &str| match script {
@@ -124,6 +142,10 @@ fn streamed(stream: &mut TcpStream, script: &Script, body: &Value, chat: bool) -
         send(&format!("data: {}\n\n", json!({"choices": [choice]})))?;
     }
     match script {
+        Script::Comments => loop {
+            send(": still here\n\n")?;
+            std::thread::sleep(Duration::from_millis(50));
+        },
         Script::Stalls => std::thread::sleep(Duration::from_secs(60)),
         Script::Closes => {}
         _ => {

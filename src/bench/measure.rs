@@ -90,7 +90,8 @@ pub enum MeasureError {
     Forward(#[from] ForwardError),
 }
 
-/// Measures every batch size; `progress` hears of each round before it starts.
+/// Measures every batch size; `progress` hears of each round before it starts, and ends it all
+/// with the rows that are whole when it says false.
 ///
 /// # Errors
 /// [`MeasureError`] when a row does not fit or a step fails.
@@ -98,20 +99,28 @@ pub fn throughput(
     model: &mut dyn Model,
     step_tokens_max: usize,
     work: &Throughput,
-    progress: &mut dyn FnMut(usize, usize),
+    progress: &mut dyn FnMut(usize, usize) -> bool,
 ) -> Result<Vec<Row>, MeasureError> {
     let tokens = work.sequence_tokens();
     let context = model.info().context_tokens_max;
     if tokens > context {
         return Err(MeasureError::Context { tokens, context });
     }
+    for &batch in &work.batches {
+        let (needed, available) = (Tables::new(work, batch).blocks, model.info().kv_blocks_max);
+        if needed > available {
+            return Err(MeasureError::Pool { batch, needed, available });
+        }
+    }
     let mut source = TokenSource::new(work.seed, model.info().vocab);
     let mut rows = Vec::with_capacity(work.batches.len());
     for &batch in &work.batches {
         let mut times = Vec::with_capacity(work.repeat);
         for round in 0..work.warmup + work.repeat {
-            progress(batch, round);
-            let mut round_run = Round::new(model, work, batch, step_tokens_max)?;
+            if !progress(batch, round) {
+                return Ok(rows);
+            }
+            let mut round_run = Round::new(model, work, batch, step_tokens_max);
             let time = round_run.run(&mut source);
             round_run.give_back();
             let time = time?;
@@ -202,21 +211,12 @@ struct Round<'a> {
 }
 
 impl<'a> Round<'a> {
-    fn new(
-        model: &'a mut dyn Model,
-        work: &'a Throughput,
-        batch: usize,
-        step_tokens_max: usize,
-    ) -> Result<Self, MeasureError> {
+    fn new(model: &'a mut dyn Model, work: &'a Throughput, batch: usize, step_tokens_max: usize) -> Self {
         let tables = Tables::new(work, batch);
-        let available = model.info().kv_blocks_max;
-        if tables.blocks > available {
-            return Err(MeasureError::Pool { batch, needed: tables.blocks, available });
-        }
         for block in 0..tables.blocks as u32 {
             model.commit(block);
         }
-        Ok(Self { model, work, tables, step_tokens_max })
+        Self { model, work, tables, step_tokens_max }
     }
 
     fn give_back(self) {

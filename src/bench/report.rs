@@ -17,6 +17,9 @@ pub struct ThroughputReport {
     pub command: String,
     /// Version of this program.
     pub version: String,
+    /// Stopped before its end: only whole rows are in it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub interrupted: bool,
     /// Threads the kernels ran on.
     pub threads: usize,
     /// How keys and values are kept: `f16` or `q8`.
@@ -118,7 +121,8 @@ impl ThroughputReport {
             format!("limits of {} threads: {read:.1} GB/s from memory{macs}", limits.threads)
         };
         let left_out = self.left_out.iter().map(|reason| format!("left out: {reason}"));
-        self.limits.iter().map(limit).chain(left_out).collect()
+        let interrupted = self.interrupted.then(|| "interrupted: further rows are missing".to_owned());
+        self.limits.iter().map(limit).chain(left_out).chain(interrupted).collect()
     }
 
     /// A table with aligned columns.

@@ -85,7 +85,7 @@ fn work() -> Throughput {
 #[test]
 fn every_token_is_computed_once_and_decode_passes_hold_the_whole_batch() {
     let mut model = Counting::new(100);
-    let rows = throughput(&mut model, 64, &work(), &mut |_, _| {}).unwrap();
+    let rows = throughput(&mut model, 64, &work(), &mut |_, _| true).unwrap();
     assert_eq!(model.computed, 3 * 50 + 3 * 20);
     assert_eq!(rows[0].computed_tokens, 150);
     assert_eq!(model.steps.iter().filter(|step| **step == (3, 3)).count(), 20);
@@ -97,7 +97,7 @@ fn every_token_is_computed_once_and_decode_passes_hold_the_whole_batch() {
 fn a_shared_prefix_is_computed_once_in_whole_blocks() {
     let mut model = Counting::new(100);
     let work = Throughput { shared_prefix_tokens: 40, ..work() };
-    let rows = throughput(&mut model, 1024, &work, &mut |_, _| {}).unwrap();
+    let rows = throughput(&mut model, 1024, &work, &mut |_, _| true).unwrap();
     assert_eq!(rows[0].cached_tokens, 2 * 32);
     assert_eq!(rows[0].computed_tokens, 150 - 64);
     assert_eq!(model.computed, 150 - 64 + 60);
@@ -108,7 +108,11 @@ fn depth_is_computed_but_not_counted() {
     let mut model = Counting::new(100);
     let work = Throughput { depth_tokens: 100, warmup: 2, ..work() };
     let mut rounds = 0;
-    let rows = throughput(&mut model, 64, &work, &mut |_, _| rounds += 1).unwrap();
+    let rows = throughput(&mut model, 64, &work, &mut |_, _| {
+        rounds += 1;
+        true
+    })
+    .unwrap();
     assert_eq!(rounds, 3);
     assert_eq!(model.computed, 3 * 3 * (100 + 50 + 20));
     assert_eq!(rows[0].computed_tokens, 150);
@@ -117,10 +121,10 @@ fn depth_is_computed_but_not_counted() {
 #[test]
 fn what_does_not_fit_is_refused_with_numbers() {
     let mut model = Counting::new(14);
-    let refused = throughput(&mut model, 64, &work(), &mut |_, _| {});
+    let refused = throughput(&mut model, 64, &work(), &mut |_, _| true);
     assert!(matches!(refused, Err(MeasureError::Pool { batch: 3, needed: 15, available: 14 })));
     let long = Throughput { prompt_tokens: 5000, ..work() };
-    assert!(matches!(throughput(&mut model, 64, &long, &mut |_, _| {}), Err(MeasureError::Context { .. })));
+    assert!(matches!(throughput(&mut model, 64, &long, &mut |_, _| true), Err(MeasureError::Context { .. })));
     assert_eq!(Throughput { repeat: 0, ..work() }.validate(), Err(WorkloadError::Zero("--repeat")));
     let shared = Throughput { shared_prefix_tokens: 50, ..work() };
     assert!(matches!(shared.validate(), Err(WorkloadError::SharedTooLong { .. })));
@@ -136,6 +140,7 @@ fn tokens_follow_the_seed_and_the_median_is_the_middle() {
 
 fn report(rows: Vec<Row>) -> ThroughputReport {
     ThroughputReport {
+        interrupted: false,
         schema: ThroughputReport::SCHEMA.to_owned(),
         machine: Machine::here("scalar"),
         command: "bandmaster bench throughput".to_owned(),
@@ -153,7 +158,7 @@ fn report(rows: Vec<Row>) -> ThroughputReport {
 fn rows_keep_their_rounds_and_what_tells_them_apart() {
     let mut model = Counting::new(100);
     let work = Throughput { depth_tokens: 32, warmup: 1, repeat: 3, ..work() };
-    let rows = throughput(&mut model, 64, &work, &mut |_, _| {}).unwrap();
+    let rows = throughput(&mut model, 64, &work, &mut |_, _| true).unwrap();
     let row = &rows[0];
     assert_eq!((row.prefill_rounds_s.len(), row.decode_rounds_s.len()), (3, 3));
     assert_eq!(median(row.prefill_rounds_s.clone()).to_bits(), row.prefill_s.to_bits());
@@ -164,7 +169,7 @@ fn rows_keep_their_rounds_and_what_tells_them_apart() {
 #[test]
 fn a_report_can_be_compared_with_itself() {
     let mut model = Counting::new(100);
-    let rows = throughput(&mut model, 64, &Throughput { repeat: 3, ..work() }, &mut |_, _| {}).unwrap();
+    let rows = throughput(&mut model, 64, &Throughput { repeat: 3, ..work() }, &mut |_, _| true).unwrap();
     let json = serde_json::to_string(&report(rows)).unwrap();
     let side = || Side::parse("r.json", &json).unwrap();
     let comparison = compare(side(), side(), false).unwrap();
@@ -194,7 +199,7 @@ fn a_sweep_loads_each_number_of_threads_once() {
 fn row_of(batch: usize, prefill_s: f64, decode_s: f64) -> Row {
     let mut model = Counting::new(100);
     let work = Throughput { batches: vec![batch], ..work() };
-    let mut rows = throughput(&mut model, 64, &work, &mut |_, _| {}).unwrap();
+    let mut rows = throughput(&mut model, 64, &work, &mut |_, _| true).unwrap();
     Row { prefill_s, decode_s, ..rows.remove(0) }
 }
 
@@ -257,4 +262,17 @@ fn columns_appear_where_rows_have_something_to_tell() {
             assert!(text.contains(part), "no {part} in {text}");
         }
     }
+}
+
+#[test]
+fn an_interrupt_keeps_the_rows_that_are_whole() {
+    let mut model = Counting::new(100);
+    let mut rounds = 0;
+    let work = Throughput { batches: vec![1, 2], warmup: 1, repeat: 2, ..work() };
+    let mut progress = |_, _| {
+        rounds += 1;
+        rounds <= 4
+    };
+    let rows = throughput(&mut model, 64, &work, &mut progress).unwrap();
+    assert_eq!(rows.iter().map(|row| row.batch).collect::<Vec<_>>(), [1]);
 }

@@ -5,6 +5,15 @@ use super::workload::TokenSource;
 
 const WORDS: &str = include_str!("words.txt");
 
+/// Words in front of a recorded prompt: enough that no two loads begin alike.
+const OPENING_WORDS: usize = 4;
+
+/// A recorded prompt behind a few words drawn from `seed`: a server that was asked before finds nothing of it in its cache.
+#[must_use]
+pub fn opened(recorded: &str, seed: u64) -> String {
+    WordSource::new(seed).take(OPENING_WORDS) + recorded
+}
+
 /// Draws words, the same for the same seed.
 #[derive(Debug)]
 pub struct WordSource {

@@ -29,6 +29,9 @@ pub enum WorkloadError {
     /// A count that must not be zero.
     #[error("{0} must be at least 1")]
     Zero(&'static str),
+    /// Only a beginning can be shared.
+    #[error("--shared-prefix is the beginning of a prompt: leave --depth out")]
+    SharedBehindDepth,
     /// The shared part must leave each sequence a token of its own.
     #[error(
         "--shared-prefix {shared} must be smaller than --prompt-tokens {prompt}: each sequence needs a token of its own"
@@ -95,6 +98,9 @@ impl Throughput {
                 shared: self.shared_prefix_tokens,
                 prompt: self.prompt_tokens,
             });
+        }
+        if self.shared_prefix_tokens > 0 && self.depth_tokens > 0 {
+            return Err(WorkloadError::SharedBehindDepth);
         }
         Ok(())
     }

@@ -170,6 +170,9 @@ pub struct ServeBenchFlags {
     /// Open loop: so many calls a second, at random times that no answer delays
     #[arg(long, value_name = "R", allow_negative_numbers = true)]
     pub rate: Option<f64>,
+    /// Open loop: when the file's `at_ms` says
+    #[arg(long, conflicts_with_all = ["rate", "concurrency", "rate_sweep"])]
+    pub as_recorded: bool,
     /// Calls that are measured
     #[arg(long, default_value_t = 64, value_name = "N")]
     pub requests: usize,

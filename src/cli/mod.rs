@@ -13,6 +13,7 @@ mod interrupt;
 mod load;
 mod machine;
 mod models;
+mod origin;
 mod run;
 mod runs;
 mod screen;

@@ -1,23 +1,26 @@
 //! `bench serve`.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::anyhow;
-use bandmaster_models::Cpu;
 
 use super::config::Config;
 use super::error::CliError;
 use super::flags::ServeBenchFlags;
 use super::interrupt::{INTERRUPTED, Interrupt};
+use super::origin::Origin;
 use super::status::StatusLine;
 use super::{inputs, print, print_json, servers};
-use crate::bench::machine::Machine;
 use crate::bench::serve::report::{Limits, LoadReport, ServeReport, Sweep, SweepRow};
 use crate::bench::serve::workload::Workload;
 use crate::bench::serve::{Loaded, Mode, Target, load};
 
 /// Rates of a sweep, as shares of what the server did in a closed loop.
 const SWEEP_SHARES: [f64; 7] = [0.3, 0.5, 0.7, 0.8, 0.9, 1.0, 1.2];
+
+/// Calls a second that make sense.
+const RATES: std::ops::RangeInclusive<f64> = 1e-4..=1e5;
 
 struct Bench<'a> {
     target: Target,
@@ -29,12 +32,9 @@ struct Bench<'a> {
 
 /// Measures.
 pub fn bench_serve(config: &Config, flags: &ServeBenchFlags) -> Result<ExitCode, CliError> {
-    let mode = mode(flags)?;
     let workload = Workload::find(&flags.workload).map_err(|error| CliError::usage(error.to_string()))?;
-    let machine = Machine::here(Cpu::new(1).isa().name());
-    if let Some(warning) = machine.busy_warning() {
-        inputs::warn(&warning);
-    }
+    let mode = mode(flags, &workload)?;
+    let origin = Origin::here();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let interrupt = Interrupt::listen(&runtime);
     let client = servers::client(flags.timeout_seconds)?;
@@ -45,16 +45,18 @@ pub fn bench_serve(config: &Config, flags: &ServeBenchFlags) -> Result<ExitCode,
     interrupt.arm();
     let measured = runtime.block_on(bench.measure(mode));
     bench.status.clear();
-    let (loaded, sweep) = measured?;
-    let interrupted = loaded.interrupted;
+    let Measured { loaded, sweep, broke } = measured?;
+    let interrupted = loaded.interrupted || broke.is_some();
     let report = ServeReport {
         schema: ServeReport::SCHEMA.to_owned(),
-        machine,
-        command: std::env::args().collect::<Vec<_>>().join(" "),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
+        machine: origin.machine,
+        command: origin.command,
+        version: origin.version,
         url: bench.target.endpoint.base().to_owned(),
         model: bench.target.endpoint.model.clone(),
         workload: bench.workload.name().to_owned(),
+        workload_sha256: bench.workload.sha256().map(str::to_owned),
+        warmup: flags.warmup,
         seed: flags.seed,
         mode,
         load: LoadReport::new(loaded, limits(flags)),
@@ -66,7 +68,18 @@ pub fn bench_serve(config: &Config, flags: &ServeBenchFlags) -> Result<ExitCode,
         (false, true) => print(&report.markdown())?,
         (false, false) => print(&report.table())?,
     };
-    ended(&report)
+    match broke {
+        Some(error) => Err(error),
+        None => ended(&report),
+    }
+}
+
+/// What came of it, as far as it came.
+struct Measured {
+    loaded: Loaded,
+    sweep: Option<Sweep>,
+    /// Why the sweep did not go on.
+    broke: Option<CliError>,
 }
 
 /// The exit status, and what a person should know of errors.
@@ -92,53 +105,61 @@ fn limits(flags: &ServeBenchFlags) -> Limits {
     Limits { ttft_limit_ms: flags.limit_ttft_ms, itl_limit_ms: flags.limit_itl_ms }
 }
 
-fn mode(flags: &ServeBenchFlags) -> Result<Mode, CliError> {
+fn mode(flags: &ServeBenchFlags, workload: &Workload) -> Result<Mode, CliError> {
     if flags.requests == 0 || flags.concurrency == 0 {
         return Err(CliError::usage("--requests and --concurrency must be at least 1"));
     }
+    if flags.as_recorded {
+        return match workload {
+            Workload::Recorded(recording) if recording.has_times() => Ok(Mode::Recorded),
+            _ => Err(CliError::usage("--as-recorded needs a file whose every line has `at_ms`")),
+        };
+    }
     match flags.rate {
-        Some(rate) if rate.is_finite() && rate > 0.0 => Ok(Mode::Open { rate }),
-        Some(rate) => Err(CliError::usage(format!("--rate {rate}: give calls a second, above 0"))),
+        Some(rate) if RATES.contains(&rate) => Ok(Mode::Open { rate }),
+        Some(rate) => Err(CliError::usage(format!("--rate {rate}: give calls a second, 0.0001 to 100000"))),
         None => Ok(Mode::Closed { concurrency: flags.concurrency }),
     }
 }
 
 impl Bench<'_> {
     /// Warms up, measures, and measures at several rates if that was asked for.
-    async fn measure(&self, mode: Mode) -> Result<(Loaded, Option<Sweep>), CliError> {
+    async fn measure(&self, mode: Mode) -> Result<Measured, CliError> {
         let seed = self.flags.seed;
         if self.flags.warmup > 0 {
             // Other words than those that are measured: what a server keeps of them is of no use later.
             let warm = self.load("warm-up", self.flags.warmup, mode, seed ^ (1 << 40)).await?;
             if warm.interrupted {
-                return Ok((Loaded { samples: Vec::new(), ..warm }, None));
+                let loaded = Loaded { samples: Vec::new(), wall: Duration::ZERO, interrupted: true };
+                return Ok(Measured { loaded, sweep: None, broke: None });
             }
         }
         let loaded = self.load("calls", self.flags.requests, mode, seed).await?;
         if !self.flags.rate_sweep || loaded.interrupted {
-            return Ok((loaded, None));
+            return Ok(Measured { loaded, sweep: None, broke: None });
         }
-        let (sweep, interrupted) = self.sweep(&loaded).await?;
-        Ok((Loaded { interrupted, ..loaded }, Some(sweep)))
+        let mut rows = Vec::new();
+        let (interrupted, broke) = match self.sweep(&loaded, &mut rows).await {
+            Ok(interrupted) => (interrupted, None),
+            Err(error) => (false, Some(error)),
+        };
+        Ok(Measured { loaded: Loaded { interrupted, ..loaded }, sweep: Some(Sweep::new(rows)), broke })
     }
 
-    /// Each rate has words of its own, so that none finds what another left in the cache.
-    async fn sweep(&self, closed: &Loaded) -> Result<(Sweep, bool), CliError> {
+    /// Each rate has words of its own, so that none finds what another left in the cache. True when it was stopped.
+    async fn sweep(&self, closed: &Loaded, rows: &mut Vec<SweepRow>) -> Result<bool, CliError> {
         let most = closed.samples.len() as f64 / closed.wall.as_secs_f64().max(1e-9);
-        let mut rows = Vec::new();
         for (place, share) in SWEEP_SHARES.iter().enumerate() {
             let rate = most * share;
             let seed = self.flags.seed + 1 + place as u64;
             let name = format!("{rate:.2} a second");
             let loaded = self.load(&name, self.flags.requests, Mode::Open { rate }, seed).await?;
-            let interrupted = loaded.interrupted;
-            rows.push(SweepRow { rate, load: LoadReport::new(loaded, limits(self.flags)) });
-            if interrupted {
-                rows.pop();
-                return Ok((Sweep::new(rows), true));
+            if loaded.interrupted {
+                return Ok(true);
             }
+            rows.push(SweepRow { rate, load: LoadReport::new(loaded, limits(self.flags)) });
         }
-        Ok((Sweep::new(rows), false))
+        Ok(false)
     }
 
     async fn load(&self, name: &str, count: usize, mode: Mode, seed: u64) -> Result<Loaded, CliError> {

@@ -95,8 +95,17 @@ pub async fn by_role(
                 "no server for {role} ({model}): {there}; name one with --url {role}=URL"
             ))
         })?;
-        // The server's own spelling; a server of one model takes any.
-        let name = names.iter().find(|name| is_same(name, model)).unwrap_or(model);
+        // The server's own spelling; what a server of one model has is what plays, whatever was meant.
+        let name = match (names.iter().find(|name| is_same(name, model)), names.as_slice()) {
+            (Some(same), _) => same,
+            (None, [only]) => only,
+            (None, []) => model,
+            (None, several) => {
+                let several = several.join(", ");
+                let choose = format!("say which plays {role} with --role {role}=NAME");
+                return Err(CliError::usage(format!("{} has no {model} but {several}: {choose}", at.url)));
+            }
+        };
         endpoints.insert(role.clone(), endpoint(config, client, at.url, Some(name)).await?);
     }
     Ok(endpoints)
@@ -121,6 +130,7 @@ mod tests {
         check("http://127.0.0.1:8080", None, "http://127.0.0.1:8080");
         check("worker=http://127.0.0.1:8081", Some("worker"), "http://127.0.0.1:8081");
         check("http://host/v1?key=1", None, "http://host/v1?key=1");
+        check("a=b", Some("a"), "b");
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! `bench throughput`.
 
-use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -10,10 +9,12 @@ use bandmaster_models::{Cpu, CpuModel, LoadOptions, Model, load};
 use super::config::{Config, kv_type_name};
 use super::error::CliError;
 use super::flags::ThroughputFlags;
+use super::interrupt::{INTERRUPTED, Interrupt};
+use super::origin::Origin;
+use super::status::StatusLine;
 use super::units::gib;
 use super::{print, print_json};
 use crate::bench::limits::{Costs, Limits};
-use crate::bench::machine::Machine;
 use crate::bench::measure::{MeasureError, Row, throughput};
 use crate::bench::report::{ModelFacts, ThroughputReport};
 use crate::bench::workload::Throughput;
@@ -30,15 +31,20 @@ pub fn bench_throughput(config: &Config, flags: &ThroughputFlags) -> Result<Exit
     }
     let found = config.hub().find_writer(&flags.model)?;
     let room = room_bytes(config, &found)?;
-    let mut machine = Machine::here(Cpu::new(1).isa().name());
-    if let Some(warning) = machine.busy_warning() {
-        writeln!(std::io::stderr(), "warning: {warning}")?;
-    }
-    let bench = Bench { config, flags, found: &found, room, terminal: std::io::stderr().is_terminal() };
+    let Origin { mut machine, command, version } = Origin::here();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let interrupt = Interrupt::listen(&runtime);
+    let status = StatusLine::new();
+    let bench = Bench { config, flags, found: &found, room, status, interrupt: &interrupt };
     let mut all = Measured::default();
+    interrupt.arm();
     for same_threads in works.chunk_by(|a, b| a.threads == b.threads) {
         bench.measure(same_threads, &mut all)?;
+        if bench.is_interrupted() {
+            break;
+        }
     }
+    let interrupted = bench.is_interrupted();
     if let Some(limits) = all.limits.iter().find(|limits| limits.threads == config.threads.value) {
         machine.memory_bytes_per_s = Some(limits.memory_bytes_per_s);
         machine.int8_macs_per_s = limits.int8_macs_per_s;
@@ -46,8 +52,9 @@ pub fn bench_throughput(config: &Config, flags: &ThroughputFlags) -> Result<Exit
     let report = ThroughputReport {
         schema: ThroughputReport::SCHEMA.to_owned(),
         machine,
-        command: std::env::args().collect::<Vec<_>>().join(" "),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
+        command,
+        version,
+        interrupted,
         threads: config.threads.value,
         kv_type: kv_type_name(config.kv_type.value).to_owned(),
         model: ModelFacts {
@@ -61,10 +68,11 @@ pub fn bench_throughput(config: &Config, flags: &ThroughputFlags) -> Result<Exit
         left_out: all.left_out,
     };
     match (flags.json, flags.markdown) {
-        (true, _) => print_json(&report),
-        (_, true) => print(&report.markdown()),
-        _ => print(&report.table()),
-    }
+        (true, _) => print_json(&report)?,
+        (_, true) => print(&report.markdown())?,
+        _ => print(&report.table())?,
+    };
+    Ok(if interrupted { ExitCode::from(INTERRUPTED) } else { ExitCode::SUCCESS })
 }
 
 /// What was asked for, works with the same threads beside each other.
@@ -107,7 +115,8 @@ struct Bench<'a> {
     found: &'a Found,
     /// Bytes for keys and values.
     room: usize,
-    terminal: bool,
+    status: StatusLine,
+    interrupt: &'a Interrupt,
 }
 
 /// What has been measured so far.
@@ -120,6 +129,10 @@ struct Measured {
 }
 
 impl Bench<'_> {
+    fn is_interrupted(&self) -> bool {
+        self.interrupt.cancel.reason().is_some()
+    }
+
     /// Measures works that want the same threads on one load of the model.
     fn measure(&self, works: &[Throughput], all: &mut Measured) -> Result<(), CliError> {
         let Some(first) = works.first() else { return Ok(()) };
@@ -165,15 +178,11 @@ impl Bench<'_> {
     fn rows(&self, model: &mut CpuModel, work: &Throughput) -> Result<Vec<Row>, MeasureError> {
         let rounds = work.warmup + work.repeat;
         let mut progress = |batch: usize, round: usize| {
-            if self.terminal {
-                // Only for who watches.
-                let _ = write!(std::io::stderr(), "\rbatch {batch}, round {} of {rounds}   ", round + 1);
-            }
+            self.status.show(&format!("batch {batch}, round {} of {rounds}", round + 1));
+            !self.is_interrupted()
         };
         let rows = throughput(model, STEP_TOKENS_MAX, work, &mut progress);
-        if self.terminal {
-            let _ = write!(std::io::stderr(), "\r{:40}\r", "");
-        }
+        self.status.clear();
         rows
     }
 }

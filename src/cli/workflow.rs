@@ -5,20 +5,19 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::anyhow;
-use bandmaster_models::Cpu;
 
-use super::config::Config;
+use super::config::{Config, kv_type_name};
 use super::error::CliError;
 use super::flags::WorkflowFlags;
 use super::interrupt::{INTERRUPTED, Interrupt};
 use super::load::{Loader, Memory, memory_for};
+use super::origin::Origin;
 use super::screen::{Screen, View};
 use super::servers::{self, Named};
 use super::status::StatusLine;
 use super::units::parse_bytes;
-use super::{inputs, print, print_json};
+use super::{print, print_json};
 use crate::bench::client::{Client, Endpoint};
-use crate::bench::machine::Machine;
 use crate::bench::workflow::here::{Here, Models};
 use crate::bench::workflow::report::{Against, Round, WorkflowReport, median_round};
 use crate::bench::workflow::servers::Servers;
@@ -105,10 +104,7 @@ pub fn bench_workflow(config: &Config, flags: &WorkflowFlags) -> Result<ExitCode
     let own = default.with(&flags.set)?;
     let other = own.with(&flags.against)?;
     let trace = Trace::find(&flags.trace).map_err(|error| CliError::usage(error.to_string()))?;
-    let machine = Machine::here(Cpu::new(1).isa().name());
-    if let Some(warning) = machine.busy_warning() {
-        inputs::warn(&warning);
-    }
+    let origin = Origin::here();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let interrupt = Interrupt::listen(&runtime);
     let players = runtime.block_on(players(config, flags, &trace))?;
@@ -116,20 +112,14 @@ pub fn bench_workflow(config: &Config, flags: &WorkflowFlags) -> Result<ExitCode
     let (runs, status) = (flags.runs, StatusLine::new());
     let bench = Bench { config, trace, players, runs, screen, interrupt: &interrupt, status };
     let (mut rounds, mut others) = (Vec::new(), Vec::new());
-    let mut interrupted = false;
-    for round in 0..flags.repeat {
-        let seed = flags.seed + round as u64;
-        let name = format!("round {} of {}", round + 1, flags.repeat);
-        interrupted = bench.measure(&name, own, seed, &mut rounds)?;
-        if !flags.against.is_empty() && !interrupted {
-            interrupted = bench.measure(&format!("{name}, the other setting"), other, seed, &mut others)?;
-        }
-        if interrupted {
-            break;
-        }
-    }
+    let ended = bench.rounds(flags, own, other, (&mut rounds, &mut others));
     bench.status.clear();
-    bench.report(flags, machine, (&rounds, &others), interrupted)
+    match ended {
+        Err(error) if rounds.is_empty() => Err(error),
+        // What was measured before it broke is worth something.
+        Err(error) => bench.report(flags, origin, (&rounds, &others), true).and(Err(error)),
+        Ok(interrupted) => bench.report(flags, origin, (&rounds, &others), interrupted),
+    }
 }
 
 /// Who plays each role: who was named, or the trace's; here, or at the servers.
@@ -164,29 +154,40 @@ fn names(trace: &Trace, named: &[String]) -> Result<BTreeMap<String, String>, Cl
 }
 
 impl Bench<'_> {
-    /// One more round; true when it was stopped, and then it counts only if nothing else does.
-    fn measure(
+    /// All rounds, the settings by turns; true when it was stopped. A part of a round counts only if there is nothing else.
+    fn rounds(
         &self,
-        name: &str,
-        settings: Settings,
-        seed: u64,
-        rounds: &mut Vec<Round>,
+        flags: &WorkflowFlags,
+        own: Settings,
+        other: Settings,
+        (rounds, others): (&mut Vec<Round>, &mut Vec<Round>),
     ) -> Result<bool, CliError> {
-        let round = match &self.players {
+        for at in 0..flags.repeat {
+            let seed = flags.seed + at as u64;
+            let name = format!("round {} of {}", at + 1, flags.repeat);
+            let (round, interrupted) = self.round(&name, own, seed)?;
+            if !interrupted || rounds.is_empty() {
+                rounds.push(round);
+            }
+            if interrupted {
+                return Ok(true);
+            }
+            if !flags.against.is_empty() {
+                let (round, interrupted) = self.round(&format!("{name}, the other setting"), other, seed)?;
+                if interrupted {
+                    return Ok(true);
+                }
+                others.push(round);
+            }
+        }
+        Ok(false)
+    }
+
+    fn round(&self, name: &str, settings: Settings, seed: u64) -> Result<(Round, bool), CliError> {
+        match &self.players {
             Players::Here(roles) => self.round_here(name, roles, settings, seed),
             Players::Servers(client, endpoints) => self.round_at_servers(name, client, endpoints, seed),
-        };
-        let (round, interrupted) = match round {
-            Ok(done) => done,
-            Err(error) => {
-                self.status.clear();
-                return Err(error);
-            }
-        };
-        if !interrupted || rounds.is_empty() {
-            rounds.push(round);
         }
-        Ok(interrupted)
     }
 
     fn drive(
@@ -275,7 +276,7 @@ impl Bench<'_> {
     fn report(
         &self,
         flags: &WorkflowFlags,
-        machine: Machine,
+        origin: Origin,
         (rounds, others): (&[Round], &[Round]),
         interrupted: bool,
     ) -> Result<ExitCode, CliError> {
@@ -291,12 +292,14 @@ impl Bench<'_> {
         };
         let report = WorkflowReport {
             schema: WorkflowReport::SCHEMA.to_owned(),
-            machine,
-            command: std::env::args().collect::<Vec<_>>().join(" "),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            machine: origin.machine,
+            command: origin.command,
+            version: origin.version,
             threads: self.config.threads.value,
             trace: self.trace.name.clone(),
             models,
+            kv_type: urls.is_empty().then(|| kv_type_name(self.config.kv_type.value).to_owned()),
+            set: flags.set.clone(),
             urls,
             seed: flags.seed,
             runs: flags.runs,

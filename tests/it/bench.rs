@@ -43,13 +43,18 @@ fn answer(mut stream: TcpStream, ms: u64) -> std::io::Result<()> {
     }
     let tokens = serde_json::from_slice::<Value>(&body)?["max_tokens"].as_u64().unwrap();
     write!(stream, "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n")?;
-    let word = if first.contains("chat") { json!({"delta": {"content": " 4"}}) } else { json!({"text": " 4"}) };
+    let word =
+        if first.contains("chat") { json!({"delta": {"content": " 4"}}) } else { json!({"text": " 4"}) };
     for _ in 0..tokens {
         std::thread::sleep(Duration::from_millis(ms));
         write!(stream, "data: {}\n\n", json!({"choices": [word]}))?;
     }
     let usage = json!({"prompt_tokens": 9, "completion_tokens": tokens});
-    write!(stream, "data: {}\n\ndata: [DONE]\n\n", json!({"choices": [{"finish_reason": "length"}], "usage": usage}))
+    write!(
+        stream,
+        "data: {}\n\ndata: [DONE]\n\n",
+        json!({"choices": [{"finish_reason": "length"}], "usage": usage})
+    )
 }
 
 struct Place {
@@ -104,10 +109,13 @@ const TRACE: &str = r#"{"schema": "bandmaster.trace/1", "name": "two", "models":
 #[test]
 fn serve_prints_what_the_interface_names() {
     let (place, url) = (Place::new(), server(1));
-    let words = ["serve", "--url", &url, "--workload", "chat", "--requests", "6", "--concurrency", "3", "--json"];
+    let words =
+        ["serve", "--url", &url, "--workload", "chat", "--requests", "6", "--concurrency", "3", "--json"];
     let report = place.json(&words, 0);
     assert_eq!(report["schema"], "bandmaster.bench.serve/1");
-    for field in ["machine", "command", "version", "model", "workload", "wall_s", "output_tokens_per_s", "goodput"] {
+    for field in
+        ["machine", "command", "version", "model", "workload", "wall_s", "output_tokens_per_s", "goodput"]
+    {
         assert!(!report[field].is_null(), "no {field}");
     }
     for times in ["ttft_ms", "itl_ms", "e2e_ms"] {
@@ -115,7 +123,10 @@ fn serve_prints_what_the_interface_names() {
             assert!(report[times][percentile].as_f64().unwrap() > 0.0, "{times} {percentile}");
         }
     }
-    assert_eq!((&report["requests"], &report["errors"], &report["mode"]["closed"]["concurrency"]), (&json!(6), &json!(0), &json!(3)));
+    assert_eq!(
+        (&report["requests"], &report["errors"], &report["mode"]["closed"]["concurrency"]),
+        (&json!(6), &json!(0), &json!(3))
+    );
     let open = ["serve", "--url", &url, "--requests", "4", "--rate", "100", "--json"];
     assert_eq!(place.json(&open, 0)["mode"]["open"]["rate"], 100.0);
 }
@@ -123,7 +134,8 @@ fn serve_prints_what_the_interface_names() {
 #[test]
 fn two_results_are_held_against_each_other() {
     let (place, url) = (Place::new(), server(0));
-    let words = ["workflow", "--trace", &place.file("t.json", TRACE), "--url", &url, "--json", "--repeat", "3"];
+    let words =
+        ["workflow", "--trace", &place.file("t.json", TRACE), "--url", &url, "--json", "--repeat", "3"];
     let report = place.json(&words, 0);
     assert_eq!((&report["schema"], &report["trace"]), (&json!("bandmaster.bench.workflow/1"), &json!("two")));
     assert_eq!((&report["output_tokens"], &report["prompt_tokens"]), (&json!(7), &json!(18)));
@@ -143,9 +155,15 @@ fn two_results_are_held_against_each_other() {
 #[test]
 fn a_suite_is_judged_with_a_server_as_the_player() {
     let (place, url) = (Place::new(), server(0));
-    let suite = place.file("s.jsonl", "{\"question\":\"2 + 2?\",\"answer\":\"#### 4\"}\n{\"question\":\"3 + 2?\",\"answer\":\"#### 5\"}\n");
+    let suite = place.file(
+        "s.jsonl",
+        "{\"question\":\"2 + 2?\",\"answer\":\"#### 4\"}\n{\"question\":\"3 + 2?\",\"answer\":\"#### 5\"}\n",
+    );
     let report = place.json(&["accuracy", "--suite", &suite, "--url", &url, "--json"], 0);
-    assert_eq!((&report["n"], &report["correct"], &report["strategy"]), (&json!(2), &json!(1), &json!("alone")));
+    assert_eq!(
+        (&report["n"], &report["correct"], &report["strategy"]),
+        (&json!(2), &json!(1), &json!("alone"))
+    );
     assert_eq!(report["items"].as_array().unwrap().len(), 2);
 }
 
@@ -157,17 +175,27 @@ fn what_cannot_be_measured_is_said_with_what_to_do() {
     let goals = place.file("g.jsonl", "{\"question\": \"x\", \"answer\": \"y\"}\n{broken\n");
     let empty = place.file("empty.jsonl", "\n");
     let check = |words: &[&str], status: i32, says: &[&str]| place.fails(words, status, says);
-    check(&["serve", "--url", nobody, "--model", "m"], 1, &["127.0.0.1:9", "can't be reached", "is the server running"]);
+    check(
+        &["serve", "--url", nobody, "--model", "m"],
+        1,
+        &["127.0.0.1:9", "can't be reached", "is the server running"],
+    );
     check(&["serve", "--url", "localhost", "--model", "m"], 2, &["--url localhost"]);
     check(&["serve", "--url", "https://example.org", "--model", "m"], 2, &["--offline forbids"]);
     check(&["serve", "--url", &url, "--workload", "nothing"], 2, &["chat, fanout, mixed"]);
     check(&["serve", "--url", &url, "--workload", &goals], 2, &["g.jsonl line 1"]);
     check(&["serve", "--url", &url, "--workload", &empty], 2, &["holds no calls"]);
     check(&["serve", "--url", &url, "--rate", "-1"], 2, &["--rate -1"]);
+    check(&["serve", "--url", &url, "--rate", "1e-19"], 2, &["0.0001 to 100000"]);
+    check(&["serve", "--url", &url, "--as-recorded"], 2, &["at_ms"]);
     check(&["serve", "--url", &url, "--requests", "0"], 2, &["at least 1"]);
     check(&["workflow", "--trace", &trace, "--url", nobody], 1, &["can't be reached"]);
     check(&["workflow", "--trace", &trace, "--url", &format!("x={url}")], 2, &["no role but w"]);
-    check(&["workflow", "--trace", &trace, "--url", &url, "--set", "warm=off"], 2, &["leave them out with --url"]);
+    check(
+        &["workflow", "--trace", &trace, "--url", &url, "--set", "warm=off"],
+        2,
+        &["leave them out with --url"],
+    );
     check(&["workflow", "--trace", "nothing"], 2, &["no trace `nothing`", "write-test-fix"]);
     check(&["accuracy", "--suite", &goals, "--url", &url], 2, &["g.jsonl", "line 2"]);
     check(&["accuracy", "--suite", &empty, "--url", &url], 2, &["empty.jsonl"]);

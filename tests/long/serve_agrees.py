@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """Compares `bandmaster bench serve` with a client of its own on the same load, by turns, against any OpenAI-compatible server.
 
-usage: serve_agrees.py BANDMASTER URL MODEL [--rounds 3] [--requests 24] [--concurrency 4] [--within 0.05]
+usage: serve_agrees.py BANDMASTER --url URL --model NAME [--rounds 3] [--requests 24] [--concurrency 4] [--within 0.05]
+       serve_agrees.py BANDMASTER --llama-server BINARY --gguf FILE [...]      starts a server of its own
 
 Each round gives both the same lengths with other words, so that neither finds what the other left in the server's cache. Fails
 when the medians of output tokens a second, of the median time to the first token or of the median time between tokens
 differ by more than `--within`.
 """
-import argparse, http.client, json, queue, random, statistics, subprocess, sys, tempfile, threading, time, urllib.parse
+import argparse, http.client, json, os, queue, random, socket, statistics, subprocess, sys, tempfile, threading, time, urllib.parse, urllib.request
 
 WORDS = "river story whole study turn law city week help group case hour kind open feel air large keep door room order car".split()
 
@@ -30,6 +31,7 @@ def one(host, path, model, call, results):
         if chunk.get("usage"): tokens = chunk["usage"]["completion_tokens"]
         if any(choice["delta"].get("content") for choice in chunk["choices"]): times.append(time.perf_counter())
     connection.close()
+    if tokens != call["max_tokens"] or not times: sys.exit(f"the server wrote {tokens} of {call['max_tokens']} tokens")
     results.append((tokens, times[0] - start, [b - a for a, b in zip(times, times[1:])]))
 
 def outside(url, model, work, concurrency):
@@ -60,10 +62,26 @@ def ours(a, work):
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("bandmaster"); p.add_argument("url"); p.add_argument("model")
+    p.add_argument("bandmaster"); p.add_argument("--url"); p.add_argument("--model"); p.add_argument("--llama-server"); p.add_argument("--gguf")
     p.add_argument("--rounds", type=int, default=3); p.add_argument("--requests", type=int, default=24)
     p.add_argument("--concurrency", type=int, default=4); p.add_argument("--within", type=float, default=0.05)
     a = p.parse_args()
+    if a.url: return compare(a)
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0)); port = s.getsockname()[1]
+    a.url, a.model = f"http://127.0.0.1:{port}", "model"
+    server = subprocess.Popen([a.llama_server, "-m", a.gguf, "--alias", a.model, "--port", str(port), "-np", str(a.concurrency), "-c", "8192"],
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=dict(os.environ, OMP_WAIT_POLICY="passive"))
+    try:
+        for _ in range(300):
+            try:
+                if urllib.request.urlopen(a.url + "/health", timeout=2).status == 200: break
+            except OSError: time.sleep(0.2)
+        compare(a)
+    finally:
+        server.terminate(); server.wait()
+
+def compare(a):
     outside(a.url, a.model, list(calls(0, a.concurrency)), a.concurrency)
     mine, theirs = [], []
     for turn in range(a.rounds):

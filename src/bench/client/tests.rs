@@ -30,6 +30,19 @@ fn an_answer_is_heard_piece_by_piece_in_whatever_portions_it_comes() {
     }
 }
 
+/// An idle connection that is used again may be closed by the server at that very moment: llama-server did.
+#[test]
+fn each_call_has_a_connection_of_its_own() {
+    let server = FakeServer::start(Script::KeepsOpen);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let client = Client::new(Duration::from_secs(2)).expect("a client");
+    let endpoint = Endpoint::new(&server.url, "fake", None, true).expect("a URL");
+    for _ in 0..2 {
+        let answer = runtime.block_on(client.ask(&endpoint, &ask(), &mut |_: &str| {}));
+        assert_eq!(answer.expect("a whole answer").text, "a");
+    }
+}
+
 #[test]
 fn what_is_asked_is_what_the_interface_names() {
     let server = FakeServer::start(Script::Good { ms: 0 });
@@ -66,6 +79,9 @@ fn a_bad_server_is_an_error_that_says_what_it_did() {
     check(Script::Closes, "closed", "after 3 pieces");
     check(Script::Counts { output_tokens: 2 }, "counts", "2 tokens for 5 pieces");
     check(Script::Counts { output_tokens: 99 }, "counts", "a limit of 5");
+    check(Script::Endless, "counts", "for 7 pieces");
+    check(Script::Comments, "stalled", "nothing for 1 s");
+    check(Script::HangsUp, "closed", "after 0 pieces");
 }
 
 #[test]
@@ -102,6 +118,8 @@ fn urls_are_checked_when_they_are_given() {
     check("https://example.org/openai/v1", false, Ok("https://example.org/openai/v1"));
     check("https://example.org", true, Err("--offline forbids"));
     check("ftp://example.org", false, Err("neither http nor https"));
+    check("http://user:key@127.0.0.1:1", false, Err("OPENAI_API_KEY"));
+    check("http://127.0.0.1:1/v1?key=1", false, Err("a query or a fragment"));
     check("127.0.0.1:8080", false, Err("--url 127.0.0.1:8080"));
     check("", false, Err("--url"));
 }

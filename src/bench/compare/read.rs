@@ -149,6 +149,8 @@ pub struct Workflow {
 #[allow(missing_docs)]
 pub struct Serve {
     pub workload: String,
+    #[serde(default)]
+    pub workload_sha256: Option<String>,
     pub seed: u64,
     pub mode: Mode,
     pub requests: u64,
@@ -166,6 +168,8 @@ pub enum Mode {
     Closed { concurrency: u64 },
     /// So many a second, whatever the server does.
     Open { rate: Number },
+    /// When a recording says.
+    Recorded,
 }
 
 /// One request; a failed one may lack its times.
@@ -332,6 +336,7 @@ impl Body {
             Self::Workflow(body) => body.work(value.get("urls").and_then(shown).is_some()),
             Self::Serve(body) => vec![
                 fact("workload", &body.workload),
+                fact("workload_sha256", body.workload_sha256.as_deref().unwrap_or("none")),
                 fact("seed", body.seed),
                 fact("mode", body.mode.shown()),
                 fact_in_part("requests", body.requests),
@@ -395,6 +400,7 @@ impl Mode {
         match self {
             Self::Closed { concurrency } => format!("closed, concurrency {concurrency}"),
             Self::Open { rate } => format!("open, {} requests/s", rate.0),
+            Self::Recorded => "as recorded".to_owned(),
         }
     }
 }

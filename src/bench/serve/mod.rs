@@ -29,11 +29,13 @@ pub enum Mode {
         /// Calls.
         concurrency: usize,
     },
-    /// They come by themselves, at random (Poisson), or as recorded.
+    /// They come by themselves, at random (Poisson).
     Open {
         /// Calls a second.
         rate: f64,
     },
+    /// They come when the recording says.
+    Recorded,
 }
 
 /// A server to be loaded.
@@ -75,7 +77,14 @@ pub async fn load(
     let mut under_way = JoinSet::new();
     match mode {
         Mode::Closed { concurrency } => closed(target, calls, concurrency, began, &sender, &mut under_way),
-        Mode::Open { rate } => open(target, calls, rate, seed, began, &sender, &mut under_way),
+        Mode::Open { rate } => {
+            let times = arrivals(rate, seed).take(count).collect();
+            open(target, calls, times, began, &sender, &mut under_way);
+        }
+        Mode::Recorded => {
+            let times = calls.iter().map(|call| call.at.unwrap_or_default()).collect();
+            open(target, calls, times, began, &sender, &mut under_way);
+        }
     }
     drop(sender);
     let mut samples = Vec::with_capacity(count);
@@ -147,16 +156,15 @@ fn closed(
 fn open(
     target: &Target,
     calls: Vec<Call>,
-    rate: f64,
-    seed: u64,
+    times: Vec<Duration>,
     began: Instant,
     sender: &UnboundedSender<Ended>,
     under_way: &mut JoinSet<()>,
 ) {
-    for ((place, call), at) in calls.into_iter().enumerate().zip(arrivals(rate, seed)) {
+    for ((place, call), at) in calls.into_iter().enumerate().zip(times) {
         let (target, sender) = (target.clone(), sender.clone());
         under_way.spawn(async move {
-            let due = began + call.at.unwrap_or(at);
+            let due = began + at;
             tokio::time::sleep_until(due.into()).await;
             // Nobody listens after an interrupt.
             let _ = sender.send(one(&target, &call, place, began, due).await);
@@ -188,7 +196,7 @@ async fn one(target: &Target, call: &Call, place: usize, began: Instant, due: In
         ignore_eos: true,
         schema: None,
     };
-    let mut times: Vec<Instant> = Vec::with_capacity(call.output_tokens as usize);
+    let mut times: Vec<Instant> = Vec::new();
     let answer = target.client.ask(&target.endpoint, &ask, &mut |_| times.push(Instant::now())).await;
     let end = Instant::now();
     let (answered, error) = match answer {
@@ -218,6 +226,7 @@ fn sample(
         prompt_tokens: usage.prompt_tokens,
         cached_tokens: usage.cached_tokens,
         output_tokens: answered.map_or(times.len() as u32, Answered::output_tokens),
+        pieces: times.len() as u32,
         asked_tokens: call.output_tokens,
         error_kind: error.map(|error| error.kind().to_owned()),
         error: error.map(ToString::to_string),

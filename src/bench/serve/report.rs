@@ -22,8 +22,13 @@ pub struct ServeReport {
     pub url: String,
     /// The server's name for the model.
     pub model: String,
-    /// What was asked.
+    /// What was asked: a kind, or a recording's file.
     pub workload: String,
+    /// Of the recording.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workload_sha256: Option<String>,
+    /// Calls before those that are measured.
+    pub warmup: usize,
     /// Drew the calls.
     pub seed: u64,
     /// When calls were sent.
@@ -64,8 +69,11 @@ pub struct LoadReport {
     pub requests_per_s: f64,
     /// Milliseconds from a call's time to its first token.
     pub ttft_ms: Percentiles,
-    /// Milliseconds between two tokens of an answer, over all answers.
+    /// Milliseconds between two tokens of an answer, over all answers; between two pieces, where a server sends several
+    /// tokens at once (`pieces` below `output_tokens`).
     pub itl_ms: Percentiles,
+    /// Pieces of text in which the output came, over whole answers.
+    pub pieces: u64,
     /// Milliseconds from a call's time to its end.
     pub e2e_ms: Percentiles,
     /// Whole answers within the limits.
@@ -112,6 +120,8 @@ pub struct Sample {
     pub cached_tokens: u32,
     /// As the server counts, or pieces of text.
     pub output_tokens: u32,
+    /// Pieces of text in which they came: `itl_ms` is between these.
+    pub pieces: u32,
     /// What was asked for.
     pub asked_tokens: u32,
     /// A word for why there is no whole answer.
@@ -159,7 +169,9 @@ impl Sweep {
 
 impl Sample {
     fn is_within(&self, limits: &Limits) -> bool {
-        let mean = self.itl_ms.iter().sum::<f64>() / self.itl_ms.len().max(1) as f64;
+        // By tokens and not by pieces: a server that sends many at once is not faster for it.
+        let writing = self.ttft_ms.map_or(0.0, |ttft| self.e2e_ms - ttft);
+        let mean = writing / f64::from(self.output_tokens.saturating_sub(1).max(1));
         self.error.is_none()
             && self.ttft_ms.is_some_and(|ttft| ttft <= limits.ttft_limit_ms)
             && mean <= limits.itl_limit_ms
@@ -193,6 +205,7 @@ impl LoadReport {
             output_tokens_per_s: a_second(output_tokens as f64),
             requests_per_s: a_second(whole().count() as f64),
             ttft_ms: Percentiles::of(whole().filter_map(|sample| sample.ttft_ms).collect()),
+            pieces: sum(|sample| sample.pieces),
             itl_ms: Percentiles::of(whole().flat_map(|sample| sample.itl_ms.iter().copied()).collect()),
             e2e_ms: Percentiles::of(whole().map(|sample| sample.e2e_ms).collect()),
             goodput: Goodput {
@@ -205,7 +218,11 @@ impl LoadReport {
     }
 
     fn cells(&self) -> Vec<(&'static str, String)> {
-        let three = |p: &Percentiles| format!("{:.0} / {:.0} / {:.0} / {:.0}", p.p50, p.p90, p.p99, p.max);
+        let none = self.errors == self.requests;
+        let four = |p: &Percentiles| match none {
+            true => "-".to_owned(),
+            false => format!("{:.0} / {:.0} / {:.0} / {:.0}", p.p50, p.p90, p.p99, p.max),
+        };
         let Goodput { limits, requests_per_s, share } = &self.goodput;
         let errors = self.errors_by.iter().map(|(kind, count)| format!("{kind} {count}"));
         let errors = errors.collect::<Vec<_>>().join(", ");
@@ -215,12 +232,12 @@ impl LoadReport {
             ("answers shorter than asked for", self.short_answers.to_string()),
             ("wall, s", format!("{:.2}", self.wall_s)),
             ("prompt tokens / from the cache", format!("{} / {}", self.prompt_tokens, self.cached_tokens)),
-            ("output tokens", self.output_tokens.to_string()),
+            ("output tokens / pieces they came in", format!("{} / {}", self.output_tokens, self.pieces)),
             ("output tokens a second", format!("{:.1}", self.output_tokens_per_s)),
             ("requests a second", format!("{:.2}", self.requests_per_s)),
-            ("first token, ms: p50 / p90 / p99 / longest", three(&self.ttft_ms)),
-            ("between tokens, ms", three(&self.itl_ms)),
-            ("end to end, ms", three(&self.e2e_ms)),
+            ("first token, ms: p50 / p90 / p99 / longest", four(&self.ttft_ms)),
+            ("between tokens, ms", four(&self.itl_ms)),
+            ("end to end, ms", four(&self.e2e_ms)),
             (
                 "within the limits, a second",
                 format!(
@@ -242,6 +259,7 @@ impl ServeReport {
         let mode = match self.mode {
             Mode::Closed { concurrency } => format!("{concurrency} at a time"),
             Mode::Open { rate } => format!("{rate} a second, at random"),
+            Mode::Recorded => "when the recording says".to_owned(),
         };
         format!("{} of {} at {}, {mode}", self.workload, self.model, self.url)
     }
@@ -253,6 +271,9 @@ impl ServeReport {
         for (name, value) in self.load.cells() {
             // Writing to a String cannot fail.
             let _ = writeln!(out, "{name:<44} {value}");
+        }
+        if self.interrupted {
+            let _ = writeln!(out, "interrupted: only a part of what was asked for was measured");
         }
         if let Some(sweep) = &self.sweep {
             let _ = writeln!(
@@ -292,6 +313,9 @@ impl ServeReport {
         );
         for (name, value) in self.load.cells() {
             let _ = writeln!(out, "| {name} | {value} |");
+        }
+        if self.interrupted {
+            let _ = writeln!(out, "\nInterrupted: only a part of what was asked for was measured.");
         }
         out
     }

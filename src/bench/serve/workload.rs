@@ -4,9 +4,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde::Deserialize;
+use sha2::{Digest, Sha256};
 
 use crate::bench::client::Prompt;
-use crate::bench::words::WordSource;
+use crate::bench::words::{WordSource, opened};
 use crate::bench::workload::TokenSource;
 use crate::orchestrator::{Message, Role};
 
@@ -31,7 +32,18 @@ pub enum Workload {
     /// Long among short: of five, one of 2,000 words in and 64 tokens out, four of 64 to 127 words in and 48 out.
     Mixed,
     /// As recorded.
-    Recorded(Vec<Call>),
+    Recorded(Recording),
+}
+
+/// Calls of a file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recording {
+    /// Its name, without the folder.
+    pub file: String,
+    /// Of its bytes, in hex: two loads are the same work only if this is the same.
+    pub sha256: String,
+    /// At least one.
+    calls: Vec<Call>,
 }
 
 /// Words of the system prompt that all chats have.
@@ -39,6 +51,10 @@ const CHAT_SYSTEM_WORDS: usize = 60;
 const FANOUT_SHARED_WORDS: usize = 1000;
 const FANOUT_OWN_WORDS: usize = 60;
 const LONG_WORDS: usize = 2000;
+/// Of one call.
+const OUTPUT_TOKENS_MAX: u32 = 1 << 20;
+/// A day.
+const AT_MS_MAX: u64 = 86_400_000;
 /// Every so many-th call of `mixed` is long.
 const LONG_EVERY: usize = 5;
 
@@ -111,21 +127,33 @@ impl Workload {
         }
         let text = std::fs::read_to_string(name)
             .map_err(|error| WorkloadError::Unreadable { file: name.into(), reason: error.to_string() })?;
-        Ok(Self::Recorded(recorded(name, &text)?))
+        let file = Path::new(name).file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let sha256 = Sha256::digest(&text).iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(Self::Recorded(Recording { file, sha256, calls: recorded(name, &text)? }))
     }
 
     /// Its name in reports.
     #[must_use]
-    pub fn name(&self) -> &'static str {
+    pub fn name(&self) -> &str {
         match self {
             Self::Chat => "chat",
             Self::Fanout => "fanout",
             Self::Mixed => "mixed",
-            Self::Recorded(_) => "recorded",
+            Self::Recorded(recording) => &recording.file,
         }
     }
 
-    /// `count` calls, the same for the same seed. A recording is gone through from its start as often as it takes.
+    /// Of the file it is from.
+    #[must_use]
+    pub fn sha256(&self) -> Option<&str> {
+        match self {
+            Self::Recorded(recording) => Some(&recording.sha256),
+            _ => None,
+        }
+    }
+
+    /// `count` calls, the same for the same seed. A recording is gone through from its start as often as it takes, each time
+    /// behind other opening words, and `at` goes on from pass to pass.
     #[must_use]
     pub fn calls(&self, count: usize, seed: u64) -> Vec<Call> {
         let mut words = WordSource::new(seed);
@@ -148,9 +176,35 @@ impl Workload {
                     call(chat(vec![user(words.take(LONG_WORDS))]), 64)
                 }
                 Self::Mixed => call(chat(vec![user(words.take(between(64, 128)))]), 48),
-                Self::Recorded(calls) => calls[place % calls.len()].clone(),
+                Self::Recorded(recording) => recording.call(place, seed),
             })
             .collect()
+    }
+}
+
+impl Recording {
+    fn call(&self, place: usize, seed: u64) -> Call {
+        let (pass, place) = (place / self.calls.len(), place % self.calls.len());
+        let mut call = self.calls[place].clone();
+        let seed = seed.wrapping_add((pass as u64) << 20);
+        match &mut call.prompt {
+            Prompt::Text(text) => *text = opened(text, seed),
+            Prompt::Chat(messages) => {
+                if let Some(first) = messages.first_mut() {
+                    first.content = opened(&first.content, seed);
+                }
+            }
+        }
+        let length = self.calls.iter().filter_map(|call| call.at).max().unwrap_or_default();
+        let between = length / u32::try_from(self.calls.len().max(2) - 1).unwrap_or(u32::MAX);
+        call.at = call.at.map(|at| at + (length + between) * u32::try_from(pass).unwrap_or(u32::MAX));
+        call
+    }
+
+    /// Whether every call says when it was made.
+    #[must_use]
+    pub fn has_times(&self) -> bool {
+        self.calls.iter().all(|call| call.at.is_some())
     }
 }
 
@@ -173,8 +227,11 @@ impl Line {
             (None, Some(text)) => Prompt::Text(text),
             _ => return Err("either `messages` or `prompt`".to_owned()),
         };
-        if self.max_tokens == 0 {
-            return Err("max_tokens must be at least 1".to_owned());
+        if !(1..=OUTPUT_TOKENS_MAX).contains(&self.max_tokens) {
+            return Err(format!("max_tokens is between 1 and {OUTPUT_TOKENS_MAX}"));
+        }
+        if self.at_ms.is_some_and(|at| at > AT_MS_MAX) {
+            return Err(format!("at_ms is at most {AT_MS_MAX}, a day"));
         }
         Ok(Call { prompt, output_tokens: self.max_tokens, at: self.at_ms.map(Duration::from_millis) })
     }

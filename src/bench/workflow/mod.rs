@@ -11,12 +11,13 @@ pub mod trace;
 mod tests;
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use self::trace::{Task, Trace};
 use super::client::Counts;
-use super::words::WordSource;
+use super::words::{WordSource, opened};
 use crate::orchestrator::Cancel;
 
 /// How long an interrupt may wait to be seen.
@@ -204,18 +205,26 @@ pub fn drive(
 ) -> Result<Driven, WorkflowError> {
     let (sender, heard) = channel();
     let began = Instant::now();
+    let over = &AtomicBool::new(false);
     std::thread::scope(|scope| {
         for (role, what) in &trace.models {
             let Some(after) = what.load_at_ms.filter(|_| !place.is_ready(role)) else { continue };
             let sender = sender.clone();
             scope.spawn(move || {
-                std::thread::sleep(Duration::from_millis(after).saturating_sub(began.elapsed()));
+                let due = Duration::from_millis(after);
+                while began.elapsed() < due {
+                    if stop.reason().is_some() || over.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    std::thread::sleep(due.saturating_sub(began.elapsed()).min(LISTEN_AT_MOST));
+                }
                 // Nobody listens when the trace has broken.
                 let _ = sender.send(Heard::Loaded { role: role.clone(), model: late(role) });
             });
         }
         let mut driver = Driver::new(place, trace, setting, began, sender);
         let ended = driver.work(&heard, stop, on_task);
+        over.store(true, Ordering::Relaxed);
         for run in 0..setting.runs {
             driver.place.look_ahead(run, Outlook::default());
         }
@@ -315,9 +324,11 @@ impl<'a> Driver<'a> {
     fn submit(&mut self, run: usize, place: usize) -> Result<(), WorkflowError> {
         let task = &self.trace.tasks[place];
         let seed = mix(&[self.setting.seed, run as u64, place as u64]);
+        // The tasks of a run open alike, as they did when they were recorded; no two runs do.
+        let opening = mix(&[self.setting.seed, run as u64]);
         let prompt = match (&task.prompt, &task.text) {
-            (Some(question), _) => Prompt::Question(question.clone()),
-            (None, Some(text)) => Prompt::Text(text.clone()),
+            (Some(question), _) => Prompt::Question(opened(question, opening)),
+            (None, Some(text)) => Prompt::Text(opened(text, opening)),
             (None, None) => {
                 Prompt::Text(self.beginning(run, place) + &WordSource::new(seed).take(task.prompt_tokens))
             }

@@ -33,6 +33,12 @@ pub struct WorkflowReport {
     /// Servers that were asked, by role; none when it ran in this process.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub urls: BTreeMap<String, String>,
+    /// How keys and values were kept in this process: `f16` or `q8`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kv_type: Option<String>,
+    /// `--set`, where something was set.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub set: Vec<String>,
     /// Draws the words of the first round; each further round has the next.
     pub seed: u64,
     /// Runs of the trace at once.
@@ -332,6 +338,9 @@ impl WorkflowReport {
             // Writing to a String cannot fail.
             let _ = writeln!(out, "{}", format!("{name:<30} {value:>14} {twin:>14}").trim_end());
         }
+        if self.interrupted {
+            let _ = writeln!(out, "interrupted: only a part of what was asked for was measured");
+        }
         self.ratios(&mut out);
         self.timeline(&mut out);
         out
@@ -379,6 +388,9 @@ impl WorkflowReport {
             let twin = other.as_ref().and_then(|(_, cells)| cells.get(place));
             let twin = twin.map_or_else(String::new, |(_, value)| format!(" {value} |"));
             let _ = writeln!(out, "| {} | {value} |{twin}", name.trim());
+        }
+        if self.interrupted {
+            let _ = writeln!(out, "\nInterrupted: only a part of what was asked for was measured.");
         }
         out
     }

@@ -187,6 +187,9 @@ impl Trace {
         if self.schema != Self::SCHEMA {
             return Err(format!("schema is `{}`: this program reads `{}`", self.schema, Self::SCHEMA));
         }
+        if let Some((role, _)) = self.models.iter().find(|(_, role)| role.load_at_ms > Some(THINK_MS_MAX)) {
+            return Err(format!("model {role}: load_at_ms is at most {THINK_MS_MAX}, a day"));
+        }
         if self.tasks.is_empty() {
             return Err("it has no tasks".into());
         }
