@@ -21,6 +21,21 @@ fn server(ms: u64) -> String {
     url
 }
 
+/// The same, gone after so many answers.
+fn server_of(answers: usize) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let mut listener = Some(listener);
+        for left in (0..answers).rev() {
+            let accepted = listener.as_ref().map(|listener| listener.accept().unwrap());
+            listener = listener.filter(|_| left > 0);
+            drop(accepted.map(|(stream, _)| answer(stream, 0)));
+        }
+    });
+    url
+}
+
 fn answer(mut stream: TcpStream, ms: u64) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
     let (mut first, mut line, mut length) = (String::new(), String::new(), 0);
@@ -37,19 +52,28 @@ fn answer(mut stream: TcpStream, ms: u64) -> std::io::Result<()> {
         let models = json!({"data": [{"id": "m"}]}).to_string();
         return write!(
             stream,
-            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{models}",
+            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{models}",
             models.len()
         );
     }
-    let tokens = serde_json::from_slice::<Value>(&body)?["max_tokens"].as_u64().unwrap();
+    let body = serde_json::from_slice::<Value>(&body)?;
+    if body["model"] == "broken" {
+        return write!(stream, "HTTP/1.1 500 X\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{{}}");
+    }
+    let tokens = body["max_tokens"].as_u64().unwrap();
     write!(stream, "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n")?;
-    let word = if first.contains("chat") { json!({"delta": {"content": " 4"}}) } else { json!({"text": " 4"}) };
+    let word =
+        if first.contains("chat") { json!({"delta": {"content": " 4"}}) } else { json!({"text": " 4"}) };
     for _ in 0..tokens {
         std::thread::sleep(Duration::from_millis(ms));
         write!(stream, "data: {}\n\n", json!({"choices": [word]}))?;
     }
     let usage = json!({"prompt_tokens": 9, "completion_tokens": tokens});
-    write!(stream, "data: {}\n\ndata: [DONE]\n\n", json!({"choices": [{"finish_reason": "length"}], "usage": usage}))
+    write!(
+        stream,
+        "data: {}\n\ndata: [DONE]\n\n",
+        json!({"choices": [{"finish_reason": "length"}], "usage": usage})
+    )
 }
 
 struct Place {
@@ -104,10 +128,13 @@ const TRACE: &str = r#"{"schema": "bandmaster.trace/1", "name": "two", "models":
 #[test]
 fn serve_prints_what_the_interface_names() {
     let (place, url) = (Place::new(), server(1));
-    let words = ["serve", "--url", &url, "--workload", "chat", "--requests", "6", "--concurrency", "3", "--json"];
+    let words =
+        ["serve", "--url", &url, "--workload", "chat", "--requests", "6", "--concurrency", "3", "--json"];
     let report = place.json(&words, 0);
     assert_eq!(report["schema"], "bandmaster.bench.serve/1");
-    for field in ["machine", "command", "version", "model", "workload", "wall_s", "output_tokens_per_s", "goodput"] {
+    for field in
+        ["machine", "command", "version", "model", "workload", "wall_s", "output_tokens_per_s", "goodput"]
+    {
         assert!(!report[field].is_null(), "no {field}");
     }
     for times in ["ttft_ms", "itl_ms", "e2e_ms"] {
@@ -115,7 +142,10 @@ fn serve_prints_what_the_interface_names() {
             assert!(report[times][percentile].as_f64().unwrap() > 0.0, "{times} {percentile}");
         }
     }
-    assert_eq!((&report["requests"], &report["errors"], &report["mode"]["closed"]["concurrency"]), (&json!(6), &json!(0), &json!(3)));
+    assert_eq!(
+        (&report["requests"], &report["errors"], &report["mode"]["closed"]["concurrency"]),
+        (&json!(6), &json!(0), &json!(3))
+    );
     let open = ["serve", "--url", &url, "--requests", "4", "--rate", "100", "--json"];
     assert_eq!(place.json(&open, 0)["mode"]["open"]["rate"], 100.0);
 }
@@ -123,7 +153,8 @@ fn serve_prints_what_the_interface_names() {
 #[test]
 fn two_results_are_held_against_each_other() {
     let (place, url) = (Place::new(), server(0));
-    let words = ["workflow", "--trace", &place.file("t.json", TRACE), "--url", &url, "--json", "--repeat", "3"];
+    let words =
+        ["workflow", "--trace", &place.file("t.json", TRACE), "--url", &url, "--json", "--repeat", "3"];
     let report = place.json(&words, 0);
     assert_eq!((&report["schema"], &report["trace"]), (&json!("bandmaster.bench.workflow/1"), &json!("two")));
     assert_eq!((&report["output_tokens"], &report["prompt_tokens"]), (&json!(7), &json!(18)));
@@ -143,10 +174,45 @@ fn two_results_are_held_against_each_other() {
 #[test]
 fn a_suite_is_judged_with_a_server_as_the_player() {
     let (place, url) = (Place::new(), server(0));
-    let suite = place.file("s.jsonl", "{\"question\":\"2 + 2?\",\"answer\":\"#### 4\"}\n{\"question\":\"3 + 2?\",\"answer\":\"#### 5\"}\n");
+    let suite = place.file(
+        "s.jsonl",
+        "{\"question\":\"2 + 2?\",\"answer\":\"#### 4\"}\n{\"question\":\"3 + 2?\",\"answer\":\"#### 5\"}\n",
+    );
     let report = place.json(&["accuracy", "--suite", &suite, "--url", &url, "--json"], 0);
-    assert_eq!((&report["n"], &report["correct"], &report["strategy"]), (&json!(2), &json!(1), &json!("alone")));
+    assert_eq!(
+        (&report["n"], &report["correct"], &report["strategy"]),
+        (&json!(2), &json!(1), &json!("alone"))
+    );
     assert_eq!(report["items"].as_array().unwrap().len(), 2);
+}
+
+/// `bench accuracy` one item at a time; `more` begins with the model.
+fn accuracy<'a>(suite: &'a str, url: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    let words = ["accuracy", "--suite", suite, "--concurrency", "1", "--url", url, "--model"];
+    [&words[..], more].concat()
+}
+
+#[test]
+fn a_suite_that_nobody_answers_is_no_result() {
+    let (place, url) = (Place::new(), server(0));
+    // Arithmetic would need no model.
+    let line =
+        |n: u32| format!("{{\"question\": \"Which number is it in text {n}?\", \"answer\": \"#### 4\"}}\n");
+    let suite = place.file("s.jsonl", &(line(1) + &line(2)));
+    let report = place.json(&accuracy(&suite, &url, &["broken", "--json"]), 1);
+    assert_eq!((&report["n"], &report["correct"], &report["errors"]), (&json!(2), &json!(0), &json!(2)));
+    assert_eq!(
+        (&report["url"], &report["threads"], &report["energy_j"]),
+        (&json!(url), &Value::Null, &Value::Null)
+    );
+    assert!(report["items"][0]["error"].as_str().unwrap().contains("500"), "{report}");
+    place.fails(&accuracy(&suite, &url, &["broken"]), 1, &["error: alone: 2 of 2 items failed", "500"]);
+    place.fails(&accuracy(&suite, &url, &["m,n"]), 2, &["--model n", "has m"]);
+    place.fails(&accuracy(&suite, "http://127.0.0.1:9", &["m"]), 1, &["can't be reached"]);
+    let leaves = server_of(2);
+    let matrix = place.json(&accuracy(&suite, &leaves, &["m", "--strategy", "alone,direct", "--json"]), 1);
+    assert_eq!((&matrix["interrupted"], &matrix["cells"][0]["n"]), (&json!(true), &json!(2)));
+    assert_eq!(matrix["cells"].as_array().unwrap().len(), 1, "the second cell has no answer");
 }
 
 #[test]
@@ -157,7 +223,11 @@ fn what_cannot_be_measured_is_said_with_what_to_do() {
     let goals = place.file("g.jsonl", "{\"question\": \"x\", \"answer\": \"y\"}\n{broken\n");
     let empty = place.file("empty.jsonl", "\n");
     let check = |words: &[&str], status: i32, says: &[&str]| place.fails(words, status, says);
-    check(&["serve", "--url", nobody, "--model", "m"], 1, &["127.0.0.1:9", "can't be reached", "is the server running"]);
+    check(
+        &["serve", "--url", nobody, "--model", "m"],
+        1,
+        &["127.0.0.1:9", "can't be reached", "is the server running"],
+    );
     check(&["serve", "--url", "localhost", "--model", "m"], 2, &["--url localhost"]);
     check(&["serve", "--url", "https://example.org", "--model", "m"], 2, &["--offline forbids"]);
     check(&["serve", "--url", &url, "--workload", "nothing"], 2, &["chat, fanout, mixed"]);
@@ -167,7 +237,11 @@ fn what_cannot_be_measured_is_said_with_what_to_do() {
     check(&["serve", "--url", &url, "--requests", "0"], 2, &["at least 1"]);
     check(&["workflow", "--trace", &trace, "--url", nobody], 1, &["can't be reached"]);
     check(&["workflow", "--trace", &trace, "--url", &format!("x={url}")], 2, &["no role but w"]);
-    check(&["workflow", "--trace", &trace, "--url", &url, "--set", "warm=off"], 2, &["leave them out with --url"]);
+    check(
+        &["workflow", "--trace", &trace, "--url", &url, "--set", "warm=off"],
+        2,
+        &["leave them out with --url"],
+    );
     check(&["workflow", "--trace", "nothing"], 2, &["no trace `nothing`", "write-test-fix"]);
     check(&["accuracy", "--suite", &goals, "--url", &url], 2, &["g.jsonl", "line 2"]);
     check(&["accuracy", "--suite", &empty, "--url", &url], 2, &["empty.jsonl"]);
