@@ -1,6 +1,6 @@
 //! A model on an OpenAI-compatible server as a player of a band, so that a peer is asked what the band's own models are.
 
-use std::sync::OnceLock;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::client::{Answered, Ask, Client, ClientError, Endpoint, Prompt};
 use crate::orchestrator::{
@@ -17,27 +17,32 @@ pub struct Remote {
     client: Client,
     endpoint: Endpoint,
     context_tokens: usize,
-    /// Set for good when nobody answered at the address.
-    unreachable: OnceLock<String>,
+    /// The words in which a call last found nobody at the address; nothing once another was answered since.
+    unreachable: Mutex<Option<String>>,
 }
 
 impl Remote {
     /// A model that reads and writes at most `context_tokens`: servers don't say, so whoever asks must know.
     #[must_use]
     pub fn new(client: Client, endpoint: Endpoint, context_tokens: usize) -> Self {
-        Self { client, endpoint, context_tokens, unreachable: OnceLock::new() }
+        Self { client, endpoint, context_tokens, unreachable: Mutex::default() }
     }
 
-    /// Why the server could not be reached, if it once could not.
+    /// Whether what failed with this error failed because the server could not be reached, and still can't, as far as is
+    /// known. A run may have put words of its own around those of its call.
     #[must_use]
-    pub fn unreachable(&self) -> Option<&str> {
-        self.unreachable.get().map(String::as_str)
+    pub fn is_unreachable(&self, error: &str) -> bool {
+        self.last_unreachable().as_ref().is_some_and(|message| error.contains(message.as_str()))
+    }
+
+    fn last_unreachable(&self) -> MutexGuard<'_, Option<String>> {
+        self.unreachable.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn call_error(&self, error: &ClientError) -> CallError {
         let message = error.to_string();
         if matches!(error, ClientError::Unreachable { .. }) {
-            let _ = self.unreachable.set(message.clone());
+            *self.last_unreachable() = Some(message.clone());
         }
         let kind = match error {
             ClientError::Status { status: 408 | 429 | 500.., .. }
@@ -51,6 +56,7 @@ impl Remote {
     }
 
     fn reply(&self, call: &Call, answered: Answered) -> Reply {
+        *self.last_unreachable() = None;
         let completion_tokens = u64::from(answered.output_tokens());
         let (prompt_tokens, cached_tokens) = match answered.usage {
             Some(counts) => (u64::from(counts.prompt_tokens), u64::from(counts.cached_tokens)),
@@ -110,9 +116,18 @@ mod tests {
     use crate::bench::fake::{FakeServer, Script};
     use crate::orchestrator::Role;
 
-    fn ask(url: &str, tokens_max: u32) -> (Remote, Result<Reply, CallError>, String) {
+    fn remote(url: &str) -> Remote {
         let client = Client::new(Duration::from_secs(1)).unwrap();
-        let remote = Remote::new(client, Endpoint::new(url, "fake", None, true).unwrap(), 4096);
+        Remote::new(client, Endpoint::new(url, "fake", None, true).unwrap(), 4096)
+    }
+
+    fn ask(url: &str, tokens_max: u32) -> (Remote, Result<Reply, CallError>, String) {
+        let remote = remote(url);
+        let (reply, heard) = ask_again(&remote, tokens_max);
+        (remote, reply, heard)
+    }
+
+    fn ask_again(remote: &Remote, tokens_max: u32) -> (Result<Reply, CallError>, String) {
         let call = Call {
             messages: vec![Message::new(Role::User, "nine bytes".to_owned())],
             schema: None,
@@ -131,7 +146,7 @@ mod tests {
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let reply = runtime.block_on(remote.generate(&call, &mut listen));
-        (remote, reply, heard)
+        (reply, heard)
     }
 
     #[test]
@@ -146,7 +161,7 @@ mod tests {
         let bodies = server.bodies.lock().unwrap();
         assert_eq!((&bodies[0]["seed"], &bodies[0]["max_tokens"]), (&5.into(), &3.into()));
         assert_eq!(bodies[0]["messages"][0]["content"], "nine bytes");
-        assert_eq!((remote.count_tokens("nine bytes"), remote.unreachable()), (4, None));
+        assert_eq!(remote.count_tokens("nine bytes"), 4);
     }
 
     #[test]
@@ -161,15 +176,25 @@ mod tests {
         ] {
             let server = FakeServer::start(script.clone());
             let (remote, reply, _) = ask(&server.url, 3);
-            assert_eq!(reply.unwrap_err().kind, kind, "{script:?}");
-            assert_eq!(remote.unreachable(), None, "{script:?}");
+            let error = reply.unwrap_err();
+            assert_eq!(error.kind, kind, "{script:?}");
+            assert!(!remote.is_unreachable(&error.message), "{script:?}");
         }
     }
 
     #[test]
-    fn nobody_at_the_address_is_remembered() {
-        let (remote, reply, _) = ask("http://127.0.0.1:9", 3);
-        assert_eq!(reply.unwrap_err().kind, CallErrorKind::Transient);
-        assert!(remote.unreachable().unwrap().contains("can't be reached"));
+    fn nobody_at_the_address_is_remembered_until_somebody_answers() {
+        let (nobody, reply, _) = ask("http://127.0.0.1:9", 3);
+        let error = reply.unwrap_err();
+        assert_eq!(error.kind, CallErrorKind::Transient);
+        assert!(error.message.contains("can't be reached"), "{error:?}");
+        assert!(nobody.is_unreachable(&format!("no task gave anything: {error}")));
+        assert!(!nobody.is_unreachable("http://127.0.0.1:9/v1 answered 500"), "that is another failure");
+        let server = FakeServer::start(Script::Good { ms: 0 });
+        let back = remote(&server.url);
+        *back.last_unreachable() = Some(error.message.clone());
+        assert!(back.is_unreachable(&error.message));
+        ask_again(&back, 3).0.unwrap();
+        assert!(!back.is_unreachable(&error.message));
     }
 }

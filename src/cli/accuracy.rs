@@ -4,6 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use anyhow::anyhow;
 use bandmaster_models::Cpu;
 use tokio::runtime::Runtime;
 
@@ -11,12 +12,14 @@ use super::config::Config;
 use super::error::CliError;
 use super::flags::AccuracyFlags;
 use super::interrupt::{INTERRUPTED, Interrupt};
+use super::load::BandFiles;
 use super::screen::{Screen, View};
 use super::{load, print, print_json, servers, table};
 use crate::bench::accuracy::report::Origin;
 use crate::bench::accuracy::{
-    AccuracyReport, Allowance, Cell, GivenUp, Kind, MatrixReport, Sandbox, Stage, Suite, Way, run_cell,
+    AccuracyReport, Allowance, Cell, GivenUp, Kind, MatrixReport, Sandbox, Setup, Stage, Suite, Way, run_cell,
 };
+use crate::bench::client::{Client, ClientError, Endpoint};
 use crate::bench::machine::Machine;
 use crate::bench::remote::Remote;
 use crate::engine::EngineHandle;
@@ -60,13 +63,8 @@ pub fn bench_accuracy(config: &Config, flags: &AccuracyFlags) -> Result<ExitCode
     let bench =
         Bench { config, flags, plan, origin, sandbox, interrupt: Interrupt::listen(&runtime), runtime };
     let mut cells = Vec::new();
-    for player in &bench.plan.players {
-        bench.player(*player, &mut cells)?;
-        if bench.is_interrupted() {
-            break;
-        }
-    }
-    bench.finish(cells)
+    let stopped = bench.players(&mut cells).err();
+    bench.finish(cells, stopped)
 }
 
 impl<'a> Plan<'a> {
@@ -142,6 +140,14 @@ struct Bench<'a> {
     runtime: Runtime,
 }
 
+/// A player that is known to be there. Nothing is loaded yet.
+enum Found {
+    /// In files of this machine.
+    Here(BandFiles),
+    /// On a server.
+    There(Remote),
+}
+
 /// A player, ready to be asked.
 struct Seat {
     band: Band,
@@ -156,8 +162,35 @@ impl Bench<'_> {
         self.interrupt.cancel.reason().is_some()
     }
 
+    /// All cells of all players. An error leaves those that were finished before it.
+    fn players(&self, cells: &mut Vec<AccuracyReport>) -> Result<(), CliError> {
+        for player in self.look_up()? {
+            self.player(player, cells)?;
+            if self.is_interrupted() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds every player before the first is measured: a misspelt name must not cost the hours of those before it.
+    fn look_up(&self) -> Result<Vec<Found>, CliError> {
+        let hub = self.config.hub();
+        let find = |config: &Config| load::find(config, &hub, false).map(Found::Here);
+        if let (None, [first, others @ ..]) = (&self.flags.url, self.flags.models.as_slice()) {
+            // A home without models fetches them here, all or, where one name is wrong, none.
+            find(&self.config.with_models(first, others))?;
+        }
+        let players = self.plan.players.iter().map(|player| match player {
+            Player::Band => find(self.config),
+            Player::Model(model) => find(&self.config.with_models(model, &[])),
+            Player::Server { url, model } => self.connect(url, *model).map(Found::There),
+        });
+        players.collect()
+    }
+
     /// All cells of one player.
-    fn player(&self, player: Player, cells: &mut Vec<AccuracyReport>) -> Result<(), CliError> {
+    fn player(&self, player: Found, cells: &mut Vec<AccuracyReport>) -> Result<(), CliError> {
         let seat = self.seat(player)?;
         self.interrupt.arm();
         let stage = Stage {
@@ -167,12 +200,23 @@ impl Bench<'_> {
             concurrency: self.plan.concurrency,
             interrupt: self.interrupt.cancel.clone(),
             given_up: Arc::clone(&seat.given_up),
+            setup: self.setup(),
         };
         let result = self.cells(&stage, &seat.name, cells);
         if let Some(engine) = seat.engine {
             engine.shutdown();
         }
         result
+    }
+
+    fn setup(&self) -> Setup {
+        let here = self.flags.url.is_none();
+        Setup {
+            url: self.flags.url.clone(),
+            limit: self.flags.limit,
+            threads: here.then_some(self.config.threads.value),
+            context_tokens: here.then_some(self.config.context_tokens.value),
+        }
     }
 
     fn cells(&self, stage: &Stage, model: &str, cells: &mut Vec<AccuracyReport>) -> Result<(), CliError> {
@@ -223,51 +267,64 @@ impl Bench<'_> {
             }
         }));
         let ended = ended.map_err(|error| CliError::Failed(error.into()))?;
-        Ok(AccuracyReport::new(self.origin.clone(), stage, cell, ended))
+        let report = AccuracyReport::new(self.origin.clone(), stage, cell, ended);
+        // A cell without any answer is the command's error, at its end.
+        if let Some(failures) = report.failures().filter(|_| !report.is_all_failed()) {
+            // The report says it as well.
+            let _ = writeln!(std::io::stderr(), "warning: {failures}");
+        }
+        Ok(report)
     }
 
-    fn seat(&self, player: Player) -> Result<Seat, CliError> {
+    fn seat(&self, player: Found) -> Result<Seat, CliError> {
         match player {
-            Player::Band => self.load(self.config),
-            Player::Model(model) => self.load(&self.config.with_one_model(model)),
-            Player::Server { url, model } => self.connect(url, model),
+            Found::Here(files) => self.load(&files),
+            Found::There(remote) => Ok(sit(Arc::new(remote))),
         }
     }
 
     /// As `run` loads a band.
-    fn load(&self, config: &Config) -> Result<Seat, CliError> {
-        let hub = config.hub();
-        let files = load::find(config, &hub, false)?;
-        let memory = load::memory(config, &hub, &files)?;
+    fn load(&self, files: &BandFiles) -> Result<Seat, CliError> {
+        let memory = load::memory(self.config, &self.config.hub(), files)?;
         let screen = Screen::new(View::Progress);
         if let Some(note) = &memory.note {
             screen.note(note);
         }
-        let loaded = load::load(config, &files, &memory, &screen)?;
+        let loaded = load::load(self.config, files, &memory, &screen)?;
         screen.finish()?;
         Ok(Seat {
             name: players(&loaded.band),
             band: loaded.band,
             engine: Some(loaded.engine),
-            given_up: Arc::new(|| None),
+            given_up: Arc::new(|_| false),
         })
     }
 
-    fn connect(&self, url: &str, model: Option<&str>) -> Result<Seat, CliError> {
+    fn connect(&self, url: &str, model: Option<&str>) -> Result<Remote, CliError> {
         let client = servers::client(self.flags.timeout_seconds)?;
         let endpoint = self.runtime.block_on(servers::endpoint(self.config, &client, url, model))?;
-        let remote = Arc::new(Remote::new(client, endpoint, self.config.context_tokens.value));
-        let planner = Arc::clone(&remote) as Arc<dyn Llm>;
-        Ok(Seat {
-            name: planner.name().to_owned(),
-            band: Band { planner, workers: Vec::new(), embed: None },
-            engine: None,
-            given_up: Arc::new(move || remote.unreachable().map(str::to_owned)),
-        })
+        if self.plan.players.len() > 1 {
+            self.runtime.block_on(check_listed(&client, &endpoint))?;
+        }
+        Ok(Remote::new(client, endpoint, self.config.context_tokens.value))
     }
 
-    fn finish(&self, mut cells: Vec<AccuracyReport>) -> Result<ExitCode, CliError> {
+    /// Prints what there is, also before an error.
+    fn finish(&self, cells: Vec<AccuracyReport>, stopped: Option<CliError>) -> Result<ExitCode, CliError> {
         let interrupted = self.is_interrupted();
+        let failed = cells.iter().find(|cell| cell.is_all_failed()).and_then(AccuracyReport::failures);
+        if !cells.is_empty() {
+            self.print(cells, interrupted || stopped.is_some())?;
+        }
+        match (stopped, failed) {
+            (Some(error), _) => Err(error),
+            (None, _) if interrupted => Ok(ExitCode::from(INTERRUPTED)),
+            (None, Some(failed)) => Err(CliError::Failed(anyhow!(failed))),
+            (None, None) => Ok(ExitCode::SUCCESS),
+        }
+    }
+
+    fn print(&self, mut cells: Vec<AccuracyReport>, interrupted: bool) -> Result<(), CliError> {
         if self.flags.json && self.plan.is_one_cell(self.flags.baseline) {
             print_json(&cells.remove(0))?;
         } else {
@@ -281,8 +338,37 @@ impl Bench<'_> {
                 print(&format!("{}\n{}{notes}", matrix.title(), table(&matrix.rows())))?;
             }
         }
-        Ok(if interrupted { ExitCode::from(INTERRUPTED) } else { ExitCode::SUCCESS })
+        Ok(())
     }
+}
+
+/// A server's model at the place of a band.
+fn sit(remote: Arc<Remote>) -> Seat {
+    let planner = Arc::clone(&remote) as Arc<dyn Llm>;
+    Seat {
+        name: planner.name().to_owned(),
+        band: Band { planner, workers: Vec::new(), embed: None },
+        engine: None,
+        given_up: Arc::new(move |error| remote.is_unreachable(error)),
+    }
+}
+
+/// A server that lists other models would refuse every item. One that lists none, or can't be asked what it has, may have
+/// it all the same.
+async fn check_listed(client: &Client, endpoint: &Endpoint) -> Result<(), CliError> {
+    let listed = match client.models(endpoint).await {
+        Ok(listed) => listed,
+        Err(error @ ClientError::Unreachable { .. }) => return Err(CliError::Failed(error.into())),
+        Err(_) => return Ok(()),
+    };
+    let asked = endpoint.model.as_str();
+    // Some servers take a name without the version that they list it with.
+    let is_asked = |name: &String| name.strip_suffix(":latest").unwrap_or(name) == asked || name == asked;
+    if listed.is_empty() || listed.iter().any(is_asked) {
+        return Ok(());
+    }
+    let (url, listed) = (endpoint.base(), listed.join(", "));
+    Err(CliError::usage(format!("--model {asked}: {url} has {listed}; give one of these")))
 }
 
 /// "planner + worker": each model once.

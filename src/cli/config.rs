@@ -275,11 +275,11 @@ impl Config {
         }
     }
 
-    /// The same with a band of one model, which plans and has no workers.
+    /// The same with a band of these models and no others: a planner alone has no workers.
     #[must_use]
-    pub fn with_one_model(&self, model: &str) -> Self {
-        let planner = Setting { value: model.to_owned(), origin: Origin::Flag };
-        let workers = Setting { value: Vec::new(), origin: Origin::Flag };
+    pub fn with_models(&self, planner: &str, workers: &[String]) -> Self {
+        let planner = Setting { value: planner.to_owned(), origin: Origin::Flag };
+        let workers = Setting { value: workers.to_vec(), origin: Origin::Flag };
         Self { planner: Some(planner), workers: Some(workers), ..self.clone() }
     }
 

@@ -21,6 +21,21 @@ fn server(ms: u64) -> String {
     url
 }
 
+/// The same, gone after so many answers.
+fn server_of(answers: usize) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let mut listener = Some(listener);
+        for left in (0..answers).rev() {
+            let accepted = listener.as_ref().map(|listener| listener.accept().unwrap());
+            listener = listener.filter(|_| left > 0);
+            drop(accepted.map(|(stream, _)| answer(stream, 0)));
+        }
+    });
+    url
+}
+
 fn answer(mut stream: TcpStream, ms: u64) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
     let (mut first, mut line, mut length) = (String::new(), String::new(), 0);
@@ -37,11 +52,15 @@ fn answer(mut stream: TcpStream, ms: u64) -> std::io::Result<()> {
         let models = json!({"data": [{"id": "m"}]}).to_string();
         return write!(
             stream,
-            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{models}",
+            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{models}",
             models.len()
         );
     }
-    let tokens = serde_json::from_slice::<Value>(&body)?["max_tokens"].as_u64().unwrap();
+    let body = serde_json::from_slice::<Value>(&body)?;
+    if body["model"] == "broken" {
+        return write!(stream, "HTTP/1.1 500 X\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{{}}");
+    }
+    let tokens = body["max_tokens"].as_u64().unwrap();
     write!(stream, "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n")?;
     let word =
         if first.contains("chat") { json!({"delta": {"content": " 4"}}) } else { json!({"text": " 4"}) };
@@ -165,6 +184,35 @@ fn a_suite_is_judged_with_a_server_as_the_player() {
         (&json!(2), &json!(1), &json!("alone"))
     );
     assert_eq!(report["items"].as_array().unwrap().len(), 2);
+}
+
+/// `bench accuracy` one item at a time; `more` begins with the model.
+fn accuracy<'a>(suite: &'a str, url: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    let words = ["accuracy", "--suite", suite, "--concurrency", "1", "--url", url, "--model"];
+    [&words[..], more].concat()
+}
+
+#[test]
+fn a_suite_that_nobody_answers_is_no_result() {
+    let (place, url) = (Place::new(), server(0));
+    // Arithmetic would need no model.
+    let line =
+        |n: u32| format!("{{\"question\": \"Which number is it in text {n}?\", \"answer\": \"#### 4\"}}\n");
+    let suite = place.file("s.jsonl", &(line(1) + &line(2)));
+    let report = place.json(&accuracy(&suite, &url, &["broken", "--json"]), 1);
+    assert_eq!((&report["n"], &report["correct"], &report["errors"]), (&json!(2), &json!(0), &json!(2)));
+    assert_eq!(
+        (&report["url"], &report["threads"], &report["energy_j"]),
+        (&json!(url), &Value::Null, &Value::Null)
+    );
+    assert!(report["items"][0]["error"].as_str().unwrap().contains("500"), "{report}");
+    place.fails(&accuracy(&suite, &url, &["broken"]), 1, &["error: alone: 2 of 2 items failed", "500"]);
+    place.fails(&accuracy(&suite, &url, &["m,n"]), 2, &["--model n", "has m"]);
+    place.fails(&accuracy(&suite, "http://127.0.0.1:9", &["m"]), 1, &["can't be reached"]);
+    let leaves = server_of(2);
+    let matrix = place.json(&accuracy(&suite, &leaves, &["m", "--strategy", "alone,direct", "--json"]), 1);
+    assert_eq!((&matrix["interrupted"], &matrix["cells"][0]["n"]), (&json!(true), &json!(2)));
+    assert_eq!(matrix["cells"].as_array().unwrap().len(), 1, "the second cell has no answer");
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! How many of a suite's items are right: each is played, judged and written down; one that fails is wrong and ends
-//! nothing. Flags, and how models come to be loaded, are not known here.
+//! How many of a suite's items are right: each is played, judged and written down; one that fails is told apart, counts as
+//! not right and ends nothing. Flags, and how models come to be loaded, are not known here.
 
 mod answer;
 mod judge;
@@ -18,7 +18,7 @@ use std::time::Instant;
 use tokio::task::JoinSet;
 
 pub use self::play::{Allowance, Way};
-pub use self::report::{AccuracyReport, ItemReport, MatrixReport};
+pub use self::report::{AccuracyReport, ItemReport, MatrixReport, Setup};
 pub use self::sandbox::{NoPython, Sandbox};
 pub use self::suite::{Kind, Suite, SuiteError};
 use super::energy::Energy;
@@ -39,8 +39,8 @@ pub struct Cell {
     pub seed: u64,
 }
 
-/// Tells why nothing more can come, if so.
-pub type GivenUp = Arc<dyn Fn() -> Option<String> + Send + Sync>;
+/// Whether the error of an item says that nobody is there to answer any other.
+pub type GivenUp = Arc<dyn Fn(&str) -> bool + Send + Sync>;
 
 /// What stays the same from cell to cell.
 #[derive(Clone)]
@@ -55,8 +55,10 @@ pub struct Stage {
     pub concurrency: usize,
     /// Ends the measurement with what is finished.
     pub interrupt: Cancel,
-    /// Asked when the first item has ended.
+    /// Asked of errors as long as the cell has no answer.
     pub given_up: GivenUp,
+    /// For the report.
+    pub setup: Setup,
 }
 
 /// A cell's items, played and judged.
@@ -66,7 +68,7 @@ pub struct Ended {
     pub items: Vec<ItemReport>,
     /// From the first item's beginning to the last one's end.
     pub wall_s: f64,
-    /// What the processor counted meanwhile.
+    /// What the processor counted meanwhile; a server's work may be another processor's, so nothing there.
     pub energy_j: Option<f64>,
     /// Whether items are missing.
     pub interrupted: bool,
@@ -75,7 +77,7 @@ pub struct Ended {
 /// A measurement that stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum AccuracyError {
-    /// Nobody answers.
+    /// Nobody answers, with the item's error.
     #[error("{0}")]
     Unreachable(String),
     /// A fault of this program.
@@ -86,14 +88,14 @@ pub enum AccuracyError {
 /// Plays and judges every item of the suite; `progress` hears of each when it has ended.
 ///
 /// # Errors
-/// [`AccuracyError`] when the first item found nobody to answer it.
+/// [`AccuracyError`] when an item found nobody to answer it, and none before it was answered.
 pub async fn run_cell(
     stage: &Stage,
     cell: &Cell,
     progress: &mut dyn FnMut(&ItemReport),
 ) -> Result<Ended, AccuracyError> {
     let began = Instant::now();
-    let mut energy = Energy::begin();
+    let mut energy = stage.setup.url.is_none().then(Energy::begin).flatten();
     let mut energy_j = None;
     let cell = Arc::new(cell.clone());
     let count = stage.suite.items.len();
@@ -110,8 +112,12 @@ pub async fn run_cell(
         let (at, item) = joined?;
         energy_j = energy.as_mut().and_then(Energy::joules);
         let Some(item) = item else { continue };
-        if let (true, Some(why)) = (done.is_empty(), (stage.given_up)()) {
-            return Err(AccuracyError::Unreachable(why));
+        let is_answered = |item: &ItemReport| item.error.is_none();
+        if let Some(error) = &item.error
+            && !done.iter().any(|(_, item)| is_answered(item))
+            && (stage.given_up)(error)
+        {
+            return Err(AccuracyError::Unreachable(error.clone()));
         }
         progress(&item);
         done.push((at, item));

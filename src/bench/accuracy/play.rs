@@ -84,7 +84,7 @@ pub struct Played {
     pub tokens: u64,
     /// Of them found in the cache.
     pub cached_tokens: u64,
-    /// Why there is no answer.
+    /// Why there is no answer, or none to count: a call or the whole run failed.
     pub error: Option<String>,
 }
 

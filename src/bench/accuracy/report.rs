@@ -26,6 +26,19 @@ pub struct Origin {
     pub version: String,
 }
 
+/// What was set, for whoever measures it again.
+#[derive(Debug, Clone, Serialize)]
+pub struct Setup {
+    /// The server that was asked; nothing where the models ran in this process, and only there the last two are known.
+    pub url: Option<String>,
+    /// Only so many items of the suite, the first.
+    pub limit: Option<usize>,
+    /// Threads that computed.
+    pub threads: Option<usize>,
+    /// Longest context.
+    pub context_tokens: Option<usize>,
+}
+
 /// A strategy and how well it fits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Chosen {
@@ -52,8 +65,10 @@ pub struct ItemReport {
     pub cached_tokens: u64,
     /// Seconds to the answer.
     pub wall_s: f64,
-    /// What is wrong, and errors.
+    /// What is wrong, and the error.
     pub faults: Vec<String>,
+    /// Why there was nothing to judge: the server failed, the call did not fit. The item counts, as one that is not right.
+    pub error: Option<String>,
     /// Of goals: whether the answer is right, however it was gone about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub answer_right: Option<bool>,
@@ -86,6 +101,7 @@ impl ItemReport {
             cached_tokens: played.cached_tokens,
             wall_s,
             faults: [verdict.answer, verdict.conduct].concat(),
+            error: played.error,
             answer_right: (kind == Kind::Goals).then_some(is_right),
             choice: played.strategy.filter(|_| way == Way::Auto).and_then(fit),
             rules: fit(rule).map(|fit| Chosen { strategy: rule, fit }),
@@ -100,7 +116,11 @@ impl ItemReport {
     /// A line for who watches.
     #[must_use]
     pub fn line(&self) -> String {
-        let mark = if self.correct { "right" } else { "WRONG" };
+        let mark = match (&self.error, self.correct) {
+            (Some(_), _) => "ERROR",
+            (None, true) => "right",
+            (None, false) => "WRONG",
+        };
         let cost = format!("{:.1} s  {} tokens", self.wall_s, self.tokens);
         format!("{:16} {mark} {:9} {cost}  {}", self.id, self.strategy, self.faults.join("; "))
             .trim_end()
@@ -141,6 +161,13 @@ pub struct AccuracyReport {
     /// Where it comes from.
     #[serde(flatten)]
     pub origin: Origin,
+    /// What was set.
+    #[serde(flatten)]
+    pub setup: Setup,
+    /// Of all draws.
+    pub seed: u64,
+    /// Items at a time.
+    pub concurrency: usize,
     /// File name of the suite.
     pub suite: String,
     /// Of the suite's whole file.
@@ -159,7 +186,9 @@ pub struct AccuracyReport {
     pub n: usize,
     /// Of them right.
     pub correct: usize,
-    /// Their share; 0 without items.
+    /// Of them failed: nothing says what the answer would have been.
+    pub errors: usize,
+    /// The share of right ones; 0 without items.
     pub accuracy: f64,
     /// The share with 95 % certainty, after Wilson.
     pub interval: [f64; 2],
@@ -200,6 +229,9 @@ impl AccuracyReport {
         Self {
             schema: Self::SCHEMA,
             origin,
+            setup: stage.setup.clone(),
+            seed: cell.seed,
+            concurrency: stage.concurrency,
             suite: suite.name.clone(),
             suite_sha256: suite.sha256.clone(),
             kind: suite.kind,
@@ -209,6 +241,7 @@ impl AccuracyReport {
             budget_tokens: if let Allowance::Tokens(tokens) = cell.allowance { Some(tokens) } else { None },
             n,
             correct,
+            errors: items.iter().filter(|item| item.error.is_some()).count(),
             accuracy: correct as f64 / n.max(1) as f64,
             interval: wilson(correct, n),
             answers_right: goals.then(|| items.iter().filter(|item| item.counts_as_right()).count()),
@@ -229,6 +262,19 @@ impl AccuracyReport {
         self.items.iter().map(|item| (item.id.clone(), item.tokens)).collect()
     }
 
+    /// How many items failed, and how the first of them did.
+    #[must_use]
+    pub fn failures(&self) -> Option<String> {
+        let first = self.items.iter().find_map(|item| item.error.as_deref())?;
+        Some(format!("{}: {} of {} items failed: {first}", self.cell, self.errors, self.n))
+    }
+
+    /// Whether no item has been answered, so that the figures say nothing.
+    #[must_use]
+    pub fn is_all_failed(&self) -> bool {
+        self.n > 0 && self.errors == self.n
+    }
+
     fn row(&self) -> Vec<String> {
         let percent = |share: f64| format!("{:.1}", 100.0 * share);
         let [low, high] = self.interval;
@@ -238,6 +284,7 @@ impl AccuracyReport {
             format!("{}/{}", self.correct, self.n),
             percent(self.accuracy),
             format!("{} to {}", percent(low), percent(high)),
+            if self.errors > 0 { self.errors.to_string() } else { String::new() },
             self.answers_right.map_or_else(String::new, |right| format!("{right}/{}", self.n)),
             self.tokens.to_string(),
             format!("{:.1}", self.wall_s),
@@ -246,7 +293,7 @@ impl AccuracyReport {
     }
 
     fn notes(&self) -> Vec<String> {
-        let mut notes = Vec::new();
+        let mut notes: Vec<String> = self.failures().into_iter().collect();
         if let Some(choice) = &self.choice {
             notes.push(format!("{}: strategy chosen {}", self.cell, choice.words()));
         }
@@ -289,7 +336,7 @@ impl MatrixReport {
     /// A head and a row a cell. Columns that hold nothing are left out.
     #[must_use]
     pub fn rows(&self) -> Rows {
-        let head = ["cell", "model", "correct", "%", "95 %", "right answers", "tokens", "s", "J"];
+        let head = ["cell", "model", "correct", "%", "95 %", "errors", "right answers", "tokens", "s", "J"];
         let cells: Rows = self.cells.iter().map(AccuracyReport::row).collect();
         let is_used = |column: usize| cells.iter().any(|row| !row[column].is_empty());
         let keep = |row: Vec<String>| -> Vec<String> {

@@ -1,6 +1,7 @@
-//! Runs a model's Python: in a process of its own with limits on time, memory, files and processes, without a network,
-//! and with nothing of ours in its environment. A program passes when it came to its end; leaving early, however politely,
-//! is not passing.
+//! Runs a model's Python: in a process of its own with limits on time, memory, files and processes, without a network where
+//! the system allows that, and with nothing of ours in its environment. A program passes when it came to its end; leaving
+//! early, however politely, is not passing. This guards against accidents (loops, memory, stray files, early exits), not
+//! against malice: code that is written to get out of here may well do so.
 
 use std::collections::hash_map::RandomState;
 use std::ffi::OsString;
@@ -17,7 +18,8 @@ use tokio::process::Command;
 const TIME_MAX: Duration = Duration::from_secs(10);
 /// The part that is Python: sets the limits, runs the program, says when it has ended.
 const PRELUDE: &str = include_str!("prelude.py");
-/// Namespaces without a network, and in which nothing outlives its parent.
+/// Namespaces without a network, and in which nothing outlives its parent: against what happens to reach for either, no
+/// jail for what wants out.
 const UNSHARE: [&str; 6] = ["--user", "--map-root-user", "--net", "--pid", "--fork", "--kill-child"];
 
 /// Python can't be run here.
@@ -76,13 +78,13 @@ impl Sandbox {
         if self.unshare.is_some() { "unshare+limits" } else { "limits" }
     }
 
-    /// Whether a program comes to its end in time, and says so by no trick.
+    /// Whether a program comes to its end in time.
     ///
     /// # Errors
     /// When it could not be run at all.
     pub async fn passes(&self, program: &str) -> io::Result<bool> {
-        let token = format!("{:016x}{:016x}", random(), random());
-        let folder = Folder::make(&token)?;
+        // Not the folder's name: a program that writes down where it is has not come to its end.
+        let (token, folder) = (random(), Folder::make(&random())?);
         fs::write(folder.0.join("program"), format!("{token}\n{program}"))?;
         let mut child = self.command(&folder.0).spawn()?;
         let ended = tokio::time::timeout(self.time_max, child.wait()).await;
@@ -126,9 +128,10 @@ fn on_path(name: &str) -> Option<PathBuf> {
     env::split_paths(&folders).map(|folder| folder.join(name)).find(|file| file.is_file())
 }
 
-/// A number nobody can guess: the standard library draws one for its hash maps.
-fn random() -> u64 {
-    RandomState::new().build_hasher().finish()
+/// 32 digits that nobody guesses by chance: the standard library draws numbers for its hash maps.
+fn random() -> String {
+    let draw = || RandomState::new().build_hasher().finish();
+    format!("{:016x}{:016x}", draw(), draw())
 }
 
 /// Reads no more than is needed: the program may have written there.
@@ -163,15 +166,14 @@ impl Drop for Folder {
 mod tests {
     use std::time::Instant;
 
+    use super::super::tests::{block_on, python};
     use super::*;
 
-    fn block_on<T>(what: impl Future<Output = T>) -> T {
-        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(what)
-    }
-
-    /// Both ways of holding a program, as far as this machine has them.
+    /// Both ways of holding a program, as far as this machine has them. On a busy one a right program may be slow; what
+    /// must not pass does not pass later either.
     fn check(program: &str, passes: bool) {
-        let found = Sandbox { time_max: Duration::from_secs(2), ..block_on(Sandbox::find()).unwrap() };
+        let Some(found) = python() else { return };
+        let found = Sandbox { time_max: Duration::from_secs(if passes { 20 } else { 2 }), ..found };
         let limits = Sandbox { unshare: None, ..found.clone() };
         let both = if found.unshare.is_some() { vec![found, limits] } else { vec![limits] };
         for sandbox in both {
@@ -189,6 +191,36 @@ mod tests {
         );
         check("def double(x):\n    return x\nassert double(2) == 4", false);
         check("def double(x)\n    return x", false);
+    }
+
+    #[test]
+    fn what_an_answer_does_as_a_program_of_its_own_is_not_done() {
+        let right = "import unittest\ndef double(x):\n    return 2 * x\n";
+        let test = "\nassert double(2) == 4\nassert __name__ == 'answer'";
+        for body in ["unittest.main()", "input()", "raise SystemExit(double(int(input())))"] {
+            check(&format!("{right}if __name__ == \"__main__\":\n    {body}\n{test}"), true);
+        }
+    }
+
+    #[test]
+    fn the_token_is_not_lying_around() {
+        let told = r"
+import os
+for fd in range(3, 10):
+    try:
+        os.write(fd, os.getcwd()[-32:].encode())
+    except OSError:
+        pass
+os._exit(0)";
+        check(told, false);
+        let looked_for = r"
+import sys
+frame = sys._getframe()
+while frame:
+    for name, value in list(frame.f_locals.items()):
+        assert not (isinstance(value, str) and len(value) == 32), name
+    frame = frame.f_back";
+        check(looked_for, true);
     }
 
     #[test]
@@ -231,7 +263,7 @@ mod tests {
 
     #[test]
     fn other_processes_and_files_are_out_of_reach() {
-        let kept = env::temp_dir().join(format!("bandmaster-kept-{:016x}", random()));
+        let kept = env::temp_dir().join(format!("bandmaster-kept-{}", random()));
         fs::write(&kept, "kept").unwrap();
         let name = kept.display();
         for program in [

@@ -181,9 +181,11 @@ fn accuracy(body: &Accuracy) -> Vec<Metric> {
         Samples::share(body.items.iter().map(|item| (of(item), 1.0)).collect(), 1.0)
     };
     let paired = |metric: Metric| Metric { pairing: Pairing::Each, ..metric };
-    let right = mean(&|item| f64::from(u8::from(item.correct)));
+    let right = mean(&|item| f64::from(u8::from(item.counts_as_right())));
+    let has_answers = body.items.iter().any(|item| item.answer_right.is_some());
+    let name = if has_answers { "answers right" } else { "accuracy" };
     vec![
-        paired(Metric { change: Change::Difference, ..metric("accuracy", Better::Higher, right) }),
+        paired(Metric { change: Change::Difference, ..metric(name, Better::Higher, right) }),
         paired(metric("tokens an item", Better::Lower, mean(&|item| item.tokens as f64))),
         paired(metric("seconds an item", Better::Lower, mean(&|item| item.wall_s.0))),
     ]

@@ -52,6 +52,14 @@ pub enum CompareError {
         /// What it says.
         schema: String,
     },
+    /// Several cells side by side.
+    #[error(
+        "{file} holds several cells (bandmaster.bench.accuracy-matrix/1), and one cell a file is compared: measure one strategy, model and budget per file, without --baseline"
+    )]
+    Matrix {
+        /// As named.
+        file: String,
+    },
     /// Two different measurements.
     #[error("{a_file} is `{a}` and {b_file} is `{b}`: give two results of the same measurement")]
     Kinds {
@@ -346,14 +354,27 @@ fn notes(a: &Side, b: &Side) -> Vec<String> {
             let cores = side.machine.cores;
             notes.push(format!("{name} was measured on a busy machine (load {load:.1} on {cores} cores)"));
         }
-        if let Body::Serve(serve) = &side.body
-            && serve.errors > 0
-        {
-            let (failed, all) = (serve.errors, serve.requests);
-            notes.push(format!("{failed} of {all} requests of {name} failed; they are in no figure"));
-        }
+        notes.extend(failures(name, &side.body));
     }
     notes
+}
+
+/// What failed on one side, and whether the figures know of it.
+fn failures(name: &str, body: &Body) -> Option<String> {
+    match body {
+        Body::Serve(serve) if serve.errors > 0 => {
+            let (failed, all) = (serve.errors, serve.requests);
+            Some(format!("{failed} of {all} requests of {name} failed; they are in no figure"))
+        }
+        Body::Accuracy(accuracy) => {
+            let (items, mut errors) =
+                (accuracy.items.len(), accuracy.items.iter().filter_map(|item| item.error.as_deref()));
+            let first = errors.next()?;
+            let failed = 1 + errors.count();
+            Some(format!("{name}: {failed} of {items} items failed: {first}; they count as not right"))
+        }
+        _ => None,
+    }
 }
 
 fn settings(a: &Side, b: &Side) -> Vec<Setting> {
@@ -372,7 +393,7 @@ fn settings(a: &Side, b: &Side) -> Vec<Setting> {
 /// Of the same items in the same order.
 fn mcnemar(a: &Side, b: &Side) -> Option<f64> {
     let (Body::Accuracy(a), Body::Accuracy(b)) = (&a.body, &b.body) else { return None };
-    let pairs = || a.items.iter().zip(&b.items).map(|(a, b)| (a.correct, b.correct));
+    let pairs = || a.items.iter().zip(&b.items).map(|(a, b)| (a.counts_as_right(), b.counts_as_right()));
     let only_a = pairs().filter(|pair| *pair == (true, false)).count();
     let only_b = pairs().filter(|pair| *pair == (false, true)).count();
     Some(mcnemar_p(only_a as u64, only_b as u64))

@@ -16,6 +16,9 @@ const SETTINGS: &[&str] = &[
     "command",
     "version",
     "threads",
+    "context_tokens",
+    "concurrency",
+    "seed",
     "kv_type",
     "url",
     "urls",
@@ -205,8 +208,14 @@ pub struct Accuracy {
 pub struct Item {
     pub id: Value,
     pub correct: bool,
+    /// Of goals: whether the answer is right, however it was gone about.
+    #[serde(default)]
+    pub answer_right: Option<bool>,
     pub tokens: u64,
     pub wall_s: Number,
+    /// Why it has no answer; results from before this was told have none.
+    #[serde(default)]
+    pub error: Option<String>,
 }
 
 /// A measured number. JSON has no NaN; it is written as null, which is refused here with a word on why it is there.
@@ -250,6 +259,7 @@ impl Side {
             "workflow/1" => Body::Workflow(read(file, text)?),
             "serve/1" => Body::Serve(read(file, text)?),
             "accuracy/1" => Body::Accuracy(accuracy(file, text)?),
+            "accuracy-matrix/1" => return Err(CompareError::Matrix { file: file.to_owned() }),
             _ => return Err(CompareError::Schema { file: file.to_owned(), schema }),
         };
         let common: Common = read(file, text)?;
@@ -296,6 +306,12 @@ fn accuracy(file: &str, text: &str) -> Result<Accuracy, CompareError> {
 }
 
 impl Item {
+    /// What sides are compared by: the answer, where there is one. How a goal was gone about is no advantage in itself.
+    #[must_use]
+    pub fn counts_as_right(&self) -> bool {
+        self.answer_right.unwrap_or(self.correct)
+    }
+
     /// Its id as text.
     #[must_use]
     pub fn name(&self) -> String {

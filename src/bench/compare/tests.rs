@@ -273,6 +273,40 @@ fn accuracies_are_compared_item_by_item() {
     assert_eq!(row.verdict, Verdict::Undecided, "McNemar's p is {:?}", row.mcnemar_p);
 }
 
+#[test]
+fn goals_are_compared_by_their_answers() {
+    let right = [true, false, true, false, true, true];
+    let (mut a, b) = (accuracy(&right), accuracy(&right));
+    assert_eq!(compared(&a, &b, false).expect("they can be compared").rows[0].metric, "accuracy");
+    let goals = |mut result: Value, right: [bool; 6]| {
+        for (place, right) in right.into_iter().enumerate() {
+            result["items"][place]["answer_right"] = json!(right);
+        }
+        result
+    };
+    // None was gone about in the best way, and yet A's answers are right.
+    for place in 0..6 {
+        a["items"][place]["correct"] = json!(false);
+    }
+    let comparison = compared(&goals(a, [true; 6]), &goals(b, right), false).expect("they can be compared");
+    let row = &comparison.rows[0];
+    assert_eq!((row.metric, row.a, row.b), ("answers right", Some(1.0), Some(4.0 / 6.0)));
+    assert_eq!(row.mcnemar_p, Some(mcnemar_p(2, 0)));
+}
+
+#[test]
+fn failed_items_are_noted() {
+    let a = accuracy(&[true, false, false]);
+    let mut b = a.clone();
+    for place in [1, 2] {
+        b["items"][place]["error"] = json!(format!("q{place} timed out"));
+    }
+    let notes = |a: &Value, b: &Value| compared(a, b, false).expect("they can be compared").notes;
+    assert!(notes(&a, &a).is_empty());
+    assert_eq!(notes(&a, &b), ["B: 2 of 3 items failed: q1 timed out; they count as not right"]);
+    assert_eq!(notes(&b, &b).len(), 2);
+}
+
 /// B is A with `edit`; the refusal holds every expected part.
 fn check_refused(a: Value, edit: Edit, expected: &[&str]) {
     let mut b = a.clone();
@@ -465,6 +499,10 @@ fn what_is_no_result_is_said_with_the_place() {
     check("{\"schema\": \"bandmaster.bench.serve/2\"}", &["bandmaster.bench.serve/2", "serve/1"]);
     check("{\"schema\": \"bandmaster.bench.compare/1\"}", &["bandmaster.bench.compare/1"]);
     check("{\"schema\": \"bandmaster.trace/1\"}", &["bandmaster.trace/1"]);
+    check(
+        "{\"schema\": \"bandmaster.bench.accuracy-matrix/1\"}",
+        &["one cell a file", "one strategy, model and budget per file"],
+    );
     check("{\"schema\": \"throughput/1\"}", &["schema `throughput/1`"]);
     check("{\"schema\": \"bandmaster.bench.workflow/1\"}", &["missing field", "line 1"]);
     let rounds = || throughput(&[1.0], &[1.0]);
