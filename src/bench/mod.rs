@@ -8,6 +8,7 @@ pub mod energy;
 pub mod limits;
 pub mod machine;
 pub mod measure;
+pub mod origin;
 pub mod remote;
 pub mod report;
 pub mod serve;

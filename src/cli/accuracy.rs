@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::anyhow;
-use bandmaster_models::Cpu;
 use tokio::runtime::Runtime;
 
+use super::bench::origin;
 use super::config::Config;
 use super::error::CliError;
 use super::flags::AccuracyFlags;
@@ -15,12 +15,11 @@ use super::interrupt::{INTERRUPTED, Interrupt};
 use super::load::BandFiles;
 use super::screen::{Screen, View};
 use super::{load, print, print_json, servers, table};
-use crate::bench::accuracy::report::Origin;
 use crate::bench::accuracy::{
     AccuracyReport, Allowance, Cell, GivenUp, Kind, MatrixReport, Sandbox, Setup, Stage, Suite, Way, run_cell,
 };
 use crate::bench::client::{Client, ClientError, Endpoint};
-use crate::bench::machine::Machine;
+use crate::bench::origin::Origin;
 use crate::bench::remote::Remote;
 use crate::engine::EngineHandle;
 use crate::orchestrator::{Band, Llm, WorkerKind};
@@ -51,12 +50,7 @@ struct Plan<'a> {
 /// Measures.
 pub fn bench_accuracy(config: &Config, flags: &AccuracyFlags) -> Result<ExitCode, CliError> {
     let plan = Plan::new(flags)?;
-    let machine = Machine::here(Cpu::new(1).isa().name());
-    if let Some(warning) = machine.busy_warning() {
-        writeln!(std::io::stderr(), "warning: {warning}")?;
-    }
-    let command = std::env::args().collect::<Vec<_>>().join(" ");
-    let origin = Origin { machine, command, version: env!("CARGO_PKG_VERSION").to_owned() };
+    let origin = origin();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let sandbox = plan.suite.needs_python().then(|| runtime.block_on(Sandbox::find())).transpose();
     let sandbox = sandbox.map_err(|error| CliError::Failed(error.into()))?;

@@ -13,7 +13,6 @@ mod interrupt;
 mod load;
 mod machine;
 mod models;
-mod origin;
 mod run;
 mod runs;
 mod screen;

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 
+use super::bench::origin;
 use super::config::Config;
 use super::error::CliError;
 use super::flags::ServeBenchFlags;
 use super::interrupt::{INTERRUPTED, Interrupt};
-use super::origin::Origin;
 use super::status::StatusLine;
 use super::{inputs, print, print_json, servers};
 use crate::bench::serve::report::{Limits, LoadReport, ServeReport, Sweep, SweepRow};
@@ -34,7 +34,7 @@ struct Bench<'a> {
 pub fn bench_serve(config: &Config, flags: &ServeBenchFlags) -> Result<ExitCode, CliError> {
     let workload = Workload::find(&flags.workload).map_err(|error| CliError::usage(error.to_string()))?;
     let mode = mode(flags, &workload)?;
-    let origin = Origin::here();
+    let origin = origin();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let interrupt = Interrupt::listen(&runtime);
     let client = servers::client(flags.timeout_seconds)?;

@@ -6,16 +6,17 @@ use std::sync::Arc;
 use anyhow::Context;
 use bandmaster_models::{Cpu, CpuModel, LoadOptions, Model, load};
 
+use super::bench::origin;
 use super::config::{Config, kv_type_name};
 use super::error::CliError;
 use super::flags::ThroughputFlags;
 use super::interrupt::{INTERRUPTED, Interrupt};
-use super::origin::Origin;
 use super::status::StatusLine;
 use super::units::gib;
 use super::{print, print_json};
 use crate::bench::limits::{Costs, Limits};
 use crate::bench::measure::{MeasureError, Row, throughput};
+use crate::bench::origin::Origin;
 use crate::bench::report::{ModelFacts, ThroughputReport};
 use crate::bench::workload::Throughput;
 use crate::hub::Found;
@@ -31,7 +32,7 @@ pub fn bench_throughput(config: &Config, flags: &ThroughputFlags) -> Result<Exit
     }
     let found = config.hub().find_writer(&flags.model)?;
     let room = room_bytes(config, &found)?;
-    let Origin { mut machine, command, version } = Origin::here();
+    let Origin { mut machine, command, version } = origin();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let interrupt = Interrupt::listen(&runtime);
     let status = StatusLine::new();

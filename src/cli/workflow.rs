@@ -6,18 +6,19 @@ use std::sync::Arc;
 
 use anyhow::anyhow;
 
+use super::bench::origin;
 use super::config::{Config, kv_type_name};
 use super::error::CliError;
 use super::flags::WorkflowFlags;
 use super::interrupt::{INTERRUPTED, Interrupt};
 use super::load::{Loader, Memory, memory_for};
-use super::origin::Origin;
 use super::screen::{Screen, View};
 use super::servers::{self, Named};
 use super::status::StatusLine;
 use super::units::parse_bytes;
 use super::{print, print_json};
 use crate::bench::client::{Client, Endpoint};
+use crate::bench::origin::Origin;
 use crate::bench::workflow::here::{Here, Models};
 use crate::bench::workflow::report::{Against, Round, WorkflowReport, median_round};
 use crate::bench::workflow::servers::Servers;
@@ -104,7 +105,7 @@ pub fn bench_workflow(config: &Config, flags: &WorkflowFlags) -> Result<ExitCode
     let own = default.with(&flags.set)?;
     let other = own.with(&flags.against)?;
     let trace = Trace::find(&flags.trace).map_err(|error| CliError::usage(error.to_string()))?;
-    let origin = Origin::here();
+    let origin = origin();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let interrupt = Interrupt::listen(&runtime);
     let players = runtime.block_on(players(config, flags, &trace))?;

@@ -9,22 +9,11 @@ use super::play::{Allowance, Played, Way};
 use super::statistics::{Paired, wilson};
 use super::suite::{Item, Kind};
 use super::{Cell, Ended, Stage};
-use crate::bench::machine::Machine;
+use crate::bench::origin::Origin;
 use crate::orchestrator::Strategy;
 
 /// Rows of a table; the first is its head.
 pub type Rows = Vec<Vec<String>>;
-
-/// What a report says of where it comes from.
-#[derive(Debug, Clone, Serialize)]
-pub struct Origin {
-    /// Where it was measured.
-    pub machine: Machine,
-    /// The command that makes it again.
-    pub command: String,
-    /// Version of this program.
-    pub version: String,
-}
 
 /// What was set, for whoever measures it again.
 #[derive(Debug, Clone, Serialize)]

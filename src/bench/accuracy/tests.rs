@@ -8,10 +8,10 @@ use tokio::sync::Barrier;
 
 use super::judge::{Fit, by_rule, judge};
 use super::play::Played;
-use super::report::Origin;
 use super::suite::Item;
 use super::*;
 use crate::bench::machine::Machine;
+use crate::bench::origin::Origin;
 use crate::orchestrator::{
     BoxFuture, Call, CallError, CallErrorKind, CallUsage, Finish, Llm, Message, Progress, Reply, Status,
     Strategy, TaskReport, TokenUsage,

@@ -2,27 +2,24 @@
 
 use bandmaster_models::Cpu;
 
-use super::inputs;
-use crate::bench::machine::Machine;
+use super::machine::Machine;
 
 /// Goes into every result.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Origin {
-    /// This one.
+    /// Where it was measured.
     pub machine: Machine,
-    /// As a shell would take it again.
+    /// The command that makes it again, as a shell takes it.
     pub command: String,
-    /// Of this program.
+    /// Version of this program.
     pub version: String,
 }
 
 impl Origin {
-    /// Here and now; warns when the machine is busy with something else.
+    /// Here and now.
+    #[must_use]
     pub fn here() -> Self {
         let machine = Machine::here(Cpu::new(1).isa().name());
-        if let Some(warning) = machine.busy_warning() {
-            inputs::warn(&warning);
-        }
         let words = std::env::args_os().map(|word| quoted(&word.to_string_lossy()));
         let command = words.collect::<Vec<_>>().join(" ");
         Self { machine, command, version: env!("CARGO_PKG_VERSION").to_owned() }
