@@ -56,12 +56,12 @@ def traces(a, out):
     best = {}
     for setting in settings(a):
         for trace in a.traces.split(","):
-            path = out / f"{trace}.{setting['name']}.json"
+            path = out / f"{pathlib.Path(trace).stem}.{setting['name']}.json"
             with server(a, a.planner, setting, out / "planner.log") as (planner, p), server(a, a.worker, setting, out / "worker.log") as (worker, w):
                 found = measure([a.bandmaster, "bench", "workflow", "--trace", trace, "--url", f"planner={planner}", "--url", f"worker={worker}",
                                  "--role", f"planner={p}", "--role", f"worker={w}", "--repeat", str(a.rounds), "--json"], path)
             if found:
-                print(f"  {trace} {setting['name']}: {found['wall_s']:.2f} s", flush=True)
+                print(f"  {path.stem}: {found['wall_s']:.2f} s", flush=True)
                 best[trace] = min(best.get(trace, (1e9, "")), (found["wall_s"], setting["name"]))
     for trace, (wall, name) in best.items():
         print(f"{trace}: {wall:.2f} s with {name}")
