@@ -6,7 +6,7 @@ usage: llama_server.py BANDMASTER LLAMA_BIN OUT --planner FILE.gguf --worker FIL
 
 For traces, two servers stand side by side, one a model, as somebody who has two models would run them. Settings: 1 or 2
 threads each (`--threads`), weights repacked or not; always 16 slots over one cache, reuse of cached chunks, and waiting without
-spinning (OMP_WAIT_POLICY=passive, --poll 0). Writes OUT/WHAT.SETTING.json for each, and prints which setting was the fastest.
+spinning (OMP_WAIT_POLICY=passive, --poll 0) unless `--wait active`. Writes OUT/WHAT.SETTING.json for each, and prints which setting was the fastest.
 """
 import argparse, contextlib, json, os, pathlib, socket, subprocess, sys, time, urllib.request
 
@@ -21,8 +21,8 @@ def server(a, model, setting, log):
     name = pathlib.Path(model).stem
     command = [str(pathlib.Path(a.llama_bin, "llama-server")), "-m", model, "--alias", name, "--host", "127.0.0.1", "--port", str(port),
                "-t", str(setting["threads"]), "-np", "16", "-c", str(a.context), "--kv-unified", "--cache-reuse", "256",
-               "--poll", "0", "--no-webui", *(["--no-repack"] if not setting["repack"] else [])]
-    env = dict(os.environ, OMP_WAIT_POLICY="passive", GOMP_SPINCOUNT="0")
+               "--no-webui", *(["--poll", "0"] if a.wait == "passive" else []), *(["--no-repack"] if not setting["repack"] else [])]
+    env = dict(os.environ, **({"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"} if a.wait == "passive" else {}))
     with open(log, "w") as out:
         out.write(" ".join(command) + "\n"); out.flush()
         process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=env)
@@ -88,7 +88,7 @@ def main():
     p.add_argument("--rounds", type=int, default=1)
     p.add_argument("--model"); p.add_argument("--workloads", default="chat,fanout,mixed")
     p.add_argument("--concurrency", type=int, default=8); p.add_argument("--requests", type=int, default=32)
-    p.add_argument("--threads", default="1,2"); p.add_argument("--repack", default="on,off"); p.add_argument("--context", type=int, default=32768)
+    p.add_argument("--threads", default="1,2"); p.add_argument("--repack", default="on,off"); p.add_argument("--wait", choices=["passive", "active"], default="passive"); p.add_argument("--context", type=int, default=32768)
     a = p.parse_args()
     out = pathlib.Path(a.out); out.mkdir(parents=True, exist_ok=True)
     if a.planner and a.worker: traces(a, out)
