@@ -131,7 +131,7 @@ pub enum ClientError {
         seconds: u64,
     },
     /// The stream broke off.
-    #[error("{url} closed the stream before its end, after {pieces} pieces")]
+    #[error("{url} closed the stream before its end, after {pieces} pieces: its log may say why")]
     Closed {
         /// Of the request.
         url: String,
@@ -139,7 +139,7 @@ pub enum ClientError {
         pieces: u32,
     },
     /// An error in the stream.
-    #[error("{url} failed in the stream: {message}")]
+    #[error("{url} failed in the stream: {message}; its log may say more")]
     Failed {
         /// Of the request.
         url: String,
@@ -147,7 +147,7 @@ pub enum ClientError {
         message: String,
     },
     /// Not what the interface says.
-    #[error("{url} sent what is no chat or completion stream: {reason}")]
+    #[error("{url} sent what is no chat or completion stream: {reason}; is it an OpenAI-compatible server?")]
     Protocol {
         /// Of the request.
         url: String,
