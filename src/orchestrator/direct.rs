@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::attempt::Context;
-use super::band::{Message, Reply, Role, Worker};
+use super::band::{Message, Reply, Worker};
 use super::checks::check_text;
 use super::dispatch::{Draw, ModelWork, Verdict, Work, do_task};
 use super::event::{EventKind, Facts};
@@ -102,7 +102,7 @@ pub fn prompt(request: &RunRequest) -> Vec<Message> {
     let mut prompt: String =
         inputs.map(|input| format!("Attached text ({}):\n{}\n\n", input.name, input.text.trim())).collect();
     prompt.push_str(&request.goal);
-    vec![Message::new(Role::User, prompt)]
+    request.messages(prompt)
 }
 
 /// The question back.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::attempt::Context;
-use super::band::{Finish, Message, Reply, Role, Skill};
+use super::band::{Finish, Reply, Skill};
 use super::checks::{before_repetition, check_text, mostly_in, words};
 use super::dispatch::{Build, Draw, ModelWork, Results, Verdict, Work, dispatch};
 use super::event::{EventKind, Facts};
@@ -112,7 +112,7 @@ fn lay_out(registry: &Registry, request: &RunRequest, sections: &[Section]) -> (
             tokens_max: SECTION_TOKENS_MAX,
         });
         let work = ModelWork {
-            messages: vec![Message::new(Role::User, section_prompt(request, &titles, section))],
+            messages: request.messages(section_prompt(request, &titles, section)),
             schema: None,
             ladder: registry.ladder(&player, Skill::Write),
             check: Arc::new(check_section),
@@ -195,7 +195,7 @@ Goal: {}",
     let question = Question {
         id: "plan",
         purpose: "list the sections",
-        messages: vec![Message::new(Role::User, prompt)],
+        messages: request.messages(prompt),
         schema: Some(outline_schema()),
         tokens_max: OUTLINE_TOKENS_MAX,
         critical_path_tokens: SECTION_TOKENS_MAX,

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::band::{Message, Role};
+
 /// A text that came with the goal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Input {
@@ -142,6 +144,8 @@ pub struct RunRequest {
     pub goal: String,
     /// What came with it, in order.
     pub inputs: Vec<Input>,
+    /// What was said before the goal; a call that works on the whole goal reads it first.
+    pub conversation: Vec<Message>,
     /// `None` lets the run choose.
     pub strategy: Option<Strategy>,
     /// Hard limits.
@@ -159,10 +163,19 @@ impl RunRequest {
         Self {
             goal: goal.into(),
             inputs: Vec::new(),
+            conversation: Vec::new(),
             strategy: None,
             budget: Budget::default(),
             seed: 0,
             stall_after: Duration::from_secs(180),
         }
+    }
+
+    /// A call's messages: what was said before the goal, then `prompt`.
+    #[must_use]
+    pub fn messages(&self, prompt: impl Into<String>) -> Vec<Message> {
+        let mut messages = self.conversation.clone();
+        messages.push(Message::new(Role::User, prompt));
+        messages
     }
 }

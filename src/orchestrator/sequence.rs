@@ -87,7 +87,7 @@ Goal: {}",
     let question = Question {
         id: "plan",
         purpose: "write the steps",
-        messages: vec![Message::new(Role::User, prompt)],
+        messages: request.messages(prompt),
         schema: Some(schema()),
         tokens_max: STEPS_TOKENS_MAX,
         critical_path_tokens: 2 * STEP_TOKENS_MAX,
@@ -125,11 +125,13 @@ fn lay_out(registry: &Registry, request: &RunRequest, steps: &[String]) -> (Plan
         });
         let (inputs, step, planner) = (Arc::clone(&inputs), step.clone(), registry.planner());
         let earlier: Vec<String> = steps[..at].to_vec();
+        let before = request.conversation.clone();
         builds.push(Box::new(move |results: &Results| {
             let found = needs.iter().map(|need| results.get(need).and_then(Option::as_deref));
             let found = told(earlier.iter().map(String::as_str).zip(found));
             Work::Model(ModelWork {
-                messages: vec![Message::new(Role::User, step_prompt(&inputs, &found, &step))],
+                messages: [&before[..], &[Message::new(Role::User, step_prompt(&inputs, &found, &step))]]
+                    .concat(),
                 schema: None,
                 ladder: vec![planner.clone(), planner],
                 check: Arc::new(|reply: &Reply| match check_text(&reply.text) {
@@ -176,7 +178,7 @@ step found.\n\nGoal: {}",
     let question = Question {
         id: "synthesis",
         purpose: "answer the goal from the steps",
-        messages: vec![Message::new(Role::User, prompt)],
+        messages: request.messages(prompt),
         schema: None,
         tokens_max: ANSWER_TOKENS_MAX,
         critical_path_tokens: 0,

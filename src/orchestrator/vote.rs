@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::attempt::Context;
-use super::band::{Message, Reply, Role};
+use super::band::Reply;
 use super::checks::{check_whole, words};
 use super::dispatch::{Build, Done, Draw, ModelWork, Results, Verdict, Work, dispatch};
 use super::event::EventKind;
@@ -60,7 +60,7 @@ fn lay_out(registry: &Registry, request: &RunRequest) -> (Plan, Vec<Build>) {
             tokens_max: BALLOT_TOKENS_MAX,
         });
         let work = ModelWork {
-            messages: vec![Message::new(Role::User, prompt(request))],
+            messages: request.messages(prompt(request)),
             schema: None,
             ladder: vec![registry.planner(), registry.planner()],
             check: Arc::new(check),

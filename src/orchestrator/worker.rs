@@ -6,8 +6,8 @@ use super::band::{
     BoxFuture, Call, CallError, CallErrorKind, CallUsage, Embed, Finish, Llm, Message, Progress, Reply,
 };
 use crate::text::{
-    ChatRequest, Class, Completion, FinishReason, Generation, LoadedModel, Piece, Priority, Rejected, RunId,
-    Sampling, SessionError, TextEmbedder,
+    Class, Completion, FinishReason, Generation, LoadedModel, Output, Piece, Priority, Rejected, RunId,
+    Sampling, SessionError, Terms, TextEmbedder,
 };
 
 /// Among what is left at a temperature above 0: the words a model would hardly say are never drawn.
@@ -26,23 +26,21 @@ impl SessionLlm {
     }
 }
 
-fn chat_request(call: &Call) -> ChatRequest {
+fn terms(call: &Call) -> Terms {
     let mut sampling = Sampling { temperature: call.temperature, seed: call.seed, ..Sampling::greedy() };
     if call.temperature > 0.0 {
         sampling.top_p = TOP_P;
     }
-    ChatRequest {
-        messages: call.messages.clone(),
+    Terms {
         sampling,
-        max_tokens: call.tokens_max,
-        stop: Vec::new(),
-        schema: call.schema.clone(),
+        output: call.schema.clone().map_or(Output::Text, Output::Schema),
         priority: Priority {
             class: Class::Run,
             run: Some(RunId(call.run)),
             critical_path_tokens: call.critical_path_tokens.saturating_add(call.tokens_max),
         },
         deadline: call.deadline,
+        ..Terms::new(call.tokens_max)
     }
 }
 
@@ -121,7 +119,8 @@ impl Llm for SessionLlm {
         progress: &'a mut (dyn FnMut(Progress<'_>) + Send),
     ) -> BoxFuture<'a, Result<Reply, CallError>> {
         Box::pin(async move {
-            let generation = self.model.generate(chat_request(call)).map_err(|e| call_error(&e))?;
+            let prompt = self.model.chat_prompt(&call.messages, &[]).map_err(|e| call_error(&e))?;
+            let generation = self.model.generate(prompt, terms(call)).map_err(|e| call_error(&e))?;
             listen(generation, progress).await
         })
     }

@@ -22,6 +22,16 @@ pub enum EmbedError {
         /// Why.
         reason: String,
     },
+    /// An id that the model doesn't have.
+    #[error(
+        "token {id} is not one of the embedding model's {vocab}: send texts, or ids of its own tokenizer (LangChain: check_embedding_ctx_length=False)"
+    )]
+    UnknownToken {
+        /// The id.
+        id: u32,
+        /// Tokens that there are.
+        vocab: usize,
+    },
     /// The forward pass broke.
     #[error("the text could not be embedded: {0}")]
     Failed(String),
@@ -67,11 +77,24 @@ impl TextEmbedder {
     /// # Errors
     /// [`EmbedError`] when the engine is full or has ended.
     pub async fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, EmbedError> {
+        let ids: Vec<Vec<u32>> = texts.iter().map(|text| self.ids(text)).collect::<Result<_, _>>()?;
+        self.embed_ids(&ids).await
+    }
+
+    /// The same of texts that are tokens already, those that open and close a text included.
+    ///
+    /// # Errors
+    /// As [`TextEmbedder::embed`], and [`EmbedError::UnknownToken`].
+    pub async fn embed_ids(&self, texts: &[Vec<u32>]) -> Result<Vec<Vec<f32>>, EmbedError> {
+        let vocab = self.tokenizer.get_vocab_size(true);
+        if let Some(&id) = texts.iter().flatten().find(|&&id| id as usize >= vocab) {
+            return Err(EmbedError::UnknownToken { id, vocab });
+        }
         let mut parts: Vec<Vec<u32>> = Vec::new();
         let mut counts = Vec::with_capacity(texts.len());
-        for text in texts {
+        for ids in texts {
             let before = parts.len();
-            parts.extend(windows(&self.ids(text)?, WINDOW_TOKENS));
+            parts.extend(windows(ids, WINDOW_TOKENS));
             counts.push(parts.len() - before);
         }
         let lengths: Vec<usize> = parts.iter().map(Vec::len).collect();
@@ -95,7 +118,11 @@ impl TextEmbedder {
         answered.await.map_err(|_| EmbedError::Stopped)?.map_err(EmbedError::Failed)
     }
 
-    fn ids(&self, text: &str) -> Result<Vec<u32>, EmbedError> {
+    /// Ids of `text`, those that open and close it included.
+    ///
+    /// # Errors
+    /// [`EmbedError::Tokenizer`].
+    pub fn ids(&self, text: &str) -> Result<Vec<u32>, EmbedError> {
         let encoding = self.tokenizer.encode_fast(text, true);
         let encoding = encoding
             .map_err(|e| EmbedError::Tokenizer { file: "tokenizer.json".into(), reason: e.to_string() })?;

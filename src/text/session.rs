@@ -13,11 +13,12 @@ use serde_json::Value;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
-use super::grammar::{GrammarError, GrammarFactory};
-use super::{ChatTemplate, Message, StreamDecoder, TemplateError, Tokenizer, TokenizerError};
+use super::grammar::{GrammarError, GrammarFactory, at_least};
+use super::tool_calls::{OutputParser, ToolChoice, ToolFormat};
+use super::{ChatTemplate, Message, StreamDecoder, TemplateError, Tokenizer, TokenizerError, Tool};
 use crate::engine::{
-    EngineError, EngineHandle, Event, FinishReason, ModelId, Priority, Rejected, Request, RequestId,
-    Sampling, Sink, Usage,
+    Constraint, EngineError, EngineHandle, Event, FinishReason, Logprobs, ModelId, Priority, Rejected,
+    Request, RequestId, Sampling, Sink, Usage,
 };
 
 /// Events besides the tokens of a generation that its channel always has room for: the last one.
@@ -67,27 +68,95 @@ pub struct LoadedModel {
     tokenizer: Arc<Tokenizer>,
     /// Base models have none; that matters only to who wants to chat.
     template: Option<ChatTemplate>,
+    /// How it writes calls of tools.
+    tool_format: ToolFormat,
     /// Made when the first schema comes.
     grammars: OnceLock<Result<GrammarFactory, GrammarError>>,
 }
 
-/// What a model is asked.
-#[derive(Debug, Clone)]
-pub struct ChatRequest {
-    /// The conversation so far.
-    pub messages: Vec<Message>,
+/// What a model reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prompt {
+    /// As text.
+    pub text: String,
+    /// As tokens.
+    pub ids: Vec<u32>,
+}
+
+/// What the answer must be.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub enum Output {
+    /// Any text.
+    #[default]
+    Text,
+    /// One JSON object.
+    JsonObject,
+    /// One JSON value that fits this schema.
+    Schema(Value),
+    /// Calls of these tools, as far as the choice allows or demands.
+    Calls {
+        /// What can be called.
+        tools: Vec<Tool>,
+        /// Whether and what must be.
+        choice: ToolChoice,
+        /// Whether several may be.
+        parallel: bool,
+    },
+}
+
+/// How a model answers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Terms {
     /// How tokens are drawn.
     pub sampling: Sampling,
     /// Most tokens of the answer.
     pub max_tokens: u32,
+    /// The model may not end the answer before so many tokens.
+    pub min_tokens: u32,
+    /// The answer goes on to `max_tokens` where the model would end it.
+    pub ignore_eos: bool,
     /// The answer ends before the first of these.
     pub stop: Vec<String>,
-    /// The answer is one JSON value that fits this schema.
-    pub schema: Option<Value>,
+    /// What it must be.
+    pub output: Output,
+    /// So many alternatives are told with each token; `None` tells no log-probabilities.
+    pub top_logprobs: Option<u32>,
+    /// Whether the prompt's tokens have theirs told as well.
+    pub score_prompt: bool,
     /// Order among the waiting.
     pub priority: Priority,
     /// The answer ends this long after it was asked for.
     pub deadline: Option<Duration>,
+}
+
+impl Terms {
+    /// The most likely text of at most so many tokens.
+    #[must_use]
+    pub fn new(max_tokens: u32) -> Self {
+        Self {
+            sampling: Sampling::greedy(),
+            max_tokens,
+            min_tokens: 0,
+            ignore_eos: false,
+            stop: Vec::new(),
+            output: Output::Text,
+            top_logprobs: None,
+            score_prompt: false,
+            priority: Priority::default(),
+            deadline: None,
+        }
+    }
+}
+
+/// A token with its log-probability, and the most likely ones in its place.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Score {
+    /// The token.
+    pub id: u32,
+    /// Its log-probability; `None` for a prompt's first, which has nothing before it.
+    pub logprob: Option<f32>,
+    /// `(token, log-probability)`, best first.
+    pub top: Vec<(u32, f32)>,
 }
 
 impl LoadedModel {
@@ -135,6 +204,7 @@ impl LoadedModel {
             engine: engine.clone(),
             model,
             context_tokens: limits.map_or(0, |limits| limits.context_tokens.min(limits.pool_tokens)),
+            tool_format: ToolFormat::new(template.as_ref()),
             tokenizer,
             template,
             grammars: OnceLock::new(),
@@ -161,26 +231,9 @@ impl LoadedModel {
         &self.tokenizer
     }
 
-    /// The prompt for `messages`, up to where the answer begins.
-    ///
-    /// # Errors
-    /// [`SessionError::Template`] when the model has no chat template or it refuses the messages.
-    pub fn render(&self, messages: &[Message]) -> Result<String, SessionError> {
-        let template = self.template.as_ref().ok_or(TemplateError::Missing)?;
-        Ok(template.render(messages, true)?)
-    }
-
     /// Rows of the output matrix: token ids are below this.
     pub fn vocab(&self) -> usize {
         self.engine.limits(self.model).map_or(0, |limits| limits.vocab)
-    }
-
-    /// The prompt for `messages` as the model reads it.
-    ///
-    /// # Errors
-    /// As [`LoadedModel::render`].
-    pub fn prompt_ids(&self, messages: &[Message]) -> Result<Vec<u32>, SessionError> {
-        Ok(self.prompt(messages)?.1)
     }
 
     /// Tokens of a text, without any template.
@@ -191,58 +244,107 @@ impl LoadedModel {
     /// Tokens of the prompt for `messages`.
     ///
     /// # Errors
-    /// As [`LoadedModel::render`].
+    /// As [`LoadedModel::chat_prompt`].
     pub fn prompt_tokens(&self, messages: &[Message]) -> Result<usize, SessionError> {
-        Ok(self.prompt(messages)?.1.len())
+        Ok(self.chat_prompt(messages, &[])?.ids.len())
     }
 
-    /// The prompt for `messages` and its ids. What a message says is text: it can't open or close a turn.
-    fn prompt(&self, messages: &[Message]) -> Result<(String, Vec<u32>), SessionError> {
-        let is_free = |mark: &char| !messages.iter().any(|message| message.content.contains(*mark));
-        let mark = PRIVATE_CHARACTERS.into_iter().find(is_free).expect("no prompt holds all 65,534 of them");
-        let guarded: Vec<Message> = messages
-            .iter()
-            .map(|message| Message::new(message.role, self.tokenizer.guard(&message.content, mark)))
-            .collect();
-        let rendered = self.render(&guarded)?;
+    /// A text as the model reads it, the texts of control tokens being these.
+    #[must_use]
+    pub fn text_prompt(&self, text: String) -> Prompt {
+        Prompt { ids: self.tokenizer.encode_prompt(&text), text }
+    }
+
+    /// The prompt for `messages` by the model's chat template, up to where the answer begins. What a message or a tool says
+    /// is text: it can't open or close a turn.
+    ///
+    /// # Errors
+    /// [`SessionError::Template`] when the model has no chat template or it refuses the messages.
+    pub fn chat_prompt(&self, messages: &[Message], tools: &[Tool]) -> Result<Prompt, SessionError> {
+        let template = self.template.as_ref().ok_or(TemplateError::Missing)?;
+        let (mut free, mut seen) = (PRIVATE_CHARACTERS, String::new());
+        let mut keep = |text: &str| {
+            seen.extend(text.chars().filter(|c| PRIVATE_CHARACTERS.contains(c)));
+            String::new()
+        };
+        messages.iter().for_each(|message| drop(message.map_text(&mut keep)));
+        tools.iter().for_each(|tool| drop(tool.map_text(&mut keep)));
+        let mark = free.find(|mark| !seen.contains(*mark)).expect("no prompt holds all 65,534 of them");
+        let mut guard = |text: &str| self.tokenizer.guard(text, mark);
+        let messages: Vec<Message> = messages.iter().map(|message| message.map_text(&mut guard)).collect();
+        let tools: Vec<Tool> = tools.iter().map(|tool| tool.map_text(&mut guard)).collect();
+        let rendered = template.render(&messages, &tools, true)?;
         let ids = self.tokenizer.encode_guarded(&rendered, mark);
-        Ok((rendered.replace(mark, ""), ids))
+        Ok(Prompt { text: rendered.replace(mark, ""), ids })
     }
 
     /// Asks. The answer comes through what is returned; dropping that ends the work.
     ///
     /// # Errors
-    /// [`SessionError`] when the messages can't be rendered, the schema can't be enforced, or the engine refuses: a prompt
-    /// longer than the context is never cut.
-    pub fn generate(&self, request: ChatRequest) -> Result<Generation, SessionError> {
-        let (prompt, ids) = self.prompt(&request.messages)?;
-        let schema = request.schema.as_ref();
-        let constraint = schema.map(|schema| self.grammars()?.json_schema(schema)).transpose()?;
-        let tokens_max = (request.max_tokens as usize).min(self.context_tokens);
-        let (sender, events) = mpsc::channel(tokens_max + OTHER_EVENTS + PREFILL_EVENTS);
+    /// [`SessionError`] when the output asked for can't be enforced, or the engine refuses: a prompt longer than the context
+    /// is never cut.
+    pub fn generate(&self, prompt: Prompt, terms: Terms) -> Result<Generation, SessionError> {
+        let tokens_max = (terms.max_tokens as usize).min(self.context_tokens);
+        let scored = if terms.score_prompt { prompt.ids.len() } else { 0 };
+        let reserved = tokens_max + scored + OTHER_EVENTS;
+        let (sender, events) = mpsc::channel(reserved + PREFILL_EVENTS);
+        let mut decoder = StreamDecoder::new(Arc::clone(&self.tokenizer), &terms.stop);
+        if matches!(terms.output, Output::Calls { .. }) {
+            decoder = decoder.with_visible(self.tool_format.visible_tokens(&self.tokenizer));
+        }
         let id = self.engine.submit(Request {
             model: self.model,
-            prompt: ids,
-            sampling: request.sampling,
-            tokens_max: request.max_tokens,
-            stop_tokens: self.tokenizer.end_of_generation().to_vec(),
-            constraint,
-            priority: request.priority,
-            deadline: request.deadline,
-            top_logprobs: None,
-            score_prompt_from: None,
+            constraint: self.constraint(&terms)?,
+            prompt: prompt.ids.clone(),
+            sampling: terms.sampling,
+            tokens_max: terms.max_tokens,
+            stop_tokens: self.stop_tokens(terms.ignore_eos),
+            priority: terms.priority,
+            deadline: terms.deadline,
+            top_logprobs: terms.top_logprobs,
+            score_prompt_from: terms.score_prompt.then_some(1),
             cache_salt: 0,
-            sink: sink(sender, tokens_max + OTHER_EVENTS),
+            sink: sink(sender, reserved),
         })?;
         Ok(Generation {
             engine: self.engine.clone(),
             id,
             events,
-            decoder: StreamDecoder::new(Arc::clone(&self.tokenizer), &request.stop),
+            decoder,
             text: String::new(),
             prompt: Some(prompt),
+            scores: Vec::new(),
+            prompt_scores: Vec::new(),
             done: None,
         })
+    }
+
+    fn stop_tokens(&self, ignore_eos: bool) -> Vec<u32> {
+        if ignore_eos { Vec::new() } else { self.tokenizer.end_of_generation().to_vec() }
+    }
+
+    fn constraint(&self, terms: &Terms) -> Result<Option<Box<dyn Constraint>>, SessionError> {
+        let constraint = match &terms.output {
+            Output::Text => None,
+            Output::JsonObject => Some(self.grammars()?.json_object()?),
+            Output::Schema(schema) => Some(self.grammars()?.json_schema(schema)?),
+            Output::Calls { choice: ToolChoice::None, .. } => None,
+            Output::Calls { tools, choice, parallel } => {
+                self.grammars()?.tool_calls(&self.tool_format, tools, choice, *parallel)?
+            }
+        };
+        Ok(match terms.min_tokens {
+            0 => constraint,
+            tokens => Some(at_least(tokens, self.tokenizer.end_of_generation().to_vec(), constraint)),
+        })
+    }
+
+    /// Reads an answer to `prompt` while it comes: what of it is content, reasoning, or calls of `tools`.
+    #[must_use]
+    pub fn parser(&self, prompt: &Prompt, tools: &[Tool]) -> OutputParser {
+        // Some templates open the reasoning themselves.
+        let reasoning_open = prompt.text.trim_end().ends_with("<think>");
+        OutputParser::new(&self.tool_format, tools, reasoning_open)
     }
 
     /// Makes now what the first schema would have to wait for: some tenths of a second for a large vocabulary.
@@ -271,6 +373,10 @@ fn sink(sender: Sender<Event>, reserved: usize) -> Sink {
             Err(TrySendError::Full(_) | TrySendError::Closed(_)) => false,
         }
     })
+}
+
+fn score(id: u32, logprobs: Logprobs) -> Score {
+    Score { id, logprob: Some(logprobs.logprob), top: logprobs.top }
 }
 
 /// A part of an answer.
@@ -312,7 +418,11 @@ pub struct Generation {
     decoder: StreamDecoder,
     text: String,
     /// Taken by the completion.
-    prompt: Option<String>,
+    prompt: Option<Prompt>,
+    /// Of the tokens since they were last taken.
+    scores: Vec<Score>,
+    /// Of the prompt's tokens but the first.
+    prompt_scores: Vec<Score>,
     /// The end, when text had to go before it.
     done: Option<Piece>,
 }
@@ -321,7 +431,18 @@ impl Generation {
     /// The prompt as the model reads it; empty once the answer has ended.
     #[must_use]
     pub fn rendered_prompt(&self) -> &str {
-        self.prompt.as_deref().unwrap_or_default()
+        self.prompt.as_ref().map(|prompt| prompt.text.as_str()).unwrap_or_default()
+    }
+
+    /// The scores of the tokens that came since they were last taken; text may follow its tokens later, where it could have
+    /// been the beginning of a stop string.
+    pub fn take_scores(&mut self) -> Vec<Score> {
+        std::mem::take(&mut self.scores)
+    }
+
+    /// The scores of the prompt's tokens but the first, once they are computed.
+    pub fn take_prompt_scores(&mut self) -> Vec<Score> {
+        std::mem::take(&mut self.prompt_scores)
     }
 
     /// The next piece; `None` after [`Piece::Done`] or [`Piece::Failed`].
@@ -359,7 +480,8 @@ impl Generation {
     fn take(&mut self, event: Event) -> Option<Piece> {
         match event {
             Event::Prefill { computed, total, .. } => Some(Piece::Prefill { computed, total }),
-            Event::Token { id, .. } => {
+            Event::Token { id, logprobs } => {
+                self.scores.extend(logprobs.map(|logprobs| score(id, logprobs)));
                 let stopped_before = self.decoder.stopped();
                 let text = self.decoder.push(id);
                 if self.decoder.stopped() && !stopped_before {
@@ -376,7 +498,7 @@ impl Generation {
                     text: std::mem::take(&mut self.text),
                     finish,
                     usage,
-                    rendered_prompt: self.prompt.take().unwrap_or_default(),
+                    rendered_prompt: self.prompt.take().map(|prompt| prompt.text).unwrap_or_default(),
                 });
                 if rest.is_some() {
                     self.done = Some(done);
@@ -388,7 +510,11 @@ impl Generation {
                 self.prompt = None;
                 Some(Piece::Failed(reason))
             }
-            Event::PromptScore { .. } => None,
+            Event::PromptScore { index, logprobs } => {
+                let id = self.prompt.as_ref().and_then(|prompt| prompt.ids.get(index as usize).copied());
+                self.prompt_scores.extend(id.map(|id| score(id, logprobs)));
+                None
+            }
         }
     }
 

@@ -84,9 +84,10 @@ impl Place for Here<'_> {
     fn submit(&mut self, job: Job<'_>, tell: Teller) -> Result<(), String> {
         let model = &self.models[&job.task.model];
         let prompt = match &job.prompt {
-            Prompt::Question(text) => model
-                .prompt_ids(&[Message::new(Role::User, text.clone())])
-                .map_err(|error| error.to_string())?,
+            Prompt::Question(text) => {
+                let messages = [Message::new(Role::User, text.clone())];
+                model.chat_prompt(&messages, &[]).map_err(|error| error.to_string())?.ids
+            }
             Prompt::Text(text) => model.tokenizer().encode_prompt(text),
         };
         let request = Request {

@@ -237,7 +237,9 @@ impl Tokenizer {
         self.framed(self.encode(text, true))
     }
 
-    fn framed(&self, mut ids: Vec<u32>) -> Vec<u32> {
+    /// `ids` with the tokens that open and close a sequence, where the file asks for them and they are not there.
+    #[must_use]
+    pub fn framed(&self, mut ids: Vec<u32>) -> Vec<u32> {
         if let Some(bos) = self.bos.filter(|bos| self.add_bos && ids.first() != Some(bos)) {
             ids.insert(0, bos);
         }

@@ -1,0 +1,282 @@
+//! A question as every route asks it, and its answers while they come. Shapes of bodies are not known here; nor is how
+//! a model computes.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures_util::stream::{self, Stream, StreamExt};
+
+use super::error::ApiError;
+use crate::text::{
+    Class, FinishReason, Generation, LoadedModel, Message, Output, OutputParser, Part, Piece, Priority,
+    Prompt, Sampling, Score, Terms, Tool, ToolChoice, Usage,
+};
+
+/// What is asked.
+#[derive(Debug, Clone)]
+pub struct Question {
+    /// The conversation.
+    pub messages: Vec<Message>,
+    /// What the model may call.
+    pub tools: Vec<Tool>,
+    /// Whether it may or must.
+    pub choice: ToolChoice,
+    /// Whether several calls may come at once.
+    pub parallel: bool,
+    /// What the answer must be where no tool is called.
+    pub format: Format,
+    /// How tokens are drawn and when the answer ends.
+    pub draws: Draws,
+    /// Answers to the same question.
+    pub choices: u32,
+}
+
+/// What an answer must be.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Format {
+    /// Text.
+    Text,
+    /// Any JSON object.
+    JsonObject,
+    /// JSON that fits a schema.
+    Schema(serde_json::Value),
+}
+
+/// How tokens are drawn and when an answer ends.
+#[derive(Debug, Clone)]
+pub struct Draws {
+    /// How they are drawn.
+    pub sampling: Sampling,
+    /// Most tokens; as many as the context has room for unless said.
+    pub max_tokens: Option<u32>,
+    /// Least tokens.
+    pub min_tokens: u32,
+    /// Whether the model can't end the answer.
+    pub ignore_eos: bool,
+    /// Strings that end it.
+    pub stop: Vec<String>,
+    /// Alternatives told with each token.
+    pub top_logprobs: Option<u32>,
+}
+
+/// Why an answer ended, in OpenAI's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Finish {
+    /// The model was done, or a stop string came.
+    Stop,
+    /// `max_tokens` or the end of the context.
+    Length,
+    /// It calls tools.
+    ToolCalls,
+}
+
+/// Tokens of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Spent {
+    /// Of the prompt.
+    pub prompt_tokens: u64,
+    /// Of them from the cache.
+    pub cached_tokens: u64,
+    /// Generated.
+    pub completion_tokens: u64,
+    /// Of them, about, for reasoning.
+    pub reasoning_tokens: u64,
+}
+
+impl Spent {
+    /// Another answer to the same question: its prompt is not counted again.
+    pub fn add_choice(&mut self, other: Self) {
+        // Others find in the cache what the first of them computed.
+        let first = self.prompt_tokens == 0;
+        self.cached_tokens =
+            if first { other.cached_tokens } else { self.cached_tokens.min(other.cached_tokens) };
+        self.prompt_tokens = self.prompt_tokens.max(other.prompt_tokens);
+        self.completion_tokens += other.completion_tokens;
+        self.reasoning_tokens += other.reasoning_tokens;
+    }
+}
+
+/// What comes of an answer.
+#[derive(Debug, Clone)]
+pub enum Update {
+    /// The scores of the prompt's tokens but the first.
+    PromptScores(Vec<Score>),
+    /// More of it; scores of the tokens that came since the last.
+    Parts(Vec<Part>, Vec<Score>),
+    /// Its end.
+    End(Finish, Spent),
+    /// Its end, when it broke.
+    Failed(ApiError),
+}
+
+/// Answers on their way, each with its number. Dropping them ends the work.
+pub type Answers = Pin<Box<dyn Stream<Item = (u32, Update)> + Send>>;
+
+/// Asks one model. Its prompt is made and its grammar compiled on a thread that may be long busy.
+///
+/// # Errors
+/// 400 for what the model's template, vocabulary or context refuse; 429 when the queue is full.
+pub async fn ask(
+    model: Arc<LoadedModel>,
+    question: Question,
+    priority: Priority,
+) -> Result<Answers, ApiError> {
+    let begun = tokio::task::spawn_blocking(move || begin(&model, question, priority)).await;
+    let choices =
+        begun.map_err(|error| ApiError::internal(format!("the prompt could not be made: {error}")))??;
+    Ok(merge(choices))
+}
+
+fn begin(model: &LoadedModel, question: Question, priority: Priority) -> Result<Vec<Choice>, ApiError> {
+    let calls = !question.tools.is_empty() && question.choice != ToolChoice::None;
+    let output_field = match (calls, &question.format) {
+        (true, _) => "tools",
+        (false, _) => "response_format",
+    };
+    let refused = |error: &_| ApiError::of_session(error, "messages", output_field);
+    let tools: &[Tool] = if calls { &question.tools } else { &[] };
+    let prompt = model.chat_prompt(&question.messages, tools).map_err(|error| refused(&error))?;
+    let output = match question.format {
+        _ if calls => Output::Calls {
+            tools: tools.to_vec(),
+            choice: question.choice.clone(),
+            parallel: question.parallel,
+        },
+        Format::Text => Output::Text,
+        Format::JsonObject => Output::JsonObject,
+        Format::Schema(schema) => Output::Schema(schema),
+    };
+    let terms = Terms { priority, ..terms(model, &prompt, question.draws, output) };
+    let answers_to = |number: u32| {
+        let terms = Terms { sampling: nth(&terms.sampling, number), ..terms.clone() };
+        let parser = model.parser(&prompt, tools);
+        let generation = model.generate(prompt.clone(), terms).map_err(|error| refused(&error))?;
+        Ok(Choice::new(generation, Some(parser), output_field))
+    };
+    (0..question.choices).map(answers_to).collect()
+}
+
+/// A person is looking.
+pub const INTERACTIVE: Priority = Priority { class: Class::Interactive, run: None, critical_path_tokens: 0 };
+
+/// The terms of an answer to `prompt`; without `max_tokens` it may fill the context.
+#[must_use]
+pub fn terms(model: &LoadedModel, prompt: &Prompt, draws: Draws, output: Output) -> Terms {
+    let room = model.context_tokens().saturating_sub(prompt.ids.len()).max(1);
+    let room = u32::try_from(room).unwrap_or(u32::MAX);
+    Terms {
+        sampling: draws.sampling,
+        min_tokens: draws.min_tokens,
+        ignore_eos: draws.ignore_eos,
+        stop: draws.stop,
+        output,
+        top_logprobs: draws.top_logprobs,
+        priority: INTERACTIVE,
+        ..Terms::new(draws.max_tokens.unwrap_or(room).min(room))
+    }
+}
+
+/// The draws of another answer to the same question: a seed of its own, made from the first's.
+#[must_use]
+pub fn nth(sampling: &Sampling, number: u32) -> Sampling {
+    let seed = sampling.seed.wrapping_add(u64::from(number).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    Sampling { seed, ..sampling.clone() }
+}
+
+/// Answers side by side.
+#[must_use]
+pub fn merge(choices: Vec<Choice>) -> Answers {
+    let numbered = (0u32..).zip(choices).map(|(number, choice)| {
+        Box::pin(stream::unfold(choice, move |mut choice| async move {
+            let update = choice.next().await?;
+            Some(((number, update), choice))
+        }))
+    });
+    stream::select_all(numbered).boxed()
+}
+
+/// One answer on its way.
+pub struct Choice {
+    generation: Generation,
+    /// What is text alone is not parsed.
+    parser: Option<OutputParser>,
+    /// The field that shaped the output, for errors.
+    output_field: &'static str,
+    reasoning_tokens: u64,
+    /// What is known already and comes next.
+    pending: VecDeque<Update>,
+    ended: bool,
+}
+
+impl Choice {
+    /// Of a generation, read by a parser where it has more than text in it.
+    #[must_use]
+    pub fn new(generation: Generation, parser: Option<OutputParser>, output_field: &'static str) -> Self {
+        Self { generation, parser, output_field, reasoning_tokens: 0, pending: VecDeque::new(), ended: false }
+    }
+
+    /// What comes next; `None` after the end.
+    pub async fn next(&mut self) -> Option<Update> {
+        while self.pending.is_empty() && !self.ended {
+            let piece = self.generation.next().await?;
+            let prompt_scores = self.generation.take_prompt_scores();
+            if !prompt_scores.is_empty() {
+                self.pending.push_back(Update::PromptScores(prompt_scores));
+            }
+            match piece {
+                Piece::Prefill { .. } => {}
+                Piece::Text(text) => self.take_text(text),
+                Piece::Done(done) => self.end(done.finish, done.usage),
+                Piece::Failed(reason) => {
+                    self.ended = true;
+                    self.pending.push_back(Update::Failed(ApiError::of_failure(&reason, self.output_field)));
+                }
+            }
+        }
+        self.pending.pop_front()
+    }
+
+    fn take_text(&mut self, text: String) {
+        let parts = match &mut self.parser {
+            Some(parser) => parser.push(&text),
+            None => vec![Part::Content(text)],
+        };
+        if parts.iter().any(|part| matches!(part, Part::Reasoning(_))) {
+            self.reasoning_tokens += 1;
+        }
+        let scores = self.generation.take_scores();
+        self.push(parts, scores);
+    }
+
+    fn push(&mut self, parts: Vec<Part>, scores: Vec<Score>) {
+        if !parts.is_empty() || !scores.is_empty() {
+            self.pending.push_back(Update::Parts(parts, scores));
+        }
+    }
+
+    fn end(&mut self, finish: FinishReason, usage: Usage) {
+        self.ended = true;
+        let rest = self.parser.as_mut().map(OutputParser::finish).unwrap_or_default();
+        let calls = self.parser.as_ref().map_or(0, OutputParser::calls);
+        let scores = self.generation.take_scores();
+        self.push(rest, scores);
+        let finish = match finish {
+            FinishReason::Stop if calls > 0 => Finish::ToolCalls,
+            FinishReason::Stop => Finish::Stop,
+            FinishReason::Length => Finish::Length,
+            FinishReason::Cancelled | FinishReason::Deadline => {
+                let why = ApiError::unavailable("the server ended the answer: ask again");
+                return self.pending.push_back(Update::Failed(why));
+            }
+        };
+        let spent = Spent {
+            prompt_tokens: u64::from(usage.prompt_tokens),
+            cached_tokens: u64::from(usage.cached_tokens),
+            completion_tokens: u64::from(usage.completion_tokens),
+            reasoning_tokens: self.reasoning_tokens,
+        };
+        self.pending.push_back(Update::End(finish, spent));
+    }
+}

@@ -1,0 +1,291 @@
+//! The band as a model: the last user message is the goal, what came before is its context, and the caller's tools go to
+//! the planner's last call. Progress is told as reasoning. How a goal is gone about is the orchestrator's.
+
+use std::sync::Arc;
+
+use futures_util::stream::{self, StreamExt};
+use tokio::sync::mpsc;
+
+use super::answer::{Answers, Finish, Format, INTERACTIVE, Question, Spent, Update, ask as ask_model};
+use super::error::ApiError;
+use super::runs::{Live, Runs};
+use super::shelf::Shelf;
+use crate::orchestrator::{
+    Band, Embed, EventKind, Llm, Outcome, RunEvent, RunRequest, SessionLlm, Status, Strategy, Worker, choose,
+};
+use crate::text::{Message, Part, Role, ToolChoice};
+
+/// Loads the players.
+///
+/// # Errors
+/// 404 without a band, 500 for a file that can't be used.
+pub async fn assemble(shelf: &Arc<Shelf>) -> Result<Band, ApiError> {
+    let files = shelf.band_files()?.clone();
+    let planner: Arc<dyn Llm> = Arc::new(SessionLlm::new(shelf.player(&files.planner).await?));
+    let mut workers = Vec::new();
+    for found in &files.workers {
+        let llm: Arc<dyn Llm> = match found.path == files.planner.path {
+            true => Arc::clone(&planner),
+            false => Arc::new(SessionLlm::new(shelf.player(found).await?)),
+        };
+        workers.push(match files.workers_named {
+            true => Worker::explicit(llm),
+            false => Worker::model(llm, found.bytes),
+        });
+    }
+    let embed = match &files.embeddings {
+        Some(found) => Some(shelf.band_embedder(found).await? as Arc<dyn Embed>),
+        None => None,
+    };
+    Ok(Band { planner, workers, embed })
+}
+
+/// Asks the band; `strategy` is what stands behind `bandmaster:` in the model's id.
+///
+/// # Errors
+/// 400 for what a band can't do, and for a conversation without a goal.
+pub async fn ask(
+    shelf: &Arc<Shelf>,
+    runs: &Arc<Runs>,
+    strategy: Option<&str>,
+    question: Question,
+) -> Result<Answers, ApiError> {
+    check(&question)?;
+    let strategy = strategy.filter(|name| *name != "auto").map(str::parse::<Strategy>).transpose();
+    let strategy = strategy.map_err(|error| ApiError::invalid("model", error.to_string()))?;
+    let band = shelf.band().await?;
+    let mut request = request(&question, strategy)?;
+    let shaped = question.format != Format::Text || calls(&question);
+    if shaped && strategy.is_none() {
+        // What one call answers is one call, with the tools in it.
+        request.strategy = Some(choose(band, &request).await.0);
+    }
+    let direct = request.strategy == Some(Strategy::Direct);
+    let after_tool = question.messages.last().is_some_and(|message| message.role == Role::Tool);
+    if shaped && (direct || after_tool) {
+        let planner = shelf.player(&shelf.band_files()?.planner).await?;
+        return ask_model(planner, question, INTERACTIVE).await;
+    }
+    let (events, heard) = mpsc::unbounded_channel();
+    let listener = Box::new(move |event: &RunEvent| drop(events.send(event.kind.clone())));
+    let (_, live) = runs.begin(band.clone(), request, listener).await;
+    let listening = Listening { live, heard, said: String::new(), finished: None };
+    if shaped {
+        return Ok(shape(Arc::clone(shelf), listening, question));
+    }
+    let limit = question.draws.max_tokens.map(|tokens| (Arc::clone(&band.planner), tokens));
+    let next = move |mut listening: Listening| {
+        let limit = limit.clone();
+        async move {
+            let update = listening.next(limit.as_ref()).await?;
+            Some(((0, update), listening))
+        }
+    };
+    Ok(stream::unfold(listening, next).boxed())
+}
+
+fn calls(question: &Question) -> bool {
+    !question.tools.is_empty() && question.choice != ToolChoice::None
+}
+
+fn check(question: &Question) -> Result<(), ApiError> {
+    let refuse = |field: &str| {
+        Err(ApiError::unsupported(
+            field,
+            format!("{field} is not supported for a band: name one of its models instead"),
+        ))
+    };
+    match question {
+        question if question.choices > 1 => refuse("n"),
+        question if question.draws.top_logprobs.is_some() => refuse("logprobs"),
+        question if question.draws.ignore_eos => refuse("ignore_eos"),
+        question if question.draws.min_tokens > 0 => refuse("min_tokens"),
+        question if !question.draws.sampling.logit_bias.is_empty() => refuse("logit_bias"),
+        question if !question.draws.stop.is_empty() => refuse("stop"),
+        _ => Ok(()),
+    }
+}
+
+fn request(question: &Question, strategy: Option<Strategy>) -> Result<RunRequest, ApiError> {
+    let last = question.messages.iter().rposition(|message| message.role == Role::User);
+    let Some(last) = last.filter(|&at| !question.messages[at].content.trim().is_empty()) else {
+        return Err(ApiError::invalid("messages", "no user message says what is wanted"));
+    };
+    Ok(RunRequest {
+        strategy,
+        seed: question.draws.sampling.seed,
+        conversation: question.messages[..last].to_vec(),
+        ..RunRequest::new(question.messages[last].content.trim())
+    })
+}
+
+/// A run and what is heard of it.
+struct Listening {
+    /// Dropped, it ends the run.
+    live: Live,
+    heard: mpsc::UnboundedReceiver<EventKind>,
+    /// The answer as far as it was told.
+    said: String,
+    finished: Option<Update>,
+}
+
+impl Listening {
+    /// What comes next of the answer, at most so many of the planner's tokens of it.
+    async fn next(&mut self, limit: Option<&(Arc<dyn Llm>, u32)>) -> Option<Update> {
+        if let Some(end) = self.finished.take() {
+            self.live.done();
+            self.heard.close();
+            return Some(end);
+        }
+        loop {
+            match self.heard.recv().await? {
+                EventKind::AnswerDelta { text } if limit.is_none() => {
+                    self.said.push_str(&text);
+                    return Some(Update::Parts(vec![Part::Content(text)], Vec::new()));
+                }
+                EventKind::RunFinished { outcome } => return Some(self.end(*outcome, limit)),
+                event => {
+                    if let Some(line) = progress(&event) {
+                        return Some(Update::Parts(vec![Part::Reasoning(line + "\n")], Vec::new()));
+                    }
+                }
+            }
+        }
+    }
+
+    fn end(&mut self, outcome: Outcome, limit: Option<&(Arc<dyn Llm>, u32)>) -> Update {
+        let spent = spent(&outcome);
+        if let Some(error) = failure(&outcome) {
+            self.live.done();
+            self.heard.close();
+            return Update::Failed(error);
+        }
+        let (answer, cut) = match limit {
+            Some((planner, tokens)) => shorten(&outcome.answer, &**planner, *tokens as usize),
+            None => (outcome.answer, false),
+        };
+        let finish = if cut || outcome.status == Status::Incomplete { Finish::Length } else { Finish::Stop };
+        // What was told while it was written and then not accepted stays told; the answer follows whole.
+        let rest = match answer.trim().strip_prefix(self.said.trim()) {
+            Some(rest) if self.said.is_empty() => rest.to_owned(),
+            Some(rest) => rest.trim_end().to_owned(),
+            None => format!("\n\n{answer}"),
+        };
+        self.finished = Some(Update::End(finish, spent));
+        match rest.is_empty() {
+            true => self.finished.take().expect("it was just put there"),
+            false => Update::Parts(vec![Part::Content(rest)], Vec::new()),
+        }
+    }
+}
+
+/// A run's progress, for a person.
+fn progress(event: &EventKind) -> Option<String> {
+    match event {
+        EventKind::StrategyChosen { strategy, why } => Some(format!("Strategy: {strategy}. {}", why.because)),
+        EventKind::PlanAccepted { plan } if plan.tasks().len() > 1 => {
+            Some(format!("Plan: {} tasks.", plan.tasks().len()))
+        }
+        EventKind::TaskRetried { task, worker, .. } => Some(format!("{task}: tried again by {worker}.")),
+        EventKind::TaskFinished { task, status, .. } => Some(format!("{task}: {}.", status.name())),
+        EventKind::ReplanStarted { why } => Some(format!("Planning again: {why}")),
+        EventKind::BudgetReached { which, limit } => {
+            Some(format!("The budget of {limit} {which} is reached."))
+        }
+        _ => None,
+    }
+}
+
+fn spent(outcome: &Outcome) -> Spent {
+    let tokens = outcome.usage.tokens;
+    Spent {
+        prompt_tokens: tokens.prompt_tokens,
+        cached_tokens: tokens.prompt_tokens_details.cached_tokens,
+        completion_tokens: tokens.completion_tokens,
+        reasoning_tokens: 0,
+    }
+}
+
+fn failure(outcome: &Outcome) -> Option<ApiError> {
+    match outcome.status {
+        Status::Failed => {
+            let why = outcome.error.clone().unwrap_or_else(|| "nothing came of the run".to_owned());
+            Some(match outcome.tasks.is_empty() {
+                // Refused before anything was tried: the goal's fault.
+                true => ApiError::invalid("messages", why),
+                false => ApiError::internal(why),
+            })
+        }
+        Status::Cancelled => Some(ApiError::unavailable("the run was cancelled")),
+        _ => None,
+    }
+}
+
+/// The beginning of a text that has at most so many tokens, at a character's end.
+fn shorten(text: &str, planner: &dyn Llm, tokens_max: usize) -> (String, bool) {
+    if planner.count_tokens(text) <= tokens_max {
+        return (text.to_owned(), false);
+    }
+    let ends: Vec<usize> = text.char_indices().map(|(at, _)| at).collect();
+    let fitting = ends.partition_point(|&end| planner.count_tokens(&text[..end]) <= tokens_max);
+    (text[..ends[fitting.saturating_sub(1)]].to_owned(), true)
+}
+
+/// The planner's last call over what the run found: with the caller's tools, or in the shape that was asked for.
+fn shape(shelf: Arc<Shelf>, listening: Listening, question: Question) -> Answers {
+    let found = async move {
+        let mut listening = listening;
+        let outcome = loop {
+            match listening.heard.recv().await {
+                Some(EventKind::RunFinished { outcome }) => break *outcome,
+                Some(_) => {}
+                None => return failed(ApiError::internal("the run ended without a word")),
+            }
+        };
+        listening.live.done();
+        if let Some(error) = failure(&outcome) {
+            return failed(error);
+        }
+        let mut question = question;
+        let last = question.messages.iter().rposition(|message| message.role == Role::User);
+        if let Some(last) = last {
+            let goal = &question.messages[last].content;
+            let told =
+                format!("{goal}\n\nThis was found out for it and is correct:\n{}", outcome.answer.trim());
+            question.messages[last] = Message { content: told, ..question.messages[last].clone() };
+        }
+        match last_call(&shelf, question).await {
+            Ok(answers) => {
+                let before = spent(&outcome);
+                answers.map(move |(number, update)| (number, with(before, update))).boxed()
+            }
+            Err(error) => failed(error),
+        }
+    };
+    stream::once(found).flatten().boxed()
+}
+
+async fn last_call(shelf: &Arc<Shelf>, question: Question) -> Result<Answers, ApiError> {
+    let planner = shelf.player(&shelf.band_files()?.planner).await?;
+    ask_model(planner, question, INTERACTIVE).await
+}
+
+fn failed(error: ApiError) -> Answers {
+    stream::once(async move { (0, Update::Failed(error)) }).boxed()
+}
+
+/// Usage counts every call.
+fn with(before: Spent, update: Update) -> Update {
+    match update {
+        Update::End(finish, spent) => Update::End(
+            finish,
+            Spent {
+                prompt_tokens: before.prompt_tokens + spent.prompt_tokens,
+                cached_tokens: before.cached_tokens + spent.cached_tokens,
+                completion_tokens: before.completion_tokens + spent.completion_tokens,
+                reasoning_tokens: spent.reasoning_tokens,
+            },
+        ),
+        update => update,
+    }
+}

@@ -1,0 +1,203 @@
+//! The OpenAI-compatible endpoint: the only room that knows HTTP and OpenAI's JSON.
+//!
+//! How a model computes, and who shares a step with whom, is not known here.
+
+pub mod answer;
+pub mod auth;
+pub mod band;
+pub mod error;
+pub mod layers;
+pub mod metrics;
+pub mod routes;
+pub mod runs;
+pub mod serve;
+pub mod shelf;
+pub mod sse;
+pub mod track;
+pub mod wire;
+
+#[cfg(test)]
+mod fixtures;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes as at;
+
+use answer::{Answers, INTERACTIVE, Question};
+use error::ApiError;
+use layers::Notes;
+use metrics::Metrics;
+use runs::Runs;
+use serve::Drain;
+use shelf::{BAND, Shelf};
+
+use crate::text::{EngineHandle, LoadedModel};
+
+/// Of the drain time, what is left for streams to say that they end.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// What every route needs.
+pub struct App {
+    /// The models.
+    pub shelf: Arc<Shelf>,
+    /// The runs.
+    pub runs: Arc<Runs>,
+    /// For its numbers.
+    pub engine: EngineHandle,
+    /// What was counted.
+    pub metrics: Arc<Metrics>,
+    /// When to end.
+    pub ending: Ending,
+    ready: AtomicBool,
+}
+
+/// The server's end, as streams see it.
+#[derive(Debug, Clone)]
+pub struct Ending {
+    drain: Drain,
+    /// How long after the drain began what still runs is cut.
+    after: Duration,
+}
+
+impl Ending {
+    /// With a drain that takes at most `drain_time`.
+    #[must_use]
+    pub fn new(drain: Drain, drain_time: Duration) -> Self {
+        Self { drain, after: drain_time.saturating_sub(LAST_WORDS) }
+    }
+
+    /// Whether nobody new is taken.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.drain.has_begun()
+    }
+
+    /// Waits until what still runs must end.
+    pub async fn cut(&self) {
+        self.drain.begun().await;
+        tokio::time::sleep(self.after).await;
+    }
+}
+
+impl App {
+    /// Not ready yet.
+    #[must_use]
+    pub fn new(
+        shelf: Shelf,
+        runs: Runs,
+        engine: EngineHandle,
+        metrics: Arc<Metrics>,
+        ending: Ending,
+    ) -> Self {
+        Self {
+            shelf: Arc::new(shelf),
+            runs: Arc::new(runs),
+            engine,
+            metrics,
+            ending,
+            ready: AtomicBool::new(false),
+        }
+    }
+
+    /// What was to be loaded first is.
+    pub fn set_ready(&self) {
+        self.ready.store(true, Ordering::Release);
+    }
+
+    /// Whether questions are taken.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
+    }
+
+    /// Refuses questions while the models named at the start load.
+    ///
+    /// # Errors
+    /// 503.
+    pub fn check_ready(&self) -> Result<(), ApiError> {
+        match self.is_ready() {
+            true => Ok(()),
+            false => Err(ApiError::unavailable("the models are loading: /health says when they are there")),
+        }
+    }
+
+    /// Asks a model, or the band. With the answers comes the model, where it is one.
+    ///
+    /// # Errors
+    /// 404 for a model that isn't there; 400 for what can't be asked of it; 429 when the queue is full.
+    pub async fn ask(
+        &self,
+        id: &str,
+        question: Question,
+    ) -> Result<(Answers, Option<Arc<LoadedModel>>), ApiError> {
+        let (name, strategy) = match id.split_once(':') {
+            Some((BAND, strategy)) => (BAND, Some(strategy)),
+            _ => (id, None),
+        };
+        if name == BAND {
+            return Ok((band::ask(&self.shelf, &self.runs, strategy, question).await?, None));
+        }
+        let model = self.shelf.model(id).await?;
+        let answers = answer::ask(Arc::clone(&model), question, INTERACTIVE).await?;
+        Ok((answers, Some(model)))
+    }
+}
+
+/// Who asks, as far as a route needs to know.
+pub struct Asker {
+    /// For what is learned of the request.
+    pub notes: Notes,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Asker {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let notes = parts.extensions.get::<Notes>().cloned();
+        notes
+            .map(|notes| Self { notes })
+            .ok_or_else(|| ApiError::internal("the request came without its layers"))
+    }
+}
+
+/// The description's head; routes and shapes come from their types.
+#[derive(OpenApi)]
+#[openapi(info(
+    title = "Bandmaster",
+    description = "Local models, one by one or as a band, in OpenAI's shapes",
+    license(name = "MIT OR Apache-2.0")
+))]
+struct Description;
+
+/// All routes, and their description at `/openapi.json`.
+#[must_use]
+pub fn router(app: Arc<App>) -> Router {
+    let (router, api) = OpenApiRouter::with_openapi(Description::openapi())
+        .routes(at!(routes::models::health))
+        .routes(at!(routes::models::metrics))
+        .routes(at!(routes::models::models))
+        .routes(at!(routes::models::model))
+        .routes(at!(routes::chat::chat))
+        .routes(at!(routes::completions::completions))
+        .routes(at!(routes::embeddings::embeddings))
+        .routes(at!(routes::tokens::tokenize))
+        .routes(at!(routes::tokens::detokenize))
+        .routes(at!(routes::tokens::apply_template))
+        .routes(at!(routes::runs::begin, routes::runs::list))
+        .routes(at!(routes::runs::show))
+        .routes(at!(routes::runs::events))
+        .routes(at!(routes::runs::cancel))
+        .routes(at!(routes::runs::answer))
+        .routes(at!(routes::runs::resume))
+        .routes(at!(routes::description))
+        .split_for_parts();
+    let api = Arc::new(api);
+    router.layer(axum::Extension(api)).with_state(app)
+}

@@ -1,0 +1,233 @@
+//! `POST /v1/completions`.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Json as Body;
+use axum::extract::State;
+use axum::response::sse::Event;
+use axum::response::{IntoResponse, Response};
+use futures_util::stream::{self, Stream, StreamExt};
+
+use crate::server::answer::{Answers, Choice, Finish, Spent, Update, merge, nth, terms};
+use crate::server::error::{ApiError, ErrorResponse};
+use crate::server::shelf::BAND;
+use crate::server::track::{Track, whole};
+use crate::server::wire::body::Json;
+use crate::server::wire::chat_response::FINGERPRINT;
+use crate::server::wire::completions::{
+    CompletionChoice, CompletionLogprobs, CompletionQuestion, CompletionRequest, CompletionResponse,
+};
+use crate::server::wire::{Usage, new_id, unix_seconds};
+use crate::server::{App, Asker, sse};
+use crate::text::{LoadedModel, Output, Part, Prompt, Score, Terms};
+
+/// Goes on from a prompt.
+#[utoipa::path(post, path = "/v1/completions", tag = "completions", request_body = CompletionRequest, responses(
+    (status = 200, description = "The completions; a stream of chunks with `stream`", content(
+        (CompletionResponse = "application/json"), (CompletionResponse = "text/event-stream"))),
+    (status = 400, description = "What was sent can't be done", body = ErrorResponse),
+    (status = 404, description = "No such model", body = ErrorResponse),
+    (status = 413, description = "The body is too large", body = ErrorResponse),
+    (status = 415, description = "The body is no JSON", body = ErrorResponse),
+    (status = 429, description = "Too many wait", body = ErrorResponse),
+    (status = 503, description = "The server is loading or ending", body = ErrorResponse),
+))]
+pub async fn completions(
+    State(app): State<Arc<App>>,
+    asker: Asker,
+    Json(request): Json<CompletionRequest>,
+) -> Result<Response, ApiError> {
+    app.check_ready()?;
+    let (streams, started) = (request.streams(), Instant::now());
+    let id = app.shelf.id(request.model.as_deref(), false)?;
+    if id.split(':').next() == Some(BAND) {
+        return Err(ApiError::invalid("model", "the band answers goals: ask it at /v1/chat/completions"));
+    }
+    let question = request.question()?;
+    let model = app.shelf.model(&id).await?;
+    let (echo, scored) = (question.echo, question.draws.top_logprobs.is_some());
+    let (begun, prompts) = begin(Arc::clone(&model), question).await?;
+    let choices = u32::try_from(begun.len()).unwrap_or(u32::MAX);
+    let track = Track::new(&app, asker.notes, &id, choices, started);
+    let answers = track.follow(merge(begun));
+    let writer =
+        Writer { id: new_id("cmpl-"), created: unix_seconds(), name: id, model, prompts, echo, scored };
+    match streams {
+        Some(usage) => Ok(sse::respond(writer.stream(answers, usage))),
+        None => Ok(Body(writer.whole(answers).await?).into_response()),
+    }
+}
+
+/// Starts all completions; each comes with the prompt it goes on from.
+async fn begin(
+    model: Arc<LoadedModel>,
+    question: CompletionQuestion,
+) -> Result<(Vec<Choice>, Vec<Prompt>), ApiError> {
+    let work = move || {
+        let CompletionQuestion { prompts, draws, choices, echo } = question;
+        let (mut begun, mut all) = (Vec::new(), Vec::new());
+        for prompt in prompts.prompts(&model)? {
+            let score_prompt = echo && draws.top_logprobs.is_some();
+            // Nothing more is asked for than the prompt's scores.
+            let none = draws.max_tokens == Some(0);
+            let mut terms = Terms { score_prompt, ..terms(&model, &prompt, draws.clone(), Output::Text) };
+            if none {
+                terms.max_tokens = 0;
+            }
+            for number in 0..choices {
+                let terms = Terms { sampling: nth(&terms.sampling, number), ..terms.clone() };
+                let generation = model.generate(prompt.clone(), terms);
+                let generation =
+                    generation.map_err(|error| ApiError::of_session(&error, "prompt", "prompt"))?;
+                begun.push(Choice::new(generation, None, "prompt"));
+                all.push(prompt.clone());
+            }
+        }
+        Ok((begun, all))
+    };
+    let begun = tokio::task::spawn_blocking(work).await;
+    begun.map_err(|error| ApiError::internal(format!("the prompt could not be read: {error}")))?
+}
+
+/// Writes completions.
+struct Writer {
+    id: String,
+    created: u64,
+    name: String,
+    model: Arc<LoadedModel>,
+    /// One a completion.
+    prompts: Vec<Prompt>,
+    echo: bool,
+    scored: bool,
+}
+
+#[derive(Default)]
+struct Gathered {
+    text: String,
+    scores: Vec<Score>,
+    prompt_scores: Vec<Score>,
+}
+
+impl Gathered {
+    fn take(&mut self, update: Update) {
+        match update {
+            Update::Parts(parts, scores) => {
+                self.text.extend(parts.iter().map(text_of));
+                self.scores.extend(scores);
+            }
+            Update::PromptScores(scores) => self.prompt_scores.extend(scores),
+            Update::End(..) | Update::Failed(_) => {}
+        }
+    }
+}
+
+fn text_of(part: &Part) -> &str {
+    match part {
+        Part::Content(text) | Part::Reasoning(text) => text,
+        Part::CallBegin { .. } | Part::CallArguments { .. } => "",
+    }
+}
+
+impl Writer {
+    /// The scores of an echoed prompt: its first token has none.
+    fn with_prompt(&self, number: usize, prompt_scores: Vec<Score>) -> Vec<Score> {
+        let first = self.prompts[number].ids.first().filter(|_| self.echo);
+        let first = first.map(|&id| Score { id, logprob: None, top: Vec::new() });
+        first.into_iter().chain(prompt_scores).collect()
+    }
+
+    fn response(&self, choices: Vec<CompletionChoice>, usage: Option<Usage>) -> CompletionResponse {
+        CompletionResponse {
+            id: self.id.clone(),
+            object: "text_completion",
+            created: self.created,
+            model: self.name.clone(),
+            system_fingerprint: FINGERPRINT,
+            choices,
+            usage,
+        }
+    }
+
+    async fn whole(self, answers: Answers) -> Result<CompletionResponse, ApiError> {
+        let choices = self.prompts.len() as u32;
+        let all = whole::<Gathered>(answers, choices, |gathered, update| gathered.take(update)).await?;
+        let choice = |(number, (gathered, finish)): (usize, (Gathered, Finish))| {
+            let mut scores = self.with_prompt(number, gathered.prompt_scores);
+            scores.extend(gathered.scores);
+            let prompt = if self.echo { self.prompts[number].text.as_str() } else { "" };
+            CompletionChoice {
+                index: number as u32,
+                text: format!("{prompt}{}", gathered.text),
+                logprobs: self.scored.then(|| CompletionLogprobs::of(&self.model, &scores, &mut 0)),
+                finish_reason: Some(finish),
+            }
+        };
+        let usage = Usage::from(self.spent(all.spent));
+        Ok(self.response(all.answers.into_iter().enumerate().map(choice).collect(), Some(usage)))
+    }
+
+    /// Prompts are counted once each, however many completions they have.
+    fn spent(&self, spent: Spent) -> Spent {
+        let mut seen: Vec<&Prompt> = Vec::new();
+        for prompt in &self.prompts {
+            if seen.last() != Some(&prompt) {
+                seen.push(prompt);
+            }
+        }
+        Spent { prompt_tokens: seen.iter().map(|prompt| prompt.ids.len() as u64).sum(), ..spent }
+    }
+
+    fn stream(self, answers: Answers, usage: bool) -> impl Stream<Item = Event> + Send + 'static {
+        let offsets = vec![None; self.prompts.len()];
+        let state = (self, answers, Spent::default(), offsets, false);
+        let events =
+            stream::unfold(state, move |(writer, mut answers, mut spent, mut offsets, ended)| async move {
+                if ended {
+                    return None;
+                }
+                let Some((index, update)) = answers.next().await else {
+                    let mut last = Vec::new();
+                    if usage {
+                        let usage = Usage::from(writer.spent(spent));
+                        last.push(sse::data(&writer.response(Vec::new(), Some(usage))));
+                    }
+                    last.push(sse::done());
+                    return Some((last, (writer, answers, spent, offsets, true)));
+                };
+                if let Update::Failed(error) = update {
+                    let last = vec![sse::data(&error.object()), sse::done()];
+                    return Some((last, (writer, answers, spent, offsets, true)));
+                }
+                if let Update::End(_, cost) = &update {
+                    spent.add_choice(*cost);
+                }
+                let events = writer.chunk(index, update, &mut offsets[index as usize]).into_iter().collect();
+                Some((events, (writer, answers, spent, offsets, false)))
+            });
+        events.flat_map(|events: Vec<Event>| stream::iter(events))
+    }
+
+    /// What is new of a completion; the first chunk of an echoed one has the prompt in front.
+    fn chunk(&self, index: u32, update: Update, offset: &mut Option<usize>) -> Option<Event> {
+        let finish = match update {
+            Update::End(finish, _) => Some(finish),
+            _ => None,
+        };
+        let mut gathered = Gathered::default();
+        gathered.take(update);
+        let mut scores = Vec::new();
+        let begins = offset.is_none();
+        let at = offset.get_or_insert(0);
+        if begins && self.echo {
+            gathered.text.insert_str(0, &self.prompts[index as usize].text);
+            scores = self.with_prompt(index as usize, std::mem::take(&mut gathered.prompt_scores));
+        }
+        scores.extend(gathered.prompt_scores);
+        scores.extend(gathered.scores);
+        let logprobs =
+            (self.scored && !scores.is_empty()).then(|| CompletionLogprobs::of(&self.model, &scores, at));
+        let choice = CompletionChoice { index, text: gathered.text, logprobs, finish_reason: finish };
+        Some(sse::data(&self.response(vec![choice], None)))
+    }
+}

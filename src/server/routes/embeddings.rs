@@ -1,0 +1,68 @@
+//! `POST /v1/embeddings`.
+
+use std::sync::Arc;
+
+use axum::Json as Body;
+use axum::extract::State;
+
+use crate::server::error::{ApiError, ErrorResponse};
+use crate::server::wire::body::Json;
+use crate::server::wire::embeddings::{
+    Embedding, EmbeddingRequest, EmbeddingResponse, EmbeddingUsage, Encoding, Inputs, Vector,
+};
+use crate::server::{App, Asker};
+use crate::text::EmbedError;
+
+/// Turns texts into vectors.
+#[utoipa::path(post, path = "/v1/embeddings", tag = "embeddings", request_body = EmbeddingRequest, responses(
+    (status = 200, description = "One vector an input", body = EmbeddingResponse),
+    (status = 400, description = "What was sent can't be done", body = ErrorResponse),
+    (status = 404, description = "No such model", body = ErrorResponse),
+    (status = 413, description = "The body is too large", body = ErrorResponse),
+    (status = 415, description = "The body is no JSON", body = ErrorResponse),
+    (status = 429, description = "Too many wait", body = ErrorResponse),
+    (status = 503, description = "The server is loading or ending", body = ErrorResponse),
+))]
+pub async fn embeddings(
+    State(app): State<Arc<App>>,
+    asker: Asker,
+    Json(request): Json<EmbeddingRequest>,
+) -> Result<Body<EmbeddingResponse>, ApiError> {
+    app.check_ready()?;
+    let encoding = Encoding::read(request.encoding_format.as_deref())?;
+    let id = app.shelf.id(request.model.as_deref(), true)?;
+    let inputs = request.input.inputs()?;
+    let model = app.shelf.embedder(&id).await?;
+    let ids = match inputs {
+        Inputs::Texts(texts) => {
+            let model = Arc::clone(&model);
+            let encode = move || texts.iter().map(|text| model.ids(text)).collect::<Result<Vec<_>, _>>();
+            let encoded = tokio::task::spawn_blocking(encode).await;
+            encoded.map_err(|error| ApiError::internal(error.to_string()))?.map_err(refused)?
+        }
+        Inputs::Tokens(lists) => lists,
+    };
+    let tokens: u64 = ids.iter().map(|ids| ids.len() as u64).sum();
+    let vectors = model.embed_ids(&ids).await.map_err(refused)?;
+    asker.notes.answered_by(&id);
+    asker.notes.charge(tokens);
+    let data = vectors.into_iter().enumerate().map(|(index, vector)| {
+        let embedding = Vector::of(vector, request.dimensions, encoding)?;
+        Ok(Embedding { object: "embedding", index, embedding })
+    });
+    Ok(Body(EmbeddingResponse {
+        object: "list",
+        data: data.collect::<Result<_, ApiError>>()?,
+        model: id,
+        usage: EmbeddingUsage { prompt_tokens: tokens, total_tokens: tokens },
+    }))
+}
+
+fn refused(error: EmbedError) -> ApiError {
+    match error {
+        EmbedError::Rejected(rejected) => ApiError::of_rejected(&rejected, "input"),
+        EmbedError::UnknownToken { .. } => ApiError::invalid("input", error.to_string()),
+        EmbedError::Stopped => ApiError::unavailable(error.to_string()),
+        EmbedError::Tokenizer { .. } | EmbedError::Failed(_) => ApiError::internal(error.to_string()),
+    }
+}

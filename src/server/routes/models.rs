@@ -1,0 +1,56 @@
+//! `GET /health`, `GET /v1/models`, `GET /v1/models/{id}`, `GET /metrics`.
+
+use std::sync::Arc;
+
+use axum::Json as Body;
+use axum::extract::{Path, State};
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+
+use crate::server::App;
+use crate::server::error::{ApiError, ErrorResponse};
+use crate::server::metrics::CONTENT_TYPE;
+use crate::server::wire::models::{Health, Model, ModelList};
+
+/// Whether requests are taken.
+#[utoipa::path(get, path = "/health", tag = "operations", responses(
+    (status = 200, description = "They are", body = Health),
+    (status = 503, description = "Not yet, or no more", body = Health),
+))]
+pub async fn health(State(app): State<Arc<App>>) -> (StatusCode, Body<Health>) {
+    let (code, status) = match (app.is_ready(), app.ending.is_draining()) {
+        (_, true) => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
+        (false, _) => (StatusCode::SERVICE_UNAVAILABLE, "loading"),
+        (true, false) => (StatusCode::OK, "ok"),
+    };
+    (code, Body(Health { status }))
+}
+
+/// The models that can be asked.
+#[utoipa::path(get, path = "/v1/models", tag = "models", responses(
+    (status = 200, description = "All of them", body = ModelList),
+))]
+pub async fn models(State(app): State<Arc<App>>) -> Body<ModelList> {
+    Body(ModelList { object: "list", data: app.shelf.list() })
+}
+
+/// One model.
+#[utoipa::path(get, path = "/v1/models/{id}", tag = "models", params(("id" = String, Path, description = "Its id")),
+    responses(
+        (status = 200, description = "It", body = Model),
+        (status = 404, description = "No such model", body = ErrorResponse),
+    ))]
+pub async fn model(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Body<Model>, ApiError> {
+    let models = app.shelf.list();
+    let there: Vec<String> = models.iter().map(|model| model.id.clone()).collect();
+    let found = models.into_iter().find(|model| model.id == id);
+    found.map(Body).ok_or_else(|| ApiError::no_model(&id, &there))
+}
+
+/// What was done so far, as OpenMetrics.
+#[utoipa::path(get, path = "/metrics", tag = "operations", responses(
+    (status = 200, description = "OpenMetrics", body = String, content_type = "application/openmetrics-text"),
+))]
+pub async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, CONTENT_TYPE)], app.metrics.render(&app.engine.stats()))
+}

@@ -1,0 +1,228 @@
+//! `/v1/runs`: goals for the band, their events, their ends.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json as Body;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use axum::response::sse::Event as SseEvent;
+use futures_util::stream::{self, StreamExt};
+use tokio::sync::watch;
+
+use crate::journal::{JournalError, RunState};
+use crate::orchestrator::{Input, RunRequest};
+use crate::server::error::{ApiError, ErrorResponse, INVALID_REQUEST};
+use crate::server::runs::Runs;
+use crate::server::wire::body::Json;
+use crate::server::wire::runs::{AnswerGiven, Run, RunAsked, RunList, RunListed, event_object};
+use crate::server::{App, sse};
+
+/// A cancelled run has ended after this long; what was computed at the time takes a moment.
+const END_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// Begins a run; it goes on when the client leaves.
+#[utoipa::path(post, path = "/v1/runs", tag = "runs", request_body = RunAsked, responses(
+    (status = 200, description = "The run, begun", body = Run),
+    (status = 400, description = "What was sent can't be done", body = ErrorResponse),
+    (status = 404, description = "No band here", body = ErrorResponse),
+    (status = 413, description = "The body is too large", body = ErrorResponse),
+    (status = 415, description = "The body is no JSON", body = ErrorResponse),
+))]
+pub async fn begin(State(app): State<Arc<App>>, Json(asked): Json<RunAsked>) -> Result<Body<Run>, ApiError> {
+    start(&app, asked.request()?, None).await.map(Body)
+}
+
+async fn start(app: &Arc<App>, request: RunRequest, resumes: Option<String>) -> Result<Run, ApiError> {
+    let band = app.shelf.band().await?;
+    let (tokens, context) = (band.planner.count_tokens(&request.goal), band.planner.context_tokens());
+    if tokens >= context {
+        let message = format!(
+            "the goal has {tokens} tokens, and the planner reads {context} at most: shorten it, or give its long part as a file"
+        );
+        return Err(ApiError::invalid("goal", message));
+    }
+    let (id, mut live) = app.runs.begin(band.clone(), request, Box::new(|_| ())).await;
+    live.done();
+    Ok(Run { object: "run", resumes, state: app.runs.journal().state(&id).map_err(refused)? })
+}
+
+/// The runs, latest first.
+#[utoipa::path(get, path = "/v1/runs", tag = "runs", responses(
+    (status = 200, description = "All of them", body = RunList),
+))]
+pub async fn list(State(app): State<Arc<App>>) -> Result<Body<RunList>, ApiError> {
+    let journal = app.runs.journal();
+    let listed = |id: &str| {
+        let state = journal.state(id)?;
+        let RunState { id, created_ms, status, strategy, goal, .. } = state;
+        Ok(RunListed { id, object: "run", created_ms, status, strategy, goal })
+    };
+    let rows = journal.runs().map_err(refused)?;
+    let data = rows.iter().map(|row| listed(&row.id)).collect::<Result<_, _>>().map_err(refused)?;
+    Ok(Body(RunList { object: "list", data }))
+}
+
+/// Where a run stands.
+#[utoipa::path(get, path = "/v1/runs/{id}", tag = "runs", params(("id" = String, Path, description = "Its id, or `last`")),
+    responses(
+        (status = 200, description = "It", body = Run),
+        (status = 404, description = "No such run", body = ErrorResponse),
+    ))]
+pub async fn show(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Body<Run>, ApiError> {
+    Ok(Body(Run { object: "run", resumes: None, state: state(&app.runs, &id)? }))
+}
+
+fn state(runs: &Runs, id: &str) -> Result<RunState, ApiError> {
+    let journal = runs.journal();
+    journal.find(id).and_then(|id| journal.state(&id)).map_err(refused)
+}
+
+/// What happened in a run and happens until its end, as server-sent events; `Last-Event-ID` leaves out what was heard.
+#[utoipa::path(get, path = "/v1/runs/{id}/events", tag = "runs",
+    params(("id" = String, Path, description = "The run's id, or `last`"),
+           ("Last-Event-ID" = Option<u64>, Header, description = "Number of the last event heard")),
+    responses(
+        (status = 200, description = "The events", body = String, content_type = "text/event-stream"),
+        (status = 404, description = "No such run", body = ErrorResponse),
+    ))]
+pub async fn events(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let id = app.runs.journal().find(&id).map_err(refused)?;
+    let heard = headers.get("last-event-id").and_then(|heard| heard.to_str().ok()?.trim().parse().ok());
+    let going = app.runs.follow(&id);
+    let state = Following { app, id, heard: heard.unwrap_or(0), going, ended: false };
+    let events = stream::unfold(state, |mut state| async move { Some((state.next().await?, state)) });
+    Ok(sse::respond(events.flat_map(stream::iter)))
+}
+
+/// A run that is followed.
+struct Following {
+    app: Arc<App>,
+    id: String,
+    /// Number of the last event that was sent.
+    heard: u64,
+    going: Option<watch::Receiver<u64>>,
+    ended: bool,
+}
+
+impl Following {
+    /// The events since the last time, at least one; `None` after the end.
+    async fn next(&mut self) -> Option<Vec<SseEvent>> {
+        loop {
+            if self.ended {
+                return None;
+            }
+            // Whether it goes on is asked before what it said: nothing is missed in between.
+            let going = self.going.as_mut().is_some_and(|seq| {
+                seq.mark_unchanged();
+                seq.has_changed().is_ok()
+            });
+            let events = self.app.runs.journal().events(&self.id, self.heard).ok()?;
+            self.heard = events.last().map_or(self.heard, |event| event.seq);
+            self.ended = !going || events.iter().any(|event| event.kind == "run.finished");
+            if !events.is_empty() {
+                let sent = events.iter().map(|event| {
+                    sse::data(&event_object(event)).id(event.seq.to_string()).event(event.kind.clone())
+                });
+                return Some(sent.collect());
+            }
+            let Some(seq) = self.going.as_mut().filter(|_| !self.ended) else { continue };
+            tokio::select! {
+                changed = seq.changed() => drop(changed),
+                () = self.app.ending.cut() => return None,
+            }
+        }
+    }
+}
+
+/// Ends a run with what is finished.
+#[utoipa::path(post, path = "/v1/runs/{id}/cancel", tag = "runs", params(("id" = String, Path, description = "The run's id")),
+    responses(
+        (status = 200, description = "It, ended", body = Run),
+        (status = 404, description = "No such run", body = ErrorResponse),
+        (status = 409, description = "It has ended before", body = ErrorResponse),
+    ))]
+pub async fn cancel(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Body<Run>, ApiError> {
+    let before = state(&app.runs, &id)?;
+    let going = app.runs.follow(&before.id);
+    if !app.runs.cancel(&before.id) {
+        return Err(conflict(format!("run {} is {}: there is nothing to cancel", before.id, before.status)));
+    }
+    if let Some(mut going) = going {
+        // Closed when the run has ended.
+        let ended = async { while going.changed().await.is_ok() {} };
+        let _ = tokio::time::timeout(END_TIME_MAX, ended).await;
+    }
+    Ok(Body(Run { object: "run", resumes: None, state: state(&app.runs, &before.id)? }))
+}
+
+/// Answers the question a run ended with: a new run takes it up with the answer.
+#[utoipa::path(post, path = "/v1/runs/{id}/answer", tag = "runs", params(("id" = String, Path, description = "The run's id")),
+    request_body = AnswerGiven, responses(
+        (status = 200, description = "The run that goes on", body = Run),
+        (status = 400, description = "What was sent can't be done", body = ErrorResponse),
+        (status = 404, description = "No such run", body = ErrorResponse),
+        (status = 409, description = "It asks nothing", body = ErrorResponse),
+        (status = 413, description = "The body is too large", body = ErrorResponse),
+        (status = 415, description = "The body is no JSON", body = ErrorResponse),
+    ))]
+pub async fn answer(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    Json(given): Json<AnswerGiven>,
+) -> Result<Body<Run>, ApiError> {
+    let before = state(&app.runs, &id)?;
+    if before.status != "requires_action" {
+        return Err(conflict(format!("run {} is {}: it asks nothing", before.id, before.status)));
+    }
+    if given.text.trim().is_empty() {
+        return Err(ApiError::invalid("text", "text is empty: say the answer"));
+    }
+    let mut request = again(&app.runs, &before)?;
+    request.inputs.push(Input { name: "answer".to_owned(), text: given.text });
+    start(&app, request, Some(before.id)).await.map(Body)
+}
+
+/// Takes up a run that ended before it was done: its goal and inputs are run again, as a new run.
+#[utoipa::path(post, path = "/v1/runs/{id}/resume", tag = "runs", params(("id" = String, Path, description = "The run's id")),
+    responses(
+        (status = 200, description = "The run that goes on", body = Run),
+        (status = 404, description = "No such run", body = ErrorResponse),
+        (status = 409, description = "It is done, or goes on", body = ErrorResponse),
+    ))]
+pub async fn resume(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Body<Run>, ApiError> {
+    let before = state(&app.runs, &id)?;
+    if app.runs.follow(&before.id).is_some() {
+        return Err(conflict(format!("run {} is going on", before.id)));
+    }
+    if matches!(before.status.as_str(), "completed" | "requires_action") {
+        return Err(conflict(format!("run {} is {}: there is nothing to take up", before.id, before.status)));
+    }
+    let request = again(&app.runs, &before)?;
+    start(&app, request, Some(before.id)).await.map(Body)
+}
+
+fn again(runs: &Runs, before: &RunState) -> Result<RunRequest, ApiError> {
+    let inputs = runs.journal().inputs(&before.id).map_err(refused)?;
+    let inputs = inputs.into_iter().map(|(name, text)| Input { name, text }).collect();
+    Ok(RunRequest { inputs, ..RunRequest::new(before.goal.clone()) })
+}
+
+fn conflict(message: String) -> ApiError {
+    ApiError::new(StatusCode::CONFLICT, INVALID_REQUEST, message)
+}
+
+fn refused(error: JournalError) -> ApiError {
+    match error {
+        JournalError::UnknownRun { id } => {
+            ApiError::not_found(format!("no run {id}; GET /v1/runs lists those there are"))
+        }
+        JournalError::Ambiguous { .. } => ApiError::not_found(error.to_string()),
+        other => ApiError::internal(other.to_string()),
+    }
+}

@@ -1,0 +1,100 @@
+//! `POST /tokenize`, `/detokenize`, `/apply-template`.
+
+use std::sync::Arc;
+
+use axum::Json as Body;
+use axum::extract::State;
+
+use crate::server::App;
+use crate::server::error::{ApiError, ErrorResponse};
+use crate::server::wire::body::Json;
+use crate::server::wire::chat::tools;
+use crate::server::wire::tokens::{
+    DetokenizeRequest, DetokenizeResponse, Piece, TemplateRequest, TemplateResponse, TokenTold,
+    TokenizeRequest, TokenizeResponse,
+};
+
+/// Cuts a text into tokens.
+#[utoipa::path(post, path = "/tokenize", tag = "tokens", request_body = TokenizeRequest, responses(
+    (status = 200, description = "The ids", body = TokenizeResponse),
+    (status = 400, description = "What was sent can't be done", body = ErrorResponse),
+    (status = 404, description = "No such model", body = ErrorResponse),
+    (status = 413, description = "The body is too large", body = ErrorResponse),
+    (status = 415, description = "The body is no JSON", body = ErrorResponse),
+))]
+pub async fn tokenize(
+    State(app): State<Arc<App>>,
+    Json(request): Json<TokenizeRequest>,
+) -> Result<Body<TokenizeResponse>, ApiError> {
+    let id = app.shelf.id(request.model.as_deref(), false)?;
+    let model = app.shelf.model(&id).await?;
+    let work = move || {
+        let tokenizer = model.tokenizer();
+        let special = request.parse_special.unwrap_or(true);
+        let mut ids = tokenizer.encode(&request.content, special);
+        if request.add_special.unwrap_or(false) {
+            ids = tokenizer.framed(ids);
+        }
+        let told = |id: u32| match request.with_pieces.unwrap_or(false) {
+            false => TokenTold::Id(id),
+            true => TokenTold::Piece { id, piece: piece(tokenizer.decode_bytes(id)) },
+        };
+        ids.into_iter().map(told).collect()
+    };
+    let tokens = tokio::task::spawn_blocking(work).await;
+    let tokens = tokens.map_err(|error| ApiError::internal(error.to_string()))?;
+    Ok(Body(TokenizeResponse { tokens }))
+}
+
+fn piece(bytes: &[u8]) -> Piece {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Piece::Text(text.to_owned()),
+        Err(_) => Piece::Bytes(bytes.to_vec()),
+    }
+}
+
+/// Makes text of tokens.
+#[utoipa::path(post, path = "/detokenize", tag = "tokens", request_body = DetokenizeRequest, responses(
+    (status = 200, description = "The text", body = DetokenizeResponse),
+    (status = 400, description = "What was sent can't be done", body = ErrorResponse),
+    (status = 404, description = "No such model", body = ErrorResponse),
+    (status = 413, description = "The body is too large", body = ErrorResponse),
+    (status = 415, description = "The body is no JSON", body = ErrorResponse),
+))]
+pub async fn detokenize(
+    State(app): State<Arc<App>>,
+    Json(request): Json<DetokenizeRequest>,
+) -> Result<Body<DetokenizeResponse>, ApiError> {
+    let id = app.shelf.id(request.model.as_deref(), false)?;
+    let model = app.shelf.model(&id).await?;
+    if let Some((at, unknown)) = (0..).zip(&request.tokens).find(|(_, id)| **id as usize >= model.vocab()) {
+        let message = format!("token {unknown} is not one of {id}'s {}", model.vocab());
+        return Err(ApiError::invalid(format!("tokens[{at}]"), message));
+    }
+    let bytes: Vec<u8> =
+        request.tokens.iter().flat_map(|&id| model.tokenizer().decode_bytes(id)).copied().collect();
+    Ok(Body(DetokenizeResponse { content: String::from_utf8_lossy(&bytes).into_owned() }))
+}
+
+/// Makes a prompt of a conversation.
+#[utoipa::path(post, path = "/apply-template", tag = "tokens", request_body = TemplateRequest, responses(
+    (status = 200, description = "The prompt", body = TemplateResponse),
+    (status = 400, description = "What was sent can't be done", body = ErrorResponse),
+    (status = 404, description = "No such model", body = ErrorResponse),
+    (status = 413, description = "The body is too large", body = ErrorResponse),
+    (status = 415, description = "The body is no JSON", body = ErrorResponse),
+))]
+pub async fn apply_template(
+    State(app): State<Arc<App>>,
+    Json(request): Json<TemplateRequest>,
+) -> Result<Body<TemplateResponse>, ApiError> {
+    let id = app.shelf.id(request.model.as_deref(), false)?;
+    let messages = (0..).zip(request.messages).map(|(at, message)| message.read(&format!("messages[{at}]")));
+    let messages = messages.collect::<Result<Vec<_>, _>>()?;
+    let tools = tools(request.tools.unwrap_or_default())?;
+    let model = app.shelf.model(&id).await?;
+    let rendered = tokio::task::spawn_blocking(move || model.chat_prompt(&messages, &tools)).await;
+    let rendered = rendered.map_err(|error| ApiError::internal(error.to_string()))?;
+    let prompt = rendered.map_err(|error| ApiError::of_session(&error, "messages", "messages"))?.text;
+    Ok(Body(TemplateResponse { prompt }))
+}

@@ -1,0 +1,128 @@
+//! Runs of the band: begun, listened to, cancelled. What a run says is in the journal; here is kept which of them are going
+//! on. What a run does is the orchestrator's.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{oneshot, watch};
+
+use crate::journal::Journal;
+use crate::orchestrator::{Band, Cancel, EventKind, Outcome, RunEvent, RunRequest, run};
+
+/// Hears what happens in a run.
+pub type Listener = Box<dyn FnMut(&RunEvent) + Send>;
+
+/// The runs.
+pub struct Runs {
+    journal: Arc<Journal>,
+    going: Mutex<HashMap<String, Going>>,
+}
+
+/// A run that is going on.
+#[derive(Clone)]
+struct Going {
+    cancel: Cancel,
+    /// Number of its last event.
+    seq: watch::Receiver<u64>,
+}
+
+/// A run that ends when this is dropped, unless it is done or let go.
+pub struct Live {
+    cancel: Option<Cancel>,
+    outcome: oneshot::Receiver<Outcome>,
+}
+
+impl Live {
+    /// It has ended, or may go on without us.
+    pub fn done(&mut self) {
+        self.cancel = None;
+    }
+
+    /// Waits for its end.
+    pub async fn outcome(mut self) -> Option<Outcome> {
+        let outcome = (&mut self.outcome).await.ok();
+        self.done();
+        outcome
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        if let Some(cancel) = &self.cancel {
+            cancel.cancel();
+        }
+    }
+}
+
+impl Runs {
+    /// Recorded in `journal`.
+    #[must_use]
+    pub fn new(journal: Arc<Journal>) -> Self {
+        Self { journal, going: Mutex::default() }
+    }
+
+    /// The record.
+    #[must_use]
+    pub fn journal(&self) -> &Arc<Journal> {
+        &self.journal
+    }
+
+    /// Begins a run; gives its id once it is recorded, and the run.
+    pub async fn begin(
+        self: &Arc<Self>,
+        band: Band,
+        request: RunRequest,
+        mut listener: Listener,
+    ) -> (String, Live) {
+        let cancel = Cancel::new();
+        let (told, begun) = oneshot::channel();
+        let (ended, outcome) = oneshot::channel();
+        let (runs, switch) = (Arc::clone(self), cancel.clone());
+        tokio::spawn(async move {
+            let (seq, heard) = watch::channel(0);
+            let (mut told, mut id) = (Some(told), String::new());
+            let outcome = {
+                let mut observer = |event: &RunEvent| {
+                    if let (EventKind::RunStarted { run, .. }, Some(told)) = (&event.kind, told.take()) {
+                        id.clone_from(run);
+                        let going = Going { cancel: switch.clone(), seq: heard.clone() };
+                        runs.lock().insert(run.clone(), going);
+                        // Who began it may have left.
+                        let _ = told.send(run.clone());
+                    }
+                    listener(event);
+                    seq.send_replace(event.seq);
+                };
+                run(&band, &request, &runs.journal, &mut observer, &switch).await
+            };
+            runs.lock().remove(&id);
+            let _ = ended.send(outcome);
+        });
+        (begun.await.unwrap_or_default(), Live { cancel: Some(cancel), outcome })
+    }
+
+    /// Cancels a run that is going on; `false` when it is not.
+    pub fn cancel(&self, id: &str) -> bool {
+        let going = self.lock().get(id).cloned();
+        going.is_some_and(|going| {
+            going.cancel.cancel();
+            true
+        })
+    }
+
+    /// Cancels all.
+    pub fn cancel_all(&self) {
+        let all: Vec<Going> = self.lock().values().cloned().collect();
+        all.iter().for_each(|going| going.cancel.cancel());
+    }
+
+    /// Follows a run that is going on: changes with each event, closes at the end.
+    #[must_use]
+    pub fn follow(&self, id: &str) -> Option<watch::Receiver<u64>> {
+        self.lock().get(id).map(|going| going.seq.clone())
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Going>> {
+        self.going.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,244 @@
+//! The models that can be asked for, by id: what is installed and what was named at the start. Each is loaded when it is
+//! first wanted, once. How it is loaded is given.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::UNIX_EPOCH;
+
+use tokio::sync::OnceCell;
+
+use super::error::ApiError;
+use super::wire::models::Model;
+use crate::hub::{Found, Hub, Role};
+use crate::orchestrator::Band;
+use crate::text::{LoadedModel, TextEmbedder};
+
+/// The id of the whole band.
+pub const BAND: &str = "bandmaster";
+
+/// How files become models. Each blocks while it loads.
+pub struct Loaders {
+    /// A model that writes.
+    pub model: LoadModel,
+    /// A model that turns text into vectors.
+    pub embedder: LoadEmbedder,
+}
+
+/// Loads a model that writes, or says why not.
+pub type LoadModel = Box<dyn Fn(&Found) -> Result<Arc<LoadedModel>, String> + Send + Sync>;
+/// Loads a model that turns text into vectors, or says why not.
+pub type LoadEmbedder = Box<dyn Fn(&Found) -> Result<Arc<TextEmbedder>, String> + Send + Sync>;
+
+/// Who plays in the band.
+#[derive(Debug, Clone)]
+pub struct BandFiles {
+    /// Plans and answers.
+    pub planner: Found,
+    /// Work.
+    pub workers: Vec<Found>,
+    /// Helps to choose how a goal is gone about.
+    pub embeddings: Option<Found>,
+    /// Whether the workers were named, or chosen.
+    pub workers_named: bool,
+}
+
+/// The shelf.
+pub struct Shelf {
+    hub: Hub,
+    /// Named at the start: they need not be installed.
+    named: Vec<Found>,
+    band: Option<BandFiles>,
+    loaders: Loaders,
+    models: Cells<LoadedModel>,
+    embedders: Cells<TextEmbedder>,
+    played: OnceCell<Band>,
+}
+
+/// What is loaded, or being loaded, by id.
+type Cells<T> = Mutex<HashMap<String, Arc<OnceCell<Arc<T>>>>>;
+
+impl Shelf {
+    /// Of what `hub` has installed, the models named at the start, and a band where there is one.
+    #[must_use]
+    pub fn new(hub: Hub, named: Vec<Found>, band: Option<BandFiles>, loaders: Loaders) -> Self {
+        Self {
+            hub,
+            named,
+            band,
+            loaders,
+            models: Mutex::default(),
+            embedders: Mutex::default(),
+            played: OnceCell::new(),
+        }
+    }
+
+    /// All that can be asked for.
+    #[must_use]
+    pub fn list(&self) -> Vec<Model> {
+        let mut models = Vec::new();
+        if self.band.is_some() {
+            models.push(self.tell(BAND, "band", "bandmaster", 0));
+        }
+        let mut found: Vec<Found> = self.named.clone();
+        for name in self.hub.installed().iter().map(|model| &model.name) {
+            if found.iter().all(|other| other.name != *name) {
+                found.extend(self.hub.find(name).ok());
+            }
+        }
+        models.extend(found.iter().map(|model| {
+            let kind = if model.role == Role::Embeddings { "embeddings" } else { "chat" };
+            let modified = std::fs::metadata(&model.path).and_then(|data| data.modified()).ok();
+            let created = modified.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+            self.tell(&model.name, kind, "local", created.map_or(0, |time| time.as_secs()))
+        }));
+        models
+    }
+
+    fn tell(&self, id: &str, kind: &'static str, owner: &str, created: u64) -> Model {
+        let loaded = peek(&self.models, id);
+        Model {
+            id: id.to_owned(),
+            object: "model",
+            created,
+            owned_by: owner.to_owned(),
+            kind,
+            loaded: match kind {
+                "band" => self.played.initialized(),
+                "embeddings" => peek(&self.embedders, id).is_some(),
+                _ => loaded.is_some(),
+            },
+            context_tokens: loaded.map(|model| model.context_tokens()),
+        }
+    }
+
+    /// The id meant by a request: what it says, or the first model named at the start, or the only one there is.
+    ///
+    /// # Errors
+    /// 400 where nothing was said and several could be meant.
+    pub fn id(&self, said: Option<&str>, embeds: bool) -> Result<String, ApiError> {
+        if let Some(said) = said.filter(|said| !said.is_empty()) {
+            return Ok(said.to_owned());
+        }
+        let fits = |model: &&Found| (model.role == Role::Embeddings) == embeds;
+        if let Some(model) = self.named.iter().find(fits) {
+            return Ok(model.name.clone());
+        }
+        let kind = if embeds { "embeddings" } else { "chat" };
+        let of_kind: Vec<String> =
+            self.list().into_iter().filter(|model| model.kind == kind).map(|model| model.id).collect();
+        match of_kind.as_slice() {
+            [only] => Ok(only.clone()),
+            ids => {
+                Err(ApiError::invalid("model", format!("model is missing: say one of {}", ids.join(", "))))
+            }
+        }
+    }
+
+    fn find(&self, id: &str, embeds: bool) -> Result<Found, ApiError> {
+        let found = self.named.iter().find(|model| model.name == id).cloned();
+        // Only what is installed: a path in a request opens no file.
+        let installed = || self.hub.installed().iter().any(|model| model.name == id);
+        let found = found.or_else(|| installed().then(|| self.hub.find(id).ok()).flatten());
+        let kind = if embeds { "embeddings" } else { "chat" };
+        match found {
+            Some(found) if (found.role == Role::Embeddings) == embeds => Ok(found),
+            Some(_) => {
+                let (is, use_for) = match embeds {
+                    true => ("writes text", "/v1/chat/completions"),
+                    false => ("turns text into vectors", "/v1/embeddings"),
+                };
+                Err(ApiError::invalid("model", format!("{id} {is}: ask it at {use_for}")))
+            }
+            None => {
+                let there = self.list().into_iter().filter(|model| model.kind == kind || !embeds);
+                Err(ApiError::no_model(id, &there.map(|model| model.id).collect::<Vec<_>>()))
+            }
+        }
+    }
+
+    /// The model with this id, loaded now if it wasn't.
+    ///
+    /// # Errors
+    /// 404 for one that isn't there; 500 for one that can't be loaded.
+    pub async fn model(self: &Arc<Self>, id: &str) -> Result<Arc<LoadedModel>, ApiError> {
+        if let Some(model) = peek(&self.models, id) {
+            return Ok(model);
+        }
+        let found = self.find(id, false)?;
+        let shelf = Arc::clone(self);
+        loaded(&self.models, id, move || (shelf.loaders.model)(&found)).await
+    }
+
+    /// The embedding model with this id, loaded now if it wasn't.
+    ///
+    /// # Errors
+    /// As [`Shelf::model`].
+    pub async fn embedder(self: &Arc<Self>, id: &str) -> Result<Arc<TextEmbedder>, ApiError> {
+        if let Some(model) = peek(&self.embedders, id) {
+            return Ok(model);
+        }
+        let found = self.find(id, true)?;
+        let shelf = Arc::clone(self);
+        loaded(&self.embedders, id, move || (shelf.loaders.embedder)(&found)).await
+    }
+
+    /// The files of the band.
+    ///
+    /// # Errors
+    /// 404 on a server without one.
+    pub fn band_files(&self) -> Result<&BandFiles, ApiError> {
+        self.band.as_ref().ok_or_else(|| {
+            let there: Vec<String> = self.list().into_iter().map(|model| model.id).collect();
+            ApiError::no_model(BAND, &there)
+        })
+    }
+
+    /// The band, its models loaded now if they weren't.
+    ///
+    /// # Errors
+    /// As [`Shelf::model`].
+    pub async fn band(self: &Arc<Self>) -> Result<&Band, ApiError> {
+        self.played.get_or_try_init(|| super::band::assemble(self)).await
+    }
+
+    /// The model of a file of the band.
+    ///
+    /// # Errors
+    /// As [`Shelf::model`].
+    pub async fn player(self: &Arc<Self>, found: &Found) -> Result<Arc<LoadedModel>, ApiError> {
+        let (shelf, file) = (Arc::clone(self), found.clone());
+        loaded(&self.models, &found.name, move || (shelf.loaders.model)(&file)).await
+    }
+
+    /// The embedder of the band.
+    ///
+    /// # Errors
+    /// As [`Shelf::model`].
+    pub async fn band_embedder(self: &Arc<Self>, found: &Found) -> Result<Arc<TextEmbedder>, ApiError> {
+        let (shelf, file) = (Arc::clone(self), found.clone());
+        loaded(&self.embedders, &found.name, move || (shelf.loaders.embedder)(&file)).await
+    }
+}
+
+fn peek<T>(cells: &Cells<T>, id: &str) -> Option<Arc<T>> {
+    let cells = cells.lock().unwrap_or_else(PoisonError::into_inner);
+    cells.get(id)?.get().cloned()
+}
+
+/// What `load` gives, once for all who ask meanwhile; a load that failed is tried again by the next.
+async fn loaded<T: Send + Sync + 'static>(
+    cells: &Cells<T>,
+    id: &str,
+    load: impl FnOnce() -> Result<Arc<T>, String> + Send + 'static,
+) -> Result<Arc<T>, ApiError> {
+    let cell = {
+        let mut cells = cells.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(cells.entry(id.to_owned()).or_default())
+    };
+    let load = || async {
+        let loaded = tokio::task::spawn_blocking(load).await;
+        loaded.map_err(|error| error.to_string())?
+    };
+    let model = cell.get_or_try_init(load).await;
+    model.cloned().map_err(|why| ApiError::internal(format!("{id} can't be loaded: {why}")))
+}

@@ -1,0 +1,134 @@
+//! Follows answers from the question to the end: their times and tokens are counted, whoever asked is charged, and when
+//! the server ends, so do they, in order.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures_util::stream::{self, StreamExt};
+
+use super::Ending;
+use super::answer::{Answers, Finish, Spent, Update};
+use super::error::ApiError;
+use super::layers::Notes;
+use super::metrics::{Metrics, ModelMetrics};
+
+/// What is known of one request to a model.
+pub struct Track {
+    metrics: Arc<Metrics>,
+    of_model: ModelMetrics,
+    ending: Ending,
+    notes: Notes,
+    model: String,
+    started: Instant,
+    /// When each answer last said something.
+    said: Vec<Option<Instant>>,
+    spent: Spent,
+    open: usize,
+}
+
+impl Track {
+    /// Of a request that came at `started`; `choices` answers of a model that is there will come.
+    #[must_use]
+    pub fn new(app: &super::App, notes: Notes, model: &str, choices: u32, started: Instant) -> Self {
+        notes.answered_by(model);
+        Self {
+            metrics: Arc::clone(&app.metrics),
+            of_model: app.metrics.model(model),
+            ending: app.ending.clone(),
+            notes,
+            model: model.to_owned(),
+            started,
+            said: vec![None; choices as usize],
+            spent: Spent::default(),
+            open: choices as usize,
+        }
+    }
+
+    /// The same answers, followed.
+    #[must_use]
+    pub fn follow(self, answers: Answers) -> Answers {
+        let next = |(mut track, mut answers): (Self, Answers)| async move {
+            if track.open == 0 {
+                return None;
+            }
+            let (number, update) = tokio::select! {
+                biased;
+                update = answers.next() => update?,
+                () = track.ending.cut() => {
+                    track.open = 0;
+                    let why = "the server is ending: ask again when it is back";
+                    track.metrics.error(&track.model, "cut");
+                    return Some(((0, Update::Failed(ApiError::unavailable(why))), (track, answers)));
+                }
+            };
+            track.see(number, &update);
+            Some(((number, update), (track, answers)))
+        };
+        stream::unfold((self, answers), next).boxed()
+    }
+
+    /// Takes in what came of answer `number`.
+    pub fn see(&mut self, number: u32, update: &Update) {
+        let now = Instant::now();
+        match update {
+            Update::PromptScores(_) => {}
+            Update::Parts(..) => {
+                let Some(said) = self.said.get_mut(number as usize) else { return };
+                match said.replace(now) {
+                    None => self.of_model.first_token(now - self.started),
+                    Some(before) => self.of_model.next_token(now - before),
+                }
+            }
+            Update::End(_, spent) => {
+                self.spent.add_choice(*spent);
+                self.close();
+            }
+            Update::Failed(error) => {
+                self.metrics.error(&self.model, error.code.unwrap_or(error.kind));
+                self.close();
+            }
+        }
+    }
+
+    fn close(&mut self) {
+        self.open = self.open.saturating_sub(1);
+        if self.open == 0 {
+            let Spent { prompt_tokens, cached_tokens, completion_tokens, .. } = self.spent;
+            self.of_model.ended(self.started.elapsed(), prompt_tokens, cached_tokens, completion_tokens);
+            self.notes.charge(prompt_tokens.saturating_sub(cached_tokens) + completion_tokens);
+        }
+    }
+}
+
+/// Everything of one answer at once.
+pub struct Whole<T> {
+    /// What was gathered of each answer, and why it ended.
+    pub answers: Vec<(T, Finish)>,
+    /// What all cost.
+    pub spent: Spent,
+}
+
+/// Waits for all answers; `take` gathers what comes.
+///
+/// # Errors
+/// Of the first answer that broke.
+pub async fn whole<T: Default>(
+    mut answers: Answers,
+    choices: u32,
+    mut take: impl FnMut(&mut T, Update),
+) -> Result<Whole<T>, ApiError> {
+    let mut gathered: Vec<(T, Finish)> = (0..choices).map(|_| (T::default(), Finish::Stop)).collect();
+    let mut spent = Spent::default();
+    while let Some((number, update)) = answers.next().await {
+        let (value, finish) = &mut gathered[number as usize];
+        match update {
+            Update::End(why, cost) => {
+                *finish = why;
+                spent.add_choice(cost);
+            }
+            Update::Failed(error) => return Err(error),
+            update => take(value, update),
+        }
+    }
+    Ok(Whole { answers: gathered, spent })
+}

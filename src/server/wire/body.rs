@@ -1,0 +1,144 @@
+//! From the bytes of a body to a typed request; what is wrong is told with the path of the field.
+
+use std::time::Duration;
+
+use axum::body::{Bytes, to_bytes};
+use axum::extract::{FromRequest, Request};
+use axum::http::{StatusCode, header};
+use serde::de::DeserializeOwned;
+
+use crate::server::error::{ApiError, INVALID_REQUEST};
+
+/// A body may have so many bytes; a prompt of a million tokens has some 5 MB.
+pub const BODY_BYTES_MAX: usize = 32 << 20;
+/// A body must be here after this long.
+const BODY_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// The body of a request, read and understood.
+pub struct Json<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
+        let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        // A page in a browser may send anything else to another's server without asking.
+        if !kind.is_some_and(is_json) {
+            let sent = kind.unwrap_or("none");
+            return Err(ApiError::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                INVALID_REQUEST,
+                format!("the content type is {sent}: send the body as application/json"),
+            ));
+        }
+        parse(&read(request).await?).map(Json)
+    }
+}
+
+fn is_json(kind: &str) -> bool {
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    kind.eq_ignore_ascii_case("application/json") || kind.to_ascii_lowercase().ends_with("+json")
+}
+
+async fn read(request: Request) -> Result<Bytes, ApiError> {
+    let too_large = || {
+        let message = format!("the body is larger than {} MiB: send less at once", BODY_BYTES_MAX >> 20);
+        ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, INVALID_REQUEST, message)
+    };
+    let length =
+        request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    if length.is_some_and(|length: usize| length > BODY_BYTES_MAX) {
+        return Err(too_large());
+    }
+    let body = to_bytes(request.into_body(), BODY_BYTES_MAX);
+    match tokio::time::timeout(BODY_TIME_MAX, body).await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(error)) if format!("{error:?}").contains("LengthLimit") => Err(too_large()),
+        Ok(Err(error)) => Err(ApiError::unreadable(format!("the body broke off: {error}"))),
+        Err(_) => Err(ApiError::new(
+            StatusCode::REQUEST_TIMEOUT,
+            INVALID_REQUEST,
+            format!("the body was not here after {} s: send it faster", BODY_TIME_MAX.as_secs()),
+        )),
+    }
+}
+
+/// Reads JSON; the error names the field by its path.
+pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let path = error.path().to_string();
+        explain(&path, error.inner())
+    })?;
+    reader.end().map_err(|error| explain(".", &error))?;
+    Ok(value)
+}
+
+fn explain(path: &str, error: &serde_json::Error) -> ApiError {
+    let message = error.to_string();
+    if !error.is_data() {
+        return ApiError::unreadable(format!("the body is not valid JSON: {message}"));
+    }
+    // The place in the text helps nobody who sent an object.
+    let what = message.split(" at line ").next().unwrap_or(&message);
+    let named = |opening: &str| {
+        let name = what.strip_prefix(opening)?.split('`').next()?;
+        Some(if path == "." { name.to_owned() } else { format!("{path}.{name}") })
+    };
+    if let Some(field) = named("missing field `") {
+        return ApiError::invalid(&field, format!("{field} is missing"));
+    }
+    if let Some(unknown) = named("unknown field `") {
+        let last = unknown.rsplit('.').next().unwrap_or_default();
+        let field = if path.ends_with(last) { path.to_owned() } else { unknown };
+        let known = what.split_once(", expected ").map_or("", |(_, known)| known);
+        let known = known.trim_start_matches("one of ");
+        return ApiError::invalid(&field, format!("unknown parameter {field}; known are {known}"))
+            .code("unknown_parameter");
+    }
+    if path == "." {
+        return ApiError::unreadable(format!("the body can't be used: {what}"));
+    }
+    ApiError::invalid(path, format!("{path}: {what}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[allow(dead_code)]
+    struct Outer {
+        name: String,
+        #[serde(default)]
+        parts: Vec<Inner>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[allow(dead_code)]
+    struct Inner {
+        size: u32,
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_field() {
+        let check = |body: &str, param: Option<&str>, says: &str| {
+            let error = parse::<Outer>(body.as_bytes()).expect_err(body);
+            assert_eq!(error.param.as_deref(), param, "{body}: {}", error.message);
+            assert!(error.message.contains(says), "{body}: {}", error.message);
+        };
+        check("{", None, "not valid JSON");
+        check("[1]", None, "can't be used");
+        check("{}", Some("name"), "missing");
+        check(r#"{"name": 1}"#, Some("name"), "expected a string");
+        check(r#"{"name": "a", "nmae": 1}"#, Some("nmae"), "known are");
+        check(r#"{"name": "a", "parts": [{"size": 1}, {"size": -1}]}"#, Some("parts[1].size"), "-1");
+        check(r#"{"name": "a", "parts": [{}]}"#, Some("parts[0].size"), "missing");
+        check(r#"{"name": "a"} x"#, None, "not valid JSON");
+        check("{\"name\": \"\u{1}\"}", None, "not valid JSON");
+        assert!(parse::<Outer>(b"{\"name\": \"\xff\"}").is_err());
+    }
+}

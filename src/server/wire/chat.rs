@@ -1,0 +1,562 @@
+//! `/v1/chat/completions`: what a request says, and what becomes of it.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+use super::sampling::{Given, Stop, stops};
+use crate::server::answer::{Draws, Format, Question};
+use crate::server::error::ApiError;
+use crate::text::{Message, Role, Tool, ToolCall, ToolChoice};
+
+/// Answers to one question.
+const CHOICES_MAX: u32 = 128;
+const TOOLS_MAX: usize = 128;
+
+/// A request for a chat completion.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChatRequest {
+    /// A model's id, or `bandmaster` for the whole band.
+    pub model: Option<String>,
+    /// The conversation.
+    #[schema(min_items = 1)]
+    pub messages: Vec<ChatMessage>,
+    /// Whether the answer comes as server-sent events.
+    pub stream: Option<bool>,
+    /// Of a stream.
+    pub stream_options: Option<StreamOptions>,
+    /// Answers to the same question.
+    #[schema(minimum = 1, maximum = 128)]
+    pub n: Option<u32>,
+    /// Most tokens of an answer.
+    #[schema(minimum = 1)]
+    pub max_completion_tokens: Option<u32>,
+    /// The same under its older name.
+    #[schema(minimum = 1)]
+    pub max_tokens: Option<u32>,
+    /// Least tokens of an answer.
+    pub min_tokens: Option<u32>,
+    /// Whether the answer goes on to its most tokens.
+    pub ignore_eos: Option<bool>,
+    /// Strings before which the answer ends.
+    pub stop: Option<Stop>,
+    /// 0 takes the most likely token.
+    #[schema(minimum = 0, maximum = 2)]
+    pub temperature: Option<f32>,
+    /// Keeps the most likely tokens that together have this probability.
+    #[schema(minimum = 0, maximum = 1)]
+    pub top_p: Option<f32>,
+    /// Keeps so many tokens.
+    #[schema(minimum = -1)]
+    pub top_k: Option<i64>,
+    /// Drops tokens less likely than this share of the most likely.
+    #[schema(minimum = 0, maximum = 1)]
+    pub min_p: Option<f32>,
+    /// Makes tokens seen less likely; 1 is off.
+    #[schema(exclusive_minimum = 0)]
+    pub repetition_penalty: Option<f32>,
+    /// Subtracted from tokens generated before.
+    #[schema(minimum = -2, maximum = 2)]
+    pub presence_penalty: Option<f32>,
+    /// Subtracted from them as often as they were.
+    #[schema(minimum = -2, maximum = 2)]
+    pub frequency_penalty: Option<f32>,
+    /// Token id to what is added to its logit.
+    pub logit_bias: Option<BTreeMap<String, f32>>,
+    /// The same seed and request give the same answer.
+    pub seed: Option<i64>,
+    /// Whether log-probabilities are told.
+    pub logprobs: Option<bool>,
+    /// So many alternatives with each.
+    #[schema(minimum = 0, maximum = 20)]
+    pub top_logprobs: Option<u32>,
+    /// What the answer must be.
+    pub response_format: Option<ResponseFormat>,
+    /// What the model may call.
+    pub tools: Option<Vec<ToolGiven>>,
+    /// Whether it may or must.
+    pub tool_choice: Option<ToolChoiceGiven>,
+    /// Whether several calls may come at once.
+    pub parallel_tool_calls: Option<bool>,
+    /// Without effect: whose question it is.
+    pub user: Option<String>,
+    /// Without effect.
+    #[schema(value_type = Option<Object>)]
+    pub metadata: Option<Value>,
+    /// Without effect: nothing is stored.
+    pub store: Option<bool>,
+    /// Without effect.
+    pub service_tier: Option<String>,
+    /// Without effect.
+    pub safety_identifier: Option<String>,
+    /// Without effect: the cache finds prefixes by itself.
+    pub prompt_cache_key: Option<String>,
+    /// Without effect.
+    pub prompt_cache_retention: Option<String>,
+    /// Without effect: a guess at the answer, to speed it up.
+    #[schema(value_type = Option<Object>)]
+    pub prediction: Option<Value>,
+    /// Only `["text"]`.
+    pub modalities: Option<Vec<String>>,
+    /// Only `none`.
+    pub reasoning_effort: Option<String>,
+    /// Only `medium`.
+    pub verbosity: Option<String>,
+    /// Not supported.
+    #[schema(ignore)]
+    audio: Option<Value>,
+    #[schema(ignore)]
+    web_search_options: Option<Value>,
+    #[schema(ignore)]
+    functions: Option<Value>,
+    #[schema(ignore)]
+    function_call: Option<Value>,
+    #[schema(ignore)]
+    moderation: Option<Value>,
+}
+
+/// Of a stream.
+#[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
+pub struct StreamOptions {
+    /// Whether a last chunk tells the tokens.
+    #[serde(default)]
+    pub include_usage: Option<bool>,
+    /// Without effect.
+    #[serde(default)]
+    pub include_obfuscation: Option<bool>,
+}
+
+/// A turn of the conversation.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct ChatMessage {
+    /// `system`, `developer`, `user`, `assistant` or `tool`.
+    pub role: String,
+    /// What is said.
+    pub content: Option<Content>,
+    /// Of an assistant's turn: what it called.
+    pub tool_calls: Option<Vec<CallGiven>>,
+    /// Of a tool's turn: which call this is the result of.
+    pub tool_call_id: Option<String>,
+    /// Of an assistant's turn: what it refused.
+    pub refusal: Option<String>,
+}
+
+/// A text, or parts of one.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum Content {
+    /// A text.
+    Text(String),
+    /// Parts; only text is read.
+    Parts(Vec<ContentPart>),
+}
+
+/// A part of a message.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct ContentPart {
+    /// `text`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The text.
+    pub text: Option<String>,
+    /// What was refused.
+    pub refusal: Option<String>,
+}
+
+/// A call that was made.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct CallGiven {
+    /// Its id.
+    pub id: Option<String>,
+    /// The function.
+    pub function: FunctionCalled,
+}
+
+/// A function with its arguments.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct FunctionCalled {
+    /// Its name.
+    pub name: String,
+    /// A JSON object, as a string.
+    pub arguments: String,
+}
+
+/// A tool.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+pub struct ToolGiven {
+    /// `function`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The function.
+    pub function: Option<FunctionGiven>,
+}
+
+/// A function that can be called.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+pub struct FunctionGiven {
+    /// Its name.
+    pub name: String,
+    /// What it does.
+    pub description: Option<String>,
+    /// JSON schema of its arguments.
+    #[schema(value_type = Option<Object>)]
+    pub parameters: Option<Value>,
+    /// Arguments fit the schema in any case.
+    pub strict: Option<bool>,
+}
+
+/// `none`, `auto`, `required`, or a function.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum ToolChoiceGiven {
+    /// `none`, `auto` or `required`.
+    Mode(String),
+    /// One function.
+    Named(NamedTool),
+}
+
+/// The tool that must be called.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct NamedTool {
+    /// `function`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Which.
+    pub function: Option<NamedFunction>,
+}
+
+/// Its function.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct NamedFunction {
+    /// Its name.
+    pub name: String,
+}
+
+/// What the answer must be.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct ResponseFormat {
+    /// `text`, `json_object` or `json_schema`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The schema, for `json_schema`.
+    pub json_schema: Option<NamedSchema>,
+}
+
+/// A schema.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct NamedSchema {
+    /// Its name.
+    pub name: Option<String>,
+    /// What it is for.
+    pub description: Option<String>,
+    /// The schema.
+    #[schema(value_type = Option<Object>)]
+    pub schema: Option<Value>,
+    /// Answers fit the schema in any case.
+    pub strict: Option<bool>,
+}
+
+impl ChatRequest {
+    /// Whether the answer streams, and whether its last chunk tells the tokens.
+    #[must_use]
+    pub fn streams(&self) -> Option<bool> {
+        let usage = self.stream_options.is_some_and(|options| options.include_usage == Some(true));
+        (self.stream == Some(true)).then_some(usage)
+    }
+
+    /// What is asked.
+    ///
+    /// # Errors
+    /// 400 with the field that can't be used.
+    pub fn question(self) -> Result<Question, ApiError> {
+        self.check_supported()?;
+        if self.messages.is_empty() {
+            return Err(ApiError::invalid("messages", "messages is empty: say something"));
+        }
+        let choices = self.n.unwrap_or(1);
+        if !(1..=CHOICES_MAX).contains(&choices) {
+            return Err(ApiError::invalid(
+                "n",
+                format!("n is {choices}: it must be between 1 and {CHOICES_MAX}"),
+            ));
+        }
+        let draws = Draws {
+            max_tokens: most_tokens(self.max_completion_tokens, self.max_tokens)?,
+            min_tokens: self.min_tokens.unwrap_or(0),
+            ignore_eos: self.ignore_eos.unwrap_or(false),
+            stop: stops(self.stop)?,
+            top_logprobs: top_logprobs(self.logprobs, self.top_logprobs)?,
+            sampling: Given {
+                temperature: self.temperature,
+                top_p: self.top_p,
+                top_k: self.top_k,
+                min_p: self.min_p,
+                repetition_penalty: self.repetition_penalty,
+                presence_penalty: self.presence_penalty,
+                frequency_penalty: self.frequency_penalty,
+                logit_bias: self.logit_bias,
+                seed: self.seed,
+            }
+            .sampling()?,
+        };
+        let tools = tools(self.tools.unwrap_or_default())?;
+        let messages = (0..).zip(self.messages).map(|(at, message)| message.read(&format!("messages[{at}]")));
+        Ok(Question {
+            messages: messages.collect::<Result<_, _>>()?,
+            choice: choice(self.tool_choice, &tools)?,
+            tools,
+            parallel: self.parallel_tool_calls.unwrap_or(true),
+            format: self.response_format.map_or(Ok(Format::Text), ResponseFormat::read)?,
+            draws,
+            choices,
+        })
+    }
+
+    fn check_supported(&self) -> Result<(), ApiError> {
+        let refuse = |field: &str, why: &str| {
+            Err(ApiError::unsupported(field, format!("{field} is not supported: {why}")))
+        };
+        let is = |given: &Option<String>, known: &str| given.as_ref().is_none_or(|given| given == known);
+        if self.audio.is_some()
+            || self.modalities.as_ref().is_some_and(|kinds| kinds.iter().any(|kind| kind != "text"))
+        {
+            let field = if self.audio.is_some() { "audio" } else { "modalities" };
+            return refuse(field, "the models here read and write text");
+        }
+        if self.web_search_options.is_some() {
+            return refuse("web_search_options", "nothing here reaches the web");
+        }
+        if self.functions.is_some() || self.function_call.is_some() {
+            let field = if self.functions.is_some() { "functions" } else { "function_call" };
+            return refuse(field, "use tools and tool_choice");
+        }
+        if self.moderation.is_some() {
+            return refuse("moderation", "no moderation model is here");
+        }
+        if !is(&self.reasoning_effort, "none") {
+            return refuse("reasoning_effort", "the models here have no such setting (\"none\" is taken)");
+        }
+        if !is(&self.verbosity, "medium") {
+            return refuse("verbosity", "the models here have no such setting (\"medium\" is taken)");
+        }
+        Ok(())
+    }
+}
+
+/// One of two names for the most tokens of an answer.
+fn most_tokens(new: Option<u32>, old: Option<u32>) -> Result<Option<u32>, ApiError> {
+    let field = if new.is_some() { "max_completion_tokens" } else { "max_tokens" };
+    match new.or(old) {
+        Some(0) => Err(ApiError::invalid(field, format!("{field} is 0: it must be at least 1"))),
+        tokens => Ok(tokens),
+    }
+}
+
+fn top_logprobs(wanted: Option<bool>, top: Option<u32>) -> Result<Option<u32>, ApiError> {
+    const MAX: u32 = 20;
+    match (wanted.unwrap_or(false), top) {
+        (_, Some(top)) if top > MAX => Err(ApiError::invalid(
+            "top_logprobs",
+            format!("top_logprobs is {top}: it must be between 0 and {MAX}"),
+        )),
+        (false, Some(top)) if top > 0 => {
+            Err(ApiError::invalid("top_logprobs", "top_logprobs needs logprobs to be true"))
+        }
+        (false, _) => Ok(None),
+        (true, top) => Ok(Some(top.unwrap_or(0))),
+    }
+}
+
+/// Tools that can be shown to a model and called by name.
+///
+/// # Errors
+/// 400 with the field of the one that can't be used.
+pub fn tools(given: Vec<ToolGiven>) -> Result<Vec<Tool>, ApiError> {
+    if given.len() > TOOLS_MAX {
+        return Err(ApiError::invalid("tools", format!("{} tools: {TOOLS_MAX} at most", given.len())));
+    }
+    let mut tools: Vec<Tool> = Vec::with_capacity(given.len());
+    for (at, tool) in given.into_iter().enumerate() {
+        let field = format!("tools[{at}]");
+        let function = tool.function.filter(|_| tool.kind == "function");
+        let Some(function) = function else {
+            let message = format!("{field} is of type {:?}: only functions can be called", tool.kind);
+            return Err(ApiError::invalid(format!("{field}.type"), message));
+        };
+        tools.push(named_tool(&field, function, &tools)?);
+    }
+    Ok(tools)
+}
+
+/// A function as a tool; names are unique.
+///
+/// # Errors
+/// 400 with the field.
+pub fn named_tool(field: &str, function: FunctionGiven, others: &[Tool]) -> Result<Tool, ApiError> {
+    let name = function.name;
+    let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    if name.is_empty() || name.len() > 64 || !name.chars().all(is_name) {
+        let message = format!("{field}: {name:?} is no name: up to 64 letters, digits, _, - and .");
+        return Err(ApiError::invalid(format!("{field}.function.name"), message));
+    }
+    if others.iter().any(|other| other.name == name) {
+        return Err(ApiError::invalid(
+            format!("{field}.function.name"),
+            format!("{field}: {name} is there twice"),
+        ));
+    }
+    let parameters = function.parameters.unwrap_or_else(|| Value::Object(Map::new()));
+    if !parameters.is_object() {
+        let message = format!("{field}: parameters must be a JSON schema, an object");
+        return Err(ApiError::invalid(format!("{field}.function.parameters"), message));
+    }
+    Ok(Tool { name, description: function.description, parameters, strict: function.strict.unwrap_or(false) })
+}
+
+fn choice(given: Option<ToolChoiceGiven>, tools: &[Tool]) -> Result<ToolChoice, ApiError> {
+    let choice = match given {
+        None => return Ok(if tools.is_empty() { ToolChoice::None } else { ToolChoice::Auto }),
+        Some(ToolChoiceGiven::Mode(mode)) => match mode.as_str() {
+            "none" => ToolChoice::None,
+            "auto" => ToolChoice::Auto,
+            "required" | "any" => ToolChoice::Required,
+            other => {
+                let message =
+                    format!("tool_choice is {other:?}: it must be none, auto, required or a function");
+                return Err(ApiError::invalid("tool_choice", message));
+            }
+        },
+        Some(ToolChoiceGiven::Named(named)) => match named.function.filter(|_| named.kind == "function") {
+            Some(function) => ToolChoice::Named(function.name),
+            None => {
+                let message =
+                    format!("tool_choice is of type {:?}: only a function can be chosen", named.kind);
+                return Err(ApiError::invalid("tool_choice", message));
+            }
+        },
+    };
+    check_choice(&choice, tools)?;
+    Ok(choice)
+}
+
+/// Refuses the choice of a tool that isn't there.
+///
+/// # Errors
+/// 400 with the field.
+pub fn check_choice(choice: &ToolChoice, tools: &[Tool]) -> Result<(), ApiError> {
+    match choice {
+        ToolChoice::Required if tools.is_empty() => {
+            Err(ApiError::invalid("tool_choice", "tool_choice is required, but there are no tools"))
+        }
+        ToolChoice::Named(name) if tools.iter().all(|tool| tool.name != *name) => Err(ApiError::invalid(
+            "tool_choice",
+            format!("tool_choice names {name:?}, which is not among the tools"),
+        )),
+        _ => Ok(()),
+    }
+}
+
+impl ResponseFormat {
+    fn read(self) -> Result<Format, ApiError> {
+        match self.kind.as_str() {
+            "text" => Ok(Format::Text),
+            "json_object" => Ok(Format::JsonObject),
+            "json_schema" => {
+                let schema = self.json_schema.and_then(|named| named.schema);
+                schema.map(Format::Schema).ok_or_else(|| {
+                    ApiError::invalid(
+                        "response_format.json_schema.schema",
+                        "response_format has no json_schema.schema",
+                    )
+                })
+            }
+            other => {
+                let message =
+                    format!("response_format is {other:?}: it must be text, json_object or json_schema");
+                Err(ApiError::invalid("response_format.type", message))
+            }
+        }
+    }
+}
+
+impl Content {
+    /// The text of it.
+    ///
+    /// # Errors
+    /// 400 for a part that is no text.
+    pub fn text(self, field: &str) -> Result<String, ApiError> {
+        let parts = match self {
+            Self::Text(text) => return Ok(text),
+            Self::Parts(parts) => parts,
+        };
+        let mut whole = String::new();
+        for (at, part) in parts.into_iter().enumerate() {
+            match (part.kind.as_str(), part.text, part.refusal) {
+                ("text" | "input_text" | "output_text", Some(text), _) => whole.push_str(&text),
+                ("refusal", _, Some(text)) => whole.push_str(&text),
+                (kind, ..) => {
+                    let field = format!("{field}[{at}]");
+                    let message =
+                        format!("{field} is a part of type {kind:?}: the models here read text alone");
+                    return Err(ApiError::invalid(field, message));
+                }
+            }
+        }
+        Ok(whole)
+    }
+}
+
+impl ChatMessage {
+    /// As the model reads it.
+    ///
+    /// # Errors
+    /// 400 with the field that can't be used.
+    pub fn read(self, field: &str) -> Result<Message, ApiError> {
+        let role = match self.role.as_str() {
+            "system" | "developer" => Role::System,
+            "user" => Role::User,
+            "assistant" => Role::Assistant,
+            "tool" => Role::Tool,
+            other => {
+                let message = format!(
+                    "{field}.role is {other:?}: it must be system, developer, user, assistant or tool"
+                );
+                return Err(ApiError::invalid(format!("{field}.role"), message));
+            }
+        };
+        let calls = self.tool_calls.unwrap_or_default();
+        let content = match (self.content, self.refusal) {
+            (Some(content), _) => content.text(&format!("{field}.content"))?,
+            (None, Some(refusal)) => refusal,
+            (None, None) if role == Role::Assistant => String::new(),
+            (None, None) => {
+                return Err(ApiError::invalid(
+                    format!("{field}.content"),
+                    format!("{field}.content is missing"),
+                ));
+            }
+        };
+        let call = |call: CallGiven| ToolCall {
+            id: call.id.unwrap_or_default(),
+            name: call.function.name,
+            arguments: read_arguments(call.function.arguments),
+        };
+        Ok(Message {
+            tool_calls: calls.into_iter().map(call).collect(),
+            tool_call_id: self.tool_call_id,
+            ..Message::new(role, content)
+        })
+    }
+}
+
+/// Arguments as the model wrote them: JSON where they are, else the text itself.
+#[must_use]
+pub fn read_arguments(text: String) -> Value {
+    if text.trim().is_empty() {
+        return Value::Object(Map::new());
+    }
+    serde_json::from_str(&text).unwrap_or(Value::String(text))
+}

@@ -1,0 +1,79 @@
+//! OpenAI's shapes: what bodies may say, what is made of them, and how answers are written. Who answers is not known here.
+
+pub mod body;
+pub mod chat;
+pub mod chat_response;
+pub mod completions;
+pub mod embeddings;
+pub mod models;
+pub mod runs;
+pub mod sampling;
+pub mod tokens;
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::server::answer::Spent;
+
+/// Tokens of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Usage {
+    /// Tokens of the prompt, counted once for all choices.
+    pub prompt_tokens: u64,
+    /// Tokens generated, all choices together.
+    pub completion_tokens: u64,
+    /// Both.
+    pub total_tokens: u64,
+    /// Where prompt tokens came from.
+    pub prompt_tokens_details: PromptTokensDetails,
+    /// What generated tokens were for.
+    pub completion_tokens_details: CompletionTokensDetails,
+}
+
+/// Where prompt tokens came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+pub struct PromptTokensDetails {
+    /// Found in the cache.
+    pub cached_tokens: u64,
+}
+
+/// What generated tokens were for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+pub struct CompletionTokensDetails {
+    /// Spent on reasoning: of a model whose template marks it, about so many.
+    pub reasoning_tokens: u64,
+}
+
+impl From<Spent> for Usage {
+    fn from(spent: Spent) -> Self {
+        Self {
+            prompt_tokens: spent.prompt_tokens,
+            completion_tokens: spent.completion_tokens,
+            total_tokens: spent.prompt_tokens + spent.completion_tokens,
+            prompt_tokens_details: PromptTokensDetails { cached_tokens: spent.cached_tokens },
+            completion_tokens_details: CompletionTokensDetails { reasoning_tokens: spent.reasoning_tokens },
+        }
+    }
+}
+
+/// Seconds since 1970.
+#[must_use]
+pub fn unix_seconds() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.unwrap_or_default().as_secs()
+}
+
+/// 64 bits that nobody can foresee: the standard library seeds its hashers so.
+#[must_use]
+pub fn random_u64() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    let mut hasher = std::hash::RandomState::new().build_hasher();
+    hasher.write_u64(unix_seconds());
+    hasher.finish()
+}
+
+/// `chatcmpl-4f3a…`, never used before.
+#[must_use]
+pub fn new_id(prefix: &str) -> String {
+    format!("{prefix}{:016x}{:08x}", random_u64(), random_u64() as u32)
+}
