@@ -8,5 +8,6 @@ pub mod engine;
 pub mod hub;
 pub mod journal;
 pub mod orchestrator;
+pub mod server;
 pub mod text;
 pub mod tools;

@@ -18,3 +18,6 @@ pub use tokenizer::{Tokenizer, TokenizerError};
 
 /// What a request to a session is made of, so that its caller need not know the engine.
 pub use crate::engine::{Class, FinishReason, Priority, Rejected, RunId, Sampling, Usage};
+
+/// What the engine counted, for whoever shows it.
+pub use crate::engine::{ModelStats as EngineModelStats, Stats as EngineStats};

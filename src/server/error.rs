@@ -1,0 +1,161 @@
+//! An error as OpenAI's clients read it: `{"error": {"message", "type", "param", "code"}}` with the fitting status.
+//!
+//! What went wrong is said by whoever noticed it.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+/// `type` of what the client can mend.
+pub const INVALID_REQUEST: &str = "invalid_request_error";
+/// `type` of what comes too fast or too often.
+pub const RATE_LIMIT: &str = "rate_limit_error";
+/// `type` of what is not the client's fault.
+pub const SERVER_ERROR: &str = "server_error";
+
+/// An answer that is an error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiError {
+    /// The status line.
+    pub status: StatusCode,
+    /// OpenAI's `type`.
+    pub kind: &'static str,
+    /// What, where and what now.
+    pub message: String,
+    /// The field that is wrong, as the request spells it.
+    pub param: Option<String>,
+    /// What a program tells errors apart by.
+    pub code: Option<&'static str>,
+    /// When asking again makes sense; told in whole seconds, rounded up.
+    pub retry_after: Option<Duration>,
+}
+
+/// Left in the extensions of an error's response for the metrics: its `code`, or its `type` where it has none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ErrorKind(pub &'static str);
+
+impl ApiError {
+    /// An error with a message and nothing else.
+    #[must_use]
+    pub fn new(status: StatusCode, kind: &'static str, message: impl Into<String>) -> Self {
+        Self { status, kind, message: message.into(), param: None, code: None, retry_after: None }
+    }
+
+    /// 400: `param` can't be what it is.
+    #[must_use]
+    pub fn invalid(param: impl Into<String>, message: impl Into<String>) -> Self {
+        let error = Self::new(StatusCode::BAD_REQUEST, INVALID_REQUEST, message);
+        Self { param: Some(param.into()), ..error }
+    }
+
+    /// 401: no key, or a wrong one.
+    #[must_use]
+    pub fn unauthorized(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, INVALID_REQUEST, message).code("invalid_api_key")
+    }
+
+    /// 403: not from there.
+    #[must_use]
+    pub fn forbidden(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, INVALID_REQUEST, message).code("forbidden")
+    }
+
+    /// 404: there is no such thing.
+    #[must_use]
+    pub fn not_found(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, INVALID_REQUEST, message)
+    }
+
+    /// 429: too much at a time, or too often.
+    #[must_use]
+    pub fn too_many(message: impl Into<String>, retry_after: Duration) -> Self {
+        let error = Self::new(StatusCode::TOO_MANY_REQUESTS, RATE_LIMIT, message).code("rate_limit_exceeded");
+        Self { retry_after: Some(retry_after), ..error }
+    }
+
+    /// 500: a mistake of this program.
+    #[must_use]
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, SERVER_ERROR, message)
+    }
+
+    /// The same with a `code`.
+    #[must_use]
+    pub fn code(self, code: &'static str) -> Self {
+        Self { code: Some(code), ..self }
+    }
+}
+
+/// OpenAI's error object as a response.
+pub fn error_body(
+    status: StatusCode,
+    kind: &'static str,
+    message: &str,
+    param: Option<&str>,
+    code: Option<&'static str>,
+) -> Response {
+    let body = json!({"error": {"message": message, "type": kind, "param": param, "code": code}});
+    let mut response = (status, Json(body)).into_response();
+    response.extensions_mut().insert(ErrorKind(code.unwrap_or(kind)));
+    response
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut response =
+            error_body(self.status, self.kind, &self.message, self.param.as_deref(), self.code);
+        if let Some(wait) = self.retry_after {
+            let seconds = (wait.as_secs_f64().ceil() as u64).max(1);
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn check(error: ApiError, headers: &[(&str, &str)], expected: serde_json::Value) {
+        let status = error.status;
+        let response = error.into_response();
+        assert_eq!(response.status(), status);
+        for (name, value) in headers {
+            assert_eq!(response.headers()[*name], *value);
+        }
+        let bytes = axum::body::to_bytes(response.into_body(), 1 << 16).await.unwrap();
+        let body: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+        assert_eq!(body, json!({"error": expected}));
+    }
+
+    #[tokio::test]
+    async fn errors_are_openais_object_with_all_four_fields() {
+        check(
+            ApiError::invalid("temperature", "`temperature` is -1: from 0 to 2"),
+            &[("content-type", "application/json")],
+            json!({"message": "`temperature` is -1: from 0 to 2", "type": "invalid_request_error",
+                   "param": "temperature", "code": null}),
+        )
+        .await;
+        check(
+            ApiError::too_many("the queue is full", Duration::from_millis(1200)),
+            &[("retry-after", "2")],
+            json!({"message": "the queue is full", "type": "rate_limit_error", "param": null,
+                   "code": "rate_limit_exceeded"}),
+        )
+        .await;
+        check(
+            ApiError::unauthorized("no key"),
+            &[("www-authenticate", "Bearer")],
+            json!({"message": "no key", "type": "invalid_request_error", "param": null,
+                   "code": "invalid_api_key"}),
+        )
+        .await;
+    }
+}

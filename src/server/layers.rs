@@ -1,0 +1,117 @@
+//! What every request passes before and after its route: an id, a line in the log, numbers, who may ask and from where,
+//! and errors that clients can read whatever happens.
+//!
+//! What the routes do is not known here.
+
+mod browser;
+mod observe;
+#[cfg(test)]
+mod tests;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::task::Poll;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+
+pub use browser::{Hosts, Origins};
+pub use observe::Notes;
+
+use super::auth::{Denied, Keys};
+use super::error::{ApiError, INVALID_REQUEST};
+use super::metrics::Metrics;
+
+/// The only route that needs no key, so that whoever watches over the server needs none.
+const OPEN_ROUTE: &str = "/health";
+
+/// What the layers need.
+#[derive(Debug, Clone)]
+pub struct Layers {
+    /// Where requests are counted.
+    pub metrics: Arc<Metrics>,
+    /// Who may ask; `None` lets everybody in.
+    pub keys: Option<Arc<Keys>>,
+    /// Pages that may ask.
+    pub origins: Arc<Origins>,
+    /// Names under which this server may be asked.
+    pub hosts: Arc<Hosts>,
+}
+
+/// Puts the layers around `router`, and answers for it what it has no route for. A request meets them in this order:
+/// id, log and numbers; CORS; panics caught; host; key.
+///
+/// A request's extensions then hold its [`Notes`], into which its handler writes the model and the tokens.
+#[must_use]
+pub fn around(router: Router, layers: &Layers) -> Router {
+    let observed = Arc::new(observe::Observer::new(Arc::clone(&layers.metrics)));
+    let router = router.fallback(unknown_route).method_not_allowed_fallback(wrong_method);
+    let router = match &layers.keys {
+        Some(keys) => router.layer(from_fn_with_state(Arc::clone(keys), authenticate)),
+        None => router,
+    };
+    router
+        .layer(from_fn_with_state(Arc::clone(&layers.hosts), browser::known_host))
+        .layer(from_fn(recover))
+        .layer(from_fn_with_state(Arc::clone(&layers.origins), browser::cors))
+        .layer(from_fn_with_state(observed, observe::observe))
+}
+
+async fn unknown_route(request: Request) -> ApiError {
+    let (method, path) = (request.method(), request.uri().path());
+    ApiError::not_found(format!("there is no route {method} {path}: /openapi.json lists those there are"))
+        .code("unknown_url")
+}
+
+async fn wrong_method(request: Request) -> ApiError {
+    let (method, path) = (request.method(), request.uri().path());
+    let message = format!("{path} can't be asked with {method}: `Allow` names what it can be asked with");
+    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, INVALID_REQUEST, message).code("method_not_allowed")
+}
+
+/// A panic while a request is answered costs that request only.
+async fn recover(request: Request, next: Next) -> Response {
+    let mut answer = std::pin::pin!(next.run(request));
+    let answered = std::future::poll_fn(|context| {
+        // What the handler left half done is dropped with it and never polled again.
+        match catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(context))) {
+            Ok(poll) => poll.map(Some),
+            Err(_) => Poll::Ready(None),
+        }
+    });
+    answered.await.unwrap_or_else(|| {
+        let message = "the server made a mistake: its log says which; other requests are not affected";
+        ApiError::internal(message).code("internal_error").into_response()
+    })
+}
+
+/// Lets in who has a key; the request counts against it until its answer's last byte is sent.
+async fn authenticate(State(keys): State<Arc<Keys>>, request: Request, next: Next) -> Response {
+    if request.uri().path() == OPEN_ROUTE {
+        return next.run(request).await;
+    }
+    match keys.admit(Keys::presented(request.headers())) {
+        Ok(admitted) => {
+            if let Some(notes) = request.extensions().get::<Notes>() {
+                notes.admit(admitted);
+            }
+            next.run(request).await
+        }
+        Err(denied) => ApiError::from(denied).into_response(),
+    }
+}
+
+impl From<Denied> for ApiError {
+    fn from(denied: Denied) -> Self {
+        let message = denied.to_string();
+        match denied {
+            Denied::Missing | Denied::Wrong => Self::unauthorized(message),
+            Denied::TooManyRequests { retry_after, .. }
+            | Denied::TooManyTokens { retry_after, .. }
+            | Denied::TooManyAtOnce { retry_after, .. } => Self::too_many(message, retry_after),
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! A request's id, its line in the log and its numbers, written when the last byte of its answer is gone.
+
+use std::hash::{BuildHasher, RandomState};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
+use axum::middleware::Next;
+use axum::response::Response;
+use hyper::body::{Frame, SizeHint};
+
+use super::super::auth::Admitted;
+use super::super::error::ErrorKind;
+use super::super::metrics::Metrics;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const ID_BYTES_MAX: usize = 128;
+/// The status of a request whose client left before the end; never sent.
+const CLIENT_LEFT: u16 = 499;
+
+/// What is learned of a request on its way: its handler finds it among the extensions and writes into it. Cheap to
+/// clone; as long as one lives, the request counts as running for its key.
+#[derive(Debug, Clone)]
+pub struct Notes(Arc<Learned>);
+
+#[derive(Debug)]
+struct Learned {
+    id: String,
+    model: OnceLock<String>,
+    admitted: OnceLock<Admitted>,
+}
+
+impl Notes {
+    fn new(id: String) -> Self {
+        Self(Arc::new(Learned { id, model: OnceLock::new(), admitted: OnceLock::new() }))
+    }
+
+    /// The request's id, as the response tells it.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.0.id
+    }
+
+    /// Says which model answers, once. It must exist, because metrics keep every name.
+    pub fn answered_by(&self, model: &str) {
+        let _ = self.0.model.set(model.to_owned());
+    }
+
+    /// Counts tokens against the key that let the request in, if one did.
+    pub fn charge(&self, tokens: u64) {
+        if let Some(admitted) = self.0.admitted.get() {
+            admitted.charge(tokens);
+        }
+    }
+
+    /// The name of the key that let the request in.
+    #[must_use]
+    pub fn key(&self) -> Option<&str> {
+        self.0.admitted.get().map(Admitted::name)
+    }
+
+    pub(super) fn admit(&self, admitted: Admitted) {
+        let _ = self.0.admitted.set(admitted);
+    }
+
+    fn model(&self) -> &str {
+        self.0.model.get().map_or("", String::as_str)
+    }
+}
+
+/// Numbers requests and counts them.
+#[derive(Debug)]
+pub(super) struct Observer {
+    metrics: Arc<Metrics>,
+    count: AtomicU64,
+    /// Keyed at random for each process, so that ids of two never meet.
+    random: RandomState,
+}
+
+impl Observer {
+    pub(super) fn new(metrics: Arc<Metrics>) -> Self {
+        Self { metrics, count: AtomicU64::new(0), random: RandomState::new() }
+    }
+
+    /// The client's id where it is one, else a new one.
+    fn id(&self, headers: &HeaderMap) -> String {
+        let sane = |id: &&str| {
+            (1..=ID_BYTES_MAX).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic())
+        };
+        let given = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok()).filter(sane);
+        given.map_or_else(
+            || format!("req_{:016x}", self.random.hash_one(self.count.fetch_add(1, Ordering::Relaxed))),
+            str::to_owned,
+        )
+    }
+}
+
+pub(super) async fn observe(
+    State(observer): State<Arc<Observer>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let notes = Notes::new(observer.id(request.headers()));
+    request.extensions_mut().insert(notes.clone());
+    let mut line = Line::begin(&observer, notes, &request);
+    // Dropped while it waits here when the client leaves.
+    let mut response = next.run(request).await;
+    if let Ok(id) = HeaderValue::from_str(line.notes.id()) {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    line.status = response.status().as_u16();
+    // Nobody takes the body of what HEAD is answered with.
+    line.whole = line.method == "HEAD";
+    line.error = response.extensions().get::<ErrorKind>().copied();
+    response.map(|body| Body::new(Observed { body, line }))
+}
+
+/// A line of the log in the making. It is written when this is dropped.
+#[derive(Debug)]
+struct Line {
+    metrics: Arc<Metrics>,
+    notes: Notes,
+    method: &'static str,
+    route: String,
+    began: Instant,
+    status: u16,
+    error: Option<ErrorKind>,
+    /// Whether everything there was to send was taken.
+    whole: bool,
+}
+
+impl Line {
+    fn begin(observer: &Observer, notes: Notes, request: &Request) -> Self {
+        observer.metrics.request_began();
+        let pattern = request.extensions().get::<MatchedPath>();
+        Self {
+            metrics: Arc::clone(&observer.metrics),
+            notes,
+            method: known_method(request.method()),
+            // What was typed must not become a label.
+            route: pattern.map_or("unknown", MatchedPath::as_str).to_owned(),
+            began: Instant::now(),
+            status: CLIENT_LEFT,
+            error: None,
+            whole: false,
+        }
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        let took = self.began.elapsed();
+        let model = self.notes.model();
+        let status = if self.whole { self.status } else { CLIENT_LEFT };
+        self.metrics.request_ended(self.method, &self.route, status, took);
+        if !self.whole {
+            self.metrics.cancelled(model);
+        }
+        if let Some(ErrorKind(kind)) = self.error {
+            self.metrics.error(model, kind);
+        }
+        tracing::info!(
+            id = self.notes.id(),
+            method = self.method,
+            route = self.route,
+            status,
+            ms = took.as_secs_f64() * 1e3,
+            key = self.notes.key(),
+            model = (!model.is_empty()).then_some(model),
+            error = self.error.map(|ErrorKind(kind)| kind),
+            "request"
+        );
+    }
+}
+
+/// Anybody may make methods up.
+fn known_method(method: &Method) -> &'static str {
+    let known = ["GET", "POST", "HEAD", "OPTIONS", "DELETE", "PUT", "PATCH"];
+    known.into_iter().find(|known| *known == method.as_str()).unwrap_or("other")
+}
+
+/// A body that knows whether it was taken whole.
+struct Observed {
+    body: Body,
+    line: Line,
+}
+
+impl HttpBody for Observed {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let frame = Pin::new(&mut self.body).poll_frame(context);
+        // A body that breaks is our mistake, not the client's leaving.
+        if matches!(frame, Poll::Ready(None | Some(Err(_)))) {
+            self.line.whole = true;
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Observed {
+    fn drop(&mut self) {
+        // Who knows the length doesn't ask once more whether it was all.
+        self.line.whole |= self.body.is_end_stream();
+    }
+}

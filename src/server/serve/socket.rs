@@ -1,0 +1,72 @@
+//! The private socket's file: who may make it, when one that is there is stale, and its end.
+//!
+//! What is said over it is not known here.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use tokio::net::UnixListener;
+
+use super::ServeError;
+
+/// The file behind a listener. Dropping it removes the file.
+#[derive(Debug)]
+pub(super) struct SocketFile {
+    path: PathBuf,
+    /// Held as long as the server lives, so that of two that start at once one gives way; the system lets go of it
+    /// when a process is killed.
+    _lock: File,
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // Whoever removed it before us did what we want.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Listens on `path`, mode 0600; its folder is made with mode 0700 where it is missing. Runs within tokio.
+///
+/// # Errors
+/// [`ServeError::AlreadyServing`] when a living server has it; others name the path and what to do.
+pub(super) fn bind(path: &Path) -> Result<(UnixListener, SocketFile), ServeError> {
+    let at = |error: io::Error| ServeError::Socket { path: path.to_owned(), problem: error.to_string() };
+    if let Some(folder) = path.parent() {
+        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(at)?;
+    }
+    let lock = path.with_extension("lock");
+    let lock =
+        OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(lock).map_err(at)?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            return Err(ServeError::AlreadyServing { path: path.to_owned() });
+        }
+        Err(TryLockError::Error(error)) => return Err(at(error)),
+    }
+    clear_the_way(path)?;
+    let listener = UnixListener::bind(path).map_err(|error| match error.kind() {
+        // The path is longer than the system's address of a socket.
+        io::ErrorKind::InvalidInput => ServeError::SocketPathTooLong { path: path.to_owned() },
+        _ => at(error),
+    })?;
+    let file = SocketFile { path: path.to_owned(), _lock: lock };
+    fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(at)?;
+    Ok((listener, file))
+}
+
+/// Removes what a killed server left. A file that is no socket is somebody's, and stays.
+fn clear_the_way(path: &Path) -> Result<(), ServeError> {
+    let Ok(there) = fs::symlink_metadata(path) else { return Ok(()) };
+    let in_the_way = || ServeError::InTheWay { path: path.to_owned() };
+    if !there.file_type().is_socket() {
+        return Err(in_the_way());
+    }
+    if UnixStream::connect(path).is_ok() {
+        return Err(ServeError::AlreadyServing { path: path.to_owned() });
+    }
+    fs::remove_file(path).map_err(|_| in_the_way())
+}
