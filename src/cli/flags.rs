@@ -112,6 +112,49 @@ pub struct RunFlags {
     pub quiet: bool,
 }
 
+/// `serve`.
+#[derive(Debug, Args)]
+pub struct ServeFlags {
+    /// The address to listen on; 0.0.0.0 for every network. Other than this machine's own needs --api-key-file
+    #[arg(long, default_value = "127.0.0.1", value_name = "ADDRESS")]
+    pub host: String,
+    /// The port; 0 takes any that is free and prints it
+    #[arg(long, default_value_t = 8080, value_name = "N")]
+    pub port: u16,
+    /// Load this model before the first request; may be repeated. Others are loaded when they are asked for
+    #[arg(long = "model", value_name = "M")]
+    pub models: Vec<String>,
+    #[command(flatten)]
+    pub band: BandFlags,
+    /// Who may ask, a line a key: KEY [name=NAME] [requests_per_minute=N] [tokens_per_minute=N] [concurrent=N]
+    #[arg(long, value_name = "FILE")]
+    pub api_key_file: Option<PathBuf>,
+    /// Requests that may wait; more are told to come again later
+    #[arg(long, default_value_t = 256, value_name = "N")]
+    pub max_queue: usize,
+    /// Beside another server of this home, with an engine of its own; `run` and `runs` don't join it
+    #[arg(long)]
+    pub standalone: bool,
+    /// Pages of this origin may read answers, e.g. https://app.example.com, or * for all; may be repeated
+    #[arg(long = "cors-origin", value_name = "ORIGIN")]
+    pub cors_origins: Vec<String>,
+    /// At the end, running answers get so many seconds before they are cut
+    #[arg(long, default_value_t = 30, value_name = "N")]
+    pub drain_seconds: u64,
+    /// How the log on stderr is written
+    #[arg(long, value_enum, default_value_t = LogFlag::Text, value_name = "FORMAT")]
+    pub log: LogFlag,
+}
+
+/// How a log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFlag {
+    /// For people
+    Text,
+    /// A JSON object a line
+    Json,
+}
+
 /// Which models make the band. M is a catalog name, a path to a GGUF file, or hf:OWNER/REPO[:QUANT|FILE][@REV].
 #[derive(Debug, Clone, Default, Args)]
 pub struct BandFlags {

@@ -16,6 +16,8 @@ mod models;
 mod run;
 mod runs;
 mod screen;
+#[cfg_attr(not(test), expect(dead_code, reason = "the command comes with the routes"))]
+mod serve;
 mod serve_bench;
 mod servers;
 mod status;
@@ -35,13 +37,13 @@ use clap::{CommandFactory, Parser};
 
 use config::{Config, process_environment};
 use error::CliError;
-use flags::{BandFlags, Cli, Command};
+use flags::{BandFlags, Cli, Command, LogFlag};
 
 /// Parses the command line, does what it says and gives the exit status.
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    start_log(cli.global.verbose);
+    start_log(cli.global.verbose, LogFlag::Text);
     match dispatch(cli) {
         Ok(code) => code,
         Err(CliError::NoReader) => ExitCode::SUCCESS,
@@ -61,13 +63,16 @@ fn complain(message: &str) {
     let _ = writeln!(std::io::stderr(), "error: {message}");
 }
 
-fn start_log(verbose: u8) {
+fn start_log(verbose: u8, format: LogFlag) {
     let level = ["warn", "bandmaster=info,warn", "bandmaster=debug,info"][usize::from(verbose.min(2))];
-    tracing_subscriber::fmt()
+    let log = tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::new(level))
-        .with_writer(std::io::stderr)
-        .without_time()
-        .init();
+        .with_writer(std::io::stderr);
+    match format {
+        // Who reads along knows the time, and a journal writes its own.
+        LogFlag::Text => log.without_time().init(),
+        LogFlag::Json => log.json().flatten_event(true).with_current_span(false).with_span_list(false).init(),
+    }
 }
 
 fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {

@@ -3,6 +3,7 @@
 //!
 //! What is asked and answered is not known here.
 
+mod body;
 #[cfg(unix)]
 mod socket;
 #[cfg(test)]
@@ -40,7 +41,8 @@ pub struct Listen {
     pub address: SocketAddr,
     /// The private socket, where there is one. Unix only; elsewhere it is not made.
     pub socket: Option<PathBuf>,
-    /// How long a connection may be without a whole request head: the slow are cut, the idle are closed.
+    /// How long a connection may be without a whole request head, or a body without its next part: the slow are cut, the
+    /// idle are closed.
     pub header_timeout: Duration,
     /// Headers of a request; more are answered with 431.
     pub headers_max: usize,
@@ -243,6 +245,7 @@ impl Bound {
 struct Door {
     router: Router,
     http: http1::Builder,
+    timeout: Duration,
     places: Arc<Semaphore>,
     places_max: usize,
 }
@@ -255,7 +258,8 @@ impl Door {
             .max_headers(listen.headers_max)
             .max_header_size(HEAD_BYTES_MAX);
         let places_max = listen.connections_max.clamp(1, Semaphore::MAX_PERMITS);
-        Self { router, http, places: Arc::new(Semaphore::new(places_max)), places_max }
+        let timeout = listen.header_timeout;
+        Self { router, http, timeout, places: Arc::new(Semaphore::new(places_max)), places_max }
     }
 
     /// Connections that live.
@@ -297,9 +301,10 @@ impl Door {
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let router = TowerToHyperService::new(self.router.clone());
+        let timeout = self.timeout;
         let service = service_fn(move |mut request: hyper::Request<Incoming>| {
             request.extensions_mut().insert(peer);
-            let answer = router.call(request);
+            let answer = router.call(request.map(|body| body::Timed::new(body, timeout)));
             async move { Ok::<_, Infallible>(answer.await.unwrap_or_else(|never| match never {})) }
         });
         let connection = self.http.serve_connection(TokioIo::new(stream), service);

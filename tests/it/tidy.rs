@@ -26,6 +26,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "bandmaster_models",
         ],
     ),
+    ("server", &["orchestrator", "journal", "tools", "text", "hub"]),
     ("bench", &["orchestrator", "journal", "text", "engine", "hub", "bandmaster_models"]),
     ("orchestrator", &["tools", "journal", "text"]),
     ("tools", &["text"]),

@@ -58,6 +58,28 @@ async fn who_sends_a_head_too_slowly_is_cut() {
 }
 
 #[tokio::test]
+async fn body_that_stops_is_not_waited_for() {
+    let read = |body: String| async move { body.len().to_string() };
+    let router = Router::new().route("/", axum::routing::post(read));
+    let server = Server::start(&Listen { header_timeout: 2 * SHORT, ..listen() }, router).await;
+    let ask = async |bytes: usize| {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        let head = "POST / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 12\r\n\r\n";
+        stream.write_all(head.as_bytes()).await.unwrap();
+        for _ in 0..bytes {
+            tokio::time::sleep(SHORT / 4).await;
+            stream.write_all(b"a").await.unwrap();
+        }
+        rest(&mut stream).await
+    };
+    let whole = ask(12).await;
+    assert!(whole.starts_with("HTTP/1.1 200") && whole.ends_with("12"), "slow, and whole: {whole}");
+    let began = Instant::now();
+    assert!(ask(3).await.starts_with("HTTP/1.1 400"));
+    assert!(began.elapsed() < LONG);
+}
+
+#[tokio::test]
 async fn idle_connection_is_kept_and_closed_in_the_end() {
     let server = Server::start(&Listen { header_timeout: 3 * SHORT, ..listen() }, hello()).await;
     let mut stream = TcpStream::connect(server.address).await.unwrap();
