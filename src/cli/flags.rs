@@ -53,6 +53,8 @@ pub struct Global {
 pub enum Command {
     /// Do a goal and print the answer
     Run(RunFlags),
+    /// Answer over HTTP in OpenAI's shapes, with single models or the whole band
+    Serve(ServeFlags),
     /// Measure
     #[command(subcommand)]
     Bench(BenchCommand),

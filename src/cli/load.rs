@@ -29,11 +29,14 @@ const OVERHEAD_BYTES: u64 = 250 << 20;
 
 /// The files of a band, found.
 pub struct BandFiles {
-    planner: Found,
-    workers: Vec<Found>,
-    embeddings: Option<Found>,
+    /// Plans and answers.
+    pub planner: Found,
+    /// Work.
+    pub workers: Vec<Found>,
+    /// Helps to choose how a goal is gone about.
+    pub embeddings: Option<Found>,
     /// Whether the workers were named, or chosen.
-    workers_named: bool,
+    pub workers_named: bool,
 }
 
 impl BandFiles {
@@ -207,6 +210,25 @@ pub fn memory_for(
     Ok(Memory { bytes, kv_bytes, note })
 }
 
+/// What a server's engine may take: all there is, as any model may be asked for.
+///
+/// # Errors
+/// [`CliError::Failed`] where that is too little for any model.
+pub fn memory_to_serve(config: &Config) -> Result<Memory, CliError> {
+    let free = config.machine.memory_available_bytes;
+    let allowed = config.memory_bytes.value;
+    let may = if free > 0 { allowed.min(free) } else { allowed };
+    let bytes = may.saturating_sub(OVERHEAD_BYTES);
+    if bytes < 2 * KV_BYTES_MIN {
+        return Err(CliError::Failed(anyhow!(
+            "{} of memory is too little for any model: raise --memory",
+            gib(may)
+        )));
+    }
+    let kv_bytes = (bytes / 2).clamp(KV_BYTES_MIN, KV_BYTES_DEFAULT_MAX);
+    Ok(Memory { bytes, kv_bytes, note: None })
+}
+
 /// The largest installed models that would do alone.
 fn what_to_choose(hub: &Hub, bytes: u64) -> String {
     let mut fitting = hub.installed();
@@ -249,11 +271,12 @@ pub fn load(
     };
     let step_tokens_max = engine_config.step_tokens_max + engine_config.batch_max;
     let engine = Engine::start(engine_config).context("the engine can't be started")?;
-    let loader = Loader::new(config, &engine, memory, step_tokens_max, screen);
+    let loader = Loader::new(config, &engine, memory, step_tokens_max);
     let mut loaded: HashMap<&Path, Arc<dyn Llm>> = HashMap::new();
     for model in std::iter::once(&files.planner).chain(&files.workers) {
         if !loaded.contains_key(model.path.as_path()) {
-            loaded.insert(&model.path, Arc::new(SessionLlm::new(loader.model(model)?)));
+            let bar = screen.loading(&model.name, model.bytes);
+            loaded.insert(&model.path, Arc::new(SessionLlm::new(loader.model(model, bar)?)));
         }
     }
     let llm = |model: &Found| Arc::clone(&loaded[model.path.as_path()]);
@@ -261,55 +284,47 @@ pub fn load(
         true => Worker::explicit(llm(model)),
         false => Worker::model(llm(model), model.bytes),
     };
+    let embed = |model: &Found| loader.embedder(model).map(|embedder| embedder as Arc<dyn Embed>);
     let band = Band {
         planner: llm(&files.planner),
         workers: files.workers.iter().map(worker).collect(),
-        embed: files.embeddings.as_ref().map(|model| loader.embedder(model)).transpose()?,
+        embed: files.embeddings.as_ref().map(embed).transpose()?,
     };
     Ok(Loaded { engine, band })
 }
 
 /// Loads files into an engine, as the settings say.
-pub struct Loader<'a> {
+pub struct Loader {
     cpu: Arc<Cpu>,
-    engine: &'a EngineHandle,
+    engine: EngineHandle,
     context_tokens: usize,
     kv_bytes: u64,
     step_tokens_max: usize,
     keep_packed: bool,
     kv_type: KvType,
-    screen: &'a Screen,
 }
 
-impl<'a> Loader<'a> {
+impl Loader {
     /// For an engine whose steps have at most `step_tokens_max` tokens.
-    pub fn new(
-        config: &Config,
-        engine: &'a EngineHandle,
-        memory: &Memory,
-        step_tokens_max: usize,
-        screen: &'a Screen,
-    ) -> Self {
+    pub fn new(config: &Config, engine: &EngineHandle, memory: &Memory, step_tokens_max: usize) -> Self {
         Self {
             cpu: Arc::new(Cpu::new(config.threads.value)),
-            engine,
+            engine: engine.clone(),
             context_tokens: config.context_tokens.value,
             kv_bytes: memory.kv_bytes,
             step_tokens_max,
             keep_packed: config.keep_packed.value,
             kv_type: config.kv_type.value,
-            screen,
         }
     }
 
-    /// Loads one model.
+    /// Loads one model; `bar` shows how far it is.
     ///
     /// # Errors
     /// Files that can't be used, with the reason.
-    pub fn model(&self, model: &Found) -> anyhow::Result<Arc<LoadedModel>> {
-        let bar = self.screen.loading(&model.name, model.bytes);
+    pub fn model(&self, model: &Found, bar: LoadingBar) -> anyhow::Result<Arc<LoadedModel>> {
         let weights = self.weights(bar);
-        let loaded = LoadedModel::load(self.engine, &model.name, &model.path, weights)
+        let loaded = LoadedModel::load(&self.engine, &model.name, &model.path, weights)
             .with_context(|| format!("{} can't be loaded from {}", model.name, model.path.display()))?;
         tracing::info!(model = model.name, context_tokens = loaded.context_tokens(), "loaded");
         Ok(loaded)
@@ -339,13 +354,17 @@ impl<'a> Loader<'a> {
         })
     }
 
-    fn embedder(&self, model: &Found) -> Result<Arc<dyn Embed>, CliError> {
+    /// Loads an embedding model.
+    ///
+    /// # Errors
+    /// Files that can't be used, with the reason.
+    pub fn embedder(&self, model: &Found) -> anyhow::Result<Arc<TextEmbedder>> {
         let failed = || format!("{} can't be loaded from {}", model.name, model.path.display());
         let dir: PathBuf = model.path.clone();
         let embedder = Arc::new(Embedder::load(&dir, Arc::clone(&self.cpu)).with_context(failed)?);
         let forward =
             Arc::new(move |texts: &[&[u32]]| embedder.embed_all(texts).map_err(|error| error.to_string()));
-        let embedder = TextEmbedder::load(self.engine, &dir, forward).with_context(failed)?;
+        let embedder = TextEmbedder::load(&self.engine, &dir, forward).with_context(failed)?;
         Ok(Arc::new(embedder))
     }
 }

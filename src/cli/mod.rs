@@ -43,7 +43,11 @@ use flags::{BandFlags, Cli, Command, LogFlag};
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    start_log(cli.global.verbose, LogFlag::Text);
+    match &cli.command {
+        // A server's log is what its owner has of it.
+        Command::Serve(flags) => start_log(cli.global.verbose + 1, flags.log),
+        _ => start_log(cli.global.verbose, LogFlag::Text),
+    }
     match dispatch(cli) {
         Ok(code) => code,
         Err(CliError::NoReader) => ExitCode::SUCCESS,
@@ -85,6 +89,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Doctor { json } => doctor::doctor(&plain()?, json),
         Command::Completions { shell } => completions(shell),
         Command::Run(flags) => run::run(&config(&flags.band)?, &flags),
+        Command::Serve(flags) => serve::serve(&config(&flags.band)?, &flags),
         Command::Bench(command) => bench::bench(&config(&command.band())?, command),
     }
 }

@@ -124,6 +124,11 @@ pub struct LoadingBar {
 }
 
 impl LoadingBar {
+    /// Nobody watches.
+    pub fn none() -> Self {
+        Self { bar: None }
+    }
+
     /// A share of the whole, 0 to 1.
     pub fn set(&self, share: f32) {
         if let Some(bar) = &self.bar {

@@ -1,12 +1,36 @@
-//! `serve`: what was typed becomes what the server needs.
+//! `serve`: what was typed becomes what the server needs, and the server is started.
 
+use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context;
+
+use super::config::Config;
 use super::error::CliError;
 use super::flags::{LogFlag, ServeFlags};
-use crate::server::layers::Origins;
+use super::interrupt::INTERRUPTED;
+use super::load::{self, Loader};
+use super::print;
+use super::screen::LoadingBar;
+use crate::engine::{Engine, EngineConfig, EngineHandle};
+use crate::hub::{Found, Hub, Role};
+use crate::journal::Journal;
+use crate::server::auth::Keys;
+use crate::server::layers::{Hosts, Layers, Origins, around};
+use crate::server::metrics::Metrics;
+use crate::server::runs::Runs;
+use crate::server::serve::{Bound, Listen, bind};
+use crate::server::shelf::{BandFiles, Loaders, Shelf};
+use crate::server::{App, Ending, router};
+
+/// A client gets so long for the head of a request.
+const HEADER_TIME_MAX: Duration = Duration::from_secs(30);
+const HEADERS_MAX: usize = 100;
+const CONNECTIONS_MAX: usize = 1024;
 
 const QUEUE_MAX: usize = 1 << 16;
 const DRAIN_SECONDS_MAX: u64 = 3600;
@@ -30,6 +54,168 @@ pub struct ServeOptions {
     pub drain: Duration,
     /// How the log is written.
     pub log: LogFlag,
+}
+
+/// Serves until it is told to end.
+///
+/// # Errors
+/// Wrong usage, an address that is taken, models that can't be used.
+pub fn serve(config: &Config, flags: &ServeFlags) -> Result<ExitCode, CliError> {
+    let options = options(flags)?;
+    let keys = options.api_key_file.as_deref().map(Keys::read).transpose();
+    let keys = keys.map_err(|error| CliError::usage(format!("--api-key-file: {error}")))?.map(Arc::new);
+    let hub = config.hub();
+    let named = named(&hub, &options.models)?;
+    let band = band(config, &hub, !named.is_empty())?;
+    let home = &config.home.value;
+    let state_dir = home.create_state_dir()?;
+    let listen = Listen {
+        address: options.address,
+        socket: (!options.standalone).then(|| state_dir.join(SOCKET)),
+        header_timeout: HEADER_TIME_MAX,
+        headers_max: HEADERS_MAX,
+        drain: options.drain,
+        connections_max: CONNECTIONS_MAX,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let bound = runtime.block_on(bind(&listen)).map_err(|error| CliError::Failed(error.into()))?;
+    let journal = Arc::new(Journal::open(&home.runs_file())?);
+    let (engine, loaders) = engine(config, options.queue_max)?;
+    let metrics = Arc::new(Metrics::new());
+    let ending = Ending::new(bound.drain(), options.drain);
+    let shelf = Shelf::new(hub, named.clone(), band, loaders);
+    let app = Arc::new(App::new(shelf, Runs::new(journal), engine.clone(), Arc::clone(&metrics), ending));
+    let origins = Arc::new(options.origins);
+    let hosts = Hosts::new(options.address.ip(), keys.is_some(), &[], Arc::clone(&origins));
+    let layers = Layers { metrics, keys, origins, hosts: Arc::new(hosts) };
+    print(&format!("listening on http://{}\n", bound.address()))?;
+    let ended = runtime.block_on(run(&app, bound, &layers, named));
+    app.runs.cancel_all();
+    engine.shutdown();
+    // Whoever still holds a request open has been told.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    ended
+}
+
+/// The private socket in the state folder, over which other commands join.
+pub const SOCKET: &str = "server.sock";
+
+async fn run(app: &Arc<App>, bound: Bound, layers: &Layers, named: Vec<Found>) -> Result<ExitCode, CliError> {
+    let loading = {
+        let app = Arc::clone(app);
+        tokio::spawn(async move {
+            for model in named {
+                let loaded = match model.role {
+                    Role::Embeddings => app.shelf.embedder(&model.name).await.map(drop),
+                    _ => app.shelf.model(&model.name).await.map(drop),
+                };
+                loaded.map_err(|error| error.message)?;
+            }
+            app.set_ready();
+            Ok::<(), String>(())
+        })
+    };
+    // Who joins over the private socket is this machine's user: no key, no foreign page.
+    let trusted = Layers {
+        keys: None,
+        origins: Arc::default(),
+        hosts: Arc::default(),
+        metrics: Arc::clone(&layers.metrics),
+    };
+    let routes = router(Arc::clone(app));
+    let (failed, failure) = tokio::sync::oneshot::channel();
+    let shutdown = async {
+        let broken = async {
+            match loading.await {
+                Ok(Ok(())) => std::future::pending().await,
+                Ok(Err(why)) => why,
+                Err(error) => error.to_string(),
+            }
+        };
+        tokio::select! {
+            () = asked_to_end() => {}
+            why = broken => drop(failed.send(why)),
+        }
+        // Once more leaves at once.
+        tokio::spawn(async {
+            asked_to_end().await;
+            std::process::exit(i32::from(INTERRUPTED));
+        });
+    };
+    let ended = bound.serve(around(routes.clone(), layers), around(routes, &trusted), shutdown).await;
+    if let Ok(why) = failure.await {
+        return Err(CliError::Failed(anyhow::anyhow!(why)));
+    }
+    if ended.cut > 0 {
+        // Nobody may read it.
+        let _ = writeln!(
+            std::io::stderr(),
+            "{} connections were cut: --drain-seconds gives them longer",
+            ended.cut
+        );
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Waits for Ctrl-C or a service manager's wish.
+async fn asked_to_end() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+            return;
+        }
+    }
+    let _ = tokio::signal::ctrl_c().await;
+}
+
+/// Models to load before the first request.
+fn named(hub: &Hub, typed: &[String]) -> Result<Vec<Found>, CliError> {
+    Ok(typed.iter().map(|name| hub.find(name)).collect::<Result<_, _>>()?)
+}
+
+/// The band's files. One that was named must be there. Else a home with models has a band where they make one; a home
+/// without any fetches its band first, after saying what and from where, unless single models were named.
+fn band(config: &Config, hub: &Hub, models_named: bool) -> Result<Option<BandFiles>, CliError> {
+    if config.planner.is_none() {
+        let has_writer = hub.installed().iter().any(|model| model.role != Role::Embeddings);
+        let complete = hub.missing(&config.band(hub).models()).is_ok_and(|missing| missing.is_empty());
+        if !complete && (has_writer || models_named) {
+            return Ok(None);
+        }
+    }
+    let files = load::find(config, hub, false)?;
+    Ok(Some(BandFiles {
+        planner: files.planner,
+        workers: files.workers,
+        embeddings: files.embeddings,
+        workers_named: files.workers_named,
+    }))
+}
+
+fn engine(config: &Config, queue_max: usize) -> Result<(EngineHandle, Loaders), CliError> {
+    let memory = load::memory_to_serve(config)?;
+    let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    let engine_config = EngineConfig {
+        cache_bytes_max: bytes(memory.kv_bytes),
+        queue_max,
+        ..EngineConfig::with_memory_bytes(bytes(memory.bytes))
+    };
+    let step_tokens_max = engine_config.step_tokens_max + engine_config.batch_max;
+    let engine = Engine::start(engine_config).context("the engine can't be started")?;
+    let loader = Arc::new(Loader::new(config, &engine, &memory, step_tokens_max));
+    let embedders = Arc::clone(&loader);
+    let loaders = Loaders {
+        model: Box::new(move |found| {
+            loader.model(found, LoadingBar::none()).map_err(|error| format!("{error:#}"))
+        }),
+        embedder: Box::new(move |found| embedders.embedder(found).map_err(|error| format!("{error:#}"))),
+    };
+    Ok((engine, loaders))
 }
 
 /// Checks what was typed.

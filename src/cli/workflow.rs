@@ -26,6 +26,7 @@ use crate::bench::workflow::trace::Trace;
 use crate::bench::workflow::{Driven, Place, Setting, WorkflowError, drive};
 use crate::engine::{Engine, EngineConfig, Order};
 use crate::hub::Found;
+use crate::text::LoadedModel;
 
 /// How a trace is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -245,9 +246,10 @@ impl Bench<'_> {
         };
         let step_tokens_max = config.step_tokens_max + config.batch_max;
         let engine = Engine::start(config).map_err(|error| CliError::Failed(anyhow!(error.to_string())))?;
-        let loader = Loader::new(self.config, &engine, &memory, step_tokens_max, &self.screen);
-        let models = self.models(roles, &loader)?;
-        let late = |role: &str| loader.model(&roles[role]).map_err(|error| format!("{error:#}"));
+        let loader = Loader::new(self.config, &engine, &memory, step_tokens_max);
+        let load = |found: &Found| loader.model(found, self.screen.loading(&found.name, found.bytes));
+        let models = self.models(roles, &load)?;
+        let late = |role: &str| load(&roles[role]).map_err(|error| format!("{error:#}"));
         let mut place = Here::new(&engine, models);
         let driven =
             self.drive(name, &mut place, &late, Setting { runs: self.runs, warm: settings.warm, seed })?;
@@ -257,7 +259,11 @@ impl Bench<'_> {
     }
 
     /// The models of all roles but those that come late; one that plays several is loaded once.
-    fn models(&self, roles: &BTreeMap<String, Found>, loader: &Loader<'_>) -> Result<Models, CliError> {
+    fn models(
+        &self,
+        roles: &BTreeMap<String, Found>,
+        load: &dyn Fn(&Found) -> anyhow::Result<Arc<LoadedModel>>,
+    ) -> Result<Models, CliError> {
         let mut models = Models::new();
         for (role, found) in roles {
             if self.trace.models[role].load_at_ms.is_some() {
@@ -267,7 +273,7 @@ impl Bench<'_> {
                 roles.iter().find(|(other, twin)| twin.path == found.path && models.contains_key(*other));
             let model = match same {
                 Some((other, _)) => Arc::clone(&models[other]),
-                None => loader.model(found)?,
+                None => load(found)?,
             };
             models.insert(role.clone(), model);
         }

@@ -70,24 +70,6 @@ impl GrammarFactory {
     }
 }
 
-impl GrammarFactory {
-    pub fn json_object(&self) -> Result<Box<dyn Constraint>, GrammarError> {
-        self.json_schema(&json!({"type": "object"}))
-    }
-    pub fn tool_calls(
-        &self,
-        _: &super::tool_calls::ToolFormat,
-        _: &[super::Tool],
-        _: &super::ToolChoice,
-        _: bool,
-    ) -> Result<Option<Box<dyn Constraint>>, GrammarError> {
-        Ok(None)
-    }
-}
-pub fn at_least(_: u32, _: Vec<u32>, inner: Option<Box<dyn Constraint>>) -> Box<dyn Constraint> {
-    inner.unwrap()
-}
-
 fn trie_of(tokenizer: &Tokenizer) -> Result<TokTrie, GrammarError> {
     let ends = tokenizer.end_of_generation();
     let first = *ends.first().ok_or(GrammarError::NoEndToken)?;

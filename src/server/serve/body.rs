@@ -1,0 +1,55 @@
+//! A request's body that may not stand still: who stops sending holds a connection and a handler for nothing.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::BoxError;
+use axum::body::{Bytes, HttpBody};
+use hyper::body::{Frame, Incoming, SizeHint};
+use tokio::time::{Sleep, sleep};
+
+/// Breaks when the next part doesn't come in time.
+pub(super) struct Timed {
+    body: Incoming,
+    timeout: Duration,
+    /// Runs while a part is waited for.
+    waiting: Option<Pin<Box<Sleep>>>,
+}
+
+impl Timed {
+    pub(super) fn new(body: Incoming, timeout: Duration) -> Self {
+        Self { body, timeout, waiting: None }
+    }
+}
+
+impl HttpBody for Timed {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = &mut *self;
+        if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(context) {
+            this.waiting = None;
+            return Poll::Ready(frame.map(|frame| frame.map_err(BoxError::from)));
+        }
+        let timeout = this.timeout;
+        let waiting = this.waiting.get_or_insert_with(|| Box::pin(sleep(timeout)));
+        waiting.as_mut().poll(context).map(|()| {
+            Some(Err(
+                format!("the request's body stopped: nothing came for {} s", timeout.as_secs_f64()).into()
+            ))
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
