@@ -9,6 +9,8 @@ use super::Tokenizer;
 pub struct StreamDecoder {
     tokenizer: Arc<Tokenizer>,
     stops: Vec<String>,
+    /// Control tokens whose names are given as text.
+    visible: Vec<u32>,
     /// The beginning of a character, its other bytes still to come.
     bytes: Vec<u8>,
     /// Text that may be the beginning of a stop string.
@@ -25,16 +27,24 @@ impl StreamDecoder {
             strip_space: tokenizer.space_prefix(),
             tokenizer,
             stops: stops.iter().filter(|stop| !stop.is_empty()).cloned().collect(),
+            visible: Vec::new(),
             bytes: Vec::new(),
             held: String::new(),
             stopped: false,
         }
     }
 
+    /// The same decoder, but the names of these control tokens are text: whoever parses it needs to see them.
+    #[must_use]
+    pub fn with_visible(mut self, ids: Vec<u32>) -> Self {
+        self.visible = ids;
+        self
+    }
+
     /// Takes the next token and gives what can be said now; nothing any more once a stop string was met. Control tokens
-    /// are no text.
+    /// are no text, but for those of [`StreamDecoder::with_visible`].
     pub fn push(&mut self, id: u32) -> String {
-        if self.stopped || self.tokenizer.is_control(id) {
+        if self.stopped || (self.tokenizer.is_control(id) && !self.visible.contains(&id)) {
             return String::new();
         }
         self.bytes.extend_from_slice(self.tokenizer.decode_bytes(id));
@@ -142,6 +152,19 @@ mod tests {
         assert_eq!(streamed(b"aab", &["ab"]).0.concat(), "a");
         assert_eq!(streamed("x€y".as_bytes(), &["€"]).0.concat(), "x");
         assert_eq!(streamed(b"a\n\nb", &["", "\n\n", "\nz"]).0.concat(), "a");
+    }
+
+    #[test]
+    fn control_tokens_are_text_only_where_asked_for() {
+        let tokenizer = Arc::new(fixtures::byte_level(&[]));
+        let ids = tokenizer.encode("a<|im_start|>b<|im_end|>", true);
+        let text_of = |visible: &[&str]| {
+            let visible = visible.iter().map(|text| tokenizer.special_token(text).unwrap()).collect();
+            let mut decoder = StreamDecoder::new(tokenizer.clone(), &[]).with_visible(visible);
+            ids.iter().map(|&id| decoder.push(id)).collect::<String>()
+        };
+        assert_eq!(text_of(&[]), "ab");
+        assert_eq!(text_of(&["<|im_start|>"]), "a<|im_start|>b");
     }
 
     #[test]

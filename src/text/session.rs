@@ -167,7 +167,7 @@ impl LoadedModel {
     /// [`SessionError::Template`] when the model has no chat template or it refuses the messages.
     pub fn render(&self, messages: &[Message]) -> Result<String, SessionError> {
         let template = self.template.as_ref().ok_or(TemplateError::Missing)?;
-        Ok(template.render(messages, true)?)
+        Ok(template.render(messages, &[], true)?)
     }
 
     /// Rows of the output matrix: token ids are below this.

@@ -60,7 +60,12 @@ fn tojson(value: Value, options: Kwargs) -> Result<String, Error> {
     written.map_err(|e| Error::new(ErrorKind::BadSerialization, e.to_string()))
 }
 
-fn write(value: &Value, formatter: impl Formatter) -> serde_json::Result<String> {
+/// One line of JSON with Python's separators.
+pub(super) fn python_json(value: &impl Serialize) -> String {
+    write(value, PythonFormatter).expect("what comes from JSON can be written as JSON")
+}
+
+fn write(value: &impl Serialize, formatter: impl Formatter) -> serde_json::Result<String> {
     let mut out = Vec::new();
     value.serialize(&mut Serializer::with_formatter(&mut out, formatter))?;
     Ok(String::from_utf8_lossy(&out).into_owned())

@@ -1,15 +1,23 @@
 //! Chat templates: messages to the prompt a model was trained on, rendered as Hugging Face's `apply_chat_template` does.
 //!
-//! A template is a program from the model's file, so it runs on fuel and sees nothing but the messages.
+//! A template is a program from the model's file, so it runs on fuel and sees nothing but the messages and the tools. What
+//! it can show is found out by trying, when the model loads; what it can't is written as text.
 
 mod functions;
+mod message;
 #[cfg(test)]
 mod tests;
+mod tools;
+
+use std::borrow::Cow;
 
 use bandmaster_models::gguf::{Gguf, GgufError};
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::Serde;
+use minijinja::value::{Serde, Value};
 use minijinja::{Environment, context};
+
+pub use message::{Message, Role, Tool, ToolCall};
+use tools::ToolStyle;
 
 use super::tokenizer::Tokenizer;
 
@@ -20,36 +28,6 @@ const NAME: &str = "chat";
 /// For files without a template whose vocabulary has the tokens.
 const CHATML: &str = "{% for message in messages %}{{ '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>\n' }}\
      {% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
-
-/// Who speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    /// Sets the rules.
-    System,
-    /// Asks.
-    User,
-    /// The model.
-    Assistant,
-    /// What a tool gave back.
-    Tool,
-}
-
-/// One turn of a conversation.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Message {
-    /// Who speaks.
-    pub role: Role,
-    /// What is said.
-    pub content: String,
-}
-
-impl Message {
-    /// A turn.
-    pub fn new(role: Role, content: impl Into<String>) -> Self {
-        Self { role, content: content.into() }
-    }
-}
 
 /// A template that isn't there, doesn't parse, or refuses.
 #[derive(Debug, thiserror::Error)]
@@ -76,8 +54,11 @@ pub struct ChatTemplate {
     environment: Environment<'static>,
     bos_token: String,
     eos_token: String,
+    /// As it came from the file.
+    source: String,
     /// Whether the template places a system message; otherwise its text goes in front of the first user message.
     places_system: bool,
+    tools: ToolStyle,
 }
 
 impl ChatTemplate {
@@ -113,41 +94,79 @@ impl ChatTemplate {
         environment
             .add_template_owned(NAME, functions::without_training_marks(source))
             .map_err(|e| TemplateError::Syntax(e.to_string()))?;
-        let mut template = Self { environment, bos_token, eos_token, places_system: true };
+        let source = source.to_owned();
+        let mut template =
+            Self { environment, bos_token, eos_token, source, places_system: true, tools: ToolStyle::Text };
         template.places_system = template.shows_system();
+        template.tools = ToolStyle::of(&template);
         Ok(template)
+    }
+
+    /// The template as it came from the model's file.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// Whether tools, calls and results come out as the template writes them; otherwise they are written as text, in
+    /// Hermes' form.
+    pub fn shows_tools(&self) -> bool {
+        self.tools != ToolStyle::Text
     }
 
     /// Tries whether a system message comes out again: some templates raise an exception, some drop it silently.
     fn shows_system(&self) -> bool {
         const MARK: &str = "system-message-mark";
         let messages = [Message::new(Role::System, MARK), Message::new(Role::User, "user-message")];
-        self.render_as_given(&messages, true).is_ok_and(|prompt| prompt.contains(MARK))
+        self.render_as_given(&messages, &[], true).is_ok_and(|prompt| prompt.contains(MARK))
     }
 
-    /// The prompt for `messages`; with `add_generation_prompt` it ends where the model's next turn begins.
+    /// The prompt for `messages`; with `add_generation_prompt` it ends where the model's next turn begins. `tools` are
+    /// what the model may call.
     ///
     /// # Errors
     /// [`TemplateError::Refused`].
-    pub fn render(&self, messages: &[Message], add_generation_prompt: bool) -> Result<String, TemplateError> {
-        if self.places_system {
-            self.render_as_given(messages, add_generation_prompt)
-        } else {
-            self.render_as_given(&without_system(messages), add_generation_prompt)
+    pub fn render(
+        &self,
+        messages: &[Message],
+        tools: &[Tool],
+        add_generation_prompt: bool,
+    ) -> Result<String, TemplateError> {
+        self.render_in(self.tools, messages, tools, add_generation_prompt)
+    }
+
+    fn render_in(
+        &self,
+        style: ToolStyle,
+        messages: &[Message],
+        tools: &[Tool],
+        add_generation_prompt: bool,
+    ) -> Result<String, TemplateError> {
+        let speaks_of_tools = |message: &Message| !message.tool_calls.is_empty() || message.role == Role::Tool;
+        let mut messages = Cow::Borrowed(messages);
+        let mut tools = tools;
+        if !tools.is_empty() || messages.iter().any(speaks_of_tools) {
+            messages = style.messages(&messages, tools).into();
+            tools = style.tools(tools);
         }
+        if !self.places_system {
+            messages = without_system(&messages).into();
+        }
+        self.render_as_given(&messages, tools, add_generation_prompt)
     }
 
     fn render_as_given(
         &self,
         messages: &[Message],
+        tools: &[Tool],
         add_generation_prompt: bool,
     ) -> Result<String, TemplateError> {
+        let tools = if tools.is_empty() { Value::from(()) } else { Serde(tools).into() };
         let values = context! {
             messages => Serde(messages),
             add_generation_prompt => add_generation_prompt,
             bos_token => self.bos_token.as_str(),
             eos_token => self.eos_token.as_str(),
-            tools => (),
+            tools => tools,
             documents => (),
         };
         self.environment

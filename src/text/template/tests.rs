@@ -3,7 +3,7 @@ use super::*;
 
 fn rendered(source: &str, messages: &[Message]) -> Result<String, String> {
     ChatTemplate::new(source, "<s>".into(), "</s>".into())
-        .and_then(|template| template.render(messages, true))
+        .and_then(|template| template.render(messages, &[], true))
         .map_err(|e| e.to_string())
 }
 
