@@ -8,13 +8,15 @@ pub mod grammar;
 pub mod session;
 pub mod template;
 pub mod tokenizer;
+pub mod tool_calls;
 
 pub use decode::StreamDecoder;
 pub use embedder::{EmbedError, Forward, TextEmbedder};
-pub use grammar::{GrammarError, GrammarFactory};
+pub use grammar::{GRAMMAR_FAILED, GrammarError, GrammarFactory, at_least};
 pub use session::{ChatRequest, Completion, Generation, LoadedModel, Piece, SessionError, WeightsLoader};
-pub use template::{ChatTemplate, Message, Role, TemplateError};
+pub use template::{ChatTemplate, Message, Role, TemplateError, Tool, ToolCall};
 pub use tokenizer::{Tokenizer, TokenizerError};
+pub use tool_calls::{OutputParser, Part, ToolChoice, ToolFormat, reasoning_open};
 
 /// What a request to a session is made of, so that its caller need not know the engine.
 pub use crate::engine::{Class, FinishReason, Priority, Rejected, RunId, Sampling, Usage};

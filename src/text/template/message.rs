@@ -157,9 +157,7 @@ fn map_strings(value: &Value, f: &mut dyn FnMut(&str) -> String) -> Value {
     match value {
         Value::String(text) => Value::String(f(text)),
         Value::Array(items) => items.iter().map(|item| map_strings(item, f)).collect(),
-        Value::Object(fields) => {
-            fields.iter().map(|(key, value)| (f(key), map_strings(value, f))).collect()
-        }
+        Value::Object(fields) => fields.iter().map(|(key, value)| (f(key), map_strings(value, f))).collect(),
         Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
     }
 }

@@ -63,11 +63,8 @@ fn shows(template: &ChatTemplate, style: ToolStyle, id: &str) -> bool {
         parameters: json!({"type": "object", "properties": {"key_mark": {"type": "string"}}}),
         strict: false,
     };
-    let call = ToolCall {
-        id: id.into(),
-        name: "tool_mark".into(),
-        arguments: json!({"key_mark": "argument_mark"}),
-    };
+    let call =
+        ToolCall { id: id.into(), name: "tool_mark".into(), arguments: json!({"key_mark": "argument_mark"}) };
     let asked = Message::new(Role::User, "user-message");
     let called = Message { tool_calls: vec![call], ..Message::new(Role::Assistant, "") };
     let result = Message { tool_call_id: Some(id.into()), ..Message::new(Role::Tool, "result_mark") };
