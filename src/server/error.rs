@@ -112,7 +112,10 @@ impl ApiError {
         let message = error.to_string();
         match error {
             SessionError::Template(_) => Self::invalid(prompt, message),
-            SessionError::Grammar(GrammarError::Schema(_)) => Self::invalid(output, message),
+            SessionError::Grammar(GrammarError::NoEndToken | GrammarError::Vocabulary(_)) => {
+                Self::internal(message)
+            }
+            SessionError::Grammar(_) => Self::invalid(output, message),
             SessionError::Rejected(rejected) => Self::of_rejected(rejected, prompt),
             SessionError::Failed(reason) => Self::of_failure(reason, output),
             _ => Self::internal(message),

@@ -12,13 +12,13 @@ pub mod tool_calls;
 
 pub use decode::StreamDecoder;
 pub use embedder::{EmbedError, Forward, TextEmbedder};
-pub use grammar::{GrammarError, GrammarFactory};
+pub use grammar::{GRAMMAR_FAILED, GrammarError, GrammarFactory, at_least};
 pub use session::{
     Completion, Generation, LoadedModel, Output, Piece, Prompt, Score, SessionError, Terms, WeightsLoader,
 };
 pub use template::{ChatTemplate, Message, Role, TemplateError, Tool, ToolCall};
 pub use tokenizer::{Tokenizer, TokenizerError};
-pub use tool_calls::{OutputParser, Part, ToolChoice};
+pub use tool_calls::{OutputParser, Part, ToolChoice, ToolFormat, reasoning_open};
 
 /// What a request to a session is made of and what an engine tells, so that their users need not know the engine.
 pub use crate::engine::{

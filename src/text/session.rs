@@ -14,7 +14,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
 use super::grammar::{GrammarError, GrammarFactory, at_least};
-use super::tool_calls::{OutputParser, ToolChoice, ToolFormat};
+use super::tool_calls::{OutputParser, ToolChoice, ToolFormat, reasoning_open};
 use super::{ChatTemplate, Message, StreamDecoder, TemplateError, Tokenizer, TokenizerError, Tool};
 use crate::engine::{
     Constraint, EngineError, EngineHandle, Event, FinishReason, Logprobs, ModelId, Priority, Rejected,
@@ -294,7 +294,7 @@ impl LoadedModel {
         }
         let id = self.engine.submit(Request {
             model: self.model,
-            constraint: self.constraint(&terms)?,
+            constraint: self.constraint(&terms, &prompt)?,
             prompt: prompt.ids.clone(),
             sampling: terms.sampling,
             tokens_max: terms.max_tokens,
@@ -323,7 +323,11 @@ impl LoadedModel {
         if ignore_eos { Vec::new() } else { self.tokenizer.end_of_generation().to_vec() }
     }
 
-    fn constraint(&self, terms: &Terms) -> Result<Option<Box<dyn Constraint>>, SessionError> {
+    fn constraint(
+        &self,
+        terms: &Terms,
+        prompt: &Prompt,
+    ) -> Result<Option<Box<dyn Constraint>>, SessionError> {
         let constraint = match &terms.output {
             Output::Text => None,
             Output::JsonObject => Some(self.grammars()?.json_object()?),
@@ -332,6 +336,10 @@ impl LoadedModel {
             Output::Calls { tools, choice, parallel } => {
                 self.grammars()?.tool_calls(&self.tool_format, tools, choice, *parallel)?
             }
+        };
+        let constraint = match constraint {
+            Some(inner) if reasoning_open(&prompt.text) => Some(self.grammars()?.after_reasoning(inner)),
+            constraint => constraint,
         };
         Ok(match terms.min_tokens {
             0 => constraint,
@@ -342,9 +350,7 @@ impl LoadedModel {
     /// Reads an answer to `prompt` while it comes: what of it is content, reasoning, or calls of `tools`.
     #[must_use]
     pub fn parser(&self, prompt: &Prompt, tools: &[Tool]) -> OutputParser {
-        // Some templates open the reasoning themselves.
-        let reasoning_open = prompt.text.trim_end().ends_with("<think>");
-        OutputParser::new(&self.tool_format, tools, reasoning_open)
+        OutputParser::new(&self.tool_format, tools, reasoning_open(&prompt.text))
     }
 
     /// Makes now what the first schema would have to wait for: some tenths of a second for a large vocabulary.

@@ -77,7 +77,7 @@ fn chat_prompts_equal_the_reference() {
         assert_eq!(ids(&model["tokens"]), tokenizer.encode_prompt(model["text"].as_str().unwrap()), "{key}");
         for chat in model["greedy"].as_array().unwrap() {
             let message = Message::new(Role::User, chat["user"].as_str().unwrap());
-            let prompt = template.render(&[message], true).unwrap();
+            let prompt = template.render(&[message], &[], true).unwrap();
             assert_eq!(prompt, chat["prompt"].as_str().unwrap());
             assert_eq!(tokenizer.encode_prompt(&prompt), ids(&chat["prompt_tokens"]));
             let text = tokenizer.decode(&ids(&chat["tokens"]));

@@ -23,6 +23,8 @@ use super::tokenizer::Tokenizer;
 
 /// Instructions one rendering may take: some hundred thousand messages' worth, and a second at most.
 const FUEL: u64 = 20_000_000;
+/// The same while it is found out what a template can show: those messages are short.
+const TRIAL_FUEL: u64 = FUEL / 20;
 const NAME: &str = "chat";
 
 /// For files without a template whose vocabulary has the tokens.
@@ -88,7 +90,7 @@ impl ChatTemplate {
         let mut environment = Environment::new();
         let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
         environment.set_syntax(syntax.map_err(|e| TemplateError::Syntax(e.to_string()))?);
-        environment.set_fuel(Some(FUEL));
+        environment.set_fuel(Some(TRIAL_FUEL));
         environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
         functions::register(&mut environment);
         environment
@@ -99,6 +101,7 @@ impl ChatTemplate {
             Self { environment, bos_token, eos_token, source, places_system: true, tools: ToolStyle::Text };
         template.places_system = template.shows_system();
         template.tools = ToolStyle::of(&template);
+        template.environment.set_fuel(Some(FUEL));
         Ok(template)
     }
 

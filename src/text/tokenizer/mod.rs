@@ -222,13 +222,23 @@ impl Tokenizer {
     /// Ids of text that goes on where tokens already stand: nothing is put in front.
     pub(super) fn encode_continuation(&self, text: &str) -> Vec<u32> {
         let mut ids = Vec::new();
+        let mut at = 0;
+        for (place, id) in self.user_defined.find_all(text) {
+            self.encode_continued(&text[at..place.start], &mut ids);
+            ids.push(id);
+            at = place.end;
+        }
+        self.encode_continued(&text[at..], &mut ids);
+        ids
+    }
+
+    fn encode_continued(&self, text: &str, ids: &mut Vec<u32>) {
         match &self.algorithm {
-            Algorithm::Bpe(bpe) => bpe.encode(&self.vocabulary, text, &mut bpe::Scratch::default(), &mut ids),
+            Algorithm::Bpe(bpe) => bpe.encode(&self.vocabulary, text, &mut bpe::Scratch::default(), ids),
             Algorithm::SentencePiece(sentencepiece) => {
-                sentencepiece.encode_continuation(&self.vocabulary, text, &mut ids);
+                sentencepiece.encode_continuation(&self.vocabulary, text, ids);
             }
         }
-        ids
     }
 
     /// Ids of a whole prompt: special tokens are parsed, and the tokens that open and close a sequence are added where

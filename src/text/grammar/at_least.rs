@@ -1,0 +1,53 @@
+//! Answers that may not end too soon.
+
+use crate::engine::Constraint;
+
+/// A constraint that forbids the tokens of `ends` until `tokens` tokens were accepted, unless `inner` allows nothing else.
+/// Without `inner`, all else is allowed.
+pub fn at_least(tokens: u32, ends: Vec<u32>, inner: Option<Box<dyn Constraint>>) -> Box<dyn Constraint> {
+    Box::new(AtLeast { left: tokens, ends, inner })
+}
+
+struct AtLeast {
+    left: u32,
+    ends: Vec<u32>,
+    inner: Option<Box<dyn Constraint>>,
+}
+
+impl Constraint for AtLeast {
+    fn mask(&mut self, allowed: &mut [u32]) -> Result<(), String> {
+        match &mut self.inner {
+            Some(inner) => inner.mask(allowed)?,
+            None => allowed.fill(u32::MAX),
+        }
+        if self.left == 0 {
+            return Ok(());
+        }
+        let bit = |token: u32| (token as usize / 32, 1u32 << (token % 32));
+        let ends = self.ends.iter().map(|&token| bit(token)).filter(|&(word, _)| word < allowed.len());
+        let forbidden: Vec<(usize, u32)> = ends.filter(|&(word, bit)| allowed[word] & bit != 0).collect();
+        forbidden.iter().for_each(|&(word, bit)| allowed[word] &= !bit);
+        if allowed.iter().all(|&word| word == 0) {
+            forbidden.iter().for_each(|&(word, bit)| allowed[word] |= bit);
+        }
+        Ok(())
+    }
+
+    fn accept(&mut self, token: u32) -> Result<(), String> {
+        self.left = self.left.saturating_sub(1);
+        self.inner.as_mut().map_or(Ok(()), |inner| inner.accept(token))
+    }
+
+    fn forced(&mut self) -> Vec<u32> {
+        self.inner.as_mut().map_or_else(Vec::new, |inner| inner.forced())
+    }
+
+    fn snapshot(&self) -> Box<dyn Constraint> {
+        let inner = self.inner.as_ref().map(|inner| inner.snapshot());
+        Box::new(Self { left: self.left, ends: self.ends.clone(), inner })
+    }
+
+    fn finished(&mut self) -> bool {
+        self.inner.as_mut().is_some_and(|inner| inner.finished())
+    }
+}

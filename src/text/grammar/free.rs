@@ -1,0 +1,205 @@
+//! Free text until something is written that a grammar takes over from: a call's opening, the end of thoughts.
+//!
+//! Costs nothing to speak of while the text is free: no grammar runs, and all tokens are allowed but the few that would
+//! write past an opening what may not follow it.
+
+use std::sync::Arc;
+
+use toktrie::{TokEnv, TrieNode};
+
+use super::Tokenizer;
+use crate::engine::Constraint;
+
+/// What ends free text.
+pub(super) struct Trigger {
+    /// The text that does.
+    pub text: Vec<u8>,
+    /// Its token, when it is a control token; its text then has no meaning.
+    pub token: Option<u32>,
+    /// Only as the first thing that is written, but for white space.
+    pub first: bool,
+    /// What may stand behind `text` in the same token.
+    pub follows: Vec<u8>,
+    /// What comes after it.
+    pub next: Box<dyn Constraint>,
+}
+
+/// One sequence's place in free text, and then in what took over.
+pub(super) struct Free {
+    vocabulary: TokEnv,
+    tokenizer: Arc<Tokenizer>,
+    state: State,
+}
+
+enum State {
+    Free(Text),
+    Next(Box<dyn Constraint>),
+}
+
+struct Text {
+    triggers: Arc<Vec<SharedTrigger>>,
+    /// The end of what was written, as long as the longest trigger; all of it while `only` holds.
+    tail: Vec<u8>,
+    /// Whether `tail` is all that was written, without leading white space.
+    first: bool,
+}
+
+/// A constraint is no `Sync`; behind a lock it is.
+struct SharedTrigger {
+    text: Vec<u8>,
+    token: Option<u32>,
+    first: bool,
+    follows: Vec<u8>,
+    next: std::sync::Mutex<Box<dyn Constraint>>,
+}
+
+impl SharedTrigger {
+    fn next(&self) -> Box<dyn Constraint> {
+        self.next.lock().unwrap_or_else(std::sync::PoisonError::into_inner).snapshot()
+    }
+}
+
+impl Free {
+    pub(super) fn new(vocabulary: TokEnv, tokenizer: Arc<Tokenizer>, triggers: Vec<Trigger>) -> Self {
+        let shared = |trigger: Trigger| SharedTrigger {
+            text: trigger.text,
+            token: trigger.token,
+            first: trigger.first,
+            follows: trigger.follows,
+            next: trigger.next.into(),
+        };
+        let triggers = Arc::new(triggers.into_iter().map(shared).collect());
+        Self { vocabulary, tokenizer, state: State::Free(Text { triggers, tail: Vec::new(), first: true }) }
+    }
+}
+
+impl Text {
+    /// Takes the next token; the constraint that takes over, if one does.
+    fn accept(
+        &mut self,
+        token: u32,
+        tokenizer: &Tokenizer,
+        vocabulary: &TokEnv,
+    ) -> Option<Box<dyn Constraint>> {
+        if tokenizer.is_control(token) {
+            let mut met = self.triggers.iter().filter(|trigger| trigger.token == Some(token));
+            let next = met.find(|trigger| !trigger.first || (self.first && self.tail.is_empty()));
+            self.first = false;
+            self.tail.clear();
+            return next.map(SharedTrigger::next);
+        }
+        let before = self.tail.len();
+        self.tail.extend_from_slice(tokenizer.decode_bytes(token));
+        if self.first && before == 0 {
+            let space = self.tail.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+            self.tail.drain(..space);
+        }
+        let next = self.met().and_then(|(trigger, end)| {
+            let mut next = trigger.next();
+            let rest = vocabulary.tok_trie().greedy_tokenize(&self.tail[end..]);
+            rest.into_iter().all(|token| next.accept(token).is_ok()).then_some(next)
+        });
+        let longest = self.triggers.iter().map(|trigger| trigger.text.len()).max().unwrap_or(0);
+        if self.tail.len() >= longest {
+            self.first = false;
+            self.tail.drain(..self.tail.len() + 1 - longest.max(1));
+        }
+        next
+    }
+
+    /// The trigger whose text ends first in the tail, and where it ends.
+    fn met(&self) -> Option<(&SharedTrigger, usize)> {
+        let ends = self.triggers.iter().filter(|trigger| trigger.token.is_none()).filter_map(|trigger| {
+            let text = &trigger.text[..];
+            let at = if trigger.first {
+                (self.first && self.tail.starts_with(text)).then_some(0)
+            } else {
+                self.tail.windows(text.len()).position(|window| window == text)
+            };
+            at.map(|at| (trigger, at + text.len()))
+        });
+        ends.min_by_key(|&(_, end)| end)
+    }
+
+    /// Forbids tokens that would complete a trigger and go on with what may not follow it.
+    fn mask(&self, allowed: &mut [u32], vocabulary: &TokEnv) {
+        for trigger in self.triggers.iter().filter(|trigger| trigger.token.is_none()) {
+            let text = &trigger.text[..];
+            let overlaps = 0..text.len().min(self.tail.len() + 1);
+            for overlap in overlaps.filter(|&bytes| self.tail.ends_with(&text[..bytes])) {
+                if trigger.first && !(self.first && overlap == self.tail.len()) {
+                    continue;
+                }
+                let trie = vocabulary.tok_trie();
+                if let Some(node) = trie.child_at_bytes(trie.root(), &text[overlap..]) {
+                    forbid(allowed, vocabulary, node, Some(&trigger.follows));
+                }
+            }
+        }
+    }
+}
+
+/// Forbids the tokens below `node` but for those that spell a beginning of `follows`.
+fn forbid(allowed: &mut [u32], vocabulary: &TokEnv, node: &TrieNode, follows: Option<&[u8]>) {
+    for child in vocabulary.tok_trie().node_children(node) {
+        let rest = follows.and_then(|follows| follows.strip_prefix(&[child.byte()]));
+        if let Some(token) = child.token_id().filter(|_| rest.is_none()) {
+            if let Some(word) = allowed.get_mut(token as usize / 32) {
+                *word &= !(1 << (token % 32));
+            }
+        }
+        forbid(allowed, vocabulary, child, rest);
+    }
+}
+
+impl Constraint for Free {
+    fn mask(&mut self, allowed: &mut [u32]) -> Result<(), String> {
+        match &mut self.state {
+            State::Free(text) => {
+                allowed.fill(u32::MAX);
+                text.mask(allowed, &self.vocabulary);
+                Ok(())
+            }
+            State::Next(next) => next.mask(allowed),
+        }
+    }
+
+    fn accept(&mut self, token: u32) -> Result<(), String> {
+        match &mut self.state {
+            State::Free(text) => {
+                if let Some(next) = text.accept(token, &self.tokenizer, &self.vocabulary) {
+                    self.state = State::Next(next);
+                }
+                Ok(())
+            }
+            State::Next(next) => next.accept(token),
+        }
+    }
+
+    fn forced(&mut self) -> Vec<u32> {
+        match &mut self.state {
+            State::Free(_) => Vec::new(),
+            State::Next(next) => next.forced(),
+        }
+    }
+
+    fn snapshot(&self) -> Box<dyn Constraint> {
+        let state = match &self.state {
+            State::Free(text) => State::Free(Text {
+                triggers: Arc::clone(&text.triggers),
+                tail: text.tail.clone(),
+                first: text.first,
+            }),
+            State::Next(next) => State::Next(next.snapshot()),
+        };
+        let (vocabulary, tokenizer) = (Arc::clone(&self.vocabulary), Arc::clone(&self.tokenizer));
+        Box::new(Self { vocabulary, tokenizer, state })
+    }
+
+    fn finished(&mut self) -> bool {
+        match &mut self.state {
+            State::Free(_) => false,
+            State::Next(next) => next.finished(),
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! JSON schemas and calls of tools as constraints on the next token, through llguidance. How tokens are drawn is not known
+//! here.
+//!
+//! Output is kept on one line with Python's separators (`, ` and `: `): it is what models have read most, and no small
+//! model can lose itself in white space.
+
+mod at_least;
+mod free;
+mod schema;
+#[cfg(test)]
+mod tests;
+mod tools;
+
+use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
+
+use llguidance::api::{ParserLimits, TopLevelGrammar};
+use llguidance::earley::SlicedBiasComputer;
+use llguidance::{Matcher, ParserFactory};
+use serde_json::{Value, json};
+use toktrie::{InferenceCapabilities, TokEnv, TokRxInfo, TokTrie, TokenId, TokenizerEnv};
+
+pub use at_least::at_least;
+
+use super::Tokenizer;
+use super::template::Tool;
+use super::tool_calls::{ToolChoice, ToolFormat};
+use crate::engine::Constraint;
+
+/// A grammar takes no longer to be made.
+const COMPILE_TIME_MAX: Duration = Duration::from_secs(2);
+/// Stack of the thread that makes grammars: nested schemas are followed by recursion.
+const COMPILE_STACK_BYTES: usize = 32 << 20;
+/// Begins the message when a grammar fails while tokens are drawn, so that it can be told from a model that failed.
+pub const GRAMMAR_FAILED: &str = "the grammar can't go on";
+
+/// A schema that can't be kept to, or a vocabulary that can't be constrained.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum GrammarError {
+    /// Not a schema, or one that uses what can't be enforced token by token.
+    #[error("the JSON schema can't be enforced: {0}")]
+    Schema(String),
+    /// A tool whose parameters can't be enforced.
+    #[error("the parameters of tool `{tool}` can't be enforced: {problem}")]
+    Tool {
+        /// Its name.
+        tool: String,
+        /// What is wrong with them.
+        problem: String,
+    },
+    /// The tool that has to be called isn't there.
+    #[error("the tool `{0}` has to be called but is not among the tools: name one that is")]
+    UnknownTool(String),
+    /// Without an end token, a finished answer could not end.
+    #[error("the model's vocabulary names no end-of-sequence token, so its output can't be held to a schema")]
+    NoEndToken,
+    /// The trie of tokens could not be made.
+    #[error("the vocabulary can't be used for grammars: {0}")]
+    Vocabulary(String),
+}
+
+/// Makes constraints for one vocabulary. Costs some tenths of a second for a large one: make it once and share it.
+pub struct GrammarFactory {
+    parsers: Arc<ParserFactory>,
+    tokenizer: Arc<Tokenizer>,
+}
+
+/// Tight enough that no schema takes more than some seconds or some hundred megabytes, wide enough for large ones.
+fn limits() -> ParserLimits {
+    ParserLimits { max_lexer_states: 50_000, verbose_errors: false, ..ParserLimits::default() }
+}
+
+impl GrammarFactory {
+    /// Prepares the vocabulary of `tokenizer`.
+    ///
+    /// # Errors
+    /// [`GrammarError`] when the vocabulary has no end token.
+    pub fn new(tokenizer: Arc<Tokenizer>) -> Result<Self, GrammarError> {
+        let trie = trie_of(&tokenizer)?;
+        let environment: TokEnv = Arc::new(TokenEnvironment { trie, tokenizer: Arc::clone(&tokenizer) });
+        // Forced tokens are taken as they come; taking back what was drawn is not asked of the engine.
+        let capabilities = InferenceCapabilities { ff_tokens: true, ..InferenceCapabilities::default() };
+        let slices = SlicedBiasComputer::json_slices();
+        let mut parsers = ParserFactory::new(&environment, capabilities, &slices)
+            .map_err(|e| GrammarError::Vocabulary(e.to_string()))?;
+        parsers.quiet();
+        *parsers.limits_mut() = limits();
+        Ok(Self { parsers: Arc::new(parsers), tokenizer })
+    }
+
+    /// A constraint that lets a sequence write exactly one JSON value that fits `schema`. Objects that list their properties
+    /// get no others, and formats that can't be enforced mean nothing.
+    ///
+    /// # Errors
+    /// [`GrammarError::Schema`] names what in the schema is wrong or can't be enforced.
+    pub fn json_schema(&self, schema: &Value) -> Result<Box<dyn Constraint>, GrammarError> {
+        let schema = for_llguidance(schema, false)?;
+        let grammar =
+            self.compiled(TopLevelGrammar::from_json_schema(schema)).map_err(GrammarError::Schema)?;
+        Ok(Box::new(grammar))
+    }
+
+    /// A constraint that lets a sequence write exactly one JSON object.
+    ///
+    /// # Errors
+    /// [`GrammarError::Schema`] when the vocabulary can't write one.
+    pub fn json_object(&self) -> Result<Box<dyn Constraint>, GrammarError> {
+        self.json_schema(&json!({"type": "object"}))
+    }
+
+    /// A constraint for an answer that may or must call `tools`, written as `format` says, with arguments that fit the
+    /// tools' parameters. `Required` and `Named`: one call and nothing else, or with `parallel` one or more. `Auto`: free
+    /// text, and calls after it; thoughts may come first. `None` when nothing is called.
+    ///
+    /// Parameters that can't be enforced to the letter are loosened for a tool that isn't `strict`.
+    ///
+    /// # Errors
+    /// [`GrammarError::Tool`] when a strict tool's parameters can't be enforced, [`GrammarError::UnknownTool`].
+    pub fn tool_calls(
+        &self,
+        format: &ToolFormat,
+        tools: &[Tool],
+        choice: &ToolChoice,
+        parallel: bool,
+    ) -> Result<Option<Box<dyn Constraint>>, GrammarError> {
+        tools::constraint(self, format.syntax(), tools, choice, parallel)
+    }
+
+    /// A constraint for an answer that begins in the model's thoughts, which are free; `inner` holds from their end on.
+    #[must_use]
+    pub fn after_reasoning(&self, inner: Box<dyn Constraint>) -> Box<dyn Constraint> {
+        tools::after_thoughts(self, inner)
+    }
+
+    /// Makes a grammar on a thread of its own, which has the stack for it and can be left when it takes too long. It ends
+    /// by itself soon after: its limits count work and size.
+    fn compiled(&self, grammar: TopLevelGrammar) -> Result<Grammar, String> {
+        let parsers = Arc::clone(&self.parsers);
+        let (sender, made) = mpsc::sync_channel(1);
+        let compile = move || {
+            let parser = parsers.create_parser(grammar).map_err(|error| error.to_string());
+            // Nobody waits any more.
+            drop(sender.send(parser.map(|parser| Grammar { matcher: Matcher::new(Ok(parser)) })));
+        };
+        let thread = thread::Builder::new().name("grammar".into()).stack_size(COMPILE_STACK_BYTES);
+        thread.spawn(compile).map_err(|error| format!("no thread could be started for it: {error}"))?;
+        match made.recv_timeout(COMPILE_TIME_MAX) {
+            Ok(made) => made,
+            Err(RecvTimeoutError::Timeout) => {
+                Err(format!("it takes more than {} seconds to make: simplify it", COMPILE_TIME_MAX.as_secs()))
+            }
+            Err(RecvTimeoutError::Disconnected) => Err("making it broke".into()),
+        }
+    }
+}
+
+/// A schema with the options that go with it.
+fn for_llguidance(schema: &Value, lenient: bool) -> Result<Value, GrammarError> {
+    let mut schema = schema::prepared(schema)?;
+    let options = json!({
+        "whitespace_flexible": false,
+        "item_separator": ", ",
+        "key_separator": ": ",
+        "lenient": lenient,
+    });
+    schema.insert("x-guidance".into(), options);
+    Ok(schema.into())
+}
+
+fn trie_of(tokenizer: &Tokenizer) -> Result<TokTrie, GrammarError> {
+    let ends = tokenizer.end_of_generation();
+    let first = *ends.first().ok_or(GrammarError::NoEndToken)?;
+    let vocab = tokenizer.vocab_size() as u32;
+    let words: Vec<Vec<u8>> = (0..vocab).map(|id| word_of(tokenizer, id)).collect();
+    Ok(TokTrie::from(&TokRxInfo::new(vocab, first), &words).with_eos_tokens(ends))
+}
+
+/// The bytes by which the trie knows a token; none for one that must never be drawn.
+fn word_of(tokenizer: &Tokenizer, id: u32) -> Vec<u8> {
+    let bytes = tokenizer.decode_bytes(id);
+    if tokenizer.is_control(id) {
+        [&[TokTrie::SPECIAL_TOKEN_MARKER], bytes].concat()
+    } else if tokenizer.is_unused(id) || bytes.first() == Some(&TokTrie::SPECIAL_TOKEN_MARKER) {
+        // No JSON has the byte 0xFF.
+        Vec::new()
+    } else {
+        bytes.to_vec()
+    }
+}
+
+/// What llguidance must know of a vocabulary.
+struct TokenEnvironment {
+    trie: TokTrie,
+    tokenizer: Arc<Tokenizer>,
+}
+
+impl TokenizerEnv for TokenEnvironment {
+    fn tok_trie(&self) -> &TokTrie {
+        &self.trie
+    }
+
+    fn tokenize_bytes(&self, bytes: &[u8]) -> Vec<TokenId> {
+        self.trie.tokenize_with_greedy_fallback(bytes, |text| self.tokenizer.encode_continuation(text))
+    }
+}
+
+/// One sequence's place in its grammar.
+#[derive(Clone)]
+struct Grammar {
+    matcher: Matcher,
+}
+
+impl Constraint for Grammar {
+    fn mask(&mut self, allowed: &mut [u32]) -> Result<(), String> {
+        let mask = self.matcher.compute_mask_or_eos().map_err(|e| format!("{GRAMMAR_FAILED}: {e}"))?;
+        for (word, mask) in allowed.iter_mut().zip(mask.as_slice()) {
+            *word = *mask;
+        }
+        Ok(())
+    }
+
+    fn accept(&mut self, token: u32) -> Result<(), String> {
+        self.matcher.consume_token(token).map_err(|e| format!("{GRAMMAR_FAILED}: {e}"))
+    }
+
+    /// Only tokens that the tokenizer itself would make of the forced text, and none whose text could become part of a
+    /// longer token with what follows: llguidance holds those back.
+    fn forced(&mut self) -> Vec<u32> {
+        if self.matcher.is_stopped() { Vec::new() } else { self.matcher.compute_ff_tokens() }
+    }
+
+    fn snapshot(&self) -> Box<dyn Constraint> {
+        Box::new(self.clone())
+    }
+
+    fn finished(&mut self) -> bool {
+        self.matcher.is_stopped() && !self.matcher.is_error()
+    }
+}

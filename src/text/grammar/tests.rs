@@ -1,0 +1,118 @@
+use super::*;
+use crate::text::tokenizer::fixtures;
+
+const MERGES: &[&str] = &["\" :", "\": Ġ", "t r", "u e", "tr ue", "a b", "Ġ \"", ", Ġ", "\" \""];
+
+/// Draws tokens at random under `schema` as an engine would, and gives the text; `None` when it did not end.
+fn sampled(factory: &GrammarFactory, tokenizer: &Tokenizer, schema: &Value, seed: u64) -> Option<String> {
+    let mut constraint = factory.json_schema(schema).unwrap();
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut ids = Vec::new();
+    for _ in 0..400 {
+        for token in constraint.forced() {
+            constraint.accept(token).unwrap();
+            ids.push(token);
+        }
+        if constraint.finished() {
+            return Some(tokenizer.decode(&ids));
+        }
+        let mut mask = vec![0u32; tokenizer.vocab_size().div_ceil(32)];
+        constraint.mask(&mut mask).unwrap();
+        let allowed = |id: &u32| mask[*id as usize / 32] & (1 << (id % 32)) != 0;
+        let candidates: Vec<u32> = (0..tokenizer.vocab_size() as u32).filter(allowed).collect();
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        let mut token = candidates[state as usize % candidates.len()];
+        // Letters at random never close a string: close it as soon as that is allowed, most of the time.
+        let quote = fixtures::byte_id(tokenizer, b'"');
+        if candidates.contains(&quote) && state >> 40 & 3 != 0 {
+            token = quote;
+        }
+        if tokenizer.end_of_generation().contains(&token) {
+            return Some(tokenizer.decode(&ids));
+        }
+        constraint.accept(token).unwrap();
+        ids.push(token);
+    }
+    None
+}
+
+fn factory() -> (GrammarFactory, Arc<Tokenizer>) {
+    let tokenizer = Arc::new(fixtures::byte_level(MERGES));
+    (GrammarFactory::new(tokenizer.clone()).unwrap(), tokenizer)
+}
+
+#[test]
+fn random_tokens_under_a_schema_are_json_that_fits_it() {
+    let (factory, tokenizer) = factory();
+    let schema = json!({
+        "type": "object",
+        "properties": {
+            "kind": {"enum": ["ab", "abc"]},
+            "ok": {"type": "boolean"},
+            "count": {"type": "integer", "minimum": 0, "maximum": 99},
+            "tags": {"type": "array", "items": {"type": "string", "maxLength": 5}, "minItems": 1, "maxItems": 3}
+        },
+        "required": ["kind", "ok", "count", "tags"],
+        "additionalProperties": false
+    });
+    for seed in 1..40 {
+        let text = sampled(&factory, &tokenizer, &schema, seed).expect("bounded schemas end");
+        let value: Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text}"));
+        assert!(["ab", "abc"].contains(&value["kind"].as_str().unwrap()), "{text}");
+        assert!(value["ok"].is_boolean() && value["count"].as_u64().unwrap() < 100, "{text}");
+        let tags = value["tags"].as_array().unwrap();
+        assert!((1..=3).contains(&tags.len()) && tags.iter().all(Value::is_string), "{text}");
+        assert!(text.starts_with("{\"kind\": \"") && !text.contains('\n'), "{text}");
+    }
+}
+
+#[test]
+fn what_is_forced_is_tokenized_as_the_tokenizer_does() {
+    let (factory, tokenizer) = factory();
+    let schema = json!({"type": "object", "properties": {"a": {"const": true}}, "required": ["a"], "additionalProperties": false});
+    let mut constraint = factory.json_schema(&schema).unwrap();
+    let mut ids = Vec::new();
+    while !constraint.finished() {
+        let forced = constraint.forced();
+        assert!(!forced.is_empty(), "everything is forced; stuck after {:?}", tokenizer.decode(&ids));
+        for token in forced {
+            constraint.accept(token).unwrap();
+            ids.push(token);
+        }
+    }
+    assert_eq!(ids, tokenizer.encode("{\"a\": true}", false));
+}
+
+#[test]
+fn a_snapshot_is_what_was_before_the_tokens() {
+    let (factory, tokenizer) = factory();
+    let mut constraint = factory.json_schema(&json!({"enum": ["x", "y"]})).unwrap();
+    let mask_of = |constraint: &mut Box<dyn Constraint>| {
+        let mut mask = vec![0u32; tokenizer.vocab_size().div_ceil(32)];
+        constraint.mask(&mut mask).unwrap();
+        mask
+    };
+    constraint.accept(fixtures::byte_id(&tokenizer, b'"')).unwrap();
+    let before = mask_of(&mut constraint);
+    let mut snapshot = constraint.snapshot();
+    constraint.accept(fixtures::byte_id(&tokenizer, b'x')).unwrap();
+    assert_ne!(mask_of(&mut constraint), before);
+    assert!(constraint.accept(fixtures::byte_id(&tokenizer, b'z')).is_err());
+    assert_eq!(mask_of(&mut snapshot), before, "an error does not reach it");
+    let mut constraint = snapshot;
+    assert!(constraint.accept(fixtures::byte_id(&tokenizer, b'z')).is_err());
+    assert!(!constraint.finished(), "an error is not an end");
+}
+
+#[test]
+fn schemas_that_cannot_be_enforced_are_refused_with_the_reason() {
+    let (factory, _) = factory();
+    let refused = |schema: Value| factory.json_schema(&schema).err().expect("refused").to_string();
+    assert!(refused(json!({"type": "strng"})).contains("strng"));
+    assert!(refused(json!({"type": "integer", "minimum": 5, "maximum": 2})).contains("can't be enforced"));
+    assert!(refused(json!({"type": "array", "uniqueItems": true})).contains("uniqueItems"));
+    assert!(refused(json!([1])).contains("must be an object"));
+    assert!(factory.json_schema(&json!(true)).is_ok());
+}

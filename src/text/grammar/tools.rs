@@ -1,0 +1,225 @@
+//! Calls of tools as grammars: written as a family does, with arguments that fit.
+
+use std::sync::Arc;
+
+use llguidance::api::TopLevelGrammar;
+use serde_json::{Value, json};
+
+use super::free::{Free, Trigger};
+use super::{Grammar, GrammarError, GrammarFactory, for_llguidance};
+use crate::engine::Constraint;
+use crate::text::template::Tool;
+use crate::text::tool_calls::{Syntax, THOUGHTS, ToolChoice};
+
+/// How closely parameters are kept to.
+#[derive(Clone, Copy, PartialEq)]
+enum Care {
+    /// To the letter.
+    Exact,
+    /// Keywords that can't be enforced are passed over.
+    Lenient,
+    /// Any object will do.
+    Any,
+}
+
+pub(super) fn constraint(
+    factory: &GrammarFactory,
+    syntax: &Syntax,
+    tools: &[Tool],
+    choice: &ToolChoice,
+    parallel: bool,
+) -> Result<Option<Box<dyn Constraint>>, GrammarError> {
+    if *choice == ToolChoice::None || tools.is_empty() {
+        return Ok(None);
+    }
+    let mut tools: Vec<&Tool> = tools.iter().collect();
+    if let ToolChoice::Named(name) = choice {
+        tools.retain(|tool| tool.name == *name);
+        if tools.is_empty() {
+            return Err(GrammarError::UnknownTool(name.clone()));
+        }
+    }
+    let calls = calls(factory, syntax, &tools, parallel)?;
+    if *choice != ToolChoice::Auto {
+        return Ok(Some(Box::new(calls)));
+    }
+    let triggers = || call_triggers(factory, syntax, &tools, &calls);
+    let mut first = triggers();
+    let after_thoughts = after_thoughts(factory, Box::new(free(factory, triggers())));
+    first.extend(THOUGHTS.iter().map(|(open, _)| Trigger {
+        text: open.as_bytes().to_vec(),
+        token: control_token(factory, open),
+        first: true,
+        follows: b"\n\n".to_vec(),
+        next: after_thoughts.snapshot(),
+    }));
+    Ok(Some(Box::new(free(factory, first))))
+}
+
+/// Free text until thoughts end, then `inner`.
+pub(super) fn after_thoughts(factory: &GrammarFactory, inner: Box<dyn Constraint>) -> Box<dyn Constraint> {
+    let ends = THOUGHTS.iter().map(|(_, close)| Trigger {
+        text: close.as_bytes().to_vec(),
+        token: control_token(factory, close),
+        first: false,
+        follows: Vec::new(),
+        next: inner.snapshot(),
+    });
+    Box::new(free(factory, ends.collect()))
+}
+
+fn free(factory: &GrammarFactory, triggers: Vec<Trigger>) -> Free {
+    Free::new(factory.parsers.tok_env().clone(), Arc::clone(&factory.tokenizer), triggers)
+}
+
+fn control_token(factory: &GrammarFactory, text: &str) -> Option<u32> {
+    factory.tokenizer.special_token(text).filter(|&id| factory.tokenizer.is_control(id))
+}
+
+/// What in free text begins a call.
+fn call_triggers(
+    factory: &GrammarFactory,
+    syntax: &Syntax,
+    tools: &[&Tool],
+    calls: &Grammar,
+) -> Vec<Trigger> {
+    let written = &syntax.written;
+    let open = syntax.opens[0];
+    let begin = [written.begin, written.before_name].concat();
+    if begin.starts_with(open) {
+        return Trigger::call(factory, open, false, calls).into_iter().collect();
+    }
+    // Nothing but JSON opens this family's calls, so an answer must begin with all of a tool's name.
+    let names = tools.iter().map(|tool| format!("{begin}{}", quoted_end(&tool.name)));
+    let mut triggers: Vec<Trigger> =
+        names.filter_map(|text| Trigger::call(factory, &text, true, calls)).collect();
+    if let Some(token) = control_token(factory, open) {
+        let next = Box::new(calls.clone());
+        let text = open.as_bytes().to_vec();
+        triggers.push(Trigger { text, token: Some(token), first: false, follows: Vec::new(), next });
+    }
+    triggers
+}
+
+/// A name inside of a JSON string, and the quote that ends it.
+fn quoted_end(name: &str) -> String {
+    Value::from(name).to_string()[1..].to_owned()
+}
+
+impl Trigger {
+    /// Where `text` is written, `calls` goes on behind it; `None` when it can't begin with that.
+    fn call(factory: &GrammarFactory, text: &str, first: bool, calls: &Grammar) -> Option<Self> {
+        let mut next = calls.clone();
+        let token = control_token(factory, text);
+        let trie = factory.parsers.tok_env().tok_trie();
+        let tokens = token.map_or_else(|| trie.greedy_tokenize(text.as_bytes()), |token| vec![token]);
+        tokens.into_iter().try_for_each(|token| next.accept(token)).ok()?;
+        let follows = next.clone().matcher.compute_ff_bytes();
+        Some(Self { text: text.as_bytes().to_vec(), token, first, follows, next: Box::new(next) })
+    }
+}
+
+/// One call of one of `tools`, or several, as grammar; parameters of tools that aren't strict as closely as they can be.
+fn calls(
+    factory: &GrammarFactory,
+    syntax: &Syntax,
+    tools: &[&Tool],
+    parallel: bool,
+) -> Result<Grammar, GrammarError> {
+    let mut problem = String::new();
+    for care in [Care::Exact, Care::Lenient, Care::Any] {
+        let made = lark(factory, syntax, tools, parallel, care).and_then(|lark| {
+            factory.compiled(TopLevelGrammar::from_lark(lark)).map_err(GrammarError::Schema)
+        });
+        match made {
+            Ok(grammar) => return Ok(grammar),
+            Err(GrammarError::Schema(reason)) if problem.is_empty() => problem = reason,
+            Err(_) => {}
+        }
+    }
+    // What is left are strict tools: whose parameters are it?
+    for tool in tools.iter().filter(|tool| tool.strict) {
+        let alone = parameters(tool, Care::Exact).and_then(|schema| {
+            factory.compiled(TopLevelGrammar::from_json_schema(schema)).map_err(GrammarError::Schema)
+        });
+        if let Err(GrammarError::Schema(problem)) = alone {
+            return Err(GrammarError::Tool { tool: tool.name.clone(), problem });
+        }
+    }
+    Err(GrammarError::Schema(problem))
+}
+
+/// The grammar of calls in llguidance's dialect of Lark.
+fn lark(
+    factory: &GrammarFactory,
+    syntax: &Syntax,
+    tools: &[&Tool],
+    parallel: bool,
+    care: Care,
+) -> Result<String, GrammarError> {
+    let written = &syntax.written;
+    let literal = |text: &str| literal(factory, syntax, text);
+    let names: Vec<String> = (0..tools.len()).map(|at| format!("tool_{at}")).collect();
+    let more = if parallel { format!("({} call)*", literal(written.between)) } else { String::new() };
+    let mut out = format!(
+        "start: {} call {more} {}\ncall: {} ( {} ) {}\n",
+        literal(written.begin),
+        literal(written.end),
+        literal(written.before_name),
+        names.join(" | "),
+        literal(written.after_arguments),
+    );
+    for (tool, rule) in tools.iter().zip(&names) {
+        let in_json = written.before_name.ends_with('"');
+        let name =
+            if in_json { quoted_end(&tool.name).trim_end_matches('"').to_owned() } else { tool.name.clone() };
+        let head = literal(&[&name, written.before_arguments].concat());
+        let care = if tool.strict { Care::Exact } else { care };
+        out.push_str(&format!(
+            "{rule}: {head} {rule}_arguments\n{rule}_arguments: %json {}\n",
+            parameters(tool, care)?
+        ));
+    }
+    Ok(out)
+}
+
+/// The schema of a tool's arguments: always an object.
+fn parameters(tool: &Tool, care: Care) -> Result<Value, GrammarError> {
+    let any = json!({"type": "object"});
+    let mut schema = match &tool.parameters {
+        _ if care == Care::Any => any,
+        Value::Null => any,
+        Value::Object(fields) if fields.is_empty() => any,
+        given => given.clone(),
+    };
+    if let Some(fields) = schema.as_object_mut() {
+        let says = ["type", "$ref", "allOf", "anyOf", "oneOf"].iter().any(|key| fields.contains_key(*key));
+        if !says {
+            fields.insert("type".into(), json!("object"));
+        }
+        let kind = fields.get("type");
+        if kind.is_some_and(|kind| *kind != json!("object") && *kind != json!(["object"])) {
+            return Err(GrammarError::Schema(
+                "arguments are always an object, and `type` says something else".into(),
+            ));
+        }
+    }
+    for_llguidance(&schema, care == Care::Lenient)
+}
+
+/// A text as Lark's symbols: control tokens by their ids, the rest as strings.
+fn literal(factory: &GrammarFactory, syntax: &Syntax, text: &str) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    let string = |text: &str| if text.is_empty() { String::new() } else { format!("{} ", Value::from(text)) };
+    let marks: Vec<(&str, u32)> =
+        syntax.marks().filter_map(|mark| Some((mark, control_token(factory, mark)?))).collect();
+    while let Some((at, mark, id)) =
+        marks.iter().filter_map(|&(mark, id)| Some((rest.find(mark)?, mark, id))).min()
+    {
+        out.push_str(&string(&rest[..at]));
+        out.push_str(&format!("<[{id}]> "));
+        rest = &rest[at + mark.len()..];
+    }
+    out + &string(rest)
+}

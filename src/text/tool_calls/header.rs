@@ -1,0 +1,257 @@
+//! Reads the beginning of a call's JSON object, byte by byte: up to where the arguments begin, or to its end.
+
+use std::ops::Range;
+
+use serde_json::Value;
+
+/// What is known of an object so far.
+#[derive(Debug, PartialEq)]
+pub(super) enum Header {
+    /// It may still become a call.
+    More,
+    /// It is none.
+    Broken,
+    /// A call of this tool; its arguments' object begins at this byte.
+    Begins(String, usize),
+    /// A call that was read to its end at this byte: name, arguments.
+    Whole(String, String, usize),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Expect {
+    Key,
+    Colon,
+    Value,
+    /// In a value.
+    Inside,
+    /// Between members.
+    Comma,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Key {
+    Name,
+    Arguments,
+    Other,
+}
+
+/// Reads on where it stopped. Strict about the object's own members, lenient inside of their values.
+#[derive(Debug)]
+pub(super) struct HeaderReader {
+    at: usize,
+    depth: usize,
+    in_string: bool,
+    escaped: bool,
+    /// Where the string or value that is being read began.
+    began: usize,
+    expect: Expect,
+    key: Key,
+    name: Option<String>,
+    arguments: Option<Range<usize>>,
+    /// Nothing around it says that it is a call: no other keys than a call's, and the arguments must be there.
+    bare: bool,
+}
+
+impl HeaderReader {
+    pub(super) fn new(bare: bool) -> Self {
+        Self {
+            at: 0,
+            depth: 0,
+            in_string: false,
+            escaped: false,
+            began: 0,
+            expect: Expect::Key,
+            key: Key::Other,
+            name: None,
+            arguments: None,
+            bare,
+        }
+    }
+
+    /// Reads what `text`, which begins with `{`, has more than when last asked. `known` says whether there is such a tool.
+    pub(super) fn read(&mut self, text: &str, known: &dyn Fn(&str) -> bool) -> Header {
+        while let Some(&byte) = text.as_bytes().get(self.at) {
+            let header = self.take(byte, text, known);
+            self.at += 1;
+            if header != Header::More {
+                return header;
+            }
+        }
+        Header::More
+    }
+
+    fn take(&mut self, byte: u8, text: &str, known: &dyn Fn(&str) -> bool) -> Header {
+        if self.in_string {
+            return self.take_in_string(byte, text, known);
+        }
+        match (byte, self.depth) {
+            (b' ' | b'\n' | b'\r' | b'\t', _) => {}
+            (b'{', 0) => self.depth = 1,
+            (b'"', 1) => return self.begin_string(),
+            (b'"', _) => self.in_string = true,
+            (b'{' | b'[', 1) => return self.begin_container(byte),
+            (b'{' | b'[', _) => self.depth += 1,
+            (b'}', 1) => return self.end(text),
+            (b'}' | b']', 2) => {
+                self.depth = 1;
+                return self.end_value(text, known);
+            }
+            (b'}' | b']', 3..) => self.depth -= 1,
+            (b':', 1) if self.expect == Expect::Colon => self.expect = Expect::Value,
+            (b',', 1) if matches!(self.expect, Expect::Comma | Expect::Inside) => self.expect = Expect::Key,
+            // A number or a word: no name, and no arguments but `null`.
+            (b'n', 1) if self.expect == Expect::Value && self.key != Key::Name => {
+                self.expect = Expect::Inside
+            }
+            (b'a'..=b'z' | b'0'..=b'9' | b'-', 1)
+                if self.expect == Expect::Value && self.key == Key::Other =>
+            {
+                self.expect = Expect::Inside;
+            }
+            (b'a'..=b'z' | b'0'..=b'9' | b'.' | b'+' | b'-' | b'E', 1) if self.expect == Expect::Inside => {}
+            (_, 0 | 1) => return Header::Broken,
+            _ => {}
+        }
+        Header::More
+    }
+
+    fn begin_string(&mut self) -> Header {
+        match self.expect {
+            Expect::Key => {}
+            Expect::Value => self.expect = Expect::Inside,
+            _ => return Header::Broken,
+        }
+        self.in_string = true;
+        self.began = self.at;
+        Header::More
+    }
+
+    fn take_in_string(&mut self, byte: u8, text: &str, known: &dyn Fn(&str) -> bool) -> Header {
+        match byte {
+            _ if self.escaped => self.escaped = false,
+            b'\\' => self.escaped = true,
+            b'"' => {
+                self.in_string = false;
+                match (self.depth, self.expect) {
+                    (1, Expect::Key) => return self.end_key(text),
+                    (1, _) => return self.end_value(text, known),
+                    _ => {}
+                }
+            }
+            _ => {}
+        }
+        Header::More
+    }
+
+    fn end_key(&mut self, text: &str) -> Header {
+        self.expect = Expect::Colon;
+        self.key = match &text[self.began + 1..self.at] {
+            "name" | "tool_name" | "function" => Key::Name,
+            "arguments" | "parameters" => Key::Arguments,
+            "id" | "type" | "call_id" | "tool_call_id" => Key::Other,
+            _ if self.bare => return Header::Broken,
+            _ => Key::Other,
+        };
+        Header::More
+    }
+
+    fn begin_container(&mut self, byte: u8) -> Header {
+        if self.expect != Expect::Value
+            || self.key == Key::Name
+            || (self.key == Key::Arguments && byte == b'[')
+        {
+            return Header::Broken;
+        }
+        self.expect = Expect::Inside;
+        self.depth = 2;
+        self.began = self.at;
+        match self.name.clone().filter(|_| self.key == Key::Arguments) {
+            Some(name) => Header::Begins(name, self.at),
+            None => Header::More,
+        }
+    }
+
+    /// A string or a container ends, at depth 1.
+    fn end_value(&mut self, text: &str, known: &dyn Fn(&str) -> bool) -> Header {
+        self.expect = Expect::Comma;
+        let value = self.began..self.at + 1;
+        match self.key {
+            Key::Name => match serde_json::from_str::<String>(&text[value]) {
+                Ok(name) if known(&name) => self.name = Some(name),
+                _ => return Header::Broken,
+            },
+            Key::Arguments => self.arguments = Some(value),
+            Key::Other => {}
+        }
+        Header::More
+    }
+
+    fn end(&mut self, text: &str) -> Header {
+        let complete = matches!(self.expect, Expect::Comma | Expect::Inside);
+        let Some(name) = self.name.take().filter(|_| complete) else { return Header::Broken };
+        let arguments = match self.arguments.take() {
+            Some(at) => object_text(&text[at]),
+            None if self.bare => None,
+            None => Some("{}".to_owned()),
+        };
+        arguments.map_or(Header::Broken, |arguments| Header::Whole(name, arguments, self.at + 1))
+    }
+}
+
+/// An object as it was written, or out of the string that it was put into.
+fn object_text(value: &str) -> Option<String> {
+    if value.starts_with('{') {
+        return Some(value.to_owned());
+    }
+    let text: String = serde_json::from_str(value).ok()?;
+    let is_object = serde_json::from_str::<Value>(&text).is_ok_and(|value| value.is_object());
+    is_object.then(|| text.trim().to_owned())
+}
+
+/// Follows brackets and strings to the end of a value that begins with a bracket.
+#[derive(Debug, Default)]
+pub(super) struct Balance {
+    depth: usize,
+    in_string: bool,
+    escaped: bool,
+}
+
+/// Where a value ends.
+#[derive(Debug, PartialEq)]
+pub(super) enum Ending {
+    /// Not in this text.
+    Later,
+    /// With the byte before this one.
+    At(usize),
+    /// Before this byte, which no value has: a tag.
+    Torn(usize),
+}
+
+impl Balance {
+    /// Inside of this many brackets.
+    pub(super) fn inside(depth: usize) -> Self {
+        Self { depth, ..Self::default() }
+    }
+
+    /// Reads on.
+    pub(super) fn read(&mut self, text: &str) -> Ending {
+        for (at, byte) in text.bytes().enumerate() {
+            match byte {
+                _ if self.escaped => self.escaped = false,
+                b'\\' if self.in_string => self.escaped = true,
+                b'"' => self.in_string = !self.in_string,
+                _ if self.in_string => {}
+                b'{' | b'[' => self.depth += 1,
+                b'}' | b']' => {
+                    self.depth = self.depth.saturating_sub(1);
+                    if self.depth == 0 {
+                        return Ending::At(at + 1);
+                    }
+                }
+                b'<' => return Ending::Torn(at),
+                _ => {}
+            }
+        }
+        Ending::Later
+    }
+}
