@@ -112,6 +112,9 @@ pub struct RunFlags {
     /// Nothing on stderr but errors
     #[arg(long)]
     pub quiet: bool,
+    /// With an engine of its own, even where a server lives on this home. A band that is named runs so anyway
+    #[arg(long)]
+    pub standalone: bool,
 }
 
 /// `serve`.

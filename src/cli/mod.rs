@@ -10,13 +10,13 @@ mod error;
 mod flags;
 mod inputs;
 mod interrupt;
+mod join;
 mod load;
 mod machine;
 mod models;
 mod run;
 mod runs;
 mod screen;
-#[cfg_attr(not(test), expect(dead_code, reason = "the command comes with the routes"))]
 mod serve;
 mod serve_bench;
 mod servers;

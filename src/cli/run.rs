@@ -9,6 +9,7 @@ use super::error::CliError;
 use super::flags::RunFlags;
 use super::inputs::Piped;
 use super::interrupt::Interrupt;
+use super::join::{self, Joined};
 use super::screen::{Screen, View};
 use super::{inputs, load, print, print_json};
 use crate::journal::Journal;
@@ -17,14 +18,21 @@ use crate::orchestrator::{Band, Budget, Outcome, RunEvent, RunRequest, Status, r
 /// Does the goal and prints the answer.
 pub fn run(config: &Config, flags: &RunFlags) -> Result<ExitCode, CliError> {
     let (request, left_out) = request(flags)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let interrupt = Interrupt::listen(&runtime);
+    let band_named =
+        flags.band.planner.is_some() || !flags.band.workers.is_empty() || flags.band.band.is_some();
+    if !flags.standalone && !band_named {
+        if let Some(server) = runtime.block_on(join::find(config)) {
+            return join(&server, flags, &request, left_out, &runtime, &interrupt);
+        }
+    }
     let hub = config.hub();
     let files = load::find(config, &hub, flags.quiet)?;
     let memory = load::memory(config, &hub, &files)?;
     let home = &config.home.value;
     home.create_state_dir()?;
     let journal = Journal::open(&home.runs_file())?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let interrupt = Interrupt::listen(&runtime);
     let mut screen = Screen::new(view(flags));
     for note in left_out.into_iter().chain(memory.note.clone()) {
         screen.note(&note);
@@ -48,6 +56,30 @@ pub fn run(config: &Config, flags: &RunFlags) -> Result<ExitCode, CliError> {
         runtime.block_on(run_goal(&loaded.band, &request, &journal, &mut observer, &interrupt.cancel));
     screen.finish()?;
     loaded.engine.shutdown();
+    finish(flags, &outcome)
+}
+
+/// The same by the server that lives on this home.
+fn join(
+    server: &Joined,
+    flags: &RunFlags,
+    request: &RunRequest,
+    left_out: Vec<String>,
+    runtime: &tokio::runtime::Runtime,
+    interrupt: &Interrupt,
+) -> Result<ExitCode, CliError> {
+    let mut screen = Screen::new(view(flags));
+    left_out.iter().for_each(|note| screen.note(note));
+    screen.note("joined the server of this home (--standalone runs apart)");
+    interrupt.arm();
+    let mut observer = |event: &RunEvent| {
+        screen.event(event);
+        if screen.is_broken() {
+            interrupt.cancel.cancel();
+        }
+    };
+    let outcome = runtime.block_on(server.run(request, &mut observer, &interrupt.cancel))?;
+    screen.finish()?;
     finish(flags, &outcome)
 }
 

@@ -1,6 +1,8 @@
 //! What happens in a run, as it is shown and recorded.
 
-use serde::Serialize;
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::outcome::{Outcome, Status, TokenUsage};
@@ -8,7 +10,7 @@ use super::plan::Plan;
 use super::request::Strategy;
 
 /// One event: `{"seq": n, "ms": n, "type": "...", ...}` on a line of `run --events`.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RunEvent {
     /// 1, 2, 3 … within the run; a transient event carries the number of the one before it.
     pub seq: u64,
@@ -20,7 +22,7 @@ pub struct RunEvent {
 }
 
 /// What can happen.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "type")]
 #[allow(missing_docs)] // The fields are the interface's own words.
 pub enum EventKind {
@@ -77,7 +79,7 @@ pub enum EventKind {
     AnswerDelta { text: String },
     /// A limit was reached; the run ends with what it has.
     #[serde(rename = "budget.reached")]
-    BudgetReached { which: &'static str, limit: u64 },
+    BudgetReached { which: Cow<'static, str>, limit: u64 },
     /// The last event; the outcome's fields lie beside `type`.
     #[serde(rename = "run.finished")]
     RunFinished {
@@ -95,7 +97,7 @@ impl EventKind {
 }
 
 /// An input, without its text.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InputInfo {
     /// Its name.
     pub name: String,
@@ -104,7 +106,7 @@ pub struct InputInfo {
 }
 
 /// Why an attempt failed, which says what is done about it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FailureClass {
     /// May pass: tried again, elsewhere if possible.
@@ -116,7 +118,7 @@ pub enum FailureClass {
 }
 
 /// Why a strategy was chosen.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StrategyWhy {
     /// What can be counted.
     pub facts: Facts,
@@ -127,7 +129,7 @@ pub struct StrategyWhy {
 }
 
 /// What can be counted about a goal and its inputs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
     /// Number of inputs.
     pub inputs: usize,
@@ -150,7 +152,7 @@ pub struct Facts {
 }
 
 /// A worked example near the goal.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Nearest {
     /// The example.
     pub goal: String,
@@ -161,7 +163,7 @@ pub struct Nearest {
 }
 
 /// Whether a goal speaks of something attached or sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Attachment {
     /// No such words.

@@ -2,14 +2,14 @@
 
 use std::fmt::Write as _;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::band::CallUsage;
 use super::event::StrategyWhy;
 use super::request::Strategy;
 
 /// Where a run or a task stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// Waiting.
@@ -48,7 +48,7 @@ impl Status {
 }
 
 /// Tokens, in OpenAI's shape.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct TokenUsage {
     /// Tokens of prompts.
     pub prompt_tokens: u64,
@@ -59,7 +59,7 @@ pub struct TokenUsage {
 }
 
 /// Where prompt tokens came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct PromptTokensDetails {
     /// Found in the cache.
     pub cached_tokens: u64,
@@ -75,7 +75,7 @@ impl TokenUsage {
 }
 
 /// What a whole run cost.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct RunUsage {
     /// Tokens of every call: plan, tasks, synthesis and failed attempts.
     #[serde(flatten)]
@@ -89,7 +89,7 @@ pub struct RunUsage {
 }
 
 /// One model or tool call that was planned.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TaskReport {
     /// `t1`, `t2` …; `plan` and `synthesis` for the planner's own.
     pub id: String,
@@ -112,12 +112,12 @@ pub struct TaskReport {
     /// What was accepted, or the best there was.
     pub output: String,
     /// Why it was not accepted, for a task that failed.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
 
 /// What a run comes to.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
     /// Run id, for `runs show`.
     pub id: String,
@@ -138,10 +138,10 @@ pub struct Outcome {
     /// What the answer lacks, a sentence each.
     pub missing: Vec<String>,
     /// What went wrong beside the run, such as a record that could not be written.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
     /// Why it failed.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
 

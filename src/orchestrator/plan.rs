@@ -6,13 +6,13 @@ use std::collections::{HashMap, HashSet};
 use serde::{Deserialize, Serialize};
 
 /// Tasks in an order in which each comes after those it needs.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
     tasks: Vec<Task>,
 }
 
 /// One piece of work.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Task {
     /// `t1`, `t2` …
     pub id: String,
@@ -21,7 +21,7 @@ pub struct Task {
     /// What is to be done.
     pub instruction: String,
     /// The input it reads, if it reads one.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input: Option<Slice>,
     /// Ids of earlier tasks whose results it uses.
     pub needs: Vec<String>,
@@ -32,7 +32,7 @@ pub struct Task {
 }
 
 /// An input, or a part of one too long to read at once.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Slice {
     /// Index of the input.
     pub index: usize,
@@ -47,7 +47,7 @@ pub struct Slice {
 }
 
 /// What a task's result looks like.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Shape {
     /// Free text.

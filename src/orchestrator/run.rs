@@ -162,7 +162,7 @@ async fn work(context: &Context, band: &Band, request: &RunRequest, run: String)
         () = clock => unreachable!("the clock only throws the switch"),
     };
     if let Some((which, limit)) = budget_reached(context, request) {
-        context.send(EventKind::BudgetReached { which, limit });
+        context.send(EventKind::BudgetReached { which: which.into(), limit });
     }
     conclude(context, request, run, strategy, why, ended)
 }

@@ -32,7 +32,7 @@ pub struct Server {
 
 impl Server {
     pub async fn start(listen: &Listen, router: Router) -> Self {
-        let bound = bind(listen).await.unwrap();
+        let bound = bind(listen).await.expect("a free port");
         Self::serve(bound, router.clone(), router)
     }
 
@@ -47,7 +47,7 @@ impl Server {
 
     /// Asks for the end; the handle gives it.
     pub fn stop(self) -> JoinHandle<Ended> {
-        self.stop.send(()).unwrap();
+        self.stop.send(()).expect("it runs");
         self.serving
     }
 }
@@ -67,11 +67,12 @@ impl Answer {
         let mut lines = head.lines();
         let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
         let headers = lines.map(|line| line.split_once(": ")).map(|pair| {
-            let (name, value) = pair.unwrap();
+            let (name, value) = pair.expect("a header's colon");
             (name.to_lowercase(), value.to_owned())
         });
         let answer = Self { status, headers: headers.collect(), body: body.to_owned() };
-        let promised = answer.header("content-length").map_or(body.len(), |bytes| bytes.parse().unwrap());
+        let promised =
+            answer.header("content-length").map_or(body.len(), |bytes| bytes.parse().expect("a number"));
         (body.len() == promised || body.is_empty()).then_some(answer)
     }
 
@@ -89,7 +90,7 @@ pub async fn rest(stream: &mut (impl AsyncRead + Unpin)) -> String {
     let mut bytes = Vec::new();
     // A reset ends it as well.
     let _ = stream.read_to_end(&mut bytes).await;
-    String::from_utf8(bytes).unwrap()
+    String::from_utf8(bytes).expect("text")
 }
 
 /// Sends `GET /path` and header lines as they stand, and reads until the end.
@@ -108,6 +109,6 @@ pub async fn ask_over(mut stream: impl AsyncRead + AsyncWrite + Unpin, head: &st
 }
 
 pub async fn ask(address: SocketAddr, head: &str) -> Answer {
-    let stream = TcpStream::connect(address).await.unwrap();
+    let stream = TcpStream::connect(address).await.expect("it listens");
     ask_over(stream, head).await.expect("an answer")
 }

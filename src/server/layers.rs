@@ -45,7 +45,6 @@ pub struct Layers {
 /// id, log and numbers; CORS; panics caught; host; key.
 ///
 /// A request's extensions then hold its [`Notes`], into which its handler writes the model and the tokens.
-#[must_use]
 pub fn around(router: Router, layers: &Layers) -> Router {
     let observed = Arc::new(observe::Observer::new(Arc::clone(&layers.metrics)));
     let router = router.fallback(unknown_route).method_not_allowed_fallback(wrong_method);

@@ -227,7 +227,10 @@ impl Bound {
             () = accepting => {}
             () = shutdown => {}
         }
+        // Who comes now is refused at once; the socket's file goes last, when another server may begin.
         drop(self.tcp);
+        #[cfg(unix)]
+        let _file = self.socket.map(|(_listener, file)| file);
         self.draining.send_replace(true);
         let mut ending = std::pin::pin!(graceful.shutdown());
         if tokio::time::timeout(self.listen.drain, &mut ending).await.is_ok() {

@@ -9,3 +9,4 @@ mod journal;
 mod orchestrator;
 mod tidy;
 mod tokenizers;
+mod tool_calls;

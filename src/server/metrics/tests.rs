@@ -59,10 +59,9 @@ fn stats(scale: u64) -> EngineStats {
     stats.run_us = 1_500_000 * scale;
     stats.kv_bytes_resident = 4096;
     stats.waiting = 3;
-    let mut model = EngineModelStats::default();
-    model.name = "a \"quoted\" name".to_owned();
-    model.steps = 7 * scale;
-    model.resident = true;
+    let name = "a \"quoted\" name".to_owned();
+    let mut model =
+        EngineModelStats { name, steps: 7 * scale, resident: true, ..EngineModelStats::default() };
     model.blocks.held = 5;
     model.blocks.block_bytes = 512;
     stats.models = vec![model];

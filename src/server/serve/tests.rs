@@ -254,6 +254,22 @@ mod private_socket {
     }
 
     #[tokio::test]
+    async fn home_has_one_server_until_the_last_answer_is_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("socket");
+        let server = Server::start(&at(&path), slow(3 * SHORT)).await;
+        let running = tokio::spawn(ask_over(UnixStream::connect(&path).await.unwrap(), "GET /"));
+        tokio::time::sleep(SHORT).await;
+        let ending = server.stop();
+        tokio::time::sleep(SHORT / 2).await;
+        assert!(UnixStream::connect(&path).await.is_err(), "the door is shut");
+        assert!(matches!(bind(&at(&path)).await, Err(ServeError::AlreadyServing { .. })));
+        assert_eq!(running.await.unwrap().unwrap().body, "at last");
+        assert_eq!(ending.await.unwrap(), Ended { cut: 0 });
+        drop(bind(&at(&path)).await.unwrap());
+    }
+
+    #[tokio::test]
     async fn socket_that_a_killed_server_left_is_replaced() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("socket");

@@ -140,7 +140,7 @@ impl GrammarFactory {
         let parsers = Arc::clone(&self.parsers);
         let (sender, made) = mpsc::sync_channel(1);
         let compile = move || {
-            let parser = parsers.create_parser(grammar).map_err(|error| error.to_string());
+            let parser = parsers.create_parser(grammar).map_err(|error| short(&error.to_string()));
             // Nobody waits any more.
             drop(sender.send(parser.map(|parser| Grammar { matcher: Matcher::new(Ok(parser)) })));
         };
@@ -154,6 +154,11 @@ impl GrammarFactory {
             Err(RecvTimeoutError::Disconnected) => Err("making it broke".into()),
         }
     }
+}
+
+/// What a person should read of an error: no backtrace, and not the grammar itself.
+fn short(error: &str) -> String {
+    error.lines().next().unwrap_or_default().chars().take(300).collect()
 }
 
 /// A schema with the options that go with it.
@@ -214,7 +219,10 @@ struct Grammar {
 
 impl Constraint for Grammar {
     fn mask(&mut self, allowed: &mut [u32]) -> Result<(), String> {
-        let mask = self.matcher.compute_mask_or_eos().map_err(|e| format!("{GRAMMAR_FAILED}: {e}"))?;
+        let mask = self
+            .matcher
+            .compute_mask_or_eos()
+            .map_err(|e| format!("{GRAMMAR_FAILED}: {}", short(&e.to_string())))?;
         for (word, mask) in allowed.iter_mut().zip(mask.as_slice()) {
             *word = *mask;
         }
@@ -222,7 +230,7 @@ impl Constraint for Grammar {
     }
 
     fn accept(&mut self, token: u32) -> Result<(), String> {
-        self.matcher.consume_token(token).map_err(|e| format!("{GRAMMAR_FAILED}: {e}"))
+        self.matcher.consume_token(token).map_err(|e| format!("{GRAMMAR_FAILED}: {}", short(&e.to_string())))
     }
 
     /// Only tokens that the tokenizer itself would make of the forced text, and none whose text could become part of a

@@ -74,3 +74,151 @@ fn dates() {
     check(1_732_291_199, "Fri 22 Nov 2024 15:59:59 %");
     assert!(strftime("%Q", 0).is_err());
 }
+
+fn tools() -> Vec<Tool> {
+    let parameters = serde_json::json!({"type": "object", "properties": {"city": {"type": "string"}}});
+    vec![Tool { name: "weather".into(), description: Some("Tells it.".into()), parameters, strict: true }]
+}
+
+/// A question, two calls, their results.
+fn called() -> Vec<Message> {
+    let call = |id: &str, city: &str| ToolCall {
+        id: id.into(),
+        name: "weather".into(),
+        arguments: serde_json::json!({"city": city}),
+    };
+    let result =
+        |id: &str, text: &str| Message { tool_call_id: Some(id.into()), ..Message::new(Role::Tool, text) };
+    vec![
+        Message::new(Role::User, "Where?"),
+        Message {
+            tool_calls: vec![call("call_a", "Bern"), call("call_b", "Rom")],
+            ..Message::new(Role::Assistant, "")
+        },
+        result("call_a", "19"),
+        result("call_b", "30"),
+    ]
+}
+
+/// As Llama 3.1's, in short: one call a turn, `parameters`, the role `ipython`.
+const LLAMA: &str = "{{ bos_token }}{% if tools is not none %}{% for t in tools %}{{ t | tojson(indent=4) }}\n{% endfor %}{% endif %}\
+    {%- for message in messages %}\
+    {%- if not (message.role == 'ipython' or message.role == 'tool' or 'tool_calls' in message) %}<|start_header_id|>{{ message.role }}<|end_header_id|>\n\n{{ message.content | trim }}<|eot_id|>\
+    {%- elif 'tool_calls' in message %}\
+    {%- if message.tool_calls | length != 1 %}{{ raise_exception('This model only supports single tool-calls at once!') }}{% endif %}\
+    {%- set tool_call = message.tool_calls[0].function %}<|start_header_id|>assistant<|end_header_id|>\n\n{{ '{\"name\": \"' + tool_call.name + '\", ' }}{{ '\"parameters\": ' }}{{ tool_call.arguments | tojson }}{{ '}' }}<|eot_id|>\
+    {%- else %}<|start_header_id|>ipython<|end_header_id|>\n\n{{ message.content if message.content is string else message.content | tojson }}<|eot_id|>{% endif %}\
+    {%- endfor %}{% if add_generation_prompt %}<|start_header_id|>assistant<|end_header_id|>\n\n{% endif %}";
+
+/// As Mistral's, in short: it insists on ids of nine letters or digits.
+const MISTRAL: &str = "{{ bos_token }}{% for message in messages %}{% if message['role'] == 'user' %}\
+    {% if tools is not none and loop.index0 == 0 %}[AVAILABLE_TOOLS]{{ tools | tojson }}[/AVAILABLE_TOOLS]{% endif %}[INST]{{ message['content'] }}[/INST]\
+    {%- elif message.tool_calls is defined and message.tool_calls is not none %}[TOOL_CALLS][{% for call in message.tool_calls %}{% set out = call.function | tojson %}{{ out[:-1] }}\
+    {%- if not call.id is defined or call.id | length != 9 %}{{ raise_exception('Tool call IDs should be alphanumeric strings with length 9!') }}{% endif %}{{ ', \"id\": \"' + call.id + '\"}' }}\
+    {%- if not loop.last %}, {% endif %}{% endfor %}]{{ eos_token }}\
+    {%- elif message['role'] == 'assistant' %}{{ message['content'] + eos_token }}\
+    {%- elif message['role'] == 'tool' %}[TOOL_RESULTS]{\"content\": {{ message.content }}, \"call_id\": \"{{ message.tool_call_id }}\"}[/TOOL_RESULTS]\
+    {%- else %}{{ raise_exception('Only user and assistant roles are supported!') }}{% endif %}{% endfor %}";
+
+/// As DeepSeek's, in short, with tools: the arguments are appended to text.
+const DEEPSEEK: &str = "{% for t in tools or [] %}{{ t.function.name }}\n{% endfor %}{% for message in messages %}\
+    {%- if message['role'] == 'user' %}<｜User｜>{{ message['content'] }}\
+    {%- elif message['role'] == 'tool' %}<｜tool▁output▁begin｜>{{ message['content'] }}<｜tool▁output▁end｜>\
+    {%- elif message['tool_calls'] %}{% for tool in message['tool_calls'] %}{{ '<｜tool▁call▁begin｜>' + tool['type'] + '<｜tool▁sep｜>' + tool['function']['name'] + '\n```json\n' + tool['function']['arguments'] + '\n```<｜tool▁call▁end｜>' }}{% endfor %}\
+    {%- else %}<｜Assistant｜>{{ message['content'] }}{% endif %}{% endfor %}";
+
+fn template(source: &str) -> ChatTemplate {
+    ChatTemplate::new(source, "<s>".into(), "</s>".into()).unwrap()
+}
+
+#[test]
+fn templates_that_show_tools_show_them() {
+    let check = |source: &str, messages: &[Message], expected: &[&str]| {
+        let template = template(source);
+        assert!(template.shows_tools());
+        let prompt = template.render(messages, &tools(), true).unwrap();
+        expected.iter().for_each(|part| assert!(prompt.contains(part), "{part}\nis not in\n{prompt}"));
+    };
+    let mut single = called();
+    single[1].tool_calls.pop();
+    let parts = [
+        "{\"name\": \"weather\", \"parameters\": {\"city\": \"Bern\"}}<|eot_id|>",
+        "ipython<|end_header_id|>\n\n19<",
+        "\n    \"function\": {\n",
+    ];
+    check(LLAMA, &single, &parts);
+    let parts = [
+        "[AVAILABLE_TOOLS][{\"type\": \"function\", \"function\": {\"name\": \"weather\"",
+        "[TOOL_CALLS][{\"name\": \"weather\", \"arguments\": {\"city\": \"Bern\"}, \"id\": \"000000001\"}, ",
+        "[TOOL_RESULTS]{\"content\": 30, \"call_id\": \"000000002\"}",
+    ];
+    check(MISTRAL, &called(), &parts);
+    check(
+        DEEPSEEK,
+        &called(),
+        &["function<｜tool▁sep｜>weather\n```json\n{\"city\": \"Rom\"}\n```", "▁begin｜>30<"],
+    );
+    let refused = template(LLAMA).render(&called(), &tools(), true).unwrap_err().to_string();
+    assert!(refused.ends_with("only supports single tool-calls at once!"), "{refused}");
+}
+
+#[test]
+fn formats_follow_templates() {
+    use crate::text::ToolFormat;
+    let name = |source: &str| ToolFormat::new(Some(&template(source))).name();
+    assert_eq!(name(LLAMA), "llama3");
+    assert_eq!(name(MISTRAL), "mistral");
+    assert_eq!(name(DEEPSEEK), "deepseek3");
+    assert_eq!(name(CHATML), "hermes");
+    assert_eq!(name(&format!("{CHATML}{{# [TOOL_CALLS] #}}")), "hermes", "tools are described to it here");
+    assert_eq!(ToolFormat::new(None).name(), "hermes");
+}
+
+#[test]
+fn templates_that_do_not_show_tools_get_text() {
+    let drops = "{% for m in messages if m.role != 'system' %}<{{ m.role }}>{{ m.content }}{% endfor %}";
+    for source in [CHATML, drops] {
+        let template = template(source);
+        assert!(!template.shows_tools());
+        let mut messages = called();
+        messages.push(Message::new(Role::Assistant, "Warm."));
+        let prompt = template.render(&messages, &tools(), true).unwrap();
+        for part in [
+            "<tools>\n{\"type\": \"function\", \"function\": {\"name\": \"weather\", \"description\": \"Tells it.\", ",
+            "<tool_call>\n{\"name\": \"weather\", \"arguments\": {\"city\": \"Bern\"}}\n</tool_call>\n<tool_call>\n",
+            "user",
+            "<tool_response>\n19\n</tool_response>\n<tool_response>\n30\n</tool_response>",
+            "Warm.",
+        ] {
+            assert!(prompt.contains(part), "{part}\nis not in\n{prompt}");
+        }
+        assert!(!prompt.contains("strict") && !prompt.contains("tool\n"), "{prompt}");
+        let plain = template.render(&messages[..1], &[], true).unwrap();
+        assert!(!plain.contains("tool"), "without tools nothing is said of them: {plain}");
+    }
+}
+
+#[test]
+fn messages_and_calls_read_and_write_as_openais() {
+    let plain = Message::new(Role::User, "Hi");
+    assert_eq!(serde_json::to_string(&plain).unwrap(), r#"{"role":"user","content":"Hi"}"#);
+    for message in called() {
+        let written = serde_json::to_string(&message).unwrap();
+        assert_eq!(serde_json::from_str::<Message>(&written).unwrap(), message);
+    }
+    let written = serde_json::to_value(&called()[1]).unwrap();
+    let call = serde_json::json!({"id": "call_a", "type": "function", "function": {"name": "weather", "arguments": {"city": "Bern"}}});
+    assert_eq!(written["tool_calls"][0], call);
+}
+
+#[test]
+fn every_text_of_a_message_and_a_tool_is_mapped() {
+    let shout = &mut |text: &str| text.to_uppercase();
+    let mapped = called()[1].map_text(shout);
+    assert_eq!(mapped.tool_calls[0].id, "CALL_A");
+    assert_eq!(mapped.tool_calls[1].arguments, serde_json::json!({"CITY": "ROM"}));
+    assert_eq!(called()[2].map_text(shout).tool_call_id.as_deref(), Some("CALL_A"));
+    let tool = tools()[0].map_text(shout);
+    assert_eq!((tool.name.as_str(), tool.description.as_deref()), ("WEATHER", Some("TELLS IT.")));
+    assert_eq!(tool.parameters["PROPERTIES"]["CITY"]["TYPE"], "STRING");
+}

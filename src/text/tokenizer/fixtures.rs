@@ -22,9 +22,16 @@ pub(crate) fn byte_level(merges: &[&str]) -> Tokenizer {
 }
 
 pub(crate) fn byte_level_gguf(pre: &str, merges: &[&str]) -> Gguf {
+    byte_level_with(pre, merges, &[])
+}
+
+/// With further tokens of these kinds (3: control, 4: user-defined), in front of the last two.
+pub(crate) fn byte_level_with(pre: &str, merges: &[&str], special: &[(&str, i32)]) -> Gguf {
     let mut tokens: Vec<String> = (0..=255).map(|byte| spelled(byte).to_string()).collect();
     tokens.extend(merges.iter().map(|merge| merge.replace(' ', "")));
     let mut kinds = vec![1i32; tokens.len()];
+    tokens.extend(special.iter().map(|(text, _)| text.to_string()));
+    kinds.extend(special.iter().map(|(_, kind)| kind));
     tokens.extend(["<|im_start|>".to_string(), "<|im_end|>".to_string()]);
     kinds.extend([3, 3]);
     let mut writer = Writer::new();

@@ -233,6 +233,9 @@ impl Tokenizer {
     }
 
     fn encode_continued(&self, text: &str, ids: &mut Vec<u32>) {
+        if text.is_empty() {
+            return;
+        }
         match &self.algorithm {
             Algorithm::Bpe(bpe) => bpe.encode(&self.vocabulary, text, &mut bpe::Scratch::default(), ids),
             Algorithm::SentencePiece(sentencepiece) => {

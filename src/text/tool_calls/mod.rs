@@ -250,6 +250,14 @@ impl ToolFormat {
         ids.filter(|&id| tokenizer.is_control(id)).collect()
     }
 
+    /// Every form that is known.
+    #[cfg(test)]
+    pub(super) fn all() -> Vec<Self> {
+        let mut all: Vec<Self> = FAMILIES.iter().map(|(_, syntax)| Self { syntax }).collect();
+        all.dedup();
+        all
+    }
+
     pub(super) fn syntax(&self) -> &'static Syntax {
         self.syntax
     }

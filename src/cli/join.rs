@@ -1,0 +1,142 @@
+//! Joins the server of this home over its private socket, so that there is one engine: the goal is done there, and what
+//! happens is heard here.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use serde_json::{Value, json};
+
+use super::config::Config;
+use super::error::CliError;
+use super::serve::SOCKET;
+use crate::bench::sse::Frames;
+use crate::orchestrator::{Cancel, EventKind, Outcome, RunEvent, RunRequest};
+
+/// The host in URLs that go over the socket; it is never looked up.
+const BASE: &str = "http://localhost";
+const CONNECT_TIME_MAX: Duration = Duration::from_secs(2);
+
+/// A server that lives.
+pub struct Joined {
+    client: reqwest::Client,
+}
+
+/// The server of this home, if one lives. A socket that nobody answers is what a server that was killed left behind.
+pub async fn find(config: &Config) -> Option<Joined> {
+    let socket: PathBuf = config.home.value.state_dir.join(SOCKET);
+    if !socket.exists() {
+        return None;
+    }
+    let client = client(&socket)?;
+    let health = client.get(format!("{BASE}/health")).timeout(CONNECT_TIME_MAX).send().await.ok()?;
+    // 503 says that it loads, or that it ends.
+    let status: Value = serde_json::from_slice(&health.bytes().await.ok()?).ok()?;
+    (status["status"] != "draining").then_some(Joined { client })
+}
+
+#[cfg(unix)]
+fn client(socket: &Path) -> Option<reqwest::Client> {
+    reqwest::Client::builder().unix_socket(socket).no_proxy().build().ok()
+}
+
+#[cfg(not(unix))]
+fn client(_: &Path) -> Option<reqwest::Client> {
+    None
+}
+
+impl Joined {
+    /// Does a goal there; events come to `observer`. `cancel` ends it with what is finished.
+    ///
+    /// # Errors
+    /// What the server says, or that it went away.
+    pub async fn run(
+        &self,
+        request: &RunRequest,
+        observer: &mut (dyn FnMut(&RunEvent) + Send),
+        cancel: &Cancel,
+    ) -> Result<Outcome, CliError> {
+        let strategy = request.strategy.map_or("auto", |strategy| strategy.name());
+        let files = request.inputs.iter().map(|input| json!({"name": input.name, "text": input.text}));
+        let body = json!({
+            "goal": request.goal, "strategy": strategy, "seed": request.seed, "files": files.collect::<Vec<_>>(),
+            "budget": {"tokens": request.budget.tokens, "seconds": request.budget.time.map(|time| time.as_secs_f64())},
+        });
+        let begun = self.post("/v1/runs", &body).await?;
+        let id = begun["id"].as_str().context("the server named no run")?.to_owned();
+        let listening = self.listen(&id, observer);
+        tokio::pin!(listening);
+        tokio::select! {
+            outcome = &mut listening => return outcome,
+            _ = cancel.stopped() => {}
+        }
+        self.cancel(&id).await?;
+        listening.await
+    }
+
+    /// Ends a run with what is finished.
+    ///
+    /// # Errors
+    /// What the server says, or that it went away.
+    pub async fn cancel(&self, id: &str) -> Result<Value, CliError> {
+        self.post(&format!("/v1/runs/{id}/cancel"), &json!({})).await
+    }
+
+    async fn listen(
+        &self,
+        id: &str,
+        observer: &mut (dyn FnMut(&RunEvent) + Send),
+    ) -> Result<Outcome, CliError> {
+        let gone = |error: reqwest::Error| {
+            CliError::Failed(
+                anyhow!(error)
+                    .context(format!("the server went away; `bandmaster runs show {id}` shows what it did")),
+            )
+        };
+        let mut response =
+            self.client.get(format!("{BASE}/v1/runs/{id}/events")).send().await.map_err(gone)?;
+        let mut frames = Frames::default();
+        while let Some(bytes) = response.chunk().await.map_err(gone)? {
+            frames.push(&bytes);
+            while let Some(data) =
+                frames.next_data().map_err(|_| anyhow!("an event of the server does not end"))?
+            {
+                let event: RunEvent = serde_json::from_str(&data)
+                    .context("the server is of another version: end it, or run with --standalone")?;
+                observer(&event);
+                if let EventKind::RunFinished { outcome } = event.kind {
+                    return Ok(*outcome);
+                }
+            }
+        }
+        Err(CliError::Failed(anyhow!(
+            "the server ended before the run did; `bandmaster runs show {id}` shows what it did"
+        )))
+    }
+
+    async fn post(&self, path: &str, body: &Value) -> Result<Value, CliError> {
+        let failed = |error: reqwest::Error| {
+            CliError::Failed(anyhow!(error).context("the server of this home does not answer"))
+        };
+        let response = self
+            .client
+            .post(format!("{BASE}{path}"))
+            .header(reqwest::header::CONTENT_TYPE, "application/json")
+            .body(body.to_string())
+            .send()
+            .await
+            .map_err(failed)?;
+        let status = response.status();
+        let answer = response.bytes().await.map_err(failed)?;
+        let answer: Value = serde_json::from_slice(&answer).unwrap_or_default();
+        if status.is_success() {
+            return Ok(answer);
+        }
+        let message = answer["error"]["message"].as_str().unwrap_or("no reason given").to_owned();
+        Err(if status.is_client_error() {
+            CliError::usage(message)
+        } else {
+            CliError::Failed(anyhow!(message))
+        })
+    }
+}
