@@ -279,7 +279,7 @@ impl Writer {
             let update = next(&mut answers).await;
             Some((writer.take(update).await, (writer, answers)))
         });
-        let event = |event: ResponseEvent| sse::data(&event).event(event.name);
+        let event = |event: ResponseEvent| sse::named(event.name, &event);
         stream::iter(opening).chain(events.flat_map(stream::iter)).map(event)
     }
 }

@@ -330,7 +330,6 @@ impl Progress {
 
     fn close(&mut self, status: ItemStatus) {
         let Some(mut open) = self.open.take() else { return };
-        let scores = mem::take(&mut self.waiting);
         let (output_index, content_index, item_id) = (self.place(), 0, open.id.clone());
         let text = |open: &Open, logprobs| EventBody::TextDone {
             item_id: item_id.clone(),
@@ -341,7 +340,7 @@ impl Progress {
         };
         let (name, body) = match &open.kind {
             Kind::Message => {
-                open.logprobs.extend(scores);
+                open.logprobs.append(&mut self.waiting);
                 ("response.output_text.done", text(&open, Some(open.logprobs.clone())))
             }
             Kind::Reasoning => ("response.reasoning_text.done", text(&open, None)),

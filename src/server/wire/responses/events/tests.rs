@@ -71,7 +71,9 @@ fn check_told(events: &[Value]) -> Vec<Value> {
             "response.output_text.done" | "response.reasoning_text.done" => {
                 assert_eq!(event["text"].as_str(), said.as_deref());
             }
-            "response.function_call_arguments.done" => assert_eq!(event["arguments"].as_str(), said.as_deref()),
+            "response.function_call_arguments.done" => {
+                assert_eq!(event["arguments"].as_str(), said.as_deref())
+            }
             "response.content_part.added" => assert_eq!(event["part"]["text"], ""),
             "response.content_part.done" => assert_eq!(event["part"]["text"].as_str(), said.as_deref()),
             _ => {}
@@ -150,7 +152,10 @@ fn the_last_event_says_how_it_ended() {
     assert!(whole["completed_at"].is_u64());
     assert_eq!((&whole["usage"]["input_tokens"], &whole["usage"]["total_tokens"]), (&json!(3), &json!(5)));
     let cut = ended(Finish::Length);
-    assert_eq!((&cut["status"], &cut["incomplete_details"]["reason"]), (&json!("incomplete"), &json!("max_output_tokens")));
+    assert_eq!(
+        (&cut["status"], &cut["incomplete_details"]["reason"]),
+        (&json!("incomplete"), &json!("max_output_tokens"))
+    );
     assert_eq!(cut["completed_at"], Value::Null);
 
     let mut progress = progress();
@@ -165,7 +170,8 @@ fn the_last_event_says_how_it_ended() {
 
 #[test]
 fn scores_go_with_the_text_of_their_tokens() {
-    let score = |token: &str| TokenLogprob { token: token.into(), logprob: -1.0, bytes: None, top_logprobs: vec![] };
+    let score =
+        |token: &str| TokenLogprob { token: token.into(), logprob: -1.0, bytes: None, top_logprobs: vec![] };
     let mut progress = progress();
     // The first token is half a character: its text comes with the second.
     assert!(progress.take(vec![], vec![score("1")]).is_empty());

@@ -24,7 +24,10 @@ fn what_cannot_be_done_is_refused_with_its_field() {
     check(json!({"input": 1}), "input");
     check(json!({"input": [{"role": "user"}]}), "input[0].content");
     check(json!({"input": [{"role": "wizard", "content": "a"}]}), "input[0].role");
-    check(json!({"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "x"}]}]}), "input[0].content[0]");
+    check(
+        json!({"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "x"}]}]}),
+        "input[0].content[0].type",
+    );
     check(json!({"input": [{"type": "web_search_call", "id": "ws_1"}]}), "input[0].type");
     check(json!({"input": [{"type": "function_call", "call_id": "c", "name": "f"}]}), "input[0].arguments");
     check(json!({"input": [{"type": "function_call_output", "output": "a"}]}), "input[0].call_id");
@@ -69,7 +72,9 @@ fn what_has_no_effect_is_taken() {
         "tools": null, "store": null, "previous_response_id": null, "conversation": null, "prompt": null
     })));
     let response = serde_json::to_value(asked.unwrap().response).unwrap();
-    for (field, value) in [("user", json!("u")), ("metadata", json!({"a": "b"})), ("max_tool_calls", json!(3))] {
+    for (field, value) in
+        [("user", json!("u")), ("metadata", json!({"a": "b"})), ("max_tool_calls", json!(3))]
+    {
         assert_eq!(response[field], value);
     }
     assert!(response.get("usage").is_none(), "a usage that isn't there yet is no usage");
@@ -78,7 +83,8 @@ fn what_has_no_effect_is_taken() {
 #[test]
 fn what_is_said_shapes_the_question() {
     let schema = json!({"type": "object"});
-    let tool = json!({"type": "function", "name": "f", "description": "d", "parameters": schema, "strict": true});
+    let tool =
+        json!({"type": "function", "name": "f", "description": "d", "parameters": schema, "strict": true});
     let asked = read(&json!({
         "input": [{"role": "user", "content": "a"}], "tools": [tool], "temperature": 0.7, "max_output_tokens": 9,
         "tool_choice": {"type": "function", "name": "f"}, "parallel_tool_calls": false, "seed": 3, "stop": "x",
@@ -97,6 +103,9 @@ fn what_is_said_shapes_the_question() {
     let response = serde_json::to_value(&asked.response).unwrap();
     assert_eq!(response["tools"][0], tool);
     assert_eq!(response["tool_choice"], json!({"type": "function", "name": "f"}));
-    assert_eq!((&response["temperature"], &response["conversation"]), (&json!(0.7), &json!({"id": "conv_1"})));
+    assert_eq!(
+        (&response["temperature"], &response["conversation"]),
+        (&json!(0.7), &json!({"id": "conv_1"}))
+    );
     assert_eq!(response["text"]["format"]["name"], "n");
 }
