@@ -414,6 +414,8 @@ fn add_message(messages: &mut Vec<Message>, role: ItemRole, text: String) {
             only.content.push_str("\n\n");
             only.content.push_str(&text);
         }
+        // Said behind a call, in the same turn.
+        [.., last] if role == Role::Assistant && !last.tool_calls.is_empty() => last.content.push_str(&text),
         _ => messages.push(Message::new(role, text)),
     }
 }

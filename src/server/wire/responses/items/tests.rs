@@ -31,9 +31,9 @@ fn a_model_reads_items_as_turns() {
                {"role": "tool", "content": "7", "tool_call_id": "c1"}]),
     );
     check(
-        json!([{"role": "user", "content": "a"}, call]),
+        json!([{"role": "user", "content": "a"}, call, {"role": "assistant", "content": "I looked."}]),
         json!([{"role": "system", "content": "Be brief."}, {"role": "user", "content": "a"},
-               {"role": "assistant", "content": "", "tool_calls": [called]}]),
+               {"role": "assistant", "content": "I looked.", "tool_calls": [called]}]),
     );
 }
 
