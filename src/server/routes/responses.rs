@@ -183,11 +183,15 @@ struct Keeper {
 
 impl Keeper {
     /// Keeps an answer if that was asked for, and appends to its conversation; `false` when it is not kept.
-    async fn keep(&mut self, answer: &Answer) -> bool {
+    async fn keep(&self, answer: &Answer) -> bool {
         let conversation = match &self.before {
             Before::Conversation(id) => Some(id.clone()),
             Before::Answer(_) | Before::Nothing => None,
         };
+        let store = answer.store;
+        if !store && conversation.is_none() {
+            return false;
+        }
         let kept = KeptResponse {
             id: answer.id.clone(),
             previous: answer.previous_response_id.clone(),
@@ -197,7 +201,6 @@ impl Keeper {
             input: self.input.iter().map(Item::document).collect(),
             output: answer.output.iter().map(Item::document).collect(),
         };
-        let store = answer.store;
         let done = journal(&self.app, move |journal| {
             // The client gets what is finished in any case: that it could not be written is said in the log.
             let stored = store && written(&kept.id, journal.keep_response(&kept).map(|()| true));

@@ -259,3 +259,13 @@ async fn scores_are_told_where_asked_for() {
     assert!(scores.iter().all(|score| score["top_logprobs"].as_array().unwrap().len() == 2));
     assert_eq!(server.ask(json!({})).await["output"][0]["content"][0]["logprobs"], json!([]));
 }
+
+#[tokio::test]
+async fn the_description_refers_to_nothing_that_is_missing() {
+    let api = running("Hello!").call(200, "GET", "/openapi.json", Value::Null).await;
+    let text = api.to_string();
+    let names = text.split("\"#/components/schemas/").skip(1).map(|rest| rest.split('"').next().unwrap());
+    let missing: HashSet<&str> =
+        names.filter(|name| api["components"]["schemas"].get(*name).is_none()).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}

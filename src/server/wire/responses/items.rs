@@ -367,7 +367,7 @@ pub fn messages(instructions: Option<&str>, items: &[ItemGiven]) -> Result<Vec<M
         return Err(ApiError::invalid("input", "input is missing: say something"));
     }
     let mut messages: Vec<Message> = Vec::new();
-    if let Some(rules) = instructions {
+    if let Some(rules) = instructions.filter(|rules| !rules.is_empty()) {
         messages.push(Message::new(Role::System, rules));
     }
     let mut called: HashSet<&str> = HashSet::new();
@@ -430,6 +430,7 @@ pub struct Paging {
     #[param(minimum = 1, maximum = 100)]
     pub limit: Option<u32>,
     /// `desc`, the latest first, unless said.
+    #[param(inline)]
     pub order: Option<Order>,
 }
 

@@ -7,7 +7,7 @@ use super::Metadata;
 use super::items::Item;
 use super::request::{FormatGiven, FunctionTool, ToolChoiceSaid};
 use crate::server::answer::Spent;
-use crate::server::error::{ApiError, INVALID_REQUEST};
+use crate::server::error::{ApiError, INVALID_REQUEST, RATE_LIMIT};
 
 /// An answer.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
@@ -183,7 +183,7 @@ impl From<&ApiError> for ResponseError {
     fn from(error: &ApiError) -> Self {
         let code = match error.kind {
             INVALID_REQUEST => "invalid_prompt",
-            crate::server::error::RATE_LIMIT => "rate_limit_exceeded",
+            RATE_LIMIT => "rate_limit_exceeded",
             _ => "server_error",
         };
         Self { code, message: error.message.clone() }
