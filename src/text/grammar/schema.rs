@@ -7,12 +7,12 @@ use std::cell::Cell;
 
 use serde_json::{Map, Value, json};
 
-use super::GrammarError;
+use super::{GrammarError, patterns};
 
 /// Schemas nest no deeper.
 const DEPTH_MAX: usize = 64;
 /// Schemas have no more parts.
-const PARTS_MAX: usize = 50_000;
+const PARTS_MAX: usize = 20_000;
 /// Comparisons that proving a `oneOf` exclusive may take.
 const COMPARISONS_MAX: u32 = 20_000;
 
@@ -54,6 +54,8 @@ pub(super) fn prepared(schema: &Value) -> Result<Map<String, Value>, GrammarErro
     rewrite(&mut made, &Rewriter { root: schema, comparisons: &comparisons });
     if !composes(&made) {
         close(&mut made);
+    } else if patterns::too_many(&made) {
+        return Err(GrammarError::Schema("some text in it has to fit too many patterns at once".into()));
     }
     match made {
         Value::Object(made) => Ok(made),
