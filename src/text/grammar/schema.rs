@@ -113,11 +113,12 @@ fn rewrite(value: &mut Value, rewriter: &Rewriter) {
     if node.get("uniqueItems").is_some_and(|unique| *unique == json!(false) || one_at_most) {
         node.remove("uniqueItems");
     }
-    if let Some(Value::Array(branches)) = node.get("oneOf") {
-        if rewriter.all_exclusive(branches) {
-            let branches = node.remove("oneOf").unwrap_or_default();
-            add_all_of(node, "anyOf", branches);
-        }
+    // Of branches that exclude each other one at most fits, so any will do.
+    if let Some(Value::Array(branches)) = node.get("oneOf")
+        && rewriter.all_exclusive(branches)
+    {
+        let branches = node.remove("oneOf").unwrap_or_default();
+        add_all_of(node, "anyOf", branches);
     }
     rewrite_names(node);
     rewrite_counts(node);
@@ -201,10 +202,10 @@ impl Rewriter<'_> {
         }
         for (one, other) in [(a, b), (b, a)] {
             for key in ["anyOf", "oneOf"] {
-                if let Some(Value::Array(branches)) = one.get(key) {
-                    if branches.iter().all(|branch| self.exclusive(branch, other, depth + 1)) {
-                        return true;
-                    }
+                if let Some(Value::Array(branches)) = one.get(key)
+                    && branches.iter().all(|branch| self.exclusive(branch, other, depth + 1))
+                {
+                    return true;
                 }
             }
         }
