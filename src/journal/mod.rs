@@ -1,6 +1,8 @@
 //! The append-only record of runs, in SQLite. An event is a type, a time and a JSON body; what planner, worker or
-//! strategy mean is not known here. A run's state is a fold of its events (`fold.rs`).
+//! strategy mean is not known here. A run's state is a fold of its events (`fold.rs`). Beside the runs lie the answers and
+//! conversations that clients come back to (`conversations.rs`).
 
+mod conversations;
 mod fold;
 #[cfg(test)]
 mod tests;
@@ -12,12 +14,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior, params};
 use serde_json::Value;
 
+pub use conversations::{History, KeptConversation, KeptItem, KeptResponse};
 pub use fold::{Attempt, RunState, TaskState, fold};
 
 /// Version of the tables; a file with a higher one was written by a newer program and is left alone.
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 2;
 
-const SCHEMA: &str = "
+/// Tables of version 1.
+const SCHEMA_1: &str = "
     CREATE TABLE runs (id TEXT PRIMARY KEY, created_ms INTEGER NOT NULL) WITHOUT ROWID;
     CREATE TABLE inputs (run TEXT NOT NULL REFERENCES runs(id) ON DELETE CASCADE, position INTEGER NOT NULL,
                          name TEXT NOT NULL, text TEXT NOT NULL, PRIMARY KEY (run, position)) WITHOUT ROWID;
@@ -166,8 +170,9 @@ impl Journal {
             // Immediate: of two processes that meet a new file only one makes the tables.
             let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let version: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-            if version == 0 {
-                transaction.execute_batch(SCHEMA)?;
+            let steps = [SCHEMA_1, conversations::SCHEMA_2];
+            for step in steps.iter().skip(usize::try_from(version).unwrap_or(usize::MAX)) {
+                transaction.execute_batch(step)?;
             }
             transaction.commit()?;
             Ok(version)

@@ -26,6 +26,11 @@ pub fn data(value: &impl Serialize) -> Event {
     Event::default().data(serde_json::to_string(value).unwrap_or_default())
 }
 
+/// The same under a name, which comes first: some clients read line by line.
+pub fn named(name: &str, value: &impl Serialize) -> Event {
+    Event::default().event(name).data(serde_json::to_string(value).unwrap_or_default())
+}
+
 /// The end of OpenAI's streams.
 pub fn done() -> Event {
     Event::default().data("[DONE]")

@@ -1,7 +1,7 @@
 //! A loaded model as text sees it: messages in, text out. How weights are read and steps are scheduled is not known here.
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};

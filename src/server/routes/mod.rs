@@ -3,8 +3,10 @@
 
 pub mod chat;
 pub mod completions;
+pub mod conversations;
 pub mod embeddings;
 pub mod models;
+pub mod responses;
 pub mod runs;
 pub mod tokens;
 

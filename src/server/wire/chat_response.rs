@@ -90,7 +90,7 @@ pub struct ChatLogprobs {
 }
 
 /// The score of a token.
-#[derive(Debug, Clone, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct TokenLogprob {
     /// Its text.
     pub token: String,
@@ -103,7 +103,7 @@ pub struct TokenLogprob {
 }
 
 /// The score of a token that could have been.
-#[derive(Debug, Clone, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct TopLogprob {
     /// Its text.
     pub token: String,

@@ -44,7 +44,7 @@ impl Model for Parrot {
     fn decommit(&mut self, _block: u32) {}
 }
 
-fn parrot(says: &str) -> Arc<LoadedModel> {
+pub(crate) fn parrot(says: &str) -> Arc<LoadedModel> {
     // It knows prompts by their length, which drafts would change.
     let config = EngineConfig { speculate: false, ..EngineConfig::with_memory_bytes(1 << 24) };
     let engine = Engine::start(config).unwrap();
@@ -178,5 +178,5 @@ async fn an_engine_that_ends_fails_the_answer() {
         last = Some(piece);
     }
     assert!(matches!(last, Some(Piece::Failed(_) | Piece::Done(_))), "{last:?}");
-    assert!(matches!(model.generate(request("Hi")), Err(SessionError::Rejected(_))));
+    assert!(matches!(ask(&model, terms()), Err(SessionError::Rejected(_))));
 }

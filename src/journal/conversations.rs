@@ -1,0 +1,280 @@
+//! Answers and conversations that clients may come back to: documents, and their items in order. What stands in a
+//! document is not known here.
+
+#[cfg(test)]
+mod tests;
+
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use serde_json::Value;
+
+use super::{Journal, JournalError};
+
+/// Tables of schema version 2. An item's owner is a response or a conversation; the same item may be in several.
+pub(super) const SCHEMA_2: &str = "
+    CREATE TABLE responses (id TEXT PRIMARY KEY, previous TEXT, conversation TEXT, created_s INTEGER NOT NULL,
+                            body TEXT NOT NULL) WITHOUT ROWID;
+    CREATE TABLE conversations (id TEXT PRIMARY KEY, created_s INTEGER NOT NULL, metadata TEXT NOT NULL) WITHOUT ROWID;
+    CREATE TABLE items (owner TEXT NOT NULL, position INTEGER NOT NULL, id TEXT NOT NULL, output INTEGER NOT NULL,
+                        body TEXT NOT NULL, PRIMARY KEY (owner, position)) WITHOUT ROWID;
+    CREATE INDEX items_by_id ON items (id);
+    PRAGMA user_version = 2;";
+
+/// An answer, as it is kept.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KeptResponse {
+    /// Its id.
+    pub id: String,
+    /// The answer it goes on from.
+    pub previous: Option<String>,
+    /// The conversation it belongs to.
+    pub conversation: Option<String>,
+    /// Seconds since 1970.
+    pub created_s: u64,
+    /// The answer.
+    pub body: Value,
+    /// What was asked, without what came before.
+    pub input: Vec<KeptItem>,
+    /// What was said.
+    pub output: Vec<KeptItem>,
+}
+
+/// A part of a conversation.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KeptItem {
+    /// Its id, no two the same within an owner.
+    pub id: String,
+    /// What it says.
+    pub body: Value,
+}
+
+/// A conversation without its items.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KeptConversation {
+    /// Its id.
+    pub id: String,
+    /// Seconds since 1970.
+    pub created_s: u64,
+    /// The client's notes.
+    pub metadata: Value,
+}
+
+/// What was said up to and with an answer.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct History {
+    /// Inputs and outputs, the oldest first.
+    pub items: Vec<Value>,
+    /// The answer before the oldest, where that was removed.
+    pub missing: Option<String>,
+    /// The conversation that one of the answers belongs to: what was said there is not among the items.
+    pub conversation: Option<String>,
+}
+
+impl Journal {
+    /// Keeps an answer.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn keep_response(&self, response: &KeptResponse) -> Result<(), JournalError> {
+        self.with(|db| {
+            let transaction = db.transaction()?;
+            transaction.execute(
+                "INSERT INTO responses VALUES (?1, ?2, ?3, ?4, ?5)",
+                params![
+                    response.id,
+                    response.previous,
+                    response.conversation,
+                    response.created_s as i64,
+                    response.body.to_string()
+                ],
+            )?;
+            add_items(&transaction, &response.id, false, &response.input)?;
+            add_items(&transaction, &response.id, true, &response.output)?;
+            transaction.commit()
+        })
+    }
+
+    /// An answer's document.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn response(&self, id: &str) -> Result<Option<Value>, JournalError> {
+        self.with(|db| {
+            db.query_row("SELECT body FROM responses WHERE id = ?1", [id], |row| json(row, 0)).optional()
+        })
+    }
+
+    /// Removes an answer and its items; `false` when there is none.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn delete_response(&self, id: &str) -> Result<bool, JournalError> {
+        self.with(|db| remove(db, "DELETE FROM responses WHERE id = ?1", id))
+    }
+
+    /// What was said up to and with the answer `id`; `None` when there is none.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn history(&self, id: &str) -> Result<Option<History>, JournalError> {
+        // An answer is kept after the one it goes on from: the chain has no circle.
+        const CHAIN: &str = "WITH RECURSIVE chain (id, previous, conversation, depth) AS (
+                SELECT id, previous, conversation, 0 FROM responses WHERE id = ?1
+                UNION ALL
+                SELECT before.id, before.previous, before.conversation, depth + 1
+                FROM chain JOIN responses before ON before.id = chain.previous)
+            SELECT id, previous, conversation FROM chain ORDER BY depth DESC";
+        self.with(|db| {
+            let mut query = db.prepare_cached(CHAIN)?;
+            let answers: Vec<(String, Option<String>, Option<String>)> = query
+                .query_map([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+                .collect::<Result<_, _>>()?;
+            let Some((_, missing, _)) = answers.first() else { return Ok(None) };
+            let mut history = History { missing: missing.clone(), ..History::default() };
+            let mut query = db.prepare_cached("SELECT body FROM items WHERE owner = ?1 ORDER BY position")?;
+            for (answer, _, conversation) in &answers {
+                for body in query.query_map([answer], |row| json(row, 0))? {
+                    history.items.push(body?);
+                }
+                history.conversation = history.conversation.or_else(|| conversation.clone());
+            }
+            Ok(Some(history))
+        })
+    }
+
+    /// The items of a conversation, or those that an answer was asked with, in order.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn items(&self, owner: &str) -> Result<Vec<KeptItem>, JournalError> {
+        self.with(|db| {
+            let mut query = db.prepare_cached(
+                "SELECT id, body FROM items WHERE owner = ?1 AND output = 0 ORDER BY position",
+            )?;
+            query.query_map([owner], |row| Ok(KeptItem { id: row.get(0)?, body: json(row, 1)? }))?.collect()
+        })
+    }
+
+    /// An item, whoever has it; of several with this id the first found.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn item(&self, id: &str) -> Result<Option<Value>, JournalError> {
+        self.with(|db| {
+            db.query_row("SELECT body FROM items WHERE id = ?1 LIMIT 1", [id], |row| json(row, 0)).optional()
+        })
+    }
+
+    /// Begins a conversation.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn create_conversation(
+        &self,
+        conversation: &KeptConversation,
+        items: &[KeptItem],
+    ) -> Result<(), JournalError> {
+        self.with(|db| {
+            let transaction = db.transaction()?;
+            transaction.execute(
+                "INSERT INTO conversations VALUES (?1, ?2, ?3)",
+                params![conversation.id, conversation.created_s as i64, conversation.metadata.to_string()],
+            )?;
+            add_items(&transaction, &conversation.id, false, items)?;
+            transaction.commit()
+        })
+    }
+
+    /// A conversation.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn conversation(&self, id: &str) -> Result<Option<KeptConversation>, JournalError> {
+        self.with(|db| {
+            db.query_row("SELECT created_s, metadata FROM conversations WHERE id = ?1", [id], |row| {
+                let created_s = row.get::<_, i64>(0)? as u64;
+                Ok(KeptConversation { id: id.to_owned(), created_s, metadata: json(row, 1)? })
+            })
+            .optional()
+        })
+    }
+
+    /// Gives a conversation other notes; `false` when there is none.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn note_conversation(&self, id: &str, metadata: &Value) -> Result<bool, JournalError> {
+        self.with(|db| {
+            let changed = db.execute(
+                "UPDATE conversations SET metadata = ?2 WHERE id = ?1",
+                params![id, metadata.to_string()],
+            )?;
+            Ok(changed == 1)
+        })
+    }
+
+    /// Removes a conversation and its items; `false` when there is none. Answers given in it stay.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn delete_conversation(&self, id: &str) -> Result<bool, JournalError> {
+        self.with(|db| remove(db, "DELETE FROM conversations WHERE id = ?1", id))
+    }
+
+    /// Appends to a conversation; `false` when there is none.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn extend_conversation(&self, id: &str, items: &[KeptItem]) -> Result<bool, JournalError> {
+        self.with(|db| {
+            // Immediate: what another process writes after the first look would make the second step fail.
+            let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let there =
+                transaction.query_row("SELECT count(*) FROM conversations WHERE id = ?1", [id], |row| {
+                    row.get::<_, i64>(0)
+                })?;
+            if there == 0 {
+                return Ok(false);
+            }
+            add_items(&transaction, id, false, items)?;
+            transaction.commit()?;
+            Ok(true)
+        })
+    }
+
+    /// Takes an item out of a conversation; `false` when it is not in it.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn remove_item(&self, conversation: &str, id: &str) -> Result<bool, JournalError> {
+        self.with(|db| {
+            let removed = db.execute("DELETE FROM items WHERE owner = ?1 AND id = ?2", [conversation, id])?;
+            Ok(removed > 0)
+        })
+    }
+}
+
+fn add_items(db: &Transaction, owner: &str, output: bool, items: &[KeptItem]) -> rusqlite::Result<()> {
+    let mut add = db.prepare_cached(
+        "INSERT INTO items SELECT ?1, coalesce(max(position), 0) + 1, ?2, ?3, ?4 FROM items WHERE owner = ?1",
+    )?;
+    for item in items {
+        add.execute(params![owner, item.id, output, item.body.to_string()])?;
+    }
+    Ok(())
+}
+
+/// Removes an owner by `statement`, and its items.
+fn remove(db: &mut Connection, statement: &str, id: &str) -> rusqlite::Result<bool> {
+    let transaction = db.transaction()?;
+    let removed = transaction.execute(statement, [id])?;
+    if removed > 0 {
+        transaction.execute("DELETE FROM items WHERE owner = ?1", [id])?;
+    }
+    transaction.commit()?;
+    Ok(removed > 0)
+}
+
+fn json(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Value> {
+    let text: String = row.get(column)?;
+    Ok(serde_json::from_str(&text).unwrap_or(Value::Null))
+}

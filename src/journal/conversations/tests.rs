@@ -1,0 +1,112 @@
+use serde_json::json;
+
+use super::*;
+use crate::journal::SCHEMA_1;
+
+fn items(ids: &[&str]) -> Vec<KeptItem> {
+    ids.iter().map(|&id| KeptItem { id: id.into(), body: json!({"says": id}) }).collect()
+}
+
+fn answer(id: &str, previous: Option<&str>, input: &[&str], output: &[&str]) -> KeptResponse {
+    KeptResponse {
+        id: id.into(),
+        previous: previous.map(str::to_owned),
+        conversation: None,
+        created_s: 7,
+        body: json!({"id": id}),
+        input: items(input),
+        output: items(output),
+    }
+}
+
+fn ids(items: &[KeptItem]) -> Vec<&str> {
+    items.iter().map(|item| item.id.as_str()).collect()
+}
+
+#[test]
+fn a_history_is_all_inputs_and_outputs_of_the_chain() {
+    let journal = Journal::in_memory().unwrap();
+    journal.keep_response(&answer("r1", None, &["a", "b"], &["c"])).unwrap();
+    journal.keep_response(&answer("r2", Some("r1"), &["d"], &["e", "f"])).unwrap();
+    journal.keep_response(&answer("other", Some("r1"), &["x"], &["y"])).unwrap();
+    let check = |id: &str, expected: Option<(&[&str], Option<&str>)>| {
+        let history = journal.history(id).unwrap();
+        let says = |history: &History| -> Vec<String> {
+            history.items.iter().map(|item| item["says"].as_str().unwrap().to_owned()).collect()
+        };
+        let found = history.as_ref().map(|history| (says(history), history.missing.clone()));
+        let expected = expected.map(|(items, missing)| {
+            (items.iter().map(|&id| id.to_owned()).collect(), missing.map(str::to_owned))
+        });
+        assert_eq!(found, expected, "{id}");
+    };
+    check("r1", Some((&["a", "b", "c"], None)));
+    check("r2", Some((&["a", "b", "c", "d", "e", "f"], None)));
+    check("none", None);
+    assert_eq!(ids(&journal.items("r2").unwrap()), ["d"]);
+    assert_eq!(journal.item("e").unwrap(), Some(json!({"says": "e"})));
+
+    assert!(journal.delete_response("r1").unwrap());
+    assert!(!journal.delete_response("r1").unwrap());
+    assert_eq!(journal.response("r1").unwrap(), None);
+    assert_eq!(journal.item("a").unwrap(), None);
+    check("r2", Some((&["d", "e", "f"], Some("r1"))));
+}
+
+#[test]
+fn an_answer_in_a_conversation_says_so_in_the_history() {
+    let journal = Journal::in_memory().unwrap();
+    let first = KeptResponse { conversation: Some("talk".into()), ..answer("r1", None, &["a"], &["b"]) };
+    journal.keep_response(&first).unwrap();
+    journal.keep_response(&answer("r2", Some("r1"), &["c"], &[])).unwrap();
+    assert_eq!(journal.history("r2").unwrap().unwrap().conversation.as_deref(), Some("talk"));
+}
+
+#[test]
+fn a_conversation_grows_and_shrinks_in_order() {
+    let journal = Journal::in_memory().unwrap();
+    let talk = KeptConversation { id: "talk".into(), created_s: 3, metadata: json!({"a": "b"}) };
+    journal.create_conversation(&talk, &items(&["a"])).unwrap();
+    assert!(journal.extend_conversation("talk", &items(&["b", "c"])).unwrap());
+    assert!(!journal.extend_conversation("none", &items(&["b"])).unwrap());
+    assert!(journal.remove_item("talk", "b").unwrap());
+    assert!(!journal.remove_item("talk", "b").unwrap());
+    assert!(journal.extend_conversation("talk", &items(&["d"])).unwrap());
+    assert_eq!(ids(&journal.items("talk").unwrap()), ["a", "c", "d"]);
+
+    assert!(journal.note_conversation("talk", &json!({})).unwrap());
+    assert!(!journal.note_conversation("none", &json!({})).unwrap());
+    let noted = KeptConversation { metadata: json!({}), ..talk };
+    assert_eq!(journal.conversation("talk").unwrap(), Some(noted));
+
+    assert!(journal.delete_conversation("talk").unwrap());
+    assert!(!journal.delete_conversation("talk").unwrap());
+    assert_eq!(journal.conversation("talk").unwrap(), None);
+    assert!(journal.items("talk").unwrap().is_empty());
+}
+
+#[test]
+fn a_file_of_version_1_gets_the_new_tables_and_keeps_its_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("runs.sqlite");
+    let old = Connection::open(&path).unwrap();
+    old.execute_batch(SCHEMA_1).unwrap();
+    old.execute_batch(
+        "INSERT INTO runs VALUES ('0000000001', 5);
+         INSERT INTO events VALUES ('0000000001', 1, 0, 'run.started', '{\"goal\": \"g\"}');",
+    )
+    .unwrap();
+    drop(old);
+    // Twice: the second time nothing is left to do.
+    for round in 0..2 {
+        let journal = Journal::open(&path).unwrap();
+        assert_eq!(journal.state("0000000001").unwrap().goal, "g");
+        let id = format!("r{round}");
+        journal.keep_response(&answer(&id, None, &["a"], &["b"])).unwrap();
+        assert_eq!(journal.history(&id).unwrap().unwrap().items.len(), 2);
+    }
+    let newer = Connection::open(&path).unwrap();
+    newer.pragma_update(None, "user_version", 3).unwrap();
+    drop(newer);
+    assert!(matches!(Journal::open(&path), Err(JournalError::Newer { found: 3, known: 2, .. })));
+}

@@ -1,0 +1,207 @@
+//! `/v1/conversations`: what was said, kept for answers to come.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use axum::Json as Body;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use serde_json::{Value, json};
+
+use super::responses::{asked, failed, items_of, journal, looked_up};
+use crate::journal::{Journal, KeptConversation, KeptItem};
+use crate::server::App;
+use crate::server::error::{ApiError, ErrorResponse};
+use crate::server::wire::body::Json;
+use crate::server::wire::responses::check_metadata;
+use crate::server::wire::responses::conversation::{
+    Conversation, ConversationAsked, ConversationNoted, ItemsGiven, check_items,
+};
+use crate::server::wire::responses::items::{Item, ItemGiven, ItemList, Paging};
+use crate::server::wire::responses::object::Deleted;
+use crate::server::wire::{new_id, unix_seconds};
+
+/// Begins a conversation.
+#[utoipa::path(post, path = "/v1/conversations", tag = "conversations", request_body = ConversationAsked, responses(
+    (status = 200, description = "It", body = Conversation),
+    (status = 400, description = "What was sent can't be done", body = ErrorResponse),
+    (status = 413, description = "The body is too large", body = ErrorResponse),
+    (status = 415, description = "The body is no JSON", body = ErrorResponse),
+))]
+pub async fn begin(
+    State(app): State<Arc<App>>,
+    Json(given): Json<ConversationAsked>,
+) -> Result<Body<Conversation>, ApiError> {
+    let items = check_items(given.items.unwrap_or_default())?;
+    let conversation = KeptConversation {
+        id: new_id("conv_"),
+        created_s: unix_seconds(),
+        metadata: json!(check_metadata(given.metadata)?),
+    };
+    journal(&app, move |journal| {
+        let items = kept(journal, items, HashSet::new())?;
+        journal.create_conversation(&conversation, &items).map_err(failed)?;
+        Ok(Body(conversation.into()))
+    })
+    .await
+}
+
+/// Items as they are kept, under ids that are not `taken`.
+fn kept(
+    journal: &Journal,
+    items: Vec<ItemGiven>,
+    mut taken: HashSet<String>,
+) -> Result<Vec<KeptItem>, ApiError> {
+    let items = looked_up(journal, "items", items)?.into_iter();
+    Ok(items.filter_map(|item| item.kept(&mut taken)).map(|item| item.document()).collect())
+}
+
+/// A conversation.
+#[utoipa::path(get, path = "/v1/conversations/{id}", tag = "conversations",
+    params(("id" = String, Path, description = "Its id")),
+    responses(
+        (status = 200, description = "It", body = Conversation),
+        (status = 404, description = "No such conversation", body = ErrorResponse),
+    ))]
+pub async fn show(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+) -> Result<Body<Conversation>, ApiError> {
+    journal(&app, move |journal| find(journal, &id)).await
+}
+
+fn find(journal: &Journal, id: &str) -> Result<Body<Conversation>, ApiError> {
+    let kept = journal.conversation(id).map_err(failed)?.ok_or_else(|| unknown(id))?;
+    Ok(Body(kept.into()))
+}
+
+fn unknown(id: &str) -> ApiError {
+    ApiError::not_found(format!("no conversation {id}"))
+}
+
+/// Gives a conversation other notes.
+#[utoipa::path(post, path = "/v1/conversations/{id}", tag = "conversations", request_body = ConversationNoted,
+    params(("id" = String, Path, description = "Its id")),
+    responses(
+        (status = 200, description = "It", body = Conversation),
+        (status = 400, description = "What was sent can't be done", body = ErrorResponse),
+        (status = 404, description = "No such conversation", body = ErrorResponse),
+        (status = 413, description = "The body is too large", body = ErrorResponse),
+        (status = 415, description = "The body is no JSON", body = ErrorResponse),
+    ))]
+pub async fn note(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    Json(given): Json<ConversationNoted>,
+) -> Result<Body<Conversation>, ApiError> {
+    let metadata = json!(check_metadata(given.metadata)?);
+    journal(&app, move |journal| {
+        journal.note_conversation(&id, &metadata).map_err(failed)?;
+        find(journal, &id)
+    })
+    .await
+}
+
+/// Removes a conversation. Answers given in it stay.
+#[utoipa::path(delete, path = "/v1/conversations/{id}", tag = "conversations",
+    params(("id" = String, Path, description = "Its id")),
+    responses(
+        (status = 200, description = "It is removed", body = Deleted),
+        (status = 404, description = "No such conversation", body = ErrorResponse),
+    ))]
+pub async fn remove(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Body<Deleted>, ApiError> {
+    journal(&app, move |journal| match journal.delete_conversation(&id).map_err(failed)? {
+        true => Ok(Body(Deleted { id, object: "conversation.deleted", deleted: true })),
+        false => Err(unknown(&id)),
+    })
+    .await
+}
+
+/// What was said in a conversation.
+#[utoipa::path(get, path = "/v1/conversations/{id}/items", tag = "conversations",
+    params(("id" = String, Path, description = "Its id"), Paging),
+    responses(
+        (status = 200, description = "The items", body = ItemList),
+        (status = 400, description = "What was asked can't be done", body = ErrorResponse),
+        (status = 404, description = "No such conversation", body = ErrorResponse),
+    ))]
+pub async fn items(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    paging: Result<Query<Paging>, QueryRejection>,
+) -> Result<Body<ItemList>, ApiError> {
+    let paging = asked(paging)?;
+    journal(&app, move |journal| ItemList::page(items_of(journal, &id)?, &paging).map(Body)).await
+}
+
+/// Appends to a conversation.
+#[utoipa::path(post, path = "/v1/conversations/{id}/items", tag = "conversations", request_body = ItemsGiven,
+    params(("id" = String, Path, description = "Its id")),
+    responses(
+        (status = 200, description = "The items that were appended", body = ItemList),
+        (status = 400, description = "What was sent can't be done", body = ErrorResponse),
+        (status = 404, description = "No such conversation", body = ErrorResponse),
+        (status = 413, description = "The body is too large", body = ErrorResponse),
+        (status = 415, description = "The body is no JSON", body = ErrorResponse),
+    ))]
+pub async fn append(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    Json(given): Json<ItemsGiven>,
+) -> Result<Body<ItemList>, ApiError> {
+    let items = check_items(given.items)?;
+    journal(&app, move |journal| {
+        let taken = items_of(journal, &id)?.into_iter().map(|item| item.id).collect();
+        let items = kept(journal, items, taken)?;
+        match journal.extend_conversation(&id, &items).map_err(failed)? {
+            true => Ok(Body(ItemList::all(items))),
+            false => Err(unknown(&id)),
+        }
+    })
+    .await
+}
+
+/// An item of a conversation.
+#[utoipa::path(get, path = "/v1/conversations/{id}/items/{item}", tag = "conversations",
+    params(("id" = String, Path, description = "The conversation's id"),
+           ("item" = String, Path, description = "The item's id")),
+    responses(
+        (status = 200, description = "It", body = Item),
+        (status = 404, description = "No such conversation or item", body = ErrorResponse),
+    ))]
+pub async fn item(
+    State(app): State<Arc<App>>,
+    Path((id, item)): Path<(String, String)>,
+) -> Result<Body<Value>, ApiError> {
+    journal(&app, move |journal| {
+        let found = items_of(journal, &id)?.into_iter().find(|other| other.id == item);
+        found.map(|found| Body(found.body)).ok_or_else(|| unknown_item(&id, &item))
+    })
+    .await
+}
+
+fn unknown_item(id: &str, item: &str) -> ApiError {
+    ApiError::not_found(format!("no item {item} in conversation {id}"))
+}
+
+/// Takes an item out of a conversation.
+#[utoipa::path(delete, path = "/v1/conversations/{id}/items/{item}", tag = "conversations",
+    params(("id" = String, Path, description = "The conversation's id"),
+           ("item" = String, Path, description = "The item's id")),
+    responses(
+        (status = 200, description = "The conversation without it", body = Conversation),
+        (status = 404, description = "No such conversation or item", body = ErrorResponse),
+    ))]
+pub async fn remove_item(
+    State(app): State<Arc<App>>,
+    Path((id, item)): Path<(String, String)>,
+) -> Result<Body<Conversation>, ApiError> {
+    journal(&app, move |journal| {
+        let conversation = find(journal, &id)?;
+        match journal.remove_item(&id, &item).map_err(failed)? {
+            true => Ok(conversation),
+            false => Err(unknown_item(&id, &item)),
+        }
+    })
+    .await
+}

@@ -1,0 +1,381 @@
+//! `/v1/responses`: answers that are kept and can be gone on from.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Json as Body;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::response::sse::Event;
+use axum::response::{IntoResponse, Response};
+use futures_util::stream::{self, Stream, StreamExt};
+use serde::Deserialize;
+use serde_json::Value;
+use utoipa::IntoParams;
+
+use crate::journal::{Journal, JournalError, KeptItem, KeptResponse};
+use crate::server::answer::{Answers, Update};
+use crate::server::error::{ApiError, ErrorResponse};
+use crate::server::track::Track;
+use crate::server::wire::body::Json;
+use crate::server::wire::chat_response::token_logprobs;
+use crate::server::wire::responses::events::{Progress, ResponseEvent};
+use crate::server::wire::responses::items::{Item, ItemGiven, ItemList, Paging, messages};
+use crate::server::wire::responses::object::{Deleted, Response as Answer};
+use crate::server::wire::responses::request::{Asked, Before, CreateResponse};
+use crate::server::{App, Asker, sse};
+use crate::text::{LoadedModel, Message};
+
+/// Answers, and keeps the answer unless told not to. An answer whose client leaves, or that fails, is not kept.
+#[utoipa::path(post, path = "/v1/responses", tag = "responses", request_body = CreateResponse, responses(
+    (status = 200, description = "The answer; a stream of events with `stream`", content(
+        (Answer = "application/json"), (ResponseEvent = "text/event-stream"))),
+    (status = 400, description = "What was sent can't be done", body = ErrorResponse),
+    (status = 404, description = "No such model or conversation", body = ErrorResponse),
+    (status = 413, description = "The body is too large", body = ErrorResponse),
+    (status = 415, description = "The body is no JSON", body = ErrorResponse),
+    (status = 429, description = "Too many wait", body = ErrorResponse),
+    (status = 503, description = "The server is loading or ending", body = ErrorResponse),
+))]
+pub async fn create(
+    State(app): State<Arc<App>>,
+    asker: Asker,
+    Json(request): Json<CreateResponse>,
+) -> Result<Response, ApiError> {
+    let streams = request.stream == Some(true);
+    app.check_ready()?;
+    let id = app.shelf.id(request.model.as_deref(), false)?;
+    let Asked { before, input, mut question, response } = request.read(id.clone())?;
+    let (instructions, known) = (response.instructions.clone(), before.clone());
+    let prepared = journal(&app, move |journal| prepare(journal, known, input, instructions.as_deref()));
+    let (messages, input) = prepared.await?;
+    question.messages = messages;
+    let scored = question.draws.top_logprobs.is_some();
+    let started = Instant::now();
+    let (answers, model) = app.ask(&id, question).await.map_err(renamed)?;
+    let answers = Track::new(&app, asker.notes, &id, 1, started).follow(answers);
+    let keeper = Keeper { app, before, input };
+    let writer = Writer { progress: Progress::new(response), model: model.filter(|_| scored), keeper };
+    match streams {
+        true => Ok(sse::respond(writer.stream(answers))),
+        false => Ok(Body(writer.whole(answers).await?).into_response()),
+    }
+}
+
+/// Fields by the names they have here.
+fn renamed(error: ApiError) -> ApiError {
+    let param = error.param.map(|param| match param.as_str() {
+        "messages" => "input".to_owned(),
+        "response_format" => "text.format".to_owned(),
+        "logprobs" => "include".to_owned(),
+        "max_tokens" => "max_output_tokens".to_owned(),
+        _ => param,
+    });
+    ApiError { param, ..error }
+}
+
+/// Asks the journal on a thread that may wait for the disk.
+pub(super) async fn journal<T: Send + 'static>(
+    app: &App,
+    work: impl FnOnce(&Journal) -> Result<T, ApiError> + Send + 'static,
+) -> Result<T, ApiError> {
+    let journal = Arc::clone(app.runs.journal());
+    let done = tokio::task::spawn_blocking(move || work(&journal)).await;
+    done.map_err(|error| ApiError::internal(format!("the record can't be read: {error}")))?
+}
+
+/// The journal's errors are not the client's fault.
+pub(super) fn failed(error: JournalError) -> ApiError {
+    ApiError::internal(error.to_string())
+}
+
+/// The conversation as a model reads it, and what is new of it as it is kept.
+fn prepare(
+    journal: &Journal,
+    before: Before,
+    input: Vec<ItemGiven>,
+    instructions: Option<&str>,
+) -> Result<(Vec<Message>, Vec<Item>), ApiError> {
+    let input = looked_up(journal, "input", input)?;
+    let mut taken = HashSet::new();
+    let history = match before {
+        Before::Nothing => Vec::new(),
+        Before::Answer(id) => history(journal, &id)?,
+        Before::Conversation(id) => {
+            let items = items_of(journal, &id)
+                .map_err(|error| ApiError { param: Some("conversation".into()), ..error })?;
+            items
+                .into_iter()
+                .map(|item| {
+                    taken.insert(item.id);
+                    item.body
+                })
+                .collect()
+        }
+    };
+    let mut items = history.into_iter().map(read_back).collect::<Result<Vec<_>, _>>()?;
+    items.extend(input.iter().cloned());
+    let messages = messages(instructions, &items)?;
+    Ok((messages, input.into_iter().filter_map(|item| item.kept(&mut taken)).collect()))
+}
+
+/// The items of a conversation.
+pub(super) fn items_of(journal: &Journal, id: &str) -> Result<Vec<KeptItem>, ApiError> {
+    match journal.conversation(id).map_err(failed)? {
+        Some(_) => journal.items(id).map_err(failed),
+        None => Err(ApiError::not_found(format!("no conversation {id}"))),
+    }
+}
+
+fn history(journal: &Journal, id: &str) -> Result<Vec<Value>, ApiError> {
+    let refuse = |message: String| ApiError::invalid("previous_response_id", message);
+    let history = journal.history(id).map_err(failed)?.ok_or_else(|| {
+        refuse(format!("previous response {id:?} not found: it was not kept, or removed"))
+            .code("previous_response_not_found")
+    })?;
+    if let Some(missing) = history.missing {
+        let message =
+            format!("{id} goes on from {missing}, which was removed: send the conversation as input");
+        return Err(refuse(message).code("previous_response_not_found"));
+    }
+    if let Some(conversation) = history.conversation {
+        return Err(refuse(format!("{id} belongs to {conversation}: go on there with conversation")));
+    }
+    Ok(history.items)
+}
+
+fn read_back(kept: Value) -> Result<ItemGiven, ApiError> {
+    serde_json::from_value(kept)
+        .map_err(|error| ApiError::internal(format!("a kept item can't be read: {error}")))
+}
+
+/// Items in the place of references to them.
+pub(super) fn looked_up(
+    journal: &Journal,
+    field: &str,
+    items: Vec<ItemGiven>,
+) -> Result<Vec<ItemGiven>, ApiError> {
+    let look = |(at, item): (usize, ItemGiven)| match item {
+        ItemGiven::ItemReference { id } => {
+            let kept = journal.item(&id).map_err(failed)?.ok_or_else(|| {
+                ApiError::invalid(
+                    format!("{field}[{at}].id"),
+                    format!("no item {id:?} is kept here: send it whole"),
+                )
+            })?;
+            read_back(kept)
+        }
+        item => Ok(item),
+    };
+    items.into_iter().enumerate().map(look).collect()
+}
+
+/// Puts answers where they can be found again.
+struct Keeper {
+    app: Arc<App>,
+    before: Before,
+    input: Vec<Item>,
+}
+
+impl Keeper {
+    /// Keeps an answer if that was asked for, and appends to its conversation; `false` when it is not kept.
+    async fn keep(&mut self, answer: &Answer) -> bool {
+        let conversation = match &self.before {
+            Before::Conversation(id) => Some(id.clone()),
+            Before::Answer(_) | Before::Nothing => None,
+        };
+        let kept = KeptResponse {
+            id: answer.id.clone(),
+            previous: answer.previous_response_id.clone(),
+            conversation: conversation.clone(),
+            created_s: answer.created_at,
+            body: serde_json::to_value(answer).expect("a response has string keys"),
+            input: self.input.iter().map(Item::document).collect(),
+            output: answer.output.iter().map(Item::document).collect(),
+        };
+        let store = answer.store;
+        let done = journal(&self.app, move |journal| {
+            // The client gets what is finished in any case: that it could not be written is said in the log.
+            let stored = store && written(&kept.id, journal.keep_response(&kept).map(|()| true));
+            if let Some(conversation) = conversation {
+                let said = [kept.input, kept.output].concat();
+                written(&kept.id, journal.extend_conversation(&conversation, &said));
+            }
+            Ok(stored)
+        });
+        done.await.unwrap_or(false)
+    }
+}
+
+fn written(id: &str, done: Result<bool, JournalError>) -> bool {
+    match done {
+        Ok(true) => true,
+        Ok(false) => {
+            tracing::warn!(response = id, "its conversation was removed meanwhile");
+            false
+        }
+        Err(error) => {
+            tracing::warn!(response = id, "an answer could not be kept: {error}");
+            false
+        }
+    }
+}
+
+/// Writes an answer.
+struct Writer {
+    progress: Progress,
+    /// Where scores are asked for: whose tokens they are.
+    model: Option<Arc<LoadedModel>>,
+    keeper: Keeper,
+}
+
+impl Writer {
+    /// The events of an update.
+    async fn take(&mut self, update: Update) -> Vec<ResponseEvent> {
+        match update {
+            Update::PromptScores(_) => Vec::new(),
+            Update::Parts(parts, scores) => {
+                let scores = self.model.as_ref().map(|model| token_logprobs(model, &scores));
+                self.progress.take(parts, scores.unwrap_or_default())
+            }
+            Update::End(finish, spent) => {
+                let mut events = self.progress.end(finish, spent);
+                if !self.keeper.keep(self.progress.response()).await {
+                    self.progress.unkept();
+                }
+                events.extend(self.progress.last());
+                events
+            }
+            Update::Failed(error) => {
+                let mut events = self.progress.fail(&renamed(error));
+                events.extend(self.progress.last());
+                events
+            }
+        }
+    }
+
+    async fn whole(mut self, mut answers: Answers) -> Result<Answer, ApiError> {
+        while !self.progress.has_ended() {
+            let update = next(&mut answers).await;
+            if let Update::Failed(error) = update {
+                return Err(renamed(error));
+            }
+            self.take(update).await;
+        }
+        Ok(self.progress.into_response())
+    }
+
+    /// The first events come before a prompt is computed.
+    fn stream(mut self, answers: Answers) -> impl Stream<Item = Event> + Send + 'static {
+        let opening = self.progress.opening();
+        let events = stream::unfold((self, answers), |(mut writer, mut answers)| async move {
+            if writer.progress.has_ended() {
+                return None;
+            }
+            let update = next(&mut answers).await;
+            Some((writer.take(update).await, (writer, answers)))
+        });
+        let event = |event: ResponseEvent| sse::named(event.name, &event);
+        stream::iter(opening).chain(events.flat_map(stream::iter)).map(event)
+    }
+}
+
+/// What comes next of an answer that has not ended.
+async fn next(answers: &mut Answers) -> Update {
+    let broken = || Update::Failed(ApiError::internal("the answer broke off without an end"));
+    answers.next().await.map_or_else(broken, |(_, update)| update)
+}
+
+/// How an answer is to be shown.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct Showing {
+    /// Only `false`: an answer that is kept is whole.
+    stream: Option<bool>,
+}
+
+/// An answer that was kept.
+#[utoipa::path(get, path = "/v1/responses/{id}", tag = "responses",
+    params(("id" = String, Path, description = "Its id"), Showing),
+    responses(
+        (status = 200, description = "It", body = Answer),
+        (status = 400, description = "What was asked can't be done", body = ErrorResponse),
+        (status = 404, description = "No such answer", body = ErrorResponse),
+    ))]
+pub async fn show(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    showing: Result<Query<Showing>, QueryRejection>,
+) -> Result<Body<Value>, ApiError> {
+    if asked(showing)?.stream == Some(true) {
+        return Err(ApiError::unsupported("stream", "stream is not supported: the answer is whole"));
+    }
+    find(&app, id).await.map(Body)
+}
+
+async fn find(app: &App, id: String) -> Result<Value, ApiError> {
+    journal(app, move |journal| journal.response(&id).map_err(failed)?.ok_or_else(|| unknown(&id))).await
+}
+
+fn unknown(id: &str) -> ApiError {
+    ApiError::not_found(format!("no response {id}: it was not kept, or removed"))
+}
+
+/// The query of a request, or what is wrong with it.
+pub(super) fn asked<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, ApiError> {
+    query.map(|Query(query)| query).map_err(|error| ApiError::unreadable(error.body_text()))
+}
+
+/// Removes an answer. Those that go on from it stay, but can't be gone on from.
+#[utoipa::path(delete, path = "/v1/responses/{id}", tag = "responses",
+    params(("id" = String, Path, description = "Its id")),
+    responses(
+        (status = 200, description = "It is removed", body = Deleted),
+        (status = 404, description = "No such answer", body = ErrorResponse),
+    ))]
+pub async fn remove(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Body<Deleted>, ApiError> {
+    journal(&app, move |journal| match journal.delete_response(&id).map_err(failed)? {
+        true => Ok(Body(Deleted { id, object: "response", deleted: true })),
+        false => Err(unknown(&id)),
+    })
+    .await
+}
+
+/// What an answer was asked with, without what came before.
+#[utoipa::path(get, path = "/v1/responses/{id}/input_items", tag = "responses",
+    params(("id" = String, Path, description = "The answer's id"), Paging),
+    responses(
+        (status = 200, description = "The items", body = ItemList),
+        (status = 400, description = "What was asked can't be done", body = ErrorResponse),
+        (status = 404, description = "No such answer", body = ErrorResponse),
+    ))]
+pub async fn input_items(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    paging: Result<Query<Paging>, QueryRejection>,
+) -> Result<Body<ItemList>, ApiError> {
+    let paging = asked(paging)?;
+    journal(&app, move |journal| {
+        if journal.response(&id).map_err(failed)?.is_none() {
+            return Err(unknown(&id));
+        }
+        ItemList::page(journal.items(&id).map_err(failed)?, &paging).map(Body)
+    })
+    .await
+}
+
+/// Always refused: only what works in the background can be cancelled so. A client that leaves ends its answer.
+#[utoipa::path(post, path = "/v1/responses/{id}/cancel", tag = "responses",
+    params(("id" = String, Path, description = "The answer's id")),
+    responses(
+        (status = 400, description = "It has ended", body = ErrorResponse),
+        (status = 404, description = "No such answer", body = ErrorResponse),
+    ))]
+pub async fn cancel(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Body<Answer>, ApiError> {
+    find(&app, id).await?;
+    Err(ApiError::unreadable("only an answer in the background can be cancelled: this one has ended"))
+}

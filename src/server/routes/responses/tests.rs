@@ -1,0 +1,261 @@
+use std::path::PathBuf;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body as HttpBody, to_bytes};
+use axum::http::Request;
+use hyper::service::Service;
+use hyper_util::service::TowerToHyperService;
+use serde_json::json;
+
+use super::*;
+use crate::engine::{Engine, EngineConfig};
+use crate::hub::{Found, Home, Hub, Role};
+use crate::server::layers::{Hosts, Layers, Origins, around};
+use crate::server::metrics::Metrics;
+use crate::server::runs::Runs;
+use crate::server::serve::Drain;
+use crate::server::shelf::{Loaders, Shelf};
+use crate::server::{Ending, router};
+use crate::text::session::tests::parrot;
+
+/// A server whose only model always says the same.
+struct Running {
+    router: Router,
+    journal: Arc<Journal>,
+    _drain: tokio::sync::watch::Sender<bool>,
+}
+
+fn running(says: &str) -> Running {
+    let model = parrot(says);
+    let found = Found {
+        name: "parrot".into(),
+        role: Role::Worker,
+        path: PathBuf::from("parrot.gguf"),
+        bytes: 0,
+        memory_bytes: 0,
+    };
+    let loaders = Loaders {
+        model: Box::new(move |_| Ok(Arc::clone(&model))),
+        embedder: Box::new(|_| Err("there is none".into())),
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let hub = Hub::new(Home::under(folder.path()), true);
+    let journal = Arc::new(Journal::in_memory().unwrap());
+    let engine = Engine::start(EngineConfig::with_memory_bytes(1 << 20)).unwrap();
+    let metrics = Arc::new(Metrics::new());
+    let (drain, begun) = Drain::channel();
+    let shelf = Shelf::new(hub, vec![found], None, loaders);
+    let runs = Runs::new(Arc::clone(&journal));
+    let app = Arc::new(App::new(
+        shelf,
+        runs,
+        engine,
+        Arc::clone(&metrics),
+        Ending::new(begun, Duration::from_secs(1)),
+    ));
+    app.set_ready();
+    let origins = Arc::new(Origins::parse(&[]).unwrap());
+    let hosts = Arc::new(Hosts::new([127, 0, 0, 1].into(), false, &[], Arc::clone(&origins)));
+    let router = around(router(app), &Layers { metrics, keys: None, origins, hosts });
+    Running { router, journal, _drain: drain }
+}
+
+impl Running {
+    async fn respond(&self, method: &str, path: &str, body: &Value) -> (u16, String) {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "localhost")
+            .header("content-type", "application/json")
+            .body(HttpBody::from(if body.is_null() { String::new() } else { body.to_string() }))
+            .unwrap();
+        let response = TowerToHyperService::new(self.router.clone()).call(request).await.unwrap();
+        let status = response.status().as_u16();
+        let bytes = to_bytes(response.into_body(), 1 << 20).await.unwrap();
+        (status, String::from_utf8(bytes.to_vec()).unwrap())
+    }
+
+    /// What is answered with the status `expected`.
+    async fn call(&self, expected: u16, method: &str, path: &str, body: Value) -> Value {
+        let (status, text) = self.respond(method, path, &body).await;
+        assert_eq!(status, expected, "{method} {path} {body}: {text}");
+        serde_json::from_str(&text).unwrap()
+    }
+
+    async fn ask(&self, more: Value) -> Value {
+        self.call(200, "POST", "/v1/responses", asking(more)).await
+    }
+
+    async fn refused(&self, status: u16, more: Value, param: &str) {
+        let answer = self.call(status, "POST", "/v1/responses", asking(more)).await;
+        assert_eq!(answer["error"]["param"], param, "{answer}");
+    }
+}
+
+fn asking(more: Value) -> Value {
+    let mut request = json!({"input": "Hi", "temperature": 0});
+    request.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    request
+}
+
+fn text(response: &Value) -> &str {
+    response["output"][0]["content"][0]["text"].as_str().unwrap()
+}
+
+fn says(list: &Value) -> Vec<&str> {
+    let items = list["data"].as_array().unwrap().iter();
+    items.map(|item| item["content"][0]["text"].as_str().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn an_answer_is_kept_until_it_is_removed() {
+    let server = running("Hello!");
+    let answer = server.ask(json!({"metadata": {"a": "b"}})).await;
+    assert_eq!(
+        (text(&answer), &answer["status"], &answer["model"]),
+        ("Hello!", &json!("completed"), &json!("parrot"))
+    );
+    let path = format!("/v1/responses/{}", answer["id"].as_str().unwrap());
+    assert_eq!(server.call(200, "GET", &path, Value::Null).await, answer);
+    let input = server.call(200, "GET", &format!("{path}/input_items?order=asc"), Value::Null).await;
+    assert_eq!(says(&input), ["Hi"]);
+    server.call(400, "GET", &format!("{path}/input_items?limit=x"), Value::Null).await;
+    server.call(400, "GET", &format!("{path}?stream=true"), Value::Null).await;
+    server.call(400, "POST", &format!("{path}/cancel"), Value::Null).await;
+    let removed = server.call(200, "DELETE", &path, Value::Null).await;
+    assert_eq!(removed, json!({"id": answer["id"], "object": "response", "deleted": true}));
+    for (method, path) in
+        [("GET", path.clone()), ("DELETE", path.clone()), ("POST", format!("{path}/cancel"))]
+    {
+        server.call(404, method, &path, Value::Null).await;
+    }
+
+    let unkept = server.ask(json!({"store": false})).await;
+    let path = format!("/v1/responses/{}", unkept["id"].as_str().unwrap());
+    server.call(404, "GET", &path, Value::Null).await;
+}
+
+#[tokio::test]
+async fn a_conversation_goes_on_with_what_was_said_and_without_the_instructions() {
+    let server = running("Hello!");
+    let first = server.ask(json!({"instructions": "Be brief, please, and kind."})).await;
+    let second = server.ask(json!({"previous_response_id": first["id"], "input": "More"})).await;
+    let whole =
+        json!([{"role": "user", "content": "Hi"}, first["output"][0], {"role": "user", "content": "More"}]);
+    let sent = server.ask(json!({"input": whole, "store": false})).await;
+    let tokens = |answer: &Value| answer["usage"]["input_tokens"].as_u64().unwrap();
+    assert_eq!(tokens(&second), tokens(&sent));
+    assert_eq!(second["instructions"], Value::Null);
+    // A reference stands for the item itself.
+    let reference = json!({"type": "item_reference", "id": first["output"][0]["id"]});
+    let referring =
+        json!([{"role": "user", "content": "Hi"}, reference, {"role": "user", "content": "More"}]);
+    assert_eq!(tokens(&server.ask(json!({"input": referring})).await), tokens(&sent));
+
+    server.refused(400, json!({"previous_response_id": "resp_none"}), "previous_response_id").await;
+    server
+        .refused(400, json!({"input": [{"type": "item_reference", "id": "msg_none"}]}), "input[0].id")
+        .await;
+    server.journal.delete_response(first["id"].as_str().unwrap()).unwrap();
+    server.refused(400, json!({"previous_response_id": second["id"]}), "previous_response_id").await;
+}
+
+#[tokio::test]
+async fn what_is_said_in_a_conversation_is_appended_to_it() {
+    let server = running("Hello!");
+    let begun = json!({"metadata": {"a": "b"}, "items": [{"role": "user", "content": "I am Ada."}]});
+    let talk = server.call(200, "POST", "/v1/conversations", begun).await;
+    let id = talk["id"].as_str().unwrap();
+    let (path, items) = (format!("/v1/conversations/{id}"), format!("/v1/conversations/{id}/items"));
+    let alone = server.ask(json!({"store": false})).await;
+    let answer = server.ask(json!({"conversation": {"id": id}, "store": false})).await;
+    assert_eq!(answer["conversation"], json!({"id": id}));
+    assert!(answer["usage"]["input_tokens"].as_u64() > alone["usage"]["input_tokens"].as_u64());
+    server.refused(404, json!({"conversation": "conv_none"}), "conversation").await;
+
+    let more = json!({"items": [{"role": "assistant", "content": "Yes?", "id": answer["output"][0]["id"]}]});
+    let added = server.call(200, "POST", &items, more).await;
+    let listed = server.call(200, "GET", &format!("{items}?order=asc&limit=3"), Value::Null).await;
+    assert_eq!((says(&listed), &listed["has_more"]), (vec!["I am Ada.", "Hi", "Hello!"], &json!(true)));
+    let item = format!("{items}/{}", added["first_id"].as_str().unwrap());
+    assert_eq!(server.call(200, "GET", &item, Value::Null).await, added["data"][0]);
+    assert_eq!(server.call(200, "DELETE", &item, Value::Null).await, talk);
+    server.call(404, "GET", &item, Value::Null).await;
+    server.call(404, "DELETE", &item, Value::Null).await;
+    let listed = server.call(200, "GET", &items, Value::Null).await;
+    assert_eq!(says(&listed), ["Hello!", "Hi", "I am Ada."]);
+
+    let noted = server.call(200, "POST", &path, json!({"metadata": {"c": "d"}})).await;
+    assert_eq!(noted["metadata"], json!({"c": "d"}));
+    assert_eq!(server.call(200, "GET", &path, Value::Null).await, noted);
+    let removed = server.call(200, "DELETE", &path, Value::Null).await;
+    assert_eq!(removed, json!({"id": id, "object": "conversation.deleted", "deleted": true}));
+    for (method, path) in [("GET", &path), ("DELETE", &path), ("GET", &items)] {
+        server.call(404, method, path, Value::Null).await;
+    }
+    server.call(404, "POST", &path, json!({"metadata": {}})).await;
+    server.call(404, "POST", &items, json!({"items": []})).await;
+}
+
+#[tokio::test]
+async fn a_stream_tells_of_the_answer_that_is_kept() {
+    let server = running("Hello!");
+    let body = asking(json!({"stream": true, "max_output_tokens": 4}));
+    let (status, stream) = server.respond("POST", "/v1/responses", &body).await;
+    assert_eq!(status, 200);
+    let mut last = Value::Null;
+    let mut said = String::new();
+    for event in stream.trim_end().split("\n\n") {
+        let (name, data) = event.split_once('\n').unwrap();
+        last = serde_json::from_str(data.strip_prefix("data: ").unwrap()).unwrap();
+        assert_eq!(Some(last["type"].as_str().unwrap()), name.strip_prefix("event: "));
+        said.push_str(last["delta"].as_str().unwrap_or_default());
+    }
+    assert_eq!(last["type"], "response.incomplete");
+    let answer = &last["response"];
+    assert_eq!((text(answer), answer["status"].as_str()), (said.as_str(), Some("incomplete")));
+    let kept = server.journal.response(answer["id"].as_str().unwrap()).unwrap().unwrap();
+    assert_eq!(kept, *answer);
+}
+
+#[tokio::test]
+async fn an_answer_whose_client_leaves_is_not_kept() {
+    let server = running("on and on and on");
+    let body = asking(json!({"stream": true, "max_output_tokens": 40}));
+    let request = Request::post("/v1/responses")
+        .header("host", "localhost")
+        .header("content-type", "application/json")
+        .body(HttpBody::from(body.to_string()))
+        .unwrap();
+    let response = TowerToHyperService::new(server.router.clone()).call(request).await.unwrap();
+    let mut chunks = response.into_body().into_data_stream();
+    let opening = String::from_utf8(chunks.next().await.unwrap().unwrap().to_vec()).unwrap();
+    let data = opening.lines().find_map(|line| line.strip_prefix("data: ")).unwrap();
+    let begun: Value = serde_json::from_str(data).unwrap();
+    assert_eq!(begun["type"], "response.created");
+    drop(chunks);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(server.journal.response(begun["response"]["id"].as_str().unwrap()).unwrap(), None);
+}
+
+#[tokio::test]
+async fn errors_name_the_fields_of_this_route() {
+    let server = running("Hello!");
+    server.refused(404, json!({"model": "nobody"}), "model").await;
+    server.refused(400, json!({"input": "long ".repeat(600)}), "input").await;
+    let schema = json!({"type": "json_schema", "name": "n", "schema": {"type": "nonsense"}});
+    server.refused(400, json!({"text": {"format": schema}}), "text.format").await;
+}
+
+#[tokio::test]
+async fn scores_are_told_where_asked_for() {
+    let server = running("Hey");
+    let wanted = json!({"include": ["message.output_text.logprobs"], "top_logprobs": 2});
+    let answer = server.ask(wanted).await;
+    let scores = answer["output"][0]["content"][0]["logprobs"].as_array().unwrap();
+    let tokens: String = scores.iter().map(|score| score["token"].as_str().unwrap()).collect();
+    assert_eq!(tokens.trim_end_matches("<|im_end|>"), "Hey");
+    assert!(scores.iter().all(|score| score["top_logprobs"].as_array().unwrap().len() == 2));
+    assert_eq!(server.ask(json!({})).await["output"][0]["content"][0]["logprobs"], json!([]));
+}

@@ -1,0 +1,366 @@
+//! An answer on its way: the parts that come become items of the response, and events that tell of each step.
+
+#[cfg(test)]
+mod tests;
+
+use std::mem;
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::items::{Item, ItemPart, ItemRole, ItemStatus};
+use super::object::{IncompleteDetails, Response, ResponseError, ResponseStatus};
+use crate::server::answer::{Finish, Spent};
+use crate::server::error::ApiError;
+use crate::server::wire::chat_response::TokenLogprob;
+use crate::server::wire::{new_id, unix_seconds};
+use crate::text::Part;
+
+/// One event of a stream.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct ResponseEvent {
+    /// `response.created`, `response.output_text.delta` and so on.
+    #[serde(rename = "type")]
+    pub name: &'static str,
+    /// 0, 1, 2 …
+    pub sequence_number: u64,
+    /// What it tells.
+    #[serde(flatten)]
+    pub body: EventBody,
+}
+
+/// What an event tells.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum EventBody {
+    /// The answer so far, or whole.
+    Whole {
+        /// The answer.
+        response: Box<Response>,
+    },
+    /// An item begins or ends.
+    Item {
+        /// Its place in the output.
+        output_index: u32,
+        /// The item.
+        item: Item,
+    },
+    /// A part of an item begins or ends.
+    Part {
+        /// The item.
+        item_id: String,
+        /// The item's place in the output.
+        output_index: u32,
+        /// The part's place in the item.
+        content_index: u32,
+        /// The part.
+        part: ItemPart,
+    },
+    /// More of a text.
+    TextDelta {
+        /// The item.
+        item_id: String,
+        /// The item's place in the output.
+        output_index: u32,
+        /// The part's place in the item.
+        content_index: u32,
+        /// What is new.
+        delta: String,
+        /// Scores of the tokens that came; of an answer's text only.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        logprobs: Option<Vec<TokenLogprob>>,
+    },
+    /// A text is whole.
+    TextDone {
+        /// The item.
+        item_id: String,
+        /// The item's place in the output.
+        output_index: u32,
+        /// The part's place in the item.
+        content_index: u32,
+        /// All of it.
+        text: String,
+        /// Scores of all its tokens; of an answer's text only.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        logprobs: Option<Vec<TokenLogprob>>,
+    },
+    /// More of a call's arguments.
+    ArgumentsDelta {
+        /// The item.
+        item_id: String,
+        /// The item's place in the output.
+        output_index: u32,
+        /// What is new.
+        delta: String,
+    },
+    /// A call's arguments are whole.
+    ArgumentsDone {
+        /// The item.
+        item_id: String,
+        /// The item's place in the output.
+        output_index: u32,
+        /// The function.
+        name: String,
+        /// All of them.
+        arguments: String,
+    },
+}
+
+/// An answer on its way.
+#[derive(Debug)]
+pub struct Progress {
+    response: Response,
+    sequence: u64,
+    open: Option<Open>,
+    /// Scores of tokens whose text has not come yet.
+    waiting: Vec<TokenLogprob>,
+    events: Vec<ResponseEvent>,
+}
+
+/// The item that is being written.
+#[derive(Debug)]
+struct Open {
+    id: String,
+    kind: Kind,
+    text: String,
+    logprobs: Vec<TokenLogprob>,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Message,
+    Reasoning,
+    Call { call_id: String, name: String },
+}
+
+impl Open {
+    fn new(kind: Kind) -> Self {
+        let prefix = match kind {
+            Kind::Message => "msg_",
+            Kind::Reasoning => "rs_",
+            Kind::Call { .. } => "fc_",
+        };
+        Self { id: new_id(prefix), kind, text: String::new(), logprobs: Vec::new() }
+    }
+
+    /// The text as a part of the item; none of a call's.
+    fn part(&self) -> Option<ItemPart> {
+        match self.kind {
+            Kind::Message => Some(ItemPart::output(self.text.clone(), self.logprobs.clone())),
+            Kind::Reasoning => Some(ItemPart::ReasoningText { text: self.text.clone() }),
+            Kind::Call { .. } => None,
+        }
+    }
+
+    fn item(&self, status: ItemStatus) -> Item {
+        let id = self.id.clone();
+        let content = match status {
+            ItemStatus::InProgress => Vec::new(),
+            _ => self.part().into_iter().collect(),
+        };
+        match &self.kind {
+            Kind::Message => Item::Message { id, status, role: ItemRole::Assistant, content },
+            Kind::Reasoning => Item::Reasoning { id, status, summary: Vec::new(), content },
+            Kind::Call { call_id, name } => Item::FunctionCall {
+                id,
+                status,
+                call_id: call_id.clone(),
+                name: name.clone(),
+                arguments: self.text.clone(),
+            },
+        }
+    }
+}
+
+impl Progress {
+    /// Of an answer of which nothing has come.
+    #[must_use]
+    pub fn new(response: Response) -> Self {
+        Self { response, sequence: 0, open: None, waiting: Vec::new(), events: Vec::new() }
+    }
+
+    /// The events before anything has come.
+    pub fn opening(&mut self) -> Vec<ResponseEvent> {
+        self.tell_whole("response.created");
+        self.tell_whole("response.in_progress");
+        mem::take(&mut self.events)
+    }
+
+    /// Takes more of the answer, with the scores of its tokens where they were asked for.
+    pub fn take(&mut self, parts: Vec<Part>, scores: Vec<TokenLogprob>) -> Vec<ResponseEvent> {
+        self.waiting.extend(scores);
+        for part in parts {
+            match part {
+                Part::Content(text) => {
+                    if !matches!(self.open, Some(Open { kind: Kind::Message, .. })) {
+                        self.begin(Kind::Message);
+                    }
+                    self.add(text);
+                }
+                Part::Reasoning(text) => {
+                    if !matches!(self.open, Some(Open { kind: Kind::Reasoning, .. })) {
+                        self.begin(Kind::Reasoning);
+                    }
+                    self.add(text);
+                }
+                Part::CallBegin { name, .. } => self.begin(Kind::Call { call_id: new_id("call_"), name }),
+                Part::CallArguments { text, .. } => self.add(text),
+            }
+        }
+        mem::take(&mut self.events)
+    }
+
+    /// The answer's end. The response then is whole, but [`Progress::last`] has not told of it.
+    pub fn end(&mut self, finish: Finish, spent: Spent) -> Vec<ResponseEvent> {
+        if self.response.output.is_empty() && self.open.is_none() {
+            // Whoever reads the answer's text finds one, empty.
+            self.begin(Kind::Message);
+        }
+        let cut = finish == Finish::Length;
+        self.close(if cut { ItemStatus::Incomplete } else { ItemStatus::Completed });
+        self.response.usage = Some(spent.into());
+        if cut {
+            self.response.status = ResponseStatus::Incomplete;
+            self.response.incomplete_details = Some(IncompleteDetails { reason: "max_output_tokens" });
+        } else {
+            self.response.status = ResponseStatus::Completed;
+            self.response.completed_at = Some(unix_seconds());
+        }
+        mem::take(&mut self.events)
+    }
+
+    /// The answer's end, when it broke.
+    pub fn fail(&mut self, error: &ApiError) -> Vec<ResponseEvent> {
+        self.close(ItemStatus::Incomplete);
+        self.response.status = ResponseStatus::Failed;
+        self.response.error = Some(ResponseError::from(error));
+        self.response.store = false;
+        mem::take(&mut self.events)
+    }
+
+    /// The last event.
+    pub fn last(&mut self) -> Vec<ResponseEvent> {
+        self.tell_whole(match self.response.status {
+            ResponseStatus::Failed => "response.failed",
+            ResponseStatus::Incomplete => "response.incomplete",
+            ResponseStatus::InProgress | ResponseStatus::Completed => "response.completed",
+        });
+        mem::take(&mut self.events)
+    }
+
+    /// The answer so far.
+    #[must_use]
+    pub fn response(&self) -> &Response {
+        &self.response
+    }
+
+    /// Whether nothing more comes.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.response.status != ResponseStatus::InProgress
+    }
+
+    /// It could not be kept.
+    pub fn unkept(&mut self) {
+        self.response.store = false;
+    }
+
+    /// The answer.
+    #[must_use]
+    pub fn into_response(self) -> Response {
+        self.response
+    }
+
+    fn tell(&mut self, name: &'static str, body: EventBody) {
+        self.events.push(ResponseEvent { name, sequence_number: self.sequence, body });
+        self.sequence += 1;
+    }
+
+    fn tell_whole(&mut self, name: &'static str) {
+        self.tell(name, EventBody::Whole { response: Box::new(self.response.clone()) });
+    }
+
+    /// The place of the item that is being written.
+    fn place(&self) -> u32 {
+        self.response.output.len() as u32
+    }
+
+    fn begin(&mut self, kind: Kind) {
+        if !matches!(kind, Kind::Message) {
+            // These tokens are no text's.
+            self.waiting.clear();
+        }
+        self.close(ItemStatus::Completed);
+        let (open, output_index) = (Open::new(kind), self.place());
+        let item = open.item(ItemStatus::InProgress);
+        self.tell("response.output_item.added", EventBody::Item { output_index, item });
+        if let Some(part) = open.part() {
+            let body = EventBody::Part { item_id: open.id.clone(), output_index, content_index: 0, part };
+            self.tell("response.content_part.added", body);
+        }
+        self.open = Some(open);
+    }
+
+    fn add(&mut self, delta: String) {
+        let output_index = self.place();
+        let Some(open) = self.open.as_mut().filter(|_| !delta.is_empty()) else { return };
+        open.text.push_str(&delta);
+        let item_id = open.id.clone();
+        let scores = mem::take(&mut self.waiting);
+        let text = |delta, logprobs| EventBody::TextDelta {
+            item_id: item_id.clone(),
+            output_index,
+            content_index: 0,
+            delta,
+            logprobs,
+        };
+        let (name, body) = match open.kind {
+            Kind::Message => {
+                open.logprobs.extend(scores.iter().cloned());
+                ("response.output_text.delta", text(delta, Some(scores)))
+            }
+            Kind::Reasoning => ("response.reasoning_text.delta", text(delta, None)),
+            Kind::Call { .. } => (
+                "response.function_call_arguments.delta",
+                EventBody::ArgumentsDelta { item_id, output_index, delta },
+            ),
+        };
+        self.tell(name, body);
+    }
+
+    fn close(&mut self, status: ItemStatus) {
+        let Some(mut open) = self.open.take() else { return };
+        let (output_index, content_index, item_id) = (self.place(), 0, open.id.clone());
+        let text = |open: &Open, logprobs| EventBody::TextDone {
+            item_id: item_id.clone(),
+            output_index,
+            content_index,
+            text: open.text.clone(),
+            logprobs,
+        };
+        let (name, body) = match &open.kind {
+            Kind::Message => {
+                open.logprobs.append(&mut self.waiting);
+                ("response.output_text.done", text(&open, Some(open.logprobs.clone())))
+            }
+            Kind::Reasoning => ("response.reasoning_text.done", text(&open, None)),
+            Kind::Call { name, .. } => (
+                "response.function_call_arguments.done",
+                EventBody::ArgumentsDone {
+                    item_id: item_id.clone(),
+                    output_index,
+                    name: name.clone(),
+                    arguments: open.text.clone(),
+                },
+            ),
+        };
+        self.tell(name, body);
+        if let Some(part) = open.part() {
+            let body = EventBody::Part { item_id, output_index, content_index, part };
+            self.tell("response.content_part.done", body);
+        }
+        let item = open.item(status);
+        self.tell("response.output_item.done", EventBody::Item { output_index, item: item.clone() });
+        self.response.output.push(item);
+    }
+}

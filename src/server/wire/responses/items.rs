@@ -1,0 +1,499 @@
+//! Items, of which inputs, outputs and conversations are lists: how clients give them, how they are kept and written, and
+//! how a model reads them.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashSet;
+
+use serde::de::{self, Deserializer};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
+
+use super::TextOr;
+use crate::journal::KeptItem;
+use crate::server::error::ApiError;
+use crate::server::wire::chat::read_arguments;
+use crate::server::wire::chat_response::TokenLogprob;
+use crate::server::wire::new_id;
+use crate::text::{Message, Role, ToolCall};
+
+/// An item as a client gives it. A message needs no `type`.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ItemGiven {
+    /// Something said.
+    Message {
+        /// Its id, where it was an item before.
+        id: Option<String>,
+        /// By whom.
+        role: ItemRole,
+        /// What.
+        content: TextOr<PartGiven>,
+    },
+    /// A call that was made.
+    FunctionCall {
+        /// Its id, where it was an item before.
+        id: Option<String>,
+        /// Ties the result to the call.
+        call_id: String,
+        /// The function.
+        name: String,
+        /// A JSON object, as a string.
+        arguments: String,
+    },
+    /// What a call gave back.
+    FunctionCallOutput {
+        /// Its id, where it was an item before.
+        id: Option<String>,
+        /// Which call.
+        call_id: String,
+        /// What.
+        output: TextOr<PartGiven>,
+    },
+    /// What a model thought in an earlier turn: models here don't read it again.
+    Reasoning {
+        /// Its id.
+        id: Option<String>,
+    },
+    /// An item that is kept here.
+    ItemReference {
+        /// Its id.
+        id: String,
+    },
+}
+
+/// Who says something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ItemRole {
+    /// Asks.
+    User,
+    /// The model.
+    Assistant,
+    /// Sets the rules.
+    System,
+    /// The same under its newer name.
+    Developer,
+}
+
+/// A part of a text, as a client gives it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum PartGiven {
+    /// Of what is asked.
+    InputText {
+        /// The text.
+        text: String,
+    },
+    /// Of what was answered.
+    OutputText {
+        /// The text.
+        text: String,
+    },
+    /// Of what was refused.
+    Refusal {
+        /// The text.
+        refusal: String,
+    },
+    /// Of what was thought.
+    ReasoningText {
+        /// The text.
+        text: String,
+    },
+}
+
+/// An item with all fields that any has.
+#[derive(Deserialize)]
+struct AnyItem {
+    #[serde(rename = "type")]
+    kind: Option<ItemKind>,
+    id: Option<String>,
+    role: Option<ItemRole>,
+    content: Option<TextOr<PartGiven>>,
+    call_id: Option<String>,
+    name: Option<String>,
+    arguments: Option<String>,
+    output: Option<TextOr<PartGiven>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum ItemKind {
+    Message,
+    FunctionCall,
+    FunctionCallOutput,
+    Reasoning,
+    ItemReference,
+}
+
+// Through a struct of all fields: a `type` that may be missing is nothing for serde's enums, and errors keep their path.
+impl<'de> Deserialize<'de> for ItemGiven {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        fn need<T, E: de::Error>(value: Option<T>, field: &'static str) -> Result<T, E> {
+            value.ok_or_else(|| E::missing_field(field))
+        }
+        let item = AnyItem::deserialize(deserializer)?;
+        let id = item.id;
+        let kind = item.kind.unwrap_or(match (item.role, &id) {
+            (None, Some(_)) => ItemKind::ItemReference,
+            _ => ItemKind::Message,
+        });
+        Ok(match kind {
+            ItemKind::Message => {
+                Self::Message { id, role: need(item.role, "role")?, content: need(item.content, "content")? }
+            }
+            ItemKind::FunctionCall => Self::FunctionCall {
+                id,
+                call_id: need(item.call_id, "call_id")?,
+                name: need(item.name, "name")?,
+                arguments: need(item.arguments, "arguments")?,
+            },
+            ItemKind::FunctionCallOutput => Self::FunctionCallOutput {
+                id,
+                call_id: need(item.call_id, "call_id")?,
+                output: need(item.output, "output")?,
+            },
+            ItemKind::Reasoning => Self::Reasoning { id },
+            ItemKind::ItemReference => Self::ItemReference { id: need(id, "id")? },
+        })
+    }
+}
+
+/// An item as it is kept and written.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Item {
+    /// Something said.
+    Message {
+        /// `msg_…`.
+        id: String,
+        /// Whether all of it is there.
+        status: ItemStatus,
+        /// By whom.
+        role: ItemRole,
+        /// What.
+        content: Vec<ItemPart>,
+    },
+    /// A call.
+    FunctionCall {
+        /// `fc_…`.
+        id: String,
+        /// Whether all of it is there.
+        status: ItemStatus,
+        /// Ties the result to the call.
+        call_id: String,
+        /// The function.
+        name: String,
+        /// A JSON object, as a string.
+        arguments: String,
+    },
+    /// What a call gave back.
+    FunctionCallOutput {
+        /// `fco_…`.
+        id: String,
+        /// Whether all of it is there.
+        status: ItemStatus,
+        /// Which call.
+        call_id: String,
+        /// What.
+        output: TextOr<ItemPart>,
+    },
+    /// What the model thought; the progress of a band.
+    Reasoning {
+        /// `rs_…`.
+        id: String,
+        /// Whether all of it is there.
+        status: ItemStatus,
+        /// Always empty: nobody sums it up.
+        summary: Vec<ItemPart>,
+        /// The text.
+        content: Vec<ItemPart>,
+    },
+}
+
+/// Whether an item is whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ItemStatus {
+    /// More comes.
+    InProgress,
+    /// Whole.
+    Completed,
+    /// Cut off.
+    Incomplete,
+}
+
+/// A part of an item's text.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ItemPart {
+    /// Of what is asked.
+    InputText {
+        /// The text.
+        text: String,
+    },
+    /// Of what was answered.
+    OutputText {
+        /// The text.
+        text: String,
+        /// Always empty: models here cite nothing.
+        #[schema(value_type = Vec<Object>)]
+        annotations: [(); 0],
+        /// Scores of its tokens, where asked for.
+        logprobs: Vec<TokenLogprob>,
+    },
+    /// Of what was refused.
+    Refusal {
+        /// The text.
+        refusal: String,
+    },
+    /// Of what was thought.
+    ReasoningText {
+        /// The text.
+        text: String,
+    },
+}
+
+impl ItemPart {
+    /// An answer's text.
+    #[must_use]
+    pub fn output(text: String, logprobs: Vec<TokenLogprob>) -> Self {
+        Self::OutputText { text, annotations: [], logprobs }
+    }
+}
+
+impl PartGiven {
+    fn text(&self) -> &str {
+        match self {
+            Self::InputText { text } | Self::OutputText { text } | Self::ReasoningText { text } => text,
+            Self::Refusal { refusal } => refusal,
+        }
+    }
+}
+
+impl TextOr<PartGiven> {
+    fn text(&self) -> String {
+        match self {
+            Self::Text(text) => text.clone(),
+            Self::List(parts) => parts.iter().map(PartGiven::text).collect(),
+        }
+    }
+
+    /// The parts as they are kept: what an assistant says is output.
+    fn kept(self, said: bool) -> Vec<ItemPart> {
+        let kept = |part| match part {
+            PartGiven::Refusal { refusal } => ItemPart::Refusal { refusal },
+            PartGiven::ReasoningText { text } => ItemPart::ReasoningText { text },
+            PartGiven::InputText { text } | PartGiven::OutputText { text } if said => {
+                ItemPart::output(text, Vec::new())
+            }
+            PartGiven::InputText { text } | PartGiven::OutputText { text } => ItemPart::InputText { text },
+        };
+        match self {
+            Self::Text(text) => vec![kept(PartGiven::InputText { text })],
+            Self::List(parts) => parts.into_iter().map(kept).collect(),
+        }
+    }
+}
+
+impl ItemGiven {
+    /// What a user says.
+    #[must_use]
+    pub fn said(text: String) -> Self {
+        Self::Message { id: None, role: ItemRole::User, content: TextOr::Text(text) }
+    }
+
+    /// As it is kept, under its own id unless that is `taken`; reasoning is dropped, and so is a reference, which must
+    /// have been looked up before.
+    #[must_use]
+    pub fn kept(self, taken: &mut HashSet<String>) -> Option<Item> {
+        let mut name = |id: Option<String>, prefix: &str| {
+            let own = id.filter(|id| !id.is_empty() && !taken.contains(id));
+            let id = own.unwrap_or_else(|| new_id(prefix));
+            taken.insert(id.clone());
+            id
+        };
+        let status = ItemStatus::Completed;
+        Some(match self {
+            Self::Message { id, role, content } => Item::Message {
+                id: name(id, "msg_"),
+                status,
+                role,
+                content: content.kept(role == ItemRole::Assistant),
+            },
+            Self::FunctionCall { id, call_id, name: function, arguments } => {
+                Item::FunctionCall { id: name(id, "fc_"), status, call_id, name: function, arguments }
+            }
+            Self::FunctionCallOutput { id, call_id, output } => {
+                let output = match output {
+                    TextOr::Text(text) => TextOr::Text(text),
+                    parts => TextOr::List(parts.kept(false)),
+                };
+                Item::FunctionCallOutput { id: name(id, "fco_"), status, call_id, output }
+            }
+            Self::Reasoning { .. } | Self::ItemReference { .. } => return None,
+        })
+    }
+}
+
+impl Item {
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        match self {
+            Self::Message { id, .. }
+            | Self::FunctionCall { id, .. }
+            | Self::FunctionCallOutput { id, .. }
+            | Self::Reasoning { id, .. } => id,
+        }
+    }
+
+    /// As the journal keeps it.
+    #[must_use]
+    pub fn document(&self) -> KeptItem {
+        let body = serde_json::to_value(self).expect("an item has string keys and numbers that JSON knows");
+        KeptItem { id: self.id().to_owned(), body }
+    }
+}
+
+/// What a model reads: `instructions` first, then the items in order.
+///
+/// # Errors
+/// 400 where nothing is said, and for the result of a call that nobody made.
+pub fn messages(instructions: Option<&str>, items: &[ItemGiven]) -> Result<Vec<Message>, ApiError> {
+    if items.is_empty() {
+        return Err(ApiError::invalid("input", "input is missing: say something"));
+    }
+    let mut messages: Vec<Message> = Vec::new();
+    if let Some(rules) = instructions {
+        messages.push(Message::new(Role::System, rules));
+    }
+    let mut called: HashSet<&str> = HashSet::new();
+    for item in items {
+        match item {
+            ItemGiven::Message { role, content, .. } => add_message(&mut messages, *role, content.text()),
+            ItemGiven::FunctionCall { call_id, name, arguments, .. } => {
+                called.insert(call_id);
+                let arguments = read_arguments(arguments.clone());
+                let call = ToolCall { id: call_id.clone(), name: name.clone(), arguments };
+                // What is said and called in one turn is one message to a model.
+                match messages.last_mut().filter(|last| last.role == Role::Assistant) {
+                    Some(last) => last.tool_calls.push(call),
+                    None => {
+                        let calls = vec![call];
+                        messages.push(Message { tool_calls: calls, ..Message::new(Role::Assistant, "") });
+                    }
+                }
+            }
+            ItemGiven::FunctionCallOutput { call_id, output, .. } => {
+                if !called.contains(call_id.as_str()) {
+                    let message =
+                        format!("no function call with the call_id {call_id:?} stands before its output");
+                    return Err(ApiError::invalid("input", message));
+                }
+                let result = Message::new(Role::Tool, output.text());
+                messages.push(Message { tool_call_id: Some(call_id.clone()), ..result });
+            }
+            ItemGiven::Reasoning { .. } | ItemGiven::ItemReference { .. } => {}
+        }
+    }
+    Ok(messages)
+}
+
+fn add_message(messages: &mut Vec<Message>, role: ItemRole, text: String) {
+    let role = match role {
+        ItemRole::User => Role::User,
+        ItemRole::Assistant => Role::Assistant,
+        ItemRole::System | ItemRole::Developer => Role::System,
+    };
+    match messages.as_mut_slice() {
+        // Many templates know one system message, at the beginning.
+        [only] if role == Role::System && only.role == Role::System => {
+            only.content.push_str("\n\n");
+            only.content.push_str(&text);
+        }
+        _ => messages.push(Message::new(role, text)),
+    }
+}
+
+/// Which part of a list is wanted.
+#[derive(Debug, Clone, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct Paging {
+    /// What comes after the item with this id.
+    pub after: Option<String>,
+    /// So many at most; 20 unless said.
+    #[param(minimum = 1, maximum = 100)]
+    pub limit: Option<u32>,
+    /// `desc`, the latest first, unless said.
+    pub order: Option<Order>,
+}
+
+/// Which end of a list comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Order {
+    /// The oldest.
+    Asc,
+    /// The latest.
+    Desc,
+}
+
+/// A part of a list of items.
+#[derive(Debug, PartialEq, Serialize, ToSchema)]
+pub struct ItemList {
+    /// `list`.
+    pub object: &'static str,
+    /// The items.
+    #[schema(value_type = Vec<Item>)]
+    pub data: Vec<Value>,
+    /// Id of the first; empty where there is none.
+    pub first_id: String,
+    /// Id of the last; empty where there is none.
+    pub last_id: String,
+    /// Whether more come after it.
+    pub has_more: bool,
+}
+
+impl ItemList {
+    /// All of these.
+    #[must_use]
+    pub fn all(items: Vec<KeptItem>) -> Self {
+        let id = |item: Option<&KeptItem>| item.map(|item| item.id.clone()).unwrap_or_default();
+        Self {
+            object: "list",
+            first_id: id(items.first()),
+            last_id: id(items.last()),
+            data: items.into_iter().map(|item| item.body).collect(),
+            has_more: false,
+        }
+    }
+
+    /// The part of `items`, the oldest first, that is wanted.
+    ///
+    /// # Errors
+    /// 400 with the parameter that is wrong.
+    pub fn page(mut items: Vec<KeptItem>, paging: &Paging) -> Result<Self, ApiError> {
+        const LIMIT: u32 = 20;
+        const LIMIT_MAX: u32 = 100;
+        let limit = paging.limit.unwrap_or(LIMIT);
+        if !(1..=LIMIT_MAX).contains(&limit) {
+            let message = format!("limit is {limit}: it must be between 1 and {LIMIT_MAX}");
+            return Err(ApiError::invalid("limit", message));
+        }
+        if paging.order != Some(Order::Asc) {
+            items.reverse();
+        }
+        if let Some(after) = &paging.after {
+            let at = items.iter().rposition(|item| item.id == *after).ok_or_else(|| {
+                ApiError::invalid("after", format!("after is {after:?}: no item here has this id"))
+            })?;
+            items.drain(..=at);
+        }
+        let more = items.len() > limit as usize;
+        items.truncate(limit as usize);
+        Ok(Self { has_more: more, ..Self::all(items) })
+    }
+}

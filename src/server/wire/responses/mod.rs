@@ -1,0 +1,83 @@
+//! `/v1/responses` and `/v1/conversations`: what requests say, what a conversation is made of, and how answers are
+//! written, whole and as events. Who answers is not known here, nor where conversations are kept.
+
+pub mod conversation;
+pub mod events;
+pub mod items;
+pub mod object;
+pub mod request;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::value::SeqAccessDeserializer;
+use serde::de::{self, Deserializer, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::server::error::ApiError;
+
+/// A client's notes: read back, never looked at.
+pub type Metadata = BTreeMap<String, String>;
+
+const NOTES_MAX: usize = 16;
+const NOTE_NAME_CHARS_MAX: usize = 64;
+const NOTE_CHARS_MAX: usize = 512;
+
+/// Notes that are few and short, as OpenAI wants them.
+///
+/// # Errors
+/// 400 for those that aren't.
+pub fn check_metadata(given: Option<Metadata>) -> Result<Metadata, ApiError> {
+    let metadata = given.unwrap_or_default();
+    let refuse = |what: String| Err(ApiError::invalid("metadata", format!("metadata {what}")));
+    if metadata.len() > NOTES_MAX {
+        return refuse(format!("has {} entries: {NOTES_MAX} at most", metadata.len()));
+    }
+    for (name, note) in &metadata {
+        if name.chars().count() > NOTE_NAME_CHARS_MAX || note.chars().count() > NOTE_CHARS_MAX {
+            return refuse(format!(
+                "{name:?}: names have {NOTE_NAME_CHARS_MAX} characters at most, values {NOTE_CHARS_MAX}"
+            ));
+        }
+    }
+    Ok(metadata)
+}
+
+/// A text, or a list.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum TextOr<T> {
+    /// A text.
+    Text(String),
+    /// A list.
+    List(Vec<T>),
+}
+
+// By hand, because serde's own tries one after the other and then can't say what was wrong with which element.
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for TextOr<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Either<T> {
+            type Value = TextOr<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string or a list")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(TextOr::Text(text.to_owned()))
+            }
+
+            fn visit_string<E: de::Error>(self, text: String) -> Result<Self::Value, E> {
+                Ok(TextOr::Text(text))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Self::Value, A::Error> {
+                Vec::deserialize(SeqAccessDeserializer::new(list)).map(TextOr::List)
+            }
+        }
+        deserializer.deserialize_any(Either(PhantomData))
+    }
+}

@@ -1,0 +1,490 @@
+//! `POST /v1/responses`: what a request says, and what becomes of it.
+
+#[cfg(test)]
+mod tests;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::items::ItemGiven;
+use super::object::{ConversationRef, ReasoningSaid, Response, ResponseStatus, TextSaid};
+use super::{Metadata, TextOr, check_metadata};
+use crate::server::answer::{Draws, Format, Question};
+use crate::server::error::ApiError;
+use crate::server::wire::chat::{FunctionGiven, ToolGiven, check_choice, tools};
+use crate::server::wire::sampling::{Given, Stop, stops};
+use crate::server::wire::{new_id, unix_seconds};
+use crate::text::{Tool, ToolChoice};
+
+const TOP_LOGPROBS_MAX: u32 = 20;
+const LOGPROBS: &str = "message.output_text.logprobs";
+/// What may be wished to be told: but for the first, of things that don't occur here.
+const INCLUDES: [&str; 8] = [
+    LOGPROBS,
+    "reasoning.encrypted_content",
+    "file_search_call.results",
+    "web_search_call.results",
+    "web_search_call.action.sources",
+    "message.input_image.image_url",
+    "computer_call_output.output.image_url",
+    "code_interpreter_call.outputs",
+];
+
+/// A request for an answer.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateResponse {
+    /// A model's id, or `bandmaster` for the whole band.
+    pub model: Option<String>,
+    /// What is said: a text, or items.
+    pub input: Option<TextOr<ItemGiven>>,
+    /// What stands before the conversation; holds for this answer alone.
+    pub instructions: Option<String>,
+    /// The answer that the conversation goes on from.
+    pub previous_response_id: Option<String>,
+    /// The conversation that goes on: input and output are appended to it.
+    pub conversation: Option<ConversationGiven>,
+    /// Whether the answer is kept; `true` unless said.
+    pub store: Option<bool>,
+    /// Whether the answer comes as server-sent events.
+    pub stream: Option<bool>,
+    /// Of a stream; without effect.
+    pub stream_options: Option<ResponseStreamOptions>,
+    /// What the model may call.
+    #[schema(max_items = 128)]
+    pub tools: Option<Vec<FunctionTool>>,
+    /// Whether it may or must.
+    pub tool_choice: Option<ToolChoiceSaid>,
+    /// Whether several calls may come at once.
+    pub parallel_tool_calls: Option<bool>,
+    /// Without effect: it counts tools that OpenAI runs.
+    pub max_tool_calls: Option<u32>,
+    /// What the text must be.
+    pub text: Option<TextGiven>,
+    /// 0 takes the most likely token.
+    #[schema(minimum = 0, maximum = 2)]
+    pub temperature: Option<f64>,
+    /// Keeps the most likely tokens that together have this probability.
+    #[schema(minimum = 0, maximum = 1)]
+    pub top_p: Option<f64>,
+    /// Keeps so many tokens.
+    #[schema(minimum = -1)]
+    pub top_k: Option<i64>,
+    /// Drops tokens less likely than this share of the most likely.
+    #[schema(minimum = 0, maximum = 1)]
+    pub min_p: Option<f32>,
+    /// Makes tokens seen less likely; 1 is off.
+    #[schema(exclusive_minimum = 0)]
+    pub repetition_penalty: Option<f32>,
+    /// The same seed and request give the same answer.
+    pub seed: Option<i64>,
+    /// Strings before which the answer ends.
+    pub stop: Option<Stop>,
+    /// Most tokens of the answer.
+    #[schema(minimum = 1)]
+    pub max_output_tokens: Option<u32>,
+    /// Alternatives told with each token, where `include` asks for log-probabilities.
+    #[schema(minimum = 0, maximum = 20)]
+    pub top_logprobs: Option<u32>,
+    /// `message.output_text.logprobs` tells log-probabilities.
+    pub include: Option<Vec<String>>,
+    /// Notes, kept with the answer.
+    pub metadata: Option<Metadata>,
+    /// Without effect: whose question it is.
+    pub user: Option<String>,
+    /// Without effect.
+    pub safety_identifier: Option<String>,
+    /// Without effect: the cache finds prefixes by itself.
+    pub prompt_cache_key: Option<String>,
+    /// Without effect.
+    pub prompt_cache_retention: Option<String>,
+    /// Without effect.
+    #[schema(value_type = Option<Object>)]
+    pub prompt_cache_options: Option<Value>,
+    /// Without effect.
+    pub service_tier: Option<String>,
+    /// Only `disabled`.
+    #[schema(pattern = "^disabled$")]
+    pub truncation: Option<String>,
+    /// Only `false`.
+    pub background: Option<bool>,
+    /// Models here have no such setting.
+    pub reasoning: Option<ReasoningGiven>,
+    /// Not supported.
+    #[schema(ignore)]
+    prompt: Option<Value>,
+    #[schema(ignore)]
+    moderation: Option<Value>,
+    #[schema(ignore)]
+    context_management: Option<Value>,
+}
+
+/// A conversation's id, or an object with it.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum ConversationGiven {
+    /// Its id.
+    Id(String),
+    /// An object with it.
+    Object {
+        /// Its id.
+        id: String,
+    },
+}
+
+/// Of a stream.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct ResponseStreamOptions {
+    /// Without effect.
+    pub include_obfuscation: Option<bool>,
+}
+
+/// A function that can be called.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct FunctionTool {
+    /// `function`.
+    #[serde(rename = "type")]
+    #[schema(pattern = "^function$")]
+    pub kind: String,
+    /// Its name.
+    #[serde(default)]
+    #[schema(required, pattern = "^[a-zA-Z0-9_.-]{1,64}$")]
+    pub name: String,
+    /// What it does.
+    pub description: Option<String>,
+    /// JSON schema of its arguments.
+    #[schema(value_type = Option<Object>)]
+    pub parameters: Option<Value>,
+    /// Arguments fit the schema in any case.
+    pub strict: Option<bool>,
+}
+
+/// `none`, `auto`, `required`, or a function.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum ToolChoiceSaid {
+    /// `none`, `auto` or `required`.
+    Mode(String),
+    /// One function.
+    Named {
+        /// `function`.
+        #[serde(rename = "type")]
+        kind: String,
+        /// Which.
+        name: Option<String>,
+    },
+}
+
+/// What the text must be.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+pub struct TextGiven {
+    /// Its format.
+    pub format: Option<FormatGiven>,
+    /// Only `medium`.
+    #[schema(pattern = "^medium$")]
+    pub verbosity: Option<String>,
+}
+
+/// A format.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct FormatGiven {
+    /// `text`, `json_object` or `json_schema`.
+    #[serde(rename = "type")]
+    #[schema(pattern = "^(text|json_object|json_schema)$")]
+    pub kind: String,
+    /// The schema's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// What it is for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// The schema.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub schema: Option<Value>,
+    /// Answers fit the schema in any case.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub strict: Option<bool>,
+}
+
+/// How it is to think.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+pub struct ReasoningGiven {
+    /// Only `none`.
+    #[schema(pattern = "^none$")]
+    pub effort: Option<String>,
+    /// Not supported.
+    #[schema(ignore)]
+    summary: Option<String>,
+    /// Not supported.
+    #[schema(ignore)]
+    generate_summary: Option<String>,
+}
+
+/// What stood before what is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Before {
+    /// Nothing.
+    Nothing,
+    /// An answer and what it goes on from.
+    Answer(String),
+    /// A conversation.
+    Conversation(String),
+}
+
+/// What is asked, but for the conversation, which is to be looked up.
+#[derive(Debug)]
+pub struct Asked {
+    /// What stood before.
+    pub before: Before,
+    /// What is new.
+    pub input: Vec<ItemGiven>,
+    /// The question, without messages yet.
+    pub question: Question,
+    /// The answer, of which nothing has come.
+    pub response: Response,
+}
+
+impl CreateResponse {
+    /// Reads a request to the model with the id `model`.
+    ///
+    /// # Errors
+    /// 400 with the field that can't be used.
+    pub fn read(mut self, model: String) -> Result<Asked, ApiError> {
+        self.check_supported()?;
+        let draws = self.draws()?;
+        let given = self.tools.take().unwrap_or_default();
+        let tools = flat_tools(&given)?;
+        let choice = choice(self.tool_choice.as_ref(), &tools)?;
+        let format = self.text.take().unwrap_or_default().format.unwrap_or_else(FormatGiven::text);
+        let before = self.before()?;
+        let input = match self.input.take() {
+            None => Vec::new(),
+            Some(TextOr::List(items)) => items,
+            Some(TextOr::Text(text)) => vec![ItemGiven::said(text)],
+        };
+        let question = Question {
+            messages: Vec::new(),
+            tools,
+            choice,
+            parallel: self.parallel_tool_calls.unwrap_or(true),
+            format: format.clone().read()?,
+            draws,
+            choices: 1,
+        };
+        let response = self.answer(model, &before, given, format)?;
+        Ok(Asked { before, input, question, response })
+    }
+
+    fn before(&mut self) -> Result<Before, ApiError> {
+        match (self.previous_response_id.take(), self.conversation.take()) {
+            (Some(_), Some(_)) => {
+                let message = "conversation and previous_response_id both say what stood before: give one";
+                Err(ApiError::invalid("conversation", message))
+            }
+            (Some(id), None) => Ok(Before::Answer(id)),
+            (None, Some(ConversationGiven::Id(id) | ConversationGiven::Object { id })) => {
+                Ok(Before::Conversation(id))
+            }
+            (None, None) => Ok(Before::Nothing),
+        }
+    }
+
+    /// The answer, of which nothing has come.
+    fn answer(
+        self,
+        model: String,
+        before: &Before,
+        tools: Vec<FunctionTool>,
+        format: FormatGiven,
+    ) -> Result<Response, ApiError> {
+        let (previous_response_id, conversation) = match before.clone() {
+            Before::Nothing => (None, None),
+            Before::Answer(id) => (Some(id), None),
+            Before::Conversation(id) => (None, Some(ConversationRef { id })),
+        };
+        Ok(Response {
+            id: new_id("resp_"),
+            object: "response",
+            created_at: unix_seconds(),
+            completed_at: None,
+            status: ResponseStatus::InProgress,
+            background: false,
+            error: None,
+            incomplete_details: None,
+            instructions: self.instructions,
+            max_output_tokens: self.max_output_tokens,
+            max_tool_calls: self.max_tool_calls,
+            model,
+            output: Vec::new(),
+            parallel_tool_calls: self.parallel_tool_calls.unwrap_or(true),
+            previous_response_id,
+            conversation,
+            prompt_cache_key: self.prompt_cache_key,
+            reasoning: ReasoningSaid {
+                effort: self.reasoning.and_then(|reasoning| reasoning.effort),
+                summary: None,
+            },
+            safety_identifier: self.safety_identifier,
+            service_tier: "default",
+            store: self.store.unwrap_or(true),
+            temperature: self.temperature.unwrap_or(1.0),
+            text: TextSaid { format, verbosity: "medium" },
+            tool_choice: self.tool_choice.unwrap_or_else(|| ToolChoiceSaid::Mode("auto".into())),
+            tools,
+            top_logprobs: self.top_logprobs.unwrap_or(0),
+            top_p: self.top_p.unwrap_or(1.0),
+            truncation: "disabled",
+            usage: None,
+            user: self.user,
+            metadata: check_metadata(self.metadata)?,
+        })
+    }
+
+    fn check_supported(&self) -> Result<(), ApiError> {
+        let refuse = |field: &str, why: &str| {
+            Err(ApiError::unsupported(field, format!("{field} is not supported: {why}")))
+        };
+        let is = |given: Option<&String>, known: &str| given.is_none_or(|given| given == known);
+        if self.background == Some(true) {
+            return refuse("background", "an answer is waited for, or streams; POST /v1/runs works alone");
+        }
+        if self.prompt.is_some() {
+            return refuse("prompt", "no prompts are kept here: send instructions and input");
+        }
+        if self.moderation.is_some() {
+            return refuse("moderation", "no moderation model is here");
+        }
+        if self.context_management.is_some() || !is(self.truncation.as_ref(), "disabled") {
+            let field = if self.context_management.is_some() { "context_management" } else { "truncation" };
+            return refuse(field, "nothing is left out: what doesn't fit the context is refused");
+        }
+        if !is(self.text.as_ref().and_then(|text| text.verbosity.as_ref()), "medium") {
+            return refuse("text.verbosity", "the models here have no such setting (\"medium\" is taken)");
+        }
+        let Some(reasoning) = &self.reasoning else { return Ok(()) };
+        if !is(reasoning.effort.as_ref(), "none") {
+            return refuse("reasoning.effort", "the models here have no such setting (\"none\" is taken)");
+        }
+        if reasoning.summary.is_some() || reasoning.generate_summary.is_some() {
+            return refuse("reasoning.summary", "reasoning is told as it is, and not summed up");
+        }
+        Ok(())
+    }
+
+    fn draws(&self) -> Result<Draws, ApiError> {
+        if self.max_output_tokens == Some(0) {
+            return Err(ApiError::invalid(
+                "max_output_tokens",
+                "max_output_tokens is 0: it must be at least 1",
+            ));
+        }
+        Ok(Draws {
+            max_tokens: self.max_output_tokens,
+            min_tokens: 0,
+            ignore_eos: false,
+            stop: stops(self.stop.clone())?,
+            top_logprobs: top_logprobs(self.include.as_deref().unwrap_or_default(), self.top_logprobs)?,
+            sampling: Given {
+                temperature: self.temperature.map(|temperature| temperature as f32),
+                top_p: self.top_p.map(|top_p| top_p as f32),
+                top_k: self.top_k,
+                min_p: self.min_p,
+                repetition_penalty: self.repetition_penalty,
+                seed: self.seed,
+                ..Given::default()
+            }
+            .sampling()?,
+        })
+    }
+}
+
+fn top_logprobs(include: &[String], top: Option<u32>) -> Result<Option<u32>, ApiError> {
+    for (at, wish) in include.iter().enumerate() {
+        if !INCLUDES.contains(&wish.as_str()) {
+            let message = format!("include[{at}] is {wish:?}: known are {}", INCLUDES.join(", "));
+            return Err(ApiError::invalid(format!("include[{at}]"), message));
+        }
+    }
+    let told = include.iter().any(|wish| wish == LOGPROBS);
+    match top {
+        Some(top) if top > TOP_LOGPROBS_MAX => Err(ApiError::invalid(
+            "top_logprobs",
+            format!("top_logprobs is {top}: it must be between 0 and {TOP_LOGPROBS_MAX}"),
+        )),
+        Some(top) if top > 0 && !told => {
+            Err(ApiError::invalid("top_logprobs", format!("top_logprobs needs {LOGPROBS} among include")))
+        }
+        top => Ok(told.then_some(top.unwrap_or(0))),
+    }
+}
+
+/// The same checks as for chat's tools, whose function is an object of its own.
+fn flat_tools(given: &[FunctionTool]) -> Result<Vec<Tool>, ApiError> {
+    let nested = |tool: &FunctionTool| ToolGiven {
+        kind: tool.kind.clone(),
+        function: Some(FunctionGiven {
+            name: tool.name.clone(),
+            description: tool.description.clone(),
+            parameters: tool.parameters.clone(),
+            strict: tool.strict,
+        }),
+    };
+    tools(given.iter().map(nested).collect()).map_err(|error| {
+        let param = error.param.map(|param| param.replace(".function.", "."));
+        ApiError { param, ..error }
+    })
+}
+
+fn choice(given: Option<&ToolChoiceSaid>, tools: &[Tool]) -> Result<ToolChoice, ApiError> {
+    let refuse = |what: &str| {
+        let message = format!("tool_choice is {what:?}: it must be none, auto, required or a function");
+        Err(ApiError::invalid("tool_choice", message))
+    };
+    let choice = match given {
+        None if tools.is_empty() => ToolChoice::None,
+        None => ToolChoice::Auto,
+        Some(ToolChoiceSaid::Mode(mode)) => match mode.as_str() {
+            "none" => ToolChoice::None,
+            "auto" => ToolChoice::Auto,
+            "required" => ToolChoice::Required,
+            other => return refuse(other),
+        },
+        Some(ToolChoiceSaid::Named { kind, name }) => match name.clone().filter(|_| kind == "function") {
+            Some(name) => ToolChoice::Named(name),
+            None => return refuse(kind),
+        },
+    };
+    check_choice(&choice, tools)?;
+    Ok(choice)
+}
+
+impl FormatGiven {
+    fn text() -> Self {
+        Self { kind: "text".into(), name: None, description: None, schema: None, strict: None }
+    }
+
+    fn read(self) -> Result<Format, ApiError> {
+        match self.kind.as_str() {
+            "text" => Ok(Format::Text),
+            "json_object" => Ok(Format::JsonObject),
+            "json_schema" if self.name.is_none() => {
+                Err(ApiError::invalid("text.format.name", "text.format.name is missing"))
+            }
+            "json_schema" => match self.schema {
+                Some(schema) if schema.is_object() => Ok(Format::Schema(schema)),
+                Some(_) => Err(ApiError::invalid(
+                    "text.format.schema",
+                    "text.format.schema must be a JSON schema, an object",
+                )),
+                None => Err(ApiError::invalid("text.format.schema", "text.format.schema is missing")),
+            },
+            other => {
+                let message =
+                    format!("text.format.type is {other:?}: it must be text, json_object or json_schema");
+                Err(ApiError::invalid("text.format.type", message))
+            }
+        }
+    }
+}
