@@ -6,6 +6,7 @@
 
 mod at_least;
 mod free;
+mod in_time;
 mod patterns;
 mod schema;
 #[cfg(test)]
@@ -13,7 +14,7 @@ mod tests;
 mod tools;
 
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -24,6 +25,8 @@ use serde_json::{Value, json};
 use toktrie::{InferenceCapabilities, TokEnv, TokRxInfo, TokTrie, TokenId, TokenizerEnv};
 
 pub use at_least::at_least;
+
+use in_time::{Closers, in_time};
 
 use super::Tokenizer;
 use super::template::Tool;
@@ -69,6 +72,8 @@ pub struct GrammarFactory {
     parsers: Arc<ParserFactory>,
     tokenizer: Arc<Tokenizer>,
     making: Arc<Making>,
+    /// Made when the first answer has to be closed in time.
+    closers: OnceLock<Arc<Closers>>,
 }
 
 /// How many grammars are being made.
@@ -123,7 +128,7 @@ impl GrammarFactory {
             .map_err(|e| GrammarError::Vocabulary(e.to_string()))?;
         parsers.quiet();
         *parsers.limits_mut() = limits();
-        Ok(Self { parsers: Arc::new(parsers), tokenizer, making: Arc::default() })
+        Ok(Self { parsers: Arc::new(parsers), tokenizer, making: Arc::default(), closers: OnceLock::new() })
     }
 
     /// A constraint that lets a sequence write exactly one JSON value that fits `schema`. Objects that list their properties
@@ -163,6 +168,13 @@ impl GrammarFactory {
         parallel: bool,
     ) -> Result<Option<Box<dyn Constraint>>, GrammarError> {
         tools::constraint(self, format.syntax(), tools, choice, parallel)
+    }
+
+    /// The same JSON, whole before `tokens_max` tokens wherever the grammar lets it end in time.
+    #[must_use]
+    pub fn within(&self, json: Box<dyn Constraint>, tokens_max: u32) -> Box<dyn Constraint> {
+        let closers = self.closers.get_or_init(|| Arc::new(Closers::new(&self.tokenizer)));
+        in_time(json, Arc::clone(closers), Arc::clone(&self.tokenizer), tokens_max)
     }
 
     /// A constraint for an answer that begins in the model's thoughts, which are free; `inner` holds from their end on.
