@@ -18,6 +18,15 @@ const SERVER_WORDS_CHARS: usize = 300;
 /// Of the body of an answer that is no stream.
 const BODY_BYTES_MAX: usize = 64 << 10;
 
+/// Gives reqwest what it encrypts with; without, it builds no client at all.
+pub fn provide_tls() {
+    static PROVIDER: Once = Once::new();
+    PROVIDER.call_once(|| {
+        // Whoever was first chose well.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    });
+}
+
 /// A server and the model it is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
@@ -238,11 +247,7 @@ impl Client {
     /// # Errors
     /// A sentence when the machine's certificates can't be read.
     pub fn new(silence_max: Duration) -> Result<Self, String> {
-        static PROVIDER: Once = Once::new();
-        PROVIDER.call_once(|| {
-            // Whoever was first chose well.
-            let _ = rustls::crypto::ring::default_provider().install_default();
-        });
+        provide_tls();
         // A proxy would be measured along.
         let http = reqwest::Client::builder()
             .no_proxy()

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::config::Config;
 use super::error::CliError;
 use super::serve::SOCKET;
+use crate::bench::client::provide_tls;
 use crate::bench::sse::Frames;
 use crate::orchestrator::{Cancel, EventKind, Outcome, RunEvent, RunRequest};
 
@@ -37,6 +38,7 @@ pub async fn find(config: &Config) -> Option<Joined> {
 
 #[cfg(unix)]
 fn client(socket: &Path) -> Option<reqwest::Client> {
+    provide_tls();
     reqwest::Client::builder().unix_socket(socket).no_proxy().build().ok()
 }
 

@@ -11,7 +11,7 @@ use anyhow::Context;
 
 use super::config::Config;
 use super::error::CliError;
-use super::flags::{LogFlag, ServeFlags};
+use super::flags::ServeFlags;
 use super::interrupt::INTERRUPTED;
 use super::load::{self, Loader};
 use super::print;
@@ -52,8 +52,6 @@ pub struct ServeOptions {
     pub origins: Origins,
     /// What running answers get at the end.
     pub drain: Duration,
-    /// How the log is written.
-    pub log: LogFlag,
 }
 
 /// Serves until it is told to end.
@@ -252,7 +250,6 @@ pub fn options(flags: &ServeFlags) -> Result<ServeOptions, CliError> {
         standalone: flags.standalone,
         origins,
         drain: Duration::from_secs(flags.drain_seconds),
-        log: flags.log,
     })
 }
 
@@ -291,7 +288,7 @@ mod tests {
         let options = typed(&[]).unwrap();
         assert_eq!(options.address, "127.0.0.1:8080".parse().unwrap());
         assert_eq!((options.queue_max, options.drain), (256, Duration::from_secs(30)));
-        assert_eq!((options.standalone, options.log), (false, LogFlag::Text));
+        assert!(!options.standalone);
         assert_eq!((options.api_key_file, options.models), (None, Vec::new()));
         assert_eq!(options.origins, Origins::default());
     }

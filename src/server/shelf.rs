@@ -150,7 +150,7 @@ impl Shelf {
                 Err(ApiError::invalid("model", format!("{id} {is}: ask it at {use_for}")))
             }
             None => {
-                let there = self.list().into_iter().filter(|model| model.kind == kind || !embeds);
+                let there = self.list().into_iter();
                 Err(ApiError::no_model(id, &there.map(|model| model.id).collect::<Vec<_>>()))
             }
         }

@@ -337,6 +337,11 @@ impl LoadedModel {
                 self.grammars()?.tool_calls(&self.tool_format, tools, choice, *parallel)?
             }
         };
+        let is_json = matches!(terms.output, Output::JsonObject | Output::Schema(_));
+        let constraint = match constraint {
+            Some(inner) if is_json => Some(self.grammars()?.within(inner, terms.max_tokens)),
+            constraint => constraint,
+        };
         let constraint = match constraint {
             Some(inner) if reasoning_open(&prompt.text) => Some(self.grammars()?.after_reasoning(inner)),
             constraint => constraint,

@@ -7,6 +7,7 @@ mod engine;
 mod hub;
 mod journal;
 mod orchestrator;
+mod server;
 mod tidy;
 mod tokenizers;
 mod tool_calls;

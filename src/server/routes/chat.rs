@@ -46,9 +46,11 @@ pub async fn chat(
     let started = Instant::now();
     let (answers, model) = app.ask(&id, question).await?;
     let answers = Track::new(&app, asker.notes, &id, choices, started).follow(answers);
-    let writer = Writer { id: new_id("chatcmpl-"), created: unix_seconds(), name: id, model, scored };
+    let tells_usage = streams == Some(true);
+    let (id, name, created) = (new_id("chatcmpl-"), id, unix_seconds());
+    let writer = Writer { id, created, name, model, scored, tells_usage };
     match streams {
-        Some(usage) => Ok(sse::respond(writer.stream(answers, choices, usage))),
+        Some(_) => Ok(sse::respond(writer.stream(answers, choices))),
         None => Ok(Body(writer.whole(answers, choices).await?).into_response()),
     }
 }
@@ -65,6 +67,8 @@ struct Writer {
     /// None where the band answers.
     model: Option<Arc<LoadedModel>>,
     scored: bool,
+    /// Whether a stream's last chunk tells the tokens.
+    tells_usage: bool,
 }
 
 /// What is gathered of an answer.
@@ -108,6 +112,7 @@ impl Writer {
     }
 
     fn chunk(&self, choices: Vec<ChunkChoice>, usage: Option<Usage>) -> Event {
+        let usage = self.tells_usage.then_some(usage);
         sse::data(&ChatChunk {
             id: self.id.clone(),
             object: "chat.completion.chunk",
@@ -120,12 +125,7 @@ impl Writer {
     }
 
     /// The first chunks say who speaks, before a prompt is computed; the last, where asked for, tells the tokens.
-    fn stream(
-        self,
-        answers: Answers,
-        choices: u32,
-        usage: bool,
-    ) -> impl Stream<Item = Event> + Send + 'static {
+    fn stream(self, answers: Answers, choices: u32) -> impl Stream<Item = Event> + Send + 'static {
         let opening: Vec<Event> = (0..choices).map(|index| self.opening(index)).collect();
         let state = (self, answers, Spent::default(), false);
         let events = stream::unfold(state, move |(writer, mut answers, mut spent, ended)| async move {
@@ -134,7 +134,7 @@ impl Writer {
             }
             let Some((index, update)) = answers.next().await else {
                 let mut last: Vec<Event> = Vec::new();
-                if usage {
+                if writer.tells_usage {
                     last.push(writer.chunk(Vec::new(), Some(Usage::from(spent))));
                 }
                 last.push(sse::done());

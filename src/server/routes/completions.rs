@@ -51,10 +51,11 @@ pub async fn completions(
     let choices = u32::try_from(begun.len()).unwrap_or(u32::MAX);
     let track = Track::new(&app, asker.notes, &id, choices, started);
     let answers = track.follow(merge(begun));
-    let writer =
-        Writer { id: new_id("cmpl-"), created: unix_seconds(), name: id, model, prompts, echo, scored };
+    let tells_usage = streams == Some(true);
+    let (id, name, created) = (new_id("cmpl-"), id, unix_seconds());
+    let writer = Writer { id, created, name, model, prompts, echo, scored, tells_usage };
     match streams {
-        Some(usage) => Ok(sse::respond(writer.stream(answers, usage))),
+        Some(_) => Ok(sse::respond(writer.stream(answers))),
         None => Ok(Body(writer.whole(answers).await?).into_response()),
     }
 }
@@ -100,6 +101,8 @@ struct Writer {
     prompts: Vec<Prompt>,
     echo: bool,
     scored: bool,
+    /// Whether a stream's last chunk tells the tokens.
+    tells_usage: bool,
 }
 
 #[derive(Default)]
@@ -137,7 +140,7 @@ impl Writer {
         first.into_iter().chain(prompt_scores).collect()
     }
 
-    fn response(&self, choices: Vec<CompletionChoice>, usage: Option<Usage>) -> CompletionResponse {
+    fn response(&self, choices: Vec<CompletionChoice>, usage: Option<Option<Usage>>) -> CompletionResponse {
         CompletionResponse {
             id: self.id.clone(),
             object: "text_completion",
@@ -164,7 +167,7 @@ impl Writer {
             }
         };
         let usage = Usage::from(self.spent(all.spent));
-        Ok(self.response(all.answers.into_iter().enumerate().map(choice).collect(), Some(usage)))
+        Ok(self.response(all.answers.into_iter().enumerate().map(choice).collect(), Some(Some(usage))))
     }
 
     /// Prompts are counted once each, however many completions they have.
@@ -178,7 +181,7 @@ impl Writer {
         Spent { prompt_tokens: seen.iter().map(|prompt| prompt.ids.len() as u64).sum(), ..spent }
     }
 
-    fn stream(self, answers: Answers, usage: bool) -> impl Stream<Item = Event> + Send + 'static {
+    fn stream(self, answers: Answers) -> impl Stream<Item = Event> + Send + 'static {
         let offsets = vec![None; self.prompts.len()];
         let state = (self, answers, Spent::default(), offsets, false);
         let events =
@@ -188,9 +191,9 @@ impl Writer {
                 }
                 let Some((index, update)) = answers.next().await else {
                     let mut last = Vec::new();
-                    if usage {
+                    if writer.tells_usage {
                         let usage = Usage::from(writer.spent(spent));
-                        last.push(sse::data(&writer.response(Vec::new(), Some(usage))));
+                        last.push(sse::data(&writer.response(Vec::new(), Some(Some(usage)))));
                     }
                     last.push(sse::done());
                     return Some((last, (writer, answers, spent, offsets, true)));
@@ -228,6 +231,6 @@ impl Writer {
         let logprobs =
             (self.scored && !scores.is_empty()).then(|| CompletionLogprobs::of(&self.model, &scores, at));
         let choice = CompletionChoice { index, text: gathered.text, logprobs, finish_reason: finish };
-        Some(sse::data(&self.response(vec![choice], None)))
+        Some(sse::data(&self.response(vec![choice], self.tells_usage.then_some(None))))
     }
 }

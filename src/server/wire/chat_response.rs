@@ -153,9 +153,10 @@ pub struct ChatChunk {
     pub system_fingerprint: &'static str,
     /// What is new; none in the chunk that tells the tokens.
     pub choices: Vec<ChunkChoice>,
-    /// What all cost, in the last chunk where asked for.
+    /// Where asked for: what all cost in the last chunk, null before.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub usage: Option<Usage>,
+    #[schema(value_type = Option<Usage>)]
+    pub usage: Option<Option<Usage>>,
 }
 
 /// What is new of one answer.

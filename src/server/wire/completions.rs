@@ -230,9 +230,10 @@ pub struct CompletionResponse {
     pub system_fingerprint: &'static str,
     /// The completions.
     pub choices: Vec<CompletionChoice>,
-    /// What it cost.
+    /// What it cost; in a stream where asked for: in the last chunk, null before.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub usage: Option<Usage>,
+    #[schema(value_type = Option<Usage>)]
+    pub usage: Option<Option<Usage>>,
 }
 
 /// One completion.

@@ -38,7 +38,7 @@ enum State {
 
 struct Text {
     triggers: Arc<Vec<SharedTrigger>>,
-    /// The end of what was written, as long as the longest trigger; all of it while `only` holds.
+    /// The end of what was written, as long as the longest trigger; all of it while `first` holds.
     tail: Vec<u8>,
     /// Whether `tail` is all that was written, without leading white space.
     first: bool,
@@ -143,10 +143,10 @@ impl Text {
 fn forbid(allowed: &mut [u32], vocabulary: &TokEnv, node: &TrieNode, follows: Option<&[u8]>) {
     for child in vocabulary.tok_trie().node_children(node) {
         let rest = follows.and_then(|follows| follows.strip_prefix(&[child.byte()]));
-        if let Some(token) = child.token_id().filter(|_| rest.is_none()) {
-            if let Some(word) = allowed.get_mut(token as usize / 32) {
-                *word &= !(1 << (token % 32));
-            }
+        if let Some(token) = child.token_id().filter(|_| rest.is_none())
+            && let Some(word) = allowed.get_mut(token as usize / 32)
+        {
+            *word &= !(1 << (token % 32));
         }
         forbid(allowed, vocabulary, child, rest);
     }

@@ -6,13 +6,15 @@
 
 mod at_least;
 mod free;
+mod in_time;
+mod patterns;
 mod schema;
 #[cfg(test)]
 mod tests;
 mod tools;
 
-use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -24,6 +26,8 @@ use toktrie::{InferenceCapabilities, TokEnv, TokRxInfo, TokTrie, TokenId, Tokeni
 
 pub use at_least::at_least;
 
+use in_time::{Closers, in_time};
+
 use super::Tokenizer;
 use super::template::Tool;
 use super::tool_calls::{ToolChoice, ToolFormat};
@@ -31,6 +35,8 @@ use crate::engine::Constraint;
 
 /// A grammar takes no longer to be made.
 const COMPILE_TIME_MAX: Duration = Duration::from_secs(2);
+/// Grammars that are made at once: each may take hundreds of megabytes before it is given up.
+const COMPILING_MAX: usize = 4;
 /// Stack of the thread that makes grammars: nested schemas are followed by recursion.
 const COMPILE_STACK_BYTES: usize = 32 << 20;
 /// Begins the message when a grammar fails while tokens are drawn, so that it can be told from a model that failed.
@@ -65,6 +71,41 @@ pub enum GrammarError {
 pub struct GrammarFactory {
     parsers: Arc<ParserFactory>,
     tokenizer: Arc<Tokenizer>,
+    making: Arc<Making>,
+    /// Made when the first answer has to be closed in time.
+    closers: OnceLock<Arc<Closers>>,
+}
+
+/// How many grammars are being made.
+#[derive(Default)]
+struct Making {
+    count: Mutex<usize>,
+    fewer: Condvar,
+}
+
+/// One of the places to make a grammar, given back when dropped.
+struct Place(Arc<Making>);
+
+impl Place {
+    /// Waits for a place, not longer than a grammar may take to be made.
+    fn wait(making: &Arc<Making>) -> Option<Self> {
+        let count = making.count.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited =
+            making.fewer.wait_timeout_while(count, COMPILE_TIME_MAX, |count| *count >= COMPILING_MAX);
+        let (mut count, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        if waited.timed_out() {
+            return None;
+        }
+        *count += 1;
+        Some(Self(Arc::clone(making)))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        *self.0.count.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        self.0.fewer.notify_one();
+    }
 }
 
 /// Tight enough that no schema takes more than some seconds or some hundred megabytes, wide enough for large ones.
@@ -87,11 +128,12 @@ impl GrammarFactory {
             .map_err(|e| GrammarError::Vocabulary(e.to_string()))?;
         parsers.quiet();
         *parsers.limits_mut() = limits();
-        Ok(Self { parsers: Arc::new(parsers), tokenizer })
+        Ok(Self { parsers: Arc::new(parsers), tokenizer, making: Arc::default(), closers: OnceLock::new() })
     }
 
     /// A constraint that lets a sequence write exactly one JSON value that fits `schema`. Objects that list their properties
-    /// get no others, and formats that can't be enforced mean nothing.
+    /// get no others, and formats that can't be enforced mean nothing. Blocks while the grammar is made: milliseconds as a
+    /// rule, two seconds at most and as long again for a place when others are being made.
     ///
     /// # Errors
     /// [`GrammarError::Schema`] names what in the schema is wrong or can't be enforced.
@@ -128,6 +170,13 @@ impl GrammarFactory {
         tools::constraint(self, format.syntax(), tools, choice, parallel)
     }
 
+    /// The same JSON, whole before `tokens_max` tokens wherever the grammar lets it end in time.
+    #[must_use]
+    pub fn within(&self, json: Box<dyn Constraint>, tokens_max: u32) -> Box<dyn Constraint> {
+        let closers = self.closers.get_or_init(|| Arc::new(Closers::new(&self.tokenizer)));
+        in_time(json, Arc::clone(closers), Arc::clone(&self.tokenizer), tokens_max)
+    }
+
     /// A constraint for an answer that begins in the model's thoughts, which are free; `inner` holds from their end on.
     #[must_use]
     pub fn after_reasoning(&self, inner: Box<dyn Constraint>) -> Box<dyn Constraint> {
@@ -137,9 +186,12 @@ impl GrammarFactory {
     /// Makes a grammar on a thread of its own, which has the stack for it and can be left when it takes too long. It ends
     /// by itself soon after: its limits count work and size.
     fn compiled(&self, grammar: TopLevelGrammar) -> Result<Grammar, String> {
+        let place = Place::wait(&self.making)
+            .ok_or("too many others are being made at this moment: ask again later")?;
         let parsers = Arc::clone(&self.parsers);
         let (sender, made) = mpsc::sync_channel(1);
         let compile = move || {
+            let _place = place;
             let parser = parsers.create_parser(grammar).map_err(|error| short(&error.to_string()));
             // Nobody waits any more.
             drop(sender.send(parser.map(|parser| Grammar { matcher: Matcher::new(Ok(parser)) })));

@@ -7,12 +7,12 @@ use std::cell::Cell;
 
 use serde_json::{Map, Value, json};
 
-use super::GrammarError;
+use super::{GrammarError, patterns};
 
 /// Schemas nest no deeper.
 const DEPTH_MAX: usize = 64;
 /// Schemas have no more parts.
-const PARTS_MAX: usize = 50_000;
+const PARTS_MAX: usize = 20_000;
 /// Comparisons that proving a `oneOf` exclusive may take.
 const COMPARISONS_MAX: u32 = 20_000;
 
@@ -54,6 +54,8 @@ pub(super) fn prepared(schema: &Value) -> Result<Map<String, Value>, GrammarErro
     rewrite(&mut made, &Rewriter { root: schema, comparisons: &comparisons });
     if !composes(&made) {
         close(&mut made);
+    } else if patterns::too_many(&made) {
+        return Err(GrammarError::Schema("some text in it has to fit too many patterns at once".into()));
     }
     match made {
         Value::Object(made) => Ok(made),
@@ -111,11 +113,12 @@ fn rewrite(value: &mut Value, rewriter: &Rewriter) {
     if node.get("uniqueItems").is_some_and(|unique| *unique == json!(false) || one_at_most) {
         node.remove("uniqueItems");
     }
-    if let Some(Value::Array(branches)) = node.get("oneOf") {
-        if rewriter.all_exclusive(branches) {
-            let branches = node.remove("oneOf").unwrap_or_default();
-            add_all_of(node, "anyOf", branches);
-        }
+    // Of branches that exclude each other one at most fits, so any will do.
+    if let Some(Value::Array(branches)) = node.get("oneOf")
+        && rewriter.all_exclusive(branches)
+    {
+        let branches = node.remove("oneOf").unwrap_or_default();
+        add_all_of(node, "anyOf", branches);
     }
     rewrite_names(node);
     rewrite_counts(node);
@@ -199,10 +202,10 @@ impl Rewriter<'_> {
         }
         for (one, other) in [(a, b), (b, a)] {
             for key in ["anyOf", "oneOf"] {
-                if let Some(Value::Array(branches)) = one.get(key) {
-                    if branches.iter().all(|branch| self.exclusive(branch, other, depth + 1)) {
-                        return true;
-                    }
+                if let Some(Value::Array(branches)) = one.get(key)
+                    && branches.iter().all(|branch| self.exclusive(branch, other, depth + 1))
+                {
+                    return true;
                 }
             }
         }

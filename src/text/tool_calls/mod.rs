@@ -4,6 +4,7 @@
 
 mod header;
 mod parser;
+mod scan;
 #[cfg(test)]
 mod tests;
 

@@ -110,7 +110,7 @@ fn what_is_no_call_is_content_as_it_was_written() {
         "{\"na",
         "[1, 2]",
         "[",
-        "```rust\nfn main() {}\n```",
+        "```rust\nlet a = 1;\n```",
         "```json\n{\"a\": 1}\n```",
         "```json",
         "``",

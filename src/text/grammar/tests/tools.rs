@@ -193,6 +193,7 @@ fn an_answer_does_not_end_too_soon() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
     #[test]
     fn free_text_that_opens_no_call_is_never_refused(picked in prop::collection::vec(0..7usize, 0..12)) {
         let texts = ["<tool_cal", "<", "tool", "<too l", "{\"name\": \"", "\n", "<think"];
