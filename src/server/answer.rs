@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures_util::stream::{self, Stream, StreamExt};
+use serde_json::json;
 
 use super::error::ApiError;
 use crate::text::{
@@ -139,10 +140,16 @@ fn begin(model: &LoadedModel, question: Question, priority: Priority) -> Result<
     let tools: &[Tool] = if calls { &question.tools } else { &[] };
     let prompt = model.chat_prompt(&question.messages, tools).map_err(|error| refused(&error))?;
     let output = match question.format {
-        _ if calls => Output::Calls {
+        format if calls => Output::Calls {
             tools: tools.to_vec(),
             choice: question.choice.clone(),
             parallel: question.parallel,
+
+            otherwise: match format {
+                Format::Text => None,
+                Format::JsonObject => Some(json!({"type": "object"})),
+                Format::Schema(schema) => Some(schema),
+            },
         },
         Format::Text => Output::Text,
         Format::JsonObject => Output::JsonObject,

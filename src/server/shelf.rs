@@ -139,7 +139,6 @@ impl Shelf {
         // Only what is installed: a path in a request opens no file.
         let installed = || self.hub.installed().iter().any(|model| model.name == id);
         let found = found.or_else(|| installed().then(|| self.hub.find(id).ok()).flatten());
-        let kind = if embeds { "embeddings" } else { "chat" };
         match found {
             Some(found) if (found.role == Role::Embeddings) == embeds => Ok(found),
             Some(_) => {
@@ -150,8 +149,8 @@ impl Shelf {
                 Err(ApiError::invalid("model", format!("{id} {is}: ask it at {use_for}")))
             }
             None => {
-                let there = self.list().into_iter();
-                Err(ApiError::no_model(id, &there.map(|model| model.id).collect::<Vec<_>>()))
+                let there: Vec<String> = self.list().into_iter().map(|model| model.id).collect();
+                Err(ApiError::no_model(id, &there))
             }
         }
     }

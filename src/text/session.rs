@@ -101,6 +101,8 @@ pub enum Output {
         choice: ToolChoice,
         /// Whether several may be.
         parallel: bool,
+        /// Where none need be: what the answer is instead, as a schema.
+        otherwise: Option<Value>,
     },
 }
 
@@ -333,9 +335,13 @@ impl LoadedModel {
             Output::JsonObject => Some(self.grammars()?.json_object()?),
             Output::Schema(schema) => Some(self.grammars()?.json_schema(schema)?),
             Output::Calls { choice: ToolChoice::None, .. } => None,
-            Output::Calls { tools, choice, parallel } => {
-                self.grammars()?.tool_calls(&self.tool_format, tools, choice, *parallel)?
-            }
+            Output::Calls { tools, choice, parallel, otherwise } => self.grammars()?.tool_calls(
+                &self.tool_format,
+                tools,
+                choice,
+                *parallel,
+                otherwise.as_ref(),
+            )?,
         };
         let is_json = matches!(terms.output, Output::JsonObject | Output::Schema(_));
         let constraint = match constraint {

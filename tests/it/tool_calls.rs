@@ -72,7 +72,8 @@ fn free_text_costs_nothing_under_a_grammar_for_calls() {
     let factory = GrammarFactory::new(tokenizer.clone()).unwrap();
     let format = ToolFormat::new(Some(&template));
     let start = Instant::now();
-    let mut constraint = factory.tool_calls(&format, &tools(), &ToolChoice::Auto, true).unwrap().unwrap();
+    let mut constraint =
+        factory.tool_calls(&format, &tools(), &ToolChoice::Auto, true, None).unwrap().unwrap();
     eprintln!("made in {:?}", start.elapsed());
     let free = "Let me look. In 1 < 2 words, or `<b>`: it may take some time to find out.\n";
     let call = "<tool_call>\n{\"name\": \"weather\", \"arguments\": {\"city\": \"Bern\"}}\n</tool_call>";

@@ -154,7 +154,8 @@ impl GrammarFactory {
 
     /// A constraint for an answer that may or must call `tools`, written as `format` says, with arguments that fit the
     /// tools' parameters. `Required` and `Named`: one call and nothing else, or with `parallel` one or more. `Auto`: free
-    /// text, and calls after it; thoughts may come first. `None` when nothing is called.
+    /// text, and calls after it; thoughts may come first; with `otherwise`, a call or JSON that fits this schema. `None` when
+    /// nothing is called.
     ///
     /// Parameters that can't be enforced to the letter are loosened for a tool that isn't `strict`.
     ///
@@ -166,8 +167,9 @@ impl GrammarFactory {
         tools: &[Tool],
         choice: &ToolChoice,
         parallel: bool,
+        otherwise: Option<&Value>,
     ) -> Result<Option<Box<dyn Constraint>>, GrammarError> {
-        tools::constraint(self, format.syntax(), tools, choice, parallel)
+        tools::constraint(self, format.syntax(), tools, choice, parallel, otherwise)
     }
 
     /// The same JSON, whole before `tokens_max` tokens wherever the grammar lets it end in time.

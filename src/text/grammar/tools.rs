@@ -28,6 +28,7 @@ pub(super) fn constraint(
     tools: &[Tool],
     choice: &ToolChoice,
     parallel: bool,
+    otherwise: Option<&Value>,
 ) -> Result<Option<Box<dyn Constraint>>, GrammarError> {
     if *choice == ToolChoice::None || tools.is_empty() {
         return Ok(None);
@@ -39,8 +40,10 @@ pub(super) fn constraint(
             return Err(GrammarError::UnknownTool(name.clone()));
         }
     }
-    let calls = calls(factory, syntax, &tools, parallel)?;
-    if *choice != ToolChoice::Auto {
+    let otherwise = otherwise.filter(|_| *choice == ToolChoice::Auto);
+    let otherwise = otherwise.map(|schema| for_llguidance(schema, false)).transpose()?;
+    let calls = calls(factory, syntax, &tools, parallel, otherwise.as_ref())?;
+    if *choice != ToolChoice::Auto || otherwise.is_some() {
         return Ok(Some(Box::new(calls)));
     }
     let triggers = || call_triggers(factory, syntax, &tools, &calls);
@@ -125,10 +128,18 @@ fn calls(
     syntax: &Syntax,
     tools: &[&Tool],
     parallel: bool,
+    otherwise: Option<&Value>,
 ) -> Result<Grammar, GrammarError> {
     let mut problem = String::new();
     for care in [Care::Exact, Care::Lenient, Care::Any] {
-        let made = lark(factory, syntax, tools, parallel, care).and_then(|lark| {
+        let made = lark(factory, syntax, tools, parallel, care).and_then(|mut lark| {
+            if let Some(schema) = otherwise {
+                lark = format!(
+                    "start: calls | otherwise\notherwise: %json {schema}\n{}",
+                    lark.replacen("start:", "calls:", 1)
+                );
+            }
+
             factory.compiled(TopLevelGrammar::from_lark(lark)).map_err(GrammarError::Schema)
         });
         match made {

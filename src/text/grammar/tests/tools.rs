@@ -57,7 +57,8 @@ fn what_must_be_a_call_is_one_and_fits_in_every_family() {
                 (ToolChoice::Required, true),
                 (ToolChoice::Named("weather".into()), false),
             ] {
-                let constraint = factory.tool_calls(&format, &tools(), &choice, parallel).unwrap().unwrap();
+                let constraint =
+                    factory.tool_calls(&format, &tools(), &choice, parallel, None).unwrap().unwrap();
                 let mut several = false;
                 for seed in 1..12 {
                     let Some(text) = drawn(constraint.snapshot(), &tokenizer, seed) else { continue };
@@ -97,7 +98,7 @@ fn free_text_is_free_until_a_call_is_opened() {
     for tokenizer in vocabularies() {
         let factory = GrammarFactory::new(tokenizer.clone()).unwrap();
         let auto = |format: &ToolFormat| {
-            factory.tool_calls(format, &tools(), &ToolChoice::Auto, false).unwrap().unwrap()
+            factory.tool_calls(format, &tools(), &ToolChoice::Auto, false, None).unwrap().unwrap()
         };
         let check = |format: &ToolFormat, text: &str, expected: bool| {
             assert_eq!(takes(&mut auto(format), &tokenizer, text), expected, "{}: {text}", format.name());
@@ -130,8 +131,10 @@ fn free_text_is_free_until_a_call_is_opened() {
 fn thoughts_that_are_open_end_before_a_call_must_come() {
     let tokenizer = &vocabularies()[2];
     let factory = GrammarFactory::new(tokenizer.clone()).unwrap();
-    let calls =
-        factory.tool_calls(&ToolFormat::hermes(), &tools(), &ToolChoice::Required, false).unwrap().unwrap();
+    let calls = factory
+        .tool_calls(&ToolFormat::hermes(), &tools(), &ToolChoice::Required, false, None)
+        .unwrap()
+        .unwrap();
     let mut constraint = factory.after_reasoning(calls);
     assert!(takes(&mut constraint, tokenizer, "Well, <tool_call> hm.</think>"));
     assert!(!takes(&mut constraint.snapshot(), tokenizer, "Well"));
@@ -147,7 +150,7 @@ fn thoughts_that_are_open_end_before_a_call_must_come() {
 fn choices_and_parameters_that_cannot_be() {
     let (factory, _) = factory();
     let hermes = ToolFormat::hermes();
-    let made = |tools: &[Tool], choice: ToolChoice| factory.tool_calls(&hermes, tools, &choice, false);
+    let made = |tools: &[Tool], choice: ToolChoice| factory.tool_calls(&hermes, tools, &choice, false, None);
     assert!(made(&tools(), ToolChoice::None).unwrap().is_none());
     assert!(made(&[], ToolChoice::Required).unwrap().is_none());
     let error = made(&tools(), ToolChoice::Named("other".into())).err().unwrap().to_string();
@@ -200,7 +203,23 @@ proptest! {
         let text: String = picked.iter().map(|&at| texts[at]).collect();
         prop_assume!(!text.contains("<tool_call>"));
         let (factory, tokenizer) = factory();
-        let mut constraint = factory.tool_calls(&ToolFormat::hermes(), &tools(), &ToolChoice::Auto, true).unwrap().unwrap();
+        let mut constraint = factory.tool_calls(&ToolFormat::hermes(), &tools(), &ToolChoice::Auto, true, None).unwrap().unwrap();
         prop_assert!(takes(&mut constraint, &tokenizer, &text), "{}", text);
     }
+}
+
+#[test]
+fn where_no_call_need_be_the_answer_may_be_held_to_a_schema_of_its_own() {
+    let (factory, tokenizer) = factory();
+    let answer = json!({"type": "object", "properties": {"ok": {"type": "boolean"}}, "required": ["ok"], "additionalProperties": false});
+    let hermes = ToolFormat::hermes();
+    let mut constraint =
+        factory.tool_calls(&hermes, &tools(), &ToolChoice::Auto, false, Some(&answer)).unwrap().unwrap();
+    let mut mask = vec![0u32; tokenizer.vocab_size().div_ceil(32)];
+    constraint.mask(&mut mask).unwrap();
+    let allows = |byte: u8| {
+        let id = fixtures::byte_id(&tokenizer, byte);
+        mask[id as usize / 32] & (1 << (id % 32)) != 0
+    };
+    assert!(allows(b'<') && allows(b'{') && !allows(b'a'));
 }
