@@ -9,43 +9,76 @@ use crate::text::Tokenizer;
 /// still come.
 const TOKENS_TO_CLOSE: u32 = 48;
 
-/// Tokens of a vocabulary by their first character, a bit each.
+/// What writing a token does to how much is left to write: less is nearer to the end.
+type Rank = u8;
+
+/// Ranks of a vocabulary's tokens, outside of JSON's strings and inside.
 #[derive(Debug)]
 pub struct Closers {
-    /// `]` or `}`.
-    brackets: Vec<u32>,
-    /// `"`.
-    quotes: Vec<u32>,
-    /// `n`, the beginning of the shortest value that nothing must follow in, or a quote.
-    short_values: Vec<u32>,
-    /// `,`.
-    commas: Vec<u32>,
+    outside: Vec<Rank>,
+    inside: Vec<Rank>,
 }
 
 impl Closers {
     /// Of the vocabulary of `tokenizer`.
     #[must_use]
     pub fn new(tokenizer: &Tokenizer) -> Self {
-        let words = tokenizer.vocab_size().div_ceil(32);
-        let beginning_with = |wanted: &[u8]| {
-            let mut bits = vec![0u32; words];
-            let begins =
-                |id: &u32| tokenizer.decode_bytes(*id).first().is_some_and(|byte| wanted.contains(byte));
-            let tokens = (0..tokenizer.vocab_size() as u32).filter(|&id| !tokenizer.is_control(id));
-            tokens.filter(begins).for_each(|id| bits[id as usize / 32] |= 1 << (id % 32));
-            bits
+        let ids = 0..tokenizer.vocab_size() as u32;
+        let rank_of = |id: u32, in_string: bool| match tokenizer.is_control(id) {
+            // It ends the answer.
+            true => 0,
+            false => rank(tokenizer.decode_bytes(id), in_string),
         };
-        Self {
-            brackets: beginning_with(b"]}"),
-            quotes: beginning_with(b"\""),
-            short_values: beginning_with(b"\"n"),
-            commas: beginning_with(b","),
+        let ranks = |in_string: bool| ids.clone().map(|id| rank_of(id, in_string)).collect();
+        Self { outside: ranks(false), inside: ranks(true) }
+    }
+
+    /// Leaves of the allowed tokens those nearest to the end.
+    fn narrow(&self, allowed: &mut [u32], in_string: bool) {
+        let ranks = if in_string { &self.inside } else { &self.outside };
+        let is_allowed = |allowed: &[u32], id: usize| allowed[id / 32] >> (id % 32) & 1 != 0;
+        let ids = || 0..ranks.len().min(allowed.len() * 32);
+        let Some(best) = ids().filter(|&id| is_allowed(allowed, id)).map(|id| ranks[id]).min() else {
+            return;
+        };
+        for id in ids().filter(|&id| ranks[id] > best) {
+            allowed[id / 32] &= !(1 << (id % 32));
         }
     }
 }
 
+/// The rank of a token that is written at such a place.
+fn rank(bytes: &[u8], in_string: bool) -> Rank {
+    // As deep as one can be, so that what is closed is seen.
+    let deep = 1 << 16;
+    let mut place = Place { depth: deep, in_string, escaped: false };
+    bytes.iter().for_each(|&byte| place.take(byte));
+    let net = i64::from(place.depth) - i64::from(deep);
+    let first = bytes.iter().find(|byte| **byte != b' ');
+    let has_brackets = bytes.iter().any(|byte| b"[]{}".contains(byte));
+    match (net, first) {
+        // A string that goes on.
+        _ if in_string && !bytes.contains(&b'"') => 6,
+        (..0, _) => 0,
+        (0, _) if in_string => {
+            if bytes.first() == Some(&b'"') {
+                1
+            } else {
+                2
+            }
+        }
+        (0, _) if has_brackets && !place.in_string => 1,
+        // A string may be empty, and nothing need follow null.
+        (0, Some(b'"' | b'n')) => 2,
+        (0, Some(b',')) => 3,
+        (0, _) => 4,
+        (1, _) => 5,
+        _ => 7,
+    }
+}
+
 /// Holds `inner`, which writes JSON, to `tokens_max` tokens as far as it can be held: from where what is open must be closed,
-/// only tokens that close are allowed wherever `inner` allows one.
+/// of the tokens that `inner` allows only those nearest to the end are.
 pub fn in_time(
     inner: Box<dyn Constraint>,
     closers: Arc<Closers>,
@@ -92,18 +125,7 @@ impl Constraint for InTime {
         if self.left > TOKENS_TO_CLOSE + self.place.depth || self.place.escaped {
             return Ok(());
         }
-        let Closers { brackets, quotes, short_values, commas } = &*self.closers;
-        let preferred: &[&Vec<u32>] =
-            if self.place.in_string { &[quotes] } else { &[brackets, short_values, commas] };
-        let closes =
-            preferred.iter().find(|bits| allowed.iter().zip(**bits).any(|(word, bits)| word & bits != 0));
-        if let Some(bits) = closes {
-            // Rows of logits beyond the vocabulary are never allowed.
-            allowed
-                .iter_mut()
-                .zip(bits.iter().chain(std::iter::repeat(&0)))
-                .for_each(|(word, bits)| *word &= bits);
-        }
+        self.closers.narrow(allowed, self.place.in_string);
         Ok(())
     }
 
@@ -178,7 +200,7 @@ mod tests {
         let tree = json!({"$defs": {"t": {"type": "object", "properties": {
             "v": {"type": "string"}, "kids": {"type": "array", "items": {"$ref": "#/$defs/t"}}},
             "required": ["v", "kids"], "additionalProperties": false}}, "$ref": "#/$defs/t"});
-        let text = json!({"type": "object", "properties": {"a": {"type": "string"}, "n": {"type": "number"}},
+        let text = json!({"type": "object", "properties": {"a": {"type": "string"}, "n": {"type": "integer"}},
                           "required": ["a", "n"], "additionalProperties": false});
         for schema in
             [tree, text, json!({"type": "array", "items": {"type": "integer"}}), json!({"type": "object"})]

@@ -20,6 +20,16 @@ const COMPARISONS_MAX: u32 = 20_000;
 const FORMATS: &[&str] =
     &["date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri"];
 
+/// Formats that know no longest text, as patterns that do: a small model that can go on with digits or letters for ever does.
+/// Fractions of seconds have up to six digits, names of hosts up to four parts of 22.
+const BOUNDED: &[(&str, &str)] =
+    &[("time", TIME), ("date-time", DATE_TIME), ("hostname", HOSTNAME), ("email", EMAIL)];
+const TIME: &str =
+    r"^([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$";
+const DATE_TIME: &str = r"^([0-9]{4}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))|([0-9]{2}(0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)-02-29)T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$";
+const HOSTNAME: &str = r"^[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?){0,3}$";
+const EMAIL: &str = r"^[A-Za-z0-9_+-]{1,24}(\.[A-Za-z0-9_+-]{1,24}){0,3}@[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?){0,2}\.[a-z]{2,12}$";
+
 /// Keywords whose value is a schema, an array of them, or an object of them.
 const SINGLE: &[&str] = &[
     "items",
@@ -108,6 +118,12 @@ fn rewrite(value: &mut Value, rewriter: &Rewriter) {
     let has_format = |format: &Value| format.as_str().is_some_and(|format| FORMATS.contains(&format));
     if node.get("format").is_some_and(|format| !has_format(format)) {
         node.remove("format");
+    } else if !node.contains_key("pattern") {
+        let format = node.get("format").and_then(Value::as_str);
+        if let Some((_, pattern)) = BOUNDED.iter().find(|(name, _)| Some(*name) == format) {
+            node.remove("format");
+            node.insert("pattern".into(), (*pattern).into());
+        }
     }
     let one_at_most = node.get("maxItems").and_then(Value::as_u64).is_some_and(|items| items < 2);
     if node.get("uniqueItems").is_some_and(|unique| *unique == json!(false) || one_at_most) {
