@@ -66,8 +66,8 @@ def run_one(name, check):
         word, why = "ok", ""
     except Skip as reason: word, why = "skipped", f": {reason}"
     except Exception as error:
-        frame = next((frame for frame in reversed(traceback.extract_tb(error.__traceback__)) if frame.filename == sys.argv[1]), None)
-        place = f"line {frame.lineno}, {frame.line}" if frame else "?"
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == sys.argv[1]]
+        place = f"line {' > '.join(str(frame.lineno) for frame in frames)}, {frames[-1].line}" if frames else "?"
         word, why = "FAILED", f" ({place}): {type(error).__name__}: {' '.join(str(error).split())[:900]}"
     finally: signal.alarm(0)
     print(f"{word} {name}{why} ({time.monotonic() - begun:.1f} s)", flush=True)
