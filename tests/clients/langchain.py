@@ -37,7 +37,7 @@ def batch():
     assert len(answers) == 3 and all(answer.content for answer in answers)
 
 def tools_round_trip():
-    first = _model().bind_tools([weather], tool_choice="any").invoke(ASK_WEATHER)
+    first = _model().bind_tools([weather], tool_choice="any", parallel_tool_calls=False).invoke(ASK_WEATHER)
     assert first.tool_calls and first.tool_calls[0]["name"] == "get_weather" and not first.invalid_tool_calls, first
     result = weather.invoke(first.tool_calls[0])
     assert isinstance(result, ToolMessage)
@@ -84,7 +84,7 @@ async def async_stream():
     assert "".join([chunk.content async for chunk in _model().astream("Say hello.")])
 
 def graph_calls_a_tool_and_answers():
-    asks, answers = _model().bind_tools([weather], tool_choice="any"), _model().bind_tools([weather], tool_choice="none")
+    asks, answers = _model().bind_tools([weather], tool_choice="any", parallel_tool_calls=False), _model().bind_tools([weather], tool_choice="none")
     graph = StateGraph(MessagesState)
     graph.add_node("ask", lambda state: {"messages": [asks.invoke(state["messages"])]})
     graph.add_node("tools", ToolNode([weather]))

@@ -36,7 +36,7 @@ async def async_chat():
 
 def tools_round_trip():
     messages = [{"role": "user", "content": ASK_WEATHER}]
-    first = _ask(messages, tools=[WEATHER_TOOL], tool_choice="required").choices[0]
+    first = _ask(messages, tools=[WEATHER_TOOL], tool_choice="required", parallel_tool_calls=False).choices[0]
     assert first.finish_reason == "tool_calls", first
     call = first.message.tool_calls[0]
     result = get_weather(**json.loads(call.function.arguments))
@@ -44,7 +44,7 @@ def tools_round_trip():
     assert _ask(messages, tools=[WEATHER_TOOL], tool_choice="none").choices[0].message.content
 
 def tools_streamed():
-    chunks = list(_ask([{"role": "user", "content": ASK_WEATHER}], tools=[WEATHER_TOOL], tool_choice="required", stream=True))
+    chunks = list(_ask([{"role": "user", "content": ASK_WEATHER}], tools=[WEATHER_TOOL], tool_choice="required", parallel_tool_calls=False, stream=True))
     call = litellm.stream_chunk_builder(chunks).choices[0].message.tool_calls[0]
     assert call.function.name == "get_weather"
     get_weather(**json.loads(call.function.arguments))

@@ -54,7 +54,7 @@ def structured_output():
 
 def tools_round_trip():
     # The tool has no way to force a call: the loop must end, with or without one.
-    chain = llm.get_model("here").chain(ASK_WEATHER, tools=[get_weather], chain_limit=5, options={"max_tokens": 64, "temperature": 0})
+    chain = llm.get_model("here").conversation(tools=[get_weather]).chain(ASK_WEATHER, chain_limit=5, options={"max_tokens": 64, "temperature": 0})
     assert isinstance(chain.text(), str)
 
 def tool_result_goes_back():

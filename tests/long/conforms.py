@@ -191,7 +191,7 @@ def chat_json(j, a):
 
 def chat_tools(j, a):
     messages = [{"role": "user", "content": ASK}]
-    asked = {"model": a.model, "messages": messages, "max_tokens": 64, "tools": [TOOL], "tool_choice": "required"}
+    asked = {"model": a.model, "messages": messages, "max_tokens": 64, "tools": [TOOL], "tool_choice": "required", "parallel_tool_calls": False}
     answer, chunks = j.post(CHAT, "/v1/chat/completions", asked), j.chat_stream(DELTA, "/v1/chat/completions", asked)
     calls = [call for chunk in chunks for choice in chunk["choices"] for call in choice["delta"].get("tool_calls") or []]
     if j.expect(bool(calls), "no tool call in the stream"):
@@ -205,7 +205,7 @@ def chat_tools(j, a):
             j.post(CHAT, "/v1/chat/completions", {**asked, "messages": messages, "tool_choice": "none"})
     named = {"type": "function", "function": {"name": "get_weather"}}
     for choice in ("auto", "none", named): j.post(CHAT, "/v1/chat/completions", {**asked, "messages": messages[:1], "tool_choice": choice})
-    j.post(CHAT, "/v1/chat/completions", {**asked, "messages": messages[:1], "parallel_tool_calls": False})
+    j.post(CHAT, "/v1/chat/completions", {**asked, "messages": messages[:1], "parallel_tool_calls": True})
 
 def band(j, a):
     asked = {"model": a.band, "messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 32}
@@ -276,7 +276,7 @@ def responses(j, a):
         if last: j.expect(last["status"] in ("completed", "incomplete"), f"status {last['status']}")
 
 def responses_tools(j, a):
-    asked = {"model": a.model, "input": ASK, "tools": [FLAT_TOOL], "tool_choice": "required", "max_output_tokens": 64}
+    asked = {"model": a.model, "input": ASK, "tools": [FLAT_TOOL], "tool_choice": "required", "parallel_tool_calls": False, "max_output_tokens": 64}
     response_events(j, asked)
     answer = j.post("Response", "/v1/responses", asked)
     calls = [item for item in (answer or {}).get("output", []) if item["type"] == "function_call"]

@@ -62,7 +62,7 @@ def stream(server, tally, r, a):
     tally.add("stream")
 
 def tools(server, tally, r, a):
-    body = {"model": a.model, "messages": message(r, 20), "max_tokens": 64, "tools": [TOOL], "tool_choice": "required"}
+    body = {"model": a.model, "messages": message(r, 20), "max_tokens": 64, "tools": [TOOL], "tool_choice": "required", "parallel_tool_calls": False}
     answer = server.post(CHAT, body)
     if answer.status != 200: return refused_well(tally, answer, "tools")
     choice = answer.json["choices"][0]
