@@ -8,7 +8,7 @@ os.environ["LLM_USER_PATH"] = HOME.name
 import llm
 from openai import BadRequestError, NotFoundError
 
-from checks import ABOUT_ADA, ASK_WEATHER, BASE_URL, LONG, MODEL, get_weather, raises
+from checks import ABOUT_ADA, ASK_WEATHER, BASE_URL, LONG, MODEL, get_weather, names, raises
 
 def _entry(model_id, name, more=""):
     return f"- model_id: {model_id}\n  model_name: {name}\n  api_base: {BASE_URL}\n  supports_schema: true\n  supports_tools: true\n{more}"
@@ -52,10 +52,17 @@ def structured_output():
     response = llm.get_model("here").prompt(ABOUT_ADA, schema=SCHEMA, stream=False, max_tokens=128, temperature=0)
     assert set(json.loads(response.text())) == {"name", "age"}
 
-def tools_round_trip():
-    # The tool has no way to force a call: the loop must end, with or without one.
-    chain = llm.get_model("here").conversation(tools=[get_weather]).chain(ASK_WEATHER, chain_limit=5, options={"max_tokens": 64, "temperature": 0})
-    assert isinstance(chain.text(), str)
+def tools_left_to_the_model():
+    called = []
+    def weather(city: str) -> str:
+        "The weather in a city"
+        called.append(city)
+        return get_weather(city)
+    chain = llm.get_model("here").conversation(tools=[weather]).chain(ASK_WEATHER, chain_limit=5, options={"max_tokens": 64, "temperature": 0})
+    # The tool has no way to force a call or to end them: a small model may answer, or go on calling up to the limit.
+    try: text = chain.text()
+    except ValueError as error: text = names(error, "Chain limit") or ""
+    assert text or called
 
 def tool_result_goes_back():
     call = llm.ToolCall(name="get_weather", arguments={"city": "Paris"}, tool_call_id="call_1")
