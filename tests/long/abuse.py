@@ -40,7 +40,7 @@ def malformed(a):
     yield Case("UTF-16", json.dumps(chat(a)).encode("utf-16"))
     yield Case("deep arrays", raw(a, b'"metadata": ' + b"[" * 10_000 + b"]" * 10_000), param=ANY)
     yield Case("deep objects", raw(a, b'"metadata": ' + b'{"a":' * 10_000 + b"1" + b"}" * 10_000), param=ANY)
-    yield Case("deep, not closed", b"[" * 1_000_000)
+    yield Case("deep, not closed", b"[" * 1_000_000, param=ANY)
     yield Case("huge body", b'{"model": "' + b"x" * (128 << 20) + b'"}', (413,), param=ANY)
     yield Case("a field twice", raw(a, b'"model": "nobody"'), (400, 404), param=ANY)
     yield Case("huge number", raw(a, b'"temperature": 1e999'), param=ANY)
@@ -117,7 +117,7 @@ def deep_schema(levels):
     return schema
 
 def unsupported(a):
-    for name, value in {"audio": {"voice": "alloy", "format": "wav"}, "modalities": ["text", "audio"], "web_search_options": {}, "prediction": {"type": "content", "content": "a"}}.items():
+    for name, value in {"audio": {"voice": "alloy", "format": "wav"}, "modalities": ["text", "audio"], "web_search_options": {}}.items():
         yield Case(f"unsupported {name}", chat(a, **{name: value}), param=name)
     yield Case("functions of old", chat(a, functions=[{"name": "f", "parameters": {}}]), (400, 200), param=ANY)
     yield Case("an unknown parameter", chat(a, no_such_parameter=1), param="no_such_parameter")
@@ -263,6 +263,7 @@ def main():
     p.add_argument("url"); p.add_argument("--pid", type=int, required=True); p.add_argument("--model", default=SMALL); p.add_argument("--only", default="")
     p.add_argument("--embedding-model", default=EMBEDDER); p.add_argument("--answer-seconds", type=float, default=20)
     a = p.parse_args()
+    sys.setrecursionlimit(20_000)  # for writing the deep schemas
     server, cases, failed, begun, slowest = Server(a.url, timeout_s=90), 0, 0, time.monotonic(), (0.0, "")
     if wrong := lives(server, a): sys.exit(f"FAILED before the first case: {wrong}")
     before = rss_bytes(a.pid)
