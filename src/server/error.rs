@@ -130,6 +130,10 @@ impl ApiError {
             Rejected::QueueFull { .. } => Self::too_many(message, RETRY_AFTER).code("queue_full"),
             Rejected::PromptTooLong { .. } => Self::invalid(prompt, message).code("context_length_exceeded"),
             Rejected::Invalid(_) => {
+                // The prompt's tokens were made or checked before.
+                if message.starts_with("token ") {
+                    return Self::invalid("logit_bias", format!("logit_bias: {message}"));
+                }
                 // "temperature is -1: it must be 0 or more"
                 let field =
                     message.split(' ').next().filter(|word| word.contains('_') || *word == "temperature");

@@ -65,6 +65,12 @@ async fn read(request: Request) -> Result<Bytes, ApiError> {
 
 /// Reads JSON; the error names the field by its path.
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    // serde takes a list for a struct as well.
+    if bytes.trim_ascii_start().first() == Some(&b'[')
+        && serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok()
+    {
+        return Err(ApiError::unreadable("the body is a list: send an object"));
+    }
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = error.path().to_string();
@@ -131,7 +137,8 @@ mod tests {
             assert!(error.message.contains(says), "{body}: {}", error.message);
         };
         check("{", None, "not valid JSON");
-        check("[1]", None, "can't be used");
+        check("[1]", None, "send an object");
+        check("1", None, "can't be used");
         check("{}", Some("name"), "missing");
         check(r#"{"name": 1}"#, Some("name"), "expected a string");
         check(r#"{"name": "a", "nmae": 1}"#, Some("nmae"), "known are");

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
@@ -27,6 +28,7 @@ pub struct ChatRequest {
     /// Whether the answer comes as server-sent events.
     pub stream: Option<bool>,
     /// Of a stream.
+    #[serde(default, deserialize_with = "object")]
     pub stream_options: Option<StreamOptions>,
     /// Answers to the same question.
     #[schema(minimum = 1, maximum = 128)]
@@ -116,6 +118,15 @@ pub struct ChatRequest {
     function_call: Option<Value>,
     #[schema(ignore)]
     moderation: Option<Value>,
+}
+
+/// An object and nothing else: serde takes lists for structs as well.
+pub fn object<'de, D: Deserializer<'de>, T: DeserializeOwned>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    let fields: Option<Map<String, Value>> = Option::deserialize(deserializer)?;
+    let read = |fields| T::deserialize(Value::Object(fields)).map_err(D::Error::custom);
+    fields.map(read).transpose()
 }
 
 /// Of a stream.
@@ -409,8 +420,12 @@ pub fn named_tool(field: &str, function: FunctionGiven, others: &[Tool]) -> Resu
         ));
     }
     let parameters = function.parameters.unwrap_or_else(|| Value::Object(Map::new()));
-    if !parameters.is_object() {
-        let message = format!("{field}: parameters must be a JSON schema, an object");
+    let kind = parameters.get("type").unwrap_or(&Value::Null);
+    let of_object = kind.is_null()
+        || *kind == "object"
+        || kind.as_array().is_some_and(|kinds| kinds.contains(&"object".into()));
+    if !parameters.is_object() || !of_object {
+        let message = format!("{field}: parameters must be a JSON schema of type object");
         return Err(ApiError::invalid(format!("{field}.function.parameters"), message));
     }
     Ok(Tool { name, description: function.description, parameters, strict: function.strict.unwrap_or(false) })
@@ -528,6 +543,13 @@ impl ChatMessage {
             }
         };
         let calls = self.tool_calls.unwrap_or_default();
+        if role == Role::Tool && self.tool_call_id.is_none() {
+            let field = format!("{field}.tool_call_id");
+            return Err(ApiError::invalid(
+                &field,
+                format!("{field} is missing: say which call this is the result of"),
+            ));
+        }
         let content = match (self.content, self.refusal) {
             (Some(content), _) => content.text(&format!("{field}.content"))?,
             (None, Some(refusal)) => refusal,

@@ -7,7 +7,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::Usage;
-use super::chat::StreamOptions;
+use super::chat::{StreamOptions, object};
 use super::sampling::{Given, Stop, stops};
 use crate::server::answer::{Draws, Finish};
 use crate::server::error::ApiError;
@@ -47,6 +47,7 @@ pub struct CompletionRequest {
     /// Whether it comes as server-sent events.
     pub stream: Option<bool>,
     /// Of a stream.
+    #[serde(default, deserialize_with = "object")]
     pub stream_options: Option<StreamOptions>,
     /// Strings before which it ends.
     pub stop: Option<Stop>,
