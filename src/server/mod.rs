@@ -80,7 +80,7 @@ impl Ending {
     }
 
     /// Waits until what still runs must end.
-    pub async fn cut(&self) {
+    pub async fn cut(self) {
         self.drain.begun().await;
         tokio::time::sleep(self.after).await;
     }

@@ -1,12 +1,12 @@
 //! Follows answers from the question to the end: their times and tokens are counted, whoever asked is charged, and when
 //! the server ends, so do they, in order.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::stream::{self, StreamExt};
 
-use super::Ending;
 use super::answer::{Answers, Finish, Spent, Update};
 use super::error::ApiError;
 use super::layers::Notes;
@@ -16,7 +16,8 @@ use super::metrics::{Metrics, ModelMetrics};
 pub struct Track {
     metrics: Arc<Metrics>,
     of_model: ModelMetrics,
-    ending: Ending,
+    /// Resolves when what still runs must end.
+    cut: Pin<Box<dyn Future<Output = ()> + Send>>,
     notes: Notes,
     model: String,
     started: Instant,
@@ -34,7 +35,7 @@ impl Track {
         Self {
             metrics: Arc::clone(&app.metrics),
             of_model: app.metrics.model(model),
-            ending: app.ending.clone(),
+            cut: Box::pin(app.ending.clone().cut()),
             notes,
             model: model.to_owned(),
             started,
@@ -53,13 +54,13 @@ impl Track {
             }
             let (number, update) = tokio::select! {
                 biased;
-                update = answers.next() => update?,
-                () = track.ending.cut() => {
+                () = &mut track.cut => {
                     track.open = 0;
                     let why = "the server is ending: ask again when it is back";
                     track.metrics.error(&track.model, "cut");
                     return Some(((0, Update::Failed(ApiError::unavailable(why))), (track, answers)));
                 }
+                update = answers.next() => update?,
             };
             track.see(number, &update);
             Some(((number, update), (track, answers)))

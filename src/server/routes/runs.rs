@@ -1,5 +1,6 @@
 //! `/v1/runs`: goals for the band, their events, their ends.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -95,7 +96,8 @@ pub async fn events(
     let id = app.runs.journal().find(&id).map_err(refused)?;
     let heard = headers.get("last-event-id").and_then(|heard| heard.to_str().ok()?.trim().parse().ok());
     let going = app.runs.follow(&id);
-    let state = Following { app, id, heard: heard.unwrap_or(0), going, ended: false };
+    let cut = Box::pin(app.ending.clone().cut());
+    let state = Following { app, id, heard: heard.unwrap_or(0), going, cut, ended: false };
     let events = stream::unfold(state, |mut state| async move { Some((state.next().await?, state)) });
     Ok(sse::respond(events.flat_map(stream::iter)))
 }
@@ -107,6 +109,8 @@ struct Following {
     /// Number of the last event that was sent.
     heard: u64,
     going: Option<watch::Receiver<u64>>,
+    /// Resolves when what still runs must end.
+    cut: Pin<Box<dyn Future<Output = ()> + Send>>,
     ended: bool,
 }
 
@@ -134,7 +138,7 @@ impl Following {
             let Some(seq) = self.going.as_mut().filter(|_| !self.ended) else { continue };
             tokio::select! {
                 changed = seq.changed() => drop(changed),
-                () = self.app.ending.cut() => return None,
+                () = &mut self.cut => return None,
             }
         }
     }

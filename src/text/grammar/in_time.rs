@@ -208,7 +208,9 @@ mod tests {
             for seed in 1..12 {
                 let (text, ended) = sampled(&schema, 160, seed);
                 assert!(ended, "{schema}: {text}");
-                serde_json::from_str::<Value>(&text).unwrap_or_else(|e| panic!("{e}: {text}"));
+                // Of digits at random no number need come.
+                serde_json::from_str::<serde::de::IgnoredAny>(&text)
+                    .unwrap_or_else(|e| panic!("{e}: {text}"));
             }
         }
     }
