@@ -198,12 +198,11 @@ def number(r, level):
     return schema
 
 def value(r, level, depth):
-    """A schema no deeper than `depth`. From level 5 on `$defs` has A, B and Tree."""
+    """A schema no deeper than `depth`. From level 5 on `$defs` has A and B."""
     choices = [text, text, number] + [lambda *_: {"type": "boolean"}]
     if depth > 0: choices += [record, listing] * (1 + level // 4)
     if level > 3 and depth > 0: choices += [union, lambda r, level, depth: {"anyOf": [value(r, level, depth - 1), {"type": "null"}]}]
     if level > 4: choices += [lambda *_: {"$ref": r.choice(["#/$defs/A", "#/$defs/B"])}]
-    if level > 7 and r.random() < 0.15: choices = [lambda *_: {"$ref": "#/$defs/Tree"}]  # rare: the model, not the schema, decides where a tree ends
     pick = r.choice(choices)
     return pick(r, level) if pick in (text, number) else pick(r, level, depth)
 
@@ -226,9 +225,13 @@ def drawn(count, seed):
         level, r = 1 + index * 10 // count, random.Random(f"{seed}/{index}")
         schema = record(r, level, 1 + level // 3)
         if level > 4:
-            schema["$defs"] = {"B": text(r, level), "A": closed(b={"$ref": "#/$defs/B"}, n=number(r, level)),
-                               "Tree": closed(v={"type": "integer", "minimum": 0, "maximum": 9},
-                                              kids={"type": "array", "items": {"$ref": "#/$defs/Tree"}, "maxItems": 2})}
+            schema["$defs"] = {"B": text(r, level), "A": closed(b={"$ref": "#/$defs/B"}, n=number(r, level))}
+        if level > 7 and index % 4 == 0:
+            # Not in all of them: the model, not the schema, decides where a tree ends.
+            schema["properties"]["tree"] = {"$ref": "#/$defs/Tree"}
+            schema["required"].append("tree")
+            schema["$defs"]["Tree"] = closed(v={"type": "integer", "minimum": 0, "maximum": 9},
+                                             kids={"type": "array", "items": {"$ref": "#/$defs/Tree"}, "maxItems": 2})
         yield f"drawn {index} (level {level})", schema
 
 def everything(count, seed):

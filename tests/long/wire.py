@@ -1,5 +1,5 @@
 """What the suites against a running server share: an environment of pinned packages, requests by hand, streams, a process's memory."""
-import http.client, json, os, subprocess, sys, time, urllib.parse
+import http.client, json, os, re, subprocess, sys, time, urllib.parse
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -78,9 +78,11 @@ def rss_bytes(pid):
     raise ValueError(f"/proc/{pid}/status has no RssAnon")
 
 def metric(text, *words):
-    """The sum over a metric's samples whose name has all the words; None when there is none."""
-    found = [float(line.split("#")[0].rsplit(None, 1)[1] if "}" not in line else line.rsplit("}", 1)[1].split()[0])
-             for line in text.splitlines() if line and not line.startswith("#") and all(word in line.split("{")[0].split(" ")[0] for word in words)]
+    """The sum of a metric's samples whose name and labels have all the words; None when there is none."""
+    found = []
+    for line in text.splitlines():
+        sample = re.match(r"([a-zA-Z_:][\w:]*(?:\{.*?\})?) ([-+.\w]+)", line)
+        if sample and all(word in sample[1] for word in words): found.append(float(sample[2]))
     return sum(found) if found else None
 
 def percentile(values, share):
