@@ -22,10 +22,11 @@ pub fn run(config: &Config, flags: &RunFlags) -> Result<ExitCode, CliError> {
     let interrupt = Interrupt::listen(&runtime);
     let band_named =
         flags.band.planner.is_some() || !flags.band.workers.is_empty() || flags.band.band.is_some();
-    if !flags.standalone && !band_named {
-        if let Some(server) = runtime.block_on(join::find(config)) {
-            return join(&server, flags, &request, left_out, &runtime, &interrupt);
-        }
+    if !flags.standalone
+        && !band_named
+        && let Some(server) = runtime.block_on(join::find(config))
+    {
+        return join(&server, flags, &request, left_out, &runtime, &interrupt);
     }
     let hub = config.hub();
     let files = load::find(config, &hub, flags.quiet)?;

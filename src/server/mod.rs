@@ -177,7 +177,6 @@ impl<S: Send + Sync> FromRequestParts<S> for Asker {
 struct Description;
 
 /// All routes, and their description at `/openapi.json`.
-#[must_use]
 pub fn router(app: Arc<App>) -> Router {
     let (router, api) = OpenApiRouter::with_openapi(Description::openapi())
         .routes(at!(routes::models::health))
