@@ -143,7 +143,8 @@ fn begin(model: &LoadedModel, question: Question, priority: Priority) -> Result<
         format if calls => Output::Calls {
             tools: tools.to_vec(),
             choice: question.choice.clone(),
-            parallel: question.parallel,
+            // Who names a tool wants it once.
+            parallel: question.parallel && !matches!(question.choice, ToolChoice::Named(_)),
 
             otherwise: match format {
                 Format::Text => None,
@@ -156,11 +157,12 @@ fn begin(model: &LoadedModel, question: Question, priority: Priority) -> Result<
         Format::Schema(schema) => Output::Schema(schema),
     };
     let terms = Terms { priority, ..terms(model, &prompt, question.draws, output) };
+    let must_call = calls && question.choice != ToolChoice::Auto;
     let answers_to = |number: u32| {
         let terms = Terms { sampling: nth(&terms.sampling, number), ..terms.clone() };
         let parser = model.parser(&prompt, tools);
         let generation = model.generate(prompt.clone(), terms).map_err(|error| refused(&error))?;
-        Ok(Choice::new(generation, Some(parser), output_field))
+        Ok(Choice { must_call, ..Choice::new(generation, Some(parser), output_field) })
     };
     (0..question.choices).map(answers_to).collect()
 }
@@ -212,6 +214,8 @@ pub struct Choice {
     /// The field that shaped the output, for errors.
     output_field: &'static str,
     reasoning_tokens: u64,
+    /// Whether it holds calls and nothing else.
+    must_call: bool,
     /// What is known already and comes next.
     pending: VecDeque<Update>,
     ended: bool,
@@ -221,7 +225,15 @@ impl Choice {
     /// Of a generation, read by a parser where it has more than text in it.
     #[must_use]
     pub fn new(generation: Generation, parser: Option<OutputParser>, output_field: &'static str) -> Self {
-        Self { generation, parser, output_field, reasoning_tokens: 0, pending: VecDeque::new(), ended: false }
+        Self {
+            generation,
+            parser,
+            output_field,
+            reasoning_tokens: 0,
+            must_call: false,
+            pending: VecDeque::new(),
+            ended: false,
+        }
     }
 
     /// What comes next; `None` after the end.
@@ -265,7 +277,11 @@ impl Choice {
 
     fn end(&mut self, finish: FinishReason, usage: Usage) {
         self.ended = true;
-        let rest = self.parser.as_mut().map(OutputParser::finish).unwrap_or_default();
+        let mut rest = self.parser.as_mut().map(OutputParser::finish).unwrap_or_default();
+        if self.must_call {
+            // Cut off where a call began: that is no content.
+            rest.retain(|part| !matches!(part, Part::Content(_)));
+        }
         let calls = self.parser.as_ref().map_or(0, OutputParser::calls);
         let scores = self.generation.take_scores();
         self.push(rest, scores);

@@ -3,6 +3,7 @@
 #[cfg(test)]
 pub(crate) mod tests;
 
+use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -23,6 +24,8 @@ use crate::engine::{
 
 /// Events besides the tokens of a generation that its channel always has room for: the last one.
 const OTHER_EVENTS: usize = 2;
+/// Grammars kept for the next who asks for the same output.
+const GRAMMARS_KEPT: usize = 32;
 /// Prefill reports that may wait to be read; further ones are left out.
 const PREFILL_EVENTS: usize = 16;
 
@@ -70,6 +73,8 @@ pub struct LoadedModel {
     template: Option<ChatTemplate>,
     /// How it writes calls of tools.
     tool_format: ToolFormat,
+    /// What outputs were asked for last, and their grammars before anything was drawn; latest first.
+    kept: Mutex<VecDeque<(Output, Option<Box<dyn Constraint>>)>>,
     /// Made when the first schema comes.
     grammars: OnceLock<Result<GrammarFactory, GrammarError>>,
 }
@@ -209,6 +214,7 @@ impl LoadedModel {
             tool_format: ToolFormat::new(template.as_ref()),
             tokenizer,
             template,
+            kept: Mutex::default(),
             grammars: OnceLock::new(),
         }))
     }
@@ -325,23 +331,40 @@ impl LoadedModel {
         if ignore_eos { Vec::new() } else { self.tokenizer.end_of_generation().to_vec() }
     }
 
+    /// The grammar of an output, made once while it is among the last that were asked for: whoever calls tools sends the
+    /// same ones with every turn.
+    fn grammar(&self, output: &Output) -> Result<Option<Box<dyn Constraint>>, SessionError> {
+        let made = |kept: &VecDeque<(Output, Option<Box<dyn Constraint>>)>| {
+            let (_, made) = kept.iter().find(|(other, _)| other == output)?;
+            Some(made.as_ref().map(|made| made.snapshot()))
+        };
+        let kept = || self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(made) = made(&kept()) {
+            return Ok(made);
+        }
+        let grammars = self.grammars()?;
+        let constraint = match output {
+            Output::Text => None,
+            Output::JsonObject => Some(grammars.json_object()?),
+            Output::Schema(schema) => Some(grammars.json_schema(schema)?),
+            Output::Calls { tools, choice, parallel, otherwise } => {
+                grammars.tool_calls(&self.tool_format, tools, choice, *parallel, otherwise.as_ref())?
+            }
+        };
+        let mut kept = kept();
+        kept.truncate(GRAMMARS_KEPT - 1);
+        kept.push_front((output.clone(), constraint.as_ref().map(|made| made.snapshot())));
+        Ok(constraint)
+    }
+
     fn constraint(
         &self,
         terms: &Terms,
         prompt: &Prompt,
     ) -> Result<Option<Box<dyn Constraint>>, SessionError> {
         let constraint = match &terms.output {
-            Output::Text => None,
-            Output::JsonObject => Some(self.grammars()?.json_object()?),
-            Output::Schema(schema) => Some(self.grammars()?.json_schema(schema)?),
-            Output::Calls { choice: ToolChoice::None, .. } => None,
-            Output::Calls { tools, choice, parallel, otherwise } => self.grammars()?.tool_calls(
-                &self.tool_format,
-                tools,
-                choice,
-                *parallel,
-                otherwise.as_ref(),
-            )?,
+            Output::Text | Output::Calls { choice: ToolChoice::None, .. } => None,
+            output => self.grammar(output)?,
         };
         let is_json = matches!(terms.output, Output::JsonObject | Output::Schema(_));
         let constraint = match constraint {

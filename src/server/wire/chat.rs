@@ -20,7 +20,8 @@ const TOOLS_MAX: usize = 128;
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChatRequest {
-    /// A model's id, or `bandmaster` for the whole band.
+    /// A model's id, or `bandmaster` for the whole band. May be left out where the server was given one.
+    #[schema(required = true, value_type = String)]
     pub model: Option<String>,
     /// The conversation.
     #[schema(min_items = 1)]
@@ -52,13 +53,13 @@ pub struct ChatRequest {
     #[schema(minimum = 0, maximum = 1)]
     pub top_p: Option<f32>,
     /// Keeps so many tokens.
-    #[schema(minimum = -1)]
+    #[schema(minimum = -1, maximum = 1_000_000)]
     pub top_k: Option<i64>,
     /// Drops tokens less likely than this share of the most likely.
     #[schema(minimum = 0, maximum = 1)]
     pub min_p: Option<f32>,
     /// Makes tokens seen less likely; 1 is off.
-    #[schema(exclusive_minimum = 0)]
+    #[schema(minimum = 0.01, maximum = 100)]
     pub repetition_penalty: Option<f32>,
     /// Subtracted from tokens generated before.
     #[schema(minimum = -2, maximum = 2)]
@@ -102,10 +103,13 @@ pub struct ChatRequest {
     #[schema(value_type = Option<Object>)]
     pub prediction: Option<Value>,
     /// Only `["text"]`.
+    #[schema(max_items = 0)]
     pub modalities: Option<Vec<String>>,
     /// Only `none`.
+    #[schema(pattern = "^none$")]
     pub reasoning_effort: Option<String>,
     /// Only `medium`.
+    #[schema(pattern = "^medium$")]
     pub verbosity: Option<String>,
     /// Not supported.
     #[schema(ignore)]
@@ -143,8 +147,8 @@ pub struct StreamOptions {
 /// A turn of the conversation.
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct ChatMessage {
-    /// `system`, `developer`, `user`, `assistant` or `tool`.
-    pub role: String,
+    /// Who speaks.
+    pub role: RoleGiven,
     /// What is said.
     pub content: Option<Content>,
     /// Of an assistant's turn: what it called.
@@ -155,9 +159,25 @@ pub struct ChatMessage {
     pub refusal: Option<String>,
 }
 
+/// Who speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RoleGiven {
+    /// Sets the rules.
+    System,
+    /// The same under a newer name.
+    Developer,
+    /// Asks.
+    User,
+    /// The model.
+    Assistant,
+    /// What a tool gave back.
+    Tool,
+}
+
 /// A text, or parts of one.
 #[derive(Debug, Deserialize, ToSchema)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a text or a list of parts")]
 pub enum Content {
     /// A text.
     Text(String),
@@ -170,6 +190,7 @@ pub enum Content {
 pub struct ContentPart {
     /// `text`.
     #[serde(rename = "type")]
+    #[schema(pattern = "^text$")]
     pub kind: String,
     /// The text.
     pub text: Option<String>,
@@ -200,8 +221,10 @@ pub struct FunctionCalled {
 pub struct ToolGiven {
     /// `function`.
     #[serde(rename = "type")]
+    #[schema(pattern = "^function$")]
     pub kind: String,
     /// The function.
+    #[schema(required = true, value_type = FunctionGiven)]
     pub function: Option<FunctionGiven>,
 }
 
@@ -209,6 +232,7 @@ pub struct ToolGiven {
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 pub struct FunctionGiven {
     /// Its name.
+    #[schema(pattern = "^[a-zA-Z0-9_.-]{1,64}$")]
     pub name: String,
     /// What it does.
     pub description: Option<String>,
@@ -221,7 +245,7 @@ pub struct FunctionGiven {
 
 /// `none`, `auto`, `required`, or a function.
 #[derive(Debug, Deserialize, ToSchema)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected none, auto, required or a function")]
 pub enum ToolChoiceGiven {
     /// `none`, `auto` or `required`.
     Mode(String),
@@ -234,6 +258,7 @@ pub enum ToolChoiceGiven {
 pub struct NamedTool {
     /// `function`.
     #[serde(rename = "type")]
+    #[schema(pattern = "^function$")]
     pub kind: String,
     /// Which.
     pub function: Option<NamedFunction>,
@@ -251,6 +276,7 @@ pub struct NamedFunction {
 pub struct ResponseFormat {
     /// `text`, `json_object` or `json_schema`.
     #[serde(rename = "type")]
+    #[schema(pattern = "^(text|json_object|json_schema)$")]
     pub kind: String,
     /// The schema, for `json_schema`.
     pub json_schema: Option<NamedSchema>,
@@ -264,7 +290,7 @@ pub struct NamedSchema {
     /// What it is for.
     pub description: Option<String>,
     /// The schema.
-    #[schema(value_type = Option<Object>)]
+    #[schema(required = true, value_type = Object)]
     pub schema: Option<Value>,
     /// Answers fit the schema in any case.
     pub strict: Option<bool>,
@@ -530,17 +556,11 @@ impl ChatMessage {
     /// # Errors
     /// 400 with the field that can't be used.
     pub fn read(self, field: &str) -> Result<Message, ApiError> {
-        let role = match self.role.as_str() {
-            "system" | "developer" => Role::System,
-            "user" => Role::User,
-            "assistant" => Role::Assistant,
-            "tool" => Role::Tool,
-            other => {
-                let message = format!(
-                    "{field}.role is {other:?}: it must be system, developer, user, assistant or tool"
-                );
-                return Err(ApiError::invalid(format!("{field}.role"), message));
-            }
+        let role = match self.role {
+            RoleGiven::System | RoleGiven::Developer => Role::System,
+            RoleGiven::User => Role::User,
+            RoleGiven::Assistant => Role::Assistant,
+            RoleGiven::Tool => Role::Tool,
         };
         let calls = self.tool_calls.unwrap_or_default();
         if role == Role::Tool && self.tool_call_id.is_none() {

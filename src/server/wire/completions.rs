@@ -23,9 +23,11 @@ const CHOICES_MAX: u32 = 128;
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CompletionRequest {
-    /// A model's id.
+    /// A model's id. May be left out where the server was given one.
+    #[schema(required = true, value_type = String)]
     pub model: Option<String>,
     /// One prompt or several, each a text or token ids.
+    #[schema(required = true, value_type = PromptGiven)]
     pub prompt: Option<PromptGiven>,
     /// Most tokens of a completion; 0 with `echo` only scores the prompt.
     pub max_tokens: Option<u32>,
@@ -58,13 +60,13 @@ pub struct CompletionRequest {
     #[schema(minimum = 0, maximum = 1)]
     pub top_p: Option<f32>,
     /// Keeps so many tokens.
-    #[schema(minimum = -1)]
+    #[schema(minimum = -1, maximum = 1_000_000)]
     pub top_k: Option<i64>,
     /// Drops tokens less likely than this share of the most likely.
     #[schema(minimum = 0, maximum = 1)]
     pub min_p: Option<f32>,
     /// Makes tokens seen less likely; 1 is off.
-    #[schema(exclusive_minimum = 0)]
+    #[schema(minimum = 0.01, maximum = 100)]
     pub repetition_penalty: Option<f32>,
     /// Subtracted from tokens generated before.
     #[schema(minimum = -2, maximum = 2)]
@@ -84,7 +86,7 @@ pub struct CompletionRequest {
 
 /// One prompt or several.
 #[derive(Debug, Deserialize, ToSchema)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a text, token ids, or a list of either")]
 pub enum PromptGiven {
     /// A text.
     Text(String),

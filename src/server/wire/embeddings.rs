@@ -13,11 +13,13 @@ const INPUTS_MAX: usize = 2048;
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EmbeddingRequest {
-    /// An embedding model's id.
+    /// An embedding model's id. May be left out where there is only one.
+    #[schema(required = true, value_type = String)]
     pub model: Option<String>,
     /// One text or several, or token ids of the model's own vocabulary.
     pub input: EmbeddingInput,
     /// `float` or `base64`.
+    #[schema(pattern = "^(float|base64)$")]
     pub encoding_format: Option<String>,
     /// So many leading numbers of each vector, scaled to length 1 again.
     #[schema(minimum = 1)]
@@ -28,7 +30,7 @@ pub struct EmbeddingRequest {
 
 /// What is embedded.
 #[derive(Debug, Deserialize, ToSchema)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a text, token ids, or a list of either")]
 pub enum EmbeddingInput {
     /// A text.
     Text(String),

@@ -14,7 +14,7 @@ const STOPS_MAX: usize = 16;
 
 /// One stop string or several.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, ToSchema)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a text or a list of texts")]
 pub enum Stop {
     /// One.
     One(String),

@@ -9,7 +9,8 @@ use super::chat::{ChatMessage, ToolGiven};
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TokenizeRequest {
-    /// A model's id.
+    /// A model's id. May be left out where the server was given one.
+    #[schema(required = true, value_type = String)]
     pub model: Option<String>,
     /// The text.
     pub content: String,
@@ -57,7 +58,8 @@ pub enum Piece {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DetokenizeRequest {
-    /// A model's id.
+    /// A model's id. May be left out where the server was given one.
+    #[schema(required = true, value_type = String)]
     pub model: Option<String>,
     /// The ids.
     pub tokens: Vec<u32>,
@@ -74,7 +76,8 @@ pub struct DetokenizeResponse {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TemplateRequest {
-    /// A model's id.
+    /// A model's id. May be left out where the server was given one.
+    #[schema(required = true, value_type = String)]
     pub model: Option<String>,
     /// The conversation.
     pub messages: Vec<ChatMessage>,

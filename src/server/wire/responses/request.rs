@@ -35,7 +35,8 @@ const INCLUDES: [&str; 8] = [
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateResponse {
-    /// A model's id, or `bandmaster` for the whole band.
+    /// A model's id, or `bandmaster` for the whole band. May be left out where the server was given one.
+    #[schema(required = true, value_type = String)]
     pub model: Option<String>,
     /// What is said: a text, or items.
     pub input: Option<TextOr<ItemGiven>>,
