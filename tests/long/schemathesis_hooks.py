@@ -33,4 +33,7 @@ def before_call(context, case, kwargs):
 
 @schemathesis.hook
 def after_call(context, case, response):
-    ANSWERS.write(json.dumps([case.operation.label, response.status_code, round(response.elapsed, 3)]) + "\n")
+    # Why good requests were refused: bad ones are meant to be.
+    good = case.meta is not None and case.meta.generation.mode.is_positive
+    reason = response.text[:300] if good and response.status_code == 400 else ""
+    ANSWERS.write(json.dumps([case.operation.label, response.status_code, round(response.elapsed, 3), good, reason]) + "\n")
