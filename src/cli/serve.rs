@@ -13,9 +13,10 @@ use super::config::Config;
 use super::error::CliError;
 use super::flags::ServeFlags;
 use super::interrupt::INTERRUPTED;
-use super::load::{self, Loader};
+use super::load::{self, Loader, Memory};
 use super::print;
 use super::screen::LoadingBar;
+use super::units::gib;
 use crate::engine::{Engine, EngineConfig, EngineHandle};
 use crate::hub::{Found, Hub, Role};
 use crate::journal::Journal;
@@ -78,7 +79,9 @@ pub fn serve(config: &Config, flags: &ServeFlags) -> Result<ExitCode, CliError> 
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let bound = runtime.block_on(bind(&listen)).map_err(|error| CliError::Failed(error.into()))?;
     let journal = Arc::new(Journal::open(&home.runs_file())?);
-    let (engine, loaders) = engine(config, options.queue_max)?;
+    let memory = load::memory_to_serve(config)?;
+    let band = band.filter(|band| fits(band, &memory));
+    let (engine, loaders) = engine(config, options.queue_max, &memory)?;
     let metrics = Arc::new(Metrics::new());
     let ending = Ending::new(bound.drain(), options.drain);
     let shelf = Shelf::new(hub, named.clone(), band, loaders);
@@ -195,8 +198,20 @@ fn band(config: &Config, hub: &Hub, models_named: bool) -> Result<Option<BandFil
     }))
 }
 
-fn engine(config: &Config, queue_max: usize) -> Result<(EngineHandle, Loaders), CliError> {
-    let memory = load::memory_to_serve(config)?;
+/// Whether the band's largest model has room beside some cache; a server without its band says so once and serves on.
+fn fits(band: &BandFiles, memory: &Memory) -> bool {
+    let largest = band.workers.iter().chain([&band.planner]).max_by_key(|model| model.bytes);
+    let too_large = largest.filter(|model| model.memory_bytes > memory.bytes);
+    if let Some(model) = too_large {
+        let (name, needed, may) = (&model.name, gib(model.memory_bytes), gib(memory.bytes));
+        tracing::warn!(
+            "no band: {name} needs about {needed}, and there are {may}: raise --memory or name a smaller --planner"
+        );
+    }
+    too_large.is_none()
+}
+
+fn engine(config: &Config, queue_max: usize, memory: &Memory) -> Result<(EngineHandle, Loaders), CliError> {
     let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
     let engine_config = EngineConfig {
         cache_bytes_max: bytes(memory.kv_bytes),
@@ -205,7 +220,7 @@ fn engine(config: &Config, queue_max: usize) -> Result<(EngineHandle, Loaders), 
     };
     let step_tokens_max = engine_config.step_tokens_max + engine_config.batch_max;
     let engine = Engine::start(engine_config).context("the engine can't be started")?;
-    let loader = Arc::new(Loader::new(config, &engine, &memory, step_tokens_max));
+    let loader = Arc::new(Loader::new(config, &engine, memory, step_tokens_max));
     let embedders = Arc::clone(&loader);
     let loaders = Loaders {
         model: Box::new(move |found| {

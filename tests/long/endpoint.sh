@@ -2,31 +2,42 @@
 # The suites that judge a running server, one after the other on one server: shapes, schemas, seeds, bad input, drawn requests, load.
 #
 # usage: endpoint.sh BANDMASTER
-#
-# With so little memory the cache is full before the load is measured, so that memory must stay flat.
 set -euo pipefail
 bandmaster=$(realpath "${1:?usage: endpoint.sh BANDMASTER}")
 cd "$(dirname "$0")"
 state=$(mktemp -d)
-XDG_STATE_HOME=$state "$bandmaster" serve --port 0 --offline --memory 1GiB --model smollm2-135m > "$state/address" 2> "$state/log" &
-server=$!
-trap 'kill "$server" 2>/dev/null; wait "$server" 2>/dev/null || true; rm -rf "$state"' EXIT
-for _ in $(seq 600); do
-  url=$(sed -n 's/^listening on //p' "$state/address")
-  if [ -n "$url" ] && python3 -c "import sys, urllib.request; urllib.request.urlopen(sys.argv[1] + '/health', timeout=2)" "$url" 2>/dev/null; then break; fi
-  kill -0 "$server" 2>/dev/null || { cat "$state/log" >&2; exit 1; }
-  sleep 0.1
-done
+server=
+stop() {
+  if [ -n "$server" ]; then kill "$server" 2>/dev/null && wait "$server" || true; fi
+  server=
+}
+trap 'stop; rm -rf "$state"' EXIT
+start() {
+  stop
+  XDG_STATE_HOME=$state "$bandmaster" serve --port 0 --offline --model smollm2-135m "$@" > "$state/address" 2> "$state/log" &
+  server=$!
+  for _ in $(seq 600); do
+    url=$(sed -n 's/^listening on //p' "$state/address")
+    if [ -n "$url" ] && python3 -c "import sys, urllib.request; urllib.request.urlopen(sys.argv[1] + '/health', timeout=2)" "$url" 2>/dev/null; then return; fi
+    kill -0 "$server" 2>/dev/null || break
+    sleep 0.1
+  done
+  cat "$state/log" >&2
+  exit 1
+}
 failed=()
 suite() {
   printf '\n-- %s\n' "$*"
   "$@" || failed+=("$1")
 }
+start
 suite ./conforms.py "$url"
 suite ./schemas.py "$url"
 suite ./seeds.py "$url"
 suite ./abuse.py "$url" --pid "$server"
 suite ./schemathesis.sh "$url"
+# With so little memory the cache is full before the load is measured, so that memory must stay flat.
+start --memory 1GiB
 suite ./load.py "$url" --pid "$server"
 if [ ${#failed[@]} -gt 0 ]; then
   echo "failed: ${failed[*]}" >&2

@@ -6,6 +6,7 @@ use axum::body::{Bytes, to_bytes};
 use axum::extract::{FromRequest, Request};
 use axum::http::{StatusCode, header};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::server::error::{ApiError, INVALID_REQUEST};
 
@@ -69,20 +70,31 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     if bytes.trim_ascii_start().first() == Some(&b'[') {
         return Err(ApiError::unreadable("the body is a list: send an object"));
     }
-    let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-        let path = error.path().to_string();
-        explain(&path, error.inner())
-    })?;
-    reader.end().map_err(|error| explain(".", &error))?;
-    Ok(value)
+    let mut value: Value = serde_json::from_slice(bytes)
+        .map_err(|error| ApiError::unreadable(format!("the body is not valid JSON: {error}")))?;
+    whole_numbers(&mut value);
+    serde_path_to_error::deserialize(value).map_err(|error| explain(&error.path().to_string(), error.inner()))
+}
+
+/// To JSON Schema 5.0 is an integer, to serde it is none.
+fn whole_numbers(value: &mut Value) {
+    /// From here on not every integer is a float.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    match value {
+        Value::Number(number) => {
+            let whole = number.as_f64().filter(|x| number.is_f64() && x.fract() == 0.0 && x.abs() < EXACT);
+            if let Some(whole) = whole {
+                *value = (whole as i64).into();
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(whole_numbers),
+        Value::Object(fields) => fields.values_mut().for_each(whole_numbers),
+        _ => {}
+    }
 }
 
 fn explain(path: &str, error: &serde_json::Error) -> ApiError {
     let message = error.to_string();
-    if !error.is_data() {
-        return ApiError::unreadable(format!("the body is not valid JSON: {message}"));
-    }
     // The place in the text helps nobody who sent an object.
     let what = message.split(" at line ").next().unwrap_or(&message);
     let named = |opening: &str| {
@@ -142,6 +154,7 @@ mod tests {
         check(r#"{"name": "a", "nmae": 1}"#, Some("nmae"), "known are");
         check(r#"{"name": "a", "parts": [{"size": 1}, {"size": -1}]}"#, Some("parts[1].size"), "-1");
         check(r#"{"name": "a", "parts": [{}]}"#, Some("parts[0].size"), "missing");
+        assert_eq!(parse::<Outer>(br#"{"name": "a", "parts": [{"size": 5.0}]}"#).unwrap().parts[0].size, 5);
         check(r#"{"name": "a"} x"#, None, "not valid JSON");
         check("{\"name\": \"\u{1}\"}", None, "not valid JSON");
         assert!(parse::<Outer>(b"{\"name\": \"\xff\"}").is_err());

@@ -24,7 +24,7 @@ pub struct ChatRequest {
     #[schema(required = true, value_type = String)]
     pub model: Option<String>,
     /// The conversation.
-    #[schema(min_items = 1)]
+    #[schema(min_items = 1, value_type = Vec<MessageShape>)]
     pub messages: Vec<ChatMessage>,
     /// Whether the answer comes as server-sent events.
     pub stream: Option<bool>,
@@ -144,8 +144,44 @@ pub struct StreamOptions {
     pub include_obfuscation: Option<bool>,
 }
 
+/// What a turn may be, for the description: which fields it has depends on who speaks. What is read is a [`ChatMessage`], whose
+/// errors name the field.
+#[derive(ToSchema)]
+#[schema(as = ChatMessage)]
+#[serde(untagged)]
+pub enum MessageShape {
+    /// Of who sets the rules or asks.
+    Said {
+        /// Who.
+        #[schema(pattern = "^(system|developer|user)$")]
+        role: String,
+        /// What is said.
+        content: Content,
+    },
+    /// Of the model.
+    Answered {
+        /// The model.
+        #[schema(pattern = "^assistant$")]
+        role: String,
+        /// What it said.
+        content: Option<Content>,
+        /// What it called.
+        tool_calls: Option<Vec<CallGiven>>,
+    },
+    /// Of a tool.
+    Returned {
+        /// The tool.
+        #[schema(pattern = "^tool$")]
+        role: String,
+        /// What it gave back.
+        content: Content,
+        /// Of which call this is the result.
+        tool_call_id: String,
+    },
+}
+
 /// A turn of the conversation.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Deserialize)]
 pub struct ChatMessage {
     /// Who speaks.
     pub role: RoleGiven,
@@ -160,7 +196,7 @@ pub struct ChatMessage {
 }
 
 /// Who speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RoleGiven {
     /// Sets the rules.
@@ -193,6 +229,7 @@ pub struct ContentPart {
     #[schema(pattern = "^text$")]
     pub kind: String,
     /// The text.
+    #[schema(required = true, value_type = String)]
     pub text: Option<String>,
     /// What was refused.
     pub refusal: Option<String>,

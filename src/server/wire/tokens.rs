@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::chat::{ChatMessage, ToolGiven};
+use super::chat::{ChatMessage, MessageShape, ToolGiven};
 
 /// A text to be cut into tokens.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -80,6 +80,7 @@ pub struct TemplateRequest {
     #[schema(required = true, value_type = String)]
     pub model: Option<String>,
     /// The conversation.
+    #[schema(value_type = Vec<MessageShape>)]
     pub messages: Vec<ChatMessage>,
     /// What the model may call.
     pub tools: Option<Vec<ToolGiven>>,

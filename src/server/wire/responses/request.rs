@@ -39,6 +39,7 @@ pub struct CreateResponse {
     #[schema(required = true, value_type = String)]
     pub model: Option<String>,
     /// What is said: a text, or items.
+    #[schema(required = true, value_type = TextOr<ItemGiven>)]
     pub input: Option<TextOr<ItemGiven>>,
     /// What stands before the conversation; holds for this answer alone.
     pub instructions: Option<String>,
