@@ -137,7 +137,7 @@ pub struct ServeFlags {
     /// Requests that may wait; more are told to come again later
     #[arg(long, default_value_t = 256, value_name = "N")]
     pub max_queue: usize,
-    /// Beside another server of this home, with an engine of its own; `run` and `runs` don't join it
+    /// Beside another server of this home, with an engine of its own; `run` doesn't join it
     #[arg(long)]
     pub standalone: bool,
     /// Pages of this origin may read answers, e.g. https://app.example.com, or * for all; may be repeated

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
+use reqwest::StatusCode;
+use reqwest::header::CONTENT_TYPE;
 use serde_json::{Value, json};
 
 use super::config::Config;
@@ -48,7 +50,8 @@ fn client(_: &Path) -> Option<reqwest::Client> {
 }
 
 impl Joined {
-    /// Does a goal there; events come to `observer`. `cancel` ends it with what is finished.
+    /// Does a goal there; events come to `observer`. `cancel` ends it with what is finished. `None` where the server can't take
+    /// it: it has no band, or the inputs are more than it takes at once.
     ///
     /// # Errors
     /// What the server says, or that it went away.
@@ -57,31 +60,32 @@ impl Joined {
         request: &RunRequest,
         observer: &mut (dyn FnMut(&RunEvent) + Send),
         cancel: &Cancel,
-    ) -> Result<Outcome, CliError> {
+    ) -> Result<Option<Outcome>, CliError> {
         let strategy = request.strategy.map_or("auto", |strategy| strategy.name());
         let files = request.inputs.iter().map(|input| json!({"name": input.name, "text": input.text}));
         let body = json!({
             "goal": request.goal, "strategy": strategy, "seed": request.seed, "files": files.collect::<Vec<_>>(),
             "budget": {"tokens": request.budget.tokens, "seconds": request.budget.time.map(|time| time.as_secs_f64())},
         });
-        let begun = self.post("/v1/runs", &body).await?;
+        let begun = match self.post("/v1/runs", &body).await {
+            Err(Refused { status: Some(StatusCode::NOT_FOUND | StatusCode::PAYLOAD_TOO_LARGE), .. }) => {
+                return Ok(None);
+            }
+            begun => begun?,
+        };
         let id = begun["id"].as_str().context("the server named no run")?.to_owned();
         let listening = self.listen(&id, observer);
         tokio::pin!(listening);
         tokio::select! {
-            outcome = &mut listening => return outcome,
+            outcome = &mut listening => return outcome.map(Some),
             _ = cancel.stopped() => {}
         }
-        self.cancel(&id).await?;
-        listening.await
-    }
-
-    /// Ends a run with what is finished.
-    ///
-    /// # Errors
-    /// What the server says, or that it went away.
-    pub async fn cancel(&self, id: &str) -> Result<Value, CliError> {
-        self.post(&format!("/v1/runs/{id}/cancel"), &json!({})).await
+        match self.post(&format!("/v1/runs/{id}/cancel"), &json!({})).await {
+            // It ended meanwhile.
+            Err(Refused { status: Some(StatusCode::CONFLICT), .. }) => {}
+            cancelled => drop(cancelled?),
+        }
+        listening.await.map(Some)
     }
 
     async fn listen(
@@ -116,29 +120,37 @@ impl Joined {
         )))
     }
 
-    async fn post(&self, path: &str, body: &Value) -> Result<Value, CliError> {
-        let failed = |error: reqwest::Error| {
-            CliError::Failed(anyhow!(error).context("the server of this home does not answer"))
-        };
-        let response = self
-            .client
-            .post(format!("{BASE}{path}"))
-            .header(reqwest::header::CONTENT_TYPE, "application/json")
-            .body(body.to_string())
-            .send()
-            .await
-            .map_err(failed)?;
+    async fn post(&self, path: &str, body: &Value) -> Result<Value, Refused> {
+        let request = self.client.post(format!("{BASE}{path}")).header(CONTENT_TYPE, "application/json");
+        let response = request.body(body.to_string()).send().await?;
         let status = response.status();
-        let answer = response.bytes().await.map_err(failed)?;
-        let answer: Value = serde_json::from_slice(&answer).unwrap_or_default();
+        let answer: Value = serde_json::from_slice(&response.bytes().await?).unwrap_or_default();
         if status.is_success() {
             return Ok(answer);
         }
         let message = answer["error"]["message"].as_str().unwrap_or("no reason given").to_owned();
-        Err(if status.is_client_error() {
-            CliError::usage(message)
-        } else {
-            CliError::Failed(anyhow!(message))
-        })
+        Err(Refused { status: Some(status), message })
+    }
+}
+
+/// What a server does not do, and why.
+struct Refused {
+    /// None where it does not answer.
+    status: Option<StatusCode>,
+    message: String,
+}
+
+impl From<reqwest::Error> for Refused {
+    fn from(error: reqwest::Error) -> Self {
+        Self { status: None, message: format!("the server of this home does not answer: {error}") }
+    }
+}
+
+impl From<Refused> for CliError {
+    fn from(refused: Refused) -> Self {
+        match refused.status {
+            Some(StatusCode::BAD_REQUEST) => Self::usage(refused.message),
+            _ => Self::Failed(anyhow!(refused.message)),
+        }
     }
 }

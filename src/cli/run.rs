@@ -25,8 +25,9 @@ pub fn run(config: &Config, flags: &RunFlags) -> Result<ExitCode, CliError> {
     if !flags.standalone
         && !band_named
         && let Some(server) = runtime.block_on(join::find(config))
+        && let Some(code) = join(&server, flags, &request, &left_out, &runtime, &interrupt)?
     {
-        return join(&server, flags, &request, left_out, &runtime, &interrupt);
+        return Ok(code);
     }
     let hub = config.hub();
     let files = load::find(config, &hub, flags.quiet)?;
@@ -60,15 +61,15 @@ pub fn run(config: &Config, flags: &RunFlags) -> Result<ExitCode, CliError> {
     finish(flags, &outcome)
 }
 
-/// The same by the server that lives on this home.
+/// The same by the server that lives on this home; `None` where it can't take it.
 fn join(
     server: &Joined,
     flags: &RunFlags,
     request: &RunRequest,
-    left_out: Vec<String>,
+    left_out: &[String],
     runtime: &tokio::runtime::Runtime,
     interrupt: &Interrupt,
-) -> Result<ExitCode, CliError> {
+) -> Result<Option<ExitCode>, CliError> {
     let mut screen = Screen::new(view(flags));
     left_out.iter().for_each(|note| screen.note(note));
     screen.note("joined the server of this home (--standalone runs apart)");
@@ -81,7 +82,7 @@ fn join(
     };
     let outcome = runtime.block_on(server.run(request, &mut observer, &interrupt.cancel))?;
     screen.finish()?;
-    finish(flags, &outcome)
+    outcome.map(|outcome| finish(flags, &outcome)).transpose()
 }
 
 /// Refuses a goal that its planner can't read, before anything is recorded.

@@ -32,6 +32,8 @@ use crate::server::{App, Ending, router};
 const HEADER_TIME_MAX: Duration = Duration::from_secs(30);
 const HEADERS_MAX: usize = 100;
 const CONNECTIONS_MAX: usize = 1024;
+/// Runs that nobody listens to are cancelled at the end; recording what they had takes a moment.
+const RUNS_END_MAX: Duration = Duration::from_secs(3);
 
 const QUEUE_MAX: usize = 1 << 16;
 const DRAIN_SECONDS_MAX: u64 = 3600;
@@ -91,7 +93,7 @@ pub fn serve(config: &Config, flags: &ServeFlags) -> Result<ExitCode, CliError> 
     let layers = Layers { metrics, keys, origins, hosts: Arc::new(hosts) };
     print(&format!("listening on http://{}\n", bound.address()))?;
     let ended = runtime.block_on(run(&app, bound, &layers, named));
-    app.runs.cancel_all();
+    runtime.block_on(app.runs.end(RUNS_END_MAX));
     engine.shutdown();
     // Whoever still holds a request open has been told.
     runtime.shutdown_timeout(Duration::from_secs(1));

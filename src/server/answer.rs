@@ -102,6 +102,8 @@ impl Spent {
 /// What comes of an answer.
 #[derive(Debug, Clone)]
 pub enum Update {
+    /// The engine has computed the first of it.
+    Begun,
     /// The scores of the prompt's tokens but the first.
     PromptScores(Vec<Score>),
     /// More of it; scores of the tokens that came since the last.
@@ -156,7 +158,7 @@ fn begin(model: &LoadedModel, question: Question, priority: Priority) -> Result<
         Format::JsonObject => Output::JsonObject,
         Format::Schema(schema) => Output::Schema(schema),
     };
-    let terms = Terms { priority, ..terms(model, &prompt, question.draws, output) };
+    let terms = Terms { priority, parsed: true, ..terms(model, &prompt, question.draws, output) };
     let must_call = calls && question.choice != ToolChoice::Auto;
     let answers_to = |number: u32| {
         let terms = Terms { sampling: nth(&terms.sampling, number), ..terms.clone() };
@@ -218,6 +220,7 @@ pub struct Choice {
     must_call: bool,
     /// What is known already and comes next.
     pending: VecDeque<Update>,
+    begun: bool,
     ended: bool,
 }
 
@@ -232,6 +235,7 @@ impl Choice {
             reasoning_tokens: 0,
             must_call: false,
             pending: VecDeque::new(),
+            begun: false,
             ended: false,
         }
     }
@@ -245,6 +249,10 @@ impl Choice {
                 self.pending.push_back(Update::PromptScores(prompt_scores));
             }
             match piece {
+                Piece::Prefill { .. } if !self.begun => {
+                    self.begun = true;
+                    self.pending.push_back(Update::Begun);
+                }
                 Piece::Prefill { .. } => {}
                 Piece::Text(text) => self.take_text(text),
                 Piece::Done(done) => self.end(done.finish, done.usage),

@@ -69,7 +69,7 @@ pub async fn ask(
     let (events, heard) = mpsc::unbounded_channel();
     let listener = Box::new(move |event: &RunEvent| drop(events.send(event.kind.clone())));
     let (_, live) = runs.begin(band.clone(), request, listener).await;
-    let listening = Listening { live, heard, said: String::new(), finished: None };
+    let listening = Listening { live, heard, said: String::new(), deltas: 0, finished: None };
     if shaped {
         return Ok(shape(Arc::clone(shelf), listening, question));
     }
@@ -126,6 +126,8 @@ struct Listening {
     heard: mpsc::UnboundedReceiver<EventKind>,
     /// The answer as far as it was told.
     said: String,
+    /// In so many parts.
+    deltas: u32,
     finished: Option<Update>,
 }
 
@@ -139,7 +141,10 @@ impl Listening {
         }
         loop {
             match self.heard.recv().await? {
-                EventKind::AnswerDelta { text } if limit.is_none() => {
+                // About a token each: what is beyond the limit is not told.
+                EventKind::AnswerDelta { .. } if limit.is_some_and(|(_, tokens)| self.deltas >= *tokens) => {}
+                EventKind::AnswerDelta { text } => {
+                    self.deltas += 1;
                     self.said.push_str(&text);
                     return Some(Update::Parts(vec![Part::Content(text)], Vec::new()));
                 }
@@ -164,11 +169,14 @@ impl Listening {
             Some((planner, tokens)) => shorten(&outcome.answer, &**planner, *tokens as usize),
             None => (outcome.answer, false),
         };
+        let cut = cut || limit.is_some_and(|(_, tokens)| self.deltas >= *tokens);
         let finish = if cut || outcome.status == Status::Incomplete { Finish::Length } else { Finish::Stop };
         // What was told while it was written and then not accepted stays told; the answer follows whole.
         let rest = match answer.trim().strip_prefix(self.said.trim()) {
             Some(rest) if self.said.is_empty() => rest.to_owned(),
             Some(rest) => rest.trim_end().to_owned(),
+            // Both were cut, not at the same character.
+            None if cut => String::new(),
             None => format!("\n\n{answer}"),
         };
         self.finished = Some(Update::End(finish, spent));

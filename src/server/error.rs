@@ -115,6 +115,9 @@ impl ApiError {
             SessionError::Grammar(GrammarError::NoEndToken | GrammarError::Vocabulary(_)) => {
                 Self::internal(message)
             }
+            SessionError::Grammar(GrammarError::Busy) => {
+                Self::too_many(message, RETRY_AFTER).code("queue_full")
+            }
             SessionError::Grammar(_) => Self::invalid(output, message),
             SessionError::Rejected(rejected) => Self::of_rejected(rejected, prompt),
             SessionError::Failed(reason) => Self::of_failure(reason, output),

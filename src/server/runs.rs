@@ -2,7 +2,8 @@
 //! on. What a run does is the orchestrator's.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 
@@ -78,25 +79,32 @@ impl Runs {
         let (told, begun) = oneshot::channel();
         let (ended, outcome) = oneshot::channel();
         let (runs, switch) = (Arc::clone(self), cancel.clone());
-        tokio::spawn(async move {
+        let id = Arc::new(OnceLock::new());
+        let named = Arc::clone(&id);
+        let work = tokio::spawn(async move {
             let (seq, heard) = watch::channel(0);
-            let (mut told, mut id) = (Some(told), String::new());
-            let outcome = {
-                let mut observer = |event: &RunEvent| {
-                    if let (EventKind::RunStarted { run, .. }, Some(told)) = (&event.kind, told.take()) {
-                        id.clone_from(run);
-                        let going = Going { cancel: switch.clone(), seq: heard.clone() };
-                        runs.lock().insert(run.clone(), going);
-                        // Who began it may have left.
-                        let _ = told.send(run.clone());
-                    }
-                    listener(event);
-                    seq.send_replace(event.seq);
-                };
-                run(&band, &request, &runs.journal, &mut observer, &switch).await
+            let mut told = Some(told);
+            let mut observer = |event: &RunEvent| {
+                if let (EventKind::RunStarted { run, .. }, Some(told)) = (&event.kind, told.take()) {
+                    let going = Going { cancel: switch.clone(), seq: heard.clone() };
+                    runs.lock().insert(run.clone(), going);
+                    named.get_or_init(|| run.clone());
+                    // Who began it may have left.
+                    let _ = told.send(run.clone());
+                }
+                listener(event);
+                seq.send_replace(event.seq);
             };
-            runs.lock().remove(&id);
-            let _ = ended.send(outcome);
+            run(&band, &request, &runs.journal, &mut observer, &switch).await
+        });
+        let runs = Arc::clone(self);
+        tokio::spawn(async move {
+            // Whatever became of it, it goes on no longer.
+            let done = work.await;
+            id.get().map(|id: &String| runs.lock().remove(id));
+            if let Ok(outcome) = done {
+                let _ = ended.send(outcome);
+            }
         });
         (begun.await.unwrap_or_default(), Live { cancel: Some(cancel), outcome })
     }
@@ -110,10 +118,16 @@ impl Runs {
         })
     }
 
-    /// Cancels all.
-    pub fn cancel_all(&self) {
+    /// Cancels all, and waits until they have ended and are recorded, for so long.
+    pub async fn end(&self, time_max: Duration) {
         let all: Vec<Going> = self.lock().values().cloned().collect();
         all.iter().for_each(|going| going.cancel.cancel());
+        let ended = async {
+            for mut going in all {
+                while going.seq.changed().await.is_ok() {}
+            }
+        };
+        let _ = tokio::time::timeout(time_max, ended).await;
     }
 
     /// Follows a run that is going on: changes with each event, closes at the end.

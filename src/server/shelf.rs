@@ -234,10 +234,14 @@ async fn loaded<T: Send + Sync + 'static>(
         let mut cells = cells.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(cells.entry(id.to_owned()).or_default())
     };
-    let load = || async {
-        let loaded = tokio::task::spawn_blocking(load).await;
-        loaded.map_err(|error| error.to_string())?
-    };
-    let model = cell.get_or_try_init(load).await;
-    model.cloned().map_err(|why| ApiError::internal(format!("{id} can't be loaded: {why}")))
+    // A task of its own: who asked may leave, and what was begun is for those who come later.
+    let model = tokio::spawn(async move {
+        let load = || async {
+            let loaded = tokio::task::spawn_blocking(load).await;
+            loaded.map_err(|error| error.to_string())?
+        };
+        cell.get_or_try_init(load).await.cloned()
+    });
+    let model = model.await.map_err(|error| error.to_string()).flatten();
+    model.map_err(|why| ApiError::internal(format!("{id} can't be loaded: {why}")))
 }

@@ -24,7 +24,11 @@ pub struct Track {
     /// When each answer last said something.
     said: Vec<Option<Instant>>,
     spent: Spent,
+    /// Pieces of answers so far: about a token each.
+    pieces: u64,
     open: usize,
+    /// Whether errors are told within the answer; otherwise its status tells them, and is counted.
+    streams: bool,
 }
 
 impl Track {
@@ -41,8 +45,17 @@ impl Track {
             started,
             said: vec![None; choices as usize],
             spent: Spent::default(),
+            pieces: 0,
             open: choices as usize,
+            streams: false,
         }
+    }
+
+    /// The same of answers that stream.
+    #[must_use]
+    pub fn streaming(mut self, streams: bool) -> Self {
+        self.streams = streams;
+        self
     }
 
     /// The same answers, followed.
@@ -55,12 +68,12 @@ impl Track {
             let (number, update) = tokio::select! {
                 biased;
                 () = &mut track.cut => {
-                    track.open = 0;
                     let why = "the server is ending: ask again when it is back";
-                    track.metrics.error(&track.model, "cut");
-                    return Some(((0, Update::Failed(ApiError::unavailable(why))), (track, answers)));
+                    (0, Update::Failed(ApiError::unavailable(why).code("cut")))
                 }
-                update = answers.next() => update?,
+                update = answers.next() => update.unwrap_or_else(|| {
+                    (0, Update::Failed(ApiError::internal("the answer broke off: ask again")))
+                }),
             };
             track.see(number, &update);
             Some(((number, update), (track, answers)))
@@ -72,8 +85,11 @@ impl Track {
     pub fn see(&mut self, number: u32, update: &Update) {
         let now = Instant::now();
         match update {
+            Update::Begun => self.of_model.queued(now - self.started),
             Update::PromptScores(_) => {}
+            Update::Parts(parts, _) if parts.is_empty() => {}
             Update::Parts(..) => {
+                self.pieces += 1;
                 let Some(said) = self.said.get_mut(number as usize) else { return };
                 match said.replace(now) {
                     None => self.of_model.first_token(now - self.started),
@@ -85,8 +101,12 @@ impl Track {
                 self.close();
             }
             Update::Failed(error) => {
-                self.metrics.error(&self.model, error.code.unwrap_or(error.kind));
-                self.close();
+                if self.streams {
+                    self.metrics.error(&self.model, error.code.unwrap_or(error.kind));
+                }
+                // Nothing comes after it.
+                self.open = 0;
+                self.notes.charge(self.pieces);
             }
         }
     }
@@ -97,6 +117,15 @@ impl Track {
             let Spent { prompt_tokens, cached_tokens, completion_tokens, .. } = self.spent;
             self.of_model.ended(self.started.elapsed(), prompt_tokens, cached_tokens, completion_tokens);
             self.notes.charge(prompt_tokens.saturating_sub(cached_tokens) + completion_tokens);
+        }
+    }
+}
+
+impl Drop for Track {
+    fn drop(&mut self) {
+        if self.open > 0 {
+            // Who left pays for what was said.
+            self.notes.charge(self.pieces);
         }
     }
 }

@@ -6,7 +6,7 @@ pub(crate) mod tests;
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bandmaster_models::Model;
 use bandmaster_models::gguf::{Gguf, GgufError};
@@ -26,6 +26,9 @@ use crate::engine::{
 const OTHER_EVENTS: usize = 2;
 /// Grammars kept for the next who asks for the same output.
 const GRAMMARS_KEPT: usize = 32;
+/// Of an output whose grammar is kept.
+const KEPT_CHARS_MAX: usize = 64 << 10;
+const KEPT_MADE_WITHIN: Duration = Duration::from_secs(1);
 /// Prefill reports that may wait to be read; further ones are left out.
 const PREFILL_EVENTS: usize = 16;
 
@@ -74,7 +77,7 @@ pub struct LoadedModel {
     /// How it writes calls of tools.
     tool_format: ToolFormat,
     /// What outputs were asked for last, and their grammars before anything was drawn; latest first.
-    kept: Mutex<VecDeque<(Output, Option<Box<dyn Constraint>>)>>,
+    kept: Mutex<Kept>,
     /// Made when the first schema comes.
     grammars: OnceLock<Result<GrammarFactory, GrammarError>>,
 }
@@ -87,6 +90,9 @@ pub struct Prompt {
     /// As tokens.
     pub ids: Vec<u32>,
 }
+
+/// Outputs with their grammars.
+type Kept = VecDeque<(Output, Option<Box<dyn Constraint>>)>;
 
 /// What the answer must be.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -126,6 +132,8 @@ pub struct Terms {
     pub stop: Vec<String>,
     /// What it must be.
     pub output: Output,
+    /// Whether the answer goes through [`LoadedModel::parser`], which reads marks that are no text.
+    pub parsed: bool,
     /// So many alternatives are told with each token; `None` tells no log-probabilities.
     pub top_logprobs: Option<u32>,
     /// Whether the prompt's tokens have theirs told as well.
@@ -147,6 +155,7 @@ impl Terms {
             ignore_eos: false,
             stop: Vec::new(),
             output: Output::Text,
+            parsed: false,
             top_logprobs: None,
             score_prompt: false,
             priority: Priority::default(),
@@ -297,7 +306,7 @@ impl LoadedModel {
         let reserved = tokens_max + scored + OTHER_EVENTS;
         let (sender, events) = mpsc::channel(reserved + PREFILL_EVENTS);
         let mut decoder = StreamDecoder::new(Arc::clone(&self.tokenizer), &terms.stop);
-        if matches!(terms.output, Output::Calls { .. }) {
+        if terms.parsed {
             decoder = decoder.with_visible(self.tool_format.visible_tokens(&self.tokenizer));
         }
         let id = self.engine.submit(Request {
@@ -334,15 +343,19 @@ impl LoadedModel {
     /// The grammar of an output, made once while it is among the last that were asked for: whoever calls tools sends the
     /// same ones with every turn.
     fn grammar(&self, output: &Output) -> Result<Option<Box<dyn Constraint>>, SessionError> {
-        let made = |kept: &VecDeque<(Output, Option<Box<dyn Constraint>>)>| {
-            let (_, made) = kept.iter().find(|(other, _)| other == output)?;
-            Some(made.as_ref().map(|made| made.snapshot()))
+        let made = |kept: &mut Kept| {
+            let at = kept.iter().position(|(other, _)| other == output)?;
+            let found = kept.remove(at)?;
+            let made = found.1.as_ref().map(|made| made.snapshot());
+            kept.push_front(found);
+            Some(made)
         };
         let kept = || self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(made) = made(&kept()) {
+        if let Some(made) = made(&mut kept()) {
             return Ok(made);
         }
         let grammars = self.grammars()?;
+        let started = Instant::now();
         let constraint = match output {
             Output::Text => None,
             Output::JsonObject => Some(grammars.json_object()?),
@@ -351,6 +364,10 @@ impl LoadedModel {
                 grammars.tool_calls(&self.tool_format, tools, choice, *parallel, otherwise.as_ref())?
             }
         };
+        // What was made in a hurry may be looser than it need be, and what is large stays no longer than it is used.
+        if started.elapsed() > KEPT_MADE_WITHIN || format!("{output:?}").len() > KEPT_CHARS_MAX {
+            return Ok(constraint);
+        }
         let mut kept = kept();
         kept.truncate(GRAMMARS_KEPT - 1);
         kept.push_front((output.clone(), constraint.as_ref().map(|made| made.snapshot())));
@@ -366,7 +383,10 @@ impl LoadedModel {
             Output::Text | Output::Calls { choice: ToolChoice::None, .. } => None,
             output => self.grammar(output)?,
         };
-        let is_json = matches!(terms.output, Output::JsonObject | Output::Schema(_));
+        let is_json = matches!(
+            terms.output,
+            Output::JsonObject | Output::Schema(_) | Output::Calls { otherwise: Some(_), .. }
+        );
         let constraint = match constraint {
             Some(inner) if is_json => Some(self.grammars()?.within(inner, terms.max_tokens)),
             constraint => constraint,

@@ -1,7 +1,7 @@
 //! `POST /v1/chat/completions`.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Json as Body;
 use axum::extract::State;
@@ -44,16 +44,34 @@ pub async fn chat(
     let question = request.question()?;
     let (choices, scored) = (question.choices, scores(&question.draws));
     let started = Instant::now();
-    let (answers, model) = app.ask(&id, question).await?;
-    let answers = Track::new(&app, asker.notes, &id, choices, started).follow(answers);
+    let name = id.clone();
+    let mut asked = Box::pin(async move {
+        let (answers, model) = app.ask(&id, question).await?;
+        let track = Track::new(&app, asker.notes, &id, choices, started).streaming(streams.is_some());
+        Ok::<_, ApiError>((track.follow(answers), model))
+    });
     let tells_usage = streams == Some(true);
-    let (id, name, created) = (new_id("chatcmpl-"), id, unix_seconds());
-    let writer = Writer { id, created, name, model, scored, tells_usage };
-    match streams {
-        Some(_) => Ok(sse::respond(writer.stream(answers, choices))),
-        None => Ok(Body(writer.whole(answers, choices).await?).into_response()),
+    let (id, created) = (new_id("chatcmpl-"), unix_seconds());
+    let writer = move |model| Writer { id, created, name, model, scored, tells_usage };
+    if streams.is_none() {
+        let (answers, model) = asked.await?;
+        return Ok(Body(writer(model).whole(answers, choices).await?).into_response());
+    }
+    // A model that must be loaded first takes longer: then the answer begins, and errors come within it.
+    match tokio::time::timeout(SILENCE_MAX, &mut asked).await {
+        Ok(asked) => {
+            let (answers, model) = asked?;
+            Ok(sse::respond(writer(model).stream(answers, choices)))
+        }
+        Err(_) => Ok(sse::respond(stream::once(asked).flat_map(move |asked| match asked {
+            Ok((answers, model)) => writer.clone()(model).stream(answers, choices).boxed(),
+            Err(error) => stream::iter([sse::data(&error.object()), sse::done()]).boxed(),
+        }))),
     }
 }
+
+/// A stream begins after this long, whatever must be loaded before.
+const SILENCE_MAX: Duration = Duration::from_millis(700);
 
 fn scores(draws: &Draws) -> bool {
     draws.top_logprobs.is_some()
@@ -145,7 +163,7 @@ impl Writer {
                     let delta = Delta::of(parts);
                     vec![writer.of_choice(index, delta, &scores, None)]
                 }
-                Update::PromptScores(_) => Vec::new(),
+                Update::Begun | Update::PromptScores(_) => Vec::new(),
                 Update::End(finish, cost) => {
                     spent.add_choice(cost);
                     vec![writer.of_choice(index, Delta::default(), &[], Some(finish))]

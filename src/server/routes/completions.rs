@@ -47,13 +47,14 @@ pub async fn completions(
     let question = request.question()?;
     let model = app.shelf.model(&id).await?;
     let (echo, scored) = (question.echo, question.draws.top_logprobs.is_some());
+    let completions = question.choices as usize;
     let (begun, prompts) = begin(Arc::clone(&model), question).await?;
     let choices = u32::try_from(begun.len()).unwrap_or(u32::MAX);
-    let track = Track::new(&app, asker.notes, &id, choices, started);
+    let track = Track::new(&app, asker.notes, &id, choices, started).streaming(streams.is_some());
     let answers = track.follow(merge(begun));
     let tells_usage = streams == Some(true);
     let (id, name, created) = (new_id("cmpl-"), id, unix_seconds());
-    let writer = Writer { id, created, name, model, prompts, echo, scored, tells_usage };
+    let writer = Writer { id, created, name, model, prompts, completions, echo, scored, tells_usage };
     match streams {
         Some(_) => Ok(sse::respond(writer.stream(answers))),
         None => Ok(Body(writer.whole(answers).await?).into_response()),
@@ -99,6 +100,8 @@ struct Writer {
     model: Arc<LoadedModel>,
     /// One a completion.
     prompts: Vec<Prompt>,
+    /// Completions of each prompt.
+    completions: usize,
     echo: bool,
     scored: bool,
     /// Whether a stream's last chunk tells the tokens.
@@ -120,7 +123,7 @@ impl Gathered {
                 self.scores.extend(scores);
             }
             Update::PromptScores(scores) => self.prompt_scores.extend(scores),
-            Update::End(..) | Update::Failed(_) => {}
+            Update::Begun | Update::End(..) | Update::Failed(_) => {}
         }
     }
 }
@@ -172,13 +175,8 @@ impl Writer {
 
     /// Prompts are counted once each, however many completions they have.
     fn spent(&self, spent: Spent) -> Spent {
-        let mut seen: Vec<&Prompt> = Vec::new();
-        for prompt in &self.prompts {
-            if seen.last() != Some(&prompt) {
-                seen.push(prompt);
-            }
-        }
-        Spent { prompt_tokens: seen.iter().map(|prompt| prompt.ids.len() as u64).sum(), ..spent }
+        let prompts = self.prompts.iter().step_by(self.completions);
+        Spent { prompt_tokens: prompts.map(|prompt| prompt.ids.len() as u64).sum(), ..spent }
     }
 
     fn stream(self, answers: Answers) -> impl Stream<Item = Event> + Send + 'static {
@@ -198,6 +196,9 @@ impl Writer {
                     last.push(sse::done());
                     return Some((last, (writer, answers, spent, offsets, true)));
                 };
+                if let Update::Begun = update {
+                    return Some((Vec::new(), (writer, answers, spent, offsets, false)));
+                }
                 if let Update::Failed(error) = update {
                     let last = vec![sse::data(&error.object()), sse::done()];
                     return Some((last, (writer, answers, spent, offsets, true)));

@@ -57,7 +57,7 @@ pub async fn create(
     let scored = question.draws.top_logprobs.is_some();
     let started = Instant::now();
     let (answers, model) = app.ask(&id, question).await.map_err(renamed)?;
-    let answers = Track::new(&app, asker.notes, &id, 1, started).follow(answers);
+    let answers = Track::new(&app, asker.notes, &id, 1, started).streaming(streams).follow(answers);
     let keeper = Keeper { app, before, input };
     let writer = Writer { progress: Progress::new(response), model: model.filter(|_| scored), keeper };
     match streams {
@@ -240,7 +240,7 @@ impl Writer {
     /// The events of an update.
     async fn take(&mut self, update: Update) -> Vec<ResponseEvent> {
         match update {
-            Update::PromptScores(_) => Vec::new(),
+            Update::Begun | Update::PromptScores(_) => Vec::new(),
             Update::Parts(parts, scores) => {
                 let scores = self.model.as_ref().map(|model| token_logprobs(model, &scores));
                 self.progress.take(parts, scores.unwrap_or_default())

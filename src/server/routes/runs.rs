@@ -12,13 +12,14 @@ use axum::response::sse::Event as SseEvent;
 use futures_util::stream::{self, StreamExt};
 use tokio::sync::watch;
 
-use crate::journal::{JournalError, RunState};
-use crate::orchestrator::{Input, RunRequest};
+use super::responses::journal;
+use crate::journal::{Journal, JournalError, RunState};
+use crate::orchestrator::{EventKind, Input, RunRequest};
 use crate::server::error::{ApiError, ErrorResponse, INVALID_REQUEST};
-use crate::server::runs::Runs;
+use crate::server::runs::{Listener, Runs};
 use crate::server::wire::body::Json;
 use crate::server::wire::runs::{AnswerGiven, Run, RunAsked, RunList, RunListed, event_object};
-use crate::server::{App, sse};
+use crate::server::{App, Asker, sse};
 
 /// A cancelled run has ended after this long; what was computed at the time takes a moment.
 const END_TIME_MAX: Duration = Duration::from_secs(5);
@@ -31,11 +32,20 @@ const END_TIME_MAX: Duration = Duration::from_secs(5);
     (status = 413, description = "The body is too large", body = ErrorResponse),
     (status = 415, description = "The body is no JSON", body = ErrorResponse),
 ))]
-pub async fn begin(State(app): State<Arc<App>>, Json(asked): Json<RunAsked>) -> Result<Body<Run>, ApiError> {
-    start(&app, asked.request()?, None).await.map(Body)
+pub async fn begin(
+    State(app): State<Arc<App>>,
+    asker: Asker,
+    Json(asked): Json<RunAsked>,
+) -> Result<Body<Run>, ApiError> {
+    start(&app, asker, asked.request()?, None).await.map(Body)
 }
 
-async fn start(app: &Arc<App>, request: RunRequest, resumes: Option<String>) -> Result<Run, ApiError> {
+async fn start(
+    app: &Arc<App>,
+    asker: Asker,
+    request: RunRequest,
+    resumes: Option<String>,
+) -> Result<Run, ApiError> {
     let band = app.shelf.band().await?;
     let (tokens, context) = (band.planner.count_tokens(&request.goal), band.planner.context_tokens());
     if tokens >= context {
@@ -44,9 +54,21 @@ async fn start(app: &Arc<App>, request: RunRequest, resumes: Option<String>) -> 
         );
         return Err(ApiError::invalid("goal", message));
     }
-    let (id, mut live) = app.runs.begin(band.clone(), request, Box::new(|_| ())).await;
+    let (id, mut live) = app.runs.begin(band.clone(), request, charge(asker)).await;
     live.done();
     Ok(Run { object: "run", resumes, state: app.runs.journal().state(&id).map_err(refused)? })
+}
+
+/// Counts a run against the key that began it: as running until it ends, and its tokens then.
+fn charge(asker: Asker) -> Listener {
+    let mut asker = Some(asker);
+    Box::new(move |event| {
+        let EventKind::RunFinished { outcome } = &event.kind else { return };
+        let Some(asker) = asker.take() else { return };
+        let tokens = outcome.usage.tokens;
+        let computed = tokens.prompt_tokens.saturating_sub(tokens.prompt_tokens_details.cached_tokens);
+        asker.notes.charge(computed + tokens.completion_tokens);
+    })
 }
 
 /// The runs, latest first.
@@ -54,14 +76,16 @@ async fn start(app: &Arc<App>, request: RunRequest, resumes: Option<String>) -> 
     (status = 200, description = "All of them", body = RunList),
 ))]
 pub async fn list(State(app): State<Arc<App>>) -> Result<Body<RunList>, ApiError> {
-    let journal = app.runs.journal();
-    let listed = |id: &str| {
-        let state = journal.state(id)?;
-        let RunState { id, created_ms, status, strategy, goal, .. } = state;
-        Ok(RunListed { id, object: "run", created_ms, status, strategy, goal })
+    let work = |journal: &Journal| {
+        let listed = |id: &str| {
+            let state = journal.state(id)?;
+            let RunState { id, created_ms, status, strategy, goal, .. } = state;
+            Ok(RunListed { id, object: "run", created_ms, status, strategy, goal })
+        };
+        let rows = journal.runs().map_err(refused)?;
+        rows.iter().map(|row| listed(&row.id)).collect::<Result<Vec<_>, _>>().map_err(refused)
     };
-    let rows = journal.runs().map_err(refused)?;
-    let data = rows.iter().map(|row| listed(&row.id)).collect::<Result<_, _>>().map_err(refused)?;
+    let data = journal(&app, work).await?;
     Ok(Body(RunList { object: "list", data }))
 }
 
@@ -178,6 +202,7 @@ pub async fn cancel(State(app): State<Arc<App>>, Path(id): Path<String>) -> Resu
 pub async fn answer(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
+    asker: Asker,
     Json(given): Json<AnswerGiven>,
 ) -> Result<Body<Run>, ApiError> {
     let before = state(&app.runs, &id)?;
@@ -189,7 +214,7 @@ pub async fn answer(
     }
     let mut request = again(&app.runs, &before)?;
     request.inputs.push(Input { name: "answer".to_owned(), text: given.text });
-    start(&app, request, Some(before.id)).await.map(Body)
+    start(&app, asker, request, Some(before.id)).await.map(Body)
 }
 
 /// Takes up a run that ended before it was done: its goal and inputs are run again, as a new run.
@@ -199,7 +224,11 @@ pub async fn answer(
         (status = 404, description = "No such run", body = ErrorResponse),
         (status = 409, description = "It is done, or goes on", body = ErrorResponse),
     ))]
-pub async fn resume(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Body<Run>, ApiError> {
+pub async fn resume(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    asker: Asker,
+) -> Result<Body<Run>, ApiError> {
     let before = state(&app.runs, &id)?;
     if app.runs.follow(&before.id).is_some() {
         return Err(conflict(format!("run {} is going on", before.id)));
@@ -208,7 +237,7 @@ pub async fn resume(State(app): State<Arc<App>>, Path(id): Path<String>) -> Resu
         return Err(conflict(format!("run {} is {}: there is nothing to take up", before.id, before.status)));
     }
     let request = again(&app.runs, &before)?;
-    start(&app, request, Some(before.id)).await.map(Body)
+    start(&app, asker, request, Some(before.id)).await.map(Body)
 }
 
 fn again(runs: &Runs, before: &RunState) -> Result<RunRequest, ApiError> {

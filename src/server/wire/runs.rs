@@ -22,7 +22,7 @@ pub struct RunAsked {
     /// What the run may use.
     pub budget: Option<BudgetGiven>,
     /// Same seed, same models, same answer.
-    pub seed: Option<i64>,
+    pub seed: Option<u64>,
 }
 
 /// A text that came with a goal.
@@ -74,7 +74,7 @@ impl RunAsked {
             strategy: strategy.map_err(|error| ApiError::invalid("strategy", error.to_string()))?,
             inputs: inputs.map(|file| Input { name: file.name, text: file.text }).collect(),
             budget: self.budget.unwrap_or_default().read()?,
-            seed: self.seed.unwrap_or(0) as u64,
+            seed: self.seed.unwrap_or(0),
             ..RunRequest::new(goal)
         })
     }

@@ -85,13 +85,14 @@ pub fn in_time(
     tokenizer: Arc<Tokenizer>,
     tokens_max: u32,
 ) -> Box<dyn Constraint> {
-    Box::new(InTime { inner, closers, tokenizer, left: tokens_max, place: Place::default() })
+    Box::new(InTime { inner, closers, tokenizer, tokens_max, left: tokens_max, place: Place::default() })
 }
 
 struct InTime {
     inner: Box<dyn Constraint>,
     closers: Arc<Closers>,
     tokenizer: Arc<Tokenizer>,
+    tokens_max: u32,
     left: u32,
     place: Place,
 }
@@ -122,7 +123,9 @@ impl Place {
 impl Constraint for InTime {
     fn mask(&mut self, allowed: &mut [u32]) -> Result<(), String> {
         self.inner.mask(allowed)?;
-        if self.left > TOKENS_TO_CLOSE + self.place.depth || self.place.escaped {
+        // Where few tokens were given, most of them are for what is asked.
+        let to_close = TOKENS_TO_CLOSE.min(self.tokens_max / 4);
+        if self.left > to_close + self.place.depth || self.place.escaped {
             return Ok(());
         }
         self.closers.narrow(allowed, self.place.in_string);

@@ -62,6 +62,9 @@ pub enum GrammarError {
     /// Without an end token, a finished answer could not end.
     #[error("the model's vocabulary names no end-of-sequence token, so its output can't be held to a schema")]
     NoEndToken,
+    /// Too many grammars are being made.
+    #[error("too many grammars are being made at this moment: ask again later")]
+    Busy,
     /// The trie of tokens could not be made.
     #[error("the vocabulary can't be used for grammars: {0}")]
     Vocabulary(String),
@@ -139,8 +142,7 @@ impl GrammarFactory {
     /// [`GrammarError::Schema`] names what in the schema is wrong or can't be enforced.
     pub fn json_schema(&self, schema: &Value) -> Result<Box<dyn Constraint>, GrammarError> {
         let schema = for_llguidance(schema, false)?;
-        let grammar =
-            self.compiled(TopLevelGrammar::from_json_schema(schema)).map_err(GrammarError::Schema)?;
+        let grammar = self.compiled(TopLevelGrammar::from_json_schema(schema))?;
         Ok(Box::new(grammar))
     }
 
@@ -187,9 +189,8 @@ impl GrammarFactory {
 
     /// Makes a grammar on a thread of its own, which has the stack for it and can be left when it takes too long. It ends
     /// by itself soon after: its limits count work and size.
-    fn compiled(&self, grammar: TopLevelGrammar) -> Result<Grammar, String> {
-        let place = Place::wait(&self.making)
-            .ok_or("too many others are being made at this moment: ask again later")?;
+    fn compiled(&self, grammar: TopLevelGrammar) -> Result<Grammar, GrammarError> {
+        let place = Place::wait(&self.making).ok_or(GrammarError::Busy)?;
         let parsers = Arc::clone(&self.parsers);
         let (sender, made) = mpsc::sync_channel(1);
         let compile = move || {
@@ -199,14 +200,16 @@ impl GrammarFactory {
             drop(sender.send(parser.map(|parser| Grammar { matcher: Matcher::new(Ok(parser)) })));
         };
         let thread = thread::Builder::new().name("grammar".into()).stack_size(COMPILE_STACK_BYTES);
-        thread.spawn(compile).map_err(|error| format!("no thread could be started for it: {error}"))?;
-        match made.recv_timeout(COMPILE_TIME_MAX) {
+        let no_thread = |error: std::io::Error| format!("no thread could be started for it: {error}");
+        thread.spawn(compile).map_err(|error| GrammarError::Schema(no_thread(error)))?;
+        let made = match made.recv_timeout(COMPILE_TIME_MAX) {
             Ok(made) => made,
             Err(RecvTimeoutError::Timeout) => {
                 Err(format!("it takes more than {} seconds to make: simplify it", COMPILE_TIME_MAX.as_secs()))
             }
             Err(RecvTimeoutError::Disconnected) => Err("making it broke".into()),
-        }
+        };
+        made.map_err(GrammarError::Schema)
     }
 }
 

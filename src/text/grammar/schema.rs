@@ -15,6 +15,8 @@ const DEPTH_MAX: usize = 64;
 const PARTS_MAX: usize = 20_000;
 /// Comparisons that proving a `oneOf` exclusive may take.
 const COMPARISONS_MAX: u32 = 20_000;
+/// So many comparisons of constants count as one of schemas.
+const CONSTANTS_A_COMPARISON: usize = 1000;
 
 /// Formats whose texts can be enforced. Others say something to the reader only, as JSON Schema has it.
 const FORMATS: &[&str] =
@@ -226,6 +228,7 @@ impl Rewriter<'_> {
             }
         }
         match (constants(a), constants(b)) {
+            (Some(of_a), Some(of_b)) if !self.may_compare(of_a.len() * of_b.len()) => return false,
             (Some(of_a), Some(of_b)) if !of_a.iter().any(|value| of_b.contains(value)) => return true,
             _ => {}
         }
@@ -234,6 +237,13 @@ impl Rewriter<'_> {
             return true;
         }
         of_a == ["object"] && of_b == ["object"] && self.exclusive_objects(a, b, depth)
+    }
+
+    /// Counts comparisons of constants, which are cheap but may be very many.
+    fn may_compare(&self, count: usize) -> bool {
+        let more = u32::try_from(count / CONSTANTS_A_COMPARISON).unwrap_or(COMPARISONS_MAX);
+        self.comparisons.set(self.comparisons.get().saturating_add(more));
+        self.comparisons.get() <= COMPARISONS_MAX
     }
 
     /// Two objects exclude each other by a property that one of them must have.

@@ -140,19 +140,19 @@ fn calls(
                 );
             }
 
-            factory.compiled(TopLevelGrammar::from_lark(lark)).map_err(GrammarError::Schema)
+            factory.compiled(TopLevelGrammar::from_lark(lark))
         });
         match made {
             Ok(grammar) => return Ok(grammar),
+            Err(GrammarError::Busy) => return Err(GrammarError::Busy),
             Err(GrammarError::Schema(reason)) if problem.is_empty() => problem = reason,
             Err(_) => {}
         }
     }
     // What is left are strict tools: whose parameters are it?
     for tool in tools.iter().filter(|tool| tool.strict) {
-        let alone = parameters(tool, Care::Exact).and_then(|schema| {
-            factory.compiled(TopLevelGrammar::from_json_schema(schema)).map_err(GrammarError::Schema)
-        });
+        let alone = parameters(tool, Care::Exact)
+            .and_then(|schema| factory.compiled(TopLevelGrammar::from_json_schema(schema)));
         if let Err(GrammarError::Schema(problem)) = alone {
             return Err(GrammarError::Tool { tool: tool.name.clone(), problem });
         }
