@@ -8,11 +8,11 @@ use axum::extract::State;
 use crate::server::App;
 use crate::server::error::{ApiError, ErrorResponse};
 use crate::server::wire::body::Json;
-use crate::server::wire::chat::tools;
 use crate::server::wire::tokens::{
     DetokenizeRequest, DetokenizeResponse, Piece, TemplateRequest, TemplateResponse, TokenTold,
     TokenizeRequest, TokenizeResponse,
 };
+use crate::server::wire::tools::tools;
 
 /// Cuts a text into tokens.
 #[utoipa::path(post, path = "/tokenize", tag = "tokens", request_body = TokenizeRequest, responses(

@@ -10,6 +10,7 @@ pub mod responses;
 pub mod runs;
 pub mod sampling;
 pub mod tokens;
+pub mod tools;
 
 use serde::Serialize;
 use utoipa::ToSchema;

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::chat::{ChatMessage, MessageShape, ToolGiven};
+use super::chat::{ChatMessage, MessageShape};
+use super::tools::ToolGiven;
 
 /// A text to be cut into tokens.
 #[derive(Debug, Deserialize, ToSchema)]

@@ -14,9 +14,9 @@ use utoipa::{IntoParams, ToSchema};
 use super::TextOr;
 use crate::journal::KeptItem;
 use crate::server::error::ApiError;
-use crate::server::wire::chat::read_arguments;
 use crate::server::wire::chat_response::TokenLogprob;
 use crate::server::wire::new_id;
+use crate::server::wire::tools::read_arguments;
 use crate::text::{Message, Role, ToolCall};
 
 /// An item as a client gives it. A message needs no `type`.

@@ -12,8 +12,8 @@ use super::object::{ConversationRef, ReasoningSaid, Response, ResponseStatus, Te
 use super::{Metadata, TextOr, check_metadata};
 use crate::server::answer::{Draws, Format, Question};
 use crate::server::error::ApiError;
-use crate::server::wire::chat::{FunctionGiven, ToolGiven, check_choice, tools};
 use crate::server::wire::sampling::{Given, Stop, stops};
+use crate::server::wire::tools::{FunctionGiven, ToolGiven, check_choice, tools};
 use crate::server::wire::{new_id, unix_seconds};
 use crate::text::{Tool, ToolChoice};
 
@@ -77,7 +77,7 @@ pub struct CreateResponse {
     #[schema(minimum = 0, maximum = 1)]
     pub min_p: Option<f32>,
     /// Makes tokens seen less likely; 1 is off.
-    #[schema(exclusive_minimum = 0)]
+    #[schema(minimum = 0.01, maximum = 100)]
     pub repetition_penalty: Option<f32>,
     /// The same seed and request give the same answer.
     pub seed: Option<i64>,
