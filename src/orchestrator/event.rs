@@ -28,7 +28,15 @@ pub struct RunEvent {
 pub enum EventKind {
     /// The first event.
     #[serde(rename = "run.started")]
-    RunStarted { run: String, goal: String, inputs: Vec<InputInfo>, planner: String, workers: Vec<String> },
+    RunStarted {
+        run: String,
+        goal: String,
+        inputs: Vec<InputInfo>,
+        planner: String,
+        workers: Vec<String>,
+        #[serde(default)]
+        asked: Asked,
+    },
     /// How the goal is gone about, and why so.
     #[serde(rename = "strategy.chosen")]
     StrategyChosen { strategy: Strategy, why: StrategyWhy },
@@ -94,6 +102,19 @@ impl EventKind {
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::TaskProgress { .. })
     }
+}
+
+/// What was asked for beside the goal, so that a run can be taken up again as it was.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Asked {
+    /// How to go about it; none where the run chooses.
+    pub strategy: Option<Strategy>,
+    /// Of all draws.
+    pub seed: u64,
+    /// Tokens it may use.
+    pub budget_tokens: Option<u64>,
+    /// Seconds it may take.
+    pub budget_seconds: Option<f64>,
 }
 
 /// An input, without its text.

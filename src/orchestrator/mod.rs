@@ -28,7 +28,9 @@ pub use band::{
 };
 pub use cancel::{Cancel, StopReason};
 pub use direct::prompt as direct_prompt;
-pub use event::{Attachment, EventKind, Facts, FailureClass, InputInfo, Nearest, RunEvent, StrategyWhy};
+pub use event::{
+    Asked, Attachment, EventKind, Facts, FailureClass, InputInfo, Nearest, RunEvent, StrategyWhy,
+};
 pub use outcome::{Outcome, PromptTokensDetails, RunUsage, Status, TaskReport, TokenUsage};
 pub use plan::{AnswerIs, Plan, PlanError, Shape, Slice, Task};
 pub use request::{Budget, Input, RunRequest, Strategy, StrategyError};

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use super::attempt::{Context, Meter};
 use super::band::{Band, CallUsage};
 use super::cancel::{Cancel, StopReason};
-use super::event::{EventKind, InputInfo, RunEvent, StrategyWhy};
+use super::event::{Asked, EventKind, InputInfo, RunEvent, StrategyWhy};
 use super::outcome::{Outcome, RunUsage, Status, TaskReport};
 use super::registry::Registry;
 use super::request::{RunRequest, Strategy};
@@ -178,6 +178,12 @@ fn announce(context: &Context, band: &Band, request: &RunRequest, run: &str, reg
         inputs: inputs.collect(),
         planner: band.planner.name().to_owned(),
         workers: registry.workers().iter().map(|worker| worker.name.clone()).collect(),
+        asked: Asked {
+            strategy: request.strategy,
+            seed: request.seed,
+            budget_tokens: request.budget.tokens,
+            budget_seconds: request.budget.time.map(|time| time.as_secs_f64()),
+        },
     });
 }
 

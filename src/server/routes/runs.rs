@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use super::responses::journal;
 use crate::journal::{Journal, JournalError, RunState};
-use crate::orchestrator::{EventKind, Input, RunRequest};
+use crate::orchestrator::{Asked, Budget, EventKind, Input, RunRequest};
 use crate::server::error::{ApiError, ErrorResponse, INVALID_REQUEST};
 use crate::server::runs::{Listener, Runs};
 use crate::server::wire::body::Json;
@@ -243,7 +243,18 @@ pub async fn resume(
 fn again(runs: &Runs, before: &RunState) -> Result<RunRequest, ApiError> {
     let inputs = runs.journal().inputs(&before.id).map_err(refused)?;
     let inputs = inputs.into_iter().map(|(name, text)| Input { name, text }).collect();
-    Ok(RunRequest { inputs, ..RunRequest::new(before.goal.clone()) })
+    let events = runs.journal().events(&before.id, 0).map_err(refused)?;
+    let asked = events.first().map(|event| event.body["asked"].clone()).unwrap_or_default();
+    // Runs of earlier versions don't say.
+    let asked: Asked = serde_json::from_value(asked).unwrap_or_default();
+    let time = asked.budget_seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    Ok(RunRequest {
+        inputs,
+        strategy: asked.strategy,
+        seed: asked.seed,
+        budget: Budget { tokens: asked.budget_tokens, time },
+        ..RunRequest::new(before.goal.clone())
+    })
 }
 
 fn conflict(message: String) -> ApiError {
