@@ -274,3 +274,19 @@ fn killed_it_starts_again_and_only_one_serves_a_home() {
     let again = Server::start(&home, &[]).unwrap();
     assert_eq!(again.post("/v1/chat/completions", &chat("a", &json!({}))).0, 200);
 }
+
+#[test]
+fn a_large_body_is_read_and_one_model_stays_one() {
+    let home = tempfile::tempdir().unwrap();
+    let Some(server) = Server::start(&home, &[]) else { return };
+    let large =
+        json!({"model": "smollm2-135m", "messages": [{"role": "user", "content": "word ".repeat(500_000)}]});
+    // Over two megabytes: read apart from small ones, and refused for what it is.
+    let (status, answer) = server.post("/v1/chat/completions", &large);
+    assert_eq!((status, &answer["error"]["code"]), (400, &json!("context_length_exceeded")), "{answer}");
+    assert_eq!(server.metric("bandmaster_engine_loads_total"), 1.0);
+    let (_, metrics) = server.get("/metrics");
+    let series =
+        metrics.as_str().unwrap().lines().filter(|line| line.starts_with("bandmaster_model_resident{"));
+    assert_eq!(series.count(), 1);
+}

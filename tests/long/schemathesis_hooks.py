@@ -16,7 +16,7 @@ def cheap(path, body):
     if "model" in body and isinstance(body["model"], str): body["model"] = EMBEDDER if "embeddings" in path else MODEL
     for name, most in LIMITS.items():
         value = body.get(name)
-        if isinstance(value, int) and not isinstance(value, bool) and value > most: body[name] = most
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and value > most: body[name] = most
     # Without a limit an answer goes on until the model ends it.
     if path.endswith(("/chat/completions", "/completions")) and not {"max_tokens", "max_completion_tokens"} & set(body): body["max_tokens"] = 4
     if path.endswith("/responses") and "max_output_tokens" not in body: body["max_output_tokens"] = 16

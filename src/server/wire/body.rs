@@ -7,6 +7,7 @@ use axum::extract::{FromRequest, Request};
 use axum::http::{StatusCode, header};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tokio::sync::Semaphore;
 
 use crate::server::error::{ApiError, INVALID_REQUEST};
 
@@ -18,7 +19,12 @@ const BODY_TIME_MAX: Duration = Duration::from_secs(60);
 /// The body of a request, read and understood.
 pub struct Json<T>(pub T);
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
+/// From here on a body is large: its value takes some ten times its bytes, and reading it keeps a thread busy.
+const LARGE_BYTES: usize = 1 << 20;
+/// So many large bodies become values at a time; others wait for their turn.
+static LARGE_ONES: Semaphore = Semaphore::const_new(4);
+
+impl<T: DeserializeOwned + Send + 'static, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
@@ -32,7 +38,14 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
                 format!("the content type is {sent}: send the body as application/json"),
             ));
         }
-        parse(&read(request).await?).map(Json)
+        let bytes = read(request).await?;
+        if bytes.len() <= LARGE_BYTES {
+            return parse(&bytes).map(Json);
+        }
+        // Taken once it is here: who sends slowly keeps nobody waiting.
+        let _turn = LARGE_ONES.acquire().await;
+        let parsed = tokio::task::spawn_blocking(move || parse(&bytes)).await;
+        parsed.map_err(|error| ApiError::internal(format!("the body could not be read: {error}")))?.map(Json)
     }
 }
 
@@ -41,14 +54,17 @@ fn is_json(kind: &str) -> bool {
     kind.eq_ignore_ascii_case("application/json") || kind.to_ascii_lowercase().ends_with("+json")
 }
 
+/// What the head says of the body's size.
+fn length(request: &Request) -> Option<usize> {
+    request.headers().get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
 async fn read(request: Request) -> Result<Bytes, ApiError> {
     let too_large = || {
         let message = format!("the body is larger than {} MiB: send less at once", BODY_BYTES_MAX >> 20);
         ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, INVALID_REQUEST, message)
     };
-    let length =
-        request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    if length.is_some_and(|length: usize| length > BODY_BYTES_MAX) {
+    if length(&request).is_some_and(|length| length > BODY_BYTES_MAX) {
         return Err(too_large());
     }
     let body = to_bytes(request.into_body(), BODY_BYTES_MAX);
