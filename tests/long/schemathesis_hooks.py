@@ -18,8 +18,8 @@ def cheap(path, body):
         value = body.get(name)
         if isinstance(value, (int, float)) and not isinstance(value, bool) and value > most: body[name] = most
     # Without a limit an answer goes on until the model ends it.
-    if path.endswith(("/chat/completions", "/completions")) and not {"max_tokens", "max_completion_tokens"} & set(body): body["max_tokens"] = 4
-    if path.endswith("/responses") and "max_output_tokens" not in body: body["max_output_tokens"] = 16
+    if path.endswith(("/chat/completions", "/completions")) and all(body.get(name) is None for name in ("max_tokens", "max_completion_tokens")): body["max_tokens"] = 4
+    if path.endswith("/responses") and body.get("max_output_tokens") is None: body["max_output_tokens"] = 16
     if path.endswith("/runs") and isinstance(body.get("goal"), str): body.update(strategy="direct", budget={"tokens": 16})
     return body
 
