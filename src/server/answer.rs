@@ -121,18 +121,14 @@ pub type Answers = Pin<Box<dyn Stream<Item = (u32, Update)> + Send>>;
 ///
 /// # Errors
 /// 400 for what the model's template, vocabulary or context refuse; 429 when the queue is full.
-pub async fn ask(
-    model: Arc<LoadedModel>,
-    question: Question,
-    priority: Priority,
-) -> Result<Answers, ApiError> {
-    let begun = tokio::task::spawn_blocking(move || begin(&model, question, priority)).await;
+pub async fn ask(model: Arc<LoadedModel>, question: Question) -> Result<Answers, ApiError> {
+    let begun = tokio::task::spawn_blocking(move || begin(&model, question)).await;
     let choices =
         begun.map_err(|error| ApiError::internal(format!("the prompt could not be made: {error}")))??;
     Ok(merge(choices))
 }
 
-fn begin(model: &LoadedModel, question: Question, priority: Priority) -> Result<Vec<Choice>, ApiError> {
+fn begin(model: &LoadedModel, question: Question) -> Result<Vec<Choice>, ApiError> {
     let calls = !question.tools.is_empty() && question.choice != ToolChoice::None;
     let output_field = match (calls, &question.format) {
         (true, _) => "tools",
@@ -147,7 +143,6 @@ fn begin(model: &LoadedModel, question: Question, priority: Priority) -> Result<
             choice: question.choice.clone(),
             // Who names a tool wants it once.
             parallel: question.parallel && !matches!(question.choice, ToolChoice::Named(_)),
-
             otherwise: match format {
                 Format::Text => None,
                 Format::JsonObject => Some(json!({"type": "object"})),
@@ -158,7 +153,7 @@ fn begin(model: &LoadedModel, question: Question, priority: Priority) -> Result<
         Format::JsonObject => Output::JsonObject,
         Format::Schema(schema) => Output::Schema(schema),
     };
-    let terms = Terms { priority, parsed: true, ..terms(model, &prompt, question.draws, output) };
+    let terms = Terms { parsed: true, ..terms(model, &prompt, question.draws, output) };
     let must_call = calls && question.choice != ToolChoice::Auto;
     let answers_to = |number: u32| {
         let terms = Terms { sampling: nth(&terms.sampling, number), ..terms.clone() };
@@ -170,7 +165,7 @@ fn begin(model: &LoadedModel, question: Question, priority: Priority) -> Result<
 }
 
 /// A person is looking.
-pub const INTERACTIVE: Priority = Priority { class: Class::Interactive, run: None, critical_path_tokens: 0 };
+const INTERACTIVE: Priority = Priority { class: Class::Interactive, run: None, critical_path_tokens: 0 };
 
 /// The terms of an answer to `prompt`; without `max_tokens` it may fill the context.
 #[must_use]

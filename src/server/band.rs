@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_util::stream::{self, StreamExt};
 use tokio::sync::mpsc;
 
-use super::answer::{Answers, Finish, Format, INTERACTIVE, Question, Spent, Update, ask as ask_model};
+use super::answer::{Answers, Finish, Format, Question, Spent, Update, ask as ask_model};
 use super::error::ApiError;
 use super::runs::{Live, Runs};
 use super::shelf::Shelf;
@@ -64,7 +64,7 @@ pub async fn ask(
     let after_tool = question.messages.last().is_some_and(|message| message.role == Role::Tool);
     if shaped && (direct || after_tool) {
         let planner = shelf.player(&shelf.band_files()?.planner).await?;
-        return ask_model(planner, question, INTERACTIVE).await;
+        return ask_model(planner, question).await;
     }
     let (events, heard) = mpsc::unbounded_channel();
     let listener = Box::new(move |event: &RunEvent| drop(events.send(event.kind.clone())));
@@ -275,7 +275,7 @@ fn shape(shelf: Arc<Shelf>, listening: Listening, question: Question) -> Answers
 
 async fn last_call(shelf: &Arc<Shelf>, question: Question) -> Result<Answers, ApiError> {
     let planner = shelf.player(&shelf.band_files()?.planner).await?;
-    ask_model(planner, question, INTERACTIVE).await
+    ask_model(planner, question).await
 }
 
 fn failed(error: ApiError) -> Answers {

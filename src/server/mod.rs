@@ -30,7 +30,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes as at;
 
-use answer::{Answers, INTERACTIVE, Question};
+use answer::{Answers, Question};
 use error::ApiError;
 use layers::Notes;
 use metrics::Metrics;
@@ -145,7 +145,7 @@ impl App {
             return Ok((band::ask(&self.shelf, &self.runs, strategy, question).await?, None));
         }
         let model = self.shelf.model(id).await?;
-        let answers = answer::ask(Arc::clone(&model), question, INTERACTIVE).await?;
+        let answers = answer::ask(Arc::clone(&model), question).await?;
         Ok((answers, Some(model)))
     }
 }

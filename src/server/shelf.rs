@@ -163,9 +163,7 @@ impl Shelf {
         if let Some(model) = peek(&self.models, id) {
             return Ok(model);
         }
-        let found = self.find(id, false)?;
-        let shelf = Arc::clone(self);
-        loaded(&self.models, id, move || (shelf.loaders.model)(&found)).await
+        self.player(&self.find(id, false)?).await
     }
 
     /// The embedding model with this id, loaded now if it wasn't.
@@ -176,9 +174,7 @@ impl Shelf {
         if let Some(model) = peek(&self.embedders, id) {
             return Ok(model);
         }
-        let found = self.find(id, true)?;
-        let shelf = Arc::clone(self);
-        loaded(&self.embedders, id, move || (shelf.loaders.embedder)(&found)).await
+        self.band_embedder(&self.find(id, true)?).await
     }
 
     /// The files of the band.

@@ -8,7 +8,8 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use serde_json::{Value, json};
 
-use super::responses::{asked, failed, items_of, journal, looked_up};
+use super::responses::{asked, items_of, looked_up};
+use super::{failed, journal};
 use crate::journal::{Journal, KeptConversation, KeptItem};
 use crate::server::App;
 use crate::server::error::{ApiError, ErrorResponse};
@@ -76,7 +77,9 @@ fn find(journal: &Journal, id: &str) -> Result<Body<Conversation>, ApiError> {
 }
 
 fn unknown(id: &str) -> ApiError {
-    ApiError::not_found(format!("no conversation {id}"))
+    ApiError::not_found(format!(
+        "no conversation {id}: it was never begun, or removed; POST /v1/conversations begins one"
+    ))
 }
 
 /// Gives a conversation other notes.

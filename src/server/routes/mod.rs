@@ -15,10 +15,29 @@ use std::sync::Arc;
 use axum::{Extension, Json};
 use utoipa::openapi::OpenApi;
 
+use super::App;
+use super::error::ApiError;
+use crate::journal::{Journal, JournalError};
+
 /// This description.
 #[utoipa::path(get, path = "/openapi.json", tag = "operations", responses(
     (status = 200, description = "OpenAPI 3.1", body = Object),
 ))]
 pub async fn description(Extension(api): Extension<Arc<OpenApi>>) -> Json<OpenApi> {
     Json(OpenApi::clone(&api))
+}
+
+/// Asks the journal on a thread that may wait for the disk.
+async fn journal<T: Send + 'static>(
+    app: &App,
+    work: impl FnOnce(&Journal) -> Result<T, ApiError> + Send + 'static,
+) -> Result<T, ApiError> {
+    let journal = Arc::clone(app.runs.journal());
+    let done = tokio::task::spawn_blocking(move || work(&journal)).await;
+    done.map_err(|error| ApiError::internal(format!("the record can't be read: {error}")))?
+}
+
+/// The journal's errors are not the client's fault.
+fn failed(error: JournalError) -> ApiError {
+    ApiError::internal(error.to_string())
 }

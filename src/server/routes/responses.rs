@@ -17,6 +17,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use utoipa::IntoParams;
 
+use super::{failed, journal};
 use crate::journal::{Journal, JournalError, KeptItem, KeptResponse};
 use crate::server::answer::{Answers, Update};
 use crate::server::error::{ApiError, ErrorResponse};
@@ -76,21 +77,6 @@ fn renamed(error: ApiError) -> ApiError {
         _ => param,
     });
     ApiError { param, ..error }
-}
-
-/// Asks the journal on a thread that may wait for the disk.
-pub(super) async fn journal<T: Send + 'static>(
-    app: &App,
-    work: impl FnOnce(&Journal) -> Result<T, ApiError> + Send + 'static,
-) -> Result<T, ApiError> {
-    let journal = Arc::clone(app.runs.journal());
-    let done = tokio::task::spawn_blocking(move || work(&journal)).await;
-    done.map_err(|error| ApiError::internal(format!("the record can't be read: {error}")))?
-}
-
-/// The journal's errors are not the client's fault.
-pub(super) fn failed(error: JournalError) -> ApiError {
-    ApiError::internal(error.to_string())
 }
 
 /// The conversation as a model reads it, and what is new of it as it is kept.

@@ -12,7 +12,7 @@ use axum::response::sse::Event as SseEvent;
 use futures_util::stream::{self, StreamExt};
 use tokio::sync::watch;
 
-use super::responses::journal;
+use super::journal;
 use crate::journal::{Journal, JournalError, RunState};
 use crate::orchestrator::{Asked, Budget, EventKind, Input, RunRequest};
 use crate::server::error::{ApiError, ErrorResponse, INVALID_REQUEST};
@@ -231,7 +231,10 @@ pub async fn resume(
 ) -> Result<Body<Run>, ApiError> {
     let before = state(&app.runs, &id)?;
     if app.runs.follow(&before.id).is_some() {
-        return Err(conflict(format!("run {} is going on", before.id)));
+        return Err(conflict(format!(
+            "run {} is going on: listen to its events, or cancel it first",
+            before.id
+        )));
     }
     if matches!(before.status.as_str(), "completed" | "requires_action") {
         return Err(conflict(format!("run {} is {}: there is nothing to take up", before.id, before.status)));
