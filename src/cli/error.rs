@@ -4,6 +4,7 @@ use std::io;
 
 use crate::hub::HubError;
 use crate::journal::JournalError;
+use crate::orchestrator::AgainError;
 
 /// An error and the exit status that goes with it.
 #[derive(Debug)]
@@ -54,10 +55,19 @@ impl From<HubError> for CliError {
 impl From<JournalError> for CliError {
     fn from(error: JournalError) -> Self {
         match error {
-            JournalError::UnknownRun { .. } | JournalError::Ambiguous { .. } => {
-                Self::Usage(error.to_string())
-            }
+            JournalError::UnknownRun { .. }
+            | JournalError::Ambiguous { .. }
+            | JournalError::GoesOn { .. } => Self::Usage(error.to_string()),
             other => Self::Failed(other.into()),
+        }
+    }
+}
+
+impl From<AgainError> for CliError {
+    fn from(error: AgainError) -> Self {
+        match error {
+            AgainError::Record(error) => error.into(),
+            other => Self::Usage(other.to_string()),
         }
     }
 }

@@ -61,7 +61,7 @@ pub enum Command {
     /// Find, fetch, check and remove models
     #[command(subcommand)]
     Models(ModelsCommand),
-    /// Look at runs that were done
+    /// Look at runs, end them, take them up again
     #[command(subcommand)]
     Runs(RunsCommand),
     /// Who does the tasks
@@ -103,6 +103,13 @@ pub struct RunFlags {
     /// Same seed, same models, same answer
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub seed: u64,
+    #[command(flatten)]
+    pub go: GoFlags,
+}
+
+/// Whose engine does a run, and how it is shown.
+#[derive(Debug, Clone, Args)]
+pub struct GoFlags {
     /// Print one JSON object instead of the answer
     #[arg(long, conflicts_with = "events")]
     pub json: bool,
@@ -137,7 +144,7 @@ pub struct ServeFlags {
     /// Requests that may wait; more are told to come again later
     #[arg(long, default_value_t = 256, value_name = "N")]
     pub max_queue: usize,
-    /// Beside another server of this home, with an engine of its own; `run` doesn't join it
+    /// Beside another server of this home, with an engine of its own; `run` and `runs` don't join it
     #[arg(long)]
     pub standalone: bool,
     /// Pages of this origin may read answers, e.g. https://app.example.com, or * for all; may be repeated
@@ -172,6 +179,13 @@ pub struct BandFlags {
     /// A TOML file with `planner`, `workers` and `embeddings`
     #[arg(long, value_name = "FILE")]
     pub band: Option<PathBuf>,
+}
+
+impl BandFlags {
+    /// Whether any of it was typed.
+    pub fn are_typed(&self) -> bool {
+        self.planner.is_some() || !self.workers.is_empty() || self.band.is_some()
+    }
 }
 
 /// `bench`.
@@ -504,17 +518,55 @@ pub enum RunsCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Forget a run
+    /// Do a run again that ended before it was done, as a new run: with its goal, inputs, strategy, seed and budget
+    Resume(AgainFlags),
+    /// Answer the question that a run ended with; a new run goes on with it
+    Answer {
+        #[command(flatten)]
+        again: AgainFlags,
+        /// The answer
+        text: String,
+    },
+    /// End a run of this home's server with what is finished
+    Cancel {
+        /// Its id, the beginning of it, or `last`
+        id: String,
+        /// Ask no server: then a run can only be ended where it was begun
+        #[arg(long)]
+        standalone: bool,
+    },
+    /// Forget a run that doesn't go on
     Rm {
         /// Its id, or the beginning of it
         id: String,
     },
-    /// Forget old runs
+    /// Forget old runs, but for those that go on
     Prune {
         /// Age, e.g. 30d, 12h
         #[arg(long, value_name = "AGE")]
         older_than: String,
     },
+}
+
+impl RunsCommand {
+    /// The band that was asked for, where a run is taken up.
+    pub fn band(&self) -> BandFlags {
+        match self {
+            Self::Resume(again) | Self::Answer { again, .. } => again.band.clone(),
+            _ => BandFlags::default(),
+        }
+    }
+}
+
+/// `runs resume`, `runs answer`.
+#[derive(Debug, Args)]
+pub struct AgainFlags {
+    /// Its id, the beginning of it, or `last`
+    pub id: String,
+    #[command(flatten)]
+    pub band: BandFlags,
+    #[command(flatten)]
+    pub go: GoFlags,
 }
 
 /// `workers`.

@@ -80,12 +80,20 @@ impl Joined {
             outcome = &mut listening => return outcome.map(Some),
             _ = cancel.stopped() => {}
         }
-        match self.post(&format!("/v1/runs/{id}/cancel"), &json!({})).await {
-            // It ended meanwhile.
-            Err(Refused { status: Some(StatusCode::CONFLICT), .. }) => {}
-            cancelled => drop(cancelled?),
-        }
+        // Where it ended meanwhile, its end is heard.
+        self.cancel(&id).await?;
         listening.await.map(Some)
+    }
+
+    /// Ends a run with what is finished; `false` where the server doesn't do it.
+    ///
+    /// # Errors
+    /// What the server says, or that it went away.
+    pub async fn cancel(&self, id: &str) -> Result<bool, CliError> {
+        match self.post(&format!("/v1/runs/{id}/cancel"), &json!({})).await {
+            Err(Refused { status: Some(StatusCode::CONFLICT), .. }) => Ok(false),
+            cancelled => Ok(cancelled.map(|_| true)?),
+        }
     }
 
     async fn listen(
@@ -93,11 +101,11 @@ impl Joined {
         id: &str,
         observer: &mut (dyn FnMut(&RunEvent) + Send),
     ) -> Result<Outcome, CliError> {
+        let shows = format!(
+            "`bandmaster runs show {id}` shows what it did, `bandmaster runs resume {id}` does the run again"
+        );
         let gone = |error: reqwest::Error| {
-            CliError::Failed(
-                anyhow!(error)
-                    .context(format!("the server went away; `bandmaster runs show {id}` shows what it did")),
-            )
+            CliError::Failed(anyhow!(error).context(format!("the server went away; {shows}")))
         };
         let mut response =
             self.client.get(format!("{BASE}/v1/runs/{id}/events")).send().await.map_err(gone)?;
@@ -115,9 +123,7 @@ impl Joined {
                 }
             }
         }
-        Err(CliError::Failed(anyhow!(
-            "the server ended before the run did; `bandmaster runs show {id}` shows what it did"
-        )))
+        Err(CliError::Failed(anyhow!("the server ended before the run did; {shows}")))
     }
 
     async fn post(&self, path: &str, body: &Value) -> Result<Value, Refused> {

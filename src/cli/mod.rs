@@ -84,7 +84,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
     let plain = || config(&BandFlags::default());
     match cli.command {
         Command::Models(command) => models::models(&plain()?, command),
-        Command::Runs(command) => runs::runs(&plain()?, command),
+        Command::Runs(command) => runs::runs(&config(&command.band())?, command),
         Command::Workers(command) => workers::workers(&plain()?, command),
         Command::Doctor { json } => doctor::doctor(&plain()?, json),
         Command::Completions { shell } => completions(shell),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::config::Config;
 use super::error::CliError;
-use super::flags::RunFlags;
+use super::flags::{BandFlags, GoFlags, RunFlags};
 use super::inputs::Piped;
 use super::interrupt::Interrupt;
 use super::join::{self, Joined};
@@ -18,14 +18,24 @@ use crate::orchestrator::{Band, Budget, Outcome, RunEvent, RunRequest, Status, r
 /// Does the goal and prints the answer.
 pub fn run(config: &Config, flags: &RunFlags) -> Result<ExitCode, CliError> {
     let (request, left_out) = request(flags)?;
+    go(config, &flags.band, &flags.go, &request, &left_out)
+}
+
+/// Does a request, in the server that lives on this home or with an engine of its own, and prints the answer. `notes` are
+/// for who asked.
+pub fn go(
+    config: &Config,
+    band: &BandFlags,
+    flags: &GoFlags,
+    request: &RunRequest,
+    notes: &[String],
+) -> Result<ExitCode, CliError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let interrupt = Interrupt::listen(&runtime);
-    let band_named =
-        flags.band.planner.is_some() || !flags.band.workers.is_empty() || flags.band.band.is_some();
     if !flags.standalone
-        && !band_named
+        && !band.are_typed()
         && let Some(server) = runtime.block_on(join::find(config))
-        && let Some(code) = join(&server, flags, &request, &left_out, &runtime, &interrupt)?
+        && let Some(code) = join(&server, flags, request, notes, &runtime, &interrupt)?
     {
         return Ok(code);
     }
@@ -36,8 +46,8 @@ pub fn run(config: &Config, flags: &RunFlags) -> Result<ExitCode, CliError> {
     home.create_state_dir()?;
     let journal = Journal::open(&home.runs_file())?;
     let mut screen = Screen::new(view(flags));
-    for note in left_out.into_iter().chain(memory.note.clone()) {
-        screen.note(&note);
+    for note in notes.iter().chain(&memory.note) {
+        screen.note(note);
     }
     let loaded = load::load(config, &files, &memory, &screen)?;
     let engine = loaded.engine.clone();
@@ -45,7 +55,7 @@ pub fn run(config: &Config, flags: &RunFlags) -> Result<ExitCode, CliError> {
         let stats = engine.stats();
         (stats.steps, stats.batch_sum)
     }));
-    check_goal(&request, &loaded.band)?;
+    check_goal(request, &loaded.band)?;
     interrupt.arm();
     let cancel = interrupt.cancel.clone();
     let mut observer = |event: &RunEvent| {
@@ -55,7 +65,7 @@ pub fn run(config: &Config, flags: &RunFlags) -> Result<ExitCode, CliError> {
         }
     };
     let outcome =
-        runtime.block_on(run_goal(&loaded.band, &request, &journal, &mut observer, &interrupt.cancel));
+        runtime.block_on(run_goal(&loaded.band, request, &journal, &mut observer, &interrupt.cancel));
     screen.finish()?;
     loaded.engine.shutdown();
     finish(flags, &outcome)
@@ -64,14 +74,14 @@ pub fn run(config: &Config, flags: &RunFlags) -> Result<ExitCode, CliError> {
 /// The same by the server that lives on this home; `None` where it can't take it.
 fn join(
     server: &Joined,
-    flags: &RunFlags,
+    flags: &GoFlags,
     request: &RunRequest,
-    left_out: &[String],
+    notes: &[String],
     runtime: &tokio::runtime::Runtime,
     interrupt: &Interrupt,
 ) -> Result<Option<ExitCode>, CliError> {
     let mut screen = Screen::new(view(flags));
-    left_out.iter().for_each(|note| screen.note(note));
+    notes.iter().for_each(|note| screen.note(note));
     screen.note("joined the server of this home (--standalone runs apart)");
     interrupt.arm();
     let mut observer = |event: &RunEvent| {
@@ -99,7 +109,7 @@ fn check_goal(request: &RunRequest, band: &Band) -> Result<(), CliError> {
     )))
 }
 
-fn view(flags: &RunFlags) -> View {
+fn view(flags: &GoFlags) -> View {
     match (flags.quiet, flags.events) {
         (_, true) => View::Events,
         (true, false) => View::Quiet,
@@ -149,7 +159,7 @@ fn request(flags: &RunFlags) -> Result<(RunRequest, Vec<String>), CliError> {
     Ok((request, found.left_out.iter().map(left_out).collect()))
 }
 
-fn finish(flags: &RunFlags, outcome: &Outcome) -> Result<ExitCode, CliError> {
+fn finish(flags: &GoFlags, outcome: &Outcome) -> Result<ExitCode, CliError> {
     if flags.json {
         print_json(outcome)?;
     } else if !flags.events && !outcome.answer.is_empty() {
@@ -161,8 +171,14 @@ fn finish(flags: &RunFlags, outcome: &Outcome) -> Result<ExitCode, CliError> {
     }
     if !flags.quiet && !flags.events {
         write!(stderr, "{}", outcome.report())?;
-        if outcome.status == Status::Cancelled {
-            writeln!(stderr, "`bandmaster runs show {}` shows what is finished", outcome.id)?;
+        let id = &outcome.id;
+        match outcome.status {
+            Status::Cancelled => writeln!(
+                stderr,
+                "`bandmaster runs show {id}` shows what is finished, `bandmaster runs resume {id}` does it again"
+            )?,
+            Status::RequiresAction => writeln!(stderr, "`bandmaster runs answer {id} TEXT` answers")?,
+            _ => {}
         }
     }
     Ok(ExitCode::from(outcome.exit_code()))

@@ -1,4 +1,5 @@
-//! `runs`: list, show, rm, prune.
+//! `runs`: list, show, resume, answer, cancel, rm, prune. What is recorded is read here, beside a server as well; what is done
+//! is done as `run` does it (`run.rs`).
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -10,10 +11,13 @@ use serde_json::{Value, json};
 use super::config::Config;
 use super::error::CliError;
 use super::flags::RunsCommand;
+use super::join;
+use super::run::go;
 use super::units::parse_age;
 use super::{print, print_json, table};
 use crate::bench::workflow::recorded::record;
-use crate::journal::{Event, Journal, RunState, TaskState};
+use crate::journal::{Event, Journal, Pruned, RunState, TaskState};
+use crate::orchestrator::{answer, resume};
 
 /// Of a goal, in a list.
 const GOAL_CHARS: usize = 60;
@@ -42,12 +46,58 @@ pub fn runs(config: &Config, command: RunsCommand) -> Result<ExitCode, CliError>
                 (.., None) => show_run(&journal.state(&id)?, json),
             }
         }
+        RunsCommand::Resume(again) => {
+            let request = resume(&journal, &journal.find(&again.id)?)?;
+            go(config, &again.band, &again.go, &request, &[])
+        }
+        RunsCommand::Answer { again, text } => {
+            let request = answer(&journal, &journal.find(&again.id)?, text)?;
+            go(config, &again.band, &again.go, &request, &[])
+        }
+        RunsCommand::Cancel { id, standalone } => cancel(config, &journal, &id, standalone),
         RunsCommand::Rm { id } => {
             let id = journal.find(&id)?;
             journal.delete(&id)?;
             print(&format!("{id}: forgotten\n"))
         }
-        RunsCommand::Prune { .. } => print(&format!("{} forgotten\n", journal.prune(older_than)?)),
+        RunsCommand::Prune { .. } => {
+            let Pruned { forgotten, going } = journal.prune(older_than)?;
+            let stay = match going {
+                0 => String::new(),
+                going => {
+                    format!(", {going} of that age go on and stay (`bandmaster runs cancel ID` ends one)")
+                }
+            };
+            print(&format!("{forgotten} forgotten{stay}\n"))
+        }
+    }
+}
+
+/// Asks the server of this home to end a run. What another process does can only be ended there.
+fn cancel(config: &Config, journal: &Journal, id: &str, standalone: bool) -> Result<ExitCode, CliError> {
+    let id = journal.find(id)?;
+    let before = journal.state(&id)?;
+    if before.status != "in_progress" {
+        return Err(CliError::usage(format!("run {id} is {}: there is nothing to cancel", before.status)));
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let asked = async {
+        match join::find(config).await {
+            Some(server) => server.cancel(&id).await,
+            None => Ok(false),
+        }
+    };
+    let taken = !standalone && runtime.block_on(asked)?;
+    let holder = journal.holder(&id);
+    let status = journal.state(&id)?.status;
+    match holder {
+        Some(_) if taken => print(&format!("{id}: ends when what it computes at the moment is done\n")),
+        Some(holder) => {
+            let why =
+                if standalone { "--standalone asks no server" } else { "no server of this home does it" };
+            Err(CliError::usage(format!("run {id} goes on in {holder}, and {why}: end it there with Ctrl-C")))
+        }
+        None => print(&format!("{id}: {status}\n")),
     }
 }
 

@@ -1,4 +1,5 @@
-//! A run's state from its events: what is written is what happened, nothing is kept beside it.
+//! A run's state from its events: what is written is what happened, nothing is kept beside it. Who does a run is not known
+//! here.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -14,7 +15,7 @@ pub struct RunState {
     pub created_ms: u64,
     /// What was asked.
     pub goal: String,
-    /// `in_progress` until the run says otherwise.
+    /// `in_progress` until the run says otherwise, or is left.
     pub status: String,
     /// The strategy chosen.
     pub strategy: String,
@@ -78,6 +79,25 @@ pub struct Attempt {
     pub error: Option<String>,
     /// What it cost.
     pub usage: Value,
+}
+
+impl RunState {
+    /// Nobody does it any more: what had not ended never will.
+    pub(super) fn leave(&mut self) {
+        if self.status != "in_progress" {
+            return;
+        }
+        "incomplete".clone_into(&mut self.status);
+        self.missing.push(format!(
+            "the rest: the run was interrupted when its process ended; `bandmaster runs resume {}` does it again",
+            self.id
+        ));
+        for task in &mut self.tasks {
+            if matches!(task.status.as_str(), "queued" | "in_progress") {
+                "incomplete".clone_into(&mut task.status);
+            }
+        }
+    }
 }
 
 /// Folds a run's events, in order, into its state. Unknown types and fields are passed over.

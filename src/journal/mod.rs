@@ -1,9 +1,10 @@
 //! The append-only record of runs, in SQLite. An event is a type, a time and a JSON body; what planner, worker or
-//! strategy mean is not known here. A run's state is a fold of its events (`fold.rs`). Beside the runs lie the answers and
-//! conversations that clients come back to (`conversations.rs`).
+//! strategy mean is not known here. A run's state is a fold of its events (`fold.rs`), and whether somebody still does it
+//! (`hold.rs`). Beside the runs lie the answers and conversations that clients come back to (`conversations.rs`).
 
 mod conversations;
 mod fold;
+mod hold;
 #[cfg(test)]
 mod tests;
 
@@ -16,6 +17,7 @@ use serde_json::Value;
 
 pub use conversations::{History, KeptConversation, KeptItem, KeptResponse};
 pub use fold::{Attempt, RunState, TaskState, fold};
+pub use hold::{Holder, OpenRun};
 
 /// Version of the tables; a file with a higher one was written by a newer program and is left alone.
 const SCHEMA_VERSION: i64 = 2;
@@ -92,6 +94,14 @@ pub enum JournalError {
         /// Ids that begin with it.
         among: Vec<String>,
     },
+    /// It can't be removed while somebody does it.
+    #[error("run {id} goes on in {holder}: `bandmaster runs cancel {id}` ends it; then it can be forgotten")]
+    GoesOn {
+        /// The run.
+        id: String,
+        /// Who does it.
+        holder: Holder,
+    },
     /// Anything else SQLite says.
     #[error("the record of runs {path}: {why}")]
     Other {
@@ -124,9 +134,20 @@ pub struct RunRow {
     pub created_ms: u64,
 }
 
+/// What `prune` did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pruned {
+    /// Runs that are gone.
+    pub forgotten: usize,
+    /// Runs old enough that go on, and stay.
+    pub going: usize,
+}
+
 /// The record of runs. Shared between threads; two processes may hold the same file.
 pub struct Journal {
     path: PathBuf,
+    /// Gone with the process, and so never left behind.
+    in_memory: bool,
     connection: Mutex<Connection>,
 }
 
@@ -142,7 +163,7 @@ impl Journal {
         }
         make_private(path).map_err(|e| fail(e.to_string()))?;
         let connection = Connection::open(path).map_err(|e| explain(path, &e))?;
-        let journal = Self { path: path.to_owned(), connection: Mutex::new(connection) };
+        let journal = Self { path: path.to_owned(), in_memory: false, connection: Mutex::new(connection) };
         journal.prepare()?;
         Ok(journal)
     }
@@ -154,7 +175,7 @@ impl Journal {
     pub fn in_memory() -> Result<Self, JournalError> {
         let path = PathBuf::from(":memory:");
         let connection = Connection::open_in_memory().map_err(|e| explain(&path, &e))?;
-        let journal = Self { path, connection: Mutex::new(connection) };
+        let journal = Self { path, in_memory: true, connection: Mutex::new(connection) };
         journal.prepare()?;
         Ok(journal)
     }
@@ -183,25 +204,46 @@ impl Journal {
         Ok(())
     }
 
-    /// Enters a new run and gives its id: ten characters, later ids sort later.
+    /// Enters a new run: it goes on until what is given back is dropped. Its id has ten characters, later ids sort later.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn create_run(&self) -> Result<String, JournalError> {
-        self.with(|db| {
-            let created_ms = unix_ms();
-            // The last two characters tell runs of the same millisecond apart.
-            let mut salt = u64::from(std::process::id());
-            loop {
-                let id = run_id(created_ms, salt);
-                let made =
-                    db.execute("INSERT OR IGNORE INTO runs VALUES (?1, ?2)", params![id, created_ms as i64])?;
-                if made == 1 {
-                    return Ok(id);
-                }
-                salt = salt.wrapping_add(1);
+    pub fn create_run(&self) -> Result<OpenRun, JournalError> {
+        let created_ms = unix_ms();
+        // The last two characters tell runs of the same millisecond apart.
+        let mut salt = u64::from(std::process::id());
+        loop {
+            let id = run_id(created_ms, salt);
+            salt = salt.wrapping_add(1);
+            // Held before it can be seen: nobody takes it for one that was left.
+            let hold = match self.in_memory {
+                true => None,
+                false => match self.hold(&id)? {
+                    None => continue,
+                    hold => hold,
+                },
+            };
+            let insert = "INSERT OR IGNORE INTO runs VALUES (?1, ?2)";
+            if self.with(|db| db.execute(insert, params![id, created_ms as i64]))? == 1 {
+                return Ok(OpenRun { id, _hold: hold });
             }
-        })
+        }
+    }
+
+    /// `None` when somebody has the run of this id.
+    fn hold(&self, run: &str) -> Result<Option<hold::Hold>, JournalError> {
+        let path = self.hold_file(run);
+        hold::take(&path).map_err(|error| JournalError::Open { path, why: error.to_string() })
+    }
+
+    fn hold_file(&self, run: &str) -> PathBuf {
+        self.path.with_file_name(format!("run-{run}.lock"))
+    }
+
+    /// Who does a run at this moment; nobody, where it has ended or was left in the middle.
+    #[must_use]
+    pub fn holder(&self, run: &str) -> Option<Holder> {
+        (!self.in_memory).then(|| hold::holder(&self.hold_file(run))).flatten()
     }
 
     /// Keeps an input's text with its run.
@@ -286,7 +328,7 @@ impl Journal {
         })
     }
 
-    /// The state of a run: the fold of its events.
+    /// The state of a run: the fold of its events. One that nobody does any more and that never ended is incomplete.
     ///
     /// # Errors
     /// When there is no such run or it cannot be read.
@@ -296,8 +338,13 @@ impl Journal {
                 .optional()
         })?;
         let created_ms = created.ok_or_else(|| JournalError::UnknownRun { id: run.to_owned() })?;
-        let events = self.events(run, 0)?;
-        Ok(fold(run, created_ms as u64, &events))
+        // Asked before what it said: a run that ends in between has not been left.
+        let left = !self.in_memory && self.holder(run).is_none();
+        let mut state = fold(run, created_ms as u64, &self.events(run, 0)?);
+        if left {
+            state.leave();
+        }
+        Ok(state)
     }
 
     /// The full id of the only run that begins with `prefix`; case does not matter, `last` is the latest run.
@@ -322,22 +369,36 @@ impl Journal {
     /// Removes a run and everything recorded of it.
     ///
     /// # Errors
-    /// When there is no such run or it cannot be written.
+    /// When there is no such run, it goes on, or it cannot be written.
     pub fn delete(&self, run: &str) -> Result<(), JournalError> {
+        if let Some(holder) = self.holder(run) {
+            return Err(JournalError::GoesOn { id: run.to_owned(), holder });
+        }
         match self.with(|db| db.execute("DELETE FROM runs WHERE id = ?1", [run]))? {
             0 => Err(JournalError::UnknownRun { id: run.to_owned() }),
             _ => Ok(()),
         }
     }
 
-    /// Removes the runs that began longer ago than `age` and says how many.
+    /// Removes the runs that began longer ago than `age`, but for those that go on.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn prune(&self, age: Duration) -> Result<usize, JournalError> {
+    pub fn prune(&self, age: Duration) -> Result<Pruned, JournalError> {
         let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
         let before_ms = unix_ms().saturating_sub(age_ms);
-        self.with(|db| db.execute("DELETE FROM runs WHERE created_ms < ?1", [before_ms as i64]))
+        let mut old: Vec<RunRow> =
+            self.runs()?.into_iter().filter(|run| run.created_ms < before_ms).collect();
+        let all = old.len();
+        old.retain(|run| self.holder(&run.id).is_none());
+        self.with(|db| {
+            let transaction = db.transaction()?;
+            for run in &old {
+                transaction.execute("DELETE FROM runs WHERE id = ?1", [&run.id])?;
+            }
+            transaction.commit()
+        })?;
+        Ok(Pruned { forgotten: old.len(), going: all - old.len() })
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut Connection) -> rusqlite::Result<T>) -> Result<T, JournalError> {

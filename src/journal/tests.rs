@@ -9,7 +9,7 @@ fn sample() -> Journal {
 #[test]
 fn events_are_numbered_within_their_run_and_read_from_any_point() {
     let journal = sample();
-    let (a, b) = (journal.create_run().unwrap(), journal.create_run().unwrap());
+    let (a, b) = (journal.create_run().unwrap().id, journal.create_run().unwrap().id);
     for n in 1..=3 {
         assert_eq!(journal.append(&a, "answer.delta", n * 10, &json!({"text": "x"})).unwrap(), n);
     }
@@ -27,7 +27,7 @@ fn run_ids_are_short_and_sort_by_time() {
     assert!(ids.iter().all(|id| id.len() == 10));
     assert!(ids.is_sorted(), "{ids:?}");
     let journal = sample();
-    let made: Vec<String> = (0..50).map(|_| journal.create_run().unwrap()).collect();
+    let made: Vec<String> = (0..50).map(|_| journal.create_run().unwrap().id).collect();
     let distinct: std::collections::BTreeSet<&String> = made.iter().collect();
     assert_eq!(distinct.len(), made.len());
 }
@@ -35,7 +35,7 @@ fn run_ids_are_short_and_sort_by_time() {
 #[test]
 fn a_state_is_the_fold_of_the_events() {
     let journal = sample();
-    let run = journal.create_run().unwrap();
+    let run = journal.create_run().unwrap().id;
     let events = [
         ("run.started", json!({"goal": "sum", "inputs": [{"name": "a.md"}]})),
         ("strategy.chosen", json!({"strategy": "map", "why": {"facts": {}}})),
@@ -71,7 +71,7 @@ fn a_state_is_the_fold_of_the_events() {
 #[test]
 fn a_prefix_finds_its_run_and_says_when_it_is_not_enough() {
     let journal = sample();
-    let (a, b) = (journal.create_run().unwrap(), journal.create_run().unwrap());
+    let (a, b) = (journal.create_run().unwrap().id, journal.create_run().unwrap().id);
     assert_eq!(journal.find(&a.to_uppercase()).unwrap(), a);
     assert_eq!(journal.find("last").unwrap(), b);
     assert!(matches!(journal.find(&a[..4]), Err(JournalError::Ambiguous { .. })));
@@ -82,7 +82,7 @@ fn a_prefix_finds_its_run_and_says_when_it_is_not_enough() {
 #[test]
 fn a_removed_run_leaves_nothing_behind() {
     let journal = sample();
-    let run = journal.create_run().unwrap();
+    let run = journal.create_run().unwrap().id;
     journal.keep_input(&run, 0, "a.md", "text").unwrap();
     journal.append(&run, "run.started", 0, &json!({})).unwrap();
     assert_eq!(journal.inputs(&run).unwrap(), [("a.md".to_owned(), "text".to_owned())]);
@@ -96,16 +96,16 @@ fn a_removed_run_leaves_nothing_behind() {
 fn prune_takes_only_what_is_older() {
     let journal = sample();
     journal.create_run().unwrap();
-    assert_eq!(journal.prune(Duration::from_secs(3600)).unwrap(), 0);
+    assert_eq!(journal.prune(Duration::from_secs(3600)).unwrap(), Pruned { forgotten: 0, going: 0 });
     std::thread::sleep(Duration::from_millis(5));
-    assert_eq!(journal.prune(Duration::ZERO).unwrap(), 1);
+    assert_eq!(journal.prune(Duration::ZERO).unwrap(), Pruned { forgotten: 1, going: 0 });
     assert!(journal.runs().unwrap().is_empty());
 }
 
 #[test]
 fn a_full_disk_is_called_by_its_name() {
     let journal = sample();
-    let run = journal.create_run().unwrap();
+    let run = journal.create_run().unwrap().id;
     journal.with(|db| db.pragma_update(None, "max_page_count", 16)).unwrap();
     let body = json!({"text": "x".repeat(1 << 16)});
     let error = (0..64).find_map(|_| journal.append(&run, "answer.delta", 0, &body).err()).unwrap();

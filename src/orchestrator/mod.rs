@@ -1,6 +1,7 @@
 //! The only room that knows planner, worker, plan and strategy. A run is three verbs: choose how to go about the goal,
 //! do the tasks, answer. Engine, HTTP and SQL are not known here.
 
+mod again;
 mod attempt;
 mod band;
 mod cancel;
@@ -22,6 +23,7 @@ mod synthesis;
 mod vote;
 mod worker;
 
+pub use again::{AgainError, answer, resume};
 pub use band::{
     Band, BoxFuture, Call, CallError, CallErrorKind, CallUsage, Embed, Finish, Llm, Message, Progress, Reply,
     Role, Skill, Worker, WorkerKind,

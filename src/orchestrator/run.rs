@@ -17,7 +17,7 @@ use super::outcome::{Outcome, RunUsage, Status, TaskReport};
 use super::registry::Registry;
 use super::request::{RunRequest, Strategy};
 use super::{direct, map, parallel, sequence, strategy, vote};
-use crate::journal::Journal;
+use crate::journal::{Journal, OpenRun};
 
 /// What a strategy comes to.
 #[derive(Debug, Default)]
@@ -88,6 +88,8 @@ struct Recorder<'a> {
     journal: Option<&'a Journal>,
     observer: &'a mut (dyn FnMut(&RunEvent) + Send),
     run: String,
+    /// Until the end is recorded, also where nothing more can be: the run goes on.
+    open: Option<OpenRun>,
     seq: u64,
     warnings: Vec<String>,
 }
@@ -102,17 +104,21 @@ impl<'a> Recorder<'a> {
             journal: Some(journal),
             observer,
             run: "unrecorded".to_owned(),
+            open: None,
             seq: 0,
             warnings: Vec::new(),
         };
         let created = journal.create_run().and_then(|run| {
             for (at, input) in request.inputs.iter().enumerate() {
-                journal.keep_input(&run, at, &input.name, &input.text)?;
+                journal.keep_input(&run.id, at, &input.name, &input.text)?;
             }
             Ok(run)
         });
         match created {
-            Ok(run) => recorder.run = run,
+            Ok(open) => {
+                open.id.clone_into(&mut recorder.run);
+                recorder.open = Some(open);
+            }
             Err(e) => recorder.give_up(&e.to_string()),
         }
         recorder
@@ -133,6 +139,10 @@ impl<'a> Recorder<'a> {
             if let Err(e) = journal.append(&self.run, &name, ms, &body) {
                 self.give_up(&e.to_string());
             }
+        }
+        if matches!(event.kind, EventKind::RunFinished { .. }) {
+            // Before it is told: who hears of the end may forget the run.
+            self.open = None;
         }
         (self.observer)(&event);
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bandmaster::journal::{Journal, JournalError};
+use bandmaster::journal::{Journal, JournalError, Pruned};
 use serde_json::json;
 
 #[cfg(unix)]
@@ -13,7 +13,7 @@ fn the_record_is_private() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("state/runs.sqlite");
     let journal = Journal::open(&path).unwrap();
-    journal.append(&journal.create_run().unwrap(), "run.started", 0, &json!({})).unwrap();
+    journal.append(&journal.create_run().unwrap().id, "run.started", 0, &json!({})).unwrap();
     for entry in std::fs::read_dir(path.parent().unwrap()).unwrap() {
         let entry = entry.unwrap();
         assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{:?}", entry.file_name());
@@ -29,7 +29,7 @@ fn two_holders_of_one_file_write_at_the_same_time() {
             let path = path.clone();
             std::thread::spawn(move || {
                 let journal = Journal::open(&path).unwrap();
-                let run = journal.create_run().unwrap();
+                let run = journal.create_run().unwrap().id;
                 for ms in 0..50 {
                     journal.append(&run, "answer.delta", ms, &json!({"text": "x"})).unwrap();
                 }
@@ -52,7 +52,7 @@ fn two_holders_of_one_file_write_at_the_same_time() {
 #[test]
 fn one_journal_is_shared_between_threads() {
     let journal = Arc::new(Journal::in_memory().unwrap());
-    let run = journal.create_run().unwrap();
+    let run = journal.create_run().unwrap().id;
     let threads: Vec<_> = (0..4)
         .map(|_| {
             let (journal, run) = (Arc::clone(&journal), run.clone());
@@ -94,11 +94,52 @@ fn what_was_written_is_there_after_a_crash() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("runs.sqlite");
     let journal = Journal::open(&path).unwrap();
-    let run = journal.create_run().unwrap();
+    let run = journal.create_run().unwrap().id;
     journal.append(&run, "run.started", 0, &json!({"goal": "g"})).unwrap();
     // No orderly end: the connection is never closed.
     std::mem::forget(journal);
     let journal = Journal::open(&path).unwrap();
     assert_eq!(journal.state(&run).unwrap().goal, "g");
-    assert_eq!(journal.prune(Duration::from_secs(1)).unwrap(), 0);
+    assert_eq!(journal.prune(Duration::from_secs(1)).unwrap().forgotten, 0);
+}
+
+#[test]
+fn a_run_goes_on_as_long_as_somebody_has_it_and_is_incomplete_when_it_was_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("runs.sqlite");
+    let (theirs, ours) = (Journal::open(&path).unwrap(), Journal::open(&path).unwrap());
+    let open = theirs.create_run().unwrap();
+    let run = open.id.clone();
+    let task = json!({"task": "t1", "attempt": 1});
+    for (kind, body) in [("run.started", json!({"goal": "g"})), ("task.started", task)] {
+        theirs.append(&run, kind, 0, &body).unwrap();
+    }
+    let state = ours.state(&run).unwrap();
+    assert_eq!((state.status.as_str(), state.missing.len()), ("in_progress", 0));
+    assert_eq!(ours.holder(&run).unwrap().pid, Some(std::process::id()));
+    std::thread::sleep(Duration::from_millis(5));
+    assert_eq!(ours.prune(Duration::ZERO).unwrap(), Pruned { forgotten: 0, going: 1 });
+    let refused = ours.delete(&run).unwrap_err().to_string();
+    assert!(refused.contains(&format!("runs cancel {run}")), "{refused}");
+
+    drop(open);
+    assert_eq!(ours.holder(&run), None);
+    let state = ours.state(&run).unwrap();
+    assert_eq!((state.status.as_str(), state.tasks[0].status.as_str()), ("incomplete", "incomplete"));
+    let missing = &state.missing[0];
+    assert!(missing.contains("interrupted") && missing.contains(&format!("runs resume {run}")), "{missing}");
+    assert_eq!(ours.prune(Duration::ZERO).unwrap(), Pruned { forgotten: 1, going: 0 });
+    let left = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    let locks: Vec<_> = left.filter(|name| name.to_string_lossy().ends_with(".lock")).collect();
+    assert!(locks.is_empty(), "{locks:?}");
+}
+
+#[test]
+fn a_run_that_said_how_it_ended_stays_so_when_nobody_has_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = Journal::open(&folder.path().join("runs.sqlite")).unwrap();
+    let run = journal.create_run().unwrap().id;
+    journal.append(&run, "run.finished", 0, &json!({"status": "completed", "missing": []})).unwrap();
+    let state = journal.state(&run).unwrap();
+    assert_eq!((state.status.as_str(), state.missing.len()), ("completed", 0));
 }

@@ -2,6 +2,9 @@
 //! the code; here it is that all of it works together, ends in order, and starts again whatever happened before. Needs
 //! `smollm2-135m.gguf` in the folder that `BANDMASTER_TEST_MODELS` names; without it these tests say so and pass.
 
+#[cfg(unix)]
+mod runs;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
@@ -97,8 +100,7 @@ impl Server {
 
     #[cfg(unix)]
     fn signal(&self, name: &str) {
-        let status = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
-        assert!(status.unwrap().success());
+        signal(name, self.child.id());
     }
 
     fn metric(&self, name: &str) -> f64 {
@@ -106,6 +108,12 @@ impl Server {
         let line = text.as_str().unwrap().lines().find(|line| line.starts_with(name)).map(str::to_owned);
         line.unwrap_or_else(|| panic!("no {name}")).rsplit(' ').next().unwrap().parse().unwrap()
     }
+}
+
+#[cfg(unix)]
+fn signal(name: &str, process: u32) {
+    let status = Command::new("kill").args([&format!("-{name}"), &process.to_string()]).status();
+    assert!(status.unwrap().success());
 }
 
 impl Drop for Server {

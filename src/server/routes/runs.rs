@@ -14,9 +14,9 @@ use tokio::sync::watch;
 
 use super::journal;
 use crate::journal::{Journal, JournalError, RunState};
-use crate::orchestrator::{Asked, Budget, EventKind, Input, RunRequest};
+use crate::orchestrator::{self, AgainError, EventKind, RunRequest};
 use crate::server::error::{ApiError, ErrorResponse, INVALID_REQUEST};
-use crate::server::runs::{Listener, Runs};
+use crate::server::runs::Listener;
 use crate::server::wire::body::Json;
 use crate::server::wire::runs::{AnswerGiven, Run, RunAsked, RunList, RunListed, event_object};
 use crate::server::{App, Asker, sse};
@@ -56,7 +56,7 @@ async fn start(
     }
     let (id, mut live) = app.runs.begin(band.clone(), request, charge(asker)).await;
     live.done();
-    Ok(Run { object: "run", resumes, state: app.runs.journal().state(&id).map_err(refused)? })
+    Ok(Run { object: "run", resumes, state: state(app, id).await? })
 }
 
 /// Counts a run against the key that began it: as running until it ends, and its tokens then.
@@ -96,12 +96,12 @@ pub async fn list(State(app): State<Arc<App>>) -> Result<Body<RunList>, ApiError
         (status = 404, description = "No such run", body = ErrorResponse),
     ))]
 pub async fn show(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Body<Run>, ApiError> {
-    Ok(Body(Run { object: "run", resumes: None, state: state(&app.runs, &id)? }))
+    Ok(Body(Run { object: "run", resumes: None, state: state(&app, id).await? }))
 }
 
-fn state(runs: &Runs, id: &str) -> Result<RunState, ApiError> {
-    let journal = runs.journal();
-    journal.find(id).and_then(|id| journal.state(&id)).map_err(refused)
+async fn state(app: &App, id: String) -> Result<RunState, ApiError> {
+    let work = move |journal: &Journal| journal.find(&id).and_then(|id| journal.state(&id)).map_err(refused);
+    journal(app, work).await
 }
 
 /// What happened in a run and happens until its end, as server-sent events; `Last-Event-ID` leaves out what was heard.
@@ -117,7 +117,7 @@ pub async fn events(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let id = app.runs.journal().find(&id).map_err(refused)?;
+    let id = journal(&app, move |journal| journal.find(&id).map_err(refused)).await?;
     let heard = headers.get("last-event-id").and_then(|heard| heard.to_str().ok()?.trim().parse().ok());
     let going = app.runs.follow(&id);
     let cut = Box::pin(app.ending.clone().cut());
@@ -150,7 +150,9 @@ impl Following {
                 seq.mark_unchanged();
                 seq.has_changed().is_ok()
             });
-            let events = self.app.runs.journal().events(&self.id, self.heard).ok()?;
+            let (id, heard) = (self.id.clone(), self.heard);
+            let said = journal(&self.app, move |journal| journal.events(&id, heard).map_err(refused));
+            let events = said.await.ok()?;
             self.heard = events.last().map_or(self.heard, |event| event.seq);
             self.ended = !going || events.iter().any(|event| event.kind == "run.finished");
             if !events.is_empty() {
@@ -176,17 +178,28 @@ impl Following {
         (status = 409, description = "It has ended before", body = ErrorResponse),
     ))]
 pub async fn cancel(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Body<Run>, ApiError> {
-    let before = state(&app.runs, &id)?;
+    let before = state(&app, id).await?;
     let going = app.runs.follow(&before.id);
     if !app.runs.cancel(&before.id) {
-        return Err(conflict(format!("run {} is {}: there is nothing to cancel", before.id, before.status)));
+        return Err(nothing_to_cancel(&app, before).await?);
     }
     if let Some(mut going) = going {
         // Closed when the run has ended.
         let ended = async { while going.changed().await.is_ok() {} };
         let _ = tokio::time::timeout(END_TIME_MAX, ended).await;
     }
-    Ok(Body(Run { object: "run", resumes: None, state: state(&app.runs, &before.id)? }))
+    Ok(Body(Run { object: "run", resumes: None, state: state(&app, before.id).await? }))
+}
+
+/// Why a run that doesn't go on here is not cancelled.
+async fn nothing_to_cancel(app: &App, before: RunState) -> Result<ApiError, ApiError> {
+    let RunState { id, status, .. } = before;
+    let run = id.clone();
+    let holder = journal(app, move |journal| Ok(journal.holder(&run))).await?;
+    Ok(conflict(match holder.filter(|_| status == "in_progress") {
+        Some(holder) => format!("run {id} goes on in {holder}, not in this server: end it there"),
+        None => format!("run {id} is {status}: there is nothing to cancel"),
+    }))
 }
 
 /// Answers the question a run ended with: a new run takes it up with the answer.
@@ -205,16 +218,8 @@ pub async fn answer(
     asker: Asker,
     Json(given): Json<AnswerGiven>,
 ) -> Result<Body<Run>, ApiError> {
-    let before = state(&app.runs, &id)?;
-    if before.status != "requires_action" {
-        return Err(conflict(format!("run {} is {}: it asks nothing", before.id, before.status)));
-    }
-    if given.text.trim().is_empty() {
-        return Err(ApiError::invalid("text", "text is empty: say the answer"));
-    }
-    let mut request = again(&app.runs, &before)?;
-    request.inputs.push(Input { name: "answer".to_owned(), text: given.text });
-    start(&app, asker, request, Some(before.id)).await.map(Body)
+    let again = move |journal: &Journal, id: &str| orchestrator::answer(journal, id, given.text);
+    take_up(&app, asker, id, again).await.map(Body)
 }
 
 /// Takes up a run that ended before it was done: its goal and inputs are run again, as a new run.
@@ -229,35 +234,27 @@ pub async fn resume(
     Path(id): Path<String>,
     asker: Asker,
 ) -> Result<Body<Run>, ApiError> {
-    let before = state(&app.runs, &id)?;
-    if app.runs.follow(&before.id).is_some() {
-        return Err(conflict(format!(
-            "run {} is going on: listen to its events, or cancel it first",
-            before.id
-        )));
-    }
-    if matches!(before.status.as_str(), "completed" | "requires_action") {
-        return Err(conflict(format!("run {} is {}: there is nothing to take up", before.id, before.status)));
-    }
-    let request = again(&app.runs, &before)?;
-    start(&app, asker, request, Some(before.id)).await.map(Body)
+    take_up(&app, asker, id, orchestrator::resume).await.map(Body)
 }
 
-fn again(runs: &Runs, before: &RunState) -> Result<RunRequest, ApiError> {
-    let inputs = runs.journal().inputs(&before.id).map_err(refused)?;
-    let inputs = inputs.into_iter().map(|(name, text)| Input { name, text }).collect();
-    let events = runs.journal().events(&before.id, 0).map_err(refused)?;
-    let asked = events.first().map(|event| event.body["asked"].clone()).unwrap_or_default();
-    // Runs of earlier versions don't say.
-    let asked: Asked = serde_json::from_value(asked).unwrap_or_default();
-    let time = asked.budget_seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    Ok(RunRequest {
-        inputs,
-        strategy: asked.strategy,
-        seed: asked.seed,
-        budget: Budget { tokens: asked.budget_tokens, time },
-        ..RunRequest::new(before.goal.clone())
-    })
+/// Begins the run that `again` makes of the run `id`.
+async fn take_up(
+    app: &Arc<App>,
+    asker: Asker,
+    id: String,
+    again: impl FnOnce(&Journal, &str) -> Result<RunRequest, AgainError> + Send + 'static,
+) -> Result<Run, ApiError> {
+    let work = move |journal: &Journal| {
+        let id = journal.find(&id).map_err(refused)?;
+        let request = again(journal, &id).map_err(|error| match error {
+            AgainError::Record(error) => refused(error),
+            AgainError::NoAnswer => ApiError::invalid("text", error.to_string()),
+            other => conflict(other.to_string()),
+        })?;
+        Ok((id, request))
+    };
+    let (id, request) = journal(app, work).await?;
+    start(app, asker, request, Some(id)).await
 }
 
 fn conflict(message: String) -> ApiError {

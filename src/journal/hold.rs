@@ -1,0 +1,83 @@
+//! Who does a run: a file beside the record, locked as long as the run goes on. The system lets go of a lock when its
+//! process ends, however it ends, so a run whose lock is free goes on no longer. What is recorded is not known here.
+
+use std::fmt;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind, Read, Write};
+use std::path::{Path, PathBuf};
+
+/// A run that goes on. It does until this is dropped, or its process ends.
+#[derive(Debug)]
+pub struct OpenRun {
+    /// Run id.
+    pub id: String,
+    /// Nothing where the record is in memory.
+    pub(super) _hold: Option<Hold>,
+}
+
+/// The process that does a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Holder {
+    /// Its number, where it could be read.
+    pub pid: Option<u32>,
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.pid {
+            Some(pid) => write!(f, "process {pid}"),
+            None => f.write_str("another process"),
+        }
+    }
+}
+
+/// A locked file. Dropping it removes the file and lets go of the lock, in this order.
+#[derive(Debug)]
+pub(super) struct Hold {
+    path: PathBuf,
+    _file: File,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        // A file that stays says nothing without its lock.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Locks `path`, mode 0600; `None` when somebody has it. Where the file system knows no locks the file alone stands for one.
+pub(super) fn take(path: &Path) -> io::Result<Option<Hold>> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Unsupported => {}
+        Err(TryLockError::WouldBlock) => return Ok(None),
+        Err(TryLockError::Error(error)) => return Err(error),
+    }
+    file.set_len(0)?;
+    // For people: whether it lives is told by the lock alone.
+    write!(file, "{}", std::process::id())?;
+    Ok(Some(Hold { path: path.to_owned(), _file: file }))
+}
+
+/// Who has locked `path`. What a killed process left is removed: nobody takes the same run's file again.
+pub(super) fn holder(path: &Path) -> Option<Holder> {
+    let unknown = Some(Holder { pid: None });
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return None,
+        Err(_) => return unknown,
+    };
+    if file.try_lock_shared().is_ok() {
+        let _ = fs::remove_file(path);
+        return None;
+    }
+    let mut text = String::new();
+    // Where locks keep readers out as well, the number stays unknown.
+    let _ = file.read_to_string(&mut text);
+    Some(Holder { pid: text.parse().ok() })
+}

@@ -1,0 +1,158 @@
+//! A recorded run is asked for again as it was: its goal, inputs, strategy, seed and budget. What it had finished is not
+//! reused.
+
+use std::time::Duration;
+
+use super::event::Asked;
+use super::request::{Budget, Input, RunRequest, Strategy};
+use crate::journal::{Journal, JournalError, RunState};
+
+/// Why a run can't be taken up.
+#[derive(Debug, thiserror::Error)]
+pub enum AgainError {
+    /// Somebody does it.
+    #[error("run {id} is going on: wait for its end, or cancel it first")]
+    GoesOn {
+        /// The run.
+        id: String,
+    },
+    /// It is done.
+    #[error("run {id} is {status}: there is nothing to take up")]
+    Over {
+        /// The run.
+        id: String,
+        /// How it ended.
+        status: String,
+    },
+    /// It ended with a question.
+    #[error("run {id} is requires_action: it waits for an answer to its question")]
+    Asks {
+        /// The run.
+        id: String,
+    },
+    /// It did not end with a question.
+    #[error("run {id} is {status}: it asks nothing")]
+    AsksNothing {
+        /// The run.
+        id: String,
+        /// Where it stands.
+        status: String,
+    },
+    /// An answer without a word.
+    #[error("text is empty: say the answer")]
+    NoAnswer,
+    /// It can't be read.
+    #[error(transparent)]
+    Record(#[from] JournalError),
+}
+
+/// What to ask for to take up a run that ended before it was done; `id` is the whole id.
+///
+/// # Errors
+/// When it goes on, is done, waits for an answer, or can't be read.
+pub fn resume(journal: &Journal, id: &str) -> Result<RunRequest, AgainError> {
+    let before = journal.state(id)?;
+    let id = id.to_owned();
+    match before.status.as_str() {
+        "in_progress" => Err(AgainError::GoesOn { id }),
+        "requires_action" => Err(AgainError::Asks { id }),
+        "completed" => Err(AgainError::Over { id, status: before.status }),
+        _ => again(journal, before),
+    }
+}
+
+/// What to ask for to go on with the answer to a run's question; `id` is the whole id.
+///
+/// # Errors
+/// When it asks nothing, the answer is empty, or the run can't be read.
+pub fn answer(journal: &Journal, id: &str, text: String) -> Result<RunRequest, AgainError> {
+    let before = journal.state(id)?;
+    if before.status != "requires_action" {
+        return Err(AgainError::AsksNothing { id: id.to_owned(), status: before.status });
+    }
+    if text.trim().is_empty() {
+        return Err(AgainError::NoAnswer);
+    }
+    let mut request = again(journal, before)?;
+    request.inputs.push(Input { name: "answer".to_owned(), text });
+    // It has asked; asking again would never end.
+    request.strategy = request.strategy.filter(|strategy| *strategy != Strategy::Ask);
+    Ok(request)
+}
+
+fn again(journal: &Journal, before: RunState) -> Result<RunRequest, AgainError> {
+    let inputs = journal.inputs(&before.id)?.into_iter();
+    let events = journal.events(&before.id, 0)?;
+    let asked = events.first().map(|event| event.body["asked"].clone()).unwrap_or_default();
+    // Runs of earlier versions don't say.
+    let asked: Asked = serde_json::from_value(asked).unwrap_or_default();
+    let time = asked.budget_seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    Ok(RunRequest {
+        inputs: inputs.map(|(name, text)| Input { name, text }).collect(),
+        strategy: asked.strategy,
+        seed: asked.seed,
+        budget: Budget { tokens: asked.budget_tokens, time },
+        ..RunRequest::new(before.goal)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// A run recorded as asked for with everything, which ended with `status`, or did not.
+    fn recorded(status: Option<&str>, strategy: &str) -> (Journal, String) {
+        let journal = Journal::in_memory().unwrap();
+        let run = journal.create_run().unwrap().id;
+        journal.keep_input(&run, 0, "a.md", "text").unwrap();
+        let asked = json!({"strategy": strategy, "seed": 7, "budget_tokens": 9, "budget_seconds": 1.5});
+        journal.append(&run, "run.started", 0, &json!({"goal": "g", "asked": asked})).unwrap();
+        if let Some(status) = status {
+            journal.append(&run, "run.finished", 1, &json!({"status": status})).unwrap();
+        }
+        (journal, run)
+    }
+
+    #[test]
+    fn what_ended_early_is_asked_for_as_it_was() {
+        for status in ["incomplete", "failed", "cancelled"] {
+            let (journal, run) = recorded(Some(status), "map");
+            let expected = RunRequest {
+                inputs: vec![Input { name: "a.md".to_owned(), text: "text".to_owned() }],
+                strategy: Some(Strategy::Map),
+                seed: 7,
+                budget: Budget { tokens: Some(9), time: Some(Duration::from_millis(1500)) },
+                ..RunRequest::new("g")
+            };
+            assert_eq!(resume(&journal, &run).unwrap(), expected, "{status}");
+        }
+    }
+
+    #[test]
+    fn an_answer_comes_with_the_inputs_and_nothing_is_asked_twice() {
+        for (strategy, expected) in [("ask", None), ("map", Some(Strategy::Map))] {
+            let (journal, run) = recorded(Some("requires_action"), strategy);
+            let request = answer(&journal, &run, "blue".to_owned()).unwrap();
+            assert_eq!((request.inputs[1].text.as_str(), request.strategy), ("blue", expected));
+        }
+    }
+
+    #[test]
+    fn what_can_not_be_taken_up_says_why() {
+        let check = |status: Option<&str>, resumed: &str, answered: &str| {
+            let (journal, run) = recorded(status, "map");
+            let said = |request: Result<RunRequest, AgainError>| {
+                request.map_or_else(|error| error.to_string(), |_| "taken up".to_owned())
+            };
+            let (resume, answer) =
+                (said(resume(&journal, &run)), said(answer(&journal, &run, " ".to_owned())));
+            assert!(resume.contains(resumed) && answer.contains(answered), "{status:?}: {resume}, {answer}");
+        };
+        check(None, "going on", "in_progress: it asks nothing");
+        check(Some("completed"), "nothing to take up", "completed: it asks nothing");
+        check(Some("requires_action"), "waits for an answer", "text is empty");
+        check(Some("cancelled"), "taken up", "it asks nothing");
+    }
+}

@@ -1,0 +1,176 @@
+//! Runs beside a living server, and after a `kill -9`: shown, cancelled, taken up, forgotten, by the server and by `runs …`.
+
+use std::path::Path;
+use std::process::Output;
+
+use super::*;
+
+/// `bandmaster WORDS` on the server's home.
+fn command(home: &Path, words: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bandmaster"));
+    command.args(words).args(["--offline", "--threads", "1", "--home"]).arg(home).stdin(Stdio::null());
+    command
+}
+
+fn said(home: &Path, words: &[&str], status: i32) -> String {
+    let Output { status: ended, stdout, stderr } = command(home, words).output().unwrap();
+    let text = String::from_utf8([stdout, stderr].concat()).unwrap();
+    assert_eq!(ended.code(), Some(status), "{words:?}: {text}");
+    text
+}
+
+fn status(home: &Path, run: &str) -> String {
+    let state: Value = serde_json::from_str(&said(home, &["runs", "show", run, "--json"], 0)).unwrap();
+    state["status"].as_str().unwrap().to_owned()
+}
+
+/// A server whose band is the small model.
+fn serve(home: &tempfile::TempDir) -> Option<Server> {
+    Server::start(home, &["--planner", model()?.to_str().unwrap()])
+}
+
+/// A goal that takes long, as a body.
+fn long() -> Value {
+    let file =
+        |n: u32| json!({"name": format!("{n}.md"), "text": format!("Farm {n} keeps sheep. ").repeat(60)});
+    let files: Vec<Value> = (0..40).map(file).collect();
+    json!({"goal": "Count to a thousand.", "strategy": "map", "files": files})
+}
+
+fn begin(server: &Server) -> String {
+    let (status, run) = server.post("/v1/runs", &long());
+    assert_eq!((status, &run["status"]), (200, &json!("in_progress")), "{run}");
+    run["id"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_run_of_the_server_is_cancelled_and_done_again_from_another_terminal() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(server) = serve(&folder) else { return };
+    let home = folder.path();
+    let run = begin(&server);
+    assert_eq!(status(home, &run), "in_progress");
+    let refused = said(home, &["runs", "rm", &run], 2);
+    assert!(refused.contains(&format!("runs cancel {run}")), "{refused}");
+    let pruned = said(home, &["runs", "prune", "--older-than", "0s"], 0);
+    assert!(pruned.starts_with("0 forgotten, 1 of that age go on"), "{pruned}");
+    let refused = said(home, &["runs", "resume", &run], 2);
+    assert!(refused.contains("going on"), "{refused}");
+    let refused = said(home, &["runs", "cancel", &run, "--standalone"], 2);
+    let process = format!("process {}", server.child.id());
+    assert!(refused.contains(&process) && refused.contains("--standalone asks no server"), "{refused}");
+
+    assert_eq!(said(home, &["runs", "cancel", &run], 0), format!("{run}: cancelled\n"));
+    assert_eq!(status(home, &run), "cancelled");
+    let refused = said(home, &["runs", "cancel", &run], 2);
+    assert!(refused.contains("nothing to cancel"), "{refused}");
+
+    // Done again there, and ended by Ctrl-C as `run` is.
+    let mut again = command(home, &["runs", "resume", &run]);
+    let mut again = again.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stderr = BufReader::new(again.stderr.take().unwrap());
+    let mut line = String::new();
+    stderr.read_line(&mut line).unwrap();
+    assert!(line.contains("joined the server"), "{line}");
+    let began = Instant::now();
+    let second = loop {
+        let id = server.get("/v1/runs/last").1["id"].as_str().unwrap().to_owned();
+        if id != run {
+            break id;
+        }
+        assert!(began.elapsed() < PATIENCE, "no second run begins");
+    };
+    signal("INT", again.id());
+    let mut rest = String::new();
+    stderr.read_to_string(&mut rest).unwrap();
+    assert_eq!(again.wait().unwrap().code(), Some(130), "{rest}");
+    assert!(rest.contains(&format!("runs resume {second}")), "{rest}");
+    let (_, second) = server.get(&format!("/v1/runs/{second}"));
+    assert_eq!((&second["status"], &second["goal"]), (&json!("cancelled"), &long()["goal"]));
+    assert_eq!(second["inputs"].as_array().unwrap().len(), 40);
+    assert_eq!(said(home, &["runs", "rm", &run], 0), format!("{run}: forgotten\n"));
+}
+
+#[test]
+fn a_killed_servers_run_is_incomplete_and_can_be_resumed() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(mut first) = serve(&folder) else { return };
+    let home = folder.path();
+    let run = begin(&first);
+    first.signal("KILL");
+    first.child.wait().unwrap();
+    // Without a server.
+    assert_eq!(status(home, &run), "incomplete");
+    let shown = said(home, &["runs", "show", &run], 0);
+    assert!(shown.contains("interrupted") && shown.contains(&format!("runs resume {run}")), "{shown}");
+
+    let second = serve(&folder).unwrap();
+    let (_, list) = second.get("/v1/runs");
+    assert_eq!((&list["data"][0]["id"], &list["data"][0]["status"]), (&json!(run), &json!("incomplete")));
+    let (asked, answer) = second.post(&format!("/v1/runs/{run}/cancel"), &json!({}));
+    assert_eq!(asked, 409, "{answer}");
+    let (asked, again) = second.post(&format!("/v1/runs/{run}/resume"), &json!({}));
+    assert_eq!((asked, &again["resumes"], &again["status"]), (200, &json!(run), &json!("in_progress")));
+    let id = again["id"].as_str().unwrap();
+    let (asked, ended) = second.post(&format!("/v1/runs/{id}/cancel"), &json!({}));
+    assert_eq!((asked, &ended["status"], &ended["goal"]), (200, &json!("cancelled"), &long()["goal"]));
+}
+
+#[test]
+fn a_run_of_its_own_process_goes_on_beside_the_server_until_it_is_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(server) = serve(&folder) else { return };
+    let home = folder.path();
+    let file = home.join("long.md");
+    std::fs::write(&file, "Farm 7 keeps sheep. ".repeat(20_000)).unwrap();
+    let (model, file) = (model().unwrap(), file.to_str().unwrap().to_owned());
+    let words = ["run", "How many sheep?", "--standalone", "--strategy", "map", "--events", "-f", &file];
+    let mut run = command(home, &words);
+    let mut child =
+        run.arg("--planner").arg(model).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let started: Value = serde_json::from_str(&line).unwrap();
+    let id = started["run"].as_str().unwrap();
+    let shown = || server.get(&format!("/v1/runs/{id}")).1["status"].clone();
+    assert_eq!(shown(), "in_progress");
+    for verb in ["cancel", "resume"] {
+        let (asked, answer) = server.post(&format!("/v1/runs/{id}/{verb}"), &json!({}));
+        assert_eq!(asked, 409, "{answer}");
+    }
+    let refused = said(home, &["runs", "cancel", id], 2);
+    assert!(refused.contains(&format!("process {}", child.id())) && refused.contains("Ctrl-C"), "{refused}");
+    assert_eq!(shown(), "in_progress");
+    signal("KILL", child.id());
+    child.wait().unwrap();
+    assert_eq!(shown(), "incomplete");
+    assert_eq!(said(home, &["runs", "rm", id], 0), format!("{id}: forgotten\n"));
+}
+
+#[test]
+fn a_question_is_answered_with_and_without_a_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(server) = serve(&folder) else { return };
+    let home = folder.path();
+    let asked = said(home, &["run", "Proofread it.", "--strategy", "ask"], 4);
+    assert!(asked.contains("joined the server") && asked.contains("runs answer"), "{asked}");
+    let (_, question) = server.get("/v1/runs/last");
+    let id = question["id"].as_str().unwrap();
+    assert_eq!(question["status"], "requires_action");
+    let refused = said(home, &["runs", "resume", id], 2);
+    assert!(refused.contains("waits for an answer"), "{refused}");
+    let answer = |more: &[&str]| {
+        let words = [&["runs", "answer", id, "It are blue.", "--json", "--quiet"], more].concat();
+        let output = command(home, &words).output().unwrap();
+        let outcome: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
+        let shown = said(home, &["runs", "show", outcome["id"].as_str().unwrap(), "--json"], 0);
+        let state: Value = serde_json::from_str(&shown).unwrap();
+        assert_eq!((&state["goal"], &state["inputs"]), (&question["goal"], &json!(["answer"])));
+        assert_ne!(state["status"], "requires_action");
+        state["id"].as_str().unwrap().to_owned()
+    };
+    let joined = answer(&[]);
+    let model = model().unwrap();
+    let alone = answer(&["--standalone", "--planner", model.to_str().unwrap()]);
+    assert_ne!(joined, alone);
+}
