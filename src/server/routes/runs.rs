@@ -175,7 +175,7 @@ impl Following {
     responses(
         (status = 200, description = "It, ended", body = Run),
         (status = 404, description = "No such run", body = ErrorResponse),
-        (status = 409, description = "It has ended before", body = ErrorResponse),
+        (status = 409, description = "It has ended before, or goes on in another process", body = ErrorResponse),
     ))]
 pub async fn cancel(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Body<Run>, ApiError> {
     let before = state(&app, id).await?;
