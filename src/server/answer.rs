@@ -203,6 +203,12 @@ pub fn merge(choices: Vec<Choice>) -> Answers {
     stream::select_all(numbered).boxed()
 }
 
+/// An answer that breaks at once.
+#[must_use]
+pub fn failing(error: ApiError) -> Answers {
+    stream::once(async move { (0, Update::Failed(error)) }).boxed()
+}
+
 /// One answer on its way.
 pub struct Choice {
     generation: Generation,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_util::stream::{self, StreamExt};
 use tokio::sync::mpsc;
 
-use super::answer::{Answers, Finish, Format, Question, Spent, Update, ask as ask_model};
+use super::answer::{Answers, Finish, Format, Question, Spent, Update, ask as ask_model, failing};
 use super::error::ApiError;
 use super::runs::{Live, Runs};
 use super::shelf::Shelf;
@@ -247,12 +247,12 @@ fn shape(shelf: Arc<Shelf>, listening: Listening, question: Question) -> Answers
             match listening.heard.recv().await {
                 Some(EventKind::RunFinished { outcome }) => break *outcome,
                 Some(_) => {}
-                None => return failed(ApiError::internal("the run ended without a word")),
+                None => return failing(ApiError::internal("the run ended without a word")),
             }
         };
         listening.live.done();
         if let Some(error) = failure(&outcome) {
-            return failed(error);
+            return failing(error);
         }
         let mut question = question;
         let last = question.messages.iter().rposition(|message| message.role == Role::User);
@@ -267,7 +267,7 @@ fn shape(shelf: Arc<Shelf>, listening: Listening, question: Question) -> Answers
                 let before = spent(&outcome);
                 answers.map(move |(number, update)| (number, with(before, update))).boxed()
             }
-            Err(error) => failed(error),
+            Err(error) => failing(error),
         }
     };
     stream::once(found).flatten().boxed()
@@ -276,10 +276,6 @@ fn shape(shelf: Arc<Shelf>, listening: Listening, question: Question) -> Answers
 async fn last_call(shelf: &Arc<Shelf>, question: Question) -> Result<Answers, ApiError> {
     let planner = shelf.player(&shelf.band_files()?.planner).await?;
     ask_model(planner, question).await
-}
-
-fn failed(error: ApiError) -> Answers {
-    stream::once(async move { (0, Update::Failed(error)) }).boxed()
 }
 
 /// Usage counts every call.

@@ -1,15 +1,33 @@
-//! For tests: a server on a real socket, and a client that writes what it is told, byte by byte.
+//! For tests: a server on a real socket and a client that writes what it is told, byte by byte; and all routes around one
+//! model, without a socket.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::Request;
+use axum::response::Response;
+use hyper::service::Service;
+use hyper_util::service::TowerToHyperService;
+use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
-use super::serve::{Bound, Ended, Listen, bind};
+use super::layers::{Hosts, Layers, Origins, around};
+use super::metrics::Metrics;
+use super::runs::Runs;
+use super::serve::{Bound, Drain, Ended, Listen, bind};
+use super::shelf::{LoadModel, Loaders, Shelf};
+use super::{App, Ending, router};
+use crate::engine::{Engine, EngineConfig};
+use crate::hub::{Found, Home, Hub, Role};
+use crate::journal::Journal;
+use crate::text::session::tests::parrot;
 
 /// More than any test needs.
 pub fn listen() -> Listen {
@@ -111,4 +129,73 @@ pub async fn ask_over(mut stream: impl AsyncRead + AsyncWrite + Unpin, head: &st
 pub async fn ask(address: SocketAddr, head: &str) -> Answer {
     let stream = TcpStream::connect(address).await.expect("it listens");
     ask_over(stream, head).await.expect("an answer")
+}
+
+/// A server whose only model always says the same.
+pub fn running(says: &str) -> Running {
+    let model = parrot(says);
+    Running::new(Box::new(move |_| Ok(Arc::clone(&model))))
+}
+
+/// All routes with one model, as they are called without a socket.
+pub struct Running {
+    pub router: Router,
+    pub journal: Arc<Journal>,
+    /// Said true, the end begins.
+    pub drain: watch::Sender<bool>,
+}
+
+impl Running {
+    /// With the model `parrot`, which `load` gives when it is first wanted.
+    pub fn new(load: LoadModel) -> Self {
+        let found = Found {
+            name: "parrot".into(),
+            role: Role::Worker,
+            path: PathBuf::from("parrot.gguf"),
+            bytes: 0,
+            memory_bytes: 0,
+        };
+        let loaders = Loaders { model: load, embedder: Box::new(|_| Err("there is none".into())) };
+        let folder = tempfile::tempdir().unwrap();
+        let hub = Hub::new(Home::under(folder.path()), true);
+        let journal = Arc::new(Journal::in_memory().unwrap());
+        let engine = Engine::start(EngineConfig::with_memory_bytes(1 << 20)).unwrap();
+        let metrics = Arc::new(Metrics::new());
+        let (drain, begun) = Drain::channel();
+        let shelf = Shelf::new(hub, vec![found], None, loaders);
+        let runs = Runs::new(Arc::clone(&journal));
+        let ending = Ending::new(begun, Duration::from_secs(1));
+        let app = Arc::new(App::new(shelf, runs, engine, Arc::clone(&metrics), ending));
+        app.set_ready();
+        let origins = Arc::new(Origins::parse(&[]).unwrap());
+        let hosts = Arc::new(Hosts::new([127, 0, 0, 1].into(), false, &[], Arc::clone(&origins)));
+        let router = around(router(app), &Layers { metrics, keys: None, origins, hosts });
+        Self { router, journal, drain }
+    }
+
+    /// An answer that has begun.
+    pub async fn begin(&self, method: &str, path: &str, body: &Value) -> Response {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "localhost")
+            .header("content-type", "application/json")
+            .body(Body::from(if body.is_null() { String::new() } else { body.to_string() }))
+            .unwrap();
+        TowerToHyperService::new(self.router.clone()).call(request).await.unwrap()
+    }
+
+    pub async fn respond(&self, method: &str, path: &str, body: &Value) -> (u16, String) {
+        let response = self.begin(method, path, body).await;
+        let status = response.status().as_u16();
+        let bytes = to_bytes(response.into_body(), 1 << 20).await.unwrap();
+        (status, String::from_utf8(bytes.to_vec()).unwrap())
+    }
+
+    /// What is answered with the status `expected`.
+    pub async fn call(&self, expected: u16, method: &str, path: &str, body: Value) -> Value {
+        let (status, text) = self.respond(method, path, &body).await;
+        assert_eq!(status, expected, "{method} {path} {body}: {text}");
+        serde_json::from_str(&text).unwrap()
+    }
 }

@@ -12,6 +12,9 @@ use super::error::ApiError;
 use super::layers::Notes;
 use super::metrics::{Metrics, ModelMetrics};
 
+/// What streams say that are cut at the server's end.
+pub const CUT: &str = "the server is ending: ask again when it is back";
+
 /// What is known of one request to a model.
 pub struct Track {
     metrics: Arc<Metrics>,
@@ -68,8 +71,7 @@ impl Track {
             let (number, update) = tokio::select! {
                 biased;
                 () = &mut track.cut => {
-                    let why = "the server is ending: ask again when it is back";
-                    (0, Update::Failed(ApiError::unavailable(why).code("cut")))
+                    (0, Update::Failed(ApiError::unavailable(CUT).code("cut")))
                 }
                 update = answers.next() => update.unwrap_or_else(|| {
                     (0, Update::Failed(ApiError::internal("the answer broke off: ask again")))

@@ -1,7 +1,7 @@
 //! `POST /v1/chat/completions`.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::Json as Body;
 use axum::extract::State;
@@ -45,33 +45,26 @@ pub async fn chat(
     let (choices, scored) = (question.choices, scores(&question.draws));
     let started = Instant::now();
     let name = id.clone();
-    let mut asked = Box::pin(async move {
-        let (answers, model) = app.ask(&id, question).await?;
-        let track = Track::new(&app, asker.notes, &id, choices, started).streaming(streams.is_some());
-        Ok::<_, ApiError>((track.follow(answers), model))
-    });
+    let app_asked = Arc::clone(&app);
+    let asked = async move {
+        let (answers, model) = app_asked.ask(&id, question).await?;
+        let track = Track::new(&app_asked, asker.notes, &id, choices, started).streaming(streams.is_some());
+        Ok((track.follow(answers), model))
+    };
     let tells_usage = streams == Some(true);
     let (id, created) = (new_id("chatcmpl-"), unix_seconds());
-    let writer = move |model| Writer { id, created, name, model, scored, tells_usage };
+    let writer = Writer { id, created, name, model: None, scored, tells_usage };
     if streams.is_none() {
         let (answers, model) = asked.await?;
-        return Ok(Body(writer(model).whole(answers, choices).await?).into_response());
+        return Ok(Body(Writer { model, ..writer }.whole(answers, choices).await?).into_response());
     }
-    // A model that must be loaded first takes longer: then the answer begins, and errors come within it.
-    match tokio::time::timeout(SILENCE_MAX, &mut asked).await {
-        Ok(asked) => {
-            let (answers, model) = asked?;
-            Ok(sse::respond(writer(model).stream(answers, choices)))
-        }
-        Err(_) => Ok(sse::respond(stream::once(asked).flat_map(move |asked| match asked {
-            Ok((answers, model)) => writer.clone()(model).stream(answers, choices).boxed(),
-            Err(error) => stream::iter([sse::data(&error.object()), sse::done()]).boxed(),
-        }))),
-    }
+    let opening = (0..choices).map(|index| writer.opening(index)).collect();
+    let write = move |asked| match asked {
+        Ok((answers, model)) => Writer { model, ..writer }.stream(answers).boxed(),
+        Err(error) => stream::iter(sse::failed(&error)).boxed(),
+    };
+    sse::begin(&app, opening, asked, write).await
 }
-
-/// A stream begins after this long, whatever must be loaded before.
-const SILENCE_MAX: Duration = Duration::from_millis(700);
 
 fn scores(draws: &Draws) -> bool {
     draws.top_logprobs.is_some()
@@ -82,7 +75,7 @@ struct Writer {
     id: String,
     created: u64,
     name: String,
-    /// None where the band answers.
+    /// None where the band answers, and until it is loaded.
     model: Option<Arc<LoadedModel>>,
     scored: bool,
     /// Whether a stream's last chunk tells the tokens.
@@ -142,9 +135,8 @@ impl Writer {
         })
     }
 
-    /// The first chunks say who speaks, before a prompt is computed; the last, where asked for, tells the tokens.
-    fn stream(self, answers: Answers, choices: u32) -> impl Stream<Item = Event> + Send + 'static {
-        let opening: Vec<Event> = (0..choices).map(|index| self.opening(index)).collect();
+    /// The chunks after the first; the last, where asked for, tells the tokens.
+    fn stream(self, answers: Answers) -> impl Stream<Item = Event> + Send + 'static {
         let state = (self, answers, Spent::default(), false);
         let events = stream::unfold(state, move |(writer, mut answers, mut spent, ended)| async move {
             if ended {
@@ -169,17 +161,15 @@ impl Writer {
                     vec![writer.of_choice(index, Delta::default(), &[], Some(finish))]
                 }
                 Update::Failed(error) => {
-                    return Some((
-                        vec![sse::data(&error.object()), sse::done()],
-                        (writer, answers, spent, true),
-                    ));
+                    return Some((sse::failed(&error).into(), (writer, answers, spent, true)));
                 }
             };
             Some((events, (writer, answers, spent, false)))
         });
-        stream::iter(opening).chain(events.flat_map(stream::iter))
+        events.flat_map(stream::iter)
     }
 
+    /// The first chunk of an answer says who speaks, before a model is loaded or a prompt computed.
     fn opening(&self, index: u32) -> Event {
         let delta = Delta { role: Some("assistant"), content: Some(String::new()), ..Delta::default() };
         self.of_choice(index, delta, &[], None)

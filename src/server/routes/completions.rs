@@ -45,20 +45,29 @@ pub async fn completions(
         return Err(ApiError::invalid("model", "the band answers goals: ask it at /v1/chat/completions"));
     }
     let question = request.question()?;
-    let model = app.shelf.model(&id).await?;
     let (echo, scored) = (question.echo, question.draws.top_logprobs.is_some());
     let completions = question.choices as usize;
-    let (begun, prompts) = begin(Arc::clone(&model), question).await?;
-    let choices = u32::try_from(begun.len()).unwrap_or(u32::MAX);
-    let track = Track::new(&app, asker.notes, &id, choices, started).streaming(streams.is_some());
-    let answers = track.follow(merge(begun));
-    let tells_usage = streams == Some(true);
-    let (id, name, created) = (new_id("cmpl-"), id, unix_seconds());
-    let writer = Writer { id, created, name, model, prompts, completions, echo, scored, tells_usage };
-    match streams {
-        Some(_) => Ok(sse::respond(writer.stream(answers))),
-        None => Ok(Body(writer.whole(answers).await?).into_response()),
+    let app_asked = Arc::clone(&app);
+    let asked = async move {
+        let model = app_asked.shelf.model(&id).await?;
+        let (begun, prompts) = begin(Arc::clone(&model), question).await?;
+        let choices = u32::try_from(begun.len()).unwrap_or(u32::MAX);
+        let track = Track::new(&app_asked, asker.notes, &id, choices, started).streaming(streams.is_some());
+        let tells_usage = streams == Some(true);
+        let (id, name, created) = (new_id("cmpl-"), id, unix_seconds());
+        let writer = Writer { id, created, name, model, prompts, completions, echo, scored, tells_usage };
+        Ok((track.follow(merge(begun)), writer))
+    };
+    if streams.is_none() {
+        let (answers, writer) = asked.await?;
+        return Ok(Body(writer.whole(answers).await?).into_response());
     }
+    let write = |asked: Result<(Answers, Writer), ApiError>| match asked {
+        Ok((answers, writer)) => writer.stream(answers).boxed(),
+        Err(error) => stream::iter(sse::failed(&error)).boxed(),
+    };
+    // These streams have no chunk that says nothing yet.
+    sse::begin(&app, vec![sse::comment()], asked, write).await
 }
 
 /// Starts all completions; each comes with the prompt it goes on from.
@@ -200,8 +209,7 @@ impl Writer {
                     return Some((Vec::new(), (writer, answers, spent, offsets, false)));
                 }
                 if let Update::Failed(error) = update {
-                    let last = vec![sse::data(&error.object()), sse::done()];
-                    return Some((last, (writer, answers, spent, offsets, true)));
+                    return Some((sse::failed(&error).into(), (writer, answers, spent, offsets, true)));
                 }
                 if let Update::End(_, cost) = &update {
                     spent.add_choice(*cost);

@@ -19,7 +19,7 @@ use utoipa::IntoParams;
 
 use super::{failed, journal};
 use crate::journal::{Journal, JournalError, KeptItem, KeptResponse};
-use crate::server::answer::{Answers, Update};
+use crate::server::answer::{Answers, Update, failing};
 use crate::server::error::{ApiError, ErrorResponse};
 use crate::server::track::Track;
 use crate::server::wire::body::Json;
@@ -57,14 +57,28 @@ pub async fn create(
     question.messages = messages;
     let scored = question.draws.top_logprobs.is_some();
     let started = Instant::now();
-    let (answers, model) = app.ask(&id, question).await.map_err(renamed)?;
-    let answers = Track::new(&app, asker.notes, &id, 1, started).streaming(streams).follow(answers);
-    let keeper = Keeper { app, before, input };
-    let writer = Writer { progress: Progress::new(response), model: model.filter(|_| scored), keeper };
-    match streams {
-        true => Ok(sse::respond(writer.stream(answers))),
-        false => Ok(Body(writer.whole(answers).await?).into_response()),
+    let keeper = Keeper { app: Arc::clone(&app), before, input };
+    let mut writer = Writer { progress: Progress::new(response), model: None, keeper };
+    let app_asked = Arc::clone(&app);
+    let asked = async move {
+        let (answers, model) = app_asked.ask(&id, question).await.map_err(renamed)?;
+        let track = Track::new(&app_asked, asker.notes, &id, 1, started).streaming(streams);
+        Ok((track.follow(answers), model.filter(|_| scored)))
+    };
+    if !streams {
+        let (answers, model) = asked.await?;
+        return Ok(Body(Writer { model, ..writer }.whole(answers).await?).into_response());
     }
+    let opening = writer.progress.opening().into_iter().map(named).collect();
+    let write = move |asked| match asked {
+        Ok((answers, model)) => Writer { model, ..writer }.stream(answers),
+        Err(error) => writer.stream(failing(error)),
+    };
+    sse::begin(&app, opening, asked, write).await
+}
+
+fn named(event: ResponseEvent) -> Event {
+    sse::named(event.name, &event)
 }
 
 /// Fields by the names they have here.
@@ -258,9 +272,8 @@ impl Writer {
         Ok(self.progress.into_response())
     }
 
-    /// The first events come before a prompt is computed.
-    fn stream(mut self, answers: Answers) -> impl Stream<Item = Event> + Send + 'static {
-        let opening = self.progress.opening();
+    /// The events after the first, which come before a model is loaded or a prompt computed.
+    fn stream(self, answers: Answers) -> impl Stream<Item = Event> + Send + 'static {
         let events = stream::unfold((self, answers), |(mut writer, mut answers)| async move {
             if writer.progress.has_ended() {
                 return None;
@@ -268,8 +281,7 @@ impl Writer {
             let update = next(&mut answers).await;
             Some((writer.take(update).await, (writer, answers)))
         });
-        let event = |event: ResponseEvent| sse::named(event.name, &event);
-        stream::iter(opening).chain(events.flat_map(stream::iter)).map(event)
+        events.flat_map(stream::iter).map(named)
     }
 }
 

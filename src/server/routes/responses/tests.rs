@@ -1,88 +1,15 @@
-use std::path::PathBuf;
 use std::time::Duration;
 
-use axum::Router;
-use axum::body::{Body as HttpBody, to_bytes};
+use axum::body::Body as HttpBody;
 use axum::http::Request;
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 use serde_json::json;
 
 use super::*;
-use crate::engine::{Engine, EngineConfig};
-use crate::hub::{Found, Home, Hub, Role};
-use crate::server::layers::{Hosts, Layers, Origins, around};
-use crate::server::metrics::Metrics;
-use crate::server::runs::Runs;
-use crate::server::serve::Drain;
-use crate::server::shelf::{Loaders, Shelf};
-use crate::server::{Ending, router};
-use crate::text::session::tests::parrot;
-
-/// A server whose only model always says the same.
-struct Running {
-    router: Router,
-    journal: Arc<Journal>,
-    _drain: tokio::sync::watch::Sender<bool>,
-}
-
-fn running(says: &str) -> Running {
-    let model = parrot(says);
-    let found = Found {
-        name: "parrot".into(),
-        role: Role::Worker,
-        path: PathBuf::from("parrot.gguf"),
-        bytes: 0,
-        memory_bytes: 0,
-    };
-    let loaders = Loaders {
-        model: Box::new(move |_| Ok(Arc::clone(&model))),
-        embedder: Box::new(|_| Err("there is none".into())),
-    };
-    let folder = tempfile::tempdir().unwrap();
-    let hub = Hub::new(Home::under(folder.path()), true);
-    let journal = Arc::new(Journal::in_memory().unwrap());
-    let engine = Engine::start(EngineConfig::with_memory_bytes(1 << 20)).unwrap();
-    let metrics = Arc::new(Metrics::new());
-    let (drain, begun) = Drain::channel();
-    let shelf = Shelf::new(hub, vec![found], None, loaders);
-    let runs = Runs::new(Arc::clone(&journal));
-    let app = Arc::new(App::new(
-        shelf,
-        runs,
-        engine,
-        Arc::clone(&metrics),
-        Ending::new(begun, Duration::from_secs(1)),
-    ));
-    app.set_ready();
-    let origins = Arc::new(Origins::parse(&[]).unwrap());
-    let hosts = Arc::new(Hosts::new([127, 0, 0, 1].into(), false, &[], Arc::clone(&origins)));
-    let router = around(router(app), &Layers { metrics, keys: None, origins, hosts });
-    Running { router, journal, _drain: drain }
-}
+use crate::server::fixtures::{Running, running};
 
 impl Running {
-    async fn respond(&self, method: &str, path: &str, body: &Value) -> (u16, String) {
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header("host", "localhost")
-            .header("content-type", "application/json")
-            .body(HttpBody::from(if body.is_null() { String::new() } else { body.to_string() }))
-            .unwrap();
-        let response = TowerToHyperService::new(self.router.clone()).call(request).await.unwrap();
-        let status = response.status().as_u16();
-        let bytes = to_bytes(response.into_body(), 1 << 20).await.unwrap();
-        (status, String::from_utf8(bytes.to_vec()).unwrap())
-    }
-
-    /// What is answered with the status `expected`.
-    async fn call(&self, expected: u16, method: &str, path: &str, body: Value) -> Value {
-        let (status, text) = self.respond(method, path, &body).await;
-        assert_eq!(status, expected, "{method} {path} {body}: {text}");
-        serde_json::from_str(&text).unwrap()
-    }
-
     async fn ask(&self, more: Value) -> Value {
         self.call(200, "POST", "/v1/responses", asking(more)).await
     }
