@@ -153,6 +153,9 @@ pub struct ServeFlags {
     /// At the end, running answers get so many seconds before they are cut
     #[arg(long, default_value_t = 30, value_name = "N")]
     pub drain_seconds: u64,
+    /// Stored responses are forgotten when they are older, e.g. 30d, 12h; `forever` keeps them. Conversations stay
+    #[arg(long, default_value = "30d", value_name = "AGE")]
+    pub keep_responses: String,
     /// How the log on stderr is written
     #[arg(long, value_enum, default_value_t = LogFlag::Text, value_name = "FORMAT")]
     pub log: LogFlag,
@@ -540,7 +543,7 @@ pub enum RunsCommand {
         /// Its id, or the beginning of it
         id: String,
     },
-    /// Forget old runs, but for those that go on
+    /// Forget old runs, but for those that go on, and old responses that a server stored; conversations stay
     Prune {
         /// Age, e.g. 30d, 12h
         #[arg(long, value_name = "AGE")]

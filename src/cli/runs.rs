@@ -62,13 +62,14 @@ pub fn runs(config: &Config, command: RunsCommand) -> Result<ExitCode, CliError>
         }
         RunsCommand::Prune { .. } => {
             let Pruned { forgotten, going } = journal.prune(older_than)?;
+            let responses = journal.prune_responses(older_than)?;
             let stay = match going {
                 0 => String::new(),
                 going => {
                     format!(", {going} of that age go on and stay (`bandmaster runs cancel ID` ends one)")
                 }
             };
-            print(&format!("{forgotten} forgotten{stay}\n"))
+            print(&format!("{forgotten} runs and {responses} stored responses forgotten{stay}\n"))
         }
     }
 }

@@ -16,14 +16,14 @@ use super::interrupt::INTERRUPTED;
 use super::load::{self, Loader, Memory};
 use super::print;
 use super::screen::LoadingBar;
-use super::units::gib;
+use super::units::{gib, parse_age};
 use crate::engine::{Engine, EngineConfig, EngineHandle};
 use crate::hub::{Found, Hub, Role};
 use crate::journal::Journal;
 use crate::server::auth::Keys;
 use crate::server::layers::{Hosts, Layers, Origins, around};
 use crate::server::metrics::Metrics;
-use crate::server::runs::Runs;
+use crate::server::runs::{Runs, forget_responses};
 use crate::server::serve::{Bound, Listen, bind};
 use crate::server::shelf::{BandFiles, Loaders, Shelf};
 use crate::server::{App, Ending, router};
@@ -55,6 +55,8 @@ pub struct ServeOptions {
     pub origins: Origins,
     /// What running answers get at the end.
     pub drain: Duration,
+    /// Stored responses are forgotten when they are older; `None` keeps them.
+    pub keep_responses: Option<Duration>,
 }
 
 /// Serves until it is told to end.
@@ -87,6 +89,9 @@ pub fn serve(config: &Config, flags: &ServeFlags) -> Result<ExitCode, CliError> 
     let metrics = Arc::new(Metrics::new());
     let ending = Ending::new(bound.drain(), options.drain);
     let shelf = Shelf::new(hub, named.clone(), band, loaders);
+    if let Some(age) = options.keep_responses {
+        runtime.spawn(forget_responses(Arc::clone(&journal), age));
+    }
     let app = Arc::new(App::new(shelf, Runs::new(journal), engine.clone(), Arc::clone(&metrics), ending));
     let origins = Arc::new(options.origins);
     let hosts = Hosts::new(options.address.ip(), keys.is_some(), &[], Arc::clone(&origins));
@@ -257,6 +262,12 @@ pub fn options(flags: &ServeFlags) -> Result<ServeOptions, CliError> {
             flags.drain_seconds
         )));
     }
+    let keep_responses = match flags.keep_responses.as_str() {
+        "forever" => None,
+        age => Some(parse_age(age).ok().filter(|age| !age.is_zero()).ok_or_else(|| {
+            CliError::usage(format!("--keep-responses {age}: give an age, such as 30d or 12h, or `forever`"))
+        })?),
+    };
     let origins = Origins::parse(&flags.cors_origins)
         .map_err(|problem| CliError::usage(format!("--cors-origin: {problem}")))?;
     Ok(ServeOptions {
@@ -267,6 +278,7 @@ pub fn options(flags: &ServeFlags) -> Result<ServeOptions, CliError> {
         standalone: flags.standalone,
         origins,
         drain: Duration::from_secs(flags.drain_seconds),
+        keep_responses,
     })
 }
 
@@ -308,6 +320,7 @@ mod tests {
         assert!(!options.standalone);
         assert_eq!((options.api_key_file, options.models), (None, Vec::new()));
         assert_eq!(options.origins, Origins::default());
+        assert_eq!(options.keep_responses, Some(Duration::from_secs(30 * 86_400)));
     }
 
     #[test]
@@ -322,6 +335,13 @@ mod tests {
         check(&["--host", "[::1]"], "[::1]:8080");
         check(&["--host", "0.0.0.0", "--api-key-file", "keys"], "0.0.0.0:8080");
         check(&["--host", "::", "--api-key-file", "keys"], "[::]:8080");
+    }
+
+    #[test]
+    fn responses_are_kept_as_long_as_is_said() {
+        let kept = |typed_age: &str| typed(&["--keep-responses", typed_age]).unwrap().keep_responses;
+        assert_eq!(kept("12h"), Some(Duration::from_secs(12 * 3600)));
+        assert_eq!(kept("forever"), None);
     }
 
     #[test]
@@ -340,6 +360,9 @@ mod tests {
         check(&["--port", "65536"], &["--port"]);
         check(&["--max-queue", "0"], &["--max-queue 0", "from 1 to 65536"]);
         check(&["--drain-seconds", "86400"], &["--drain-seconds 86400", "3600"]);
+        for unclear in ["0", "0d", "month"] {
+            check(&["--keep-responses", unclear], &["--keep-responses", unclear, "30d", "forever"]);
+        }
         check(&["--cors-origin", "example.com"], &["--cors-origin", "`example.com`", "https://"]);
         check(&["--log", "xml"], &["--log", "text", "json"]);
     }

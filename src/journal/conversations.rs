@@ -4,10 +4,12 @@
 #[cfg(test)]
 mod tests;
 
+use std::time::Duration;
+
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use serde_json::Value;
 
-use super::{Journal, JournalError};
+use super::{Journal, JournalError, unix_ms};
 
 /// Tables of schema version 2. An item's owner is a response or a conversation; the same item may be in several.
 pub(super) const SCHEMA_2: &str = "
@@ -109,6 +111,32 @@ impl Journal {
     /// When it cannot be written.
     pub fn delete_response(&self, id: &str) -> Result<bool, JournalError> {
         self.with(|db| remove(db, "DELETE FROM responses WHERE id = ?1", id))
+    }
+
+    /// Removes the answers given longer ago than `age`, with their items, and says how many. Those that a younger one goes
+    /// on from stay: what is still talked about doesn't break off. So do conversations.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn prune_responses(&self, age: Duration) -> Result<usize, JournalError> {
+        const PRUNE: &str = "WITH RECURSIVE needed (id) AS (
+                SELECT previous FROM responses WHERE created_s >= ?1 AND previous IS NOT NULL
+                UNION
+                SELECT previous FROM needed JOIN responses USING (id) WHERE previous IS NOT NULL)
+            DELETE FROM responses WHERE created_s < ?1 AND id NOT IN needed RETURNING id";
+        let before_s = (unix_ms() / 1000).saturating_sub(age.as_secs());
+        self.with(|db| {
+            let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let removed: Vec<String> = transaction
+                .prepare_cached(PRUNE)?
+                .query_map([before_s as i64], |row| row.get(0))?
+                .collect::<Result<_, _>>()?;
+            for id in &removed {
+                transaction.prepare_cached("DELETE FROM items WHERE owner = ?1")?.execute([id])?;
+            }
+            transaction.commit()?;
+            Ok(removed.len())
+        })
     }
 
     /// What was said up to and with the answer `id`; `None` when there is none.

@@ -110,3 +110,41 @@ fn a_file_of_version_1_gets_the_new_tables_and_keeps_its_runs() {
     drop(newer);
     assert!(matches!(Journal::open(&path), Err(JournalError::Newer { found: 3, known: 2, .. })));
 }
+
+#[test]
+fn old_answers_are_removed_but_those_that_a_younger_one_goes_on_from() {
+    let journal = Journal::in_memory().unwrap();
+    let day_s = 86_400;
+    let now_s = unix_ms() / 1000;
+    let keep = |id: &str, previous: Option<&str>, days: u64| {
+        let given = answer(id, previous, &[&format!("{id}.in")], &[&format!("{id}.out")]);
+        journal.keep_response(&KeptResponse { created_s: now_s - days * day_s, ..given }).unwrap();
+    };
+    keep("first", None, 50);
+    keep("second", Some("first"), 40);
+    keep("third", Some("second"), 1);
+    keep("branch", Some("first"), 45);
+    keep("alone", None, 31);
+    keep("young", None, 29);
+    journal
+        .create_conversation(
+            &KeptConversation { id: "talk".into(), created_s: now_s - 90 * day_s, metadata: json!({}) },
+            &items(&["alone.out"]),
+        )
+        .unwrap();
+    let check = |days: u64, removed: usize, left: &[&str]| {
+        let age = Duration::from_secs(days * day_s);
+        assert_eq!(journal.prune_responses(age).unwrap(), removed, "{days} days");
+        for id in ["first", "second", "third", "branch", "alone", "young"] {
+            let there = left.contains(&id);
+            assert_eq!(journal.response(id).unwrap().is_some(), there, "{id} after {days} days");
+            assert_eq!(journal.items(id).unwrap().len(), usize::from(there), "{id} after {days} days");
+            assert_eq!(journal.item(&format!("{id}.in")).unwrap().is_some(), there, "{id} after {days} days");
+        }
+        assert_eq!(ids(&journal.items("talk").unwrap()), ["alone.out"], "conversations stay");
+    };
+    check(60, 0, &["first", "second", "third", "branch", "alone", "young"]);
+    check(30, 2, &["first", "second", "third", "young"]);
+    check(30, 0, &["first", "second", "third", "young"]);
+    check(0, 4, &[]);
+}
