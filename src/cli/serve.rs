@@ -30,6 +30,8 @@ use crate::server::{App, Ending, router};
 
 /// A client gets so long for the head of a request.
 const HEADER_TIME_MAX: Duration = Duration::from_secs(30);
+/// A client that takes nothing of its answer for so long is cut.
+const TAKING_TIME_MAX: Duration = Duration::from_secs(60);
 const HEADERS_MAX: usize = 100;
 const CONNECTIONS_MAX: usize = 1024;
 /// Runs that nobody listens to are cancelled at the end; recording what they had takes a moment.
@@ -76,6 +78,7 @@ pub fn serve(config: &Config, flags: &ServeFlags) -> Result<ExitCode, CliError> 
         address: options.address,
         socket: (!options.standalone).then(|| state_dir.join(SOCKET)),
         header_timeout: HEADER_TIME_MAX,
+        taking_timeout: TAKING_TIME_MAX,
         headers_max: HEADERS_MAX,
         drain: options.drain,
         connections_max: CONNECTIONS_MAX,

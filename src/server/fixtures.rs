@@ -35,6 +35,7 @@ pub fn listen() -> Listen {
         address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         socket: None,
         header_timeout: Duration::from_secs(20),
+        taking_timeout: Duration::from_secs(20),
         headers_max: 64,
         drain: Duration::from_secs(20),
         connections_max: 64,

@@ -6,6 +6,7 @@
 mod body;
 #[cfg(unix)]
 mod socket;
+mod taken;
 #[cfg(test)]
 mod tests;
 
@@ -24,11 +25,16 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 /// Bytes of a request's first line and headers together; more is answered with 431.
 pub const HEAD_BYTES_MAX: usize = 64 << 10;
+/// Of what is sent over TCP, about so many bytes wait in the system until the client takes them; more waits in the answer,
+/// where it is noticed. Without a limit the system keeps megabytes for a client that reads nothing.
+const UNTAKEN_BYTES_MAX: u32 = 256 << 10;
+/// Connections that the system holds until they are accepted; the standard library's number.
+const BACKLOG: u32 = 128;
 /// Pauses after a failed accept, from the first to the longest.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 /// What connections that were cut may take to go.
@@ -44,6 +50,8 @@ pub struct Listen {
     /// How long a connection may be without a whole request head, or a body without its next part: the slow are cut, the
     /// idle are closed.
     pub header_timeout: Duration,
+    /// How long a client may take nothing of what is sent to it before it is cut, and what works for it ended.
+    pub taking_timeout: Duration,
     /// Headers of a request; more are answered with 431.
     pub headers_max: usize,
     /// How long running requests may take to end once the end was asked for.
@@ -184,7 +192,7 @@ pub async fn bind(listen: &Listen) -> Result<Bound, ServeError> {
         io::ErrorKind::AddrNotAvailable => ServeError::NotHere { address: asked },
         _ => ServeError::Address { address: asked, problem: error.to_string() },
     };
-    let tcp = TcpListener::bind(asked).await.map_err(refused)?;
+    let tcp = listen_on(asked).map_err(refused)?;
     let address = tcp.local_addr().map_err(refused)?;
     let (draining, drain) = Drain::channel();
     let listen = listen.clone();
@@ -192,6 +200,17 @@ pub async fn bind(listen: &Listen) -> Result<Bound, ServeError> {
     return Ok(Bound { tcp, address, socket, listen, draining, drain });
     #[cfg(not(unix))]
     return Ok(Bound { tcp, address, listen, draining, drain });
+}
+
+fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // So that a server can begin where one has just ended; on Windows it would share a living one's port.
+    #[cfg(not(windows))]
+    socket.set_reuseaddr(true)?;
+    // Connections get what the listener has.
+    socket.set_send_buffer_size(UNTAKEN_BYTES_MAX)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 impl Bound {
@@ -248,7 +267,8 @@ impl Bound {
 struct Door {
     router: Router,
     http: http1::Builder,
-    timeout: Duration,
+    body_timeout: Duration,
+    taking_timeout: Duration,
     places: Arc<Semaphore>,
     places_max: usize,
 }
@@ -261,8 +281,9 @@ impl Door {
             .max_headers(listen.headers_max)
             .max_header_size(HEAD_BYTES_MAX);
         let places_max = listen.connections_max.clamp(1, Semaphore::MAX_PERMITS);
-        let timeout = listen.header_timeout;
-        Self { router, http, timeout, places: Arc::new(Semaphore::new(places_max)), places_max }
+        let places = Arc::new(Semaphore::new(places_max));
+        let (body_timeout, taking_timeout) = (listen.header_timeout, listen.taking_timeout);
+        Self { router, http, body_timeout, taking_timeout, places, places_max }
     }
 
     /// Connections that live.
@@ -304,12 +325,13 @@ impl Door {
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let router = TowerToHyperService::new(self.router.clone());
-        let timeout = self.timeout;
+        let timeout = self.body_timeout;
         let service = service_fn(move |mut request: hyper::Request<Incoming>| {
             request.extensions_mut().insert(peer);
             let answer = router.call(request.map(|body| body::Timed::new(body, timeout)));
             async move { Ok::<_, Infallible>(answer.await.unwrap_or_else(|never| match never {})) }
         });
+        let stream = taken::Taken::new(stream, self.taking_timeout);
         let connection = self.http.serve_connection(TokioIo::new(stream), service);
         let connection = graceful.watch(connection);
         let mut cut = cut.subscribe();

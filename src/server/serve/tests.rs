@@ -174,14 +174,86 @@ async fn one_connection_too_many_waits_for_its_turn() {
     assert!(began.elapsed() >= 6 * SHORT, "two at a time: {:?}", began.elapsed());
 }
 
+/// Says when it is dropped.
+struct Guard(Arc<AtomicBool>);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+/// A client with little room for what it doesn't read, whose request has been sent.
+async fn asked_with_little_room(address: SocketAddr, request: &str) -> TcpStream {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut stream = socket.connect(address).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    stream
+}
+
+#[tokio::test]
+async fn client_that_takes_nothing_is_cut_and_its_answer_ended() {
+    let ended = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&ended);
+    let endless = move || {
+        let guard = Guard(Arc::clone(&flag));
+        let chunks = futures_util::stream::repeat_with(move || {
+            let _held = &guard;
+            Ok::<_, Infallible>("a".repeat(4096))
+        });
+        async { axum::body::Body::from_stream(chunks) }
+    };
+    let taking_timeout = 2 * SHORT;
+    let router = Router::new().route("/", get(endless));
+    let server = Server::start(&Listen { taking_timeout, ..listen() }, router).await;
+    let mut client =
+        asked_with_little_room(server.address, "GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
+
+    // Slow is not idle. A part must be large enough for the system to tell the server of the room.
+    let mut taken = vec![0; 256 << 10];
+    for _ in 0..8 {
+        tokio::time::sleep(taking_timeout / 2).await;
+        client.read_exact(&mut taken).await.expect("it goes on as long as something is taken");
+    }
+    assert!(!ended.load(Ordering::SeqCst));
+
+    let began = Instant::now();
+    while !ended.load(Ordering::SeqCst) {
+        assert!(began.elapsed() < LONG, "it goes on for nobody");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(began.elapsed() >= taking_timeout / 2, "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn answer_of_a_model_that_nobody_takes_is_cancelled() {
+    let app = super::super::fixtures::running("on and on");
+    let server = Server::start(&Listen { taking_timeout: 2 * SHORT, ..listen() }, app.router.clone()).await;
+    // Long chunks, so that what a client has not taken is soon more than the system keeps.
+    let body = serde_json::json!({
+        "messages": [{"role": "user", "content": "Hi"}], "stream": true, "ignore_eos": true,
+        "logprobs": true, "top_logprobs": 20, "n": 16,
+    });
+    let body = body.to_string();
+    let request = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let _client = asked_with_little_room(server.address, &request).await;
+    let began = Instant::now();
+    let cancelled = |metrics: &str| {
+        let count = "bandmaster_cancelled_requests_total{model=\"parrot\"} 1";
+        metrics.lines().any(|line| line == count)
+    };
+    while !cancelled(&app.respond("GET", "/metrics", &serde_json::Value::Null).await.1) {
+        assert!(began.elapsed() < LONG, "it goes on for nobody");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 #[tokio::test]
 async fn client_that_leaves_ends_its_request() {
-    struct Guard(Arc<AtomicBool>);
-    impl Drop for Guard {
-        fn drop(&mut self) {
-            self.0.store(true, Ordering::SeqCst);
-        }
-    }
     let dropped = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&dropped);
     let answer = move || async move {
