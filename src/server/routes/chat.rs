@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, Stream, StreamExt};
 
 use crate::server::answer::{Answers, Draws, Spent, Update};
-use crate::server::error::{ApiError, ErrorResponse};
+use crate::server::error::ApiError;
 use crate::server::track::{Track, whole};
 use crate::server::wire::body::Json;
 use crate::server::wire::chat::ChatRequest;
@@ -18,6 +18,7 @@ use crate::server::wire::chat_response::{
     ChatChoice, ChatChunk, ChatLogprobs, ChatResponse, ChunkChoice, Delta, FINGERPRINT, Said, TokenLogprob,
     token_logprobs,
 };
+use crate::server::wire::refusals::{BadBody, Busy, NoModel};
 use crate::server::wire::{Usage, new_id, unix_seconds};
 use crate::server::{App, Asker, sse};
 use crate::text::{LoadedModel, Score};
@@ -26,12 +27,9 @@ use crate::text::{LoadedModel, Score};
 #[utoipa::path(post, path = "/v1/chat/completions", tag = "chat", request_body = ChatRequest, responses(
     (status = 200, description = "The answers; a stream of chunks with `stream`", content(
         (ChatResponse = "application/json"), (ChatChunk = "text/event-stream"))),
-    (status = 400, description = "What was sent can't be done", body = ErrorResponse),
-    (status = 404, description = "No such model", body = ErrorResponse),
-    (status = 413, description = "The body is too large", body = ErrorResponse),
-    (status = 415, description = "The body is no JSON", body = ErrorResponse),
-    (status = 429, description = "Too many wait", body = ErrorResponse),
-    (status = 503, description = "The server is loading or ending", body = ErrorResponse),
+    NoModel,
+    BadBody,
+    Busy,
 ))]
 pub async fn chat(
     State(app): State<Arc<App>>,

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, Stream, StreamExt};
 
 use crate::server::answer::{Answers, Choice, Finish, Spent, Update, merge, nth, terms};
-use crate::server::error::{ApiError, ErrorResponse};
+use crate::server::error::ApiError;
 use crate::server::shelf::BAND;
 use crate::server::track::{Track, whole};
 use crate::server::wire::body::Json;
@@ -18,6 +18,7 @@ use crate::server::wire::chat_response::FINGERPRINT;
 use crate::server::wire::completions::{
     CompletionChoice, CompletionLogprobs, CompletionQuestion, CompletionRequest, CompletionResponse,
 };
+use crate::server::wire::refusals::{BadBody, Busy, NoModel};
 use crate::server::wire::{Usage, new_id, unix_seconds};
 use crate::server::{App, Asker, sse};
 use crate::text::{LoadedModel, Output, Part, Prompt, Score, Terms};
@@ -26,12 +27,9 @@ use crate::text::{LoadedModel, Output, Part, Prompt, Score, Terms};
 #[utoipa::path(post, path = "/v1/completions", tag = "completions", request_body = CompletionRequest, responses(
     (status = 200, description = "The completions; a stream of chunks with `stream`", content(
         (CompletionResponse = "application/json"), (CompletionResponse = "text/event-stream"))),
-    (status = 400, description = "What was sent can't be done", body = ErrorResponse),
-    (status = 404, description = "No such model", body = ErrorResponse),
-    (status = 413, description = "The body is too large", body = ErrorResponse),
-    (status = 415, description = "The body is no JSON", body = ErrorResponse),
-    (status = 429, description = "Too many wait", body = ErrorResponse),
-    (status = 503, description = "The server is loading or ending", body = ErrorResponse),
+    NoModel,
+    BadBody,
+    Busy,
 ))]
 pub async fn completions(
     State(app): State<Arc<App>>,

@@ -12,8 +12,9 @@ use super::responses::{asked, items_of, looked_up};
 use super::{failed, journal};
 use crate::journal::{Journal, KeptConversation, KeptItem};
 use crate::server::App;
-use crate::server::error::{ApiError, ErrorResponse};
+use crate::server::error::ApiError;
 use crate::server::wire::body::Json;
+use crate::server::wire::refusals::{BadBody, BadQuery, NoConversation, NoItem};
 use crate::server::wire::responses::check_metadata;
 use crate::server::wire::responses::conversation::{
     Conversation, ConversationAsked, ConversationNoted, ItemsGiven, check_items,
@@ -25,9 +26,7 @@ use crate::server::wire::{new_id, unix_seconds};
 /// Begins a conversation.
 #[utoipa::path(post, path = "/v1/conversations", tag = "conversations", request_body = ConversationAsked, responses(
     (status = 200, description = "It", body = Conversation),
-    (status = 400, description = "What was sent can't be done", body = ErrorResponse),
-    (status = 413, description = "The body is too large", body = ErrorResponse),
-    (status = 415, description = "The body is no JSON", body = ErrorResponse),
+    BadBody,
 ))]
 pub async fn begin(
     State(app): State<Arc<App>>,
@@ -62,7 +61,7 @@ fn kept(
     params(("id" = String, Path, description = "Its id")),
     responses(
         (status = 200, description = "It", body = Conversation),
-        (status = 404, description = "No such conversation", body = ErrorResponse),
+        NoConversation,
     ))]
 pub async fn show(
     State(app): State<Arc<App>>,
@@ -87,10 +86,8 @@ fn unknown(id: &str) -> ApiError {
     params(("id" = String, Path, description = "Its id")),
     responses(
         (status = 200, description = "It", body = Conversation),
-        (status = 400, description = "What was sent can't be done", body = ErrorResponse),
-        (status = 404, description = "No such conversation", body = ErrorResponse),
-        (status = 413, description = "The body is too large", body = ErrorResponse),
-        (status = 415, description = "The body is no JSON", body = ErrorResponse),
+        NoConversation,
+        BadBody,
     ))]
 pub async fn note(
     State(app): State<Arc<App>>,
@@ -110,7 +107,7 @@ pub async fn note(
     params(("id" = String, Path, description = "Its id")),
     responses(
         (status = 200, description = "It is removed", body = Deleted),
-        (status = 404, description = "No such conversation", body = ErrorResponse),
+        NoConversation,
     ))]
 pub async fn remove(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Body<Deleted>, ApiError> {
     journal(&app, move |journal| match journal.delete_conversation(&id).map_err(failed)? {
@@ -125,8 +122,8 @@ pub async fn remove(State(app): State<Arc<App>>, Path(id): Path<String>) -> Resu
     params(("id" = String, Path, description = "Its id"), Paging),
     responses(
         (status = 200, description = "The items", body = ItemList),
-        (status = 400, description = "What was asked can't be done", body = ErrorResponse),
-        (status = 404, description = "No such conversation", body = ErrorResponse),
+        NoConversation,
+        BadQuery,
     ))]
 pub async fn items(
     State(app): State<Arc<App>>,
@@ -142,10 +139,8 @@ pub async fn items(
     params(("id" = String, Path, description = "Its id")),
     responses(
         (status = 200, description = "The items that were appended", body = ItemList),
-        (status = 400, description = "What was sent can't be done", body = ErrorResponse),
-        (status = 404, description = "No such conversation", body = ErrorResponse),
-        (status = 413, description = "The body is too large", body = ErrorResponse),
-        (status = 415, description = "The body is no JSON", body = ErrorResponse),
+        NoConversation,
+        BadBody,
     ))]
 pub async fn append(
     State(app): State<Arc<App>>,
@@ -170,7 +165,7 @@ pub async fn append(
            ("item" = String, Path, description = "The item's id")),
     responses(
         (status = 200, description = "It", body = Item),
-        (status = 404, description = "No such conversation or item", body = ErrorResponse),
+        NoItem,
     ))]
 pub async fn item(
     State(app): State<Arc<App>>,
@@ -193,7 +188,7 @@ fn unknown_item(id: &str, item: &str) -> ApiError {
            ("item" = String, Path, description = "The item's id")),
     responses(
         (status = 200, description = "The conversation without it", body = Conversation),
-        (status = 404, description = "No such conversation or item", body = ErrorResponse),
+        NoItem,
     ))]
 pub async fn remove_item(
     State(app): State<Arc<App>>,

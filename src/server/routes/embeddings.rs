@@ -5,23 +5,21 @@ use std::sync::Arc;
 use axum::Json as Body;
 use axum::extract::State;
 
-use crate::server::error::{ApiError, ErrorResponse};
+use crate::server::error::ApiError;
 use crate::server::wire::body::Json;
 use crate::server::wire::embeddings::{
     Embedding, EmbeddingRequest, EmbeddingResponse, EmbeddingUsage, Encoding, Inputs, Vector,
 };
+use crate::server::wire::refusals::{BadBody, Busy, NoModel};
 use crate::server::{App, Asker};
 use crate::text::EmbedError;
 
 /// Turns texts into vectors.
 #[utoipa::path(post, path = "/v1/embeddings", tag = "embeddings", request_body = EmbeddingRequest, responses(
     (status = 200, description = "One vector an input", body = EmbeddingResponse),
-    (status = 400, description = "What was sent can't be done", body = ErrorResponse),
-    (status = 404, description = "No such model", body = ErrorResponse),
-    (status = 413, description = "The body is too large", body = ErrorResponse),
-    (status = 415, description = "The body is no JSON", body = ErrorResponse),
-    (status = 429, description = "Too many wait", body = ErrorResponse),
-    (status = 503, description = "The server is loading or ending", body = ErrorResponse),
+    NoModel,
+    BadBody,
+    Busy,
 ))]
 pub async fn embeddings(
     State(app): State<Arc<App>>,

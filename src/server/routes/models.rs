@@ -8,9 +8,10 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 
 use crate::server::App;
-use crate::server::error::{ApiError, ErrorResponse};
+use crate::server::error::ApiError;
 use crate::server::metrics::CONTENT_TYPE;
 use crate::server::wire::models::{Health, Model, ModelList};
+use crate::server::wire::refusals::NoModel;
 
 /// Whether requests are taken.
 #[utoipa::path(get, path = "/health", tag = "operations", responses(
@@ -38,7 +39,7 @@ pub async fn models(State(app): State<Arc<App>>) -> Body<ModelList> {
 #[utoipa::path(get, path = "/v1/models/{id}", tag = "models", params(("id" = String, Path, description = "Its id")),
     responses(
         (status = 200, description = "It", body = Model),
-        (status = 404, description = "No such model", body = ErrorResponse),
+        NoModel,
     ))]
 pub async fn model(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Body<Model>, ApiError> {
     let models = app.shelf.list();

@@ -24,6 +24,7 @@ use crate::server::error::{ApiError, ErrorResponse};
 use crate::server::track::Track;
 use crate::server::wire::body::Json;
 use crate::server::wire::chat_response::token_logprobs;
+use crate::server::wire::refusals::{BadBody, BadQuery, Busy, NoAnswer};
 use crate::server::wire::responses::events::{Progress, ResponseEvent};
 use crate::server::wire::responses::items::{Item, ItemGiven, ItemList, Paging, messages};
 use crate::server::wire::responses::object::{Deleted, Response as Answer};
@@ -35,12 +36,9 @@ use crate::text::{LoadedModel, Message};
 #[utoipa::path(post, path = "/v1/responses", tag = "responses", request_body = CreateResponse, responses(
     (status = 200, description = "The answer; a stream of events with `stream`", content(
         (Answer = "application/json"), (ResponseEvent = "text/event-stream"))),
-    (status = 400, description = "What was sent can't be done", body = ErrorResponse),
     (status = 404, description = "No such model or conversation", body = ErrorResponse),
-    (status = 413, description = "The body is too large", body = ErrorResponse),
-    (status = 415, description = "The body is no JSON", body = ErrorResponse),
-    (status = 429, description = "Too many wait", body = ErrorResponse),
-    (status = 503, description = "The server is loading or ending", body = ErrorResponse),
+    BadBody,
+    Busy,
 ))]
 pub async fn create(
     State(app): State<Arc<App>>,
@@ -304,8 +302,8 @@ pub struct Showing {
     params(("id" = String, Path, description = "Its id"), Showing),
     responses(
         (status = 200, description = "It", body = Answer),
-        (status = 400, description = "What was asked can't be done", body = ErrorResponse),
-        (status = 404, description = "No such answer", body = ErrorResponse),
+        NoAnswer,
+        BadQuery,
     ))]
 pub async fn show(
     State(app): State<Arc<App>>,
@@ -336,7 +334,7 @@ pub(super) fn asked<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, Api
     params(("id" = String, Path, description = "Its id")),
     responses(
         (status = 200, description = "It is removed", body = Deleted),
-        (status = 404, description = "No such answer", body = ErrorResponse),
+        NoAnswer,
     ))]
 pub async fn remove(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Body<Deleted>, ApiError> {
     journal(&app, move |journal| match journal.delete_response(&id).map_err(failed)? {
@@ -351,8 +349,8 @@ pub async fn remove(State(app): State<Arc<App>>, Path(id): Path<String>) -> Resu
     params(("id" = String, Path, description = "The answer's id"), Paging),
     responses(
         (status = 200, description = "The items", body = ItemList),
-        (status = 400, description = "What was asked can't be done", body = ErrorResponse),
-        (status = 404, description = "No such answer", body = ErrorResponse),
+        NoAnswer,
+        BadQuery,
     ))]
 pub async fn input_items(
     State(app): State<Arc<App>>,
@@ -374,7 +372,7 @@ pub async fn input_items(
     params(("id" = String, Path, description = "The answer's id")),
     responses(
         (status = 400, description = "It has ended", body = ErrorResponse),
-        (status = 404, description = "No such answer", body = ErrorResponse),
+        NoAnswer,
     ))]
 pub async fn cancel(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Body<Answer>, ApiError> {
     find(&app, id).await?;

@@ -18,6 +18,7 @@ use crate::orchestrator::{self, AgainError, EventKind, RunRequest};
 use crate::server::error::{ApiError, ErrorResponse, INVALID_REQUEST};
 use crate::server::runs::Listener;
 use crate::server::wire::body::Json;
+use crate::server::wire::refusals::{BadBody, NoRun};
 use crate::server::wire::runs::{AnswerGiven, Run, RunAsked, RunList, RunListed, event_object};
 use crate::server::{App, Asker, sse};
 
@@ -27,10 +28,8 @@ const END_TIME_MAX: Duration = Duration::from_secs(5);
 /// Begins a run; it goes on when the client leaves.
 #[utoipa::path(post, path = "/v1/runs", tag = "runs", request_body = RunAsked, responses(
     (status = 200, description = "The run, begun", body = Run),
-    (status = 400, description = "What was sent can't be done", body = ErrorResponse),
     (status = 404, description = "No band here", body = ErrorResponse),
-    (status = 413, description = "The body is too large", body = ErrorResponse),
-    (status = 415, description = "The body is no JSON", body = ErrorResponse),
+    BadBody,
 ))]
 pub async fn begin(
     State(app): State<Arc<App>>,
@@ -93,7 +92,7 @@ pub async fn list(State(app): State<Arc<App>>) -> Result<Body<RunList>, ApiError
 #[utoipa::path(get, path = "/v1/runs/{id}", tag = "runs", params(("id" = String, Path, description = "Its id, or `last`")),
     responses(
         (status = 200, description = "It", body = Run),
-        (status = 404, description = "No such run", body = ErrorResponse),
+        NoRun,
     ))]
 pub async fn show(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Body<Run>, ApiError> {
     Ok(Body(Run { object: "run", resumes: None, state: state(&app, id).await? }))
@@ -110,7 +109,7 @@ async fn state(app: &App, id: String) -> Result<RunState, ApiError> {
            ("Last-Event-ID" = Option<u64>, Header, description = "Number of the last event heard")),
     responses(
         (status = 200, description = "The events", body = String, content_type = "text/event-stream"),
-        (status = 404, description = "No such run", body = ErrorResponse),
+        NoRun,
     ))]
 pub async fn events(
     State(app): State<Arc<App>>,
@@ -174,8 +173,8 @@ impl Following {
 #[utoipa::path(post, path = "/v1/runs/{id}/cancel", tag = "runs", params(("id" = String, Path, description = "The run's id")),
     responses(
         (status = 200, description = "It, ended", body = Run),
-        (status = 404, description = "No such run", body = ErrorResponse),
         (status = 409, description = "It has ended before, or goes on in another process", body = ErrorResponse),
+        NoRun,
     ))]
 pub async fn cancel(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Body<Run>, ApiError> {
     let before = state(&app, id).await?;
@@ -206,11 +205,9 @@ async fn nothing_to_cancel(app: &App, before: RunState) -> Result<ApiError, ApiE
 #[utoipa::path(post, path = "/v1/runs/{id}/answer", tag = "runs", params(("id" = String, Path, description = "The run's id")),
     request_body = AnswerGiven, responses(
         (status = 200, description = "The run that goes on", body = Run),
-        (status = 400, description = "What was sent can't be done", body = ErrorResponse),
-        (status = 404, description = "No such run", body = ErrorResponse),
         (status = 409, description = "It asks nothing", body = ErrorResponse),
-        (status = 413, description = "The body is too large", body = ErrorResponse),
-        (status = 415, description = "The body is no JSON", body = ErrorResponse),
+        NoRun,
+        BadBody,
     ))]
 pub async fn answer(
     State(app): State<Arc<App>>,
@@ -226,8 +223,8 @@ pub async fn answer(
 #[utoipa::path(post, path = "/v1/runs/{id}/resume", tag = "runs", params(("id" = String, Path, description = "The run's id")),
     responses(
         (status = 200, description = "The run that goes on", body = Run),
-        (status = 404, description = "No such run", body = ErrorResponse),
         (status = 409, description = "It is done, or goes on", body = ErrorResponse),
+        NoRun,
     ))]
 pub async fn resume(
     State(app): State<Arc<App>>,

@@ -6,8 +6,9 @@ use axum::Json as Body;
 use axum::extract::State;
 
 use crate::server::App;
-use crate::server::error::{ApiError, ErrorResponse};
+use crate::server::error::ApiError;
 use crate::server::wire::body::Json;
+use crate::server::wire::refusals::{BadBody, NoModel};
 use crate::server::wire::tokens::{
     DetokenizeRequest, DetokenizeResponse, Piece, TemplateRequest, TemplateResponse, TokenTold,
     TokenizeRequest, TokenizeResponse,
@@ -17,10 +18,8 @@ use crate::server::wire::tools::tools;
 /// Cuts a text into tokens.
 #[utoipa::path(post, path = "/tokenize", tag = "tokens", request_body = TokenizeRequest, responses(
     (status = 200, description = "The ids", body = TokenizeResponse),
-    (status = 400, description = "What was sent can't be done", body = ErrorResponse),
-    (status = 404, description = "No such model", body = ErrorResponse),
-    (status = 413, description = "The body is too large", body = ErrorResponse),
-    (status = 415, description = "The body is no JSON", body = ErrorResponse),
+    NoModel,
+    BadBody,
 ))]
 pub async fn tokenize(
     State(app): State<Arc<App>>,
@@ -56,10 +55,8 @@ fn piece(bytes: &[u8]) -> Piece {
 /// Makes text of tokens.
 #[utoipa::path(post, path = "/detokenize", tag = "tokens", request_body = DetokenizeRequest, responses(
     (status = 200, description = "The text", body = DetokenizeResponse),
-    (status = 400, description = "What was sent can't be done", body = ErrorResponse),
-    (status = 404, description = "No such model", body = ErrorResponse),
-    (status = 413, description = "The body is too large", body = ErrorResponse),
-    (status = 415, description = "The body is no JSON", body = ErrorResponse),
+    NoModel,
+    BadBody,
 ))]
 pub async fn detokenize(
     State(app): State<Arc<App>>,
@@ -79,10 +76,8 @@ pub async fn detokenize(
 /// Makes a prompt of a conversation.
 #[utoipa::path(post, path = "/apply-template", tag = "tokens", request_body = TemplateRequest, responses(
     (status = 200, description = "The prompt", body = TemplateResponse),
-    (status = 400, description = "What was sent can't be done", body = ErrorResponse),
-    (status = 404, description = "No such model", body = ErrorResponse),
-    (status = 413, description = "The body is too large", body = ErrorResponse),
-    (status = 415, description = "The body is no JSON", body = ErrorResponse),
+    NoModel,
+    BadBody,
 ))]
 pub async fn apply_template(
     State(app): State<Arc<App>>,

@@ -6,6 +6,7 @@ pub mod chat_response;
 pub mod completions;
 pub mod embeddings;
 pub mod models;
+pub mod refusals;
 pub mod responses;
 pub mod runs;
 pub mod sampling;
