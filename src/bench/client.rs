@@ -17,6 +17,8 @@ use crate::orchestrator::{Message, Role};
 const SERVER_WORDS_CHARS: usize = 300;
 /// Of the body of an answer that is no stream.
 const BODY_BYTES_MAX: usize = 64 << 10;
+/// The model's name behind which a Bandmaster's whole band answers, alone or before `:STRATEGY`.
+const BAND: &str = "bandmaster";
 
 /// Gives reqwest what it encrypts with; without, it builds no client at all.
 pub fn provide_tls() {
@@ -73,7 +75,7 @@ pub struct Answered {
     pub finish: Option<String>,
     /// The server's counts; without them the pieces were counted.
     pub usage: Option<Counts>,
-    /// Pieces of the stream that had text.
+    /// Pieces of the stream that had text; of a band those of its answer, without its progress.
     pub pieces: u32,
 }
 
@@ -84,7 +86,7 @@ pub struct Counts {
     pub prompt_tokens: u32,
     /// Of them found in its cache, where it says so.
     pub cached_tokens: u32,
-    /// Generated.
+    /// Generated; by a band in all its tasks together.
     pub output_tokens: u32,
 }
 
@@ -227,6 +229,13 @@ impl Endpoint {
     pub fn base(&self) -> &str {
         &self.base
     }
+
+    /// Whether a whole band answers there: it counts the tokens of all its tasks, tells its progress as reasoning, and
+    /// ends where its goal is reached.
+    #[must_use]
+    pub fn is_band(&self) -> bool {
+        self.model.strip_prefix(BAND).is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
+    }
 }
 
 fn is_here(host: &str) -> bool {
@@ -281,7 +290,7 @@ impl Client {
         }
         let response = self.in_time(&url, request.send()).await?;
         let response = response.map_err(|error| connection_error(&url, &error))?;
-        let mut listening = Listening::new(url, ask.max_tokens);
+        let mut listening = Listening::new(url, ask.max_tokens, endpoint.is_band());
         let stream = self.check(&listening.url, response).await?;
         self.listen(&mut listening, stream, on_piece).await?;
         listening.end()
@@ -461,6 +470,7 @@ fn shorten(text: &str) -> String {
 struct Listening {
     url: String,
     max_tokens: u32,
+    band: bool,
     text: String,
     pieces: u32,
     finish: Option<String>,
@@ -470,8 +480,9 @@ struct Listening {
 }
 
 impl Listening {
-    fn new(url: String, max_tokens: u32) -> Self {
-        Self { url, max_tokens, text: String::new(), pieces: 0, finish: None, usage: None, done: false }
+    fn new(url: String, max_tokens: u32, band: bool) -> Self {
+        let (text, pieces, finish, usage, done) = (String::new(), 0, None, None, false);
+        Self { url, max_tokens, band, text, pieces, finish, usage, done }
     }
 
     fn miscounted(&self, output_tokens: u32) -> ClientError {
@@ -501,7 +512,11 @@ impl Listening {
             let delta = &choice["delta"];
             let word = |value: &Value| value.as_str().unwrap_or("").to_owned();
             let answer = word(&choice["text"]) + &word(&delta["content"]);
-            let text = word(&delta["reasoning_content"]) + &answer;
+            let text = match self.band {
+                // Its progress is lines about tasks, which no model wrote.
+                true => answer.clone(),
+                false => word(&delta["reasoning_content"]) + &answer,
+            };
             if !text.is_empty() {
                 self.pieces += 1;
                 // A last piece may be the rest of a character.
@@ -541,7 +556,8 @@ impl Listening {
         if let Some(Counts { output_tokens, .. }) = self.usage {
             let some_without = self.pieces > 0 && output_tokens == 0;
             let too_few = self.pieces > output_tokens.saturating_add(1);
-            if output_tokens > self.max_tokens || some_without || too_few {
+            let too_many = output_tokens > self.max_tokens && !self.band;
+            if too_many || some_without || too_few {
                 return Err(self.miscounted(output_tokens));
             }
         }

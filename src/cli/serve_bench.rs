@@ -61,6 +61,7 @@ pub fn bench_serve(config: &Config, flags: &ServeBenchFlags) -> Result<ExitCode,
         mode,
         load: LoadReport::new(loaded, limits(flags)),
         interrupted,
+        output_in_pieces: bench.target.endpoint.is_band(),
         sweep,
     };
     match (flags.json, flags.markdown) {

@@ -8,9 +8,13 @@ fn ask() -> Ask {
 
 /// What comes of asking a server of this script, and the text that was heard on the way.
 fn asked(url: &str, ask: &Ask) -> (Result<Answered, ClientError>, String) {
+    asked_of("fake", url, ask)
+}
+
+fn asked_of(model: &str, url: &str, ask: &Ask) -> (Result<Answered, ClientError>, String) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let client = Client::new(Duration::from_secs(1)).expect("a client");
-    let endpoint = Endpoint::new(url, "fake", Some("key".to_owned()), false).expect("a URL");
+    let endpoint = Endpoint::new(url, model, Some("key".to_owned()), false).expect("a URL");
     let mut heard = String::new();
     let answer = runtime.block_on(client.ask(&endpoint, ask, &mut |text: &str| heard.push_str(text)));
     (answer, heard)
@@ -93,6 +97,36 @@ fn reasoning_is_heard_and_is_no_part_of_the_answer() {
     let (answer, heard) = asked(&server.url, &ask());
     let answer = answer.expect("it is whole");
     assert_eq!((answer.text.as_str(), heard.as_str(), answer.pieces), ("yes", "hm yes", 2));
+}
+
+#[test]
+fn a_band_counts_the_tokens_of_all_its_tasks() {
+    let check = |model: &str, output_tokens: u32, expected: Result<u32, &str>| {
+        let server = FakeServer::start(Script::Counts { output_tokens });
+        let answered = asked_of(model, &server.url, &ask()).0.map_err(|error| error.kind());
+        let told = answered.map(|answered| (answered.pieces, answered.output_tokens()));
+        assert_eq!(told, expected.map(|tokens| (5, tokens)), "{model}, {output_tokens} tokens");
+    };
+    check("bandmaster", 99, Ok(99));
+    check("bandmaster:map", 99, Ok(99));
+    check("bandmaster", 2, Err("counts"));
+    check("bandmasters", 99, Err("counts"));
+    check("fake", 99, Err("counts"));
+    let server = FakeServer::start(Script::Endless);
+    let endless = asked_of("bandmaster", &server.url, &ask()).0.expect_err("it does not end");
+    assert_eq!(endless.kind(), "counts");
+}
+
+#[test]
+fn progress_of_a_band_is_no_part_of_its_answer() {
+    let told =
+        "data: {\"choices\": [{\"delta\": {\"reasoning_content\": \"Plan: 9 tasks.\"}}]}\n\n".repeat(9);
+    let stream = told
+        + "data: {\"choices\": [{\"delta\": {\"content\": \"yes\"}, \"finish_reason\": \"stop\"}]}\n\ndata: [DONE]\n\n";
+    let server = FakeServer::start(Script::Body("text/event-stream", stream.leak()));
+    let (answer, heard) = asked_of("bandmaster", &server.url, &ask());
+    let answer = answer.expect("nine lines of progress are not nine tokens");
+    assert_eq!((answer.text.as_str(), heard.as_str(), answer.pieces), ("yes", "yes", 1));
 }
 
 #[test]

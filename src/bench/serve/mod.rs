@@ -188,12 +188,14 @@ fn arrivals(rate: f64, seed: u64) -> impl Iterator<Item = Duration> {
 
 /// Makes one call that was due at `due`; its times count from then.
 async fn one(target: &Target, call: &Call, place: usize, began: Instant, due: Instant) -> Ended {
+    let band = target.endpoint.is_band();
     let ask = Ask {
         prompt: call.prompt.clone(),
         max_tokens: call.output_tokens,
         temperature: 0.0,
         seed: None,
-        ignore_eos: true,
+        // A band refuses it: it has no end of one sequence that could be ignored.
+        ignore_eos: !band,
         schema: None,
     };
     let mut times: Vec<Instant> = Vec::new();
@@ -203,7 +205,10 @@ async fn one(target: &Target, call: &Call, place: usize, began: Instant, due: In
         Ok(answered) => (Some(answered), None),
         Err(error) => (None, Some(error)),
     };
-    let sample = sample(call, due - began, due, end, &times, answered.as_ref(), error.as_ref());
+    let mut sample = sample(call, due - began, due, end, &times, answered.as_ref(), error.as_ref());
+    if band {
+        sample.output_tokens = sample.pieces;
+    }
     Ended { place, end: end - began, sample, error }
 }
 

@@ -7,6 +7,9 @@ use super::{Loaded, Mode};
 use crate::bench::machine::Machine;
 use crate::bench::workflow::report::Percentiles;
 
+/// Under the figures of a band.
+const IN_PIECES: &str = "Output tokens are pieces of the answer: a band's own count is of all its tasks.";
+
 /// `bandmaster.bench.serve/1`.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct ServeReport {
@@ -39,6 +42,10 @@ pub struct ServeReport {
     /// Stopped before its end: only calls that had ended are in it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub interrupted: bool,
+    /// A band answered, whose own count is of all its tasks: output tokens are pieces of the answer, about a token each
+    /// where it is told while it is written.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub output_in_pieces: bool,
     /// The same at several rates, and the highest that the server keeps up with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sweep: Option<Sweep>,
@@ -275,6 +282,9 @@ impl ServeReport {
         if self.interrupted {
             let _ = writeln!(out, "interrupted: only a part of what was asked for was measured");
         }
+        if self.output_in_pieces {
+            let _ = writeln!(out, "{IN_PIECES}");
+        }
         if let Some(sweep) = &self.sweep {
             let _ = writeln!(
                 out,
@@ -316,6 +326,9 @@ impl ServeReport {
         }
         if self.interrupted {
             let _ = writeln!(out, "\nInterrupted: only a part of what was asked for was measured.");
+        }
+        if self.output_in_pieces {
+            let _ = writeln!(out, "\n{IN_PIECES}");
         }
         out
     }

@@ -9,9 +9,19 @@ use crate::bench::fake::{FakeServer, Script};
 const LIMITS: Limits = Limits { ttft_limit_ms: 1000.0, itl_limit_ms: 50.0 };
 
 fn loaded(url: &str, calls: Vec<Call>, mode: Mode, stop: &Cancel) -> Result<Loaded, ClientError> {
+    loaded_of("fake", url, calls, mode, stop)
+}
+
+fn loaded_of(
+    model: &str,
+    url: &str,
+    calls: Vec<Call>,
+    mode: Mode,
+    stop: &Cancel,
+) -> Result<Loaded, ClientError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let client = Client::new(Duration::from_secs(1)).expect("a client");
-    let endpoint = Endpoint::new(url, "fake", None, true).expect("it is here");
+    let endpoint = Endpoint::new(url, model, None, true).expect("it is here");
     let target = Target { client, endpoint };
     runtime.expect("a runtime").block_on(load(&target, calls, mode, 1, stop, &mut |_| {}))
 }
@@ -86,6 +96,18 @@ fn calls_that_fail_are_counted_by_kind_and_leave_the_figures_alone() {
     check(Script::Counts { output_tokens: 99 }, "counts");
     let short = report(Script::Short { tokens: 2 });
     assert_eq!((short.errors, short.short_answers, short.output_tokens), (0, 6, 12));
+}
+
+#[test]
+fn a_band_is_measured_by_the_pieces_of_its_answers() {
+    let server = FakeServer::start(Script::Counts { output_tokens: 99 });
+    let mode = Mode::Closed { concurrency: 3 };
+    let done = loaded_of("bandmaster", &server.url, calls(6, 5), mode, &Cancel::new());
+    let report = LoadReport::new(done.expect("it is there"), LIMITS);
+    assert_eq!((report.errors, report.output_tokens, report.pieces), (0, 30, 30), "{:?}", report.errors_by);
+    // A band refuses `ignore_eos`.
+    let bodies = server.bodies.lock().expect("whole");
+    assert!(bodies.iter().all(|body| body.get("ignore_eos").is_none()), "{bodies:?}");
 }
 
 #[test]
