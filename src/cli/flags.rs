@@ -144,6 +144,10 @@ pub struct ServeFlags {
     /// Requests that may wait; more are told to come again later
     #[arg(long, default_value_t = 256, value_name = "N")]
     pub max_queue: usize,
+    /// How many times as long as alone a token of a reply may take because of others; whoever would slow them more
+    /// waits, and prompts are computed in smaller pieces: smoother, and less in all
+    #[arg(long, default_value_t = 10, value_name = "N")]
+    pub max_slowdown: u32,
     /// Beside another server of this home, with an engine of its own; `run` and `runs` don't join it
     #[arg(long)]
     pub standalone: bool,
@@ -230,7 +234,7 @@ pub struct ServeBenchFlags {
     #[arg(long, default_value = "chat", value_name = "NAME|FILE")]
     pub workload: String,
     /// Closed loop: so many calls at a time
-    #[arg(long, default_value_t = 8, value_name = "N", conflicts_with = "rate")]
+    #[arg(long, default_value_t = 10, value_name = "N", conflicts_with = "rate")]
     pub concurrency: usize,
     /// Open loop: so many calls a second, at random times that no answer delays
     #[arg(long, value_name = "R", allow_negative_numbers = true)]

@@ -51,6 +51,8 @@ pub struct ServeOptions {
     pub api_key_file: Option<PathBuf>,
     /// Requests that may wait.
     pub queue_max: usize,
+    /// How many times as long as alone a token may take because of others.
+    pub slowdown_max: u32,
     /// No private socket: nobody joins this server's engine.
     pub standalone: bool,
     /// Pages that may read answers.
@@ -88,7 +90,7 @@ pub fn serve(config: &Config, flags: &ServeFlags) -> Result<ExitCode, CliError> 
     let journal = Arc::new(Journal::open(&home.runs_file())?);
     let memory = load::memory_to_serve(config)?;
     let band = band.filter(|band| fits(band, &memory));
-    let (engine, loaders) = engine(config, options.queue_max, &memory)?;
+    let (engine, loaders) = engine(config, &options, &memory)?;
     let metrics = Arc::new(Metrics::new());
     let ending = Ending::new(bound.drain(), options.drain);
     let shelf = Shelf::new(hub, named.clone(), band, loaders);
@@ -221,11 +223,16 @@ fn fits(band: &BandFiles, memory: &Memory) -> bool {
     too_large.is_none()
 }
 
-fn engine(config: &Config, queue_max: usize, memory: &Memory) -> Result<(EngineHandle, Loaders), CliError> {
+fn engine(
+    config: &Config,
+    options: &ServeOptions,
+    memory: &Memory,
+) -> Result<(EngineHandle, Loaders), CliError> {
     let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
     let engine_config = EngineConfig {
         cache_bytes_max: bytes(memory.kv_bytes),
-        queue_max,
+        queue_max: options.queue_max,
+        slowdown_max: options.slowdown_max,
         ..EngineConfig::with_memory_bytes(bytes(memory.bytes))
     };
     let step_tokens_max = engine_config.step_tokens_max + engine_config.batch_max;
@@ -259,6 +266,11 @@ pub fn options(flags: &ServeFlags) -> Result<ServeOptions, CliError> {
             flags.max_queue
         )));
     }
+    if flags.max_slowdown == 0 {
+        return Err(CliError::usage(
+            "--max-slowdown 0: give a number from 1 (no two replies at once) up; 10 is usual",
+        ));
+    }
     if flags.drain_seconds > DRAIN_SECONDS_MAX {
         return Err(CliError::usage(format!(
             "--drain-seconds {}: give a number of seconds from 0 to {DRAIN_SECONDS_MAX}",
@@ -278,6 +290,7 @@ pub fn options(flags: &ServeFlags) -> Result<ServeOptions, CliError> {
         models: flags.models.clone(),
         api_key_file: flags.api_key_file.clone(),
         queue_max: flags.max_queue,
+        slowdown_max: flags.max_slowdown,
         standalone: flags.standalone,
         origins,
         drain: Duration::from_secs(flags.drain_seconds),
@@ -361,6 +374,7 @@ mod tests {
         check(&["--host", "example.com"], &["--host example.com", "127.0.0.1"]);
         check(&["--host", ""], &["--host", "127.0.0.1"]);
         check(&["--port", "65536"], &["--port"]);
+        check(&["--max-slowdown", "0"], &["--max-slowdown 0", "from 1"]);
         check(&["--max-queue", "0"], &["--max-queue 0", "from 1 to 65536"]);
         check(&["--drain-seconds", "86400"], &["--drain-seconds 86400", "3600"]);
         for unclear in ["0", "0d", "month"] {

@@ -10,6 +10,8 @@ use bandmaster_models::ModelInfo;
 
 /// Each step seen counts this much less with every later one.
 const MEMORY: f64 = 0.96;
+/// Weight of the last step of one token in the time of such steps.
+const ALONE_WEIGHT: f64 = 0.1;
 /// Weight of the guess, in steps.
 const GUESS_STEPS: f64 = 0.5;
 /// A clock that tells less than this says nothing.
@@ -65,6 +67,8 @@ pub struct Cost {
     sums: [f64; TERMS],
     /// Steps in the sums.
     steps: f64,
+    /// Microseconds of a step of one token, as seen lately: a line through large steps says little of it.
+    alone_us: Option<f64>,
 }
 
 impl Cost {
@@ -78,7 +82,14 @@ impl Cost {
             token * GUESS_ROW_SHARE,
             (info.kv_block_bytes as f64 / super::BLOCK_TOKENS as f64 / GUESS_BYTES_PER_US).max(1e-6),
         ];
-        Self { guess, line: guess, squares: Default::default(), sums: Default::default(), steps: 0.0 }
+        Self {
+            guess,
+            line: guess,
+            squares: Default::default(),
+            sums: Default::default(),
+            steps: 0.0,
+            alone_us: None,
+        }
     }
 
     /// Takes a step into account.
@@ -86,6 +97,10 @@ impl Cost {
         let us = time.as_secs_f64() * 1e6;
         if us < SHORTEST_US {
             return;
+        }
+        if amount.tokens == 1 {
+            let before = self.alone_us.unwrap_or(us);
+            self.alone_us = Some(before + ALONE_WEIGHT * (us - before));
         }
         let terms = amount.terms();
         let x: [f64; TERMS] = std::array::from_fn(|i| terms[i] * self.guess[i] / us);
@@ -125,6 +140,12 @@ impl Cost {
     #[must_use]
     pub fn step_us(&self) -> f64 {
         self.line[0]
+    }
+
+    /// Microseconds of a step of one token with its row of logits.
+    #[must_use]
+    pub fn alone_us(&self) -> f64 {
+        self.alone_us.unwrap_or_else(|| self.step_us() + self.token_us())
     }
 
     /// Microseconds of one more token with its row of logits.

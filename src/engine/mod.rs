@@ -64,6 +64,8 @@ pub struct EngineConfig {
     pub step_tokens_max: usize,
     /// How long a prefill may keep others from their next token.
     pub shared_step: Duration,
+    /// How many times as long as alone a token may take beside others of its model: what more they want waits.
+    pub slowdown_max: u32,
     /// Requests that may wait before they are refused.
     pub queue_max: usize,
     /// Who is served first.
@@ -81,7 +83,8 @@ impl EngineConfig {
             cache_bytes_max: usize::MAX,
             batch_max: 64,
             step_tokens_max: 512,
-            shared_step: Duration::from_millis(80),
+            shared_step: Duration::from_millis(100),
+            slowdown_max: 10,
             queue_max: 256,
             order: Order::Plan,
             speculate: true,

@@ -2,7 +2,8 @@
 //! model computes is not known here.
 //!
 //! Decoding sequences go first, one token each; then those with more to compute, in order of rank, as far as the step's
-//! tokens reach, and its time where others wait. Those of a later run than the first of the model ride along only while
+//! tokens reach, and its time where others wait: a reply's tokens take at most so many times what they take alone, so that
+//! beyond a number of replies whoever comes waits for one to end. Those of a later run than the first of the model ride along only while
 //! the step costs little more for it. Whoever needs a block and finds none takes those of the lowest rank below its own.
 //! The highest rank can therefore always go on, and as ranks never change, so can everyone in turn.
 
@@ -19,6 +20,10 @@ const CLASS_PATIENCE: Duration = Duration::from_secs(2);
 const RUN_PATIENCE: Duration = Duration::from_millis(500);
 /// A step that others wait for takes at least this many prefill tokens, however slow the model.
 const SHARED_TOKENS_MIN: usize = 16;
+/// A step is planned to take this much of what it may, since steps vary.
+const STEP_MARGIN: f64 = 0.85;
+/// Of the time that a step may take beside replies, this much is for prefill, however many decode.
+const PREFILL_SHARE: f64 = 0.2;
 /// Those of later runs ride along while the step takes at most this many times what it takes to read the weights: where
 /// that bounds a step, more tokens are nearly free.
 const RIDERS_STEP_MAX: f64 = 2.0;
@@ -33,6 +38,8 @@ struct Prefill {
     limit_us: f64,
     /// Tokens that the first of them gets even so.
     least: usize,
+    /// Microseconds that decoding the sequences ahead of one that starts may take with it.
+    start_us: f64,
 }
 
 /// For whom a step is.
@@ -124,8 +131,7 @@ impl Core {
         // Once one cannot start for want of blocks, none behind it may: a small one would keep a large one out for ever.
         let mut starts_before = None;
         self.plan_decodes(model, leads, f64::INFINITY);
-        let limit_us = self.step_limit_us(model, !self.plan.work.is_empty(), leaders.rank.is_none());
-        let all = Prefill { limit_us, least: SHARED_TOKENS_MIN };
+        let all = self.prefill(model, leaders.rank.is_none());
         self.plan_prefills(model, leads, all, &mut starts_before);
         if self.plan.work.is_empty() {
             // Nobody who leads can go on.
@@ -135,7 +141,7 @@ impl Core {
         } else {
             let limit_us = RIDERS_STEP_MAX * self.lanes[model.0 as usize].cost.step_us();
             self.plan_decodes(model, rides, limit_us);
-            let slack = Prefill { limit_us, least: 0 };
+            let slack = Prefill { limit_us, least: 0, ..all };
             self.plan_prefills(model, rides, slack, &mut starts_before);
         }
         self.add_drafts(model);
@@ -180,16 +186,26 @@ impl Core {
         }
     }
 
-    /// Microseconds that the prefill of a step may take it to: all there is, unless others wait for their next token.
-    fn step_limit_us(&self, model: ModelId, decodes: bool, background: bool) -> f64 {
+    /// How far prefill may fill the step of which the decodes are planned: as far as tokens reach, unless others wait for
+    /// their next token.
+    fn prefill(&self, model: ModelId, background: bool) -> Prefill {
         let waits = |lane: &Lane| {
             let mut terms = lane.order.iter().map(|&slot| &self.sequences[slot].terms);
             matches!(lane.place, Place::Here(_)) && terms.any(|terms| terms.class > Class::Background)
         };
         let mut others = self.lanes.iter().enumerate().filter(|&(lane, _)| lane != model.0 as usize);
         // Whoever comes while the background computes should not have to wait for it.
-        let shared = decodes || background || others.any(|(_, lane)| waits(lane));
-        if shared { self.shared_us() } else { f64::INFINITY }
+        let others_wait = background || others.any(|(_, lane)| waits(lane));
+        let cost = &self.lanes[model.0 as usize].cost;
+        let slowed_us = f64::from(self.config.slowdown_max) * STEP_MARGIN * cost.alone_us();
+        let start_us = slowed_us * (1.0 - PREFILL_SHARE);
+        let decodes_us = cost.predict_us(self.plan.amount);
+        let (limit_us, least) = match (self.plan.work.is_empty(), others_wait) {
+            (true, false) => (f64::INFINITY, SHARED_TOKENS_MIN),
+            (true, true) => (self.shared_us(), SHARED_TOKENS_MIN),
+            (false, _) => (slowed_us.min(self.shared_us()).max(decodes_us / (1.0 - PREFILL_SHARE)), 1),
+        };
+        Prefill { limit_us, least, start_us }
     }
 
     fn shared_us(&self) -> f64 {
@@ -201,23 +217,32 @@ impl Core {
         &mut self,
         model: ModelId,
         wanted: impl Fn(&Self, u32) -> bool,
-        Prefill { limit_us, least }: Prefill,
+        Prefill { limit_us, least, start_us }: Prefill,
         starts_before: &mut Option<Rank>,
     ) {
         let lane = model.0 as usize;
         let tokens_max = self.config.step_tokens_max;
         // A few tokens always go, or a long context would never go on beside others.
         let mut least = least.min(tokens_max);
+        // What decoding those takes that hold something and are ranked before.
+        let mut ahead = Amount::default();
         for place in 0..self.lanes[lane].order.len() {
             let slot = self.lanes[lane].order[place];
             let most = tokens_max.saturating_sub(self.plan.amount.tokens).max(least);
             if most == 0 || self.plan.work.len() >= self.config.batch_max {
                 return;
             }
-            if self.sequences[slot].is_decoding()
-                || !wanted(self, slot)
-                || !self.may_go_on(slot, starts_before)
-            {
+            let sequence = &self.sequences[slot];
+            let one = Amount::of(1, sequence.tokens.len(), 1);
+            let crowded = sequence.table.is_empty()
+                && ahead.tokens > 0
+                && self.lanes[lane].cost.predict_us(ahead.and(one)) > start_us;
+            let goes = !(crowded || sequence.is_decoding() || !wanted(self, slot))
+                && self.may_go_on(slot, starts_before);
+            if goes || !self.sequences[slot].table.is_empty() {
+                ahead = ahead.and(one);
+            }
+            if !goes {
                 continue;
             }
             let context = self.sequences[slot].computed;

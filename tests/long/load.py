@@ -47,7 +47,7 @@ def chat(server, tally, r, a):
     answer = server.post(CHAT, body)
     if answer.status != 200: return refused_well(tally, answer, "chat")
     choice, usage = answer.json["choices"][0], answer.json["usage"]
-    if choice["finish_reason"] not in ("stop", "length") or not 0 < usage["completion_tokens"] <= body["max_tokens"]: tally.fault(f"chat: {answer}")
+    if choice["finish_reason"] not in ("stop", "length") or not 0 <= usage["completion_tokens"] <= body["max_tokens"]: tally.fault(f"chat: {answer}")
     tally.add("chat")
 
 def stream(server, tally, r, a):

@@ -93,6 +93,7 @@ impl World {
             batch_max: 1 + random.below(12),
             step_tokens_max: [1, 3, 16, 40, 200][random.below(5)],
             shared_step: Duration::from_millis(10 + random.below(200) as u64),
+            slowdown_max: 1 + random.below(10) as u32,
             queue_max: 1000,
             order: if random.one_in(4) { Order::Arrival } else { Order::Plan },
             speculate: !random.one_in(3),

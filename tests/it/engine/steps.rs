@@ -129,6 +129,39 @@ fn a_long_prefill_is_chunked_only_while_others_wait() {
 }
 
 #[test]
+fn beyond_so_many_replies_others_wait_and_all_are_served() {
+    for (slowdown_max, most) in [(1, 1), (3, 16), (8, 60)] {
+        let mut random = Random(4);
+        let clock = FakeClock::default();
+        let config =
+            EngineConfig { speculate: false, slowdown_max, ..EngineConfig::with_memory_bytes(200_000_000) };
+        let mut core =
+            Core::new(EngineConfig { batch_max: 200, shared_step: Duration::from_secs(1), ..config });
+        // Alone a token takes 11 ms; of 3 times that, less margin and the share of prefill, 12 tokens fit beside what a step takes by itself.
+        let model = FakeModel::new(3, VOCAB, 4096, 100, 4096).taking(&clock, 10_000, 1_000);
+        core.add_model("fake", Box::new(model));
+        let mut heard = Vec::new();
+        let mut longest = 0;
+        for id in 0..400 {
+            let (request, said) = request(random_tokens(&mut random, 3 + id % 5), 100);
+            submit(&mut core, id as u64, request);
+            heard.push(said);
+            core.step(&|| clock.now());
+            core.audit().expect("accounts add up");
+        }
+        while !core.is_idle() {
+            core.step(&|| clock.now());
+            let last = core.stats().last;
+            longest = longest.max(last.decode_tokens);
+            let limit_us = u64::from(slowdown_max) * 11_000;
+            assert!(last.decode_tokens == 0 || last.run_us <= limit_us + 2_000, "{slowdown_max}: {last:?}");
+        }
+        assert!((most / 2..=most).contains(&longest), "{slowdown_max}: {longest} at once");
+        assert!(heard.iter().all(|heard| tokens(heard).len() == 100));
+    }
+}
+
+#[test]
 fn a_full_hit_computes_the_last_token_only() {
     let mut random = Random(3);
     for length in [32, 33, 40, 47] {
