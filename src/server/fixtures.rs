@@ -24,10 +24,9 @@ use super::runs::Runs;
 use super::serve::{Bound, Drain, Ended, Listen, bind};
 use super::shelf::{LoadModel, Loaders, Shelf};
 use super::{App, Ending, router};
-use crate::engine::{Engine, EngineConfig};
 use crate::hub::{Found, Home, Hub, Role};
 use crate::journal::Journal;
-use crate::text::session::tests::parrot;
+use crate::text::session::tests::{engine, parrot};
 
 /// More than any test needs.
 pub fn listen() -> Listen {
@@ -157,18 +156,17 @@ impl Running {
             memory_bytes: 0,
         };
         let loaders = Loaders { model: load, embedder: Box::new(|_| Err("there is none".into())) };
-        let folder = tempfile::tempdir().unwrap();
+        let folder = tempfile::tempdir().expect("a folder");
         let hub = Hub::new(Home::under(folder.path()), true);
-        let journal = Arc::new(Journal::in_memory().unwrap());
-        let engine = Engine::start(EngineConfig::with_memory_bytes(1 << 20)).unwrap();
+        let journal = Arc::new(Journal::in_memory().expect("a record"));
         let metrics = Arc::new(Metrics::new());
         let (drain, begun) = Drain::channel();
         let shelf = Shelf::new(hub, vec![found], None, loaders);
         let runs = Runs::new(Arc::clone(&journal));
         let ending = Ending::new(begun, Duration::from_secs(1));
-        let app = Arc::new(App::new(shelf, runs, engine, Arc::clone(&metrics), ending));
+        let app = Arc::new(App::new(shelf, runs, engine(), Arc::clone(&metrics), ending));
         app.set_ready();
-        let origins = Arc::new(Origins::parse(&[]).unwrap());
+        let origins = Arc::new(Origins::parse(&[]).expect("none is fine"));
         let hosts = Arc::new(Hosts::new([127, 0, 0, 1].into(), false, &[], Arc::clone(&origins)));
         let router = around(router(app), &Layers { metrics, keys: None, origins, hosts });
         Self { router, journal, drain }
@@ -182,21 +180,21 @@ impl Running {
             .header("host", "localhost")
             .header("content-type", "application/json")
             .body(Body::from(if body.is_null() { String::new() } else { body.to_string() }))
-            .unwrap();
-        TowerToHyperService::new(self.router.clone()).call(request).await.unwrap()
+            .expect("a request");
+        TowerToHyperService::new(self.router.clone()).call(request).await.expect("routers always answer")
     }
 
     pub async fn respond(&self, method: &str, path: &str, body: &Value) -> (u16, String) {
         let response = self.begin(method, path, body).await;
         let status = response.status().as_u16();
-        let bytes = to_bytes(response.into_body(), 1 << 20).await.unwrap();
-        (status, String::from_utf8(bytes.to_vec()).unwrap())
+        let bytes = to_bytes(response.into_body(), 1 << 20).await.expect("a whole body");
+        (status, String::from_utf8(bytes.to_vec()).expect("text"))
     }
 
     /// What is answered with the status `expected`.
     pub async fn call(&self, expected: u16, method: &str, path: &str, body: Value) -> Value {
         let (status, text) = self.respond(method, path, &body).await;
         assert_eq!(status, expected, "{method} {path} {body}: {text}");
-        serde_json::from_str(&text).unwrap()
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
     }
 }

@@ -44,6 +44,11 @@ impl Model for Parrot {
     fn decommit(&mut self, _block: u32) {}
 }
 
+/// An engine without models.
+pub(crate) fn engine() -> EngineHandle {
+    Engine::start(EngineConfig::with_memory_bytes(1 << 20)).unwrap()
+}
+
 pub(crate) fn parrot(says: &str) -> Arc<LoadedModel> {
     // It knows prompts by their length, which drafts would change.
     let config = EngineConfig { speculate: false, ..EngineConfig::with_memory_bytes(1 << 24) };
