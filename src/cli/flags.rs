@@ -146,6 +146,10 @@ pub struct ServeFlags {
     /// At the end, running answers get so many seconds before they are cut
     #[arg(long, default_value_t = 30, value_name = "N")]
     pub drain_seconds: u64,
+    /// Send traces to the OpenTelemetry collector at this address (OTLP over HTTP, e.g. http://127.0.0.1:4318; also
+    /// BANDMASTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_ENDPOINT). Needs a build with `--features otel`
+    #[arg(long, value_name = "URL")]
+    pub otlp_endpoint: Option<String>,
     /// How the log on stderr is written
     #[arg(long, value_enum, default_value_t = LogFlag::Text, value_name = "FORMAT")]
     pub log: LogFlag,

@@ -46,7 +46,7 @@ pub async fn chat(
     let started = Instant::now();
     let name = id.clone();
     let mut asked = Box::pin(async move {
-        let (answers, model) = app.ask(&id, question).await?;
+        let (answers, model) = app.ask(&asker.notes, &id, question).await?;
         let track = Track::new(&app, asker.notes, &id, choices, started).streaming(streams.is_some());
         Ok::<_, ApiError>((track.follow(answers), model))
     });

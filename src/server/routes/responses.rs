@@ -57,7 +57,7 @@ pub async fn create(
     question.messages = messages;
     let scored = question.draws.top_logprobs.is_some();
     let started = Instant::now();
-    let (answers, model) = app.ask(&id, question).await.map_err(renamed)?;
+    let (answers, model) = app.ask(&asker.notes, &id, question).await.map_err(renamed)?;
     let answers = Track::new(&app, asker.notes, &id, 1, started).streaming(streams).follow(answers);
     let keeper = Keeper { app, before, input };
     let writer = Writer { progress: Progress::new(response), model: model.filter(|_| scored), keeper };

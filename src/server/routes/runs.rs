@@ -19,7 +19,7 @@ use crate::server::error::{ApiError, ErrorResponse, INVALID_REQUEST};
 use crate::server::runs::{Listener, Runs};
 use crate::server::wire::body::Json;
 use crate::server::wire::runs::{AnswerGiven, Run, RunAsked, RunList, RunListed, event_object};
-use crate::server::{App, Asker, sse};
+use crate::server::{App, Asker, spans, sse};
 
 /// A cancelled run has ended after this long; what was computed at the time takes a moment.
 const END_TIME_MAX: Duration = Duration::from_secs(5);
@@ -54,7 +54,8 @@ async fn start(
         );
         return Err(ApiError::invalid("goal", message));
     }
-    let (id, mut live) = app.runs.begin(band.clone(), request, charge(asker)).await;
+    let listener = spans::followed(&asker.notes.parent().clone(), charge(asker));
+    let (id, mut live) = app.runs.begin(band.clone(), request, listener).await;
     live.done();
     Ok(Run { object: "run", resumes, state: app.runs.journal().state(&id).map_err(refused)? })
 }
