@@ -15,12 +15,13 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
+use bandmaster::orchestrator::RunEvent;
 use bandmaster::server::answer::Spent;
 use bandmaster::server::error::ApiError;
 use bandmaster::server::layers::{Hosts, Layers, Notes, Origins, around};
 use bandmaster::server::metrics::Metrics;
 use bandmaster::server::serve::{Listen, bind};
-use bandmaster::server::spans::{Endpoint, Export};
+use bandmaster::server::spans::{Endpoint, Export, Parent, followed};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, any_value::Value as Any};
 use opentelemetry_proto::tonic::trace::v1::Span;
@@ -269,6 +270,119 @@ fn a_dead_or_silent_collector_costs_nothing() {
         assert!(longest < Duration::from_secs(2), "{collector}: {longest:?}");
         assert!(ending < Duration::from_secs(2), "{collector}: it ended after {ending:?}");
     }
+}
+
+/// What a run says in which an attempt fails, another worker takes over, and the calculator helps.
+fn run_events() -> Vec<RunEvent> {
+    let usage = |prompt: u64, completion: u64, cached: u64| {
+        json!({"prompt_tokens": prompt, "completion_tokens": completion,
+               "prompt_tokens_details": {"cached_tokens": cached}})
+    };
+    let output = |attempt: u64, model: &str, usage: Value| {
+        json!({"type": "task.output", "task": "t1", "attempt": attempt, "worker": model, "model": model,
+               "prompt": SECRET, "sampling": {}, "output": SECRET, "usage": usage})
+    };
+    let why = json!({"facts": {"inputs": 0, "input_tokens": 0, "inputs_fit_together": true,
+        "speaks_of_attachment": "no", "named_aspects": [SECRET], "speaks_of_parts": false, "numbers": 0,
+        "arithmetic": null, "speaks_of_each": false}, "nearest": [], "because": SECRET});
+    let mut all = usage(22, 7, 8);
+    all.as_object_mut().unwrap().extend([
+        ("steps".to_owned(), json!(9)),
+        ("mean_batch".to_owned(), json!(1.5)),
+        ("wall_ms".to_owned(), json!(12)),
+    ]);
+    let events = [
+        json!({"type": "run.started", "run": "r1", "goal": SECRET, "inputs": [], "planner": "p", "workers": []}),
+        json!({"type": "strategy.chosen", "strategy": "parallel", "why": why}),
+        json!({"type": "task.started", "task": "t1", "attempt": 1, "worker": "small", "model": "small"}),
+        json!({"type": "task.started", "task": "t2", "attempt": 1, "worker": "calculator", "model": "rule"}),
+        output(1, "small", usage(10, 3, 0)),
+        json!({"type": "task.failed", "task": "t1", "attempt": 1, "class": "content", "error": SECRET}),
+        json!({"type": "task.retried", "task": "t1", "attempt": 2, "worker": "large", "model": "large"}),
+        output(2, "large", usage(12, 4, 8)),
+        json!({"type": "task.finished", "task": "t1", "status": "completed", "attempts": 2, "output": SECRET,
+               "usage": usage(22, 7, 8)}),
+        json!({"type": "run.finished", "id": "r1", "status": "failed", "answer": SECRET, "strategy": "parallel",
+               "strategy_why": why, "tasks": [], "planner_tasks": [], "usage": all, "missing": [SECRET]}),
+    ];
+    let numbered = events.into_iter().zip(1..).map(|(event, seq)| {
+        let kind = serde_json::from_value(event.clone()).unwrap_or_else(|error| panic!("{error}: {event}"));
+        RunEvent { seq, ms: seq, kind }
+    });
+    numbered.collect()
+}
+
+#[test]
+fn attempts_lie_below_their_run() {
+    let collector = Collector::start();
+    let export = Export::start(&Endpoint::new(&collector.url(), true).unwrap()).unwrap();
+    let taking = tracing_subscriber::registry().with(export.layer());
+    let heard = tracing::subscriber::with_default(taking, || {
+        let mut headers = HeaderMap::new();
+        headers.insert("traceparent", format!("00-{TRACE}-{CALLER}-01").parse().unwrap());
+        let heard = Arc::new(Mutex::new(0));
+        let count = Arc::clone(&heard);
+        let listener = Box::new(move |_: &RunEvent| *count.lock().unwrap() += 1);
+        let mut listener = followed(&Parent::told(&headers), listener);
+        run_events().iter().for_each(|event| listener(event));
+        *heard.lock().unwrap()
+    });
+    assert_eq!(heard, run_events().len(), "the listener hears everything");
+    export.end(PATIENCE);
+    let spans: Vec<Seen> = collector.spans().into_iter().map(|(_, span)| span).collect();
+    assert_eq!(spans.len(), 4, "{spans:#?}");
+    let check = |name: &str, status: i32, expected: Value| {
+        let span =
+            spans.iter().find(|span| span.name == name).unwrap_or_else(|| panic!("no {name}: {spans:#?}"));
+        assert_eq!((span.trace.as_str(), span.kind, span.status), (TRACE, 1, status), "{name}");
+        let mut attributes = span.attributes.clone();
+        assert_eq!(attributes.remove("gen_ai.provider.name").unwrap(), "bandmaster", "{name}");
+        assert_eq!(json!(attributes), expected, "{name}");
+        span
+    };
+    let tokens = |input: u64, output: u64, cached: u64, other: Value| {
+        let mut all = json!({"gen_ai.usage.input_tokens": input, "gen_ai.usage.output_tokens": output,
+                             "gen_ai.usage.cache_read.input_tokens": cached});
+        all.as_object_mut().unwrap().extend(other.as_object().unwrap().clone());
+        all
+    };
+    let of_run = json!({"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "bandmaster",
+        "bandmaster.run.id": "r1", "bandmaster.run.strategy": "parallel", "bandmaster.run.status": "failed"});
+    let run = check("invoke_agent bandmaster", 2, tokens(22, 7, 8, of_run));
+    assert_eq!(run.parent, CALLER);
+    let first = json!({"gen_ai.operation.name": "chat", "gen_ai.request.model": "small", "error.type": "content",
+        "bandmaster.task.id": "t1", "bandmaster.task.attempt": 1, "bandmaster.task.worker": "small"});
+    let second = json!({"gen_ai.operation.name": "chat", "gen_ai.request.model": "large",
+        "bandmaster.task.id": "t1", "bandmaster.task.attempt": 2, "bandmaster.task.worker": "large",
+        "bandmaster.task.status": "completed"});
+    // Its end was not told: it ends with the run.
+    let rule = json!({"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "calculator",
+        "bandmaster.task.id": "t2", "bandmaster.task.attempt": 1, "bandmaster.task.worker": "calculator"});
+    let first = check("chat small", 2, tokens(10, 3, 0, first));
+    let second = check("chat large", 0, tokens(12, 4, 8, second));
+    let rule = check("execute_tool calculator", 0, rule);
+    assert!([first, second, rule].iter().all(|attempt| attempt.parent == run.id));
+}
+
+#[test]
+fn nobody_but_the_collector_is_told() {
+    let elsewhere = Collector::start();
+    let target = elsewhere.url() + "/v1/traces";
+    let runtime = Runtime::new().unwrap();
+    let listener = runtime.block_on(tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let asked = Arc::new(Mutex::new(0));
+    let count = Arc::clone(&asked);
+    let sends_on = move || async move {
+        *count.lock().unwrap() += 1;
+        axum::response::Redirect::temporary(&target)
+    };
+    runtime.spawn(async { axum::serve(listener, Router::new().route("/v1/traces", post(sends_on))).await });
+    served(&url, routes(), |url| async move {
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        client.post(format!("{url}/v1/chat/completions")).body("hello").send().await.unwrap();
+    });
+    assert_eq!((*asked.lock().unwrap(), elsewhere.spans().len()), (1, 0));
 }
 
 /// The program, asked for a chat that streams and a run, then told to end.
