@@ -323,8 +323,8 @@ fn attempts_lie_below_their_run() {
         let heard = Arc::new(Mutex::new(0));
         let count = Arc::clone(&heard);
         let listener = Box::new(move |_: &RunEvent| *count.lock().unwrap() += 1);
-        let mut listener = followed(&Parent::told(&headers), listener);
-        run_events().iter().for_each(|event| listener(event));
+        let listener = followed(&Parent::told(&headers), listener);
+        run_events().iter().for_each(listener);
         *heard.lock().unwrap()
     });
     assert_eq!(heard, run_events().len(), "the listener hears everything");
