@@ -74,6 +74,7 @@ struct ConfigFile {
     planner: Option<String>,
     workers: Option<Vec<String>>,
     embeddings: Option<String>,
+    otlp_endpoint: Option<String>,
 }
 
 /// Everything that holds for one command.
@@ -101,6 +102,8 @@ pub struct Config {
     pub workers: Option<Setting<Vec<String>>>,
     /// The embedding model, if one was named.
     pub embeddings: Option<Setting<String>>,
+    /// A server's collector of traces, if one was named; not checked.
+    pub otlp_endpoint: Option<Setting<String>>,
     /// The machine the defaults are for.
     pub machine: Machine,
 }
@@ -166,6 +169,8 @@ impl Config {
         let planner =
             named(band.planner.clone(), environment, "BANDMASTER_PLANNER", file.planner.clone(), &file_path);
         let workers = (!band.workers.is_empty()).then(|| band.workers.clone());
+        let embeddings =
+            named(None, environment, "BANDMASTER_EMBEDDINGS", file.embeddings.clone(), &file_path);
         let config = Self {
             offline: offline(flags, environment, &file, &file_path)?,
             threads: sources.pick(
@@ -212,13 +217,8 @@ impl Config {
             )?,
             planner,
             workers: named(workers, environment, "BANDMASTER_WORKERS", file.workers.clone(), &file_path),
-            embeddings: named(
-                None,
-                environment,
-                "BANDMASTER_EMBEDDINGS",
-                file.embeddings.clone(),
-                &file_path,
-            ),
+            embeddings,
+            otlp_endpoint: otlp_endpoint(environment, &file, &file_path),
             home,
             machine,
         };
@@ -302,6 +302,8 @@ impl Config {
         rows.extend(self.planner.iter().map(|setting| row("planner", setting, setting.value.clone())));
         rows.extend(self.workers.iter().map(|setting| row("workers", setting, setting.value.join(", "))));
         rows.extend(self.embeddings.iter().map(|setting| row("embeddings", setting, setting.value.clone())));
+        let collector = self.otlp_endpoint.iter();
+        rows.extend(collector.map(|setting| row("otlp-endpoint", setting, setting.value.clone())));
         rows
     }
 }
@@ -346,6 +348,17 @@ fn offline(
     Ok(match file.offline {
         Some(value) => Setting { value, origin: Origin::File(file_path.to_owned()) },
         None => Setting { value: false, origin: Origin::Default },
+    })
+}
+
+/// Besides our own variable OpenTelemetry's, which is meant for whoever can: a build that can't leaves it alone.
+fn otlp_endpoint(environment: Environment, file: &ConfigFile, file_path: &Path) -> Option<Setting<String>> {
+    let for_all = (cfg!(feature = "otel")).then_some("OTEL_EXPORTER_OTLP_ENDPOINT");
+    let variables = ["BANDMASTER_OTLP_ENDPOINT"].into_iter().chain(for_all);
+    let found = variables.filter_map(|variable| named(None, environment, variable, None, file_path)).next();
+    found.or_else(|| {
+        let origin = Origin::File(file_path.to_owned());
+        Some(Setting { value: file.otlp_endpoint.clone()?, origin })
     })
 }
 

@@ -160,6 +160,10 @@ pub struct ServeFlags {
     /// Stored responses are forgotten when they are older, e.g. 30d, 12h; `forever` keeps them. Conversations stay
     #[arg(long, default_value = "30d", value_name = "AGE")]
     pub keep_responses: String,
+    /// Send traces to the OpenTelemetry collector at this address (OTLP over HTTP, e.g. http://127.0.0.1:4318; also
+    /// BANDMASTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_ENDPOINT). Needs a build with `--features otel`
+    #[arg(long, value_name = "URL")]
+    pub otlp_endpoint: Option<String>,
     /// How the log on stderr is written
     #[arg(long, value_enum, default_value_t = LogFlag::Text, value_name = "FORMAT")]
     pub log: LogFlag,

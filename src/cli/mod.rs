@@ -34,19 +34,24 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
+use tracing_subscriber::filter::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, Registry};
 
 use config::{Config, process_environment};
 use error::CliError;
 use flags::{BandFlags, Cli, Command, LogFlag};
 
+use crate::server::spans;
+
 /// Parses the command line, does what it says and gives the exit status.
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    match &cli.command {
-        // A server's log is what its owner has of it.
-        Command::Serve(flags) => start_log(cli.global.verbose + 1, flags.log),
-        _ => start_log(cli.global.verbose, LogFlag::Text),
+    // A server begins its own, when it knows where its spans go.
+    if !matches!(cli.command, Command::Serve(_)) {
+        start_log(cli.global.verbose, LogFlag::Text, None);
     }
     match dispatch(cli) {
         Ok(code) => code,
@@ -67,15 +72,21 @@ fn complain(message: &str) {
     let _ = writeln!(std::io::stderr(), "error: {message}");
 }
 
-fn start_log(verbose: u8, format: LogFlag) {
+/// What takes spans, beside the log.
+type SpanLayer = Box<dyn Layer<Registry> + Send + Sync>;
+
+fn start_log(verbose: u8, format: LogFlag, spans: Option<SpanLayer>) {
     let level = ["warn", "bandmaster=info,warn", "bandmaster=debug,info"][usize::from(verbose.min(2))];
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::new(level))
-        .with_writer(std::io::stderr);
+    let filter = EnvFilter::new(format!("{level},{}=off", spans::TARGET));
+    let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let all = tracing_subscriber::registry().with(spans);
     match format {
         // Who reads along knows the time, and a journal writes its own.
-        LogFlag::Text => log.without_time().init(),
-        LogFlag::Json => log.json().flatten_event(true).with_current_span(false).with_span_list(false).init(),
+        LogFlag::Text => all.with(log.without_time().with_filter(filter)).init(),
+        LogFlag::Json => {
+            let log = log.json().flatten_event(true).with_current_span(false).with_span_list(false);
+            all.with(log.with_filter(filter)).init();
+        }
     }
 }
 
@@ -89,7 +100,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Doctor { json } => doctor::doctor(&plain()?, json),
         Command::Completions { shell } => completions(shell),
         Command::Run(flags) => run::run(&config(&flags.band)?, &flags),
-        Command::Serve(flags) => serve::serve(&config(&flags.band)?, &flags),
+        Command::Serve(flags) => serve::serve(&config(&flags.band)?, &flags, cli.global.verbose),
         Command::Bench(command) => bench::bench(&config(&command.band())?, command),
     }
 }

@@ -5,18 +5,18 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
-use super::config::Config;
+use super::config::{Config, Origin, Setting};
 use super::error::CliError;
 use super::flags::ServeFlags;
 use super::interrupt::INTERRUPTED;
 use super::load::{self, Loader, Memory};
-use super::print;
 use super::screen::LoadingBar;
 use super::units::{gib, parse_age};
+use super::{print, start_log};
 use crate::engine::{Engine, EngineConfig, EngineHandle};
 use crate::hub::{Found, Hub, Role};
 use crate::journal::Journal;
@@ -26,6 +26,7 @@ use crate::server::metrics::Metrics;
 use crate::server::runs::{Runs, forget_responses};
 use crate::server::serve::{Bound, Listen, bind};
 use crate::server::shelf::{BandFiles, Loaders, Shelf};
+use crate::server::spans::{Endpoint, Export};
 use crate::server::{App, Ending, router};
 
 /// A client gets so long for the head of a request.
@@ -36,6 +37,9 @@ const HEADERS_MAX: usize = 100;
 const CONNECTIONS_MAX: usize = 1024;
 /// Runs that nobody listens to are cancelled at the end; recording what they had takes a moment.
 const RUNS_END_MAX: Duration = Duration::from_secs(3);
+
+/// The last spans get what is left of the drain time, and at least so much: those of answers that were cut.
+const SPANS_TIME_MIN: Duration = Duration::from_secs(1);
 
 const QUEUE_MAX: usize = 1 << 16;
 const DRAIN_SECONDS_MAX: u64 = 3600;
@@ -67,8 +71,11 @@ pub struct ServeOptions {
 ///
 /// # Errors
 /// Wrong usage, an address that is taken, models that can't be used.
-pub fn serve(config: &Config, flags: &ServeFlags) -> Result<ExitCode, CliError> {
+pub fn serve(config: &Config, flags: &ServeFlags, verbose: u8) -> Result<ExitCode, CliError> {
     let options = options(flags)?;
+    let export = export(config, flags)?;
+    // A server's log is what its owner has of it.
+    start_log(verbose + 1, flags.log, export.as_ref().map(Export::layer));
     let keys = options.api_key_file.as_deref().map(Keys::read).transpose();
     let keys = keys.map_err(|error| CliError::usage(format!("--api-key-file: {error}")))?.map(Arc::new);
     let hub = config.hub();
@@ -102,12 +109,34 @@ pub fn serve(config: &Config, flags: &ServeFlags) -> Result<ExitCode, CliError> 
     let hosts = Hosts::new(options.address.ip(), keys.is_some(), &[], Arc::clone(&origins));
     let layers = Layers { metrics, keys, origins, hosts: Arc::new(hosts) };
     print(&format!("listening on http://{}\n", bound.address()))?;
+    let drain = bound.drain();
+    let asked_to_end = runtime.spawn(async move {
+        drain.begun().await;
+        Instant::now()
+    });
     let ended = runtime.block_on(run(&app, bound, &layers, named));
+    let asked_to_end = runtime.block_on(asked_to_end).unwrap_or_else(|_| Instant::now());
     runtime.block_on(app.runs.end(RUNS_END_MAX));
     engine.shutdown();
     // Whoever still holds a request open has been told.
     runtime.shutdown_timeout(Duration::from_secs(1));
+    if let Some(export) = export {
+        let left = options.drain.saturating_sub(asked_to_end.elapsed());
+        export.end(left.max(SPANS_TIME_MIN));
+    }
     ended
+}
+
+/// What takes spans, where a collector was named.
+fn export(config: &Config, flags: &ServeFlags) -> Result<Option<Export>, CliError> {
+    let typed = flags.otlp_endpoint.clone().map(|value| Setting { value, origin: Origin::Flag });
+    let Some(named) = typed.or_else(|| config.otlp_endpoint.clone()) else { return Ok(None) };
+    let place = match &named.origin {
+        Origin::Flag => "--otlp-endpoint".to_owned(),
+        origin => format!("otlp-endpoint ({origin})"),
+    };
+    let export = Endpoint::new(&named.value, config.offline.value).and_then(|to| Export::start(&to));
+    export.map(Some).map_err(|problem| CliError::usage(format!("{place}: {problem}")))
 }
 
 /// The private socket in the state folder, over which other commands join.

@@ -91,6 +91,21 @@ fn offline_is_said_in_four_ways() {
 }
 
 #[test]
+fn collector_is_named_in_the_environment_or_the_file() {
+    let named = |variables: &[(&str, &str)], file: &str| {
+        settings(&[], variables, file).unwrap().otlp_endpoint.map(|setting| setting.value)
+    };
+    let (ours, all) =
+        (("BANDMASTER_OTLP_ENDPOINT", "http://ours"), ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://all"));
+    let file = "otlp-endpoint = \"http://file\"";
+    assert_eq!(named(&[], ""), None);
+    assert_eq!(named(&[], file).as_deref(), Some("http://file"));
+    assert_eq!(named(&[all, ours], file).as_deref(), Some("http://ours"));
+    let for_all = if cfg!(feature = "otel") { "http://all" } else { "http://file" };
+    assert_eq!(named(&[all], file).as_deref(), Some(for_all), "a build that can't leaves it alone");
+}
+
+#[test]
 fn wrong_settings_name_their_source_and_what_was_expected() {
     let check = |flags: &[&str], variables: &[(&str, &str)], file: &str, expected: &[&str]| {
         let message = settings(flags, variables, file).map(|_| ()).unwrap_err();

@@ -8,8 +8,10 @@ use tokio::sync::mpsc;
 
 use super::answer::{Answers, Finish, Format, Question, Spent, Update, ask as ask_model, failing};
 use super::error::ApiError;
+use super::layers::Notes;
 use super::runs::{Live, Runs};
 use super::shelf::Shelf;
+use super::spans;
 use crate::orchestrator::{
     Band, Embed, EventKind, Llm, Outcome, RunEvent, RunRequest, SessionLlm, Status, Strategy, Worker, choose,
 };
@@ -47,6 +49,7 @@ pub async fn assemble(shelf: &Arc<Shelf>) -> Result<Band, ApiError> {
 pub async fn ask(
     shelf: &Arc<Shelf>,
     runs: &Arc<Runs>,
+    notes: &Notes,
     strategy: Option<&str>,
     question: Question,
 ) -> Result<Answers, ApiError> {
@@ -68,6 +71,7 @@ pub async fn ask(
     }
     let (events, heard) = mpsc::unbounded_channel();
     let listener = Box::new(move |event: &RunEvent| drop(events.send(event.kind.clone())));
+    let listener = spans::followed(notes.parent(), listener);
     let (_, live) = runs.begin(band.clone(), request, listener).await;
     let listening = Listening { live, heard, said: String::new(), deltas: 0, finished: None };
     if shaped {

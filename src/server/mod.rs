@@ -12,6 +12,7 @@ pub mod routes;
 pub mod runs;
 pub mod serve;
 pub mod shelf;
+pub mod spans;
 pub mod sse;
 pub mod track;
 pub mod wire;
@@ -128,12 +129,13 @@ impl App {
         }
     }
 
-    /// Asks a model, or the band. With the answers comes the model, where it is one.
+    /// Asks a model, or the band, for the request with these notes. With the answers comes the model, where it is one.
     ///
     /// # Errors
     /// 404 for a model that isn't there; 400 for what can't be asked of it; 429 when the queue is full.
     pub async fn ask(
         &self,
+        notes: &Notes,
         id: &str,
         question: Question,
     ) -> Result<(Answers, Option<Arc<LoadedModel>>), ApiError> {
@@ -142,7 +144,7 @@ impl App {
             _ => (id, None),
         };
         if name == BAND {
-            return Ok((band::ask(&self.shelf, &self.runs, strategy, question).await?, None));
+            return Ok((band::ask(&self.shelf, &self.runs, notes, strategy, question).await?, None));
         }
         let model = self.shelf.model(id).await?;
         let answers = answer::ask(Arc::clone(&model), question).await?;

@@ -94,7 +94,10 @@ impl Track {
                 self.pieces += 1;
                 let Some(said) = self.said.get_mut(number as usize) else { return };
                 match said.replace(now) {
-                    None => self.of_model.first_token(now - self.started),
+                    None => {
+                        self.of_model.first_token(now - self.started);
+                        self.notes.first_token(now - self.started);
+                    }
                     Some(before) => self.of_model.next_token(now - before),
                 }
             }
@@ -104,7 +107,9 @@ impl Track {
             }
             Update::Failed(error) => {
                 if self.streams {
-                    self.metrics.error(&self.model, error.code.unwrap_or(error.kind));
+                    let kind = error.code.unwrap_or(error.kind);
+                    self.metrics.error(&self.model, kind);
+                    self.notes.broke(kind);
                 }
                 // Nothing comes after it.
                 self.open = 0;
@@ -119,6 +124,7 @@ impl Track {
             let Spent { prompt_tokens, cached_tokens, completion_tokens, .. } = self.spent;
             self.of_model.ended(self.started.elapsed(), prompt_tokens, cached_tokens, completion_tokens);
             self.notes.charge(prompt_tokens.saturating_sub(cached_tokens) + completion_tokens);
+            self.notes.spent(self.spent);
         }
     }
 }

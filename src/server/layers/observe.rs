@@ -1,11 +1,11 @@
-//! A request's id, its line in the log and its numbers, written when the last byte of its answer is gone.
+//! A request's id, its line in the log, its span and its numbers, written when the last byte of its answer is gone.
 
 use std::hash::{BuildHasher, RandomState};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{MatchedPath, Request, State};
@@ -14,14 +14,18 @@ use axum::middleware::Next;
 use axum::response::Response;
 use hyper::body::{Frame, SizeHint};
 
+use super::super::answer::Spent;
 use super::super::auth::Admitted;
 use super::super::error::ErrorKind;
 use super::super::metrics::Metrics;
+use super::super::spans::{Asked, Parent, RequestSpan, Told};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const ID_BYTES_MAX: usize = 128;
 /// The status of a request whose client left before the end; never sent.
 const CLIENT_LEFT: u16 = 499;
+/// The same in a word, for traces.
+const LEFT: &str = "client_left";
 
 /// What is learned of a request on its way: its handler finds it among the extensions and writes into it. Cheap to
 /// clone; as long as one lives, the request counts as running for its key.
@@ -31,13 +35,27 @@ pub struct Notes(Arc<Learned>);
 #[derive(Debug)]
 struct Learned {
     id: String,
+    /// For spans of what the request begins.
+    parent: Parent,
     model: OnceLock<String>,
     admitted: OnceLock<Admitted>,
+    first_token: OnceLock<Duration>,
+    spent: OnceLock<Spent>,
+    /// What broke an answer whose status was sent.
+    broke: OnceLock<&'static str>,
 }
 
 impl Notes {
-    fn new(id: String) -> Self {
-        Self(Arc::new(Learned { id, model: OnceLock::new(), admitted: OnceLock::new() }))
+    fn new(id: String, parent: Parent) -> Self {
+        Self(Arc::new(Learned {
+            id,
+            parent,
+            model: OnceLock::new(),
+            admitted: OnceLock::new(),
+            first_token: OnceLock::new(),
+            spent: OnceLock::new(),
+            broke: OnceLock::new(),
+        }))
     }
 
     /// The request's id, as the response tells it.
@@ -49,6 +67,27 @@ impl Notes {
     /// Says which model answers, once. It must exist, because metrics keep every name.
     pub fn answered_by(&self, model: &str) {
         let _ = self.0.model.set(model.to_owned());
+    }
+
+    /// Says that the first token of any answer came so long after the request.
+    pub fn first_token(&self, after: Duration) {
+        let _ = self.0.first_token.set(after);
+    }
+
+    /// Says what all answers cost.
+    pub fn spent(&self, spent: Spent) {
+        let _ = self.0.spent.set(spent);
+    }
+
+    /// Says that an answer broke whose status was sent, and by what: one of a few words.
+    pub fn broke(&self, kind: &'static str) {
+        let _ = self.0.broke.set(kind);
+    }
+
+    /// The request's place in its trace.
+    #[must_use]
+    pub fn parent(&self) -> &Parent {
+        &self.0.parent
     }
 
     /// Counts tokens against the key that let the request in, if one did.
@@ -105,15 +144,14 @@ pub(super) async fn observe(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let notes = Notes::new(observer.id(request.headers()));
-    request.extensions_mut().insert(notes.clone());
-    let mut line = Line::begin(&observer, notes, &request);
+    let mut line = Line::begin(&observer, &request);
+    request.extensions_mut().insert(line.notes.clone());
     // Dropped while it waits here when the client leaves.
     let mut response = next.run(request).await;
     if let Ok(id) = HeaderValue::from_str(line.notes.id()) {
         response.headers_mut().insert(REQUEST_ID, id);
     }
-    line.status = response.status().as_u16();
+    line.status = Some(response.status().as_u16());
     // Nobody takes the body of what HEAD is answered with.
     line.whole = line.method == "HEAD";
     line.error = response.extensions().get::<ErrorKind>().copied();
@@ -125,27 +163,39 @@ pub(super) async fn observe(
 struct Line {
     metrics: Arc<Metrics>,
     notes: Notes,
+    span: RequestSpan,
     method: &'static str,
     route: String,
     began: Instant,
-    status: u16,
+    /// None until it is sent.
+    status: Option<u16>,
     error: Option<ErrorKind>,
     /// Whether everything there was to send was taken.
     whole: bool,
 }
 
 impl Line {
-    fn begin(observer: &Observer, notes: Notes, request: &Request) -> Self {
+    fn begin(observer: &Observer, request: &Request) -> Self {
         observer.metrics.request_began();
-        let pattern = request.extensions().get::<MatchedPath>();
+        let id = observer.id(request.headers());
+        let method = known_method(request.method());
+        let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+        let span = RequestSpan::begin(Asked {
+            method,
+            route,
+            path: request.uri().path(),
+            id: &id,
+            headers: request.headers(),
+        });
         Self {
             metrics: Arc::clone(&observer.metrics),
-            notes,
-            method: known_method(request.method()),
+            notes: Notes::new(id, span.as_parent()),
+            span,
+            method,
             // What was typed must not become a label.
-            route: pattern.map_or("unknown", MatchedPath::as_str).to_owned(),
+            route: route.unwrap_or("unknown").to_owned(),
             began: Instant::now(),
-            status: CLIENT_LEFT,
+            status: None,
             error: None,
             whole: false,
         }
@@ -156,12 +206,24 @@ impl Drop for Line {
     fn drop(&mut self) {
         let took = self.began.elapsed();
         let model = self.notes.model();
-        let status = if self.whole { self.status } else { CLIENT_LEFT };
+        let learned = &self.notes.0;
+        let error = self.error.map(|ErrorKind(kind)| kind);
+        let broke = learned.broke.get().copied();
+        let left = (!self.whole).then_some(LEFT);
+        self.span.end(Told {
+            status: self.status,
+            error: error.or(broke).or(left),
+            broke: broke.is_some(),
+            model: learned.model.get().map(String::as_str),
+            first_token: learned.first_token.get().copied(),
+            spent: learned.spent.get().copied(),
+        });
+        let status = self.status.filter(|_| self.whole).unwrap_or(CLIENT_LEFT);
         self.metrics.request_ended(self.method, &self.route, status, took);
         if !self.whole {
             self.metrics.cancelled(model);
         }
-        if let Some(ErrorKind(kind)) = self.error {
+        if let Some(kind) = error {
             self.metrics.error(model, kind);
         }
         tracing::info!(
@@ -172,7 +234,7 @@ impl Drop for Line {
             ms = took.as_secs_f64() * 1e3,
             key = self.notes.key(),
             model = (!model.is_empty()).then_some(model),
-            error = self.error.map(|ErrorKind(kind)| kind),
+            error,
             "request"
         );
     }

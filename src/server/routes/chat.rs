@@ -45,7 +45,7 @@ pub async fn chat(
     let name = id.clone();
     let app_asked = Arc::clone(&app);
     let asked = async move {
-        let (answers, model) = app_asked.ask(&id, question).await?;
+        let (answers, model) = app_asked.ask(&asker.notes, &id, question).await?;
         let track = Track::new(&app_asked, asker.notes, &id, choices, started).streaming(streams.is_some());
         Ok((track.follow(answers), model))
     };

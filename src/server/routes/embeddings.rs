@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Json as Body;
 use axum::extract::State;
 
+use crate::server::answer::Spent;
 use crate::server::error::ApiError;
 use crate::server::wire::body::Json;
 use crate::server::wire::embeddings::{
@@ -44,6 +45,7 @@ pub async fn embeddings(
     let vectors = model.embed_ids(&ids).await.map_err(refused)?;
     asker.notes.answered_by(&id);
     asker.notes.charge(tokens);
+    asker.notes.spent(Spent { prompt_tokens: tokens, ..Spent::default() });
     let data = vectors.into_iter().enumerate().map(|(index, vector)| {
         let embedding = Vector::of(vector, request.dimensions, encoding)?;
         Ok(Embedding { object: "embedding", index, embedding })

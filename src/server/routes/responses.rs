@@ -59,7 +59,7 @@ pub async fn create(
     let mut writer = Writer { progress: Progress::new(response), model: None, keeper };
     let app_asked = Arc::clone(&app);
     let asked = async move {
-        let (answers, model) = app_asked.ask(&id, question).await.map_err(renamed)?;
+        let (answers, model) = app_asked.ask(&asker.notes, &id, question).await.map_err(renamed)?;
         let track = Track::new(&app_asked, asker.notes, &id, 1, started).streaming(streams);
         Ok((track.follow(answers), model.filter(|_| scored)))
     };

@@ -20,7 +20,7 @@ use crate::server::runs::Listener;
 use crate::server::wire::body::Json;
 use crate::server::wire::refusals::{BadBody, NoRun};
 use crate::server::wire::runs::{AnswerGiven, Run, RunAsked, RunList, RunListed, event_object};
-use crate::server::{App, Asker, sse};
+use crate::server::{App, Asker, spans, sse};
 
 /// A cancelled run has ended after this long; what was computed at the time takes a moment.
 const END_TIME_MAX: Duration = Duration::from_secs(5);
@@ -53,7 +53,8 @@ async fn start(
         );
         return Err(ApiError::invalid("goal", message));
     }
-    let (id, mut live) = app.runs.begin(band.clone(), request, charge(asker)).await;
+    let listener = spans::followed(&asker.notes.parent().clone(), charge(asker));
+    let (id, mut live) = app.runs.begin(band.clone(), request, listener).await;
     live.done();
     Ok(Run { object: "run", resumes, state: state(app, id).await? })
 }

@@ -1,0 +1,173 @@
+//! Spans on their way to a collector: OTLP over HTTP in batches, from a thread of its own. What is in them is not known
+//! here.
+//!
+//! Nobody waits for the collector. What it doesn't take is dropped, and the log says so once; so is what doesn't fit
+//! into the queue (2,048 spans). OpenTelemetry's own variables set the rest: `OTEL_EXPORTER_OTLP_HEADERS`,
+//! `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_TRACES_SAMPLER`, `OTEL_BSP_*`.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use axum::http::HeaderMap;
+use opentelemetry::propagation::{Extractor, TextMapPropagator};
+use opentelemetry::trace::TracerProvider;
+use opentelemetry::{Context, KeyValue};
+use opentelemetry_otlp::{Protocol, WithExportConfig, WithHttpConfig};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::propagation::TraceContextPropagator;
+use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanExporter};
+use tracing::Span;
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::{Layer, Registry};
+
+use super::{Endpoint, TARGET};
+
+/// A batch that a collector doesn't take by then is lost.
+const SEND_TIME_MAX: Duration = Duration::from_secs(10);
+const SERVICE: &str = "bandmaster";
+
+/// Takes spans and sends them.
+#[derive(Debug)]
+pub struct Export {
+    provider: SdkTracerProvider,
+}
+
+impl Export {
+    /// Begins; the collector need not be there yet. Not to be called by an async task.
+    ///
+    /// # Errors
+    /// A sentence when the machine's certificates can't be read, or OpenTelemetry's variables make no sense.
+    pub fn start(endpoint: &Endpoint) -> Result<Self, String> {
+        // Whoever was first chose well.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        // Nobody else than the one that was named is told: no proxy, no redirect.
+        let client = reqwest::blocking::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .timeout(SEND_TIME_MAX)
+            .build()
+            .map_err(|error| error.to_string())?;
+        let exporter = opentelemetry_otlp::SpanExporter::builder()
+            .with_http()
+            .with_http_client(client)
+            .with_protocol(Protocol::HttpBinary)
+            .with_endpoint(endpoint.url())
+            .with_timeout(SEND_TIME_MAX)
+            .build()
+            .map_err(|error| error.to_string())?;
+        let exporter = Sender { exporter, url: endpoint.url().to_owned(), lost: AtomicUsize::new(0) };
+        let name = std::env::var("OTEL_SERVICE_NAME").unwrap_or_else(|_| SERVICE.to_owned());
+        let version = KeyValue::new("service.version", env!("CARGO_PKG_VERSION"));
+        let resource = Resource::builder().with_service_name(name).with_attribute(version).build();
+        let provider =
+            SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build();
+        Ok(Self { provider })
+    }
+
+    /// What takes spans of [`TARGET`], and nothing else: no other spans, no events, of which some could say too much.
+    #[must_use]
+    pub fn layer(&self) -> Box<dyn Layer<Registry> + Send + Sync> {
+        tracing_opentelemetry::layer()
+            .with_tracer(self.provider.tracer(SERVICE))
+            .with_location(false)
+            .with_threads(false)
+            .with_level(false)
+            .with_target(false)
+            .with_tracked_inactivity(false)
+            .with_context_activation(false)
+            .with_filter(filter_fn(|metadata| metadata.is_span() && metadata.target() == TARGET))
+            .boxed()
+    }
+
+    /// Sends what is left, for at most so long.
+    pub fn end(self, time_max: Duration) {
+        if let Err(error) = self.provider.shutdown_with_timeout(time_max) {
+            tracing::warn!("the last spans were not sent: {error}");
+        }
+    }
+}
+
+/// Sends, and tells the log when that begins to fail and when it works again: not for every batch.
+#[derive(Debug)]
+struct Sender {
+    exporter: opentelemetry_otlp::SpanExporter,
+    url: String,
+    /// Spans that were not taken since the last that were.
+    lost: AtomicUsize,
+}
+
+impl SpanExporter for Sender {
+    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        let spans = batch.len();
+        match self.exporter.export(batch).await {
+            Ok(()) => match self.lost.swap(0, Ordering::Relaxed) {
+                0 => {}
+                lost => tracing::info!("{} takes spans again; {lost} were lost", self.url),
+            },
+            Err(error) => {
+                if self.lost.fetch_add(spans, Ordering::Relaxed) == 0 {
+                    let url = &self.url;
+                    tracing::warn!(
+                        "{url} takes no spans: {error}; they are dropped until it does, and requests go on"
+                    );
+                }
+            }
+        }
+        // It was told here; the batches' thread would tell it again for each.
+        Ok(())
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        match self.lost.load(Ordering::Relaxed) {
+            0 => {}
+            lost => tracing::warn!("{} did not take the last {lost} spans", self.url),
+        }
+        self.exporter.shutdown_with_timeout(timeout)
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.exporter.force_flush()
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.exporter.set_resource(resource);
+    }
+}
+
+/// A place in a trace.
+#[derive(Debug, Clone)]
+pub struct Parent(Context);
+
+impl Parent {
+    /// What `traceparent` and `tracestate` say; without them, the beginning of a trace.
+    #[must_use]
+    pub fn told(headers: &HeaderMap) -> Self {
+        Self(TraceContextPropagator::new().extract_with_context(&Context::new(), &Headers(headers)))
+    }
+
+    /// Of a span, which then has its id.
+    #[must_use]
+    pub fn of(span: &Span) -> Self {
+        Self(span.context())
+    }
+
+    /// Puts a span below it that was just made.
+    pub fn adopt(&self, child: &Span) {
+        // Refused where nobody takes spans.
+        let _ = child.set_parent(self.0.clone());
+    }
+}
+
+struct Headers<'a>(&'a HeaderMap);
+
+impl Extractor for Headers<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key)?.to_str().ok()
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        self.0.keys().map(|key| key.as_str()).collect()
+    }
+}

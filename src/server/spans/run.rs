@@ -1,0 +1,134 @@
+//! A run's span, and one for every attempt at a task below it, made of what is heard of the run.
+
+use std::collections::HashMap;
+
+use tracing::Span;
+use tracing::field::Empty;
+
+use super::{PROVIDER, Parent, TARGET, record_tokens};
+use crate::orchestrator::{EventKind, FailureClass, Outcome, Status, TokenUsage};
+use crate::server::runs::Listener;
+
+/// `model` of a task that no model does.
+const RULE: &str = "rule";
+
+/// The listener, and spans of what it hears, below `parent`.
+#[must_use]
+pub fn followed(parent: &Parent, mut listener: Listener) -> Listener {
+    let run = tracing::info_span!(
+        target: TARGET,
+        parent: None,
+        "run",
+        otel.name = "invoke_agent bandmaster",
+        otel.status_code = Empty,
+        gen_ai.operation.name = "invoke_agent",
+        gen_ai.provider.name = PROVIDER,
+        gen_ai.agent.name = PROVIDER,
+        gen_ai.usage.input_tokens = Empty,
+        gen_ai.usage.output_tokens = Empty,
+        gen_ai.usage.cache_read.input_tokens = Empty,
+        bandmaster.run.id = Empty,
+        bandmaster.run.strategy = Empty,
+        bandmaster.run.status = Empty,
+    );
+    if run.is_disabled() {
+        return listener;
+    }
+    parent.adopt(&run);
+    let mut spans = Spans { run, attempts: HashMap::new() };
+    Box::new(move |event| {
+        spans.see(&event.kind);
+        listener(event);
+    })
+}
+
+/// What is open of a run.
+struct Spans {
+    run: Span,
+    /// By the task's id.
+    attempts: HashMap<String, Span>,
+}
+
+impl Spans {
+    fn see(&mut self, event: &EventKind) {
+        match event {
+            EventKind::RunStarted { run, .. } => {
+                self.run.record("bandmaster.run.id", run.as_str());
+            }
+            EventKind::StrategyChosen { strategy, .. } => {
+                self.run.record("bandmaster.run.strategy", strategy.name());
+            }
+            EventKind::TaskStarted { task, attempt, worker, model }
+            | EventKind::TaskRetried { task, attempt, worker, model } => {
+                let span = self.attempt(task, *attempt, worker, model);
+                self.attempts.insert(task.clone(), span);
+            }
+            EventKind::TaskOutput { task, usage, .. } => {
+                if let Some(span) = self.attempts.get(task) {
+                    record_usage(span, *usage);
+                }
+            }
+            EventKind::TaskFailed { task, class, .. } => {
+                if let Some(span) = self.attempts.remove(task) {
+                    span.record("error.type", word(*class));
+                    span.record("otel.status_code", "error");
+                }
+            }
+            EventKind::TaskFinished { task, status, .. } => {
+                if let Some(span) = self.attempts.remove(task) {
+                    span.record("bandmaster.task.status", status.name());
+                }
+            }
+            EventKind::RunFinished { outcome } => self.end(outcome),
+            _ => {}
+        }
+    }
+
+    fn attempt(&self, task: &str, attempt: u32, worker: &str, model: &str) -> Span {
+        let is_rule = model == RULE;
+        let operation = if is_rule { "execute_tool" } else { "chat" };
+        let what = if is_rule { worker } else { model };
+        tracing::info_span!(
+            target: TARGET,
+            parent: &self.run,
+            "attempt",
+            otel.name = format!("{operation} {what}"),
+            otel.status_code = Empty,
+            error.type = Empty,
+            gen_ai.operation.name = operation,
+            gen_ai.provider.name = PROVIDER,
+            gen_ai.request.model = (!is_rule).then_some(model),
+            gen_ai.tool.name = is_rule.then_some(worker),
+            gen_ai.usage.input_tokens = Empty,
+            gen_ai.usage.output_tokens = Empty,
+            gen_ai.usage.cache_read.input_tokens = Empty,
+            bandmaster.task.id = task,
+            bandmaster.task.attempt = i64::from(attempt),
+            bandmaster.task.worker = worker,
+            bandmaster.task.status = Empty,
+        )
+    }
+
+    fn end(&mut self, outcome: &Outcome) {
+        self.attempts.clear();
+        record_usage(&self.run, outcome.usage.tokens);
+        self.run.record("bandmaster.run.status", outcome.status.name());
+        if outcome.status == Status::Failed {
+            self.run.record("otel.status_code", "error");
+        }
+        self.run = Span::none();
+    }
+}
+
+fn record_usage(span: &Span, usage: TokenUsage) {
+    let cached = usage.prompt_tokens_details.cached_tokens;
+    record_tokens(span, usage.prompt_tokens, cached, usage.completion_tokens);
+}
+
+fn word(class: FailureClass) -> &'static str {
+    match class {
+        FailureClass::Transient => "transient",
+        FailureClass::Resource => "resource",
+        FailureClass::Content => "content",
+    }
+}
