@@ -144,7 +144,7 @@ pub struct ServeFlags {
     /// Requests that may wait; more are told to come again later
     #[arg(long, default_value_t = 256, value_name = "N")]
     pub max_queue: usize,
-    /// How many times as long as alone a token of a reply may take because of others; whoever would slow them more
+    /// How many times as long as alone a token of a reply may take beside others of its model; whoever would slow them more
     /// waits, and prompts are computed in smaller pieces: smoother, and less in all
     #[arg(long, default_value_t = 10, value_name = "N")]
     pub max_slowdown: u32,

@@ -96,7 +96,7 @@ fn cancel(config: &Config, journal: &Journal, id: &str, standalone: bool) -> Res
         Some(holder) => {
             let why =
                 if standalone { "--standalone asks no server" } else { "no server of this home does it" };
-            Err(CliError::usage(format!("run {id} goes on in {holder}, and {why}: end it there with Ctrl-C")))
+            Err(CliError::usage(format!("run {id} goes on in {holder}, and {why}: end it there")))
         }
         None => print(&format!("{id}: {status}\n")),
     }

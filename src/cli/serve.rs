@@ -101,7 +101,8 @@ pub fn serve(config: &Config, flags: &ServeFlags, verbose: u8) -> Result<ExitCod
     let metrics = Arc::new(Metrics::new());
     let ending = Ending::new(bound.drain(), options.drain);
     let shelf = Shelf::new(hub, named.clone(), band, loaders);
-    if let Some(age) = options.keep_responses {
+    // Beside another server the record is that one's to tidy.
+    if let Some(age) = options.keep_responses.filter(|_| !options.standalone) {
         runtime.spawn(forget_responses(Arc::clone(&journal), age));
     }
     let app = Arc::new(App::new(shelf, Runs::new(journal), engine.clone(), Arc::clone(&metrics), ending));

@@ -67,7 +67,8 @@ pub struct Cost {
     sums: [f64; TERMS],
     /// Steps in the sums.
     steps: f64,
-    /// Microseconds of a step of one token, as seen lately: a line through large steps says little of it.
+    /// Microseconds of a step of one token, as seen lately, and no more than any other step takes: a line through large steps
+    /// says little of it.
     alone_us: Option<f64>,
 }
 
@@ -98,8 +99,8 @@ impl Cost {
         if us < SHORTEST_US {
             return;
         }
-        if amount.tokens == 1 {
-            let before = self.alone_us.unwrap_or(us);
+        let before = self.alone_us.unwrap_or(us);
+        if amount == Amount::of(1, amount.pairs - 1, 1) || us < before {
             self.alone_us = Some(before + ALONE_WEIGHT * (us - before));
         }
         let terms = amount.terms();
@@ -145,7 +146,7 @@ impl Cost {
     /// Microseconds of a step of one token with its row of logits.
     #[must_use]
     pub fn alone_us(&self) -> f64 {
-        self.alone_us.unwrap_or_else(|| self.step_us() + self.token_us())
+        self.alone_us.unwrap_or_else(|| self.step_us().max(self.guess[0]) + self.token_us())
     }
 
     /// Microseconds of one more token with its row of logits.

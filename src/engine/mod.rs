@@ -84,7 +84,7 @@ impl EngineConfig {
             batch_max: 64,
             step_tokens_max: 512,
             shared_step: Duration::from_millis(100),
-            slowdown_max: 10,
+            slowdown_max: u32::MAX,
             queue_max: 256,
             order: Order::Plan,
             speculate: true,

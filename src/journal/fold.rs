@@ -89,7 +89,7 @@ impl RunState {
         }
         "incomplete".clone_into(&mut self.status);
         self.missing.push(format!(
-            "the rest: the run was interrupted when its process ended; `bandmaster runs resume {}` does it again",
+            "the rest: the run was interrupted: its process was killed, or its end could not be recorded; `bandmaster runs resume {}` does it again",
             self.id
         ));
         for task in &mut self.tasks {

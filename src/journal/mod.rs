@@ -95,7 +95,9 @@ pub enum JournalError {
         among: Vec<String>,
     },
     /// It can't be removed while somebody does it.
-    #[error("run {id} goes on in {holder}: `bandmaster runs cancel {id}` ends it; then it can be forgotten")]
+    #[error(
+        "run {id} goes on in {holder}: end it there, or with `bandmaster runs cancel {id}` where this home's server does it; then it can be forgotten"
+    )]
     GoesOn {
         /// The run.
         id: String,

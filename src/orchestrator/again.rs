@@ -25,7 +25,9 @@ pub enum AgainError {
         status: String,
     },
     /// It ended with a question.
-    #[error("run {id} is requires_action: it waits for an answer to its question")]
+    #[error(
+        "run {id} is requires_action: it waits for an answer to its question (`bandmaster runs answer {id} TEXT`)"
+    )]
     Asks {
         /// The run.
         id: String,

@@ -105,6 +105,9 @@ pub enum AttemptError {
     },
 }
 
+/// Who waits for its turn behind others is given up only after so many times as long without a sign of life.
+const QUEUE_PATIENCE: u32 = 10;
+
 /// What an attempt is called in events.
 #[derive(Debug, Clone)]
 pub struct Label {
@@ -136,6 +139,8 @@ struct WatchedState {
     prompt: String,
     text: String,
     alive: Instant,
+    /// It is asked and may have to wait for its turn.
+    waits: bool,
     shown: Instant,
     prefill_tokens: u32,
     prompt_tokens: u32,
@@ -149,6 +154,7 @@ impl Watched {
             prompt: String::new(),
             text: String::new(),
             alive: now,
+            waits: false,
             shown: now,
             prefill_tokens: 0,
             prompt_tokens: 0,
@@ -164,6 +170,7 @@ impl Watched {
     fn take(&self, progress: Progress<'_>) {
         let mut state = self.state();
         state.alive = Instant::now();
+        state.waits = matches!(progress, Progress::Prompt(_));
         let spent = match progress {
             Progress::Prompt(prompt) => {
                 prompt.clone_into(&mut state.prompt);
@@ -207,8 +214,12 @@ impl Watched {
 
     async fn stalled(&self) {
         loop {
-            let quiet = self.state().alive.elapsed();
-            let Some(left) = self.context.stall_after.checked_sub(quiet) else { return };
+            let (quiet, waits) = {
+                let state = self.state();
+                (state.alive.elapsed(), state.waits)
+            };
+            let patience = self.context.stall_after * if waits { QUEUE_PATIENCE } else { 1 };
+            let Some(left) = patience.checked_sub(quiet) else { return };
             tokio::time::sleep(left.max(Duration::from_millis(1))).await;
         }
     }

@@ -124,7 +124,9 @@ impl Runs {
                 let _ = ended.send(outcome);
             }
         });
-        (begun.await.unwrap_or_default(), Live { cancel: Some(cancel), outcome })
+        // Before the wait: who leaves meanwhile ends it as well.
+        let live = Live { cancel: Some(cancel), outcome };
+        (begun.await.unwrap_or_default(), live)
     }
 
     /// Cancels a run that is going on; `false` when it is not.

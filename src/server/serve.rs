@@ -50,7 +50,8 @@ pub struct Listen {
     /// How long a connection may be without a whole request head, or a body without its next part: the slow are cut, the
     /// idle are closed.
     pub header_timeout: Duration,
-    /// How long a client may take nothing of what is sent to it before it is cut, and what works for it ended.
+    /// How long a client may take nothing of what is sent to it before it is cut, and what works for
+    /// it ended; for ever on the socket.
     pub taking_timeout: Duration,
     /// Headers of a request; more are answered with 431.
     pub headers_max: usize,
@@ -229,8 +230,9 @@ impl Bound {
     /// Answers with `tcp` and `socket` until `shutdown` resolves. Then nobody new is taken, connections without a
     /// request are closed, and running requests get the drain time before they are cut.
     pub async fn serve(self, tcp: Router, socket: Router, shutdown: impl Future<Output = ()>) -> Ended {
-        let tcp_door = Door::new(&self.listen, tcp);
-        let socket_door = Door::new(&self.listen, socket);
+        let tcp_door = Door::new(&self.listen, tcp, Some(self.listen.taking_timeout));
+        // Who joins over the socket may stop its output for as long as it likes.
+        let socket_door = Door::new(&self.listen, socket, None);
         let (cut, _) = watch::channel(());
         let graceful = GracefulShutdown::new();
         let accepting = async {
@@ -268,13 +270,13 @@ struct Door {
     router: Router,
     http: http1::Builder,
     body_timeout: Duration,
-    taking_timeout: Duration,
+    taking_timeout: Option<Duration>,
     places: Arc<Semaphore>,
     places_max: usize,
 }
 
 impl Door {
-    fn new(listen: &Listen, router: Router) -> Self {
+    fn new(listen: &Listen, router: Router, taking_timeout: Option<Duration>) -> Self {
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
             .header_read_timeout(listen.header_timeout)
@@ -282,7 +284,7 @@ impl Door {
             .max_header_size(HEAD_BYTES_MAX);
         let places_max = listen.connections_max.clamp(1, Semaphore::MAX_PERMITS);
         let places = Arc::new(Semaphore::new(places_max));
-        let (body_timeout, taking_timeout) = (listen.header_timeout, listen.taking_timeout);
+        let body_timeout = listen.header_timeout;
         Self { router, http, body_timeout, taking_timeout, places, places_max }
     }
 

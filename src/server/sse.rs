@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use super::App;
 use super::error::ApiError;
+use super::layers::Notes;
 use super::track::CUT;
 
 /// A stream begins after this long at the latest.
@@ -29,6 +30,7 @@ const COMMENT_EVERY: Duration = Duration::from_secs(15);
 /// Of `asked`, where they come before the stream has begun.
 pub async fn begin<A, S>(
     app: &App,
+    notes: Notes,
     opening: Vec<Event>,
     asked: impl Future<Output = Result<A, ApiError>> + Send + 'static,
     write: impl FnOnce(Result<A, ApiError>) -> S + Send + 'static,
@@ -49,7 +51,9 @@ where
         };
         if let Err(error) = &asked {
             // The status has said that all is well: nobody else counts it.
-            metrics.error("", error.code.unwrap_or(error.kind));
+            let kind = error.code.unwrap_or(error.kind);
+            metrics.error("", kind);
+            notes.broke(kind);
         }
         write(asked)
     };

@@ -1,5 +1,5 @@
 // Runs a JavaScript client's checks: each function that it hands to `run`, in their order, prints a line. Exit status 1 when one fails.
-// The like of checks.py, with the same settings in the environment; copied beside the packages, which is where imports are looked for.
+// The same for JavaScript as checks.py, with the same settings in the environment; copied beside the packages, which is where imports are looked for.
 export const { BASE_URL, MODEL, EMBEDDING_MODEL } = process.env;
 const CHECK_SECONDS = 180;
 export const LONG = "Write a long story about a lighthouse keeper and her cat.";

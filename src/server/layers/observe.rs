@@ -234,7 +234,7 @@ impl Drop for Line {
             ms = took.as_secs_f64() * 1e3,
             key = self.notes.key(),
             model = (!model.is_empty()).then_some(model),
-            error,
+            error = error.or(broke),
             "request"
         );
     }

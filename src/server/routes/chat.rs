@@ -43,7 +43,7 @@ pub async fn chat(
     let (choices, scored) = (question.choices, scores(&question.draws));
     let started = Instant::now();
     let name = id.clone();
-    let app_asked = Arc::clone(&app);
+    let (app_asked, notes) = (Arc::clone(&app), asker.notes.clone());
     let asked = async move {
         let (answers, model) = app_asked.ask(&asker.notes, &id, question).await?;
         let track = Track::new(&app_asked, asker.notes, &id, choices, started).streaming(streams.is_some());
@@ -61,7 +61,7 @@ pub async fn chat(
         Ok((answers, model)) => Writer { model, ..writer }.stream(answers).boxed(),
         Err(error) => stream::iter(sse::failed(&error)).boxed(),
     };
-    sse::begin(&app, opening, asked, write).await
+    sse::begin(&app, notes, opening, asked, write).await
 }
 
 fn scores(draws: &Draws) -> bool {

@@ -45,7 +45,7 @@ pub async fn completions(
     let question = request.question()?;
     let (echo, scored) = (question.echo, question.draws.top_logprobs.is_some());
     let completions = question.choices as usize;
-    let app_asked = Arc::clone(&app);
+    let (app_asked, notes) = (Arc::clone(&app), asker.notes.clone());
     let asked = async move {
         let model = app_asked.shelf.model(&id).await?;
         let (begun, prompts) = begin(Arc::clone(&model), question).await?;
@@ -65,7 +65,7 @@ pub async fn completions(
         Err(error) => stream::iter(sse::failed(&error)).boxed(),
     };
     // These streams have no chunk that says nothing yet.
-    sse::begin(&app, vec![sse::comment()], asked, write).await
+    sse::begin(&app, notes, vec![sse::comment()], asked, write).await
 }
 
 /// Starts all completions; each comes with the prompt it goes on from.

@@ -57,7 +57,7 @@ pub async fn create(
     let started = Instant::now();
     let keeper = Keeper { app: Arc::clone(&app), before, input };
     let mut writer = Writer { progress: Progress::new(response), model: None, keeper };
-    let app_asked = Arc::clone(&app);
+    let (app_asked, notes) = (Arc::clone(&app), asker.notes.clone());
     let asked = async move {
         let (answers, model) = app_asked.ask(&asker.notes, &id, question).await.map_err(renamed)?;
         let track = Track::new(&app_asked, asker.notes, &id, 1, started).streaming(streams);
@@ -72,7 +72,7 @@ pub async fn create(
         Ok((answers, model)) => Writer { model, ..writer }.stream(answers),
         Err(error) => writer.stream(failing(error)),
     };
-    sse::begin(&app, opening, asked, write).await
+    sse::begin(&app, notes, opening, asked, write).await
 }
 
 fn named(event: ResponseEvent) -> Event {

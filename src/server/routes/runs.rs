@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Json as Body;
 use axum::extract::{Path, State};
@@ -22,6 +22,10 @@ use crate::server::wire::refusals::{BadBody, NoRun};
 use crate::server::wire::runs::{AnswerGiven, Run, RunAsked, RunList, RunListed, event_object};
 use crate::server::{App, Asker, spans, sse};
 
+/// A run is begun in this time, or is not waited for.
+const BEGIN_TIME_MAX: Duration = Duration::from_secs(30);
+/// So often it is looked at until then.
+const BEGIN_POLL: Duration = Duration::from_millis(20);
 /// A cancelled run has ended after this long; what was computed at the time takes a moment.
 const END_TIME_MAX: Duration = Duration::from_secs(5);
 
@@ -119,7 +123,7 @@ pub async fn events(
 ) -> Result<Response, ApiError> {
     let id = journal(&app, move |journal| journal.find(&id).map_err(refused)).await?;
     let heard = headers.get("last-event-id").and_then(|heard| heard.to_str().ok()?.trim().parse().ok());
-    let going = app.runs.follow(&id);
+    let going = going(&app, &id).await?;
     let cut = Box::pin(app.ending.clone().cut());
     let state = Following { app, id, heard: heard.unwrap_or(0), going, cut, ended: false };
     let events = stream::unfold(state, |mut state| async move { Some((state.next().await?, state)) });
@@ -178,17 +182,30 @@ impl Following {
         NoRun,
     ))]
 pub async fn cancel(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Body<Run>, ApiError> {
-    let before = state(&app, id).await?;
-    let going = app.runs.follow(&before.id);
-    if !app.runs.cancel(&before.id) {
-        return Err(nothing_to_cancel(&app, before).await?);
+    let id = journal(&app, move |journal| journal.find(&id).map_err(refused)).await?;
+    let Some(mut going) = going(&app, &id).await?.filter(|_| app.runs.cancel(&id)) else {
+        return Err(nothing_to_cancel(&app, state(&app, id).await?).await?);
+    };
+    // Closed when the run has ended.
+    let ended = async { while going.changed().await.is_ok() {} };
+    let _ = tokio::time::timeout(END_TIME_MAX, ended).await;
+    Ok(Body(Run { object: "run", resumes: None, state: state(&app, id).await? }))
+}
+
+/// Follows a run that goes on here; one that has just been recorded is waited for, while its inputs are read.
+async fn going(app: &App, id: &str) -> Result<Option<watch::Receiver<u64>>, ApiError> {
+    let began = Instant::now();
+    loop {
+        let run = id.to_owned();
+        // Asked before: what ends in between goes on nowhere.
+        let holder = journal(app, move |journal| Ok(journal.holder(&run))).await?;
+        let going = app.runs.follow(id);
+        let begins = holder.is_some_and(|holder| holder.pid == Some(std::process::id()));
+        if going.is_some() || !begins || began.elapsed() > BEGIN_TIME_MAX {
+            return Ok(going);
+        }
+        tokio::time::sleep(BEGIN_POLL).await;
     }
-    if let Some(mut going) = going {
-        // Closed when the run has ended.
-        let ended = async { while going.changed().await.is_ok() {} };
-        let _ = tokio::time::timeout(END_TIME_MAX, ended).await;
-    }
-    Ok(Body(Run { object: "run", resumes: None, state: state(&app, before.id).await? }))
 }
 
 /// Why a run that doesn't go on here is not cancelled.

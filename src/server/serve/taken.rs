@@ -12,13 +12,14 @@ use tokio::time::{Sleep, sleep};
 /// Breaks when nothing of what is to be sent can be sent for too long.
 pub(super) struct Taken<S> {
     stream: S,
-    timeout: Duration,
+    /// For ever where there is none.
+    timeout: Option<Duration>,
     /// Runs while the client takes nothing.
     waiting: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Taken<S> {
-    pub(super) fn new(stream: S, timeout: Duration) -> Self {
+    pub(super) fn new(stream: S, timeout: Option<Duration>) -> Self {
         Self { stream, timeout, waiting: None }
     }
 
@@ -28,11 +29,10 @@ impl<S> Taken<S> {
         context: &mut Context<'_>,
         sent: Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
-        if sent.is_ready() {
+        let Some(timeout) = self.timeout.filter(|_| sent.is_pending()) else {
             self.waiting = None;
             return sent;
-        }
-        let timeout = self.timeout;
+        };
         let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(timeout)));
         waiting.as_mut().poll(context).map(|()| {
             let message = format!("the client took nothing for {} s", timeout.as_secs_f64());

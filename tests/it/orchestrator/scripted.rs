@@ -14,6 +14,8 @@ use serde_json::{Value, json};
 /// What a scripted model does with a call.
 pub enum Act {
     Say(String),
+    /// Before anything of the prompt is computed.
+    Queued(Duration, String),
     SayAfter(Duration, String),
     Fail(CallErrorKind),
     Stall,
@@ -82,11 +84,14 @@ impl Llm for Scripted {
         Box::pin(async move {
             let rendered: Vec<&str> = call.messages.iter().map(|message| message.content.as_str()).collect();
             progress(Progress::Prompt(&rendered.join("\n")));
+            if let Act::Queued(wait, _) = act {
+                tokio::time::sleep(wait).await;
+            }
             let prompt_tokens = self.prompt_tokens(&call.messages) as u32;
             progress(Progress::Prefill { computed: prompt_tokens, total: prompt_tokens });
             let mut finish = Finish::Stop;
             let text = match act {
-                Act::Say(text) => text,
+                Act::Say(text) | Act::Queued(_, text) => text,
                 Act::SayAfter(wait, text) => {
                     tokio::time::sleep(wait).await;
                     text

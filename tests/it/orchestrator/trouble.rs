@@ -179,3 +179,12 @@ fn the_prompt_of_an_attempt_that_stalled_is_recorded() {
         .collect();
     assert_eq!(prompts, ["What is the capital of France?"; 2]);
 }
+
+#[test]
+fn who_waits_for_its_turn_has_not_stalled() {
+    let planner = scripted("big", |_, _| Act::Queued(Duration::from_millis(200), "It is Paris.".to_owned()));
+    let mut request = RunRequest::new("What is the capital of France?");
+    request.stall_after = Duration::from_millis(50);
+    let ran = play(&planner, &[], &request);
+    assert_eq!((ran.outcome.status, ran.outcome.tasks[0].attempts), (Status::Completed, 1));
+}

@@ -139,7 +139,10 @@ fn a_run_of_its_own_process_goes_on_beside_the_server_until_it_is_killed() {
         assert_eq!(asked, 409, "{answer}");
     }
     let refused = said(home, &["runs", "cancel", id], 2);
-    assert!(refused.contains(&format!("process {}", child.id())) && refused.contains("Ctrl-C"), "{refused}");
+    assert!(
+        refused.contains(&format!("process {}", child.id())) && refused.contains("end it there"),
+        "{refused}"
+    );
     assert_eq!(shown(), "in_progress");
     signal("KILL", child.id());
     child.wait().unwrap();
