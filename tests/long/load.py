@@ -6,7 +6,7 @@ usage: load.py URL --pid PID [--model M] [--clients 64] [--seconds 120] [--warm-
 * A good request is answered well or with 429 and `Retry-After`, nothing else; a broken one with its 4xx and an error that says so.
 * The server's resident memory after the load is that of the end of the warm-up (the same load), ± 5 %.
 * At the end `/metrics` counts no running or waiting sequence and no held block.
-* The 99th percentile of the gaps between a steady stream's tokens is at most twice that without load. The steady stream is a process
+* The 99th percentile of the gaps between a steady stream's tokens is at most --gap-ratio times that without load. The steady stream is a process
   of its own, so that the other clients' work in this one is not taken for the server's.
 """
 import argparse, json, multiprocessing, random, resource, socket, sys, threading, time
