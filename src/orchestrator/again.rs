@@ -40,6 +40,12 @@ pub enum AgainError {
         /// Where it stands.
         status: String,
     },
+    /// It ended before it was recorded what it was to do.
+    #[error("what run {id} was to do is not in the record: ask for it anew")]
+    Unrecorded {
+        /// The run.
+        id: String,
+    },
     /// An answer without a word.
     #[error("text is empty: say the answer")]
     NoAnswer,
@@ -85,6 +91,9 @@ pub fn answer(journal: &Journal, id: &str, text: String) -> Result<RunRequest, A
 fn again(journal: &Journal, before: RunState) -> Result<RunRequest, AgainError> {
     let inputs = journal.inputs(&before.id)?.into_iter();
     let events = journal.events(&before.id, 0)?;
+    if events.is_empty() {
+        return Err(AgainError::Unrecorded { id: before.id });
+    }
     let asked = events.first().map(|event| event.body["asked"].clone()).unwrap_or_default();
     // Runs of earlier versions don't say.
     let asked: Asked = serde_json::from_value(asked).unwrap_or_default();
@@ -115,6 +124,14 @@ mod tests {
             journal.append(&run, "run.finished", 1, &json!({"status": status})).unwrap();
         }
         (journal, run)
+    }
+
+    #[test]
+    fn what_was_never_begun_is_not_done_again() {
+        let journal = Journal::in_memory().unwrap();
+        let run = journal.create_run().unwrap().id;
+        let refused = again(&journal, journal.state(&run).unwrap()).unwrap_err();
+        assert!(matches!(&refused, AgainError::Unrecorded { id } if *id == run), "{refused}");
     }
 
     #[test]

@@ -6,6 +6,7 @@ pub mod answer;
 pub mod auth;
 pub mod band;
 pub mod error;
+pub mod forget;
 pub mod layers;
 pub mod metrics;
 pub mod routes;
