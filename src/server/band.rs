@@ -12,35 +12,8 @@ use super::layers::Notes;
 use super::runs::{Live, Runs};
 use super::shelf::Shelf;
 use super::spans;
-use crate::orchestrator::{
-    Band, Embed, EventKind, Llm, Outcome, RunEvent, RunRequest, SessionLlm, Status, Strategy, Worker, choose,
-};
+use crate::orchestrator::{EventKind, Llm, Outcome, RunEvent, RunRequest, Status, Strategy, choose};
 use crate::text::{Message, Part, Role, ToolChoice};
-
-/// Loads the players.
-///
-/// # Errors
-/// 404 without a band, 500 for a file that can't be used.
-pub async fn assemble(shelf: &Arc<Shelf>) -> Result<Band, ApiError> {
-    let files = shelf.band_files()?.clone();
-    let planner: Arc<dyn Llm> = Arc::new(SessionLlm::new(shelf.player(&files.planner).await?));
-    let mut workers = Vec::new();
-    for found in &files.workers {
-        let llm: Arc<dyn Llm> = match found.path == files.planner.path {
-            true => Arc::clone(&planner),
-            false => Arc::new(SessionLlm::new(shelf.player(found).await?)),
-        };
-        workers.push(match files.workers_named {
-            true => Worker::explicit(llm),
-            false => Worker::model(llm, found.bytes),
-        });
-    }
-    let embed = match &files.embeddings {
-        Some(found) => Some(shelf.band_embedder(found).await? as Arc<dyn Embed>),
-        None => None,
-    };
-    Ok(Band { planner, workers, embed })
-}
 
 /// Asks the band; `strategy` is what stands behind `bandmaster:` in the model's id.
 ///
@@ -66,7 +39,7 @@ pub async fn ask(
     let direct = request.strategy == Some(Strategy::Direct);
     let after_tool = question.messages.last().is_some_and(|message| message.role == Role::Tool);
     if shaped && (direct || after_tool) {
-        let planner = shelf.player(&shelf.band_files()?.planner).await?;
+        let planner = shelf.planner().await?;
         return ask_model(planner, question).await;
     }
     let (events, heard) = mpsc::unbounded_channel();
@@ -278,7 +251,7 @@ fn shape(shelf: Arc<Shelf>, listening: Listening, question: Question) -> Answers
 }
 
 async fn last_call(shelf: &Arc<Shelf>, question: Question) -> Result<Answers, ApiError> {
-    let planner = shelf.player(&shelf.band_files()?.planner).await?;
+    let planner = shelf.planner().await?;
     ask_model(planner, question).await
 }
 

@@ -10,7 +10,7 @@ use tokio::sync::OnceCell;
 use super::error::ApiError;
 use super::wire::models::Model;
 use crate::hub::{Found, Hub, Role};
-use crate::orchestrator::Band;
+use crate::orchestrator::{Band, Embed, Llm, SessionLlm, Worker};
 use crate::text::{LoadedModel, TextEmbedder};
 
 /// The id of the whole band.
@@ -177,11 +177,7 @@ impl Shelf {
         self.band_embedder(&self.find(id, true)?).await
     }
 
-    /// The files of the band.
-    ///
-    /// # Errors
-    /// 404 on a server without one.
-    pub fn band_files(&self) -> Result<&BandFiles, ApiError> {
+    fn band_files(&self) -> Result<&BandFiles, ApiError> {
         self.band.as_ref().ok_or_else(|| {
             let there: Vec<String> = self.list().into_iter().map(|model| model.id).collect();
             ApiError::no_model(BAND, &there)
@@ -193,23 +189,44 @@ impl Shelf {
     /// # Errors
     /// As [`Shelf::model`].
     pub async fn band(self: &Arc<Self>) -> Result<&Band, ApiError> {
-        self.played.get_or_try_init(|| super::band::assemble(self)).await
+        self.played.get_or_try_init(|| self.assemble()).await
     }
 
-    /// The model of a file of the band.
+    async fn assemble(self: &Arc<Self>) -> Result<Band, ApiError> {
+        let files = self.band_files()?.clone();
+        let planner: Arc<dyn Llm> = Arc::new(SessionLlm::new(self.player(&files.planner).await?));
+        let mut workers = Vec::new();
+        for found in &files.workers {
+            let llm: Arc<dyn Llm> = match found.path == files.planner.path {
+                true => Arc::clone(&planner),
+                false => Arc::new(SessionLlm::new(self.player(found).await?)),
+            };
+            workers.push(match files.workers_named {
+                true => Worker::explicit(llm),
+                false => Worker::model(llm, found.bytes),
+            });
+        }
+        let embed = match &files.embeddings {
+            Some(found) => Some(self.band_embedder(found).await? as Arc<dyn Embed>),
+            None => None,
+        };
+        Ok(Band { planner, workers, embed })
+    }
+
+    /// The model that plans for the band.
     ///
     /// # Errors
-    /// As [`Shelf::model`].
-    pub async fn player(self: &Arc<Self>, found: &Found) -> Result<Arc<LoadedModel>, ApiError> {
+    /// As [`Shelf::model`], and 404 without a band.
+    pub async fn planner(self: &Arc<Self>) -> Result<Arc<LoadedModel>, ApiError> {
+        self.player(&self.band_files()?.planner).await
+    }
+
+    async fn player(self: &Arc<Self>, found: &Found) -> Result<Arc<LoadedModel>, ApiError> {
         let (shelf, file) = (Arc::clone(self), found.clone());
         loaded(&self.models, &found.name, move || (shelf.loaders.model)(&file)).await
     }
 
-    /// The embedder of the band.
-    ///
-    /// # Errors
-    /// As [`Shelf::model`].
-    pub async fn band_embedder(self: &Arc<Self>, found: &Found) -> Result<Arc<TextEmbedder>, ApiError> {
+    async fn band_embedder(self: &Arc<Self>, found: &Found) -> Result<Arc<TextEmbedder>, ApiError> {
         let (shelf, file) = (Arc::clone(self), found.clone());
         loaded(&self.embedders, &found.name, move || (shelf.loaders.embedder)(&file)).await
     }
