@@ -146,6 +146,7 @@ fn served<T, F: Future<Output = T>>(
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             socket: None,
             header_timeout: PATIENCE,
+            taking_timeout: Duration::from_secs(60),
             headers_max: 64,
             drain: Duration::from_secs(1),
             connections_max: 64,
