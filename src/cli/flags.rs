@@ -238,7 +238,7 @@ pub struct ServeBenchFlags {
     #[arg(long, default_value = "chat", value_name = "NAME|FILE")]
     pub workload: String,
     /// Closed loop: so many calls at a time
-    #[arg(long, default_value_t = 10, value_name = "N", conflicts_with = "rate")]
+    #[arg(long, default_value_t = 8, value_name = "N", conflicts_with = "rate")]
     pub concurrency: usize,
     /// Open loop: so many calls a second, at random times that no answer delays
     #[arg(long, value_name = "R", allow_negative_numbers = true)]

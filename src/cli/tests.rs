@@ -9,13 +9,22 @@ use clap::{CommandFactory, Parser};
 
 use super::config::{Config, Origin};
 use super::error::CliError;
-use super::flags::{BandFlags, Cli, Command, Global};
+use super::flags::{BandFlags, BenchCommand, Cli, Command, Global};
 use super::inputs::{INPUT_BYTES_MAX, Inputs, Piped, read};
 use super::units::{gib, parse_age, parse_bytes};
 
 #[test]
 fn flags_are_consistent() {
     Cli::command().debug_assert();
+}
+
+#[test]
+fn a_load_is_eight_calls_at_a_time_unless_said_otherwise() {
+    let words = ["bandmaster", "bench", "serve", "--url", "http://127.0.0.1:1", "--model", "m"];
+    let Command::Bench(BenchCommand::Serve(flags)) = Cli::try_parse_from(words).unwrap().command else {
+        panic!("`bench serve` is another command")
+    };
+    assert_eq!(flags.concurrency, 8);
 }
 
 #[test]

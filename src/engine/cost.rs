@@ -100,7 +100,7 @@ impl Cost {
             return;
         }
         let before = self.alone_us.unwrap_or(us);
-        if amount == Amount::of(1, amount.pairs - 1, 1) || us < before {
+        if (amount.tokens, amount.rows) == (1, 1) || us < before {
             self.alone_us = Some(before + ALONE_WEIGHT * (us - before));
         }
         let terms = amount.terms();

@@ -64,7 +64,8 @@ pub struct EngineConfig {
     pub step_tokens_max: usize,
     /// How long a prefill may keep others from their next token.
     pub shared_step: Duration,
-    /// How many times as long as alone a token may take beside others of its model: what more they want waits.
+    /// How many times as long as alone a token may take beside others of its model: whoever would slow it more waits to
+    /// start. `u32::MAX` is no limit.
     pub slowdown_max: u32,
     /// Requests that may wait before they are refused.
     pub queue_max: usize,

@@ -2,9 +2,9 @@
 //! model computes is not known here.
 //!
 //! Decoding sequences go first, one token each; then those with more to compute, in order of rank, as far as the step's
-//! tokens reach, and its time where others wait: whoever would make a step take more than so many times what a
-//! token takes alone waits until one of those before it ends. Those of a later run than the first of the model ride along only while
-//! the step costs little more for it. Whoever needs a block and finds none takes those of the lowest rank below its own.
+//! tokens reach, and its time where others wait: whoever would make a step take more than so many times what a token
+//! takes alone waits until one of those before it ends. Those of a later run than the first of the model ride along only
+//! while the step costs little more for it. Whoever needs a block and finds none takes those of the lowest rank below its own.
 //! The highest rank can therefore always go on, and as ranks never change, so can everyone in turn.
 
 use std::time::Duration;

@@ -91,12 +91,11 @@ pub fn answer(journal: &Journal, id: &str, text: String) -> Result<RunRequest, A
 fn again(journal: &Journal, before: RunState) -> Result<RunRequest, AgainError> {
     let inputs = journal.inputs(&before.id)?.into_iter();
     let events = journal.events(&before.id, 0)?;
-    if events.is_empty() {
+    let Some(first) = events.first() else {
         return Err(AgainError::Unrecorded { id: before.id });
-    }
-    let asked = events.first().map(|event| event.body["asked"].clone()).unwrap_or_default();
+    };
     // Runs of earlier versions don't say.
-    let asked: Asked = serde_json::from_value(asked).unwrap_or_default();
+    let asked: Asked = serde_json::from_value(first.body["asked"].clone()).unwrap_or_default();
     let time = asked.budget_seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     Ok(RunRequest {
         inputs: inputs.map(|(name, text)| Input { name, text }).collect(),
