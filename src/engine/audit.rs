@@ -80,7 +80,9 @@ impl Core {
             "{live} live, {listed} listed, {} by id",
             self.by_id.len()
         );
+        self.jobs.audit()?;
         let timed = self.sequences.iter().filter(|(_, s)| s.terms.deadline.is_some()).count();
+        let timed = timed + self.jobs.deadlines();
         hold!(timed == self.deadlines.len(), "{timed} deadlines, {} listed", self.deadlines.len());
         Ok(())
     }

@@ -9,6 +9,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use bandmaster_models::{Batch, BlockCopy, Model};
 
 use super::cost::Amount;
+use super::jobs::Turn;
 use super::sampler::{Drawing, Drawn, Scratch, draw, score};
 use super::sequence::{End, Sequence, Sequences, panic_message};
 use super::{Logprobs, ModelId, RunId};
@@ -24,6 +25,10 @@ pub struct Plan {
     pub drafts: Vec<u32>,
     /// Copies to make first, and for whom. Each source is held once until the step ends.
     pub copies: Vec<(u32, BlockCopy)>,
+    /// Instead of all that: pieces of a job.
+    pub turn: Option<Turn>,
+    /// Whether that job goes on, once they ran.
+    pub turn_ran: Option<Result<bool, String>>,
     /// All of it.
     pub amount: Amount,
     /// Microseconds that it is expected to take.
@@ -52,6 +57,7 @@ impl Plan {
         self.work.clear();
         self.drafts.clear();
         self.copies.clear();
+        (self.turn, self.turn_ran) = (None, None);
         self.amount = Amount::default();
     }
 

@@ -13,7 +13,11 @@ const NOTHING_TO_DRAW: &str = "no token can be drawn: every logit that the gramm
 impl Core {
     /// Takes the results of the plan in.
     pub(super) fn commit(&mut self, ran: Result<(), Broken>, took: Duration, now: Duration) {
+        if self.plan.turn.is_some() {
+            return self.commit_turn(took);
+        }
         let model = self.plan.model;
+        self.jobs.step_took(took, self.jobs_limit_us());
         while let Some((_, copy)) = self.plan.copies.pop() {
             self.blocks.release(model, copy.from);
         }
@@ -32,6 +36,15 @@ impl Core {
             Err(broken) => self.fail_step(model, &work, broken),
         }
         self.plan.work = work;
+    }
+
+    /// Takes in that pieces of a job ran.
+    fn commit_turn(&mut self, took: Duration) {
+        let (turn, ran) = (self.plan.turn.clone(), self.plan.turn_ran.take());
+        if let (Some(turn), Some(ran)) = (turn, ran) {
+            let ended = self.jobs.take_in(&turn, ran, took);
+            self.forget_job(ended);
+        }
     }
 
     fn count(&mut self, model: ModelId, work: &[Work]) {

@@ -77,12 +77,21 @@ impl Cost {
     #[must_use]
     pub fn guess(info: &ModelInfo) -> Self {
         let token = (info.parameters as f64 / GUESS_MULTIPLY_ADDS_PER_US).max(0.01);
-        let guess = [
+        Self::guessing([
             (info.weight_bytes as f64 / GUESS_BYTES_PER_US).max(0.1),
             token,
             token * GUESS_ROW_SHARE,
             (info.kv_block_bytes as f64 / super::BLOCK_TOKENS as f64 / GUESS_BYTES_PER_US).max(1e-6),
-        ];
+        ])
+    }
+
+    /// Before any step, of sizes that are not known.
+    #[must_use]
+    pub fn unknown() -> Self {
+        Self::guessing([1_000.0, 100.0, 20.0, 0.05])
+    }
+
+    fn guessing(guess: [f64; TERMS]) -> Self {
         Self {
             guess,
             line: guess,
@@ -155,10 +164,19 @@ impl Cost {
         self.line[1] + self.line[2]
     }
 
-    /// The most tokens behind `context` others that fit into `us` microseconds beside `amount`, up to `most`.
+    /// The most tokens behind `context` others that fit into `us` microseconds beside `amount`, up to `most`. `rows` says
+    /// how many rows of logits so many tokens need.
     #[must_use]
-    pub fn tokens_within(&self, us: f64, amount: Amount, context: usize, most: usize) -> usize {
-        let fits = |tokens: usize| self.predict_us(amount.and(Amount::of(tokens, context, 0))) <= us;
+    pub fn tokens_within(
+        &self,
+        us: f64,
+        amount: Amount,
+        context: usize,
+        most: usize,
+        rows: impl Fn(usize) -> usize,
+    ) -> usize {
+        let of = |tokens| Amount::of(tokens, context, rows(tokens));
+        let fits = |tokens: usize| self.predict_us(amount.and(of(tokens))) <= us;
         let (mut fitting, mut above) = (0, most + 1);
         while above - fitting > 1 {
             let middle = usize::midpoint(fitting, above);
@@ -252,7 +270,7 @@ mod tests {
         }
         let base = Amount::of(4, 100, 4);
         for us in [0.0, 5_000.0, 50_000.0, 1e9] {
-            let tokens = cost.tokens_within(us, base, 1000, 512);
+            let tokens = cost.tokens_within(us, base, 1000, 512, |_| 0);
             let with = |tokens| cost.predict_us(base.and(Amount::of(tokens, 1000, 0)));
             assert!(tokens == 0 || with(tokens) <= us);
             assert!(tokens == 512 || with(tokens + 1) > us);

@@ -7,8 +7,8 @@ use std::sync::{Arc, PoisonError};
 use super::sync::{Builder, JoinHandle, Mutex, SyncSender, TrySendError, sync_channel};
 use super::worker::{Command, QueuePlace, Shared, Submission, Told, Worker, lock};
 use super::{
-    Branch, Brought, Core, EngineConfig, Expected, ExpectedId, Limits, ModelId, Rejected, Request, RequestId,
-    Stats,
+    Branch, Brought, Core, EngineConfig, Expected, ExpectedId, Job, JobKind, Limits, ModelId, Rejected,
+    Request, RequestId, Stats,
 };
 
 /// Commands on their way to the engine besides requests, whose number has a limit of its own.
@@ -16,8 +16,6 @@ const OTHER_COMMANDS_MAX: usize = 64;
 
 /// A loader: runs on a thread of its own, each time the model is called; gives a model or says why not.
 pub type Loader = Arc<dyn Fn() -> Brought + Send + Sync>;
-/// Work that runs between steps.
-pub type Job = Box<dyn FnOnce() + Send>;
 
 /// A model that could not be added.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -47,7 +45,8 @@ impl Engine {
     /// # Errors
     /// [`EngineError::Thread`] when the system gives no thread.
     pub fn start(config: EngineConfig) -> Result<EngineHandle, EngineError> {
-        let (commands, inbox) = sync_channel(config.queue_max + OTHER_COMMANDS_MAX);
+        // Requests and jobs have a limit each.
+        let (commands, inbox) = sync_channel(2 * config.queue_max + OTHER_COMMANDS_MAX);
         let core = Core::new(config.clone());
         let shared = Arc::new(Shared::new(config));
         let worker = Worker::new(core, inbox, Arc::clone(&shared));
@@ -116,7 +115,7 @@ impl EngineHandle {
 
     fn queue(&self, parent: Option<RequestId>, mut request: Request) -> Result<RequestId, Rejected> {
         let waiting = self.shared.queued.fetch_add(1, Ordering::AcqRel);
-        let mut place = Some(QueuePlace(Arc::clone(&self.shared)));
+        let mut place = Some(QueuePlace(Arc::clone(&self.shared), |shared| &shared.queued));
         if waiting >= self.shared.config.queue_max {
             return Err(Rejected::QueueFull { waiting });
         }
@@ -139,7 +138,7 @@ impl EngineHandle {
         Err(rejected)
     }
 
-    /// Ends a request within a step: [`super::FinishReason::Cancelled`]. One that has ended is left alone.
+    /// Ends a request or a job within a step: [`super::FinishReason::Cancelled`]. One that has ended is left alone.
     pub fn cancel(&self, id: RequestId) {
         self.tell(Told::Cancel(id));
     }
@@ -149,17 +148,35 @@ impl EngineHandle {
         self.wake();
     }
 
-    /// Runs `job` on the engine's thread between steps. No step runs meanwhile.
+    /// A kind of jobs that nobody else has.
+    #[must_use]
+    pub fn job_kind(&self) -> JobKind {
+        JobKind(self.shared.next_id.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Queues a job. Its pieces run on the engine's thread, between the steps of models; no step runs meanwhile.
     ///
     /// # Errors
-    /// [`Rejected::Stopped`] or, when too many commands wait, [`Rejected::QueueFull`].
-    pub fn job(&self, job: Job) -> Result<(), Rejected> {
-        self.commands.try_send(Command::Job(job)).map_err(|error| match error {
-            TrySendError::Full(_) => {
-                Rejected::QueueFull { waiting: self.shared.queued.load(Ordering::Acquire) }
-            }
+    /// [`Rejected::Stopped`] or, when as many jobs live as requests may wait, [`Rejected::QueueFull`]; the job then hears
+    /// nothing.
+    pub fn job(&self, mut job: Job) -> Result<RequestId, Rejected> {
+        let waiting = self.shared.jobs.fetch_add(1, Ordering::AcqRel);
+        let place = QueuePlace(Arc::clone(&self.shared), |shared| &shared.jobs);
+        if waiting >= self.shared.config.queue_max {
+            return Err(Rejected::QueueFull { waiting });
+        }
+        let mut run = job.run;
+        job.run = Box::new(move |pieces| {
+            // Held until the job is over.
+            let _ = &place;
+            run(pieces)
+        });
+        let id = RequestId(self.shared.next_id.fetch_add(1, Ordering::Relaxed));
+        self.commands.try_send(Command::Job(id, job)).map_err(|error| match error {
+            TrySendError::Full(_) => Rejected::QueueFull { waiting },
             TrySendError::Disconnected(_) => Rejected::Stopped,
-        })
+        })?;
+        Ok(id)
     }
 
     /// What a model can take; `None` when there is no such model.

@@ -9,6 +9,9 @@ pub mod cost;
 pub mod draft;
 pub mod handle;
 pub mod hash;
+mod jobs;
+mod overtaking;
+mod pace;
 pub mod request;
 mod residency;
 pub mod runs;
@@ -27,6 +30,7 @@ use bandmaster_models::{Model, ModelInfo};
 
 pub use blocks::BLOCK_TOKENS;
 pub use handle::{Engine, EngineError, EngineHandle};
+pub use jobs::{Job, JobEnd, JobKind};
 pub use request::*;
 pub use residency::Brought;
 pub use stats::{ModelStats, Stats, StepStats};
@@ -34,6 +38,8 @@ pub use stats::{ModelStats, Stats, StepStats};
 use batch::{Plan, Runner};
 use blocks::Blocks;
 use cost::Cost;
+use jobs::Jobs;
+use overtaking::Overtaking;
 use residency::Place;
 use runs::Runs;
 use scheduler::Urgency;
@@ -105,6 +111,10 @@ struct Lane {
     /// Since when none of its sequences finds the blocks it needs.
     stuck_since: Option<Duration>,
     cost: Cost,
+    /// Whose turn it is among prompts.
+    overtaking: Overtaking,
+    /// Ranks from here on could not start in the last step for want of blocks.
+    starts_before: Option<Rank>,
     /// Whether it can be sent away and loaded again.
     returns: bool,
     /// Whether it is to be loaded although nobody waits for it.
@@ -119,6 +129,7 @@ pub struct Core {
     by_id: HashMap<RequestId, u32>,
     runs: Runs,
     deadlines: BTreeSet<(Duration, RequestId)>,
+    jobs: Jobs,
     blocks: Blocks,
     plan: Plan,
     runner: Runner,
@@ -146,6 +157,7 @@ impl Core {
             by_id: HashMap::new(),
             runs: Runs::default(),
             deadlines: BTreeSet::new(),
+            jobs: Jobs::default(),
             plan: Plan::default(),
             runner: Runner::default(),
             underway: Underway::default(),
@@ -157,7 +169,7 @@ impl Core {
         }
     }
 
-    /// One step of one model; `false` when no sequence could go on. `clock` is read between the verbs.
+    /// One step of one model, or some pieces of a job; `false` when nothing could go on. `clock` is read between the verbs.
     pub fn step(&mut self, clock: &dyn Fn() -> Duration) -> bool {
         let started = clock();
         if !self.schedule(started) {
@@ -172,6 +184,10 @@ impl Core {
     }
 
     fn run(&mut self) -> Result<(), batch::Broken> {
+        if let Some(turn) = &self.plan.turn {
+            self.plan.turn_ran = Some(self.jobs.run(turn));
+            return Ok(());
+        }
         if self.calls.is_empty() {
             // Who left to make room for blocks must be gone before those are taken.
             self.departed.clear();
@@ -185,6 +201,12 @@ impl Core {
 
     fn time(&mut self, schedule: Duration, run: Duration, commit: Duration) {
         let us = |time: Duration| time.as_micros() as u64;
+        if let Some(turn) = &self.plan.turn {
+            self.stats.job_turns += 1;
+            self.stats.jobs_us += us(run);
+            self.stats.jobs_shared_us += if turn.shared { us(run) } else { 0 };
+            return;
+        }
         let last = &mut self.stats.last;
         (last.schedule_us, last.run_us, last.commit_us) = (us(schedule), us(run), us(commit));
         self.stats.steps += 1;
@@ -229,11 +251,33 @@ impl Core {
         self.by_id.insert(id, slot);
         self.deadlines.extend(deadline.map(|deadline| (deadline, id)));
         self.stats.requests += 1;
+        self.note_cached(slot);
         // A grammar may know its first tokens before the model says anything.
         if let Err(end) = self.sequences[slot].follow_grammar() {
             self.end(slot, end);
         }
         Ok(())
+    }
+
+    /// Takes a job.
+    pub fn submit_job(&mut self, id: RequestId, job: Job, now: Duration) {
+        if job.pieces.is_empty() {
+            return;
+        }
+        let deadline = self.jobs.add(id, job, now);
+        self.deadlines.extend(deadline.map(|deadline| (deadline, id)));
+    }
+
+    /// Ends a job that may have ended before.
+    fn end_job(&mut self, id: RequestId, end: JobEnd) {
+        let ended = self.jobs.end(id, end);
+        self.forget_job(ended);
+    }
+
+    fn forget_job(&mut self, ended: Option<jobs::Ended>) {
+        if let Some(jobs::Ended { id, deadline: Some(deadline) }) = ended {
+            self.deadlines.remove(&(deadline, id));
+        }
     }
 
     /// Takes a request that goes on from where `parent` is: full blocks are shared, a half-full one is copied.
@@ -270,10 +314,12 @@ impl Core {
         self.blocks.unexpect(id);
     }
 
-    /// Ends a request; its blocks are free before the next step. Unknown ids have ended before.
+    /// Ends a request or a job; its blocks are free before the next step. Unknown ids have ended before.
     pub fn cancel(&mut self, id: RequestId) {
         if let Some(&slot) = self.by_id.get(&id) {
             self.end(slot, End::Finished(FinishReason::Cancelled));
+        } else {
+            self.end_job(id, JobEnd::Cancelled);
         }
     }
 
@@ -283,13 +329,16 @@ impl Core {
         for slot in slots {
             self.end(slot, End::Failed(message.into()));
         }
+        for id in self.jobs.ids() {
+            self.end_job(id, JobEnd::Cancelled);
+        }
     }
 
     /// Whether nothing lives and no model is to come.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         let expects = |lane: &Lane| lane.called || matches!(lane.place, Place::Coming);
-        self.by_id.is_empty() && !self.lanes.iter().any(expects)
+        self.by_id.is_empty() && self.jobs.is_empty() && !self.lanes.iter().any(expects)
     }
 
     /// Sum over all steps of the sequences in the batch.
@@ -316,6 +365,7 @@ impl Core {
         let stats = &mut self.stats;
         stats.running = self.sequences.iter().filter(|(_, sequence)| !sequence.table.is_empty()).count();
         stats.waiting = self.by_id.len() - stats.running;
+        stats.jobs = self.jobs.len();
         stats.kv_bytes_resident = self.blocks.bytes_resident();
         stats.kv_bytes_held = self.blocks.bytes_held();
         stats.kv_bytes_max = self.blocks.bytes_max();

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bandmaster_models::{Model, ModelInfo};
 
 use super::cost::Cost;
+use super::overtaking::Overtaking;
 use super::sequence::End;
 use super::{BLOCK_TOKENS, Class, Core, Lane, Limits, ModelId, ModelStats};
 
@@ -84,6 +85,8 @@ impl Core {
         self.lanes.push(Lane {
             place: Place::Away,
             cost: Cost::guess(&info),
+            overtaking: Overtaking::default(),
+            starts_before: None,
             info,
             limits: Limits { vocab: 0, context_tokens: 0, pool_tokens: 0 },
             order: Vec::new(),

@@ -1,46 +1,31 @@
 //! The first verb: which model, which of its sequences, and how many tokens of each. What a token is worth and what a
 //! model computes is not known here.
 //!
-//! Decoding sequences go first, one token each; then those with more to compute, in order of rank, as far as the step's
-//! tokens reach, and its time where others wait: whoever would make a step take more than so many times what a token
+//! Decoding sequences go first, one token each; then those with more to compute, the shortest for its share of the time
+//! (`overtaking`) and the others in order of rank, as far as the step's tokens and its time reach: whoever would make a step take more than so many times what a token
 //! takes alone waits until one of those before it ends. Those of a later run than the first of the model ride along only
 //! while the step costs little more for it. Whoever needs a block and finds none takes those of the lowest rank below its own.
-//! The highest rank can therefore always go on, and as ranks never change, so can everyone in turn.
+//! The highest rank can therefore always go on, and as ranks never change, so can everyone in turn. Between the steps
+//! of models jobs have their share of the time.
 
 use std::time::Duration;
 
 use super::cost::Amount;
+use super::pace::Prefill;
 use super::residency::Place;
 use super::sequence::{End, Rank, Sequence};
-use super::{BLOCK_TOKENS, Class, Core, FinishReason, Lane, ModelId, Order, RunId};
+use super::{BLOCK_TOKENS, Class, Core, FinishReason, JobEnd, Lane, ModelId, Order, RunId};
 
 /// A model whose sequences are of the class below goes first when it waited this much longer.
 const CLASS_PATIENCE: Duration = Duration::from_secs(2);
 /// So does one whose sequences are all of later runs.
 const RUN_PATIENCE: Duration = Duration::from_millis(500);
-/// A step that others wait for takes at least this many prefill tokens, however slow the model.
-const SHARED_TOKENS_MIN: usize = 16;
-/// A step is planned to take this much of what it may, since steps vary.
-const STEP_MARGIN: f64 = 0.85;
-/// Of the time that a step may take beside replies, this much is for prefill, however many decode.
-const PREFILL_SHARE: f64 = 0.2;
 /// Those of later runs ride along while the step takes at most this many times what it takes to read the weights: where
 /// that bounds a step, more tokens are nearly free.
 const RIDERS_STEP_MAX: f64 = 2.0;
 
 /// Time waited with what class and run are worth, then sequences that would run.
 pub type Urgency = (Duration, usize);
-
-/// How far prefill may fill a step.
-#[derive(Clone, Copy)]
-struct Prefill {
-    /// Microseconds that the step may take.
-    limit_us: f64,
-    /// Tokens that the first of them gets even so.
-    least: usize,
-    /// Microseconds that decoding the sequences ahead of one that starts may take with it.
-    start_us: f64,
-}
 
 /// For whom a step is.
 #[derive(Clone, Copy)]
@@ -57,10 +42,14 @@ impl Core {
         self.end_overdue(now);
         self.blocks.expire(now);
         self.call_models(now);
+        let waits = |lane: &Lane| matches!(lane.place, Place::Here(_)) && !lane.order.is_empty();
+        if self.lanes.iter().any(waits) && self.plan_turn(true) {
+            return true;
+        }
         while !self.plan_any(now) {
             // Other models' weights may be in the way of a sequence that needs all the rest.
             if !self.make_room_for_first() {
-                return false;
+                return self.plan_turn(false);
             }
         }
         true
@@ -93,8 +82,10 @@ impl Core {
             if deadline > now {
                 return;
             }
-            let slot = self.by_id[&id];
-            self.end(slot, End::Finished(FinishReason::Deadline));
+            match self.by_id.get(&id) {
+                Some(&slot) => self.end(slot, End::Finished(FinishReason::Deadline)),
+                None => self.end_job(id, JobEnd::Deadline),
+            }
         }
     }
 
@@ -131,8 +122,13 @@ impl Core {
         // Once one cannot start for want of blocks, none behind it may: a small one would keep a large one out for ever.
         let mut starts_before = None;
         self.plan_decodes(model, leads, f64::INFINITY);
-        let all = self.prefill(model, leaders.rank.is_none());
-        self.plan_prefills(model, leads, all, &mut starts_before);
+        let mut all = self.prefill(model, leaders.rank.is_none());
+        let decodes = self.plan.amount;
+        let taken = self.plan_overtaking(model, leads, &mut all, &mut starts_before);
+        let overtaking = self.plan.amount;
+        let others = |core: &Self, slot| leads(core, slot) && !taken.contains(&slot);
+        self.plan_prefills(model, others, all, &mut starts_before);
+        self.count_overtaking(model, decodes, overtaking);
         if self.plan.work.is_empty() {
             // Nobody who leads can go on.
             self.plan_decodes(model, rides, f64::INFINITY);
@@ -144,6 +140,7 @@ impl Core {
             let slack = Prefill { limit_us, least: 0, ..all };
             self.plan_prefills(model, rides, slack, &mut starts_before);
         }
+        self.lanes[model.0 as usize].starts_before = starts_before;
         self.add_drafts(model);
         self.plan.predicted_us = self.lanes[model.0 as usize].cost.predict_us(self.plan.amount);
     }
@@ -186,81 +183,41 @@ impl Core {
         }
     }
 
-    /// How far prefill may fill the step of which the decodes are planned: as far as tokens reach, unless others wait for
-    /// their next token.
-    fn prefill(&self, model: ModelId, background: bool) -> Prefill {
-        let waits = |lane: &Lane| {
-            let mut terms = lane.order.iter().map(|&slot| &self.sequences[slot].terms);
-            matches!(lane.place, Place::Here(_)) && terms.any(|terms| terms.class > Class::Background)
-        };
-        let mut others = self.lanes.iter().enumerate().filter(|&(lane, _)| lane != model.0 as usize);
-        // Whoever comes while the background computes should not have to wait for it.
-        let others_wait = background || others.any(|(_, lane)| waits(lane));
-        let cost = &self.lanes[model.0 as usize].cost;
-        let slowed_us = f64::from(self.config.slowdown_max) * STEP_MARGIN * cost.alone_us();
-        let start_us = slowed_us * (1.0 - PREFILL_SHARE);
-        let decodes_us = cost.predict_us(self.plan.amount);
-        let (limit_us, least) = match (self.plan.work.is_empty(), others_wait) {
-            (true, false) => (f64::INFINITY, SHARED_TOKENS_MIN),
-            (true, true) => (self.shared_us(), SHARED_TOKENS_MIN),
-            (false, _) => (slowed_us.min(self.shared_us()).max(decodes_us / (1.0 - PREFILL_SHARE)), 1),
-        };
-        Prefill { limit_us, least, start_us }
-    }
-
-    fn shared_us(&self) -> f64 {
-        self.config.shared_step.as_secs_f64() * 1e6
-    }
-
     /// Plans prefill of the sequences that are `wanted`, in order of rank.
     fn plan_prefills(
         &mut self,
         model: ModelId,
         wanted: impl Fn(&Self, u32) -> bool,
-        Prefill { limit_us, least, start_us }: Prefill,
+        mut prefill: Prefill,
         starts_before: &mut Option<Rank>,
     ) {
         let lane = model.0 as usize;
-        let tokens_max = self.config.step_tokens_max;
-        // A few tokens always go, or a long context would never go on beside others.
-        let mut least = least.min(tokens_max);
         // What decoding those takes that hold something and are ranked before.
         let mut ahead = Amount::default();
         for place in 0..self.lanes[lane].order.len() {
             let slot = self.lanes[lane].order[place];
-            let most = tokens_max.saturating_sub(self.plan.amount.tokens).max(least);
-            if most == 0 || self.plan.work.len() >= self.config.batch_max {
+            if self.tokens_left(&prefill) == 0 || self.plan.work.len() >= self.config.batch_max {
                 return;
             }
             let sequence = &self.sequences[slot];
             let one = Amount::of(1, sequence.tokens.len(), 1);
             let crowded = sequence.table.is_empty()
                 && ahead.tokens > 0
-                && self.lanes[lane].cost.predict_us(ahead.and(one)) > start_us;
+                && self.lanes[lane].cost.predict_us(ahead.and(one)) > prefill.start_us;
             let goes = !(crowded || sequence.is_decoding() || !wanted(self, slot))
                 && self.may_go_on(slot, starts_before);
             if goes || !self.sequences[slot].table.is_empty() {
                 ahead = ahead.and(one);
             }
-            if !goes {
-                continue;
-            }
-            let context = self.sequences[slot].computed;
-            let fitting = self.lanes[lane].cost.tokens_within(limit_us, self.plan.amount, context, most);
-            let tokens = fitting.max(least);
-            if tokens == 0 {
+            if goes && !self.plan_prefill(slot, &mut prefill) {
                 return;
             }
-            self.copy_part(slot);
-            let tokens = self.plan_work(slot, self.sequences[slot].pending().min(tokens));
-            self.note_underway(slot, tokens);
-            least = least.saturating_sub(tokens);
         }
     }
 
     /// Takes what the cache has for a sequence; whether the next of its tokens can be computed in this step. Only those
     /// ranked before `starts_before` may start.
-    fn may_go_on(&mut self, slot: u32, starts_before: &mut Option<Rank>) -> bool {
+    pub(super) fn may_go_on(&mut self, slot: u32, starts_before: &mut Option<Rank>) -> bool {
         let starts = self.sequences[slot].table.is_empty();
         let rank = self.sequences[slot].rank;
         if starts && starts_before.is_some_and(|before| before < rank) {
@@ -276,7 +233,7 @@ impl Core {
     }
 
     /// Puts as many of the next `tokens` into the plan as blocks can be had for; says how many.
-    fn plan_work(&mut self, slot: u32, tokens: usize) -> usize {
+    pub(super) fn plan_work(&mut self, slot: u32, tokens: usize) -> usize {
         let computed = self.sequences[slot].computed;
         let tokens = loop {
             let covered = self.sequences[slot].table.len() * BLOCK_TOKENS - computed;
@@ -291,8 +248,8 @@ impl Core {
         };
         if tokens > 0 {
             let sequence = &self.sequences[slot];
-            let rows = usize::from(tokens == sequence.pending() && sequence.wants_draw());
-            self.plan.add(slot, sequence.terms.run, Amount::of(tokens, computed, rows));
+            let amount = Amount::of(tokens, computed, sequence.rows_within(tokens));
+            self.plan.add(slot, sequence.terms.run, amount);
         }
         tokens
     }

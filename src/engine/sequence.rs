@@ -25,7 +25,8 @@ const RUN_HEAD_START_MAX: Duration = Duration::from_secs(100);
 pub struct Rank {
     /// Microseconds; smaller goes first. May be negative.
     due_us: i64,
-    path: Reverse<u32>,
+    /// The longer goes first.
+    pub path: Reverse<u32>,
     id: RequestId,
 }
 
@@ -65,6 +66,8 @@ pub struct Terms {
     pub cache_salt: u64,
     /// Tokens it may have in all.
     pub context_tokens: usize,
+    /// Leading tokens that the cache had when it came. They may be gone since.
+    pub cached_tokens: usize,
 }
 
 /// A request while it lives.
@@ -151,6 +154,7 @@ impl Sequence {
                 deadline: request.deadline.and_then(|after| now.checked_add(after)),
                 cache_salt: request.cache_salt,
                 context_tokens,
+                cached_tokens: 0,
             },
             usage,
             sink: Some(request.sink),
@@ -169,6 +173,12 @@ impl Sequence {
         self.tokens.len() - self.computed
     }
 
+    /// About how many tokens it has to compute before it says something: what the cache had is not counted.
+    #[must_use]
+    pub fn prompt_left(&self) -> usize {
+        self.tokens.len() - self.computed.max(self.terms.cached_tokens).min(self.tokens.len() - 1)
+    }
+
     /// Whether it only waits for its next token.
     #[must_use]
     pub fn is_decoding(&self) -> bool {
@@ -179,6 +189,14 @@ impl Sequence {
     #[must_use]
     pub fn wants_draw(&self) -> bool {
         self.terms.tokens_max > 0
+    }
+
+    /// Rows of logits that computing its next `tokens` tokens takes: those of promised scores, and one to draw from.
+    #[must_use]
+    pub fn rows_within(&self, tokens: usize) -> usize {
+        let end = self.computed + tokens;
+        let scored = self.score_next.max(self.computed + 1)..self.prompt_tokens().min(end + 1);
+        scored.len() + usize::from(tokens > 0 && tokens == self.pending() && self.wants_draw())
     }
 
     /// Tokens it may still generate.

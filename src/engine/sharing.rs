@@ -43,6 +43,20 @@ impl Core {
         }
     }
 
+    /// Counts the leading tokens in full blocks that the cache has for a sequence that has come, and takes none.
+    pub(super) fn note_cached(&mut self, slot: u32) {
+        let sequence = &mut self.sequences[slot];
+        let (model, mut prefix, mut cached) = (sequence.model, sequence.root(), 0);
+        while cached + BLOCK_TOKENS <= sequence.cacheable_tokens() {
+            let hash = sequence.prefix_hash(cached / BLOCK_TOKENS + 1);
+            let tokens = &sequence.tokens[cached..cached + BLOCK_TOKENS];
+            let Some(block) = self.blocks.full(model, prefix, hash, tokens) else { break };
+            prefix = self.blocks.prefix_of(model, block);
+            cached += BLOCK_TOKENS;
+        }
+        sequence.terms.cached_tokens = cached;
+    }
+
     /// Plans to copy the part of another's block that agrees with what comes next.
     pub(super) fn copy_part(&mut self, slot: u32) {
         let sequence = &mut self.sequences[slot];

@@ -32,6 +32,14 @@ pub struct Stats {
     pub requests: u64,
     /// Requests that broke.
     pub requests_failed: u64,
+    /// Turns of jobs.
+    pub job_turns: u64,
+    /// Microseconds spent in jobs.
+    pub jobs_us: u64,
+    /// Of them while sequences could have gone on.
+    pub jobs_shared_us: u64,
+    /// Jobs that live.
+    pub jobs: usize,
     /// Sequences that hold blocks.
     pub running: usize,
     /// Sequences that do not.

@@ -1,23 +1,27 @@
 //! The engine's thread: takes commands between steps, drives the core, and has models loaded on threads of their own.
 //! The only place of the engine that reads a clock.
 
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::handle::{Job, Loader};
+use super::handle::Loader;
 use super::sequence::panic_message;
 use super::sync::{
     AtomicBool, AtomicU64, AtomicUsize, Builder, Mutex, MutexGuard, Receiver, RecvTimeoutError, RwLock,
     Sender, SyncSender, TryRecvError, channel, receive_within,
 };
 use super::{
-    Brought, Core, EngineConfig, Event, Expected, ExpectedId, Limits, ModelId, Request, RequestId, Stats,
+    Brought, Core, EngineConfig, Event, Expected, ExpectedId, Job, Limits, ModelId, Request, RequestId, Stats,
 };
 
 /// Longest sleep while sequences live that cannot go on, or a model is to come.
 const STUCK_SLEEP: Duration = Duration::from_millis(5);
+/// Commands are taken for this long between two steps, and at least one: what a request's arrival takes depends on its
+/// prompt and grammar, and streams wait meanwhile.
+const COMMANDS_TIME: Duration = Duration::from_millis(2);
 pub(super) const STOPPED: &str = "the engine has stopped";
 
 /// What a handle asks of the thread.
@@ -29,7 +33,7 @@ pub(super) enum Command {
         loader: Loader,
         reply: SyncSender<Loaded>,
     },
-    Job(Job),
+    Job(RequestId, Job),
     /// Something changed that the thread looks at between steps.
     Wake,
 }
@@ -72,6 +76,8 @@ pub(super) struct Shared {
     pub(super) next_id: AtomicU64,
     /// Not yet looked at. Never full.
     pub(super) told: Mutex<Vec<Told>>,
+    /// Jobs that live.
+    pub(super) jobs: AtomicUsize,
     pub(super) stopping: AtomicBool,
     pub(super) stats: Mutex<Stats>,
 }
@@ -84,6 +90,7 @@ impl Shared {
             queued: AtomicUsize::new(0),
             next_id: AtomicU64::new(0),
             told: Mutex::new(Vec::new()),
+            jobs: AtomicUsize::new(0),
             stopping: AtomicBool::new(false),
             stats: Mutex::new(Stats::default()),
         }
@@ -95,12 +102,12 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A request's place in the queue, until something is heard of it.
-pub(super) struct QueuePlace(pub(super) Arc<Shared>);
+/// A place in one of the queues: a request's until something is heard of it, a job's while it lives.
+pub(super) struct QueuePlace(pub(super) Arc<Shared>, pub(super) fn(&Shared) -> &AtomicUsize);
 
 impl Drop for QueuePlace {
     fn drop(&mut self) {
-        self.0.queued.fetch_sub(1, Ordering::AcqRel);
+        self.1(&self.0).fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -113,6 +120,8 @@ type Arrival = (ModelId, Brought);
 pub(super) struct Worker {
     core: Core,
     inbox: Receiver<Command>,
+    /// Taken out of the channel and not yet obeyed. No longer than the queues.
+    taken: VecDeque<Command>,
     shared: Arc<Shared>,
     epoch: Instant,
     /// By model: how it is loaded, and who waits for the first time.
@@ -124,7 +133,8 @@ pub(super) struct Worker {
 impl Worker {
     pub(super) fn new(core: Core, inbox: Receiver<Command>, shared: Arc<Shared>) -> Self {
         let epoch = Instant::now();
-        Self { core, inbox, shared, epoch, loaders: Vec::new(), brought: channel() }
+        let taken = VecDeque::new();
+        Self { core, inbox, taken, shared, epoch, loaders: Vec::new(), brought: channel() }
     }
 
     /// Steps and takes commands until the engine is to end.
@@ -139,26 +149,36 @@ impl Worker {
         }
         self.core.fail_all(STOPPED);
         // What came since then hears the same.
+        self.taken.clear();
         while self.inbox.try_recv().is_ok() {}
         self.publish();
     }
 
-    /// Takes all that has come; waits when there is nothing to step. `false` when the engine is to end.
+    /// Takes what has come; waits when there is nothing to step. `false` when the engine is to end.
     fn take_commands(&mut self, progressed: bool) -> bool {
-        let first = if progressed && !self.core.is_idle() { self.inbox.try_recv() } else { self.wait() };
+        let busy = progressed && !self.core.is_idle() || !self.taken.is_empty();
+        let first = if busy { self.inbox.try_recv() } else { self.wait() };
         // Taken before the channel is emptied: a request that is cancelled was sent before, so it is known below.
         let told = std::mem::take(&mut *lock(&self.shared.told));
         let mut next = first;
         let disconnected = loop {
             match next {
-                Ok(command) => self.obey(command),
+                Ok(Command::Wake) => {}
+                Ok(command) => self.taken.push_back(command),
                 Err(error) => break error == TryRecvError::Disconnected,
             }
             next = self.inbox.try_recv();
         };
+        let until = self.epoch.elapsed() + COMMANDS_TIME;
+        while let Some(command) = self.taken.pop_front() {
+            self.obey(command);
+            if self.epoch.elapsed() >= until {
+                break;
+            }
+        }
         for told in told {
             match told {
-                Told::Cancel(id) => self.core.cancel(id),
+                Told::Cancel(id) => self.cancel(id),
                 Told::Expect(id, expected) => self.core.expect(id, &expected, self.epoch.elapsed()),
                 Told::Release(id) => self.core.release(id),
             }
@@ -167,6 +187,20 @@ impl Worker {
             self.settle(id, brought);
         }
         !disconnected && !self.shared.stopping.load(Ordering::Acquire)
+    }
+
+    /// Ends a request or a job, obeyed or not.
+    fn cancel(&mut self, id: RequestId) {
+        let names = |command: &Command| match command {
+            Command::Submit(submission) => submission.id == id,
+            Command::Job(job, _) => *job == id,
+            Command::Load { .. } | Command::Wake => false,
+        };
+        let place = self.taken.iter().position(names);
+        if let Some(command) = place.and_then(|place| self.taken.remove(place)) {
+            self.obey(command);
+        }
+        self.core.cancel(id);
     }
 
     fn wait(&mut self) -> Result<Command, TryRecvError> {
@@ -202,8 +236,7 @@ impl Worker {
                 self.loaders.push((loader, Some(reply)));
                 self.core.call(id, self.epoch.elapsed());
             }
-            // A job that panics must not take the streams with it; whoever waits for its result sees that none comes.
-            Command::Job(job) => drop(catch_unwind(AssertUnwindSafe(job))),
+            Command::Job(id, job) => self.core.submit_job(id, job, self.epoch.elapsed()),
             Command::Wake => {}
         }
     }

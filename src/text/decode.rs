@@ -91,7 +91,13 @@ impl StreamDecoder {
     }
 
     fn release(&mut self) -> String {
-        let first_stop = self.stops.iter().filter_map(|stop| self.held.find(stop.as_str())).min();
+        let first_stop = self
+            .stops
+            .iter()
+            // Looking for a string takes time in its own length.
+            .filter(|stop| stop.len() <= self.held.len())
+            .filter_map(|stop| self.held.find(stop.as_str()))
+            .min();
         if let Some(at) = first_stop {
             self.stopped = true;
             self.held.truncate(at);

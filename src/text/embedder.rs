@@ -1,15 +1,22 @@
 //! Texts to vectors whose nearness is nearness in meaning. What computes them is given; it runs on the engine's thread
-//! between steps, a few texts at a time, so that no stream waits long.
+//! between steps, in pieces, so that no stream waits long; the rest of what nobody waits for is not computed.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokenizers::Tokenizer;
 
-use crate::engine::{EngineHandle, Rejected};
+use crate::engine::{EngineHandle, Job, JobEnd, JobKind, Rejected, RequestId};
 
 /// Tokens that one pass takes, special ones included: what the model was trained with. Longer texts take several.
 const WINDOW_TOKENS: usize = 256;
+
+/// Bytes of text that are made tokens at a time: others' texts come between.
+const ENCODED_BYTES: usize = 64 << 10;
+/// Bytes of one text. The longest that an embedding model reads at once are a hundredth of it.
+const TEXT_BYTES_MAX: usize = 1 << 20;
 
 /// An embedding model that can't be loaded or did not answer.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +39,15 @@ pub enum EmbedError {
         /// Tokens that there are.
         vocab: usize,
     },
+    /// A text beyond any model.
+    #[error("a text of {bytes} bytes: {TEXT_BYTES_MAX} at most; send it in parts")]
+    TooLong {
+        /// Its length.
+        bytes: usize,
+    },
+    /// It took longer than whoever asked would wait.
+    #[error("the texts were not embedded within {} s: send fewer at a time or try again later", .0.as_secs())]
+    Deadline(Duration),
     /// The forward pass broke.
     #[error("the text could not be embedded: {0}")]
     Failed(String),
@@ -50,7 +66,10 @@ pub type Forward = Arc<dyn Fn(&[&[u32]]) -> Result<Vec<Vec<f32>>, String> + Send
 /// A sentence-embedding model on an engine.
 pub struct TextEmbedder {
     engine: EngineHandle,
-    tokenizer: Tokenizer,
+    tokenizer: Arc<Tokenizer>,
+    /// One text is made tokens at a time, and whoever came first goes first.
+    encoding: tokio::sync::Semaphore,
+    kind: JobKind,
     forward: Forward,
 }
 
@@ -60,7 +79,13 @@ impl TextEmbedder {
     /// # Errors
     /// [`EmbedError::Tokenizer`] when the file is missing or damaged.
     pub fn load(engine: &EngineHandle, dir: &Path, forward: Forward) -> Result<Self, EmbedError> {
-        Ok(Self { engine: engine.clone(), tokenizer: tokenizer_at(dir)?, forward })
+        Ok(Self {
+            engine: engine.clone(),
+            tokenizer: Arc::new(tokenizer_at(dir)?),
+            encoding: tokio::sync::Semaphore::new(1),
+            kind: engine.job_kind(),
+            forward,
+        })
     }
 
     /// Tokens of `text` by this model's tokenizer, those that open and close it included.
@@ -68,7 +93,7 @@ impl TextEmbedder {
     /// # Errors
     /// [`EmbedError::Tokenizer`].
     pub fn count_tokens(&self, text: &str) -> Result<usize, EmbedError> {
-        self.ids(text).map(|ids| ids.len())
+        ids_of(&self.tokenizer, text).map(|ids| ids.len())
     }
 
     /// One vector of length 1 for each text, in order. A text longer than the model reads at once is read in parts, and
@@ -77,15 +102,45 @@ impl TextEmbedder {
     /// # Errors
     /// [`EmbedError`] when the engine is full or has ended.
     pub async fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, EmbedError> {
-        let ids: Vec<Vec<u32>> = texts.iter().map(|text| self.ids(text)).collect::<Result<_, _>>()?;
-        self.embed_ids(&ids).await
+        let ids = self.encode(texts.iter().map(|&text| text.to_owned()).collect()).await?;
+        self.embed_ids(&ids, None).await
     }
 
-    /// The same of texts that are tokens already, those that open and close a text included.
+    /// Tokens of texts, those that open and close a text included. Whoever stops waiting ends the work soon: after the
+    /// part of it that is being done.
     ///
     /// # Errors
-    /// As [`TextEmbedder::embed`], and [`EmbedError::UnknownToken`].
-    pub async fn embed_ids(&self, texts: &[Vec<u32>]) -> Result<Vec<Vec<f32>>, EmbedError> {
+    /// [`EmbedError::TooLong`] and [`EmbedError::Tokenizer`].
+    pub async fn encode(&self, texts: Vec<String>) -> Result<Vec<Vec<u32>>, EmbedError> {
+        if let Some(text) = texts.iter().find(|text| text.len() > TEXT_BYTES_MAX) {
+            return Err(EmbedError::TooLong { bytes: text.len() });
+        }
+        let lengths: Vec<usize> = texts.iter().map(String::len).collect();
+        let (mut ids, mut texts) = (Vec::with_capacity(texts.len()), texts.into_iter());
+        for count in filled(&lengths, ENCODED_BYTES) {
+            let part: Vec<String> = texts.by_ref().take(count).collect();
+            let tokenizer = Arc::clone(&self.tokenizer);
+            // Never closed.
+            let _place = self.encoding.acquire().await.map_err(|_| EmbedError::Stopped)?;
+            let encode = move || part.iter().map(|text| ids_of(&tokenizer, text)).collect::<Vec<_>>();
+            let encoded = tokio::task::spawn_blocking(encode).await;
+            for text in encoded.map_err(|error| EmbedError::Failed(error.to_string()))? {
+                ids.push(text?);
+            }
+        }
+        Ok(ids)
+    }
+
+    /// The same of texts that are tokens already, those that open and close a text included. Whoever stops waiting ends the
+    /// work within a step.
+    ///
+    /// # Errors
+    /// As [`TextEmbedder::embed`], [`EmbedError::UnknownToken`], and [`EmbedError::Deadline`] after `deadline`.
+    pub async fn embed_ids(
+        &self,
+        texts: &[Vec<u32>],
+        deadline: Option<Duration>,
+    ) -> Result<Vec<Vec<f32>>, EmbedError> {
         let vocab = self.tokenizer.get_vocab_size(true);
         if let Some(&id) = texts.iter().flatten().find(|&&id| id as usize >= vocab) {
             return Err(EmbedError::UnknownToken { id, vocab });
@@ -97,37 +152,87 @@ impl TextEmbedder {
             parts.extend(windows(ids, WINDOW_TOKENS));
             counts.push(parts.len() - before);
         }
-        let lengths: Vec<usize> = parts.iter().map(Vec::len).collect();
-        let mut vectors = Vec::with_capacity(parts.len());
-        let mut parts = parts.into_iter();
-        for count in filled(&lengths, WINDOW_TOKENS) {
-            vectors.extend(self.run(parts.by_ref().take(count).collect()).await?);
+        if parts.is_empty() {
+            return Ok(Vec::new());
         }
+        let lengths: Vec<usize> = parts.iter().map(Vec::len).collect();
+        let vectors = self.run(parts, deadline).await?;
         let mut vectors = lengths.into_iter().zip(vectors);
         Ok(counts.into_iter().map(|count| mean_direction(vectors.by_ref().take(count))).collect())
     }
 
-    async fn run(&self, texts: Vec<Vec<u32>>) -> Result<Vec<Vec<f32>>, EmbedError> {
+    /// Has the engine compute all texts, as many at a time as it likes.
+    async fn run(
+        &self,
+        texts: Vec<Vec<u32>>,
+        deadline: Option<Duration>,
+    ) -> Result<Vec<Vec<f32>>, EmbedError> {
         let (answer, answered) = tokio::sync::oneshot::channel();
+        let answer = Arc::new(Answer(Mutex::new(Some(answer))));
         let forward = Arc::clone(&self.forward);
-        self.engine.job(Box::new(move || {
-            // Who asked may have left.
-            let texts: Vec<&[u32]> = texts.iter().map(Vec::as_slice).collect();
-            let _ = answer.send(forward(&texts));
-        }))?;
-        answered.await.map_err(|_| EmbedError::Stopped)?.map_err(EmbedError::Failed)
+        let pieces = texts.iter().map(|ids| ids.len() as u32).collect();
+        let (said, mut vectors) = (Arc::clone(&answer), Vec::with_capacity(texts.len()));
+        let run = move |pieces: Range<usize>| {
+            let last = pieces.end == texts.len();
+            let part: Vec<&[u32]> = texts[pieces].iter().map(Vec::as_slice).collect();
+            match forward(&part) {
+                Ok(more) => vectors.extend(more),
+                Err(reason) => {
+                    said.say(Err(EmbedError::Failed(reason)));
+                    return false;
+                }
+            }
+            if last {
+                said.say(Ok(std::mem::take(&mut vectors)));
+            }
+            true
+        };
+        let broken = move |end| {
+            answer.say(Err(match (end, deadline) {
+                (JobEnd::Deadline, Some(deadline)) => EmbedError::Deadline(deadline),
+                (JobEnd::Failed(reason), _) => EmbedError::Failed(reason),
+                (JobEnd::Deadline | JobEnd::Cancelled, _) => EmbedError::Stopped,
+            }));
+        };
+        let (run, broken) = (Box::new(run), Box::new(broken));
+        let id = self.engine.job(Job { kind: self.kind, pieces, deadline, run, broken })?;
+        let _underway = Underway { engine: &self.engine, id };
+        answered.await.map_err(|_| EmbedError::Stopped)?
     }
+}
 
-    /// Ids of `text`, those that open and close it included.
-    ///
-    /// # Errors
-    /// [`EmbedError::Tokenizer`].
-    pub fn ids(&self, text: &str) -> Result<Vec<u32>, EmbedError> {
-        let encoding = self.tokenizer.encode_fast(text, true);
-        let encoding = encoding
-            .map_err(|e| EmbedError::Tokenizer { file: "tokenizer.json".into(), reason: e.to_string() })?;
-        Ok(encoding.get_ids().to_vec())
+/// The vectors of a job's texts, or why there are none.
+type Vectors = Result<Vec<Vec<f32>>, EmbedError>;
+
+/// Where the vectors of a job go, once.
+struct Answer(Mutex<Option<tokio::sync::oneshot::Sender<Vectors>>>);
+
+impl Answer {
+    fn say(&self, vectors: Vectors) {
+        let sender = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // Who asked may have left.
+        let _ = sender.map(|sender| sender.send(vectors));
     }
+}
+
+/// A job that somebody waits for. Dropping it ends the job.
+struct Underway<'a> {
+    engine: &'a EngineHandle,
+    id: RequestId,
+}
+
+impl Drop for Underway<'_> {
+    fn drop(&mut self) {
+        self.engine.cancel(self.id);
+    }
+}
+
+/// Ids of `text`, those that open and close it included.
+fn ids_of(tokenizer: &Tokenizer, text: &str) -> Result<Vec<u32>, EmbedError> {
+    let encoding = tokenizer.encode_fast(text, true);
+    let encoding = encoding
+        .map_err(|e| EmbedError::Tokenizer { file: "tokenizer.json".into(), reason: e.to_string() })?;
+    Ok(encoding.get_ids().to_vec())
 }
 
 fn tokenizer_at(dir: &Path) -> Result<Tokenizer, EmbedError> {
@@ -151,17 +256,17 @@ fn windows(ids: &[u32], tokens_max: usize) -> Vec<Vec<u32>> {
     middle.chunks(middle.len().div_ceil(parts)).map(framed).collect()
 }
 
-/// How many of the following texts go into each pass of at most `tokens_max` tokens; a longer text goes alone.
-fn filled(lengths: &[usize], tokens_max: usize) -> Vec<usize> {
+/// How many of the following texts go into each part of at most `bytes_max` bytes; a longer text goes alone.
+fn filled(lengths: &[usize], bytes_max: usize) -> Vec<usize> {
     let mut counts: Vec<usize> = Vec::new();
-    let mut tokens = usize::MAX;
+    let mut bytes = usize::MAX;
     for &length in lengths {
-        tokens = tokens.saturating_add(length);
-        match counts.last_mut().filter(|_| tokens <= tokens_max) {
+        bytes = bytes.saturating_add(length);
+        match counts.last_mut().filter(|_| bytes <= bytes_max) {
             Some(count) => *count += 1,
             None => {
                 counts.push(1);
-                tokens = length;
+                bytes = length;
             }
         }
     }
@@ -186,7 +291,7 @@ mod tests {
     use super::{filled, windows};
 
     #[test]
-    fn passes_are_filled_in_order_and_nothing_is_left_out() {
+    fn parts_are_filled_in_order_and_nothing_is_left_out() {
         assert_eq!(filled(&[10, 20, 5, 40, 3, 30], 36), [3, 1, 2]);
         assert_eq!(filled(&[], 36), [0; 0]);
     }

@@ -8,3 +8,4 @@ mod same_bits;
 mod simulation;
 mod steps;
 mod thread;
+mod waits;

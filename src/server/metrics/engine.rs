@@ -34,6 +34,7 @@ fn totals(stats: &EngineStats, encoder: &mut DescriptorEncoder) -> fmt::Result {
         ("engine_loads", None, stats.loads, "Times a model was loaded, the first time included."),
         ("engine_requests", None, stats.requests, "Requests that the engine took."),
         ("engine_failed_requests", None, stats.requests_failed, "Requests that broke in the engine."),
+        ("engine_job_turns", None, stats.job_turns, "Times that pieces of embeddings ran between steps."),
         ("engine_prefill", tokens(), stats.prefill_tokens, "Tokens of prompts that were computed."),
         ("engine_decode", tokens(), stats.decode_tokens, "Tokens computed to draw the next one."),
         ("engine_recomputed", tokens(), stats.recomputed_tokens, "Tokens computed again after preemption."),
@@ -53,6 +54,7 @@ fn seconds(stats: &EngineStats, encoder: &mut DescriptorEncoder) -> fmt::Result 
         ("engine_schedule", stats.schedule_us, "Time spent choosing what a step does."),
         ("engine_run", stats.run_us, "Time spent in models, drawing included."),
         ("engine_commit", stats.commit_us, "Time spent taking results in."),
+        ("engine_jobs", stats.jobs_us, "Time spent embedding."),
     ];
     for (name, us, help) in times {
         let metric = encoder.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Counter)?;
@@ -75,6 +77,7 @@ fn state(stats: &EngineStats, encoder: &mut DescriptorEncoder) -> fmt::Result {
     let sequences = [
         ("engine_running_sequences", stats.running, "Sequences that hold cache blocks."),
         ("engine_waiting_sequences", stats.waiting, "Sequences that wait for cache blocks."),
+        ("engine_jobs_underway", stats.jobs, "Embeddings that wait or are underway."),
     ];
     for (name, value, help) in sequences {
         let metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;

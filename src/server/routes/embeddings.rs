@@ -1,6 +1,7 @@
 //! `POST /v1/embeddings`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json as Body;
 use axum::extract::State;
@@ -14,6 +15,9 @@ use crate::server::wire::embeddings::{
 use crate::server::wire::refusals::{BadBody, Busy, NoModel};
 use crate::server::{App, Asker};
 use crate::text::EmbedError;
+
+/// After so long clients have given up (OpenAI's wait ten minutes).
+const DEADLINE: Duration = Duration::from_secs(600);
 
 /// Turns texts into vectors.
 #[utoipa::path(post, path = "/v1/embeddings", tag = "embeddings", request_body = EmbeddingRequest, responses(
@@ -33,16 +37,11 @@ pub async fn embeddings(
     let inputs = request.input.inputs()?;
     let model = app.shelf.embedder(&id).await?;
     let ids = match inputs {
-        Inputs::Texts(texts) => {
-            let model = Arc::clone(&model);
-            let encode = move || texts.iter().map(|text| model.ids(text)).collect::<Result<Vec<_>, _>>();
-            let encoded = tokio::task::spawn_blocking(encode).await;
-            encoded.map_err(|error| ApiError::internal(error.to_string()))?.map_err(refused)?
-        }
+        Inputs::Texts(texts) => model.encode(texts).await.map_err(refused)?,
         Inputs::Tokens(lists) => lists,
     };
     let tokens: u64 = ids.iter().map(|ids| ids.len() as u64).sum();
-    let vectors = model.embed_ids(&ids).await.map_err(refused)?;
+    let vectors = model.embed_ids(&ids, Some(DEADLINE)).await.map_err(refused)?;
     asker.notes.answered_by(&id);
     asker.notes.charge(tokens);
     asker.notes.spent(Spent { prompt_tokens: tokens, ..Spent::default() });
@@ -61,8 +60,10 @@ pub async fn embeddings(
 fn refused(error: EmbedError) -> ApiError {
     match error {
         EmbedError::Rejected(rejected) => ApiError::of_rejected(&rejected, "input"),
-        EmbedError::UnknownToken { .. } => ApiError::invalid("input", error.to_string()),
-        EmbedError::Stopped => ApiError::unavailable(error.to_string()),
+        EmbedError::UnknownToken { .. } | EmbedError::TooLong { .. } => {
+            ApiError::invalid("input", error.to_string())
+        }
+        EmbedError::Stopped | EmbedError::Deadline(_) => ApiError::unavailable(error.to_string()),
         EmbedError::Tokenizer { .. } | EmbedError::Failed(_) => ApiError::internal(error.to_string()),
     }
 }

@@ -42,6 +42,8 @@ impl FakeClock {
 pub struct FakeModel {
     info: ModelInfo,
     time: Option<(FakeClock, u64, u64)>,
+    /// Microseconds of a row of logits.
+    row_us: u64,
     seed: u64,
     slots: Vec<[u64; BLOCK]>,
     resident: Vec<bool>,
@@ -93,6 +95,7 @@ impl FakeModel {
         Self {
             info,
             time: None,
+            row_us: 0,
             seed,
             slots: vec![[1; BLOCK]; blocks],
             resident: vec![false; blocks],
@@ -120,6 +123,12 @@ impl FakeModel {
         // What a model of that speed would have.
         self.info.parameters = token_us * 300_000;
         self.info.weight_bytes = step_us as usize * 10_000;
+        self
+    }
+
+    /// Whose rows of logits take time as well.
+    pub fn with_rows_taking(mut self, row_us: u64) -> Self {
+        self.row_us = row_us;
         self
     }
 
@@ -179,7 +188,8 @@ impl Model for FakeModel {
         self.forwards += 1;
         self.check(batch);
         if let Some((clock, step_us, token_us)) = &self.time {
-            clock.pass(Duration::from_micros(step_us + token_us * batch.tokens.len() as u64));
+            let rows_us = self.row_us * batch.rows.len() as u64;
+            clock.pass(Duration::from_micros(step_us + token_us * batch.tokens.len() as u64 + rows_us));
         }
         match self.mood.0.swap(0, Ordering::SeqCst) {
             1 => {

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bandmaster::engine::hash::mix;
 use bandmaster::engine::{
-    Brought, Class, Core, EngineConfig, Event, Expected, ExpectedId, FinishReason, ModelId, Order, Priority,
-    Request, RequestId, RunId, Sampling, Sink,
+    Brought, Class, Core, EngineConfig, Event, Expected, ExpectedId, FinishReason, Job, JobEnd, JobKind,
+    ModelId, Order, Priority, Request, RequestId, RunId, Sampling, Sink,
 };
 
 use super::alone::{Answer, Ask, alone};
@@ -55,6 +55,21 @@ struct Asked {
     deadline: bool,
 }
 
+/// A job, and what happened to it.
+struct Worked {
+    id: RequestId,
+    pieces: usize,
+    deadline: bool,
+    cancelled: bool,
+    /// Pieces that ran, and the end it was told.
+    heard: Arc<Mutex<(usize, Option<JobEnd>)>>,
+}
+
+/// How long a step, a turn of a job, and each verb take here.
+const TICK: Duration = Duration::from_millis(3);
+/// Ids of jobs begin here.
+const FIRST_JOB: u64 = 1 << 32;
+
 struct World {
     random: Random,
     core: Core,
@@ -69,6 +84,11 @@ struct World {
     expected: u64,
     /// Steps in a row in which nothing could be done.
     stuck: usize,
+    worked: Vec<Worked>,
+    /// Time of models when a job last had a turn, or none lived.
+    run_us_at_turn: u64,
+    turns: u64,
+    shared_step: Duration,
 }
 
 impl World {
@@ -98,6 +118,7 @@ impl World {
             order: if random.one_in(4) { Order::Arrival } else { Order::Plan },
             speculate: !random.one_in(3),
         };
+        let shared_step = config.shared_step;
         let mut core = Core::new(config);
         let lanes: Vec<Lane> = (0..lanes)
             .map(|place| Lane {
@@ -119,17 +140,35 @@ impl World {
         let stems = (0..4).map(|_| (0..90).map(|_| random.below(VOCAB) as u32).collect()).collect();
         let failures = random.one_in(3);
         let (asked, now, coming) = (Vec::new(), Duration::ZERO, Vec::new());
-        let mut world =
-            Self { random, core, lanes, asked, now, stems, failures, coming, expected: 0, stuck: 0 };
-        // Nobody can ask a model before it was here once.
+        let world = Self {
+            random,
+            core,
+            lanes,
+            asked,
+            now,
+            stems,
+            failures,
+            coming,
+            expected: 0,
+            stuck: 0,
+            worked: Vec::new(),
+            run_us_at_turn: 0,
+            turns: 0,
+            shared_step,
+        };
+        world.loaded()
+    }
+
+    /// Nobody can ask a model before it was here once.
+    fn loaded(mut self) -> Self {
         for _ in 0..10_000 {
-            if world.core.is_idle() {
+            if self.core.is_idle() {
                 break;
             }
-            world.step();
+            self.step();
         }
-        assert!(world.core.is_idle(), "a model is never called");
-        world
+        assert!(self.core.is_idle(), "a model is never called");
+        self
     }
 
     fn sampling(&mut self) -> Sampling {
@@ -211,7 +250,74 @@ impl World {
         self.asked.push(Asked { ask, id, heard, disturbed, deadline: deadline.is_some() });
     }
 
+    fn submit_job(&mut self) {
+        let r = &mut self.random;
+        let pieces: Vec<u32> = (0..1 + r.below(20)).map(|_| 1 + r.below(250) as u32).collect();
+        let deadline = r.one_in(6).then(|| Duration::from_millis(r.below(1000) as u64));
+        let panics_at = r.one_in(10).then(|| r.below(20));
+        let heard = Arc::new(Mutex::new((0, None)));
+        let (ran, told) = (Arc::clone(&heard), Arc::clone(&heard));
+        let count = pieces.len();
+        let job = Job {
+            kind: JobKind(r.below(2) as u64),
+            pieces,
+            deadline,
+            run: Box::new(move |range| {
+                let mut ran = ran.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                assert!(
+                    ran.0 == range.start && !range.is_empty() && ran.1.is_none(),
+                    "{range:?} after {ran:?}"
+                );
+                ran.0 = range.end;
+                drop(ran);
+                assert!(!panics_at.is_some_and(|at| range.contains(&at)), "out of luck");
+                true
+            }),
+            broken: Box::new(move |end| {
+                let mut told = told.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                assert!(told.1.replace(end).is_none(), "told twice");
+            }),
+        };
+        let id = RequestId(FIRST_JOB + self.worked.len() as u64);
+        self.core.submit_job(id, job, self.now);
+        let (deadline, cancelled) = (deadline.is_some(), false);
+        self.worked.push(Worked { id, pieces: count, deadline, cancelled, heard });
+    }
+
+    /// Jobs never have more than their share and what may go at once, and wait for no more than theirs.
+    fn check_shares(&mut self) {
+        let stats = self.core.stats();
+        let most_us = (self.shared_step + 3 * TICK).as_micros() as u64;
+        assert!(stats.jobs_shared_us <= stats.run_us + most_us, "jobs had too much: {stats:?}");
+        if stats.jobs == 0 || stats.job_turns != self.turns {
+            (self.turns, self.run_us_at_turn) = (stats.job_turns, stats.run_us);
+        }
+        // A turn and a step take as long here, and a turn may follow another.
+        let waited_us = stats.run_us - self.run_us_at_turn;
+        assert!(waited_us <= most_us, "jobs waited for {waited_us} us: {stats:?}");
+    }
+
+    fn check_jobs(&self) {
+        for worked in &self.worked {
+            let heard = worked.heard.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            match &heard.1 {
+                None => assert_eq!(heard.0, worked.pieces, "{:?} is not done", worked.id),
+                Some(JobEnd::Deadline) => assert!(worked.deadline),
+                Some(JobEnd::Cancelled) => assert!(worked.cancelled),
+                Some(JobEnd::Failed(message)) => assert!(message.contains("out of luck"), "{message}"),
+            }
+        }
+    }
+
     fn disturb(&mut self) {
+        if self.random.one_in(25) {
+            self.submit_job();
+        }
+        if self.random.one_in(60) && !self.worked.is_empty() {
+            let place = self.random.below(self.worked.len());
+            self.worked[place].cancelled = true;
+            self.core.cancel(self.worked[place].id);
+        }
         if self.random.one_in(30) && !self.asked.is_empty() {
             let recent = self.asked.len().min(20);
             let place = self.asked.len() - 1 - self.random.below(recent);
@@ -288,7 +394,7 @@ impl World {
     fn step(&mut self) -> bool {
         let tick = std::cell::Cell::new(self.now);
         let clock = || {
-            tick.set(tick.get() + Duration::from_millis(3));
+            tick.set(tick.get() + TICK);
             tick.get()
         };
         let stepped = self.core.step(&clock);
@@ -301,6 +407,7 @@ impl World {
         if let Err(message) = self.core.audit() {
             panic!("{message}");
         }
+        self.check_shares();
         let stuck = !stepped && !calls && self.coming.is_empty() && !self.core.is_idle();
         self.stuck = if stuck { self.stuck + 1 } else { 0 };
         if stuck {
@@ -422,6 +529,7 @@ pub fn simulate(seed: u64, steps: usize) -> bandmaster::engine::Stats {
     let drained = (0..DRAIN_STEPS_MAX).any(|_| !world.step());
     assert!(drained, "somebody starves: {:?}", world.core.stats());
     world.check_answers();
+    world.check_jobs();
     let stats = world.core.stats().clone();
     assert_eq!((stats.running, stats.waiting, stats.kv_bytes_held), (0, 0, 0));
     stats
@@ -431,7 +539,7 @@ pub fn simulate(seed: u64, steps: usize) -> bandmaster::engine::Stats {
 fn every_answer_is_the_one_alone() {
     let seeds = std::env::var("BANDMASTER_SIMULATION_SEEDS").ok().and_then(|seeds| seeds.parse().ok());
     let first = std::env::var("BANDMASTER_SIMULATION_FIRST").ok().and_then(|first| first.parse().ok());
-    let mut sums = [0; 7];
+    let mut sums = [0; 8];
     for seed in first.unwrap_or(0)..seeds.unwrap_or(100) {
         let stats = std::panic::catch_unwind(|| simulate(seed, 300)).unwrap_or_else(|panic| {
             eprintln!("simulation seed {seed} failed");
@@ -444,11 +552,12 @@ fn every_answer_is_the_one_alone() {
         sums[4] += stats.drafted_tokens;
         sums[5] += stats.accepted_tokens;
         sums[6] += stats.loads;
+        sums[7] += stats.job_turns;
     }
     // A simulation in which nothing is contended shows nothing.
     assert!(
         sums.iter().all(|&sum| sum > 100),
-        "steps, preemptions, cached, recomputed, drafted, accepted, loads: {sums:?}"
+        "steps, preemptions, cached, recomputed, drafted, accepted, loads, turns of jobs: {sums:?}"
     );
-    eprintln!("steps, preemptions, cached, recomputed, drafted, accepted, loads: {sums:?}");
+    eprintln!("steps, preemptions, cached, recomputed, drafted, accepted, loads, turns of jobs: {sums:?}");
 }

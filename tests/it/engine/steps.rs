@@ -98,7 +98,7 @@ fn sixteen_siblings_compute_their_common_prefix_once() {
 }
 
 #[test]
-fn a_long_prefill_is_chunked_only_while_others_wait() {
+fn a_long_prefill_is_cut_so_that_nobody_waits_long() {
     let mut random = Random(2);
     let clock = FakeClock::default();
     let mut core =
@@ -112,7 +112,9 @@ fn a_long_prefill_is_chunked_only_while_others_wait() {
         core.stats().last
     };
     submit(&mut core, 0, request(random_tokens(&mut random, 2000), 1).0);
-    assert_eq!(step(&mut core).prefill_tokens, 512);
+    // Alone a token takes 11 ms; five times that are 45 tokens.
+    let alone = step(&mut core).prefill_tokens;
+    assert!((40..=60).contains(&alone), "{alone}");
     while !core.is_idle() {
         step(&mut core);
     }

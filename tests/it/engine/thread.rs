@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bandmaster::engine::{
-    Engine, EngineConfig, EngineError, EngineHandle, Event, FinishReason, ModelId, Rejected, Request,
+    Engine, EngineConfig, EngineError, EngineHandle, Event, FinishReason, Job, JobEnd, JobKind, ModelId,
+    Rejected, Request,
 };
 
 use super::fake::{FakeModel, Mood};
@@ -28,6 +29,15 @@ fn listened(prompt: Vec<u32>, tokens_max: u32) -> (Request, Receiver<Event>) {
     let (mut request, _) = request(prompt, tokens_max);
     request.sink = Box::new(move |event| sender.send(event).is_ok());
     (request, receiver)
+}
+
+/// A job of one piece.
+fn job(run: impl Fn() + Send + 'static) -> Job {
+    let run = move |_| {
+        run();
+        true
+    };
+    Job { kind: JobKind(0), pieces: vec![1], deadline: None, run: Box::new(run), broken: Box::new(|_| {}) }
 }
 
 fn last(events: &Receiver<Event>) -> Event {
@@ -58,7 +68,7 @@ fn many_threads_submit_and_all_hear_their_end() {
         }
     });
     let (done, wait) = sync_channel(1);
-    handle.job(Box::new(move || done.send(()).expect("the test waits"))).expect("there is room");
+    handle.job(job(move || done.send(()).expect("the test waits"))).expect("there is room");
     wait.recv_timeout(PATIENCE).expect("the job runs");
     let stats = handle.stats();
     assert_eq!((stats.requests, stats.running, stats.waiting, stats.kv_bytes_held), (80, 0, 0, 0));
@@ -91,7 +101,7 @@ fn a_listener_that_leaves_or_panics_ends_its_request_alone() {
     let (request, events) = listened(vec![3], 10);
     handle.submit(request).expect("there is room");
     assert!(matches!(last(&events), Event::Finished { reason: FinishReason::Length, .. }));
-    handle.job(Box::new(|| panic!("a job panics"))).expect("there is room");
+    handle.job(job(|| panic!("a job panics"))).expect("there is room");
     let (request, events) = listened(vec![3], 10);
     handle.submit(request).expect("there is room");
     assert!(matches!(last(&events), Event::Finished { .. }));
@@ -101,7 +111,7 @@ fn a_listener_that_leaves_or_panics_ends_its_request_alone() {
 fn a_full_queue_answers_at_once() {
     let (handle, _) = engine(3);
     let (hold, release) = sync_channel::<()>(0);
-    handle.job(Box::new(move || assert!(release.recv().is_err()))).expect("there is room");
+    handle.job(job(move || assert!(release.recv().is_err()))).expect("there is room");
     let queued: Vec<_> = (0..3)
         .map(|_| {
             let (request, events) = listened(vec![1], 1);
@@ -118,6 +128,56 @@ fn a_full_queue_answers_at_once() {
     let (request, events) = listened(vec![1], 1);
     handle.submit(request).expect("there is room again");
     assert!(matches!(last(&events), Event::Finished { .. }));
+}
+
+#[test]
+fn jobs_have_a_limit_of_their_own_and_end_when_they_are_cancelled() {
+    let (handle, _) = engine(3);
+    let (hold, release) = sync_channel::<()>(0);
+    handle.job(job(move || assert!(release.recv().is_err()))).expect("there is room");
+    let (tell, told) = sync_channel(10);
+    let pieces = |number: u32| {
+        let (ran, broke) = (tell.clone(), tell.clone());
+        Job {
+            pieces: vec![1; 1000],
+            run: Box::new(move |_| ran.send((number, None)).is_ok()),
+            broken: Box::new(move |end| broke.send((number, Some(end))).expect("the test waits")),
+            ..job(|| {})
+        }
+    };
+    let waiting: Vec<_> = (0..2).map(|number| handle.job(pieces(number)).expect("there is room")).collect();
+    assert_eq!(handle.job(pieces(9)), Err(Rejected::QueueFull { waiting: 3 }));
+    let (request, events) = listened(vec![1], 1);
+    handle.submit(request).expect("requests have places of their own");
+    waiting.iter().for_each(|&id| handle.cancel(id));
+    drop(hold);
+    for number in 0..2 {
+        let heard = told.recv_timeout(PATIENCE).expect("it hears its end");
+        assert_eq!(heard, (number, Some(JobEnd::Cancelled)), "no piece of it ran");
+    }
+    assert!(matches!(last(&events), Event::Finished { .. }));
+    handle.job(job(|| {})).expect("there is room again");
+}
+
+#[test]
+fn ten_thousand_tiny_requests_do_not_stop_a_stream_and_those_that_leave_are_gone() {
+    let (handle, _) = engine(10_000);
+    let (stream, events) = listened(vec![1], 3000);
+    handle.submit(stream).expect("there is room");
+    let mut others = Vec::new();
+    for number in 0..9_000u32 {
+        let (request, heard) = listened(vec![number % 50, 2, 3], 1);
+        let id = handle.submit(request).expect("there is room");
+        if number % 2 == 0 {
+            handle.cancel(id);
+        }
+        others.push(heard);
+    }
+    assert!(matches!(last(&events), Event::Finished { reason: FinishReason::Length, .. }));
+    for (number, heard) in others.iter().enumerate() {
+        let Event::Finished { reason, .. } = last(heard) else { panic!("it broke") };
+        assert!(number % 2 == 0 || reason == FinishReason::Length);
+    }
 }
 
 #[test]

@@ -1,0 +1,138 @@
+//! Short prompts before long ones: which prompt is computed although another is ranked before it, and how much of a
+//! model's time that may take. What ranks mean is not known here.
+//!
+//! Whoever has the least left overtakes those of its class or below, but none of its own run that has a longer path
+//! behind it. Those who are overtaken get as much of the time as those who overtake them, so that a long prompt takes at
+//! most twice as long beside any number of short ones, and no longer than the short ones' own work where they are few.
+
+use super::cost::Amount;
+use super::pace::Prefill;
+use super::sequence::{Rank, Sequence};
+use super::{Class, Core, ModelId, Order, RunId};
+
+/// Only a prompt that has this many times less left than the first overtakes it: prompts of about the same length
+/// would only delay each other.
+const SHORTER: usize = 2;
+
+/// How prompts that overtook and those that were overtaken shared a model's time so far.
+#[derive(Debug, Default)]
+pub(super) struct Overtaking {
+    /// Microseconds that the overtaken had more. Below zero it is their turn.
+    credit_us: f64,
+}
+
+impl Overtaking {
+    fn allowed(&self) -> bool {
+        self.credit_us >= 0.0
+    }
+
+    /// A step is planned with so much of both; what is not used for long is not saved beyond `most_us`.
+    fn planned(&mut self, overtaking_us: f64, others_us: f64, most_us: f64) {
+        self.credit_us = (self.credit_us + others_us - overtaking_us).min(most_us);
+    }
+}
+
+/// What is known of those ranked before the one that is looked at.
+#[derive(Default)]
+struct Before {
+    /// What decoding those takes that hold something or may start.
+    ahead: Amount,
+    /// The highest class that wants prefill.
+    class: Class,
+    /// The longest path of each run.
+    paths: Vec<(RunId, u32)>,
+}
+
+impl Before {
+    fn stops(&self, sequence: &Sequence) -> bool {
+        let longer =
+            |&(run, path): &(RunId, u32)| sequence.terms.run == Some(run) && path > sequence.rank.path.0;
+        sequence.terms.class < self.class || self.paths.iter().any(longer)
+    }
+
+    fn note(&mut self, sequence: &Sequence) {
+        self.class = self.class.max(sequence.terms.class);
+        if let Some(run) = sequence.terms.run.filter(|run| self.paths.iter().all(|(other, _)| other != run)) {
+            self.paths.push((run, sequence.rank.path.0));
+        }
+    }
+}
+
+impl Core {
+    /// Plans prefill of short prompts that overtake others; says which.
+    pub(super) fn plan_overtaking(
+        &mut self,
+        model: ModelId,
+        wanted: impl Fn(&Self, u32) -> bool,
+        prefill: &mut Prefill,
+        starts_before: &mut Option<Rank>,
+    ) -> Vec<u32> {
+        let mut taken = Vec::new();
+        let lane = model.0 as usize;
+        if self.config.order == Order::Arrival || !self.lanes[lane].overtaking.allowed() {
+            return taken;
+        }
+        let decodes_us = self.lanes[lane].cost.predict_us(self.plan.amount);
+        let nobody_decodes = self.plan.work.is_empty();
+        while let Some(slot) = self.shortest_behind(model, &wanted, &taken, prefill.start_us) {
+            if nobody_decodes && taken.is_empty() {
+                prefill.limit_us = prefill.limit_us.min(self.prompt_step_us(model));
+            }
+            let half_us = decodes_us + (prefill.limit_us - decodes_us) / 2.0;
+            let full = !taken.is_empty() && self.lanes[lane].cost.predict_us(self.plan.amount) > half_us;
+            if full || self.plan.work.len() >= self.config.batch_max {
+                break;
+            }
+            taken.push(slot);
+            if self.may_go_on(slot, starts_before) {
+                self.plan_prefill(slot, prefill);
+            }
+        }
+        taken
+    }
+
+    /// Whoever has the least left to compute of its prompt among those `wanted`, where it is not the first of them.
+    fn shortest_behind(
+        &self,
+        model: ModelId,
+        wanted: impl Fn(&Self, u32) -> bool,
+        taken: &[u32],
+        start_us: f64,
+    ) -> Option<u32> {
+        let lane = &self.lanes[model.0 as usize];
+        let mut before = Before::default();
+        let mut first_left = None;
+        let mut least: Option<(usize, u32)> = None;
+        for &slot in &lane.order {
+            let sequence = &self.sequences[slot];
+            let one = Amount::of(1, sequence.tokens.len(), 1);
+            let mut goes = !sequence.table.is_empty();
+            if !(sequence.is_decoding() || taken.contains(&slot)) && wanted(self, slot) {
+                let with = before.ahead.and(one);
+                let crowded = before.ahead.tokens > 0 && lane.cost.predict_us(with) > start_us;
+                let blocked = lane.starts_before.is_some_and(|rank| rank <= sequence.rank);
+                goes |= !crowded && !blocked;
+                let left = sequence.prompt_left();
+                let most = *first_left.get_or_insert(left) / SHORTER;
+                let most = least.map_or(most, |(least, _)| most.min(least - 1));
+                if goes && left <= most && !before.stops(sequence) {
+                    least = Some((left, slot));
+                }
+                before.note(sequence);
+            }
+            if goes {
+                before.ahead = before.ahead.and(one);
+            }
+        }
+        least.map(|(_, slot)| slot)
+    }
+
+    /// Counts a planned step: `alone` is what it has besides prefill, `overtaking` that and the prompts that overtook.
+    pub(super) fn count_overtaking(&mut self, model: ModelId, alone: Amount, overtaking: Amount) {
+        let most_us = self.prompt_step_us(model);
+        let lane = &mut self.lanes[model.0 as usize];
+        let [alone, overtaking, all] =
+            [alone, overtaking, self.plan.amount].map(|amount| lane.cost.predict_us(amount));
+        lane.overtaking.planned(overtaking - alone, all - overtaking, most_us);
+    }
+}
