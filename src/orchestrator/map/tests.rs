@@ -30,6 +30,7 @@ fn verdict(answer_is: AnswerIs, json: &str) -> &'static str {
         Verdict::Accept(_) => "accept",
         Verdict::Doubt(_) => "doubt",
         Verdict::Reject(_) => "reject",
+        Verdict::Redraw { .. } => "redraw",
     }
 }
 
@@ -52,6 +53,10 @@ fn a_reading_is_accepted_only_where_the_text_bears_it_out() {
         (AnswerIs::YesNo, r#"{"subject":"","answer":"no"}"#, "accept"),
         (AnswerIs::Text, r#"{"subject":"","answer":"It grinds."}"#, "accept"),
         (AnswerIs::List, r#"{"subject":"","answer":[]}"#, "doubt"),
+        // The form that was shown, copied.
+        (AnswerIs::Name, r#"{"subject":"","answer":"the name"}"#, "redraw"),
+        (AnswerIs::Text, r#"{"subject":"","answer":"One or two sentences."}"#, "redraw"),
+        (AnswerIs::List, r#"{"subject":"","answer":["...","..."]}"#, "redraw"),
     ] {
         assert_eq!(verdict(answer_is, json), expected, "{json}");
     }
