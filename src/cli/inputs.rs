@@ -105,11 +105,9 @@ pub fn read(files: &[PathBuf], piped: Piped, stdin: &mut dyn Read) -> Result<Inp
             continue;
         }
         let meta = fs::metadata(file).map_err(|error| wrong(file, &cannot_open(&error)))?;
-        if file.canonicalize().is_ok_and(|real| !named.insert(real)) {
-            found.notes.push(format!("-f {} is given twice: it counts twice", file.display()));
-        }
+        note_twice(file, &mut named, &mut found);
         if meta.is_dir() {
-            read_folder(file, &mut found)?;
+            read_folder(file, &mut named, &mut found)?;
         } else {
             let text = read_named(file, &meta).map_err(|problem| match problem {
                 Unreadable::NotText(problem) | Unreadable::Wrong(problem) | Unreadable::Closed(problem) => {
@@ -132,6 +130,13 @@ pub fn read(files: &[PathBuf], piped: Piped, stdin: &mut dyn Read) -> Result<Inp
     within_count(&found)?;
     name_apart(&mut found.inputs);
     Ok(found)
+}
+
+/// Says so where a file or folder was read before; `named` holds what was, by paths without links.
+fn note_twice(path: &Path, named: &mut HashSet<PathBuf>, found: &mut Inputs) {
+    if path.canonicalize().is_ok_and(|real| !named.insert(real)) {
+        found.notes.push(format!("{} is given twice: it counts twice", path.display()));
+    }
 }
 
 fn within_count(found: &Inputs) -> Result<(), CliError> {
@@ -233,7 +238,7 @@ fn cannot_open(error: &io::Error) -> String {
 }
 
 /// Everything readable under a folder, by path; hidden files and folders are passed over.
-fn read_folder(folder: &Path, found: &mut Inputs) -> Result<(), CliError> {
+fn read_folder(folder: &Path, named: &mut HashSet<PathBuf>, found: &mut Inputs) -> Result<(), CliError> {
     let listing = folder::list(folder).map_err(|error| wrong(folder, &cannot_open(&error)))?;
     let before = found.inputs.len();
     let left_out_before = found.left_out.len();
@@ -244,6 +249,7 @@ fn read_folder(folder: &Path, found: &mut Inputs) -> Result<(), CliError> {
             Ok(text) => {
                 let name = file.strip_prefix(folder).unwrap_or(&file).to_string_lossy().into_owned();
                 found.inputs.push(Input { name, text });
+                note_twice(&file, named, found);
                 within_count(found)?;
             }
             Err(Unreadable::NotText(problem) | Unreadable::Closed(problem)) => {

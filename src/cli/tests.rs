@@ -221,6 +221,8 @@ fn what_a_folder_holds_besides_is_named() {
     );
     let again = inputs_of(&[&at("a.md"), &dir.path().join("./a.md")], None, b"").unwrap();
     assert!(again.warnings()[0].contains("given twice"), "{:?}", again.warnings());
+    let again = inputs_of(&[dir.path(), &at("a.md")], None, b"").unwrap();
+    assert!(again.warnings().iter().any(|one| one.contains("a.md is given twice")), "{:?}", again.warnings());
     assert!(inputs_of(&[&at("socket")], None, b"").unwrap_err().contains("a socket"));
     assert!(inputs_of(&[&at("dangling.md")], None, b"").unwrap_err().contains("no such file"));
     assert!(inputs_of(&[Path::new("/dev/null")], None, b"").unwrap_err().contains("empty"));

@@ -260,7 +260,10 @@ impl<'a> Field<'a> {
             " per ",
             " from the ",
         ];
-        let at = OWNERS.iter().filter_map(|mark| find.find(mark)).min().unwrap_or(find.len());
+        // "number of the visitors": the number alone is no field.
+        let tells = |at: &usize| !telling(&find[..*at]).is_empty();
+        let marks = OWNERS.iter().flat_map(|mark| find.match_indices(mark)).map(|(at, _)| at);
+        let at = marks.filter(tells).min().unwrap_or(find.len());
         Self { own: telling(&find[..at]), owner: telling(&find[at..]), rest: &find[at..] }
     }
 
