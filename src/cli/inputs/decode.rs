@@ -74,7 +74,7 @@ fn zeros(bytes: &[u8]) -> Option<&'static str> {
         let units = bytes.chunks_exact(width);
         let all = units.len();
         let fitting = units.filter(|unit| (0..width).all(|at| (unit[at] == 0) == zero.contains(&at)));
-        bytes.len() % width == 0 && fitting.count() * 10 >= all * 7
+        bytes.len().is_multiple_of(width) && fitting.count() * 10 >= all * 7
     };
     let forms: [(&str, usize, &[usize]); 4] = [
         ("UTF-32LE", 4, &[1, 2, 3]),

@@ -89,7 +89,7 @@ fn is_said(goal: &str, cues: &[&str], find: &str) -> bool {
     let named_apart = field.is_in(goal);
     mentions(goal, cues).into_iter().any(|mention| {
         let elsewhere = !mention.nouns.is_empty() && !field.meets(&mention.nouns);
-        !is_order_word(&mention.before) && !(named_apart && elsewhere)
+        !(is_order_word(&mention.before) || (named_apart && elsewhere))
     })
 }
 
