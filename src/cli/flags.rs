@@ -85,8 +85,8 @@ pub enum Command {
 pub struct RunFlags {
     /// What is wanted, in your own words
     pub goal: String,
-    /// A text file, a folder of them, or - for stdin; may be repeated. What is piped in is read without it; a pipe on
-    /// which nothing comes for 3 seconds is left alone, and - waits for it
+    /// A text file, a folder of them (links are followed), a named pipe, or - for stdin; may be repeated. What is piped in
+    /// is read without it; a pipe on which nothing comes for 3 seconds is left alone, - and a named pipe are waited for
     #[arg(short, long = "file", value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// auto, direct, map, sequence, parallel, vote or ask

@@ -1,6 +1,10 @@
-//! Reads what comes with a goal: text files, folders of them, stdin. Says clearly what can't be read, and leaves nothing
-//! out silently.
+//! Reads what comes with a goal: text files, folders of them, pipes, stdin. Says clearly what can't be read, and leaves
+//! nothing out silently.
 
+mod decode;
+mod folder;
+
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -10,6 +14,7 @@ use std::time::Duration;
 use super::error::CliError;
 use super::units::gib;
 use crate::orchestrator::Input;
+use decode::{into_text, known_format};
 
 /// A text longer than this is split before it is given to anyone; one longer than this is a mistake.
 pub const INPUT_BYTES_MAX: u64 = 8 << 20;
@@ -48,8 +53,28 @@ impl Piped {
 pub struct Inputs {
     /// In the order typed, folders sorted by path.
     pub inputs: Vec<Input>,
-    /// Files of folders that are no text, with the reason.
+    /// What folders hold besides, with the reason.
     pub left_out: Vec<(PathBuf, String)>,
+    /// What a person may not have meant, a sentence each.
+    pub notes: Vec<String>,
+}
+
+/// What is left out is named so often; more is counted.
+const LEFT_OUT_NAMED_MAX: usize = 20;
+
+impl Inputs {
+    /// What a person must know of what was not read, or read otherwise than they may think.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let named = self.left_out.iter().take(LEFT_OUT_NAMED_MAX);
+        let mut told: Vec<String> =
+            named.map(|(path, why)| format!("left out {}: {why}", path.display())).collect();
+        if let Some(more @ 1..) = self.left_out.len().checked_sub(LEFT_OUT_NAMED_MAX) {
+            told.push(format!("left out {more} more"));
+        }
+        told.extend(self.notes.iter().cloned());
+        told
+    }
 }
 
 /// Why a file is no input.
@@ -57,6 +82,8 @@ pub struct Inputs {
 enum Unreadable {
     /// Not text: a folder may hold such files.
     NotText(String),
+    /// It can't be opened: a folder may hold such files too.
+    Closed(String),
     /// Wrong wherever it lies.
     Wrong(String),
 }
@@ -68,6 +95,7 @@ enum Unreadable {
 pub fn read(files: &[PathBuf], piped: Piped, stdin: &mut dyn Read) -> Result<Inputs, CliError> {
     let mut found = Inputs::default();
     let mut stdin_read = false;
+    let mut named = HashSet::new();
     for file in files {
         if file.as_os_str() == "-" {
             if std::mem::replace(&mut stdin_read, true) {
@@ -77,11 +105,14 @@ pub fn read(files: &[PathBuf], piped: Piped, stdin: &mut dyn Read) -> Result<Inp
             continue;
         }
         let meta = fs::metadata(file).map_err(|error| wrong(file, &cannot_open(&error)))?;
+        note_twice(file, &mut named, &mut found);
         if meta.is_dir() {
-            read_folder(file, &mut found)?;
+            read_folder(file, &mut named, &mut found)?;
         } else {
-            let text = read_file(file).map_err(|problem| match problem {
-                Unreadable::NotText(problem) | Unreadable::Wrong(problem) => wrong(file, &problem),
+            let text = read_named(file, &meta).map_err(|problem| match problem {
+                Unreadable::NotText(problem) | Unreadable::Wrong(problem) | Unreadable::Closed(problem) => {
+                    wrong(file, &problem)
+                }
             })?;
             if text.trim().is_empty() {
                 return Err(wrong(file, "the file is empty"));
@@ -89,20 +120,32 @@ pub fn read(files: &[PathBuf], piped: Piped, stdin: &mut dyn Read) -> Result<Inp
             let name = file.file_name().unwrap_or(file.as_os_str()).to_string_lossy().into_owned();
             found.inputs.push(Input { name, text });
         }
+        within_count(&found)?;
     }
     // An empty pipe is how programs without a terminal start others.
     match piped {
         Piped::Bytes(bytes) if !bytes.trim_ascii().is_empty() => found.inputs.push(stdin_input(bytes)?),
         Piped::Bytes(_) | Piped::Nothing | Piped::Silent => {}
     }
-    if found.inputs.len() > INPUTS_MAX {
-        let count = found.inputs.len();
-        return Err(CliError::usage(format!(
-            "{count} files are more than one run reads ({INPUTS_MAX}): name fewer"
-        )));
-    }
+    within_count(&found)?;
     name_apart(&mut found.inputs);
     Ok(found)
+}
+
+/// Says so where a file or folder was read before; `named` holds what was, by paths without links.
+fn note_twice(path: &Path, named: &mut HashSet<PathBuf>, found: &mut Inputs) {
+    if path.canonicalize().is_ok_and(|real| !named.insert(real)) {
+        found.notes.push(format!("{} is given twice: it counts twice", path.display()));
+    }
+}
+
+fn within_count(found: &Inputs) -> Result<(), CliError> {
+    match found.inputs.len() {
+        0..=INPUTS_MAX => Ok(()),
+        _ => Err(CliError::usage(format!(
+            "there are more files than one run reads ({INPUTS_MAX}): name fewer"
+        ))),
+    }
 }
 
 /// What a pipe, a socket or a redirected file on stdin holds, to its end once it has begun.
@@ -195,79 +238,107 @@ fn cannot_open(error: &io::Error) -> String {
 }
 
 /// Everything readable under a folder, by path; hidden files and folders are passed over.
-fn read_folder(folder: &Path, found: &mut Inputs) -> Result<(), CliError> {
-    let mut files = Vec::new();
-    collect(folder, &mut files).map_err(|error| wrong(folder, &cannot_open(&error)))?;
-    files.sort();
+fn read_folder(folder: &Path, named: &mut HashSet<PathBuf>, found: &mut Inputs) -> Result<(), CliError> {
+    let listing = folder::list(folder).map_err(|error| wrong(folder, &cannot_open(&error)))?;
     let before = found.inputs.len();
-    for file in files {
+    let left_out_before = found.left_out.len();
+    found.left_out.extend(listing.left_out);
+    for file in listing.files {
         match read_file(&file) {
             Ok(text) if text.trim().is_empty() => found.left_out.push((file, "empty".to_owned())),
             Ok(text) => {
                 let name = file.strip_prefix(folder).unwrap_or(&file).to_string_lossy().into_owned();
                 found.inputs.push(Input { name, text });
+                note_twice(&file, named, found);
+                within_count(found)?;
             }
-            Err(Unreadable::NotText(problem)) => found.left_out.push((file, problem)),
+            Err(Unreadable::NotText(problem) | Unreadable::Closed(problem)) => {
+                found.left_out.push((file, problem));
+            }
             Err(Unreadable::Wrong(problem)) => return Err(wrong(&file, &problem)),
         }
     }
+    let left_out = &mut found.left_out[left_out_before..];
+    left_out.sort();
     if found.inputs.len() == before {
-        let others: Vec<String> = found
-            .left_out
-            .iter()
-            .filter(|(path, _)| path.starts_with(folder))
-            .take(3)
-            .map(|(path, why)| format!("{}: {why}", path.display()))
-            .collect();
+        let others: Vec<String> =
+            left_out.iter().take(3).map(|(path, why)| format!("{}: {why}", path.display())).collect();
         let others = if others.is_empty() { String::new() } else { format!(" ({})", others.join("; ")) };
         return Err(wrong(folder, &format!("the folder holds no readable text{others}")));
     }
     Ok(())
 }
 
-fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        if entry.file_name().to_string_lossy().starts_with('.') {
-            continue;
-        }
-        let path = entry.path();
-        // A link to a folder is not followed, so a circle of links ends; a link to a file is.
-        if entry.file_type()?.is_dir() {
-            collect(&path, files)?;
-        } else if path.is_file() {
-            files.push(path);
-        }
+/// A path that was named: a file, or a pipe, for which it waits as long as it takes, and says so.
+fn read_named(path: &Path, meta: &fs::Metadata) -> Result<String, Unreadable> {
+    if let Some(what) = folder::unreadable_kind(meta) {
+        return Err(Unreadable::Wrong(what.to_owned()));
     }
-    Ok(())
+    if meta.is_file() {
+        return read_file(path);
+    }
+    let patience = waits_for(format!("-f {}", path.display()), PIPE_PATIENCE, warn);
+    let open = |error: io::Error| Unreadable::Closed(cannot_open(&error));
+    let mut pipe = File::open(path).map_err(open)?;
+    into_text(read_all(&mut pipe, patience).map_err(open)?)
 }
 
+/// To the end, or until it is too long; `patience` ends with the first byte.
+fn read_all(from: &mut dyn Read, patience: mpsc::Sender<()>) -> io::Result<Vec<u8>> {
+    let mut all = Vec::new();
+    from.take(1).read_to_end(&mut all)?;
+    drop(patience);
+    from.take(INPUT_BYTES_MAX).read_to_end(&mut all)?;
+    Ok(all)
+}
+
+/// Says what is waited for, if that takes long; what it gives back is dropped when something has come.
+fn waits_for(what: String, patience: Duration, say: impl FnOnce(&str) + Send + 'static) -> mpsc::Sender<()> {
+    let (sender, receiver) = mpsc::channel::<()>();
+    std::thread::spawn(move || {
+        if receiver.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
+            say(&format!("{what}: nothing has come for {} s; waiting until it does", patience.as_secs()));
+        }
+    });
+    sender
+}
+
+/// How often a file that changes while it is read is read again.
+const READINGS_MAX: usize = 3;
+
 fn read_file(path: &Path) -> Result<String, Unreadable> {
-    let open = |error: io::Error| Unreadable::Wrong(cannot_open(&error));
-    let file = File::open(path).map_err(open)?;
-    let mut start = Vec::new();
-    (&file).take(4096).read_to_end(&mut start).map_err(open)?;
-    if let Some(problem) = known_format(&start) {
-        return Err(Unreadable::NotText(problem));
+    let open = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => Unreadable::Closed("it went away while it was to be read".to_owned()),
+        _ => Unreadable::Closed(cannot_open(&error)),
+    };
+    for _ in 0..READINGS_MAX {
+        let file = File::open(path).map_err(open)?;
+        let state = || file.metadata().map(|meta| (meta.len(), meta.modified().ok()));
+        let before = state().map_err(open)?;
+        let mut all = Vec::new();
+        (&file).take(4096).read_to_end(&mut all).map_err(open)?;
+        if let Some(problem) = known_format(&all) {
+            return Err(Unreadable::NotText(problem));
+        }
+        if before.0 > INPUT_BYTES_MAX {
+            return Err(Unreadable::Wrong(too_large(before.0)));
+        }
+        (&file).take(INPUT_BYTES_MAX + 1).read_to_end(&mut all).map_err(open)?;
+        if state().map_err(open)? == before {
+            return into_text(all);
+        }
     }
-    let bytes = file.metadata().map_err(open)?.len();
-    if bytes > INPUT_BYTES_MAX {
-        return Err(Unreadable::Wrong(too_large(bytes)));
-    }
-    let mut all = start;
-    (&file).take(INPUT_BYTES_MAX + 1).read_to_end(&mut all).map_err(open)?;
-    into_text(all)
+    Err(Unreadable::Wrong("it changes while it is read: give a copy that stays as it is".to_owned()))
 }
 
 fn read_stdin(stdin: &mut dyn Read) -> Result<Input, CliError> {
-    let mut all = Vec::new();
-    stdin.take(INPUT_BYTES_MAX + 1).read_to_end(&mut all)?;
-    stdin_input(all)
+    let patience = waits_for("-f -".to_owned(), PIPE_PATIENCE, warn);
+    stdin_input(read_all(stdin, patience)?)
 }
 
 fn stdin_input(bytes: Vec<u8>) -> Result<Input, CliError> {
     let text = into_text(bytes).map_err(|problem| match problem {
-        Unreadable::NotText(problem) | Unreadable::Wrong(problem) => {
+        Unreadable::NotText(problem) | Unreadable::Wrong(problem) | Unreadable::Closed(problem) => {
             CliError::usage(format!("stdin: {problem}"))
         }
     })?;
@@ -280,50 +351,6 @@ fn too_large(bytes: u64) -> String {
         gib(bytes),
         gib(INPUT_BYTES_MAX)
     )
-}
-
-/// UTF-8, or UTF-16 with its mark; nothing else is guessed.
-fn into_text(bytes: Vec<u8>) -> Result<String, Unreadable> {
-    if bytes.len() as u64 > INPUT_BYTES_MAX {
-        return Err(Unreadable::Wrong(too_large(bytes.len() as u64)));
-    }
-    if let Some(problem) = known_format(&bytes) {
-        return Err(Unreadable::NotText(problem));
-    }
-    let utf16 = |rest: &[u8], join: fn([u8; 2]) -> u16| {
-        let units: Vec<u16> = rest.chunks_exact(2).map(|pair| join([pair[0], pair[1]])).collect();
-        String::from_utf16(&units)
-            .map_err(|_| Unreadable::NotText("broken UTF-16: convert it to UTF-8".to_owned()))
-    };
-    match bytes.as_slice() {
-        [0xff, 0xfe, rest @ ..] => return utf16(rest, u16::from_le_bytes),
-        [0xfe, 0xff, rest @ ..] => return utf16(rest, u16::from_be_bytes),
-        _ => {}
-    }
-    if bytes.contains(&0) {
-        return Err(Unreadable::NotText("a binary file: only text can be read".to_owned()));
-    }
-    let text = String::from_utf8(bytes).map_err(|error| {
-        let at = error.utf8_error().valid_up_to();
-        Unreadable::NotText(format!("not UTF-8 (at byte {at}): convert it, e.g. with iconv -t UTF-8"))
-    })?;
-    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
-}
-
-/// What to do about formats that people attach most often.
-fn known_format(start: &[u8]) -> Option<String> {
-    let convert =
-        |what: &str, how: &str| Some(format!("{what} can't be read yet: convert it to text first ({how})"));
-    match start {
-        [b'%', b'P', b'D', b'F', b'-', ..] => convert("a PDF", "pdftotext FILE.pdf"),
-        [b'P', b'K', 3, 4, ..] => convert("an archive or office document", "pandoc -t plain FILE"),
-        [0xd0, 0xcf, 0x11, 0xe0, ..] => convert("an old office document", "save it as text"),
-        [0x89, b'P', b'N', b'G', ..] | [0xff, 0xd8, 0xff, ..] | [b'G', b'I', b'F', b'8', ..] => {
-            Some("an image: only text can be read".to_owned())
-        }
-        [0x1f, 0x8b, ..] => Some("a compressed file: unpack it first".to_owned()),
-        _ => None,
-    }
 }
 
 /// Inputs of the same name get a number, so that an answer can say which it means.
@@ -375,6 +402,19 @@ mod tests {
         let began = Instant::now();
         assert!(matches!(piped(&[(5_000, "late")], Ok(())).unwrap(), Piped::Silent));
         assert!(began.elapsed() < Duration::from_secs(2));
+    }
+
+    #[test]
+    fn what_is_waited_for_is_said_once_it_takes_long() {
+        let (told, heard) = mpsc::channel();
+        let tell = move |what: &str| told.send(what.to_owned()).unwrap();
+        let waiting = waits_for("-f pipe".to_owned(), Duration::from_millis(50), tell);
+        let said = heard.recv_timeout(Duration::from_secs(5)).unwrap();
+        assert!(said.contains("-f pipe") && said.contains("waiting"), "{said}");
+        drop(waiting);
+        let (told, heard) = mpsc::channel::<()>();
+        drop(waits_for("-f pipe".to_owned(), PATIENCE, move |_| told.send(()).unwrap()));
+        assert!(heard.recv_timeout(2 * PATIENCE).is_err(), "something came in time");
     }
 
     #[test]

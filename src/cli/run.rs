@@ -17,8 +17,8 @@ use crate::orchestrator::{Band, Budget, Outcome, RunEvent, RunRequest, Status, r
 
 /// Does the goal and prints the answer.
 pub fn run(config: &Config, flags: &RunFlags) -> Result<ExitCode, CliError> {
-    let (request, left_out) = request(flags)?;
-    go(config, &flags.band, &flags.go, &request, &left_out)
+    let request = request(flags)?;
+    go(config, &flags.band, &flags.go, &request, &[])
 }
 
 /// Does a request, in the server that lives on this home or with an engine of its own, and prints the answer. `notes` are
@@ -117,8 +117,8 @@ fn view(flags: &GoFlags) -> View {
     }
 }
 
-/// The request, and a sentence for every file of a folder that was left out.
-fn request(flags: &RunFlags) -> Result<(RunRequest, Vec<String>), CliError> {
+/// The request; what was left out of it is said on stderr.
+fn request(flags: &RunFlags) -> Result<RunRequest, CliError> {
     if flags.goal.trim().is_empty() {
         return Err(CliError::usage(
             "the goal is empty: say what is wanted, e.g. bandmaster run \"Summarise this\" -f notes.md",
@@ -148,15 +148,14 @@ fn request(flags: &RunFlags) -> Result<(RunRequest, Vec<String>), CliError> {
         inputs::warn(&note);
     }
     let found = inputs::read(&flags.files, piped, &mut std::io::stdin())?;
-    let request = RunRequest {
+    found.warnings().iter().for_each(|warning| inputs::warn(warning));
+    Ok(RunRequest {
         inputs: found.inputs,
         strategy,
         budget: Budget { tokens: flags.budget_tokens, time },
         seed: flags.seed,
         ..RunRequest::new(flags.goal.trim())
-    };
-    let left_out = |(path, why): &(std::path::PathBuf, String)| format!("left out {}: {why}", path.display());
-    Ok((request, found.left_out.iter().map(left_out).collect()))
+    })
 }
 
 fn finish(flags: &GoFlags, outcome: &Outcome) -> Result<ExitCode, CliError> {

@@ -193,6 +193,90 @@ fn folder_is_read_sorted_and_whole() {
 }
 
 #[test]
+fn text_is_read_in_utf_32_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("wide.txt");
+    for bytes in [&b"\xff\xfe\0\0h\0\0\0i\0\0\0"[..], b"\0\0\xfe\xff\0\0\0h\0\0\0i"] {
+        fs::write(&file, bytes).unwrap();
+        assert_eq!(inputs_of(&[&file], None, b"").unwrap().inputs[0].text, "hi");
+        assert_eq!(inputs_of(&[], Some(bytes), b"").unwrap().inputs[0].text, "hi");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn what_a_folder_holds_besides_is_named() {
+    use std::os::unix::fs::symlink;
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    fs::write(at("a.md"), "one").unwrap();
+    symlink("nowhere.md", at("dangling.md")).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
+    let inputs = inputs_of(&[dir.path()], None, b"").unwrap();
+    assert_eq!(names(&inputs), ["a.md"]);
+    let warnings = inputs.warnings().join("\n");
+    assert!(
+        warnings.contains("nowhere.md, which does not exist") && warnings.contains("a socket"),
+        "{warnings}"
+    );
+    let again = inputs_of(&[&at("a.md"), &dir.path().join("./a.md")], None, b"").unwrap();
+    assert!(again.warnings()[0].contains("given twice"), "{:?}", again.warnings());
+    let again = inputs_of(&[dir.path(), &at("a.md")], None, b"").unwrap();
+    assert!(again.warnings().iter().any(|one| one.contains("a.md is given twice")), "{:?}", again.warnings());
+    assert!(inputs_of(&[&at("socket")], None, b"").unwrap_err().contains("a socket"));
+    assert!(inputs_of(&[&at("dangling.md")], None, b"").unwrap_err().contains("no such file"));
+    assert!(inputs_of(&[Path::new("/dev/null")], None, b"").unwrap_err().contains("empty"));
+    assert!(inputs_of(&[Path::new("/dev/zero")], None, b"").unwrap_err().contains("8 MiB"));
+    for n in 0..30 {
+        fs::write(at(&format!("{n}.png")), b"\x89PNG....").unwrap();
+    }
+    let warnings = inputs_of(&[dir.path()], None, b"").unwrap().warnings();
+    assert!(warnings.len() == 21 && warnings[20].contains("12 more"), "{warnings:?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn pipe_that_is_named_is_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let pipe = dir.path().join("pipe");
+    if !std::process::Command::new("mkfifo").arg(&pipe).status().is_ok_and(|status| status.success()) {
+        return eprintln!("skipped: no mkfifo");
+    }
+    let writer = pipe.clone();
+    let written = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(300));
+        fs::write(writer, "late").unwrap();
+    });
+    let inputs = inputs_of(&[&pipe], None, b"").unwrap();
+    written.join().unwrap();
+    assert_eq!((names(&inputs), inputs.inputs[0].text.as_str()), (vec!["pipe"], "late"));
+}
+
+#[cfg(unix)]
+#[test]
+fn what_may_not_be_opened_is_left_out_of_a_folder_and_said() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    fs::write(at("a.md"), "one").unwrap();
+    fs::write(at("secret.md"), "two").unwrap();
+    fs::create_dir(at("closed")).unwrap();
+    let close = |name: &str, mode| fs::set_permissions(at(name), fs::Permissions::from_mode(mode)).unwrap();
+    close("secret.md", 0);
+    close("closed", 0);
+    let may_anyway = fs::read(at("secret.md")).is_ok();
+    let inputs = inputs_of(&[dir.path()], None, b"");
+    close("closed", 0o700);
+    if may_anyway {
+        return eprintln!("skipped: this user may read everything");
+    }
+    let inputs = inputs.unwrap();
+    assert_eq!(names(&inputs), ["a.md"]);
+    let warnings = inputs.warnings().join("\n");
+    assert_eq!(warnings.matches("permission denied").count(), 2, "{warnings}");
+}
+
+#[test]
 fn what_cannot_be_read_is_named_with_the_way_out() {
     let dir = tempfile::tempdir().unwrap();
     let written = |name: &str, bytes: &[u8]| {

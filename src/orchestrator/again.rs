@@ -99,6 +99,7 @@ fn again(journal: &Journal, before: RunState) -> Result<RunRequest, AgainError> 
     let time = asked.budget_seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     Ok(RunRequest {
         inputs: inputs.map(|(name, text)| Input { name, text }).collect(),
+        conversation: asked.conversation,
         strategy: asked.strategy,
         seed: asked.seed,
         budget: Budget { tokens: asked.budget_tokens, time },
@@ -110,6 +111,7 @@ fn again(journal: &Journal, before: RunState) -> Result<RunRequest, AgainError> 
 mod tests {
     use serde_json::json;
 
+    use super::super::band::{Message, Role};
     use super::*;
 
     /// A run recorded as asked for with everything, which ended with `status`, or did not.
@@ -117,7 +119,10 @@ mod tests {
         let journal = Journal::in_memory().unwrap();
         let run = journal.create_run().unwrap().id;
         journal.keep_input(&run, 0, "a.md", "text").unwrap();
-        let asked = json!({"strategy": strategy, "seed": 7, "budget_tokens": 9, "budget_seconds": 1.5});
+        let said = json!([{"role": "user", "content": "Hi."}]);
+        let asked = json!({
+            "strategy": strategy, "seed": 7, "budget_tokens": 9, "budget_seconds": 1.5, "conversation": said,
+        });
         journal.append(&run, "run.started", 0, &json!({"goal": "g", "asked": asked})).unwrap();
         if let Some(status) = status {
             journal.append(&run, "run.finished", 1, &json!({"status": status})).unwrap();
@@ -139,6 +144,7 @@ mod tests {
             let (journal, run) = recorded(Some(status), "map");
             let expected = RunRequest {
                 inputs: vec![Input { name: "a.md".to_owned(), text: "text".to_owned() }],
+                conversation: vec![Message::new(Role::User, "Hi.")],
                 strategy: Some(Strategy::Map),
                 seed: 7,
                 budget: Budget { tokens: Some(9), time: Some(Duration::from_millis(1500)) },

@@ -15,6 +15,18 @@ pub enum StopReason {
     TimeSpent,
 }
 
+impl StopReason {
+    /// What happened, for whoever reads what a run lacks.
+    #[must_use]
+    pub fn told(self) -> &'static str {
+        match self {
+            Self::Interrupted => "the run was cancelled",
+            Self::TokensSpent => "the token budget was used up",
+            Self::TimeSpent => "the time budget was used up",
+        }
+    }
+}
+
 /// A switch that is thrown once; clones share it.
 #[derive(Debug, Clone)]
 pub struct Cancel {

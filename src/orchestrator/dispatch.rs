@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 
 use super::attempt::{Attempt, AttemptError, Context, Label, attempt};
 use super::band::{Call, Finish, Message, Reply, Role};
+use super::cancel::StopReason;
 use super::event::{EventKind, FailureClass};
 use super::outcome::{Status, TaskReport, TokenUsage};
 use super::plan::{Plan, Task};
@@ -30,6 +31,13 @@ pub enum Verdict {
     Doubt(String),
     /// Not good, and why, in words a model can act on.
     Reject(String),
+    /// Not good in a way that telling the model would not mend: it is asked the same again, and draws freely.
+    Redraw {
+        /// What is wrong with it.
+        why: String,
+        /// What may be used where no later draw is better.
+        kept: Option<String>,
+    },
 }
 
 /// Looks at a reply.
@@ -138,9 +146,14 @@ fn never_started(context: &Context, task: &Task) -> Done {
         started_ms: now_ms,
         finished_ms: now_ms,
         output: String::new(),
-        error: Some("the run was stopped before it began".to_owned()),
+        error: Some(format!("{} before it began", stopped_because(context))),
     };
     finish(context, report, None)
+}
+
+/// Why the run was stopped.
+fn stopped_because(context: &Context) -> &'static str {
+    context.cancel.reason().map_or("the run was stopped", StopReason::told)
 }
 
 /// Does one task, from its first attempt to its end.
@@ -201,8 +214,12 @@ struct Climb<'a> {
     error: String,
     /// The last doubtful result and who gave it.
     doubtful: Option<String>,
+    /// What a redrawn reply left that may be used, and whether that reply ended at its limit.
+    kept: Option<(String, bool)>,
     /// Whether the last reply ended at its limit.
     cut: bool,
+    /// Tokens the next attempt may generate.
+    tokens_max: u32,
 }
 
 /// What to do after an attempt.
@@ -228,7 +245,17 @@ impl<'a> Climb<'a> {
             output: String::new(),
             error: None,
         };
-        Self { context, task, critical_path_tokens, report, error: String::new(), doubtful: None, cut: false }
+        Self {
+            context,
+            task,
+            critical_path_tokens,
+            report,
+            error: String::new(),
+            doubtful: None,
+            kept: None,
+            cut: false,
+            tokens_max: task.tokens_max,
+        }
     }
 
     async fn climb(mut self, work: ModelWork) -> Done {
@@ -252,8 +279,12 @@ impl<'a> Climb<'a> {
             }
         }
         // Nobody better contradicted it.
-        let result = self.doubtful.ok_or(self.error);
-        end(self.context, self.report, result)
+        let (result, cut) = match (self.doubtful, self.kept) {
+            (Some(output), _) => (Ok(output), false),
+            (None, Some((output, cut))) => (Ok(output), cut),
+            (None, None) => (Err(self.error), false),
+        };
+        Done { cut, ..end(self.context, self.report, result) }
     }
 
     /// The first prompt as it is; after a rejected reply of the same model the same with the reply and what was wrong.
@@ -277,7 +308,7 @@ impl<'a> Climb<'a> {
         Call {
             messages,
             schema: work.schema.clone(),
-            tokens_max: self.task.tokens_max,
+            tokens_max: self.tokens_max,
             temperature: if varied { VARIED_TEMPERATURE } else { 0.0 },
             seed: self.context.seed.wrapping_add(u64::from(self.report.attempts)).wrapping_add(ballot << 8),
             run: self.context.run,
@@ -353,7 +384,11 @@ impl<'a> Climb<'a> {
             Finish::Stop | Finish::Length => check(&reply),
         };
         match verdict {
-            Verdict::Accept(output) => Next::Accept(output),
+            Verdict::Accept(output) => {
+                // Of a reply that ran in circles the check keeps what came before: the limit cut nothing off.
+                self.cut &= output.trim() == reply.text.trim();
+                Next::Accept(output)
+            }
             Verdict::Doubt(output) if is_top => Next::Accept(output),
             Verdict::Doubt(output) => {
                 self.fail(FailureClass::Content, "a second opinion is asked for".to_owned());
@@ -364,6 +399,23 @@ impl<'a> Climb<'a> {
                 self.fail(FailureClass::Content, error);
                 Next::Climb(Some(reply))
             }
+            Verdict::Redraw { why, kept } => {
+                self.keep(kept);
+                self.fail(FailureClass::Content, why);
+                Next::Climb(None)
+            }
+        }
+    }
+
+    /// Keeps what a redrawn reply leaves. The first one is the most likely; of two that were cut off the later had more
+    /// room. Whoever was cut off gets room for twice as much, once.
+    fn keep(&mut self, kept: Option<String>) {
+        let earlier = self.kept.as_ref().is_some_and(|(_, cut)| !cut || !self.cut);
+        if let Some(output) = kept.filter(|_| !earlier) {
+            self.kept = Some((output, self.cut));
+        }
+        if self.cut {
+            self.tokens_max = self.task.tokens_max.saturating_mul(2);
         }
     }
 
@@ -379,7 +431,7 @@ impl<'a> Climb<'a> {
 
     fn stopped(mut self) -> Done {
         self.report.status = Status::Cancelled;
-        self.report.error = Some("the run was stopped".to_owned());
+        self.report.error = Some(stopped_because(self.context).to_owned());
         finish(self.context, self.report, None)
     }
 }

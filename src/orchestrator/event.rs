@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::band::Message;
 use super::outcome::{Outcome, Status, TokenUsage};
 use super::plan::Plan;
 use super::request::Strategy;
@@ -115,6 +116,9 @@ pub struct Asked {
     pub budget_tokens: Option<u64>,
     /// Seconds it may take.
     pub budget_seconds: Option<f64>,
+    /// What was said before the goal.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conversation: Vec<Message>,
 }
 
 /// An input, without its text.
@@ -156,7 +160,13 @@ pub struct Facts {
     pub inputs: usize,
     /// Their tokens, together.
     pub input_tokens: usize,
-    /// Whether the planner can read all of them in one call.
+    /// Tokens of what was said before the goal.
+    #[serde(default)]
+    pub conversation_tokens: usize,
+    /// Whether what was said before may hold the text that the goal speaks of.
+    #[serde(default)]
+    pub conversation_has_it: bool,
+    /// Whether the planner can read all of them, and what was said before, in one call.
     pub inputs_fit_together: bool,
     /// Whether the goal speaks of something attached or sent.
     pub speaks_of_attachment: Attachment,

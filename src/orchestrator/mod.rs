@@ -11,6 +11,7 @@ mod dispatch;
 mod event;
 mod map;
 mod outcome;
+mod own_words;
 mod parallel;
 mod plan;
 mod planner;

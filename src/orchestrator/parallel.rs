@@ -12,6 +12,7 @@ use super::checks::{before_repetition, check_text, mostly_in, words};
 use super::dispatch::{Build, Draw, ModelWork, Results, Verdict, Work, dispatch};
 use super::event::{EventKind, Facts};
 use super::outcome::TaskReport;
+use super::own_words::{Foreign, Topic};
 use super::plan::{Plan, Shape, Task};
 use super::planner::{Question, ask};
 use super::registry::Registry;
@@ -21,7 +22,11 @@ use super::run::Ended;
 /// Tokens of one section.
 const SECTION_TOKENS_MAX: u32 = 280;
 /// Tokens the planner may take to list the sections.
-const OUTLINE_TOKENS_MAX: u32 = 300;
+const OUTLINE_TOKENS_MAX: u32 = 480;
+/// How often the planner is asked for an outline.
+const DRAWS: usize = 3;
+/// What the worked example in the prompt is about.
+const EXAMPLES_OWN: &[&str] = &["tides", "sea"];
 /// Sections the planner may list; the goal may name more.
 const SECTIONS_MAX: usize = 10;
 
@@ -63,7 +68,10 @@ pub async fn run(context: &Context, registry: &Registry, request: &RunRequest, f
     for (section, one) in sections.iter().zip(&done) {
         match &one.accepted {
             Some(text) => {
-                parts.push(format!("## {}\n\n{}", heading(&section.title), body(text, &section.title)))
+                parts.push(format!("## {}\n\n{}", heading(&section.title), body(text, &section.title)));
+                if one.cut {
+                    ended.missing.push(format!("the section \"{}\" was cut off at its limit", section.title));
+                }
             }
             None => ended.missing.push(format!(
                 "the section \"{}\": {}",
@@ -140,7 +148,7 @@ without speaking of the other sections.",
     )
 }
 
-/// A section that begins to repeat itself ends there, one cut off at its limit with its last whole sentence.
+/// A section that begins to repeat itself ends there; of one cut off at its limit the whole sentences are kept.
 fn check_section(reply: &Reply) -> Verdict {
     const WORDS_MIN: usize = 25;
     let whole = reply.text.trim();
@@ -149,28 +157,30 @@ fn check_section(reply: &Reply) -> Verdict {
         return Verdict::Accept(text.to_owned());
     }
     match check_text(whole) {
-        Ok(text) if reply.finish == Finish::Length => match text.rfind(['.', '!', '?']) {
-            Some(end) if end >= text.len() / 2 => Verdict::Accept(text[..=end].to_owned()),
-            _ => Verdict::Reject("the answer was too long; write one short paragraph".to_owned()),
-        },
+        // Written again with more room, or told to be cut off.
+        Ok(text) if reply.finish == Finish::Length => {
+            let end = text.char_indices().rfind(|(_, c)| matches!(c, '.' | '!' | '?' | '。'));
+            let kept = end.map(|(at, c)| text[..at + c.len_utf8()].to_owned());
+            Verdict::Redraw { why: "the section was cut off at its limit".to_owned(), kept }
+        }
         Ok(text) => Verdict::Accept(text),
         Err(why) => Verdict::Reject(why),
     }
 }
 
-fn outline_schema() -> Value {
+fn outline_schema(sections_max: usize) -> Value {
     let section = json!({
         "type": "object",
         "properties": {
-            "title": {"type": "string", "minLength": 2, "maxLength": 60},
-            "instruction": {"type": "string", "minLength": 4, "maxLength": 160},
+            "title": {"type": "string", "minLength": 2},
+            "instruction": {"type": "string", "minLength": 4},
         },
         "required": ["title", "instruction"],
         "additionalProperties": false,
     });
     json!({
         "type": "object",
-        "properties": {"sections": {"type": "array", "items": section, "minItems": 2, "maxItems": SECTIONS_MAX}},
+        "properties": {"sections": {"type": "array", "items": section, "minItems": 2, "maxItems": sections_max}},
         "required": ["sections"],
         "additionalProperties": false,
     })
@@ -192,14 +202,19 @@ Goal: {}",
         request.goal
     );
     let named = aspects.to_vec();
+    let topic = request.topic(EXAMPLES_OWN);
     let question = Question {
         id: "plan",
         purpose: "list the sections",
         messages: request.messages(prompt),
-        schema: Some(outline_schema()),
+        schema: Some(outline_schema(SECTIONS_MAX.max(aspects.len()))),
         tokens_max: OUTLINE_TOKENS_MAX,
         critical_path_tokens: SECTION_TOKENS_MAX,
-        check: Arc::new(move |reply: &Reply| check_outline(&reply.text, &named)),
+        check: Arc::new(move |reply: &Reply| match reply.finish {
+            Finish::Length => Verdict::Redraw { why: "it was cut off at its limit".to_owned(), kept: None },
+            Finish::Stop | Finish::Deadline => check_outline(&reply.text, &named, &topic),
+        }),
+        tries: DRAWS,
     };
     let done = ask(context, registry, question).await;
     let outline = done.accepted.as_deref().and_then(|json| serde_json::from_str::<Outline>(json).ok());
@@ -212,7 +227,7 @@ fn sections_named(aspects: &[String]) -> Vec<Section> {
 }
 
 /// An outline names every section once, and everything that the goal `named`.
-fn check_outline(text: &str, named: &[String]) -> Verdict {
+fn check_outline(text: &str, named: &[String], topic: &Topic) -> Verdict {
     let outline = match serde_json::from_str::<Outline>(text) {
         Ok(outline) => outline,
         Err(e) => return Verdict::Reject(format!("not the JSON that was asked for: {e}")),
@@ -221,6 +236,10 @@ fn check_outline(text: &str, named: &[String]) -> Verdict {
     let twice = outline.sections.iter().find(|section| !seen.insert(words(&section.title)));
     let told: String =
         outline.sections.iter().map(|one| format!("{} {} ", one.title, one.instruction)).collect();
+    if topic.foreign(&told) == Some(Foreign::Example) {
+        let why = "a section is the worked example's and not the goal's".to_owned();
+        return Verdict::Redraw { why, kept: None };
+    }
     let left_out = named.iter().find(|aspect| !mostly_in(&told, aspect));
     match twice {
         _ if left_out.is_some() => {
@@ -251,20 +270,24 @@ mod tests {
         };
         assert_eq!(
             check_section(&reply("One thing is so. Another is n", Finish::Length)),
-            Verdict::Accept("One thing is so.".to_owned())
+            Verdict::Redraw {
+                why: "the section was cut off at its limit".to_owned(),
+                kept: Some("One thing is so.".to_owned())
+            }
         );
         assert!(matches!(check_section(&reply("", Finish::Stop)), Verdict::Reject(_)));
     }
 
     #[test]
     fn an_outline_has_two_sections_of_different_names() {
+        let topic = RunRequest::new("Explain roses.").topic(EXAMPLES_OWN);
         let ok = r#"{"sections":[{"title":"A b","instruction":"x"},{"title":"C","instruction":"y"}]}"#;
-        assert!(matches!(check_outline(ok, &["c".to_owned()]), Verdict::Accept(_)));
+        assert!(matches!(check_outline(ok, &["c".to_owned()], &topic), Verdict::Accept(_)));
         assert!(
-            matches!(check_outline(ok, &["price".to_owned()]), Verdict::Reject(why) if why.contains("price"))
+            matches!(check_outline(ok, &["price".to_owned()], &topic), Verdict::Reject(why) if why.contains("price"))
         );
         let twice = r#"{"sections":[{"title":"A","instruction":"x"},{"title":"a","instruction":"y"}]}"#;
-        assert!(matches!(check_outline(twice, &[]), Verdict::Reject(_)));
-        assert!(matches!(check_outline("{", &[]), Verdict::Reject(_)));
+        assert!(matches!(check_outline(twice, &[], &topic), Verdict::Reject(_)));
+        assert!(matches!(check_outline("{", &[], &topic), Verdict::Reject(_)));
     }
 }

@@ -25,9 +25,11 @@ pub struct Question {
     pub critical_path_tokens: u32,
     /// What is accepted.
     pub check: Check,
+    /// How often the planner is asked at most; 2 or more.
+    pub tries: usize,
 }
 
-/// Asks once, and once more with what was wrong.
+/// Asks once, and again where the reply is not accepted: with what was wrong, or afresh, as the check has it.
 pub async fn ask(context: &Context, registry: &Registry, question: Question) -> Done {
     let task = Task {
         id: question.id.to_owned(),
@@ -42,7 +44,7 @@ pub async fn ask(context: &Context, registry: &Registry, question: Question) -> 
     let work = ModelWork {
         messages: question.messages,
         schema: question.schema,
-        ladder: vec![planner.clone(), planner],
+        ladder: vec![planner; question.tries],
         check: question.check,
         draw: Draw::MostLikely,
         streams_answer: false,

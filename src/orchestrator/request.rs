@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::band::{Message, Role};
+use super::own_words::Topic;
 
 /// A text that came with the goal.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -177,5 +178,12 @@ impl RunRequest {
         let mut messages = self.conversation.clone();
         messages.push(Message::new(Role::User, prompt));
         messages
+    }
+
+    /// What a plan for the goal may speak of, where the planner sees worked examples with these words before it.
+    pub(super) fn topic(&self, examples_own: &[&'static str]) -> Topic {
+        let inputs = self.inputs.iter().map(|input| (input.name.as_str(), input.text.as_str()));
+        let before = self.conversation.iter().map(|message| (message.content.as_str(), ""));
+        Topic::new(&self.goal, inputs.chain(before), examples_own)
     }
 }

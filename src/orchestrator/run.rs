@@ -193,6 +193,7 @@ fn announce(context: &Context, band: &Band, request: &RunRequest, run: &str, reg
             seed: request.seed,
             budget_tokens: request.budget.tokens,
             budget_seconds: request.budget.time.map(|time| time.as_secs_f64()),
+            conversation: request.conversation.clone(),
         },
     });
 }

@@ -7,21 +7,27 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::attempt::Context;
-use super::band::{Message, Reply, Role};
-use super::checks::{check_text, check_whole, mostly_in};
+use super::band::{Finish, Message, Reply, Role};
+use super::checks::{check_text, check_whole, mostly_in, words};
 use super::dispatch::{Build, Done, Draw, ModelWork, Results, Verdict, Work, dispatch};
 use super::event::EventKind;
 use super::outcome::TaskReport;
+use super::own_words::{Foreign, Topic};
 use super::plan::{Plan, Shape, Task};
 use super::planner::{Question, ask};
 use super::registry::{PLANNER, Registry};
 use super::request::RunRequest;
 use super::run::Ended;
 
-/// Steps at most: a small planner that writes more repeats itself.
+/// Steps at most where the goal doesn't name more: a small planner that writes more repeats itself.
 const STEPS_MAX: usize = 4;
-/// Tokens the planner may take to write them.
-const STEPS_TOKENS_MAX: u32 = 240;
+/// Tokens the planner may take to write them, and beside them for each step.
+const STEPS_TOKENS_MAX: u32 = 160;
+const STEP_WORDS_TOKENS: u32 = 60;
+/// How often the planner is asked for steps.
+const DRAWS: usize = 3;
+/// What the worked example in the prompt is about.
+const EXAMPLES_OWN: &[&str] = &["ship", "lost", "captain"];
 /// Tokens of one step's result.
 const STEP_TOKENS_MAX: u32 = 400;
 /// Tokens of the answer.
@@ -61,11 +67,20 @@ pub async fn run(context: &Context, registry: &Registry, request: &RunRequest) -
     ended
 }
 
-fn schema() -> Value {
-    let step = json!({"type": "string", "minLength": 6, "maxLength": 200});
+/// How many steps a goal may name: one, and one more behind each word that joins another to it.
+fn steps_max(goal: &str) -> usize {
+    const JOINTS: [&str; 9] =
+        ["then", "next", "after", "afterwards", "finally", "and", "dann", "puis", "ensuite"];
+    let joints = words(goal).iter().filter(|word| JOINTS.contains(&word.as_str())).count();
+    let marks = goal.matches([';', '\n', ',']).count();
+    STEPS_MAX.max(1 + joints + marks).min(3 * STEPS_MAX)
+}
+
+fn schema(steps_max: usize) -> Value {
+    let step = json!({"type": "string", "minLength": 6});
     json!({
         "type": "object",
-        "properties": {"steps": {"type": "array", "items": step, "minItems": 2, "maxItems": STEPS_MAX}},
+        "properties": {"steps": {"type": "array", "items": step, "minItems": 2, "maxItems": steps_max}},
         "required": ["steps"],
         "additionalProperties": false,
     })
@@ -84,23 +99,41 @@ Goal: Find out which ship was lost and then say who its captain was.\n\
 Goal: {}",
         request.goal
     );
+    let topic = request.topic(EXAMPLES_OWN);
+    let steps_max = steps_max(&request.goal);
     let question = Question {
         id: "plan",
         purpose: "write the steps",
         messages: request.messages(prompt),
-        schema: Some(schema()),
-        tokens_max: STEPS_TOKENS_MAX,
+        schema: Some(schema(steps_max)),
+        tokens_max: STEPS_TOKENS_MAX + steps_max as u32 * STEP_WORDS_TOKENS,
         critical_path_tokens: 2 * STEP_TOKENS_MAX,
-        check: Arc::new(|reply: &Reply| match serde_json::from_str::<Steps>(&reply.text) {
-            Ok(steps) if steps.steps.len() >= 2 => Verdict::Accept(reply.text.clone()),
-            Ok(_) => Verdict::Reject("there must be two steps or more".to_owned()),
-            Err(e) => Verdict::Reject(format!("not the JSON that was asked for: {e}")),
-        }),
+        check: Arc::new(move |reply: &Reply| check_steps(reply, &topic)),
+        tries: DRAWS,
     };
     let done = ask(context, registry, question).await;
     let steps = done.accepted.as_deref().and_then(|json| serde_json::from_str::<Steps>(json).ok());
     // Without steps the goal is the only one.
     (steps.map_or_else(|| vec![request.goal.clone()], |steps| steps.steps), done.report)
+}
+
+/// Steps are two or more, written to their end, and speak of the goal.
+fn check_steps(reply: &Reply, topic: &Topic) -> Verdict {
+    let redraw = |why: &str| Verdict::Redraw { why: why.to_owned(), kept: None };
+    if reply.finish == Finish::Length {
+        return redraw("it was cut off at its limit");
+    }
+    match serde_json::from_str::<Steps>(&reply.text) {
+        Ok(steps) if steps.steps.iter().any(|step| topic.foreign(step) == Some(Foreign::Example)) => {
+            redraw("a step is a worked example's and not the goal's")
+        }
+        Ok(steps) if topic.foreign(&steps.steps.join(" ")) == Some(Foreign::Nobody) => {
+            redraw("the steps are in no part of the goal")
+        }
+        Ok(steps) if steps.steps.len() >= 2 => Verdict::Accept(reply.text.clone()),
+        Ok(_) => Verdict::Reject("there must be two steps or more".to_owned()),
+        Err(e) => Verdict::Reject(format!("not the JSON that was asked for: {e}")),
+    }
 }
 
 fn lay_out(registry: &Registry, request: &RunRequest, steps: &[String]) -> (Plan, Vec<Build>) {
@@ -182,6 +215,7 @@ step found.\n\nGoal: {}",
         schema: None,
         tokens_max: ANSWER_TOKENS_MAX,
         critical_path_tokens: 0,
+        tries: 2,
         check: Arc::new(move |reply: &Reply| match check_whole(reply) {
             // The last step's result is what the goal wants; an answer without it was made up.
             Ok(text) if mostly_in(&text, &wanted) => Verdict::Accept(text),

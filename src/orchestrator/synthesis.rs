@@ -54,6 +54,7 @@ pub async fn answer(
         schema: None,
         tokens_max,
         critical_path_tokens: 0,
+        tries: 2,
         check: Arc::new(move |reply: &Reply| match check_whole(reply) {
             Ok(text) => wanted.judge(&text),
             Err(why) => Verdict::Reject(why),
@@ -108,12 +109,23 @@ pub fn plain(facts: &FactSheet<'_>) -> String {
     lines.join("\n")
 }
 
-/// When no input says anything to the question.
+/// When no input says anything to the question: of `inputs` so many were not read to their end, and of those nothing is
+/// said but that.
 #[must_use]
-pub fn nothing_found(slots: &Slots, missing: &[String]) -> String {
-    format!("None of the inputs gives the {}. {}", slots.find.trim(), sentences(missing))
-        .trim_end()
-        .to_owned()
+pub fn nothing_found(slots: &Slots, inputs: usize, unread: usize, missing: &[String]) -> String {
+    let find = slots.find.trim();
+    let read = inputs.saturating_sub(unread);
+    let said = match (unread, read) {
+        (0, _) => format!("None of the inputs gives the {find}."),
+        (_, 0) => "No input was read to its end, so there is no answer.".to_owned(),
+        (_, 1) => {
+            format!("The one input that was read does not give the {find}, and {unread} were not read.")
+        }
+        _ => {
+            format!("None of the {read} inputs that were read gives the {find}, and {unread} were not read.")
+        }
+    };
+    format!("{said} {}", sentences(missing)).trim_end().to_owned()
 }
 
 /// The answer and what it lacks.

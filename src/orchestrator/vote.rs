@@ -7,6 +7,7 @@ use super::band::Reply;
 use super::checks::{check_whole, words};
 use super::dispatch::{Build, Done, Draw, ModelWork, Results, Verdict, Work, dispatch};
 use super::event::EventKind;
+use super::outcome::Status;
 use super::plan::{Plan, Shape, Task};
 use super::registry::{PLANNER, Registry};
 use super::request::RunRequest;
@@ -37,10 +38,19 @@ pub async fn run(context: &Context, registry: &Registry, request: &RunRequest) -
         ended.answer = elected.ballot;
     }
     // The election stands without the ballots that failed, as long as most were cast.
-    let failed = done.iter().filter(|one| one.accepted.is_none()).count();
-    if 2 * failed >= BALLOTS {
-        ended.failed_tasks += failed;
-        ended.missing.push(format!("{failed} of {BALLOTS} ballots failed"));
+    let without = |stopped: bool| {
+        let none = done.iter().filter(|one| one.accepted.is_none());
+        none.filter(|one| (one.report.status == Status::Cancelled) == stopped).collect::<Vec<_>>()
+    };
+    let (failed, not_cast) = (without(false), without(true));
+    if 2 * (failed.len() + not_cast.len()) >= BALLOTS {
+        ended.failed_tasks += failed.len() + not_cast.len();
+        if !failed.is_empty() {
+            ended.missing.push(format!("{} of {BALLOTS} ballots failed", failed.len()));
+        }
+        if let Some(why) = not_cast.first().and_then(|one| one.report.error.as_deref()) {
+            ended.missing.push(format!("{} of {BALLOTS} ballots were not cast: {why}", not_cast.len()));
+        }
     }
     ended.tasks = done.into_iter().map(|one| one.report).collect();
     ended

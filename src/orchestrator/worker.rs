@@ -44,6 +44,17 @@ fn terms(call: &Call) -> Terms {
     }
 }
 
+/// JSON that comes within so many tokens of its limit, or within a third of it, may have been closed by its grammar and not
+/// by the model: what closes is preferred there, so that the JSON is whole, and what it says may not be.
+const NEAR_THE_LIMIT_TOKENS: u32 = 56;
+
+/// Whether an answer has to be taken as cut off at its limit.
+fn is_cut(call: &Call, finish: Finish, completion_tokens: u64) -> bool {
+    let near = NEAR_THE_LIMIT_TOKENS.min(call.tokens_max / 3);
+    let closed = call.schema.is_some() && completion_tokens + u64::from(near) >= u64::from(call.tokens_max);
+    finish == Finish::Length || (finish == Finish::Stop && closed)
+}
+
 fn call_error(error: &SessionError) -> CallError {
     let kind = match error {
         SessionError::Failed(_) | SessionError::Rejected(Rejected::QueueFull { .. }) => {
@@ -121,7 +132,11 @@ impl Llm for SessionLlm {
         Box::pin(async move {
             let prompt = self.model.chat_prompt(&call.messages, &[]).map_err(|e| call_error(&e))?;
             let generation = self.model.generate(prompt, terms(call)).map_err(|e| call_error(&e))?;
-            listen(generation, progress).await
+            let mut reply = listen(generation, progress).await?;
+            if is_cut(call, reply.finish, reply.usage.completion_tokens) {
+                reply.finish = Finish::Length;
+            }
+            Ok(reply)
         })
     }
 }
@@ -129,5 +144,42 @@ impl Llm for SessionLlm {
 impl Embed for TextEmbedder {
     fn embed<'a>(&'a self, texts: &'a [&'a str]) -> BoxFuture<'a, Result<Vec<Vec<f32>>, String>> {
         Box::pin(async move { TextEmbedder::embed(self, texts).await.map_err(|e| e.to_string()) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_that_ends_near_its_limit_is_taken_as_cut_off() {
+        let call = |schema: bool, tokens_max| Call {
+            messages: Vec::new(),
+            schema: schema.then(|| serde_json::json!({"type": "object"})),
+            tokens_max,
+            temperature: 0.0,
+            seed: 0,
+            run: 0,
+            critical_path_tokens: 0,
+            deadline: None,
+        };
+        for (schema, tokens_max, finish, tokens, expected) in [
+            (true, 240, Finish::Stop, 40, false),
+            (true, 240, Finish::Stop, 184, true),
+            (true, 240, Finish::Length, 240, true),
+            (true, 30, Finish::Stop, 10, false),
+            (true, 30, Finish::Stop, 21, true),
+            // What a budget leaves.
+            (true, 1, Finish::Stop, 1, true),
+            (true, 240, Finish::Deadline, 230, false),
+            (false, 240, Finish::Stop, 239, false),
+            (false, 240, Finish::Length, 240, true),
+        ] {
+            assert_eq!(
+                is_cut(&call(schema, tokens_max), finish, tokens),
+                expected,
+                "{schema} {tokens_max} {finish:?} {tokens}"
+            );
+        }
     }
 }

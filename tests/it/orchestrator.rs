@@ -1,5 +1,6 @@
 //! Whole runs against scripted models: what is answered and what is recorded.
 
+mod own_words;
 mod scripted;
 mod trouble;
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::super::band::{Message, Reply, Role};
-use super::super::checks::{check_text, mostly_in, numbers_in, sentences, words};
+use super::super::band::{Finish, Message, Reply, Role};
+use super::super::checks::{before_repetition, check_text, mostly_in, numbers_in, sentences, words};
 use super::super::dispatch::{Check, Verdict};
 use super::super::plan::{AnswerIs, Slice};
 use super::slots::Slots;
@@ -71,26 +71,30 @@ pub struct Raw {
     pub answer: Value,
 }
 
-/// The schema of the reply.
+/// The schema of the reply. No string has a longest length: a grammar would end it in the middle of a word. What goes on for
+/// too long meets the limit of tokens, which is seen.
 pub fn schema(answer_is: AnswerIs) -> Value {
     let or_null = |kind: Value| json!({"anyOf": [kind, {"type": "null"}]});
     let answer = match answer_is {
         AnswerIs::Number => or_null(json!({"type": "number"})),
         AnswerIs::Date => or_null(json!({"type": "string", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}$"})),
-        AnswerIs::Name => or_null(json!({"type": "string", "minLength": 1, "maxLength": 100})),
+        AnswerIs::Name => or_null(json!({"type": "string", "minLength": 1})),
         AnswerIs::YesNo => json!({"enum": ["yes", "no", null]}),
-        AnswerIs::Text => or_null(json!({"type": "string", "minLength": 1, "maxLength": 900})),
-        AnswerIs::List => {
-            json!({"type": "array", "items": {"type": "string", "minLength": 1, "maxLength": 100}, "maxItems": 20})
-        }
+        AnswerIs::Text => or_null(json!({"type": "string", "minLength": 1})),
+        AnswerIs::List => json!({"type": "array", "items": {"type": "string", "minLength": 1}}),
     };
     json!({
         "type": "object",
-        "properties": {"subject": {"type": "string", "maxLength": 60}, "answer": answer},
+        "properties": {"subject": {"type": "string"}, "answer": answer},
         "required": ["subject", "answer"],
         "additionalProperties": false,
     })
 }
+
+/// The form of the subject.
+const SUBJECT_FORM: &str = "name of who or what the text is about";
+/// More words than a subject has: then it is a sentence.
+const SUBJECT_WORDS_MAX: usize = 12;
 
 /// The form of the answer. No example: a small reader copies an example's matter.
 fn form(answer_is: AnswerIs) -> &'static str {
@@ -120,7 +124,7 @@ pub fn prompt(slots: &Slots, slice: &Slice, text: &str) -> Vec<Message> {
     };
     let prompt = format!(
         "{first}\n\nText ({}{part}):\n\"\"\"\n{}\n\"\"\"\n\n{last} If the text does not say, the answer is null. Reply with \
-JSON like {{\"subject\": \"name of who or what the text is about\", \"answer\": {}}}.",
+JSON like {{\"subject\": \"{SUBJECT_FORM}\", \"answer\": {}}}.",
         slice.name,
         text.trim(),
         form(slots.answer_is)
@@ -132,14 +136,71 @@ JSON like {{\"subject\": \"name of who or what the text is about\", \"answer\": 
 pub fn check(slots: &Slots, text: Arc<str>) -> Check {
     let (answer_is, find) = (slots.answer_is, slots.find.clone());
     Arc::new(move |reply: &Reply| match serde_json::from_str::<Raw>(&reply.text) {
+        Ok(raw) if reply.finish == Finish::Length => cut_off(answer_is, &text, raw),
         Ok(raw) => judge(answer_is, &find, &text, raw),
+        Err(_) if reply.finish == Finish::Length => Verdict::Redraw { why: CUT_OFF.to_owned(), kept: None },
         Err(e) => Verdict::Reject(format!("the reply was not the JSON asked for ({e})")),
     })
 }
 
-fn judge(answer_is: AnswerIs, find: &str, text: &str, mut raw: Raw) -> Verdict {
-    if !mostly_in(text, &raw.subject) {
+const CUT_OFF: &str = "the reply was cut off at its limit";
+
+/// What a reply that ended at its limit leaves: the whole items of a list, the whole sentences of a text. Half a number, a
+/// name or a null that closed the JSON in time are nothing.
+fn cut_off(answer_is: AnswerIs, text: &str, mut raw: Raw) -> Verdict {
+    clear_subject(text, &mut raw);
+    let kept = match (answer_is, &mut raw.answer) {
+        (AnswerIs::List, Value::Array(items)) => {
+            let all = items.len();
+            items.pop();
+            let mut seen = HashSet::new();
+            items.retain(|item| seen.insert(item.clone()));
+            if all > 3 && items.len() * 2 < all {
+                // It went round in circles: the limit cut nothing that was not there before.
+                return Verdict::Accept(written(&raw));
+            }
+            !items.is_empty()
+        }
+        (AnswerIs::Text, Value::String(answer)) => {
+            let whole = before_repetition(answer);
+            if whole.len() < answer.trim_end().len() && !whole.is_empty() {
+                *answer = whole.to_owned();
+                return Verdict::Accept(written(&raw));
+            }
+            let end = answer.char_indices().rfind(|(_, c)| matches!(c, '.' | '!' | '?' | '。'));
+            answer.truncate(end.map_or(0, |(at, c)| at + c.len_utf8()));
+            !answer.is_empty()
+        }
+        _ => false,
+    };
+    Verdict::Redraw { why: CUT_OFF.to_owned(), kept: kept.then(|| written(&raw)) }
+}
+
+/// A subject that is not the text's, or the form that was shown, or a whole sentence, is none.
+fn clear_subject(text: &str, raw: &mut Raw) {
+    let form = words(&raw.subject) == words(SUBJECT_FORM);
+    if form || words(&raw.subject).len() > SUBJECT_WORDS_MAX || !mostly_in(text, &raw.subject) {
         raw.subject.clear();
+    }
+}
+
+/// Whether the answer is the form that was shown, copied.
+fn is_form(answer_is: AnswerIs, answer: &Value) -> bool {
+    let shown = words(form(answer_is));
+    match answer {
+        Value::String(text) => words(text) == shown && answer_is != AnswerIs::YesNo,
+        Value::Array(items) => {
+            let nothing = |item: &Value| item.as_str().is_some_and(|text| words(text).is_empty());
+            !items.is_empty() && items.iter().all(nothing)
+        }
+        _ => false,
+    }
+}
+
+fn judge(answer_is: AnswerIs, find: &str, text: &str, mut raw: Raw) -> Verdict {
+    clear_subject(text, &mut raw);
+    if is_form(answer_is, &raw.answer) {
+        return Verdict::Redraw { why: "the reply was the form and not an answer".to_owned(), kept: None };
     }
     if raw.answer.is_null() {
         return Verdict::Doubt(written(&raw));

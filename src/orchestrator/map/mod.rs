@@ -1,7 +1,9 @@
 //! Map and reduce: the same question to every input, all at once; figures by rule; the answer from both.
 
 mod finding;
+mod orders;
 mod reduce;
+mod settle;
 mod slots;
 mod split;
 #[cfg(test)]
@@ -13,6 +15,7 @@ use super::attempt::Context;
 use super::band::Skill;
 use super::dispatch::{Build, Done, Draw, ModelWork, Results, Work, dispatch};
 use super::event::EventKind;
+use super::outcome::Status;
 use super::plan::{AnswerIs, Plan, Shape, Slice, Task};
 use super::registry::{Player, Registry};
 use super::request::RunRequest;
@@ -28,10 +31,10 @@ use reduce::Source;
 pub use slots::Combine;
 pub use slots::Slots;
 
-/// Tokens one finding may take: a subject and an answer.
-const FINDING_TOKENS_MAX: u32 = 100;
-/// The same where the answer itself is a text or a list.
-const LONG_FINDING_TOKENS_MAX: u32 = 420;
+/// Tokens one finding may take: a subject and an answer, with room to spare, so that one that comes near is known to be cut.
+const FINDING_TOKENS_MAX: u32 = 160;
+/// The same where the answer itself is a text or a list. One that is cut off is read again with twice as many.
+const LONG_FINDING_TOKENS_MAX: u32 = 480;
 /// Tokens of a worker's context that the question, the template and an error shown may take beside the text.
 const FRAME_TOKENS: usize = 700;
 
@@ -50,16 +53,16 @@ pub async fn run(context: &Context, registry: &Registry, request: &RunRequest) -
     let (plan, builds) = lay_out(registry, request, &slots, readings);
     context.send(EventKind::PlanAccepted { plan: plan.clone() });
     let done = dispatch(context, &plan, builds).await;
-    let (findings, missing) = gather(request, &plan, &slots, &done);
+    let (findings, missing, unread) = gather(request, &plan, &slots, &done);
     let figures =
         done.last().filter(|last| last.report.model == "rule").and_then(|last| last.accepted.clone());
     let figures = figures.and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default();
-    ended.failed_tasks = done.iter().filter(|one| one.accepted.is_none()).count();
+    ended.failed_tasks = done.iter().filter(|one| one.accepted.is_none() || one.cut).count();
     ended.tasks = done.into_iter().map(|one| one.report).collect();
     ended.missing = missing;
     let facts = synthesis::FactSheet { slots: &slots, findings: &findings, figures: &figures };
     if findings.iter().all(|finding| finding.answer == Answer::NotStated) {
-        ended.answer = synthesis::nothing_found(&slots, &ended.missing);
+        ended.answer = synthesis::nothing_found(&slots, request.inputs.len(), unread, &ended.missing);
         return ended;
     }
     let (answer, report) = synthesis::answer(context, registry, &request.goal, &facts).await;
@@ -150,19 +153,32 @@ fn lay_out(
     (Plan::new(tasks).expect("only the last task has needs, the earlier ones"), builds)
 }
 
-/// The findings, one an input, and what is missing, a sentence each.
-fn gather(request: &RunRequest, plan: &Plan, slots: &Slots, done: &[Done]) -> (Vec<Finding>, Vec<String>) {
+/// The findings, one an input; what is missing, a sentence each; and how many inputs were not read to their end. What was
+/// not read is told from what was and does not say.
+fn gather(
+    request: &RunRequest,
+    plan: &Plan,
+    slots: &Slots,
+    done: &[Done],
+) -> (Vec<Finding>, Vec<String>, usize) {
     let readings = plan.tasks().iter().zip(done).filter_map(|(task, one)| Some((task.input.as_ref()?, one)));
     let (mut slices, mut missing) = (Vec::new(), Vec::new());
     for (slice, one) in readings {
         slices.push((slice, one.accepted.clone()));
-        if let (None, Some(error)) = (&one.accepted, &one.report.error) {
-            let part = if slice.parts > 1 {
-                format!(", part {} of {}", slice.part + 1, slice.parts)
-            } else {
-                String::new()
-            };
-            missing.push(format!("{}{part} could not be read: {error}", slice.name));
+        let part = if slice.parts > 1 {
+            format!(", part {} of {}", slice.part + 1, slice.parts)
+        } else {
+            String::new()
+        };
+        match (&one.accepted, &one.report.error) {
+            (None, Some(why)) if one.report.status == Status::Cancelled => {
+                missing.push(format!("{}{part} was not read: {why}", slice.name));
+            }
+            (None, Some(error)) => missing.push(format!("{}{part} could not be read: {error}", slice.name)),
+            (Some(_), _) if one.cut => {
+                missing.push(format!("what {}{part} gives was cut off at its limit", slice.name));
+            }
+            _ => {}
         }
     }
     let sources: Vec<Source> = request.inputs.iter().map(Source::of).collect();
@@ -170,5 +186,6 @@ fn gather(request: &RunRequest, plan: &Plan, slots: &Slots, done: &[Done]) -> (V
     for finding in findings.iter().filter(|finding| finding.answer == Answer::NotStated && !finding.failed) {
         missing.push(format!("{} does not say", request.inputs[finding.input].name));
     }
-    (findings, missing)
+    let unread = findings.iter().filter(|finding| finding.failed).count();
+    (findings, missing, unread)
 }

@@ -7,19 +7,30 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::super::attempt::Context;
-use super::super::band::{Message, Reply, Role};
+use super::super::band::{Finish, Message, Reply, Role};
 use super::super::checks::words;
-use super::super::dispatch::Verdict;
+use super::super::dispatch::{Check, Verdict};
 use super::super::event::EventKind;
 use super::super::outcome::TaskReport;
+use super::super::own_words::{Foreign, Topic};
 use super::super::plan::AnswerIs;
 use super::super::planner::{Question, ask};
 use super::super::registry::Registry;
 use super::super::request::RunRequest;
+use super::settle::{self, settle};
 use crate::tools::calculator::Aggregate;
 
 /// Tokens the planner may take to fill the slots.
-const SLOTS_TOKENS_MAX: u32 = 160;
+const SLOTS_TOKENS_MAX: u32 = 240;
+/// How often the planner is asked for slots.
+const DRAWS: usize = 4;
+/// More words than a thing to look up has: then the planner went on and on.
+const FIND_WORDS_MAX: usize = 40;
+
+/// What the worked examples in the prompt are about. Another goal's slots in these words are copied from there; what can be
+/// asked of anything (an age, a height) is not among them.
+const EXAMPLES_OWN: &[&str] =
+    &["sailors", "ship", "horse", "tower", "applicant", "180", "river", "builder", "house"];
 
 /// What is made of the answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -48,7 +59,7 @@ pub struct Slots {
 
 impl Slots {
     /// What is done when the planner gives nothing usable: the goal itself is the question.
-    fn fallback(goal: &str) -> Self {
+    pub fn fallback(goal: &str) -> Self {
         Self { find: format!("answer to: {goal}"), answer_is: AnswerIs::Text, combine: vec![Combine::List] }
     }
 
@@ -93,9 +104,9 @@ fn schema() -> Value {
     json!({
         "type": "object",
         "properties": {
-            "find": {"type": "string", "minLength": 3, "maxLength": 120},
+            "find": {"type": "string", "minLength": 3},
             "answer_is": {"enum": kinds},
-            "combine": {"type": "array", "items": {"enum": combine}, "minItems": 1, "maxItems": 3},
+            "combine": {"type": "array", "items": {"enum": &combine}, "minItems": 1, "maxItems": combine.len()},
         },
         "required": ["find", "answer_is", "combine"],
         "additionalProperties": false,
@@ -140,102 +151,65 @@ pub async fn ask_planner(
         schema: Some(schema()),
         tokens_max: SLOTS_TOKENS_MAX,
         critical_path_tokens: 2 * SLOTS_TOKENS_MAX,
-        check: Arc::new(check),
+        check: checked(request),
+        tries: DRAWS,
     };
     let done = ask(context, registry, question).await;
     let filled = done.accepted.as_deref().and_then(|json| serde_json::from_str::<Slots>(json).ok());
-    let slots = settle(filled.unwrap_or_else(|| Slots::fallback(&request.goal)), &request.goal);
+    let goal = &request.goal;
+    let slots = filled.map_or_else(|| Slots::fallback(goal), |slots| settle(slots, goal));
     context.send(EventKind::PlanProposed { slots: serde_json::to_value(&slots).unwrap_or_default() });
     (slots, done.report)
 }
 
-fn check(reply: &Reply) -> Verdict {
-    match serde_json::from_str::<Slots>(&reply.text) {
-        Ok(slots) if slots.combine.is_empty() => Verdict::Reject("combine must name at least one".to_owned()),
-        Ok(slots) if slots.find.trim().len() < 3 => Verdict::Reject("find is empty".to_owned()),
-        Ok(_) => Verdict::Accept(reply.text.clone()),
-        Err(e) => Verdict::Reject(format!("not the JSON that was asked for: {e}")),
-    }
-}
-
-/// Words of a goal that leave no doubt about a figure.
-const CUES: [(Aggregate, &[&str]); 5] = [
-    (
-        Aggregate::Total,
-        &["total", "totals", "sum", "altogether", "together", "combined", "overall", "add", "all"],
-    ),
-    (Aggregate::Average, &["average", "mean"]),
-    (Aggregate::Difference, &["difference", "exceed", "exceeds", "gap", "range", "spread", "differ", "much"]),
-    (
-        Aggregate::Most,
-        &[
-            "most", "highest", "largest", "biggest", "greatest", "maximum", "longest", "heaviest", "latest",
-            "hottest",
-        ],
-    ),
-    (
-        Aggregate::Least,
-        &[
-            "least", "fewest", "lowest", "smallest", "minimum", "shortest", "cheapest", "lightest",
-            "earliest", "coldest",
-        ],
-    ),
-];
-
-/// Makes the slots agree with themselves and with the words of the goal. A small planner adds figures nobody asked for,
-/// so a total, an average or a difference needs a word of the goal; and it forgets some, so a superlative is one.
-fn settle(mut slots: Slots, goal: &str) -> Slots {
-    slots.find = about_one(&slots.find);
-    let goal = words(goal);
-    let number = slots.answer_is == AnswerIs::Number;
-    let ordered = number || slots.answer_is == AnswerIs::Date;
-    for (aggregate, cues) in CUES {
-        let said = goal.iter().any(|word| cues.contains(&word.as_str()));
-        let figure = Combine::Figure(aggregate);
-        let superlative = matches!(aggregate, Aggregate::Most | Aggregate::Least);
-        // "All" and "much" allow a figure but do not ask for one.
-        let asked = goal.iter().any(|word| cues.contains(&word.as_str()) && word != "all" && word != "much");
-        let possible = if superlative { ordered } else { number };
-        if !possible || (!said && !superlative) {
-            slots.combine.retain(|combine| *combine != figure);
-        } else if asked && aggregate != Aggregate::Difference && !slots.combine.contains(&figure) {
-            slots.combine.push(figure);
+/// Accepts slots that can be carried out and speak of the goal. Others are drawn afresh: a planner that is told of its error
+/// repeats it.
+fn checked(request: &RunRequest) -> Check {
+    let topic = request.topic(EXAMPLES_OWN);
+    let goal = request.goal.clone();
+    Arc::new(move |reply: &Reply| {
+        if reply.finish == Finish::Length {
+            return Verdict::Redraw { why: "it was cut off at its limit".to_owned(), kept: None };
         }
-    }
-    if slots.answer_is == AnswerIs::Date {
-        // The oldest of dates is the earliest; of ages it is the most.
-        let oldest = goal.iter().any(|word| matches!(word.as_str(), "oldest" | "first" | "earliest"));
-        let (from, to) = (Combine::Figure(Aggregate::Most), Combine::Figure(Aggregate::Least));
-        slots
-            .combine
-            .iter_mut()
-            .filter(|combine| oldest && **combine == from)
-            .for_each(|combine| *combine = to);
-    }
-    // Counting numbers or dates would count the inputs.
-    slots.combine.retain(|combine| *combine != Combine::Figure(Aggregate::Count) || !ordered);
-    let mut seen = Vec::new();
-    slots.combine.retain(|combine| {
-        let first = !seen.contains(combine);
-        seen.push(*combine);
-        first
-    });
-    if slots.combine.is_empty() {
-        slots.combine.push(Combine::List);
-    }
-    slots
+        match serde_json::from_str::<Slots>(&reply.text) {
+            Ok(slots) => judge(&slots, &topic, &goal, &reply.text),
+            Err(e) => Verdict::Reject(format!("not the JSON that was asked for: {e}")),
+        }
+    })
 }
 
-/// "total number of people in each museum" is "number of people in the museum" to who reads about one.
-fn about_one(find: &str) -> String {
-    const OF_MANY: [&str; 5] = ["total", "average", "mean", "combined", "overall"];
-    let words: Vec<&str> = find.split_whitespace().filter(|word| *word != "all").collect();
-    let start = usize::from(words.len() > 2 && OF_MANY.contains(&words[0]));
-    let one = words[start..].iter().map(|word| match *word {
-        "each" | "every" | "these" | "all" => "the",
-        other => other,
-    });
-    one.collect::<Vec<_>>().join(" ")
+fn judge(slots: &Slots, topic: &Topic, goal: &str, json: &str) -> Verdict {
+    let find = slots.find.trim();
+    if slots.combine.is_empty() {
+        return Verdict::Reject("combine must name at least one".to_owned());
+    }
+    if find.len() < 3 {
+        return Verdict::Reject("find is empty".to_owned());
+    }
+    if words(find).len() > FIND_WORDS_MAX {
+        return Verdict::Redraw { why: format!("find has more than {FIND_WORDS_MAX} words"), kept: None };
+    }
+    let kept = || Some(json.to_owned());
+    match topic.foreign(find) {
+        Some(Foreign::Example) => {
+            let why = format!("\"{find}\" is a worked example's and not the goal's");
+            return Verdict::Redraw { why, kept: None };
+        }
+        Some(Foreign::Nobody) => {
+            return Verdict::Redraw { why: format!("\"{find}\" is in no part of the goal"), kept: None };
+        }
+        // It may be the same in another language: then another draw says so too.
+        Some(Foreign::Unjudged) => {
+            return Verdict::Redraw { why: format!("\"{find}\" shares no word with the goal"), kept: kept() };
+        }
+        None => {}
+    }
+    match settle::misses(slots, goal) {
+        Some(other) => {
+            Verdict::Redraw { why: format!("the goal orders {other}, not \"{find}\""), kept: kept() }
+        }
+        None => Verdict::Accept(json.to_owned()),
+    }
 }
 
 #[cfg(test)]
@@ -250,40 +224,5 @@ mod tests {
             let slots: Slots = serde_json::from_value(slots).unwrap_or_else(|e| panic!("{name}: {e}"));
             assert_eq!(serde_json::to_value(&slots).unwrap()["combine"][0], *name);
         }
-    }
-
-    #[test]
-    fn slots_are_made_to_agree_with_themselves_and_the_goal() {
-        let slots = |answer_is, combine: &[Combine]| Slots {
-            find: "age of each horse".to_owned(),
-            answer_is,
-            combine: combine.to_vec(),
-        };
-        let total = Combine::Figure(Aggregate::Total);
-        let settled =
-            settle(slots(AnswerIs::Number, &[Combine::List, Combine::List]), "List them and give the total.");
-        assert_eq!(
-            (settled.find.as_str(), &settled.combine[..]),
-            ("age of the horse", &[Combine::List, total][..])
-        );
-        // A figure nobody asked for, and one the planner forgot.
-        let settled = settle(slots(AnswerIs::Number, &[total]), "Which museum employs the most people?");
-        assert_eq!(settled.combine, [Combine::Figure(Aggregate::Most)]);
-        let count = Combine::Figure(Aggregate::Count);
-        assert_eq!(settle(slots(AnswerIs::YesNo, &[count]), "How many are late?").combine, [count]);
-        assert_eq!(
-            settle(slots(AnswerIs::Number, &[count]), "How many are over forty?").combine,
-            [Combine::List]
-        );
-        // Names cannot be added up.
-        assert_eq!(settle(slots(AnswerIs::Name, &[total]), "Who?").combine, [Combine::List]);
-        let latest = [Combine::Figure(Aggregate::Most)];
-        assert_eq!(settle(slots(AnswerIs::Date, &latest), "Which is latest?").combine, latest);
-        let earliest = [Combine::Figure(Aggregate::Least)];
-        assert_eq!(settle(slots(AnswerIs::Date, &latest), "Which is the oldest?").combine, earliest);
-        assert_eq!(
-            about_one("total number of visitors of all the museums"),
-            "number of visitors of the museums"
-        );
     }
 }

@@ -1,5 +1,7 @@
 use std::sync::Arc;
 
+use proptest::prelude::*;
+
 use super::super::band::{CallUsage, Finish, Reply};
 use super::super::dispatch::Verdict;
 use super::super::plan::AnswerIs;
@@ -30,6 +32,7 @@ fn verdict(answer_is: AnswerIs, json: &str) -> &'static str {
         Verdict::Accept(_) => "accept",
         Verdict::Doubt(_) => "doubt",
         Verdict::Reject(_) => "reject",
+        Verdict::Redraw { .. } => "redraw",
     }
 }
 
@@ -52,6 +55,10 @@ fn a_reading_is_accepted_only_where_the_text_bears_it_out() {
         (AnswerIs::YesNo, r#"{"subject":"","answer":"no"}"#, "accept"),
         (AnswerIs::Text, r#"{"subject":"","answer":"It grinds."}"#, "accept"),
         (AnswerIs::List, r#"{"subject":"","answer":[]}"#, "doubt"),
+        // The form that was shown, copied.
+        (AnswerIs::Name, r#"{"subject":"","answer":"the name"}"#, "redraw"),
+        (AnswerIs::Text, r#"{"subject":"","answer":"One or two sentences."}"#, "redraw"),
+        (AnswerIs::List, r#"{"subject":"","answer":["...","..."]}"#, "redraw"),
     ] {
         assert_eq!(verdict(answer_is, json), expected, "{json}");
     }
@@ -143,4 +150,44 @@ fn figures_are_exact_and_name_whose_they_are() {
     assert!(
         calculate(&slots(AnswerIs::Number, &[Aggregate::Most]), &[finding(0, Answer::NotStated)]).is_err()
     );
+}
+
+proptest! {
+    #[test]
+    fn a_reading_cut_off_anywhere_keeps_whole_items_and_sentences(
+        items in prop::collection::hash_set("[a-zé]{2,9}( [a-zé]{2,9}){0,4}", 2..8),
+        cut in 0.0..1.0_f64,
+    ) {
+        let items: Vec<String> = items.into_iter().collect();
+        let cut_reply = |answer: String| Reply { finish: Finish::Length, ..reply(&answer) };
+        let kept = |answer_is, json: String| {
+            match finding::check(&slots(answer_is, &[]), Arc::from(TEXT))(&cut_reply(json)) {
+                Verdict::Redraw { kept, .. } => kept,
+                other => panic!("{other:?}"),
+            }
+        };
+        // As a grammar closes it: after so many characters of all items.
+        let all = items.join("\u{0}");
+        let chars: Vec<char> = all.chars().collect();
+        let end = 1 + (cut * (chars.len() - 1) as f64) as usize;
+        let written: String = chars[..end].iter().collect();
+        let begun: Vec<&str> = written.split('\u{0}').collect();
+        let json = serde_json::json!({"subject": "", "answer": begun}).to_string();
+        if let Some(kept) = kept(AnswerIs::List, json) {
+            let kept: serde_json::Value = serde_json::from_str(&kept).unwrap();
+            for item in kept["answer"].as_array().unwrap() {
+                prop_assert!(items.iter().any(|whole| item == whole.as_str()), "{item}");
+            }
+        }
+        let text = items.join(". ");
+        let end = text.char_indices().map(|(at, _)| at).take_while(|at| *at <= end).last().unwrap_or(0);
+        let json = serde_json::json!({"subject": "", "answer": text[..end]}).to_string();
+        if let Some(kept) = kept(AnswerIs::Text, json) {
+            let kept: serde_json::Value = serde_json::from_str(&kept).unwrap();
+            prop_assert!(kept["answer"].as_str().unwrap().ends_with('.'), "{kept}");
+        }
+        for answer_is in [AnswerIs::Number, AnswerIs::Date, AnswerIs::Name, AnswerIs::YesNo] {
+            prop_assert_eq!(kept(answer_is, r#"{"subject":"","answer":null}"#.to_owned()), None);
+        }
+    }
 }

@@ -1,8 +1,8 @@
 //! What can be counted about a goal and its inputs, without any model.
 
-use super::super::band::Llm;
+use super::super::band::{Llm, Message, Role};
 use super::super::event::{Attachment, Facts};
-use super::super::request::Input;
+use super::super::request::RunRequest;
 use crate::tools::calculator::{arithmetic, evaluate};
 
 /// Tokens a direct call keeps free for the chat template, the goal's frame and the answer.
@@ -141,20 +141,57 @@ const DISTRIBUTIVE: &[&str] =
 
 /// Gathers the facts.
 #[must_use]
-pub fn gather(goal: &str, inputs: &[Input], planner: &dyn Llm) -> Facts {
+pub fn gather(request: &RunRequest, planner: &dyn Llm) -> Facts {
+    let RunRequest { goal, inputs, conversation, .. } = request;
     let input_tokens: usize = inputs.iter().map(|input| planner.count_tokens(&input.text)).sum();
-    let needed = input_tokens + planner.count_tokens(goal) + 16 * inputs.len() + ANSWER_TOKENS_RESERVED;
+    let conversation_tokens: usize =
+        conversation.iter().map(|message| planner.count_tokens(&message.content)).sum();
+    let frames = 16 * inputs.len() + 8 * conversation.len();
+    let needed =
+        input_tokens + conversation_tokens + planner.count_tokens(goal) + frames + ANSWER_TOKENS_RESERVED;
+    let speaks_of_attachment = attachment(goal);
     Facts {
         inputs: inputs.len(),
         input_tokens,
+        conversation_tokens,
+        conversation_has_it: has_it(conversation, speaks_of_attachment),
         inputs_fit_together: needed <= planner.context_tokens(),
-        speaks_of_attachment: attachment(goal),
+        speaks_of_attachment,
         named_aspects: named_aspects(goal),
         speaks_of_parts: speaks_of_parts(goal),
         numbers: number_count(goal),
         arithmetic: arithmetic(goal).filter(|expression| inputs.is_empty() && evaluate(expression).is_ok()),
         speaks_of_each: words(&unquoted(goal)).iter().any(|word| DISTRIBUTIVE.contains(&word.as_str())),
     }
+}
+
+/// Whether what was said before the goal may hold the text that the goal speaks of. "The text" may be anything that was
+/// said; what was "attached" or "sent" was brought along by the person, by a tool, or by whoever set the stage.
+fn has_it(conversation: &[Message], spoken_of: Attachment) -> bool {
+    conversation.iter().any(|message| {
+        let text = message.content.as_str();
+        match (spoken_of, message.role) {
+            (Attachment::Yes, Role::User) => brings_text(text),
+            (Attachment::Yes | Attachment::Perhaps, Role::System) => has_block(text),
+            (_, Role::System) => false,
+            (Attachment::Yes, Role::Assistant) => false,
+            _ => !text.trim().is_empty(),
+        }
+    })
+}
+
+/// Code, or several lines of words.
+fn has_block(text: &str) -> bool {
+    text.contains("```") || text.split_once('\n').is_some_and(|(_, rest)| words(rest).len() >= 20)
+}
+
+/// Whether a message is or has a text to work on, and is no mere question or greeting.
+fn brings_text(text: &str) -> bool {
+    const SENTENCE_WORDS_MIN: usize = 8;
+    let length = words(text).len();
+    // Scripts without spaces write a sentence as one word.
+    let long = length >= SENTENCE_WORDS_MIN || (length > 0 && text.chars().count() >= 10 * length.max(2));
+    has_block(text) || carries_text(text) || (long && !text.trim_end().ends_with(['?', '？']))
 }
 
 /// Lower-case words; a word keeps its inner apostrophes and hyphens.
@@ -202,8 +239,7 @@ fn carries_text(goal: &str) -> bool {
 }
 
 fn attachment(goal: &str) -> Attachment {
-    let block =
-        goal.split_once('\n').is_some_and(|(_, rest)| words(rest).len() >= 20) || goal.contains("```");
+    let block = has_block(goal);
     let words = words(&unquoted(goal));
     if !block && brought_along(&words) {
         return Attachment::Yes;
@@ -390,6 +426,36 @@ mod tests {
         ] {
             assert_eq!(attachment(goal), Attachment::No, "{goal}");
         }
+    }
+
+    #[test]
+    fn a_conversation_may_hold_what_the_goal_speaks_of() {
+        let poem = "The leaves turn red and gold, and the swallows leave the barn.";
+        let letter = "Dear Mr Brock, the heater in flat 4 has not worked since Monday.";
+        let (user, model, tool, system) = (Role::User, Role::Assistant, Role::Tool, Role::System);
+        let page = "Answer from this page.\n\n".to_owned() + &"The mill was built in 1887. ".repeat(5);
+        for (role, said, yes, perhaps) in [
+            (model, poem, false, true),
+            (user, letter, true, true),
+            (tool, "42", true, true),
+            (user, "Hi!", false, true),
+            (user, "Who in the world was it that wrote the play Hamlet?", false, true),
+            (user, "```\nfn main() {}\n```", true, true),
+            (user, "今天早上我在公园里看到了一只非常漂亮的红色小鸟，它在唱歌。", true, true),
+            (
+                system,
+                "You are a helpful assistant who answers in short and friendly sentences.",
+                false,
+                false,
+            ),
+            (system, page.as_str(), true, true),
+            (model, " ", false, false),
+        ] {
+            let conversation = [Message::new(role, said)];
+            assert_eq!(has_it(&conversation, Attachment::Yes), yes, "{said}");
+            assert_eq!(has_it(&conversation, Attachment::Perhaps), perhaps, "{said}");
+        }
+        assert!(!has_it(&[], Attachment::Perhaps));
     }
 
     #[test]

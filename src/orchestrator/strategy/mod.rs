@@ -44,7 +44,7 @@ pub async fn choose(
     planner: &dyn Llm,
     embed: Option<&dyn Embed>,
 ) -> (Strategy, StrategyWhy) {
-    let facts = facts::gather(&request.goal, &request.inputs, planner);
+    let facts = facts::gather(request, planner);
     let (strategy, nearest, because) = decide(request, &facts, embed).await;
     (strategy, StrategyWhy { facts, nearest, because })
 }
@@ -82,6 +82,8 @@ fn possible(facts: &Facts) -> Vec<Strategy> {
         };
     }
     match facts.speaks_of_attachment {
+        // It was said before.
+        _ if facts.conversation_has_it => {}
         Attachment::Yes => return vec![Strategy::Ask],
         Attachment::Perhaps => return vec![Strategy::Direct, Strategy::Ask],
         Attachment::No => {}

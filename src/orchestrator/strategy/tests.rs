@@ -6,6 +6,8 @@ fn facts(inputs: usize) -> Facts {
     Facts {
         inputs,
         input_tokens: 100 * inputs,
+        conversation_tokens: 0,
+        conversation_has_it: false,
         inputs_fit_together: true,
         speaks_of_attachment: Attachment::No,
         named_aspects: Vec::new(),
@@ -42,6 +44,10 @@ fn facts_gate_what_nearness_may_choose() {
     assert_eq!(possible(&Facts { numbers: 3, ..facts(0) }), [Strategy::Direct, Strategy::Vote]);
     assert_eq!(possible(&Facts { inputs_fit_together: false, ..facts(1) }), [Strategy::Map]);
     assert_eq!(possible(&Facts { speaks_of_attachment: Attachment::Yes, ..facts(0) }), [Strategy::Ask]);
+    let said = Facts { conversation_has_it: true, ..facts(0) };
+    for speaks_of_attachment in [Attachment::Yes, Attachment::Perhaps] {
+        assert_eq!(possible(&Facts { speaks_of_attachment, ..said.clone() }), [Strategy::Direct]);
+    }
     // With something attached there is nothing to ask for.
     assert!(!possible(&Facts { speaks_of_attachment: Attachment::Yes, ..facts(1) }).contains(&Strategy::Ask));
 }

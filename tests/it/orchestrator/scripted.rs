@@ -22,6 +22,8 @@ pub enum Act {
     Panic,
     /// Words without end, until it is dropped or its limit is reached.
     Babble,
+    /// As far as the limit let it come.
+    Cut(String),
 }
 
 pub fn say(text: impl Into<String>) -> Act {
@@ -94,6 +96,10 @@ impl Llm for Scripted {
                 Act::Say(text) | Act::Queued(_, text) => text,
                 Act::SayAfter(wait, text) => {
                     tokio::time::sleep(wait).await;
+                    text
+                }
+                Act::Cut(text) => {
+                    finish = Finish::Length;
                     text
                 }
                 Act::Fail(kind) => return Err(CallError { kind, message: "the forward failed".to_owned() }),

@@ -1,0 +1,213 @@
+//! What lies in a folder. Links are followed, each file and folder once; what is no file is named with the reason.
+
+use std::collections::HashSet;
+use std::fs::{self, FileType, Metadata};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::cannot_open;
+
+/// What a folder holds.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// Files, by path.
+    pub files: Vec<PathBuf>,
+    /// What is not read, by path, with the reason.
+    pub left_out: Vec<(PathBuf, String)>,
+}
+
+/// Walks a folder and those below it. Hidden files and folders are passed over. Links are followed after everything else
+/// has been found, so that what lies in the folder itself has its own name.
+///
+/// # Errors
+/// When the folder itself can't be listed.
+pub fn list(folder: &Path) -> io::Result<Listing> {
+    let mut walk = Walk::default();
+    walk.seen.insert(folder.canonicalize()?);
+    walk.folder(folder)?;
+    while !walk.links.is_empty() {
+        let mut links = std::mem::take(&mut walk.links);
+        links.sort();
+        for link in links {
+            walk.link(link);
+        }
+    }
+    walk.listing.files.sort();
+    walk.listing.left_out.sort();
+    Ok(walk.listing)
+}
+
+#[derive(Default)]
+struct Walk {
+    listing: Listing,
+    /// Links that are yet to be followed.
+    links: Vec<PathBuf>,
+    /// Files and folders that are listed, by the path that has no links in it.
+    seen: HashSet<PathBuf>,
+}
+
+impl Walk {
+    fn folder(&mut self, folder: &Path) -> io::Result<()> {
+        for entry in fs::read_dir(folder)? {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(error) => {
+                    self.leave_out(folder.to_owned(), format!("part of it can't be listed: {error}"));
+                    continue;
+                }
+            };
+            if entry.file_name().to_string_lossy().starts_with('.') {
+                continue;
+            }
+            let path = entry.path();
+            match entry.file_type() {
+                Ok(kind) if kind.is_symlink() => self.links.push(path),
+                Ok(kind) => self.take(path, kind),
+                Err(error) => self.leave_out(path, cannot_open(&error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// A file or a folder; what was seen before is not read twice.
+    fn take(&mut self, path: PathBuf, kind: FileType) {
+        if path.canonicalize().is_ok_and(|real| !self.seen.insert(real)) {
+            return self.leave_out(path, "it is read already, under another name".to_owned());
+        }
+        if kind.is_dir() {
+            if let Err(error) = self.folder(&path) {
+                let why = format!("the folder can't be listed: {}", cannot_open(&error));
+                self.leave_out(path, why);
+            }
+        } else if kind.is_file() {
+            self.listing.files.push(path);
+        } else {
+            self.leave_out(path, no_file(kind).to_owned());
+        }
+    }
+
+    fn link(&mut self, path: PathBuf) {
+        let target = fs::read_link(&path).unwrap_or_default();
+        let target = target.display();
+        match (fs::metadata(&path), path.canonicalize()) {
+            (Ok(_), Ok(real)) if self.seen.contains(&real) => {
+                self.leave_out(path, format!("a link to {target}, which is read already"));
+            }
+            (Ok(meta), _) => self.take(path, meta.file_type()),
+            (Err(error), _) => {
+                let why = match error.kind() {
+                    io::ErrorKind::NotFound => format!("a link to {target}, which does not exist"),
+                    _ => format!("a link to {target}, which can't be followed: {}", cannot_open(&error)),
+                };
+                self.leave_out(path, why);
+            }
+        }
+    }
+
+    fn leave_out(&mut self, path: PathBuf, why: String) {
+        self.listing.left_out.push((path, why));
+    }
+}
+
+/// What is neither a file nor a folder.
+#[cfg(unix)]
+fn no_file(kind: FileType) -> &'static str {
+    use std::os::unix::fs::FileTypeExt;
+    if kind.is_fifo() {
+        "a named pipe: it is read where -f names it"
+    } else if kind.is_socket() {
+        "a socket: it can't be read"
+    } else {
+        "a device: it is no text"
+    }
+}
+
+#[cfg(not(unix))]
+fn no_file(_: FileType) -> &'static str {
+    "neither a file nor a folder"
+}
+
+/// Why a path that was named can't be read like a file or a pipe.
+#[cfg(unix)]
+pub fn unreadable_kind(meta: &Metadata) -> Option<&'static str> {
+    use std::os::unix::fs::FileTypeExt;
+    let kind = meta.file_type();
+    (kind.is_socket() || kind.is_block_device()).then(|| no_file(kind))
+}
+
+#[cfg(not(unix))]
+pub fn unreadable_kind(_: &Metadata) -> Option<&'static str> {
+    None
+}
+
+#[cfg(unix)]
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    fn names(dir: &Path, listing: &Listing) -> (Vec<String>, Vec<String>) {
+        let name = |path: &Path| path.strip_prefix(dir).unwrap().to_string_lossy().into_owned();
+        let left_out = listing.left_out.iter().map(|(path, why)| format!("{}: {why}", name(path)));
+        (listing.files.iter().map(|path| name(path)).collect(), left_out.collect())
+    }
+
+    #[test]
+    fn links_are_followed_once_and_what_is_no_file_is_named() {
+        let outside = tempfile::tempdir().unwrap();
+        fs::create_dir(outside.path().join("more")).unwrap();
+        fs::write(outside.path().join("more/e.md"), "e").unwrap();
+        fs::write(outside.path().join("f.md"), "f").unwrap();
+        // A circle of folders, and one that leads back.
+        symlink(outside.path(), outside.path().join("more/up")).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::create_dir(at("sub")).unwrap();
+        fs::write(at("a.md"), "a").unwrap();
+        fs::write(at("sub/b.md"), "b").unwrap();
+        symlink(outside.path(), at("linked")).unwrap();
+        symlink(outside.path(), at("twice")).unwrap();
+        symlink(outside.path().join("f.md"), at("f-too.md")).unwrap();
+        symlink("a.md", at("again.md")).unwrap();
+        symlink("..", at("sub/up")).unwrap();
+        symlink("nowhere.md", at("dangling.md")).unwrap();
+        symlink("round.md", at("round.md")).unwrap();
+        symlink("/dev/null", at("null")).unwrap();
+        let _socket = UnixListener::bind(at("socket")).unwrap();
+        let made = std::process::Command::new("mkfifo").arg(at("pipe")).status();
+        let listing = list(dir.path()).unwrap();
+        let (files, left_out) = names(dir.path(), &listing);
+        assert_eq!(files, ["a.md", "f-too.md", "linked/more/e.md", "sub/b.md"]);
+        let said = left_out.join("\n");
+        for part in [
+            "again.md: a link to a.md, which is read already",
+            "dangling.md: a link to nowhere.md, which does not exist",
+            "null: a device",
+            "socket: a socket",
+            "sub/up: a link to .., which is read already",
+            "round.md: a link to round.md, which can't be followed",
+        ] {
+            assert!(said.contains(part), "{part}\n{said}");
+        }
+        assert!(said.contains("linked/f.md: it is read already"), "{said}");
+        assert!(said.contains("twice: a link to ") && said.contains("more/up: a link to "), "{said}");
+        if made.is_ok_and(|status| status.success()) {
+            assert!(said.contains("pipe: a named pipe"), "{said}");
+        }
+    }
+
+    #[test]
+    fn the_same_folder_is_listed_the_same_way_every_time() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["z.md", "a.md", "m.md"] {
+            fs::write(dir.path().join(name), name).unwrap();
+            symlink(name, dir.path().join(format!("link-{name}"))).unwrap();
+        }
+        let first = list(dir.path()).unwrap();
+        let again = list(dir.path()).unwrap();
+        assert_eq!((&first.files, &first.left_out), (&again.files, &again.left_out));
+        assert_eq!((first.files.len(), first.left_out.len()), (3, 3));
+    }
+}

@@ -1,0 +1,539 @@
+//! Which figures the words of a goal ask for, and of what: "the longest warranty" is an order of warranties, whatever else
+//! was looked up. English is read word by word; of other languages only what a clause speaks of.
+
+#[cfg(test)]
+mod tests;
+
+use super::super::own_words::{is_english, is_unspaced, meant, meet, same, telling};
+use super::super::plan::AnswerIs;
+use crate::tools::calculator::Aggregate;
+
+/// Words for the largest or smallest of something, with the fields that they mean where none is named.
+struct Superlative {
+    words: &'static [&'static str],
+    /// What is asked of those fields.
+    aggregate: Aggregate,
+    /// The first is its name. Empty: any field that can be ordered.
+    fields: &'static [&'static str],
+    /// Fields whose order is the other way round: the fastest takes the least time.
+    inverse: &'static [&'static str],
+}
+
+const LENGTHS: &[&str] = &[
+    "length",
+    "duration",
+    "time",
+    "period",
+    "term",
+    "distance",
+    "long",
+    "lasts",
+    "span",
+    "years",
+    "months",
+    "weeks",
+    "days",
+    "hours",
+    "minutes",
+    "seconds",
+    "kilometres",
+    "kilometers",
+    "miles",
+    "metres",
+    "meters",
+    "pages",
+    "words",
+];
+const HEIGHTS: &[&str] =
+    &["height", "elevation", "altitude", "tall", "level", "metres", "meters", "feet", "storeys"];
+const PRICES: &[&str] = &[
+    "price", "cost", "fee", "rate", "rent", "amount", "charge", "fare", "sum", "total", "euros", "dollars",
+    "pounds", "money", "premium", "bill",
+];
+const WEIGHTS: &[&str] =
+    &["weight", "mass", "heavy", "load", "kilograms", "grams", "tonnes", "tons", "pounds"];
+const HEATS: &[&str] = &["temperature", "degrees", "heat", "celsius", "fahrenheit"];
+const AGES: &[&str] = &["age", "old"];
+const SPEEDS: &[&str] = &["speed", "pace", "velocity", "rate"];
+const TIMES: &[&str] = &["time", "duration", "minutes", "seconds", "hours", "days"];
+const DISTANCES: &[&str] = &["distance", "kilometres", "kilometers", "miles", "metres", "meters", "minutes"];
+const BIRTHS: &[&str] = &[
+    "date",
+    "year",
+    "day",
+    "born",
+    "birth",
+    "built",
+    "construction",
+    "founded",
+    "founding",
+    "foundation",
+    "opened",
+    "opening",
+    "established",
+    "deadline",
+    "time",
+    "month",
+    "start",
+    "end",
+    "completion",
+];
+
+const MOST: Aggregate = Aggregate::Most;
+const LEAST: Aggregate = Aggregate::Least;
+
+const fn of(
+    words: &'static [&'static str],
+    aggregate: Aggregate,
+    fields: &'static [&'static str],
+    inverse: &'static [&'static str],
+) -> Superlative {
+    Superlative { words, aggregate, fields, inverse }
+}
+
+const SUPERLATIVES: &[Superlative] = &[
+    of(&["most", "highest", "largest", "biggest", "greatest", "maximum"], MOST, &[], &[]),
+    of(&["least", "fewest", "lowest", "smallest", "minimum"], LEAST, &[], &[]),
+    of(&["longest"], MOST, LENGTHS, &[]),
+    of(&["shortest"], LEAST, LENGTHS, HEIGHTS),
+    of(&["tallest"], MOST, HEIGHTS, &[]),
+    of(&["heaviest"], MOST, WEIGHTS, &[]),
+    of(&["lightest"], LEAST, WEIGHTS, &[]),
+    of(&["cheapest"], LEAST, PRICES, &[]),
+    of(&["dearest", "priciest", "costliest"], MOST, PRICES, &[]),
+    of(&["hottest", "warmest"], MOST, HEATS, &[]),
+    of(&["coldest", "coolest"], LEAST, HEATS, &[]),
+    of(&["oldest"], MOST, AGES, BIRTHS),
+    of(&["youngest"], LEAST, AGES, BIRTHS),
+    of(&["latest", "newest"], MOST, BIRTHS, AGES),
+    of(&["earliest"], LEAST, BIRTHS, AGES),
+    of(&["fastest", "quickest"], MOST, SPEEDS, TIMES),
+    of(&["slowest"], LEAST, SPEEDS, TIMES),
+    of(&["nearest", "closest"], LEAST, DISTANCES, &[]),
+    of(&["farthest", "furthest"], MOST, DISTANCES, &[]),
+];
+
+/// Words after which no noun of a superlative comes.
+const ENDS: &[&str] = &[
+    "is",
+    "are",
+    "was",
+    "were",
+    "be",
+    "been",
+    "has",
+    "have",
+    "had",
+    "do",
+    "does",
+    "did",
+    "will",
+    "would",
+    "can",
+    "could",
+    "should",
+    "may",
+    "might",
+    "must",
+    "in",
+    "on",
+    "at",
+    "by",
+    "for",
+    "from",
+    "to",
+    "with",
+    "within",
+    "per",
+    "than",
+    "as",
+    "and",
+    "or",
+    "that",
+    "which",
+    "who",
+    "whom",
+    "whose",
+    "what",
+    "when",
+    "where",
+    "how",
+    "why",
+    "it",
+    "its",
+    "they",
+    "their",
+    "them",
+    "he",
+    "she",
+    "we",
+    "our",
+    "you",
+    "your",
+    "i",
+    "my",
+    "this",
+    "these",
+    "those",
+    "the",
+    "a",
+    "an",
+    "overall",
+    "altogether",
+    "together",
+    "among",
+    "between",
+    "so",
+    "if",
+    "please",
+    "according",
+    "because",
+    "while",
+    "not",
+    "of",
+    "all",
+    "each",
+    "every",
+    "here",
+    "there",
+];
+
+/// An order that a goal asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Order {
+    /// The largest or the smallest.
+    aggregate: Aggregate,
+    /// The nouns behind the superlative: "warranty", "notice period".
+    nouns: Vec<String>,
+    /// The words before it that it says something of: "the warranty lasts longest".
+    said_of: Vec<String>,
+    /// Index of its [`Superlative`].
+    kind: usize,
+    /// "the most people" is an order of numbers of people.
+    counts: bool,
+}
+
+/// How an order and a field that was looked up belong together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Relation {
+    /// It is an order of that field.
+    Applies(Aggregate),
+    /// Words don't say.
+    Unknown,
+    /// It is an order of another field, which the goal calls so.
+    Other(String),
+}
+
+/// A field as a planner writes it: "price of the offer" is the price, and the offer has it.
+#[derive(Debug)]
+pub struct Field<'a> {
+    own: Vec<String>,
+    owner: Vec<String>,
+    /// " of the offer".
+    pub rest: &'a str,
+}
+
+impl<'a> Field<'a> {
+    /// Of what is to be found.
+    pub fn of(find: &'a str) -> Self {
+        if let Some((owner, own)) = find.rsplit_once(['的', 'の']) {
+            return Self { own: telling(own), owner: telling(owner), rest: "" };
+        }
+        // "number of sailors on the ship", "price of each offer", "Preis des Angebots", "prix de l'offre".
+        const OWNERS: [&str; 18] = [
+            " of the ",
+            " on the ",
+            " in the ",
+            " at the ",
+            " by the ",
+            " for the ",
+            " of each ",
+            " of this ",
+            " of that ",
+            " of a ",
+            " des ",
+            " der ",
+            " du ",
+            " de la ",
+            " de l'",
+            " del ",
+            " per ",
+            " from the ",
+        ];
+        // "number of the visitors": the number alone is no field.
+        let tells = |at: &usize| !telling(&find[..*at]).is_empty();
+        let marks = OWNERS.iter().flat_map(|mark| find.match_indices(mark)).map(|(at, _)| at);
+        let at = marks.filter(tells).min().unwrap_or(find.len());
+        Self { own: telling(&find[..at]), owner: telling(&find[at..]), rest: &find[at..] }
+    }
+
+    /// Whether the goal speaks of it.
+    pub fn is_in(&self, goal: &str) -> bool {
+        meet(&self.own, &meant(goal))
+    }
+
+    /// Whether the goal speaks of who has it.
+    pub fn owner_is_in(&self, goal: &str) -> bool {
+        meet(&self.owner, &meant(goal))
+    }
+
+    /// Whether it or who has it is one of these.
+    pub fn meets(&self, nouns: &[String]) -> bool {
+        let nouns: Vec<String> = nouns.iter().flat_map(|noun| telling(noun)).collect();
+        nouns.is_empty() || meet(&nouns, &self.own) || meet(&nouns, &self.owner)
+    }
+}
+
+/// A word of a goal with what stands around it.
+#[derive(Debug)]
+pub struct Mention {
+    /// The word before it.
+    pub before: String,
+    /// The nouns behind it.
+    pub nouns: Vec<String>,
+}
+
+/// Where one of these words stands in a goal.
+pub fn mentions(goal: &str, cues: &[&str]) -> Vec<Mention> {
+    let tokens = tokens(goal);
+    let found = tokens.iter().enumerate().filter(|(_, word)| cues.contains(&word.as_str()));
+    found
+        .map(|(at, _)| Mention {
+            before: if at > 0 { tokens[at - 1].clone() } else { String::new() },
+            nouns: nouns_after(&tokens[at + 1..]),
+        })
+        .collect()
+}
+
+/// Whether a word orders things.
+pub fn is_order_word(word: &str) -> bool {
+    SUPERLATIVES.iter().any(|one| one.words.contains(&word))
+}
+
+/// A goal's words with the marks between them: a clause ends at each.
+fn tokens(goal: &str) -> Vec<String> {
+    let mut tokens = Vec::new();
+    let mut word = String::new();
+    for c in goal.to_lowercase().chars() {
+        if c.is_alphanumeric() || matches!(c, '-' | '\'' | '’') {
+            word.push(c);
+            continue;
+        }
+        if !word.is_empty() {
+            tokens.push(std::mem::take(&mut word));
+        }
+        if matches!(c, ',' | '.' | ';' | ':' | '?' | '!' | '(' | ')' | '\n') {
+            tokens.push(c.to_string());
+        }
+    }
+    tokens.extend(Some(word).filter(|word| !word.is_empty()));
+    tokens
+}
+
+/// The orders that an English goal asks for.
+pub fn orders(goal: &str) -> Vec<Order> {
+    let tokens = tokens(goal);
+    let at = |index: usize| tokens.get(index).map_or("", String::as_str);
+    let mut found = Vec::new();
+    for (index, word) in tokens.iter().enumerate() {
+        let before = if index > 0 { at(index - 1) } else { "" };
+        // "at least 24 months", "in most cases", "most of them" order nothing; "the minimum wage" is a wage.
+        let quantifier = matches!(word.as_str(), "most" | "least")
+            && (matches!(before, "at" | "in" | "for" | "almost" | "not") || at(index + 1) == "of");
+        if quantifier {
+            continue;
+        }
+        let (name, skip) = match (word.as_str(), at(index + 1)) {
+            ("most", "expensive" | "costly") => ("dearest", 2),
+            ("least", "expensive" | "costly") => ("cheapest", 2),
+            ("most", "recent") => ("latest", 2),
+            (word, _) => (word, 1),
+        };
+        let Some(kind) = SUPERLATIVES.iter().position(|one| one.words.contains(&name)) else { continue };
+        let nouns = nouns_after(&tokens[(index + skip).min(tokens.len())..]);
+        if matches!(name, "maximum" | "minimum") && !nouns.is_empty() {
+            continue;
+        }
+        let counts = matches!(name, "most" | "least" | "fewest");
+        let said_of = words_before(&tokens[..index]);
+        found.push(Order { aggregate: SUPERLATIVES[kind].aggregate, nouns, said_of, kind, counts });
+    }
+    found
+}
+
+/// Up to three telling words before a superlative, back to where its clause begins.
+fn words_before(tokens: &[String]) -> Vec<String> {
+    const BEGINS: [&str; 9] = ["and", "or", "which", "who", "whose", "what", "that", "say", "tell"];
+    let clause = tokens
+        .iter()
+        .rev()
+        .take_while(|word| word.chars().any(char::is_alphanumeric) && !BEGINS.contains(&word.as_str()));
+    clause.flat_map(|word| telling(word)).take(3).collect()
+}
+
+/// Up to three words that may be the nouns of a superlative; "number of visitors" gives the visitors.
+fn nouns_after(tokens: &[String]) -> Vec<String> {
+    const GENERIC: [&str; 9] =
+        ["number", "amount", "share", "quantity", "level", "sum", "total", "count", "figure"];
+    let mut nouns: Vec<String> = Vec::new();
+    let mut tokens = tokens.iter().peekable();
+    while let Some(word) = tokens.next() {
+        if GENERIC.contains(&word.as_str()) && tokens.peek().is_some_and(|next| *next == "of") {
+            tokens.next();
+            continue;
+        }
+        let ends = ENDS.contains(&word.as_str()) || !word.chars().any(char::is_alphanumeric);
+        if ends || nouns.len() == 3 {
+            break;
+        }
+        nouns.push(word.clone());
+    }
+    nouns
+}
+
+impl Order {
+    /// How it belongs to a field.
+    pub fn relation(&self, field: &Field<'_>, answer_is: AnswerIs) -> Relation {
+        let kind = &SUPERLATIVES[self.kind];
+        let named = |names: &[&str]| field.own.iter().any(|word| names.iter().any(|name| same(word, name)));
+        let nouns: Vec<String> = self.nouns.iter().flat_map(|noun| telling(noun)).collect();
+        let of_owner = nouns.is_empty() || meet(&nouns, &field.owner);
+        let of_field = meet(&nouns, &field.own);
+        let other = match self.aggregate {
+            Aggregate::Most => Aggregate::Least,
+            _ => Aggregate::Most,
+        };
+        if answer_is == AnswerIs::Date {
+            // The longest of dates is none; the oldest is the earliest.
+            return match (kind.fields == BIRTHS, kind.inverse == BIRTHS, kind.fields.first()) {
+                (true, _, _) => Relation::Applies(self.aggregate),
+                (_, true, _) => Relation::Applies(other),
+                (_, _, name) => Relation::Other(name.copied().unwrap_or("size").to_owned()),
+            };
+        }
+        if named(kind.inverse) && (of_field || of_owner) && !(of_owner && named(kind.fields)) {
+            return Relation::Applies(other);
+        }
+        if of_field || (of_owner && named(kind.fields)) {
+            return Relation::Applies(self.aggregate);
+        }
+        if !of_owner {
+            let noun = self.nouns.join(" ");
+            return Relation::Other(if self.counts { format!("number of {noun}") } else { noun });
+        }
+        match kind.fields.first() {
+            // "Whose warranty is the longest?" A price is meant by the cheapest, whatever stands before it.
+            Some(_) if kind.fields == LENGTHS && nouns.is_empty() && meet(&self.said_of, &field.own) => {
+                Relation::Applies(self.aggregate)
+            }
+            // "Which is the largest?"
+            None if nouns.is_empty() => Relation::Applies(self.aggregate),
+            None => Relation::Unknown,
+            Some(name) => Relation::Other((*name).to_owned()),
+        }
+    }
+
+    /// What it asks for.
+    pub fn aggregate(&self) -> Aggregate {
+        self.aggregate
+    }
+}
+
+/// English words for what is most often looked up, with the German, French, Spanish and Italian ones.
+const TRANSLATED: &[(&[&str], &[&str])] = &[
+    (
+        &["price", "cost", "fee", "rent"],
+        &[
+            "preis", "kosten", "kostet", "miete", "prix", "coute", "cout", "loyer", "precio", "cuesta",
+            "prezzo", "costa",
+        ],
+    ),
+    (&["warranty", "guarantee"], &["garantie", "garantia", "garanzia"]),
+    (
+        &["people", "employees", "staff", "headcount"],
+        &[
+            "leute",
+            "mitarbeiter",
+            "personen",
+            "angestellte",
+            "beschaftigt",
+            "personnes",
+            "employes",
+            "salaries",
+            "personas",
+            "empleados",
+            "persone",
+        ],
+    ),
+    (&["visitors"], &["besucher", "visiteurs", "visitantes", "visitatori"]),
+    (&["inhabitants", "population"], &["einwohner", "habitants", "habitantes", "abitanti"]),
+    (&["age"], &["alter", "alt", "alteste", "jungste", "agee", "vieux", "vieille", "edad", "viejo"]),
+    (&["height"], &["hohe", "hoch", "hochste", "hauteur", "haut", "haute", "altura", "alto"]),
+    (
+        &["length", "duration"],
+        &["lange", "dauer", "duree", "longueur", "longue", "long", "duracion", "largo", "larga"],
+    ),
+    (&["weight"], &["gewicht", "schwer", "schwerste", "poids", "lourd", "peso"]),
+];
+
+/// Whether an order of this field may be made in answer to a goal that is not English: every clause with a superlative
+/// speaks of the field, as far as that can be told. Of a slot in another language than the goal that is known for the most
+/// frequent fields.
+pub fn may_order(goal: &str, find: &str, field: &Field<'_>) -> bool {
+    if is_english(goal) {
+        return true;
+    }
+    let mut own = field.own.clone();
+    let translated =
+        TRANSLATED.iter().filter(|(english, _)| english.iter().any(|word| own.iter().any(|o| same(o, word))));
+    let known: Vec<String> =
+        translated.flat_map(|(_, words)| words.iter().map(|word| (*word).to_owned())).collect();
+    let english = is_english(find) && find.is_ascii();
+    if english && (known.is_empty() || goal.contains(is_unspaced)) {
+        return true;
+    }
+    own.extend(known);
+    let lower = goal.to_lowercase();
+    let clause_end =
+        |c: char| matches!(c, ',' | '.' | ';' | ':' | '?' | '!' | '\n' | '，' | '。' | '、' | '？' | '；');
+    let joined = lower.replace(" und ", ",").replace(" et ", ",").replace(" y ", ",");
+    let clauses = joined.split(clause_end).filter(|clause| has_superlative(clause));
+    clauses.map(telling).all(|clause| {
+        let speaks = meet(&own, &clause);
+        // "Welches ist am größten?" speaks of nothing else either.
+        speaks
+            || clause
+                .iter()
+                .filter(|word| !is_superlative(word))
+                .all(|word| field.owner.iter().any(|own| same(own, word)))
+    })
+}
+
+fn has_superlative(clause: &str) -> bool {
+    clause.contains('最')
+        || clause
+            .split_whitespace()
+            .any(|word| is_superlative(word.trim_matches(|c: char| !c.is_alphanumeric())))
+}
+
+/// "längste", "größten"; "plus", "moins", "más", "menos", "più".
+fn is_superlative(word: &str) -> bool {
+    const MARKS: [&str; 14] = [
+        "plus",
+        "moins",
+        "más",
+        "mas",
+        "menos",
+        "più",
+        "piu",
+        "meno",
+        "mais",
+        "meiste",
+        "meisten",
+        "wenigsten",
+        "meeste",
+        "minste",
+    ];
+    let ending = ["ste", "sten", "ster", "stes", "stem"].iter().any(|end| word.ends_with(end));
+    MARKS.contains(&word) || (ending && word.chars().count() >= 7)
+}

@@ -1,0 +1,407 @@
+//! Whether what a planner wrote speaks of the goal, and not of the worked example before it. Words are compared by their
+//! beginnings, so that another form of a word is the same; what can't be compared (another language) is not judged.
+
+use std::collections::HashSet;
+
+use super::checks::words;
+
+/// Words that tell nothing of what a text is about: English ones, and the most frequent of German, French and Spanish.
+const EMPTY: &[&str] = &[
+    "a",
+    "about",
+    "according",
+    "all",
+    "also",
+    "am",
+    "among",
+    "amount",
+    "an",
+    "and",
+    "any",
+    "are",
+    "as",
+    "at",
+    "be",
+    "been",
+    "both",
+    "but",
+    "by",
+    "can",
+    "count",
+    "did",
+    "do",
+    "does",
+    "each",
+    "every",
+    "figure",
+    "find",
+    "for",
+    "from",
+    "get",
+    "give",
+    "had",
+    "has",
+    "have",
+    "he",
+    "her",
+    "here",
+    "his",
+    "how",
+    "i",
+    "if",
+    "in",
+    "into",
+    "is",
+    "it",
+    "its",
+    "just",
+    "list",
+    "many",
+    "me",
+    "mention",
+    "much",
+    "my",
+    "name",
+    "no",
+    "not",
+    "number",
+    "of",
+    "on",
+    "one",
+    "or",
+    "our",
+    "out",
+    "please",
+    "say",
+    "she",
+    "so",
+    "some",
+    "tell",
+    "than",
+    "that",
+    "the",
+    "their",
+    "them",
+    "then",
+    "there",
+    "these",
+    "they",
+    "this",
+    "those",
+    "to",
+    "up",
+    "us",
+    "value",
+    "was",
+    "we",
+    "were",
+    "what",
+    "when",
+    "where",
+    "whether",
+    "which",
+    "who",
+    "whom",
+    "whose",
+    "why",
+    "will",
+    "with",
+    "you",
+    "your", //
+    "das",
+    "dem",
+    "den",
+    "der",
+    "des",
+    "die",
+    "ein",
+    "eine",
+    "einer",
+    "ist",
+    "im",
+    "jede",
+    "jeder",
+    "jedes",
+    "mit",
+    "und",
+    "von",
+    "welche",
+    "welcher",
+    "welches",
+    "wie",
+    "zu",
+    "anzahl",
+    "zahl",
+    "name", //
+    "au",
+    "aux",
+    "chaque",
+    "combien",
+    "dans",
+    "de",
+    "du",
+    "est",
+    "et",
+    "la",
+    "le",
+    "les",
+    "nombre",
+    "nom",
+    "par",
+    "pour",
+    "quel",
+    "quelle",
+    "quels",
+    "qui",
+    "sur",
+    "un",
+    "une", //
+    "cada",
+    "con",
+    "cual",
+    "cuantos",
+    "del",
+    "el",
+    "en",
+    "los",
+    "las",
+    "numero",
+    "nombre",
+    "que",
+    "una",
+    "y",
+];
+
+/// Words that stand in nearly every English sentence and are rare in other languages.
+const ENGLISH: &[&str] = &[
+    "the", "of", "which", "how", "what", "who", "whose", "where", "when", "each", "every", "and", "are",
+    "were", "does", "did", "have", "give", "tell", "find", "their", "this", "these", "those", "with", "from",
+];
+
+/// What a goal means by a word without saying it: "how old" asks for an age.
+const MEANT: &[(&[&str], &[&str])] = &[
+    (&["old", "older", "oldest", "young", "younger", "youngest"], &["age", "years", "birth", "born", "date"]),
+    (
+        &["long", "longer", "longest", "short", "shorter", "shortest"],
+        &["length", "duration", "time", "distance", "period"],
+    ),
+    (&["far", "farther", "farthest", "furthest", "near", "nearest", "close", "closest"], &["distance"]),
+    (
+        &["tall", "taller", "tallest", "high", "higher", "highest", "low", "lowest"],
+        &["height", "level", "elevation"],
+    ),
+    (&["heavy", "heaviest", "heavier", "light", "lightest", "weigh", "weighs"], &["weight", "mass"]),
+    (
+        &["much", "cheap", "cheapest", "expensive", "pay", "paid", "cost", "costs", "dearest"],
+        &["price", "cost", "amount", "total", "fee", "sum"],
+    ),
+    (&["hot", "hottest", "cold", "coldest", "warm", "warmest"], &["temperature", "degrees"]),
+    (&["fast", "fastest", "quick", "quickest", "slow", "slowest"], &["speed", "time", "duration"]),
+    (&["when", "latest", "earliest", "newest", "first", "last"], &["date", "day", "year", "time", "month"]),
+    (&["where", "live", "lives"], &["place", "location", "town", "city", "address", "country", "room"]),
+    (&["who", "whose", "whom"], &["person", "people", "author", "owner"]),
+    (
+        &["big", "bigger", "biggest", "large", "largest", "small", "smallest", "size"],
+        &["size", "area", "population"],
+    ),
+    (&["earn", "earns", "earned"], &["salary", "wage", "income", "revenue"]),
+    (&["people", "persons"], &["person", "people", "population", "inhabitants"]),
+];
+
+/// A word without accents.
+fn plain(word: &str) -> String {
+    let bare = |c: char| match c {
+        'à'..='å' => 'a',
+        'ç' => 'c',
+        'è'..='ë' => 'e',
+        'ì'..='ï' => 'i',
+        'ñ' => 'n',
+        'ò'..='ö' => 'o',
+        'ù'..='ü' => 'u',
+        other => other,
+    };
+    word.chars().map(bare).collect()
+}
+
+/// Whether a letter belongs to a script without spaces between words.
+#[must_use]
+pub fn is_unspaced(c: char) -> bool {
+    matches!(c, '\u{3040}'..='\u{30ff}' | '\u{3400}'..='\u{9fff}' | '\u{f900}'..='\u{faff}')
+}
+
+/// The words that tell what a text is about, in order. Scripts without spaces give pairs of characters.
+#[must_use]
+pub fn telling(text: &str) -> Vec<String> {
+    let mut told = Vec::new();
+    for word in words(text) {
+        if word.contains(is_unspaced) {
+            let chars: Vec<char> = word.chars().collect();
+            told.extend(chars.windows(2.min(chars.len())).map(|pair| pair.iter().collect::<String>()));
+        } else {
+            let word = plain(&word);
+            if word.chars().count() > 1 && !EMPTY.contains(&word.as_str()) {
+                told.push(word);
+            }
+        }
+    }
+    told
+}
+
+/// Whether two words are forms of one: "employs" and "employees", "Haus" and "Häuser", "warranty" and "Garantiedauer" not.
+#[must_use]
+pub fn same(a: &str, b: &str) -> bool {
+    if a == b {
+        return true;
+    }
+    let (a, b) = (plain(a), plain(b));
+    let (short, long) = if a.chars().count() <= b.chars().count() { (&a, &b) } else { (&b, &a) };
+    let (short_len, long_len) = (short.chars().count(), long.chars().count());
+    let shared = short.chars().zip(long.chars()).take_while(|(a, b)| a == b).count();
+    let plural = short.strip_suffix('y').is_some_and(|stem| *long == format!("{stem}ies"));
+    (short_len >= 3 && shared == short_len && long_len <= short_len + 2)
+        || (shared >= 4 && shared * 4 >= short_len * 3)
+        // "Gesamtpreis" is a price.
+        || (short_len >= 5 && long.contains(short.as_str()))
+        || plural
+}
+
+/// Whether any word of one is a form of a word of the other.
+#[must_use]
+pub fn meet(a: &[String], b: &[String]) -> bool {
+    a.iter().any(|one| b.iter().any(|other| same(one, other)))
+}
+
+/// The telling words of a goal, with what it means without saying it.
+#[must_use]
+pub fn meant(goal: &str) -> Vec<String> {
+    let mut said = telling(goal);
+    let goal_words = words(goal);
+    let meant = MEANT.iter().filter(|(cues, _)| goal_words.iter().any(|word| cues.contains(&word.as_str())));
+    said.extend(meant.flat_map(|(_, meant)| meant.iter().map(|word| (*word).to_owned())));
+    said
+}
+
+/// Whether a text is English, as far as its small words say.
+#[must_use]
+pub fn is_english(text: &str) -> bool {
+    words(text).iter().any(|word| ENGLISH.contains(&word.as_str()))
+}
+
+/// Everything that a slot may speak of.
+pub struct Topic {
+    /// The goal's words, the inputs' names, and what the goal means without saying it.
+    said: Vec<String>,
+    english: bool,
+    /// The worked examples' own words, without those that the goal or an input has too.
+    examples_own: Vec<&'static str>,
+}
+
+/// What is wrong with words that a planner wrote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Foreign {
+    /// They are a worked example's.
+    Example,
+    /// They are in no part of the goal.
+    Nobody,
+    /// They are in no part of the goal, which is in another language.
+    Unjudged,
+}
+
+impl Topic {
+    /// Of a goal, with the names and texts of what came with it, and the words of the worked examples that a planner sees
+    /// before it.
+    #[must_use]
+    pub fn new<'a>(
+        goal: &str,
+        inputs: impl Iterator<Item = (&'a str, &'a str)>,
+        example: &[&'static str],
+    ) -> Self {
+        let mut said = meant(goal);
+        let mut texts: HashSet<String> = HashSet::new();
+        for (name, text) in inputs {
+            said.extend(telling(name));
+            texts.extend(words(text));
+        }
+        let is_known = |word: &str| said.iter().chain(&texts).any(|other| same(word, other));
+        let examples_own = example.iter().copied().filter(|word| !is_known(word)).collect();
+        Self { said, english: is_english(goal), examples_own }
+    }
+
+    /// What is wrong with what a planner wrote, if anything is.
+    #[must_use]
+    pub fn foreign(&self, written: &str) -> Option<Foreign> {
+        let told = telling(written);
+        if told.iter().any(|word| self.examples_own.iter().any(|other| same(word, other))) {
+            return Some(Foreign::Example);
+        }
+        if told.is_empty() || self.said.is_empty() || meet(&told, &self.said) {
+            return None;
+        }
+        Some(if self.english && written.is_ascii() { Foreign::Nobody } else { Foreign::Unjudged })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forms_of_a_word_are_the_same_and_other_words_are_not() {
+        for (a, b) in [
+            ("employs", "employees"),
+            ("built", "builder"),
+            ("cost", "costs"),
+            ("city", "cities"),
+            ("warranty", "warranties"),
+            ("age", "aged"),
+            ("haus", "häuser"),
+            ("preis", "gesamtpreis"),
+            ("garantie", "garantiedauer"),
+            ("weigh", "weight"),
+        ] {
+            assert!(same(a, b) && same(b, a), "{a} {b}");
+        }
+        for (a, b) in [
+            ("price", "prize"),
+            ("station", "status"),
+            ("contract", "contact"),
+            ("sailors", "museum"),
+            ("people", "person"),
+            ("ship", "shop"),
+            ("tower", "town"),
+            ("height", "highest"),
+        ] {
+            assert!(!same(a, b) && !same(b, a), "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn words_of_a_worked_example_are_told_from_those_of_the_goal() {
+        let check = |goal: &str, inputs: &[(&str, &str)], written: &str, expected: Option<Foreign>| {
+            let topic = Topic::new(goal, inputs.iter().copied(), &["sailors", "ship"]);
+            assert_eq!(topic.foreign(written), expected, "{goal}: {written}");
+        };
+        let sailors = "number of sailors on the ship";
+        check("How many people does each museum employ?", &[], sailors, Some(Foreign::Example));
+        check(
+            "How many people does each museum employ?",
+            &[],
+            "number of sailors in the museum",
+            Some(Foreign::Example),
+        );
+        check("How many people does each museum employ?", &[], "fee of the lawyer", Some(Foreign::Nobody));
+        check("How many people does each museum employ?", &[], "number of employees", None);
+        check("How many sailors had every ship?", &[], sailors, None);
+        check("How many had each?", &[("ships.md", "The ship had nine sailors.")], sailors, None);
+        // A German goal about ships may have an English slot, where the texts speak of them.
+        check(
+            "Wie viele Matrosen hatten sie?",
+            &[("a.md", "The ship had nine sailors.")],
+            sailors,
+            Some(Foreign::Unjudged),
+        );
+        check("Wie viele Leute waren es?", &[("a.md", "Nine people.")], sailors, Some(Foreign::Example));
+        check("每个博物馆有多少员工？", &[], "博物馆的员工人数", None);
+        check("Add them.", &[], "fee of the lawyer", Some(Foreign::Unjudged));
+    }
+}
