@@ -158,10 +158,26 @@ impl Config {
     /// # Errors
     /// [`CliError::Usage`] naming the setting, where it came from and what was expected.
     pub fn resolve(flags: &Global, band: &BandFlags, environment: Environment) -> Result<Self, CliError> {
+        let text = read_config_file(&home(flags, environment)?.value.config_file())?;
+        Self::settle(flags, band, environment, &text, Machine::detect())
+    }
+
+    /// The same with the text of `config.toml` and the machine given.
+    ///
+    /// # Errors
+    /// As [`Self::resolve`].
+    pub(super) fn settle(
+        flags: &Global,
+        band: &BandFlags,
+        environment: Environment,
+        text: &str,
+        machine: Machine,
+    ) -> Result<Self, CliError> {
         let home = home(flags, environment)?;
         let file_path = home.value.config_file();
-        let file = read_config_file(&file_path)?;
-        let machine = Machine::detect();
+        let file: ConfigFile = toml::from_str(text).map_err(|error| {
+            CliError::usage(format!("{}: {}", file_path.display(), error.to_string().trim_end()))
+        })?;
         let sources = Sources { environment, file: &file, file_path: file_path.clone() };
         let cores = machine.cores_physical;
         let memory_default = (machine.memory_bytes / 5 * 4).max(MEMORY_BYTES_MIN);
@@ -319,13 +335,11 @@ fn home(flags: &Global, environment: Environment) -> Result<Setting<Home>, CliEr
     Ok(Setting { value: Home::of_platform()?, origin: Origin::Default })
 }
 
-fn read_config_file(path: &Path) -> Result<ConfigFile, CliError> {
+/// The text of `config.toml`; a home without one has no settings.
+fn read_config_file(path: &Path) -> Result<String, CliError> {
     match std::fs::read_to_string(path) {
-        Ok(text) => toml::from_str(&text).map_err(|error| {
-            CliError::usage(format!("{}: {}", path.display(), error.to_string().trim_end()))
-        }),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(ConfigFile::default()),
-        Err(error) => Err(CliError::usage(format!("{}: {error}", path.display()))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
+        read => read.map_err(|error| CliError::usage(format!("{}: {error}", path.display()))),
     }
 }
 

@@ -11,7 +11,12 @@ use super::config::{Config, Origin};
 use super::error::CliError;
 use super::flags::{BandFlags, BenchCommand, Cli, Command, Global};
 use super::inputs::{INPUT_BYTES_MAX, Inputs, Piped, read};
+use super::machine::Machine;
 use super::units::{gib, parse_age, parse_bytes};
+use harness::{Target, fuzz};
+
+#[path = "../../tests/fuzz/harness.rs"]
+mod harness;
 
 #[test]
 fn flags_are_consistent() {
@@ -323,4 +328,46 @@ fn global_flags_stand_anywhere() {
     assert!(offline(&["bandmaster", "models", "list", "--offline"]));
     let default = Config::resolve(&Global::default(), &BandFlags::default(), &|_| None).unwrap();
     assert_eq!(default.home.origin, Origin::Default);
+}
+
+#[test]
+fn settings_survive_damage() {
+    let machine = Machine {
+        cores_physical: 2,
+        cores_logical: 2,
+        memory_bytes: 8 << 30,
+        memory_available_bytes: 4 << 30,
+    };
+    fuzz(&Target {
+        name: "config.toml",
+        seeds: &[
+            "offline = true\nthreads = 2\nmemory = \"4GiB\"\ncontext-tokens = 4096\nkv-type = \"q8\"\ndevice = \"cpu\"\nkeep-packed = false\nplanner = \"p\"\nworkers = [\"a\", \"b\"]\nembeddings = \"minilm-l6-v2\"\n",
+        ],
+        words: &[
+            "=", "\n", "\"", "[", "]", "memory", "GiB", "MiB", "k", "threads", "kv-type", "f16", "q8",
+            "auto", "workers", "#",
+        ],
+        read: &|bytes| {
+            let Ok(text) = std::str::from_utf8(bytes) else { return false };
+            let environment = |name: &str| (name == "BANDMASTER_HOME").then(|| "/nowhere".to_owned());
+            match Config::settle(
+                &Global::default(),
+                &BandFlags::default(),
+                &environment,
+                text,
+                machine.clone(),
+            ) {
+                Ok(config) => {
+                    assert!(config.threads.value > 0 && config.memory_bytes.value > 0);
+                    assert!(!config.effective().is_empty());
+                    true
+                }
+                Err(CliError::Usage(message)) => {
+                    assert!(message.contains("config.toml"), "{message}");
+                    false
+                }
+                Err(error) => panic!("settings can only be wrong: {error:?}"),
+            }
+        },
+    });
 }

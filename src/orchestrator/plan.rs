@@ -7,8 +7,23 @@ use serde::{Deserialize, Serialize};
 
 /// Tasks in an order in which each comes after those it needs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Written")]
 pub struct Plan {
     tasks: Vec<Task>,
+}
+
+/// A plan as it is written down, not yet checked.
+#[derive(Deserialize)]
+struct Written {
+    tasks: Vec<Task>,
+}
+
+impl TryFrom<Written> for Plan {
+    type Error = PlanError;
+
+    fn try_from(written: Written) -> Result<Self, PlanError> {
+        Self::new(written.tasks)
+    }
 }
 
 /// One piece of work.
@@ -182,6 +197,16 @@ mod tests {
             Plan::new(vec![task("a", &[], 1), task("a", &[], 1)]),
             Err(PlanError::Twice { .. })
         ));
+    }
+
+    #[test]
+    fn a_plan_that_is_read_back_is_checked_like_a_new_one() {
+        let plan = Plan::new(vec![task("a", &[], 1), task("b", &["a"], 1)]).unwrap();
+        let written = serde_json::to_string(&plan).unwrap();
+        assert_eq!(serde_json::from_str::<Plan>(&written).unwrap(), plan);
+        let cycle = written.replace(r#""needs":[]"#, r#""needs":["b"]"#);
+        let error = serde_json::from_str::<Plan>(&cycle).expect_err("a cycle");
+        assert!(error.to_string().contains("task a needs b"), "{error}");
     }
 
     #[test]
