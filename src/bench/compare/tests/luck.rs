@@ -3,11 +3,11 @@
 use super::*;
 
 /// Verdicts on B of a hundred comparisons of loads in which B's times are `slower` times A's. Rounds vary by up to 3 %,
-/// and the machine drifts by up to 2 % between the two measurements.
+/// and the machine drifts by up to 1.5 % between the two measurements.
 fn verdicts_of_a_hundred(slower: f64, same_seed: bool) -> Vec<Vec<Verdict>> {
     (0..100)
         .map(|trial: u64| {
-            let drift = noisy(trial + 7000, 2, 1.0, 0.02);
+            let drift = noisy(trial + 7000, 2, 1.0, 0.015);
             let side = |place: u64, factor: f64| load(1000 * trial + place, 5, 64, 100.0 * factor, 0.03, 0.5);
             let (a, mut b) = (side(0, drift[0]), side(1, drift[1] * slower));
             if !same_seed {
