@@ -43,10 +43,18 @@ pub struct Endpoint {
 /// Where a prompt goes.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Prompt {
-    /// Through the model's chat template: `/chat/completions`.
-    Chat(Vec<Message>),
+    /// Through the model's chat template: `/chat/completions`. Messages as OpenAI's JSON has them.
+    Chat(Vec<Value>),
     /// As it is: `/completions`.
     Text(String),
+}
+
+impl Prompt {
+    /// A conversation of plain texts.
+    #[must_use]
+    pub fn chat(messages: &[Message]) -> Self {
+        Self::Chat(messages.iter().map(message).collect())
+    }
 }
 
 /// One request.
@@ -64,6 +72,8 @@ pub struct Ask {
     pub ignore_eos: bool,
     /// JSON schema of the answer.
     pub schema: Option<Value>,
+    /// Further fields of the request's body, sent as they are.
+    pub more: Map<String, Value>,
 }
 
 /// An answer's end.
@@ -390,11 +400,11 @@ impl Client {
 
 /// The route and the body of a request.
 fn request(endpoint: &Endpoint, ask: &Ask) -> (&'static str, Value) {
-    let mut body = Map::new();
+    let mut body = ask.more.clone();
     body.insert("model".into(), endpoint.model.clone().into());
     let route = match &ask.prompt {
         Prompt::Chat(messages) => {
-            body.insert("messages".into(), messages.iter().map(message).collect());
+            body.insert("messages".into(), messages.clone().into());
             "chat/completions"
         }
         Prompt::Text(text) => {
@@ -403,7 +413,7 @@ fn request(endpoint: &Endpoint, ask: &Ask) -> (&'static str, Value) {
         }
     };
     body.insert("max_tokens".into(), ask.max_tokens.into());
-    body.insert("temperature".into(), f64::from(ask.temperature).into());
+    body.entry("temperature").or_insert_with(|| f64::from(ask.temperature).into());
     body.insert("stream".into(), true.into());
     body.insert("stream_options".into(), json!({"include_usage": true}));
     if let Some(seed) = ask.seed {
@@ -512,10 +522,14 @@ impl Listening {
             let delta = &choice["delta"];
             let word = |value: &Value| value.as_str().unwrap_or("").to_owned();
             let answer = word(&choice["text"]) + &word(&delta["content"]);
+            let calls = delta["tool_calls"].as_array().into_iter().flatten();
+            let called: String = calls
+                .map(|call| word(&call["function"]["name"]) + &word(&call["function"]["arguments"]))
+                .collect();
             let text = match self.band {
                 // Its progress is lines about tasks, which no model wrote.
                 true => answer.clone(),
-                false => word(&delta["reasoning_content"]) + &answer,
+                false => word(&delta["reasoning_content"]) + &answer + &called,
             };
             if !text.is_empty() {
                 self.pieces += 1;

@@ -1,6 +1,12 @@
 //! Where a result comes from: the machine, the command and the version, looked at before anything is measured.
 
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
 use bandmaster_models::Cpu;
+use sha2::{Digest, Sha256};
 
 use super::machine::Machine;
 
@@ -13,6 +19,72 @@ pub struct Origin {
     pub command: String,
     /// Version of this program.
     pub version: String,
+    /// What this program was built from and what it is.
+    #[serde(flatten)]
+    pub build: Build,
+}
+
+/// Tells apart what version and names leave the same.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Build {
+    /// The commit that a release build was made from, in hex; uncommitted changes don't show in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
+    /// SHA-256 of the program's file, in hex.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub binary_sha256: Option<String>,
+    /// SHA-256 of each model's file that was loaded here, by the model's name; a server's files can't be seen.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub models_sha256: BTreeMap<String, String>,
+}
+
+impl Build {
+    /// Of this program.
+    #[must_use]
+    pub fn here() -> Self {
+        let program = std::env::current_exe().and_then(|program| file_sha256(&program));
+        Self {
+            commit: option_env!("BANDMASTER_COMMIT").map(str::to_owned),
+            binary_sha256: program.ok(),
+            models_sha256: BTreeMap::new(),
+        }
+    }
+
+    /// Adds the hash of a model's file; what is no single file has none.
+    pub fn add_model(&mut self, name: &str, path: &Path) {
+        if let Ok(hash) = file_sha256(path) {
+            self.models_sha256.insert(name.to_owned(), hash);
+        }
+    }
+}
+
+/// SHA-256 of a file, in hex.
+///
+/// # Errors
+/// The system's, when the file can't be read.
+pub fn file_sha256(path: &Path) -> io::Result<String> {
+    let mut hasher = Sha256::new();
+    io::copy(&mut File::open(path)?, &mut HashWriter(&mut hasher))?;
+    Ok(hex(&hasher.finalize()))
+}
+
+/// Bytes as lower-case hex.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+struct HashWriter<'a>(&'a mut Sha256);
+
+impl io::Write for HashWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 impl Origin {
@@ -22,7 +94,7 @@ impl Origin {
         let machine = Machine::here(Cpu::new(1).isa().name());
         let words = std::env::args_os().map(|word| quoted(&word.to_string_lossy()));
         let command = words.collect::<Vec<_>>().join(" ");
-        Self { machine, command, version: env!("CARGO_PKG_VERSION").to_owned() }
+        Self { machine, command, version: env!("CARGO_PKG_VERSION").to_owned(), build: Build::here() }
     }
 }
 
@@ -38,6 +110,14 @@ fn quoted(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_build_is_told_by_its_own_file() {
+        let build = Build::here();
+        let program = std::env::current_exe().expect("a test is a program");
+        assert_eq!(build.binary_sha256, file_sha256(&program).ok());
+        assert_eq!(build.binary_sha256.map(|hash| hash.len()), Some(64));
+    }
 
     #[test]
     fn a_command_can_be_typed_again() {

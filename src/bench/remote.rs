@@ -2,6 +2,8 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use serde_json::Map;
+
 use super::client::{Answered, Ask, Client, ClientError, Endpoint, Prompt};
 use crate::orchestrator::{
     BoxFuture, Call, CallError, CallErrorKind, CallUsage, Finish, Llm, Message, Progress, Reply,
@@ -92,12 +94,13 @@ impl Llm for Remote {
     ) -> BoxFuture<'a, Result<Reply, CallError>> {
         Box::pin(async move {
             let ask = Ask {
-                prompt: Prompt::Chat(call.messages.clone()),
+                prompt: Prompt::chat(&call.messages),
                 max_tokens: call.tokens_max,
                 temperature: call.temperature,
                 seed: Some(call.seed),
                 ignore_eos: false,
                 schema: call.schema.clone(),
+                more: Map::new(),
             };
             let prompt: Vec<&str> = call.messages.iter().map(|message| message.content.as_str()).collect();
             progress(Progress::Prompt(&prompt.join("\n\n")));

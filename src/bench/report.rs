@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::limits::{Limits, Shares};
 use super::machine::Machine;
 use super::measure::Row;
+use super::origin::Build;
 
 /// `bandmaster.bench.throughput/1`.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -17,6 +18,9 @@ pub struct ThroughputReport {
     pub command: String,
     /// Version of this program.
     pub version: String,
+    /// The build and the models' files.
+    #[serde(flatten)]
+    pub build: Build,
     /// Stopped before its end: only whole rows are in it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub interrupted: bool,

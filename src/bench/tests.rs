@@ -7,6 +7,7 @@ use super::compare::read::Side;
 use super::limits::{Bound, Costs, Limits};
 use super::machine::Machine;
 use super::measure::{MeasureError, Row, median, throughput};
+use super::origin::Build;
 use super::report::{ModelFacts, ThroughputReport};
 use super::workload::{Throughput, TokenSource, WorkloadError};
 
@@ -145,6 +146,7 @@ fn report(rows: Vec<Row>) -> ThroughputReport {
         machine: Machine::here("scalar"),
         command: "bandmaster bench throughput".to_owned(),
         version: "0.1.0".to_owned(),
+        build: Build::default(),
         threads: 2,
         kv_type: "f16".to_owned(),
         model: ModelFacts { name: "counting".into(), file: "c.gguf".into(), bytes: 5_000_000, parameters: 1 },
@@ -172,7 +174,7 @@ fn a_report_can_be_compared_with_itself() {
     let rows = throughput(&mut model, 64, &Throughput { repeat: 3, ..work() }, &mut |_, _| true).unwrap();
     let json = serde_json::to_string(&report(rows)).unwrap();
     let side = || Side::parse("r.json", &json).unwrap();
-    let comparison = compare(side(), side(), false).unwrap();
+    let comparison = compare(side(), side(), false, 0.05).unwrap();
     assert_eq!(comparison.rows.len(), 2);
     for row in &comparison.rows {
         assert_eq!((row.a_samples, row.refused.as_deref()), (3, None));

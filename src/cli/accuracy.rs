@@ -149,6 +149,7 @@ struct Seat {
     engine: Option<EngineHandle>,
     name: String,
     given_up: GivenUp,
+    origin: Origin,
 }
 
 impl Bench<'_> {
@@ -196,7 +197,7 @@ impl Bench<'_> {
             given_up: Arc::clone(&seat.given_up),
             setup: self.setup(),
         };
-        let result = self.cells(&stage, &seat.name, cells);
+        let result = self.cells(&stage, &seat, cells);
         if let Some(engine) = seat.engine {
             engine.shutdown();
         }
@@ -213,11 +214,11 @@ impl Bench<'_> {
         }
     }
 
-    fn cells(&self, stage: &Stage, model: &str, cells: &mut Vec<AccuracyReport>) -> Result<(), CliError> {
+    fn cells(&self, stage: &Stage, seat: &Seat, cells: &mut Vec<AccuracyReport>) -> Result<(), CliError> {
         for way in &self.plan.ways {
             for budget in &self.plan.budgets {
-                let cell = self.cell(model, *way, *budget);
-                let done = self.measure(stage, &cell)?;
+                let cell = self.cell(&seat.name, *way, *budget);
+                let done = self.measure(stage, &cell, &seat.origin)?;
                 let used = done.tokens_by_item();
                 cells.push(done);
                 if self.flags.baseline && *way != Way::Alone && !self.is_interrupted() {
@@ -228,7 +229,7 @@ impl Bench<'_> {
                         allowance: Allowance::AsMany(used),
                         seed: cell.seed,
                     };
-                    cells.push(self.measure(stage, &alone)?);
+                    cells.push(self.measure(stage, &alone, &seat.origin)?);
                 }
                 if self.is_interrupted() {
                     return Ok(());
@@ -250,7 +251,7 @@ impl Bench<'_> {
         Cell { name, model: model.to_owned(), way, allowance, seed: self.flags.seed }
     }
 
-    fn measure(&self, stage: &Stage, cell: &Cell) -> Result<AccuracyReport, CliError> {
+    fn measure(&self, stage: &Stage, cell: &Cell, origin: &Origin) -> Result<AccuracyReport, CliError> {
         let terminal = std::io::stderr().is_terminal();
         let (count, mut ended) = (self.plan.suite.items.len(), 0);
         let ended = self.runtime.block_on(run_cell(stage, cell, &mut |item| {
@@ -261,7 +262,7 @@ impl Bench<'_> {
             }
         }));
         let ended = ended.map_err(|error| CliError::Failed(error.into()))?;
-        let report = AccuracyReport::new(self.origin.clone(), stage, cell, ended);
+        let report = AccuracyReport::new(origin.clone(), stage, cell, ended);
         // A cell without any answer is the command's error, at its end.
         if let Some(failures) = report.failures().filter(|_| !report.is_all_failed()) {
             // The report says it as well.
@@ -273,7 +274,7 @@ impl Bench<'_> {
     fn seat(&self, player: Found) -> Result<Seat, CliError> {
         match player {
             Found::Here(files) => self.load(&files),
-            Found::There(remote) => Ok(sit(Arc::new(remote))),
+            Found::There(remote) => Ok(sit(Arc::new(remote), self.origin.clone())),
         }
     }
 
@@ -291,7 +292,17 @@ impl Bench<'_> {
             band: loaded.band,
             engine: Some(loaded.engine),
             given_up: Arc::new(|_| false),
+            origin: self.origin_with(files),
         })
+    }
+
+    /// With the hashes of the models of a band.
+    fn origin_with(&self, files: &BandFiles) -> Origin {
+        let mut origin = self.origin.clone();
+        for found in files.models() {
+            origin.build.add_model(&found.name, &found.path);
+        }
+        origin
     }
 
     fn connect(&self, url: &str, model: Option<&str>) -> Result<Remote, CliError> {
@@ -337,13 +348,14 @@ impl Bench<'_> {
 }
 
 /// A server's model at the place of a band.
-fn sit(remote: Arc<Remote>) -> Seat {
+fn sit(remote: Arc<Remote>, origin: Origin) -> Seat {
     let planner = Arc::clone(&remote) as Arc<dyn Llm>;
     Seat {
         name: planner.name().to_owned(),
         band: Band { planner, workers: Vec::new(), embed: None },
         engine: None,
         given_up: Arc::new(move |error| remote.is_unreachable(error)),
+        origin,
     }
 }
 

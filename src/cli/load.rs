@@ -41,7 +41,7 @@ pub struct BandFiles {
 
 impl BandFiles {
     /// Every file once.
-    fn models(&self) -> Vec<&Found> {
+    pub fn models(&self) -> Vec<&Found> {
         let mut models: Vec<&Found> = vec![&self.planner];
         for model in self.workers.iter().chain(&self.embeddings) {
             if !models.iter().any(|other| other.path == model.path) {

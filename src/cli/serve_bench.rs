@@ -12,7 +12,8 @@ use super::flags::ServeBenchFlags;
 use super::interrupt::{INTERRUPTED, Interrupt};
 use super::status::StatusLine;
 use super::{inputs, print, print_json, servers};
-use crate::bench::serve::report::{Limits, LoadReport, ServeReport, Sweep, SweepRow};
+use crate::bench::origin::Origin;
+use crate::bench::serve::report::{Limits, LoadReport, Sample, ServeReport, Sweep, SweepRow};
 use crate::bench::serve::workload::Workload;
 use crate::bench::serve::{Loaded, Mode, Target, load};
 
@@ -23,7 +24,8 @@ const SWEEP_SHARES: [f64; 7] = [0.3, 0.5, 0.7, 0.8, 0.9, 1.0, 1.2];
 const RATES: std::ops::RangeInclusive<f64> = 1e-4..=1e5;
 
 struct Bench<'a> {
-    target: Target,
+    /// The server, and another that is measured by turns with it.
+    targets: Vec<Target>,
     workload: Workload,
     flags: &'a ServeBenchFlags,
     interrupt: &'a Interrupt,
@@ -33,37 +35,37 @@ struct Bench<'a> {
 /// Measures.
 pub fn bench_serve(config: &Config, flags: &ServeBenchFlags) -> Result<ExitCode, CliError> {
     let workload = Workload::find(&flags.workload).map_err(|error| CliError::usage(error.to_string()))?;
+    for note in workload.notes() {
+        inputs::warn(note);
+    }
     let mode = mode(flags, &workload)?;
     let origin = origin();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let interrupt = Interrupt::listen(&runtime);
     let client = servers::client(flags.timeout_seconds)?;
-    let url = &flags.url;
-    let endpoint = runtime.block_on(servers::endpoint(config, &client, url, flags.model.as_deref()))?;
-    let target = Target { client, endpoint };
-    let bench = Bench { target, workload, flags, interrupt: &interrupt, status: StatusLine::new() };
+    let target = |url: &str| -> Result<Target, CliError> {
+        let model = flags.model.as_deref();
+        let endpoint = runtime.block_on(servers::endpoint(config, &client, url, model))?;
+        Ok(Target { client: client.clone(), endpoint })
+    };
+    let mut targets = vec![target(&flags.url)?];
+    targets.extend(flags.against.as_deref().map(target).transpose()?);
+    let bench = Bench { targets, workload, flags, interrupt: &interrupt, status: StatusLine::new() };
     interrupt.arm();
     let measured = runtime.block_on(bench.measure(mode));
     bench.status.clear();
     let Measured { loaded, sweep, broke } = measured?;
-    let interrupted = loaded.interrupted || broke.is_some();
-    let report = ServeReport {
-        schema: ServeReport::SCHEMA.to_owned(),
-        machine: origin.machine,
-        command: origin.command,
-        version: origin.version,
-        url: bench.target.endpoint.base().to_owned(),
-        model: bench.target.endpoint.model.clone(),
-        workload: bench.workload.name().to_owned(),
-        workload_sha256: bench.workload.sha256().map(str::to_owned),
-        warmup: flags.warmup,
-        seed: flags.seed,
-        mode,
-        load: LoadReport::new(loaded, limits(flags)),
-        interrupted,
-        output_in_pieces: bench.target.endpoint.is_band(),
-        sweep,
-    };
+    let interrupted = loaded.iter().any(|loaded| loaded.interrupted) || broke.is_some();
+    let mut reports: Vec<ServeReport> = bench
+        .targets
+        .iter()
+        .zip(loaded)
+        .map(|(target, loaded)| {
+            bench.report(&origin, mode, target, LoadReport::new(loaded, limits(flags)), interrupted)
+        })
+        .collect();
+    let against = reports.split_off(1).pop().map(Box::new);
+    let report = ServeReport { sweep, against, ..reports.remove(0) };
     match (flags.json, flags.markdown) {
         (true, _) => print_json(&report)?,
         (false, true) => print(&report.markdown())?,
@@ -77,7 +79,8 @@ pub fn bench_serve(config: &Config, flags: &ServeBenchFlags) -> Result<ExitCode,
 
 /// What came of it, as far as it came.
 struct Measured {
-    loaded: Loaded,
+    /// Of each target.
+    loaded: Vec<Loaded>,
     sweep: Option<Sweep>,
     /// Why the sweep did not go on.
     broke: Option<CliError>,
@@ -107,8 +110,8 @@ fn limits(flags: &ServeBenchFlags) -> Limits {
 }
 
 fn mode(flags: &ServeBenchFlags, workload: &Workload) -> Result<Mode, CliError> {
-    if flags.requests == 0 || flags.concurrency == 0 {
-        return Err(CliError::usage("--requests and --concurrency must be at least 1"));
+    if flags.requests == 0 || flags.concurrency == 0 || flags.repeat == 0 {
+        return Err(CliError::usage("--requests, --repeat and --concurrency must be at least 1"));
     }
     if flags.as_recorded {
         return match workload {
@@ -124,27 +127,99 @@ fn mode(flags: &ServeBenchFlags, workload: &Workload) -> Result<Mode, CliError> 
 }
 
 impl Bench<'_> {
+    fn report(
+        &self,
+        origin: &Origin,
+        mode: Mode,
+        target: &Target,
+        load: LoadReport,
+        interrupted: bool,
+    ) -> ServeReport {
+        let Origin { machine, command, version, build } = origin.clone();
+        ServeReport {
+            schema: ServeReport::SCHEMA.to_owned(),
+            machine,
+            command,
+            version,
+            build,
+            url: target.endpoint.base().to_owned(),
+            model: target.endpoint.model.clone(),
+            workload: self.workload.name().to_owned(),
+            workload_sha256: self.workload.sha256().map(str::to_owned),
+            warmup: self.flags.warmup,
+            seed: self.flags.seed,
+            repeat: self.flags.repeat,
+            mode,
+            load,
+            interrupted,
+            output_in_pieces: target.endpoint.is_band(),
+            sweep: None,
+            against: None,
+        }
+    }
+
     /// Warms up, measures, and measures at several rates if that was asked for.
     async fn measure(&self, mode: Mode) -> Result<Measured, CliError> {
         let seed = self.flags.seed;
-        if self.flags.warmup > 0 {
+        for target in self.targets.iter().filter(|_| self.flags.warmup > 0) {
             // Other words than those that are measured: what a server keeps of them is of no use later.
-            let warm = self.load("warm-up", self.flags.warmup, mode, seed ^ (1 << 40)).await?;
+            let warm = self.load(target, "warm-up", self.flags.warmup, mode, seed ^ (1 << 40)).await?;
             if warm.interrupted {
-                let loaded = Loaded { samples: Vec::new(), wall: Duration::ZERO, interrupted: true };
+                let none = || Loaded { samples: Vec::new(), wall: Duration::ZERO, interrupted: true };
+                let loaded = self.targets.iter().map(|_| none()).collect();
                 return Ok(Measured { loaded, sweep: None, broke: None });
             }
         }
-        let loaded = self.load("calls", self.flags.requests, mode, seed).await?;
-        if !self.flags.rate_sweep || loaded.interrupted {
+        let mut loaded = self.rounds(mode, seed).await?;
+        if !self.flags.rate_sweep || loaded[0].interrupted {
             return Ok(Measured { loaded, sweep: None, broke: None });
         }
         let mut rows = Vec::new();
-        let (interrupted, broke) = match self.sweep(&loaded, &mut rows).await {
+        let (interrupted, broke) = match self.sweep(&loaded[0], &mut rows).await {
             Ok(interrupted) => (interrupted, None),
             Err(error) => (false, Some(error)),
         };
-        Ok(Measured { loaded: Loaded { interrupted, ..loaded }, sweep: Some(Sweep::new(rows)), broke })
+        loaded[0].interrupted = interrupted;
+        Ok(Measured { loaded, sweep: Some(Sweep::new(rows)), broke })
+    }
+
+    /// The rounds of every target, each with words and lengths of its own; the next begins when nothing is under way. Who
+    /// goes first alternates, so that a machine that slows down does so for both.
+    async fn rounds(&self, mode: Mode, seed: u64) -> Result<Vec<Loaded>, CliError> {
+        let none = || Loaded { samples: Vec::new(), wall: Duration::ZERO, interrupted: false };
+        let mut all: Vec<Loaded> = self.targets.iter().map(|_| none()).collect();
+        for round in 0..self.flags.repeat {
+            let mut order: Vec<usize> = (0..self.targets.len()).collect();
+            if round % 2 == 1 {
+                order.reverse();
+            }
+            for place in order {
+                let name = self.round_name(round, place);
+                let seed = seed.wrapping_add((round as u64) << 32);
+                let loaded = self.load(&self.targets[place], &name, self.flags.requests, mode, seed).await?;
+                all[place].wall += loaded.wall;
+                all[place]
+                    .samples
+                    .extend(loaded.samples.into_iter().map(|sample| Sample { round, ..sample }));
+                if loaded.interrupted {
+                    all.iter_mut().for_each(|loaded| loaded.interrupted = true);
+                    return Ok(all);
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    fn round_name(&self, round: usize, place: usize) -> String {
+        let name = match self.flags.repeat {
+            1 => "calls".to_owned(),
+            repeat => format!("round {} of {repeat}", round + 1),
+        };
+        if self.targets.len() == 1 {
+            name
+        } else {
+            format!("{name} at {}", self.targets[place].endpoint.base())
+        }
     }
 
     /// Each rate has words of its own, so that none finds what another left in the cache. True when it was stopped.
@@ -154,7 +229,8 @@ impl Bench<'_> {
             let rate = most * share;
             let seed = self.flags.seed + 1 + place as u64;
             let name = format!("{rate:.2} a second");
-            let loaded = self.load(&name, self.flags.requests, Mode::Open { rate }, seed).await?;
+            let loaded =
+                self.load(&self.targets[0], &name, self.flags.requests, Mode::Open { rate }, seed).await?;
             if loaded.interrupted {
                 return Ok(true);
             }
@@ -163,11 +239,18 @@ impl Bench<'_> {
         Ok(false)
     }
 
-    async fn load(&self, name: &str, count: usize, mode: Mode, seed: u64) -> Result<Loaded, CliError> {
+    async fn load(
+        &self,
+        target: &Target,
+        name: &str,
+        count: usize,
+        mode: Mode,
+        seed: u64,
+    ) -> Result<Loaded, CliError> {
         let calls = self.workload.calls(count, seed);
         let mut on_end = |ended: usize| self.status.show(&format!("{name}: {ended} of {count}"));
         on_end(0);
-        let loaded = load(&self.target, calls, mode, seed, &self.interrupt.cancel, &mut on_end).await;
+        let loaded = load(target, calls, mode, seed, &self.interrupt.cancel, &mut on_end).await;
         loaded.map_err(|error| CliError::Failed(anyhow::Error::new(error)))
     }
 }

@@ -32,7 +32,8 @@ pub fn bench_throughput(config: &Config, flags: &ThroughputFlags) -> Result<Exit
     }
     let found = config.hub().find_writer(&flags.model)?;
     let room = room_bytes(config, &found)?;
-    let Origin { mut machine, command, version } = origin();
+    let Origin { mut machine, command, version, mut build } = origin();
+    build.add_model(&found.name, &found.path);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let interrupt = Interrupt::listen(&runtime);
     let status = StatusLine::new();
@@ -55,6 +56,7 @@ pub fn bench_throughput(config: &Config, flags: &ThroughputFlags) -> Result<Exit
         machine,
         command,
         version,
+        build,
         interrupted,
         threads: config.threads.value,
         kv_type: kv_type_name(config.kv_type.value).to_owned(),

@@ -18,7 +18,7 @@ use super::status::StatusLine;
 use super::units::parse_bytes;
 use super::{print, print_json};
 use crate::bench::client::{Client, Endpoint};
-use crate::bench::origin::Origin;
+use crate::bench::origin::{Build, Origin};
 use crate::bench::workflow::here::{Here, Models};
 use crate::bench::workflow::report::{Against, Round, WorkflowReport, median_round};
 use crate::bench::workflow::servers::Servers;
@@ -280,6 +280,16 @@ impl Bench<'_> {
         Ok(models)
     }
 
+    /// With the hashes of the models that ran here.
+    fn build(&self, mut build: Build) -> Build {
+        if let Players::Here(roles) = &self.players {
+            for found in roles.values() {
+                build.add_model(&found.name, &found.path);
+            }
+        }
+        build
+    }
+
     fn report(
         &self,
         flags: &WorkflowFlags,
@@ -302,6 +312,7 @@ impl Bench<'_> {
             machine: origin.machine,
             command: origin.command,
             version: origin.version,
+            build: self.build(origin.build),
             threads: self.config.threads.value,
             trace: self.trace.name.clone(),
             models,

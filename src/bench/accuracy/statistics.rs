@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::bench::compare::bootstrap::{Pairing, Samples, interval, mcnemar_p};
+use crate::bench::compare::bootstrap::{interval, mcnemar_p};
 
 /// Of the normal distribution: 95 % lie within so many standard deviations.
 const Z_95: f64 = 1.959_963_984_540_054;
@@ -41,10 +41,10 @@ impl Paired {
     /// From what each had right, item by item.
     #[must_use]
     pub fn new(a: &str, b: &str, right: &[(bool, bool)]) -> Self {
-        let share = |of: fn(&(bool, bool)) -> bool| {
-            Samples::share(right.iter().map(|pair| (f64::from(u8::from(of(pair))), 1.0)).collect(), 1.0)
+        let each = |of: fn(&(bool, bool)) -> bool| {
+            right.iter().map(|pair| f64::from(u8::from(of(pair)))).collect::<Vec<f64>>()
         };
-        let (share_a, share_b) = (share(|pair| pair.0), share(|pair| pair.1));
+        let (of_a, of_b) = (each(|pair| pair.0), each(|pair| pair.1));
         let only = |wanted: (bool, bool)| right.iter().filter(|pair| **pair == wanted).count() as u64;
         let (only_a, only_b) = (only((true, false)), only((false, true)));
         Self {
@@ -52,7 +52,7 @@ impl Paired {
             b: b.to_owned(),
             n: right.len(),
             difference: (only_a as f64 - only_b as f64) / right.len().max(1) as f64,
-            interval: interval(&share_a, &share_b, Pairing::Each, |a, b| a - b),
+            interval: interval(&of_a, &of_b, |a, b| a - b),
             p: mcnemar_p(only_a, only_b),
         }
     }

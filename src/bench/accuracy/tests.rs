@@ -11,7 +11,7 @@ use super::play::Played;
 use super::suite::Item;
 use super::*;
 use crate::bench::machine::Machine;
-use crate::bench::origin::Origin;
+use crate::bench::origin::{Build, Origin};
 use crate::orchestrator::{
     BoxFuture, Call, CallError, CallErrorKind, CallUsage, Finish, Llm, Message, Progress, Reply, Status,
     Strategy, TaskReport, TokenUsage,
@@ -147,7 +147,12 @@ fn report(stage: &Stage, cell: &Cell) -> AccuracyReport {
 }
 
 fn origin() -> Origin {
-    Origin { machine: Machine::here("avx2"), command: "bandmaster".to_owned(), version: "0".to_owned() }
+    Origin {
+        machine: Machine::here("avx2"),
+        command: "bandmaster".to_owned(),
+        version: "0".to_owned(),
+        build: Build::default(),
+    }
 }
 
 fn item(line: Value) -> Item {

@@ -3,7 +3,15 @@ use crate::bench::fake::{FakeServer, Script};
 
 fn ask() -> Ask {
     let prompt = Prompt::Text(" the river".to_owned());
-    Ask { prompt, max_tokens: 5, temperature: 0.0, seed: Some(1), ignore_eos: true, schema: None }
+    Ask {
+        prompt,
+        max_tokens: 5,
+        temperature: 0.0,
+        seed: Some(1),
+        ignore_eos: true,
+        schema: None,
+        more: Map::new(),
+    }
 }
 
 /// What comes of asking a server of this script, and the text that was heard on the way.
@@ -23,7 +31,7 @@ fn asked_of(model: &str, url: &str, ask: &Ask) -> (Result<Answered, ClientError>
 #[test]
 fn an_answer_is_heard_piece_by_piece_in_whatever_portions_it_comes() {
     for script in [Script::Good { ms: 0 }, Script::Chopped { bytes: 1 }, Script::Chopped { bytes: 7 }] {
-        for prompt in [ask().prompt, Prompt::Chat(vec![Message::new(Role::User, "the river")])] {
+        for prompt in [ask().prompt, Prompt::chat(&[Message::new(Role::User, "the river")])] {
             let server = FakeServer::start(script.clone());
             let (answer, heard) = asked(&server.url, &Ask { prompt, ..ask() });
             let answer = answer.expect("a good server");

@@ -1,8 +1,12 @@
 //! Which figures a result has, what each is made of, and which way is better. How two are held against each other is not
 //! known here.
 
-use super::bootstrap::{Pairing, Samples};
+use std::collections::BTreeMap;
+
+use super::bootstrap::mean;
 use super::read::{Accuracy, Body, Mode, Number, Request, Serve, Side, Throughput, ThroughputRow, Workflow};
+use super::rounds::geometric_mean;
+use crate::bench::workflow::report::nearest_rank;
 
 /// A figure of one side.
 pub struct Metric {
@@ -14,12 +18,52 @@ pub struct Metric {
     pub better: Better,
     /// How two of them are compared.
     pub change: Change,
-    /// Whether samples of two sides belong together.
-    pub pairing: Pairing,
     /// What it is made of.
     pub samples: Samples,
+    /// Whether the samples can tell two sides apart. Not those of a figure that was set, nor a percentile that has no value
+    /// beyond it: the slowest of 20 requests is no 99th percentile.
+    pub tells: bool,
     /// Tokens that both sides must have had alike for the figure to mean the same.
     pub counted: Vec<Counted>,
+}
+
+/// What a figure is made of, and so what may be drawn from it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Samples {
+    /// One figure a round: their geometric mean is the figure.
+    Rounds {
+        /// In the order of the rounds.
+        figures: Vec<f64>,
+        /// The seed that drew each round's work, where the work differs from round to round: with the same seed, rounds of
+        /// two sides belong together in pairs.
+        seed: Option<u64>,
+    },
+    /// A value an item, of the same items on both sides: their mean is the figure.
+    Items(Vec<f64>),
+    /// One figure of one run, of which nothing says how sure it is.
+    Single(f64),
+}
+
+impl Samples {
+    /// The figure.
+    #[must_use]
+    pub fn figure(&self) -> f64 {
+        match self {
+            Self::Rounds { figures, .. } => geometric_mean(figures),
+            Self::Items(values) => mean(values),
+            Self::Single(value) => *value,
+        }
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        match self {
+            Self::Rounds { figures, .. } => figures.len(),
+            Self::Items(values) => values.len(),
+            Self::Single(_) => 1,
+        }
+    }
 }
 
 /// Which way is better.
@@ -48,6 +92,8 @@ pub struct Counted {
     pub verb: &'static str,
     /// How many.
     pub tokens: u64,
+    /// Of so many: what differs is measured against these.
+    pub of: u64,
     /// In so many requests. Parts of two measurements are compared by request.
     pub requests: usize,
 }
@@ -73,10 +119,14 @@ fn metric(name: &'static str, better: Better, samples: Samples) -> Metric {
         name,
         better,
         change: Change::Ratio,
-        pairing: Pairing::Independent,
         samples,
+        tells: true,
         counted: Vec::new(),
     }
+}
+
+fn rounds(figures: Vec<f64>) -> Samples {
+    Samples::Rounds { figures, seed: None }
 }
 
 fn throughput(body: &Throughput, row: &ThroughputRow) -> [Metric; 2] {
@@ -86,11 +136,15 @@ fn throughput(body: &Throughput, row: &ThroughputRow) -> [Metric; 2] {
     let prefill = seconds(&row.prefill_rounds_s, row.prefill_s);
     let decode = seconds(&row.decode_rounds_s, row.decode_s);
     let label = label(body, row);
-    let counted = |verb, tokens| vec![Counted { verb, tokens, requests: 1 }];
+    let counted = |verb, tokens| vec![Counted { verb, tokens, of: tokens, requests: 1 }];
     let of_row = |name, tokens: u64, seconds: &[f64], counted| Metric {
         row: label.clone(),
         counted,
-        ..metric(name, Better::Higher, Samples::rate(tokens as f64, seconds))
+        ..metric(
+            name,
+            Better::Higher,
+            rounds(seconds.iter().map(|seconds| tokens as f64 / seconds).collect()),
+        )
     };
     [
         of_row(
@@ -121,72 +175,102 @@ fn label(body: &Throughput, row: &ThroughputRow) -> String {
 }
 
 fn workflow(body: &Workflow) -> Vec<Metric> {
-    let counted = |verb, tokens| Counted { verb, tokens, requests: 1 };
-    vec![Metric {
-        counted: vec![counted("read", body.prompt_tokens), counted("generated", body.output_tokens)],
-        ..metric("wall, s", Better::Lower, Samples::median(&numbers(&body.rounds_wall_s)))
-    }]
+    let counted = |verb, tokens| Counted { verb, tokens, of: tokens, requests: 1 };
+    let mut tokens = vec![counted("read", body.prompt_tokens), counted("generated", body.output_tokens)];
+    tokens.extend(body.cached_tokens.map(|cached| found(cached, body.prompt_tokens, 1)));
+    vec![Metric { counted: tokens, ..metric("wall, s", Better::Lower, rounds(numbers(&body.rounds_wall_s))) }]
 }
 
-/// Latencies are drawn by request, with all its tokens. Requests that share a server are not quite independent; what
-/// the server's load has in common for all of them no interval can show.
+/// Prompt tokens that a cache spared; few or many, they must be the same share of the prompt on both sides.
+fn found(cached: u64, prompt: u64, requests: usize) -> Counted {
+    Counted { verb: "found in the cache", tokens: cached, of: prompt, requests }
+}
+
+/// Every round gives one figure: requests of a round share a server and a moment, so that they are no samples of their own.
 fn serve(body: &Serve) -> Vec<Metric> {
     let finished: Vec<&Request> = body.samples.iter().filter(|request| request.finished()).collect();
-    let each = |of: fn(&Request) -> Vec<f64>| finished.iter().map(|request| of(request)).collect::<Vec<_>>();
-    let one = |time: Option<Number>| time.iter().map(|time| time.0).collect::<Vec<f64>>();
-    let ttft: Vec<Vec<f64>> = finished.iter().map(|request| one(request.ttft_ms)).collect();
-    let e2e: Vec<Vec<f64>> = finished.iter().map(|request| one(request.e2e_ms)).collect();
-    let itl = each(|request| numbers(&request.itl_ms));
-    let latencies = [
-        (["first token p50, ms", "first token p90, ms", "first token p99, ms"], ttft),
-        (["between tokens p50, ms", "between tokens p90, ms", "between tokens p99, ms"], itl),
-        (["request p50, ms", "request p90, ms", "request p99, ms"], e2e),
+    let mut by_round: BTreeMap<u64, Vec<&Request>> = BTreeMap::new();
+    for request in &finished {
+        by_round.entry(request.round).or_default().push(request);
+    }
+    let each: Vec<&[&Request]> = by_round.values().map(Vec::as_slice).collect();
+    let of_rounds = |figures: Vec<f64>| Samples::Rounds { figures, seed: Some(body.seed) };
+    let one = |time: &Option<Number>| time.iter().map(|time| time.0).collect::<Vec<f64>>();
+    type Times = Box<dyn Fn(&Request) -> Vec<f64>>;
+    let latencies: [([&'static str; 3], Times); 3] = [
+        (
+            ["first token p50, ms", "first token p90, ms", "first token p99, ms"],
+            Box::new(move |request| one(&request.ttft_ms)),
+        ),
+        (
+            ["between tokens p50, ms", "between tokens p90, ms", "between tokens p99, ms"],
+            Box::new(|request| numbers(&request.itl_ms)),
+        ),
+        (
+            ["request p50, ms", "request p90, ms", "request p99, ms"],
+            Box::new(move |request| one(&request.e2e_ms)),
+        ),
     ];
-    let mut metrics = vec![metric("output tokens/s", Better::Higher, output_rate(body, &finished))];
-    for (names, values) in &latencies {
+    let rate = Samples::Rounds {
+        figures: each.iter().map(|round| tokens_a_second(round)).collect(),
+        seed: Some(body.seed),
+    };
+    // When requests arrive at a rate of their own, it is theirs and not the server's.
+    let set = !matches!(body.mode, Mode::Closed { .. });
+    let mut metrics = vec![Metric { tells: !set, ..metric("output tokens/s", Better::Higher, rate) }];
+    for (names, times) in &latencies {
+        let rounds: Vec<Vec<f64>> = each
+            .iter()
+            .map(|round| {
+                let mut values: Vec<f64> = round.iter().flat_map(|request| times(request)).collect();
+                values.sort_by(f64::total_cmp);
+                values
+            })
+            .collect();
         for (name, share) in names.iter().zip([0.5, 0.9, 0.99]) {
-            metrics.push(metric(name, Better::Lower, Samples::percentile(values, share)));
+            let figures =
+                rounds.iter().map(|values| nearest_rank(values, share).unwrap_or(f64::NAN)).collect();
+            // A hair below 1: 0.1 of 10 is not exactly 1 in floating point.
+            let tells = rounds.iter().all(|values| values.len() as f64 * (1.0 - share) > 0.999);
+            metrics.push(Metric { tells, ..metric(name, Better::Lower, of_rounds(figures)) });
         }
     }
-    let sum = |of: fn(&Request) -> u64| finished.iter().map(|request| of(request)).sum();
-    let counted = |verb, tokens| Counted { verb, tokens, requests: finished.len() };
-    let counted = vec![
-        counted("read", sum(|request| request.prompt_tokens)),
-        counted("generated", sum(|request| request.output_tokens)),
-    ];
+    let counted = work_of(&finished);
     for metric in &mut metrics {
         metric.counted.clone_from(&counted);
     }
     metrics
 }
 
-/// With a fixed number of requests under way, the rate is that number times tokens over seconds of a request, so it can
-/// be drawn by request. When requests arrive at a rate of their own it is theirs and not the server's: one figure.
-fn output_rate(body: &Serve, finished: &[&Request]) -> Samples {
-    let pair = |request: &&Request| {
-        (request.output_tokens as f64, request.e2e_ms.map_or(0.0, |milliseconds| milliseconds.0))
-    };
-    let pairs: Vec<(f64, f64)> = finished.iter().map(pair).collect();
-    let plain = Samples::share(pairs.clone(), 1.0).figure();
-    match body.mode {
-        Mode::Closed { .. } if plain.is_finite() && plain > 0.0 => {
-            Samples::share(pairs, body.output_tokens_per_s.0 / plain)
-        }
-        _ => Samples::single(body.output_tokens_per_s.0),
-    }
+fn work_of(finished: &[&Request]) -> Vec<Counted> {
+    let sum = |of: fn(&Request) -> u64| finished.iter().map(|request| of(request)).sum::<u64>();
+    let counted = |verb, tokens| Counted { verb, tokens, of: tokens, requests: finished.len() };
+    let (prompt, cached) = (sum(|request| request.prompt_tokens), sum(|request| request.cached_tokens));
+    vec![
+        found(cached, prompt, finished.len()),
+        counted("read", prompt),
+        counted("generated", sum(|request| request.output_tokens)),
+    ]
+}
+
+/// From the round's first request to its last end.
+fn tokens_a_second(round: &[&Request]) -> f64 {
+    let ends = round.iter().map(|request| request.at_ms.0 + request.e2e_ms.map_or(0.0, |time| time.0));
+    let (begin, end) =
+        (round.iter().map(|request| request.at_ms.0).fold(f64::INFINITY, f64::min), ends.fold(0.0, f64::max));
+    let tokens: u64 = round.iter().map(|request| request.output_tokens).sum();
+    1e3 * tokens as f64 / (end - begin)
 }
 
 fn accuracy(body: &Accuracy) -> Vec<Metric> {
-    let mean = |of: &dyn Fn(&super::read::Item) -> f64| {
-        Samples::share(body.items.iter().map(|item| (of(item), 1.0)).collect(), 1.0)
-    };
-    let paired = |metric: Metric| Metric { pairing: Pairing::Each, ..metric };
-    let right = mean(&|item| f64::from(u8::from(item.counts_as_right())));
+    let each = |of: &dyn Fn(&super::read::Item) -> f64| body.items.iter().map(of).collect::<Vec<f64>>();
+    let right = each(&|item| f64::from(u8::from(item.counts_as_right())));
     let has_answers = body.items.iter().any(|item| item.answer_right.is_some());
     let name = if has_answers { "answers right" } else { "accuracy" };
     vec![
-        paired(Metric { change: Change::Difference, ..metric(name, Better::Higher, right) }),
-        paired(metric("tokens an item", Better::Lower, mean(&|item| item.tokens as f64))),
-        paired(metric("seconds an item", Better::Lower, mean(&|item| item.wall_s.0))),
+        Metric { change: Change::Difference, ..metric(name, Better::Higher, Samples::Items(right)) },
+        metric("tokens an item", Better::Lower, Samples::Items(each(&|item| item.tokens as f64))),
+        // All items of a run share its moment on the machine: one run says nothing of the next.
+        metric("seconds an item", Better::Lower, Samples::Single(mean(&each(&|item| item.wall_s.0)))),
     ]
 }

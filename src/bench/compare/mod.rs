@@ -5,6 +5,7 @@ pub mod bootstrap;
 pub mod html;
 pub mod metrics;
 pub mod read;
+pub mod rounds;
 pub mod text;
 
 #[cfg(test)]
@@ -13,17 +14,23 @@ mod tests;
 use std::collections::BTreeSet;
 
 use bootstrap::{CONFIDENCE, RESAMPLES, SEED, interval, mcnemar_p};
-use metrics::{Better, Change, Counted, Metric, metrics};
+use metrics::{Better, Change, Counted, Metric, Samples, metrics};
 use read::{Body, Side};
+use rounds::{Estimate, estimate, holm};
 
 /// Token counts that differ by more than this share are not the same work.
 const TOKENS_SHARE_MAX: f64 = 0.01;
 /// A machine's memory as the system tells it varies a little from boot to boot.
 const MEMORY_SHARE_MAX: f64 = 0.01;
+/// The same where two seeds drew different work of the same kind: lengths differ by chance.
+const TOKENS_SHARE_OTHER_SEED: f64 = 0.15;
+/// Ratios nearer to 1 than this are called no change unless said otherwise: machines drift by as much between two
+/// measurements, which no number of rounds within each can show.
+pub const CHANGE_MIN: f64 = 0.05;
 /// Load a core from which a machine was busy with something else.
 const LOAD_SHARE_MAX: f64 = 0.3;
-/// How unlikely a split of right answers must be when both sides are as good.
-const MCNEMAR_P_MAX: f64 = 0.05;
+/// With this probability at most, any figure of two sides that are alike is called better or worse.
+const ERROR_MAX: f64 = 0.05;
 
 /// Two results that can't be compared.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -71,6 +78,14 @@ pub enum CompareError {
         b_file: String,
         /// Its schema.
         b: String,
+    },
+    /// Nothing to compare with.
+    #[error(
+        "{file} holds one result: give a second file, or measure two servers by turns with `bench serve --against`"
+    )]
+    Alone {
+        /// As named.
+        file: String,
     },
     /// Not measured to the end.
     #[error(
@@ -151,6 +166,8 @@ pub struct Comparison {
     pub resamples: usize,
     /// Draws them.
     pub seed: u64,
+    /// Ratios nearer to 1 than this are called no change.
+    pub change_min: f64,
     /// A row a figure.
     pub rows: Vec<Row>,
     /// What to know before believing the rows.
@@ -197,8 +214,9 @@ pub struct Row {
     pub difference: Option<f64>,
     /// Of the ratio or the difference.
     pub interval: Option<[f64; 2]>,
-    /// McNemar's exact p, of accuracies.
-    pub mcnemar_p: Option<f64>,
+    /// How likely such a difference is when both sides are alike, for this figure alone: Student's t over rounds, McNemar's
+    /// exact test over right answers.
+    pub p: Option<f64>,
     /// Of B.
     pub verdict: Verdict,
     /// Why there is no comparison.
@@ -213,17 +231,17 @@ pub enum Verdict {
     Better,
     /// Worse than A.
     Worse,
-    /// The interval holds "no change", or there are too few samples.
+    /// The difference may be chance, is too small to matter, or there are too few samples.
     Undecided,
     /// Not compared.
     Refused,
 }
 
-/// Compares B with A. `partial` allows results that were interrupted.
+/// Compares B with A. `partial` allows results that were interrupted; a ratio nearer to 1 than `change_min` is no change.
 ///
 /// # Errors
 /// [`CompareError`] names the values that differ and must not.
-pub fn compare(mut a: Side, mut b: Side, partial: bool) -> Result<Comparison, CompareError> {
+pub fn compare(mut a: Side, mut b: Side, partial: bool, change_min: f64) -> Result<Comparison, CompareError> {
     check_kinds(&a, &b)?;
     if let Some(side) = [&a, &b].into_iter().find(|side| side.interrupted && !partial) {
         return Err(CompareError::Interrupted { file: side.file.clone() });
@@ -233,12 +251,12 @@ pub fn compare(mut a: Side, mut b: Side, partial: bool) -> Result<Comparison, Co
     check_work(&a, &b, in_part)?;
     let mut notes = notes(&a, &b);
     notes.extend(same_items(&mut a, &mut b, in_part)?);
-    let p = mcnemar(&a, &b);
+    let how = How { in_part, tokens_share: tokens_share(&a, &b), mcnemar: mcnemar(&a, &b), change_min };
     let (of_a, of_b) = (metrics(&a), metrics(&b));
-    let mut rows: Vec<Row> =
-        of_a.iter().map(|metric| row(metric, partner(metric, &of_b), in_part, p)).collect();
+    let mut rows: Vec<Row> = of_a.iter().map(|metric| row(metric, partner(metric, &of_b), &how)).collect();
     let alone = of_b.iter().filter(|metric| partner(metric, &of_a).is_none());
     rows.extend(alone.map(|metric| refused(metric, [None, Some(metric)], "only B has it".to_owned())));
+    decide(&mut rows);
     Ok(Comparison {
         schema: Comparison::SCHEMA,
         version: env!("CARGO_PKG_VERSION"),
@@ -256,6 +274,7 @@ pub fn compare(mut a: Side, mut b: Side, partial: bool) -> Result<Comparison, Co
         confidence: CONFIDENCE,
         resamples: RESAMPLES,
         seed: SEED,
+        change_min,
         rows,
         notes,
     })
@@ -356,7 +375,20 @@ fn notes(a: &Side, b: &Side) -> Vec<String> {
         }
         notes.extend(failures(name, &side.body));
     }
+    let (seed_a, seed_b) = (seed(a), seed(b));
+    if seed_a != seed_b {
+        notes.push("the seeds differ: the work is of the same kind and not the same".to_owned());
+    }
     notes
+}
+
+fn seed(side: &Side) -> Option<&str> {
+    side.settings.iter().find(|(name, _)| *name == "seed").map(|(_, value)| value.as_str())
+}
+
+/// How far token counts of the same work may differ.
+fn tokens_share(a: &Side, b: &Side) -> f64 {
+    if seed(a) == seed(b) { TOKENS_SHARE_MAX } else { TOKENS_SHARE_OTHER_SEED }
 }
 
 /// What failed on one side, and whether the figures know of it.
@@ -403,32 +435,90 @@ fn partner<'a>(metric: &Metric, others: &'a [Metric]) -> Option<&'a Metric> {
     others.iter().find(|other| other.row == metric.row && other.name == metric.name)
 }
 
-fn row(a: &Metric, b: Option<&Metric>, in_part: bool, p: Option<f64>) -> Row {
+/// What holds for all rows of a comparison.
+struct How {
+    /// One side is part of a measurement.
+    in_part: bool,
+    /// How far token counts may differ.
+    tokens_share: f64,
+    /// Of the right answers.
+    mcnemar: Option<f64>,
+    /// Ratios nearer to 1 are no change.
+    change_min: f64,
+}
+
+fn row(a: &Metric, b: Option<&Metric>, how: &How) -> Row {
     let Some(b) = b else { return refused(a, [Some(a), None], "only A has it".to_owned()) };
-    if let Some(reason) = why_not(a, b, in_part) {
+    if let Some(reason) = why_not(a, b, how) {
         return refused(a, [Some(a), Some(b)], reason);
     }
-    let (in_a, in_b) = (a.samples.figure(), b.samples.figure());
+    let plain = bare(a, [Some(a), Some(b)]);
+    let held = held(a, b, how);
+    let (ratio, difference) = match a.change {
+        Change::Ratio => (Some(held.change), None),
+        Change::Difference => (None, Some(held.change)),
+    };
+    let p = held.p.filter(|_| a.tells && b.tells);
+    // What it is if it is no chance; `decide` takes it back where it may be.
+    let verdict = if p.is_some() { direction(a, held.change, how.change_min) } else { Verdict::Undecided };
+    Row { ratio, difference, interval: held.interval, p, verdict, refused: None, ..plain }
+}
+
+/// Two figures held against each other.
+struct Held {
+    change: f64,
+    interval: Option<[f64; 2]>,
+    p: Option<f64>,
+}
+
+fn held(a: &Metric, b: &Metric, how: &How) -> Held {
     let change = |from: f64, to: f64| match a.change {
         Change::Ratio => to / from,
         Change::Difference => to - from,
     };
-    let interval = interval(&a.samples, &b.samples, a.pairing, change);
-    let enough = a.samples.enough && b.samples.enough;
-    let mcnemar_p = p.filter(|_| a.change == Change::Difference);
-    let decided = enough && mcnemar_p.is_none_or(|p| p < MCNEMAR_P_MAX);
-    let (ratio, difference) = match a.change {
-        Change::Ratio => (Some(change(in_a, in_b)), None),
-        Change::Difference => (None, Some(change(in_a, in_b))),
+    let plain = change(a.samples.figure(), b.samples.figure());
+    match (&a.samples, &b.samples) {
+        (
+            Samples::Rounds { figures: in_a, seed: seed_a },
+            Samples::Rounds { figures: in_b, seed: seed_b },
+        ) => {
+            let Estimate { ratio, interval, p } = estimate(in_a, in_b, seed_a.is_some() && seed_a == seed_b);
+            Held { change: ratio, interval, p }
+        }
+        (Samples::Items(in_a), Samples::Items(in_b)) if a.change == Change::Difference => {
+            Held { change: plain, interval: interval(in_a, in_b, change), p: how.mcnemar }
+        }
+        (Samples::Items(in_a), Samples::Items(in_b)) => {
+            // Costs of items are compared like rounds: an item of A and the same item of B are a pair.
+            let whole = in_a.iter().chain(in_b).all(|value| *value > 0.0);
+            let p = if whole { estimate(in_a, in_b, true).p } else { None };
+            Held { change: plain, interval: interval(in_a, in_b, change), p }
+        }
+        _ => Held { change: plain, interval: None, p: None },
+    }
+}
+
+/// Which way a change goes, if it is far enough from none.
+fn direction(metric: &Metric, change: f64, change_min: f64) -> Verdict {
+    let (up, down) = match metric.change {
+        Change::Ratio => (change > 1.0 + change_min, change < 1.0 / (1.0 + change_min)),
+        Change::Difference => (change > 0.0, change < 0.0),
     };
-    Row {
-        ratio,
-        difference,
-        interval,
-        mcnemar_p,
-        verdict: if decided { verdict(a.better, a.change, interval) } else { Verdict::Undecided },
-        refused: None,
-        ..bare(a, [Some(a), Some(b)])
+    match (up, down, metric.better) {
+        (true, _, Better::Higher) | (_, true, Better::Lower) => Verdict::Better,
+        (true, _, Better::Lower) | (_, true, Better::Higher) => Verdict::Worse,
+        _ => Verdict::Undecided,
+    }
+}
+
+/// A verdict stands where its test holds beside all the others: ten figures of two sides that are alike must not have
+/// ten chances to look different.
+fn decide(rows: &mut [Row]) {
+    let p: Vec<Option<f64>> = rows.iter().map(|row| row.p).collect();
+    for (row, holds) in rows.iter_mut().zip(holm(&p, ERROR_MAX)) {
+        if !holds && row.verdict != Verdict::Refused {
+            row.verdict = Verdict::Undecided;
+        }
     }
 }
 
@@ -437,7 +527,7 @@ fn bare(metric: &Metric, sides: [Option<&Metric>; 2]) -> Row {
     let figure = |side: Option<&Metric>| {
         side.map(|metric| metric.samples.figure()).filter(|figure| figure.is_finite())
     };
-    let samples = |side: Option<&Metric>| side.map_or(0, |metric| metric.samples.count);
+    let samples = |side: Option<&Metric>| side.map_or(0, |metric| metric.samples.count());
     let [a, b] = sides;
     Row {
         row: metric.row.clone(),
@@ -450,7 +540,7 @@ fn bare(metric: &Metric, sides: [Option<&Metric>; 2]) -> Row {
         ratio: None,
         difference: None,
         interval: None,
-        mcnemar_p: None,
+        p: None,
         verdict: Verdict::Refused,
         refused: None,
     }
@@ -461,12 +551,12 @@ fn refused(metric: &Metric, sides: [Option<&Metric>; 2], reason: String) -> Row 
 }
 
 /// Why two figures can't be held against each other.
-fn why_not(a: &Metric, b: &Metric, in_part: bool) -> Option<String> {
-    let unlike = a.counted.iter().zip(&b.counted).find_map(|(a, b)| unlike(*a, *b, in_part));
+fn why_not(a: &Metric, b: &Metric, how: &How) -> Option<String> {
+    let unlike = a.counted.iter().zip(&b.counted).find_map(|(a, b)| unlike(*a, *b, how));
     let without = |name: &str, metric: &Metric| {
         let figure = metric.samples.figure();
         let usable = figure.is_finite() && (figure > 0.0 || metric.change == Change::Difference);
-        (!usable).then(|| match metric.samples.count {
+        (!usable).then(|| match metric.samples.count() {
             0 => format!("{name} has no samples"),
             _ if figure.is_finite() => format!("{name} is {figure}, and that is in no ratio to anything"),
             _ => format!("{name} has no such figure"),
@@ -475,29 +565,18 @@ fn why_not(a: &Metric, b: &Metric, in_part: bool) -> Option<String> {
     unlike.or_else(|| without("A", a)).or_else(|| without("B", b))
 }
 
-/// Says so when token counts differ too much. Parts of measurements are held against each other by request.
-fn unlike(a: Counted, b: Counted, in_part: bool) -> Option<String> {
+/// Says so when token counts differ too much. Parts of measurements, and other draws of the same work, are held against
+/// each other by request.
+fn unlike(a: Counted, b: Counted, how: &How) -> Option<String> {
     let verb = a.verb;
-    if !in_part {
-        let same = near(a.tokens as f64, b.tokens as f64, TOKENS_SHARE_MAX);
-        return (!same).then(|| format!("A {verb} {} tokens, B {}", a.tokens, b.tokens));
+    let differs = |in_a: f64, in_b: f64, of: f64| (in_a - in_b).abs() > how.tokens_share * of;
+    let by_request = how.in_part || a.requests != b.requests;
+    if !by_request {
+        let apart = differs(a.tokens as f64, b.tokens as f64, a.of.max(b.of) as f64);
+        return apart.then(|| format!("A {verb} {} tokens, B {}", a.tokens, b.tokens));
     }
-    let mean = |counted: Counted| counted.tokens as f64 / counted.requests.max(1) as f64;
-    let same = near(mean(a), mean(b), TOKENS_SHARE_MAX);
-    (!same).then(|| format!("A {verb} {:.1} tokens a request, B {:.1}", mean(a), mean(b)))
-}
-
-/// Only an interval that leaves "no change" out decides.
-fn verdict(better: Better, change: Change, interval: Option<[f64; 2]>) -> Verdict {
-    let none = match change {
-        Change::Ratio => 1.0,
-        Change::Difference => 0.0,
-    };
-    match (interval, better) {
-        (Some([low, _]), Better::Higher) if low > none => Verdict::Better,
-        (Some([low, _]), Better::Lower) if low > none => Verdict::Worse,
-        (Some([_, high]), Better::Higher) if high < none => Verdict::Worse,
-        (Some([_, high]), Better::Lower) if high < none => Verdict::Better,
-        _ => Verdict::Undecided,
-    }
+    let mean = |counted: Counted, tokens: u64| tokens as f64 / counted.requests.max(1) as f64;
+    let (in_a, in_b) = (mean(a, a.tokens), mean(b, b.tokens));
+    let apart = differs(in_a, in_b, mean(a, a.of).max(mean(b, b.of)));
+    apart.then(|| format!("A {verb} {in_a:.1} tokens a request, B {in_b:.1}"))
 }

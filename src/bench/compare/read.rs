@@ -15,6 +15,10 @@ const SCHEMA_PREFIX: &str = "bandmaster.bench.";
 const SETTINGS: &[&str] = &[
     "command",
     "version",
+    "commit",
+    "binary_sha256",
+    "models_sha256",
+    "repeat",
     "threads",
     "context_tokens",
     "concurrency",
@@ -140,10 +144,11 @@ pub struct Workflow {
     pub trace: String,
     pub runs: u64,
     pub models: BTreeMap<String, String>,
-    #[serde(default)]
-    pub seed: Option<u64>,
     pub rounds_wall_s: Vec<Number>,
     pub prompt_tokens: u64,
+    /// Of the prompt, found in a cache; results from before this was told have none.
+    #[serde(default)]
+    pub cached_tokens: Option<u64>,
     pub output_tokens: u64,
 }
 
@@ -158,7 +163,6 @@ pub struct Serve {
     pub mode: Mode,
     pub requests: u64,
     pub errors: u64,
-    pub output_tokens_per_s: Number,
     pub samples: Vec<Request>,
 }
 
@@ -179,6 +183,10 @@ pub enum Mode {
 #[derive(Deserialize)]
 #[allow(missing_docs)]
 pub struct Request {
+    /// From 0; results from before there were rounds have one.
+    #[serde(default)]
+    pub round: u64,
+    pub at_ms: Number,
     #[serde(default)]
     pub ttft_ms: Option<Number>,
     #[serde(default)]
@@ -187,6 +195,8 @@ pub struct Request {
     pub itl_ms: Vec<Number>,
     #[serde(default)]
     pub prompt_tokens: u64,
+    #[serde(default)]
+    pub cached_tokens: u64,
     #[serde(default)]
     pub output_tokens: u64,
     #[serde(default)]
@@ -243,6 +253,18 @@ impl Request {
 }
 
 impl Side {
+    /// Reads what was measured by turns with the result in `file`.
+    ///
+    /// # Errors
+    /// [`CompareError`] says what is wrong with it, or that there is nothing.
+    pub fn against(file: &str, text: &str) -> Result<Self, CompareError> {
+        let value: Value = read(file, text)?;
+        match value.get("against").filter(|other| other.get("schema").is_some()) {
+            Some(other) => Self::parse(file, &other.to_string()),
+            None => Err(CompareError::Alone { file: file.to_owned() }),
+        }
+    }
+
     /// Reads the text of `file`.
     ///
     /// # Errors
@@ -353,7 +375,6 @@ impl Body {
             Self::Serve(body) => vec![
                 fact("workload", &body.workload),
                 fact("workload_sha256", body.workload_sha256.as_deref().unwrap_or("none")),
-                fact("seed", body.seed),
                 fact("mode", body.mode.shown()),
                 fact_in_part("requests", body.requests),
             ],
@@ -400,12 +421,8 @@ impl Workflow {
     fn work(&self, served: bool) -> Vec<Fact> {
         let models: Vec<String> = self.models.iter().map(|(role, model)| format!("{role}={model}")).collect();
         let roles: Vec<&str> = self.models.keys().map(String::as_str).collect();
-        let mut work = vec![
-            fact("trace", &self.trace),
-            fact("runs", self.runs),
-            fact("seed", self.seed.map_or_else(|| "not told".to_owned(), |seed| seed.to_string())),
-            fact("roles", roles.join(", ")),
-        ];
+        let mut work =
+            vec![fact("trace", &self.trace), fact("runs", self.runs), fact("roles", roles.join(", "))];
         work.extend((!served).then(|| fact("models", models.join(", "))));
         work
     }

@@ -1,9 +1,7 @@
 //! A comparison in words and cells, for a terminal's table and a page's alike.
 
+use super::rounds::ROUNDS_MIN;
 use super::{Comparison, Row, Verdict};
-
-/// Samples below which equal sides are told apart too often (measured in `tests.rs`).
-const SAMPLES_STEADY: usize = 5;
 
 impl Comparison {
     /// What both sides have in common.
@@ -59,17 +57,19 @@ impl Comparison {
     #[must_use]
     pub fn remarks(&self) -> Vec<String> {
         let mut remarks = self.notes.clone();
-        let decided = self.rows.iter().filter(|row| matches!(row.verdict, Verdict::Better | Verdict::Worse));
-        let fewest = decided.map(|row| row.a_samples.min(row.b_samples)).min();
-        if let Some(fewest) = fewest.filter(|fewest| *fewest < SAMPLES_STEADY) {
+        let rows = self.rows.iter().filter(|row| row.verdict != Verdict::Refused);
+        let fewest = rows.map(|row| row.a_samples.min(row.b_samples)).min();
+        if let Some(fewest) = fewest.filter(|fewest| *fewest < ROUNDS_MIN) {
             remarks.push(format!(
-                "{fewest} samples: of equal sides up to one in ten are told apart by luck; five or more make that one in thirty"
+                "{fewest} round{} a side: nothing tells how much rounds differ by chance, so nothing is decided; measure both \
+                 sides with --repeat 5",
+                if fewest == 1 { "" } else { "s" }
             ));
         }
         remarks.push(format!(
-            "intervals: samples redrawn {} times, the middle {:.0} %; undecided where they hold no change or samples are too few",
-            self.resamples,
-            self.confidence * 100.0
+            "A and B are geometric means of their rounds. Better or worse is what differs by more than {:.0} % and, all rows \
+             together, would come of equal sides in fewer than one of twenty comparisons (Student's t, Holm).",
+            self.change_min * 100.0
         ));
         remarks
     }
@@ -124,9 +124,9 @@ impl Row {
     /// The verdict with what it rests on beside the interval, or the refusal.
     fn said(&self) -> String {
         let verdict = self.refused.as_deref().unwrap_or(self.verdict.name());
-        match self.mcnemar_p {
-            Some(p) if p < 0.001 => format!("{verdict} (McNemar's p below 0.001)"),
-            Some(p) => format!("{verdict} (McNemar's p {p:.3})"),
+        match self.p {
+            Some(p) if p < 0.001 => format!("{verdict} (p below 0.001)"),
+            Some(p) => format!("{verdict} (p {p:.3})"),
             None => verdict.to_owned(),
         }
     }

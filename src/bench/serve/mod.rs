@@ -2,9 +2,11 @@
 //! them at times fixed beforehand, and what a call waited to be sent counts as its time: a slow server does not get to
 //! choose when it is asked (coordinated omission). What comes of the times is not known here.
 
+pub mod recording;
 pub mod report;
 #[cfg(test)]
 mod tests;
+pub mod traces;
 pub mod workload;
 
 use std::sync::Arc;
@@ -194,9 +196,10 @@ async fn one(target: &Target, call: &Call, place: usize, began: Instant, due: In
         max_tokens: call.output_tokens,
         temperature: 0.0,
         seed: None,
-        // A band refuses it: it has no end of one sequence that could be ignored.
-        ignore_eos: !band,
+        // A band has no end of one sequence that could be ignored.
+        ignore_eos: call.ignores_end && !band,
         schema: None,
+        more: call.more.clone(),
     };
     let mut times: Vec<Instant> = Vec::new();
     let answer = target.client.ask(&target.endpoint, &ask, &mut |_| times.push(Instant::now())).await;
@@ -224,6 +227,7 @@ fn sample(
     let ms = |time: Duration| time.as_secs_f64() * 1e3;
     let usage = answered.and_then(|answered| answered.usage).unwrap_or_default();
     Sample {
+        round: 0,
         at_ms: ms(at),
         ttft_ms: times.first().map(|&first| ms(first.saturating_duration_since(due))),
         e2e_ms: ms(end.saturating_duration_since(due)),
@@ -232,7 +236,7 @@ fn sample(
         cached_tokens: usage.cached_tokens,
         output_tokens: answered.map_or(times.len() as u32, Answered::output_tokens),
         pieces: times.len() as u32,
-        asked_tokens: call.output_tokens,
+        asked_tokens: if call.ignores_end { call.output_tokens } else { 0 },
         error_kind: error.map(|error| error.kind().to_owned()),
         error: error.map(ToString::to_string),
     }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use super::{Loaded, Mode};
 use crate::bench::machine::Machine;
+use crate::bench::origin::Build;
 use crate::bench::workflow::report::Percentiles;
 
 /// Under the figures of a band.
@@ -21,6 +22,9 @@ pub struct ServeReport {
     pub command: String,
     /// Version of this program.
     pub version: String,
+    /// The build and the models' files.
+    #[serde(flatten)]
+    pub build: Build,
     /// Of the server.
     pub url: String,
     /// The server's name for the model.
@@ -34,6 +38,9 @@ pub struct ServeReport {
     pub warmup: usize,
     /// Drew the calls.
     pub seed: u64,
+    /// Rounds of as many calls each.
+    #[serde(default = "one")]
+    pub repeat: usize,
     /// When calls were sent.
     pub mode: Mode,
     /// The load.
@@ -49,6 +56,14 @@ pub struct ServeReport {
     /// The same at several rates, and the highest that the server keeps up with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sweep: Option<Sweep>,
+    /// Another server, measured by turns: a round of each, and in the next round the other goes first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub against: Option<Box<Self>>,
+}
+
+/// Results from before there were rounds have one.
+fn one() -> usize {
+    1
 }
 
 /// Figures of one load.
@@ -113,7 +128,10 @@ pub struct Limits {
 /// One call.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Sample {
-    /// When it was due, since the start.
+    /// Its round, from 0.
+    #[serde(default)]
+    pub round: usize,
+    /// When it was due, since the round's start.
     pub at_ms: f64,
     /// From then to the first token; none came when absent.
     pub ttft_ms: Option<f64>,
@@ -129,7 +147,7 @@ pub struct Sample {
     pub output_tokens: u32,
     /// Pieces of text in which they came: `itl_ms` is between these.
     pub pieces: u32,
-    /// What was asked for.
+    /// How many it had to have; 0 where an answer ends by itself.
     pub asked_tokens: u32,
     /// A word for why there is no whole answer.
     pub error_kind: Option<String>,
@@ -285,6 +303,9 @@ impl ServeReport {
         if self.output_in_pieces {
             let _ = writeln!(out, "{IN_PIECES}");
         }
+        if let Some(other) = &self.against {
+            let _ = write!(out, "\nby turns with it:\n{}", other.table());
+        }
         if let Some(sweep) = &self.sweep {
             let _ = writeln!(
                 out,
@@ -329,6 +350,9 @@ impl ServeReport {
         }
         if self.output_in_pieces {
             let _ = writeln!(out, "\n{IN_PIECES}");
+        }
+        if let Some(other) = &self.against {
+            let _ = write!(out, "\nBy turns with it:\n\n{}", other.markdown());
         }
         out
     }

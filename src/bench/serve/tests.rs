@@ -3,10 +3,16 @@ use std::time::Duration;
 use super::report::{Limits, LoadReport, Sweep, SweepRow};
 use super::workload::{Call, Workload};
 use super::*;
+use serde_json::{Value, json};
+
 use crate::bench::client::Prompt;
 use crate::bench::fake::{FakeServer, Script};
 
 const LIMITS: Limits = Limits { ttft_limit_ms: 1000.0, itl_limit_ms: 50.0 };
+
+fn said(message: &Value) -> &str {
+    message["content"].as_str().expect("a text")
+}
 
 fn loaded(url: &str, calls: Vec<Call>, mode: Mode, stop: &Cancel) -> Result<Loaded, ClientError> {
     loaded_of("fake", url, calls, mode, stop)
@@ -27,8 +33,7 @@ fn loaded_of(
 }
 
 fn calls(count: usize, output_tokens: u32) -> Vec<Call> {
-    let call =
-        |place: usize| Call { prompt: Prompt::Text(format!(" call {place}")), output_tokens, at: None };
+    let call = |place: usize| Call::plain(Prompt::Text(format!(" call {place}")), output_tokens, None);
     (0..count).map(call).collect()
 }
 
@@ -148,7 +153,7 @@ fn the_knee_is_below_the_first_rate_that_is_too_much() {
 fn made_up_calls_have_their_lengths_and_share_what_they_should() {
     let words = |call: &Call| match &call.prompt {
         Prompt::Chat(messages) => {
-            messages.iter().map(|message| message.content.split_whitespace().count()).collect()
+            messages.iter().map(|message| said(message).split_whitespace().count()).collect()
         }
         Prompt::Text(text) => vec![text.split_whitespace().count()],
     };
@@ -178,7 +183,7 @@ fn a_recording_is_read_or_its_line_named() {
     assert_eq!((recording.name(), recording.sha256().map(str::len)), ("calls.jsonl", Some(64)));
     let text = |call: &Call| match &call.prompt {
         Prompt::Text(text) => text.clone(),
-        Prompt::Chat(messages) => messages[0].content.clone(),
+        Prompt::Chat(messages) => said(&messages[0]).to_owned(),
     };
     let calls = recording.calls(4, 1);
     assert_eq!((calls[0].at, calls[0].output_tokens), (Some(Duration::from_millis(40)), 3));
@@ -193,10 +198,114 @@ fn a_recording_is_read_or_its_line_named() {
     };
     refuse("", "holds no calls");
     refuse("{\"prompt\":\"a\",\"max_tokens\":2}\n{broken", "line 2");
+    let note = &recording.notes()[0];
+    assert!(note.contains("calls.jsonl") && note.contains("user"), "what is not sent is told: {note}");
+    refuse("{\"prompt\":\"a\",\"max_tokens\":2,\"n\":2}", "one answer");
     refuse("{\"max_tokens\":2}", "either `messages` or `prompt`");
     refuse("{\"prompt\":\"a\"}", "max_tokens");
     refuse("{\"prompt\":\"a\",\"max_tokens\":0}", "between 1 and");
     refuse("{\"prompt\":\"a\",\"max_tokens\":4294967295}", "between 1 and");
     refuse("{\"messages\":[{\"role\":\"robot\",\"content\":\"\"}],\"max_tokens\":1}", "no role `robot`");
     assert!(Workload::find("nowhere").expect_err("no file").to_string().contains("chat, fanout, mixed"));
+}
+
+/// The workload in a file of this name and text.
+fn workload(name: &str, text: &str) -> Result<Workload, String> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join(name);
+    std::fs::write(&file, text).expect("written");
+    Workload::find(file.to_str().expect("UTF-8")).map_err(|error| error.to_string())
+}
+
+#[test]
+fn a_recorded_call_is_sent_with_its_tools_and_its_form() {
+    let call = json!({
+        "messages": [
+            {"role": "user", "content": [{"type": "text", "text": "How warm is it?"}]},
+            {"role": "assistant", "content": null, "tool_calls": [{"id": "c", "type": "function",
+             "function": {"name": "f", "arguments": "{}"}}]},
+            {"role": "tool", "tool_call_id": "c", "content": "21"},
+        ],
+        "tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}],
+        "tool_choice": "auto", "response_format": {"type": "json_object"}, "temperature": 0.5, "max_tokens": 4, "stream": true,
+    });
+    let recording = workload("calls.jsonl", &call.to_string()).expect("a call");
+    assert!(recording.notes().is_empty(), "{:?}", recording.notes());
+    let server = FakeServer::start(Script::Good { ms: 0 });
+    let mode = Mode::Closed { concurrency: 1 };
+    let done = loaded(&server.url, recording.calls(1, 1), mode, &Cancel::new()).expect("it is there");
+    let bodies = server.bodies.lock().expect("whole");
+    for name in ["tools", "tool_choice", "response_format", "temperature"] {
+        assert_eq!(bodies[0][name], call[name], "{name}");
+    }
+    assert!(bodies[0].get("ignore_eos").is_none(), "the form says where it ends");
+    assert_eq!(done.samples[0].asked_tokens, 0);
+    assert_eq!(bodies[0]["messages"][1], call["messages"][1]);
+    let first = bodies[0]["messages"][0]["content"][0]["text"].as_str().expect("a text");
+    assert!(first.ends_with("How warm is it?") && first.len() > 20, "{first}");
+}
+
+#[test]
+fn conversations_of_sharegpt_are_asked_by_their_first_question() {
+    let turn = |from: &str, value: &str| json!({"from": from, "value": value});
+    let text = json!([
+        {"id": "a", "conversations": [turn("human", "Why?"), turn("gpt", "Because it is so."), turn("human", "Oh.")]},
+        {"id": "b", "conversations": [turn("system", "Be kind."), turn("user", "Who?"), turn("assistant", "Me.")]},
+        {"id": "c", "conversations": [turn("gpt", "Hello."), turn("human", "Hi.")]},
+        {"id": "d", "conversations": []},
+    ]);
+    let recording = workload("sharegpt.json", &text.to_string()).expect("two calls");
+    let calls = recording.calls(3, 1);
+    let asked = |call: &Call| match &call.prompt {
+        Prompt::Chat(messages) => said(&messages[0]).to_owned(),
+        Prompt::Text(text) => text.clone(),
+    };
+    assert!(asked(&calls[0]).ends_with("Why?") && asked(&calls[1]).ends_with("Who?"));
+    assert!(asked(&calls[2]).ends_with("Why?"), "the third is the first again");
+    assert_eq!((calls[0].output_tokens, calls[1].output_tokens), (5, 1));
+    assert!(
+        recording.notes().iter().any(|note| note.contains("2 of 4 conversations")),
+        "{:?}",
+        recording.notes()
+    );
+}
+
+#[test]
+fn traces_without_texts_have_their_lengths_times_and_common_beginnings() {
+    let words = |call: &Call| match &call.prompt {
+        Prompt::Chat(messages) => {
+            said(&messages[0]).split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+        }
+        Prompt::Text(text) => vec![text.clone()],
+    };
+    let burst = "Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n5,ChatGPT,472,18,490,Conversation log\n\
+                 45.5,GPT-4,20,0,20,API log\n118,GPT-4,1087,230,1317,API log\n90000,GPT-4,10,10,20,API log\n";
+    let recording = workload("BurstGPT.csv", burst).expect("two calls");
+    let calls = recording.calls(2, 1);
+    // Four opening words stand in front.
+    assert_eq!((words(&calls[0]).len(), words(&calls[1]).len()), (476, 1091));
+    assert_eq!((calls[0].output_tokens, calls[1].output_tokens), (18, 230));
+    assert_eq!((calls[0].at, calls[1].at), (Some(Duration::ZERO), Some(Duration::from_secs(113))));
+    let notes = recording.notes().join("\n");
+    assert!(
+        notes.contains("1 of 4 calls") && notes.contains("first day") && notes.contains("2 of 3"),
+        "{notes}"
+    );
+    let mooncake = "{\"timestamp\": 27482, \"input_length\": 1200, \"output_length\": 5, \"hash_ids\": [46, 47, 48]}\n\
+                    {\"timestamp\": 30535, \"input_length\": 1100, \"output_length\": 6, \"hash_ids\": [46, 47, 99]}\n";
+    let calls = workload("mooncake_trace.jsonl", mooncake).expect("two calls").calls(2, 1);
+    let (first, second) = (words(&calls[0]), words(&calls[1]));
+    assert_eq!((first.len(), second.len()), (1204, 1104));
+    assert_eq!(first[..1028], second[..1028], "two blocks of 512 are the same");
+    assert_ne!(first[1028..1104], second[1028..1104]);
+    assert_eq!(calls[1].at, Some(Duration::from_millis(3053)));
+    for (name, text, says) in [
+        ("a.csv", "Timestamp,Model\n1,x\n", "no column `Request tokens`"),
+        ("a.csv", "Timestamp,Request tokens,Response tokens\n1,x,2\n", "line 2: Request tokens is `x`"),
+        ("a.json", "[{\"conversations\": 3}]", "line 1"),
+        ("a.json", "[]", "holds no calls"),
+    ] {
+        let error = workload(name, text).expect_err(says);
+        assert!(error.contains(says), "{error}");
+    }
 }

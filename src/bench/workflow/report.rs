@@ -8,6 +8,7 @@ use super::TaskTimes;
 use super::trace::{TaskClass, Trace};
 use crate::bench::machine::Machine;
 use crate::bench::measure::median;
+use crate::bench::origin::Build;
 use crate::engine::Stats;
 
 /// Of a task's line.
@@ -24,6 +25,9 @@ pub struct WorkflowReport {
     pub command: String,
     /// Version of this program.
     pub version: String,
+    /// The build and the models' files.
+    #[serde(flatten)]
+    pub build: Build,
     /// Threads the kernels ran on.
     pub threads: usize,
     /// Name of the trace.
@@ -164,15 +168,19 @@ pub struct TaskRow {
     pub gap_max_ms: f64,
 }
 
+/// The percentile of sorted values by the nearest rank: the smallest that `share` of them do not exceed.
+#[must_use]
+pub fn nearest_rank(sorted: &[f64], share: f64) -> Option<f64> {
+    let rank = ((sorted.len() as f64 * share).ceil() as usize).clamp(1, sorted.len().max(1));
+    sorted.get(rank - 1).copied()
+}
+
 impl Percentiles {
     /// Of `values`, in any order.
     #[must_use]
     pub fn of(mut values: Vec<f64>) -> Self {
         values.sort_by(f64::total_cmp);
-        let at = |share: f64| match values.len() {
-            0 => 0.0,
-            n => values[((n as f64 * share).ceil() as usize).clamp(1, n) - 1],
-        };
+        let at = |share: f64| nearest_rank(&values, share).unwrap_or(0.0);
         Self { p50: at(0.5), p90: at(0.9), p99: at(0.99), max: at(1.0) }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde_json::Map;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
@@ -41,7 +42,7 @@ impl Place for Servers {
     fn submit(&mut self, job: Job<'_>, tell: Teller) -> Result<(), String> {
         let endpoint = Arc::clone(&self.endpoints[&job.task.model]);
         let prompt = match job.prompt {
-            Prompt::Question(text) => client::Prompt::Chat(vec![Message::new(Role::User, text)]),
+            Prompt::Question(text) => client::Prompt::chat(&[Message::new(Role::User, text)]),
             Prompt::Text(text) => client::Prompt::Text(text),
         };
         let ask = Ask {
@@ -52,6 +53,7 @@ impl Place for Servers {
             seed: Some(job.seed & 0x7fff_ffff),
             ignore_eos: true,
             schema: None,
+            more: Map::new(),
         };
         let client = self.client.clone();
         self.requests.spawn_on(request(client, endpoint, ask, tell), self.runtime.handle());

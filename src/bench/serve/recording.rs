@@ -1,0 +1,282 @@
+//! Calls that were recorded: a JSONL file of OpenAI's requests, or one of the public traces of `traces.rs`. A recorded
+//! call is sent as it was; what can't be is refused or told.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+
+use super::traces;
+use super::workload::Call;
+use crate::bench::client::Prompt;
+use crate::bench::origin::hex;
+use crate::bench::words::{WordSource, opened};
+use crate::orchestrator::{Message, Role};
+
+/// Tokens that one answer may have.
+pub const OUTPUT_TOKENS_MAX: u32 = 1 << 20;
+/// A day.
+pub const AT_MS_MAX: u64 = 86_400_000;
+
+/// Fields of a request that say what the answer must be; each is sent with the call.
+const SENT: &[&str] = &[
+    "tools",
+    "tool_choice",
+    "parallel_tool_calls",
+    "response_format",
+    "stop",
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "presence_penalty",
+    "frequency_penalty",
+    "repetition_penalty",
+    "logit_bias",
+    "seed",
+    "min_tokens",
+    "reasoning_effort",
+    "chat_template_kwargs",
+    "guided_json",
+    "guided_regex",
+    "guided_choice",
+    "guided_grammar",
+    "structured_outputs",
+    "grammar",
+    "json_schema",
+];
+/// Fields under which an answer has an end of its own, so that it can't be made to go on.
+const ENDS: &[&str] = &[
+    "tools",
+    "response_format",
+    "stop",
+    "guided_json",
+    "guided_regex",
+    "guided_choice",
+    "guided_grammar",
+    "structured_outputs",
+    "grammar",
+    "json_schema",
+];
+/// Fields that the measurement itself sets.
+const OWN: &[&str] = &["model", "stream", "stream_options", "ignore_eos"];
+
+/// Calls of a file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recording {
+    /// Its name, without the folder.
+    pub file: String,
+    /// Of its bytes, in hex: two loads are the same work only if this is the same.
+    pub sha256: String,
+    /// What is not as it was recorded, a sentence each.
+    pub notes: Vec<String>,
+    /// At least one.
+    calls: Vec<Recorded>,
+}
+
+/// A call of a recording.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recorded {
+    /// As it was made; the prompt of a trace without texts is empty.
+    pub call: Call,
+    /// What stands for its text: so many words from each seed. They are drawn when the call is made, since a trace's
+    /// prompts would fill the memory.
+    pub words: Vec<(u64, usize)>,
+}
+
+impl From<Call> for Recorded {
+    fn from(call: Call) -> Self {
+        Self { call, words: Vec::new() }
+    }
+}
+
+/// A recording that can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkloadError {
+    /// No such kind or file.
+    #[error(
+        "no workload `{name}`: chat, fanout, mixed, or a file of calls (JSONL, ShareGPT, BurstGPT, Mooncake)"
+    )]
+    Unknown {
+        /// As asked for.
+        name: String,
+    },
+    /// A file that can't be read.
+    #[error("{file}: {reason}")]
+    Unreadable {
+        /// As asked for.
+        file: String,
+        /// The system's.
+        reason: String,
+    },
+    /// A line that is no call.
+    #[error(
+        "{file} line {line}: {reason}; expected {{\"messages\": [..]}} or {{\"prompt\": \"..\"}} with \"max_tokens\", or a trace of \
+         ShareGPT, BurstGPT or Mooncake"
+    )]
+    Broken {
+        /// As asked for.
+        file: String,
+        /// From 1.
+        line: usize,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A file without calls.
+    #[error("{file} holds no calls")]
+    Empty {
+        /// As asked for.
+        file: String,
+    },
+}
+
+/// What a file came to.
+#[derive(Debug, Default)]
+pub struct Read {
+    /// In the order of the file.
+    pub calls: Vec<Recorded>,
+    /// What is not as it was recorded, a sentence each.
+    pub notes: Vec<String>,
+}
+
+impl Recording {
+    /// Reads a file of calls, whatever its form.
+    ///
+    /// # Errors
+    /// [`WorkloadError`] with the file and the line.
+    pub fn open(name: &str) -> Result<Self, WorkloadError> {
+        if !Path::new(name).exists() {
+            return Err(WorkloadError::Unknown { name: name.into() });
+        }
+        let text = std::fs::read_to_string(name)
+            .map_err(|error| WorkloadError::Unreadable { file: name.into(), reason: error.to_string() })?;
+        let file = Path::new(name).file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let read = match traces::read(&text) {
+            Some(trace) => trace,
+            None => requests(&text),
+        };
+        let broken = |(line, reason)| WorkloadError::Broken { file: name.into(), line, reason };
+        let Read { calls, notes } = read.map_err(broken)?;
+        if calls.is_empty() {
+            return Err(WorkloadError::Empty { file: name.into() });
+        }
+        let notes = notes.into_iter().map(|note| format!("{file}: {note}")).collect();
+        Ok(Self { sha256: hex(&Sha256::digest(&text)), file, notes, calls })
+    }
+
+    /// The call at a place; beyond the last, the recording begins again behind other opening words, and its times go on.
+    #[must_use]
+    pub fn call(&self, place: usize, seed: u64) -> Call {
+        let (pass, place) = (place / self.calls.len(), place % self.calls.len());
+        let Recorded { mut call, words } = self.calls[place].clone();
+        if !words.is_empty() {
+            let text =
+                words.iter().map(|(seed, count)| WordSource::new(*seed).take(*count)).collect::<String>();
+            call.prompt = Prompt::chat(&[Message::new(Role::User, text)]);
+        }
+        open_differently(&mut call.prompt, seed.wrapping_add((pass as u64) << 20));
+        let length = self.calls.iter().filter_map(|recorded| recorded.call.at).max().unwrap_or_default();
+        let between = length / u32::try_from(self.calls.len().max(2) - 1).unwrap_or(u32::MAX);
+        call.at = call.at.map(|at| at + (length + between) * u32::try_from(pass).unwrap_or(u32::MAX));
+        call
+    }
+
+    /// Whether every call says when it was made.
+    #[must_use]
+    pub fn has_times(&self) -> bool {
+        self.calls.iter().all(|recorded| recorded.call.at.is_some())
+    }
+}
+
+/// Puts a few drawn words in front, so that a server finds nothing of an earlier load in its cache.
+fn open_differently(prompt: &mut Prompt, seed: u64) {
+    let texts = match prompt {
+        Prompt::Text(text) => return *text = opened(text, seed),
+        Prompt::Chat(messages) => messages.iter_mut().filter_map(|message| message.get_mut("content")),
+    };
+    for content in texts {
+        let text = match content {
+            Value::Array(parts) => parts.iter_mut().find_map(|part| part.get_mut("text")),
+            content => Some(content),
+        };
+        if let Some(Value::String(text)) = text {
+            *text = opened(text, seed);
+            return;
+        }
+    }
+}
+
+/// A line, and what is wrong with it.
+pub type Fault = (usize, String);
+
+/// A request of OpenAI's in each line.
+fn requests(text: &str) -> Result<Read, Fault> {
+    let mut read = Read::default();
+    let mut passed_over = BTreeSet::new();
+    for (at, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        let fault = |reason: String| (at + 1, reason);
+        let parsed: Line = serde_json::from_str(line).map_err(|error| fault(error.to_string()))?;
+        read.calls.push(parsed.call(&mut passed_over).map_err(fault)?.into());
+    }
+    if !passed_over.is_empty() {
+        let names = passed_over.into_iter().collect::<Vec<_>>().join(", ");
+        read.notes.push(format!("fields that are not sent: {names}"));
+    }
+    Ok(read)
+}
+
+#[derive(Deserialize)]
+struct Line {
+    messages: Option<Vec<Map<String, Value>>>,
+    prompt: Option<String>,
+    max_tokens: Option<u32>,
+    max_completion_tokens: Option<u32>,
+    at_ms: Option<u64>,
+    n: Option<u32>,
+    #[serde(flatten)]
+    more: Map<String, Value>,
+}
+
+impl Line {
+    fn call(mut self, passed_over: &mut BTreeSet<String>) -> Result<Call, String> {
+        let prompt = match (self.messages, self.prompt) {
+            (Some(messages), None) => {
+                messages.iter().try_for_each(check_message)?;
+                Prompt::Chat(messages.into_iter().map(Value::Object).collect())
+            }
+            (None, Some(text)) => Prompt::Text(text),
+            _ => return Err("either `messages` or `prompt`".to_owned()),
+        };
+        let output_tokens = self.max_completion_tokens.or(self.max_tokens).ok_or("no `max_tokens`")?;
+        if !(1..=OUTPUT_TOKENS_MAX).contains(&output_tokens) {
+            return Err(format!("max_tokens is between 1 and {OUTPUT_TOKENS_MAX}"));
+        }
+        if self.at_ms.is_some_and(|at| at > AT_MS_MAX) {
+            return Err(format!("at_ms is at most {AT_MS_MAX}, a day"));
+        }
+        if self.n.is_some_and(|n| n != 1) {
+            return Err("n: a call has one answer; record each as a call of its own".to_owned());
+        }
+        self.more.retain(|name, value| {
+            let sent = SENT.contains(&name.as_str());
+            if !sent && !value.is_null() && !OWN.contains(&name.as_str()) {
+                passed_over.insert(name.clone());
+            }
+            sent && !value.is_null()
+        });
+        let at = self.at_ms.map(Duration::from_millis);
+        let ignores_end = !ENDS.iter().any(|name| self.more.contains_key(*name));
+        Ok(Call { prompt, output_tokens, ignores_end, more: self.more, at })
+    }
+}
+
+fn check_message(message: &Map<String, Value>) -> Result<(), String> {
+    let role = message.get("role").and_then(Value::as_str).ok_or("a message without `role`")?;
+    match role {
+        "system" | "developer" | "user" | "assistant" | "tool" | "function" => Ok(()),
+        other => Err(format!("no role `{other}`")),
+    }
+}

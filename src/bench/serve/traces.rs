@@ -1,0 +1,169 @@
+//! Public traces of how servers are asked: ShareGPT's conversations, and BurstGPT's and Mooncake's lengths and times. Those
+//! two hold no text; made-up words of the same number stand for it.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::recording::{AT_MS_MAX, Fault, OUTPUT_TOKENS_MAX, Read, Recorded};
+use super::workload::Call;
+use crate::bench::client::Prompt;
+use crate::orchestrator::{Message, Role};
+
+/// Bytes of a token in English prose, about: ShareGPT's answers are told as text and measured in tokens.
+const TOKEN_BYTES: usize = 4;
+/// Prompt tokens that one of Mooncake's block hashes stands for (its README).
+const MOONCAKE_BLOCK_TOKENS: usize = 512;
+/// First words of BurstGPT's header line.
+const BURST_GPT: &str = "Timestamp,";
+
+/// Reads a trace; nothing where the text is none.
+pub fn read(text: &str) -> Option<Result<Read, Fault>> {
+    let start = text.trim_start_matches('\u{feff}').trim_start();
+    if start.starts_with('[') {
+        return Some(share_gpt(start));
+    }
+    if start.starts_with(BURST_GPT) {
+        return Some(burst_gpt(start));
+    }
+    let first = start.lines().next()?;
+    serde_json::from_str::<Mooncake>(first).is_ok().then(|| mooncake(start))
+}
+
+#[derive(Deserialize)]
+struct Conversation {
+    conversations: Vec<Turn>,
+}
+
+#[derive(Deserialize)]
+struct Turn {
+    from: String,
+    value: String,
+}
+
+/// The first question of each conversation, answered with about as many tokens as it was.
+fn share_gpt(text: &str) -> Result<Read, Fault> {
+    let all: Vec<Conversation> =
+        serde_json::from_str(text).map_err(|error| (error.line(), error.to_string()))?;
+    let count = all.len();
+    let calls: Vec<Recorded> = all.into_iter().filter_map(Conversation::call).map(Recorded::from).collect();
+    let mut notes =
+        vec![format!("answers get as many tokens as theirs have bytes, divided by {TOKEN_BYTES}")];
+    if calls.len() < count {
+        notes.push(format!(
+            "{} of {count} conversations don't begin with a question and its answer and are left out",
+            count - calls.len()
+        ));
+    }
+    Ok(Read { calls, notes })
+}
+
+impl Conversation {
+    fn call(self) -> Option<Call> {
+        let mut turns = self.conversations.into_iter().skip_while(|turn| turn.from == "system");
+        let (question, answer) = (turns.next()?, turns.next()?);
+        let said = matches!(question.from.as_str(), "human" | "user")
+            && matches!(answer.from.as_str(), "gpt" | "chatgpt" | "assistant" | "bing" | "bard");
+        if !said || question.value.trim().is_empty() || answer.value.trim().is_empty() {
+            return None;
+        }
+        let tokens = u32::try_from(answer.value.len().div_ceil(TOKEN_BYTES)).unwrap_or(OUTPUT_TOKENS_MAX);
+        let prompt = Prompt::chat(&[Message::new(Role::User, question.value)]);
+        Some(Call::plain(prompt, tokens.min(OUTPUT_TOKENS_MAX), None))
+    }
+}
+
+/// A line of a trace: when, how much is read, how much is written.
+struct Lengths {
+    at_s: f64,
+    prompt_tokens: usize,
+    output_tokens: u32,
+}
+
+/// `Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type`, the time in seconds.
+fn burst_gpt(text: &str) -> Result<Read, Fault> {
+    let head: Vec<&str> = text.lines().next().unwrap_or_default().split(',').map(str::trim).collect();
+    let column = |name: &str| {
+        let place = head.iter().position(|column| column.eq_ignore_ascii_case(name));
+        place.ok_or_else(|| (1, format!("no column `{name}`")))
+    };
+    let (at, read, written) = (column("Timestamp")?, column("Request tokens")?, column("Response tokens")?);
+    let mut lines = Vec::new();
+    for (place, line) in text.lines().enumerate().skip(1).filter(|(_, line)| !line.trim().is_empty()) {
+        let cells: Vec<&str> = line.split(',').map(str::trim).collect();
+        let number = |column: usize| {
+            let cell = cells.get(column).copied().unwrap_or_default();
+            let number = cell.parse::<f64>().ok().filter(|number| number.is_finite() && *number >= 0.0);
+            number.ok_or_else(|| (place + 1, format!("{} is `{cell}`: a number from 0", head[column])))
+        };
+        lines.push(Lengths {
+            at_s: number(at)?,
+            prompt_tokens: number(read)? as usize,
+            output_tokens: number(written)? as u32,
+        });
+    }
+    Ok(made_up(&lines, |place, words| vec![(place as u64, words)]))
+}
+
+/// A line of Mooncake's trace; the time in milliseconds.
+#[derive(Deserialize)]
+struct Mooncake {
+    timestamp: f64,
+    input_length: usize,
+    output_length: u32,
+    #[serde(default)]
+    hash_ids: Vec<u64>,
+}
+
+/// Prompts that begin with the same hashes begin with the same words.
+fn mooncake(text: &str) -> Result<Read, Fault> {
+    let (mut lines, mut hashes) = (Vec::new(), Vec::new());
+    for (place, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        let line: Mooncake = serde_json::from_str(line).map_err(|error| (place + 1, error.to_string()))?;
+        lines.push(Lengths {
+            at_s: line.timestamp / 1e3,
+            prompt_tokens: line.input_length,
+            output_tokens: line.output_length,
+        });
+        hashes.push(line.hash_ids);
+    }
+    Ok(made_up(&lines, |place, words| {
+        // A trace without hashes shares nothing: its blocks have seeds of their own.
+        let own = |block: usize| u64::MAX - ((place as u64) << 32) - block as u64;
+        let seed = |block: usize| hashes[place].get(block).copied().unwrap_or_else(|| own(block));
+        let length = |block: usize| (words - block * MOONCAKE_BLOCK_TOKENS).min(MOONCAKE_BLOCK_TOKENS);
+        (0..words.div_ceil(MOONCAKE_BLOCK_TOKENS)).map(|block| (seed(block), length(block))).collect()
+    }))
+}
+
+/// Calls of these lengths; `words(place, count)` says which words stand for a text. A trace of more than a day is its
+/// first day.
+fn made_up(lines: &[Lengths], words: impl Fn(usize, usize) -> Vec<(u64, usize)>) -> Read {
+    let begin = lines.iter().map(|line| line.at_s).fold(f64::INFINITY, f64::min);
+    let at_ms = |line: &Lengths| ((line.at_s - begin) * 1e3).round() as u64;
+    let usable =
+        |line: &&Lengths| (1..=OUTPUT_TOKENS_MAX).contains(&line.output_tokens) && line.prompt_tokens > 0;
+    let in_time = |line: &&Lengths| at_ms(line) <= AT_MS_MAX;
+    let mut notes = vec!["the trace has lengths and no texts: made-up words stand for them".to_owned()];
+    let (all, whole) = (lines.len(), lines.iter().filter(usable).count());
+    if whole < all {
+        notes.push(format!("{} of {all} calls read or wrote nothing and are left out", all - whole));
+    }
+    let within = lines.iter().filter(usable).filter(in_time).count();
+    if within < whole {
+        notes.push(format!(
+            "the trace is longer than a day: its first day is taken, {within} of {whole} calls"
+        ));
+    }
+    let calls = lines
+        .iter()
+        .enumerate()
+        .filter(|(_, line)| usable(line) && in_time(line))
+        .map(|(place, line)| {
+            let at = Some(Duration::from_millis(at_ms(line)));
+            let call = Call::plain(Prompt::Chat(Vec::new()), line.output_tokens, at);
+            Recorded { call, words: words(place, line.prompt_tokens) }
+        })
+        .collect();
+    Read { calls, notes }
+}
