@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use std::fs::File;
+use std::cell::RefCell;
+use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -11,8 +12,9 @@ use bandmaster_kernels::activations::{Activations, Source};
 use bandmaster_kernels::formats::Format;
 use bandmaster_kernels::matmul::{Output, matmul};
 use bandmaster_kernels::matrix::Matrix;
-use memmap2::Mmap;
 use safetensors::{Dtype, SafeTensors};
+
+use crate::mapping::Mapping;
 
 #[cfg(test)]
 mod tests;
@@ -104,9 +106,8 @@ struct Layer {
 pub struct Embedder {
     cpu: Arc<Cpu>,
     shape: Shape,
-    /// The file; word embeddings are looked up in it and never copied.
-    file: Mmap,
-    words: Range<usize>,
+    /// F32 as they are in the file: [vocab, width]. Copied, so that no file is mapped for as long as the model lives.
+    words: Vec<u8>,
     /// Position and first token type, summed: [tokens_max, width].
     places: Vec<f32>,
     embedded_norm: Norm,
@@ -127,15 +128,14 @@ impl Embedder {
     pub fn load(dir: &Path, cpu: Arc<Cpu>) -> Result<Embedder, EmbedderError> {
         let shape = read_shape(&dir.join("config.json"))?;
         let path = dir.join("model.safetensors");
-        let file = File::open(&path).map_err(|source| EmbedderError::Io { file: path.clone(), source })?;
-        // SAFETY: the map is never written through. That another process shortens the file meanwhile is outside of what
-        // any mapping can promise; model files are replaced by rename, never written in place.
-        let file = unsafe { Mmap::map(&file) };
-        let file = file.map_err(|source| EmbedderError::Io { file: path.clone(), source })?;
-        let weights = |reason| EmbedderError::Weights { file: path, reason };
-        let parts = Parts::read(&file, shape).map_err(weights)?;
-        let Parts { words, places, embedded_norm, layers } = parts;
-        Ok(Embedder { cpu, shape, file, words, places, embedded_norm, layers })
+        let io = |source| EmbedderError::Io { file: path.clone(), source };
+        let file = Mapping::open(&path).map_err(io)?;
+        let read = Parts::read(&file, shape);
+        // Before anything is made of it: a file that was cut meanwhile reads as zeros.
+        file.check().map_err(|changed| io(std::io::Error::other(changed)))?;
+        let Parts { words, places, embedded_norm, layers } =
+            read.map_err(|reason| EmbedderError::Weights { file: path.clone(), reason })?;
+        Ok(Embedder { cpu, shape, words, places, embedded_norm, layers })
     }
 
     /// Numbers in an embedding, e.g. 384.
@@ -191,10 +191,9 @@ impl Embedder {
 
     fn look_up(&self, token_ids: &[u32]) -> Vec<f32> {
         let width = self.shape.width;
-        let words = &self.file[self.words.clone()];
         let mut states = self.places[..token_ids.len() * width].to_vec();
         for (row, &token) in states.chunks_exact_mut(width).zip(token_ids) {
-            let word = &words[token as usize * width * 4..][..width * 4];
+            let word = &self.words[token as usize * width * 4..][..width * 4];
             row.iter_mut().zip(floats(word)).for_each(|(x, w)| *x += w);
         }
         self.embedded_norm.apply(&mut states);
@@ -328,6 +327,10 @@ fn read_shape(file: &Path) -> Result<Shape, EmbedderError> {
         vocab: count("vocab_size")?,
         norm_eps: json["layer_norm_eps"].as_f64().unwrap_or(1e-12) as f32,
     };
+    let places = json["position_embedding_type"].as_str().unwrap_or("absolute");
+    if places != "absolute" {
+        return Err(wrong(format!("`position_embedding_type` is {places}, only absolute is known")));
+    }
     let fits = shape.width.is_multiple_of(shape.heads)
         && shape.width.is_multiple_of(32)
         && shape.ffn.is_multiple_of(32);
@@ -340,9 +343,16 @@ fn read_shape(file: &Path) -> Result<Shape, EmbedderError> {
     }
 }
 
+/// Beginnings of the names of tensors that may be left out, with the reason.
+const HARMLESS: &[(&str, &str)] = &[
+    ("embeddings.position_ids", "the numbers 0, 1, 2 and so on"),
+    ("pooler.", "for pooling by the first token; embeddings are means"),
+    ("cls.", "for guessing masked words"),
+];
+
 /// What is read out of the weights file.
 struct Parts {
-    words: Range<usize>,
+    words: Vec<u8>,
     places: Vec<f32>,
     embedded_norm: Norm,
     layers: Vec<Layer>,
@@ -351,11 +361,9 @@ struct Parts {
 impl Parts {
     fn read(file: &[u8], shape: Shape) -> Result<Self, String> {
         let tensors = SafeTensors::deserialize(file).map_err(|error| error.to_string())?;
-        let reader = Reader { tensors, shape };
+        let reader = Reader { tensors, shape, taken: RefCell::default() };
         let Shape { width, tokens_max, vocab, .. } = shape;
-        let words = reader.raw("embeddings.word_embeddings.weight", &[vocab, width])?;
-        let start = words.as_ptr() as usize - file.as_ptr() as usize;
-        let words = start..start + words.len();
+        let words = reader.raw("embeddings.word_embeddings.weight", &[vocab, width])?.to_vec();
         let mut places = reader.vector("embeddings.position_embeddings.weight", &[tokens_max, width])?;
         let types = reader.first_row("embeddings.token_type_embeddings.weight")?;
         for row in places.chunks_exact_mut(width) {
@@ -363,6 +371,7 @@ impl Parts {
         }
         let embedded_norm = reader.norm("embeddings.LayerNorm")?;
         let layers = (0..shape.layers).map(|index| reader.layer(index)).collect::<Result<_, _>>()?;
+        reader.refuse_unused()?;
         Ok(Self { words, places, embedded_norm, layers })
     }
 }
@@ -371,10 +380,13 @@ impl Parts {
 struct Reader<'a> {
     tensors: SafeTensors<'a>,
     shape: Shape,
+    /// Names that were asked for, without the prefix that some files have.
+    taken: RefCell<HashSet<String>>,
 }
 
 impl Reader<'_> {
     fn raw(&self, name: &str, shape: &[usize]) -> Result<&[u8], String> {
+        self.taken.borrow_mut().insert(name.to_owned());
         let tensor = self.tensors.tensor(name).or_else(|_| self.tensors.tensor(&format!("bert.{name}")));
         let tensor = tensor.map_err(|_| format!("tensor {name} is missing"))?;
         if tensor.dtype() != Dtype::F32 || tensor.shape() != shape {
@@ -382,6 +394,19 @@ impl Reader<'_> {
             return Err(format!("tensor {name} is {dtype:?} {found:?}, wanted F32 {shape:?}"));
         }
         Ok(tensor.data())
+    }
+
+    /// Refuses a file with a tensor that the embedding would be computed without.
+    fn refuse_unused(&self) -> Result<(), String> {
+        let taken = self.taken.borrow();
+        let used = |name: &str| {
+            let name = name.strip_prefix("bert.").unwrap_or(name);
+            taken.contains(name) || HARMLESS.iter().any(|(start, _)| name.starts_with(start))
+        };
+        match self.tensors.names().into_iter().find(|name| !used(name)) {
+            Some(name) => Err(format!("tensor {name} would not be computed with")),
+            None => Ok(()),
+        }
     }
 
     fn vector(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, String> {

@@ -9,6 +9,7 @@ use bandmaster_kernels::matrix::PackError;
 
 use crate::cpu::CpuModel;
 use crate::gguf::{Gguf, GgufError};
+use crate::mapping::Changed;
 use crate::spec::SpecError;
 
 /// Receives how far loading is, from 0 to 1, ascending. Called from several threads.
@@ -65,6 +66,19 @@ pub enum LoadError {
     /// It describes a decoder that is not run here.
     #[error(transparent)]
     Spec(#[from] SpecError),
+    /// A tensor that would not be computed with.
+    #[error(
+        "tensor `{tensor}` is in the file and would not be computed with ({why}): the answers would not be the model's; use another model or another conversion"
+    )]
+    Unused {
+        /// Its name.
+        tensor: String,
+        /// Why it is not.
+        why: String,
+    },
+    /// A file that was changed while it was read.
+    #[error(transparent)]
+    Changed(#[from] Changed),
     /// A tensor does not fit the metadata.
     #[error(
         "tensor `{tensor}` has shape {found:?} where {wanted:?} is needed: the file contradicts itself; get another conversion of the model"

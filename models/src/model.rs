@@ -1,6 +1,7 @@
 //! The trait behind which every way of running a model stands: the engine knows a model by this alone.
 
 use crate::batch::Batch;
+use crate::mapping::Changed;
 
 /// What the engine must know of a model to plan memory and steps.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,6 +40,10 @@ pub enum ForwardError {
     /// A batch that contradicts itself; a bug of the caller.
     #[error("inconsistent batch: {0}")]
     Batch(String),
+    /// A file with weights was changed by somebody else. Nothing that the model computes or keeps can be trusted any more;
+    /// loaded again it is what lies there now.
+    #[error(transparent)]
+    Lost(#[from] Changed),
     /// A device or a test double failed.
     #[error("{0}")]
     Failed(String),

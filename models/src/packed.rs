@@ -15,12 +15,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bandmaster_kernels::matrix::{Matrix, PACKED_VERSION, Shape, SharedBytes};
-use memmap2::{Mmap, MmapMut};
 use rayon::ThreadPool;
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use serde_json::{Value, json};
 
 use crate::gguf::Gguf;
+use crate::mapping::{Mapping, MappingMut};
 
 /// The table takes a multiple of this, and each matrix begins at one of [`ALIGNMENT`].
 const PAGE: usize = 4096;
@@ -78,26 +78,37 @@ pub fn packed_path(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// The matrices of an earlier load, if they are there, of this source and unharmed.
-pub(crate) fn open(gguf: &Gguf, entries: &[Entry], threads: &ThreadPool) -> Option<HashMap<String, Matrix>> {
-    let source = gguf.fingerprint()?;
-    let plan = Plan::new(&source, entries);
-    let file = File::open(packed_path(gguf.path())).ok()?;
-    if file.metadata().ok()?.len() != plan.total as u64 {
-        return None;
-    }
-    // SAFETY: the map is read-only; a packed file is replaced by rename, never written in place, and is read within its length.
-    let map = unsafe { Mmap::map(&file) }.ok()?;
-    let checksums = checksums(&map, &plan, threads);
-    let expected = table(&source, entries, &checksums);
-    map.starts_with(expected.as_bytes()).then(|| matrices(Arc::new(map), entries, plan))
+/// Packed matrices by name.
+pub(crate) struct Packed {
+    pub matrices: HashMap<String, Matrix>,
+    /// The file that they lie in; `None` when they are in memory.
+    pub file: Option<Arc<Mapping>>,
 }
 
-fn matrices(map: SharedBytes, entries: &[Entry], plan: Plan) -> HashMap<String, Matrix> {
-    let matrix = |(entry, range): (&Entry, Range<usize>)| {
-        (entry.name.clone(), Matrix::from_packed(entry.shape, Arc::clone(&map), range))
-    };
-    entries.iter().zip(plan.ranges).map(matrix).collect()
+impl Packed {
+    fn new(file: Mapping, entries: &[Entry], plan: Plan) -> Packed {
+        let file = Arc::new(file);
+        let matrix = |(entry, range): (&Entry, Range<usize>)| {
+            let bytes: SharedBytes = Arc::clone(&file) as SharedBytes;
+            (entry.name.clone(), Matrix::from_packed(entry.shape, bytes, range))
+        };
+        let matrices = entries.iter().zip(plan.ranges).map(matrix).collect();
+        Packed { matrices, file: Some(file) }
+    }
+}
+
+/// The matrices of an earlier load, if they are there, of this source and unharmed.
+pub(crate) fn open(gguf: &Gguf, entries: &[Entry], threads: &ThreadPool) -> Option<Packed> {
+    let source = gguf.fingerprint()?;
+    let plan = Plan::new(&source, entries);
+    let file = Mapping::open(&packed_path(gguf.path())).ok()?;
+    if file.len() != plan.total {
+        return None;
+    }
+    let checksums = checksums(&file, &plan, threads);
+    let expected = table(&source, entries, &checksums);
+    let unharmed = file.starts_with(expected.as_bytes()) && file.check().is_ok();
+    unharmed.then(|| Packed::new(file, entries, plan))
 }
 
 /// The checksum of each matrix.
@@ -123,9 +134,8 @@ pub(crate) struct Draft {
     source: Value,
     entries: Vec<Entry>,
     plan: Plan,
-    map: MmapMut,
     /// Locked for as long as somebody writes it.
-    file: File,
+    map: MappingMut,
     path: PathBuf,
     goal: PathBuf,
 }
@@ -140,13 +150,12 @@ impl Draft {
         let path = goal.with_extension(format!("packed-{}", std::process::id()));
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path).ok()?;
         let reserved = file.try_lock().is_ok() && reserve(&file, plan.total as u64).is_ok();
-        // SAFETY: the file is new, locked and under a name that nobody else uses; its whole length is reserved on the disk.
-        let map = reserved.then(|| unsafe { MmapMut::map_mut(&file) }.ok()).flatten();
+        let map = reserved.then(|| MappingMut::new(file).ok()).flatten();
         if map.is_none() {
             // What can't be removed now is cleared by the next draft.
             let _ = fs::remove_file(&path);
         }
-        Some(Draft { source, entries, plan, map: map?, file, path, goal })
+        Some(Draft { source, entries, plan, map: map?, path, goal })
     }
 
     /// Room for the packed bytes of the `index`th matrix, zeroed.
@@ -154,19 +163,24 @@ impl Draft {
         &mut self.map[self.plan.ranges[index].clone()]
     }
 
-    /// Puts the finished file in its place and gives the matrices out of it.
-    pub(crate) fn finish(mut self, threads: &ThreadPool) -> HashMap<String, Matrix> {
+    /// Puts the finished file in its place and gives the matrices out of it; `None` when somebody else harmed it. It is not
+    /// synced to the disk, which would take seconds: checksums tell at the next load what a power cut left of it.
+    pub(crate) fn finish(mut self, threads: &ThreadPool) -> Option<Packed> {
         let checksums = checksums(&self.map, &self.plan, threads);
         let table = table(&self.source, &self.entries, &checksums);
-        self.map[..table.len()].copy_from_slice(table.as_bytes());
         debug_assert!(table.len() <= self.plan.table_bytes);
-        if fs::rename(&self.path, &self.goal).is_err() {
+        self.map[..table.len()].copy_from_slice(table.as_bytes());
+        let Draft { map, entries, plan, path, goal, .. } = self;
+        let Some(file) = map.finish(&goal).ok().filter(|file| file.check().is_ok()) else {
+            let _ = fs::remove_file(&path);
+            return None;
+        };
+        if fs::rename(&path, &goal).is_err() {
             // The pages live on as long as the map does.
-            let _ = fs::remove_file(&self.path);
+            let _ = fs::remove_file(&path);
         }
-        let Draft { map, entries, plan, file, .. } = self;
-        drop(file);
-        matrices(Arc::new(map), &entries, plan)
+        file.unlock();
+        Some(Packed::new(file, &entries, plan))
     }
 
     /// Gives up.
@@ -208,7 +222,9 @@ fn clear_drafts(goal: &Path) {
             })
         })
     };
-    for draft in drafts.filter(is_draft) {
+    // A pipe would wait for a writer when it is opened; a link is somebody else's.
+    let is_file = |path: &PathBuf| fs::symlink_metadata(path).is_ok_and(|meta| meta.is_file());
+    for draft in drafts.filter(is_draft).filter(is_file) {
         if File::open(&draft).is_ok_and(|file| file.try_lock().is_ok()) {
             let _ = fs::remove_file(&draft);
         }

@@ -10,7 +10,7 @@ use rayon::iter::{ParallelBridge, ParallelIterator};
 
 use crate::gguf::{Gguf, TensorInfo};
 use crate::load::{LoadError, LoadOptions, Progress};
-use crate::packed::{self, Draft, Entry};
+use crate::packed::{self, Draft, Entry, Packed};
 use crate::weights::{Wanted, checked};
 
 /// Bytes of the file that one task packs: few enough to share out evenly, enough that starting it costs nothing.
@@ -59,11 +59,7 @@ impl<'a> Packing<'a> {
     }
 
     /// Packs all of `wanted`, the largest first: as long as much of the file is mapped, little is packed.
-    pub(crate) fn pack_all(
-        &self,
-        gguf: &Gguf,
-        wanted: &[Wanted],
-    ) -> Result<HashMap<String, Matrix>, LoadError> {
+    pub(crate) fn pack_all(&self, gguf: &Gguf, wanted: &[Wanted]) -> Result<Packed, LoadError> {
         let mut jobs = wanted.iter().map(|wanted| self.job(gguf, wanted)).collect::<Result<Vec<_>, _>>()?;
         jobs.sort_by_key(|job| std::cmp::Reverse(job.tensor.bytes));
         if !self.keep {
@@ -71,11 +67,11 @@ impl<'a> Packing<'a> {
         }
         let entries: Vec<Entry> =
             jobs.iter().map(|job| Entry { name: job.tensor.name.clone(), shape: job.shape }).collect();
-        if let Some(matrices) = packed::open(gguf, &entries, &self.threads) {
+        if let Some(packed) = packed::open(gguf, &entries, &self.threads) {
             if let Some(progress) = self.progress {
                 progress(1.0);
             }
-            return Ok(matrices);
+            return Ok(packed);
         }
         match Draft::new(gguf, entries) {
             Some(draft) => self.pack_to_file(gguf, &jobs, draft),
@@ -83,7 +79,7 @@ impl<'a> Packing<'a> {
         }
     }
 
-    fn pack_in_memory(&self, gguf: &Gguf, jobs: &[Job<'_>]) -> Result<HashMap<String, Matrix>, LoadError> {
+    fn pack_in_memory(&self, gguf: &Gguf, jobs: &[Job<'_>]) -> Result<Packed, LoadError> {
         let mut matrices = HashMap::with_capacity(jobs.len());
         self.each(jobs, |_, job| {
             let pack_error = |source| pack_error(job.tensor, source);
@@ -93,20 +89,19 @@ impl<'a> Packing<'a> {
             matrices.insert(job.tensor.name.clone(), packer.finish());
             Ok(())
         })?;
-        Ok(matrices)
+        Ok(Packed { matrices, file: None })
     }
 
-    fn pack_to_file(
-        &self,
-        gguf: &Gguf,
-        jobs: &[Job<'_>],
-        mut draft: Draft,
-    ) -> Result<HashMap<String, Matrix>, LoadError> {
+    fn pack_to_file(&self, gguf: &Gguf, jobs: &[Job<'_>], mut draft: Draft) -> Result<Packed, LoadError> {
         let packed = self.each(jobs, |index, job| {
             self.pack(gguf, job, job.shape.slabs(draft.room(index), panels_each(job)))
         });
-        match packed {
-            Ok(()) => Ok(draft.finish(&self.threads)),
+        // A packed form of a file that changed meanwhile must not be kept.
+        match packed.and_then(|()| gguf.check().map_err(LoadError::from)) {
+            Ok(()) => match draft.finish(&self.threads) {
+                Some(packed) => Ok(packed),
+                None => self.pack_in_memory(gguf, jobs),
+            },
             Err(error) => {
                 draft.discard();
                 Err(error)

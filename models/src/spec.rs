@@ -28,6 +28,8 @@ pub struct Spec {
     pub norm_eps: f32,
     /// Whether q, k and v add a bias.
     pub qkv_bias: bool,
+    /// Whether the product with the attention's output matrix adds a bias.
+    pub attention_output_bias: bool,
     /// Whether each head of q and k is normalised before rope.
     pub qk_norm: bool,
     /// How positions enter.
@@ -165,6 +167,16 @@ pub enum SpecError {
         /// What it asks for.
         feature: Feature,
     },
+    /// A key of the architecture that means nothing here.
+    #[error(
+        "metadata key `{key}` is {value}: the key is not known here and may change what the model computes; use another conversion of the model"
+    )]
+    UnknownKey {
+        /// Full key.
+        key: String,
+        /// What the file says.
+        value: String,
+    },
     /// A tensor of which the metadata's numbers depend is not as it must be.
     #[error("tensor `{tensor}` is not {wanted}: get another conversion of the model")]
     Tensor {
@@ -190,6 +202,14 @@ pub enum Feature {
     RopeScaling,
     /// Keys and values of different widths, or other attention scales.
     AttentionShape,
+    /// Attention to later tokens, or hidden states in place of logits.
+    Encoder,
+    /// Factors on embeddings, residuals or logits.
+    Scale,
+    /// Another nonlinearity or another order of a layer's parts.
+    LayerShape,
+    /// Layers that guess several tokens ahead.
+    NextTokens,
 }
 
 impl std::fmt::Display for Feature {
@@ -201,6 +221,10 @@ impl std::fmt::Display for Feature {
             Self::PartialRope => "rope over a part of each head",
             Self::RopeScaling => "this kind of rope scaling",
             Self::AttentionShape => "this shape of attention",
+            Self::Encoder => "an encoder or embedding model in this form",
+            Self::Scale => "a factor on embeddings, residuals, attention or logits",
+            Self::LayerShape => "this shape of a layer",
+            Self::NextTokens => "prediction of several tokens ahead",
         })
     }
 }

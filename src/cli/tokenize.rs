@@ -10,11 +10,13 @@ use super::config::Config;
 use super::error::CliError;
 use super::flags::TokenizeFlags;
 use super::{print, print_json};
+use crate::hub::check_unchanged;
 use crate::text::Tokenizer;
 
 /// Prints the ids of a text, separated by spaces, without tokens that only open or close a sequence.
 pub fn tokenize(config: &Config, flags: &TokenizeFlags) -> Result<ExitCode, CliError> {
     let path = config.hub().find_writer(&flags.model)?.path;
+    check_unchanged(&path)?;
     let text = text_of(flags)?;
     let tokenizer = Tokenizer::open(&path).with_context(|| format!("{}: its tokenizer", flags.model))?;
     let ids = tokenizer.encode(&text, flags.special);

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use bandmaster_models::{Batch, BlockCopy, Model};
+use bandmaster_models::{Batch, BlockCopy, ForwardError, Model};
 
 use super::cost::Amount;
 use super::jobs::Turn;
@@ -93,6 +93,8 @@ pub enum Outcome {
 pub enum Broken {
     /// The model says it could not; what it computed before stands.
     Failed(String),
+    /// Its file changed while it was used; nothing it holds can be trusted, and what lies there now may be loaded.
+    Lost(String),
     /// The model panicked; nothing it holds can be trusted.
     Panicked(String),
 }
@@ -253,6 +255,7 @@ impl Runner {
         let ran = catch_unwind(AssertUnwindSafe(|| model.forward(&self.batch, &on_row)));
         match ran {
             Err(panic) => Err(Broken::Panicked(panic_message(&*panic))),
+            Ok(Err(error @ ForwardError::Lost(_))) => Err(Broken::Lost(error.to_string())),
             Ok(Err(error)) => Err(Broken::Failed(error.to_string())),
             Ok(Ok(())) if outcomes.iter().any(|outcome| outcome.get().is_none()) => {
                 Err(Broken::Failed("the model left out rows that were wanted".into()))

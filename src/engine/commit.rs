@@ -29,6 +29,7 @@ impl Core {
         (lane.waiting_since, lane.stuck_since) = (now, None);
         match ran {
             Ok(()) => {
+                lane.lost = false;
                 self.count(model, &work);
                 self.learn(model, &work, took);
                 work.iter().for_each(|part| self.commit_work(part, work.len()));
@@ -190,7 +191,8 @@ impl Core {
         if done { Err(End::Finished(FinishReason::Length)) } else { Ok(()) }
     }
 
-    /// A model that says it failed loses the sequences of the step; one that panicked loses all of its own.
+    /// A model that says it failed loses the sequences of the step; one that panicked loses all of its own; one whose file
+    /// changed is loaded again.
     fn fail_step(&mut self, model: ModelId, work: &[Work], broken: Broken) {
         self.stats.steps_failed += 1;
         self.stats.last = StepStats { model, batch: work.len(), ..StepStats::default() };
@@ -201,6 +203,10 @@ impl Core {
                 for part in work {
                     self.end(part.slot, End::Failed(message.clone()));
                 }
+            }
+            Broken::Lost(message) => {
+                let message = format!("model {name}: {message}");
+                self.lose(model, &message);
             }
             Broken::Panicked(message) => {
                 let message = format!("model {name} panicked: {message}");

@@ -119,6 +119,8 @@ struct Lane {
     returns: bool,
     /// Whether it is to be loaded although nobody waits for it.
     called: bool,
+    /// Whether its file changed while it was used, and no step was done since.
+    lost: bool,
 }
 
 /// Everything of the engine but its thread: who drives it passes the time in and sees each step.

@@ -80,6 +80,18 @@ pub enum HubError {
         /// What pip said.
         packages: String,
     },
+    /// A name that would lead somewhere else than into the model's folder.
+    #[error(
+        "{source_name} names a file `{name}`, which is refused: {problem}. Get the model from another place, or download the file yourself and bring it in with `bandmaster models import FILE`"
+    )]
+    UnsafeName {
+        /// Who names it.
+        source_name: String,
+        /// The name, fit for a terminal.
+        name: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
     /// The bytes are not the ones that were promised.
     #[error("{file}: {problem}. Nothing was installed; pull it again")]
     Corrupt {

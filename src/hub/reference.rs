@@ -1,8 +1,20 @@
 //! What a person may type for a model: a catalog name, a path to a GGUF file, or `hf:OWNER/REPO[:QUANT|FILE][@REV]`.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest, Sha256};
+
 use super::error::HubError;
+use super::inside::{FileName, is_inside, printable};
+use super::store::hex;
+
+/// Parts of a split model: each is asked for on its own.
+const PARTS_MAX: usize = 1000;
+/// Files of a repository that an error names.
+const SHOWN_MAX: usize = 40;
+/// Characters of a long reference that its local name begins with.
+const LOCAL_NAME_START: usize = 120;
 
 /// A model, as it was typed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,9 +96,9 @@ impl HubReference {
         let named = match &select {
             Select::Default => true,
             Select::Quant(quant) => !quant.is_empty() && !quant.contains('/'),
-            Select::File(file) => file.split('/').all(|part| !matches!(part, "" | "." | "..")),
+            Select::File(file) => is_inside(file),
         };
-        if !named || rev.is_empty() {
+        if !named || !is_inside(rev) {
             return Err(bad(
                 typed,
                 "the part after `:` names a quantization or a .gguf file, after `@` a revision",
@@ -111,7 +123,13 @@ impl HubReference {
             name.push_str(&self.rev);
         }
         let safe = |c: char| if c.is_ascii_alphanumeric() || "-_.@".contains(c) { c } else { '-' };
-        name.to_lowercase().chars().map(safe).collect()
+        let name: String = name.to_lowercase().chars().map(safe).collect();
+        if FileName::new(&name).is_ok() {
+            return name;
+        }
+        // Too long, or something else than a name somewhere: what tells it apart is kept as a checksum.
+        let (start, sum) = (&name[..name.len().min(LOCAL_NAME_START)], hex(&Sha256::digest(&name)));
+        format!("hf-{start}-{}", &sum[..16])
     }
 
     /// The files of the model among a repository's files, parts of a split model in order.
@@ -129,13 +147,18 @@ impl HubReference {
                 if usual.is_empty() { models.clone() } else { usual }
             }
         };
-        if let Some(whole) = only(matching.iter().copied().filter(|file| split_part(file).is_none())) {
-            return Ok(vec![whole.clone()]);
+        let whole = only(matching.iter().copied().filter(|file| split_part(file).is_none()));
+        let chosen = whole.map(|whole| vec![whole.clone()]).or_else(|| all_parts(&matching, &models));
+        if let Some(chosen) = chosen {
+            let source = format!("hf:{}", self.repo);
+            for file in &chosen {
+                FileName::of_remote(&source, file)?;
+            }
+            return Ok(chosen);
         }
-        if let Some(parts) = all_parts(&matching, &models) {
-            return Ok(parts);
-        }
-        let there = models.iter().map(|file| file.as_str()).collect::<Vec<_>>().join(", ");
+        let mut there: Vec<String> = models.iter().take(SHOWN_MAX).map(|file| printable(file)).collect();
+        there.extend((models.len() > SHOWN_MAX).then(|| format!("{} more", models.len() - SHOWN_MAX)));
+        let there = there.join(", ");
         let problem = match (models.is_empty(), matching.is_empty()) {
             (true, _) => "the repository holds no .gguf file".to_owned(),
             (false, true) => format!("no such file; there are {there}"),
@@ -173,8 +196,8 @@ pub(super) fn split_part(file: &str) -> Option<(&str, usize, usize)> {
     let stem = file.strip_suffix(".gguf")?;
     let (stem, parts) = stem.rsplit_once("-of-")?;
     let (stem, part) = stem.rsplit_once('-')?;
-    let numbers = part.len() == 5 && parts.len() == 5;
-    numbers.then_some(())?;
+    let number = |digits: &str| digits.len() == 5 && digits.bytes().all(|digit| digit.is_ascii_digit());
+    (number(part) && number(parts)).then_some(())?;
     Some((stem, part.parse().ok()?, parts.parse().ok()?))
 }
 
@@ -185,9 +208,11 @@ fn all_parts(matching: &[&String], models: &[&String]) -> Option<Vec<String>> {
     if matching.iter().any(|file| stem_of(file).is_none_or(|other| other != (stem.clone(), parts))) {
         return None;
     }
-    let wanted: Vec<String> =
-        (1..=parts).map(|part| format!("{stem}-{part:05}-of-{parts:05}.gguf")).collect();
-    wanted.iter().all(|file| models.contains(&file)).then_some(wanted)
+    let there: BTreeSet<&str> = models.iter().map(|file| file.as_str()).collect();
+    let wanted = (1..=parts).map(|part| format!("{stem}-{part:05}-of-{parts:05}.gguf"));
+    let wanted: Option<Vec<String>> =
+        wanted.map(|file| there.contains(file.as_str()).then_some(file)).collect();
+    wanted.filter(|wanted| (1..=PARTS_MAX).contains(&wanted.len()))
 }
 
 /// Up to three of `known` that are near `name`, nearest first.

@@ -5,16 +5,19 @@
 
 use std::io::{self, Read};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use ureq::http::{HeaderMap, Response, StatusCode};
 use ureq::tls::{RootCerts, TlsConfig};
 use ureq::{Agent, Body};
 
+use super::catalog::human_bytes;
 use super::error::HubError;
+use super::inside::{is_inside, printable};
 use super::reference::HubReference;
 use super::staging::Staged;
+use super::store::{check_space, disk_available};
 
 /// A connection that takes longer is no connection.
 const CONNECT_MAX: Duration = Duration::from_secs(4);
@@ -22,6 +25,14 @@ const CONNECT_MAX: Duration = Duration::from_secs(4);
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// Tries in a row that bring nothing, before a transfer is given up.
 const RESUMES_MAX: u32 = 5;
+/// A question about a repository or a file is answered within this, or not at all.
+const ANSWER_MAX: Duration = Duration::from_secs(60);
+/// A transfer that brings less than [`PACE_BYTES`] within this is cut: a server may not hold us with a byte now and then.
+const PACE_TIME: Duration = Duration::from_secs(60);
+/// Bytes that are progress; also of a try.
+const PACE_BYTES: u64 = 64 << 10;
+/// A file whose size nobody announced may fill the disk up to this much.
+const DISK_SPARE_BYTES: u64 = 1 << 30;
 /// Before the first renewed try; longer before later ones.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 const REDIRECTS_MAX: u32 = 5;
@@ -64,10 +75,14 @@ impl Remote {
 
     /// A file in the hub's own cache, as other programs keep it: `models--OWNER--REPO/snapshots/COMMIT/FILE`.
     pub(super) fn cached(&self, repo: &str, rev: &str, file: &str) -> Option<PathBuf> {
+        let commit_of = |text: String| Some(text.trim().to_owned()).filter(|commit| is_inside(commit));
+        if !is_inside(rev) || !is_inside(file) {
+            return None;
+        }
         let folder = self.cache_dir.as_ref()?.join(format!("models--{}", repo.replace('/', "--")));
         let commit =
             std::fs::read_to_string(folder.join("refs").join(rev)).unwrap_or_else(|_| rev.to_owned());
-        let path = folder.join("snapshots").join(commit.trim()).join(file);
+        let path = folder.join("snapshots").join(commit_of(commit)?).join(file);
         path.is_file().then_some(path)
     }
 }
@@ -126,8 +141,9 @@ impl<'a> HubClient<'a> {
             reference.repo,
             quoted(&reference.rev, false)
         );
-        let mut response =
-            self.authorised(self.agent.get(&url)).call().map_err(|error| self.unreachable(&error))?;
+        let request = self.authorised(self.agent.get(&url));
+        let request = request.config().timeout_global(Some(ANSWER_MAX)).build();
+        let mut response = request.call().map_err(|error| self.unreachable(&error))?;
         self.expect_success(&what, &response)?;
         let text = response.body_mut().read_to_string().map_err(|error| self.unreachable(&error))?;
         let listing: Listing = serde_json::from_str(&text).map_err(|_| HubError::Remote {
@@ -144,7 +160,8 @@ impl<'a> HubClient<'a> {
         let mut url =
             format!("{}/{repo}/resolve/{}/{}", self.remote.endpoint, quoted(rev, false), quoted(file, true));
         for _ in 0..=REDIRECTS_MAX {
-            let request = self.authorised(self.agent.head(&url)).config().max_redirects(0).build();
+            let request = self.authorised(self.agent.head(&url)).config().max_redirects(0);
+            let request = request.timeout_global(Some(ANSWER_MAX)).build();
             let response = request.call().map_err(|error| self.unreachable(&error))?;
             let location = header(response.headers(), "location");
             // A renamed repository answers with a path on the hub itself; any other place is where the bytes are.
@@ -177,10 +194,10 @@ impl<'a> HubClient<'a> {
         while file.bytes.is_none_or(|bytes| staged.bytes < bytes) {
             let before = staged.bytes;
             let Some(cut) = self.fetch_range(what, file, staged, on_bytes)? else { return Ok(()) };
-            cuts = if staged.bytes > before { 0 } else { cuts + 1 };
+            cuts = if staged.bytes >= before.saturating_add(PACE_BYTES) { 0 } else { cuts + 1 };
             if cuts == RESUMES_MAX {
                 let problem = format!(
-                    "the transfer was cut off and {RESUMES_MAX} tries brought no more ({cut}); what came is kept, pull again to go on"
+                    "the transfer was cut off and {RESUMES_MAX} tries brought next to nothing ({cut}); what came is kept, pull again to go on"
                 );
                 return Err(HubError::Remote { what: what.to_owned(), problem });
             }
@@ -207,7 +224,11 @@ impl<'a> HubClient<'a> {
         };
         match response.status() {
             status if status.is_server_error() => return Ok(Some(status.to_string())),
-            StatusCode::PARTIAL_CONTENT => {}
+            StatusCode::PARTIAL_CONTENT if begins_at(response.headers(), staged.bytes) => {}
+            StatusCode::PARTIAL_CONTENT => {
+                staged.restart()?;
+                return Ok(Some("another part came than was asked for".to_owned()));
+            }
             // What is here is longer than what is there.
             StatusCode::RANGE_NOT_SATISFIABLE if staged.bytes > 0 => {
                 staged.restart()?;
@@ -218,14 +239,19 @@ impl<'a> HubClient<'a> {
                 staged.restart()?;
             }
         }
+        bound(what, file, response.headers(), staged)?;
         let mut body = response.body_mut().with_config().limit(u64::MAX).reader();
         let mut buffer = vec![0; 1 << 18];
+        let mut pace = Pace::new(staged.bytes);
         loop {
             match body.read(&mut buffer) {
                 Ok(0) => break,
                 Ok(read) => {
                     staged.write(&buffer[..read])?;
                     on_bytes(staged.bytes);
+                    if pace.is_lost(staged.bytes) {
+                        return Ok(Some("it comes too slowly".to_owned()));
+                    }
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Ok(Some(error.to_string())),
@@ -256,6 +282,7 @@ impl<'a> HubClient<'a> {
         if status.is_success() {
             return Ok(());
         }
+        let what = &printable(what);
         let code = header(response.headers(), "x-error-code").unwrap_or_default();
         let problem = match (status.as_u16(), code) {
             (_, "GatedRepo") => format!(
@@ -280,6 +307,57 @@ impl<'a> HubClient<'a> {
     }
 }
 
+/// Whether a transfer goes on.
+struct Pace {
+    since: Instant,
+    bytes: u64,
+}
+
+impl Pace {
+    fn new(bytes: u64) -> Self {
+        Self { since: Instant::now(), bytes }
+    }
+
+    /// Whether too little came for too long; `bytes` are those that are here now.
+    fn is_lost(&mut self, bytes: u64) -> bool {
+        if bytes >= self.bytes.saturating_add(PACE_BYTES) {
+            *self = Self::new(bytes);
+        }
+        self.since.elapsed() > PACE_TIME
+    }
+}
+
+/// Whether a part of a file begins where it was asked to.
+fn begins_at(headers: &HeaderMap, at: u64) -> bool {
+    let range = header(headers, "content-range").and_then(|range| range.strip_prefix("bytes "));
+    range.is_none_or(|range| range.split('-').next() == Some(at.to_string().as_str()))
+}
+
+/// Bounds what `staged` may take by what was announced, before or with these headers; where nothing was, by the disk.
+fn bound(what: &str, file: &RemoteFile, headers: &HeaderMap, staged: &mut Staged) -> Result<(), HubError> {
+    let length = header(headers, "content-length").and_then(|length| length.parse::<u64>().ok());
+    let coming = length.filter(|_| !headers.contains_key("content-encoding"));
+    let total = coming.map(|coming| staged.bytes.saturating_add(coming));
+    match (file.bytes, total) {
+        (Some(announced), Some(total)) if total > announced => {
+            staged.discard();
+            let (announced, total) = (human_bytes(announced), human_bytes(total));
+            let problem = format!("it was announced with {announced}, and {total} come: not taken");
+            Err(HubError::Remote { what: what.to_owned(), problem })
+        }
+        (Some(_), _) => Ok(()),
+        (None, Some(total)) => {
+            staged.expect(Some(total));
+            check_space(staged.folder(), total - staged.bytes, disk_available(staged.folder()))
+        }
+        (None, None) => {
+            let free = disk_available(staged.folder()).map(|free| free.saturating_sub(DISK_SPARE_BYTES));
+            staged.expect(free.map(|free| staged.bytes.saturating_add(free)));
+            Ok(())
+        }
+    }
+}
+
 fn header<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     headers.get(name)?.to_str().ok()
 }
@@ -295,7 +373,7 @@ fn describe(headers: &HeaderMap, url: &str) -> Option<RemoteFile> {
     let is_sha256 = etag.len() == 64 && etag.bytes().all(|byte| byte.is_ascii_hexdigit());
     Some(RemoteFile {
         url: url.to_owned(),
-        commit: header(headers, "x-repo-commit").map(str::to_owned),
+        commit: header(headers, "x-repo-commit").filter(|commit| is_inside(commit)).map(str::to_owned),
         bytes: size.and_then(|size| size.parse().ok()),
         sha256: is_sha256.then(|| etag.to_lowercase()),
         etag,

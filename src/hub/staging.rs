@@ -8,7 +8,11 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::error::{AtPath, HubError};
+use super::inside::{FileName, open_ours, write_ours};
 use super::store::{KeptFile, hash_file, hex};
+
+/// Behind the name of a file that is not whole yet.
+pub(super) const PART: &str = ".part";
 
 /// Beside an unfinished file: what of it may be kept when the download is taken up again.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,7 +27,9 @@ struct Resume {
 
 /// An open unfinished file.
 pub(super) struct Staged {
-    name: String,
+    name: FileName,
+    /// The most bytes there may be, once that is known.
+    bytes_max: Option<u64>,
     file: File,
     path: PathBuf,
     resume_path: PathBuf,
@@ -36,31 +42,31 @@ pub(super) struct Staged {
 }
 
 /// A file of `dir` that an earlier, cut-off pull finished, if it is the one that is wanted.
-pub(super) fn finished(dir: &Path, name: &str, sha256: Option<&str>) -> Option<KeptFile> {
-    let wanted = sha256?;
-    let (bytes, found) = hash_file(&dir.join(name), |_| {}).ok()?;
-    (found == wanted).then(|| KeptFile { file: name.to_owned(), bytes, sha256: found })
+pub(super) fn finished(dir: &Path, name: &FileName, sha256: Option<&str>) -> Option<KeptFile> {
+    let (wanted, path) = (sha256?, name.within(dir));
+    if !fs::symlink_metadata(&path).ok()?.is_file() {
+        return None;
+    }
+    let (bytes, found) = hash_file(&path, |_| {}).ok()?;
+    (found == wanted).then(|| KeptFile::new(name, bytes, found))
 }
 
 impl Staged {
     /// Opens `dir/name.part`, keeping what an earlier pull from the same `source` left. `by_parts` keeps whole parts only.
-    pub(super) fn open(dir: &Path, name: &str, source: &str, by_parts: bool) -> Result<Self, HubError> {
-        let path = dir.join(format!("{name}.part"));
-        let resume_path = dir.join(format!("{name}.resume.json"));
-        if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent).at(parent)?;
-        }
+    pub(super) fn open(dir: &Path, name: &FileName, source: &str, by_parts: bool) -> Result<Self, HubError> {
+        let path = name.beside(dir, PART);
+        let resume_path = name.beside(dir, ".resume.json");
         let resume: Resume = fs::read(&resume_path)
             .ok()
             .and_then(|text| serde_json::from_slice(&text).ok())
             .unwrap_or_default();
-        let file =
-            File::options().create(true).truncate(false).read(true).write(true).open(&path).at(&path)?;
+        let file = open_ours(&path).at(&path)?;
         let there = file.metadata().at(&path)?.len();
         let keep = if resume.source == source { resume.bytes.unwrap_or(there).min(there) } else { 0 };
         file.set_len(keep).at(&path)?;
         let mut staged = Self {
-            name: name.to_owned(),
+            name: name.clone(),
+            bytes_max: None,
             file,
             path,
             resume_path,
@@ -91,10 +97,26 @@ impl Staged {
         let resume =
             Resume { source: self.source.clone(), parts: self.parts, bytes: by_parts.then_some(self.bytes) };
         let text = serde_json::to_vec(&resume).expect("plain data");
-        fs::write(&self.resume_path, text).at(&self.resume_path)
+        write_ours(&self.resume_path, &text).at(&self.resume_path)
+    }
+
+    /// Where it lies.
+    pub(super) fn folder(&self) -> &Path {
+        self.path.parent().unwrap_or(&self.path)
+    }
+
+    /// Says how many bytes there may be; one more is refused.
+    pub(super) fn expect(&mut self, bytes: Option<u64>) {
+        self.bytes_max = bytes.or(self.bytes_max);
     }
 
     pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), HubError> {
+        if let Some(max) = self.bytes_max.filter(|max| self.bytes + bytes.len() as u64 > *max) {
+            self.discard();
+            let problem =
+                format!("more bytes come than the {max} that were announced or that the disk may take");
+            return Err(HubError::Corrupt { file: self.name.as_str().to_owned(), problem });
+        }
         self.file.write_all(bytes).at(&self.path)?;
         self.hasher.update(bytes);
         self.bytes += bytes.len() as u64;
@@ -116,9 +138,16 @@ impl Staged {
         Ok(())
     }
 
+    /// Nothing of it is worth keeping.
+    pub(super) fn discard(&self) {
+        // What stays is cut to nothing by the next pull, which sees another source.
+        let _ = fs::remove_file(&self.resume_path);
+        let _ = fs::remove_file(&self.path);
+    }
+
     /// Checks size and sha256 and gives the file its name. A wrong file is deleted.
     pub(super) fn finish(self, bytes: Option<u64>, sha256: Option<&str>) -> Result<KeptFile, HubError> {
-        let found = hex(&self.hasher.finalize());
+        let found = hex(&self.hasher.clone().finalize());
         let size = bytes.filter(|bytes| *bytes != self.bytes);
         let sum = sha256.filter(|sha256| *sha256 != found);
         let problem = match (size, sum) {
@@ -126,14 +155,14 @@ impl Staged {
             (None, Some(expected)) => Some(format!("its sha256 is {found}, {expected} was expected")),
             (None, None) => None,
         };
-        let _ = fs::remove_file(&self.resume_path);
         if let Some(problem) = problem {
-            let _ = fs::remove_file(&self.path);
-            return Err(HubError::Corrupt { file: self.name, problem });
+            self.discard();
+            return Err(HubError::Corrupt { file: self.name.as_str().to_owned(), problem });
         }
+        let _ = fs::remove_file(&self.resume_path);
         self.file.sync_all().at(&self.path)?;
-        let target = self.path.with_file_name(Path::new(&self.name).file_name().unwrap_or_default());
+        let target = self.path.with_file_name(self.name.as_str());
         fs::rename(&self.path, &target).at(&target)?;
-        Ok(KeptFile { file: self.name, bytes: self.bytes, sha256: found })
+        Ok(KeptFile::new(&self.name, self.bytes, found))
     }
 }

@@ -11,8 +11,10 @@ use sha2::{Digest, Sha256};
 use super::catalog::Role;
 use super::error::{AtPath, HubError};
 use super::home::{Home, create_private};
+use super::inside::{FileName, create_folder_ours, is_inside, is_link, open_ours, write_ours};
+use super::unchanged::Seen;
 
-const MANIFEST: &str = "manifest.json";
+pub(super) const MANIFEST: &str = "manifest.json";
 /// Beside the models: unfinished downloads and locks.
 const PARTIAL: &str = ".partial";
 
@@ -35,6 +37,20 @@ pub struct KeptFile {
     pub bytes: u64,
     /// Lower-case hex.
     pub sha256: String,
+    /// How it looked when it was last known to be that file; not in manifests of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<Seen>,
+}
+
+impl KeptFile {
+    pub(super) fn new(name: &FileName, bytes: u64, sha256: String) -> Self {
+        Self { file: name.as_str().to_owned(), bytes, sha256, seen: None }
+    }
+
+    /// Whether it is the same file, however it looked.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        (&self.file, self.bytes, &self.sha256) == (&other.file, other.bytes, &other.sha256)
+    }
 }
 
 /// A model whose files are here.
@@ -54,6 +70,24 @@ pub struct Installed {
     pub sha256: String,
     /// All files, the main one first.
     pub files: Vec<KeptFile>,
+}
+
+impl Manifest {
+    /// The manifest in `dir`; `None` when there is none, or it names files that are not in `dir`.
+    pub(super) fn read(dir: &Path) -> Option<Self> {
+        let manifest: Self = serde_json::from_slice(&fs::read(dir.join(MANIFEST)).ok()?).ok()?;
+        manifest.files.iter().all(|kept| is_inside(&kept.file)).then_some(manifest)
+    }
+
+    pub(super) fn text(&self) -> Vec<u8> {
+        serde_json::to_vec_pretty(self).expect("a manifest is plain data")
+    }
+}
+
+/// A file of an installed model that is not what was installed.
+pub(super) fn altered(name: &str, path: PathBuf, problem: &str) -> HubError {
+    let again = format!("`bandmaster models rm {name}` and pull or import it again");
+    HubError::NotAModel { path, problem: format!("{problem}: {again}") }
 }
 
 /// The models' folder.
@@ -76,11 +110,9 @@ impl<'a> Store<'a> {
     }
 
     pub(super) fn get(&self, name: &str) -> Option<Installed> {
-        if name.is_empty() || name.starts_with('.') || name.contains(['/', '\\']) {
-            return None;
-        }
+        FileName::new(name).ok()?;
         let dir = self.models_dir.join(name);
-        let manifest: Manifest = serde_json::from_slice(&fs::read(dir.join(MANIFEST)).ok()?).ok()?;
+        let manifest = Manifest::read(&dir)?;
         let main = manifest.files.first()?;
         let path = if manifest.role == Role::Embeddings { dir } else { dir.join(&main.file) };
         Some(Installed {
@@ -102,10 +134,11 @@ impl<'a> Store<'a> {
     /// Holds others off this model until the returned file is dropped; `waiting` is called when there is someone to
     /// wait for.
     pub(super) fn lock(&self, name: &str, waiting: impl FnOnce()) -> Result<File, HubError> {
+        create_private(self.models_dir)?;
         let dir = self.models_dir.join(PARTIAL);
-        create_private(&dir)?;
+        create_folder_ours(&dir).at(&dir)?;
         let path = dir.join(format!("{name}.lock"));
-        let lock = File::options().create(true).truncate(false).write(true).open(&path).at(&path)?;
+        let lock = open_ours(&path).at(&path)?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -117,16 +150,26 @@ impl<'a> Store<'a> {
         Ok(lock)
     }
 
+    /// Makes the partial folder of a model, and returns it. Only after [`Store::lock`].
+    pub(super) fn create_partial(&self, name: &str) -> Result<PathBuf, HubError> {
+        let dir = self.partial_dir(name);
+        create_folder_ours(&dir).at(&dir)?;
+        Ok(dir)
+    }
+
     /// Makes the partial folder the model's folder: manifest, sync, rename.
-    pub(super) fn install(&self, manifest: &Manifest) -> Result<Installed, HubError> {
+    pub(super) fn install(&self, mut manifest: Manifest) -> Result<Installed, HubError> {
         let staged = self.partial_dir(&manifest.name);
+        for kept in &mut manifest.files {
+            let path = staged.join(&kept.file);
+            kept.seen = Some(Seen::of(&path).at(&path)?);
+        }
         let path = staged.join(MANIFEST);
-        let text = serde_json::to_vec_pretty(manifest).expect("a manifest is plain data");
-        fs::write(&path, text).at(&path)?;
+        write_ours(&path, &manifest.text()).at(&path)?;
         File::open(&path).and_then(|file| file.sync_all()).at(&path)?;
         let target = self.models_dir.join(&manifest.name);
-        if target.exists() {
-            // Without a manifest that reads, or we would not be here: debris of an older version.
+        if fs::symlink_metadata(&target).is_ok() {
+            // Without a manifest that reads, or we would not be here: debris of an older version. Of a link the link alone.
             fs::remove_dir_all(&target).at(&target)?;
         }
         fs::rename(&staged, &target).at(&target)?;
@@ -139,10 +182,15 @@ impl<'a> Store<'a> {
 
     pub(super) fn remove(&self, name: &str) -> Result<(), HubError> {
         let dir = self.models_dir.join(name);
-        // The manifest first: a removal that is cut off leaves no model that looks whole.
-        let manifest = dir.join(MANIFEST);
-        fs::remove_file(&manifest).at(&manifest)?;
-        fs::remove_dir_all(&dir).at(&dir)?;
+        if is_link(&dir) {
+            // Somebody put the folder elsewhere: what lies there is theirs.
+            fs::remove_file(&dir).at(&dir)?;
+        } else {
+            // The manifest first: a removal that is cut off leaves no model that looks whole.
+            let manifest = dir.join(MANIFEST);
+            fs::remove_file(&manifest).at(&manifest)?;
+            fs::remove_dir_all(&dir).at(&dir)?;
+        }
         self.forget_partial(name);
         Ok(())
     }
@@ -165,8 +213,7 @@ impl<'a> Store<'a> {
             } else {
                 continue;
             };
-            let again = format!("`bandmaster models rm {}` and pull or import it again", model.name);
-            return Err(HubError::NotAModel { path, problem: format!("{problem}: {again}") });
+            return Err(altered(&model.name, path, &problem));
         }
         Ok(())
     }

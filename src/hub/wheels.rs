@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 
 use super::catalog::{ModelFile, Part};
 use super::error::{AtPath, HubError};
+use super::inside::create_folder_ours;
 use super::remote::Remote;
 use super::staging::Staged;
 
@@ -27,7 +28,7 @@ pub(super) struct Wheels<'a> {
 impl<'a> Wheels<'a> {
     /// Wheels of `files`, kept in `dir` until they are read.
     pub(super) fn new(dir: &Path, remote: &'a Remote, files: &[&ModelFile]) -> Result<Self, HubError> {
-        fs::create_dir_all(dir.join("tmp")).at(dir)?;
+        create_folder_ours(&dir.join("tmp")).at(dir)?;
         let mut waiting: VecDeque<Part> = VecDeque::new();
         for part in files.iter().flat_map(|file| file.packages.iter()).flat_map(|packages| packages.parts()) {
             if !waiting.iter().any(|other| same_wheel(other, &part)) {

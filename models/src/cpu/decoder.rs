@@ -12,7 +12,7 @@ use super::workspace::LOGIT_ROWS;
 use crate::batch::Batch;
 use crate::model::OnRow;
 use crate::spec::Activation;
-use crate::weights::Layer;
+use crate::weights::{Layer, Linear};
 
 impl CpuModel {
     /// Computes the batch and hands the wanted rows over. After the last layer's keys and values are in the cache, rows
@@ -116,10 +116,10 @@ impl CpuModel {
         let (pool, place) = (self.kv.elements(), self.kv.layer(layer));
         let scratch = &mut space.attention;
         attention(cpu, pool, place, spec.heads, self.attention_scale, q, &spans, scratch, mixed);
-        let w = &self.weights.layers[layer].attention_output;
+        let Linear { weight: w, bias } = &self.weights.layers[layer].attention_output;
         space.activations.fill(cpu, Source::Plain(mixed), q_width, &[w]);
         let y = &mut space.x[..rows * spec.width];
-        matmul(cpu, &space.activations, &mut [Output { w, bias: None, add: true, y }]);
+        matmul(cpu, &space.activations, &mut [Output { w, bias: bias.as_deref(), add: true, y }]);
         space.put_spans(spans);
     }
 

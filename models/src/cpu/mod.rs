@@ -126,6 +126,8 @@ impl Model for CpuModel {
         if !batch.tokens.is_empty() {
             self.run(batch, on_row);
         }
+        // After the step: a file that changed during it is seen before anybody believes the rows.
+        self.weights.check()?;
         Ok(())
     }
 

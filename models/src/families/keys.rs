@@ -1,22 +1,12 @@
 //! Reads what the families have in common from the metadata of one architecture. Errors name the whole key.
 
-use crate::gguf::{FromValue, Gguf, GgufError, Value};
+use crate::gguf::{FromValue, Gguf, GgufError};
 use crate::spec::{Activation, Feature, Rope, RopePairs, RopeScaling, Spec, SpecError};
+use crate::weights::ROPE_FACTORS;
 use bandmaster_kernels::attention::KvShape;
-
-/// Keys that ask for something that is not run, when they are there and say anything but zero.
-const FEATURE_KEYS: &[(&str, Feature)] = &[
-    ("expert_count", Feature::Experts),
-    ("attn_logit_softcapping", Feature::Softcap),
-    ("final_logit_softcapping", Feature::Softcap),
-    ("attention.clamp_kqv", Feature::AttentionShape),
-    ("attention.max_alibi_bias", Feature::AttentionShape),
-    ("attention.scale", Feature::AttentionShape),
-];
 
 const KV_HEADS: &str = "attention.head_count_kv";
 const EMBEDDING: &str = "token_embd.weight";
-const ROPE_FACTORS: &str = "rope_freqs.weight";
 
 /// The metadata of one architecture.
 #[derive(Clone, Copy)]
@@ -31,10 +21,12 @@ impl<'a> Keys<'a> {
     /// What the Llama shape has in common over its families: sizes, norm, rope; no biases, no qk-norm.
     pub(super) fn llama_shape(&self, pairs: RopePairs) -> Result<Spec, SpecError> {
         let context_tokens_max = self.count("context_length")?;
-        self.refuse_features(context_tokens_max)?;
+        super::known::check(self)?;
+        self.refuse_window(context_tokens_max)?;
         let width = self.blocks("embedding_length")?;
         let heads = self.count("attention.head_count")?;
         let head_dim = self.head_dim(width, heads)?;
+        self.refuse_scale(head_dim)?;
         Ok(Spec {
             architecture: self.architecture.to_owned(),
             layers: self.count("block_count")?,
@@ -47,6 +39,7 @@ impl<'a> Keys<'a> {
             context_tokens_max,
             norm_eps: self.positive("attention.layer_norm_rms_epsilon")?,
             qkv_bias: false,
+            attention_output_bias: self.gguf.tensor("blk.0.attn_output.bias").is_some(),
             qk_norm: false,
             rope: self.rope(pairs, head_dim)?,
             activation: Activation::Silu,
@@ -54,7 +47,7 @@ impl<'a> Keys<'a> {
         })
     }
 
-    fn full(&self, suffix: &str) -> String {
+    pub(super) fn full(&self, suffix: &str) -> String {
         format!("{}.{suffix}", self.architecture)
     }
 
@@ -92,7 +85,7 @@ impl<'a> Keys<'a> {
         SpecError::Value { key: self.full(suffix), value: value.to_string(), problem: problem.into() }
     }
 
-    fn feature_error(&self, suffix: &str, value: impl ToString, feature: Feature) -> SpecError {
+    pub(super) fn feature_error(&self, suffix: &str, value: impl ToString, feature: Feature) -> SpecError {
         SpecError::Feature { key: self.full(suffix), value: value.to_string(), feature }
     }
 
@@ -150,21 +143,28 @@ impl<'a> Keys<'a> {
     }
 
     fn rope_scaling(&self, head_dim: usize) -> Result<RopeScaling, SpecError> {
-        if let Some(factors) = self.rope_factors(head_dim)? {
-            return Ok(RopeScaling::PerPair(factors));
-        }
-        let old_linear: Option<f32> = self.optional("rope.scale_linear")?;
-        match self.optional::<&str>("rope.scaling.type")?.unwrap_or("none") {
-            "none" => match old_linear {
-                Some(_) => Ok(RopeScaling::Linear(self.positive("rope.scale_linear")?)),
-                None => Ok(RopeScaling::None),
-            },
-            "linear" => Ok(RopeScaling::Linear(self.positive("rope.scaling.factor")?)),
-            "yarn" => Ok(RopeScaling::Yarn {
-                factor: self.positive("rope.scaling.factor")?,
+        let said: Option<&str> = self.optional("rope.scaling.type")?;
+        let has = |suffix: &str| self.gguf.get(&self.full(suffix)).is_some();
+        // The older key counts where the newer one is missing; a factor without a type is a linear one.
+        let factor = ["rope.scaling.factor", "rope.scale_linear"].into_iter().find(|key| has(key));
+        let kind = said.unwrap_or(if factor.is_some() { "linear" } else { "none" });
+        let factor = factor.unwrap_or("rope.scaling.factor");
+        let scaling = match kind {
+            "none" => RopeScaling::None,
+            "linear" => RopeScaling::Linear(self.positive(factor)?),
+            "yarn" => RopeScaling::Yarn {
+                factor: self.positive(factor)?,
                 original_context_tokens: self.count("rope.scaling.original_context_length")? as f32,
-            }),
-            other => Err(self.feature_error("rope.scaling.type", other, Feature::RopeScaling)),
+            },
+            other => return Err(self.feature_error("rope.scaling.type", other, Feature::RopeScaling)),
+        };
+        match (self.rope_factors(head_dim)?, scaling) {
+            (None, scaling) => Ok(scaling),
+            (Some(factors), RopeScaling::None | RopeScaling::Linear(1.0)) => {
+                Ok(RopeScaling::PerPair(factors))
+            }
+            // Both at once would have to be computed one on top of the other.
+            (Some(_), _) => Err(self.feature_error("rope.scaling.type", kind, Feature::RopeScaling)),
         }
     }
 
@@ -183,13 +183,8 @@ impl<'a> Keys<'a> {
         }
     }
 
-    fn refuse_features(&self, context_tokens_max: usize) -> Result<(), SpecError> {
-        for &(suffix, feature) in FEATURE_KEYS {
-            if let Some(value) = self.gguf.get(&self.full(suffix)).and_then(nonzero) {
-                return Err(self.feature_error(suffix, value, feature));
-            }
-        }
-        // A window as long as the context is none.
+    /// A window as long as the context is none.
+    fn refuse_window(&self, context_tokens_max: usize) -> Result<(), SpecError> {
         match self.optional::<usize>("attention.sliding_window")? {
             Some(window) if window > 0 && window < context_tokens_max => {
                 Err(self.feature_error("attention.sliding_window", window, Feature::SlidingWindow))
@@ -197,15 +192,15 @@ impl<'a> Keys<'a> {
             _ => Ok(()),
         }
     }
-}
 
-/// The value for a message, unless it is zero.
-fn nonzero(value: Value<'_>) -> Option<String> {
-    if let Some(number) = f32::from_value(&value) {
-        return (number != 0.0).then(|| number.to_string());
-    }
-    match i32::from_value(&value) {
-        Some(number) => (number != 0).then(|| number.to_string()),
-        None => Some(value.type_name()),
+    /// Scores are divided by the root of a head's width; a file may say so.
+    fn refuse_scale(&self, head_dim: usize) -> Result<(), SpecError> {
+        let usual = 1.0 / (head_dim as f32).sqrt();
+        match self.optional::<f32>("attention.scale")? {
+            Some(scale) if scale != 0.0 && (scale / usual - 1.0).abs() > 1e-5 => {
+                Err(self.feature_error("attention.scale", scale, Feature::AttentionShape))
+            }
+            _ => Ok(()),
+        }
     }
 }

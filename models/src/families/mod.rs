@@ -2,6 +2,7 @@
 //! to a [`Spec`] and says no more.
 
 mod keys;
+mod known;
 mod llama;
 mod qwen2;
 

@@ -31,7 +31,7 @@ impl fmt::Display for Place<'_> {
 }
 
 /// `text` cut to a length fit for a message.
-pub(super) fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     match text.char_indices().nth(SHOWN_CHARS_MAX) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),

@@ -6,10 +6,10 @@
 //!
 //! Format: <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>.
 
+mod bytes;
 mod cursor;
 mod error;
 mod ggml_type;
-mod mapping;
 mod reader;
 mod split;
 #[cfg(test)]
@@ -19,10 +19,12 @@ mod writer;
 
 use std::path::{Path, PathBuf};
 
-use cursor::shown;
-use mapping::Bytes;
+use bytes::Bytes;
+pub(crate) use cursor::shown;
 use reader::Header;
 use split::Split;
+
+use crate::mapping::Changed;
 
 pub use error::GgufError;
 pub use ggml_type::GgmlType;
@@ -170,9 +172,7 @@ impl Gguf {
         const SAMPLES: usize = 256;
         const SAMPLE_BYTES: usize = 4096;
         let parts = self.parts.iter().map(|part| {
-            let meta =
-                std::fs::metadata(&part.path).ok().filter(|meta| meta.len() == part.bytes.len() as u64)?;
-            let changed = meta.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
+            let changed = part.bytes.modified()?.duration_since(std::time::UNIX_EPOCH).ok()?;
             let mut hasher = crc32fast::Hasher::new();
             let last = part.bytes.len().saturating_sub(SAMPLE_BYTES);
             for sample in 0..SAMPLES {
@@ -181,9 +181,17 @@ impl Gguf {
             }
             hasher.update(&part.bytes[last..]);
             let (changed, sample) = (changed.as_nanos().to_string(), format!("{:08x}", hasher.finalize()));
-            Some(serde_json::json!({ "bytes": meta.len(), "changed_ns": changed, "sample_crc32": sample }))
+            Some(serde_json::json!({ "bytes": part.bytes.len(), "changed_ns": changed, "sample_crc32": sample }))
         });
         parts.collect::<Option<Vec<_>>>().map(serde_json::Value::from)
+    }
+
+    /// Whether the files are still what was opened. What was read from a file that was cut meanwhile may be zeros.
+    ///
+    /// # Errors
+    /// [`Changed`] names the file.
+    pub fn check(&self) -> Result<(), Changed> {
+        self.parts.iter().try_for_each(|part| part.bytes.check())
     }
 
     /// Bytes of all files.

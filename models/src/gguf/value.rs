@@ -206,7 +206,7 @@ macro_rules! integers {
     )*};
 }
 
-integers!(u32: "an unsigned 32-bit integer", u64: "an unsigned 64-bit integer", i32: "a 32-bit integer", usize: "an unsigned integer");
+integers!(u32: "an unsigned 32-bit integer", u64: "an unsigned 64-bit integer", i32: "a 32-bit integer", i64: "a 64-bit integer", usize: "an unsigned integer");
 
 impl<'a> FromValue<'a> for f32 {
     const WANTED: &'static str = "a number with a fraction";

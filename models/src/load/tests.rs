@@ -19,7 +19,12 @@ struct File {
     counts: Vec<(&'static str, u32)>,
     texts: Vec<(&'static str, &'static str)>,
     numbers: Vec<(&'static str, f32)>,
+    truths: Vec<(&'static str, bool)>,
     tensors: Vec<(String, Vec<u64>, u32)>,
+    /// Whether the divisors of rope are above zero, as they must be.
+    positive: bool,
+    /// The tensor that has other numbers.
+    other: Option<usize>,
 }
 
 impl File {
@@ -52,7 +57,10 @@ impl File {
             ],
             texts: Vec::new(),
             numbers: vec![("attention.layer_norm_rms_epsilon", 1e-5)],
+            truths: Vec::new(),
             tensors,
+            positive: false,
+            other: None,
         }
     }
 
@@ -66,19 +74,26 @@ impl File {
     }
 
     fn gguf(&self) -> Gguf {
+        Gguf::from_bytes(self.bytes()).expect("a well-formed file")
+    }
+
+    fn bytes(&self) -> Vec<u8> {
         let mut writer = Writer::new();
         let full = |key: &str| format!("{}.{key}", self.architecture);
         writer.set("general.architecture", self.architecture);
         self.counts.iter().for_each(|(key, value)| _ = writer.set(&full(key), value));
         self.texts.iter().for_each(|(key, value)| _ = writer.set(&full(key), *value));
         self.numbers.iter().for_each(|(key, value)| _ = writer.set(&full(key), value));
-        for (name, shape, ggml_type) in &self.tensors {
-            let weight = |i: u64| ((i * 37 % 101) as f32 - 50.0) / 200.0;
+        self.truths.iter().for_each(|(key, value)| _ = writer.set(&full(key), value));
+        for (at, (name, shape, ggml_type)) in self.tensors.iter().enumerate() {
+            let step = if self.other == Some(at) { 41 } else { 37 };
+            let middle = if self.positive && name == "rope_freqs.weight" { -50.0 } else { 50.0 };
+            let weight = |i: u64| ((i * step % 101) as f32 - middle) / 200.0;
             let data: Vec<u8> =
                 (0..shape.iter().product()).flat_map(|i: u64| weight(i).to_le_bytes()).collect();
             writer.tensor(name, shape, *ggml_type, &data);
         }
-        Gguf::from_bytes(writer.finish()).expect("a well-formed file")
+        writer.finish()
     }
 }
 
@@ -161,6 +176,17 @@ fn missing_tensors_are_named() {
         check(|file| file.tensors.retain(|(tensor, ..)| tensor != name), &[name]);
     }
     check(|file| file.set("block_count", 2), &["blk.1."]);
+    for part in ["attn_q.bias", "attn_k.bias", "attn_v.bias"] {
+        // One of them alone is none of the shapes there are.
+        let alone = |file: &mut File| {
+            file.tensors.push((
+                format!("blk.0.{part}"),
+                vec![if part == "attn_q.bias" { 32 } else { 16 }],
+                F32,
+            ))
+        };
+        check(alone, &["attn_", ".bias"]);
+    }
     check(|file| file.architecture = "qwen2", &["blk.0.attn_q.bias"]);
 }
 
@@ -238,4 +264,202 @@ fn rope_factors_and_scaling_change_what_is_far() {
     yarn.texts = vec![("rope.scaling.type", "yarn")];
     yarn.set("rope.scaling.original_context_length", 16);
     assert!(logits(&yarn).iter().all(|logit| logit.is_finite()));
+}
+
+/// Tensors that some decoder has and the one here does not compute with.
+const FOREIGN: [&str; 24] = [
+    "output.bias",
+    "output_norm.bias",
+    "token_embd_norm.weight",
+    "position_embd.weight",
+    "token_types.weight",
+    "rope_factors_long.weight",
+    "rope_factors_short.weight",
+    "cls.weight",
+    "token_embd.weight.lora_a",
+    "blk.0.attn_norm.bias",
+    "blk.0.attn_norm_2.weight",
+    "blk.0.attn_q_norm.weight",
+    "blk.0.attn_sinks.weight",
+    "blk.0.attn_q.weight.lora_b",
+    "blk.0.attn_q.scale",
+    "blk.0.post_attention_norm.weight",
+    "blk.0.ffn_gate.bias",
+    "blk.0.ffn_up.bias",
+    "blk.0.ffn_down.bias",
+    "blk.0.ffn_norm.bias",
+    "blk.0.ffn_gate_inp.weight",
+    "blk.0.ffn_gate_exps.weight",
+    "blk.1.attn_norm.weight",
+    "v.patch_embd.weight",
+];
+
+#[test]
+fn tensor_that_would_not_be_computed_with_is_refused_by_its_name() {
+    for name in FOREIGN {
+        check(
+            |file| file.tensors.push((name.to_owned(), vec![32], F32)),
+            &[&format!("`{name}`"), "not be computed with"],
+        );
+    }
+    let block = |file: &mut File| file.tensors.push(("blk.7.ffn_up.weight".to_owned(), vec![32, 64], F32));
+    check(block, &["`blk.7.ffn_up.weight`", "llama.block_count", "1 blocks"]);
+    let hidden = |file: &mut File| {
+        let scaled =
+            file.tensors.iter().position(|(name, ..)| name == "output_norm.weight").expect("it is there");
+        file.tensors.insert(scaled, ("a".repeat(5000), vec![1], F32));
+    };
+    check(hidden, &["aaaa…"]);
+}
+
+#[test]
+fn tensors_that_mean_nothing_are_left_out() {
+    let mut file = File::good();
+    file.tensors.push(("blk.0.attn_rot_embd.weight".to_owned(), vec![8], F32));
+    assert_eq!(logits(&file), logits(&File::good()));
+}
+
+/// Every tensor that a file may have counts: with other numbers in it the logits are others.
+#[test]
+fn every_tensor_is_computed_with() {
+    let mut whole = File::good();
+    let biases = [("attn_q", 32), ("attn_k", 16), ("attn_v", 16), ("attn_output", 32)];
+    whole.tensors.extend(biases.map(|(part, len)| (format!("blk.0.{part}.bias"), vec![len], F32)));
+    whole.tensors.push(("output.weight".to_owned(), vec![32, VOCAB], F32));
+    whole.tensors.push(("rope_freqs.weight".to_owned(), vec![8], F32));
+    whole.positive = true;
+    let expected = logits(&whole);
+    for at in 0..whole.tensors.len() {
+        whole.other = Some(at);
+        assert_ne!(logits(&whole), expected, "{} changes nothing", whole.tensors[at].0);
+    }
+}
+
+#[test]
+fn keys_that_would_change_what_is_computed_are_refused() {
+    let wholes = [
+        ("expert_used_count", 2),
+        ("nextn_predict_layers", 1),
+        ("pooling_type", 1),
+        ("interleave_moe_layer_step", 2),
+        ("leading_dense_block_count", 1),
+        ("attention.q_lora_rank", 8),
+        ("something.new", 7),
+    ];
+    for (key, value) in wholes {
+        check(|file| file.set(key, value), &[&format!("llama.{key}"), &value.to_string()]);
+        let mut off = File::good();
+        off.set(key, 0);
+        assert_eq!(logits(&off), logits(&File::good()), "{key} is off");
+    }
+    let numbers = [
+        "attention.scale",
+        "attention.clamp_kqv",
+        "attention.max_alibi_bias",
+        "attention.temperature_scale",
+        "attn_logit_softcapping",
+        "embedding_scale",
+        "residual_scale",
+        "logit_scale",
+        "rope.scaling.attn_factor",
+        "rope.scaling.yarn_ext_factor",
+        "rope.scaling.yarn_beta_fast",
+        "rope.scaling.yarn_log_multiplier",
+        "unheard_of",
+    ];
+    for key in numbers {
+        check(|file| file.numbers.push((key, 0.75)), &[&format!("llama.{key}"), "0.75"]);
+    }
+    check(|file| file.texts.push(("hidden_activation", "gelu")), &["llama.hidden_activation", "gelu"]);
+    check(|file| file.truths.push(("attention.causal", false)), &["llama.attention.causal", "false"]);
+    check(|file| file.truths.push(("use_parallel_residual", true)), &["llama.use_parallel_residual", "true"]);
+}
+
+#[test]
+fn keys_that_say_what_is_done_anyway_do_no_harm() {
+    let mut file = File::good();
+    file.set("vocab_size", 4711);
+    file.set("attention.key_length", 16);
+    file.set("attention.value_length", 16);
+    file.set("attention.sliding_window_pattern", 6);
+    file.texts.extend([("tensor_data_layout", "Meta AI original pth"), ("hidden_activation", "silu")]);
+    file.truths.extend([("attention.causal", true), ("use_parallel_residual", false)]);
+    let root = 0.25;
+    let numbers = [
+        ("attention.scale", root),
+        ("logit_scale", 1.0),
+        ("embedding_scale", 0.0),
+        ("rope.scaling.attn_factor", 1.0),
+    ];
+    file.numbers.extend(numbers);
+    assert_eq!(logits(&file), logits(&File::good()));
+}
+
+#[test]
+fn rope_factor_without_a_type_is_linear_and_two_scalings_at_once_are_refused() {
+    let scaled = |keys: &[(&'static str, f32)], kind: Option<&'static str>| {
+        let mut file = File::good();
+        file.numbers.extend(keys);
+        file.texts.extend(kind.map(|kind| ("rope.scaling.type", kind)));
+        file
+    };
+    let linear = logits(&scaled(&[("rope.scaling.factor", 4.0)], Some("linear")));
+    for keys in [[("rope.scaling.factor", 4.0)], [("rope.scale_linear", 4.0)]] {
+        assert_eq!(logits(&scaled(&keys, None)), linear, "{keys:?}");
+    }
+    assert_eq!(logits(&scaled(&[("rope.scaling.factor", 4.0)], Some("none"))), logits(&File::good()));
+    let both = |file: &mut File| {
+        file.positive = true;
+        file.tensors.push(("rope_freqs.weight".to_owned(), vec![8], F32));
+        file.numbers.push(("rope.scaling.factor", 4.0));
+    };
+    check(both, &["llama.rope.scaling.type", "linear"]);
+}
+
+#[test]
+fn file_that_is_cut_after_it_was_opened_is_refused_and_named() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("m.gguf");
+    let bytes = File::good().bytes();
+    for left in [0, 100, bytes.len() / 2, bytes.len() - 1] {
+        std::fs::write(&path, &bytes).expect("written");
+        let gguf = Gguf::open(&path).expect("a good file");
+        std::fs::File::options()
+            .write(true)
+            .open(&path)
+            .and_then(|file| file.set_len(left as u64))
+            .expect("cut");
+        let error =
+            load_gguf(gguf, &options()).map(|_| ()).expect_err("nothing is computed with zeros").to_string();
+        // Whatever is missed first, or that the file was cut.
+        assert!(error.contains("m.gguf") || error.contains("tensor"), "{left}: {error}");
+    }
+}
+
+/// The good file with its own output matrix, so that embeddings are looked up in the file for as long as the model lives.
+#[test]
+fn model_whose_file_changes_meanwhile_says_so_and_lives() {
+    let harms: [fn(&std::path::Path); 2] = [
+        |path| std::fs::File::options().write(true).open(path).and_then(|file| file.set_len(0)).expect("cut"),
+        |path| {
+            let bytes = std::fs::read(path).expect("read");
+            std::fs::write(path, bytes).expect("written in place");
+        },
+    ];
+    for harm in harms {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("m.gguf");
+        let mut file = File::good();
+        file.tensors.push(("output.weight".to_owned(), vec![32, VOCAB], F32));
+        std::fs::write(&path, file.bytes()).expect("written");
+        let mut model = load(&path, &options()).expect("a good file");
+        let mut batch = Batch::default();
+        batch.push_span(&[1, 2, 3], 0, &[0]);
+        batch.rows.push(2);
+        model.forward(&batch, &|_, _| {}).expect("a good batch");
+        harm(&path);
+        let lost = model.forward(&batch, &|_, _| {}).expect_err("it is no longer the model's");
+        assert!(matches!(lost, ForwardError::Lost(_)), "{lost}");
+        assert!(lost.to_string().contains("m.gguf") && lost.to_string().contains("pull"), "{lost}");
+    }
 }

@@ -123,3 +123,56 @@ fn model_is_loaded_where_nothing_can_be_kept() {
     assert_eq!(place.logits(true), place.logits(false));
     assert_eq!(fs::read_dir(place.model.parent().unwrap()).unwrap().count(), 2, "no draft is left");
 }
+
+/// The loaded model and a batch for it.
+fn loaded(place: &Place) -> (crate::CpuModel, Batch) {
+    let options = LoadOptions { keep_packed: true, ..LoadOptions::new(Arc::new(Cpu::new(2)), 1 << 20) };
+    let mut batch = Batch::default();
+    batch.push_span(&[3, 1, 4, 1, 5], 0, &[0]);
+    batch.rows.push(4);
+    let mut model = load(&place.model, &options).unwrap();
+    model.commit(0);
+    (model, batch)
+}
+
+#[test]
+fn packed_file_that_is_cut_or_rewritten_while_it_is_used_ends_no_process() {
+    let place = Place::new(7);
+    let expected = place.logits(true);
+    let cut = |bytes: u64| File::options().write(true).open(place.packed()).unwrap().set_len(bytes).unwrap();
+    for fresh in [true, false] {
+        for left in [0, 5000, 100_000] {
+            if fresh {
+                fs::remove_file(place.packed()).unwrap();
+            }
+            let (mut model, batch) = loaded(&place);
+            model.forward(&batch, &|_, _| {}).unwrap();
+            cut(left);
+            let error = model.forward(&batch, &|_, _| {}).unwrap_err();
+            assert!(matches!(error, crate::ForwardError::Lost(_)), "{error}");
+            assert!(error.to_string().contains("m.gguf.packed"), "{error}");
+            drop(model);
+            assert_eq!(place.logits(true), expected, "what is loaded again is made anew");
+        }
+    }
+}
+
+#[test]
+fn links_and_pipes_in_the_way_are_replaced_and_never_written_through() {
+    let place = Place::new(8);
+    let mine = place.model.with_file_name("mine");
+    fs::write(&mine, "a person's own").unwrap();
+    let draft = place.packed().with_extension(format!("packed-{}", std::process::id()));
+    for link in [place.packed(), draft.clone(), place.packed().with_extension("packed-12")] {
+        std::os::unix::fs::symlink(&mine, link).unwrap();
+    }
+    let pipe = place.packed().with_extension("packed-13");
+    let _ = std::process::Command::new("mkfifo").arg(&pipe).status();
+    let expected = place.logits(false);
+    // The draft's name is taken: packed in memory, without a word and without harm.
+    assert_eq!(place.logits(true), expected);
+    fs::remove_file(&draft).unwrap();
+    assert_eq!(place.logits(true), expected);
+    assert!(fs::symlink_metadata(place.packed()).unwrap().is_file(), "the link was replaced");
+    assert_eq!(fs::read_to_string(&mine).unwrap(), "a person's own");
+}

@@ -2,5 +2,8 @@
 
 mod catalog;
 mod files;
+mod inside;
 mod pull;
 mod server;
+mod sizes;
+mod unchanged;

@@ -22,6 +22,16 @@ pub(super) enum Fault {
     WrongBytes,
     /// Answers 200 with a page, as a captive portal does.
     Portal,
+    /// Announces so many bytes, whatever there are.
+    Announces(u64),
+    /// Announces the right size and sends without an end.
+    Floods,
+    /// Announces the right size, and a larger one with the bytes.
+    Grows,
+    /// Says no size before the bytes come.
+    SaysLate,
+    /// Says no size at all.
+    SaysNothing,
 }
 
 pub(super) struct Server {
@@ -88,24 +98,33 @@ impl Site {
             }
             _ => self.file(method, path, &range),
         };
-        stream.write_all(&response).ok()
+        stream.write_all(&response).ok()?;
+        let floods = self.fault == Fault::Floods && method == "GET" && !path.starts_with("/api/");
+        while floods {
+            stream.write_all(&[0; 1 << 16]).ok()?;
+        }
+        Some(())
     }
 
     fn listing(&self) -> String {
-        let files = self.files.keys().map(|name| format!("{{\"rfilename\": \"{name}\"}}"));
-        format!("{{\"siblings\": [{}]}}", files.collect::<Vec<_>>().join(", "))
+        let files: Vec<_> = self.files.keys().map(|name| serde_json::json!({"rfilename": name})).collect();
+        serde_json::json!({"siblings": files}).to_string()
     }
 
     fn file(&self, method: &str, path: &str, range: &str) -> Vec<u8> {
-        let name = path.strip_prefix(&format!("/{REPO}/resolve/main/"));
-        let Some(bytes) = name.and_then(|name| self.files.get(name)) else {
+        let name = path.strip_prefix(&format!("/{REPO}/resolve/main/")).map(unquoted);
+        let Some(bytes) = name.and_then(|name| self.files.get(&name)) else {
             return answer("404 Not Found", "x-error-code: EntryNotFound\r\n", b"");
         };
         let sha256 = hex(&Sha256::digest(bytes));
         if method == "HEAD" {
+            let size = match self.fault {
+                Fault::Announces(bytes) => format!("x-linked-size: {bytes}\r\n"),
+                Fault::SaysLate | Fault::SaysNothing => String::new(),
+                _ => format!("x-linked-size: {}\r\n", bytes.len()),
+            };
             let headers = format!(
-                "location: http://{{host}}\r\nx-linked-etag: \"{sha256}\"\r\nx-linked-size: {}\r\nx-repo-commit: {COMMIT}\r\n",
-                bytes.len()
+                "location: http://{{host}}\r\nx-linked-etag: \"{sha256}\"\r\n{size}x-repo-commit: {COMMIT}\r\n"
             );
             return answer(
                 "302 Found",
@@ -120,12 +139,32 @@ impl Site {
         if self.fault == Fault::WrongBytes {
             body.iter_mut().for_each(|byte| *byte ^= 1);
         }
+        match self.fault {
+            Fault::Floods | Fault::SaysNothing => {
+                return [b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n", &body[..]].concat();
+            }
+            Fault::Grows => body.extend([0; 1000]),
+            _ => {}
+        }
         let mut response = answer(status, "", &body);
         if matches!(self.fault, Fault::CutFirst(cuts) if get < cuts) {
             response.truncate(response.len() - body.len().div_ceil(2));
         }
         response
     }
+}
+
+/// A path without its percent signs.
+fn unquoted(path: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = path.as_bytes();
+    while let Some((&first, behind)) = rest.split_first() {
+        let hex = behind.get(..2).filter(|_| first == b'%');
+        let quoted = hex.and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
+        bytes.push(quoted.unwrap_or(first));
+        rest = if quoted.is_some() { &behind[2..] } else { behind };
+    }
+    String::from_utf8(bytes).unwrap()
 }
 
 fn answer(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {

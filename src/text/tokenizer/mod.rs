@@ -44,6 +44,12 @@ pub enum TokenizerError {
         /// `tokenizer.ggml.pre` of the file.
         pre: String,
     },
+    /// A byte-level vocabulary that doesn't say how text is cut into words, as files from before April 2024: the same rule
+    /// as for a name that isn't known.
+    #[error(
+        "the file has no metadata key `tokenizer.ggml.pre`, so it doesn't say how text is cut into words, and guessing would give the model wrong tokens: get a newer conversion of the model"
+    )]
+    MissingPreTokenizer,
     /// Metadata that contradicts itself.
     #[error("the vocabulary is damaged: {0}; download the file again")]
     Damaged(String),
@@ -121,7 +127,8 @@ impl Tokenizer {
         let vocabulary = Vocabulary::new(spelling, &texts, kinds.as_deref())?;
         let (algorithm, add_bos_default) = match spelling {
             Spelling::ByteLevel => {
-                let pre: &str = gguf.value("tokenizer.ggml.pre")?.unwrap_or("default");
+                let pre: Option<&str> = gguf.value("tokenizer.ggml.pre")?;
+                let pre = pre.ok_or(TokenizerError::MissingPreTokenizer)?;
                 let rules = pretokenizers::rules(pre)
                     .ok_or_else(|| TokenizerError::UnknownPreTokenizer { pre: pre.to_owned() })?;
                 let merges: Vec<&str> = gguf.required("tokenizer.ggml.merges")?;

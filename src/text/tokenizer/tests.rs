@@ -70,6 +70,12 @@ fn an_unknown_pre_tokenizer_or_model_is_refused_by_name() {
     let error = Tokenizer::from_gguf(&fixtures::byte_level_gguf("klingon", MERGES)).unwrap_err().to_string();
     assert!(error.contains("`klingon`"), "{error}");
     let mut writer = Writer::new();
+    writer.set("tokenizer.ggml.model", "gpt2").set("tokenizer.ggml.tokens", &["a", "b"][..]);
+    writer.set("tokenizer.ggml.merges", &["a b"][..]);
+    let silent = Gguf::from_bytes(writer.finish()).unwrap();
+    let error = Tokenizer::from_gguf(&silent).unwrap_err().to_string();
+    assert!(error.contains("`tokenizer.ggml.pre`") && error.contains("newer conversion"), "{error}");
+    let mut writer = Writer::new();
     writer.set("tokenizer.ggml.model", "rwkv");
     let gguf = Gguf::from_bytes(writer.finish()).unwrap();
     assert!(Tokenizer::from_gguf(&gguf).unwrap_err().to_string().contains("`rwkv`"));
@@ -81,6 +87,7 @@ fn tables_that_disagree_are_damage_not_panics() {
         let mut writer = Writer::new();
         writer
             .set("tokenizer.ggml.model", "gpt2")
+            .set("tokenizer.ggml.pre", "default")
             .set("tokenizer.ggml.tokens", &["a", "b", ""][..])
             .set("tokenizer.ggml.token_type", kinds)
             .set("tokenizer.ggml.merges", merges)
@@ -115,6 +122,7 @@ fn a_character_that_is_a_token_of_its_own_is_not_taken_for_its_spelled_bytes() {
     let mut writer = Writer::new();
     writer
         .set("tokenizer.ggml.model", "gpt2")
+        .set("tokenizer.ggml.pre", "default")
         .set("tokenizer.ggml.tokens", &["\u{200d}", "â", "Ģ", "į", "âĢ", "âĢį"][..])
         .set("tokenizer.ggml.merges", &["â Ģ", "âĢ į"][..]);
     let tokenizer = Tokenizer::from_gguf(&Gguf::from_bytes(writer.finish()).unwrap()).unwrap();

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bandmaster::engine::hash::mix;
-use bandmaster_models::{Batch, ForwardError, Model, ModelInfo, OnRow};
+use bandmaster_models::{Batch, Changed, ForwardError, Model, ModelInfo, OnRow};
 
 pub const BLOCK: usize = 16;
 const EMPTY: u64 = 0x5eed;
@@ -23,6 +23,9 @@ impl Mood {
     }
     pub fn panic_next(&self) {
         self.0.store(2, Ordering::SeqCst);
+    }
+    pub fn lose_next(&self) {
+        self.0.store(3, Ordering::SeqCst);
     }
 }
 
@@ -199,6 +202,10 @@ impl Model for FakeModel {
             2 => {
                 self.garble(batch, true);
                 panic!("the fake panics");
+            }
+            3 => {
+                self.garble(batch, true);
+                return Err(ForwardError::Lost(Changed { file: "fake.gguf".into(), how: "was cut short" }));
             }
             _ => {}
         }

@@ -6,7 +6,7 @@ use bandmaster::engine::{
     Class, Core, EngineConfig, Event, Expected, ExpectedId, FinishReason, ModelId, Order, RequestId, RunId,
 };
 
-use super::fake::{FakeClock, FakeModel};
+use super::fake::{FakeClock, FakeModel, Mood};
 use super::simulation::Random;
 use super::steps::{Heard, finish, random_tokens, request, tokens};
 
@@ -388,5 +388,39 @@ fn a_model_that_comes_back_another_is_refused() {
     let refused = core.bring(ids[0], Ok(Box::new(model(VOCAB - 1))), clock.now());
     assert!(refused.is_err_and(|reason| reason.contains("another")));
     assert!(matches!(heard.lock().expect("no sink panics").last(), Some(Event::Failed(_))));
+    core.audit().expect("accounts add up");
+}
+
+#[test]
+fn a_model_that_is_lost_again_at_once_fails_who_waits_for_it() {
+    let clock = FakeClock::default();
+    let mut core = Core::new(EngineConfig::with_memory_bytes(10_000));
+    let id = core.announce("a", 100, true);
+    let mood = Mood::default();
+    let bring = |core: &mut Core| {
+        core.step(&|| clock.now());
+        assert_eq!(core.take_calls(), [id]);
+        drop(core.take_departed());
+        let model = FakeModel::new(3, VOCAB, 4096, BLOCK_BYTES, 64).in_mood(mood.clone());
+        core.bring(id, Ok(Box::new(model)), clock.now()).expect("it fits");
+    };
+    core.call(id, clock.now());
+    bring(&mut core);
+    let (mut asked, heard) = request(vec![1, 2, 3], 3);
+    asked.model = id;
+    core.submit(RequestId(0), asked, clock.now()).unwrap_or_else(|refused| panic!("{}", refused.0));
+    let failed = || match heard.lock().expect("no sink panics").last() {
+        Some(Event::Failed(message)) => Some(message.clone()),
+        _ => None,
+    };
+    mood.lose_next();
+    core.step(&|| clock.now());
+    assert_eq!(failed(), None, "it is loaded again first");
+    core.audit().expect("accounts add up");
+    bring(&mut core);
+    mood.lose_next();
+    core.step(&|| clock.now());
+    let message = failed().expect("it would go on for ever");
+    assert!(message.contains("fake.gguf") && message.contains("renaming"), "{message}");
     core.audit().expect("accounts add up");
 }

@@ -90,6 +90,34 @@ fn a_model_that_panics_fails_its_requests_and_serves_the_next() {
 }
 
 #[test]
+fn a_model_whose_file_changes_is_loaded_again_and_its_requests_go_on() {
+    let tokens = |events: &Receiver<Event>| {
+        let mut tokens = Vec::new();
+        loop {
+            match events.recv_timeout(PATIENCE).expect("every request hears its end") {
+                Event::Token { id, .. } => tokens.push(id),
+                Event::Finished { .. } => return tokens,
+                Event::Failed(message) => panic!("{message}"),
+                _ => {}
+            }
+        }
+    };
+    let (handle, mood) = engine(10);
+    let ask = || {
+        let (request, events) = listened(vec![1, 2, 3], 50);
+        handle.submit(request).expect("there is room");
+        events
+    };
+    let expected = tokens(&ask());
+    assert_eq!(handle.stats().loads, 1);
+    for losses in 1..4 {
+        mood.lose_next();
+        assert_eq!(tokens(&ask()), expected);
+        assert_eq!(handle.stats().loads, 1 + losses);
+    }
+}
+
+#[test]
 fn a_listener_that_leaves_or_panics_ends_its_request_alone() {
     let (handle, _) = engine(10);
     let (mut panics, _) = request(vec![1, 2], 1000);

@@ -1,0 +1,114 @@
+//! Which metadata keys of an architecture are known, and what they may say. A key that would change what is computed and
+//! is not followed is refused: leaving it out without a word gives answers that are not the model's.
+//!
+//! The names are those of ggml's documentation of GGUF and of llama.cpp.
+
+use super::keys::Keys;
+use crate::gguf::{FromValue, Value};
+use crate::spec::{Feature, SpecError};
+
+/// What a key is to the decoder here.
+enum Rule {
+    /// Read elsewhere in this folder, where its value is checked.
+    Used,
+    /// Changes nothing that is computed.
+    Harmless,
+    /// Asks for something that is not run, unless it says one of these.
+    Only(&'static [&'static str], Feature),
+}
+
+use Rule::{Harmless, Only, Used};
+
+/// What stands for "no", in each type.
+const OFF: &[&str] = &["0", "false", ""];
+/// A factor that changes nothing, or none.
+const NO_FACTOR: &[&str] = &["0", "1"];
+
+/// By the key without its architecture. Keys that are not here are refused unless they are [`OFF`].
+const KEYS: &[(&str, Rule)] = &[
+    ("attention.causal", Only(&["true"], Feature::Encoder)),
+    ("attention.clamp_kqv", Only(OFF, Feature::AttentionShape)),
+    ("attention.head_count", Used),
+    ("attention.head_count_kv", Used),
+    ("attention.key_length", Used),
+    // Of layers with a sliding window, of which there are none.
+    ("attention.key_length_swa", Harmless),
+    // Of norms that subtract a mean; RMS norms have a key of their own, which must be there.
+    ("attention.layer_norm_epsilon", Harmless),
+    ("attention.layer_norm_rms_epsilon", Used),
+    ("attention.max_alibi_bias", Only(OFF, Feature::AttentionShape)),
+    ("attention.output_scale", Only(NO_FACTOR, Feature::Scale)),
+    ("attention.scale", Used),
+    ("attention.sliding_window", Used),
+    // Which layers have the window.
+    ("attention.sliding_window_pattern", Harmless),
+    ("attention.value_length", Used),
+    ("attention.value_length_swa", Harmless),
+    ("attention.value_scale", Only(NO_FACTOR, Feature::Scale)),
+    ("attn_logit_softcapping", Only(OFF, Feature::Softcap)),
+    ("block_count", Used),
+    ("context_length", Used),
+    ("embedding_length", Used),
+    ("embedding_scale", Only(NO_FACTOR, Feature::Scale)),
+    ("expert_count", Only(OFF, Feature::Experts)),
+    ("expert_used_count", Only(OFF, Feature::Experts)),
+    ("feed_forward_length", Used),
+    ("final_logit_softcapping", Only(OFF, Feature::Softcap)),
+    ("hidden_activation", Only(&["silu"], Feature::LayerShape)),
+    ("logit_scale", Only(NO_FACTOR, Feature::Scale)),
+    ("nextn_predict_layers", Only(OFF, Feature::NextTokens)),
+    ("pooling_type", Only(OFF, Feature::Encoder)),
+    ("residual_scale", Only(NO_FACTOR, Feature::Scale)),
+    ("rope.dimension_count", Used),
+    ("rope.dimension_count_swa", Harmless),
+    ("rope.dimension_sections", Only(OFF, Feature::PartialRope)),
+    ("rope.freq_base", Used),
+    ("rope.freq_base_swa", Harmless),
+    ("rope.scale_linear", Used),
+    ("rope.scaling.attn_factor", Only(&["1"], Feature::RopeScaling)),
+    ("rope.scaling.factor", Used),
+    // Whether the model was trained further after stretching.
+    ("rope.scaling.finetuned", Harmless),
+    ("rope.scaling.original_context_length", Used),
+    ("rope.scaling.type", Used),
+    ("rope.scaling.yarn_attn_factor", Only(&["1"], Feature::RopeScaling)),
+    ("rope.scaling.yarn_beta_fast", Only(&["32"], Feature::RopeScaling)),
+    ("rope.scaling.yarn_beta_slow", Only(&["1"], Feature::RopeScaling)),
+    ("rope.scaling.yarn_ext_factor", Only(&["1"], Feature::RopeScaling)),
+    ("rope.scaling.yarn_log_multiplier", Only(OFF, Feature::RopeScaling)),
+    // Where a checkpoint came from. How rows are ordered for rope is the architecture's.
+    ("tensor_data_layout", Harmless),
+    ("use_parallel_residual", Only(OFF, Feature::LayerShape)),
+    // The rows of the embedding count.
+    ("vocab_size", Harmless),
+];
+
+/// Refuses what the file asks for and is not run.
+pub(super) fn check(keys: &Keys<'_>) -> Result<(), SpecError> {
+    let prefix = keys.full("");
+    for (key, value) in keys.gguf.metadata() {
+        let Some(suffix) = key.strip_prefix(&prefix) else { continue };
+        let said = text_of(&value);
+        match KEYS.iter().find(|(known, _)| *known == suffix).map(|(_, rule)| rule) {
+            Some(Used | Harmless) => {}
+            Some(Only(allowed, _)) if allowed.contains(&said.as_str()) => {}
+            Some(Only(_, feature)) => return Err(keys.feature_error(suffix, said, *feature)),
+            None if OFF.contains(&said.as_str()) => {}
+            None => return Err(SpecError::UnknownKey { key: crate::gguf::shown(key), value: said }),
+        }
+    }
+    Ok(())
+}
+
+/// A value as a message shows it. An array of which every element is off is off.
+fn text_of(value: &Value<'_>) -> String {
+    if let Value::Array(array) = value {
+        let off = array.iter().all(|element| OFF.contains(&text_of(&element).as_str()));
+        return if off { String::new() } else { value.type_name() };
+    }
+    let number = f32::from_value(value).map(|number| number.to_string());
+    let whole = || i64::from_value(value).map(|number| number.to_string());
+    let truth = || bool::from_value(value).map(|truth| truth.to_string());
+    let text = || <&str>::from_value(value).map(crate::gguf::shown);
+    number.or_else(whole).or_else(truth).or_else(text).unwrap_or_else(|| value.type_name())
+}

@@ -1,0 +1,141 @@
+//! Whether an installed file is still what was installed, without reading all of it: its size, its times, and a sample of
+//! its bytes. Where only the times tell otherwise it is read whole, once. `models verify` reads everything always.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::error::{AtPath, HubError};
+use super::inside::write_ours;
+use super::store::{KeptFile, MANIFEST, Manifest, altered, hash_file, hex};
+
+/// Places of a file that are looked at, evenly spread, its beginning and its end among them: about a megabyte.
+const SAMPLES: u64 = 256;
+const SAMPLE_BYTES: u64 = 4096;
+/// Folders above a file in which its manifest is looked for: older versions kept some files in folders of their own.
+const FOLDERS_ABOVE_MAX: usize = 4;
+
+/// How a file looked when it was known to be the right one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    /// When it was last written to, in nanoseconds since 1970; 0 where the system doesn't say.
+    modified_ns: i64,
+    /// When anything of it was last changed, which can't be set by hand; 0 where the system doesn't say.
+    changed_ns: i64,
+    /// Checksum of the sample.
+    sample_sha256: String,
+}
+
+impl Seen {
+    /// Looks at a file now.
+    pub(super) fn of(path: &Path) -> io::Result<Self> {
+        let meta = fs::metadata(path)?;
+        if !meta.is_file() {
+            return Err(io::Error::other("it is not a regular file"));
+        }
+        let since = |time: std::time::SystemTime| time.duration_since(std::time::UNIX_EPOCH).ok();
+        let modified = meta.modified().ok().and_then(since);
+        #[cfg(unix)]
+        let changed_ns = {
+            use std::os::unix::fs::MetadataExt;
+            meta.ctime().saturating_mul(1_000_000_000).saturating_add(meta.ctime_nsec())
+        };
+        #[cfg(not(unix))]
+        let changed_ns = 0;
+        Ok(Self {
+            modified_ns: modified.and_then(|time| i64::try_from(time.as_nanos()).ok()).unwrap_or(0),
+            changed_ns,
+            sample_sha256: sample(&mut File::open(path)?, meta.len())?,
+        })
+    }
+
+    fn has_times_of(&self, other: &Self) -> bool {
+        (self.modified_ns, self.changed_ns) == (other.modified_ns, other.changed_ns)
+    }
+}
+
+fn sample(file: &mut File, bytes: u64) -> io::Result<String> {
+    let last = bytes.saturating_sub(SAMPLE_BYTES);
+    let mut hasher = Sha256::new();
+    let mut buffer = Vec::with_capacity(SAMPLE_BYTES as usize);
+    let spread = (0..SAMPLES).map(|number| last / (SAMPLES - 1) * number);
+    for at in spread.chain([last]) {
+        file.seek(SeekFrom::Start(at))?;
+        buffer.clear();
+        file.by_ref().take(SAMPLE_BYTES).read_to_end(&mut buffer)?;
+        hasher.update(&buffer);
+    }
+    Ok(hex(&hasher.finalize()))
+}
+
+/// Whether the installed model to which `path` belongs (its main file, or its folder) is still what was installed. Files
+/// that were not installed by this program pass.
+///
+/// # Errors
+/// [`HubError::NotAModel`] naming the file and what to do.
+pub fn check_unchanged(path: &Path) -> Result<(), HubError> {
+    let Some((folder, mut manifest)) = manifest_of(path) else { return Ok(()) };
+    let mut learned = false;
+    for kept in &mut manifest.files {
+        let path = folder.join(&kept.file);
+        if let Some(seen) = look(&manifest.name, &path, kept)? {
+            kept.seen = Some(seen);
+            learned = true;
+        }
+    }
+    if learned {
+        // Where this can't be kept, the file is read whole again next time.
+        let new = folder.join(format!("{MANIFEST}.new-{}", std::process::id()));
+        let kept = write_ours(&new, &manifest.text()).and_then(|()| fs::rename(&new, folder.join(MANIFEST)));
+        if kept.is_err() {
+            let _ = fs::remove_file(&new);
+        }
+    }
+    Ok(())
+}
+
+fn manifest_of(path: &Path) -> Option<(PathBuf, Manifest)> {
+    let above = path.ancestors().take(FOLDERS_ABOVE_MAX);
+    let mut found = above.filter_map(|folder| Some((folder.to_owned(), Manifest::read(folder)?)));
+    let belongs = |(folder, manifest): &(PathBuf, Manifest)| {
+        folder == path || manifest.files.iter().any(|kept| folder.join(&kept.file) == path)
+    };
+    found.find(belongs)
+}
+
+/// Checks one file; returns how it looks now when that is something new.
+fn look(model: &str, path: &Path, kept: &KeptFile) -> Result<Option<Seen>, HubError> {
+    let fails = |problem: &str| Err(altered(model, path.to_owned(), problem));
+    let bytes = match fs::metadata(path) {
+        Ok(meta) => meta.len(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return fails("it was installed and is not there any more");
+        }
+        Err(error) => return Err(HubError::io(path, error)),
+    };
+    if bytes != kept.bytes {
+        return fails(&format!("it was changed: {bytes} bytes, {} were installed", kept.bytes));
+    }
+    let now = Seen::of(path).at(path)?;
+    match &kept.seen {
+        Some(seen) if seen.sample_sha256 != now.sample_sha256 => {
+            fails("it was changed: its bytes are others than those that were installed")
+        }
+        Some(seen) if seen.has_times_of(&now) => Ok(None),
+        // Touched, copied, restored, or kept by an older version: all of it tells.
+        _ => {
+            tracing::info!(file = %path.display(), "its times are others than when it was installed: reading it whole");
+            let (_, sha256) = hash_file(path, |_| {})?;
+            if sha256 != kept.sha256 {
+                return fails(&format!(
+                    "it was changed: its sha256 is {sha256}, {} was installed",
+                    kept.sha256
+                ));
+            }
+            Ok(Some(now))
+        }
+    }
+}
