@@ -5,6 +5,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use bandmaster_models::families;
 use bandmaster_models::gguf::{Gguf, GgufError, Value, Writer};
 
 const INPUTS_DEFAULT: u64 = 20_000;
@@ -79,6 +80,13 @@ fn seeds() -> Vec<Vec<u8>> {
         .set("general.architecture", "llama")
         .set("llama.block_count", &2u32)
         .set("llama.rope.freq_base", &1e5f32)
+        .set("llama.context_length", &64u32)
+        .set("llama.embedding_length", &32u32)
+        .set("llama.feed_forward_length", &64u32)
+        .set("llama.attention.head_count", &2u32)
+        .set("llama.attention.layer_norm_rms_epsilon", &1e-5f32)
+        .set("llama.attention.sliding_window_pattern", &[true, false])
+        .set("llama.rope.scaling.type", "none")
         .set("tokenizer.ggml.tokens", &["a", "bc", "é"])
         .set("tokenizer.ggml.token_type", &[1i32, 3, 1]);
     model.tensor("token_embd.weight", &[32, 2], 8, &[7; 68]).tensor("output_norm.weight", &[3], 0, &[1; 12]);
@@ -165,6 +173,8 @@ fn use_all(gguf: &Gguf) {
     }
     std::hint::black_box(gguf.value::<Vec<&str>>("tokenizer.ggml.tokens").is_ok());
     std::hint::black_box(gguf.required::<u32>("llama.block_count").is_ok());
+    std::hint::black_box(families::spec(gguf).is_ok());
+    assert!(gguf.check().is_ok(), "what is in memory doesn't change");
 }
 
 /// Opens `bytes` and returns whether that succeeded.

@@ -222,7 +222,7 @@ pub enum ModelsCommand {
     },
     /// Install files that are on this machine: GGUF files, or an embedding model's folder
     Import(ImportFlags),
-    /// Compare installed files with their checksums
+    /// Compare installed files with their checksums, all of every file (a load compares size, times and a sample)
     Verify {
         /// Only this one
         name: Option<String>,

@@ -138,6 +138,11 @@ pub(super) fn create_ours(path: &Path) -> io::Result<File> {
     File::create_new(path)
 }
 
+/// What a file of ours holds; `None` for anything but a regular file, as a pipe, which would wait for a writer.
+pub(super) fn read_ours(path: &Path) -> Option<Vec<u8>> {
+    fs::metadata(path).ok()?.is_file().then(|| fs::read(path).ok())?
+}
+
 /// A file of ours with these bytes, made anew.
 pub(super) fn write_ours(path: &Path, bytes: &[u8]) -> io::Result<()> {
     io::Write::write_all(&mut create_ours(path)?, bytes)

