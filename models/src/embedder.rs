@@ -327,6 +327,11 @@ fn read_shape(file: &Path) -> Result<Shape, EmbedderError> {
         vocab: count("vocab_size")?,
         norm_eps: json["layer_norm_eps"].as_f64().unwrap_or(1e-12) as f32,
     };
+    // Relatives of BERT have the same tensors and other positions or layers.
+    let family = json["model_type"].as_str().unwrap_or("bert");
+    if family != "bert" {
+        return Err(wrong(format!("`model_type` is {family}, only bert is known")));
+    }
     let places = json["position_embedding_type"].as_str().unwrap_or("absolute");
     if places != "absolute" {
         return Err(wrong(format!("`position_embedding_type` is {places}, only absolute is known")));

@@ -218,6 +218,24 @@ impl Core {
         }
     }
 
+    /// A model whose file was changed by somebody else while it was used leaves, and what lies there now is loaded for those
+    /// who wait for it: they compute their sequences again. Where that can't be, or has just been tried, they hear
+    /// `message`.
+    fn lose(&mut self, id: ModelId, message: &str) {
+        let lane = &mut self.lanes[id.0 as usize];
+        let tried = std::mem::replace(&mut lane.lost, true);
+        let returns = lane.returns;
+        if tried || !returns {
+            while let Some(&slot) = self.lanes[id.0 as usize].order.last() {
+                self.end(slot, End::Failed(message.to_owned()));
+            }
+        }
+        match returns {
+            true => self.send_away(id.0 as usize),
+            false => self.blocks.distrust(id),
+        }
+    }
+
     /// Ends a sequence: its blocks are free, its listener hears why.
     pub(super) fn end(&mut self, slot: u32, end: End) {
         self.give_back(slot);

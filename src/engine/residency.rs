@@ -360,25 +360,7 @@ impl Core {
         classes.max().unwrap_or_default()
     }
 
-    /// A model whose file was changed by somebody else while it was used leaves, and what lies there now is loaded for those
-    /// who wait for it: they compute their sequences again. Where that can't be, or has just been tried, they hear
-    /// `message`.
-    pub(super) fn lose(&mut self, id: ModelId, message: &str) {
-        let lane = &mut self.lanes[id.0 as usize];
-        let tried = std::mem::replace(&mut lane.lost, true);
-        let returns = lane.returns;
-        if tried || !returns {
-            while let Some(&slot) = self.lanes[id.0 as usize].order.last() {
-                self.end(slot, End::Failed(message.to_owned()));
-            }
-        }
-        match returns {
-            true => self.send_away(id.0 as usize),
-            false => self.blocks.distrust(id),
-        }
-    }
-
-    fn send_away(&mut self, place: usize) {
+    pub(super) fn send_away(&mut self, place: usize) {
         let id = ModelId(place as u32);
         for at in (0..self.lanes[place].order.len()).rev() {
             let slot = self.lanes[place].order[at];

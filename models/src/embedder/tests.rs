@@ -79,3 +79,91 @@ fn a_folder_without_a_model_says_what_is_missing() {
     std::fs::write(folder.path().join("model.safetensors"), b"not weights").unwrap();
     assert!(error().contains("does not hold the weights"), "{}", error());
 }
+
+/// The smallest folder of a BERT model, with `change` done to its tensors' names and lengths and to its configuration.
+fn tiny(change: impl FnOnce(&mut Vec<(String, Vec<usize>)>, &mut serde_json::Value)) -> tempfile::TempDir {
+    const WIDTH: usize = 32;
+    let mut tensors: Vec<(String, Vec<usize>)> = Vec::new();
+    let mut add = |name: &str, shape: &[usize]| tensors.push((name.to_owned(), shape.to_vec()));
+    add("embeddings.word_embeddings.weight", &[8, WIDTH]);
+    add("embeddings.position_embeddings.weight", &[4, WIDTH]);
+    add("embeddings.token_type_embeddings.weight", &[2, WIDTH]);
+    let layer = |part: &str| format!("encoder.layer.0.{part}");
+    for part in
+        ["attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense"]
+    {
+        add(&layer(&format!("{part}.weight")), &[WIDTH, WIDTH]);
+        add(&layer(&format!("{part}.bias")), &[WIDTH]);
+    }
+    for part in ["intermediate.dense", "output.dense"] {
+        add(&layer(&format!("{part}.weight")), &[WIDTH, WIDTH]);
+        add(&layer(&format!("{part}.bias")), &[WIDTH]);
+    }
+    let norms = [layer("attention.output.LayerNorm"), layer("output.LayerNorm")];
+    for norm in norms.iter().map(String::as_str).chain(["embeddings.LayerNorm"]) {
+        add(&format!("{norm}.weight"), &[WIDTH]);
+        add(&format!("{norm}.bias"), &[WIDTH]);
+    }
+    let mut config = serde_json::json!({"hidden_size": WIDTH, "num_hidden_layers": 1, "num_attention_heads": 2,
+        "intermediate_size": WIDTH, "max_position_embeddings": 4, "vocab_size": 8, "hidden_act": "gelu", "model_type": "bert"});
+    change(&mut tensors, &mut config);
+    let data: Vec<Vec<u8>> = tensors
+        .iter()
+        .map(|(_, shape)| {
+            (0..shape.iter().product()).flat_map(|i: usize| (i as f32 * 0.37).sin().to_le_bytes()).collect()
+        })
+        .collect();
+    let views = tensors.iter().zip(&data).map(|((name, shape), data)| {
+        (
+            name.as_str(),
+            safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape.clone(), data).unwrap(),
+        )
+    });
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("model.safetensors"), safetensors::serialize(views, None).unwrap())
+        .unwrap();
+    std::fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
+    folder
+}
+
+#[test]
+fn embedder_whose_file_is_cut_after_loading_goes_on() {
+    let folder = tiny(|_, _| {});
+    let embedder = Embedder::load(folder.path(), cpu()).unwrap();
+    let expected = embedder.embed(&[1, 7, 3]).unwrap();
+    let file = folder.path().join("model.safetensors");
+    let bytes = std::fs::metadata(&file).unwrap().len();
+    for left in [bytes / 2, 0] {
+        std::fs::File::options().write(true).open(&file).unwrap().set_len(left).unwrap();
+        assert_eq!(embedder.embed(&[1, 7, 3]).unwrap(), expected, "nothing of the file is needed any more");
+        let error = Embedder::load(folder.path(), cpu()).unwrap_err().to_string();
+        assert!(error.contains("model.safetensors") && error.contains("again"), "{error}");
+    }
+}
+
+#[test]
+fn tensors_and_settings_that_would_change_an_embedding_are_refused_by_name() {
+    for name in [
+        "encoder.layer.1.output.dense.bias",
+        "embeddings.more.weight",
+        "bert.encoder.scale",
+        "classifier.weight",
+    ] {
+        let folder = tiny(|tensors, _| tensors.push((name.to_owned(), vec![32])));
+        let error = Embedder::load(folder.path(), cpu()).unwrap_err().to_string();
+        assert!(error.contains(name), "{error}");
+    }
+    for name in
+        ["pooler.dense.weight", "embeddings.position_ids", "bert.pooler.dense.bias", "cls.predictions.bias"]
+    {
+        let folder = tiny(|tensors, _| tensors.push((name.to_owned(), vec![32])));
+        Embedder::load(folder.path(), cpu()).unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
+    for (key, value) in
+        [("model_type", "roberta"), ("position_embedding_type", "relative_key"), ("hidden_act", "relu")]
+    {
+        let folder = tiny(|_, config| config[key] = value.into());
+        let error = Embedder::load(folder.path(), cpu()).unwrap_err().to_string();
+        assert!(error.contains(key) && error.contains(value), "{error}");
+    }
+}

@@ -9,6 +9,10 @@ use bandmaster::engine::{
     Rejected, Request,
 };
 
+use bandmaster_kernels::Cpu;
+use bandmaster_models::tiny::{TinyShape, gguf_bytes};
+use bandmaster_models::{LoadOptions, load, packed_path};
+
 use super::fake::{FakeModel, Mood};
 use super::steps::request;
 
@@ -271,4 +275,68 @@ fn bad_requests_are_refused_with_a_reason() {
     refuse(&|r| r.sampling.temperature = f32::NAN, "temperature is NaN");
     refuse(&|r| r.sampling.top_p = 0.0, "top_p is 0");
     refuse(&|r| r.sampling.logit_bias = vec![(60, 1.0)], "token 60 is outside");
+}
+
+/// An answer of a real, tiny model in a file; `harm` is done to the file while it is written.
+fn answer_while(handle: &EngineHandle, harm: Option<Box<dyn Fn() + Send>>) -> Result<Vec<u32>, String> {
+    let (sender, events) = sync_channel(10_000);
+    let (mut request, _) = request(vec![3, 1, 4, 1, 5], 40);
+    let mut harm = harm;
+    let mut heard = 0;
+    request.sink = Box::new(move |event| {
+        heard += 1;
+        if heard == 8
+            && let Some(harm) = harm.take()
+        {
+            harm();
+        }
+        sender.send(event).is_ok()
+    });
+    handle.submit(request).expect("there is room");
+    let mut tokens = Vec::new();
+    loop {
+        match events.recv_timeout(PATIENCE).expect("every request hears its end") {
+            Event::Token { id, .. } => tokens.push(id),
+            Event::Finished { .. } => return Ok(tokens),
+            Event::Failed(message) => return Err(message),
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn files_cut_in_the_middle_of_an_answer_end_no_process_and_change_no_token() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("m.gguf");
+    let good = gguf_bytes(5, &TinyShape::llama());
+    std::fs::write(&path, &good).expect("written");
+    let handle = Engine::start(EngineConfig::with_memory_bytes(64 << 20)).expect("a thread");
+    let file = path.clone();
+    let loader = move || {
+        let options = LoadOptions { keep_packed: true, ..LoadOptions::new(Arc::new(Cpu::new(2)), 16 << 20) };
+        load(&file, &options).map(|model| Box::new(model) as _).map_err(|error| error.to_string())
+    };
+    handle.load("tiny", 0, Arc::new(loader)).expect("the tiny model loads");
+    let expected = answer_while(&handle, None).expect("an answer");
+    let cut = |path: std::path::PathBuf, bytes: u64| -> Option<Box<dyn Fn() + Send>> {
+        Some(Box::new(move || {
+            let file = std::fs::File::options().write(true).open(&path).expect("it is there");
+            file.set_len(bytes).expect("it is cut");
+        }))
+    };
+    for bytes in [0, 10_000, 300_000] {
+        assert_eq!(
+            answer_while(&handle, cut(packed_path(&path), bytes)).as_ref(),
+            Ok(&expected),
+            "cut to {bytes}"
+        );
+    }
+    let message = answer_while(&handle, cut(path.clone(), 5_000)).expect_err("the model itself is gone");
+    for part in ["m.gguf", "download the file again"] {
+        assert!(message.contains(part), "{message:?} lacks {part:?}");
+    }
+    let again = path.with_extension("new");
+    std::fs::write(&again, &good).expect("written");
+    std::fs::rename(&again, &path).expect("replaced");
+    assert_eq!(answer_while(&handle, None), Ok(expected), "once the file is mended the model answers again");
 }
