@@ -45,7 +45,7 @@ impl FileName {
             () if name.chars().any(is_invisible) => Err("it holds characters that can't be seen"),
             () if name.len() > NAME_BYTES_MAX => Err("it is longer than 200 bytes"),
             () if DEVICES.contains(&stem.as_str())
-                || NUMBERED_DEVICES.iter().any(|device| numbered(&device)) =>
+                || NUMBERED_DEVICES.iter().any(|device| numbered(device)) =>
             {
                 Err("it is the name of a device on Windows")
             }

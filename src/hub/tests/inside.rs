@@ -214,13 +214,17 @@ fn places(hub: &Hub) -> Vec<PathBuf> {
     ]
 }
 
+/// Puts something that stands for the first path at the second.
+#[cfg(unix)]
+type Plant = fn(&Path, &Path);
+
 #[cfg(unix)]
 #[test]
 fn links_in_the_way_are_replaced_and_never_written_through() {
     use std::os::unix::fs::symlink;
     let bytes = tiny_gguf("a");
     let server = Server::start(&[("model-Q4_K_M.gguf", &bytes)], Fault::None);
-    let plant: [(&str, fn(&Path, &Path)); 4] = [
+    let plant: [(&str, Plant); 4] = [
         ("link", |to, at| symlink(to, at).unwrap()),
         ("link to nothing", |to, at| symlink(to.with_file_name("nothing"), at).unwrap()),
         ("second name", |to, at| fs::hard_link(to, at).unwrap()),
