@@ -27,14 +27,7 @@ impl Machine<'_> {
             "batch" | "dictsort" | "first" | "groupby" | "items" | "join" | "last" | "list" | "map"
             | "max" | "min" | "reject" | "rejectattr" | "reverse" | "select" | "selectattr" | "slice"
             | "sort" | "sum" | "unique" => self.sequence_filter(name, value, args),
-            "attr" => {
-                let [attribute] = args.bind(name, ["name"])?;
-                let attribute = text(&required(attribute, name, "name")?, name)?;
-                match &value {
-                    Value::Namespace(_) => self.attribute(&value, &attribute),
-                    other => ops::attribute_only(other, &attribute, heap),
-                }
-            }
+            "attr" => self.attr_filter(&value, args),
             "count" | "length" => {
                 let problem =
                     || Error::failed(format!("object of type '{}' has no len()", value.type_name()));
@@ -86,10 +79,21 @@ impl Machine<'_> {
                 };
                 percent(&template, &values, heap)
             }
+            "truncate" => truncated(&text(&value, name)?, args, heap),
+            "wordwrap" => wrapped(&text(&value, name)?, args, heap),
             "indent" => indent(&value, args, heap),
             "xmlattr" => xml_attributes(&value, args, heap),
             "urlencode" => url_encoded(&value, heap),
             _ => plain_text(name, &text_of(&value, heap)?, args, heap),
+        }
+    }
+
+    fn attr_filter(&self, value: &Value, args: Args) -> Result<Value> {
+        let [attribute] = args.bind("attr", ["name"])?;
+        let attribute = text(&required(attribute, "attr", "name")?, "attr")?;
+        match value {
+            Value::Namespace(_) => self.attribute(value, &attribute),
+            other => ops::attribute_only(other, &attribute, &self.heap),
         }
     }
 }
@@ -123,9 +127,7 @@ fn plain_text(name: &str, subject: &Text, args: Args, heap: &Heap) -> Result<Val
             strings::replaced(&plain(subject)?, &plain(&old)?, &plain(&new)?, count, heap)
         }
         "title" => heap.str(titled(subject)),
-        "truncate" => truncated(subject, args, heap),
         "wordcount" => Ok(Value::Int(WORDS.find_iter(subject.as_str()).count() as i128)),
-        "wordwrap" => wrapped(subject, args, heap),
         other => Err(Error::failed(format!("no filter is named '{other}'"))),
     }
 }

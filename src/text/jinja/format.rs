@@ -79,7 +79,8 @@ pub(super) fn percent(template: &Text, values: &Value, heap: &Heap) -> Result<Va
         };
         percent_one(kind, &value, spec, template.is_markup(), &mut out, heap)?;
     }
-    let left = given.len() > 0 && !mapped && !matches!(values, Value::Dict(_));
+    let left =
+        given.len() > 0 && !mapped && !matches!(values, Value::Dict(_) | Value::List(_) | Value::Range(_));
     if left {
         return Err(Error::failed("not all arguments converted during string formatting"));
     }

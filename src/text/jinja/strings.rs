@@ -237,48 +237,19 @@ fn pieces(subject: &Text, method: &str, args: Args, heap: &Heap) -> Result<Value
     let [separator, most] = args.bind(method, ["sep", "maxsplit"])?;
     let most = most.map_or(Ok(-1), |most| int(&most, method))?;
     let most = usize::try_from(most).unwrap_or(usize::MAX);
-    let separator = match &separator {
-        None | Some(Value::None) => None,
-        Some(separator) => Some(text(separator, method)?),
-    };
     let from_end = method == "rsplit";
     let mut parts: Vec<Value> = Vec::new();
+    let mut keep = |piece: &str| part(piece).map(|piece| parts.push(piece));
     match &separator {
-        None => {
-            let mut rest = subject.trim_matches(is_space);
-            while !rest.is_empty() {
-                let cut = if from_end { rest.rfind(is_space) } else { rest.find(is_space) };
-                let Some(cut) = cut.filter(|_| parts.len() < most) else {
-                    break;
-                };
-                if from_end {
-                    let after = cut + rest[cut..].chars().next().map_or(1, char::len_utf8);
-                    parts.push(part(&rest[after..])?);
-                    rest = rest[..cut].trim_end_matches(is_space);
-                } else {
-                    parts.push(part(&rest[..cut])?);
-                    rest = rest[cut..].trim_start_matches(is_space);
-                }
-            }
-            if !rest.is_empty() {
-                // What was not split keeps its white space at the other end.
-                let start = rest.as_ptr() as usize - subject.as_ptr() as usize;
-                let whole = if from_end { &subject[..start + rest.len()] } else { &subject[start..] };
-                let cut_short = parts.len() == most;
-                parts.push(part(if cut_short { whole } else { rest })?);
-            }
-        }
+        None | Some(Value::None) => words(subject, from_end, most, &mut keep)?,
         Some(separator) => {
-            let separator = nonempty(separator)?;
+            let separator = text(separator, method)?;
+            let separator = nonempty(&separator)?;
             let most = most.saturating_add(1);
             if from_end {
-                subject
-                    .rsplitn(most, separator)
-                    .try_for_each(|piece| part(piece).map(|piece| parts.push(piece)))?;
+                subject.rsplitn(most, separator).try_for_each(keep)?;
             } else {
-                subject
-                    .splitn(most, separator)
-                    .try_for_each(|piece| part(piece).map(|piece| parts.push(piece)))?;
+                subject.splitn(most, separator).try_for_each(keep)?;
             }
         }
     }
@@ -286,6 +257,31 @@ fn pieces(subject: &Text, method: &str, args: Args, heap: &Heap) -> Result<Value
         parts.reverse();
     }
     heap.list(parts)
+}
+
+/// Splits at white space, so many times at most. What was not split keeps its white space at the other end.
+fn words(subject: &str, from_end: bool, most: usize, keep: &mut dyn FnMut(&str) -> Result<()>) -> Result<()> {
+    let mut rest = subject.trim_matches(is_space);
+    let mut splits = 0;
+    while !rest.is_empty() {
+        let cut = if from_end { rest.rfind(is_space) } else { rest.find(is_space) };
+        let Some(cut) = cut.filter(|_| splits < most) else { break };
+        splits += 1;
+        if from_end {
+            let after = cut + rest[cut..].chars().next().map_or(1, char::len_utf8);
+            keep(&rest[after..])?;
+            rest = rest[..cut].trim_end_matches(is_space);
+        } else {
+            keep(&rest[..cut])?;
+            rest = rest[cut..].trim_start_matches(is_space);
+        }
+    }
+    if rest.is_empty() {
+        return Ok(());
+    }
+    let start = rest.as_ptr() as usize - subject.as_ptr() as usize;
+    let whole = if from_end { &subject[..start + rest.len()] } else { &subject[start..] };
+    keep(if splits == most { whole } else { rest })
 }
 
 fn nonempty(separator: &Text) -> Result<&str> {

@@ -7,6 +7,7 @@
 an error. `semantics.json` holds small templates with what they make of `variables.json`.
 """
 
+import copy
 import datetime
 import json
 import pathlib
@@ -81,10 +82,10 @@ def main():
     for path in sorted(HERE.glob("*.jinja")):
         with open(path, encoding="utf-8", newline="") as file:
             source = file.read()
-        made = {name: rendered(source, variables) for name, variables in conversations.items()}
+        made = {name: rendered(source, copy.deepcopy(variables)) for name, variables in conversations.items()}
         write(HERE / "expected" / f"{path.stem}.json", made)
     variables = read("variables.json")
-    write(HERE / "semantics.json", [[template, rendered(template, variables)] for template, _ in read("semantics.json")])
+    write(HERE / "semantics.json", [[template, rendered(template, copy.deepcopy(variables))] for template, _ in read("semantics.json")])
 
 
 if __name__ == "__main__":
