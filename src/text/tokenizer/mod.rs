@@ -263,7 +263,8 @@ impl Tokenizer {
             seen = at;
             at - removed
         };
-        let found = self.special.find_all(text);
+        // A token of one character can't be taken apart: there the mark stands behind it.
+        let found = self.special.find_all(text).filter(|(place, _)| !text[place.end..].starts_with(mark));
         let found: Vec<_> =
             found.map(|(place, id)| (unmarked(place.start)..unmarked(place.end), id)).collect();
         self.framed(self.encode_around(&text.replace(mark, ""), found.into_iter()))
