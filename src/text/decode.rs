@@ -109,6 +109,101 @@ impl StreamDecoder {
     }
 }
 
+/// Where the tokens of a text begin in it, in characters. A token that begins inside of a character begins where that
+/// character does.
+#[derive(Debug)]
+pub struct TokenOffsets {
+    tokenizer: Arc<Tokenizer>,
+    /// The prompt, where it is a part of the text, and how much of it has passed.
+    prompt: String,
+    prompt_at: usize,
+    prompt_tokens: usize,
+    /// Characters before the next token.
+    chars: usize,
+    /// The beginning of a character, its other bytes still to come.
+    bytes: Vec<u8>,
+    strip_space: bool,
+}
+
+impl TokenOffsets {
+    /// For a text that begins with a prompt of so many tokens, or with neither.
+    pub fn new(tokenizer: Arc<Tokenizer>, prompt: &str, prompt_tokens: usize) -> Self {
+        Self {
+            strip_space: tokenizer.space_prefix(),
+            tokenizer,
+            prompt: prompt.to_owned(),
+            prompt_at: 0,
+            prompt_tokens,
+            chars: 0,
+            bytes: Vec::new(),
+        }
+    }
+
+    /// Where the next token begins.
+    pub fn push(&mut self, id: u32) -> usize {
+        if self.prompt_tokens > 0 {
+            self.prompt_tokens -= 1;
+            return self.push_prompt(id);
+        }
+        // What was left of the prompt belongs to no token.
+        self.chars += chars_begun(&self.prompt.as_bytes()[self.prompt_at..]);
+        self.prompt_at = self.prompt.len();
+        let begins = self.chars;
+        if self.tokenizer.is_control(id) {
+            return begins;
+        }
+        let mut bytes = self.tokenizer.decode_bytes(id);
+        if std::mem::take(&mut self.strip_space) {
+            bytes = bytes.strip_prefix(b" ").unwrap_or(bytes);
+        }
+        self.bytes.extend_from_slice(bytes);
+        let mut taken = 0;
+        for chunk in self.bytes.utf8_chunks() {
+            self.chars += chunk.valid().chars().count();
+            taken += chunk.valid().len();
+            let ends_here = taken + chunk.invalid().len() == self.bytes.len();
+            if chunk.invalid().is_empty() || (ends_here && is_incomplete(chunk.invalid())) {
+                break;
+            }
+            self.chars += 1;
+            taken += chunk.invalid().len();
+        }
+        self.bytes.drain(..taken);
+        begins
+    }
+
+    /// A token of the prompt: its text stands there, but for a space that SentencePiece put in front, and for the
+    /// control tokens that open or close a sequence.
+    fn push_prompt(&mut self, id: u32) -> usize {
+        let rest = &self.prompt.as_bytes()[self.prompt_at..];
+        // Inside of a character, which was counted with its first byte.
+        let inside = rest.first().is_some_and(|byte| is_continuation(*byte));
+        let begins = self.chars - usize::from(inside && self.chars > 0);
+        let bytes = self.tokenizer.decode_bytes(id);
+        let passed = if rest.starts_with(bytes) {
+            bytes.len()
+        } else if self.tokenizer.is_control(id) {
+            0
+        } else if let Some(stripped) = bytes.strip_prefix(b" ").filter(|stripped| rest.starts_with(stripped))
+        {
+            stripped.len()
+        } else {
+            bytes.len().min(rest.len())
+        };
+        self.chars += chars_begun(&rest[..passed]);
+        self.prompt_at += passed;
+        begins
+    }
+}
+
+fn is_continuation(byte: u8) -> bool {
+    byte & 0xc0 == 0x80
+}
+
+fn chars_begun(bytes: &[u8]) -> usize {
+    bytes.iter().filter(|byte| !is_continuation(**byte)).count()
+}
+
 /// Whether more bytes could make a character of these.
 fn is_incomplete(bytes: &[u8]) -> bool {
     std::str::from_utf8(bytes).is_err_and(|e| e.error_len().is_none())
@@ -176,5 +271,33 @@ mod tests {
     #[test]
     fn the_earliest_of_several_stops_counts() {
         assert_eq!(streamed(b"ab--STOP", &["STOP", "--"]).0.concat(), "ab");
+    }
+
+    #[test]
+    fn tokens_begin_where_their_characters_do() {
+        let tokenizer = Arc::new(fixtures::byte_level(&[]));
+        let text = "größer 😁!";
+        let ids = tokenizer.encode(text, false);
+        let naive: Vec<usize> =
+            text.char_indices().enumerate().flat_map(|(at, (_, c))| vec![at; c.len_utf8()]).collect();
+        let offsets = |prompt: &str, prompt_tokens: usize, ids: &[u32]| {
+            let mut offsets = TokenOffsets::new(tokenizer.clone(), prompt, prompt_tokens);
+            ids.iter().map(|&id| offsets.push(id)).collect::<Vec<_>>()
+        };
+        assert_eq!(offsets("", 0, &ids), naive);
+        for prompt_tokens in 0..ids.len() {
+            let bytes: Vec<u8> =
+                ids[..prompt_tokens].iter().flat_map(|&id| tokenizer.decode_bytes(id)).copied().collect();
+            if let Ok(prompt) = std::str::from_utf8(&bytes) {
+                assert_eq!(offsets(prompt, prompt_tokens, &ids), naive);
+            }
+        }
+        // What is no character is one mark of it; a control token has no text unless the prompt says it.
+        let byte = |byte| fixtures::byte_id(&tokenizer, byte);
+        assert_eq!(offsets("", 0, &[byte(0xff), byte(b'a'), byte(0xf0), byte(b'b')]), [0, 1, 2, 2]);
+        let end = tokenizer.special_token("<|im_end|>").unwrap();
+        assert_eq!(offsets("", 0, &[byte(b'a'), end, byte(b'b')]), [0, 1, 1]);
+        assert_eq!(offsets("a<|im_end|>b", 3, &[byte(b'a'), end, byte(b'b'), byte(b'c')]), [0, 1, 11, 12]);
+        assert_eq!(offsets("ab", 3, &[end, byte(b'a'), byte(b'b'), byte(b'c')]), [0, 0, 1, 2]);
     }
 }

@@ -5,12 +5,13 @@
 pub mod decode;
 pub mod embedder;
 pub mod grammar;
+mod jinja;
 pub mod session;
 pub mod template;
 pub mod tokenizer;
 pub mod tool_calls;
 
-pub use decode::StreamDecoder;
+pub use decode::{StreamDecoder, TokenOffsets};
 pub use embedder::{EmbedError, Forward, TextEmbedder};
 pub use grammar::{GRAMMAR_FAILED, GrammarError, GrammarFactory, at_least};
 pub use session::{

@@ -21,7 +21,7 @@ use crate::server::wire::completions::{
 use crate::server::wire::refusals::{BadBody, Busy, NoModel};
 use crate::server::wire::{Usage, new_id, unix_seconds};
 use crate::server::{App, Asker, sse};
-use crate::text::{LoadedModel, Output, Part, Prompt, Score, Terms};
+use crate::text::{LoadedModel, Output, Part, Prompt, Score, Terms, TokenOffsets};
 
 /// Goes on from a prompt.
 #[utoipa::path(post, path = "/v1/completions", tag = "completions", request_body = CompletionRequest, responses(
@@ -150,6 +150,12 @@ impl Writer {
         first.into_iter().chain(prompt_scores).collect()
     }
 
+    fn offsets(&self, number: usize) -> TokenOffsets {
+        let prompt = Some(&self.prompts[number]).filter(|_| self.echo);
+        let (text, tokens) = prompt.map_or(("", 0), |prompt| (prompt.text.as_str(), prompt.ids.len()));
+        TokenOffsets::new(Arc::clone(self.model.tokenizer()), text, tokens)
+    }
+
     fn response(&self, choices: Vec<CompletionChoice>, usage: Option<Option<Usage>>) -> CompletionResponse {
         CompletionResponse {
             id: self.id.clone(),
@@ -172,7 +178,9 @@ impl Writer {
             CompletionChoice {
                 index: number as u32,
                 text: format!("{prompt}{}", gathered.text),
-                logprobs: self.scored.then(|| CompletionLogprobs::of(&self.model, &scores, &mut 0)),
+                logprobs: self
+                    .scored
+                    .then(|| CompletionLogprobs::of(&self.model, &scores, &mut self.offsets(number))),
                 finish_reason: Some(finish),
             }
         };
@@ -187,7 +195,7 @@ impl Writer {
     }
 
     fn stream(self, answers: Answers) -> impl Stream<Item = Event> + Send + 'static {
-        let offsets = vec![None; self.prompts.len()];
+        let offsets: Vec<Option<TokenOffsets>> = self.prompts.iter().map(|_| None).collect();
         let state = (self, answers, Spent::default(), offsets, false);
         let events =
             stream::unfold(state, move |(writer, mut answers, mut spent, mut offsets, ended)| async move {
@@ -219,7 +227,7 @@ impl Writer {
     }
 
     /// What is new of a completion; the first chunk of an echoed one has the prompt in front.
-    fn chunk(&self, index: u32, update: Update, offset: &mut Option<usize>) -> Option<Event> {
+    fn chunk(&self, index: u32, update: Update, offsets: &mut Option<TokenOffsets>) -> Option<Event> {
         let finish = match update {
             Update::End(finish, _) => Some(finish),
             _ => None,
@@ -227,8 +235,8 @@ impl Writer {
         let mut gathered = Gathered::default();
         gathered.take(update);
         let mut scores = Vec::new();
-        let begins = offset.is_none();
-        let at = offset.get_or_insert(0);
+        let begins = offsets.is_none();
+        let at = offsets.get_or_insert_with(|| self.offsets(index as usize));
         if begins && self.echo {
             gathered.text.insert_str(0, &self.prompts[index as usize].text);
             scores = self.with_prompt(index as usize, std::mem::take(&mut gathered.prompt_scores));

@@ -11,7 +11,7 @@ use super::chat::{StreamOptions, object};
 use super::sampling::{Given, Stop, stops};
 use crate::server::answer::{Draws, Finish};
 use crate::server::error::ApiError;
-use crate::text::{LoadedModel, Prompt, Score};
+use crate::text::{LoadedModel, Prompt, Score, TokenOffsets};
 
 /// OpenAI's default.
 const MAX_TOKENS_DEFAULT: u32 = 16;
@@ -266,16 +266,14 @@ pub struct CompletionLogprobs {
 }
 
 impl CompletionLogprobs {
-    /// Of tokens whose text begins at character `offset`; moves it on behind them.
+    /// Of the next tokens of a text.
     #[must_use]
-    pub fn of(model: &LoadedModel, scores: &[Score], offset: &mut usize) -> Self {
+    pub fn of(model: &LoadedModel, scores: &[Score], offsets: &mut TokenOffsets) -> Self {
         let mut all = Self::default();
         let text = |id: u32| String::from_utf8_lossy(model.tokenizer().decode_bytes(id)).into_owned();
         for score in scores {
-            let token = text(score.id);
-            all.text_offset.push(*offset);
-            *offset += token.chars().count();
-            all.tokens.push(token);
+            all.text_offset.push(offsets.push(score.id));
+            all.tokens.push(text(score.id));
             all.token_logprobs.push(score.logprob);
             let top = score.top.iter().map(|&(id, logprob)| (text(id), logprob));
             all.top_logprobs.push(score.logprob.map(|_| top.collect()));

@@ -3,29 +3,36 @@
 //! A template is a program from the model's file, so it runs on fuel and sees nothing but the messages and the tools. What
 //! it can show is found out by trying, when the model loads; what it can't is written as text.
 
-mod functions;
+mod json;
 mod message;
+mod probe;
 #[cfg(test)]
 mod tests;
 mod tools;
 
 use std::borrow::Cow;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use bandmaster_models::gguf::{Gguf, GgufError};
-use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Serde, Value};
-use minijinja::{Environment, context};
+use serde_json::Value;
 
 pub use message::{Message, Role, Tool, ToolCall};
+use probe::Forms;
 use tools::ToolStyle;
 
+use super::jinja::{self, Limits, Template};
 use super::tokenizer::Tokenizer;
 
-/// Instructions one rendering may take: some hundred thousand messages' worth, and a second at most.
+/// Steps that one rendering may take, besides one for each byte of the conversation: a second at most.
 const FUEL: u64 = 20_000_000;
 /// The same while it is found out what a template can show: those messages are short.
 const TRIAL_FUEL: u64 = FUEL / 20;
-const NAME: &str = "chat";
+/// What a rendering may hold, besides some times the conversation.
+const RENDER_BYTES: usize = 64 << 20;
+/// Templates copy what they trim, split and join.
+const RENDER_COPIES: usize = 8;
+/// What a value of JSON takes besides its text, about.
+const NODE_BYTES: usize = 128;
 
 /// For files without a template whose vocabulary has the tokens.
 const CHATML: &str = "{% for message in messages %}{{ '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>\n' }}\
@@ -45,21 +52,42 @@ pub enum TemplateError {
     /// Not Jinja, or Jinja that isn't known here.
     #[error("the model's chat template does not parse: {0}")]
     Syntax(String),
+    /// It writes prompts without what the user says.
+    #[error(
+        "the model's chat template does not show what a user says, neither as text nor as a list of parts: use another version of the model"
+    )]
+    Silent,
+    /// It can't write the simplest conversation.
+    #[error("the model's chat template fails for a single question: {0}")]
+    Unusable(String),
     /// The template raised an exception, used up its fuel, or met something undefined.
     #[error("the model's chat template refuses the messages: {0}")]
     Refused(String),
 }
 
+impl From<jinja::Error> for TemplateError {
+    fn from(error: jinja::Error) -> Self {
+        match error {
+            jinja::Error::Syntax { .. } | jinja::Error::Unsupported { .. } => Self::Syntax(error.to_string()),
+            other => Self::Refused(other.to_string()),
+        }
+    }
+}
+
 /// A model's chat template, parsed.
 #[derive(Debug)]
 pub struct ChatTemplate {
-    environment: Environment<'static>,
+    template: Template,
     bos_token: String,
     eos_token: String,
     /// As it came from the file.
     source: String,
+    /// What its author thinks a message's content is.
+    forms: Forms,
     /// Whether the template places a system message; otherwise its text goes in front of the first user message.
     places_system: bool,
+    /// Whether it refuses two messages of a user in a row.
+    alternates: bool,
     tools: ToolStyle,
 }
 
@@ -67,7 +95,7 @@ impl ChatTemplate {
     /// The template of a file, or ChatML where the file has none and `tokenizer` has its tokens.
     ///
     /// # Errors
-    /// [`TemplateError`] when there is neither, or the template doesn't parse.
+    /// [`TemplateError`] when there is neither, or the template can't be used.
     pub fn from_gguf(gguf: &Gguf, tokenizer: &Tokenizer) -> Result<Self, TemplateError> {
         let chatml = ["<|im_start|>", "<|im_end|>"];
         let source = match gguf.value::<&str>("tokenizer.chat_template")? {
@@ -82,27 +110,27 @@ impl ChatTemplate {
         Self::new(source, text_of(tokenizer.bos()), text_of(tokenizer.eos()))
     }
 
-    /// Parses a template; `bos_token` and `eos_token` are the texts it may use.
+    /// Parses a template and tries what it can show; `bos_token` and `eos_token` are the texts it may use.
     ///
     /// # Errors
-    /// [`TemplateError::Syntax`].
+    /// [`TemplateError`] for what is not Jinja, what is not supported, and templates that don't show a question.
     pub fn new(source: &str, bos_token: String, eos_token: String) -> Result<Self, TemplateError> {
-        let mut environment = Environment::new();
-        let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
-        environment.set_syntax(syntax.map_err(|e| TemplateError::Syntax(e.to_string()))?);
-        environment.set_fuel(Some(TRIAL_FUEL));
-        environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
-        functions::register(&mut environment);
-        environment
-            .add_template_owned(NAME, functions::without_training_marks(source))
-            .map_err(|e| TemplateError::Syntax(e.to_string()))?;
-        let source = source.to_owned();
-        let mut template =
-            Self { environment, bos_token, eos_token, source, places_system: true, tools: ToolStyle::Text };
-        template.places_system = template.shows_system();
-        template.tools = ToolStyle::of(&template);
-        template.environment.set_fuel(Some(FUEL));
-        Ok(template)
+        jinja::on_own_stack(|| {
+            let template = Template::parse(source)?;
+            let source = source.to_owned();
+            let mut template = Self {
+                template,
+                bos_token,
+                eos_token,
+                source,
+                forms: Forms::default(),
+                places_system: true,
+                alternates: false,
+                tools: ToolStyle::Text,
+            };
+            template.probe()?;
+            Ok(template)
+        })?
     }
 
     /// The template as it came from the model's file.
@@ -116,11 +144,9 @@ impl ChatTemplate {
         self.tools != ToolStyle::Text
     }
 
-    /// Tries whether a system message comes out again: some templates raise an exception, some drop it silently.
-    fn shows_system(&self) -> bool {
-        const MARK: &str = "system-message-mark";
-        let messages = [Message::new(Role::System, MARK), Message::new(Role::User, "user-message")];
-        self.render_as_given(&messages, &[], true).is_ok_and(|prompt| prompt.contains(MARK))
+    /// Whether the template refuses two messages of a user in a row, so that these have to be merged.
+    pub fn wants_alternation(&self) -> bool {
+        self.alternates
     }
 
     /// The prompt for `messages`; with `add_generation_prompt` it ends where the model's next turn begins. `tools` are
@@ -134,7 +160,7 @@ impl ChatTemplate {
         tools: &[Tool],
         add_generation_prompt: bool,
     ) -> Result<String, TemplateError> {
-        self.render_in(self.tools, messages, tools, add_generation_prompt)
+        jinja::on_own_stack(|| self.render_in(self.tools, messages, tools, add_generation_prompt, FUEL))?
     }
 
     fn render_in(
@@ -143,6 +169,7 @@ impl ChatTemplate {
         messages: &[Message],
         tools: &[Tool],
         add_generation_prompt: bool,
+        fuel: u64,
     ) -> Result<String, TemplateError> {
         let speaks_of_tools =
             |message: &Message| !message.tool_calls.is_empty() || message.role == Role::Tool;
@@ -155,7 +182,7 @@ impl ChatTemplate {
         if !self.places_system {
             messages = without_system(&messages).into();
         }
-        self.render_as_given(&messages, tools, add_generation_prompt)
+        self.render_as_given(&messages, tools, add_generation_prompt, fuel)
     }
 
     fn render_as_given(
@@ -163,21 +190,44 @@ impl ChatTemplate {
         messages: &[Message],
         tools: &[Tool],
         add_generation_prompt: bool,
+        fuel: u64,
     ) -> Result<String, TemplateError> {
-        let tools = if tools.is_empty() { Value::from(()) } else { Serde(tools).into() };
-        let values = context! {
-            messages => Serde(messages),
-            add_generation_prompt => add_generation_prompt,
-            bos_token => self.bos_token.as_str(),
-            eos_token => self.eos_token.as_str(),
-            tools => tools,
-            documents => (),
+        let unwritten = |error: serde_json::Error| TemplateError::Refused(error.to_string());
+        let mut messages: Value = serde_json::to_value(messages).map_err(unwritten)?;
+        self.forms.apply(&mut messages);
+        let tools = match tools {
+            [] => Value::Null,
+            tools => serde_json::to_value(tools).map_err(unwritten)?,
         };
-        self.environment
-            .get_template(NAME)
-            .and_then(|template| template.render(values))
-            .map_err(|e| TemplateError::Refused(functions::reason(&e)))
+        let weight = weight(&messages) + weight(&tools);
+        let variables = [
+            ("messages", messages),
+            ("tools", tools),
+            ("documents", Value::Null),
+            ("add_generation_prompt", add_generation_prompt.into()),
+            ("bos_token", self.bos_token.as_str().into()),
+            ("eos_token", self.eos_token.as_str().into()),
+        ];
+        let limits = Limits {
+            fuel: fuel.saturating_add(weight as u64),
+            bytes: RENDER_BYTES.saturating_add(weight.saturating_mul(RENDER_COPIES)),
+        };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        Ok(self.template.render(&variables, now, limits)?)
     }
+}
+
+/// What a value takes in memory, about.
+fn weight(value: &Value) -> usize {
+    NODE_BYTES
+        + match value {
+            Value::String(text) => text.len(),
+            Value::Array(items) => items.iter().map(weight).sum(),
+            Value::Object(fields) => {
+                fields.iter().map(|(key, value)| NODE_BYTES + key.len() + weight(value)).sum()
+            }
+            _ => 0,
+        }
 }
 
 /// The same conversation with the system messages' texts in front of the first user message.

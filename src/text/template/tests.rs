@@ -1,4 +1,3 @@
-use super::functions::strftime;
 use super::*;
 
 fn rendered(source: &str, messages: &[Message]) -> Result<String, String> {
@@ -18,20 +17,6 @@ fn blocks_are_trimmed_as_hugging_face_does() {
 }
 
 #[test]
-fn python_methods_and_loop_controls_work() {
-    let source = "{% for m in messages[:1] %}{{ m.content.upper().startswith('HE') }} {{ m.content.split('l')[0].strip() }}{% break %}{% endfor %}";
-    assert_eq!(rendered(source, &conversation()[1..]).unwrap(), "True He");
-}
-
-#[test]
-fn tojson_writes_what_python_writes() {
-    let source = r#"{{ {"a": [1, 2.0, true, none], "ü<&'": {}} | tojson }}"#;
-    assert_eq!(rendered(source, &[]).unwrap(), r#"{"a": [1, 2.0, true, null], "ü<&'": {}}"#);
-    let source = r#"{{ {"a": [1], "b": []} | tojson(indent=2) }}"#;
-    assert_eq!(rendered(source, &[]).unwrap(), "{\n  \"a\": [\n    1\n  ],\n  \"b\": []\n}");
-}
-
-#[test]
 fn a_template_without_system_role_gets_it_in_the_first_user_message() {
     let refuses = "{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}";
     let drops = "{% for m in messages if m.role != 'system' %}<{{ m.role }}>{{ m.content }}{% endfor %}";
@@ -43,15 +28,89 @@ fn a_template_without_system_role_gets_it_in_the_first_user_message() {
 
 #[test]
 fn exceptions_reach_the_caller_in_the_templates_words() {
-    let source = "{{ raise_exception('Conversation roles must alternate') }}";
-    let error = rendered(source, &conversation()).unwrap_err();
-    assert!(error.ends_with("refuses the messages: Conversation roles must alternate"), "{error}");
+    let source = "{{ messages[0].content }}{% if messages|length > 2 %}{{ raise_exception('That is too much') }}{% endif %}";
+    let error = rendered(source, &vec![Message::new(Role::User, "a"); 3]).unwrap_err();
+    assert!(error.ends_with("refuses the messages: That is too much"), "{error}");
 }
 
 #[test]
 fn a_template_that_never_ends_runs_out_of_fuel() {
-    let source = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}";
-    assert!(rendered(source, &conversation()).unwrap_err().contains("it ran too long"));
+    let source = "{{ messages[0].content }}{% if messages|length > 3 %}{% for a in range(99999) %}{% for b in range(99999) %}\
+         {% endfor %}{% endfor %}{% endif %}";
+    let error = rendered(source, &vec![Message::new(Role::User, "a"); 4]).unwrap_err();
+    assert!(error.contains("it ran too long"), "{error}");
+}
+
+#[test]
+fn a_template_that_nests_too_deep_is_refused_when_it_is_loaded() {
+    let source = format!("{{{{ {}messages[0].content{} }}}}", "(".repeat(50_000), ")".repeat(50_000));
+    let error = rendered(&source, &conversation()).unwrap_err();
+    assert!(error.contains("does not parse: line 1: nesting deeper than 100 levels"), "{error}");
+}
+
+#[test]
+fn a_template_that_reads_parts_gets_parts() {
+    let parts_only = "{% for m in messages %}<{{ m.role }}>{% for part in m.content %}{% if part.type == 'text' %}{{ part.text }}{% endif %}\
+         {% endfor %}{% endfor %}";
+    assert_eq!(rendered(parts_only, &conversation()).unwrap(), "<system>Be brief.<user>Hello");
+    let users_only = "{% for m in messages %}<{{ m.role }}>{% if m.role == 'user' %}{{ m.content[0]['text'] }}{% else %}{{ m.content }}\
+         {% endif %}{% endfor %}";
+    assert_eq!(rendered(users_only, &conversation()).unwrap(), "<system>Be brief.<user>Hello");
+    let both = "{% for m in messages %}<{{ m.role }}>{{ m.content if m.content is string else m.content[0].text ~ '!' }}{% endfor %}";
+    assert_eq!(rendered(both, &conversation()).unwrap(), "<system>Be brief.<user>Hello");
+    let answers = "{% for m in messages %}{% if m.role == 'assistant' %}{{ m.content[0].text }}{% else %}{{ m.content }}{% endif %}{% endfor %}";
+    let mut messages = conversation();
+    messages.push(Message::new(Role::Assistant, " there."));
+    assert_eq!(rendered(answers, &messages).unwrap(), "Be brief.Hello there.");
+}
+
+#[test]
+fn a_template_that_shows_no_question_is_refused_when_it_is_loaded() {
+    let silent = "{% for m in messages %}<{{ m.role }}>{{ m.text }}{% endfor %}";
+    let error = rendered(silent, &conversation()).unwrap_err();
+    assert!(error.contains("does not show what a user says"), "{error}");
+    let error = rendered("{{ functions.x }}{{ messages[0].content }}", &conversation()).unwrap_err();
+    assert!(error.contains("fails for a single question: 'functions' is undefined (line 1)"), "{error}");
+}
+
+#[test]
+fn templates_that_want_alternation_are_told_apart() {
+    let strict = "{% for m in messages %}{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('Roles must alternate') }}{% endif %}{{ m.content }}{% endfor %}";
+    assert!(template(strict).wants_alternation());
+    for source in [CHATML, LLAMA, DEEPSEEK] {
+        assert!(!template(source).wants_alternation());
+    }
+}
+
+fn public_templates() -> Vec<(String, String)> {
+    let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/templates");
+    let paths = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let templates = paths.filter(|path| path.extension().is_some_and(|extension| extension == "jinja"));
+    let named = templates.map(|path| {
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        (name, std::fs::read_to_string(path).unwrap())
+    });
+    named.collect()
+}
+
+#[test]
+fn public_templates_show_what_is_said() {
+    let templates = public_templates();
+    assert!(templates.len() >= 40);
+    let mut wrong = Vec::new();
+    for (name, source) in templates {
+        let mut messages = conversation();
+        messages.push(Message::new(Role::Assistant, "Hi there"));
+        messages.push(Message::new(Role::User, "And again"));
+        match rendered(&source, &messages) {
+            Err(error) => wrong.push(format!("{name}: {error}")),
+            Ok(prompt) => {
+                let missing = messages.iter().filter(|message| !prompt.contains(&message.content));
+                wrong.extend(missing.map(|message| format!("{name} drops {:?}", message.content)));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]
@@ -63,16 +122,6 @@ fn what_does_not_parse_is_said_when_the_model_loads() {
 fn generation_marks_change_nothing() {
     let source = "{%- generation -%} {{ messages[0].content }} {%- endgeneration %}.";
     assert_eq!(rendered(source, &conversation()[1..]).unwrap(), "Hello.");
-}
-
-#[test]
-fn dates() {
-    let check =
-        |seconds, expected: &str| assert_eq!(strftime("%a %d %b %Y %H:%M:%S %%", seconds).unwrap(), expected);
-    check(0, "Thu 01 Jan 1970 00:00:00 %");
-    check(951_782_400, "Tue 29 Feb 2000 00:00:00 %");
-    check(1_732_291_199, "Fri 22 Nov 2024 15:59:59 %");
-    assert!(strftime("%Q", 0).is_err());
 }
 
 fn tools() -> Vec<Tool> {

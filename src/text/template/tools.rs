@@ -2,9 +2,7 @@
 
 use std::collections::HashMap;
 
-use serde_json::json;
-
-use super::{ChatTemplate, Message, Role, Tool, ToolCall, functions};
+use super::{ChatTemplate, Message, Role, TRIAL_FUEL, Tool, ToolCall, json};
 
 /// How tools, calls and results get into a prompt. All three go the same way, so that the model is never told of one form
 /// and shown another.
@@ -60,16 +58,19 @@ fn shows(template: &ChatTemplate, style: ToolStyle, id: &str) -> bool {
     let tool = Tool {
         name: "tool_mark".into(),
         description: Some("tool-description".into()),
-        parameters: json!({"type": "object", "properties": {"key_mark": {"type": "string"}}}),
+        parameters: serde_json::json!({"type": "object", "properties": {"key_mark": {"type": "string"}}}),
         strict: false,
     };
-    let call =
-        ToolCall { id: id.into(), name: "tool_mark".into(), arguments: json!({"key_mark": "argument_mark"}) };
+    let call = ToolCall {
+        id: id.into(),
+        name: "tool_mark".into(),
+        arguments: serde_json::json!({"key_mark": "argument_mark"}),
+    };
     let asked = Message::new(Role::User, "user-message");
     let called = Message { tool_calls: vec![call], ..Message::new(Role::Assistant, "") };
     let result = Message { tool_call_id: Some(id.into()), ..Message::new(Role::Tool, "result_mark") };
     let written = |messages: &[Message], tools: &[Tool]| {
-        template.render_in(style, messages, tools, true).unwrap_or_default()
+        template.render_in(style, messages, tools, true, TRIAL_FUEL).unwrap_or_default()
     };
     let history = written(&[asked.clone(), called, result], std::slice::from_ref(&tool));
     // Not with escaped quotes: that is text which became text once more.
@@ -82,7 +83,7 @@ fn shows(template: &ChatTemplate, style: ToolStyle, id: &str) -> bool {
 /// The arguments as text: [`ToolCall`] then writes what OpenAI's clients send.
 fn with_string_arguments(messages: &mut [Message]) {
     for call in messages.iter_mut().flat_map(|message| &mut message.tool_calls) {
-        call.arguments = functions::python_json(&call.arguments).into();
+        call.arguments = json::python_json(&call.arguments).into();
     }
 }
 
@@ -128,8 +129,8 @@ fn as_text(messages: &[Message], tools: &[Tool]) -> Vec<Message> {
 
 fn with_calls(message: &Message) -> String {
     let calls = message.tool_calls.iter().map(|call| {
-        let call = json!({"name": call.name, "arguments": call.arguments});
-        format!("<tool_call>\n{}\n</tool_call>", functions::python_json(&call))
+        let call = serde_json::json!({"name": call.name, "arguments": call.arguments});
+        format!("<tool_call>\n{}\n</tool_call>", json::python_json(&call))
     });
     let content = Some(message.content.clone()).filter(|content| !content.is_empty());
     content.into_iter().chain(calls).collect::<Vec<_>>().join("\n")
@@ -137,7 +138,7 @@ fn with_calls(message: &Message) -> String {
 
 /// What a model is told that has no words of its own for tools: Hermes' form, which most have read.
 fn description(tools: &[Tool]) -> String {
-    let listed: Vec<String> = tools.iter().map(functions::python_json).collect();
+    let listed: Vec<String> = tools.iter().map(json::python_json).collect();
     format!(
         "You can call functions. They are listed here, one JSON object a line:\n<tools>\n{}\n</tools>\n\
          To call one, answer with its name and its arguments as a JSON object between these tags, and nothing after them:\n\

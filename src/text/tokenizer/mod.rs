@@ -6,6 +6,7 @@
 mod bpe;
 #[cfg(test)]
 pub(crate) mod fixtures;
+mod matcher;
 mod pretokenizers;
 mod sentencepiece;
 #[cfg(test)]
@@ -15,10 +16,10 @@ mod vocabulary;
 use std::ops::Range;
 use std::path::Path;
 
-use aho_corasick::{AhoCorasick, MatchKind};
 use bandmaster_models::gguf::{Gguf, GgufError};
 
 use bpe::Bpe;
+use matcher::Matcher;
 use sentencepiece::SentencePiece;
 use vocabulary::{Kind, Spelling, Vocabulary};
 
@@ -78,28 +79,6 @@ pub struct Tokenizer {
 enum Algorithm {
     Bpe(Bpe),
     SentencePiece(SentencePiece),
-}
-
-/// Leftmost, then longest, of some tokens' texts.
-#[derive(Debug)]
-struct Matcher {
-    automaton: AhoCorasick,
-    /// By pattern.
-    ids: Vec<u32>,
-}
-
-impl Matcher {
-    fn new(tokens: &[(u32, &str)]) -> Result<Self, TokenizerError> {
-        let automaton = AhoCorasick::builder()
-            .match_kind(MatchKind::LeftmostLongest)
-            .build(tokens.iter().map(|(_, text)| text))
-            .map_err(|e| TokenizerError::Damaged(format!("its special tokens are too many: {e}")))?;
-        Ok(Self { automaton, ids: tokens.iter().map(|&(id, _)| id).collect() })
-    }
-
-    fn find_all(&self, text: &str) -> impl Iterator<Item = (Range<usize>, u32)> {
-        self.automaton.find_iter(text).map(|found| (found.range(), self.ids[found.pattern().as_usize()]))
-    }
 }
 
 impl Tokenizer {
@@ -291,7 +270,8 @@ impl Tokenizer {
             seen = at;
             at - removed
         };
-        let found = self.special.find_all(text);
+        // A token of one character can't be taken apart: there the mark stands behind it.
+        let found = self.special.find_all(text).filter(|(place, _)| !text[place.end..].starts_with(mark));
         let found: Vec<_> =
             found.map(|(place, id)| (unmarked(place.start)..unmarked(place.end), id)).collect();
         self.framed(self.encode_around(&text.replace(mark, ""), found.into_iter()))
@@ -352,8 +332,7 @@ impl Tokenizer {
 
     /// The id of the control or user-defined token with exactly this text.
     pub fn special_token(&self, text: &str) -> Option<u32> {
-        let found = self.special.automaton.find(text)?;
-        (found.range() == (0..text.len())).then(|| self.special.ids[found.pattern().as_usize()])
+        self.special.whole(text)
     }
 
     /// Number of tokens in the file's table; a model may have more rows of logits than that.

@@ -212,6 +212,16 @@ proptest! {
     }
 
     #[test]
+    fn special_tokens_are_found_as_a_look_at_every_place_finds_them(
+        tokens in prop::collection::vec("[abü]{1,6}", 1..12),
+        text in "[abüc]{0,60}",
+    ) {
+        let numbered: Vec<(u32, &str)> = (0..).zip(tokens.iter().map(String::as_str)).collect();
+        let found: Vec<_> = matcher::Matcher::new(&numbered).unwrap().find_all(&text).collect();
+        prop_assert_eq!(found, found_naively(&numbered, &text));
+    }
+
+    #[test]
     fn no_family_loses_text(text in texts()) {
         for pre in ALL {
             prop_assert_eq!(words(pre, &text).concat(), text.as_str());
@@ -237,4 +247,72 @@ fn long_runs_take_no_longer_than_other_text() {
         }
         assert!(start.elapsed() < Duration::from_secs(30), "{run:?}: {:?}", start.elapsed());
     }
+}
+
+/// The longest token at each place, from left to right.
+fn found_naively(tokens: &[(u32, &str)], text: &str) -> Vec<(Range<usize>, u32)> {
+    let (mut found, mut at) = (Vec::new(), 0);
+    while at < text.len() {
+        let here = tokens.iter().filter(|(_, token)| text.as_bytes()[at..].starts_with(token.as_bytes()));
+        match here.rev().max_by_key(|(_, token)| token.len()) {
+            Some(&(id, token)) => {
+                found.push((at..at + token.len(), id));
+                at += token.len();
+            }
+            None => at += 1,
+        }
+    }
+    found
+}
+
+/// Tokens that share long beginnings and ends, with texts that are full of beginnings.
+#[test]
+fn long_special_tokens_take_no_longer_than_short_ones() {
+    let long = "a".repeat(4_000);
+    let mut texts: Vec<String> = (1..1_000).map(|bytes| format!("{}b", &long[..bytes * 4])).collect();
+    // The one that is found, each time after a look for the longer ones.
+    texts.push("a".into());
+    texts.extend((0..500).map(|number| format!("<|{}{number}|>", "reserved_".repeat(40))));
+    let special: Vec<(&str, i32)> = texts.iter().map(|text| (text.as_str(), 3)).collect();
+    let gguf = fixtures::byte_level_with("gpt-2", MERGES, &special);
+    let tokenizer = Tokenizer::from_gguf(&gguf).unwrap();
+    for run in ["a", "ab", "aaaaaaac", "<|reserved_", "<", "aaaaaaaaaaaaaaab "] {
+        let text = run.repeat(500_000 / run.len());
+        let start = Instant::now();
+        let ids = tokenizer.encode(&text, true);
+        let bytes: Vec<u8> = ids.iter().flat_map(|&id| tokenizer.decode_bytes(id)).copied().collect();
+        assert_eq!(String::from_utf8(bytes).unwrap(), text);
+        assert_eq!(
+            tokenizer.encode_guarded(&tokenizer.guard(&text, '\u{F0000}'), '\u{F0000}'),
+            tokenizer.encode(&text, false)
+        );
+        assert!(start.elapsed() < Duration::from_secs(10), "{run:?}: {:?}", start.elapsed());
+    }
+}
+
+#[test]
+fn tokens_that_are_too_long_are_refused() {
+    let refused = |texts: &[String]| {
+        let special: Vec<(&str, i32)> = texts.iter().map(|text| (text.as_str(), 3)).collect();
+        let gguf = fixtures::byte_level_with("gpt-2", MERGES, &special);
+        Tokenizer::from_gguf(&gguf).unwrap_err().to_string()
+    };
+    let error = refused(&["x".repeat(5_000)]);
+    assert!(error.contains("has 5000 bytes, more than 4096"), "{error}");
+    let many: Vec<String> = (0..2_000).map(|number| format!("{number:04000}")).collect();
+    let error = refused(&many);
+    assert!(error.contains("its special tokens have more than 4194304 bytes together"), "{error}");
+}
+
+/// Pieces of all lengths that grow by one character, where every step looks at the whole piece.
+#[test]
+fn nested_pieces_take_no_longer_than_other_text() {
+    let merges: Vec<String> = (1..200).map(|length| format!("{} a", "a".repeat(length))).collect();
+    let merges: Vec<&str> = merges.iter().map(String::as_str).collect();
+    let tokenizer = fixtures::byte_level(&merges);
+    let start = Instant::now();
+    for text in ["a".repeat(1_000_000), "ab".repeat(500_000), "a ".repeat(500_000)] {
+        assert_eq!(tokenizer.decode(&tokenizer.encode(&text, true)), text);
+    }
+    assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
 }

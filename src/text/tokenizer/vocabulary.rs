@@ -6,6 +6,9 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::TokenizerError;
 
+/// A longer token can't be looked up in a time that is bounded. The longest of real vocabularies have some 500 bytes.
+const TOKEN_BYTES_MAX: usize = 4096;
+
 /// What a token is for (`tokenizer.ggml.token_type`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -106,6 +109,10 @@ impl Vocabulary {
         vocabulary.starts.push(0);
         let (mut normal, mut others) = (Vec::with_capacity(texts.len()), Vec::new());
         for (index, text) in texts.iter().enumerate() {
+            if text.len() > TOKEN_BYTES_MAX {
+                let problem = format!("token {index} has {} bytes, more than {TOKEN_BYTES_MAX}", text.len());
+                return Err(TokenizerError::Damaged(problem));
+            }
             let kind = kind_of(text, kinds.map_or(1, |kinds| kinds[index]));
             let spelled = append_bytes(spelling, text, kind, &mut vocabulary.bytes);
             let end = u32::try_from(vocabulary.bytes.len())

@@ -1,0 +1,60 @@
+//! What a call is given, and how it meets the names a function has for it.
+
+use super::value::{Text, Value, shortened};
+use super::{Error, Result};
+
+#[derive(Debug, Default)]
+pub(super) struct Args {
+    pub(super) positional: Vec<Value>,
+    pub(super) named: Vec<(Text, Value)>,
+}
+
+impl Args {
+    pub(super) fn of(positional: Vec<Value>) -> Self {
+        Self { positional, named: Vec::new() }
+    }
+
+    /// The values for `names`, in their order.
+    pub(super) fn bind<const N: usize>(self, function: &str, names: [&str; N]) -> Result<[Option<Value>; N]> {
+        let given = self.positional.len();
+        if given > N {
+            return Err(Error::failed(format!(
+                "{function}() takes at most {N} arguments, and {given} are given"
+            )));
+        }
+        let mut values = self.positional.into_iter();
+        let mut bound: [Option<Value>; N] = std::array::from_fn(|_| values.next());
+        for (name, value) in self.named {
+            match names.iter().position(|known| *known == name.as_str()) {
+                Some(at) if bound[at].is_none() => bound[at] = Some(value),
+                _ => {
+                    let name = shortened(&name);
+                    return Err(Error::failed(format!("{function}() does not take the argument '{name}'")));
+                }
+            }
+        }
+        Ok(bound)
+    }
+}
+
+pub(super) fn required(value: Option<Value>, function: &str, name: &str) -> Result<Value> {
+    value.ok_or_else(|| Error::failed(format!("{function}() needs the argument '{name}'")))
+}
+
+/// A text, or the error that says what is there instead.
+pub(super) fn text(value: &Value, function: &str) -> Result<Text> {
+    value.defined()?;
+    let problem = || Error::failed(format!("{function}() needs a str, not {}", value.type_name()));
+    value.as_text().cloned().ok_or_else(problem)
+}
+
+pub(super) fn int(value: &Value, function: &str) -> Result<i128> {
+    value.defined()?;
+    let problem = || Error::failed(format!("{function}() needs an int, not {}", value.type_name()));
+    value.as_int().ok_or_else(problem)
+}
+
+/// A width or a count: what is below 0 is 0.
+pub(super) fn size(value: &Value, function: &str) -> Result<usize> {
+    Ok(usize::try_from(int(value, function)?.max(0)).unwrap_or(usize::MAX))
+}

@@ -1,0 +1,459 @@
+//! What templates compute with: Python's values as far as templates reach them. Containers never change once they are
+//! made, so nothing can hold itself, and each knows how deep it is.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use hashbrown::HashTable;
+use serde_json::Value as Json;
+
+use super::compare::{equal, hash};
+use super::heap::{Charge, Heap};
+use super::{Error, Result};
+
+/// Containers inside of one another. JSON from clients has at most 128.
+pub(super) const DEPTH_MAX: u16 = 200;
+/// What an allocation takes besides its contents, about.
+const OVERHEAD_BYTES: usize = 48;
+/// Dictionaries of more entries get an index.
+const SCANNED_MAX: usize = 8;
+
+#[derive(Clone, Debug)]
+pub(super) enum Value {
+    /// The kind of object that lacks an attribute (or `""` for a variable), and its name.
+    Undefined(&'static str, Option<Text>),
+    None,
+    Bool(bool),
+    Int(i128),
+    Float(f64),
+    Str(Text),
+    List(Rc<Items>),
+    Tuple(Rc<Items>),
+    Dict(Rc<Dict>),
+    /// Start, stop and step.
+    Range(Rc<[i64; 3]>),
+    /// `dict.keys()` and its siblings.
+    View(View, Rc<Dict>),
+    /// Items that can be gone through once: what `map` or `select` give.
+    Stream(Rc<Stream>),
+    /// Index into the machine's list.
+    Namespace(usize),
+    Loop(Rc<Loop>),
+    Callable(Rc<Callable>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum View {
+    Keys,
+    Values,
+    Items,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Text(Rc<TextInner>);
+
+#[derive(Debug)]
+struct TextInner {
+    text: Box<str>,
+    /// Whether it is markup: text that is added to it gets escaped.
+    markup: bool,
+    _charge: Charge,
+}
+
+#[derive(Debug)]
+pub(super) struct Items {
+    pub(super) values: Vec<Value>,
+    /// Names of the first items, for tuples that have them (`grouper`, `list`).
+    pub(super) names: &'static [&'static str],
+    depth: u16,
+    _charge: Charge,
+}
+
+#[derive(Debug)]
+pub(super) struct Dict {
+    pub(super) entries: Vec<(Value, Value)>,
+    /// Places in `entries` by the key's hash; empty for small ones.
+    index: HashTable<(u64, u32)>,
+    depth: u16,
+    _charge: Charge,
+}
+
+#[derive(Debug)]
+pub(super) struct Stream {
+    /// In reverse.
+    rest: RefCell<Vec<Value>>,
+    depth: u16,
+    _charge: Charge,
+}
+
+/// The variable `loop`.
+#[derive(Debug)]
+pub(super) struct Loop {
+    /// Tells loops apart; what `changed` saw last is kept under it.
+    pub(super) number: u64,
+    pub(super) at: Cell<usize>,
+    pub(super) items: Vec<Value>,
+    /// Recursive loops inside of one another; 0 for the outermost.
+    pub(super) depth0: i128,
+    /// Which loop of the template, and the scope around it: for a recursive one to be called.
+    pub(super) recursive: Option<(u32, ScopeRef)>,
+    pub(super) depth: u16,
+    pub(super) _charge: Charge,
+}
+
+/// A scope that may be gone by now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ScopeRef {
+    pub(super) index: usize,
+    pub(super) generation: u64,
+}
+
+#[derive(Debug)]
+pub(super) enum Callable {
+    Global(&'static str),
+    Method(Value, &'static str),
+    Macro(u32, ScopeRef),
+    /// The items as a list, and the place of the next.
+    Cycler(Value, Cell<usize>),
+    Joiner(Value, Cell<bool>),
+}
+
+impl Text {
+    pub(super) fn as_str(&self) -> &str {
+        &self.0.text
+    }
+
+    pub(super) fn is_markup(&self) -> bool {
+        self.0.markup
+    }
+}
+
+impl std::ops::Deref for Text {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0.text
+    }
+}
+
+impl Heap {
+    pub(super) fn text(&self, text: impl Into<Box<str>>) -> Result<Text> {
+        self.text_as(text, false)
+    }
+
+    pub(super) fn text_as(&self, text: impl Into<Box<str>>, markup: bool) -> Result<Text> {
+        let text = text.into();
+        let charge = self.charge(text.len() + OVERHEAD_BYTES)?;
+        Ok(Text(Rc::new(TextInner { text, markup, _charge: charge })))
+    }
+
+    pub(super) fn str(&self, text: impl Into<Box<str>>) -> Result<Value> {
+        Ok(Value::Str(self.text(text)?))
+    }
+
+    fn items(&self, values: Vec<Value>, names: &'static [&'static str]) -> Result<Rc<Items>> {
+        let depth = depth_of(values.iter())?;
+        let charge = self.charge(values.len() * size_of::<Value>() + OVERHEAD_BYTES)?;
+        Ok(Rc::new(Items { values, names, depth, _charge: charge }))
+    }
+
+    pub(super) fn list(&self, values: Vec<Value>) -> Result<Value> {
+        Ok(Value::List(self.items(values, &[])?))
+    }
+
+    pub(super) fn tuple(&self, values: Vec<Value>) -> Result<Value> {
+        Ok(Value::Tuple(self.items(values, &[])?))
+    }
+
+    pub(super) fn named_tuple(&self, values: Vec<Value>, names: &'static [&'static str]) -> Result<Value> {
+        Ok(Value::Tuple(self.items(values, names)?))
+    }
+
+    pub(super) fn stream(&self, mut values: Vec<Value>) -> Result<Value> {
+        let depth = depth_of(values.iter())?;
+        values.reverse();
+        let charge = self.charge(values.len() * size_of::<Value>() + OVERHEAD_BYTES)?;
+        Ok(Value::Stream(Rc::new(Stream { rest: RefCell::new(values), depth, _charge: charge })))
+    }
+
+    /// Of equal keys, the last value stands in the place of the first.
+    pub(super) fn dict(&self, pairs: Vec<(Value, Value)>) -> Result<Value> {
+        let depth = depth_of(pairs.iter().flat_map(|(key, value)| [key, value]))?;
+        let charge = self.charge(pairs.len() * (2 * size_of::<Value>() + 16) + OVERHEAD_BYTES)?;
+        let mut dict = Dict {
+            entries: Vec::with_capacity(pairs.len()),
+            index: HashTable::new(),
+            depth,
+            _charge: charge,
+        };
+        let indexed = pairs.len() > SCANNED_MAX;
+        for (key, value) in pairs {
+            let hashed = hash(&key, self)?;
+            if let Some(at) = dict.find(&key, hashed, self)? {
+                dict.entries[at].1 = value;
+                continue;
+            }
+            if indexed {
+                let at = dict.entries.len() as u32;
+                dict.index.insert_unique(hashed, (hashed, at), |&(hashed, _)| hashed);
+            }
+            dict.entries.push((key, value));
+        }
+        Ok(Value::Dict(Rc::new(dict)))
+    }
+
+    pub(super) fn callable(&self, callable: Callable) -> Value {
+        Value::Callable(Rc::new(callable))
+    }
+
+    /// What JSON says.
+    pub(super) fn json(&self, json: &Json) -> Result<Value> {
+        self.json_at(json, 0)
+    }
+
+    fn json_at(&self, json: &Json, depth: u16) -> Result<Value> {
+        if depth == DEPTH_MAX {
+            return Err(too_deep());
+        }
+        match json {
+            Json::Null => Ok(Value::None),
+            Json::Bool(bool) => Ok(Value::Bool(*bool)),
+            Json::Number(number) => Ok(match (number.as_i128(), number.as_f64()) {
+                (Some(int), _) => Value::Int(int),
+                (None, float) => Value::Float(float.unwrap_or(f64::NAN)),
+            }),
+            Json::String(text) => self.str(text.as_str()),
+            Json::Array(items) => {
+                self.list(items.iter().map(|item| self.json_at(item, depth + 1)).collect::<Result<_>>()?)
+            }
+            Json::Object(fields) => {
+                let field = |(key, value): (&String, &Json)| {
+                    Ok((self.str(key.as_str())?, self.json_at(value, depth + 1)?))
+                };
+                self.dict(fields.iter().map(field).collect::<Result<_>>()?)
+            }
+        }
+    }
+}
+
+fn too_deep() -> Error {
+    Error::Limit(format!("a value holds others more than {DEPTH_MAX} levels deep"))
+}
+
+fn depth_of<'v>(values: impl Iterator<Item = &'v Value>) -> Result<u16> {
+    let depth = values.map(Value::depth).max().unwrap_or(0) + 1;
+    if depth > DEPTH_MAX { Err(too_deep()) } else { Ok(depth) }
+}
+
+impl Dict {
+    fn find(&self, key: &Value, hashed: u64, heap: &Heap) -> Result<Option<usize>> {
+        if self.index.is_empty() {
+            for (at, (other, _)) in self.entries.iter().enumerate() {
+                if equal(other, key, heap)? {
+                    return Ok(Some(at));
+                }
+            }
+            return Ok(None);
+        }
+        let mut problem = Ok(());
+        let found = self.index.find(hashed, |&(_, at)| {
+            equal(&self.entries[at as usize].0, key, heap).unwrap_or_else(|error| {
+                problem = Err(error);
+                false
+            })
+        });
+        problem.map(|()| found.map(|&(_, at)| at as usize))
+    }
+
+    pub(super) fn get(&self, key: &Value, heap: &Heap) -> Result<Option<&Value>> {
+        let hashed = hash(key, heap)?;
+        Ok(self.find(key, hashed, heap)?.map(|at| &self.entries[at].1))
+    }
+}
+
+impl Stream {
+    pub(super) fn next(&self) -> Option<Value> {
+        self.rest.borrow_mut().pop()
+    }
+
+    /// All that is left, in order.
+    pub(super) fn take(&self) -> Vec<Value> {
+        let mut rest = self.rest.take();
+        rest.reverse();
+        rest
+    }
+}
+
+impl Value {
+    pub(super) fn depth(&self) -> u16 {
+        match self {
+            Self::List(items) | Self::Tuple(items) => items.depth,
+            Self::Dict(dict) => dict.depth,
+            Self::View(_, dict) => dict.depth + 1,
+            Self::Stream(stream) => stream.depth,
+            Self::Loop(state) => state.depth,
+            Self::Callable(callable) => match &**callable {
+                Callable::Method(value, _) | Callable::Joiner(value, _) | Callable::Cycler(value, _) => {
+                    value.depth() + 1
+                }
+                Callable::Global(_) | Callable::Macro(..) => 1,
+            },
+            _ => 0,
+        }
+    }
+
+    /// What Python calls its type.
+    pub(super) fn type_name(&self) -> &'static str {
+        match self {
+            Self::Undefined(..) => "Undefined",
+            Self::None => "NoneType",
+            Self::Bool(_) => "bool",
+            Self::Int(_) => "int",
+            Self::Float(_) => "float",
+            Self::Str(_) => "str",
+            Self::List(_) => "list",
+            Self::Tuple(_) => "tuple",
+            Self::Dict(_) => "dict",
+            Self::Range(_) => "range",
+            Self::View(View::Keys, _) => "dict_keys",
+            Self::View(View::Values, _) => "dict_values",
+            Self::View(View::Items, _) => "dict_items",
+            Self::Stream(_) => "generator",
+            Self::Namespace(_) => "Namespace",
+            Self::Loop(_) => "LoopContext",
+            Self::Callable(callable) => match &**callable {
+                Callable::Global(_) => "function",
+                Callable::Method(..) => "builtin_function_or_method",
+                Callable::Macro(..) => "Macro",
+                Callable::Cycler(..) => "Cycler",
+                Callable::Joiner(..) => "Joiner",
+            },
+        }
+    }
+
+    pub(super) fn as_text(&self) -> Option<&Text> {
+        if let Self::Str(text) = self { Some(text) } else { None }
+    }
+
+    /// The number behind an `int` or a `bool`.
+    pub(super) fn as_int(&self) -> Option<i128> {
+        match self {
+            Self::Int(int) => Some(*int),
+            Self::Bool(bool) => Some(i128::from(*bool)),
+            _ => None,
+        }
+    }
+
+    pub(super) fn as_float(&self) -> Option<f64> {
+        match self {
+            Self::Float(float) => Some(*float),
+            other => other.as_int().map(|int| int as f64),
+        }
+    }
+
+    pub(super) fn is_undefined(&self) -> bool {
+        matches!(self, Self::Undefined(..))
+    }
+
+    /// The error for whoever uses it, if it is undefined.
+    pub(super) fn defined(&self) -> Result<()> {
+        match self {
+            Self::Undefined("", Some(name)) => {
+                Err(Error::failed(format!("'{}' is undefined", name.as_str())))
+            }
+            Self::Undefined("", None) => Err(Error::failed("a value is undefined")),
+            Self::Undefined(kind, name) => {
+                let name = name.as_ref().map_or("", Text::as_str);
+                Err(Error::failed(format!("'{kind}' has no attribute '{}'", shortened(name))))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Python's truth.
+    pub(super) fn is_true(&self) -> bool {
+        match self {
+            Self::Undefined(..) | Self::None => false,
+            Self::Bool(bool) => *bool,
+            Self::Int(int) => *int != 0,
+            Self::Float(float) => *float != 0.0,
+            Self::Str(text) => !text.is_empty(),
+            Self::List(items) | Self::Tuple(items) => !items.values.is_empty(),
+            Self::Dict(dict) | Self::View(_, dict) => !dict.entries.is_empty(),
+            Self::Range(range) => range_len(range) > 0,
+            Self::Stream(_) | Self::Namespace(_) | Self::Loop(_) | Self::Callable(_) => true,
+        }
+    }
+
+    /// `len(value)`, where Python has it.
+    pub(super) fn len(&self, heap: &Heap) -> Result<Option<usize>> {
+        Ok(Some(match self {
+            Self::Undefined(..) => 0,
+            Self::Str(text) => {
+                heap.touch(text.len())?;
+                text.chars().count()
+            }
+            Self::List(items) | Self::Tuple(items) => items.values.len(),
+            Self::Dict(dict) | Self::View(_, dict) => dict.entries.len(),
+            Self::Range(range) => range_len(range),
+            Self::Loop(state) => state.items.len(),
+            _ => return Ok(None),
+        }))
+    }
+
+    /// All items, as a `for` would go through them.
+    pub(super) fn iterate(&self, heap: &Heap) -> Result<Vec<Value>> {
+        heap.burn(1)?;
+        match self {
+            Self::Undefined(..) => Ok(Vec::new()),
+            Self::Str(text) => {
+                let mut buffer = [0; 4];
+                text.chars().map(|c| heap.str(&*c.encode_utf8(&mut buffer))).collect()
+            }
+            Self::List(items) | Self::Tuple(items) => {
+                heap.room(items.values.len() * size_of::<Value>())?;
+                Ok(items.values.clone())
+            }
+            Self::Dict(dict) => dict_items(View::Keys, dict, heap),
+            Self::View(view, dict) => dict_items(*view, dict, heap),
+            Self::Range(range) => {
+                let len = range_len(range);
+                heap.room(len * size_of::<Value>())?;
+                let [start, _, step] = **range;
+                Ok((0..len as i64).map(|at| Value::Int(i128::from(start + at * step))).collect())
+            }
+            Self::Stream(stream) => Ok(stream.take()),
+            Self::Loop(state) => {
+                let rest = state.items.get(state.at.get() + 1..).unwrap_or_default();
+                heap.room(std::mem::size_of_val(rest))?;
+                Ok(rest.to_vec())
+            }
+            _ => Err(Error::failed(format!("'{}' object is not iterable", self.type_name()))),
+        }
+    }
+}
+
+fn dict_items(view: View, dict: &Dict, heap: &Heap) -> Result<Vec<Value>> {
+    heap.room(dict.entries.len() * size_of::<Value>())?;
+    let item = |(key, value): &(Value, Value)| match view {
+        View::Keys => Ok(key.clone()),
+        View::Values => Ok(value.clone()),
+        View::Items => heap.tuple(vec![key.clone(), value.clone()]),
+    };
+    dict.entries.iter().map(item).collect()
+}
+
+pub(super) fn range_len(range: &[i64; 3]) -> usize {
+    let [start, stop, step] = range.map(i128::from);
+    let span = if step > 0 { stop - start } else { start - stop };
+    let step = step.abs();
+    usize::try_from((span + step - 1).div_euclid(step)).unwrap_or(0)
+}
+
+/// A name as an error can show it.
+pub(super) fn shortened(name: &str) -> String {
+    match name.char_indices().nth(100) {
+        Some((end, _)) => format!("{}…", &name[..end]),
+        None => name.to_owned(),
+    }
+}

@@ -1,0 +1,108 @@
+//! What a template can show, found out when the model loads by rendering short conversations and looking for their
+//! words in what comes out.
+
+use serde_json::{Value, json};
+
+use super::{ChatTemplate, Message, Role, TRIAL_FUEL, TemplateError, ToolStyle};
+
+const MARK: &str = "message-mark";
+
+/// Roles whose messages a template reads as a list of typed parts. Given plain text, it would go through the letters and
+/// show none of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Forms {
+    system: bool,
+    user: bool,
+    assistant: bool,
+    pub(super) tool: bool,
+}
+
+impl Forms {
+    fn of_mut(&mut self, role: Role) -> &mut bool {
+        match role {
+            Role::System => &mut self.system,
+            Role::User => &mut self.user,
+            Role::Assistant => &mut self.assistant,
+            Role::Tool => &mut self.tool,
+        }
+    }
+
+    /// Puts the contents of `messages` into the form that the template reads.
+    pub(super) fn apply(self, messages: &mut Value) {
+        if self == Self::default() {
+            return;
+        }
+        for message in messages.as_array_mut().into_iter().flatten() {
+            let as_parts = match message["role"].as_str() {
+                Some("system") => self.system,
+                Some("user") => self.user,
+                Some("assistant") => self.assistant,
+                _ => self.tool,
+            };
+            let content = &mut message["content"];
+            if as_parts && content.is_string() {
+                *content = match content.take() {
+                    Value::String(text) if text.is_empty() => json!([]),
+                    text => json!([{"type": "text", "text": text}]),
+                };
+            }
+        }
+    }
+}
+
+impl ChatTemplate {
+    /// Finds out everything that is found out by trying.
+    pub(super) fn probe(&mut self) -> Result<(), TemplateError> {
+        self.probe_user()?;
+        let question = || Message::new(Role::User, "question");
+        let system = [Message::new(Role::System, MARK), question()];
+        self.places_system = self.finds_form(Role::System, &system);
+        let answer = [question(), Message::new(Role::Assistant, MARK), question()];
+        self.finds_form(Role::Assistant, &answer);
+        let asked = |times: usize| vec![question(); times];
+        self.alternates = self.trial(&asked(1)).is_ok() && self.trial(&asked(2)).is_err();
+        self.forms.tool = self.forms.user;
+        self.tools = ToolStyle::of(self);
+        if self.tools == ToolStyle::Text {
+            self.forms.tool = !self.forms.user;
+            self.tools = ToolStyle::of(self);
+            self.forms.tool &= self.tools != ToolStyle::Text;
+        }
+        Ok(())
+    }
+
+    /// A question has to come out again: a prompt without it would be answered all the same.
+    fn probe_user(&mut self) -> Result<(), TemplateError> {
+        let asked = Message::new(Role::User, MARK);
+        let conversations = [
+            vec![asked.clone()],
+            vec![Message::new(Role::System, "rule"), asked.clone()],
+            vec![Message::new(Role::User, "question"), Message::new(Role::Assistant, "answer"), asked],
+        ];
+        if conversations.iter().any(|conversation| self.finds_form(Role::User, conversation)) {
+            return Ok(());
+        }
+        match self.trial(&conversations[0]) {
+            Ok(_) => Err(TemplateError::Silent),
+            Err(TemplateError::Refused(reason)) => Err(TemplateError::Unusable(reason)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Tries both forms of what `role` says, text first, until the mark in `messages` comes out again. Says whether it
+    /// does.
+    fn finds_form(&mut self, role: Role, messages: &[Message]) -> bool {
+        for as_parts in [false, true] {
+            *self.forms.of_mut(role) = as_parts;
+            if self.trial(messages).is_ok_and(|prompt| prompt.contains(MARK)) {
+                return true;
+            }
+        }
+        *self.forms.of_mut(role) = false;
+        false
+    }
+
+    fn trial(&self, messages: &[Message]) -> Result<String, TemplateError> {
+        self.render_as_given(messages, &[], true, TRIAL_FUEL)
+    }
+}
