@@ -12,8 +12,13 @@ use super::interrupt::Interrupt;
 use super::join::{self, Joined};
 use super::screen::{Screen, View};
 use super::{inputs, load, print, print_json};
-use crate::journal::Journal;
+use crate::journal::Desk;
 use crate::orchestrator::{Band, Budget, Outcome, RunEvent, RunRequest, Status, run as run_goal};
+
+/// Before it is said that the record is waited for.
+const RECORD_TIME_SILENT: Duration = Duration::from_millis(500);
+/// After the answer was printed, a record that another process has locked is waited for so long.
+const RECORD_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// Does the goal and prints the answer.
 pub fn run(config: &Config, flags: &RunFlags) -> Result<ExitCode, CliError> {
@@ -44,7 +49,7 @@ pub fn go(
     let memory = load::memory(config, &hub, &files)?;
     let home = &config.home.value;
     home.create_state_dir()?;
-    let journal = Journal::open(&home.runs_file())?;
+    let desk = Desk::open(&home.runs_file())?;
     let mut screen = Screen::new(view(flags));
     for note in notes.iter().chain(&memory.note) {
         screen.note(note);
@@ -64,11 +69,31 @@ pub fn go(
             cancel.cancel();
         }
     };
-    let outcome =
-        runtime.block_on(run_goal(&loaded.band, request, &journal, &mut observer, &interrupt.cancel));
+    let outcome = runtime.block_on(run_goal(&loaded.band, request, &desk, &mut observer, &interrupt.cancel));
     screen.finish()?;
     loaded.engine.shutdown();
-    finish(flags, &outcome)
+    // The answer first: the record may have to be waited for.
+    let code = finish(flags, &outcome);
+    runtime.block_on(record_rest(&desk));
+    code
+}
+
+/// Waits for the rest of the record, and says so where that takes a while: what is not written when the process ends is lost.
+async fn record_rest(desk: &Desk) {
+    if desk.flush(RECORD_TIME_SILENT).await.is_empty() {
+        return;
+    }
+    warn(
+        "the run is not recorded whole yet: waiting until its record can be written; Ctrl-C leaves without it",
+    );
+    if !desk.flush(RECORD_TIME_MAX).await.is_empty() {
+        warn("the rest of the run is not recorded: its record could not be written in time");
+    }
+}
+
+fn warn(text: &str) {
+    // Nobody may read stderr; what was asked for is done all the same.
+    let _ = writeln!(std::io::stderr(), "warning: {text}");
 }
 
 /// The same by the server that lives on this home; `None` where it can't take it.

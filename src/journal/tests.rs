@@ -20,11 +20,12 @@ fn events_are_numbered_within_their_run_and_read_from_any_point() {
 
 #[test]
 fn run_ids_are_short_and_sort_by_time() {
-    let ids: Vec<String> = [(1_800_000_000_000, 7), (1_800_000_000_001, 3), (2_000_000_000_000, 0)]
-        .into_iter()
-        .map(|(ms, salt)| run_id(ms, salt))
-        .collect();
-    assert!(ids.iter().all(|id| id.len() == 10));
+    let ids: Vec<String> =
+        [(1_800_000_000_000, 7), (1_800_000_000_001, 3), (2_000_000_000_000, 0), (2_600_000_000_000, 0)]
+            .into_iter()
+            .map(|(ms, salt)| run_id(ms, salt))
+            .collect();
+    assert!(ids.iter().all(|id| id.len() == 14));
     assert!(ids.is_sorted(), "{ids:?}");
     let journal = sample();
     let made: Vec<String> = (0..50).map(|_| journal.create_run().unwrap().id).collect();

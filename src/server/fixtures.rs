@@ -25,7 +25,7 @@ use super::serve::{Bound, Drain, Ended, Listen, bind};
 use super::shelf::{LoadModel, Loaders, Shelf};
 use super::{App, Ending, router};
 use crate::hub::{Found, Home, Hub, Role};
-use crate::journal::Journal;
+use crate::journal::Desk;
 use crate::text::session::tests::{engine, parrot};
 
 /// More than any test needs.
@@ -140,7 +140,7 @@ pub fn running(says: &str) -> Running {
 /// All routes with one model, as they are called without a socket.
 pub struct Running {
     pub router: Router,
-    pub journal: Arc<Journal>,
+    pub desk: Desk,
     /// Said true, the end begins.
     pub drain: watch::Sender<bool>,
 }
@@ -158,18 +158,18 @@ impl Running {
         let loaders = Loaders { model: load, embedder: Box::new(|_| Err("there is none".into())) };
         let folder = tempfile::tempdir().expect("a folder");
         let hub = Hub::new(Home::under(folder.path()), true);
-        let journal = Arc::new(Journal::in_memory().expect("a record"));
+        let desk = Desk::in_memory().expect("a record");
         let metrics = Arc::new(Metrics::new());
         let (drain, begun) = Drain::channel();
         let shelf = Shelf::new(hub, vec![found], None, loaders);
-        let runs = Runs::new(Arc::clone(&journal));
+        let runs = Runs::new(desk.clone());
         let ending = Ending::new(begun, Duration::from_secs(1));
         let app = Arc::new(App::new(shelf, runs, engine(), Arc::clone(&metrics), ending));
         app.set_ready();
         let origins = Arc::new(Origins::parse(&[]).expect("none is fine"));
         let hosts = Arc::new(Hosts::new([127, 0, 0, 1].into(), false, &[], Arc::clone(&origins)));
         let router = around(router(app), &Layers { metrics, keys: None, origins, hosts });
-        Self { router, journal, drain }
+        Self { router, desk, drain }
     }
 
     /// An answer that has begun.

@@ -1,4 +1,4 @@
-//! The record of runs on a real disk: modes, two holders, damage.
+//! The record of runs on a real disk: modes, two holders, damage, files that are not ours.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -78,6 +78,125 @@ fn a_damaged_or_foreign_file_is_called_so_and_left_alone() {
     assert!(matches!(error, JournalError::Corrupt { .. }), "{error}");
     assert!(error.to_string().contains("damaged") && error.to_string().contains("runs.sqlite"));
     assert_eq!(std::fs::read(&path).unwrap(), garbage);
+}
+
+/// Opens what `make` puts where the record is expected: it must be refused in words that say what now, and stay as it is.
+fn refused(name: &str, make: impl FnOnce(&std::path::Path), says: &[&str]) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("runs.sqlite");
+    make(&path);
+    let before = std::fs::read(&path).ok();
+    let error = Journal::open(&path).err().unwrap_or_else(|| panic!("{name} is taken")).to_string();
+    assert!(error.contains("runs.sqlite"), "{name}: {error}");
+    for word in says {
+        assert!(error.contains(word), "{name}: {error}");
+    }
+    assert_eq!(std::fs::read(&path).ok(), before, "{name} is left as it was");
+}
+
+fn database(path: &std::path::Path, statements: &str) {
+    rusqlite::Connection::open(path).unwrap().execute_batch(statements).unwrap();
+}
+
+#[test]
+fn what_is_no_record_of_ours_is_refused_and_left_alone() {
+    let foreign = ["another program's", "move it away"];
+    let tables = "CREATE TABLE runs (id); CREATE TABLE inputs (a); CREATE TABLE events (a);";
+    refused("another program's tables", |path| database(path, "CREATE TABLE notes (a);"), &foreign);
+    refused(
+        "another program's tables with a version like ours",
+        |path| database(path, "CREATE TABLE notes (a); PRAGMA user_version = 2;"),
+        &foreign,
+    );
+    refused("a marked file", |path| database(path, "PRAGMA application_id = 77;"), &foreign);
+    refused(
+        "another program's mark on tables of our names",
+        |path| database(path, &format!("{tables} PRAGMA application_id = 77; PRAGMA user_version = 2;")),
+        &foreign,
+    );
+    refused("a version below none", |path| database(path, "PRAGMA user_version = -3;"), &foreign);
+    let newer = format!("{tables} PRAGMA user_version = 99;");
+    refused("a newer version's file", |path| database(path, &newer), &["schema 99", "newer bandmaster"]);
+    let text = "just some text that somebody put here\n".repeat(90);
+    refused("a text file", |path| std::fs::write(path, text).unwrap(), &["damaged", "move it away"]);
+    refused("a folder", |path| std::fs::create_dir(path).unwrap(), &["no file", "move it away"]);
+    let cut = |path: &std::path::Path| {
+        drop(Journal::open(path).unwrap());
+        let whole = std::fs::read(path).unwrap();
+        std::fs::write(path, &whole[..700]).unwrap();
+    };
+    refused("a file that was cut", cut, &["damaged", "move it away"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_pipe_in_the_place_of_the_record_is_refused_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("runs.sqlite");
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let error = Journal::open(&path).err().unwrap().to_string();
+    assert!(error.contains("no file"), "{error}");
+}
+
+#[test]
+fn an_empty_file_and_a_log_that_was_left_behind_are_no_trouble() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("runs.sqlite");
+    std::fs::write(&path, "").unwrap();
+    let journal = Journal::open(&path).unwrap();
+    let run = journal.create_run().unwrap().id;
+    journal.append(&run, "run.started", 0, &json!({"goal": "g"})).unwrap();
+    // The process was killed: what it wrote last lies in the log.
+    let (copy, log) = (folder.path().join("b/runs.sqlite"), "runs.sqlite-wal");
+    std::fs::create_dir(folder.path().join("b")).unwrap();
+    std::fs::copy(&path, &copy).unwrap();
+    std::fs::copy(folder.path().join(log), copy.with_file_name(log)).unwrap();
+    assert_eq!(Journal::open(&copy).unwrap().state(&run).unwrap().goal, "g");
+    // The file itself is gone, and its log is not.
+    let orphan = folder.path().join("c/runs.sqlite");
+    std::fs::create_dir(folder.path().join("c")).unwrap();
+    std::fs::copy(folder.path().join(log), orphan.with_file_name(log)).unwrap();
+    assert!(Journal::open(&orphan).unwrap().runs().unwrap().is_empty());
+}
+
+#[test]
+fn a_file_that_another_process_writes_can_be_opened_and_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("runs.sqlite");
+    let run = Journal::open(&path).unwrap().create_run().unwrap();
+    let other = rusqlite::Connection::open(&path).unwrap();
+    other.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let began = std::time::Instant::now();
+    assert_eq!(Journal::open(&path).unwrap().runs().unwrap()[0].id, run.id);
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+}
+
+/// What can stand in an event's row after a bad sector or another program's hand.
+#[test]
+fn a_damaged_event_is_said_and_hides_nothing_else() {
+    let damage = ["'{\"text\": \"cut off'", "''", "NULL", "x'ff00fe'", "12.5", "'[1, 2]'", "'null'"];
+    for broken in damage {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("runs.sqlite");
+        let journal = Journal::open(&path).unwrap();
+        let (a, b) = (journal.create_run().unwrap().id, journal.create_run().unwrap().id);
+        for run in [&a, &b] {
+            journal.append(run, "run.started", 0, &json!({"goal": "g"})).unwrap();
+            journal.append(run, "answer.delta", 0, &json!({"text": "t"})).unwrap();
+            let end = json!({"status": "completed", "answer": "kept", "missing": []});
+            journal.append(run, "run.finished", 0, &end).unwrap();
+        }
+        // SQLite itself keeps NULL out of the column.
+        let statement = format!("UPDATE OR IGNORE events SET body = {broken} WHERE run = '{a}' AND seq = 2");
+        let changed = rusqlite::Connection::open(&path).unwrap().execute(&statement, []).unwrap();
+        let states = journal.states().unwrap();
+        let answers: Vec<&str> = states.iter().map(|state| state.answer.as_str()).collect();
+        assert_eq!(answers, ["kept", "kept"], "{broken}");
+        assert_eq!(states[0].missing.len(), 0, "{broken}");
+        assert_eq!(states[1].missing.len(), changed, "{broken}: {:?}", states[1].missing);
+        assert!(changed == 0 || states[1].missing[0].contains("event 2"), "{:?}", states[1].missing);
+        assert_eq!(journal.events(&a, 0).unwrap().len(), 3, "{broken}");
+    }
 }
 
 #[test]

@@ -1,7 +1,8 @@
 use serde_json::json;
 
 use super::*;
-use crate::journal::SCHEMA_1;
+use crate::journal::schema::SCHEMA_1;
+use rusqlite::Connection;
 
 fn items(ids: &[&str]) -> Vec<KeptItem> {
     ids.iter().map(|&id| KeptItem { id: id.into(), body: json!({"says": id}) }).collect()
@@ -106,9 +107,9 @@ fn a_file_of_version_1_gets_the_new_tables_and_keeps_its_runs() {
         assert_eq!(journal.history(&id).unwrap().unwrap().items.len(), 2);
     }
     let newer = Connection::open(&path).unwrap();
-    newer.pragma_update(None, "user_version", 3).unwrap();
+    newer.pragma_update(None, "user_version", 4).unwrap();
     drop(newer);
-    assert!(matches!(Journal::open(&path), Err(JournalError::Newer { found: 3, known: 2, .. })));
+    assert!(matches!(Journal::open(&path), Err(JournalError::Newer { found: 4, known: 3, .. })));
 }
 
 #[test]
