@@ -139,6 +139,17 @@ impl Journal {
         .inspect(|removed| self.removed(*removed > 0))
     }
 
+    /// When the youngest answer, conversation or run was recorded, in seconds since 1970; `None` for an empty record.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn newest_s(&self) -> Result<Option<u64>, JournalError> {
+        const NEWEST: &str = "SELECT max(s) FROM (SELECT max(created_s) AS s FROM responses
+            UNION ALL SELECT max(created_s) FROM conversations UNION ALL SELECT max(created_ms) / 1000 FROM runs)";
+        self.with(|db| db.query_row(NEWEST, [], |row| row.get::<_, Option<i64>>(0)))
+            .map(|newest| newest.and_then(|newest| u64::try_from(newest).ok()))
+    }
+
     /// What was said up to and with the answer `id`; `None` when there is none.
     ///
     /// # Errors

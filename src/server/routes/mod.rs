@@ -10,6 +10,9 @@ pub mod responses;
 pub mod runs;
 pub mod tokens;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use axum::{Extension, Json};
