@@ -4,6 +4,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::schema::BUSY_TIME_MAX;
 use super::{Journal, JournalError};
 
 /// A file of at most this size is written anew at once, which takes about a tenth of a second; a larger one when there is
@@ -11,6 +12,8 @@ use super::{Journal, JournalError};
 const AT_ONCE_BYTES_MAX: u64 = 32 << 20;
 /// Of the time, writing the file anew takes at most this share where a lot is removed piece by piece.
 const SHARE: u32 = 10;
+/// Another process that uses the file is waited for so long.
+const OTHERS_TIME_MAX: Duration = Duration::from_millis(500);
 
 /// Whether something that was removed may be left in the file.
 #[derive(Debug, Default)]
@@ -66,10 +69,13 @@ impl Journal {
         if self.file.in_memory {
             return Ok(true);
         }
-        self.with(|db| {
+        self.wait_at_most(OTHERS_TIME_MAX);
+        let gone = self.with(|db| {
             db.execute_batch("VACUUM")?;
             db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| Ok(row.get::<_, i64>(0)? == 0))
-        })
+        });
+        self.wait_at_most(BUSY_TIME_MAX);
+        gone
     }
 
     fn file_bytes(&self) -> Result<u64, JournalError> {

@@ -15,7 +15,7 @@ pub(super) const SCHEMA_VERSION: i64 = 3;
 const APPLICATION_ID: i64 = 0x6261_6e64;
 
 /// Tables of version 1.
-pub(super) const SCHEMA_1: &str = "
+const SCHEMA_1: &str = "
     CREATE TABLE runs (id TEXT PRIMARY KEY, created_ms INTEGER NOT NULL) WITHOUT ROWID;
     CREATE TABLE inputs (run TEXT NOT NULL REFERENCES runs(id) ON DELETE CASCADE, position INTEGER NOT NULL,
                          name TEXT NOT NULL, text TEXT NOT NULL, PRIMARY KEY (run, position)) WITHOUT ROWID;
@@ -37,7 +37,7 @@ const SCHEMA_3: &str = "
     PRAGMA user_version = 3;";
 
 /// One step a version, in order. A step is never changed once it was released: files of that version exist.
-const STEPS: [&str; SCHEMA_VERSION as usize] = [SCHEMA_1, SCHEMA_2, SCHEMA_3];
+pub(super) const STEPS: [&str; SCHEMA_VERSION as usize] = [SCHEMA_1, SCHEMA_2, SCHEMA_3];
 
 /// Two processes on one home wait for each other's writes at most this long; a write takes well under a millisecond.
 pub(super) const BUSY_TIME_MAX: Duration = Duration::from_secs(10);

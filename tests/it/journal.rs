@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bandmaster::journal::{Journal, JournalError, Pruned};
+use bandmaster::journal::{Journal, JournalError, KeptConversation, KeptItem, KeptResponse, Pruned};
 use serde_json::json;
 
 #[cfg(unix)]
@@ -261,4 +261,106 @@ fn a_run_that_said_how_it_ended_stays_so_when_nobody_has_it() {
     journal.append(&run, "run.finished", 0, &json!({"status": "completed", "missing": []})).unwrap();
     let state = journal.state(&run).unwrap();
     assert_eq!((state.status.as_str(), state.missing.len()), ("completed", 0));
+}
+
+/// How often a text stands in any file of a folder, as bytes.
+fn left(folder: &std::path::Path, text: &str) -> usize {
+    let count = |path: std::path::PathBuf| {
+        let bytes = std::fs::read(path).unwrap();
+        bytes.windows(text.len()).filter(|window| *window == text.as_bytes()).count()
+    };
+    std::fs::read_dir(folder).unwrap().map(|entry| count(entry.unwrap().path())).sum()
+}
+
+/// Rows of all sizes, whose order makes SQLite split pages and leave copies behind.
+fn texts(name: &str, seed: usize) -> Vec<String> {
+    let long = |n: usize| "y".repeat([3, 20, 200, 2000, 9000][(n * 7 + seed) % 5]);
+    (0..120).map(|n| format!("SECRET-{name}-{n} {}", long(n))).collect()
+}
+
+#[test]
+fn what_was_removed_is_in_no_byte_of_the_file() {
+    for seed in 0..4 {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("runs.sqlite");
+        let journal = Journal::open(&path).unwrap();
+        // A server has it open as well.
+        let other = Journal::open(&path).unwrap();
+        let runs: Vec<String> = (0..4).map(|_| journal.create_run().unwrap().id).collect();
+        let named: Vec<Vec<String>> = (0..4).map(|n| texts(&format!("run{n}"), seed + n)).collect();
+        for (run, texts) in runs.iter().zip(&named) {
+            journal.keep_input(run, 0, "a.md", &texts[0]).unwrap();
+        }
+        for at in 0..120 {
+            let n = (at * 5 + seed) % 4;
+            for n in [n, (n + 2) % 4] {
+                journal.append(&runs[n], "answer.delta", 0, &json!({"text": named[n][at]})).unwrap();
+            }
+        }
+        let items = |name: &str| -> Vec<KeptItem> {
+            let item = |(n, text): (usize, String)| KeptItem {
+                id: format!("{name}{n}"),
+                body: json!({"text": text}),
+            };
+            texts(name, seed).into_iter().enumerate().map(item).collect()
+        };
+        let answer = |name: &str, created_s: u64| KeptResponse {
+            id: name.into(),
+            previous: None,
+            conversation: None,
+            created_s,
+            body: json!({"text": format!("SECRET-{name}-body")}),
+            input: items(name),
+            output: Vec::new(),
+        };
+        for (name, created_s) in [("answer", 1), ("old", 1), ("young", 1 << 40)] {
+            journal.keep_response(&answer(name, created_s)).unwrap();
+        }
+        for name in ["talk", "other"] {
+            let talk = KeptConversation { id: name.into(), created_s: 1, metadata: json!({}) };
+            journal.create_conversation(&talk, &items(name)).unwrap();
+        }
+        assert!(other.runs().unwrap().len() == 4 && left(folder.path(), "SECRET-run2-") > 0);
+        let gone = |name: &str| assert_eq!(left(folder.path(), &format!("SECRET-{name}-")), 0, "{name}");
+        let erased = || assert!(journal.is_erased() || journal.erase_rest());
+        journal.delete(&runs[2]).unwrap();
+        erased();
+        gone("run2");
+        assert!(journal.delete_response("answer").unwrap());
+        erased();
+        gone("answer");
+        assert!(journal.delete_conversation("talk").unwrap());
+        erased();
+        gone("talk");
+        assert!(journal.remove_item("other", "other7").unwrap());
+        erased();
+        assert_eq!(left(folder.path(), "SECRET-other-7 "), 0);
+        assert!(left(folder.path(), "SECRET-other-8 ") > 0);
+        assert_eq!(journal.prune_responses(Duration::from_secs(60)).unwrap(), 1);
+        erased();
+        gone("old");
+        assert!(left(folder.path(), "SECRET-young-") > 0);
+        std::thread::sleep(Duration::from_millis(5));
+        assert_eq!(journal.prune(Duration::ZERO).unwrap().forgotten, 3);
+        erased();
+        ["run0", "run1", "run3"].into_iter().for_each(gone);
+        assert_eq!(other.items("other").unwrap().len(), 119);
+    }
+}
+
+#[test]
+fn what_another_process_still_reads_leaves_the_file_when_that_has_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("runs.sqlite");
+    let journal = Journal::open(&path).unwrap();
+    let run = journal.create_run().unwrap().id;
+    journal.append(&run, "answer.delta", 0, &json!({"text": "SECRET-a-"})).unwrap();
+    let reader = rusqlite::Connection::open(&path).unwrap();
+    reader.execute_batch("BEGIN").unwrap();
+    let _: i64 = reader.query_row("SELECT count(*) FROM events", [], |row| row.get(0)).unwrap();
+    journal.delete(&run).unwrap();
+    assert!(!journal.is_erased(), "and it is known");
+    drop(reader);
+    assert!(journal.erase_rest() && journal.is_erased());
+    assert_eq!(left(folder.path(), "SECRET-a-"), 0);
 }

@@ -181,15 +181,15 @@ struct Keeper {
 }
 
 impl Keeper {
-    /// Keeps an answer if that was asked for, and appends to its conversation; `false` when it is not kept.
-    async fn keep(&self, answer: &Answer) -> bool {
+    /// Keeps an answer if that was asked for, and appends to its conversation.
+    async fn keep(&self, answer: &Answer) -> Kept {
         let conversation = match &self.before {
             Before::Conversation(id) => Some(id.clone()),
             Before::Answer(_) | Before::Nothing => None,
         };
         let store = answer.store;
         if !store && conversation.is_none() {
-            return false;
+            return Kept { stored: false, appended: false };
         }
         let kept = KeptResponse {
             id: answer.id.clone(),
@@ -201,22 +201,28 @@ impl Keeper {
             output: answer.output.iter().map(Item::document).collect(),
         };
         let done = self.desk.write(move |journal| {
-            // The client gets what is finished in any case: that it could not be written is said in the log.
+            // The client gets what is finished in any case, and is told what of it could not be written.
             let stored = store && written(&kept.id, journal.keep_response(&kept).map(|()| true));
-            if let Some(conversation) = conversation {
+            let appended = conversation.is_some_and(|conversation| {
                 let said = [kept.input, kept.output].concat();
-                written(&kept.id, journal.extend_conversation(&conversation, &said));
-            }
-            Ok::<_, JournalError>(stored)
+                written(&kept.id, journal.extend_conversation(&conversation, &said))
+            });
+            Ok::<_, JournalError>(Kept { stored, appended })
         });
         match done.await {
-            Ok(stored) => stored,
+            Ok(kept) => kept,
             Err(error) => {
                 tracing::warn!(response = answer.id, "an answer could not be kept: {error}");
-                false
+                Kept { stored: false, appended: false }
             }
         }
     }
+}
+
+/// What became of an answer.
+struct Kept {
+    stored: bool,
+    appended: bool,
 }
 
 fn written(id: &str, done: Result<bool, JournalError>) -> bool {
@@ -252,8 +258,12 @@ impl Writer {
             }
             Update::End(finish, spent) => {
                 let mut events = self.progress.end(finish, spent);
-                if !self.keeper.keep(self.progress.response()).await {
+                let Kept { stored, appended } = self.keeper.keep(self.progress.response()).await;
+                if !stored {
                     self.progress.unkept();
+                }
+                if !appended {
+                    self.progress.left_out();
                 }
                 events.extend(self.progress.last());
                 events

@@ -39,10 +39,10 @@ fn another_process_that_locks_the_record_delays_nobody_and_the_record_is_whole_a
     assert_eq!(status, 200, "{run}");
     let run = run["id"].as_str().unwrap().to_owned();
     let mut stream = server.stream(120);
+    let body = json!({"input": "Hi", "max_output_tokens": 8});
     let (events, (answered, response)) = std::thread::scope(|scope| {
         let events = scope.spawn(|| server.get(&format!("/v1/runs/{run}/events")).1);
-        let body = json!({"input": "Hi", "max_output_tokens": 8});
-        let response = scope.spawn(move || server_post(&server.address, "/v1/responses", &body));
+        let response = scope.spawn(|| server_post(&server.address, "/v1/responses", &body));
         let (median, longest) = health(&server, || began.elapsed() < LOCKED);
         println!("health: median {:.1} ms, longest {:.1} ms", median * 1e3, longest * 1e3);
         // What tests share a machine with makes single requests late; the fault was 20 s.
