@@ -1,6 +1,5 @@
 //! `run`: a goal in, an answer out.
 
-use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -8,10 +7,10 @@ use super::config::Config;
 use super::error::CliError;
 use super::flags::{BandFlags, GoFlags, RunFlags};
 use super::inputs::Piped;
-use super::interrupt::Interrupt;
+use super::interrupt::{Interrupt, outlive_file_limits};
 use super::join::{self, Joined};
 use super::screen::{Screen, View};
-use super::{inputs, load, print, print_json};
+use super::{inputs, load, print, print_json, terminal};
 use crate::journal::Desk;
 use crate::orchestrator::{Band, Budget, Outcome, RunEvent, RunRequest, Status, run as run_goal};
 
@@ -37,6 +36,7 @@ pub fn go(
 ) -> Result<ExitCode, CliError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let interrupt = Interrupt::listen(&runtime);
+    outlive_file_limits(&runtime);
     if !flags.standalone
         && !band.are_typed()
         && let Some(server) = runtime.block_on(join::find(config))
@@ -83,17 +83,12 @@ async fn record_rest(desk: &Desk) {
     if desk.flush(RECORD_TIME_SILENT).await.is_empty() {
         return;
     }
-    warn(
+    inputs::warn(
         "the run is not recorded whole yet: waiting until its record can be written; Ctrl-C leaves without it",
     );
     if !desk.flush(RECORD_TIME_MAX).await.is_empty() {
-        warn("the rest of the run is not recorded: its record could not be written in time");
+        inputs::warn("the rest of the run is not recorded: its record could not be written in time");
     }
-}
-
-fn warn(text: &str) {
-    // Nobody may read stderr; what was asked for is done all the same.
-    let _ = writeln!(std::io::stderr(), "warning: {text}");
 }
 
 /// The same by the server that lives on this home; `None` where it can't take it.
@@ -189,19 +184,17 @@ fn finish(flags: &GoFlags, outcome: &Outcome) -> Result<ExitCode, CliError> {
     } else if !flags.events && !outcome.answer.is_empty() {
         print(&format!("{}\n", outcome.answer.trim_end()))?;
     }
-    let mut stderr = std::io::stderr().lock();
     if let Some(error) = &outcome.error {
-        writeln!(stderr, "error: {error}")?;
+        terminal::err(&format!("error: {error}\n"));
     }
     if !flags.quiet && !flags.events {
-        write!(stderr, "{}", outcome.report())?;
+        terminal::err(&outcome.report());
         let id = &outcome.id;
         match outcome.status {
-            Status::Cancelled => writeln!(
-                stderr,
-                "`bandmaster runs show {id}` shows what is finished, `bandmaster runs resume {id}` does it again"
-            )?,
-            Status::RequiresAction => writeln!(stderr, "`bandmaster runs answer {id} TEXT` answers")?,
+            Status::Cancelled => terminal::err(&format!(
+                "`bandmaster runs show {id}` shows what is finished, `bandmaster runs resume {id}` does it again\n"
+            )),
+            Status::RequiresAction => terminal::err(&format!("`bandmaster runs answer {id} TEXT` answers\n")),
             _ => {}
         }
     }

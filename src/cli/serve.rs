@@ -1,6 +1,5 @@
 //! `serve`: what was typed becomes what the server needs, and the server is started.
 
-use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -12,11 +11,11 @@ use anyhow::Context;
 use super::config::{Config, Origin, Setting};
 use super::error::CliError;
 use super::flags::ServeFlags;
-use super::interrupt::INTERRUPTED;
+use super::interrupt::{INTERRUPTED, outlive_file_limits};
 use super::load::{self, Loader, Memory};
 use super::screen::LoadingBar;
 use super::units::{gib, parse_age};
-use super::{print, start_log};
+use super::{print, start_log, terminal};
 use crate::engine::{Engine, EngineConfig, EngineHandle};
 use crate::hub::{Found, Hub, Role};
 use crate::journal::Desk;
@@ -96,6 +95,7 @@ pub fn serve(config: &Config, flags: &ServeFlags, verbose: u8) -> Result<ExitCod
         connections_max: CONNECTIONS_MAX,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    outlive_file_limits(&runtime);
     let bound = runtime.block_on(bind(&listen)).map_err(|error| CliError::Failed(error.into()))?;
     let desk = Desk::open(&home.runs_file())?;
     let memory = load::memory_to_serve(config)?;
@@ -193,12 +193,7 @@ async fn run(app: &Arc<App>, bound: Bound, layers: &Layers, named: Vec<Found>) -
         return Err(CliError::Failed(anyhow::anyhow!(why)));
     }
     if ended.cut > 0 {
-        // Nobody may read it.
-        let _ = writeln!(
-            std::io::stderr(),
-            "{} connections were cut: --drain-seconds gives them longer",
-            ended.cut
-        );
+        terminal::err(&format!("{} connections were cut: --drain-seconds gives them longer\n", ended.cut));
     }
     Ok(ExitCode::SUCCESS)
 }
