@@ -54,6 +54,9 @@ pub(super) fn open(path: &Path) -> Result<Connection, JournalError> {
     }
     make_private(path).map_err(|e| fail(e.to_string()))?;
     let mut connection = Connection::open(path).map_err(|e| explain(path, &e))?;
+    if connection.is_readonly("main").map_err(|e| explain(path, &e))? {
+        return Err(fail("it may only be read".to_owned()));
+    }
     prepare(&mut connection, path)?;
     Ok(connection)
 }
@@ -122,13 +125,18 @@ fn migrate(db: &mut Connection) -> rusqlite::Result<()> {
     transaction.commit()
 }
 
-/// Makes the file with mode 0600 before SQLite would make it with the umask's; SQLite gives its side files the same.
+/// Makes the file with mode 0600 before SQLite would make it with the umask's; SQLite gives its side files the same. A file
+/// that is there is not opened: when it was closed, the system would let go of the locks that other connections of this process
+/// have on it, and another process would take SQLite's log away from under them.
 fn make_private(path: &Path) -> std::io::Result<()> {
     let mut options = std::fs::OpenOptions::new();
-    options.create(true).append(true);
+    options.create_new(true).write(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path).map(drop)
+    match options.open(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        made => made.map(drop),
+    }
 }
 
 /// SQLite answers "busy" at once, whatever the timeout, when several processes switch a new file at the same moment.

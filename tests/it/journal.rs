@@ -364,3 +364,22 @@ fn what_another_process_still_reads_leaves_the_file_when_that_has_ended() {
     assert!(journal.erase_rest() && journal.is_erased());
     assert_eq!(left(folder.path(), "SECRET-a-"), 0);
 }
+
+#[test]
+fn another_process_that_comes_and_goes_takes_nothing_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("runs.sqlite");
+    let list = || {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_bandmaster"));
+        let output =
+            command.args(["runs", "list", "--offline", "--home"]).arg(folder.path()).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    // Several connections in this process, as a server has them.
+    let (first, second) = (Journal::open(&path).unwrap(), Journal::open(&path).unwrap());
+    drop(Journal::open(&path).unwrap());
+    assert!(list().contains("no runs yet"));
+    let runs = [first.create_run().unwrap().id, second.create_run().unwrap().id];
+    let listed = list();
+    assert!(runs.iter().all(|run| listed.contains(run)), "{listed}");
+}
