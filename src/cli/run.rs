@@ -17,7 +17,7 @@ use crate::orchestrator::{Band, Budget, Outcome, RunEvent, RunRequest, Status, r
 /// Before it is said that the record is waited for.
 const RECORD_TIME_SILENT: Duration = Duration::from_millis(500);
 /// After the answer was printed, a record that another process has locked is waited for so long.
-const RECORD_TIME_MAX: Duration = Duration::from_secs(60);
+const RECORD_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// Does the goal and prints the answer.
 pub fn run(config: &Config, flags: &RunFlags) -> Result<ExitCode, CliError> {

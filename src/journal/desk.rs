@@ -28,7 +28,7 @@ const EVENTS_TIME_MAX: Duration = Duration::from_millis(100);
 /// After events could not be written, they are tried again after this.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
 /// So often it is looked whether text that was removed can leave the file at last.
-const ERASE_PAUSE: Duration = Duration::from_secs(30);
+const ERASE_PAUSE: Duration = Duration::from_secs(5);
 
 /// A question: answers whoever asked, and says nothing where nobody waits any more.
 struct Asked {
@@ -372,7 +372,7 @@ fn write_on(journal: &Journal, queue: &Queue) {
             Next::Closed => return,
         }
         journal.wait_at_most(EVENTS_TIME_MAX);
-        erased = journal.is_erased() || (queue.is_idle() && journal.erase_rest());
+        erased = journal.is_erased() || (queue.is_idle() && journal.may_erase() && journal.erase_rest());
     }
 }
 

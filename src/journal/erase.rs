@@ -40,11 +40,16 @@ impl Journal {
         }
         let eraser = &self.file.eraser;
         eraser.change(|state| state.left = true);
-        let rested = eraser.change(|state| state.last.is_none_or(|(end, took)| end.elapsed() > took * SHARE));
         let small = self.file_bytes().is_ok_and(|bytes| bytes <= AT_ONCE_BYTES_MAX);
-        if rested && small {
+        if small && self.may_erase() {
             self.erase_rest();
         }
+    }
+
+    /// Whether it was long enough ago that the file was written anew.
+    pub(super) fn may_erase(&self) -> bool {
+        let rested = |(end, took): (Instant, Duration)| end.elapsed() > took * SHARE;
+        self.file.eraser.change(|state| state.last.is_none_or(rested))
     }
 
     /// Whether nothing of what was removed is left in the file.
