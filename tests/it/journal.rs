@@ -291,8 +291,7 @@ fn what_was_removed_is_in_no_byte_of_the_file() {
         for (run, texts) in runs.iter().zip(&named) {
             journal.keep_input(run, 0, "a.md", &texts[0]).unwrap();
         }
-        for at in 0..120 {
-            let n = (at * 5 + seed) % 4;
+        for (at, n) in (0..120).map(|at| (at, (at * 5 + seed) % 4)) {
             for n in [n, (n + 2) % 4] {
                 journal.append(&runs[n], "answer.delta", 0, &json!({"text": named[n][at]})).unwrap();
             }
