@@ -1,6 +1,5 @@
 //! `bench accuracy`.
 
-use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -14,7 +13,7 @@ use super::flags::AccuracyFlags;
 use super::interrupt::{INTERRUPTED, Interrupt};
 use super::load::BandFiles;
 use super::screen::{Screen, View};
-use super::{load, print, print_json, servers, table};
+use super::{load, print, print_json, servers, table, terminal};
 use crate::bench::accuracy::{
     AccuracyReport, Allowance, Cell, GivenUp, Kind, MatrixReport, Sandbox, Setup, Stage, Suite, Way, run_cell,
 };
@@ -252,13 +251,12 @@ impl Bench<'_> {
     }
 
     fn measure(&self, stage: &Stage, cell: &Cell, origin: &Origin) -> Result<AccuracyReport, CliError> {
-        let terminal = std::io::stderr().is_terminal();
+        let watched = terminal::is_watched();
         let (count, mut ended) = (self.plan.suite.items.len(), 0);
         let ended = self.runtime.block_on(run_cell(stage, cell, &mut |item| {
             ended += 1;
-            if terminal {
-                // Only for who watches.
-                let _ = writeln!(std::io::stderr(), "{}  {ended:3}/{count}  {}", cell.name, item.line());
+            if watched {
+                terminal::err(&format!("{}  {ended:3}/{count}  {}\n", cell.name, item.line()));
             }
         }));
         let ended = ended.map_err(|error| CliError::Failed(error.into()))?;
@@ -266,7 +264,7 @@ impl Bench<'_> {
         // A cell without any answer is the command's error, at its end.
         if let Some(failures) = report.failures().filter(|_| !report.is_all_failed()) {
             // The report says it as well.
-            let _ = writeln!(std::io::stderr(), "warning: {failures}");
+            terminal::err(&format!("warning: {failures}\n"));
         }
         Ok(report)
     }

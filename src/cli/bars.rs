@@ -1,10 +1,10 @@
 //! How fetching and checking look: bars on a terminal, plain lines elsewhere.
 
-use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::terminal;
 use crate::hub::{Progress, human_bytes};
 
 /// Without a terminal a line is written at most this often.
@@ -26,7 +26,7 @@ impl Bars {
     #[must_use]
     pub fn new(quiet: bool) -> Self {
         Self {
-            terminal: std::io::stderr().is_terminal(),
+            terminal: terminal::is_watched(),
             quiet,
             bar: None,
             file: String::new(),
@@ -58,9 +58,8 @@ impl Bars {
 
     fn line(&self, line: &str) {
         match &self.bar {
-            Some(bar) => bar.println(line),
-            // Nobody may read stderr; that is no reason to stop.
-            None => drop(writeln!(std::io::stderr(), "{line}")),
+            Some(bar) => bar.println(terminal::shown(line)),
+            None => terminal::err(&format!("{line}\n")),
         }
     }
 
@@ -78,7 +77,7 @@ impl Bars {
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style.progress_chars("=> "));
         }
-        bar.set_prefix(self.file.clone());
+        bar.set_prefix(terminal::shown(&self.file).into_owned());
         self.bar = Some(bar);
     }
 

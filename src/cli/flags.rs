@@ -144,7 +144,7 @@ pub struct ServeFlags {
     pub models: Vec<String>,
     #[command(flatten)]
     pub band: BandFlags,
-    /// Who may ask, a line a key: KEY [name=NAME] [requests_per_minute=N] [tokens_per_minute=N] [concurrent=N]
+    /// Who may ask, a line a key: KEY [name=NAME] [admin] [requests_per_minute=N] [tokens_per_minute=N] [concurrent=N]
     #[arg(long, value_name = "FILE")]
     pub api_key_file: Option<PathBuf>,
     /// Requests that may wait; more are told to come again later
@@ -327,7 +327,7 @@ pub enum RunsCommand {
         #[arg(long)]
         standalone: bool,
     },
-    /// Forget a run that doesn't go on
+    /// Forget a run that doesn't go on; nothing of its text is left in the file
     Rm {
         /// Its id, or the beginning of it
         id: String,

@@ -6,12 +6,13 @@ mod folder;
 
 use std::collections::HashSet;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SendError};
 use std::time::Duration;
 
 use super::error::CliError;
+use super::terminal;
 use super::units::gib;
 use crate::orchestrator::Input;
 use decode::{into_text, known_format};
@@ -207,8 +208,7 @@ fn gather(chunks: &Receiver<Chunk>, patience: Duration) -> Result<Piped, CliErro
 
 /// On stderr, even when asked to be quiet: what was meant as input is no progress.
 pub fn warn(what: &str) {
-    // Nobody may read stderr; that is no reason to stop.
-    let _ = writeln!(io::stderr(), "warning: {what}");
+    terminal::err(&format!("warning: {what}\n"));
 }
 
 #[cfg(unix)]

@@ -1,10 +1,10 @@
 //! Ctrl-C: the first ends what runs with what is finished, the second leaves at once. Before anything runs, the first
 //! leaves.
 
-use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::terminal;
 use crate::orchestrator::Cancel;
 
 /// Exit status of what a person ended.
@@ -15,6 +15,21 @@ pub struct Interrupt {
     /// Thrown by the first after [`Interrupt::arm`].
     pub cancel: Cancel,
     armed: Arc<AtomicBool>,
+}
+
+/// From now on a file that reaches the system's limit of its size (`ulimit -f`) is an error of that write, which is said,
+/// and not the end of the process.
+pub fn outlive_file_limits(runtime: &tokio::runtime::Runtime) {
+    #[cfg(any(target_os = "linux", target_os = "macos"))]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        const SIGXFSZ: i32 = 25;
+        let _runtime = runtime.enter();
+        // A signal that is listened to once does nothing by itself any more.
+        drop(signal(SignalKind::from_raw(SIGXFSZ)));
+    }
+    #[cfg(not(any(target_os = "linux", target_os = "macos")))]
+    let _ = runtime;
 }
 
 impl Interrupt {
@@ -29,9 +44,7 @@ impl Interrupt {
                     std::process::exit(i32::from(INTERRUPTED));
                 }
                 interrupted = true;
-                // Nobody may read stderr; the run ends all the same.
-                let _ =
-                    writeln!(std::io::stderr(), "\nending with what is finished; once more leaves at once");
+                terminal::err("\nending with what is finished; once more leaves at once\n");
                 cancel.cancel();
             }
         });

@@ -21,6 +21,7 @@ mod serve;
 mod serve_bench;
 mod servers;
 mod status;
+mod terminal;
 mod throughput;
 mod tokenize;
 mod units;
@@ -30,7 +31,6 @@ mod workflow;
 #[cfg(test)]
 mod tests;
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
@@ -68,8 +68,8 @@ pub fn main() -> ExitCode {
 }
 
 fn complain(message: &str) {
-    // Nobody may read stderr; the exit status tells it as well.
-    let _ = writeln!(std::io::stderr(), "error: {message}");
+    // The exit status tells it as well.
+    terminal::err(&format!("error: {message}\n"));
 }
 
 /// What takes spans, beside the log.
@@ -78,7 +78,7 @@ type SpanLayer = Box<dyn Layer<Registry> + Send + Sync>;
 fn start_log(verbose: u8, format: LogFlag, spans: Option<SpanLayer>) {
     let level = ["warn", "bandmaster=info,warn", "bandmaster=debug,info"][usize::from(verbose.min(2))];
     let filter = EnvFilter::new(format!("{level},{}=off", spans::TARGET));
-    let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt::layer().with_writer(|| terminal::Log);
     let all = tracing_subscriber::registry().with(spans);
     match format {
         // Who reads along knows the time, and a journal writes its own.
@@ -113,9 +113,7 @@ fn completions(shell: clap_complete::Shell) -> Result<ExitCode, CliError> {
 
 /// Writes to stdout and ends well.
 fn print(text: &str) -> Result<ExitCode, CliError> {
-    let mut stdout = std::io::stdout().lock();
-    stdout.write_all(text.as_bytes())?;
-    stdout.flush()?;
+    terminal::out(text)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,6 +1,5 @@
 //! `models`: list, pull, import, verify, rm, tokenize.
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use super::bars::Bars;
@@ -8,7 +7,7 @@ use super::config::Config;
 use super::error::CliError;
 use super::flags::{ImportFlags, ModelsCommand, RoleFlag};
 use super::tokenize::tokenize;
-use super::{print, print_json, table};
+use super::{print, print_json, table, terminal};
 use crate::hub::{Band, Catalog, Hub, ImportOptions, Listed, Role, human_bytes};
 
 /// Dispatches `models`.
@@ -102,7 +101,7 @@ fn verify(hub: &Hub, name: Option<&str>) -> Result<ExitCode, CliError> {
             Ok(()) => print(&format!("{}: good, sha256 {}\n", model.name, model.sha256))?,
             Err(error) => {
                 wrong += 1;
-                writeln!(std::io::stderr(), "{}: {error}", model.name)?;
+                terminal::err(&format!("{}: {error}\n", model.name));
                 ExitCode::FAILURE
             }
         };

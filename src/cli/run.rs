@@ -1,6 +1,5 @@
 //! `run`: a goal in, an answer out.
 
-use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -8,12 +7,17 @@ use super::config::Config;
 use super::error::CliError;
 use super::flags::{BandFlags, GoFlags, RunFlags};
 use super::inputs::Piped;
-use super::interrupt::Interrupt;
+use super::interrupt::{Interrupt, outlive_file_limits};
 use super::join::{self, Joined};
 use super::screen::{Screen, View};
-use super::{inputs, load, print, print_json};
-use crate::journal::Journal;
+use super::{inputs, load, print, print_json, terminal};
+use crate::journal::Desk;
 use crate::orchestrator::{Band, Budget, Outcome, RunEvent, RunRequest, Status, run as run_goal};
+
+/// Before it is said that the record is waited for.
+const RECORD_TIME_SILENT: Duration = Duration::from_millis(500);
+/// After the answer was printed, a record that another process has locked is waited for so long.
+const RECORD_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// Does the goal and prints the answer.
 pub fn run(config: &Config, flags: &RunFlags) -> Result<ExitCode, CliError> {
@@ -32,6 +36,7 @@ pub fn go(
 ) -> Result<ExitCode, CliError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let interrupt = Interrupt::listen(&runtime);
+    outlive_file_limits(&runtime);
     if !flags.standalone
         && !band.are_typed()
         && let Some(server) = runtime.block_on(join::find(config))
@@ -44,7 +49,7 @@ pub fn go(
     let memory = load::memory(config, &hub, &files)?;
     let home = &config.home.value;
     home.create_state_dir()?;
-    let journal = Journal::open(&home.runs_file())?;
+    let desk = Desk::open(&home.runs_file())?;
     let mut screen = Screen::new(view(flags));
     for note in notes.iter().chain(&memory.note) {
         screen.note(note);
@@ -64,11 +69,26 @@ pub fn go(
             cancel.cancel();
         }
     };
-    let outcome =
-        runtime.block_on(run_goal(&loaded.band, request, &journal, &mut observer, &interrupt.cancel));
+    let outcome = runtime.block_on(run_goal(&loaded.band, request, &desk, &mut observer, &interrupt.cancel));
     screen.finish()?;
     loaded.engine.shutdown();
-    finish(flags, &outcome)
+    // The answer first: the record may have to be waited for.
+    let code = finish(flags, &outcome);
+    runtime.block_on(record_rest(&desk));
+    code
+}
+
+/// Waits for the rest of the record, and says so where that takes a while: what is not written when the process ends is lost.
+async fn record_rest(desk: &Desk) {
+    if desk.flush(RECORD_TIME_SILENT).await.is_empty() {
+        return;
+    }
+    inputs::warn(
+        "the run is not recorded whole yet: waiting until its record can be written; Ctrl-C leaves without it",
+    );
+    if !desk.flush(RECORD_TIME_MAX).await.is_empty() {
+        inputs::warn("the rest of the run is not recorded: its record could not be written in time");
+    }
 }
 
 /// The same by the server that lives on this home; `None` where it can't take it.
@@ -164,19 +184,17 @@ fn finish(flags: &GoFlags, outcome: &Outcome) -> Result<ExitCode, CliError> {
     } else if !flags.events && !outcome.answer.is_empty() {
         print(&format!("{}\n", outcome.answer.trim_end()))?;
     }
-    let mut stderr = std::io::stderr().lock();
     if let Some(error) = &outcome.error {
-        writeln!(stderr, "error: {error}")?;
+        terminal::err(&format!("error: {error}\n"));
     }
     if !flags.quiet && !flags.events {
-        write!(stderr, "{}", outcome.report())?;
+        terminal::err(&outcome.report());
         let id = &outcome.id;
         match outcome.status {
-            Status::Cancelled => writeln!(
-                stderr,
-                "`bandmaster runs show {id}` shows what is finished, `bandmaster runs resume {id}` does it again"
-            )?,
-            Status::RequiresAction => writeln!(stderr, "`bandmaster runs answer {id} TEXT` answers")?,
+            Status::Cancelled => terminal::err(&format!(
+                "`bandmaster runs show {id}` shows what is finished, `bandmaster runs resume {id}` does it again\n"
+            )),
+            Status::RequiresAction => terminal::err(&format!("`bandmaster runs answer {id} TEXT` answers\n")),
             _ => {}
         }
     }

@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 use super::config::Config;
 use super::error::CliError;
 use super::flags::RunsCommand;
-use super::join;
 use super::run::go;
 use super::units::parse_age;
+use super::{inputs, join};
 use super::{print, print_json, table};
 use crate::bench::workflow::recorded::record;
 use crate::journal::{Event, Journal, Pruned, RunState, TaskState};
@@ -58,11 +58,15 @@ pub fn runs(config: &Config, command: RunsCommand) -> Result<ExitCode, CliError>
         RunsCommand::Rm { id } => {
             let id = journal.find(&id)?;
             journal.delete(&id)?;
+            if !journal.is_erased() {
+                erase(&journal);
+            }
             print(&format!("{id}: forgotten\n"))
         }
         RunsCommand::Prune { .. } => {
             let Pruned { forgotten, going } = journal.prune(older_than)?;
             let responses = journal.prune_responses(older_than)?;
+            erase(&journal);
             let stay = match going {
                 0 => String::new(),
                 going => {
@@ -71,6 +75,16 @@ pub fn runs(config: &Config, command: RunsCommand) -> Result<ExitCode, CliError>
             };
             print(&format!("{forgotten} runs and {responses} stored responses forgotten{stay}\n"))
         }
+    }
+}
+
+/// Makes what was forgotten leave the file as well.
+fn erase(journal: &Journal) {
+    if !journal.erase_rest() {
+        inputs::warn(
+            "what was forgotten may be left in the file as bytes, because another process uses it: the next `bandmaster runs \
+             prune` clears it",
+        );
     }
 }
 
@@ -103,9 +117,9 @@ fn cancel(config: &Config, journal: &Journal, id: &str, standalone: bool) -> Res
 }
 
 fn list(journal: &Journal, json: bool) -> Result<ExitCode, CliError> {
-    let mut states = Vec::new();
-    for run in journal.runs()? {
-        states.push(journal.state(&run.id)?);
+    let states = journal.states()?;
+    for run in states.iter().filter(|run| run.status == "damaged") {
+        inputs::warn(&format!("run {}: {}", run.id, run.missing.join("; ")));
     }
     if json {
         let row = |run: &RunState| {

@@ -2,12 +2,12 @@
 //! stderr; or every event as a line of JSON on stdout.
 
 use std::collections::HashMap;
-use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::error::CliError;
+use super::terminal;
 use crate::orchestrator::{EventKind, Plan, RunEvent, Status};
 
 /// Rows of a plan that are drawn; a terminal has not many more. The head line counts all tasks.
@@ -40,7 +40,7 @@ impl Screen {
     /// Bars where stderr is a terminal.
     #[must_use]
     pub fn new(view: View) -> Self {
-        let terminal = view == View::Progress && std::io::stderr().is_terminal();
+        let terminal = view == View::Progress && terminal::is_watched();
         Self { view, tree: terminal.then(Tree::new), broken: None }
     }
 
@@ -49,8 +49,8 @@ impl Screen {
         match (&self.tree, self.view) {
             (_, View::Quiet) => {}
             // Nobody may read stderr; that is no reason to stop.
-            (Some(tree), _) => drop(tree.bars.println(line)),
-            (None, _) => drop(writeln!(std::io::stderr(), "{line}")),
+            (Some(tree), _) => drop(tree.bars.println(terminal::shown(line))),
+            (None, _) => terminal::err(&format!("{line}\n")),
         }
     }
 
@@ -64,7 +64,7 @@ impl Screen {
         ) {
             bar.set_style(style.progress_chars("=> "));
         }
-        bar.set_prefix(name.to_owned());
+        bar.set_prefix(terminal::shown(name).into_owned());
         LoadingBar { bar: Some(bar) }
     }
 
@@ -93,9 +93,8 @@ impl Screen {
         if event.kind.is_transient() || self.broken.is_some() {
             return;
         }
-        let mut stdout = std::io::stdout().lock();
         let text = serde_json::to_string(event).map_err(std::io::Error::other);
-        let written = text.and_then(|text| writeln!(stdout, "{text}")).and_then(|()| stdout.flush());
+        let written = text.and_then(|text| terminal::out(&format!("{text}\n")));
         self.broken = written.err().map(CliError::from);
     }
 
@@ -217,7 +216,8 @@ impl Tree {
             }
             EventKind::AnswerDelta { text } => {
                 self.answer.push_str(text);
-                self.head.set_message(format!("{} · {}", self.summary(), tail(&self.answer)));
+                let text = format!("{} · {}", self.summary(), tail(&self.answer));
+                self.head.set_message(terminal::shown(&text).into_owned());
                 return;
             }
             _ => {}
@@ -236,7 +236,7 @@ impl Tree {
             let deepest = task.needs.iter().filter_map(|need| depth.get(need.as_str())).max();
             let mine = deepest.map_or(0, |deepest| deepest + 1);
             depth.insert(&task.id, mine);
-            let prefix = format!("{}└ {}", "  ".repeat(mine), task.id);
+            let prefix = format!("{}└ {}", "  ".repeat(mine), terminal::shown(&task.id));
             let row = self.row(&task.id);
             row.bar.set_prefix(prefix.clone());
             (row.prefix, row.worker) = (prefix, task.worker.clone());
@@ -253,7 +253,7 @@ impl Tree {
             if let Ok(style) = ProgressStyle::with_template("  {prefix:8} {wide_msg}") {
                 bar.set_style(style);
             }
-            bar.set_prefix(task.to_owned());
+            bar.set_prefix(terminal::shown(task).into_owned());
             Row { bar, prefix: task.to_owned(), worker: String::new() }
         })
     }
@@ -300,7 +300,7 @@ impl Tree {
 
 impl Row {
     fn say(&self, what: &str) {
-        self.bar.set_message(format!("{}: {what}", self.worker));
+        self.bar.set_message(terminal::shown(&format!("{}: {what}", self.worker)).into_owned());
         self.bar.tick();
     }
 }

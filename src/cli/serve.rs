@@ -1,6 +1,5 @@
 //! `serve`: what was typed becomes what the server needs, and the server is started.
 
-use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -12,14 +11,14 @@ use anyhow::Context;
 use super::config::{Config, Origin, Setting};
 use super::error::CliError;
 use super::flags::ServeFlags;
-use super::interrupt::INTERRUPTED;
+use super::interrupt::{INTERRUPTED, outlive_file_limits};
 use super::load::{self, Loader, Memory};
 use super::screen::LoadingBar;
 use super::units::{gib, parse_age};
-use super::{print, start_log};
+use super::{print, start_log, terminal};
 use crate::engine::{Engine, EngineConfig, EngineHandle};
 use crate::hub::{Found, Hub, Role};
-use crate::journal::Journal;
+use crate::journal::Desk;
 use crate::server::auth::Keys;
 use crate::server::forget::forget_responses;
 use crate::server::layers::{Hosts, Layers, Origins, around};
@@ -38,6 +37,8 @@ const HEADERS_MAX: usize = 100;
 const CONNECTIONS_MAX: usize = 1024;
 /// Runs that nobody listens to are cancelled at the end; recording what they had takes a moment.
 const RUNS_END_MAX: Duration = Duration::from_secs(3);
+/// A record that another process has locked is then waited for so long: what is not written is lost.
+const RECORD_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// The last spans get what is left of the drain time, and at least so much: those of answers that were cut.
 const SPANS_TIME_MIN: Duration = Duration::from_secs(1);
@@ -94,8 +95,9 @@ pub fn serve(config: &Config, flags: &ServeFlags, verbose: u8) -> Result<ExitCod
         connections_max: CONNECTIONS_MAX,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    outlive_file_limits(&runtime);
     let bound = runtime.block_on(bind(&listen)).map_err(|error| CliError::Failed(error.into()))?;
-    let journal = Arc::new(Journal::open(&home.runs_file())?);
+    let desk = Desk::open(&home.runs_file())?;
     let memory = load::memory_to_serve(config)?;
     let band = band.filter(|band| fits(band, &memory));
     let (engine, loaders) = engine(config, &options, &memory)?;
@@ -104,9 +106,9 @@ pub fn serve(config: &Config, flags: &ServeFlags, verbose: u8) -> Result<ExitCod
     let shelf = Shelf::new(hub, named.clone(), band, loaders);
     // Beside another server the record is that one's to tidy.
     if let Some(age) = options.keep_responses.filter(|_| !options.standalone) {
-        runtime.spawn(forget_responses(Arc::clone(&journal), age));
+        runtime.spawn(forget_responses(desk.clone(), age));
     }
-    let app = Arc::new(App::new(shelf, Runs::new(journal), engine.clone(), Arc::clone(&metrics), ending));
+    let app = Arc::new(App::new(shelf, Runs::new(desk), engine.clone(), Arc::clone(&metrics), ending));
     let origins = Arc::new(options.origins);
     let hosts = Hosts::new(options.address.ip(), keys.is_some(), &[], Arc::clone(&origins));
     let layers = Layers { metrics, keys, origins, hosts: Arc::new(hosts) };
@@ -118,7 +120,7 @@ pub fn serve(config: &Config, flags: &ServeFlags, verbose: u8) -> Result<ExitCod
     });
     let ended = runtime.block_on(run(&app, bound, &layers, named));
     let asked_to_end = runtime.block_on(asked_to_end).unwrap_or_else(|_| Instant::now());
-    runtime.block_on(app.runs.end(RUNS_END_MAX));
+    runtime.block_on(app.runs.end(RUNS_END_MAX, RECORD_TIME_MAX));
     engine.shutdown();
     // Whoever still holds a request open has been told.
     runtime.shutdown_timeout(Duration::from_secs(1));
@@ -191,12 +193,7 @@ async fn run(app: &Arc<App>, bound: Bound, layers: &Layers, named: Vec<Found>) -
         return Err(CliError::Failed(anyhow::anyhow!(why)));
     }
     if ended.cut > 0 {
-        // Nobody may read it.
-        let _ = writeln!(
-            std::io::stderr(),
-            "{} connections were cut: --drain-seconds gives them longer",
-            ended.cut
-        );
+        terminal::err(&format!("{} connections were cut: --drain-seconds gives them longer\n", ended.cut));
     }
     Ok(ExitCode::SUCCESS)
 }

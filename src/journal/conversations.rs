@@ -6,7 +6,7 @@ mod tests;
 
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use rusqlite::{OptionalExtension, Transaction, params};
 use serde_json::Value;
 
 use super::{Journal, JournalError, unix_ms};
@@ -77,21 +77,21 @@ impl Journal {
     /// # Errors
     /// When it cannot be written.
     pub fn keep_response(&self, response: &KeptResponse) -> Result<(), JournalError> {
-        self.with(|db| {
-            let transaction = db.transaction()?;
-            transaction.execute(
-                "INSERT INTO responses VALUES (?1, ?2, ?3, ?4, ?5)",
+        self.write(|db| {
+            db.execute(
+                "INSERT INTO responses (id, previous, conversation, created_s, body, owner)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
                 params![
                     response.id,
                     response.previous,
                     response.conversation,
                     response.created_s as i64,
-                    response.body.to_string()
+                    response.body.to_string(),
+                    self.viewer.name()
                 ],
             )?;
-            add_items(&transaction, &response.id, false, &response.input)?;
-            add_items(&transaction, &response.id, true, &response.output)?;
-            transaction.commit()
+            add_items(db, &response.id, false, &response.input)?;
+            add_items(db, &response.id, true, &response.output)
         })
     }
 
@@ -101,7 +101,8 @@ impl Journal {
     /// When it cannot be read.
     pub fn response(&self, id: &str) -> Result<Option<Value>, JournalError> {
         self.with(|db| {
-            db.query_row("SELECT body FROM responses WHERE id = ?1", [id], |row| json(row, 0)).optional()
+            let query = "SELECT body FROM responses WHERE id = ?1 AND (?2 IS NULL OR owner = ?2)";
+            db.query_row(query, params![id, self.viewer.only()], |row| json(row, 0)).optional()
         })
     }
 
@@ -110,7 +111,7 @@ impl Journal {
     /// # Errors
     /// When it cannot be written.
     pub fn delete_response(&self, id: &str) -> Result<bool, JournalError> {
-        self.with(|db| remove(db, "DELETE FROM responses WHERE id = ?1", id))
+        self.remove("DELETE FROM responses WHERE id = ?1 AND (?2 IS NULL OR owner = ?2)", id)
     }
 
     /// Removes the answers given longer ago than `age`, with their items, and says how many. Those that a younger one goes
@@ -125,18 +126,28 @@ impl Journal {
                 SELECT previous FROM needed JOIN responses USING (id) WHERE previous IS NOT NULL)
             DELETE FROM responses WHERE created_s < ?1 AND id NOT IN needed RETURNING id";
         let before_s = (unix_ms() / 1000).saturating_sub(age.as_secs());
-        self.with(|db| {
-            let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let removed: Vec<String> = transaction
+        self.write(|db| {
+            let removed: Vec<String> = db
                 .prepare_cached(PRUNE)?
                 .query_map([before_s as i64], |row| row.get(0))?
                 .collect::<Result<_, _>>()?;
             for id in &removed {
-                transaction.prepare_cached("DELETE FROM items WHERE owner = ?1")?.execute([id])?;
+                db.prepare_cached("DELETE FROM items WHERE owner = ?1")?.execute([id])?;
             }
-            transaction.commit()?;
             Ok(removed.len())
         })
+        .inspect(|removed| self.removed(*removed > 0))
+    }
+
+    /// When the youngest answer, conversation or run was recorded, in seconds since 1970; `None` for an empty record.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn newest_s(&self) -> Result<Option<u64>, JournalError> {
+        const NEWEST: &str = "SELECT max(s) FROM (SELECT max(created_s) AS s FROM responses
+            UNION ALL SELECT max(created_s) FROM conversations UNION ALL SELECT max(created_ms) / 1000 FROM runs)";
+        self.with(|db| db.query_row(NEWEST, [], |row| row.get::<_, Option<i64>>(0)))
+            .map(|newest| newest.and_then(|newest| u64::try_from(newest).ok()))
     }
 
     /// What was said up to and with the answer `id`; `None` when there is none.
@@ -146,15 +157,18 @@ impl Journal {
     pub fn history(&self, id: &str) -> Result<Option<History>, JournalError> {
         // An answer is kept after the one it goes on from: the chain has no circle.
         const CHAIN: &str = "WITH RECURSIVE chain (id, previous, conversation, depth) AS (
-                SELECT id, previous, conversation, 0 FROM responses WHERE id = ?1
+                SELECT id, previous, conversation, 0 FROM responses WHERE id = ?1 AND (?2 IS NULL OR owner = ?2)
                 UNION ALL
                 SELECT before.id, before.previous, before.conversation, depth + 1
-                FROM chain JOIN responses before ON before.id = chain.previous)
+                FROM chain JOIN responses before ON before.id = chain.previous
+                WHERE ?2 IS NULL OR before.owner = ?2)
             SELECT id, previous, conversation FROM chain ORDER BY depth DESC";
         self.with(|db| {
             let mut query = db.prepare_cached(CHAIN)?;
             let answers: Vec<(String, Option<String>, Option<String>)> = query
-                .query_map([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+                .query_map(params![id, self.viewer.only()], |row| {
+                    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+                })?
                 .collect::<Result<_, _>>()?;
             let Some((_, missing, _)) = answers.first() else { return Ok(None) };
             let mut history = History { missing: missing.clone(), ..History::default() };
@@ -175,20 +189,22 @@ impl Journal {
     /// When they cannot be read.
     pub fn items(&self, owner: &str) -> Result<Vec<KeptItem>, JournalError> {
         self.with(|db| {
-            let mut query = db.prepare_cached(
-                "SELECT id, body FROM items WHERE owner = ?1 AND output = 0 ORDER BY position",
-            )?;
-            query.query_map([owner], |row| Ok(KeptItem { id: row.get(0)?, body: json(row, 1)? }))?.collect()
+            let mut query = db.prepare_cached(&format!(
+                "SELECT id, body FROM items WHERE owner = ?1 AND output = 0 AND {SEEN} ORDER BY position"
+            ))?;
+            let item = |row: &rusqlite::Row<'_>| Ok(KeptItem { id: row.get(0)?, body: json(row, 1)? });
+            query.query_map(params![owner, self.viewer.only()], item)?.collect()
         })
     }
 
-    /// An item, whoever has it; of several with this id the first found.
+    /// An item, in whichever answer or conversation it is; of several with this id the first found.
     ///
     /// # Errors
     /// When it cannot be read.
     pub fn item(&self, id: &str) -> Result<Option<Value>, JournalError> {
         self.with(|db| {
-            db.query_row("SELECT body FROM items WHERE id = ?1 LIMIT 1", [id], |row| json(row, 0)).optional()
+            let query = format!("SELECT body FROM items WHERE id = ?1 AND {SEEN} LIMIT 1");
+            db.query_row(&query, params![id, self.viewer.only()], |row| json(row, 0)).optional()
         })
     }
 
@@ -201,14 +217,13 @@ impl Journal {
         conversation: &KeptConversation,
         items: &[KeptItem],
     ) -> Result<(), JournalError> {
-        self.with(|db| {
-            let transaction = db.transaction()?;
-            transaction.execute(
-                "INSERT INTO conversations VALUES (?1, ?2, ?3)",
-                params![conversation.id, conversation.created_s as i64, conversation.metadata.to_string()],
+        let KeptConversation { id, created_s, metadata } = conversation;
+        self.write(|db| {
+            db.execute(
+                "INSERT INTO conversations (id, created_s, metadata, owner) VALUES (?1, ?2, ?3, ?4)",
+                params![id, *created_s as i64, metadata.to_string(), self.viewer.name()],
             )?;
-            add_items(&transaction, &conversation.id, false, items)?;
-            transaction.commit()
+            add_items(db, id, false, items)
         })
     }
 
@@ -218,7 +233,9 @@ impl Journal {
     /// When it cannot be read.
     pub fn conversation(&self, id: &str) -> Result<Option<KeptConversation>, JournalError> {
         self.with(|db| {
-            db.query_row("SELECT created_s, metadata FROM conversations WHERE id = ?1", [id], |row| {
+            let query =
+                "SELECT created_s, metadata FROM conversations WHERE id = ?1 AND (?2 IS NULL OR owner = ?2)";
+            db.query_row(query, params![id, self.viewer.only()], |row| {
                 let created_s = row.get::<_, i64>(0)? as u64;
                 Ok(KeptConversation { id: id.to_owned(), created_s, metadata: json(row, 1)? })
             })
@@ -231,13 +248,8 @@ impl Journal {
     /// # Errors
     /// When it cannot be written.
     pub fn note_conversation(&self, id: &str, metadata: &Value) -> Result<bool, JournalError> {
-        self.with(|db| {
-            let changed = db.execute(
-                "UPDATE conversations SET metadata = ?2 WHERE id = ?1",
-                params![id, metadata.to_string()],
-            )?;
-            Ok(changed == 1)
-        })
+        let note = "UPDATE conversations SET metadata = ?3 WHERE id = ?1 AND (?2 IS NULL OR owner = ?2)";
+        self.write(|db| Ok(db.execute(note, params![id, self.viewer.only(), metadata.to_string()])? == 1))
     }
 
     /// Removes a conversation and its items; `false` when there is none. Answers given in it stay.
@@ -245,7 +257,7 @@ impl Journal {
     /// # Errors
     /// When it cannot be written.
     pub fn delete_conversation(&self, id: &str) -> Result<bool, JournalError> {
-        self.with(|db| remove(db, "DELETE FROM conversations WHERE id = ?1", id))
+        self.remove("DELETE FROM conversations WHERE id = ?1 AND (?2 IS NULL OR owner = ?2)", id)
     }
 
     /// Appends to a conversation; `false` when there is none.
@@ -253,19 +265,13 @@ impl Journal {
     /// # Errors
     /// When it cannot be written.
     pub fn extend_conversation(&self, id: &str, items: &[KeptItem]) -> Result<bool, JournalError> {
-        self.with(|db| {
-            // Immediate: what another process writes after the first look would make the second step fail.
-            let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let there =
-                transaction.query_row("SELECT count(*) FROM conversations WHERE id = ?1", [id], |row| {
-                    row.get::<_, i64>(0)
-                })?;
-            if there == 0 {
-                return Ok(false);
+        let count = "SELECT count(*) FROM conversations WHERE id = ?1 AND (?2 IS NULL OR owner = ?2)";
+        self.write(|db| {
+            let there = db.query_row(count, params![id, self.viewer.only()], |row| row.get::<_, i64>(0))? > 0;
+            if there {
+                add_items(db, id, false, items)?;
             }
-            add_items(&transaction, id, false, items)?;
-            transaction.commit()?;
-            Ok(true)
+            Ok(there)
         })
     }
 
@@ -274,12 +280,30 @@ impl Journal {
     /// # Errors
     /// When it cannot be written.
     pub fn remove_item(&self, conversation: &str, id: &str) -> Result<bool, JournalError> {
-        self.with(|db| {
-            let removed = db.execute("DELETE FROM items WHERE owner = ?1 AND id = ?2", [conversation, id])?;
-            Ok(removed > 0)
-        })
+        let delete = format!("DELETE FROM items WHERE owner = ?1 AND id = ?3 AND {SEEN}");
+        let removed =
+            self.write(|db| Ok(db.execute(&delete, params![conversation, self.viewer.only(), id])? > 0));
+        removed.inspect(|removed| self.removed(*removed))
+    }
+
+    /// Removes an owner of items by `statement`, and its items.
+    fn remove(&self, statement: &str, id: &str) -> Result<bool, JournalError> {
+        let removed = self.write(|db| {
+            let removed = db.execute(statement, params![id, self.viewer.only()])? > 0;
+            if removed {
+                db.execute("DELETE FROM items WHERE owner = ?1", [id])?;
+            }
+            Ok(removed)
+        });
+        removed.inspect(|removed| self.removed(*removed))
     }
 }
+
+/// Of an item: whether the viewer `?2` sees the answer or the conversation that has it.
+const SEEN: &str = "(?2 IS NULL OR EXISTS (
+        SELECT 1 FROM responses WHERE responses.id = items.owner AND responses.owner = ?2
+        UNION ALL
+        SELECT 1 FROM conversations WHERE conversations.id = items.owner AND conversations.owner = ?2))";
 
 fn add_items(db: &Transaction, owner: &str, output: bool, items: &[KeptItem]) -> rusqlite::Result<()> {
     let mut add = db.prepare_cached(
@@ -291,18 +315,9 @@ fn add_items(db: &Transaction, owner: &str, output: bool, items: &[KeptItem]) ->
     Ok(())
 }
 
-/// Removes an owner by `statement`, and its items.
-fn remove(db: &mut Connection, statement: &str, id: &str) -> rusqlite::Result<bool> {
-    let transaction = db.transaction()?;
-    let removed = transaction.execute(statement, [id])?;
-    if removed > 0 {
-        transaction.execute("DELETE FROM items WHERE owner = ?1", [id])?;
-    }
-    transaction.commit()?;
-    Ok(removed > 0)
-}
-
 fn json(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Value> {
     let text: String = row.get(column)?;
-    Ok(serde_json::from_str(&text).unwrap_or(Value::Null))
+    serde_json::from_str(&text).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(error))
+    })
 }

@@ -6,6 +6,9 @@ use serde_json::Value;
 
 use super::Event;
 
+/// The type of an event that was recorded and can't be read any more.
+pub const DAMAGED: &str = "record.damaged";
+
 /// What a run has come to.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct RunState {
@@ -15,7 +18,7 @@ pub struct RunState {
     pub created_ms: u64,
     /// What was asked.
     pub goal: String,
-    /// `in_progress` until the run says otherwise, or is left.
+    /// `in_progress` until the run says otherwise, or is left; `damaged` where nothing of it can be read.
     pub status: String,
     /// The strategy chosen.
     pub strategy: String,
@@ -82,6 +85,12 @@ pub struct Attempt {
 }
 
 impl RunState {
+    /// A run of which nothing can be read.
+    pub(super) fn unreadable(id: String, created_ms: u64, why: &str) -> Self {
+        let missing = vec![format!("everything: {why}; `bandmaster runs rm {id}` forgets it")];
+        Self { id, created_ms, status: "damaged".to_owned(), missing, ..Self::default() }
+    }
+
     /// Nobody does it any more: what had not ended never will.
     pub(super) fn leave(&mut self) {
         if self.status != "in_progress" {
@@ -114,6 +123,11 @@ pub fn fold(id: &str, created_ms: u64, events: &[Event]) -> RunState {
             take_run_event(&mut run, event);
         }
     }
+    let damaged = events.iter().filter(|event| event.kind == DAMAGED).map(|event| {
+        let (kind, why) = (text(&event.body, "event"), text(&event.body, "why"));
+        format!("event {} ({kind}), whose record is damaged: {why}", event.seq)
+    });
+    run.missing.extend(damaged);
     run
 }
 

@@ -1,118 +1,36 @@
 //! The append-only record of runs, in SQLite. An event is a type, a time and a JSON body; what planner, worker or
 //! strategy mean is not known here. A run's state is a fold of its events (`fold.rs`), and whether somebody still does it
-//! (`hold.rs`). Beside the runs lie the answers and conversations that clients come back to (`conversations.rs`).
+//! (`hold.rs`). Beside the runs lie the answers and conversations that clients come back to (`conversations.rs`). Who must
+//! not wait for a disk asks a desk (`desk.rs`).
 
 mod conversations;
+mod desk;
+mod erase;
+mod error;
 mod fold;
 mod hold;
+mod schema;
 #[cfg(test)]
 mod tests;
+mod unwritten;
+mod viewer;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior, params};
-use serde_json::Value;
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use serde_json::{Value, json};
 
 pub use conversations::{History, KeptConversation, KeptItem, KeptResponse};
-pub use fold::{Attempt, RunState, TaskState, fold};
+pub use desk::{Desk, Recording};
+pub use error::JournalError;
+pub use fold::{Attempt, DAMAGED, RunState, TaskState, fold};
 pub use hold::{Holder, OpenRun};
+pub use viewer::Viewer;
 
-/// Version of the tables; a file with a higher one was written by a newer program and is left alone.
-const SCHEMA_VERSION: i64 = 2;
-
-/// Tables of version 1.
-const SCHEMA_1: &str = "
-    CREATE TABLE runs (id TEXT PRIMARY KEY, created_ms INTEGER NOT NULL) WITHOUT ROWID;
-    CREATE TABLE inputs (run TEXT NOT NULL REFERENCES runs(id) ON DELETE CASCADE, position INTEGER NOT NULL,
-                         name TEXT NOT NULL, text TEXT NOT NULL, PRIMARY KEY (run, position)) WITHOUT ROWID;
-    CREATE TABLE events (run TEXT NOT NULL REFERENCES runs(id) ON DELETE CASCADE, seq INTEGER NOT NULL,
-                         ms INTEGER NOT NULL, type TEXT NOT NULL, body TEXT NOT NULL,
-                         PRIMARY KEY (run, seq)) WITHOUT ROWID;
-    PRAGMA user_version = 1;";
-
-/// Two runs on one home wait for each other's writes at most this long; a write takes well under a millisecond.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Why the record could not be read or written.
-#[derive(Debug, thiserror::Error)]
-pub enum JournalError {
-    /// The file or its folder cannot be made or opened.
-    #[error(
-        "cannot open the record of runs {path}: {why}; check the folder's permissions or give another --home"
-    )]
-    Open {
-        /// The file.
-        path: PathBuf,
-        /// The system's reason.
-        why: String,
-    },
-    /// Not a database, or a damaged one.
-    #[error("the record of runs {path} is damaged ({why}); move it away to start a new one")]
-    Corrupt {
-        /// The file.
-        path: PathBuf,
-        /// SQLite's reason.
-        why: String,
-    },
-    /// Written by a newer version.
-    #[error(
-        "the record of runs {path} has schema {found}, this program knows {known}: use a newer bandmaster"
-    )]
-    Newer {
-        /// The file.
-        path: PathBuf,
-        /// Version in the file.
-        found: i64,
-        /// Highest version known.
-        known: i64,
-    },
-    /// No space left.
-    #[error("the disk is full: the record of runs {path} could not be written; free some space")]
-    DiskFull {
-        /// The file.
-        path: PathBuf,
-    },
-    /// Another process held the file for too long.
-    #[error("the record of runs {path} is locked by another process; try again")]
-    Busy {
-        /// The file.
-        path: PathBuf,
-    },
-    /// No such run.
-    #[error("no run {id}; `bandmaster runs list` shows those there are")]
-    UnknownRun {
-        /// What was asked for.
-        id: String,
-    },
-    /// More than one run begins like this.
-    #[error("{id} could be any of {}", among.join(", "))]
-    Ambiguous {
-        /// What was asked for.
-        id: String,
-        /// Ids that begin with it.
-        among: Vec<String>,
-    },
-    /// It can't be removed while somebody does it.
-    #[error(
-        "run {id} goes on in {holder}: end it there, or with `bandmaster runs cancel {id}` where this home's server does it; then it can be forgotten"
-    )]
-    GoesOn {
-        /// The run.
-        id: String,
-        /// Who does it.
-        holder: Holder,
-    },
-    /// Anything else SQLite says.
-    #[error("the record of runs {path}: {why}")]
-    Other {
-        /// The file.
-        path: PathBuf,
-        /// SQLite's reason.
-        why: String,
-    },
-}
+use error::explain;
+use unwritten::{Due, Line, NewRun, Unwritten};
 
 /// One recorded event.
 #[derive(Debug, Clone, PartialEq)]
@@ -145,29 +63,30 @@ pub struct Pruned {
     pub going: usize,
 }
 
-/// The record of runs. Shared between threads; two processes may hold the same file.
+/// The record of runs, as one viewer sees it. Every call waits for the disk, and for other processes: on threads that must
+/// not wait, ask a [`Desk`]. Two processes may hold the same file.
 pub struct Journal {
+    file: Arc<OpenFile>,
+    viewer: Viewer,
+}
+
+struct OpenFile {
     path: PathBuf,
     /// Gone with the process, and so never left behind.
     in_memory: bool,
     connection: Mutex<Connection>,
+    /// What a desk has taken and not written yet.
+    unwritten: Arc<Unwritten>,
+    eraser: erase::Eraser,
 }
 
 impl Journal {
     /// Opens the file, making it (mode 0600) and its folder where missing.
     ///
     /// # Errors
-    /// When it cannot be opened, is damaged, or was written by a newer version.
+    /// When it cannot be opened, is damaged, is another program's, or was written by a newer version.
     pub fn open(path: &Path) -> Result<Self, JournalError> {
-        let fail = |why: String| JournalError::Open { path: path.to_owned(), why };
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder).map_err(|e| fail(e.to_string()))?;
-        }
-        make_private(path).map_err(|e| fail(e.to_string()))?;
-        let connection = Connection::open(path).map_err(|e| explain(path, &e))?;
-        let journal = Self { path: path.to_owned(), in_memory: false, connection: Mutex::new(connection) };
-        journal.prepare()?;
-        Ok(journal)
+        Ok(Self::new(path.to_owned(), false, schema::open(path)?))
     }
 
     /// A record that ends with the process.
@@ -176,60 +95,53 @@ impl Journal {
     /// When SQLite cannot start.
     pub fn in_memory() -> Result<Self, JournalError> {
         let path = PathBuf::from(":memory:");
-        let connection = Connection::open_in_memory().map_err(|e| explain(&path, &e))?;
-        let journal = Self { path, in_memory: true, connection: Mutex::new(connection) };
-        journal.prepare()?;
-        Ok(journal)
+        let connection = schema::in_memory(&path)?;
+        Ok(Self::new(path, true, connection))
     }
 
-    fn prepare(&self) -> Result<(), JournalError> {
-        self.with(|db| {
-            db.busy_timeout(BUSY_TIMEOUT)?;
-            switch_to_wal(db)?;
-            db.pragma_update(None, "synchronous", "normal")?;
-            db.pragma_update(None, "foreign_keys", true)
-        })?;
-        let found = self.with(|db| {
-            // Immediate: of two processes that meet a new file only one makes the tables.
-            let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let version: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-            let steps = [SCHEMA_1, conversations::SCHEMA_2];
-            for step in steps.iter().skip(usize::try_from(version).unwrap_or(usize::MAX)) {
-                transaction.execute_batch(step)?;
-            }
-            transaction.commit()?;
-            Ok(version)
-        })?;
-        if found > SCHEMA_VERSION {
-            return Err(JournalError::Newer { path: self.path.clone(), found, known: SCHEMA_VERSION });
-        }
-        Ok(())
+    fn new(path: PathBuf, in_memory: bool, connection: Connection) -> Self {
+        let (connection, unwritten) = (Mutex::new(connection), Arc::default());
+        let file = OpenFile { path, in_memory, connection, unwritten, eraser: erase::Eraser::default() };
+        Self { file: Arc::new(file), viewer: Viewer::everybody() }
     }
 
-    /// Enters a new run: it goes on until what is given back is dropped. Its id has ten characters, later ids sort later.
+    /// The same file, with what a desk has taken.
+    fn at_desk(self, unwritten: &Arc<Unwritten>) -> Self {
+        let Self { file, viewer } = self;
+        let file = Arc::into_inner(file).map(|file| OpenFile { unwritten: Arc::clone(unwritten), ..file });
+        Self { file: Arc::new(file.expect("it was just opened")), viewer }
+    }
+
+    /// The same record for somebody who sees less.
+    #[must_use]
+    pub fn seen_by(&self, viewer: &Viewer) -> Self {
+        Self { file: Arc::clone(&self.file), viewer: viewer.clone() }
+    }
+
+    fn path(&self) -> &Path {
+        &self.file.path
+    }
+
+    /// From now on a locked file is waited for so long.
+    fn wait_at_most(&self, time_max: Duration) {
+        // It can't fail on an open connection.
+        let _ = self.lock().busy_timeout(time_max);
+    }
+
+    /// Enters a new run: it goes on until what is given back is dropped. Its id sorts behind those of earlier
+    /// milliseconds.
     ///
     /// # Errors
     /// When it cannot be written.
     pub fn create_run(&self) -> Result<OpenRun, JournalError> {
         let created_ms = unix_ms();
-        // The last two characters tell runs of the same millisecond apart.
-        let mut salt = u64::from(std::process::id());
-        loop {
-            let id = run_id(created_ms, salt);
-            salt = salt.wrapping_add(1);
-            // Held before it can be seen: nobody takes it for one that was left.
-            let hold = match self.in_memory {
-                true => None,
-                false => match self.hold(&id)? {
-                    None => continue,
-                    hold => hold,
-                },
-            };
-            let insert = "INSERT OR IGNORE INTO runs VALUES (?1, ?2)";
-            if self.with(|db| db.execute(insert, params![id, created_ms as i64]))? == 1 {
-                return Ok(OpenRun { id, _hold: hold });
-            }
-        }
+        let id = new_run_id(created_ms);
+        let owner = self.viewer.name().map(str::to_owned);
+        // Held before it can be seen: nobody takes it for one that was left.
+        let hold = if self.file.in_memory { None } else { self.hold(&id)? };
+        let new = NewRun { id: id.clone(), created_ms, owner, inputs: Arc::default() };
+        self.write(|db| enter(db, &new))?;
+        Ok(OpenRun { id, _hold: hold })
     }
 
     /// `None` when somebody has the run of this id.
@@ -239,13 +151,22 @@ impl Journal {
     }
 
     fn hold_file(&self, run: &str) -> PathBuf {
-        self.path.with_file_name(format!("run-{run}.lock"))
+        self.path().with_file_name(format!("run-{run}.lock"))
     }
 
     /// Who does a run at this moment; nobody, where it has ended or was left in the middle.
     #[must_use]
     pub fn holder(&self, run: &str) -> Option<Holder> {
-        (!self.in_memory).then(|| hold::holder(&self.hold_file(run))).flatten()
+        if self.file.unwritten.has_ended(run).is_some() {
+            return Some(Holder { pid: Some(std::process::id()) });
+        }
+        (!self.file.in_memory).then(|| hold::holder(&self.hold_file(run))).flatten()
+    }
+
+    /// Whether a run goes on in this process.
+    #[must_use]
+    pub fn goes_on_here(&self, run: &str) -> bool {
+        self.file.unwritten.has_ended(run) == Some(false)
     }
 
     /// Keeps an input's text with its run.
@@ -253,15 +174,7 @@ impl Journal {
     /// # Errors
     /// When it cannot be written.
     pub fn keep_input(&self, run: &str, position: usize, name: &str, text: &str) -> Result<(), JournalError> {
-        self.with(|db| {
-            db.prepare_cached("INSERT INTO inputs VALUES (?1, ?2, ?3, ?4)")?.execute(params![
-                run,
-                position as i64,
-                name,
-                text
-            ])
-        })?;
-        Ok(())
+        self.write(|db| add_input(db, run, position, name, text))
     }
 
     /// The inputs of a run as `(name, text)`, in order.
@@ -269,10 +182,15 @@ impl Journal {
     /// # Errors
     /// When it cannot be read.
     pub fn inputs(&self, run: &str) -> Result<Vec<(String, String)>, JournalError> {
+        if let Some(new) = self.file.unwritten.new_run(run, &self.viewer) {
+            return Ok(new.inputs.to_vec());
+        }
         self.with(|db| {
-            let mut query =
-                db.prepare_cached("SELECT name, text FROM inputs WHERE run = ?1 ORDER BY position")?;
-            query.query_map([run], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+            let mut query = db.prepare_cached(
+                "SELECT name, text FROM inputs JOIN runs ON runs.id = inputs.run
+                 WHERE run = ?1 AND (?2 IS NULL OR owner = ?2) ORDER BY inputs.position",
+            )?;
+            query.query_map(params![run, self.viewer.only()], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
         })
     }
 
@@ -281,38 +199,42 @@ impl Journal {
     /// # Errors
     /// When it cannot be written.
     pub fn append(&self, run: &str, kind: &str, ms: u64, body: &Value) -> Result<u64, JournalError> {
-        let body = body.to_string();
-        self.with(|db| {
-            db.prepare_cached(
-                "INSERT INTO events SELECT ?1, coalesce(max(seq), 0) + 1, ?2, ?3, ?4 FROM events WHERE run = ?1
-                 RETURNING seq",
-            )?
-            .query_row(params![run, ms as i64, kind, body], |row| row.get::<_, i64>(0))
+        self.write(|db| {
+            let last = "SELECT coalesce(max(seq), 0) FROM events WHERE run = ?1";
+            let seq = db.query_row(last, [run], |row| row.get::<_, i64>(0))? as u64 + 1;
+            let line = Line { seq, ms, kind: kind.to_owned(), body: body.to_string().into() };
+            add_events(db, run, &[line])?;
+            Ok(seq)
         })
-        .map(|seq| seq as u64)
     }
 
-    /// The events of a run that come after `after_seq` (0 for all).
+    /// The events of a run that come after `after_seq` (0 for all). One that can't be read any more is a [`DAMAGED`] one,
+    /// which says so.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// When they cannot be read.
     pub fn events(&self, run: &str, after_seq: u64) -> Result<Vec<Event>, JournalError> {
-        self.with(|db| {
+        // Before the file: what is written in between is found there, and nothing is missed.
+        let waiting = self.file.unwritten.lines(run, after_seq, &self.viewer);
+        let mut events: Vec<Event> = self.with(|db| {
             let mut query = db.prepare_cached(
-                "SELECT seq, ms, type, body FROM events WHERE run = ?1 AND seq > ?2 ORDER BY seq",
+                "SELECT seq, ms, type, body FROM events JOIN runs ON runs.id = events.run
+                 WHERE run = ?1 AND seq > ?2 AND (?3 IS NULL OR owner = ?3) ORDER BY seq",
             )?;
             query
-                .query_map(params![run, after_seq as i64], |row| {
-                    let body: String = row.get(3)?;
-                    Ok(Event {
-                        seq: row.get::<_, i64>(0)? as u64,
-                        ms: row.get::<_, i64>(1)? as u64,
-                        kind: row.get(2)?,
-                        body: serde_json::from_str(&body).unwrap_or(Value::Null),
+                .query_map(params![run, after_seq as i64, self.viewer.only()], |row| {
+                    let (seq, ms) = (number(row, 0), number(row, 1));
+                    Ok(match (row.get::<_, String>(2), row.get::<_, String>(3)) {
+                        (Ok(kind), Ok(body)) => Event::read(seq, ms, kind, &body),
+                        (Err(error), _) | (_, Err(error)) => Event::damaged(seq, ms, "", &error.to_string()),
                     })
                 })?
                 .collect()
-        })
+        })?;
+        let written = events.last().map_or(after_seq, |event| event.seq);
+        let waiting = waiting.into_iter().filter(|line| line.seq > written);
+        events.extend(waiting.map(|line| Event::read(line.seq, line.ms, line.kind, &line.body)));
+        Ok(events)
     }
 
     /// All runs, latest first.
@@ -320,13 +242,29 @@ impl Journal {
     /// # Errors
     /// When it cannot be read.
     pub fn runs(&self) -> Result<Vec<RunRow>, JournalError> {
-        self.with(|db| {
-            let mut query = db.prepare_cached("SELECT id, created_ms FROM runs ORDER BY id DESC")?;
+        // Before the file: see `events`.
+        let new = self.file.unwritten.new_runs(&self.viewer);
+        let rows: Vec<RunRow> = self.with(|db| {
+            let mut query = db.prepare_cached(
+                "SELECT id, created_ms FROM runs WHERE ?1 IS NULL OR owner = ?1 ORDER BY position DESC, id DESC",
+            )?;
             query
-                .query_map([], |row| {
-                    Ok(RunRow { id: row.get(0)?, created_ms: row.get::<_, i64>(1)? as u64 })
-                })?
+                .query_map([self.viewer.only()], |row| Ok(RunRow { id: row.get(0)?, created_ms: number(row, 1) }))?
                 .collect()
+        })?;
+        let new = new.into_iter().filter(|new| rows.iter().all(|row| row.id != new.id));
+        let new: Vec<RunRow> = new.map(|NewRun { id, created_ms, .. }| RunRow { id, created_ms }).collect();
+        Ok([new, rows].concat())
+    }
+
+    /// When a run began; `None` when there is no such run to be seen.
+    fn created_ms(&self, run: &str) -> Result<Option<u64>, JournalError> {
+        if let Some(new) = self.file.unwritten.new_run(run, &self.viewer) {
+            return Ok(Some(new.created_ms));
+        }
+        let query = "SELECT created_ms FROM runs WHERE id = ?1 AND (?2 IS NULL OR owner = ?2)";
+        self.with(|db| {
+            db.query_row(query, params![run, self.viewer.only()], |row| Ok(number(row, 0))).optional()
         })
     }
 
@@ -335,18 +273,36 @@ impl Journal {
     /// # Errors
     /// When there is no such run or it cannot be read.
     pub fn state(&self, run: &str) -> Result<RunState, JournalError> {
-        let created = self.with(|db| {
-            db.query_row("SELECT created_ms FROM runs WHERE id = ?1", [run], |row| row.get::<_, i64>(0))
-                .optional()
-        })?;
-        let created_ms = created.ok_or_else(|| JournalError::UnknownRun { id: run.to_owned() })?;
+        let created_ms =
+            self.created_ms(run)?.ok_or_else(|| JournalError::UnknownRun { id: run.to_owned() })?;
         // Asked before what it said: a run that ends in between has not been left.
-        let left = !self.in_memory && self.holder(run).is_none();
-        let mut state = fold(run, created_ms as u64, &self.events(run, 0)?);
+        let left = !self.file.in_memory && self.holder(run).is_none();
+        let mut state = fold(run, created_ms, &self.events(run, 0)?);
         if left {
             state.leave();
         }
         Ok(state)
+    }
+
+    /// The states of all runs, latest first. One that can't be read has the status `damaged` and says why: the others are
+    /// listed all the same.
+    ///
+    /// # Errors
+    /// When it cannot be read which runs there are.
+    pub fn states(&self) -> Result<Vec<RunState>, JournalError> {
+        let mut states = Vec::new();
+        for RunRow { id, created_ms } in self.runs()? {
+            match self.state(&id) {
+                Ok(state) => states.push(state),
+                // Forgotten meanwhile.
+                Err(JournalError::UnknownRun { .. }) => {}
+                Err(error @ (JournalError::Busy { .. } | JournalError::NoAnswer { .. })) => {
+                    return Err(error);
+                }
+                Err(error) => states.push(RunState::unreadable(id, created_ms, &error.to_string())),
+            }
+        }
+        Ok(states)
     }
 
     /// The full id of the only run that begins with `prefix`; case does not matter, `last` is the latest run.
@@ -373,12 +329,21 @@ impl Journal {
     /// # Errors
     /// When there is no such run, it goes on, or it cannot be written.
     pub fn delete(&self, run: &str) -> Result<(), JournalError> {
+        let unknown = || JournalError::UnknownRun { id: run.to_owned() };
+        self.created_ms(run)?.ok_or_else(unknown)?;
+        if self.file.unwritten.has_ended(run) == Some(true) {
+            return Err(JournalError::Behind { path: self.path().to_owned() });
+        }
         if let Some(holder) = self.holder(run) {
             return Err(JournalError::GoesOn { id: run.to_owned(), holder });
         }
-        match self.with(|db| db.execute("DELETE FROM runs WHERE id = ?1", [run]))? {
-            0 => Err(JournalError::UnknownRun { id: run.to_owned() }),
-            _ => Ok(()),
+        let delete = "DELETE FROM runs WHERE id = ?1 AND (?2 IS NULL OR owner = ?2)";
+        match self.write(|db| db.execute(delete, params![run, self.viewer.only()]))? {
+            0 => Err(unknown()),
+            removed => {
+                self.removed(removed > 0);
+                Ok(())
+            }
         }
     }
 
@@ -393,64 +358,130 @@ impl Journal {
             self.runs()?.into_iter().filter(|run| run.created_ms < before_ms).collect();
         let all = old.len();
         old.retain(|run| self.holder(&run.id).is_none());
-        self.with(|db| {
-            let transaction = db.transaction()?;
+        self.write(|db| {
             for run in &old {
-                transaction.execute("DELETE FROM runs WHERE id = ?1", [&run.id])?;
+                db.execute("DELETE FROM runs WHERE id = ?1", [&run.id])?;
             }
-            transaction.commit()
+            Ok(())
         })?;
+        self.removed(!old.is_empty());
         Ok(Pruned { forgotten: old.len(), going: all - old.len() })
     }
 
+    /// Writes what a desk has taken, run by run.
+    ///
+    /// # Errors
+    /// When it can't be written now. What can never be written is let go of, and its run is told.
+    fn write_due(&self) -> Result<(), JournalError> {
+        let unwritten = &self.file.unwritten;
+        for run in unwritten.due() {
+            match self.write_run(&run) {
+                Ok(()) => {}
+                Err(error) if error.may_pass() => {
+                    let why = error.to_string();
+                    unwritten.due().iter().for_each(|run| unwritten.troubled(run, &why));
+                    return Err(error);
+                }
+                Err(error) => {
+                    tracing::warn!(run, "a run is not recorded any further: {error}");
+                    unwritten.give_up(&run, &error.to_string());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn write_run(&self, run: &str) -> Result<(), JournalError> {
+        let unwritten = &self.file.unwritten;
+        let Some(Due { new, lines }) = unwritten.take(run) else { return Ok(()) };
+        if new.is_some() && !self.file.in_memory && !unwritten.is_held(run) {
+            // Held before others can see it: nobody takes it for one that was left.
+            if let Some(hold) = self.hold(run)? {
+                unwritten.hold(run, hold);
+            }
+        }
+        if new.is_some() || !lines.is_empty() {
+            self.write(|db| {
+                if let Some(new) = &new {
+                    enter(db, new)?;
+                }
+                add_events(db, run, &lines)
+            })?;
+        }
+        unwritten.written(run, lines.len());
+        Ok(())
+    }
+
     fn with<T>(&self, work: impl FnOnce(&mut Connection) -> rusqlite::Result<T>) -> Result<T, JournalError> {
-        work(&mut self.lock()).map_err(|e| explain(&self.path, &e))
+        work(&mut self.lock()).map_err(|e| explain(self.path(), &e))
+    }
+
+    /// Does `work` whole or not at all.
+    fn write<T>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T, JournalError> {
+        self.with(|db| {
+            // Immediate: what another process writes after the first look would make the second step fail.
+            let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let done = work(&transaction)?;
+            transaction.commit()?;
+            Ok(done)
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, Connection> {
         // A panic while the lock was held left at most an open transaction, which SQLite rolls back.
-        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+        self.file.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Makes the file with mode 0600 before SQLite would make it with the umask's; SQLite gives its side files the same.
-fn make_private(path: &Path) -> std::io::Result<()> {
-    let mut options = std::fs::OpenOptions::new();
-    options.create(true).append(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path).map(drop)
+fn enter(db: &Transaction<'_>, new: &NewRun) -> rusqlite::Result<()> {
+    db.execute(
+        "INSERT INTO runs (id, created_ms, owner, position)
+         SELECT ?1, ?2, ?3, coalesce(max(position), 0) + 1 FROM runs",
+        params![new.id, new.created_ms as i64, new.owner],
+    )?;
+    let inputs = new.inputs.iter().enumerate();
+    inputs.into_iter().try_for_each(|(at, (name, text))| add_input(db, &new.id, at, name, text))
 }
 
-/// SQLite answers "busy" at once, whatever the timeout, when several processes switch a new file at the same moment.
-fn switch_to_wal(db: &Connection) -> rusqlite::Result<()> {
-    const PAUSE: Duration = Duration::from_millis(5);
-    let started = Instant::now();
-    loop {
-        match db.pragma_update(None, "journal_mode", "wal") {
-            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {
-                if started.elapsed() > BUSY_TIMEOUT {
-                    return Err(error);
-                }
-                std::thread::sleep(PAUSE);
-            }
-            done => return done,
+fn add_input(
+    db: &Transaction<'_>,
+    run: &str,
+    position: usize,
+    name: &str,
+    text: &str,
+) -> rusqlite::Result<()> {
+    let mut add = db.prepare_cached("INSERT INTO inputs VALUES (?1, ?2, ?3, ?4)")?;
+    add.execute(params![run, position as i64, name, text]).map(drop)
+}
+
+fn add_events(db: &Transaction<'_>, run: &str, lines: &[Line]) -> rusqlite::Result<()> {
+    let mut add = db.prepare_cached("INSERT INTO events VALUES (?1, ?2, ?3, ?4, ?5)")?;
+    for line in lines {
+        add.execute(params![run, line.seq as i64, line.ms as i64, line.kind, line.body])?;
+    }
+    Ok(())
+}
+
+impl Event {
+    fn read(seq: u64, ms: u64, kind: String, body: &str) -> Self {
+        match serde_json::from_str::<Value>(body) {
+            Ok(body) if body.is_object() => Self { seq, ms, kind, body },
+            Ok(_) => Self::damaged(seq, ms, &kind, "it is no object"),
+            Err(error) => Self::damaged(seq, ms, &kind, &error.to_string()),
         }
     }
+
+    fn damaged(seq: u64, ms: u64, kind: &str, why: &str) -> Self {
+        Self { seq, ms, kind: DAMAGED.to_owned(), body: json!({"event": kind, "why": why}) }
+    }
 }
 
-fn explain(path: &Path, error: &rusqlite::Error) -> JournalError {
-    let path = path.to_owned();
-    let why = error.to_string();
-    match error.sqlite_error_code() {
-        Some(ErrorCode::DiskFull) => JournalError::DiskFull { path },
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => JournalError::Busy { path },
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => JournalError::Corrupt { path, why },
-        Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::ReadOnly) => {
-            JournalError::Open { path, why }
-        }
-        _ => JournalError::Other { path, why },
-    }
+/// A number that is not negative; 0 where something else stands in its place.
+fn number(row: &rusqlite::Row<'_>, column: usize) -> u64 {
+    row.get::<_, i64>(column).ok().and_then(|number| u64::try_from(number).ok()).unwrap_or(0)
 }
 
 fn unix_ms() -> u64 {
@@ -458,10 +489,20 @@ fn unix_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Eight characters of Crockford's base 32 for the milliseconds since 2020 (they last until 2054), two of salt.
+fn new_run_id(created_ms: u64) -> String {
+    use std::hash::{BuildHasher, Hasher};
+    // The standard library seeds its hashers with what nobody can foresee.
+    let mut hasher = std::hash::RandomState::new().build_hasher();
+    hasher.write_u64(created_ms);
+    run_id(created_ms, hasher.finish())
+}
+
+/// Eight characters of Crockford's base 32 for the milliseconds since 2020, which sort until 2054, and six of salt: nobody can
+/// foresee an id, and none comes twice though the clock be set back.
 fn run_id(created_ms: u64, salt: u64) -> String {
     const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
     const Y2020_MS: u64 = 1_577_836_800_000;
-    let number = (created_ms.saturating_sub(Y2020_MS) << 10) | (salt & 0x3ff);
-    (0..10).rev().map(|digit| char::from(ALPHABET[(number >> (5 * digit)) as usize & 31])).collect()
+    let time = u128::from(created_ms.saturating_sub(Y2020_MS));
+    let number = (time << 30) | u128::from(salt & 0x3fff_ffff);
+    (0..14).rev().map(|digit| char::from(ALPHABET[(number >> (5 * digit)) as usize & 31])).collect()
 }

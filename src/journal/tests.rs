@@ -1,5 +1,6 @@
 use serde_json::json;
 
+use super::schema::{SCHEMA_VERSION, STEPS};
 use super::*;
 
 fn sample() -> Journal {
@@ -20,11 +21,12 @@ fn events_are_numbered_within_their_run_and_read_from_any_point() {
 
 #[test]
 fn run_ids_are_short_and_sort_by_time() {
-    let ids: Vec<String> = [(1_800_000_000_000, 7), (1_800_000_000_001, 3), (2_000_000_000_000, 0)]
-        .into_iter()
-        .map(|(ms, salt)| run_id(ms, salt))
-        .collect();
-    assert!(ids.iter().all(|id| id.len() == 10));
+    let ids: Vec<String> =
+        [(1_800_000_000_000, 7), (1_800_000_000_001, 3), (2_000_000_000_000, 0), (2_600_000_000_000, 0)]
+            .into_iter()
+            .map(|(ms, salt)| run_id(ms, salt))
+            .collect();
+    assert!(ids.iter().all(|id| id.len() == 14));
     assert!(ids.is_sorted(), "{ids:?}");
     let journal = sample();
     let made: Vec<String> = (0..50).map(|_| journal.create_run().unwrap().id).collect();
@@ -125,4 +127,71 @@ fn many_may_open_a_new_file_at_the_same_moment() {
             }
         });
     }
+}
+
+#[test]
+fn a_file_of_any_older_version_gets_what_it_lacks_and_keeps_what_it_has() {
+    for version in 1..STEPS.len() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("runs.sqlite");
+        let old = Connection::open(&path).unwrap();
+        STEPS[..version].iter().for_each(|step| old.execute_batch(step).unwrap());
+        old.execute_batch(
+            "INSERT INTO runs (id, created_ms) VALUES ('0000000001', 5), ('0000000002', 6), ('0000000003', 4);
+             INSERT INTO inputs VALUES ('0000000001', 0, 'a.md', 'text');
+             INSERT INTO events VALUES ('0000000001', 1, 0, 'run.started', '{\"goal\": \"g\"}');",
+        )
+        .unwrap();
+        if version >= 2 {
+            old.execute_batch(
+                "INSERT INTO responses (id, created_s, body) VALUES ('r', 7, '{\"id\": \"r\"}');
+                 INSERT INTO conversations (id, created_s, metadata) VALUES ('c', 7, '{}');
+                 INSERT INTO items VALUES ('c', 1, 'i', 0, '{\"says\": \"i\"}');",
+            )
+            .unwrap();
+        }
+        drop(old);
+        // Twice: the second time nothing is left to do.
+        for round in 0..2 {
+            let journal = Journal::open(&path).unwrap();
+            assert_eq!(journal.state("0000000001").unwrap().goal, "g", "{version}");
+            assert_eq!(journal.inputs("0000000001").unwrap().len(), 1, "{version}");
+            assert_eq!(journal.find("last").unwrap(), "0000000003", "{version}");
+            assert_eq!(journal.response("r").unwrap().is_some(), version >= 2);
+            assert_eq!(journal.item("i").unwrap().is_some(), version >= 2);
+            // What is there belongs to nobody.
+            let somebody = journal.seen_by(&Viewer::named("somebody".into(), false));
+            assert_eq!(somebody.runs().unwrap().len(), 0, "{version}, {round}");
+            assert_eq!(somebody.item("i").unwrap(), None);
+            assert_eq!(somebody.conversation("c").unwrap(), None);
+        }
+        let journal = Journal::open(&path).unwrap();
+        // Later than all of them, whatever its id.
+        let run = journal.create_run().unwrap().id;
+        assert_eq!(journal.find("last").unwrap(), run);
+        let found: i64 =
+            journal.with(|db| db.query_row("PRAGMA user_version", [], |row| row.get(0))).unwrap();
+        assert_eq!(found, SCHEMA_VERSION);
+        drop(journal);
+        Connection::open(&path).unwrap().pragma_update(None, "user_version", SCHEMA_VERSION + 1).unwrap();
+        let newer = Journal::open(&path).err().unwrap();
+        assert!(matches!(newer, JournalError::Newer { .. }), "{newer}");
+    }
+}
+
+#[test]
+fn the_latest_run_is_the_one_begun_last_though_the_clock_was_set_back() {
+    let journal = sample();
+    let begin = |created_ms: u64| {
+        let id = run_id(created_ms, created_ms);
+        let new = NewRun { id: id.clone(), created_ms, owner: None, inputs: Arc::default() };
+        journal.write(|db| enter(db, &new)).unwrap();
+        id
+    };
+    // 2026, 2106, 1970.
+    let ids: Vec<String> = [1_780_000_000_000, 4_300_000_000_000, 0].into_iter().map(begin).collect();
+    assert_eq!(journal.find("last").unwrap(), ids[2]);
+    let listed: Vec<String> = journal.runs().unwrap().into_iter().map(|run| run.id).collect();
+    assert_eq!(listed, [&ids[2], &ids[1], &ids[0]].map(String::clone));
+    assert!(ids.iter().all(|id| id.len() == 14 && journal.state(id).is_ok()), "{ids:?}");
 }

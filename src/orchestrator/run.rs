@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tokio::sync::mpsc;
@@ -17,7 +17,7 @@ use super::outcome::{Outcome, RunUsage, Status, TaskReport};
 use super::registry::Registry;
 use super::request::{RunRequest, Strategy};
 use super::{direct, map, parallel, sequence, strategy, vote};
-use crate::journal::{Journal, OpenRun};
+use crate::journal::{Desk, Recording};
 
 /// What a strategy comes to.
 #[derive(Debug, Default)]
@@ -38,15 +38,18 @@ pub struct Ended {
     pub error: Option<String>,
 }
 
+/// Whoever hears of a run's end may forget the run at once, so its end is told when it is written, or after this.
+const WRITTEN_TIME_MAX: Duration = Duration::from_millis(500);
+
 /// Runs of this process so far.
 static RUNS: AtomicU64 = AtomicU64::new(0);
 
-/// Runs a goal to its end. Always comes back with an outcome, whatever happened; events go to the journal and then to
-/// the observer. `cancel` ends the run with what is finished.
+/// Runs a goal to its end. Always comes back with an outcome, whatever happened; events go to the record and to the
+/// observer. `cancel` ends the run with what is finished. A record that can't be written is a warning: the run goes on.
 pub async fn run(
     band: &Band,
     request: &RunRequest,
-    journal: &Journal,
+    desk: &Desk,
     observer: &mut (dyn FnMut(&RunEvent) + Send),
     cancel: &Cancel,
 ) -> Outcome {
@@ -60,9 +63,9 @@ pub async fn run(
         seed: request.seed,
         run: RUNS.fetch_add(1, Ordering::Relaxed),
     };
-    let mut recorder = Recorder::new(journal, request, observer);
+    let mut recorder = Recorder::new(desk, request, observer);
     let outcome = {
-        let work = work(&context, band, request, recorder.run.clone());
+        let work = work(&context, band, request, recorder.recording.id().to_owned());
         tokio::pin!(work);
         loop {
             tokio::select! {
@@ -72,61 +75,24 @@ pub async fn run(
             }
         }
     };
-    let mut outcome = outcome;
     while let Ok((ms, event)) = receiver.try_recv() {
         recorder.take(ms, event);
     }
-    outcome.warnings.append(&mut recorder.warnings);
-    let ms = outcome.usage.wall_ms;
-    recorder.take(ms, EventKind::RunFinished { outcome: Box::new(outcome.clone()) });
-    outcome.warnings.append(&mut recorder.warnings);
-    outcome
+    recorder.finish(outcome).await
 }
 
-/// Numbers events, records them, shows them. A record that cannot be written is a warning, not the end of the run.
+/// Numbers events, records them, shows them.
 struct Recorder<'a> {
-    journal: Option<&'a Journal>,
+    recording: Recording,
     observer: &'a mut (dyn FnMut(&RunEvent) + Send),
-    run: String,
-    /// Until the end is recorded, also where nothing more can be: the run goes on.
-    open: Option<OpenRun>,
     seq: u64,
     warnings: Vec<String>,
 }
 
 impl<'a> Recorder<'a> {
-    fn new(
-        journal: &'a Journal,
-        request: &RunRequest,
-        observer: &'a mut (dyn FnMut(&RunEvent) + Send),
-    ) -> Self {
-        let mut recorder = Self {
-            journal: Some(journal),
-            observer,
-            run: "unrecorded".to_owned(),
-            open: None,
-            seq: 0,
-            warnings: Vec::new(),
-        };
-        let created = journal.create_run().and_then(|run| {
-            for (at, input) in request.inputs.iter().enumerate() {
-                journal.keep_input(&run.id, at, &input.name, &input.text)?;
-            }
-            Ok(run)
-        });
-        match created {
-            Ok(open) => {
-                open.id.clone_into(&mut recorder.run);
-                recorder.open = Some(open);
-            }
-            Err(e) => recorder.give_up(&e.to_string()),
-        }
-        recorder
-    }
-
-    fn give_up(&mut self, why: &str) {
-        self.warnings.push(format!("the run is not recorded: {why}"));
-        self.journal = None;
+    fn new(desk: &Desk, request: &RunRequest, observer: &'a mut (dyn FnMut(&RunEvent) + Send)) -> Self {
+        let inputs = request.inputs.iter().map(|input| (input.name.clone(), input.text.clone()));
+        Self { recording: desk.begin(inputs.collect()), observer, seq: 0, warnings: Vec::new() }
     }
 
     fn take(&mut self, ms: u64, kind: EventKind) {
@@ -134,17 +100,25 @@ impl<'a> Recorder<'a> {
             self.seq += 1;
         }
         let event = RunEvent { seq: self.seq, ms, kind };
-        if let Some(journal) = self.journal.filter(|_| !event.kind.is_transient()) {
+        if !event.kind.is_transient() {
             let (name, body) = split(&event);
-            if let Err(e) = journal.append(&self.run, &name, ms, &body) {
-                self.give_up(&e.to_string());
-            }
-        }
-        if matches!(event.kind, EventKind::RunFinished { .. }) {
-            // Before it is told: who hears of the end may forget the run.
-            self.open = None;
+            self.recording.append(&name, ms, &body);
+            self.warnings.extend(self.recording.troubles());
         }
         (self.observer)(&event);
+    }
+
+    async fn finish(mut self, mut outcome: Outcome) -> Outcome {
+        self.warnings.extend(self.recording.troubles());
+        outcome.warnings.append(&mut self.warnings);
+        let ms = outcome.usage.wall_ms;
+        let kind = EventKind::RunFinished { outcome: Box::new(outcome.clone()) };
+        let event = RunEvent { seq: self.seq + 1, ms, kind };
+        let (name, body) = split(&event);
+        self.recording.finish(&name, ms, &body, WRITTEN_TIME_MAX).await;
+        (self.observer)(&event);
+        outcome.warnings.extend(self.recording.troubles());
+        outcome
     }
 }
 

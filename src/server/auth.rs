@@ -1,7 +1,7 @@
 //! API keys from a file: who is let in, and how much at a time.
 //!
-//! A line a key: `KEY [name=NAME] [requests_per_minute=N] [tokens_per_minute=N] [concurrent=N]`. What is asked for is not
-//! known here. Keys are kept as SHA-256 digests and never shown.
+//! A line a key: `KEY [name=NAME] [admin] [requests_per_minute=N] [tokens_per_minute=N] [concurrent=N]`. What is asked for is
+//! not known here. Keys are kept as SHA-256 digests and never shown.
 
 #[cfg(test)]
 mod tests;
@@ -16,6 +16,10 @@ use std::time::{Duration, Instant};
 use axum::http::{HeaderMap, header};
 use sha2::{Digest, Sha256};
 
+use crate::journal::Viewer;
+
+/// Of a key's digest, so many bytes stand in the record for a key without a name: enough to tell keys apart.
+const OWNER_BYTES: usize = 8;
 /// When to come again where nobody knows when a request will end.
 const CONCURRENT_WAIT: Duration = Duration::from_secs(1);
 
@@ -28,6 +32,10 @@ pub struct Keys {
 #[derive(Debug)]
 struct Key {
     name: String,
+    /// Whose the runs, responses and conversations are that are made with it.
+    owner: String,
+    /// Sees those of all keys.
+    is_admin: bool,
     digest: [u8; 32],
     concurrent_max: Option<u64>,
     used: Mutex<Used>,
@@ -215,10 +223,12 @@ fn parse_line(line: &str, number: usize, now: Instant) -> Result<Key, String> {
         return Err("a key is made of visible ASCII characters".to_owned());
     }
     let mut name = None;
+    let mut is_admin = false;
     let (mut requests, mut tokens, mut concurrent_max) = (None, None, None);
     for setting in words {
         let (field, value) = setting.split_once('=').unwrap_or((setting, ""));
         let twice = match field {
+            "admin" if setting == "admin" => std::mem::replace(&mut is_admin, true),
             "name" if value.is_empty() => return Err("name= names nobody".to_owned()),
             "name" => name.replace(value.to_owned()).is_some(),
             "requests_per_minute" => requests.replace(limit(field, value)?).is_some(),
@@ -226,7 +236,7 @@ fn parse_line(line: &str, number: usize, now: Instant) -> Result<Key, String> {
             "concurrent" => concurrent_max.replace(limit(field, value)?).is_some(),
             _ => {
                 return Err(format!(
-                    "`{field}` is no setting: there are name, requests_per_minute, tokens_per_minute and concurrent"
+                    "`{field}` is no setting: there are name, admin, requests_per_minute, tokens_per_minute and concurrent"
                 ));
             }
         };
@@ -234,10 +244,18 @@ fn parse_line(line: &str, number: usize, now: Instant) -> Result<Key, String> {
             return Err(format!("{field} stands twice"));
         }
     }
+    let digest = sha256(word);
+    // A name stays where a key is replaced by another; without one the key itself is what stays.
+    let owner = match &name {
+        Some(name) => format!("name:{name}"),
+        None => digest[..OWNER_BYTES].iter().fold("key:".to_owned(), |id, byte| format!("{id}{byte:02x}")),
+    };
     let bucket = |per_minute: Option<u64>| per_minute.map(|per_minute| Bucket::full(per_minute, now));
     Ok(Key {
         name: name.unwrap_or_else(|| format!("key-{number}")),
-        digest: sha256(word),
+        owner,
+        is_admin,
+        digest,
         concurrent_max,
         used: Mutex::new(Used { running: 0, requests: bucket(requests), tokens: bucket(tokens) }),
     })
@@ -282,6 +300,12 @@ impl Admitted {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.key.name
+    }
+
+    /// As whom the record of runs is read and written.
+    #[must_use]
+    pub fn viewer(&self) -> Viewer {
+        Viewer::named(self.key.owner.clone(), self.key.is_admin)
     }
 
     /// Counts tokens against the key's minute. They were used already: more than there is room for make the next

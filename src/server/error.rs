@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::journal::JournalError;
 use crate::text::{GrammarError, Rejected, SessionError};
 
 /// `type` of what the client can mend.
@@ -222,6 +223,20 @@ impl IntoResponse for ApiError {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
+    }
+}
+
+impl From<JournalError> for ApiError {
+    /// The record's errors are not the client's fault, but for what isn't there. What may pass is worth another try.
+    fn from(error: JournalError) -> Self {
+        match &error {
+            JournalError::UnknownRun { id } => {
+                Self::not_found(format!("no run {id}; GET /v1/runs lists those there are"))
+            }
+            JournalError::Ambiguous { .. } => Self::not_found(error.to_string()),
+            error if error.may_pass() => Self::unavailable(error.to_string()),
+            _ => Self::internal(error.to_string()),
+        }
     }
 }
 

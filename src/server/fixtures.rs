@@ -18,6 +18,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
+use super::auth::Keys;
 use super::layers::{Hosts, Layers, Origins, around};
 use super::metrics::Metrics;
 use super::runs::Runs;
@@ -25,7 +26,7 @@ use super::serve::{Bound, Drain, Ended, Listen, bind};
 use super::shelf::{LoadModel, Loaders, Shelf};
 use super::{App, Ending, router};
 use crate::hub::{Found, Home, Hub, Role};
-use crate::journal::Journal;
+use crate::journal::Desk;
 use crate::text::session::tests::{engine, parrot};
 
 /// More than any test needs.
@@ -140,7 +141,7 @@ pub fn running(says: &str) -> Running {
 /// All routes with one model, as they are called without a socket.
 pub struct Running {
     pub router: Router,
-    pub journal: Arc<Journal>,
+    pub desk: Desk,
     /// Said true, the end begins.
     pub drain: watch::Sender<bool>,
 }
@@ -148,6 +149,11 @@ pub struct Running {
 impl Running {
     /// With the model `parrot`, which `load` gives when it is first wanted.
     pub fn new(load: LoadModel) -> Self {
+        Self::on(Desk::in_memory().expect("a record"), load, None)
+    }
+
+    /// On a record of its own; with `keys` only those are let in.
+    pub fn on(desk: Desk, load: LoadModel, keys: Option<Arc<Keys>>) -> Self {
         let found = Found {
             name: "parrot".into(),
             role: Role::Worker,
@@ -158,24 +164,29 @@ impl Running {
         let loaders = Loaders { model: load, embedder: Box::new(|_| Err("there is none".into())) };
         let folder = tempfile::tempdir().expect("a folder");
         let hub = Hub::new(Home::under(folder.path()), true);
-        let journal = Arc::new(Journal::in_memory().expect("a record"));
         let metrics = Arc::new(Metrics::new());
         let (drain, begun) = Drain::channel();
         let shelf = Shelf::new(hub, vec![found], None, loaders);
-        let runs = Runs::new(Arc::clone(&journal));
+        let runs = Runs::new(desk.clone());
         let ending = Ending::new(begun, Duration::from_secs(1));
         let app = Arc::new(App::new(shelf, runs, engine(), Arc::clone(&metrics), ending));
         app.set_ready();
         let origins = Arc::new(Origins::parse(&[]).expect("none is fine"));
         let hosts = Arc::new(Hosts::new([127, 0, 0, 1].into(), false, &[], Arc::clone(&origins)));
-        let router = around(router(app), &Layers { metrics, keys: None, origins, hosts });
-        Self { router, journal, drain }
+        let router = around(router(app), &Layers { metrics, keys, origins, hosts });
+        Self { router, desk, drain }
     }
 
     /// An answer that has begun.
     pub async fn begin(&self, method: &str, path: &str, body: &Value) -> Response {
+        self.begin_as("", method, path, body).await
+    }
+
+    /// An answer to whoever has `key`.
+    pub async fn begin_as(&self, key: &str, method: &str, path: &str, body: &Value) -> Response {
         let request = Request::builder()
             .method(method)
+            .header("authorization", format!("Bearer {key}"))
             .uri(path)
             .header("host", "localhost")
             .header("content-type", "application/json")
@@ -185,7 +196,11 @@ impl Running {
     }
 
     pub async fn respond(&self, method: &str, path: &str, body: &Value) -> (u16, String) {
-        let response = self.begin(method, path, body).await;
+        self.respond_to("", method, path, body).await
+    }
+
+    pub async fn respond_to(&self, key: &str, method: &str, path: &str, body: &Value) -> (u16, String) {
+        let response = self.begin_as(key, method, path, body).await;
         let status = response.status().as_u16();
         let bytes = to_bytes(response.into_body(), 1 << 20).await.expect("a whole body");
         (status, String::from_utf8(bytes.to_vec()).expect("text"))

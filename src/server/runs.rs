@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 
-use crate::journal::Journal;
+use crate::journal::{Desk, Viewer};
 use crate::orchestrator::{Band, Cancel, EventKind, Outcome, RunEvent, RunRequest, run};
 
 /// Hears what happens in a run.
@@ -15,7 +15,7 @@ pub type Listener = Box<dyn FnMut(&RunEvent) + Send>;
 
 /// The runs.
 pub struct Runs {
-    journal: Arc<Journal>,
+    desk: Desk,
     going: Mutex<HashMap<String, Going>>,
 }
 
@@ -56,21 +56,22 @@ impl Drop for Live {
 }
 
 impl Runs {
-    /// Recorded in `journal`.
+    /// Recorded at `desk`.
     #[must_use]
-    pub fn new(journal: Arc<Journal>) -> Self {
-        Self { journal, going: Mutex::default() }
+    pub fn new(desk: Desk) -> Self {
+        Self { desk, going: Mutex::default() }
     }
 
-    /// The record.
+    /// The record as `viewer` sees it.
     #[must_use]
-    pub fn journal(&self) -> &Arc<Journal> {
-        &self.journal
+    pub fn desk(&self, viewer: &Viewer) -> Desk {
+        self.desk.seen_by(viewer)
     }
 
-    /// Begins a run; gives its id once it is recorded, and the run.
+    /// Begins a run of `owner`; gives its id once it has begun, and the run.
     pub async fn begin(
         self: &Arc<Self>,
+        owner: &Viewer,
         band: Band,
         request: RunRequest,
         mut listener: Listener,
@@ -79,6 +80,7 @@ impl Runs {
         let (told, begun) = oneshot::channel();
         let (ended, outcome) = oneshot::channel();
         let (runs, switch) = (Arc::clone(self), cancel.clone());
+        let desk = self.desk(owner);
         let id = Arc::new(OnceLock::new());
         let named = Arc::clone(&id);
         let work = tokio::spawn(async move {
@@ -95,7 +97,7 @@ impl Runs {
                 listener(event);
                 seq.send_replace(event.seq);
             };
-            run(&band, &request, &runs.journal, &mut observer, &switch).await
+            run(&band, &request, &desk, &mut observer, &switch).await
         });
         let runs = Arc::clone(self);
         tokio::spawn(async move {
@@ -120,8 +122,8 @@ impl Runs {
         })
     }
 
-    /// Cancels all, and waits until they have ended and are recorded, for so long.
-    pub async fn end(&self, time_max: Duration) {
+    /// Cancels all, and waits until they have ended, for so long, and then until they are recorded, for `record_time_max`.
+    pub async fn end(&self, time_max: Duration, record_time_max: Duration) {
         let all: Vec<Going> = self.lock().values().cloned().collect();
         all.iter().for_each(|going| going.cancel.cancel());
         let ended = async {
@@ -130,6 +132,11 @@ impl Runs {
             }
         };
         let _ = tokio::time::timeout(time_max, ended).await;
+        let unwritten = self.desk.flush(record_time_max).await;
+        if !unwritten.is_empty() {
+            let runs = unwritten.join(", ");
+            tracing::warn!(runs, "the end of these runs is lost: the record could not be written in time");
+        }
     }
 
     /// Follows a run that is going on: changes with each event, closes at the end.

@@ -421,3 +421,65 @@ fn a_sweep_takes_no_counts_of_its_own() {
     }
     home.fails(&["bench", "throughput", "--model", "m", "--json", "--markdown"], 2, &["--markdown"]);
 }
+
+/// What `words` print on a terminal, as bytes; nothing where there is no `script`.
+#[cfg(unix)]
+fn on_a_terminal(home: &Home, words: &[&str]) -> Option<Vec<u8>> {
+    let command = home.command(words);
+    let quoted = |word: &std::ffi::OsStr| format!("'{}'", word.to_str().unwrap().replace('\'', "'\\''"));
+    let line: Vec<String> =
+        std::iter::once(command.get_program()).chain(command.get_args()).map(quoted).collect();
+    let output =
+        Command::new("script").args(["-qec", &line.join(" "), "/dev/null"]).stdin(Stdio::null()).output();
+    match output {
+        Ok(output) => Some(output.stdout),
+        Err(_) => {
+            eprintln!("skipped: `script` is not installed");
+            None
+        }
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn what_a_model_wrote_moves_no_terminal_and_is_whole_in_a_pipe() {
+    use bandmaster::journal::Journal;
+    let home = Home::new();
+    home.succeeds(&["runs", "list"]);
+    // Clears the screen, sets the clipboard, hides a link, turns text around, deletes.
+    let bad =
+        "\u{1b}[2J\u{1b}]52;c;cm0gLXJm\u{7}\u{1b}]8;;https://a.example\u{1b}\\\u{9b}31m\u{202e}\u{7f}end";
+    let journal = Journal::open(&home.path().join("home/runs.sqlite")).unwrap();
+    let run = journal.create_run().unwrap();
+    let text = |name: &str| format!("{name} {bad}");
+    let task = serde_json::json!({"task": text("task"), "attempt": 1, "worker": text("worker"), "model": "m",
+        "prompt": text("prompt"), "output": text("output"), "status": "completed", "error": text("error")});
+    let started = serde_json::json!({"goal": text("goal"), "inputs": [{"name": text("input")}]});
+    journal.append(&run.id, "run.started", 0, &started).unwrap();
+    for kind in ["task.started", "task.output", "task.failed", "task.finished"] {
+        journal.append(&run.id, kind, 0, &task).unwrap();
+    }
+    let end =
+        serde_json::json!({"status": "completed", "answer": text("answer"), "missing": [text("missing")]});
+    journal.append(&run.id, "run.finished", 0, &end).unwrap();
+    drop(run);
+    let named = text("task");
+    let show = ["runs", "show", "last"];
+    let more: [&[&str]; 6] =
+        [&[], &["--json"], &["--events"], &["--events", "--json"], &["--task", &named], &["--task", "none"]];
+    let list: [&[&str]; 2] = [&["runs", "list"], &["runs", "list", "--json"]];
+    let commands: Vec<Vec<&str>> = more
+        .iter()
+        .map(|more| [&show, *more].concat())
+        .chain(list.iter().map(|words| words.to_vec()))
+        .collect();
+    for words in commands {
+        let Some(bytes) = on_a_terminal(&home, &words) else { return };
+        let said = String::from_utf8(bytes).unwrap();
+        assert!(said.contains("end") && said.contains("\\u001b"), "{words:?}: {said:?}");
+        let obeyed = |c: char| (c.is_control() && !matches!(c, '\n' | '\t' | '\r')) || c == '\u{202e}';
+        assert!(!said.contains(obeyed), "{words:?}: {said:?}");
+    }
+    let piped = home.succeeds(&show);
+    assert!(piped.contains(&format!("\nanswer {bad}\n")), "{piped:?}");
+}

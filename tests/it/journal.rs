@@ -1,9 +1,9 @@
-//! The record of runs on a real disk: modes, two holders, damage.
+//! The record of runs on a real disk: modes, two holders, damage, files that are not ours.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use bandmaster::journal::{Journal, JournalError, Pruned};
+use bandmaster::journal::{Journal, JournalError, KeptConversation, KeptItem, KeptResponse, Pruned};
 use serde_json::json;
 
 #[cfg(unix)]
@@ -80,6 +80,125 @@ fn a_damaged_or_foreign_file_is_called_so_and_left_alone() {
     assert_eq!(std::fs::read(&path).unwrap(), garbage);
 }
 
+/// Opens what `make` puts where the record is expected: it must be refused in words that say what now, and stay as it is.
+fn refused(name: &str, make: impl FnOnce(&std::path::Path), says: &[&str]) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("runs.sqlite");
+    make(&path);
+    let before = std::fs::read(&path).ok();
+    let error = Journal::open(&path).err().unwrap_or_else(|| panic!("{name} is taken")).to_string();
+    assert!(error.contains("runs.sqlite"), "{name}: {error}");
+    for word in says {
+        assert!(error.contains(word), "{name}: {error}");
+    }
+    assert_eq!(std::fs::read(&path).ok(), before, "{name} is left as it was");
+}
+
+fn database(path: &std::path::Path, statements: &str) {
+    rusqlite::Connection::open(path).unwrap().execute_batch(statements).unwrap();
+}
+
+#[test]
+fn what_is_no_record_of_ours_is_refused_and_left_alone() {
+    let foreign = ["another program's", "move it away"];
+    let tables = "CREATE TABLE runs (id); CREATE TABLE inputs (a); CREATE TABLE events (a);";
+    refused("another program's tables", |path| database(path, "CREATE TABLE notes (a);"), &foreign);
+    refused(
+        "another program's tables with a version like ours",
+        |path| database(path, "CREATE TABLE notes (a); PRAGMA user_version = 2;"),
+        &foreign,
+    );
+    refused("a marked file", |path| database(path, "PRAGMA application_id = 77;"), &foreign);
+    refused(
+        "another program's mark on tables of our names",
+        |path| database(path, &format!("{tables} PRAGMA application_id = 77; PRAGMA user_version = 2;")),
+        &foreign,
+    );
+    refused("a version below none", |path| database(path, "PRAGMA user_version = -3;"), &foreign);
+    let newer = format!("{tables} PRAGMA user_version = 99;");
+    refused("a newer version's file", |path| database(path, &newer), &["schema 99", "newer bandmaster"]);
+    let text = "just some text that somebody put here\n".repeat(90);
+    refused("a text file", |path| std::fs::write(path, text).unwrap(), &["damaged", "move it away"]);
+    refused("a folder", |path| std::fs::create_dir(path).unwrap(), &["no file", "move it away"]);
+    let cut = |path: &std::path::Path| {
+        drop(Journal::open(path).unwrap());
+        let whole = std::fs::read(path).unwrap();
+        std::fs::write(path, &whole[..700]).unwrap();
+    };
+    refused("a file that was cut", cut, &["damaged", "move it away"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_pipe_in_the_place_of_the_record_is_refused_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("runs.sqlite");
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let error = Journal::open(&path).err().unwrap().to_string();
+    assert!(error.contains("no file"), "{error}");
+}
+
+#[test]
+fn an_empty_file_and_a_log_that_was_left_behind_are_no_trouble() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("runs.sqlite");
+    std::fs::write(&path, "").unwrap();
+    let journal = Journal::open(&path).unwrap();
+    let run = journal.create_run().unwrap().id;
+    journal.append(&run, "run.started", 0, &json!({"goal": "g"})).unwrap();
+    // The process was killed: what it wrote last lies in the log.
+    let (copy, log) = (folder.path().join("b/runs.sqlite"), "runs.sqlite-wal");
+    std::fs::create_dir(folder.path().join("b")).unwrap();
+    std::fs::copy(&path, &copy).unwrap();
+    std::fs::copy(folder.path().join(log), copy.with_file_name(log)).unwrap();
+    assert_eq!(Journal::open(&copy).unwrap().state(&run).unwrap().goal, "g");
+    // The file itself is gone, and its log is not.
+    let orphan = folder.path().join("c/runs.sqlite");
+    std::fs::create_dir(folder.path().join("c")).unwrap();
+    std::fs::copy(folder.path().join(log), orphan.with_file_name(log)).unwrap();
+    assert!(Journal::open(&orphan).unwrap().runs().unwrap().is_empty());
+}
+
+#[test]
+fn a_file_that_another_process_writes_can_be_opened_and_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("runs.sqlite");
+    let run = Journal::open(&path).unwrap().create_run().unwrap();
+    let other = rusqlite::Connection::open(&path).unwrap();
+    other.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let began = std::time::Instant::now();
+    assert_eq!(Journal::open(&path).unwrap().runs().unwrap()[0].id, run.id);
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+}
+
+/// What can stand in an event's row after a bad sector or another program's hand.
+#[test]
+fn a_damaged_event_is_said_and_hides_nothing_else() {
+    let damage = ["'{\"text\": \"cut off'", "''", "NULL", "x'ff00fe'", "12.5", "'[1, 2]'", "'null'"];
+    for broken in damage {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("runs.sqlite");
+        let journal = Journal::open(&path).unwrap();
+        let (a, b) = (journal.create_run().unwrap().id, journal.create_run().unwrap().id);
+        for run in [&a, &b] {
+            journal.append(run, "run.started", 0, &json!({"goal": "g"})).unwrap();
+            journal.append(run, "answer.delta", 0, &json!({"text": "t"})).unwrap();
+            let end = json!({"status": "completed", "answer": "kept", "missing": []});
+            journal.append(run, "run.finished", 0, &end).unwrap();
+        }
+        // SQLite itself keeps NULL out of the column.
+        let statement = format!("UPDATE OR IGNORE events SET body = {broken} WHERE run = '{a}' AND seq = 2");
+        let changed = rusqlite::Connection::open(&path).unwrap().execute(&statement, []).unwrap();
+        let states = journal.states().unwrap();
+        let answers: Vec<&str> = states.iter().map(|state| state.answer.as_str()).collect();
+        assert_eq!(answers, ["kept", "kept"], "{broken}");
+        assert_eq!(states[0].missing.len(), 0, "{broken}");
+        assert_eq!(states[1].missing.len(), changed, "{broken}: {:?}", states[1].missing);
+        assert!(changed == 0 || states[1].missing[0].contains("event 2"), "{:?}", states[1].missing);
+        assert_eq!(journal.events(&a, 0).unwrap().len(), 3, "{broken}");
+    }
+}
+
 #[test]
 fn a_folder_that_cannot_be_made_is_named() {
     let folder = tempfile::tempdir().unwrap();
@@ -142,4 +261,124 @@ fn a_run_that_said_how_it_ended_stays_so_when_nobody_has_it() {
     journal.append(&run, "run.finished", 0, &json!({"status": "completed", "missing": []})).unwrap();
     let state = journal.state(&run).unwrap();
     assert_eq!((state.status.as_str(), state.missing.len()), ("completed", 0));
+}
+
+/// How often a text stands in any file of a folder, as bytes.
+fn left(folder: &std::path::Path, text: &str) -> usize {
+    let count = |path: std::path::PathBuf| {
+        let bytes = std::fs::read(path).unwrap();
+        bytes.windows(text.len()).filter(|window| *window == text.as_bytes()).count()
+    };
+    std::fs::read_dir(folder).unwrap().map(|entry| count(entry.unwrap().path())).sum()
+}
+
+/// Rows of all sizes, whose order makes SQLite split pages and leave copies behind.
+fn texts(name: &str, seed: usize) -> Vec<String> {
+    let long = |n: usize| "y".repeat([3, 20, 200, 2000, 9000][(n * 7 + seed) % 5]);
+    (0..120).map(|n| format!("SECRET-{name}-{n} {}", long(n))).collect()
+}
+
+#[test]
+fn what_was_removed_is_in_no_byte_of_the_file() {
+    for seed in 0..4 {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("runs.sqlite");
+        let journal = Journal::open(&path).unwrap();
+        // A server has it open as well.
+        let other = Journal::open(&path).unwrap();
+        let runs: Vec<String> = (0..4).map(|_| journal.create_run().unwrap().id).collect();
+        let named: Vec<Vec<String>> = (0..4).map(|n| texts(&format!("run{n}"), seed + n)).collect();
+        for (run, texts) in runs.iter().zip(&named) {
+            journal.keep_input(run, 0, "a.md", &texts[0]).unwrap();
+        }
+        for (at, n) in (0..120).map(|at| (at, (at * 5 + seed) % 4)) {
+            for n in [n, (n + 2) % 4] {
+                journal.append(&runs[n], "answer.delta", 0, &json!({"text": named[n][at]})).unwrap();
+            }
+        }
+        let items = |name: &str| -> Vec<KeptItem> {
+            let item = |(n, text): (usize, String)| KeptItem {
+                id: format!("{name}{n}"),
+                body: json!({"text": text}),
+            };
+            texts(name, seed).into_iter().enumerate().map(item).collect()
+        };
+        let answer = |name: &str, created_s: u64| KeptResponse {
+            id: name.into(),
+            previous: None,
+            conversation: None,
+            created_s,
+            body: json!({"text": format!("SECRET-{name}-body")}),
+            input: items(name),
+            output: Vec::new(),
+        };
+        for (name, created_s) in [("answer", 1), ("old", 1), ("young", 1 << 40)] {
+            journal.keep_response(&answer(name, created_s)).unwrap();
+        }
+        for name in ["talk", "other"] {
+            let talk = KeptConversation { id: name.into(), created_s: 1, metadata: json!({}) };
+            journal.create_conversation(&talk, &items(name)).unwrap();
+        }
+        assert!(other.runs().unwrap().len() == 4 && left(folder.path(), "SECRET-run2-") > 0);
+        let gone = |name: &str| assert_eq!(left(folder.path(), &format!("SECRET-{name}-")), 0, "{name}");
+        let erased = || assert!(journal.is_erased() || journal.erase_rest());
+        journal.delete(&runs[2]).unwrap();
+        erased();
+        gone("run2");
+        assert!(journal.delete_response("answer").unwrap());
+        erased();
+        gone("answer");
+        assert!(journal.delete_conversation("talk").unwrap());
+        erased();
+        gone("talk");
+        assert!(journal.remove_item("other", "other7").unwrap());
+        erased();
+        assert_eq!(left(folder.path(), "SECRET-other-7 "), 0);
+        assert!(left(folder.path(), "SECRET-other-8 ") > 0);
+        assert_eq!(journal.prune_responses(Duration::from_secs(60)).unwrap(), 1);
+        erased();
+        gone("old");
+        assert!(left(folder.path(), "SECRET-young-") > 0);
+        std::thread::sleep(Duration::from_millis(5));
+        assert_eq!(journal.prune(Duration::ZERO).unwrap().forgotten, 3);
+        erased();
+        ["run0", "run1", "run3"].into_iter().for_each(gone);
+        assert_eq!(other.items("other").unwrap().len(), 119);
+    }
+}
+
+#[test]
+fn what_another_process_still_reads_leaves_the_file_when_that_has_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("runs.sqlite");
+    let journal = Journal::open(&path).unwrap();
+    let run = journal.create_run().unwrap().id;
+    journal.append(&run, "answer.delta", 0, &json!({"text": "SECRET-a-"})).unwrap();
+    let reader = rusqlite::Connection::open(&path).unwrap();
+    reader.execute_batch("BEGIN").unwrap();
+    let _: i64 = reader.query_row("SELECT count(*) FROM events", [], |row| row.get(0)).unwrap();
+    journal.delete(&run).unwrap();
+    assert!(!journal.is_erased(), "and it is known");
+    drop(reader);
+    assert!(journal.erase_rest() && journal.is_erased());
+    assert_eq!(left(folder.path(), "SECRET-a-"), 0);
+}
+
+#[test]
+fn another_process_that_comes_and_goes_takes_nothing_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("runs.sqlite");
+    let list = || {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_bandmaster"));
+        let output =
+            command.args(["runs", "list", "--offline", "--home"]).arg(folder.path()).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    // Several connections in this process, as a server has them.
+    let (first, second) = (Journal::open(&path).unwrap(), Journal::open(&path).unwrap());
+    drop(Journal::open(&path).unwrap());
+    assert!(list().contains("no runs yet"));
+    let runs = [first.create_run().unwrap().id, second.create_run().unwrap().id];
+    let listed = list();
+    assert!(runs.iter().all(|run| listed.contains(run)), "{listed}");
 }

@@ -3,6 +3,8 @@
 //! `smollm2-135m.gguf` in the folder that `BANDMASTER_TEST_MODELS` names; without it these tests say so and pass.
 
 #[cfg(unix)]
+mod locked;
+#[cfg(unix)]
 mod runs;
 
 use std::io::{BufRead, BufReader, Read, Write};

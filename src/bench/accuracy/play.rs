@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::suite::{Item, Kind};
-use crate::journal::Journal;
+use crate::journal::Desk;
 use crate::orchestrator::{
     Band, Budget, Call, Cancel, RunEvent, RunRequest, Status, Strategy, StrategyError, TaskReport, choose,
     direct_prompt, run,
@@ -153,14 +153,14 @@ async fn alone(band: &Band, request: &RunRequest) -> Played {
 }
 
 async fn orchestrated(band: &Band, request: &RunRequest, interrupt: &Cancel) -> Option<Played> {
-    let journal = match Journal::in_memory() {
-        Ok(journal) => journal,
+    let desk = match Desk::in_memory() {
+        Ok(desk) => desk,
         Err(error) => return Some(Played { error: Some(error.to_string()), ..Played::default() }),
     };
     // A switch of its own: a run throws it as well, when its budget is used up.
     let cancel = Cancel::new();
     let mut observer = |_: &RunEvent| {};
-    let run = run(band, request, &journal, &mut observer, &cancel);
+    let run = run(band, request, &desk, &mut observer, &cancel);
     tokio::pin!(run);
     let outcome = tokio::select! {
         outcome = &mut run => outcome,

@@ -1,7 +1,6 @@
 use serde_json::json;
 
 use super::*;
-use crate::journal::SCHEMA_1;
 
 fn items(ids: &[&str]) -> Vec<KeptItem> {
     ids.iter().map(|&id| KeptItem { id: id.into(), body: json!({"says": id}) }).collect()
@@ -83,32 +82,6 @@ fn a_conversation_grows_and_shrinks_in_order() {
     assert!(!journal.delete_conversation("talk").unwrap());
     assert_eq!(journal.conversation("talk").unwrap(), None);
     assert!(journal.items("talk").unwrap().is_empty());
-}
-
-#[test]
-fn a_file_of_version_1_gets_the_new_tables_and_keeps_its_runs() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("runs.sqlite");
-    let old = Connection::open(&path).unwrap();
-    old.execute_batch(SCHEMA_1).unwrap();
-    old.execute_batch(
-        "INSERT INTO runs VALUES ('0000000001', 5);
-         INSERT INTO events VALUES ('0000000001', 1, 0, 'run.started', '{\"goal\": \"g\"}');",
-    )
-    .unwrap();
-    drop(old);
-    // Twice: the second time nothing is left to do.
-    for round in 0..2 {
-        let journal = Journal::open(&path).unwrap();
-        assert_eq!(journal.state("0000000001").unwrap().goal, "g");
-        let id = format!("r{round}");
-        journal.keep_response(&answer(&id, None, &["a"], &["b"])).unwrap();
-        assert_eq!(journal.history(&id).unwrap().unwrap().items.len(), 2);
-    }
-    let newer = Connection::open(&path).unwrap();
-    newer.pragma_update(None, "user_version", 3).unwrap();
-    drop(newer);
-    assert!(matches!(Journal::open(&path), Err(JournalError::Newer { found: 3, known: 2, .. })));
 }
 
 #[test]

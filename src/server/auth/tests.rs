@@ -141,3 +141,21 @@ fn running_requests_are_counted_until_they_end() {
     drop(_third);
     assert!(matches!(admit("k"), Err(Denied::TooManyRequests { per_minute: 3, .. })));
 }
+
+#[test]
+fn who_a_key_is_stays_where_its_name_or_itself_stays() {
+    let now = Instant::now();
+    let viewer = |text: &str, key: &str| keys(text, now).unwrap().admit(Some(key)).unwrap().viewer();
+    let named = viewer("first name=ann", "first");
+    assert_eq!(named, viewer("# new\nother\nsecond name=ann concurrent=3", "second"), "a key was replaced");
+    assert_ne!(named, viewer("first name=bob", "first"));
+    let plain = viewer("first\nsecond", "second");
+    assert_eq!(plain, viewer("second\nfirst", "second"), "lines were moved");
+    assert_ne!(plain, viewer("first\nsecond", "first"));
+    assert!(!plain.name().unwrap().contains("second"), "the key itself is not recorded");
+    assert_ne!(named, viewer("first name=ann admin", "first"), "it sees all");
+    assert_eq!(viewer("first name=ann admin", "first").name(), named.name());
+    let broken = keys("first admin admin", now).unwrap_err();
+    assert!(broken.contains("admin stands twice"), "{broken}");
+    assert!(keys("first admin=yes", now).unwrap_err().contains("no setting"));
+}

@@ -19,6 +19,7 @@ use super::super::auth::Admitted;
 use super::super::error::ErrorKind;
 use super::super::metrics::Metrics;
 use super::super::spans::{Asked, Parent, RequestSpan, Told};
+use crate::journal::Viewer;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const ID_BYTES_MAX: usize = 128;
@@ -101,6 +102,13 @@ impl Notes {
     #[must_use]
     pub fn key(&self) -> Option<&str> {
         self.0.admitted.get().map(Admitted::name)
+    }
+
+    /// As whom the record is read and written: as the key that let the request in, and without keys as the server's owner,
+    /// who sees everything.
+    #[must_use]
+    pub fn viewer(&self) -> Viewer {
+        self.0.admitted.get().map_or_else(Viewer::everybody, Admitted::viewer)
     }
 
     pub(super) fn admit(&self, admitted: Admitted) {

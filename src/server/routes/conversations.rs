@@ -9,9 +9,8 @@ use axum::extract::{Path, Query, State};
 use serde_json::{Value, json};
 
 use super::responses::{asked, items_of, looked_up};
-use super::{failed, journal};
+use super::{read, write};
 use crate::journal::{Journal, KeptConversation, KeptItem};
-use crate::server::App;
 use crate::server::error::ApiError;
 use crate::server::wire::body::Json;
 use crate::server::wire::refusals::{BadBody, BadQuery, NoConversation, NoItem};
@@ -22,6 +21,7 @@ use crate::server::wire::responses::conversation::{
 use crate::server::wire::responses::items::{Item, ItemGiven, ItemList, Paging};
 use crate::server::wire::responses::object::Deleted;
 use crate::server::wire::{new_id, unix_seconds};
+use crate::server::{App, Asker};
 
 /// Begins a conversation.
 #[utoipa::path(post, path = "/v1/conversations", tag = "conversations", request_body = ConversationAsked, responses(
@@ -30,6 +30,7 @@ use crate::server::wire::{new_id, unix_seconds};
 ))]
 pub async fn begin(
     State(app): State<Arc<App>>,
+    asker: Asker,
     Json(given): Json<ConversationAsked>,
 ) -> Result<Body<Conversation>, ApiError> {
     let items = check_items(given.items.unwrap_or_default())?;
@@ -38,9 +39,9 @@ pub async fn begin(
         created_s: unix_seconds(),
         metadata: json!(check_metadata(given.metadata)?),
     };
-    journal(&app, move |journal| {
+    write(&app, &asker, move |journal| {
         let items = kept(journal, items, HashSet::new())?;
-        journal.create_conversation(&conversation, &items).map_err(failed)?;
+        journal.create_conversation(&conversation, &items)?;
         Ok(Body(conversation.into()))
     })
     .await
@@ -65,13 +66,14 @@ fn kept(
     ))]
 pub async fn show(
     State(app): State<Arc<App>>,
+    asker: Asker,
     Path(id): Path<String>,
 ) -> Result<Body<Conversation>, ApiError> {
-    journal(&app, move |journal| find(journal, &id)).await
+    read(&app, &asker, move |journal| find(journal, &id)).await
 }
 
 fn find(journal: &Journal, id: &str) -> Result<Body<Conversation>, ApiError> {
-    let kept = journal.conversation(id).map_err(failed)?.ok_or_else(|| unknown(id))?;
+    let kept = journal.conversation(id)?.ok_or_else(|| unknown(id))?;
     Ok(Body(kept.into()))
 }
 
@@ -91,12 +93,13 @@ fn unknown(id: &str) -> ApiError {
     ))]
 pub async fn note(
     State(app): State<Arc<App>>,
+    asker: Asker,
     Path(id): Path<String>,
     Json(given): Json<ConversationNoted>,
 ) -> Result<Body<Conversation>, ApiError> {
     let metadata = json!(check_metadata(given.metadata)?);
-    journal(&app, move |journal| {
-        journal.note_conversation(&id, &metadata).map_err(failed)?;
+    write(&app, &asker, move |journal| {
+        journal.note_conversation(&id, &metadata)?;
         find(journal, &id)
     })
     .await
@@ -109,8 +112,12 @@ pub async fn note(
         (status = 200, description = "It is removed", body = Deleted),
         NoConversation,
     ))]
-pub async fn remove(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Body<Deleted>, ApiError> {
-    journal(&app, move |journal| match journal.delete_conversation(&id).map_err(failed)? {
+pub async fn remove(
+    State(app): State<Arc<App>>,
+    asker: Asker,
+    Path(id): Path<String>,
+) -> Result<Body<Deleted>, ApiError> {
+    write(&app, &asker, move |journal| match journal.delete_conversation(&id)? {
         true => Ok(Body(Deleted { id, object: "conversation.deleted", deleted: true })),
         false => Err(unknown(&id)),
     })
@@ -127,11 +134,12 @@ pub async fn remove(State(app): State<Arc<App>>, Path(id): Path<String>) -> Resu
     ))]
 pub async fn items(
     State(app): State<Arc<App>>,
+    asker: Asker,
     Path(id): Path<String>,
     paging: Result<Query<Paging>, QueryRejection>,
 ) -> Result<Body<ItemList>, ApiError> {
     let paging = asked(paging)?;
-    journal(&app, move |journal| ItemList::page(items_of(journal, &id)?, &paging).map(Body)).await
+    read(&app, &asker, move |journal| ItemList::page(items_of(journal, &id)?, &paging).map(Body)).await
 }
 
 /// Appends to a conversation.
@@ -144,14 +152,15 @@ pub async fn items(
     ))]
 pub async fn append(
     State(app): State<Arc<App>>,
+    asker: Asker,
     Path(id): Path<String>,
     Json(given): Json<ItemsGiven>,
 ) -> Result<Body<ItemList>, ApiError> {
     let items = check_items(given.items)?;
-    journal(&app, move |journal| {
+    write(&app, &asker, move |journal| {
         let taken = items_of(journal, &id)?.into_iter().map(|item| item.id).collect();
         let items = kept(journal, items, taken)?;
-        match journal.extend_conversation(&id, &items).map_err(failed)? {
+        match journal.extend_conversation(&id, &items)? {
             true => Ok(Body(ItemList::all(items))),
             false => Err(unknown(&id)),
         }
@@ -169,9 +178,10 @@ pub async fn append(
     ))]
 pub async fn item(
     State(app): State<Arc<App>>,
+    asker: Asker,
     Path((id, item)): Path<(String, String)>,
 ) -> Result<Body<Value>, ApiError> {
-    journal(&app, move |journal| {
+    read(&app, &asker, move |journal| {
         let found = items_of(journal, &id)?.into_iter().find(|other| other.id == item);
         found.map(|found| Body(found.body)).ok_or_else(|| unknown_item(&id, &item))
     })
@@ -192,11 +202,12 @@ fn unknown_item(id: &str, item: &str) -> ApiError {
     ))]
 pub async fn remove_item(
     State(app): State<Arc<App>>,
+    asker: Asker,
     Path((id, item)): Path<(String, String)>,
 ) -> Result<Body<Conversation>, ApiError> {
-    journal(&app, move |journal| {
+    write(&app, &asker, move |journal| {
         let conversation = find(journal, &id)?;
-        match journal.remove_item(&id, &item).map_err(failed)? {
+        match journal.remove_item(&id, &item)? {
             true => Ok(conversation),
             false => Err(unknown_item(&id, &item)),
         }

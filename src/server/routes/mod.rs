@@ -10,14 +10,17 @@ pub mod responses;
 pub mod runs;
 pub mod tokens;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use axum::{Extension, Json};
 use utoipa::openapi::OpenApi;
 
-use super::App;
 use super::error::ApiError;
-use crate::journal::{Journal, JournalError};
+use super::{App, Asker};
+use crate::journal::Journal;
 
 /// This description.
 #[utoipa::path(get, path = "/openapi.json", tag = "operations", responses(
@@ -27,17 +30,20 @@ pub async fn description(Extension(api): Extension<Arc<OpenApi>>) -> Json<OpenAp
     Json(OpenApi::clone(&api))
 }
 
-/// Asks the journal on a thread that may wait for the disk.
-async fn journal<T: Send + 'static>(
+/// Reads the record as whoever asks may see it.
+async fn read<T: Send + 'static>(
     app: &App,
+    asker: &Asker,
     work: impl FnOnce(&Journal) -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
-    let journal = Arc::clone(app.runs.journal());
-    let done = tokio::task::spawn_blocking(move || work(&journal)).await;
-    done.map_err(|error| ApiError::internal(format!("the record can't be read: {error}")))?
+    app.runs.desk(&asker.notes.viewer()).read(work).await
 }
 
-/// The journal's errors are not the client's fault.
-fn failed(error: JournalError) -> ApiError {
-    ApiError::internal(error.to_string())
+/// Writes the record for whoever asks, who can change only what he may see.
+async fn write<T: Send + 'static>(
+    app: &App,
+    asker: &Asker,
+    work: impl FnOnce(&Journal) -> Result<T, ApiError> + Send + 'static,
+) -> Result<T, ApiError> {
+    app.runs.desk(&asker.notes.viewer()).write(work).await
 }

@@ -17,8 +17,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use utoipa::IntoParams;
 
-use super::{failed, journal};
-use crate::journal::{Journal, JournalError, KeptItem, KeptResponse};
+use super::{read, write};
+use crate::journal::{Desk, Journal, JournalError, KeptItem, KeptResponse};
 use crate::server::answer::{Answers, Update, failing};
 use crate::server::error::{ApiError, ErrorResponse};
 use crate::server::track::Track;
@@ -50,12 +50,13 @@ pub async fn create(
     let id = app.shelf.id(request.model.as_deref(), false)?;
     let Asked { before, input, mut question, response } = request.read(id.clone())?;
     let (instructions, known) = (response.instructions.clone(), before.clone());
-    let prepared = journal(&app, move |journal| prepare(journal, known, input, instructions.as_deref()));
+    let prepared = read(&app, &asker, move |journal| prepare(journal, known, input, instructions.as_deref()));
     let (messages, input) = prepared.await?;
     question.messages = messages;
     let scored = question.draws.top_logprobs.is_some();
     let started = Instant::now();
-    let keeper = Keeper { app: Arc::clone(&app), before, input };
+    let desk = app.runs.desk(&asker.notes.viewer());
+    let keeper = Keeper { desk, before, input };
     let mut writer = Writer { progress: Progress::new(response), model: None, keeper };
     let (app_asked, notes) = (Arc::clone(&app), asker.notes.clone());
     let asked = async move {
@@ -123,15 +124,15 @@ fn prepare(
 
 /// The items of a conversation.
 pub(super) fn items_of(journal: &Journal, id: &str) -> Result<Vec<KeptItem>, ApiError> {
-    match journal.conversation(id).map_err(failed)? {
-        Some(_) => journal.items(id).map_err(failed),
+    match journal.conversation(id)? {
+        Some(_) => Ok(journal.items(id)?),
         None => Err(ApiError::not_found(format!("no conversation {id}"))),
     }
 }
 
 fn history(journal: &Journal, id: &str) -> Result<Vec<Value>, ApiError> {
     let refuse = |message: String| ApiError::invalid("previous_response_id", message);
-    let history = journal.history(id).map_err(failed)?.ok_or_else(|| {
+    let history = journal.history(id)?.ok_or_else(|| {
         refuse(format!("previous response {id:?} not found: it was not kept, or removed"))
             .code("previous_response_not_found")
     })?;
@@ -159,7 +160,7 @@ pub(super) fn looked_up(
 ) -> Result<Vec<ItemGiven>, ApiError> {
     let look = |(at, item): (usize, ItemGiven)| match item {
         ItemGiven::ItemReference { id } => {
-            let kept = journal.item(&id).map_err(failed)?.ok_or_else(|| {
+            let kept = journal.item(&id)?.ok_or_else(|| {
                 ApiError::invalid(
                     format!("{field}[{at}].id"),
                     format!("no item {id:?} is kept here: send it whole"),
@@ -174,21 +175,21 @@ pub(super) fn looked_up(
 
 /// Puts answers where they can be found again.
 struct Keeper {
-    app: Arc<App>,
+    desk: Desk,
     before: Before,
     input: Vec<Item>,
 }
 
 impl Keeper {
-    /// Keeps an answer if that was asked for, and appends to its conversation; `false` when it is not kept.
-    async fn keep(&self, answer: &Answer) -> bool {
+    /// Keeps an answer if that was asked for, and appends to its conversation.
+    async fn keep(&self, answer: &Answer) -> Kept {
         let conversation = match &self.before {
             Before::Conversation(id) => Some(id.clone()),
             Before::Answer(_) | Before::Nothing => None,
         };
         let store = answer.store;
         if !store && conversation.is_none() {
-            return false;
+            return Kept { stored: false, appended: false };
         }
         let kept = KeptResponse {
             id: answer.id.clone(),
@@ -199,17 +200,29 @@ impl Keeper {
             input: self.input.iter().map(Item::document).collect(),
             output: answer.output.iter().map(Item::document).collect(),
         };
-        let done = journal(&self.app, move |journal| {
-            // The client gets what is finished in any case: that it could not be written is said in the log.
+        let done = self.desk.write(move |journal| {
+            // The client gets what is finished in any case, and is told what of it could not be written.
             let stored = store && written(&kept.id, journal.keep_response(&kept).map(|()| true));
-            if let Some(conversation) = conversation {
+            let appended = conversation.is_some_and(|conversation| {
                 let said = [kept.input, kept.output].concat();
-                written(&kept.id, journal.extend_conversation(&conversation, &said));
-            }
-            Ok(stored)
+                written(&kept.id, journal.extend_conversation(&conversation, &said))
+            });
+            Ok::<_, JournalError>(Kept { stored, appended })
         });
-        done.await.unwrap_or(false)
+        match done.await {
+            Ok(kept) => kept,
+            Err(error) => {
+                tracing::warn!(response = answer.id, "an answer could not be kept: {error}");
+                Kept { stored: false, appended: false }
+            }
+        }
     }
+}
+
+/// What became of an answer.
+struct Kept {
+    stored: bool,
+    appended: bool,
 }
 
 fn written(id: &str, done: Result<bool, JournalError>) -> bool {
@@ -245,8 +258,12 @@ impl Writer {
             }
             Update::End(finish, spent) => {
                 let mut events = self.progress.end(finish, spent);
-                if !self.keeper.keep(self.progress.response()).await {
+                let Kept { stored, appended } = self.keeper.keep(self.progress.response()).await;
+                if !stored {
                     self.progress.unkept();
+                }
+                if !appended {
+                    self.progress.left_out();
                 }
                 events.extend(self.progress.last());
                 events
@@ -307,17 +324,18 @@ pub struct Showing {
     ))]
 pub async fn show(
     State(app): State<Arc<App>>,
+    asker: Asker,
     Path(id): Path<String>,
     showing: Result<Query<Showing>, QueryRejection>,
 ) -> Result<Body<Value>, ApiError> {
     if asked(showing)?.stream == Some(true) {
         return Err(ApiError::unsupported("stream", "stream is not supported: the answer is whole"));
     }
-    find(&app, id).await.map(Body)
+    find(&app, &asker, id).await.map(Body)
 }
 
-async fn find(app: &App, id: String) -> Result<Value, ApiError> {
-    journal(app, move |journal| journal.response(&id).map_err(failed)?.ok_or_else(|| unknown(&id))).await
+async fn find(app: &App, asker: &Asker, id: String) -> Result<Value, ApiError> {
+    read(app, asker, move |journal| journal.response(&id)?.ok_or_else(|| unknown(&id))).await
 }
 
 fn unknown(id: &str) -> ApiError {
@@ -336,8 +354,12 @@ pub(super) fn asked<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, Api
         (status = 200, description = "It is removed", body = Deleted),
         NoAnswer,
     ))]
-pub async fn remove(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Body<Deleted>, ApiError> {
-    journal(&app, move |journal| match journal.delete_response(&id).map_err(failed)? {
+pub async fn remove(
+    State(app): State<Arc<App>>,
+    asker: Asker,
+    Path(id): Path<String>,
+) -> Result<Body<Deleted>, ApiError> {
+    write(&app, &asker, move |journal| match journal.delete_response(&id)? {
         true => Ok(Body(Deleted { id, object: "response", deleted: true })),
         false => Err(unknown(&id)),
     })
@@ -354,15 +376,16 @@ pub async fn remove(State(app): State<Arc<App>>, Path(id): Path<String>) -> Resu
     ))]
 pub async fn input_items(
     State(app): State<Arc<App>>,
+    asker: Asker,
     Path(id): Path<String>,
     paging: Result<Query<Paging>, QueryRejection>,
 ) -> Result<Body<ItemList>, ApiError> {
     let paging = asked(paging)?;
-    journal(&app, move |journal| {
-        if journal.response(&id).map_err(failed)?.is_none() {
+    read(&app, &asker, move |journal| {
+        if journal.response(&id)?.is_none() {
             return Err(unknown(&id));
         }
-        ItemList::page(journal.items(&id).map_err(failed)?, &paging).map(Body)
+        ItemList::page(journal.items(&id)?, &paging).map(Body)
     })
     .await
 }
@@ -374,7 +397,11 @@ pub async fn input_items(
         (status = 400, description = "It has ended", body = ErrorResponse),
         NoAnswer,
     ))]
-pub async fn cancel(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Body<Answer>, ApiError> {
-    find(&app, id).await?;
+pub async fn cancel(
+    State(app): State<Arc<App>>,
+    asker: Asker,
+    Path(id): Path<String>,
+) -> Result<Body<Answer>, ApiError> {
+    find(&app, &asker, id).await?;
     Err(ApiError::unreadable("only an answer in the background can be cancelled: this one has ended"))
 }

@@ -12,8 +12,8 @@ use axum::response::sse::Event as SseEvent;
 use futures_util::stream::{self, StreamExt};
 use tokio::sync::watch;
 
-use super::journal;
-use crate::journal::{Journal, JournalError, RunState};
+use super::read;
+use crate::journal::{Desk, Journal, RunState};
 use crate::orchestrator::{self, AgainError, EventKind, RunRequest};
 use crate::server::error::{ApiError, ErrorResponse, INVALID_REQUEST};
 use crate::server::runs::Listener;
@@ -26,6 +26,8 @@ use crate::server::{App, Asker, spans, sse};
 const BEGIN_TIME_MAX: Duration = Duration::from_secs(30);
 /// So often it is looked at until then.
 const BEGIN_POLL: Duration = Duration::from_millis(20);
+/// After this a record that could not be read is read again.
+const READ_AGAIN: Duration = Duration::from_millis(250);
 /// A cancelled run has ended after this long; what was computed at the time takes a moment.
 const END_TIME_MAX: Duration = Duration::from_secs(5);
 
@@ -57,10 +59,15 @@ async fn start(
         );
         return Err(ApiError::invalid("goal", message));
     }
+    // Whoever begins a run here has nothing of it but its record.
+    let inputs_bytes = request.inputs.iter().map(|input| input.name.len() + input.text.len()).sum();
+    let desk = app.runs.desk(&asker.notes.viewer());
+    desk.check_room(inputs_bytes)?;
+    let owner = asker.notes.viewer();
     let listener = spans::followed(&asker.notes.parent().clone(), charge(asker));
-    let (id, mut live) = app.runs.begin(band.clone(), request, listener).await;
+    let (id, mut live) = app.runs.begin(&owner, band.clone(), request, listener).await;
     live.done();
-    Ok(Run { object: "run", resumes, state: state(app, id).await? })
+    Ok(Run { object: "run", resumes, state: state(&desk, id).await? })
 }
 
 /// Counts a run against the key that began it: as running until it ends, and its tokens then.
@@ -79,18 +86,13 @@ fn charge(asker: Asker) -> Listener {
 #[utoipa::path(get, path = "/v1/runs", tag = "runs", responses(
     (status = 200, description = "All of them", body = RunList),
 ))]
-pub async fn list(State(app): State<Arc<App>>) -> Result<Body<RunList>, ApiError> {
-    let work = |journal: &Journal| {
-        let listed = |id: &str| {
-            let state = journal.state(id)?;
-            let RunState { id, created_ms, status, strategy, goal, .. } = state;
-            Ok(RunListed { id, object: "run", created_ms, status, strategy, goal })
-        };
-        let rows = journal.runs().map_err(refused)?;
-        rows.iter().map(|row| listed(&row.id)).collect::<Result<Vec<_>, _>>().map_err(refused)
+pub async fn list(State(app): State<Arc<App>>, asker: Asker) -> Result<Body<RunList>, ApiError> {
+    let listed = |state: RunState| {
+        let RunState { id, created_ms, status, strategy, goal, .. } = state;
+        RunListed { id, object: "run", created_ms, status, strategy, goal }
     };
-    let data = journal(&app, work).await?;
-    Ok(Body(RunList { object: "list", data }))
+    let states = read(&app, &asker, |journal| Ok(journal.states()?)).await?;
+    Ok(Body(RunList { object: "list", data: states.into_iter().map(listed).collect() }))
 }
 
 /// Where a run stands.
@@ -99,13 +101,17 @@ pub async fn list(State(app): State<Arc<App>>) -> Result<Body<RunList>, ApiError
         (status = 200, description = "It", body = Run),
         NoRun,
     ))]
-pub async fn show(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Body<Run>, ApiError> {
-    Ok(Body(Run { object: "run", resumes: None, state: state(&app, id).await? }))
+pub async fn show(
+    State(app): State<Arc<App>>,
+    asker: Asker,
+    Path(id): Path<String>,
+) -> Result<Body<Run>, ApiError> {
+    let desk = app.runs.desk(&asker.notes.viewer());
+    Ok(Body(Run { object: "run", resumes: None, state: state(&desk, id).await? }))
 }
 
-async fn state(app: &App, id: String) -> Result<RunState, ApiError> {
-    let work = move |journal: &Journal| journal.find(&id).and_then(|id| journal.state(&id)).map_err(refused);
-    journal(app, work).await
+async fn state(desk: &Desk, id: String) -> Result<RunState, ApiError> {
+    desk.read(move |journal| Ok(journal.state(&journal.find(&id)?)?)).await
 }
 
 /// What happened in a run and happens until its end, as server-sent events; `Last-Event-ID` leaves out what was heard.
@@ -118,21 +124,23 @@ async fn state(app: &App, id: String) -> Result<RunState, ApiError> {
     ))]
 pub async fn events(
     State(app): State<Arc<App>>,
+    asker: Asker,
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let id = journal(&app, move |journal| journal.find(&id).map_err(refused)).await?;
+    let desk = app.runs.desk(&asker.notes.viewer());
+    let id = find(&desk, id).await?;
     let heard = headers.get("last-event-id").and_then(|heard| heard.to_str().ok()?.trim().parse().ok());
-    let going = going(&app, &id).await?;
+    let going = going(&app, &desk, &id).await?;
     let cut = Box::pin(app.ending.clone().cut());
-    let state = Following { app, id, heard: heard.unwrap_or(0), going, cut, ended: false };
+    let state = Following { desk, id, heard: heard.unwrap_or(0), going, cut, ended: false };
     let events = stream::unfold(state, |mut state| async move { Some((state.next().await?, state)) });
     Ok(sse::respond(events.flat_map(stream::iter)))
 }
 
 /// A run that is followed.
 struct Following {
-    app: Arc<App>,
+    desk: Desk,
     id: String,
     /// Number of the last event that was sent.
     heard: u64,
@@ -155,8 +163,17 @@ impl Following {
                 seq.has_changed().is_ok()
             });
             let (id, heard) = (self.id.clone(), self.heard);
-            let said = journal(&self.app, move |journal| journal.events(&id, heard).map_err(refused));
-            let events = said.await.ok()?;
+            let events = match self.desk.read(move |journal| journal.events(&id, heard)).await {
+                Ok(events) => events,
+                // What happens meanwhile is not missed, only late.
+                Err(error) if error.may_pass() && going => {
+                    tokio::select! {
+                        () = tokio::time::sleep(READ_AGAIN) => continue,
+                        () = &mut self.cut => return None,
+                    }
+                }
+                Err(_) => return None,
+            };
             self.heard = events.last().map_or(self.heard, |event| event.seq);
             self.ended = !going || events.iter().any(|event| event.kind == "run.finished");
             if !events.is_empty() {
@@ -181,26 +198,34 @@ impl Following {
         (status = 409, description = "It has ended before, or goes on in another process", body = ErrorResponse),
         NoRun,
     ))]
-pub async fn cancel(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Body<Run>, ApiError> {
-    let id = journal(&app, move |journal| journal.find(&id).map_err(refused)).await?;
-    let Some(mut going) = going(&app, &id).await?.filter(|_| app.runs.cancel(&id)) else {
-        return Err(nothing_to_cancel(&app, state(&app, id).await?).await?);
+pub async fn cancel(
+    State(app): State<Arc<App>>,
+    asker: Asker,
+    Path(id): Path<String>,
+) -> Result<Body<Run>, ApiError> {
+    let desk = app.runs.desk(&asker.notes.viewer());
+    let id = find(&desk, id).await?;
+    let Some(mut going) = going(&app, &desk, &id).await?.filter(|_| app.runs.cancel(&id)) else {
+        return Err(nothing_to_cancel(&desk, state(&desk, id).await?).await?);
     };
     // Closed when the run has ended.
     let ended = async { while going.changed().await.is_ok() {} };
     let _ = tokio::time::timeout(END_TIME_MAX, ended).await;
-    Ok(Body(Run { object: "run", resumes: None, state: state(&app, id).await? }))
+    Ok(Body(Run { object: "run", resumes: None, state: state(&desk, id).await? }))
+}
+
+async fn find(desk: &Desk, id: String) -> Result<String, ApiError> {
+    desk.read(move |journal| Ok(journal.find(&id)?)).await
 }
 
 /// Follows a run that goes on here; one that has just been recorded is waited for, while its inputs are read.
-async fn going(app: &App, id: &str) -> Result<Option<watch::Receiver<u64>>, ApiError> {
+async fn going(app: &App, desk: &Desk, id: &str) -> Result<Option<watch::Receiver<u64>>, ApiError> {
     let began = Instant::now();
     loop {
         let run = id.to_owned();
         // Asked before: what ends in between goes on nowhere.
-        let holder = journal(app, move |journal| Ok(journal.holder(&run))).await?;
+        let begins = desk.read(move |journal| Ok::<_, ApiError>(journal.goes_on_here(&run))).await?;
         let going = app.runs.follow(id);
-        let begins = holder.is_some_and(|holder| holder.pid == Some(std::process::id()));
         if going.is_some() || !begins || began.elapsed() > BEGIN_TIME_MAX {
             return Ok(going);
         }
@@ -209,10 +234,10 @@ async fn going(app: &App, id: &str) -> Result<Option<watch::Receiver<u64>>, ApiE
 }
 
 /// Why a run that doesn't go on here is not cancelled.
-async fn nothing_to_cancel(app: &App, before: RunState) -> Result<ApiError, ApiError> {
+async fn nothing_to_cancel(desk: &Desk, before: RunState) -> Result<ApiError, ApiError> {
     let RunState { id, status, .. } = before;
     let run = id.clone();
-    let holder = journal(app, move |journal| Ok(journal.holder(&run))).await?;
+    let holder = desk.read(move |journal| Ok::<_, ApiError>(journal.holder(&run))).await?;
     Ok(conflict(match holder.filter(|_| status == "in_progress") {
         Some(holder) => format!("run {id} goes on in {holder}, not in this server: end it there"),
         None => format!("run {id} is {status}: there is nothing to cancel"),
@@ -260,28 +285,18 @@ async fn take_up(
     again: impl FnOnce(&Journal, &str) -> Result<RunRequest, AgainError> + Send + 'static,
 ) -> Result<Run, ApiError> {
     let work = move |journal: &Journal| {
-        let id = journal.find(&id).map_err(refused)?;
+        let id = journal.find(&id)?;
         let request = again(journal, &id).map_err(|error| match error {
-            AgainError::Record(error) => refused(error),
+            AgainError::Record(error) => error.into(),
             AgainError::NoAnswer => ApiError::invalid("text", error.to_string()),
             other => conflict(other.to_string()),
         })?;
         Ok((id, request))
     };
-    let (id, request) = journal(app, work).await?;
+    let (id, request) = read(app, &asker, work).await?;
     start(app, asker, request, Some(id)).await
 }
 
 fn conflict(message: String) -> ApiError {
     ApiError::new(StatusCode::CONFLICT, INVALID_REQUEST, message)
-}
-
-fn refused(error: JournalError) -> ApiError {
-    match error {
-        JournalError::UnknownRun { id } => {
-            ApiError::not_found(format!("no run {id}; GET /v1/runs lists those there are"))
-        }
-        JournalError::Ambiguous { .. } => ApiError::not_found(error.to_string()),
-        other => ApiError::internal(other.to_string()),
-    }
 }

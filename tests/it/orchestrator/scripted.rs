@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bandmaster::journal::Journal;
+use bandmaster::journal::{Desk, Journal};
 use bandmaster::orchestrator::{
     Band, BoxFuture, Call, CallError, CallErrorKind, CallUsage, Cancel, Embed, Finish, Input, Llm, Message,
     Outcome, Progress, Reply, RunEvent, RunRequest, Strategy, Worker, run,
@@ -136,6 +136,7 @@ pub struct Ran {
     pub outcome: Outcome,
     pub events: Vec<Value>,
     pub journal: Journal,
+    _folder: tempfile::TempDir,
 }
 
 impl Ran {
@@ -162,7 +163,9 @@ pub fn play_with(
 ) -> Ran {
     let workers = workers.iter().map(|worker| Worker::explicit(Arc::clone(worker) as Arc<dyn Llm>)).collect();
     let band = Band { planner: Arc::clone(planner) as Arc<dyn Llm>, workers, embed };
-    let journal = Journal::in_memory().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("runs.sqlite");
+    let desk = Desk::open(&path).unwrap();
     let mut events = Vec::new();
     let mut observer = |event: &RunEvent| {
         look(event);
@@ -171,12 +174,13 @@ pub fn play_with(
         }
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let outcome = runtime.block_on(run(&band, request, &journal, &mut observer, cancel));
+    let outcome = runtime.block_on(run(&band, request, &desk, &mut observer, cancel));
+    let journal = Journal::open(&path).unwrap();
     runtime.shutdown_background();
     let seqs: Vec<u64> = events.iter().map(|event| event["seq"].as_u64().unwrap()).collect();
     assert_eq!(seqs, (1..=seqs.len() as u64).collect::<Vec<_>>(), "events are numbered without gaps");
     assert_eq!(journal.events(&outcome.id, 0).unwrap().len(), events.len(), "every event is recorded");
-    Ran { outcome, events, journal }
+    Ran { outcome, events, journal, _folder: folder }
 }
 
 pub fn farms(count: usize) -> Vec<Input> {

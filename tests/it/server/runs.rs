@@ -12,7 +12,7 @@ fn command(home: &Path, words: &[&str]) -> Command {
     command
 }
 
-fn said(home: &Path, words: &[&str], status: i32) -> String {
+pub fn said(home: &Path, words: &[&str], status: i32) -> String {
     let Output { status: ended, stdout, stderr } = command(home, words).output().unwrap();
     let text = String::from_utf8([stdout, stderr].concat()).unwrap();
     assert_eq!(ended.code(), Some(status), "{words:?}: {text}");
@@ -25,7 +25,7 @@ fn status(home: &Path, run: &str) -> String {
 }
 
 /// A server whose band is the small model.
-fn serve(home: &tempfile::TempDir) -> Option<Server> {
+pub fn serve(home: &tempfile::TempDir) -> Option<Server> {
     Server::start(home, &["--planner", model()?.to_str().unwrap()])
 }
 

@@ -84,7 +84,8 @@ async fn a_conversation_goes_on_with_what_was_said_and_without_the_instructions(
     server
         .refused(400, json!({"input": [{"type": "item_reference", "id": "msg_none"}]}), "input[0].id")
         .await;
-    server.journal.delete_response(first["id"].as_str().unwrap()).unwrap();
+    let id = first["id"].as_str().unwrap().to_owned();
+    assert!(server.desk.write(move |journal| journal.delete_response(&id)).await.unwrap());
     server.refused(400, json!({"previous_response_id": second["id"]}), "previous_response_id").await;
 }
 
@@ -142,7 +143,8 @@ async fn a_stream_tells_of_the_answer_that_is_kept() {
     assert_eq!(last["type"], "response.incomplete");
     let answer = &last["response"];
     assert_eq!((text(answer), answer["status"].as_str()), (said.as_str(), Some("incomplete")));
-    let kept = server.journal.response(answer["id"].as_str().unwrap()).unwrap().unwrap();
+    let id = answer["id"].as_str().unwrap().to_owned();
+    let kept = server.desk.read(move |journal| journal.response(&id)).await.unwrap().unwrap();
     assert_eq!(kept, *answer);
 }
 
@@ -163,7 +165,8 @@ async fn an_answer_whose_client_leaves_is_not_kept() {
     assert_eq!(begun["type"], "response.created");
     drop(chunks);
     tokio::time::sleep(Duration::from_millis(200)).await;
-    assert_eq!(server.journal.response(begun["response"]["id"].as_str().unwrap()).unwrap(), None);
+    let id = begun["response"]["id"].as_str().unwrap().to_owned();
+    assert_eq!(server.desk.read(move |journal| journal.response(&id)).await.unwrap(), None);
 }
 
 #[tokio::test]

@@ -265,6 +265,11 @@ impl Progress {
         self.response.store = false;
     }
 
+    /// It could not be appended to its conversation.
+    pub fn left_out(&mut self) {
+        self.response.conversation = None;
+    }
+
     /// The answer.
     #[must_use]
     pub fn into_response(self) -> Response {

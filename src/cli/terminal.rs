@@ -1,0 +1,96 @@
+//! What is written to stdout and stderr. On a terminal, characters that it would obey are shown as what they are: models,
+//! files and names from elsewhere must not move its cursor, set its clipboard or turn text around. What is piped stays as it
+//! is, byte for byte. What is said is not known here.
+
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal, Write};
+
+/// Whether a terminal obeys a character instead of showing it: control characters but for tab and the end of a line, and
+/// what changes the direction of text.
+fn is_obeyed(c: char) -> bool {
+    let turns =
+        matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    turns || (c.is_control() && !matches!(c, '\n' | '\t'))
+}
+
+/// A text as a terminal may have it: what it would obey is written as in JSON (`\u001b`), so that JSON stays what it was.
+#[must_use]
+pub fn shown(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_obeyed) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 16);
+    // Lines that end as on Windows end here as well.
+    for c in text.replace("\r\n", "\n").chars() {
+        if is_obeyed(c) {
+            // Writing to a String cannot fail. All of them have at most four hexadecimal digits.
+            let _ = write!(shown, "\\u{:04x}", u32::from(c));
+        } else {
+            shown.push(c);
+        }
+    }
+    Cow::Owned(shown)
+}
+
+fn for_reader(text: &str, is_terminal: bool) -> Cow<'_, str> {
+    if is_terminal { shown(text) } else { Cow::Borrowed(text) }
+}
+
+/// Writes to stdout.
+///
+/// # Errors
+/// When it can't be written, or nobody reads it any more.
+pub fn out(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    let text = for_reader(text, stdout.is_terminal());
+    stdout.write_all(text.as_bytes())?;
+    stdout.flush()
+}
+
+/// Writes to stderr. Nobody may read it; that is no reason to stop.
+pub fn err(text: &str) {
+    let mut stderr = io::stderr().lock();
+    let text = for_reader(text, stderr.is_terminal());
+    let _ = stderr.write_all(text.as_bytes());
+}
+
+/// Whether somebody watches stderr.
+#[must_use]
+pub fn is_watched() -> bool {
+    io::stderr().is_terminal()
+}
+
+/// Writes over the line on which stderr stands, padded to `columns`; for a terminal.
+pub fn over(text: &str, columns: usize) {
+    let text: String = shown(text).replace(['\n', '\t'], " ").chars().take(columns).collect();
+    let _ = write!(io::stderr(), "\r{text:columns$}");
+}
+
+/// Clears what [`over`] wrote.
+pub fn clear(columns: usize) {
+    let _ = write!(io::stderr(), "\r{:columns$}\r", "");
+}
+
+/// Where the log is written.
+pub struct Log;
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut stderr = io::stderr().lock();
+        if stderr.is_terminal() {
+            let text = String::from_utf8_lossy(bytes);
+            stderr.write_all(shown(&text).as_bytes())?;
+        } else {
+            stderr.write_all(bytes)?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}

@@ -1,0 +1,396 @@
+//! Reads and writes the record for those who must not wait for a disk: on threads of its own, in the order in which it was
+//! asked. A file that another process has locked, or a full disk, delays answers of the desk and nothing else. What runs
+//! say is taken at once and written as soon as that is possible (`unwritten.rs`).
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tokio::sync::oneshot;
+
+use super::unwritten::{Line, NewRun, Unwritten};
+use super::{Journal, JournalError, Viewer, new_run_id, unix_ms};
+
+/// Who asks gets an answer in about this time, though it be that the file is locked.
+const ASK_TIME_MAX: Duration = Duration::from_secs(5);
+/// Questions that may wait, for reading and for writing each; more are refused at once.
+const ASKED_MAX: usize = 1024;
+/// Threads that read.
+const READERS: usize = 2;
+/// The writer waits so long for another process before it looks for other work.
+const EVENTS_TIME_MAX: Duration = Duration::from_millis(100);
+/// After events could not be written, they are tried again after this.
+const RETRY_PAUSE: Duration = Duration::from_millis(200);
+/// So often it is looked whether text that was removed can leave the file at last.
+const ERASE_PAUSE: Duration = Duration::from_secs(5);
+
+/// A question: answers whoever asked, and says nothing where nobody waits any more.
+struct Asked {
+    work: Box<dyn FnOnce(&Journal) + Send>,
+    deadline: Instant,
+}
+
+/// What is next for a thread of the desk.
+enum Next {
+    Asked(Asked),
+    /// Somebody nudged, or the pause is over.
+    Nudged,
+    Closed,
+}
+
+/// Questions in the order in which they came.
+#[derive(Default)]
+struct Queue {
+    state: Mutex<Waiting>,
+    wake: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    asked: VecDeque<Asked>,
+    nudged: bool,
+    closed: bool,
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `false` when too many wait already.
+    fn push(&self, asked: Asked) -> bool {
+        let mut waiting = self.lock();
+        let taken = waiting.asked.len() < ASKED_MAX;
+        if taken {
+            waiting.asked.push_back(asked);
+            self.wake.notify_one();
+        }
+        taken
+    }
+
+    fn nudge(&self) {
+        self.lock().nudged = true;
+        self.wake.notify_one();
+    }
+
+    fn is_idle(&self) -> bool {
+        let waiting = self.lock();
+        waiting.asked.is_empty() && !waiting.nudged
+    }
+
+    fn close(&self) {
+        self.lock().closed = true;
+        self.wake.notify_all();
+    }
+
+    /// What comes next; after `pause` a nudge in any case. Where nudges are `held`, they wait for the pause's end.
+    fn next(&self, pause: Option<Duration>, held: bool) -> Next {
+        let mut waiting = self.lock();
+        let until = pause.map(|pause| Instant::now() + pause);
+        loop {
+            if let Some(asked) = waiting.asked.pop_front() {
+                return Next::Asked(asked);
+            }
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) || (waiting.nudged && !held) {
+                waiting.nudged = false;
+                return Next::Nudged;
+            }
+            if waiting.closed {
+                return Next::Closed;
+            }
+            waiting = match left {
+                Some(left) => self.wake.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0,
+                None => self.wake.wait(waiting).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+    }
+}
+
+/// The threads end when the last desk is gone.
+struct Threads {
+    writes: Arc<Queue>,
+    reads: Arc<Queue>,
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        self.writes.close();
+        self.reads.close();
+    }
+}
+
+/// Asks for the record without waiting for it on the asker's thread. Cheap to clone.
+#[derive(Clone)]
+pub struct Desk {
+    threads: Arc<Threads>,
+    unwritten: Arc<Unwritten>,
+    path: Arc<Path>,
+    viewer: Viewer,
+}
+
+impl Desk {
+    /// Opens the file as [`Journal::open`] does. For a thread that may wait.
+    ///
+    /// # Errors
+    /// When it cannot be opened, is damaged, not ours, or was written by a newer version.
+    pub fn open(path: &Path) -> Result<Self, JournalError> {
+        let writer = Journal::open(path)?;
+        let readers = (0..READERS).map(|_| Journal::open(path)).collect::<Result<Vec<_>, _>>()?;
+        Self::start(path, writer, readers)
+    }
+
+    /// A record that ends with the process.
+    ///
+    /// # Errors
+    /// When SQLite cannot start.
+    pub fn in_memory() -> Result<Self, JournalError> {
+        let journal = Journal::in_memory()?;
+        let path = journal.path().to_owned();
+        Self::start(&path, journal, Vec::new())
+    }
+
+    fn start(path: &Path, writer: Journal, readers: Vec<Journal>) -> Result<Self, JournalError> {
+        let unwritten = Arc::new(Unwritten::default());
+        let writes = Arc::new(Queue::default());
+        let reads = if readers.is_empty() { Arc::clone(&writes) } else { Arc::default() };
+        let threads = Threads { writes: Arc::clone(&writes), reads: Arc::clone(&reads) };
+        let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
+            std::thread::Builder::new().name(name.to_owned()).spawn(work).map(drop).map_err(|e| {
+                JournalError::Trouble { path: path.to_owned(), why: format!("no thread for it: {e}") }
+            })
+        };
+        for reader in readers {
+            let (journal, reads) = (reader.at_desk(&unwritten), Arc::clone(&reads));
+            spawn("journal-read", Box::new(move || read_on(&journal, &reads)))?;
+        }
+        let journal = writer.at_desk(&unwritten);
+        spawn("journal-write", Box::new(move || write_on(&journal, &writes)))?;
+        Ok(Self { threads: Arc::new(threads), unwritten, path: path.into(), viewer: Viewer::everybody() })
+    }
+
+    /// The same desk for somebody who sees less.
+    #[must_use]
+    pub fn seen_by(&self, viewer: &Viewer) -> Self {
+        Self { viewer: viewer.clone(), ..self.clone() }
+    }
+
+    /// Does `work`, which only reads, on a thread for that.
+    ///
+    /// # Errors
+    /// What `work` gives, or that the record is locked or busy for too long.
+    pub async fn read<T, E>(
+        &self,
+        work: impl FnOnce(&Journal) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<JournalError> + Send + 'static,
+    {
+        self.ask(&self.threads.reads, work).await
+    }
+
+    /// Does `work` on the only thread that writes. It is done before the answer comes, or never.
+    ///
+    /// # Errors
+    /// What `work` gives, or that the record is locked or busy for too long.
+    pub async fn write<T, E>(
+        &self,
+        work: impl FnOnce(&Journal) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<JournalError> + Send + 'static,
+    {
+        self.ask(&self.threads.writes, work).await
+    }
+
+    async fn ask<T, E>(
+        &self,
+        queue: &Queue,
+        work: impl FnOnce(&Journal) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<JournalError> + Send + 'static,
+    {
+        let (answer, answered) = oneshot::channel();
+        let viewer = self.viewer.clone();
+        let work = Box::new(move |journal: &Journal| {
+            if !answer.is_closed() {
+                // Who left meanwhile minds no answer.
+                let _ = answer.send(work(&journal.seen_by(&viewer)));
+            }
+        });
+        if !queue.push(Asked { work, deadline: Instant::now() + ASK_TIME_MAX }) {
+            return Err(JournalError::Behind { path: self.path.to_path_buf() }.into());
+        }
+        match answered.await {
+            Ok(answer) => answer,
+            // The work panicked, and the panic is in the log.
+            Err(_) => Err(JournalError::NoAnswer { path: self.path.to_path_buf() }.into()),
+        }
+    }
+
+    /// Whether a run with so many bytes of inputs would be recorded if it began now.
+    ///
+    /// # Errors
+    /// When too much waits to be written.
+    pub fn check_room(&self, inputs_bytes: usize) -> Result<(), JournalError> {
+        match self.unwritten.has_room(inputs_bytes) {
+            true => Ok(()),
+            false => Err(JournalError::Behind { path: self.path.to_path_buf() }),
+        }
+    }
+
+    /// Begins a run with inputs as `(name, text)`: it goes on until what is given back has taken the last event, or is
+    /// dropped. Waits for nothing.
+    #[must_use]
+    pub fn begin(&self, inputs: Vec<(String, String)>) -> Recording {
+        let created_ms = unix_ms();
+        let id = new_run_id(created_ms);
+        let owner = self.viewer.name().map(str::to_owned);
+        let new = NewRun { id: id.clone(), created_ms, owner, inputs: Arc::new(inputs) };
+        let taken = self.unwritten.begin(new);
+        self.threads.writes.nudge();
+        let refused = "the run is not recorded: too much of other runs waits to be written already";
+        let trouble = (!taken).then(|| refused.to_owned());
+        Recording { id, desk: self.clone(), seq: 0, trouble }
+    }
+
+    /// Waits until all that runs said is written, for so long. Gives the runs of which something is not.
+    pub async fn flush(&self, time_max: Duration) -> Vec<String> {
+        let all = async {
+            for run in self.unwritten.ids() {
+                self.written(&run).await;
+            }
+        };
+        // What is not written by then is said.
+        let _ = tokio::time::timeout(time_max, all).await;
+        self.unwritten.ids()
+    }
+
+    async fn written(&self, run: &str) {
+        let Some(mut done) = self.unwritten.done(run) else { return };
+        self.threads.writes.nudge();
+        while done.changed().await.is_ok() {}
+    }
+}
+
+/// The record of a run that goes on. What it is given is taken at once and written in order.
+pub struct Recording {
+    id: String,
+    desk: Desk,
+    seq: u64,
+    /// Why it is not recorded at all, until that is told.
+    trouble: Option<String>,
+}
+
+impl Recording {
+    /// The run's id.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Takes an event, `ms` milliseconds into the run.
+    pub fn append(&mut self, kind: &str, ms: u64, body: &Value) {
+        self.push(kind, ms, body, false);
+    }
+
+    /// Takes the last event, and waits until everything is written, for so long. It is kept and tried on after that.
+    pub async fn finish(&mut self, kind: &str, ms: u64, body: &Value, time_max: Duration) {
+        self.push(kind, ms, body, true);
+        // What is not written by then is the record's trouble, and not that of whoever waits for the end.
+        let _ = tokio::time::timeout(time_max, self.desk.written(&self.id)).await;
+    }
+
+    fn push(&mut self, kind: &str, ms: u64, body: &Value, last: bool) {
+        self.seq += 1;
+        let line = Line { seq: self.seq, ms, kind: kind.to_owned(), body: body.to_string().into() };
+        self.desk.unwritten.push(&self.id, line, last);
+        self.desk.threads.writes.nudge();
+    }
+
+    /// What hinders the record and was not told before.
+    pub fn troubles(&mut self) -> Vec<String> {
+        let refused = self.trouble.take().into_iter();
+        refused.chain(self.desk.unwritten.troubles(&self.id)).collect()
+    }
+}
+
+impl Drop for Recording {
+    fn drop(&mut self) {
+        self.desk.unwritten.end(&self.id);
+        self.desk.threads.writes.nudge();
+    }
+}
+
+fn answer(journal: &Journal, asked: Asked) {
+    // One that is late, because the process was stopped or others waited long, is tried once without waiting.
+    journal.wait_at_most(asked.deadline.saturating_duration_since(Instant::now()));
+    // Who asked is told that nothing came; the next question finds a connection that SQLite has rolled back.
+    let _ = catch_unwind(AssertUnwindSafe(|| (asked.work)(journal)));
+}
+
+fn read_on(journal: &Journal, queue: &Queue) {
+    loop {
+        match queue.next(None, false) {
+            Next::Asked(asked) => answer(journal, asked),
+            Next::Nudged => {}
+            Next::Closed => return,
+        }
+    }
+}
+
+fn write_on(journal: &Journal, queue: &Queue) {
+    // When events are tried again that could not be written.
+    let mut retry: Option<Instant> = None;
+    let mut erased = true;
+    loop {
+        let pause = match retry {
+            Some(at) => Some(at.saturating_duration_since(Instant::now())),
+            None => (!erased).then_some(ERASE_PAUSE),
+        };
+        let next = queue.next(pause, retry.is_some());
+        let closed = matches!(next, Next::Closed);
+        // Before a question: it may be about what has just happened.
+        if closed || retry.is_none_or(|at| at <= Instant::now()) {
+            journal.wait_at_most(EVENTS_TIME_MAX);
+            retry = write_events(journal, retry.is_some());
+        }
+        match next {
+            Next::Asked(asked) => answer(journal, asked),
+            Next::Nudged if retry.is_none() => {}
+            Next::Nudged => continue,
+            Next::Closed => return,
+        }
+        journal.wait_at_most(EVENTS_TIME_MAX);
+        erased = journal.is_erased() || (queue.is_idle() && journal.may_erase() && journal.erase_rest());
+    }
+}
+
+/// Writes what waits; gives when to try again where that is not possible now. Trouble is told to the log when it begins
+/// and when it ends.
+fn write_events(journal: &Journal, troubled: bool) -> Option<Instant> {
+    match journal.write_due() {
+        Ok(()) => {
+            if troubled {
+                tracing::info!("the record of runs is written again; nothing that waited is lost");
+            }
+            None
+        }
+        Err(error) => {
+            if !troubled {
+                tracing::warn!("what happens in runs can't be recorded now and is kept in memory: {error}");
+            }
+            Some(Instant::now() + RETRY_PAUSE)
+        }
+    }
+}

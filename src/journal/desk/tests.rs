@@ -1,0 +1,189 @@
+use rusqlite::Connection;
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::super::unwritten::BYTES_MAX;
+use super::*;
+use crate::journal::RunState;
+
+/// A desk on a file, and the file.
+fn on_disk() -> (TempDir, std::path::PathBuf, Desk) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("runs.sqlite");
+    let desk = Desk::open(&path).unwrap();
+    (folder, path, desk)
+}
+
+/// Locks the file as another process does that writes for a long time.
+fn lock(path: &Path) -> Connection {
+    let other = Connection::open(path).unwrap();
+    other.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    other
+}
+
+/// Asks the desk for what never fails otherwise.
+async fn state(desk: &Desk, run: &str) -> RunState {
+    let run = run.to_owned();
+    desk.read(move |journal| journal.state(&run)).await.unwrap()
+}
+
+fn say(recording: &mut Recording, text: &str) {
+    recording.append("answer.delta", 1, &json!({"text": text}));
+}
+
+async fn finish(recording: &mut Recording) {
+    let body = json!({"status": "completed", "answer": "all of it", "missing": []});
+    recording.finish("run.finished", 2, &body, Duration::from_millis(50)).await;
+}
+
+/// Waits until everything is written.
+async fn settled(desk: &Desk) {
+    assert_eq!(desk.flush(Duration::from_secs(20)).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_panic_while_the_record_is_asked_costs_that_question_only() {
+    let desk = Desk::in_memory().unwrap();
+    let broken = desk.read(|_| -> Result<(), JournalError> { panic!("on purpose") }).await;
+    assert!(matches!(broken, Err(JournalError::NoAnswer { .. })));
+    assert!(desk.read(|journal| journal.runs()).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_run_goes_on_while_another_process_has_locked_the_file_and_is_recorded_whole_afterwards() {
+    let (_folder, path, desk) = on_disk();
+    let locked = lock(&path);
+    let began = Instant::now();
+    let mut recording = desk.begin(vec![("a.md".into(), "text".into())]);
+    let run = recording.id().to_owned();
+    recording.append("run.started", 0, &json!({"goal": "g", "inputs": [{"name": "a.md"}]}));
+    for n in 0..500 {
+        say(&mut recording, &format!("{n} "));
+    }
+    assert!(began.elapsed() < Duration::from_millis(200), "nothing was waited for: {:?}", began.elapsed());
+    // What is not in the file can be read, listed and followed as if it were.
+    let seen = state(&desk, &run).await;
+    assert_eq!((seen.status.as_str(), seen.goal.as_str(), seen.last_seq), ("in_progress", "g", 501));
+    assert!(began.elapsed() < Duration::from_secs(1), "reads don't wait: {:?}", began.elapsed());
+    let (id, from) = (run.clone(), 490);
+    let tail = desk.read(move |journal| journal.events(&id, from)).await.unwrap();
+    assert_eq!(tail.iter().map(|event| event.seq).collect::<Vec<_>>(), (491..=501).collect::<Vec<_>>());
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    let trouble = recording.troubles().remove(0);
+    assert!(trouble.contains("locked by another process") && trouble.contains("goes on"), "{trouble}");
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    assert!(recording.troubles().is_empty(), "it is said once");
+    finish(&mut recording).await;
+    drop(recording);
+    assert_eq!(state(&desk, &run).await.answer, "all of it");
+    assert_eq!(Journal::open(&path).unwrap().runs().unwrap(), [], "others see only what is in the file");
+
+    drop(locked);
+    settled(&desk).await;
+    let after = Journal::open(&path).unwrap();
+    assert_eq!((after.state(&run).unwrap().status.as_str(), after.holder(&run)), ("completed", None));
+    assert_eq!(after.events(&run, 0).unwrap().len(), 502);
+    assert_eq!(after.inputs(&run).unwrap(), [("a.md".to_owned(), "text".to_owned())]);
+    after.delete(&run).unwrap();
+}
+
+#[tokio::test]
+async fn whoever_writes_is_told_in_time_that_the_file_is_locked_and_nothing_is_written_later() {
+    let (_folder, path, desk) = on_disk();
+    let locked = lock(&path);
+    let began = Instant::now();
+    // All of them wait together, not one after another.
+    let create = |n: u32| {
+        let desk = desk.clone();
+        let talk =
+            crate::journal::KeptConversation { id: format!("c{n}"), created_s: 1, metadata: json!({}) };
+        tokio::spawn(async move { desk.write(move |journal| journal.create_conversation(&talk, &[])).await })
+    };
+    let asked: Vec<_> = (0..20).map(create).collect();
+    for one in asked {
+        let told = one.await.unwrap().unwrap_err();
+        assert!(matches!(told, JournalError::Busy { .. }), "{told}");
+    }
+    let took = began.elapsed();
+    assert!(took < ASK_TIME_MAX + Duration::from_secs(2), "{took:?}");
+    drop(locked);
+    for n in 0..20 {
+        let there = desk.read(move |journal| journal.conversation(&format!("c{n}"))).await.unwrap();
+        assert_eq!(there, None, "c{n}");
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_is_said_and_what_happened_is_written_when_there_is_space() {
+    let (_folder, path, desk) = on_disk();
+    let limit = |pages: i64| {
+        desk.write(move |journal| {
+            journal.with(|db| db.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())))
+        })
+    };
+    limit(16).await.unwrap();
+    let mut recording = desk.begin(Vec::new());
+    for _ in 0..40 {
+        say(&mut recording, &"x".repeat(1 << 14));
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let trouble = recording.troubles().join("\n");
+    assert!(trouble.contains("the disk is full"), "{trouble}");
+    finish(&mut recording).await;
+    assert_eq!(state(&desk, recording.id()).await.answer, "all of it");
+    limit(1 << 20).await.unwrap();
+    settled(&desk).await;
+    assert_eq!(Journal::open(&path).unwrap().events(recording.id(), 0).unwrap().len(), 41);
+}
+
+#[tokio::test]
+async fn what_finds_no_room_is_left_out_but_for_the_end_and_that_is_said() {
+    let (_folder, path, desk) = on_disk();
+    let locked = lock(&path);
+    let mut recording = desk.begin(Vec::new());
+    let mebibyte = "x".repeat(1 << 20);
+    for _ in 0..=BYTES_MAX >> 20 {
+        say(&mut recording, &mebibyte);
+    }
+    let trouble = recording.troubles().join("\n");
+    assert!(trouble.contains("from event 64") && trouble.contains("64 MiB wait"), "{trouble}");
+    assert!(matches!(desk.check_room(2 << 20), Err(JournalError::Behind { .. })));
+    finish(&mut recording).await;
+    drop(locked);
+    settled(&desk).await;
+    desk.check_room(2 << 20).unwrap();
+    let after = Journal::open(&path).unwrap();
+    assert_eq!(after.state(recording.id()).unwrap().answer, "all of it");
+    assert_eq!(after.events(recording.id(), 0).unwrap().len(), 64);
+}
+
+#[tokio::test]
+async fn a_run_that_is_dropped_without_an_end_was_interrupted() {
+    let (_folder, path, desk) = on_disk();
+    let mut recording = desk.begin(Vec::new());
+    say(&mut recording, "a");
+    let run = recording.id().to_owned();
+    drop(recording);
+    settled(&desk).await;
+    assert_eq!(Journal::open(&path).unwrap().state(&run).unwrap().status, "incomplete");
+}
+
+#[tokio::test]
+async fn the_record_of_a_run_that_can_never_be_written_is_let_go_of() {
+    let (_folder, path, desk) = on_disk();
+    let mut recording = desk.begin(Vec::new());
+    desk.flush(Duration::ZERO).await;
+    let run = recording.id().to_owned();
+    while Journal::open(&path).unwrap().runs().unwrap().is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // Somebody takes its row away.
+    Connection::open(&path).unwrap().execute("DELETE FROM runs WHERE id = ?1", [&run]).unwrap();
+    say(&mut recording, "a");
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let trouble = recording.troubles().join("\n");
+    assert!(trouble.contains("not recorded any further"), "{trouble}");
+    finish(&mut recording).await;
+    settled(&desk).await;
+    assert!(desk.read(|journal| journal.runs()).await.unwrap().is_empty());
+}

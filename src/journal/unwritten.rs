@@ -1,0 +1,280 @@
+//! What happened in runs and is not in the file yet. It is kept in order, shown as if it were recorded, and bounded; when and
+//! by whom it is written is not known here.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+use super::Viewer;
+use super::hold::Hold;
+
+/// Inputs and events of all runs together that may wait. One that is larger may wait alone.
+pub(super) const BYTES_MAX: usize = 64 << 20;
+
+/// An event whose body is text.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Line {
+    pub seq: u64,
+    pub ms: u64,
+    pub kind: String,
+    /// JSON.
+    pub body: Arc<str>,
+}
+
+/// A run that is not in the file.
+#[derive(Debug, Clone)]
+pub(super) struct NewRun {
+    pub id: String,
+    pub created_ms: u64,
+    pub owner: Option<String>,
+    /// Name and text.
+    pub inputs: Arc<Vec<(String, String)>>,
+}
+
+/// What the writer is to write of a run.
+#[derive(Debug)]
+pub(super) struct Due {
+    /// Where the run itself is not in the file.
+    pub new: Option<NewRun>,
+    pub lines: Vec<Line>,
+}
+
+/// A run whose record goes on, or whose end is not written.
+#[derive(Debug)]
+struct Waiting {
+    /// In which it began, among those of this process.
+    number: u64,
+    owner: Option<String>,
+    new: Option<NewRun>,
+    lines: Vec<Line>,
+    /// Of what waits.
+    bytes: usize,
+    /// While others are to see that the run goes on.
+    hold: Option<Hold>,
+    /// Nothing more comes.
+    ended: bool,
+    /// The first event that found no room; those after it are left out as well, but for the last.
+    cut: Option<u64>,
+    /// What hinders its record, each once, and how many of these the run was told.
+    troubles: Vec<String>,
+    told: usize,
+    /// Closed when everything is written.
+    done: watch::Sender<()>,
+}
+
+impl Waiting {
+    fn troubled(&mut self, what: String) {
+        if !self.troubles.contains(&what) {
+            self.troubles.push(what);
+        }
+    }
+}
+
+/// What waits of all runs of this process.
+#[derive(Debug, Default)]
+pub(super) struct Unwritten(Mutex<Runs>);
+
+#[derive(Debug, Default)]
+struct Runs {
+    waiting: BTreeMap<String, Waiting>,
+    bytes: usize,
+    begun: u64,
+}
+
+impl Runs {
+    fn has_room(&self, bytes: usize) -> bool {
+        self.bytes == 0 || self.bytes.saturating_add(bytes) <= BYTES_MAX
+    }
+}
+
+impl Unwritten {
+    fn lock(&self) -> MutexGuard<'_, Runs> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a run with so many bytes of inputs could begin.
+    pub fn has_room(&self, bytes: usize) -> bool {
+        self.lock().has_room(bytes)
+    }
+
+    /// Takes a new run in; `false` when there is no room for its inputs.
+    pub fn begin(&self, new: NewRun) -> bool {
+        let bytes = new.inputs.iter().map(|(name, text)| name.len() + text.len()).sum();
+        let mut runs = self.lock();
+        if !runs.has_room(bytes) {
+            return false;
+        }
+        runs.bytes += bytes;
+        runs.begun += 1;
+        let id = new.id.clone();
+        let waiting = Waiting {
+            number: runs.begun,
+            owner: new.owner.clone(),
+            lines: Vec::new(),
+            bytes,
+            hold: None,
+            ended: false,
+            cut: None,
+            troubles: Vec::new(),
+            told: 0,
+            done: watch::channel(()).0,
+            new: Some(new),
+        };
+        runs.waiting.insert(id, waiting);
+        true
+    }
+
+    /// Takes an event in. One that finds no room is left out, and so is what follows it, but for the last: how a run ended
+    /// is always kept. The run's trouble says so.
+    pub fn push(&self, run: &str, line: Line, last: bool) {
+        let mut runs = self.lock();
+        let bytes = line.body.len();
+        let room = runs.has_room(bytes);
+        let Some(waiting) = runs.waiting.get_mut(run) else { return };
+        waiting.ended |= last;
+        if !last && (waiting.cut.is_some() || !room) {
+            if waiting.cut.is_none() {
+                waiting.cut = Some(line.seq);
+                waiting.troubled(format!(
+                    "the record lacks what happened from event {} to the last: {} MiB wait to be written already",
+                    line.seq,
+                    BYTES_MAX >> 20
+                ));
+            }
+            return;
+        }
+        waiting.lines.push(line);
+        waiting.bytes += bytes;
+        runs.bytes += bytes;
+    }
+
+    /// Nothing more comes of a run, however it ended.
+    pub fn end(&self, run: &str) {
+        if let Some(waiting) = self.lock().waiting.get_mut(run) {
+            waiting.ended = true;
+        }
+    }
+
+    /// The runs of which something is to be written, or whose end is to be noticed, the first begun first.
+    pub fn due(&self) -> Vec<String> {
+        let runs = self.lock();
+        let mut due: Vec<(u64, String)> = runs
+            .waiting
+            .iter()
+            .filter(|(_, waiting)| waiting.new.is_some() || !waiting.lines.is_empty() || waiting.ended)
+            .map(|(id, waiting)| (waiting.number, id.clone()))
+            .collect();
+        due.sort_unstable();
+        due.into_iter().map(|(_, id)| id).collect()
+    }
+
+    /// What is to be written of a run.
+    pub fn take(&self, run: &str) -> Option<Due> {
+        let runs = self.lock();
+        let waiting = runs.waiting.get(run)?;
+        Some(Due { new: waiting.new.clone(), lines: waiting.lines.clone() })
+    }
+
+    /// From now on others see that the run goes on.
+    pub fn hold(&self, run: &str, hold: Hold) {
+        if let Some(waiting) = self.lock().waiting.get_mut(run) {
+            waiting.hold = Some(hold);
+        }
+    }
+
+    pub fn is_held(&self, run: &str) -> bool {
+        self.lock().waiting.get(run).is_some_and(|waiting| waiting.hold.is_some())
+    }
+
+    /// The run itself and so many of its events are in the file.
+    pub fn written(&self, run: &str, lines: usize) {
+        let mut runs = self.lock();
+        let Some(waiting) = runs.waiting.get_mut(run) else { return };
+        waiting.new = None;
+        waiting.lines.drain(..lines);
+        let left = waiting.lines.iter().map(|line| line.body.len()).sum();
+        let freed = waiting.bytes - left;
+        waiting.bytes = left;
+        let done = waiting.ended && waiting.lines.is_empty();
+        runs.bytes -= freed;
+        if done {
+            runs.waiting.remove(run);
+        }
+    }
+
+    /// A run can't be written now.
+    pub fn troubled(&self, run: &str, why: &str) {
+        if let Some(waiting) = self.lock().waiting.get_mut(run) {
+            waiting.troubled(format!(
+                "{why}. The run goes on; what happens in it is kept in memory until it can be written"
+            ));
+        }
+    }
+
+    /// A run can never be written: it is let go of.
+    pub fn give_up(&self, run: &str, why: &str) {
+        let mut runs = self.lock();
+        let Some(waiting) = runs.waiting.get_mut(run) else { return };
+        waiting.troubled(format!("the run is not recorded any further: {why}"));
+        waiting.cut = Some(0);
+        waiting.new = None;
+        waiting.lines.clear();
+        let freed = std::mem::take(&mut waiting.bytes);
+        let ended = waiting.ended;
+        runs.bytes -= freed;
+        if ended {
+            runs.waiting.remove(run);
+        }
+    }
+
+    /// What hinders the record of a run and was not told before.
+    pub fn troubles(&self, run: &str) -> Vec<String> {
+        let mut runs = self.lock();
+        let Some(waiting) = runs.waiting.get_mut(run) else { return Vec::new() };
+        let new = waiting.troubles[waiting.told..].to_vec();
+        waiting.told = waiting.troubles.len();
+        new
+    }
+
+    /// Closes when a run is written to its end; `None` when it is.
+    pub fn done(&self, run: &str) -> Option<watch::Receiver<()>> {
+        self.lock().waiting.get(run).map(|waiting| waiting.done.subscribe())
+    }
+
+    /// Runs of which something waits.
+    pub fn ids(&self) -> Vec<String> {
+        self.lock().waiting.keys().cloned().collect()
+    }
+
+    /// Whether it goes on in this process, or its end is not written. `Some(true)` for the latter.
+    pub fn has_ended(&self, run: &str) -> Option<bool> {
+        self.lock().waiting.get(run).map(|waiting| waiting.ended)
+    }
+
+    /// Runs that are not in the file, the last begun first.
+    pub fn new_runs(&self, viewer: &Viewer) -> Vec<NewRun> {
+        let runs = self.lock();
+        let mut new: Vec<(u64, NewRun)> = runs
+            .waiting
+            .values()
+            .filter(|waiting| viewer.sees(waiting.owner.as_deref()))
+            .filter_map(|waiting| Some((waiting.number, waiting.new.clone()?)))
+            .collect();
+        new.sort_unstable_by_key(|(number, _)| std::cmp::Reverse(*number));
+        new.into_iter().map(|(_, new)| new).collect()
+    }
+
+    /// A run that is not in the file.
+    pub fn new_run(&self, run: &str, viewer: &Viewer) -> Option<NewRun> {
+        self.lock().waiting.get(run)?.new.clone().filter(|new| viewer.sees(new.owner.as_deref()))
+    }
+
+    /// Events of a run that are not in the file.
+    pub fn lines(&self, run: &str, after_seq: u64, viewer: &Viewer) -> Vec<Line> {
+        let runs = self.lock();
+        let waiting = runs.waiting.get(run).filter(|waiting| viewer.sees(waiting.owner.as_deref()));
+        let lines = waiting.map(|waiting| waiting.lines.iter());
+        lines.into_iter().flatten().filter(|line| line.seq > after_seq).cloned().collect()
+    }
+}
