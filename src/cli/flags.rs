@@ -1,6 +1,8 @@
 //! What was typed. Nothing is checked here beyond its shape; `config.rs` makes of it what is needed.
 
 mod bench;
+mod log;
+mod names;
 
 use std::path::PathBuf;
 
@@ -9,6 +11,8 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 pub use bench::{
     AccuracyFlags, BenchCommand, CompareFlags, FailIf, ServeBenchFlags, ThroughputFlags, WorkflowFlags,
 };
+pub use log::LogFlag;
+pub use names::NameFlags;
 
 /// A goal goes in; a planner makes tasks of it, small workers do them together, one answer comes out.
 #[derive(Debug, Parser)]
@@ -139,9 +143,8 @@ pub struct ServeFlags {
     /// The port; 0 takes any that is free and prints it
     #[arg(long, default_value_t = 8080, value_name = "N")]
     pub port: u16,
-    /// Load this model before the first request; may be repeated. Others are loaded when they are asked for
-    #[arg(long = "model", value_name = "M")]
-    pub models: Vec<String>,
+    #[command(flatten)]
+    pub names: NameFlags,
     #[command(flatten)]
     pub band: BandFlags,
     /// Who may ask, a line a key: KEY [name=NAME] [requests_per_minute=N] [tokens_per_minute=N] [concurrent=N]
@@ -173,15 +176,6 @@ pub struct ServeFlags {
     /// How the log on stderr is written
     #[arg(long, value_enum, default_value_t = LogFlag::Text, value_name = "FORMAT")]
     pub log: LogFlag,
-}
-
-/// How a log is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LogFlag {
-    /// For people
-    Text,
-    /// A JSON object a line
-    Json,
 }
 
 /// Which models make the band. M is a catalog name, a path to a GGUF file, or hf:OWNER/REPO[:QUANT|FILE][@REV].

@@ -3,6 +3,7 @@
 //! A template is a program from the model's file, so it runs on fuel and sees nothing but the messages and the tools. What
 //! it can show is found out by trying, when the model loads; what it can't is written as text.
 
+mod alternate;
 mod functions;
 mod message;
 #[cfg(test)]
@@ -16,6 +17,7 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Serde, Value};
 use minijinja::{Environment, context};
 
+pub(super) use message::map_strings;
 pub use message::{Message, Role, Tool, ToolCall};
 use tools::ToolStyle;
 
@@ -60,8 +62,13 @@ pub struct ChatTemplate {
     source: String,
     /// Whether the template places a system message; otherwise its text goes in front of the first user message.
     places_system: bool,
+    /// Whether it places one behind other turns, too; otherwise its text goes in front of the user message that follows.
+    places_late_system: bool,
     tools: ToolStyle,
 }
+
+/// Variables that a client sets, such as `enable_thinking`.
+type Variables = serde_json::Map<String, serde_json::Value>;
 
 impl ChatTemplate {
     /// The template of a file, or ChatML where the file has none and `tokenizer` has its tokens.
@@ -97,9 +104,11 @@ impl ChatTemplate {
             .add_template_owned(NAME, functions::without_training_marks(source))
             .map_err(|e| TemplateError::Syntax(e.to_string()))?;
         let source = source.to_owned();
+        let (places_system, places_late_system, tools) = (true, true, ToolStyle::Text);
         let mut template =
-            Self { environment, bos_token, eos_token, source, places_system: true, tools: ToolStyle::Text };
+            Self { environment, bos_token, eos_token, source, places_system, places_late_system, tools };
         template.places_system = template.shows_system();
+        template.places_late_system = template.places_system && template.shows_late_system();
         template.tools = ToolStyle::of(&template);
         template.environment.set_fuel(Some(FUEL));
         Ok(template)
@@ -120,7 +129,18 @@ impl ChatTemplate {
     fn shows_system(&self) -> bool {
         const MARK: &str = "system-message-mark";
         let messages = [Message::new(Role::System, MARK), Message::new(Role::User, "user-message")];
-        self.render_as_given(&messages, &[], true).is_ok_and(|prompt| prompt.contains(MARK))
+        self.render_as_given(&messages, &[], true, &Variables::new())
+            .is_ok_and(|prompt| prompt.contains(MARK))
+    }
+
+    /// The same of one that stands behind other turns.
+    fn shows_late_system(&self) -> bool {
+        const MARK: &str = "system-message-mark";
+        let (asked, answered) =
+            (Message::new(Role::User, "user-message"), Message::new(Role::Assistant, "answer"));
+        let messages = [asked.clone(), answered, Message::new(Role::System, MARK), asked];
+        self.render_as_given(&messages, &[], true, &Variables::new())
+            .is_ok_and(|prompt| prompt.contains(MARK))
     }
 
     /// The prompt for `messages`; with `add_generation_prompt` it ends where the model's next turn begins. `tools` are
@@ -134,7 +154,21 @@ impl ChatTemplate {
         tools: &[Tool],
         add_generation_prompt: bool,
     ) -> Result<String, TemplateError> {
-        self.render_in(self.tools, messages, tools, add_generation_prompt)
+        self.render_with(messages, tools, add_generation_prompt, &Variables::new())
+    }
+
+    /// The same with variables of a client's own, which can't hide what every template is given.
+    ///
+    /// # Errors
+    /// [`TemplateError::Refused`].
+    pub fn render_with(
+        &self,
+        messages: &[Message],
+        tools: &[Tool],
+        add_generation_prompt: bool,
+        variables: &Variables,
+    ) -> Result<String, TemplateError> {
+        self.render_in(self.tools, messages, tools, add_generation_prompt, variables)
     }
 
     fn render_in(
@@ -143,6 +177,7 @@ impl ChatTemplate {
         messages: &[Message],
         tools: &[Tool],
         add_generation_prompt: bool,
+        variables: &Variables,
     ) -> Result<String, TemplateError> {
         let speaks_of_tools =
             |message: &Message| !message.tool_calls.is_empty() || message.role == Role::Tool;
@@ -154,8 +189,14 @@ impl ChatTemplate {
         }
         if !self.places_system {
             messages = without_system(&messages).into();
+        } else if !self.places_late_system && alternate::has_late_system(&messages) {
+            messages = alternate::with_system_first(&messages).into();
         }
-        self.render_as_given(&messages, tools, add_generation_prompt)
+        let rendered = self.render_as_given(&messages, tools, add_generation_prompt, variables);
+        let Err(TemplateError::Refused(_)) = rendered else { return rendered };
+        // Many templates raise an exception where turns don't alternate.
+        let Some(by_turns) = alternate::by_turns(&messages) else { return rendered };
+        self.render_as_given(&by_turns, tools, add_generation_prompt, variables).or(rendered)
     }
 
     fn render_as_given(
@@ -163,6 +204,7 @@ impl ChatTemplate {
         messages: &[Message],
         tools: &[Tool],
         add_generation_prompt: bool,
+        variables: &Variables,
     ) -> Result<String, TemplateError> {
         let tools = if tools.is_empty() { Value::from(()) } else { Serde(tools).into() };
         let values = context! {
@@ -171,7 +213,7 @@ impl ChatTemplate {
             bos_token => self.bos_token.as_str(),
             eos_token => self.eos_token.as_str(),
             tools => tools,
-            documents => (),
+            ..context! { ..Value::from(Serde(variables)), ..context! { documents => () } }
         };
         self.environment
             .get_template(NAME)

@@ -69,7 +69,7 @@ fn shows(template: &ChatTemplate, style: ToolStyle, id: &str) -> bool {
     let called = Message { tool_calls: vec![call], ..Message::new(Role::Assistant, "") };
     let result = Message { tool_call_id: Some(id.into()), ..Message::new(Role::Tool, "result_mark") };
     let written = |messages: &[Message], tools: &[Tool]| {
-        template.render_in(style, messages, tools, true).unwrap_or_default()
+        template.render_in(style, messages, tools, true, &super::Variables::new()).unwrap_or_default()
     };
     let history = written(&[asked.clone(), called, result], std::slice::from_ref(&tool));
     // Not with escaped quotes: that is text which became text once more.

@@ -4,7 +4,7 @@ use super::*;
 use crate::server::wire::body::parse;
 
 fn read(request: &Value) -> Result<Asked, ApiError> {
-    parse::<CreateResponse>(request.to_string().as_bytes())?.read("m".into())
+    parse::<CreateResponse>(request.to_string().as_bytes())?.0.understood("m".into())
 }
 
 fn with(more: Value) -> Value {
