@@ -208,7 +208,8 @@ pub enum ModelsCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Fetch models: a catalog name, hf:OWNER/REPO[:QUANT|FILE][@REV], or `default` for the default band
+    /// Fetch models: a catalog name, hf:OWNER/REPO[:QUANT|FILE][@REV], its address at huggingface.co, or `default` for the default
+    /// band
     Pull {
         /// Names
         #[arg(required = true, value_name = "NAME")]

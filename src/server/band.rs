@@ -305,3 +305,34 @@ fn with(before: Spent, update: Update) -> Update {
         update => update,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_answer_ends_before_a_stop_string_wherever_it_was_cut() {
+        let check = async |pieces: &[&str], stop: &[&str], expected: &str, ends: Finish| {
+            let part = |text: &&str| (0, Update::Parts(vec![Part::Content((*text).to_owned())], Vec::new()));
+            let end = (0, Update::End(Finish::Length, Spent::default()));
+            let updates: Vec<(u32, Update)> = pieces.iter().map(part).chain([end]).collect();
+            let stop = stop.iter().map(|stop| (*stop).to_owned()).collect();
+            let (mut said, mut finish) = (String::new(), None);
+            let mut updates = stopped(stream::iter(updates).boxed(), stop);
+            while let Some((_, update)) = updates.next().await {
+                match update {
+                    Update::Parts(parts, _) => parts.into_iter().for_each(|part| match part {
+                        Part::Content(text) => said.push_str(&text),
+                        part => panic!("{part:?}"),
+                    }),
+                    Update::End(why, _) => finish = Some(why),
+                    update => panic!("{update:?}"),
+                }
+            }
+            assert_eq!((said.as_str(), finish), (expected, Some(ends)), "{pieces:?}");
+        };
+        check(&["one E", "ND two"], &["END"], "one ", Finish::Stop).await;
+        check(&["one E", "N two E"], &["END"], "one EN two E", Finish::Length).await;
+        check(&["one"], &[], "one", Finish::Length).await;
+    }
+}

@@ -22,7 +22,7 @@ use super::layers::{Hosts, Layers, Origins, around};
 use super::metrics::Metrics;
 use super::runs::Runs;
 use super::serve::{Bound, Drain, Ended, Listen, bind};
-use super::shelf::{LoadModel, Loaders, Shelf};
+use super::shelf::{Alias, LoadModel, Loaders, Shelf};
 use super::{App, Ending, router};
 use crate::hub::{Found, Home, Hub, Role};
 use crate::journal::Journal;
@@ -148,6 +148,11 @@ pub struct Running {
 impl Running {
     /// With the model `parrot`, which `load` gives when it is first wanted.
     pub fn new(load: LoadModel) -> Self {
+        Self::with_aliases(load, Vec::new())
+    }
+
+    /// The same under further names.
+    pub fn with_aliases(load: LoadModel, aliases: Vec<Alias>) -> Self {
         let found = Found {
             name: "parrot".into(),
             role: Role::Worker,
@@ -161,7 +166,7 @@ impl Running {
         let journal = Arc::new(Journal::in_memory().expect("a record"));
         let metrics = Arc::new(Metrics::new());
         let (drain, begun) = Drain::channel();
-        let shelf = Shelf::new(hub, vec![found], None, loaders);
+        let shelf = Shelf::new(hub, vec![found], None, loaders).with_aliases(aliases);
         let runs = Runs::new(Arc::clone(&journal));
         let ending = Ending::new(begun, Duration::from_secs(1));
         let app = Arc::new(App::new(shelf, runs, engine(), Arc::clone(&metrics), ending));

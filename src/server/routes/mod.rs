@@ -10,6 +10,8 @@ pub mod infill;
 pub mod models;
 pub mod responses;
 pub mod runs;
+#[cfg(test)]
+mod tests;
 pub mod tokens;
 
 use std::sync::Arc;

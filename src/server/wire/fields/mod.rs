@@ -19,6 +19,8 @@ use promises::Promise;
 
 /// Names that are kept of one body.
 const NAMES_MAX: usize = 32;
+/// Names that a part of a body does not know; other parts know most of them.
+const SEEN_MAX: usize = 8 * NAMES_MAX;
 /// Of a name, which the client may have made up.
 const NAME_CHARS_MAX: usize = 64;
 
@@ -94,7 +96,7 @@ impl Fields {
         let (mut unknown, inner) = (BTreeSet::new(), &mut self.inner);
         let mut meet = |path: Path<'_>| match &path {
             Path::Map { parent: Path::Root, key } => {
-                if unknown.len() < NAMES_MAX || promises::is_known(key) {
+                if unknown.len() < SEEN_MAX || promises::is_known(key) {
                     unknown.insert(key.clone());
                 }
             }

@@ -191,7 +191,7 @@ fn what_would_change_a_promise_is_refused_by_name() {
         ("min_new_tokens", json!(10)),
         ("stop_sequences", json!(["a"])),
         ("structural_tag", json!({"a": 1})),
-        ("guided_whitespace_pattern", json!(" ")),
+        ("guided_whitespace_pattern", json!("[ ]?")),
         ("format", json!("json")),
         ("lora_request", json!({"a": 1})),
         ("prompt_embeds", json!("AAAA")),

@@ -87,7 +87,7 @@ fn gbnf_with_recursion_stays_a_grammar() {
     let sums = gbnf(
         "root ::= expr\nexpr ::= term ([-+*/] term)*\nterm ::= num | \"(\" ws expr \")\" ws\nnum ::= [0-9]+ ws\nws ::= [ \\t\\n]*\n",
     );
-    check(&sums, &["1", "1+2*(3-4)", "( 1 + 2 ) * 3"], &["", "1+", "(1", "1)"]);
+    check(&sums, &["1", "1+2*(3-4)", "( 1 +2 ) *3"], &["", "1+", "(1", "1)"]);
     let json = gbnf(
         r#"root   ::= object
 value  ::= object | array | string | number | ("true" | "false" | "null") ws
@@ -143,7 +143,8 @@ fn what_is_wrong_is_said_with_its_line() {
     check(gbnf("root ::= a b\na ::= \"x\""), "rule b");
     check(gbnf("root ::= \"a\"\nroot ::= \"b\""), "twice");
     check(gbnf("x ::= \"a\"\nroot ::= \"b"), "line 2");
-    check(gbnf("root ::= [a-"), "bracket");
+    check(gbnf("root ::= [a-"), "breaks off");
+    check(gbnf("root ::= [a"), "bracket");
     check(gbnf("root ::= []"), "empty");
     check(gbnf("root ::= [z-a]"), "behind");
     check(gbnf("root ::= \"a\"{3,1}"), "below");
