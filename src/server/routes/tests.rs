@@ -215,7 +215,7 @@ async fn histories_of_every_client_are_taken() {
             .await;
         let named = json!({"function": {"name": "f"}});
         let answer = running("Hello!")
-            .call(200, "POST", CHAT, chat(json!({"tools": [tool], "tool_choice": named})))
+            .call(200, "POST", CHAT, chat(json!({"tools": [tool], "tool_choice": named, "max_tokens": 200})))
             .await;
         assert_eq!(answer["choices"][0]["message"]["tool_calls"][0]["function"]["name"], "f", "{tool}");
     }
