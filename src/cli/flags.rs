@@ -1,7 +1,6 @@
 //! What was typed. Nothing is checked here beyond its shape; `config.rs` makes of it what is needed.
 
 mod bench;
-mod log;
 mod names;
 
 use std::path::PathBuf;
@@ -11,7 +10,6 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 pub use bench::{
     AccuracyFlags, BenchCommand, CompareFlags, FailIf, ServeBenchFlags, ThroughputFlags, WorkflowFlags,
 };
-pub use log::LogFlag;
 pub use names::NameFlags;
 
 /// A goal goes in; a planner makes tasks of it, small workers do them together, one answer comes out.
@@ -176,6 +174,15 @@ pub struct ServeFlags {
     /// How the log on stderr is written
     #[arg(long, value_enum, default_value_t = LogFlag::Text, value_name = "FORMAT")]
     pub log: LogFlag,
+}
+
+/// How a log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFlag {
+    /// For people
+    Text,
+    /// A JSON object a line
+    Json,
 }
 
 /// Which models make the band. M is a catalog name, a path to a GGUF file, or hf:OWNER/REPO[:QUANT|FILE][@REV].

@@ -101,18 +101,7 @@ impl StreamDecoder {
     }
 
     fn release(&mut self) -> String {
-<<<<<<< HEAD
-        let first_stop = self
-            .stops
-            .iter()
-            // Looking for a string takes time in its own length.
-            .filter(|stop| stop.len() <= self.held.len())
-            .filter_map(|stop| self.held.find(stop.as_str()))
-            .min();
-        if let Some(at) = first_stop {
-=======
-        let found = self.stops.iter().filter_map(|stop| Some((self.held.find(stop.as_str())?, stop.len())));
-        if let Some((at, bytes)) = found.min() {
+        if let Some((at, bytes)) = first_stop(&self.held, &self.stops) {
             self.stopped = true;
             self.held.truncate(if self.stop_in_text { at + bytes } else { at });
             return std::mem::take(&mut self.held);
@@ -143,8 +132,7 @@ impl StopFilter {
             return String::new();
         }
         self.held.push_str(text);
-        if let Some(at) = self.stops.iter().filter_map(|stop| self.held.find(stop.as_str())).min() {
->>>>>>> 7dd4152 (Fields that nobody knows are taken and named; promises are honoured or refused by name)
+        if let Some((at, _)) = first_stop(&self.held, &self.stops) {
             self.stopped = true;
             self.held.truncate(at);
             return std::mem::take(&mut self.held);
@@ -162,6 +150,13 @@ impl StopFilter {
     pub fn stopped(&self) -> bool {
         self.stopped
     }
+}
+
+/// Where the first of some stop strings begins, and its bytes.
+fn first_stop(text: &str, stops: &[String]) -> Option<(usize, usize)> {
+    // Looking for a string takes time in its own length.
+    let stops = stops.iter().filter(|stop| stop.len() <= text.len());
+    stops.filter_map(|stop| Some((text.find(stop.as_str())?, stop.len()))).min()
 }
 
 /// Bytes at the end of `text` that may be the beginning of a stop string.
