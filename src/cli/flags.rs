@@ -1,6 +1,7 @@
 //! What was typed. Nothing is checked here beyond its shape; `config.rs` makes of it what is needed.
 
 mod bench;
+mod names;
 
 use std::path::PathBuf;
 
@@ -9,6 +10,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 pub use bench::{
     AccuracyFlags, BenchCommand, CompareFlags, FailIf, ServeBenchFlags, ThroughputFlags, WorkflowFlags,
 };
+pub use names::NameFlags;
 
 /// A goal goes in; a planner makes tasks of it, small workers do them together, one answer comes out.
 #[derive(Debug, Parser)]
@@ -139,9 +141,8 @@ pub struct ServeFlags {
     /// The port; 0 takes any that is free and prints it
     #[arg(long, default_value_t = 8080, value_name = "N")]
     pub port: u16,
-    /// Load this model before the first request; may be repeated. Others are loaded when they are asked for
-    #[arg(long = "model", value_name = "M")]
-    pub models: Vec<String>,
+    #[command(flatten)]
+    pub names: NameFlags,
     #[command(flatten)]
     pub band: BandFlags,
     /// Who may ask, a line a key: KEY [name=NAME] [admin] [requests_per_minute=N] [tokens_per_minute=N] [concurrent=N]
@@ -214,7 +215,8 @@ pub enum ModelsCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Fetch models: a catalog name, hf:OWNER/REPO[:QUANT|FILE][@REV], or `default` for the default band
+    /// Fetch models: a catalog name, hf:OWNER/REPO[:QUANT|FILE][@REV], its address at huggingface.co, or `default` for the default
+    /// band
     Pull {
         /// Names
         #[arg(required = true, value_name = "NAME")]

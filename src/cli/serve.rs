@@ -25,7 +25,7 @@ use crate::server::layers::{Hosts, Layers, Origins, around};
 use crate::server::metrics::Metrics;
 use crate::server::runs::Runs;
 use crate::server::serve::{Bound, Listen, bind};
-use crate::server::shelf::{BandFiles, Loaders, Shelf};
+use crate::server::shelf::{Alias, BAND, BandFiles, Loaders, Shelf};
 use crate::server::spans::{Endpoint, Export};
 use crate::server::{App, Ending, router};
 
@@ -53,6 +53,8 @@ pub struct ServeOptions {
     pub address: SocketAddr,
     /// Models to load before the first request, as typed.
     pub models: Vec<String>,
+    /// Other names, each with the model as typed; without one the first of `models` is meant.
+    pub aliases: Vec<(String, Option<String>)>,
     /// The keys; always there when `address` is not loopback.
     pub api_key_file: Option<PathBuf>,
     /// Requests that may wait.
@@ -82,6 +84,7 @@ pub fn serve(config: &Config, flags: &ServeFlags, verbose: u8) -> Result<ExitCod
     let keys = keys.map_err(|error| CliError::usage(format!("--api-key-file: {error}")))?.map(Arc::new);
     let hub = config.hub();
     let named = named(&hub, &options.models)?;
+    let aliases = aliases(&hub, &options, &named)?;
     let band = band(config, &hub, !named.is_empty())?;
     let home = &config.home.value;
     let state_dir = home.create_state_dir()?;
@@ -103,7 +106,7 @@ pub fn serve(config: &Config, flags: &ServeFlags, verbose: u8) -> Result<ExitCod
     let (engine, loaders) = engine(config, &options, &memory)?;
     let metrics = Arc::new(Metrics::new());
     let ending = Ending::new(bound.drain(), options.drain);
-    let shelf = Shelf::new(hub, named.clone(), band, loaders);
+    let shelf = Shelf::new(hub, named.clone(), band, loaders).with_aliases(aliases);
     // Beside another server the record is that one's to tidy.
     if let Some(age) = options.keep_responses.filter(|_| !options.standalone) {
         runtime.spawn(forget_responses(desk.clone(), age));
@@ -219,6 +222,30 @@ fn named(hub: &Hub, typed: &[String]) -> Result<Vec<Found>, CliError> {
     Ok(typed.iter().map(|name| hub.find(name)).collect::<Result<_, _>>()?)
 }
 
+/// Other names for the models named at the start, and for installed ones.
+fn aliases(hub: &Hub, options: &ServeOptions, named: &[Found]) -> Result<Vec<Alias>, CliError> {
+    let model = |typed: &str| {
+        let at = options.models.iter().position(|model| model == typed);
+        let found = at.map(|at| &named[at]).or_else(|| named.iter().find(|model| model.name == typed));
+        let installed = || hub.installed().iter().any(|model| model.name == typed).then(|| typed.to_owned());
+        found.map(|model| model.name.clone()).or_else(installed)
+    };
+    let alias = |(name, typed): &(String, Option<String>)| {
+        let id = match typed {
+            Some(typed) => model(typed).ok_or_else(|| {
+                let problem = "no such model: name one that --model names or that is installed";
+                CliError::usage(format!("--alias {name}={typed}: {problem}"))
+            })?,
+            None => named.first().map(|model| model.name.clone()).ok_or_else(|| {
+                let problem = "nothing to name: use it beside --model, or write NAME=MODEL";
+                CliError::usage(format!("--alias {name}: {problem}"))
+            })?,
+        };
+        Ok(Alias { name: name.clone(), model: id })
+    };
+    options.aliases.iter().map(alias).collect()
+}
+
 /// The band's files. One that was named must be there. Else a home with models has a band where they make one; a home
 /// without any fetches its band first, after saying what and from where, unless single models were named.
 fn band(config: &Config, hub: &Hub, models_named: bool) -> Result<Option<BandFiles>, CliError> {
@@ -311,11 +338,13 @@ pub fn options(flags: &ServeFlags) -> Result<ServeOptions, CliError> {
             CliError::usage(format!("--keep-responses {age}: give an age, such as 30d or 12h, or `forever`"))
         })?),
     };
+    let aliases = flags.names.aliases.iter().map(|typed| alias(typed)).collect::<Result<_, _>>()?;
     let origins = Origins::parse(&flags.cors_origins)
         .map_err(|problem| CliError::usage(format!("--cors-origin: {problem}")))?;
     Ok(ServeOptions {
         address: SocketAddr::new(host, flags.port),
-        models: flags.models.clone(),
+        models: flags.names.models.clone(),
+        aliases,
         api_key_file: flags.api_key_file.clone(),
         queue_max: flags.max_queue,
         slowdown_max: flags.max_slowdown,
@@ -324,6 +353,23 @@ pub fn options(flags: &ServeFlags) -> Result<ServeOptions, CliError> {
         drain: Duration::from_secs(flags.drain_seconds),
         keep_responses,
     })
+}
+
+/// `NAME` or `NAME=MODEL`.
+fn alias(typed: &str) -> Result<(String, Option<String>), CliError> {
+    let (name, model) = match typed.split_once('=') {
+        Some((name, model)) => (name.trim(), Some(model.trim())),
+        None => (typed.trim(), None),
+    };
+    let problem = match (name, model) {
+        ("", _) | (_, Some("")) => "write NAME or NAME=MODEL",
+        (name, _) if name.split(':').next() == Some(BAND) => "this name is the band's",
+        (name, _) if name.chars().any(|c| c.is_whitespace() || c.is_control()) => {
+            "a name has no white space in it"
+        }
+        _ => return Ok((name.to_owned(), model.map(str::to_owned))),
+    };
+    Err(CliError::usage(format!("--alias {typed}: {problem}")))
 }
 
 /// An address. Names are not looked up: what they stand for can change after it was checked.
@@ -382,6 +428,12 @@ mod tests {
     }
 
     #[test]
+    fn aliases_name_the_first_model_or_the_one_behind_them() {
+        let aliases = typed(&["--model", "m", "--alias", "gpt-4o", "--alias", "small=n"]).unwrap().aliases;
+        assert_eq!(aliases, [("gpt-4o".into(), None), ("small".into(), Some("n".into()))]);
+    }
+
+    #[test]
     fn responses_are_kept_as_long_as_is_said() {
         let kept = |typed_age: &str| typed(&["--keep-responses", typed_age]).unwrap().keep_responses;
         assert_eq!(kept("12h"), Some(Duration::from_secs(12 * 3600)));
@@ -410,5 +462,9 @@ mod tests {
         }
         check(&["--cors-origin", "example.com"], &["--cors-origin", "`example.com`", "https://"]);
         check(&["--log", "xml"], &["--log", "text", "json"]);
+        check(&["--alias", "=a"], &["--alias =a", "NAME=MODEL"]);
+        check(&["--alias", "a="], &["--alias a=", "NAME=MODEL"]);
+        check(&["--alias", "a b"], &["white space"]);
+        check(&["--alias", "bandmaster:map"], &["band"]);
     }
 }

@@ -1,4 +1,5 @@
-//! What a person may type for a model: a catalog name, a path to a GGUF file, or `hf:OWNER/REPO[:QUANT|FILE][@REV]`.
+//! What a person may type for a model: a catalog name, a path to a GGUF file, `hf:OWNER/REPO[:QUANT|FILE][@REV]`, or the hub's own
+//! address of a repository or a file.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -58,6 +59,9 @@ impl Reference {
         if let Some(rest) = typed.strip_prefix("hf:") {
             return HubReference::parse(typed, rest).map(Self::Hub);
         }
+        if let Some(rest) = address(typed) {
+            return HubReference::parse_address(typed, rest).map(Self::Hub);
+        }
         if typed.trim().is_empty() {
             return Err(bad(typed, "a model's name is missing"));
         }
@@ -69,11 +73,45 @@ impl Reference {
     }
 }
 
+/// What stands behind the hub's name in an address of it, with or without a scheme.
+fn address(typed: &str) -> Option<&str> {
+    let scheme = ["https://", "http://"]
+        .into_iter()
+        .find(|scheme| typed.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)));
+    let rest = &typed[scheme.map_or(0, str::len)..];
+    let (host, path) = rest.split_once('/')?;
+    let host = host.to_ascii_lowercase();
+    ["huggingface.co", "www.huggingface.co", "hf.co", "www.hf.co"].contains(&host.as_str()).then_some(path)
+}
+
 fn bad(typed: &str, problem: &str) -> HubError {
     HubError::BadReference { typed: typed.to_owned(), problem: problem.to_owned() }
 }
 
 impl HubReference {
+    /// `OWNER/REPO[:QUANT|FILE][@REV]`, `OWNER/REPO/tree/REV`, or `OWNER/REPO/blob/REV/FILE` and the like.
+    fn parse_address(typed: &str, path: &str) -> Result<Self, HubError> {
+        let path = path.split(['?', '#']).next().unwrap_or_default().trim_end_matches('/');
+        let path = path.strip_prefix("models/").unwrap_or(path);
+        let mut words = path.splitn(5, '/');
+        let (owner, repo) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        let (what, rev, file) = (words.next(), words.next(), words.next());
+        let rest = match (what, rev, file) {
+            (None, ..) => format!("{owner}/{repo}"),
+            (Some("tree"), Some(rev), None) => format!("{owner}/{repo}@{rev}"),
+            (Some("blob" | "resolve" | "raw"), Some(rev), Some(file))
+                if file.to_lowercase().ends_with(".gguf") =>
+            {
+                format!("{owner}/{repo}:{file}@{rev}")
+            }
+            _ => {
+                let problem = "expected the address of a repository, of a branch, or of a .gguf file in it";
+                return Err(bad(typed, problem));
+            }
+        };
+        Self::parse(typed, &rest)
+    }
+
     fn parse(typed: &str, rest: &str) -> Result<Self, HubError> {
         let (rest, rev) = rest.split_once('@').unwrap_or((rest, "main"));
         let (repo, select) = match rest.split_once(':') {
@@ -247,4 +285,50 @@ fn edit_distance(a: &str, b: &str) -> usize {
         }
     }
     row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_the_hub_are_references() {
+        let check = |typed: &str, same: &str| {
+            let parsed = Reference::parse(typed).unwrap_or_else(|error| panic!("{typed}: {error}"));
+            assert_eq!(parsed, Reference::parse(same).unwrap(), "{typed}");
+        };
+        check("https://huggingface.co/o/r", "hf:o/r");
+        check("https://huggingface.co/o/r/", "hf:o/r");
+        check("http://www.huggingface.co/o/r?library=x#top", "hf:o/r");
+        check("HTTPS://HuggingFace.co/o/r", "hf:o/r");
+        check("huggingface.co/o/r", "hf:o/r");
+        check("hf.co/o/r:Q4", "hf:o/r:Q4");
+        check("https://hf.co/o/r:Q4_K_M@v1", "hf:o/r:Q4_K_M@v1");
+        check("https://huggingface.co/o/r/tree/main", "hf:o/r");
+        check("https://huggingface.co/o/r/tree/v2", "hf:o/r@v2");
+        check("https://huggingface.co/o/r/blob/main/x.gguf", "hf:o/r:x.gguf");
+        check("https://huggingface.co/o/r/resolve/main/x.gguf?download=true", "hf:o/r:x.gguf");
+        check(
+            "huggingface.co/o/r/resolve/abc/sub/x-00001-of-00002.gguf",
+            "hf:o/r:sub/x-00001-of-00002.gguf@abc",
+        );
+    }
+
+    #[test]
+    fn addresses_of_something_else_are_refused_or_paths() {
+        for typed in [
+            "https://huggingface.co/o",
+            "https://huggingface.co/",
+            "https://huggingface.co/datasets/o/r",
+            "https://huggingface.co/o/r/discussions/1",
+            "https://huggingface.co/o/r/blob/main/README.md",
+            "https://huggingface.co/o/r/blob/main/../x.gguf",
+            "https://huggingface.co/../r",
+        ] {
+            assert!(Reference::parse(typed).is_err(), "{typed}");
+        }
+        for path in ["hf.co.example/o/r", "./hf.co/o/r", "models/hf.co"] {
+            assert_eq!(Reference::parse(path).unwrap(), Reference::Path(PathBuf::from(path)));
+        }
+    }
 }

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use futures_util::stream::{self, Stream, StreamExt};
 use serde_json::json;
@@ -11,7 +12,7 @@ use serde_json::json;
 use super::error::ApiError;
 use crate::text::{
     Class, FinishReason, Generation, LoadedModel, Message, Output, OutputParser, Part, Piece, Priority,
-    Prompt, Sampling, Score, Terms, Tool, ToolChoice, Usage,
+    Prompt, Rendering, Sampling, Score, Terms, Tool, ToolChoice, Usage, Written,
 };
 
 /// What is asked.
@@ -27,6 +28,10 @@ pub struct Question {
     pub parallel: bool,
     /// What the answer must be where no tool is called.
     pub format: Format,
+    /// The field that says so.
+    pub format_field: &'static str,
+    /// How the conversation becomes a prompt.
+    pub rendering: Rendering,
     /// How tokens are drawn and when the answer ends.
     pub draws: Draws,
     /// Answers to the same question.
@@ -42,6 +47,21 @@ pub enum Format {
     JsonObject,
     /// JSON that fits a schema.
     Schema(serde_json::Value),
+    /// What a client's own grammar says.
+    Written(Written),
+}
+
+impl Format {
+    /// What a model is held to.
+    #[must_use]
+    pub fn output(self) -> Output {
+        match self {
+            Self::Text => Output::Text,
+            Self::JsonObject => Output::JsonObject,
+            Self::Schema(schema) => Output::Schema(schema),
+            Self::Written(written) => Output::Written(written),
+        }
+    }
 }
 
 /// How tokens are drawn and when an answer ends.
@@ -57,8 +77,32 @@ pub struct Draws {
     pub ignore_eos: bool,
     /// Strings that end it.
     pub stop: Vec<String>,
+    /// Whether the string that ended it is told as well.
+    pub stop_in_text: bool,
+    /// Tokens that end it.
+    pub stop_token_ids: Vec<u32>,
     /// Alternatives told with each token.
     pub top_logprobs: Option<u32>,
+    /// Whether the ids of prompt and answer are told: scores then come with each token.
+    pub token_ids: bool,
+    /// Names of the fields that say how tokens are sampled.
+    pub named: Vec<&'static str>,
+}
+
+impl Draws {
+    /// Refuses tokens that a model doesn't have.
+    ///
+    /// # Errors
+    /// 400 with the field.
+    pub fn check(&self, model: &LoadedModel) -> Result<(), ApiError> {
+        match self.stop_token_ids.iter().find(|&&id| id as usize >= model.vocab()) {
+            Some(id) => Err(ApiError::invalid(
+                "stop_token_ids",
+                format!("stop_token_ids: token {id} is not one of {}'s {}", model.name(), model.vocab()),
+            )),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Why an answer ended, in OpenAI's words.
@@ -84,6 +128,10 @@ pub struct Spent {
     pub completion_tokens: u64,
     /// Of them, about, for reasoning.
     pub reasoning_tokens: u64,
+    /// From the question to the first token.
+    pub prompt_time: Duration,
+    /// From there to the end.
+    pub answer_time: Duration,
 }
 
 impl Spent {
@@ -96,12 +144,16 @@ impl Spent {
         self.prompt_tokens = self.prompt_tokens.max(other.prompt_tokens);
         self.completion_tokens += other.completion_tokens;
         self.reasoning_tokens += other.reasoning_tokens;
+        self.prompt_time = self.prompt_time.max(other.prompt_time);
+        self.answer_time = self.answer_time.max(other.answer_time);
     }
 }
 
 /// What comes of an answer.
 #[derive(Debug, Clone)]
 pub enum Update {
+    /// The prompt's tokens, before anything else.
+    Prompt(Arc<[u32]>),
     /// The engine has computed the first of it.
     Begun,
     /// The scores of the prompt's tokens but the first.
@@ -130,13 +182,12 @@ pub async fn ask(model: Arc<LoadedModel>, question: Question) -> Result<Answers,
 
 fn begin(model: &LoadedModel, question: Question) -> Result<Vec<Choice>, ApiError> {
     let calls = !question.tools.is_empty() && question.choice != ToolChoice::None;
-    let output_field = match (calls, &question.format) {
-        (true, _) => "tools",
-        (false, _) => "response_format",
-    };
+    let output_field = if calls { "tools" } else { question.format_field };
     let refused = |error: &_| ApiError::of_session(error, "messages", output_field);
     let tools: &[Tool] = if calls { &question.tools } else { &[] };
-    let prompt = model.chat_prompt(&question.messages, tools).map_err(|error| refused(&error))?;
+    question.draws.check(model)?;
+    let prompt = model.rendered_prompt(&question.messages, tools, &question.rendering);
+    let prompt = prompt.map_err(|error| refused(&error))?;
     let output = match question.format {
         format if calls => Output::Calls {
             tools: tools.to_vec(),
@@ -147,11 +198,15 @@ fn begin(model: &LoadedModel, question: Question) -> Result<Vec<Choice>, ApiErro
                 Format::Text => None,
                 Format::JsonObject => Some(json!({"type": "object"})),
                 Format::Schema(schema) => Some(schema),
+                Format::Written(_) => {
+                    let field = question.format_field;
+                    let message =
+                        format!("{field} can't be beside tools: give a schema, or set tool_choice to none");
+                    return Err(ApiError::unsupported(field, message));
+                }
             },
         },
-        Format::Text => Output::Text,
-        Format::JsonObject => Output::JsonObject,
-        Format::Schema(schema) => Output::Schema(schema),
+        format => format.output(),
     };
     let terms = Terms { parsed: true, ..terms(model, &prompt, question.draws, output) };
     let must_call = calls && question.choice != ToolChoice::Auto;
@@ -177,8 +232,10 @@ pub fn terms(model: &LoadedModel, prompt: &Prompt, draws: Draws, output: Output)
         min_tokens: draws.min_tokens,
         ignore_eos: draws.ignore_eos,
         stop: draws.stop,
+        stop_in_text: draws.stop_in_text,
+        stop_tokens: draws.stop_token_ids,
         output,
-        top_logprobs: draws.top_logprobs,
+        top_logprobs: draws.top_logprobs.or(draws.token_ids.then_some(0)),
         priority: INTERACTIVE,
         ..Terms::new(draws.max_tokens.unwrap_or(room).min(room))
     }
@@ -223,21 +280,26 @@ pub struct Choice {
     pending: VecDeque<Update>,
     begun: bool,
     ended: bool,
+    asked: Instant,
+    first: Option<Instant>,
 }
 
 impl Choice {
     /// Of a generation, read by a parser where it has more than text in it.
     #[must_use]
     pub fn new(generation: Generation, parser: Option<OutputParser>, output_field: &'static str) -> Self {
+        let prompt = Update::Prompt(generation.prompt_ids().into());
         Self {
             generation,
             parser,
             output_field,
             reasoning_tokens: 0,
             must_call: false,
-            pending: VecDeque::new(),
+            pending: VecDeque::from([prompt]),
             begun: false,
             ended: false,
+            asked: Instant::now(),
+            first: None,
         }
     }
 
@@ -267,6 +329,7 @@ impl Choice {
     }
 
     fn take_text(&mut self, text: String) {
+        self.first.get_or_insert_with(Instant::now);
         let parts = match &mut self.parser {
             Some(parser) => parser.push(&text),
             None => vec![Part::Content(text)],
@@ -308,6 +371,8 @@ impl Choice {
             cached_tokens: u64::from(usage.cached_tokens),
             completion_tokens: u64::from(usage.completion_tokens),
             reasoning_tokens: self.reasoning_tokens,
+            prompt_time: self.first.unwrap_or_else(Instant::now) - self.asked,
+            answer_time: self.first.map(|first| first.elapsed()).unwrap_or_default(),
         };
         self.pending.push_back(Update::End(finish, spent));
     }

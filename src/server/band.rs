@@ -13,7 +13,7 @@ use super::runs::{Live, Runs};
 use super::shelf::Shelf;
 use super::spans;
 use crate::orchestrator::{EventKind, Llm, Outcome, RunEvent, RunRequest, Status, Strategy, choose};
-use crate::text::{Message, Part, Role, ToolChoice};
+use crate::text::{Message, Part, Role, StopFilter, ToolChoice};
 
 /// Asks the band; `strategy` is what stands behind `bandmaster:` in the model's id.
 ///
@@ -50,6 +50,7 @@ pub async fn ask(
     if shaped {
         return Ok(shape(Arc::clone(shelf), listening, question));
     }
+    let stop = question.draws.stop.clone();
     let limit = question.draws.max_tokens.map(|tokens| (Arc::clone(&band.planner), tokens));
     let next = move |mut listening: Listening| {
         let limit = limit.clone();
@@ -58,7 +59,38 @@ pub async fn ask(
             Some(((0, update), listening))
         }
     };
-    Ok(stream::unfold(listening, next).boxed())
+    Ok(stopped(stream::unfold(listening, next).boxed(), stop))
+}
+
+/// The same answer up to the first of some stop strings. What follows is not told; the run goes on to its end, so that it is
+/// recorded whole.
+fn stopped(answers: Answers, stop: Vec<String>) -> Answers {
+    if stop.is_empty() {
+        return answers;
+    }
+    let mut filter = StopFilter::new(stop);
+    let updates = answers.flat_map(move |(number, update)| {
+        let told = match update {
+            Update::Parts(parts, scores) => {
+                let cut = |part| match part {
+                    Part::Content(text) => Part::Content(filter.push(&text)),
+                    part => part,
+                };
+                let parts = parts.into_iter().map(cut);
+                let said = |part: &Part| !matches!(part, Part::Content(text) if text.is_empty());
+                vec![Update::Parts(parts.filter(said).collect(), scores)]
+            }
+            Update::End(finish, spent) => {
+                let rest = filter.finish();
+                let finish = if filter.stopped() { Finish::Stop } else { finish };
+                let rest = (!rest.is_empty()).then(|| Update::Parts(vec![Part::Content(rest)], Vec::new()));
+                rest.into_iter().chain([Update::End(finish, spent)]).collect()
+            }
+            update => vec![update],
+        };
+        stream::iter(told.into_iter().map(move |update| (number, update)))
+    });
+    updates.boxed()
 }
 
 fn calls(question: &Question) -> bool {
@@ -75,10 +107,13 @@ fn check(question: &Question) -> Result<(), ApiError> {
     match question {
         question if question.choices > 1 => refuse("n"),
         question if question.draws.top_logprobs.is_some() => refuse("logprobs"),
+        question if question.draws.token_ids => refuse("return_token_ids"),
+        question if question.rendering.continues => refuse("continue_final_message"),
+        question if !question.draws.stop_token_ids.is_empty() => refuse("stop_token_ids"),
+        question if question.draws.stop_in_text => refuse("include_stop_str_in_output"),
         question if question.draws.ignore_eos => refuse("ignore_eos"),
         question if question.draws.min_tokens > 0 => refuse("min_tokens"),
         question if !question.draws.sampling.logit_bias.is_empty() => refuse("logit_bias"),
-        question if !question.draws.stop.is_empty() => refuse("stop"),
         _ => Ok(()),
     }
 }
@@ -187,7 +222,7 @@ fn spent(outcome: &Outcome) -> Spent {
         prompt_tokens: tokens.prompt_tokens,
         cached_tokens: tokens.prompt_tokens_details.cached_tokens,
         completion_tokens: tokens.completion_tokens,
-        reasoning_tokens: 0,
+        ..Spent::default()
     }
 }
 
@@ -264,9 +299,40 @@ fn with(before: Spent, update: Update) -> Update {
                 prompt_tokens: before.prompt_tokens + spent.prompt_tokens,
                 cached_tokens: before.cached_tokens + spent.cached_tokens,
                 completion_tokens: before.completion_tokens + spent.completion_tokens,
-                reasoning_tokens: spent.reasoning_tokens,
+                ..spent
             },
         ),
         update => update,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_answer_ends_before_a_stop_string_wherever_it_was_cut() {
+        let check = async |pieces: &[&str], stop: &[&str], expected: &str, ends: Finish| {
+            let part = |text: &&str| (0, Update::Parts(vec![Part::Content((*text).to_owned())], Vec::new()));
+            let end = (0, Update::End(Finish::Length, Spent::default()));
+            let updates: Vec<(u32, Update)> = pieces.iter().map(part).chain([end]).collect();
+            let stop = stop.iter().map(|stop| (*stop).to_owned()).collect();
+            let (mut said, mut finish) = (String::new(), None);
+            let mut updates = stopped(stream::iter(updates).boxed(), stop);
+            while let Some((_, update)) = updates.next().await {
+                match update {
+                    Update::Parts(parts, _) => parts.into_iter().for_each(|part| match part {
+                        Part::Content(text) => said.push_str(&text),
+                        part => panic!("{part:?}"),
+                    }),
+                    Update::End(why, _) => finish = Some(why),
+                    update => panic!("{update:?}"),
+                }
+            }
+            assert_eq!((said.as_str(), finish), (expected, Some(ends)), "{pieces:?}");
+        };
+        check(&["one E", "ND two"], &["END"], "one ", Finish::Stop).await;
+        check(&["one E", "N two E"], &["END"], "one EN two E", Finish::Length).await;
+        check(&["one"], &[], "one", Finish::Length).await;
     }
 }

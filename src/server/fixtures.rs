@@ -23,7 +23,7 @@ use super::layers::{Hosts, Layers, Origins, around};
 use super::metrics::Metrics;
 use super::runs::Runs;
 use super::serve::{Bound, Drain, Ended, Listen, bind};
-use super::shelf::{LoadModel, Loaders, Shelf};
+use super::shelf::{Alias, LoadModel, Loaders, Shelf};
 use super::{App, Ending, router};
 use crate::hub::{Found, Home, Hub, Role};
 use crate::journal::Desk;
@@ -149,11 +149,20 @@ pub struct Running {
 impl Running {
     /// With the model `parrot`, which `load` gives when it is first wanted.
     pub fn new(load: LoadModel) -> Self {
-        Self::on(Desk::in_memory().expect("a record"), load, None)
+        Self::with_aliases(load, Vec::new())
+    }
+
+    /// The same under further names.
+    pub fn with_aliases(load: LoadModel, aliases: Vec<Alias>) -> Self {
+        Self::of(Desk::in_memory().expect("a record"), load, None, aliases)
     }
 
     /// On a record of its own; with `keys` only those are let in.
     pub fn on(desk: Desk, load: LoadModel, keys: Option<Arc<Keys>>) -> Self {
+        Self::of(desk, load, keys, Vec::new())
+    }
+
+    fn of(desk: Desk, load: LoadModel, keys: Option<Arc<Keys>>, aliases: Vec<Alias>) -> Self {
         let found = Found {
             name: "parrot".into(),
             role: Role::Worker,
@@ -166,7 +175,7 @@ impl Running {
         let hub = Hub::new(Home::under(folder.path()), true);
         let metrics = Arc::new(Metrics::new());
         let (drain, begun) = Drain::channel();
-        let shelf = Shelf::new(hub, vec![found], None, loaders);
+        let shelf = Shelf::new(hub, vec![found], None, loaders).with_aliases(aliases);
         let runs = Runs::new(desk.clone());
         let ending = Ending::new(begun, Duration::from_secs(1));
         let app = Arc::new(App::new(shelf, runs, engine(), Arc::clone(&metrics), ending));

@@ -5,6 +5,7 @@
 
 mod browser;
 mod observe;
+mod paths;
 #[cfg(test)]
 mod tests;
 
@@ -42,7 +43,7 @@ pub struct Layers {
 }
 
 /// Puts the layers around `router`, and answers for it what it has no route for. A request meets them in this order:
-/// id, log and numbers; CORS; panics caught; host; key.
+/// its path as routes write it; id, log and numbers; CORS; panics caught; host; key.
 ///
 /// A request's extensions then hold its [`Notes`], into which its handler writes the model and the tokens.
 pub fn around(router: Router, layers: &Layers) -> Router {
@@ -52,11 +53,12 @@ pub fn around(router: Router, layers: &Layers) -> Router {
         Some(keys) => router.layer(from_fn_with_state(Arc::clone(keys), authenticate)),
         None => router,
     };
-    router
+    let router = router
         .layer(from_fn_with_state(Arc::clone(&layers.hosts), browser::known_host))
         .layer(from_fn(recover))
         .layer(from_fn_with_state(Arc::clone(&layers.origins), browser::cors))
-        .layer(from_fn_with_state(observed, observe::observe))
+        .layer(from_fn_with_state(observed, observe::observe));
+    paths::forgiving(router)
 }
 
 async fn unknown_route(request: Request) -> ApiError {

@@ -130,6 +130,26 @@ impl App {
         }
     }
 
+    /// The id of the model that a request means; where another one answers than was asked for, a header tells it.
+    ///
+    /// # Errors
+    /// 400 where nothing was said and several could be meant.
+    pub fn id(&self, notes: &Notes, said: Option<&str>, embeds: bool) -> Result<String, ApiError> {
+        let meant = self.shelf.meant(said, embeds)?;
+        if meant.instead {
+            notes.answers_instead(&meant.id);
+        }
+        Ok(meant.id)
+    }
+
+    /// Names the fields of a question that the band takes and does not use: it samples as its strategies say.
+    pub fn name_unused(&self, notes: &Notes, id: &str, question: &Question) {
+        if id.split(':').next() == Some(BAND) {
+            let kwargs = (!question.rendering.variables.is_empty()).then_some("chat_template_kwargs");
+            notes.ignored(question.draws.named.iter().copied().chain(kwargs).map(str::to_owned));
+        }
+    }
+
     /// Asks a model, or the band, for the request with these notes. With the answers comes the model, where it is one.
     ///
     /// # Errors
@@ -183,11 +203,16 @@ struct Description;
 pub fn router(app: Arc<App>) -> Router {
     let (router, api) = OpenApiRouter::with_openapi(Description::openapi())
         .routes(at!(routes::models::health))
+        .routes(at!(routes::about::ping))
+        .routes(at!(routes::about::version))
+        .routes(at!(routes::about::props))
+        .routes(at!(routes::about::tokenizer_info))
         .routes(at!(routes::models::metrics))
         .routes(at!(routes::models::models))
         .routes(at!(routes::models::model))
         .routes(at!(routes::chat::chat))
         .routes(at!(routes::completions::completions))
+        .routes(at!(routes::infill::infill))
         .routes(at!(routes::responses::create))
         .routes(at!(routes::responses::show, routes::responses::remove))
         .routes(at!(routes::responses::input_items))

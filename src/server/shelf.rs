@@ -47,11 +47,30 @@ pub struct Shelf {
     hub: Hub,
     /// Named at the start: they need not be installed.
     named: Vec<Found>,
+    aliases: Vec<Alias>,
     band: Option<BandFiles>,
     loaders: Loaders,
     models: Cells<LoadedModel>,
     embedders: Cells<TextEmbedder>,
     played: OnceCell<Band>,
+}
+
+/// Another name for a model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Alias {
+    /// The name.
+    pub name: String,
+    /// The model's id.
+    pub model: String,
+}
+
+/// Which model a request means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Meant {
+    /// Its id.
+    pub id: String,
+    /// Whether another one was asked for, which isn't here.
+    pub instead: bool,
 }
 
 /// What is loaded, or being loaded, by id.
@@ -64,12 +83,19 @@ impl Shelf {
         Self {
             hub,
             named,
+            aliases: Vec::new(),
             band,
             loaders,
             models: Mutex::default(),
             embedders: Mutex::default(),
             played: OnceCell::new(),
         }
+    }
+
+    /// The same with other names for its models.
+    #[must_use]
+    pub fn with_aliases(self, aliases: Vec<Alias>) -> Self {
+        Self { aliases, ..self }
     }
 
     /// All that can be asked for.
@@ -91,6 +117,10 @@ impl Shelf {
             let created = modified.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
             self.tell(&model.name, kind, "local", created.map_or(0, |time| time.as_secs()))
         }));
+        for alias in self.aliases.iter().rev() {
+            let known = models.iter().find(|model| model.id == alias.model).cloned();
+            models.splice(0..0, known.map(|model| Model { id: alias.name.clone(), ..model }));
+        }
         models
     }
 
@@ -111,14 +141,32 @@ impl Shelf {
         }
     }
 
-    /// The id meant by a request: what it says, or the first model named at the start, or the only one there is.
+    /// The model meant by a request: what it says, or the first model named at the start, or the only one there is. Where
+    /// one model was named at the start, it is meant by any name that nobody has.
     ///
     /// # Errors
     /// 400 where nothing was said and several could be meant.
-    pub fn id(&self, said: Option<&str>, embeds: bool) -> Result<String, ApiError> {
-        if let Some(said) = said.filter(|said| !said.is_empty()) {
-            return Ok(said.to_owned());
+    pub fn meant(&self, said: Option<&str>, embeds: bool) -> Result<Meant, ApiError> {
+        let meant = |id: &str| Ok(Meant { id: id.to_owned(), instead: false });
+        let Some(said) = said.filter(|said| !said.is_empty()) else { return meant(&self.usual(embeds)?) };
+        if let Some(alias) = self.aliases.iter().find(|alias| alias.name == said) {
+            return meant(&alias.model);
         }
+        let mut named = self.named.iter().filter(|model| (model.role == Role::Embeddings) == embeds);
+        let only = named.next().filter(|_| named.next().is_none());
+        let is_band = said.split(':').next() == Some(BAND);
+        match only {
+            Some(only) if !is_band && !self.knows(said) => Ok(Meant { id: only.name.clone(), instead: true }),
+            _ => meant(said),
+        }
+    }
+
+    fn knows(&self, id: &str) -> bool {
+        self.named.iter().any(|model| model.name == id)
+            || self.hub.installed().iter().any(|model| model.name == id)
+    }
+
+    fn usual(&self, embeds: bool) -> Result<String, ApiError> {
         let fits = |model: &&Found| (model.role == Role::Embeddings) == embeds;
         if let Some(model) = self.named.iter().find(fits) {
             return Ok(model.name.clone());

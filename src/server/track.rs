@@ -88,7 +88,7 @@ impl Track {
         let now = Instant::now();
         match update {
             Update::Begun => self.of_model.queued(now - self.started),
-            Update::PromptScores(_) => {}
+            Update::Prompt(_) | Update::PromptScores(_) => {}
             Update::Parts(parts, _) if parts.is_empty() => {}
             Update::Parts(..) => {
                 self.pieces += 1;

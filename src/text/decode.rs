@@ -9,6 +9,8 @@ use super::Tokenizer;
 pub struct StreamDecoder {
     tokenizer: Arc<Tokenizer>,
     stops: Vec<String>,
+    /// Whether the stop string is given as well.
+    stop_in_text: bool,
     /// Control tokens whose names are given as text.
     visible: Vec<u32>,
     /// The beginning of a character, its other bytes still to come.
@@ -27,6 +29,7 @@ impl StreamDecoder {
             strip_space: tokenizer.space_prefix(),
             tokenizer,
             stops: stops.iter().filter(|stop| !stop.is_empty()).cloned().collect(),
+            stop_in_text: false,
             visible: Vec::new(),
             bytes: Vec::new(),
             held: String::new(),
@@ -38,6 +41,13 @@ impl StreamDecoder {
     #[must_use]
     pub fn with_visible(mut self, ids: Vec<u32>) -> Self {
         self.visible = ids;
+        self
+    }
+
+    /// The same decoder, which gives the stop string it ends at as well.
+    #[must_use]
+    pub fn with_stop_in_text(mut self, stop_in_text: bool) -> Self {
+        self.stop_in_text = stop_in_text;
         self
     }
 
@@ -91,22 +101,67 @@ impl StreamDecoder {
     }
 
     fn release(&mut self) -> String {
-        let first_stop = self
-            .stops
-            .iter()
-            // Looking for a string takes time in its own length.
-            .filter(|stop| stop.len() <= self.held.len())
-            .filter_map(|stop| self.held.find(stop.as_str()))
-            .min();
-        if let Some(at) = first_stop {
+        if let Some((at, bytes)) = first_stop(&self.held, &self.stops) {
+            self.stopped = true;
+            self.held.truncate(if self.stop_in_text { at + bytes } else { at });
+            return std::mem::take(&mut self.held);
+        }
+        let kept = held_back(&self.held, &self.stops);
+        let rest = self.held.split_off(self.held.len() - kept);
+        std::mem::replace(&mut self.held, rest)
+    }
+}
+
+/// Text that comes in pieces and ends before the first of some stop strings.
+#[derive(Debug, Default)]
+pub struct StopFilter {
+    stops: Vec<String>,
+    held: String,
+    stopped: bool,
+}
+
+impl StopFilter {
+    /// Ends at the first of `stops`.
+    pub fn new(stops: Vec<String>) -> Self {
+        Self { stops, ..Self::default() }
+    }
+
+    /// Takes more text and gives what can be said now; nothing any more once a stop string was met.
+    pub fn push(&mut self, text: &str) -> String {
+        if self.stopped {
+            return String::new();
+        }
+        self.held.push_str(text);
+        if let Some((at, _)) = first_stop(&self.held, &self.stops) {
             self.stopped = true;
             self.held.truncate(at);
             return std::mem::take(&mut self.held);
         }
-        let kept = self.stops.iter().map(|stop| overlap(&self.held, stop)).max().unwrap_or(0);
-        let rest = self.held.split_off(self.held.len() - kept);
+        let rest = self.held.split_off(self.held.len() - held_back(&self.held, &self.stops));
         std::mem::replace(&mut self.held, rest)
     }
+
+    /// Gives what was held back, when no text follows.
+    pub fn finish(&mut self) -> String {
+        std::mem::take(&mut self.held)
+    }
+
+    /// Whether a stop string was met.
+    pub fn stopped(&self) -> bool {
+        self.stopped
+    }
+}
+
+/// Where the first of some stop strings begins, and its bytes.
+fn first_stop(text: &str, stops: &[String]) -> Option<(usize, usize)> {
+    // Looking for a string takes time in its own length.
+    let stops = stops.iter().filter(|stop| stop.len() <= text.len());
+    stops.filter_map(|stop| Some((text.find(stop.as_str())?, stop.len()))).min()
+}
+
+/// Bytes at the end of `text` that may be the beginning of a stop string.
+fn held_back(text: &str, stops: &[String]) -> usize {
+    stops.iter().map(|stop| overlap(text, stop)).max().unwrap_or(0)
 }
 
 /// Where the tokens of a text begin in it, in characters. A token that begins inside of a character begins where that
@@ -253,6 +308,32 @@ mod tests {
         assert_eq!(streamed(b"aab", &["ab"]).0.concat(), "a");
         assert_eq!(streamed("x€y".as_bytes(), &["€"]).0.concat(), "x");
         assert_eq!(streamed(b"a\n\nb", &["", "\n\n", "\nz"]).0.concat(), "a");
+    }
+
+    #[test]
+    fn a_stop_string_is_given_where_asked_for() {
+        let tokenizer = Arc::new(fixtures::byte_level(&[]));
+        let mut decoder = StreamDecoder::new(tokenizer.clone(), &["END".into()]).with_stop_in_text(true);
+        let said: String =
+            b"one END two".iter().map(|&byte| decoder.push(fixtures::byte_id(&tokenizer, byte))).collect();
+        assert_eq!((said.as_str(), decoder.stopped()), ("one END", true));
+    }
+
+    #[test]
+    fn text_in_pieces_ends_before_a_stop_string() {
+        let check = |pieces: &[&str], stops: &[&str], expected: &[&str], stopped: bool| {
+            let mut filter = StopFilter::new(stops.iter().map(|stop| (*stop).to_owned()).collect());
+            let mut said: Vec<String> = pieces.iter().map(|piece| filter.push(piece)).collect();
+            said.push(filter.finish());
+            assert_eq!(
+                (said, filter.stopped()),
+                (expected.iter().map(|s| (*s).to_owned()).collect(), stopped)
+            );
+        };
+        check(&["one E", "ND two"], &["END"], &["one ", "", ""], true);
+        check(&["one E", "N two", " EN"], &["END"], &["one ", "EN two", " ", "EN"], false);
+        check(&["a\n", "\nb"], &["\n\n", "b"], &["a", "", ""], true);
+        check(&["ü"], &[], &["ü", ""], false);
     }
 
     #[test]

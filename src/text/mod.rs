@@ -11,11 +11,12 @@ pub mod template;
 pub mod tokenizer;
 pub mod tool_calls;
 
-pub use decode::{StreamDecoder, TokenOffsets};
+pub use decode::{StopFilter, StreamDecoder, TokenOffsets};
 pub use embedder::{EmbedError, Forward, TextEmbedder};
-pub use grammar::{GRAMMAR_FAILED, GrammarError, GrammarFactory, at_least};
+pub use grammar::{GRAMMAR_FAILED, GrammarError, GrammarFactory, Written, at_least};
 pub use session::{
-    Completion, Generation, LoadedModel, Output, Piece, Prompt, Score, SessionError, Terms, WeightsLoader,
+    Completion, FillIn, Generation, LoadedModel, Output, Piece, Prompt, Rendering, Score, SessionError,
+    Terms, WeightsLoader,
 };
 pub use template::{ChatTemplate, Message, Role, TemplateError, Tool, ToolCall};
 pub use tokenizer::{Tokenizer, TokenizerError};

@@ -1,5 +1,7 @@
 //! A loaded model as text sees it: messages in, text out. How weights are read and steps are scheduled is not known here.
 
+mod fill;
+mod prompt;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -14,9 +16,12 @@ use serde_json::Value;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
-use super::grammar::{GrammarError, GrammarFactory, at_least};
+pub use fill::FillIn;
+pub use prompt::{Prompt, Rendering};
+
+use super::grammar::{GrammarError, GrammarFactory, Written, at_least};
 use super::tool_calls::{OutputParser, ToolChoice, ToolFormat, reasoning_open};
-use super::{ChatTemplate, Message, StreamDecoder, TemplateError, Tokenizer, TokenizerError, Tool};
+use super::{ChatTemplate, StreamDecoder, TemplateError, Tokenizer, TokenizerError, Tool};
 use crate::engine::{
     Constraint, EngineError, EngineHandle, Event, FinishReason, Logprobs, ModelId, Priority, Rejected,
     Request, RequestId, Sampling, Sink, Usage,
@@ -31,9 +36,6 @@ const KEPT_CHARS_MAX: usize = 64 << 10;
 const KEPT_MADE_WITHIN: Duration = Duration::from_secs(1);
 /// Prefill reports that may wait to be read; further ones are left out.
 const PREFILL_EVENTS: usize = 16;
-
-/// Characters that no standard gives a meaning.
-const PRIVATE_CHARACTERS: std::ops::RangeInclusive<char> = '\u{F0000}'..='\u{FFFFD}';
 
 /// What can go wrong between messages and text.
 #[derive(Debug, thiserror::Error)]
@@ -74,21 +76,14 @@ pub struct LoadedModel {
     tokenizer: Arc<Tokenizer>,
     /// Base models have none; that matters only to who wants to chat.
     template: Option<ChatTemplate>,
+    /// Where it was trained to fill in text.
+    fill: Option<fill::Marks>,
     /// How it writes calls of tools.
     tool_format: ToolFormat,
     /// What outputs were asked for last, and their grammars before anything was drawn; latest first.
     kept: Mutex<Kept>,
     /// Made when the first schema comes.
     grammars: OnceLock<Result<GrammarFactory, GrammarError>>,
-}
-
-/// What a model reads.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Prompt {
-    /// As text.
-    pub text: String,
-    /// As tokens.
-    pub ids: Vec<u32>,
 }
 
 /// Outputs with their grammars.
@@ -104,6 +99,8 @@ pub enum Output {
     JsonObject,
     /// One JSON value that fits this schema.
     Schema(Value),
+    /// What a client's own grammar says.
+    Written(Written),
     /// Calls of these tools, as far as the choice allows or demands.
     Calls {
         /// What can be called.
@@ -130,6 +127,10 @@ pub struct Terms {
     pub ignore_eos: bool,
     /// The answer ends before the first of these.
     pub stop: Vec<String>,
+    /// It ends behind it instead.
+    pub stop_in_text: bool,
+    /// Tokens that end it as the model's own end does.
+    pub stop_tokens: Vec<u32>,
     /// What it must be.
     pub output: Output,
     /// Whether the answer goes through [`LoadedModel::parser`], which reads marks that are no text.
@@ -154,6 +155,8 @@ impl Terms {
             min_tokens: 0,
             ignore_eos: false,
             stop: Vec::new(),
+            stop_in_text: false,
+            stop_tokens: Vec::new(),
             output: Output::Text,
             parsed: false,
             top_logprobs: None,
@@ -205,6 +208,7 @@ impl LoadedModel {
             Err(TemplateError::Missing) => None,
             Err(error) => return Err(error.into()),
         };
+        let fill = fill::Marks::find(&gguf, &tokenizer)?;
         let weight_bytes = usize::try_from(gguf.file_bytes()).unwrap_or(usize::MAX);
         let path = gguf.path().to_owned();
         let first = Mutex::new(Some(gguf));
@@ -223,6 +227,7 @@ impl LoadedModel {
             tool_format: ToolFormat::new(template.as_ref()),
             tokenizer,
             template,
+            fill,
             kept: Mutex::default(),
             grammars: OnceLock::new(),
         }))
@@ -248,6 +253,11 @@ impl LoadedModel {
         &self.tokenizer
     }
 
+    /// Its chat template, where it has one.
+    pub fn template(&self) -> Option<&ChatTemplate> {
+        self.template.as_ref()
+    }
+
     /// Rows of the output matrix: token ids are below this.
     pub fn vocab(&self) -> usize {
         self.engine.limits(self.model).map_or(0, |limits| limits.vocab)
@@ -256,43 +266,6 @@ impl LoadedModel {
     /// Tokens of a text, without any template.
     pub fn count_tokens(&self, text: &str) -> usize {
         self.tokenizer.encode(text, false).len()
-    }
-
-    /// Tokens of the prompt for `messages`.
-    ///
-    /// # Errors
-    /// As [`LoadedModel::chat_prompt`].
-    pub fn prompt_tokens(&self, messages: &[Message]) -> Result<usize, SessionError> {
-        Ok(self.chat_prompt(messages, &[])?.ids.len())
-    }
-
-    /// A text as the model reads it, the texts of control tokens being these.
-    #[must_use]
-    pub fn text_prompt(&self, text: String) -> Prompt {
-        Prompt { ids: self.tokenizer.encode_prompt(&text), text }
-    }
-
-    /// The prompt for `messages` by the model's chat template, up to where the answer begins. What a message or a tool says
-    /// is text: it can't open or close a turn.
-    ///
-    /// # Errors
-    /// [`SessionError::Template`] when the model has no chat template or it refuses the messages.
-    pub fn chat_prompt(&self, messages: &[Message], tools: &[Tool]) -> Result<Prompt, SessionError> {
-        let template = self.template.as_ref().ok_or(TemplateError::Missing)?;
-        let (mut free, mut seen) = (PRIVATE_CHARACTERS, String::new());
-        let mut keep = |text: &str| {
-            seen.extend(text.chars().filter(|c| PRIVATE_CHARACTERS.contains(c)));
-            String::new()
-        };
-        messages.iter().for_each(|message| drop(message.map_text(&mut keep)));
-        tools.iter().for_each(|tool| drop(tool.map_text(&mut keep)));
-        let mark = free.find(|mark| !seen.contains(*mark)).expect("no prompt holds all 65,534 of them");
-        let mut guard = |text: &str| self.tokenizer.guard(text, mark);
-        let messages: Vec<Message> = messages.iter().map(|message| message.map_text(&mut guard)).collect();
-        let tools: Vec<Tool> = tools.iter().map(|tool| tool.map_text(&mut guard)).collect();
-        let rendered = template.render(&messages, &tools, true)?;
-        let ids = self.tokenizer.encode_guarded(&rendered, mark);
-        Ok(Prompt { text: rendered.replace(mark, ""), ids })
     }
 
     /// Asks. The answer comes through what is returned; dropping that ends the work.
@@ -305,7 +278,8 @@ impl LoadedModel {
         let scored = if terms.score_prompt { prompt.ids.len() } else { 0 };
         let reserved = tokens_max + scored + OTHER_EVENTS;
         let (sender, events) = mpsc::channel(reserved + PREFILL_EVENTS);
-        let mut decoder = StreamDecoder::new(Arc::clone(&self.tokenizer), &terms.stop);
+        let mut decoder = StreamDecoder::new(Arc::clone(&self.tokenizer), &terms.stop)
+            .with_stop_in_text(terms.stop_in_text);
         if terms.parsed {
             decoder = decoder.with_visible(self.tool_format.visible_tokens(&self.tokenizer));
         }
@@ -315,7 +289,7 @@ impl LoadedModel {
             prompt: prompt.ids.clone(),
             sampling: terms.sampling,
             tokens_max: terms.max_tokens,
-            stop_tokens: self.stop_tokens(terms.ignore_eos),
+            stop_tokens: self.stop_tokens(terms.ignore_eos, &terms.stop_tokens),
             priority: terms.priority,
             deadline: terms.deadline,
             top_logprobs: terms.top_logprobs,
@@ -336,8 +310,9 @@ impl LoadedModel {
         })
     }
 
-    fn stop_tokens(&self, ignore_eos: bool) -> Vec<u32> {
-        if ignore_eos { Vec::new() } else { self.tokenizer.end_of_generation().to_vec() }
+    fn stop_tokens(&self, ignore_eos: bool, others: &[u32]) -> Vec<u32> {
+        let own = if ignore_eos { &[] } else { self.tokenizer.end_of_generation() };
+        [own, others].concat()
     }
 
     /// The grammar of an output, made once while it is among the last that were asked for: whoever calls tools sends the
@@ -360,6 +335,7 @@ impl LoadedModel {
             Output::Text => None,
             Output::JsonObject => Some(grammars.json_object()?),
             Output::Schema(schema) => Some(grammars.json_schema(schema)?),
+            Output::Written(written) => Some(grammars.written(written)?),
             Output::Calls { tools, choice, parallel, otherwise } => {
                 grammars.tool_calls(&self.tool_format, tools, choice, *parallel, otherwise.as_ref())?
             }
@@ -397,7 +373,7 @@ impl LoadedModel {
         };
         Ok(match terms.min_tokens {
             0 => constraint,
-            tokens => Some(at_least(tokens, self.tokenizer.end_of_generation().to_vec(), constraint)),
+            tokens => Some(at_least(tokens, self.stop_tokens(false, &terms.stop_tokens), constraint)),
         })
     }
 
@@ -492,6 +468,12 @@ impl Generation {
     #[must_use]
     pub fn rendered_prompt(&self) -> &str {
         self.prompt.as_ref().map(|prompt| prompt.text.as_str()).unwrap_or_default()
+    }
+
+    /// The prompt's tokens; none once the answer has ended.
+    #[must_use]
+    pub fn prompt_ids(&self) -> &[u32] {
+        self.prompt.as_ref().map(|prompt| prompt.ids.as_slice()).unwrap_or_default()
     }
 
     /// The scores of the tokens that came since they were last taken; text may follow its tokens later, where it could have

@@ -64,10 +64,9 @@ def wrong_types(a):
         for value in values: yield Case(f"{name} {value!r}", chat(a, **{name: value}), param=name)
 
 def messages(a):
-    for name, message in {"no role": {"content": "a"}, "unknown role": {"role": "robot", "content": "a"}, "no content": {"role": "user"}, "content null": {"role": "user", "content": None},
+    for name, message in {"no role": {"content": "a"}, "unknown role": {"role": "robot", "content": "a"},
                           "content number": {"role": "user", "content": 3}, "content object": {"role": "user", "content": {"text": "a"}},
                           "part without type": {"role": "user", "content": [{"text": "a"}]}, "part of unknown type": {"role": "user", "content": [{"type": "smell"}]},
-                          "tool without call id": {"role": "tool", "content": "a"},
                           "image": {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}]},
                           "audio part": {"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}]},
                           "file part": {"role": "user", "content": [{"type": "file", "file": {"file_id": "f"}}]},
@@ -83,7 +82,7 @@ def messages(a):
 
 def ranges(a):
     for name, values in {"temperature": (-1, -0.01, 2.5, 1e30), "top_p": (-0.1, 1.1), "min_p": (-0.1, 1.5), "top_k": (-5,), "frequency_penalty": (-3, 3), "presence_penalty": (-3, 3),
-                         "repetition_penalty": (-1, 0), "max_tokens": (-1, -(2**40)), "max_completion_tokens": (-1, 0), "n": (0, -1, 100_000), "top_logprobs": (-1, 21),
+                         "repetition_penalty": (-1, 0), "max_tokens": (-2, -(2**40)), "max_completion_tokens": (-2, 0), "n": (0, -1, 100_000), "top_logprobs": (-1, 21),
                          "logit_bias": ({"5": 101}, {"99999999": 1}, {"x": 1}), "stop": (["a"] * 1000,), "seed": (2**70,)}.items():
         for value in values:
             more = {"logprobs": True} if name == "top_logprobs" else {}
@@ -120,7 +119,9 @@ def unsupported(a):
     for name, value in {"audio": {"voice": "alloy", "format": "wav"}, "modalities": ["text", "audio"], "web_search_options": {}}.items():
         yield Case(f"unsupported {name}", chat(a, **{name: value}), param=name)
     yield Case("functions of old", chat(a, functions=[{"name": "f", "parameters": {}}]), (400, 200), param=ANY)
-    yield Case("an unknown parameter", chat(a, no_such_parameter=1), param="no_such_parameter")
+    yield Case("an unknown parameter", chat(a, no_such_parameter=1), (200,))
+    for name, value in {"logits_processors": ["a"], "bad_words": ["a"], "use_beam_search": True, "chat_template": "{{ messages }}", "prompt_logprobs": 1, "echo": True}.items():
+        yield Case(f"a promise nobody keeps: {name}", chat(a, **{name: value}), param=name)
     yield Case("a tool that is not there", chat(a, tools=[{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}],
                                                tool_choice={"type": "function", "function": {"name": "g"}}), param="tool_choice")
     yield Case("a tool required, none given", chat(a, tool_choice="required"), param="tool_choice")
@@ -141,8 +142,8 @@ def other_routes(a):
     yield Case("embeddings: 100,000 inputs", vector(input=["a"] * 100_000), param="input", path="/v1/embeddings", status=(400, 413))
     yield Case("embeddings: a chat model", vector(model=a.model), (400, 404, 200), param=ANY, path="/v1/embeddings")
     answer = lambda **fields: {"model": a.model, "input": "a", "max_output_tokens": 16, **fields}
-    for name, value in {"input": 3, "temperature": -1, "max_output_tokens": -1, "previous_response_id": 3, "tools": [{"type": "web_search"}], "tool_choice": "perhaps", "text": {"format": 3},
-                        "truncation": "x", "background": "x"}.items():
+    for name, value in {"input": 3, "temperature": -1, "max_output_tokens": -2, "previous_response_id": 3, "tools": [{"type": "web_search"}], "tool_choice": "perhaps", "text": {"format": 3},
+                        "truncation": 3, "background": "x"}.items():
         yield Case(f"responses: {name} {value!r}", answer(**{name: value}), param=name, path="/v1/responses")
     yield Case("responses: unknown previous", answer(previous_response_id="resp_nobody"), (400, 404), param="previous_response_id", path="/v1/responses")
     for path, body in (("/tokenize", {"model": a.model, "content": 3}), ("/detokenize", {"model": a.model, "tokens": [-1]}), ("/detokenize", {"model": a.model, "tokens": "x"}),

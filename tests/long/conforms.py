@@ -309,7 +309,7 @@ def errors(j, a):
             (404, "/v1/embeddings", {"model": "nobody", "input": "a"}, "model"), (404, "/v1/responses", {"model": "nobody", "input": "a"}, "model"),
             (400, "/v1/chat/completions", {**said, "temperature": "hot"}, "temperature"), (400, "/v1/chat/completions", {**said, "top_p": 3}, "top_p"),
             (400, "/v1/chat/completions", {"model": a.small}, "messages"), (400, "/v1/chat/completions", b"{", None),
-            (400, "/v1/responses", {"model": a.small, "input": "a", "max_output_tokens": -1}, "max_output_tokens"),
+            (400, "/v1/responses", {"model": a.small, "input": "a", "max_output_tokens": -2}, "max_output_tokens"),
             (400, "/v1/completions", {"model": a.small, "prompt": 3}, "prompt"), (400, "/v1/embeddings", {"model": a.embedding_model}, "input")):
         answer = j.post("ErrorResponse", path, body, status)
         if answer: j.expect(answer["error"].get("param") == param, f"{path}: param {answer['error'].get('param')!r}, wanted {param!r}")

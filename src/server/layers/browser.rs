@@ -21,7 +21,7 @@ use super::super::error::ApiError;
 /// How long a browser may remember what it was allowed.
 const PREFLIGHT_SECONDS: u64 = 600;
 const METHODS: &str = "GET, POST, DELETE, OPTIONS";
-const EXPOSED: &str = "x-request-id, retry-after";
+const EXPOSED: &str = "x-request-id, retry-after, x-bandmaster-ignored, x-bandmaster-model";
 /// Browsers ask so before a page of the internet reaches into a private network.
 const REQUEST_PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-control-request-private-network");
 const ALLOW_PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-control-allow-private-network");

@@ -3,7 +3,7 @@
 use std::hash::{BuildHasher, RandomState};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -22,6 +22,10 @@ use super::super::spans::{Asked, Parent, RequestSpan, Told};
 use crate::journal::Viewer;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Names the fields of the body that were taken without effect.
+const IGNORED: HeaderName = HeaderName::from_static("x-bandmaster-ignored");
+/// Names the model that answers where another one was asked for.
+const MODEL: HeaderName = HeaderName::from_static("x-bandmaster-model");
 const ID_BYTES_MAX: usize = 128;
 /// The status of a request whose client left before the end; never sent.
 const CLIENT_LEFT: u16 = 499;
@@ -44,6 +48,10 @@ struct Learned {
     spent: OnceLock<Spent>,
     /// What broke an answer whose status was sent.
     broke: OnceLock<&'static str>,
+    /// Fields of the body that were taken without effect.
+    ignored: Mutex<Vec<String>>,
+    /// Who answers, where another model was asked for.
+    instead: OnceLock<String>,
 }
 
 impl Notes {
@@ -56,6 +64,8 @@ impl Notes {
             first_token: OnceLock::new(),
             spent: OnceLock::new(),
             broke: OnceLock::new(),
+            ignored: Mutex::default(),
+            instead: OnceLock::new(),
         }))
     }
 
@@ -83,6 +93,26 @@ impl Notes {
     /// Says that an answer broke whose status was sent, and by what: one of a few words.
     pub fn broke(&self, kind: &'static str) {
         let _ = self.0.broke.set(kind);
+    }
+
+    /// Names fields of the body that were taken without effect: a header and the log tell them. Names are plain.
+    pub fn ignored(&self, names: impl IntoIterator<Item = String>) {
+        let mut ignored = self.0.ignored.lock().unwrap_or_else(PoisonError::into_inner);
+        for name in names {
+            if !ignored.contains(&name) {
+                ignored.push(name);
+            }
+        }
+    }
+
+    /// Says that this model answers in the place of the one that was asked for: a header tells it.
+    pub fn answers_instead(&self, model: &str) {
+        let _ = self.0.instead.set(model.to_owned());
+    }
+
+    fn ignored_names(&self) -> Option<String> {
+        let ignored = self.0.ignored.lock().unwrap_or_else(PoisonError::into_inner);
+        (!ignored.is_empty()).then(|| ignored.join(", "))
     }
 
     /// The request's place in its trace.
@@ -158,6 +188,12 @@ pub(super) async fn observe(
     let mut response = next.run(request).await;
     if let Ok(id) = HeaderValue::from_str(line.notes.id()) {
         response.headers_mut().insert(REQUEST_ID, id);
+    }
+    let (ignored, instead) = (line.notes.ignored_names(), line.notes.0.instead.get().cloned());
+    for (name, value) in [(IGNORED, ignored), (MODEL, instead)] {
+        if let Some(value) = value.and_then(|value| HeaderValue::from_str(&value).ok()) {
+            response.headers_mut().insert(name, value);
+        }
     }
     line.status = Some(response.status().as_u16());
     // Nobody takes the body of what HEAD is answered with.
@@ -243,6 +279,7 @@ impl Drop for Line {
             key = self.notes.key(),
             model = (!model.is_empty()).then_some(model),
             error = error.or(broke),
+            ignored = self.notes.ignored_names(),
             "request"
         );
     }

@@ -9,7 +9,7 @@ use axum::response::sse::Event;
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, Stream, StreamExt};
 
-use crate::server::answer::{Answers, Draws, Spent, Update};
+use crate::server::answer::{Answers, Finish, Spent, Update};
 use crate::server::error::ApiError;
 use crate::server::track::{Track, whole};
 use crate::server::wire::body::Json;
@@ -18,6 +18,7 @@ use crate::server::wire::chat_response::{
     ChatChoice, ChatChunk, ChatLogprobs, ChatResponse, ChunkChoice, Delta, FINGERPRINT, Said, TokenLogprob,
     token_logprobs,
 };
+use crate::server::wire::common::{Telling, Timings};
 use crate::server::wire::refusals::{BadBody, Busy, NoModel};
 use crate::server::wire::{Usage, new_id, unix_seconds};
 use crate::server::{App, Asker, sse};
@@ -36,11 +37,12 @@ pub async fn chat(
     asker: Asker,
     Json(request): Json<ChatRequest>,
 ) -> Result<Response, ApiError> {
-    let streams = request.streams();
+    let streams = request.common.streams();
     app.check_ready()?;
-    let id = app.shelf.id(request.model.as_deref(), false)?;
-    let question = request.question()?;
-    let (choices, scored) = (question.choices, scores(&question.draws));
+    let id = app.id(&asker.notes, request.common.model.as_deref(), false)?;
+    let (question, telling) = request.question()?;
+    app.name_unused(&asker.notes, &id, &question);
+    let choices = question.choices;
     let started = Instant::now();
     let name = id.clone();
     let (app_asked, notes) = (Arc::clone(&app), asker.notes.clone());
@@ -49,9 +51,8 @@ pub async fn chat(
         let track = Track::new(&app_asked, asker.notes, &id, choices, started).streaming(streams.is_some());
         Ok((track.follow(answers), model))
     };
-    let tells_usage = streams == Some(true);
     let (id, created) = (new_id("chatcmpl-"), unix_seconds());
-    let writer = Writer { id, created, name, model: None, scored, tells_usage };
+    let writer = Writer { id, created, name, model: None, telling };
     if streams.is_none() {
         let (answers, model) = asked.await?;
         return Ok(Body(Writer { model, ..writer }.whole(answers, choices).await?).into_response());
@@ -64,10 +65,6 @@ pub async fn chat(
     sse::begin(&app, notes, opening, asked, write).await
 }
 
-fn scores(draws: &Draws) -> bool {
-    draws.top_logprobs.is_some()
-}
-
 /// Writes answers as chat completions.
 struct Writer {
     id: String,
@@ -75,9 +72,7 @@ struct Writer {
     name: String,
     /// None where the band answers, and until it is loaded.
     model: Option<Arc<LoadedModel>>,
-    scored: bool,
-    /// Whether a stream's last chunk tells the tokens.
-    tells_usage: bool,
+    telling: Telling,
 }
 
 /// What is gathered of an answer.
@@ -85,33 +80,44 @@ struct Writer {
 struct Gathered {
     said: Said,
     scores: Vec<Score>,
+    prompt: Option<Arc<[u32]>>,
 }
 
 impl Writer {
     fn scores(&self, scores: &[Score]) -> Option<ChatLogprobs> {
-        let model = self.model.as_ref().filter(|_| self.scored)?;
-        let content: Vec<TokenLogprob> = token_logprobs(model, scores);
+        let model = self.model.as_ref().filter(|_| self.telling.scores)?;
+        let content: Vec<TokenLogprob> = token_logprobs(model, scores, self.telling.tokens_as_ids);
         Some(ChatLogprobs { content: Some(content), refusal: None })
     }
 
+    fn token_ids(&self, scores: &[Score]) -> Option<Vec<u32>> {
+        self.telling.token_ids.then(|| scores.iter().map(|score| score.id).collect())
+    }
+
     async fn whole(self, answers: Answers, choices: u32) -> Result<ChatResponse, ApiError> {
-        let take = |gathered: &mut Gathered, update| {
-            if let Update::Parts(parts, scores) = update {
+        let take = |gathered: &mut Gathered, update| match update {
+            Update::Prompt(ids) => gathered.prompt = Some(ids),
+            Update::Parts(parts, scores) => {
                 parts.into_iter().for_each(|part| gathered.said.add(part));
                 gathered.scores.extend(scores);
             }
+            _ => {}
         };
         let all = whole::<Gathered>(answers, choices, take).await?;
+        let prompt = all.answers.first().and_then(|(gathered, _)| gathered.prompt.clone());
         let choice = |(index, (gathered, finish_reason)): (u32, (Gathered, _))| {
             let mut message = Said { role: "assistant", ..gathered.said };
             if message.tool_calls.is_empty() {
                 message.content.get_or_insert_default();
             }
-            ChatChoice { index, message, logprobs: self.scores(&gathered.scores), finish_reason }
+            let (logprobs, token_ids) = (self.scores(&gathered.scores), self.token_ids(&gathered.scores));
+            ChatChoice { index, message, logprobs, finish_reason, token_ids }
         };
         Ok(ChatResponse {
             choices: (0..).zip(all.answers).map(choice).collect(),
             usage: Usage::from(all.spent),
+            timings: self.telling.timings.then(|| Timings::from(all.spent)),
+            prompt_token_ids: prompt.filter(|_| self.telling.token_ids).map(|ids| ids.to_vec()),
             id: self.id,
             object: "chat.completion",
             created: self.created,
@@ -120,9 +126,9 @@ impl Writer {
         })
     }
 
-    fn chunk(&self, choices: Vec<ChunkChoice>, usage: Option<Usage>) -> Event {
-        let usage = self.tells_usage.then_some(usage);
-        sse::data(&ChatChunk {
+    fn chunk(&self, choices: Vec<ChunkChoice>, usage: Option<Usage>) -> ChatChunk {
+        let usage = self.telling.usage.then_some(usage);
+        ChatChunk {
             id: self.id.clone(),
             object: "chat.completion.chunk",
             created: self.created,
@@ -130,7 +136,9 @@ impl Writer {
             system_fingerprint: FINGERPRINT,
             choices,
             usage,
-        })
+            timings: None,
+            prompt_token_ids: None,
+        }
     }
 
     /// The chunks after the first; the last, where asked for, tells the tokens.
@@ -142,8 +150,8 @@ impl Writer {
             }
             let Some((index, update)) = answers.next().await else {
                 let mut last: Vec<Event> = Vec::new();
-                if writer.tells_usage {
-                    last.push(writer.chunk(Vec::new(), Some(Usage::from(spent))));
+                if writer.telling.usage {
+                    last.push(sse::data(&writer.chunk(Vec::new(), Some(Usage::from(spent)))));
                 }
                 last.push(sse::done());
                 return Some((last, (writer, answers, spent, true)));
@@ -151,12 +159,18 @@ impl Writer {
             let events = match update {
                 Update::Parts(parts, scores) => {
                     let delta = Delta::of(parts);
-                    vec![writer.of_choice(index, delta, &scores, None)]
+                    vec![sse::data(&writer.of_choice(index, delta, &scores, None))]
                 }
-                Update::Begun | Update::PromptScores(_) => Vec::new(),
+                Update::Prompt(ids) if writer.telling.token_ids && index == 0 => {
+                    let empty = writer.of_choice(index, Delta::default(), &[], None);
+                    vec![sse::data(&ChatChunk { prompt_token_ids: Some(ids.to_vec()), ..empty })]
+                }
+                Update::Prompt(_) | Update::Begun | Update::PromptScores(_) => Vec::new(),
                 Update::End(finish, cost) => {
                     spent.add_choice(cost);
-                    vec![writer.of_choice(index, Delta::default(), &[], Some(finish))]
+                    let end = writer.of_choice(index, Delta::default(), &[], Some(finish));
+                    let timings = writer.telling.timings.then(|| Timings::from(cost));
+                    vec![sse::data(&ChatChunk { timings, ..end })]
                 }
                 Update::Failed(error) => {
                     return Some((sse::failed(&error).into(), (writer, answers, spent, true)));
@@ -170,7 +184,7 @@ impl Writer {
     /// The first chunk of an answer says who speaks, before a model is loaded or a prompt computed.
     fn opening(&self, index: u32) -> Event {
         let delta = Delta { role: Some("assistant"), content: Some(String::new()), ..Delta::default() };
-        self.of_choice(index, delta, &[], None)
+        sse::data(&self.of_choice(index, delta, &[], None))
     }
 
     fn of_choice(
@@ -178,9 +192,11 @@ impl Writer {
         index: u32,
         delta: Delta,
         scores: &[Score],
-        finish_reason: Option<crate::server::answer::Finish>,
-    ) -> Event {
-        let logprobs = if scores.is_empty() { None } else { self.scores(scores) };
-        self.chunk(vec![ChunkChoice { index, delta, logprobs, finish_reason }], None)
+        finish_reason: Option<Finish>,
+    ) -> ChatChunk {
+        let scored = Some(scores).filter(|scores| !scores.is_empty());
+        let logprobs = scored.and_then(|scores| self.scores(scores));
+        let token_ids = scored.and_then(|scores| self.token_ids(scores));
+        self.chunk(vec![ChunkChoice { index, delta, logprobs, finish_reason, token_ids }], None)
     }
 }

@@ -15,6 +15,7 @@ use crate::server::shelf::BAND;
 use crate::server::track::{Track, whole};
 use crate::server::wire::body::Json;
 use crate::server::wire::chat_response::FINGERPRINT;
+use crate::server::wire::common::{Telling, Timings};
 use crate::server::wire::completions::{
     CompletionChoice, CompletionLogprobs, CompletionQuestion, CompletionRequest, CompletionResponse,
 };
@@ -37,13 +38,13 @@ pub async fn completions(
     Json(request): Json<CompletionRequest>,
 ) -> Result<Response, ApiError> {
     app.check_ready()?;
-    let (streams, started) = (request.streams(), Instant::now());
-    let id = app.shelf.id(request.model.as_deref(), false)?;
+    let (streams, started) = (request.common.streams(), Instant::now());
+    let id = app.id(&asker.notes, request.common.model.as_deref(), false)?;
     if id.split(':').next() == Some(BAND) {
         return Err(ApiError::invalid("model", "the band answers goals: ask it at /v1/chat/completions"));
     }
     let question = request.question()?;
-    let (echo, scored) = (question.echo, question.draws.top_logprobs.is_some());
+    let (echo, telling) = (question.echo, question.telling);
     let completions = question.choices as usize;
     let (app_asked, notes) = (Arc::clone(&app), asker.notes.clone());
     let asked = async move {
@@ -51,9 +52,8 @@ pub async fn completions(
         let (begun, prompts) = begin(Arc::clone(&model), question).await?;
         let choices = u32::try_from(begun.len()).unwrap_or(u32::MAX);
         let track = Track::new(&app_asked, asker.notes, &id, choices, started).streaming(streams.is_some());
-        let tells_usage = streams == Some(true);
         let (id, name, created) = (new_id("cmpl-"), id, unix_seconds());
-        let writer = Writer { id, created, name, model, prompts, completions, echo, scored, tells_usage };
+        let writer = Writer { id, created, name, model, prompts, completions, echo, telling };
         Ok((track.follow(merge(begun)), writer))
     };
     if streams.is_none() {
@@ -74,22 +74,28 @@ async fn begin(
     question: CompletionQuestion,
 ) -> Result<(Vec<Choice>, Vec<Prompt>), ApiError> {
     let work = move || {
-        let CompletionQuestion { prompts, draws, choices, echo } = question;
         let (mut begun, mut all) = (Vec::new(), Vec::new());
-        for prompt in prompts.prompts(&model)? {
+        let prompts = question.prompts(&model)?;
+        let CompletionQuestion { mut draws, format, format_field, choices, echo, suffix, .. } = question;
+        draws.check(&model)?;
+        if suffix.is_some() {
+            draws.stop_token_ids.extend(model.fill_stops());
+        }
+        for prompt in prompts {
             let score_prompt = echo && draws.top_logprobs.is_some();
-            // Nothing more is asked for than the prompt's scores.
+            // Nothing more is asked for than the prompt's scores, or that it is in the cache.
             let none = draws.max_tokens == Some(0);
-            let mut terms = Terms { score_prompt, ..terms(&model, &prompt, draws.clone(), Output::Text) };
+            let output = format.clone().output();
+            let mut terms = Terms { score_prompt, ..terms(&model, &prompt, draws.clone(), output) };
             if none {
-                terms.max_tokens = 0;
+                (terms.max_tokens, terms.output) = (0, Output::Text);
             }
             for number in 0..choices {
                 let terms = Terms { sampling: nth(&terms.sampling, number), ..terms.clone() };
                 let generation = model.generate(prompt.clone(), terms);
                 let generation =
-                    generation.map_err(|error| ApiError::of_session(&error, "prompt", "prompt"))?;
-                begun.push(Choice::new(generation, None, "prompt"));
+                    generation.map_err(|error| ApiError::of_session(&error, "prompt", format_field))?;
+                begun.push(Choice::new(generation, None, format_field));
                 all.push(prompt.clone());
             }
         }
@@ -110,9 +116,7 @@ struct Writer {
     /// Completions of each prompt.
     completions: usize,
     echo: bool,
-    scored: bool,
-    /// Whether a stream's last chunk tells the tokens.
-    tells_usage: bool,
+    telling: Telling,
 }
 
 #[derive(Default)]
@@ -130,7 +134,7 @@ impl Gathered {
                 self.scores.extend(scores);
             }
             Update::PromptScores(scores) => self.prompt_scores.extend(scores),
-            Update::Begun | Update::End(..) | Update::Failed(_) => {}
+            Update::Prompt(_) | Update::Begun | Update::End(..) | Update::Failed(_) => {}
         }
     }
 }
@@ -165,27 +169,45 @@ impl Writer {
             system_fingerprint: FINGERPRINT,
             choices,
             usage,
+            timings: None,
         }
+    }
+
+    fn logprobs(&self, scores: &[Score], offsets: &mut TokenOffsets) -> Option<CompletionLogprobs> {
+        let as_ids = self.telling.tokens_as_ids;
+        self.telling.scores.then(|| CompletionLogprobs::of(&self.model, scores, offsets, as_ids))
+    }
+
+    /// The ids of the tokens of an answer, and of its prompt.
+    fn ids(&self, number: usize, answer: &[Score]) -> (Option<Vec<u32>>, Option<Vec<u32>>) {
+        if !self.telling.token_ids {
+            return (None, None);
+        }
+        let ids = answer.iter().map(|score| score.id).collect();
+        (Some(self.prompts[number].ids.clone()), Some(ids))
     }
 
     async fn whole(self, answers: Answers) -> Result<CompletionResponse, ApiError> {
         let choices = self.prompts.len() as u32;
         let all = whole::<Gathered>(answers, choices, |gathered, update| gathered.take(update)).await?;
         let choice = |(number, (gathered, finish)): (usize, (Gathered, Finish))| {
+            let (prompt_token_ids, token_ids) = self.ids(number, &gathered.scores);
             let mut scores = self.with_prompt(number, gathered.prompt_scores);
             scores.extend(gathered.scores);
             let prompt = if self.echo { self.prompts[number].text.as_str() } else { "" };
             CompletionChoice {
                 index: number as u32,
                 text: format!("{prompt}{}", gathered.text),
-                logprobs: self
-                    .scored
-                    .then(|| CompletionLogprobs::of(&self.model, &scores, &mut self.offsets(number))),
+                logprobs: self.logprobs(&scores, &mut self.offsets(number)),
                 finish_reason: Some(finish),
+                prompt_token_ids,
+                token_ids,
             }
         };
-        let usage = Usage::from(self.spent(all.spent));
-        Ok(self.response(all.answers.into_iter().enumerate().map(choice).collect(), Some(Some(usage))))
+        let spent = self.spent(all.spent);
+        let choices = all.answers.into_iter().enumerate().map(choice).collect();
+        let timings = self.telling.timings.then(|| Timings::from(spent));
+        Ok(CompletionResponse { timings, ..self.response(choices, Some(Some(Usage::from(spent)))) })
     }
 
     /// Prompts are counted once each, however many completions they have.
@@ -204,14 +226,14 @@ impl Writer {
                 }
                 let Some((index, update)) = answers.next().await else {
                     let mut last = Vec::new();
-                    if writer.tells_usage {
+                    if writer.telling.usage {
                         let usage = Usage::from(writer.spent(spent));
                         last.push(sse::data(&writer.response(Vec::new(), Some(Some(usage)))));
                     }
                     last.push(sse::done());
                     return Some((last, (writer, answers, spent, offsets, true)));
                 };
-                if let Update::Begun = update {
+                if let Update::Begun | Update::Prompt(_) = update {
                     return Some((Vec::new(), (writer, answers, spent, offsets, false)));
                 }
                 if let Update::Failed(error) = update {
@@ -228,14 +250,16 @@ impl Writer {
 
     /// What is new of a completion; the first chunk of an echoed one has the prompt in front.
     fn chunk(&self, index: u32, update: Update, offsets: &mut Option<TokenOffsets>) -> Option<Event> {
-        let finish = match update {
-            Update::End(finish, _) => Some(finish),
-            _ => None,
+        let (finish, spent) = match update {
+            Update::End(finish, spent) => (Some(finish), Some(spent)),
+            _ => (None, None),
         };
         let mut gathered = Gathered::default();
         gathered.take(update);
         let mut scores = Vec::new();
         let begins = offsets.is_none();
+        let (prompt_token_ids, token_ids) = self.ids(index as usize, &gathered.scores);
+        let prompt_token_ids = prompt_token_ids.filter(|_| begins);
         let at = offsets.get_or_insert_with(|| self.offsets(index as usize));
         if begins && self.echo {
             gathered.text.insert_str(0, &self.prompts[index as usize].text);
@@ -243,9 +267,17 @@ impl Writer {
         }
         scores.extend(gathered.prompt_scores);
         scores.extend(gathered.scores);
-        let logprobs =
-            (self.scored && !scores.is_empty()).then(|| CompletionLogprobs::of(&self.model, &scores, at));
-        let choice = CompletionChoice { index, text: gathered.text, logprobs, finish_reason: finish };
-        Some(sse::data(&self.response(vec![choice], self.tells_usage.then_some(None))))
+        let logprobs = if scores.is_empty() { None } else { self.logprobs(&scores, at) };
+        let choice = CompletionChoice {
+            index,
+            text: gathered.text,
+            logprobs,
+            finish_reason: finish,
+            prompt_token_ids,
+            token_ids,
+        };
+        let response = self.response(vec![choice], self.telling.usage.then_some(None));
+        let timings = spent.filter(|_| self.telling.timings).map(Timings::from);
+        Some(sse::data(&CompletionResponse { timings, ..response }))
     }
 }

@@ -33,7 +33,7 @@ pub async fn embeddings(
 ) -> Result<Body<EmbeddingResponse>, ApiError> {
     app.check_ready()?;
     let encoding = Encoding::read(request.encoding_format.as_deref())?;
-    let id = app.shelf.id(request.model.as_deref(), true)?;
+    let id = app.id(&asker.notes, request.model.as_deref(), true)?;
     let inputs = request.input.inputs()?;
     let model = app.shelf.embedder(&id).await?;
     let ids = match inputs {

@@ -1,10 +1,12 @@
 //! What can be asked: one file a kind of question. How questions and answers are written is the wire's; who answers, the
 //! shelf's and the band's.
 
+pub mod about;
 pub mod chat;
 pub mod completions;
 pub mod conversations;
 pub mod embeddings;
+pub mod infill;
 pub mod models;
 pub mod responses;
 pub mod runs;

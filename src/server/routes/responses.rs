@@ -45,10 +45,12 @@ pub async fn create(
     asker: Asker,
     Json(request): Json<CreateResponse>,
 ) -> Result<Response, ApiError> {
-    let streams = request.stream == Some(true);
+    let streams = request.asked.stream == Some(true);
     app.check_ready()?;
-    let id = app.shelf.id(request.model.as_deref(), false)?;
-    let Asked { before, input, mut question, response } = request.read(id.clone())?;
+    let id = app.id(&asker.notes, request.asked.model.as_deref(), false)?;
+    let Asked { before, input, mut question, response, ignored } = request.understood(id.clone())?;
+    asker.notes.ignored(ignored.into_iter().map(str::to_owned));
+    app.name_unused(&asker.notes, &id, &question);
     let (instructions, known) = (response.instructions.clone(), before.clone());
     let prepared = read(&app, &asker, move |journal| prepare(journal, known, input, instructions.as_deref()));
     let (messages, input) = prepared.await?;
@@ -251,9 +253,9 @@ impl Writer {
     /// The events of an update.
     async fn take(&mut self, update: Update) -> Vec<ResponseEvent> {
         match update {
-            Update::Begun | Update::PromptScores(_) => Vec::new(),
+            Update::Prompt(_) | Update::Begun | Update::PromptScores(_) => Vec::new(),
             Update::Parts(parts, scores) => {
-                let scores = self.model.as_ref().map(|model| token_logprobs(model, &scores));
+                let scores = self.model.as_ref().map(|model| token_logprobs(model, &scores, false));
                 self.progress.take(parts, scores.unwrap_or_default())
             }
             Update::End(finish, spent) => {

@@ -5,15 +5,15 @@ use std::sync::Arc;
 use axum::Json as Body;
 use axum::extract::State;
 
-use crate::server::App;
 use crate::server::error::ApiError;
 use crate::server::wire::body::Json;
 use crate::server::wire::refusals::{BadBody, NoModel};
 use crate::server::wire::tokens::{
-    DetokenizeRequest, DetokenizeResponse, Piece, TemplateRequest, TemplateResponse, TokenTold,
+    Chat, Cut, DetokenizeRequest, DetokenizeResponse, Piece, TemplateRequest, TemplateResponse, TokenTold,
     TokenizeRequest, TokenizeResponse,
 };
-use crate::server::wire::tools::tools;
+use crate::server::{App, Asker};
+use crate::text::{LoadedModel, Prompt};
 
 /// Cuts a text into tokens.
 #[utoipa::path(post, path = "/tokenize", tag = "tokens", request_body = TokenizeRequest, responses(
@@ -23,26 +23,41 @@ use crate::server::wire::tools::tools;
 ))]
 pub async fn tokenize(
     State(app): State<Arc<App>>,
+    asker: Asker,
     Json(request): Json<TokenizeRequest>,
 ) -> Result<Body<TokenizeResponse>, ApiError> {
-    let id = app.shelf.id(request.model.as_deref(), false)?;
+    let id = app.id(&asker.notes, request.model.as_deref(), false)?;
     let model = app.shelf.model(&id).await?;
+    let (pieces, strings) = (request.with_pieces == Some(true), request.return_token_strs == Some(true));
+    let cut = request.cut()?;
     let work = move || {
         let tokenizer = model.tokenizer();
-        let special = request.parse_special.unwrap_or(true);
-        let mut ids = tokenizer.encode(&request.content, special);
-        if request.add_special.unwrap_or(false) {
-            ids = tokenizer.framed(ids);
-        }
-        let told = |id: u32| match request.with_pieces.unwrap_or(false) {
+        let ids = match cut {
+            Cut::Text { text, special, framed } => {
+                let ids = tokenizer.encode(&text, special);
+                if framed { tokenizer.framed(ids) } else { ids }
+            }
+            Cut::Chat(chat) => prompt(&model, &chat)?.ids,
+        };
+        let text = |&id: &u32| String::from_utf8_lossy(tokenizer.decode_bytes(id)).into_owned();
+        let told = |&id: &u32| match pieces {
             false => TokenTold::Id(id),
             true => TokenTold::Piece { id, piece: piece(tokenizer.decode_bytes(id)) },
         };
-        ids.into_iter().map(told).collect()
+        Ok(TokenizeResponse {
+            tokens: ids.iter().map(told).collect(),
+            count: ids.len(),
+            max_model_len: model.context_tokens(),
+            token_strs: strings.then(|| ids.iter().map(text).collect()),
+        })
     };
     let tokens = tokio::task::spawn_blocking(work).await;
-    let tokens = tokens.map_err(|error| ApiError::internal(error.to_string()))?;
-    Ok(Body(TokenizeResponse { tokens }))
+    tokens.map_err(|error| ApiError::internal(error.to_string()))?.map(Body)
+}
+
+fn prompt(model: &LoadedModel, chat: &Chat) -> Result<Prompt, ApiError> {
+    let prompt = model.rendered_prompt(&chat.messages, &chat.tools, &chat.rendering);
+    prompt.map_err(|error| ApiError::of_session(&error, "messages", "messages"))
 }
 
 fn piece(bytes: &[u8]) -> Piece {
@@ -60,9 +75,10 @@ fn piece(bytes: &[u8]) -> Piece {
 ))]
 pub async fn detokenize(
     State(app): State<Arc<App>>,
+    asker: Asker,
     Json(request): Json<DetokenizeRequest>,
 ) -> Result<Body<DetokenizeResponse>, ApiError> {
-    let id = app.shelf.id(request.model.as_deref(), false)?;
+    let id = app.id(&asker.notes, request.model.as_deref(), false)?;
     let model = app.shelf.model(&id).await?;
     if let Some((at, unknown)) = (0..).zip(&request.tokens).find(|(_, id)| **id as usize >= model.vocab()) {
         let message = format!("token {unknown} is not one of {id}'s {}", model.vocab());
@@ -70,7 +86,8 @@ pub async fn detokenize(
     }
     let bytes: Vec<u8> =
         request.tokens.iter().flat_map(|&id| model.tokenizer().decode_bytes(id)).copied().collect();
-    Ok(Body(DetokenizeResponse { content: String::from_utf8_lossy(&bytes).into_owned() }))
+    let content = String::from_utf8_lossy(&bytes).into_owned();
+    Ok(Body(DetokenizeResponse { prompt: content.clone(), content }))
 }
 
 /// Makes a prompt of a conversation.
@@ -81,15 +98,13 @@ pub async fn detokenize(
 ))]
 pub async fn apply_template(
     State(app): State<Arc<App>>,
+    asker: Asker,
     Json(request): Json<TemplateRequest>,
 ) -> Result<Body<TemplateResponse>, ApiError> {
-    let id = app.shelf.id(request.model.as_deref(), false)?;
-    let messages = (0..).zip(request.messages).map(|(at, message)| message.read(&format!("messages[{at}]")));
-    let messages = messages.collect::<Result<Vec<_>, _>>()?;
-    let tools = tools(request.tools.unwrap_or_default())?;
+    let id = app.id(&asker.notes, request.model.as_deref(), false)?;
+    let chat = request.chat()?;
     let model = app.shelf.model(&id).await?;
-    let rendered = tokio::task::spawn_blocking(move || model.chat_prompt(&messages, &tools)).await;
+    let rendered = tokio::task::spawn_blocking(move || prompt(&model, &chat)).await;
     let rendered = rendered.map_err(|error| ApiError::internal(error.to_string()))?;
-    let prompt = rendered.map_err(|error| ApiError::of_session(&error, "messages", "messages"))?.text;
-    Ok(Body(TemplateResponse { prompt }))
+    Ok(Body(TemplateResponse { prompt: rendered?.text }))
 }

@@ -137,8 +137,9 @@ async fn what_needs_no_model_to_be_refused_is_refused_by_its_status() {
             let answer = server.call(status, "POST", path, body).await;
             assert_eq!(answer["error"]["param"], param, "{path}: {answer}");
         };
-        check(404, json!({"model": "nobody"}), "model").await;
+        let status = if path == "/v1/completions" { 400 } else { 404 };
+        check(status, json!({"model": "bandmaster"}), "model").await;
         check(400, json!({"temperature": -1}), "temperature").await;
-        check(400, json!({"tempreature": 1}), "tempreature").await;
+        check(400, json!({"logits_processors": ["a"]}), "logits_processors").await;
     }
 }

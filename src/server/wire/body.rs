@@ -5,11 +5,12 @@ use std::time::Duration;
 use axum::body::{Bytes, to_bytes};
 use axum::extract::{FromRequest, Request};
 use axum::http::{StatusCode, header};
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
+use super::fields::{Body, Fields};
 use crate::server::error::{ApiError, INVALID_REQUEST};
+use crate::server::layers::Notes;
 
 /// A body may have so many bytes; a prompt of a million tokens has some 5 MB.
 pub const BODY_BYTES_MAX: usize = 32 << 20;
@@ -24,7 +25,7 @@ const LARGE_BYTES: usize = 1 << 20;
 /// So many large bodies become values at a time; others wait for their turn.
 static LARGE_ONES: Semaphore = Semaphore::const_new(4);
 
-impl<T: DeserializeOwned + Send + 'static, S: Send + Sync> FromRequest<S> for Json<T> {
+impl<T: Body + Send + 'static, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
@@ -38,14 +39,20 @@ impl<T: DeserializeOwned + Send + 'static, S: Send + Sync> FromRequest<S> for Js
                 format!("the content type is {sent}: send the body as application/json"),
             ));
         }
+        let notes = request.extensions().get::<Notes>().cloned();
         let bytes = read(request).await?;
-        if bytes.len() <= LARGE_BYTES {
-            return parse(&bytes).map(Json);
+        let (body, ignored) = if bytes.len() <= LARGE_BYTES {
+            parse(&bytes)?
+        } else {
+            // Taken once it is here: who sends slowly keeps nobody waiting.
+            let _turn = LARGE_ONES.acquire().await;
+            let parsed = tokio::task::spawn_blocking(move || parse(&bytes)).await;
+            parsed.map_err(|error| ApiError::internal(format!("the body could not be read: {error}")))??
+        };
+        if let Some(notes) = notes {
+            notes.ignored(ignored);
         }
-        // Taken once it is here: who sends slowly keeps nobody waiting.
-        let _turn = LARGE_ONES.acquire().await;
-        let parsed = tokio::task::spawn_blocking(move || parse(&bytes)).await;
-        parsed.map_err(|error| ApiError::internal(format!("the body could not be read: {error}")))?.map(Json)
+        Ok(Self(body))
     }
 }
 
@@ -80,16 +87,14 @@ async fn read(request: Request) -> Result<Bytes, ApiError> {
     }
 }
 
-/// Reads JSON; the error names the field by its path.
-pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
-    // serde takes a list for a struct as well.
-    if bytes.trim_ascii_start().first() == Some(&b'[') {
-        return Err(ApiError::unreadable("the body is a list: send an object"));
-    }
+/// Reads JSON; the error names the field by its path. With the body come the names of fields that were taken without effect.
+pub fn parse<T: Body>(bytes: &[u8]) -> Result<(T, Vec<String>), ApiError> {
     let mut value: Value = serde_json::from_slice(bytes)
         .map_err(|error| ApiError::unreadable(format!("the body is not valid JSON: {error}")))?;
     whole_numbers(&mut value);
-    serde_path_to_error::deserialize(value).map_err(|error| explain(&error.path().to_string(), error.inner()))
+    let mut fields = Fields::new(value)?;
+    let body = T::read(&mut fields)?;
+    Ok((body, fields.ignored()?))
 }
 
 /// To JSON Schema 5.0 is an integer, to serde it is none.
@@ -109,31 +114,6 @@ fn whole_numbers(value: &mut Value) {
     }
 }
 
-fn explain(path: &str, error: &serde_json::Error) -> ApiError {
-    let message = error.to_string();
-    // The place in the text helps nobody who sent an object.
-    let what = message.split(" at line ").next().unwrap_or(&message);
-    let named = |opening: &str| {
-        let name = what.strip_prefix(opening)?.split('`').next()?;
-        Some(if path == "." { name.to_owned() } else { format!("{path}.{name}") })
-    };
-    if let Some(field) = named("missing field `") {
-        return ApiError::invalid(&field, format!("{field} is missing"));
-    }
-    if let Some(unknown) = named("unknown field `") {
-        let last = unknown.rsplit('.').next().unwrap_or_default();
-        let field = if path.ends_with(last) { path.to_owned() } else { unknown };
-        let known = what.split_once(", expected ").map_or("", |(_, known)| known);
-        let known = known.trim_start_matches("one of ");
-        return ApiError::invalid(&field, format!("unknown parameter {field}; known are {known}"))
-            .code("unknown_parameter");
-    }
-    if path == "." {
-        return ApiError::unreadable(format!("the body can't be used: {what}"));
-    }
-    ApiError::invalid(path, format!("{path}: {what}"))
-}
-
 #[cfg(test)]
 mod tests {
     use serde::Deserialize;
@@ -141,7 +121,6 @@ mod tests {
     use super::*;
 
     #[derive(Debug, Deserialize)]
-    #[serde(deny_unknown_fields)]
     #[allow(dead_code)]
     struct Outer {
         name: String,
@@ -164,13 +143,14 @@ mod tests {
         };
         check("{", None, "not valid JSON");
         check("[1]", None, "send an object");
-        check("1", None, "can't be used");
+        check("1", None, "send an object");
         check("{}", Some("name"), "missing");
         check(r#"{"name": 1}"#, Some("name"), "expected a string");
-        check(r#"{"name": "a", "nmae": 1}"#, Some("nmae"), "known are");
+        check(r#"{"name": null}"#, Some("name"), "missing");
         check(r#"{"name": "a", "parts": [{"size": 1}, {"size": -1}]}"#, Some("parts[1].size"), "-1");
         check(r#"{"name": "a", "parts": [{}]}"#, Some("parts[0].size"), "missing");
-        assert_eq!(parse::<Outer>(br#"{"name": "a", "parts": [{"size": 5.0}]}"#).unwrap().parts[0].size, 5);
+        let whole = parse::<Outer>(br#"{"name": "a", "parts": [{"size": 5.0}]}"#).unwrap().0;
+        assert_eq!(whole.parts[0].size, 5);
         check(r#"{"name": "a"} x"#, None, "not valid JSON");
         check("{\"name\": \"\u{1}\"}", None, "not valid JSON");
         assert!(parse::<Outer>(b"{\"name\": \"\xff\"}").is_err());

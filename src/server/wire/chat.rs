@@ -1,91 +1,76 @@
 //! `/v1/chat/completions`: what a request says, and what becomes of it.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 
-use serde::de::{DeserializeOwned, Error as _};
-use serde::{Deserialize, Deserializer};
-use serde_json::{Map, Value};
+use serde::Deserialize;
+use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::sampling::{Given, Stop, stops};
-use super::tools::{CallGiven, ToolChoiceGiven, ToolGiven, choice, read_arguments, tools};
-use crate::server::answer::{Draws, Format, Question};
+use super::common::{Common, Telling};
+use super::fields::{Body, Fields, Free};
+use super::responses::TextOr;
+use super::sampling::{Given, Most};
+use super::shape::ShapeGiven;
+use super::tools::{CallGiven, FunctionCalled, ToolChoiceGiven, ToolGiven, choice, tools};
+use crate::server::answer::Question;
 use crate::server::error::ApiError;
-use crate::text::{Message, Role, ToolCall};
-
-/// Answers to one question.
-const CHOICES_MAX: u32 = 128;
+use crate::text::{Message, Rendering, Role, ToolCall};
 
 /// A request for a chat completion.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, ToSchema)]
 pub struct ChatRequest {
-    /// A model's id, or `bandmaster` for the whole band. May be left out where the server was given one.
-    #[schema(required = true, value_type = String)]
-    pub model: Option<String>,
+    /// What every completion is asked for.
+    #[serde(flatten)]
+    pub common: Common,
+    /// How tokens are sampled.
+    #[serde(flatten)]
+    pub sampling: Given,
+    /// What the answer must be.
+    #[serde(flatten)]
+    pub shape: ShapeGiven,
+    /// What is asked.
+    #[serde(flatten)]
+    pub asked: ChatAsked,
+}
+
+impl Body for ChatRequest {
+    fn read(fields: &mut Fields) -> Result<Self, ApiError> {
+        let (common, sampling, shape) = (fields.part()?, fields.part()?, fields.part()?);
+        Ok(Self { common, sampling, shape, asked: fields.rest()? })
+    }
+}
+
+/// What only a chat has.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct ChatAsked {
     /// The conversation.
     #[schema(min_items = 1, value_type = Vec<MessageShape>)]
     pub messages: Vec<ChatMessage>,
-    /// Whether the answer comes as server-sent events.
-    pub stream: Option<bool>,
-    /// Of a stream.
-    #[serde(default, deserialize_with = "object")]
-    pub stream_options: Option<StreamOptions>,
-    /// Answers to the same question.
-    #[schema(minimum = 1, maximum = 128)]
-    pub n: Option<u32>,
-    /// Most tokens of an answer.
-    #[schema(minimum = 1)]
-    pub max_completion_tokens: Option<u32>,
-    /// The same under its older name.
-    #[schema(minimum = 1)]
-    pub max_tokens: Option<u32>,
-    /// Least tokens of an answer.
-    pub min_tokens: Option<u32>,
-    /// Whether the answer goes on to its most tokens.
-    pub ignore_eos: Option<bool>,
-    /// Strings before which the answer ends.
-    pub stop: Option<Stop>,
-    /// 0 takes the most likely token.
-    #[schema(minimum = 0, maximum = 2)]
-    pub temperature: Option<f32>,
-    /// Keeps the most likely tokens that together have this probability.
-    #[schema(minimum = 0, maximum = 1)]
-    pub top_p: Option<f32>,
-    /// Keeps so many tokens.
-    #[schema(minimum = -1, maximum = 1_000_000)]
-    pub top_k: Option<i64>,
-    /// Drops tokens less likely than this share of the most likely.
-    #[schema(minimum = 0, maximum = 1)]
-    pub min_p: Option<f32>,
-    /// Makes tokens seen less likely; 1 is off.
-    #[schema(minimum = 0.01, maximum = 100)]
-    pub repetition_penalty: Option<f32>,
-    /// Subtracted from tokens generated before.
-    #[schema(minimum = -2, maximum = 2)]
-    pub presence_penalty: Option<f32>,
-    /// Subtracted from them as often as they were.
-    #[schema(minimum = -2, maximum = 2)]
-    pub frequency_penalty: Option<f32>,
-    /// Token id to what is added to its logit.
-    pub logit_bias: Option<BTreeMap<String, f32>>,
-    /// The same seed and request give the same answer.
-    pub seed: Option<i64>,
-    /// Whether log-probabilities are told.
+    /// Most tokens of an answer; -1 for as many as the context has room for.
+    #[schema(minimum = -1)]
+    pub max_completion_tokens: Option<i64>,
+    /// Return log-probabilities.
     pub logprobs: Option<bool>,
-    /// So many alternatives with each.
+    /// With this many alternatives each.
     #[schema(minimum = 0, maximum = 20)]
     pub top_logprobs: Option<u32>,
-    /// What the answer must be.
-    pub response_format: Option<ResponseFormat>,
     /// What the model may call.
     pub tools: Option<Vec<ToolGiven>>,
-    /// Whether it may or must.
+    /// Whether the model may call a tool, must call one, or must not.
+    #[schema(value_type = Option<Object>)]
     pub tool_choice: Option<ToolChoiceGiven>,
     /// Whether several calls may come at once.
     pub parallel_tool_calls: Option<bool>,
-    /// Without effect: whose question it is.
-    pub user: Option<String>,
+    /// Continue the last message instead of opening a new turn.
+    pub continue_final_message: Option<bool>,
+    /// `false` opens no turn for the answer; a last message of the assistant is then continued.
+    pub add_generation_prompt: Option<bool>,
+    /// Variables for the model's chat template, such as `enable_thinking`.
+    #[schema(value_type = Option<Object>)]
+    pub chat_template_kwargs: Option<Free>,
+    /// Texts for templates that show documents.
+    #[schema(value_type = Option<Vec<Object>>)]
+    pub documents: Option<Value>,
     /// Without effect.
     #[schema(value_type = Option<Object>)]
     pub metadata: Option<Value>,
@@ -102,46 +87,6 @@ pub struct ChatRequest {
     /// Without effect: a guess at the answer, to speed it up.
     #[schema(value_type = Option<Object>)]
     pub prediction: Option<Value>,
-    /// Only `["text"]`.
-    #[schema(max_items = 0)]
-    pub modalities: Option<Vec<String>>,
-    /// Only `none`.
-    #[schema(pattern = "^none$")]
-    pub reasoning_effort: Option<String>,
-    /// Only `medium`.
-    #[schema(pattern = "^medium$")]
-    pub verbosity: Option<String>,
-    /// Not supported.
-    #[schema(ignore)]
-    audio: Option<Value>,
-    #[schema(ignore)]
-    web_search_options: Option<Value>,
-    #[schema(ignore)]
-    functions: Option<Value>,
-    #[schema(ignore)]
-    function_call: Option<Value>,
-    #[schema(ignore)]
-    moderation: Option<Value>,
-}
-
-/// An object and nothing else: serde takes lists for structs as well.
-pub fn object<'de, D: Deserializer<'de>, T: DeserializeOwned>(
-    deserializer: D,
-) -> Result<Option<T>, D::Error> {
-    let fields: Option<Map<String, Value>> = Option::deserialize(deserializer)?;
-    let read = |fields| T::deserialize(Value::Object(fields)).map_err(D::Error::custom);
-    fields.map(read).transpose()
-}
-
-/// Of a stream.
-#[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
-pub struct StreamOptions {
-    /// Whether a last chunk tells the tokens.
-    #[serde(default)]
-    pub include_usage: Option<bool>,
-    /// Without effect.
-    #[serde(default)]
-    pub include_obfuscation: Option<bool>,
 }
 
 /// What a turn may be, for the description: which fields it has depends on who speaks. What is read is a [`ChatMessage`], whose
@@ -156,7 +101,7 @@ pub enum MessageShape {
         #[schema(pattern = "^(system|developer|user)$")]
         role: String,
         /// What is said.
-        content: Content,
+        content: Option<TextOr<ContentPart>>,
     },
     /// Of the model.
     Answered {
@@ -164,19 +109,19 @@ pub enum MessageShape {
         #[schema(pattern = "^assistant$")]
         role: String,
         /// What it said.
-        content: Option<Content>,
+        content: Option<TextOr<ContentPart>>,
         /// What it called.
         tool_calls: Option<Vec<CallGiven>>,
     },
     /// Of a tool.
     Returned {
         /// The tool.
-        #[schema(pattern = "^tool$")]
+        #[schema(pattern = "^(tool|function)$")]
         role: String,
         /// What it gave back.
-        content: Content,
-        /// Of which call this is the result.
-        tool_call_id: String,
+        content: Option<TextOr<ContentPart>>,
+        /// Of which call this is the result; the first without a result unless said.
+        tool_call_id: Option<String>,
     },
 }
 
@@ -186,13 +131,17 @@ pub struct ChatMessage {
     /// Who speaks.
     pub role: RoleGiven,
     /// What is said.
-    pub content: Option<Content>,
+    pub content: Option<TextOr<ContentPart>>,
     /// Of an assistant's turn: what it called.
     pub tool_calls: Option<Vec<CallGiven>>,
+    /// The same in OpenAI's older form.
+    pub function_call: Option<FunctionCalled>,
     /// Of a tool's turn: which call this is the result of.
     pub tool_call_id: Option<String>,
     /// Of an assistant's turn: what it refused.
     pub refusal: Option<String>,
+    /// Of a last turn: whether the answer continues it, as Mistral and DeepSeek say it.
+    pub prefix: Option<bool>,
 }
 
 /// Who speaks.
@@ -209,16 +158,8 @@ pub enum RoleGiven {
     Assistant,
     /// What a tool gave back.
     Tool,
-}
-
-/// A text, or parts of one.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(untagged, expecting = "expected a text or a list of parts")]
-pub enum Content {
-    /// A text.
-    Text(String),
-    /// Parts; only text is read.
-    Parts(Vec<ContentPart>),
+    /// The same under its older name.
+    Function,
 }
 
 /// A part of a message.
@@ -235,125 +176,71 @@ pub struct ContentPart {
     pub refusal: Option<String>,
 }
 
-/// What the answer must be.
-#[derive(Debug, Deserialize, ToSchema)]
-pub struct ResponseFormat {
-    /// `text`, `json_object` or `json_schema`.
-    #[serde(rename = "type")]
-    #[schema(pattern = "^(text|json_object|json_schema)$")]
-    pub kind: String,
-    /// The schema, for `json_schema`.
-    pub json_schema: Option<NamedSchema>,
-}
-
-/// A schema.
-#[derive(Debug, Deserialize, ToSchema)]
-pub struct NamedSchema {
-    /// Its name.
-    pub name: Option<String>,
-    /// What it is for.
-    pub description: Option<String>,
-    /// The schema.
-    #[schema(required = true, value_type = Object)]
-    pub schema: Option<Value>,
-    /// Answers fit the schema in any case.
-    pub strict: Option<bool>,
-}
-
 impl ChatRequest {
-    /// Whether the answer streams, and whether its last chunk tells the tokens.
-    #[must_use]
-    pub fn streams(&self) -> Option<bool> {
-        let usage = self.stream_options.is_some_and(|options| options.include_usage == Some(true));
-        (self.stream == Some(true)).then_some(usage)
-    }
-
-    /// What is asked.
+    /// What is asked, and what is told with the answers.
     ///
     /// # Errors
     /// 400 with the field that can't be used.
-    pub fn question(self) -> Result<Question, ApiError> {
-        self.check_supported()?;
-        if self.messages.is_empty() {
-            return Err(ApiError::invalid("messages", "messages is empty: say something"));
-        }
-        let choices = self.n.unwrap_or(1);
-        if !(1..=CHOICES_MAX).contains(&choices) {
-            return Err(ApiError::invalid(
-                "n",
-                format!("n is {choices}: it must be between 1 and {CHOICES_MAX}"),
-            ));
-        }
-        let draws = Draws {
-            max_tokens: most_tokens(self.max_completion_tokens, self.max_tokens)?,
-            min_tokens: self.min_tokens.unwrap_or(0),
-            ignore_eos: self.ignore_eos.unwrap_or(false),
-            stop: stops(self.stop)?,
-            top_logprobs: top_logprobs(self.logprobs, self.top_logprobs)?,
-            sampling: Given {
-                temperature: self.temperature,
-                top_p: self.top_p,
-                top_k: self.top_k,
-                min_p: self.min_p,
-                repetition_penalty: self.repetition_penalty,
-                presence_penalty: self.presence_penalty,
-                frequency_penalty: self.frequency_penalty,
-                logit_bias: self.logit_bias,
-                seed: self.seed,
+    pub fn question(self) -> Result<(Question, Telling), ApiError> {
+        let Self { common, sampling, shape, asked } = self;
+        let choices = common.choices()?;
+        let max_tokens = match common.most_tokens(asked.max_completion_tokens)? {
+            (Most::Unsaid | Most::Room, _) => None,
+            (Most::Tokens(0), field) => {
+                return Err(ApiError::invalid(field, format!("{field} is 0: it must be at least 1")));
             }
-            .sampling()?,
+            (Most::Tokens(tokens), _) => Some(tokens),
         };
-        let tools = tools(self.tools.unwrap_or_default())?;
-        let messages = (0..).zip(self.messages).map(|(at, message)| message.read(&format!("messages[{at}]")));
-        Ok(Question {
-            messages: messages.collect::<Result<_, _>>()?,
-            choice: choice(self.tool_choice, &tools)?,
+        let logprobs = top_logprobs(asked.logprobs, asked.top_logprobs)?;
+        let draws = common.draws(sampling, max_tokens, logprobs)?;
+        let tools = tools(asked.tools.unwrap_or_default())?;
+        let (format, format_field) = shape.read()?;
+        let prefix = asked.messages.last().is_some_and(|message| message.prefix == Some(true));
+        let messages = read_messages(asked.messages)?;
+        let rendering = rendering(
+            messages.last(),
+            asked.continue_final_message.or(prefix.then_some(true)),
+            asked.add_generation_prompt,
+            asked.chat_template_kwargs.unwrap_or_default(),
+            asked.documents,
+        )?;
+        let telling = common.telling(&draws);
+        let question = Question {
+            messages,
+            choice: choice(asked.tool_choice, &tools)?,
             tools,
-            parallel: self.parallel_tool_calls.unwrap_or(true),
-            format: self.response_format.map_or(Ok(Format::Text), ResponseFormat::read)?,
+            parallel: asked.parallel_tool_calls.unwrap_or(true),
+            format,
+            format_field,
+            rendering,
             draws,
             choices,
-        })
-    }
-
-    fn check_supported(&self) -> Result<(), ApiError> {
-        let refuse = |field: &str, why: &str| {
-            Err(ApiError::unsupported(field, format!("{field} is not supported: {why}")))
         };
-        let is = |given: &Option<String>, known: &str| given.as_ref().is_none_or(|given| given == known);
-        if self.audio.is_some()
-            || self.modalities.as_ref().is_some_and(|kinds| kinds.iter().any(|kind| kind != "text"))
-        {
-            let field = if self.audio.is_some() { "audio" } else { "modalities" };
-            return refuse(field, "the models here read and write text");
-        }
-        if self.web_search_options.is_some() {
-            return refuse("web_search_options", "nothing here reaches the web");
-        }
-        if self.functions.is_some() || self.function_call.is_some() {
-            let field = if self.functions.is_some() { "functions" } else { "function_call" };
-            return refuse(field, "use tools and tool_choice");
-        }
-        if self.moderation.is_some() {
-            return refuse("moderation", "no moderation model is here");
-        }
-        if !is(&self.reasoning_effort, "none") {
-            return refuse("reasoning_effort", "the models here have no such setting (\"none\" is taken)");
-        }
-        if !is(&self.verbosity, "medium") {
-            return refuse("verbosity", "the models here have no such setting (\"medium\" is taken)");
-        }
-        Ok(())
+        Ok((question, telling))
     }
 }
 
-/// One of two names for the most tokens of an answer.
-fn most_tokens(new: Option<u32>, old: Option<u32>) -> Result<Option<u32>, ApiError> {
-    let field = if new.is_some() { "max_completion_tokens" } else { "max_tokens" };
-    match new.or(old) {
-        Some(0) => Err(ApiError::invalid(field, format!("{field} is 0: it must be at least 1"))),
-        tokens => Ok(tokens),
+/// How a conversation that ends with `last` becomes a prompt.
+///
+/// # Errors
+/// 400 for wishes that contradict each other.
+pub fn rendering(
+    last: Option<&Message>,
+    continues: Option<bool>,
+    opens: Option<bool>,
+    mut variables: Free,
+    documents: Option<Value>,
+) -> Result<Rendering, ApiError> {
+    if continues == Some(true) && opens == Some(true) {
+        let message = "continue_final_message and add_generation_prompt are both true: the answer either continues the last message or opens a turn";
+        return Err(ApiError::invalid("continue_final_message", message));
     }
+    if let Some(documents) = documents {
+        variables.insert("documents".to_owned(), documents);
+    }
+    let answered = last.is_some_and(|message| message.role == Role::Assistant);
+    let continues = continues.unwrap_or(opens == Some(false) && answered);
+    Ok(Rendering { continues, closed: opens == Some(false), variables })
 }
 
 fn top_logprobs(wanted: Option<bool>, top: Option<u32>) -> Result<Option<u32>, ApiError> {
@@ -371,30 +258,32 @@ fn top_logprobs(wanted: Option<bool>, top: Option<u32>) -> Result<Option<u32>, A
     }
 }
 
-impl ResponseFormat {
-    fn read(self) -> Result<Format, ApiError> {
-        match self.kind.as_str() {
-            "text" => Ok(Format::Text),
-            "json_object" => Ok(Format::JsonObject),
-            "json_schema" => {
-                let schema = self.json_schema.and_then(|named| named.schema);
-                schema.map(Format::Schema).ok_or_else(|| {
-                    ApiError::invalid(
-                        "response_format.json_schema.schema",
-                        "response_format has no json_schema.schema",
-                    )
-                })
-            }
-            other => {
-                let message =
-                    format!("response_format is {other:?}: it must be text, json_object or json_schema");
-                Err(ApiError::invalid("response_format.type", message))
-            }
-        }
+/// A conversation as a model reads it: a tool's result without an id belongs to the first call that has none.
+///
+/// # Errors
+/// 400 with the field that can't be used.
+pub fn read_messages(given: Vec<ChatMessage>) -> Result<Vec<Message>, ApiError> {
+    if given.is_empty() {
+        return Err(ApiError::invalid("messages", "messages is empty: say something"));
     }
+    let mut open: VecDeque<String> = VecDeque::new();
+    let mut messages = Vec::with_capacity(given.len());
+    for (at, message) in given.into_iter().enumerate() {
+        let mut message = message.read(&format!("messages[{at}]"))?;
+        if message.role == Role::Tool {
+            match &message.tool_call_id {
+                Some(id) => open.retain(|other| other != id),
+                None => message.tool_call_id = open.pop_front().filter(|id| !id.is_empty()),
+            }
+        } else {
+            open = message.tool_calls.iter().map(|call| call.id.clone()).collect();
+        }
+        messages.push(message);
+    }
+    Ok(messages)
 }
 
-impl Content {
+impl TextOr<ContentPart> {
     /// The text of it.
     ///
     /// # Errors
@@ -402,7 +291,7 @@ impl Content {
     pub fn text(self, field: &str) -> Result<String, ApiError> {
         let parts = match self {
             Self::Text(text) => return Ok(text),
-            Self::Parts(parts) => parts,
+            Self::List(parts) => parts,
         };
         let mut whole = String::new();
         for (at, part) in parts.into_iter().enumerate() {
@@ -422,44 +311,28 @@ impl Content {
 }
 
 impl ChatMessage {
-    /// As the model reads it.
-    ///
-    /// # Errors
-    /// 400 with the field that can't be used.
-    pub fn read(self, field: &str) -> Result<Message, ApiError> {
+    /// As the model reads it. What is missing is empty.
+    fn read(self, field: &str) -> Result<Message, ApiError> {
         let role = match self.role {
             RoleGiven::System | RoleGiven::Developer => Role::System,
             RoleGiven::User => Role::User,
             RoleGiven::Assistant => Role::Assistant,
-            RoleGiven::Tool => Role::Tool,
+            RoleGiven::Tool | RoleGiven::Function => Role::Tool,
         };
-        let calls = self.tool_calls.unwrap_or_default();
-        if role == Role::Tool && self.tool_call_id.is_none() {
-            let field = format!("{field}.tool_call_id");
-            return Err(ApiError::invalid(
-                &field,
-                format!("{field} is missing: say which call this is the result of"),
-            ));
-        }
         let content = match (self.content, self.refusal) {
             (Some(content), _) => content.text(&format!("{field}.content"))?,
-            (None, Some(refusal)) => refusal,
-            (None, None) if role == Role::Assistant => String::new(),
-            (None, None) => {
-                return Err(ApiError::invalid(
-                    format!("{field}.content"),
-                    format!("{field}.content is missing"),
-                ));
-            }
+            (None, refusal) => refusal.unwrap_or_default(),
         };
+        let old = self.function_call.map(|function| CallGiven { id: None, function });
+        let calls = self.tool_calls.unwrap_or_default().into_iter().chain(old);
         let call = |call: CallGiven| ToolCall {
             id: call.id.unwrap_or_default(),
-            name: call.function.name,
-            arguments: read_arguments(call.function.arguments),
+            name: call.function.name.clone(),
+            arguments: call.function.arguments(),
         };
         Ok(Message {
-            tool_calls: calls.into_iter().map(call).collect(),
-            tool_call_id: self.tool_call_id,
+            tool_calls: calls.map(call).collect(),
+            tool_call_id: self.tool_call_id.filter(|id| !id.is_empty()),
             ..Message::new(role, content)
         })
     }

@@ -4,6 +4,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Usage;
+use super::common::Timings;
 use crate::server::answer::Finish;
 use crate::text::{LoadedModel, Part, Score};
 
@@ -27,6 +28,12 @@ pub struct ChatResponse {
     pub choices: Vec<ChatChoice>,
     /// What they cost.
     pub usage: Usage,
+    /// How long they took, where asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timings: Option<Timings>,
+    /// Ids of the prompt's tokens, where asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt_token_ids: Option<Vec<u32>>,
 }
 
 /// One answer.
@@ -40,6 +47,9 @@ pub struct ChatChoice {
     pub logprobs: Option<ChatLogprobs>,
     /// Why it ended.
     pub finish_reason: Finish,
+    /// Ids of its tokens, where asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_ids: Option<Vec<u32>>,
 }
 
 /// What the model said.
@@ -115,10 +125,12 @@ pub struct TopLogprob {
 
 /// Scores as they are written.
 #[must_use]
-pub fn token_logprobs(model: &LoadedModel, scores: &[Score]) -> Vec<TokenLogprob> {
+pub fn token_logprobs(model: &LoadedModel, scores: &[Score], as_ids: bool) -> Vec<TokenLogprob> {
     let text = |id: u32| {
         let bytes = model.tokenizer().decode_bytes(id).to_vec();
-        (String::from_utf8_lossy(&bytes).into_owned(), Some(bytes))
+        let token =
+            if as_ids { format!("token_id:{id}") } else { String::from_utf8_lossy(&bytes).into_owned() };
+        (token, Some(bytes))
     };
     // JSON has no infinity, and OpenAI's word for "never" is this.
     let finite = |logprob: f32| if logprob.is_finite() { logprob } else { -9999.0 };
@@ -157,6 +169,12 @@ pub struct ChatChunk {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Usage>)]
     pub usage: Option<Option<Usage>>,
+    /// How long it took, where asked for: in an answer's last chunk.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timings: Option<Timings>,
+    /// Ids of the prompt's tokens, where asked for: once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt_token_ids: Option<Vec<u32>>,
 }
 
 /// What is new of one answer.
@@ -171,6 +189,9 @@ pub struct ChunkChoice {
     pub logprobs: Option<ChatLogprobs>,
     /// Why it ended, in its last chunk.
     pub finish_reason: Option<Finish>,
+    /// Ids of the tokens that came, where asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_ids: Option<Vec<u32>>,
 }
 
 /// What is new.

@@ -3,85 +3,62 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::Usage;
-use super::chat::{StreamOptions, object};
-use super::sampling::{Given, Stop, stops};
-use crate::server::answer::{Draws, Finish};
+use super::common::{Common, Telling, Timings, count_or_flag};
+use super::fields::{Body, Fields};
+use super::sampling::{Given, Most};
+use super::shape::ShapeGiven;
+use crate::server::answer::{Draws, Finish, Format};
 use crate::server::error::ApiError;
-use crate::text::{LoadedModel, Prompt, Score, TokenOffsets};
+use crate::text::{FillIn, LoadedModel, Prompt, Score, TokenOffsets};
 
 /// OpenAI's default.
 const MAX_TOKENS_DEFAULT: u32 = 16;
 const LOGPROBS_MAX: u32 = 20;
 const PROMPTS_MAX: usize = 2048;
-const CHOICES_MAX: u32 = 128;
 
 /// A request for a completion.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, ToSchema)]
 pub struct CompletionRequest {
-    /// A model's id. May be left out where the server was given one.
-    #[schema(required = true, value_type = String)]
-    pub model: Option<String>,
+    /// What every completion is asked for.
+    #[serde(flatten)]
+    pub common: Common,
+    /// How tokens are sampled.
+    #[serde(flatten)]
+    pub sampling: Given,
+    /// What the completion must be.
+    #[serde(flatten)]
+    pub shape: ShapeGiven,
+    /// What is asked.
+    #[serde(flatten)]
+    pub asked: CompletionAsked,
+}
+
+impl Body for CompletionRequest {
+    fn read(fields: &mut Fields) -> Result<Self, ApiError> {
+        let (common, sampling, shape) = (fields.part()?, fields.part()?, fields.part()?);
+        Ok(Self { common, sampling, shape, asked: fields.rest()? })
+    }
+}
+
+/// What only a completion has.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct CompletionAsked {
     /// One prompt or several, each a text or token ids.
     #[schema(required = true, value_type = PromptGiven)]
     pub prompt: Option<PromptGiven>,
-    /// Most tokens of a completion; 0 with `echo` only scores the prompt.
-    pub max_tokens: Option<u32>,
-    /// Least tokens of a completion.
-    pub min_tokens: Option<u32>,
-    /// Whether the completion goes on to its most tokens.
-    pub ignore_eos: Option<bool>,
-    /// Completions of each prompt.
-    #[schema(minimum = 1, maximum = 128)]
-    pub n: Option<u32>,
-    /// So many are drawn and the `n` best told: only `n` itself.
-    #[schema(minimum = 1, maximum = 128)]
-    pub best_of: Option<u32>,
-    /// Whether the prompt is told again.
+    /// What follows what is generated, for models with fill-in marks.
+    pub suffix: Option<String>,
+    /// Return the prompt in front of the completion.
     pub echo: Option<bool>,
-    /// So many alternatives with each token's log-probability.
-    #[schema(minimum = 0, maximum = 20)]
+    /// Log-probabilities with this many alternatives each.
+    #[serde(default, deserialize_with = "count_or_flag")]
+    #[schema(minimum = 0, maximum = 20, value_type = Option<u32>)]
     pub logprobs: Option<u32>,
-    /// Whether it comes as server-sent events.
-    pub stream: Option<bool>,
-    /// Of a stream.
-    #[serde(default, deserialize_with = "object")]
-    pub stream_options: Option<StreamOptions>,
-    /// Strings before which it ends.
-    pub stop: Option<Stop>,
-    /// 0 takes the most likely token.
-    #[schema(minimum = 0, maximum = 2)]
-    pub temperature: Option<f32>,
-    /// Keeps the most likely tokens that together have this probability.
-    #[schema(minimum = 0, maximum = 1)]
-    pub top_p: Option<f32>,
-    /// Keeps so many tokens.
-    #[schema(minimum = -1, maximum = 1_000_000)]
-    pub top_k: Option<i64>,
-    /// Drops tokens less likely than this share of the most likely.
-    #[schema(minimum = 0, maximum = 1)]
-    pub min_p: Option<f32>,
-    /// Makes tokens seen less likely; 1 is off.
-    #[schema(minimum = 0.01, maximum = 100)]
-    pub repetition_penalty: Option<f32>,
-    /// Subtracted from tokens generated before.
-    #[schema(minimum = -2, maximum = 2)]
-    pub presence_penalty: Option<f32>,
-    /// Subtracted from them as often as they were.
-    #[schema(minimum = -2, maximum = 2)]
-    pub frequency_penalty: Option<f32>,
-    /// Token id to what is added to its logit.
-    pub logit_bias: Option<BTreeMap<String, f32>>,
-    /// The same seed and request give the same answer.
-    pub seed: Option<i64>,
-    /// Without effect: whose question it is.
-    pub user: Option<String>,
-    #[schema(ignore)]
-    suffix: Option<Value>,
+    /// `false` leaves out the token that opens a sequence.
+    pub add_special_tokens: Option<bool>,
 }
 
 /// One prompt or several.
@@ -103,106 +80,105 @@ pub enum PromptGiven {
 pub struct CompletionQuestion {
     /// The prompts.
     pub prompts: PromptGiven,
+    /// What follows what is filled in.
+    pub suffix: Option<String>,
+    /// Whether the token that opens a sequence is added.
+    pub framed: bool,
     /// How each is completed.
     pub draws: Draws,
+    /// What it must be.
+    pub format: Format,
+    /// The field that says so.
+    pub format_field: &'static str,
     /// Completions of each.
     pub choices: u32,
     /// Whether the prompt is told again.
     pub echo: bool,
+    /// What is told with them.
+    pub telling: Telling,
 }
 
 impl CompletionRequest {
-    /// Whether it streams, and whether the last chunk tells the tokens.
-    #[must_use]
-    pub fn streams(&self) -> Option<bool> {
-        let usage = self.stream_options.is_some_and(|options| options.include_usage == Some(true));
-        (self.stream == Some(true)).then_some(usage)
-    }
-
     /// What is asked.
     ///
     /// # Errors
     /// 400 with the field that can't be used.
     pub fn question(self) -> Result<CompletionQuestion, ApiError> {
-        if self.suffix.is_some_and(|suffix| suffix.as_str() != Some("")) {
-            return Err(ApiError::unsupported(
-                "suffix",
-                "suffix is not supported: the prompt is continued, not filled in",
-            ));
-        }
-        let choices = self.n.unwrap_or(1);
-        if !(1..=CHOICES_MAX).contains(&choices) {
-            return Err(ApiError::invalid(
-                "n",
-                format!("n is {choices}: it must be between 1 and {CHOICES_MAX}"),
-            ));
-        }
-        if self.best_of.is_some_and(|best| best != choices) {
-            return Err(ApiError::unsupported(
-                "best_of",
-                "best_of is not supported beyond n: nothing is thrown away here",
-            ));
-        }
-        if self.logprobs.is_some_and(|top| top > LOGPROBS_MAX) {
+        let Self { common, sampling, shape, asked } = self;
+        let choices = common.choices()?;
+        if asked.logprobs.is_some_and(|top| top > LOGPROBS_MAX) {
             return Err(ApiError::invalid(
                 "logprobs",
                 format!("logprobs must be between 0 and {LOGPROBS_MAX}"),
             ));
         }
-        let echo = self.echo.unwrap_or(false);
-        let max_tokens = self.max_tokens.unwrap_or(MAX_TOKENS_DEFAULT);
-        if max_tokens == 0 && !echo {
-            return Err(ApiError::invalid(
-                "max_tokens",
-                "max_tokens is 0: that asks for nothing unless echo is true",
+        let max_tokens = match common.most_tokens(None)?.0 {
+            Most::Unsaid => Some(MAX_TOKENS_DEFAULT),
+            Most::Room => None,
+            Most::Tokens(tokens) => Some(tokens),
+        };
+        let draws = common.draws(sampling, max_tokens, asked.logprobs)?;
+        let suffix = asked.suffix.filter(|suffix| !suffix.is_empty());
+        let echo = asked.echo.unwrap_or(false);
+        if suffix.is_some() && echo {
+            return Err(ApiError::unsupported(
+                "echo",
+                "echo can't be beside suffix: the prompt is not one text",
             ));
         }
-        let sampling = Given {
-            temperature: self.temperature,
-            top_p: self.top_p,
-            top_k: self.top_k,
-            min_p: self.min_p,
-            repetition_penalty: self.repetition_penalty,
-            presence_penalty: self.presence_penalty,
-            frequency_penalty: self.frequency_penalty,
-            logit_bias: self.logit_bias,
-            seed: self.seed,
-        };
+        let (format, format_field) = shape.read()?;
         Ok(CompletionQuestion {
-            prompts: self.prompt.ok_or_else(|| ApiError::invalid("prompt", "prompt is missing"))?,
-            draws: Draws {
-                sampling: sampling.sampling()?,
-                max_tokens: Some(max_tokens),
-                min_tokens: self.min_tokens.unwrap_or(0),
-                ignore_eos: self.ignore_eos.unwrap_or(false),
-                stop: stops(self.stop)?,
-                top_logprobs: self.logprobs,
-            },
+            prompts: asked.prompt.ok_or_else(|| ApiError::invalid("prompt", "prompt is missing"))?,
+            suffix,
+            framed: asked.add_special_tokens.unwrap_or(true),
+            telling: common.telling(&draws),
+            draws,
+            format,
+            format_field,
             choices,
             echo,
         })
     }
 }
 
-impl PromptGiven {
+/// What can't be filled in by a model.
+#[must_use]
+pub fn no_marks(field: &str, model: &LoadedModel) -> ApiError {
+    let message =
+        format!("{field} is not supported by {}: its vocabulary has no fill-in marks", model.name());
+    ApiError::unsupported(field, message)
+}
+
+impl CompletionQuestion {
     /// The prompts as a model reads them.
     ///
     /// # Errors
-    /// 400 for none, too many, or tokens that the model doesn't have.
-    pub fn prompts(self, model: &LoadedModel) -> Result<Vec<Prompt>, ApiError> {
-        let of_tokens = |ids: Vec<u32>| {
+    /// 400 for none, too many, tokens that the model doesn't have, and a suffix where it can't fill in.
+    pub fn prompts(&self, model: &LoadedModel) -> Result<Vec<Prompt>, ApiError> {
+        let of_text = |text: &String| match &self.suffix {
+            Some(suffix) => {
+                let fill = FillIn { prefix: text.clone(), suffix: suffix.clone(), ..FillIn::default() };
+                model.fill_prompt(&fill).ok_or_else(|| no_marks("suffix", model))
+            }
+            None if self.framed => Ok(model.text_prompt(text.clone())),
+            None => Ok(Prompt { ids: model.tokenizer().encode(text, true), text: text.clone() }),
+        };
+        let of_tokens = |ids: &Vec<u32>| {
+            if self.suffix.is_some() {
+                return Err(ApiError::invalid("prompt", "prompt must be a text where there is a suffix"));
+            }
             if let Some(unknown) = ids.iter().find(|&&id| id as usize >= model.vocab()) {
                 let message =
                     format!("prompt: token {unknown} is not one of {}'s {}", model.name(), model.vocab());
                 return Err(ApiError::invalid("prompt", message));
             }
-            Ok(Prompt { text: model.tokenizer().decode(&ids), ids })
+            Ok(Prompt { text: model.tokenizer().decode(ids), ids: ids.clone() })
         };
-        let prompts = match self {
-            Self::Text(text) => vec![model.text_prompt(text)],
-            Self::Texts(texts) => texts.into_iter().map(|text| model.text_prompt(text)).collect(),
-            Self::Tokens(ids) => vec![of_tokens(ids)?],
-            Self::TokenLists(lists) => lists.into_iter().map(of_tokens).collect::<Result<Vec<_>, _>>()?,
+        let prompts = match &self.prompts {
+            PromptGiven::Text(text) => vec![of_text(text)?],
+            PromptGiven::Texts(texts) => texts.iter().map(of_text).collect::<Result<Vec<_>, _>>()?,
+            PromptGiven::Tokens(ids) => vec![of_tokens(ids)?],
+            PromptGiven::TokenLists(lists) => lists.iter().map(of_tokens).collect::<Result<Vec<_>, _>>()?,
         };
         if prompts.is_empty() || prompts.len() > PROMPTS_MAX {
             let message = format!("{} prompts: give 1 to {PROMPTS_MAX}", prompts.len());
@@ -237,6 +213,9 @@ pub struct CompletionResponse {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Usage>)]
     pub usage: Option<Option<Usage>>,
+    /// How long it took, where asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timings: Option<Timings>,
 }
 
 /// One completion.
@@ -250,6 +229,12 @@ pub struct CompletionChoice {
     pub logprobs: Option<CompletionLogprobs>,
     /// Why it ended; nothing in a chunk before the last.
     pub finish_reason: Option<Finish>,
+    /// Ids of the prompt's tokens, where asked for; in a stream in its first chunk.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt_token_ids: Option<Vec<u32>>,
+    /// Ids of the completion's tokens, where asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_ids: Option<Vec<u32>>,
 }
 
 /// Scores of tokens, a list each of the same length.
@@ -268,14 +253,15 @@ pub struct CompletionLogprobs {
 impl CompletionLogprobs {
     /// Of the next tokens of a text.
     #[must_use]
-    pub fn of(model: &LoadedModel, scores: &[Score], offsets: &mut TokenOffsets) -> Self {
+    pub fn of(model: &LoadedModel, scores: &[Score], offsets: &mut TokenOffsets, as_ids: bool) -> Self {
         let mut all = Self::default();
         let text = |id: u32| String::from_utf8_lossy(model.tokenizer().decode_bytes(id)).into_owned();
+        let told = |id: u32| if as_ids { format!("token_id:{id}") } else { text(id) };
         for score in scores {
             all.text_offset.push(offsets.push(score.id));
-            all.tokens.push(text(score.id));
+            all.tokens.push(told(score.id));
             all.token_logprobs.push(score.logprob);
-            let top = score.top.iter().map(|&(id, logprob)| (text(id), logprob));
+            let top = score.top.iter().map(|&(id, logprob)| (told(id), logprob));
             all.top_logprobs.push(score.logprob.map(|_| top.collect()));
         }
         all

@@ -11,7 +11,6 @@ const INPUTS_MAX: usize = 2048;
 
 /// A request for embeddings.
 #[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
 pub struct EmbeddingRequest {
     /// An embedding model's id. May be left out where there is only one.
     #[schema(required = true, value_type = String)]

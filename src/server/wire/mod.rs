@@ -1,15 +1,20 @@
 //! OpenAI's shapes: what bodies may say, what is made of them, and how answers are written. Who answers is not known here.
 
+pub mod about;
 pub mod body;
 pub mod chat;
 pub mod chat_response;
+pub mod common;
 pub mod completions;
 pub mod embeddings;
+pub mod fields;
+pub mod infill;
 pub mod models;
 pub mod refusals;
 pub mod responses;
 pub mod runs;
 pub mod sampling;
+pub mod shape;
 pub mod tokens;
 pub mod tools;
 

@@ -10,7 +10,6 @@ use crate::server::error::ApiError;
 
 /// A goal.
 #[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
 pub struct RunAsked {
     /// What is wanted, in a person's words.
     #[schema(min_length = 1)]
@@ -27,7 +26,6 @@ pub struct RunAsked {
 
 /// A text that came with a goal.
 #[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
 pub struct FileGiven {
     /// Its name, as a person would say it.
     pub name: String,
@@ -38,7 +36,6 @@ pub struct FileGiven {
 
 /// What a run may use; reaching it ends the run with the best answer there is.
 #[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
 pub struct BudgetGiven {
     /// Prompt tokens not in the cache, and generated ones.
     #[schema(minimum = 1)]
@@ -50,7 +47,6 @@ pub struct BudgetGiven {
 
 /// An answer to a run's question.
 #[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
 pub struct AnswerGiven {
     /// The answer.
     #[schema(min_length = 1)]

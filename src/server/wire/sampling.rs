@@ -1,16 +1,19 @@
-//! How tokens are drawn, as requests say it: OpenAI's fields, and those that llama-server and vLLM added.
-
-use std::collections::BTreeMap;
+//! How tokens are sampled and when an answer ends, as requests say it: OpenAI's fields, and those that llama-server and vLLM
+//! added.
 
 use serde::Deserialize;
+use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::random_u64;
+use crate::server::answer::Draws;
 use crate::server::error::ApiError;
 use crate::text::Sampling;
 
 /// Stop strings of one request.
 const STOPS_MAX: usize = 16;
+/// Stop tokens of one request.
+const STOP_TOKENS_MAX: usize = 128;
 
 /// One stop string or several.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, ToSchema)]
@@ -22,27 +25,49 @@ pub enum Stop {
     Many(Vec<String>),
 }
 
-/// The fields, as they came.
-#[derive(Debug, Default)]
+/// The fields of every request that samples.
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 pub struct Given {
-    /// 0 to 2; 1 unless said.
-    pub temperature: Option<f32>,
-    /// Above 0, at most 1.
-    pub top_p: Option<f32>,
-    /// 0 keeps all.
+    /// Sampling temperature; 0 takes the most likely token. 1 unless given.
+    #[schema(minimum = 0, maximum = 2)]
+    pub temperature: Option<f64>,
+    /// Keeps the most likely tokens that together have this probability.
+    #[schema(minimum = 0, maximum = 1)]
+    pub top_p: Option<f64>,
+    /// Keeps this many of the most likely tokens; 0 or -1 keeps all.
+    #[schema(minimum = -1, maximum = 1_000_000)]
     pub top_k: Option<i64>,
-    /// 0 to 1.
+    /// Drops tokens less likely than this share of the most likely.
+    #[schema(minimum = 0, maximum = 1)]
     pub min_p: Option<f32>,
-    /// Above 0.
+    /// Makes tokens of the prompt and the answer less likely; 1 is off.
+    #[schema(minimum = 0.01, maximum = 100)]
     pub repetition_penalty: Option<f32>,
-    /// −2 to 2.
+    /// The same under llama.cpp's name.
+    #[schema(minimum = 0.01, maximum = 100)]
+    pub repeat_penalty: Option<f32>,
+    /// Subtracted from the logits of tokens generated before.
+    #[schema(minimum = -2, maximum = 2)]
     pub presence_penalty: Option<f32>,
-    /// −2 to 2.
+    /// Subtracted from them once for every time they were generated.
+    #[schema(minimum = -2, maximum = 2)]
     pub frequency_penalty: Option<f32>,
-    /// Token id to bias.
-    pub logit_bias: Option<BTreeMap<String, f32>>,
-    /// Any number.
+    /// What is added to the logits of tokens: an object of token ids, or llama.cpp's list of pairs. -100 or `false` forbids one.
+    #[schema(value_type = Option<std::collections::BTreeMap<String, f32>>)]
+    pub logit_bias: Option<Value>,
+    /// The same seed and request give the same answer. -1 is as good as none.
     pub seed: Option<i64>,
+    /// Strings before which the answer ends.
+    pub stop: Option<Stop>,
+    /// Tokens that end the answer.
+    #[schema(max_items = 128)]
+    pub stop_token_ids: Option<Vec<u32>>,
+    /// Return the stop string that ended the answer as part of it.
+    pub include_stop_str_in_output: Option<bool>,
+    /// Least tokens of the answer.
+    pub min_tokens: Option<u32>,
+    /// Keep generating until the most tokens, ignoring the end-of-sequence token.
+    pub ignore_eos: Option<bool>,
 }
 
 impl Given {
@@ -50,19 +75,53 @@ impl Given {
     ///
     /// # Errors
     /// 400 with the field.
-    pub fn sampling(self) -> Result<Sampling, ApiError> {
+    pub fn draws(self, max_tokens: Option<u32>, top_logprobs: Option<u32>) -> Result<Draws, ApiError> {
+        let stop_token_ids = self.stop_token_ids.clone().unwrap_or_default();
+        if stop_token_ids.len() > STOP_TOKENS_MAX {
+            let message = format!("{} stop_token_ids: {STOP_TOKENS_MAX} at most", stop_token_ids.len());
+            return Err(ApiError::invalid("stop_token_ids", message));
+        }
+        Ok(Draws {
+            max_tokens,
+            top_logprobs,
+            min_tokens: self.min_tokens.unwrap_or(0),
+            ignore_eos: self.ignore_eos.unwrap_or(false),
+            stop: stops(self.stop.clone())?,
+            stop_in_text: self.include_stop_str_in_output.unwrap_or(false),
+            stop_token_ids,
+            token_ids: false,
+            named: self.named(),
+            sampling: self.sampling()?,
+        })
+    }
+
+    /// Names of the fields that were given and say how likely tokens are drawn.
+    fn named(&self) -> Vec<&'static str> {
+        let fields = [
+            ("temperature", self.temperature.is_some()),
+            ("top_p", self.top_p.is_some()),
+            ("top_k", self.top_k.is_some()),
+            ("min_p", self.min_p.is_some()),
+            ("repetition_penalty", self.repetition_penalty.is_some()),
+            ("repeat_penalty", self.repeat_penalty.is_some()),
+            ("presence_penalty", self.presence_penalty.is_some()),
+            ("frequency_penalty", self.frequency_penalty.is_some()),
+        ];
+        fields.into_iter().filter(|(_, given)| *given).map(|(name, _)| name).collect()
+    }
+
+    fn sampling(self) -> Result<Sampling, ApiError> {
         within("temperature", self.temperature, 0.0, 2.0)?;
         within("top_p", self.top_p, 0.0, 1.0)?;
-        within("min_p", self.min_p, 0.0, 1.0)?;
-        within("presence_penalty", self.presence_penalty, -2.0, 2.0)?;
-        within("frequency_penalty", self.frequency_penalty, -2.0, 2.0)?;
-        if let Some(penalty) =
-            self.repetition_penalty.filter(|penalty| !(*penalty > 0.0 && penalty.is_finite()))
-        {
-            return Err(ApiError::invalid(
-                "repetition_penalty",
-                format!("repetition_penalty is {penalty}: it must be above 0"),
-            ));
+        within("min_p", self.min_p.map(f64::from), 0.0, 1.0)?;
+        within("presence_penalty", self.presence_penalty.map(f64::from), -2.0, 2.0)?;
+        within("frequency_penalty", self.frequency_penalty.map(f64::from), -2.0, 2.0)?;
+        let (penalty, field) = match self.repetition_penalty {
+            Some(penalty) => (Some(penalty), "repetition_penalty"),
+            None => (self.repeat_penalty, "repeat_penalty"),
+        };
+        if let Some(penalty) = penalty.filter(|penalty| !(*penalty > 0.0 && penalty.is_finite())) {
+            return Err(ApiError::invalid(field, format!("{field} is {penalty}: it must be above 0")));
         }
         // llama-server and vLLM say −1 for "all".
         let top_k = match self.top_k.unwrap_or(0) {
@@ -72,21 +131,22 @@ impl Given {
             })?,
         };
         Ok(Sampling {
-            temperature: self.temperature.unwrap_or(1.0),
+            temperature: self.temperature.map_or(1.0, |temperature| temperature as f32),
             top_k,
             // OpenAI allows 0, which leaves the most likely token.
-            top_p: self.top_p.unwrap_or(1.0).max(f32::MIN_POSITIVE),
+            top_p: self.top_p.map_or(1.0, |top_p| top_p as f32).max(f32::MIN_POSITIVE),
             min_p: self.min_p.unwrap_or(0.0),
-            repetition_penalty: self.repetition_penalty.unwrap_or(1.0),
+            repetition_penalty: penalty.unwrap_or(1.0),
             presence_penalty: self.presence_penalty.unwrap_or(0.0),
             frequency_penalty: self.frequency_penalty.unwrap_or(0.0),
-            logit_bias: biases(self.logit_bias.unwrap_or_default())?,
-            seed: self.seed.map_or_else(random_u64, |seed| seed as u64),
+            logit_bias: self.logit_bias.map_or(Ok(Vec::new()), biases)?,
+            // llama-server, vLLM and others say −1 for "any".
+            seed: self.seed.filter(|&seed| seed != -1).map_or_else(random_u64, |seed| seed as u64),
         })
     }
 }
 
-fn within(name: &str, value: Option<f32>, least: f32, most: f32) -> Result<(), ApiError> {
+fn within(name: &str, value: Option<f64>, least: f64, most: f64) -> Result<(), ApiError> {
     match value.filter(|value| !(least..=most).contains(value)) {
         Some(value) => {
             Err(ApiError::invalid(name, format!("{name} is {value}: it must be between {least} and {most}")))
@@ -95,26 +155,46 @@ fn within(name: &str, value: Option<f32>, least: f32, most: f32) -> Result<(), A
     }
 }
 
-fn biases(given: BTreeMap<String, f32>) -> Result<Vec<(u32, f32)>, ApiError> {
-    let read = |(token, bias): (String, f32)| {
-        let id = token.parse().map_err(|_| {
-            ApiError::invalid(
-                "logit_bias",
-                format!("logit_bias: {token:?} is no token id (`/tokenize` tells ids)"),
-            )
-        })?;
-        within("logit_bias", Some(bias), -100.0, 100.0)?;
-        // OpenAI's −100 and 100 mean never and always.
-        Ok((id, if bias <= -100.0 { f32::NEG_INFINITY } else { bias }))
+/// An object of ids and biases, or a list of pairs of them.
+fn biases(given: Value) -> Result<Vec<(u32, f32)>, ApiError> {
+    let wrong = |what: String| ApiError::invalid("logit_bias", format!("logit_bias: {what}"));
+    let no_id = |token: &str| wrong(format!("{token} is no token id (`/tokenize` tells ids)"));
+    let bias = |value: &Value| match value {
+        Value::Bool(false) => Ok(f32::NEG_INFINITY),
+        Value::Number(number) => {
+            let bias = number.as_f64().unwrap_or(f64::NAN);
+            within("logit_bias", Some(bias), -100.0, 100.0)?;
+            // OpenAI's −100 and 100 mean never and always.
+            Ok(if bias <= -100.0 { f32::NEG_INFINITY } else { bias as f32 })
+        }
+        other => Err(wrong(format!("{other} is no bias: give a number"))),
     };
-    given.into_iter().map(read).collect()
+    match given {
+        Value::Object(biases) => biases
+            .iter()
+            .map(|(token, value)| {
+                Ok((token.parse().map_err(|_| no_id(&format!("{token:?}")))?, bias(value)?))
+            })
+            .collect(),
+        Value::Array(pairs) => pairs
+            .iter()
+            .map(|pair| match pair.as_array().map(Vec::as_slice) {
+                Some([id, value]) => {
+                    let id = id.as_u64().and_then(|id| u32::try_from(id).ok());
+                    Ok((id.ok_or_else(|| no_id(&pair[0].to_string()))?, bias(value)?))
+                }
+                _ => Err(wrong("a pair of a token id and a bias is expected".into())),
+            })
+            .collect(),
+        other => Err(wrong(format!("expected an object of token ids and biases, not {other}"))),
+    }
 }
 
 /// Stop strings as a list; empty ones stop nothing.
 ///
 /// # Errors
 /// 400 when they are too many.
-pub fn stops(stop: Option<Stop>) -> Result<Vec<String>, ApiError> {
+fn stops(stop: Option<Stop>) -> Result<Vec<String>, ApiError> {
     let stops = match stop {
         None => Vec::new(),
         Some(Stop::One(stop)) => vec![stop],
@@ -124,4 +204,32 @@ pub fn stops(stop: Option<Stop>) -> Result<Vec<String>, ApiError> {
         return Err(ApiError::invalid("stop", format!("{} stop strings: {STOPS_MAX} at most", stops.len())));
     }
     Ok(stops.into_iter().filter(|stop| !stop.is_empty()).collect())
+}
+
+/// Most tokens of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Most {
+    /// Nobody said.
+    Unsaid,
+    /// As many as the context has room for: -1.
+    Room,
+    /// So many.
+    Tokens(u32),
+}
+
+/// The first of these fields that says how many tokens an answer may have; with its name.
+///
+/// # Errors
+/// 400 for a number below -1.
+pub fn most_tokens(fields: &[(&'static str, Option<i64>)]) -> Result<(Most, &'static str), ApiError> {
+    let given = fields.iter().find_map(|&(name, tokens)| Some((name, tokens?)));
+    let Some((name, tokens)) = given else { return Ok((Most::Unsaid, "max_tokens")) };
+    match tokens {
+        -1 => Ok((Most::Room, name)),
+        0.. => Ok((Most::Tokens(u32::try_from(tokens).unwrap_or(u32::MAX)), name)),
+        _ => {
+            let message = format!("{name} is {tokens}: give a number of tokens, or -1 for as many as fit");
+            Err(ApiError::invalid(name, message))
+        }
+    }
 }

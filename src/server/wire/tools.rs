@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+use super::fields::NameOr;
 use crate::server::error::ApiError;
 use crate::text::{Tool, ToolChoice};
 
@@ -23,20 +24,45 @@ pub struct CallGiven {
 pub struct FunctionCalled {
     /// Its name.
     pub name: String,
-    /// A JSON object, as a string.
-    pub arguments: String,
+    /// A JSON object, as a string or as it is; none is as good as an empty one.
+    #[schema(value_type = Option<String>)]
+    pub arguments: Option<Value>,
+}
+
+impl FunctionCalled {
+    /// What it was called with.
+    #[must_use]
+    pub fn arguments(self) -> Value {
+        match self.arguments {
+            None | Some(Value::Null) => Value::Object(Map::new()),
+            Some(Value::String(text)) => read_arguments(text),
+            Some(arguments) => arguments,
+        }
+    }
 }
 
 /// A tool.
-#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 pub struct ToolGiven {
-    /// `function`.
+    /// `function`, unless said otherwise.
     #[serde(rename = "type")]
     #[schema(pattern = "^function$")]
-    pub kind: String,
+    pub kind: Option<String>,
     /// The function.
     #[schema(required = true, value_type = FunctionGiven)]
     pub function: Option<FunctionGiven>,
+    /// What a function has, where it stands in the tool itself as responses write it.
+    #[schema(ignore)]
+    pub name: Option<String>,
+    /// What it does.
+    #[schema(ignore)]
+    pub description: Option<String>,
+    /// JSON schema of its arguments.
+    #[schema(ignore)]
+    pub parameters: Option<Value>,
+    /// Whether arguments must fit the schema to the letter.
+    #[schema(ignore)]
+    pub strict: Option<bool>,
 }
 
 /// A function that can be called.
@@ -55,28 +81,23 @@ pub struct FunctionGiven {
 }
 
 /// `none`, `auto`, `required`, or a function.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(untagged, expecting = "expected none, auto, required or a function")]
-pub enum ToolChoiceGiven {
-    /// `none`, `auto` or `required`.
-    Mode(String),
-    /// One function.
-    Named(NamedTool),
-}
+pub type ToolChoiceGiven = NameOr<NamedTool>;
 
 /// The tool that must be called.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, ToSchema)]
 pub struct NamedTool {
-    /// `function`.
+    /// `function`, or one of the words.
     #[serde(rename = "type")]
     #[schema(pattern = "^function$")]
-    pub kind: String,
+    pub kind: Option<String>,
     /// Which.
     pub function: Option<NamedFunction>,
+    /// The same as responses write it.
+    pub name: Option<String>,
 }
 
 /// Its function.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, ToSchema)]
 pub struct NamedFunction {
     /// Its name.
     pub name: String,
@@ -93,10 +114,20 @@ pub fn tools(given: Vec<ToolGiven>) -> Result<Vec<Tool>, ApiError> {
     let mut tools: Vec<Tool> = Vec::with_capacity(given.len());
     for (at, tool) in given.into_iter().enumerate() {
         let field = format!("tools[{at}]");
-        let function = tool.function.filter(|_| tool.kind == "function");
-        let Some(function) = function else {
-            let message = format!("{field} is of type {:?}: only functions can be called", tool.kind);
+        let kind = tool.kind.unwrap_or_else(|| "function".to_owned());
+        if kind != "function" {
+            let message = format!("{field} is of type {kind:?}: only functions can be called");
             return Err(ApiError::invalid(format!("{field}.type"), message));
+        }
+        let flat = tool.name.map(|name| FunctionGiven {
+            name,
+            description: tool.description,
+            parameters: tool.parameters,
+            strict: tool.strict,
+        });
+        let Some(function) = tool.function.or(flat) else {
+            let message = format!("{field} has no function: say which can be called");
+            return Err(ApiError::invalid(format!("{field}.function"), message));
         };
         tools.push(named_tool(&field, function, &tools)?);
     }
@@ -137,26 +168,34 @@ pub fn named_tool(field: &str, function: FunctionGiven, others: &[Tool]) -> Resu
 /// # Errors
 /// 400 for what is no choice, and for a tool that isn't there.
 pub fn choice(given: Option<ToolChoiceGiven>, tools: &[Tool]) -> Result<ToolChoice, ApiError> {
+    let mode = |mode: &str| match mode {
+        "none" => Ok(ToolChoice::None),
+        // Of no tools nothing is chosen.
+        "auto" if tools.is_empty() => Ok(ToolChoice::None),
+        "auto" => Ok(ToolChoice::Auto),
+        "required" | "any" => Ok(ToolChoice::Required),
+        other => {
+            let message = format!("tool_choice is {other:?}: it must be none, auto, required or a function");
+            Err(ApiError::invalid("tool_choice", message))
+        }
+    };
     let choice = match given {
-        None => return Ok(if tools.is_empty() { ToolChoice::None } else { ToolChoice::Auto }),
-        Some(ToolChoiceGiven::Mode(mode)) => match mode.as_str() {
-            "none" => ToolChoice::None,
-            "auto" => ToolChoice::Auto,
-            "required" | "any" => ToolChoice::Required,
-            other => {
-                let message =
-                    format!("tool_choice is {other:?}: it must be none, auto, required or a function");
-                return Err(ApiError::invalid("tool_choice", message));
+        None => mode("auto")?,
+        Some(NameOr::Name(name)) => mode(&name)?,
+        Some(NameOr::Object(named)) => {
+            let name = named.function.map(|function| function.name).or(named.name);
+            match (named.kind.as_deref().unwrap_or("function"), name) {
+                ("function", Some(name)) => ToolChoice::Named(name),
+                ("none" | "auto" | "required" | "any", None) => mode(&named.kind.unwrap_or_default())?,
+                ("function", None) => {
+                    return Err(ApiError::invalid("tool_choice", "tool_choice names no function"));
+                }
+                (kind, _) => {
+                    let message = format!("tool_choice is of type {kind:?}: only a function can be chosen");
+                    return Err(ApiError::invalid("tool_choice", message));
+                }
             }
-        },
-        Some(ToolChoiceGiven::Named(named)) => match named.function.filter(|_| named.kind == "function") {
-            Some(function) => ToolChoice::Named(function.name),
-            None => {
-                let message =
-                    format!("tool_choice is of type {:?}: only a function can be chosen", named.kind);
-                return Err(ApiError::invalid("tool_choice", message));
-            }
-        },
+        }
     };
     check_choice(&choice, tools)?;
     Ok(choice)

@@ -12,6 +12,7 @@ mod schema;
 #[cfg(test)]
 mod tests;
 mod tools;
+mod written;
 
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
@@ -25,6 +26,7 @@ use serde_json::{Value, json};
 use toktrie::{InferenceCapabilities, TokEnv, TokRxInfo, TokTrie, TokenId, TokenizerEnv};
 
 pub use at_least::at_least;
+pub use written::Written;
 
 use in_time::{Closers, in_time};
 
@@ -56,6 +58,9 @@ pub enum GrammarError {
         /// What is wrong with them.
         problem: String,
     },
+    /// A regular expression or a grammar that is wrong or can't be enforced.
+    #[error("the grammar can't be used: {0}")]
+    Written(String),
     /// The tool that has to be called isn't there.
     #[error("the tool `{0}` has to be called but is not among the tools: name one that is")]
     UnknownTool(String),

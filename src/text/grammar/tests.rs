@@ -8,7 +8,7 @@ const MERGES: &[&str] = &["\" :", "\": Ġ", "t r", "u e", "tr ue", "a b", "Ġ \"
 
 /// Draws tokens at random under `constraint` as an engine would, and gives the text with the control tokens' names; `None`
 /// when it did not end.
-fn drawn(mut constraint: Box<dyn Constraint>, tokenizer: &Tokenizer, seed: u64) -> Option<String> {
+pub(super) fn drawn(mut constraint: Box<dyn Constraint>, tokenizer: &Tokenizer, seed: u64) -> Option<String> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let mut ids = Vec::new();
     let text = |ids: &[u32]| {
@@ -44,7 +44,7 @@ fn drawn(mut constraint: Box<dyn Constraint>, tokenizer: &Tokenizer, seed: u64) 
     None
 }
 
-fn allowed(constraint: &mut Box<dyn Constraint>, tokenizer: &Tokenizer) -> Vec<u32> {
+pub(super) fn allowed(constraint: &mut Box<dyn Constraint>, tokenizer: &Tokenizer) -> Vec<u32> {
     let mut mask = vec![0u32; tokenizer.vocab_size().div_ceil(32)];
     constraint.mask(&mut mask).unwrap();
     let is_allowed = |id: &u32| mask[*id as usize / 32] & (1 << (id % 32)) != 0;
@@ -55,7 +55,7 @@ fn sampled(factory: &GrammarFactory, tokenizer: &Tokenizer, schema: &Value, seed
     drawn(factory.json_schema(schema).unwrap(), tokenizer, seed)
 }
 
-fn factory() -> (GrammarFactory, Arc<Tokenizer>) {
+pub(super) fn factory() -> (GrammarFactory, Arc<Tokenizer>) {
     let tokenizer = Arc::new(fixtures::byte_level(MERGES));
     (GrammarFactory::new(tokenizer.clone()).unwrap(), tokenizer)
 }

@@ -5,8 +5,8 @@ use serde_json::json;
 
 use super::*;
 use crate::engine::{Engine, EngineConfig};
-use crate::text::Role;
 use crate::text::tokenizer::fixtures;
+use crate::text::{Message, Role};
 
 const CONTEXT_TOKENS: usize = 512;
 
@@ -50,10 +50,17 @@ pub(crate) fn engine() -> EngineHandle {
 }
 
 pub(crate) fn parrot(says: &str) -> Arc<LoadedModel> {
+    parrot_with(says, &[])
+}
+
+/// A parrot whose vocabulary has further control tokens.
+pub(crate) fn parrot_with(says: &str, control: &[&str]) -> Arc<LoadedModel> {
     // It knows prompts by their length, which drafts would change.
     let config = EngineConfig { speculate: false, ..EngineConfig::with_memory_bytes(1 << 24) };
     let engine = Engine::start(config).unwrap();
-    let tokenizer = fixtures::byte_level(&[]);
+    let control: Vec<(&str, i32)> = control.iter().map(|text| (*text, 3)).collect();
+    let gguf = || fixtures::byte_level_with("gpt-2", &[], &control);
+    let tokenizer = Tokenizer::from_gguf(&gguf()).unwrap();
     let model = Parrot {
         info: ModelInfo {
             architecture: "parrot".into(),
@@ -68,8 +75,7 @@ pub(crate) fn parrot(says: &str) -> Arc<LoadedModel> {
         end: tokenizer.eos().unwrap(),
         prompt: 0,
     };
-    let gguf = fixtures::byte_level_gguf("gpt-2", &[]);
-    LoadedModel::load_gguf(&engine, "parrot", gguf, Box::new(move |_| Ok(Box::new(model.clone())))).unwrap()
+    LoadedModel::load_gguf(&engine, "parrot", gguf(), Box::new(move |_| Ok(Box::new(model.clone())))).unwrap()
 }
 
 const TERMS_TOKENS_MAX: u32 = 64;

@@ -3,6 +3,7 @@
 //! A template is a program from the model's file, so it runs on fuel and sees nothing but the messages and the tools. What
 //! it can show is found out by trying, when the model loads; what it can't is written as text.
 
+mod alternate;
 mod json;
 mod message;
 mod probe;
@@ -16,6 +17,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bandmaster_models::gguf::{Gguf, GgufError};
 use serde_json::Value;
 
+pub(super) use message::map_strings;
 pub use message::{Message, Role, Tool, ToolCall};
 use probe::Forms;
 use tools::ToolStyle;
@@ -86,9 +88,28 @@ pub struct ChatTemplate {
     forms: Forms,
     /// Whether the template places a system message; otherwise its text goes in front of the first user message.
     places_system: bool,
-    /// Whether it refuses two messages of a user in a row.
-    alternates: bool,
+    /// Whether it places one behind other turns, too; otherwise its text goes in front of the user message that follows.
+    places_late_system: bool,
     tools: ToolStyle,
+}
+
+/// Variables that a client sets, such as `enable_thinking`.
+type Variables = serde_json::Map<String, Value>;
+
+/// What a rendering is given beside the conversation and the tools.
+struct How<'a> {
+    /// Whether the prompt ends where the model's next turn begins.
+    add_generation_prompt: bool,
+    /// Steps that it may take.
+    fuel: u64,
+    variables: &'a Variables,
+}
+
+impl How<'_> {
+    /// To find out what a template can show.
+    fn trial(variables: &Variables) -> How<'_> {
+        How { add_generation_prompt: true, fuel: TRIAL_FUEL, variables }
+    }
 }
 
 impl ChatTemplate {
@@ -125,7 +146,7 @@ impl ChatTemplate {
                 source,
                 forms: Forms::default(),
                 places_system: true,
-                alternates: false,
+                places_late_system: true,
                 tools: ToolStyle::Text,
             };
             template.probe()?;
@@ -144,9 +165,6 @@ impl ChatTemplate {
         self.tools != ToolStyle::Text
     }
 
-    /// Whether the template refuses two messages of a user in a row, so that these have to be merged.
-    pub fn wants_alternation(&self) -> bool {
-        self.alternates
     }
 
     /// The prompt for `messages`; with `add_generation_prompt` it ends where the model's next turn begins. `tools` are
@@ -160,7 +178,22 @@ impl ChatTemplate {
         tools: &[Tool],
         add_generation_prompt: bool,
     ) -> Result<String, TemplateError> {
-        jinja::on_own_stack(|| self.render_in(self.tools, messages, tools, add_generation_prompt, FUEL))?
+        self.render_with(messages, tools, add_generation_prompt, &Variables::new())
+    }
+
+    /// The same with variables of a client's own, which can't hide what every template is given.
+    ///
+    /// # Errors
+    /// [`TemplateError::Refused`].
+    pub fn render_with(
+        &self,
+        messages: &[Message],
+        tools: &[Tool],
+        add_generation_prompt: bool,
+        variables: &Variables,
+    ) -> Result<String, TemplateError> {
+        let how = How { add_generation_prompt, fuel: FUEL, variables };
+        jinja::on_own_stack(|| self.render_in(self.tools, messages, tools, &how))?
     }
 
     fn render_in(
@@ -168,8 +201,7 @@ impl ChatTemplate {
         style: ToolStyle,
         messages: &[Message],
         tools: &[Tool],
-        add_generation_prompt: bool,
-        fuel: u64,
+        how: &How,
     ) -> Result<String, TemplateError> {
         let speaks_of_tools =
             |message: &Message| !message.tool_calls.is_empty() || message.role == Role::Tool;
@@ -181,16 +213,21 @@ impl ChatTemplate {
         }
         if !self.places_system {
             messages = without_system(&messages).into();
+        } else if !self.places_late_system && alternate::has_late_system(&messages) {
+            messages = alternate::with_system_first(&messages).into();
         }
-        self.render_as_given(&messages, tools, add_generation_prompt, fuel)
+        let rendered = self.render_as_given(&messages, tools, how);
+        let Err(TemplateError::Refused(_)) = rendered else { return rendered };
+        // Many templates raise an exception where turns don't alternate.
+        let Some(by_turns) = alternate::by_turns(&messages) else { return rendered };
+        self.render_as_given(&by_turns, tools, how).or(rendered)
     }
 
     fn render_as_given(
         &self,
         messages: &[Message],
         tools: &[Tool],
-        add_generation_prompt: bool,
-        fuel: u64,
+        how: &How,
     ) -> Result<String, TemplateError> {
         let unwritten = |error: serde_json::Error| TemplateError::Refused(error.to_string());
         let mut messages: Value = serde_json::to_value(messages).map_err(unwritten)?;
@@ -199,17 +236,23 @@ impl ChatTemplate {
             [] => Value::Null,
             tools => serde_json::to_value(tools).map_err(unwritten)?,
         };
-        let weight = weight(&messages) + weight(&tools);
-        let variables = [
+        let given: usize = how.variables.values().map(weight).sum();
+        let weight = weight(&messages) + weight(&tools) + given;
+        let mut variables = vec![
             ("messages", messages),
             ("tools", tools),
-            ("documents", Value::Null),
-            ("add_generation_prompt", add_generation_prompt.into()),
+            ("add_generation_prompt", how.add_generation_prompt.into()),
             ("bos_token", self.bos_token.as_str().into()),
             ("eos_token", self.eos_token.as_str().into()),
         ];
+        let given = how.variables.iter().map(|(name, value)| (name.as_str(), value.clone()));
+        for (name, value) in given.chain([("documents", Value::Null)]) {
+            if variables.iter().all(|(known, _)| *known != name) {
+                variables.push((name, value));
+            }
+        }
         let limits = Limits {
-            fuel: fuel.saturating_add(weight as u64),
+            fuel: how.fuel.saturating_add(weight as u64),
             bytes: RENDER_BYTES.saturating_add(weight.saturating_mul(RENDER_COPIES)),
         };
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::{ChatTemplate, Message, Role, TRIAL_FUEL, TemplateError, ToolStyle};
+use super::{ChatTemplate, How, Message, Role, TemplateError, ToolStyle, Variables};
 
 const MARK: &str = "message-mark";
 
@@ -59,8 +59,8 @@ impl ChatTemplate {
         self.places_system = self.finds_form(Role::System, &system);
         let answer = [question(), Message::new(Role::Assistant, MARK), question()];
         self.finds_form(Role::Assistant, &answer);
-        let asked = |times: usize| vec![question(); times];
-        self.alternates = self.trial(&asked(1)).is_ok() && self.trial(&asked(2)).is_err();
+        let late = [question(), Message::new(Role::Assistant, "answer"), Message::new(Role::System, MARK), question()];
+        self.places_late_system = self.places_system && self.shows(&late);
         self.forms.tool = self.forms.user;
         self.tools = ToolStyle::of(self);
         if self.tools == ToolStyle::Text {
@@ -94,7 +94,7 @@ impl ChatTemplate {
     fn finds_form(&mut self, role: Role, messages: &[Message]) -> bool {
         for as_parts in [false, true] {
             *self.forms.of_mut(role) = as_parts;
-            if self.trial(messages).is_ok_and(|prompt| prompt.contains(MARK)) {
+            if self.shows(messages) {
                 return true;
             }
         }
@@ -102,7 +102,12 @@ impl ChatTemplate {
         false
     }
 
+    /// Whether the mark in `messages` comes out again.
+    fn shows(&self, messages: &[Message]) -> bool {
+        self.trial(messages).is_ok_and(|prompt| prompt.contains(MARK))
+    }
+
     fn trial(&self, messages: &[Message]) -> Result<String, TemplateError> {
-        self.render_as_given(messages, &[], true, TRIAL_FUEL)
+        self.render_as_given(messages, &[], &How::trial(&Variables::new()))
     }
 }

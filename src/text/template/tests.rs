@@ -73,15 +73,6 @@ fn a_template_that_shows_no_question_is_refused_when_it_is_loaded() {
     assert!(error.contains("fails for a single question: 'functions' is undefined (line 1)"), "{error}");
 }
 
-#[test]
-fn templates_that_want_alternation_are_told_apart() {
-    let strict = "{% for m in messages %}{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('Roles must alternate') }}{% endif %}{{ m.content }}{% endfor %}";
-    assert!(template(strict).wants_alternation());
-    for source in [CHATML, LLAMA, DEEPSEEK] {
-        assert!(!template(source).wants_alternation());
-    }
-}
-
 fn public_templates() -> Vec<(String, String)> {
     let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/templates");
     let paths = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
@@ -270,4 +261,52 @@ fn every_text_of_a_message_and_a_tool_is_mapped() {
     let tool = tools()[0].map_text(shout);
     assert_eq!((tool.name.as_str(), tool.description.as_deref()), ("WEATHER", Some("TELLS IT.")));
     assert_eq!(tool.parameters["PROPERTIES"]["CITY"]["TYPE"], "STRING");
+}
+
+/// As Mistral's, Llama 2's and Gemma's do it.
+const STRICT: &str = "{% if messages[0].role == 'system' %}{% set rules = messages[0].content %}{% set messages = messages[1:] %}{% endif %}\
+    {% for message in messages %}{% if (message.role == 'user') != (loop.index0 % 2 == 0) %}\
+    {{ raise_exception('roles must alternate user/assistant/user/assistant/...') }}{% endif %}\
+    {% if loop.first and rules is defined %}({{ rules }}){% endif %}[{{ message.role }}:{{ message.content }}]{% endfor %}";
+
+#[test]
+fn turns_that_do_not_alternate_are_merged_for_templates_that_want_it() {
+    let template = ChatTemplate::new(STRICT, String::new(), String::new()).unwrap();
+    let check = |turns: &[(Role, &str)], expected: &str| {
+        let messages: Vec<Message> = turns.iter().map(|(role, text)| Message::new(*role, *text)).collect();
+        assert_eq!(template.render(&messages, &[], true).unwrap(), expected, "{turns:?}");
+    };
+    use Role::{Assistant, System, User};
+    check(&[(User, "a"), (Assistant, "b"), (User, "c")], "[user:a][assistant:b][user:c]");
+    check(&[(User, "a"), (User, "b")], "[user:a\n\nb]");
+    check(&[(User, "a"), (Assistant, "b"), (Assistant, "c")], "[user:a][assistant:b\n\nc]");
+    check(&[(Assistant, "b"), (User, "a")], "[user:][assistant:b][user:a]");
+    check(&[(System, "s"), (User, "a")], "(s)[user:a]");
+    check(&[(System, "s"), (System, "t"), (User, "a"), (User, "b")], "(s\n\nt)[user:a\n\nb]");
+    check(&[(User, "a"), (Assistant, "b"), (System, "s"), (User, "c")], "[user:a][assistant:b][user:s\n\nc]");
+    check(&[(User, "a"), (System, "s")], "[user:a\n\ns]");
+}
+
+#[test]
+fn a_late_system_message_is_never_dropped() {
+    // Shows the first alone.
+    let source = "{% for m in messages %}{% if m.role != 'system' or loop.first %}[{{ m.role }}:{{ m.content }}]{% endif %}{% endfor %}";
+    let template = ChatTemplate::new(source, String::new(), String::new()).unwrap();
+    let turns = [(Role::System, "s"), (Role::User, "a"), (Role::System, "t"), (Role::User, "b")];
+    let messages = turns.map(|(role, text)| Message::new(role, text));
+    assert_eq!(template.render(&messages, &[], true).unwrap(), "[system:s][user:a][user:t\n\nb]");
+}
+
+#[test]
+fn a_client_sets_variables_of_its_own_and_no_others() {
+    let source = "{% if enable_thinking is defined and not enable_thinking %}no {% endif %}{{ messages[0].content }}{{ documents is none }}";
+    let template = ChatTemplate::new(source, String::new(), String::new()).unwrap();
+    let messages = [Message::new(Role::User, "a")];
+    let render = |variables: serde_json::Value| {
+        template.render_with(&messages, &[], true, variables.as_object().unwrap()).unwrap().to_lowercase()
+    };
+    assert_eq!(render(serde_json::json!({})), "atrue");
+    assert_eq!(render(serde_json::json!({"enable_thinking": false})), "no atrue");
+    assert_eq!(render(serde_json::json!({"messages": [{"role": "user", "content": "forged"}]})), "atrue");
+    assert_eq!(render(serde_json::json!({"documents": [{"text": "d"}]})), "afalse");
 }

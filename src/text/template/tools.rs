@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{ChatTemplate, Message, Role, TRIAL_FUEL, Tool, ToolCall, json};
+use super::{ChatTemplate, How, Message, Role, Tool, ToolCall, Variables, json};
 
 /// How tools, calls and results get into a prompt. All three go the same way, so that the model is never told of one form
 /// and shown another.
@@ -69,8 +69,10 @@ fn shows(template: &ChatTemplate, style: ToolStyle, id: &str) -> bool {
     let asked = Message::new(Role::User, "user-message");
     let called = Message { tool_calls: vec![call], ..Message::new(Role::Assistant, "") };
     let result = Message { tool_call_id: Some(id.into()), ..Message::new(Role::Tool, "result_mark") };
+    let none = Variables::new();
     let written = |messages: &[Message], tools: &[Tool]| {
-        template.render_in(style, messages, tools, true, TRIAL_FUEL).unwrap_or_default()
+        let how = How::trial(&none);
+        template.render_in(style, messages, tools, &how).unwrap_or_default()
     };
     let history = written(&[asked.clone(), called, result], std::slice::from_ref(&tool));
     // Not with escaped quotes: that is text which became text once more.

@@ -172,7 +172,7 @@ async fn an_answer_whose_client_leaves_is_not_kept() {
 #[tokio::test]
 async fn errors_name_the_fields_of_this_route() {
     let server = running("Hello!");
-    server.refused(404, json!({"model": "nobody"}), "model").await;
+    server.refused(404, json!({"model": "bandmaster"}), "model").await;
     server.refused(400, json!({"input": "long ".repeat(600)}), "input").await;
     let schema = json!({"type": "json_schema", "name": "n", "schema": {"type": "nonsense"}});
     server.refused(400, json!({"text": {"format": schema}}), "text.format").await;

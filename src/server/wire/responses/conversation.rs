@@ -14,7 +14,6 @@ const ITEMS_MAX: usize = 20;
 
 /// A conversation to be begun.
 #[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
 pub struct ConversationAsked {
     /// What was said before.
     #[schema(max_items = 20)]
@@ -25,7 +24,6 @@ pub struct ConversationAsked {
 
 /// A conversation's new notes.
 #[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
 pub struct ConversationNoted {
     /// The client's notes; they replace those there were.
     pub metadata: Option<Metadata>,
@@ -33,7 +31,6 @@ pub struct ConversationNoted {
 
 /// What is to be appended to a conversation.
 #[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
 pub struct ItemsGiven {
     /// The items.
     #[schema(max_items = 20)]

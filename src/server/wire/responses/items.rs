@@ -79,7 +79,7 @@ pub enum ItemRole {
 }
 
 /// A part of a text, as a client gives it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum PartGiven {
     /// Of what is asked.
@@ -104,6 +104,46 @@ pub enum PartGiven {
     },
 }
 
+/// A part with all fields that any has.
+#[derive(Deserialize)]
+struct AnyPart {
+    #[serde(rename = "type")]
+    kind: PartKind,
+    text: Option<String>,
+    refusal: Option<String>,
+    // What an answer's parts have as well, when they are sent back.
+    #[serde(rename = "annotations")]
+    _annotations: Option<Value>,
+    #[serde(rename = "logprobs")]
+    _logprobs: Option<Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum PartKind {
+    #[serde(alias = "text")]
+    InputText,
+    OutputText,
+    Refusal,
+    ReasoningText,
+}
+
+// Through a struct, so that fields which nobody reads are known by name.
+impl<'de> Deserialize<'de> for PartGiven {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let AnyPart { kind, text, refusal, .. } = AnyPart::deserialize(deserializer)?;
+        let text = text.ok_or_else(|| de::Error::missing_field("text"));
+        Ok(match kind {
+            PartKind::InputText => Self::InputText { text: text? },
+            PartKind::OutputText => Self::OutputText { text: text? },
+            PartKind::ReasoningText => Self::ReasoningText { text: text? },
+            PartKind::Refusal => {
+                Self::Refusal { refusal: refusal.ok_or_else(|| de::Error::missing_field("refusal"))? }
+            }
+        })
+    }
+}
+
 /// An item with all fields that any has.
 #[derive(Deserialize)]
 struct AnyItem {
@@ -114,8 +154,15 @@ struct AnyItem {
     content: Option<TextOr<PartGiven>>,
     call_id: Option<String>,
     name: Option<String>,
-    arguments: Option<String>,
+    arguments: Option<Value>,
     output: Option<TextOr<PartGiven>>,
+    // What an answer's items have as well, when they are sent back.
+    #[serde(rename = "status")]
+    _status: Option<Value>,
+    #[serde(rename = "summary")]
+    _summary: Option<Value>,
+    #[serde(rename = "encrypted_content")]
+    _encrypted_content: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -142,18 +189,23 @@ impl<'de> Deserialize<'de> for ItemGiven {
         });
         Ok(match kind {
             ItemKind::Message => {
-                Self::Message { id, role: need(item.role, "role")?, content: need(item.content, "content")? }
+                let content = item.content.unwrap_or_else(|| TextOr::Text(String::new()));
+                Self::Message { id, role: need(item.role, "role")?, content }
             }
             ItemKind::FunctionCall => Self::FunctionCall {
                 id,
                 call_id: need(item.call_id, "call_id")?,
                 name: need(item.name, "name")?,
-                arguments: need(item.arguments, "arguments")?,
+                arguments: match item.arguments {
+                    None | Some(Value::Null) => "{}".to_owned(),
+                    Some(Value::String(text)) => text,
+                    Some(arguments) => arguments.to_string(),
+                },
             },
             ItemKind::FunctionCallOutput => Self::FunctionCallOutput {
                 id,
                 call_id: need(item.call_id, "call_id")?,
-                output: need(item.output, "output")?,
+                output: item.output.unwrap_or_else(|| TextOr::Text(String::new())),
             },
             ItemKind::Reasoning => Self::Reasoning { id },
             ItemKind::ItemReference => Self::ItemReference { id: need(id, "id")? },
@@ -361,7 +413,7 @@ impl Item {
 /// What a model reads: `instructions` first, then the items in order.
 ///
 /// # Errors
-/// 400 where nothing is said, and for the result of a call that nobody made.
+/// 400 where nothing is said.
 pub fn messages(instructions: Option<&str>, items: &[ItemGiven]) -> Result<Vec<Message>, ApiError> {
     if items.is_empty() {
         return Err(ApiError::invalid("input", "input is missing: say something"));
@@ -370,12 +422,10 @@ pub fn messages(instructions: Option<&str>, items: &[ItemGiven]) -> Result<Vec<M
     if let Some(rules) = instructions.filter(|rules| !rules.is_empty()) {
         messages.push(Message::new(Role::System, rules));
     }
-    let mut called: HashSet<&str> = HashSet::new();
     for item in items {
         match item {
             ItemGiven::Message { role, content, .. } => add_message(&mut messages, *role, content.text()),
             ItemGiven::FunctionCall { call_id, name, arguments, .. } => {
-                called.insert(call_id);
                 let arguments = read_arguments(arguments.clone());
                 let call = ToolCall { id: call_id.clone(), name: name.clone(), arguments };
                 // What is said and called in one turn is one message to a model.
@@ -388,11 +438,6 @@ pub fn messages(instructions: Option<&str>, items: &[ItemGiven]) -> Result<Vec<M
                 }
             }
             ItemGiven::FunctionCallOutput { call_id, output, .. } => {
-                if !called.contains(call_id.as_str()) {
-                    let message =
-                        format!("no function call with the call_id {call_id:?} stands before its output");
-                    return Err(ApiError::invalid("input", message));
-                }
                 let result = Message::new(Role::Tool, output.text());
                 messages.push(Message { tool_call_id: Some(call_id.clone()), ..result });
             }

@@ -1,6 +1,6 @@
 //! The response object: an answer with everything that was asked for beside it.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Metadata;
@@ -109,7 +109,7 @@ pub struct IncompleteDetails {
 }
 
 /// A conversation's id.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ConversationRef {
     /// `conv_…`.
     pub id: String,

@@ -3,19 +3,21 @@
 #[cfg(test)]
 mod tests;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::items::ItemGiven;
 use super::object::{ConversationRef, ReasoningSaid, Response, ResponseStatus, TextSaid};
 use super::{Metadata, TextOr, check_metadata};
-use crate::server::answer::{Draws, Format, Question};
+use crate::server::answer::{Format, Question};
 use crate::server::error::ApiError;
-use crate::server::wire::sampling::{Given, Stop, stops};
+use crate::server::wire::fields::{Body, Fields, NameOr};
+use crate::server::wire::sampling::{Given, Most, most_tokens};
+use crate::server::wire::shape::ShapeGiven;
 use crate::server::wire::tools::{FunctionGiven, ToolGiven, check_choice, tools};
 use crate::server::wire::{new_id, unix_seconds};
-use crate::text::{Tool, ToolChoice};
+use crate::text::{Rendering, Tool, ToolChoice};
 
 const TOP_LOGPROBS_MAX: u32 = 20;
 const LOGPROBS: &str = "message.output_text.logprobs";
@@ -32,9 +34,28 @@ const INCLUDES: [&str; 8] = [
 ];
 
 /// A request for an answer.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, ToSchema)]
 pub struct CreateResponse {
+    /// How tokens are sampled.
+    #[serde(flatten)]
+    pub sampling: Given,
+    /// What the answer must be, under the names of other servers.
+    #[serde(flatten)]
+    pub shape: ShapeGiven,
+    /// What is asked.
+    #[serde(flatten)]
+    pub asked: ResponseAsked,
+}
+
+impl Body for CreateResponse {
+    fn read(fields: &mut Fields) -> Result<Self, ApiError> {
+        Ok(Self { sampling: fields.part()?, shape: fields.part()?, asked: fields.rest()? })
+    }
+}
+
+/// What only a response has.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct ResponseAsked {
     /// A model's id, or `bandmaster` for the whole band. May be left out where the server was given one.
     #[schema(required = true, value_type = String)]
     pub model: Option<String>,
@@ -46,6 +67,7 @@ pub struct CreateResponse {
     /// The answer that the conversation goes on from.
     pub previous_response_id: Option<String>,
     /// The conversation that goes on: input and output are appended to it.
+    #[schema(value_type = Option<Object>)]
     pub conversation: Option<ConversationGiven>,
     /// Whether the answer is kept; `true` unless said.
     pub store: Option<bool>,
@@ -64,28 +86,9 @@ pub struct CreateResponse {
     pub max_tool_calls: Option<u32>,
     /// What the text must be.
     pub text: Option<TextGiven>,
-    /// 0 takes the most likely token.
-    #[schema(minimum = 0, maximum = 2)]
-    pub temperature: Option<f64>,
-    /// Keeps the most likely tokens that together have this probability.
-    #[schema(minimum = 0, maximum = 1)]
-    pub top_p: Option<f64>,
-    /// Keeps so many tokens.
+    /// Most tokens of the answer; -1 for as many as the context has room for.
     #[schema(minimum = -1)]
-    pub top_k: Option<i64>,
-    /// Drops tokens less likely than this share of the most likely.
-    #[schema(minimum = 0, maximum = 1)]
-    pub min_p: Option<f32>,
-    /// Makes tokens seen less likely; 1 is off.
-    #[schema(minimum = 0.01, maximum = 100)]
-    pub repetition_penalty: Option<f32>,
-    /// The same seed and request give the same answer.
-    pub seed: Option<i64>,
-    /// Strings before which the answer ends.
-    pub stop: Option<Stop>,
-    /// Most tokens of the answer.
-    #[schema(minimum = 1)]
-    pub max_output_tokens: Option<u32>,
+    pub max_output_tokens: Option<i64>,
     /// Alternatives told with each token, where `include` asks for log-probabilities.
     #[schema(minimum = 0, maximum = 20)]
     pub top_logprobs: Option<u32>,
@@ -106,8 +109,7 @@ pub struct CreateResponse {
     pub prompt_cache_options: Option<Value>,
     /// Without effect.
     pub service_tier: Option<String>,
-    /// Only `disabled`.
-    #[schema(pattern = "^disabled$")]
+    /// Without effect: what doesn't fit the context is refused.
     pub truncation: Option<String>,
     /// Only `false`.
     pub background: Option<bool>,
@@ -123,17 +125,7 @@ pub struct CreateResponse {
 }
 
 /// A conversation's id, or an object with it.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(untagged)]
-pub enum ConversationGiven {
-    /// Its id.
-    Id(String),
-    /// An object with it.
-    Object {
-        /// Its id.
-        id: String,
-    },
-}
+pub type ConversationGiven = NameOr<ConversationRef>;
 
 /// Of a stream.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -145,8 +137,8 @@ pub struct ResponseStreamOptions {
 /// A function that can be called.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct FunctionTool {
-    /// `function`.
-    #[serde(rename = "type")]
+    /// `function`, unless said otherwise.
+    #[serde(rename = "type", default = "function")]
     #[schema(pattern = "^function$")]
     pub kind: String,
     /// Its name.
@@ -162,8 +154,12 @@ pub struct FunctionTool {
     pub strict: Option<bool>,
 }
 
+fn function() -> String {
+    "function".to_owned()
+}
+
 /// `none`, `auto`, `required`, or a function.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(untagged)]
 pub enum ToolChoiceSaid {
     /// `none`, `auto` or `required`.
@@ -178,13 +174,27 @@ pub enum ToolChoiceSaid {
     },
 }
 
+impl<'de> Deserialize<'de> for ToolChoiceSaid {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Named {
+            #[serde(rename = "type", default = "function")]
+            kind: String,
+            name: Option<String>,
+        }
+        Ok(match NameOr::deserialize(deserializer)? {
+            NameOr::Name(mode) => Self::Mode(mode),
+            NameOr::Object(Named { kind, name }) => Self::Named { kind, name },
+        })
+    }
+}
+
 /// What the text must be.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 pub struct TextGiven {
     /// Its format.
     pub format: Option<FormatGiven>,
-    /// Only `medium`.
-    #[schema(pattern = "^medium$")]
+    /// Without effect: models here have no such setting.
     pub verbosity: Option<String>,
 }
 
@@ -213,15 +223,12 @@ pub struct FormatGiven {
 /// How it is to think.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 pub struct ReasoningGiven {
-    /// Only `none`.
-    #[schema(pattern = "^none$")]
+    /// Without effect: models here have no such setting.
     pub effort: Option<String>,
-    /// Not supported.
-    #[schema(ignore)]
-    summary: Option<String>,
-    /// Not supported.
-    #[schema(ignore)]
-    generate_summary: Option<String>,
+    /// Without effect: reasoning is told as it is.
+    pub summary: Option<String>,
+    /// The same under its older name.
+    pub generate_summary: Option<String>,
 }
 
 /// What stood before what is asked.
@@ -246,6 +253,8 @@ pub struct Asked {
     pub question: Question,
     /// The answer, of which nothing has come.
     pub response: Response,
+    /// Fields that were taken without effect.
+    pub ignored: Vec<&'static str>,
 }
 
 impl CreateResponse {
@@ -253,9 +262,26 @@ impl CreateResponse {
     ///
     /// # Errors
     /// 400 with the field that can't be used.
-    pub fn read(mut self, model: String) -> Result<Asked, ApiError> {
+    pub fn understood(self, model: String) -> Result<Asked, ApiError> {
+        self.asked.read(self.sampling, self.shape, model)
+    }
+}
+
+impl ResponseAsked {
+    fn read(mut self, sampling: Given, shape: ShapeGiven, model: String) -> Result<Asked, ApiError> {
         self.check_supported()?;
-        let draws = self.draws()?;
+        let ignored = self.hints();
+        let most = match most_tokens(&[("max_output_tokens", self.max_output_tokens)])?.0 {
+            Most::Tokens(0) => {
+                let message = "max_output_tokens is 0: it must be at least 1";
+                return Err(ApiError::invalid("max_output_tokens", message));
+            }
+            Most::Tokens(tokens) => Some(tokens),
+            Most::Unsaid | Most::Room => None,
+        };
+        let said = (sampling.temperature.unwrap_or(1.0), sampling.top_p.unwrap_or(1.0));
+        let top = top_logprobs(self.include.as_deref().unwrap_or_default(), self.top_logprobs)?;
+        let draws = sampling.draws(most, top)?;
         let given = self.tools.take().unwrap_or_default();
         let tools = flat_tools(&given)?;
         let choice = choice(self.tool_choice.as_ref(), &tools)?;
@@ -266,17 +292,47 @@ impl CreateResponse {
             Some(TextOr::List(items)) => items,
             Some(TextOr::Text(text)) => vec![ItemGiven::said(text)],
         };
+        // The route calls it by its own name.
+        let (shaped, field) = match (shape.read()?, format.clone().read()?) {
+            ((Format::Text, _), own) => (own, "response_format"),
+            ((other, field), Format::Text) => (other, field),
+            ((_, field), _) => {
+                let message =
+                    format!("text.format and {field} both say what the answer must be: give one of them");
+                return Err(ApiError::invalid(field, message));
+            }
+        };
         let question = Question {
             messages: Vec::new(),
             tools,
             choice,
             parallel: self.parallel_tool_calls.unwrap_or(true),
-            format: format.clone().read()?,
+            format: shaped,
+            format_field: field,
+            rendering: Rendering::default(),
             draws,
             choices: 1,
         };
-        let response = self.answer(model, &before, given, format)?;
-        Ok(Asked { before, input, question, response })
+        let response = Response { max_output_tokens: most, ..self.answer(model, &before, given, format)? };
+        let response = Response { temperature: said.0, top_p: said.1, ..response };
+        Ok(Asked { before, input, question, response, ignored })
+    }
+
+    /// Names of fields that are hints which nothing here can follow.
+    fn hints(&self) -> Vec<&'static str> {
+        let is = |given: Option<&String>, usual: &str| given.is_none_or(|given| given == usual);
+        let (text, reasoning) = (self.text.as_ref(), self.reasoning.as_ref());
+        let hints = [
+            ("truncation", is(self.truncation.as_ref(), "disabled")),
+            ("text.verbosity", is(text.and_then(|text| text.verbosity.as_ref()), "medium")),
+            ("reasoning.effort", is(reasoning.and_then(|reasoning| reasoning.effort.as_ref()), "none")),
+            ("reasoning.summary", reasoning.is_none_or(|reasoning| reasoning.summary.is_none())),
+            (
+                "reasoning.generate_summary",
+                reasoning.is_none_or(|reasoning| reasoning.generate_summary.is_none()),
+            ),
+        ];
+        hints.into_iter().filter(|(_, usual)| !usual).map(|(name, _)| name).collect()
     }
 
     fn before(&mut self) -> Result<Before, ApiError> {
@@ -286,7 +342,7 @@ impl CreateResponse {
                 Err(ApiError::invalid("conversation", message))
             }
             (Some(id), None) => Ok(Before::Answer(id)),
-            (None, Some(ConversationGiven::Id(id) | ConversationGiven::Object { id })) => {
+            (None, Some(NameOr::Name(id) | NameOr::Object(ConversationRef { id }))) => {
                 Ok(Before::Conversation(id))
             }
             (None, None) => Ok(Before::Nothing),
@@ -316,7 +372,7 @@ impl CreateResponse {
             error: None,
             incomplete_details: None,
             instructions: self.instructions,
-            max_output_tokens: self.max_output_tokens,
+            max_output_tokens: None,
             max_tool_calls: self.max_tool_calls,
             model,
             output: Vec::new(),
@@ -331,12 +387,12 @@ impl CreateResponse {
             safety_identifier: self.safety_identifier,
             service_tier: "default",
             store: self.store.unwrap_or(true),
-            temperature: self.temperature.unwrap_or(1.0),
+            temperature: 1.0,
             text: TextSaid { format, verbosity: "medium" },
             tool_choice: self.tool_choice.unwrap_or_else(|| ToolChoiceSaid::Mode("auto".into())),
             tools,
             top_logprobs: self.top_logprobs.unwrap_or(0),
-            top_p: self.top_p.unwrap_or(1.0),
+            top_p: 1.0,
             truncation: "disabled",
             usage: None,
             user: self.user,
@@ -348,7 +404,6 @@ impl CreateResponse {
         let refuse = |field: &str, why: &str| {
             Err(ApiError::unsupported(field, format!("{field} is not supported: {why}")))
         };
-        let is = |given: Option<&String>, known: &str| given.is_none_or(|given| given == known);
         if self.background == Some(true) {
             return refuse("background", "an answer is waited for, or streams; POST /v1/runs works alone");
         }
@@ -358,47 +413,14 @@ impl CreateResponse {
         if self.moderation.is_some() {
             return refuse("moderation", "no moderation model is here");
         }
-        if self.context_management.is_some() || !is(self.truncation.as_ref(), "disabled") {
-            let field = if self.context_management.is_some() { "context_management" } else { "truncation" };
-            return refuse(field, "nothing is left out: what doesn't fit the context is refused");
-        }
-        if !is(self.text.as_ref().and_then(|text| text.verbosity.as_ref()), "medium") {
-            return refuse("text.verbosity", "the models here have no such setting (\"medium\" is taken)");
-        }
-        let Some(reasoning) = &self.reasoning else { return Ok(()) };
-        if !is(reasoning.effort.as_ref(), "none") {
-            return refuse("reasoning.effort", "the models here have no such setting (\"none\" is taken)");
-        }
-        if reasoning.summary.is_some() || reasoning.generate_summary.is_some() {
-            return refuse("reasoning.summary", "reasoning is told as it is, and not summed up");
+        let managed = self.context_management.as_ref().and_then(Value::as_array);
+        if self.context_management.is_some() && managed.is_none_or(|managed| !managed.is_empty()) {
+            return refuse(
+                "context_management",
+                "nothing is left out: what doesn't fit the context is refused",
+            );
         }
         Ok(())
-    }
-
-    fn draws(&self) -> Result<Draws, ApiError> {
-        if self.max_output_tokens == Some(0) {
-            return Err(ApiError::invalid(
-                "max_output_tokens",
-                "max_output_tokens is 0: it must be at least 1",
-            ));
-        }
-        Ok(Draws {
-            max_tokens: self.max_output_tokens,
-            min_tokens: 0,
-            ignore_eos: false,
-            stop: stops(self.stop.clone())?,
-            top_logprobs: top_logprobs(self.include.as_deref().unwrap_or_default(), self.top_logprobs)?,
-            sampling: Given {
-                temperature: self.temperature.map(|temperature| temperature as f32),
-                top_p: self.top_p.map(|top_p| top_p as f32),
-                top_k: self.top_k,
-                min_p: self.min_p,
-                repetition_penalty: self.repetition_penalty,
-                seed: self.seed,
-                ..Given::default()
-            }
-            .sampling()?,
-        })
     }
 }
 
@@ -425,13 +447,14 @@ fn top_logprobs(include: &[String], top: Option<u32>) -> Result<Option<u32>, Api
 /// The same checks as for chat's tools, whose function is an object of its own.
 fn flat_tools(given: &[FunctionTool]) -> Result<Vec<Tool>, ApiError> {
     let nested = |tool: &FunctionTool| ToolGiven {
-        kind: tool.kind.clone(),
+        kind: Some(tool.kind.clone()),
         function: Some(FunctionGiven {
             name: tool.name.clone(),
             description: tool.description.clone(),
             parameters: tool.parameters.clone(),
             strict: tool.strict,
         }),
+        ..ToolGiven::default()
     };
     tools(given.iter().map(nested).collect()).map_err(|error| {
         let param = error.param.map(|param| param.replace(".function.", "."));
@@ -449,8 +472,9 @@ fn choice(given: Option<&ToolChoiceSaid>, tools: &[Tool]) -> Result<ToolChoice, 
         None => ToolChoice::Auto,
         Some(ToolChoiceSaid::Mode(mode)) => match mode.as_str() {
             "none" => ToolChoice::None,
+            "auto" if tools.is_empty() => ToolChoice::None,
             "auto" => ToolChoice::Auto,
-            "required" => ToolChoice::Required,
+            "required" | "any" => ToolChoice::Required,
             other => return refuse(other),
         },
         Some(ToolChoiceSaid::Named { kind, name }) => match name.clone().filter(|_| kind == "function") {
@@ -470,7 +494,7 @@ impl FormatGiven {
     fn read(self) -> Result<Format, ApiError> {
         match self.kind.as_str() {
             "text" => Ok(Format::Text),
-            "json_object" => Ok(Format::JsonObject),
+            "json_object" => Ok(self.schema.map_or(Format::JsonObject, Format::Schema)),
             "json_schema" if self.name.is_none() => {
                 Err(ApiError::invalid("text.format.name", "text.format.name is missing"))
             }

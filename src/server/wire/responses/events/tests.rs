@@ -8,7 +8,7 @@ use crate::server::wire::responses::request::CreateResponse;
 
 fn progress() -> Progress {
     let request = parse::<CreateResponse>(br#"{"input": "Hi"}"#).unwrap();
-    Progress::new(request.read("m".into()).unwrap().response)
+    Progress::new(request.0.understood("m".into()).unwrap().response)
 }
 
 fn content(text: &str) -> Part {

@@ -38,14 +38,24 @@ fn a_model_reads_items_as_turns() {
 }
 
 #[test]
-fn a_conversation_that_makes_no_sense_is_refused() {
-    let check = |given: Value, says: &str| {
-        let error = messages(Some("Be brief."), &items(given)).unwrap_err();
-        assert_eq!(error.param.as_deref(), Some("input"));
-        assert!(error.message.contains(says), "{}", error.message);
-    };
-    check(json!([]), "missing");
-    check(json!([{"type": "function_call_output", "call_id": "c9", "output": "7"}]), "c9");
+fn a_conversation_without_items_is_refused() {
+    let error = messages(Some("Be brief."), &items(json!([]))).unwrap_err();
+    assert_eq!(error.param.as_deref(), Some("input"));
+    assert!(error.message.contains("missing"), "{}", error.message);
+}
+
+#[test]
+fn what_a_call_lacks_is_taken_for_empty() {
+    let read = |given: Value| serde_json::to_value(messages(None, &items(json!([given]))).unwrap()).unwrap();
+    for arguments in [json!(null), json!("{}"), json!({})] {
+        let call = json!({"type": "function_call", "call_id": "c1", "name": "f", "arguments": arguments});
+        assert_eq!(read(call)[0]["tool_calls"][0]["function"]["arguments"], json!({}), "{arguments}");
+    }
+    let call = json!({"type": "function_call", "call_id": "c1", "name": "f", "arguments": {"x": 1}});
+    assert_eq!(read(call)[0]["tool_calls"][0]["function"]["arguments"], json!({"x": 1}));
+    let alone = json!({"type": "function_call_output", "call_id": "c9", "output": "7"});
+    assert_eq!(read(alone)[0], json!({"role": "tool", "content": "7", "tool_call_id": "c9"}));
+    assert_eq!(read(json!({"role": "user"}))[0]["content"], "");
 }
 
 #[test]

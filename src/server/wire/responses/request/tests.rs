@@ -4,7 +4,7 @@ use super::*;
 use crate::server::wire::body::parse;
 
 fn read(request: &Value) -> Result<Asked, ApiError> {
-    parse::<CreateResponse>(request.to_string().as_bytes())?.read("m".into())
+    parse::<CreateResponse>(request.to_string().as_bytes())?.0.understood("m".into())
 }
 
 fn with(more: Value) -> Value {
@@ -20,29 +20,22 @@ fn what_cannot_be_done_is_refused_with_its_field() {
         assert_eq!((error.status.as_u16(), error.param.as_deref()), (400, Some(param)), "{more}: {error:?}");
     };
     let tool = json!({"type": "function", "name": "f", "parameters": {"type": "object"}});
-    check(json!({"imput": "a"}), "imput");
     check(json!({"input": 1}), "input");
-    check(json!({"input": [{"role": "user"}]}), "input[0].content");
     check(json!({"input": [{"role": "wizard", "content": "a"}]}), "input[0].role");
     check(
         json!({"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "x"}]}]}),
         "input[0].content[0].type",
     );
     check(json!({"input": [{"type": "web_search_call", "id": "ws_1"}]}), "input[0].type");
-    check(json!({"input": [{"type": "function_call", "call_id": "c", "name": "f"}]}), "input[0].arguments");
     check(json!({"input": [{"type": "function_call_output", "output": "a"}]}), "input[0].call_id");
     check(json!({"temperature": -1}), "temperature");
     check(json!({"temperature": 1e300}), "temperature");
     check(json!({"top_p": 1.5}), "top_p");
     check(json!({"max_output_tokens": 0}), "max_output_tokens");
-    check(json!({"max_output_tokens": -1}), "max_output_tokens");
+    check(json!({"max_output_tokens": -2}), "max_output_tokens");
     check(json!({"background": true}), "background");
     check(json!({"prompt": {"id": "p"}}), "prompt");
-    check(json!({"truncation": "auto"}), "truncation");
-    check(json!({"context_management": []}), "context_management");
-    check(json!({"reasoning": {"effort": "high"}}), "reasoning.effort");
-    check(json!({"reasoning": {"summary": "auto"}}), "reasoning.summary");
-    check(json!({"text": {"verbosity": "low"}}), "text.verbosity");
+    check(json!({"context_management": [{"type": "compaction"}]}), "context_management");
     check(json!({"text": {"format": {"type": "xml"}}}), "text.format.type");
     check(json!({"text": {"format": {"type": "json_schema", "schema": {}}}}), "text.format.name");
     check(json!({"text": {"format": {"type": "json_schema", "name": "n"}}}), "text.format.schema");
@@ -51,7 +44,7 @@ fn what_cannot_be_done_is_refused_with_its_field() {
     check(json!({"tools": [tool, tool]}), "tools[1].name");
     check(json!({"tools": [{"type": "function", "name": "f", "parameters": 1}]}), "tools[0].parameters");
     check(json!({"tool_choice": "required"}), "tool_choice");
-    check(json!({"tools": [tool], "tool_choice": "any"}), "tool_choice");
+    check(json!({"tools": [tool], "tool_choice": "perhaps"}), "tool_choice");
     check(json!({"tools": [tool], "tool_choice": {"type": "function", "name": "g"}}), "tool_choice");
     check(json!({"tools": [tool], "tool_choice": {"type": "file_search"}}), "tool_choice");
     check(json!({"top_logprobs": 2}), "top_logprobs");

@@ -1,0 +1,75 @@
+//! `GET /ping`, `/version`, `/props`, `/tokenizer_info`: what clients of other servers ask before they begin.
+
+use std::sync::Arc;
+
+use axum::Json as Body;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+
+use super::models::health;
+use super::responses::asked;
+use crate::server::error::ApiError;
+use crate::server::wire::about::{OfModel, Props, TokenizerInfo, Version};
+use crate::server::wire::models::Health;
+use crate::server::wire::refusals::{BadQuery, Busy, NoModel};
+use crate::server::wire::sampling::Given;
+use crate::server::{App, Asker};
+use crate::text::LoadedModel;
+
+/// Whether requests are taken, under another name.
+#[utoipa::path(get, path = "/ping", tag = "operations", responses(
+    (status = 200, description = "They are", body = Health),
+    (status = 503, description = "Not yet, or no more", body = Health),
+))]
+pub async fn ping(state: State<Arc<App>>) -> (StatusCode, Body<Health>) {
+    health(state).await
+}
+
+/// The program's version.
+#[utoipa::path(get, path = "/version", tag = "operations", responses(
+    (status = 200, description = "It", body = Version),
+))]
+pub async fn version() -> Body<Version> {
+    Body(Version { version: env!("CARGO_PKG_VERSION") })
+}
+
+/// What a model and its server are like, in llama-server's shape; loads the model where it isn't.
+#[utoipa::path(get, path = "/props", tag = "models", params(OfModel), responses(
+    (status = 200, description = "It", body = Props),
+    NoModel,
+    BadQuery,
+    Busy,
+))]
+pub async fn props(
+    State(app): State<Arc<App>>,
+    asker: Asker,
+    of: Result<Query<OfModel>, QueryRejection>,
+) -> Result<Body<Props>, ApiError> {
+    let (id, model) = model(&app, &asker, asked(of)?).await?;
+    let usual = Given::default().draws(None, None)?.sampling;
+    Ok(Body(Props::of(&id, &model, &usual)))
+}
+
+/// A model's tokenizer, as evaluation harnesses ask for it; loads the model where it isn't.
+#[utoipa::path(get, path = "/tokenizer_info", tag = "tokens", params(OfModel), responses(
+    (status = 200, description = "It", body = TokenizerInfo),
+    NoModel,
+    BadQuery,
+    Busy,
+))]
+pub async fn tokenizer_info(
+    State(app): State<Arc<App>>,
+    asker: Asker,
+    of: Result<Query<OfModel>, QueryRejection>,
+) -> Result<Body<TokenizerInfo>, ApiError> {
+    let (_, model) = model(&app, &asker, asked(of)?).await?;
+    Ok(Body(TokenizerInfo::of(&model)))
+}
+
+async fn model(app: &Arc<App>, asker: &Asker, of: OfModel) -> Result<(String, Arc<LoadedModel>), ApiError> {
+    app.check_ready()?;
+    let id = app.id(&asker.notes, of.model.as_deref(), false)?;
+    let model = app.shelf.model(&id).await?;
+    Ok((id, model))
+}

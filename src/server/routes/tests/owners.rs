@@ -1,0 +1,198 @@
+//! Whose is what: a key sees what was made with it, and of everything else not even that it is there.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::journal::{Desk, Viewer};
+use crate::server::auth::Keys;
+use crate::server::fixtures::Running;
+use crate::text::session::tests::parrot;
+
+const KEYS: &str = "ann-key name=ann\nbob-key name=bob\nroot-key name=root admin\nplain-key\n";
+
+fn server(desk: &Desk, keys: Option<&str>) -> Running {
+    let model = parrot("Hello!");
+    let keys = keys.map(|keys| {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys");
+        std::fs::write(&path, keys).unwrap();
+        Arc::new(Keys::read(&path).unwrap())
+    });
+    Running::on(desk.clone(), Box::new(move |_| Ok(Arc::clone(&model))), keys)
+}
+
+/// Ids of one of each, of the same owner.
+struct Made {
+    response: String,
+    conversation: String,
+    item: String,
+    run: String,
+}
+
+impl Made {
+    /// Of the same shapes, and never used.
+    fn never() -> Self {
+        Self {
+            response: format!("resp_{}", "0".repeat(24)),
+            conversation: format!("conv_{}", "0".repeat(24)),
+            item: format!("msg_{}", "0".repeat(24)),
+            run: "0".repeat(14),
+        }
+    }
+
+    /// `{id}` and `{item}` in a route's path filled in. A route that is not told of here fails the tests: say whose its
+    /// ids are.
+    fn path(&self, path: &str) -> String {
+        let id = match path.split('/').nth(2) {
+            Some("responses") => &self.response,
+            Some("conversations") => &self.conversation,
+            Some("runs") => &self.run,
+            _ => panic!("{path} takes an id, and this test doesn't know of what"),
+        };
+        let filled = path.replace("{id}", id).replace("{item}", &self.item);
+        assert!(!filled.contains('{'), "{path} takes something that this test doesn't know");
+        filled
+    }
+
+    /// A text without the ids.
+    fn blank(&self, text: &str) -> String {
+        [&self.response, &self.conversation, &self.item, &self.run]
+            .into_iter()
+            .fold(text.to_owned(), |text, id| text.replace(id.as_str(), "ID"))
+    }
+}
+
+async fn said(server: &Running, key: &str, method: &str, path: &str, body: &Value) -> (u16, Value) {
+    let (status, text) = server.respond_to(key, method, path, body).await;
+    (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+}
+
+async fn make(server: &Running, key: &str, viewer: &Viewer) -> Made {
+    let id = |(status, answer): (u16, Value)| {
+        assert_eq!(status, 200, "{answer}");
+        answer["id"].as_str().unwrap().to_owned()
+    };
+    let response = id(said(server, key, "POST", "/v1/responses", &json!({"input": "Hi"})).await);
+    let talk = json!({"items": [{"type": "message", "role": "user", "content": "Ho"}]});
+    let conversation = id(said(server, key, "POST", "/v1/conversations", &talk).await);
+    let path = format!("/v1/conversations/{conversation}/items");
+    let (_, items) = said(server, key, "GET", &path, &Value::Null).await;
+    let item = items["data"][0]["id"].as_str().unwrap().to_owned();
+    let mut recording = server.desk.seen_by(viewer).begin(Vec::new());
+    recording.append("run.started", 0, &json!({"goal": "g"}));
+    let end = json!({"status": "requires_action", "answer": "which?", "missing": []});
+    recording.finish("run.finished", 1, &end, Duration::from_secs(20)).await;
+    Made { response, conversation, item, run: recording.id().to_owned() }
+}
+
+fn ann() -> Viewer {
+    Viewer::named("name:ann".into(), false)
+}
+
+/// Method, path and a body that is right, of every route that takes an id of the record.
+async fn routes(server: &Running) -> Vec<(String, String, Value)> {
+    let (_, api) = said(server, "ann-key", "GET", "/openapi.json", &Value::Null).await;
+    let mut routes = Vec::new();
+    for (path, methods) in api["paths"].as_object().unwrap() {
+        if !path.contains('{') || path.starts_with("/v1/models/") {
+            continue;
+        }
+        for (method, route) in methods.as_object().unwrap() {
+            let body = match (method.as_str(), path.rsplit('/').next()) {
+                _ if route["requestBody"].is_null() => Value::Null,
+                (_, Some("answer")) => json!({"text": "this"}),
+                (_, Some("items")) => json!({"items": [{"type": "message", "role": "user", "content": "x"}]}),
+                (_, Some("{id}")) => json!({"metadata": {"a": "b"}}),
+                _ => panic!("{method} {path} takes a body: give a right one here"),
+            };
+            routes.push((method.to_uppercase(), path.clone(), body));
+        }
+    }
+    assert!(routes.len() >= 16, "{routes:?}");
+    routes
+}
+
+#[tokio::test]
+async fn another_keys_things_are_not_there_whatever_is_asked_of_them() {
+    let server = server(&Desk::in_memory().unwrap(), Some(KEYS));
+    let (made, never) = (make(&server, "ann-key", &ann()).await, Made::never());
+    let all = routes(&server).await;
+    for key in ["bob-key", "plain-key"] {
+        for (method, path, body) in &all {
+            let (status, answer) = server.respond_to(key, method, &made.path(path), body).await;
+            let (_, unknown) = server.respond_to(key, method, &never.path(path), body).await;
+            assert_eq!(status, 404, "{method} {path}: {answer}");
+            assert_eq!(made.blank(&answer), never.blank(&unknown), "{method} {path}");
+        }
+        for path in ["/v1/runs/last".to_owned(), format!("/v1/runs/{}", &made.run[..9])] {
+            assert_eq!(said(&server, key, "GET", &path, &Value::Null).await.0, 404, "{path}");
+        }
+        assert_eq!(said(&server, key, "GET", "/v1/runs", &Value::Null).await.1["data"], json!([]));
+        let (_, metrics) = server.respond_to(key, "GET", "/metrics", &Value::Null).await;
+        assert_eq!(made.blank(&metrics), metrics);
+    }
+    // Nothing was changed meanwhile, for the owner and for who sees all; what they change last is gone.
+    for key in ["root-key", "ann-key"] {
+        for (method, path, body) in all.iter().filter(|(method, ..)| method != "DELETE") {
+            let (_, answer) = server.respond_to(key, method, &made.path(path), body).await;
+            let (_, unknown) = server.respond_to(key, method, &never.path(path), body).await;
+            assert_ne!(made.blank(&answer), never.blank(&unknown), "{key} {method} {path}");
+        }
+        let (_, list) = said(&server, key, "GET", "/v1/runs", &Value::Null).await;
+        assert_eq!(list["data"][0]["id"], made.run, "{list}");
+    }
+}
+
+#[tokio::test]
+async fn ids_in_a_body_name_only_what_is_ones_own() {
+    let server = server(&Desk::in_memory().unwrap(), Some(KEYS));
+    let (made, never) = (make(&server, "ann-key", &ann()).await, Made::never());
+    let bodies = |ids: &Made| {
+        let reference = json!([{"type": "item_reference", "id": ids.item}]);
+        [
+            ("/v1/responses", json!({"input": "Hi", "previous_response_id": ids.response})),
+            ("/v1/responses", json!({"input": "Hi", "conversation": ids.conversation})),
+            ("/v1/responses", json!({"input": "Hi", "conversation": {"id": ids.conversation}})),
+            ("/v1/responses", json!({"input": reference})),
+            ("/v1/conversations", json!({"items": reference})),
+        ]
+    };
+    for ((path, theirs), (_, none)) in bodies(&made).into_iter().zip(bodies(&never)) {
+        for key in ["bob-key", "plain-key"] {
+            let (status, answer) = server.respond_to(key, "POST", path, &theirs).await;
+            let (expected, unknown) = server.respond_to(key, "POST", path, &none).await;
+            assert_eq!(status, expected, "{theirs}: {answer}");
+            assert!((400..500).contains(&status), "{theirs}: {answer}");
+            assert_eq!(made.blank(&answer), never.blank(&unknown), "{theirs}");
+        }
+        for key in ["ann-key", "root-key"] {
+            let (status, answer) = server.respond_to(key, "POST", path, &theirs).await;
+            assert_eq!(status, 200, "{key} {theirs}: {answer}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_was_made_without_keys_is_for_who_sees_all() {
+    let desk = Desk::in_memory().unwrap();
+    let open = server(&desk, None);
+    let made = make(&open, "", &Viewer::everybody()).await;
+    let keyed = server(&desk, Some(KEYS));
+    for path in ["/v1/responses/{id}", "/v1/conversations/{id}/items/{item}", "/v1/runs/{id}"] {
+        let path = made.path(path);
+        for (server, key, expected) in [
+            (&open, "", 200),
+            (&keyed, "ann-key", 404),
+            (&keyed, "plain-key", 404),
+            (&keyed, "root-key", 200),
+        ] {
+            let (status, answer) = server.respond_to(key, "GET", &path, &Value::Null).await;
+            assert_eq!(status, expected, "{key} {path}: {answer}");
+        }
+    }
+    // And what a key made is there for a server without keys, which is its owner's alone.
+    let theirs = make(&keyed, "plain-key", &ann()).await;
+    assert_eq!(open.respond_to("", "GET", &theirs.path("/v1/responses/{id}"), &Value::Null).await.0, 200);
+}

@@ -1,0 +1,280 @@
+//! Reads the fields of a body. What nobody here knows is refused by name where it would change what the answer promises;
+//! everything else is taken, and its name is kept for the client and the log. Which fields those are is known in
+//! `promises`; what the known ones mean is each body's.
+
+mod promises;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_ignored::Path;
+use serde_json::{Map, Value};
+
+use crate::server::error::ApiError;
+use promises::Promise;
+
+/// Names that are kept of one body.
+const NAMES_MAX: usize = 32;
+/// Names that a part of a body does not know; other parts know most of them.
+const SEEN_MAX: usize = 8 * NAMES_MAX;
+/// Of a name, which the client may have made up.
+const NAME_CHARS_MAX: usize = 64;
+
+/// What a body can become.
+pub trait Body: Sized {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// 400 with the field that can't be used.
+    fn read(fields: &mut Fields) -> Result<Self, ApiError>;
+}
+
+impl<T: DeserializeOwned> Body for T {
+    fn read(fields: &mut Fields) -> Result<Self, ApiError> {
+        fields.rest()
+    }
+}
+
+/// A body while it is read, perhaps in several parts that each know some of its fields.
+pub struct Fields {
+    body: Value,
+    /// Promises that the body asks for with more than a harmless value.
+    promised: Vec<&'static Promise>,
+    /// Fields of the body itself that no part has known so far; `None` before the first part.
+    unknown: Option<BTreeSet<String>>,
+    /// Further inside: where they are, with `[]` for every place in a list.
+    inner: BTreeSet<String>,
+}
+
+impl Fields {
+    /// Of a body, which must be an object.
+    ///
+    /// # Errors
+    /// 400 for another value.
+    pub fn new(mut body: Value) -> Result<Self, ApiError> {
+        without_nulls(&mut body);
+        let Value::Object(fields) = &body else {
+            let what = match body {
+                Value::Array(_) => "a list",
+                _ => "no object",
+            };
+            return Err(ApiError::unreadable(format!("the body is {what}: send an object")));
+        };
+        let promised = fields.iter().filter_map(|(name, value)| promises::asked(name, value)).collect();
+        Ok(Self { body, promised, unknown: None, inner: BTreeSet::new() })
+    }
+
+    /// A part of the fields; others read the rest.
+    ///
+    /// # Errors
+    /// 400 with the field that can't be used.
+    pub fn part<T: DeserializeOwned>(&mut self) -> Result<T, ApiError> {
+        let body = std::mem::take(&mut self.body);
+        let read = self.read(&body);
+        self.body = body;
+        read
+    }
+
+    /// The last part: the body is gone then.
+    ///
+    /// # Errors
+    /// As [`Fields::part`].
+    pub fn rest<T: DeserializeOwned>(&mut self) -> Result<T, ApiError> {
+        let body = std::mem::take(&mut self.body);
+        self.read(body)
+    }
+
+    fn read<'de, T, D>(&mut self, body: D) -> Result<T, ApiError>
+    where
+        T: Deserialize<'de>,
+        D: serde::Deserializer<'de, Error = serde_json::Error>,
+    {
+        let (mut unknown, inner) = (BTreeSet::new(), &mut self.inner);
+        let mut meet = |path: Path<'_>| match &path {
+            Path::Map { parent: Path::Root, key } => {
+                if unknown.len() < SEEN_MAX || promises::is_known(key) {
+                    unknown.insert(key.clone());
+                }
+            }
+            path if inner.len() < NAMES_MAX => drop(inner.insert(name(path))),
+            _ => {}
+        };
+        let mut track = serde_path_to_error::Track::new();
+        let body = serde_path_to_error::Deserializer::new(body, &mut track);
+        let read = T::deserialize(serde_ignored::Deserializer::new(body, &mut meet));
+        let read = read.map_err(|error| explain(&track.path().to_string(), &error))?;
+        self.unknown = Some(match self.unknown.take() {
+            Some(before) => before.intersection(&unknown).cloned().collect(),
+            None => unknown,
+        });
+        Ok(read)
+    }
+
+    /// Names of what was taken without effect, once all parts are read.
+    ///
+    /// # Errors
+    /// 400 for a field that would change what the answer promises.
+    pub fn ignored(self) -> Result<Vec<String>, ApiError> {
+        let unknown = self.unknown.unwrap_or_default();
+        for promise in self.promised {
+            if unknown.contains(promise.name) {
+                return Err(promise.refusal());
+            }
+        }
+        let names = unknown.into_iter().chain(self.inner).map(|name| printable(&name));
+        Ok(names.take(NAMES_MAX).collect())
+    }
+}
+
+/// Fields whose values are a client's own, in which null has a meaning: schemas, arguments, notes.
+const FREE: [&str; 12] = [
+    "arguments",
+    "chat_template_kwargs",
+    "documents",
+    "guided_json",
+    "input_schema",
+    "json",
+    "json_schema",
+    "metadata",
+    "parameters",
+    "prediction",
+    "schema",
+    "value",
+];
+
+/// Null is absent.
+fn without_nulls(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|_, value| !value.is_null());
+            for (name, value) in fields.iter_mut() {
+                if !FREE.contains(&name.as_str()) {
+                    without_nulls(value);
+                }
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(without_nulls),
+        _ => {}
+    }
+}
+
+/// A value that is an object, as serde reads structs from lists as well.
+pub fn object<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    Option::<Object<T>>::deserialize(deserializer).map(|found| found.map(|Object(value)| value))
+}
+
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match NameOr::deserialize_any(deserializer, "an object", false)? {
+            NameOr::Object(value) => Ok(Self(value)),
+            NameOr::Name(_) => unreachable!("no text is taken"),
+        }
+    }
+}
+
+/// A word, or an object that says more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NameOr<T> {
+    /// A word.
+    Name(String),
+    /// An object.
+    Object(T),
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for NameOr<T> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::deserialize_any(deserializer, "a string or an object", true)
+    }
+}
+
+// By hand, because serde's untagged enums neither say where an error is nor which fields they ignored.
+impl<'de, T: Deserialize<'de>> NameOr<T> {
+    fn deserialize_any<D: serde::Deserializer<'de>>(
+        deserializer: D,
+        expected: &'static str,
+        names: bool,
+    ) -> Result<Self, D::Error> {
+        struct Either<T> {
+            expected: &'static str,
+            names: bool,
+            object: std::marker::PhantomData<T>,
+        }
+        impl<'de, T: Deserialize<'de>> serde::de::Visitor<'de> for Either<T> {
+            type Value = NameOr<T>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.expected)
+            }
+
+            fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<Self::Value, E> {
+                match self.names {
+                    true => Ok(NameOr::Name(name.to_owned())),
+                    false => Err(E::invalid_type(serde::de::Unexpected::Str(name), &self)),
+                }
+            }
+
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, fields: A) -> Result<Self::Value, A::Error> {
+                T::deserialize(serde::de::value::MapAccessDeserializer::new(fields)).map(NameOr::Object)
+            }
+        }
+        deserializer.deserialize_any(Either { expected, names, object: std::marker::PhantomData })
+    }
+}
+
+/// A field whose value is kept as it is, with everything inside of it.
+pub type Free = Map<String, Value>;
+
+/// Where a field is: `messages[].name`.
+fn name(path: &Path<'_>) -> String {
+    let mut out = match path {
+        Path::Root => return String::new(),
+        Path::Seq { parent, .. } => name(parent) + "[]",
+        Path::Map { parent, key } => {
+            let mut out = name(parent);
+            let dot = if out.is_empty() { "" } else { "." };
+            let _ = write!(out, "{dot}{}", key.chars().take(NAME_CHARS_MAX).collect::<String>());
+            out
+        }
+        Path::Some { parent } | Path::NewtypeStruct { parent } | Path::NewtypeVariant { parent } => {
+            name(parent)
+        }
+    };
+    if let Some((end, _)) = out.char_indices().nth(2 * NAME_CHARS_MAX) {
+        out.truncate(end);
+    }
+    out
+}
+
+/// A name that may stand in a header and in a line of the log.
+fn printable(name: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || "_-.[]".contains(c) { c } else { '?' };
+    name.chars().take(NAME_CHARS_MAX).map(plain).collect()
+}
+
+/// What is wrong, with the path of the field.
+fn explain(path: &str, error: &serde_json::Error) -> ApiError {
+    let message = error.to_string();
+    // The place in the text helps nobody who sent an object.
+    let what = message.split(" at line ").next().unwrap_or(&message);
+    let missing = what.strip_prefix("missing field `").and_then(|rest| rest.split('`').next());
+    if let Some(name) = missing {
+        let field = if path == "." { name.to_owned() } else { format!("{path}.{name}") };
+        return ApiError::invalid(&field, format!("{field} is missing"));
+    }
+    if path == "." {
+        return ApiError::unreadable(format!("the body can't be used: {what}"));
+    }
+    // Null is as good as nothing, so what needs a value is missing.
+    if what.starts_with("invalid type: null,") {
+        return ApiError::invalid(path, format!("{path} is missing"));
+    }
+    ApiError::invalid(path, format!("{path}: {what}"))
+}

@@ -1,0 +1,271 @@
+//! Fields of other servers that would change what an answer promises: its form, its length, where it stops, what is told
+//! with it, and which weights and which prompt it comes from. A route that does not know one of them refuses it by name.
+//! How likely tokens are drawn is no promise: what would only change that is taken and named.
+//!
+//! The names are from the parameter lists of OpenAI, vLLM, llama.cpp's server, SGLang, TGI, ollama, LM Studio, OpenRouter,
+//! and text-generation-webui.
+
+use serde_json::Value;
+
+use crate::server::error::ApiError;
+
+/// A field that would change what an answer promises.
+#[derive(Debug)]
+pub(super) struct Promise {
+    /// Its name in the body.
+    pub name: &'static str,
+    /// Whether a value asks for nothing that isn't so already.
+    harmless: fn(&Value) -> bool,
+    /// Why it is refused, and what to do instead.
+    why: &'static str,
+}
+
+impl Promise {
+    /// 400 with its name.
+    pub(super) fn refusal(&self) -> ApiError {
+        let Self { name, why, .. } = self;
+        ApiError::unsupported(*name, format!("{name} is not supported here: {why}"))
+    }
+}
+
+/// What a field promises, where its value is more than a harmless one.
+pub(super) fn asked(name: &str, value: &Value) -> Option<&'static Promise> {
+    let promise = find(name)?;
+    (!value.is_null() && !(promise.harmless)(value)).then_some(promise)
+}
+
+/// Whether a name is among them.
+pub(super) fn is_known(name: &str) -> bool {
+    find(name).is_some()
+}
+
+fn find(name: &str) -> Option<&'static Promise> {
+    PROMISES.iter().flat_map(|group| group.iter()).find(|promise| promise.name == name)
+}
+
+/// `false`, 0, and what is empty.
+fn empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Bool(flag) => !flag,
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::String(text) => text.trim().is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+    }
+}
+
+fn nothing(_: &Value) -> bool {
+    false
+}
+
+fn at_most_one(value: &Value) -> bool {
+    value.as_f64().is_some_and(|number| number <= 1.0)
+}
+
+/// 0 and −1 are "no limit" and "the server's choice".
+fn no_limit(value: &Value) -> bool {
+    value.as_f64().is_some_and(|number| number <= 0.0) || empty(value)
+}
+
+fn yes(value: &Value) -> bool {
+    *value == Value::Bool(true)
+}
+
+fn text_alone(value: &Value) -> bool {
+    let is_text = |value: &Value| value.as_str() == Some("text");
+    empty(value) || value.as_array().is_some_and(|kinds| kinds.iter().all(is_text))
+}
+
+fn text_format(value: &Value) -> bool {
+    empty(value) || value.get("type").is_some_and(|kind| kind == "text")
+}
+
+fn plain_text(value: &Value) -> bool {
+    empty(value) || value == "text/plain"
+}
+
+fn no_call(value: &Value) -> bool {
+    empty(value) || value == "none" || value == "auto"
+}
+
+fn unit_length(value: &Value) -> bool {
+    *value == 2 || yes(value) || value == "l2"
+}
+
+fn floats(value: &Value) -> bool {
+    let is_float = |value: &Value| value == "float";
+    empty(value) || is_float(value) || value.as_array().is_some_and(|kinds| kinds.iter().all(is_float))
+}
+
+const fn promise(name: &'static str, harmless: fn(&Value) -> bool, why: &'static str) -> Promise {
+    Promise { name, harmless, why }
+}
+
+const OTHER_FORM: &str = "this route can't hold its answer to a form; /v1/chat/completions can";
+const OWN_WORDS: &str = "use response_format, grammar or structured_outputs";
+const NO_BAN: &str = "no words are kept out of an answer; logit_bias of -100 forbids single tokens";
+const USE_STOP: &str = "use stop";
+const USE_MAX: &str = "use max_tokens (of responses: max_output_tokens)";
+const USE_N: &str = "use n, at /v1/chat/completions or /v1/completions";
+const NO_BEAMS: &str = "answers are sampled, and beams are not searched";
+const SCORES: &str = "log-probabilities are told by logprobs and top_logprobs";
+const TEXT_ONLY: &str = "the models here read and write text";
+const TOP_LEVEL: &str = "put what is in it beside the other fields of the body";
+const CHAT_ONLY: &str = "ask at /v1/chat/completions";
+
+/// In groups, for whoever reads this.
+const PROMISES: &[&[Promise]] = &[FORM, LENGTH, STOPS, TOLD, COUNT, SOURCE, VECTORS];
+
+const FORM: &[Promise] = &[
+    promise("response_format", text_format, OTHER_FORM),
+    promise("json_schema", empty, OTHER_FORM),
+    promise("grammar", empty, OTHER_FORM),
+    promise("regex", empty, OTHER_FORM),
+    promise("ebnf", empty, OTHER_FORM),
+    promise("guided_json", empty, OTHER_FORM),
+    promise("guided_json_object", empty, OTHER_FORM),
+    promise("guided_regex", empty, OTHER_FORM),
+    promise("guided_choice", empty, OTHER_FORM),
+    promise("guided_grammar", empty, OTHER_FORM),
+    promise("structured_outputs", empty, OTHER_FORM),
+    promise("guided_whitespace_pattern", empty, "JSON is written on one line, with a space behind , and :"),
+    promise("structural_tag", empty, OWN_WORDS),
+    promise("guided_structural_tag", empty, OWN_WORDS),
+    promise("format", empty, OWN_WORDS),
+    promise("grammar_string", empty, OWN_WORDS),
+    promise("grammar_lazy", empty, OWN_WORDS),
+    promise("grammar_triggers", empty, OWN_WORDS),
+    promise("response_schema", empty, OWN_WORDS),
+    promise("response_mime_type", plain_text, OWN_WORDS),
+    promise("functions", empty, "use tools"),
+    promise("function_call", no_call, "use tool_choice"),
+    promise("tools", empty, CHAT_ONLY),
+    promise("tool_choice", no_call, CHAT_ONLY),
+    promise("bad_words", empty, NO_BAN),
+    promise("bad_words_ids", empty, NO_BAN),
+    promise("banned_tokens", empty, NO_BAN),
+    promise("banned_strings", empty, NO_BAN),
+    promise("custom_token_bans", empty, NO_BAN),
+    promise("suppress_tokens", empty, NO_BAN),
+    promise("allowed_token_ids", empty, "use grammar or guided_choice to say what may be written"),
+    promise("logit_bias", empty, "ask a model at /v1/chat/completions or /v1/completions"),
+    promise("logits_processors", empty, "no code of a request is run"),
+    promise("logits_processor", empty, "no code of a request is run"),
+    promise("custom_logit_processor", empty, "no code of a request is run"),
+    promise("audio", nothing, TEXT_ONLY),
+    promise("modalities", text_alone, TEXT_ONLY),
+    promise("stream", empty, "the answer of this route comes at once"),
+    promise("background", empty, "an answer is waited for, or streams; POST /v1/runs works alone"),
+];
+
+const LENGTH: &[Promise] = &[
+    promise("max_tokens", no_limit, USE_MAX),
+    promise("max_completion_tokens", no_limit, USE_MAX),
+    promise("max_output_tokens", no_limit, USE_MAX),
+    promise("n_predict", no_limit, USE_MAX),
+    promise("num_predict", no_limit, USE_MAX),
+    promise("max_new_tokens", no_limit, USE_MAX),
+    promise("max_gen_len", no_limit, USE_MAX),
+    promise("max_length", no_limit, USE_MAX),
+    promise("min_tokens", no_limit, "this route promises no least length"),
+    promise("min_new_tokens", no_limit, "use min_tokens"),
+    promise("min_length", no_limit, "use min_tokens"),
+    promise("ignore_eos", empty, "ask a model at /v1/chat/completions or /v1/completions"),
+    promise("truncate_prompt_tokens", no_limit, "a prompt is never cut: one that is too long is refused"),
+];
+
+const STOPS: &[Promise] = &[
+    promise("stop", empty, "the answer of this route is not cut"),
+    promise("stop_token_ids", empty, USE_STOP),
+    promise("stop_sequences", empty, USE_STOP),
+    promise("stop_sequence", empty, USE_STOP),
+    promise("stop_strings", empty, USE_STOP),
+    promise("stop_words", empty, USE_STOP),
+    promise("stopping_strings", empty, USE_STOP),
+    promise("stop_regex", empty, USE_STOP),
+    promise("include_stop_str_in_output", empty, "the answer ends before the stop string"),
+    promise("no_stop_trim", empty, "use include_stop_str_in_output"),
+];
+
+const TOLD: &[Promise] = &[
+    promise("echo", empty, "/v1/completions tells a prompt again"),
+    promise("return_full_text", empty, "/v1/completions tells a prompt again with echo"),
+    promise("logprobs", empty, SCORES),
+    promise("top_logprobs", empty, SCORES),
+    promise("n_probs", empty, SCORES),
+    promise("post_sampling_probs", empty, SCORES),
+    promise("logprob_token_ids", empty, SCORES),
+    promise("token_ids_logprob", empty, SCORES),
+    promise("return_logprob", empty, SCORES),
+    promise("top_n_tokens", empty, SCORES),
+    promise("details", empty, SCORES),
+    promise("decoder_input_details", empty, SCORES),
+    // Here 0 asks for something: the scores without alternatives.
+    promise(
+        "prompt_logprobs",
+        |value| *value == false,
+        "/v1/completions scores a prompt with echo and logprobs",
+    ),
+    promise("return_token_ids", empty, "/v1/chat/completions and /v1/completions tell the ids of tokens"),
+    promise("return_tokens_as_token_ids", empty, SCORES),
+    promise("return_tokens", empty, "use return_token_ids"),
+    promise("return_prompt_text", empty, "/apply-template tells a prompt"),
+    promise("return_hidden_states", empty, "hidden states are not told"),
+    promise("return_routed_experts", empty, "experts are not told"),
+    promise(
+        "skip_special_tokens",
+        yes,
+        "control tokens are never written as text; return_token_ids tells them",
+    ),
+    promise("detokenize", yes, "answers are text; return_token_ids tells their tokens as well"),
+    promise("moderation", empty, "no moderation model is here"),
+    promise("web_search_options", nothing, "nothing here reaches the web"),
+];
+
+const COUNT: &[Promise] = &[
+    promise("n", at_most_one, USE_N),
+    promise("best_of", at_most_one, "as many answers are drawn as are told, and none is thrown away"),
+    promise("n_cmpl", at_most_one, USE_N),
+    promise("num_return_sequences", at_most_one, USE_N),
+    promise("num_generations", at_most_one, USE_N),
+    promise("use_beam_search", empty, NO_BEAMS),
+    promise("num_beams", at_most_one, NO_BEAMS),
+    promise("beam_width", at_most_one, NO_BEAMS),
+];
+
+const SOURCE: &[Promise] = &[
+    promise("suffix", empty, "fill in at /v1/completions or /infill"),
+    promise("input_prefix", empty, "fill in at /infill"),
+    promise("input_suffix", empty, "fill in at /infill"),
+    promise("input_extra", empty, "fill in at /infill"),
+    promise("messages", empty, CHAT_ONLY),
+    promise(
+        "chat_template",
+        empty,
+        "the model's own template is used; chat_template_kwargs sets its variables",
+    ),
+    promise("continue_final_message", empty, CHAT_ONLY),
+    promise("prompt_embeds", empty, TEXT_ONLY),
+    promise("input_embeds", empty, TEXT_ONLY),
+    promise("images", empty, TEXT_ONLY),
+    promise("image_data", empty, TEXT_ONLY),
+    promise("multimodal_data", empty, TEXT_ONLY),
+    promise("lora", empty, "no adapters are loaded here"),
+    promise("lora_request", empty, "no adapters are loaded here"),
+    promise("lora_path", empty, "no adapters are loaded here"),
+    promise("adapter_id", empty, "no adapters are loaded here"),
+    promise("cache_salt", empty, "whoever asks shares the cache of prefixes"),
+    promise("raw", empty, "/v1/completions takes a prompt as it is"),
+    promise("options", empty, TOP_LEVEL),
+    promise("extra_body", empty, TOP_LEVEL),
+    promise("parameters", empty, TOP_LEVEL),
+];
+
+const VECTORS: &[Promise] = &[
+    promise("normalize", yes, "vectors have the length 1"),
+    promise("embd_normalize", unit_length, "vectors have the length 1"),
+    promise("output_dimension", no_limit, "use dimensions"),
+    promise("output_dtype", floats, "use encoding_format"),
+    promise("embedding_types", floats, "use encoding_format"),
+];

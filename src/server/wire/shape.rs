@@ -1,0 +1,257 @@
+//! What an answer must be, under the names of several servers: OpenAI's `response_format`, llama.cpp's `json_schema` and `grammar`,
+//! vLLM's `structured_outputs` and `guided_*`, SGLang's `regex` and `ebnf`, TGI's `grammar` objects. All go through one door, and only
+//! one of them may be given.
+
+use serde::Deserialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::fields::NameOr;
+use crate::server::answer::Format;
+use crate::server::error::ApiError;
+use crate::text::Written;
+
+/// The fields that say what an answer must be.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+pub struct ShapeGiven {
+    /// What the answer must be.
+    pub response_format: Option<ResponseFormat>,
+    /// The answer is JSON that fits this schema.
+    #[schema(value_type = Option<Object>)]
+    pub json_schema: Option<Value>,
+    /// The answer fits this grammar: GBNF (rules `name ::= …`, from `root`) or Lark (rules `name: …`, from `start`).
+    #[schema(value_type = Option<String>)]
+    pub grammar: Option<NameOr<TypedGrammar>>,
+    /// The answer fits this regular expression.
+    pub regex: Option<String>,
+    /// A grammar under SGLang's name.
+    pub ebnf: Option<String>,
+    /// The answer is JSON that fits this schema.
+    #[schema(value_type = Option<Object>)]
+    pub guided_json: Option<Value>,
+    /// The answer is a JSON object.
+    pub guided_json_object: Option<bool>,
+    /// The answer fits this regular expression.
+    pub guided_regex: Option<String>,
+    /// The answer is one of these.
+    pub guided_choice: Option<Vec<String>>,
+    /// The answer fits this grammar.
+    pub guided_grammar: Option<String>,
+    /// One of the forms above, as vLLM writes them.
+    pub structured_outputs: Option<StructuredOutputs>,
+}
+
+/// What the answer must be.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct ResponseFormat {
+    /// `text`, `json_object`, `json_schema`, `grammar` or `regex`.
+    #[serde(rename = "type")]
+    #[schema(pattern = "^(text|json_object|json_schema|json|grammar|regex)$")]
+    pub kind: String,
+    /// The schema, for `json_schema`.
+    pub json_schema: Option<NamedSchema>,
+    /// The schema itself, as llama.cpp takes it for `json_object` and `json_schema`.
+    #[schema(value_type = Option<Object>)]
+    pub schema: Option<Value>,
+    /// The same under TGI's name.
+    #[schema(value_type = Option<Object>)]
+    pub value: Option<Value>,
+    /// The grammar, for `grammar`.
+    pub grammar: Option<String>,
+    /// The expression, for `regex`.
+    pub regex: Option<String>,
+    /// The same under another name.
+    pub pattern: Option<String>,
+}
+
+/// A schema.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct NamedSchema {
+    /// Its name.
+    pub name: Option<String>,
+    /// What it is for.
+    pub description: Option<String>,
+    /// The schema.
+    #[schema(required = true, value_type = Object)]
+    pub schema: Option<Value>,
+    /// Answers fit the schema in any case.
+    pub strict: Option<bool>,
+}
+
+/// A grammar that says what it is.
+#[derive(Debug, Clone, PartialEq, Deserialize, ToSchema)]
+pub struct TypedGrammar {
+    /// `json`, `regex`, `lark`, `gbnf` or `choice`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// It.
+    #[schema(value_type = Option<Object>)]
+    pub value: Option<Value>,
+}
+
+/// vLLM's forms: one of them.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+pub struct StructuredOutputs {
+    /// JSON that fits this schema.
+    #[schema(value_type = Option<Object>)]
+    pub json: Option<Value>,
+    /// A regular expression.
+    pub regex: Option<String>,
+    /// One of these.
+    pub choice: Option<Vec<String>>,
+    /// A grammar.
+    pub grammar: Option<String>,
+    /// A JSON object.
+    pub json_object: Option<bool>,
+    /// Not supported.
+    #[schema(ignore)]
+    structural_tag: Option<Value>,
+    /// Not supported.
+    #[schema(ignore)]
+    whitespace_pattern: Option<String>,
+}
+
+impl ShapeGiven {
+    /// The one form that is given, and the field that gives it.
+    ///
+    /// # Errors
+    /// 400 where two are given, and for one that can't be used.
+    pub fn read(self) -> Result<(Format, &'static str), ApiError> {
+        let outputs = self.structured_outputs.unwrap_or_default();
+        if outputs.structural_tag.is_some_and(|tag| tag.as_str() != Some("")) {
+            let field = "structured_outputs.structural_tag";
+            return Err(ApiError::unsupported(
+                field,
+                format!("{field} is not supported: use tools or grammar"),
+            ));
+        }
+        if outputs.whitespace_pattern.is_some_and(|pattern| !pattern.is_empty()) {
+            let field = "structured_outputs.whitespace_pattern";
+            let message =
+                format!("{field} is not supported: JSON is written on one line, with a space behind , and :");
+            return Err(ApiError::unsupported(field, message));
+        }
+        let regex = |text: Option<String>| said(text).map(Written::Regex).map(Format::Written);
+        let grammar = |text: Option<String>| said(text).map(Written::grammar).map(Format::Written);
+        let choice = |choices: Option<Vec<String>>| {
+            choices.filter(|choices| !choices.is_empty()).map(Written::Choice).map(Format::Written)
+        };
+        let object = |wanted: Option<bool>| (wanted == Some(true)).then_some(Format::JsonObject);
+        let given = [
+            ("response_format", self.response_format.map_or(Ok(None), ResponseFormat::read)?),
+            (
+                "json_schema",
+                self.json_schema.map(|given| schema("json_schema", given)).transpose()?.flatten(),
+            ),
+            ("grammar", self.grammar.map_or(Ok(None), typed)?),
+            ("regex", regex(self.regex)),
+            ("ebnf", grammar(self.ebnf)),
+            (
+                "guided_json",
+                self.guided_json.map(|given| schema("guided_json", given)).transpose()?.flatten(),
+            ),
+            ("guided_json_object", object(self.guided_json_object)),
+            ("guided_regex", regex(self.guided_regex)),
+            ("guided_choice", choice(self.guided_choice)),
+            ("guided_grammar", grammar(self.guided_grammar)),
+            (
+                "structured_outputs.json",
+                outputs.json.map(|given| schema("structured_outputs.json", given)).transpose()?.flatten(),
+            ),
+            ("structured_outputs.regex", regex(outputs.regex)),
+            ("structured_outputs.choice", choice(outputs.choice)),
+            ("structured_outputs.grammar", grammar(outputs.grammar)),
+            ("structured_outputs.json_object", object(outputs.json_object)),
+        ];
+        let mut given = given.into_iter().filter_map(|(field, format)| Some((field, format?)));
+        let Some((field, format)) = given.next() else { return Ok((Format::Text, "response_format")) };
+        if let Some((other, _)) = given.next() {
+            let message = format!("{field} and {other} both say what the answer must be: give one of them");
+            return Err(ApiError::invalid(other, message));
+        }
+        Ok((format, field))
+    }
+}
+
+/// A text that says something.
+fn said(text: Option<String>) -> Option<String> {
+    text.filter(|text| !text.trim().is_empty())
+}
+
+/// A schema, perhaps written as a text; an empty text is none.
+fn schema(field: &str, given: Value) -> Result<Option<Format>, ApiError> {
+    let schema = match given {
+        Value::String(text) if text.trim().is_empty() => return Ok(None),
+        Value::String(text) => serde_json::from_str(&text)
+            .map_err(|error| ApiError::invalid(field, format!("{field} is no JSON schema: {error}")))?,
+        schema => schema,
+    };
+    Ok(Some(Format::Schema(schema)))
+}
+
+/// A grammar, or an object that says of what kind it is.
+fn typed(given: NameOr<TypedGrammar>) -> Result<Option<Format>, ApiError> {
+    let given = match given {
+        NameOr::Name(text) => return Ok(said(Some(text)).map(Written::grammar).map(Format::Written)),
+        NameOr::Object(given) => given,
+    };
+    let value = given.value.unwrap_or_default();
+    let text = || {
+        let text = value.as_str().map(str::to_owned);
+        text.ok_or_else(|| ApiError::invalid("grammar.value", "grammar.value must be a text"))
+    };
+    let written = match given.kind.as_str() {
+        "json" | "json_object" | "json_schema" => return schema("grammar.value", value),
+        "regex" => Written::Regex(text()?),
+        "lark" => Written::Lark(text()?),
+        "gbnf" | "ebnf" => Written::Gbnf(text()?),
+        "choice" => Written::Choice(
+            serde_json::from_value(value)
+                .map_err(|_| ApiError::invalid("grammar.value", "grammar.value must be a list of texts"))?,
+        ),
+        other => {
+            let message = format!("grammar.type is {other:?}: it must be json, regex, lark, gbnf or choice");
+            return Err(ApiError::invalid("grammar.type", message));
+        }
+    };
+    Ok(Some(Format::Written(written)))
+}
+
+impl ResponseFormat {
+    fn read(self) -> Result<Option<Format>, ApiError> {
+        let missing = |field: &str| {
+            let message = format!("response_format has no {field}");
+            ApiError::invalid(format!("response_format.{field}"), message)
+        };
+        let own = self.schema.or(self.value);
+        match self.kind.as_str() {
+            "text" => Ok(None),
+            "json_object" | "json" => Ok(Some(match own {
+                Some(schema) if schema.as_object().is_none_or(|fields| !fields.is_empty()) => {
+                    Format::Schema(schema)
+                }
+                _ => Format::JsonObject,
+            })),
+            "json_schema" => {
+                let schema = self.json_schema.and_then(|named| named.schema).or(own);
+                schema.map(Format::Schema).map(Some).ok_or_else(|| missing("json_schema.schema"))
+            }
+            "grammar" => {
+                let grammar = self.grammar.or(own.and_then(|own| own.as_str().map(str::to_owned)));
+                let grammar = said(grammar).ok_or_else(|| missing("grammar"))?;
+                Ok(Some(Format::Written(Written::grammar(grammar))))
+            }
+            "regex" => {
+                let own = own.and_then(|own| own.as_str().map(str::to_owned));
+                let regex = said(self.regex.or(self.pattern).or(own)).ok_or_else(|| missing("regex"))?;
+                Ok(Some(Format::Written(Written::Regex(regex))))
+            }
+            other => {
+                let message = format!(
+                    "response_format is {other:?}: it must be text, json_object, json_schema, grammar or regex"
+                );
+                Err(ApiError::invalid("response_format.type", message))
+            }
+        }
+    }
+}

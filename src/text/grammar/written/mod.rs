@@ -1,0 +1,100 @@
+//! Grammars that a client writes: regular expressions, lists of choices, Lark, and llama.cpp's GBNF. How one is held to is
+//! llguidance's; here it is read and put into that library's own form.
+
+mod gbnf;
+#[cfg(test)]
+mod tests;
+
+use llguidance::api::TopLevelGrammar;
+use serde_json::Value;
+
+use super::{GrammarError, GrammarFactory};
+use crate::engine::Constraint;
+
+/// A text that says what an answer must be has so many bytes at most.
+const TEXT_BYTES_MAX: usize = 256 << 10;
+
+/// What an answer must be, in a client's own words.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Written {
+    /// All of it fits a regular expression.
+    Regex(String),
+    /// It is one of these.
+    Choice(Vec<String>),
+    /// A grammar in llguidance's dialect of Lark, whose rule `start` it fits.
+    Lark(String),
+    /// A grammar in GBNF, whose rule `root` it fits.
+    Gbnf(String),
+}
+
+impl Written {
+    /// A grammar whose notation is told by how it writes rules: GBNF has `name ::= …`, Lark `name: …`.
+    #[must_use]
+    pub fn grammar(text: String) -> Self {
+        if text.contains("::=") { Self::Gbnf(text) } else { Self::Lark(text) }
+    }
+}
+
+impl GrammarFactory {
+    /// A constraint that lets a sequence write exactly what `written` says. Blocks while the grammar is made.
+    ///
+    /// # Errors
+    /// [`GrammarError::Written`] says what in it is wrong or can't be enforced.
+    pub fn written(&self, written: &Written) -> Result<Box<dyn Constraint>, GrammarError> {
+        let lark = match written {
+            Written::Regex(text) => {
+                check_size(text.len())?;
+                return self.made(TopLevelGrammar::from_regex(whole(text)));
+            }
+            Written::Choice(choices) => {
+                check_size(choices.iter().map(String::len).sum())?;
+                choice(choices)?
+            }
+            Written::Lark(text) => {
+                check_size(text.len())?;
+                text.clone()
+            }
+            Written::Gbnf(text) => {
+                check_size(text.len())?;
+                let token = |text: &str| self.tokenizer.special_token(text);
+                gbnf::to_lark(text, &token).map_err(GrammarError::Written)?
+            }
+        };
+        self.made(TopLevelGrammar::from_lark(lark))
+    }
+
+    fn made(&self, grammar: TopLevelGrammar) -> Result<Box<dyn Constraint>, GrammarError> {
+        match self.compiled(grammar) {
+            Ok(grammar) => Ok(Box::new(grammar)),
+            Err(GrammarError::Schema(problem)) => Err(GrammarError::Written(problem)),
+            Err(other) => Err(other),
+        }
+    }
+}
+
+fn check_size(bytes: usize) -> Result<(), GrammarError> {
+    match bytes {
+        0 => Err(GrammarError::Written("it is empty".into())),
+        1..=TEXT_BYTES_MAX => Ok(()),
+        _ => Err(GrammarError::Written(format!(
+            "it has {bytes} bytes, and {TEXT_BYTES_MAX} are the most: simplify it"
+        ))),
+    }
+}
+
+/// A regular expression without the anchors of a whole match, which every match here is.
+fn whole(regex: &str) -> &str {
+    let regex = regex.strip_prefix('^').unwrap_or(regex);
+    let Some(before) = regex.strip_suffix('$') else { return regex };
+    let backslashes = before.len() - before.trim_end_matches('\\').len();
+    if backslashes % 2 == 0 { before } else { regex }
+}
+
+fn choice(choices: &[String]) -> Result<String, GrammarError> {
+    if choices.iter().any(String::is_empty) {
+        return Err(GrammarError::Written("one of the choices is empty".into()));
+    }
+    let choices: Vec<String> =
+        choices.iter().map(|choice| Value::from(choice.as_str()).to_string()).collect();
+    Ok(format!("start: {}\n", choices.join(" | ")))
+}
