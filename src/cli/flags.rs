@@ -1,8 +1,12 @@
 //! What was typed. Nothing is checked here beyond its shape; `config.rs` makes of it what is needed.
 
+mod doors;
+
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+pub use doors::DoorFlags;
 
 /// A goal goes in; a planner makes tasks of it, small workers do them together, one answer comes out.
 #[derive(Debug, Parser)]
@@ -151,9 +155,8 @@ pub struct ServeFlags {
     /// Beside another server of this home, with an engine of its own; `run` and `runs` don't join it
     #[arg(long)]
     pub standalone: bool,
-    /// Pages of this origin may read answers, e.g. https://app.example.com, or * for all; may be repeated
-    #[arg(long = "cors-origin", value_name = "ORIGIN")]
-    pub cors_origins: Vec<String>,
+    #[command(flatten)]
+    pub doors: DoorFlags,
     /// At the end, running answers get so many seconds before they are cut
     #[arg(long, default_value_t = 30, value_name = "N")]
     pub drain_seconds: u64,

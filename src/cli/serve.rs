@@ -15,6 +15,7 @@ use super::flags::ServeFlags;
 use super::interrupt::INTERRUPTED;
 use super::load::{self, Loader, Memory};
 use super::screen::LoadingBar;
+use super::surroundings::open_files;
 use super::units::{gib, parse_age};
 use super::{print, start_log};
 use crate::engine::{Engine, EngineConfig, EngineHandle};
@@ -25,7 +26,7 @@ use crate::server::forget::forget_responses;
 use crate::server::layers::{Hosts, Layers, Origins, around};
 use crate::server::metrics::Metrics;
 use crate::server::runs::Runs;
-use crate::server::serve::{Bound, Listen, bind};
+use crate::server::serve::{Bound, Listen, bind, descriptors};
 use crate::server::shelf::{BandFiles, Loaders, Shelf};
 use crate::server::spans::{Endpoint, Export};
 use crate::server::{App, Ending, router};
@@ -35,7 +36,9 @@ const HEADER_TIME_MAX: Duration = Duration::from_secs(30);
 /// A client that takes nothing of its answer for so long is cut.
 const TAKING_TIME_MAX: Duration = Duration::from_secs(60);
 const HEADERS_MAX: usize = 100;
-const CONNECTIONS_MAX: usize = 1024;
+const CONNECTIONS_MAX: usize = 1 << 16;
+/// Open files that are not connections: models, the record, sockets, and what the runtime has.
+const OTHER_FILES: u64 = 32;
 /// Runs that nobody listens to are cancelled at the end; recording what they had takes a moment.
 const RUNS_END_MAX: Duration = Duration::from_secs(3);
 
@@ -61,7 +64,13 @@ pub struct ServeOptions {
     /// No private socket: nobody joins this server's engine.
     pub standalone: bool,
     /// Pages that may read answers.
-    pub origins: Origins,
+    pub origins: Arc<Origins>,
+    /// Names under which it may be asked.
+    pub hosts: Arc<Hosts>,
+    /// Connections at a time.
+    pub connections_max: usize,
+    /// Of them from one address; 0 for any number.
+    pub per_address_max: Option<usize>,
     /// What running answers get at the end.
     pub drain: Duration,
     /// Stored responses are forgotten when they are older; `None` keeps them.
@@ -91,7 +100,8 @@ pub fn serve(config: &Config, flags: &ServeFlags, verbose: u8) -> Result<ExitCod
         taking_timeout: TAKING_TIME_MAX,
         headers_max: HEADERS_MAX,
         drain: options.drain,
-        connections_max: CONNECTIONS_MAX,
+        connections_max: connections(options.connections_max, open_files()),
+        per_address_max: options.per_address_max,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let bound = runtime.block_on(bind(&listen)).map_err(|error| CliError::Failed(error.into()))?;
@@ -107,9 +117,7 @@ pub fn serve(config: &Config, flags: &ServeFlags, verbose: u8) -> Result<ExitCod
         runtime.spawn(forget_responses(Arc::clone(&journal), age));
     }
     let app = Arc::new(App::new(shelf, Runs::new(journal), engine.clone(), Arc::clone(&metrics), ending));
-    let origins = Arc::new(options.origins);
-    let hosts = Hosts::new(options.address.ip(), keys.is_some(), &[], Arc::clone(&origins));
-    let layers = Layers { metrics, keys, origins, hosts: Arc::new(hosts) };
+    let layers = Layers { metrics, keys, origins: options.origins, hosts: options.hosts };
     print(&format!("listening on http://{}\n", bound.address()))?;
     let drain = bound.drain();
     let asked_to_end = runtime.spawn(async move {
@@ -254,6 +262,20 @@ fn fits(band: &BandFiles, memory: &Memory) -> bool {
     too_large.is_none()
 }
 
+/// Connections that fit into the limit of open files: as many over TCP, and over the socket.
+fn connections(wanted: usize, files: Option<u64>) -> usize {
+    let Some(files) = files else { return wanted };
+    let room = files.saturating_sub(OTHER_FILES) / 2;
+    let fits = |places: &usize| descriptors(*places) as u64 <= room;
+    let places = (1..=wanted).rev().find(fits).unwrap_or(1);
+    if places < wanted {
+        tracing::warn!(
+            "{places} connections at a time, since {files} files may be open: raise that limit (ulimit -n)"
+        );
+    }
+    places
+}
+
 fn engine(
     config: &Config,
     options: &ServeOptions,
@@ -314,8 +336,18 @@ pub fn options(flags: &ServeFlags) -> Result<ServeOptions, CliError> {
             CliError::usage(format!("--keep-responses {age}: give an age, such as 30d or 12h, or `forever`"))
         })?),
     };
-    let origins = Origins::parse(&flags.cors_origins)
+    let doors = &flags.doors;
+    let origins = Origins::parse(&doors.cors_origins)
         .map_err(|problem| CliError::usage(format!("--cors-origin: {problem}")))?;
+    let origins = Arc::new(origins);
+    let hosts = Hosts::new(host, flags.api_key_file.is_some(), &doors.allow_hosts, Arc::clone(&origins))
+        .map_err(|problem| CliError::usage(format!("--allow-host: {problem}")))?;
+    if !(1..=CONNECTIONS_MAX).contains(&doors.max_connections) {
+        return Err(CliError::usage(format!(
+            "--max-connections {}: give a number of connections from 1 to {CONNECTIONS_MAX}",
+            doors.max_connections
+        )));
+    }
     Ok(ServeOptions {
         address: SocketAddr::new(host, flags.port),
         models: flags.models.clone(),
@@ -324,6 +356,9 @@ pub fn options(flags: &ServeFlags) -> Result<ServeOptions, CliError> {
         slowdown_max: flags.max_slowdown,
         standalone: flags.standalone,
         origins,
+        hosts: Arc::new(hosts),
+        connections_max: doors.max_connections,
+        per_address_max: doors.max_connections_per_address,
         drain: Duration::from_secs(flags.drain_seconds),
         keep_responses,
     })
@@ -366,7 +401,7 @@ mod tests {
         assert_eq!((options.queue_max, options.drain), (256, Duration::from_secs(30)));
         assert!(!options.standalone);
         assert_eq!((options.api_key_file, options.models), (None, Vec::new()));
-        assert_eq!(options.origins, Origins::default());
+        assert_eq!(*options.origins, Origins::default());
         assert_eq!(options.keep_responses, Some(Duration::from_secs(30 * 86_400)));
     }
 

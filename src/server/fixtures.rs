@@ -38,6 +38,7 @@ pub fn listen() -> Listen {
         headers_max: 64,
         drain: Duration::from_secs(20),
         connections_max: 64,
+        per_address_max: None,
     }
 }
 
@@ -167,7 +168,9 @@ impl Running {
         let app = Arc::new(App::new(shelf, runs, engine(), Arc::clone(&metrics), ending));
         app.set_ready();
         let origins = Arc::new(Origins::parse(&[]).expect("none is fine"));
-        let hosts = Arc::new(Hosts::new([127, 0, 0, 1].into(), false, &[], Arc::clone(&origins)));
+        let hosts = Arc::new(
+            Hosts::new([127, 0, 0, 1].into(), false, &[], Arc::clone(&origins)).expect("none is fine"),
+        );
         let router = around(router(app), &Layers { metrics, keys: None, origins, hosts });
         Self { router, journal, drain }
     }

@@ -5,8 +5,10 @@
 pub mod answer;
 pub mod auth;
 pub mod band;
+pub mod budget;
 pub mod error;
 pub mod forget;
+pub mod jobs;
 pub mod layers;
 pub mod metrics;
 pub mod routes;

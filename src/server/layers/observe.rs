@@ -16,6 +16,7 @@ use hyper::body::{Frame, SizeHint};
 
 use super::super::answer::Spent;
 use super::super::auth::Admitted;
+use super::super::budget::Part;
 use super::super::error::ErrorKind;
 use super::super::metrics::Metrics;
 use super::super::spans::{Asked, Parent, RequestSpan, Told};
@@ -41,6 +42,8 @@ struct Learned {
     admitted: OnceLock<Admitted>,
     first_token: OnceLock<Duration>,
     spent: OnceLock<Spent>,
+    /// What the request holds of the memory of all.
+    part: OnceLock<Part>,
     /// What broke an answer whose status was sent.
     broke: OnceLock<&'static str>,
 }
@@ -54,6 +57,7 @@ impl Notes {
             admitted: OnceLock::new(),
             first_token: OnceLock::new(),
             spent: OnceLock::new(),
+            part: OnceLock::new(),
             broke: OnceLock::new(),
         }))
     }
@@ -82,6 +86,11 @@ impl Notes {
     /// Says that an answer broke whose status was sent, and by what: one of a few words.
     pub fn broke(&self, kind: &'static str) {
         let _ = self.0.broke.set(kind);
+    }
+
+    /// Holds a part of the memory of all requests as long as the request lives.
+    pub fn hold(&self, part: Part) {
+        let _ = self.0.part.set(part);
     }
 
     /// The request's place in its trace.

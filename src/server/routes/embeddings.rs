@@ -12,7 +12,7 @@ use crate::server::wire::embeddings::{
     Embedding, EmbeddingRequest, EmbeddingResponse, EmbeddingUsage, Encoding, Inputs, Vector,
 };
 use crate::server::wire::refusals::{BadBody, Busy, NoModel};
-use crate::server::{App, Asker};
+use crate::server::{App, Asker, jobs};
 use crate::text::EmbedError;
 
 /// Turns texts into vectors.
@@ -35,9 +35,16 @@ pub async fn embeddings(
     let ids = match inputs {
         Inputs::Texts(texts) => {
             let model = Arc::clone(&model);
-            let encode = move || texts.iter().map(|text| model.ids(text)).collect::<Result<Vec<_>, _>>();
-            let encoded = tokio::task::spawn_blocking(encode).await;
-            encoded.map_err(|error| ApiError::internal(error.to_string()))?.map_err(refused)?
+            let bytes = texts.iter().map(String::len).sum();
+            jobs::check_size("input", bytes)?;
+            let encode = move |waited: &jobs::Waited| {
+                let ids = |text: &String| match waited.goes_on() {
+                    true => model.ids(text).map_err(refused),
+                    false => Err(jobs::left()),
+                };
+                texts.iter().map(ids).collect::<Result<Vec<_>, _>>()
+            };
+            jobs::run(bytes, encode).await?
         }
         Inputs::Tokens(lists) => lists,
     };

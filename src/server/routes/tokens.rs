@@ -5,7 +5,6 @@ use std::sync::Arc;
 use axum::Json as Body;
 use axum::extract::State;
 
-use crate::server::App;
 use crate::server::error::ApiError;
 use crate::server::wire::body::Json;
 use crate::server::wire::refusals::{BadBody, NoModel};
@@ -14,6 +13,7 @@ use crate::server::wire::tokens::{
     TokenizeRequest, TokenizeResponse,
 };
 use crate::server::wire::tools::tools;
+use crate::server::{App, jobs};
 
 /// Cuts a text into tokens.
 #[utoipa::path(post, path = "/tokenize", tag = "tokens", request_body = TokenizeRequest, responses(
@@ -26,11 +26,13 @@ pub async fn tokenize(
     Json(request): Json<TokenizeRequest>,
 ) -> Result<Body<TokenizeResponse>, ApiError> {
     let id = app.shelf.id(request.model.as_deref(), false)?;
+    jobs::check_size("content", request.content.len())?;
     let model = app.shelf.model(&id).await?;
-    let work = move || {
+    let tokens = jobs::run(request.content.len(), move |waited| {
         let tokenizer = model.tokenizer();
         let special = request.parse_special.unwrap_or(true);
-        let mut ids = tokenizer.encode(&request.content, special);
+        let ids = tokenizer.encode_while(&request.content, special, &|| waited.goes_on());
+        let mut ids = ids.ok_or_else(jobs::left)?;
         if request.add_special.unwrap_or(false) {
             ids = tokenizer.framed(ids);
         }
@@ -38,10 +40,9 @@ pub async fn tokenize(
             false => TokenTold::Id(id),
             true => TokenTold::Piece { id, piece: piece(tokenizer.decode_bytes(id)) },
         };
-        ids.into_iter().map(told).collect()
-    };
-    let tokens = tokio::task::spawn_blocking(work).await;
-    let tokens = tokens.map_err(|error| ApiError::internal(error.to_string()))?;
+        Ok(ids.into_iter().map(told).collect())
+    });
+    let tokens = tokens.await?;
     Ok(Body(TokenizeResponse { tokens }))
 }
 
@@ -68,9 +69,18 @@ pub async fn detokenize(
         let message = format!("token {unknown} is not one of {id}'s {}", model.vocab());
         return Err(ApiError::invalid(format!("tokens[{at}]"), message));
     }
-    let bytes: Vec<u8> =
-        request.tokens.iter().flat_map(|&id| model.tokenizer().decode_bytes(id)).copied().collect();
-    Ok(Body(DetokenizeResponse { content: String::from_utf8_lossy(&bytes).into_owned() }))
+    let content = jobs::run(size_of_val(request.tokens.as_slice()), move |waited| {
+        let mut bytes: Vec<u8> = Vec::new();
+        for ids in request.tokens.chunks(1 << 12) {
+            bytes.extend(ids.iter().flat_map(|&id| model.tokenizer().decode_bytes(id)));
+            jobs::check_size("tokens", bytes.len())?;
+            if !waited.goes_on() {
+                return Err(jobs::left());
+            }
+        }
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    });
+    Ok(Body(DetokenizeResponse { content: content.await? }))
 }
 
 /// Makes a prompt of a conversation.
@@ -88,8 +98,12 @@ pub async fn apply_template(
     let messages = messages.collect::<Result<Vec<_>, _>>()?;
     let tools = tools(request.tools.unwrap_or_default())?;
     let model = app.shelf.model(&id).await?;
-    let rendered = tokio::task::spawn_blocking(move || model.chat_prompt(&messages, &tools)).await;
-    let rendered = rendered.map_err(|error| ApiError::internal(error.to_string()))?;
-    let prompt = rendered.map_err(|error| ApiError::of_session(&error, "messages", "messages"))?.text;
+    let bytes = messages.iter().map(|message| message.content.len()).sum();
+    jobs::check_size("messages", bytes)?;
+    let rendered = jobs::run(bytes, move |_| {
+        let rendered = model.chat_prompt(&messages, &tools);
+        rendered.map_err(|error| ApiError::of_session(&error, "messages", "messages"))
+    });
+    let prompt = rendered.await?.text;
     Ok(Body(TemplateResponse { prompt }))
 }
