@@ -1,12 +1,12 @@
 //! What was typed. Nothing is checked here beyond its shape; `config.rs` makes of it what is needed.
 
-mod doors;
+mod serve;
 
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
-pub use doors::DoorFlags;
+pub use serve::{DoorFlags, LogFlag};
 
 /// A goal goes in; a planner makes tasks of it, small workers do them together, one answer comes out.
 #[derive(Debug, Parser)]
@@ -170,15 +170,6 @@ pub struct ServeFlags {
     /// How the log on stderr is written
     #[arg(long, value_enum, default_value_t = LogFlag::Text, value_name = "FORMAT")]
     pub log: LogFlag,
-}
-
-/// How a log is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LogFlag {
-    /// For people
-    Text,
-    /// A JSON object a line
-    Json,
 }
 
 /// Which models make the band. M is a catalog name, a path to a GGUF file, or hf:OWNER/REPO[:QUANT|FILE][@REV].

@@ -49,6 +49,7 @@ use crate::server::spans;
 /// Parses the command line, does what it says and gives the exit status.
 #[must_use]
 pub fn main() -> ExitCode {
+    bandmaster_models::heap::share();
     // Where no thread can be had, this one says so.
     let thread = std::thread::Builder::new().name("main".into()).stack_size(surroundings::STACK_BYTES);
     match thread.spawn(command) {

@@ -165,21 +165,22 @@ fn finish(flags: &GoFlags, outcome: &Outcome) -> Result<ExitCode, CliError> {
     } else if !flags.events && !outcome.answer.is_empty() {
         print(&format!("{}\n", outcome.answer.trim_end()))?;
     }
-    let mut stderr = std::io::stderr().lock();
+    let mut said = String::new();
     if let Some(error) = &outcome.error {
-        writeln!(stderr, "error: {error}")?;
+        said.push_str(&format!("error: {error}\n"));
     }
     if !flags.quiet && !flags.events {
-        write!(stderr, "{}", outcome.report())?;
+        said.push_str(&outcome.report().to_string());
         let id = &outcome.id;
         match outcome.status {
-            Status::Cancelled => writeln!(
-                stderr,
-                "`bandmaster runs show {id}` shows what is finished, `bandmaster runs resume {id}` does it again"
-            )?,
-            Status::RequiresAction => writeln!(stderr, "`bandmaster runs answer {id} TEXT` answers")?,
+            Status::Cancelled => said.push_str(&format!(
+                "`bandmaster runs show {id}` shows what is finished, `bandmaster runs resume {id}` does it again\n"
+            )),
+            Status::RequiresAction => said.push_str(&format!("`bandmaster runs answer {id} TEXT` answers\n")),
             _ => {}
         }
     }
+    // Nobody may read stderr; the answer is written all the same.
+    let _ = std::io::stderr().write_all(said.as_bytes());
     Ok(ExitCode::from(outcome.exit_code()))
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use bandmaster_models::heap;
 
 use super::config::{Config, Origin, Setting};
 use super::error::CliError;
@@ -22,6 +23,7 @@ use crate::engine::{Engine, EngineConfig, EngineHandle};
 use crate::hub::{Found, Hub, Role};
 use crate::journal::Journal;
 use crate::server::auth::Keys;
+use crate::server::budget::freed;
 use crate::server::forget::forget_responses;
 use crate::server::layers::{Hosts, Layers, Origins, around};
 use crate::server::metrics::Metrics;
@@ -45,6 +47,7 @@ const RUNS_END_MAX: Duration = Duration::from_secs(3);
 /// The last spans get what is left of the drain time, and at least so much: those of answers that were cut.
 const SPANS_TIME_MIN: Duration = Duration::from_secs(1);
 
+const GIVE_BACK_AFTER: Duration = Duration::from_millis(500);
 const QUEUE_MAX: usize = 1 << 16;
 const DRAIN_SECONDS_MAX: u64 = 3600;
 
@@ -119,6 +122,7 @@ pub fn serve(config: &Config, flags: &ServeFlags, verbose: u8) -> Result<ExitCod
     let app = Arc::new(App::new(shelf, Runs::new(journal), engine.clone(), Arc::clone(&metrics), ending));
     let layers = Layers { metrics, keys, origins: options.origins, hosts: options.hosts };
     print(&format!("listening on http://{}\n", bound.address()))?;
+    runtime.spawn(give_back());
     let drain = bound.drain();
     let asked_to_end = runtime.spawn(async move {
         drain.begun().await;
@@ -135,6 +139,15 @@ pub fn serve(config: &Config, flags: &ServeFlags, verbose: u8) -> Result<ExitCod
         export.end(left.max(SPANS_TIME_MIN));
     }
     ended
+}
+
+/// Gives the system what large requests leave behind, after a moment in which the next may begin with it.
+async fn give_back() {
+    loop {
+        freed().await;
+        tokio::time::sleep(GIVE_BACK_AFTER).await;
+        let _ = tokio::task::spawn_blocking(heap::give_back).await;
+    }
 }
 
 /// What takes spans, where a collector was named.

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::error::ApiError;
 
@@ -38,6 +38,14 @@ pub struct Parts {
 
 static MEDIUM: LazyLock<Parts> = LazyLock::new(|| Parts::new(64 << 20, 192 << 20));
 static LARGE: LazyLock<Parts> = LazyLock::new(|| Parts::new(128 << 20, 384 << 20));
+
+/// Says that a part was given back.
+static FREED: Notify = Notify::const_new();
+
+/// Waits until a part is given back: its memory is free, but the allocator may keep it.
+pub async fn freed() {
+    FREED.notified().await;
+}
 
 /// A request's part; dropped, others have it.
 #[derive(Debug, Default)]
@@ -86,6 +94,14 @@ impl Part {
         if let Some(made) = &mut self.made {
             let spare = made.num_permits().saturating_sub(kept);
             drop(made.split(spare));
+        }
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        if self.of.is_some() {
+            FREED.notify_one();
         }
     }
 }

@@ -38,8 +38,8 @@ pub const HEAD_BYTES_MAX: usize = 64 << 10;
 /// Of what is sent over TCP, about so many bytes wait in the system until the client takes them; more waits in the answer,
 /// where it is noticed. Without a limit the system keeps megabytes for a client that reads nothing.
 const UNTAKEN_BYTES_MAX: u32 = 256 << 10;
-/// Connections that the system holds until they are accepted; the standard library's number.
-const BACKLOG: u32 = 128;
+/// Connections that the system holds until they are accepted: as many as come at once in a burst.
+const BACKLOG: u32 = 1024;
 /// Pauses after a failed accept, from the first to the longest.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 /// So often the log says that connections can't be taken.

@@ -246,7 +246,7 @@ async fn keys_let_in_and_limit() {
 
 #[tokio::test]
 async fn pages_read_answers_only_where_they_are_listed() {
-    let listed: &[&str] = &["https://app.example.com", "http://localhost:3000"];
+    let listed: &[&str] = &["https://app.example.com", "http://box.lan:3000"];
     let preflight = "OPTIONS /things/1\naccess-control-request-method: GET\n\
                      access-control-request-headers: authorization, x-stainless-os\n\
                      access-control-request-private-network: true\norigin: ";
@@ -270,10 +270,10 @@ async fn pages_read_answers_only_where_they_are_listed() {
     };
     check(&[], "https://app.example.com", None).await;
     check(listed, "https://app.example.com", Some("https://app.example.com")).await;
-    check(listed, "http://localhost:3000", Some("http://localhost:3000")).await;
+    check(listed, "http://box.lan:3000", Some("http://box.lan:3000")).await;
     check(listed, "http://app.example.com", None).await;
     check(listed, "https://app.example.com.evil.example", None).await;
-    check(listed, "http://localhost:3001", None).await;
+    check(listed, "http://box.lan:3001", None).await;
     check(listed, "null", None).await;
     check(&["*"], "https://anybody.example", Some("https://anybody.example")).await;
 }

@@ -167,8 +167,9 @@ impl Guest {
         self.leave.notified().await;
     }
 
-    /// How early it goes where places are short: lower first, then who has been so for longer. `None` for one that works.
-    fn rank(&self, now_ms: u64) -> Option<(u8, u64)> {
+    /// How early it goes where places are short: lower first, then who has been so for longer. `None` for one that works,
+    /// and for one that has only just come where there is `patience` for it.
+    fn rank(&self, now_ms: u64, patience: bool) -> Option<(u8, u64)> {
         let since = self.since_ms.load(Ordering::Relaxed);
         let untaken = self.untaken_ms.load(Ordering::Relaxed);
         let for_so_long =
@@ -176,7 +177,7 @@ impl Guest {
         match Doing::from_u8(self.doing.load(Ordering::Relaxed)) {
             Doing::Idle => Some((0, since)),
             Doing::Head if for_so_long(since, FRESH) => Some((0, since)),
-            Doing::Head => Some((1, since)),
+            Doing::Head => (!patience).then_some((1, since)),
             Doing::Body => Some((2, since)),
             Doing::Answer if untaken > 0 && for_so_long(untaken, UNTAKEN) => Some((3, untaken)),
             Doing::Answer => None,
@@ -262,7 +263,11 @@ impl Places {
     pub(super) fn enter(self: &Arc<Self>, peer: Peer) -> Place {
         let (who, now_ms) = (Who::of(peer), self.now_ms());
         let mut held = self.held();
-        let crowded = self.make_room(&mut held.guests, who, now_ms);
+        let is_reserve_full = held.reserved.len() >= reserve(self.max);
+        let mut crowded = self.make_room(&mut held.guests, who, now_ms, true);
+        if crowded.is_some() && is_reserve_full {
+            crowded = self.make_room(&mut held.guests, who, now_ms, false);
+        }
         let number = held.next;
         held.next += 1;
         let guest = Arc::new(Guest {
@@ -280,7 +285,7 @@ impl Places {
         match crowded {
             None => held.guests.insert(number, Arc::clone(&guest)),
             Some(_) => {
-                if held.reserved.len() >= reserve(self.max) {
+                if is_reserve_full {
                     let who = most(&held.reserved, |_| true);
                     let oldest = held.reserved.iter().find(|(_, guest)| Some(guest.who) == who);
                     let oldest = oldest.map(|(number, _)| *number);
@@ -295,20 +300,27 @@ impl Places {
     }
 
     /// Sees to it that there is room for one more of `who`; why not, where nobody can leave.
-    fn make_room(&self, guests: &mut BTreeMap<u64, Arc<Guest>>, who: Who, now_ms: u64) -> Option<Crowded> {
+    fn make_room(
+        &self,
+        guests: &mut BTreeMap<u64, Arc<Guest>>,
+        who: Who,
+        now_ms: u64,
+        patience: bool,
+    ) -> Option<Crowded> {
         if let Some(limit) = self.limit(who)
             && guests.values().filter(|guest| guest.who == who).count() >= limit
         {
-            return (!leave(guests, now_ms, |guest| guest.who == who)).then_some(Crowded::Address(limit));
+            let left = leave(guests, |guest| guest.rank(now_ms, patience).filter(|_| guest.who == who));
+            return (!left).then_some(Crowded::Address(limit));
         }
-        let full = guests.len() >= self.max && !leave(guests, now_ms, |_| true);
+        let full = guests.len() >= self.max && !leave(guests, |guest| guest.rank(now_ms, patience));
         full.then_some(Crowded::Server(self.max))
     }
 
     /// Gives one of the reserve a place of its own, if there is room now.
     fn seat(&self, guest: &Guest) -> bool {
         let mut held = self.held();
-        let crowded = self.make_room(&mut held.guests, guest.who, self.now_ms());
+        let crowded = self.make_room(&mut held.guests, guest.who, self.now_ms(), true);
         *guest.crowded.lock().unwrap_or_else(PoisonError::into_inner) = crowded;
         if crowded.is_none()
             && let Some(guest) = held.reserved.remove(&guest.number)
@@ -321,7 +333,7 @@ impl Places {
     /// Frees a place where the system has no more descriptors.
     pub(super) fn shed(&self) -> bool {
         let now_ms = self.now_ms();
-        leave(&mut self.held().guests, now_ms, |_| true)
+        leave(&mut self.held().guests, |guest| guest.rank(now_ms, false))
     }
 }
 
@@ -337,12 +349,12 @@ fn most(guests: &BTreeMap<u64, Arc<Guest>>, may_leave: impl Fn(&Guest) -> bool) 
     able.max_by_key(|&(who, (count, _))| (count, who)).map(|(who, _)| who)
 }
 
-/// Sends away the connection that can best be spared of those that `fits` names.
-fn leave(guests: &mut BTreeMap<u64, Arc<Guest>>, now_ms: u64, fits: impl Fn(&Guest) -> bool) -> bool {
-    let may_leave = |guest: &Guest| fits(guest) && guest.rank(now_ms).is_some();
-    let Some(who) = most(guests, may_leave) else { return false };
-    let theirs = guests.values().filter(|guest| guest.who == who && fits(guest));
-    let ranked = theirs.filter_map(|guest| Some((guest.rank(now_ms)?, guest.number)));
-    let Some((_, number)) = ranked.min() else { return false };
+/// Sends away the connection of the lowest rank, of those that have one.
+fn leave(guests: &mut BTreeMap<u64, Arc<Guest>>, rank: impl Fn(&Guest) -> Option<(u8, u64)>) -> bool {
+    let Some(who) = most(guests, |guest| rank(guest).is_some()) else { return false };
+    let theirs = guests.values().filter(|guest| guest.who == who);
+    let Some((_, number)) = theirs.filter_map(|guest| Some((rank(guest)?, guest.number))).min() else {
+        return false;
+    };
     guests.remove(&number).inspect(|guest| guest.leave.notify_one()).is_some()
 }

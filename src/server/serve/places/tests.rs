@@ -25,9 +25,13 @@ fn enter(places: &Arc<Places>, address: &str, doing: Doing) -> Place {
 #[test]
 fn whoever_asks_nothing_gives_way_and_whoever_works_stays() {
     let check = |there: &[(&str, Doing)], expected: Option<usize>| {
-        let places = Places::new(there.len(), Some(0));
+        let began = Instant::now().checked_sub(2 * FRESH).unwrap();
+        let places = Places { began, ..Arc::into_inner(Places::new(there.len(), Some(0))).unwrap() };
+        let places = Arc::new(places);
         let there: Vec<Place> =
             there.iter().map(|(address, doing)| enter(&places, address, *doing)).collect();
+        // Nobody has only just come.
+        there.iter().for_each(|place| place.guest().since_ms.store(0, Ordering::Relaxed));
         let new = places.enter(from(LOCAL));
         let left: Vec<usize> = (0..there.len()).filter(|at| told_to_leave(&there[*at])).collect();
         assert_eq!(left, expected.into_iter().collect::<Vec<_>>());
@@ -36,7 +40,7 @@ fn whoever_asks_nothing_gives_way_and_whoever_works_stays() {
     use Doing::{Answer, Body, Head, Idle};
     check(&[(LOCAL, Answer), (LOCAL, Answer)], None);
     check(&[(LOCAL, Answer), (LOCAL, Head), (LOCAL, Head)], Some(1));
-    check(&[(LOCAL, Head), (LOCAL, Idle)], Some(1));
+    check(&[(LOCAL, Head), (LOCAL, Idle)], Some(0));
     check(&[(LOCAL, Body), (LOCAL, Head)], Some(1));
     check(&[(LOCAL, Answer), (LOCAL, Body), (LOCAL, Body)], Some(1));
     // Who holds the most gives first, whatever it has to give.
@@ -45,15 +49,26 @@ fn whoever_asks_nothing_gives_way_and_whoever_works_stays() {
 }
 
 #[test]
+fn one_that_has_only_just_come_leaves_when_the_reserve_is_full() {
+    let places = Places::new(2, None);
+    let there = [enter(&places, LOCAL, Doing::Head), enter(&places, LOCAL, Doing::Head)];
+    let waiting: Vec<Place> = (0..4).map(|_| places.enter(from(LOCAL))).collect();
+    assert!(waiting.iter().all(|place| place.guest().crowded().is_some() && !told_to_leave(place)));
+    assert!(!there.iter().any(told_to_leave));
+    assert_eq!(places.enter(from(LOCAL)).guest().crowded(), None);
+    assert!(told_to_leave(&there[0]) && !told_to_leave(&there[1]));
+}
+
+#[test]
 fn client_that_takes_nothing_can_be_spared_after_a_while() {
     let places = Places::new(1, None);
     let place = enter(&places, LOCAL, Doing::Answer);
     place.guest().takes(false);
     let began = place.guest().untaken_ms.load(Ordering::Relaxed);
-    assert_eq!(place.guest().rank(began + 4_999), None);
-    assert_eq!(place.guest().rank(began + 5_000), Some((3, began)));
+    assert_eq!(place.guest().rank(began + 4_999, true), None);
+    assert_eq!(place.guest().rank(began + 5_000, true), Some((3, began)));
     place.guest().takes(true);
-    assert_eq!(place.guest().rank(began + 60_000), None);
+    assert_eq!(place.guest().rank(began + 60_000, true), None);
 }
 
 #[test]

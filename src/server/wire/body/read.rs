@@ -25,6 +25,8 @@ const PACE_BYTES_PER_SECOND: f64 = 262_144.0;
 const PACE_AFTER: Duration = Duration::from_secs(2);
 /// So often the pace of a body that doesn't come is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// What is left of a body that was refused is taken for so long and thrown away: whoever still sends doesn't hear why.
+const REST_TIME_MAX: Duration = Duration::from_secs(5);
 /// So much of a packed body is unpacked at once: others have their turn after at most a thousand times as much.
 const PACKED_PIECE_BYTES: usize = 1 << 10;
 
@@ -44,8 +46,20 @@ pub struct Read {
 /// # Errors
 /// 400, 408, 413, 415 for what can't be taken; 503 where there is no room for it.
 pub async fn read(request: Request) -> Result<Read, ApiError> {
-    let is_packed = is_packed(request.headers())?;
-    let length = length(&request);
+    let (head, body) = request.into_parts();
+    let mut body = body.into_data_stream();
+    let read = tokio::time::timeout(BODY_TIME_MAX, take(&head.headers, &mut body)).await;
+    let read =
+        read.unwrap_or_else(|_| Err(too_slow(format!("was not here after {} s", BODY_TIME_MAX.as_secs()))));
+    if read.as_ref().is_err_and(|error| error.status != StatusCode::REQUEST_TIMEOUT) {
+        let _ = tokio::time::timeout(REST_TIME_MAX, throw_away(&mut body)).await;
+    }
+    read
+}
+
+async fn take(headers: &HeaderMap, body: &mut BodyDataStream) -> Result<Read, ApiError> {
+    let is_packed = is_packed(headers)?;
+    let length = length(headers);
     if length.is_some_and(|length| length > BODY_BYTES_MAX) {
         return Err(too_large());
     }
@@ -53,9 +67,16 @@ pub async fn read(request: Request) -> Result<Read, ApiError> {
     let told = length.filter(|_| !is_packed);
     let part = Part::take(told.unwrap_or(0)).await?;
     let taken = Taken { sink: Sink::default(), part, told, began: Instant::now() };
-    let body = request.into_body().into_data_stream();
-    let read = tokio::time::timeout(BODY_TIME_MAX, taken.read(body, is_packed)).await;
-    read.unwrap_or_else(|_| Err(too_slow(format!("was not here after {} s", BODY_TIME_MAX.as_secs()))))
+    taken.read(body, is_packed).await
+}
+
+async fn throw_away(body: &mut BodyDataStream) {
+    let mut left = BODY_BYTES_MAX;
+    while let Some(Ok(bytes)) = body.next().await
+        && left > bytes.len()
+    {
+        left -= bytes.len();
+    }
 }
 
 fn too_large() -> ApiError {
@@ -69,8 +90,8 @@ fn too_slow(what: String) -> ApiError {
 }
 
 /// What the head says of the body's size.
-fn length(request: &Request) -> Option<usize> {
-    request.headers().get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+fn length(headers: &HeaderMap) -> Option<usize> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// Whether the body is packed with gzip.
@@ -140,13 +161,13 @@ struct Taken {
 }
 
 impl Taken {
-    async fn read(mut self, mut body: BodyDataStream, is_packed: bool) -> Result<Read, ApiError> {
+    async fn read(mut self, body: &mut BodyDataStream, is_packed: bool) -> Result<Read, ApiError> {
         if let Some(told) = self.told {
             self.sink.bytes.reserve_exact(told);
         }
         if is_packed {
             let mut unpack = MultiGzDecoder::new(std::mem::take(&mut self.sink));
-            while let Some(bytes) = self.next(&mut body, unpack.get_ref().bytes.len()).await? {
+            while let Some(bytes) = self.next(body, unpack.get_ref().bytes.len()).await? {
                 for piece in bytes.chunks(PACKED_PIECE_BYTES) {
                     let written = unpack.write_all(piece);
                     written.map_err(|error| unreadable(&mut unpack, &error))?;
@@ -159,7 +180,7 @@ impl Taken {
             }
             self.sink = std::mem::take(unpack.get_mut());
         } else {
-            while let Some(bytes) = self.next(&mut body, self.sink.bytes.len()).await? {
+            while let Some(bytes) = self.next(body, self.sink.bytes.len()).await? {
                 self.grow(self.sink.bytes.len() + bytes.len()).await?;
                 self.sink.push(&bytes)?;
             }

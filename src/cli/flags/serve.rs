@@ -1,6 +1,6 @@
-//! Flags of `serve` about who may come in: pages, names and connections.
+//! Flags of `serve`: who may come in, by page, name and connection, and how it is told.
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 /// Who may come in.
 #[derive(Debug, Args)]
@@ -19,4 +19,13 @@ pub struct DoorFlags {
     /// Connections at a time from one address, 0 for any number [default: 256 from other machines, any number from this]
     #[arg(long, value_name = "N")]
     pub max_connections_per_address: Option<usize>,
+}
+
+/// How a log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFlag {
+    /// For people
+    Text,
+    /// A JSON object a line
+    Json,
 }
