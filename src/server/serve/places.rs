@@ -286,12 +286,7 @@ impl Places {
             None => held.guests.insert(number, Arc::clone(&guest)),
             Some(_) => {
                 if is_reserve_full {
-                    let who = most(&held.reserved, |_| true);
-                    let oldest = held.reserved.iter().find(|(_, guest)| Some(guest.who) == who);
-                    let oldest = oldest.map(|(number, _)| *number);
-                    oldest
-                        .and_then(|number| held.reserved.remove(&number))
-                        .inspect(|guest| guest.leave.notify_one());
+                    leave(&mut held.reserved, |guest| Some((0, guest.number)));
                 }
                 held.reserved.insert(number, Arc::clone(&guest))
             }
@@ -337,24 +332,20 @@ impl Places {
     }
 }
 
-/// Who holds the most places, of those with a connection that may leave.
-fn most(guests: &BTreeMap<u64, Arc<Guest>>, may_leave: impl Fn(&Guest) -> bool) -> Option<Who> {
-    let mut counts: HashMap<Who, (usize, bool)> = HashMap::new();
-    for guest in guests.values() {
-        let (count, any) = counts.entry(guest.who).or_default();
-        *count += 1;
-        *any |= may_leave(guest);
-    }
-    let able = counts.into_iter().filter(|(_, (_, any))| *any);
-    able.max_by_key(|&(who, (count, _))| (count, who)).map(|(who, _)| who)
-}
-
-/// Sends away the connection of the lowest rank, of those that have one.
+/// Sends away the connection of the lowest rank, of those that have one, of the address that holds the most places.
 fn leave(guests: &mut BTreeMap<u64, Arc<Guest>>, rank: impl Fn(&Guest) -> Option<(u8, u64)>) -> bool {
-    let Some(who) = most(guests, |guest| rank(guest).is_some()) else { return false };
-    let theirs = guests.values().filter(|guest| guest.who == who);
-    let Some((_, number)) = theirs.filter_map(|guest| Some((rank(guest)?, guest.number))).min() else {
-        return false;
-    };
+    // Connections, and which of them goes first.
+    type Counted = (usize, Option<((u8, u64), u64)>);
+    let mut counted: HashMap<Who, Counted> = HashMap::new();
+    for guest in guests.values() {
+        let (count, first) = counted.entry(guest.who).or_default();
+        *count += 1;
+        if let Some(rank) = rank(guest) {
+            let this = (rank, guest.number);
+            *first = Some(first.map_or(this, |first| first.min(this)));
+        }
+    }
+    let able = counted.into_iter().filter_map(|(who, (count, first))| Some((count, who, first?.1)));
+    let Some((_, _, number)) = able.max() else { return false };
     guests.remove(&number).inspect(|guest| guest.leave.notify_one()).is_some()
 }
