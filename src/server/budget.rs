@@ -61,11 +61,10 @@ impl Part {
     /// # Errors
     /// 503 when others hold everything for too long.
     pub async fn take(bytes: usize) -> Result<Self, ApiError> {
-        let of: &Parts = match bytes {
-            0..=SMALL_BYTES => return Ok(Self::default()),
-            ..=MEDIUM_BYTES => &MEDIUM,
-            _ => &LARGE,
-        };
+        if bytes <= SMALL_BYTES {
+            return Ok(Self::default());
+        }
+        let of: &Parts = if bytes <= MEDIUM_BYTES { &MEDIUM } else { &LARGE };
         Ok(Self { bytes: Some(of.wait(&of.bytes, bytes).await?), made: None, of: Some(of) })
     }
 
