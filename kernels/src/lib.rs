@@ -5,6 +5,7 @@ pub mod attention;
 mod disjoint;
 pub mod dispatch;
 pub mod formats;
+pub mod heap;
 mod kv;
 pub mod limits;
 pub mod matmul;

@@ -2,6 +2,7 @@
 
 mod bench;
 mod names;
+mod serve;
 
 use std::path::PathBuf;
 
@@ -11,6 +12,7 @@ pub use bench::{
     AccuracyFlags, BenchCommand, CompareFlags, FailIf, ServeBenchFlags, ThroughputFlags, WorkflowFlags,
 };
 pub use names::NameFlags;
+pub use serve::{DoorFlags, LogFlag};
 
 /// A goal goes in; a planner makes tasks of it, small workers do them together, one answer comes out.
 #[derive(Debug, Parser)]
@@ -158,9 +160,8 @@ pub struct ServeFlags {
     /// Beside another server of this home, with an engine of its own; `run` and `runs` don't join it
     #[arg(long)]
     pub standalone: bool,
-    /// Pages of this origin may read answers, e.g. https://app.example.com, or * for all; may be repeated
-    #[arg(long = "cors-origin", value_name = "ORIGIN")]
-    pub cors_origins: Vec<String>,
+    #[command(flatten)]
+    pub doors: DoorFlags,
     /// At the end, running answers get so many seconds before they are cut
     #[arg(long, default_value_t = 30, value_name = "N")]
     pub drain_seconds: u64,
@@ -174,15 +175,6 @@ pub struct ServeFlags {
     /// How the log on stderr is written
     #[arg(long, value_enum, default_value_t = LogFlag::Text, value_name = "FORMAT")]
     pub log: LogFlag,
-}
-
-/// How a log is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LogFlag {
-    /// For people
-    Text,
-    /// A JSON object a line
-    Json,
 }
 
 /// Which models make the band. M is a catalog name, a path to a GGUF file, or hf:OWNER/REPO[:QUANT|FILE][@REV].

@@ -19,7 +19,7 @@ impl Machine {
     /// Looks at the machine.
     #[must_use]
     pub fn detect() -> Self {
-        let logical = std::thread::available_parallelism().map_or(1, usize::from);
+        let logical = cores();
         let physical = System::physical_core_count().unwrap_or(logical).clamp(1, logical);
         let memory = RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram());
         let (mut total, mut available) = (0, 0);
@@ -30,6 +30,9 @@ impl Machine {
                 available = available.min(limits.free_memory);
             }
         }
+        if let Some(addresses) = super::surroundings::address_space() {
+            available = available.min(models_bytes(addresses));
+        }
         Self {
             cores_physical: physical,
             cores_logical: logical,
@@ -37,6 +40,19 @@ impl Machine {
             memory_available_bytes: available,
         }
     }
+}
+
+/// What models may take where addresses are limited: a model's file and its packed weights are mapped side by side, and
+/// threads and libraries reserve more than they use.
+fn models_bytes(addresses: u64) -> u64 {
+    const OTHERS_BYTES: u64 = 768 << 20;
+    (addresses.saturating_sub(OTHERS_BYTES) / 2).max(1)
+}
+
+/// Hardware threads this process may use.
+#[must_use]
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Instruction sets of this processor that matter to the kernels.

@@ -21,6 +21,7 @@ mod serve;
 mod serve_bench;
 mod servers;
 mod status;
+mod surroundings;
 mod terminal;
 mod throughput;
 mod tokenize;
@@ -48,6 +49,20 @@ use crate::server::spans;
 /// Parses the command line, does what it says and gives the exit status.
 #[must_use]
 pub fn main() -> ExitCode {
+    bandmaster_models::heap::share();
+    // Where no thread can be had, this one says so.
+    let thread = std::thread::Builder::new().name("main".into()).stack_size(surroundings::STACK_BYTES);
+    match thread.spawn(command) {
+        // What panicked has said why.
+        Ok(done) => done.join().unwrap_or(ExitCode::from(PANICKED)),
+        Err(_) => command(),
+    }
+}
+
+/// The exit status of a mistake in this program.
+const PANICKED: u8 = 101;
+
+fn command() -> ExitCode {
     let cli = Cli::parse();
     // A server begins its own, when it knows where its spans go.
     if !matches!(cli.command, Command::Serve(_)) {
@@ -78,7 +93,8 @@ type SpanLayer = Box<dyn Layer<Registry> + Send + Sync>;
 fn start_log(verbose: u8, format: LogFlag, spans: Option<SpanLayer>) {
     let level = ["warn", "bandmaster=info,warn", "bandmaster=debug,info"][usize::from(verbose.min(2))];
     let filter = EnvFilter::new(format!("{level},{}=off", spans::TARGET));
-    let log = tracing_subscriber::fmt::layer().with_writer(|| terminal::Log);
+    // Where stderr takes nothing, nobody is told about that there either: it would be a panic.
+    let log = tracing_subscriber::fmt::layer().with_writer(|| terminal::Log).log_internal_errors(false);
     let all = tracing_subscriber::registry().with(spans);
     match format {
         // Who reads along knows the time, and a journal writes its own.
@@ -91,6 +107,7 @@ fn start_log(verbose: u8, format: LogFlag, spans: Option<SpanLayer>) {
 }
 
 fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
+    surroundings::check(&cli.command)?;
     let config = |band: &BandFlags| Config::resolve(&cli.global, band, &process_environment);
     let plain = || config(&BandFlags::default());
     match cli.command {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use bandmaster_models::heap;
 
 use super::config::{Config, Origin, Setting};
 use super::error::CliError;
@@ -14,17 +15,19 @@ use super::flags::ServeFlags;
 use super::interrupt::{INTERRUPTED, outlive_file_limits};
 use super::load::{self, Loader, Memory};
 use super::screen::LoadingBar;
+use super::surroundings::open_files;
 use super::units::{gib, parse_age};
 use super::{print, start_log, terminal};
 use crate::engine::{Engine, EngineConfig, EngineHandle};
 use crate::hub::{Found, Hub, Role};
 use crate::journal::Desk;
 use crate::server::auth::Keys;
+use crate::server::budget::freed;
 use crate::server::forget::forget_responses;
 use crate::server::layers::{Hosts, Layers, Origins, around};
 use crate::server::metrics::Metrics;
 use crate::server::runs::Runs;
-use crate::server::serve::{Bound, Listen, bind};
+use crate::server::serve::{Bound, Listen, bind, descriptors};
 use crate::server::shelf::{Alias, BAND, BandFiles, Loaders, Shelf};
 use crate::server::spans::{Endpoint, Export};
 use crate::server::{App, Ending, router};
@@ -34,7 +37,9 @@ const HEADER_TIME_MAX: Duration = Duration::from_secs(30);
 /// A client that takes nothing of its answer for so long is cut.
 const TAKING_TIME_MAX: Duration = Duration::from_secs(60);
 const HEADERS_MAX: usize = 100;
-const CONNECTIONS_MAX: usize = 1024;
+const CONNECTIONS_MAX: usize = 1 << 16;
+/// Open files that are not connections: models, the record, sockets, and what the runtime has.
+const OTHER_FILES: u64 = 32;
 /// Runs that nobody listens to are cancelled at the end; recording what they had takes a moment.
 const RUNS_END_MAX: Duration = Duration::from_secs(3);
 /// A record that another process has locked is then waited for so long: what is not written is lost.
@@ -43,6 +48,7 @@ const RECORD_TIME_MAX: Duration = Duration::from_secs(10);
 /// The last spans get what is left of the drain time, and at least so much: those of answers that were cut.
 const SPANS_TIME_MIN: Duration = Duration::from_secs(1);
 
+const GIVE_BACK_AFTER: Duration = Duration::from_millis(500);
 const QUEUE_MAX: usize = 1 << 16;
 const DRAIN_SECONDS_MAX: u64 = 3600;
 
@@ -64,7 +70,13 @@ pub struct ServeOptions {
     /// No private socket: nobody joins this server's engine.
     pub standalone: bool,
     /// Pages that may read answers.
-    pub origins: Origins,
+    pub origins: Arc<Origins>,
+    /// Names under which it may be asked.
+    pub hosts: Arc<Hosts>,
+    /// Connections at a time.
+    pub connections_max: usize,
+    /// Of them from one address; 0 for any number.
+    pub per_address_max: Option<usize>,
     /// What running answers get at the end.
     pub drain: Duration,
     /// Stored responses are forgotten when they are older; `None` keeps them.
@@ -95,7 +107,8 @@ pub fn serve(config: &Config, flags: &ServeFlags, verbose: u8) -> Result<ExitCod
         taking_timeout: TAKING_TIME_MAX,
         headers_max: HEADERS_MAX,
         drain: options.drain,
-        connections_max: CONNECTIONS_MAX,
+        connections_max: connections(options.connections_max, open_files()),
+        per_address_max: options.per_address_max,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     outlive_file_limits(&runtime);
@@ -112,10 +125,9 @@ pub fn serve(config: &Config, flags: &ServeFlags, verbose: u8) -> Result<ExitCod
         runtime.spawn(forget_responses(desk.clone(), age));
     }
     let app = Arc::new(App::new(shelf, Runs::new(desk), engine.clone(), Arc::clone(&metrics), ending));
-    let origins = Arc::new(options.origins);
-    let hosts = Hosts::new(options.address.ip(), keys.is_some(), &[], Arc::clone(&origins));
-    let layers = Layers { metrics, keys, origins, hosts: Arc::new(hosts) };
+    let layers = Layers { metrics, keys, origins: options.origins, hosts: options.hosts };
     print(&format!("listening on http://{}\n", bound.address()))?;
+    runtime.spawn(give_back());
     let drain = bound.drain();
     let asked_to_end = runtime.spawn(async move {
         drain.begun().await;
@@ -132,6 +144,15 @@ pub fn serve(config: &Config, flags: &ServeFlags, verbose: u8) -> Result<ExitCod
         export.end(left.max(SPANS_TIME_MIN));
     }
     ended
+}
+
+/// Gives the system what large requests leave behind, after a moment in which the next may begin with it.
+async fn give_back() {
+    loop {
+        freed().await;
+        tokio::time::sleep(GIVE_BACK_AFTER).await;
+        let _ = tokio::task::spawn_blocking(heap::give_back).await;
+    }
 }
 
 /// What takes spans, where a collector was named.
@@ -278,6 +299,20 @@ fn fits(band: &BandFiles, memory: &Memory) -> bool {
     too_large.is_none()
 }
 
+/// Connections that fit into the limit of open files: as many over TCP, and over the socket.
+fn connections(wanted: usize, files: Option<u64>) -> usize {
+    let Some(files) = files else { return wanted };
+    let room = files.saturating_sub(OTHER_FILES) / 2;
+    let fits = |places: &usize| descriptors(*places) as u64 <= room;
+    let places = (1..=wanted).rev().find(fits).unwrap_or(1);
+    if places < wanted {
+        tracing::warn!(
+            "{places} connections at a time, since {files} files may be open: raise that limit (ulimit -n)"
+        );
+    }
+    places
+}
+
 fn engine(
     config: &Config,
     options: &ServeOptions,
@@ -339,8 +374,18 @@ pub fn options(flags: &ServeFlags) -> Result<ServeOptions, CliError> {
         })?),
     };
     let aliases = flags.names.aliases.iter().map(|typed| alias(typed)).collect::<Result<_, _>>()?;
-    let origins = Origins::parse(&flags.cors_origins)
+    let doors = &flags.doors;
+    let origins = Origins::parse(&doors.cors_origins)
         .map_err(|problem| CliError::usage(format!("--cors-origin: {problem}")))?;
+    let origins = Arc::new(origins);
+    let hosts = Hosts::new(host, flags.api_key_file.is_some(), &doors.allow_hosts, Arc::clone(&origins))
+        .map_err(|problem| CliError::usage(format!("--allow-host: {problem}")))?;
+    if !(1..=CONNECTIONS_MAX).contains(&doors.max_connections) {
+        return Err(CliError::usage(format!(
+            "--max-connections {}: give a number of connections from 1 to {CONNECTIONS_MAX}",
+            doors.max_connections
+        )));
+    }
     Ok(ServeOptions {
         address: SocketAddr::new(host, flags.port),
         models: flags.names.models.clone(),
@@ -350,6 +395,9 @@ pub fn options(flags: &ServeFlags) -> Result<ServeOptions, CliError> {
         slowdown_max: flags.max_slowdown,
         standalone: flags.standalone,
         origins,
+        hosts: Arc::new(hosts),
+        connections_max: doors.max_connections,
+        per_address_max: doors.max_connections_per_address,
         drain: Duration::from_secs(flags.drain_seconds),
         keep_responses,
     })
@@ -409,7 +457,7 @@ mod tests {
         assert_eq!((options.queue_max, options.drain), (256, Duration::from_secs(30)));
         assert!(!options.standalone);
         assert_eq!((options.api_key_file, options.models), (None, Vec::new()));
-        assert_eq!(options.origins, Origins::default());
+        assert_eq!(*options.origins, Origins::default());
         assert_eq!(options.keep_responses, Some(Duration::from_secs(30 * 86_400)));
     }
 

@@ -10,6 +10,7 @@ use futures_util::stream::{self, Stream, StreamExt};
 use serde_json::json;
 
 use super::error::ApiError;
+use super::jobs;
 use crate::text::{
     Class, FinishReason, Generation, LoadedModel, Message, Output, OutputParser, Part, Piece, Priority,
     Prompt, Rendering, Sampling, Score, Terms, Tool, ToolChoice, Usage, Written,
@@ -174,10 +175,24 @@ pub type Answers = Pin<Box<dyn Stream<Item = (u32, Update)> + Send>>;
 /// # Errors
 /// 400 for what the model's template, vocabulary or context refuse; 429 when the queue is full.
 pub async fn ask(model: Arc<LoadedModel>, question: Question) -> Result<Answers, ApiError> {
-    let begun = tokio::task::spawn_blocking(move || begin(&model, question)).await;
-    let choices =
-        begun.map_err(|error| ApiError::internal(format!("the prompt could not be made: {error}")))??;
-    Ok(merge(choices))
+    let bytes = question.messages.iter().map(|message| message.content.len()).sum();
+    check_prompt_bytes(&model, "messages", bytes)?;
+    Ok(merge(jobs::run(bytes, move |_| begin(&model, question)).await?))
+}
+
+/// Refuses what is longer than any prompt of the model, before it is cut into tokens.
+///
+/// # Errors
+/// 400 naming the field and the limit.
+pub fn check_prompt_bytes(model: &LoadedModel, field: &str, bytes: usize) -> Result<(), ApiError> {
+    let (bytes_max, context_tokens) = (model.prompt_bytes_max(), model.context_tokens());
+    if bytes <= bytes_max {
+        return Ok(());
+    }
+    let message = format!(
+        "{field}: {bytes} bytes of text are longer than the context of {context_tokens} tokens, which holds {bytes_max} at most"
+    );
+    Err(ApiError::invalid(field, message).code("context_length_exceeded"))
 }
 
 fn begin(model: &LoadedModel, question: Question) -> Result<Vec<Choice>, ApiError> {

@@ -3,6 +3,7 @@
 //! A line a key: `KEY [name=NAME] [admin] [requests_per_minute=N] [tokens_per_minute=N] [concurrent=N]`. What is asked for is
 //! not known here. Keys are kept as SHA-256 digests and never shown.
 
+mod guesses;
 #[cfg(test)]
 mod tests;
 
@@ -16,7 +17,10 @@ use std::time::{Duration, Instant};
 use axum::http::{HeaderMap, header};
 use sha2::{Digest, Sha256};
 
+use super::serve::Who;
 use crate::journal::Viewer;
+
+pub use guesses::{Guesses, Waiting};
 
 /// Of a key's digest, so many bytes stand in the record for a key without a name: enough to tell keys apart.
 const OWNER_BYTES: usize = 8;
@@ -27,6 +31,8 @@ const CONCURRENT_WAIT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Keys {
     keys: Vec<Arc<Key>>,
+    /// What was tried.
+    guesses: Arc<Guesses>,
 }
 
 #[derive(Debug)]
@@ -90,6 +96,12 @@ pub enum Denied {
     /// The key is none of ours.
     #[error("the API key is wrong: send one of those this server was started with")]
     Wrong,
+    /// Many keys from there were wrong, and as many requests wait as may.
+    #[error("many wrong keys came from this address: try again later")]
+    TooManyWrong {
+        /// When fewer wait.
+        retry_after: Duration,
+    },
     /// Its requests of this minute are used up.
     #[error("this key may make {per_minute} requests a minute: try again later")]
     TooManyRequests {
@@ -165,7 +177,7 @@ impl Keys {
         if keys.is_empty() {
             return Err(KeysError::Empty { path: path.to_owned() });
         }
-        Ok(Self { keys })
+        Ok(Self { keys, guesses: Arc::default() })
     }
 
     /// The key a request brings: `Authorization: Bearer KEY`, else `x-api-key: KEY` or `api-key: KEY`.
@@ -177,6 +189,20 @@ impl Keys {
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
             .map(|(_, key)| key.trim());
         bearer.or_else(|| text("x-api-key")).or_else(|| text("api-key"))
+    }
+
+    /// What a key from `who` must wait for before it is looked at: nothing, unless wrong ones came from there.
+    ///
+    /// # Errors
+    /// [`Denied::TooManyWrong`].
+    pub fn arrive(&self, who: Who) -> Result<Option<Waiting>, Denied> {
+        let arrived = self.guesses.arrive(who, Instant::now());
+        arrived.map_err(|retry_after| Denied::TooManyWrong { retry_after })
+    }
+
+    /// Counts a wrong key that came from there.
+    pub fn guessed(&self, who: Who) {
+        self.guesses.failed(who, Instant::now());
     }
 
     /// Lets a request in that presents a key, or says why not. It counts against the key's requests when it is let in.

@@ -39,6 +39,7 @@ pub fn listen() -> Listen {
         headers_max: 64,
         drain: Duration::from_secs(20),
         connections_max: 64,
+        per_address_max: None,
     }
 }
 
@@ -181,7 +182,9 @@ impl Running {
         let app = Arc::new(App::new(shelf, runs, engine(), Arc::clone(&metrics), ending));
         app.set_ready();
         let origins = Arc::new(Origins::parse(&[]).expect("none is fine"));
-        let hosts = Arc::new(Hosts::new([127, 0, 0, 1].into(), false, &[], Arc::clone(&origins)));
+        let hosts = Arc::new(
+            Hosts::new([127, 0, 0, 1].into(), false, &[], Arc::clone(&origins)).expect("none is fine"),
+        );
         let router = around(router(app), &Layers { metrics, keys, origins, hosts });
         Self { router, desk, drain }
     }

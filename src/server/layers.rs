@@ -12,6 +12,7 @@ mod tests;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -22,12 +23,15 @@ use axum::response::{IntoResponse, Response};
 pub use browser::{Hosts, Origins};
 pub use observe::Notes;
 
-use super::auth::{Denied, Keys};
+use super::auth::{Admitted, Denied, Keys};
 use super::error::{ApiError, INVALID_REQUEST};
 use super::metrics::Metrics;
+use super::serve::{Crowded, Guest};
 
 /// The only route that needs no key, so that whoever watches over the server needs none.
 const OPEN_ROUTE: &str = "/health";
+/// A request on a connection too many waits so long for another to end.
+const PLACE_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// What the layers need.
 #[derive(Debug, Clone)]
@@ -43,7 +47,7 @@ pub struct Layers {
 }
 
 /// Puts the layers around `router`, and answers for it what it has no route for. A request meets them in this order:
-/// its path as routes write it; id, log and numbers; CORS; panics caught; host; key.
+/// its path as routes write it; id, log and numbers; CORS; panics caught; host; a place; key.
 ///
 /// A request's extensions then hold its [`Notes`], into which its handler writes the model and the tokens.
 pub fn around(router: Router, layers: &Layers) -> Router {
@@ -54,6 +58,7 @@ pub fn around(router: Router, layers: &Layers) -> Router {
         None => router,
     };
     let router = router
+        .layer(from_fn(seat))
         .layer(from_fn_with_state(Arc::clone(&layers.hosts), browser::known_host))
         .layer(from_fn(recover))
         .layer(from_fn_with_state(Arc::clone(&layers.origins), browser::cors))
@@ -89,12 +94,39 @@ async fn recover(request: Request, next: Next) -> Response {
     })
 }
 
+/// Where all places are taken, answers who asks whether the server lives; others wait for a while.
+async fn seat(request: Request, next: Next) -> Response {
+    let guest =
+        request.extensions().get::<Arc<Guest>>().filter(|_| request.uri().path() != OPEN_ROUTE).cloned();
+    let seated = match guest {
+        Some(guest) => guest.seated(PLACE_TIME_MAX).await,
+        None => Ok(()),
+    };
+    match seated {
+        Ok(()) => next.run(request).await,
+        Err(Crowded::Server(max)) => ApiError::unavailable(format!(
+            "all {max} connections are busy: try again later (--max-connections of `bandmaster serve`)"
+        ))
+        .code("too_many_connections")
+        .into_response(),
+        Err(Crowded::Address(max)) => ApiError::too_many(
+            format!(
+                "{max} connections of this address are busy: try again later (--max-connections-per-address of `bandmaster serve`)"
+            ),
+            Duration::from_secs(1),
+        )
+        .code("too_many_connections")
+        .into_response(),
+    }
+}
+
 /// Lets in who has a key; the request counts against it until its answer's last byte is sent.
 async fn authenticate(State(keys): State<Arc<Keys>>, request: Request, next: Next) -> Response {
     if request.uri().path() == OPEN_ROUTE {
         return next.run(request).await;
     }
-    match keys.admit(Keys::presented(request.headers())) {
+    let guest = request.extensions().get::<Arc<Guest>>().cloned();
+    match admit(&keys, guest.as_deref(), Keys::presented(request.headers())).await {
         Ok(admitted) => {
             if let Some(notes) = request.extensions().get::<Notes>() {
                 notes.admit(admitted);
@@ -105,11 +137,33 @@ async fn authenticate(State(keys): State<Arc<Keys>>, request: Request, next: Nex
     }
 }
 
+/// Looks at a key, after a while where many wrong ones came from the same address.
+async fn admit(keys: &Keys, guest: Option<&Guest>, presented: Option<&str>) -> Result<Admitted, Denied> {
+    let Some(guest) = guest.filter(|_| presented.is_some()) else { return keys.admit(presented) };
+    if !guest.is_trusted()
+        && let Some(waiting) = keys.arrive(guest.who())?
+    {
+        guest.waits(true);
+        tokio::time::sleep(waiting.wait).await;
+        guest.waits(false);
+    }
+    let admitted = keys.admit(presented);
+    let is_wrong = matches!(admitted, Err(Denied::Wrong));
+    guest.trust(!is_wrong);
+    if is_wrong {
+        keys.guessed(guest.who());
+    }
+    admitted
+}
+
 impl From<Denied> for ApiError {
     fn from(denied: Denied) -> Self {
         let message = denied.to_string();
         match denied {
             Denied::Missing | Denied::Wrong => Self::unauthorized(message),
+            Denied::TooManyWrong { retry_after } => {
+                Self::too_many(message, retry_after).code("too_many_wrong_keys")
+            }
             Denied::TooManyRequests { retry_after, .. }
             | Denied::TooManyTokens { retry_after, .. }
             | Denied::TooManyAtOnce { retry_after, .. } => Self::too_many(message, retry_after),

@@ -5,8 +5,10 @@
 pub mod answer;
 pub mod auth;
 pub mod band;
+pub mod budget;
 pub mod error;
 pub mod forget;
+pub mod jobs;
 pub mod layers;
 pub mod metrics;
 pub mod routes;
@@ -233,6 +235,6 @@ pub fn router(app: Arc<App>) -> Router {
         .routes(at!(routes::runs::resume))
         .routes(at!(routes::description))
         .split_for_parts();
-    let api = Arc::new(api);
+    let api = routes::Description(serde_json::to_vec(&api).unwrap_or_default().into());
     router.layer(axum::Extension(api)).with_state(app)
 }

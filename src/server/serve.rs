@@ -3,7 +3,9 @@
 //!
 //! What is asked and answered is not known here.
 
+mod answered;
 mod body;
+mod places;
 #[cfg(unix)]
 mod socket;
 mod taken;
@@ -15,10 +17,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -28,15 +30,22 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+pub use places::{Crowded, Guest, Who, descriptors};
+use places::{Doing, Place, Places};
+
 /// Bytes of a request's first line and headers together; more is answered with 431.
 pub const HEAD_BYTES_MAX: usize = 64 << 10;
 /// Of what is sent over TCP, about so many bytes wait in the system until the client takes them; more waits in the answer,
 /// where it is noticed. Without a limit the system keeps megabytes for a client that reads nothing.
 const UNTAKEN_BYTES_MAX: u32 = 256 << 10;
-/// Connections that the system holds until they are accepted; the standard library's number.
-const BACKLOG: u32 = 128;
+/// Connections that the system holds until they are accepted: as many as come at once in a burst.
+const BACKLOG: u32 = 1024;
 /// Pauses after a failed accept, from the first to the longest.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+/// So often the log says that connections can't be taken.
+const COMPLAINT_EVERY: Duration = Duration::from_secs(10);
+/// A connection that has only a place of the reserve has so long for its head.
+const CROWDED_HEAD_MAX: Duration = Duration::from_secs(2);
 /// What connections that were cut may take to go.
 const CUT_MAX: Duration = Duration::from_secs(1);
 
@@ -57,8 +66,11 @@ pub struct Listen {
     pub headers_max: usize,
     /// How long running requests may take to end once the end was asked for.
     pub drain: Duration,
-    /// Connections at a time, TCP and socket each. More wait until one ends.
+    /// Connections at a time, TCP and socket each. For more, those leave that ask nothing; where all are answered, a new
+    /// one hears that.
     pub connections_max: usize,
+    /// Of them from one address; unless said, 256 from another machine and all from this one. 0 is no limit.
+    pub per_address_max: Option<usize>,
 }
 
 /// Why nobody can listen there.
@@ -269,10 +281,13 @@ impl Bound {
 struct Door {
     router: Router,
     http: http1::Builder,
+    /// For those without a place of their own.
+    crowded: http1::Builder,
     body_timeout: Duration,
     taking_timeout: Option<Duration>,
-    places: Arc<Semaphore>,
-    places_max: usize,
+    places: Arc<Places>,
+    /// One for each connection that still has its descriptor.
+    descriptors: Arc<Semaphore>,
 }
 
 impl Door {
@@ -282,33 +297,51 @@ impl Door {
             .header_read_timeout(listen.header_timeout)
             .max_headers(listen.headers_max)
             .max_header_size(HEAD_BYTES_MAX);
-        let places_max = listen.connections_max.clamp(1, Semaphore::MAX_PERMITS);
-        let places = Arc::new(Semaphore::new(places_max));
-        let body_timeout = listen.header_timeout;
-        Self { router, http, body_timeout, taking_timeout, places, places_max }
+        let mut crowded = http.clone();
+        crowded.keep_alive(false).header_read_timeout(listen.header_timeout.min(CROWDED_HEAD_MAX));
+        let places_max = listen.connections_max.clamp(1, Semaphore::MAX_PERMITS / 2);
+        Self {
+            router,
+            http,
+            crowded,
+            body_timeout: listen.header_timeout,
+            taking_timeout,
+            places: Places::new(places_max, listen.per_address_max),
+            descriptors: Arc::new(Semaphore::new(descriptors(places_max))),
+        }
     }
 
     /// Connections that live.
     fn open(&self) -> usize {
-        self.places_max - self.places.available_permits()
+        self.places.open()
     }
 
     /// Takes connections for ever.
     async fn accept<A: Accept>(&self, listener: &A, graceful: &GracefulShutdown, cut: &watch::Sender<()>) {
         let mut pause = BACKOFF.0;
+        let mut complained: Option<Instant> = None;
         loop {
-            let place = Arc::clone(&self.places).acquire_owned().await;
-            let place = place.expect("nobody closes the semaphore");
+            let descriptor = Arc::clone(&self.descriptors).acquire_owned().await;
+            let descriptor = descriptor.expect("nobody closes the semaphore");
             match listener.accept().await {
                 Ok((stream, peer)) => {
                     pause = BACKOFF.0;
-                    self.serve(stream, peer, place, graceful, cut);
+                    let place = self.places.enter(peer);
+                    self.serve(stream, (place, descriptor), graceful, cut);
                 }
                 // The client left while it waited.
                 Err(error) if left_early(&error) => {}
                 // Out of descriptors or memory: others must end first, and asking at once would only burn time.
                 Err(error) => {
-                    tracing::warn!(%error, pause_ms = pause.as_millis() as u64, "connections can't be taken");
+                    let shed = self.places.shed();
+                    if complained.is_none_or(|when| when.elapsed() >= COMPLAINT_EVERY) {
+                        complained = Some(Instant::now());
+                        tracing::warn!(
+                            %error,
+                            idle_connection_closed = shed,
+                            "connections can't be taken: raise the limit of open files (ulimit -n) or lower --max-connections"
+                        );
+                    }
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(BACKOFF.1);
                 }
@@ -319,8 +352,7 @@ impl Door {
     fn serve<I>(
         &self,
         stream: I,
-        peer: Peer,
-        place: OwnedSemaphorePermit,
+        held: (Place, OwnedSemaphorePermit),
         graceful: &GracefulShutdown,
         cut: &watch::Sender<()>,
     ) where
@@ -328,13 +360,24 @@ impl Door {
     {
         let router = TowerToHyperService::new(self.router.clone());
         let timeout = self.body_timeout;
+        let guest = Arc::clone(held.0.guest());
+        let peer = guest.peer;
+        let http = if guest.crowded().is_some() { &self.crowded } else { &self.http };
+        let asked = Arc::clone(&guest);
         let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+            let guest = Arc::clone(&asked);
+            guest.does(if request.body().is_end_stream() { Doing::Answer } else { Doing::Body });
             request.extensions_mut().insert(peer);
-            let answer = router.call(request.map(|body| body::Timed::new(body, timeout)));
-            async move { Ok::<_, Infallible>(answer.await.unwrap_or_else(|never| match never {})) }
+            request.extensions_mut().insert(Arc::clone(&guest));
+            let answer = router.call(request.map(|body| body::Timed::new(body, timeout, Arc::clone(&guest))));
+            async move {
+                let response = answer.await.unwrap_or_else(|never| match never {});
+                guest.does(Doing::Answer);
+                Ok::<_, Infallible>(response.map(|body| answered::Answered::new(body, guest)))
+            }
         });
-        let stream = taken::Taken::new(stream, self.taking_timeout);
-        let connection = self.http.serve_connection(TokioIo::new(stream), service);
+        let stream = taken::Taken::new(stream, self.taking_timeout, Arc::clone(&guest));
+        let connection = http.serve_connection(TokioIo::new(stream), service);
         let connection = graceful.watch(connection);
         let mut cut = cut.subscribe();
         tokio::spawn(async move {
@@ -344,10 +387,11 @@ impl Door {
                         tracing::debug!(%error, ?peer, "connection ended early");
                     }
                 }
+                () = guest.must_leave() => tracing::debug!(?peer, "connection closed: others need its place"),
                 // Also when the server was dropped.
                 _ = cut.changed() => {}
             }
-            drop(place);
+            drop(held);
         });
     }
 }

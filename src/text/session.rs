@@ -248,6 +248,11 @@ impl LoadedModel {
         self.context_tokens
     }
 
+    /// No prompt of more bytes fits into the context, whatever its tokens.
+    pub fn prompt_bytes_max(&self) -> usize {
+        self.context_tokens.saturating_mul(self.tokenizer.token_bytes_max())
+    }
+
     /// Its tokenizer.
     pub fn tokenizer(&self) -> &Arc<Tokenizer> {
         &self.tokenizer

@@ -4,9 +4,9 @@
 usage: abuse.py URL --pid PID [--model M] [--embedding-model M] [--only WORDS] [--answer-seconds 20]
 
 The server must still be the process PID, answer a small request after every case within the time, and not have grown by more than
-512 MiB at the end.
+512 MiB at the end. Of eight bodies of 29 MB at once its peak is at most three times what they hold, and what is left at most 64 MiB.
 """
-import argparse, json, os, socket, sys, time
+import argparse, gzip, json, os, socket, sys, threading, time
 from dataclasses import dataclass, field
 
 from wire import EMBEDDER, SMALL, Server, rss_bytes
@@ -154,6 +154,48 @@ def other_routes(a):
                                   ("a long request id", {"x-request-id": "a" * 5000}, (200, 400, 431)), ("expect", {"expect": "200-maybe"}, (200, 400, 417))):
         yield Case(name, chat(a), status, param=ANY, headers=headers)
 
+def packed(a):
+    """Bodies in other encodings: gzip is read, all else is refused by name, and what they become has the limits of others."""
+    body = json.dumps(chat(a)).encode()
+    yield Case("gzip", gzip.compress(body), (200,), headers={"content-encoding": "gzip"})
+    for name in ("deflate", "br", "zstd", "gzip, gzip"): yield Case(f"encoding {name}", gzip.compress(body), (415,), headers={"content-encoding": name})
+    yield Case("gzip that is none", body, headers={"content-encoding": "gzip"})
+    yield Case("gzip cut off", gzip.compress(body * 100)[:60], headers={"content-encoding": "gzip"})
+    yield Case("a bomb of spaces", gzip.compress(b" " * (1 << 30), 9), (413,), headers={"content-encoding": "gzip"})
+    yield Case("a bomb of lists", gzip.compress(b'{"metadata": [' + b"[]," * (9 << 20), 9), (413,), headers={"content-encoding": "gzip"})
+
+BODY_BYTES, BODIES, LEFT_BYTES = 29_000_000, 8, 64 << 20
+
+def filled(opening, unit, end): return (opening + unit * ((BODY_BYTES - len(opening) - len(end)) // len(unit)) + end).encode()
+
+def large_bodies(server, a):
+    """Eight bodies of 29 MB at once, of each hostile shape: what they take together, and what is left of it."""
+    model = f'"model": {json.dumps(a.model)}, '
+    say, vector = f'{{{model}"messages": [', f'{{"model": {json.dumps(a.embedding_model)}, "input": ['
+    shapes = {"lists for messages": (CHAT, filled(say, "[],", "[]]}")), "lists for metadata": (CHAT, filled(f'{{{model}"metadata": [', "[],", "[]]}")),
+              "small messages": (CHAT, filled(say, '{"role":"user","content":"a"},', '{"role":"user","content":"a"}]}')), "depth": (CHAT, b'{"a":' * (BODY_BYTES // 5)),
+              "one text": (CHAT, filled(say + '{"role": "user", "content": "', "river stone ", '"}]}')), "a field again and again": (CHAT, filled(f"{{{model}", '"k":1,', '"k":1}')),
+              "token ids": ("/v1/completions", filled(f'{{{model}"prompt": [', "1,", "1]}")), "a million token ids": ("/v1/completions", filled(f'{{{model}"prompt": [', "1," + " " * 24, "1]}")),
+              "lists of ids": ("/v1/embeddings", filled(vector, "[1],", "[1]]}")), "a text for a vector": ("/v1/embeddings", filled(vector + '"', "river stone ", '"]}')),
+              "a text for tokens": ("/tokenize", filled(f'{{{model}"content": "', "river stone ", '"}'))}
+    for name, (path, body) in shapes.items():
+        before, peak, answers = rss_bytes(a.pid), 0, []
+        def ask():
+            try: answers.append(server.post(path, body).status)
+            except OSError: answers.append(None)
+        asking = [threading.Thread(target=ask) for _ in range(BODIES)]
+        for one in asking: one.start()
+        while any(one.is_alive() for one in asking): peak = max(peak, rss_bytes(a.pid)); time.sleep(0.01)
+        if not set(answers) <= {400, 413, 503}: return f"{name}: answers {answers}"
+        if peak - before > 3 * BODIES * BODY_BYTES: return f"{name}: {(peak - before) >> 20} MiB at their peak"
+        time.sleep(2)
+        if (left := rss_bytes(a.pid) - before) > LEFT_BYTES: return f"{name}: {left >> 20} MiB are left"
+    return None
+
+def health_ms(server):
+    begun = time.monotonic()
+    return (time.monotonic() - begun) * 1000 if server.get("/health").status == 200 else 1e9
+
 def judge(server, case):
     """What is wrong with the answer, or nothing."""
     try: answer = server.call("POST", case.path, case.body, case.headers)
@@ -239,16 +281,28 @@ def no_http(server, a):
     return None
 
 def many_connections(server, a):
-    """A thousand idle connections: the server still answers, at the latest when they are gone."""
-    idle = []
-    try:
-        for _ in range(1000): idle.append(socket.create_connection((server.host, server.port), timeout=5))
-    except OSError: pass
-    for connection in idle: connection.close()
-    return None if server.post(CHAT, chat(a)).status == 200 else "no answer after a thousand connections"
+    """1,500 connections that send nothing, half a head, half a body, or take nothing: while they are there, others are answered."""
+    body = request(server, json.dumps(chat(a)).encode())[:-10]
+    for name, sent in {"nothing": b"", "half a head": b"GET / HTTP/1.1\r\nx-slow: a", "half a body": body, "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+                       "one request": b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n", "no reading": b"GET /openapi.json HTTP/1.1\r\nhost: localhost\r\n\r\n" * 20}.items():
+        held = []
+        try:
+            for number in range(1500):
+                try:
+                    held.append(connect(server))
+                    held[-1].sendall(sent)
+                except OSError: pass
+                if number % 250 == 249:
+                    begun = time.monotonic()
+                    if (ms := health_ms(server)) > 1000: return f"{name}: /health took {ms:.0f} ms after {number + 1} connections"
+                    if server.post(CHAT, {**chat(a), "max_tokens": 1}).status != 200: return f"{name}: others are kept out"
+                    if time.monotonic() - begun > 8: return f"{name}: others waited for {time.monotonic() - begun:.0f} s"
+        finally:
+            for connection in held: connection.close()
+    return None
 
-GROUPS = (malformed, wrong_types, messages, ranges, schemas, unsupported, other_routes)
-CONNECTIONS = (slow_header, half_closed, pipelined, short_body, no_http, many_connections)
+GROUPS = (malformed, wrong_types, messages, ranges, schemas, unsupported, other_routes, packed)
+CONNECTIONS = (slow_header, half_closed, pipelined, short_body, no_http, many_connections, large_bodies)
 
 def lives(server, a):
     """What is wrong with the server after a case, or nothing."""

@@ -16,6 +16,7 @@ use hyper::body::{Frame, SizeHint};
 
 use super::super::answer::Spent;
 use super::super::auth::Admitted;
+use super::super::budget::Part;
 use super::super::error::ErrorKind;
 use super::super::metrics::Metrics;
 use super::super::spans::{Asked, Parent, RequestSpan, Told};
@@ -46,6 +47,8 @@ struct Learned {
     admitted: OnceLock<Admitted>,
     first_token: OnceLock<Duration>,
     spent: OnceLock<Spent>,
+    /// What the request holds of the memory of all.
+    part: OnceLock<Part>,
     /// What broke an answer whose status was sent.
     broke: OnceLock<&'static str>,
     /// Fields of the body that were taken without effect.
@@ -63,6 +66,7 @@ impl Notes {
             admitted: OnceLock::new(),
             first_token: OnceLock::new(),
             spent: OnceLock::new(),
+            part: OnceLock::new(),
             broke: OnceLock::new(),
             ignored: Mutex::default(),
             instead: OnceLock::new(),
@@ -113,6 +117,11 @@ impl Notes {
     fn ignored_names(&self) -> Option<String> {
         let ignored = self.0.ignored.lock().unwrap_or_else(PoisonError::into_inner);
         (!ignored.is_empty()).then(|| ignored.join(", "))
+    }
+
+    /// Holds a part of the memory of all requests as long as the request lives.
+    pub fn hold(&self, part: Part) {
+        let _ = self.0.part.set(part);
     }
 
     /// The request's place in its trace.

@@ -46,6 +46,7 @@ fn routes() -> Router {
 struct Setup {
     keys: Option<&'static str>,
     origins: &'static [&'static str],
+    hosts: &'static [&'static str],
 }
 
 struct Running {
@@ -62,9 +63,9 @@ impl Setup {
             std::fs::write(file.path(), text).unwrap();
             Arc::new(Keys::read(file.path()).unwrap())
         });
-        let names = ["Box.Lan".to_owned()];
+        let names: Vec<String> = self.hosts.iter().map(|name| (*name).to_owned()).collect();
         let address = listen().address.ip();
-        let hosts = Arc::new(Hosts::new(address, keys.is_some(), &names, Arc::clone(&origins)));
+        let hosts = Arc::new(Hosts::new(address, keys.is_some(), &names, Arc::clone(&origins)).unwrap());
         let metrics = Arc::new(Metrics::new());
         let layers = Layers { metrics: Arc::clone(&metrics), keys, origins, hosts };
         Running { server: Server::start(&listen(), around(routes(), &layers)).await, metrics }
@@ -245,15 +246,15 @@ async fn keys_let_in_and_limit() {
 
 #[tokio::test]
 async fn pages_read_answers_only_where_they_are_listed() {
-    let listed: &[&str] = &["https://app.example.com", "http://localhost:3000"];
+    let listed: &[&str] = &["https://app.example.com", "http://box.lan:3000"];
     let preflight = "OPTIONS /things/1\naccess-control-request-method: GET\n\
                      access-control-request-headers: authorization, x-stainless-os\n\
                      access-control-request-private-network: true\norigin: ";
     let check = async |origins, origin: &str, allowed: Option<&str>| {
-        let running = Setup { origins, keys: Some("k") }.start().await;
+        let running = Setup { origins, keys: Some("k"), hosts: &[] }.start().await;
         let answer = running.ask(&format!("GET /things/1\nx-api-key: k\norigin: {origin}")).await;
         assert_eq!((answer.status, answer.header("access-control-allow-origin")), (200, allowed), "{origin}");
-        assert_eq!(answer.header("vary").is_some(), !origins.is_empty());
+        assert!(answer.header("vary").is_some());
         let exposed = answer.header("access-control-expose-headers");
         assert_eq!(exposed.is_some_and(|headers| headers.contains("x-request-id")), allowed.is_some());
         let refused = running.ask(&format!("GET /things/1\norigin: {origin}")).await;
@@ -269,10 +270,10 @@ async fn pages_read_answers_only_where_they_are_listed() {
     };
     check(&[], "https://app.example.com", None).await;
     check(listed, "https://app.example.com", Some("https://app.example.com")).await;
-    check(listed, "http://localhost:3000", Some("http://localhost:3000")).await;
+    check(listed, "http://box.lan:3000", Some("http://box.lan:3000")).await;
     check(listed, "http://app.example.com", None).await;
     check(listed, "https://app.example.com.evil.example", None).await;
-    check(listed, "http://localhost:3001", None).await;
+    check(listed, "http://box.lan:3001", None).await;
     check(listed, "null", None).await;
     check(&["*"], "https://anybody.example", Some("https://anybody.example")).await;
 }
@@ -293,14 +294,48 @@ fn origins_are_checked_when_they_are_read() {
 }
 
 #[tokio::test]
+async fn pages_of_this_machine_read_answers_without_being_listed() {
+    let check = async |origin: &str, is_ours: bool| {
+        for keys in [None, Some("k")] {
+            let running = Setup { keys, ..Setup::default() }.start().await;
+            let allowed = is_ours.then_some(origin);
+            for route in ["/things/1", "/health", "/nowhere"] {
+                let before = running
+                    .ask(&format!("OPTIONS {route}\naccess-control-request-method: POST\norigin: {origin}"))
+                    .await;
+                assert_eq!(before.header("access-control-allow-origin"), allowed, "{origin} {route}");
+                assert_eq!(before.status == 204, is_ours, "{origin} {route}");
+            }
+            let answer = running.ask(&format!("GET /things/1\nx-api-key: k\norigin: {origin}")).await;
+            assert_eq!(answer.header("access-control-allow-origin"), allowed, "{origin}");
+        }
+    };
+    for ours in ["http://localhost:3000", "http://127.0.0.1", "https://[::1]:8443", "http://app.localhost:1"]
+    {
+        check(ours, true).await;
+    }
+    for foreign in
+        ["null", "http://localhost.evil.example", "http://evil.example", "http://127.0.0.1.evil.example"]
+    {
+        check(foreign, false).await;
+    }
+}
+
+#[tokio::test]
 async fn foreign_names_and_pages_are_refused_without_a_key() {
     let check = async |keys, origins, headers: &str, status: u16| {
-        let running = Setup { keys, origins }.start().await;
-        let answer = running.ask(&format!("GET /things/1\nx-api-key: k\n{headers}")).await;
-        assert_eq!(answer.status, status, "{headers}");
-        if status == 403 {
-            error(&answer, 403, "invalid_request_error", json!("forbidden"));
+        let running = Setup { keys, origins, hosts: &["Box.Lan"] }.start().await;
+        for route in ["GET /things/1", "DELETE /things/1", "GET /health"] {
+            let answer = running.ask(&format!("{route}\nx-api-key: k\n{headers}")).await;
+            assert_eq!(answer.status, status, "{route} {headers}");
+            if status == 403 {
+                error(&answer, 403, "invalid_request_error", json!("forbidden"));
+            }
         }
+        assert_eq!(
+            running.ask(&format!("GET /nowhere\nx-api-key: k\n{headers}")).await.status == 403,
+            status == 403
+        );
     };
     for ours in
         ["localhost", "localhost:8080", "LOCALHOST.", "127.0.0.1:1", "[::1]:8080", "a.localhost", "box.lan:1"]
@@ -311,7 +346,7 @@ async fn foreign_names_and_pages_are_refused_without_a_key() {
         ["evil.example", "evil.example:8080", "localhost.evil.example", "0.0.0.0", "192.168.1.2", "a b"]
     {
         check(None, &[], &format!("host: {foreign}"), 403).await;
-        check(Some("k"), &[], &format!("host: {foreign}"), 200).await;
+        check(Some("k"), &[], &format!("host: {foreign}"), 403).await;
     }
     check(None, &[], "host: localhost\nhost: evil.example", 403).await;
     for (origin, status) in [
@@ -321,23 +356,90 @@ async fn foreign_names_and_pages_are_refused_without_a_key() {
         ("null", 403),
     ] {
         check(None, &[], &format!("origin: {origin}"), status).await;
-        check(Some("k"), &[], &format!("origin: {origin}"), 200).await;
+        check(None, &[], &format!("sec-fetch-site: cross-site\norigin: {origin}"), status).await;
     }
     check(None, &["https://evil.example"], "origin: https://evil.example", 200).await;
     check(None, &["*"], "origin: null", 200).await;
+    for (site, status) in
+        [("none", 200), ("same-origin", 200), ("same-site", 403), ("cross-site", 403), ("new", 403)]
+    {
+        check(None, &[], &format!("sec-fetch-site: {site}"), status).await;
+        check(None, &["*"], &format!("sec-fetch-site: {site}\nsec-fetch-mode: no-cors"), status).await;
+        let navigates = format!("sec-fetch-site: {site}\nsec-fetch-mode: navigate\nsec-fetch-dest: document");
+        check(None, &[], &navigates, status).await;
+    }
+}
+
+#[tokio::test]
+async fn links_of_other_pages_may_lead_to_the_root() {
+    let running = Setup::default().start().await;
+    let follow = async |line: &str, dest: &str| {
+        let head =
+            format!("{line}\nsec-fetch-site: cross-site\nsec-fetch-mode: navigate\nsec-fetch-dest: {dest}");
+        running.ask(&head).await.status
+    };
+    assert_eq!(follow("GET /", "document").await, 404);
+    assert_eq!(follow("GET /", "iframe").await, 403);
+    assert_eq!(follow("POST /", "document").await, 403);
+    assert_eq!(follow("GET /things/1", "document").await, 403);
 }
 
 #[test]
-fn names_are_checked_only_on_loopback_without_a_key() {
-    let check = |bound: &str, has_keys: bool, refused: bool| {
-        let hosts = Hosts::new(bound.parse().unwrap(), has_keys, &[], Arc::default());
-        let request =
-            axum::http::Request::get("/").header("host", "evil.example").body(Body::empty()).unwrap();
-        assert_eq!(hosts.refusal(&request).is_some(), refused, "{bound} {has_keys}");
+fn names_are_checked_on_loopback_without_a_key_and_where_they_are_listed() {
+    let check = |bound: &str, has_keys: bool, names: &[&str], host: &str, refused: bool| {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let hosts = Hosts::new(bound.parse().unwrap(), has_keys, &names, Arc::default()).unwrap();
+        let request = axum::http::Request::get("/").header("host", host).body(Body::empty()).unwrap();
+        assert_eq!(hosts.refusal(&request).is_some(), refused, "{bound} {has_keys} {names:?} {host}");
     };
-    check("127.0.0.1", false, true);
-    check("::1", false, true);
-    check("127.0.0.1", true, false);
-    check("0.0.0.0", true, false);
+    check("127.0.0.1", false, &[], "evil.example", true);
+    check("::1", false, &[], "evil.example", true);
+    check("127.0.0.1", true, &[], "evil.example", false);
+    check("0.0.0.0", true, &[], "evil.example", false);
+    check("127.0.0.1", false, &["Evil.Example."], "evil.example:80", false);
+    check("127.0.0.1", false, &["*"], "evil.example", false);
+    check("0.0.0.0", true, &["box.lan"], "evil.example", true);
+    check("0.0.0.0", true, &["box.lan"], "box.lan:8080", false);
+    check("0.0.0.0", true, &["box.lan"], "192.168.1.2:8080", false);
+    check("0.0.0.0", true, &["box.lan"], "localhost", false);
     assert!(Hosts::default().refusal(&axum::http::Request::new(Body::empty())).is_none());
+    for wrong in ["", "http://box.lan", "box.lan:8080", "box.lan/", "a b", "*.lan"] {
+        let names = [wrong.to_owned()];
+        let message = Hosts::new([127, 0, 0, 1].into(), false, &names, Arc::default()).unwrap_err();
+        assert!(message.contains("box.lan"), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn guessed_keys_wait_and_known_connections_do_not() {
+    let running = Setup { keys: Some("right"), ..Setup::default() }.start().await;
+    let mut known = TcpStream::connect(running.address()).await.unwrap();
+    let mut ask_known = async || {
+        known
+            .write_all(b"GET /things/1 HTTP/1.1\r\nhost: localhost\r\nx-api-key: right\r\n\r\n")
+            .await
+            .unwrap();
+        let mut bytes = [0; 1024];
+        let read = known.read(&mut bytes).await.unwrap();
+        assert!(bytes[..read].starts_with(b"HTTP/1.1 200"));
+    };
+    ask_known().await;
+    let began = std::time::Instant::now();
+    let guess = |n: usize| format!("GET /things/1\nx-api-key: guess-{n}");
+    for n in 0..10 {
+        assert_eq!(running.ask(&guess(n)).await.status, 401);
+    }
+    let guesses: Vec<String> = (10..40).map(guess).collect();
+    let asking = guesses.iter().map(|guess| running.ask(guess));
+    let answers = futures_util::future::join_all(asking).await;
+    assert!(answers.iter().all(|answer| answer.status == 401));
+    assert!(began.elapsed() > Duration::from_millis(100), "{:?}", began.elapsed());
+    let began = std::time::Instant::now();
+    ask_known().await;
+    assert!(began.elapsed() < Duration::from_millis(90), "a connection that is known doesn't wait");
+    let right = running.ask("GET /things/1\nx-api-key: right").await;
+    assert_eq!(right.status, 200);
+    let took = began.elapsed();
+    assert!(took > Duration::from_millis(200) && took < Duration::from_secs(6), "{took:?}");
+    assert_eq!(running.ask("GET /health").await.status, 200);
 }

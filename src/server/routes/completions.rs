@@ -9,7 +9,7 @@ use axum::response::sse::Event;
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, Stream, StreamExt};
 
-use crate::server::answer::{Answers, Choice, Finish, Spent, Update, merge, nth, terms};
+use crate::server::answer::{Answers, Choice, Finish, Spent, Update, check_prompt_bytes, merge, nth, terms};
 use crate::server::error::ApiError;
 use crate::server::shelf::BAND;
 use crate::server::track::{Track, whole};
@@ -21,7 +21,7 @@ use crate::server::wire::completions::{
 };
 use crate::server::wire::refusals::{BadBody, Busy, NoModel};
 use crate::server::wire::{Usage, new_id, unix_seconds};
-use crate::server::{App, Asker, sse};
+use crate::server::{App, Asker, jobs, sse};
 use crate::text::{LoadedModel, Output, Part, Prompt, Score, Terms, TokenOffsets};
 
 /// Goes on from a prompt.
@@ -73,7 +73,9 @@ async fn begin(
     model: Arc<LoadedModel>,
     question: CompletionQuestion,
 ) -> Result<(Vec<Choice>, Vec<Prompt>), ApiError> {
-    let work = move || {
+    let bytes = question.prompts.bytes();
+    check_prompt_bytes(&model, "prompt", question.prompts.longest_text())?;
+    let work = move |_: &jobs::Waited| {
         let (mut begun, mut all) = (Vec::new(), Vec::new());
         let prompts = question.prompts(&model)?;
         let CompletionQuestion { mut draws, format, format_field, choices, echo, suffix, .. } = question;
@@ -101,8 +103,7 @@ async fn begin(
         }
         Ok((begun, all))
     };
-    let begun = tokio::task::spawn_blocking(work).await;
-    begun.map_err(|error| ApiError::internal(format!("the prompt could not be read: {error}")))?
+    jobs::run(bytes, work).await
 }
 
 /// Writes completions.

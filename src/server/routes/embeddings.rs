@@ -13,7 +13,7 @@ use crate::server::wire::embeddings::{
     Embedding, EmbeddingRequest, EmbeddingResponse, EmbeddingUsage, Encoding, Inputs, Vector,
 };
 use crate::server::wire::refusals::{BadBody, Busy, NoModel};
-use crate::server::{App, Asker};
+use crate::server::{App, Asker, jobs};
 use crate::text::EmbedError;
 
 /// After so long clients have given up (OpenAI's wait ten minutes).
@@ -37,7 +37,10 @@ pub async fn embeddings(
     let inputs = request.input.inputs()?;
     let model = app.shelf.embedder(&id).await?;
     let ids = match inputs {
-        Inputs::Texts(texts) => model.encode(texts).await.map_err(refused)?,
+        Inputs::Texts(texts) => {
+            jobs::check_size("input", texts.iter().map(String::len).sum())?;
+            model.encode(texts).await.map_err(refused)?
+        }
         Inputs::Tokens(lists) => lists,
     };
     let tokens: u64 = ids.iter().map(|ids| ids.len() as u64).sum();

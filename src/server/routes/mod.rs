@@ -17,8 +17,10 @@ mod tests;
 
 use std::sync::Arc;
 
-use axum::{Extension, Json};
-use utoipa::openapi::OpenApi;
+use axum::Extension;
+use axum::body::Bytes;
+use axum::http::header;
+use axum::response::IntoResponse;
 
 use super::error::ApiError;
 use super::{App, Asker};
@@ -28,9 +30,13 @@ use crate::journal::Journal;
 #[utoipa::path(get, path = "/openapi.json", tag = "operations", responses(
     (status = 200, description = "OpenAPI 3.1", body = Object),
 ))]
-pub async fn description(Extension(api): Extension<Arc<OpenApi>>) -> Json<OpenApi> {
-    Json(OpenApi::clone(&api))
+pub async fn description(Extension(Description(api)): Extension<Description>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/json")], api)
 }
+
+/// The description as it is sent: written once, since anybody may ask for it as often as they like.
+#[derive(Debug, Clone)]
+pub struct Description(pub Bytes);
 
 /// Reads the record as whoever asks may see it.
 async fn read<T: Send + 'static>(

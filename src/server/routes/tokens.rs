@@ -12,7 +12,7 @@ use crate::server::wire::tokens::{
     Chat, Cut, DetokenizeRequest, DetokenizeResponse, Piece, TemplateRequest, TemplateResponse, TokenTold,
     TokenizeRequest, TokenizeResponse,
 };
-use crate::server::{App, Asker};
+use crate::server::{App, Asker, jobs};
 use crate::text::{LoadedModel, Prompt};
 
 /// Cuts a text into tokens.
@@ -27,14 +27,17 @@ pub async fn tokenize(
     Json(request): Json<TokenizeRequest>,
 ) -> Result<Body<TokenizeResponse>, ApiError> {
     let id = app.id(&asker.notes, request.model.as_deref(), false)?;
-    let model = app.shelf.model(&id).await?;
     let (pieces, strings) = (request.with_pieces == Some(true), request.return_token_strs == Some(true));
     let cut = request.cut()?;
-    let work = move || {
+    let bytes = cut.bytes();
+    jobs::check_size(cut.field(), bytes)?;
+    let model = app.shelf.model(&id).await?;
+    let tokens = jobs::run(bytes, move |waited| {
         let tokenizer = model.tokenizer();
         let ids = match cut {
             Cut::Text { text, special, framed } => {
-                let ids = tokenizer.encode(&text, special);
+                let ids = tokenizer.encode_while(&text, special, &|| waited.goes_on());
+                let ids = ids.ok_or_else(jobs::left)?;
                 if framed { tokenizer.framed(ids) } else { ids }
             }
             Cut::Chat(chat) => prompt(&model, &chat)?.ids,
@@ -50,9 +53,8 @@ pub async fn tokenize(
             max_model_len: model.context_tokens(),
             token_strs: strings.then(|| ids.iter().map(text).collect()),
         })
-    };
-    let tokens = tokio::task::spawn_blocking(work).await;
-    tokens.map_err(|error| ApiError::internal(error.to_string()))?.map(Body)
+    });
+    tokens.await.map(Body)
 }
 
 fn prompt(model: &LoadedModel, chat: &Chat) -> Result<Prompt, ApiError> {
@@ -84,9 +86,18 @@ pub async fn detokenize(
         let message = format!("token {unknown} is not one of {id}'s {}", model.vocab());
         return Err(ApiError::invalid(format!("tokens[{at}]"), message));
     }
-    let bytes: Vec<u8> =
-        request.tokens.iter().flat_map(|&id| model.tokenizer().decode_bytes(id)).copied().collect();
-    let content = String::from_utf8_lossy(&bytes).into_owned();
+    let content = jobs::run(size_of_val(request.tokens.as_slice()), move |waited| {
+        let mut bytes: Vec<u8> = Vec::new();
+        for ids in request.tokens.chunks(1 << 12) {
+            bytes.extend(ids.iter().flat_map(|&id| model.tokenizer().decode_bytes(id)));
+            jobs::check_size("tokens", bytes.len())?;
+            if !waited.goes_on() {
+                return Err(jobs::left());
+            }
+        }
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    });
+    let content = content.await?;
     Ok(Body(DetokenizeResponse { prompt: content.clone(), content }))
 }
 
@@ -104,7 +115,8 @@ pub async fn apply_template(
     let id = app.id(&asker.notes, request.model.as_deref(), false)?;
     let chat = request.chat()?;
     let model = app.shelf.model(&id).await?;
-    let rendered = tokio::task::spawn_blocking(move || prompt(&model, &chat)).await;
-    let rendered = rendered.map_err(|error| ApiError::internal(error.to_string()))?;
-    Ok(Body(TemplateResponse { prompt: rendered?.text }))
+    let bytes = chat.bytes();
+    jobs::check_size("messages", bytes)?;
+    let rendered = jobs::run(bytes, move |_| prompt(&model, &chat));
+    Ok(Body(TemplateResponse { prompt: rendered.await?.text }))
 }

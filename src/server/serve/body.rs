@@ -1,6 +1,7 @@
 //! A request's body that may not stand still: who stops sending holds a connection and a handler for nothing.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -9,17 +10,21 @@ use axum::body::{Bytes, HttpBody};
 use hyper::body::{Frame, Incoming, SizeHint};
 use tokio::time::{Sleep, sleep};
 
+use super::places::{Doing, Guest};
+
 /// Breaks when the next part doesn't come in time.
 pub(super) struct Timed {
     body: Incoming,
     timeout: Duration,
     /// Runs while a part is waited for.
     waiting: Option<Pin<Box<Sleep>>>,
+    /// Whose body it is.
+    guest: Arc<Guest>,
 }
 
 impl Timed {
-    pub(super) fn new(body: Incoming, timeout: Duration) -> Self {
-        Self { body, timeout, waiting: None }
+    pub(super) fn new(body: Incoming, timeout: Duration, guest: Arc<Guest>) -> Self {
+        Self { body, timeout, waiting: None, guest }
     }
 }
 
@@ -34,6 +39,9 @@ impl HttpBody for Timed {
         let this = &mut *self;
         if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(context) {
             this.waiting = None;
+            if frame.is_none() || this.body.is_end_stream() {
+                this.guest.does(Doing::Answer);
+            }
             return Poll::Ready(frame.map(|frame| frame.map_err(BoxError::from)));
         }
         let timeout = this.timeout;

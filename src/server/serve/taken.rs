@@ -3,11 +3,14 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
+
+use super::places::Guest;
 
 /// Breaks when nothing of what is to be sent can be sent for too long.
 pub(super) struct Taken<S> {
@@ -16,11 +19,13 @@ pub(super) struct Taken<S> {
     timeout: Option<Duration>,
     /// Runs while the client takes nothing.
     waiting: Option<Pin<Box<Sleep>>>,
+    /// Whose connection it is.
+    guest: Arc<Guest>,
 }
 
 impl<S> Taken<S> {
-    pub(super) fn new(stream: S, timeout: Option<Duration>) -> Self {
-        Self { stream, timeout, waiting: None }
+    pub(super) fn new(stream: S, timeout: Option<Duration>, guest: Arc<Guest>) -> Self {
+        Self { stream, timeout, waiting: None, guest }
     }
 
     /// The same outcome, or an error when it has been pending for too long.
@@ -30,10 +35,16 @@ impl<S> Taken<S> {
         sent: Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
         let Some(timeout) = self.timeout.filter(|_| sent.is_pending()) else {
-            self.waiting = None;
+            if self.waiting.take().is_some() {
+                self.guest.takes(true);
+            }
             return sent;
         };
-        let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(timeout)));
+        let guest = &self.guest;
+        let waiting = self.waiting.get_or_insert_with(|| {
+            guest.takes(false);
+            Box::pin(sleep(timeout))
+        });
         waiting.as_mut().poll(context).map(|()| {
             let message = format!("the client took nothing for {} s", timeout.as_secs_f64());
             Err(io::Error::new(io::ErrorKind::TimedOut, message))

@@ -9,6 +9,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::super::fixtures::{Server, ask, ask_over, listen, rest};
+use super::super::layers::{Layers, around};
+use super::super::metrics::Metrics;
 use super::*;
 
 const SHORT: Duration = Duration::from_millis(200);
@@ -163,15 +165,82 @@ async fn connections_without_a_request_do_not_delay_the_end() {
     drop((fresh, idle));
 }
 
+/// With the layers that every request passes.
+fn layered(router: Router) -> Router {
+    let layers = Layers {
+        metrics: Arc::new(Metrics::new()),
+        keys: None,
+        origins: Arc::default(),
+        hosts: Arc::default(),
+    };
+    around(router.route("/health", get(|| async { "lives" })), &layers)
+}
+
 #[tokio::test]
 async fn one_connection_too_many_waits_for_its_turn() {
-    let server = Server::start(&Listen { connections_max: 2, ..listen() }, slow(2 * SHORT)).await;
+    let router = layered(slow(2 * SHORT));
+    let server = Server::start(&Listen { connections_max: 2, ..listen() }, router).await;
     let began = Instant::now();
     let asking = (0..5).map(|_| tokio::spawn(ask(server.address, "GET /")));
     for answer in asking.collect::<Vec<_>>() {
         assert_eq!(answer.await.unwrap().body, "at last");
     }
     assert!(began.elapsed() >= 6 * SHORT, "two at a time: {:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn connections_that_ask_nothing_shut_nobody_out() {
+    let post = "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000\r\n\r\n{";
+    let whole = "GET / HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    for sent in ["", "GET / HTTP/1.1\r\nx-slow: a", whole, post, "\x16\x03\x01\x02\0\x01\0\x01\u{fc}\x03\x03"]
+    {
+        let read = |body: String| async move { body.len().to_string() };
+        let router = layered(hello().route("/", axum::routing::post(read)));
+        let server = Server::start(&Listen { connections_max: 4, ..listen() }, router).await;
+        let mut held = Vec::new();
+        for _ in 0..50 {
+            let mut stream = TcpStream::connect(server.address).await.unwrap();
+            let _ = stream.write_all(sent.as_bytes()).await;
+            held.push(stream);
+            if held.len() % 10 == 0 {
+                let began = Instant::now();
+                assert_eq!(ask(server.address, "GET /").await.body, "hello", "{sent:?}");
+                assert_eq!(ask(server.address, "GET /health").await.body, "lives", "{sent:?}");
+                assert!(began.elapsed() < LONG / 5, "{sent:?}: {:?}", began.elapsed());
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn whether_it_lives_is_told_while_all_places_work() {
+    let server = Server::start(&Listen { connections_max: 2, ..listen() }, layered(slow(6 * LONG))).await;
+    let mut held = Vec::new();
+    for _ in 0..20 {
+        let stream = asked(server.address).await;
+        held.push(stream);
+        let began = Instant::now();
+        assert_eq!(ask(server.address, "GET /health").await.body, "lives");
+        assert!(began.elapsed() < LONG / 5);
+    }
+    let began = Instant::now();
+    let refused = ask(server.address, "GET /").await;
+    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")));
+    assert_eq!(refused.json()["error"]["code"], "too_many_connections");
+    assert!(began.elapsed() < LONG);
+    // Those that had a place keep it.
+    drop(held.split_off(2));
+    assert!(tokio::time::timeout(SHORT, held[0].read(&mut [0; 8])).await.is_err());
+}
+
+#[tokio::test]
+async fn an_address_hears_that_it_has_its_share() {
+    let listening = Listen { per_address_max: Some(2), ..listen() };
+    let server = Server::start(&listening, layered(slow(6 * LONG))).await;
+    let _held = (asked(server.address).await, asked(server.address).await);
+    assert_eq!(ask(server.address, "GET /health").await.body, "lives");
+    let refused = ask(server.address, "GET /").await;
+    assert_eq!((refused.status, refused.header("retry-after")), (429, Some("1")));
 }
 
 /// Says when it is dropped.

@@ -1,29 +1,21 @@
 //! From the bytes of a body to a typed request; what is wrong is told with the path of the field.
 
-use std::time::Duration;
+mod read;
+mod scan;
 
-use axum::body::{Bytes, to_bytes};
 use axum::extract::{FromRequest, Request};
 use axum::http::{StatusCode, header};
 use serde_json::Value;
-use tokio::sync::Semaphore;
 
 use super::fields::{Body, Fields};
+use crate::server::budget::SMALL_BYTES;
 use crate::server::error::{ApiError, INVALID_REQUEST};
 use crate::server::layers::Notes;
 
-/// A body may have so many bytes; a prompt of a million tokens has some 5 MB.
-pub const BODY_BYTES_MAX: usize = 32 << 20;
-/// A body must be here after this long.
-const BODY_TIME_MAX: Duration = Duration::from_secs(60);
+pub use read::BODY_BYTES_MAX;
 
 /// The body of a request, read and understood.
 pub struct Json<T>(pub T);
-
-/// From here on a body is large: its value takes some ten times its bytes, and reading it keeps a thread busy.
-const LARGE_BYTES: usize = 1 << 20;
-/// So many large bodies become values at a time; others wait for their turn.
-static LARGE_ONES: Semaphore = Semaphore::const_new(4);
 
 impl<T: Body + Send + 'static, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = ApiError;
@@ -40,15 +32,21 @@ impl<T: Body + Send + 'static, S: Send + Sync> FromRequest<S> for Json<T> {
             ));
         }
         let notes = request.extensions().get::<Notes>().cloned();
-        let bytes = read(request).await?;
-        let (body, ignored) = if bytes.len() <= LARGE_BYTES {
-            parse(&bytes)?
+        let read::Read { bytes, values, mut part } = read::read(request).await?;
+        let length = bytes.len();
+        part.build(length, values).await?;
+        let parsed = if length <= SMALL_BYTES {
+            parse(&bytes)
         } else {
-            // Taken once it is here: who sends slowly keeps nobody waiting.
-            let _turn = LARGE_ONES.acquire().await;
             let parsed = tokio::task::spawn_blocking(move || parse(&bytes)).await;
-            parsed.map_err(|error| ApiError::internal(format!("the body could not be read: {error}")))??
+            parsed.map_err(|error| ApiError::internal(format!("the body could not be read: {error}")))?
         };
+        part.built(length, values);
+        // Until the answer is finished, what was made of the body is there.
+        if let Some(notes) = &notes {
+            notes.hold(part);
+        }
+        let (body, ignored) = parsed?;
         if let Some(notes) = notes {
             notes.ignored(ignored);
         }
@@ -61,34 +59,12 @@ fn is_json(kind: &str) -> bool {
     kind.eq_ignore_ascii_case("application/json") || kind.to_ascii_lowercase().ends_with("+json")
 }
 
-/// What the head says of the body's size.
-fn length(request: &Request) -> Option<usize> {
-    request.headers().get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
-
-async fn read(request: Request) -> Result<Bytes, ApiError> {
-    let too_large = || {
-        let message = format!("the body is larger than {} MiB: send less at once", BODY_BYTES_MAX >> 20);
-        ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, INVALID_REQUEST, message)
-    };
-    if length(&request).is_some_and(|length| length > BODY_BYTES_MAX) {
-        return Err(too_large());
-    }
-    let body = to_bytes(request.into_body(), BODY_BYTES_MAX);
-    match tokio::time::timeout(BODY_TIME_MAX, body).await {
-        Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(error)) if format!("{error:?}").contains("LengthLimit") => Err(too_large()),
-        Ok(Err(error)) => Err(ApiError::unreadable(format!("the body broke off: {error}"))),
-        Err(_) => Err(ApiError::new(
-            StatusCode::REQUEST_TIMEOUT,
-            INVALID_REQUEST,
-            format!("the body was not here after {} s: send it faster", BODY_TIME_MAX.as_secs()),
-        )),
-    }
-}
-
 /// Reads JSON; the error names the field by its path. With the body come the names of fields that were taken without effect.
 pub fn parse<T: Body>(bytes: &[u8]) -> Result<(T, Vec<String>), ApiError> {
+    // serde takes a list for a struct as well.
+    if bytes.trim_ascii_start().first() == Some(&b'[') {
+        return Err(ApiError::unreadable("the body is a list: send an object"));
+    }
     let mut value: Value = serde_json::from_slice(bytes)
         .map_err(|error| ApiError::unreadable(format!("the body is not valid JSON: {error}")))?;
     whole_numbers(&mut value);

@@ -149,6 +149,29 @@ pub fn no_marks(field: &str, model: &LoadedModel) -> ApiError {
     ApiError::unsupported(field, message)
 }
 
+impl PromptGiven {
+    /// Bytes of all texts; of tokens, as many as they take.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Texts(texts) => texts.iter().map(String::len).sum(),
+            Self::Tokens(ids) => size_of_val(ids.as_slice()),
+            Self::TokenLists(lists) => lists.iter().map(|ids| size_of_val(ids.as_slice())).sum(),
+        }
+    }
+
+    /// Bytes of the longest text.
+    #[must_use]
+    pub fn longest_text(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Texts(texts) => texts.iter().map(String::len).max().unwrap_or(0),
+            Self::Tokens(_) | Self::TokenLists(_) => 0,
+        }
+    }
+}
+
 impl CompletionQuestion {
     /// The prompts as a model reads them.
     ///

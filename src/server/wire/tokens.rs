@@ -60,6 +60,26 @@ pub enum Cut {
     Chat(Chat),
 }
 
+impl Cut {
+    /// The field that holds it.
+    #[must_use]
+    pub fn field(&self) -> &'static str {
+        match self {
+            Self::Text { .. } => "content",
+            Self::Chat(_) => "messages",
+        }
+    }
+
+    /// Bytes of its texts.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Text { text, .. } => text.len(),
+            Self::Chat(chat) => chat.bytes(),
+        }
+    }
+}
+
 /// A conversation that is rendered and not answered.
 #[derive(Debug)]
 pub struct Chat {
@@ -72,6 +92,12 @@ pub struct Chat {
 }
 
 impl Chat {
+    /// Bytes of its messages' texts.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.messages.iter().map(|message| message.content.len()).sum()
+    }
+
     fn read(
         messages: Vec<ChatMessage>,
         given: Option<Vec<ToolGiven>>,

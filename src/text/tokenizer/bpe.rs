@@ -42,7 +42,14 @@ pub(super) struct Scratch<'t> {
     candidates: BinaryHeap<Reverse<u64>>,
     /// Words of this text that were merged before: where their ids lie in the output.
     seen: HashMap<&'t str, (u32, u32)>,
+    /// Words so far.
+    words: u32,
+    /// Nobody waits for the rest any more.
+    pub(super) ended: bool,
 }
+
+/// So often somebody who may have left is asked whether the rest is wanted.
+const WORDS_BETWEEN: u32 = 1 << 12;
 
 #[derive(Clone, Copy)]
 struct Symbol {
@@ -91,15 +98,22 @@ impl Bpe {
         })
     }
 
-    /// Appends the ids of `text` to `ids`; `scratch` must have been used with this `ids` alone.
+    /// Appends the ids of `text` to `ids`, of its beginning only once `goes_on` says no; `scratch` must have been used with
+    /// this `ids` alone.
     pub(super) fn encode<'t>(
         &self,
         vocabulary: &Vocabulary,
         text: &'t str,
         scratch: &mut Scratch<'t>,
         ids: &mut Vec<u32>,
+        goes_on: &dyn Fn() -> bool,
     ) {
         self.pre_tokenizer.split(text, &mut |word| {
+            scratch.words = scratch.words.wrapping_add(1);
+            scratch.ended |= scratch.words.is_multiple_of(WORDS_BETWEEN) && !goes_on();
+            if scratch.ended {
+                return;
+            }
             if let Some(&(start, end)) = scratch.seen.get(word) {
                 ids.extend_from_within(start as usize..end as usize);
                 return;

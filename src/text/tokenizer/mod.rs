@@ -171,11 +171,33 @@ impl Tokenizer {
     /// (`<|im_start|>`) become these tokens; without, they are plain characters.
     pub fn encode(&self, text: &str, parse_special: bool) -> Vec<u32> {
         let matcher = if parse_special { &self.special } else { &self.user_defined };
-        self.encode_around(text, matcher.find_all(text))
+        self.encode_around(text, matcher.find_all(text), &|| true)
+    }
+
+    /// As [`Tokenizer::encode`] as long as `goes_on` says so; `None` when it says no.
+    pub fn encode_while(
+        &self,
+        text: &str,
+        parse_special: bool,
+        goes_on: &dyn Fn() -> bool,
+    ) -> Option<Vec<u32>> {
+        let matcher = if parse_special { &self.special } else { &self.user_defined };
+        let ids = self.encode_around(text, matcher.find_all(text), goes_on);
+        goes_on().then_some(ids)
+    }
+
+    /// Bytes of the longest token: so many tokens as a text has bytes, divided by this, it has at least.
+    pub fn token_bytes_max(&self) -> usize {
+        self.vocabulary.longest().max(1)
     }
 
     /// Encodes what lies between the special tokens `found`: where they are, ascending, and their ids.
-    fn encode_around(&self, text: &str, found: impl Iterator<Item = (Range<usize>, u32)>) -> Vec<u32> {
+    fn encode_around(
+        &self,
+        text: &str,
+        found: impl Iterator<Item = (Range<usize>, u32)>,
+        goes_on: &dyn Fn() -> bool,
+    ) -> Vec<u32> {
         let mut ids = Vec::with_capacity(text.len() / 4 + 8);
         let mut scratch = bpe::Scratch::default();
         let mut at = 0;
@@ -183,25 +205,36 @@ impl Tokenizer {
             if place.start < at {
                 continue;
             }
-            self.encode_plain(&text[at..place.start], &mut scratch, &mut ids);
+            self.encode_plain(&text[at..place.start], &mut scratch, &mut ids, goes_on);
             ids.push(id);
+            if ids.len().is_multiple_of(1 << 12) && !goes_on() {
+                return ids;
+            }
             at = place.end;
             if self.strip_after_special {
                 at = text.len() - text[at..].trim_ascii_start().len();
             }
         }
-        self.encode_plain(&text[at..], &mut scratch, &mut ids);
+        self.encode_plain(&text[at..], &mut scratch, &mut ids, goes_on);
         ids
     }
 
     /// `text` is a whole text, or stands between special tokens.
-    fn encode_plain<'t>(&self, text: &'t str, scratch: &mut bpe::Scratch<'t>, ids: &mut Vec<u32>) {
+    fn encode_plain<'t>(
+        &self,
+        text: &'t str,
+        scratch: &mut bpe::Scratch<'t>,
+        ids: &mut Vec<u32>,
+        goes_on: &dyn Fn() -> bool,
+    ) {
         if text.is_empty() {
             return;
         }
         match &self.algorithm {
-            Algorithm::Bpe(bpe) => bpe.encode(&self.vocabulary, text, scratch, ids),
-            Algorithm::SentencePiece(sentencepiece) => sentencepiece.encode(&self.vocabulary, text, ids),
+            Algorithm::Bpe(bpe) => bpe.encode(&self.vocabulary, text, scratch, ids, goes_on),
+            Algorithm::SentencePiece(sentencepiece) => {
+                sentencepiece.encode(&self.vocabulary, text, ids, goes_on);
+            }
         }
     }
 
@@ -223,9 +256,11 @@ impl Tokenizer {
             return;
         }
         match &self.algorithm {
-            Algorithm::Bpe(bpe) => bpe.encode(&self.vocabulary, text, &mut bpe::Scratch::default(), ids),
+            Algorithm::Bpe(bpe) => {
+                bpe.encode(&self.vocabulary, text, &mut bpe::Scratch::default(), ids, &|| true)
+            }
             Algorithm::SentencePiece(sentencepiece) => {
-                sentencepiece.encode_continuation(&self.vocabulary, text, ids);
+                sentencepiece.encode_continuation(&self.vocabulary, text, ids, &|| true);
             }
         }
     }
@@ -274,7 +309,7 @@ impl Tokenizer {
         let found = self.special.find_all(text).filter(|(place, _)| !text[place.end..].starts_with(mark));
         let found: Vec<_> =
             found.map(|(place, id)| (unmarked(place.start)..unmarked(place.end), id)).collect();
-        self.framed(self.encode_around(&text.replace(mark, ""), found.into_iter()))
+        self.framed(self.encode_around(&text.replace(mark, ""), found.into_iter(), &|| true))
     }
 
     /// The bytes of a token, a part of a character perhaps; a control token's are its name. Empty for an id outside the

@@ -93,21 +93,33 @@ impl SentencePiece {
     }
 
     /// Appends the ids of `text`, which begins a text or follows a special token.
-    pub(super) fn encode(&self, vocabulary: &Vocabulary, text: &str, ids: &mut Vec<u32>) {
+    pub(super) fn encode(
+        &self,
+        vocabulary: &Vocabulary,
+        text: &str,
+        ids: &mut Vec<u32>,
+        goes_on: &dyn Fn() -> bool,
+    ) {
         if self.space_prefix {
-            self.encode_continuation(vocabulary, &format!(" {text}"), ids);
+            self.encode_continuation(vocabulary, &format!(" {text}"), ids, goes_on);
         } else {
-            self.encode_continuation(vocabulary, text, ids);
+            self.encode_continuation(vocabulary, text, ids, goes_on);
         }
     }
 
-    /// Appends the ids of `text`, which follows other text.
-    pub(super) fn encode_continuation(&self, vocabulary: &Vocabulary, text: &str, ids: &mut Vec<u32>) {
+    /// The same of a text that goes on where others stand. Nothing is appended once `goes_on` says no.
+    pub(super) fn encode_continuation(
+        &self,
+        vocabulary: &Vocabulary,
+        text: &str,
+        ids: &mut Vec<u32>,
+        goes_on: &dyn Fn() -> bool,
+    ) {
         // To the algorithm, `▁` is a space.
-        self.merge(vocabulary, &text.replace('▁', " "), ids);
+        self.merge(vocabulary, &text.replace('▁', " "), ids, goes_on);
     }
 
-    fn merge(&self, vocabulary: &Vocabulary, text: &str, ids: &mut Vec<u32>) {
+    fn merge(&self, vocabulary: &Vocabulary, text: &str, ids: &mut Vec<u32>, goes_on: &dyn Fn() -> bool) {
         let mut symbols: Vec<Symbol> = (0u32..)
             .zip(text.char_indices())
             .map(|(at, (start, c))| Symbol {
@@ -123,7 +135,14 @@ impl SentencePiece {
         let mut candidates: BinaryHeap<Candidate> = (0..symbols.len())
             .filter_map(|at| self.candidate(vocabulary, text, &symbols, at as u32))
             .collect();
+        /// So often somebody who may have left is asked whether the rest is wanted.
+        const MERGES_BETWEEN: u32 = 1 << 14;
+        let mut merges = 0u32;
         while let Some(best) = candidates.pop() {
+            merges = merges.wrapping_add(1);
+            if merges.is_multiple_of(MERGES_BETWEEN) && !goes_on() {
+                return;
+            }
             let (left, right) = (symbols[best.left as usize], symbols[best.right as usize]);
             if left.bytes == 0 || right.bytes == 0 || left.bytes + right.bytes != best.bytes {
                 continue;

@@ -1,0 +1,49 @@
+//! An answer's body that says when it is gone: from then on its connection waits for the next request. What it tells is not
+//! known here.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::body::{Body, Bytes, HttpBody};
+use hyper::body::{Frame, SizeHint};
+
+use super::places::{Doing, Guest};
+
+/// The same body.
+pub(super) struct Answered {
+    body: Body,
+    guest: Arc<Guest>,
+}
+
+impl Answered {
+    pub(super) fn new(body: Body, guest: Arc<Guest>) -> Self {
+        Self { body, guest }
+    }
+}
+
+impl Drop for Answered {
+    fn drop(&mut self) {
+        self.guest.does(Doing::Idle);
+    }
+}
+
+impl HttpBody for Answered {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

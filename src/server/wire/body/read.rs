@@ -1,0 +1,227 @@
+//! The bytes of a body: packed or not, within limits of size, time and content, and within the memory of all requests.
+
+#[cfg(test)]
+mod tests;
+
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use axum::body::BodyDataStream;
+use axum::extract::Request;
+use axum::http::{HeaderMap, StatusCode, header};
+use flate2::write::MultiGzDecoder;
+use futures_util::StreamExt;
+
+use super::scan::Scan;
+use crate::server::budget::{Part, SMALL_BYTES};
+use crate::server::error::{ApiError, INVALID_REQUEST};
+
+/// A body may have so many bytes, unpacked; a prompt of a million tokens has some 5 MB.
+pub const BODY_BYTES_MAX: usize = 32 << 20;
+/// A body must be here after this long.
+const BODY_TIME_MAX: Duration = Duration::from_secs(60);
+/// While others wait for the memory that a body holds, it must come as fast as this, after a moment.
+const PACE_BYTES_PER_SECOND: f64 = 262_144.0;
+const PACE_AFTER: Duration = Duration::from_secs(2);
+/// So often the pace of a body that doesn't come is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// What is left of a body that was refused is taken for so long and thrown away: whoever still sends doesn't hear why.
+const REST_TIME_MAX: Duration = Duration::from_secs(5);
+/// So much of a packed body is unpacked at once: others have their turn after at most a thousand times as much.
+const PACKED_PIECE_BYTES: usize = 1 << 10;
+
+/// A body that is here.
+#[derive(Debug)]
+pub struct Read {
+    /// As it was before it was packed.
+    pub bytes: Vec<u8>,
+    /// Values of its JSON.
+    pub values: usize,
+    /// Its part of the memory of all requests.
+    pub part: Part,
+}
+
+/// Reads the body of a request.
+///
+/// # Errors
+/// 400, 408, 413, 415 for what can't be taken; 503 where there is no room for it.
+pub async fn read(request: Request) -> Result<Read, ApiError> {
+    let (head, body) = request.into_parts();
+    let mut body = body.into_data_stream();
+    let read = tokio::time::timeout(BODY_TIME_MAX, take(&head.headers, &mut body)).await;
+    let read =
+        read.unwrap_or_else(|_| Err(too_slow(format!("was not here after {} s", BODY_TIME_MAX.as_secs()))));
+    if read.as_ref().is_err_and(|error| error.status != StatusCode::REQUEST_TIMEOUT) {
+        let _ = tokio::time::timeout(REST_TIME_MAX, throw_away(&mut body)).await;
+    }
+    read
+}
+
+async fn take(headers: &HeaderMap, body: &mut BodyDataStream) -> Result<Read, ApiError> {
+    let is_packed = is_packed(headers)?;
+    let length = length(headers);
+    if length.is_some_and(|length| length > BODY_BYTES_MAX) {
+        return Err(too_large());
+    }
+    // What it says to have, or what it may grow to once it is no longer small.
+    let told = length.filter(|_| !is_packed);
+    let part = Part::take(told.unwrap_or(0)).await?;
+    let taken = Taken { sink: Sink::default(), part, told, began: Instant::now() };
+    taken.read(body, is_packed).await
+}
+
+async fn throw_away(body: &mut BodyDataStream) {
+    let mut left = BODY_BYTES_MAX;
+    while let Some(Ok(bytes)) = body.next().await
+        && left > bytes.len()
+    {
+        left -= bytes.len();
+    }
+}
+
+fn too_large() -> ApiError {
+    let message = format!("the body is larger than {} MiB: send less at once", BODY_BYTES_MAX >> 20);
+    ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, INVALID_REQUEST, message)
+}
+
+fn too_slow(what: String) -> ApiError {
+    let message = format!("the body {what}: send it faster");
+    ApiError::new(StatusCode::REQUEST_TIMEOUT, INVALID_REQUEST, message)
+}
+
+/// What the head says of the body's size.
+fn length(headers: &HeaderMap) -> Option<usize> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// Whether the body is packed with gzip.
+fn is_packed(headers: &HeaderMap) -> Result<bool, ApiError> {
+    let mut is_packed = false;
+    for value in headers.get_all(header::CONTENT_ENCODING) {
+        for coding in value.to_str().unwrap_or("?").split(',').map(str::trim) {
+            match coding.to_ascii_lowercase().as_str() {
+                "" | "identity" => {}
+                "gzip" | "x-gzip" if !is_packed => is_packed = true,
+                _ => {
+                    let message = format!(
+                        "the content encoding is {coding}: send the body with gzip, once, or as it is"
+                    );
+                    return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, INVALID_REQUEST, message)
+                        .code("unsupported_encoding"));
+                }
+            }
+        }
+    }
+    Ok(is_packed)
+}
+
+/// Takes what is unpacked, counting.
+#[derive(Default)]
+struct Sink {
+    bytes: Vec<u8>,
+    scan: Scan,
+    /// Why it takes no more.
+    refused: Option<ApiError>,
+}
+
+impl Sink {
+    fn push(&mut self, bytes: &[u8]) -> Result<(), ApiError> {
+        if self.bytes.len() + bytes.len() > BODY_BYTES_MAX {
+            return Err(too_large());
+        }
+        self.scan.push(bytes)?;
+        self.bytes.extend_from_slice(bytes);
+        Ok(())
+    }
+}
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        match self.push(bytes) {
+            Ok(()) => Ok(bytes.len()),
+            Err(error) => {
+                let said = std::io::Error::other(error.message.clone());
+                self.refused = Some(error);
+                Err(said)
+            }
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A body on its way.
+struct Taken {
+    sink: Sink,
+    part: Part,
+    told: Option<usize>,
+    began: Instant,
+}
+
+impl Taken {
+    async fn read(mut self, body: &mut BodyDataStream, is_packed: bool) -> Result<Read, ApiError> {
+        if let Some(told) = self.told {
+            self.sink.bytes.reserve_exact(told);
+        }
+        if is_packed {
+            let mut unpack = MultiGzDecoder::new(std::mem::take(&mut self.sink));
+            while let Some(bytes) = self.next(body, unpack.get_ref().bytes.len()).await? {
+                for piece in bytes.chunks(PACKED_PIECE_BYTES) {
+                    let written = unpack.write_all(piece);
+                    written.map_err(|error| unreadable(&mut unpack, &error))?;
+                    self.grow(unpack.get_ref().bytes.len()).await?;
+                    tokio::task::yield_now().await;
+                }
+            }
+            if let Err(error) = unpack.try_finish() {
+                return Err(unreadable(&mut unpack, &error));
+            }
+            self.sink = std::mem::take(unpack.get_mut());
+        } else {
+            while let Some(bytes) = self.next(body, self.sink.bytes.len()).await? {
+                self.grow(self.sink.bytes.len() + bytes.len()).await?;
+                self.sink.push(&bytes)?;
+            }
+        }
+        let Sink { bytes, scan, .. } = self.sink;
+        Ok(Read { bytes, values: scan.values(), part: self.part })
+    }
+
+    /// A body of unknown size that is no longer small takes the part of the largest.
+    async fn grow(&mut self, bytes: usize) -> Result<(), ApiError> {
+        if self.told.is_none() && bytes > SMALL_BYTES {
+            self.told = Some(BODY_BYTES_MAX);
+            self.part = Part::take(BODY_BYTES_MAX).await?;
+        }
+        Ok(())
+    }
+
+    /// What comes next; `None` at the end.
+    async fn next(
+        &mut self,
+        body: &mut BodyDataStream,
+        so_far: usize,
+    ) -> Result<Option<axum::body::Bytes>, ApiError> {
+        loop {
+            match tokio::time::timeout(LOOK_EVERY, body.next()).await {
+                Ok(None) => return Ok(None),
+                Ok(Some(Ok(bytes))) => return Ok(Some(bytes)),
+                Ok(Some(Err(error))) => {
+                    return Err(ApiError::unreadable(format!("the body broke off: {error}")));
+                }
+                Err(_) => {}
+            }
+            let late = self.began.elapsed().saturating_sub(PACE_AFTER).as_secs_f64();
+            if self.part.is_wanted() && (so_far as f64) < late * PACE_BYTES_PER_SECOND {
+                return Err(too_slow("comes slowly while others wait for its memory".to_owned()));
+            }
+        }
+    }
+}
+
+fn unreadable(unpack: &mut MultiGzDecoder<Sink>, error: &std::io::Error) -> ApiError {
+    let refused = unpack.get_mut().refused.take();
+    refused.unwrap_or_else(|| ApiError::unreadable(format!("the body can't be unpacked with gzip: {error}")))
+}

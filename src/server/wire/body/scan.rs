@@ -1,0 +1,252 @@
+//! Counts what a body holds while it comes, before anything is built of it: a list of empty lists takes three bytes an item
+//! on the way and many times that as values. Whether the JSON is valid is for its parser to say.
+
+#[cfg(test)]
+mod tests;
+
+use crate::server::error::{ApiError, INVALID_REQUEST};
+use axum::http::StatusCode;
+
+/// Values of a body, names of fields among them; a prompt of a million token ids has a million and one.
+pub const VALUES_MAX: usize = 1_200_000;
+/// Lists and objects in each other.
+pub const DEPTH_MAX: usize = 127;
+/// Of a field's name, as far as fields with limits are told apart.
+const NAME_BYTES_MAX: usize = 24;
+/// Places with limits lie no deeper.
+const PLACE_DEPTH_MAX: usize = 4;
+
+/// What stands between a body and one of its lists: names of fields, and `[]` for an item of a list. So many items may a
+/// list, or fields an object, have there.
+const LIMITS: &[(&[&str], usize)] = &[
+    (&["messages"], 16_384),
+    (&["messages", "[]", "content"], 4096),
+    (&["messages", "[]", "tool_calls"], 256),
+    (&["input", "[]", "content"], 4096),
+    (&["items"], 16_384),
+    (&["items", "[]", "content"], 4096),
+    (&["tools"], 128),
+    (&["functions"], 128),
+    (&["stop"], 16),
+    (&["stop_token_ids"], 1024),
+    (&["logit_bias"], 16_384),
+    (&["metadata"], 256),
+    (&["files"], 4096),
+];
+
+/// Goes over a body part by part.
+#[derive(Debug, Default)]
+pub struct Scan {
+    /// Lists and objects that are open.
+    open: Vec<Open>,
+    /// The name of the field whose value comes.
+    name: Name,
+    inside: Inside,
+    values: usize,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Inside {
+    #[default]
+    Nothing,
+    String,
+    Escape,
+    /// A number or word.
+    Word,
+}
+
+#[derive(Debug)]
+struct Open {
+    is_list: bool,
+    /// What it is called where it stands: of a list's item, nothing.
+    name: Option<Name>,
+    items: usize,
+    items_max: usize,
+    /// Of an object: a field's name comes next.
+    wants_name: bool,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Name {
+    bytes: [u8; NAME_BYTES_MAX],
+    len: usize,
+}
+
+impl Name {
+    fn push(&mut self, byte: u8) {
+        if let Some(place) = self.bytes.get_mut(self.len) {
+            *place = byte;
+        }
+        self.len = (self.len + 1).min(NAME_BYTES_MAX + 1);
+    }
+
+    /// Longer names than any that has a limit are cut.
+    fn text(&self) -> std::borrow::Cow<'_, str> {
+        String::from_utf8_lossy(&self.bytes[..self.len.min(NAME_BYTES_MAX)])
+    }
+
+    fn is(&self, text: &str) -> bool {
+        self.len <= NAME_BYTES_MAX && &self.bytes[..self.len] == text.as_bytes()
+    }
+}
+
+impl Scan {
+    /// Values so far.
+    pub fn values(&self) -> usize {
+        self.values
+    }
+
+    /// Goes over the next part.
+    ///
+    /// # Errors
+    /// 400 or 413 naming what there is too much of, and how much may be.
+    pub fn push(&mut self, part: &[u8]) -> Result<(), ApiError> {
+        let mut at = 0;
+        while let Some(&byte) = part.get(at) {
+            at += 1;
+            match self.inside {
+                Inside::Escape => {
+                    self.inside = Inside::String;
+                    self.name_byte(byte);
+                }
+                Inside::String => {
+                    if self.naming() {
+                        self.string_byte(byte);
+                        continue;
+                    }
+                    // Most of a body is text, which is looked at only for its end.
+                    let rest = &part[at - 1..];
+                    let next =
+                        rest.iter().position(|byte| matches!(byte, b'"' | b'\\')).unwrap_or(rest.len());
+                    at += next;
+                    if let Some(&byte) = rest.get(next) {
+                        self.string_byte(byte);
+                    }
+                }
+                Inside::Nothing | Inside::Word => self.outside(byte)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the string that comes is a field's name.
+    fn naming(&self) -> bool {
+        self.open.last().is_some_and(|open| open.wants_name)
+    }
+
+    fn name_byte(&mut self, byte: u8) {
+        if self.naming() {
+            self.name.push(byte);
+        }
+    }
+
+    fn string_byte(&mut self, byte: u8) {
+        match byte {
+            b'"' => self.inside = Inside::Nothing,
+            b'\\' => self.inside = Inside::Escape,
+            byte => self.name_byte(byte),
+        }
+    }
+
+    fn outside(&mut self, byte: u8) -> Result<(), ApiError> {
+        match byte {
+            b'"' => {
+                self.value()?;
+                self.inside = Inside::String;
+                self.name = if self.naming() { Name::default() } else { self.name };
+            }
+            b'{' | b'[' => {
+                self.value()?;
+                self.enter(byte == b'[')?;
+            }
+            b'}' | b']' => {
+                self.inside = Inside::Nothing;
+                self.open.pop();
+            }
+            b',' => {
+                self.inside = Inside::Nothing;
+                if let Some(open) = self.open.last_mut() {
+                    open.wants_name = !open.is_list;
+                }
+            }
+            b':' => {
+                self.inside = Inside::Nothing;
+                if let Some(open) = self.open.last_mut() {
+                    open.wants_name = false;
+                }
+            }
+            b' ' | b'\t' | b'\r' | b'\n' => self.inside = Inside::Nothing,
+            _ if self.inside == Inside::Nothing => {
+                self.value()?;
+                self.inside = Inside::Word;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// A value begins, or a field's name.
+    fn value(&mut self) -> Result<(), ApiError> {
+        self.inside = Inside::Nothing;
+        self.values += 1;
+        if self.values > VALUES_MAX {
+            return Err(too_much(format!(
+                "the body holds more than {VALUES_MAX} values: send less at once, or text in place of token ids"
+            )));
+        }
+        let Some(open) = self.open.last_mut() else { return Ok(()) };
+        // An object's field is counted by its name.
+        open.items += usize::from(open.is_list || open.wants_name);
+        if open.items > open.items_max {
+            let (field, items_max) = (self.field(), self.open.last().map_or(0, |open| open.items_max));
+            return Err(ApiError::invalid(
+                &field,
+                format!("{field} has more than {items_max} entries: send fewer"),
+            ));
+        }
+        Ok(())
+    }
+
+    fn enter(&mut self, is_list: bool) -> Result<(), ApiError> {
+        if self.open.len() >= DEPTH_MAX {
+            return Err(ApiError::unreadable(format!(
+                "the body's lists and objects are more than {DEPTH_MAX} deep: send it flatter"
+            )));
+        }
+        let name = self.open.last().filter(|open| !open.is_list).map(|_| self.name);
+        self.open.push(Open { is_list, name, items: 0, items_max: usize::MAX, wants_name: !is_list });
+        if self.open.len() <= PLACE_DEPTH_MAX {
+            let limit = LIMITS.iter().find(|(place, _)| self.is_at(place));
+            let items_max = limit.map_or(usize::MAX, |(_, items_max)| *items_max);
+            self.open.last_mut().expect("it was pushed").items_max = items_max;
+        }
+        Ok(())
+    }
+
+    /// Whether what is open lies there. The outermost is the body itself.
+    fn is_at(&self, place: &[&str]) -> bool {
+        let inner = &self.open[1..];
+        let fits = |(open, step): (&Open, &&str)| match &open.name {
+            Some(name) => name.is(step),
+            None => *step == "[]",
+        };
+        inner.len() == place.len() && inner.iter().zip(place).all(fits)
+    }
+
+    /// The path of what is open.
+    fn field(&self) -> String {
+        let mut path = String::new();
+        for pair in self.open.windows(2) {
+            match &pair[1].name {
+                Some(name) if path.is_empty() => path.push_str(&name.text()),
+                Some(name) => path.extend([".", &*name.text()]),
+                None => path.push_str(&format!("[{}]", pair[0].items.saturating_sub(1))),
+            }
+        }
+        path
+    }
+}
+
+fn too_much(message: String) -> ApiError {
+    ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, INVALID_REQUEST, message)
+}
