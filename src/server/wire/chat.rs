@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+use super::object_format;
 use super::sampling::{Given, Stop, stops};
 use super::tools::{CallGiven, ToolChoiceGiven, ToolGiven, choice, read_arguments, tools};
 use crate::server::answer::{Draws, Format, Question};
@@ -244,6 +245,9 @@ pub struct ResponseFormat {
     pub kind: String,
     /// The schema, for `json_schema`.
     pub json_schema: Option<NamedSchema>,
+    /// The schema as llama.cpp takes it: beside `json_object`, or unnamed beside `json_schema`.
+    #[schema(value_type = Option<Object>)]
+    pub schema: Option<Value>,
 }
 
 /// A schema.
@@ -375,9 +379,9 @@ impl ResponseFormat {
     fn read(self) -> Result<Format, ApiError> {
         match self.kind.as_str() {
             "text" => Ok(Format::Text),
-            "json_object" => Ok(Format::JsonObject),
+            "json_object" => object_format(self.schema, "response_format.schema"),
             "json_schema" => {
-                let schema = self.json_schema.and_then(|named| named.schema);
+                let schema = self.json_schema.and_then(|named| named.schema).or(self.schema);
                 schema.map(Format::Schema).ok_or_else(|| {
                     ApiError::invalid(
                         "response_format.json_schema.schema",

@@ -14,9 +14,31 @@ pub mod tokens;
 pub mod tools;
 
 use serde::Serialize;
+use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::server::answer::Spent;
+use crate::server::answer::{Format, Spent};
+use crate::server::error::ApiError;
+
+/// A JSON object, and one that fits `schema` where one is given, in the field `at`.
+fn object_format(schema: Option<Value>, at: &str) -> Result<Format, ApiError> {
+    let mut schema = match schema {
+        None | Some(Value::Null) => return Ok(Format::JsonObject),
+        Some(Value::Object(schema)) => schema,
+        Some(_) => return Err(ApiError::invalid(at, format!("{at} must be a JSON schema, an object"))),
+    };
+    let kind = schema.entry("type").or_insert_with(|| "object".into());
+    let has_object = kind.as_array().is_some_and(|kinds| kinds.iter().any(|kind| kind == "object"));
+    if has_object {
+        *kind = "object".into();
+    }
+    if kind != "object" {
+        let message =
+            format!("{at}.type is {kind}: a json_object is an object; json_schema takes any schema");
+        return Err(ApiError::invalid(format!("{at}.type"), message));
+    }
+    Ok(Format::Schema(schema.into()))
+}
 
 /// Tokens of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]

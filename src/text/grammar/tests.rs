@@ -1,3 +1,5 @@
+mod in_time;
+mod keywords;
 mod schemas;
 mod tools;
 

@@ -14,7 +14,7 @@ use crate::server::answer::{Draws, Format, Question};
 use crate::server::error::ApiError;
 use crate::server::wire::sampling::{Given, Stop, stops};
 use crate::server::wire::tools::{FunctionGiven, ToolGiven, check_choice, tools};
-use crate::server::wire::{new_id, unix_seconds};
+use crate::server::wire::{new_id, object_format, unix_seconds};
 use crate::text::{Tool, ToolChoice};
 
 const TOP_LOGPROBS_MAX: u32 = 20;
@@ -470,7 +470,7 @@ impl FormatGiven {
     fn read(self) -> Result<Format, ApiError> {
         match self.kind.as_str() {
             "text" => Ok(Format::Text),
-            "json_object" => Ok(Format::JsonObject),
+            "json_object" => object_format(self.schema, "text.format.schema"),
             "json_schema" if self.name.is_none() => {
                 Err(ApiError::invalid("text.format.name", "text.format.name is missing"))
             }
