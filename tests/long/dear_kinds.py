@@ -58,6 +58,16 @@ KINDS = {
     "formats at once": lambda d: {"type": "string", "allOf": [{"format": f} for f in d.sample(["email", "uri", "hostname", "ipv4", "ipv6", "uuid", "date-time", "duration"], d.randint(2, 6))], "maxLength": d.randint(5, 2000)},
     "format of a length": lambda d: {"type": "string", "format": d.choice(["email", "uri", "hostname", "date-time", "duration"]), "minLength": d.randint(1, 300), "maxLength": d.randint(301, 100000), "pattern": pattern(d)},
     "deep": lambda d: deep(d, d.randint(20, 62)),
+    "numbers": lambda d: {"enum": [d.choice([d.randint(-10 ** 15, 10 ** 15), d.random() * 10 ** d.randint(-5, 14)]) for _ in range(d.randint(500, 8000))]},
+    "patterns for listed names": lambda d: {"type": "object", "properties": {f"{d.choice('abcx')}{at}": {"type": "string", "pattern": pattern(d)} for at in range(d.randint(20, 200))},
+                                            "patternProperties": {f"^{c}[0-9]{{1,{d.randint(2, 300)}}}$": {"type": "string", "maxLength": d.randint(10, 10 ** 6)} for c in "abc"}, "additionalProperties": d.choice([False, {"type": "integer"}])},
+    "listed names of a map": lambda d: {"type": "object", "propertyNames": {"enum": words(d, d.randint(100, 3000))}, "additionalProperties": {"type": "string", "pattern": pattern(d)}},
+    "constants": lambda d: {"anyOf": [{"const": {"a": [at, {"b": "x" * d.randint(1, 200)}], f"c{at}": None}} for at in range(d.randint(100, 1500))]},
+    "siblings of a circle": lambda d: {"$defs": {"t": {"type": "object", "properties": {f"k{at}": {"$ref": "#/$defs/t", "type": ["object", "null"]} for at in range(d.randint(2, 9))}}}, "$ref": "#/$defs/t", "allOf": [{"$ref": "#/$defs/t"} for _ in range(d.randint(1, 6))]},
+    "trees that meet": lambda d: {"allOf": [{"$ref": f"#/$defs/t{at}"} for at in range(d.randint(2, 6))], "$defs": {f"t{at}": {"anyOf": [{"type": "object", "properties": {"l": {"$ref": f"#/$defs/t{at}"}, "r": {"$ref": f"#/$defs/t{at}"}}}, {"type": "string", "pattern": pattern(d)}]} for at in range(6)}},
+    "types and counts": lambda d: {"type": ["array", "object", "string"], "minItems": d.randint(1, 60000), "minLength": d.randint(1, 60000), "minProperties": d.randint(0, 1), "items": {"enum": words(d, d.randint(10, 500))}, "pattern": pattern(d)},
+    "alternatives in text": lambda d: {"type": "string", "pattern": "^(" + "|".join(words(d, d.randint(500, 5000))) + f"){{1,{d.randint(1, 50)}}}$"},
+    "classes": lambda d: {"type": "string", "pattern": "^" + "".join(f"[{chr(d.randint(97, 109))}-{chr(d.randint(110, 122))}{chr(d.randint(0x100, 0x3000))}-{chr(d.randint(0x3001, 0xD000))}]{{{d.randint(0, 5)},{d.randint(6, 300)}}}" for _ in range(d.randint(3, 40))) + "$"},
     "many names closed": lambda d: {"type": "object", "required": [f"k{at}" for at in range(d.randint(500, 4000))], "additionalProperties": {"type": "string", "pattern": pattern(d)}},
 }
 

@@ -131,6 +131,7 @@ impl Closing {
             *tried += budget - left;
             match found {
                 Found::Nothing => return None,
+                Found::Number(bytes) => return self.number([forced, bytes].concat(), tried),
                 Found::End(bytes) => return self.checked([forced, bytes].concat()),
                 Found::Perhaps(bytes) => {
                     if let Some(way) = self.checked([&forced[..], &bytes].concat()) {
@@ -140,6 +141,33 @@ impl Closing {
                 }
             }
         }
+    }
+
+    /// The shortest number that begins so, when it is all there is to be written.
+    fn number(&mut self, begun: Vec<u8>, tried: &mut u32) -> Option<Way> {
+        let forced = self.parser.parser.currently_forced_bytes().len();
+        let mut level = vec![begun];
+        while !level.is_empty() && *tried < TRIED_MAX {
+            let mut deeper = Vec::new();
+            for path in level {
+                let next: Vec<u8> = self.trying(|parser| {
+                    let begins = path[forced..].iter().all(|&byte| parser.try_push_byte(byte));
+                    let follows = |byte: &u8| begins && parser.byte_allowed(*byte);
+                    b"0123456789-.".iter().copied().filter(follows).collect()
+                });
+                for byte in next {
+                    *tried += 64;
+                    let longer = [&path[..], &[byte]].concat();
+                    if let Some(way) = self.checked(longer.clone()) {
+                        return Some(way);
+                    }
+                    deeper.push(longer);
+                }
+                deeper.truncate(BESIDE_MAX);
+            }
+            level = deeper;
+        }
+        None
     }
 
     fn trying<T>(&mut self, f: impl FnOnce(&mut dyn Recognizer) -> T) -> T {
@@ -202,6 +230,8 @@ impl Closing {
 
 enum Found {
     End(Vec<u8>),
+    /// All is one number, which no bracket ends.
+    Number(Vec<u8>),
     /// It may end here, which only the parser knows.
     Perhaps(Vec<u8>),
     Nothing,
@@ -216,11 +246,21 @@ struct Walk<'a> {
     budget: u32,
     choices: &'a [usize],
     choice: usize,
+    is_number: bool,
 }
 
 impl<'a> Walk<'a> {
     fn new(parser: &'a mut dyn Recognizer, start: Place, budget: u32, choices: &'a [usize]) -> Self {
-        Self { parser, path: Vec::new(), places: Vec::new(), start, budget, choices, choice: 0 }
+        Self {
+            parser,
+            path: Vec::new(),
+            places: Vec::new(),
+            start,
+            budget,
+            choices,
+            choice: 0,
+            is_number: false,
+        }
     }
 
     /// Goes on behind `path` to the end. Whether it ends after `asked` bytes was asked before.
@@ -234,6 +274,9 @@ impl<'a> Walk<'a> {
                 return Found::Perhaps(std::mem::take(&mut self.path));
             }
             let went = if place.in_string { self.end_string() } else { self.step() };
+            if self.is_number {
+                return Found::Number(std::mem::take(&mut self.path));
+            }
             if !went {
                 // Where nothing may follow, all is said.
                 return match place.in_string || self.budget == 0 {
@@ -286,7 +329,8 @@ impl<'a> Walk<'a> {
             return true;
         }
         if self.place().in_number {
-            return self.end_number();
+            self.is_number = self.place().all_number;
+            return !self.is_number && self.end_number();
         }
         let mut begins: Vec<u8> = Vec::new();
         if (b'0'..=b'9').any(|digit| self.allows(digit)) {
@@ -301,6 +345,10 @@ impl<'a> Walk<'a> {
         let chosen = if begins.len() > 1 { self.chosen(begins.len()) } else { 0 };
         match begins[chosen] {
             b'0' | b'-' if self.place().depth > 0 => self.end_number(),
+            b'0' | b'-' if !self.place().begun => {
+                self.is_number = true;
+                false
+            }
             b'0' => (b'0'..=b'9').any(|digit| self.push(digit)),
             byte => self.push(byte),
         }

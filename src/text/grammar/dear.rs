@@ -12,11 +12,13 @@ use super::{GrammarError, patterns};
 /// Optional properties of one object: each may be followed by each behind it.
 const OPTIONAL_MAX: usize = 400;
 /// Properties of one object.
-const PROPERTIES_MAX: usize = 1000;
+const PROPERTIES_MAX: usize = 600;
+/// Ranges of numbers: each is a pattern, and all are looked at together.
+const RANGES_MAX: usize = 128;
 /// Remainders that all `multipleOf` of a schema have together.
 const REMAINDERS_MAX: u64 = 5000;
 /// Parts there may be once parts are put together: as `allOf` asks, or beside references.
-const PARTS_MAX: u64 = 20_000;
+const PARTS_MAX: u64 = 10_000;
 /// Words of an `enum` beside a pattern: each is tried against it.
 const WORDS_MAX: usize = 300;
 /// Parts of a schema that is made at once, without a look at what else is being made.
@@ -45,6 +47,12 @@ pub(super) fn check(root: &Value) -> Result<(), GrammarError> {
     if counted.words > WORDS_MAX && counted.patterns > 0 && (counted.combines || counted.words_by_pattern) {
         return refused(format!(
             "an `enum` of more than {WORDS_MAX} words beside a pattern can't be enforced"
+        ));
+    }
+    if counted.ranges > RANGES_MAX {
+        return refused(format!(
+            "it has {} ranges of numbers, and at most {RANGES_MAX} can be enforced",
+            counted.ranges
         ));
     }
     let mut expansion = Expansion { root, known: HashMap::new() };
@@ -83,6 +91,7 @@ struct Counted {
     /// Of the longest `enum`.
     words: usize,
     words_by_pattern: bool,
+    ranges: usize,
     remainders: u64,
     /// Different ones, as they are counted in the last place of all.
     multiples: BTreeSet<u32>,
@@ -105,6 +114,9 @@ fn count(value: &Value, counted: &mut Counted) {
                 .filter(|key| fields.get(**key).is_some_and(Value::is_string))
                 .count();
             let words = fields.get("enum").and_then(Value::as_array).map_or(0, Vec::len);
+            let bounds = ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"];
+            counted.ranges +=
+                usize::from(bounds.iter().any(|key| fields.get(*key).is_some_and(Value::is_number)));
             counted.patterns += patterns;
             counted.words = counted.words.max(words);
             counted.words_by_pattern |= words > WORDS_MAX && patterns > 0;

@@ -9,9 +9,9 @@ use crate::text::Tokenizer;
 
 /// With more tokens left, nothing is looked at: no token makes the way to the end so much longer.
 const FAR_TOKENS: u32 = 512;
-/// Bytes of a number, and of its exponent: what is longer than these is no number to those who read it.
+/// Bytes of a number, and digits of its exponent: what is longer is no number to many who read it.
 const NUMBER_BYTES_MAX: u32 = 40;
-const EXPONENT_BYTES_MAX: u32 = 4;
+const EXPONENT_DIGITS_MAX: u32 = 2;
 
 /// How many tokens a sequence has left, and how it could end.
 #[derive(Clone)]
@@ -45,9 +45,13 @@ impl InTime {
     pub fn settle(&mut self, drawn: u32) -> u32 {
         let place = self.behind(drawn);
         let too_long = place.in_number
-            && (place.number_bytes > NUMBER_BYTES_MAX || place.exponent_bytes > EXPONENT_BYTES_MAX);
+            && (place.number_bytes > NUMBER_BYTES_MAX || place.exponent_digits > EXPONENT_DIGITS_MAX);
         if (self.left > FAR_TOKENS && !too_long) || self.ends().contains(&drawn) {
             return drawn;
+        }
+        if too_long {
+            // The way that is known may begin with more digits.
+            self.way = None;
         }
         let Some(way) = self.way().cloned() else { return drawn };
         let instead = way.tokens.first().or(self.ends().first()).copied().unwrap_or(drawn);

@@ -51,7 +51,8 @@ pub(super) fn settle_counts(node: &mut Map<String, Value>) -> Result<(), (&'stat
     let closed =
         node.get("additionalProperties") == Some(&json!(false)) && !node.contains_key("patternProperties");
     let count = |key: &str| node.get(key).and_then(Value::as_u64);
-    if let Some(least) = count("minProperties") {
+    let (least, most) = (count("minProperties"), count("maxProperties"));
+    if let Some(least) = least {
         if least <= required {
             node.shift_remove("minProperties");
         } else if !closed && least > required + 1 {
@@ -61,7 +62,19 @@ pub(super) fn settle_counts(node: &mut Map<String, Value>) -> Result<(), (&'stat
             return Err(("minProperties", problem));
         }
     }
-    if closed && node.get("maxProperties").and_then(Value::as_u64).is_some_and(|most| most >= listed) {
+    let names = node.get("required").and_then(Value::as_array).cloned().unwrap_or_default();
+    if most == Some(required)
+        && let Some(Value::Object(listed)) = node.get_mut("properties")
+        && names.iter().all(|name| name.as_str().is_some_and(|name| listed.contains_key(name)))
+    {
+        // Those that are required are all there may be.
+        listed.retain(|name, _| names.iter().any(|required| required == name));
+        node.insert("additionalProperties".into(), json!(false));
+        node.shift_remove("patternProperties");
+        node.shift_remove("maxProperties");
+        return Ok(());
+    }
+    if closed && most.is_some_and(|most| most >= listed) {
         node.shift_remove("maxProperties");
     }
     Ok(())

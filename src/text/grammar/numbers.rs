@@ -33,6 +33,7 @@ pub(super) fn narrow(node: &mut Map<String, Value>, given: &Map<String, Value>) 
     let far = |bound: &Option<(f64, bool)>| bound.is_some_and(|(bound, _)| bound.abs() > EXACT_MAX);
     let most = if far(&least) && most.is_none() { Some((LIMIT, false)) } else { most };
     let least = if far(&most) && least.is_none() { Some((-LIMIT, false)) } else { least };
+    let (least, most) = if is_integer(node) { (least, most) } else { apart(least, most) };
     for (bound, key, exclusive) in
         [(least, "minimum", "exclusiveMinimum"), (most, "maximum", "exclusiveMaximum")]
     {
@@ -53,6 +54,26 @@ pub(super) fn narrow(node: &mut Map<String, Value>, given: &Map<String, Value>) 
         ));
     }
     Ok(())
+}
+
+/// A whole number as an exclusive bound, less than one away from the other: such a range would let the bound itself through,
+/// so it becomes the bound of a range that is smaller by a part in a million.
+fn apart(
+    least: Option<(f64, bool)>,
+    most: Option<(f64, bool)>,
+) -> (Option<(f64, bool)>, Option<(f64, bool)>) {
+    let (Some((low, low_open)), Some((high, high_open))) = (least, most) else { return (least, most) };
+    let part = (high - low) * 1e-6;
+    let near = part > 0.0 && high - low <= 1.0;
+    let moved = |bound: f64, is_open: bool, by: f64| match is_open
+        && near
+        && bound.fract() == 0.0
+        && bound + by != bound
+    {
+        true => Some((bound + by, false)),
+        false => Some((bound, is_open)),
+    };
+    (moved(low, low_open, part), moved(high, high_open, -part))
 }
 
 fn said(bound: f64, end: &str, is_exclusive: bool) -> String {

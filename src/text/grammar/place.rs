@@ -9,13 +9,15 @@ pub(super) struct Place {
     /// Behind a backslash.
     pub escaped: bool,
     pub in_number: bool,
-    /// Bytes of the number so far, and of its exponent.
     pub number_bytes: u32,
-    pub exponent_bytes: u32,
+    pub exponent_digits: u32,
+    in_exponent: bool,
     /// A value, or a key, ended just now.
     pub after_value: bool,
     /// Something was written.
     pub begun: bool,
+    /// All of it is one number.
+    pub all_number: bool,
     /// The last bracket was closed.
     closed: bool,
 }
@@ -23,7 +25,8 @@ pub(super) struct Place {
 impl Place {
     /// The place behind `byte`.
     pub fn behind(mut self, byte: u8) -> Self {
-        self.begun |= byte != b' ';
+        let is_first = !self.begun && byte != b' ';
+        self.begun |= is_first;
         if self.in_string {
             match byte {
                 _ if self.escaped => self.escaped = false,
@@ -34,14 +37,13 @@ impl Place {
             return self;
         }
         let in_number = byte.is_ascii_digit() || byte == b'-' || (self.in_number && b".eE+".contains(&byte));
-        (self.number_bytes, self.exponent_bytes) = match (in_number, self.in_number) {
-            (false, _) => (0, 0),
-            (true, false) => (1, 0),
-            (true, true) => {
-                let in_exponent = self.exponent_bytes > 0 || b"eE".contains(&byte);
-                (self.number_bytes + 1, self.exponent_bytes + u32::from(in_exponent))
-            }
-        };
+        if !in_number || !self.in_number {
+            (self.number_bytes, self.exponent_digits, self.in_exponent) = (0, 0, false);
+        }
+        self.number_bytes += u32::from(in_number);
+        self.in_exponent |= in_number && b"eE".contains(&byte);
+        self.exponent_digits += u32::from(self.in_exponent && byte.is_ascii_digit());
+        self.all_number = in_number && (is_first || self.all_number);
         self.in_number = in_number;
         self.after_value = in_number || byte.is_ascii_alphabetic();
         match byte {

@@ -37,6 +37,7 @@ fn drawn(mut constraint: Box<dyn Constraint>, tokenizer: &Tokenizer, seed: u64) 
                 token = close;
             }
         }
+        let token = constraint.settle(token);
         if tokenizer.end_of_generation().contains(&token) {
             return text(&ids);
         }

@@ -137,6 +137,9 @@ fn numbers_stay_within_their_bounds() {
         json!({"type": "number", "minimum": 9_007_199_254_740_993_i64, "maximum": 9_007_199_254_740_999_i64}),
         json!({"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1e-7}),
         json!({"type": "number", "minimum": -0.5, "maximum": 0.25}),
+        json!({"type": "number", "exclusiveMinimum": -3, "exclusiveMaximum": -2.5}),
+        json!({"type": "number", "minimum": -0.5, "exclusiveMaximum": 0}),
+        json!({"type": "number", "exclusiveMinimum": 4, "exclusiveMaximum": 5}),
         json!({"type": "integer", "minimum": 1.5, "maximum": 3.5}),
         json!({"type": "integer", "multipleOf": 7, "minimum": 100, "maximum": 999}),
         json!({"type": "integer", "allOf": [{"multipleOf": 6}, {"multipleOf": 10}], "minimum": 1, "maximum": 500}),
@@ -154,7 +157,10 @@ fn any_schema(next: &mut dyn FnMut(usize) -> usize, depth: usize) -> Value {
     let leaf = depth == 0;
     let kind = kinds[next(if leaf { 5 } else { 7 })];
     if next(8) > 0 {
-        schema.insert("type".into(), if next(6) == 0 { json!([kind, "null"]) } else { json!(kind) });
+        schema.insert(
+            "type".into(),
+            if next(6) == 0 && kind != "null" { json!([kind, "null"]) } else { json!(kind) },
+        );
     }
     match kind {
         "string" => match next(6) {
