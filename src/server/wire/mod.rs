@@ -102,3 +102,25 @@ pub fn random_u64() -> u64 {
 pub fn new_id(prefix: &str) -> String {
     format!("{prefix}{:016x}{:08x}", random_u64(), random_u64() as u32)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_json_object_may_come_with_its_schema() {
+        let read = |schema| object_format(schema, "response_format.schema");
+        assert_eq!(read(None).unwrap(), Format::JsonObject);
+        assert_eq!(read(Some(json!(null))).unwrap(), Format::JsonObject);
+        let listed = json!({"properties": {"a": {"type": "integer"}}, "type": "object"});
+        assert_eq!(read(Some(listed.clone())).unwrap(), Format::Schema(listed));
+        for schema in [json!({}), json!({"type": ["null", "object"]})] {
+            assert_eq!(read(Some(schema)).unwrap(), Format::Schema(json!({"type": "object"})));
+        }
+        for schema in [json!({"type": "array"}), json!(3), json!("object")] {
+            assert!(read(Some(schema)).is_err());
+        }
+    }
+}

@@ -3,6 +3,7 @@
 //! known, but where it is too long, each choice on it is tried the other way.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use llguidance::TokenParser;
 use toktrie::{Recognizer, TokTrie};
@@ -59,15 +60,17 @@ impl Way {
 pub(super) struct Closing {
     /// Behind the tokens that were written.
     parser: TokenParser,
+    /// Texts by which strings may end.
+    examples: Arc<[Vec<u8>]>,
 }
 
 impl Closing {
     /// For a parser before its first token.
-    pub fn new(mut parser: TokenParser) -> Self {
+    pub fn new(mut parser: TokenParser, examples: Arc<[Vec<u8>]>) -> Self {
         if parser.is_fresh() {
             parser.start_without_prompt();
         }
-        Self { parser }
+        Self { parser, examples }
     }
 
     /// Takes a token; `false` when it is not allowed.
@@ -124,8 +127,9 @@ impl Closing {
         let (mut path, mut asked) = (Vec::new(), None);
         loop {
             let budget = TRIED_MAX.saturating_sub(*tried);
+            let examples = Arc::clone(&self.examples);
             let (found, left) = self.trying(|parser| {
-                let mut walk = Walk::new(parser, place, budget, choices);
+                let mut walk = Walk::new(parser, place, budget, choices, &examples);
                 (walk.run(&path, asked), walk.budget)
             });
             *tried += budget - left;
@@ -247,20 +251,19 @@ struct Walk<'a> {
     choices: &'a [usize],
     choice: usize,
     is_number: bool,
+    examples: &'a [Vec<u8>],
 }
 
 impl<'a> Walk<'a> {
-    fn new(parser: &'a mut dyn Recognizer, start: Place, budget: u32, choices: &'a [usize]) -> Self {
-        Self {
-            parser,
-            path: Vec::new(),
-            places: Vec::new(),
-            start,
-            budget,
-            choices,
-            choice: 0,
-            is_number: false,
-        }
+    fn new(
+        parser: &'a mut dyn Recognizer,
+        start: Place,
+        budget: u32,
+        choices: &'a [usize],
+        examples: &'a [Vec<u8>],
+    ) -> Self {
+        let (path, places) = (Vec::new(), Vec::new());
+        Self { parser, path, places, start, budget, choices, choice: 0, is_number: false, examples }
     }
 
     /// Goes on behind `path` to the end. Whether it ends after `asked` bytes was asked before.
@@ -358,9 +361,10 @@ impl<'a> Walk<'a> {
     fn end_number(&mut self) -> bool {
         let ends = |walk: &mut Self| [b'}', b']', b','].into_iter().any(|byte| walk.allows(byte));
         self.breadth_first(
-            &|walk| walk.path.len() > 0 && walk.place().in_number && ends(walk),
+            &|walk| !walk.path.is_empty() && walk.place().in_number && ends(walk),
             &|_| b"0123456789-.".to_vec(),
             0,
+            usize::MAX,
         )
     }
 
@@ -373,23 +377,38 @@ impl<'a> Walk<'a> {
         };
         let ended = |walk: &mut Self| !walk.place().escaped && walk.push(b'"');
         let from = self.path.len();
-        if self.breadth_first(&ended, &next_in_string, skipped) {
+        let examples = self.examples;
+        let example = examples.iter().find(|example| {
+            let fits = example.iter().all(|&byte| self.push(byte)) && ended(self);
+            self.back_to(from);
+            fits
+        });
+        let levels = example.map_or(usize::MAX, Vec::len);
+        if self.breadth_first(&ended, &next_in_string, skipped, levels) {
             return true;
         }
         self.back_to(from);
-        skipped > 0 && self.breadth_first(&ended, &next_in_string, 0)
+        if let Some(example) = example {
+            return example.iter().all(|&byte| self.push(byte)) && self.push(b'"');
+        }
+        skipped > 0 && self.breadth_first(&ended, &next_in_string, 0, levels)
     }
 
-    /// Tries what `next` gives, shortest first, until `ended`; passes over the first `skipped` ends.
+    /// Tries what `next` gives, shortest first and less than `levels` bytes, until `ended`; passes over the first `skipped`
+    /// ends.
     fn breadth_first(
         &mut self,
         ended: &dyn Fn(&mut Self) -> bool,
         next: &dyn Fn(&mut Self) -> Vec<u8>,
         mut skipped: usize,
+        levels: usize,
     ) -> bool {
         let from = self.path.len();
         let mut level: Vec<Vec<u8>> = vec![Vec::new()];
-        while !level.is_empty() && self.budget > 0 {
+        for _ in 0..levels {
+            if level.is_empty() || self.budget == 0 {
+                break;
+            }
             let mut deeper = Vec::new();
             let mut alike: HashMap<Vec<u8>, usize> = HashMap::new();
             for tail in level {
@@ -439,14 +458,12 @@ fn few(bytes: &[u8]) -> Vec<u8> {
     if bytes.len() <= 20 {
         return bytes.to_vec();
     }
-    let kinds: [fn(&u8) -> bool; 6] = [
-        u8::is_ascii_lowercase,
-        u8::is_ascii_digit,
-        u8::is_ascii_uppercase,
-        |byte| *byte == b' ',
-        u8::is_ascii_punctuation,
-        |byte| !byte.is_ascii(),
-    ];
-    let most = if bytes.len() >= ANY_FROM { 1 } else { kinds.len() };
-    kinds.iter().filter_map(|kind| bytes.iter().copied().find(|byte| kind(byte))).take(most).collect()
+    let kinds: [fn(&u8) -> bool; 4] =
+        [u8::is_ascii_lowercase, u8::is_ascii_digit, u8::is_ascii_uppercase, |byte| !byte.is_ascii()];
+    let one_each = kinds.iter().filter_map(|kind| bytes.iter().copied().find(|byte| kind(byte)));
+    if bytes.len() >= ANY_FROM {
+        return one_each.take(1).collect();
+    }
+    let others = bytes.iter().copied().filter(|byte| byte.is_ascii() && !byte.is_ascii_alphanumeric());
+    one_each.chain(others.take(16)).collect()
 }

@@ -17,6 +17,8 @@ const COUNT_MAX: u64 = 1 << 20;
 /// What must be more can't be.
 const LEAST_MAX: u64 = 1 << 16;
 
+/// Begins references to parts.
+const DEFS: &str = "#/$defs/";
 const TYPES: &[&str] = &["null", "boolean", "object", "array", "number", "string", "integer"];
 /// Keywords of JSON Schema that say something about values, and of which nothing can be enforced.
 const UNENFORCED: &[&str] = &[
@@ -229,14 +231,20 @@ impl<'a> Reader<'a> {
 
     fn reference(&mut self, place: &Place<'a>, value: &Value) -> Result<Value, Problem> {
         let target = self.references.resolve(&text(value)?, &place.base).map_err(Problem::Wrong)?;
-        let known = self.names.len();
-        let waiting = &mut self.waiting;
-        let name = self.names.entry(target.pointer.clone()).or_insert_with(|| {
-            let name = format!("r{known}");
-            waiting.push((name.clone(), target));
-            format!("#/$defs/{name}")
-        });
-        Ok(Value::from(name.as_str()))
+        if let Some(name) = self.names.get(&target.pointer) {
+            return Ok(Value::from(name.as_str()));
+        }
+        // As it is called in the schema, so that what is said of it can be read.
+        let last = target.pointer.rsplit('/').next().unwrap_or_default();
+        let mut name: String = last.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+        let is_taken = |name: &str| self.names.values().any(|other| other.strip_prefix(DEFS) == Some(name));
+        while name.is_empty() || is_taken(&name) {
+            name = format!("{name}_{}", self.names.len());
+        }
+        let reference = format!("{DEFS}{name}");
+        self.names.insert(target.pointer.clone(), reference.clone());
+        self.waiting.push((name, target));
+        Ok(Value::from(reference))
     }
 
     fn one(&mut self, place: &Place<'a>, key: &str, value: &'a Value) -> Result<Value, Problem> {

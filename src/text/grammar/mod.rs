@@ -7,6 +7,7 @@
 mod at_least;
 mod closing;
 mod dear;
+mod examples;
 mod exclusive;
 mod formats;
 mod free;
@@ -176,7 +177,8 @@ impl GrammarFactory {
     pub fn json_schema(&self, schema: &Value) -> Result<Box<dyn Constraint>, GrammarError> {
         let schema = for_llguidance(schema, false)?;
         let is_dear = !dear::is_cheap(&schema);
-        let grammar = self.compiled(TopLevelGrammar::from_json_schema(schema), is_dear)?;
+        let examples = examples::of(&schema);
+        let grammar = self.compiled(TopLevelGrammar::from_json_schema(schema), is_dear, examples)?;
         Ok(Box::new(grammar))
     }
 
@@ -216,7 +218,12 @@ impl GrammarFactory {
 
     /// Makes a grammar on a thread of its own, which has the stack for it and can be left when it takes too long. It ends
     /// by itself soon after: its limits count work and size.
-    fn compiled(&self, grammar: TopLevelGrammar, is_dear: bool) -> Result<Grammar, GrammarError> {
+    fn compiled(
+        &self,
+        grammar: TopLevelGrammar,
+        is_dear: bool,
+        examples: Vec<Vec<u8>>,
+    ) -> Result<Grammar, GrammarError> {
         let place = MakingPlace::wait(&self.making, is_dear).ok_or(GrammarError::Busy)?;
         let (parsers, tokenizer) = (Arc::clone(&self.parsers), Arc::clone(&self.tokenizer));
         let (sender, made) = mpsc::sync_channel(1);
@@ -226,7 +233,7 @@ impl GrammarFactory {
             let _ = rustix::process::nice(NICENESS);
             let parser = parsers.create_parser(grammar).map_err(|error| short(&error.to_string()));
             // Nobody waits any more.
-            drop(sender.send(parser.and_then(|parser| Grammar::new(parser, tokenizer))));
+            drop(sender.send(parser.and_then(|parser| Grammar::new(parser, tokenizer, examples))));
         };
         let thread = thread::Builder::new().name("grammar".into()).stack_size(COMPILE_STACK_BYTES);
         let no_thread = |error: std::io::Error| format!("no thread could be started for it: {error}");
@@ -308,8 +315,8 @@ struct Grammar {
 
 impl Grammar {
     /// Takes the first step, which is the dearest, so that the engine's thread need not.
-    fn new(parser: TokenParser, tokenizer: Arc<Tokenizer>) -> Result<Self, String> {
-        let in_time = InTime::new(Closing::new(parser.clone()), tokenizer);
+    fn new(parser: TokenParser, tokenizer: Arc<Tokenizer>, examples: Vec<Vec<u8>>) -> Result<Self, String> {
+        let in_time = InTime::new(Closing::new(parser.clone(), examples.into()), tokenizer);
         let mut matcher = Matcher::new(Ok(parser));
         matcher.compute_mask_or_eos().map_err(|error| short(&error.to_string()))?;
         Ok(Self { matcher, in_time })

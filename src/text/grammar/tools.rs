@@ -6,7 +6,7 @@ use llguidance::api::TopLevelGrammar;
 use serde_json::{Map, Value, json};
 
 use super::free::{Free, Trigger};
-use super::{Grammar, GrammarError, GrammarFactory, dear, for_llguidance};
+use super::{Grammar, GrammarError, GrammarFactory, dear, examples, for_llguidance};
 use crate::engine::Constraint;
 use crate::text::template::Tool;
 use crate::text::tool_calls::{Syntax, THOUGHTS, ToolChoice};
@@ -148,16 +148,18 @@ fn calls(
 ) -> Result<Grammar, GrammarError> {
     let mut problem = String::new();
     for care in [Care::Exact, Care::Lenient] {
-        let made = lark(factory, syntax, tools, parallel, care).and_then(|(mut lark, mut is_dear)| {
-            if let Some(schema) = otherwise {
-                lark = format!(
-                    "start: calls | otherwise\notherwise: %json {schema}\n{}",
-                    lark.replacen("start:", "calls:", 1)
-                );
-                is_dear |= !dear::is_cheap(schema);
-            }
-            factory.compiled(TopLevelGrammar::from_lark(lark), is_dear)
-        });
+        let made =
+            lark(factory, syntax, tools, parallel, care).and_then(|(mut lark, mut is_dear, mut examples)| {
+                if let Some(schema) = otherwise {
+                    lark = format!(
+                        "start: calls | otherwise\notherwise: %json {schema}\n{}",
+                        lark.replacen("start:", "calls:", 1)
+                    );
+                    is_dear |= !dear::is_cheap(schema);
+                    examples.extend(examples::of(schema));
+                }
+                factory.compiled(TopLevelGrammar::from_lark(lark), is_dear, examples)
+            });
         match made {
             Ok(grammar) => return Ok(grammar),
             Err(GrammarError::Busy) => return Err(GrammarError::Busy),
@@ -169,7 +171,7 @@ fn calls(
     for tool in tools {
         let care = if tool.strict { Care::Exact } else { Care::Lenient };
         let alone = parameters(tool, care)
-            .and_then(|schema| factory.compiled(TopLevelGrammar::from_json_schema(schema), true));
+            .and_then(|schema| factory.compiled(TopLevelGrammar::from_json_schema(schema), true, Vec::new()));
         if let Err(GrammarError::Schema(problem)) = alone {
             return Err(GrammarError::Tool { tool: tool.name.clone(), problem });
         }
@@ -177,19 +179,20 @@ fn calls(
     Err(GrammarError::Schema(problem))
 }
 
-/// The grammar of calls in llguidance's dialect of Lark, and whether it may take long to make.
+/// The grammar of calls in llguidance's dialect of Lark, whether it may take long to make, and examples of its
+/// texts.
 fn lark(
     factory: &GrammarFactory,
     syntax: &Syntax,
     tools: &[&Tool],
     parallel: bool,
     care: Care,
-) -> Result<(String, bool), GrammarError> {
+) -> Result<(String, bool, Vec<Vec<u8>>), GrammarError> {
     let written = &syntax.written;
     let literal = |text: &str| literal(factory, syntax, text);
     let names: Vec<String> = (0..tools.len()).map(|at| format!("tool_{at}")).collect();
     let more = if parallel { format!("({} call)*", literal(written.between)) } else { String::new() };
-    let mut is_dear = false;
+    let (mut is_dear, mut examples) = (false, Vec::new());
     let mut out = format!(
         "start: {} call {more} {}\ncall: {} ( {} ) {}\n",
         literal(written.begin),
@@ -206,9 +209,10 @@ fn lark(
         let care = if tool.strict { Care::Exact } else { care };
         let parameters = parameters(tool, care)?;
         is_dear |= !dear::is_cheap(&parameters);
+        examples.extend(examples::of(&parameters));
         out.push_str(&format!("{rule}: {head} {rule}_arguments\n{rule}_arguments: %json {parameters}\n"));
     }
-    Ok((out, is_dear))
+    Ok((out, is_dear, examples))
 }
 
 /// The schema of a tool's arguments: always an object, and an empty one where no parameter is told of.

@@ -14,6 +14,11 @@ const SCHEMAS: &[(&str, &str)] = &[
     (r#"{"type": "string"}"#, "\"\""),
     (r#"{"type": "string", "minLength": 12}"#, "\"aaaaaaaaaaaa\""),
     (r#"{"type": "string", "pattern": "^a*[bc]{3}[0-9]+$"}"#, "\"bbb0\""),
+    (r#"{"type": "string", "pattern": "hello, w[ao]rld"}"#, "\"hello, warld\""),
+    (
+        r#"{"type": "object", "patternProperties": {"foo|x-": {"type": "null"}}, "additionalProperties": false}"#,
+        "{}",
+    ),
     (r#"{"type": "integer"}"#, "0"),
     (r#"{"type": "integer", "minimum": 1000, "maximum": 99999}"#, "1000"),
     (r#"{"type": "number", "exclusiveMinimum": 0}"#, "1"),
