@@ -460,7 +460,7 @@ fn few(bytes: &[u8]) -> Vec<u8> {
     }
     let kinds: [fn(&u8) -> bool; 4] =
         [u8::is_ascii_lowercase, u8::is_ascii_digit, u8::is_ascii_uppercase, |byte| !byte.is_ascii()];
-    let one_each = kinds.iter().filter_map(|kind| bytes.iter().copied().find(|byte| kind(byte)));
+    let one_each = kinds.iter().filter_map(|kind| bytes.iter().copied().find(kind));
     if bytes.len() >= ANY_FROM {
         return one_each.take(1).collect();
     }

@@ -12,6 +12,8 @@ pub(super) const MULTIPLE_MAX: u32 = 1000;
 /// Decimal places of a multiple.
 const PLACES_MAX: u32 = 8;
 
+/// One end of a range and whether it is outside of it itself.
+type Bound = Option<(f64, bool)>;
 type Refused = (&'static str, String);
 
 /// Makes the bounds in `node`, which are numbers or draft 4's marks, exact. `given` is the node as it came.
@@ -30,7 +32,7 @@ pub(super) fn narrow(node: &mut Map<String, Value>, given: &Map<String, Value>) 
     let least = side(node, "minimum", "exclusiveMinimum", 1.0)?;
     let most = side(node, "maximum", "exclusiveMaximum", -1.0)?;
     // Without the other end, more digits would follow than are counted.
-    let far = |bound: &Option<(f64, bool)>| bound.is_some_and(|(bound, _)| bound.abs() > EXACT_MAX);
+    let far = |bound: &Bound| bound.is_some_and(|(bound, _)| bound.abs() > EXACT_MAX);
     let most = if far(&least) && most.is_none() { Some((LIMIT, false)) } else { most };
     let least = if far(&most) && least.is_none() { Some((-LIMIT, false)) } else { least };
     let (least, most) = if is_integer(node) { (least, most) } else { apart(least, most) };
@@ -58,10 +60,7 @@ pub(super) fn narrow(node: &mut Map<String, Value>, given: &Map<String, Value>) 
 
 /// A whole number as an exclusive bound, less than one away from the other: such a range would let the bound itself through,
 /// so it becomes the bound of a range that is smaller by a part in a million.
-fn apart(
-    least: Option<(f64, bool)>,
-    most: Option<(f64, bool)>,
-) -> (Option<(f64, bool)>, Option<(f64, bool)>) {
+fn apart(least: Bound, most: Bound) -> (Bound, Bound) {
     let (Some((low, low_open)), Some((high, high_open))) = (least, most) else { return (least, most) };
     let part = (high - low) * 1e-6;
     let near = part > 0.0 && high - low <= 1.0;
@@ -98,14 +97,14 @@ fn side(
     plain: &'static str,
     exclusive: &'static str,
     inwards: f64,
-) -> Result<Option<(f64, bool)>, Refused> {
+) -> Result<Bound, Refused> {
     let plain_bound = node.get(plain).and_then(Value::as_number).map(|number| (number, plain, false));
     let bounds = match node.get(exclusive) {
         Some(Value::Bool(true)) => [plain_bound.map(|(number, key, _)| (number, key, true)), None],
         Some(Value::Number(number)) => [plain_bound, Some((number, exclusive, true))],
         _ => [plain_bound, None],
     };
-    let mut tightest: Option<(f64, bool)> = None;
+    let mut tightest: Bound = None;
     for (number, key, is_exclusive) in bounds.into_iter().flatten() {
         let (bound, is_exclusive) = inward(number, is_exclusive, inwards);
         if bound * inwards > LIMIT {

@@ -121,15 +121,18 @@ fn answered(
         };
         let all: Vec<u32> = mask.iter().enumerate().flat_map(bits).collect();
         let ends = tokenizer.end_of_generation();
-        let mut some: Vec<u32> =
-            all.iter().copied().filter(|&id| !ends.contains(&id) && wanted(tokenizer, id, wants)).collect();
-        if some.is_empty() {
-            some = all;
-        }
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        let token = constraint.settle(some[state as usize % some.len()]);
+        let mut pick = || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            all[state as usize % all.len()]
+        };
+        // Some tries find one that is wanted, where there are many.
+        let is_wanted = |id: &u32| !ends.contains(id) && wanted(tokenizer, *id, wants);
+        let found = (0..100).map(|_| pick()).find(is_wanted);
+        let found = found.or_else(|| all.iter().copied().find(is_wanted));
+        let token = found.unwrap_or_else(pick);
+        let token = constraint.settle(token);
         if ends.contains(&token) {
             return end(&ids, true);
         }
@@ -203,7 +206,7 @@ fn an_answer_is_whole_with_the_vocabularies_of_models() {
         return eprintln!("skipped: BANDMASTER_TEST_MODELS names no folder with one of {names:?}");
     }
     for file in files {
-        check(Arc::new(Tokenizer::open(&file).unwrap()), &ALL[..5], &[10, 30, 80]);
+        check(Arc::new(Tokenizer::open(&file).unwrap()), &ALL[..4], &[10, 40]);
     }
 }
 
@@ -223,7 +226,7 @@ fn calls_of_tools_that_must_be_are_whole_as_well() {
     let tool = Tool { name: "weather".into(), description: None, parameters: place, strict: true };
     for format in ToolFormat::all() {
         let calls = factory
-            .tool_calls(&format, &[tool.clone()], &ToolChoice::Required, false, None)
+            .tool_calls(&format, std::slice::from_ref(&tool), &ToolChoice::Required, false, None)
             .unwrap()
             .unwrap();
         for &wants in ALL {
