@@ -118,7 +118,6 @@ pub enum End {
 
 impl Sequence {
     /// Starts the life of a checked request; `guesses` allows drafts where they change nothing but time.
-    #[must_use]
     pub fn new(
         id: RequestId,
         request: Request,
@@ -132,11 +131,6 @@ impl Sequence {
         // The first token has no prefix to be scored by.
         let score_next = request.score_prompt_from.map_or(prompt_tokens, |from| (from as usize).max(1));
         let drawing = Drawing::new(request.sampling, request.top_logprobs, &request.prompt);
-        let mut constraint = request.constraint;
-        if let Some(constraint) = &mut constraint {
-            let room = context_tokens.saturating_sub(prompt_tokens);
-            constraint.limit(request.tokens_max.min(u32::try_from(room).unwrap_or(u32::MAX)));
-        }
         Self {
             id,
             model: request.model,
@@ -149,7 +143,7 @@ impl Sequence {
             score_next: score_next.min(prompt_tokens),
             guesses: (guesses && !drawing.penalises()).then(Guesses::default),
             drawing,
-            constraint,
+            constraint: request.constraint,
             terms: Terms {
                 class: request.priority.class,
                 run: request.priority.run,
@@ -252,10 +246,8 @@ impl Sequence {
 
     /// Takes a drawn token and what the grammar forces after it, tells the listener, and says whether it ends here.
     pub fn advance(&mut self, drawn: u32, logprobs: Option<super::Logprobs>) -> Result<(), End> {
-        let mut token = drawn;
-        if self.constraint.is_some() {
-            token = self.with_grammar(|grammar| Ok(grammar.settle(drawn)))?;
-        }
+        let settle = |sequence: &mut Self| sequence.with_grammar(|grammar| Ok(grammar.settle(drawn)));
+        let token = if self.constraint.is_some() { settle(self)? } else { drawn };
         self.take(token, logprobs.map(|told| if token == drawn { told } else { told.instead(token) }))?;
         self.follow_grammar()
     }

@@ -205,44 +205,8 @@ fn any_schema(next: &mut dyn FnMut(usize) -> usize, depth: usize) -> Value {
                 schema.insert("multipleOf".into(), json!([3.0, 0.5, 10.0, 0.25][next(4)]));
             }
         }
-        "array" => {
-            if next(2) == 0 {
-                schema.insert("items".into(), any_schema(next, depth - 1));
-            }
-            if next(3) == 0 {
-                schema.insert(
-                    "prefixItems".into(),
-                    json!([any_schema(next, depth - 1), any_schema(next, depth - 1)]),
-                );
-            }
-            schema.insert("maxItems".into(), json!(1 + next(3)));
-            if next(2) == 0 {
-                schema.insert("minItems".into(), json!(next(3)));
-            }
-            if next(8) == 0 {
-                schema.insert("uniqueItems".into(), json!(true));
-            }
-        }
-        "object" => {
-            let mut listed = serde_json::Map::new();
-            for at in 0..next(4) {
-                listed.insert(["a", "bb", "c d", "e\"f"][at].into(), any_schema(next, depth - 1));
-            }
-            let names: Vec<&String> = listed.keys().filter(|_| next(2) == 0).collect();
-            schema.insert("required".into(), json!(names));
-            schema.insert("properties".into(), listed.into());
-            match next(5) {
-                0 => drop(schema.insert("additionalProperties".into(), json!(false))),
-                1 => drop(schema.insert("additionalProperties".into(), any_schema(next, depth - 1))),
-                2 => drop(
-                    schema.insert("patternProperties".into(), json!({"^[a-c]": any_schema(next, depth - 1)})),
-                ),
-                _ => {}
-            }
-            if next(6) == 0 {
-                schema.insert(["minProperties", "maxProperties"][next(2)].into(), json!(next(3)));
-            }
-        }
+        "array" => array(&mut schema, next, depth),
+        "object" => object(&mut schema, next, depth),
         _ => {}
     }
     if !leaf && next(6) == 0 {
@@ -250,6 +214,42 @@ fn any_schema(next: &mut dyn FnMut(usize) -> usize, depth: usize) -> Value {
         schema.insert(["anyOf", "allOf", "oneOf"][next(3)].into(), parts);
     }
     schema.into()
+}
+
+fn array(schema: &mut serde_json::Map<String, Value>, next: &mut dyn FnMut(usize) -> usize, depth: usize) {
+    if next(2) == 0 {
+        schema.insert("items".into(), any_schema(next, depth - 1));
+    }
+    if next(3) == 0 {
+        schema
+            .insert("prefixItems".into(), json!([any_schema(next, depth - 1), any_schema(next, depth - 1)]));
+    }
+    schema.insert("maxItems".into(), json!(1 + next(3)));
+    if next(2) == 0 {
+        schema.insert("minItems".into(), json!(next(3)));
+    }
+    if next(8) == 0 {
+        schema.insert("uniqueItems".into(), json!(true));
+    }
+}
+
+fn object(schema: &mut serde_json::Map<String, Value>, next: &mut dyn FnMut(usize) -> usize, depth: usize) {
+    let mut listed = serde_json::Map::new();
+    for at in 0..next(4) {
+        listed.insert(["a", "bb", "c d", "e\"f"][at].into(), any_schema(next, depth - 1));
+    }
+    let names: Vec<&String> = listed.keys().filter(|_| next(2) == 0).collect();
+    schema.insert("required".into(), json!(names));
+    schema.insert("properties".into(), listed.into());
+    match next(5) {
+        0 => drop(schema.insert("additionalProperties".into(), json!(false))),
+        1 => drop(schema.insert("additionalProperties".into(), any_schema(next, depth - 1))),
+        2 => drop(schema.insert("patternProperties".into(), json!({"^[a-c]": any_schema(next, depth - 1)}))),
+        _ => {}
+    }
+    if next(6) == 0 {
+        schema.insert(["minProperties", "maxProperties"][next(2)].into(), json!(next(3)));
+    }
 }
 
 #[test]
