@@ -227,7 +227,7 @@ impl Core {
     pub fn submit(
         &mut self,
         id: RequestId,
-        request: Request,
+        mut request: Request,
         now: Duration,
     ) -> Result<(), Box<(Rejected, Request)>> {
         let Some(lane) = self.lanes.get_mut(request.model.0 as usize) else {
@@ -242,6 +242,9 @@ impl Core {
             Order::Arrival => Rank::of_arrival(now, id),
         };
         let context_tokens = lane.limits.context_tokens.min(lane.limits.pool_tokens);
+        let room = u32::try_from(context_tokens.saturating_sub(request.prompt.len())).unwrap_or(u32::MAX);
+        let tokens_max = request.tokens_max.min(room);
+        request.constraint.iter_mut().for_each(|grammar| grammar.limit(tokens_max));
         let sequence = Sequence::new(id, request, rank, context_tokens, now, self.config.speculate);
         if lane.order.is_empty() {
             lane.waiting_since = now;

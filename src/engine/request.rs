@@ -122,6 +122,12 @@ pub trait Constraint: Send {
     /// # Errors
     /// A message when the token is not allowed.
     fn accept(&mut self, token: u32) -> Result<(), String>;
+    /// Says that no more than so many tokens will be taken, before the first is drawn. What can be complete within them is.
+    fn limit(&mut self, _tokens: u32) {}
+    /// The token to take in place of one that was drawn: itself, unless it leaves too few tokens to come to an end.
+    fn settle(&mut self, drawn: u32) -> u32 {
+        drawn
+    }
     /// Tokens that must come next whatever the model says; they are appended as a small prefill. May be empty. This only
     /// asks: each of them is then given to [`Constraint::accept`] like a drawn one.
     fn forced(&mut self) -> Vec<u32>;
@@ -241,6 +247,18 @@ pub struct Logprobs {
     pub logprob: f32,
     /// `(token, log-probability)`, best first.
     pub top: Vec<(u32, f32)>,
+}
+
+/// The log-probability told of a token that was not drawn and is not among the most likely: OpenAI's number for it.
+const UNLIKELY: f32 = -9999.0;
+
+impl Logprobs {
+    /// For `token`, which was taken in place of the one that was drawn.
+    #[must_use]
+    pub fn instead(self, token: u32) -> Self {
+        let known = self.top.iter().find(|(other, _)| *other == token);
+        Self { logprob: known.map_or(UNLIKELY, |&(_, logprob)| logprob), top: self.top }
+    }
 }
 
 /// What happens to a request.

@@ -118,7 +118,6 @@ pub enum End {
 
 impl Sequence {
     /// Starts the life of a checked request; `guesses` allows drafts where they change nothing but time.
-    #[must_use]
     pub fn new(
         id: RequestId,
         request: Request,
@@ -246,8 +245,10 @@ impl Sequence {
     }
 
     /// Takes a drawn token and what the grammar forces after it, tells the listener, and says whether it ends here.
-    pub fn advance(&mut self, token: u32, logprobs: Option<super::Logprobs>) -> Result<(), End> {
-        self.take(token, logprobs)?;
+    pub fn advance(&mut self, drawn: u32, logprobs: Option<super::Logprobs>) -> Result<(), End> {
+        let settle = |sequence: &mut Self| sequence.with_grammar(|grammar| Ok(grammar.settle(drawn)));
+        let token = if self.constraint.is_some() { settle(self)? } else { drawn };
+        self.take(token, logprobs.map(|told| if token == drawn { told } else { told.instead(token) }))?;
         self.follow_grammar()
     }
 

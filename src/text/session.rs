@@ -364,14 +364,6 @@ impl LoadedModel {
             Output::Text | Output::Calls { choice: ToolChoice::None, .. } => None,
             output => self.grammar(output)?,
         };
-        let is_json = matches!(
-            terms.output,
-            Output::JsonObject | Output::Schema(_) | Output::Calls { otherwise: Some(_), .. }
-        );
-        let constraint = match constraint {
-            Some(inner) if is_json => Some(self.grammars()?.within(inner, terms.max_tokens)),
-            constraint => constraint,
-        };
         let constraint = match constraint {
             Some(inner) if reasoning_open(&prompt.text) => Some(self.grammars()?.after_reasoning(inner)),
             constraint => constraint,

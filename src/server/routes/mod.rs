@@ -15,8 +15,6 @@ pub mod tokens;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
-
 use axum::Extension;
 use axum::body::Bytes;
 use axum::http::header;

@@ -38,6 +38,16 @@ impl Constraint for AtLeast {
         self.inner.as_mut().map_or(Ok(()), |inner| inner.accept(token))
     }
 
+    fn limit(&mut self, tokens: u32) {
+        if let Some(inner) = &mut self.inner {
+            inner.limit(tokens);
+        }
+    }
+
+    fn settle(&mut self, drawn: u32) -> u32 {
+        self.inner.as_mut().map_or(drawn, |inner| inner.settle(drawn))
+    }
+
     fn forced(&mut self) -> Vec<u32> {
         self.inner.as_mut().map_or_else(Vec::new, |inner| inner.forced())
     }

@@ -29,6 +29,8 @@ pub(super) struct Free {
     vocabulary: TokEnv,
     tokenizer: Arc<Tokenizer>,
     state: State,
+    /// Tokens that may still be written.
+    left: u32,
 }
 
 enum State {
@@ -69,7 +71,12 @@ impl Free {
             next: trigger.next.into(),
         };
         let triggers = Arc::new(triggers.into_iter().map(shared).collect());
-        Self { vocabulary, tokenizer, state: State::Free(Text { triggers, tail: Vec::new(), first: true }) }
+        Self {
+            vocabulary,
+            tokenizer,
+            state: State::Free(Text { triggers, tail: Vec::new(), first: true }),
+            left: u32::MAX,
+        }
     }
 }
 
@@ -165,14 +172,30 @@ impl Constraint for Free {
     }
 
     fn accept(&mut self, token: u32) -> Result<(), String> {
+        self.left = self.left.saturating_sub(1);
         match &mut self.state {
             State::Free(text) => {
-                if let Some(next) = text.accept(token, &self.tokenizer, &self.vocabulary) {
+                if let Some(mut next) = text.accept(token, &self.tokenizer, &self.vocabulary) {
+                    next.limit(self.left);
                     self.state = State::Next(next);
                 }
                 Ok(())
             }
             State::Next(next) => next.accept(token),
+        }
+    }
+
+    fn limit(&mut self, tokens: u32) {
+        self.left = tokens;
+        if let State::Next(next) = &mut self.state {
+            next.limit(tokens);
+        }
+    }
+
+    fn settle(&mut self, drawn: u32) -> u32 {
+        match &mut self.state {
+            State::Free(_) => drawn,
+            State::Next(next) => next.settle(drawn),
         }
     }
 
@@ -193,7 +216,7 @@ impl Constraint for Free {
             State::Next(next) => State::Next(next.snapshot()),
         };
         let (vocabulary, tokenizer) = (Arc::clone(&self.vocabulary), Arc::clone(&self.tokenizer));
-        Box::new(Self { vocabulary, tokenizer, state })
+        Box::new(Self { vocabulary, tokenizer, state, left: self.left })
     }
 
     fn finished(&mut self) -> bool {

@@ -5,9 +5,19 @@
 //! model can lose itself in white space.
 
 mod at_least;
+mod closing;
+mod dear;
+mod examples;
+mod exclusive;
+mod formats;
 mod free;
 mod in_time;
+mod keywords;
+mod names;
+mod numbers;
 mod patterns;
+mod place;
+mod references;
 mod schema;
 #[cfg(test)]
 mod tests;
@@ -15,20 +25,21 @@ mod tools;
 mod written;
 
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use llguidance::api::{ParserLimits, TopLevelGrammar};
 use llguidance::earley::SlicedBiasComputer;
-use llguidance::{Matcher, ParserFactory};
+use llguidance::{Matcher, ParserFactory, TokenParser};
 use serde_json::{Value, json};
 use toktrie::{InferenceCapabilities, TokEnv, TokRxInfo, TokTrie, TokenId, TokenizerEnv};
 
 pub use at_least::at_least;
 pub use written::Written;
 
-use in_time::{Closers, in_time};
+use closing::Closing;
+use in_time::InTime;
 
 use super::Tokenizer;
 use super::template::Tool;
@@ -37,8 +48,12 @@ use crate::engine::Constraint;
 
 /// A grammar takes no longer to be made.
 const COMPILE_TIME_MAX: Duration = Duration::from_secs(2);
-/// Grammars that are made at once: each may take hundreds of megabytes before it is given up.
-const COMPILING_MAX: usize = 4;
+/// Grammars that are made at once.
+const MAKING_MAX: usize = 4;
+/// Those of them that are not plainly small: each may take some tens of megabytes.
+const DEAR_MAX: usize = 1;
+/// How much those that compute tokens go before them.
+const NICENESS: i32 = 10;
 /// Stack of the thread that makes grammars: nested schemas are followed by recursion.
 const COMPILE_STACK_BYTES: usize = 32 << 20;
 /// Begins the message when a grammar fails while tokens are drawn, so that it can be told from a model that failed.
@@ -80,45 +95,64 @@ pub struct GrammarFactory {
     parsers: Arc<ParserFactory>,
     tokenizer: Arc<Tokenizer>,
     making: Arc<Making>,
-    /// Made when the first answer has to be closed in time.
-    closers: OnceLock<Arc<Closers>>,
 }
 
 /// How many grammars are being made.
 #[derive(Default)]
 struct Making {
-    count: Mutex<usize>,
+    count: Mutex<Count>,
     fewer: Condvar,
 }
 
-/// One of the places to make a grammar, given back when dropped.
-struct Place(Arc<Making>);
+#[derive(Default, Clone, Copy)]
+struct Count {
+    all: usize,
+    /// Those that may take long, one at a time: the others need not wait for them.
+    dear: usize,
+}
 
-impl Place {
+/// One of the places to make a grammar, given back when dropped.
+struct MakingPlace {
+    making: Arc<Making>,
+    is_dear: bool,
+}
+
+impl MakingPlace {
     /// Waits for a place, not longer than a grammar may take to be made.
-    fn wait(making: &Arc<Making>) -> Option<Self> {
+    fn wait(making: &Arc<Making>, is_dear: bool) -> Option<Self> {
         let count = making.count.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited =
-            making.fewer.wait_timeout_while(count, COMPILE_TIME_MAX, |count| *count >= COMPILING_MAX);
+        let is_full = |count: &mut Count| count.all >= MAKING_MAX || (is_dear && count.dear >= DEAR_MAX);
+        let waited = making.fewer.wait_timeout_while(count, COMPILE_TIME_MAX, is_full);
         let (mut count, waited) = waited.unwrap_or_else(PoisonError::into_inner);
         if waited.timed_out() {
             return None;
         }
-        *count += 1;
-        Some(Self(Arc::clone(making)))
+        count.all += 1;
+        count.dear += usize::from(is_dear);
+        Some(Self { making: Arc::clone(making), is_dear })
     }
 }
 
-impl Drop for Place {
+impl Drop for MakingPlace {
     fn drop(&mut self) {
-        *self.0.count.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
-        self.0.fewer.notify_one();
+        let mut count = self.making.count.lock().unwrap_or_else(PoisonError::into_inner);
+        count.all -= 1;
+        count.dear -= usize::from(self.is_dear);
+        drop(count);
+        self.making.fewer.notify_all();
     }
 }
 
 /// Tight enough that no schema takes more than some seconds or some hundred megabytes, wide enough for large ones.
 fn limits() -> ParserLimits {
-    ParserLimits { max_lexer_states: 50_000, verbose_errors: false, ..ParserLimits::default() }
+    let defaults = ParserLimits::default();
+    ParserLimits {
+        max_lexer_states: 25_000,
+        initial_lexer_fuel: 500_000,
+        step_lexer_fuel: 100_000,
+        verbose_errors: false,
+        ..defaults
+    }
 }
 
 impl GrammarFactory {
@@ -136,7 +170,7 @@ impl GrammarFactory {
             .map_err(|e| GrammarError::Vocabulary(e.to_string()))?;
         parsers.quiet();
         *parsers.limits_mut() = limits();
-        Ok(Self { parsers: Arc::new(parsers), tokenizer, making: Arc::default(), closers: OnceLock::new() })
+        Ok(Self { parsers: Arc::new(parsers), tokenizer, making: Arc::default() })
     }
 
     /// A constraint that lets a sequence write exactly one JSON value that fits `schema`. Objects that list their properties
@@ -147,7 +181,9 @@ impl GrammarFactory {
     /// [`GrammarError::Schema`] names what in the schema is wrong or can't be enforced.
     pub fn json_schema(&self, schema: &Value) -> Result<Box<dyn Constraint>, GrammarError> {
         let schema = for_llguidance(schema, false)?;
-        let grammar = self.compiled(TopLevelGrammar::from_json_schema(schema))?;
+        let is_dear = !dear::is_cheap(&schema);
+        let examples = examples::of(&schema);
+        let grammar = self.compiled(TopLevelGrammar::from_json_schema(schema), is_dear, examples)?;
         Ok(Box::new(grammar))
     }
 
@@ -179,13 +215,6 @@ impl GrammarFactory {
         tools::constraint(self, format.syntax(), tools, choice, parallel, otherwise)
     }
 
-    /// The same JSON, whole before `tokens_max` tokens wherever the grammar lets it end in time.
-    #[must_use]
-    pub fn within(&self, json: Box<dyn Constraint>, tokens_max: u32) -> Box<dyn Constraint> {
-        let closers = self.closers.get_or_init(|| Arc::new(Closers::new(&self.tokenizer)));
-        in_time(json, Arc::clone(closers), Arc::clone(&self.tokenizer), tokens_max)
-    }
-
     /// A constraint for an answer that begins in the model's thoughts, which are free; `inner` holds from their end on.
     #[must_use]
     pub fn after_reasoning(&self, inner: Box<dyn Constraint>) -> Box<dyn Constraint> {
@@ -194,15 +223,22 @@ impl GrammarFactory {
 
     /// Makes a grammar on a thread of its own, which has the stack for it and can be left when it takes too long. It ends
     /// by itself soon after: its limits count work and size.
-    fn compiled(&self, grammar: TopLevelGrammar) -> Result<Grammar, GrammarError> {
-        let place = Place::wait(&self.making).ok_or(GrammarError::Busy)?;
-        let parsers = Arc::clone(&self.parsers);
+    fn compiled(
+        &self,
+        grammar: TopLevelGrammar,
+        is_dear: bool,
+        examples: Vec<Vec<u8>>,
+    ) -> Result<Grammar, GrammarError> {
+        let place = MakingPlace::wait(&self.making, is_dear).ok_or(GrammarError::Busy)?;
+        let (parsers, tokenizer) = (Arc::clone(&self.parsers), Arc::clone(&self.tokenizer));
         let (sender, made) = mpsc::sync_channel(1);
         let compile = move || {
             let _place = place;
+            // Whoever computes tokens goes first.
+            let _ = rustix::process::nice(NICENESS);
             let parser = parsers.create_parser(grammar).map_err(|error| short(&error.to_string()));
             // Nobody waits any more.
-            drop(sender.send(parser.map(|parser| Grammar { matcher: Matcher::new(Ok(parser)) })));
+            drop(sender.send(parser.and_then(|parser| Grammar::new(parser, tokenizer, examples))));
         };
         let thread = thread::Builder::new().name("grammar".into()).stack_size(COMPILE_STACK_BYTES);
         let no_thread = |error: std::io::Error| format!("no thread could be started for it: {error}");
@@ -225,12 +261,14 @@ fn short(error: &str) -> String {
 
 /// A schema with the options that go with it.
 fn for_llguidance(schema: &Value, lenient: bool) -> Result<Value, GrammarError> {
-    let mut schema = schema::prepared(schema)?;
+    let mut schema = schema::prepared(schema, lenient)?;
     let options = json!({
         "whitespace_flexible": false,
         "item_separator": ", ",
         "key_separator": ": ",
         "lenient": lenient,
+        // With `\\u`, a name that is listed could be written another way.
+        "json_allowed_escapes": "nrbtf\\\"",
     });
     schema.insert("x-guidance".into(), options);
     Ok(schema.into())
@@ -277,6 +315,17 @@ impl TokenizerEnv for TokenEnvironment {
 #[derive(Clone)]
 struct Grammar {
     matcher: Matcher,
+    in_time: InTime,
+}
+
+impl Grammar {
+    /// Takes the first step, which is the dearest, so that the engine's thread need not.
+    fn new(parser: TokenParser, tokenizer: Arc<Tokenizer>, examples: Vec<Vec<u8>>) -> Result<Self, String> {
+        let in_time = InTime::new(Closing::new(parser.clone(), examples.into()), tokenizer);
+        let mut matcher = Matcher::new(Ok(parser));
+        matcher.compute_mask_or_eos().map_err(|error| short(&error.to_string()))?;
+        Ok(Self { matcher, in_time })
+    }
 }
 
 impl Constraint for Grammar {
@@ -292,13 +341,28 @@ impl Constraint for Grammar {
     }
 
     fn accept(&mut self, token: u32) -> Result<(), String> {
-        self.matcher.consume_token(token).map_err(|e| format!("{GRAMMAR_FAILED}: {}", short(&e.to_string())))
+        let taken = self.matcher.consume_token(token);
+        taken.map_err(|e| format!("{GRAMMAR_FAILED}: {}", short(&e.to_string())))?;
+        self.in_time.accept(token);
+        Ok(())
+    }
+
+    fn limit(&mut self, tokens: u32) {
+        self.in_time.limit(tokens);
+    }
+
+    fn settle(&mut self, drawn: u32) -> u32 {
+        if self.matcher.is_stopped() { drawn } else { self.in_time.settle(drawn) }
     }
 
     /// Only tokens that the tokenizer itself would make of the forced text, and none whose text could become part of a
     /// longer token with what follows: llguidance holds those back.
     fn forced(&mut self) -> Vec<u32> {
-        if self.matcher.is_stopped() { Vec::new() } else { self.matcher.compute_ff_tokens() }
+        if self.matcher.is_stopped() {
+            return Vec::new();
+        }
+        let forced = self.matcher.compute_ff_tokens();
+        self.in_time.forced(forced)
     }
 
     fn snapshot(&self) -> Box<dyn Constraint> {

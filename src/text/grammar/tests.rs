@@ -1,3 +1,5 @@
+mod in_time;
+mod keywords;
 mod schemas;
 mod tools;
 
@@ -35,6 +37,7 @@ pub(super) fn drawn(mut constraint: Box<dyn Constraint>, tokenizer: &Tokenizer, 
                 token = close;
             }
         }
+        let token = constraint.settle(token);
         if tokenizer.end_of_generation().contains(&token) {
             return text(&ids);
         }

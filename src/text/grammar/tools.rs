@@ -3,13 +3,31 @@
 use std::sync::Arc;
 
 use llguidance::api::TopLevelGrammar;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::free::{Free, Trigger};
-use super::{Grammar, GrammarError, GrammarFactory, for_llguidance};
+use super::{Grammar, GrammarError, GrammarFactory, dear, examples, for_llguidance};
 use crate::engine::Constraint;
 use crate::text::template::Tool;
 use crate::text::tool_calls::{Syntax, THOUGHTS, ToolChoice};
+
+/// Keywords besides `type`, `properties` and `required` by which parameters say what may be in them.
+const SAYS: &[&str] = &[
+    "$ref",
+    "additionalProperties",
+    "allOf",
+    "anyOf",
+    "const",
+    "enum",
+    "if",
+    "maxProperties",
+    "minProperties",
+    "not",
+    "oneOf",
+    "patternProperties",
+    "propertyNames",
+    "unevaluatedProperties",
+];
 
 /// How closely parameters are kept to.
 #[derive(Clone, Copy, PartialEq)]
@@ -18,8 +36,6 @@ enum Care {
     Exact,
     /// Keywords that can't be enforced are passed over.
     Lenient,
-    /// Any object will do.
-    Any,
 }
 
 pub(super) fn constraint(
@@ -131,17 +147,19 @@ fn calls(
     otherwise: Option<&Value>,
 ) -> Result<Grammar, GrammarError> {
     let mut problem = String::new();
-    for care in [Care::Exact, Care::Lenient, Care::Any] {
-        let made = lark(factory, syntax, tools, parallel, care).and_then(|mut lark| {
-            if let Some(schema) = otherwise {
-                lark = format!(
-                    "start: calls | otherwise\notherwise: %json {schema}\n{}",
-                    lark.replacen("start:", "calls:", 1)
-                );
-            }
-
-            factory.compiled(TopLevelGrammar::from_lark(lark))
-        });
+    for care in [Care::Exact, Care::Lenient] {
+        let made =
+            lark(factory, syntax, tools, parallel, care).and_then(|(mut lark, mut is_dear, mut examples)| {
+                if let Some(schema) = otherwise {
+                    lark = format!(
+                        "start: calls | otherwise\notherwise: %json {schema}\n{}",
+                        lark.replacen("start:", "calls:", 1)
+                    );
+                    is_dear |= !dear::is_cheap(schema);
+                    examples.extend(examples::of(schema));
+                }
+                factory.compiled(TopLevelGrammar::from_lark(lark), is_dear, examples)
+            });
         match made {
             Ok(grammar) => return Ok(grammar),
             Err(GrammarError::Busy) => return Err(GrammarError::Busy),
@@ -149,10 +167,11 @@ fn calls(
             Err(_) => {}
         }
     }
-    // What is left are strict tools: whose parameters are it?
-    for tool in tools.iter().filter(|tool| tool.strict) {
-        let alone = parameters(tool, Care::Exact)
-            .and_then(|schema| factory.compiled(TopLevelGrammar::from_json_schema(schema)));
+    // Whose parameters are it?
+    for tool in tools {
+        let care = if tool.strict { Care::Exact } else { Care::Lenient };
+        let alone = parameters(tool, care)
+            .and_then(|schema| factory.compiled(TopLevelGrammar::from_json_schema(schema), true, Vec::new()));
         if let Err(GrammarError::Schema(problem)) = alone {
             return Err(GrammarError::Tool { tool: tool.name.clone(), problem });
         }
@@ -160,18 +179,20 @@ fn calls(
     Err(GrammarError::Schema(problem))
 }
 
-/// The grammar of calls in llguidance's dialect of Lark.
+/// The grammar of calls in llguidance's dialect of Lark, whether it may take long to make, and examples of its
+/// texts.
 fn lark(
     factory: &GrammarFactory,
     syntax: &Syntax,
     tools: &[&Tool],
     parallel: bool,
     care: Care,
-) -> Result<String, GrammarError> {
+) -> Result<(String, bool, Vec<Vec<u8>>), GrammarError> {
     let written = &syntax.written;
     let literal = |text: &str| literal(factory, syntax, text);
     let names: Vec<String> = (0..tools.len()).map(|at| format!("tool_{at}")).collect();
     let more = if parallel { format!("({} call)*", literal(written.between)) } else { String::new() };
+    let (mut is_dear, mut examples) = (false, Vec::new());
     let mut out = format!(
         "start: {} call {more} {}\ncall: {} ( {} ) {}\n",
         literal(written.begin),
@@ -186,21 +207,20 @@ fn lark(
             if in_json { quoted_end(&tool.name).trim_end_matches('"').to_owned() } else { tool.name.clone() };
         let head = literal(&[&name, written.before_arguments].concat());
         let care = if tool.strict { Care::Exact } else { care };
-        out.push_str(&format!(
-            "{rule}: {head} {rule}_arguments\n{rule}_arguments: %json {}\n",
-            parameters(tool, care)?
-        ));
+        let parameters = parameters(tool, care)?;
+        is_dear |= !dear::is_cheap(&parameters);
+        examples.extend(examples::of(&parameters));
+        out.push_str(&format!("{rule}: {head} {rule}_arguments\n{rule}_arguments: %json {parameters}\n"));
     }
-    Ok(out)
+    Ok((out, is_dear, examples))
 }
 
-/// The schema of a tool's arguments: always an object.
+/// The schema of a tool's arguments: always an object, and an empty one where no parameter is told of.
 fn parameters(tool: &Tool, care: Care) -> Result<Value, GrammarError> {
-    let any = json!({"type": "object"});
+    let none = || json!({"type": "object", "properties": {}, "additionalProperties": false});
     let mut schema = match &tool.parameters {
-        _ if care == Care::Any => any,
-        Value::Null => any,
-        Value::Object(fields) if fields.is_empty() => any,
+        Value::Null => none(),
+        Value::Object(fields) if says_nothing(fields) => none(),
         given => given.clone(),
     };
     if let Some(fields) = schema.as_object_mut() {
@@ -211,11 +231,21 @@ fn parameters(tool: &Tool, care: Care) -> Result<Value, GrammarError> {
         let kind = fields.get("type");
         if kind.is_some_and(|kind| *kind != json!("object") && *kind != json!(["object"])) {
             return Err(GrammarError::Schema(
-                "arguments are always an object, and `type` says something else".into(),
+                "#/type: arguments are always an object, and it says something else".into(),
             ));
         }
     }
     for_llguidance(&schema, care == Care::Lenient)
+}
+
+/// Whether parameters list none, nor say what unlisted ones must be.
+fn says_nothing(fields: &Map<String, Value>) -> bool {
+    fields.iter().all(|(key, value)| match key.as_str() {
+        "type" => *value == json!("object"),
+        "properties" => *value == json!({}) || value.is_null(),
+        "required" => *value == json!([]) || value.is_null(),
+        key => !SAYS.contains(&key),
+    })
 }
 
 /// A text as Lark's symbols: control tokens by their ids, the rest as strings.

@@ -165,8 +165,6 @@ impl ChatTemplate {
         self.tools != ToolStyle::Text
     }
 
-    }
-
     /// The prompt for `messages`; with `add_generation_prompt` it ends where the model's next turn begins. `tools` are
     /// what the model may call.
     ///

@@ -59,7 +59,12 @@ impl ChatTemplate {
         self.places_system = self.finds_form(Role::System, &system);
         let answer = [question(), Message::new(Role::Assistant, MARK), question()];
         self.finds_form(Role::Assistant, &answer);
-        let late = [question(), Message::new(Role::Assistant, "answer"), Message::new(Role::System, MARK), question()];
+        let late = [
+            question(),
+            Message::new(Role::Assistant, "answer"),
+            Message::new(Role::System, MARK),
+            question(),
+        ];
         self.places_late_system = self.places_system && self.shows(&late);
         self.forms.tool = self.forms.user;
         self.tools = ToolStyle::of(self);

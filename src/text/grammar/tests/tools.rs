@@ -163,15 +163,30 @@ fn choices_and_parameters_that_cannot_be() {
         json!(null),
         json!({}),
         json!({"type": "object"}),
-        json!({"properties": {"a": {}}}),
-        json!({"type": 3}),
+        json!({"type": "object", "properties": {}, "required": [], "description": "None."}),
+        json!({"$schema": "http://json-schema.org/draft-07/schema#", "type": "object", "properties": null}),
+        json!({"type": "object", "properties": {}, "additionalProperties": false}),
     ] {
+        let mut constraint = made(&[tool("any", parameters, false)], ToolChoice::Required).unwrap().unwrap();
+        let tokenizer = fixtures::byte_level(MERGES);
+        let call = "<tool_call>\n{\"name\": \"any\", \"arguments\": {";
+        assert!(takes(&mut constraint, &tokenizer, call));
+        assert_eq!(allowed(&mut constraint, &tokenizer), [fixtures::byte_id(&tokenizer, b'}')], "{call}");
+    }
+    for parameters in
+        [json!({"properties": {"a": {}}}), json!({"type": "object", "additionalProperties": true})]
+    {
         let mut constraint = made(&[tool("any", parameters, false)], ToolChoice::Required).unwrap().unwrap();
         let tokenizer = fixtures::byte_level(MERGES);
         assert!(takes(&mut constraint, &tokenizer, "<tool_call>\n{\"name\": \"any\", \"arguments\": {"));
     }
     let error = made(&[tool("word", json!({"type": "string"}), true)], ToolChoice::Auto).err().unwrap();
     assert!(error.to_string().contains("always an object"));
+    for strict in [true, false] {
+        let error =
+            made(&[tool("wrong", json!({"type": 3}), strict)], ToolChoice::Auto).err().unwrap().to_string();
+        assert!(error.contains("tool `wrong`") && error.contains("#/type"), "never open: {error}");
+    }
 }
 
 #[test]

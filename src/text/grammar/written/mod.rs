@@ -6,9 +6,9 @@ mod gbnf;
 mod tests;
 
 use llguidance::api::TopLevelGrammar;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::{GrammarError, GrammarFactory};
+use super::{GrammarError, GrammarFactory, schema};
 use crate::engine::Constraint;
 
 /// A text that says what an answer must be has so many bytes at most.
@@ -44,6 +44,9 @@ impl GrammarFactory {
         let lark = match written {
             Written::Regex(text) => {
                 check_size(text.len())?;
+                // As a pattern of a schema it would be looked at for what takes too much, and so it is here.
+                schema::prepared(&json!({"type": "string", "pattern": text}), false)
+                    .map_err(written_wrong)?;
                 return self.made(TopLevelGrammar::from_regex(whole(text)));
             }
             Written::Choice(choices) => {
@@ -52,6 +55,7 @@ impl GrammarFactory {
             }
             Written::Lark(text) => {
                 check_size(text.len())?;
+                check_directives(text)?;
                 text.clone()
             }
             Written::Gbnf(text) => {
@@ -64,11 +68,26 @@ impl GrammarFactory {
     }
 
     fn made(&self, grammar: TopLevelGrammar) -> Result<Box<dyn Constraint>, GrammarError> {
-        match self.compiled(grammar) {
-            Ok(grammar) => Ok(Box::new(grammar)),
-            Err(GrammarError::Schema(problem)) => Err(GrammarError::Written(problem)),
-            Err(other) => Err(other),
-        }
+        let grammar = self.compiled(grammar, true, Vec::new()).map_err(written_wrong)?;
+        Ok(Box::new(grammar))
+    }
+}
+
+/// The same error of a grammar that is no schema.
+fn written_wrong(error: GrammarError) -> GrammarError {
+    match error {
+        GrammarError::Schema(problem) => GrammarError::Written(problem),
+        other => other,
+    }
+}
+
+/// A schema inside a grammar would get round what schemas are looked at for.
+fn check_directives(lark: &str) -> Result<(), GrammarError> {
+    match ["%json", "%llguidance"].into_iter().find(|directive| lark.contains(directive)) {
+        Some(directive) => Err(GrammarError::Written(format!(
+            "it has {directive}, which is not supported: give a schema as `json_schema`, and anything else as rules"
+        ))),
+        None => Ok(()),
     }
 }
 

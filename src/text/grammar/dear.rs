@@ -1,0 +1,218 @@
+//! Refuses the schemas whose grammars would take more time or memory than llguidance's own limits see: those count steps, and
+//! a single step of these may take seconds and gigabytes. What passes here is made in some tenths of a second at most.
+
+use std::collections::BTreeSet;
+use std::collections::HashMap;
+
+use serde_json::Value;
+
+use super::numbers::{self, MULTIPLE_MAX};
+use super::{GrammarError, patterns};
+
+/// Optional properties of one object: each may be followed by each behind it.
+const OPTIONAL_MAX: usize = 400;
+/// Properties of one object.
+const PROPERTIES_MAX: usize = 600;
+/// Ranges of numbers: each is a pattern, and all are looked at together.
+const RANGES_MAX: usize = 128;
+/// Remainders that all `multipleOf` of a schema have together.
+const REMAINDERS_MAX: u64 = 5000;
+/// Parts there may be once parts are put together: as `allOf` asks, or beside references.
+const PARTS_MAX: u64 = 10_000;
+/// Words of an `enum` beside a pattern: each is tried against it.
+const WORDS_MAX: usize = 300;
+/// Parts of a schema that is made at once, without a look at what else is being made.
+const CHEAP_PARTS: usize = 500;
+
+/// Refuses a canonical schema that would take too much.
+///
+/// # Errors
+/// [`GrammarError::Schema`] says what it has too much of.
+pub(super) fn check(root: &Value) -> Result<(), GrammarError> {
+    let refused = |problem: String| Err(GrammarError::Schema(problem));
+    let mut counted = Counted::default();
+    count(root, &mut counted);
+    if counted.optional > OPTIONAL_MAX {
+        let optional = counted.optional;
+        return refused(format!(
+            "an object has {optional} optional properties, and at most {OPTIONAL_MAX} can be enforced"
+        ));
+    }
+    if counted.properties > PROPERTIES_MAX {
+        let listed = counted.properties;
+        return refused(format!(
+            "an object has {listed} properties, and at most {PROPERTIES_MAX} can be enforced"
+        ));
+    }
+    if counted.words > WORDS_MAX && counted.patterns > 0 && (counted.combines || counted.words_by_pattern) {
+        return refused(format!(
+            "an `enum` of more than {WORDS_MAX} words beside a pattern can't be enforced"
+        ));
+    }
+    if counted.ranges > RANGES_MAX {
+        return refused(format!(
+            "it has {} ranges of numbers, and at most {RANGES_MAX} can be enforced",
+            counted.ranges
+        ));
+    }
+    let mut expansion = Expansion { root, known: HashMap::new() };
+    let defs = root.get("$defs").and_then(Value::as_object);
+    let starts = std::iter::once(root).chain(defs.into_iter().flat_map(serde_json::Map::values));
+    if starts.map(|start| expansion.of(start, false).1).any(|parts| parts > PARTS_MAX) {
+        return refused(format!(
+            "put together, the parts that `allOf`, `anyOf` and `$ref` combine are more than {PARTS_MAX}: combine fewer"
+        ));
+    }
+    // Where parts are put together, a number may have to be a multiple of all at once.
+    let product = counted.multiples.iter().fold(1u64, |product, &it| product.saturating_mul(it.into()));
+    let at_once = if counted.combines { product } else { 0 };
+    if counted.remainders > REMAINDERS_MAX || at_once > u64::from(MULTIPLE_MAX) {
+        return refused("its `multipleOf` take too many states together: use fewer or smaller ones".into());
+    }
+    if patterns::too_many(root) {
+        return refused("some text in it has to fit too many patterns at once".into());
+    }
+    Ok(())
+}
+
+/// Whether a grammar for `root` is plainly small.
+pub(super) fn is_cheap(root: &Value) -> bool {
+    let mut counted = Counted::default();
+    count(root, &mut counted);
+    counted.parts <= CHEAP_PARTS && !counted.combines && counted.remainders <= 100 && counted.patterns <= 8
+}
+
+#[derive(Default)]
+struct Counted {
+    parts: usize,
+    optional: usize,
+    properties: usize,
+    patterns: usize,
+    /// Of the longest `enum`.
+    words: usize,
+    words_by_pattern: bool,
+    ranges: usize,
+    remainders: u64,
+    /// Different ones, as they are counted in the last place of all.
+    multiples: BTreeSet<u32>,
+    combines: bool,
+}
+
+fn count(value: &Value, counted: &mut Counted) {
+    counted.parts += 1;
+    match value {
+        Value::Array(items) => items.iter().for_each(|item| count(item, counted)),
+        Value::Object(fields) => {
+            let required = fields.get("required").and_then(Value::as_array).map_or(0, Vec::len);
+            if let Some(Value::Object(listed)) = fields.get("properties") {
+                counted.properties = counted.properties.max(listed.len());
+                counted.optional = counted.optional.max(listed.len().saturating_sub(required));
+            }
+            counted.properties = counted.properties.max(required);
+            let patterns = ["pattern", "format"]
+                .iter()
+                .filter(|key| fields.get(**key).is_some_and(Value::is_string))
+                .count();
+            let words = fields.get("enum").and_then(Value::as_array).map_or(0, Vec::len);
+            let bounds = ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"];
+            counted.ranges +=
+                usize::from(bounds.iter().any(|key| fields.get(*key).is_some_and(Value::is_number)));
+            counted.patterns += patterns;
+            counted.words = counted.words.max(words);
+            counted.words_by_pattern |= words > WORDS_MAX && patterns > 0;
+            counted.combines |=
+                fields.contains_key("allOf") || (fields.contains_key("$ref") && fields.len() > 1);
+            if let Some((digits, places)) =
+                fields.get("multipleOf").and_then(Value::as_f64).and_then(numbers::decimal)
+            {
+                counted.remainders += u64::from(digits);
+                counted.multiples.insert(digits.max(10u32.pow(places)));
+            }
+            fields.values().for_each(|field| count(field, counted));
+        }
+        _ => {}
+    }
+}
+
+/// How many parts a schema has once what `allOf` and references put together is put together: a value takes one of so many
+/// forms, which have so many parts in all.
+struct Expansion<'a> {
+    root: &'a Value,
+    /// By reference; `None` while it is being looked at.
+    known: HashMap<&'a str, Option<(u64, u64)>>,
+}
+
+impl<'a> Expansion<'a> {
+    fn of(&mut self, value: &'a Value, inside: bool) -> (u64, u64) {
+        let Value::Object(node) = value else { return (1, 1) };
+        let combining =
+            ["allOf", "anyOf", "oneOf", "$ref", "enum"].iter().filter(|key| node.contains_key(**key));
+        let own = node.keys().any(|key| {
+            !matches!(key.as_str(), "allOf" | "anyOf" | "oneOf" | "$ref" | "enum" | "$defs" | "x-guidance")
+        });
+        let several = node.get("allOf").and_then(Value::as_array).is_some_and(|all| all.len() > 1);
+        let inside = inside || several || combining.count() + usize::from(own) > 1;
+        let (mut forms, mut parts) = (1u64, 1u64);
+        for (key, value) in node {
+            match (key.as_str(), value) {
+                ("properties" | "patternProperties", Value::Object(named)) => {
+                    for child in named.values() {
+                        parts = parts.saturating_add(self.of(child, inside).1);
+                    }
+                }
+                // These are counted where they are referred to.
+                ("$defs", Value::Object(_)) => {}
+                ("items" | "additionalProperties", child) => {
+                    parts = parts.saturating_add(self.of(child, inside).1)
+                }
+                ("prefixItems", Value::Array(items)) => {
+                    for child in items {
+                        parts = parts.saturating_add(self.of(child, inside).1);
+                    }
+                }
+                ("enum", Value::Array(values)) => {
+                    let count = values.len() as u64;
+                    (forms, parts) = both((forms, parts), (if inside { count } else { 1 }, count));
+                }
+                ("anyOf" | "oneOf", Value::Array(branches)) => {
+                    let mut sum = (0u64, 0u64);
+                    for branch in branches {
+                        let (of_forms, of_parts) = self.of(branch, inside);
+                        sum = (sum.0.saturating_add(of_forms), sum.1.saturating_add(of_parts));
+                    }
+                    (forms, parts) = both((forms, parts), sum);
+                }
+                ("allOf", Value::Array(branches)) => {
+                    for branch in branches {
+                        let branch = self.of(branch, inside);
+                        (forms, parts) = both((forms, parts), branch);
+                    }
+                }
+                ("$ref", Value::String(reference)) if inside => {
+                    let target = self.referred(reference);
+                    (forms, parts) = both((forms, parts), target);
+                }
+                _ => {}
+            }
+        }
+        (forms, parts)
+    }
+
+    fn referred(&mut self, reference: &'a str) -> (u64, u64) {
+        if let Some(known) = self.known.get(reference) {
+            // In a circle, llguidance keeps the reference.
+            return known.unwrap_or((1, 1));
+        }
+        self.known.insert(reference, None);
+        let target = reference.strip_prefix('#').and_then(|pointer| self.root.pointer(pointer));
+        let made = target.map_or((1, 1), |target| self.of(target, true));
+        self.known.insert(reference, Some(made));
+        made
+    }
+}
+
+/// What has to be both.
+fn both(a: (u64, u64), b: (u64, u64)) -> (u64, u64) {
+    let parts = a.0.saturating_mul(b.1).saturating_add(b.0.saturating_mul(a.1));
+    (a.0.saturating_mul(b.0.max(1)), parts)
+}

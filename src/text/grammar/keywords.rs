@@ -1,0 +1,336 @@
+//! Reads a schema keyword by keyword: each is enforced, says nothing about values, or is refused with its place. What comes
+//! out has no other keywords than those that are enforced, exact numbers, and references by plain names.
+
+use std::collections::HashMap;
+
+use serde_json::{Map, Value, json};
+
+use super::references::{Place, References, base_of, below};
+use super::{GrammarError, formats, names, numbers};
+
+/// Schemas nest no deeper.
+const DEPTH_MAX: usize = 64;
+/// Schemas have no more parts.
+const PARTS_MAX: usize = 20_000;
+/// No answer has more characters, items or properties: what may be more may as well be so many.
+const COUNT_MAX: u64 = 1 << 20;
+/// What must be more can't be.
+const LEAST_MAX: u64 = 1 << 16;
+
+/// Begins references to parts.
+const DEFS: &str = "#/$defs/";
+const TYPES: &[&str] = &["null", "boolean", "object", "array", "number", "string", "integer"];
+/// Keywords of JSON Schema that say something about values, and of which nothing can be enforced.
+const UNENFORCED: &[&str] = &[
+    "if",
+    "not",
+    "contains",
+    "dependencies",
+    "dependentRequired",
+    "dependentSchemas",
+    "propertyNames",
+    "unevaluatedItems",
+    "unevaluatedProperties",
+    "uniqueItems",
+    "$dynamicRef",
+    "$recursiveRef",
+];
+
+fn refused(place: &str, problem: impl std::fmt::Display) -> GrammarError {
+    GrammarError::Schema(format!("{place}: {problem}"))
+}
+
+/// `schema` in the keywords that are enforced, references under `$defs`. `lenient` leaves out what can't be enforced instead of
+/// refusing it.
+///
+/// # Errors
+/// [`GrammarError::Schema`] with the place of what is no schema or can't be enforced.
+pub(super) fn canonical(schema: &Value, lenient: bool) -> Result<Value, GrammarError> {
+    let mut parts = 0;
+    measure(schema, 0, &mut parts)?;
+    let references = References::new(schema);
+    let root = references.root();
+    let names = HashMap::from([("#".to_owned(), "#".to_owned())]);
+    let mut reader =
+        Reader { references: &references, lenient, old: is_old(schema), names, waiting: Vec::new() };
+    let mut made = reader.schema(&root)?;
+    let mut defs = Map::new();
+    while let Some((name, place)) = reader.waiting.pop() {
+        let part = reader.schema(&place)?;
+        defs.insert(name, part);
+    }
+    if !defs.is_empty()
+        && let Value::Object(made) = &mut made
+    {
+        made.insert("$defs".into(), defs.into());
+    }
+    Ok(made)
+}
+
+/// Whether tuples are written as drafts before 2020-12 do.
+fn is_old(schema: &Value) -> bool {
+    let says = schema.get("$schema").and_then(Value::as_str).unwrap_or_default();
+    ["draft-04", "draft-06", "draft-07", "2019-09"].iter().any(|draft| says.contains(draft))
+}
+
+fn measure(value: &Value, depth: usize, parts: &mut usize) -> Result<(), GrammarError> {
+    *parts += 1;
+    if depth > DEPTH_MAX {
+        return Err(GrammarError::Schema(format!("it nests deeper than {DEPTH_MAX} levels")));
+    }
+    if *parts > PARTS_MAX {
+        return Err(GrammarError::Schema(format!("it has more than {PARTS_MAX} parts")));
+    }
+    match value {
+        Value::Array(items) => items.iter().try_for_each(|item| measure(item, depth + 1, parts)),
+        Value::Object(fields) => fields.values().try_for_each(|value| measure(value, depth + 1, parts)),
+        _ => Ok(()),
+    }
+}
+
+struct Reader<'a> {
+    references: &'a References<'a>,
+    lenient: bool,
+    old: bool,
+    /// What parts that are referred to are called, by pointer.
+    names: HashMap<String, String>,
+    /// Those that are still to be read.
+    waiting: Vec<(String, Place<'a>)>,
+}
+
+impl<'a> Reader<'a> {
+    fn schema(&mut self, place: &Place<'a>) -> Result<Value, GrammarError> {
+        let node = match place.value {
+            Value::Bool(all) => return Ok(if *all { json!({}) } else { json!(false) }),
+            Value::Object(node) => node,
+            other => {
+                let other: String = other.to_string().chars().take(40).collect();
+                return Err(refused(&place.pointer, format_args!("it is `{other}` and must be an object")));
+            }
+        };
+        let place = Place { base: base_of(place.value, &place.base), ..place.clone() };
+        let mut out = Map::new();
+        for (key, value) in node {
+            match self.keyword(&place, node, key, value) {
+                Ok(Some((key, value))) => drop(out.insert(key.into(), value)),
+                Ok(None) => {}
+                Err(Problem::CantBe(_)) if self.lenient => {}
+                Err(Problem::CantBe(problem)) => {
+                    return Err(refused(&below(&place.pointer, key), problem));
+                }
+                Err(Problem::Wrong(problem)) => return Err(refused(&below(&place.pointer, key), problem)),
+                Err(Problem::Inside(error)) => return Err(error),
+            }
+        }
+        if out.contains_key("not") {
+            return Ok(json!(false));
+        }
+        let at = |key: &str, problem: String| refused(&below(&place.pointer, key), problem);
+        numbers::narrow(&mut out, node).map_err(|(key, problem)| at(key, problem))?;
+        formats::settle(&mut out);
+        match names::settle(&mut out) {
+            Err(problem) if !self.lenient => return Err(at("propertyNames", problem)),
+            _ => {}
+        }
+        match names::settle_counts(&mut out) {
+            Err((key, _)) if self.lenient => drop(out.shift_remove(key)),
+            Err((key, problem)) => return Err(at(key, problem)),
+            Ok(()) => {}
+        }
+        Ok(out.into())
+    }
+
+    /// What a keyword becomes; nothing when it says nothing about values.
+    fn keyword<'k>(
+        &mut self,
+        place: &Place<'a>,
+        node: &'a Map<String, Value>,
+        key: &'k str,
+        value: &'a Value,
+    ) -> Result<Option<(&'k str, Value)>, Problem> {
+        let made = match key {
+            "const" if value.is_null() => Value::Null,
+            _ if value.is_null() => return Ok(None),
+            "type" => types(value)?,
+            "const" => exact(value)?,
+            "enum" => {
+                let values = value.as_array().ok_or_else(|| wrong(value, "a list of values"))?;
+                if values.is_empty() {
+                    return Err(Problem::Wrong("it is empty, so that nothing fits".into()));
+                }
+                values.iter().map(exact).collect::<Result<Vec<_>, _>>()?.into()
+            }
+            "$ref" => self.reference(place, value)?,
+            "allOf" | "anyOf" | "oneOf" | "prefixItems" => self.list(place, key, value)?,
+            "items" if value.is_array() => return Ok(Some(("prefixItems", self.list(place, key, value)?))),
+            "items" if self.old && node.contains_key("prefixItems") => {
+                return Err(Problem::CantBe("before 2020-12 there is no `prefixItems` beside it".into()));
+            }
+            "additionalItems" => match node.get("items") {
+                Some(Value::Array(_)) => return Ok(Some(("items", self.one(place, key, value)?))),
+                _ => return Ok(None),
+            },
+            "items" | "additionalProperties" => self.one(place, key, value)?,
+            "properties" | "patternProperties" => self.named(place, key, value)?,
+            "required" => name_list(value)?,
+            "minItems" | "minLength" | "minProperties" => least(value)?,
+            "maxItems" | "maxLength" | "maxProperties" => count(value)?.min(COUNT_MAX).into(),
+            "pattern" | "format" => text(value)?.into(),
+            "minimum" | "maximum" | "exclusiveMinimum" | "exclusiveMaximum" => {
+                if !(value.is_number() || key.starts_with('e') && value.is_boolean()) {
+                    return Err(wrong(value, "a number"));
+                }
+                value.clone()
+            }
+            "multipleOf" => numbers::multiple(value).map_err(|problem| match value.is_number() {
+                true => Problem::CantBe(problem),
+                false => Problem::Wrong(problem),
+            })?,
+            key if UNENFORCED.contains(&key) => {
+                return self.unenforced(place, node, key, value).map(|made| made.map(|value| (key, value)));
+            }
+            _ => return Ok(None),
+        };
+        Ok(Some((key, made)))
+    }
+
+    /// Keywords that can be enforced in some of their uses only.
+    fn unenforced(
+        &mut self,
+        place: &Place<'a>,
+        node: &'a Map<String, Value>,
+        key: &str,
+        value: &'a Value,
+    ) -> Result<Option<Value>, Problem> {
+        let nothing = |value: &Value| *value == json!({}) || *value == json!(true);
+        match key {
+            "if" if !node.contains_key("then") && !node.contains_key("else") => Ok(None),
+            "not" if *value == json!(false) => Ok(None),
+            // Nothing fits.
+            "not" if nothing(value) => Ok(Some(json!({}))),
+            "uniqueItems" if *value == json!(false) => Ok(None),
+            "uniqueItems" if node.get("maxItems").and_then(Value::as_u64).is_some_and(|most| most < 2) => {
+                Ok(None)
+            }
+            "unevaluatedItems" | "unevaluatedProperties" if nothing(value) => Ok(None),
+            "unevaluatedProperties" if node.get("additionalProperties") == Some(&json!(false)) => Ok(None),
+            "propertyNames" if nothing(value) => Ok(None),
+            // Taken apart when all else is known.
+            "propertyNames" => self.one(place, key, value).map(Some),
+            "dependentRequired" | "dependentSchemas" | "dependencies"
+                if value.as_object().is_some_and(Map::is_empty) =>
+            {
+                Ok(None)
+            }
+            "contains" if node.get("minContains") == Some(&json!(0)) && !node.contains_key("maxContains") => {
+                Ok(None)
+            }
+            _ => Err(Problem::CantBe(format!("`{key}` can't be enforced"))),
+        }
+    }
+
+    fn reference(&mut self, place: &Place<'a>, value: &Value) -> Result<Value, Problem> {
+        let target = self.references.resolve(&text(value)?, &place.base).map_err(Problem::Wrong)?;
+        if let Some(name) = self.names.get(&target.pointer) {
+            return Ok(Value::from(name.as_str()));
+        }
+        // As it is called in the schema, so that what is said of it can be read.
+        let last = target.pointer.rsplit('/').next().unwrap_or_default();
+        let mut name: String = last.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+        let is_taken = |name: &str| self.names.values().any(|other| other.strip_prefix(DEFS) == Some(name));
+        while name.is_empty() || is_taken(&name) {
+            name = format!("{name}_{}", self.names.len());
+        }
+        let reference = format!("{DEFS}{name}");
+        self.names.insert(target.pointer.clone(), reference.clone());
+        self.waiting.push((name, target));
+        Ok(Value::from(reference))
+    }
+
+    fn one(&mut self, place: &Place<'a>, key: &str, value: &'a Value) -> Result<Value, Problem> {
+        let inner = Place { value, pointer: below(&place.pointer, key), base: place.base.clone() };
+        self.schema(&inner).map_err(Problem::Inside)
+    }
+
+    fn list(&mut self, place: &Place<'a>, key: &str, value: &'a Value) -> Result<Value, Problem> {
+        let items = value.as_array().ok_or_else(|| wrong(value, "a list of schemas"))?;
+        let place = Place { pointer: below(&place.pointer, key), ..place.clone() };
+        let made = items.iter().enumerate().map(|(at, item)| self.one(&place, &at.to_string(), item));
+        Ok(made.collect::<Result<Vec<_>, _>>()?.into())
+    }
+
+    fn named(&mut self, place: &Place<'a>, key: &str, value: &'a Value) -> Result<Value, Problem> {
+        let fields = value.as_object().ok_or_else(|| wrong(value, "an object of schemas"))?;
+        let place = Place { pointer: below(&place.pointer, key), ..place.clone() };
+        let made = fields.iter().map(|(name, item)| Ok((name.clone(), self.one(&place, name, item)?)));
+        Ok(made.collect::<Result<Map<_, _>, Problem>>()?.into())
+    }
+}
+
+/// Why a keyword is not taken.
+enum Problem {
+    /// It is right, and can't be enforced.
+    CantBe(String),
+    /// It is no JSON schema.
+    Wrong(String),
+    /// Something further in, which names its own place.
+    Inside(GrammarError),
+}
+
+fn wrong(value: &Value, must: &str) -> Problem {
+    let value: String = value.to_string().chars().take(40).collect();
+    Problem::Wrong(format!("it is `{value}` and must be {must}"))
+}
+
+fn text(value: &Value) -> Result<String, Problem> {
+    value.as_str().map(str::to_owned).ok_or_else(|| wrong(value, "a string"))
+}
+
+fn types(value: &Value) -> Result<Value, Problem> {
+    let named = |value: &Value| value.as_str().is_some_and(|name| TYPES.contains(&name));
+    let fits = match value {
+        Value::Array(names) => !names.is_empty() && names.iter().all(named),
+        one => named(one),
+    };
+    if fits {
+        Ok(value.clone())
+    } else {
+        Err(wrong(value, &format!("one or several of {}", TYPES.join(", "))))
+    }
+}
+
+fn name_list(value: &Value) -> Result<Value, Problem> {
+    match value.as_array() {
+        Some(names) if names.iter().all(Value::is_string) => Ok(value.clone()),
+        _ => Err(wrong(value, "a list of names")),
+    }
+}
+
+/// A count; `5.0` is one.
+fn count(value: &Value) -> Result<u64, Problem> {
+    let whole = |float: f64| (float >= 0.0 && float.fract() == 0.0).then_some(float as u64);
+    let count = value.as_u64().or_else(|| value.as_f64().and_then(whole));
+    count.ok_or_else(|| wrong(value, "a whole number, zero or more"))
+}
+
+fn least(value: &Value) -> Result<Value, Problem> {
+    match count(value)? {
+        least if least > LEAST_MAX => {
+            Err(Problem::CantBe(format!("it is {least}, and no answer is that long (at most {LEAST_MAX})")))
+        }
+        least => Ok(least.into()),
+    }
+}
+
+/// A constant, if its numbers can be written exactly.
+fn exact(value: &Value) -> Result<Value, Problem> {
+    Ok(match value {
+        Value::Number(number) => numbers::constant(number).map_err(Problem::CantBe)?,
+        Value::Array(items) => items.iter().map(exact).collect::<Result<Vec<_>, _>>()?.into(),
+        Value::Object(fields) => {
+            let made = fields.iter().map(|(key, value)| Ok((key.clone(), exact(value)?)));
+            made.collect::<Result<Map<_, _>, Problem>>()?.into()
+        }
+        other => other.clone(),
+    })
+}

@@ -1,0 +1,217 @@
+//! Bounds and constants in numbers that are exact where they are enforced, which is in doubles: a bound between two of them
+//! becomes the next one inwards, so that nothing is let through that the schema forbids.
+
+use serde_json::{Map, Number, Value};
+
+/// Numbers with bounds are enforced up to here: the largest double below 2⁶³.
+const LIMIT: f64 = 9_223_372_036_854_774_784.0;
+/// Above it not every whole number is a double.
+const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+/// Multiples of more, counted in the last decimal place, would take too many states: each remainder is one.
+pub(super) const MULTIPLE_MAX: u32 = 1000;
+/// Decimal places of a multiple.
+const PLACES_MAX: u32 = 8;
+
+/// One end of a range and whether it is outside of it itself.
+type Bound = Option<(f64, bool)>;
+type Refused = (&'static str, String);
+
+/// Makes the bounds in `node`, which are numbers or draft 4's marks, exact. `given` is the node as it came.
+///
+/// # Errors
+/// The keyword that no number fits, and why.
+pub(super) fn narrow(node: &mut Map<String, Value>, given: &Map<String, Value>) -> Result<(), Refused> {
+    if node.contains_key("multipleOf") && node.get("multipleOf") == Some(&Value::from(1)) && is_integer(node)
+    {
+        node.remove("multipleOf");
+    }
+    let has = |key: &str| given.contains_key(key);
+    if !["minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum"].into_iter().any(has) {
+        return Ok(());
+    }
+    let least = side(node, "minimum", "exclusiveMinimum", 1.0)?;
+    let most = side(node, "maximum", "exclusiveMaximum", -1.0)?;
+    // Without the other end, more digits would follow than are counted.
+    let far = |bound: &Bound| bound.is_some_and(|(bound, _)| bound.abs() > EXACT_MAX);
+    let most = if far(&least) && most.is_none() { Some((LIMIT, false)) } else { most };
+    let least = if far(&most) && least.is_none() { Some((-LIMIT, false)) } else { least };
+    let (least, most) = if is_integer(node) { (least, most) } else { apart(least, most) };
+    for (bound, key, exclusive) in
+        [(least, "minimum", "exclusiveMinimum"), (most, "maximum", "exclusiveMaximum")]
+    {
+        node.shift_remove(key);
+        node.shift_remove(exclusive);
+        if let Some((bound, is_exclusive)) = bound {
+            node.insert(if is_exclusive { exclusive } else { key }.into(), number(bound));
+        }
+    }
+    if let (Some((least, open)), Some((most, open_too))) = (least, most)
+        && (least > most || (least == most && (open || open_too)))
+        && numbers_only(node)
+    {
+        let key = if open { "exclusiveMinimum" } else { "minimum" };
+        return Err((
+            key,
+            format!("no number is {} and {}", said(least, "least", open), said(most, "most", open_too)),
+        ));
+    }
+    Ok(())
+}
+
+/// A whole number as an exclusive bound, less than one away from the other: such a range would let the bound itself through,
+/// so it becomes the bound of a range that is smaller by a part in a million.
+fn apart(least: Bound, most: Bound) -> (Bound, Bound) {
+    let (Some((low, low_open)), Some((high, high_open))) = (least, most) else { return (least, most) };
+    let part = (high - low) * 1e-6;
+    let near = part > 0.0 && high - low <= 1.0;
+    let moved = |bound: f64, is_open: bool, by: f64| match is_open
+        && near
+        && bound.fract() == 0.0
+        && bound + by != bound
+    {
+        true => Some((bound + by, false)),
+        false => Some((bound, is_open)),
+    };
+    (moved(low, low_open, part), moved(high, high_open, -part))
+}
+
+fn said(bound: f64, end: &str, is_exclusive: bool) -> String {
+    match (is_exclusive, end) {
+        (true, "least") => format!("above {bound}"),
+        (true, _) => format!("below {bound}"),
+        (false, end) => format!("at {end} {bound}"),
+    }
+}
+
+fn is_integer(node: &Map<String, Value>) -> bool {
+    node.get("type") == Some(&Value::from("integer"))
+}
+
+fn numbers_only(node: &Map<String, Value>) -> bool {
+    is_integer(node) || node.get("type") == Some(&Value::from("number"))
+}
+
+/// One end of the range and whether it is outside itself. `inwards` is 1 for the lower end and -1 for the upper.
+fn side(
+    node: &Map<String, Value>,
+    plain: &'static str,
+    exclusive: &'static str,
+    inwards: f64,
+) -> Result<Bound, Refused> {
+    let plain_bound = node.get(plain).and_then(Value::as_number).map(|number| (number, plain, false));
+    let bounds = match node.get(exclusive) {
+        Some(Value::Bool(true)) => [plain_bound.map(|(number, key, _)| (number, key, true)), None],
+        Some(Value::Number(number)) => [plain_bound, Some((number, exclusive, true))],
+        _ => [plain_bound, None],
+    };
+    let mut tightest: Bound = None;
+    for (number, key, is_exclusive) in bounds.into_iter().flatten() {
+        let (bound, is_exclusive) = inward(number, is_exclusive, inwards);
+        if bound * inwards > LIMIT {
+            let end = if inwards > 0.0 { "least" } else { "most" };
+            return Err((
+                key,
+                format!("it is {number}, and numbers that are {end} that are not enforced (up to {LIMIT})"),
+            ));
+        }
+        let (bound, is_exclusive) =
+            if bound.abs() > LIMIT { (-inwards * LIMIT, false) } else { (bound, is_exclusive) };
+        let tighter = |(other, open): (f64, bool)| {
+            bound * inwards > other * inwards || (bound == other && is_exclusive && !open)
+        };
+        if tightest.is_none_or(tighter) {
+            tightest = Some((bound, is_exclusive));
+        }
+    }
+    Ok(tightest)
+}
+
+/// The next double inwards that is no weaker a bound. Large ones are never exclusive: one more or less makes no difference
+/// to them in doubles.
+fn inward(number: &Number, is_exclusive: bool, inwards: f64) -> (f64, bool) {
+    let next = |from: f64| if inwards > 0.0 { from.next_up() } else { from.next_down() };
+    let (bound, exact) = match (number.as_i64(), number.as_u64()) {
+        (Some(whole), _) => double(whole.into(), inwards),
+        (None, Some(whole)) => double(whole.into(), inwards),
+        (None, None) => (number.as_f64().unwrap_or(f64::INFINITY * -inwards), true),
+    };
+    match is_exclusive && bound.abs() >= EXACT_MAX {
+        true if exact => (next(bound), false),
+        true => (bound, false),
+        // Minus zero is zero.
+        false => (bound + 0.0, is_exclusive),
+    }
+}
+
+/// A whole number as the next double inwards, and whether that is the number itself.
+fn double(whole: i128, inwards: f64) -> (f64, bool) {
+    let near = whole as f64;
+    let weaker = if inwards > 0.0 { (near as i128) < whole } else { near as i128 > whole };
+    let bound = match weaker {
+        false => near,
+        true if inwards > 0.0 => near.next_up(),
+        true => near.next_down(),
+    };
+    (bound, bound as i128 == whole)
+}
+
+/// A bound as it is written: whole numbers without a point.
+fn number(bound: f64) -> Value {
+    if bound.fract() == 0.0 && bound.abs() <= LIMIT { Value::from(bound as i64) } else { Value::from(bound) }
+}
+
+/// A constant that is written as it was given.
+///
+/// # Errors
+/// When a double can't hold it.
+pub(super) fn constant(given: &Number) -> Result<Value, String> {
+    let float = given.as_f64().unwrap_or(f64::INFINITY);
+    let whole = given.as_i64().map(i128::from).or_else(|| given.as_u64().map(i128::from));
+    let exact = match whole {
+        Some(whole) => float as i128 == whole && float.abs() <= LIMIT,
+        None => float.abs() < EXACT_MAX,
+    };
+    if exact {
+        Ok(number(float + 0.0))
+    } else {
+        Err(format!("{given} has more digits than are enforced exactly (15)"))
+    }
+}
+
+/// What numbers are multiples of.
+///
+/// # Errors
+/// When it can't be, or would take too many states.
+pub(super) fn multiple(value: &Value) -> Result<Value, String> {
+    let float = value.as_f64().filter(|float| *float > 0.0 && float.is_finite());
+    let float = float.ok_or_else(|| "it must be a number above zero".to_owned())?;
+    let (digits, places) =
+        decimal(float).ok_or_else(|| format!("{value} has too many digits to be enforced"))?;
+    if digits > MULTIPLE_MAX || places > PLACES_MAX {
+        return Err(format!(
+            "multiples of {value} take too many states: at most {MULTIPLE_MAX} counted in its last decimal place, \
+             of which there may be {PLACES_MAX}"
+        ));
+    }
+    Ok(number(float))
+}
+
+/// A number as `digits · 10^-places`, as it is counted where it is enforced; `None` when that isn't exact.
+pub(super) fn decimal(float: f64) -> Option<(u32, u32)> {
+    let (mut scaled, mut places) = (float, 0);
+    while scaled.fract() != 0.0 {
+        scaled *= 10.0;
+        places += 1;
+    }
+    if scaled > f64::from(u32::MAX) {
+        return None;
+    }
+    let mut digits = scaled as u32;
+    // Rounding may have crept in.
+    let exact = format!("{digits}e-{places}").parse::<f64>().ok()? == float;
+    while places > 0 && digits.is_multiple_of(10) {
+        digits /= 10;
+        places -= 1;
+    }
+    exact.then_some((digits, places))
+}

@@ -1,0 +1,239 @@
+//! Answers end before their tokens do: over schemas, limits, vocabularies, and models that want nothing less.
+
+use super::*;
+
+/// Schemas, each with a short text that fits it.
+const SCHEMAS: &[(&str, &str)] = &[
+    (r#"{"type": "object"}"#, "{}"),
+    (r#"{}"#, "0"),
+    (r#"{"type": "array"}"#, "[]"),
+    (r#"{"type": "array", "items": {"type": "object"}}"#, "[]"),
+    (r#"{"type": "array", "items": {"type": "object"}, "minItems": 3}"#, "[{}, {}, {}]"),
+    (r#"{"type": "array", "items": {"type": "integer"}, "minItems": 2}"#, "[0, 0]"),
+    (r#"{"type": "object", "additionalProperties": {"type": "array", "items": {"type": "number"}}}"#, "{}"),
+    (r#"{"type": "string"}"#, "\"\""),
+    (r#"{"type": "string", "minLength": 12}"#, "\"aaaaaaaaaaaa\""),
+    (r#"{"type": "string", "pattern": "^a*[bc]{3}[0-9]+$"}"#, "\"bbb0\""),
+    (r#"{"type": "string", "pattern": "hello, w[ao]rld"}"#, "\"hello, warld\""),
+    (
+        r#"{"type": "object", "patternProperties": {"foo|x-": {"type": "null"}}, "additionalProperties": false}"#,
+        "{}",
+    ),
+    (r#"{"type": "integer"}"#, "0"),
+    (r#"{"type": "integer", "minimum": 1000, "maximum": 99999}"#, "1000"),
+    (r#"{"type": "number", "exclusiveMinimum": 0}"#, "1"),
+    (r#"{"type": ["boolean", "null"]}"#, "null"),
+    (r#"{"enum": ["a very long word that goes on", "short", "shortest of them all"]}"#, "\"short\""),
+    (
+        r#"{"type": "object", "properties": {"a": {"type": "string"}, "n": {"type": "integer"}}, "required": ["a", "n"]}"#,
+        r#"{"a": "", "n": 0}"#,
+    ),
+    (
+        r#"{"type": "object", "properties": {"o": {"type": "string", "minLength": 40}, "r": {"type": "null"}}, "required": ["r"]}"#,
+        r#"{"r": null}"#,
+    ),
+    (
+        r#"{"type": "object", "properties": {"list": {"type": "array", "items": {"type": "object", "properties": {"x": {"type": "number"}, "y": {"type": "number"}, "label": {"type": "string", "minLength": 5}}, "required": ["x", "y", "label"]}}}, "required": ["list"]}"#,
+        r#"{"list": []}"#,
+    ),
+    (
+        r#"{"anyOf": [{"type": "object", "properties": {"kind": {"const": "a"}, "long": {"type": "string", "minLength": 60}}, "required": ["kind", "long"]}, {"type": "object", "properties": {"kind": {"const": "z"}}, "required": ["kind"]}]}"#,
+        r#"{"kind": "z"}"#,
+    ),
+    (
+        r##"{"$defs": {"t": {"type": "object", "properties": {"v": {"type": "string"}, "kids": {"type": "array", "items": {"$ref": "#/$defs/t"}}}, "required": ["v", "kids"]}}, "$ref": "#/$defs/t"}"##,
+        r#"{"v": "", "kids": []}"#,
+    ),
+    (
+        r##"{"$defs": {"l": {"type": "object", "properties": {"head": {"type": "integer"}, "tail": {"anyOf": [{"$ref": "#/$defs/l"}, {"type": "null"}]}}, "required": ["head", "tail"]}}, "$ref": "#/$defs/l"}"##,
+        r#"{"head": 0, "tail": null}"#,
+    ),
+    (
+        r#"{"type": "object", "properties": {"day": {"type": "string", "format": "date"}, "mail": {"type": "string", "format": "email"}}, "required": ["day", "mail"]}"#,
+        r#"{"day": "2000-01-01", "mail": "a@a.aa"}"#,
+    ),
+    (
+        r#"{"type": "array", "prefixItems": [{"type": "boolean"}, {"type": "string", "maxLength": 3}], "minItems": 2}"#,
+        r#"[true, ""]"#,
+    ),
+];
+
+/// What a model wants most at a step.
+#[derive(Clone, Copy, Debug)]
+enum Wants {
+    Anything,
+    /// Tokens with one of these bytes.
+    Bytes(&'static [u8]),
+    Longest,
+}
+
+const ALL: &[Wants] = &[
+    Wants::Anything,
+    Wants::Bytes(b","),
+    Wants::Bytes(b"0123456789"),
+    Wants::Bytes(b"[{"),
+    Wants::Bytes(b" "),
+    Wants::Bytes(b"\"\\"),
+    Wants::Bytes(b"eE-."),
+    Wants::Longest,
+];
+
+/// Whether a token is one that is wanted.
+fn wanted(tokenizer: &Tokenizer, token: u32, wants: Wants) -> bool {
+    let bytes = tokenizer.decode_bytes(token);
+    match wants {
+        Wants::Anything => true,
+        Wants::Bytes(some) => bytes.iter().any(|byte| some.contains(byte)),
+        Wants::Longest => bytes.len() > 3,
+    }
+}
+
+/// An answer of at most `tokens_max` tokens as the engine makes it; the text, and whether it ended.
+fn answered(
+    constraint: &dyn Constraint,
+    tokenizer: &Tokenizer,
+    tokens_max: u32,
+    wants: Wants,
+    seed: u64,
+) -> (String, bool) {
+    let mut constraint = constraint.snapshot();
+    constraint.limit(tokens_max);
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut ids: Vec<u32> = Vec::new();
+    let mut mask = vec![0u32; tokenizer.vocab_size().div_ceil(32)];
+    let end = |ids: &[u32], ended: bool| (tokenizer.decode(ids), ended);
+    loop {
+        for token in constraint.forced() {
+            constraint.accept(token).unwrap();
+            ids.push(token);
+            if ids.len() as u32 == tokens_max {
+                return end(&ids, constraint.finished());
+            }
+        }
+        if constraint.finished() {
+            return end(&ids, true);
+        }
+        mask.fill(0);
+        constraint.mask(&mut mask).unwrap();
+        let bits = |(word, bits): (usize, &u32)| {
+            let bits = *bits;
+            (0..32).filter(move |bit| bits >> bit & 1 != 0).map(move |bit| word as u32 * 32 + bit)
+        };
+        let all: Vec<u32> = mask.iter().enumerate().flat_map(bits).collect();
+        let ends = tokenizer.end_of_generation();
+        let mut pick = || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            all[state as usize % all.len()]
+        };
+        // Some tries find one that is wanted, where there are many.
+        let is_wanted = |id: &u32| !ends.contains(id) && wanted(tokenizer, *id, wants);
+        let found = (0..100).map(|_| pick()).find(is_wanted);
+        let found = found.or_else(|| all.iter().copied().find(is_wanted));
+        let token = found.unwrap_or_else(pick);
+        let token = constraint.settle(token);
+        if ends.contains(&token) {
+            return end(&ids, true);
+        }
+        constraint.accept(token).unwrap();
+        ids.push(token);
+        if ids.len() as u32 == tokens_max {
+            return end(&ids, constraint.finished());
+        }
+    }
+}
+
+/// The fewest tokens that spell `text`.
+fn fewest_tokens(factory: &GrammarFactory, text: &str) -> u32 {
+    let trie = factory.parsers.tok_env().tok_trie();
+    let bytes = text.as_bytes();
+    let mut fewest = vec![u32::MAX; bytes.len() + 1];
+    fewest[0] = 0;
+    for start in 0..bytes.len() {
+        for end in start + 1..=bytes.len() {
+            if fewest[start] < u32::MAX && trie.token_id(&bytes[start..end]).is_some() {
+                fewest[end] = fewest[end].min(fewest[start] + 1);
+            }
+        }
+    }
+    fewest[bytes.len()]
+}
+
+/// Every schema under every wish, with limits from what its shortest text takes.
+fn check(tokenizer: Arc<Tokenizer>, wishes: &[Wants], limits: &[u32]) {
+    let factory = GrammarFactory::new(Arc::clone(&tokenizer)).unwrap();
+    let mut checked = 0;
+    for (schema, shortest) in SCHEMAS {
+        let schema: Value = serde_json::from_str(schema).unwrap();
+        let validator = jsonschema::validator_for(&schema).unwrap();
+        assert!(validator.is_valid(&serde_json::from_str(shortest).unwrap()), "{shortest} fits {schema}");
+        let constraint = factory.json_schema(&schema).unwrap();
+        // The end of what no bracket closes is a token of its own.
+        let bracket = shortest.ends_with(['}', ']']);
+        let least = fewest_tokens(&factory, shortest) + u32::from(!bracket);
+        for &limit in limits.iter().filter(|limit| **limit >= least).chain([&least]) {
+            for &wants in wishes {
+                let (text, ended) = answered(&*constraint, &tokenizer, limit, wants, u64::from(limit));
+                assert!(ended, "{limit} tokens, {wants:?}, {schema}: {text}");
+                let value: Value = serde_json::from_str(&text)
+                    .unwrap_or_else(|e| panic!("{limit} tokens, {wants:?}, {schema}: {e}: {text}"));
+                assert!(validator.is_valid(&value), "{limit} tokens, {wants:?}, {schema}: {text}");
+                checked += 1;
+            }
+        }
+    }
+    eprintln!("{checked} answers were whole");
+}
+
+#[test]
+fn an_answer_is_whole_whenever_its_shortest_form_fits_in_the_tokens() {
+    let merges = [
+        "\" :", "\": Ġ", ", Ġ", "t r", "u e", "tr ue", "{ \"", "} ,", "} ]", "] }", "\" }", "[ ]", "{ }",
+        "{} ,", "0 0", "1 2",
+    ];
+    check(Arc::new(fixtures::byte_level(&merges)), ALL, &[10, 17, 40, 100, 300]);
+}
+
+/// With the vocabularies of real models, where they are at hand.
+#[test]
+fn an_answer_is_whole_with_the_vocabularies_of_models() {
+    let folder = std::env::var_os("BANDMASTER_TEST_MODELS").map(std::path::PathBuf::from);
+    let names = ["smollm2-135m.gguf", "qwen2.5-coder-0.5b.gguf"];
+    let files = folder.iter().flat_map(|folder| names.iter().map(|name| folder.join(name)));
+    let files: Vec<_> = files.filter(|file| file.is_file()).collect();
+    if files.is_empty() {
+        return eprintln!("skipped: BANDMASTER_TEST_MODELS names no folder with one of {names:?}");
+    }
+    for file in files {
+        check(Arc::new(Tokenizer::open(&file).unwrap()), &ALL[..4], &[10, 40]);
+    }
+}
+
+#[test]
+fn what_cannot_fit_is_cut_off_and_not_called_whole() {
+    let (factory, tokenizer) = factory();
+    let schema = json!({"type": "string", "minLength": 100});
+    let constraint = factory.json_schema(&schema).unwrap();
+    let (text, ended) = answered(&*constraint, &tokenizer, 20, Wants::Anything, 1);
+    assert!(!ended, "{text}");
+}
+
+#[test]
+fn calls_of_tools_that_must_be_are_whole_as_well() {
+    let (factory, tokenizer) = factory();
+    let place = json!({"type": "object", "properties": {"city": {"type": "string"}, "notes": {"type": "array", "items": {"type": "string"}}}, "required": ["city"]});
+    let tool = Tool { name: "weather".into(), description: None, parameters: place, strict: true };
+    for format in ToolFormat::all() {
+        let calls = factory
+            .tool_calls(&format, std::slice::from_ref(&tool), &ToolChoice::Required, false, None)
+            .unwrap()
+            .unwrap();
+        for &wants in ALL {
+            for limit in [200, 300] {
+                let (text, ended) = answered(&*calls, &tokenizer, limit, wants, 3);
+                assert!(ended, "{}, {limit} tokens, {wants:?}: {text}", format.name());
+            }
+        }
+    }
+}
