@@ -118,7 +118,9 @@ fn responses_bodies() {
             r#"{"input": [{"role": "user", "content": [{"type": "input_text", "text": "Hi"}]}, {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}, {"type": "function_call_output", "call_id": "c", "output": "3"}, {"type": "reasoning", "id": "r", "summary": []}, {"type": "item_reference", "id": "msg_1"}], "tools": [{"type": "function", "name": "f", "parameters": {"type": "object", "properties": {}}}], "tool_choice": "auto", "conversation": {"id": "conv_1"}, "stream": true}"#,
         ],
         words: WORDS,
-        read: &|bytes| match parse::<CreateResponse>(bytes).and_then(|(body, _)| body.read("m".to_owned())) {
+        read: &|bytes| match parse::<CreateResponse>(bytes)
+            .and_then(|(body, _)| body.understood("m".to_owned()))
+        {
             Ok(_) => true,
             Err(error) => refused(&error),
         },

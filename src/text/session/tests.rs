@@ -8,7 +8,7 @@ use crate::engine::{Engine, EngineConfig};
 use crate::text::tokenizer::fixtures;
 use crate::text::{Message, Role};
 
-const CONTEXT_TOKENS: usize = 512;
+const CONTEXT_TOKENS: usize = 1024;
 
 /// Says its script, whatever it is asked: the token drawn behind position `p` is `script[p - prompt]`, then the end.
 #[derive(Clone)]
@@ -149,7 +149,7 @@ async fn a_prompt_longer_than_the_context_is_refused_with_the_numbers() {
     let prompt = model.chat_prompt(&messages(&"x".repeat(CONTEXT_TOKENS)), &[]).unwrap();
     let tokens = prompt.ids.len();
     let error = model.generate(prompt, terms()).err().expect("refused").to_string();
-    assert!(error.contains(&tokens.to_string()) && error.contains("512"), "{error}");
+    assert!(error.contains(&tokens.to_string()) && error.contains(&CONTEXT_TOKENS.to_string()), "{error}");
 }
 
 #[tokio::test]

@@ -26,10 +26,16 @@ fn a_template_without_system_role_gets_it_in_the_first_user_message() {
     assert_eq!(rendered(refuses, &[Message::new(Role::System, "alone")]).unwrap(), "<user>alone");
 }
 
+/// So many turns of user and assistant.
+fn by_turns(count: usize) -> Vec<Message> {
+    let roles = [Role::User, Role::Assistant].into_iter().cycle();
+    roles.take(count).map(|role| Message::new(role, "a")).collect()
+}
+
 #[test]
 fn exceptions_reach_the_caller_in_the_templates_words() {
     let source = "{{ messages[0].content }}{% if messages|length > 2 %}{{ raise_exception('That is too much') }}{% endif %}";
-    let error = rendered(source, &vec![Message::new(Role::User, "a"); 3]).unwrap_err();
+    let error = rendered(source, &by_turns(3)).unwrap_err();
     assert!(error.ends_with("refuses the messages: That is too much"), "{error}");
 }
 
@@ -37,7 +43,7 @@ fn exceptions_reach_the_caller_in_the_templates_words() {
 fn a_template_that_never_ends_runs_out_of_fuel() {
     let source = "{{ messages[0].content }}{% if messages|length > 3 %}{% for a in range(99999) %}{% for b in range(99999) %}\
          {% endfor %}{% endfor %}{% endif %}";
-    let error = rendered(source, &vec![Message::new(Role::User, "a"); 4]).unwrap_err();
+    let error = rendered(source, &by_turns(5)).unwrap_err();
     assert!(error.contains("it ran too long"), "{error}");
 }
 

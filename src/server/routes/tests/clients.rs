@@ -217,7 +217,10 @@ async fn histories_of_every_client_are_taken() {
         let answer = running("Hello!")
             .call(200, "POST", CHAT, chat(json!({"tools": [tool], "tool_choice": named, "max_tokens": 200})))
             .await;
-        assert_eq!(answer["choices"][0]["message"]["tool_calls"][0]["function"]["name"], "f", "{tool}");
+        assert_eq!(
+            answer["choices"][0]["message"]["tool_calls"][0]["function"]["name"], "f",
+            "{tool}: {answer}"
+        );
     }
 }
 
@@ -347,7 +350,7 @@ async fn harnesses_find_what_they_ask_for_first() {
         .await;
     assert_eq!(
         (&cut["count"], &cut["token_strs"], &cut["max_model_len"]),
-        (&json!(2), &json!(["H", "i"]), &json!(512))
+        (&json!(2), &json!(["H", "i"]), &json!(1024))
     );
     server.call(400, "POST", "/tokenize", json!({})).await;
     server.call(400, "POST", "/tokenize", json!({"prompt": "a", "content": "b"})).await;
