@@ -77,6 +77,13 @@ struct ConfigFile {
     otlp_endpoint: Option<String>,
 }
 
+impl ConfigFile {
+    fn parse(path: &Path, text: &str) -> Result<Self, CliError> {
+        toml::from_str(text)
+            .map_err(|error| CliError::usage(format!("{}: {}", path.display(), error.to_string().trim_end())))
+    }
+}
+
 /// Everything that holds for one command.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -175,13 +182,9 @@ impl Config {
     ) -> Result<Self, CliError> {
         let home = home(flags, environment)?;
         let file_path = home.value.config_file();
-        let file: ConfigFile = toml::from_str(text).map_err(|error| {
-            CliError::usage(format!("{}: {}", file_path.display(), error.to_string().trim_end()))
-        })?;
+        let file = ConfigFile::parse(&file_path, text)?;
         let sources = Sources { environment, file: &file, file_path: file_path.clone() };
-        let cores = machine.cores_physical;
         let memory_default = (machine.memory_bytes / 5 * 4).max(MEMORY_BYTES_MIN);
-        let context = CONTEXT_TOKENS_MIN..=CONTEXT_TOKENS_MAX;
         let planner =
             named(band.planner.clone(), environment, "BANDMASTER_PLANNER", file.planner.clone(), &file_path);
         let workers = (!band.workers.is_empty()).then(|| band.workers.clone());
@@ -194,7 +197,7 @@ impl Config {
                 "BANDMASTER_THREADS",
                 |file| Some(file.threads?.to_string()),
                 |text| whole(text, 1..=THREADS_MAX, "threads"),
-                cores,
+                machine.cores_physical,
             )?,
             memory_bytes: sources.pick(
                 ("--memory", flags.memory.as_ref()),
@@ -207,7 +210,7 @@ impl Config {
                 ("--context-tokens", flags.context_tokens.as_ref()),
                 "BANDMASTER_CONTEXT_TOKENS",
                 |file| Some(file.context_tokens?.to_string()),
-                |text| whole(text, context.clone(), "tokens"),
+                |text| whole(text, CONTEXT_TOKENS_MIN..=CONTEXT_TOKENS_MAX, "tokens"),
                 CONTEXT_TOKENS_DEFAULT,
             )?,
             kv_type: sources.pick(

@@ -398,19 +398,21 @@ fn results_are_compared_or_refused_with_status_2() {
     let (a, b) = (write("a.json", &result("[2, 2.1, 2.2]")), write("b.json", &result("[1, 1.1, 1.2]")));
     let (empty, other) = (write("empty.json", ""), write("other.json", r#"{"schema": "x/2"}"#));
     let missing = home.path().join("missing.json");
-    home.fails(&["bench", "compare", &a], 2, &["B.json"]);
+    home.fails(&["bench", "compare", &a], 2, &["a.json holds one result", "--against"]);
     home.fails(&["bench", "compare", &a, missing.to_str().unwrap()], 2, &["missing.json", "can't be read"]);
     home.fails(&["bench", "compare", &a, &empty], 2, &["empty.json is empty"]);
     home.fails(&["bench", "compare", &other, &b], 2, &["other.json has schema `x/2`"]);
     home.fails(&["bench", "compare", &a, &b, "-o", &b], 2, &["is one of the results"]);
     let page = home.path().join("page.html");
     let text = home.succeeds(&["bench", "compare", &a, &b, "-o", page.to_str().unwrap()]);
-    assert!(text.contains("x 0.524") && text.contains("better"), "{text}");
+    assert!(text.contains("x 0.523") && text.contains("better"), "{text}");
     let page = fs::read_to_string(page).unwrap();
     assert!(page.contains("&lt;m&gt;") && page.contains("<svg"), "{page}");
     let json = home.json(&["bench", "compare", &a, &b, "--json"]);
     assert_eq!(json["schema"], "bandmaster.bench.compare/1");
     assert_eq!(json["rows"][0]["verdict"], "better");
+    home.succeeds(&["bench", "compare", &a, &b, "--fail-if", "worse"]);
+    home.fails(&["bench", "compare", &b, &a, "--fail-if", "worse"], 1, &["B is worse", "--fail-if"]);
 }
 
 #[test]
