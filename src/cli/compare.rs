@@ -32,6 +32,11 @@ pub fn bench_compare(flags: &CompareFlags) -> Result<ExitCode, CliError> {
     if let Some(output) = &flags.output {
         write_page(flags, output, &comparison)?;
     }
+    let is_decided = comparison.rows.iter().any(|row| row.p.is_some());
+    if flags.fail_if.contains(&FailIf::Worse) && !is_decided {
+        let message = "--fail-if worse: these results have too few rounds to decide anything; measure both with --repeat 5";
+        return Err(CliError::usage(message));
+    }
     let printed = if flags.json { print_json(&comparison) } else { print(&as_text(&comparison)) }?;
     let failing = |row: &&Row| flags.fail_if.iter().any(|fails| fails.verdict() == row.verdict);
     match comparison.rows.iter().find(failing) {

@@ -293,6 +293,12 @@ pub struct Recording {
 }
 
 impl Recording {
+    /// Waits until the run itself is in the file, for so long: who was told of a run finds it again.
+    pub async fn begun(&self, time_max: Duration) {
+        // What is not written by then is written later, and said where it can't be.
+        let _ = tokio::time::timeout(time_max, self.desk.written(&self.id)).await;
+    }
+
     /// The run's id.
     #[must_use]
     pub fn id(&self) -> &str {
@@ -344,7 +350,11 @@ fn read_on(journal: &Journal, queue: &Queue) {
         match queue.next(None, false) {
             Next::Asked(asked) => answer(journal, asked),
             Next::Nudged => {}
-            Next::Closed => return,
+            Next::Closed => {
+                // What was removed must not stay in the file because the program ends.
+                journal.erase_rest();
+                return;
+            }
         }
     }
 }

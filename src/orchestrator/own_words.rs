@@ -322,7 +322,11 @@ impl Topic {
             said.extend(telling(name));
             texts.extend(words(text));
         }
-        let is_known = |word: &str| said.iter().chain(&texts).any(|other| same(word, other));
+        let is_in_texts = |word: &str| {
+            let singular = word.strip_suffix('s').unwrap_or(word);
+            texts.contains(word) || texts.contains(singular) || texts.contains(&format!("{word}s"))
+        };
+        let is_known = |word: &str| is_in_texts(word) || said.iter().any(|other| same(word, other));
         let examples_own = example.iter().copied().filter(|word| !is_known(word)).collect();
         Self { said, english: is_english(goal), examples_own }
     }
@@ -331,7 +335,11 @@ impl Topic {
     #[must_use]
     pub fn foreign(&self, written: &str) -> Option<Foreign> {
         let told = telling(written);
-        if told.iter().any(|word| self.examples_own.iter().any(|other| same(word, other))) {
+        // "Ship" and "ships" are an example's; "shipping" may be anybody's.
+        let is_one = |word: &str, other: &str| {
+            word == other || word.strip_suffix('s') == Some(other) || other.strip_suffix('s') == Some(word)
+        };
+        if told.iter().any(|word| self.examples_own.iter().any(|other| is_one(word, other))) {
             return Some(Foreign::Example);
         }
         if told.is_empty() || self.said.is_empty() || meet(&told, &self.said) {

@@ -80,7 +80,8 @@ impl Part {
     /// 503 when others hold everything for too long.
     pub async fn build(&mut self, bytes: usize, values: usize) -> Result<(), ApiError> {
         if let Some(of) = self.of {
-            let wanted = bytes.saturating_add(values.saturating_mul(VALUE_BYTES)).min(of.made_max);
+            // No body has all of it: others go on beside the largest.
+            let wanted = bytes.saturating_add(values.saturating_mul(VALUE_BYTES)).min(of.made_max / 2);
             self.made = Some(of.wait(&of.made, wanted).await?);
         }
         Ok(())

@@ -68,7 +68,7 @@ pub struct TextEmbedder {
     engine: EngineHandle,
     tokenizer: Arc<Tokenizer>,
     /// One text is made tokens at a time, and whoever came first goes first.
-    encoding: tokio::sync::Semaphore,
+    encoding: Arc<tokio::sync::Semaphore>,
     kind: JobKind,
     forward: Forward,
 }
@@ -82,7 +82,7 @@ impl TextEmbedder {
         Ok(Self {
             engine: engine.clone(),
             tokenizer: Arc::new(tokenizer_at(dir)?),
-            encoding: tokio::sync::Semaphore::new(1),
+            encoding: Arc::new(tokio::sync::Semaphore::new(1)),
             kind: engine.job_kind(),
             forward,
         })
@@ -121,8 +121,12 @@ impl TextEmbedder {
             let part: Vec<String> = texts.by_ref().take(count).collect();
             let tokenizer = Arc::clone(&self.tokenizer);
             // Never closed.
-            let _place = self.encoding.acquire().await.map_err(|_| EmbedError::Stopped)?;
-            let encode = move || part.iter().map(|text| ids_of(&tokenizer, text)).collect::<Vec<_>>();
+            let place = Arc::clone(&self.encoding).acquire_owned().await.map_err(|_| EmbedError::Stopped)?;
+            let encode = move || {
+                // Held to its end, also when nobody waits for it any more.
+                let _place = place;
+                part.iter().map(|text| ids_of(&tokenizer, text)).collect::<Vec<_>>()
+            };
             let encoded = tokio::task::spawn_blocking(encode).await;
             for text in encoded.map_err(|error| EmbedError::Failed(error.to_string()))? {
                 ids.push(text?);

@@ -43,6 +43,9 @@ start --memory 1GiB
 suite ./load.py "$url" --pid "$server" --gap-ratio 12
 start --memory 1GiB --max-slowdown 2
 suite ./load.py "$url" --pid "$server" --seconds 60 --gap-ratio 3
+# Ten minutes of everything; two hours once a release: SOAK_SECONDS=7200.
+start --memory 1GiB
+suite ./soak.py "$url" --pid "$server" --seconds "${SOAK_SECONDS:-600}" --warm-up 120
 if [ ${#failed[@]} -gt 0 ]; then
   echo "failed: ${failed[*]}" >&2
   exit 1

@@ -34,9 +34,9 @@ pub enum Samples {
     Rounds {
         /// In the order of the rounds.
         figures: Vec<f64>,
-        /// The seed that drew each round's work, where the work differs from round to round: with the same seed, rounds of
-        /// two sides belong together in pairs.
-        seed: Option<u64>,
+        /// The seed that drew each round's work and the rounds' numbers, where the work differs from round to round: where
+        /// both are the same, rounds of two sides belong together in pairs.
+        pairs: Option<(u64, Vec<u64>)>,
     },
     /// A value an item, of the same items on both sides: their mean is the figure.
     Items(Vec<f64>),
@@ -126,7 +126,7 @@ fn metric(name: &'static str, better: Better, samples: Samples) -> Metric {
 }
 
 fn rounds(figures: Vec<f64>) -> Samples {
-    Samples::Rounds { figures, seed: None }
+    Samples::Rounds { figures, pairs: None }
 }
 
 fn throughput(body: &Throughput, row: &ThroughputRow) -> [Metric; 2] {
@@ -194,7 +194,9 @@ fn serve(body: &Serve) -> Vec<Metric> {
         by_round.entry(request.round).or_default().push(request);
     }
     let each: Vec<&[&Request]> = by_round.values().map(Vec::as_slice).collect();
-    let of_rounds = |figures: Vec<f64>| Samples::Rounds { figures, seed: Some(body.seed) };
+    let numbers_of_rounds: Vec<u64> = by_round.keys().copied().collect();
+    let of_rounds =
+        |figures: Vec<f64>| Samples::Rounds { figures, pairs: Some((body.seed, numbers_of_rounds.clone())) };
     let one = |time: &Option<Number>| time.iter().map(|time| time.0).collect::<Vec<f64>>();
     type Times = Box<dyn Fn(&Request) -> Vec<f64>>;
     let latencies: [([&'static str; 3], Times); 3] = [
@@ -211,10 +213,7 @@ fn serve(body: &Serve) -> Vec<Metric> {
             Box::new(move |request| one(&request.e2e_ms)),
         ),
     ];
-    let rate = Samples::Rounds {
-        figures: each.iter().map(|round| tokens_a_second(round)).collect(),
-        seed: Some(body.seed),
-    };
+    let rate = of_rounds(each.iter().map(|round| tokens_a_second(round)).collect());
     // When requests arrive at a rate of their own, it is theirs and not the server's.
     let set = !matches!(body.mode, Mode::Closed { .. });
     let mut metrics = vec![Metric { tells: !set, ..metric("output tokens/s", Better::Higher, rate) }];

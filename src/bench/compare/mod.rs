@@ -479,10 +479,11 @@ fn held(a: &Metric, b: &Metric, how: &How) -> Held {
     let plain = change(a.samples.figure(), b.samples.figure());
     match (&a.samples, &b.samples) {
         (
-            Samples::Rounds { figures: in_a, seed: seed_a },
-            Samples::Rounds { figures: in_b, seed: seed_b },
+            Samples::Rounds { figures: in_a, pairs: pairs_a },
+            Samples::Rounds { figures: in_b, pairs: pairs_b },
         ) => {
-            let Estimate { ratio, interval, p } = estimate(in_a, in_b, seed_a.is_some() && seed_a == seed_b);
+            let Estimate { ratio, interval, p } =
+                estimate(in_a, in_b, pairs_a.is_some() && pairs_a == pairs_b);
             Held { change: ratio, interval, p }
         }
         (Samples::Items(in_a), Samples::Items(in_b)) if a.change == Change::Difference => {

@@ -14,6 +14,8 @@ use crate::orchestrator::{Message, Role};
 const TOKEN_BYTES: usize = 4;
 /// Prompt tokens that one of Mooncake's block hashes stands for (its README).
 const MOONCAKE_BLOCK_TOKENS: usize = 512;
+/// No model reads more.
+const PROMPT_TOKENS_MAX: usize = 4 << 20;
 /// First words of BurstGPT's header line.
 const BURST_GPT: &str = "Timestamp,";
 
@@ -141,13 +143,18 @@ fn mooncake(text: &str) -> Result<Read, Fault> {
 fn made_up(lines: &[Lengths], words: impl Fn(usize, usize) -> Vec<(u64, usize)>) -> Read {
     let begin = lines.iter().map(|line| line.at_s).fold(f64::INFINITY, f64::min);
     let at_ms = |line: &Lengths| ((line.at_s - begin) * 1e3).round() as u64;
-    let usable =
-        |line: &&Lengths| (1..=OUTPUT_TOKENS_MAX).contains(&line.output_tokens) && line.prompt_tokens > 0;
+    let usable = |line: &&Lengths| {
+        (1..=OUTPUT_TOKENS_MAX).contains(&line.output_tokens)
+            && (1..=PROMPT_TOKENS_MAX).contains(&line.prompt_tokens)
+    };
     let in_time = |line: &&Lengths| at_ms(line) <= AT_MS_MAX;
     let mut notes = vec!["the trace has lengths and no texts: made-up words stand for them".to_owned()];
     let (all, whole) = (lines.len(), lines.iter().filter(usable).count());
     if whole < all {
-        notes.push(format!("{} of {all} calls read or wrote nothing and are left out", all - whole));
+        notes.push(format!(
+            "{} of {all} calls read or wrote nothing, or more than any model, and are left out",
+            all - whole
+        ));
     }
     let within = lines.iter().filter(usable).filter(in_time).count();
     if within < whole {

@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 
 use super::cannot_open;
 
+/// A link may lead to a whole disk: a folder with more in it, or behind its links, is refused.
+const ENTRIES_MAX: usize = 50_000;
+
 /// What a folder holds.
 #[derive(Debug, Default)]
 pub struct Listing {
@@ -32,6 +35,11 @@ pub fn list(folder: &Path) -> io::Result<Listing> {
             walk.link(link);
         }
     }
+    if walk.entries > ENTRIES_MAX {
+        return Err(io::Error::other(format!(
+            "it and what its links lead to hold more than {ENTRIES_MAX} entries: name smaller folders"
+        )));
+    }
     walk.listing.files.sort();
     walk.listing.left_out.sort();
     Ok(walk.listing)
@@ -44,11 +52,16 @@ struct Walk {
     links: Vec<PathBuf>,
     /// Files and folders that are listed, by the path that has no links in it.
     seen: HashSet<PathBuf>,
+    entries: usize,
 }
 
 impl Walk {
     fn folder(&mut self, folder: &Path) -> io::Result<()> {
         for entry in fs::read_dir(folder)? {
+            self.entries += 1;
+            if self.entries > ENTRIES_MAX {
+                return Ok(());
+            }
             let entry = match entry {
                 Ok(entry) => entry,
                 Err(error) => {

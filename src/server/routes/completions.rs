@@ -73,8 +73,9 @@ async fn begin(
     model: Arc<LoadedModel>,
     question: CompletionQuestion,
 ) -> Result<(Vec<Choice>, Vec<Prompt>), ApiError> {
-    let bytes = question.prompts.bytes();
-    check_prompt_bytes(&model, "prompt", question.prompts.longest_text())?;
+    let bytes = question.bytes();
+    jobs::check_size("prompt", bytes)?;
+    check_prompt_bytes(&model, "prompt", question.longest_text())?;
     let work = move |_: &jobs::Waited| {
         let (mut begun, mut all) = (Vec::new(), Vec::new());
         let prompts = question.prompts(&model)?;

@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, StreamExt};
 
-use crate::server::answer::{Answers, Choice, Finish, Spent, Update, merge, terms};
+use crate::server::answer::{Answers, Choice, Finish, Spent, Update, check_prompt_bytes, merge, terms};
 use crate::server::error::ApiError;
 use crate::server::track::{Track, whole};
 use crate::server::wire::body::Json;
@@ -18,7 +18,7 @@ use crate::server::wire::infill::{
     InfillEnd, InfillQuestion, InfillRequest, InfillResponse, InfillSettings, stop_type,
 };
 use crate::server::wire::refusals::{BadBody, Busy, NoModel};
-use crate::server::{App, Asker, sse};
+use crate::server::{App, Asker, jobs, sse};
 use crate::text::{LoadedModel, Output, Part, Terms};
 
 /// Fills in text between a prefix and a suffix, by a model that was trained to.
@@ -77,7 +77,10 @@ async fn begin(
     model: Arc<LoadedModel>,
     question: InfillQuestion,
 ) -> Result<(Choice, InfillSettings), ApiError> {
-    let work = move || {
+    let bytes = question.fill.bytes();
+    jobs::check_size("input_prefix", bytes)?;
+    check_prompt_bytes(&model, "input_prefix", bytes)?;
+    let work = move |_: &jobs::Waited| {
         let InfillQuestion { fill, mut draws, .. } = question;
         draws.check(&model)?;
         let prompt = model.fill_prompt(&fill).ok_or_else(|| no_marks("input_suffix", &model))?;
@@ -97,8 +100,7 @@ async fn begin(
         let generation = generation.map_err(|error| refused(&error))?;
         Ok((Choice::new(generation, None, "input_prefix"), settings))
     };
-    let begun = tokio::task::spawn_blocking(work).await;
-    begun.map_err(|error| ApiError::internal(format!("the prompt could not be made: {error}")))?
+    jobs::run(bytes, work).await
 }
 
 fn text_of(update: Update) -> String {

@@ -22,7 +22,7 @@ use crate::journal::{Desk, Journal, JournalError, KeptItem, KeptResponse};
 use crate::server::answer::{Answers, Update, failing};
 use crate::server::error::{ApiError, ErrorResponse};
 use crate::server::track::Track;
-use crate::server::wire::body::Json;
+use crate::server::wire::body::{BODY_BYTES_MAX, Json};
 use crate::server::wire::chat_response::token_logprobs;
 use crate::server::wire::refusals::{BadBody, BadQuery, Busy, NoAnswer};
 use crate::server::wire::responses::events::{Progress, ResponseEvent};
@@ -160,14 +160,21 @@ pub(super) fn looked_up(
     field: &str,
     items: Vec<ItemGiven>,
 ) -> Result<Vec<ItemGiven>, ApiError> {
+    let mut bytes = 0;
     let look = |(at, item): (usize, ItemGiven)| match item {
         ItemGiven::ItemReference { id } => {
+            let place = format!("{field}[{at}].id");
             let kept = journal.item(&id)?.ok_or_else(|| {
-                ApiError::invalid(
-                    format!("{field}[{at}].id"),
-                    format!("no item {id:?} is kept here: send it whole"),
-                )
+                ApiError::invalid(&place, format!("no item {id:?} is kept here: send it whole"))
             })?;
+            bytes += kept.to_string().len();
+            if bytes > BODY_BYTES_MAX {
+                let message = format!(
+                    "the items that are referred to have more than {} MiB together",
+                    BODY_BYTES_MAX >> 20
+                );
+                return Err(ApiError::invalid(place, message));
+            }
             read_back(kept)
         }
         item => Ok(item),

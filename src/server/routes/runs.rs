@@ -20,7 +20,7 @@ use crate::server::runs::Listener;
 use crate::server::wire::body::Json;
 use crate::server::wire::refusals::{BadBody, NoRun};
 use crate::server::wire::runs::{AnswerGiven, Run, RunAsked, RunList, RunListed, event_object};
-use crate::server::{App, Asker, spans, sse};
+use crate::server::{App, Asker, jobs, spans, sse};
 
 /// A run is begun in this time, or is not waited for.
 const BEGIN_TIME_MAX: Duration = Duration::from_secs(30);
@@ -52,7 +52,10 @@ async fn start(
     resumes: Option<String>,
 ) -> Result<Run, ApiError> {
     let band = app.shelf.band().await?;
-    let (tokens, context) = (band.planner.count_tokens(&request.goal), band.planner.context_tokens());
+    let (planner, goal) = (Arc::clone(&band.planner), request.goal.clone());
+    jobs::check_size("goal", goal.len())?;
+    let tokens = jobs::run(goal.len(), move |_| Ok(planner.count_tokens(&goal))).await?;
+    let context = band.planner.context_tokens();
     if tokens >= context {
         let message = format!(
             "the goal has {tokens} tokens, and the planner reads {context} at most: shorten it, or give its long part as a file"

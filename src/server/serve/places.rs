@@ -250,6 +250,9 @@ impl Places {
     fn limit(&self, who: Who) -> Option<usize> {
         /// What other addresses have unless it was said.
         const PER_ADDRESS: usize = 256;
+        if who == Who::Socket {
+            return None;
+        }
         self.per_address.or((!who.is_local()).then_some(PER_ADDRESS)).filter(|limit| *limit > 0)
     }
 

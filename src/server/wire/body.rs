@@ -35,10 +35,11 @@ impl<T: Body + Send + 'static, S: Send + Sync> FromRequest<S> for Json<T> {
         let read::Read { bytes, values, mut part } = read::read(request).await?;
         let length = bytes.len();
         part.build(length, values).await?;
-        let parsed = if length <= SMALL_BYTES {
-            parse(&bytes)
+        let (parsed, mut part) = if length <= SMALL_BYTES {
+            (parse(&bytes), part)
         } else {
-            let parsed = tokio::task::spawn_blocking(move || parse(&bytes)).await;
+            // A client that leaves meanwhile leaves its part behind, for as long as its body is read.
+            let parsed = tokio::task::spawn_blocking(move || (parse(&bytes), part)).await;
             parsed.map_err(|error| ApiError::internal(format!("the body could not be read: {error}")))?
         };
         part.built(length, values);

@@ -150,6 +150,16 @@ pub fn no_marks(field: &str, model: &LoadedModel) -> ApiError {
 }
 
 impl PromptGiven {
+    /// How many prompts there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        match self {
+            Self::Text(_) | Self::Tokens(_) => 1,
+            Self::Texts(texts) => texts.len(),
+            Self::TokenLists(lists) => lists.len(),
+        }
+    }
+
     /// Bytes of all texts; of tokens, as many as they take.
     #[must_use]
     pub fn bytes(&self) -> usize {
@@ -173,11 +183,29 @@ impl PromptGiven {
 }
 
 impl CompletionQuestion {
+    /// Bytes that are read, the suffix with every prompt.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let suffix = self.suffix.as_ref().map_or(0, String::len);
+        self.prompts.bytes().saturating_add(suffix.saturating_mul(self.prompts.count()))
+    }
+
+    /// Bytes of the longest text that becomes one prompt.
+    #[must_use]
+    pub fn longest_text(&self) -> usize {
+        self.prompts.longest_text() + self.suffix.as_ref().map_or(0, String::len)
+    }
+
     /// The prompts as a model reads them.
     ///
     /// # Errors
     /// 400 for none, too many, tokens that the model doesn't have, and a suffix where it can't fill in.
     pub fn prompts(&self, model: &LoadedModel) -> Result<Vec<Prompt>, ApiError> {
+        let count = self.prompts.count();
+        if !(1..=PROMPTS_MAX).contains(&count) {
+            let message = format!("{count} prompts: give 1 to {PROMPTS_MAX}");
+            return Err(ApiError::invalid("prompt", message));
+        }
         let of_text = |text: &String| match &self.suffix {
             Some(suffix) => {
                 let fill = FillIn { prefix: text.clone(), suffix: suffix.clone(), ..FillIn::default() };
@@ -203,10 +231,6 @@ impl CompletionQuestion {
             PromptGiven::Tokens(ids) => vec![of_tokens(ids)?],
             PromptGiven::TokenLists(lists) => lists.iter().map(of_tokens).collect::<Result<Vec<_>, _>>()?,
         };
-        if prompts.is_empty() || prompts.len() > PROMPTS_MAX {
-            let message = format!("{} prompts: give 1 to {PROMPTS_MAX}", prompts.len());
-            return Err(ApiError::invalid("prompt", message));
-        }
         if prompts.iter().any(|prompt| prompt.ids.is_empty()) {
             return Err(ApiError::invalid(
                 "prompt",

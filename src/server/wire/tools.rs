@@ -218,11 +218,19 @@ pub fn check_choice(choice: &ToolChoice, tools: &[Tool]) -> Result<(), ApiError>
     }
 }
 
-/// Arguments as the model wrote them: JSON where they are, else the text itself.
+/// Values that arguments may hold and still be read as JSON. A body's values are counted before it is read; those inside
+/// a text are not.
+const ARGUMENT_VALUES_MAX: usize = 20_000;
+
+/// Arguments as the model wrote them: JSON where they are, else the text itself. Of more values than any call has, the
+/// text too.
 #[must_use]
 pub fn read_arguments(text: String) -> Value {
     if text.trim().is_empty() {
         return Value::Object(Map::new());
+    }
+    if text.bytes().filter(|byte| matches!(byte, b',' | b':' | b'[' | b'{')).count() > ARGUMENT_VALUES_MAX {
+        return Value::String(text);
     }
     serde_json::from_str(&text).unwrap_or(Value::String(text))
 }

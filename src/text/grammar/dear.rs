@@ -126,9 +126,11 @@ fn count(value: &Value, counted: &mut Counted) {
                 fields.get("multipleOf").and_then(Value::as_f64).and_then(numbers::decimal)
             {
                 counted.remainders += u64::from(digits);
-                counted.multiples.insert(digits.max(10u32.pow(places)));
+                counted.multiples.insert(digits.max(10u32.saturating_pow(places)));
             }
-            fields.values().for_each(|field| count(field, counted));
+            // What a value must equal is no schema, whatever it looks like.
+            let schemas = fields.iter().filter(|(key, _)| !matches!(key.as_str(), "enum" | "const"));
+            schemas.for_each(|(_, field)| count(field, counted));
         }
         _ => {}
     }

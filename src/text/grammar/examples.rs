@@ -56,6 +56,8 @@ fn write(hir: &Hir, out: &mut Vec<u8>) -> Option<()> {
             out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
         }
         HirKind::Class(Class::Bytes(class)) => out.push(class.iter().next()?.start()),
+        // What may be empty adds nothing, however often it is repeated.
+        HirKind::Repetition(repeated) if repeated.sub.properties().minimum_len() == Some(0) => {}
         HirKind::Repetition(repeated) => {
             for _ in 0..repeated.min {
                 write(&repeated.sub, out)?;

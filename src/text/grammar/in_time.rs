@@ -18,6 +18,8 @@ const EXPONENT_DIGITS_MAX: u32 = 2;
 pub(super) struct InTime {
     tokenizer: Arc<Tokenizer>,
     closing: Closing,
+    /// Whether the grammar is of JSON.
+    is_json: bool,
     /// Tokens that `closing` has not seen yet.
     behind: Vec<u32>,
     place: Place,
@@ -31,9 +33,11 @@ pub(super) struct InTime {
 }
 
 impl InTime {
-    pub fn new(closing: Closing, tokenizer: Arc<Tokenizer>) -> Self {
+    /// With `is_json`, a number that never ends is ended.
+    pub fn new(closing: Closing, tokenizer: Arc<Tokenizer>, is_json: bool) -> Self {
         let (behind, place) = (Vec::new(), Place::default());
-        Self { tokenizer, closing, behind, place, left: u32::MAX, way: None, hopeless: false, next: None }
+        let (left, way, hopeless, next) = (u32::MAX, None, false, None);
+        Self { tokenizer, closing, behind, place, is_json, left, way, hopeless, next }
     }
 
     /// Says how many tokens are left.
@@ -44,7 +48,8 @@ impl InTime {
     /// The token to take where `drawn` was drawn.
     pub fn settle(&mut self, drawn: u32) -> u32 {
         let place = self.behind(drawn);
-        let too_long = place.in_number
+        let too_long = self.is_json
+            && place.in_number
             && (place.number_bytes > NUMBER_BYTES_MAX || place.exponent_digits > EXPONENT_DIGITS_MAX);
         if (self.left > FAR_TOKENS && !too_long) || self.ends().contains(&drawn) {
             return drawn;

@@ -10,6 +10,8 @@ use super::{GrammarError, formats, names, numbers};
 
 /// Schemas nest no deeper.
 const DEPTH_MAX: usize = 64;
+/// Names and texts of a schema have so many bytes: places in it are told by all the names on the way.
+const BYTES_MAX: usize = 256 << 10;
 /// Schemas have no more parts.
 const PARTS_MAX: usize = 20_000;
 /// No answer has more characters, items or properties: what may be more may as well be so many.
@@ -47,7 +49,7 @@ fn refused(place: &str, problem: impl std::fmt::Display) -> GrammarError {
 /// [`GrammarError::Schema`] with the place of what is no schema or can't be enforced.
 pub(super) fn canonical(schema: &Value, lenient: bool) -> Result<Value, GrammarError> {
     let mut parts = 0;
-    measure(schema, 0, &mut parts)?;
+    measure(schema, 0, &mut parts, &mut 0)?;
     let references = References::new(schema);
     let root = references.root();
     let names = HashMap::from([("#".to_owned(), "#".to_owned())]);
@@ -73,8 +75,16 @@ fn is_old(schema: &Value) -> bool {
     ["draft-04", "draft-06", "draft-07", "2019-09"].iter().any(|draft| says.contains(draft))
 }
 
-fn measure(value: &Value, depth: usize, parts: &mut usize) -> Result<(), GrammarError> {
+fn measure(value: &Value, depth: usize, parts: &mut usize, bytes: &mut usize) -> Result<(), GrammarError> {
     *parts += 1;
+    *bytes += match value {
+        Value::String(text) => text.len(),
+        Value::Object(fields) => fields.keys().map(String::len).sum(),
+        _ => 0,
+    };
+    if *bytes > BYTES_MAX {
+        return Err(GrammarError::Schema(format!("its names and texts have more than {BYTES_MAX} bytes")));
+    }
     if depth > DEPTH_MAX {
         return Err(GrammarError::Schema(format!("it nests deeper than {DEPTH_MAX} levels")));
     }
@@ -82,8 +92,10 @@ fn measure(value: &Value, depth: usize, parts: &mut usize) -> Result<(), Grammar
         return Err(GrammarError::Schema(format!("it has more than {PARTS_MAX} parts")));
     }
     match value {
-        Value::Array(items) => items.iter().try_for_each(|item| measure(item, depth + 1, parts)),
-        Value::Object(fields) => fields.values().try_for_each(|value| measure(value, depth + 1, parts)),
+        Value::Array(items) => items.iter().try_for_each(|item| measure(item, depth + 1, parts, bytes)),
+        Value::Object(fields) => {
+            fields.values().try_for_each(|value| measure(value, depth + 1, parts, bytes))
+        }
         _ => Ok(()),
     }
 }

@@ -183,7 +183,7 @@ impl GrammarFactory {
         let schema = for_llguidance(schema, false)?;
         let is_dear = !dear::is_cheap(&schema);
         let examples = examples::of(&schema);
-        let grammar = self.compiled(TopLevelGrammar::from_json_schema(schema), is_dear, examples)?;
+        let grammar = self.compiled(TopLevelGrammar::from_json_schema(schema), is_dear, Some(examples))?;
         Ok(Box::new(grammar))
     }
 
@@ -222,12 +222,13 @@ impl GrammarFactory {
     }
 
     /// Makes a grammar on a thread of its own, which has the stack for it and can be left when it takes too long. It ends
-    /// by itself soon after: its limits count work and size.
+    /// by itself soon after: its limits count work and size. `examples` fit the patterns of a JSON schema; there are none
+    /// where the grammar is of something else.
     fn compiled(
         &self,
         grammar: TopLevelGrammar,
         is_dear: bool,
-        examples: Vec<Vec<u8>>,
+        examples: Option<Vec<Vec<u8>>>,
     ) -> Result<Grammar, GrammarError> {
         let place = MakingPlace::wait(&self.making, is_dear).ok_or(GrammarError::Busy)?;
         let (parsers, tokenizer) = (Arc::clone(&self.parsers), Arc::clone(&self.tokenizer));
@@ -235,6 +236,8 @@ impl GrammarFactory {
         let compile = move || {
             let _place = place;
             // Whoever computes tokens goes first.
+            // On other systems it would be the whole process that is slowed.
+            #[cfg(target_os = "linux")]
             let _ = rustix::process::nice(NICENESS);
             let parser = parsers.create_parser(grammar).map_err(|error| short(&error.to_string()));
             // Nobody waits any more.
@@ -320,8 +323,14 @@ struct Grammar {
 
 impl Grammar {
     /// Takes the first step, which is the dearest, so that the engine's thread need not.
-    fn new(parser: TokenParser, tokenizer: Arc<Tokenizer>, examples: Vec<Vec<u8>>) -> Result<Self, String> {
-        let in_time = InTime::new(Closing::new(parser.clone(), examples.into()), tokenizer);
+    fn new(
+        parser: TokenParser,
+        tokenizer: Arc<Tokenizer>,
+        examples: Option<Vec<Vec<u8>>>,
+    ) -> Result<Self, String> {
+        let is_json = examples.is_some();
+        let closing = Closing::new(parser.clone(), examples.unwrap_or_default().into());
+        let in_time = InTime::new(closing, tokenizer, is_json);
         let mut matcher = Matcher::new(Ok(parser));
         matcher.compute_mask_or_eos().map_err(|error| short(&error.to_string()))?;
         Ok(Self { matcher, in_time })

@@ -158,7 +158,7 @@ fn calls(
                     is_dear |= !dear::is_cheap(schema);
                     examples.extend(examples::of(schema));
                 }
-                factory.compiled(TopLevelGrammar::from_lark(lark), is_dear, examples)
+                factory.compiled(TopLevelGrammar::from_lark(lark), is_dear, Some(examples))
             });
         match made {
             Ok(grammar) => return Ok(grammar),
@@ -170,8 +170,9 @@ fn calls(
     // Whose parameters are it?
     for tool in tools {
         let care = if tool.strict { Care::Exact } else { Care::Lenient };
-        let alone = parameters(tool, care)
-            .and_then(|schema| factory.compiled(TopLevelGrammar::from_json_schema(schema), true, Vec::new()));
+        let alone = parameters(tool, care).and_then(|schema| {
+            factory.compiled(TopLevelGrammar::from_json_schema(schema), true, Some(Vec::new()))
+        });
         if let Err(GrammarError::Schema(problem)) = alone {
             return Err(GrammarError::Tool { tool: tool.name.clone(), problem });
         }

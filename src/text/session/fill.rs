@@ -19,6 +19,15 @@ pub struct FillIn {
     pub files: Vec<(String, String)>,
 }
 
+impl FillIn {
+    /// Bytes of all its texts.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let files: usize = self.files.iter().map(|(name, text)| name.len() + text.len()).sum();
+        self.prefix.len() + self.suffix.len() + self.begun.len() + files
+    }
+}
+
 /// The tokens that a model was trained with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Marks {

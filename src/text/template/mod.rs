@@ -243,11 +243,14 @@ impl ChatTemplate {
             ("bos_token", self.bos_token.as_str().into()),
             ("eos_token", self.eos_token.as_str().into()),
         ];
-        let given = how.variables.iter().map(|(name, value)| (name.as_str(), value.clone()));
-        for (name, value) in given.chain([("documents", Value::Null)]) {
-            if variables.iter().all(|(known, _)| *known != name) {
-                variables.push((name, value));
+        let own = variables.len();
+        for (name, value) in how.variables {
+            if variables[..own].iter().all(|(known, _)| known != name) {
+                variables.push((name.as_str(), value.clone()));
             }
+        }
+        if !how.variables.contains_key("documents") {
+            variables.push(("documents", Value::Null));
         }
         let limits = Limits {
             fuel: how.fuel.saturating_add(weight as u64),

@@ -32,6 +32,8 @@ const LIMITS: &[(&[&str], usize)] = &[
     (&["logit_bias"], 16_384),
     (&["metadata"], 256),
     (&["files"], 4096),
+    (&["input"], 16_384),
+    (&["chat_template_kwargs"], 256),
 ];
 
 /// Goes over a body part by part.
@@ -107,7 +109,7 @@ impl Scan {
             match self.inside {
                 Inside::Escape => {
                     self.inside = Inside::String;
-                    self.name_byte(byte);
+                    self.escaped(byte)?;
                 }
                 Inside::String => {
                     if self.naming() {
@@ -132,6 +134,17 @@ impl Scan {
     /// Whether the string that comes is a field's name.
     fn naming(&self) -> bool {
         self.open.last().is_some_and(|open| open.wants_name)
+    }
+
+    /// A name that is spelled with escapes could be that of any field with a limit.
+    fn escaped(&mut self, byte: u8) -> Result<(), ApiError> {
+        if byte == b'u' && self.naming() && self.open.len() <= PLACE_DEPTH_MAX {
+            return Err(ApiError::unreadable(
+                "a field's name is spelled with \\u escapes: send names as plain text",
+            ));
+        }
+        self.name_byte(byte);
+        Ok(())
     }
 
     fn name_byte(&mut self, byte: u8) {

@@ -6,6 +6,8 @@ use std::fmt::Write;
 
 /// Parentheses inside of each other.
 const DEPTH_MAX: usize = 64;
+/// Repetitions of one thing, such as `a*+`.
+const STACKED_MAX: usize = 8;
 const RULES_MAX: usize = 4096;
 /// As llama.cpp limits them.
 const REPEATS_MAX: u32 = 2000;
@@ -215,7 +217,13 @@ impl<'t> Parser<'t> {
     }
 
     fn repeated(&mut self, mut node: Node) -> Result<Node, String> {
-        loop {
+        // A repetition of a repetition nests like a group does.
+        for times in 0.. {
+            if times > STACKED_MAX {
+                return Err(
+                    self.wrong(&format!("more than {STACKED_MAX} repetitions stand behind each other"))
+                );
+            }
             let (least, most) = match self.peek() {
                 Some('*') => (0, None),
                 Some('+') => (1, None),
@@ -232,6 +240,7 @@ impl<'t> Parser<'t> {
             self.at += 1;
             node = Node::Repeat { node: Box::new(node), least, most };
         }
+        Ok(node)
     }
 
     fn literal(&mut self) -> Result<Node, String> {

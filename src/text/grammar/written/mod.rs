@@ -68,7 +68,7 @@ impl GrammarFactory {
     }
 
     fn made(&self, grammar: TopLevelGrammar) -> Result<Box<dyn Constraint>, GrammarError> {
-        let grammar = self.compiled(grammar, true, Vec::new()).map_err(written_wrong)?;
+        let grammar = self.compiled(grammar, true, None).map_err(written_wrong)?;
         Ok(Box::new(grammar))
     }
 }

@@ -175,3 +175,23 @@ fn long_chains_and_doublings_stay_small() {
     assert!(gbnf::to_lark(&chain, &|_| None).unwrap().len() < 1 << 20);
     assert!(fits(&factory, &tokenizer, &gbnf("root ::= a a\na ::= \"x\""), "xx"));
 }
+
+#[test]
+fn repetitions_of_repetitions_are_refused_before_they_nest() {
+    for behind in ["*", "+", "?", "{2}"] {
+        let grammar = format!("root ::= \"a\"{}", behind.repeat(50_000));
+        let error = factory().0.written(&Written::Gbnf(grammar)).err().expect("refused").to_string();
+        assert!(error.contains("repetitions"), "{error}");
+    }
+}
+
+#[test]
+fn long_runs_of_digits_are_left_alone_where_the_answer_is_no_json() {
+    let (factory, tokenizer) = factory();
+    let mut constraint = factory.written(&Written::Regex("[01]{64}".into())).expect("a grammar");
+    let one = tokenizer.encode("1", false)[0];
+    for _ in 0..60 {
+        assert_eq!(constraint.settle(one), one, "no number of JSON is ended here");
+        constraint.accept(one).expect("it is allowed");
+    }
+}

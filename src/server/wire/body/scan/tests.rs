@@ -102,3 +102,12 @@ fn depth_and_values_have_limits_everywhere() {
     let ids = format!("{{\"prompt\":[{}1]}}", "1,".repeat(1 << 20));
     assert!(scan(ids.as_bytes(), 4096).is_ok(), "a million token ids are a prompt");
 }
+
+#[test]
+fn a_limit_is_not_got_round_by_another_spelling_of_a_name() {
+    let many = format!(r#"{{"\u006dessages": [{}]}}"#, vec!["{}"; 20_000].join(","));
+    let error = Scan::default().push(many.as_bytes()).expect_err("refused");
+    assert!(error.message.contains("plain text"), "{}", error.message);
+    let inside = br#"{"messages": [{"role": "user", "content": "\u006d"}], "metadata": {"a": {"b": {"c": {"\u006d": 1}}}}}"#;
+    assert!(Scan::default().push(inside).is_ok(), "texts and deep names may be spelled as they like");
+}
