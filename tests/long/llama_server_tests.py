@@ -83,16 +83,18 @@ CONFTEST = '''
     # Flags of the server that are fields of a request here, where the request doesn't have them; and llama.cpp's own POST /completion, which is
     # asked as POST /v1/completions.
     def translated(server, path, data):
-        if path == "/apply-template" and server.reasoning == "off": return path, {"chat_template_kwargs": {"enable_thinking": False}, **data}
+        if path == "/apply-template" and server.reasoning:
+            return path, {"chat_template_kwargs": {"enable_thinking": server.reasoning != "off"}, **data}
         if not isinstance(data, dict) or not path.endswith(("completion", "completions")): return path, data
         data = {"temperature": server.temperature, "seed": server.seed, **data}
         if path == "/completion": path, data = "/v1/completions", {"timings_per_token": True, "return_token_ids": True, **data}
         if server.n_predict and server.n_predict > 0 and "n_predict" not in data: data.setdefault("max_tokens", server.n_predict)
         return path, data
 
-    # The text of a completion stands where llama.cpp's own route has it. A stream opens with empty content, as OpenAI's does, and llama-server's
-    # with null.
-    def as_llama(body):
+    # An answer's `model` is the one that answered, and not its alias. The text of a completion stands where llama.cpp's own route has it. A stream
+    # opens with empty content, as OpenAI's does, and llama-server's with null.
+    def as_llama(server, body):
+        if isinstance(body, dict) and body.get("model") and server.model_alias: body["model"] = server.model_alias
         for choice in isinstance(body, dict) and body.get("choices") or []:
             delta = choice.get("delta") or {}
             if "role" in delta and delta.get("content") == "": delta["content"] = None
@@ -104,14 +106,14 @@ CONFTEST = '''
 
     def make_request(self, method, path, data=None, *rest, **named):
         response = request(self, method, *translated(self, path, data), *rest, **named)
-        response.body = as_llama(response.body)
+        response.body = as_llama(self, response.body)
         # A preflight is answered with 204 here, and names of headers are in lower case.
         if method == "OPTIONS" and response.status_code == 204: response.status_code = 200
         response.headers = CaseInsensitiveDict(response.headers)
         return response
 
     def make_stream_request(self, method, path, data=None, *rest, **named):
-        for event in stream(self, method, *translated(self, path, data), *rest, **named): yield as_llama(event)
+        for event in stream(self, method, *translated(self, path, data), *rest, **named): yield as_llama(self, event)
 
     def events(self):
         for event in opened(self):

@@ -368,7 +368,7 @@ async fn harnesses_find_what_they_ask_for_first() {
     server.call(400, "POST", "/tokenize", json!({})).await;
     server.call(400, "POST", "/tokenize", json!({"prompt": "a", "content": "b"})).await;
     let props = server.call(200, "GET", "/props", Value::Null).await;
-    assert_eq!(props["default_generation_settings"]["n_ctx"], 512, "{props}");
+    assert_eq!(props["default_generation_settings"]["n_ctx"], 1024, "{props}");
     assert_eq!(props["chat_template"], info["chat_template"]);
     let version = server.call(200, "GET", "/version", Value::Null).await;
     assert_eq!(version["version"], env!("CARGO_PKG_VERSION"));
