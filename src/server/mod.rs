@@ -227,6 +227,7 @@ pub fn router(app: Arc<App>) -> Router {
         .routes(at!(routes::tokens::tokenize))
         .routes(at!(routes::tokens::detokenize))
         .routes(at!(routes::tokens::apply_template))
+        .routes(at!(routes::tokens::chat_input_tokens))
         .routes(at!(routes::runs::begin, routes::runs::list))
         .routes(at!(routes::runs::show))
         .routes(at!(routes::runs::events))

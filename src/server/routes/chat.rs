@@ -151,7 +151,9 @@ impl Writer {
             let Some((index, update)) = answers.next().await else {
                 let mut last: Vec<Event> = Vec::new();
                 if writer.telling.usage {
-                    last.push(sse::data(&writer.chunk(Vec::new(), Some(Usage::from(spent)))));
+                    let chunk = writer.chunk(Vec::new(), Some(Usage::from(spent)));
+                    let timings = writer.telling.timings.then(|| Timings::from(spent));
+                    last.push(sse::data(&ChatChunk { timings, ..chunk }));
                 }
                 last.push(sse::done());
                 return Some((last, (writer, answers, spent, true)));

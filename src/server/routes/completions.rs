@@ -229,8 +229,10 @@ impl Writer {
                 let Some((index, update)) = answers.next().await else {
                     let mut last = Vec::new();
                     if writer.telling.usage {
-                        let usage = Usage::from(writer.spent(spent));
-                        last.push(sse::data(&writer.response(Vec::new(), Some(Some(usage)))));
+                        let spent = writer.spent(spent);
+                        let timings = writer.telling.timings.then(|| Timings::from(spent));
+                        let chunk = writer.response(Vec::new(), Some(Some(Usage::from(spent))));
+                        last.push(sse::data(&CompletionResponse { timings, ..chunk }));
                     }
                     last.push(sse::done());
                     return Some((last, (writer, answers, spent, offsets, true)));

@@ -1,4 +1,4 @@
-//! `POST /tokenize`, `/detokenize`, `/apply-template`.
+//! `POST /tokenize`, `/detokenize`, `/apply-template`, and `/v1/chat/completions/input_tokens`.
 
 use std::sync::Arc;
 
@@ -7,10 +7,11 @@ use axum::extract::State;
 
 use crate::server::error::ApiError;
 use crate::server::wire::body::Json;
+use crate::server::wire::fields::Unanswered;
 use crate::server::wire::refusals::{BadBody, NoModel};
 use crate::server::wire::tokens::{
-    Chat, Cut, DetokenizeRequest, DetokenizeResponse, Piece, TemplateRequest, TemplateResponse, TokenTold,
-    TokenizeRequest, TokenizeResponse,
+    Chat, Cut, DetokenizeRequest, DetokenizeResponse, InputTokens, Piece, TemplateRequest, TemplateResponse,
+    TokenTold, TokenizeRequest, TokenizeResponse,
 };
 use crate::server::{App, Asker, jobs};
 use crate::text::{LoadedModel, Prompt};
@@ -24,7 +25,7 @@ use crate::text::{LoadedModel, Prompt};
 pub async fn tokenize(
     State(app): State<Arc<App>>,
     asker: Asker,
-    Json(request): Json<TokenizeRequest>,
+    Json(Unanswered(request)): Json<Unanswered<TokenizeRequest>>,
 ) -> Result<Body<TokenizeResponse>, ApiError> {
     let id = app.id(&asker.notes, request.model.as_deref(), false)?;
     let (pieces, strings) = (request.with_pieces == Some(true), request.return_token_strs == Some(true));
@@ -110,13 +111,32 @@ pub async fn detokenize(
 pub async fn apply_template(
     State(app): State<Arc<App>>,
     asker: Asker,
-    Json(request): Json<TemplateRequest>,
+    Json(Unanswered(request)): Json<Unanswered<TemplateRequest>>,
 ) -> Result<Body<TemplateResponse>, ApiError> {
+    Ok(Body(TemplateResponse { prompt: rendered(&app, &asker, request).await?.text }))
+}
+
+/// Counts the tokens of a conversation's prompt, under llama-server's name.
+#[utoipa::path(post, path = "/v1/chat/completions/input_tokens", tag = "tokens", request_body = TemplateRequest,
+    responses(
+        (status = 200, description = "Their number", body = InputTokens),
+        NoModel,
+        BadBody,
+    )
+)]
+pub async fn chat_input_tokens(
+    State(app): State<Arc<App>>,
+    asker: Asker,
+    Json(Unanswered(request)): Json<Unanswered<TemplateRequest>>,
+) -> Result<Body<InputTokens>, ApiError> {
+    Ok(Body(InputTokens { input_tokens: rendered(&app, &asker, request).await?.ids.len() }))
+}
+
+async fn rendered(app: &App, asker: &Asker, request: TemplateRequest) -> Result<Prompt, ApiError> {
     let id = app.id(&asker.notes, request.model.as_deref(), false)?;
     let chat = request.chat()?;
     let model = app.shelf.model(&id).await?;
     let bytes = chat.bytes();
     jobs::check_size("messages", bytes)?;
-    let rendered = jobs::run(bytes, move |_| prompt(&model, &chat));
-    Ok(Body(TemplateResponse { prompt: rendered.await?.text }))
+    jobs::run(bytes, move |_| prompt(&model, &chat)).await
 }

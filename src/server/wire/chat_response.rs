@@ -169,7 +169,7 @@ pub struct ChatChunk {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Usage>)]
     pub usage: Option<Option<Usage>>,
-    /// How long it took, where asked for: in an answer's last chunk.
+    /// How long it took, where asked for: in an answer's last chunk, and in the one that tells the tokens.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timings: Option<Timings>,
     /// Ids of the prompt's tokens, where asked for: once.

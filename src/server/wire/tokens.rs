@@ -238,6 +238,13 @@ impl TemplateRequest {
     }
 }
 
+/// How long a conversation's prompt is.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct InputTokens {
+    /// Tokens of the prompt, with what opens the turn of the answer.
+    pub input_tokens: usize,
+}
+
 /// The prompt, up to where the answer begins.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct TemplateResponse {

@@ -330,6 +330,14 @@ async fn lengths_and_stops_of_other_servers_hold() {
     assert_eq!(timed["timings"]["predicted_n"], timed["usage"]["completion_tokens"], "{timed}");
     let chunks = server.chunks(CHAT, chat(json!({"timings_per_token": true, "stream": true}))).await;
     assert_eq!(chunks.iter().filter(|chunk| chunk.get("timings").is_some()).count(), 1);
+    let counted =
+        json!({"timings_per_token": true, "stream": true, "stream_options": {"include_usage": true}});
+    for (path, body) in [(CHAT, chat(counted.clone())), (COMPLETIONS, completion(counted))] {
+        let chunks = server.chunks(path, body).await;
+        let last = chunks.last().unwrap();
+        assert_eq!(last["choices"], json!([]), "{last}");
+        assert_eq!(last["timings"]["predicted_n"], last["usage"]["completion_tokens"], "{last}");
+    }
     let plain = server.call(200, "POST", CHAT, chat(json!({}))).await;
     assert!(plain.get("timings").is_none());
 }
@@ -352,10 +360,15 @@ async fn harnesses_find_what_they_ask_for_first() {
         (&cut["count"], &cut["token_strs"], &cut["max_model_len"]),
         (&json!(2), &json!(["H", "i"]), &json!(1024))
     );
+    let hello = json!({"messages": [{"role": "user", "content": "Hi"}]});
+    let cut = server.call(200, "POST", "/tokenize", hello.clone()).await;
+    let asked = merged(hello, json!({"max_tokens": 5, "stop": ["a"], "stream": true}));
+    let counted = server.call(200, "POST", "/chat/completions/input_tokens", asked).await;
+    assert_eq!(counted, json!({"input_tokens": cut["count"]}));
     server.call(400, "POST", "/tokenize", json!({})).await;
     server.call(400, "POST", "/tokenize", json!({"prompt": "a", "content": "b"})).await;
     let props = server.call(200, "GET", "/props", Value::Null).await;
-    assert_eq!(props["default_generation_settings"]["n_ctx"], 512, "{props}");
+    assert_eq!(props["default_generation_settings"]["n_ctx"], 1024, "{props}");
     assert_eq!(props["chat_template"], info["chat_template"]);
     let version = server.call(200, "GET", "/version", Value::Null).await;
     assert_eq!(version["version"], env!("CARGO_PKG_VERSION"));

@@ -39,6 +39,18 @@ impl<T: DeserializeOwned> Body for T {
     }
 }
 
+/// A body to which nothing is written: of a conversation that is only rendered or counted. Clients send the body that
+/// they ask for an answer with, so what would change only the answer is taken and named.
+#[derive(Debug)]
+pub struct Unanswered<T>(pub T);
+
+impl<T: DeserializeOwned> Body for Unanswered<T> {
+    fn read(fields: &mut Fields) -> Result<Self, ApiError> {
+        fields.promised.retain(|promise| promise.shapes_prompt());
+        fields.rest().map(Self)
+    }
+}
+
 /// A body while it is read, perhaps in several parts that each know some of its fields.
 pub struct Fields {
     body: Value,

@@ -21,6 +21,12 @@ pub(super) struct Promise {
 }
 
 impl Promise {
+    /// Whether it would change the prompt, and not only what is written after it.
+    pub(super) fn shapes_prompt(&self) -> bool {
+        SOURCE.iter().any(|promise| promise.name == self.name)
+            || ["functions", "truncate_prompt_tokens"].contains(&self.name)
+    }
+
     /// 400 with its name.
     pub(super) fn refusal(&self) -> ApiError {
         let Self { name, why, .. } = self;

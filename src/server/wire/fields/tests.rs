@@ -17,6 +17,9 @@ type Read = Result<Vec<String>, ApiError>;
 /// A route's reader, and the least it takes.
 type Route = (&'static str, fn(&Value) -> Read, Value);
 
+/// Routes that write nothing to a conversation.
+const UNANSWERED: [&str; 2] = ["tokenize", "apply-template"];
+
 fn read<T: Body>(body: &Value) -> Read {
     parse::<T>(body.to_string().as_bytes()).map(|(_, ignored)| ignored)
 }
@@ -46,9 +49,9 @@ fn routes() -> Vec<Route> {
         ("responses", response, json!({"input": "Hi"})),
         ("infill", |body| read::<InfillRequest>(body), json!({"input_prefix": "Hi"})),
         ("embeddings", |body| read::<EmbeddingRequest>(body), json!({"input": "Hi"})),
-        ("tokenize", |body| read::<TokenizeRequest>(body), json!({"content": "Hi"})),
+        ("tokenize", |body| read::<Unanswered<TokenizeRequest>>(body), json!({"content": "Hi"})),
         ("detokenize", |body| read::<DetokenizeRequest>(body), json!({"tokens": [1]})),
-        ("apply-template", |body| read::<TemplateRequest>(body), json!({"messages": hello})),
+        ("apply-template", |body| read::<Unanswered<TemplateRequest>>(body), json!({"messages": hello})),
         ("runs", |body| read::<RunAsked>(body), json!({"goal": "Hi"})),
         ("answer", |body| read::<AnswerGiven>(body), json!({"text": "Hi"})),
         ("conversations", |body| read::<ConversationAsked>(body), json!({})),
@@ -217,6 +220,10 @@ fn every_route_refuses_or_honours_a_form() {
     for (route, read, least) in routes() {
         for field in ["grammar", "guided_regex", "regex"] {
             let read = read(&with(&least, field, json!("start: \"a\"")));
+            if UNANSWERED.contains(&route) {
+                assert_eq!(read.unwrap(), [field], "{route}");
+                continue;
+            }
             let honours = ["chat", "completions", "responses"].contains(&route);
             assert_eq!(read.is_ok(), honours, "{route} {field}: {read:?}");
             assert!(honours || read.unwrap_err().param.as_deref() == Some(field), "{route}");
@@ -224,6 +231,26 @@ fn every_route_refuses_or_honours_a_form() {
         assert_eq!(read(&with(&least, "grammar", json!(null))).unwrap(), Vec::<String>::new(), "{route}");
         assert_eq!(read(&with(&least, "temprature", json!(1))).unwrap(), ["temprature"], "{route}");
         assert_eq!(read(&with(&least, "temprature", json!(null))).unwrap(), Vec::<String>::new(), "{route}");
+    }
+}
+
+#[test]
+fn what_is_only_rendered_or_counted_takes_the_body_of_a_chat() {
+    let chat = json!({"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 5, "stop": ["a"], "stream": true,
+                      "n": 2, "response_format": {"type": "json_object"}, "logprobs": true, "temperature": 0.5});
+    let named = ["logprobs", "max_tokens", "n", "response_format", "stop", "stream", "temperature"];
+    for (route, read, _) in routes().into_iter().filter(|(route, ..)| UNANSWERED.contains(route)) {
+        assert_eq!(read(&chat).unwrap(), named, "{route}");
+        let shapes = [
+            ("chat_template", json!("{{ messages }}")),
+            ("functions", json!([{"name": "f"}])),
+            ("truncate_prompt_tokens", json!(9)),
+            ("lora", json!([{"id": 0}])),
+        ];
+        for (field, value) in shapes {
+            let error = read(&with(&chat, field, value)).unwrap_err();
+            assert_eq!(error.param.as_deref(), Some(field), "{route}");
+        }
     }
 }
 
