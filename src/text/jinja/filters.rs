@@ -162,9 +162,7 @@ fn number(name: &str, value: &Value, args: Args, heap: &Heap) -> Result<Value> {
             let [default, base] = args.bind(name, ["default", "base"])?;
             let base = base.map_or(Ok(10), |base| int(&base, name))?;
             let found = match value {
-                Value::Str(text) => {
-                    parsed_int(text, base).or_else(|| parsed_float(text).and_then(|float| whole(float)))
-                }
+                Value::Str(text) => parsed_int(text, base).or_else(|| parsed_float(text).and_then(whole)),
                 Value::Float(float) => whole(*float),
                 other => other.as_int(),
             };

@@ -253,7 +253,7 @@ fn grouped(digits: &str, every: usize, mark: Option<char>) -> String {
     let Some(mark) = mark else { return digits.to_owned() };
     let mut out = String::new();
     for (at, c) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % every == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(every) {
             out.push(mark);
         }
         out.push(c);

@@ -268,11 +268,10 @@ impl<'s> Lexer<'s> {
 
 /// Where the next tag begins, and the second of its characters.
 fn next_tag(text: &str) -> Option<(usize, char)> {
-    let found = text.match_indices('{').find_map(|(place, _)| {
+    text.match_indices('{').find_map(|(place, _)| {
         let second = text[place + 1..].chars().next()?;
         matches!(second, '{' | '%' | '#').then_some((place, second))
-    });
-    found
+    })
 }
 
 /// The sign of a tag's end and its bytes without what is stripped behind it.

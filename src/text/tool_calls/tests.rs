@@ -305,7 +305,9 @@ proptest! {
         prop_assert_eq!(&parsed(format, &tools(), open, &pieces), &whole);
         prop_assert_eq!(&parsed(format, &tools(), open, &chars(&text)), &whole);
         if !whole.iter().any(|part| part.starts_with("call") || part.starts_with("think")) && !open && !text.contains("think>") {
-            prop_assert_eq!(whole.iter().map(|part| &part[4..]).collect::<String>(), text, "content is what was written");
+            // White space in front of a call that breaks off is not told.
+            let told = whole.iter().map(|part| &part[4..]).collect::<String>();
+            prop_assert_eq!(told.trim_start(), text.trim_start(), "content is what was written");
         }
     }
 }

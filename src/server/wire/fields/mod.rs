@@ -107,11 +107,10 @@ impl Fields {
     {
         let (mut unknown, inner) = (BTreeSet::new(), &mut self.inner);
         let mut meet = |path: Path<'_>| match &path {
-            Path::Map { parent: Path::Root, key } => {
-                if unknown.len() < SEEN_MAX || promises::is_known(key) {
-                    unknown.insert(key.clone());
-                }
+            Path::Map { parent: Path::Root, key } if unknown.len() < SEEN_MAX || promises::is_known(key) => {
+                unknown.insert(key.clone());
             }
+            Path::Map { parent: Path::Root, .. } => {}
             path if inner.len() < NAMES_MAX => drop(inner.insert(name(path))),
             _ => {}
         };
