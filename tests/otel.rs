@@ -150,6 +150,7 @@ fn served<T, F: Future<Output = T>>(
             headers_max: 64,
             drain: Duration::from_secs(1),
             connections_max: 64,
+            per_address_max: None,
         };
         let bound = bind(&listen).await.unwrap();
         let url = format!("http://{}", bound.address());
@@ -181,7 +182,7 @@ async fn chat(notes: axum::Extension<Notes>, body: String) -> Result<String, Api
     }
     notes.answered_by("tiny");
     notes.first_token(Duration::from_millis(250));
-    notes.spent(Spent { prompt_tokens: 12, cached_tokens: 4, completion_tokens: 3, reasoning_tokens: 0 });
+    notes.spent(Spent { prompt_tokens: 12, cached_tokens: 4, completion_tokens: 3, ..Spent::default() });
     Ok(body)
 }
 
