@@ -293,12 +293,6 @@ pub struct Recording {
 }
 
 impl Recording {
-    /// Waits until the run itself is in the file, for so long: who was told of a run finds it again.
-    pub async fn begun(&self, time_max: Duration) {
-        // What is not written by then is written later, and said where it can't be.
-        let _ = tokio::time::timeout(time_max, self.desk.written(&self.id)).await;
-    }
-
     /// The run's id.
     #[must_use]
     pub fn id(&self) -> &str {

@@ -63,7 +63,7 @@ pub async fn run(
         seed: request.seed,
         run: RUNS.fetch_add(1, Ordering::Relaxed),
     };
-    let mut recorder = Recorder::new(desk, request, observer).await;
+    let mut recorder = Recorder::new(desk, request, observer);
     let outcome = {
         let work = work(&context, band, request, recorder.recording.id().to_owned());
         tokio::pin!(work);
@@ -90,11 +90,9 @@ struct Recorder<'a> {
 }
 
 impl<'a> Recorder<'a> {
-    async fn new(desk: &Desk, request: &RunRequest, observer: &'a mut (dyn FnMut(&RunEvent) + Send)) -> Self {
+    fn new(desk: &Desk, request: &RunRequest, observer: &'a mut (dyn FnMut(&RunEvent) + Send)) -> Self {
         let inputs = request.inputs.iter().map(|input| (input.name.clone(), input.text.clone()));
-        let recording = desk.begin(inputs.collect());
-        recording.begun(WRITTEN_TIME_MAX).await;
-        Self { recording, observer, seq: 0, warnings: Vec::new() }
+        Self { recording: desk.begin(inputs.collect()), observer, seq: 0, warnings: Vec::new() }
     }
 
     fn take(&mut self, ms: u64, kind: EventKind) {
