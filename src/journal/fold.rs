@@ -148,7 +148,7 @@ fn take_run_event(run: &mut RunState, event: &Event) {
         "task.retried" => run.answer.clear(),
         "answer.delta" => run.answer.push_str(body["text"].as_str().unwrap_or_default()),
         "run.finished" => {
-            run.status = text(body, "status");
+            run.status = status(body);
             run.answer = text(body, "answer");
             run.usage = body["usage"].clone();
             let missing = body["missing"].as_array();
@@ -186,7 +186,7 @@ fn take_task_event(run: &mut RunState, event: &Event) {
         }
         "task.failed" => attempt_of(task, body).error = Some(text(body, "error")),
         "task.finished" => {
-            task.status = text(body, "status");
+            task.status = status(body);
             task.output = text(body, "output");
             task.finished_ms = Some(event.ms);
         }
@@ -201,6 +201,25 @@ fn attempt_of<'a>(task: &'a mut TaskState, body: &Value) -> &'a mut Attempt {
         task.attempts.len() - 1
     });
     &mut task.attempts[at]
+}
+
+/// Every status that a run or a task may have.
+const STATUSES: [&str; 9] = [
+    "queued",
+    "in_progress",
+    "requires_action",
+    "completed",
+    "incomplete",
+    "failed",
+    "cancelled",
+    "skipped",
+    "damaged",
+];
+
+/// The status in an event; one that nobody knows is damage, and its run or task has no certain end.
+fn status(body: &Value) -> String {
+    let said = body["status"].as_str().unwrap_or_default();
+    if STATUSES.contains(&said) { said.to_owned() } else { "incomplete".to_owned() }
 }
 
 fn text(body: &Value, field: &str) -> String {

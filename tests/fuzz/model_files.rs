@@ -9,7 +9,7 @@ use crate::harness::{Target, fuzz};
 
 const TEMPLATES: &[&str] = &[
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] | trim + '<|im_end|>\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}",
-    "{%- set ns = namespace(first=true, text='') %}{%- for message in messages if message.role != 'tool' %}{%- if loop.first and message.role == 'system' %}{%- set ns.text = message.content %}{%- elif (message.role == 'user') != (loop.index0 % 2 == 0) %}{{- raise_exception('roles') if false else '' }}{%- endif %}{{ ns.text ~ bos_token ~ message.content[:5] | upper }}{%- endfor %}{{ eos_token }}",
+    "{%- set ns = namespace(first=true, text='') %}{%- for message in messages if message.role != 'tool' %}{%- if loop.first and message.role == 'system' %}{%- set ns.text = message.content %}{%- elif (message.role == 'user') != (loop.index0 % 2 == 0) %}{{- raise_exception('roles') if false else '' }}{%- endif %}{{ ns.text ~ bos_token ~ message.content[:500] | trim }}{%- endfor %}{{ eos_token }}",
     "{% macro show(x, depth=0) %}{{ x | tojson(indent=2) if x is mapping else x | string | replace('a', 'b') }}{% endmacro %}{% for m in messages[::-1] %}{{ show(m) }}{{ show(m.content.split(' ')[-1].strip()) }}{% endfor %}{{ tools | length if tools is defined and tools is not none else 0 }}",
 ];
 const TEMPLATE_WORDS: &[&str] = &[
