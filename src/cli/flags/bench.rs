@@ -122,7 +122,7 @@ pub struct AccuracyFlags {
     /// So many items at a time [default: 1 for a band, 4 for a model]
     #[arg(long, value_name = "N")]
     pub concurrency: Option<usize>,
-    /// Of all draws
+    /// Seed for sampling. The same seed gives the same answers
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub seed: u64,
     /// One JSON object instead of the table
