@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """64 clients for two minutes: chats, streams, tools, clients that leave, broken requests. What must hold is looked at meanwhile and after.
 
-usage: load.py URL --pid PID [--model M] [--clients 64] [--seconds 120] [--warm-up 30] [--seed 1] [--gap-ratio 2] [--rss-share 0.05]
+usage: load.py URL --pid PID [--model M] [--clients 64] [--seconds 120] [--warm-up 30] [--seed 1] [--gap-ratio 2] [--rss-share 0.05] [--pause 0.3]
+
+Between two requests a client waits for up to --pause seconds.
 
 * A good request is answered well or with 429 and `Retry-After`, nothing else; a broken one with its 4xx and an error that says so.
 * The server's resident memory after the load is that of the end of the warm-up (the same load), ± 5 %.
@@ -90,7 +92,7 @@ def leaver(server, tally, r, a):
 
 BROKEN = (("malformed", lambda a: b'{"model": ', 400), ("wrong type", lambda a: {"model": a.model, "messages": "hello"}, 400),
           ("temperature", lambda a: {"model": a.model, "messages": message(random, 2), "temperature": "hot"}, 400),
-          ("huge", lambda a: b'{"model": "' + b"x" * (96 << 20) + b'"}', 413), ("model", lambda a: {"model": "nobody", "messages": message(random, 2)}, 404),
+          ("huge", lambda a: b'{"model": "' + b"x" * (96 << 20) + b'"}', 413), ("role", lambda a: {"model": a.model, "messages": [{"role": "nobody", "content": "a"}]}, 400),
           ("UTF-8", lambda a: b'{"model": "\xff\xfe", "messages": []}', 400))
 
 def broken(server, tally, r, a):
@@ -114,7 +116,7 @@ def client(number, a, tally, end):
         except Exception as error:
             tally.fault(f"{kind.__name__}: {type(error).__name__}: {str(error)[:200]}")
             pause = 0.2
-        time.sleep(pause + r.random() * 0.3)
+        time.sleep(pause + r.random() * a.pause)
 
 def steady(url, model, seconds, pipe):
     """A stream after another with always the same request; sends the gaps between tokens, in seconds."""
@@ -161,7 +163,7 @@ def main():
     p = argparse.ArgumentParser(usage=__doc__)
     p.add_argument("url"); p.add_argument("--pid", type=int, required=True); p.add_argument("--model", default=SMALL); p.add_argument("--seed", type=int, default=1)
     p.add_argument("--clients", type=int, default=64); p.add_argument("--seconds", type=float, default=120); p.add_argument("--warm-up", type=float, default=30)
-    p.add_argument("--gap-ratio", type=float, default=2); p.add_argument("--rss-share", type=float, default=0.05)
+    p.add_argument("--gap-ratio", type=float, default=2); p.add_argument("--rss-share", type=float, default=0.05); p.add_argument("--pause", type=float, default=0.3)
     a = p.parse_args()
     server, tally, wrong = Server(a.url), Tally(), []
     warm = server.post(CHAT, {"model": a.model, "messages": message(random, 3), "max_tokens": 2})

@@ -2,7 +2,7 @@
 """Many clients for hours: what load.py does, and embeddings, responses, token counts, schemas that cost much, connections that say nothing.
 
 usage: soak.py URL --pid PID [--model M] [--embedding-model M] [--clients 64] [--seconds 7200] [--warm-up 300] [--seed 1]
-               [--rss-share 0.02] [--health-ms 50] [--every 60]
+               [--rss-share 0.02] [--health-ms 50] [--every 60] [--pause 0.3]
 
 * Every answer is what load.py asks of it; a schema that costs too much is a 400.
 * Resident memory is looked at after each --every seconds. The median of the last quarter is that of the first quarter after the
@@ -70,7 +70,7 @@ def main():
     p.add_argument("url"); p.add_argument("--pid", type=int, required=True); p.add_argument("--model", default=SMALL); p.add_argument("--embedding-model", default=EMBEDDER)
     p.add_argument("--clients", type=int, default=64); p.add_argument("--seconds", type=float, default=7200); p.add_argument("--warm-up", type=float, default=300)
     p.add_argument("--seed", type=int, default=1); p.add_argument("--rss-share", type=float, default=0.02); p.add_argument("--every", type=float, default=60)
-    p.add_argument("--health-ms", type=float, default=50); p.add_argument("--health-late", type=float, default=0.001)
+    p.add_argument("--pause", type=float, default=0.3); p.add_argument("--health-ms", type=float, default=50); p.add_argument("--health-late", type=float, default=0.001)
     a = p.parse_args()
     load.KINDS += (embed, respond, count, dear, silent)
     load.WEIGHTS += (2, 2, 1, 0.3, 1)
