@@ -6,12 +6,17 @@ mod disjoint;
 pub mod dispatch;
 pub mod formats;
 pub mod heap;
+mod isa;
 mod kv;
 pub mod limits;
 pub mod matmul;
 pub mod matrix;
 pub mod naive;
 pub mod ops;
+mod pointwise;
+mod quantize;
+mod scalar;
+mod shapes;
 mod simd;
 mod team;
 #[cfg(target_arch = "x86_64")]

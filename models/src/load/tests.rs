@@ -7,8 +7,9 @@ use bandmaster_kernels::Cpu;
 
 use super::*;
 use crate::batch::Batch;
+use crate::error::ForwardError;
 use crate::gguf::Writer;
-use crate::model::{ForwardError, Model};
+use crate::model::Model;
 
 const F32: u32 = 0;
 const VOCAB: u64 = 40;
