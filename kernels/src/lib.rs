@@ -13,6 +13,7 @@ pub mod matrix;
 pub mod naive;
 pub mod ops;
 mod simd;
+pub mod stdout;
 mod team;
 #[cfg(target_arch = "x86_64")]
 pub mod x86_64;

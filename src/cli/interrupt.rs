@@ -10,7 +10,6 @@ use crate::orchestrator::Cancel;
 /// Exit status of what a person ended.
 pub const INTERRUPTED: u8 = 130;
 
-/// Listens for Ctrl-C.
 pub struct Interrupt {
     /// Thrown by the first after [`Interrupt::arm`].
     pub cancel: Cancel,
@@ -19,17 +18,17 @@ pub struct Interrupt {
 
 /// From now on a file that reaches the system's limit of its size (`ulimit -f`) is an error of that write, which is said,
 /// and not the end of the process.
-pub fn outlive_file_limits(runtime: &tokio::runtime::Runtime) {
+pub fn outlive_file_limits() {
     #[cfg(any(target_os = "linux", target_os = "macos"))]
     {
         use tokio::signal::unix::{SignalKind, signal};
         const SIGXFSZ: i32 = 25;
+        // Without one the process goes on as it would: what a command needs is looked at and told later.
+        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_io().build() else { return };
         let _runtime = runtime.enter();
         // A signal that is listened to once does nothing by itself any more.
         drop(signal(SignalKind::from_raw(SIGXFSZ)));
     }
-    #[cfg(not(any(target_os = "linux", target_os = "macos")))]
-    let _ = runtime;
 }
 
 impl Interrupt {
