@@ -44,12 +44,20 @@ pub fn told(error: &anyhow::Error) -> String {
     for cause in error.chain().map(ToString::to_string) {
         if text.is_empty() {
             text = cause;
-        } else if !text.contains(&cause) {
+        } else if !has(&text, &cause) {
             // Writing to a String cannot fail.
             let _ = write!(text, ": {cause}");
         }
     }
     text
+}
+
+/// Whether a text holds another as whole words.
+fn has(text: &str, part: &str) -> bool {
+    let is_open = |c: Option<char>| !c.is_some_and(char::is_alphanumeric);
+    text.match_indices(part).any(|(at, _)| {
+        is_open(text[..at].chars().next_back()) && is_open(text[at + part.len()..].chars().next())
+    })
 }
 
 impl From<anyhow::Error> for CliError {

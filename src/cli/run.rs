@@ -206,12 +206,12 @@ struct Printed<'a> {
     left_out: &'a [LeftOut],
 }
 
-/// An answer that could not be printed is in the record.
+/// What could not be printed is in the record.
 fn not_lost(error: CliError, id: &str) -> CliError {
     match error {
         CliError::Failed(error) => {
             let error = told(&error);
-            CliError::Failed(anyhow::anyhow!("{error}. `bandmaster runs show {id}` prints the answer"))
+            CliError::Failed(anyhow::anyhow!("{error}. `bandmaster runs show {id}` shows what came of it"))
         }
         other => other,
     }
