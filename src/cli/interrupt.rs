@@ -4,8 +4,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::terminal;
+use super::{surroundings, terminal};
 use crate::orchestrator::Cancel;
+
+/// Open files of a process that can listen to signals.
+const FILES_MIN: u64 = 16;
 
 /// Exit status of what a person ended.
 pub const INTERRUPTED: u8 = 130;
@@ -23,7 +26,12 @@ pub fn outlive_file_limits() {
     {
         use tokio::signal::unix::{SignalKind, signal};
         const SIGXFSZ: i32 = 25;
-        // Without one the process goes on as it would: what a command needs is looked at and told later.
+        // Listening takes a few open files. Where they lack, a command says so before it writes anything.
+        if !surroundings::has_file_limit()
+            || surroundings::open_files().is_some_and(|files| files < FILES_MIN)
+        {
+            return;
+        }
         let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_io().build() else { return };
         let _runtime = runtime.enter();
         // A signal that is listened to once does nothing by itself any more.

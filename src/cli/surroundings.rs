@@ -16,7 +16,7 @@ pub const STACK_BYTES: usize = 8 << 20;
 const FILES_WANTED: u64 = 65_536;
 
 /// What the record of runs may grow to while a command writes to it: its journal has 4 MiB before it is taken in.
-const RECORD_BYTES: u64 = 16 << 20;
+const RECORD_BYTES: u64 = 8 << 20;
 
 /// What a program that loads models needs beside them: libraries, stacks, room for keys and values.
 const WITH_MODELS_BYTES: u64 = 1_900 << 20;
@@ -93,7 +93,10 @@ impl Needs {
     /// Compares with what there is.
     fn check(&self, allowed: &Allowed) -> Result<(), String> {
         let Self { name, .. } = self;
-        let mib = |bytes: u64| format!("{:.1} MiB", bytes as f64 / (1 << 20) as f64).replace(".0 ", " ");
+        let mib = |bytes: u64| match bytes {
+            0..0x10_0000 => format!("{} KiB", bytes >> 10),
+            _ => format!("{} MiB", bytes >> 20),
+        };
         if let Some(files) = allowed.files.filter(|files| *files < self.files) {
             return Err(format!(
                 "this process may have {files} open files, and `bandmaster {name}` needs {} at least: raise the limit \
@@ -209,6 +212,12 @@ fn file_size() -> Option<u64> {
     None
 }
 
+/// Whether the size of files that this process writes is limited.
+#[must_use]
+pub fn has_file_limit() -> bool {
+    file_size().is_some()
+}
+
 /// A runtime with so many threads.
 ///
 /// # Errors
@@ -267,7 +276,7 @@ mod tests {
         );
         assert_eq!(needs.check(&memory(1 << 30, Memory::Data)), Ok(()));
         for (bytes, told) in
-            [(0, "files of 0 MiB"), (1024 * 100, "files of 0.1 MiB"), (8 << 20, "files of 8 MiB")]
+            [(0, "files of 0 KiB"), (1024 * 100, "files of 100 KiB"), (8 << 20, "files of 8 MiB")]
         {
             check(
                 Allowed { file_bytes: Some(bytes), ..enough },

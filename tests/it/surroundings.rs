@@ -41,7 +41,8 @@ fn check_failed(output: &Output, parts: &[&str], about: &str) {
 #[test]
 fn too_few_open_files_are_named() {
     let home = Home::new();
-    for files in [8, 10, 12, 15] {
+    // With fewer the loader of the C library finds no room for itself.
+    for files in [5, 6, 7, 8, 10, 12, 15] {
         for words in LISTS.iter().chain(&WITH_MODELS) {
             let output = in_shell(&home, &format!("ulimit -n {files}"), words, "");
             check_failed(&output, &[&format!("{files} open files"), "ulimit -n 1024"], &format!("{words:?}"));
@@ -82,7 +83,7 @@ fn a_limit_of_file_sizes_kills_nothing_and_is_named() {
     let home = Home::new();
     for words in [&["runs", "list"][..], &["run", "goal"], &["serve", "--port", "0"]] {
         let output = in_shell(&home, "ulimit -f 0", words, "");
-        check_failed(&output, &["0 MiB", "the record of runs", "ulimit -f unlimited"], &format!("{words:?}"));
+        check_failed(&output, &["0 KiB", "the record of runs", "ulimit -f unlimited"], &format!("{words:?}"));
     }
     let file = home.path().join("out.txt");
     let to_file = format!("> '{}'", file.display());
