@@ -4,11 +4,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::{surroundings, terminal};
+use super::terminal;
 use crate::orchestrator::Cancel;
-
-/// Open files of a process that can listen to signals.
-const FILES_MIN: u64 = 16;
 
 /// Exit status of what a person ended.
 pub const INTERRUPTED: u8 = 130;
@@ -25,7 +22,10 @@ pub fn outlive_file_limits() {
     #[cfg(any(target_os = "linux", target_os = "macos"))]
     {
         use tokio::signal::unix::{SignalKind, signal};
+
+        use super::surroundings::{has_file_limit, open_files};
         const SIGXFSZ: i32 = 25;
+        const FILES_MIN: u64 = 16;
         // Listening takes a few open files. Where they lack, a command says so before it writes anything.
         if !surroundings::has_file_limit()
             || surroundings::open_files().is_some_and(|files| files < FILES_MIN)
