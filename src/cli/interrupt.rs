@@ -27,9 +27,7 @@ pub fn outlive_file_limits() {
         const SIGXFSZ: i32 = 25;
         const FILES_MIN: u64 = 16;
         // Listening takes a few open files. Where they lack, a command says so before it writes anything.
-        if !surroundings::has_file_limit()
-            || surroundings::open_files().is_some_and(|files| files < FILES_MIN)
-        {
+        if !has_file_limit() || open_files().is_some_and(|files| files < FILES_MIN) {
             return;
         }
         let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_io().build() else { return };
