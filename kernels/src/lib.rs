@@ -18,6 +18,7 @@ mod quantize;
 mod scalar;
 mod shapes;
 mod simd;
+pub mod stdout;
 mod team;
 #[cfg(target_arch = "x86_64")]
 pub mod x86_64;

@@ -18,7 +18,7 @@ pub mod tiny;
 pub mod weights;
 
 pub use bandmaster_kernels::attention::KvType;
-pub use bandmaster_kernels::{Cpu, heap, limits};
+pub use bandmaster_kernels::{Cpu, heap, limits, stdout};
 pub use batch::{Batch, BlockCopy, Span};
 pub use cpu::CpuModel;
 pub use error::{ForwardError, LoadError};

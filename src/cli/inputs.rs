@@ -71,7 +71,7 @@ impl Inputs {
         let mut told: Vec<String> =
             named.map(|(path, why)| format!("left out {}: {why}", path.display())).collect();
         if let Some(more @ 1..) = self.left_out.len().checked_sub(LEFT_OUT_NAMED_MAX) {
-            told.push(format!("left out {more} more"));
+            told.push(format!("left out {more} more (`--json` names all)"));
         }
         told.extend(self.notes.iter().cloned());
         told
@@ -333,7 +333,7 @@ fn read_file(path: &Path) -> Result<String, Unreadable> {
 
 fn read_stdin(stdin: &mut dyn Read) -> Result<Input, CliError> {
     let patience = waits_for("-f -".to_owned(), PIPE_PATIENCE, warn);
-    stdin_input(read_all(stdin, patience)?)
+    stdin_input(read_all(stdin, patience).map_err(|error| CliError::usage(format!("stdin: {error}")))?)
 }
 
 fn stdin_input(bytes: Vec<u8>) -> Result<Input, CliError> {

@@ -10,7 +10,6 @@ use super::tokenize::tokenize;
 use super::{print, print_json, table, terminal};
 use crate::hub::{Band, Catalog, Hub, ImportOptions, Listed, Role, human_bytes};
 
-/// Dispatches `models`.
 pub fn models(config: &Config, command: ModelsCommand) -> Result<ExitCode, CliError> {
     let hub = config.hub();
     match command {

@@ -12,6 +12,7 @@ use super::config::Config;
 use super::error::CliError;
 use super::flags::RunsCommand;
 use super::run::go;
+use super::surroundings::runtime;
 use super::units::parse_age;
 use super::{inputs, join};
 use super::{print, print_json, table};
@@ -22,7 +23,6 @@ use crate::orchestrator::{answer, resume};
 /// Of a goal, in a list.
 const GOAL_CHARS: usize = 60;
 
-/// Dispatches `runs`.
 pub fn runs(config: &Config, command: RunsCommand) -> Result<ExitCode, CliError> {
     let older_than = match &command {
         RunsCommand::Prune { older_than } => {
@@ -95,7 +95,7 @@ fn cancel(config: &Config, journal: &Journal, id: &str, standalone: bool) -> Res
     if before.status != "in_progress" {
         return Err(CliError::usage(format!("run {id} is {}: there is nothing to cancel", before.status)));
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = runtime(1)?;
     let asked = async {
         match join::find(config).await {
             Some(server) => server.cancel(&id).await,

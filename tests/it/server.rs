@@ -292,6 +292,21 @@ fn killed_it_starts_again_and_only_one_serves_a_home() {
     assert_eq!(again.post("/v1/chat/completions", &chat("a", &json!({}))).0, 200);
 }
 
+#[cfg(unix)]
+#[test]
+fn stopped_for_a_while_it_goes_on_where_it_was() {
+    let home = tempfile::tempdir().unwrap();
+    let Some(server) = Server::start(&home, &[]) else { return };
+    let mut stream = server.stream(60);
+    server.signal("STOP");
+    std::thread::sleep(Duration::from_secs(3));
+    server.signal("CONT");
+    let mut rest = String::new();
+    stream.read_to_string(&mut rest).unwrap();
+    assert!(rest.contains("\"finish_reason\":\"length\"") && rest.contains("data: [DONE]"), "{rest}");
+    assert_eq!(server.post("/v1/chat/completions", &chat("a", &json!({}))).0, 200);
+}
+
 #[test]
 fn a_large_body_is_read_and_one_model_stays_one() {
     let home = tempfile::tempdir().unwrap();

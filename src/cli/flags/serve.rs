@@ -24,7 +24,7 @@ pub struct DoorFlags {
 /// How a log is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFlag {
-    /// For people
+    /// Lines for people to read
     Text,
     /// A JSON object a line
     Json,
