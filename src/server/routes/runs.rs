@@ -101,7 +101,7 @@ pub async fn list(State(app): State<Arc<App>>, asker: Asker) -> Result<Body<RunL
 /// Where a run stands.
 #[utoipa::path(get, path = "/v1/runs/{id}", tag = "runs", params(("id" = String, Path, description = "Its id, or `last`")),
     responses(
-        (status = 200, description = "It", body = Run),
+        (status = 200, description = "The run", body = Run),
         NoRun,
     ))]
 pub async fn show(
