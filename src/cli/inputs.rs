@@ -243,6 +243,7 @@ fn read_folder(folder: &Path, named: &mut HashSet<PathBuf>, found: &mut Inputs) 
     let before = found.inputs.len();
     let left_out_before = found.left_out.len();
     found.left_out.extend(listing.left_out);
+    note_elsewhere(&listing.elsewhere, &mut found.notes);
     for file in listing.files {
         match read_file(&file) {
             Ok(text) if text.trim().is_empty() => found.left_out.push((file, "empty".to_owned())),
@@ -267,6 +268,17 @@ fn read_folder(folder: &Path, named: &mut HashSet<PathBuf>, found: &mut Inputs) 
         return Err(wrong(folder, &format!("the folder holds no readable text{others}")));
     }
     Ok(())
+}
+
+/// Says what is read though it does not lie in the folder that was named.
+fn note_elsewhere(elsewhere: &[(PathBuf, String)], notes: &mut Vec<String>) {
+    let named = elsewhere.iter().take(LEFT_OUT_NAMED_MAX);
+    notes.extend(
+        named.map(|(path, place)| format!("{} is {place}: what lies there is read as well", path.display())),
+    );
+    if let Some(more @ 1..) = elsewhere.len().checked_sub(LEFT_OUT_NAMED_MAX) {
+        notes.push(format!("{more} more lead elsewhere and are read as well"));
+    }
 }
 
 /// A path that was named: a file, or a pipe, for which it waits as long as it takes, and says so.

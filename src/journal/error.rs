@@ -131,7 +131,14 @@ impl JournalError {
     /// Whether it can pass by itself, so that the same write is worth another try.
     #[must_use]
     pub fn may_pass(&self) -> bool {
-        matches!(self, Self::Busy { .. } | Self::DiskFull { .. } | Self::Open { .. } | Self::Trouble { .. })
+        matches!(
+            self,
+            Self::Busy { .. }
+                | Self::Behind { .. }
+                | Self::DiskFull { .. }
+                | Self::Open { .. }
+                | Self::Trouble { .. }
+        )
     }
 }
 

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bandmaster::engine::{
-    Engine, EngineConfig, EngineError, EngineHandle, Event, FinishReason, Job, JobEnd, JobKind, ModelId,
-    Rejected, Request,
+    Broken, Engine, EngineConfig, EngineError, EngineHandle, Event, FinishReason, Job, JobEnd, JobKind,
+    ModelId, Rejected, Request,
 };
 
 use bandmaster_kernels::Cpu;
@@ -41,7 +41,7 @@ fn job(run: impl Fn() + Send + 'static) -> Job {
         run();
         true
     };
-    Job { kind: JobKind(0), pieces: vec![1], deadline: None, run: Box::new(run), broken: Box::new(|_| {}) }
+    Job { kind: JobKind(0), pieces: vec![1], deadline: None, run: Box::new(run), broken: Broken::new(|_| {}) }
 }
 
 fn last(events: &Receiver<Event>) -> Event {
