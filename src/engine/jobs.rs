@@ -44,6 +44,11 @@ impl Broken {
         Self(Some(Box::new(hears)))
     }
 
+    /// Nothing is to be heard: the job said itself what came of it, or it was refused.
+    pub(super) fn forget(&mut self) {
+        self.0 = None;
+    }
+
     /// A listener that panics is one that left.
     fn tell(&mut self, end: JobEnd) {
         if let Some(hears) = self.0.take() {
@@ -201,7 +206,7 @@ impl Jobs {
                 return None;
             }
             // It has said itself what came of it.
-            Ok(_) => live.job.broken.0 = None,
+            Ok(_) => live.job.broken.forget(),
             Err(message) => tell(live.job, JobEnd::Failed(message)),
         }
         Some(ended)

@@ -80,22 +80,23 @@ fn sample(file: &mut File, bytes: u64) -> io::Result<String> {
 pub fn check_unchanged(path: &Path) -> Result<(), HubError> {
     let Some((folder, mut manifest)) = manifest_of(path) else { return Ok(()) };
     let new = folder.join(format!("{MANIFEST}.new-{}", std::process::id()));
-    let mut learned = None;
-    for kept in &mut manifest.files {
-        let path = folder.join(&kept.file);
+    let mut can_keep = None;
+    let looked = manifest.files.iter_mut().try_for_each(|kept| {
         // Asked before a file is read whole, and once.
-        let can_be_kept = || *learned.get_or_insert_with(|| write_ours(&new, b"").is_ok());
-        if let Some(seen) = look(&manifest.name, &path, kept, can_be_kept)? {
+        let can_be_kept = || *can_keep.get_or_insert_with(|| write_ours(&new, b"").is_ok());
+        if let Some(seen) = look(&manifest.name, &folder.join(&kept.file), kept, can_be_kept)? {
             kept.seen = Some(seen);
         }
-    }
-    if learned == Some(true) {
-        let kept = write_ours(&new, &manifest.text()).and_then(|()| fs::rename(&new, folder.join(MANIFEST)));
-        if kept.is_err() {
+        Ok(())
+    });
+    if can_keep == Some(true) {
+        let keep =
+            || write_ours(&new, &manifest.text()).and_then(|()| fs::rename(&new, folder.join(MANIFEST)));
+        if looked.is_err() || keep().is_err() {
             let _ = fs::remove_file(&new);
         }
     }
-    Ok(())
+    looked
 }
 
 fn manifest_of(path: &Path) -> Option<(PathBuf, Manifest)> {

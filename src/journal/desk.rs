@@ -400,7 +400,6 @@ fn write_on(journal: &Journal, queue: &Queue) {
         }
         // A small step between two questions: nobody waits long for it, and it gets its turn however many ask.
         if erase.is_some_and(|at| at <= Instant::now()) {
-            journal.wait_at_most(EVENTS_TIME_MAX);
             erase = Some(Instant::now() + journal.erase_step());
         }
     }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, Transaction, params};
 
+use super::schema::BUSY_TIME_MAX;
 use super::{Journal, JournalError};
 
 /// What version 4 adds: how many times something was removed, and how many of these a sweep has cleared. A file of an older
@@ -22,6 +23,8 @@ pub(super) const SCHEMA_4: &str = "
 const STEP_PAGES: u32 = 256;
 /// Free pages that one step gives back.
 const STEP_FREE_PAGES: u32 = 64;
+/// A step waits so long for other processes, which can't write while it waits for those who read.
+const STEP_TIME_MAX: Duration = Duration::from_millis(100);
 /// Between two steps others get their turn.
 const STEP_PAUSE: Duration = Duration::from_millis(5);
 /// After a step that another process prevented; doubled each time, up to the longest.
@@ -115,7 +118,9 @@ impl Journal {
     /// One step of the sweep; gives how long to wait before the next.
     pub(super) fn erase_step(&self) -> Duration {
         let stage = self.file.eraser.change(|state| state.stage);
+        self.wait_at_most(STEP_TIME_MAX);
         let next = self.advance(stage);
+        self.wait_at_most(BUSY_TIME_MAX);
         self.file.eraser.change(|state| match next {
             Ok(next) => {
                 state.busy_pause = Duration::ZERO;
@@ -220,7 +225,10 @@ fn free_pages(db: &Transaction<'_>, swept: i64) -> rusqlite::Result<bool> {
     if removed(db)? != swept || number("PRAGMA auto_vacuum")? != 2 || number("PRAGMA freelist_count")? == 0 {
         return Ok(false);
     }
-    db.execute_batch(&format!("PRAGMA incremental_vacuum({STEP_FREE_PAGES})"))?;
+    // It gives a page back for each row that it is asked for.
+    let mut give_back = db.prepare(&format!("PRAGMA incremental_vacuum({STEP_FREE_PAGES})"))?;
+    let mut given = give_back.query([])?;
+    while given.next()?.is_some() {}
     Ok(number("PRAGMA freelist_count")? > 0)
 }
 

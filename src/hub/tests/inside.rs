@@ -316,7 +316,10 @@ fn a_folder_that_can_not_be_used_is_said_with_what_is_wrong() {
     put("con", &manifest("m.gguf"));
     put("outside", &manifest("../m.gguf"));
     put("cut", "{\"name\": ");
-    put("empty", "{\"name\": \"m\", \"role\": \"worker\", \"source\": \"\", \"licence\": null, \"files\": []}");
+    put(
+        "empty",
+        "{\"name\": \"m\", \"role\": \"worker\", \"source\": \"\", \"licence\": null, \"files\": []}",
+    );
     put("good", &manifest("m.gguf"));
     fs::create_dir_all(models.join("a-persons-own")).unwrap();
     let broken = hub.broken();

@@ -228,6 +228,7 @@ async fn a_locked_file_is_waited_for_so_long_and_then_the_run_goes_on_and_says_s
         desk_of_it.write(move |_| waits.recv().map_err(|_| JournalError::NoAnswer { path: "x".into() })).await
     });
     tokio::time::sleep(Duration::from_millis(100)).await;
+    let mut recording = desk.begin(Vec::new());
     say(&mut recording, "b");
     recording.recorded(Duration::from_millis(100)).await;
     let troubles = recording.troubles().join("\n");
