@@ -112,9 +112,15 @@ impl<S: Socket> Shared<S> {
             if known.is_write_closed() {
                 return;
             }
-            // Where an answer is on its way, writing it tells.
-            let may_have_left = known.is_read_closed() && request.waits.load(Ordering::Relaxed);
-            if !may_have_left || S::TELLS || waits.load(Ordering::Relaxed) || !request.ask() {
+            // What is being sent tells by itself.
+            if !known.is_read_closed() || S::TELLS || waits.load(Ordering::Relaxed) || guest.asks_nothing() {
+                continue;
+            }
+            if !request.waits.load(Ordering::Relaxed) {
+                // A stream that waits for more: nothing can be sent in its middle to find out.
+                return;
+            }
+            if !request.ask() {
                 continue;
             }
             let asked =

@@ -61,7 +61,9 @@ impl LoadedModel {
     /// What making a prompt that the model can read may take.
     #[must_use]
     pub fn allowance(&self, waited: Waited) -> Allowance {
-        Allowance { bytes_max: self.prompt_bytes_max(), waited }
+        // What a template writes between the turns are control tokens, whose texts may be the longest.
+        let bytes_max = self.context_tokens.saturating_mul(self.tokenizer.any_token_bytes_max());
+        Allowance { bytes_max, waited }
     }
 
     /// The same, rendered as `how` says, within an allowance.

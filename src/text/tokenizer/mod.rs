@@ -191,6 +191,12 @@ impl Tokenizer {
         self.vocabulary.longest().max(1)
     }
 
+    /// The same of any token, with the texts of control tokens.
+    pub(super) fn any_token_bytes_max(&self) -> usize {
+        let ids = 0..self.vocab_size() as u32;
+        ids.map(|id| self.decode_bytes(id).len()).max().unwrap_or(0).max(1)
+    }
+
     /// Encodes what lies between the special tokens `found`: where they are, ascending, and their ids.
     fn encode_around(
         &self,
