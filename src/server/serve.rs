@@ -387,6 +387,12 @@ impl Door {
         let stream = taken::Taken::new(socket.clone(), self.taking_timeout, Arc::clone(&guest));
         let connection = http.serve_connection(TokioIo::new(stream), service);
         let connection = graceful.watch(connection);
+        let ending = socket.clone();
+        let connection = async move {
+            let ended = connection.await;
+            ending.linger().await;
+            ended
+        };
         let mut cut = cut.subscribe();
         tokio::spawn(async move {
             tokio::select! {

@@ -198,11 +198,15 @@ fn what_can_not_be_done_is_told_with_its_field_and_the_server_lives() {
     };
     check("{", 400, Value::Null);
     check("{\"messages\": [{\"role\": \"user\", \"content\": \"\u{1}\"}]}", 400, Value::Null);
-    check(&chat("a", &json!({"model": "bandmaster:nothing"})).to_string(), 404, json!("model"));
+    check(&chat("a", &json!({"model": "bandmaster:nothing"})).to_string(), 400, json!("model"));
     check(&chat("a", &json!({"temperature": -1})).to_string(), 400, json!("temperature"));
     check(&chat("a", &json!({"temperature": "hot"})).to_string(), 400, json!("temperature"));
     check(&chat("a", &json!({"n": 0})).to_string(), 400, json!("n"));
-    check(&chat("a", &json!({"audio": {}})).to_string(), 400, json!("audio"));
+    check(
+        &chat("a", &json!({"audio": {"voice": "alloy", "format": "wav"}})).to_string(),
+        400,
+        json!("audio"),
+    );
     check(&chat("a", &json!({"tempreature": 1})).to_string(), 400, json!("tempreature"));
     check(&chat("a", &json!({"tool_choice": "required"})).to_string(), 400, json!("tool_choice"));
     check(&chat(&"word ".repeat(20_000), &json!({})).to_string(), 400, json!("messages"));

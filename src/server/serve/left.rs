@@ -1,7 +1,9 @@
 //! Tells a client that has left from one that has only said all it had to say (`nc -N`, some proxies): both end their side
 //! of the connection, and the second still reads its answer. What is asked and answered is not known here.
 
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
+use std::net::Shutdown;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,6 +11,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf, Ready};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
@@ -17,6 +20,10 @@ use super::places::Guest;
 
 /// So often it is looked whether a client that is being answered is still there.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// So long it is waited for a client to read the end of its answer and close.
+const LINGER_MAX: Duration = Duration::from_secs(1);
+/// What a client still sends meanwhile is passed over, up to so many bytes.
+const LINGER_BYTES_MAX: usize = 1 << 20;
 /// What a client that waits for its answer passes over. To one that has left, the system answers with a reset.
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
@@ -31,6 +38,8 @@ pub(super) trait Socket: Send + Sync + Unpin + 'static {
     fn try_write_vectored(&self, bytes: &[IoSlice<'_>]) -> io::Result<usize>;
     /// What is known of it now.
     fn readiness(&self) -> Ready;
+    /// Says that nothing more will be sent.
+    fn end_writing(&self) -> io::Result<()>;
 }
 
 macro_rules! socket {
@@ -57,6 +66,10 @@ macro_rules! socket {
             fn readiness(&self) -> Ready {
                 let now = self.ready(Interest::READABLE | Interest::WRITABLE).now_or_never();
                 now.and_then(Result::ok).unwrap_or(Ready::EMPTY)
+            }
+
+            fn end_writing(&self) -> io::Result<()> {
+                SockRef::from(self).shutdown(Shutdown::Write)
             }
         }
     };
@@ -95,6 +108,28 @@ impl<S: Socket> Shared<S> {
             match socket.try_write_vectored(bytes) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 written => return Poll::Ready(written),
+            }
+        }
+    }
+
+    /// Ends the answer and waits for the client to close. A socket that is closed while something in it is unread resets the
+    /// connection, and then the client may lose what it has not read of its answer.
+    pub(super) async fn linger(&self) {
+        if self.0.socket.end_writing().is_ok() {
+            let _ = tokio::time::timeout(LINGER_MAX, self.pass_over()).await;
+        }
+    }
+
+    async fn pass_over(&self) {
+        let socket = &self.0.socket;
+        let mut rest = LINGER_BYTES_MAX;
+        let mut bytes = [0; 4096];
+        while rest > 0 && poll_fn(|context| socket.poll_read_ready(context)).await.is_ok() {
+            match socket.try_read_buf(&mut ReadBuf::new(&mut bytes)) {
+                Ok(0) => return,
+                Ok(read) => rest = rest.saturating_sub(read),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => return,
             }
         }
     }
@@ -173,7 +208,7 @@ impl<S: Socket> AsyncWrite for Shared<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// The socket is closed when it is dropped, which follows at once.
+    /// What is written is sent at once; [`Shared::linger`] ends the connection.
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }

@@ -367,6 +367,20 @@ async fn client_that_has_said_all_it_has_to_say_gets_its_answer() {
 }
 
 #[tokio::test]
+async fn body_that_nobody_reads_does_not_cost_the_client_its_answer() {
+    let server = Server::start(&listen(), hello()).await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let head = b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 6\r\n\r\n";
+    stream.write_all(head).await.unwrap();
+    tokio::time::sleep(SHORT / 2).await;
+    stream.write_all(b"unread").await.unwrap();
+    tokio::time::sleep(SHORT / 2).await;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("the connection is not reset");
+    assert!(answer.ends_with("hello"), "{answer}");
+}
+
+#[tokio::test]
 async fn client_that_leaves_is_noticed_before_it_is_answered() {
     let dropped = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&dropped);
