@@ -196,7 +196,7 @@ impl Unwritten {
         let mut runs = self.lock();
         let Some(waiting) = runs.waiting.get_mut(run) else { return };
         waiting.new = None;
-        let last = waiting.lines.drain(..lines).last().map(|line| line.seq);
+        let last = waiting.lines.drain(..lines).next_back().map(|line| line.seq);
         waiting.progress.send_modify(|written| *written = last.or(*written).or(Some(0)));
         let left = waiting.lines.iter().map(|line| line.body.len()).sum();
         let freed = waiting.bytes - left;
