@@ -15,13 +15,13 @@ pub(crate) const RUN_BLOCKS: usize = 8;
 /// What rows of activations are made from, block by block while they are quantized: what is computed for it is never stored.
 #[derive(Clone, Copy)]
 pub enum Source<'a> {
-    /// The rows themselves.
+    /// The rows as they are, `[rows, k]`.
     Plain(&'a [f32]),
     /// [`crate::ops::rms_norm`] of the rows `x`.
     Normed {
-        /// The rows.
+        /// The rows before the norm, `[rows, k]`.
         x: &'a [f32],
-        /// As long as a row.
+        /// Factors of the norm, `k` of them.
         weight: &'a [f32],
         /// Added to the mean square.
         eps: f32,

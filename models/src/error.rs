@@ -20,9 +20,9 @@ pub enum LoadError {
         "tensor `{tensor}` is in the file and would not be computed with ({why}): the answers would not be the model's; use another model or another conversion"
     )]
     Unused {
-        /// Its name.
+        /// The tensor's name in the file.
         tensor: String,
-        /// Why it is not.
+        /// Why it would not be computed with.
         why: String,
     },
     /// A file that was changed while it was read.
@@ -33,7 +33,7 @@ pub enum LoadError {
         "tensor `{tensor}` has shape {found:?} where {wanted:?} is needed: the file contradicts itself; get another conversion of the model"
     )]
     Shape {
-        /// Its name.
+        /// The tensor's name in the file.
         tensor: String,
         /// Shape by the metadata, row length first.
         wanted: Vec<usize>,
@@ -45,7 +45,7 @@ pub enum LoadError {
         "tensor `{tensor}` has type {found}, which can't be computed with: get the model in another quantization, e.g. Q4_K_M or Q8_0"
     )]
     Type {
-        /// Its name.
+        /// The tensor's name in the file.
         tensor: String,
         /// Name of the type.
         found: String,
@@ -53,9 +53,9 @@ pub enum LoadError {
     /// The kernels refused a matrix.
     #[error("tensor `{tensor}` can't be packed: {source}")]
     Pack {
-        /// Its name.
+        /// The tensor's name in the file.
         tensor: String,
-        /// Why.
+        /// What the kernels say of the matrix.
         source: PackError,
     },
     /// An option that leaves no room for one block.
@@ -63,7 +63,7 @@ pub enum LoadError {
         "{given} bytes for keys and values hold no block of {block_bytes} bytes: give the model more memory"
     )]
     KvBytes {
-        /// Bytes given.
+        /// Bytes that the options give to keys and values.
         given: usize,
         /// Bytes of one block of 16 tokens.
         block_bytes: usize,
@@ -76,7 +76,7 @@ pub enum LoadError {
     System {
         /// What was asked of it.
         what: String,
-        /// Why not.
+        /// The system's own error.
         source: std::io::Error,
     },
 }
@@ -87,7 +87,7 @@ pub enum ForwardError {
     /// A token id outside the vocabulary.
     #[error("token {token} is outside the vocabulary of {vocab}: the prompt was made with another tokenizer")]
     Token {
-        /// The offending id.
+        /// The first id that is too large.
         token: u32,
         /// Size of the vocabulary.
         vocab: usize,

@@ -196,7 +196,7 @@ impl From<(PathBuf, String)> for LeftOut {
     }
 }
 
-/// What `--json` prints.
+/// The object that `run --json` prints: the outcome, and what of the inputs was left out.
 #[derive(Serialize)]
 struct Printed<'a> {
     #[serde(flatten)]

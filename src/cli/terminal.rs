@@ -57,7 +57,7 @@ pub fn out(text: &str) -> Result<(), CliError> {
 /// Prints what the parser of the command line has to say: help and versions on stdout, mistakes on stderr.
 ///
 /// # Errors
-/// As [`out`], when it is meant for stdout.
+/// The error of [`out`], when the text is meant for stdout.
 pub fn parser(said: &clap::Error) -> Result<(), CliError> {
     if said.use_stderr() {
         // The exit status tells it as well.
@@ -72,7 +72,7 @@ pub fn parser(said: &clap::Error) -> Result<(), CliError> {
 /// is open for reading only, for one that throws everything away.
 ///
 /// # Errors
-/// As [`out`].
+/// [`CliError`] says why stdout can't be written, and what to do.
 pub fn takes_output() -> Result<(), CliError> {
     let problem = if bandmaster_models::stdout::was_closed() {
         "it is closed"

@@ -20,15 +20,15 @@ pub async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static)
 /// Tokens of what came with a goal, by the planner's tokenizer: counted once in a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Counts {
-    /// Of each input's text.
+    /// Tokens of each input's text.
     pub inputs: Vec<usize>,
-    /// Of everything that was said before.
+    /// Tokens of everything that was said before.
     pub conversation: usize,
-    /// Of the goal.
+    /// Tokens of the goal's text.
     pub goal: usize,
 }
 
-/// Counts them.
+/// Counts the tokens of a request's texts on a thread for work that blocks.
 pub async fn count(planner: &Arc<dyn Llm>, request: &Arc<RunRequest>) -> Arc<Counts> {
     let (planner, request) = (Arc::clone(planner), Arc::clone(request));
     aside(move || {

@@ -200,7 +200,7 @@ pub fn check_prompt_bytes(model: &LoadedModel, field: &str, bytes: usize) -> Res
 
 /// What can be asked once its grammar is there.
 pub struct Prepared {
-    /// Who is asked.
+    /// The model that answers.
     pub model: Arc<LoadedModel>,
     /// The prompts, each with its terms but for the output.
     pub prompts: Vec<(Prompt, Terms)>,

@@ -57,7 +57,7 @@ impl Weight {
         weight
     }
 
-    /// All together.
+    /// The sum over all fields, in bytes.
     #[must_use]
     pub fn bytes(self) -> usize {
         self.messages + self.tools + self.variables + self.documents

@@ -71,7 +71,7 @@ pub async fn completions(
     sse::begin(&app, notes, vec![sse::comment()], asked, write).await
 }
 
-/// Starts all completions.
+/// Starts a completion for each prompt and each of its choices.
 async fn begin(model: Arc<LoadedModel>, question: CompletionQuestion) -> Result<Vec<Choice>, ApiError> {
     let bytes = question.bytes();
     jobs::check_size("prompt", bytes)?;

@@ -344,6 +344,15 @@ const POST: &[u8] =
     b"POST / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 4\r\n\r\nbody";
 
 /// Answers with the length of what was sent, after a while.
+/// Waits until an answer that nobody takes has ended.
+async fn ends_soon(dropped: &AtomicBool) {
+    let began = Instant::now();
+    while !dropped.load(Ordering::SeqCst) {
+        assert!(began.elapsed() < LONG / 4, "it goes on for nobody");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 fn slow_reader(delay: Duration) -> Router {
     let read = move |body: String| async move {
         tokio::time::sleep(delay).await;
@@ -398,11 +407,7 @@ async fn client_that_leaves_is_noticed_before_it_is_answered() {
     client.write_all(post.as_bytes()).await.unwrap();
     tokio::time::sleep(SHORT).await;
     drop(client);
-    let began = Instant::now();
-    while !dropped.load(Ordering::SeqCst) {
-        assert!(began.elapsed() < LONG / 4, "it goes on for nobody");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    ends_soon(&dropped).await;
 }
 
 #[tokio::test]
@@ -491,11 +496,7 @@ mod private_socket {
         leaving.write_all(b"GET /long HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
         tokio::time::sleep(SHORT).await;
         drop(leaving);
-        let began = Instant::now();
-        while !dropped.load(Ordering::SeqCst) {
-            assert!(began.elapsed() < LONG / 4, "it goes on for nobody");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        ends_soon(&dropped).await;
     }
 
     #[tokio::test]

@@ -73,7 +73,7 @@ pub struct DefaultParams {
     pub frequency_penalty: f32,
 }
 
-/// Inputs besides text.
+/// Kinds of input other than text that a model reads.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Modalities {
     /// Whether it reads images: no model here does.

@@ -286,7 +286,7 @@ pub fn read_messages(given: Vec<ChatMessage>) -> Result<Vec<Message>, ApiError> 
 /// Calls of a turn that wait for their results.
 #[derive(Default)]
 struct Open {
-    /// In their order.
+    /// Ids of the calls, in the order they were made.
     ids: VecDeque<String>,
     /// Those whose results were given with the id.
     answered: HashSet<String>,

@@ -51,7 +51,7 @@ pub struct TokenizeRequest {
 pub enum Cut {
     /// A text.
     Text {
-        /// What is cut.
+        /// The text that is cut into tokens.
         text: String,
         /// Whether the texts of control tokens become these.
         special: bool,

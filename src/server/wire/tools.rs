@@ -220,8 +220,8 @@ pub fn check_choice(choice: &ToolChoice, tools: &[Tool]) -> Result<(), ApiError>
 /// a text are not.
 const ARGUMENT_VALUES_MAX: usize = 20_000;
 
-/// Arguments as the model wrote them: JSON where they are, else the text itself. Of more values than any call has, the
-/// text too.
+/// Arguments as the model wrote them: JSON where they are JSON, else the text itself. JSON of more values than any call
+/// has stays text as well.
 #[must_use]
 pub fn read_arguments(text: String) -> Value {
     if text.trim().is_empty() {

@@ -115,13 +115,13 @@ pub(super) struct Template {
 
 #[derive(Debug, Clone, Copy)]
 struct OwnNames {
-    /// `loop`
+    /// The variable `loop` of a `for`.
     loop_: Option<Name>,
-    /// `caller`
+    /// The function `caller` of a `call` block.
     caller: Option<Name>,
-    /// `varargs`
+    /// The list `varargs` of a macro's further arguments.
     varargs: Option<Name>,
-    /// `kwargs`
+    /// The map `kwargs` of a macro's further named arguments.
     kwargs: Option<Name>,
 }
 

@@ -302,8 +302,8 @@ impl Tokenizer {
         out + &text[at..]
     }
 
-    /// As [`Tokenizer::encode_prompt`], of the text without `mark`: what [`Tokenizer::guard`] took apart stays text. `None` once
-    /// `goes_on` says no.
+    /// As [`Tokenizer::encode_prompt`], of the text without `mark`: what [`Tokenizer::guard`] took apart stays text. `None`
+    /// once `goes_on` says no, which is asked now and then.
     pub(super) fn encode_guarded(
         &self,
         text: &str,

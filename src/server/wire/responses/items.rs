@@ -27,9 +27,9 @@ pub enum ItemGiven {
     Message {
         /// Its id, where it was an item before.
         id: Option<String>,
-        /// Who said it.
+        /// The role of the speaker.
         role: ItemRole,
-        /// What was said.
+        /// The text, whole or in parts.
         content: TextOr<PartGiven>,
     },
     /// A call that was made.
@@ -224,9 +224,9 @@ pub enum Item {
         id: String,
         /// Whether all of it is there.
         status: ItemStatus,
-        /// Who said it.
+        /// The role of the speaker.
         role: ItemRole,
-        /// What was said.
+        /// The text, whole or in parts.
         content: Vec<ItemPart>,
     },
     /// A call.
