@@ -16,8 +16,10 @@ struct Parrot {
     info: ModelInfo,
     script: Vec<u32>,
     end: u32,
-    /// Tokens of the prompt; found out with the first batch of a sequence.
+    /// The position of the prompt's last token, as far as the batches so far tell.
     prompt: usize,
+    /// The last position that was answered.
+    answered: usize,
 }
 
 impl Model for Parrot {
@@ -26,12 +28,18 @@ impl Model for Parrot {
     }
 
     fn forward(&mut self, batch: &Batch, on_row: OnRow<'_>) -> Result<(), ForwardError> {
+        for span in batch.spans.iter().filter(|span| span.tokens.len() > 1) {
+            // The engine may cut a prompt anywhere: a single token may be left for a batch of its own.
+            self.prompt = span.context + span.tokens.len();
+            self.answered = self.prompt;
+        }
         for (place, &row) in batch.rows.iter().enumerate() {
             let span = batch.spans.iter().find(|span| span.tokens.contains(&(row as usize))).unwrap();
             let position = span.context + row as usize - span.tokens.start;
-            if span.tokens.len() > 1 {
+            if span.tokens.len() > 1 || !(self.prompt..=self.answered + 1).contains(&position) {
                 self.prompt = position;
             }
+            self.answered = position;
             let next = self.script.get(position - self.prompt).copied().unwrap_or(self.end);
             let mut logits = vec![0.0; self.info.vocab];
             logits[next as usize] = 9.0;
@@ -74,6 +82,7 @@ pub(crate) fn parrot_with(says: &str, control: &[&str]) -> Arc<LoadedModel> {
         script: tokenizer.encode(says, false),
         end: tokenizer.eos().unwrap(),
         prompt: 0,
+        answered: 0,
     };
     LoadedModel::load_gguf(&engine, "parrot", gguf(), Box::new(move |_| Ok(Box::new(model.clone())))).unwrap()
 }
