@@ -54,14 +54,28 @@ fn find(name: &str) -> Option<&'static Promise> {
     PROMISES.iter().flat_map(|group| group.iter()).find(|promise| promise.name == name)
 }
 
-/// Whether a value is an empty object, list or text, or `false`, and so asks for nothing in a field that is one of these
-/// promises. An empty schema is one, and an empty conversation is a mistake.
+/// Whether a field that some route honours is there and empty, as clients send what they don't set: an empty text where a
+/// text is meant, an empty object where an object is. Such a field is as good as absent. An empty value of another kind is a
+/// mistake, and an empty schema is a schema.
 pub(super) fn is_hollow(name: &str, value: &Value) -> bool {
-    const MEANT: [&str; 3] = ["guided_json", "json_schema", "messages"];
-    // Where no turn is opened, that the last one is not continued must be said.
-    let is_meant = MEANT.contains(&name) || (name == "continue_final_message" && value.is_boolean());
-    let is_empty = !value.is_number() && empty(value);
-    is_empty && !is_meant && find(name).is_some_and(|promise| (promise.harmless)(value))
+    const TEXTS: [&str; 8] = [
+        "grammar",
+        "regex",
+        "ebnf",
+        "guided_regex",
+        "guided_grammar",
+        "suffix",
+        "stop",
+        "tool_choice",
+    ];
+    const OBJECTS: [&str; 5] = ["grammar", "response_format", "structured_outputs", "tool_choice", "logit_bias"];
+    const LISTS: [&str; 6] = ["guided_choice", "logit_bias", "stop", "stop_token_ids", "tools", "functions"];
+    match value {
+        Value::String(text) => text.trim().is_empty() && TEXTS.contains(&name),
+        Value::Object(fields) => fields.is_empty() && OBJECTS.contains(&name),
+        Value::Array(items) => items.is_empty() && LISTS.contains(&name),
+        _ => false,
+    }
 }
 
 /// `false`, 0, and what is empty.

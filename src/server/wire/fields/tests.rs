@@ -155,12 +155,8 @@ fn what_changes_nothing_is_taken_whatever_it_is_called() {
         ("tool_choice", json!({})),
         ("response_format", json!({})),
         ("grammar", json!({})),
-        ("stop", json!(false)),
-        ("stop", json!({})),
-        ("logit_bias", json!(false)),
         ("structured_outputs", json!({"structural_tag": {}})),
         ("suffix", json!("")),
-        ("stream", json!([])),
         ("skip_special_tokens", json!(true)),
         ("prompt_logprobs", json!(null)),
         ("truncate_prompt_tokens", json!(-1)),
@@ -270,7 +266,7 @@ fn what_is_only_rendered_or_counted_takes_the_body_of_a_chat() {
 }
 
 #[test]
-fn every_promise_is_taken_where_its_value_is_empty() {
+fn a_promise_is_taken_where_its_value_is_empty_and_of_its_kind() {
     for name in promises::names() {
         // An empty schema allows any JSON, and an empty conversation is none.
         if ["messages", "json_schema", "guided_json"].contains(&name) || promises::asks_when_empty(name) {
@@ -278,11 +274,49 @@ fn every_promise_is_taken_where_its_value_is_empty() {
         }
         for value in [json!({}), json!([]), json!(""), json!(false)] {
             for (route, read, least) in routes() {
-                if least.get(name).is_none() {
-                    let read = read(&with(&least, name, value.clone()));
-                    assert!(read.is_ok(), "{route} {name} {value}: {read:?}");
+                if least.get(name).is_some() {
+                    continue;
                 }
+                let Err(error) = read(&with(&least, name, value.clone())) else { continue };
+                // A route that honours the field says that it is of another kind.
+                let said = (error.status.as_u16(), error.param.as_deref(), error.code);
+                assert_eq!(said, (400, Some(name), None), "{route} {value}: {error:?}");
             }
+        }
+    }
+    let is_taken = |name: &str, value: &Value| {
+        let mut routes = routes().into_iter().filter(|(_, _, least)| least.get(name).is_none());
+        routes.all(|(_, read, least)| read(&with(&least, name, value.clone())).is_ok())
+    };
+    let (object, list, text, no) = (json!({}), json!([]), json!(""), json!(false));
+    for (name, kinds) in [
+        ("max_tokens", vec![]),
+        ("max_completion_tokens", vec![]),
+        ("max_output_tokens", vec![]),
+        ("min_tokens", vec![]),
+        ("n_predict", vec![]),
+        ("top_logprobs", vec![]),
+        ("n_probs", vec![]),
+        ("logprobs", vec![]),
+        ("stream", vec![&no]),
+        ("ignore_eos", vec![&no]),
+        ("echo", vec![&no]),
+        ("stop", vec![&list, &text]),
+        ("stop_token_ids", vec![&list]),
+        ("tools", vec![&list]),
+        ("tool_choice", vec![&object, &text]),
+        ("response_format", vec![&object]),
+        ("structured_outputs", vec![&object]),
+        ("logit_bias", vec![&object, &list]),
+        ("grammar", vec![&object, &text]),
+        ("regex", vec![&text]),
+        ("guided_choice", vec![&list]),
+        ("suffix", vec![&text]),
+        ("audio", vec![&object, &list, &text, &no]),
+        ("max_new_tokens", vec![&object, &list, &text, &no]),
+    ] {
+        for value in [&object, &list, &text, &no] {
+            assert_eq!(is_taken(name, value), kinds.contains(&value), "{name} {value}");
         }
     }
     for (field, value) in
