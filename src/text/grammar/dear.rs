@@ -11,6 +11,8 @@ use super::{GrammarError, patterns};
 
 /// Optional properties of one object: each may be followed by each behind it.
 const OPTIONAL_MAX: usize = 400;
+/// Values of one `enum`.
+pub(super) const VALUES_MAX: usize = 10_000;
 /// Properties of one object.
 const PROPERTIES_MAX: usize = 600;
 /// Ranges of numbers: each is a pattern, and all are looked at together.
@@ -44,9 +46,13 @@ pub(super) fn check(root: &Value) -> Result<(), GrammarError> {
             "an object has {listed} properties, and at most {PROPERTIES_MAX} can be enforced"
         ));
     }
+    if counted.words > VALUES_MAX {
+        return refused(too_many_values(counted.words));
+    }
     if counted.words > WORDS_MAX && counted.patterns > 0 && (counted.combines || counted.words_by_pattern) {
         return refused(format!(
-            "an `enum` of more than {WORDS_MAX} words beside a pattern can't be enforced"
+            "an `enum` has {} values beside a pattern, and at most {WORDS_MAX} can be enforced there",
+            counted.words
         ));
     }
     if counted.ranges > RANGES_MAX {
@@ -73,6 +79,11 @@ pub(super) fn check(root: &Value) -> Result<(), GrammarError> {
         return refused("some text in it has to fit too many patterns at once".into());
     }
     Ok(())
+}
+
+/// That an `enum` is too long.
+pub(super) fn too_many_values(values: usize) -> String {
+    format!("an `enum` has {values} values, and at most {VALUES_MAX} can be enforced")
 }
 
 /// Whether a grammar for `root` is plainly small.
@@ -174,7 +185,8 @@ impl<'a> Expansion<'a> {
                 }
                 ("enum", Value::Array(values)) => {
                     let count = values.len() as u64;
-                    (forms, parts) = both((forms, parts), (if inside { count } else { 1 }, count));
+                    // Alone it is one word of the grammar, however many values there are.
+                    (forms, parts) = both((forms, parts), if inside { (count, count) } else { (1, 1) });
                 }
                 ("anyOf" | "oneOf", Value::Array(branches)) => {
                     let mut sum = (0u64, 0u64);

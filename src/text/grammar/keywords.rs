@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use serde_json::{Map, Value, json};
 
 use super::references::{Place, References, base_of, below};
-use super::{GrammarError, formats, names, numbers};
+use super::{GrammarError, dear, formats, names, numbers, own_words};
 
 /// Schemas nest no deeper.
 const DEPTH_MAX: usize = 64;
@@ -94,6 +94,11 @@ fn measure(value: &Value, depth: usize, parts: &mut usize, bytes: &mut usize) ->
     match value {
         Value::Array(items) => items.iter().try_for_each(|item| measure(item, depth + 1, parts, bytes)),
         Value::Object(fields) => {
+            if let Some(values) = fields.get("enum").and_then(Value::as_array).map(Vec::len)
+                && values > dear::VALUES_MAX
+            {
+                return Err(GrammarError::Schema(dear::too_many_values(values)));
+            }
             fields.values().try_for_each(|value| measure(value, depth + 1, parts, bytes))
         }
         _ => Ok(()),
@@ -187,7 +192,8 @@ impl<'a> Reader<'a> {
             "required" => name_list(value)?,
             "minItems" | "minLength" | "minProperties" => least(value)?,
             "maxItems" | "maxLength" | "maxProperties" => count(value)?.min(COUNT_MAX).into(),
-            "pattern" | "format" => text(value)?.into(),
+            "pattern" => regex(&text(value)?)?.into(),
+            "format" => text(value)?.into(),
             "minimum" | "maximum" | "exclusiveMinimum" | "exclusiveMaximum" => {
                 if !(value.is_number() || key.starts_with('e') && value.is_boolean()) {
                     return Err(wrong(value, "a number"));
@@ -274,7 +280,12 @@ impl<'a> Reader<'a> {
     fn named(&mut self, place: &Place<'a>, key: &str, value: &'a Value) -> Result<Value, Problem> {
         let fields = value.as_object().ok_or_else(|| wrong(value, "an object of schemas"))?;
         let place = Place { pointer: below(&place.pointer, key), ..place.clone() };
-        let made = fields.iter().map(|(name, item)| Ok((name.clone(), self.one(&place, name, item)?)));
+        let made = fields.iter().map(|(name, item)| {
+            if key == "patternProperties" {
+                regex(name)?;
+            }
+            Ok((name.clone(), self.one(&place, name, item)?))
+        });
         Ok(made.collect::<Result<Map<_, _>, Problem>>()?.into())
     }
 }
@@ -296,6 +307,11 @@ fn wrong(value: &Value, must: &str) -> Problem {
 
 fn text(value: &Value) -> Result<String, Problem> {
     value.as_str().map(str::to_owned).ok_or_else(|| wrong(value, "a string"))
+}
+
+/// A regular expression that can be read and has nothing that can't be enforced.
+fn regex(text: &str) -> Result<&str, Problem> {
+    own_words::check_regex(text).map(|()| text).map_err(Problem::CantBe)
 }
 
 fn types(value: &Value) -> Result<Value, Problem> {

@@ -12,6 +12,9 @@ pub(super) const MULTIPLE_MAX: u32 = 1000;
 /// Decimal places of a multiple.
 const PLACES_MAX: u32 = 8;
 
+/// Multiples within bounds that are listed one by one.
+const LISTED_MAX: i128 = 256;
+
 /// One end of a range and whether it is outside of it itself.
 type Bound = Option<(f64, bool)>;
 type Refused = (&'static str, String);
@@ -36,6 +39,16 @@ pub(super) fn narrow(node: &mut Map<String, Value>, given: &Map<String, Value>) 
     let most = if far(&least) && most.is_none() { Some((LIMIT, false)) } else { most };
     let least = if far(&most) && least.is_none() { Some((-LIMIT, false)) } else { least };
     let (least, most) = if is_integer(node) { (least, most) } else { apart(least, most) };
+    let (least, most) = match multiples_within(node, least, most)? {
+        Within::Bounds(least, most) => (least, most),
+        Within::These(values) => {
+            for key in ["multipleOf", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"] {
+                node.shift_remove(key);
+            }
+            node.insert("enum".into(), values.into());
+            return Ok(());
+        }
+    };
     for (bound, key, exclusive) in
         [(least, "minimum", "exclusiveMinimum"), (most, "maximum", "exclusiveMaximum")]
     {
@@ -56,6 +69,59 @@ pub(super) fn narrow(node: &mut Map<String, Value>, given: &Map<String, Value>) 
         ));
     }
     Ok(())
+}
+
+/// What bounds leave of multiples.
+enum Within {
+    /// Those from a first to a last one.
+    Bounds(Bound, Bound),
+    /// These values alone.
+    These(Vec<Value>),
+}
+
+/// Bounds beside `multipleOf` as the first and the last multiple between them: a pattern for other bounds has more decimal
+/// places, which none of the multiples fits. Few multiples are listed.
+fn multiples_within(node: &Map<String, Value>, least: Bound, most: Bound) -> Result<Within, Refused> {
+    let of = node.get("multipleOf").and_then(Value::as_f64);
+    let Some((of, (digits, places))) = of.and_then(|of| Some((of, decimal(of)?))) else {
+        return Ok(Within::Bounds(least, most));
+    };
+    // As it would be read in a text.
+    let multiple =
+        |count: i128| format!("{}e-{places}", count * i128::from(digits)).parse().unwrap_or(f64::NAN);
+    let near = |bound: f64| (bound / of).abs() < EXACT_MAX;
+    let first = least.filter(|(bound, _)| near(*bound)).map(|(bound, is_exclusive)| {
+        let fits = |count: i128| multiple(count) > bound || (!is_exclusive && multiple(count) == bound);
+        let from = (bound / of).floor() as i128 - 2;
+        (from..from + 6).find(|count| fits(*count)).unwrap_or(from)
+    });
+    let last = most.filter(|(bound, _)| near(*bound)).map(|(bound, is_exclusive)| {
+        let fits = |count: i128| multiple(count) < bound || (!is_exclusive && multiple(count) == bound);
+        let from = (bound / of).ceil() as i128 + 2;
+        (from - 6..=from).rev().find(|count| fits(*count)).unwrap_or(from)
+    });
+    let whole = |value: &f64| !is_integer(node) || value.fract() == 0.0;
+    if let (Some(first), Some(last)) = (first, last)
+        && last - first < LISTED_MAX
+        && numbers_only(node)
+        && !node.contains_key("enum")
+        && !node.contains_key("const")
+    {
+        let values: Vec<Value> = (first..=last).map(multiple).filter(whole).map(number).collect();
+        return match (values.is_empty(), least, most) {
+            (true, Some((least, open)), Some((most, open_too))) => Err((
+                "multipleOf",
+                format!(
+                    "no multiple of {of} is {} and {}",
+                    said(least, "least", open),
+                    said(most, "most", open_too)
+                ),
+            )),
+            _ => Ok(Within::These(values)),
+        };
+    }
+    let bound = |count: Option<i128>, given: Bound| count.map(|count| (multiple(count), false)).or(given);
+    Ok(Within::Bounds(bound(first, least), bound(last, most)))
 }
 
 /// A whole number as an exclusive bound, less than one away from the other: such a range would let the bound itself through,
