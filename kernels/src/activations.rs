@@ -7,99 +7,17 @@
 //! Rows lie in balanced tiles of at most 64 (10 rows are one tile, 65 are 33 + 32), block by block: all a kernel needs for a
 //! block is contiguous, whatever the number of rows.
 
-pub(crate) mod quantize;
-
-use std::ops::Range;
-
 use crate::disjoint::Disjoint;
-use crate::dispatch::Cpu;
+use crate::dispatch::{Cpu, quantizer};
 use crate::matrix::Matrix;
 use crate::matrix::layout::{BLOCK, Layout, Scales};
-use crate::ops::{norm_scale, normed};
-use crate::simd::{Kernel, LANES, Simd};
-use quantize::{Quantized, quantizer};
+pub use crate::quantize::Source;
+use crate::quantize::{Forms, OFFSETS, Quantized, RUN_BLOCKS, offset_index};
+use crate::shapes::{TILE_ROWS_MAX, Tile};
+use crate::simd::{Kernel, Simd};
 
-/// Most rows of a tile: enough that unpacking weights costs little beside multiplying them, few enough that the sums of two
-/// panels lie in the first cache.
-pub(crate) const TILE_ROWS_MAX: usize = 64;
 /// Blocks, over all its rows, that one chunk of work quantizes: microseconds of work.
 const CHUNK_BLOCKS: usize = 128;
-/// Blocks of a row that are quantized one after the other, before the next row's.
-const RUN_BLOCKS: usize = 8;
-
-/// What rows of activations are made from, block by block while they are quantized: what is computed for it is never stored.
-#[derive(Clone, Copy)]
-pub enum Source<'a> {
-    /// The rows themselves.
-    Plain(&'a [f32]),
-    /// [`crate::ops::rms_norm`] of the rows `x`.
-    Normed {
-        /// The rows.
-        x: &'a [f32],
-        /// As long as a row.
-        weight: &'a [f32],
-        /// Added to the mean square.
-        eps: f32,
-    },
-}
-
-impl<'a> Source<'a> {
-    fn len(&self) -> usize {
-        match self {
-            Source::Plain(x) | Source::Normed { x, .. } => x.len(),
-        }
-    }
-
-    fn assert_fits(&self, k: usize) {
-        assert!(k > 0 && self.len().is_multiple_of(k), "{} activations are not rows of {k}", self.len());
-        let whole_blocks = k.is_multiple_of(BLOCK);
-        match self {
-            Source::Plain(_) => {}
-            _ if !whole_blocks => panic!("rows of {k} are made on the way: they must be blocks of {BLOCK}"),
-            Source::Normed { weight, .. } => assert_eq!(weight.len(), k, "weights of the norm"),
-        }
-    }
-
-    /// The values in `range`, whole rows.
-    fn part(self, range: Range<usize>) -> Source<'a> {
-        match self {
-            Source::Plain(x) => Source::Plain(&x[range]),
-            Source::Normed { x, weight, eps } => Source::Normed { x: &x[range], weight, eps },
-        }
-    }
-
-    /// What each row of `k` is multiplied with.
-    #[inline(always)]
-    fn row_scales<S: Simd>(self, s: S, k: usize) -> [f32; TILE_ROWS_MAX] {
-        let mut scales = [1.0; TILE_ROWS_MAX];
-        if let Source::Normed { x, eps, .. } = self {
-            for (scale, x) in scales.iter_mut().zip(x.chunks_exact(k)) {
-                *scale = norm_scale(s, x, eps);
-            }
-        }
-        scales
-    }
-
-    /// Block `block` of row `r`.
-    #[inline(always)]
-    fn block<S: Simd>(self, s: S, k: usize, r: usize, block: usize, scale: f32) -> [f32; BLOCK] {
-        let mut out = [0.0; BLOCK];
-        let at = r * k + block * BLOCK..r * k + (block + 1) * BLOCK;
-        let outs = out.as_chunks_mut::<LANES>().0.iter_mut();
-        match self {
-            Source::Plain(x) => out.copy_from_slice(&x[at]),
-            Source::Normed { x, weight, .. } => {
-                let weight = &weight[block * BLOCK..][..BLOCK];
-                let lanes = x[at].as_chunks::<LANES>().0.iter().zip(weight.as_chunks::<LANES>().0);
-                for (out, (x, weight)) in outs.zip(lanes) {
-                    s.store(normed(s, s.load(x), s.splat(scale), s.load(weight)), out);
-                }
-            }
-        }
-        out
-    }
-}
-
 /// Rows of activations in the forms the kernels read. Reused from call to call; it only ever grows.
 #[derive(Default)]
 pub struct Activations {
@@ -119,67 +37,6 @@ pub struct Activations {
     floats: Vec<f32>,
     /// Which of the forms above hold the current rows.
     forms: Forms,
-}
-
-/// The offsets of codes, and whether sums are wanted for each half of a block.
-const OFFSETS: [(u8, bool); 5] = [(8, false), (16, false), (128, false), (32, true), (4, true)];
-
-/// Which forms some matrices ask for.
-#[derive(Clone, Copy, Default, PartialEq)]
-struct Forms {
-    codes: bool,
-    starts: [bool; OFFSETS.len()],
-    half_sums: bool,
-    floats: bool,
-}
-
-impl Forms {
-    fn of<'a>(layouts: impl Iterator<Item = Layout> + 'a) -> Forms {
-        let mut forms = Forms::default();
-        for layout in layouts {
-            let Layout::Codes { scales, .. } = layout else {
-                forms.floats = true;
-                continue;
-            };
-            forms.codes = true;
-            forms.half_sums |= scales == Scales::GroupHalfMins;
-            if let Some(index) = offset_index(layout) {
-                forms.starts[index] = true;
-            }
-        }
-        forms
-    }
-
-    fn include(&self, other: Forms) -> bool {
-        (self.codes || !other.codes)
-            && (self.floats || !other.floats)
-            && (self.half_sums || !other.half_sums)
-            && self.starts.iter().zip(other.starts).all(|(have, want)| *have || !want)
-    }
-}
-
-fn offset_index(layout: Layout) -> Option<usize> {
-    match layout {
-        Layout::Codes { offset, scales, .. } => {
-            OFFSETS.iter().position(|&known| known == (offset, scales.of_halves()))
-        }
-        _ => None,
-    }
-}
-
-/// The rows of one tile, as a matmul with weights of one layout reads them.
-#[derive(Clone, Copy)]
-pub(crate) struct Tile<'a> {
-    /// The first of its rows among all.
-    pub(crate) row: usize,
-    pub(crate) rows: usize,
-    pub(crate) codes: &'a [i8],
-    pub(crate) scales: &'a [f32],
-    /// By halves of blocks where the layout's minimums are.
-    pub(crate) sums: &'a [f32],
-    /// Empty where the layout has no offset.
-    pub(crate) starts: &'a [i32],
-    pub(crate) floats: &'a [f32],
 }
 
 impl Activations {
@@ -372,8 +229,8 @@ impl Kernel for Spread<'_> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::quantize::quantize_block;
     use super::*;
+    use crate::quantize::quantize_block;
 
     #[test]
     fn tiles_are_balanced_and_cover_all_rows() {

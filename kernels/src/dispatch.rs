@@ -1,62 +1,17 @@
 //! Which instructions this machine has, decided once, and the threads that run a step. Nothing is read from the
 //! environment: whoever loads a model says how many threads it gets.
 
-use crate::simd::Kernel;
+use std::ops::Range;
+
+pub use crate::isa::Isa;
+#[cfg(target_arch = "x86_64")]
+use crate::isa::has_fma;
+use crate::matrix::layout::Layout;
+use crate::quantize::{Quantized, Source, quantize_block, quantize_gated, quantize_tile};
+use crate::scalar::scalar_kernel;
+use crate::shapes::{self, Sums};
+use crate::simd::{Kernel, Portable};
 use crate::team::Team;
-
-/// The instruction set a [`Cpu`] uses. Results are the same bits for one instruction set; between two they may differ.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Isa {
-    /// Portable code, on every machine.
-    Scalar,
-    /// AVX2, FMA and F16C: x86-64 since 2013 (Intel) and 2015 (AMD).
-    Avx2,
-    /// The same and AVX-VNNI: Intel's since Alder Lake, AMD's since Zen 5.
-    AvxVnni,
-    /// AVX-512 F, BW, DQ, VL and VNNI: Intel since Ice Lake, AMD since Zen 4.
-    Avx512Vnni,
-}
-
-impl Isa {
-    /// All of them, the best last.
-    pub const ALL: [Isa; 4] = [Isa::Scalar, Isa::Avx2, Isa::AvxVnni, Isa::Avx512Vnni];
-
-    /// The best instruction set of this machine.
-    pub fn detect() -> Isa {
-        Isa::ALL.into_iter().rfind(|isa| isa.available()).unwrap_or(Isa::Scalar)
-    }
-
-    /// Whether this machine can run it.
-    pub fn available(self) -> bool {
-        match self {
-            Isa::Scalar => true,
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => crate::x86_64::has_fma(),
-            #[cfg(target_arch = "x86_64")]
-            Isa::AvxVnni => crate::x86_64::has_fma() && is_x86_feature_detected!("avxvnni"),
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512Vnni => {
-                is_x86_feature_detected!("avx512f")
-                    && is_x86_feature_detected!("avx512bw")
-                    && is_x86_feature_detected!("avx512dq")
-                    && is_x86_feature_detected!("avx512vl")
-                    && is_x86_feature_detected!("avx512vnni")
-            }
-            #[cfg(not(target_arch = "x86_64"))]
-            Isa::Avx2 | Isa::AvxVnni | Isa::Avx512Vnni => false,
-        }
-    }
-
-    /// A short name for logs and reports.
-    pub fn name(self) -> &'static str {
-        match self {
-            Isa::Scalar => "scalar",
-            Isa::Avx2 => "avx2",
-            Isa::AvxVnni => "avx-vnni",
-            Isa::Avx512Vnni => "avx512-vnni",
-        }
-    }
-}
 
 /// An instruction set and a team of threads: what every kernel is called with. Share it as `Arc<Cpu>`.
 #[derive(Debug)]
@@ -104,7 +59,54 @@ impl Cpu {
             #[cfg(target_arch = "x86_64")]
             Isa::Scalar | Isa::Avx2 | Isa::AvxVnni => crate::x86_64::simd::run_portable(kernel),
             #[cfg(not(target_arch = "x86_64"))]
-            _ => kernel.run(crate::simd::Portable),
+            _ => kernel.run(Portable),
         }
+    }
+}
+
+/// The kernel for weights of this layout.
+pub(crate) fn kernel(isa: Isa, layout: Layout) -> shapes::Kernel {
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512Vnni => crate::x86_64::matmul::kernel(layout),
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => crate::x86_64::avx2::avx2_kernel(layout),
+        #[cfg(target_arch = "x86_64")]
+        Isa::AvxVnni => crate::x86_64::avx2::avx_vnni_kernel(layout),
+        #[cfg(target_arch = "x86_64")]
+        Isa::Scalar if has_fma() => crate::x86_64::scalar::scalar_kernel_with_fma,
+        _ => scalar_kernel,
+    }
+}
+
+/// As [`quantize_tile`], chosen by the instructions this machine has.
+pub(crate) type Quantizer = unsafe fn(&Quantized, Source<'_>, usize, Range<usize>);
+
+pub(crate) fn quantizer(cpu: &Cpu) -> Quantizer {
+    match cpu.isa() {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512Vnni => crate::x86_64::quantize::quantize_tile,
+        #[cfg(target_arch = "x86_64")]
+        _ if has_fma() => crate::x86_64::quantize::quantize_tile_with_fma,
+        _ => |out, x, row, blocks| {
+            // SAFETY: the promise of whoever calls this pointer.
+            unsafe { quantize_tile(Portable, out, x, row, blocks, quantize_block) }
+        },
+    }
+}
+
+/// As [`quantize_gated`], chosen by the instructions this machine has.
+pub(crate) type GatedQuantizer = unsafe fn(&Quantized, &Sums, &Sums, usize, usize);
+
+pub(crate) fn gated_quantizer(cpu: &Cpu) -> GatedQuantizer {
+    match cpu.isa() {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512Vnni => crate::x86_64::quantize::quantize_gated,
+        #[cfg(target_arch = "x86_64")]
+        _ if has_fma() => crate::x86_64::quantize::quantize_gated_with_fma,
+        _ => |out, gate, up, row, block| {
+            // SAFETY: the promise of whoever calls this pointer.
+            unsafe { quantize_gated(Portable, out, gate, up, row, block, quantize_block) }
+        },
     }
 }

@@ -8,12 +8,12 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
-use crate::activations::quantize::gated_quantizer;
-use crate::activations::{Activations, TILE_ROWS_MAX, Tile};
+use crate::activations::Activations;
 use crate::disjoint::Disjoint;
-use crate::dispatch::{Cpu, Isa};
+use crate::dispatch::{Cpu, Isa, gated_quantizer, kernel};
 use crate::matrix::Matrix;
-use crate::matrix::layout::{BLOCK, LANES, Layout, unpack_block};
+use crate::matrix::layout::{BLOCK, LANES};
+use crate::shapes::{Kernel, PANELS_MAX, Sums, TILE_ROWS_MAX, Tile};
 
 /// One product of a [`matmul`]: `y[rows, n] = x · wᵀ + bias`, or `y += ...` with `add`.
 pub struct Output<'a> {
@@ -27,9 +27,6 @@ pub struct Output<'a> {
     pub y: &'a mut [f32],
 }
 
-/// Sums of 16 outputs, for each panel and each row of a tile.
-pub(crate) type Sums = [[f32; LANES]];
-
 /// Room for sums, at the start of a cache line: many rows read and write them at every block.
 #[repr(align(64))]
 struct SumsBuffer([[f32; LANES]; STORE_PANELS * TILE_ROWS_MAX]);
@@ -38,12 +35,6 @@ thread_local! {
     /// Used by one chunk at a time; kept, since zeroing it takes as long as a small chunk.
     static SUMS: RefCell<SumsBuffer> = const { RefCell::new(SumsBuffer([[0.0; LANES]; STORE_PANELS * TILE_ROWS_MAX])) };
 }
-
-/// Panels that a kernel takes at a time.
-pub(crate) const PANELS_MAX: usize = 2;
-
-/// Writes the sums of up to [`PANELS_MAX`] panels, one behind the other in `panels`, for the rows of one tile.
-pub(crate) type Kernel = unsafe fn(layout: Layout, panels: &[u8], x: &Tile, sums: &mut Sums);
 
 /// Panels whose sums are stored together: what goes to a row of y should be several cache lines in a page.
 const STORE_PANELS: usize = 8;
@@ -141,21 +132,6 @@ unsafe fn multiply(kernel: Kernel, w: &Matrix, blocks: Range<usize>, tile: &Tile
     }
 }
 
-/// The kernel for weights of this layout.
-fn kernel(isa: Isa, layout: Layout) -> Kernel {
-    match isa {
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx512Vnni => crate::x86_64::matmul::kernel(layout),
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => crate::x86_64::avx2::avx2_kernel(layout),
-        #[cfg(target_arch = "x86_64")]
-        Isa::AvxVnni => crate::x86_64::avx2::avx_vnni_kernel(layout),
-        #[cfg(target_arch = "x86_64")]
-        Isa::Scalar if crate::x86_64::has_fma() => crate::x86_64::scalar_kernel_with_fma,
-        _ => scalar_kernel,
-    }
-}
-
 /// One output, cut into chunks: a chunk is the same share of every output, so that what belongs together (gate and up, the heads of q
 /// and k) is made by one thread, and is in its cache when it goes on with it.
 struct Job<'a> {
@@ -245,86 +221,6 @@ fn put(y: &mut [f32], sums: &[f32; LANES], bias: Option<&[f32]>, add: bool) {
         true => y.iter_mut().zip(sums).for_each(|(y, sum)| *y += sum),
         false => y.iter_mut().zip(sums).for_each(|(y, sum)| *y = sum),
     }
-}
-
-/// The kernel that runs anywhere, and the twin that every other must equal to the bit.
-#[inline(always)]
-pub(crate) fn scalar_kernel(layout: Layout, panels: &[u8], x: &Tile, sums: &mut Sums) {
-    let k = x.codes.len().max(x.floats.len()) / x.rows;
-    for (panel, sums) in panels.chunks_exact(layout.panel_bytes(k)).zip(sums.chunks_mut(x.rows)) {
-        sums.fill([0.0; LANES]);
-        match layout {
-            Layout::F32 => multiply_floats::<4>(panel, x, sums, f32::from_le_bytes),
-            Layout::F16 => multiply_floats::<2>(panel, x, sums, |b| half::f16::from_le_bytes(b).to_f32()),
-            Layout::BF16 => multiply_floats::<2>(panel, x, sums, |b| half::bf16::from_le_bytes(b).to_f32()),
-            Layout::Codes { .. } => multiply_codes(layout, panel, x, sums),
-        }
-    }
-}
-
-#[inline(always)]
-fn multiply_floats<const SIZE: usize>(
-    panel: &[u8],
-    x: &Tile,
-    sums: &mut Sums,
-    value: impl Fn([u8; SIZE]) -> f32,
-) {
-    for (column, x) in panel.chunks_exact(SIZE * LANES).zip(x.floats.chunks_exact(x.rows)) {
-        let mut w = [0.0; LANES];
-        for (w, bytes) in w.iter_mut().zip(column.chunks_exact(SIZE)) {
-            *w = value(bytes.try_into().expect("chunks of this size"));
-        }
-        for (sums, &x) in sums.iter_mut().zip(x) {
-            for (sum, w) in sums.iter_mut().zip(w) {
-                *sum = w.mul_add(x, *sum);
-            }
-        }
-    }
-}
-
-#[inline(always)]
-fn multiply_codes(layout: Layout, panel: &[u8], x: &Tile, sums: &mut Sums) {
-    let Layout::Codes { planes, scales, offset } = layout else { unreachable!("floats have no codes") };
-    for (b, x_block) in x.codes.chunks_exact(x.rows * BLOCK).enumerate() {
-        let block = unpack_block(planes, scales, panel, b);
-        for (r, codes) in x_block.chunks_exact(BLOCK).enumerate() {
-            let at = b * x.rows + r;
-            let x_scale = x.scales[at];
-            let [first, second] = dots(&block.codes, codes.try_into().expect("a block"), offset);
-            let halves = scales.of_halves();
-            for (lane, sum) in sums[r].iter_mut().enumerate() {
-                let product = if halves {
-                    let product = first[lane] as f32 * block.scales[0][lane];
-                    (second[lane] as f32).mul_add(block.scales[1][lane], product)
-                } else {
-                    (first[lane] + second[lane]) as f32 * block.scales[0][lane]
-                };
-                *sum = product.mul_add(x_scale, *sum);
-                if scales.have_mins() && halves {
-                    let at = 2 * b * x.rows + r;
-                    *sum = block.mins[0][lane].mul_add(x.sums[at], *sum);
-                    *sum = block.mins[1][lane].mul_add(x.sums[at + x.rows], *sum);
-                } else if scales.have_mins() {
-                    *sum = block.mins[0][lane].mul_add(x.sums[at], *sum);
-                }
-            }
-        }
-    }
-}
-
-/// The exact dot products of 16 rows of weights with one block, for each half of it.
-#[inline(always)]
-fn dots(weights: &[[u8; 4 * LANES]; 8], codes: &[i8; BLOCK], offset: u8) -> [[i32; LANES]; 2] {
-    let mut dots = [[0; LANES]; 2];
-    for (v, weights) in weights.iter().enumerate() {
-        let codes = &codes[4 * v..][..4];
-        for (dot, weights) in dots[v / 4].iter_mut().zip(weights.chunks_exact(4)) {
-            for (&w, &x) in weights.iter().zip(codes) {
-                *dot += (i32::from(w) - i32::from(offset)) * i32::from(x);
-            }
-        }
-    }
-    dots
 }
 
 #[cfg(test)]

@@ -4,7 +4,10 @@ use std::sync::OnceLock;
 
 use crate::disjoint::Disjoint;
 use crate::dispatch::Cpu;
-use crate::simd::{Kernel, LANES, Simd, exp, load_partial, store_partial};
+#[cfg(test)]
+use crate::pointwise::silu_product;
+use crate::pointwise::{norm_scale, normed};
+use crate::simd::{Kernel, LANES, Simd, load_partial, store_partial};
 
 /// Values a chunk handles: some microseconds of work, so that sharing it is worth the hand-over.
 pub(crate) const CHUNK_VALUES: usize = 4096;
@@ -184,36 +187,6 @@ impl Kernel for RmsNorm<'_> {
     }
 }
 
-/// What a row is multiplied with to have a mean square of one, about.
-#[inline(always)]
-pub(crate) fn norm_scale<S: Simd>(s: S, x: &[f32], eps: f32) -> f32 {
-    let mean = sum_of_squares(s, x) / x.len() as f32;
-    1.0 / (mean + eps).sqrt()
-}
-
-#[inline(always)]
-pub(crate) fn normed<S: Simd>(s: S, x: S::V, scale: S::V, weight: S::V) -> S::V {
-    s.mul(s.mul(x, scale), weight)
-}
-
-/// Four running sums, so that additions need not wait for each other.
-#[inline(always)]
-fn sum_of_squares<S: Simd>(s: S, x: &[f32]) -> f32 {
-    let mut sums = [s.splat(0.0); 4];
-    let (fours, rest) = x.as_chunks::<{ 4 * LANES }>();
-    for four in fours {
-        for (sum, x) in sums.iter_mut().zip(four.as_chunks::<LANES>().0) {
-            let x = s.load(x);
-            *sum = s.mul_add(x, x, *sum);
-        }
-    }
-    for x in rest.chunks(LANES) {
-        let x = load_partial(s, x);
-        sums[0] = s.mul_add(x, x, sums[0]);
-    }
-    s.sum(s.add(s.add(sums[0], sums[1]), s.add(sums[2], sums[3])))
-}
-
 #[cfg(test)]
 struct SiluMul<'a> {
     gate: &'a [f32],
@@ -236,12 +209,6 @@ impl Kernel for SiluMul<'_> {
         let (gate, up) = (load_partial(s, gate_tail), load_partial(s, up_tail));
         store_partial(s, silu_product(s, gate, up), out_tail);
     }
-}
-
-#[inline(always)]
-pub(crate) fn silu_product<S: Simd>(s: S, gate: S::V, up: S::V) -> S::V {
-    let denominator = s.add(s.splat(1.0), exp(s, s.sub(s.splat(0.0), gate)));
-    s.mul(s.div(gate, denominator), up)
 }
 
 /// The angles of one position.

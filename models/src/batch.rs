@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use crate::model::ForwardError;
+use crate::error::ForwardError;
 
 /// One step's work for one model.
 #[derive(Debug, Default, Clone)]

@@ -1,7 +1,7 @@
 //! The trait behind which every way of running a model stands: the engine knows a model by this alone.
 
 use crate::batch::Batch;
-use crate::mapping::Changed;
+use crate::error::ForwardError;
 
 /// What the engine must know of a model to plan memory and steps.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,29 +25,6 @@ pub struct ModelInfo {
 /// Receives one wanted row: its place in [`Batch::rows`] and its logits, which it may change. Called from several
 /// threads at once, each row once.
 pub type OnRow<'a> = &'a (dyn Fn(usize, &mut [f32]) + Sync);
-
-/// A forward pass that could not be done. The batch had no effect that a later batch relies on.
-#[derive(Debug, thiserror::Error)]
-pub enum ForwardError {
-    /// A token id outside the vocabulary.
-    #[error("token {token} is outside the vocabulary of {vocab}: the prompt was made with another tokenizer")]
-    Token {
-        /// The offending id.
-        token: u32,
-        /// Size of the vocabulary.
-        vocab: usize,
-    },
-    /// A batch that contradicts itself; a bug of the caller.
-    #[error("inconsistent batch: {0}")]
-    Batch(String),
-    /// A file with weights was changed by somebody else. Nothing that the model computes or keeps can be trusted any more;
-    /// loaded again it is what lies there now.
-    #[error(transparent)]
-    Lost(#[from] Changed),
-    /// A device or a test double failed.
-    #[error("{0}")]
-    Failed(String),
-}
 
 /// A decoder that computes rows of logits from batches and keeps keys and values in numbered blocks.
 pub trait Model: Send {

@@ -8,10 +8,11 @@ use bandmaster_kernels::matrix::{Matrix, PackError, Shape, Slab};
 use rayon::ThreadPool;
 use rayon::iter::{ParallelBridge, ParallelIterator};
 
+use crate::error::LoadError;
 use crate::gguf::{Gguf, TensorInfo};
-use crate::load::{LoadError, LoadOptions, Progress};
+use crate::options::{LoadOptions, Progress};
 use crate::packed::{self, Draft, Entry, Packed};
-use crate::weights::{Wanted, checked};
+use crate::tensors::{Wanted, checked};
 
 /// Bytes of the file that one task packs: few enough to share out evenly, enough that starting it costs nothing.
 const SLAB_BYTES: usize = 1 << 20;

@@ -6,6 +6,7 @@ use std::io;
 use std::path::Path;
 
 use bandmaster_models::Cpu;
+use bandmaster_models::gguf::Gguf;
 use sha2::{Digest, Sha256};
 
 use super::machine::Machine;
@@ -33,7 +34,8 @@ pub struct Build {
     /// SHA-256 of the program's file, in hex.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub binary_sha256: Option<String>,
-    /// SHA-256 of each model's file that was loaded here, by the model's name; a server's files can't be seen.
+    /// SHA-256 of each model's file that was loaded here (of a split model, of its parts one after the other), by the model's
+    /// name; a server's files can't be seen.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub models_sha256: BTreeMap<String, String>,
 }
@@ -50,9 +52,13 @@ impl Build {
         }
     }
 
-    /// Adds the hash of a model's file; what is no single file has none.
+    /// Adds the hash of a model's file, of a split model that of all its parts one after the other; what is no file has none.
     pub fn add_model(&mut self, name: &str, path: &Path) {
-        if let Ok(hash) = file_sha256(path) {
+        let hash = match Gguf::open(path) {
+            Ok(gguf) => files_sha256(&gguf.paths().collect::<Vec<_>>()),
+            Err(_) => file_sha256(path),
+        };
+        if let Ok(hash) = hash {
             self.models_sha256.insert(name.to_owned(), hash);
         }
     }
@@ -63,8 +69,14 @@ impl Build {
 /// # Errors
 /// The system's, when the file can't be read.
 pub fn file_sha256(path: &Path) -> io::Result<String> {
+    files_sha256(&[path])
+}
+
+fn files_sha256(paths: &[impl AsRef<Path>]) -> io::Result<String> {
     let mut hasher = Sha256::new();
-    io::copy(&mut File::open(path)?, &mut HashWriter(&mut hasher))?;
+    for path in paths {
+        io::copy(&mut File::open(path)?, &mut HashWriter(&mut hasher))?;
+    }
     Ok(hex(&hasher.finalize()))
 }
 
@@ -117,6 +129,31 @@ mod tests {
         let program = std::env::current_exe().expect("a test is a program");
         assert_eq!(build.binary_sha256, file_sha256(&program).ok());
         assert_eq!(build.binary_sha256.map(|hash| hash.len()), Some(64));
+    }
+
+    #[test]
+    fn a_split_model_is_told_by_all_its_parts() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let at = |part: u16| folder.path().join(format!("m-0000{part}-of-00002.gguf"));
+        let write = |part: u16, text: &str| {
+            let mut writer = bandmaster_models::gguf::Writer::new();
+            writer.set("general.architecture", "llama").set("general.name", text);
+            writer.set("split.no", &(part - 1)).set("split.count", &2u16);
+            std::fs::write(at(part), writer.finish()).expect("written");
+        };
+        let hash = || {
+            let mut build = Build::here();
+            build.add_model("m", &at(1));
+            build.models_sha256.remove("m")
+        };
+        write(1, "a");
+        write(2, "b");
+        let first = hash().expect("all parts are there");
+        write(2, "c");
+        assert_ne!(hash(), Some(first), "the second part is another");
+        let mut build = Build::here();
+        build.add_model("one", &std::env::current_exe().expect("a program"));
+        assert_eq!(build.models_sha256.get("one"), build.binary_sha256.as_ref(), "one file is its own hash");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::flags::AccuracyFlags;
 use super::interrupt::{INTERRUPTED, Interrupt};
 use super::load::BandFiles;
 use super::screen::{Screen, View};
+use super::surroundings::runtime;
 use super::{load, print, print_json, servers, table, terminal};
 use crate::bench::accuracy::{
     AccuracyReport, Allowance, Cell, GivenUp, Kind, MatrixReport, Sandbox, Setup, Stage, Suite, Way, run_cell,
@@ -46,11 +47,10 @@ struct Plan<'a> {
     concurrency: usize,
 }
 
-/// Measures.
 pub fn bench_accuracy(config: &Config, flags: &AccuracyFlags) -> Result<ExitCode, CliError> {
     let plan = Plan::new(flags)?;
     let origin = origin();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime = runtime(2)?;
     let sandbox = plan.suite.needs_python().then(|| runtime.block_on(Sandbox::find())).transpose();
     let sandbox = sandbox.map_err(|error| CliError::Failed(error.into()))?;
     let bench =

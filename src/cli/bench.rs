@@ -22,7 +22,6 @@ pub fn origin() -> Origin {
     origin
 }
 
-/// Dispatches `bench`.
 pub fn bench(config: &Config, command: BenchCommand) -> Result<ExitCode, CliError> {
     match command {
         BenchCommand::Throughput(flags) => bench_throughput(config, &flags),

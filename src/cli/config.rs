@@ -23,13 +23,13 @@ const CONTEXT_TOKENS_DEFAULT: usize = 8192;
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
-    /// Typed.
+    /// It was typed as a flag.
     Flag,
     /// A variable of the environment.
     Environment(&'static str),
-    /// `config.toml`.
+    /// It stands in this `config.toml`.
     File(PathBuf),
-    /// Nobody said anything.
+    /// Nobody said anything, so the default holds.
     Default,
 }
 
@@ -49,7 +49,6 @@ impl fmt::Display for Origin {
 pub struct Setting<T> {
     /// The value in force.
     pub value: T,
-    /// Who set it.
     pub origin: Origin,
 }
 
@@ -89,9 +88,7 @@ impl ConfigFile {
 pub struct Config {
     /// Where things are kept.
     pub home: Setting<Home>,
-    /// No connections.
     pub offline: Setting<bool>,
-    /// Threads that compute.
     pub threads: Setting<usize>,
     /// Bytes for weights and cache.
     pub memory_bytes: Setting<u64>,
@@ -99,7 +96,6 @@ pub struct Config {
     pub context_tokens: Setting<usize>,
     /// How keys and values are kept.
     pub kv_type: Setting<KvType>,
-    /// What computes.
     pub device: Setting<Device>,
     /// Whether a model's packed form is kept beside its file.
     pub keep_packed: Setting<bool>,
@@ -342,6 +338,11 @@ fn home(flags: &Global, environment: Environment) -> Result<Setting<Home>, CliEr
 fn read_config_file(path: &Path) -> Result<String, CliError> {
     match std::fs::read_to_string(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
+            let folder = path.parent().unwrap_or(path).display();
+            let problem = "it, or something on the way there, is a file: give a folder with --home";
+            Err(CliError::usage(format!("settings and runs can't be kept in {folder}: {problem}")))
+        }
         read => read.map_err(|error| CliError::usage(format!("{}: {error}", path.display()))),
     }
 }

@@ -1,5 +1,6 @@
 //! How a command ends when it doesn't end well.
 
+use std::fmt::Write as _;
 use std::io;
 
 use crate::hub::HubError;
@@ -22,20 +23,46 @@ impl CliError {
     pub fn usage(message: impl Into<String>) -> Self {
         Self::Usage(message.into())
     }
+
+    /// Standard output took nothing more.
+    pub fn stdout(error: &io::Error) -> Self {
+        let what_now = match error.kind() {
+            io::ErrorKind::BrokenPipe => return Self::NoReader,
+            io::ErrorKind::StorageFull => "free some space there, or send it to another place",
+            io::ErrorKind::FileTooLarge => {
+                "raise the limit of file sizes (`ulimit -f unlimited`, or LimitFSIZE= of a service)"
+            }
+            _ => "send it to a file, a pipe or a terminal; `>/dev/null` throws it away",
+        };
+        Self::Failed(anyhow::anyhow!("standard output can't be written: {error}; {what_now}"))
+    }
+}
+
+/// An error and its causes in one sentence. A cause that the text before it has told already is not told again.
+pub fn told(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !has(&text, &cause) {
+            // Writing to a String cannot fail.
+            let _ = write!(text, ": {cause}");
+        }
+    }
+    text
+}
+
+/// Whether a text holds another as whole words.
+fn has(text: &str, part: &str) -> bool {
+    let is_open = |c: Option<char>| !c.is_some_and(char::is_alphanumeric);
+    text.match_indices(part).any(|(at, _)| {
+        is_open(text[..at].chars().next_back()) && is_open(text[at + part.len()..].chars().next())
+    })
 }
 
 impl From<anyhow::Error> for CliError {
     fn from(error: anyhow::Error) -> Self {
         Self::Failed(error)
-    }
-}
-
-impl From<io::Error> for CliError {
-    fn from(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::BrokenPipe => Self::NoReader,
-            _ => Self::Failed(error.into()),
-        }
     }
 }
 
@@ -69,5 +96,47 @@ impl From<AgainError> for CliError {
             AgainError::Record(error) => error.into(),
             other => Self::Usage(other.to_string()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context;
+
+    use super::*;
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let check = |error: anyhow::Error, expected: &str| assert_eq!(told(&error), expected);
+        let refused = || HubError::Io {
+            path: "/home/models".into(),
+            source: io::Error::from(io::ErrorKind::ReadOnlyFilesystem),
+        };
+        let alone = refused().to_string();
+        check(refused().into(), &alone);
+        check(
+            Err::<(), _>(refused()).context("m can't be loaded").unwrap_err(),
+            &format!("m can't be loaded: {alone}"),
+        );
+        check(anyhow::anyhow!("inner").context("outer").context("outermost"), "outermost: outer: inner");
+        check(anyhow::anyhow!("alone"), "alone");
+    }
+
+    #[test]
+    fn output_that_is_not_taken_says_so_with_the_way_out() {
+        let message = |kind: io::ErrorKind| match CliError::stdout(&kind.into()) {
+            CliError::Failed(error) => told(&error),
+            other => panic!("{other:?}"),
+        };
+        for (kind, way_out) in [
+            (io::ErrorKind::StorageFull, "free some space"),
+            (io::ErrorKind::FileTooLarge, "ulimit -f"),
+            (io::ErrorKind::Other, "/dev/null"),
+        ] {
+            let message = message(kind);
+            assert!(message.starts_with("standard output can't be written: "), "{message}");
+            assert!(message.contains(way_out), "{message}");
+        }
+        assert!(matches!(CliError::stdout(&io::ErrorKind::BrokenPipe.into()), CliError::NoReader));
     }
 }

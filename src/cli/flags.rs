@@ -47,7 +47,7 @@ pub struct Global {
     /// How keys and values are kept: f16, or q8 in half the memory at a small cost in accuracy [default: f16]
     #[arg(long, global = true, value_name = "TYPE")]
     pub kv_type: Option<String>,
-    /// What computes: cpu
+    /// The device that computes; there is only cpu so far
     #[arg(long, global = true, value_name = "DEVICE")]
     pub device: Option<String>,
     /// Keep models, runs and settings under this folder (also BANDMASTER_HOME) [default: the platform's directories]
@@ -58,14 +58,13 @@ pub struct Global {
     pub verbose: u8,
 }
 
-/// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Do a goal and print the answer
     Run(RunFlags),
     /// Answer over HTTP in OpenAI's shapes, with single models or the whole band
     Serve(ServeFlags),
-    /// Measure
+    /// Measure models, plans, servers and answers, and compare the results
     #[command(subcommand)]
     Bench(BenchCommand),
     /// Find, fetch, check and remove models
@@ -79,18 +78,17 @@ pub enum Command {
     Workers(WorkersCommand),
     /// What this machine has, and what that means
     Doctor {
-        /// One JSON object
+        /// Print one JSON object instead of text
         #[arg(long)]
         json: bool,
     },
     /// Print completions for a shell
     Completions {
-        /// The shell
+        /// The shell that reads the completions
         shell: clap_complete::Shell,
     },
 }
 
-/// `run`.
 #[derive(Debug, Args)]
 pub struct RunFlags {
     /// What is wanted, in your own words
@@ -134,7 +132,6 @@ pub struct GoFlags {
     pub standalone: bool,
 }
 
-/// `serve`.
 #[derive(Debug, Args)]
 pub struct ServeFlags {
     /// The address to listen on; 0.0.0.0 for every network. Other than this machine's own needs --api-key-file
@@ -198,19 +195,18 @@ impl BandFlags {
     }
 }
 
-/// `models`.
 #[derive(Debug, Subcommand)]
 pub enum ModelsCommand {
     /// The catalog and what is installed
     List {
-        /// A JSON array
+        /// Print a JSON array instead of a table
         #[arg(long)]
         json: bool,
     },
     /// Fetch models: a catalog name, hf:OWNER/REPO[:QUANT|FILE][@REV], its address at huggingface.co, or `default` for the default
     /// band
     Pull {
-        /// Names
+        /// Names of the models to fetch
         #[arg(required = true, value_name = "NAME")]
         names: Vec<String>,
     },
@@ -218,19 +214,18 @@ pub enum ModelsCommand {
     Import(ImportFlags),
     /// Compare installed files with their checksums, all of every file (a load compares size, times and a sample)
     Verify {
-        /// Only this one
+        /// Check this model only [default: all that are installed]
         name: Option<String>,
     },
     /// Delete an installed model
     Rm {
-        /// Its name
+        /// The model's name, as `models list` shows it
         name: String,
     },
     /// Print the token ids of a text, a line for each input
     Tokenize(TokenizeFlags),
 }
 
-/// `models import`.
 #[derive(Debug, Args)]
 pub struct ImportFlags {
     /// Files; of a split model any part
@@ -250,15 +245,14 @@ pub struct ImportFlags {
 /// What an imported model is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum RoleFlag {
-    /// Plans and answers
+    /// It plans and answers
     Planner,
-    /// Works
+    /// It does the tasks of plans
     Worker,
     /// Generates, but is in no band
     Base,
 }
 
-/// `models tokenize`.
 #[derive(Debug, Args)]
 pub struct TokenizeFlags {
     /// The model, or a GGUF file that holds only a vocabulary
@@ -278,12 +272,11 @@ pub struct TokenizeFlags {
     pub json: bool,
 }
 
-/// `runs`.
 #[derive(Debug, Subcommand)]
 pub enum RunsCommand {
     /// Runs, the latest first
     List {
-        /// A JSON array
+        /// Print a JSON array instead of a table
         #[arg(long)]
         json: bool,
     },
@@ -300,7 +293,7 @@ pub enum RunsCommand {
         /// Everything that happened, in order
         #[arg(long, conflicts_with = "task")]
         events: bool,
-        /// JSON
+        /// Print JSON instead of text
         #[arg(long)]
         json: bool,
     },
@@ -310,7 +303,7 @@ pub enum RunsCommand {
     Answer {
         #[command(flatten)]
         again: AgainFlags,
-        /// The answer
+        /// Your answer to the question
         text: String,
     },
     /// End a run of this home's server with what is finished
@@ -355,20 +348,19 @@ pub struct AgainFlags {
     pub go: GoFlags,
 }
 
-/// `workers`.
 #[derive(Debug, Subcommand)]
 pub enum WorkersCommand {
-    /// The band's workers
+    /// List the workers of the band
     List {
-        /// A JSON array
+        /// Print a JSON array instead of a table
         #[arg(long)]
         json: bool,
     },
-    /// One worker
+    /// Show what is known of one worker
     Show {
-        /// Its name
+        /// The worker's name, as `workers list` shows it
         name: String,
-        /// A JSON object
+        /// Print a JSON object instead of text
         #[arg(long)]
         json: bool,
     },

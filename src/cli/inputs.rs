@@ -71,7 +71,7 @@ impl Inputs {
         let mut told: Vec<String> =
             named.map(|(path, why)| format!("left out {}: {why}", path.display())).collect();
         if let Some(more @ 1..) = self.left_out.len().checked_sub(LEFT_OUT_NAMED_MAX) {
-            told.push(format!("left out {more} more"));
+            told.push(format!("left out {more} more (`--json` names all)"));
         }
         told.extend(self.notes.iter().cloned());
         told
@@ -243,6 +243,7 @@ fn read_folder(folder: &Path, named: &mut HashSet<PathBuf>, found: &mut Inputs) 
     let before = found.inputs.len();
     let left_out_before = found.left_out.len();
     found.left_out.extend(listing.left_out);
+    note_elsewhere(&listing.elsewhere, &mut found.notes);
     for file in listing.files {
         match read_file(&file) {
             Ok(text) if text.trim().is_empty() => found.left_out.push((file, "empty".to_owned())),
@@ -267,6 +268,17 @@ fn read_folder(folder: &Path, named: &mut HashSet<PathBuf>, found: &mut Inputs) 
         return Err(wrong(folder, &format!("the folder holds no readable text{others}")));
     }
     Ok(())
+}
+
+/// Says what is read though it does not lie in the folder that was named.
+fn note_elsewhere(elsewhere: &[(PathBuf, String)], notes: &mut Vec<String>) {
+    let named = elsewhere.iter().take(LEFT_OUT_NAMED_MAX);
+    notes.extend(
+        named.map(|(path, place)| format!("{} is {place}: what lies there is read as well", path.display())),
+    );
+    if let Some(more @ 1..) = elsewhere.len().checked_sub(LEFT_OUT_NAMED_MAX) {
+        notes.push(format!("{more} more lead elsewhere and are read as well"));
+    }
 }
 
 /// A path that was named: a file, or a pipe, for which it waits as long as it takes, and says so.
@@ -333,7 +345,7 @@ fn read_file(path: &Path) -> Result<String, Unreadable> {
 
 fn read_stdin(stdin: &mut dyn Read) -> Result<Input, CliError> {
     let patience = waits_for("-f -".to_owned(), PIPE_PATIENCE, warn);
-    stdin_input(read_all(stdin, patience)?)
+    stdin_input(read_all(stdin, patience).map_err(|error| CliError::usage(format!("stdin: {error}")))?)
 }
 
 fn stdin_input(bytes: Vec<u8>) -> Result<Input, CliError> {

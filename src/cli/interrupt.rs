@@ -10,7 +10,6 @@ use crate::orchestrator::Cancel;
 /// Exit status of what a person ended.
 pub const INTERRUPTED: u8 = 130;
 
-/// Listens for Ctrl-C.
 pub struct Interrupt {
     /// Thrown by the first after [`Interrupt::arm`].
     pub cancel: Cancel,
@@ -19,17 +18,23 @@ pub struct Interrupt {
 
 /// From now on a file that reaches the system's limit of its size (`ulimit -f`) is an error of that write, which is said,
 /// and not the end of the process.
-pub fn outlive_file_limits(runtime: &tokio::runtime::Runtime) {
+pub fn outlive_file_limits() {
     #[cfg(any(target_os = "linux", target_os = "macos"))]
     {
         use tokio::signal::unix::{SignalKind, signal};
+
+        use super::surroundings::{has_file_limit, open_files};
         const SIGXFSZ: i32 = 25;
+        const FILES_MIN: u64 = 16;
+        // Listening takes a few open files. Where they lack, a command says so before it writes anything.
+        if !has_file_limit() || open_files().is_some_and(|files| files < FILES_MIN) {
+            return;
+        }
+        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_io().build() else { return };
         let _runtime = runtime.enter();
         // A signal that is listened to once does nothing by itself any more.
         drop(signal(SignalKind::from_raw(SIGXFSZ)));
     }
-    #[cfg(not(any(target_os = "linux", target_os = "macos")))]
-    let _ = runtime;
 }
 
 impl Interrupt {

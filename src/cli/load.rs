@@ -32,7 +32,6 @@ const OVERHEAD_BYTES: u64 = 250 << 20;
 pub struct BandFiles {
     /// Plans and answers.
     pub planner: Found,
-    /// Work.
     pub workers: Vec<Found>,
     /// Helps to choose how a goal is gone about.
     pub embeddings: Option<Found>,
@@ -41,7 +40,7 @@ pub struct BandFiles {
 }
 
 impl BandFiles {
-    /// Every file once.
+    /// The models, each file once.
     pub fn models(&self) -> Vec<&Found> {
         let mut models: Vec<&Found> = vec![&self.planner];
         for model in self.workers.iter().chain(&self.embeddings) {
@@ -255,7 +254,6 @@ fn what_to_choose(hub: &Hub, bytes: u64) -> String {
 pub struct Loaded {
     /// For statistics and the end.
     pub engine: EngineHandle,
-    /// To run with.
     pub band: Band,
 }
 

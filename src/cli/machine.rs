@@ -30,8 +30,8 @@ impl Machine {
                 available = available.min(limits.free_memory);
             }
         }
-        if let Some(addresses) = super::surroundings::address_space() {
-            available = available.min(models_bytes(addresses));
+        if let Some(limit) = super::surroundings::memory_limit() {
+            available = available.min(models_bytes(limit));
         }
         Self {
             cores_physical: physical,
@@ -42,11 +42,12 @@ impl Machine {
     }
 }
 
-/// What models may take where addresses are limited: a model's file and its packed weights are mapped side by side, and
+/// What models may take where a process's memory is limited: a model's file and its packed weights are mapped side by side, and
 /// threads and libraries reserve more than they use.
-fn models_bytes(addresses: u64) -> u64 {
+#[must_use]
+pub fn models_bytes(limit_bytes: u64) -> u64 {
     const OTHERS_BYTES: u64 = 768 << 20;
-    (addresses.saturating_sub(OTHERS_BYTES) / 2).max(1)
+    (limit_bytes.saturating_sub(OTHERS_BYTES) / 2).max(1)
 }
 
 /// Hardware threads this process may use.

@@ -50,6 +50,7 @@ use crate::server::spans;
 #[must_use]
 pub fn main() -> ExitCode {
     bandmaster_models::heap::share();
+    interrupt::outlive_file_limits();
     // Where no thread can be had, this one says so.
     let thread = std::thread::Builder::new().name("main".into()).stack_size(surroundings::STACK_BYTES);
     match thread.spawn(command) {
@@ -63,12 +64,23 @@ pub fn main() -> ExitCode {
 const PANICKED: u8 = 101;
 
 fn command() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(said) => {
+            let status = u8::try_from(said.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from);
+            return ended(terminal::parser(&said).map(|()| status));
+        }
+    };
     // A server begins its own, when it knows where its spans go.
     if !matches!(cli.command, Command::Serve(_)) {
         start_log(cli.global.verbose, LogFlag::Text, None);
     }
-    match dispatch(cli) {
+    ended(dispatch(cli))
+}
+
+/// The exit status; an error is said first.
+fn ended(result: Result<ExitCode, CliError>) -> ExitCode {
+    match result {
         Ok(code) => code,
         Err(CliError::NoReader) => ExitCode::SUCCESS,
         Err(CliError::Usage(message)) => {
@@ -76,7 +88,7 @@ fn command() -> ExitCode {
             ExitCode::from(2)
         }
         Err(CliError::Failed(error)) => {
-            complain(&format!("{error:#}"));
+            complain(&error::told(&error));
             ExitCode::FAILURE
         }
     }
@@ -107,6 +119,7 @@ fn start_log(verbose: u8, format: LogFlag, spans: Option<SpanLayer>) {
 }
 
 fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
+    terminal::takes_output()?;
     surroundings::check(&cli.command)?;
     let config = |band: &BandFlags| Config::resolve(&cli.global, band, &process_environment);
     let plain = || config(&BandFlags::default());

@@ -7,10 +7,9 @@ use super::config::Config;
 use super::error::CliError;
 use super::flags::{ImportFlags, ModelsCommand, RoleFlag};
 use super::tokenize::tokenize;
-use super::{print, print_json, table, terminal};
+use super::{inputs, print, print_json, table, terminal};
 use crate::hub::{Band, Catalog, Hub, ImportOptions, Listed, Role, human_bytes};
 
-/// Dispatches `models`.
 pub fn models(config: &Config, command: ModelsCommand) -> Result<ExitCode, CliError> {
     let hub = config.hub();
     match command {
@@ -28,6 +27,7 @@ pub fn models(config: &Config, command: ModelsCommand) -> Result<ExitCode, CliEr
 
 fn list(hub: &Hub, json: bool) -> Result<ExitCode, CliError> {
     let rows = hub.list();
+    hub.broken().iter().for_each(|broken| inputs::warn(broken));
     if json {
         return print_json(&rows);
     }

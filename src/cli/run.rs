@@ -1,15 +1,19 @@
 //! `run`: a goal in, an answer out.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use serde::Serialize;
+
 use super::config::Config;
-use super::error::CliError;
+use super::error::{CliError, told};
 use super::flags::{BandFlags, GoFlags, RunFlags};
 use super::inputs::Piped;
-use super::interrupt::{Interrupt, outlive_file_limits};
+use super::interrupt::Interrupt;
 use super::join::{self, Joined};
 use super::screen::{Screen, View};
+use super::surroundings::runtime;
 use super::{inputs, load, print, print_json, terminal};
 use crate::journal::Desk;
 use crate::orchestrator::{Band, Budget, Outcome, RunEvent, RunRequest, Status, run as run_goal};
@@ -21,26 +25,25 @@ const RECORD_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// Does the goal and prints the answer.
 pub fn run(config: &Config, flags: &RunFlags) -> Result<ExitCode, CliError> {
-    let request = request(flags)?;
-    go(config, &flags.band, &flags.go, &request, &[])
+    let (request, left_out) = request(flags)?;
+    go(config, &flags.band, &flags.go, &request, &left_out)
 }
 
-/// Does a request, in the server that lives on this home or with an engine of its own, and prints the answer. `notes` are
-/// for who asked.
+/// Does a request, in the server that lives on this home or with an engine of its own, and prints the answer. `left_out` is
+/// what its folders hold besides its inputs.
 pub fn go(
     config: &Config,
     band: &BandFlags,
     flags: &GoFlags,
     request: &RunRequest,
-    notes: &[String],
+    left_out: &[LeftOut],
 ) -> Result<ExitCode, CliError> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let runtime = runtime(1)?;
     let interrupt = Interrupt::listen(&runtime);
-    outlive_file_limits(&runtime);
     if !flags.standalone
         && !band.are_typed()
         && let Some(server) = runtime.block_on(join::find(config))
-        && let Some(code) = join(&server, flags, request, notes, &runtime, &interrupt)?
+        && let Some(code) = join(&server, flags, request, left_out, &runtime, &interrupt)?
     {
         return Ok(code);
     }
@@ -51,7 +54,7 @@ pub fn go(
     home.create_state_dir()?;
     let desk = Desk::open(&home.runs_file())?;
     let mut screen = Screen::new(view(flags));
-    for note in notes.iter().chain(&memory.note) {
+    if let Some(note) = &memory.note {
         screen.note(note);
     }
     let loaded = load::load(config, &files, &memory, &screen)?;
@@ -70,10 +73,10 @@ pub fn go(
         }
     };
     let outcome = runtime.block_on(run_goal(&loaded.band, request, &desk, &mut observer, &interrupt.cancel));
-    screen.finish()?;
+    // The answer first: the record may have to be waited for, and is, also where nobody took the answer.
+    let code = screen.finish().and_then(|()| finish(flags, &outcome, left_out));
+    let code = code.map_err(|error| not_lost(error, &outcome.id));
     loaded.engine.shutdown();
-    // The answer first: the record may have to be waited for.
-    let code = finish(flags, &outcome);
     runtime.block_on(record_rest(&desk));
     code
 }
@@ -96,12 +99,11 @@ fn join(
     server: &Joined,
     flags: &GoFlags,
     request: &RunRequest,
-    notes: &[String],
+    left_out: &[LeftOut],
     runtime: &tokio::runtime::Runtime,
     interrupt: &Interrupt,
 ) -> Result<Option<ExitCode>, CliError> {
     let mut screen = Screen::new(view(flags));
-    notes.iter().for_each(|note| screen.note(note));
     screen.note("joined the server of this home (--standalone runs apart)");
     interrupt.arm();
     let mut observer = |event: &RunEvent| {
@@ -111,8 +113,9 @@ fn join(
         }
     };
     let outcome = runtime.block_on(server.run(request, &mut observer, &interrupt.cancel))?;
-    screen.finish()?;
-    outcome.map(|outcome| finish(flags, &outcome)).transpose()
+    let Some(outcome) = outcome else { return Ok(None) };
+    let code = screen.finish().and_then(|()| finish(flags, &outcome, left_out));
+    code.map(Some).map_err(|error| not_lost(error, &outcome.id))
 }
 
 /// Refuses a goal that its planner can't read, before anything is recorded.
@@ -137,8 +140,8 @@ fn view(flags: &GoFlags) -> View {
     }
 }
 
-/// The request; what was left out of it is said on stderr.
-fn request(flags: &RunFlags) -> Result<RunRequest, CliError> {
+/// The request, and what was left out of it, which is said on stderr.
+fn request(flags: &RunFlags) -> Result<(RunRequest, Vec<LeftOut>), CliError> {
     if flags.goal.trim().is_empty() {
         return Err(CliError::usage(
             "the goal is empty: say what is wanted, e.g. bandmaster run \"Summarise this\" -f notes.md",
@@ -169,18 +172,54 @@ fn request(flags: &RunFlags) -> Result<RunRequest, CliError> {
     }
     let found = inputs::read(&flags.files, piped, &mut std::io::stdin())?;
     found.warnings().iter().for_each(|warning| inputs::warn(warning));
-    Ok(RunRequest {
+    let left_out = found.left_out.into_iter().map(LeftOut::from).collect();
+    let request = RunRequest {
         inputs: found.inputs,
         strategy,
         budget: Budget { tokens: flags.budget_tokens, time },
         seed: flags.seed,
         ..RunRequest::new(flags.goal.trim())
-    })
+    };
+    Ok((request, left_out))
 }
 
-fn finish(flags: &GoFlags, outcome: &Outcome) -> Result<ExitCode, CliError> {
+/// A file of a folder that was not read.
+#[derive(Debug, Serialize)]
+pub struct LeftOut {
+    path: String,
+    reason: String,
+}
+
+impl From<(PathBuf, String)> for LeftOut {
+    fn from((path, reason): (PathBuf, String)) -> Self {
+        Self { path: path.display().to_string(), reason }
+    }
+}
+
+/// The object that `run --json` prints: the outcome, and what of the inputs was left out.
+#[derive(Serialize)]
+struct Printed<'a> {
+    #[serde(flatten)]
+    outcome: &'a Outcome,
+    /// All of it, where stderr names the first few and counts the rest.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    left_out: &'a [LeftOut],
+}
+
+/// What could not be printed is in the record.
+fn not_lost(error: CliError, id: &str) -> CliError {
+    match error {
+        CliError::Failed(error) => {
+            let error = told(&error);
+            CliError::Failed(anyhow::anyhow!("{error}. `bandmaster runs show {id}` shows what came of it"))
+        }
+        other => other,
+    }
+}
+
+fn finish(flags: &GoFlags, outcome: &Outcome, left_out: &[LeftOut]) -> Result<ExitCode, CliError> {
     if flags.json {
-        print_json(outcome)?;
+        print_json(&Printed { outcome, left_out })?;
     } else if !flags.events && !outcome.answer.is_empty() {
         print(&format!("{}\n", outcome.answer.trim_end()))?;
     }
@@ -199,4 +238,48 @@ fn finish(flags: &GoFlags, outcome: &Outcome) -> Result<ExitCode, CliError> {
         }
     }
     Ok(ExitCode::from(outcome.exit_code()))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn outcome() -> Outcome {
+        let usage = json!({"prompt_tokens": 0, "completion_tokens": 0, "prompt_tokens_details": {"cached_tokens": 0},
+                           "steps": 0, "mean_batch": 0.0, "wall_ms": 0});
+        let facts = json!({"inputs": 0, "input_tokens": 0, "inputs_fit_together": true, "speaks_of_attachment": "no",
+                           "named_aspects": [], "speaks_of_parts": false, "numbers": 0, "arithmetic": null,
+                           "speaks_of_each": false});
+        let why = json!({"facts": facts, "nearest": [], "because": "one call"});
+        serde_json::from_value(json!({"id": "r1", "status": "completed", "answer": "a", "strategy": "direct",
+            "strategy_why": why, "tasks": [], "planner_tasks": [], "usage": usage, "missing": []}))
+        .unwrap()
+    }
+
+    #[test]
+    fn json_names_everything_that_was_left_out() {
+        let outcome = outcome();
+        let printed = |left_out: &[LeftOut]| -> Value {
+            serde_json::to_value(Printed { outcome: &outcome, left_out }).unwrap()
+        };
+        let left_out: Vec<LeftOut> = (0..30)
+            .map(|n| LeftOut::from((PathBuf::from(format!("{n}.png")), "an image".to_owned())))
+            .collect();
+        let named = printed(&left_out);
+        assert_eq!((named["id"].as_str(), named["answer"].as_str()), (Some("r1"), Some("a")));
+        assert_eq!(named["left_out"].as_array().unwrap().len(), 30);
+        assert_eq!(named["left_out"][29], json!({"path": "29.png", "reason": "an image"}));
+        assert!(printed(&[]).get("left_out").is_none());
+    }
+
+    #[test]
+    fn an_answer_that_could_not_be_printed_is_said_to_be_in_the_record() {
+        let full = CliError::stdout(&std::io::ErrorKind::StorageFull.into());
+        let CliError::Failed(error) = not_lost(full, "r1") else { panic!("it failed") };
+        let message = told(&error);
+        assert!(message.contains("standard output") && message.contains("runs show r1"), "{message}");
+        assert!(matches!(not_lost(CliError::NoReader, "r1"), CliError::NoReader));
+    }
 }

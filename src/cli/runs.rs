@@ -12,6 +12,7 @@ use super::config::Config;
 use super::error::CliError;
 use super::flags::RunsCommand;
 use super::run::go;
+use super::surroundings::runtime;
 use super::units::parse_age;
 use super::{inputs, join};
 use super::{print, print_json, table};
@@ -19,10 +20,12 @@ use crate::bench::workflow::recorded::record;
 use crate::journal::{Event, Journal, Pruned, RunState, TaskState};
 use crate::orchestrator::{answer, resume};
 
+/// What was forgotten may take so long to leave the file.
+const ERASE_TIME_MAX: Duration = Duration::from_secs(30);
+
 /// Of a goal, in a list.
 const GOAL_CHARS: usize = 60;
 
-/// Dispatches `runs`.
 pub fn runs(config: &Config, command: RunsCommand) -> Result<ExitCode, CliError> {
     let older_than = match &command {
         RunsCommand::Prune { older_than } => {
@@ -58,14 +61,18 @@ pub fn runs(config: &Config, command: RunsCommand) -> Result<ExitCode, CliError>
         RunsCommand::Rm { id } => {
             let id = journal.find(&id)?;
             journal.delete(&id)?;
-            if !journal.is_erased() {
-                erase(&journal);
-            }
+            erase(&journal);
             print(&format!("{id}: forgotten\n"))
         }
         RunsCommand::Prune { .. } => {
             let Pruned { forgotten, going } = journal.prune(older_than)?;
-            let responses = journal.prune_responses(older_than)?;
+            let mut responses = 0;
+            loop {
+                match journal.prune_responses(older_than)? {
+                    0 => break,
+                    some => responses += some,
+                }
+            }
             erase(&journal);
             let stay = match going {
                 0 => String::new(),
@@ -80,10 +87,10 @@ pub fn runs(config: &Config, command: RunsCommand) -> Result<ExitCode, CliError>
 
 /// Makes what was forgotten leave the file as well.
 fn erase(journal: &Journal) {
-    if !journal.erase_rest() {
+    if !journal.erase_for(ERASE_TIME_MAX) {
         inputs::warn(
-            "what was forgotten may be left in the file as bytes, because another process uses it: the next `bandmaster runs \
-             prune` clears it",
+            "what was forgotten may be left in the file as bytes, because another process uses it or the file is large: it is \
+             cleared when `bandmaster run`, `serve` or `runs prune` opens the record next",
         );
     }
 }
@@ -95,7 +102,7 @@ fn cancel(config: &Config, journal: &Journal, id: &str, standalone: bool) -> Res
     if before.status != "in_progress" {
         return Err(CliError::usage(format!("run {id} is {}: there is nothing to cancel", before.status)));
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = runtime(1)?;
     let asked = async {
         match join::find(config).await {
             Some(server) => server.cancel(&id).await,
@@ -117,16 +124,19 @@ fn cancel(config: &Config, journal: &Journal, id: &str, standalone: bool) -> Res
 }
 
 fn list(journal: &Journal, json: bool) -> Result<ExitCode, CliError> {
-    let states = journal.states()?;
+    let (states, _) = journal.listed(None, usize::MAX)?;
     for run in states.iter().filter(|run| run.status == "damaged") {
         inputs::warn(&format!("run {}: {}", run.id, run.missing.join("; ")));
     }
     if json {
-        let row = |run: &RunState| {
-            json!({"id": run.id, "created_ms": run.created_ms, "status": run.status, "strategy": run.strategy,
-                   "goal": run.goal, "tasks": run.tasks.len(), "wall_ms": run.wall_ms})
+        let row = |run: &RunState| -> Result<Value, CliError> {
+            let tasks = journal.task_count(&run.id)?;
+            Ok(
+                json!({"id": run.id, "created_ms": run.created_ms, "status": run.status, "strategy": run.strategy,
+                      "goal": run.goal, "tasks": tasks, "wall_ms": run.wall_ms}),
+            )
         };
-        return print_json(&states.iter().map(row).collect::<Vec<Value>>());
+        return print_json(&states.iter().map(row).collect::<Result<Vec<Value>, _>>()?);
     }
     if states.is_empty() {
         return print("no runs yet\n");

@@ -21,7 +21,7 @@ pub enum View {
     Progress,
     /// Events on stdout, nothing else.
     Events,
-    /// Nothing.
+    /// Neither of them; errors are still said.
     Quiet,
 }
 
@@ -93,9 +93,8 @@ impl Screen {
         if event.kind.is_transient() || self.broken.is_some() {
             return;
         }
-        let text = serde_json::to_string(event).map_err(std::io::Error::other);
-        let written = text.and_then(|text| terminal::out(&format!("{text}\n")));
-        self.broken = written.err().map(CliError::from);
+        let text = serde_json::to_string(event).map_err(|error| CliError::Failed(error.into()));
+        self.broken = text.and_then(|text| terminal::out(&format!("{text}\n"))).err();
     }
 
     /// Whether nobody reads the events any more.

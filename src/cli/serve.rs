@@ -12,10 +12,10 @@ use bandmaster_models::heap;
 use super::config::{Config, Origin, Setting};
 use super::error::CliError;
 use super::flags::ServeFlags;
-use super::interrupt::{INTERRUPTED, outlive_file_limits};
+use super::interrupt::INTERRUPTED;
 use super::load::{self, Loader, Memory};
 use super::screen::LoadingBar;
-use super::surroundings::open_files;
+use super::surroundings::{open_files, runtime};
 use super::units::{gib, parse_age};
 use super::{print, start_log, terminal};
 use crate::engine::{Engine, EngineConfig, EngineHandle};
@@ -110,8 +110,7 @@ pub fn serve(config: &Config, flags: &ServeFlags, verbose: u8) -> Result<ExitCod
         connections_max: connections(options.connections_max, open_files()),
         per_address_max: options.per_address_max,
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    outlive_file_limits(&runtime);
+    let runtime = runtime(2)?;
     let bound = runtime.block_on(bind(&listen)).map_err(|error| CliError::Failed(error.into()))?;
     let desk = Desk::open(&home.runs_file())?;
     let memory = load::memory_to_serve(config)?;

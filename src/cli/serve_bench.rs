@@ -11,6 +11,7 @@ use super::error::CliError;
 use super::flags::ServeBenchFlags;
 use super::interrupt::{INTERRUPTED, Interrupt};
 use super::status::StatusLine;
+use super::surroundings::runtime;
 use super::{inputs, print, print_json, servers};
 use crate::bench::origin::Origin;
 use crate::bench::serve::report::{Limits, LoadReport, Sample, ServeReport, Sweep, SweepRow};
@@ -32,7 +33,6 @@ struct Bench<'a> {
     status: StatusLine,
 }
 
-/// Measures.
 pub fn bench_serve(config: &Config, flags: &ServeBenchFlags) -> Result<ExitCode, CliError> {
     let workload = Workload::find(&flags.workload).map_err(|error| CliError::usage(error.to_string()))?;
     for note in workload.notes() {
@@ -40,7 +40,7 @@ pub fn bench_serve(config: &Config, flags: &ServeBenchFlags) -> Result<ExitCode,
     }
     let mode = mode(flags, &workload)?;
     let origin = origin();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let runtime = runtime(1)?;
     let interrupt = Interrupt::listen(&runtime);
     let client = servers::client(flags.timeout_seconds)?;
     let target = |url: &str| -> Result<Target, CliError> {

@@ -5,7 +5,6 @@ use super::terminal;
 /// As wide as what is written over.
 const COLUMNS: usize = 78;
 
-/// The line.
 pub struct StatusLine {
     shown: bool,
 }

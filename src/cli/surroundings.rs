@@ -1,11 +1,13 @@
-//! What the system lets this process have: open files, address space, threads. It is looked at before anything begins, since
-//! libraries that find none of it left panic or abort.
+//! What the system lets this process have: open files, memory, file sizes, threads. It is looked at before anything begins,
+//! since libraries that find none of it left panic or abort.
 
 use std::sync::Mutex;
 use std::thread::Builder;
 
+use tokio::runtime::Runtime;
+
 use super::error::CliError;
-use super::flags::Command;
+use super::flags::{Command, RunsCommand};
 
 /// The stack of the thread that does a command, whatever `ulimit -s` says of the first one's.
 pub const STACK_BYTES: usize = 8 << 20;
@@ -13,58 +15,123 @@ pub const STACK_BYTES: usize = 8 << 20;
 #[cfg(unix)]
 const FILES_WANTED: u64 = 65_536;
 
+/// What the record of runs may grow to while a command writes to it: its journal has 4 MiB before it is taken in.
+const RECORD_BYTES: u64 = 8 << 20;
+
+/// What a program that loads models needs beside them: libraries, stacks, room for keys and values.
+const WITH_MODELS_BYTES: u64 = 1_900 << 20;
+
 /// What a command needs at least.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Needs {
     name: &'static str,
     files: u64,
     address_bytes: u64,
+    data_bytes: u64,
+    /// Of the largest file that it writes without being asked to.
+    file_bytes: u64,
     threads: usize,
+}
+
+/// How much memory a process may have, and by which limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct MemoryLimit {
+    bytes: u64,
+    of: Memory,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Memory {
+    Addresses,
+    Data,
+}
+
+/// What the system allows; `None` has no limit.
+#[derive(Debug, Clone, Copy, Default)]
+struct Allowed {
+    files: Option<u64>,
+    memory: [Option<MemoryLimit>; 2],
+    file_bytes: Option<u64>,
 }
 
 impl Needs {
     fn of(command: &Command) -> Self {
         // Programs that load models: their files, a record, sockets, a file of each thread's doing.
-        let with_models =
-            |name| Self { name, files: 64, address_bytes: 1_900 << 20, threads: 8 + super::machine::cores() };
+        let with_models = |name, file_bytes| Self {
+            name,
+            files: 64,
+            address_bytes: WITH_MODELS_BYTES,
+            data_bytes: WITH_MODELS_BYTES,
+            file_bytes,
+            threads: 8 + super::machine::cores(),
+        };
         match command {
-            Command::Run(_) => with_models("run"),
-            Command::Serve(_) => with_models("serve"),
-            Command::Bench(_) => with_models("bench"),
-            Command::Doctor { .. } => {
-                Self { threads: 2 + super::machine::cores(), ..Self::light("doctor", 480 << 20) }
+            Command::Run(_) => with_models("run", RECORD_BYTES),
+            Command::Serve(_) => with_models("serve", RECORD_BYTES),
+            Command::Bench(_) => with_models("bench", 0),
+            Command::Doctor { .. } => Self {
+                threads: 2 + super::machine::cores(),
+                address_bytes: 480 << 20,
+                data_bytes: 400 << 20,
+                ..Self::light("doctor")
+            },
+            Command::Models(_) => Self::light("models"),
+            Command::Runs(RunsCommand::Resume(_)) => with_models("runs resume", RECORD_BYTES),
+            Command::Runs(RunsCommand::Answer { .. }) => with_models("runs answer", RECORD_BYTES),
+            Command::Runs(_) => Self { file_bytes: RECORD_BYTES, ..Self::light("runs") },
+            Command::Workers(_) => Self::light("workers"),
+            Command::Completions { .. } => {
+                Self { files: 0, address_bytes: 0, data_bytes: 0, ..Self::light("completions") }
             }
-            Command::Models(_) => Self::light("models", 96 << 20),
-            Command::Runs(_) => Self::light("runs", 96 << 20),
-            Command::Workers(_) => Self::light("workers", 96 << 20),
-            Command::Completions { .. } => Self { files: 0, ..Self::light("completions", 0) },
         }
     }
 
-    fn light(name: &'static str, address_bytes: u64) -> Self {
-        Self { name, files: 16, address_bytes, threads: 2 }
+    fn light(name: &'static str) -> Self {
+        Self { name, files: 16, address_bytes: 96 << 20, data_bytes: 16 << 20, file_bytes: 0, threads: 2 }
     }
 
-    /// Compares with what there is; `None` has no limit.
-    fn check(&self, files: Option<u64>, address_bytes: Option<u64>) -> Result<(), String> {
+    /// Compares with what there is.
+    fn check(&self, allowed: &Allowed) -> Result<(), String> {
         let Self { name, .. } = self;
-        if let Some(files) = files.filter(|files| *files < self.files) {
+        let mib = |bytes: u64| match bytes {
+            0..0x10_0000 => format!("{} KiB", bytes >> 10),
+            _ => format!("{} MiB", bytes >> 20),
+        };
+        if let Some(files) = allowed.files.filter(|files| *files < self.files) {
             return Err(format!(
                 "this process may have {files} open files, and `bandmaster {name}` needs {} at least: raise the limit \
                  (`ulimit -n 1024`, or LimitNOFILE= of a service)",
                 self.files
             ));
         }
-        if let Some(bytes) = address_bytes.filter(|bytes| *bytes < self.address_bytes) {
-            let mib = |bytes: u64| bytes >> 20;
+        for limit in allowed.memory.iter().flatten() {
+            let (needed, what, option, setting) = match limit.of {
+                Memory::Addresses => (self.address_bytes, "address space", "-v", "LimitAS"),
+                Memory::Data => (self.data_bytes, "memory for data", "-d", "LimitDATA"),
+            };
+            if limit.bytes < needed {
+                let models = if self.has_models() { ", and room for its models twice" } else { "" };
+                return Err(format!(
+                    "this process may have {} of {what}, and `bandmaster {name}` needs {} at least{models}: raise the \
+                     limit (`ulimit {option} unlimited`, or {setting}= of a service)",
+                    mib(limit.bytes),
+                    mib(needed),
+                ));
+            }
+        }
+        if let Some(bytes) = allowed.file_bytes.filter(|bytes| *bytes < self.file_bytes) {
             return Err(format!(
-                "this process may have {} MiB of address space, and `bandmaster {name}` needs {} MiB at least, and room for \
-                 its models twice: raise the limit (`ulimit -v unlimited`, or LimitAS= of a service)",
+                "this process may write files of {} at most, and `bandmaster {name}` needs {} for the record of runs: raise \
+                 the limit (`ulimit -f unlimited`, or LimitFSIZE= of a service)",
                 mib(bytes),
-                mib(self.address_bytes)
+                mib(self.file_bytes)
             ));
         }
         Ok(())
+    }
+
+    fn has_models(&self) -> bool {
+        self.data_bytes >= WITH_MODELS_BYTES
     }
 }
 
@@ -75,7 +142,8 @@ impl Needs {
 pub fn check(command: &Command) -> Result<(), CliError> {
     let failed = |problem: String| CliError::Failed(anyhow::anyhow!(problem));
     let needs = Needs::of(command);
-    needs.check(open_files(), address_space()).map_err(failed)?;
+    let allowed = Allowed { files: open_files(), memory: memory_limits(), file_bytes: file_size() };
+    needs.check(&allowed).map_err(failed)?;
     try_threads(needs.threads).map_err(|error| {
         failed(format!(
             "`bandmaster {}` needs {} threads, and the system gives fewer: {error}; raise the limit of processes \
@@ -118,18 +186,53 @@ pub fn open_files() -> Option<u64> {
     None
 }
 
-/// How many bytes of addresses this process may have, where that is limited.
-#[cfg(unix)]
+/// How many bytes of memory this process may have, where that is limited.
 #[must_use]
-pub fn address_space() -> Option<u64> {
-    rustix::process::getrlimit(rustix::process::Resource::As).current
+pub fn memory_limit() -> Option<u64> {
+    memory_limits().iter().flatten().map(|limit| limit.bytes).min()
 }
 
-/// How many bytes of addresses this process may have, where that is limited.
+#[cfg(unix)]
+fn memory_limits() -> [Option<MemoryLimit>; 2] {
+    use rustix::process::{Resource, getrlimit};
+    let limit = |resource, of| getrlimit(resource).current.map(|bytes| MemoryLimit { bytes, of });
+    [limit(Resource::As, Memory::Addresses), limit(Resource::Data, Memory::Data)]
+}
+
 #[cfg(not(unix))]
-#[must_use]
-pub fn address_space() -> Option<u64> {
+fn memory_limits() -> [Option<MemoryLimit>; 2] {
+    [None, None]
+}
+
+/// How large a file this process may write, where that is limited.
+fn file_size() -> Option<u64> {
+    #[cfg(unix)]
+    return rustix::process::getrlimit(rustix::process::Resource::Fsize).current;
+    #[cfg(not(unix))]
     None
+}
+
+/// Whether the size of files that this process writes is limited.
+#[must_use]
+pub fn has_file_limit() -> bool {
+    file_size().is_some()
+}
+
+/// A runtime with so many threads.
+///
+/// # Errors
+/// [`CliError::Failed`] where the system gives no threads or files for it.
+pub fn runtime(threads: usize) -> Result<Runtime, CliError> {
+    let built = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
+    built.map_err(|error| no_runtime(&error))
+}
+
+/// The system gave no threads or files for a runtime.
+pub fn no_runtime(error: &std::io::Error) -> CliError {
+    CliError::Failed(anyhow::anyhow!(
+        "no network and no clock can be had: {error}; raise the limits of open files and processes (`ulimit -n`, \
+         `ulimit -u`)"
+    ))
 }
 
 #[cfg(test)]
@@ -138,18 +241,47 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_named_with_the_way_out() {
-        let needs = Needs { name: "serve", files: 64, address_bytes: 2 << 30, threads: 4 };
-        assert_eq!(needs.check(None, None), Ok(()));
-        assert_eq!(needs.check(Some(64), Some(2 << 30)), Ok(()));
-        for files in [3, 10, 63] {
-            let message = needs.check(Some(files), None).unwrap_err();
-            for part in [&files.to_string(), "64", "serve", "ulimit -n"] {
+        let needs = Needs {
+            address_bytes: 2 << 30,
+            data_bytes: 1 << 30,
+            file_bytes: 16 << 20,
+            files: 64,
+            ..Needs::light("serve")
+        };
+        let check = |allowed: Allowed, parts: &[&str]| {
+            let message = needs.check(&allowed).unwrap_err();
+            for part in parts.iter().chain(&["`bandmaster serve`"]) {
                 assert!(message.contains(part), "{message}");
             }
+        };
+        let memory =
+            |bytes, of| Allowed { memory: [Some(MemoryLimit { bytes, of }), None], ..Allowed::default() };
+        assert_eq!(needs.check(&Allowed::default()), Ok(()));
+        let enough =
+            Allowed { files: Some(64), file_bytes: Some(16 << 20), ..memory(2 << 30, Memory::Addresses) };
+        assert_eq!(needs.check(&enough), Ok(()));
+        for files in [3, 10, 63] {
+            check(
+                Allowed { files: Some(files), ..enough },
+                &[&format!("have {files} open"), "64", "ulimit -n"],
+            );
         }
-        let message = needs.check(None, Some(1 << 30)).unwrap_err();
-        for part in ["1024 MiB", "2048 MiB", "serve", "ulimit -v"] {
-            assert!(message.contains(part), "{message}");
+        check(
+            memory(1 << 30, Memory::Addresses),
+            &["1024 MiB of address", "2048 MiB", "`ulimit -v unlimited`", "LimitAS="],
+        );
+        check(
+            memory(1 << 20, Memory::Data),
+            &["1 MiB of memory", "1024 MiB", "`ulimit -d unlimited`", "LimitDATA="],
+        );
+        assert_eq!(needs.check(&memory(1 << 30, Memory::Data)), Ok(()));
+        for (bytes, told) in
+            [(0, "files of 0 KiB"), (1024 * 100, "files of 100 KiB"), (8 << 20, "files of 8 MiB")]
+        {
+            check(
+                Allowed { file_bytes: Some(bytes), ..enough },
+                &[told, "16 MiB", "record of runs", "ulimit -f"],
+            );
         }
     }
 

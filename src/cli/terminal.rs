@@ -9,6 +9,8 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 
+use super::error::CliError;
+
 /// Whether a terminal obeys a character instead of showing it: control characters but for tab and the end of a line, and
 /// what changes the direction of text.
 fn is_obeyed(c: char) -> bool {
@@ -43,12 +45,54 @@ fn for_reader(text: &str, is_terminal: bool) -> Cow<'_, str> {
 /// Writes to stdout.
 ///
 /// # Errors
-/// When it can't be written, or nobody reads it any more.
-pub fn out(text: &str) -> io::Result<()> {
+/// [`CliError::NoReader`] when nobody reads it any more; else [`CliError::Failed`] with the reason and what to do.
+pub fn out(text: &str) -> Result<(), CliError> {
+    takes_output()?;
     let mut stdout = io::stdout().lock();
     let text = for_reader(text, stdout.is_terminal());
-    stdout.write_all(text.as_bytes())?;
-    stdout.flush()
+    let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    written.map_err(|error| CliError::stdout(&error))
+}
+
+/// Prints what the parser of the command line has to say: help and versions on stdout, mistakes on stderr.
+///
+/// # Errors
+/// The error of [`out`], when the text is meant for stdout.
+pub fn parser(said: &clap::Error) -> Result<(), CliError> {
+    if said.use_stderr() {
+        // The exit status tells it as well.
+        let _ = said.print();
+        return Ok(());
+    }
+    takes_output()?;
+    said.print().and_then(|()| io::stdout().flush()).map_err(|error| CliError::stdout(&error))
+}
+
+/// Refuses a stdout on which everything would be lost without an error: the standard library takes a closed one, and one that
+/// is open for reading only, for one that throws everything away.
+///
+/// # Errors
+/// [`CliError`] says why stdout can't be written, and what to do.
+pub fn takes_output() -> Result<(), CliError> {
+    let problem = if bandmaster_models::stdout::was_closed() {
+        "it is closed"
+    } else if is_read_only() {
+        "it is open for reading only"
+    } else {
+        return Ok(());
+    };
+    Err(CliError::stdout(&io::Error::other(problem)))
+}
+
+#[cfg(unix)]
+fn is_read_only() -> bool {
+    use rustix::fs::{OFlags, fcntl_getfl};
+    fcntl_getfl(io::stdout()).is_ok_and(|flags| flags & OFlags::ACCMODE == OFlags::RDONLY)
+}
+
+#[cfg(not(unix))]
+fn is_read_only() -> bool {
+    false
 }
 
 /// Writes to stderr. Nobody may read it; that is no reason to stop.

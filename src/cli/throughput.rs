@@ -11,7 +11,9 @@ use super::config::{Config, kv_type_name};
 use super::error::CliError;
 use super::flags::ThroughputFlags;
 use super::interrupt::{INTERRUPTED, Interrupt};
+use super::machine::models_bytes;
 use super::status::StatusLine;
+use super::surroundings::{memory_limit, runtime};
 use super::units::gib;
 use super::{print, print_json};
 use crate::bench::limits::{Costs, Limits};
@@ -24,7 +26,6 @@ use crate::hub::{Found, check_unchanged};
 /// Tokens of one step; longer prompts take several.
 const STEP_TOKENS_MAX: usize = 512;
 
-/// Measures.
 pub fn bench_throughput(config: &Config, flags: &ThroughputFlags) -> Result<ExitCode, CliError> {
     let works = works(config, flags);
     for work in &works {
@@ -34,7 +35,7 @@ pub fn bench_throughput(config: &Config, flags: &ThroughputFlags) -> Result<Exit
     let room = room_bytes(config, &found)?;
     let Origin { mut machine, command, version, mut build } = origin();
     build.add_model(&found.name, &found.path);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let runtime = runtime(1)?;
     let interrupt = Interrupt::listen(&runtime);
     let status = StatusLine::new();
     let bench = Bench { config, flags, found: &found, room, status, interrupt: &interrupt };
@@ -97,9 +98,19 @@ fn works(config: &Config, flags: &ThroughputFlags) -> Vec<Throughput> {
     }]
 }
 
-/// Bytes that the memory allowed leaves for keys and values.
+/// Bytes that the memory allowed, and a limit of this process's memory, leave for keys and values.
 fn room_bytes(config: &Config, found: &Found) -> Result<usize, CliError> {
-    let room = config.memory_bytes.value.saturating_sub(found.bytes + found.bytes / 8);
+    let limit = memory_limit().map(models_bytes);
+    let may = config.memory_bytes.value.min(limit.unwrap_or(u64::MAX));
+    let room = may.saturating_sub(found.bytes + found.bytes / 8);
+    if room == 0 && may < config.memory_bytes.value {
+        return Err(CliError::Failed(anyhow::anyhow!(
+            "{} needs about {} and this process may have {}: raise its limit (`ulimit -v`, `ulimit -d`)",
+            found.name,
+            gib(found.memory_bytes),
+            gib(may)
+        )));
+    }
     if room == 0 {
         let needed = gib(found.memory_bytes);
         let allowed = gib(config.memory_bytes.value);

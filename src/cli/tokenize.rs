@@ -41,7 +41,10 @@ fn text_of(flags: &TokenizeFlags) -> Result<String, CliError> {
             bytes = std::fs::read(path)
                 .map_err(|error| CliError::usage(format!("-f {}: {error}", path.display())))?;
         }
-        None => drop(std::io::stdin().read_to_end(&mut bytes)?),
+        None => {
+            let read = std::io::stdin().read_to_end(&mut bytes);
+            read.map_err(|error| CliError::usage(format!("stdin can't be read: {error}")))?;
+        }
     }
     String::from_utf8(bytes)
         .map_err(|_| CliError::usage("the text is not UTF-8: convert it, e.g. with iconv -t UTF-8"))

@@ -24,7 +24,6 @@ struct Row {
     when: String,
 }
 
-/// Dispatches `workers`.
 pub fn workers(config: &Config, command: WorkersCommand) -> Result<ExitCode, CliError> {
     let hub = config.hub();
     let rows = rows(&hub, &config.band(&hub).workers)?;

@@ -15,6 +15,7 @@ use super::load::{Loader, Memory, memory_for};
 use super::screen::{Screen, View};
 use super::servers::{self, Named};
 use super::status::StatusLine;
+use super::surroundings::{no_runtime, runtime};
 use super::units::parse_bytes;
 use super::{print, print_json};
 use crate::bench::client::{Client, Endpoint};
@@ -93,7 +94,6 @@ struct Bench<'a> {
     status: StatusLine,
 }
 
-/// Measures.
 pub fn bench_workflow(config: &Config, flags: &WorkflowFlags) -> Result<ExitCode, CliError> {
     if flags.runs == 0 || flags.repeat == 0 {
         return Err(CliError::usage("--runs and --repeat must be at least 1".to_owned()));
@@ -107,7 +107,7 @@ pub fn bench_workflow(config: &Config, flags: &WorkflowFlags) -> Result<ExitCode
     let other = own.with(&flags.against)?;
     let trace = Trace::find(&flags.trace).map_err(|error| CliError::usage(error.to_string()))?;
     let origin = origin();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let runtime = runtime(1)?;
     let interrupt = Interrupt::listen(&runtime);
     let players = runtime.block_on(players(config, flags, &trace))?;
     let screen = Screen::new(View::Quiet);
@@ -214,7 +214,8 @@ impl Bench<'_> {
         endpoints: &BTreeMap<String, Endpoint>,
         seed: u64,
     ) -> Result<(Round, bool), CliError> {
-        let mut place = Servers::new(client.clone(), endpoints.clone())?;
+        let place = Servers::new(client.clone(), endpoints.clone());
+        let mut place = place.map_err(|error| no_runtime(&error))?;
         let late = |_: &str| unreachable!("servers have their models");
         let driven = self.drive(name, &mut place, &late, Setting { runs: self.runs, warm: false, seed })?;
         Ok((Round::new(&self.trace, &driven.runs, None), driven.interrupted))

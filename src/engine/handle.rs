@@ -163,6 +163,7 @@ impl EngineHandle {
         let waiting = self.shared.jobs.fetch_add(1, Ordering::AcqRel);
         let place = QueuePlace(Arc::clone(&self.shared), |shared| &shared.jobs);
         if waiting >= self.shared.config.queue_max {
+            job.broken.forget();
             return Err(Rejected::QueueFull { waiting });
         }
         let mut run = job.run;
@@ -172,11 +173,15 @@ impl EngineHandle {
             run(pieces)
         });
         let id = RequestId(self.shared.next_id.fetch_add(1, Ordering::Relaxed));
-        self.commands.try_send(Command::Job(id, job)).map_err(|error| match error {
-            TrySendError::Full(_) => Rejected::QueueFull { waiting },
-            TrySendError::Disconnected(_) => Rejected::Stopped,
-        })?;
-        Ok(id)
+        let (refused, why) = match self.commands.try_send(Command::Job(id, job)) {
+            Ok(()) => return Ok(id),
+            Err(TrySendError::Full(job)) => (job, Rejected::QueueFull { waiting }),
+            Err(TrySendError::Disconnected(job)) => (job, Rejected::Stopped),
+        };
+        if let Command::Job(_, mut job) = refused {
+            job.broken.forget();
+        }
+        Err(why)
     }
 
     /// What a model can take; `None` when there is no such model.

@@ -16,7 +16,7 @@ use super::sequence::panic_message;
 /// Of the time in which both sequences and jobs could go on, this much is for jobs.
 const JOBS_SHARE: f64 = 0.5;
 
-/// Jobs of one kind take the same time for the same pieces, so what one takes tells what the next will.
+/// Jobs of one kind are expected to take the same time for pieces of the same length: what it takes is learned from each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct JobKind(pub u64);
 
@@ -32,7 +32,35 @@ pub struct Job {
     /// job: it is done early, or nobody wants the rest.
     pub run: Box<dyn FnMut(Range<usize>) -> bool + Send>,
     /// Hears why, when the job ends before its last piece and not by its own word.
-    pub broken: Box<dyn FnOnce(JobEnd) + Send>,
+    pub broken: Broken,
+}
+
+/// Who hears that a job ended early. A job that is dropped with the engine, taken or not, has ended early too.
+pub struct Broken(Option<Box<dyn FnOnce(JobEnd) + Send>>);
+
+impl Broken {
+    /// Hears it once, or never.
+    pub fn new(hears: impl FnOnce(JobEnd) + Send + 'static) -> Self {
+        Self(Some(Box::new(hears)))
+    }
+
+    /// Nothing is to be heard: the job said itself what came of it, or it was refused.
+    pub(super) fn forget(&mut self) {
+        self.0 = None;
+    }
+
+    /// A listener that panics is one that left.
+    fn tell(&mut self, end: JobEnd) {
+        if let Some(hears) = self.0.take() {
+            let _ = catch_unwind(AssertUnwindSafe(|| hears(end)));
+        }
+    }
+}
+
+impl Drop for Broken {
+    fn drop(&mut self) {
+        self.tell(JobEnd::Cancelled);
+    }
 }
 
 /// Why a job ended early.
@@ -78,7 +106,7 @@ pub(super) struct Jobs {
     /// In the order of their turns.
     queue: VecDeque<Live>,
     costs: HashMap<JobKind, Cost>,
-    /// Microseconds that jobs may take before sequences are next. Below zero they had more than their share.
+    /// Microseconds that jobs may take before sequences are next. Below zero, jobs have had more than their share.
     balance_us: f64,
     /// Microseconds that jobs took since a model's last step.
     since_step_us: f64,
@@ -177,7 +205,8 @@ impl Jobs {
                 self.queue.push_back(live);
                 return None;
             }
-            Ok(_) => {}
+            // It has said itself what came of it.
+            Ok(_) => live.job.broken.forget(),
             Err(message) => tell(live.job, JobEnd::Failed(message)),
         }
         Some(ended)
@@ -229,11 +258,10 @@ pub(super) struct Ended {
     pub deadline: Option<Duration>,
 }
 
-/// A listener that panics is one that left.
 fn tell(job: Job, end: JobEnd) {
-    let Job { run, broken, .. } = job;
+    let Job { run, mut broken, .. } = job;
     drop(run);
-    let _ = catch_unwind(AssertUnwindSafe(|| broken(end)));
+    broken.tell(end);
 }
 
 #[cfg(test)]

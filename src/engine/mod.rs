@@ -30,7 +30,7 @@ use bandmaster_models::{Model, ModelInfo};
 
 pub use blocks::BLOCK_TOKENS;
 pub use handle::{Engine, EngineError, EngineHandle};
-pub use jobs::{Job, JobEnd, JobKind};
+pub use jobs::{Broken, Job, JobEnd, JobKind};
 pub use request::*;
 pub use residency::Brought;
 pub use stats::{ModelStats, Stats, StepStats};

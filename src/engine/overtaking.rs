@@ -1,9 +1,10 @@
 //! Short prompts before long ones: which prompt is computed although another is ranked before it, and how much of a
 //! model's time that may take. What ranks mean is not known here.
 //!
-//! Whoever has the least left overtakes those of its class or below, but none of its own run that has a longer path
-//! behind it. Those who are overtaken get as much of the time as those who overtake them, so that a long prompt takes at
-//! most twice as long beside any number of short ones, and no longer than the short ones' own work where they are few.
+//! The prompt with the fewest tokens left to compute may overtake sequences of its own class or of a lower one. It never
+//! overtakes a sequence of its own run for which a longer chain of tasks waits. Prompts that overtake get at most half of
+//! the time that goes to prompts: a long prompt takes at most twice as long beside any number of short ones, and where
+//! there are few it is delayed only by the work they need.
 
 use super::cost::Amount;
 use super::pace::Prefill;
@@ -17,7 +18,8 @@ const SHORTER: usize = 2;
 /// How prompts that overtook and those that were overtaken shared a model's time so far.
 #[derive(Debug, Default)]
 pub(super) struct Overtaking {
-    /// Microseconds that the overtaken had more. Below zero it is their turn.
+    /// Microseconds of the model's time that overtaken prompts got beyond what the overtaking ones got. Below zero the
+    /// overtaken ones are next.
     credit_us: f64,
 }
 
@@ -26,16 +28,16 @@ impl Overtaking {
         self.credit_us >= 0.0
     }
 
-    /// A step is planned with so much of both; what is not used for long is not saved beyond `most_us`.
+    /// Takes in a step that was planned with so many microseconds of both kinds. No more than `most_us` is saved up for later.
     fn planned(&mut self, overtaking_us: f64, others_us: f64, most_us: f64) {
         self.credit_us = (self.credit_us + others_us - overtaking_us).min(most_us);
     }
 }
 
-/// What is known of those ranked before the one that is looked at.
+/// What is known of the sequences that are ranked before the one that is looked at.
 #[derive(Default)]
 struct Before {
-    /// What decoding those takes that hold something or may start.
+    /// One decoding step of those among them that hold blocks or may start.
     ahead: Amount,
     /// The highest class that wants prefill.
     class: Class,

@@ -1,12 +1,13 @@
 //! The first verb: which model, which of its sequences, and how many tokens of each. What a token is worth and what a
 //! model computes is not known here.
 //!
-//! Decoding sequences go first, one token each; then those with more to compute, the shortest for its share of the time
-//! (`overtaking`) and the others in order of rank, as far as the step's tokens and its time reach: whoever would make a step take more than so many times what a token
-//! takes alone waits until one of those before it ends. Those of a later run than the first of the model ride along only
-//! while the step costs little more for it. Whoever needs a block and finds none takes those of the lowest rank below its own.
-//! The highest rank can therefore always go on, and as ranks never change, so can everyone in turn. Between the steps
-//! of models jobs have their share of the time.
+//! Decoding sequences go first, with one token each. Then come those whose prompts are not computed: short prompts for
+//! their share of the time (`overtaking`), and the others in order of rank, as far as the step's tokens and its time
+//! reach. A sequence that would make a step take more than so many times what a token takes alone waits until one of
+//! those before it ends. Sequences of a later run than the model's first take part only while the step costs little more
+//! for it. A sequence that needs a block and finds none free takes the blocks of the lowest-ranked sequence below it: the
+//! highest rank can always go on, and since ranks never change, everyone's turn comes. Between the steps of models, jobs
+//! have their share of the time.
 
 use std::time::Duration;
 
@@ -18,13 +19,13 @@ use super::{BLOCK_TOKENS, Class, Core, FinishReason, JobEnd, Lane, ModelId, Orde
 
 /// A model whose sequences are of the class below goes first when it waited this much longer.
 const CLASS_PATIENCE: Duration = Duration::from_secs(2);
-/// So does one whose sequences are all of later runs.
+/// Likewise a model whose sequences all belong to later runs than the first goes before the first run's.
 const RUN_PATIENCE: Duration = Duration::from_millis(500);
 /// Those of later runs ride along while the step takes at most this many times what it takes to read the weights: where
 /// that bounds a step, more tokens are nearly free.
 const RIDERS_STEP_MAX: f64 = 2.0;
 
-/// Time waited with what class and run are worth, then sequences that would run.
+/// How long a model has waited, with the head starts that its class and run are worth; then how many sequences would run.
 pub type Urgency = (Duration, usize);
 
 /// For whom a step is.

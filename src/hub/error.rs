@@ -159,13 +159,25 @@ pub enum HubError {
     #[error("there is no home directory: name one with --home or BANDMASTER_HOME")]
     NoHome,
     /// The file system said no.
-    #[error("{path}: {source}", path = path.display())]
+    #[error("{path}: {source}{}", way_out(source), path = path.display())]
     Io {
         /// Where.
         path: PathBuf,
         /// What it said.
         source: io::Error,
     },
+}
+
+/// What to do, where that is known.
+fn way_out(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
+            "; check its permissions, or give another --home"
+        }
+        io::ErrorKind::NotADirectory => "; something on the way there is a file: give another --home",
+        io::ErrorKind::FileTooLarge => "; raise the limit of file sizes (`ulimit -f unlimited`)",
+        _ => "",
+    }
 }
 
 impl HubError {

@@ -138,6 +138,20 @@ impl Hub {
         self.store().installed()
     }
 
+    /// Folders among the models that can't be used, a sentence each: what is wrong, and how to be rid of it.
+    #[must_use]
+    pub fn broken(&self) -> Vec<String> {
+        self.store().broken().into_iter().map(|(dir, problem)| unusable(dir, &problem).to_string()).collect()
+    }
+
+    /// The error for a model whose folder is there and can't be used.
+    fn broken_one(&self, name: &str) -> Option<HubError> {
+        let broken = self.store().broken();
+        let (dir, problem) =
+            broken.into_iter().find(|(dir, _)| dir.file_name().is_some_and(|n| n == name))?;
+        Some(unusable(dir, &problem))
+    }
+
     /// The catalog, then what is installed besides.
     #[must_use]
     pub fn list(&self) -> Vec<Listed> {
@@ -181,13 +195,15 @@ impl Hub {
             Reference::Name(name) => match Catalog::builtin().get(&name) {
                 Some(entry) => (name, Some(entry.bytes_estimate())),
                 None if self.store().get(&name).is_some() => (name, None),
-                None => return Err(self.unknown(&name)),
+                None => return Err(self.broken_one(&name).unwrap_or_else(|| self.unknown(&name))),
             },
         };
-        let model = self.store().get(&name).ok_or_else(|| HubError::NotInstalled {
+        let not_installed = || HubError::NotInstalled {
             name: typed.to_owned(),
             size: size.map(|bytes| format!(" ({})", human_bytes(bytes))).unwrap_or_default(),
-        })?;
+        };
+        let model = self.store().get(&name);
+        let model = model.ok_or_else(|| self.broken_one(&name).unwrap_or_else(not_installed))?;
         let memory_bytes = memory_estimate(&model);
         Ok(Found { name, role: model.role, path: model.path, bytes: model.bytes, memory_bytes })
     }
@@ -378,6 +394,13 @@ impl Hub {
             models: self.home.models_dir.clone(),
         }
     }
+}
+
+fn unusable(dir: PathBuf, problem: &str) -> HubError {
+    let problem = format!(
+        "a model that can't be used: {problem}; delete this folder, then pull or import the model again"
+    );
+    HubError::NotAModel { path: dir, problem }
 }
 
 fn of_installed(model: &Installed) -> Listed {

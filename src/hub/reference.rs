@@ -89,27 +89,27 @@ fn bad(typed: &str, problem: &str) -> HubError {
 }
 
 impl HubReference {
-    /// `OWNER/REPO[:QUANT|FILE][@REV]`, `OWNER/REPO/tree/REV`, or `OWNER/REPO/blob/REV/FILE` and the like.
+    /// `OWNER/REPO[:QUANT|FILE][@REV]`, `OWNER/REPO/tree/REV`, or `OWNER/REPO/blob/REV/FILE` and the like, each part as a
+    /// browser writes it: `%20` for a space, `%2F` for a slash that parts nothing.
     fn parse_address(typed: &str, path: &str) -> Result<Self, HubError> {
         let path = path.split(['?', '#']).next().unwrap_or_default().trim_end_matches('/');
         let path = path.strip_prefix("models/").unwrap_or(path);
-        let mut words = path.splitn(5, '/');
-        let (owner, repo) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-        let (what, rev, file) = (words.next(), words.next(), words.next());
-        let rest = match (what, rev, file) {
-            (None, ..) => format!("{owner}/{repo}"),
-            (Some("tree"), Some(rev), None) => format!("{owner}/{repo}@{rev}"),
-            (Some("blob" | "resolve" | "raw"), Some(rev), Some(file))
+        let words: Option<Vec<String>> = path.splitn(5, '/').map(percent_decoded).collect();
+        let words =
+            words.ok_or_else(|| bad(typed, "a `%` is not followed by two digits of a UTF-8 character"))?;
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        match words.as_slice() {
+            [owner, repo] => Self::parse(typed, &format!("{owner}/{repo}")),
+            [owner, repo, "tree", rev] => Self::checked(typed, &[owner, repo], Select::Default, rev),
+            [owner, repo, "blob" | "resolve" | "raw", rev, file]
                 if file.to_lowercase().ends_with(".gguf") =>
             {
-                format!("{owner}/{repo}:{file}@{rev}")
+                Self::checked(typed, &[owner, repo], Select::File((*file).to_owned()), rev)
             }
             _ => {
-                let problem = "expected the address of a repository, of a branch, or of a .gguf file in it";
-                return Err(bad(typed, problem));
+                Err(bad(typed, "expected the address of a repository, of a branch, or of a .gguf file in it"))
             }
-        };
-        Self::parse(typed, &rest)
+        }
     }
 
     fn parse(typed: &str, rest: &str) -> Result<Self, HubError> {
@@ -118,17 +118,19 @@ impl HubReference {
             Some((repo, file)) if file.to_lowercase().ends_with(".gguf") => {
                 (repo, Select::File(file.to_owned()))
             }
+            // As container images are named.
+            Some((repo, quant)) if quant.eq_ignore_ascii_case("latest") => (repo, Select::Default),
             Some((repo, quant)) => (repo, Select::Quant(quant.to_owned())),
             None => (rest, Select::Default),
         };
-        let owner_and_name = repo.split_once('/').is_some_and(|(owner, name)| {
-            let part = |part: &str| {
-                let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-                !part.is_empty() && !part.starts_with('.') && part.chars().all(plain)
-            };
-            part(owner) && part(name)
-        });
-        if !owner_and_name {
+        let owner_and_name: Vec<&str> = repo.splitn(2, '/').collect();
+        Self::checked(typed, &owner_and_name, select, rev)
+    }
+
+    fn checked(typed: &str, owner_and_name: &[&str], select: Select, rev: &str) -> Result<Self, HubError> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        let is_plain = |part: &&str| !part.is_empty() && !part.starts_with('.') && part.chars().all(plain);
+        if owner_and_name.len() != 2 || !owner_and_name.iter().all(is_plain) {
             return Err(bad(typed, "expected hf:OWNER/REPO[:QUANT|FILE][@REV]"));
         }
         let named = match &select {
@@ -142,7 +144,7 @@ impl HubReference {
                 "the part after `:` names a quantization or a .gguf file, after `@` a revision",
             ));
         }
-        Ok(Self { repo: repo.to_owned(), select, rev: rev.to_owned() })
+        Ok(Self { repo: owner_and_name.join("/"), select, rev: rev.to_owned() })
     }
 
     /// The name it is installed under: repository, file and revision, safe as a folder's name.
@@ -216,17 +218,41 @@ fn is_model_file(file: &str) -> bool {
     lower.ends_with(".gguf") && !lower.contains("mmproj") && !lower.contains("imatrix")
 }
 
-/// Files whose name holds the quantization as a word of its own: `Q4_K` is not `Q4_K_M`.
+/// Files whose name holds the quantization as a word of its own: `Q4_K` is not `Q4_K_M`. Where there is none, those in which
+/// a word begins with it: `Q4` is `Q4_0`, or `Q4_K_M`, but not `Q40`.
 fn of_quant<'a>(files: &[&'a String], quant: &str) -> Vec<&'a String> {
     let quant = quant.to_lowercase();
-    let edge = |c: Option<char>| c.is_none_or(|c| !c.is_ascii_alphanumeric() && c != '_');
-    let holds = |file: &str| {
+    let parts_words = |c: char| !c.is_ascii_alphanumeric() && c != '_';
+    let holds = |file: &str, ends: &dyn Fn(char) -> bool| {
         let lower = file.to_lowercase();
         lower.match_indices(&quant).any(|(at, _)| {
-            edge(lower[..at].chars().next_back()) && edge(lower[at + quant.len()..].chars().next())
+            let (before, after) = (lower[..at].chars().next_back(), lower[at + quant.len()..].chars().next());
+            before.is_none_or(parts_words) && after.is_none_or(ends)
         })
     };
-    files.iter().copied().filter(|file| holds(file)).collect()
+    let of = |ends: &dyn Fn(char) -> bool| -> Vec<&'a String> {
+        files.iter().copied().filter(|file| holds(file, ends)).collect()
+    };
+    let exact = of(&parts_words);
+    if exact.is_empty() { of(&|c| parts_words(c) || c == '_') } else { exact }
+}
+
+/// The text behind `%41` and the like; `None` where it is no text, or something else follows a `%`.
+fn percent_decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = after;
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let (digits, after) = rest.split_at_checked(2)?;
+        let digit = |digit: u8| char::from(digit).to_digit(16);
+        bytes.push(u8::try_from(16 * digit(digits[0])? + digit(digits[1])?).ok()?);
+        rest = after;
+    }
+    String::from_utf8(bytes).ok()
 }
 
 /// `(stem, part, parts)` of `stem-00001-of-00003.gguf`.
@@ -303,6 +329,11 @@ mod tests {
         check("HTTPS://HuggingFace.co/o/r", "hf:o/r");
         check("huggingface.co/o/r", "hf:o/r");
         check("hf.co/o/r:Q4", "hf:o/r:Q4");
+        check("hf.co/o/r:latest", "hf:o/r");
+        check("hf:o/r:LATEST@v1", "hf:o/r@v1");
+        check("https://huggingface.co/o/r%2Dx/tree/refs%2Fpr%2F1", "hf:o/r-x@refs/pr/1");
+        check("https://huggingface.co/o/r/blob/main/My%20Model%2B.gguf", "hf:o/r:My Model+.gguf");
+        check("https://huggingface.co/o/r/blob/main/gr%C3%B6%C3%9Fe.gguf", "hf:o/r:größe.gguf");
         check("https://hf.co/o/r:Q4_K_M@v1", "hf:o/r:Q4_K_M@v1");
         check("https://huggingface.co/o/r/tree/main", "hf:o/r");
         check("https://huggingface.co/o/r/tree/v2", "hf:o/r@v2");
@@ -315,6 +346,36 @@ mod tests {
     }
 
     #[test]
+    fn a_file_whose_name_has_signs_that_part_references_is_named_by_its_address() {
+        let typed = "https://huggingface.co/o/r/blob/v1/a%40b.gguf";
+        let Ok(Reference::Hub(reference)) = Reference::parse(typed) else { panic!("{typed}") };
+        assert_eq!(reference.select, Select::File("a@b.gguf".to_owned()));
+        assert_eq!((reference.repo.as_str(), reference.rev.as_str()), ("o/r", "v1"));
+    }
+
+    #[test]
+    fn the_beginning_of_a_quantization_chooses_the_only_file_or_asks() {
+        let choose = |quant: &str, files: &[&str]| {
+            let Ok(Reference::Hub(reference)) = Reference::parse(&format!("hf.co/o/r:{quant}")) else {
+                panic!("{quant}")
+            };
+            let files: Vec<String> = files.iter().map(|file| (*file).to_owned()).collect();
+            reference.choose(&files).map_err(|error| error.to_string())
+        };
+        let one = |file: &str| Ok(vec![file.to_owned()]);
+        assert_eq!(choose("Q4", &["m-Q4_0.gguf", "m-Q8_0.gguf"]), one("m-Q4_0.gguf"));
+        assert_eq!(choose("q4_k", &["m.Q4_K_M.gguf", "m.Q4_0.gguf"]), one("m.Q4_K_M.gguf"));
+        assert_eq!(choose("Q4_K", &["m-Q4_K.gguf", "m-Q4_K_M.gguf"]), one("m-Q4_K.gguf"));
+        assert_eq!(choose("latest", &["m-Q4_K_M.gguf", "m-Q8_0.gguf"]), one("m-Q4_K_M.gguf"));
+        let several = choose("Q4", &["m-Q4_0.gguf", "m-Q4_K_M.gguf", "m-Q8_0.gguf"]).unwrap_err();
+        assert!(several.contains("several files fit") && several.contains("m-Q4_0.gguf"), "{several}");
+        let none = choose("Q4", &["m-Q40.gguf", "mQ4_0.gguf"]).unwrap_err();
+        assert!(none.contains("no such file"), "{none}");
+        let parts = ["m-Q4_0-00001-of-00002.gguf", "m-Q4_0-00002-of-00002.gguf"];
+        assert_eq!(choose("Q4", &parts), Ok(parts.map(str::to_owned).to_vec()));
+    }
+
+    #[test]
     fn addresses_of_something_else_are_refused_or_paths() {
         for typed in [
             "https://huggingface.co/o",
@@ -323,6 +384,14 @@ mod tests {
             "https://huggingface.co/o/r/discussions/1",
             "https://huggingface.co/o/r/blob/main/README.md",
             "https://huggingface.co/o/r/blob/main/../x.gguf",
+            "https://huggingface.co/o/r/blob/main/%2e%2e/x.gguf",
+            "https://huggingface.co/o/r/blob/main/..%2Fx.gguf",
+            "https://huggingface.co/o/r/blob/main/%2Fetc%2Fx.gguf",
+            "https://huggingface.co/o/r/blob/main/x%00.gguf",
+            "https://huggingface.co/o/r/blob/main/x%zz.gguf",
+            "https://huggingface.co/o/r/blob/main/x%F.gguf",
+            "https://huggingface.co/o/r/blob/main/%FF.gguf",
+            "https://huggingface.co/o/%2e%2e",
             "https://huggingface.co/../r",
         ] {
             assert!(Reference::parse(typed).is_err(), "{typed}");

@@ -11,7 +11,9 @@ use sha2::{Digest, Sha256};
 use super::catalog::Role;
 use super::error::{AtPath, HubError};
 use super::home::{Home, create_private};
-use super::inside::{FileName, create_folder_ours, is_inside, is_link, open_ours, read_ours, write_ours};
+use super::inside::{
+    FileName, create_folder_ours, is_inside, is_link, open_ours, printable, read_ours, write_ours,
+};
 use super::unchanged::Seen;
 
 pub(super) const MANIFEST: &str = "manifest.json";
@@ -75,8 +77,20 @@ pub struct Installed {
 impl Manifest {
     /// The manifest in `dir`; `None` when there is none, or it names files that are not in `dir`.
     pub(super) fn read(dir: &Path) -> Option<Self> {
-        let manifest: Self = serde_json::from_slice(&read_ours(&dir.join(MANIFEST))?).ok()?;
-        manifest.files.iter().all(|kept| is_inside(&kept.file)).then_some(manifest)
+        Self::parse(&read_ours(&dir.join(MANIFEST))?).ok()
+    }
+
+    /// A manifest, or what is wrong with it.
+    fn parse(bytes: &[u8]) -> Result<Self, String> {
+        let manifest: Self = serde_json::from_slice(bytes)
+            .map_err(|error| format!("its {MANIFEST} can't be read ({error})"))?;
+        if let Some(odd) = manifest.files.iter().find(|kept| !is_inside(&kept.file)) {
+            return Err(format!("its {MANIFEST} names a file that is refused: `{}`", printable(&odd.file)));
+        }
+        if manifest.files.is_empty() {
+            return Err(format!("its {MANIFEST} names no file"));
+        }
+        Ok(manifest)
     }
 
     pub(super) fn text(&self) -> Vec<u8> {
@@ -107,6 +121,25 @@ impl<'a> Store<'a> {
         let mut found: Vec<Installed> = names.filter_map(|name| self.get(&name)).collect();
         found.sort_by(|a, b| a.name.cmp(&b.name));
         found
+    }
+
+    /// Folders that have a manifest and are no model that can be used, with what is wrong, by path.
+    pub(super) fn broken(&self) -> Vec<(PathBuf, String)> {
+        let Ok(folders) = fs::read_dir(self.models_dir) else { return Vec::new() };
+        let look = |folder: fs::DirEntry| {
+            let dir = folder.path();
+            let bytes = read_ours(&dir.join(MANIFEST))?;
+            let name = folder.file_name();
+            let problem = match name.to_str().map(FileName::new) {
+                Some(Ok(_)) => Manifest::parse(&bytes).err()?,
+                Some(Err(problem)) => format!("its name is refused: {problem}"),
+                None => "its name is not UTF-8".to_owned(),
+            };
+            Some((dir, problem))
+        };
+        let mut broken: Vec<_> = folders.flatten().filter_map(look).collect();
+        broken.sort();
+        broken
     }
 
     pub(super) fn get(&self, name: &str) -> Option<Installed> {

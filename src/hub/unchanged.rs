@@ -1,5 +1,6 @@
 //! Whether an installed file is still what was installed, without reading all of it: its size, its times, and a sample of
-//! its bytes. Where only the times tell otherwise it is read whole, once. `models verify` reads everything always.
+//! its bytes. Where only the times tell otherwise it is read whole, once; in a home where the result can't be kept (copied
+//! read-only, say) that would be at every load, and the sample is believed. `models verify` reads everything always.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -78,23 +79,24 @@ fn sample(file: &mut File, bytes: u64) -> io::Result<String> {
 /// [`HubError::NotAModel`] naming the file and what to do.
 pub fn check_unchanged(path: &Path) -> Result<(), HubError> {
     let Some((folder, mut manifest)) = manifest_of(path) else { return Ok(()) };
-    let mut learned = false;
-    for kept in &mut manifest.files {
-        let path = folder.join(&kept.file);
-        if let Some(seen) = look(&manifest.name, &path, kept)? {
+    let new = folder.join(format!("{MANIFEST}.new-{}", std::process::id()));
+    let mut can_keep = None;
+    let looked = manifest.files.iter_mut().try_for_each(|kept| {
+        // Asked before a file is read whole, and once.
+        let can_be_kept = || *can_keep.get_or_insert_with(|| write_ours(&new, b"").is_ok());
+        if let Some(seen) = look(&manifest.name, &folder.join(&kept.file), kept, can_be_kept)? {
             kept.seen = Some(seen);
-            learned = true;
         }
-    }
-    if learned {
-        // Where this can't be kept, the file is read whole again next time.
-        let new = folder.join(format!("{MANIFEST}.new-{}", std::process::id()));
-        let kept = write_ours(&new, &manifest.text()).and_then(|()| fs::rename(&new, folder.join(MANIFEST)));
-        if kept.is_err() {
+        Ok(())
+    });
+    if can_keep == Some(true) {
+        let keep =
+            || write_ours(&new, &manifest.text()).and_then(|()| fs::rename(&new, folder.join(MANIFEST)));
+        if looked.is_err() || keep().is_err() {
             let _ = fs::remove_file(&new);
         }
     }
-    Ok(())
+    looked
 }
 
 fn manifest_of(path: &Path) -> Option<(PathBuf, Manifest)> {
@@ -106,8 +108,13 @@ fn manifest_of(path: &Path) -> Option<(PathBuf, Manifest)> {
     found.find(belongs)
 }
 
-/// Checks one file; returns how it looks now when that is something new.
-fn look(model: &str, path: &Path, kept: &KeptFile) -> Result<Option<Seen>, HubError> {
+/// Checks one file; returns how it looks now when that is something new, which `can_be_kept` or not.
+fn look(
+    model: &str,
+    path: &Path,
+    kept: &KeptFile,
+    can_be_kept: impl FnOnce() -> bool,
+) -> Result<Option<Seen>, HubError> {
     let fails = |problem: &str| Err(altered(model, path.to_owned(), problem));
     let bytes = match fs::metadata(path) {
         Ok(meta) => meta.len(),
@@ -125,6 +132,7 @@ fn look(model: &str, path: &Path, kept: &KeptFile) -> Result<Option<Seen>, HubEr
             fails("it was changed: its bytes are others than those that were installed")
         }
         Some(seen) if seen.has_times_of(&now) => Ok(None),
+        _ if !can_be_kept() => Ok(None),
         // Touched, copied, restored, or kept by an older version: all of it tells.
         _ => {
             tracing::info!(file = %path.display(), "its times are others than when it was installed: reading it whole");

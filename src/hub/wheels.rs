@@ -6,6 +6,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::catalog::{ModelFile, Part, human_bytes};
@@ -23,13 +24,47 @@ const SLACK_BYTES: u64 = 64 << 20;
 const STILL_MAX: Duration = Duration::from_secs(180);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
+/// Of what pip says on stderr, so much is kept: the end, where it says why it failed.
+const SAID_BYTES_MAX: usize = 64 << 10;
+
+/// A pip that runs. What it says is read meanwhile, since it would stand still at a full pipe.
+struct Pip {
+    child: Child,
+    said: JoinHandle<Vec<u8>>,
+}
+
+impl Pip {
+    fn new(mut child: Child) -> Self {
+        let stderr = child.stderr.take();
+        let said = std::thread::spawn(move || stderr.map(last_bytes).unwrap_or_default());
+        Self { child, said }
+    }
+
+    fn end(mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The last bytes of what comes until the end, or until it can't be read.
+fn last_bytes(mut from: impl Read) -> Vec<u8> {
+    let mut kept = Vec::new();
+    let mut buffer = [0; 1 << 12];
+    while let Ok(read @ 1..) = from.read(&mut buffer) {
+        kept.extend_from_slice(&buffer[..read]);
+        let excess = kept.len().saturating_sub(SAID_BYTES_MAX);
+        kept.drain(..excess);
+    }
+    kept
+}
+
 /// Brings wheels in order, one batch ahead of what is being read.
 pub(super) struct Wheels<'a> {
     dir: PathBuf,
     remote: &'a Remote,
     /// Not asked for yet.
     waiting: VecDeque<Part>,
-    running: Option<(Vec<Part>, Child)>,
+    running: Option<(Vec<Part>, Pip)>,
     /// The most that may lie in `dir`.
     bytes_max: u64,
 }
@@ -127,7 +162,7 @@ impl<'a> Wheels<'a> {
         }
         if !batch.is_empty() {
             let child = self.spawn(&batch)?;
-            self.running = Some((batch, child));
+            self.running = Some((batch, Pip::new(child)));
         }
         Ok(())
     }
@@ -168,20 +203,18 @@ impl<'a> Wheels<'a> {
     }
 
     fn finish_running(&mut self) -> Result<(), HubError> {
-        let Some((batch, mut child)) = self.running.take() else { return Ok(()) };
+        let Some((batch, mut pip)) = self.running.take() else { return Ok(()) };
         let fail = |problem: String| HubError::Packages { packages: names(&batch), problem };
-        let status = self.wait(&mut child).map_err(|problem| {
-            let _ = child.kill();
-            let _ = child.wait();
-            // Nothing of what it brought can be told from the rest.
-            let _ = fs::remove_dir_all(&self.dir);
-            fail(problem)
-        })?;
-        let mut said = Vec::new();
-        if let Some(mut stderr) = child.stderr.take() {
-            // What can't be read is what pip didn't say.
-            let _ = stderr.read_to_end(&mut said);
-        }
+        let status = match self.wait(&mut pip.child) {
+            Ok(status) => status,
+            Err(problem) => {
+                pip.end();
+                // Nothing of what it brought can be told from the rest.
+                let _ = fs::remove_dir_all(&self.dir);
+                return Err(fail(problem));
+            }
+        };
+        let said = pip.said.join().unwrap_or_default();
         let said = String::from_utf8_lossy(&said).into_owned();
         if !status.success() {
             if said.contains("No space left on device") {
@@ -234,9 +267,8 @@ fn bytes_in(dir: &Path) -> u64 {
 
 impl Drop for Wheels<'_> {
     fn drop(&mut self) {
-        if let Some((_, child)) = &mut self.running {
-            let _ = child.kill();
-            let _ = child.wait();
+        if let Some((_, pip)) = self.running.take() {
+            pip.end();
         }
     }
 }

@@ -21,6 +21,9 @@ pub(super) const SCHEMA_2: &str = "
     CREATE INDEX items_by_id ON items (id);
     PRAGMA user_version = 2;";
 
+/// Answers that are removed for their age in one go.
+const PRUNE_MAX: i64 = 256;
+
 /// An answer, as it is kept.
 #[derive(Debug, Clone, PartialEq)]
 pub struct KeptResponse {
@@ -114,8 +117,9 @@ impl Journal {
         self.remove("DELETE FROM responses WHERE id = ?1 AND (?2 IS NULL OR owner = ?2)", id)
     }
 
-    /// Removes the answers given longer ago than `age`, with their items, and says how many. Those that a younger one goes
-    /// on from stay: what is still talked about doesn't break off. So do conversations.
+    /// Removes answers given longer ago than `age`, with their items, and says how many: at most some hundreds, so that others
+    /// write in between, and 0 when no more are to be removed. Those that a younger one goes on from stay: what is still
+    /// talked about doesn't break off. So do conversations.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -124,19 +128,19 @@ impl Journal {
                 SELECT previous FROM responses WHERE created_s >= ?1 AND previous IS NOT NULL
                 UNION
                 SELECT previous FROM needed JOIN responses USING (id) WHERE previous IS NOT NULL)
-            DELETE FROM responses WHERE created_s < ?1 AND id NOT IN needed RETURNING id";
+            DELETE FROM responses WHERE id IN (
+                SELECT id FROM responses WHERE created_s < ?1 AND id NOT IN needed LIMIT ?2) RETURNING id";
         let before_s = (unix_ms() / 1000).saturating_sub(age.as_secs());
-        self.write(|db| {
+        self.remove_rows(|db| {
             let removed: Vec<String> = db
                 .prepare_cached(PRUNE)?
-                .query_map([before_s as i64], |row| row.get(0))?
+                .query_map([before_s as i64, PRUNE_MAX], |row| row.get(0))?
                 .collect::<Result<_, _>>()?;
             for id in &removed {
                 db.prepare_cached("DELETE FROM items WHERE owner = ?1")?.execute([id])?;
             }
             Ok(removed.len())
         })
-        .inspect(|removed| self.removed(*removed > 0))
     }
 
     /// When the youngest answer, conversation or run was recorded, in seconds since 1970; `None` for an empty record.
@@ -282,20 +286,20 @@ impl Journal {
     pub fn remove_item(&self, conversation: &str, id: &str) -> Result<bool, JournalError> {
         let delete = format!("DELETE FROM items WHERE owner = ?1 AND id = ?3 AND {SEEN}");
         let removed =
-            self.write(|db| Ok(db.execute(&delete, params![conversation, self.viewer.only(), id])? > 0));
-        removed.inspect(|removed| self.removed(*removed))
+            self.remove_rows(|db| db.execute(&delete, params![conversation, self.viewer.only(), id]));
+        Ok(removed? > 0)
     }
 
     /// Removes an owner of items by `statement`, and its items.
     fn remove(&self, statement: &str, id: &str) -> Result<bool, JournalError> {
-        let removed = self.write(|db| {
-            let removed = db.execute(statement, params![id, self.viewer.only()])? > 0;
-            if removed {
+        let removed = self.remove_rows(|db| {
+            let removed = db.execute(statement, params![id, self.viewer.only()])?;
+            if removed > 0 {
                 db.execute("DELETE FROM items WHERE owner = ?1", [id])?;
             }
             Ok(removed)
         });
-        removed.inspect(|removed| self.removed(*removed))
+        Ok(removed? > 0)
     }
 }
 

@@ -27,13 +27,23 @@ const READERS: usize = 2;
 const EVENTS_TIME_MAX: Duration = Duration::from_millis(100);
 /// After events could not be written, they are tried again after this.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
-/// So often it is looked whether text that was removed can leave the file at last.
-const ERASE_PAUSE: Duration = Duration::from_secs(5);
+/// A question that nobody has begun with by this time after its deadline is taken back.
+const TAKEN_BACK_AFTER: Duration = Duration::from_millis(500);
+/// When a desk is closed, what was removed may take so long to leave the file; the rest leaves it when it is opened again.
+const CLOSING_TIME_MAX: Duration = Duration::from_secs(5);
 
-/// A question: answers whoever asked, and says nothing where nobody waits any more.
+/// Answers whoever asked, and says nothing where nobody waits any more.
+type Work = Box<dyn FnOnce(&Journal) + Send>;
+
+/// A read of the record that waits for one of the readers.
 struct Asked {
-    work: Box<dyn FnOnce(&Journal) + Send>,
+    /// None once somebody has begun with it, or whoever asked has taken it back.
+    work: Arc<Mutex<Option<Work>>>,
     deadline: Instant,
+}
+
+fn take(work: &Mutex<Option<Work>>) -> Option<Work> {
+    work.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
 /// What is next for a thread of the desk.
@@ -77,11 +87,6 @@ impl Queue {
     fn nudge(&self) {
         self.lock().nudged = true;
         self.wake.notify_one();
-    }
-
-    fn is_idle(&self) -> bool {
-        let waiting = self.lock();
-        waiting.asked.is_empty() && !waiting.nudged
     }
 
     fn close(&self) {
@@ -222,16 +227,26 @@ impl Desk {
     {
         let (answer, answered) = oneshot::channel();
         let viewer = self.viewer.clone();
-        let work = Box::new(move |journal: &Journal| {
+        let work: Work = Box::new(move |journal: &Journal| {
             if !answer.is_closed() {
                 // Who left meanwhile minds no answer.
                 let _ = answer.send(work(&journal.seen_by(&viewer)));
             }
         });
-        if !queue.push(Asked { work, deadline: Instant::now() + ASK_TIME_MAX }) {
-            return Err(JournalError::Behind { path: self.path.to_path_buf() }.into());
+        let behind = || JournalError::Behind { path: self.path.to_path_buf() };
+        let work = Arc::new(Mutex::new(Some(work)));
+        if !queue.push(Asked { work: Arc::clone(&work), deadline: Instant::now() + ASK_TIME_MAX }) {
+            return Err(behind().into());
         }
-        match answered.await {
+        let mut answered = answered;
+        let answered = match tokio::time::timeout(ASK_TIME_MAX + TAKEN_BACK_AFTER, &mut answered).await {
+            Ok(answered) => answered,
+            // Nobody has begun with it, and now nobody will.
+            Err(_) if take(&work).is_some() => return Err(behind().into()),
+            // What is being done is not called undone.
+            Err(_) => answered.await,
+        };
+        match answered {
             Ok(answer) => answer,
             // The work panicked, and the panic is in the log.
             Err(_) => Err(JournalError::NoAnswer { path: self.path.to_path_buf() }.into()),
@@ -277,9 +292,9 @@ impl Desk {
     }
 
     async fn written(&self, run: &str) {
-        let Some(mut done) = self.unwritten.done(run) else { return };
+        let Some(mut progress) = self.unwritten.progress(run) else { return };
         self.threads.writes.nudge();
-        while done.changed().await.is_ok() {}
+        while progress.changed().await.is_ok() {}
     }
 }
 
@@ -302,6 +317,16 @@ impl Recording {
     /// Takes an event, `ms` milliseconds into the run.
     pub fn append(&mut self, kind: &str, ms: u64, body: &Value) {
         self.push(kind, ms, body, false);
+    }
+
+    /// Waits until the run and everything it was given so far are in the file, for so long: a process that is killed after
+    /// that loses nothing of it. What is not in the file by then is written later, and is one of the run's troubles.
+    pub async fn recorded(&self, time_max: Duration) {
+        let Some(mut progress) = self.desk.unwritten.progress(&self.id) else { return };
+        let is_written = |written: &Option<u64>| written.is_some_and(|written| written >= self.seq);
+        if tokio::time::timeout(time_max, progress.wait_for(is_written)).await.is_err() {
+            self.desk.unwritten.late(&self.id);
+        }
     }
 
     /// Takes the last event, and waits until everything is written, for so long. It is kept and tried on after that.
@@ -333,10 +358,11 @@ impl Drop for Recording {
 }
 
 fn answer(journal: &Journal, asked: Asked) {
+    let Some(work) = take(&asked.work) else { return };
     // One that is late, because the process was stopped or others waited long, is tried once without waiting.
     journal.wait_at_most(asked.deadline.saturating_duration_since(Instant::now()));
     // Who asked is told that nothing came; the next question finds a connection that SQLite has rolled back.
-    let _ = catch_unwind(AssertUnwindSafe(|| (asked.work)(journal)));
+    let _ = catch_unwind(AssertUnwindSafe(|| work(journal)));
 }
 
 fn read_on(journal: &Journal, queue: &Queue) {
@@ -344,11 +370,7 @@ fn read_on(journal: &Journal, queue: &Queue) {
         match queue.next(None, false) {
             Next::Asked(asked) => answer(journal, asked),
             Next::Nudged => {}
-            Next::Closed => {
-                // What was removed must not stay in the file because the program ends.
-                journal.erase_rest();
-                return;
-            }
+            Next::Closed => return,
         }
     }
 }
@@ -356,13 +378,12 @@ fn read_on(journal: &Journal, queue: &Queue) {
 fn write_on(journal: &Journal, queue: &Queue) {
     // When events are tried again that could not be written.
     let mut retry: Option<Instant> = None;
-    let mut erased = true;
+    // When the next of what was removed leaves the file.
+    let mut erase: Option<Instant> = None;
     loop {
-        let pause = match retry {
-            Some(at) => Some(at.saturating_duration_since(Instant::now())),
-            None => (!erased).then_some(ERASE_PAUSE),
-        };
-        let next = queue.next(pause, retry.is_some());
+        erase = if journal.is_erased() { None } else { erase.or_else(|| Some(Instant::now())) };
+        let first = retry.into_iter().chain(erase).min();
+        let next = queue.next(first.map(|at| at.saturating_duration_since(Instant::now())), retry.is_some());
         let closed = matches!(next, Next::Closed);
         // Before a question: it may be about what has just happened.
         if closed || retry.is_none_or(|at| at <= Instant::now()) {
@@ -371,12 +392,16 @@ fn write_on(journal: &Journal, queue: &Queue) {
         }
         match next {
             Next::Asked(asked) => answer(journal, asked),
-            Next::Nudged if retry.is_none() => {}
-            Next::Nudged => continue,
-            Next::Closed => return,
+            Next::Nudged => {}
+            Next::Closed => {
+                journal.erase_for(CLOSING_TIME_MAX);
+                return;
+            }
         }
-        journal.wait_at_most(EVENTS_TIME_MAX);
-        erased = journal.is_erased() || (queue.is_idle() && journal.may_erase() && journal.erase_rest());
+        // A small step between two questions: nobody waits long for it, and it gets its turn however many ask.
+        if erase.is_some_and(|at| at <= Instant::now()) {
+            erase = Some(Instant::now() + journal.erase_step());
+        }
     }
 }
 

@@ -1,29 +1,62 @@
-//! What was removed leaves the file: SQLite keeps copies of rows where pages were split, in free pages and in its write-ahead
-//! log, until the file is written anew. Which rows go is not known here.
+//! What was removed leaves the file. SQLite zeroes removed rows and free pages itself (`secure_delete`); copies of rows stay where
+//! pages were split, and in its write-ahead log. A sweep clears both in small steps, so that others write in between, and
+//! gives free pages back to the disk. That something was removed is marked in the file, in the same transaction: a sweep that
+//! was cut off is made at the next opening. Which rows go is not known here.
 
+use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, Transaction, params};
 
 use super::schema::BUSY_TIME_MAX;
 use super::{Journal, JournalError};
 
-/// A file of at most this size is written anew at once, which takes about a tenth of a second; a larger one when there is
-/// nothing else to do.
-const AT_ONCE_BYTES_MAX: u64 = 32 << 20;
-/// Of the time, writing the file anew takes at most this share where a lot is removed piece by piece.
-const SHARE: u32 = 10;
-/// Another process that uses the file is waited for so long.
-const OTHERS_TIME_MAX: Duration = Duration::from_millis(500);
+/// What version 4 adds: how many times something was removed, and how many of these a sweep has cleared. A file of an older
+/// version is swept once.
+pub(super) const SCHEMA_4: &str = "
+    CREATE TABLE erasing (removed INTEGER NOT NULL, cleared INTEGER NOT NULL);
+    INSERT INTO erasing VALUES (1, 0);
+    PRAGMA user_version = 4;";
 
-/// Whether something that was removed may be left in the file.
+/// Pages that one step looks at: a few milliseconds.
+const STEP_PAGES: u32 = 256;
+/// Free pages that one step gives back.
+const STEP_FREE_PAGES: u32 = 64;
+/// A step waits so long for other processes, which can't write while it waits for those who read.
+const STEP_TIME_MAX: Duration = Duration::from_millis(100);
+/// Between two steps others get their turn.
+const STEP_PAUSE: Duration = Duration::from_millis(5);
+/// After a step that another process prevented; doubled each time, up to the longest.
+const BUSY_PAUSE: Duration = Duration::from_millis(200);
+const BUSY_PAUSE_MAX: Duration = Duration::from_secs(30);
+/// In larger files the first byte of a page doesn't tell what the page is: 64 GiB of pages of the usual size.
+const PAGES_MAX: u32 = 1 << 24;
+
+/// Where the sweep stands.
+#[derive(Debug, Clone, Copy, Default)]
+enum Stage {
+    #[default]
+    Begin,
+    /// Of what was removed up to here, copies are cleared in the pages before this one.
+    Pages { removed: i64, page: u32 },
+    /// No page has a copy; free pages are given back.
+    Free { removed: i64 },
+    /// The log is emptied.
+    Log { removed: i64 },
+}
+
+/// Whether something that was removed may be left in the file, and the sweep that clears it.
 #[derive(Debug, Default)]
 pub(super) struct Eraser(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
     left: bool,
-    /// When the file was last written anew, and how long that took.
-    last: Option<(Instant, Duration)>,
+    stage: Stage,
+    began: Option<Instant>,
+    /// After the last step, where another process prevented it.
+    busy_pause: Duration,
 }
 
 impl Eraser {
@@ -33,60 +66,293 @@ impl Eraser {
 }
 
 impl Journal {
-    /// Where something was removed, its text leaves the file now, or soon.
-    pub(super) fn removed(&self, something: bool) {
-        if !something {
-            return;
-        }
-        let eraser = &self.file.eraser;
-        eraser.change(|state| state.left = true);
-        let small = self.file_bytes().is_ok_and(|bytes| bytes <= AT_ONCE_BYTES_MAX);
-        if small && self.may_erase() {
-            self.erase_rest();
-        }
+    /// Looks whether an earlier process left something.
+    pub(super) fn look_for_removed(&self) {
+        let left =
+            self.with(|db| db.query_row("SELECT removed > cleared FROM erasing", [], |row| row.get(0)));
+        // Where it can't be read, what else is asked says so.
+        self.file.eraser.change(|state| state.left = left.unwrap_or(false));
     }
 
-    /// Whether it was long enough ago that the file was written anew.
-    pub(super) fn may_erase(&self) -> bool {
-        let rested = |(end, took): (Instant, Duration)| end.elapsed() > took * SHARE;
-        self.file.eraser.change(|state| state.last.is_none_or(rested))
+    /// Removes rows, whole or not at all, and gives how many. The mark is made in the same transaction.
+    pub(super) fn remove_rows(
+        &self,
+        work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<usize>,
+    ) -> Result<usize, JournalError> {
+        let removed = self.write(|db| {
+            let removed = work(db)?;
+            if removed > 0 {
+                db.execute("UPDATE erasing SET removed = removed + 1", [])?;
+            }
+            Ok(removed)
+        })?;
+        if removed > 0 && !self.file.in_memory {
+            self.file.eraser.change(|state| state.left = true);
+        }
+        Ok(removed)
     }
 
-    /// Whether nothing of what was removed is left in the file.
+    /// Whether nothing that was removed is left in the file, as far as this process knows.
     #[must_use]
     pub fn is_erased(&self) -> bool {
         !self.file.eraser.change(|state| state.left)
     }
 
-    /// Writes the file anew, and gives whether nothing that was removed is left in it. Something is as long as another
-    /// process reads the file as it was.
-    pub fn erase_rest(&self) -> bool {
+    /// Clears what was removed, for at most about so long, and gives whether nothing is left of it. Something is as long as
+    /// another process reads the file as it was.
+    pub fn erase_for(&self, time_max: Duration) -> bool {
         let began = Instant::now();
-        let gone = self.erase().unwrap_or(false);
-        self.file.eraser.change(|state| {
-            state.left = !gone;
-            state.last = Some((Instant::now(), began.elapsed()));
-        });
-        gone
-    }
-
-    fn erase(&self) -> Result<bool, JournalError> {
-        if self.file.in_memory {
-            return Ok(true);
+        while !self.is_erased() {
+            let pause = self.erase_step();
+            if self.is_erased() {
+                break;
+            }
+            if began.elapsed() + pause > time_max {
+                return false;
+            }
+            std::thread::sleep(pause);
         }
-        self.wait_at_most(OTHERS_TIME_MAX);
-        let gone = self.with(|db| {
-            db.execute_batch("VACUUM")?;
-            db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| Ok(row.get::<_, i64>(0)? == 0))
-        });
-        self.wait_at_most(BUSY_TIME_MAX);
-        gone
+        true
     }
 
-    fn file_bytes(&self) -> Result<u64, JournalError> {
-        self.with(|db| {
-            let number = |query: &str| db.query_row(query, [], |row| row.get::<_, i64>(0));
-            Ok(number("PRAGMA page_count")?.saturating_mul(number("PRAGMA page_size")?) as u64)
+    /// One step of the sweep; gives how long to wait before the next.
+    pub(super) fn erase_step(&self) -> Duration {
+        let stage = self.file.eraser.change(|state| state.stage);
+        self.wait_at_most(STEP_TIME_MAX);
+        let next = self.advance(stage);
+        self.wait_at_most(BUSY_TIME_MAX);
+        self.file.eraser.change(|state| match next {
+            Ok(next) => {
+                state.busy_pause = Duration::ZERO;
+                state.stage = next;
+                match (stage, next) {
+                    (_, Stage::Begin) => state.began.take().map_or(STEP_PAUSE, |began| began.elapsed()),
+                    (Stage::Begin, _) => {
+                        state.began = Some(Instant::now());
+                        STEP_PAUSE
+                    }
+                    _ => STEP_PAUSE,
+                }
+            }
+            Err(error) => {
+                tracing::debug!("what was removed from the record can't leave the file now: {error}");
+                state.busy_pause = (state.busy_pause * 2).clamp(BUSY_PAUSE, BUSY_PAUSE_MAX);
+                state.busy_pause
+            }
         })
+    }
+
+    fn advance(&self, stage: Stage) -> Result<Stage, JournalError> {
+        match stage {
+            Stage::Begin => {
+                let removed = self.with(|db| removed(db))?;
+                Ok(Stage::Pages { removed, page: 1 })
+            }
+            Stage::Pages { removed, page } => {
+                let next = self.clear_pages(page)?;
+                Ok(next.map_or(Stage::Free { removed }, |page| Stage::Pages { removed, page }))
+            }
+            Stage::Free { removed } => {
+                let more = self.write(|db| free_pages(db, removed))?;
+                Ok(if more { stage } else { Stage::Log { removed } })
+            }
+            Stage::Log { removed } => self.empty_log(removed),
+        }
+    }
+
+    /// Clears some pages from `first` on; gives the next, or none at the end.
+    fn clear_pages(&self, first: u32) -> Result<Option<u32>, JournalError> {
+        let (layout, dirty) = self.with(|db| {
+            let layout = Layout::of(db)?;
+            if !layout.is_readable {
+                return Ok((layout, Vec::new()));
+            }
+            // Looked at without a lock: most pages have nothing to clear.
+            let pages = first..(first + STEP_PAGES).min(layout.pages + 1);
+            let mut dirty = Vec::new();
+            for page in pages {
+                if layout.clear(page, &mut read_page(db, page)?) {
+                    dirty.push(page);
+                }
+            }
+            Ok((layout, dirty))
+        })?;
+        if !layout.is_readable {
+            self.with(|db| db.execute_batch("VACUUM"))?;
+            return Ok(None);
+        }
+        if !dirty.is_empty() {
+            self.write(|db| {
+                for page in dirty {
+                    let mut bytes = read_page(db, page)?;
+                    if layout.clear(page, &mut bytes) {
+                        let mut write =
+                            db.prepare_cached("UPDATE sqlite_dbpage SET data = ?2 WHERE pgno = ?1")?;
+                        write.execute(params![page, bytes])?;
+                    }
+                }
+                Ok(())
+            })?;
+        }
+        Ok(Some(first + STEP_PAGES).filter(|next| *next <= layout.pages))
+    }
+
+    /// Empties the log, and then nothing is left of what was removed up to `removed`.
+    fn empty_log(&self, removed: i64) -> Result<Stage, JournalError> {
+        let busy = self.with(|db| {
+            db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| Ok(row.get::<_, i64>(0)? != 0))
+        })?;
+        if busy {
+            return Err(JournalError::Busy { path: self.path().to_owned() });
+        }
+        let left = self.write(|db| {
+            db.execute("UPDATE erasing SET cleared = max(cleared, ?1)", [removed])?;
+            db.query_row("SELECT removed > cleared FROM erasing", [], |row| row.get(0))
+        })?;
+        self.file.eraser.change(|state| state.left = left);
+        Ok(Stage::Begin)
+    }
+}
+
+fn removed(db: &Connection) -> rusqlite::Result<i64> {
+    db.query_row("SELECT removed FROM erasing", [], |row| row.get(0))
+}
+
+/// Gives some free pages back, which moves others; `false` when none is left. What was removed since the sweep began may still
+/// have copies in pages that would move behind the sweep: then nothing is given back until the next one.
+fn free_pages(db: &Transaction<'_>, swept: i64) -> rusqlite::Result<bool> {
+    let number = |query: &str| db.query_row(query, [], |row| row.get::<_, i64>(0));
+    if removed(db)? != swept || number("PRAGMA auto_vacuum")? != 2 || number("PRAGMA freelist_count")? == 0 {
+        return Ok(false);
+    }
+    // It gives a page back for each row that it is asked for.
+    let mut give_back = db.prepare(&format!("PRAGMA incremental_vacuum({STEP_FREE_PAGES})"))?;
+    let mut given = give_back.query([])?;
+    while given.next()?.is_some() {}
+    Ok(number("PRAGMA freelist_count")? > 0)
+}
+
+fn read_page(db: &Connection, page: u32) -> rusqlite::Result<Vec<u8>> {
+    db.prepare_cached("SELECT data FROM sqlite_dbpage WHERE pgno = ?1")?.query_row([page], |row| row.get(0))
+}
+
+/// What must be known of a file to read its pages.
+#[derive(Debug, Clone, Copy)]
+struct Layout {
+    pages: u32,
+    page_bytes: u32,
+    /// Of each page; the rest is reserved.
+    usable_bytes: u32,
+    /// Whether some pages map the others.
+    has_maps: bool,
+    /// Whether SQLite shows pages at all, and their first byte says what they are.
+    is_readable: bool,
+}
+
+impl Layout {
+    fn of(db: &Connection) -> rusqlite::Result<Self> {
+        let number = |query: &str| db.query_row(query, [], |row| row.get::<_, u32>(0));
+        let (pages, page_bytes) = (number("PRAGMA page_count")?, number("PRAGMA page_size")?);
+        let has_maps = number("PRAGMA auto_vacuum")? != 0;
+        let shows_pages = db.prepare("SELECT data FROM sqlite_dbpage").is_ok();
+        let is_readable = shows_pages && pages < PAGES_MAX;
+        let reserved = if is_readable { read_page(db, 1)?.get(20).copied().unwrap_or(0) } else { 0 };
+        Ok(Self { pages, page_bytes, usable_bytes: page_bytes - u32::from(reserved), has_maps, is_readable })
+    }
+
+    /// Source: the SQLite file format, 1.8, pointer map pages.
+    fn is_map(&self, page: u32) -> bool {
+        if !self.has_maps || page < 2 {
+            return false;
+        }
+        let per_map = self.usable_bytes / 5 + 1;
+        let map = (page - 2) / per_map * per_map + 2;
+        // The page with the locks' bytes is never used.
+        let locks = (1 << 30) / self.page_bytes + 1;
+        page == if map == locks { map + 1 } else { map }
+    }
+
+    /// Zeroes what no row of a page uses; gives whether something stood there.
+    fn clear(&self, page: u32, bytes: &mut [u8]) -> bool {
+        let header = if page == 1 { 100 } else { 0 };
+        let unused = if self.is_map(page) { None } else { unused(bytes, header, self.usable_bytes as usize) };
+        let mut found = false;
+        for range in unused.unwrap_or_default() {
+            let unused = &mut bytes[range];
+            if unused.iter().any(|byte| *byte != 0) {
+                unused.fill(0);
+                found = true;
+            }
+        }
+        found
+    }
+}
+
+/// The bytes that no row uses, of a page of a table or an index whose header begins at `header`. None for other pages and for
+/// one that is damaged. Source: the SQLite file format, 1.6, B-tree pages.
+fn unused(page: &[u8], header: usize, usable_bytes: usize) -> Option<Vec<Range<usize>>> {
+    let number = |at: usize| Some(usize::from(u16::from_be_bytes([*page.get(at)?, *page.get(at + 1)?])));
+    let header_bytes = match page.get(header)? {
+        2 | 5 => 12,
+        10 | 13 => 8,
+        _ => return None,
+    };
+    let rows_begin = match number(header + 5)? {
+        0 => 1 << 16,
+        begin => begin,
+    };
+    let between = header + header_bytes + 2 * number(header + 3)?..rows_begin;
+    if between.start > between.end || between.end > usable_bytes {
+        return None;
+    }
+    let mut unused = vec![between];
+    let mut block = number(header + 1)?;
+    while block != 0 {
+        let (next, bytes) = (number(block)?, number(block + 2)?);
+        let is_sound = bytes >= 4 && block >= rows_begin && block + bytes <= usable_bytes;
+        if !is_sound || (next != 0 && next <= block) {
+            return None;
+        }
+        unused.push(block + 4..block + bytes);
+        block = next;
+    }
+    Some(unused)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sqlite_is_built_so_that_its_pages_can_be_cleared_one_by_one() {
+        let journal = Journal::in_memory().unwrap();
+        let layout = journal.with(|db| Layout::of(db)).unwrap();
+        assert!(layout.is_readable, "build with .cargo/config.toml; `cargo clean -p libsqlite3-sys` once");
+    }
+
+    #[test]
+    fn damaged_and_other_pages_are_left_alone() {
+        let page = |bytes: &[(usize, u8)]| {
+            let mut page = vec![7; 512];
+            page[..8].copy_from_slice(&[13, 0, 0, 0, 0, 2, 0, 0]);
+            bytes.iter().for_each(|(at, byte)| page[*at] = *byte);
+            page
+        };
+        assert_eq!(unused(&page(&[]), 0, 512), Some(std::iter::once(8..512).collect()));
+        let damage: [&[(usize, u8)]; 7] = [
+            &[(0, 4)],
+            &[(0, 0)],
+            // Rows begin before their header ends, or behind the page.
+            &[(5, 0), (6, 4)],
+            &[(5, 2), (6, 1)],
+            &[(3, 200)],
+            // Free blocks outside of the rows, or in a circle.
+            &[(5, 1), (1, 0), (2, 100)],
+            &[(5, 1), (1, 1), (2, 10), (266, 1), (267, 10), (268, 0), (269, 8)],
+        ];
+        for bytes in damage {
+            assert_eq!(unused(&page(bytes), 0, 512), None, "{bytes:?}");
+        }
+        assert_eq!(unused(&[], 0, 512), None);
     }
 }

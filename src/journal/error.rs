@@ -108,7 +108,9 @@ pub enum JournalError {
         path: PathBuf,
     },
     /// The system could not read or write the file.
-    #[error("the record of runs {path} could not be read or written ({why}); check the disk, then try again")]
+    #[error(
+        "the record of runs {path} could not be read or written ({why}); check the disk, the space on it and the limit of file sizes (`ulimit -f`), then try again"
+    )]
     Trouble {
         /// The file.
         path: PathBuf,
@@ -129,7 +131,14 @@ impl JournalError {
     /// Whether it can pass by itself, so that the same write is worth another try.
     #[must_use]
     pub fn may_pass(&self) -> bool {
-        matches!(self, Self::Busy { .. } | Self::DiskFull { .. } | Self::Open { .. } | Self::Trouble { .. })
+        matches!(
+            self,
+            Self::Busy { .. }
+                | Self::Behind { .. }
+                | Self::DiskFull { .. }
+                | Self::Open { .. }
+                | Self::Trouble { .. }
+        )
     }
 }
 

@@ -9,6 +9,7 @@ mod erase;
 mod error;
 mod fold;
 mod hold;
+mod list;
 mod schema;
 #[cfg(test)]
 mod tests;
@@ -17,7 +18,7 @@ mod viewer;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use serde_json::{Value, json};
@@ -31,6 +32,9 @@ pub use viewer::Viewer;
 
 use error::explain;
 use unwritten::{Due, Line, NewRun, Unwritten};
+
+/// Between two runs that are pruned, others may write for as long as the removal took, and at most this.
+const PRUNE_PAUSE_MAX: Duration = Duration::from_millis(50);
 
 /// One recorded event.
 #[derive(Debug, Clone, PartialEq)]
@@ -102,7 +106,11 @@ impl Journal {
     fn new(path: PathBuf, in_memory: bool, connection: Connection) -> Self {
         let (connection, unwritten) = (Mutex::new(connection), Arc::default());
         let file = OpenFile { path, in_memory, connection, unwritten, eraser: erase::Eraser::default() };
-        Self { file: Arc::new(file), viewer: Viewer::everybody() }
+        let journal = Self { file: Arc::new(file), viewer: Viewer::everybody() };
+        if !in_memory {
+            journal.look_for_removed();
+        }
+        journal
     }
 
     /// The same file, with what a desk has taken.
@@ -222,13 +230,7 @@ impl Journal {
                  WHERE run = ?1 AND seq > ?2 AND (?3 IS NULL OR owner = ?3) ORDER BY seq",
             )?;
             query
-                .query_map(params![run, after_seq as i64, self.viewer.only()], |row| {
-                    let (seq, ms) = (number(row, 0), number(row, 1));
-                    Ok(match (row.get::<_, String>(2), row.get::<_, String>(3)) {
-                        (Ok(kind), Ok(body)) => Event::read(seq, ms, kind, &body),
-                        (Err(error), _) | (_, Err(error)) => Event::damaged(seq, ms, "", &error.to_string()),
-                    })
-                })?
+                .query_map(params![run, after_seq as i64, self.viewer.only()], |row| Ok(Event::of_row(row)))?
                 .collect()
         })?;
         let written = events.last().map_or(after_seq, |event| event.seq);
@@ -276,7 +278,7 @@ impl Journal {
         let created_ms =
             self.created_ms(run)?.ok_or_else(|| JournalError::UnknownRun { id: run.to_owned() })?;
         // Asked before what it said: a run that ends in between has not been left.
-        let left = !self.file.in_memory && self.holder(run).is_none();
+        let left = self.was_left(run);
         let mut state = fold(run, created_ms, &self.events(run, 0)?);
         if left {
             state.leave();
@@ -284,25 +286,9 @@ impl Journal {
         Ok(state)
     }
 
-    /// The states of all runs, latest first. One that can't be read has the status `damaged` and says why: the others are
-    /// listed all the same.
-    ///
-    /// # Errors
-    /// When it cannot be read which runs there are.
-    pub fn states(&self) -> Result<Vec<RunState>, JournalError> {
-        let mut states = Vec::new();
-        for RunRow { id, created_ms } in self.runs()? {
-            match self.state(&id) {
-                Ok(state) => states.push(state),
-                // Forgotten meanwhile.
-                Err(JournalError::UnknownRun { .. }) => {}
-                Err(error @ (JournalError::Busy { .. } | JournalError::NoAnswer { .. })) => {
-                    return Err(error);
-                }
-                Err(error) => states.push(RunState::unreadable(id, created_ms, &error.to_string())),
-            }
-        }
-        Ok(states)
+    /// Whether nobody does a run any more.
+    fn was_left(&self, run: &str) -> bool {
+        !self.file.in_memory && self.holder(run).is_none()
     }
 
     /// The full id of the only run that begins with `prefix`; case does not matter, `last` is the latest run.
@@ -338,19 +324,16 @@ impl Journal {
             return Err(JournalError::GoesOn { id: run.to_owned(), holder });
         }
         let delete = "DELETE FROM runs WHERE id = ?1 AND (?2 IS NULL OR owner = ?2)";
-        match self.write(|db| db.execute(delete, params![run, self.viewer.only()]))? {
+        match self.remove_rows(|db| db.execute(delete, params![run, self.viewer.only()]))? {
             0 => Err(unknown()),
-            removed => {
-                self.removed(removed > 0);
-                Ok(())
-            }
+            _ => Ok(()),
         }
     }
 
-    /// Removes the runs that began longer ago than `age`, but for those that go on.
+    /// Removes the runs that began longer ago than `age`, but for those that go on, one by one: others write in between.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// When it cannot be written; what is removed by then stays removed.
     pub fn prune(&self, age: Duration) -> Result<Pruned, JournalError> {
         let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
         let before_ms = unix_ms().saturating_sub(age_ms);
@@ -358,13 +341,11 @@ impl Journal {
             self.runs()?.into_iter().filter(|run| run.created_ms < before_ms).collect();
         let all = old.len();
         old.retain(|run| self.holder(&run.id).is_none());
-        self.write(|db| {
-            for run in &old {
-                db.execute("DELETE FROM runs WHERE id = ?1", [&run.id])?;
-            }
-            Ok(())
-        })?;
-        self.removed(!old.is_empty());
+        for run in &old {
+            let began = Instant::now();
+            self.remove_rows(|db| db.execute("DELETE FROM runs WHERE id = ?1", [&run.id]))?;
+            std::thread::sleep(began.elapsed().min(PRUNE_PAUSE_MAX));
+        }
         Ok(Pruned { forgotten: old.len(), going: all - old.len() })
     }
 
@@ -466,6 +447,15 @@ fn add_events(db: &Transaction<'_>, run: &str, lines: &[Line]) -> rusqlite::Resu
 }
 
 impl Event {
+    /// Of a row that has number, time, type and body.
+    fn of_row(row: &rusqlite::Row<'_>) -> Self {
+        let (seq, ms) = (number(row, 0), number(row, 1));
+        match (row.get::<_, String>(2), row.get::<_, String>(3)) {
+            (Ok(kind), Ok(body)) => Self::read(seq, ms, kind, &body),
+            (Err(error), _) | (_, Err(error)) => Self::damaged(seq, ms, "", &error.to_string()),
+        }
+    }
+
     fn read(seq: u64, ms: u64, kind: String, body: &str) -> Self {
         match serde_json::from_str::<Value>(body) {
             Ok(body) if body.is_object() => Self { seq, ms, kind, body },

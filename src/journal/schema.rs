@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
 use super::conversations::SCHEMA_2;
+use super::erase::SCHEMA_4;
 use super::error::{JournalError, explain};
 
 /// Version of the tables; a file with a higher one was written by a newer program and is left alone.
-pub(super) const SCHEMA_VERSION: i64 = 3;
+pub(super) const SCHEMA_VERSION: i64 = 4;
 
 /// Marks the file as ours from version 3 on: "band" in ASCII.
 const APPLICATION_ID: i64 = 0x6261_6e64;
@@ -37,10 +38,13 @@ const SCHEMA_3: &str = "
     PRAGMA user_version = 3;";
 
 /// One step a version, in order. A step is never changed once it was released: files of that version exist.
-pub(super) const STEPS: [&str; SCHEMA_VERSION as usize] = [SCHEMA_1, SCHEMA_2, SCHEMA_3];
+pub(super) const STEPS: [&str; SCHEMA_VERSION as usize] = [SCHEMA_1, SCHEMA_2, SCHEMA_3, SCHEMA_4];
 
 /// Two processes on one home wait for each other's writes at most this long; a write takes well under a millisecond.
 pub(super) const BUSY_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// An older version's file of at most this size is written anew, which takes about a tenth of a second.
+const SHRINKABLE_BYTES_MAX: u64 = 32 << 20;
 
 /// Opens the file, making it (mode 0600) and its folder where missing, and gives it the tables it lacks.
 pub(super) fn open(path: &Path) -> Result<Connection, JournalError> {
@@ -73,6 +77,10 @@ fn prepare(db: &mut Connection, path: &Path) -> Result<(), JournalError> {
     db.busy_timeout(BUSY_TIME_MAX).map_err(wrong)?;
     // Looked at before anything is written: another program's file stays as it is.
     let version = recognise(db, path)?;
+    let bytes = std::fs::metadata(path).map_or(0, |meta| meta.len());
+    if version < SCHEMA_VERSION && bytes <= SHRINKABLE_BYTES_MAX {
+        make_shrinkable(db, version > 0);
+    }
     switch_to_wal(db).map_err(wrong)?;
     settings(db).map_err(wrong)?;
     // A file that has all tables is not locked for this: it can be opened while another process writes.
@@ -80,6 +88,13 @@ fn prepare(db: &mut Connection, path: &Path) -> Result<(), JournalError> {
         migrate(db).map_err(wrong)?;
     }
     Ok(())
+}
+
+/// Lets free pages be given back to the disk a few at a time. That must be settled before there are tables, or a file is
+/// written anew for it. Where another process is at it, the file stays as it is: its free pages are used again.
+fn make_shrinkable(db: &Connection, has_tables: bool) {
+    let anew = if has_tables { "VACUUM" } else { "" };
+    let _ = db.execute_batch(&format!("PRAGMA auto_vacuum = incremental; {anew}"));
 }
 
 fn settings(db: &Connection) -> rusqlite::Result<()> {

@@ -59,8 +59,8 @@ struct Waiting {
     /// What hinders its record, each once, and how many of these the run was told.
     troubles: Vec<String>,
     told: usize,
-    /// Closed when everything is written.
-    done: watch::Sender<()>,
+    /// The last event that is in the file, 0 where only the run itself is, and none before. Closed when everything is written.
+    progress: watch::Sender<Option<u64>>,
 }
 
 impl Waiting {
@@ -69,6 +69,10 @@ impl Waiting {
             self.troubles.push(what);
         }
     }
+}
+
+fn kept_in_memory(why: &str) -> String {
+    format!("{why}. The run goes on; what happens in it is kept in memory until it can be written")
 }
 
 /// What waits of all runs of this process.
@@ -118,7 +122,7 @@ impl Unwritten {
             cut: None,
             troubles: Vec::new(),
             told: 0,
-            done: watch::channel(()).0,
+            progress: watch::channel(None).0,
             new: Some(new),
         };
         runs.waiting.insert(id, waiting);
@@ -192,7 +196,8 @@ impl Unwritten {
         let mut runs = self.lock();
         let Some(waiting) = runs.waiting.get_mut(run) else { return };
         waiting.new = None;
-        waiting.lines.drain(..lines);
+        let last = waiting.lines.drain(..lines).next_back().map(|line| line.seq);
+        waiting.progress.send_modify(|written| *written = last.or(*written).or(Some(0)));
         let left = waiting.lines.iter().map(|line| line.body.len()).sum();
         let freed = waiting.bytes - left;
         waiting.bytes = left;
@@ -206,9 +211,16 @@ impl Unwritten {
     /// A run can't be written now.
     pub fn troubled(&self, run: &str, why: &str) {
         if let Some(waiting) = self.lock().waiting.get_mut(run) {
-            waiting.troubled(format!(
-                "{why}. The run goes on; what happens in it is kept in memory until it can be written"
-            ));
+            waiting.troubled(kept_in_memory(why));
+        }
+    }
+
+    /// A run was waited for, and is not in the file. Said where nothing else says so.
+    pub fn late(&self, run: &str) {
+        if let Some(waiting) = self.lock().waiting.get_mut(run)
+            && waiting.troubles.is_empty()
+        {
+            waiting.troubled(kept_in_memory("the record is slow: the run is not in it yet"));
         }
     }
 
@@ -220,6 +232,8 @@ impl Unwritten {
         waiting.cut = Some(0);
         waiting.new = None;
         waiting.lines.clear();
+        // Nobody has to wait for it.
+        waiting.progress.send_replace(Some(u64::MAX));
         let freed = std::mem::take(&mut waiting.bytes);
         let ended = waiting.ended;
         runs.bytes -= freed;
@@ -237,9 +251,9 @@ impl Unwritten {
         new
     }
 
-    /// Closes when a run is written to its end; `None` when it is.
-    pub fn done(&self, run: &str) -> Option<watch::Receiver<()>> {
-        self.lock().waiting.get(run).map(|waiting| waiting.done.subscribe())
+    /// How far a run is written, see `Waiting`; `None` when it is to its end.
+    pub fn progress(&self, run: &str) -> Option<watch::Receiver<Option<u64>>> {
+        self.lock().waiting.get(run).map(|waiting| waiting.progress.subscribe())
     }
 
     /// Runs of which something waits.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::aside::prompt_tokens;
 use super::attempt::Context;
 use super::band::{Message, Reply, Worker};
 use super::checks::check_text;
@@ -22,8 +23,7 @@ pub async fn run(context: &Context, registry: &Registry, request: &RunRequest, f
         return calculate(context, request, expression).await;
     }
     let planner = registry.planner();
-    let messages = prompt(request);
-    let prompt_tokens = planner.llm.prompt_tokens(&messages);
+    let (messages, prompt_tokens) = prompt_tokens(&planner.llm, prompt(request)).await;
     let context_tokens = planner.llm.context_tokens();
     if prompt_tokens >= context_tokens {
         ended.error = Some(format!(

@@ -2,6 +2,7 @@
 //! do the tasks, answer. Engine, HTTP and SQL are not known here.
 
 mod again;
+mod aside;
 mod attempt;
 mod band;
 mod cancel;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::aside::topic;
 use super::attempt::Context;
 use super::band::{Finish, Reply, Skill};
 use super::checks::{before_repetition, check_text, mostly_in, words};
@@ -45,7 +46,7 @@ struct Outline {
 }
 
 /// Runs the strategy to its end.
-pub async fn run(context: &Context, registry: &Registry, request: &RunRequest, facts: &Facts) -> Ended {
+pub async fn run(context: &Context, registry: &Registry, request: &Arc<RunRequest>, facts: &Facts) -> Ended {
     let mut ended = Ended::default();
     let sections = if facts.named_aspects.len() >= 2 && facts.speaks_of_parts {
         sections_named(&facts.named_aspects)
@@ -189,7 +190,7 @@ fn outline_schema(sections_max: usize) -> Value {
 async fn outline(
     context: &Context,
     registry: &Registry,
-    request: &RunRequest,
+    request: &Arc<RunRequest>,
     aspects: &[String],
 ) -> (Vec<Section>, TaskReport) {
     let prompt = format!(
@@ -202,7 +203,7 @@ Goal: {}",
         request.goal
     );
     let named = aspects.to_vec();
-    let topic = request.topic(EXAMPLES_OWN);
+    let topic = topic(request, EXAMPLES_OWN).await;
     let question = Question {
         id: "plan",
         purpose: "list the sections",

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
+use super::aside::{Counts, count};
 use super::attempt::{Context, Meter};
 use super::band::{Band, CallUsage};
 use super::cancel::{Cancel, StopReason};
@@ -38,6 +39,9 @@ pub struct Ended {
     pub error: Option<String>,
 }
 
+/// Whoever hears of a run's beginning finds it in the record, whatever becomes of this process. A record that another process
+/// has locked is waited for so long.
+const BEGUN_TIME_MAX: Duration = Duration::from_secs(1);
 /// Whoever hears of a run's end may forget the run at once, so its end is told when it is written, or after this.
 const WRITTEN_TIME_MAX: Duration = Duration::from_millis(500);
 
@@ -65,18 +69,19 @@ pub async fn run(
     };
     let mut recorder = Recorder::new(desk, request, observer);
     let outcome = {
+        let request = Arc::new(request.clone());
         let work = work(&context, band, request, recorder.recording.id().to_owned());
         tokio::pin!(work);
         loop {
             tokio::select! {
                 biased;
-                Some((ms, event)) = receiver.recv() => recorder.take(ms, event),
+                Some((ms, event)) = receiver.recv() => recorder.take(ms, event).await,
                 outcome = &mut work => break outcome,
             }
         }
     };
     while let Ok((ms, event)) = receiver.try_recv() {
-        recorder.take(ms, event);
+        recorder.take(ms, event).await;
     }
     recorder.finish(outcome).await
 }
@@ -95,7 +100,7 @@ impl<'a> Recorder<'a> {
         Self { recording: desk.begin(inputs.collect()), observer, seq: 0, warnings: Vec::new() }
     }
 
-    fn take(&mut self, ms: u64, kind: EventKind) {
+    async fn take(&mut self, ms: u64, kind: EventKind) {
         if !kind.is_transient() {
             self.seq += 1;
         }
@@ -103,6 +108,9 @@ impl<'a> Recorder<'a> {
         if !event.kind.is_transient() {
             let (name, body) = split(&event);
             self.recording.append(&name, ms, &body);
+            if self.seq == 1 {
+                self.recording.recorded(BEGUN_TIME_MAX).await;
+            }
             self.warnings.extend(self.recording.troubles());
         }
         (self.observer)(&event);
@@ -129,9 +137,10 @@ fn split(event: &RunEvent) -> (String, Value) {
     (name.and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default(), body)
 }
 
-async fn work(context: &Context, band: &Band, request: &RunRequest, run: String) -> Outcome {
+async fn work(context: &Context, band: &Band, request: Arc<RunRequest>, run: String) -> Outcome {
     let registry = Registry::new(band);
-    announce(context, band, request, &run, &registry);
+    let counts = count(&band.planner, &request).await;
+    announce(context, band, &request, &counts, &run, &registry);
     let clock = async {
         match request.budget.time {
             Some(limit) => tokio::time::sleep(limit.saturating_sub(context.started.elapsed())).await,
@@ -140,22 +149,30 @@ async fn work(context: &Context, band: &Band, request: &RunRequest, run: String)
         context.cancel.stop(StopReason::TimeSpent);
         std::future::pending::<()>().await;
     };
-    let goal = pursue(context, band, &registry, request);
+    let goal = pursue(context, band, &registry, &request, &counts);
     let (strategy, why, ended) = tokio::select! {
         ended = goal => ended,
         () = clock => unreachable!("the clock only throws the switch"),
     };
-    if let Some((which, limit)) = budget_reached(context, request) {
+    if let Some((which, limit)) = budget_reached(context, &request) {
         context.send(EventKind::BudgetReached { which: which.into(), limit });
     }
-    conclude(context, request, run, strategy, why, ended)
+    conclude(context, &request, run, strategy, why, ended)
 }
 
-fn announce(context: &Context, band: &Band, request: &RunRequest, run: &str, registry: &Registry) {
+fn announce(
+    context: &Context,
+    band: &Band,
+    request: &RunRequest,
+    counts: &Counts,
+    run: &str,
+    registry: &Registry,
+) {
     let inputs = request
         .inputs
         .iter()
-        .map(|input| InputInfo { name: input.name.clone(), tokens: band.planner.count_tokens(&input.text) });
+        .zip(&counts.inputs)
+        .map(|(input, tokens)| InputInfo { name: input.name.clone(), tokens: *tokens });
     context.send(EventKind::RunStarted {
         run: run.to_owned(),
         goal: request.goal.clone(),
@@ -174,7 +191,18 @@ fn announce(context: &Context, band: &Band, request: &RunRequest, run: &str, reg
 
 /// How a goal would be gone about, and why so. No model is asked for it, unless it is the embedder.
 pub async fn choose(band: &Band, request: &RunRequest) -> (Strategy, StrategyWhy) {
-    let (strategy, why) = strategy::choose(request, &*band.planner, band.embed.as_deref()).await;
+    let request = Arc::new(request.clone());
+    let counts = count(&band.planner, &request).await;
+    choose_counted(band, &request, &counts).await
+}
+
+async fn choose_counted(
+    band: &Band,
+    request: &Arc<RunRequest>,
+    counts: &Arc<Counts>,
+) -> (Strategy, StrategyWhy) {
+    let context_tokens = band.planner.context_tokens();
+    let (strategy, why) = strategy::choose(request, counts, context_tokens, band.embed.as_deref()).await;
     // Nothing is cut silently: what does not fit one call is read in parts.
     let one_call =
         matches!(strategy, Strategy::Direct | Strategy::Sequence | Strategy::Vote | Strategy::Parallel);
@@ -186,9 +214,10 @@ async fn pursue(
     context: &Context,
     band: &Band,
     registry: &Registry,
-    request: &RunRequest,
+    request: &Arc<RunRequest>,
+    counts: &Arc<Counts>,
 ) -> (Strategy, StrategyWhy, Ended) {
-    let (strategy, why) = choose(band, request).await;
+    let (strategy, why) = choose_counted(band, request, counts).await;
     context.send(EventKind::StrategyChosen { strategy, why: why.clone() });
     let ended = match strategy {
         _ if request.goal.trim().is_empty() => refuse("the goal is empty: say what is wanted"),
@@ -196,7 +225,7 @@ async fn pursue(
             refuse("the strategy map needs something to go through: attach files with -f")
         }
         Strategy::Direct => direct::run(context, registry, request, &why.facts).await,
-        Strategy::Map => map::run(context, registry, request).await,
+        Strategy::Map => map::run(context, registry, request, counts).await,
         Strategy::Parallel => parallel::run(context, registry, request, &why.facts).await,
         Strategy::Sequence => sequence::run(context, registry, request).await,
         Strategy::Vote => vote::run(context, registry, request).await,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::aside::topic;
 use super::attempt::Context;
 use super::band::{Finish, Message, Reply, Role};
 use super::checks::{check_text, check_whole, mostly_in, words};
@@ -39,7 +40,7 @@ struct Steps {
 }
 
 /// Runs the strategy to its end.
-pub async fn run(context: &Context, registry: &Registry, request: &RunRequest) -> Ended {
+pub async fn run(context: &Context, registry: &Registry, request: &Arc<RunRequest>) -> Ended {
     let mut ended = Ended::default();
     let (steps, report) = write_steps(context, registry, request).await;
     ended.planner_tasks.push(report);
@@ -89,7 +90,7 @@ fn schema(steps_max: usize) -> Value {
 async fn write_steps(
     context: &Context,
     registry: &Registry,
-    request: &RunRequest,
+    request: &Arc<RunRequest>,
 ) -> (Vec<String>, TaskReport) {
     let prompt = format!(
         "Split the goal into the steps it names, in order. Each step is one short, complete instruction; a later step may \
@@ -99,7 +100,7 @@ Goal: Find out which ship was lost and then say who its captain was.\n\
 Goal: {}",
         request.goal
     );
-    let topic = request.topic(EXAMPLES_OWN);
+    let topic = topic(request, EXAMPLES_OWN).await;
     let steps_max = steps_max(&request.goal);
     let question = Question {
         id: "plan",

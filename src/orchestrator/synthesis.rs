@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use super::aside::prompt_tokens;
 use super::attempt::Context;
 use super::band::{Message, Reply, Role};
 use super::checks::{check_text, check_whole, mostly_in, numbers_in, words, written_numbers};
@@ -42,8 +43,8 @@ pub async fn answer(
     let planner = registry.planner();
     let tokens_max =
         ANSWER_TOKENS_MAX + 2 * u32::try_from(planner.llm.count_tokens(&plain)).unwrap_or(u32::MAX / 4);
-    let messages = prompt(goal, facts);
-    if planner.llm.prompt_tokens(&messages) + tokens_max as usize > planner.llm.context_tokens() {
+    let (messages, prompt_tokens) = prompt_tokens(&planner.llm, prompt(goal, facts)).await;
+    if prompt_tokens + tokens_max as usize > planner.llm.context_tokens() {
         return (plain, None);
     }
     let wanted = Wanted::of(goal, facts);

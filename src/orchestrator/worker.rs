@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::aside::aside;
 use super::band::{
     BoxFuture, Call, CallError, CallErrorKind, CallUsage, Embed, Finish, Llm, Message, Progress, Reply,
 };
@@ -130,7 +131,9 @@ impl Llm for SessionLlm {
         progress: &'a mut (dyn FnMut(Progress<'_>) + Send),
     ) -> BoxFuture<'a, Result<Reply, CallError>> {
         Box::pin(async move {
-            let prompt = self.model.chat_prompt(&call.messages, &[]).map_err(|e| call_error(&e))?;
+            let (model, messages) = (Arc::clone(&self.model), call.messages.clone());
+            let prompt =
+                aside(move || model.chat_prompt(&messages, &[])).await.map_err(|e| call_error(&e))?;
             let generation = self.model.generate(prompt, terms(call)).map_err(|e| call_error(&e))?;
             let mut reply = listen(generation, progress).await?;
             if is_cut(call, reply.finish, reply.usage.completion_tokens) {

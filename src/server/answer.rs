@@ -11,9 +11,10 @@ use serde_json::json;
 
 use super::error::ApiError;
 use super::jobs;
+use super::weight::Weight;
 use crate::text::{
-    Class, FinishReason, Generation, LoadedModel, Message, Output, OutputParser, Part, Piece, Priority,
-    Prompt, Rendering, Sampling, Score, Terms, Tool, ToolChoice, Usage, Written,
+    Class, FinishReason, Generation, Held, LoadedModel, Message, Output, OutputParser, Part, Piece, Priority,
+    Prompt, Rendering, Sampling, Score, SessionError, Terms, Tool, ToolChoice, Usage, Waited, Written,
 };
 
 /// What is asked.
@@ -86,7 +87,9 @@ pub struct Draws {
     pub top_logprobs: Option<u32>,
     /// Whether the ids of prompt and answer are told: scores then come with each token.
     pub token_ids: bool,
-    /// Names of the fields that say how tokens are sampled.
+    /// What the cache has computed for another salt is not used; 0 for what everybody shares.
+    pub cache_salt: u64,
+    /// Names of the given fields that have no effect on a band.
     pub named: Vec<&'static str>,
 }
 
@@ -175,9 +178,9 @@ pub type Answers = Pin<Box<dyn Stream<Item = (u32, Update)> + Send>>;
 /// # Errors
 /// 400 for what the model's template, vocabulary or context refuse; 429 when the queue is full.
 pub async fn ask(model: Arc<LoadedModel>, question: Question) -> Result<Answers, ApiError> {
-    let bytes = question.messages.iter().map(|message| message.content.len()).sum();
-    check_prompt_bytes(&model, "messages", bytes)?;
-    Ok(merge(jobs::run(bytes, move |_| begin(&model, question)).await?))
+    let weight = Weight::of(&question.messages, &question.tools, &question.rendering.variables);
+    let bytes = weight.check(&model)?;
+    Ok(merge(begin(bytes, move |waited| prepare(model, question, waited)).await?))
 }
 
 /// Refuses what is longer than any prompt of the model, before it is cut into tokens.
@@ -190,18 +193,90 @@ pub fn check_prompt_bytes(model: &LoadedModel, field: &str, bytes: usize) -> Res
         return Ok(());
     }
     let message = format!(
-        "{field}: {bytes} bytes of text are longer than the context of {context_tokens} tokens, which holds {bytes_max} at most"
+        "{field}: {bytes} bytes of text and values are longer than the context of {context_tokens} tokens, which holds {bytes_max} at most"
     );
     Err(ApiError::invalid(field, message).code("context_length_exceeded"))
 }
 
-fn begin(model: &LoadedModel, question: Question) -> Result<Vec<Choice>, ApiError> {
+/// What can be asked once its grammar is there.
+pub struct Prepared {
+    /// The model that answers.
+    pub model: Arc<LoadedModel>,
+    /// The prompts, each with its terms but for the output.
+    pub prompts: Vec<(Prompt, Terms)>,
+    /// What every answer must be.
+    pub output: Output,
+    /// Answers to each prompt.
+    pub choices: u32,
+    /// The field that made the prompts, for errors.
+    pub prompt_field: &'static str,
+    /// The field that shaped the output, for errors.
+    pub output_field: &'static str,
+    /// What may be called; without, an answer is text and not parsed.
+    pub tools: Option<Vec<Tool>>,
+    /// Whether an answer holds calls and nothing else.
+    pub must_call: bool,
+}
+
+/// Asks what `prepare` makes of about so many bytes: in a job, and where a grammar must be made, in another.
+///
+/// # Errors
+/// What `prepare` says, what the grammar and the engine refuse; 429 and 503 when too much is asked.
+pub async fn begin(
+    bytes: usize,
+    prepare: impl FnOnce(&Waited) -> Result<Prepared, ApiError> + Send + 'static,
+) -> Result<Vec<Choice>, ApiError> {
+    enum Begun {
+        Now(Vec<Choice>),
+        Later(Box<Prepared>),
+    }
+    let work = move |waited: &Waited| {
+        let prepared = prepare(waited)?;
+        Ok(match prepared.model.held_at_once(&prepared.output) {
+            Some(held) => Begun::Now(prepared.ask(&held)?),
+            None => Begun::Later(Box::new(prepared)),
+        })
+    };
+    match jobs::run(bytes, work).await? {
+        Begun::Now(choices) => Ok(choices),
+        Begun::Later(prepared) => jobs::make(move |waited| prepared.make(waited)).await,
+    }
+}
+
+impl Prepared {
+    fn refused(&self, error: &SessionError) -> ApiError {
+        ApiError::of_session(error, self.prompt_field, self.output_field)
+    }
+
+    fn make(self: Box<Self>, waited: &Waited) -> Result<Vec<Choice>, ApiError> {
+        let held = self.model.hold(&self.output, waited).map_err(|error| self.refused(&error))?;
+        self.ask(&held)
+    }
+
+    fn ask(&self, held: &Held) -> Result<Vec<Choice>, ApiError> {
+        let mut begun = Vec::new();
+        for (prompt, terms) in &self.prompts {
+            for number in 0..self.choices {
+                let terms = Terms { sampling: nth(&terms.sampling, number), ..terms.clone() };
+                let parser = self.tools.as_ref().map(|tools| self.model.parser(prompt, tools));
+                let generation = self.model.generate_held(prompt.clone(), terms, held);
+                let generation = generation.map_err(|error| self.refused(&error))?;
+                let choice = Choice::new(generation, parser, self.output_field);
+                begun.push(Choice { must_call: self.must_call, ..choice });
+            }
+        }
+        Ok(begun)
+    }
+}
+
+fn prepare(model: Arc<LoadedModel>, question: Question, waited: &Waited) -> Result<Prepared, ApiError> {
     let calls = !question.tools.is_empty() && question.choice != ToolChoice::None;
     let output_field = if calls { "tools" } else { question.format_field };
     let refused = |error: &_| ApiError::of_session(error, "messages", output_field);
     let tools: &[Tool] = if calls { &question.tools } else { &[] };
-    question.draws.check(model)?;
-    let prompt = model.rendered_prompt(&question.messages, tools, &question.rendering);
+    question.draws.check(&model)?;
+    let allowance = model.allowance(waited.clone());
+    let prompt = model.rendered_prompt(&question.messages, tools, &question.rendering, &allowance);
     let prompt = prompt.map_err(|error| refused(&error))?;
     let output = match question.format {
         format if calls => Output::Calls {
@@ -223,23 +298,25 @@ fn begin(model: &LoadedModel, question: Question) -> Result<Vec<Choice>, ApiErro
         },
         format => format.output(),
     };
-    let terms = Terms { parsed: true, ..terms(model, &prompt, question.draws, output) };
-    let must_call = calls && question.choice != ToolChoice::Auto;
-    let answers_to = |number: u32| {
-        let terms = Terms { sampling: nth(&terms.sampling, number), ..terms.clone() };
-        let parser = model.parser(&prompt, tools);
-        let generation = model.generate(prompt.clone(), terms).map_err(|error| refused(&error))?;
-        Ok(Choice { must_call, ..Choice::new(generation, Some(parser), output_field) })
-    };
-    (0..question.choices).map(answers_to).collect()
+    let terms = Terms { parsed: true, ..terms(&model, &prompt, question.draws) };
+    Ok(Prepared {
+        prompts: vec![(prompt, terms)],
+        output,
+        choices: question.choices,
+        prompt_field: "messages",
+        output_field,
+        tools: Some(tools.to_vec()),
+        must_call: calls && question.choice != ToolChoice::Auto,
+        model,
+    })
 }
 
 /// A person is looking.
 const INTERACTIVE: Priority = Priority { class: Class::Interactive, run: None, critical_path_tokens: 0 };
 
-/// The terms of an answer to `prompt`; without `max_tokens` it may fill the context.
+/// The terms of an answer to `prompt` but for its output; without `max_tokens` it may fill the context.
 #[must_use]
-pub fn terms(model: &LoadedModel, prompt: &Prompt, draws: Draws, output: Output) -> Terms {
+pub fn terms(model: &LoadedModel, prompt: &Prompt, draws: Draws) -> Terms {
     let room = model.context_tokens().saturating_sub(prompt.ids.len()).max(1);
     let room = u32::try_from(room).unwrap_or(u32::MAX);
     Terms {
@@ -249,7 +326,7 @@ pub fn terms(model: &LoadedModel, prompt: &Prompt, draws: Draws, output: Output)
         stop: draws.stop,
         stop_in_text: draws.stop_in_text,
         stop_tokens: draws.stop_token_ids,
-        output,
+        cache_salt: draws.cache_salt,
         top_logprobs: draws.top_logprobs.or(draws.token_ids.then_some(0)),
         priority: INTERACTIVE,
         ..Terms::new(draws.max_tokens.unwrap_or(room).min(room))
@@ -316,6 +393,13 @@ impl Choice {
             asked: Instant::now(),
             first: None,
         }
+    }
+
+    /// The prompt that is answered.
+    #[must_use]
+    pub fn prompt(&self) -> Prompt {
+        let Self { generation, .. } = self;
+        Prompt { text: generation.rendered_prompt().to_owned(), ids: generation.prompt_ids().to_vec() }
     }
 
     /// What comes next; `None` after the end.

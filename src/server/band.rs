@@ -12,6 +12,7 @@ use super::layers::Notes;
 use super::runs::{Live, Runs};
 use super::shelf::Shelf;
 use super::spans;
+use super::weight::Weight;
 use crate::orchestrator::{EventKind, Llm, Outcome, RunEvent, RunRequest, Status, Strategy, choose};
 use crate::text::{Message, Part, Role, StopFilter, ToolChoice};
 
@@ -27,6 +28,7 @@ pub async fn ask(
     question: Question,
 ) -> Result<Answers, ApiError> {
     check(&question)?;
+    Weight::of(&question.messages, &question.tools, &question.rendering.variables).check_looked_at()?;
     let strategy = strategy.filter(|name| *name != "auto").map(str::parse::<Strategy>).transpose();
     let strategy = strategy.map_err(|error| ApiError::invalid("model", error.to_string()))?;
     let band = shelf.band().await?;

@@ -2,7 +2,7 @@
 //! answer is finished. Small ones take nothing, so that who asks little is answered beside any crowd of large ones.
 
 #[cfg(test)]
-mod tests;
+pub mod tests;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
@@ -98,10 +98,15 @@ impl Part {
     }
 }
 
+/// Says that something large was freed, which the allocator may keep.
+pub fn give_back() {
+    FREED.notify_one();
+}
+
 impl Drop for Part {
     fn drop(&mut self) {
         if self.of.is_some() {
-            FREED.notify_one();
+            give_back();
         }
     }
 }

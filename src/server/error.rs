@@ -10,8 +10,9 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::jobs;
 use crate::journal::JournalError;
-use crate::text::{GrammarError, Rejected, SessionError};
+use crate::text::{GrammarError, Rejected, SessionError, TemplateError};
 
 /// `type` of what the client can mend.
 pub const INVALID_REQUEST: &str = "invalid_request_error";
@@ -112,6 +113,12 @@ impl ApiError {
     pub fn of_session(error: &SessionError, prompt: &str, output: &str) -> Self {
         let message = error.to_string();
         match error {
+            SessionError::Ended
+            | SessionError::Template(TemplateError::Ended)
+            | SessionError::Grammar(GrammarError::Ended) => jobs::left(),
+            SessionError::Template(TemplateError::TooLong { .. }) => {
+                Self::invalid(prompt, message).code("context_length_exceeded")
+            }
             SessionError::Template(_) => Self::invalid(prompt, message),
             SessionError::Grammar(GrammarError::NoEndToken | GrammarError::Vocabulary(_)) => {
                 Self::internal(message)

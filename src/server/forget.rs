@@ -25,10 +25,21 @@ pub async fn forget_responses(desk: Desk, age: Duration) {
             tracing::warn!("no stored response is forgotten: {why}");
             continue;
         }
-        match desk.write(move |journal| journal.prune_responses(age)).await {
+        match forget_now(&desk, age).await {
             Ok(0) => {}
             Ok(responses) => tracing::info!(responses, "stored responses were too old and are forgotten"),
-            Err::<_, JournalError>(error) => tracing::warn!("old responses could not be forgotten: {error}"),
+            Err(error) => tracing::warn!("old responses could not be forgotten: {error}"),
+        }
+    }
+}
+
+/// In several goes: what others ask of the record comes in between.
+async fn forget_now(desk: &Desk, age: Duration) -> Result<usize, JournalError> {
+    let mut forgotten = 0;
+    loop {
+        match desk.write(move |journal| journal.prune_responses(age)).await? {
+            0 => return Ok(forgotten),
+            some => forgotten += some,
         }
     }
 }

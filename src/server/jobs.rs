@@ -5,13 +5,14 @@
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 
+use super::budget;
 use super::error::ApiError;
+use crate::text::Waited;
 
 /// From here on a text is large.
 const LARGE_BYTES: usize = 256 << 10;
@@ -24,17 +25,18 @@ const TIME_MAX: Duration = Duration::from_secs(30);
 
 static SMALL: Semaphore = Semaphore::const_new(16);
 static LARGE: Semaphore = Semaphore::const_new(2);
+/// Grammars have turns of their own: one may take seconds, and prompts need not wait for it.
+static GRAMMARS: Semaphore = Semaphore::const_new(8);
+/// Requests that have such a turn or wait for one.
+const GRAMMARS_ASKED_MAX: usize = 64;
+static GRAMMARS_ASKED: AtomicUsize = AtomicUsize::new(0);
+/// What a job that took so long has freed is given back to the system.
+const LONG: Duration = Duration::from_millis(50);
 
-/// Whether somebody still waits for a job.
-#[derive(Debug, Clone, Default)]
-pub struct Waited(Arc<AtomicBool>);
-
-impl Waited {
-    /// Looked at now and then by whoever works long.
-    #[must_use]
-    pub fn goes_on(&self) -> bool {
-        !self.0.load(Ordering::Relaxed)
-    }
+#[cfg(test)]
+thread_local! {
+    /// Jobs that were asked for on this thread.
+    pub static ASKED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
 /// Says that nobody waits any more when it is dropped.
@@ -42,7 +44,7 @@ struct Waiter(Waited);
 
 impl Drop for Waiter {
     fn drop(&mut self) {
-        self.0.0.store(true, Ordering::Relaxed);
+        self.0.end();
     }
 }
 
@@ -54,8 +56,41 @@ pub async fn run<T: Send + 'static>(
     bytes: usize,
     work: impl FnOnce(&Waited) -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
+    #[cfg(test)]
+    ASKED.set(ASKED.get() + 1);
     let turns = if bytes <= LARGE_BYTES { &SMALL } else { &LARGE };
     run_within(turns, (WAIT_MAX, TIME_MAX), work).await
+}
+
+/// Does `work` that makes a grammar.
+///
+/// # Errors
+/// What `work` says; 429 when too many ask, 503 when it finds no turn, 413 when it takes too long.
+pub async fn make<T: Send + 'static>(
+    work: impl FnOnce(&Waited) -> Result<T, ApiError> + Send + 'static,
+) -> Result<T, ApiError> {
+    let _asked = Asked::among(&GRAMMARS_ASKED, GRAMMARS_ASKED_MAX)?;
+    run_within(&GRAMMARS, (WAIT_MAX, TIME_MAX), work).await
+}
+
+/// One of those who ask for a grammar.
+struct Asked<'a>(&'a AtomicUsize);
+
+impl<'a> Asked<'a> {
+    fn among(count: &'a AtomicUsize, most: usize) -> Result<Self, ApiError> {
+        let asked = Self(count);
+        if count.fetch_add(1, Ordering::Relaxed) < most {
+            return Ok(asked);
+        }
+        let message = "too many grammars are asked for at this moment: try again later";
+        Err(ApiError::too_many(message, Duration::from_secs(1)).code("queue_full"))
+    }
+}
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 async fn run_within<T: Send + 'static>(
@@ -64,14 +99,19 @@ async fn run_within<T: Send + 'static>(
     work: impl FnOnce(&Waited) -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
     let turn = tokio::time::timeout(wait_max, turns.acquire()).await.map_err(|_| {
-        ApiError::unavailable("other texts are being read: try again later").code("queue_full")
+        ApiError::unavailable("other requests are being prepared: try again later").code("queue_full")
     })?;
     let waiter = Waiter(Waited::default());
     let waited = waiter.0.clone();
     let working = tokio::task::spawn_blocking(move || {
         // Held by the work itself: what nobody waits for any more still counts until it ends.
         let _turn = turn;
-        if waited.goes_on() { work(&waited) } else { Err(left()) }
+        let began = Instant::now();
+        let done = if waited.goes_on() { work(&waited) } else { Err(left()) };
+        if began.elapsed() >= LONG {
+            budget::give_back();
+        }
+        done
     });
     match tokio::time::timeout(time_max, working).await {
         Ok(done) => {

@@ -23,11 +23,11 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 /// Before every name.
 const PREFIX: &str = "bandmaster";
 
-/// Seconds until something begins.
+/// Bounds of the histograms of waits (time to first token, time in the queue), in seconds.
 const WAITS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
-/// Seconds from token to token.
+/// Bounds of the histogram of the time between two tokens of an answer, in seconds.
 const GAPS: [f64; 12] = [0.002, 0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 1.2, 2.5, 5.0];
-/// Seconds that whole answers take.
+/// Bounds of the histograms of whole requests and answers, in seconds.
 const WHOLES: [f64; 14] =
     [0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 1200.0];
 

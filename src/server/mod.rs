@@ -18,6 +18,7 @@ pub mod shelf;
 pub mod spans;
 pub mod sse;
 pub mod track;
+pub mod weight;
 pub mod wire;
 
 #[cfg(test)]

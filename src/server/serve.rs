@@ -5,6 +5,7 @@
 
 mod answered;
 mod body;
+mod left;
 mod places;
 #[cfg(unix)]
 mod socket;
@@ -26,10 +27,10 @@ use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+use left::{Shared, Socket};
 pub use places::{Crowded, Guest, Who, descriptors};
 use places::{Doing, Place, Places};
 
@@ -296,6 +297,8 @@ impl Door {
         http.timer(TokioTimer::new())
             .header_read_timeout(listen.header_timeout)
             .max_headers(listen.headers_max)
+            // Who has said all it had to say is answered.
+            .half_close(true)
             .max_header_size(HEAD_BYTES_MAX);
         let mut crowded = http.clone();
         crowded.keep_alive(false).header_read_timeout(listen.header_timeout.min(CROWDED_HEAD_MAX));
@@ -356,7 +359,7 @@ impl Door {
         graceful: &GracefulShutdown,
         cut: &watch::Sender<()>,
     ) where
-        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        I: Socket,
     {
         let router = TowerToHyperService::new(self.router.clone());
         let timeout = self.body_timeout;
@@ -364,21 +367,32 @@ impl Door {
         let peer = guest.peer;
         let http = if guest.crowded().is_some() { &self.crowded } else { &self.http };
         let asked = Arc::clone(&guest);
+        let request_now = Arc::new(left::Request::default());
+        let noted = Arc::clone(&request_now);
         let service = service_fn(move |mut request: hyper::Request<Incoming>| {
-            let guest = Arc::clone(&asked);
+            let (guest, noted) = (Arc::clone(&asked), Arc::clone(&noted));
+            noted.begins(request.version());
             guest.does(if request.body().is_end_stream() { Doing::Answer } else { Doing::Body });
             request.extensions_mut().insert(peer);
             request.extensions_mut().insert(Arc::clone(&guest));
             let answer = router.call(request.map(|body| body::Timed::new(body, timeout, Arc::clone(&guest))));
             async move {
                 let response = answer.await.unwrap_or_else(|never| match never {});
+                noted.answers();
                 guest.does(Doing::Answer);
                 Ok::<_, Infallible>(response.map(|body| answered::Answered::new(body, guest)))
             }
         });
-        let stream = taken::Taken::new(stream, self.taking_timeout, Arc::clone(&guest));
+        let socket = Shared::new(stream);
+        let stream = taken::Taken::new(socket.clone(), self.taking_timeout, Arc::clone(&guest));
         let connection = http.serve_connection(TokioIo::new(stream), service);
         let connection = graceful.watch(connection);
+        let ending = socket.clone();
+        let connection = async move {
+            let ended = connection.await;
+            ending.linger().await;
+            ended
+        };
         let mut cut = cut.subscribe();
         tokio::spawn(async move {
             tokio::select! {
@@ -387,6 +401,7 @@ impl Door {
                         tracing::debug!(%error, ?peer, "connection ended early");
                     }
                 }
+                () = socket.left(&request_now, &guest) => tracing::debug!(?peer, "the client left"),
                 () = guest.must_leave() => tracing::debug!(?peer, "connection closed: others need its place"),
                 // Also when the server was dropped.
                 _ = cut.changed() => {}
@@ -403,7 +418,7 @@ fn left_early(error: &io::Error) -> bool {
 
 /// Something that takes connections.
 trait Accept {
-    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+    type Stream: Socket;
 
     /// The next connection.
     async fn accept(&self) -> io::Result<(Self::Stream, Peer)>;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokenizers::Tokenizer;
 
-use crate::engine::{EngineHandle, Job, JobEnd, JobKind, Rejected, RequestId};
+use crate::engine::{Broken, EngineHandle, Job, JobEnd, JobKind, Rejected, RequestId};
 
 /// Tokens that one pass takes, special ones included: what the model was trained with. Longer texts take several.
 const WINDOW_TOKENS: usize = 256;
@@ -120,15 +120,8 @@ impl TextEmbedder {
         for count in filled(&lengths, ENCODED_BYTES) {
             let part: Vec<String> = texts.by_ref().take(count).collect();
             let tokenizer = Arc::clone(&self.tokenizer);
-            // Never closed.
-            let place = Arc::clone(&self.encoding).acquire_owned().await.map_err(|_| EmbedError::Stopped)?;
-            let encode = move || {
-                // Held to its end, also when nobody waits for it any more.
-                let _place = place;
-                part.iter().map(|text| ids_of(&tokenizer, text)).collect::<Vec<_>>()
-            };
-            let encoded = tokio::task::spawn_blocking(encode).await;
-            for text in encoded.map_err(|error| EmbedError::Failed(error.to_string()))? {
+            let encode = move || part.iter().map(|text| ids_of(&tokenizer, text)).collect::<Vec<_>>();
+            for text in in_turn(&self.encoding, encode).await? {
                 ids.push(text?);
             }
         }
@@ -198,11 +191,26 @@ impl TextEmbedder {
                 (JobEnd::Deadline | JobEnd::Cancelled, _) => EmbedError::Stopped,
             }));
         };
-        let (run, broken) = (Box::new(run), Box::new(broken));
+        let (run, broken) = (Box::new(run), Broken::new(broken));
         let id = self.engine.job(Job { kind: self.kind, pieces, deadline, run, broken })?;
         let _underway = Underway { engine: &self.engine, id };
         answered.await.map_err(|_| EmbedError::Stopped)?
     }
+}
+
+/// Does work on a thread for that, when it is its turn. The place is the work's own: it is held to its end, also when nobody
+/// waits for it any more.
+async fn in_turn<T: Send + 'static>(
+    turns: &Arc<tokio::sync::Semaphore>,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, EmbedError> {
+    // Never closed.
+    let place = Arc::clone(turns).acquire_owned().await.map_err(|_| EmbedError::Stopped)?;
+    let done = tokio::task::spawn_blocking(move || {
+        let _place = place;
+        work()
+    });
+    done.await.map_err(|error| EmbedError::Failed(error.to_string()))
 }
 
 /// The vectors of a job's texts, or why there are none.
@@ -292,7 +300,35 @@ fn mean_direction(mut vectors: impl Iterator<Item = (usize, Vec<f32>)>) -> Vec<f
 
 #[cfg(test)]
 mod tests {
-    use super::{filled, windows};
+    use std::sync::Arc;
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    use super::{filled, in_turn, windows};
+
+    #[tokio::test]
+    async fn work_that_nobody_waits_for_any_more_keeps_its_place_to_its_end() {
+        let turns = Arc::new(tokio::sync::Semaphore::new(1));
+        let ((begins, begun), (free, waits)) = (channel(), channel::<()>());
+        let first = {
+            let turns = Arc::clone(&turns);
+            tokio::spawn(async move {
+                let work = move || {
+                    begins.send(()).unwrap();
+                    // Ends when the test says so.
+                    let _ = waits.recv();
+                };
+                in_turn(&turns, work).await
+            })
+        };
+        tokio::task::spawn_blocking(move || begun.recv().unwrap()).await.unwrap();
+        first.abort();
+        assert!(first.await.unwrap_err().is_cancelled());
+        let waited = tokio::time::timeout(Duration::from_millis(200), in_turn(&turns, || 2)).await;
+        assert!(waited.is_err(), "the first still runs: two at once would take twice the memory");
+        free.send(()).unwrap();
+        assert_eq!(in_turn(&turns, || 3).await.unwrap(), 3);
+    }
 
     #[test]
     fn parts_are_filled_in_order_and_nothing_is_left_out() {

@@ -10,17 +10,19 @@ pub mod session;
 pub mod template;
 pub mod tokenizer;
 pub mod tool_calls;
+pub mod waited;
 
 pub use decode::{StopFilter, StreamDecoder, TokenOffsets};
 pub use embedder::{EmbedError, Forward, TextEmbedder};
 pub use grammar::{GRAMMAR_FAILED, GrammarError, GrammarFactory, Written, at_least};
 pub use session::{
-    Completion, FillIn, Generation, LoadedModel, Output, Piece, Prompt, Rendering, Score, SessionError,
+    Completion, FillIn, Generation, Held, LoadedModel, Output, Piece, Prompt, Rendering, Score, SessionError,
     Terms, WeightsLoader,
 };
-pub use template::{ChatTemplate, Message, Role, TemplateError, Tool, ToolCall};
+pub use template::{Allowance, ChatTemplate, Message, Role, TemplateError, Tool, ToolCall};
 pub use tokenizer::{Tokenizer, TokenizerError};
 pub use tool_calls::{OutputParser, Part, ToolChoice, ToolFormat, reasoning_open};
+pub use waited::Waited;
 
 /// What a request to a session is made of and what an engine tells, so that their users need not know the engine.
 pub use crate::engine::{

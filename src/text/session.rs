@@ -1,14 +1,14 @@
 //! A loaded model as text sees it: messages in, text out. How weights are read and steps are scheduled is not known here.
 
 mod fill;
+mod hold;
 mod prompt;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bandmaster_models::Model;
 use bandmaster_models::gguf::{Gguf, GgufError};
@@ -17,23 +17,20 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
 pub use fill::FillIn;
+pub use hold::Held;
+use hold::Kept;
 pub use prompt::{Prompt, Rendering};
 
-use super::grammar::{GrammarError, GrammarFactory, Written, at_least};
+use super::grammar::{GrammarError, GrammarFactory, Written};
 use super::tool_calls::{OutputParser, ToolChoice, ToolFormat, reasoning_open};
-use super::{ChatTemplate, StreamDecoder, TemplateError, Tokenizer, TokenizerError, Tool};
+use super::{ChatTemplate, StreamDecoder, TemplateError, Tokenizer, TokenizerError, Tool, Waited};
 use crate::engine::{
-    Constraint, EngineError, EngineHandle, Event, FinishReason, Logprobs, ModelId, Priority, Rejected,
-    Request, RequestId, Sampling, Sink, Usage,
+    EngineError, EngineHandle, Event, FinishReason, Logprobs, ModelId, Priority, Rejected, Request,
+    RequestId, Sampling, Sink, Usage,
 };
 
 /// Events besides the tokens of a generation that its channel always has room for: the last one.
 const OTHER_EVENTS: usize = 2;
-/// Grammars kept for the next who asks for the same output.
-const GRAMMARS_KEPT: usize = 32;
-/// Of an output whose grammar is kept.
-const KEPT_CHARS_MAX: usize = 64 << 10;
-const KEPT_MADE_WITHIN: Duration = Duration::from_secs(1);
 /// Prefill reports that may wait to be read; further ones are left out.
 const PREFILL_EVENTS: usize = 16;
 
@@ -61,6 +58,9 @@ pub enum SessionError {
     /// The forward pass broke, or the engine ended.
     #[error("generation failed: {0}")]
     Failed(String),
+    /// Nobody waits for it any more.
+    #[error("nobody waits for it any more")]
+    Ended,
 }
 
 /// Makes a model of an open file, e.g. with the models crate's `load_gguf`; runs on a thread of its own, and again when
@@ -85,9 +85,6 @@ pub struct LoadedModel {
     /// Made when the first schema comes.
     grammars: OnceLock<Result<GrammarFactory, GrammarError>>,
 }
-
-/// Outputs with their grammars.
-type Kept = VecDeque<(Output, Option<Box<dyn Constraint>>)>;
 
 /// What the answer must be.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -139,6 +136,8 @@ pub struct Terms {
     pub top_logprobs: Option<u32>,
     /// Whether the prompt's tokens have theirs told as well.
     pub score_prompt: bool,
+    /// What the cache has computed for another salt is not used; 0 for what everybody shares.
+    pub cache_salt: u64,
     /// Order among the waiting.
     pub priority: Priority,
     /// The answer ends this long after it was asked for.
@@ -161,6 +160,7 @@ impl Terms {
             parsed: false,
             top_logprobs: None,
             score_prompt: false,
+            cache_salt: 0,
             priority: Priority::default(),
             deadline: None,
         }
@@ -279,6 +279,20 @@ impl LoadedModel {
     /// [`SessionError`] when the output asked for can't be enforced, or the engine refuses: a prompt longer than the context
     /// is never cut.
     pub fn generate(&self, prompt: Prompt, terms: Terms) -> Result<Generation, SessionError> {
+        let held = self.hold(&terms.output, &Waited::default())?;
+        self.generate_held(prompt, terms, &held)
+    }
+
+    /// The same with a grammar that was made before, for as many answers as it is wanted for.
+    ///
+    /// # Errors
+    /// [`SessionError`] when the engine refuses.
+    pub fn generate_held(
+        &self,
+        prompt: Prompt,
+        terms: Terms,
+        held: &Held,
+    ) -> Result<Generation, SessionError> {
         let tokens_max = (terms.max_tokens as usize).min(self.context_tokens);
         let scored = if terms.score_prompt { prompt.ids.len() } else { 0 };
         let reserved = tokens_max + scored + OTHER_EVENTS;
@@ -290,7 +304,7 @@ impl LoadedModel {
         }
         let id = self.engine.submit(Request {
             model: self.model,
-            constraint: self.constraint(&terms, &prompt)?,
+            constraint: self.constraint(&terms, &prompt, held)?,
             prompt: prompt.ids.clone(),
             sampling: terms.sampling,
             tokens_max: terms.max_tokens,
@@ -299,7 +313,7 @@ impl LoadedModel {
             deadline: terms.deadline,
             top_logprobs: terms.top_logprobs,
             score_prompt_from: terms.score_prompt.then_some(1),
-            cache_salt: 0,
+            cache_salt: terms.cache_salt,
             sink: sink(sender, reserved),
         })?;
         Ok(Generation {
@@ -318,60 +332,6 @@ impl LoadedModel {
     fn stop_tokens(&self, ignore_eos: bool, others: &[u32]) -> Vec<u32> {
         let own = if ignore_eos { &[] } else { self.tokenizer.end_of_generation() };
         [own, others].concat()
-    }
-
-    /// The grammar of an output, made once while it is among the last that were asked for: whoever calls tools sends the
-    /// same ones with every turn.
-    fn grammar(&self, output: &Output) -> Result<Option<Box<dyn Constraint>>, SessionError> {
-        let made = |kept: &mut Kept| {
-            let at = kept.iter().position(|(other, _)| other == output)?;
-            let found = kept.remove(at)?;
-            let made = found.1.as_ref().map(|made| made.snapshot());
-            kept.push_front(found);
-            Some(made)
-        };
-        let kept = || self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(made) = made(&mut kept()) {
-            return Ok(made);
-        }
-        let grammars = self.grammars()?;
-        let started = Instant::now();
-        let constraint = match output {
-            Output::Text => None,
-            Output::JsonObject => Some(grammars.json_object()?),
-            Output::Schema(schema) => Some(grammars.json_schema(schema)?),
-            Output::Written(written) => Some(grammars.written(written)?),
-            Output::Calls { tools, choice, parallel, otherwise } => {
-                grammars.tool_calls(&self.tool_format, tools, choice, *parallel, otherwise.as_ref())?
-            }
-        };
-        // What was made in a hurry may be looser than it need be, and what is large stays no longer than it is used.
-        if started.elapsed() > KEPT_MADE_WITHIN || format!("{output:?}").len() > KEPT_CHARS_MAX {
-            return Ok(constraint);
-        }
-        let mut kept = kept();
-        kept.truncate(GRAMMARS_KEPT - 1);
-        kept.push_front((output.clone(), constraint.as_ref().map(|made| made.snapshot())));
-        Ok(constraint)
-    }
-
-    fn constraint(
-        &self,
-        terms: &Terms,
-        prompt: &Prompt,
-    ) -> Result<Option<Box<dyn Constraint>>, SessionError> {
-        let constraint = match &terms.output {
-            Output::Text | Output::Calls { choice: ToolChoice::None, .. } => None,
-            output => self.grammar(output)?,
-        };
-        let constraint = match constraint {
-            Some(inner) if reasoning_open(&prompt.text) => Some(self.grammars()?.after_reasoning(inner)),
-            constraint => constraint,
-        };
-        Ok(match terms.min_tokens {
-            0 => constraint,
-            tokens => Some(at_least(tokens, self.stop_tokens(false, &terms.stop_tokens), constraint)),
-        })
     }
 
     /// Reads an answer to `prompt` while it comes: what of it is content, reasoning, or calls of `tools`.

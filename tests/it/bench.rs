@@ -172,6 +172,27 @@ fn two_results_are_held_against_each_other() {
 }
 
 #[test]
+fn what_got_worse_fails_and_too_few_rounds_are_no_answer() {
+    let place = Place::new();
+    let result = |name: &str, walls: &[f64]| {
+        let machine = json!({"cpu": "c", "cores": 2, "isa": "avx2", "memory_bytes": 1, "load_1m": 0});
+        let body = json!({"schema": "bandmaster.bench.workflow/1", "command": "c", "version": "1", "threads": 2,
+            "machine": machine, "trace": "fanout", "runs": 1, "models": {"w": "m"}, "rounds_wall_s": walls,
+            "prompt_tokens": 10, "output_tokens": 5});
+        place.file(name, &body.to_string())
+    };
+    let (slow, fast) = (result("slow.json", &[2.0, 2.02, 2.04]), result("fast.json", &[1.0, 1.02, 1.01]));
+    place.fails(&["compare", &fast, &slow, "--fail-if", "worse"], 1, &["B is worse in wall, s", "--fail-if"]);
+    place.json(&["compare", &slow, &fast, "--fail-if", "worse", "--json"], 0);
+    place.json(&["compare", &fast, &fast, "--fail-if", "worse", "--json"], 0);
+    let (one, two) = (result("one.json", &[1.0]), result("two.json", &[2.0, 2.1]));
+    for (a, b) in [(&one, &two), (&fast, &two), (&one, &slow)] {
+        place.fails(&["compare", a, b, "--fail-if", "worse"], 2, &["too few rounds", "--repeat 5"]);
+        place.json(&["compare", a, b, "--json"], 0);
+    }
+}
+
+#[test]
 fn a_suite_is_judged_with_a_server_as_the_player() {
     let (place, url) = (Place::new(), server(0));
     let suite = place.file(

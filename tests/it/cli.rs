@@ -7,20 +7,20 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
-struct Home {
+pub struct Home {
     dir: tempfile::TempDir,
 }
 
 impl Home {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self { dir: tempfile::tempdir().unwrap() }
     }
 
-    fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         self.dir.path()
     }
 
-    fn command(&self, words: &[&str]) -> Command {
+    pub fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bandmaster"));
         command.args(words).arg("--offline").arg("--home").arg(self.path().join("home")).stdin(Stdio::null());
         for variable in ["THREADS", "MEMORY", "PLANNER", "WORKERS", "HOME", "OFFLINE", "CONTEXT_TOKENS"] {

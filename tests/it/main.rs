@@ -8,6 +8,8 @@ mod hub;
 mod journal;
 mod orchestrator;
 mod server;
+#[cfg(unix)]
+mod surroundings;
 mod tidy;
 mod tokenizers;
 mod tool_calls;

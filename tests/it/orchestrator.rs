@@ -209,6 +209,7 @@ fn an_input_too_long_for_one_call_is_read_in_parts_and_nothing_is_lost() {
         }),
         calls: AtomicUsize::new(0),
         seen: Mutex::new(Vec::new()),
+        counted: Mutex::default(),
     });
     let mut request = RunRequest::new("How many sheep does the farm keep?");
     request.inputs = vec![Input { name: "farm.md".to_owned(), text }];
@@ -291,4 +292,27 @@ fn every_section_a_goal_names_is_written_however_many() {
     let goal = format!("Write a guide with a section on each of: {}.", names.join(", "));
     let ran = play(&scripted("big", |_, _| Act::Panic), &[worker], &RunRequest::new(goal));
     assert_eq!((ran.outcome.status, ran.outcome.tasks.len()), (Status::Completed, names.len()));
+}
+
+#[test]
+fn inputs_are_counted_once_and_not_on_the_threads_that_serve() {
+    let planner = obedient_planner();
+    let request = map_request(3);
+    let ran = play(&planner, &[], &request);
+    assert_eq!(ran.outcome.status, Status::Completed);
+    let counted = planner.counted.lock().unwrap();
+    for input in &request.inputs {
+        let times = counted.iter().filter(|(text, _)| *text == input.text).count();
+        assert_eq!(times, 1, "{}", input.name);
+    }
+    // The run itself goes on in this thread.
+    let here = std::thread::current().id();
+    let of_inputs = |text: &str| request.inputs.iter().any(|input| input.text.contains(text));
+    assert!(counted.iter().filter(|(text, _)| of_inputs(text)).all(|(_, thread)| *thread != here));
+    drop(counted);
+    let one_call = RunRequest { strategy: Some(Strategy::Direct), ..request.clone() };
+    let other = obedient_planner();
+    play(&other, &[], &one_call);
+    let counted = other.counted.lock().unwrap();
+    assert_eq!(counted.iter().filter(|(text, _)| *text == request.inputs[0].text).count(), 1);
 }

@@ -32,7 +32,9 @@ class Tally:
     def fault(self, what):
         with self.lock:
             self.counts["fault"] += 1
-            if len(self.faults) < 40: self.faults.append(what)
+            if len(self.faults) < 40:
+                self.faults.append(what)
+                print(f"{time.strftime('%H:%M:%S')} fault {what}", file=sys.stderr, flush=True)
 
 def message(r, words): return [{"role": "user", "content": " ".join(r.choice(WORDS) for _ in range(words))}]
 

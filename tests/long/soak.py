@@ -39,9 +39,13 @@ def count(server, tally, r, a):
     if not answer.json["tokens"]: tally.fault(f"count: {answer}")
     tally.add("count")
 
-def dear(server, tally, r, a):
-    schema = r.choice([{"type": "integer", "multipleOf": r.randint(10**7, 10**9)}, {"type": "string", "pattern": "^(a|b)*a(a|b){%d}$" % r.randint(20, 60)},
-                       {"type": "array", "items": {"type": "string", "maxLength": 10**6}, "minItems": 10**5}])
+PATTERN_LENGTHS = (20, 60)
+
+def pattern(length): return {"type": "string", "pattern": "^(a|b)*a(a|b){%d}$" % length}
+
+def dear(server, tally, r, a, schema=None):
+    schema = schema or r.choice([{"type": "integer", "multipleOf": r.randint(10**7, 10**9)}, pattern(r.randint(*PATTERN_LENGTHS)),
+                                 {"type": "array", "items": {"type": "string", "maxLength": 10**6}, "minItems": 10**5}])
     form = {"type": "json_schema", "json_schema": {"name": "s", "schema": schema}}
     answer = server.post(load.CHAT, {"model": a.model, "messages": load.message(r, 3), "max_tokens": 16, "response_format": form})
     if answer.status not in (200, 400): return load.refused_well(tally, answer, "dear")
@@ -76,6 +80,8 @@ def main():
     load.WEIGHTS += (2, 2, 1, 0.3, 1)
     server, tally, wrong, memory = Server(a.url), load.Tally(), [], []
     if (warm := server.post(load.CHAT, {"model": a.model, "messages": load.message(random, 3), "max_tokens": 2})).status != 200: sys.exit(f"the server does not answer: {warm}")
+    # A server keeps the grammars of a few dozen schemas; once there are as many, they take no more memory.
+    for length in range(PATTERN_LENGTHS[0], PATTERN_LENGTHS[1] + 1): dear(server, tally, random.Random(length), a, pattern(length))
     load.under_load(a, a.warm_up, tally)
     here, there = multiprocessing.Pipe()
     watcher = multiprocessing.Process(target=health, args=(a.url, a.seconds, there), daemon=True)

@@ -3,16 +3,16 @@
 
 use std::arch::x86_64::*;
 
+use super::scalar::scalar_kernel_with_fma;
 use super::unpack::{D, Dm, Eight, Five, Four, Group, GroupHalfMins, GroupHalves, Six, Three, Two};
-use crate::activations::Tile;
-use crate::matmul::{Kernel, Sums};
 use crate::matrix::layout::{BLOCK, LANES, Layout, Planes, Scales};
+use crate::shapes::{Kernel, Sums, Tile};
 
 /// The kernel for weights of this layout, for a machine with AVX2, FMA and F16C.
 pub(crate) fn avx2_kernel(layout: Layout) -> Kernel {
     match layout {
         Layout::Codes { planes, scales, .. } => kernel::<Multiply>(planes, scales),
-        _ => super::scalar_kernel_with_fma,
+        _ => scalar_kernel_with_fma,
     }
 }
 
@@ -20,7 +20,7 @@ pub(crate) fn avx2_kernel(layout: Layout) -> Kernel {
 pub(crate) fn avx_vnni_kernel(layout: Layout) -> Kernel {
     match layout {
         Layout::Codes { planes, scales, .. } => kernel::<Vnni>(planes, scales),
-        _ => super::scalar_kernel_with_fma,
+        _ => scalar_kernel_with_fma,
     }
 }
 
@@ -478,57 +478,4 @@ impl Factors for GroupHalfMins {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::activations::{Activations, Source};
-    use crate::dispatch::Cpu;
-    use crate::formats::Format;
-    use crate::matmul::PANELS_MAX;
-    use crate::matrix::Matrix;
-    use crate::naive::matmul::random_weights;
-
-    /// AVX-VNNI's instruction in the coding of AVX-512: what runs the kernel for AVX-VNNI on machines that have only this one.
-    struct OtherCoding;
-
-    impl Dot for OtherCoding {
-        const SIGNED_BYTES: bool = Vnni::SIGNED_BYTES;
-
-        #[inline(always)]
-        unsafe fn dot<const SIGNED: bool>(acc: __m256i, w: __m256i, x: __m256i) -> __m256i {
-            // SAFETY: the caller's promise.
-            unsafe { _mm256_dpbusd_epi32(acc, w, x) }
-        }
-
-        #[target_feature(enable = "avx2,fma,f16c,avx512vnni,avx512vl")]
-        unsafe fn run<C: Codes, F: Factors>(layout: Layout, panels: &[u8], x: &Tile, sums: &mut Sums) {
-            // SAFETY: this function's instructions.
-            unsafe { multiply::<OtherCoding, C, F>(layout, panels, x, sums) }
-        }
-    }
-
-    #[test]
-    fn the_kernel_for_avx_vnni_has_the_bits_of_the_scalar_one() {
-        if !crate::Isa::Avx512Vnni.available() {
-            return println!("skipped: no AVX-512 VNNI here");
-        }
-        let cpu = Cpu::new(1);
-        for format in Format::ALL.into_iter().filter(|format| !format.is_float()) {
-            for rows in [1, 2, 7, 64] {
-                let (n, k) = (32, 512);
-                let matrix = Matrix::pack(format, n, k, &random_weights(format, n, k, 3)).expect("packs");
-                let x: Vec<f32> = (0..rows * k).map(|i| ((i * 7919) % 1000) as f32 - 500.0).collect();
-                let mut activations = Activations::new();
-                activations.fill(&cpu, Source::Plain(&x), k, &[&matrix]);
-                let layout = matrix.layout();
-                let Layout::Codes { planes, scales, .. } = layout else { unreachable!("no floats here") };
-                let (tile, panels) = (activations.tile(0, layout), matrix.panels_in(0..PANELS_MAX));
-                let mut wanted = vec![[0.0; LANES]; PANELS_MAX * rows];
-                let mut found = wanted.clone();
-                crate::matmul::scalar_kernel(layout, panels, &tile, &mut wanted);
-                // SAFETY: AVX-512 VNNI was looked for; with it come the others.
-                unsafe { kernel::<OtherCoding>(planes, scales)(layout, panels, &tile, &mut found) };
-                assert_eq!(wanted, found, "{} with {rows} rows", format.name());
-            }
-        }
-    }
-}
+mod tests;

@@ -12,9 +12,8 @@ use super::unpack::{
     BlockFactors, Codes, D, Dm, Eight, Factors, Five, Four, Group, GroupHalfMins, GroupHalves, Six, Three,
     Two,
 };
-use crate::activations::Tile;
-use crate::matmul::{Kernel, PANELS_MAX, Sums};
 use crate::matrix::layout::{BLOCK, LANES, Layout, Planes, Scales};
+use crate::shapes::{Kernel, PANELS_MAX, Sums, TILE_ROWS_MAX, Tile};
 
 /// The kernel for weights of this layout.
 ///
@@ -88,7 +87,7 @@ fn codes<C: Codes, F: Factors>(layout: Layout, panels: &[u8], x: &Tile, sums: &m
     let panel_bytes = layout.panel_bytes(blocks * BLOCK);
     assert!(x.codes.len() == blocks * rows * BLOCK && x.scales.len() == blocks * rows);
     assert!(x.sums.len() == blocks * x_sums && (starts == 0 || x.starts.len() == blocks * starts));
-    assert!(rows <= crate::activations::TILE_ROWS_MAX);
+    assert!(rows <= TILE_ROWS_MAX);
     if rows <= FEW_ROWS {
         for (panel, sums) in panels.chunks_exact(panel_bytes).zip(sums.chunks_mut(rows)) {
             // SAFETY: the assertions: what is read for blocks and rows is there.

@@ -4,10 +4,9 @@ use std::arch::x86_64::*;
 use std::ops::Range;
 
 use super::simd::Avx512;
-use crate::activations::Source;
-use crate::activations::quantize::{self as portable, AMAX_MIN, Quantized, ROUND_TO_EVEN};
-use crate::matmul::Sums;
 use crate::matrix::layout::BLOCK;
+use crate::quantize::{self as portable, AMAX_MIN, Quantized, ROUND_TO_EVEN, Source};
+use crate::shapes::Sums;
 use crate::simd::Portable;
 
 /// [`portable::quantize_tile`] with AVX-512.

@@ -2,6 +2,7 @@
 
 use std::arch::x86_64::*;
 
+use crate::isa::has_fma;
 use crate::simd::{Kernel, LANES, Portable, Simd};
 
 /// Proof that this machine has AVX-512 F, BW, DQ and VL.
@@ -31,7 +32,7 @@ pub(crate) fn run_portable<K: Kernel>(kernel: K) -> K::Output {
     fn inner<K: Kernel>(kernel: K) -> K::Output {
         kernel.run(Portable)
     }
-    if super::has_fma() {
+    if has_fma() {
         // SAFETY: just seen.
         unsafe { inner(kernel) }
     } else {

@@ -12,10 +12,11 @@ use bandmaster_kernels::attention::{BLOCK_TOKENS, KvShape, KvType};
 use bandmaster_kernels::ops::{RopeFreqs, RopeStyle};
 
 use crate::batch::{Batch, Limits};
+use crate::error::{ForwardError, LoadError};
 use crate::families;
 use crate::gguf::Gguf;
-use crate::load::{LoadError, LoadOptions};
-use crate::model::{ForwardError, Model, ModelInfo, OnRow};
+use crate::model::{Model, ModelInfo, OnRow};
+use crate::options::LoadOptions;
 use crate::packing::Packing;
 use crate::spec::{RopePairs, Spec};
 use crate::weights::Weights;

@@ -2,11 +2,10 @@
 
 use crate::gguf::{FromValue, Gguf, GgufError};
 use crate::spec::{Activation, Feature, Rope, RopePairs, RopeScaling, Spec, SpecError};
-use crate::weights::ROPE_FACTORS;
+use crate::tensors::{EMBEDDING, ROPE_FACTORS};
 use bandmaster_kernels::attention::KvShape;
 
 const KV_HEADS: &str = "attention.head_count_kv";
-const EMBEDDING: &str = "token_embd.weight";
 
 /// The metadata of one architecture.
 #[derive(Clone, Copy)]
@@ -21,7 +20,6 @@ impl<'a> Keys<'a> {
     /// What the Llama shape has in common over its families: sizes, norm, rope; no biases, no qk-norm.
     pub(super) fn llama_shape(&self, pairs: RopePairs) -> Result<Spec, SpecError> {
         let context_tokens_max = self.count("context_length")?;
-        super::known::check(self)?;
         self.refuse_window(context_tokens_max)?;
         let width = self.blocks("embedding_length")?;
         let heads = self.count("attention.head_count")?;

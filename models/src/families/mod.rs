@@ -17,7 +17,7 @@ type SpecOf = fn(&Keys<'_>) -> Result<Spec, SpecError>;
 const FAMILIES: &[(&str, SpecOf)] = &[("llama", llama::spec), ("qwen2", qwen2::spec)];
 
 /// The architectures that can be run.
-pub fn known() -> impl Iterator<Item = &'static str> {
+pub fn names() -> impl Iterator<Item = &'static str> {
     FAMILIES.iter().map(|(name, _)| *name)
 }
 
@@ -30,7 +30,9 @@ pub fn spec(gguf: &Gguf) -> Result<Spec, SpecError> {
     let (_, spec) =
         FAMILIES.iter().find(|(name, _)| *name == architecture).ok_or_else(|| SpecError::Architecture {
             architecture: architecture.to_owned(),
-            known: known().collect::<Vec<_>>().join(", "),
+            known: names().collect::<Vec<_>>().join(", "),
         })?;
-    spec(&Keys { gguf, architecture })
+    let keys = Keys { gguf, architecture };
+    known::check(&keys)?;
+    spec(&keys)
 }

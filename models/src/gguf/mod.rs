@@ -108,6 +108,11 @@ impl Gguf {
         }
     }
 
+    /// The model's files, in order.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.parts.iter().map(|part| part.path.as_path())
+    }
+
     fn open_split(path: &Path, split: Split) -> Result<Gguf, GgufError> {
         let mut parts = Vec::new();
         let mut whole: Option<Header> = None;

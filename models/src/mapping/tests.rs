@@ -8,6 +8,8 @@ fn mapped(bytes: usize) -> (tempfile::TempDir, Mapping, File) {
     let path = folder.path().join("f");
     fs::write(&path, vec![7; bytes]).unwrap();
     let file = File::options().write(true).open(&path).unwrap();
+    // Long ago: many file systems tell times by a clock that stands still for milliseconds.
+    file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
     (folder, Mapping::open(&path).unwrap(), file)
 }
 

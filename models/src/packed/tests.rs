@@ -6,8 +6,9 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::batch::Batch;
-use crate::load::{LoadOptions, load};
+use crate::load::load;
 use crate::model::Model;
+use crate::options::LoadOptions;
 use crate::tiny::{TinyShape, gguf_bytes};
 
 /// A model file in a folder of its own.

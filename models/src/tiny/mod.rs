@@ -10,7 +10,8 @@ use bandmaster_kernels::Cpu;
 
 use crate::cpu::CpuModel;
 use crate::gguf::{Gguf, Writer};
-use crate::load::{LoadOptions, load_gguf};
+use crate::load::load_gguf;
+use crate::options::LoadOptions;
 use quantize::TinyFormat;
 
 /// Formats of the matrices whose rows are whole blocks of 256, used in turn.

@@ -1,5 +1,5 @@
-//! How sure a figure is that was measured in several rounds. A round is the unit: what happens within one has the round's
-//! luck in common. Ratios of rounds are compared by Student's t-test on their logarithms, Welch's form where rounds don't
+//! How sure a figure is that was measured in several rounds. A round is the unit: requests of one round share the machine's
+//! load and clock rate at that moment, so they are not independent samples. Ratios of rounds are compared by Student's t-test on their logarithms, Welch's form where rounds don't
 //! belong together in pairs, and several figures of one comparison share its error by Holm's method (Holm 1979). What was
 //! measured is not known here.
 

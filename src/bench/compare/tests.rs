@@ -228,6 +228,26 @@ fn a_round_gives_one_figure_of_each_kind() {
 }
 
 #[test]
+fn rounds_are_paired_by_their_numbers() {
+    // The rounds differ far more than the sides do.
+    let luck = [100.0, 200.0, 400.0, 800.0, 300.0];
+    let side = |factor: f64, left_out: u64| {
+        let rounds: Vec<Vec<f64>> = luck.iter().map(|ms| vec![ms * factor; 20]).collect();
+        let mut result = serve(&rounds);
+        let samples = result["samples"].as_array_mut().expect("a list");
+        samples.retain(|sample| sample["round"] != json!(left_out));
+        result["requests"] = json!(samples.len());
+        result
+    };
+    let p = |left_out_a: u64, left_out_b: u64| {
+        let compared = compared(&side(1.0, left_out_a), &side(1.1, left_out_b), false);
+        of(&compared.expect("they can be compared"), "request p50, ms").p.expect("four rounds decide")
+    };
+    assert!(p(1, 1) < 1e-3, "the same rounds are pairs: {}", p(1, 1));
+    assert!(p(1, 3) > 0.2, "other rounds at the same place are none: {}", p(1, 3));
+}
+
+#[test]
 fn failed_requests_are_noted_and_in_no_figure() {
     let a = serve(&[vec![100.0; 100], vec![100.0; 100]]);
     let mut b = a.clone();

@@ -9,8 +9,7 @@ mod tests;
 pub mod traces;
 pub mod workload;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -60,13 +59,13 @@ pub struct Loaded {
     pub interrupted: bool,
 }
 
-/// Sends all calls and waits for their ends, or until `stop` is thrown; `on_end` hears how many have ended.
+/// Sends all calls, those of an open loop in the order of their times, and waits for their ends, or until `stop` is thrown; `on_end` hears how many have ended.
 ///
 /// # Errors
 /// When nobody can be reached at all: the first call's error.
 pub async fn load(
     target: &Target,
-    calls: Vec<Call>,
+    calls: impl ExactSizeIterator<Item = Call> + Send + 'static,
     mode: Mode,
     seed: u64,
     stop: &Cancel,
@@ -80,12 +79,12 @@ pub async fn load(
     match mode {
         Mode::Closed { concurrency } => closed(target, calls, concurrency, began, &sender, &mut under_way),
         Mode::Open { rate } => {
-            let times = arrivals(rate, seed).take(count).collect();
-            open(target, calls, times, began, &sender, &mut under_way);
+            let due = arrivals(rate, seed).zip(calls);
+            open(target, due, began, &sender, &mut under_way);
         }
         Mode::Recorded => {
-            let times = calls.iter().map(|call| call.at.unwrap_or_default()).collect();
-            open(target, calls, times, began, &sender, &mut under_way);
+            let due = calls.map(|call| (call.at.unwrap_or_default(), call));
+            open(target, due, began, &sender, &mut under_way);
         }
     }
     drop(sender);
@@ -132,21 +131,21 @@ async fn collect(
 
 fn closed(
     target: &Target,
-    calls: Vec<Call>,
+    calls: impl ExactSizeIterator<Item = Call> + Send + 'static,
     concurrency: usize,
     began: Instant,
     sender: &UnboundedSender<Ended>,
     under_way: &mut JoinSet<()>,
 ) {
-    let (calls, next) = (Arc::new(calls), Arc::new(AtomicUsize::new(0)));
-    for _ in 0..concurrency.min(calls.len()) {
-        let (target, calls, next, sender) =
-            (target.clone(), Arc::clone(&calls), Arc::clone(&next), sender.clone());
+    let concurrency = concurrency.min(calls.len());
+    let calls = Arc::new(Mutex::new(calls.enumerate()));
+    for _ in 0..concurrency {
+        let (target, calls, sender) = (target.clone(), Arc::clone(&calls), sender.clone());
         under_way.spawn(async move {
             loop {
-                let place = next.fetch_add(1, Ordering::Relaxed);
-                let Some(call) = calls.get(place) else { return };
-                let ended = one(&target, call, place, began, Instant::now()).await;
+                let next = calls.lock().unwrap_or_else(PoisonError::into_inner).next();
+                let Some((place, call)) = next else { return };
+                let ended = one(&target, &call, place, began, Instant::now()).await;
                 if sender.send(ended).is_err() {
                     return;
                 }
@@ -155,23 +154,29 @@ fn closed(
     }
 }
 
+/// Each call is drawn while the one before it is waited for.
 fn open(
     target: &Target,
-    calls: Vec<Call>,
-    times: Vec<Duration>,
+    calls: impl Iterator<Item = (Duration, Call)> + Send + 'static,
     began: Instant,
     sender: &UnboundedSender<Ended>,
     under_way: &mut JoinSet<()>,
 ) {
-    for ((place, call), at) in calls.into_iter().enumerate().zip(times) {
-        let (target, sender) = (target.clone(), sender.clone());
-        under_way.spawn(async move {
+    let (target, sender) = (target.clone(), sender.clone());
+    under_way.spawn(async move {
+        let mut sent = JoinSet::new();
+        for (place, (at, call)) in calls.enumerate() {
             let due = began + at;
             tokio::time::sleep_until(due.into()).await;
-            // Nobody listens after an interrupt.
-            let _ = sender.send(one(&target, &call, place, began, due).await);
-        });
-    }
+            let (target, sender) = (target.clone(), sender.clone());
+            sent.spawn(async move {
+                // Nobody listens after an interrupt.
+                let _ = sender.send(one(&target, &call, place, began, due).await);
+            });
+            while sent.try_join_next().is_some() {}
+        }
+        while sent.join_next().await.is_some() {}
+    });
 }
 
 /// Times of a Poisson process: what lies between two is exponential with mean `1 / rate`.

@@ -73,8 +73,11 @@ pub struct Recording {
     pub sha256: String,
     /// What is not as it was recorded, a sentence each.
     pub notes: Vec<String>,
-    /// At least one.
+    /// At least one; in the order of their times, where all have one.
     calls: Vec<Recorded>,
+    /// From its first call to its last, and what lies between two on average. Looked for once: there may be millions.
+    length: Duration,
+    between: Duration,
 }
 
 /// A call of a recording.
@@ -159,12 +162,18 @@ impl Recording {
             None => requests(&text),
         };
         let broken = |(line, reason)| WorkloadError::Broken { file: name.into(), line, reason };
-        let Read { calls, notes } = read.map_err(broken)?;
+        let Read { mut calls, notes } = read.map_err(broken)?;
         if calls.is_empty() {
             return Err(WorkloadError::Empty { file: name.into() });
         }
         let notes = notes.into_iter().map(|note| format!("{file}: {note}")).collect();
-        Ok(Self { sha256: hex(&Sha256::digest(&text)), file, notes, calls })
+        if calls.iter().all(|recorded| recorded.call.at.is_some()) {
+            // Calls that were made at the same time stay in the order of the file.
+            calls.sort_by_key(|recorded| recorded.call.at);
+        }
+        let length = calls.iter().filter_map(|recorded| recorded.call.at).max().unwrap_or_default();
+        let between = length / u32::try_from(calls.len().max(2) - 1).unwrap_or(u32::MAX);
+        Ok(Self { sha256: hex(&Sha256::digest(&text)), file, notes, calls, length, between })
     }
 
     /// The call at a place; beyond the last, the recording begins again behind other opening words, and its times go on.
@@ -178,9 +187,8 @@ impl Recording {
             call.prompt = Prompt::chat(&[Message::new(Role::User, text)]);
         }
         open_differently(&mut call.prompt, seed.wrapping_add((pass as u64) << 20));
-        let length = self.calls.iter().filter_map(|recorded| recorded.call.at).max().unwrap_or_default();
-        let between = length / u32::try_from(self.calls.len().max(2) - 1).unwrap_or(u32::MAX);
-        call.at = call.at.map(|at| at + (length + between) * u32::try_from(pass).unwrap_or(u32::MAX));
+        let pass_began = (self.length + self.between) * u32::try_from(pass).unwrap_or(u32::MAX);
+        call.at = call.at.map(|at| at + pass_began);
         call
     }
 

@@ -29,7 +29,7 @@ fn loaded_of(
     let client = Client::new(Duration::from_secs(1)).expect("a client");
     let endpoint = Endpoint::new(url, model, None, true).expect("it is here");
     let target = Target { client, endpoint };
-    runtime.expect("a runtime").block_on(load(&target, calls, mode, 1, stop, &mut |_| {}))
+    runtime.expect("a runtime").block_on(load(&target, calls.into_iter(), mode, 1, stop, &mut |_| {}))
 }
 
 fn calls(count: usize, output_tokens: u32) -> Vec<Call> {
@@ -157,16 +157,16 @@ fn made_up_calls_have_their_lengths_and_share_what_they_should() {
         }
         Prompt::Text(text) => vec![text.split_whitespace().count()],
     };
-    assert_eq!(Workload::Chat.calls(5, 1), Workload::Chat.calls(5, 1));
-    assert_ne!(Workload::Chat.calls(5, 1), Workload::Chat.calls(5, 2));
-    for call in Workload::Chat.calls(50, 1) {
+    assert_eq!(drawn(&Workload::Chat, 5, 1), drawn(&Workload::Chat, 5, 1));
+    assert_ne!(drawn(&Workload::Chat, 5, 1), drawn(&Workload::Chat, 5, 2));
+    for call in drawn(&Workload::Chat, 50, 1) {
         let counts: Vec<usize> = words(&call);
         assert!(counts[0] == 60 && (40..200).contains(&counts[1]) && (32..96).contains(&call.output_tokens));
     }
-    let fanout = Workload::Fanout.calls(2, 1);
+    let fanout = drawn(&Workload::Fanout, 2, 1);
     assert_eq!(words(&fanout[0]), [1060]);
     assert_ne!(fanout[0], fanout[1]);
-    let long = Workload::Mixed.calls(10, 1).iter().filter(|call| words(call) == [2000]).count();
+    let long = drawn(&Workload::Mixed, 10, 1).iter().filter(|call| words(call) == [2000]).count();
     assert_eq!(long, 2);
 }
 
@@ -185,13 +185,13 @@ fn a_recording_is_read_or_its_line_named() {
         Prompt::Text(text) => text.clone(),
         Prompt::Chat(messages) => said(&messages[0]).to_owned(),
     };
-    let calls = recording.calls(4, 1);
+    let calls = drawn(&recording, 4, 1);
     assert_eq!((calls[0].at, calls[0].output_tokens), (Some(Duration::from_millis(40)), 3));
     assert!(text(&calls[1]).ends_with(" a") || text(&calls[1]).ends_with('a'));
     assert_eq!(calls[2].at, Some(Duration::from_millis(120)), "the second pass follows the first");
     let opening = |call: &Call| text(call).split_whitespace().take(4).collect::<Vec<_>>().join(" ");
     assert_ne!(opening(&calls[2]), opening(&calls[0]), "no pass finds what another left in a cache");
-    assert_ne!(opening(&recording.calls(1, 2)[0]), opening(&calls[0]));
+    assert_ne!(opening(&drawn(&recording, 1, 2)[0]), opening(&calls[0]));
     let refuse = |text: &str, says: &str| {
         let error = find(text).expect_err(says).to_string();
         assert!(error.contains(says) && error.contains("calls.jsonl"), "{error}");
@@ -207,6 +207,10 @@ fn a_recording_is_read_or_its_line_named() {
     refuse("{\"prompt\":\"a\",\"max_tokens\":4294967295}", "between 1 and");
     refuse("{\"messages\":[{\"role\":\"robot\",\"content\":\"\"}],\"max_tokens\":1}", "no role `robot`");
     assert!(Workload::find("nowhere").expect_err("no file").to_string().contains("chat, fanout, mixed"));
+}
+
+fn drawn(workload: &Workload, count: usize, seed: u64) -> Vec<Call> {
+    workload.calls(count, seed).collect()
 }
 
 /// The workload in a file of this name and text.
@@ -233,7 +237,7 @@ fn a_recorded_call_is_sent_with_its_tools_and_its_form() {
     assert!(recording.notes().is_empty(), "{:?}", recording.notes());
     let server = FakeServer::start(Script::Good { ms: 0 });
     let mode = Mode::Closed { concurrency: 1 };
-    let done = loaded(&server.url, recording.calls(1, 1), mode, &Cancel::new()).expect("it is there");
+    let done = loaded(&server.url, drawn(&recording, 1, 1), mode, &Cancel::new()).expect("it is there");
     let bodies = server.bodies.lock().expect("whole");
     for name in ["tools", "tool_choice", "response_format", "temperature"] {
         assert_eq!(bodies[0][name], call[name], "{name}");
@@ -255,7 +259,7 @@ fn conversations_of_sharegpt_are_asked_by_their_first_question() {
         {"id": "d", "conversations": []},
     ]);
     let recording = workload("sharegpt.json", &text.to_string()).expect("two calls");
-    let calls = recording.calls(3, 1);
+    let calls = drawn(&recording, 3, 1);
     let asked = |call: &Call| match &call.prompt {
         Prompt::Chat(messages) => said(&messages[0]).to_owned(),
         Prompt::Text(text) => text.clone(),
@@ -281,7 +285,7 @@ fn traces_without_texts_have_their_lengths_times_and_common_beginnings() {
     let burst = "Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n5,ChatGPT,472,18,490,Conversation log\n\
                  45.5,GPT-4,20,0,20,API log\n118,GPT-4,1087,230,1317,API log\n90000,GPT-4,10,10,20,API log\n";
     let recording = workload("BurstGPT.csv", burst).expect("two calls");
-    let calls = recording.calls(2, 1);
+    let calls = drawn(&recording, 2, 1);
     // Four opening words stand in front.
     assert_eq!((words(&calls[0]).len(), words(&calls[1]).len()), (476, 1091));
     assert_eq!((calls[0].output_tokens, calls[1].output_tokens), (18, 230));
@@ -293,7 +297,7 @@ fn traces_without_texts_have_their_lengths_times_and_common_beginnings() {
     );
     let mooncake = "{\"timestamp\": 27482, \"input_length\": 1200, \"output_length\": 5, \"hash_ids\": [46, 47, 48]}\n\
                     {\"timestamp\": 30535, \"input_length\": 1100, \"output_length\": 6, \"hash_ids\": [46, 47, 99]}\n";
-    let calls = workload("mooncake_trace.jsonl", mooncake).expect("two calls").calls(2, 1);
+    let calls = drawn(&workload("mooncake_trace.jsonl", mooncake).expect("two calls"), 2, 1);
     let (first, second) = (words(&calls[0]), words(&calls[1]));
     assert_eq!((first.len(), second.len()), (1204, 1104));
     assert_eq!(first[..1028], second[..1028], "two blocks of 512 are the same");
@@ -308,4 +312,45 @@ fn traces_without_texts_have_their_lengths_times_and_common_beginnings() {
         let error = workload(name, text).expect_err(says);
         assert!(error.contains(says), "{error}");
     }
+}
+
+#[test]
+fn calls_are_drawn_when_they_are_made() {
+    // A million prompts of a million words each.
+    let line = "{\"timestamp\": 0, \"input_length\": 1000000, \"output_length\": 5}\n";
+    let recording = workload("mooncake_trace.jsonl", line).expect("a call");
+    let began = Instant::now();
+    let mut calls = recording.calls(1_000_000, 1);
+    assert_eq!((calls.len(), began.elapsed() < Duration::from_secs(1)), (1_000_000, true));
+    assert_eq!(calls.next().expect("the first").output_tokens, 5);
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+}
+
+#[test]
+fn recorded_calls_are_made_in_the_order_of_their_times() {
+    let line = |at: u32, tokens: u32| json!({"prompt": "a", "max_tokens": tokens, "at_ms": at}).to_string();
+    let text = [line(50, 3), line(0, 1), line(50, 4), line(10, 2)].join("\n");
+    let recording = workload("calls.jsonl", &text).expect("four calls");
+    let calls = drawn(&recording, 6, 1);
+    assert_eq!(calls.iter().map(|call| call.output_tokens).collect::<Vec<_>>(), [1, 2, 3, 4, 1, 2]);
+    assert!(calls.windows(2).all(|pair| pair[0].at <= pair[1].at));
+    let server = FakeServer::start(Script::Good { ms: 0 });
+    let done = loaded(&server.url, calls, Mode::Recorded, &Cancel::new()).expect("it is there");
+    assert_eq!(done.samples.iter().map(|sample| sample.asked_tokens).collect::<Vec<_>>(), [1, 2, 3, 4, 1, 2]);
+}
+
+#[test]
+fn prompts_longer_than_any_model_reads_are_left_out_of_a_trace() {
+    let most = 4 << 20;
+    let text = format!(
+        "Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n\
+         0,m,{most},1,1,x\n1,m,{},1,1,x\n2,m,1e18,1,1,x\n3,m,0,1,1,x\n",
+        most + 1
+    );
+    let recording = workload("BurstGPT.csv", &text).expect("one call");
+    assert!(
+        recording.notes().join("\n").contains("3 of 4 calls read or wrote nothing, or more than any model")
+    );
+    let calls = drawn(&recording, 2, 1);
+    assert_eq!(calls[1].at, Some(Duration::ZERO), "the second is the first again: there is no other");
 }

@@ -1,5 +1,6 @@
 //! What servers are asked: calls of known lengths, made up from a seed, or recorded in a file.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -43,7 +44,7 @@ pub enum Workload {
     /// Long among short: of five, one of 2,000 words in and 64 tokens out, four of 64 to 127 words in and 48 out.
     Mixed,
     /// As recorded.
-    Recorded(Recording),
+    Recorded(Arc<Recording>),
 }
 
 /// Words of the system prompt that all chats have.
@@ -66,7 +67,7 @@ impl Workload {
             "mixed" => return Ok(Self::Mixed),
             _ => {}
         }
-        Recording::open(name).map(Self::Recorded)
+        Recording::open(name).map(Arc::new).map(Self::Recorded)
     }
 
     /// Its name in reports.
@@ -98,31 +99,30 @@ impl Workload {
         }
     }
 
-    /// `count` calls, the same for the same seed. A recording is gone through from its start as often as it takes, each time
-    /// behind other opening words, and `at` goes on from pass to pass.
-    #[must_use]
-    pub fn calls(&self, count: usize, seed: u64) -> Vec<Call> {
+    /// `count` calls, the same for the same seed; each is drawn when it is taken, since all prompts together may fill the
+    /// memory. A recording is gone through from its start as often as it takes, each time behind other opening words, and
+    /// `at` goes on from pass to pass.
+    pub fn calls(&self, count: usize, seed: u64) -> impl ExactSizeIterator<Item = Call> + Send + use<> {
+        let workload = self.clone();
         let mut words = WordSource::new(seed);
         let mut sizes = TokenSource::new(seed.wrapping_add(1), 1 << 30);
-        let mut between = |low: usize, high: usize| low + sizes.take(1)[0] as usize % (high - low);
+        let mut between = move |low: usize, high: usize| low + sizes.take(1)[0] as usize % (high - low);
         let chat = |messages: Vec<Message>| Prompt::chat(&messages);
         let user = |text: String| Message::new(Role::User, text);
         let (system, shared) = (words.take(CHAT_SYSTEM_WORDS), words.take(FANOUT_SHARED_WORDS));
         let call = |prompt, output_tokens: usize| Call::plain(prompt, output_tokens as u32, None);
-        (0..count)
-            .map(|place| match self {
-                Self::Chat => {
-                    let own = words.take(between(40, 200));
-                    let messages = vec![Message::new(Role::System, system.clone()), user(own)];
-                    call(chat(messages), between(32, 96))
-                }
-                Self::Fanout => call(chat(vec![user(shared.clone() + &words.take(FANOUT_OWN_WORDS))]), 48),
-                Self::Mixed if place % LONG_EVERY == LONG_EVERY - 1 => {
-                    call(chat(vec![user(words.take(LONG_WORDS))]), 64)
-                }
-                Self::Mixed => call(chat(vec![user(words.take(between(64, 128)))]), 48),
-                Self::Recorded(recording) => recording.call(place, seed),
-            })
-            .collect()
+        (0..count).map(move |place| match &workload {
+            Self::Chat => {
+                let own = words.take(between(40, 200));
+                let messages = vec![Message::new(Role::System, system.clone()), user(own)];
+                call(chat(messages), between(32, 96))
+            }
+            Self::Fanout => call(chat(vec![user(shared.clone() + &words.take(FANOUT_OWN_WORDS))]), 48),
+            Self::Mixed if place % LONG_EVERY == LONG_EVERY - 1 => {
+                call(chat(vec![user(words.take(LONG_WORDS))]), 64)
+            }
+            Self::Mixed => call(chat(vec![user(words.take(between(64, 128)))]), 48),
+            Self::Recorded(recording) => recording.call(place, seed),
+        })
     }
 }

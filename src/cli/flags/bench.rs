@@ -7,7 +7,6 @@ use clap::{Args, Subcommand, ValueEnum};
 use super::BandFlags;
 use crate::bench::compare::CHANGE_MIN;
 
-/// `bench`.
 #[derive(Debug, Subcommand)]
 pub enum BenchCommand {
     /// Tokens a second of one model, over batch sizes
@@ -32,7 +31,6 @@ impl BenchCommand {
     }
 }
 
-/// `bench serve`.
 #[derive(Debug, Args)]
 pub struct ServeBenchFlags {
     /// The server, e.g. http://127.0.0.1:8080. OPENAI_API_KEY is sent where it is set
@@ -135,7 +133,6 @@ pub struct AccuracyFlags {
     pub band: BandFlags,
 }
 
-/// `bench compare`.
 #[derive(Debug, Args)]
 pub struct CompareFlags {
     /// What `--json` of another bench command printed
@@ -172,7 +169,6 @@ pub enum FailIf {
     Refused,
 }
 
-/// `bench workflow`.
 #[derive(Debug, Args)]
 pub struct WorkflowFlags {
     /// A trace that ships (map, aspects, write-test-fix, vote, deep; fanout, siblings, long-prompt, pressure, copy, prose)
@@ -213,10 +209,9 @@ pub struct WorkflowFlags {
     pub markdown: bool,
 }
 
-/// `bench throughput`.
 #[derive(Debug, Args)]
 pub struct ThroughputFlags {
-    /// The model
+    /// The model to measure: a catalog name, a path to a GGUF file, or hf:OWNER/REPO[:QUANT|FILE][@REV]
     #[arg(long, value_name = "M")]
     pub model: String,
     /// Prompt tokens of each sequence

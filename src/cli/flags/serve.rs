@@ -1,4 +1,4 @@
-//! Flags of `serve`: who may come in, by page, name and connection, and how it is told.
+//! Flags of `serve`: which pages, host names and connections are let in, and how the log is written.
 
 use clap::{Args, ValueEnum};
 
@@ -13,7 +13,8 @@ pub struct DoorFlags {
     /// repeated. Without keys, requests under other names are refused, since a page of anybody's could have sent them
     #[arg(long = "allow-host", value_name = "NAME")]
     pub allow_hosts: Vec<String>,
-    /// Connections at a time. For more, those are closed that ask nothing; fewer where the system allows fewer open files
+    /// Connections at a time. When more come, connections without a request are closed, the oldest first. Where the system
+    /// allows fewer open files, so many are taken
     #[arg(long, default_value_t = 1024, value_name = "N")]
     pub max_connections: usize,
     /// Connections at a time from one address, 0 for any number [default: 256 from other machines, any number from this]
@@ -24,7 +25,7 @@ pub struct DoorFlags {
 /// How a log is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFlag {
-    /// For people
+    /// Lines for people to read
     Text,
     /// A JSON object a line
     Json,

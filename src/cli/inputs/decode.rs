@@ -21,12 +21,16 @@ pub fn into_text(bytes: Vec<u8>) -> Result<String, Unreadable> {
     if text.contains('\0') {
         return not_text("text with NUL characters, which is no text: only text can be read");
     }
-    // Colours of a terminal and form feeds stand in texts; a text of little else is none.
-    let control = |c: &char| c.is_control() && !c.is_whitespace() && *c != '\u{1b}';
-    if text.chars().filter(control).count() * 10 > text.chars().count() {
+    if text.chars().filter(|c| is_of_no_text(*c)).count() * 10 > text.chars().count() {
         return not_text("a binary file: only text can be read");
     }
     Ok(text)
+}
+
+/// Control characters that stand in no kind of text; where there are many, it is none. Others do: bells, struck-over letters,
+/// shifts, colours of a terminal, the end of a file on old systems, and what separates fields and records.
+fn is_of_no_text(c: char) -> bool {
+    matches!(c, '\u{1}'..='\u{6}' | '\u{10}'..='\u{19}' | '\u{7f}'..='\u{84}' | '\u{86}'..='\u{9f}')
 }
 
 fn not_text<T>(problem: &str) -> Result<T, Unreadable> {
@@ -166,7 +170,27 @@ mod tests {
                 other => panic!("{bytes:?}: {other:?}"),
             }
         }
-        assert_eq!(into_text(b"\x1b[31mred\x1b[0m\n".to_vec()).unwrap(), "\u{1b}[31mred\u{1b}[0m\n");
         assert_eq!(into_text(Vec::new()).unwrap(), "");
+    }
+
+    #[test]
+    fn control_characters_of_texts_make_no_text_binary() {
+        for text in [
+            "\u{1b}[31mred\u{1b}[0m\n",
+            "\u{7}",
+            "\u{7}\u{7}\u{7} ready\u{7}",
+            "\u{1b}]0;title\u{7}\u{1b}[1m$\u{1b}[0m ls",
+            "\u{1b}\u{1b}\u{1b}",
+            "N\u{8}NA\u{8}AM\u{8}ME\u{8}E",
+            "a\u{c}b\u{b}c",
+            "hi\u{1a}",
+            "a\u{1f}b\u{1e}c\u{1d}d\u{1c}",
+            "\u{e}lqk\u{f}",
+            "one\u{85}two",
+        ] {
+            for bytes in encoded(text) {
+                assert_eq!(into_text(bytes).unwrap(), text, "{text:?}");
+            }
+        }
     }
 }

@@ -17,6 +17,8 @@ pub struct Listing {
     pub files: Vec<PathBuf>,
     /// What is not read, by path, with the reason.
     pub left_out: Vec<(PathBuf, String)>,
+    /// What is read though it lies elsewhere, by path, with the place.
+    pub elsewhere: Vec<(PathBuf, String)>,
 }
 
 /// Walks a folder and those below it. Hidden files and folders are passed over. Links are followed after everything else
@@ -25,8 +27,21 @@ pub struct Listing {
 /// # Errors
 /// When the folder itself can't be listed.
 pub fn list(folder: &Path) -> io::Result<Listing> {
-    let mut walk = Walk::default();
-    walk.seen.insert(folder.canonicalize()?);
+    list_within(folder, ENTRIES_MAX)
+}
+
+fn list_within(folder: &Path, entries_max: usize) -> io::Result<Listing> {
+    let root = folder.canonicalize()?;
+    let device = device(&fs::metadata(&root)?);
+    let mut walk = Walk {
+        listing: Listing::default(),
+        links: Vec::new(),
+        seen: HashSet::from([root.clone()]),
+        entries: 0,
+        entries_max,
+        root,
+        device,
+    };
     walk.folder(folder)?;
     while !walk.links.is_empty() {
         let mut links = std::mem::take(&mut walk.links);
@@ -35,17 +50,17 @@ pub fn list(folder: &Path) -> io::Result<Listing> {
             walk.link(link);
         }
     }
-    if walk.entries > ENTRIES_MAX {
+    if walk.entries > entries_max {
         return Err(io::Error::other(format!(
-            "it and what its links lead to hold more than {ENTRIES_MAX} entries: name smaller folders"
+            "it and what its links lead to hold more than {entries_max} entries: name smaller folders"
         )));
     }
     walk.listing.files.sort();
     walk.listing.left_out.sort();
+    walk.listing.elsewhere.sort();
     Ok(walk.listing)
 }
 
-#[derive(Default)]
 struct Walk {
     listing: Listing,
     /// Links that are yet to be followed.
@@ -53,13 +68,28 @@ struct Walk {
     /// Files and folders that are listed, by the path that has no links in it.
     seen: HashSet<PathBuf>,
     entries: usize,
+    entries_max: usize,
+    /// The folder itself, by the path that has no links in it, and the file system it lies on.
+    root: PathBuf,
+    device: u64,
+}
+
+/// The number of a file's file system; 0 where the platform doesn't say.
+fn device(meta: &Metadata) -> u64 {
+    #[cfg(unix)]
+    return std::os::unix::fs::MetadataExt::dev(meta);
+    #[cfg(not(unix))]
+    {
+        let _ = meta;
+        0
+    }
 }
 
 impl Walk {
     fn folder(&mut self, folder: &Path) -> io::Result<()> {
         for entry in fs::read_dir(folder)? {
             self.entries += 1;
-            if self.entries > ENTRIES_MAX {
+            if self.entries > self.entries_max {
                 return Ok(());
             }
             let entry = match entry {
@@ -88,6 +118,7 @@ impl Walk {
             return self.leave_out(path, "it is read already, under another name".to_owned());
         }
         if kind.is_dir() {
+            self.note_mount(&path);
             if let Err(error) = self.folder(&path) {
                 let why = format!("the folder can't be listed: {}", cannot_open(&error));
                 self.leave_out(path, why);
@@ -106,7 +137,14 @@ impl Walk {
             (Ok(_), Ok(real)) if self.seen.contains(&real) => {
                 self.leave_out(path, format!("a link to {target}, which is read already"));
             }
-            (Ok(meta), _) => self.take(path, meta.file_type()),
+            (Ok(meta), real) => {
+                let real = real.unwrap_or_default();
+                if (meta.is_file() || meta.is_dir()) && !real.starts_with(&self.root) {
+                    let place = format!("a link that leads out of the folder, to {}", real.display());
+                    self.listing.elsewhere.push((path.clone(), place));
+                }
+                self.take(path, meta.file_type());
+            }
             (Err(error), _) => {
                 let why = match error.kind() {
                     io::ErrorKind::NotFound => format!("a link to {target}, which does not exist"),
@@ -114,6 +152,15 @@ impl Walk {
                 };
                 self.leave_out(path, why);
             }
+        }
+    }
+
+    /// Says so of a folder that another file system is mounted on. One that a link leads to is said to lie elsewhere already.
+    fn note_mount(&mut self, folder: &Path) {
+        let parent = folder.parent().and_then(|parent| fs::metadata(parent).ok());
+        let (Ok(meta), Some(parent)) = (fs::symlink_metadata(folder), parent) else { return };
+        if meta.is_dir() && device(&meta) != device(&parent) && device(&meta) != self.device {
+            self.listing.elsewhere.push((folder.to_owned(), "on another file system".to_owned()));
         }
     }
 
@@ -204,11 +251,50 @@ mod tests {
         ] {
             assert!(said.contains(part), "{part}\n{said}");
         }
+        let elsewhere: Vec<_> = listing.elsewhere.iter().map(|(path, _)| path.clone()).collect();
+        assert_eq!(elsewhere, [at("f-too.md"), at("linked")], "what leads out is said, once");
+        assert!(listing.elsewhere[1].1.contains(outside.path().file_name().unwrap().to_str().unwrap()));
         assert!(said.contains("linked/f.md: it is read already"), "{said}");
         assert!(said.contains("twice: a link to ") && said.contains("more/up: a link to "), "{said}");
         if made.is_ok_and(|status| status.success()) {
             assert!(said.contains("pipe: a named pipe"), "{said}");
         }
+    }
+
+    #[test]
+    fn a_folder_of_too_many_entries_is_refused_and_so_is_one_whose_links_lead_to_them() {
+        let big = tempfile::tempdir().unwrap();
+        for n in 0..12 {
+            fs::write(big.path().join(format!("{n}.md")), "x").unwrap();
+        }
+        let small = tempfile::tempdir().unwrap();
+        symlink(big.path(), small.path().join("linked")).unwrap();
+        assert_eq!(list_within(big.path(), 12).unwrap().files.len(), 12);
+        assert_eq!(list_within(small.path(), 13).unwrap().files.len(), 12);
+        for (folder, max) in [(&big, 11), (&small, 12)] {
+            let error = list_within(folder.path(), max).unwrap_err().to_string();
+            assert!(error.contains(&format!("more than {max} entries")), "{error}");
+        }
+        assert_eq!(ENTRIES_MAX, 50_000);
+    }
+
+    /// Proc is mounted on every Linux: below the root it lies on another file system.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn another_file_system_in_a_folder_is_said() {
+        let root = fs::metadata("/").unwrap();
+        let mut walk = Walk {
+            listing: Listing::default(),
+            links: Vec::new(),
+            seen: HashSet::new(),
+            entries: 0,
+            entries_max: 0,
+            root: PathBuf::from("/"),
+            device: device(&root),
+        };
+        walk.note_mount(Path::new("/proc"));
+        walk.note_mount(Path::new("/proc/self/fd"));
+        assert_eq!(walk.listing.elsewhere, [(PathBuf::from("/proc"), "on another file system".to_owned())]);
     }
 
     #[test]

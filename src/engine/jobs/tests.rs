@@ -16,7 +16,7 @@ fn job(id: u64, pieces: &[u32], order: &Order) -> Job {
         pieces: pieces.to_vec(),
         deadline: None,
         run: Box::new(run),
-        broken: Box::new(broken),
+        broken: Broken::new(broken),
     }
 }
 
@@ -90,7 +90,7 @@ fn a_job_that_panics_or_is_cancelled_is_told_and_gone() {
     let told = Arc::new(Mutex::new(Vec::new()));
     for id in 0..2 {
         let hears = Arc::clone(&told);
-        let broken = Box::new(move |end| hears.lock().unwrap().push(end));
+        let broken = Broken::new(move |end| hears.lock().unwrap().push(end));
         let run = Box::new(|_| panic!("out of luck"));
         jobs.add(RequestId(id), Job { run, broken, ..job(id, &[5; 3], &order) }, Duration::ZERO);
     }
@@ -100,4 +100,20 @@ fn a_job_that_panics_or_is_cancelled_is_told_and_gone() {
     jobs.end(RequestId(1), JobEnd::Cancelled);
     assert!(jobs.is_empty());
     assert_eq!(*told.lock().unwrap(), [JobEnd::Failed("out of luck".into()), JobEnd::Cancelled]);
+}
+
+#[test]
+fn a_job_that_is_dropped_is_told_and_one_that_is_done_is_not() {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let (mut jobs, order) = (Jobs::default(), Order::default());
+    for id in 0..2 {
+        let hears = Arc::clone(&told);
+        let broken = Broken::new(move |end| hears.lock().unwrap().push((id, end)));
+        jobs.add(RequestId(id), Job { broken, ..job(id, &[5], &order) }, Duration::ZERO);
+    }
+    let turn = jobs.turn_alone(1e6, 512).unwrap();
+    let ran = jobs.run(&turn);
+    jobs.take_in(&turn, ran, Duration::from_millis(1));
+    drop(jobs);
+    assert_eq!(*told.lock().unwrap(), [(1, JobEnd::Cancelled)]);
 }

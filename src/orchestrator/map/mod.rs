@@ -11,6 +11,7 @@ mod tests;
 
 use std::sync::Arc;
 
+use super::aside::{Counts, aside};
 use super::attempt::Context;
 use super::band::Skill;
 use super::dispatch::{Build, Done, Draw, ModelWork, Results, Work, dispatch};
@@ -45,11 +46,16 @@ struct Reading {
 }
 
 /// Runs the strategy to its end.
-pub async fn run(context: &Context, registry: &Registry, request: &RunRequest) -> Ended {
+pub async fn run(
+    context: &Context,
+    registry: &Registry,
+    request: &Arc<RunRequest>,
+    counts: &Arc<Counts>,
+) -> Ended {
     let mut ended = Ended::default();
     let (slots, planned) = slots::ask_planner(context, registry, request).await;
     ended.planner_tasks.push(planned);
-    let readings = assign(registry, request, &slots);
+    let readings = assign(registry, request, counts, &slots).await;
     let (plan, builds) = lay_out(registry, request, &slots, readings);
     context.send(EventKind::PlanAccepted { plan: plan.clone() });
     let done = dispatch(context, &plan, builds).await;
@@ -72,20 +78,31 @@ pub async fn run(context: &Context, registry: &Registry, request: &RunRequest) -
 }
 
 /// Cuts inputs that are too long for their reader, and spreads the parts over the readers.
-fn assign(registry: &Registry, request: &RunRequest, slots: &Slots) -> Vec<Reading> {
-    let mut readings = Vec::new();
-    for (index, input) in request.inputs.iter().enumerate() {
-        let player = registry.assign(skill(slots));
-        let answer_tokens = 2 * tokens_max(slots) as usize;
-        let room = player.llm.context_tokens().saturating_sub(FRAME_TOKENS + answer_tokens).max(64);
-        let parts = split::parts(&input.text, room, |text| player.llm.count_tokens(text));
-        let count = parts.len();
-        readings.extend(parts.into_iter().enumerate().map(|(part, bytes)| Reading {
-            slice: Slice { index, name: input.name.clone(), part, parts: count, bytes },
-            player: player.clone(),
-        }));
-    }
-    readings
+async fn assign(
+    registry: &Registry,
+    request: &Arc<RunRequest>,
+    counts: &Arc<Counts>,
+    slots: &Slots,
+) -> Vec<Reading> {
+    let (planner, answer_tokens) = (registry.planner().llm, 2 * tokens_max(slots) as usize);
+    let players: Vec<Player> = request.inputs.iter().map(|_| registry.assign(skill(slots))).collect();
+    let (request, counts) = (Arc::clone(request), Arc::clone(counts));
+    aside(move || {
+        let mut readings = Vec::new();
+        for (index, (input, player)) in request.inputs.iter().zip(players).enumerate() {
+            let room = player.llm.context_tokens().saturating_sub(FRAME_TOKENS + answer_tokens).max(64);
+            // Another model's tokenizer counts otherwise.
+            let whole = Arc::ptr_eq(&player.llm, &planner).then(|| counts.inputs[index]);
+            let parts = split::parts(&input.text, room, whole, |text| player.llm.count_tokens(text));
+            let count = parts.len();
+            readings.extend(parts.into_iter().enumerate().map(|(part, bytes)| Reading {
+                slice: Slice { index, name: input.name.clone(), part, parts: count, bytes },
+                player: player.clone(),
+            }));
+        }
+        readings
+    })
+    .await
 }
 
 /// A number can be checked against the text; what can't be is for those who read well.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::super::aside::topic;
 use super::super::attempt::Context;
 use super::super::band::{Finish, Message, Reply, Role};
 use super::super::checks::words;
@@ -142,7 +143,7 @@ Goal: {}",
 pub async fn ask_planner(
     context: &Context,
     registry: &Registry,
-    request: &RunRequest,
+    request: &Arc<RunRequest>,
 ) -> (Slots, TaskReport) {
     let question = Question {
         id: "plan",
@@ -151,7 +152,7 @@ pub async fn ask_planner(
         schema: Some(schema()),
         tokens_max: SLOTS_TOKENS_MAX,
         critical_path_tokens: 2 * SLOTS_TOKENS_MAX,
-        check: checked(request),
+        check: checked(request.goal.clone(), topic(request, EXAMPLES_OWN).await),
         tries: DRAWS,
     };
     let done = ask(context, registry, question).await;
@@ -164,9 +165,7 @@ pub async fn ask_planner(
 
 /// Accepts slots that can be carried out and speak of the goal. Others are drawn afresh: a planner that is told of its error
 /// repeats it.
-fn checked(request: &RunRequest) -> Check {
-    let topic = request.topic(EXAMPLES_OWN);
-    let goal = request.goal.clone();
+fn checked(goal: String, topic: Topic) -> Check {
     Arc::new(move |reply: &Reply| {
         if reply.finish == Finish::Length {
             return Verdict::Redraw { why: "it was cut off at its limit".to_owned(), kept: None };

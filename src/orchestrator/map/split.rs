@@ -2,9 +2,15 @@
 
 use std::ops::Range;
 
-/// Byte ranges that follow one another, cover the text, and have at most `tokens_max` tokens each.
-pub fn parts(text: &str, tokens_max: usize, count: impl Fn(&str) -> usize) -> Vec<Range<usize>> {
-    if count(text) <= tokens_max {
+/// Byte ranges that follow one another, cover the text, and have at most `tokens_max` tokens each. `whole` are the tokens of
+/// the whole text, where they are known.
+pub fn parts(
+    text: &str,
+    tokens_max: usize,
+    whole: Option<usize>,
+    count: impl Fn(&str) -> usize,
+) -> Vec<Range<usize>> {
+    if whole.unwrap_or_else(|| count(text)) <= tokens_max {
         return std::iter::once(0..text.len()).collect();
     }
     let mut parts: Vec<Range<usize>> = Vec::new();
@@ -75,9 +81,10 @@ mod tests {
     #[test]
     fn a_text_is_cut_at_paragraphs_where_it_can_be() {
         let text = "one two three\n\nfour five\n\nsix seven eight nine";
-        let cut: Vec<&str> = parts(text, 5, count_words).into_iter().map(|range| &text[range]).collect();
+        let cut: Vec<&str> =
+            parts(text, 5, None, count_words).into_iter().map(|range| &text[range]).collect();
         assert_eq!(cut, ["one two three\n\nfour five\n\n", "six seven eight nine"]);
-        let whole = parts(text, 100, count_words);
+        let whole = parts(text, 100, None, count_words);
         assert_eq!((whole.len(), &whole[0]), (1, &(0..text.len())));
     }
 
@@ -89,7 +96,7 @@ mod tests {
             counted.set(counted.get() + part.len());
             part.len()
         };
-        assert_eq!(parts(&text, 4000, count).len(), 10);
+        assert_eq!(parts(&text, 4000, None, count).len(), 10);
         assert!(counted.get() < 10 * text.len(), "{} bytes counted", counted.get());
     }
 
@@ -97,7 +104,7 @@ mod tests {
         #[test]
         fn nothing_is_lost_and_every_part_fits(text in "[a-zé .\n]{0,300}", max in 3_usize..30) {
             let count = |text: &str| text.chars().count().div_ceil(4);
-            let ranges = parts(&text, max.max(4), count);
+            let ranges = parts(&text, max.max(4), None, count);
             let joined: String = ranges.iter().map(|range| &text[range.clone()]).collect();
             prop_assert_eq!(&joined, &text);
             for range in ranges {

@@ -1,6 +1,7 @@
 //! What can be counted about a goal and its inputs, without any model.
 
-use super::super::band::{Llm, Message, Role};
+use super::super::aside::Counts;
+use super::super::band::{Message, Role};
 use super::super::event::{Attachment, Facts};
 use super::super::request::RunRequest;
 use crate::tools::calculator::{arithmetic, evaluate};
@@ -141,21 +142,18 @@ const DISTRIBUTIVE: &[&str] =
 
 /// Gathers the facts.
 #[must_use]
-pub fn gather(request: &RunRequest, planner: &dyn Llm) -> Facts {
+pub fn gather(request: &RunRequest, counts: &Counts, context_tokens: usize) -> Facts {
     let RunRequest { goal, inputs, conversation, .. } = request;
-    let input_tokens: usize = inputs.iter().map(|input| planner.count_tokens(&input.text)).sum();
-    let conversation_tokens: usize =
-        conversation.iter().map(|message| planner.count_tokens(&message.content)).sum();
+    let (input_tokens, conversation_tokens) = (counts.inputs.iter().sum(), counts.conversation);
     let frames = 16 * inputs.len() + 8 * conversation.len();
-    let needed =
-        input_tokens + conversation_tokens + planner.count_tokens(goal) + frames + ANSWER_TOKENS_RESERVED;
+    let needed = input_tokens + conversation_tokens + counts.goal + frames + ANSWER_TOKENS_RESERVED;
     let speaks_of_attachment = attachment(goal);
     Facts {
         inputs: inputs.len(),
         input_tokens,
         conversation_tokens,
         conversation_has_it: has_it(conversation, speaks_of_attachment),
-        inputs_fit_together: needed <= planner.context_tokens(),
+        inputs_fit_together: needed <= context_tokens,
         speaks_of_attachment,
         named_aspects: named_aspects(goal),
         speaks_of_parts: speaks_of_parts(goal),

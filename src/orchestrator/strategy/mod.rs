@@ -5,9 +5,12 @@ mod facts;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use serde::Deserialize;
 
-use super::band::{Embed, Llm};
+use super::aside::{Counts, aside};
+use super::band::Embed;
 use super::event::{Attachment, Facts, Nearest, StrategyWhy};
 use super::request::{RunRequest, Strategy};
 
@@ -38,13 +41,15 @@ fn examples() -> Vec<Example> {
     lines.map(|line| serde_json::from_str(line).expect("examples.jsonl is checked by a test")).collect()
 }
 
-/// Chooses a strategy and says why.
+/// Chooses a strategy for a planner with so much context, and says why.
 pub async fn choose(
-    request: &RunRequest,
-    planner: &dyn Llm,
+    request: &Arc<RunRequest>,
+    counts: &Arc<Counts>,
+    context_tokens: usize,
     embed: Option<&dyn Embed>,
 ) -> (Strategy, StrategyWhy) {
-    let facts = facts::gather(request, planner);
+    let (asked, counts) = (Arc::clone(request), Arc::clone(counts));
+    let facts = aside(move || facts::gather(&asked, &counts, context_tokens)).await;
     let (strategy, nearest, because) = decide(request, &facts, embed).await;
     (strategy, StrategyWhy { facts, nearest, because })
 }

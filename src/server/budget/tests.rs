@@ -2,15 +2,21 @@
 
 use super::*;
 
-fn parts(bytes: usize, made: usize) -> &'static Parts {
+/// Parts of their own for one test.
+pub fn parts(bytes: usize, made: usize) -> &'static Parts {
     Box::leak(Box::new(Parts { wait_max: Duration::from_millis(50), ..Parts::new(bytes, made) }))
 }
 
-fn free(of: &Parts) -> (usize, usize) {
+/// KiB that are free: of bytes, and of what is made of them.
+pub fn free(of: &Parts) -> (usize, usize) {
     (of.bytes.available_permits(), of.made.available_permits())
 }
 
-async fn take(of: &'static Parts, bytes: usize) -> Result<Part, ApiError> {
+/// A part of them.
+///
+/// # Errors
+/// 503 when others hold everything.
+pub async fn take(of: &'static Parts, bytes: usize) -> Result<Part, ApiError> {
     Ok(Part { bytes: Some(of.wait(&of.bytes, bytes).await?), made: None, of: Some(of) })
 }
 

@@ -4,7 +4,7 @@ use std::sync::mpsc;
 
 use super::*;
 
-const LONG: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 fn turns(count: usize) -> &'static Semaphore {
     Box::leak(Box::new(Semaphore::new(count)))
@@ -28,22 +28,22 @@ fn endless(
 #[tokio::test(flavor = "multi_thread")]
 async fn job_ends_when_its_client_leaves_and_the_next_has_its_turn() {
     let (turns, (ended, ends), (begun, begins)) = (turns(1), mpsc::channel(), mpsc::channel());
-    let first = tokio::spawn(run_within(turns, (LONG, LONG), endless(ended, begun)));
-    tokio::task::spawn_blocking(move || begins.recv_timeout(LONG).unwrap()).await.unwrap();
+    let first = tokio::spawn(run_within(turns, (PATIENCE, PATIENCE), endless(ended, begun)));
+    tokio::task::spawn_blocking(move || begins.recv_timeout(PATIENCE).unwrap()).await.unwrap();
     first.abort();
-    tokio::task::spawn_blocking(move || ends.recv_timeout(LONG).unwrap()).await.unwrap();
-    assert_eq!(run_within(turns, (LONG, LONG), |_| Ok(7)).await, Ok(7));
+    tokio::task::spawn_blocking(move || ends.recv_timeout(PATIENCE).unwrap()).await.unwrap();
+    assert_eq!(run_within(turns, (PATIENCE, PATIENCE), |_| Ok(7)).await, Ok(7));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn job_has_a_deadline_and_counts_until_it_has_ended() {
     let (turns, (ended, ends), (begun, _begins)) = (turns(1), mpsc::channel(), mpsc::channel());
     let soon = Duration::from_millis(50);
-    let slow = run_within(turns, (LONG, soon), endless(ended, begun)).await.unwrap_err();
+    let slow = run_within(turns, (PATIENCE, soon), endless(ended, begun)).await.unwrap_err();
     assert_eq!(slow.status, 413);
-    tokio::task::spawn_blocking(move || ends.recv_timeout(LONG).unwrap()).await.unwrap();
+    tokio::task::spawn_blocking(move || ends.recv_timeout(PATIENCE).unwrap()).await.unwrap();
     let held = turns.acquire().await.unwrap();
-    let full = run_within(turns, (soon, LONG), |_| Ok(1)).await.unwrap_err();
+    let full = run_within(turns, (soon, PATIENCE), |_| Ok(1)).await.unwrap_err();
     assert_eq!((full.status.as_u16(), full.code), (503, Some("queue_full")));
     assert!(full.retry_after.is_some());
     drop(held);
@@ -52,7 +52,8 @@ async fn job_has_a_deadline_and_counts_until_it_has_ended() {
 #[tokio::test]
 async fn panic_is_that_requests_error() {
     let broken =
-        run_within(turns(1), (LONG, LONG), |_| -> Result<(), ApiError> { panic!("on purpose") }).await;
+        run_within(turns(1), (PATIENCE, PATIENCE), |_| -> Result<(), ApiError> { panic!("on purpose") })
+            .await;
     assert_eq!(broken.unwrap_err().status, 500);
 }
 
@@ -61,4 +62,15 @@ fn texts_have_a_limit() {
     assert!(check_size("content", TEXT_BYTES_MAX).is_ok());
     let error = check_size("content", TEXT_BYTES_MAX + 1).unwrap_err();
     assert_eq!((error.status.as_u16(), error.param.as_deref()), (413, Some("content")));
+}
+
+#[test]
+fn grammars_are_asked_for_by_so_many_at_a_time() {
+    let count = AtomicUsize::new(0);
+    let first = Asked::among(&count, 2).unwrap();
+    let _second = Asked::among(&count, 2).unwrap();
+    let error = Asked::among(&count, 2).err().expect("a third is too many");
+    assert_eq!((error.status.as_u16(), error.code), (429, Some("queue_full")));
+    drop(first);
+    assert!(Asked::among(&count, 2).is_ok(), "who was refused doesn't count");
 }

@@ -17,10 +17,10 @@ use crate::server::wire::sampling::Given;
 use crate::server::{App, Asker};
 use crate::text::LoadedModel;
 
-/// Whether requests are taken, under another name.
+/// The same as `/health`, under vLLM's name.
 #[utoipa::path(get, path = "/ping", tag = "operations", responses(
-    (status = 200, description = "They are", body = Health),
-    (status = 503, description = "Not yet, or no more", body = Health),
+    (status = 200, description = "Requests are taken", body = Health),
+    (status = 503, description = "The models are loading, or the server is ending", body = Health),
 ))]
 pub async fn ping(state: State<Arc<App>>) -> (StatusCode, Body<Health>) {
     health(state).await
@@ -28,15 +28,15 @@ pub async fn ping(state: State<Arc<App>>) -> (StatusCode, Body<Health>) {
 
 /// The program's version.
 #[utoipa::path(get, path = "/version", tag = "operations", responses(
-    (status = 200, description = "It", body = Version),
+    (status = 200, description = "The version", body = Version),
 ))]
 pub async fn version() -> Body<Version> {
     Body(Version { version: env!("CARGO_PKG_VERSION") })
 }
 
-/// What a model and its server are like, in llama-server's shape; loads the model where it isn't.
+/// Settings of a model and of the server, in llama-server's shape. Loads the model if necessary.
 #[utoipa::path(get, path = "/props", tag = "models", params(OfModel), responses(
-    (status = 200, description = "It", body = Props),
+    (status = 200, description = "The settings", body = Props),
     NoModel,
     BadQuery,
     Busy,
@@ -51,9 +51,9 @@ pub async fn props(
     Ok(Body(Props::of(&id, &model, &usual)))
 }
 
-/// A model's tokenizer, as evaluation harnesses ask for it; loads the model where it isn't.
+/// A model's tokenizer, as evaluation harnesses ask for it. Loads the model if necessary.
 #[utoipa::path(get, path = "/tokenizer_info", tag = "tokens", params(OfModel), responses(
-    (status = 200, description = "It", body = TokenizerInfo),
+    (status = 200, description = "The tokenizer", body = TokenizerInfo),
     NoModel,
     BadQuery,
     Busy,

@@ -9,7 +9,9 @@ use axum::response::sse::Event;
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, Stream, StreamExt};
 
-use crate::server::answer::{Answers, Choice, Finish, Spent, Update, check_prompt_bytes, merge, nth, terms};
+use crate::server::answer::{
+    self, Answers, Choice, Finish, Prepared, Spent, Update, check_prompt_bytes, merge, terms,
+};
 use crate::server::error::ApiError;
 use crate::server::shelf::BAND;
 use crate::server::track::{Track, whole};
@@ -22,7 +24,7 @@ use crate::server::wire::completions::{
 use crate::server::wire::refusals::{BadBody, Busy, NoModel};
 use crate::server::wire::{Usage, new_id, unix_seconds};
 use crate::server::{App, Asker, jobs, sse};
-use crate::text::{LoadedModel, Output, Part, Prompt, Score, Terms, TokenOffsets};
+use crate::text::{LoadedModel, Output, Part, Prompt, Score, Terms, TokenOffsets, Waited};
 
 /// Goes on from a prompt.
 #[utoipa::path(post, path = "/v1/completions", tag = "completions", request_body = CompletionRequest, responses(
@@ -49,7 +51,8 @@ pub async fn completions(
     let (app_asked, notes) = (Arc::clone(&app), asker.notes.clone());
     let asked = async move {
         let model = app_asked.shelf.model(&id).await?;
-        let (begun, prompts) = begin(Arc::clone(&model), question).await?;
+        let begun = begin(Arc::clone(&model), question).await?;
+        let prompts = begun.iter().map(Choice::prompt).collect();
         let choices = u32::try_from(begun.len()).unwrap_or(u32::MAX);
         let track = Track::new(&app_asked, asker.notes, &id, choices, started).streaming(streams.is_some());
         let (id, name, created) = (new_id("cmpl-"), id, unix_seconds());
@@ -68,43 +71,40 @@ pub async fn completions(
     sse::begin(&app, notes, vec![sse::comment()], asked, write).await
 }
 
-/// Starts all completions; each comes with the prompt it goes on from.
-async fn begin(
-    model: Arc<LoadedModel>,
-    question: CompletionQuestion,
-) -> Result<(Vec<Choice>, Vec<Prompt>), ApiError> {
+/// Starts a completion for each prompt and each of its choices.
+async fn begin(model: Arc<LoadedModel>, question: CompletionQuestion) -> Result<Vec<Choice>, ApiError> {
     let bytes = question.bytes();
     jobs::check_size("prompt", bytes)?;
     check_prompt_bytes(&model, "prompt", question.longest_text())?;
-    let work = move |_: &jobs::Waited| {
-        let (mut begun, mut all) = (Vec::new(), Vec::new());
-        let prompts = question.prompts(&model)?;
+    let prepare = move |waited: &Waited| {
+        let prompts = question.prompts(&model, waited)?;
         let CompletionQuestion { mut draws, format, format_field, choices, echo, suffix, .. } = question;
         draws.check(&model)?;
         if suffix.is_some() {
             draws.stop_token_ids.extend(model.fill_stops());
         }
-        for prompt in prompts {
-            let score_prompt = echo && draws.top_logprobs.is_some();
-            // Nothing more is asked for than the prompt's scores, or that it is in the cache.
-            let none = draws.max_tokens == Some(0);
-            let output = format.clone().output();
-            let mut terms = Terms { score_prompt, ..terms(&model, &prompt, draws.clone(), output) };
+        // Nothing more is asked for than the prompt's scores, or that it is in the cache.
+        let none = draws.max_tokens == Some(0);
+        let score_prompt = echo && draws.top_logprobs.is_some();
+        let with_terms = |prompt: Prompt| {
+            let mut terms = Terms { score_prompt, ..terms(&model, &prompt, draws.clone()) };
             if none {
-                (terms.max_tokens, terms.output) = (0, Output::Text);
+                terms.max_tokens = 0;
             }
-            for number in 0..choices {
-                let terms = Terms { sampling: nth(&terms.sampling, number), ..terms.clone() };
-                let generation = model.generate(prompt.clone(), terms);
-                let generation =
-                    generation.map_err(|error| ApiError::of_session(&error, "prompt", format_field))?;
-                begun.push(Choice::new(generation, None, format_field));
-                all.push(prompt.clone());
-            }
-        }
-        Ok((begun, all))
+            (prompt, terms)
+        };
+        Ok(Prepared {
+            prompts: prompts.into_iter().map(with_terms).collect(),
+            output: if none { Output::Text } else { format.output() },
+            choices,
+            prompt_field: "prompt",
+            output_field: format_field,
+            tools: None,
+            must_call: false,
+            model: Arc::clone(&model),
+        })
     };
-    jobs::run(bytes, work).await
+    answer::begin(bytes, prepare).await
 }
 
 /// Writes completions.

@@ -13,10 +13,11 @@ use super::{read, write};
 use crate::journal::{Journal, KeptConversation, KeptItem};
 use crate::server::error::ApiError;
 use crate::server::wire::body::Json;
+use crate::server::wire::fields::Unanswered;
 use crate::server::wire::refusals::{BadBody, BadQuery, NoConversation, NoItem};
 use crate::server::wire::responses::check_metadata;
 use crate::server::wire::responses::conversation::{
-    Conversation, ConversationAsked, ConversationNoted, ItemsGiven, check_items,
+    Conversation, ConversationAsked, ConversationNoted, ItemsGiven,
 };
 use crate::server::wire::responses::items::{Item, ItemGiven, ItemList, Paging};
 use crate::server::wire::responses::object::Deleted;
@@ -25,15 +26,15 @@ use crate::server::{App, Asker};
 
 /// Begins a conversation.
 #[utoipa::path(post, path = "/v1/conversations", tag = "conversations", request_body = ConversationAsked, responses(
-    (status = 200, description = "It", body = Conversation),
+    (status = 200, description = "The conversation", body = Conversation),
     BadBody,
 ))]
 pub async fn begin(
     State(app): State<Arc<App>>,
     asker: Asker,
-    Json(given): Json<ConversationAsked>,
+    Json(Unanswered(given)): Json<Unanswered<ConversationAsked>>,
 ) -> Result<Body<Conversation>, ApiError> {
-    let items = check_items(given.items.unwrap_or_default())?;
+    let items = given.items.unwrap_or_default();
     let conversation = KeptConversation {
         id: new_id("conv_"),
         created_s: unix_seconds(),
@@ -61,7 +62,7 @@ fn kept(
 #[utoipa::path(get, path = "/v1/conversations/{id}", tag = "conversations",
     params(("id" = String, Path, description = "Its id")),
     responses(
-        (status = 200, description = "It", body = Conversation),
+        (status = 200, description = "The conversation", body = Conversation),
         NoConversation,
     ))]
 pub async fn show(
@@ -87,7 +88,7 @@ fn unknown(id: &str) -> ApiError {
 #[utoipa::path(post, path = "/v1/conversations/{id}", tag = "conversations", request_body = ConversationNoted,
     params(("id" = String, Path, description = "Its id")),
     responses(
-        (status = 200, description = "It", body = Conversation),
+        (status = 200, description = "The conversation", body = Conversation),
         NoConversation,
         BadBody,
     ))]
@@ -95,7 +96,7 @@ pub async fn note(
     State(app): State<Arc<App>>,
     asker: Asker,
     Path(id): Path<String>,
-    Json(given): Json<ConversationNoted>,
+    Json(Unanswered(given)): Json<Unanswered<ConversationNoted>>,
 ) -> Result<Body<Conversation>, ApiError> {
     let metadata = json!(check_metadata(given.metadata)?);
     write(&app, &asker, move |journal| {
@@ -154,9 +155,9 @@ pub async fn append(
     State(app): State<Arc<App>>,
     asker: Asker,
     Path(id): Path<String>,
-    Json(given): Json<ItemsGiven>,
+    Json(Unanswered(given)): Json<Unanswered<ItemsGiven>>,
 ) -> Result<Body<ItemList>, ApiError> {
-    let items = check_items(given.items)?;
+    let items = given.items;
     write(&app, &asker, move |journal| {
         let taken = items_of(journal, &id)?.into_iter().map(|item| item.id).collect();
         let items = kept(journal, items, taken)?;
@@ -173,7 +174,7 @@ pub async fn append(
     params(("id" = String, Path, description = "The conversation's id"),
            ("item" = String, Path, description = "The item's id")),
     responses(
-        (status = 200, description = "It", body = Item),
+        (status = 200, description = "The item", body = Item),
         NoItem,
     ))]
 pub async fn item(

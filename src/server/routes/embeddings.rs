@@ -12,6 +12,7 @@ use crate::server::wire::body::Json;
 use crate::server::wire::embeddings::{
     Embedding, EmbeddingRequest, EmbeddingResponse, EmbeddingUsage, Encoding, Inputs, Vector,
 };
+use crate::server::wire::fields::Embedded;
 use crate::server::wire::refusals::{BadBody, Busy, NoModel};
 use crate::server::{App, Asker, jobs};
 use crate::text::EmbedError;
@@ -29,7 +30,7 @@ const DEADLINE: Duration = Duration::from_secs(600);
 pub async fn embeddings(
     State(app): State<Arc<App>>,
     asker: Asker,
-    Json(request): Json<EmbeddingRequest>,
+    Json(Embedded(request)): Json<Embedded<EmbeddingRequest>>,
 ) -> Result<Body<EmbeddingResponse>, ApiError> {
     app.check_ready()?;
     let encoding = Encoding::read(request.encoding_format.as_deref())?;

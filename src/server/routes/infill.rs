@@ -8,7 +8,9 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, StreamExt};
 
-use crate::server::answer::{Answers, Choice, Finish, Spent, Update, check_prompt_bytes, merge, terms};
+use crate::server::answer::{
+    self, Answers, Choice, Finish, Prepared, Spent, Update, check_prompt_bytes, merge, terms,
+};
 use crate::server::error::ApiError;
 use crate::server::track::{Track, whole};
 use crate::server::wire::body::Json;
@@ -19,7 +21,7 @@ use crate::server::wire::infill::{
 };
 use crate::server::wire::refusals::{BadBody, Busy, NoModel};
 use crate::server::{App, Asker, jobs, sse};
-use crate::text::{LoadedModel, Output, Part, Terms};
+use crate::text::{LoadedModel, Output, Part, Terms, Waited};
 
 /// Fills in text between a prefix and a suffix, by a model that was trained to.
 #[utoipa::path(post, path = "/infill", tag = "completions", request_body = InfillRequest, responses(
@@ -43,9 +45,9 @@ pub async fn infill(
     let (app_asked, notes) = (Arc::clone(&app), asker.notes.clone());
     let asked = async move {
         let model = app_asked.shelf.model(&id).await?;
-        let (choice, settings) = begin(model, question).await?;
+        let (choices, settings) = begin(model, question).await?;
         let track = Track::new(&app_asked, asker.notes, &id, 1, started).streaming(streams);
-        Ok((track.follow(merge(vec![choice])), Writer { model: id, settings, fields }))
+        Ok((track.follow(merge(choices)), Writer { model: id, settings, fields }))
     };
     if !streams {
         let (answers, writer) = asked.await?;
@@ -76,31 +78,39 @@ pub async fn infill(
 async fn begin(
     model: Arc<LoadedModel>,
     question: InfillQuestion,
-) -> Result<(Choice, InfillSettings), ApiError> {
+) -> Result<(Vec<Choice>, InfillSettings), ApiError> {
     let bytes = question.fill.bytes();
     jobs::check_size("input_prefix", bytes)?;
     check_prompt_bytes(&model, "input_prefix", bytes)?;
-    let work = move |_: &jobs::Waited| {
+    let settings = InfillSettings {
+        n_ctx: model.context_tokens(),
+        n_predict: question.draws.max_tokens.map_or(-1, i64::from),
+        temperature: question.draws.sampling.temperature,
+    };
+    let prepare = move |waited: &Waited| {
         let InfillQuestion { fill, mut draws, .. } = question;
         draws.check(&model)?;
-        let prompt = model.fill_prompt(&fill).ok_or_else(|| no_marks("input_suffix", &model))?;
+        let prompt = model.fill_prompt(&fill, waited);
+        let prompt = prompt.map_err(|error| ApiError::of_session(&error, "input_prefix", "input_prefix"))?;
+        let prompt = prompt.ok_or_else(|| no_marks("input_suffix", &model))?;
         draws.stop_token_ids.extend(model.fill_stops());
-        let settings = InfillSettings {
-            n_ctx: model.context_tokens(),
-            n_predict: draws.max_tokens.map_or(-1, i64::from),
-            temperature: draws.sampling.temperature,
-        };
         let none = draws.max_tokens == Some(0);
-        let mut terms: Terms = terms(&model, &prompt, draws, Output::Text);
+        let mut terms: Terms = terms(&model, &prompt, draws);
         if none {
             terms.max_tokens = 0;
         }
-        let generation = model.generate(prompt, terms);
-        let refused = |error: &_| ApiError::of_session(error, "input_prefix", "input_prefix");
-        let generation = generation.map_err(|error| refused(&error))?;
-        Ok((Choice::new(generation, None, "input_prefix"), settings))
+        Ok(Prepared {
+            prompts: vec![(prompt, terms)],
+            output: Output::Text,
+            choices: 1,
+            prompt_field: "input_prefix",
+            output_field: "input_prefix",
+            tools: None,
+            must_call: false,
+            model,
+        })
     };
-    jobs::run(bytes, work).await
+    Ok((answer::begin(bytes, prepare).await?, settings))
 }
 
 fn text_of(update: Update) -> String {

@@ -38,7 +38,7 @@ pub async fn models(State(app): State<Arc<App>>) -> Body<ModelList> {
 /// One model.
 #[utoipa::path(get, path = "/v1/models/{id}", tag = "models", params(("id" = String, Path, description = "Its id")),
     responses(
-        (status = 200, description = "It", body = Model),
+        (status = 200, description = "The model", body = Model),
         NoModel,
     ))]
 pub async fn model(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Body<Model>, ApiError> {

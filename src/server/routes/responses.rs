@@ -327,7 +327,7 @@ pub struct Showing {
 #[utoipa::path(get, path = "/v1/responses/{id}", tag = "responses",
     params(("id" = String, Path, description = "Its id"), Showing),
     responses(
-        (status = 200, description = "It", body = Answer),
+        (status = 200, description = "The answer", body = Answer),
         NoAnswer,
         BadQuery,
     ))]

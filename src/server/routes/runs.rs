@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Json as Body;
-use axum::extract::{Path, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use axum::response::sse::Event as SseEvent;
@@ -13,13 +14,14 @@ use futures_util::stream::{self, StreamExt};
 use tokio::sync::watch;
 
 use super::read;
-use crate::journal::{Desk, Journal, RunState};
+use super::responses::asked;
+use crate::journal::{Desk, Journal, JournalError, RunState};
 use crate::orchestrator::{self, AgainError, EventKind, RunRequest};
 use crate::server::error::{ApiError, ErrorResponse, INVALID_REQUEST};
 use crate::server::runs::Listener;
 use crate::server::wire::body::Json;
-use crate::server::wire::refusals::{BadBody, NoRun};
-use crate::server::wire::runs::{AnswerGiven, Run, RunAsked, RunList, RunListed, event_object};
+use crate::server::wire::refusals::{BadBody, BadQuery, NoRun};
+use crate::server::wire::runs::{AnswerGiven, Run, RunAsked, RunList, RunListed, RunsAsked, event_object};
 use crate::server::{App, Asker, jobs, spans, sse};
 
 /// A run is begun in this time, or is not waited for.
@@ -85,23 +87,39 @@ fn charge(asker: Asker) -> Listener {
     })
 }
 
-/// The runs, latest first.
-#[utoipa::path(get, path = "/v1/runs", tag = "runs", responses(
-    (status = 200, description = "All of them", body = RunList),
+/// The runs, latest first, some at a time.
+#[utoipa::path(get, path = "/v1/runs", tag = "runs", params(RunsAsked), responses(
+    (status = 200, description = "Some of them", body = RunList),
+    BadQuery,
 ))]
-pub async fn list(State(app): State<Arc<App>>, asker: Asker) -> Result<Body<RunList>, ApiError> {
+pub async fn list(
+    State(app): State<Arc<App>>,
+    asker: Asker,
+    paging: Result<Query<RunsAsked>, QueryRejection>,
+) -> Result<Body<RunList>, ApiError> {
     let listed = |state: RunState| {
         let RunState { id, created_ms, status, strategy, goal, .. } = state;
         RunListed { id, object: "run", created_ms, status, strategy, goal }
     };
-    let states = read(&app, &asker, |journal| Ok(journal.states()?)).await?;
-    Ok(Body(RunList { object: "list", data: states.into_iter().map(listed).collect() }))
+    let paging = asked(paging)?;
+    let limit = paging.limit()?;
+    let after = paging.after;
+    let found = read(&app, &asker, move |journal| match journal.listed(after.as_deref(), limit) {
+        Err(JournalError::UnknownRun { id }) => {
+            Err(ApiError::invalid("after", format!("after is {id:?}: no run has this id")))
+        }
+        listed => Ok(listed?),
+    });
+    let (states, has_more) = found.await?;
+    let data: Vec<RunListed> = states.into_iter().map(listed).collect();
+    let last_id = data.last().map_or_else(String::new, |run| run.id.clone());
+    Ok(Body(RunList { object: "list", data, last_id, has_more }))
 }
 
 /// Where a run stands.
 #[utoipa::path(get, path = "/v1/runs/{id}", tag = "runs", params(("id" = String, Path, description = "Its id, or `last`")),
     responses(
-        (status = 200, description = "It", body = Run),
+        (status = 200, description = "The run", body = Run),
         NoRun,
     ))]
 pub async fn show(

@@ -14,7 +14,7 @@ use crate::server::wire::tokens::{
     TokenTold, TokenizeRequest, TokenizeResponse,
 };
 use crate::server::{App, Asker, jobs};
-use crate::text::{LoadedModel, Prompt};
+use crate::text::{Allowance, LoadedModel, Prompt, Waited};
 
 /// Cuts a text into tokens.
 #[utoipa::path(post, path = "/tokenize", tag = "tokens", request_body = TokenizeRequest, responses(
@@ -30,8 +30,7 @@ pub async fn tokenize(
     let id = app.id(&asker.notes, request.model.as_deref(), false)?;
     let (pieces, strings) = (request.with_pieces == Some(true), request.return_token_strs == Some(true));
     let cut = request.cut()?;
-    let bytes = cut.bytes();
-    jobs::check_size(cut.field(), bytes)?;
+    let bytes = cut.check()?;
     let model = app.shelf.model(&id).await?;
     let tokens = jobs::run(bytes, move |waited| {
         let tokenizer = model.tokenizer();
@@ -41,7 +40,7 @@ pub async fn tokenize(
                 let ids = ids.ok_or_else(jobs::left)?;
                 if framed { tokenizer.framed(ids) } else { ids }
             }
-            Cut::Chat(chat) => prompt(&model, &chat)?.ids,
+            Cut::Chat(chat) => prompt(&model, &chat, waited)?.ids,
         };
         let text = |&id: &u32| String::from_utf8_lossy(tokenizer.decode_bytes(id)).into_owned();
         let told = |&id: &u32| match pieces {
@@ -58,8 +57,9 @@ pub async fn tokenize(
     tokens.await.map(Body)
 }
 
-fn prompt(model: &LoadedModel, chat: &Chat) -> Result<Prompt, ApiError> {
-    let prompt = model.rendered_prompt(&chat.messages, &chat.tools, &chat.rendering);
+fn prompt(model: &LoadedModel, chat: &Chat, waited: &Waited) -> Result<Prompt, ApiError> {
+    let allowance = Allowance { bytes_max: jobs::TEXT_BYTES_MAX, waited: waited.clone() };
+    let prompt = model.rendered_prompt(&chat.messages, &chat.tools, &chat.rendering, &allowance);
     prompt.map_err(|error| ApiError::of_session(&error, "messages", "messages"))
 }
 
@@ -79,7 +79,7 @@ fn piece(bytes: &[u8]) -> Piece {
 pub async fn detokenize(
     State(app): State<Arc<App>>,
     asker: Asker,
-    Json(request): Json<DetokenizeRequest>,
+    Json(Unanswered(request)): Json<Unanswered<DetokenizeRequest>>,
 ) -> Result<Body<DetokenizeResponse>, ApiError> {
     let id = app.id(&asker.notes, request.model.as_deref(), false)?;
     let model = app.shelf.model(&id).await?;
@@ -136,7 +136,6 @@ async fn rendered(app: &App, asker: &Asker, request: TemplateRequest) -> Result<
     let id = app.id(&asker.notes, request.model.as_deref(), false)?;
     let chat = request.chat()?;
     let model = app.shelf.model(&id).await?;
-    let bytes = chat.bytes();
-    jobs::check_size("messages", bytes)?;
-    jobs::run(bytes, move |_| prompt(&model, &chat)).await
+    let bytes = chat.check()?;
+    jobs::run(bytes, move |waited| prompt(&model, &chat, waited)).await
 }

@@ -121,6 +121,11 @@ impl Guest {
         self.trusted.store(right, Ordering::Relaxed);
     }
 
+    /// Whether it has no request now.
+    pub(super) fn asks_nothing(&self) -> bool {
+        matches!(Doing::from_u8(self.doing.load(Ordering::Relaxed)), Doing::Head | Doing::Idle)
+    }
+
     /// Why it has only a place of the reserve, if so.
     #[must_use]
     pub fn crowded(&self) -> Option<Crowded> {

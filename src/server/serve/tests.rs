@@ -340,6 +340,87 @@ async fn client_that_leaves_ends_its_request() {
     }
 }
 
+const POST: &[u8] =
+    b"POST / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 4\r\n\r\nbody";
+
+/// Answers with the length of what was sent, after a while.
+/// Waits until an answer that nobody takes has ended.
+async fn ends_soon(dropped: &AtomicBool) {
+    let began = Instant::now();
+    while !dropped.load(Ordering::SeqCst) {
+        assert!(began.elapsed() < LONG / 4, "it goes on for nobody");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+fn slow_reader(delay: Duration) -> Router {
+    let read = move |body: String| async move {
+        tokio::time::sleep(delay).await;
+        body.len().to_string()
+    };
+    Router::new().route("/", axum::routing::post(read))
+}
+
+#[tokio::test]
+async fn client_that_has_said_all_it_has_to_say_gets_its_answer() {
+    for delay in [Duration::ZERO, 3 * SHORT] {
+        let server = Server::start(&listen(), slow_reader(delay)).await;
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(POST).await.unwrap();
+        stream.shutdown().await.unwrap();
+        let heard = rest(&mut stream).await;
+        let answer = heard.strip_prefix("HTTP/1.1 100 Continue\r\n\r\n").unwrap_or(&heard);
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("\r\n4"), "{delay:?}: {heard}");
+        assert_eq!(heard.len() > answer.len(), !delay.is_zero(), "asked once, after a while: {heard}");
+    }
+}
+
+#[tokio::test]
+async fn body_that_nobody_reads_does_not_cost_the_client_its_answer() {
+    let server = Server::start(&listen(), hello()).await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let head = b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 6\r\n\r\n";
+    stream.write_all(head).await.unwrap();
+    tokio::time::sleep(SHORT / 2).await;
+    stream.write_all(b"unread").await.unwrap();
+    tokio::time::sleep(SHORT / 2).await;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("the connection is not reset");
+    assert!(answer.ends_with("hello"), "{answer}");
+}
+
+#[tokio::test]
+async fn client_that_leaves_is_noticed_before_it_is_answered() {
+    let dropped = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&dropped);
+    let answer = move |_: String| async move {
+        let _guard = Guard(flag);
+        tokio::time::sleep(6 * LONG).await;
+    };
+    let router = hello().route("/long", axum::routing::post(answer));
+    let server = Server::start(&listen(), router).await;
+    let mut client = TcpStream::connect(server.address).await.unwrap();
+    // Also on a connection that was used before.
+    client.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+    assert!(client.read(&mut [0; 4096]).await.unwrap() > 0);
+    let post = String::from_utf8_lossy(POST).replace("POST /", "POST /long");
+    client.write_all(post.as_bytes()).await.unwrap();
+    tokio::time::sleep(SHORT).await;
+    drop(client);
+    ends_soon(&dropped).await;
+}
+
+#[tokio::test]
+async fn body_that_breaks_off_ends_its_request() {
+    let server = Server::start(&listen(), slow_reader(Duration::ZERO)).await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    stream.write_all(&POST[..POST.len() - 2]).await.unwrap();
+    stream.shutdown().await.unwrap();
+    let began = Instant::now();
+    let heard = rest(&mut stream).await;
+    assert!(!heard.contains(" 200 ") && began.elapsed() < LONG / 2, "{heard}");
+}
+
 #[tokio::test]
 async fn taken_and_foreign_addresses_are_told_with_the_way_out() {
     let bound = bind(&listen()).await.unwrap();
@@ -392,6 +473,47 @@ mod private_socket {
         assert!(!path.exists());
         drop(bind(&at(&path)).await.unwrap());
         assert!(!path.exists(), "also when it never served");
+    }
+
+    #[tokio::test]
+    async fn socket_is_answered_after_its_last_word_and_left_when_it_is_closed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("socket");
+        let dropped = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&dropped);
+        let long = move || async move {
+            let _guard = Guard(flag);
+            tokio::time::sleep(6 * LONG).await;
+        };
+        let router = slow_reader(2 * SHORT).route("/long", get(long));
+        let _server = Server::start(&at(&path), router).await;
+        let mut stream = UnixStream::connect(&path).await.unwrap();
+        stream.write_all(POST).await.unwrap();
+        stream.shutdown().await.unwrap();
+        let heard = rest(&mut stream).await;
+        assert!(heard.starts_with("HTTP/1.1 200"), "nobody asks whether it is there: {heard}");
+        let mut leaving = UnixStream::connect(&path).await.unwrap();
+        leaving.write_all(b"GET /long HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+        tokio::time::sleep(SHORT).await;
+        drop(leaving);
+        ends_soon(&dropped).await;
+    }
+
+    #[tokio::test]
+    async fn socket_has_no_share_of_its_address() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("socket");
+        let listening = Listen { per_address_max: Some(1), ..at(&path) };
+        let _server = Server::start(&listening, layered(slow(3 * SHORT))).await;
+        let began = Instant::now();
+        let asking = (0..5).map(|_| {
+            let path = path.clone();
+            tokio::spawn(async move { ask_over(UnixStream::connect(&path).await.unwrap(), "GET /").await })
+        });
+        for answer in asking.collect::<Vec<_>>() {
+            assert_eq!(answer.await.unwrap().unwrap().body, "at last");
+        }
+        assert!(began.elapsed() < 5 * 3 * SHORT, "one after the other: {:?}", began.elapsed());
     }
 
     #[tokio::test]

@@ -16,7 +16,7 @@ pub struct OfModel {
 /// The program's version.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Version {
-    /// It.
+    /// As released, such as `0.1.0`.
     pub version: &'static str,
 }
 
@@ -27,7 +27,7 @@ pub struct Props {
     pub default_generation_settings: DefaultSettings,
     /// The model's id.
     pub model_alias: String,
-    /// The same: files are not named to clients.
+    /// The model's id again: clients are not told where its file is.
     pub model_path: String,
     /// The model's chat template; empty where it has none.
     pub chat_template: String,
@@ -35,11 +35,11 @@ pub struct Props {
     pub bos_token: String,
     /// Text of the token that closes one.
     pub eos_token: String,
-    /// What models here read besides text: nothing.
+    /// Which inputs besides text the model reads; there are none.
     pub modalities: Modalities,
     /// The program and its version.
     pub build_info: &'static str,
-    /// Never.
+    /// Always false: a model is not put to sleep.
     pub is_sleeping: bool,
 }
 
@@ -55,30 +55,30 @@ pub struct DefaultSettings {
 /// How tokens are sampled where a request says nothing.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct DefaultParams {
-    /// As many as there is room for.
+    /// Most tokens of an answer; -1 is as many as the context has room for.
     pub n_predict: i64,
     /// Sampling temperature.
     pub temperature: f32,
-    /// All.
+    /// So many of the most likely tokens are kept; 0 keeps all.
     pub top_k: u32,
-    /// All.
+    /// The most likely tokens that have this probability together are kept; 1 keeps all.
     pub top_p: f32,
-    /// All.
+    /// Tokens less likely than this share of the most likely one are dropped; 0 drops none.
     pub min_p: f32,
-    /// None.
+    /// How much less likely repeated tokens become; 1 is off.
     pub repeat_penalty: f32,
-    /// None.
+    /// Subtracted from the logits of tokens that were generated; 0 is off.
     pub presence_penalty: f32,
-    /// None.
+    /// The same for every time a token was generated; 0 is off.
     pub frequency_penalty: f32,
 }
 
-/// What models here read besides text.
+/// Kinds of input other than text that a model reads.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Modalities {
-    /// No.
+    /// Whether it reads images: no model here does.
     pub vision: bool,
-    /// No.
+    /// Whether it reads sound: no model here does.
     pub audio: bool,
 }
 
@@ -116,13 +116,13 @@ impl Props {
 /// A tokenizer, with the names of transformers' `tokenizer_config.json`.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct TokenizerInfo {
-    /// This program's own.
+    /// The same name for every model here.
     pub tokenizer_class: &'static str,
     /// Text of the token that opens a sequence.
     pub bos_token: Option<String>,
     /// Text of the token that closes one.
     pub eos_token: Option<String>,
-    /// Text of a token that fills up; the closing one, since prompts here are not filled up.
+    /// Text of the token for padding. Prompts are not padded here, so it is the closing one.
     pub pad_token: Option<String>,
     /// Whether a prompt is opened with the opening token.
     pub add_bos_token: bool,

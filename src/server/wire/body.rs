@@ -8,7 +8,7 @@ use axum::http::{StatusCode, header};
 use serde_json::Value;
 
 use super::fields::{Body, Fields};
-use crate::server::budget::SMALL_BYTES;
+use crate::server::budget::{Part, SMALL_BYTES};
 use crate::server::error::{ApiError, INVALID_REQUEST};
 use crate::server::layers::Notes;
 
@@ -35,13 +35,8 @@ impl<T: Body + Send + 'static, S: Send + Sync> FromRequest<S> for Json<T> {
         let read::Read { bytes, values, mut part } = read::read(request).await?;
         let length = bytes.len();
         part.build(length, values).await?;
-        let (parsed, mut part) = if length <= SMALL_BYTES {
-            (parse(&bytes), part)
-        } else {
-            // A client that leaves meanwhile leaves its part behind, for as long as its body is read.
-            let parsed = tokio::task::spawn_blocking(move || (parse(&bytes), part)).await;
-            parsed.map_err(|error| ApiError::internal(format!("the body could not be read: {error}")))?
-        };
+        let (parsed, mut part) =
+            if length <= SMALL_BYTES { (parse(&bytes), part) } else { parsed_elsewhere(bytes, part).await? };
         part.built(length, values);
         // Until the answer is finished, what was made of the body is there.
         if let Some(notes) = &notes {
@@ -53,6 +48,18 @@ impl<T: Body + Send + 'static, S: Send + Sync> FromRequest<S> for Json<T> {
         }
         Ok(Self(body))
     }
+}
+
+/// What a body became, with the names of fields that were taken without effect.
+type Parsed<T> = Result<(T, Vec<String>), ApiError>;
+
+/// Parses on another thread. A client that leaves meanwhile leaves its part behind, for as long as its body is read.
+async fn parsed_elsewhere<T: Body + Send + 'static>(
+    bytes: Vec<u8>,
+    part: Part,
+) -> Result<(Parsed<T>, Part), ApiError> {
+    let parsed = tokio::task::spawn_blocking(move || (parse(&bytes), part)).await;
+    parsed.map_err(|error| ApiError::internal(format!("the body could not be read: {error}")))
 }
 
 fn is_json(kind: &str) -> bool {
@@ -93,9 +100,13 @@ fn whole_numbers(value: &mut Value) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Duration;
+
     use serde::Deserialize;
 
     use super::*;
+    use crate::server::budget::tests;
 
     #[derive(Debug, Deserialize)]
     #[allow(dead_code)]
@@ -109,6 +120,43 @@ mod tests {
     #[allow(dead_code)]
     struct Inner {
         size: u32,
+    }
+
+    /// Is read for as long as a test wants.
+    struct Slow;
+
+    static READING: AtomicBool = AtomicBool::new(false);
+    static READ: AtomicBool = AtomicBool::new(false);
+
+    impl Body for Slow {
+        fn read(_: &mut Fields) -> Result<Self, ApiError> {
+            READING.store(true, Ordering::SeqCst);
+            while !READ.load(Ordering::SeqCst) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            Ok(Self)
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_body_keeps_its_part_as_long_as_it_is_read() {
+        let of = tests::parts(64 << 10, 1 << 20);
+        let mut part = tests::take(of, 10 << 10).await.unwrap();
+        part.build(10 << 10, 100).await.unwrap();
+        let held = tests::free(of);
+        let reading = tokio::spawn(parsed_elsewhere::<Slow>(b"{}".to_vec(), part));
+        let until = async |holds: &dyn Fn() -> bool| {
+            while !holds() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        until(&|| READING.load(Ordering::SeqCst)).await;
+        // The client leaves.
+        reading.abort();
+        assert!(reading.await.is_err_and(|error| error.is_cancelled()));
+        assert_eq!(tests::free(of), held);
+        READ.store(true, Ordering::SeqCst);
+        until(&|| tests::free(of) == (64, 1024)).await;
     }
 
     #[test]

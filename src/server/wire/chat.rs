@@ -1,6 +1,6 @@
 //! `/v1/chat/completions`: what a request says, and what becomes of it.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -165,8 +165,8 @@ pub enum RoleGiven {
 /// A part of a message.
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct ContentPart {
-    /// `text`.
-    #[serde(rename = "type")]
+    /// `text`, unless said otherwise.
+    #[serde(rename = "type", default = "text_kind")]
     #[schema(pattern = "^text$")]
     pub kind: String,
     /// The text.
@@ -266,21 +266,60 @@ pub fn read_messages(given: Vec<ChatMessage>) -> Result<Vec<Message>, ApiError> 
     if given.is_empty() {
         return Err(ApiError::invalid("messages", "messages is empty: say something"));
     }
-    let mut open: VecDeque<String> = VecDeque::new();
+    let mut open = Open::default();
     let mut messages = Vec::with_capacity(given.len());
     for (at, message) in given.into_iter().enumerate() {
         let mut message = message.read(&format!("messages[{at}]"))?;
         if message.role == Role::Tool {
             match &message.tool_call_id {
-                Some(id) => open.retain(|other| other != id),
-                None => message.tool_call_id = open.pop_front().filter(|id| !id.is_empty()),
+                Some(id) => open.answer(id),
+                None => message.tool_call_id = open.next().filter(|id| !id.is_empty()),
             }
         } else {
-            open = message.tool_calls.iter().map(|call| call.id.clone()).collect();
+            open = Open::of(&message.tool_calls);
         }
         messages.push(message);
     }
     Ok(messages)
+}
+
+/// Calls of a turn that wait for their results.
+#[derive(Default)]
+struct Open {
+    /// Ids of the calls, in the order they were made.
+    ids: VecDeque<String>,
+    /// Those whose results were given with the id.
+    answered: HashSet<String>,
+}
+
+impl Open {
+    fn of(calls: &[ToolCall]) -> Self {
+        Self { ids: calls.iter().map(|call| call.id.clone()).collect(), answered: HashSet::new() }
+    }
+
+    fn answer(&mut self, id: &str) {
+        self.answered.insert(id.to_owned());
+    }
+
+    /// The first that still waits.
+    fn next(&mut self) -> Option<String> {
+        while let Some(id) = self.ids.pop_front() {
+            if !self.answered.contains(&id) {
+                return Some(id);
+            }
+        }
+        None
+    }
+}
+
+impl From<String> for ContentPart {
+    fn from(text: String) -> Self {
+        Self { kind: text_kind(), text: Some(text), refusal: None }
+    }
+}
+
+fn text_kind() -> String {
+    "text".to_owned()
 }
 
 impl TextOr<ContentPart> {

@@ -27,7 +27,7 @@ pub struct Common {
     /// Number of answers to the same question.
     #[schema(minimum = 1, maximum = 128)]
     pub n: Option<u32>,
-    /// At most `n`: as many answers are generated as are returned.
+    /// At most `n`: every answer that is generated is returned.
     #[schema(minimum = 1, maximum = 128)]
     pub best_of: Option<u32>,
     /// Most tokens of an answer; -1 for as many as the context has room for.
@@ -98,7 +98,7 @@ impl Common {
         if self.best_of.is_some_and(|best| best > choices) {
             return Err(ApiError::unsupported(
                 "best_of",
-                "best_of is not supported beyond n: as many answers are generated as are returned",
+                "best_of is larger than n, which is not supported: every answer that is generated is returned",
             ));
         }
         Ok(choices)

@@ -12,7 +12,8 @@ use super::sampling::{Given, Most};
 use super::shape::ShapeGiven;
 use crate::server::answer::{Draws, Finish, Format};
 use crate::server::error::ApiError;
-use crate::text::{FillIn, LoadedModel, Prompt, Score, TokenOffsets};
+use crate::server::jobs;
+use crate::text::{FillIn, LoadedModel, Prompt, Score, SessionError, TokenOffsets, Waited};
 
 /// OpenAI's default.
 const MAX_TOKENS_DEFAULT: u32 = 16;
@@ -200,19 +201,24 @@ impl CompletionQuestion {
     ///
     /// # Errors
     /// 400 for none, too many, tokens that the model doesn't have, and a suffix where it can't fill in.
-    pub fn prompts(&self, model: &LoadedModel) -> Result<Vec<Prompt>, ApiError> {
+    pub fn prompts(&self, model: &LoadedModel, waited: &Waited) -> Result<Vec<Prompt>, ApiError> {
         let count = self.prompts.count();
         if !(1..=PROMPTS_MAX).contains(&count) {
             let message = format!("{count} prompts: give 1 to {PROMPTS_MAX}");
             return Err(ApiError::invalid("prompt", message));
         }
+        let refused = |error: SessionError| ApiError::of_session(&error, "prompt", self.format_field);
         let of_text = |text: &String| match &self.suffix {
             Some(suffix) => {
                 let fill = FillIn { prefix: text.clone(), suffix: suffix.clone(), ..FillIn::default() };
-                model.fill_prompt(&fill).ok_or_else(|| no_marks("suffix", model))
+                let prompt = model.fill_prompt(&fill, waited).map_err(refused)?;
+                prompt.ok_or_else(|| no_marks("suffix", model))
             }
-            None if self.framed => Ok(model.text_prompt(text.clone())),
-            None => Ok(Prompt { ids: model.tokenizer().encode(text, true), text: text.clone() }),
+            None if self.framed => model.text_prompt(text.clone(), waited).map_err(refused),
+            None => {
+                let ids = model.tokenizer().encode_while(text, true, &|| waited.goes_on());
+                Ok(Prompt { ids: ids.ok_or_else(jobs::left)?, text: text.clone() })
+            }
         };
         let of_tokens = |ids: &Vec<u32>| {
             if self.suffix.is_some() {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::journal::{Event, RunState};
 use crate::orchestrator::{Budget, Input, RunRequest, Strategy};
@@ -108,6 +108,36 @@ pub struct Run {
     pub state: RunState,
 }
 
+/// Runs in one answer, unless said.
+const LIMIT: u32 = 100;
+const LIMIT_MAX: u32 = 1000;
+
+/// Which runs are wanted.
+#[derive(Debug, Clone, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct RunsAsked {
+    /// Runs that began before the one with this id: the next page after `last_id`.
+    pub after: Option<String>,
+    /// So many at most; 100 unless said.
+    #[param(minimum = 1, maximum = 1000)]
+    pub limit: Option<u32>,
+}
+
+impl RunsAsked {
+    /// How many may come.
+    ///
+    /// # Errors
+    /// 400 when it can't be.
+    pub fn limit(&self) -> Result<usize, ApiError> {
+        let limit = self.limit.unwrap_or(LIMIT);
+        if !(1..=LIMIT_MAX).contains(&limit) {
+            let message = format!("limit is {limit}: it must be between 1 and {LIMIT_MAX}");
+            return Err(ApiError::invalid("limit", message));
+        }
+        Ok(limit as usize)
+    }
+}
+
 /// Runs, latest first.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct RunList {
@@ -115,6 +145,10 @@ pub struct RunList {
     pub object: &'static str,
     /// The runs.
     pub data: Vec<RunListed>,
+    /// Id of the last; empty where there is none.
+    pub last_id: String,
+    /// Whether earlier ones come after it.
+    pub has_more: bool,
 }
 
 /// A run in a list.

@@ -1,6 +1,8 @@
 //! How tokens are sampled and when an answer ends, as requests say it: OpenAI's fields, and those that llama-server and vLLM
 //! added.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -10,10 +12,10 @@ use crate::server::answer::Draws;
 use crate::server::error::ApiError;
 use crate::text::Sampling;
 
-/// Stop strings of one request.
-const STOPS_MAX: usize = 16;
-/// Stop tokens of one request.
-const STOP_TOKENS_MAX: usize = 128;
+/// Stop strings of one request. A body with more is refused before it is read.
+pub const STOPS_MAX: usize = 16;
+/// Stop tokens of one request; the same.
+pub const STOP_TOKENS_MAX: usize = 128;
 
 /// One stop string or several.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, ToSchema)]
@@ -68,6 +70,8 @@ pub struct Given {
     pub min_tokens: Option<u32>,
     /// Keep generating until the most tokens, ignoring the end-of-sequence token.
     pub ignore_eos: Option<bool>,
+    /// Use of the cache of prompts only what was computed for requests with the same salt.
+    pub cache_salt: Option<String>,
 }
 
 impl Given {
@@ -76,26 +80,22 @@ impl Given {
     /// # Errors
     /// 400 with the field.
     pub fn draws(self, max_tokens: Option<u32>, top_logprobs: Option<u32>) -> Result<Draws, ApiError> {
-        let stop_token_ids = self.stop_token_ids.clone().unwrap_or_default();
-        if stop_token_ids.len() > STOP_TOKENS_MAX {
-            let message = format!("{} stop_token_ids: {STOP_TOKENS_MAX} at most", stop_token_ids.len());
-            return Err(ApiError::invalid("stop_token_ids", message));
-        }
         Ok(Draws {
             max_tokens,
             top_logprobs,
             min_tokens: self.min_tokens.unwrap_or(0),
             ignore_eos: self.ignore_eos.unwrap_or(false),
-            stop: stops(self.stop.clone())?,
+            stop: stops(self.stop.clone()),
             stop_in_text: self.include_stop_str_in_output.unwrap_or(false),
-            stop_token_ids,
+            stop_token_ids: self.stop_token_ids.clone().unwrap_or_default(),
+            cache_salt: self.cache_salt.as_deref().map_or(0, salt),
             token_ids: false,
             named: self.named(),
             sampling: self.sampling()?,
         })
     }
 
-    /// Names of the fields that were given and say how likely tokens are drawn.
+    /// Names of the fields that were given and have no effect on a band, which samples as its strategies say.
     fn named(&self) -> Vec<&'static str> {
         let fields = [
             ("temperature", self.temperature.is_some()),
@@ -106,6 +106,7 @@ impl Given {
             ("repeat_penalty", self.repeat_penalty.is_some()),
             ("presence_penalty", self.presence_penalty.is_some()),
             ("frequency_penalty", self.frequency_penalty.is_some()),
+            ("cache_salt", self.cache_salt.as_ref().is_some_and(|salt| !salt.is_empty())),
         ];
         fields.into_iter().filter(|(_, given)| *given).map(|(name, _)| name).collect()
     }
@@ -190,20 +191,24 @@ fn biases(given: Value) -> Result<Vec<(u32, f32)>, ApiError> {
     }
 }
 
+/// The number of a salt; none has that of the cache that everybody shares.
+fn salt(text: &str) -> u64 {
+    if text.is_empty() {
+        return 0;
+    }
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish().max(1)
+}
+
 /// Stop strings as a list; empty ones stop nothing.
-///
-/// # Errors
-/// 400 when they are too many.
-fn stops(stop: Option<Stop>) -> Result<Vec<String>, ApiError> {
+fn stops(stop: Option<Stop>) -> Vec<String> {
     let stops = match stop {
         None => Vec::new(),
         Some(Stop::One(stop)) => vec![stop],
         Some(Stop::Many(stops)) => stops,
     };
-    if stops.len() > STOPS_MAX {
-        return Err(ApiError::invalid("stop", format!("{} stop strings: {STOPS_MAX} at most", stops.len())));
-    }
-    Ok(stops.into_iter().filter(|stop| !stop.is_empty()).collect())
+    stops.into_iter().filter(|stop| !stop.is_empty()).collect()
 }
 
 /// Most tokens of an answer.

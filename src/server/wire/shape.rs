@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::fields::NameOr;
+use super::fields::{NameOr, is_empty};
 use crate::server::answer::Format;
 use crate::server::error::ApiError;
 use crate::text::Written;
@@ -84,7 +84,7 @@ pub struct TypedGrammar {
     /// `json`, `regex`, `lark`, `gbnf` or `choice`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// It.
+    /// The expression, the grammar, the schema, or the list of choices.
     #[schema(value_type = Option<Object>)]
     pub value: Option<Value>,
 }
@@ -118,7 +118,7 @@ impl ShapeGiven {
     /// 400 where two are given, and for one that can't be used.
     pub fn read(self) -> Result<(Format, &'static str), ApiError> {
         let outputs = self.structured_outputs.unwrap_or_default();
-        if outputs.structural_tag.is_some_and(|tag| tag.as_str() != Some("")) {
+        if outputs.structural_tag.is_some_and(|tag| !is_empty(&tag)) {
             let field = "structured_outputs.structural_tag";
             return Err(ApiError::unsupported(
                 field,

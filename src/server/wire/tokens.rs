@@ -8,6 +8,8 @@ use super::chat::{ChatMessage, MessageShape, read_messages, rendering};
 use super::fields::Free;
 use super::tools::{ToolGiven, tools};
 use crate::server::error::ApiError;
+use crate::server::jobs;
+use crate::server::weight::Weight;
 use crate::text::{Message, Rendering, Tool};
 
 /// A text to be cut into tokens, or a conversation.
@@ -49,7 +51,7 @@ pub struct TokenizeRequest {
 pub enum Cut {
     /// A text.
     Text {
-        /// It.
+        /// The text that is cut into tokens.
         text: String,
         /// Whether the texts of control tokens become these.
         special: bool,
@@ -61,21 +63,14 @@ pub enum Cut {
 }
 
 impl Cut {
-    /// The field that holds it.
-    #[must_use]
-    pub fn field(&self) -> &'static str {
+    /// Refuses what is too much to be only looked at. Gives its bytes.
+    ///
+    /// # Errors
+    /// 400 or 413 with the field and the limit.
+    pub fn check(&self) -> Result<usize, ApiError> {
         match self {
-            Self::Text { .. } => "content",
-            Self::Chat(_) => "messages",
-        }
-    }
-
-    /// Bytes of its texts.
-    #[must_use]
-    pub fn bytes(&self) -> usize {
-        match self {
-            Self::Text { text, .. } => text.len(),
-            Self::Chat(chat) => chat.bytes(),
+            Self::Text { text, .. } => jobs::check_size("content", text.len()).map(|()| text.len()),
+            Self::Chat(chat) => chat.check(),
         }
     }
 }
@@ -92,10 +87,12 @@ pub struct Chat {
 }
 
 impl Chat {
-    /// Bytes of its messages' texts.
-    #[must_use]
-    pub fn bytes(&self) -> usize {
-        self.messages.iter().map(|message| message.content.len()).sum()
+    /// Refuses what is too much to be only looked at. Gives its bytes.
+    ///
+    /// # Errors
+    /// 400 or 413 with the field and the limit.
+    pub fn check(&self) -> Result<usize, ApiError> {
+        Weight::of(&self.messages, &self.tools, &self.rendering.variables).check_looked_at()
     }
 
     fn read(

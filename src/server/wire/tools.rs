@@ -8,7 +8,8 @@ use super::fields::NameOr;
 use crate::server::error::ApiError;
 use crate::text::{Tool, ToolChoice};
 
-const TOOLS_MAX: usize = 128;
+/// Tools of one request. A body with more is refused before it is read.
+pub const TOOLS_MAX: usize = 128;
 
 /// A call that was made.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -108,9 +109,6 @@ pub struct NamedFunction {
 /// # Errors
 /// 400 with the field of the one that can't be used.
 pub fn tools(given: Vec<ToolGiven>) -> Result<Vec<Tool>, ApiError> {
-    if given.len() > TOOLS_MAX {
-        return Err(ApiError::invalid("tools", format!("{} tools: {TOOLS_MAX} at most", given.len())));
-    }
     let mut tools: Vec<Tool> = Vec::with_capacity(given.len());
     for (at, tool) in given.into_iter().enumerate() {
         let field = format!("tools[{at}]");
@@ -222,8 +220,8 @@ pub fn check_choice(choice: &ToolChoice, tools: &[Tool]) -> Result<(), ApiError>
 /// a text are not.
 const ARGUMENT_VALUES_MAX: usize = 20_000;
 
-/// Arguments as the model wrote them: JSON where they are, else the text itself. Of more values than any call has, the
-/// text too.
+/// Arguments as the model wrote them: JSON where they are JSON, else the text itself. JSON of more values than any call
+/// has stays text as well.
 #[must_use]
 pub fn read_arguments(text: String) -> Value {
     if text.trim().is_empty() {

@@ -30,7 +30,7 @@ mod written;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use llguidance::api::{ParserLimits, TopLevelGrammar};
 use llguidance::earley::SlicedBiasComputer;
@@ -44,13 +44,17 @@ pub use written::Written;
 use closing::Closing;
 use in_time::InTime;
 
-use super::Tokenizer;
 use super::template::Tool;
 use super::tool_calls::{ToolChoice, ToolFormat};
+use super::{Tokenizer, Waited};
 use crate::engine::Constraint;
 
 /// A grammar takes no longer to be made.
 const COMPILE_TIME_MAX: Duration = Duration::from_secs(2);
+/// All grammars that are tried for one request take no longer, the wait for a place included.
+const ASKED_TIME_MAX: Duration = Duration::from_secs(6);
+/// So often it is asked whether a grammar is still waited for.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Grammars that are made at once.
 const MAKING_MAX: usize = 4;
 /// Those of them that are not plainly small: each may take some tens of megabytes.
@@ -88,6 +92,12 @@ pub enum GrammarError {
     /// Too many grammars are being made.
     #[error("too many grammars are being made at this moment: ask again later")]
     Busy,
+    /// All that one request asks for takes too long together.
+    #[error("the grammar takes more than {} seconds to make in all: simplify what is asked for", ASKED_TIME_MAX.as_secs())]
+    Late,
+    /// Nobody waits for it any more.
+    #[error("nobody waits for the grammar any more")]
+    Ended,
     /// The trie of tokens could not be made.
     #[error("the vocabulary can't be used for grammars: {0}")]
     Vocabulary(String),
@@ -98,6 +108,9 @@ pub struct GrammarFactory {
     parsers: Arc<ParserFactory>,
     tokenizer: Arc<Tokenizer>,
     making: Arc<Making>,
+    /// Of a request's: when everything that it asks for must be made.
+    deadline: Option<Instant>,
+    waited: Waited,
 }
 
 /// How many grammars are being made.
@@ -121,11 +134,11 @@ struct MakingPlace {
 }
 
 impl MakingPlace {
-    /// Waits for a place, not longer than a grammar may take to be made.
-    fn wait(making: &Arc<Making>, is_dear: bool) -> Option<Self> {
+    /// Waits for a place, so long at most.
+    fn wait(making: &Arc<Making>, is_dear: bool, time_max: Duration) -> Option<Self> {
         let count = making.count.lock().unwrap_or_else(PoisonError::into_inner);
         let is_full = |count: &mut Count| count.all >= MAKING_MAX || (is_dear && count.dear >= DEAR_MAX);
-        let waited = making.fewer.wait_timeout_while(count, COMPILE_TIME_MAX, is_full);
+        let waited = making.fewer.wait_timeout_while(count, time_max, is_full);
         let (mut count, waited) = waited.unwrap_or_else(PoisonError::into_inner);
         if waited.timed_out() {
             return None;
@@ -176,7 +189,32 @@ impl GrammarFactory {
             .map_err(|e| GrammarError::Vocabulary(e.to_string()))?;
         parsers.quiet();
         *parsers.limits_mut() = limits();
-        Ok(Self { parsers: Arc::new(parsers), tokenizer, making: Arc::default() })
+        let (making, waited) = (Arc::default(), Waited::default());
+        Ok(Self { parsers: Arc::new(parsers), tokenizer, making, deadline: None, waited })
+    }
+
+    /// The same for one request: all that is made with it together has one deadline, and ends when nobody waits for it.
+    #[must_use]
+    pub fn asked(&self, waited: &Waited) -> Self {
+        Self {
+            parsers: Arc::clone(&self.parsers),
+            tokenizer: Arc::clone(&self.tokenizer),
+            making: Arc::clone(&self.making),
+            deadline: Some(Instant::now() + ASKED_TIME_MAX),
+            waited: waited.clone(),
+        }
+    }
+
+    /// How long the next grammar may take.
+    fn time_left(&self) -> Result<Duration, GrammarError> {
+        if !self.waited.goes_on() {
+            return Err(GrammarError::Ended);
+        }
+        let left = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        match left {
+            Some(Duration::ZERO) => Err(GrammarError::Late),
+            left => Ok(left.unwrap_or(COMPILE_TIME_MAX).min(COMPILE_TIME_MAX)),
+        }
     }
 
     /// A constraint that lets a sequence write exactly one JSON value that fits `schema`. Objects that list their properties
@@ -242,7 +280,8 @@ impl GrammarFactory {
         needed: Option<Vec<Vec<u8>>>,
         said: fn(&str) -> String,
     ) -> Result<Grammar, GrammarError> {
-        let place = MakingPlace::wait(&self.making, is_dear).ok_or(GrammarError::Busy)?;
+        let place = MakingPlace::wait(&self.making, is_dear, self.time_left()?).ok_or(GrammarError::Busy)?;
+        let until = Instant::now() + self.time_left()?;
         let (parsers, tokenizer) = (Arc::clone(&self.parsers), Arc::clone(&self.tokenizer));
         let (sender, made) = mpsc::sync_channel(1);
         let compile = move || {
@@ -259,12 +298,17 @@ impl GrammarFactory {
         let thread = thread::Builder::new().name("grammar".into()).stack_size(COMPILE_STACK_BYTES);
         let no_thread = |error: std::io::Error| format!("no thread could be started for it: {error}");
         thread.spawn(compile).map_err(|error| GrammarError::Schema(no_thread(error)))?;
-        let made = match made.recv_timeout(COMPILE_TIME_MAX) {
-            Ok(made) => made,
-            Err(RecvTimeoutError::Timeout) => {
-                Err(format!("it takes more than {} seconds to make: simplify it", COMPILE_TIME_MAX.as_secs()))
+        let made = loop {
+            let left = until.saturating_duration_since(Instant::now());
+            match made.recv_timeout(left.min(LOOK_EVERY)) {
+                Ok(made) => break made,
+                Err(RecvTimeoutError::Disconnected) => break Err("making it broke".into()),
+                Err(RecvTimeoutError::Timeout) if left > LOOK_EVERY => drop(self.time_left()?),
+                Err(RecvTimeoutError::Timeout) => {
+                    let seconds = COMPILE_TIME_MAX.as_secs();
+                    break Err(format!("it takes more than {seconds} seconds to make: simplify it"));
+                }
             }
-            Err(RecvTimeoutError::Disconnected) => Err("making it broke".into()),
         };
         made.map_err(GrammarError::Schema)
     }

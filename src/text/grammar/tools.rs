@@ -162,7 +162,9 @@ fn calls(
             });
         match made {
             Ok(grammar) => return Ok(grammar),
-            Err(GrammarError::Busy) => return Err(GrammarError::Busy),
+            Err(error @ (GrammarError::Busy | GrammarError::Late | GrammarError::Ended)) => {
+                return Err(error);
+            }
             Err(GrammarError::Schema(reason)) if problem.is_empty() => problem = reason,
             Err(_) => {}
         }
@@ -178,8 +180,12 @@ fn calls(
                 own_words::of_schema,
             )
         });
-        if let Err(GrammarError::Schema(problem)) = alone {
-            return Err(GrammarError::Tool { tool: tool.name.clone(), problem });
+        match alone {
+            Ok(_) => {}
+            Err(GrammarError::Schema(problem)) => {
+                return Err(GrammarError::Tool { tool: tool.name.clone(), problem });
+            }
+            Err(error) => return Err(error),
         }
     }
     Err(GrammarError::Schema(problem))
@@ -213,6 +219,7 @@ fn lark(
             if in_json { quoted_end(&tool.name).trim_end_matches('"').to_owned() } else { tool.name.clone() };
         let head = literal(&[&name, written.before_arguments].concat());
         let care = if tool.strict { Care::Exact } else { care };
+        factory.time_left()?;
         let parameters = parameters(tool, care)?;
         is_dear |= !dear::is_cheap(&parameters);
         names_needed.extend(needed::of(&parameters));

@@ -1,5 +1,6 @@
 //! What a call is given, and how it meets the names a function has for it.
 
+use super::heap::Charge;
 use super::value::{Text, Value, shortened};
 use super::{Error, Result};
 
@@ -7,11 +8,18 @@ use super::{Error, Result};
 pub(super) struct Args {
     pub(super) positional: Vec<Value>,
     pub(super) named: Vec<(Text, Value)>,
+    /// What was given as a list or as a dictionary is counted as long as the call takes.
+    pub(super) charges: Vec<Charge>,
 }
 
 impl Args {
     pub(super) fn of(positional: Vec<Value>) -> Self {
-        Self { positional, named: Vec::new() }
+        Self { positional, ..Self::default() }
+    }
+
+    /// The same values once more, for another call.
+    pub(super) fn again(&self) -> Self {
+        Self { positional: self.positional.clone(), named: self.named.clone(), charges: Vec::new() }
     }
 
     /// The values for `names`, in their order.

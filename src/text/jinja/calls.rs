@@ -4,14 +4,17 @@ use std::cell::Cell;
 
 use super::args::{Args, int, required, text};
 use super::compare::equal;
+use super::heap::Growing;
 use super::machine::{Machine, Namespace};
 use super::show::text_of;
 use super::strftime::strftime;
-use super::value::{Callable, Dict, Loop, Value, View};
+use super::value::{Callable, Dict, Loop, Value, View, cut};
 use super::{Error, Result, strings};
 
 /// The most items of a `range` that Jinja2's sandbox allows.
 const RANGE_MAX: usize = 100_000;
+/// Of what a template says where it refuses a conversation, which may be all of that.
+const RAISED_CHARS_MAX: usize = 500;
 
 impl Machine<'_> {
     pub(super) fn call(&mut self, value: &Value, args: Args) -> Result<Value> {
@@ -28,7 +31,7 @@ impl Machine<'_> {
             }
             other => return Err(Error::failed(format!("'{}' object is not callable", other.type_name()))),
         };
-        match &**callable {
+        match callable.what() {
             Callable::Global(name) => self.global(name, args),
             Callable::Macro(at, scope) => self.call_macro(*at, *scope, args),
             Callable::Method(subject, method) => self.method(subject, method, args),
@@ -62,22 +65,25 @@ impl Machine<'_> {
             }
             "cycler" => {
                 let items = self.heap.list(args.positional)?;
-                Ok(self.heap.callable(Callable::Cycler(items, Cell::new(0))))
+                self.heap.callable(Callable::Cycler(items, Cell::new(0)))
             }
             "joiner" => {
                 let [separator] = args.bind(name, ["sep"])?;
                 let separator = separator.map_or_else(|| self.heap.str(", "), Ok)?;
                 self.heap.list(vec![separator.clone()])?;
-                Ok(self.heap.callable(Callable::Joiner(separator, Cell::new(false))))
+                self.heap.callable(Callable::Joiner(separator, Cell::new(false)))
             }
             "raise_exception" => {
                 let [message] = args.bind(name, ["message"])?;
-                Err(Error::Raised(text_of(&required(message, name, "message")?, &self.heap)?.to_string()))
+                let message = text_of(&required(message, name, "message")?, &self.heap)?;
+                Err(Error::Raised(cut(&message, RAISED_CHARS_MAX)))
             }
             _ => {
                 let [format] = args.bind(name, ["format"])?;
                 let format = text(&required(format, name, "format")?, name)?;
-                self.heap.room(format.len() * 8)?;
+                // `%c` becomes twelve times as long, and each part takes some steps.
+                self.heap.room(format.len() * 12)?;
+                self.heap.work(format.len() * 8)?;
                 self.heap.str(strftime(&format, self.now)?)
             }
         }
@@ -85,27 +91,24 @@ impl Machine<'_> {
 
     /// `dict(mapping or pairs, **named)`.
     fn new_dict(&mut self, args: Args) -> Result<Value> {
-        let mut pairs = Vec::new();
+        let mut pairs = Growing::new(&self.heap)?;
         let mut positional = args.positional.into_iter();
         match positional.next() {
             None => {}
-            Some(Value::Dict(dict)) => pairs.extend(dict.entries.iter().cloned()),
+            Some(Value::Dict(dict)) => pairs = Growing::collect(dict.entries.iter().cloned(), &self.heap)?,
             Some(other) => {
                 other.defined()?;
                 for pair in other.iterate(&self.heap)? {
-                    let pair: [Value; 2] = pair
-                        .iterate(&self.heap)?
-                        .try_into()
-                        .map_err(|_| Error::failed("dict() needs pairs"))?;
-                    let [key, value] = pair;
-                    pairs.push((key, value));
+                    pairs.push(pair.pair("dict", &self.heap)?)?;
                 }
             }
         }
         if positional.next().is_some() {
             return Err(Error::failed("dict() takes at most 1 argument"));
         }
-        pairs.extend(args.named.into_iter().map(|(name, value)| (Value::Str(name), value)));
+        for (name, value) in args.named {
+            pairs.push((Value::Str(name), value))?;
+        }
         self.heap.dict(pairs)
     }
 
@@ -120,7 +123,7 @@ impl Machine<'_> {
                 self.count_or_index(&items.values, method, args)
             }
             Value::Loop(state) => self.loop_method(state, method, args),
-            Value::Callable(callable) => match &**callable {
+            Value::Callable(callable) => match callable.what() {
                 Callable::Cycler(items, at) => {
                     let item = super::ops::item(items, &Value::Int(at.get() as i128), &self.heap)?;
                     let len = items.len(&self.heap)?.unwrap_or(1);

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 
-use super::heap::Heap;
+use super::heap::{Growing, Heap};
 use super::value::{Items, Value, View, range_len};
 use super::{Error, Result};
 
@@ -111,9 +111,15 @@ pub(super) fn order(left: &Value, right: &Value, heap: &Heap) -> Result<Option<O
 }
 
 /// Sorts and keeps the order of equals. Ends with the first comparison that fails.
-pub(super) fn sort(keyed: Vec<(Value, Value)>, reverse: bool, heap: &Heap) -> Result<Vec<(Value, Value)>> {
+pub(super) fn sort(
+    keyed: impl IntoIterator<Item = (Value, Value), IntoIter: ExactSizeIterator>,
+    reverse: bool,
+    heap: &Heap,
+) -> Result<Growing<(Value, Value)>> {
+    let keyed = keyed.into_iter();
     let len = keyed.len();
-    let mut from: Vec<Option<(Value, Value)>> = keyed.into_iter().map(Some).collect();
+    let _counted = heap.charge(len * 2 * size_of::<Option<(Value, Value)>>())?;
+    let mut from: Vec<Option<(Value, Value)>> = keyed.map(Some).collect();
     let mut width = 1;
     while width < len {
         let mut to = Vec::with_capacity(len);
@@ -138,7 +144,9 @@ pub(super) fn sort(keyed: Vec<(Value, Value)>, reverse: bool, heap: &Heap) -> Re
         from = to;
         width *= 2;
     }
-    Ok(from.into_iter().flatten().collect())
+    let mut sorted = Growing::new(heap)?;
+    from.into_iter().flatten().try_for_each(|pair| sorted.push(pair))?;
+    Ok(sorted)
 }
 
 /// A hash under which equal values are equal.

@@ -5,18 +5,20 @@ use std::sync::LazyLock;
 use regex_automata::meta::Regex;
 
 use super::args::{Args, int, required, size, text};
-use super::format::{escaped, percent};
-use super::heap::{Buffer, Heap};
+use super::format::{escaped, percent, write_escaped};
+use super::heap::{Buffer, Growing, Heap};
 use super::lexer::is_space;
 use super::machine::Machine;
 use super::show::{JsonStyle, text_of, write_json};
-use super::strings::{self, lines};
+use super::strings::{self, Lines};
 use super::value::{Text, Value};
 use super::{Error, Result, ops};
 
 static WORDS: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"[\p{L}\p{N}_]+").expect("a test compiles it"));
 /// A text this much longer than `truncate` allows stays whole.
 const TRUNCATE_LEEWAY: i128 = 5;
+/// What a value takes while JSON is read, a field of an object being two.
+const JSON_VALUE_BYTES: usize = 128;
 
 impl Machine<'_> {
     /// `value|name(args)`.
@@ -50,7 +52,8 @@ impl Machine<'_> {
             }
             "from_json" => {
                 let text = text(&value, name)?;
-                heap.touch(text.len())?;
+                let values = text.bytes().filter(|byte| b"[{,:".contains(byte)).count() + 1;
+                let _counted = heap.charge(text.len() + values * JSON_VALUE_BYTES)?;
                 let json = serde_json::from_str(&text);
                 heap.json(&json.map_err(|error| Error::failed(format!("from_json(): {error}")))?)
             }
@@ -60,8 +63,7 @@ impl Machine<'_> {
                 if text.is_markup() && name != "forceescape" {
                     return Ok(Value::Str(text));
                 }
-                heap.room(text.len() * 5)?;
-                Ok(Value::Str(heap.text_as(escaped(&text), true)?))
+                Ok(Value::Str(heap.text_as(escaped(&text, heap)?, true)?))
             }
             "format" => {
                 let template = text_of(&value, heap)?;
@@ -73,7 +75,7 @@ impl Machine<'_> {
                     }
                     (true, false) => {
                         let pairs = args.named.into_iter().map(|(name, value)| (Value::Str(name), value));
-                        heap.dict(pairs.collect())?
+                        heap.dict(pairs.collect::<Vec<_>>())?
                     }
                     _ => heap.tuple(args.positional)?,
                 };
@@ -111,7 +113,7 @@ fn plain_text(name: &str, subject: &Text, args: Args, heap: &Heap) -> Result<Val
         }
         "trim" => {
             let [chars] = args.bind(name, ["chars"])?;
-            let stripped = strings::stripped(subject, "strip", chars.as_ref())?;
+            let stripped = strings::stripped(subject, "strip", chars.as_ref(), heap)?;
             Ok(Value::Str(heap.text_as(stripped, subject.is_markup())?))
         }
         "string" => Ok(Value::Str(subject.clone())),
@@ -126,8 +128,15 @@ fn plain_text(name: &str, subject: &Text, args: Args, heap: &Heap) -> Result<Val
             let plain = |text: &Text| heap.text(text.as_str());
             strings::replaced(&plain(subject)?, &plain(&old)?, &plain(&new)?, count, heap)
         }
-        "title" => heap.str(titled(subject)),
-        "wordcount" => Ok(Value::Int(WORDS.find_iter(subject.as_str()).count() as i128)),
+        "title" => {
+            heap.room(subject.len())?;
+            heap.work(subject.len())?;
+            heap.str(titled(subject))
+        }
+        "wordcount" => {
+            heap.work(subject.len())?;
+            Ok(Value::Int(WORDS.find_iter(subject.as_str()).count() as i128))
+        }
         other => Err(Error::failed(format!("no filter is named '{other}'"))),
     }
 }
@@ -150,6 +159,9 @@ fn titled(text: &str) -> String {
 
 fn number(name: &str, value: &Value, args: Args, heap: &Heap) -> Result<Value> {
     value.defined()?;
+    if let Value::Str(text) = value {
+        heap.room(text.len())?;
+    }
     match name {
         "abs" => match value {
             Value::Float(float) => Ok(Value::Float(float.abs())),
@@ -293,7 +305,7 @@ fn json_style(args: Args, heap: &Heap) -> Result<JsonStyle> {
         None | Some(Value::None) => {}
         Some(separators) => {
             let both = separators.iterate(heap)?;
-            let [item, key] = &both[..] else { return Err(Error::failed("tojson() needs two separators")) };
+            let [item, key] = &*both else { return Err(Error::failed("tojson() needs two separators")) };
             style.item_separator = text(item, "tojson")?.to_string();
             style.key_separator = text(key, "tojson")?.to_string();
         }
@@ -314,9 +326,10 @@ fn indent(value: &Value, args: Args, heap: &Heap) -> Result<Value> {
             " ".repeat(width)
         }
     };
+    heap.room(subject.len())?;
     let with_end = format!("{}\n", subject.as_str());
     let mut out = Buffer::new(heap)?;
-    for (at, line) in lines(&with_end, false).into_iter().enumerate() {
+    for (at, line) in Lines::of(&with_end, false).enumerate() {
         if at > 0 {
             out.push('\n')?;
         }
@@ -336,6 +349,7 @@ fn truncated(subject: &Text, args: Args, heap: &Heap) -> Result<Value> {
         None | Some(Value::None) => TRUNCATE_LEEWAY,
         Some(leeway) => int(&leeway, "truncate")?,
     };
+    heap.room(subject.len())?;
     let end_chars = end.chars().count() as i128;
     if length < end_chars || leeway < 0 {
         return Err(Error::failed(format!("truncate() needs a length of at least {end_chars}")));
@@ -362,21 +376,33 @@ fn wrapped(subject: &Text, args: Args, heap: &Heap) -> Result<Value> {
     if subject.contains('-') {
         return Err(Error::failed("wordwrap() of text with hyphens is not supported"));
     }
-    let mut wrapped_lines: Vec<String> = Vec::new();
-    for line in lines(subject, false) {
-        let before = wrapped_lines.len();
+    let mut out = Buffer::new(heap)?;
+    let mut written = 0;
+    let mut end_line = |line: &mut String| -> Result<()> {
+        if written > 0 {
+            out.push_str(&wrap)?;
+        }
+        written += 1;
+        out.push_str(line.trim_end_matches(is_space))?;
+        line.clear();
+        Ok(())
+    };
+    // A line can't be longer than the text.
+    let _counted = heap.charge(subject.len())?;
+    for line in Lines::of(subject, false) {
+        let mut is_first = true;
         let mut current = String::new();
         let mut length = 0;
-        for chunk in chunks(line) {
+        for mut chunk in Chunks(line) {
+            heap.touch(chunk.len())?;
             let blank = chunk.starts_with(is_space);
-            if blank && length == 0 && wrapped_lines.len() > before {
+            if blank && length == 0 && !is_first {
                 continue;
             }
-            let mut chunk = chunk;
             let mut chars = chunk.chars().count();
             if length + chars > width && length > 0 && (chars <= width || !break_long) {
-                wrapped_lines.push(std::mem::take(&mut current).trim_end_matches(is_space).to_owned());
-                length = 0;
+                end_line(&mut current)?;
+                (is_first, length) = (false, 0);
                 if blank {
                     continue;
                 }
@@ -384,34 +410,34 @@ fn wrapped(subject: &Text, args: Args, heap: &Heap) -> Result<Value> {
             while break_long && length + chars > width {
                 let end = chunk.char_indices().nth(width - length).map_or(chunk.len(), |(end, _)| end);
                 current.push_str(&chunk[..end]);
-                wrapped_lines.push(std::mem::take(&mut current).trim_end_matches(is_space).to_owned());
+                end_line(&mut current)?;
+                is_first = false;
                 chars -= (width - length).min(chars);
                 (chunk, length) = (&chunk[end..], 0);
-                heap.burn(1)?;
             }
             length += chars;
             current.push_str(chunk);
         }
-        let current = current.trim_end_matches(is_space);
-        if !current.is_empty() || wrapped_lines.len() == before {
-            wrapped_lines.push(current.to_owned());
+        if is_first || !current.trim_end_matches(is_space).is_empty() {
+            end_line(&mut current)?;
         }
     }
-    heap.room(subject.len() + wrapped_lines.len() * wrap.len())?;
-    heap.str(wrapped_lines.join(&wrap))
+    heap.str(out.into_string())
 }
 
 /// Words and the white space between them.
-fn chunks(line: &str) -> Vec<&str> {
-    let mut chunks = Vec::new();
-    let mut rest = line;
-    while let Some(first) = rest.chars().next() {
-        let blank = is_space(first);
-        let end = rest.find(|c| is_space(c) != blank).unwrap_or(rest.len());
-        chunks.push(&rest[..end]);
-        rest = &rest[end..];
+struct Chunks<'t>(&'t str);
+
+impl<'t> Iterator for Chunks<'t> {
+    type Item = &'t str;
+
+    fn next(&mut self) -> Option<&'t str> {
+        let blank = is_space(self.0.chars().next()?);
+        let end = self.0.find(|c| is_space(c) != blank).unwrap_or(self.0.len());
+        let (chunk, rest) = self.0.split_at(end);
+        self.0 = rest;
+        Some(chunk)
     }
-    chunks
 }
 
 fn xml_attributes(value: &Value, args: Args, heap: &Heap) -> Result<Value> {
@@ -423,14 +449,21 @@ fn xml_attributes(value: &Value, args: Args, heap: &Heap) -> Result<Value> {
             continue;
         }
         let (key, value) = (text_of(key, heap)?, text_of(value, heap)?);
+        heap.work(key.len())?;
         if key.contains(|c: char| is_space(c) || "/>=".contains(c)) {
             return Err(Error::failed(format!("Invalid character in attribute name: '{}'", key.as_str())));
         }
         if out.len() > 0 || space.as_ref().is_none_or(Value::is_true) {
             out.push(' ')?;
         }
-        let escape = |text: &Text| if text.is_markup() { text.to_string() } else { escaped(text) };
-        out.push_str(&format!("{}=\"{}\"", escape(&key), escape(&value)))?;
+        for (text, behind) in [(&key, "=\""), (&value, "\"")] {
+            if text.is_markup() {
+                out.push_str(text)?;
+            } else {
+                write_escaped(text, &mut out)?;
+            }
+            out.push_str(behind)?;
+        }
     }
     heap.str(out.into_string())
 }
@@ -438,14 +471,11 @@ fn xml_attributes(value: &Value, args: Args, heap: &Heap) -> Result<Value> {
 fn url_encoded(value: &Value, heap: &Heap) -> Result<Value> {
     let mut out = Buffer::new(heap)?;
     let pairs = match value {
-        Value::Dict(dict) => dict.entries.clone(),
+        Value::Dict(dict) => Growing::collect(dict.entries.iter().cloned(), heap)?,
         Value::List(_) | Value::Tuple(_) | Value::View(..) | Value::Stream(_) => {
-            let mut pairs = Vec::new();
+            let mut pairs = Growing::new(heap)?;
             for pair in value.iterate(heap)? {
-                let pair: [Value; 2] =
-                    pair.iterate(heap)?.try_into().map_err(|_| Error::failed("urlencode() needs pairs"))?;
-                let [key, value] = pair;
-                pairs.push((key, value));
+                pairs.push(pair.pair("urlencode", heap)?)?;
             }
             pairs
         }

@@ -44,7 +44,7 @@ pub(super) fn percent(template: &Text, values: &Value, heap: &Heap) -> Result<Va
         let mut key = None;
         if chars.next_if_eq(&'(').is_some() {
             mapped = true;
-            key = Some(balanced(&mut chars)?);
+            key = Some(balanced(&mut chars, heap)?);
         }
         let mut spec = Spec::default();
         while let Some(flag) = chars.next_if(|c| "-+ #0".contains(*c)) {
@@ -104,8 +104,8 @@ fn star(value: &Value, spec: &mut Spec) -> Result<usize> {
 }
 
 /// The text up to the bracket that closes the one that was read.
-fn balanced(chars: &mut std::iter::Peekable<std::str::Chars>) -> Result<String> {
-    let (mut key, mut open) = (String::new(), 1);
+fn balanced(chars: &mut std::iter::Peekable<std::str::Chars>, heap: &Heap) -> Result<String> {
+    let (mut key, mut open) = (Buffer::new(heap)?, 1);
     for c in chars {
         match c {
             '(' => open += 1,
@@ -113,9 +113,9 @@ fn balanced(chars: &mut std::iter::Peekable<std::str::Chars>) -> Result<String> 
             _ => {}
         }
         if open == 0 {
-            return Ok(key);
+            return Ok(key.into_string());
         }
-        key.push(c);
+        key.push(c)?;
     }
     Err(Error::failed("incomplete format key"))
 }
@@ -155,7 +155,7 @@ fn percent_one(
                 return Err(Error::failed("%a of text beyond ASCII is not supported"));
             }
             if markup && !matches!(value, Value::Str(text) if text.is_markup()) {
-                text = escaped(&text);
+                text = escaped(&text, heap)?;
             }
             cut(&mut text, spec.precision);
             pad("", &text, &spec, out)
@@ -346,6 +346,8 @@ pub(super) fn braces(
         let (field, spec) = rest[..end].split_once(':').unwrap_or((&rest[..end], ""));
         rest = &rest[end + 1..];
         let (field, conversion) = field.split_once('!').map_or((field, None), |(field, c)| (field, Some(c)));
+        // Names are looked for one after the other.
+        heap.burn(named.len() as u64)?;
         let value = field_value(field, positional, named, &mut counted, item)?;
         let value = match conversion {
             None => value,
@@ -413,9 +415,11 @@ fn format_one(value: &Value, spec: &str, markup: bool, out: &mut Buffer, heap: &
             let problem = format!("unsupported format string passed to {}.__format__", value.type_name());
             return Err(Error::failed(problem));
         }
-        let mut text = text_of(value, heap)?.to_string();
+        let text = text_of(value, heap)?;
+        heap.room(text.len())?;
+        let mut text = text.to_string();
         if markup && !matches!(value, Value::Str(text) if text.is_markup()) {
-            text = escaped(&text);
+            text = escaped(&text, heap)?;
         }
         cut(&mut text, spec.precision);
         spec.align = spec.align.or(Some('<'));
@@ -466,17 +470,25 @@ fn parsed(text: &str) -> Result<Spec> {
 }
 
 /// The text with HTML's special characters as entities.
-pub(super) fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&#34;"),
-            '\'' => out.push_str("&#39;"),
-            c => out.push(c),
-        }
+pub(super) fn escaped(text: &str, heap: &Heap) -> Result<String> {
+    let mut out = Buffer::new(heap)?;
+    write_escaped(text, &mut out)?;
+    Ok(out.into_string())
+}
+
+/// Writes what [`escaped`] gives.
+pub(super) fn write_escaped(text: &str, out: &mut Buffer) -> Result<()> {
+    let mut rest = text;
+    while let Some(at) = rest.find(['&', '<', '>', '"', '\'']) {
+        out.push_str(&rest[..at])?;
+        out.push_str(match rest.as_bytes()[at] {
+            b'&' => "&amp;",
+            b'<' => "&lt;",
+            b'>' => "&gt;",
+            b'"' => "&#34;",
+            _ => "&#39;",
+        })?;
+        rest = &rest[at + 1..];
     }
-    out
+    out.push_str(rest)
 }

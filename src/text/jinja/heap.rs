@@ -1,12 +1,17 @@
-//! What one rendering may take: steps and bytes. Values give their bytes back when they are dropped.
+//! What one rendering may take: steps and bytes. Values give their bytes back when they are dropped, and what grows is
+//! counted while it does.
 
 use std::cell::Cell;
+use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 
-use super::{Error, Result};
+use super::{Error, Limits, Result};
+use crate::text::Waited;
 
 /// Bytes that are written or compared for one unit of fuel.
 const BYTES_PER_STEP: usize = 16;
+/// Steps after which it is asked again whether the text is still waited for: some milliseconds.
+const STEPS_BETWEEN: u64 = 1 << 15;
 
 /// Share it: a copy counts with the same meter.
 #[derive(Clone, Debug)]
@@ -15,8 +20,11 @@ pub(super) struct Heap(Rc<Meter>);
 #[derive(Debug)]
 struct Meter {
     fuel: Cell<u64>,
+    /// With so much fuel left it is asked next whether the text is waited for.
+    asked_at: Cell<u64>,
     live_bytes: Cell<usize>,
     bytes_max: usize,
+    waited: Waited,
 }
 
 /// Bytes that are taken until this is dropped.
@@ -27,27 +35,41 @@ pub(super) struct Charge {
 }
 
 impl Heap {
-    pub(super) fn new(fuel: u64, bytes_max: usize) -> Self {
-        Self(Rc::new(Meter { fuel: Cell::new(fuel), live_bytes: Cell::new(0), bytes_max }))
+    pub(super) fn new(limits: &Limits) -> Self {
+        Self(Rc::new(Meter {
+            fuel: Cell::new(limits.fuel),
+            asked_at: Cell::new(limits.fuel),
+            live_bytes: Cell::new(0),
+            bytes_max: limits.bytes,
+            waited: limits.waited.clone(),
+        }))
     }
 
     /// Takes fuel for `steps`.
     pub(super) fn burn(&self, steps: u64) -> Result<()> {
-        match self.0.fuel.get().checked_sub(steps) {
-            Some(left) => {
-                self.0.fuel.set(left);
-                Ok(())
-            }
-            None => {
-                self.0.fuel.set(0);
-                Err(Error::Limit("it ran too long".into()))
+        let meter = &self.0;
+        let Some(left) = meter.fuel.get().checked_sub(steps) else {
+            meter.fuel.set(0);
+            return Err(Error::Limit("it ran too long".into()));
+        };
+        meter.fuel.set(left);
+        if left <= meter.asked_at.get() {
+            meter.asked_at.set(left.saturating_sub(STEPS_BETWEEN));
+            if !meter.waited.goes_on() {
+                return Err(Error::Ended);
             }
         }
+        Ok(())
     }
 
     /// Takes fuel for reading or writing so many bytes.
     pub(super) fn touch(&self, bytes: usize) -> Result<()> {
         self.burn((bytes / BYTES_PER_STEP) as u64 + 1)
+    }
+
+    /// Takes fuel for work on each of so many bytes that is dearer than reading or writing them.
+    pub(super) fn work(&self, bytes: usize) -> Result<()> {
+        self.burn(bytes as u64 + 1)
     }
 
     /// Says whether `bytes` more would fit, before they are made.
@@ -89,15 +111,24 @@ impl Drop for Charge {
 #[derive(Debug)]
 pub(super) struct Buffer {
     text: String,
+    bytes_max: usize,
     charge: Charge,
 }
 
 impl Buffer {
     pub(super) fn new(heap: &Heap) -> Result<Self> {
-        Ok(Self { text: String::new(), charge: heap.charge(0)? })
+        Self::of_at_most(usize::MAX, heap)
+    }
+
+    /// One that refuses more than so many bytes.
+    pub(super) fn of_at_most(bytes_max: usize, heap: &Heap) -> Result<Self> {
+        Ok(Self { text: String::new(), bytes_max, charge: heap.charge(0)? })
     }
 
     pub(super) fn push_str(&mut self, text: &str) -> Result<()> {
+        if text.len() > self.bytes_max - self.text.len() {
+            return Err(Error::TooLong);
+        }
         self.charge.grow(text.len())?;
         self.text.push_str(text);
         Ok(())
@@ -120,5 +151,90 @@ impl Buffer {
 
     pub(super) fn into_string(self) -> String {
         self.text
+    }
+}
+
+/// Items that are counted while they become more.
+#[derive(Debug)]
+pub(super) struct Growing<T> {
+    items: Vec<T>,
+    charge: Charge,
+}
+
+impl<T> Growing<T> {
+    pub(super) fn new(heap: &Heap) -> Result<Self> {
+        Self::with_capacity(0, heap)
+    }
+
+    /// One with room for so many, of which all are counted now.
+    fn with_capacity(items: usize, heap: &Heap) -> Result<Self> {
+        let charge = heap.charge(items.saturating_mul(size_of::<T>()))?;
+        Ok(Self { items: Vec::with_capacity(items), charge })
+    }
+
+    /// So many items as `items` says it has.
+    pub(super) fn collect(items: impl ExactSizeIterator<Item = T>, heap: &Heap) -> Result<Self> {
+        let mut all = Self::with_capacity(items.len(), heap)?;
+        all.items.extend(items);
+        Ok(all)
+    }
+
+    pub(super) fn push(&mut self, item: T) -> Result<()> {
+        self.charge.grow(size_of::<T>())?;
+        self.items.push(item);
+        Ok(())
+    }
+
+    pub(super) fn into_parts(self) -> (Vec<T>, Charge) {
+        (self.items, self.charge)
+    }
+}
+
+impl<T> Deref for Growing<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        &self.items
+    }
+}
+
+impl<T> DerefMut for Growing<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        &mut self.items
+    }
+}
+
+impl<T> IntoIterator for Growing<T> {
+    type Item = T;
+    type IntoIter = Counted<T>;
+
+    fn into_iter(self) -> Counted<T> {
+        Counted { items: self.items.into_iter(), _charge: self.charge }
+    }
+}
+
+/// Items that are gone through, counted until that is over.
+pub(super) struct Counted<T> {
+    items: std::vec::IntoIter<T>,
+    _charge: Charge,
+}
+
+impl<T> Iterator for Counted<T> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        self.items.next()
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.items.size_hint()
+    }
+}
+
+impl<T> ExactSizeIterator for Counted<T> {}
+
+impl<T> DoubleEndedIterator for Counted<T> {
+    fn next_back(&mut self) -> Option<T> {
+        self.items.next_back()
     }
 }

@@ -1,5 +1,7 @@
 //! Expressions become values. The machine holds what one rendering has: scopes, namespaces, what was written.
 
+use std::collections::HashSet;
+
 use super::args::Args;
 use super::ast::{Arguments, Comparison, Const, Expr, Name, Postfix, Target};
 use super::compare::{contains, equal, order};
@@ -9,6 +11,8 @@ use super::{Error, Result, Template, known, ops};
 
 /// Expressions and statements inside of one another, through calls of macros too. Python gives up at about the same.
 const DEPTH_MAX: u32 = 2500;
+/// What an argument with a name takes, and its place among the names that are given.
+const NAMED_BYTES: usize = size_of::<(Text, Value)>() + 32;
 
 pub(super) struct Machine<'t> {
     pub(super) template: &'t Template,
@@ -44,7 +48,12 @@ pub(super) struct Scope {
 }
 
 impl<'t> Machine<'t> {
-    pub(super) fn new(template: &'t Template, heap: Heap, now: u64) -> Result<Self> {
+    pub(super) fn new(
+        template: &'t Template,
+        heap: Heap,
+        now: u64,
+        written_bytes_max: usize,
+    ) -> Result<Self> {
         let constant = |constant: &Const| {
             Ok(match constant {
                 Const::None => Value::None,
@@ -66,7 +75,7 @@ impl<'t> Machine<'t> {
             loops: 0,
             depth: 0,
             now,
-            out: vec![Buffer::new(&heap)?],
+            out: vec![Buffer::of_at_most(written_bytes_max, &heap)?],
             heap,
         })
     }
@@ -118,35 +127,38 @@ impl<'t> Machine<'t> {
         self.scoped(self.scope_ref(), f)
     }
 
-    pub(super) fn set(&mut self, name: Name, value: Value) {
+    pub(super) fn set(&mut self, name: Name, value: Value) -> Result<()> {
         let variables = &mut self.scopes[self.scope].variables;
+        self.heap.touch(variables.len())?;
         match variables.iter_mut().find(|(known, _)| *known == name) {
             Some((_, old)) => *old = value,
             None => variables.push((name, value)),
         }
+        Ok(())
     }
 
-    fn lookup(&self, name: Name) -> Value {
+    fn lookup(&self, name: Name) -> Result<Value> {
         let mut at = Some(self.scope);
         while let Some(scope) = at {
             let scope = &self.scopes[scope];
+            self.heap.touch(scope.variables.len())?;
             if let Some((_, value)) = scope.variables.iter().find(|(known, _)| *known == name) {
-                return value.clone();
+                return Ok(value.clone());
             }
             at = scope.parent;
         }
         let text = self.name(name);
         match known::GLOBALS.iter().find(|global| **global == text) {
             Some(global) => self.heap.callable(Callable::Global(global)),
-            None => Value::Undefined("", Some(self.names[name as usize].clone())),
+            None => Ok(Value::Undefined("", Some(self.names[name as usize].clone()))),
         }
     }
 
     pub(super) fn assign(&mut self, target: &'t Target, value: Value) -> Result<()> {
         match target {
-            Target::Name(name) => self.set(*name, value),
+            Target::Name(name) => self.set(*name, value)?,
             Target::Attribute(name, attribute) => {
-                let Value::Namespace(at) = self.lookup(*name) else {
+                let Value::Namespace(at) = self.lookup(*name)? else {
                     return Err(Error::failed("cannot assign attribute on non-namespace object"));
                 };
                 self.set_field(at, self.names[*attribute as usize].clone(), value)?;
@@ -187,10 +199,7 @@ impl<'t> Machine<'t> {
     pub(super) fn eval(&mut self, expr: &'t Expr) -> Result<Value> {
         match expr {
             Expr::Const(at) => Ok(self.constants[*at as usize].clone()),
-            Expr::Name(name) => {
-                self.heap.burn(1)?;
-                Ok(self.lookup(*name))
-            }
+            Expr::Name(name) => self.lookup(*name),
             other => self.deeper(|machine| machine.eval_inner(other)),
         }
     }
@@ -337,7 +346,7 @@ impl<'t> Machine<'t> {
             return Ok(found.unwrap_or_else(|| Value::Undefined("Namespace", Some(name.clone()))));
         }
         if let Value::Callable(callable) = value
-            && let Callable::Macro(at, _) = &**callable
+            && let Callable::Macro(at, _) = callable.what()
             && name.as_str() == "name"
         {
             let name = self.template.macros[*at as usize].name;
@@ -362,21 +371,26 @@ impl<'t> Machine<'t> {
         if let Some(rest) = &arguments.rest {
             let rest = self.eval(rest)?;
             rest.defined()?;
-            args.positional.extend(rest.iterate(&self.heap)?);
+            let (items, charge) = rest.iterate(&self.heap)?.into_parts();
+            args.positional.extend(items);
+            args.charges.push(charge);
         }
         if let Some(rest) = &arguments.named_rest {
             let Value::Dict(dict) = self.eval(rest)? else {
                 return Err(Error::failed("argument after ** must be a mapping"));
             };
+            let mut given: HashSet<&str> = args.named.iter().map(|(name, _)| name.as_str()).collect();
+            args.charges.push(self.heap.charge(dict.entries.len() * NAMED_BYTES)?);
+            let mut more = Vec::with_capacity(dict.entries.len());
             for (key, value) in &dict.entries {
                 let Value::Str(name) = key else { return Err(Error::failed("keywords must be strings")) };
-                if args.named.iter().any(|(known, _)| known.as_str() == name.as_str()) {
+                if !given.insert(name.as_str()) {
                     let name = shortened(name);
                     return Err(Error::failed(format!("the argument '{name}' is given twice")));
                 }
-                self.heap.burn(args.named.len() as u64)?;
-                args.named.push((name.clone(), value.clone()));
+                more.push((name.clone(), value.clone()));
             }
+            args.named.extend(more);
         }
         Ok(args)
     }

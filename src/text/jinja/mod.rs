@@ -28,15 +28,17 @@ mod strings;
 mod tests;
 mod value;
 
+use std::collections::HashMap;
 use std::thread;
 
+use super::Waited;
 use ast::{Body, Const, For, Macro, Name};
 use heap::Heap;
 use machine::Machine;
 use parser::Parser;
 
 /// The largest template there is has some 50 kB.
-const SOURCE_BYTES_MAX: usize = 1 << 20;
+pub(super) const SOURCE_BYTES_MAX: usize = 1 << 20;
 /// Enough for the deepest template over the deepest value, with frames as they are without optimisation.
 const STACK_BYTES: usize = 128 << 20;
 
@@ -73,6 +75,12 @@ pub(super) enum Error {
     /// It wants more than a rendering may take.
     #[error("{0}")]
     Limit(String),
+    /// It writes more than was asked for at most.
+    #[error("it writes too much")]
+    TooLong,
+    /// Nobody waits for the text any more.
+    #[error("nobody waits for it any more")]
+    Ended,
 }
 
 type Result<T, E = Error> = std::result::Result<T, E>;
@@ -99,35 +107,61 @@ pub(super) struct Template {
     names: Vec<Box<str>>,
     loops: Vec<For>,
     macros: Vec<Macro>,
-    /// `loop`, where the template speaks of it.
-    loop_name: Option<Name>,
+    /// Where each name stands among `names`.
+    places: HashMap<Box<str>, Name>,
+    /// Names with a meaning of their own, where the template speaks of them.
+    own: OwnNames,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct OwnNames {
+    /// The variable `loop` of a `for`.
+    loop_: Option<Name>,
+    /// The function `caller` of a `call` block.
+    caller: Option<Name>,
+    /// The list `varargs` of a macro's further arguments.
+    varargs: Option<Name>,
+    /// The map `kwargs` of a macro's further named arguments.
+    kwargs: Option<Name>,
 }
 
 /// What one rendering may take.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Limits {
     /// Steps of some 50 ns.
     pub(super) fuel: u64,
     /// Bytes that its values may have at a time.
     pub(super) bytes: usize,
+    /// Bytes of the text that comes of it.
+    pub(super) written_bytes: usize,
+    /// It ends where it is when nobody waits for it.
+    pub(super) waited: Waited,
 }
 
 impl Template {
     /// Parses. Call it from [`on_own_stack`], as [`Template::render`].
     pub(super) fn parse(source: &str) -> Result<Self> {
         if source.len() > SOURCE_BYTES_MAX {
-            return Err(Error::Limit(format!("it has more than {SOURCE_BYTES_MAX} bytes")));
+            return Err(Error::Limit(format!("it has more than {} MiB", SOURCE_BYTES_MAX >> 20)));
         }
         let mut parser = Parser::new(lexer::tokens(source)?);
         let body = parser.template()?;
-        let loop_name = parser.names.iter().position(|name| &**name == "loop").map(|at| at as Name);
+        let places = parser.name_indices;
+        let place = |name: &str| places.get(name).copied();
+        let own = OwnNames {
+            loop_: place("loop"),
+            caller: place("caller"),
+            varargs: place("varargs"),
+            kwargs: place("kwargs"),
+        };
         Ok(Self {
             body,
             constants: parser.constants,
             names: parser.names,
             loops: parser.loops,
             macros: parser.macros,
-            loop_name,
+            places,
+            own,
         })
     }
 
@@ -136,14 +170,14 @@ impl Template {
         &self,
         variables: &[(&str, serde_json::Value)],
         now: u64,
-        limits: Limits,
+        limits: &Limits,
     ) -> Result<String> {
-        let heap = Heap::new(limits.fuel, limits.bytes);
-        let mut machine = Machine::new(self, heap.clone(), now)?;
+        let heap = Heap::new(limits);
+        let mut machine = Machine::new(self, heap.clone(), now, limits.written_bytes)?;
         for (name, value) in variables {
-            if let Some(at) = self.names.iter().position(|known| &**known == *name) {
+            if let Some(&at) = self.places.get(*name) {
                 let value = heap.json(value)?;
-                machine.set(at as Name, value);
+                machine.set(at, value)?;
             }
         }
         machine.run(&self.body)?;

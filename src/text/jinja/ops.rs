@@ -1,8 +1,8 @@
 //! Operators, attributes, items and slices by Python's rules.
 
 use super::ast::Binary;
-use super::format::{escaped, percent};
-use super::heap::Heap;
+use super::format::{percent, write_escaped};
+use super::heap::{Buffer, Growing, Heap};
 use super::known;
 use super::show::text_of;
 use super::value::{Callable, Text, Value};
@@ -25,12 +25,10 @@ pub(super) fn binary(operator: Binary, left: &Value, right: &Value, heap: &Heap)
     match (operator, left, right) {
         (Binary::Add, Value::Str(left), Value::Str(right)) => joined(left, right, heap),
         (Binary::Add, Value::List(left), Value::List(right)) => {
-            heap.room((left.values.len() + right.values.len()) * size_of::<Value>())?;
-            heap.list([&left.values[..], &right.values].concat())
+            heap.list(added(&left.values, &right.values, heap)?)
         }
         (Binary::Add, Value::Tuple(left), Value::Tuple(right)) => {
-            heap.room((left.values.len() + right.values.len()) * size_of::<Value>())?;
-            heap.tuple([&left.values[..], &right.values].concat())
+            heap.tuple(added(&left.values, &right.values, heap)?)
         }
         (Binary::Multiply, sequence, count) | (Binary::Multiply, count, sequence)
             if count.as_int().is_some() && !matches!(sequence, Value::Float(_) | Value::None) =>
@@ -43,6 +41,11 @@ pub(super) fn binary(operator: Binary, left: &Value, right: &Value, heap: &Heap)
             Err(Error::failed(format!("unsupported operand type(s) for {sign}: '{left}' and '{right}'")))
         }
     }
+}
+
+fn added(left: &[Value], right: &[Value], heap: &Heap) -> Result<Growing<Value>> {
+    let len = left.len() + right.len();
+    Growing::collect((0..len).map(|at| left.get(at).unwrap_or_else(|| &right[at - left.len()]).clone()), heap)
 }
 
 fn sign(operator: Binary) -> &'static str {
@@ -60,11 +63,15 @@ fn sign(operator: Binary) -> &'static str {
 /// `left + right`: text that meets markup is escaped.
 fn joined(left: &Text, right: &Text, heap: &Heap) -> Result<Value> {
     let markup = left.is_markup() || right.is_markup();
-    let part = |text: &Text| {
-        if markup && !text.is_markup() { escaped(text) } else { text.to_string() }
-    };
-    heap.room(left.len() + right.len())?;
-    Ok(Value::Str(heap.text_as(part(left) + &part(right), markup)?))
+    let mut out = Buffer::new(heap)?;
+    for text in [left, right] {
+        if markup && !text.is_markup() {
+            write_escaped(text, &mut out)?;
+        } else {
+            out.push_str(text)?;
+        }
+    }
+    Ok(Value::Str(heap.text_as(out.into_string(), markup)?))
 }
 
 fn repeated(sequence: &Value, count: i128, heap: &Heap) -> Result<Value> {
@@ -75,9 +82,9 @@ fn repeated(sequence: &Value, count: i128, heap: &Heap) -> Result<Value> {
             Ok(Value::Str(heap.text_as(text.repeat(count), text.is_markup())?))
         }
         Value::List(items) | Value::Tuple(items) => {
-            heap.room((items.values.len() * size_of::<Value>()).saturating_mul(count))?;
-            let count = if items.values.is_empty() { 0 } else { count };
-            let all = (0..count).flat_map(|_| items.values.iter().cloned()).collect();
+            let values = &items.values;
+            let len = values.len().saturating_mul(count);
+            let all = Growing::collect((0..len).map(|at| values[at % values.len()].clone()), heap)?;
             if matches!(sequence, Value::List(_)) { heap.list(all) } else { heap.tuple(all) }
         }
         other => Err(Error::failed(format!("'{}' can't be repeated", other.type_name()))),
@@ -184,20 +191,20 @@ fn kind_of(value: &Value) -> &'static str {
 }
 
 /// What Python's `getattr` finds, apart from the attributes of loops and namespaces.
-fn python_attribute(value: &Value, name: &str, heap: &Heap) -> Option<Value> {
+fn python_attribute(value: &Value, name: &str, heap: &Heap) -> Result<Option<Value>> {
     let methods: &[&'static str] = match value {
         Value::Str(_) => known::STRING_METHODS,
         Value::List(_) => known::LIST_METHODS,
         Value::Dict(_) => known::DICT_METHODS,
         Value::Tuple(items) => {
             if let Some(at) = items.names.iter().position(|known| *known == name) {
-                return items.values.get(at).cloned();
+                return Ok(items.values.get(at).cloned());
             }
             known::TUPLE_METHODS
         }
-        Value::Callable(callable) => match &**callable {
+        Value::Callable(callable) => match callable.what() {
             Callable::Cycler(Value::List(items), at) if name == "current" => {
-                return items.values.get(at.get()).cloned();
+                return Ok(items.values.get(at.get()).cloned());
             }
             Callable::Cycler(..) => &["next", "reset"],
             _ => &[],
@@ -205,7 +212,7 @@ fn python_attribute(value: &Value, name: &str, heap: &Heap) -> Option<Value> {
         Value::Loop(state) => {
             let at = state.at.get();
             let (index, len) = (at as i128, state.items.len() as i128);
-            return Some(match name {
+            return Ok(Some(match name {
                 "index" => Value::Int(index + 1),
                 "index0" => Value::Int(index),
                 "revindex" => Value::Int(len - index),
@@ -220,21 +227,21 @@ fn python_attribute(value: &Value, name: &str, heap: &Heap) -> Option<Value> {
                     None => Value::Undefined("", None),
                 },
                 "nextitem" => state.items.get(at + 1).cloned().unwrap_or(Value::Undefined("", None)),
-                "cycle" => heap.callable(Callable::Method(value.clone(), "cycle")),
-                "changed" => heap.callable(Callable::Method(value.clone(), "changed")),
-                _ => return None,
-            });
+                "cycle" => heap.callable(Callable::Method(value.clone(), "cycle"))?,
+                "changed" => heap.callable(Callable::Method(value.clone(), "changed"))?,
+                _ => return Ok(None),
+            }));
         }
         _ => &[],
     };
-    let method = methods.iter().find(|method| **method == name)?;
-    Some(heap.callable(Callable::Method(value.clone(), method)))
+    let method = methods.iter().find(|method| **method == name);
+    method.map(|method| heap.callable(Callable::Method(value.clone(), method))).transpose()
 }
 
 /// `value.name`.
 pub(super) fn attribute(value: &Value, name: &Text, heap: &Heap) -> Result<Value> {
     value.defined()?;
-    if let Some(found) = python_attribute(value, name, heap) {
+    if let Some(found) = python_attribute(value, name, heap)? {
         return Ok(found);
     }
     if let Value::Dict(dict) = value
@@ -258,7 +265,7 @@ pub(super) fn attribute(value: &Value, name: &Text, heap: &Heap) -> Result<Value
 /// `value|attr(name)`: an attribute, and never an item.
 pub(super) fn attribute_only(value: &Value, name: &Text, heap: &Heap) -> Result<Value> {
     value.defined()?;
-    let found = python_attribute(value, name, heap);
+    let found = python_attribute(value, name, heap)?;
     Ok(found.unwrap_or(Value::Undefined(kind_of(value), Some(name.clone()))))
 }
 
@@ -286,7 +293,7 @@ pub(super) fn item(value: &Value, key: &Value, heap: &Heap) -> Result<Value> {
         _ => None,
     };
     let found = match (found, key) {
-        (None, Value::Str(name)) => python_attribute(value, name, heap),
+        (None, Value::Str(name)) => python_attribute(value, name, heap)?,
         (found, _) => found,
     };
     match found {
@@ -318,13 +325,13 @@ pub(super) fn slice(value: &Value, bounds: [Option<Value>; 3], heap: &Heap) -> R
     }
     match value {
         Value::Str(text) => {
-            heap.touch(text.len())?;
+            heap.room(text.len())?;
             let chars = text.chars().count();
             let (places, step) = places(numbers, chars)?;
             let sliced: String = if step == 1 {
                 text.chars().skip(places.start).take(places.len()).collect()
             } else {
-                heap.room(chars * 4)?;
+                let _counted = heap.charge(chars * size_of::<char>())?;
                 let all: Vec<char> = text.chars().collect();
                 stepped(&places, step).filter_map(|at| all.get(at)).collect()
             };
@@ -332,8 +339,10 @@ pub(super) fn slice(value: &Value, bounds: [Option<Value>; 3], heap: &Heap) -> R
         }
         Value::List(items) | Value::Tuple(items) => {
             let (places, step) = places(numbers, items.values.len())?;
-            heap.room(places.len() * size_of::<Value>())?;
-            let picked = stepped(&places, step).filter_map(|at| items.values.get(at).cloned()).collect();
+            let mut picked = Growing::new(heap)?;
+            for at in stepped(&places, step) {
+                picked.push(items.values[at].clone())?;
+            }
             if matches!(value, Value::List(_)) { heap.list(picked) } else { heap.tuple(picked) }
         }
         Value::Range(_) => slice(&heap.list(value.iterate(heap)?)?, bounds, heap),

@@ -16,7 +16,7 @@ pub(super) struct Parser {
     nesting: u32,
     pub(super) constants: Vec<Const>,
     pub(super) names: Vec<Box<str>>,
-    name_indices: HashMap<Box<str>, Name>,
+    pub(super) name_indices: HashMap<Box<str>, Name>,
     pub(super) loops: Vec<For>,
     pub(super) macros: Vec<Macro>,
     /// What the macro that is being read speaks of.

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::args::Args;
 use super::ast::{Body, For, Statement, StatementKind, Target};
-use super::heap::Buffer;
+use super::heap::{Buffer, Growing};
 use super::machine::Machine;
 use super::show::write_text;
 use super::value::{Callable, Loop, ScopeRef, Text, Value, shortened};
@@ -66,11 +66,11 @@ impl<'t> Machine<'t> {
                 self.print(&value)?;
             }
             StatementKind::Macro(at) => {
-                let value = self.heap.callable(Callable::Macro(*at, self.scope_ref()));
-                self.set(self.template.macros[*at as usize].name, value);
+                let value = self.heap.callable(Callable::Macro(*at, self.scope_ref()))?;
+                self.set(self.template.macros[*at as usize].name, value)?;
             }
             StatementKind::Call { caller, call } => {
-                let macro_ = self.heap.callable(Callable::Macro(*caller, self.scope_ref()));
+                let macro_ = self.heap.callable(Callable::Macro(*caller, self.scope_ref()))?;
                 let value = self.call_with(call, macro_)?;
                 self.print(&value)?;
             }
@@ -149,14 +149,14 @@ impl<'t> Machine<'t> {
         let For { target, filter, body, otherwise, .. } = &template.loops[at as usize];
         let mut items = items.iterate(&self.heap)?;
         if let Some(filter) = filter {
-            let mut kept = Vec::new();
+            let mut kept = Growing::new(&self.heap)?;
             for item in items {
                 let keeps = self.inner(|machine| {
                     machine.assign(target, item.clone())?;
                     Ok(machine.eval(filter)?.is_true())
                 })?;
                 if keeps {
-                    kept.push(item);
+                    kept.push(item)?;
                 }
             }
             items = kept;
@@ -165,7 +165,7 @@ impl<'t> Machine<'t> {
             return self.inner(|machine| machine.run(otherwise)).map(drop);
         }
         self.loops += 1;
-        let charge = self.heap.charge(items.len() * size_of::<Value>())?;
+        let (items, charge) = items.into_parts();
         let depth = items.iter().map(Value::depth).max().unwrap_or(0) + 1;
         let state = Rc::new(Loop {
             number: self.loops,
@@ -176,12 +176,12 @@ impl<'t> Machine<'t> {
             depth,
             _charge: charge,
         });
-        let name = template.loop_name;
+        let name = template.own.loop_;
         for place in 0..state.items.len() {
             state.at.set(place);
             let flow = self.inner(|machine| {
                 if let Some(name) = name {
-                    machine.set(name, Value::Loop(Rc::clone(&state)));
+                    machine.set(name, Value::Loop(Rc::clone(&state)))?;
                 }
                 machine.assign(target, state.items[place].clone())?;
                 machine.run(body)
@@ -212,6 +212,9 @@ impl<'t> Machine<'t> {
         let definition = &template.macros[at as usize];
         let name = self.name(definition.name);
         let takes = definition.takes;
+        let _counted = args.charges;
+        // Parameters are looked for among the names one after the other.
+        self.heap.burn((args.named.len() * definition.parameters.len()) as u64)?;
         let mut positional = args.positional.into_iter();
         let mut named = args.named;
         let take = |named: &mut Vec<(Text, Value)>, wanted: &str| {
@@ -253,7 +256,7 @@ impl<'t> Machine<'t> {
                             Value::Undefined("", Some(machine.names[*parameter as usize].clone()))
                         }
                     };
-                    machine.set(*parameter, value);
+                    machine.set(*parameter, value)?;
                 }
                 machine.extras(at, caller, rest, named)?;
                 machine.run(&definition.body)
@@ -271,21 +274,18 @@ impl<'t> Machine<'t> {
         named: Vec<(Text, Value)>,
     ) -> Result<()> {
         let takes = self.template.macros[at as usize].takes;
-        let known = |machine: &Self, wanted: &str| {
-            let found = machine.template.names.iter().position(|name| &**name == wanted);
-            found.map(|at| at as u32)
-        };
-        if let Some(name) = known(self, "caller").filter(|_| takes.caller) {
-            self.set(name, caller.unwrap_or(Value::Undefined("", None)));
+        let own = self.template.own;
+        if let Some(name) = own.caller.filter(|_| takes.caller) {
+            self.set(name, caller.unwrap_or(Value::Undefined("", None)))?;
         }
-        if let Some(name) = known(self, "varargs").filter(|_| takes.positional) {
+        if let Some(name) = own.varargs.filter(|_| takes.positional) {
             let rest = self.heap.tuple(rest)?;
-            self.set(name, rest);
+            self.set(name, rest)?;
         }
-        if let Some(name) = known(self, "kwargs").filter(|_| takes.named) {
-            let pairs = named.into_iter().map(|(name, value)| (Value::Str(name), value)).collect();
+        if let Some(name) = own.kwargs.filter(|_| takes.named) {
+            let pairs: Vec<_> = named.into_iter().map(|(name, value)| (Value::Str(name), value)).collect();
             let named = self.heap.dict(pairs)?;
-            self.set(name, named);
+            self.set(name, named)?;
         }
         Ok(())
     }

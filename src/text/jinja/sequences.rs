@@ -3,13 +3,18 @@
 use super::args::{Args, required, size, text};
 use super::ast::{Binary, Comparison};
 use super::compare::{contains, equal, order, sort};
-use super::heap::Buffer;
+use super::heap::{Buffer, Growing};
 use super::known;
 use super::machine::Machine;
 use super::show::text_of;
 use super::strings;
 use super::value::Value;
 use super::{Error, Result, ops};
+
+/// Parts of an attribute's path, and attributes that are sorted by: more than values are deep.
+const PATH_PARTS_MAX: usize = 256;
+/// What a group of one item takes.
+const GROUP_BYTES: usize = size_of::<(Value, Vec<Value>)>() + 4 * size_of::<Value>();
 
 /// How items are looked at: by an attribute, and without regard to case where so wanted.
 #[derive(Debug, Default)]
@@ -73,7 +78,7 @@ impl Machine<'_> {
                 let last = text.chars().next_back().map(String::from);
                 last.map(|last| self.heap.str(last)).transpose()?
             }
-            other => other.iterate(&self.heap)?.pop(),
+            other => other.iterate(&self.heap)?.into_iter().next_back(),
         };
         Ok(last.unwrap_or(Value::Undefined("", None)))
     }
@@ -95,13 +100,17 @@ impl Machine<'_> {
     fn getter(&self, attribute: Option<Value>, case_sensitive: Option<Value>) -> Result<Getter> {
         let path = match attribute {
             None | Some(Value::None) => Vec::new(),
-            Some(Value::Str(path)) => path
-                .split('.')
-                .map(|part| match part.parse::<i128>() {
+            Some(Value::Str(path)) => {
+                let parts = path.split('.').take(PATH_PARTS_MAX + 1).map(|part| match part.parse::<i128>() {
                     Ok(index) if part.bytes().all(|b| b.is_ascii_digit()) => Ok(Value::Int(index)),
                     _ => self.heap.str(part),
-                })
-                .collect::<Result<_>>()?,
+                });
+                let parts = parts.collect::<Result<Vec<_>>>()?;
+                if parts.len() > PATH_PARTS_MAX {
+                    return Err(Error::Limit("the path of an attribute has too many parts".into()));
+                }
+                parts
+            }
             Some(other) => vec![other],
         };
         Ok(Getter { path, default: None, ignore_case: !case_sensitive.is_some_and(|case| case.is_true()) })
@@ -110,6 +119,7 @@ impl Machine<'_> {
     fn look(&self, getter: &Getter, item: &Value) -> Result<Value> {
         let mut value = item.clone();
         for part in &getter.path {
+            self.heap.burn(1)?;
             value = self.item(&value, part)?;
             if value.is_undefined()
                 && let Some(default) = &getter.default
@@ -142,14 +152,14 @@ impl Machine<'_> {
         if !value.is_true() {
             return self.heap.stream(Vec::new());
         }
-        let mut mapped = Vec::new();
+        let mut mapped = Growing::new(&self.heap)?;
         if args.positional.is_empty() {
             let [attribute, default] = args.bind("map", ["attribute", "default"])?;
             let attribute = required(attribute, "map", "attribute")?;
             let default = default.filter(|default| !matches!(default, Value::None));
             let getter = Getter { ignore_case: false, default, ..self.getter(Some(attribute), None)? };
             for item in value.iterate(&self.heap)? {
-                mapped.push(self.look(&getter, &item)?);
+                mapped.push(self.look(&getter, &item)?)?;
             }
             return self.heap.stream(mapped);
         }
@@ -158,8 +168,9 @@ impl Machine<'_> {
             return Err(Error::failed(format!("No filter named '{}'.", super::value::shortened(&filter))));
         }
         for item in value.iterate(&self.heap)? {
-            let args = Args { positional: args.positional.clone(), named: args.named.clone() };
-            mapped.push(self.deeper(|machine| machine.filter(&filter, item, args))?);
+            self.heap.burn((args.positional.len() + args.named.len()) as u64)?;
+            let args = args.again();
+            mapped.push(self.deeper(|machine| machine.filter(&filter, item, args))?)?;
         }
         self.heap.stream(mapped)
     }
@@ -178,18 +189,18 @@ impl Machine<'_> {
         let test =
             if args.positional.is_empty() { None } else { Some(text(&args.positional.remove(0), name)?) };
         let wanted = name.starts_with("select");
-        let mut kept = Vec::new();
+        let mut kept = Growing::new(&self.heap)?;
         for item in value.iterate(&self.heap)? {
             let looked = self.look(&getter, &item)?;
             let holds = match &test {
                 None => looked.is_true(),
                 Some(test) => {
-                    let args = Args { positional: args.positional.clone(), named: args.named.clone() };
-                    self.test(test, &looked, args)?
+                    self.heap.burn((args.positional.len() + args.named.len()) as u64)?;
+                    self.test(test, &looked, args.again())?
                 }
             };
             if holds == wanted {
-                kept.push(item);
+                kept.push(item)?;
             }
         }
         self.heap.stream(kept)
@@ -199,14 +210,14 @@ impl Machine<'_> {
         let [count, fill] = args.bind("batch", ["linecount", "fill_with"])?;
         let count = size(&required(count, "batch", "linecount")?, "batch")?.max(1);
         let fill = fill.filter(|fill| !matches!(fill, Value::None));
-        let mut batches = Vec::new();
+        let mut batches = Growing::new(&self.heap)?;
         for batch in value.iterate(&self.heap)?.chunks(count) {
             let mut batch = batch.to_vec();
             if let Some(fill) = &fill {
                 self.heap.room((count - batch.len()).saturating_mul(size_of::<Value>()))?;
                 batch.resize(count, fill.clone());
             }
-            batches.push(self.heap.list(batch)?);
+            batches.push(self.heap.list(batch)?)?;
         }
         self.heap.stream(batches)
     }
@@ -219,9 +230,8 @@ impl Machine<'_> {
         }
         let fill = fill.filter(|fill| !matches!(fill, Value::None));
         let items = value.iterate(&self.heap)?;
-        self.heap.room(count.saturating_mul(size_of::<Value>()))?;
         let (each, longer) = (items.len() / count, items.len() % count);
-        let mut slices = Vec::with_capacity(count);
+        let mut slices = Growing::new(&self.heap)?;
         let mut at = 0;
         for slice in 0..count {
             let end = at + each + usize::from(slice < longer);
@@ -229,7 +239,7 @@ impl Machine<'_> {
             if slice >= longer {
                 part.extend(fill.clone());
             }
-            slices.push(self.heap.list(part)?);
+            slices.push(self.heap.list(part)?)?;
             at = end;
         }
         self.heap.stream(slices)
@@ -248,33 +258,36 @@ impl Machine<'_> {
             return Err(Error::failed(format!("'{}' object has no attribute 'items'", value.type_name())));
         };
         let getter = self.getter(None, case)?;
-        let mut keyed = Vec::with_capacity(dict.entries.len());
+        let mut keyed = Growing::new(&self.heap)?;
         for (key, value) in &dict.entries {
             let looked = self.look(&getter, if at == 0 { key } else { value })?;
-            keyed.push((looked, self.heap.tuple(vec![key.clone(), value.clone()])?));
+            keyed.push((looked, self.heap.tuple(vec![key.clone(), value.clone()])?))?;
         }
         self.sorted(keyed, reverse)
     }
 
-    fn sorted(&self, keyed: Vec<(Value, Value)>, reverse: Option<Value>) -> Result<Value> {
+    fn sorted(&self, keyed: Growing<(Value, Value)>, reverse: Option<Value>) -> Result<Value> {
         let reverse = reverse.is_some_and(|reverse| reverse.is_true());
         let sorted = sort(keyed, reverse, &self.heap)?;
-        self.heap.list(sorted.into_iter().map(|(_, value)| value).collect())
+        self.heap.list(Growing::collect(sorted.into_iter().map(|(_, value)| value), &self.heap)?)
     }
 
     fn sort(&self, value: &Value, args: Args) -> Result<Value> {
         let [reverse, case, attribute] = args.bind("sort", ["reverse", "case_sensitive", "attribute"])?;
         let getters = match &attribute {
+            Some(Value::Str(several)) if several.matches(',').count() >= PATH_PARTS_MAX => {
+                return Err(Error::Limit("it sorts by too many attributes".into()));
+            }
             Some(Value::Str(several)) if several.contains(',') => several
                 .split(',')
                 .map(|one| self.getter(Some(self.heap.str(one)?), case.clone()))
                 .collect::<Result<Vec<_>>>()?,
             _ => vec![self.getter(attribute, case)?],
         };
-        let mut keyed = Vec::new();
+        let mut keyed = Growing::new(&self.heap)?;
         for item in value.iterate(&self.heap)? {
-            let keys = getters.iter().map(|getter| self.look(getter, &item)).collect::<Result<_>>()?;
-            keyed.push((self.heap.list(keys)?, item));
+            let keys = getters.iter().map(|getter| self.look(getter, &item)).collect::<Result<Vec<_>>>()?;
+            keyed.push((self.heap.list(keys)?, item))?;
         }
         self.sorted(keyed, reverse)
     }
@@ -285,10 +298,11 @@ impl Machine<'_> {
         let attribute = required(attribute, "groupby", "attribute")?;
         let default = default.filter(|default| !matches!(default, Value::None));
         let getter = Getter { default, ..self.getter(Some(attribute), case)? };
-        let mut keyed = Vec::new();
+        let mut keyed = Growing::new(&self.heap)?;
         for item in value.iterate(&self.heap)? {
-            keyed.push((self.look(&getter, &item)?, item));
+            keyed.push((self.look(&getter, &item)?, item))?;
         }
+        let _counted = self.heap.charge(keyed.len() * GROUP_BYTES)?;
         let mut groups: Vec<(Value, Vec<Value>)> = Vec::new();
         for (key, item) in sort(keyed, false, &self.heap)? {
             match groups.last_mut() {
@@ -322,20 +336,21 @@ impl Machine<'_> {
     fn unique(&self, value: &Value, args: Args) -> Result<Value> {
         let [case, attribute] = args.bind("unique", ["case_sensitive", "attribute"])?;
         let getter = self.getter(attribute, case)?;
-        let mut pairs = Vec::new();
+        let mut pairs = Growing::new(&self.heap)?;
         for item in value.iterate(&self.heap)? {
-            pairs.push((self.look(&getter, &item)?, item));
+            pairs.push((self.look(&getter, &item)?, item))?;
         }
         // A dictionary keeps the last value of a key in the first place; read backwards, the first is the last.
-        let mut first = pairs.clone();
-        first.reverse();
+        let first = Growing::collect(pairs.iter().rev().cloned(), &self.heap)?;
         let (Value::Dict(order), Value::Dict(first)) = (self.heap.dict(pairs)?, self.heap.dict(first)?)
         else {
             return Ok(Value::None);
         };
-        let mut unique = Vec::new();
+        let mut unique = Growing::new(&self.heap)?;
         for (key, _) in &order.entries {
-            unique.extend(first.get(key, &self.heap)?.cloned());
+            if let Some(item) = first.get(key, &self.heap)? {
+                unique.push(item.clone())?;
+            }
         }
         self.heap.stream(unique)
     }
@@ -422,7 +437,7 @@ impl Machine<'_> {
                     | Value::Callable(_)
             ),
             "callable" => match value {
-                Value::Callable(callable) => !matches!(**callable, super::value::Callable::Cycler(..)),
+                Value::Callable(callable) => !matches!(callable.what(), super::value::Callable::Cycler(..)),
                 other => matches!(other, Value::Undefined(..) | Value::Loop(_)),
             },
             "odd" | "even" => {

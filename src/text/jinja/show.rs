@@ -1,11 +1,10 @@
 //! Values as Python writes them: `str`, `repr` and `json.dumps`.
 
-use std::fmt::Write as _;
 use std::sync::LazyLock;
 
 use regex_automata::meta::Regex;
 
-use super::heap::{Buffer, Heap};
+use super::heap::{Buffer, Growing, Heap};
 use super::value::{Callable, Dict, Text, Value, View};
 use super::{Error, Result};
 
@@ -79,7 +78,7 @@ pub(super) fn write_repr(value: &Value, out: &mut Buffer, heap: &Heap) -> Result
             let (at, len) = (state.at.get() + 1, state.items.len());
             out.push_str(&format!("<LoopContext {at}/{len}>"))
         }
-        Value::Callable(callable) if matches!(**callable, Callable::Macro(..)) => {
+        Value::Callable(callable) if matches!(callable.what(), Callable::Macro(..)) => {
             Err(Error::failed("a macro is printed without being called"))
         }
         Value::Stream(_) | Value::Namespace(_) | Value::Callable(_) => {
@@ -203,9 +202,12 @@ pub(super) fn write_json(
         }
         Value::Dict(dict) => {
             out.push('{')?;
-            let mut entries: Vec<(Value, Value)> = dict.entries.clone();
+            let sorted;
+            let mut entries = &dict.entries[..];
             if style.sort_keys {
-                entries = super::compare::sort(entries, false, heap)?;
+                let pairs = Growing::collect(entries.iter().cloned(), heap)?;
+                sorted = super::compare::sort(pairs, false, heap)?;
+                entries = &sorted[..];
             }
             for (at, (key, value)) in entries.iter().enumerate() {
                 separate(at, style, level, out)?;
@@ -261,26 +263,32 @@ fn write_json_key(key: &Value, style: &JsonStyle, out: &mut Buffer) -> Result<()
 }
 
 fn write_json_string(text: &str, ascii: bool, out: &mut Buffer) -> Result<()> {
-    let mut written = String::with_capacity(text.len() + 2);
-    written.push('"');
-    for c in text.chars() {
+    let is_escaped = |c: char| {
+        matches!(c, '"' | '\\')
+            || c < ' '
+            || (ascii && !c.is_ascii() && !('\u{F0000}'..='\u{FFFFD}').contains(&c))
+    };
+    out.push('"')?;
+    let mut rest = text;
+    while let Some(at) = rest.find(is_escaped) {
+        out.push_str(&rest[..at])?;
+        let c = rest[at..].chars().next().unwrap_or_default();
+        rest = &rest[at + c.len_utf8()..];
         match c {
-            '"' => written.push_str("\\\""),
-            '\\' => written.push_str("\\\\"),
-            '\n' => written.push_str("\\n"),
-            '\r' => written.push_str("\\r"),
-            '\t' => written.push_str("\\t"),
-            '\u{8}' => written.push_str("\\b"),
-            '\u{c}' => written.push_str("\\f"),
-            c if c < ' ' || (ascii && !c.is_ascii() && !('\u{F0000}'..='\u{FFFFD}').contains(&c)) => {
+            '"' => out.push_str("\\\"")?,
+            '\\' => out.push_str("\\\\")?,
+            '\n' => out.push_str("\\n")?,
+            '\r' => out.push_str("\\r")?,
+            '\t' => out.push_str("\\t")?,
+            '\u{8}' => out.push_str("\\b")?,
+            '\u{c}' => out.push_str("\\f")?,
+            c => {
                 for unit in c.encode_utf16(&mut [0; 2]) {
-                    // Writing to a string can't fail.
-                    let _ = write!(written, "\\u{unit:04x}");
+                    out.push_str(&format!("\\u{unit:04x}"))?;
                 }
             }
-            c => written.push(c),
         }
     }
-    written.push('"');
-    out.push_str(&written)
+    out.push_str(rest)?;
+    out.push('"')
 }

@@ -77,9 +77,13 @@ pub(super) fn strftime(format: &str, seconds: u64) -> Result<String> {
     Ok(out)
 }
 
+/// From 1, of a day after 1970.
 fn day_of_year(days: u64) -> u64 {
-    let (year, ..) = civil(days);
-    (0..366).take_while(|back| *back <= days && civil(days - back).0 == year).count() as u64
+    let (year, month, day) = civil(days);
+    let leaps = |year: u64| year / 4 - year / 100 + year / 400;
+    let is_leap = leaps(year) - leaps(year - 1) == 1;
+    let before = [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334][month as usize - 1];
+    before + u64::from(is_leap && month > 2) + day
 }
 
 /// Year, month and day of the proleptic Gregorian calendar, `days` after 1970-01-01 (Howard Hinnant's

@@ -1,12 +1,13 @@
 //! The methods of Python's `str`.
 
+use std::collections::HashSet;
 use std::sync::LazyLock;
 
 use regex_automata::meta::Regex;
 
 use super::args::{Args, int, required, size, text};
-use super::format::{braces, escaped};
-use super::heap::{Buffer, Heap};
+use super::format::{braces, escaped, write_escaped};
+use super::heap::{Buffer, Growing, Heap};
 use super::lexer::is_space;
 use super::ops;
 use super::show::is_printable;
@@ -16,17 +17,15 @@ use super::{Error, Result};
 /// `subject.method(arguments)`.
 pub(super) fn call(subject: &Text, method: &'static str, args: Args, heap: &Heap) -> Result<Value> {
     heap.touch(subject.len())?;
-    let same = |text: String| Ok(Value::Str(heap.text_as(text, subject.is_markup())?));
+    let same = |text: &str| Ok(Value::Str(heap.text_as(text, subject.is_markup())?));
     match method {
-        "capitalize" => same(capitalized(subject)),
-        "casefold" => same(subject.chars().flat_map(folded).collect()),
-        "lower" => same(subject.to_lowercase()),
-        "upper" => same(subject.to_uppercase()),
-        "swapcase" => same(subject.chars().flat_map(swapped).collect()),
-        "title" => same(titled(subject)),
+        "capitalize" | "casefold" | "lower" | "upper" | "swapcase" | "title" => {
+            let text = recased(subject, method, heap)?;
+            Ok(Value::Str(heap.text_as(text, subject.is_markup())?))
+        }
         "strip" | "lstrip" | "rstrip" => {
             let [chars] = args.bind(method, ["chars"])?;
-            same(stripped(subject, method, chars.as_ref())?.to_owned())
+            same(stripped(subject, method, chars.as_ref(), heap)?)
         }
         "removeprefix" | "removesuffix" => {
             let [part] = args.bind(method, ["part"])?;
@@ -35,7 +34,7 @@ pub(super) fn call(subject: &Text, method: &'static str, args: Args, heap: &Heap
                 "removeprefix" => subject.strip_prefix(part.as_str()),
                 _ => subject.strip_suffix(part.as_str()),
             };
-            same(rest.unwrap_or(subject).to_owned())
+            same(rest.unwrap_or(subject))
         }
         "startswith" | "endswith" => affix(subject, method, args, heap),
         "count" | "find" | "index" | "rfind" | "rindex" => search(subject, method, args),
@@ -59,8 +58,28 @@ pub(super) fn call(subject: &Text, method: &'static str, args: Args, heap: &Heap
             braces(subject, &args.positional, &args.named, &item, heap)
         }
         "center" | "ljust" | "rjust" | "zfill" | "expandtabs" => widened(subject, method, args, heap),
-        _ => Ok(Value::Bool(is(subject, method)?)),
+        _ => {
+            // Classes of letters are looked up for each.
+            heap.work(subject.len() * 4)?;
+            Ok(Value::Bool(is(subject, method)?))
+        }
     }
+}
+
+/// The text with other upper and lower letters, as the method says.
+fn recased(text: &str, method: &str, heap: &Heap) -> Result<String> {
+    heap.room(text.len())?;
+    if !matches!(method, "lower" | "upper") {
+        heap.work(text.len())?;
+    }
+    Ok(match method {
+        "capitalize" => capitalized(text),
+        "casefold" => text.chars().flat_map(folded).collect(),
+        "lower" => text.to_lowercase(),
+        "upper" => text.to_uppercase(),
+        "swapcase" => text.chars().flat_map(swapped).collect(),
+        _ => titled(text),
+    })
 }
 
 fn capitalized(text: &str) -> String {
@@ -122,12 +141,22 @@ fn titled(text: &str) -> String {
 }
 
 /// Without white space, or the given characters, at the ends that the method names.
-pub(super) fn stripped<'t>(subject: &'t str, method: &str, chars: Option<&Value>) -> Result<&'t str> {
+pub(super) fn stripped<'t>(
+    subject: &'t str,
+    method: &str,
+    chars: Option<&Value>,
+    heap: &Heap,
+) -> Result<&'t str> {
     let chars = match chars {
         None | Some(Value::None) => None,
-        Some(chars) => Some(text(chars, method)?),
+        Some(chars) => {
+            let chars = text(chars, method)?;
+            let _counted = heap.charge(chars.len() * 8)?;
+            heap.work(chars.len() + subject.len())?;
+            Some(chars.chars().collect::<HashSet<char>>())
+        }
     };
-    let strips = |c: char| chars.as_ref().map_or(is_space(c), |chars| chars.contains(c));
+    let strips = |c: char| chars.as_ref().map_or(is_space(c), |chars| chars.contains(&c));
     let mut rest = subject;
     if method != "rstrip" {
         rest = rest.trim_start_matches(strips);
@@ -168,17 +197,18 @@ fn span<'t>(
 
 fn affix(subject: &Text, method: &str, args: Args, heap: &Heap) -> Result<Value> {
     let [part, start, end] = args.bind(method, ["part", "start", "end"])?;
-    let parts = match required(part, method, "part")? {
-        Value::Tuple(parts) => parts.values.clone(),
-        part => vec![part],
+    let part = required(part, method, "part")?;
+    let parts = match &part {
+        Value::Tuple(parts) => &parts.values[..],
+        part => std::slice::from_ref(part),
     };
     let Some((subject, _)) = span(subject, start.as_ref(), end.as_ref(), method)? else {
         return Ok(Value::Bool(false));
     };
     let mut found = false;
     for part in parts {
-        heap.burn(1)?;
-        let part = text(&part, method)?;
+        let part = text(part, method)?;
+        heap.touch(part.len().min(subject.len()))?;
         found |= match method {
             "startswith" => subject.starts_with(part.as_str()),
             _ => subject.ends_with(part.as_str()),
@@ -216,7 +246,11 @@ fn pieces(subject: &Text, method: &str, args: Args, heap: &Heap) -> Result<Value
     if method == "splitlines" {
         let [keep] = args.bind(method, ["keepends"])?;
         let keep = keep.is_some_and(|keep| keep.is_true());
-        return heap.list(lines(subject, keep).into_iter().map(part).collect::<Result<_>>()?);
+        let mut parts = Growing::new(heap)?;
+        for line in Lines::of(subject, keep) {
+            parts.push(part(line)?)?;
+        }
+        return heap.list(parts);
     }
     if method.ends_with("partition") {
         let [separator] = args.bind(method, ["sep"])?;
@@ -232,14 +266,15 @@ fn pieces(subject: &Text, method: &str, args: Args, heap: &Heap) -> Result<Value
             None if method == "partition" => [subject.as_str(), "", ""],
             None => ["", "", subject.as_str()],
         };
-        return heap.tuple(parts.into_iter().map(part).collect::<Result<_>>()?);
+        let parts = parts.into_iter().map(part).collect::<Result<Vec<_>>>()?;
+        return heap.tuple(parts);
     }
     let [separator, most] = args.bind(method, ["sep", "maxsplit"])?;
     let most = most.map_or(Ok(-1), |most| int(&most, method))?;
     let most = usize::try_from(most).unwrap_or(usize::MAX);
     let from_end = method == "rsplit";
-    let mut parts: Vec<Value> = Vec::new();
-    let mut keep = |piece: &str| part(piece).map(|piece| parts.push(piece));
+    let mut parts = Growing::new(heap)?;
+    let mut keep = |piece: &str| parts.push(part(piece)?);
     match &separator {
         None | Some(Value::None) => words(subject, from_end, most, &mut keep)?,
         Some(separator) => {
@@ -288,33 +323,54 @@ fn nonempty(separator: &Text) -> Result<&str> {
     if separator.is_empty() { Err(Error::failed("empty separator")) } else { Ok(separator) }
 }
 
-pub(super) fn lines(text: &str, keep_ends: bool) -> Vec<&str> {
-    let is_end = |c: char| {
-        matches!(
-            c,
-            '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{1c}'..='\u{1e}' | '\u{85}' | '\u{2028}' | '\u{2029}'
-        )
-    };
-    let mut lines = Vec::new();
-    let mut rest = text;
-    while !rest.is_empty() {
+/// Goes through a text's lines, one at a time: they may be as many as its bytes.
+pub(super) struct Lines<'t> {
+    rest: &'t str,
+    keep_ends: bool,
+}
+
+impl<'t> Lines<'t> {
+    pub(super) fn of(text: &'t str, keep_ends: bool) -> Self {
+        Self { rest: text, keep_ends }
+    }
+}
+
+impl<'t> Iterator for Lines<'t> {
+    type Item = &'t str;
+
+    fn next(&mut self) -> Option<&'t str> {
+        let is_end = |c: char| {
+            matches!(
+                c,
+                '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{1c}'..='\u{1e}' | '\u{85}' | '\u{2028}' | '\u{2029}'
+            )
+        };
+        let rest = self.rest;
+        if rest.is_empty() {
+            return None;
+        }
         let Some(end) = rest.find(is_end) else {
-            lines.push(rest);
-            break;
+            self.rest = "";
+            return Some(rest);
         };
         let first = rest[end..].chars().next().map_or(1, char::len_utf8);
         let bytes = if rest[end..].starts_with("\r\n") { 2 } else { first };
-        lines.push(&rest[..if keep_ends { end + bytes } else { end }]);
-        rest = &rest[end + bytes..];
+        self.rest = &rest[end + bytes..];
+        Some(&rest[..if self.keep_ends { end + bytes } else { end }])
     }
-    lines
 }
 
 /// `subject.replace(old, new, count)`; a negative count means all.
 pub(super) fn replaced(subject: &Text, old: &Text, new: &Text, count: i128, heap: &Heap) -> Result<Value> {
     let markup = subject.is_markup();
-    let escape = |text: &Text| if markup && !text.is_markup() { escaped(text) } else { text.to_string() };
-    let (old, new) = (escape(old), escape(new));
+    let escape = |text: &Text| {
+        if markup && !text.is_markup() {
+            return heap.text(escaped(text, heap)?);
+        }
+        Ok(text.clone())
+    };
+    let (old, new) = (escape(old)?, escape(new)?);
+    heap.touch(subject.len())?;
     let count = usize::try_from(count).unwrap_or(usize::MAX);
     let found = subject.matches(old.as_str()).take(count).count();
     heap.room(subject.len().saturating_add(found.saturating_mul(new.len())))?;
@@ -331,7 +387,7 @@ fn joined(separator: &Text, items: &Value, heap: &Heap) -> Result<Value> {
         };
         out.push_str(if at == 0 { "" } else { separator })?;
         if separator.is_markup() && !part.is_markup() {
-            out.push_str(&escaped(part))?;
+            write_escaped(part, &mut out)?;
         } else {
             out.push_str(part)?;
         }

@@ -9,7 +9,10 @@ use super::*;
 
 /// 2025-07-06 14:05:09, the time in the expected texts.
 const NOW: u64 = 1_751_810_709;
-const LIMITS: Limits = Limits { fuel: 2_000_000, bytes: 32 << 20 };
+
+fn limits() -> Limits {
+    Limits { fuel: 2_000_000, bytes: 32 << 20, written_bytes: usize::MAX, waited: Waited::default() }
+}
 
 fn data(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/templates").join(name)
@@ -22,7 +25,7 @@ fn read(name: &str) -> Json {
 fn rendered(source: &str, variables: &Json) -> Result<String> {
     let fields: &Map<String, Json> = variables.as_object().unwrap();
     let variables: Vec<(&str, Json)> = fields.iter().map(|(k, v)| (k.as_str(), v.clone())).collect();
-    on_own_stack(|| Template::parse(source)?.render(&variables, NOW, LIMITS))?
+    on_own_stack(|| Template::parse(source)?.render(&variables, NOW, &limits()))?
 }
 
 /// What is wrong with an answer, beside what Jinja2 gives.
@@ -406,9 +409,164 @@ fn a_fault_is_an_error_of_who_asked() {
 fn values_give_their_memory_back() {
     // A hundred times what may be held, one after the other.
     let source = "{% for i in range(1000) %}{% set a = 'a' * 3000000 %}{% endfor %}done";
-    let limits = Limits { fuel: 1_000_000_000, ..LIMITS };
-    let made = on_own_stack(|| Template::parse(source)?.render(&[], NOW, limits)).unwrap();
+    let limits = Limits { fuel: 1_000_000_000, ..limits() };
+    let made = on_own_stack(|| Template::parse(source)?.render(&[], NOW, &limits)).unwrap();
     assert_eq!(made.unwrap(), "done");
+}
+
+/// Makes far more of a text or a list that fits than may be held.
+const GROWING: &[&str] = &[
+    "{{ ('\\n' * 8000000).splitlines()|length }}",
+    "{{ ('\\n' * 8000000)|wordwrap }}",
+    "{{ ('a ' * 4000000)|wordwrap(1) }}",
+    "{{ ('a' * 8000000)|wordwrap(1) }}",
+    "{{ ('\\n' * 8000000)|indent }}",
+    "{{ ('a,' * 4000000).split(',')|length }}",
+    "{{ ('a,' * 4000000).rsplit(',')|length }}",
+    "{{ ('a ' * 4000000).split()|length }}",
+    "{{ ('a' * 8000000)|list|length }}",
+    "{{ ('a' * 8000000)|reverse|list|length }}",
+    "{% for c in 'a' * 8000000 %}{% endfor %}",
+    "{{ ','.join('a' * 8000000) }}",
+    "{{ ('[' ~ ('[],' * 2700000) ~ '1]')|from_json|length }}",
+    "{{ ('{' ~ ('\"a\":{\"b\":1},' * 500000) ~ '\"a\":1}')|from_json|length }}",
+    "{{ ('\"' * 8000000)|tojson|length }}",
+    "{{ ('<' * 8000000)|e|length }}",
+    "{{ ('<' * 8000000)|safe + ('<' * 8000000) }}",
+    "{{ ([1] * 400000)|map('string')|list|length }}",
+    "{{ ([1] * 400000)|map(attribute='real')|list|length }}",
+    "{{ ([1] * 400000)|sort|length }}",
+    "{{ ([1] * 400000)|groupby('real')|length }}",
+    "{{ ([1] * 400000)|unique|list|length }}",
+    "{{ ([1] * 400000)|batch(1)|list|length }}",
+    "{{ ([1] * 400000)|select|list|length }}",
+    "{{ (['a'] * 400000)|map(attribute='upper')|list|length }}",
+    "{{ dict([('a', 1)] * 400000)|length }}",
+    "{{ ([1] * 400000) + ([1] * 400000) }}",
+    "{{ ([1] * 400000)[::-1] + ([1] * 400000)[:] }}",
+    "{{ ('%s' * 4000000) % (1,) }}",
+    "{{ 'x'|attr('a.' * 4000000) }}{{ [1]|map(attribute='a.' * 4000000)|list }}",
+    "{{ ('%c' * 800000) }}{{ strftime_now('%c' * 800000) }}",
+];
+
+/// What takes a long time for a text of some megabytes, step by step without a limit.
+const SLOW: &[&str] = &[
+    "{{ ('a' * 4000000).strip('b' * 4000000 ~ 'a')|length }}",
+    "{{ ('\u{e9}' * 4000000).casefold()|length }}",
+    "{{ ('a' * 8000000).isalnum() }}",
+    "{{ ('\u{e9}' * 4000000).isprintable() }}",
+    "{{ ('a ' * 4000000)|title|length }}",
+    "{{ ('a ' * 4000000)|wordcount }}",
+    "{% set a = 'a' * 4000000 %}{% for i in range(99999) %}{% if a.startswith((a, a, a, a)) %}{% endif %}{% endfor %}",
+    "{{ strftime_now('%j' * 1000000) }}",
+];
+
+/// Arguments that are lists, in one another: all of them are held at a time.
+fn nested_arguments() -> String {
+    let mut call = "'x'".to_owned();
+    for _ in 0..12 {
+        call = format!("'{{}}'.format(*b, **dict(a={call}))");
+    }
+    format!("{{% set b = [1] * 400000 %}}{{{{ {call} }}}}")
+}
+
+const IN_LITTLE_MEMORY: &str = "BANDMASTER_TEST_TEMPLATES_IN_LITTLE_MEMORY";
+
+/// In a process whose memory ends where values should: what is not counted ends it.
+#[cfg(target_os = "linux")]
+#[test]
+fn what_grows_is_counted_while_it_grows() {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+
+    if std::env::var_os(IN_LITTLE_MEMORY).is_none() {
+        let this = std::env::current_exe().unwrap();
+        let name = "text::jinja::tests::what_grows_is_counted_while_it_grows";
+        let ended = std::process::Command::new(this)
+            .args(["--exact", name, "--test-threads=1"])
+            .env(IN_LITTLE_MEMORY, "1")
+            // Otherwise each thread reserves much of it.
+            .env("MALLOC_ARENA_MAX", "1")
+            .output()
+            .unwrap();
+        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+        return;
+    }
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let size = status.lines().find_map(|line| line.strip_prefix("VmSize:")).unwrap();
+    let size: u64 = size.trim().trim_end_matches(" kB").parse().unwrap();
+    let most = Some((size << 10) + STACK_BYTES as u64 + (112 << 20));
+    setrlimit(Resource::As, Rlimit { current: most, maximum: most }).unwrap();
+    let nested = nested_arguments();
+    for source in GROWING.iter().copied().chain([nested.as_str()]) {
+        let limits = Limits { fuel: 20_000_000, bytes: 16 << 20, ..limits() };
+        let made = on_own_stack(|| Template::parse(source)?.render(&[], NOW, &limits)).unwrap();
+        assert!(!matches!(made, Err(Error::Syntax { .. } | Error::Unsupported { .. })), "{source}: {made:?}");
+    }
+}
+
+#[test]
+fn no_operation_on_a_long_text_is_free() {
+    for source in SLOW {
+        let started = Instant::now();
+        let limits = Limits { fuel: 20_000_000, bytes: 64 << 20, ..limits() };
+        let made = on_own_stack(|| Template::parse(source)?.render(&[], NOW, &limits)).unwrap();
+        assert!(
+            started.elapsed() < Duration::from_secs(20),
+            "{source} takes {:?}: {:?}",
+            started.elapsed(),
+            made.is_ok()
+        );
+    }
+}
+
+#[test]
+fn a_text_that_is_too_long_ends_its_rendering() {
+    let source = "{% for i in range(100000) %}{{ 'x' * 600 }}{% endfor %}";
+    let limits = Limits { fuel: 20_000_000, bytes: 64 << 20, written_bytes: 1 << 20, ..limits() };
+    let made = on_own_stack(|| Template::parse(source)?.render(&[], NOW, &limits)).unwrap();
+    assert_eq!(made, Err(Error::TooLong));
+    // What is caught and thrown away is no part of it.
+    let source = "{% set a %}{{ 'x' * 2000000 }}{% endset %}{{ a|length }}";
+    let made = on_own_stack(|| Template::parse(source)?.render(&[], NOW, &limits)).unwrap();
+    assert_eq!(made.unwrap(), "2000000");
+}
+
+#[test]
+fn a_rendering_ends_when_nobody_waits_for_it() {
+    let source = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}";
+    let waited = Waited::default();
+    let limits = Limits { fuel: u64::MAX, waited: waited.clone(), ..limits() };
+    let leaves = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(50));
+        waited.end();
+    });
+    let started = Instant::now();
+    let made = on_own_stack(|| Template::parse(source)?.render(&[], NOW, &limits)).unwrap();
+    assert_eq!(made, Err(Error::Ended));
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    leaves.join().unwrap();
+}
+
+#[test]
+fn arguments_and_names_by_the_thousand_take_no_long_time() {
+    let names: String = (0..8_000).map(|n| format!("{{% set n{n} = 1 %}}")).collect();
+    let macros = "{% macro f() %}{{ kwargs|length }}{{ varargs|length }}{% endmacro %}";
+    let calls = "{% for i in range(100000) %}{{ f() }}{% endfor %}{{ f(**many) }}";
+    let source = format!("{macros}{names}{calls}");
+    let many: Map<String, Json> = (0..5000).map(|n| (format!("k{n}"), json!(1))).collect();
+    let started = Instant::now();
+    let limits = Limits { fuel: 400_000_000, bytes: 256 << 20, ..limits() };
+    let variables = [("many", Json::from(many))];
+    let made = on_own_stack(|| Template::parse(&source)?.render(&variables, NOW, &limits)).unwrap();
+    assert!(made.as_ref().is_ok_and(|text| text.ends_with("50000")), "{made:?}");
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+}
+
+#[test]
+fn what_a_template_raises_is_cut() {
+    let source = "{{ raise_exception('no ' * 400000) }}";
+    let Err(Error::Raised(words)) = rendered(source, &json!({})) else { panic!("it raises") };
+    assert!(words.chars().count() <= 501 && words.ends_with('…'), "{} bytes", words.len());
 }
 
 #[test]
@@ -417,6 +575,9 @@ fn dates() {
         assert_eq!(strftime("%a %d %b %Y %H:%M:%S %% %-d %j %F %u %w", seconds).unwrap(), expected);
     };
     check(0, "Thu 01 Jan 1970 00:00:00 % 1 001 1970-01-01 4 4");
+    check(951_868_799, "Tue 29 Feb 2000 23:59:59 % 29 060 2000-02-29 2 2");
+    check(978_220_800, "Sun 31 Dec 2000 00:00:00 % 31 366 2000-12-31 7 0");
+    check(1_709_251_200, "Fri 01 Mar 2024 00:00:00 % 1 061 2024-03-01 5 5");
     check(951_782_400, "Tue 29 Feb 2000 00:00:00 % 29 060 2000-02-29 2 2");
     check(1_732_291_199, "Fri 22 Nov 2024 15:59:59 % 22 327 2024-11-22 5 5");
     assert!(strftime("%Q", 0).is_err());

@@ -8,13 +8,13 @@ use hashbrown::HashTable;
 use serde_json::Value as Json;
 
 use super::compare::{equal, hash};
-use super::heap::{Charge, Heap};
+use super::heap::{Charge, Growing, Heap};
 use super::{Error, Result};
 
 /// Containers inside of one another. JSON from clients has at most 128.
 pub(super) const DEPTH_MAX: u16 = 200;
 /// What an allocation takes besides its contents, about.
-const OVERHEAD_BYTES: usize = 48;
+const OVERHEAD_BYTES: usize = 96;
 /// Dictionaries of more entries get an index.
 const SCANNED_MAX: usize = 8;
 
@@ -39,7 +39,7 @@ pub(super) enum Value {
     /// Index into the machine's list.
     Namespace(usize),
     Loop(Rc<Loop>),
-    Callable(Rc<Callable>),
+    Callable(Rc<Called>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,6 +108,19 @@ pub(super) struct ScopeRef {
     pub(super) generation: u64,
 }
 
+/// What can be called, and counted.
+#[derive(Debug)]
+pub(super) struct Called {
+    what: Callable,
+    _charge: Charge,
+}
+
+impl Called {
+    pub(super) fn what(&self) -> &Callable {
+        &self.what
+    }
+}
+
 #[derive(Debug)]
 pub(super) enum Callable {
     Global(&'static str),
@@ -151,17 +164,18 @@ impl Heap {
         Ok(Value::Str(self.text(text)?))
     }
 
-    fn items(&self, values: Vec<Value>, names: &'static [&'static str]) -> Result<Rc<Items>> {
+    fn items(&self, values: impl Countable<Value>, names: &'static [&'static str]) -> Result<Rc<Items>> {
+        let (values, mut charge) = values.counted(self)?;
         let depth = depth_of(values.iter())?;
-        let charge = self.charge(values.len() * size_of::<Value>() + OVERHEAD_BYTES)?;
+        charge.grow(OVERHEAD_BYTES)?;
         Ok(Rc::new(Items { values, names, depth, _charge: charge }))
     }
 
-    pub(super) fn list(&self, values: Vec<Value>) -> Result<Value> {
+    pub(super) fn list(&self, values: impl Countable<Value>) -> Result<Value> {
         Ok(Value::List(self.items(values, &[])?))
     }
 
-    pub(super) fn tuple(&self, values: Vec<Value>) -> Result<Value> {
+    pub(super) fn tuple(&self, values: impl Countable<Value>) -> Result<Value> {
         Ok(Value::Tuple(self.items(values, &[])?))
     }
 
@@ -169,15 +183,17 @@ impl Heap {
         Ok(Value::Tuple(self.items(values, names)?))
     }
 
-    pub(super) fn stream(&self, mut values: Vec<Value>) -> Result<Value> {
+    pub(super) fn stream(&self, values: impl Countable<Value>) -> Result<Value> {
+        let (mut values, mut charge) = values.counted(self)?;
         let depth = depth_of(values.iter())?;
         values.reverse();
-        let charge = self.charge(values.len() * size_of::<Value>() + OVERHEAD_BYTES)?;
+        charge.grow(OVERHEAD_BYTES)?;
         Ok(Value::Stream(Rc::new(Stream { rest: RefCell::new(values), depth, _charge: charge })))
     }
 
     /// Of equal keys, the last value stands in the place of the first.
-    pub(super) fn dict(&self, pairs: Vec<(Value, Value)>) -> Result<Value> {
+    pub(super) fn dict(&self, pairs: impl Countable<(Value, Value)>) -> Result<Value> {
+        let (pairs, _counted) = pairs.counted(self)?;
         let depth = depth_of(pairs.iter().flat_map(|(key, value)| [key, value]))?;
         let charge = self.charge(pairs.len() * (2 * size_of::<Value>() + 16) + OVERHEAD_BYTES)?;
         let mut dict = Dict {
@@ -202,8 +218,9 @@ impl Heap {
         Ok(Value::Dict(Rc::new(dict)))
     }
 
-    pub(super) fn callable(&self, callable: Callable) -> Value {
-        Value::Callable(Rc::new(callable))
+    pub(super) fn callable(&self, what: Callable) -> Result<Value> {
+        let charge = self.charge(size_of::<Called>() + OVERHEAD_BYTES)?;
+        Ok(Value::Callable(Rc::new(Called { what, _charge: charge })))
     }
 
     /// What JSON says.
@@ -224,15 +241,37 @@ impl Heap {
             }),
             Json::String(text) => self.str(text.as_str()),
             Json::Array(items) => {
-                self.list(items.iter().map(|item| self.json_at(item, depth + 1)).collect::<Result<_>>()?)
+                let mut list = Growing::new(self)?;
+                items.iter().try_for_each(|item| list.push(self.json_at(item, depth + 1)?))?;
+                self.list(list)
             }
             Json::Object(fields) => {
-                let field = |(key, value): (&String, &Json)| {
-                    Ok((self.str(key.as_str())?, self.json_at(value, depth + 1)?))
-                };
-                self.dict(fields.iter().map(field).collect::<Result<_>>()?)
+                let mut pairs = Growing::new(self)?;
+                for (key, value) in fields {
+                    pairs.push((self.str(key.as_str())?, self.json_at(value, depth + 1)?))?;
+                }
+                self.dict(pairs)
             }
         }
+    }
+}
+
+/// Items with what they take.
+pub(super) trait Countable<T> {
+    fn counted(self, heap: &Heap) -> Result<(Vec<T>, Charge)>;
+}
+
+/// Few enough that a template's text bounds them, or counted before.
+impl<T> Countable<T> for Vec<T> {
+    fn counted(self, heap: &Heap) -> Result<(Vec<T>, Charge)> {
+        let charge = heap.charge(size_of_val(self.as_slice()))?;
+        Ok((self, charge))
+    }
+}
+
+impl<T> Countable<T> for Growing<T> {
+    fn counted(self, _: &Heap) -> Result<(Vec<T>, Charge)> {
+        Ok(self.into_parts())
     }
 }
 
@@ -292,7 +331,7 @@ impl Value {
             Self::View(_, dict) => dict.depth + 1,
             Self::Stream(stream) => stream.depth,
             Self::Loop(state) => state.depth,
-            Self::Callable(callable) => match &**callable {
+            Self::Callable(callable) => match callable.what() {
                 Callable::Method(value, _) | Callable::Joiner(value, _) | Callable::Cycler(value, _) => {
                     value.depth() + 1
                 }
@@ -321,7 +360,7 @@ impl Value {
             Self::Stream(_) => "generator",
             Self::Namespace(_) => "Namespace",
             Self::Loop(_) => "LoopContext",
-            Self::Callable(callable) => match &**callable {
+            Self::Callable(callable) => match callable.what() {
                 Callable::Global(_) => "function",
                 Callable::Method(..) => "builtin_function_or_method",
                 Callable::Macro(..) => "Macro",
@@ -401,46 +440,56 @@ impl Value {
         }))
     }
 
+    /// The two items that a pair has; `function` is who wants it.
+    pub(super) fn pair(&self, function: &str, heap: &Heap) -> Result<(Value, Value)> {
+        let mut items = self.iterate(heap)?.into_iter();
+        match (items.next(), items.next(), items.next()) {
+            (Some(first), Some(second), None) => Ok((first, second)),
+            _ => Err(Error::failed(format!("{function}() needs pairs"))),
+        }
+    }
+
     /// All items, as a `for` would go through them.
-    pub(super) fn iterate(&self, heap: &Heap) -> Result<Vec<Value>> {
+    pub(super) fn iterate(&self, heap: &Heap) -> Result<Growing<Value>> {
         heap.burn(1)?;
         match self {
-            Self::Undefined(..) => Ok(Vec::new()),
+            Self::Undefined(..) => Growing::new(heap),
             Self::Str(text) => {
-                let mut buffer = [0; 4];
-                text.chars().map(|c| heap.str(&*c.encode_utf8(&mut buffer))).collect()
+                let (mut chars, mut buffer) = (Growing::new(heap)?, [0; 4]);
+                for c in text.chars() {
+                    chars.push(heap.str(&*c.encode_utf8(&mut buffer))?)?;
+                }
+                Ok(chars)
             }
-            Self::List(items) | Self::Tuple(items) => {
-                heap.room(items.values.len() * size_of::<Value>())?;
-                Ok(items.values.clone())
-            }
+            Self::List(items) | Self::Tuple(items) => Growing::collect(items.values.iter().cloned(), heap),
             Self::Dict(dict) => dict_items(View::Keys, dict, heap),
             Self::View(view, dict) => dict_items(*view, dict, heap),
             Self::Range(range) => {
                 let len = range_len(range);
-                heap.room(len * size_of::<Value>())?;
                 let [start, _, step] = **range;
-                Ok((0..len as i64).map(|at| Value::Int(i128::from(start + at * step))).collect())
+                let item = |at: usize| Value::Int(i128::from(start + at as i64 * step));
+                Growing::collect((0..len).map(item), heap)
             }
-            Self::Stream(stream) => Ok(stream.take()),
+            Self::Stream(stream) => Growing::collect(stream.take().into_iter(), heap),
             Self::Loop(state) => {
                 let rest = state.items.get(state.at.get() + 1..).unwrap_or_default();
-                heap.room(std::mem::size_of_val(rest))?;
-                Ok(rest.to_vec())
+                Growing::collect(rest.iter().cloned(), heap)
             }
             _ => Err(Error::failed(format!("'{}' object is not iterable", self.type_name()))),
         }
     }
 }
 
-fn dict_items(view: View, dict: &Dict, heap: &Heap) -> Result<Vec<Value>> {
-    heap.room(dict.entries.len() * size_of::<Value>())?;
-    let item = |(key, value): &(Value, Value)| match view {
-        View::Keys => Ok(key.clone()),
-        View::Values => Ok(value.clone()),
-        View::Items => heap.tuple(vec![key.clone(), value.clone()]),
-    };
-    dict.entries.iter().map(item).collect()
+fn dict_items(view: View, dict: &Dict, heap: &Heap) -> Result<Growing<Value>> {
+    let mut items = Growing::new(heap)?;
+    for (key, value) in &dict.entries {
+        items.push(match view {
+            View::Keys => key.clone(),
+            View::Values => value.clone(),
+            View::Items => heap.tuple(vec![key.clone(), value.clone()])?,
+        })?;
+    }
+    Ok(items)
 }
 
 pub(super) fn range_len(range: &[i64; 3]) -> usize {
@@ -452,7 +501,12 @@ pub(super) fn range_len(range: &[i64; 3]) -> usize {
 
 /// A name as an error can show it.
 pub(super) fn shortened(name: &str) -> String {
-    match name.char_indices().nth(100) {
+    cut(name, 100)
+}
+
+/// A text of at most so many characters; where it has more, that is seen.
+pub(super) fn cut(name: &str, chars_max: usize) -> String {
+    match name.char_indices().nth(chars_max) {
         Some((end, _)) => format!("{}…", &name[..end]),
         None => name.to_owned(),
     }

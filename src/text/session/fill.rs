@@ -3,8 +3,8 @@
 
 use bandmaster_models::gguf::{Gguf, GgufError};
 
-use super::{LoadedModel, Prompt};
-use crate::text::Tokenizer;
+use super::{LoadedModel, Prompt, SessionError};
+use crate::text::{Tokenizer, Waited};
 
 /// Between which texts something is to be filled in.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -128,13 +128,16 @@ impl LoadedModel {
     }
 
     /// The prompt for what is to be filled in; `None` for a model that can't. The texts are text: a mark in them is none.
-    #[must_use]
-    pub fn fill_prompt(&self, fill: &FillIn) -> Option<Prompt> {
-        let marks = self.fill.as_ref()?;
+    ///
+    /// # Errors
+    /// [`SessionError::Ended`] when nobody waits for it any more.
+    pub fn fill_prompt(&self, fill: &FillIn, waited: &Waited) -> Result<Option<Prompt>, SessionError> {
+        let Some(marks) = &self.fill else { return Ok(None) };
         let mut ids = Vec::new();
         let mut add = |mark: Option<u32>, text: &str| {
             ids.extend(mark);
-            ids.extend(self.tokenizer.encode(text, false));
+            // Of a text that nobody waits for the rest is left out, and the prompt is not given.
+            ids.extend(self.tokenizer.encode_while(text, false, &|| waited.goes_on()).unwrap_or_default());
         };
         match marks.files {
             Some((repository, file)) if !fill.files.is_empty() => {
@@ -152,7 +155,10 @@ impl LoadedModel {
         add(Some(marks.middle), &fill.begun);
         let bos = self.tokenizer.bos().filter(|bos| self.tokenizer.add_bos() && ids.first() != Some(bos));
         ids.splice(0..0, bos);
-        Some(Prompt { text: fill.prefix.clone(), ids })
+        if !waited.goes_on() {
+            return Err(SessionError::Ended);
+        }
+        Ok(Some(Prompt { text: fill.prefix.clone(), ids }))
     }
 
     /// Tokens that end what is filled in, besides the model's own end: another file or gap begins.

@@ -6,11 +6,12 @@ use super::{Message, Role};
 /// The same conversation in that order; `None` where it has it already.
 pub(super) fn by_turns(messages: &[Message]) -> Option<Vec<Message>> {
     let mut out: Vec<Message> = Vec::with_capacity(messages.len() + 1);
+    let mut alone = true;
     for message in with_system_first(messages) {
-        let alone = out.iter().all(|message| message.role == Role::System);
         if alone && !matches!(message.role, Role::System | Role::User) {
             out.push(Message::new(Role::User, ""));
         }
+        alone &= message.role == Role::System;
         match out.last_mut().filter(|last| last.role == message.role && last.role != Role::Tool) {
             Some(last) => {
                 add(&mut last.content, &message.content);
@@ -32,8 +33,9 @@ pub(super) fn has_late_system(messages: &[Message]) -> bool {
 pub(super) fn with_system_first(messages: &[Message]) -> Vec<Message> {
     let mut out: Vec<Message> = Vec::with_capacity(messages.len());
     let mut moved = String::new();
+    let mut late = false;
     for message in messages {
-        let late = out.iter().any(|message| message.role != Role::System) || !moved.is_empty();
+        late |= message.role != Role::System;
         match message.role {
             Role::System if late => add(&mut moved, &message.content),
             Role::User if !moved.is_empty() => {

@@ -22,6 +22,7 @@ pub use message::{Message, Role, Tool, ToolCall};
 use probe::Forms;
 use tools::ToolStyle;
 
+use super::Waited;
 use super::jinja::{self, Limits, Template};
 use super::tokenizer::Tokenizer;
 
@@ -62,16 +63,50 @@ pub enum TemplateError {
     /// It can't write the simplest conversation.
     #[error("the model's chat template fails for a single question: {0}")]
     Unusable(String),
-    /// The template raised an exception, used up its fuel, or met something undefined.
+    /// The template raised an exception, or met something undefined.
     #[error("the model's chat template refuses the messages: {0}")]
     Refused(String),
+    /// It used up what a rendering may take.
+    #[error("the model's chat template takes too much for these messages: {0}")]
+    Costly(String),
+    /// The prompt is longer than any that is wanted.
+    #[error(
+        "the prompt that the model's chat template makes has more than {bytes_max} bytes, the most that it may have: shorten the conversation"
+    )]
+    TooLong {
+        /// So many may be.
+        bytes_max: usize,
+    },
+    /// Nobody waits for the prompt any more.
+    #[error("nobody waits for the prompt any more")]
+    Ended,
+}
+
+/// What making a prompt may take.
+#[derive(Debug, Clone)]
+pub struct Allowance {
+    /// Bytes of its text.
+    pub bytes_max: usize,
+    /// The work ends where it is when nobody waits for it.
+    pub waited: Waited,
+}
+
+impl Allowance {
+    /// As much as it takes.
+    #[must_use]
+    pub fn any() -> Self {
+        Self { bytes_max: usize::MAX, waited: Waited::default() }
+    }
 }
 
 impl From<jinja::Error> for TemplateError {
     fn from(error: jinja::Error) -> Self {
         match error {
             jinja::Error::Syntax { .. } | jinja::Error::Unsupported { .. } => Self::Syntax(error.to_string()),
-            other => Self::Refused(other.to_string()),
+            jinja::Error::Limit(what) => Self::Costly(what),
+            jinja::Error::TooLong => Self::Costly(error.to_string()),
+            jinja::Error::Ended => Self::Ended,
+            jinja::Error::Raised(_) | jinja::Error::Failed { .. } => Self::Refused(error.to_string()),
         }
     }
 }
@@ -102,13 +137,14 @@ struct How<'a> {
     add_generation_prompt: bool,
     /// Steps that it may take.
     fuel: u64,
+    allowance: &'a Allowance,
     variables: &'a Variables,
 }
 
 impl How<'_> {
     /// To find out what a template can show.
-    fn trial(variables: &Variables) -> How<'_> {
-        How { add_generation_prompt: true, fuel: TRIAL_FUEL, variables }
+    fn trial<'a>(variables: &'a Variables, allowance: &'a Allowance) -> How<'a> {
+        How { add_generation_prompt: true, fuel: TRIAL_FUEL, allowance, variables }
     }
 }
 
@@ -137,7 +173,9 @@ impl ChatTemplate {
     /// [`TemplateError`] for what is not Jinja, what is not supported, and templates that don't show a question.
     pub fn new(source: &str, bos_token: String, eos_token: String) -> Result<Self, TemplateError> {
         jinja::on_own_stack(|| {
-            let template = Template::parse(source)?;
+            // What is too large or too deep is not read, which is no refusal of messages.
+            let template =
+                Template::parse(source).map_err(|error| TemplateError::Syntax(error.to_string()))?;
             let source = source.to_owned();
             let mut template = Self {
                 template,
@@ -176,21 +214,22 @@ impl ChatTemplate {
         tools: &[Tool],
         add_generation_prompt: bool,
     ) -> Result<String, TemplateError> {
-        self.render_with(messages, tools, add_generation_prompt, &Variables::new())
+        self.render_with(messages, tools, add_generation_prompt, &Variables::new(), &Allowance::any())
     }
 
-    /// The same with variables of a client's own, which can't hide what every template is given.
+    /// The same with variables of a client's own, which can't hide what every template is given, within an allowance.
     ///
     /// # Errors
-    /// [`TemplateError::Refused`].
+    /// [`TemplateError::Refused`], and where it takes more than is allowed.
     pub fn render_with(
         &self,
         messages: &[Message],
         tools: &[Tool],
         add_generation_prompt: bool,
         variables: &Variables,
+        allowance: &Allowance,
     ) -> Result<String, TemplateError> {
-        let how = How { add_generation_prompt, fuel: FUEL, variables };
+        let how = How { add_generation_prompt, fuel: FUEL, allowance, variables };
         jinja::on_own_stack(|| self.render_in(self.tools, messages, tools, &how))?
     }
 
@@ -255,9 +294,14 @@ impl ChatTemplate {
         let limits = Limits {
             fuel: how.fuel.saturating_add(weight as u64),
             bytes: RENDER_BYTES.saturating_add(weight.saturating_mul(RENDER_COPIES)),
+            written_bytes: how.allowance.bytes_max,
+            waited: how.allowance.waited.clone(),
         };
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        Ok(self.template.render(&variables, now, limits)?)
+        self.template.render(&variables, now, &limits).map_err(|error| match error {
+            jinja::Error::TooLong => TemplateError::TooLong { bytes_max: how.allowance.bytes_max },
+            error => error.into(),
+        })
     }
 }
 

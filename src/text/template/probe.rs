@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::{ChatTemplate, How, Message, Role, TemplateError, ToolStyle, Variables};
+use super::{Allowance, ChatTemplate, How, Message, Role, TemplateError, ToolStyle, Variables};
 
 const MARK: &str = "message-mark";
 
@@ -89,7 +89,9 @@ impl ChatTemplate {
         }
         match self.trial(&conversations[0]) {
             Ok(_) => Err(TemplateError::Silent),
-            Err(TemplateError::Refused(reason)) => Err(TemplateError::Unusable(reason)),
+            Err(TemplateError::Refused(reason) | TemplateError::Costly(reason)) => {
+                Err(TemplateError::Unusable(reason))
+            }
             Err(error) => Err(error),
         }
     }
@@ -113,6 +115,6 @@ impl ChatTemplate {
     }
 
     fn trial(&self, messages: &[Message]) -> Result<String, TemplateError> {
-        self.render_as_given(messages, &[], &How::trial(&Variables::new()))
+        self.render_as_given(messages, &[], &How::trial(&Variables::new(), &Allowance::any()))
     }
 }

@@ -309,10 +309,42 @@ fn a_client_sets_variables_of_its_own_and_no_others() {
     let template = ChatTemplate::new(source, String::new(), String::new()).unwrap();
     let messages = [Message::new(Role::User, "a")];
     let render = |variables: serde_json::Value| {
-        template.render_with(&messages, &[], true, variables.as_object().unwrap()).unwrap().to_lowercase()
+        template
+            .render_with(&messages, &[], true, variables.as_object().unwrap(), &Allowance::any())
+            .unwrap()
+            .to_lowercase()
     };
     assert_eq!(render(serde_json::json!({})), "atrue");
     assert_eq!(render(serde_json::json!({"enable_thinking": false})), "no atrue");
     assert_eq!(render(serde_json::json!({"messages": [{"role": "user", "content": "forged"}]})), "atrue");
     assert_eq!(render(serde_json::json!({"documents": [{"text": "d"}]})), "afalse");
+}
+
+#[test]
+fn a_prompt_that_is_too_long_is_refused_while_it_is_written() {
+    let source = "{{ messages[0].content }}{% if messages|length > 3 %}{% for i in range(100000) %}{{ 'x' * 600 }}{% endfor %}{% endif %}";
+    let template = template(source);
+    let allowance = Allowance { bytes_max: 1 << 20, ..Allowance::any() };
+    let render = |count| template.render_with(&by_turns(count), &[], true, &Variables::new(), &allowance);
+    assert!(render(1).is_ok());
+    let error = render(5).unwrap_err();
+    assert!(matches!(error, TemplateError::TooLong { bytes_max: 1_048_576 }), "{error}");
+}
+
+#[test]
+fn what_takes_too_much_is_not_tried_again_in_another_order() {
+    // Two turns of the user in a row would be merged for a second try.
+    let source = "{{ messages[0].content }}{% if messages|length > 1 %}{% for a in range(99999) %}{% for b in range(99999) %}\
+         {% endfor %}{% endfor %}{% endif %}";
+    let template = template(source);
+    let messages = [Message::new(Role::User, "a"), Message::new(Role::User, "b")];
+    let error = template.render(&messages, &[], true).unwrap_err();
+    assert!(matches!(&error, TemplateError::Costly(what) if what == "it ran too long"), "{error}");
+}
+
+#[test]
+fn a_template_that_is_too_large_is_said_to_be_so() {
+    let source = "{{ messages[0].content }}".to_owned() + &" ".repeat(jinja::SOURCE_BYTES_MAX);
+    let error = rendered(&source, &conversation()).unwrap_err();
+    assert_eq!(error, "the model's chat template does not parse: it has more than 1 MiB");
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{ChatTemplate, How, Message, Role, Tool, ToolCall, Variables, json};
+use super::{Allowance, ChatTemplate, How, Message, Role, Tool, ToolCall, Variables, json};
 
 /// How tools, calls and results get into a prompt. All three go the same way, so that the model is never told of one form
 /// and shown another.
@@ -69,9 +69,9 @@ fn shows(template: &ChatTemplate, style: ToolStyle, id: &str) -> bool {
     let asked = Message::new(Role::User, "user-message");
     let called = Message { tool_calls: vec![call], ..Message::new(Role::Assistant, "") };
     let result = Message { tool_call_id: Some(id.into()), ..Message::new(Role::Tool, "result_mark") };
-    let none = Variables::new();
+    let (none, any) = (Variables::new(), Allowance::any());
     let written = |messages: &[Message], tools: &[Tool]| {
-        let how = How::trial(&none);
+        let how = How::trial(&none, &any);
         template.render_in(style, messages, tools, &how).unwrap_or_default()
     };
     let history = written(&[asked.clone(), called, result], std::slice::from_ref(&tool));

@@ -48,8 +48,9 @@ pub(super) struct Scratch<'t> {
     pub(super) ended: bool,
 }
 
-/// So often somebody who may have left is asked whether the rest is wanted.
+/// So often somebody who may have left is asked whether the rest is wanted: between words, and within a long one.
 const WORDS_BETWEEN: u32 = 1 << 12;
+const MERGES_BETWEEN: u32 = 1 << 15;
 
 #[derive(Clone, Copy)]
 struct Symbol {
@@ -112,26 +113,32 @@ impl Bpe {
             scratch.words = scratch.words.wrapping_add(1);
             scratch.ended |= scratch.words.is_multiple_of(WORDS_BETWEEN) && !goes_on();
             if scratch.ended {
-                return;
+                return false;
             }
             if let Some(&(start, end)) = scratch.seen.get(word) {
                 ids.extend_from_within(start as usize..end as usize);
-                return;
+                return true;
             }
             let start = ids.len();
             let whole = if self.ignore_merges { vocabulary.find(word.as_bytes()) } else { None };
             match whole {
                 Some(token) => ids.push(token),
-                None => self.merge(word.as_bytes(), scratch, ids),
+                None => self.merge(word.as_bytes(), scratch, ids, goes_on),
             }
             if word.len() <= CACHED_WORD_BYTES_MAX {
                 scratch.seen.insert(word, (start as u32, ids.len() as u32));
             }
+            !scratch.ended
         });
     }
 
-    fn merge(&self, word: &[u8], scratch: &mut Scratch<'_>, ids: &mut Vec<u32>) {
-        let Scratch { symbols, candidates, .. } = scratch;
+    fn merge(&self, word: &[u8], scratch: &mut Scratch<'_>, ids: &mut Vec<u32>, goes_on: &dyn Fn() -> bool) {
+        let Scratch { symbols, candidates, ended, .. } = scratch;
+        let mut merges = 0u32;
+        let mut ends = || {
+            merges = merges.wrapping_add(1);
+            merges.is_multiple_of(MERGES_BETWEEN) && !goes_on()
+        };
         symbols.clear();
         symbols.extend((0u32..).zip(word).map(|(at, &byte)| Symbol {
             token: self.bytes[usize::from(byte)],
@@ -142,9 +149,18 @@ impl Bpe {
             last.next = NONE;
         }
         candidates.clear();
-        let first = (0..symbols.len() as u32).filter_map(|at| self.candidate(symbols, at));
-        candidates.extend(first);
+        for at in 0..symbols.len() as u32 {
+            candidates.extend(self.candidate(symbols, at));
+            if ends() {
+                *ended = true;
+                return;
+            }
+        }
         while let Some(Reverse(candidate)) = candidates.pop() {
+            if ends() {
+                *ended = true;
+                return;
+            }
             let (rank, at) = ((candidate >> 32) as u32, candidate as u32);
             let Some(merge) = self.merge_at(symbols, at).filter(|merge| merge.rank == rank) else { continue };
             let left = symbols[at as usize];

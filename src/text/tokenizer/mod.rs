@@ -191,6 +191,12 @@ impl Tokenizer {
         self.vocabulary.longest().max(1)
     }
 
+    /// The same of any token, with the texts of control tokens.
+    pub(super) fn any_token_bytes_max(&self) -> usize {
+        let ids = 0..self.vocab_size() as u32;
+        ids.map(|id| self.decode_bytes(id).len()).max().unwrap_or(0).max(1)
+    }
+
     /// Encodes what lies between the special tokens `found`: where they are, ascending, and their ids.
     fn encode_around(
         &self,
@@ -296,8 +302,14 @@ impl Tokenizer {
         out + &text[at..]
     }
 
-    /// As [`Tokenizer::encode_prompt`], of the text without `mark`: what [`Tokenizer::guard`] took apart stays text.
-    pub(super) fn encode_guarded(&self, text: &str, mark: char) -> Vec<u32> {
+    /// As [`Tokenizer::encode_prompt`], of the text without `mark`: what [`Tokenizer::guard`] took apart stays text. `None`
+    /// once `goes_on` says no, which is asked now and then.
+    pub(super) fn encode_guarded(
+        &self,
+        text: &str,
+        mark: char,
+        goes_on: &dyn Fn() -> bool,
+    ) -> Option<Vec<u32>> {
         let mut seen = 0;
         let mut removed = 0;
         let mut unmarked = |at: usize| {
@@ -309,7 +321,8 @@ impl Tokenizer {
         let found = self.special.find_all(text).filter(|(place, _)| !text[place.end..].starts_with(mark));
         let found: Vec<_> =
             found.map(|(place, id)| (unmarked(place.start)..unmarked(place.end), id)).collect();
-        self.framed(self.encode_around(&text.replace(mark, ""), found.into_iter(), &|| true))
+        let ids = self.encode_around(&text.replace(mark, ""), found.into_iter(), goes_on);
+        goes_on().then(|| self.framed(ids))
     }
 
     /// The bytes of a token, a part of a character perhaps; a control token's are its name. Empty for an id outside the

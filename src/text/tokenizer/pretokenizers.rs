@@ -169,28 +169,26 @@ impl PreTokenizer {
         Self { stages: stages.collect() }
     }
 
-    /// Calls `on_word` with every word of `text`, in order, nothing left out.
-    pub(super) fn split<'t>(&self, text: &'t str, on_word: &mut dyn FnMut(&'t str)) {
+    /// Calls `on_word` with every word of `text`, in order, nothing left out, until it says no.
+    pub(super) fn split<'t>(&self, text: &'t str, on_word: &mut dyn FnMut(&'t str) -> bool) {
         split_by(&self.stages, text, on_word);
     }
 }
 
-fn split_by<'t>(stages: &[Stage], text: &'t str, on_word: &mut dyn FnMut(&'t str)) {
-    let Some((stage, later)) = stages.split_first() else {
-        on_word(text);
-        return;
-    };
+/// Whether more is wanted.
+fn split_by<'t>(stages: &[Stage], text: &'t str, on_word: &mut dyn FnMut(&'t str) -> bool) -> bool {
+    let Some((stage, later)) = stages.split_first() else { return on_word(text) };
     let mut at = 0;
     while let Some(word) = stage.next(text, at) {
-        if at < word.start {
-            split_by(later, &text[at..word.start], on_word);
+        if at < word.start && !split_by(later, &text[at..word.start], on_word) {
+            return false;
         }
         at = word.end;
-        split_by(later, &text[word], on_word);
+        if !split_by(later, &text[word], on_word) {
+            return false;
+        }
     }
-    if at < text.len() {
-        split_by(later, &text[at..], on_word);
-    }
+    at == text.len() || split_by(later, &text[at..], on_word)
 }
 
 impl Stage {

@@ -132,15 +132,22 @@ impl SentencePiece {
         if let Some(last) = symbols.last_mut() {
             last.next = NONE;
         }
-        let mut candidates: BinaryHeap<Candidate> = (0..symbols.len())
-            .filter_map(|at| self.candidate(vocabulary, text, &symbols, at as u32))
-            .collect();
         /// So often somebody who may have left is asked whether the rest is wanted.
         const MERGES_BETWEEN: u32 = 1 << 14;
         let mut merges = 0u32;
-        while let Some(best) = candidates.pop() {
+        let mut ends = || {
             merges = merges.wrapping_add(1);
-            if merges.is_multiple_of(MERGES_BETWEEN) && !goes_on() {
+            merges.is_multiple_of(MERGES_BETWEEN) && !goes_on()
+        };
+        let mut candidates: BinaryHeap<Candidate> = BinaryHeap::new();
+        for at in 0..symbols.len() as u32 {
+            candidates.extend(self.candidate(vocabulary, text, &symbols, at));
+            if ends() {
+                return;
+            }
+        }
+        while let Some(best) = candidates.pop() {
+            if ends() {
                 return;
             }
             let (left, right) = (symbols[best.left as usize], symbols[best.right as usize]);

@@ -18,7 +18,10 @@ static PRE_TOKENIZERS: LazyLock<Vec<(&str, PreTokenizer)>> =
 fn words<'t>(pre: &str, text: &'t str) -> Vec<&'t str> {
     let (_, pre_tokenizer) = PRE_TOKENIZERS.iter().find(|(name, _)| *name == pre).unwrap();
     let mut words = Vec::new();
-    pre_tokenizer.split(text, &mut |word| words.push(word));
+    pre_tokenizer.split(text, &mut |word| {
+        words.push(word);
+        true
+    });
     words
 }
 
@@ -242,7 +245,10 @@ fn long_runs_take_no_longer_than_other_text() {
         }
         for (_, pre_tokenizer) in PRE_TOKENIZERS.iter() {
             let mut bytes = 0;
-            pre_tokenizer.split(&text, &mut |word| bytes += word.len());
+            pre_tokenizer.split(&text, &mut |word| {
+                bytes += word.len();
+                true
+            });
             assert_eq!(bytes, text.len());
         }
         assert!(start.elapsed() < Duration::from_secs(30), "{run:?}: {:?}", start.elapsed());
@@ -283,7 +289,7 @@ fn long_special_tokens_take_no_longer_than_short_ones() {
         let bytes: Vec<u8> = ids.iter().flat_map(|&id| tokenizer.decode_bytes(id)).copied().collect();
         assert_eq!(String::from_utf8(bytes).unwrap(), text);
         assert_eq!(
-            tokenizer.encode_guarded(&tokenizer.guard(&text, '\u{F0000}'), '\u{F0000}'),
+            tokenizer.encode_guarded(&tokenizer.guard(&text, '\u{F0000}'), '\u{F0000}', &|| true).unwrap(),
             tokenizer.encode(&text, false)
         );
         assert!(start.elapsed() < Duration::from_secs(10), "{run:?}: {:?}", start.elapsed());
@@ -315,4 +321,28 @@ fn nested_pieces_take_no_longer_than_other_text() {
         assert_eq!(tokenizer.decode(&tokenizer.encode(&text, true)), text);
     }
     assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
+}
+
+#[test]
+fn a_long_word_is_left_in_its_middle_when_nobody_waits() {
+    use std::cell::Cell;
+
+    let word = "a".repeat(1 << 20);
+    let gguf = fixtures::byte_level_gguf("gpt-2", &["a a", "aa aa"]);
+    let tokenizer = Tokenizer::from_gguf(&gguf).unwrap();
+    let asked = Cell::new(0);
+    let patient = || {
+        asked.set(asked.get() + 1);
+        true
+    };
+    assert!(tokenizer.encode_while(&word, false, &patient).is_some());
+    assert!(asked.get() > 20, "asked {} times within a word", asked.get());
+    let left = Cell::new(0);
+    let gone = || {
+        left.set(left.get() + 1);
+        false
+    };
+    assert_eq!(tokenizer.encode_while(&word, false, &gone), None);
+    assert_eq!(tokenizer.encode_guarded(&word, '\u{F0000}', &gone), None);
+    assert!(left.get() <= 6, "{} times asked after the first no", left.get());
 }

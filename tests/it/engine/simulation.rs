@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bandmaster::engine::hash::mix;
 use bandmaster::engine::{
-    Brought, Class, Core, EngineConfig, Event, Expected, ExpectedId, FinishReason, Job, JobEnd, JobKind,
-    ModelId, Order, Priority, Request, RequestId, RunId, Sampling, Sink,
+    Broken, Brought, Class, Core, EngineConfig, Event, Expected, ExpectedId, FinishReason, Job, JobEnd,
+    JobKind, ModelId, Order, Priority, Request, RequestId, RunId, Sampling, Sink,
 };
 
 use super::alone::{Answer, Ask, alone};
@@ -273,7 +273,7 @@ impl World {
                 assert!(!panics_at.is_some_and(|at| range.contains(&at)), "out of luck");
                 true
             }),
-            broken: Box::new(move |end| {
+            broken: Broken::new(move |end| {
                 let mut told = told.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                 assert!(told.1.replace(end).is_none(), "told twice");
             }),

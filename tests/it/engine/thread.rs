@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bandmaster::engine::{
-    Engine, EngineConfig, EngineError, EngineHandle, Event, FinishReason, Job, JobEnd, JobKind, ModelId,
-    Rejected, Request,
+    Broken, Engine, EngineConfig, EngineError, EngineHandle, Event, FinishReason, Job, JobEnd, JobKind,
+    ModelId, Rejected, Request,
 };
 
 use bandmaster_kernels::Cpu;
@@ -41,7 +41,7 @@ fn job(run: impl Fn() + Send + 'static) -> Job {
         run();
         true
     };
-    Job { kind: JobKind(0), pieces: vec![1], deadline: None, run: Box::new(run), broken: Box::new(|_| {}) }
+    Job { kind: JobKind(0), pieces: vec![1], deadline: None, run: Box::new(run), broken: Broken::new(|_| {}) }
 }
 
 fn last(events: &Receiver<Event>) -> Event {
@@ -173,7 +173,7 @@ fn jobs_have_a_limit_of_their_own_and_end_when_they_are_cancelled() {
         Job {
             pieces: vec![1; 1000],
             run: Box::new(move |_| ran.send((number, None)).is_ok()),
-            broken: Box::new(move |end| broke.send((number, Some(end))).expect("the test waits")),
+            broken: Broken::new(move |end| broke.send((number, Some(end))).expect("the test waits")),
             ..job(|| {})
         }
     };
@@ -257,6 +257,37 @@ fn what_lives_when_the_engine_ends_fails() {
     handle.submit(request).expect("there is room");
     drop(handle);
     assert_eq!(last(&events), Event::Failed("the engine has stopped".into()));
+}
+
+#[test]
+fn every_job_that_was_taken_in_hears_its_end_when_the_engine_stops() {
+    let (handle, _) = engine(10);
+    let ((begins, begun), (hold, release)) = (sync_channel(1), sync_channel::<()>(0));
+    let first = move || {
+        begins.send(()).expect("the test waits");
+        // Until the test lets it go on.
+        let _ = release.recv();
+    };
+    handle.job(job(first)).expect("there is room");
+    begun.recv_timeout(PATIENCE).expect("it runs");
+    let (tell, told) = sync_channel(10);
+    for number in 0..5 {
+        let tell = tell.clone();
+        let broken = Broken::new(move |end| tell.send((number, end)).expect("the test waits"));
+        handle.job(Job { broken, ..job(|| {}) }).expect("there is room");
+    }
+    // They lie in the channel: the thread is busy, and it looks at nothing else once it is to end.
+    std::thread::scope(|scope| {
+        scope.spawn(|| handle.shutdown());
+        std::thread::sleep(Duration::from_millis(100));
+        drop(hold);
+    });
+    let mut ended: Vec<(i32, JobEnd)> =
+        (0..5).map(|_| told.recv_timeout(PATIENCE).expect("every job hears its end")).collect();
+    ended.sort_by_key(|(number, _)| *number);
+    assert_eq!(ended, (0..5).map(|number| (number, JobEnd::Cancelled)).collect::<Vec<_>>());
+    let refused = Broken::new(|_| panic!("a refused job hears nothing"));
+    assert_eq!(handle.job(Job { broken: refused, ..job(|| {}) }), Err(Rejected::Stopped));
 }
 
 #[test]

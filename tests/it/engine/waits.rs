@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bandmaster::engine::{Class, Core, EngineConfig, Job, JobEnd, JobKind, ModelId, RequestId, RunId};
+use bandmaster::engine::{
+    Broken, Class, Core, EngineConfig, Job, JobEnd, JobKind, ModelId, RequestId, RunId,
+};
 
 use super::fake::{FakeClock, FakeModel};
 use super::simulation::Random;
@@ -91,7 +93,7 @@ impl World {
         };
         self.asked += 1;
         let id = RequestId(self.asked);
-        let broken = Box::new(|end| assert_eq!(end, JobEnd::Cancelled));
+        let broken = Broken::new(|end| assert_eq!(end, JobEnd::Cancelled));
         let job =
             Job { kind: JobKind(1), pieces: pieces.to_vec(), deadline: None, run: Box::new(run), broken };
         self.core.submit_job(id, job, self.clock.now());

@@ -38,6 +38,8 @@ pub struct Scripted {
     pub script: Box<Script>,
     pub calls: AtomicUsize,
     pub seen: Mutex<Vec<Call>>,
+    /// Texts whose tokens were counted, and where.
+    pub counted: Mutex<Vec<(String, std::thread::ThreadId)>>,
 }
 
 pub fn scripted(name: &str, script: impl Fn(&Call, usize) -> Act + Send + Sync + 'static) -> Arc<Scripted> {
@@ -47,6 +49,7 @@ pub fn scripted(name: &str, script: impl Fn(&Call, usize) -> Act + Send + Sync +
         script: Box::new(script),
         calls: AtomicUsize::new(0),
         seen: Mutex::new(Vec::new()),
+        counted: Mutex::default(),
     })
 }
 
@@ -68,6 +71,7 @@ impl Llm for Scripted {
     }
 
     fn count_tokens(&self, text: &str) -> usize {
+        self.counted.lock().unwrap().push((text.to_owned(), std::thread::current().id()));
         count(text)
     }
 

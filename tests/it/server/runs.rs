@@ -117,6 +117,69 @@ fn a_killed_servers_run_is_incomplete_and_can_be_resumed() {
 }
 
 #[test]
+fn no_run_that_was_acknowledged_is_lost_by_a_kill_right_after() {
+    let folder = tempfile::tempdir().unwrap();
+    for round in 0..5 {
+        let Some(mut server) = serve(&folder) else { return };
+        let mut ids: Vec<String> = (0..round).map(|_| begin(&server)).collect();
+        ids.push(begin(&server));
+        server.child.kill().unwrap();
+        server.child.wait().unwrap();
+        let listed = said(folder.path(), &["runs", "list"], 0);
+        for id in ids {
+            assert!(listed.contains(&id), "round {round}: {id} is lost: {listed}");
+            let shown = said(folder.path(), &["runs", "show", &id, "--json"], 0);
+            assert!(shown.contains("Count to a thousand."), "it can be resumed: {shown}");
+        }
+    }
+}
+
+#[test]
+fn no_run_whose_beginning_was_printed_is_lost_by_a_kill_right_after() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(model) = model() else { return };
+    let model = model.to_str().unwrap();
+    for round in 0..20 {
+        let words = ["run", "Count to a thousand.", "--standalone", "--events", "--planner", model];
+        let mut run = command(folder.path(), &words);
+        let mut child = run.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let started: Value = serde_json::from_str(&line).unwrap();
+        let id = started["run"].as_str().unwrap();
+        let shown = said(folder.path(), &["runs", "show", id, "--json"], 0);
+        assert!(shown.contains("Count to a thousand."), "round {round}: {shown}");
+    }
+}
+
+#[test]
+fn runs_are_listed_some_at_a_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(server) = serve(&folder) else { return };
+    let ids: Vec<String> = (0..3).map(|_| begin(&server)).collect();
+    let page = |query: &str| {
+        let (status, list) = server.get(&format!("/v1/runs{query}"));
+        assert_eq!(status, 200, "{list}");
+        let ids: Vec<String> = list["data"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|run| run["id"].as_str().unwrap().to_owned())
+            .collect();
+        (ids, list["last_id"].as_str().unwrap().to_owned(), list["has_more"].as_bool().unwrap())
+    };
+    let latest_first = [2, 1, 0].map(|n| ids[n].clone());
+    assert_eq!(page(""), (latest_first.to_vec(), ids[0].clone(), false));
+    assert_eq!(page("?limit=2"), (latest_first[..2].to_vec(), ids[1].clone(), true));
+    assert_eq!(page(&format!("?limit=2&after={}", ids[1])), (vec![ids[0].clone()], ids[0].clone(), false));
+    for query in ["?limit=0", "?limit=x", "?after=none"] {
+        assert_eq!(server.get(&format!("/v1/runs{query}")).0, 400, "{query}");
+    }
+}
+
+#[test]
 fn a_run_of_its_own_process_goes_on_beside_the_server_until_it_is_killed() {
     let folder = tempfile::tempdir().unwrap();
     let Some(server) = serve(&folder) else { return };

@@ -199,3 +199,22 @@ async fn the_description_refers_to_nothing_that_is_missing() {
         names.filter(|name| api["components"]["schemas"].get(*name).is_none()).collect();
     assert!(missing.is_empty(), "{missing:?}");
 }
+
+#[tokio::test]
+async fn items_that_are_referred_to_have_a_limit_together() {
+    let server = running("Hello!");
+    let text = "x".repeat(BODY_BYTES_MAX / 4);
+    let items = json!({"items": [{"type": "message", "role": "user", "content": text}]});
+    let begun = server.call(200, "POST", "/v1/conversations", items).await;
+    let path = format!("/v1/conversations/{}/items", begun["id"].as_str().unwrap());
+    let paging = format!("{path}?limit=1");
+    let response = server.begin("GET", &paging, &Value::Null).await;
+    let bytes = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
+    let listed: Value = serde_json::from_slice(&bytes).unwrap();
+    let id = listed["data"][0]["id"].clone();
+    let referred = |count: usize| json!({"input": vec![json!({"type": "item_reference", "id": id}); count]});
+    let refused = server.call(400, "POST", "/v1/responses", referred(5)).await;
+    assert_eq!(refused["error"]["param"], "input[3].id", "{}", refused["error"]["message"]);
+    let refused = server.call(400, "POST", "/v1/responses", referred(1)).await;
+    assert_eq!(refused["error"]["code"], "context_length_exceeded", "one alone is looked up");
+}

@@ -6,6 +6,7 @@ use axum::body::to_bytes;
 use serde_json::{Value, json};
 
 use crate::server::fixtures::{Running, running};
+use crate::server::jobs;
 use crate::server::shelf::Alias;
 use crate::text::session::tests::{parrot, parrot_with};
 
@@ -423,4 +424,64 @@ async fn models_with_marks_fill_in_and_others_say_that_they_cannot() {
     plain.call(200, "POST", COMPLETIONS, completion(json!({"suffix": ""}))).await;
     let response = plain.begin("POST", COMPLETIONS, &completion(json!({"suffix": null}))).await;
     assert!(to_bytes(response.into_body(), 1 << 20).await.is_ok());
+}
+
+#[tokio::test]
+async fn every_route_that_reads_a_text_does_so_in_a_job() {
+    let server = running("Hello!");
+    let hello = json!([{"role": "user", "content": "Hi"}]);
+    for (path, body) in [
+        (CHAT, chat(json!({}))),
+        (COMPLETIONS, completion(json!({}))),
+        ("/v1/responses", json!({"input": "Hi"})),
+        ("/infill", json!({"input_prefix": "Hi"})),
+        ("/tokenize", json!({"content": "Hi"})),
+        ("/tokenize", json!({"messages": hello})),
+        ("/detokenize", json!({"tokens": [72]})),
+        ("/apply-template", json!({"messages": hello})),
+        ("/v1/chat/completions/input_tokens", json!({"messages": hello})),
+    ] {
+        let before = jobs::ASKED.get();
+        let (status, text) = server.respond("POST", path, &body).await;
+        // The parrot has no marks to fill in with, which is found out where the prompt is made.
+        assert_eq!(status, if path == "/infill" { 400 } else { 200 }, "{path}: {text}");
+        assert_eq!(jobs::ASKED.get(), before + 1, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_salt_keeps_the_cache_apart() {
+    let server = running("Hello!");
+    let long = "river stone ".repeat(40);
+    let cached = async |more: Value| {
+        let body = merged(chat(json!({"messages": [{"role": "user", "content": long}]})), more);
+        let answer = server.call(200, "POST", CHAT, body).await;
+        answer["usage"]["prompt_tokens_details"]["cached_tokens"].as_u64().unwrap()
+    };
+    assert_eq!(cached(json!({})).await, 0);
+    assert!(cached(json!({})).await > 0);
+    assert_eq!(cached(json!({"cache_salt": "mine"})).await, 0);
+    assert!(cached(json!({"cache_salt": "mine"})).await > 0);
+    assert_eq!(cached(json!({"cache_salt": "theirs"})).await, 0);
+    assert!(cached(json!({"cache_salt": ""})).await > 0);
+}
+
+#[tokio::test]
+async fn many_answers_under_one_large_schema_make_its_grammar_once() {
+    let server = running("certainly not");
+    // Too long to be kept for the next who asks.
+    let names: Vec<String> = (0..300).map(|n| format!("name-{n}-{}", "x".repeat(250))).collect();
+    let schema = json!({"enum": names});
+    let started = std::time::Instant::now();
+    let body = chat(json!({"json_schema": schema, "n": 1, "max_tokens": 2}));
+    server.call(200, "POST", CHAT, body).await;
+    let once = started.elapsed();
+    let started = std::time::Instant::now();
+    let body = chat(json!({"json_schema": schema, "n": 32, "max_tokens": 2}));
+    server.call(200, "POST", CHAT, body).await;
+    assert!(
+        started.elapsed() < once * 8 + std::time::Duration::from_secs(1),
+        "{:?}, alone {once:?}",
+        started.elapsed()
+    );
 }

@@ -4,8 +4,12 @@
 #[cfg(test)]
 mod tests;
 
-use crate::server::error::{ApiError, INVALID_REQUEST};
 use axum::http::StatusCode;
+
+use crate::server::error::{ApiError, INVALID_REQUEST};
+use crate::server::wire::responses::conversation::ITEMS_MAX;
+use crate::server::wire::sampling::{STOP_TOKENS_MAX, STOPS_MAX};
+use crate::server::wire::tools::TOOLS_MAX;
 
 /// Values of a body, names of fields among them; a prompt of a million token ids has a million and one.
 pub const VALUES_MAX: usize = 1_200_000;
@@ -13,22 +17,25 @@ pub const VALUES_MAX: usize = 1_200_000;
 pub const DEPTH_MAX: usize = 127;
 /// Of a field's name, as far as fields with limits are told apart.
 const NAME_BYTES_MAX: usize = 24;
+/// In the place of a character that no field with a limit has in its name.
+const NO_NAMES_BYTE: u8 = 0xFF;
 /// Places with limits lie no deeper.
 const PLACE_DEPTH_MAX: usize = 4;
 
 /// What stands between a body and one of its lists: names of fields, and `[]` for an item of a list. So many items may a
-/// list, or fields an object, have there.
+/// list, or fields an object, have there. Here is the only place where they are counted.
 const LIMITS: &[(&[&str], usize)] = &[
     (&["messages"], 16_384),
     (&["messages", "[]", "content"], 4096),
     (&["messages", "[]", "tool_calls"], 256),
     (&["input", "[]", "content"], 4096),
-    (&["items"], 16_384),
+    (&["items"], ITEMS_MAX),
     (&["items", "[]", "content"], 4096),
-    (&["tools"], 128),
-    (&["functions"], 128),
-    (&["stop"], 16),
-    (&["stop_token_ids"], 1024),
+    (&["tools"], TOOLS_MAX),
+    (&["functions"], TOOLS_MAX),
+    (&["stop"], STOPS_MAX),
+    (&["stop_token_ids"], STOP_TOKENS_MAX),
+    (&["response_fields"], 256),
     (&["logit_bias"], 16_384),
     (&["metadata"], 256),
     (&["files"], 4096),
@@ -53,6 +60,8 @@ enum Inside {
     Nothing,
     String,
     Escape,
+    /// Four digits of an escape: how many are still to come, and what they say so far.
+    Digits(u8, u32),
     /// A number or word.
     Word,
 }
@@ -107,10 +116,8 @@ impl Scan {
         while let Some(&byte) = part.get(at) {
             at += 1;
             match self.inside {
-                Inside::Escape => {
-                    self.inside = Inside::String;
-                    self.escaped(byte)?;
-                }
+                Inside::Escape => self.escaped(byte),
+                Inside::Digits(left, code) => self.digit(byte, left, code),
                 Inside::String => {
                     if self.naming() {
                         self.string_byte(byte);
@@ -136,15 +143,23 @@ impl Scan {
         self.open.last().is_some_and(|open| open.wants_name)
     }
 
-    /// A name that is spelled with escapes could be that of any field with a limit.
-    fn escaped(&mut self, byte: u8) -> Result<(), ApiError> {
-        if byte == b'u' && self.naming() && self.open.len() <= PLACE_DEPTH_MAX {
-            return Err(ApiError::unreadable(
-                "a field's name is spelled with \\u escapes: send names as plain text",
-            ));
+    /// A field's name may be spelled with escapes, and is the same name.
+    fn escaped(&mut self, byte: u8) {
+        self.inside = if byte == b'u' { Inside::Digits(4, 0) } else { Inside::String };
+        match byte {
+            b'u' => {}
+            b'"' | b'\\' | b'/' => self.name_byte(byte),
+            _ => self.name_byte(NO_NAMES_BYTE),
         }
-        self.name_byte(byte);
-        Ok(())
+    }
+
+    fn digit(&mut self, byte: u8, left: u8, code: u32) {
+        // What is no digit is for the parser to refuse.
+        let code = code << 4 | char::from(byte).to_digit(16).unwrap_or(0xF);
+        self.inside = if left > 1 { Inside::Digits(left - 1, code) } else { Inside::String };
+        if left == 1 {
+            self.name_byte(u8::try_from(code).ok().filter(u8::is_ascii).unwrap_or(NO_NAMES_BYTE));
+        }
     }
 
     fn name_byte(&mut self, byte: u8) {

@@ -39,8 +39,8 @@ impl<T: DeserializeOwned> Body for T {
     }
 }
 
-/// A body to which nothing is written: of a conversation that is only rendered or counted. Clients send the body that
-/// they ask for an answer with, so what would change only the answer is taken and named.
+/// A body to which nothing is written: what it holds is only rendered, counted or kept. Clients send the body that they
+/// ask for an answer with, so what would change only the answer is taken and named.
 #[derive(Debug)]
 pub struct Unanswered<T>(pub T);
 
@@ -49,6 +49,23 @@ impl<T: DeserializeOwned> Body for Unanswered<T> {
         fields.promised.retain(|promise| promise.shapes_prompt());
         fields.rest().map(Self)
     }
+}
+
+/// A body whose texts become vectors: nothing is written after them, so what would change only that is taken and named.
+#[derive(Debug)]
+pub struct Embedded<T>(pub T);
+
+impl<T: DeserializeOwned> Body for Embedded<T> {
+    fn read(fields: &mut Fields) -> Result<Self, ApiError> {
+        fields.promised.retain(|promise| promise.shapes_vector());
+        fields.rest().map(Self)
+    }
+}
+
+/// Whether a value is `false`, 0, null, or an empty text, list or object.
+#[must_use]
+pub fn is_empty(value: &Value) -> bool {
+    promises::empty(value)
 }
 
 /// A body while it is read, perhaps in several parts that each know some of its fields.
@@ -69,6 +86,9 @@ impl Fields {
     /// 400 for another value.
     pub fn new(mut body: Value) -> Result<Self, ApiError> {
         without_nulls(&mut body);
+        if let Value::Object(fields) = &mut body {
+            fields.retain(|name, value| !promises::is_hollow(name, value));
+        }
         let Value::Object(fields) = &body else {
             let what = match body {
                 Value::Array(_) => "a list",

@@ -27,6 +27,11 @@ impl Promise {
             || ["functions", "truncate_prompt_tokens"].contains(&self.name)
     }
 
+    /// Whether it would change a vector, and not only what is written after a text.
+    pub(super) fn shapes_vector(&self) -> bool {
+        VECTORS.iter().any(|promise| promise.name == self.name) || self.shapes_prompt()
+    }
+
     /// 400 with its name.
     pub(super) fn refusal(&self) -> ApiError {
         let Self { name, why, .. } = self;
@@ -49,8 +54,18 @@ fn find(name: &str) -> Option<&'static Promise> {
     PROMISES.iter().flat_map(|group| group.iter()).find(|promise| promise.name == name)
 }
 
+/// Whether a value is an empty object, list or text, or `false`, and so asks for nothing in a field that is one of these
+/// promises. An empty schema is one, and an empty conversation is a mistake.
+pub(super) fn is_hollow(name: &str, value: &Value) -> bool {
+    const MEANT: [&str; 3] = ["guided_json", "json_schema", "messages"];
+    // Where no turn is opened, that the last one is not continued must be said.
+    let is_meant = MEANT.contains(&name) || (name == "continue_final_message" && value.is_boolean());
+    let is_empty = !value.is_number() && empty(value);
+    is_empty && !is_meant && find(name).is_some_and(|promise| (promise.harmless)(value))
+}
+
 /// `false`, 0, and what is empty.
-fn empty(value: &Value) -> bool {
+pub(super) fn empty(value: &Value) -> bool {
     match value {
         Value::Null => true,
         Value::Bool(flag) => !flag,
@@ -59,10 +74,6 @@ fn empty(value: &Value) -> bool {
         Value::Array(items) => items.is_empty(),
         Value::Object(fields) => fields.is_empty(),
     }
-}
-
-fn nothing(_: &Value) -> bool {
-    false
 }
 
 fn at_most_one(value: &Value) -> bool {
@@ -159,7 +170,7 @@ const FORM: &[Promise] = &[
     promise("logits_processors", empty, "no code of a request is run"),
     promise("logits_processor", empty, "no code of a request is run"),
     promise("custom_logit_processor", empty, "no code of a request is run"),
-    promise("audio", nothing, TEXT_ONLY),
+    promise("audio", empty, TEXT_ONLY),
     promise("modalities", text_alone, TEXT_ONLY),
     promise("stream", empty, "the answer of this route comes at once"),
     promise("background", empty, "an answer is waited for, or streams; POST /v1/runs works alone"),
@@ -226,12 +237,12 @@ const TOLD: &[Promise] = &[
     ),
     promise("detokenize", yes, "answers are text; return_token_ids tells their tokens as well"),
     promise("moderation", empty, "no moderation model is here"),
-    promise("web_search_options", nothing, "nothing here reaches the web"),
+    promise("web_search_options", empty, "nothing here reaches the web"),
 ];
 
 const COUNT: &[Promise] = &[
     promise("n", at_most_one, USE_N),
-    promise("best_of", at_most_one, "as many answers are drawn as are told, and none is thrown away"),
+    promise("best_of", at_most_one, "every answer that is generated is returned; ask for n answers"),
     promise("n_cmpl", at_most_one, USE_N),
     promise("num_return_sequences", at_most_one, USE_N),
     promise("num_generations", at_most_one, USE_N),
@@ -261,7 +272,6 @@ const SOURCE: &[Promise] = &[
     promise("lora_request", empty, "no adapters are loaded here"),
     promise("lora_path", empty, "no adapters are loaded here"),
     promise("adapter_id", empty, "no adapters are loaded here"),
-    promise("cache_salt", empty, "whoever asks shares the cache of prefixes"),
     promise("raw", empty, "/v1/completions takes a prompt as it is"),
     promise("options", empty, TOP_LEVEL),
     promise("extra_body", empty, TOP_LEVEL),
@@ -275,3 +285,15 @@ const VECTORS: &[Promise] = &[
     promise("output_dtype", floats, "use encoding_format"),
     promise("embedding_types", floats, "use encoding_format"),
 ];
+
+/// All names, for tests.
+#[cfg(test)]
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    PROMISES.iter().flat_map(|group| group.iter()).map(|promise| promise.name)
+}
+
+/// Whether an empty value of a field asks for something too: a number, or what is so unless said.
+#[cfg(test)]
+pub(super) fn asks_when_empty(name: &str) -> bool {
+    find(name).is_some_and(|promise| !(promise.harmless)(&Value::from("")))
+}

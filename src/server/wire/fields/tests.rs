@@ -17,8 +17,11 @@ type Read = Result<Vec<String>, ApiError>;
 /// A route's reader, and the least it takes.
 type Route = (&'static str, fn(&Value) -> Read, Value);
 
-/// Routes that write nothing to a conversation.
-const UNANSWERED: [&str; 2] = ["tokenize", "apply-template"];
+/// Routes that make a prompt and write nothing after it.
+const RENDERED: [&str; 2] = ["tokenize", "apply-template"];
+/// All routes that write nothing after what is sent.
+const UNANSWERED: [&str; 7] =
+    ["tokenize", "apply-template", "detokenize", "embeddings", "conversations", "notes", "items"];
 
 fn read<T: Body>(body: &Value) -> Read {
     parse::<T>(body.to_string().as_bytes()).map(|(_, ignored)| ignored)
@@ -48,15 +51,15 @@ fn routes() -> Vec<Route> {
         ("completions", completion, json!({"prompt": "Hi"})),
         ("responses", response, json!({"input": "Hi"})),
         ("infill", |body| read::<InfillRequest>(body), json!({"input_prefix": "Hi"})),
-        ("embeddings", |body| read::<EmbeddingRequest>(body), json!({"input": "Hi"})),
+        ("embeddings", |body| read::<Embedded<EmbeddingRequest>>(body), json!({"input": "Hi"})),
         ("tokenize", |body| read::<Unanswered<TokenizeRequest>>(body), json!({"content": "Hi"})),
-        ("detokenize", |body| read::<DetokenizeRequest>(body), json!({"tokens": [1]})),
+        ("detokenize", |body| read::<Unanswered<DetokenizeRequest>>(body), json!({"tokens": [1]})),
         ("apply-template", |body| read::<Unanswered<TemplateRequest>>(body), json!({"messages": hello})),
         ("runs", |body| read::<RunAsked>(body), json!({"goal": "Hi"})),
         ("answer", |body| read::<AnswerGiven>(body), json!({"text": "Hi"})),
-        ("conversations", |body| read::<ConversationAsked>(body), json!({})),
-        ("notes", |body| read::<ConversationNoted>(body), json!({})),
-        ("items", |body| read::<ItemsGiven>(body), json!({"items": []})),
+        ("conversations", |body| read::<Unanswered<ConversationAsked>>(body), json!({})),
+        ("notes", |body| read::<Unanswered<ConversationNoted>>(body), json!({})),
+        ("items", |body| read::<Unanswered<ItemsGiven>>(body), json!({"items": []})),
     ]
 }
 
@@ -146,6 +149,18 @@ fn what_changes_nothing_is_taken_whatever_it_is_called() {
         ("modalities", json!(["text"])),
         ("audio", json!(null)),
         ("web_search_options", json!(null)),
+        ("web_search_options", json!({})),
+        ("cache_salt", json!("mine")),
+        ("audio", json!({})),
+        ("tool_choice", json!({})),
+        ("response_format", json!({})),
+        ("grammar", json!({})),
+        ("stop", json!(false)),
+        ("stop", json!({})),
+        ("logit_bias", json!(false)),
+        ("structured_outputs", json!({"structural_tag": {}})),
+        ("suffix", json!("")),
+        ("stream", json!([])),
         ("skip_special_tokens", json!(true)),
         ("prompt_logprobs", json!(null)),
         ("truncate_prompt_tokens", json!(-1)),
@@ -185,7 +200,7 @@ fn what_would_change_a_promise_is_refused_by_name() {
         ("function_call", json!({"name": "f"})),
         ("audio", json!({"voice": "alloy"})),
         ("modalities", json!(["text", "audio"])),
-        ("web_search_options", json!({})),
+        ("web_search_options", json!({"search_context_size": "low"})),
         ("chat_template", json!("{{ messages }}")),
         ("prompt_logprobs", json!(0)),
         ("skip_special_tokens", json!(false)),
@@ -239,7 +254,7 @@ fn what_is_only_rendered_or_counted_takes_the_body_of_a_chat() {
     let chat = json!({"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 5, "stop": ["a"], "stream": true,
                       "n": 2, "response_format": {"type": "json_object"}, "logprobs": true, "temperature": 0.5});
     let named = ["logprobs", "max_tokens", "n", "response_format", "stop", "stream", "temperature"];
-    for (route, read, _) in routes().into_iter().filter(|(route, ..)| UNANSWERED.contains(route)) {
+    for (route, read, _) in routes().into_iter().filter(|(route, ..)| RENDERED.contains(route)) {
         assert_eq!(read(&chat).unwrap(), named, "{route}");
         let shapes = [
             ("chat_template", json!("{{ messages }}")),
@@ -252,6 +267,144 @@ fn what_is_only_rendered_or_counted_takes_the_body_of_a_chat() {
             assert_eq!(error.param.as_deref(), Some(field), "{route}");
         }
     }
+}
+
+#[test]
+fn every_promise_is_taken_where_its_value_is_empty() {
+    for name in promises::names() {
+        // An empty schema allows any JSON, and an empty conversation is none.
+        if ["messages", "json_schema", "guided_json"].contains(&name) || promises::asks_when_empty(name) {
+            continue;
+        }
+        for value in [json!({}), json!([]), json!(""), json!(false)] {
+            for (route, read, least) in routes() {
+                if least.get(name).is_none() {
+                    let read = read(&with(&least, name, value.clone()));
+                    assert!(read.is_ok(), "{route} {name} {value}: {read:?}");
+                }
+            }
+        }
+    }
+    for (field, value) in
+        [("prompt", json!({})), ("moderation", json!(false)), ("context_management", json!({}))]
+    {
+        assert!(response(&with(&json!({"input": "Hi"}), field, value)).is_ok(), "{field}");
+    }
+    for (field, value) in [("conversation", json!("")), ("previous_response_id", json!(""))] {
+        assert!(response(&with(&json!({"input": "Hi"}), field, value)).is_ok(), "{field}");
+    }
+}
+
+#[test]
+fn what_comes_after_a_text_is_nothing_to_a_vector_or_to_ids() {
+    let foreign = json!({"max_tokens": 5, "stop": ["a"], "stream": true, "n": 2, "temperature": 0.5, "logprobs": true,
+                         "response_format": {"type": "json_object"}, "tools": [{"function": {"name": "f"}}]});
+    for (route, read, least) in routes().into_iter().filter(|(route, ..)| UNANSWERED.contains(route)) {
+        for (name, value) in foreign.as_object().unwrap() {
+            let knows = route == "tokenize" || route == "apply-template";
+            let named = if knows && name == "tools" { vec![] } else { vec![name.clone()] };
+            assert_eq!(read(&with(&least, name, value.clone())).unwrap(), named, "{route}");
+        }
+    }
+    let vector = |field: &str, value: Value| {
+        let least = json!({"input": "Hi"});
+        read::<Embedded<EmbeddingRequest>>(&with(&least, field, value)).unwrap_err().param
+    };
+    for (field, value) in [
+        ("normalize", json!(false)),
+        ("output_dimension", json!(8)),
+        ("truncate_prompt_tokens", json!(9)),
+        ("lora", json!([{"id": 0}])),
+    ] {
+        assert_eq!(vector(field, value).as_deref(), Some(field));
+    }
+}
+
+#[test]
+fn texts_are_taken_in_every_form_that_says_the_same() {
+    let message = |content: Value| {
+        let body = json!({"messages": [{"role": "user", "content": content}]});
+        let (request, ignored) = parse::<ChatRequest>(body.to_string().as_bytes()).unwrap();
+        assert!(ignored.is_empty(), "{ignored:?}");
+        request.question().unwrap().0.messages[0].content.clone()
+    };
+    for content in [
+        json!("ab"),
+        json!(["ab"]),
+        json!(["a", "b"]),
+        json!({"type": "text", "text": "ab"}),
+        json!({"text": "ab"}),
+        json!([{"text": "a"}, "b"]),
+    ] {
+        assert_eq!(message(content.clone()), "ab", "{content}");
+    }
+    let input = |input: Value| {
+        let body = json!({"input": input});
+        let (request, _) = parse::<CreateResponse>(body.to_string().as_bytes()).unwrap();
+        let asked = request.understood("m".into()).unwrap();
+        crate::server::wire::responses::items::messages(None, &asked.input).unwrap()
+    };
+    let said = |text: &str| crate::text::Message::new(crate::text::Role::User, text);
+    for given in [
+        json!("ab"),
+        json!(["ab"]),
+        json!({"role": "user", "content": "ab"}),
+        json!([{"role": "user", "content": ["a", "b"]}]),
+        json!([{"role": "user", "content": {"type": "input_text", "text": "ab"}}]),
+        json!([{"role": "user", "content": {"text": "ab"}}]),
+    ] {
+        assert_eq!(input(given.clone()), [said("ab")], "{given}");
+    }
+    let wrong = json!({"messages": [{"role": "user", "content": [1]}]});
+    let error = chat(&wrong).unwrap_err();
+    assert_eq!(error.param.as_deref(), Some("messages[0].content[0]"), "{}", error.message);
+}
+
+#[test]
+fn results_of_many_calls_find_their_calls_in_no_time() {
+    let call = |id: usize| json!({"id": format!("c{id}"), "function": {"name": "f"}});
+    let calls: Vec<Value> = (0..60_000).map(call).collect();
+    let mut messages = vec![json!({"role": "assistant", "tool_calls": calls})];
+    messages.extend((0..60_000).rev().map(|id| match id % 3 {
+        0 => json!({"role": "tool", "content": "", "tool_call_id": format!("c{id}")}),
+        _ => json!({"role": "tool", "content": ""}),
+    }));
+    let body = json!({"messages": messages}).to_string();
+    let request = parse::<ChatRequest>(body.as_bytes()).unwrap().0;
+    let started = std::time::Instant::now();
+    let read = crate::server::wire::chat::read_messages(request.asked.messages).unwrap();
+    assert!(started.elapsed().as_secs() < 3, "{:?}", started.elapsed());
+    let ids = |range: std::ops::Range<usize>| -> Vec<&str> {
+        read[range].iter().map(|message| message.tool_call_id.as_deref().unwrap_or_default()).collect()
+    };
+    // From the last on: those with an id have it, the others have the first that still waits.
+    assert_eq!(ids(1..5), ["c0", "c1", "c59997", "c2"]);
+}
+
+#[test]
+fn arguments_of_too_many_values_stay_text() {
+    use crate::server::wire::tools::read_arguments;
+    let list = |values: usize| format!("[{}1]", "1,".repeat(values));
+    assert!(read_arguments(list(19_000)).is_array());
+    for text in [
+        list(21_000),
+        format!("{{\"a\":{}}}", "[".repeat(21_000)),
+        format!("{{{}}}", "\"a\":1,".repeat(20_000)),
+    ] {
+        assert_eq!(read_arguments(text.clone()), Value::String(text));
+    }
+}
+
+#[test]
+fn a_suffix_counts_with_every_prompt() {
+    let check = |prompt: Value, suffix: &str, bytes: usize, longest: usize| {
+        let body = json!({"prompt": prompt, "suffix": suffix}).to_string();
+        let question = parse::<CompletionRequest>(body.as_bytes()).unwrap().0.question().unwrap();
+        assert_eq!((question.bytes(), question.longest_text()), (bytes, longest), "{body}");
+    };
+    check(json!("ab"), "xyz", 5, 5);
+    check(json!(["ab", "c", ""]), "xyz", 3 + 3 * 3, 5);
+    check(json!(["ab", "c", ""]), "", 3, 2);
 }
 
 #[test]

@@ -7,10 +7,9 @@ use utoipa::ToSchema;
 use super::Metadata;
 use super::items::ItemGiven;
 use crate::journal::KeptConversation;
-use crate::server::error::ApiError;
 
-/// Items of one request.
-const ITEMS_MAX: usize = 20;
+/// Items of one request. A body with more is refused before it is read.
+pub const ITEMS_MAX: usize = 20;
 
 /// A conversation to be begun.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -35,20 +34,6 @@ pub struct ItemsGiven {
     /// The items.
     #[schema(max_items = 20)]
     pub items: Vec<ItemGiven>,
-}
-
-/// Items that are not too many for one request.
-///
-/// # Errors
-/// 400 for more than 20.
-pub fn check_items(items: Vec<ItemGiven>) -> Result<Vec<ItemGiven>, ApiError> {
-    match items.len() {
-        0..=ITEMS_MAX => Ok(items),
-        more => Err(ApiError::invalid(
-            "items",
-            format!("{more} items: {ITEMS_MAX} at most; send the rest with another request"),
-        )),
-    }
 }
 
 /// A conversation.

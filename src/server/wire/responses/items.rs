@@ -27,9 +27,9 @@ pub enum ItemGiven {
     Message {
         /// Its id, where it was an item before.
         id: Option<String>,
-        /// By whom.
+        /// The role of the speaker.
         role: ItemRole,
-        /// What.
+        /// The text, whole or in parts.
         content: TextOr<PartGiven>,
     },
     /// A call that was made.
@@ -49,7 +49,7 @@ pub enum ItemGiven {
         id: Option<String>,
         /// Which call.
         call_id: String,
-        /// What.
+        /// What it gave back.
         output: TextOr<PartGiven>,
     },
     /// What a model thought in an earlier turn: models here don't read it again.
@@ -108,7 +108,7 @@ pub enum PartGiven {
 #[derive(Deserialize)]
 struct AnyPart {
     #[serde(rename = "type")]
-    kind: PartKind,
+    kind: Option<PartKind>,
     text: Option<String>,
     refusal: Option<String>,
     // What an answer's parts have as well, when they are sent back.
@@ -132,6 +132,7 @@ enum PartKind {
 impl<'de> Deserialize<'de> for PartGiven {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let AnyPart { kind, text, refusal, .. } = AnyPart::deserialize(deserializer)?;
+        let kind = kind.unwrap_or(PartKind::InputText);
         let text = text.ok_or_else(|| de::Error::missing_field("text"));
         Ok(match kind {
             PartKind::InputText => Self::InputText { text: text? },
@@ -223,9 +224,9 @@ pub enum Item {
         id: String,
         /// Whether all of it is there.
         status: ItemStatus,
-        /// By whom.
+        /// The role of the speaker.
         role: ItemRole,
-        /// What.
+        /// The text, whole or in parts.
         content: Vec<ItemPart>,
     },
     /// A call.
@@ -249,7 +250,7 @@ pub enum Item {
         status: ItemStatus,
         /// Which call.
         call_id: String,
-        /// What.
+        /// What it gave back.
         output: TextOr<ItemPart>,
     },
     /// What the model thought; the progress of a band.
@@ -313,6 +314,18 @@ impl ItemPart {
     #[must_use]
     pub fn output(text: String, logprobs: Vec<TokenLogprob>) -> Self {
         Self::OutputText { text, annotations: [], logprobs }
+    }
+}
+
+impl From<String> for PartGiven {
+    fn from(text: String) -> Self {
+        Self::InputText { text }
+    }
+}
+
+impl From<String> for ItemGiven {
+    fn from(text: String) -> Self {
+        Self::said(text)
     }
 }
 

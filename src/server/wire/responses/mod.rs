@@ -11,11 +11,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 
-use serde::de::value::SeqAccessDeserializer;
-use serde::de::{self, Deserializer, SeqAccess, Visitor};
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::fields::NameOr;
 use crate::server::error::ApiError;
 
 /// A client's notes: read back, never looked at.
@@ -55,11 +56,12 @@ pub enum TextOr<T> {
     List(Vec<T>),
 }
 
-// By hand, because serde's own tries one after the other and then can't say what was wrong with which element.
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for TextOr<T> {
+// By hand, because serde's own tries one after the other and then can't say what was wrong with which element. An object
+// is a list of one, and a text in a list is what a text alone would be.
+impl<'de, T: Deserialize<'de> + From<String>> Deserialize<'de> for TextOr<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Either<T>(PhantomData<T>);
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for Either<T> {
+        impl<'de, T: Deserialize<'de> + From<String>> Visitor<'de> for Either<T> {
             type Value = TextOr<T>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -75,7 +77,16 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for TextOr<T> {
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Self::Value, A::Error> {
-                Vec::deserialize(SeqAccessDeserializer::new(list)).map(TextOr::List)
+                let given = Vec::<NameOr<T>>::deserialize(SeqAccessDeserializer::new(list))?;
+                let items = given.into_iter().map(|item| match item {
+                    NameOr::Name(text) => T::from(text),
+                    NameOr::Object(item) => item,
+                });
+                Ok(TextOr::List(items.collect()))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<Self::Value, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(fields)).map(|item| TextOr::List(vec![item]))
             }
         }
         deserializer.deserialize_any(Either(PhantomData))

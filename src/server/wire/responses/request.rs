@@ -12,7 +12,7 @@ use super::object::{ConversationRef, ReasoningSaid, Response, ResponseStatus, Te
 use super::{Metadata, TextOr, check_metadata};
 use crate::server::answer::{Format, Question};
 use crate::server::error::ApiError;
-use crate::server::wire::fields::{Body, Fields, NameOr};
+use crate::server::wire::fields::{Body, Fields, NameOr, is_empty};
 use crate::server::wire::sampling::{Given, Most, most_tokens};
 use crate::server::wire::shape::ShapeGiven;
 use crate::server::wire::tools::{FunctionGiven, ToolGiven, check_choice, tools};
@@ -336,16 +336,17 @@ impl ResponseAsked {
     }
 
     fn before(&mut self) -> Result<Before, ApiError> {
-        match (self.previous_response_id.take(), self.conversation.take()) {
+        let previous = self.previous_response_id.take().filter(|id| !id.is_empty());
+        match (previous, self.conversation.take()) {
             (Some(_), Some(_)) => {
                 let message = "conversation and previous_response_id both say what stood before: give one";
                 Err(ApiError::invalid("conversation", message))
             }
             (Some(id), None) => Ok(Before::Answer(id)),
-            (None, Some(NameOr::Name(id) | NameOr::Object(ConversationRef { id }))) => {
+            (None, Some(NameOr::Name(id) | NameOr::Object(ConversationRef { id }))) if !id.is_empty() => {
                 Ok(Before::Conversation(id))
             }
-            (None, None) => Ok(Before::Nothing),
+            (None, _) => Ok(Before::Nothing),
         }
     }
 
@@ -407,14 +408,14 @@ impl ResponseAsked {
         if self.background == Some(true) {
             return refuse("background", "an answer is waited for, or streams; POST /v1/runs works alone");
         }
-        if self.prompt.is_some() {
+        let asks = |value: &Option<Value>| value.as_ref().is_some_and(|value| !is_empty(value));
+        if asks(&self.prompt) {
             return refuse("prompt", "no prompts are kept here: send instructions and input");
         }
-        if self.moderation.is_some() {
+        if asks(&self.moderation) {
             return refuse("moderation", "no moderation model is here");
         }
-        let managed = self.context_management.as_ref().and_then(Value::as_array);
-        if self.context_management.is_some() && managed.is_none_or(|managed| !managed.is_empty()) {
+        if asks(&self.context_management) {
             return refuse(
                 "context_management",
                 "nothing is left out: what doesn't fit the context is refused",

@@ -335,3 +335,12 @@ fn what_is_drawn_under_any_schema_fits_it() {
 fn many() -> usize {
     std::env::var("BANDMASTER_SCHEMAS").ok().and_then(|many| many.parse().ok()).unwrap_or(150)
 }
+
+#[test]
+fn names_and_texts_of_a_schema_have_a_limit_together() {
+    let (factory, _) = factory();
+    let with_title = |bytes: usize| json!({"type": "integer", "title": "x".repeat(bytes)});
+    let error = factory.json_schema(&with_title(256 << 10)).err().expect("refused").to_string();
+    assert!(error.contains("more than 262144 bytes"), "{error}");
+    assert!(factory.json_schema(&with_title((256 << 10) - 100)).is_ok());
+}

@@ -238,3 +238,20 @@ fn where_no_call_need_be_the_answer_may_be_held_to_a_schema_of_its_own() {
     };
     assert!(allows(b'<') && allows(b'{') && !allows(b'a'));
 }
+
+#[test]
+fn all_that_one_request_asks_for_has_one_deadline_and_ends_with_it() {
+    let (factory, _) = factory();
+    let call = |factory: &GrammarFactory| {
+        factory.tool_calls(&ToolFormat::hermes(), &tools(), &ToolChoice::Required, false, None)
+    };
+    let waited = Waited::default();
+    let mut asked = factory.asked(&waited);
+    assert!(call(&asked).is_ok());
+    asked.deadline = Some(Instant::now());
+    assert!(matches!(call(&asked), Err(GrammarError::Late)));
+    let asked = factory.asked(&waited);
+    waited.end();
+    assert!(matches!(call(&asked), Err(GrammarError::Ended)));
+    assert!(call(&factory).is_ok(), "others go on");
+}

@@ -82,6 +82,9 @@ fn lists_have_limits_where_they_stand() {
     check(json!({"messages": [{"tool_calls": many(json!({}), 300)}]}), "messages[0].tool_calls", 256);
     check(json!({"tools": many(json!(1), 129)}), "tools", 128);
     check(json!({"stop": many(json!("a"), 17)}), "stop", 16);
+    check(json!({"stop_token_ids": many(json!(1), 129)}), "stop_token_ids", 128);
+    check(json!({"items": many(json!({}), 21)}), "items", 20);
+    check(json!({"response_fields": many(json!("content"), 257)}), "response_fields", 256);
     let biases: serde_json::Map<_, _> = (0..16_385).map(|id| (id.to_string(), json!(1))).collect();
     check(json!({"logit_bias": biases}), "logit_bias", 16_384);
     // The same names elsewhere are somebody's own.
@@ -105,9 +108,18 @@ fn depth_and_values_have_limits_everywhere() {
 
 #[test]
 fn a_limit_is_not_got_round_by_another_spelling_of_a_name() {
-    let many = format!(r#"{{"\u006dessages": [{}]}}"#, vec!["{}"; 20_000].join(","));
-    let error = Scan::default().push(many.as_bytes()).expect_err("refused");
-    assert!(error.message.contains("plain text"), "{}", error.message);
-    let inside = br#"{"messages": [{"role": "user", "content": "\u006d"}], "metadata": {"a": {"b": {"c": {"\u006d": 1}}}}}"#;
-    assert!(Scan::default().push(inside).is_ok(), "texts and deep names may be spelled as they like");
+    let items = vec!["{}"; 20_000].join(",");
+    for name in [r"\u006dessages", r"m\u0065ssage\u0073", r"\u006D\u0065\u0073\u0073\u0061\u0067\u0065\u0073"]
+    {
+        for part in [1, 7, 4096] {
+            let many = format!(r#"{{"{name}": [{items}]}}"#);
+            let error = scan(many.as_bytes(), part).expect_err("refused");
+            assert_eq!(error.param.as_deref(), Some("messages"), "{name}");
+        }
+    }
+    // Names in other letters are other names, and as good as any.
+    for name in [r"gr\u00f6\u00dfe", r"mess\nages", r"m\u00e9ssages", r"\u0100messages", "messages\\u0000"] {
+        let body = format!(r#"{{"metadata": {{"{name}": "x"}}, "{name}": [{items}]}}"#);
+        assert!(scan(body.as_bytes(), 5).is_ok(), "{name}");
+    }
 }

@@ -1,56 +1,146 @@
-//! Blocks of activations to int8 codes, with what goes along. Which rows are cut into which tiles is known one level up.
+//! Turns blocks of activations into int8 codes, with the scales and sums that go with them. [`crate::activations`] knows which
+//! rows make a tile.
 
 use std::ops::Range;
 
-use super::{Forms, OFFSETS, RUN_BLOCKS, Source, TILE_ROWS_MAX};
 use crate::disjoint::Disjoint;
-use crate::dispatch::{Cpu, Isa};
-use crate::matmul::Sums;
-use crate::matrix::layout::BLOCK;
-use crate::ops::silu_product;
-use crate::simd::{LANES, Portable, Simd};
+use crate::matrix::layout::{BLOCK, Layout, Scales};
+use crate::pointwise::{norm_scale, normed, silu_product};
+use crate::shapes::{Sums, TILE_ROWS_MAX};
+use crate::simd::{LANES, Simd};
+
+/// Blocks of a row that are quantized one after the other, before the next row's.
+pub(crate) const RUN_BLOCKS: usize = 8;
+
+/// What rows of activations are made from, block by block while they are quantized: what is computed for it is never stored.
+#[derive(Clone, Copy)]
+pub enum Source<'a> {
+    /// The rows as they are, `[rows, k]`.
+    Plain(&'a [f32]),
+    /// [`crate::ops::rms_norm`] of the rows `x`.
+    Normed {
+        /// The rows before the norm, `[rows, k]`.
+        x: &'a [f32],
+        /// Factors of the norm, `k` of them.
+        weight: &'a [f32],
+        /// Added to the mean square.
+        eps: f32,
+    },
+}
+
+impl<'a> Source<'a> {
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Source::Plain(x) | Source::Normed { x, .. } => x.len(),
+        }
+    }
+
+    pub(crate) fn assert_fits(&self, k: usize) {
+        assert!(k > 0 && self.len().is_multiple_of(k), "{} activations are not rows of {k}", self.len());
+        let whole_blocks = k.is_multiple_of(BLOCK);
+        match self {
+            Source::Plain(_) => {}
+            _ if !whole_blocks => panic!("rows of {k} are made on the way: they must be blocks of {BLOCK}"),
+            Source::Normed { weight, .. } => assert_eq!(weight.len(), k, "weights of the norm"),
+        }
+    }
+
+    /// The values in `range`, whole rows.
+    pub(crate) fn part(self, range: Range<usize>) -> Source<'a> {
+        match self {
+            Source::Plain(x) => Source::Plain(&x[range]),
+            Source::Normed { x, weight, eps } => Source::Normed { x: &x[range], weight, eps },
+        }
+    }
+
+    /// What each row of `k` is multiplied with.
+    #[inline(always)]
+    pub(crate) fn row_scales<S: Simd>(self, s: S, k: usize) -> [f32; TILE_ROWS_MAX] {
+        let mut scales = [1.0; TILE_ROWS_MAX];
+        if let Source::Normed { x, eps, .. } = self {
+            for (scale, x) in scales.iter_mut().zip(x.chunks_exact(k)) {
+                *scale = norm_scale(s, x, eps);
+            }
+        }
+        scales
+    }
+
+    /// Block `block` of row `r`.
+    #[inline(always)]
+    pub(crate) fn block<S: Simd>(self, s: S, k: usize, r: usize, block: usize, scale: f32) -> [f32; BLOCK] {
+        let mut out = [0.0; BLOCK];
+        let at = r * k + block * BLOCK..r * k + (block + 1) * BLOCK;
+        let outs = out.as_chunks_mut::<LANES>().0.iter_mut();
+        match self {
+            Source::Plain(x) => out.copy_from_slice(&x[at]),
+            Source::Normed { x, weight, .. } => {
+                let weight = &weight[block * BLOCK..][..BLOCK];
+                let lanes = x[at].as_chunks::<LANES>().0.iter().zip(weight.as_chunks::<LANES>().0);
+                for (out, (x, weight)) in outs.zip(lanes) {
+                    s.store(normed(s, s.load(x), s.splat(scale), s.load(weight)), out);
+                }
+            }
+        }
+        out
+    }
+}
+
+/// The offsets of codes, and whether sums are wanted for each half of a block.
+pub(crate) const OFFSETS: [(u8, bool); 5] = [(8, false), (16, false), (128, false), (32, true), (4, true)];
+
+/// Which forms some matrices ask for.
+#[derive(Clone, Copy, Default, PartialEq)]
+pub(crate) struct Forms {
+    pub(crate) codes: bool,
+    pub(crate) starts: [bool; OFFSETS.len()],
+    pub(crate) half_sums: bool,
+    pub(crate) floats: bool,
+}
+
+impl Forms {
+    pub(crate) fn of<'a>(layouts: impl Iterator<Item = Layout> + 'a) -> Forms {
+        let mut forms = Forms::default();
+        for layout in layouts {
+            let Layout::Codes { scales, .. } = layout else {
+                forms.floats = true;
+                continue;
+            };
+            forms.codes = true;
+            forms.half_sums |= scales == Scales::GroupHalfMins;
+            if let Some(index) = offset_index(layout) {
+                forms.starts[index] = true;
+            }
+        }
+        forms
+    }
+
+    pub(crate) fn include(&self, other: Forms) -> bool {
+        (self.codes || !other.codes)
+            && (self.floats || !other.floats)
+            && (self.half_sums || !other.half_sums)
+            && self.starts.iter().zip(other.starts).all(|(have, want)| *have || !want)
+    }
+}
+
+pub(crate) fn offset_index(layout: Layout) -> Option<usize> {
+    match layout {
+        Layout::Codes { offset, scales, .. } => {
+            OFFSETS.iter().position(|&known| known == (offset, scales.of_halves()))
+        }
+        _ => None,
+    }
+}
 
 /// Where quantized rows go.
 pub(crate) struct Quantized<'a> {
-    pub(super) k: usize,
-    pub(super) wanted: Forms,
-    pub(super) codes: Disjoint<'a, i8>,
-    pub(super) scales: Disjoint<'a, f32>,
-    pub(super) sums: Disjoint<'a, f32>,
-    pub(super) half_sums: Disjoint<'a, f32>,
-    pub(super) starts: [Disjoint<'a, i32>; OFFSETS.len()],
-    pub(super) floats: Disjoint<'a, f32>,
-}
-
-type Quantizer = unsafe fn(&Quantized, Source<'_>, usize, Range<usize>);
-
-pub(super) fn quantizer(cpu: &Cpu) -> Quantizer {
-    match cpu.isa() {
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx512Vnni => crate::x86_64::quantize::quantize_tile,
-        #[cfg(target_arch = "x86_64")]
-        _ if crate::x86_64::has_fma() => crate::x86_64::quantize::quantize_tile_with_fma,
-        _ => |out, x, row, blocks| {
-            // SAFETY: the promise of whoever calls this pointer.
-            unsafe { quantize_tile(Portable, out, x, row, blocks, quantize_block) }
-        },
-    }
-}
-
-/// As [`quantize_gated`], chosen by the instructions this machine has.
-pub(crate) type GatedQuantizer = unsafe fn(&Quantized, &Sums, &Sums, usize, usize);
-
-pub(crate) fn gated_quantizer(cpu: &Cpu) -> GatedQuantizer {
-    match cpu.isa() {
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx512Vnni => crate::x86_64::quantize::quantize_gated,
-        #[cfg(target_arch = "x86_64")]
-        _ if crate::x86_64::has_fma() => crate::x86_64::quantize::quantize_gated_with_fma,
-        _ => |out, gate, up, row, block| {
-            // SAFETY: the promise of whoever calls this pointer.
-            unsafe { quantize_gated(Portable, out, gate, up, row, block, quantize_block) }
-        },
-    }
+    pub(crate) k: usize,
+    pub(crate) wanted: Forms,
+    pub(crate) codes: Disjoint<'a, i8>,
+    pub(crate) scales: Disjoint<'a, f32>,
+    pub(crate) sums: Disjoint<'a, f32>,
+    pub(crate) half_sums: Disjoint<'a, f32>,
+    pub(crate) starts: [Disjoint<'a, i32>; OFFSETS.len()],
+    pub(crate) floats: Disjoint<'a, f32>,
 }
 
 /// Quantizes block `block` of the tile that starts at `row` of all: silu(gate) · up, both as the sums of two panels, `[panel][row][16]`.

@@ -1,0 +1,251 @@
+//! Tells a client that has left from one that has only said all it had to say (`nc -N`, some proxies): both end their side
+//! of the connection, and the second still reads its answer. What is asked and answered is not known here.
+
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::net::Shutdown;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf, Ready};
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+
+use super::places::Guest;
+
+/// So often it is looked whether a client that is being answered is still there.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// So long it is waited for a client to read the end of its answer and close.
+const LINGER_MAX: Duration = Duration::from_secs(1);
+/// What a client still sends meanwhile is passed over, up to so many bytes.
+const LINGER_BYTES_MAX: usize = 1 << 20;
+/// What a client that waits for its answer passes over. To one that has left, the system answers with a reset.
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// A connected socket, used through shared references.
+pub(super) trait Socket: Send + Sync + Unpin + 'static {
+    /// Whether the system says that the other side is gone without anything being sent.
+    const TELLS: bool;
+
+    fn poll_read_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
+    fn poll_write_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
+    fn try_read_buf(&self, bytes: &mut ReadBuf<'_>) -> io::Result<usize>;
+    fn try_write_vectored(&self, bytes: &[IoSlice<'_>]) -> io::Result<usize>;
+    /// What is known of it now.
+    fn readiness(&self) -> Ready;
+    /// Says that nothing more will be sent.
+    fn end_writing(&self) -> io::Result<()>;
+}
+
+macro_rules! socket {
+    ($stream:ty, $tells:expr) => {
+        impl Socket for $stream {
+            const TELLS: bool = $tells;
+
+            fn poll_read_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+                self.poll_read_ready(context)
+            }
+
+            fn poll_write_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+                self.poll_write_ready(context)
+            }
+
+            fn try_read_buf(&self, bytes: &mut ReadBuf<'_>) -> io::Result<usize> {
+                self.try_read_buf(bytes)
+            }
+
+            fn try_write_vectored(&self, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
+                self.try_write_vectored(bytes)
+            }
+
+            fn readiness(&self) -> Ready {
+                let now = self.ready(Interest::READABLE | Interest::WRITABLE).now_or_never();
+                now.and_then(Result::ok).unwrap_or(Ready::EMPTY)
+            }
+
+            fn end_writing(&self) -> io::Result<()> {
+                SockRef::from(self).shutdown(Shutdown::Write)
+            }
+        }
+    };
+}
+
+socket!(TcpStream, false);
+#[cfg(unix)]
+socket!(tokio::net::UnixStream, true);
+
+/// A socket that one reads and writes while another looks after it.
+pub(super) struct Shared<S>(Arc<Inner<S>>);
+
+struct Inner<S> {
+    socket: S,
+    /// What was to be written last has to wait: something of an answer is still to be sent.
+    waits: AtomicBool,
+}
+
+impl<S> Clone for Shared<S> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<S: Socket> Shared<S> {
+    pub(super) fn new(socket: S) -> Self {
+        Self(Arc::new(Inner { socket, waits: AtomicBool::new(false) }))
+    }
+
+    fn write(&self, context: &mut Context<'_>, bytes: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let Inner { socket, waits } = &*self.0;
+        loop {
+            let writable = socket.poll_write_ready(context);
+            waits.store(writable.is_pending(), Ordering::Relaxed);
+            ready!(writable)?;
+            match socket.try_write_vectored(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                written => return Poll::Ready(written),
+            }
+        }
+    }
+
+    /// Ends the answer and waits for the client to close. A socket that is closed while something in it is unread resets the
+    /// connection, and then the client may lose what it has not read of its answer.
+    pub(super) async fn linger(&self) {
+        if self.0.socket.end_writing().is_ok() {
+            let _ = tokio::time::timeout(LINGER_MAX, self.pass_over()).await;
+        }
+    }
+
+    async fn pass_over(&self) {
+        let socket = &self.0.socket;
+        let mut rest = LINGER_BYTES_MAX;
+        let mut bytes = [0; 4096];
+        while rest > 0 && poll_fn(|context| socket.poll_read_ready(context)).await.is_ok() {
+            match socket.try_read_buf(&mut ReadBuf::new(&mut bytes)) {
+                Ok(0) => return,
+                Ok(read) => rest = rest.saturating_sub(read),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Returns once the client has left.
+    pub(super) async fn left(&self, request: &Request, guest: &Guest) {
+        loop {
+            // One that asks nothing is noticed where its next request is read.
+            if guest.asks_nothing() {
+                request.begun.notified().await;
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+            let Inner { socket, waits } = &*self.0;
+            let known = socket.readiness();
+            if known.is_write_closed() {
+                return;
+            }
+            // What is being sent tells by itself.
+            if !known.is_read_closed() || S::TELLS || waits.load(Ordering::Relaxed) || guest.asks_nothing() {
+                continue;
+            }
+            if !request.waits.load(Ordering::Relaxed) {
+                // A stream that waits for more: nothing can be sent in its middle to find out.
+                return;
+            }
+            if !request.ask() {
+                continue;
+            }
+            let asked =
+                if request.is_old() { Ok(0) } else { socket.try_write_vectored(&[IoSlice::new(CONTINUE)]) };
+            match asked {
+                Ok(bytes) if bytes == CONTINUE.len() => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                // An older client would take it for the answer.
+                _ => return,
+            }
+        }
+    }
+}
+
+impl<S: Socket> AsyncRead for Shared<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let socket = &self.0.socket;
+        loop {
+            ready!(socket.poll_read_ready(context))?;
+            match socket.try_read_buf(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                read => return Poll::Ready(read.map(drop)),
+            }
+        }
+    }
+}
+
+impl<S: Socket> AsyncWrite for Shared<S> {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.write(context, &[IoSlice::new(bytes)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.write(context, bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    /// What is written is sent at once; [`Shared::linger`] ends the connection.
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// What is known of the request that a connection has.
+#[derive(Debug, Default)]
+pub(super) struct Request {
+    begun: Notify,
+    /// It is there, and its answer has not begun.
+    waits: AtomicBool,
+    /// Its client knows HTTP/1.0 alone.
+    old: AtomicBool,
+    /// Its client was asked whether it is there.
+    asked: AtomicBool,
+}
+
+impl Request {
+    /// A request's head is here.
+    pub(super) fn begins(&self, version: hyper::Version) {
+        self.old.store(version < hyper::Version::HTTP_11, Ordering::Relaxed);
+        self.asked.store(false, Ordering::Relaxed);
+        self.waits.store(true, Ordering::Relaxed);
+        self.begun.notify_one();
+    }
+
+    /// The first of its answer is there.
+    pub(super) fn answers(&self) {
+        self.waits.store(false, Ordering::Relaxed);
+    }
+
+    fn is_old(&self) -> bool {
+        self.old.load(Ordering::Relaxed)
+    }
+
+    /// Whether its client was not asked before.
+    fn ask(&self) -> bool {
+        !self.asked.swap(true, Ordering::Relaxed)
+    }
+}
