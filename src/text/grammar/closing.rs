@@ -7,6 +7,7 @@ use llguidance::TokenParser;
 use llguidance::earley::{BiasComputer, ParserRecognizer};
 use toktrie::{Recognizer, SimpleVob, TokEnv, TokTrie};
 
+use super::hints::Hints;
 use super::place::Place;
 use super::walk::{Choices, Found, Surroundings, Walk};
 use super::words::States;
@@ -59,19 +60,19 @@ pub(super) struct Closing {
     /// Behind the tokens that were written.
     parser: TokenParser,
     states: States,
-    /// Of JSON: the names that objects must have. Nothing where the answer is no JSON.
-    needed: Option<Arc<[Vec<u8>]>>,
+    /// Of JSON. Nothing where the answer is no JSON.
+    hints: Option<Arc<Hints>>,
 }
 
 impl Closing {
     /// For a parser before its first token. What is tried here is not seen by the sequence's own parser: it spends none of
     /// its fuel, and where it comes to a limit, only the way is not known.
-    pub fn new(parser: &TokenParser, needed: Option<Vec<Vec<u8>>>) -> Self {
+    pub fn new(parser: &TokenParser, hints: Option<Hints>) -> Self {
         let mut parser = parser.deep_clone();
         if parser.is_fresh() {
             parser.start_without_prompt();
         }
-        Self { parser, states: States::default(), needed: needed.map(Arc::from) }
+        Self { parser, states: States::default(), hints: hints.map(Arc::new) }
     }
 
     /// Takes a token; `false` when it is not allowed.
@@ -86,7 +87,7 @@ impl Closing {
         {
             return Some(way);
         }
-        if self.needed.is_none() {
+        if self.hints.is_none() {
             return self.text(tokens_max);
         }
         let mut tried = 0;
@@ -129,7 +130,7 @@ impl Closing {
             return None;
         }
         let end = bytes.iter().fold(place, |place, &byte| place.behind(byte));
-        match end.is_closed() && self.needed.is_some() {
+        match end.is_closed() && self.hints.is_some() {
             true => self.cut(bytes).map(|tokens| Way { bytes: bytes.to_vec(), tokens, is_closed: true }),
             false => self.checked(bytes),
         }
@@ -142,9 +143,9 @@ impl Closing {
         let (mut path, mut asked) = (Vec::new(), None);
         loop {
             let budget = TRIED_MAX.saturating_sub(*tried);
-            let (environment, states, needed) = self.surroundings();
+            let (environment, states, hints) = self.surroundings();
             let around =
-                Surroundings { trie: environment.tok_trie(), states: &states, needed: needed.as_deref()? };
+                Surroundings { trie: environment.tok_trie(), states: &states, hints: hints.as_deref()? };
             let (found, left) = self.trying(|parser| {
                 let mut walk = Walk::new(parser, &around, place, budget, choices);
                 (walk.run(&path, asked), walk.budget)
@@ -167,7 +168,7 @@ impl Closing {
     fn text(&mut self, tokens_max: usize) -> Option<Way> {
         let forced = self.parser.parser.currently_forced_bytes().to_vec();
         let (environment, states, _) = self.surroundings();
-        let around = Surroundings { trie: environment.tok_trie(), states: &states, needed: &[] };
+        let around = Surroundings { trie: environment.tok_trie(), states: &states, hints: &Hints::default() };
         let choices = Choices::default();
         let texts = self.trying(|parser| {
             Walk::new(parser, &around, Place::default(), TRIED_MAX, &choices).whole_texts()
@@ -176,8 +177,8 @@ impl Closing {
         ways.find(|way| way.needs() <= tokens_max)
     }
 
-    fn surroundings(&self) -> (TokEnv, States, Option<Arc<[Vec<u8>]>>) {
-        (self.parser.token_env.clone(), self.states.clone(), self.needed.clone())
+    fn surroundings(&self) -> (TokEnv, States, Option<Arc<Hints>>) {
+        (self.parser.token_env.clone(), self.states.clone(), self.hints.clone())
     }
 
     /// Runs `f` with the fuel of one step.

@@ -1,8 +1,7 @@
 //! Refuses the schemas whose grammars would take more time or memory than llguidance's own limits see: those count steps, and
 //! a single step of these may take seconds and gigabytes. What passes here is made in some tenths of a second at most.
 
-use std::collections::BTreeSet;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use serde_json::Value;
 
@@ -55,10 +54,9 @@ pub(super) fn check(root: &Value) -> Result<(), GrammarError> {
             counted.words
         ));
     }
-    if counted.ranges > RANGES_MAX {
+    if counted.ranges.len() > RANGES_MAX {
         return refused(format!(
-            "it has {} ranges of numbers, and at most {RANGES_MAX} can be enforced",
-            counted.ranges
+            "it has more than {RANGES_MAX} different ranges of numbers, and no more can be enforced"
         ));
     }
     let mut expansion = Expansion { root, known: HashMap::new() };
@@ -102,7 +100,8 @@ struct Counted {
     /// Of the longest `enum`.
     words: usize,
     words_by_pattern: bool,
-    ranges: usize,
+    /// Different ones.
+    ranges: HashSet<String>,
     remainders: u64,
     /// Different ones, as they are counted in the last place of all.
     multiples: BTreeSet<u32>,
@@ -125,9 +124,15 @@ fn count(value: &Value, counted: &mut Counted) {
                 .filter(|key| fields.get(**key).is_some_and(Value::is_string))
                 .count();
             let words = fields.get("enum").and_then(Value::as_array).map_or(0, Vec::len);
-            let bounds = ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"];
-            counted.ranges +=
-                usize::from(bounds.iter().any(|key| fields.get(*key).is_some_and(Value::is_number)));
+            let bounds =
+                ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"].map(|key| fields.get(key));
+            if bounds.iter().flatten().any(|bound| bound.is_number()) && counted.ranges.len() <= RANGES_MAX {
+                counted.ranges.insert(format!(
+                    "{bounds:?} {:?} {:?}",
+                    fields.get("type"),
+                    fields.get("multipleOf")
+                ));
+            }
             counted.patterns += patterns;
             counted.words = counted.words.max(words);
             counted.words_by_pattern |= words > WORDS_MAX && patterns > 0;

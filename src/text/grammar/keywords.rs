@@ -143,7 +143,13 @@ impl<'a> Reader<'a> {
             return Ok(json!(false));
         }
         let at = |key: &str, problem: String| refused(&below(&place.pointer, key), problem);
-        numbers::narrow(&mut out, node).map_err(|(key, problem)| at(key, problem))?;
+        match numbers::narrow(&mut out, node) {
+            Err(("multipleOf", _)) if self.lenient => {
+                out.shift_remove("multipleOf");
+                numbers::narrow(&mut out, node).map_err(|(key, problem)| at(key, problem))?;
+            }
+            narrowed => narrowed.map_err(|(key, problem)| at(key, problem))?,
+        }
         formats::settle(&mut out);
         match names::settle(&mut out) {
             Err(problem) if !self.lenient => return Err(at("propertyNames", problem)),
@@ -192,7 +198,7 @@ impl<'a> Reader<'a> {
             "required" => name_list(value)?,
             "minItems" | "minLength" | "minProperties" => least(value)?,
             "maxItems" | "maxLength" | "maxProperties" => count(value)?.min(COUNT_MAX).into(),
-            "pattern" => regex(&text(value)?)?.into(),
+            "pattern" => own_words::exact_regex(&text(value)?).map_err(Problem::CantBe)?.into(),
             "format" => text(value)?.into(),
             "minimum" | "maximum" | "exclusiveMinimum" | "exclusiveMaximum" => {
                 if !(value.is_number() || key.starts_with('e') && value.is_boolean()) {
@@ -281,10 +287,11 @@ impl<'a> Reader<'a> {
         let fields = value.as_object().ok_or_else(|| wrong(value, "an object of schemas"))?;
         let place = Place { pointer: below(&place.pointer, key), ..place.clone() };
         let made = fields.iter().map(|(name, item)| {
-            if key == "patternProperties" {
-                regex(name)?;
-            }
-            Ok((name.clone(), self.one(&place, name, item)?))
+            let exact = match key {
+                "patternProperties" => own_words::exact_regex(name).map_err(Problem::CantBe)?,
+                _ => name.clone(),
+            };
+            Ok((exact, self.one(&place, name, item)?))
         });
         Ok(made.collect::<Result<Map<_, _>, Problem>>()?.into())
     }
@@ -307,11 +314,6 @@ fn wrong(value: &Value, must: &str) -> Problem {
 
 fn text(value: &Value) -> Result<String, Problem> {
     value.as_str().map(str::to_owned).ok_or_else(|| wrong(value, "a string"))
-}
-
-/// A regular expression that can be read and has nothing that can't be enforced.
-fn regex(text: &str) -> Result<&str, Problem> {
-    own_words::check_regex(text).map(|()| text).map_err(Problem::CantBe)
 }
 
 fn types(value: &Value) -> Result<Value, Problem> {

@@ -10,10 +10,11 @@ mod dear;
 mod exclusive;
 mod formats;
 mod free;
+mod hints;
 mod in_time;
 mod keywords;
+mod multiples;
 mod names;
-mod needed;
 mod numbers;
 mod own_words;
 mod patterns;
@@ -42,6 +43,7 @@ pub use at_least::at_least;
 pub use written::Written;
 
 use closing::Closing;
+use hints::Hints;
 use in_time::InTime;
 
 use super::template::Tool;
@@ -226,11 +228,11 @@ impl GrammarFactory {
     pub fn json_schema(&self, schema: &Value) -> Result<Box<dyn Constraint>, GrammarError> {
         let schema = for_llguidance(schema, false)?;
         let is_dear = !dear::is_cheap(&schema);
-        let needed = needed::of(&schema);
+        let hints = Hints::of(&schema);
         let grammar = self.compiled(
             TopLevelGrammar::from_json_schema(schema),
             is_dear,
-            Some(needed),
+            Some(hints),
             own_words::of_schema,
         )?;
         Ok(Box::new(grammar))
@@ -271,13 +273,13 @@ impl GrammarFactory {
     }
 
     /// Makes a grammar on a thread of its own, which has the stack for it and can be left when it takes too long. It ends
-    /// by itself soon after: its limits count work and size. `needed` are the names that objects of JSON must have; nothing
+    /// by itself soon after: its limits count work and size. `hints` are of a schema; nothing
     /// where the grammar is of something else. `said` puts what the library says of a problem in our own words.
     fn compiled(
         &self,
         grammar: TopLevelGrammar,
         is_dear: bool,
-        needed: Option<Vec<Vec<u8>>>,
+        hints: Option<Hints>,
         said: fn(&str) -> String,
     ) -> Result<Grammar, GrammarError> {
         let place = MakingPlace::wait(&self.making, is_dear, self.time_left()?).ok_or(GrammarError::Busy)?;
@@ -291,7 +293,7 @@ impl GrammarFactory {
             #[cfg(target_os = "linux")]
             let _ = rustix::process::nice(NICENESS);
             let parser = parsers.create_parser(grammar).map_err(|error| format!("{error:#}"));
-            let made = parser.and_then(|parser| Grammar::new(parser, tokenizer, needed));
+            let made = parser.and_then(|parser| Grammar::new(parser, tokenizer, hints));
             // An error that comes back means that nobody waits any more.
             drop(sender.send(made.map_err(|error| said(&error))));
         };
@@ -375,13 +377,9 @@ struct Grammar {
 
 impl Grammar {
     /// Takes the first step, which is the dearest, so that the engine's thread need not.
-    fn new(
-        parser: TokenParser,
-        tokenizer: Arc<Tokenizer>,
-        needed: Option<Vec<Vec<u8>>>,
-    ) -> Result<Self, String> {
-        let is_json = needed.is_some();
-        let closing = Closing::new(&parser, needed);
+    fn new(parser: TokenParser, tokenizer: Arc<Tokenizer>, hints: Option<Hints>) -> Result<Self, String> {
+        let is_json = hints.is_some();
+        let closing = Closing::new(&parser, hints);
         let in_time = InTime::new(closing, tokenizer, is_json);
         let mut matcher = Matcher::new(Ok(parser));
         matcher.compute_mask_or_eos().map_err(|error| error.to_string())?;

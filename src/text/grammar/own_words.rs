@@ -161,6 +161,49 @@ fn piece(text: &str) -> String {
     if short.len() < text.len() { short + "…" } else { short }
 }
 
+/// A regular expression of a schema as it is enforced: a dot is no end of a line, of which JavaScript knows four.
+///
+/// # Errors
+/// As [`check_regex`].
+pub(super) fn exact_regex(pattern: &str) -> Result<String, String> {
+    check_regex(pattern)?;
+    let mut exact = pattern.to_owned();
+    let dots = ast::parse::Parser::new()
+        .parse(pattern)
+        .ok()
+        .and_then(|tree| ast::visit(&tree, Dots::default()).ok());
+    for place in dots.into_iter().flatten().rev() {
+        exact.replace_range(place..place + 1, r"[^\n\r\u{2028}\u{2029}]");
+    }
+    Ok(exact)
+}
+
+/// Where dots stand in a regular expression without flags, which may say what a dot is.
+#[derive(Default)]
+struct Dots(Vec<usize>);
+
+impl ast::Visitor for Dots {
+    type Output = Vec<usize>;
+    type Err = ();
+
+    fn visit_pre(&mut self, tree: &ast::Ast) -> Result<(), ()> {
+        match tree {
+            ast::Ast::Dot(span) => self.0.push(span.start.offset),
+            ast::Ast::Flags(_) => return Err(()),
+            ast::Ast::Group(group) if matches!(&group.kind, ast::GroupKind::NonCapturing(flags) if !flags.items.is_empty()) =>
+            {
+                return Err(());
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Self::Output, ()> {
+        Ok(self.0)
+    }
+}
+
 /// Whether a regular expression can be read and has nothing that can't be enforced.
 ///
 /// # Errors

@@ -6,7 +6,7 @@ use llguidance::api::TopLevelGrammar;
 use serde_json::{Map, Value, json};
 
 use super::free::{Free, Trigger};
-use super::{Grammar, GrammarError, GrammarFactory, dear, for_llguidance, needed, own_words};
+use super::{Grammar, GrammarError, GrammarFactory, Hints, dear, for_llguidance, own_words};
 use crate::engine::Constraint;
 use crate::text::template::Tool;
 use crate::text::tool_calls::{Syntax, THOUGHTS, ToolChoice};
@@ -149,16 +149,16 @@ fn calls(
     let mut problem = String::new();
     for care in [Care::Exact, Care::Lenient] {
         let made =
-            lark(factory, syntax, tools, parallel, care).and_then(|(mut lark, mut is_dear, mut names)| {
+            lark(factory, syntax, tools, parallel, care).and_then(|(mut lark, mut is_dear, mut hints)| {
                 if let Some(schema) = otherwise {
                     lark = format!(
                         "start: calls | otherwise\notherwise: %json {schema}\n{}",
                         lark.replacen("start:", "calls:", 1)
                     );
                     is_dear |= !dear::is_cheap(schema);
-                    names.extend(needed::of(schema));
+                    hints.extend(Hints::of(schema));
                 }
-                factory.compiled(TopLevelGrammar::from_lark(lark), is_dear, Some(names), own_words::of_schema)
+                factory.compiled(TopLevelGrammar::from_lark(lark), is_dear, Some(hints), own_words::of_schema)
             });
         match made {
             Ok(grammar) => return Ok(grammar),
@@ -176,7 +176,7 @@ fn calls(
             factory.compiled(
                 TopLevelGrammar::from_json_schema(schema),
                 true,
-                Some(Vec::new()),
+                Some(Hints::default()),
                 own_words::of_schema,
             )
         });
@@ -199,12 +199,12 @@ fn lark(
     tools: &[&Tool],
     parallel: bool,
     care: Care,
-) -> Result<(String, bool, Vec<Vec<u8>>), GrammarError> {
+) -> Result<(String, bool, Hints), GrammarError> {
     let written = &syntax.written;
     let literal = |text: &str| literal(factory, syntax, text);
     let names: Vec<String> = (0..tools.len()).map(|at| format!("tool_{at}")).collect();
     let more = if parallel { format!("({} call)*", literal(written.between)) } else { String::new() };
-    let (mut is_dear, mut names_needed) = (false, Vec::new());
+    let (mut is_dear, mut hints) = (false, Hints::default());
     let mut out = format!(
         "start: {} call {more} {}\ncall: {} ( {} ) {}\n",
         literal(written.begin),
@@ -222,10 +222,10 @@ fn lark(
         factory.time_left()?;
         let parameters = parameters(tool, care)?;
         is_dear |= !dear::is_cheap(&parameters);
-        names_needed.extend(needed::of(&parameters));
+        hints.extend(Hints::of(&parameters));
         out.push_str(&format!("{rule}: {head} {rule}_arguments\n{rule}_arguments: %json {parameters}\n"));
     }
-    Ok((out, is_dear, names_needed))
+    Ok((out, is_dear, hints))
 }
 
 /// The schema of a tool's arguments: always an object, and an empty one where no parameter is told of.

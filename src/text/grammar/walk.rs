@@ -5,15 +5,18 @@ use llguidance::earley::ParserRecognizer;
 use llguidance::earley::regexvec::StateID;
 use toktrie::{Recognizer, TokTrie};
 
+use super::hints::Hints;
 use super::place::Place;
 use super::words::States;
+
+/// What numbers are written with on a short way.
+const DIGITS: &[u8] = b"0123456789-.";
 
 /// What all walks of one search share.
 pub(super) struct Surroundings<'a> {
     pub trie: &'a TokTrie,
     pub states: &'a States,
-    /// Names that objects must have, short ones first.
-    pub needed: &'a [Vec<u8>],
+    pub hints: &'a Hints,
 }
 
 /// How a walk chooses.
@@ -38,7 +41,7 @@ pub(super) struct Walk<'a, 'p> {
     parser: &'a mut ParserRecognizer<'p>,
     pub trie: &'a TokTrie,
     pub states: &'a States,
-    needed: &'a [Vec<u8>],
+    hints: &'a Hints,
     path: Vec<u8>,
     places: Vec<Place>,
     start: Place,
@@ -59,12 +62,12 @@ impl<'a, 'p> Walk<'a, 'p> {
         choices: &'a Choices,
     ) -> Self {
         let (path, places) = (Vec::new(), Vec::new());
-        let Surroundings { trie, states, needed } = *around;
+        let Surroundings { trie, states, hints } = *around;
         Self {
             parser,
             trie,
             states,
-            needed,
+            hints,
             path,
             places,
             start,
@@ -178,7 +181,7 @@ impl<'a, 'p> Walk<'a, 'p> {
             begins.push(b'0');
         }
         begins
-            .extend([b'"', b'n', b't', b'f', b'[', b'{', b'-'].into_iter().filter(|&byte| self.allows(byte)));
+            .extend([b'n', b't', b'f', b'"', b'[', b'{', b'-'].into_iter().filter(|&byte| self.allows(byte)));
         if begins.is_empty() {
             let others = (0..=u8::MAX).filter(|byte| !byte.is_ascii_digit());
             return others.into_iter().any(|byte| self.push(byte));
@@ -194,13 +197,24 @@ impl<'a, 'p> Walk<'a, 'p> {
     fn end_number(&mut self) -> bool {
         self.is_number = self.place().all_number || !self.place().begun;
         let alone = self.is_number;
-        self.shortest_word(b"0123456789-.", &|walk| {
+        let ended = |walk: &mut Self| {
             let ends = |walk: &mut Self| match alone {
-                true => walk.may_end(walk.parser.lexer_state()),
+                // A word that can't go on has ended already.
+                true => {
+                    walk.may_end(walk.parser.lexer_state()) || !DIGITS.iter().any(|&byte| walk.allows(byte))
+                }
                 false => [b'}', b']', b','].into_iter().any(|byte| walk.allows(byte)),
             };
             walk.path_len() > 0 && walk.place().in_number && ends(walk)
-        })
+        };
+        let (from, begun) = (self.path.len(), self.place().number);
+        let mut rests: Vec<_> = self.hints.multiples.iter().flat_map(|of| of.rests(begun)).collect();
+        rests.sort_by_key(Vec::len);
+        if rests.iter().any(|rest| self.go_to(from, rest) && ended(self)) {
+            return true;
+        }
+        self.back_to(from);
+        self.shortest_word(DIGITS, &ended)
     }
 
     /// Writes the shortest rest of a string, its closing quote with it.
@@ -221,6 +235,10 @@ impl<'a, 'p> Walk<'a, 'p> {
     /// Whether the string may end in several ways that lead to different places: a text leads to one, names to several.
     fn is_choice(&mut self, from: usize, shortest: &[u8]) -> bool {
         let Some(other) = self.shortest_rest(from, 1) else { return false };
+        self.back_to(from);
+        if self.place().is_name {
+            return true;
+        }
         let mut behind = |rest: &[u8]| self.go_to(from, rest).then(|| self.try_byte(b'"'));
         behind(shortest) != behind(&other)
     }
@@ -228,11 +246,11 @@ impl<'a, 'p> Walk<'a, 'p> {
     /// The first of the needed names that may be written here, unless any text may.
     fn needed_name(&mut self, from: usize) -> Option<Vec<u8>> {
         self.back_to(from);
-        if self.path.last() != Some(&b'"') || self.needed.is_empty() || self.allows(b'"') {
+        if self.path.last() != Some(&b'"') || !self.place().is_name || self.allows(b'"') {
             return None;
         }
-        let needed = self.needed;
-        let name = needed.iter().find(|name| {
+        let hints = self.hints;
+        let name = hints.names.iter().find(|name| {
             let fits = name.iter().all(|&byte| self.push(byte)) && self.allows(b'"');
             self.back_to(from);
             fits

@@ -187,6 +187,9 @@ fn multiples_within_bounds_are_those_that_are_found_by_trying_all() {
     check(json!({"type": "number", "multipleOf": 0.1, "exclusiveMinimum": 0.3, "maximum": 0.35}), &[]);
     check(json!({"type": "integer", "multipleOf": 7, "minimum": 8, "maximum": 13}), &[]);
     check(json!({"type": "integer", "multipleOf": 2.5, "minimum": 1, "maximum": 12}), &[5.0, 10.0]);
+    check(json!({"type": "number", "multipleOf": 0.057, "minimum": 0.1, "maximum": 0.2}), &[0.114, 0.171]);
+    let unbounded = factory.json_schema(&json!({"type": "number", "multipleOf": 0.057})).err().unwrap();
+    assert!(unbounded.to_string().contains("#/multipleOf"), "{unbounded}");
     let mut state = 7u64;
     let mut next = |below: usize| {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

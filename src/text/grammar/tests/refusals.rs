@@ -117,7 +117,6 @@ fn grammars_are_refused_in_our_own_words() {
     check(lark("%import common.NOTHING\nstart: NOTHING"), &[]);
     check(lark("start: \"abc"), &[]);
     check(Written::Gbnf("root ::= root \"a\"".into()), &[]);
-    check(Written::Regex("((a{1,1000}){1,1000}b){1,1000}((.{1,100}a){50}|(.{1,90}b){60}){900}".into()), &[]);
 }
 
 #[test]
@@ -180,7 +179,12 @@ fn values_that_look_like_schemas_are_values() {
 #[test]
 fn what_may_be_empty_is_repeated_no_billions_of_times() {
     let (factory, tokenizer) = factory();
-    for pattern in ["^(|a){3000000000}$", "^((|b)*){4000000000}x$", "^(a?){2000000000,}$"] {
+    for pattern in [
+        "^(|a){3000000000}$",
+        "^((|b)*){4000000000}x$",
+        "^(a?){2000000000,}$",
+        "^((a{1,1000}){1,1000}b){1,1000}((.{1,100}a){50}|(.{1,90}b){60}){900}$",
+    ] {
         let begun = Instant::now();
         // It may as well be refused.
         if let Ok(mut constraint) = factory.json_schema(&json!({"type": "string", "pattern": pattern})) {
