@@ -8,7 +8,10 @@ use super::sequence::End;
 use super::stats::Counted;
 use super::{BLOCK_TOKENS, Core, Event, FinishReason, ModelId, StepStats};
 
-const NOTHING_TO_DRAW: &str = "no token can be drawn: every logit that the grammar and the biases leave is minus infinity or not a number";
+const NOTHING_TO_DRAW: &str =
+    "no token can be drawn: every logit that the grammar leaves is minus infinity or not a number";
+/// Begins with the parameter, by which its cause is known.
+const ALL_FORBIDDEN: &str = "logit_bias forbids every token that could come next: forbid fewer";
 
 impl Core {
     /// Takes the results of the plan in.
@@ -179,7 +182,11 @@ impl Core {
                     if sequence.tokens.len() > known + place {
                         continue;
                     }
-                    let drawn = drawn.ok_or_else(|| End::Failed(NOTHING_TO_DRAW.into()))?;
+                    let nothing = match sequence.drawing.sampling.logit_bias.is_empty() {
+                        true => NOTHING_TO_DRAW,
+                        false => ALL_FORBIDDEN,
+                    };
+                    let drawn = drawn.ok_or_else(|| End::Failed(nothing.into()))?;
                     if let Some(guesses) = sequence.guesses.as_mut().filter(|_| place == 0) {
                         guesses.came(drawn.token);
                     }

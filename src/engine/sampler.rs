@@ -96,8 +96,14 @@ pub fn draw(
     if let Some(allowed) = allowed {
         mask(row, allowed);
     }
-    chunk_maxima(row, &mut scratch.maxima);
-    let best = scratch.maxima.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let mut best = best_of(row, &mut scratch.maxima);
+    if best == f32::NEG_INFINITY
+        && let Some(allowed) = allowed
+    {
+        // The form of an answer wins over biases that leave nothing of it, as it does where it forces a token.
+        restore(row, allowed, &scratch.replaced);
+        best = best_of(row, &mut scratch.maxima);
+    }
     if best == f32::NEG_INFINITY {
         return None;
     }
@@ -112,6 +118,20 @@ pub fn draw(
         Logprobs { logprob: replaced.map_or(row[token as usize], |&(_, logit)| logit) - log_sum, top }
     });
     Some(Drawn { token, logprobs })
+}
+
+fn best_of(row: &[f32], maxima: &mut Vec<f32>) -> f32 {
+    chunk_maxima(row, maxima);
+    maxima.iter().copied().fold(f32::NEG_INFINITY, f32::max)
+}
+
+/// Takes back what `replaced` says of tokens that are allowed.
+fn restore(row: &mut [f32], allowed: &[u32], replaced: &[(u32, f32)]) {
+    let is_allowed =
+        |token: u32| allowed.get(token as usize / 32).is_some_and(|word| word >> (token % 32) & 1 == 1);
+    for &(token, logit) in replaced.iter().rev().filter(|(token, _)| is_allowed(*token)) {
+        row[token as usize] = logit;
+    }
 }
 
 /// Log-probability of `target`, and of the `top` most likely tokens.

@@ -401,6 +401,15 @@ mod tests {
         check("How many people does each museum employ?", &[], "number of employees", None);
         check("How many sailors had every ship?", &[], sailors, None);
         check("How many had each?", &[("ships.md", "The ship had nine sailors.")], sailors, None);
+        // A word that only begins as an example's does is somebody's own, in a text and in what is written.
+        check(
+            "How many had each?",
+            &[("a.md", "Shipping took nine days.")],
+            "number of ships",
+            Some(Foreign::Example),
+        );
+        check("How heavy was each parcel?", &[], "shipping weight of the parcel", None);
+        check("How heavy was each parcel?", &[], "weight of the ships", Some(Foreign::Example));
         // A German goal about ships may have an English slot, where the texts speak of them.
         check(
             "Wie viele Matrosen hatten sie?",

@@ -158,6 +158,9 @@ impl ApiError {
     /// A generation that broke: where a grammar could not go on, that is the fault of what was asked for.
     #[must_use]
     pub fn of_failure(reason: &str, output: &str) -> Self {
+        if reason.starts_with("logit_bias") {
+            return Self::invalid("logit_bias", reason);
+        }
         if reason.starts_with("grammar") {
             return Self::invalid(
                 output,

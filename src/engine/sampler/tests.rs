@@ -151,6 +151,29 @@ fn penalties_count_what_was_generated_and_what_was_prompted() {
 }
 
 #[test]
+fn a_mask_wins_over_biases_that_leave_nothing_of_it() {
+    let forbidden = f32::NEG_INFINITY;
+    let check = |biases: &[(u32, f32)], penalty: f32, mask: u32, expected: u32| {
+        let sampling = Sampling {
+            logit_bias: biases.to_vec(),
+            repetition_penalty: penalty,
+            temperature: 0.7,
+            ..Sampling::greedy()
+        };
+        let drawing = Drawing::new(sampling, Some(2), &[1]);
+        let drawn = draw(&mut [4.0, -4.0, 4.0, 1.0], &drawing, Some(&[mask]), 0, &mut Scratch::default())
+            .expect("drawn");
+        assert_eq!(drawn.token, expected, "{biases:?}");
+        assert!(drawn.logprobs.expect("asked for").logprob.is_finite());
+    };
+    check(&[(1, forbidden)], 1.0, 0b0010, 1);
+    check(&[(1, forbidden)], 1.3, 0b0010, 1);
+    check(&[(1, forbidden), (1, 5.0)], 1.0, 0b0010, 1);
+    check(&[(0, forbidden), (2, forbidden)], 1.0, 0b1101, 3);
+    check(&[(0, forbidden)], 1.0, 0b0101, 2);
+}
+
+#[test]
 fn draws_follow_the_probabilities() {
     let row = [0.0f32, 1.0, 2.0];
     let sampling = Sampling { temperature: 1.0, ..Sampling::greedy() };

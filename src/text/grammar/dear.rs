@@ -1,8 +1,7 @@
 //! Refuses the schemas whose grammars would take more time or memory than llguidance's own limits see: those count steps, and
 //! a single step of these may take seconds and gigabytes. What passes here is made in some tenths of a second at most.
 
-use std::collections::BTreeSet;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use serde_json::Value;
 
@@ -11,6 +10,8 @@ use super::{GrammarError, patterns};
 
 /// Optional properties of one object: each may be followed by each behind it.
 const OPTIONAL_MAX: usize = 400;
+/// Values of one `enum`.
+pub(super) const VALUES_MAX: usize = 10_000;
 /// Properties of one object.
 const PROPERTIES_MAX: usize = 600;
 /// Ranges of numbers: each is a pattern, and all are looked at together.
@@ -44,15 +45,18 @@ pub(super) fn check(root: &Value) -> Result<(), GrammarError> {
             "an object has {listed} properties, and at most {PROPERTIES_MAX} can be enforced"
         ));
     }
+    if counted.words > VALUES_MAX {
+        return refused(too_many_values(counted.words));
+    }
     if counted.words > WORDS_MAX && counted.patterns > 0 && (counted.combines || counted.words_by_pattern) {
         return refused(format!(
-            "an `enum` of more than {WORDS_MAX} words beside a pattern can't be enforced"
+            "an `enum` has {} values beside a pattern, and at most {WORDS_MAX} can be enforced there",
+            counted.words
         ));
     }
-    if counted.ranges > RANGES_MAX {
+    if counted.ranges.len() > RANGES_MAX {
         return refused(format!(
-            "it has {} ranges of numbers, and at most {RANGES_MAX} can be enforced",
-            counted.ranges
+            "it has more than {RANGES_MAX} different ranges of numbers, and no more can be enforced"
         ));
     }
     let mut expansion = Expansion { root, known: HashMap::new() };
@@ -75,6 +79,11 @@ pub(super) fn check(root: &Value) -> Result<(), GrammarError> {
     Ok(())
 }
 
+/// That an `enum` is too long.
+pub(super) fn too_many_values(values: usize) -> String {
+    format!("an `enum` has {values} values, and at most {VALUES_MAX} can be enforced")
+}
+
 /// Whether a grammar for `root` is plainly small.
 pub(super) fn is_cheap(root: &Value) -> bool {
     let mut counted = Counted::default();
@@ -91,7 +100,8 @@ struct Counted {
     /// Of the longest `enum`.
     words: usize,
     words_by_pattern: bool,
-    ranges: usize,
+    /// Different ones.
+    ranges: HashSet<String>,
     remainders: u64,
     /// Different ones, as they are counted in the last place of all.
     multiples: BTreeSet<u32>,
@@ -114,9 +124,15 @@ fn count(value: &Value, counted: &mut Counted) {
                 .filter(|key| fields.get(**key).is_some_and(Value::is_string))
                 .count();
             let words = fields.get("enum").and_then(Value::as_array).map_or(0, Vec::len);
-            let bounds = ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"];
-            counted.ranges +=
-                usize::from(bounds.iter().any(|key| fields.get(*key).is_some_and(Value::is_number)));
+            let bounds =
+                ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"].map(|key| fields.get(key));
+            if bounds.iter().flatten().any(|bound| bound.is_number()) && counted.ranges.len() <= RANGES_MAX {
+                counted.ranges.insert(format!(
+                    "{bounds:?} {:?} {:?}",
+                    fields.get("type"),
+                    fields.get("multipleOf")
+                ));
+            }
             counted.patterns += patterns;
             counted.words = counted.words.max(words);
             counted.words_by_pattern |= words > WORDS_MAX && patterns > 0;
@@ -174,7 +190,8 @@ impl<'a> Expansion<'a> {
                 }
                 ("enum", Value::Array(values)) => {
                     let count = values.len() as u64;
-                    (forms, parts) = both((forms, parts), (if inside { count } else { 1 }, count));
+                    // Alone it is one word of the grammar, however many values there are.
+                    (forms, parts) = both((forms, parts), if inside { (count, count) } else { (1, 1) });
                 }
                 ("anyOf" | "oneOf", Value::Array(branches)) => {
                     let mut sum = (0u64, 0u64);

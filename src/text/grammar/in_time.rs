@@ -109,7 +109,7 @@ impl InTime {
         // The way's own tokens for the rest are as few as can be, or one more where a token spans the seam.
         let fits = way.bytes.starts_with(&bytes) && {
             let rest = self.closing.cut(&way.bytes[bytes.len()..]);
-            rest.is_some_and(|rest| rest.tokens.len() + forced.len() < left)
+            rest.is_some_and(|rest| rest.len() + forced.len() < left)
         };
         if fits { forced } else { Vec::new() }
     }

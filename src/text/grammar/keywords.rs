@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use serde_json::{Map, Value, json};
 
 use super::references::{Place, References, base_of, below};
-use super::{GrammarError, formats, names, numbers};
+use super::{GrammarError, dear, formats, names, numbers, own_words};
 
 /// Schemas nest no deeper.
 const DEPTH_MAX: usize = 64;
@@ -94,6 +94,11 @@ fn measure(value: &Value, depth: usize, parts: &mut usize, bytes: &mut usize) ->
     match value {
         Value::Array(items) => items.iter().try_for_each(|item| measure(item, depth + 1, parts, bytes)),
         Value::Object(fields) => {
+            if let Some(values) = fields.get("enum").and_then(Value::as_array).map(Vec::len)
+                && values > dear::VALUES_MAX
+            {
+                return Err(GrammarError::Schema(dear::too_many_values(values)));
+            }
             fields.values().try_for_each(|value| measure(value, depth + 1, parts, bytes))
         }
         _ => Ok(()),
@@ -138,7 +143,13 @@ impl<'a> Reader<'a> {
             return Ok(json!(false));
         }
         let at = |key: &str, problem: String| refused(&below(&place.pointer, key), problem);
-        numbers::narrow(&mut out, node).map_err(|(key, problem)| at(key, problem))?;
+        match numbers::narrow(&mut out, node) {
+            Err(("multipleOf", _)) if self.lenient => {
+                out.shift_remove("multipleOf");
+                numbers::narrow(&mut out, node).map_err(|(key, problem)| at(key, problem))?;
+            }
+            narrowed => narrowed.map_err(|(key, problem)| at(key, problem))?,
+        }
         formats::settle(&mut out);
         match names::settle(&mut out) {
             Err(problem) if !self.lenient => return Err(at("propertyNames", problem)),
@@ -187,7 +198,8 @@ impl<'a> Reader<'a> {
             "required" => name_list(value)?,
             "minItems" | "minLength" | "minProperties" => least(value)?,
             "maxItems" | "maxLength" | "maxProperties" => count(value)?.min(COUNT_MAX).into(),
-            "pattern" | "format" => text(value)?.into(),
+            "pattern" => own_words::exact_regex(&text(value)?).map_err(Problem::CantBe)?.into(),
+            "format" => text(value)?.into(),
             "minimum" | "maximum" | "exclusiveMinimum" | "exclusiveMaximum" => {
                 if !(value.is_number() || key.starts_with('e') && value.is_boolean()) {
                     return Err(wrong(value, "a number"));
@@ -274,7 +286,13 @@ impl<'a> Reader<'a> {
     fn named(&mut self, place: &Place<'a>, key: &str, value: &'a Value) -> Result<Value, Problem> {
         let fields = value.as_object().ok_or_else(|| wrong(value, "an object of schemas"))?;
         let place = Place { pointer: below(&place.pointer, key), ..place.clone() };
-        let made = fields.iter().map(|(name, item)| Ok((name.clone(), self.one(&place, name, item)?)));
+        let made = fields.iter().map(|(name, item)| {
+            let exact = match key {
+                "patternProperties" => own_words::exact_regex(name).map_err(Problem::CantBe)?,
+                _ => name.clone(),
+            };
+            Ok((exact, self.one(&place, name, item)?))
+        });
         Ok(made.collect::<Result<Map<_, _>, Problem>>()?.into())
     }
 }

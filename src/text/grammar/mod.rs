@@ -7,14 +7,16 @@
 mod at_least;
 mod closing;
 mod dear;
-mod examples;
 mod exclusive;
 mod formats;
 mod free;
+mod hints;
 mod in_time;
 mod keywords;
+mod multiples;
 mod names;
 mod numbers;
+mod own_words;
 mod patterns;
 mod place;
 mod references;
@@ -22,6 +24,8 @@ mod schema;
 #[cfg(test)]
 mod tests;
 mod tools;
+mod walk;
+mod words;
 mod written;
 
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -39,6 +43,7 @@ pub use at_least::at_least;
 pub use written::Written;
 
 use closing::Closing;
+use hints::Hints;
 use in_time::InTime;
 
 use super::template::Tool;
@@ -156,13 +161,16 @@ impl Drop for MakingPlace {
     }
 }
 
-/// Tight enough that no schema takes more than some seconds or some hundred megabytes, wide enough for large ones.
+/// Tight enough that no schema takes more than some seconds or some hundred megabytes, wide enough for large ones. Those of a
+/// step bound what one token takes of the engine's thread, for everybody: some 15 ms (`tests/long/mask_cost.py`). A grammar
+/// that needs more ends its own sequence.
 fn limits() -> ParserLimits {
     let defaults = ParserLimits::default();
     ParserLimits {
         max_lexer_states: 25_000,
         initial_lexer_fuel: 500_000,
         step_lexer_fuel: 100_000,
+        step_max_items: 50_000,
         verbose_errors: false,
         ..defaults
     }
@@ -220,8 +228,13 @@ impl GrammarFactory {
     pub fn json_schema(&self, schema: &Value) -> Result<Box<dyn Constraint>, GrammarError> {
         let schema = for_llguidance(schema, false)?;
         let is_dear = !dear::is_cheap(&schema);
-        let examples = examples::of(&schema);
-        let grammar = self.compiled(TopLevelGrammar::from_json_schema(schema), is_dear, Some(examples))?;
+        let hints = Hints::of(&schema);
+        let grammar = self.compiled(
+            TopLevelGrammar::from_json_schema(schema),
+            is_dear,
+            Some(hints),
+            own_words::of_schema,
+        )?;
         Ok(Box::new(grammar))
     }
 
@@ -260,13 +273,14 @@ impl GrammarFactory {
     }
 
     /// Makes a grammar on a thread of its own, which has the stack for it and can be left when it takes too long. It ends
-    /// by itself soon after: its limits count work and size. `examples` fit the patterns of a JSON schema; there are none
-    /// where the grammar is of something else.
+    /// by itself soon after: its limits count work and size. `hints` are of a schema; nothing
+    /// where the grammar is of something else. `said` puts what the library says of a problem in our own words.
     fn compiled(
         &self,
         grammar: TopLevelGrammar,
         is_dear: bool,
-        examples: Option<Vec<Vec<u8>>>,
+        hints: Option<Hints>,
+        said: fn(&str) -> String,
     ) -> Result<Grammar, GrammarError> {
         let place = MakingPlace::wait(&self.making, is_dear, self.time_left()?).ok_or(GrammarError::Busy)?;
         let until = Instant::now() + self.time_left()?;
@@ -278,9 +292,10 @@ impl GrammarFactory {
             // On other systems it would be the whole process that is slowed.
             #[cfg(target_os = "linux")]
             let _ = rustix::process::nice(NICENESS);
-            let parser = parsers.create_parser(grammar).map_err(|error| short(&error.to_string()));
-            // Nobody waits any more.
-            drop(sender.send(parser.and_then(|parser| Grammar::new(parser, tokenizer, examples))));
+            let parser = parsers.create_parser(grammar).map_err(|error| format!("{error:#}"));
+            let made = parser.and_then(|parser| Grammar::new(parser, tokenizer, hints));
+            // An error that comes back means that nobody waits any more.
+            drop(sender.send(made.map_err(|error| said(&error))));
         };
         let thread = thread::Builder::new().name("grammar".into()).stack_size(COMPILE_STACK_BYTES);
         let no_thread = |error: std::io::Error| format!("no thread could be started for it: {error}");
@@ -299,11 +314,6 @@ impl GrammarFactory {
         };
         made.map_err(GrammarError::Schema)
     }
-}
-
-/// What a person should read of an error: no backtrace, and not the grammar itself.
-fn short(error: &str) -> String {
-    error.lines().next().unwrap_or_default().chars().take(300).collect()
 }
 
 /// A schema with the options that go with it.
@@ -367,26 +377,24 @@ struct Grammar {
 
 impl Grammar {
     /// Takes the first step, which is the dearest, so that the engine's thread need not.
-    fn new(
-        parser: TokenParser,
-        tokenizer: Arc<Tokenizer>,
-        examples: Option<Vec<Vec<u8>>>,
-    ) -> Result<Self, String> {
-        let is_json = examples.is_some();
-        let closing = Closing::new(parser.clone(), examples.unwrap_or_default().into());
+    fn new(parser: TokenParser, tokenizer: Arc<Tokenizer>, hints: Option<Hints>) -> Result<Self, String> {
+        let is_json = hints.is_some();
+        let closing = Closing::new(&parser, hints);
         let in_time = InTime::new(closing, tokenizer, is_json);
         let mut matcher = Matcher::new(Ok(parser));
-        matcher.compute_mask_or_eos().map_err(|error| short(&error.to_string()))?;
+        matcher.compute_mask_or_eos().map_err(|error| error.to_string())?;
         Ok(Self { matcher, in_time })
     }
 }
 
+/// Why a grammar that was followed so far ends.
+fn stuck(error: &str) -> String {
+    format!("{GRAMMAR_FAILED}: {}", own_words::of_schema(error))
+}
+
 impl Constraint for Grammar {
     fn mask(&mut self, allowed: &mut [u32]) -> Result<(), String> {
-        let mask = self
-            .matcher
-            .compute_mask_or_eos()
-            .map_err(|e| format!("{GRAMMAR_FAILED}: {}", short(&e.to_string())))?;
+        let mask = self.matcher.compute_mask_or_eos().map_err(|error| stuck(&error.to_string()))?;
         for (word, mask) in allowed.iter_mut().zip(mask.as_slice()) {
             *word = *mask;
         }
@@ -395,7 +403,7 @@ impl Constraint for Grammar {
 
     fn accept(&mut self, token: u32) -> Result<(), String> {
         let taken = self.matcher.consume_token(token);
-        taken.map_err(|e| format!("{GRAMMAR_FAILED}: {}", short(&e.to_string())))?;
+        taken.map_err(|error| stuck(&error.to_string()))?;
         self.in_time.accept(token);
         Ok(())
     }

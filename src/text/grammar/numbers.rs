@@ -11,6 +11,15 @@ const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
 pub(super) const MULTIPLE_MAX: u32 = 1000;
 /// Decimal places of a multiple.
 const PLACES_MAX: u32 = 8;
+/// How far from the nearest double another one is looked for that is counted as it should be.
+const ULPS_MAX: i64 = 16;
+/// Multiples within bounds that are listed one by one.
+const LISTED_MAX: i128 = 256;
+/// The same for multiples that can't be enforced in any other way.
+const LISTED_ALONE_MAX: i128 = 4096;
+
+/// Digits of a multiple that has no other bound.
+const DIGITS_MAX: i32 = 15;
 
 /// One end of a range and whether it is outside of it itself.
 type Bound = Option<(f64, bool)>;
@@ -21,21 +30,64 @@ type Refused = (&'static str, String);
 /// # Errors
 /// The keyword that no number fits, and why.
 pub(super) fn narrow(node: &mut Map<String, Value>, given: &Map<String, Value>) -> Result<(), Refused> {
-    if node.contains_key("multipleOf") && node.get("multipleOf") == Some(&Value::from(1)) && is_integer(node)
+    let mut given = given.clone();
+    if let Some((digits, places)) = given.get("multipleOf").and_then(Value::as_f64).and_then(written)
+        && node.contains_key("multipleOf")
+        && is_integer(node)
     {
-        node.remove("multipleOf");
+        // The whole ones among the multiples of 2.5 are those of 5.
+        let step = 10u32.checked_pow(places).map_or(digits, |unit| digits / greatest_divisor(digits, unit));
+        given.insert("multipleOf".into(), step.into());
+        match step {
+            1 => node.shift_remove("multipleOf"),
+            step => node.insert("multipleOf".into(), step.into()),
+        };
     }
+    let given = &given;
+    bounds(node, given)?;
+    let of = given.get("multipleOf").and_then(Value::as_f64).filter(|_| node.contains_key("multipleOf"));
+    match (of, node.get("multipleOf").and_then(Value::as_f64).and_then(decimal)) {
+        (Some(of), counted) if counted != written(of) => {
+            let why = format!(
+                "multiples of {of} can be enforced only between bounds that leave {LISTED_ALONE_MAX} or fewer"
+            );
+            Err(("multipleOf", why))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn bounds(node: &mut Map<String, Value>, given: &Map<String, Value>) -> Result<(), Refused> {
     let has = |key: &str| given.contains_key(key);
-    if !["minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum"].into_iter().any(has) {
+    let counted = node.get("multipleOf").and_then(Value::as_f64).and_then(decimal);
+    let bounded = ["minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum"].into_iter().any(has);
+    if !bounded && counted.is_none() {
         return Ok(());
     }
     let least = side(node, "minimum", "exclusiveMinimum", 1.0)?;
     let most = side(node, "maximum", "exclusiveMaximum", -1.0)?;
+    // Of more digits a double, as most readers have it, can't tell whether they are a multiple.
+    let limit = counted.map(|(_, places)| 10f64.powi(DIGITS_MAX - places as i32));
+    let limit = limit.filter(|limit| {
+        least.is_none_or(|(least, _)| least < *limit) && most.is_none_or(|(most, _)| most > -limit)
+    });
+    let least = least.or(limit.map(|limit| (-limit, false)));
+    let most = most.or(limit.map(|limit| (limit, false)));
     // Without the other end, more digits would follow than are counted.
     let far = |bound: &Bound| bound.is_some_and(|(bound, _)| bound.abs() > EXACT_MAX);
     let most = if far(&least) && most.is_none() { Some((LIMIT, false)) } else { most };
     let least = if far(&most) && least.is_none() { Some((-LIMIT, false)) } else { least };
     let (least, most) = if is_integer(node) { (least, most) } else { apart(least, most) };
+    let (least, most) = match multiples_within(node, given, least, most)? {
+        Within::Bounds(least, most) => (least, most),
+        Within::These(values) => {
+            for key in ["multipleOf", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"] {
+                node.shift_remove(key);
+            }
+            node.insert("enum".into(), values.into());
+            return Ok(());
+        }
+    };
     for (bound, key, exclusive) in
         [(least, "minimum", "exclusiveMinimum"), (most, "maximum", "exclusiveMaximum")]
     {
@@ -56,6 +108,66 @@ pub(super) fn narrow(node: &mut Map<String, Value>, given: &Map<String, Value>) 
         ));
     }
     Ok(())
+}
+
+/// What bounds leave of multiples.
+enum Within {
+    /// Those from a first to a last one.
+    Bounds(Bound, Bound),
+    /// These values alone.
+    These(Vec<Value>),
+}
+
+/// Bounds beside `multipleOf` as the first and the last multiple between them: a pattern for other bounds has more decimal
+/// places, which none of the multiples fits. Few multiples are listed.
+fn multiples_within(
+    node: &Map<String, Value>,
+    given: &Map<String, Value>,
+    least: Bound,
+    most: Bound,
+) -> Result<Within, Refused> {
+    let of = given.get("multipleOf").and_then(Value::as_f64).filter(|_| node.contains_key("multipleOf"));
+    let Some((of, (digits, places))) = of.and_then(|of| Some((of, written(of)?))) else {
+        return Ok(Within::Bounds(least, most));
+    };
+    let is_counted =
+        node.get("multipleOf").and_then(Value::as_f64).and_then(decimal) == Some((digits, places));
+    // As it would be read in a text.
+    let multiple =
+        |count: i128| format!("{}e-{places}", count * i128::from(digits)).parse().unwrap_or(f64::NAN);
+    let near = |bound: f64| (bound / of).abs() < EXACT_MAX;
+    let first = least.filter(|(bound, _)| near(*bound)).map(|(bound, is_exclusive)| {
+        let fits = |count: i128| multiple(count) > bound || (!is_exclusive && multiple(count) == bound);
+        let from = (bound / of).floor() as i128 - 2;
+        (from..from + 6).find(|count| fits(*count)).unwrap_or(from)
+    });
+    let last = most.filter(|(bound, _)| near(*bound)).map(|(bound, is_exclusive)| {
+        let fits = |count: i128| multiple(count) < bound || (!is_exclusive && multiple(count) == bound);
+        let from = (bound / of).ceil() as i128 + 2;
+        (from - 6..=from).rev().find(|count| fits(*count)).unwrap_or(from)
+    });
+    let whole = |value: &f64| !is_integer(node) || value.fract() == 0.0;
+    if let (Some(first), Some(last)) = (first, last)
+        && last - first < if is_counted { LISTED_MAX } else { LISTED_ALONE_MAX }
+        && numbers_only(node)
+        && !node.contains_key("enum")
+        && !node.contains_key("const")
+    {
+        let values: Vec<Value> = (first..=last).map(multiple).filter(whole).map(number).collect();
+        return match (values.is_empty(), least, most) {
+            (true, Some((least, open)), Some((most, open_too))) => Err((
+                "multipleOf",
+                format!(
+                    "no multiple of {of} is {} and {}",
+                    said(least, "least", open),
+                    said(most, "most", open_too)
+                ),
+            )),
+            _ => Ok(Within::These(values)),
+        };
+    }
+    let bound = |count: Option<i128>, given: Bound| count.map(|count| (multiple(count), false)).or(given);
+    Ok(Within::Bounds(bound(first, least), bound(last, most)))
 }
 
 /// A whole number as an exclusive bound, less than one away from the other: such a range would let the bound itself through,
@@ -186,32 +298,44 @@ pub(super) fn multiple(value: &Value) -> Result<Value, String> {
     let float = value.as_f64().filter(|float| *float > 0.0 && float.is_finite());
     let float = float.ok_or_else(|| "it must be a number above zero".to_owned())?;
     let (digits, places) =
-        decimal(float).ok_or_else(|| format!("{value} has too many digits to be enforced"))?;
+        written(float).ok_or_else(|| format!("{value} has too many digits to be enforced"))?;
     if digits > MULTIPLE_MAX || places > PLACES_MAX {
         return Err(format!(
             "multiples of {value} take too many states: at most {MULTIPLE_MAX} counted in its last decimal place, \
              of which there may be {PLACES_MAX}"
         ));
     }
-    Ok(number(float))
+    // What can't be counted may still be listed, where there are bounds.
+    Ok(number(counted_as(digits, places).unwrap_or(float)))
 }
 
-/// A number as `digits · 10^-places`, as it is counted where it is enforced; `None` when that isn't exact.
+fn greatest_divisor(a: u32, b: u32) -> u32 {
+    if b == 0 { a } else { greatest_divisor(b, a % b) }
+}
+
+/// A number as it is written, as `digits · 10^-places`.
+fn written(float: f64) -> Option<(u32, u32)> {
+    let text = float.to_string();
+    let (whole, part) = text.split_once('.').unwrap_or((&text, ""));
+    Some((format!("{whole}{part}").parse().ok()?, part.len() as u32))
+}
+
+/// The double nearest to `digits · 10^-places` that is counted as exactly that: 0.057 itself is not, since ten times ten
+/// times ten times it is no whole number in doubles.
+fn counted_as(digits: u32, places: u32) -> Option<f64> {
+    let nearest: f64 = format!("{digits}e-{places}").parse().ok()?;
+    let beside = |away: i64| f64::from_bits((nearest.to_bits() as i64 + away) as u64);
+    (0..=ULPS_MAX)
+        .flat_map(|away| [beside(away), beside(-away)])
+        .find(|it| decimal(*it) == Some((digits, places)))
+}
+
+/// A number as `digits · 10^-places`, as the library counts it that enforces multiples.
 pub(super) fn decimal(float: f64) -> Option<(u32, u32)> {
     let (mut scaled, mut places) = (float, 0);
     while scaled.fract() != 0.0 {
         scaled *= 10.0;
         places += 1;
     }
-    if scaled > f64::from(u32::MAX) {
-        return None;
-    }
-    let mut digits = scaled as u32;
-    // Rounding may have crept in.
-    let exact = format!("{digits}e-{places}").parse::<f64>().ok()? == float;
-    while places > 0 && digits.is_multiple_of(10) {
-        digits /= 10;
-        places -= 1;
-    }
-    exact.then_some((digits, places))
+    (scaled <= f64::from(u32::MAX)).then_some((scaled as u32, places))
 }

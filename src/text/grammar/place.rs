@@ -1,15 +1,21 @@
 //! Where in a JSON text a sequence is, byte by byte.
 
+use super::multiples::Begun;
+
 /// Where in a JSON text a sequence is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Place {
     /// Brackets that are open.
     pub depth: u32,
     pub in_string: bool,
+    /// The string is the name of an object's field.
+    pub is_name: bool,
     /// Behind a backslash.
     pub escaped: bool,
     pub in_number: bool,
     pub number_bytes: u32,
+    /// What is there of the number.
+    pub number: Begun,
     pub exponent_digits: u32,
     in_exponent: bool,
     /// A value, or a key, ended just now.
@@ -18,6 +24,10 @@ pub(super) struct Place {
     pub begun: bool,
     /// All of it is one number.
     pub all_number: bool,
+    /// A name may begin here.
+    before_name: bool,
+    /// One bit for each open bracket, the innermost last: whether it is an object's. The innermost 128 are known.
+    objects: u128,
     /// The last bracket was closed.
     closed: bool,
 }
@@ -39,21 +49,32 @@ impl Place {
         let in_number = byte.is_ascii_digit() || byte == b'-' || (self.in_number && b".eE+".contains(&byte));
         if !in_number || !self.in_number {
             (self.number_bytes, self.exponent_digits, self.in_exponent) = (0, 0, false);
+            self.number = Begun::default();
         }
         self.number_bytes += u32::from(in_number);
+        if in_number {
+            self.number = self.number.behind(byte);
+        }
         self.in_exponent |= in_number && b"eE".contains(&byte);
         self.exponent_digits += u32::from(self.in_exponent && byte.is_ascii_digit());
         self.all_number = in_number && (is_first || self.all_number);
         self.in_number = in_number;
         self.after_value = in_number || byte.is_ascii_alphabetic();
         match byte {
-            b'"' => self.in_string = true,
-            b'{' | b'[' => self.depth += 1,
+            b'"' => (self.in_string, self.is_name) = (true, self.before_name),
+            b'{' | b'[' => {
+                self.depth += 1;
+                self.objects = self.objects << 1 | u128::from(byte == b'{');
+            }
             b'}' | b']' => {
                 self.depth = self.depth.saturating_sub(1);
+                self.objects >>= 1;
                 (self.after_value, self.closed) = (true, self.depth == 0);
             }
             _ => {}
+        }
+        if byte != b' ' {
+            self.before_name = byte == b'{' || (byte == b',' && self.objects & 1 == 1);
         }
         self
     }

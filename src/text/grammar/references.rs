@@ -1,12 +1,15 @@
 //! Where a schema's references point: by pointer, by `$anchor`, or to a part that has an `$id` of its own. Nothing outside
 //! the schema is ever fetched.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 
-/// References that may lead to one another before they count as a circle.
-const CHAIN_MAX: usize = 64;
+/// References that may lead to one another.
+const CHAIN_MAX: usize = 1000;
+/// Keywords of a part that leave it a mere reference to another: they say nothing about values.
+const SAY_NOTHING: &[&str] =
+    &["$ref", "title", "description", "$comment", "default", "examples", "example", "deprecated", "$anchor"];
 /// Where a schema without `$id` is.
 const NO_BASE: &str = "";
 
@@ -51,16 +54,19 @@ impl<'a> References<'a> {
         // Pointers are often meant from the root, even inside of a part with an `$id`.
         let first = self.one(reference, base);
         let mut place = first.or_else(|problem| self.one(reference, NO_BASE).map_err(|_| problem))?;
-        for _ in 0..CHAIN_MAX {
-            match place.value.as_object() {
-                Some(node) if node.len() == 1 => match node.get("$ref").and_then(Value::as_str) {
-                    Some(next) => place = self.one(next, &place.base)?,
-                    None => return Ok(place),
-                },
-                _ => return Ok(place),
+        let mut met = HashSet::new();
+        while let Some(next) = mere_reference(place.value) {
+            if !met.insert(place.pointer.clone()) {
+                return Err(format!("`{reference}` refers to itself, through {} references", met.len()));
             }
+            if met.len() > CHAIN_MAX {
+                return Err(format!(
+                    "`{reference}` leads to a chain of more than {CHAIN_MAX} references: shorten it"
+                ));
+            }
+            place = self.one(next, &place.base)?;
         }
-        Err(format!("`{reference}` refers to itself"))
+        Ok(place)
     }
 
     fn one(&self, reference: &str, base: &str) -> Result<Place<'a>, String> {
@@ -91,6 +97,13 @@ impl<'a> References<'a> {
         }
         Ok(place)
     }
+}
+
+/// Where a part points that says nothing itself.
+fn mere_reference(value: &Value) -> Option<&str> {
+    let node = value.as_object()?;
+    let next = node.get("$ref").and_then(Value::as_str)?;
+    node.keys().all(|key| SAY_NOTHING.contains(&key.as_str())).then_some(next)
 }
 
 /// The pointer to what is at `key` below `pointer`.

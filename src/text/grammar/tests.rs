@@ -1,6 +1,8 @@
 mod in_time;
 mod keywords;
+mod refusals;
 mod schemas;
+mod shortest;
 mod tools;
 
 use super::*;

@@ -6,7 +6,7 @@ use llguidance::api::TopLevelGrammar;
 use serde_json::{Map, Value, json};
 
 use super::free::{Free, Trigger};
-use super::{Grammar, GrammarError, GrammarFactory, dear, examples, for_llguidance};
+use super::{Grammar, GrammarError, GrammarFactory, Hints, dear, for_llguidance, own_words};
 use crate::engine::Constraint;
 use crate::text::template::Tool;
 use crate::text::tool_calls::{Syntax, THOUGHTS, ToolChoice};
@@ -149,16 +149,16 @@ fn calls(
     let mut problem = String::new();
     for care in [Care::Exact, Care::Lenient] {
         let made =
-            lark(factory, syntax, tools, parallel, care).and_then(|(mut lark, mut is_dear, mut examples)| {
+            lark(factory, syntax, tools, parallel, care).and_then(|(mut lark, mut is_dear, mut hints)| {
                 if let Some(schema) = otherwise {
                     lark = format!(
                         "start: calls | otherwise\notherwise: %json {schema}\n{}",
                         lark.replacen("start:", "calls:", 1)
                     );
                     is_dear |= !dear::is_cheap(schema);
-                    examples.extend(examples::of(schema));
+                    hints.extend(Hints::of(schema));
                 }
-                factory.compiled(TopLevelGrammar::from_lark(lark), is_dear, Some(examples))
+                factory.compiled(TopLevelGrammar::from_lark(lark), is_dear, Some(hints), own_words::of_schema)
             });
         match made {
             Ok(grammar) => return Ok(grammar),
@@ -173,7 +173,12 @@ fn calls(
     for tool in tools {
         let care = if tool.strict { Care::Exact } else { Care::Lenient };
         let alone = parameters(tool, care).and_then(|schema| {
-            factory.compiled(TopLevelGrammar::from_json_schema(schema), true, Some(Vec::new()))
+            factory.compiled(
+                TopLevelGrammar::from_json_schema(schema),
+                true,
+                Some(Hints::default()),
+                own_words::of_schema,
+            )
         });
         match alone {
             Ok(_) => {}
@@ -186,20 +191,20 @@ fn calls(
     Err(GrammarError::Schema(problem))
 }
 
-/// The grammar of calls in llguidance's dialect of Lark, whether it may take long to make, and examples of its
-/// texts.
+/// The grammar of calls in llguidance's dialect of Lark, whether it may take long to make, and the names that its
+/// objects must have.
 fn lark(
     factory: &GrammarFactory,
     syntax: &Syntax,
     tools: &[&Tool],
     parallel: bool,
     care: Care,
-) -> Result<(String, bool, Vec<Vec<u8>>), GrammarError> {
+) -> Result<(String, bool, Hints), GrammarError> {
     let written = &syntax.written;
     let literal = |text: &str| literal(factory, syntax, text);
     let names: Vec<String> = (0..tools.len()).map(|at| format!("tool_{at}")).collect();
     let more = if parallel { format!("({} call)*", literal(written.between)) } else { String::new() };
-    let (mut is_dear, mut examples) = (false, Vec::new());
+    let (mut is_dear, mut hints) = (false, Hints::default());
     let mut out = format!(
         "start: {} call {more} {}\ncall: {} ( {} ) {}\n",
         literal(written.begin),
@@ -217,10 +222,10 @@ fn lark(
         factory.time_left()?;
         let parameters = parameters(tool, care)?;
         is_dear |= !dear::is_cheap(&parameters);
-        examples.extend(examples::of(&parameters));
+        hints.extend(Hints::of(&parameters));
         out.push_str(&format!("{rule}: {head} {rule}_arguments\n{rule}_arguments: %json {parameters}\n"));
     }
-    Ok((out, is_dear, examples))
+    Ok((out, is_dear, hints))
 }
 
 /// The schema of a tool's arguments: always an object, and an empty one where no parameter is told of.

@@ -150,6 +150,69 @@ fn numbers_stay_within_their_bounds() {
     }
 }
 
+/// Multiples within bounds, by trying them all.
+fn multiples(of: f64, places: i32, low: f64, high: f64, open: (bool, bool)) -> Vec<f64> {
+    let unit = 10f64.powi(places);
+    let (first, last) = ((low * unit).floor() as i64 - 1, (high * unit).ceil() as i64 + 1);
+    let step = (of * unit).round() as i64;
+    let all = (first..=last).filter(|it| it % step == 0);
+    let values = all.map(|it| format!("{it}e-{places}").parse::<f64>().unwrap());
+    let above = |value: f64| if open.0 { value > low } else { value >= low };
+    let below = |value: f64| if open.1 { value < high } else { value <= high };
+    values.filter(|value| above(*value) && below(*value)).collect()
+}
+
+#[test]
+fn multiples_within_bounds_are_those_that_are_found_by_trying_all() {
+    let (factory, tokenizer) = factory();
+    let check = |schema: Value, expected: &[f64]| {
+        let constraint = match factory.json_schema(&schema) {
+            Ok(constraint) => constraint,
+            Err(error) => {
+                assert!(expected.is_empty(), "{schema}: {error}, and {expected:?} fit");
+                return assert!(error.to_string().contains("#/"), "{schema}: {error}");
+            }
+        };
+        assert!(!expected.is_empty(), "{schema} is taken and nothing fits");
+        let mut found = 0;
+        for seed in 1..6 {
+            let Some(text) = drawn(constraint.snapshot(), &tokenizer, seed) else { continue };
+            let value: f64 = text.parse().unwrap_or_else(|_| panic!("{schema}: {text}"));
+            assert!(expected.contains(&value), "{schema}: {text} is none of {expected:?}");
+            found += 1;
+        }
+        assert!(found > 0, "{schema}");
+    };
+    check(json!({"type": "number", "multipleOf": 0.1, "minimum": 0.25, "maximum": 0.35}), &[0.3]);
+    check(json!({"type": "number", "multipleOf": 0.1, "exclusiveMinimum": 0.3, "maximum": 0.35}), &[]);
+    check(json!({"type": "integer", "multipleOf": 7, "minimum": 8, "maximum": 13}), &[]);
+    check(json!({"type": "integer", "multipleOf": 2.5, "minimum": 1, "maximum": 12}), &[5.0, 10.0]);
+    check(json!({"type": "number", "multipleOf": 0.057, "minimum": 0.1, "maximum": 0.2}), &[0.114, 0.171]);
+    let unbounded = factory.json_schema(&json!({"type": "number", "multipleOf": 0.057})).err().unwrap();
+    assert!(unbounded.to_string().contains("#/multipleOf"), "{unbounded}");
+    let mut state = 7u64;
+    let mut next = |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below
+    };
+    for _ in 0..many() {
+        let places = next(4) as i32;
+        let of = format!("{}e-{places}", 1 + next(60)).parse::<f64>().unwrap();
+        let low = (next(4000) as f64 - 2000.0) / [1.0, 4.0, 100.0, 1000.0][next(4)];
+        let high = low + of * next(40) as f64 / 8.0 * [1.0, 1.0, 100.0][next(3)];
+        let open = (next(4) == 0, next(4) == 0);
+        let mut schema = json!({"type": "number", "multipleOf": of});
+        schema[if open.0 { "exclusiveMinimum" } else { "minimum" }] = json!(low);
+        schema[if open.1 { "exclusiveMaximum" } else { "maximum" }] = json!(high);
+        let mut expected = multiples(of, places.max(3), low, high, open);
+        if next(3) == 0 {
+            schema["type"] = json!("integer");
+            expected.retain(|value| value.fract() == 0.0);
+        }
+        check(schema, &expected);
+    }
+}
+
 /// Draws a schema of some depth: keywords by turns, whether or not they make sense together.
 fn any_schema(next: &mut dyn FnMut(usize) -> usize, depth: usize) -> Value {
     let kinds = ["string", "integer", "number", "boolean", "null", "array", "object"];

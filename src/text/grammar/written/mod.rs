@@ -6,13 +6,16 @@ mod gbnf;
 mod tests;
 
 use llguidance::api::TopLevelGrammar;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::{GrammarError, GrammarFactory, schema};
+use super::{GrammarError, GrammarFactory, own_words};
 use crate::engine::Constraint;
 
 /// A text that says what an answer must be has so many bytes at most.
 const TEXT_BYTES_MAX: usize = 256 << 10;
+
+/// A list has so many choices at most.
+const CHOICES_MAX: usize = 10_000;
 
 /// What an answer must be, in a client's own words.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,19 +47,24 @@ impl GrammarFactory {
         let lark = match written {
             Written::Regex(text) => {
                 check_size(text.len())?;
-                // As a pattern of a schema it would be looked at for what takes too much, and so it is here.
-                schema::prepared(&json!({"type": "string", "pattern": text}), false)
-                    .map_err(written_wrong)?;
-                return self.made(TopLevelGrammar::from_regex(whole(text)));
+                own_words::check_regex(text).map_err(GrammarError::Written)?;
+                // What it costs is bounded where it is made: by fuel, states and time.
+                return self.made(TopLevelGrammar::from_regex(whole(text)), own_words::of_text);
             }
             Written::Choice(choices) => {
+                if choices.len() > CHOICES_MAX {
+                    let count = choices.len();
+                    return Err(GrammarError::Written(format!(
+                        "it has {count} choices, and {CHOICES_MAX} are the most"
+                    )));
+                }
                 check_size(choices.iter().map(String::len).sum())?;
                 choice(choices)?
             }
             Written::Lark(text) => {
                 check_size(text.len())?;
                 check_directives(text)?;
-                text.clone()
+                return self.made(TopLevelGrammar::from_lark(text.clone()), own_words::of_lark);
             }
             Written::Gbnf(text) => {
                 check_size(text.len())?;
@@ -64,11 +72,15 @@ impl GrammarFactory {
                 gbnf::to_lark(text, &token).map_err(GrammarError::Written)?
             }
         };
-        self.made(TopLevelGrammar::from_lark(lark))
+        self.made(TopLevelGrammar::from_lark(lark), own_words::of_text)
     }
 
-    fn made(&self, grammar: TopLevelGrammar) -> Result<Box<dyn Constraint>, GrammarError> {
-        let grammar = self.compiled(grammar, true, None).map_err(written_wrong)?;
+    fn made(
+        &self,
+        grammar: TopLevelGrammar,
+        said: fn(&str) -> String,
+    ) -> Result<Box<dyn Constraint>, GrammarError> {
+        let grammar = self.compiled(grammar, true, None, said).map_err(written_wrong)?;
         Ok(Box::new(grammar))
     }
 }
@@ -115,5 +127,6 @@ fn choice(choices: &[String]) -> Result<String, GrammarError> {
     }
     let choices: Vec<String> =
         choices.iter().map(|choice| Value::from(choice.as_str()).to_string()).collect();
-    Ok(format!("start: {}\n", choices.join(" | ")))
+    // As one terminal they share their beginnings; as rules each would be followed by itself.
+    Ok(format!("start: CHOICE\nCHOICE: {}\n", choices.join(" | ")))
 }

@@ -1,0 +1,64 @@
+//! What a schema tells a search for the shortest way to its end: names that objects must have, and what numbers are multiples
+//! of.
+
+use serde_json::Value;
+
+use super::multiples::Multiples;
+
+/// Names that are kept.
+const NAMES_MAX: usize = 600;
+/// Kinds of multiples that are kept.
+const MULTIPLES_MAX: usize = 64;
+
+/// What a schema tells a search for the shortest way to its end.
+#[derive(Debug, Default)]
+pub(super) struct Hints {
+    /// Names that objects must have, as they are written in JSON strings, short ones first: where any of several may come
+    /// next, these are on the way.
+    pub names: Vec<Vec<u8>>,
+    /// What numbers must be.
+    pub multiples: Vec<Multiples>,
+}
+
+impl Hints {
+    /// What is said somewhere in `schema`.
+    pub fn of(schema: &Value) -> Self {
+        let (mut names, mut multiples) = (Vec::new(), Vec::new());
+        collect(schema, &mut names, &mut multiples);
+        names.sort_unstable_by_key(|name| (name.len(), *name));
+        names.dedup();
+        names.truncate(NAMES_MAX);
+        Self { names: names.into_iter().map(escaped).collect(), multiples }
+    }
+
+    /// With those of another schema.
+    pub fn extend(&mut self, other: Self) {
+        self.names.extend(other.names);
+        self.multiples.extend(other.multiples);
+    }
+}
+
+fn escaped(name: &str) -> Vec<u8> {
+    let quoted = Value::from(name).to_string();
+    quoted.as_bytes()[1..quoted.len() - 1].to_vec()
+}
+
+fn collect<'a>(value: &'a Value, names: &mut Vec<&'a str>, multiples: &mut Vec<Multiples>) {
+    match value {
+        Value::Array(items) => items.iter().for_each(|item| collect(item, names, multiples)),
+        Value::Object(fields) => {
+            let required = fields.get("required").and_then(Value::as_array);
+            names.extend(required.into_iter().flatten().filter_map(Value::as_str));
+            if let Some(of) = Multiples::of(fields)
+                && multiples.len() < MULTIPLES_MAX
+                && !multiples.contains(&of)
+            {
+                multiples.push(of);
+            }
+            // What a value must equal is no schema, whatever it looks like.
+            let schemas = fields.iter().filter(|(key, _)| !matches!(key.as_str(), "enum" | "const"));
+            schemas.for_each(|(_, field)| collect(field, names, multiples));
+        }
+        _ => {}
+    }
+}

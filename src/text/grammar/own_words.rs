@@ -1,0 +1,283 @@
+//! What the library that follows grammars, and the one that reads regular expressions, say of a problem: said in words for
+//! whoever sent the grammar, with the place and the piece where there are any.
+
+use regex_syntax::ast::{self, ErrorKind};
+use regex_syntax::hir::{Hir, HirKind, Look};
+
+/// Characters of a piece that are repeated.
+const PIECE_CHARS_MAX: usize = 40;
+
+const TOO_MUCH: &str =
+    "it takes more work than a grammar may: simplify it, with fewer or smaller repetitions and patterns";
+const NOTHING_FITS: &str = "nothing fits it: its keywords contradict each other";
+
+/// What is said of a problem whose message has these words.
+const OF_SCHEMAS: &[(&str, &str)] = &[
+    (
+        "oneOf constraints",
+        "branches of a `oneOf` may fit the same value, and that only one does can't be enforced: use `anyOf`, or give each \
+         branch a required property with a `const` of its own",
+    ),
+    (
+        "determine if regex is empty",
+        "whether any text fits a `pattern` together with its lengths or formats takes more work to tell than may be: simplify \
+         the pattern or leave out the lengths",
+    ),
+    ("Regex is empty", "no text fits a `pattern` together with its lengths, its format or other patterns"),
+    ("minLength (", "no text fits: `minLength` is above `maxLength`"),
+    ("length constraints", "a constant does not have the length that `minLength` and `maxLength` ask for"),
+    (
+        "min/maxProperties",
+        "`minProperties` and `maxProperties` can't be enforced beside properties that may be left out: require all that are \
+         listed, or leave the counts out",
+    ),
+    ("minProperties (", "no object fits: `minProperties` asks for more properties than there may be"),
+    (
+        "circular references",
+        "a part that refers to itself has other keywords beside its `$ref`, which can't be enforced: let the `$ref` stand alone",
+    ),
+    (
+        "intersection stack",
+        "`allOf` and `$ref` put parts together in a circle or more than can be followed: write them as one part",
+    ),
+    (
+        "disjoint",
+        "two patterns of `patternProperties` may fit the same name, which can't be enforced: make them exclude each other",
+    ),
+    ("minItems", "no list fits: `minItems` asks for more items than there may be"),
+    ("Unsatisfiable", NOTHING_FITS),
+    ("NoExtension", NOTHING_FITS),
+    ("no extension", NOTHING_FITS),
+];
+
+/// Words that tell of a limit.
+const OF_LIMITS: &[&str] = &[
+    "fuel",
+    "too many",
+    "Too many",
+    "too big",
+    "too large",
+    "Too large",
+    "too complex",
+    "TooComplex",
+    "limit",
+    "exceeds",
+    "precomputation",
+];
+
+/// A problem of a schema, or of one that is followed.
+pub(super) fn of_schema(error: &str) -> String {
+    let required = between(error, "required property '", "' is unsatisfiable");
+    if let Some(name) = required {
+        return format!(
+            "nothing fits the required property `{}`: its keywords contradict each other",
+            piece(name)
+        );
+    }
+    let known = OF_SCHEMAS.iter().find(|(words, _)| error.contains(words)).map(|(_, said)| *said);
+    let limit = || OF_LIMITS.iter().any(|words| error.contains(words)).then_some(TOO_MUCH);
+    known.or_else(limit).unwrap_or("it has a form that can't be enforced: simplify it").to_owned()
+}
+
+/// A problem of a grammar in Lark, whose messages begin with a line and a column.
+pub(super) fn of_lark(error: &str) -> String {
+    let (place, problem) = place(error);
+    let named = between(problem, "\"", "\"").map(piece).unwrap_or_default();
+    let found = problem
+        .rsplit_once(" (at ")
+        .and_then(|(_, token)| token.split_once(" ("))
+        .map(|(token, _)| piece(token));
+    let said = match problem {
+        _ if problem.contains("start rule") => {
+            "there is no rule `start`, with which a grammar begins".to_owned()
+        }
+        _ if problem.contains("unknown name") || problem.contains("not found") => {
+            format!("`{named}` is used, and there is no rule of that name")
+        }
+        _ if problem.contains("circular") => format!("the terminal `{named}` refers to itself"),
+        _ if problem.contains("duplicate") => format!("`{named}` is there twice"),
+        _ if problem.contains("invalid regex") => {
+            let regex =
+                between(problem, "invalid regex \"", "\" (in").unwrap_or_default().replace("\\\\", "\\");
+            match check_regex(&regex) {
+                Err(problem) => format!("in a regular expression, {problem}"),
+                Ok(()) => format!("the regular expression `{}` can't be used", piece(&regex)),
+            }
+        }
+        _ if problem.contains("not support") || problem.contains("cannot be used") => {
+            "it has something that is not supported there: write it as plain rules and terminals".to_owned()
+        }
+        _ if problem.contains("Expected") || problem.contains("expect") => {
+            match found.filter(|found| !found.trim().is_empty()) {
+                Some(found) => format!("`{found}` can't stand there"),
+                None => "something is missing there".to_owned(),
+            }
+        }
+        _ if OF_LIMITS.iter().any(|words| problem.contains(words)) => TOO_MUCH.to_owned(),
+        _ if problem.contains("nsatisfiable") || problem.contains("NoExtension") => {
+            "no text fits it".to_owned()
+        }
+        _ => "it is not written as a grammar is: rules are `name: …`, terminals `NAME: …`".to_owned(),
+    };
+    match place {
+        Some((line, column)) => format!("line {line}, column {column}: {said}"),
+        None if problem.contains("EOF") => format!("at its end: {said}"),
+        None => said,
+    }
+}
+
+/// A problem of a grammar that is not in the client's own notation any more, or of a regular expression that can be read.
+pub(super) fn of_text(error: &str) -> String {
+    match OF_LIMITS.iter().any(|words| error.contains(words)) {
+        true => TOO_MUCH.to_owned(),
+        false if error.contains("NoExtension") || error.contains("nsatisfiable") => {
+            "no text fits it".to_owned()
+        }
+        false => "it has a form that can't be enforced: simplify it".to_owned(),
+    }
+}
+
+/// The line and column at which a message begins, and the rest of its first line.
+fn place(error: &str) -> (Option<(u32, u32)>, &str) {
+    let first = error.lines().next().unwrap_or_default();
+    let numbers = first.strip_prefix("at ").unwrap_or(first);
+    let parsed = numbers.split_once('(').and_then(|(line, rest)| {
+        let (column, rest) = rest.split_once("): ")?;
+        Some(((line.parse().ok()?, column.parse().ok()?), rest))
+    });
+    match parsed {
+        Some((place, rest)) => (Some(place), rest),
+        None => (None, first),
+    }
+}
+
+fn between<'t>(text: &'t str, before: &str, behind: &str) -> Option<&'t str> {
+    let rest = &text[text.find(before)? + before.len()..];
+    Some(&rest[..rest.find(behind)?])
+}
+
+fn piece(text: &str) -> String {
+    let short: String = text.chars().take(PIECE_CHARS_MAX).collect();
+    if short.len() < text.len() { short + "…" } else { short }
+}
+
+/// A regular expression of a schema as it is enforced: a dot is no end of a line, of which JavaScript knows four.
+///
+/// # Errors
+/// As [`check_regex`].
+pub(super) fn exact_regex(pattern: &str) -> Result<String, String> {
+    check_regex(pattern)?;
+    let mut exact = pattern.to_owned();
+    let dots = ast::parse::Parser::new()
+        .parse(pattern)
+        .ok()
+        .and_then(|tree| ast::visit(&tree, Dots::default()).ok());
+    for place in dots.into_iter().flatten().rev() {
+        exact.replace_range(place..place + 1, r"[^\n\r\u{2028}\u{2029}]");
+    }
+    Ok(exact)
+}
+
+/// Where dots stand in a regular expression without flags, which may say what a dot is.
+#[derive(Default)]
+struct Dots(Vec<usize>);
+
+impl ast::Visitor for Dots {
+    type Output = Vec<usize>;
+    type Err = ();
+
+    fn visit_pre(&mut self, tree: &ast::Ast) -> Result<(), ()> {
+        match tree {
+            ast::Ast::Dot(span) => self.0.push(span.start.offset),
+            ast::Ast::Flags(_) => return Err(()),
+            ast::Ast::Group(group) if matches!(&group.kind, ast::GroupKind::NonCapturing(flags) if !flags.items.is_empty()) =>
+            {
+                return Err(());
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Self::Output, ()> {
+        Ok(self.0)
+    }
+}
+
+/// Whether a regular expression can be read and has nothing that can't be enforced.
+///
+/// # Errors
+/// What is wrong, with the piece and its place.
+pub(super) fn check_regex(pattern: &str) -> Result<(), String> {
+    match regex_syntax::parse(pattern) {
+        Ok(hir) => match foreign(&hir, true, true) {
+            Some(problem) => Err(format!("`{}`: {problem}", piece(pattern))),
+            None => Ok(()),
+        },
+        Err(regex_syntax::Error::Parse(error)) => Err(at(pattern, error.span(), of_syntax(error.kind()))),
+        Err(regex_syntax::Error::Translate(error)) => {
+            Err(at(pattern, error.span(), "a class or flag there is not known"))
+        }
+        Err(_) => Err(format!("`{}` can't be read", piece(pattern))),
+    }
+}
+
+fn at(pattern: &str, span: &ast::Span, problem: &str) -> String {
+    let (start, end) = (span.start.offset, span.end.offset);
+    let place = pattern[..start].chars().count() + 1;
+    match pattern.get(start..end).filter(|text| !text.is_empty()) {
+        Some(text) => format!("`{}` at character {place} of `{}`: {problem}", piece(text), piece(pattern)),
+        None => format!("character {place} of `{}`: {problem}", piece(pattern)),
+    }
+}
+
+fn of_syntax(kind: &ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::GroupUnclosed => "the parenthesis is not closed",
+        ErrorKind::GroupUnopened => "no parenthesis was opened",
+        ErrorKind::ClassUnclosed => "the bracket is not closed",
+        ErrorKind::ClassRangeInvalid => "the range runs backwards",
+        ErrorKind::ClassRangeLiteral | ErrorKind::ClassEscapeInvalid => {
+            "a range goes from one character to another"
+        }
+        ErrorKind::RepetitionMissing => "there is nothing to repeat before it",
+        ErrorKind::RepetitionCountInvalid => "the least is above the most",
+        ErrorKind::RepetitionCountUnclosed
+        | ErrorKind::RepetitionCountDecimalEmpty
+        | ErrorKind::DecimalEmpty
+        | ErrorKind::DecimalInvalid => {
+            "a count is written {2}, {2,} or {2,5}, and a brace that is meant as such \\{"
+        }
+        ErrorKind::UnsupportedLookAround => "what must or must not stand before or behind can't be enforced",
+        ErrorKind::UnsupportedBackreference => "that a group comes again can't be enforced",
+        ErrorKind::EscapeUnrecognized | ErrorKind::EscapeUnexpectedEof => "the escape is not known",
+        ErrorKind::EscapeHexEmpty | ErrorKind::EscapeHexInvalid | ErrorKind::EscapeHexInvalidDigit => {
+            "a character by its number is written \\x41, \\u0041 or \\u{41}"
+        }
+        ErrorKind::NestLimitExceeded(_) | ErrorKind::CaptureLimitExceeded => "it nests too deep",
+        _ => "it can't be read",
+    }
+}
+
+/// What in a regular expression can't be enforced: `^` and `$` inside, edges of words.
+fn foreign(hir: &Hir, at_start: bool, at_end: bool) -> Option<&'static str> {
+    match hir.kind() {
+        HirKind::Look(Look::Start) if at_start => None,
+        HirKind::Look(Look::End) if at_end => None,
+        HirKind::Look(
+            Look::Start | Look::End | Look::StartLF | Look::EndLF | Look::StartCRLF | Look::EndCRLF,
+        ) => Some("`^` and `$` can be enforced at its beginning and its end alone"),
+        HirKind::Look(_) => Some("the edge of a word (`\\b`) can't be enforced"),
+        HirKind::Empty | HirKind::Literal(_) | HirKind::Class(_) => None,
+        HirKind::Repetition(repeated) => foreign(&repeated.sub, false, false),
+        HirKind::Capture(capture) => foreign(&capture.sub, at_start, at_end),
+        HirKind::Alternation(parts) => parts.iter().find_map(|part| foreign(part, at_start, at_end)),
+        HirKind::Concat(parts) => {
+            let is = |part: &Hir, look: Look| matches!(part.kind(), HirKind::Look(it) if *it == look);
+            let first = parts.iter().position(|part| !is(part, Look::Start)).unwrap_or(parts.len());
+            let last = parts.iter().rposition(|part| !is(part, Look::End)).unwrap_or(0);
+            let mut all = parts.iter().enumerate();
+            all.find_map(|(at, part)| foreign(part, at_start && at <= first, at_end && at >= last))
+        }
+    }
+}

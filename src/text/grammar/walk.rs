@@ -1,0 +1,260 @@
+//! One walk to the end of what a grammar has begun: bytes are tried on the parser itself and taken back. What closes goes
+//! before what opens, texts and numbers end as soon as they may.
+
+use llguidance::earley::ParserRecognizer;
+use llguidance::earley::regexvec::StateID;
+use toktrie::{Recognizer, TokTrie};
+
+use super::hints::Hints;
+use super::place::Place;
+use super::words::States;
+
+/// What numbers are written with on a short way.
+const DIGITS: &[u8] = b"0123456789-.";
+
+/// What all walks of one search share.
+pub(super) struct Surroundings<'a> {
+    pub trie: &'a TokTrie,
+    pub states: &'a States,
+    pub hints: &'a Hints,
+}
+
+/// How a walk chooses.
+#[derive(Clone, Default)]
+pub(super) struct Choices {
+    /// What is taken at the n-th choice; the first beyond.
+    pub taken: Vec<usize>,
+    /// Strings are ended in the fewest tokens instead of the fewest bytes.
+    pub by_tokens: bool,
+}
+
+/// Where a walk led.
+pub(super) enum Found {
+    End(Vec<u8>),
+    /// It may end here, which only the parser knows.
+    Perhaps(Vec<u8>),
+    Nothing,
+}
+
+/// Bytes that are being tried.
+pub(super) struct Walk<'a, 'p> {
+    parser: &'a mut ParserRecognizer<'p>,
+    pub trie: &'a TokTrie,
+    pub states: &'a States,
+    hints: &'a Hints,
+    path: Vec<u8>,
+    places: Vec<Place>,
+    start: Place,
+    /// Bytes that may still be tried.
+    pub budget: u32,
+    choices: &'a Choices,
+    choice: usize,
+    /// All is one number, and its shortest form is written.
+    is_number: bool,
+}
+
+impl<'a, 'p> Walk<'a, 'p> {
+    pub fn new(
+        parser: &'a mut ParserRecognizer<'p>,
+        around: &Surroundings<'a>,
+        start: Place,
+        budget: u32,
+        choices: &'a Choices,
+    ) -> Self {
+        let (path, places) = (Vec::new(), Vec::new());
+        let Surroundings { trie, states, hints } = *around;
+        Self {
+            parser,
+            trie,
+            states,
+            hints,
+            path,
+            places,
+            start,
+            budget,
+            choices,
+            choice: 0,
+            is_number: false,
+        }
+    }
+
+    /// Goes on behind `path` to the end. Whether it ends after `asked` bytes was asked before.
+    pub fn run(&mut self, path: &[u8], asked: Option<usize>) -> Found {
+        if !path.iter().all(|&byte| self.push(byte)) {
+            return Found::Nothing;
+        }
+        while self.budget > 0 {
+            let place = self.place();
+            if place.is_outside() && place.begun && asked.is_none_or(|asked| asked < self.path.len()) {
+                return Found::Perhaps(std::mem::take(&mut self.path));
+            }
+            let went = if place.in_string { self.end_string() } else { self.step() };
+            if self.is_number {
+                return if went { Found::End(std::mem::take(&mut self.path)) } else { Found::Nothing };
+            }
+            if !went {
+                // Where nothing may follow, all is said.
+                return match place.in_string || self.budget == 0 {
+                    true => Found::Nothing,
+                    false => Found::End(std::mem::take(&mut self.path)),
+                };
+            }
+        }
+        Found::Nothing
+    }
+
+    pub fn place(&self) -> Place {
+        self.places.last().copied().unwrap_or(self.start)
+    }
+
+    pub fn path_len(&self) -> usize {
+        self.path.len()
+    }
+
+    /// The lexer's state behind the path.
+    pub fn state_here(&self) -> StateID {
+        self.parser.lexer_state()
+    }
+
+    /// Whether a word may end in this state.
+    pub fn may_end(&mut self, state: StateID) -> bool {
+        !self.parser.lexer_mut().try_lexeme_end(state).is_error()
+    }
+
+    pub fn spend(&mut self, cost: u32) -> bool {
+        self.budget = self.budget.saturating_sub(cost);
+        self.budget > 0
+    }
+
+    fn push(&mut self, byte: u8) -> bool {
+        if !self.spend(1) || !self.parser.try_push_byte(byte) {
+            return false;
+        }
+        self.places.push(self.place().behind(byte));
+        self.path.push(byte);
+        true
+    }
+
+    /// The state behind a byte, which is taken back.
+    pub fn try_byte(&mut self, byte: u8) -> Option<StateID> {
+        let state = self.parser.try_push_byte(byte).then(|| self.parser.lexer_state())?;
+        self.parser.pop_bytes(1);
+        Some(state)
+    }
+
+    fn allows(&mut self, byte: u8) -> bool {
+        self.spend(1) && self.parser.byte_allowed(byte)
+    }
+
+    fn back_to(&mut self, length: usize) {
+        self.parser.pop_bytes(self.path.len() - length);
+        self.path.truncate(length);
+        self.places.truncate(length);
+    }
+
+    /// Makes the path `tail` behind `from`, keeping what is the same.
+    pub fn go_to(&mut self, from: usize, tail: &[u8]) -> bool {
+        let same = self.path[from..].iter().zip(tail).take_while(|(a, b)| a == b).count();
+        self.back_to(from + same);
+        tail[same..].iter().all(|&byte| self.push(byte))
+    }
+
+    /// What is chosen at the next choice.
+    fn chosen(&mut self) -> usize {
+        self.choice += 1;
+        self.choices.taken.get(self.choice - 1).copied().unwrap_or(0)
+    }
+
+    /// One step outside of strings.
+    fn step(&mut self) -> bool {
+        if [b'}', b']'].into_iter().any(|byte| self.push(byte)) {
+            return true;
+        }
+        if self.place().after_value && self.push(b',') {
+            return true;
+        }
+        if self.place().in_number {
+            return self.end_number();
+        }
+        let mut begins: Vec<u8> = Vec::new();
+        if (b'0'..=b'9').any(|digit| self.allows(digit)) {
+            begins.push(b'0');
+        }
+        begins
+            .extend([b'n', b't', b'f', b'"', b'[', b'{', b'-'].into_iter().filter(|&byte| self.allows(byte)));
+        if begins.is_empty() {
+            let others = (0..=u8::MAX).filter(|byte| !byte.is_ascii_digit());
+            return others.into_iter().any(|byte| self.push(byte));
+        }
+        let chosen = if begins.len() > 1 { self.chosen().min(begins.len() - 1) } else { 0 };
+        match begins[chosen] {
+            b'0' | b'-' => self.end_number(),
+            byte => self.push(byte),
+        }
+    }
+
+    /// Writes the shortest rest of a number.
+    fn end_number(&mut self) -> bool {
+        self.is_number = self.place().all_number || !self.place().begun;
+        let alone = self.is_number;
+        let ended = |walk: &mut Self| {
+            let ends = |walk: &mut Self| match alone {
+                // A word that can't go on has ended already.
+                true => {
+                    walk.may_end(walk.parser.lexer_state()) || !DIGITS.iter().any(|&byte| walk.allows(byte))
+                }
+                false => [b'}', b']', b','].into_iter().any(|byte| walk.allows(byte)),
+            };
+            walk.path_len() > 0 && walk.place().in_number && ends(walk)
+        };
+        let (from, begun) = (self.path.len(), self.place().number);
+        let mut rests: Vec<_> = self.hints.multiples.iter().flat_map(|of| of.rests(begun)).collect();
+        rests.sort_by_key(Vec::len);
+        if rests.iter().any(|rest| self.go_to(from, rest) && ended(self)) {
+            return true;
+        }
+        self.back_to(from);
+        self.shortest_word(DIGITS, &ended)
+    }
+
+    /// Writes the shortest rest of a string, its closing quote with it.
+    fn end_string(&mut self) -> bool {
+        let from = self.path.len();
+        let Some(shortest) = self.shortest_rest(from, 0) else { return false };
+        let first = self.needed_name(from).unwrap_or_else(|| shortest.clone());
+        let chosen = if self.is_choice(from, &shortest) { self.chosen() } else { 0 };
+        let rest = match chosen {
+            0 if self.choices.by_tokens && first == shortest => self.rest_in_fewest_tokens(from),
+            0 => None,
+            chosen if first != shortest => self.shortest_rest(from, chosen - 1),
+            chosen => self.shortest_rest(from, chosen),
+        };
+        self.go_to(from, &rest.unwrap_or(first)) && self.push(b'"')
+    }
+
+    /// Whether the string may end in several ways that lead to different places: a text leads to one, names to several.
+    fn is_choice(&mut self, from: usize, shortest: &[u8]) -> bool {
+        let Some(other) = self.shortest_rest(from, 1) else { return false };
+        self.back_to(from);
+        if self.place().is_name {
+            return true;
+        }
+        let mut behind = |rest: &[u8]| self.go_to(from, rest).then(|| self.try_byte(b'"'));
+        behind(shortest) != behind(&other)
+    }
+
+    /// The first of the needed names that may be written here, unless any text may.
+    fn needed_name(&mut self, from: usize) -> Option<Vec<u8>> {
+        self.back_to(from);
+        if self.path.last() != Some(&b'"') || !self.place().is_name || self.allows(b'"') {
+            return None;
+        }
+        let hints = self.hints;
+        let name = hints.names.iter().find(|name| {
+            let fits = name.iter().all(|&byte| self.push(byte)) && self.allows(b'"');
+            self.back_to(from);
+            fits
+        });
+        name.cloned()
+    }
+}

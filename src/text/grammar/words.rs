@@ -1,0 +1,280 @@
+//! Where each byte leads inside of one word of a grammar, such as a string or a number. There the state of the lexer alone
+//! decides how the word may go on, so that each state is looked at once, and the shortest end is found for certain.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use llguidance::earley::regexvec::StateID;
+use toktrie::{TokTrie, TrieNode};
+
+use super::walk::Walk;
+
+/// States that are kept for one grammar: some hundreds of bytes each.
+const STATES_MAX: usize = 8000;
+/// States that one search may reach.
+const REACHED_MAX: usize = 4000;
+/// Steps in the tree of tokens that one search may take: some milliseconds.
+const TREE_STEPS_MAX: u32 = 200_000;
+/// So many of them count as one byte that is tried.
+const STEPS_A_BYTE: u32 = 4;
+/// What looking at one state counts for.
+const LOOK_COST: u32 = 64;
+
+/// Whole texts that are looked at.
+const TEXTS_MAX: usize = 40;
+/// Ways to one state that are followed where words may follow each other.
+const ALIKE_MAX: usize = 2;
+/// States that are followed side by side there.
+const BESIDE_MAX: usize = 200;
+
+/// A state inside of a string.
+pub(super) struct State {
+    /// For each state behind it, one byte that leads there: a letter before a digit before anything else.
+    steps: Vec<(u8, StateID)>,
+    /// Bytes that lead on, as ranges: first, last, where to.
+    ranges: Vec<(u8, u8, StateID)>,
+    /// The closing quote may come.
+    closes: bool,
+}
+
+impl State {
+    fn behind(&self, byte: u8) -> Option<StateID> {
+        let at = self.ranges.partition_point(|&(_, last, _)| last < byte);
+        self.ranges.get(at).filter(|(first, ..)| *first <= byte).map(|&(.., to)| to)
+    }
+}
+
+/// The states that were looked at, shared by all who follow one grammar.
+#[derive(Clone, Default)]
+pub(super) struct States(Arc<Mutex<HashMap<StateID, Arc<State>>>>);
+
+impl States {
+    fn get(&self, id: StateID) -> Option<Arc<State>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
+    }
+
+    fn keep(&self, id: StateID, state: &Arc<State>) {
+        let mut states = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if states.len() < STATES_MAX {
+            states.insert(id, Arc::clone(state));
+        }
+    }
+}
+
+/// How well a byte is liked where several lead to the same state.
+fn rank(byte: u8) -> u8 {
+    match byte {
+        b'a'..=b'z' => 0,
+        b'0'..=b'9' => 1,
+        b'\\' => 4,
+        b' '..=b'~' => 2,
+        _ => 5,
+    }
+}
+
+/// A state that was reached: from which one before, by which byte.
+struct Reached {
+    id: StateID,
+    from: usize,
+    byte: u8,
+}
+
+fn tail(reached: &[Reached], mut at: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while at > 0 {
+        bytes.push(reached[at].byte);
+        at = reached[at].from;
+    }
+    bytes.reverse();
+    bytes
+}
+
+impl Walk<'_, '_> {
+    /// What the state behind `tail` is, `from` bytes into the path.
+    fn look(&mut self, id: StateID, from: usize, tail: &[u8]) -> Option<Arc<State>> {
+        if let Some(known) = self.states.get(id) {
+            return Some(known);
+        }
+        if !self.spend(LOOK_COST) || !self.go_to(from, tail) {
+            return None;
+        }
+        let closes = !self.place().escaped;
+        let mut state = State { steps: Vec::new(), ranges: Vec::new(), closes: false };
+        let mut steps: HashMap<StateID, u8> = HashMap::new();
+        for byte in 0..TokTrie::SPECIAL_TOKEN_MARKER {
+            if byte == b'"' && closes {
+                state.closes = self.try_byte(byte).is_some();
+                continue;
+            }
+            let Some(to) = self.try_byte(byte) else { continue };
+            match state.ranges.last_mut() {
+                Some((_, last, same)) if *same == to && *last + 1 == byte => *last = byte,
+                _ => state.ranges.push((byte, byte, to)),
+            }
+            let best = steps.entry(to).or_insert(byte);
+            if rank(byte) < rank(*best) {
+                *best = byte;
+            }
+        }
+        state.steps = steps.into_iter().map(|(to, byte)| (byte, to)).collect();
+        state.steps.sort_unstable_by_key(|&(byte, _)| (rank(byte), byte));
+        let state = Arc::new(state);
+        self.states.keep(id, &state);
+        Some(state)
+    }
+
+    /// The shortest rest of the string that is open behind `from` bytes of the path, without its quote; `skipped` shorter
+    /// ones are passed over.
+    pub fn shortest_rest(&mut self, from: usize, mut skipped: usize) -> Option<Vec<u8>> {
+        self.go_to(from, &[]);
+        let start = self.state_here();
+        let mut reached = vec![Reached { id: start, from: 0, byte: 0 }];
+        let mut seen = HashSet::from([start]);
+        let mut at = 0;
+        while at < reached.len() {
+            let bytes = tail(&reached, at);
+            let state = self.look(reached[at].id, from, &bytes)?;
+            if state.closes {
+                if skipped == 0 {
+                    return Some(bytes);
+                }
+                skipped -= 1;
+            }
+            if reached.len() < REACHED_MAX {
+                for &(byte, id) in state.steps.iter().filter(|&&(_, id)| seen.insert(id)) {
+                    reached.push(Reached { id, from: at, byte });
+                }
+            }
+            at += 1;
+        }
+        None
+    }
+
+    /// The rest of the open string that takes the fewest tokens, without its quote; nothing when that is not found soon.
+    pub fn rest_in_fewest_tokens(&mut self, from: usize) -> Option<Vec<u8>> {
+        self.go_to(from, &[]);
+        let trie = self.trie;
+        let start = self.state_here();
+        let mut search = Search { seen: HashSet::from([start]), deeper: Vec::new(), steps: TREE_STEPS_MAX };
+        let mut level = vec![(start, Vec::new())];
+        while !level.is_empty() {
+            for (id, bytes) in &level {
+                if self.look(*id, from, bytes)?.closes {
+                    return Some(bytes.clone());
+                }
+            }
+            for (id, mut bytes) in level {
+                if self.tokens_behind(from, trie.root(), id, &mut bytes, &mut search)? {
+                    return Some(bytes);
+                }
+            }
+            level = std::mem::take(&mut search.deeper);
+        }
+        None
+    }
+
+    /// Notes the states behind all tokens that may come; `true` when one of them closes the string, behind `bytes`.
+    fn tokens_behind(
+        &mut self,
+        from: usize,
+        node: &TrieNode,
+        id: StateID,
+        bytes: &mut Vec<u8>,
+        search: &mut Search,
+    ) -> Option<bool> {
+        let (state, trie) = (self.look(id, from, bytes)?, self.trie);
+        for child in trie.node_children(node) {
+            search.steps = search.steps.checked_sub(1)?;
+            if search.steps.is_multiple_of(STEPS_A_BYTE) && !self.spend(1) {
+                return None;
+            }
+            let byte = child.byte();
+            if byte == b'"' && state.closes {
+                if child.token_id().is_some() {
+                    return Some(true);
+                }
+                continue;
+            }
+            let Some(to) = state.behind(byte) else { continue };
+            bytes.push(byte);
+            if child.token_id().is_some() && search.seen.insert(to) {
+                search.deeper.push((to, bytes.clone()));
+            }
+            if child.subtree_size() > 1 && self.tokens_behind(from, child, to, bytes, search)? {
+                return Some(true);
+            }
+            bytes.pop();
+        }
+        Some(false)
+    }
+
+    /// Writes the shortest rest of a word of these bytes that `ended` takes for whole.
+    pub fn shortest_word(&mut self, bytes: &[u8], ended: &dyn Fn(&mut Self) -> bool) -> bool {
+        let from = self.path_len();
+        let start = self.state_here();
+        let mut reached = vec![Reached { id: start, from: 0, byte: 0 }];
+        let mut seen = HashSet::from([start]);
+        let mut at = 0;
+        while at < reached.len() && self.go_to(from, &tail(&reached, at)) {
+            if ended(self) {
+                return true;
+            }
+            for &byte in bytes {
+                if let Some(id) = self.try_byte(byte)
+                    && reached.len() < REACHED_MAX
+                    && seen.insert(id)
+                {
+                    reached.push(Reached { id, from: at, byte });
+                }
+            }
+            at += 1;
+        }
+        false
+    }
+
+    /// Texts that may be all of an answer that is no JSON, short ones first. Words may follow each other, so that a state is
+    /// looked at again where more was written.
+    pub fn whole_texts(&mut self) -> Vec<Vec<u8>> {
+        let mut found = Vec::new();
+        let mut level: Vec<(StateID, Vec<u8>)> = vec![(self.state_here(), Vec::new())];
+        while !level.is_empty() && found.len() < TEXTS_MAX {
+            let mut deeper = Vec::new();
+            let mut seen: HashMap<StateID, usize> = HashMap::new();
+            for (id, bytes) in level {
+                if !self.spend(LOOK_COST) || !self.go_to(0, &bytes) {
+                    return found;
+                }
+                let mut steps: HashMap<StateID, u8> = HashMap::new();
+                for byte in (0..TokTrie::SPECIAL_TOKEN_MARKER).rev() {
+                    if let Some(to) = self.try_byte(byte) {
+                        let best = steps.entry(to).or_insert(byte);
+                        if rank(byte) <= rank(*best) {
+                            *best = byte;
+                        }
+                    }
+                }
+                // Between two words only the parser knows whether the answer is whole.
+                if steps.is_empty() || self.may_end(id) || found.len() < TEXTS_MAX / 2 {
+                    found.push(bytes.clone());
+                }
+                let mut steps: Vec<(u8, StateID)> = steps.into_iter().map(|(to, byte)| (byte, to)).collect();
+                steps.sort_unstable_by_key(|&(byte, _)| (rank(byte), byte));
+                for (byte, to) in steps {
+                    let alike = seen.entry(to).or_default();
+                    *alike += 1;
+                    if *alike <= ALIKE_MAX && deeper.len() < BESIDE_MAX {
+                        deeper.push((to, [&bytes[..], &[byte]].concat()));
+                    }
+                }
+            }
+            level = deeper;
+        }
+        found
+    }
+}
+
+struct Search {
+    seen: HashSet<StateID>,
+    deeper: Vec<(StateID, Vec<u8>)>,
+    steps: u32,
+}
