@@ -10,7 +10,7 @@ use bandmaster_models::{Batch, BlockCopy, ForwardError, Model};
 
 use super::cost::Amount;
 use super::jobs::Turn;
-use super::sampler::{Drawing, Drawn, Scratch, draw, score};
+use super::sampler::{Drawing, Drawn, Scratch, Undrawable, draw, score};
 use super::sequence::{End, Sequence, Sequences, panic_message};
 use super::{Logprobs, ModelId, RunId};
 
@@ -84,8 +84,8 @@ pub enum Outcome {
         /// Its score.
         logprobs: Logprobs,
     },
-    /// A token, or none that can be drawn.
-    Drawn(Option<Drawn>),
+    /// A token, or why none can be drawn.
+    Drawn(Result<Drawn, Undrawable>),
 }
 
 /// A step that broke.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::batch::{Broken, Outcome, Work};
 use super::cost::Amount;
+use super::sampler::Undrawable;
 use super::sequence::End;
 use super::stats::Counted;
 use super::{BLOCK_TOKENS, Core, Event, FinishReason, ModelId, StepStats};
@@ -182,11 +183,13 @@ impl Core {
                     if sequence.tokens.len() > known + place {
                         continue;
                     }
-                    let nothing = match sequence.drawing.sampling.logit_bias.is_empty() {
-                        true => NOTHING_TO_DRAW,
-                        false => ALL_FORBIDDEN,
-                    };
-                    let drawn = drawn.ok_or_else(|| End::Failed(nothing.into()))?;
+                    let drawn = drawn.map_err(|why| {
+                        let said = match why {
+                            Undrawable::ByBias => ALL_FORBIDDEN,
+                            Undrawable::NoNumber => NOTHING_TO_DRAW,
+                        };
+                        End::Failed(said.into())
+                    })?;
                     if let Some(guesses) = sequence.guesses.as_mut().filter(|_| place == 0) {
                         guesses.came(drawn.token);
                     }

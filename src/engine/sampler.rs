@@ -77,15 +77,27 @@ pub struct Drawn {
     pub logprobs: Option<Logprobs>,
 }
 
-/// Draws the token at `position` (counted from the start of the sequence). `None` when no allowed logit is a number.
-/// The row is changed. `allowed` has bit `t % 32` of word `t / 32` set for every token that may be drawn.
+/// Why no token can be drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Undrawable {
+    /// Biases forbid every token that the model would say.
+    ByBias,
+    /// Every logit of an allowed token is minus infinity or not a number.
+    NoNumber,
+}
+
+/// Draws the token at `position` (counted from the start of the sequence). The row is changed. `allowed` has bit `t % 32` of
+/// word `t / 32` set for every token that may be drawn.
+///
+/// # Errors
+/// [`Undrawable`] says why there is none.
 pub fn draw(
     row: &mut [f32],
     drawing: &Drawing,
     allowed: Option<&[u32]>,
     position: usize,
     scratch: &mut Scratch,
-) -> Option<Drawn> {
+) -> Result<Drawn, Undrawable> {
     let sampling = &drawing.sampling;
     let unaltered = drawing.top_logprobs.map(|top| {
         let log_sum = log_sum_exp(row, scratch);
@@ -105,7 +117,9 @@ pub fn draw(
         best = best_of(row, &mut scratch.maxima);
     }
     if best == f32::NEG_INFINITY {
-        return None;
+        let is_biased =
+            allowed.is_none() && scratch.replaced.iter().any(|(_, logit)| *logit > f32::NEG_INFINITY);
+        return Err(if is_biased { Undrawable::ByBias } else { Undrawable::NoNumber });
     }
     let token = if sampling.temperature < GREEDY_BELOW || best == f32::INFINITY {
         first_equal(row, best, &scratch.maxima)
@@ -117,7 +131,7 @@ pub fn draw(
         let replaced = scratch.replaced.iter().find(|(id, _)| *id == token);
         Logprobs { logprob: replaced.map_or(row[token as usize], |&(_, logit)| logit) - log_sum, top }
     });
-    Some(Drawn { token, logprobs })
+    Ok(Drawn { token, logprobs })
 }
 
 fn best_of(row: &[f32], maxima: &mut Vec<f32>) -> f32 {

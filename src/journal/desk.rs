@@ -35,7 +35,7 @@ const CLOSING_TIME_MAX: Duration = Duration::from_secs(5);
 /// Answers whoever asked, and says nothing where nobody waits any more.
 type Work = Box<dyn FnOnce(&Journal) + Send>;
 
-/// A read of the record that waits for one of the readers.
+/// A question to the record, to read or to write, that waits for a thread of the desk.
 struct Asked {
     /// None once somebody has begun with it, or whoever asked has taken it back.
     work: Arc<Mutex<Option<Work>>>,

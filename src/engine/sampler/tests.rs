@@ -78,7 +78,7 @@ proptest! {
         prop_assume!(!near && (wide.len() == narrow.len() || sampling.top_p >= 1.0 && sampling.min_p == 0.0));
         let drawing = Drawing::new(sampling, None, &[]);
         let drawn = draw(&mut row.clone(), &drawing, None, position, &mut Scratch::default());
-        prop_assert_eq!(drawn.map(|drawn| drawn.token), Some(token));
+        prop_assert_eq!(drawn.map(|drawn| drawn.token), Ok(token));
     }
 
     #[test]
@@ -87,7 +87,7 @@ proptest! {
         let first = row.iter().position(|&logit| logit == best).map(|place| place as u32);
         let drawing = Drawing::new(Sampling::greedy(), None, &[]);
         let drawn = draw(&mut row.clone(), &drawing, None, 0, &mut Scratch::default());
-        prop_assert_eq!(drawn.map(|drawn| drawn.token), first);
+        prop_assert_eq!(drawn.map(|drawn| drawn.token).ok(), first);
     }
 
     #[test]
@@ -95,8 +95,8 @@ proptest! {
         let drawing = Drawing::new(sampling, None, &[]);
         let any = (0..row.len()).any(|t| words[t / 32] >> (t % 32) & 1 == 1 && row[t] > f32::NEG_INFINITY);
         let drawn = draw(&mut row.clone(), &drawing, Some(&words), 7, &mut Scratch::default());
-        prop_assert_eq!(drawn.is_some(), any);
-        if let Some(Drawn { token, .. }) = drawn {
+        prop_assert_eq!(drawn.is_ok(), any);
+        if let Ok(Drawn { token, .. }) = drawn {
             prop_assert!(words[token as usize / 32] >> (token % 32) & 1 == 1);
         }
     }
@@ -174,6 +174,20 @@ fn a_mask_wins_over_biases_that_leave_nothing_of_it() {
 }
 
 #[test]
+fn why_no_token_can_be_drawn_is_told() {
+    let forbidden = f32::NEG_INFINITY;
+    let why = |row: &[f32], biases: &[(u32, f32)], allowed: Option<&[u32]>| {
+        let drawing = Drawing::new(Sampling { logit_bias: biases.to_vec(), ..Sampling::greedy() }, None, &[]);
+        draw(&mut row.to_vec(), &drawing, allowed, 0, &mut Scratch::default()).unwrap_err()
+    };
+    assert_eq!(why(&[1.0, 2.0], &[(0, forbidden), (1, forbidden)], None), Undrawable::ByBias);
+    assert_eq!(why(&[forbidden, 2.0], &[(1, forbidden)], None), Undrawable::ByBias);
+    assert_eq!(why(&[f32::NAN, f32::NAN], &[(1, forbidden)], None), Undrawable::NoNumber);
+    assert_eq!(why(&[forbidden, f32::NAN], &[], None), Undrawable::NoNumber);
+    assert_eq!(why(&[1.0, forbidden], &[(0, 1.0)], Some(&[0b10])), Undrawable::NoNumber);
+}
+
+#[test]
 fn draws_follow_the_probabilities() {
     let row = [0.0f32, 1.0, 2.0];
     let sampling = Sampling { temperature: 1.0, ..Sampling::greedy() };
@@ -195,7 +209,10 @@ fn rows_without_numbers_draw_nothing() {
     for row in [vec![f32::NAN; 5], vec![f32::NEG_INFINITY; 90]] {
         for temperature in [0.0, 1.0] {
             let drawing = Drawing::new(Sampling { temperature, ..Sampling::greedy() }, Some(2), &[]);
-            assert_eq!(draw(&mut row.clone(), &drawing, None, 0, &mut Scratch::default()), None);
+            assert_eq!(
+                draw(&mut row.clone(), &drawing, None, 0, &mut Scratch::default()),
+                Err(Undrawable::NoNumber)
+            );
         }
     }
 }

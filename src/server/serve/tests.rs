@@ -343,7 +343,6 @@ async fn client_that_leaves_ends_its_request() {
 const POST: &[u8] =
     b"POST / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 4\r\n\r\nbody";
 
-/// Answers with the length of what was sent, after a while.
 /// Waits until an answer that nobody takes has ended.
 async fn ends_soon(dropped: &AtomicBool) {
     let began = Instant::now();
@@ -353,6 +352,7 @@ async fn ends_soon(dropped: &AtomicBool) {
     }
 }
 
+/// Answers with the length of what was sent, after a while.
 fn slow_reader(delay: Duration) -> Router {
     let read = move |body: String| async move {
         tokio::time::sleep(delay).await;

@@ -75,7 +75,13 @@ impl Closing {
         Self { parser, states: States::default(), hints: hints.map(Arc::new) }
     }
 
-    /// Takes a token; `false` when it is not allowed.
+    /// A copy that shares nothing with this one.
+    pub fn deep_clone(&self) -> Self {
+        let (parser, hints) = (self.parser.deep_clone(), self.hints.clone());
+        Self { parser, states: States::default(), hints }
+    }
+
+    /// Takes a token; `false` when it is not allowed, or a search before came to the limit of the parser's work.
     pub fn accept(&mut self, token: u32) -> bool {
         self.parser.consume_token(token).is_ok()
     }
@@ -130,7 +136,7 @@ impl Closing {
             return None;
         }
         let end = bytes.iter().fold(place, |place, &byte| place.behind(byte));
-        match end.is_closed() && self.hints.is_some() {
+        match end.is_closed() && self.hints.as_ref().is_some_and(|hints| hints.is_one_value) {
             true => self.cut(bytes).map(|tokens| Way { bytes: bytes.to_vec(), tokens, is_closed: true }),
             false => self.checked(bytes),
         }

@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use serde_json::Value;
 
 use super::numbers::{self, MULTIPLE_MAX};
-use super::{GrammarError, patterns};
+use super::{GrammarError, patterns, schema};
 
 /// Optional properties of one object: each may be followed by each behind it.
 const OPTIONAL_MAX: usize = 400;
@@ -109,47 +109,32 @@ struct Counted {
 }
 
 fn count(value: &Value, counted: &mut Counted) {
-    counted.parts += 1;
-    match value {
-        Value::Array(items) => items.iter().for_each(|item| count(item, counted)),
-        Value::Object(fields) => {
-            let required = fields.get("required").and_then(Value::as_array).map_or(0, Vec::len);
-            if let Some(Value::Object(listed)) = fields.get("properties") {
-                counted.properties = counted.properties.max(listed.len());
-                counted.optional = counted.optional.max(listed.len().saturating_sub(required));
-            }
-            counted.properties = counted.properties.max(required);
-            let patterns = ["pattern", "format"]
-                .iter()
-                .filter(|key| fields.get(**key).is_some_and(Value::is_string))
-                .count();
-            let words = fields.get("enum").and_then(Value::as_array).map_or(0, Vec::len);
-            let bounds =
-                ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"].map(|key| fields.get(key));
-            if bounds.iter().flatten().any(|bound| bound.is_number()) && counted.ranges.len() <= RANGES_MAX {
-                counted.ranges.insert(format!(
-                    "{bounds:?} {:?} {:?}",
-                    fields.get("type"),
-                    fields.get("multipleOf")
-                ));
-            }
-            counted.patterns += patterns;
-            counted.words = counted.words.max(words);
-            counted.words_by_pattern |= words > WORDS_MAX && patterns > 0;
-            counted.combines |=
-                fields.contains_key("allOf") || (fields.contains_key("$ref") && fields.len() > 1);
-            if let Some((digits, places)) =
-                fields.get("multipleOf").and_then(Value::as_f64).and_then(numbers::decimal)
-            {
-                counted.remainders += u64::from(digits);
-                counted.multiples.insert(digits.max(10u32.saturating_pow(places)));
-            }
-            // What a value must equal is no schema, whatever it looks like.
-            let schemas = fields.iter().filter(|(key, _)| !matches!(key.as_str(), "enum" | "const"));
-            schemas.for_each(|(_, field)| count(field, counted));
-        }
-        _ => {}
+    let Value::Object(fields) = value else { return };
+    let required = fields.get("required").and_then(Value::as_array).map_or(0, Vec::len);
+    counted.parts += 1 + fields.len() + required;
+    if let Some(Value::Object(listed)) = fields.get("properties") {
+        counted.properties = counted.properties.max(listed.len());
+        counted.optional = counted.optional.max(listed.len().saturating_sub(required));
     }
+    counted.properties = counted.properties.max(required);
+    let patterns =
+        ["pattern", "format"].iter().filter(|key| fields.get(**key).is_some_and(Value::is_string)).count();
+    let words = fields.get("enum").and_then(Value::as_array).map_or(0, Vec::len);
+    let bounds = ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"].map(|key| fields.get(key));
+    if bounds.iter().flatten().any(|bound| bound.is_number()) && counted.ranges.len() <= RANGES_MAX {
+        counted.ranges.insert(format!("{bounds:?} {:?} {:?}", fields.get("type"), fields.get("multipleOf")));
+    }
+    counted.patterns += patterns;
+    counted.words = counted.words.max(words);
+    counted.words_by_pattern |= words > WORDS_MAX && patterns > 0;
+    counted.combines |= fields.contains_key("allOf") || (fields.contains_key("$ref") && fields.len() > 1);
+    if let Some((digits, places)) =
+        fields.get("multipleOf").and_then(Value::as_f64).and_then(numbers::decimal)
+    {
+        counted.remainders += u64::from(digits);
+        counted.multiples.insert(digits.max(10u32.saturating_pow(places)));
+    }
+    schema::children(fields).for_each(|child| count(child, counted));
 }
 
 /// How many parts a schema has once what `allOf` and references put together is put together: a value takes one of so many

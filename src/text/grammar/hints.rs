@@ -4,6 +4,7 @@
 use serde_json::Value;
 
 use super::multiples::Multiples;
+use super::schema;
 
 /// Names that are kept.
 const NAMES_MAX: usize = 600;
@@ -13,6 +14,8 @@ const MULTIPLES_MAX: usize = 64;
 /// What a schema tells a search for the shortest way to its end.
 #[derive(Debug, Default)]
 pub(super) struct Hints {
+    /// An answer is one value under one schema: nothing follows its last bracket.
+    pub is_one_value: bool,
     /// Names that objects must have, as they are written in JSON strings, short ones first: where any of several may come
     /// next, these are on the way.
     pub names: Vec<Vec<u8>>,
@@ -28,13 +31,17 @@ impl Hints {
         names.sort_unstable_by_key(|name| (name.len(), *name));
         names.dedup();
         names.truncate(NAMES_MAX);
-        Self { names: names.into_iter().map(escaped).collect(), multiples }
+        Self { is_one_value: true, names: names.into_iter().map(escaped).collect(), multiples }
     }
 
-    /// With those of another schema.
+    /// With those of another schema, whose values stand somewhere in the answer.
     pub fn extend(&mut self, other: Self) {
         self.names.extend(other.names);
+        self.names.sort_unstable_by(|a, b| (a.len(), a).cmp(&(b.len(), b)));
+        self.names.dedup();
+        self.names.truncate(NAMES_MAX);
         self.multiples.extend(other.multiples);
+        self.multiples.truncate(MULTIPLES_MAX);
     }
 }
 
@@ -44,21 +51,14 @@ fn escaped(name: &str) -> Vec<u8> {
 }
 
 fn collect<'a>(value: &'a Value, names: &mut Vec<&'a str>, multiples: &mut Vec<Multiples>) {
-    match value {
-        Value::Array(items) => items.iter().for_each(|item| collect(item, names, multiples)),
-        Value::Object(fields) => {
-            let required = fields.get("required").and_then(Value::as_array);
-            names.extend(required.into_iter().flatten().filter_map(Value::as_str));
-            if let Some(of) = Multiples::of(fields)
-                && multiples.len() < MULTIPLES_MAX
-                && !multiples.contains(&of)
-            {
-                multiples.push(of);
-            }
-            // What a value must equal is no schema, whatever it looks like.
-            let schemas = fields.iter().filter(|(key, _)| !matches!(key.as_str(), "enum" | "const"));
-            schemas.for_each(|(_, field)| collect(field, names, multiples));
-        }
-        _ => {}
+    let Value::Object(fields) = value else { return };
+    let required = fields.get("required").and_then(Value::as_array);
+    names.extend(required.into_iter().flatten().filter_map(Value::as_str));
+    if let Some(of) = Multiples::of(fields)
+        && multiples.len() < MULTIPLES_MAX
+        && !multiples.contains(&of)
+    {
+        multiples.push(of);
     }
+    schema::children(fields).for_each(|child| collect(child, names, multiples));
 }

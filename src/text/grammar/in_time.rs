@@ -28,6 +28,8 @@ pub(super) struct InTime {
     way: Option<Way>,
     /// There is no way that is short enough: what is written is cut off.
     hopeless: bool,
+    /// `closing` can't follow any more: the way that is known is gone to its end.
+    lost: bool,
     /// A token that was looked at, and what is behind it.
     next: Option<(u32, Closing, Way)>,
 }
@@ -36,8 +38,13 @@ impl InTime {
     /// With `is_json`, a number that never ends is ended.
     pub fn new(closing: Closing, tokenizer: Arc<Tokenizer>, is_json: bool) -> Self {
         let (behind, place) = (Vec::new(), Place::default());
-        let (left, way, hopeless, next) = (u32::MAX, None, false, None);
-        Self { tokenizer, closing, behind, place, is_json, left, way, hopeless, next }
+        let (left, way, hopeless, lost, next) = (u32::MAX, None, false, false, None);
+        Self { tokenizer, closing, behind, place, is_json, left, way, hopeless, lost, next }
+    }
+
+    /// Shares nothing with whom it was copied from, from here on.
+    pub fn begin(&mut self) {
+        self.closing = self.closing.deep_clone();
     }
 
     /// Says how many tokens are left.
@@ -54,19 +61,18 @@ impl InTime {
         if (self.left > FAR_TOKENS && !too_long) || self.ends().contains(&drawn) {
             return drawn;
         }
-        if too_long {
+        if too_long && !self.lost {
             // The way that is known may begin with more digits.
             self.way = None;
         }
         let Some(way) = self.way().cloned() else { return drawn };
         let instead = way.tokens.first().or(self.ends().first()).copied().unwrap_or(drawn);
-        if too_long || instead == drawn {
+        if too_long || instead == drawn || self.lost {
             return instead;
         }
         let mut next = self.closing.clone();
-        // What isn't allowed fails where it is taken.
         if !next.accept(drawn) {
-            return drawn;
+            return instead;
         }
         match next.way(place, Some(&way.bytes), self.left.saturating_sub(1) as usize) {
             Some(way) => {
@@ -121,7 +127,8 @@ impl InTime {
         }
         if !self.behind.is_empty() {
             let taken = std::mem::take(&mut self.behind).into_iter().all(|token| self.closing.accept(token));
-            self.hopeless = !taken;
+            self.lost |= !taken;
+            self.hopeless = self.lost && self.way.is_none();
         }
         if self.way.is_none() && !self.hopeless {
             self.way = self.closing.way(self.place, None, self.left as usize);

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::numbers;
 
-/// Numbers of more digits are not gone on with. With those that are added they fit in 128 bits.
+/// Numbers of more digits are not gone on with.
 const DIGITS_MAX: u32 = 16;
 /// Digits that are added to the whole part: a multiple of at most 1000 is among so many, and bounds may ask for more.
 const ADDED_MAX: u32 = 16;
@@ -20,7 +20,7 @@ pub(super) struct Multiples {
 }
 
 /// What is there of a number.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub(super) struct Begun {
     negative: bool,
     /// Its digits without the point, and how many there are.
@@ -108,7 +108,7 @@ impl Multiples {
             return None;
         }
         let power = |digits: u32| 10i128.pow(digits);
-        let base = begun.digits * power(whole + added);
+        let base = begun.digits.checked_mul(power(whole + added))?;
         let of = i128::from(self.digits);
         let step = of / greatest_divisor(of, power(self.places - fraction));
         let negated = |(bound, is_open): (f64, bool)| (-bound, is_open);

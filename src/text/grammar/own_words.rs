@@ -161,40 +161,72 @@ fn piece(text: &str) -> String {
     if short.len() < text.len() { short + "…" } else { short }
 }
 
-/// A regular expression of a schema as it is enforced: a dot is no end of a line, of which JavaScript knows four.
+/// A regular expression of a schema as it is enforced. A dot is no end of a line, of which JavaScript knows four, and white
+/// space is what all engines take for it: where they differ, a text fits none of the two.
 ///
 /// # Errors
 /// As [`check_regex`].
 pub(super) fn exact_regex(pattern: &str) -> Result<String, String> {
     check_regex(pattern)?;
-    let mut exact = pattern.to_owned();
-    let dots = ast::parse::Parser::new()
+    let found = ast::parse::Parser::new()
         .parse(pattern)
         .ok()
-        .and_then(|tree| ast::visit(&tree, Dots::default()).ok());
-    for place in dots.into_iter().flatten().rev() {
-        exact.replace_range(place..place + 1, r"[^\n\r\u{2028}\u{2029}]");
+        .and_then(|tree| ast::visit(&tree, Classes::default()).ok());
+    let (mut exact, mut end) = (String::with_capacity(pattern.len()), 0);
+    for (start, until, class) in found.into_iter().flatten() {
+        exact.push_str(&pattern[end..start]);
+        exact.push_str(class);
+        end = until;
     }
+    exact.push_str(&pattern[end..]);
     Ok(exact)
 }
 
-/// Where dots stand in a regular expression without flags, which may say what a dot is.
-#[derive(Default)]
-struct Dots(Vec<usize>);
+const NO_END_OF_LINE: &str = r"[^\n\r\u{2028}\u{2029}]";
+const SPACE: &str = r"[\t\n\x0B\f\r ]";
+const NO_SPACE: &str = r"[^\s\x1C-\x1F\u{FEFF}]";
 
-impl ast::Visitor for Dots {
-    type Output = Vec<usize>;
+/// Where a regular expression without flags, which may say what a dot is, has classes that engines read differently: from
+/// where to where, and what stands there instead.
+#[derive(Default)]
+struct Classes(Vec<(usize, usize, &'static str)>);
+
+impl Classes {
+    fn note(&mut self, span: &ast::Span, class: &'static str) {
+        self.0.push((span.start.offset, span.end.offset, class));
+    }
+
+    fn note_perl(&mut self, class: &ast::ClassPerl) {
+        if class.kind == ast::ClassPerlKind::Space {
+            self.note(&class.span, if class.negated { NO_SPACE } else { SPACE });
+        }
+    }
+}
+
+impl ast::Visitor for Classes {
+    type Output = Vec<(usize, usize, &'static str)>;
     type Err = ();
 
     fn visit_pre(&mut self, tree: &ast::Ast) -> Result<(), ()> {
         match tree {
-            ast::Ast::Dot(span) => self.0.push(span.start.offset),
+            ast::Ast::Dot(span) => self.note(span, NO_END_OF_LINE),
+            ast::Ast::ClassPerl(class) => self.note_perl(class),
             ast::Ast::Flags(_) => return Err(()),
-            ast::Ast::Group(group) if matches!(&group.kind, ast::GroupKind::NonCapturing(flags) if !flags.items.is_empty()) =>
-            {
-                return Err(());
+            ast::Ast::Group(group) => {
+                if let ast::GroupKind::NonCapturing(flags) = &group.kind
+                    && !flags.items.is_empty()
+                {
+                    return Err(());
+                }
             }
             _ => {}
+        }
+        Ok(())
+    }
+
+    fn visit_class_set_item_pre(&mut self, item: &ast::ClassSetItem) -> Result<(), ()> {
+        if let ast::ClassSetItem::Perl(class) = item {
+            self.note_perl(class);
         }
         Ok(())
     }

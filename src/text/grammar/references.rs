@@ -1,6 +1,7 @@
 //! Where a schema's references point: by pointer, by `$anchor`, or to a part that has an `$id` of its own. Nothing outside
 //! the schema is ever fetched.
 
+use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
@@ -12,6 +13,9 @@ const SAY_NOTHING: &[&str] =
     &["$ref", "title", "description", "$comment", "default", "examples", "example", "deprecated", "$anchor"];
 /// Where a schema without `$id` is.
 const NO_BASE: &str = "";
+/// Keywords whose value has schemas under names of their own.
+const NAMED: &[&str] =
+    &["properties", "patternProperties", "$defs", "definitions", "dependentSchemas", "dependencies"];
 
 /// A part of a schema and where it is.
 #[derive(Debug, Clone)]
@@ -29,6 +33,8 @@ pub(super) struct References<'a> {
     root: &'a Value,
     /// By resolved `$id`, and by `$id#anchor`.
     named: HashMap<String, Place<'a>>,
+    /// What was asked before, by the base and the reference.
+    known: RefCell<HashMap<(String, String), Result<Place<'a>, String>>>,
 }
 
 impl<'a> References<'a> {
@@ -38,7 +44,7 @@ impl<'a> References<'a> {
         let place = Place { value: root, pointer: "#".into(), base: NO_BASE.into() };
         named.insert(NO_BASE.to_owned(), place.clone());
         collect(&place, &mut named);
-        Self { root, named }
+        Self { root, named, known: RefCell::default() }
     }
 
     /// The root as a place.
@@ -51,6 +57,16 @@ impl<'a> References<'a> {
     /// # Errors
     /// Why it stands for nothing.
     pub fn resolve(&self, reference: &str, base: &str) -> Result<Place<'a>, String> {
+        let asked = (base.to_owned(), reference.to_owned());
+        if let Some(known) = self.known.borrow().get(&asked) {
+            return known.clone();
+        }
+        let found = self.followed(reference, base);
+        self.known.borrow_mut().insert(asked, found.clone());
+        found
+    }
+
+    fn followed(&self, reference: &str, base: &str) -> Result<Place<'a>, String> {
         // Pointers are often meant from the root, even inside of a part with an `$id`.
         let first = self.one(reference, base);
         let mut place = first.or_else(|problem| self.one(reference, NO_BASE).map_err(|_| problem))?;
@@ -139,9 +155,17 @@ fn collect<'a>(place: &Place<'a>, named: &mut HashMap<String, Place<'a>>) {
                 named.entry(format!("{}#{anchor}", place.base)).or_insert_with(|| place.clone());
             }
             for (key, value) in fields {
-                // What a value must equal is no schema, whatever it looks like.
-                if !matches!(key.as_str(), "const" | "enum" | "default" | "examples" | "example") {
-                    collect(&inner(&place, key, value), named);
+                match (key.as_str(), value) {
+                    // What a value must equal is no schema, whatever it looks like.
+                    ("const" | "enum" | "default" | "examples" | "example", _) => {}
+                    // Their names are the schema's own.
+                    (key, Value::Object(named_parts)) if NAMED.contains(&key) => {
+                        let parts = inner(&place, key, value);
+                        named_parts
+                            .iter()
+                            .for_each(|(name, part)| collect(&inner(&parts, name, part), named));
+                    }
+                    (key, value) => collect(&inner(&place, key, value), named),
                 }
             }
         }

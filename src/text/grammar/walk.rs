@@ -1,14 +1,22 @@
 //! One walk to the end of what a grammar has begun: bytes are tried on the parser itself and taken back. What closes goes
 //! before what opens, texts and numbers end as soon as they may.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use llguidance::earley::ParserRecognizer;
 use llguidance::earley::regexvec::StateID;
 use toktrie::{Recognizer, TokTrie};
 
 use super::hints::Hints;
+use super::multiples::Begun;
 use super::place::Place;
-use super::words::States;
+use super::words::{Bytes, States};
 
+/// What it costs to compute how one kind of multiple may go on.
+const MULTIPLE_COST: u32 = 64;
+/// What may be spent on a second way to end a string where the shortest is known.
+const OTHER_BUDGET: u32 = 20_000;
 /// What numbers are written with on a short way.
 const DIGITS: &[u8] = b"0123456789-.";
 
@@ -51,6 +59,8 @@ pub(super) struct Walk<'a, 'p> {
     choice: usize,
     /// All is one number, and its shortest form is written.
     is_number: bool,
+    /// What [`Walk::rests`] found before.
+    rests: HashMap<Begun, Arc<[Vec<u8>]>>,
 }
 
 impl<'a, 'p> Walk<'a, 'p> {
@@ -75,6 +85,7 @@ impl<'a, 'p> Walk<'a, 'p> {
             choices,
             choice: 0,
             is_number: false,
+            rests: HashMap::new(),
         }
     }
 
@@ -208,13 +219,37 @@ impl<'a, 'p> Walk<'a, 'p> {
             walk.path_len() > 0 && walk.place().in_number && ends(walk)
         };
         let (from, begun) = (self.path.len(), self.place().number);
-        let mut rests: Vec<_> = self.hints.multiples.iter().flat_map(|of| of.rests(begun)).collect();
-        rests.sort_by_key(Vec::len);
-        if rests.iter().any(|rest| self.go_to(from, rest) && ended(self)) {
-            return true;
+        if !self.hints.multiples.is_empty() {
+            // Any other number ends at once, or behind one digit.
+            let digits = (b'0'..=b'9').map(|digit| vec![digit]);
+            let rests = self.rests(begun);
+            let mut all = std::iter::once(Vec::new()).chain(digits).chain(rests.iter().cloned());
+            if all.any(|rest| self.go_to(from, &rest) && ended(self)) {
+                return true;
+            }
+            self.back_to(from);
         }
-        self.back_to(from);
         self.shortest_word(DIGITS, &ended)
+    }
+
+    /// What may make the number a multiple of those that are asked for somewhere, short ones first.
+    fn rests(&mut self, begun: Begun) -> Arc<[Vec<u8>]> {
+        if let Some(known) = self.rests.get(&begun) {
+            return Arc::clone(known);
+        }
+        let hints = self.hints;
+        let mut rests: Vec<_> = Vec::new();
+        for of in &hints.multiples {
+            if !self.spend(MULTIPLE_COST) {
+                break;
+            }
+            rests.extend(of.rests(begun));
+        }
+        rests.sort_by_key(Vec::len);
+        rests.dedup();
+        let rests: Arc<[Vec<u8>]> = rests.into();
+        self.rests.insert(begun, Arc::clone(&rests));
+        rests
     }
 
     /// Writes the shortest rest of a string, its closing quote with it.
@@ -224,7 +259,9 @@ impl<'a, 'p> Walk<'a, 'p> {
         let first = self.needed_name(from).unwrap_or_else(|| shortest.clone());
         let chosen = if self.is_choice(from, &shortest) { self.chosen() } else { 0 };
         let rest = match chosen {
-            0 if self.choices.by_tokens && first == shortest => self.rest_in_fewest_tokens(from),
+            0 if self.choices.by_tokens && first == shortest => {
+                self.rest_in_fewest_tokens(from).or_else(|| self.shortest_of(from, 0, Bytes::All))
+            }
             0 => None,
             chosen if first != shortest => self.shortest_rest(from, chosen - 1),
             chosen => self.shortest_rest(from, chosen),
@@ -234,8 +271,12 @@ impl<'a, 'p> Walk<'a, 'p> {
 
     /// Whether the string may end in several ways that lead to different places: a text leads to one, names to several.
     fn is_choice(&mut self, from: usize, shortest: &[u8]) -> bool {
-        let Some(other) = self.shortest_rest(from, 1) else { return false };
+        let before = self.budget;
+        self.budget = before.min(OTHER_BUDGET);
+        let other = self.shortest_rest(from, 1);
+        self.budget = before - before.min(OTHER_BUDGET) + self.budget;
         self.back_to(from);
+        let Some(other) = other else { return false };
         if self.place().is_name {
             return true;
         }

@@ -17,7 +17,7 @@ const REACHED_MAX: usize = 4000;
 const TREE_STEPS_MAX: u32 = 200_000;
 /// So many of them count as one byte that is tried.
 const STEPS_A_BYTE: u32 = 4;
-/// What looking at one state counts for.
+/// What looking at one state counts for, all bytes tried.
 const LOOK_COST: u32 = 64;
 
 /// Whole texts that are looked at.
@@ -46,14 +46,14 @@ impl State {
 
 /// The states that were looked at, shared by all who follow one grammar.
 #[derive(Clone, Default)]
-pub(super) struct States(Arc<Mutex<HashMap<StateID, Arc<State>>>>);
+pub(super) struct States(Arc<Mutex<HashMap<(StateID, Bytes), Arc<State>>>>);
 
 impl States {
-    fn get(&self, id: StateID) -> Option<Arc<State>> {
+    fn get(&self, id: (StateID, Bytes)) -> Option<Arc<State>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
     }
 
-    fn keep(&self, id: StateID, state: &Arc<State>) {
+    fn keep(&self, id: (StateID, Bytes), state: &Arc<State>) {
         let mut states = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if states.len() < STATES_MAX {
             states.insert(id, Arc::clone(state));
@@ -70,6 +70,14 @@ fn rank(byte: u8) -> u8 {
         b' '..=b'~' => 2,
         _ => 5,
     }
+}
+
+/// Bytes of a string that a search follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Bytes {
+    /// Those that are a character by themselves, where any of them leads on.
+    Plain,
+    All,
 }
 
 /// A state that was reached: from which one before, by which byte.
@@ -90,20 +98,27 @@ fn tail(reached: &[Reached], mut at: usize) -> Vec<u8> {
 }
 
 impl Walk<'_, '_> {
-    /// What the state behind `tail` is, `from` bytes into the path.
-    fn look(&mut self, id: StateID, from: usize, tail: &[u8]) -> Option<Arc<State>> {
-        if let Some(known) = self.states.get(id) {
+    /// What the state behind `tail` is, `from` bytes into the path, as far as these bytes lead.
+    fn look(&mut self, id: StateID, from: usize, tail: &[u8], bytes: Bytes) -> Option<Arc<State>> {
+        if let Some(known) = self.states.get((id, bytes)) {
             return Some(known);
         }
-        if !self.spend(LOOK_COST) || !self.go_to(from, tail) {
+        let (cost, last) = match bytes {
+            Bytes::Plain => (LOOK_COST / 2, 0x7F),
+            Bytes::All => (LOOK_COST, TokTrie::SPECIAL_TOKEN_MARKER - 1),
+        };
+        if !self.spend(cost) || !self.go_to(from, tail) {
             return None;
         }
         let closes = !self.place().escaped;
         let mut state = State { steps: Vec::new(), ranges: Vec::new(), closes: false };
         let mut steps: HashMap<StateID, u8> = HashMap::new();
-        for byte in 0..TokTrie::SPECIAL_TOKEN_MARKER {
+        for byte in 0..=last {
             if byte == b'"' && closes {
                 state.closes = self.try_byte(byte).is_some();
+                continue;
+            }
+            if bytes == Bytes::Plain && byte == b'\\' {
                 continue;
             }
             let Some(to) = self.try_byte(byte) else { continue };
@@ -119,13 +134,19 @@ impl Walk<'_, '_> {
         state.steps = steps.into_iter().map(|(to, byte)| (byte, to)).collect();
         state.steps.sort_unstable_by_key(|&(byte, _)| (rank(byte), byte));
         let state = Arc::new(state);
-        self.states.keep(id, &state);
+        self.states.keep((id, bytes), &state);
         Some(state)
     }
 
     /// The shortest rest of the string that is open behind `from` bytes of the path, without its quote; `skipped` shorter
-    /// ones are passed over.
-    pub fn shortest_rest(&mut self, from: usize, mut skipped: usize) -> Option<Vec<u8>> {
+    /// ones are passed over. Of characters that take one byte where these lead to an end, which are far fewer to follow.
+    pub fn shortest_rest(&mut self, from: usize, skipped: usize) -> Option<Vec<u8>> {
+        let plain = self.shortest_of(from, skipped, Bytes::Plain);
+        plain.or_else(|| self.shortest_of(from, skipped, Bytes::All))
+    }
+
+    /// The shortest rest of such bytes.
+    pub fn shortest_of(&mut self, from: usize, mut skipped: usize, of: Bytes) -> Option<Vec<u8>> {
         self.go_to(from, &[]);
         let start = self.state_here();
         let mut reached = vec![Reached { id: start, from: 0, byte: 0 }];
@@ -133,7 +154,11 @@ impl Walk<'_, '_> {
         let mut at = 0;
         while at < reached.len() {
             let bytes = tail(&reached, at);
-            let state = self.look(reached[at].id, from, &bytes)?;
+            let mut state = self.look(reached[at].id, from, &bytes, of)?;
+            if state.steps.is_empty() && !state.closes {
+                // In the middle of a character, or before one that takes several bytes.
+                state = self.look(reached[at].id, from, &bytes, Bytes::All)?;
+            }
             if state.closes {
                 if skipped == 0 {
                     return Some(bytes);
@@ -159,7 +184,7 @@ impl Walk<'_, '_> {
         let mut level = vec![(start, Vec::new())];
         while !level.is_empty() {
             for (id, bytes) in &level {
-                if self.look(*id, from, bytes)?.closes {
+                if self.look(*id, from, bytes, Bytes::All)?.closes {
                     return Some(bytes.clone());
                 }
             }
@@ -182,7 +207,7 @@ impl Walk<'_, '_> {
         bytes: &mut Vec<u8>,
         search: &mut Search,
     ) -> Option<bool> {
-        let (state, trie) = (self.look(id, from, bytes)?, self.trie);
+        let (state, trie) = (self.look(id, from, bytes, Bytes::All)?, self.trie);
         for child in trie.node_children(node) {
             search.steps = search.steps.checked_sub(1)?;
             if search.steps.is_multiple_of(STEPS_A_BYTE) && !self.spend(1) {

@@ -58,20 +58,13 @@ fn find(name: &str) -> Option<&'static Promise> {
 /// text is meant, an empty object where an object is. Such a field is as good as absent. An empty value of another kind is a
 /// mistake, and an empty schema is a schema.
 pub(super) fn is_hollow(name: &str, value: &Value) -> bool {
-    const TEXTS: [&str; 8] = [
-        "grammar",
-        "regex",
-        "ebnf",
-        "guided_regex",
-        "guided_grammar",
-        "suffix",
-        "stop",
-        "tool_choice",
-    ];
-    const OBJECTS: [&str; 5] = ["grammar", "response_format", "structured_outputs", "tool_choice", "logit_bias"];
+    const TEXTS: [&str; 8] =
+        ["grammar", "regex", "ebnf", "guided_regex", "guided_grammar", "suffix", "stop", "tool_choice"];
+    const OBJECTS: [&str; 5] =
+        ["grammar", "response_format", "structured_outputs", "tool_choice", "logit_bias"];
     const LISTS: [&str; 6] = ["guided_choice", "logit_bias", "stop", "stop_token_ids", "tools", "functions"];
     match value {
-        Value::String(text) => text.trim().is_empty() && TEXTS.contains(&name),
+        Value::String(text) => text.is_empty() && TEXTS.contains(&name),
         Value::Object(fields) => fields.is_empty() && OBJECTS.contains(&name),
         Value::Array(items) => items.is_empty() && LISTS.contains(&name),
         _ => false,
@@ -84,7 +77,7 @@ pub(super) fn empty(value: &Value) -> bool {
         Value::Null => true,
         Value::Bool(flag) => !flag,
         Value::Number(number) => number.as_f64() == Some(0.0),
-        Value::String(text) => text.trim().is_empty(),
+        Value::String(text) => text.is_empty(),
         Value::Array(items) => items.is_empty(),
         Value::Object(fields) => fields.is_empty(),
     }

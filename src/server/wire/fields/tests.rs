@@ -297,7 +297,7 @@ fn a_promise_is_taken_where_its_value_is_empty_and_of_its_kind() {
         ("n_predict", vec![]),
         ("top_logprobs", vec![]),
         ("n_probs", vec![]),
-        ("logprobs", vec![]),
+        ("logprobs", vec![&no]),
         ("stream", vec![&no]),
         ("ignore_eos", vec![&no]),
         ("echo", vec![&no]),
@@ -327,6 +327,19 @@ fn a_promise_is_taken_where_its_value_is_empty_and_of_its_kind() {
     for (field, value) in [("conversation", json!("")), ("previous_response_id", json!(""))] {
         assert!(response(&with(&json!({"input": "Hi"}), field, value)).is_ok(), "{field}");
     }
+}
+
+#[test]
+fn white_space_is_no_empty_text() {
+    for field in ["stop", "suffix", "regex"] {
+        for space in ["\n", " ", "\n\n"] {
+            let body = with(&json!({"prompt": "Hi"}), field, json!(space));
+            let fields = Fields::new(body).unwrap();
+            assert_eq!(fields.body[field], space, "{field}");
+        }
+    }
+    let error = chat_with("stop_strings", json!("\n")).unwrap_err();
+    assert_eq!(error.param.as_deref(), Some("stop_strings"));
 }
 
 #[test]

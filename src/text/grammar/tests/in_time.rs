@@ -22,6 +22,11 @@ const SCHEMAS: &[(&str, &str)] = &[
         r#"{"type": "object", "patternProperties": {"foo|x-": {"type": "null"}}, "additionalProperties": false}"#,
         "{}",
     ),
+    (
+        r#"{"type": "object", "patternProperties": {"\\s": {"type": "null"}}, "additionalProperties": false}"#,
+        "{}",
+    ),
+    (r#"{"type": "string", "pattern": "^(é|[a-z]{30})$"}"#, "\"é\""),
     (r#"{"type": "integer"}"#, "0"),
     (r#"{"type": "integer", "minimum": 1000, "maximum": 99999}"#, "1000"),
     (r#"{"type": "number", "exclusiveMinimum": 0}"#, "1"),
@@ -245,4 +250,36 @@ fn calls_of_tools_that_must_be_are_whole_as_well() {
             }
         }
     }
+}
+
+/// Strings that must be long, and words beside them, which must not wait for the search of a long one.
+#[test]
+fn long_strings_end_in_time() {
+    let (factory, tokenizer) = factory();
+    let long = json!({"type": "object", "properties": {"essay": {"type": "string", "minLength": 480}}, "required": ["essay"]});
+    let either = json!({"anyOf": [{"const": "none"}, {"type": "string", "minLength": 480}]});
+    for (schema, short) in
+        [(long, format!(r#"{{"essay": "{}"}}"#, "a".repeat(480))), (either, "\"none\"".to_owned())]
+    {
+        let constraint = factory.json_schema(&schema).unwrap();
+        let least = fewest_tokens(&factory, &short);
+        let validator = jsonschema::validator_for(&schema).unwrap();
+        for (more, wants) in [(0, Wants::Anything), (1, Wants::Longest), (40, Wants::Bytes(b"\""))] {
+            let (text, ended) = answered(&*constraint, &tokenizer, least + more, wants, u64::from(more));
+            let valid = serde_json::from_str(&text).is_ok_and(|value| validator.is_valid(&value));
+            assert!(ended && valid, "{schema}, {} tokens: {text}", least + more);
+        }
+    }
+}
+
+/// What is learned while a grammar is followed stays with who follows it.
+#[test]
+fn who_asked_before_changes_no_answer() {
+    let (factory, tokenizer) = factory();
+    let schema = json!({"type": "string", "pattern": "^(([a-c]{5,8}|.|[^a-z])(\\d{1,2})([a-c]{4,5}\\d{5,8}){1,4}){1,4}x$"});
+    let kept = factory.json_schema(&schema).unwrap();
+    let answers: Vec<_> =
+        (0..6).map(|_| answered(&*kept.snapshot(), &tokenizer, 30, Wants::Anything, 5)).collect();
+    let alone = answered(&*factory.json_schema(&schema).unwrap(), &tokenizer, 30, Wants::Anything, 5);
+    assert!(answers.iter().all(|answer| *answer == alone), "{answers:?}, alone {alone:?}");
 }

@@ -195,3 +195,42 @@ fn what_may_be_empty_is_repeated_no_billions_of_times() {
         assert!(begun.elapsed().as_secs() < 5, "{pattern}: {:?}", begun.elapsed());
     }
 }
+
+#[test]
+fn names_like_keywords_hide_nothing() {
+    let (factory, _) = factory();
+    let many: serde_json::Map<String, Value> =
+        (0..450).map(|at| (format!("k{at}"), json!({"type": "null"}))).collect();
+    for name in ["const", "enum", "default", "examples"] {
+        let inner = json!({"type": "object", "properties": many});
+        let schema = json!({"type": "object", "properties": {name: inner}});
+        said(factory.json_schema(&schema).err(), &name, &["450", "optional"]);
+        let anchored = json!({"properties": {name: {"$anchor": "here", "const": "yes"}, "b": {"$ref": "#here"}}, "required": ["b"]});
+        assert!(factory.json_schema(&anchored).is_ok(), "{name}");
+    }
+}
+
+#[test]
+fn classes_that_engines_read_differently_are_narrowed() {
+    let exact = |pattern: &str| own_words::exact_regex(pattern).unwrap();
+    assert_eq!(exact("a.b"), r"a[^\n\r\u{2028}\u{2029}]b");
+    assert_eq!(exact(r"\s[\s\d]\.[.]"), r"[\t\n\x0B\f\r ][[\t\n\x0B\f\r ]\d]\.[.]");
+    assert_eq!(exact(r"é\S+"), r"é[^\s\x1C-\x1F\u{FEFF}]+");
+    assert_eq!(exact("(?s).*"), "(?s).*");
+    assert_eq!(exact("(?:.)"), r"(?:[^\n\r\u{2028}\u{2029}])");
+    let begun = Instant::now();
+    assert_eq!(exact(&".".repeat(100_000)).len(), 100_000 * exact(".").len());
+    assert!(begun.elapsed().as_secs() < 5, "{:?}", begun.elapsed());
+}
+
+#[test]
+fn long_chains_are_followed_once() {
+    let (factory, _) = factory();
+    let mut defs: serde_json::Map<String, Value> =
+        (0..900).map(|at| (format!("d{at}"), json!({"$ref": format!("#/$defs/d{}", at + 1)}))).collect();
+    defs.insert("d900".into(), json!({"const": "yes"}));
+    let schema = json!({"$defs": defs, "anyOf": vec![json!({"$ref": "#/$defs/d0"}); 4000]});
+    let begun = Instant::now();
+    let _ = factory.json_schema(&schema);
+    assert!(begun.elapsed().as_secs() < 5, "{:?}", begun.elapsed());
+}

@@ -3,9 +3,6 @@
 use super::in_time::{Wants, answered, fewest_tokens};
 use super::*;
 
-/// More tokens than the short text takes, where a whole answer is promised.
-const SLACK_TOKENS: u32 = 0;
-
 /// Numbers at random.
 pub(super) struct Dice(u64);
 
@@ -157,7 +154,7 @@ fn check(tokenizer: &Arc<Tokenizer>, schemas: u64, wishes: &[Wants]) {
         taken += 1;
         // The end of what neither a bracket nor a quote closes is a token of its own.
         let end = u32::from(!short.ends_with(['}', ']', '"']));
-        let least = fewest_tokens(&factory, &short) + end + SLACK_TOKENS;
+        let least = fewest_tokens(&factory, &short) + end;
         let more = [0, 1, 2, dice.below(10) as u32, dice.below(40) as u32];
         let limits = more.map(|more| least + more).into_iter().chain([10, 40, 300]);
         for (at, limit) in limits.filter(|limit| *limit >= least).enumerate() {
@@ -175,6 +172,7 @@ fn check(tokenizer: &Arc<Tokenizer>, schemas: u64, wishes: &[Wants]) {
     }
     wrong.sort_by_key(|wrong| (!wrong.starts_with("no fit"), wrong.len()));
     eprintln!("{taken} of {schemas} schemas, {answers} answers, {} not whole", wrong.len());
+    wrong.iter().take(10).for_each(|wrong| eprintln!("{wrong}"));
     // A search may end before it finds the shortest way: of some hundred schemas none is that hard, of thousands a few are.
     let unfit = wrong.iter().filter(|wrong| wrong.starts_with("no fit")).count();
     assert!(unfit == 0 && wrong.len() <= answers / 100, "{}", wrong[..wrong.len().min(10)].join("\n"));
@@ -197,7 +195,7 @@ const WISHES: &[Wants] = &[
 ];
 
 #[test]
-fn an_answer_under_any_schema_is_whole_whenever_a_short_form_fits() {
+fn answers_under_drawn_schemas_are_whole_where_a_short_form_fits() {
     let merges = [
         "\" :", "\": Ġ", ", Ġ", "t r", "u e", "tr ue", "{ \"", "} ,", "} ]", "] }", "\" }", "[ ]", "{ }",
         "0 0", "00 0", "1 2", "a a", "a b", "ab c", "2 2", "x x",
@@ -207,7 +205,7 @@ fn an_answer_under_any_schema_is_whole_whenever_a_short_form_fits() {
 
 /// With the vocabularies of real models, where they are at hand.
 #[test]
-fn an_answer_under_any_schema_is_whole_with_the_vocabularies_of_models() {
+fn answers_under_drawn_schemas_are_whole_with_the_vocabularies_of_models() {
     let Some(files) = super::in_time::vocabularies() else { return };
     for file in files {
         check(&Arc::new(Tokenizer::open(&file).unwrap()), many(15), WISHES);
