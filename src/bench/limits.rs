@@ -6,7 +6,7 @@ use std::time::Instant;
 use bandmaster_models::spec::Spec;
 use bandmaster_models::{Cpu, limits};
 
-use super::measure::Row;
+use super::row::{Bound, Row, Shares};
 
 /// Best rates of this machine with some number of threads.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -29,28 +29,6 @@ pub struct Costs {
     pub output_macs: u64,
     /// Bytes of the weights, all of which a forward pass reads once.
     pub weight_bytes: u64,
-}
-
-/// Shares of the limit, 1 being the limit itself. Above 1 is possible where weights stay in a cache of the processor.
-#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct Shares {
-    /// Of the multiply-adds; `None` where their limit is not known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub prefill: Option<f64>,
-    /// Of what `decode_bound` names.
-    pub decode: f64,
-    /// What limits decoding at this batch.
-    pub decode_bound: Bound,
-}
-
-/// What a pass can't be faster than.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Bound {
-    /// Reading the weights.
-    Memory,
-    /// Multiplying with them.
-    Int8,
 }
 
 impl Limits {
@@ -109,17 +87,6 @@ impl Costs {
             layer_macs: (spec.layers * layer) as u64,
             output_macs: (spec.vocab * spec.width) as u64,
             weight_bytes: weight_bytes as u64,
-        }
-    }
-}
-
-impl Bound {
-    /// As it stands in tables.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Memory => "memory",
-            Self::Int8 => "int8",
         }
     }
 }

@@ -11,6 +11,7 @@ pub mod measure;
 pub mod origin;
 pub mod remote;
 pub mod report;
+pub mod row;
 pub mod serve;
 pub mod sse;
 pub mod words;

@@ -2,10 +2,11 @@
 
 use std::fmt::Write as _;
 
-use super::limits::{Limits, Shares};
+use super::limits::Limits;
 use super::machine::Machine;
-use super::measure::Row;
 use super::origin::Build;
+use super::row::Row;
+use super::row::Shares;
 
 /// `bandmaster.bench.throughput/1`.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]

@@ -4,11 +4,12 @@ use bandmaster_models::{Batch, ForwardError, Model, ModelInfo, OnRow};
 
 use super::compare::compare;
 use super::compare::read::Side;
-use super::limits::{Bound, Costs, Limits};
+use super::limits::{Costs, Limits};
 use super::machine::Machine;
-use super::measure::{MeasureError, Row, median, throughput};
+use super::measure::{MeasureError, median, throughput};
 use super::origin::Build;
 use super::report::{ModelFacts, ThroughputReport};
+use super::row::{Bound, Row};
 use super::workload::{Throughput, TokenSource, WorkloadError};
 
 /// Remembers what was computed and insists that each position is computed once, behind what came before it.

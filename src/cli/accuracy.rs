@@ -6,12 +6,12 @@ use std::sync::Arc;
 use anyhow::anyhow;
 use tokio::runtime::Runtime;
 
-use super::bench::origin;
 use super::config::Config;
 use super::error::CliError;
 use super::flags::AccuracyFlags;
 use super::interrupt::{INTERRUPTED, Interrupt};
 use super::load::BandFiles;
+use super::measured::origin;
 use super::screen::{Screen, View};
 use super::surroundings::runtime;
 use super::{load, print, print_json, servers, table, terminal};

@@ -19,7 +19,7 @@ impl Machine {
     /// Looks at the machine.
     #[must_use]
     pub fn detect() -> Self {
-        let logical = cores();
+        let logical = super::surroundings::cores();
         let physical = System::physical_core_count().unwrap_or(logical).clamp(1, logical);
         let memory = RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram());
         let (mut total, mut available) = (0, 0);
@@ -48,12 +48,6 @@ impl Machine {
 pub fn models_bytes(limit_bytes: u64) -> u64 {
     const OTHERS_BYTES: u64 = 768 << 20;
     (limit_bytes.saturating_sub(OTHERS_BYTES) / 2).max(1)
-}
-
-/// Hardware threads this process may use.
-#[must_use]
-pub fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Instruction sets of this processor that matter to the kernels.

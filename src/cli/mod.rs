@@ -13,6 +13,7 @@ mod interrupt;
 mod join;
 mod load;
 mod machine;
+mod measured;
 mod models;
 mod run;
 mod runs;

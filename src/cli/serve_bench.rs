@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 
-use super::bench::origin;
 use super::config::Config;
 use super::error::CliError;
 use super::flags::ServeBenchFlags;
 use super::interrupt::{INTERRUPTED, Interrupt};
+use super::measured::origin;
 use super::status::StatusLine;
 use super::surroundings::runtime;
 use super::{inputs, print, print_json, servers};

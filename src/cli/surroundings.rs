@@ -21,6 +21,12 @@ const RECORD_BYTES: u64 = 8 << 20;
 /// What a program that loads models needs beside them: libraries, stacks, room for keys and values.
 const WITH_MODELS_BYTES: u64 = 1_900 << 20;
 
+/// Hardware threads this process may use.
+#[must_use]
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
 /// What a command needs at least.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Needs {
@@ -63,14 +69,14 @@ impl Needs {
             address_bytes: WITH_MODELS_BYTES,
             data_bytes: WITH_MODELS_BYTES,
             file_bytes,
-            threads: 8 + super::machine::cores(),
+            threads: 8 + cores(),
         };
         match command {
             Command::Run(_) => with_models("run", RECORD_BYTES),
             Command::Serve(_) => with_models("serve", RECORD_BYTES),
             Command::Bench(_) => with_models("bench", 0),
             Command::Doctor { .. } => Self {
-                threads: 2 + super::machine::cores(),
+                threads: 2 + cores(),
                 address_bytes: 480 << 20,
                 data_bytes: 400 << 20,
                 ..Self::light("doctor")

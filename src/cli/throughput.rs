@@ -6,20 +6,21 @@ use std::sync::Arc;
 use anyhow::Context;
 use bandmaster_models::{Cpu, CpuModel, LoadOptions, Model, load};
 
-use super::bench::origin;
 use super::config::{Config, kv_type_name};
 use super::error::CliError;
 use super::flags::ThroughputFlags;
 use super::interrupt::{INTERRUPTED, Interrupt};
 use super::machine::models_bytes;
+use super::measured::origin;
 use super::status::StatusLine;
 use super::surroundings::{memory_limit, runtime};
 use super::units::gib;
 use super::{print, print_json};
 use crate::bench::limits::{Costs, Limits};
-use crate::bench::measure::{MeasureError, Row, throughput};
+use crate::bench::measure::{MeasureError, throughput};
 use crate::bench::origin::Origin;
 use crate::bench::report::{ModelFacts, ThroughputReport};
+use crate::bench::row::Row;
 use crate::bench::workload::Throughput;
 use crate::hub::{Found, check_unchanged};
 

@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use anyhow::anyhow;
 
-use super::bench::origin;
 use super::config::{Config, kv_type_name};
 use super::error::CliError;
 use super::flags::WorkflowFlags;
 use super::interrupt::{INTERRUPTED, Interrupt};
 use super::load::{Loader, Memory, memory_for};
+use super::measured::origin;
 use super::screen::{Screen, View};
 use super::servers::{self, Named};
 use super::status::StatusLine;

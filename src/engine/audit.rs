@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::residency::Place;
+use super::place::Place;
 use super::{BLOCK_TOKENS, Core, ModelId};
 
 macro_rules! hold {

@@ -4,18 +4,16 @@
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
+use super::command::{Command, Loader, QueuePlace, Shared, Submission, Told, lock};
 use super::sync::{Builder, JoinHandle, Mutex, SyncSender, TrySendError, sync_channel};
-use super::worker::{Command, QueuePlace, Shared, Submission, Told, Worker, lock};
+use super::worker::Worker;
 use super::{
-    Branch, Brought, Core, EngineConfig, Expected, ExpectedId, Job, JobKind, Limits, ModelId, Rejected,
-    Request, RequestId, Stats,
+    Branch, Core, EngineConfig, Expected, ExpectedId, Job, JobKind, Limits, ModelId, Rejected, Request,
+    RequestId, Stats,
 };
 
 /// Commands on their way to the engine besides requests, whose number has a limit of its own.
 const OTHER_COMMANDS_MAX: usize = 64;
-
-/// A loader: runs on a thread of its own, each time the model is called; gives a model or says why not.
-pub type Loader = Arc<dyn Fn() -> Brought + Send + Sync>;
 
 /// A model that could not be added.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

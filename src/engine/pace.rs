@@ -1,7 +1,7 @@
 //! How much time a step may take and who gets how much of it: replies, prompts, and jobs between the steps. Which
 //! sequences a step is for is not known here.
 
-use super::residency::Place;
+use super::place::Place;
 use super::{Class, Core, Lane, ModelId};
 
 /// A step that others wait for takes at least this many prefill tokens, however slow the model.

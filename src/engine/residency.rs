@@ -8,6 +8,7 @@ use bandmaster_models::{Model, ModelInfo};
 
 use super::cost::Cost;
 use super::overtaking::Overtaking;
+use super::place::{Brought, Place};
 use super::sequence::End;
 use super::{BLOCK_TOKENS, Class, Core, Lane, Limits, ModelId, ModelStats};
 
@@ -30,19 +31,6 @@ enum Push {
     /// Whoever is wanted least.
     Any,
 }
-
-/// Where a model's weights are.
-pub enum Place {
-    /// In memory.
-    Here(Box<dyn Model>),
-    /// On their way; the room is kept.
-    Coming,
-    /// On disk.
-    Away,
-}
-
-/// What was brought for a model that was called.
-pub type Brought = Result<Box<dyn Model>, String>;
 
 /// A model that does not fit, with the numbers.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

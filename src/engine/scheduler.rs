@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use super::cost::Amount;
 use super::pace::Prefill;
-use super::residency::Place;
+use super::place::Place;
 use super::sequence::{End, Rank, Sequence};
 use super::{BLOCK_TOKENS, Class, Core, FinishReason, JobEnd, Lane, ModelId, Order, RunId};
 

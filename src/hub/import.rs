@@ -7,10 +7,12 @@ use std::path::{Path, PathBuf};
 use bandmaster_models::gguf::Gguf;
 
 use super::catalog::{Catalog, ModelFile, Role};
+use super::digest::hash_file;
 use super::error::{AtPath, HubError};
 use super::inside::{FileName, create_ours};
+use super::manifest::{KeptFile, Manifest};
 use super::reference::split_part;
-use super::store::{KeptFile, Manifest, Store, check_space, disk_available, hash_file};
+use super::store::{Store, check_space, disk_available};
 use super::{Installed, Progress, Report};
 
 /// A model file of at least this size is taken for a planner when nothing else tells.

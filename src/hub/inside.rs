@@ -7,7 +7,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::error::HubError;
-use super::store::MANIFEST;
+
+/// The name of the file that tells of a model, beside its own files.
+pub(super) const MANIFEST: &str = "manifest.json";
 
 /// Bytes of a file's name: file systems allow 255, and `.resume.json` and the like come behind it.
 const NAME_BYTES_MAX: usize = 200;

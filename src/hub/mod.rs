@@ -2,13 +2,16 @@
 
 mod band;
 mod catalog;
+mod digest;
 mod error;
 mod home;
 mod import;
 mod inside;
+mod manifest;
 mod pull;
 mod reference;
 mod remote;
+mod seen;
 mod staging;
 mod store;
 mod unchanged;
@@ -25,10 +28,12 @@ pub use catalog::{BandEntry, Catalog, Entry, HubRepo, ModelFile, Role, human_byt
 pub use error::HubError;
 pub use home::Home;
 pub use import::{Brought, ImportOptions};
+pub use manifest::KeptFile;
 pub use reference::{HubReference, Reference, Select, near_names};
 pub use remote::Remote;
-pub use store::{Installed, KeptFile, disk_available};
-pub use unchanged::{Seen, check_unchanged};
+pub use seen::Seen;
+pub use store::{Installed, disk_available};
+pub use unchanged::check_unchanged;
 
 use pull::Target;
 use store::Store;

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use super::digest::hex;
 use super::error::HubError;
 use super::inside::{FileName, is_inside, printable};
-use super::store::hex;
 
 /// Parts of a split model: each is asked for on its own.
 const PARTS_MAX: usize = 1000;

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::digest::{hash_file, hex};
 use super::error::{AtPath, HubError};
 use super::inside::{FileName, open_ours, read_ours, write_ours};
-use super::store::{KeptFile, hash_file, hex};
+use super::manifest::KeptFile;
 
 /// Behind the name of a file that is not whole yet.
 pub(super) const PART: &str = ".part";

@@ -2,58 +2,18 @@
 //! not at all.
 
 use std::fs::{self, File, TryLockError};
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
-
 use super::catalog::Role;
+use super::digest::hash_file;
 use super::error::{AtPath, HubError};
 use super::home::{Home, create_private};
-use super::inside::{
-    FileName, create_folder_ours, is_inside, is_link, open_ours, printable, read_ours, write_ours,
-};
-use super::unchanged::Seen;
+use super::inside::{FileName, MANIFEST, create_folder_ours, is_link, open_ours, read_ours, write_ours};
+use super::manifest::{KeptFile, Manifest, altered};
+use super::seen::Seen;
 
-pub(super) const MANIFEST: &str = "manifest.json";
 /// Beside the models: unfinished downloads and locks.
 const PARTIAL: &str = ".partial";
-
-/// Written beside a model's files.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Manifest {
-    pub(super) name: String,
-    pub(super) role: Role,
-    pub(super) source: String,
-    pub(super) licence: Option<String>,
-    pub(super) files: Vec<KeptFile>,
-}
-
-/// A file of an installed model.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KeptFile {
-    /// Its name in the model's folder.
-    pub file: String,
-    /// Its size.
-    pub bytes: u64,
-    /// Lower-case hex.
-    pub sha256: String,
-    /// How it looked when it was last known to be that file; not in manifests of older versions.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub seen: Option<Seen>,
-}
-
-impl KeptFile {
-    pub(super) fn new(name: &FileName, bytes: u64, sha256: String) -> Self {
-        Self { file: name.as_str().to_owned(), bytes, sha256, seen: None }
-    }
-
-    /// Whether it is the same file, however it looked.
-    pub(super) fn is(&self, other: &Self) -> bool {
-        (&self.file, self.bytes, &self.sha256) == (&other.file, other.bytes, &other.sha256)
-    }
-}
 
 /// A model whose files are here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,36 +32,6 @@ pub struct Installed {
     pub sha256: String,
     /// All files, the main one first.
     pub files: Vec<KeptFile>,
-}
-
-impl Manifest {
-    /// The manifest in `dir`; `None` when there is none, or it names files that are not in `dir`.
-    pub(super) fn read(dir: &Path) -> Option<Self> {
-        Self::parse(&read_ours(&dir.join(MANIFEST))?).ok()
-    }
-
-    /// A manifest, or what is wrong with it.
-    fn parse(bytes: &[u8]) -> Result<Self, String> {
-        let manifest: Self = serde_json::from_slice(bytes)
-            .map_err(|error| format!("its {MANIFEST} can't be read ({error})"))?;
-        if let Some(odd) = manifest.files.iter().find(|kept| !is_inside(&kept.file)) {
-            return Err(format!("its {MANIFEST} names a file that is refused: `{}`", printable(&odd.file)));
-        }
-        if manifest.files.is_empty() {
-            return Err(format!("its {MANIFEST} names no file"));
-        }
-        Ok(manifest)
-    }
-
-    pub(super) fn text(&self) -> Vec<u8> {
-        serde_json::to_vec_pretty(self).expect("a manifest is plain data")
-    }
-}
-
-/// A file of an installed model that is not what was installed.
-pub(super) fn altered(name: &str, path: PathBuf, problem: &str) -> HubError {
-    let again = format!("`bandmaster models rm {name}` and pull or import it again");
-    HubError::NotAModel { path, problem: format!("{problem}: {again}") }
 }
 
 /// The models' folder.
@@ -257,30 +187,6 @@ fn sync_dir(dir: &Path) {
     if let Ok(dir) = File::open(dir) {
         let _ = dir.sync_all();
     }
-}
-
-/// `(bytes, sha256 in hex)` of a file; `on_bytes` hears how many more were read.
-pub(super) fn hash_file(path: &Path, mut on_bytes: impl FnMut(u64)) -> Result<(u64, String), HubError> {
-    if !fs::metadata(path).at(path)?.is_file() {
-        return Err(HubError::io(path, io::Error::other("it is not a regular file")));
-    }
-    let mut file = File::open(path).at(path)?;
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; 1 << 20];
-    let mut bytes = 0;
-    loop {
-        let read = file.read(&mut buffer).at(path)?;
-        if read == 0 {
-            return Ok((bytes, hex(&hasher.finalize())));
-        }
-        hasher.update(&buffer[..read]);
-        bytes += read as u64;
-        on_bytes(read as u64);
-    }
-}
-
-pub(super) fn hex(digest: &[u8]) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Bytes a file in `dir` may still take; `None` where the platform doesn't say.

@@ -2,75 +2,17 @@
 //! its bytes. Where only the times tell otherwise it is read whole, once; in a home where the result can't be kept (copied
 //! read-only, say) that would be at every load, and the sample is believed. `models verify` reads everything always.
 
-use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
-use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
-
+use super::digest::hash_file;
 use super::error::{AtPath, HubError};
-use super::inside::write_ours;
-use super::store::{KeptFile, MANIFEST, Manifest, altered, hash_file, hex};
+use super::inside::{MANIFEST, write_ours};
+use super::manifest::{KeptFile, Manifest, altered};
+use super::seen::Seen;
 
-/// Places of a file that are looked at, evenly spread, its beginning and its end among them: about a megabyte.
-const SAMPLES: u64 = 256;
-const SAMPLE_BYTES: u64 = 4096;
 /// Folders above a file in which its manifest is looked for: older versions kept some files in folders of their own.
 const FOLDERS_ABOVE_MAX: usize = 4;
-
-/// How a file looked when it was known to be the right one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Seen {
-    /// When it was last written to, in nanoseconds since 1970; 0 where the system doesn't say.
-    modified_ns: i64,
-    /// When anything of it was last changed, which can't be set by hand; 0 where the system doesn't say.
-    changed_ns: i64,
-    /// Checksum of the sample.
-    sample_sha256: String,
-}
-
-impl Seen {
-    /// Looks at a file now.
-    pub(super) fn of(path: &Path) -> io::Result<Self> {
-        let meta = fs::metadata(path)?;
-        if !meta.is_file() {
-            return Err(io::Error::other("it is not a regular file"));
-        }
-        let since = |time: std::time::SystemTime| time.duration_since(std::time::UNIX_EPOCH).ok();
-        let modified = meta.modified().ok().and_then(since);
-        #[cfg(unix)]
-        let changed_ns = {
-            use std::os::unix::fs::MetadataExt;
-            meta.ctime().saturating_mul(1_000_000_000).saturating_add(meta.ctime_nsec())
-        };
-        #[cfg(not(unix))]
-        let changed_ns = 0;
-        Ok(Self {
-            modified_ns: modified.and_then(|time| i64::try_from(time.as_nanos()).ok()).unwrap_or(0),
-            changed_ns,
-            sample_sha256: sample(&mut File::open(path)?, meta.len())?,
-        })
-    }
-
-    fn has_times_of(&self, other: &Self) -> bool {
-        (self.modified_ns, self.changed_ns) == (other.modified_ns, other.changed_ns)
-    }
-}
-
-fn sample(file: &mut File, bytes: u64) -> io::Result<String> {
-    let last = bytes.saturating_sub(SAMPLE_BYTES);
-    let mut hasher = Sha256::new();
-    let mut buffer = Vec::with_capacity(SAMPLE_BYTES as usize);
-    let spread = (0..SAMPLES).map(|number| last / (SAMPLES - 1) * number);
-    for at in spread.chain([last]) {
-        file.seek(SeekFrom::Start(at))?;
-        buffer.clear();
-        file.by_ref().take(SAMPLE_BYTES).read_to_end(&mut buffer)?;
-        hasher.update(&buffer);
-    }
-    Ok(hex(&hasher.finalize()))
-}
 
 /// Whether the installed model to which `path` belongs (its main file, or its folder) is still what was installed. Files
 /// that were not installed by this program pass.

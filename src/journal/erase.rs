@@ -12,13 +12,6 @@ use rusqlite::{Connection, Transaction, params};
 use super::schema::BUSY_TIME_MAX;
 use super::{Journal, JournalError};
 
-/// What version 4 adds: how many times something was removed, and how many of these a sweep has cleared. A file of an older
-/// version is swept once.
-pub(super) const SCHEMA_4: &str = "
-    CREATE TABLE erasing (removed INTEGER NOT NULL, cleared INTEGER NOT NULL);
-    INSERT INTO erasing VALUES (1, 0);
-    PRAGMA user_version = 4;";
-
 /// Pages that one step looks at: a few milliseconds.
 const STEP_PAGES: u32 = 256;
 /// Free pages that one step gives back.

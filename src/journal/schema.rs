@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
 use super::conversations::SCHEMA_2;
-use super::erase::SCHEMA_4;
 use super::error::{JournalError, explain};
 
 /// Version of the tables; a file with a higher one was written by a newer program and is left alone.
@@ -36,6 +35,13 @@ const SCHEMA_3: &str = "
     ALTER TABLE conversations ADD COLUMN owner TEXT;
     PRAGMA application_id = 0x62616e64;
     PRAGMA user_version = 3;";
+
+/// What version 4 adds: how many times something was removed, and how many of these a sweep has cleared. A file of an older
+/// version is swept once.
+const SCHEMA_4: &str = "
+    CREATE TABLE erasing (removed INTEGER NOT NULL, cleared INTEGER NOT NULL);
+    INSERT INTO erasing VALUES (1, 0);
+    PRAGMA user_version = 4;";
 
 /// One step a version, in order. A step is never changed once it was released: files of that version exist.
 pub(super) const STEPS: [&str; SCHEMA_VERSION as usize] = [SCHEMA_1, SCHEMA_2, SCHEMA_3, SCHEMA_4];

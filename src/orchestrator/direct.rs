@@ -7,13 +7,14 @@ use super::attempt::Context;
 use super::band::{Message, Reply, Worker};
 use super::checks::check_text;
 use super::dispatch::{Draw, ModelWork, Verdict, Work, do_task};
-use super::event::{EventKind, Facts};
+use super::event::EventKind;
+use super::outcome::Ended;
 use super::outcome::Status;
 use super::plan::{Plan, Shape, Task};
 use super::registry::{PLANNER, Registry};
 use super::request::RunRequest;
-use super::run::Ended;
 use super::strategy::ANSWER_TOKENS_RESERVED;
+use super::strategy::why::Facts;
 use crate::tools::calculator::evaluate;
 
 /// Runs the strategy to its end.

@@ -9,6 +9,7 @@ use super::band::Message;
 use super::outcome::{Outcome, Status, TokenUsage};
 use super::plan::Plan;
 use super::request::Strategy;
+use super::strategy::why::StrategyWhy;
 
 /// One event: `{"seq": n, "ms": n, "type": "...", ...}` on a line of `run --events`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -140,67 +141,4 @@ pub enum FailureClass {
     Resource,
     /// The answer was wrong in a way that can be said: tried again with that said.
     Content,
-}
-
-/// Why a strategy was chosen.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct StrategyWhy {
-    /// What can be counted.
-    pub facts: Facts,
-    /// The worked examples nearest in meaning, nearest first; empty without an embedder or when it was not needed.
-    pub nearest: Vec<Nearest>,
-    /// What decided, in a sentence.
-    pub because: String,
-}
-
-/// What can be counted about a goal and its inputs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Facts {
-    /// Number of inputs.
-    pub inputs: usize,
-    /// Their tokens, together.
-    pub input_tokens: usize,
-    /// Tokens of what was said before the goal.
-    #[serde(default)]
-    pub conversation_tokens: usize,
-    /// Whether what was said before may hold the text that the goal speaks of.
-    #[serde(default)]
-    pub conversation_has_it: bool,
-    /// Whether the planner can read all of them, and what was said before, in one call.
-    pub inputs_fit_together: bool,
-    /// Whether the goal speaks of something attached or sent.
-    pub speaks_of_attachment: Attachment,
-    /// The parts the goal names, such as headings of sections.
-    pub named_aspects: Vec<String>,
-    /// Whether the goal speaks of sections, parts or viewpoints.
-    pub speaks_of_parts: bool,
-    /// How many numbers the goal gives.
-    pub numbers: usize,
-    /// The goal as an expression, where it is arithmetic and nothing else.
-    pub arithmetic: Option<String>,
-    /// Whether the goal speaks of inputs one at a time: each, every, which of them.
-    pub speaks_of_each: bool,
-}
-
-/// A worked example near the goal.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Nearest {
-    /// The example.
-    pub goal: String,
-    /// What was best for it.
-    pub strategy: Strategy,
-    /// Cosine of the two embeddings.
-    pub similarity: f32,
-}
-
-/// Whether a goal speaks of something attached or sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Attachment {
-    /// No such words.
-    No,
-    /// It points at a text that may be the one to be written: "the report".
-    Perhaps,
-    /// "the attached letter", "the file I sent".
-    Yes,
 }

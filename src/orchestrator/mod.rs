@@ -11,6 +11,7 @@ mod direct;
 mod dispatch;
 mod event;
 mod map;
+mod missing;
 mod outcome;
 mod own_words;
 mod parallel;
@@ -21,7 +22,6 @@ mod request;
 mod run;
 mod sequence;
 mod strategy;
-mod synthesis;
 mod vote;
 mod worker;
 
@@ -32,11 +32,10 @@ pub use band::{
 };
 pub use cancel::{Cancel, StopReason};
 pub use direct::prompt as direct_prompt;
-pub use event::{
-    Asked, Attachment, EventKind, Facts, FailureClass, InputInfo, Nearest, RunEvent, StrategyWhy,
-};
+pub use event::{Asked, EventKind, FailureClass, InputInfo, RunEvent};
 pub use outcome::{Outcome, PromptTokensDetails, RunUsage, Status, TaskReport, TokenUsage};
 pub use plan::{AnswerIs, Plan, PlanError, Shape, Slice, Task};
 pub use request::{Budget, Input, RunRequest, Strategy, StrategyError};
 pub use run::{choose, run};
+pub use strategy::why::{Attachment, Facts, Nearest, StrategyWhy};
 pub use worker::SessionLlm;

@@ -5,8 +5,27 @@ use std::fmt::Write as _;
 use serde::{Deserialize, Serialize};
 
 use super::band::CallUsage;
-use super::event::StrategyWhy;
 use super::request::Strategy;
+use super::strategy::why::StrategyWhy;
+
+/// What a strategy comes to.
+#[derive(Debug, Default)]
+pub struct Ended {
+    /// The answer, as good as it got.
+    pub answer: String,
+    /// Planned calls.
+    pub tasks: Vec<TaskReport>,
+    /// The planner's own.
+    pub planner_tasks: Vec<TaskReport>,
+    /// What the answer lacks.
+    pub missing: Vec<String>,
+    /// Tasks nobody could do.
+    pub failed_tasks: usize,
+    /// The end, where it is not to be told from the rest.
+    pub status: Option<Status>,
+    /// Why there is nothing.
+    pub error: Option<String>,
+}
 
 /// Where a run or a task stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -11,14 +11,15 @@ use super::attempt::Context;
 use super::band::{Finish, Reply, Skill};
 use super::checks::{before_repetition, check_text, mostly_in, words};
 use super::dispatch::{Build, Draw, ModelWork, Results, Verdict, Work, dispatch};
-use super::event::{EventKind, Facts};
+use super::event::EventKind;
+use super::outcome::Ended;
 use super::outcome::TaskReport;
 use super::own_words::{Foreign, Topic};
 use super::plan::{Plan, Shape, Task};
 use super::planner::{Question, ask};
 use super::registry::Registry;
 use super::request::RunRequest;
-use super::run::Ended;
+use super::strategy::why::Facts;
 
 /// Tokens of one section.
 const SECTION_TOKENS_MAX: u32 = 280;
@@ -82,7 +83,7 @@ pub async fn run(context: &Context, registry: &Registry, request: &Arc<RunReques
         }
     }
     ended.failed_tasks = ended.missing.len();
-    ended.answer = super::synthesis::with_missing(parts.join("\n\n"), &ended.missing);
+    ended.answer = super::missing::with_missing(parts.join("\n\n"), &ended.missing);
     if parts.is_empty() {
         ended.answer.clear();
     }

@@ -13,31 +13,13 @@ use super::aside::{Counts, count};
 use super::attempt::{Context, Meter};
 use super::band::{Band, CallUsage};
 use super::cancel::{Cancel, StopReason};
-use super::event::{Asked, EventKind, InputInfo, RunEvent, StrategyWhy};
-use super::outcome::{Outcome, RunUsage, Status, TaskReport};
+use super::event::{Asked, EventKind, InputInfo, RunEvent};
+use super::outcome::{Ended, Outcome, RunUsage, Status};
 use super::registry::Registry;
 use super::request::{RunRequest, Strategy};
+use super::strategy::why::StrategyWhy;
 use super::{direct, map, parallel, sequence, strategy, vote};
 use crate::journal::{Desk, Recording};
-
-/// What a strategy comes to.
-#[derive(Debug, Default)]
-pub struct Ended {
-    /// The answer, as good as it got.
-    pub answer: String,
-    /// Planned calls.
-    pub tasks: Vec<TaskReport>,
-    /// The planner's own.
-    pub planner_tasks: Vec<TaskReport>,
-    /// What the answer lacks.
-    pub missing: Vec<String>,
-    /// Tasks nobody could do.
-    pub failed_tasks: usize,
-    /// The end, where it is not to be told from the rest.
-    pub status: Option<Status>,
-    /// Why there is nothing.
-    pub error: Option<String>,
-}
 
 /// Whoever hears of a run's beginning finds it in the record, whatever becomes of this process. A record that another process
 /// has locked is waited for so long.

@@ -12,13 +12,13 @@ use super::band::{Finish, Message, Reply, Role};
 use super::checks::{check_text, check_whole, mostly_in, words};
 use super::dispatch::{Build, Done, Draw, ModelWork, Results, Verdict, Work, dispatch};
 use super::event::EventKind;
+use super::outcome::Ended;
 use super::outcome::TaskReport;
 use super::own_words::{Foreign, Topic};
 use super::plan::{Plan, Shape, Task};
 use super::planner::{Question, ask};
 use super::registry::{PLANNER, Registry};
 use super::request::RunRequest;
-use super::run::Ended;
 
 /// Steps at most where the goal doesn't name more: a small planner that writes more repeats itself.
 const STEPS_MAX: usize = 4;
@@ -62,7 +62,7 @@ pub async fn run(context: &Context, registry: &Registry, request: &Arc<RunReques
     } else {
         let (answer, report) = conclude(context, registry, request, &results, &done).await;
         ended.planner_tasks.extend(report);
-        super::synthesis::with_missing(answer, &ended.missing)
+        super::missing::with_missing(answer, &ended.missing)
     };
     ended.tasks = done.into_iter().map(|one| one.report).collect();
     ended

@@ -7,11 +7,11 @@ use super::band::Reply;
 use super::checks::{check_whole, words};
 use super::dispatch::{Build, Done, Draw, ModelWork, Results, Verdict, Work, dispatch};
 use super::event::EventKind;
+use super::outcome::Ended;
 use super::outcome::Status;
 use super::plan::{Plan, Shape, Task};
 use super::registry::{PLANNER, Registry};
 use super::request::RunRequest;
-use super::run::Ended;
 use crate::tools::calculator::Decimal;
 
 /// Ballots cast; odd, so that two answers cannot tie.

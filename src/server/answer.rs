@@ -183,21 +183,6 @@ pub async fn ask(model: Arc<LoadedModel>, question: Question) -> Result<Answers,
     Ok(merge(begin(bytes, move |waited| prepare(model, question, waited)).await?))
 }
 
-/// Refuses what is longer than any prompt of the model, before it is cut into tokens.
-///
-/// # Errors
-/// 400 naming the field and the limit.
-pub fn check_prompt_bytes(model: &LoadedModel, field: &str, bytes: usize) -> Result<(), ApiError> {
-    let (bytes_max, context_tokens) = (model.prompt_bytes_max(), model.context_tokens());
-    if bytes <= bytes_max {
-        return Ok(());
-    }
-    let message = format!(
-        "{field}: {bytes} bytes of text and values are longer than the context of {context_tokens} tokens, which holds {bytes_max} at most"
-    );
-    Err(ApiError::invalid(field, message).code("context_length_exceeded"))
-}
-
 /// What can be asked once its grammar is there.
 pub struct Prepared {
     /// The model that answers.

@@ -10,7 +10,6 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::jobs;
 use crate::journal::JournalError;
 use crate::text::{GrammarError, Rejected, SessionError, TemplateError};
 
@@ -108,6 +107,12 @@ impl ApiError {
         Self { retry_after: Some(RETRY_AFTER), ..error }
     }
 
+    /// For a job that ends early; nobody is there to hear it.
+    #[must_use]
+    pub fn left() -> Self {
+        Self::unavailable("the client left")
+    }
+
     /// What a model's session says; `prompt` and `output` name the fields that made the prompt and shape the answer.
     #[must_use]
     pub fn of_session(error: &SessionError, prompt: &str, output: &str) -> Self {
@@ -115,7 +120,7 @@ impl ApiError {
         match error {
             SessionError::Ended
             | SessionError::Template(TemplateError::Ended)
-            | SessionError::Grammar(GrammarError::Ended) => jobs::left(),
+            | SessionError::Grammar(GrammarError::Ended) => ApiError::left(),
             SessionError::Template(TemplateError::TooLong { .. }) => {
                 Self::invalid(prompt, message).code("context_length_exceeded")
             }

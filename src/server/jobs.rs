@@ -107,7 +107,7 @@ async fn run_within<T: Send + 'static>(
         // Held by the work itself: what nobody waits for any more still counts until it ends.
         let _turn = turn;
         let began = Instant::now();
-        let done = if waited.goes_on() { work(&waited) } else { Err(left()) };
+        let done = if waited.goes_on() { work(&waited) } else { Err(ApiError::left()) };
         if began.elapsed() >= LONG {
             budget::give_back();
         }
@@ -123,12 +123,6 @@ async fn run_within<T: Send + 'static>(
             format!("the text was not read within {} s: send less at once", time_max.as_secs()),
         )),
     }
-}
-
-/// For a job that ends early; nobody is there to hear it.
-#[must_use]
-pub fn left() -> ApiError {
-    ApiError::unavailable("the client left")
 }
 
 /// Refuses a text that is only looked at and has too many bytes.

@@ -1,12 +1,26 @@
 //! What a conversation weighs before it becomes a prompt: its texts, and what stands beside them as JSON. Every route that
 //! makes a prompt asks here, so that nothing goes in unweighed. How a prompt is made is not known here.
 
+/// Refuses what is longer than any prompt of the model, before it is cut into tokens.
+///
+/// # Errors
+/// 400 naming the field and the limit.
+pub fn check_prompt_bytes(model: &LoadedModel, field: &str, bytes: usize) -> Result<(), ApiError> {
+    let (bytes_max, context_tokens) = (model.prompt_bytes_max(), model.context_tokens());
+    if bytes <= bytes_max {
+        return Ok(());
+    }
+    let message = format!(
+        "{field}: {bytes} bytes of text and values are longer than the context of {context_tokens} tokens, which holds {bytes_max} at most"
+    );
+    Err(ApiError::invalid(field, message).code("context_length_exceeded"))
+}
+
 #[cfg(test)]
 mod tests;
 
 use serde_json::{Map, Value};
 
-use super::answer::check_prompt_bytes;
 use super::error::ApiError;
 use super::jobs;
 use crate::text::{LoadedModel, Message, Tool};

@@ -1,6 +1,7 @@
 //! Everything that crosses rooms, a module an area.
 
 mod bench;
+mod circles;
 mod cli;
 mod e2e;
 mod engine;

@@ -2,6 +2,7 @@
 //! them at times fixed beforehand, and what a call waited to be sent counts as its time: a slow server does not get to
 //! choose when it is asked (coordinated omission). What comes of the times is not known here.
 
+pub mod call;
 pub mod recording;
 pub mod report;
 #[cfg(test)]
@@ -15,8 +16,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 
+use self::call::Call;
 use self::report::Sample;
-use self::workload::Call;
 use super::client::{Answered, Ask, Client, ClientError, Endpoint};
 use super::workload::TokenSource;
 use crate::orchestrator::Cancel;

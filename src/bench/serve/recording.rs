@@ -9,17 +9,12 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
+use super::call::{AT_MS_MAX, Call, Fault, OUTPUT_TOKENS_MAX, Read, Recorded};
 use super::traces;
-use super::workload::Call;
 use crate::bench::client::Prompt;
 use crate::bench::origin::hex;
 use crate::bench::words::{WordSource, opened};
 use crate::orchestrator::{Message, Role};
-
-/// Tokens that one answer may have.
-pub const OUTPUT_TOKENS_MAX: u32 = 1 << 20;
-/// A day.
-pub const AT_MS_MAX: u64 = 86_400_000;
 
 /// Fields of a request that say what the answer must be; each is sent with the call.
 const SENT: &[&str] = &[
@@ -80,22 +75,6 @@ pub struct Recording {
     between: Duration,
 }
 
-/// A call of a recording.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Recorded {
-    /// As it was made; the prompt of a trace without texts is empty.
-    pub call: Call,
-    /// What stands for its text: so many words from each seed. They are drawn when the call is made, since a trace's
-    /// prompts would fill the memory.
-    pub words: Vec<(u64, usize)>,
-}
-
-impl From<Call> for Recorded {
-    fn from(call: Call) -> Self {
-        Self { call, words: Vec::new() }
-    }
-}
-
 /// A recording that can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkloadError {
@@ -134,15 +113,6 @@ pub enum WorkloadError {
         /// As asked for.
         file: String,
     },
-}
-
-/// What a file came to.
-#[derive(Debug, Default)]
-pub struct Read {
-    /// In the order of the file.
-    pub calls: Vec<Recorded>,
-    /// What is not as it was recorded, a sentence each.
-    pub notes: Vec<String>,
 }
 
 impl Recording {
@@ -216,9 +186,6 @@ fn open_differently(prompt: &mut Prompt, seed: u64) {
         }
     }
 }
-
-/// A line, and what is wrong with it.
-pub type Fault = (usize, String);
 
 /// A request of OpenAI's in each line.
 fn requests(text: &str) -> Result<Read, Fault> {

@@ -1,7 +1,8 @@
 use std::time::Duration;
 
+use super::call::Call;
 use super::report::{Limits, LoadReport, Sweep, SweepRow};
-use super::workload::{Call, Workload};
+use super::workload::Workload;
 use super::*;
 use serde_json::{Value, json};
 

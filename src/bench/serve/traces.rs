@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::recording::{AT_MS_MAX, Fault, OUTPUT_TOKENS_MAX, Read, Recorded};
-use super::workload::Call;
+use super::call::{AT_MS_MAX, Call, Fault, OUTPUT_TOKENS_MAX, Read, Recorded};
 use crate::bench::client::Prompt;
 use crate::orchestrator::{Message, Role};
 

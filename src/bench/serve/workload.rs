@@ -1,38 +1,13 @@
 //! What servers are asked: calls of known lengths, made up from a seed, or recorded in a file.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use serde_json::{Map, Value};
-
+use super::call::Call;
 use super::recording::{Recording, WorkloadError};
 use crate::bench::client::Prompt;
 use crate::bench::words::WordSource;
 use crate::bench::workload::TokenSource;
 use crate::orchestrator::{Message, Role};
-
-/// One call.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Call {
-    /// What is read.
-    pub prompt: Prompt,
-    /// Tokens generated at most.
-    pub output_tokens: u32,
-    /// Whether the answer goes on to `output_tokens` where the model would end. Not where its form has an end of its own.
-    pub ignores_end: bool,
-    /// Further fields of the request's body.
-    pub more: Map<String, Value>,
-    /// Since the start, where a recording says so.
-    pub at: Option<Duration>,
-}
-
-impl Call {
-    /// One that writes exactly so many tokens.
-    #[must_use]
-    pub fn plain(prompt: Prompt, output_tokens: u32, at: Option<Duration>) -> Self {
-        Self { prompt, output_tokens, ignores_end: true, more: Map::new(), at }
-    }
-}
 
 /// A kind of load.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,11 +1,13 @@
 //! Map and reduce: the same question to every input, all at once; figures by rule; the answer from both.
 
+mod fill;
 mod finding;
 mod orders;
 mod reduce;
 mod settle;
 mod slots;
 mod split;
+mod synthesis;
 #[cfg(test)]
 mod tests;
 
@@ -16,21 +18,15 @@ use super::attempt::Context;
 use super::band::Skill;
 use super::dispatch::{Build, Done, Draw, ModelWork, Results, Work, dispatch};
 use super::event::EventKind;
-use super::outcome::Status;
+use super::missing::with_missing;
+use super::outcome::{Ended, Status};
 use super::plan::{AnswerIs, Plan, Shape, Slice, Task};
 use super::registry::{Player, Registry};
 use super::request::RunRequest;
-use super::run::Ended;
-use super::synthesis;
 
-pub use finding::{Answer, Finding};
-#[cfg(test)]
-pub use reduce::Figure;
-pub use reduce::Figures;
+use finding::{Answer, Finding};
 use reduce::Source;
-#[cfg(test)]
-pub use slots::Combine;
-pub use slots::Slots;
+use slots::Slots;
 
 /// Tokens one finding may take: a subject and an answer, with room to spare, so that one that comes near is known to be cut.
 const FINDING_TOKENS_MAX: u32 = 160;
@@ -53,7 +49,7 @@ pub async fn run(
     counts: &Arc<Counts>,
 ) -> Ended {
     let mut ended = Ended::default();
-    let (slots, planned) = slots::ask_planner(context, registry, request).await;
+    let (slots, planned) = fill::ask_planner(context, registry, request).await;
     ended.planner_tasks.push(planned);
     let readings = assign(registry, request, counts, &slots).await;
     let (plan, builds) = lay_out(registry, request, &slots, readings);
@@ -73,7 +69,7 @@ pub async fn run(
     }
     let (answer, report) = synthesis::answer(context, registry, &request.goal, &facts).await;
     ended.planner_tasks.extend(report);
-    ended.answer = synthesis::with_missing(answer, &ended.missing);
+    ended.answer = with_missing(answer, &ended.missing);
     ended
 }
 

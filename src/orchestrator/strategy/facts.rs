@@ -2,8 +2,8 @@
 
 use super::super::aside::Counts;
 use super::super::band::{Message, Role};
-use super::super::event::{Attachment, Facts};
 use super::super::request::RunRequest;
+use super::why::{Attachment, Facts};
 use crate::tools::calculator::{arithmetic, evaluate};
 
 /// Tokens a direct call keeps free for the chat template, the goal's frame and the answer.

@@ -4,6 +4,7 @@
 mod facts;
 #[cfg(test)]
 mod tests;
+pub mod why;
 
 use std::sync::Arc;
 
@@ -11,8 +12,8 @@ use serde::Deserialize;
 
 use super::aside::{Counts, aside};
 use super::band::Embed;
-use super::event::{Attachment, Facts, Nearest, StrategyWhy};
 use super::request::{RunRequest, Strategy};
+use why::{Attachment, Facts, Nearest, StrategyWhy};
 
 pub use facts::ANSWER_TOKENS_RESERVED;
 

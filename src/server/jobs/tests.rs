@@ -21,7 +21,7 @@ fn endless(
             std::thread::sleep(Duration::from_millis(1));
         }
         ended.send(()).unwrap();
-        Err(left())
+        Err(ApiError::left())
     }
 }
 

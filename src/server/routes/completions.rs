@@ -9,12 +9,11 @@ use axum::response::sse::Event;
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, Stream, StreamExt};
 
-use crate::server::answer::{
-    self, Answers, Choice, Finish, Prepared, Spent, Update, check_prompt_bytes, merge, terms,
-};
+use crate::server::answer::{self, Answers, Choice, Finish, Prepared, Spent, Update, merge, terms};
 use crate::server::error::ApiError;
 use crate::server::shelf::BAND;
 use crate::server::track::{Track, whole};
+use crate::server::weight::check_prompt_bytes;
 use crate::server::wire::body::Json;
 use crate::server::wire::chat_response::FINGERPRINT;
 use crate::server::wire::common::{Telling, Timings};

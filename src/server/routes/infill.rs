@@ -8,11 +8,10 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, StreamExt};
 
-use crate::server::answer::{
-    self, Answers, Choice, Finish, Prepared, Spent, Update, check_prompt_bytes, merge, terms,
-};
+use crate::server::answer::{self, Answers, Choice, Finish, Prepared, Spent, Update, merge, terms};
 use crate::server::error::ApiError;
 use crate::server::track::{Track, whole};
+use crate::server::weight::check_prompt_bytes;
 use crate::server::wire::body::Json;
 use crate::server::wire::common::Timings;
 use crate::server::wire::completions::no_marks;

@@ -37,7 +37,7 @@ pub async fn tokenize(
         let ids = match cut {
             Cut::Text { text, special, framed } => {
                 let ids = tokenizer.encode_while(&text, special, &|| waited.goes_on());
-                let ids = ids.ok_or_else(jobs::left)?;
+                let ids = ids.ok_or_else(ApiError::left)?;
                 if framed { tokenizer.framed(ids) } else { ids }
             }
             Cut::Chat(chat) => prompt(&model, &chat, waited)?.ids,
@@ -93,7 +93,7 @@ pub async fn detokenize(
             bytes.extend(ids.iter().flat_map(|&id| model.tokenizer().decode_bytes(id)));
             jobs::check_size("tokens", bytes.len())?;
             if !waited.goes_on() {
-                return Err(jobs::left());
+                return Err(ApiError::left());
             }
         }
         Ok(String::from_utf8_lossy(&bytes).into_owned())

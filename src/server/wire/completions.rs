@@ -12,7 +12,6 @@ use super::sampling::{Given, Most};
 use super::shape::ShapeGiven;
 use crate::server::answer::{Draws, Finish, Format};
 use crate::server::error::ApiError;
-use crate::server::jobs;
 use crate::text::{FillIn, LoadedModel, Prompt, Score, SessionError, TokenOffsets, Waited};
 
 /// OpenAI's default.
@@ -217,7 +216,7 @@ impl CompletionQuestion {
             None if self.framed => model.text_prompt(text.clone(), waited).map_err(refused),
             None => {
                 let ids = model.tokenizer().encode_while(text, true, &|| waited.goes_on());
-                Ok(Prompt { ids: ids.ok_or_else(jobs::left)?, text: text.clone() })
+                Ok(Prompt { ids: ids.ok_or_else(ApiError::left)?, text: text.clone() })
             }
         };
         let of_tokens = |ids: &Vec<u32>| {

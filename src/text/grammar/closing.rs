@@ -9,8 +9,8 @@ use toktrie::{Recognizer, SimpleVob, TokEnv, TokTrie};
 
 use super::hints::Hints;
 use super::place::Place;
+use super::states::States;
 use super::walk::{Choices, Found, Surroundings, Walk};
-use super::words::States;
 
 /// Bytes that may be tried in one search: some milliseconds.
 const TRIED_MAX: u32 = 250_000;

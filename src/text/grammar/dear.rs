@@ -5,8 +5,9 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use serde_json::Value;
 
+use super::children::children;
 use super::numbers::{self, MULTIPLE_MAX};
-use super::{GrammarError, patterns, schema};
+use super::{GrammarError, patterns};
 
 /// Optional properties of one object: each may be followed by each behind it.
 const OPTIONAL_MAX: usize = 400;
@@ -134,7 +135,7 @@ fn count(value: &Value, counted: &mut Counted) {
         counted.remainders += u64::from(digits);
         counted.multiples.insert(digits.max(10u32.saturating_pow(places)));
     }
-    schema::children(fields).for_each(|child| count(child, counted));
+    children(fields).for_each(|child| count(child, counted));
 }
 
 /// How many parts a schema has once what `allOf` and references put together is put together: a value takes one of so many

@@ -3,8 +3,8 @@
 
 use serde_json::Value;
 
+use super::children::children;
 use super::multiples::Multiples;
-use super::schema;
 
 /// Names that are kept.
 const NAMES_MAX: usize = 600;
@@ -60,5 +60,5 @@ fn collect<'a>(value: &'a Value, names: &mut Vec<&'a str>, multiples: &mut Vec<M
     {
         multiples.push(of);
     }
-    schema::children(fields).for_each(|child| collect(child, names, multiples));
+    children(fields).for_each(|child| collect(child, names, multiples));
 }

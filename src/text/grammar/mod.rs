@@ -5,6 +5,7 @@
 //! model can lose itself in white space.
 
 mod at_least;
+mod children;
 mod closing;
 mod dear;
 mod exclusive;
@@ -21,6 +22,7 @@ mod patterns;
 mod place;
 mod references;
 mod schema;
+mod states;
 #[cfg(test)]
 mod tests;
 mod tools;

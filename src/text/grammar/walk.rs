@@ -11,7 +11,7 @@ use toktrie::{Recognizer, TokTrie};
 use super::hints::Hints;
 use super::multiples::Begun;
 use super::place::Place;
-use super::words::{Bytes, States};
+use super::states::{Bytes, States};
 
 /// What it costs to compute how one kind of multiple may go on.
 const MULTIPLE_COST: u32 = 64;

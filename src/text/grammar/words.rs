@@ -2,15 +2,14 @@
 //! decides how the word may go on, so that each state is looked at once, and the shortest end is found for certain.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use llguidance::earley::regexvec::StateID;
 use toktrie::{TokTrie, TrieNode};
 
+use super::states::{Bytes, State};
 use super::walk::Walk;
 
-/// States that are kept for one grammar: some hundreds of bytes each.
-const STATES_MAX: usize = 8000;
 /// States that one search may reach.
 const REACHED_MAX: usize = 4000;
 /// Steps in the tree of tokens that one search may take: some milliseconds.
@@ -27,40 +26,6 @@ const ALIKE_MAX: usize = 2;
 /// States that are followed side by side there.
 const BESIDE_MAX: usize = 200;
 
-/// A state inside of a string.
-pub(super) struct State {
-    /// For each state behind it, one byte that leads there: a letter before a digit before anything else.
-    steps: Vec<(u8, StateID)>,
-    /// Bytes that lead on, as ranges: first, last, where to.
-    ranges: Vec<(u8, u8, StateID)>,
-    /// The closing quote may come.
-    closes: bool,
-}
-
-impl State {
-    fn behind(&self, byte: u8) -> Option<StateID> {
-        let at = self.ranges.partition_point(|&(_, last, _)| last < byte);
-        self.ranges.get(at).filter(|(first, ..)| *first <= byte).map(|&(.., to)| to)
-    }
-}
-
-/// The states that were looked at, shared by all who follow one grammar.
-#[derive(Clone, Default)]
-pub(super) struct States(Arc<Mutex<HashMap<(StateID, Bytes), Arc<State>>>>);
-
-impl States {
-    fn get(&self, id: (StateID, Bytes)) -> Option<Arc<State>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
-    }
-
-    fn keep(&self, id: (StateID, Bytes), state: &Arc<State>) {
-        let mut states = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if states.len() < STATES_MAX {
-            states.insert(id, Arc::clone(state));
-        }
-    }
-}
-
 /// How well a byte is liked where several lead to the same state.
 fn rank(byte: u8) -> u8 {
     match byte {
@@ -70,14 +35,6 @@ fn rank(byte: u8) -> u8 {
         b' '..=b'~' => 2,
         _ => 5,
     }
-}
-
-/// Bytes of a string that a search follows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Bytes {
-    /// Those that are a character by themselves, where any of them leads on.
-    Plain,
-    All,
 }
 
 /// A state that was reached: from which one before, by which byte.

@@ -9,6 +9,7 @@ mod args;
 mod ast;
 mod calls;
 mod compare;
+mod dict;
 mod filter_syntax;
 mod filters;
 mod format;

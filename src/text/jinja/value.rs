@@ -5,18 +5,14 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use hashbrown::HashTable;
-use serde_json::Value as Json;
 
-use super::compare::{equal, hash};
 use super::heap::{Charge, Growing, Heap};
 use super::{Error, Result};
 
 /// Containers inside of one another. JSON from clients has at most 128.
 pub(super) const DEPTH_MAX: u16 = 200;
 /// What an allocation takes besides its contents, about.
-const OVERHEAD_BYTES: usize = 96;
-/// Dictionaries of more entries get an index.
-const SCANNED_MAX: usize = 8;
+pub(super) const OVERHEAD_BYTES: usize = 96;
 
 #[derive(Clone, Debug)]
 pub(super) enum Value {
@@ -73,9 +69,9 @@ pub(super) struct Items {
 pub(super) struct Dict {
     pub(super) entries: Vec<(Value, Value)>,
     /// Places in `entries` by the key's hash; empty for small ones.
-    index: HashTable<(u64, u32)>,
-    depth: u16,
-    _charge: Charge,
+    pub(super) index: HashTable<(u64, u32)>,
+    pub(super) depth: u16,
+    pub(super) _charge: Charge,
 }
 
 #[derive(Debug)]
@@ -191,68 +187,9 @@ impl Heap {
         Ok(Value::Stream(Rc::new(Stream { rest: RefCell::new(values), depth, _charge: charge })))
     }
 
-    /// Of equal keys, the last value stands in the place of the first.
-    pub(super) fn dict(&self, pairs: impl Countable<(Value, Value)>) -> Result<Value> {
-        let (pairs, _counted) = pairs.counted(self)?;
-        let depth = depth_of(pairs.iter().flat_map(|(key, value)| [key, value]))?;
-        let charge = self.charge(pairs.len() * (2 * size_of::<Value>() + 16) + OVERHEAD_BYTES)?;
-        let mut dict = Dict {
-            entries: Vec::with_capacity(pairs.len()),
-            index: HashTable::new(),
-            depth,
-            _charge: charge,
-        };
-        let indexed = pairs.len() > SCANNED_MAX;
-        for (key, value) in pairs {
-            let hashed = hash(&key, self)?;
-            if let Some(at) = dict.find(&key, hashed, self)? {
-                dict.entries[at].1 = value;
-                continue;
-            }
-            if indexed {
-                let at = dict.entries.len() as u32;
-                dict.index.insert_unique(hashed, (hashed, at), |&(hashed, _)| hashed);
-            }
-            dict.entries.push((key, value));
-        }
-        Ok(Value::Dict(Rc::new(dict)))
-    }
-
     pub(super) fn callable(&self, what: Callable) -> Result<Value> {
         let charge = self.charge(size_of::<Called>() + OVERHEAD_BYTES)?;
         Ok(Value::Callable(Rc::new(Called { what, _charge: charge })))
-    }
-
-    /// What JSON says.
-    pub(super) fn json(&self, json: &Json) -> Result<Value> {
-        self.json_at(json, 0)
-    }
-
-    fn json_at(&self, json: &Json, depth: u16) -> Result<Value> {
-        if depth == DEPTH_MAX {
-            return Err(too_deep());
-        }
-        match json {
-            Json::Null => Ok(Value::None),
-            Json::Bool(bool) => Ok(Value::Bool(*bool)),
-            Json::Number(number) => Ok(match (number.as_i128(), number.as_f64()) {
-                (Some(int), _) => Value::Int(int),
-                (None, float) => Value::Float(float.unwrap_or(f64::NAN)),
-            }),
-            Json::String(text) => self.str(text.as_str()),
-            Json::Array(items) => {
-                let mut list = Growing::new(self)?;
-                items.iter().try_for_each(|item| list.push(self.json_at(item, depth + 1)?))?;
-                self.list(list)
-            }
-            Json::Object(fields) => {
-                let mut pairs = Growing::new(self)?;
-                for (key, value) in fields {
-                    pairs.push((self.str(key.as_str())?, self.json_at(value, depth + 1)?))?;
-                }
-                self.dict(pairs)
-            }
-        }
     }
 }
 
@@ -275,39 +212,13 @@ impl<T> Countable<T> for Growing<T> {
     }
 }
 
-fn too_deep() -> Error {
+pub(super) fn too_deep() -> Error {
     Error::Limit(format!("a value holds others more than {DEPTH_MAX} levels deep"))
 }
 
-fn depth_of<'v>(values: impl Iterator<Item = &'v Value>) -> Result<u16> {
+pub(super) fn depth_of<'v>(values: impl Iterator<Item = &'v Value>) -> Result<u16> {
     let depth = values.map(Value::depth).max().unwrap_or(0) + 1;
     if depth > DEPTH_MAX { Err(too_deep()) } else { Ok(depth) }
-}
-
-impl Dict {
-    fn find(&self, key: &Value, hashed: u64, heap: &Heap) -> Result<Option<usize>> {
-        if self.index.is_empty() {
-            for (at, (other, _)) in self.entries.iter().enumerate() {
-                if equal(other, key, heap)? {
-                    return Ok(Some(at));
-                }
-            }
-            return Ok(None);
-        }
-        let mut problem = Ok(());
-        let found = self.index.find(hashed, |&(_, at)| {
-            equal(&self.entries[at as usize].0, key, heap).unwrap_or_else(|error| {
-                problem = Err(error);
-                false
-            })
-        });
-        problem.map(|()| found.map(|&(_, at)| at as usize))
-    }
-
-    pub(super) fn get(&self, key: &Value, heap: &Heap) -> Result<Option<&Value>> {
-        let hashed = hash(key, heap)?;
-        Ok(self.find(key, hashed, heap)?.map(|at| &self.entries[at].1))
-    }
 }
 
 impl Stream {

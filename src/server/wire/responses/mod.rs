@@ -6,6 +6,7 @@ pub mod events;
 pub mod items;
 pub mod object;
 pub mod request;
+pub mod said;
 
 use std::collections::BTreeMap;
 use std::fmt;

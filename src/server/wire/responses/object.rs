@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use super::Metadata;
 use super::items::Item;
-use super::request::{FormatGiven, FunctionTool, ToolChoiceSaid};
+use super::said::{FormatGiven, FunctionTool, ToolChoiceSaid};
 use crate::server::answer::Spent;
 use crate::server::error::{ApiError, INVALID_REQUEST, RATE_LIMIT};
 

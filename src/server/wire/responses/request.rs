@@ -3,12 +3,13 @@
 #[cfg(test)]
 mod tests;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::items::ItemGiven;
 use super::object::{ConversationRef, ReasoningSaid, Response, ResponseStatus, TextSaid};
+use super::said::{FormatGiven, FunctionTool, ToolChoiceSaid};
 use super::{Metadata, TextOr, check_metadata};
 use crate::server::answer::{Format, Question};
 use crate::server::error::ApiError;
@@ -134,61 +135,6 @@ pub struct ResponseStreamOptions {
     pub include_obfuscation: Option<bool>,
 }
 
-/// A function that can be called.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct FunctionTool {
-    /// `function`, unless said otherwise.
-    #[serde(rename = "type", default = "function")]
-    #[schema(pattern = "^function$")]
-    pub kind: String,
-    /// Its name.
-    #[serde(default)]
-    #[schema(required, pattern = "^[a-zA-Z0-9_.-]{1,64}$")]
-    pub name: String,
-    /// What it does.
-    pub description: Option<String>,
-    /// JSON schema of its arguments.
-    #[schema(value_type = Option<Object>)]
-    pub parameters: Option<Value>,
-    /// Arguments fit the schema in any case.
-    pub strict: Option<bool>,
-}
-
-fn function() -> String {
-    "function".to_owned()
-}
-
-/// `none`, `auto`, `required`, or a function.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(untagged)]
-pub enum ToolChoiceSaid {
-    /// `none`, `auto` or `required`.
-    Mode(String),
-    /// One function.
-    Named {
-        /// `function`.
-        #[serde(rename = "type")]
-        kind: String,
-        /// Which.
-        name: Option<String>,
-    },
-}
-
-impl<'de> Deserialize<'de> for ToolChoiceSaid {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        struct Named {
-            #[serde(rename = "type", default = "function")]
-            kind: String,
-            name: Option<String>,
-        }
-        Ok(match NameOr::deserialize(deserializer)? {
-            NameOr::Name(mode) => Self::Mode(mode),
-            NameOr::Object(Named { kind, name }) => Self::Named { kind, name },
-        })
-    }
-}
-
 /// What the text must be.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 pub struct TextGiven {
@@ -196,28 +142,6 @@ pub struct TextGiven {
     pub format: Option<FormatGiven>,
     /// Without effect: models here have no such setting.
     pub verbosity: Option<String>,
-}
-
-/// A format.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct FormatGiven {
-    /// `text`, `json_object` or `json_schema`.
-    #[serde(rename = "type")]
-    #[schema(pattern = "^(text|json_object|json_schema)$")]
-    pub kind: String,
-    /// The schema's name.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    /// What it is for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub description: Option<String>,
-    /// The schema.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
-    pub schema: Option<Value>,
-    /// Answers fit the schema in any case.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub strict: Option<bool>,
 }
 
 /// How it is to think.

@@ -4,16 +4,19 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::aside::prompt_tokens;
-use super::attempt::Context;
-use super::band::{Message, Reply, Role};
-use super::checks::{check_text, check_whole, mostly_in, numbers_in, words, written_numbers};
-use super::dispatch::Verdict;
-use super::map::{Answer, Figures, Finding, Slots};
-use super::outcome::TaskReport;
-use super::plan::AnswerIs;
-use super::planner::{Question, ask};
-use super::registry::Registry;
+use super::super::aside::prompt_tokens;
+use super::super::attempt::Context;
+use super::super::band::{Message, Reply, Role};
+use super::super::checks::{check_text, check_whole, mostly_in, numbers_in, words, written_numbers};
+use super::super::dispatch::Verdict;
+use super::super::missing::sentences;
+use super::super::outcome::TaskReport;
+use super::super::plan::AnswerIs;
+use super::super::planner::{Question, ask};
+use super::super::registry::Registry;
+use super::finding::{Answer, Finding};
+use super::reduce::Figures;
+use super::slots::Slots;
 use crate::tools::calculator::{Aggregate, Decimal};
 
 /// Tokens of an answer, beside those of the facts it tells.
@@ -129,19 +132,6 @@ pub fn nothing_found(slots: &Slots, inputs: usize, unread: usize, missing: &[Str
     format!("{said} {}", sentences(missing)).trim_end().to_owned()
 }
 
-/// The answer and what it lacks.
-#[must_use]
-pub fn with_missing(answer: String, missing: &[String]) -> String {
-    if missing.is_empty() {
-        return answer;
-    }
-    format!("{}\n\nMissing: {}", answer.trim_end(), sentences(missing))
-}
-
-fn sentences(missing: &[String]) -> String {
-    missing.iter().map(|one| format!("{}.", one.trim_end_matches('.'))).collect::<Vec<_>>().join(" ")
-}
-
 /// What an answer must hold, and which numbers it may.
 struct Wanted {
     /// Each with the ways it may be written; one of them must be there.
@@ -237,7 +227,8 @@ fn looks_like_date(value: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::map::{Combine, Figure};
+    use super::super::reduce::Figure;
+    use super::super::slots::Combine;
     use super::*;
 
     fn verdict(answer: &str) -> Verdict {

@@ -1,0 +1,16 @@
+//! Where the weights of a model are.
+
+use bandmaster_models::Model;
+
+/// Where a model's weights are.
+pub enum Place {
+    /// In memory.
+    Here(Box<dyn Model>),
+    /// On their way; the room is kept.
+    Coming,
+    /// On disk.
+    Away,
+}
+
+/// What was brought for a model that was called.
+pub type Brought = Result<Box<dyn Model>, String>;

@@ -1,0 +1,16 @@
+//! How an answer says what it lacks.
+
+/// The answer and what it lacks.
+#[must_use]
+pub fn with_missing(answer: String, missing: &[String]) -> String {
+    if missing.is_empty() {
+        return answer;
+    }
+    format!("{}\n\nMissing: {}", answer.trim_end(), sentences(missing))
+}
+
+/// What is missing, a sentence each.
+#[must_use]
+pub fn sentences(missing: &[String]) -> String {
+    missing.iter().map(|one| format!("{}.", one.trim_end_matches('.'))).collect::<Vec<_>>().join(" ")
+}
