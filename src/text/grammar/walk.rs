@@ -274,7 +274,7 @@ impl<'a, 'p> Walk<'a, 'p> {
         let before = self.budget;
         self.budget = before.min(OTHER_BUDGET);
         let other = self.shortest_rest(from, 1);
-        self.budget = before - before.min(OTHER_BUDGET) + self.budget;
+        self.budget += before - before.min(OTHER_BUDGET);
         self.back_to(from);
         let Some(other) = other else { return false };
         if self.place().is_name {

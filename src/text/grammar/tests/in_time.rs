@@ -238,15 +238,17 @@ fn calls_of_tools_that_must_be_are_whole_as_well() {
     let (factory, tokenizer) = factory();
     let place = json!({"type": "object", "properties": {"city": {"type": "string"}, "notes": {"type": "array", "items": {"type": "string"}}}, "required": ["city"]});
     let tool = Tool { name: "weather".into(), description: None, parameters: place, strict: true };
-    for format in ToolFormat::all() {
+    for (format, parallel) in
+        ToolFormat::all().into_iter().flat_map(|format| [(format, false), (format, true)])
+    {
         let calls = factory
-            .tool_calls(&format, std::slice::from_ref(&tool), &ToolChoice::Required, false, None)
+            .tool_calls(&format, std::slice::from_ref(&tool), &ToolChoice::Required, parallel, None)
             .unwrap()
             .unwrap();
         for &wants in ALL {
-            for limit in [200, 300] {
+            for limit in (150..160).chain([200, 300]) {
                 let (text, ended) = answered(&*calls, &tokenizer, limit, wants, 3);
-                assert!(ended, "{}, {limit} tokens, {wants:?}: {text}", format.name());
+                assert!(ended, "{}, parallel {parallel}, {limit} tokens, {wants:?}: {text}", format.name());
             }
         }
     }
