@@ -44,7 +44,7 @@ impl State {
     }
 }
 
-/// The states that were looked at, shared by the copies of one sequence's grammar.
+/// The states that were looked at, shared by the answers to one request.
 #[derive(Clone, Default)]
 pub(super) struct States(Arc<Mutex<Known>>);
 
