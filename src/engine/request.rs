@@ -133,6 +133,10 @@ pub trait Constraint: Send {
     fn forced(&mut self) -> Vec<u32>;
     /// A copy to come back to after tokens were supposed that may not be drawn.
     fn snapshot(&self) -> Box<dyn Constraint>;
+    /// A copy that shares nothing with this one, where a snapshot shares what is learned while it is followed.
+    fn apart(&self) -> Box<dyn Constraint> {
+        self.snapshot()
+    }
     /// Whether nothing may follow: the sequence ends here.
     fn finished(&mut self) -> bool;
 }

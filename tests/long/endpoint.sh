@@ -36,6 +36,7 @@ suite ./conforms.py "$url"
 suite ./schemas.py "$url"
 suite ./seeds.py "$url"
 suite ./dear_schemas.py "$url" --pid "$server"
+suite ./mask_cost.py "$url" --pid "$server"
 suite ./abuse.py "$url" --pid "$server"
 suite ./schemathesis.sh "$url"
 # With so little memory the cache is full before the load is measured, so that memory must stay flat.

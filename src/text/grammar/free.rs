@@ -59,6 +59,12 @@ impl SharedTrigger {
     fn next(&self) -> Box<dyn Constraint> {
         self.next.lock().unwrap_or_else(std::sync::PoisonError::into_inner).snapshot()
     }
+
+    fn apart(&self) -> Self {
+        let next = self.next.lock().unwrap_or_else(std::sync::PoisonError::into_inner).apart();
+        let (text, follows) = (self.text.clone(), self.follows.clone());
+        Self { text, token: self.token, first: self.first, follows, next: next.into() }
+    }
 }
 
 impl Free {
@@ -214,6 +220,19 @@ impl Constraint for Free {
                 first: text.first,
             }),
             State::Next(next) => State::Next(next.snapshot()),
+        };
+        let (vocabulary, tokenizer) = (Arc::clone(&self.vocabulary), Arc::clone(&self.tokenizer));
+        Box::new(Self { vocabulary, tokenizer, state, left: self.left })
+    }
+
+    fn apart(&self) -> Box<dyn Constraint> {
+        let state = match &self.state {
+            State::Free(text) => State::Free(Text {
+                triggers: Arc::new(text.triggers.iter().map(SharedTrigger::apart).collect()),
+                tail: text.tail.clone(),
+                first: text.first,
+            }),
+            State::Next(next) => State::Next(next.apart()),
         };
         let (vocabulary, tokenizer) = (Arc::clone(&self.vocabulary), Arc::clone(&self.tokenizer));
         Box::new(Self { vocabulary, tokenizer, state, left: self.left })

@@ -42,9 +42,9 @@ impl InTime {
         Self { tokenizer, closing, behind, place, is_json, left, way, hopeless, lost, next }
     }
 
-    /// Shares nothing with whom it was copied from, from here on.
-    pub fn begin(&mut self) {
-        self.closing = self.closing.deep_clone();
+    /// A copy that shares nothing with this one.
+    pub fn apart(&self) -> Self {
+        Self { closing: self.closing.deep_clone(), ..self.clone() }
     }
 
     /// Says how many tokens are left.

@@ -375,10 +375,6 @@ impl TokenizerEnv for TokenEnvironment {
 struct Grammar {
     matcher: Matcher,
     in_time: InTime,
-    /// Nothing was written. What is learned while it is followed is shared with those that it was copied from, so that the
-    /// first of a sequence begins with a copy of its own: who asked before changes no answer, and what is kept of a grammar
-    /// doesn't grow.
-    is_fresh: bool,
 }
 
 impl Grammar {
@@ -389,14 +385,7 @@ impl Grammar {
         let in_time = InTime::new(closing, tokenizer, is_json);
         let mut matcher = Matcher::new(Ok(parser));
         matcher.compute_mask_or_eos().map_err(|error| error.to_string())?;
-        Ok(Self { matcher, in_time, is_fresh: true })
-    }
-
-    fn begin(&mut self) {
-        if std::mem::take(&mut self.is_fresh) {
-            self.matcher = self.matcher.deep_clone();
-            self.in_time.begin();
-        }
+        Ok(Self { matcher, in_time })
     }
 }
 
@@ -407,7 +396,6 @@ fn stuck(error: &str) -> String {
 
 impl Constraint for Grammar {
     fn mask(&mut self, allowed: &mut [u32]) -> Result<(), String> {
-        self.begin();
         let mask = self.matcher.compute_mask_or_eos().map_err(|error| stuck(&error.to_string()))?;
         for (word, mask) in allowed.iter_mut().zip(mask.as_slice()) {
             *word = *mask;
@@ -416,7 +404,6 @@ impl Constraint for Grammar {
     }
 
     fn accept(&mut self, token: u32) -> Result<(), String> {
-        self.begin();
         let taken = self.matcher.consume_token(token);
         taken.map_err(|error| stuck(&error.to_string()))?;
         self.in_time.accept(token);
@@ -424,19 +411,16 @@ impl Constraint for Grammar {
     }
 
     fn limit(&mut self, tokens: u32) {
-        self.begin();
         self.in_time.limit(tokens);
     }
 
     fn settle(&mut self, drawn: u32) -> u32 {
-        self.begin();
         if self.matcher.is_stopped() { drawn } else { self.in_time.settle(drawn) }
     }
 
     /// Only tokens that the tokenizer itself would make of the forced text, and none whose text could become part of a
     /// longer token with what follows: llguidance holds those back.
     fn forced(&mut self) -> Vec<u32> {
-        self.begin();
         if self.matcher.is_stopped() {
             return Vec::new();
         }
@@ -446,6 +430,10 @@ impl Constraint for Grammar {
 
     fn snapshot(&self) -> Box<dyn Constraint> {
         Box::new(self.clone())
+    }
+
+    fn apart(&self) -> Box<dyn Constraint> {
+        Box::new(Self { matcher: self.matcher.deep_clone(), in_time: self.in_time.apart() })
     }
 
     fn finished(&mut self) -> bool {

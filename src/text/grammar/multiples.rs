@@ -183,10 +183,10 @@ mod tests {
     fn is_beginning(text: &str) -> bool {
         let unsigned = text.strip_prefix('-').unwrap_or(text);
         let whole = unsigned.split('.').next().unwrap_or_default();
-        !unsigned.contains('-')
-            && unsigned.matches('.').count() <= 1
-            && !(whole.len() > 1 && whole.starts_with('0'))
-            && !(whole.is_empty() && unsigned.contains('.'))
+        let has_leading_zero = whole.len() > 1 && whole.starts_with('0');
+        let has_point_alone = whole.is_empty() && unsigned.contains('.');
+        let has_too_many = unsigned.contains('-') || unsigned.matches('.').count() > 1;
+        !has_too_many && !has_leading_zero && !has_point_alone
     }
 
     proptest! {

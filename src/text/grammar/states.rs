@@ -34,9 +34,11 @@ impl State {
     }
 }
 
-/// The states that were looked at, shared by the copies of one sequence's grammar.
+/// The states that were looked at, shared by the answers to one request.
 #[derive(Clone, Default)]
-pub(super) struct States(Arc<Mutex<HashMap<(StateID, Bytes), Arc<State>>>>);
+pub(super) struct States(Arc<Mutex<Known>>);
+
+type Known = HashMap<(StateID, Bytes), Arc<State>>;
 
 impl States {
     pub fn get(&self, id: (StateID, Bytes)) -> Option<Arc<State>> {

@@ -13,6 +13,8 @@ use super::multiples::Begun;
 use super::place::Place;
 use super::states::{Bytes, States};
 
+/// What it counts for to look at all bytes that may come.
+const OTHER_COST: u32 = 16;
 /// What it costs to compute how one kind of multiple may go on.
 const MULTIPLE_COST: u32 = 64;
 /// What may be spent on a second way to end a string where the shortest is known.
@@ -194,14 +196,24 @@ impl<'a, 'p> Walk<'a, 'p> {
         begins
             .extend([b'n', b't', b'f', b'"', b'[', b'{', b'-'].into_iter().filter(|&byte| self.allows(byte)));
         if begins.is_empty() {
-            let others = (0..=u8::MAX).filter(|byte| !byte.is_ascii_digit());
-            return others.into_iter().any(|byte| self.push(byte));
+            return self.other_byte();
         }
         let chosen = if begins.len() > 1 { self.chosen().min(begins.len() - 1) } else { 0 };
         match begins[chosen] {
             b'0' | b'-' => self.end_number(),
             byte => self.push(byte),
         }
+    }
+
+    /// One byte of what is no JSON, such as what stands around calls; space, behind which more comes, is the last choice.
+    fn other_byte(&mut self) -> bool {
+        if !self.spend(OTHER_COST) {
+            return false;
+        }
+        let mut others: Vec<u8> = (0..=u8::MAX).filter(|&byte| self.parser.byte_allowed(byte)).collect();
+        others.sort_by_key(u8::is_ascii_whitespace);
+        let chosen = if others.len() > 1 { self.chosen().min(others.len() - 1) } else { 0 };
+        others.get(chosen).is_some_and(|&byte| self.push(byte))
     }
 
     /// Writes the shortest rest of a number.
@@ -274,7 +286,7 @@ impl<'a, 'p> Walk<'a, 'p> {
         let before = self.budget;
         self.budget = before.min(OTHER_BUDGET);
         let other = self.shortest_rest(from, 1);
-        self.budget = before - before.min(OTHER_BUDGET) + self.budget;
+        self.budget += before - before.min(OTHER_BUDGET);
         self.back_to(from);
         let Some(other) = other else { return false };
         if self.place().is_name {

@@ -37,7 +37,7 @@ impl LoadedModel {
         let mut kept = self.kept();
         let at = kept.iter().position(|(other, _)| other == output)?;
         let found = kept.remove(at)?;
-        let made = found.1.as_ref().map(|made| made.snapshot());
+        let made = found.1.as_ref().map(|made| made.apart());
         kept.push_front(found);
         Some(Held(made))
     }
@@ -68,7 +68,8 @@ impl LoadedModel {
         }
         let mut kept = self.kept();
         kept.truncate(GRAMMARS_KEPT - 1);
-        kept.push_front((output.clone(), constraint.as_ref().map(|made| made.snapshot())));
+        // What is kept is followed by nobody: who asked before changes no answer, and it doesn't grow.
+        kept.push_front((output.clone(), constraint.as_ref().map(|made| made.apart())));
         Ok(Held(constraint))
     }
 
