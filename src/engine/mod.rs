@@ -6,6 +6,7 @@ pub mod batch;
 pub mod blocks;
 mod command;
 mod commit;
+mod constraint;
 pub mod cost;
 pub mod draft;
 pub mod handle;
@@ -31,6 +32,7 @@ use std::time::Duration;
 use bandmaster_models::{Model, ModelInfo};
 
 pub use blocks::BLOCK_TOKENS;
+pub use constraint::Constraint;
 pub use handle::{Engine, EngineError, EngineHandle};
 pub use jobs::{Broken, Job, JobEnd, JobKind};
 pub use place::Brought;

@@ -76,7 +76,7 @@ fn files(root: &Path) -> BTreeMap<Place, PathBuf> {
         for entry in fs::read_dir(folder).unwrap().flatten() {
             let path = entry.path();
             let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            let inner = [&place[..], &[name.clone()]].concat();
+            let inner = [&place[..], std::slice::from_ref(&name)].concat();
             if path.is_dir() {
                 collect(&path, &inner, found);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
