@@ -63,9 +63,9 @@ pub struct Shares {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Bound {
-    /// Reading the weights.
+    /// The weights are read from memory no faster.
     Memory,
-    /// Multiplying with them.
+    /// The cores multiply and add no faster.
     Int8,
 }
 

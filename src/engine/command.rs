@@ -67,7 +67,7 @@ pub(super) struct Shared {
     pub(super) next_id: AtomicU64,
     /// Not yet looked at. Never full.
     pub(super) told: Mutex<Vec<Told>>,
-    /// Jobs that live.
+    /// How many jobs were taken and have not ended.
     pub(super) jobs: AtomicUsize,
     pub(super) stopping: AtomicBool,
     pub(super) stats: Mutex<Stats>,

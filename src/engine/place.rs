@@ -4,11 +4,11 @@ use bandmaster_models::Model;
 
 /// Where a model's weights are.
 pub enum Place {
-    /// In memory.
+    /// They are in memory, and the model computes.
     Here(Box<dyn Model>),
     /// On their way; the room is kept.
     Coming,
-    /// On disk.
+    /// They are on disk only, until the model is called.
     Away,
 }
 

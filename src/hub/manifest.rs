@@ -24,9 +24,9 @@ pub(super) struct Manifest {
 pub struct KeptFile {
     /// Its name in the model's folder.
     pub file: String,
-    /// Its size.
+    /// How many bytes it has.
     pub bytes: u64,
-    /// Lower-case hex.
+    /// The checksum of its bytes, in lower-case hex.
     pub sha256: String,
     /// How it looked when it was last known to be that file; not in manifests of older versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -13,9 +13,9 @@ use super::strategy::why::StrategyWhy;
 pub struct Ended {
     /// The answer, as good as it got.
     pub answer: String,
-    /// Planned calls.
+    /// One report for each call that the plan asked for.
     pub tasks: Vec<TaskReport>,
-    /// The planner's own.
+    /// One report for each call that the planner made for itself.
     pub planner_tasks: Vec<TaskReport>,
     /// What the answer lacks.
     pub missing: Vec<String>,

@@ -8,13 +8,13 @@ use crate::bench::client::Prompt;
 
 /// Tokens that one answer may have.
 pub const OUTPUT_TOKENS_MAX: u32 = 1 << 20;
-/// A day.
+/// Milliseconds behind the first call at which a recorded one may be made: a day.
 pub const AT_MS_MAX: u64 = 86_400_000;
 
-/// One call.
+/// A question to a server, as it will be sent.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Call {
-    /// What is read.
+    /// The text, the messages or the token ids that the model reads.
     pub prompt: Prompt,
     /// Tokens generated at most.
     pub output_tokens: u32,

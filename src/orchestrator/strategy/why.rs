@@ -18,9 +18,9 @@ pub struct StrategyWhy {
 /// What can be counted about a goal and its inputs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
-    /// Number of inputs.
+    /// How many inputs the run was given.
     pub inputs: usize,
-    /// Their tokens, together.
+    /// Tokens of all inputs together, by the planner's tokenizer.
     pub input_tokens: usize,
     /// Tokens of what was said before the goal.
     #[serde(default)]
@@ -47,7 +47,7 @@ pub struct Facts {
 /// A worked example near the goal.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Nearest {
-    /// The example.
+    /// The goal of the worked example.
     pub goal: String,
     /// What was best for it.
     pub strategy: Strategy,
@@ -59,7 +59,7 @@ pub struct Nearest {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Attachment {
-    /// No such words.
+    /// The goal has no words that speak of it.
     No,
     /// It points at a text that may be the one to be written: "the report".
     Perhaps,

@@ -101,7 +101,7 @@ struct Counted {
     /// Of the longest `enum`.
     words: usize,
     words_by_pattern: bool,
-    /// Different ones.
+    /// Ranges of numbers that differ in bounds, type or multiple.
     ranges: HashSet<String>,
     remainders: u64,
     /// Different ones, as they are counted in the last place of all.

@@ -320,7 +320,7 @@ fn written(float: f64) -> Option<(u32, u32)> {
     Some((format!("{whole}{part}").parse().ok()?, part.len() as u32))
 }
 
-/// The double nearest to `digits · 10^-places` that is counted as exactly that: 0.057 itself is not, since ten times ten
+/// The double nearest to `digits · 10^-places` that is counted as exactly that: 0.007 itself is not, since ten times ten
 /// times ten times it is no whole number in doubles.
 fn counted_as(digits: u32, places: u32) -> Option<f64> {
     let nearest: f64 = format!("{digits}e-{places}").parse().ok()?;

@@ -165,7 +165,7 @@ fn piece(text: &str) -> String {
 /// space is what all engines take for it: where they differ, a text fits none of the two.
 ///
 /// # Errors
-/// As [`check_regex`].
+/// What [`check_regex`] says is wrong with it.
 pub(super) fn exact_regex(pattern: &str) -> Result<String, String> {
     check_regex(pattern)?;
     let found = ast::parse::Parser::new()

@@ -1,5 +1,5 @@
 //! Where each byte leads inside of one word of a grammar, such as a string or a number. There the state of the lexer alone
-//! decides how the word may go on, so that each state is looked at once, and the shortest end is found for certain.
+//! decides how the word may go on, so that each state is looked at once. Characters of one byte are followed first.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

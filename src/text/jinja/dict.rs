@@ -41,7 +41,7 @@ impl Heap {
         Ok(Value::Dict(Rc::new(dict)))
     }
 
-    /// What JSON says.
+    /// The value that a JSON text stands for.
     pub(super) fn json(&self, json: &Json) -> Result<Value> {
         self.json_at(json, 0)
     }

@@ -13,11 +13,11 @@ pub struct FunctionTool {
     #[serde(rename = "type", default = "function")]
     #[schema(pattern = "^function$")]
     pub kind: String,
-    /// Its name.
+    /// The name by which the model calls the function.
     #[serde(default)]
     #[schema(required, pattern = "^[a-zA-Z0-9_.-]{1,64}$")]
     pub name: String,
-    /// What it does.
+    /// What the function does, in words for the model.
     pub description: Option<String>,
     /// JSON schema of its arguments.
     #[schema(value_type = Option<Object>)]
@@ -36,12 +36,12 @@ fn function() -> String {
 pub enum ToolChoiceSaid {
     /// `none`, `auto` or `required`.
     Mode(String),
-    /// One function.
+    /// The model must call this function.
     Named {
-        /// `function`.
+        /// `function`, the only kind there is.
         #[serde(rename = "type")]
         kind: String,
-        /// Which.
+        /// The name of the function that must be called.
         name: Option<String>,
     },
 }
@@ -61,20 +61,20 @@ impl<'de> Deserialize<'de> for ToolChoiceSaid {
     }
 }
 
-/// A format.
+/// The form that the text of the answer must have.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct FormatGiven {
     /// `text`, `json_object` or `json_schema`.
     #[serde(rename = "type")]
     #[schema(pattern = "^(text|json_object|json_schema)$")]
     pub kind: String,
-    /// The schema's name.
+    /// A name for the schema, which `json_schema` needs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// What it is for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// The schema.
+    /// The JSON schema that the text must fit.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub schema: Option<Value>,
