@@ -14,6 +14,7 @@ mod free;
 mod hints;
 mod in_time;
 mod keywords;
+mod lengths;
 mod multiples;
 mod names;
 mod numbers;
@@ -44,7 +45,6 @@ use toktrie::{InferenceCapabilities, TokEnv, TokRxInfo, TokTrie, TokenId, Tokeni
 pub use at_least::at_least;
 pub use written::Written;
 
-use closing::Closing;
 use hints::Hints;
 use in_time::InTime;
 
@@ -380,9 +380,7 @@ struct Grammar {
 impl Grammar {
     /// Takes the first step, which is the dearest, so that the engine's thread need not.
     fn new(parser: TokenParser, tokenizer: Arc<Tokenizer>, hints: Option<Hints>) -> Result<Self, String> {
-        let is_json = hints.is_some();
-        let closing = Closing::new(&parser, hints);
-        let in_time = InTime::new(closing, tokenizer, is_json);
+        let in_time = InTime::new(&parser, tokenizer, hints);
         let mut matcher = Matcher::new(Ok(parser));
         matcher.compute_mask_or_eos().map_err(|error| error.to_string())?;
         Ok(Self { matcher, in_time })

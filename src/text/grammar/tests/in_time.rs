@@ -260,9 +260,15 @@ fn long_strings_end_in_time() {
     let (factory, tokenizer) = factory();
     let long = json!({"type": "object", "properties": {"essay": {"type": "string", "minLength": 480}}, "required": ["essay"]});
     let either = json!({"anyOf": [{"const": "none"}, {"type": "string", "minLength": 480}]});
-    for (schema, short) in
-        [(long, format!(r#"{{"essay": "{}"}}"#, "a".repeat(480))), (either, "\"none\"".to_owned())]
-    {
+    // One token opens what takes more tokens than are left by then.
+    let opened = json!({"type": "object", "properties": {"a": {"type": "string", "minLength": 10, "maxLength": 100}, "long": {"type": "string", "minLength": 700}}, "required": ["a"]});
+    let twice = json!({"type": "array", "items": {"type": "string", "minLength": 300}, "minItems": 2});
+    for (schema, short) in [
+        (long, format!(r#"{{"essay": "{}"}}"#, "a".repeat(480))),
+        (either, "\"none\"".to_owned()),
+        (opened, format!(r#"{{"a": "{}"}}"#, "a".repeat(700))),
+        (twice, format!(r#"["{0}", "{0}"]"#, "a".repeat(300))),
+    ] {
         let constraint = factory.json_schema(&schema).unwrap();
         let least = fewest_tokens(&factory, &short);
         let validator = jsonschema::validator_for(&schema).unwrap();
