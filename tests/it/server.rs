@@ -17,15 +17,8 @@ use serde_json::{Value, json};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The model's file, or nothing where there are no models.
 fn model() -> Option<PathBuf> {
-    let file =
-        std::env::var_os("BANDMASTER_TEST_MODELS").map(|dir| PathBuf::from(dir).join("smollm2-135m.gguf"));
-    let file = file.filter(|file| file.is_file());
-    if file.is_none() {
-        eprintln!("skipped: BANDMASTER_TEST_MODELS names no folder with smollm2-135m.gguf");
-    }
-    file
+    bandmaster_test_support::model("smollm2-135m.gguf")
 }
 
 /// A server in a home of its own.

@@ -131,7 +131,7 @@ impl Common {
             let message = format!("n_probs is {probs}: it must be between 0 and {TOP_LOGPROBS_MAX}");
             return Err(ApiError::invalid("n_probs", message));
         }
-        let draws = sampling.draws(max_tokens, logprobs.or(probs))?;
+        let draws = sampling.draws(max_tokens, logprobs.max(probs))?;
         Ok(Draws { token_ids: self.return_token_ids == Some(true), ..draws })
     }
 

@@ -30,12 +30,16 @@ impl Decimal {
     /// 1.
     pub const ONE: Self = Self { units: 1, scale: 0 };
 
-    fn new(mut units: i128, mut scale: u32) -> Self {
+    /// Refuses the one integer whose negative is too large, so that changing a sign never overflows.
+    fn new(mut units: i128, mut scale: u32) -> Result<Self> {
+        if units == i128::MIN {
+            return Err(CalculatorError::Overflow);
+        }
         while scale > 0 && units % 10 == 0 {
             units /= 10;
             scale -= 1;
         }
-        Self { units, scale }
+        Ok(Self { units, scale })
     }
 
     /// Both numbers' units at the larger scale.
@@ -53,7 +57,7 @@ impl Decimal {
     /// When it is too long.
     pub fn plus(self, other: Self) -> Result<Self> {
         let (a, b, scale) = self.aligned(other)?;
-        Ok(Self::new(a.checked_add(b).ok_or(CalculatorError::Overflow)?, scale))
+        Self::new(a.checked_add(b).ok_or(CalculatorError::Overflow)?, scale)
     }
 
     /// Difference.
@@ -70,7 +74,7 @@ impl Decimal {
     /// When it is too long.
     pub fn times(self, other: Self) -> Result<Self> {
         let units = self.units.checked_mul(other.units).ok_or(CalculatorError::Overflow)?;
-        let product = Self::new(units, self.scale + other.scale);
+        let product = Self::new(units, self.scale + other.scale)?;
         if product.scale > DECIMALS_MAX { product.rounded(DECIMALS_MAX) } else { Ok(product) }
     }
 
@@ -100,7 +104,7 @@ impl Decimal {
             .and_then(|m| i128::try_from(m).ok())
             .ok_or(CalculatorError::Overflow)?;
         let negative = (a < 0) != (b < 0);
-        Ok(Self::new(if negative { -magnitude } else { magnitude }, QUOTIENT_DECIMALS))
+        Self::new(if negative { -magnitude } else { magnitude }, QUOTIENT_DECIMALS)
     }
 
     /// What is left of a division to the whole number nearer zero.
@@ -112,7 +116,7 @@ impl Decimal {
             return Err(CalculatorError::DivisionByZero);
         }
         let (a, b, scale) = self.aligned(other)?;
-        Ok(Self::new(a % b, scale))
+        Self::new(a % b, scale)
     }
 
     /// A whole power; a negative one is one over the positive.
@@ -151,7 +155,7 @@ impl Decimal {
         let (whole, rest) = (self.units / unit, (self.units % unit).abs());
         let half = unit / 2;
         let up = rest > half || (rest == half && whole % 2 != 0);
-        Ok(Self::new(whole + if up { self.units.signum() } else { 0 }, decimals))
+        Self::new(whole + if up { self.units.signum() } else { 0 }, decimals)
     }
 }
 
@@ -189,10 +193,10 @@ impl FromStr for Decimal {
         let units = if negative { -units } else { units };
         if scale <= 0 {
             let raise = power_of_ten(u32::try_from(-scale).map_err(|_| CalculatorError::Overflow)?)?;
-            return Ok(Self::new(units.checked_mul(raise).ok_or(CalculatorError::Overflow)?, 0));
+            return Self::new(units.checked_mul(raise).ok_or(CalculatorError::Overflow)?, 0);
         }
         let scale = u32::try_from(scale).ok().filter(|s| *s <= DECIMALS_MAX);
-        Ok(Self::new(units, scale.ok_or(CalculatorError::Overflow)?))
+        Self::new(units, scale.ok_or(CalculatorError::Overflow)?)
     }
 }
 

@@ -295,8 +295,11 @@ async fn ids_of_tokens_are_told_where_asked_for() {
     let answer = server().call(200, "POST", CHAT, scored).await;
     let token = answer["choices"][0]["logprobs"]["content"][0]["token"].as_str().unwrap().to_owned();
     assert!(token.starts_with("token_id:"), "{token}");
-    let answer = server().call(200, "POST", CHAT, chat(json!({"n_probs": 2}))).await;
-    assert_eq!(answer["choices"][0]["logprobs"]["content"][0]["top_logprobs"].as_array().unwrap().len(), 2);
+    for more in [json!({"n_probs": 2}), json!({"n_probs": 2, "logprobs": true})] {
+        let answer = server().call(200, "POST", CHAT, chat(more.clone())).await;
+        let tops = &answer["choices"][0]["logprobs"]["content"][0]["top_logprobs"];
+        assert_eq!(tops.as_array().unwrap().len(), 2, "{more}");
+    }
 }
 
 #[tokio::test]

@@ -205,14 +205,7 @@ fn an_answer_is_whole_whenever_its_shortest_form_fits_in_the_tokens() {
 
 /// Vocabularies of real models; nothing where none is at hand, which is said.
 pub(super) fn vocabularies() -> Option<Vec<std::path::PathBuf>> {
-    let folder = std::env::var_os("BANDMASTER_TEST_MODELS").map(std::path::PathBuf::from);
-    let names = ["smollm2-135m.gguf", "qwen2.5-coder-0.5b.gguf"];
-    let files = folder.iter().flat_map(|folder| names.iter().map(|name| folder.join(name)));
-    let files: Vec<_> = files.filter(|file| file.is_file()).collect();
-    if files.is_empty() {
-        eprintln!("skipped: BANDMASTER_TEST_MODELS names no folder with one of {names:?}");
-    }
-    (!files.is_empty()).then_some(files)
+    ["smollm2-135m.gguf", "qwen2.5-coder-0.5b.gguf"].into_iter().map(bandmaster_test_support::model).collect()
 }
 
 /// With the vocabularies of real models, where they are at hand.
