@@ -65,7 +65,7 @@ impl Runs {
         self.desk.seen_by(viewer)
     }
 
-    /// Starts a run that belongs to `owner`. Returns its id, once it is recorded, and the run.
+    /// Starts a run that belongs to `owner`. Returns its id, once it has started, and the run.
     pub async fn begin(
         self: &Arc<Self>,
         owner: &Viewer,

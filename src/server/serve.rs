@@ -77,47 +77,29 @@ pub struct Listen {
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     #[error("{address} is taken: name another port with --port, or 0 for any that is free")]
-    PortTaken {
-        address: SocketAddr,
-    },
+    PortTaken { address: SocketAddr },
     #[error("{address} is not for everybody: name a port from 1024 with --port")]
-    NotAllowed {
-        address: SocketAddr,
-    },
+    NotAllowed { address: SocketAddr },
     #[error("{address} is no address of this machine: name one that it has with --host, such as 127.0.0.1")]
-    NotHere {
-        address: SocketAddr,
-    },
+    NotHere { address: SocketAddr },
     #[error("{address}: {problem}; --host and --port name another")]
-    Address {
-        address: SocketAddr,
-        problem: String,
-    },
+    Address { address: SocketAddr, problem: String },
     #[error(
         "a server of this home runs already ({} is its socket): end it first, name another --home, or use --standalone",
         path.display()
     )]
-    AlreadyServing {
-        path: PathBuf,
-    },
+    AlreadyServing { path: PathBuf },
     /// A file at the socket's path that is not a stale socket, or that can't be removed.
     #[error("{} is in the way of the server's socket: move it away", path.display())]
-    InTheWay {
-        path: PathBuf,
-    },
+    InTheWay { path: PathBuf },
     /// Most systems limit a socket's path to about 100 bytes.
     #[error(
         "{} is too long for a socket's path: name a shorter folder with --home, or use --standalone",
         path.display()
     )]
-    SocketPathTooLong {
-        path: PathBuf,
-    },
+    SocketPathTooLong { path: PathBuf },
     #[error("{}: {problem}; --standalone needs no socket", path.display())]
-    Socket {
-        path: PathBuf,
-        problem: String,
-    },
+    Socket { path: PathBuf, problem: String },
 }
 
 /// Where a request came from; found in the request's extensions.
