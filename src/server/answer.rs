@@ -74,7 +74,7 @@ pub struct Draws {
     /// Whether the stop sequence that ended the answer is included in it.
     pub stop_in_text: bool,
     pub stop_token_ids: Vec<u32>,
-    /// Return log-probabilities, with this many alternatives for each token.
+    /// If set, return log-probabilities with this many alternatives for each token.
     pub top_logprobs: Option<u32>,
     /// Whether to return the token ids of prompt and answer. They come with the scores, which are then always computed.
     pub token_ids: bool,
@@ -145,7 +145,7 @@ impl Spent {
 /// One item of the stream that is an answer.
 #[derive(Debug, Clone)]
 pub enum Update {
-    /// The ids of the prompt's tokens; always the first update.
+    /// The ids of the prompt's tokens; comes before all other updates.
     Prompt(Arc<[u32]>),
     /// The engine has begun to compute the prompt.
     Begun,
@@ -288,8 +288,7 @@ fn prepare(model: Arc<LoadedModel>, question: Question, waited: &Waited) -> Resu
 /// A client is waiting for the answer.
 const INTERACTIVE: Priority = Priority { class: Class::Interactive, run: None, critical_path_tokens: 0 };
 
-/// The terms of an answer to `prompt`, without the constraint on its output. Without `max_tokens` the answer may fill
-/// the context.
+/// The terms of an answer to `prompt`, except for its format. Without `max_tokens` it may fill the context.
 #[must_use]
 pub fn terms(model: &LoadedModel, prompt: &Prompt, draws: Draws) -> Terms {
     let room = model.context_tokens().saturating_sub(prompt.ids.len()).max(1);
@@ -327,7 +326,6 @@ pub fn merge(choices: Vec<Choice>) -> Answers {
     stream::select_all(numbered).boxed()
 }
 
-/// A stream that fails at once.
 #[must_use]
 pub fn failing(error: ApiError) -> Answers {
     stream::once(async move { (0, Update::Failed(error)) }).boxed()
@@ -338,10 +336,8 @@ pub struct Choice {
     generation: Generation,
     /// `None` if the answer is plain text.
     parser: Option<OutputParser>,
-    /// The request field that set the output's format, for errors.
     output_field: &'static str,
     reasoning_tokens: u64,
-    /// Whether the answer consists of tool calls only.
     must_call: bool,
     /// Updates that are ready to be returned.
     pending: VecDeque<Update>,

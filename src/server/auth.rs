@@ -30,7 +30,6 @@ const CONCURRENT_WAIT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Keys {
     keys: Vec<Arc<Key>>,
-    /// Wrong keys that were tried lately.
     guesses: Arc<Guesses>,
 }
 
@@ -233,7 +232,7 @@ fn parse_line(line: &str, number: usize, now: Instant) -> Result<Key, String> {
         }
     }
     let digest = sha256(word);
-    // A name remains when the key itself is replaced, so it is preferred as the owner. Without a name, the key is used.
+    // A name stays when the key itself is replaced, so the owner is the name if there is one, otherwise the key.
     let owner = match &name {
         Some(name) => format!("name:{name}"),
         None => digest[..OWNER_BYTES].iter().fold("key:".to_owned(), |id, byte| format!("{id}{byte:02x}")),

@@ -1,6 +1,5 @@
 //! The band as a model. The last user message is the goal, the messages before it are its context, and the client's
-//! tools are given to the planner's last call. Progress is streamed as reasoning. How a goal is pursued is the
-//! orchestrator's.
+//! tools go to the planner's last call. Progress is streamed as reasoning. How a run works is the orchestrator's.
 
 use std::sync::Arc;
 
@@ -147,8 +146,7 @@ struct Listening {
 }
 
 impl Listening {
-    /// The next update of the answer. `limit` is the planner and the most tokens of its tokenizer that the answer may
-    /// have.
+    /// The next update of the answer. `limit` is the planner, whose tokens count, and the most the answer may have.
     async fn next(&mut self, limit: Option<&(Arc<dyn Llm>, u32)>) -> Option<Update> {
         if let Some(end) = self.finished.take() {
             self.live.done();
@@ -255,8 +253,7 @@ fn shorten(text: &str, planner: &dyn Llm, tokens_max: usize) -> (String, bool) {
     (text[..ends[fitting.saturating_sub(1)]].to_owned(), true)
 }
 
-/// Waits for the run, then asks the planner once more with its result, this time with the client's tools or output
-/// format.
+/// Waits for the run, then asks the planner once more, with the result and the client's tools or output format.
 fn shape(shelf: Arc<Shelf>, listening: Listening, question: Question) -> Answers {
     let found = async move {
         let mut listening = listening;

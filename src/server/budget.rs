@@ -29,8 +29,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 pub struct Parts {
     /// For the raw bytes of bodies.
     bytes: Arc<Semaphore>,
-    /// For the values parsed from them. A request that holds a share of this never waits for `bytes`, so there is no
-    /// deadlock.
+    /// For the values parsed from them. To avoid a deadlock, who holds a share of this never waits for `bytes`.
     made: Arc<Semaphore>,
     made_max: usize,
     wait_max: Duration,

@@ -110,8 +110,7 @@ impl ApiError {
         Self::unavailable("the client left")
     }
 
-    /// Converts a session's error. `prompt` and `output` name the fields of the request that set the prompt and the
-    /// output's format.
+    /// Converts a session's error. `prompt` and `output` name the fields that set the prompt and the output's format.
     #[must_use]
     pub fn of_session(error: &SessionError, prompt: &str, output: &str) -> Self {
         let message = error.to_string();

@@ -1,5 +1,4 @@
-//! For tests: a server on a real socket with a client that sends raw bytes, and all routes around one model without a
-//! socket.
+//! For tests: a server on a real socket with a client that sends raw bytes, and one model's routes without a socket.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;

@@ -203,18 +203,15 @@ impl ModelMetrics {
         self.queue.observe(waited.as_secs_f64());
     }
 
-    /// Records the time from a request's arrival to its first token.
     pub fn first_token(&self, after: Duration) {
         self.first_token.observe(after.as_secs_f64());
     }
 
-    /// Records the time between two tokens of an answer.
     pub fn next_token(&self, after: Duration) {
         self.between_tokens.observe(after.as_secs_f64());
     }
 
-    /// Records the time from a request's arrival to its last token, and its usage. Cached tokens are part of the
-    /// prompt's.
+    /// Records the time from a request's arrival to its last token, and its usage; `prompt` includes `cached`.
     pub fn ended(&self, after: Duration, prompt: u64, cached: u64, completion: u64) {
         self.end_to_end.observe(after.as_secs_f64());
         self.prompt_tokens.inc_by(prompt);

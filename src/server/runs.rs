@@ -119,8 +119,7 @@ impl Runs {
         })
     }
 
-    /// Cancels all runs, waits up to `time_max` until they have ended, and then up to `record_time_max` until they are
-    /// recorded.
+    /// Cancels all runs. Waits up to `time_max` for them to end, then up to `record_time_max` for the record.
     pub async fn end(&self, time_max: Duration, record_time_max: Duration) {
         let all: Vec<Going> = self.lock().values().cloned().collect();
         all.iter().for_each(|going| going.cancel.cancel());

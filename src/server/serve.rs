@@ -141,8 +141,7 @@ pub struct Ended {
     pub cut: usize,
 }
 
-/// Listens without answering: connections wait until [`Bound::serve`] is called. Dropping it releases the address and
-/// the socket.
+/// A listening server: connections wait until [`Bound::serve`]. Dropping it releases the address and the socket.
 #[derive(Debug)]
 pub struct Bound {
     tcp: TcpListener,
@@ -294,8 +293,7 @@ impl Door {
                 }
                 // The client disconnected before it was accepted.
                 Err(error) if left_early(&error) => {}
-                // Out of descriptors or memory: other connections must end first, and retrying at once would only burn
-                // time.
+                // Out of descriptors or memory: others must end first, and retrying at once would only burn time.
                 Err(error) => {
                     let shed = self.places.shed();
                     if complained.is_none_or(|when| when.elapsed() >= COMPLAINT_EVERY) {

@@ -73,7 +73,6 @@ impl Endpoint {
         Ok(Self { url: format!("{}{TRACES_PATH}", base.strip_suffix(TRACES_PATH).unwrap_or(base)) })
     }
 
-    /// The URL that spans are sent to.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url

@@ -1,7 +1,6 @@
-//! What web pages may do. Any page open in a browser can reach a server on loopback. Therefore only pages of this
-//! machine and listed origins may read answers (CORS). Without API keys, requests to a foreign host name (DNS
-//! rebinding) or from a foreign page are refused as well; a foreign page shows in `Origin` or, without it, in
-//! `Sec-Fetch-Site`.
+//! What web pages may do. Any page in a browser can reach a server on loopback, so only pages of this machine and
+//! listed origins may read answers (CORS). Without API keys, requests to a foreign host name (DNS rebinding) or from a
+//! foreign page are refused as well; `Origin` shows such a page or, without it, `Sec-Fetch-Site`.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -73,8 +72,7 @@ fn host_of(origin: &HeaderValue) -> Option<String> {
     page.host().map(bare)
 }
 
-/// A host in the form in which hosts are compared: lower case, without the brackets of an IPv6 address and without a
-/// trailing dot.
+/// A host as it is compared: in lower case, without the brackets of an IPv6 address or a trailing dot.
 fn bare(host: &str) -> String {
     host.trim_matches(['[', ']']).trim_end_matches('.').to_ascii_lowercase()
 }

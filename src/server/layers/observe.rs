@@ -1,5 +1,4 @@
-//! Request ids, the access log, spans and metrics. A request is logged and counted when the last byte of its response
-//! was sent.
+//! Request ids, the access log, spans and metrics, written when the last byte of the response was sent.
 
 use std::hash::{BuildHasher, RandomState};
 use std::pin::Pin;
@@ -42,19 +41,14 @@ pub struct Notes(Arc<Learned>);
 #[derive(Debug)]
 struct Learned {
     id: String,
-    /// Parent for spans of what the request starts.
     parent: Parent,
     model: OnceLock<String>,
     admitted: OnceLock<Admitted>,
     first_token: OnceLock<Duration>,
     spent: OnceLock<Spent>,
-    /// The request's share of the memory for request bodies.
     part: OnceLock<Part>,
-    /// The error that ended the response after its status was sent.
     broke: OnceLock<&'static str>,
-    /// Fields of the request that were accepted without effect.
     ignored: Mutex<Vec<String>>,
-    /// The model that answers, if another one was asked for.
     instead: OnceLock<String>,
 }
 
@@ -90,7 +84,6 @@ impl Notes {
         let _ = self.0.first_token.set(after);
     }
 
-    /// Records the usage of all answers.
     pub fn spent(&self, spent: Spent) {
         let _ = self.0.spent.set(spent);
     }
@@ -126,7 +119,6 @@ impl Notes {
         let _ = self.0.part.set(part);
     }
 
-    /// Parent for spans that belong to this request.
     #[must_use]
     pub fn parent(&self) -> &Parent {
         &self.0.parent
@@ -139,7 +131,6 @@ impl Notes {
         }
     }
 
-    /// The name of the request's API key.
     #[must_use]
     pub fn key(&self) -> Option<&str> {
         self.0.admitted.get().map(Admitted::name)

@@ -140,7 +140,7 @@ impl Writer {
         }
     }
 
-    /// The chunks after the first; the last, where asked for, tells the tokens.
+    /// The chunks after the opening ones. If the client wants usage, the last chunk reports it.
     fn stream(self, answers: Answers) -> impl Stream<Item = Event> + Send + 'static {
         let state = (self, answers, Spent::default(), false);
         let events = stream::unfold(state, move |(writer, mut answers, mut spent, ended)| async move {

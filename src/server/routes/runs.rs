@@ -118,7 +118,7 @@ pub async fn list(
 
 /// Returns the state of a run.
 #[utoipa::path(get, path = "/v1/runs/{id}", tag = "runs",
-params(("id" = String, Path, description = "The run's id, or `last` for the latest")),
+    params(("id" = String, Path, description = "The run's id, or `last` for the latest")),
     responses(
         (status = 200, description = "The run", body = Run),
         NoRun,
@@ -141,7 +141,7 @@ async fn state(desk: &Desk, id: String) -> Result<RunState, ApiError> {
 /// With `Last-Event-ID`, only the events after it are sent.
 #[utoipa::path(get, path = "/v1/runs/{id}/events", tag = "runs",
     params(("id" = String, Path, description = "The run's id, or `last` for the latest"),
-    ("Last-Event-ID" = Option<u64>, Header, description = "Number of the last event that was received")),
+           ("Last-Event-ID" = Option<u64>, Header, description = "Number of the last event that was received")),
     responses(
         (status = 200, description = "The events", body = String, content_type = "text/event-stream"),
         NoRun,
@@ -242,13 +242,12 @@ async fn find(desk: &Desk, id: String) -> Result<String, ApiError> {
     desk.read(move |journal| Ok(journal.find(&id)?)).await
 }
 
-/// Follows a run that is in progress here; `None` if it is not. Waits for a run that is recorded but whose inputs are
-/// still being read.
+/// Follows a run if it is in progress here. Waits for one that is recorded but whose inputs are still being read.
 async fn going(app: &App, desk: &Desk, id: &str) -> Result<Option<watch::Receiver<u64>>, ApiError> {
     let began = Instant::now();
     loop {
         let run = id.to_owned();
-        // Read before `follow`: a run that ends between the two is then not mistaken for one that is about to start.
+        // A run that ends between this and `follow` is noticed in the next round.
         let begins = desk.read(move |journal| Ok::<_, ApiError>(journal.goes_on_here(&run))).await?;
         let going = app.runs.follow(id);
         if going.is_some() || !begins || began.elapsed() > BEGIN_TIME_MAX {

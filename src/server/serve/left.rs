@@ -38,7 +38,6 @@ pub(super) trait Socket: Send + Sync + Unpin + 'static {
     fn try_write_vectored(&self, bytes: &[IoSlice<'_>]) -> io::Result<usize>;
     /// The readiness as the runtime knows it now, without waiting.
     fn readiness(&self) -> Ready;
-    /// Closes the sending side.
     fn end_writing(&self) -> io::Result<()>;
 }
 

@@ -24,8 +24,7 @@ const FRESH: Duration = Duration::from_secs(1);
 /// A client that has read nothing of its answer for this long may lose its place when places run short.
 const UNTAKEN: Duration = Duration::from_secs(5);
 
-/// The unit by which connections are counted: an IPv4 address, or an IPv6 /64 network, since that is what one customer
-/// usually has.
+/// Connections are counted by IPv4 address or IPv6 /64 network, since one customer usually has a whole /64.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Who {
     /// All clients of the private Unix socket.
@@ -70,7 +69,7 @@ pub(super) enum Doing {
     Head,
     /// Between two requests.
     Idle,
-    /// A request's body is being received, or the request waits because of [`Guest::waits`].
+    /// A request's body is being received, or the request is delayed (see [`Guest::waits`]).
     Body,
     Answer,
 }
@@ -324,8 +323,7 @@ impl Places {
         crowded.is_none()
     }
 
-    /// Closes a connection that is not being answered, because the system is out of descriptors. False if there is
-    /// none.
+    /// When the system is out of descriptors: closes a connection that is not being answered; false if there is none.
     pub(super) fn shed(&self) -> bool {
         let now_ms = self.now_ms();
         leave(&mut self.held().guests, |guest| guest.rank(now_ms, false))

@@ -164,7 +164,6 @@ async fn connections_without_a_request_do_not_delay_the_end() {
     drop((fresh, idle));
 }
 
-/// Wraps a router in the layers that every request passes.
 fn layered(router: Router) -> Router {
     let layers = Layers {
         metrics: Arc::new(Metrics::new()),
@@ -242,7 +241,6 @@ async fn an_address_hears_that_it_has_its_share() {
     assert_eq!((refused.status, refused.header("retry-after")), (429, Some("1")));
 }
 
-/// Sets its flag when it is dropped.
 struct Guard(Arc<AtomicBool>);
 
 impl Drop for Guard {

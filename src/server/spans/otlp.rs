@@ -1,5 +1,4 @@
-//! Exports spans to a collector: OTLP over HTTP in batches, from a thread of its own. What they contain is not known
-//! here.
+//! Exports spans to a collector: OTLP over HTTP in batches, from its own thread. Their content is not known here.
 //!
 //! Requests never wait for the collector. Spans that it does not accept are dropped, which the log says once; so are
 //! spans that do not fit into the queue (2,048 spans). OpenTelemetry's environment variables configure the rest:
@@ -34,8 +33,7 @@ pub struct Export {
 }
 
 impl Export {
-    /// Starts exporting; the collector need not be running yet. Must not be called in an async task, because the HTTP
-    /// client blocks.
+    /// Starts exporting; the collector need not be running yet. The HTTP client blocks, so not for async tasks.
     ///
     /// # Errors
     /// A sentence if the machine's certificates can't be read or OpenTelemetry's variables are invalid.
@@ -66,8 +64,7 @@ impl Export {
         Ok(Self { provider })
     }
 
-    /// The layer that collects the spans of [`TARGET`] and nothing else: other spans, and events, could contain user
-    /// data.
+    /// The layer that collects the spans of [`TARGET`] only: other spans, and events, could contain user data.
     #[must_use]
     pub fn layer(&self) -> Box<dyn Layer<Registry> + Send + Sync> {
         tracing_opentelemetry::layer()

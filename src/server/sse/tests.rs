@@ -23,7 +23,6 @@ fn loading() -> (Running, mpsc::Sender<Loaded>) {
     (Running::new(Box::new(load)), give)
 }
 
-/// The routes, each with a request body.
 fn routes() -> [(&'static str, Value); 3] {
     let messages = json!([{"role": "user", "content": "Hi"}]);
     [
@@ -49,7 +48,6 @@ async fn next(stream: &mut BodyDataStream) -> Option<String> {
     chunk.map(|chunk| String::from_utf8(chunk.unwrap().to_vec()).unwrap())
 }
 
-/// The data of all events.
 async fn data_of((mut text, mut stream): (String, BodyDataStream)) -> Vec<String> {
     while let Some(more) = next(&mut stream).await {
         text.push_str(&more);

@@ -132,7 +132,7 @@ async fn another_keys_things_are_not_there_whatever_is_asked_of_them() {
         let (_, metrics) = server.respond_to(key, "GET", "/metrics", &Value::Null).await;
         assert_eq!(made.blank(&metrics), metrics);
     }
-    // The attempts changed nothing for the owner and the admin key, who can use every route. Deletions come last.
+    // The attempts changed nothing: for the owner and the admin key every route still works. Deletions are left out.
     for key in ["root-key", "ann-key"] {
         for (method, path, body) in all.iter().filter(|(method, ..)| method != "DELETE") {
             let (_, answer) = server.respond_to(key, method, &made.path(path), body).await;
