@@ -191,7 +191,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Asker {
 #[derive(OpenApi)]
 #[openapi(info(
     title = "Bandmaster",
-    description = "Local models, one by one or as a band, in OpenAI's shapes",
+    description = "OpenAI-compatible API for local models, one by one or together as a band",
     license(name = "MIT OR Apache-2.0")
 ))]
 struct Description;
