@@ -70,7 +70,7 @@ pub struct DefaultParams {
     pub repeat_penalty: f32,
     /// Subtracted once from the logits of tokens already generated; 0 turns it off.
     pub presence_penalty: f32,
-    /// Subtracted from these logits for each occurrence; 0 turns it off.
+    /// Subtracted from the logits of tokens already generated, once per occurrence; 0 turns it off.
     pub frequency_penalty: f32,
 }
 

@@ -22,7 +22,7 @@ impl<T: Body + Send + 'static, S: Send + Sync> FromRequest<S> for Json<T> {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
         let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-        // Browsers let a page send any other type to a foreign server without asking that server first.
+        // Browsers let a page send other types to a foreign server without a preflight request.
         if !kind.is_some_and(is_json) {
             let sent = kind.unwrap_or("none");
             return Err(ApiError::new(

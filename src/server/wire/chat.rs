@@ -46,7 +46,7 @@ pub struct ChatAsked {
     /// The conversation, oldest message first.
     #[schema(min_items = 1, value_type = Vec<MessageShape>)]
     pub messages: Vec<ChatMessage>,
-    /// Maximum number of tokens to generate; -1 means as many as fit the context. Preferred to `max_tokens`.
+    /// Maximum number of tokens to generate; -1 means as many as fit the context. Overrides `max_tokens`.
     #[schema(minimum = -1)]
     pub max_completion_tokens: Option<i64>,
     /// Return the log-probability of each generated token.
@@ -136,7 +136,7 @@ pub struct ChatMessage {
     pub tool_call_id: Option<String>,
     /// Read as the content where there is none.
     pub refusal: Option<String>,
-    /// Whether the answer continues this message, in the form of Mistral and DeepSeek. Only read of the last message.
+    /// Whether the answer continues this message: the field of Mistral and DeepSeek, read only in the last message.
     pub prefix: Option<bool>,
 }
 
@@ -249,7 +249,7 @@ fn top_logprobs(wanted: Option<bool>, top: Option<u32>) -> Result<Option<u32>, A
     }
 }
 
-/// Converts messages for the model. A tool result without an id is given to the first call without a result.
+/// Converts messages for the model. A tool result without an id belongs to the first call without a result.
 ///
 /// # Errors
 /// 400 with the field that can't be used.

@@ -114,7 +114,7 @@ impl Common {
         ])
     }
 
-    /// How tokens are sampled and reported. `logprobs` is the number of alternatives that the route's own fields ask for.
+    /// How tokens are sampled and reported. `logprobs` is the number of alternatives by the route's own fields.
     ///
     /// # Errors
     /// 400 with the field.

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use crate::server::error::ApiError;
 
-/// Inputs of one request; OpenAI's limit.
+/// Inputs of one request; OpenAI has the same limit.
 const INPUTS_MAX: usize = 2048;
 
 /// A request for embeddings.

@@ -50,7 +50,7 @@ pub struct Given {
     /// Subtracted once from the logits of tokens already generated.
     #[schema(minimum = -2, maximum = 2)]
     pub presence_penalty: Option<f32>,
-    /// Subtracted from these logits for each occurrence.
+    /// Subtracted from the logits of tokens already generated, once per occurrence.
     #[schema(minimum = -2, maximum = 2)]
     pub frequency_penalty: Option<f32>,
     /// Added to the logits of tokens: an object from token ids to numbers, or llama.cpp's list of pairs. -100 or

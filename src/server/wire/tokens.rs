@@ -12,7 +12,7 @@ use crate::server::jobs;
 use crate::server::weight::Weight;
 use crate::text::{Message, Rendering, Tool};
 
-/// One of `content`, `prompt` and `messages`, to be tokenized.
+/// A text or conversation to tokenize: exactly one of `content`, `prompt` and `messages`.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 pub struct TokenizeRequest {
     /// Model id. If omitted, the server uses the first one it was started with, or the only one installed.
@@ -36,9 +36,9 @@ pub struct TokenizeRequest {
     pub chat_template_kwargs: Option<Free>,
     /// Whether tokens that open and close a sequence are added; by default only for `prompt`.
     pub add_special: Option<bool>,
-    /// vLLM's name for `add_special`, preferred to it.
+    /// vLLM's name for `add_special`; overrides it.
     pub add_special_tokens: Option<bool>,
-    /// Whether texts of control tokens become these tokens; true by default.
+    /// Whether text that spells a control token becomes that token; true by default.
     pub parse_special: Option<bool>,
     /// Return each token's text beside its id.
     pub with_pieces: Option<bool>,
@@ -51,7 +51,7 @@ pub struct TokenizeRequest {
 pub enum Cut {
     Text {
         text: String,
-        /// Whether texts of control tokens become these tokens.
+        /// Whether text that spells a control token becomes that token.
         special: bool,
         /// Whether tokens that open and close a sequence are added.
         framed: bool,
@@ -60,7 +60,7 @@ pub enum Cut {
 }
 
 impl Cut {
-    /// Refuses input too large for a request that generates nothing. Returns its bytes.
+    /// Refuses input too large for a request that generates nothing. Returns its size in bytes.
     ///
     /// # Errors
     /// 400 or 413 with the field and the limit.
@@ -81,7 +81,7 @@ pub struct Chat {
 }
 
 impl Chat {
-    /// Refuses input too large for a request that generates nothing. Returns its bytes.
+    /// Refuses input too large for a request that generates nothing. Returns its size in bytes.
     ///
     /// # Errors
     /// 400 or 413 with the field and the limit.
@@ -172,7 +172,7 @@ pub enum Piece {
 /// Token ids to turn into text.
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct DetokenizeRequest {
-    /// A model's id. May be left out where the server was given one.
+    /// Model id. If omitted, the server uses the first one it was started with, or the only one installed.
     #[schema(required = true, value_type = String)]
     pub model: Option<String>,
     /// The token ids, in order.
@@ -191,7 +191,7 @@ pub struct DetokenizeResponse {
 /// A conversation to render as a prompt.
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct TemplateRequest {
-    /// A model's id. May be left out where the server was given one.
+    /// Model id. If omitted, the server uses the first one it was started with, or the only one installed.
     #[schema(required = true, value_type = String)]
     pub model: Option<String>,
     /// The conversation, oldest message first.

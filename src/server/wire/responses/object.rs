@@ -54,7 +54,7 @@ pub struct Response {
     pub service_tier: &'static str,
     /// Whether the response is stored and can be retrieved by its id.
     pub store: bool,
-    /// Sampling temperature that was used.
+    /// Sampling temperature as requested; 1 by default.
     pub temperature: f64,
     /// Format of the text.
     pub text: TextSaid,
@@ -64,7 +64,7 @@ pub struct Response {
     pub tools: Vec<FunctionTool>,
     /// Number of most likely alternatives returned with each token.
     pub top_logprobs: u32,
-    /// The `top_p` that was used.
+    /// Value of `top_p` as requested; 1 by default.
     pub top_p: f64,
     /// Always `disabled`: input that doesn't fit the context is refused.
     pub truncation: &'static str,
