@@ -31,7 +31,7 @@ pub struct Common {
     /// At most `n`, because every generated answer is returned.
     #[schema(minimum = 1, maximum = 128)]
     pub best_of: Option<u32>,
-    /// Maximum number of tokens to generate; -1 means as many as fit the context. Default: -1 in chats, 16 in completions.
+    /// Maximum number of tokens to generate; -1 means as many as fit the context (default in chats; 16 in completions).
     #[schema(minimum = -1)]
     pub max_tokens: Option<i64>,
     /// llama.cpp's name for `max_tokens`, used if that is absent.
