@@ -1,5 +1,5 @@
-//! Tokenizers and chat templates against what other programs made of the same files. The data lies beside the checkout
-//! and the models in a folder of their own; without them these tests say so and pass.
+//! Compares tokenizers and chat templates with what other programs made of the same files. The data lies beside the
+//! checkout, and the models in a folder of their own; without them these tests print a message and pass.
 
 use std::fs;
 use std::path::PathBuf;
@@ -20,7 +20,7 @@ fn models() -> Option<PathBuf> {
     std::env::var_os("BANDMASTER_TEST_MODELS").map(PathBuf::from).filter(|dir| dir.is_dir())
 }
 
-/// Texts of a `.inp` file: each line of its own `__ggml_vocab_test__` ends one.
+/// The texts of a `.inp` file, separated by lines of `__ggml_vocab_test__`.
 fn inputs(file: &str) -> Vec<&str> {
     let texts: Vec<&str> = file.split("\n__ggml_vocab_test__\n").collect();
     let last = texts.len() - 1;
