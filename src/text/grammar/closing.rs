@@ -33,7 +33,6 @@ pub(super) struct Way {
 }
 
 impl Way {
-    /// The bytes by which a grammar knows a control token.
     pub fn control(token: u32) -> Vec<u8> {
         [&[MARKER][..], format!("[{token}]").as_bytes()].concat()
     }
@@ -54,7 +53,6 @@ impl Way {
     }
 }
 
-/// Finds ways to the end of one sequence.
 #[derive(Clone)]
 pub(super) struct Closing {
     /// The grammar's state after the tokens that were accepted.
@@ -65,8 +63,8 @@ pub(super) struct Closing {
 }
 
 impl Closing {
-    /// For a parser before its first token. The search works on a copy. It spends none of the fuel of the sequence's
-    /// own parser, and if it hits a limit, only the way stays unknown.
+    /// For a parser before its first token. The search works on a copy, so it spends none of the sequence's own fuel,
+    /// and a limit that it hits only leaves the way unknown.
     pub fn new(parser: &TokenParser, hints: Option<Hints>) -> Self {
         let mut parser = parser.deep_clone();
         if parser.is_fresh() {
@@ -141,7 +139,6 @@ impl Closing {
         }
     }
 
-    /// One way, made by the choices in `choices`.
     fn walk(&mut self, place: Place, choices: &Choices, tried: &mut u32) -> Option<Way> {
         let forced = self.parser.parser.currently_forced_bytes().to_vec();
         let place = forced.iter().fold(place, |place, &byte| place.behind(byte));

@@ -1,6 +1,5 @@
-//! Refuses schemas whose grammars would take more time or memory than llguidance's own limits catch. Those count steps,
-//! and a single step of such a grammar may take seconds and gigabytes. Schemas that pass take some tenths of a second
-//! at most.
+//! Refuses schemas whose grammars would take more time or memory than llguidance's own limits catch: a single step of
+//! such a grammar may take seconds and gigabytes. Schemas that pass take some tenths of a second at most.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -81,7 +80,6 @@ pub(super) fn check(root: &Value) -> Result<(), GrammarError> {
     Ok(())
 }
 
-/// The message for an `enum` that is too long.
 pub(super) fn too_many_values(values: usize) -> String {
     format!("an `enum` has {values} values, and at most {VALUES_MAX} can be enforced")
 }

@@ -1,5 +1,4 @@
-//! Decides whether branches of a `oneOf` exclude each other. If they do, at most one matches, so `oneOf` equals
-//! `anyOf`.
+//! Decides whether branches of a `oneOf` exclude each other, so that `anyOf` means the same.
 
 use std::cell::Cell;
 
@@ -11,7 +10,6 @@ const COMPARISONS_MAX: u32 = 20_000;
 const CONSTANTS_A_COMPARISON: usize = 1000;
 
 pub(super) struct Comparer<'a> {
-    /// Resolves references.
     root: &'a Value,
     comparisons: Cell<u32>,
 }
@@ -80,7 +78,6 @@ impl<'a> Comparer<'a> {
         })
     }
 
-    /// Follows references within the schema.
     fn resolved<'v>(&self, mut value: &'v Value) -> &'v Value
     where
         'a: 'v,

@@ -1,5 +1,4 @@
-//! Free text until something is written after which a grammar takes over, such as the opening of a call or the end of
-//! reasoning.
+//! Free text until a text appears after which a grammar takes over: the opening of a call, or the end of reasoning.
 //!
 //! Free text costs almost nothing: no grammar runs. All tokens are allowed except the few that would complete an
 //! opening and continue with something that may not follow it.

@@ -8,7 +8,6 @@ use serde_json::{Map, Value, json};
 use super::references::{Place, References, base_of, below};
 use super::{GrammarError, dear, formats, names, numbers, own_words};
 
-/// Nesting depth of a schema.
 const DEPTH_MAX: usize = 64;
 /// Total bytes of a schema's names and texts. It bounds the pointers, which contain every name on the way.
 const BYTES_MAX: usize = 256 << 10;
@@ -19,7 +18,6 @@ const COUNT_MAX: u64 = 1 << 20;
 /// Lower limits above this can't be met by any answer.
 const LEAST_MAX: u64 = 1 << 16;
 
-/// Prefix of references to parts.
 const DEFS: &str = "#/$defs/";
 const TYPES: &[&str] = &["null", "boolean", "object", "array", "number", "string", "integer"];
 /// Keywords that restrict values but can't be enforced, at least not in all their uses.
@@ -111,7 +109,6 @@ struct Reader<'a> {
     old: bool,
     /// References to the parts that were referred to, by pointer.
     names: HashMap<String, String>,
-    /// Parts that are still to be read.
     waiting: Vec<(String, Place<'a>)>,
 }
 

@@ -75,27 +75,21 @@ pub enum GrammarError {
     /// The value is not a schema, or it uses something that can't be enforced token by token.
     #[error("the JSON schema can't be enforced: {0}")]
     Schema(String),
-    /// A tool's parameters can't be enforced.
     #[error("the parameters of tool `{tool}` can't be enforced: {problem}")]
     Tool { tool: String, problem: String },
-    /// A regular expression or a grammar is wrong or can't be enforced.
     #[error("the grammar can't be used: {0}")]
     Written(String),
-    /// The tool that has to be called is not among the tools.
     #[error("the tool `{0}` has to be called but is not among the tools: name one that is")]
     UnknownTool(String),
     /// Without an end-of-sequence token, a finished answer could not end.
     #[error("the model's vocabulary names no end-of-sequence token, so its output can't be held to a schema")]
     NoEndToken,
-    /// Too many grammars are being made.
     #[error("too many grammars are being made at this moment: ask again later")]
     Busy,
-    /// All grammars of one request take too long together.
     #[error("the grammar takes more than {} seconds to make in all: simplify what is asked for", ASKED_TIME_MAX.as_secs())]
     Late,
     #[error("nobody waits for the grammar any more")]
     Ended,
-    /// The token trie could not be built.
     #[error("the vocabulary can't be used for grammars: {0}")]
     Vocabulary(String),
 }
@@ -131,7 +125,6 @@ struct MakingPlace {
 }
 
 impl MakingPlace {
-    /// Waits at most `time_max` for a place.
     fn wait(making: &Arc<Making>, is_dear: bool, time_max: Duration) -> Option<Self> {
         let count = making.count.lock().unwrap_or_else(PoisonError::into_inner);
         let is_full = |count: &mut Count| count.all >= MAKING_MAX || (is_dear && count.dear >= DEAR_MAX);
@@ -202,7 +195,6 @@ impl GrammarFactory {
         }
     }
 
-    /// How long the next grammar may take.
     fn time_left(&self) -> Result<Duration, GrammarError> {
         if !self.waited.goes_on() {
             return Err(GrammarError::Ended);
@@ -263,8 +255,8 @@ impl GrammarFactory {
         tools::constraint(self, format.syntax(), tools, choice, parallel, otherwise)
     }
 
-    /// A constraint for an answer that begins inside the model's reasoning. Reasoning is free text; `inner` applies
-    /// after it.
+    /// A constraint for an answer that begins inside the model's reasoning, which is free text. `inner` applies after
+    /// it.
     #[must_use]
     pub fn after_reasoning(&self, inner: Box<dyn Constraint>) -> Box<dyn Constraint> {
         tools::after_thoughts(self, inner)

@@ -31,7 +31,6 @@ pub(super) struct Begun {
 }
 
 impl Begun {
-    /// The number with one more byte.
     pub fn behind(mut self, byte: u8) -> Self {
         match byte {
             b'-' => self.negative = true,

@@ -113,7 +113,6 @@ fn bounds(node: &mut Map<String, Value>, given: &Map<String, Value>) -> Result<(
 enum Within {
     /// The multiples between a first and a last one.
     Bounds(Bound, Bound),
-    /// Only these values.
     These(Vec<Value>),
 }
 
@@ -169,8 +168,8 @@ fn multiples_within(
     Ok(Within::Bounds(bound(first, least), bound(last, most)))
 }
 
-/// Handles an exclusive bound that is a whole number less than one away from the other bound. llguidance's pattern
-/// would accept the bound itself, so the range is narrowed by a part in a million.
+/// Narrows a range of at most 1 with an exclusive whole bound by a part in a million, because llguidance's pattern
+/// would accept that bound.
 fn apart(least: Bound, most: Bound) -> (Bound, Bound) {
     let (Some((low, low_open)), Some((high, high_open))) = (least, most) else { return (least, most) };
     let part = (high - low) * 1e-6;
@@ -237,8 +236,7 @@ fn side(
     Ok(tightest)
 }
 
-/// The next double inwards that is at least as strict. Large bounds are never exclusive: doubles that large are more
-/// than 1 apart.
+/// The next double inwards that is at least as strict. Bounds above 2⁵³ are never exclusive.
 fn inward(number: &Number, is_exclusive: bool, inwards: f64) -> (f64, bool) {
     let next = |from: f64| if inwards > 0.0 { from.next_up() } else { from.next_down() };
     let (bound, exact) = match (number.as_i64(), number.as_u64()) {

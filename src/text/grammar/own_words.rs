@@ -166,9 +166,6 @@ fn piece(text: &str) -> String {
 ///
 /// # Errors
 /// The message of [`check_regex`].
-///
-/// # Errors
-/// What [`check_regex`] says is wrong with it.
 pub(super) fn exact_regex(pattern: &str) -> Result<String, String> {
     check_regex(pattern)?;
     let found = ast::parse::Parser::new()

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-/// The most patterns for one string.
 const PATTERNS_MAX: usize = 8;
 /// The most schema parts that are visited, including those reached by references.
 const VISITS_MAX: u32 = 50_000;

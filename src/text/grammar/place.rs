@@ -4,7 +4,7 @@ use super::multiples::Begun;
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Place {
-    /// Open brackets.
+    /// Number of open brackets.
     pub depth: u32,
     pub in_string: bool,
     /// Whether the string is a property's name.
@@ -25,15 +25,13 @@ pub(super) struct Place {
     pub all_number: bool,
     /// Whether a property's name may begin here.
     before_name: bool,
-    /// One bit for each open bracket, the innermost in the lowest bit: whether it is an object's. Only the innermost
-    /// 128 are kept.
+    /// One bit for each of the innermost 128 open brackets, the innermost lowest: whether it is an object's.
     objects: u128,
     /// Whether the outermost bracket has just been closed.
     closed: bool,
 }
 
 impl Place {
-    /// The position after `byte`.
     pub fn behind(mut self, byte: u8) -> Self {
         let is_first = !self.begun && byte != b' ';
         self.begun |= is_first;
@@ -79,12 +77,10 @@ impl Place {
         self
     }
 
-    /// Whether this is outside all brackets and strings.
     pub fn is_outside(&self) -> bool {
         self.depth == 0 && !self.in_string
     }
 
-    /// Whether the outermost bracket has just been closed.
     pub fn is_closed(&self) -> bool {
         self.closed && self.is_outside()
     }

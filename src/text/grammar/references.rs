@@ -113,7 +113,6 @@ impl<'a> References<'a> {
     }
 }
 
-/// The target of a part that is a mere alias.
 fn mere_reference(value: &Value) -> Option<&str> {
     let node = value.as_object()?;
     let next = node.get("$ref").and_then(Value::as_str)?;

@@ -63,7 +63,6 @@ fn composes(value: &Value) -> bool {
     found
 }
 
-/// Forbids properties that an object doesn't list.
 fn close(value: &mut Value) {
     let Value::Object(node) = value else { return };
     let listed = node.get("properties").and_then(Value::as_object).filter(|listed| !listed.is_empty());

@@ -27,7 +27,6 @@ pub(super) struct State {
 }
 
 impl State {
-    /// The state after `byte`.
     pub fn behind(&self, byte: u8) -> Option<StateID> {
         let at = self.ranges.partition_point(|&(_, last, _)| last < byte);
         self.ranges.get(at).filter(|(first, ..)| *first <= byte).map(|&(.., to)| to)

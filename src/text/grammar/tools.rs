@@ -190,8 +190,7 @@ fn calls(
     Err(GrammarError::Schema(problem))
 }
 
-/// The grammar of calls in llguidance's dialect of Lark, whether it is expensive to make, and the hints from its
-/// schemas.
+/// The grammar of calls in llguidance's dialect of Lark, whether it is expensive to make, and its schemas' hints.
 fn lark(
     factory: &GrammarFactory,
     syntax: &Syntax,

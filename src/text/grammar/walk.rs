@@ -124,7 +124,6 @@ impl<'a, 'p> Walk<'a, 'p> {
         self.path.len()
     }
 
-    /// The lexer's state at the end of the path.
     pub fn state_here(&self) -> StateID {
         self.parser.lexer_state()
     }
@@ -178,7 +177,6 @@ impl<'a, 'p> Walk<'a, 'p> {
         self.choices.taken.get(self.choice - 1).copied().unwrap_or(0)
     }
 
-    /// One step outside strings.
     fn step(&mut self) -> bool {
         if [b'}', b']'].into_iter().any(|byte| self.push(byte)) {
             return true;
@@ -205,8 +203,8 @@ impl<'a, 'p> Walk<'a, 'p> {
         }
     }
 
-    /// One byte of text that is not JSON, such as the marks around calls. White space comes last, because more text
-    /// follows it.
+    /// One byte of text that is not JSON, such as the marks around calls. White space comes last, as more text follows
+    /// it.
     fn other_byte(&mut self) -> bool {
         if !self.spend(OTHER_COST) {
             return false;
@@ -217,7 +215,6 @@ impl<'a, 'p> Walk<'a, 'p> {
         others.get(chosen).is_some_and(|&byte| self.push(byte))
     }
 
-    /// Writes the shortest rest of a number.
     fn end_number(&mut self) -> bool {
         self.is_number = self.place().all_number || !self.place().begun;
         let alone = self.is_number;

@@ -96,8 +96,7 @@ impl Walk<'_, '_> {
     }
 
     /// The shortest rest of the string that is open after `from` bytes of the path, without its quote. The `skipped`
-    /// shortest ones are passed over. Characters of one byte are tried first, because there are far fewer of them to
-    /// follow.
+    /// shortest ones are passed over. Characters of one byte are tried first, because they are far fewer.
     pub fn shortest_rest(&mut self, from: usize, skipped: usize) -> Option<Vec<u8>> {
         let plain = self.shortest_of(from, skipped, Bytes::Plain);
         plain.or_else(|| self.shortest_of(from, skipped, Bytes::All))
@@ -133,8 +132,7 @@ impl Walk<'_, '_> {
         None
     }
 
-    /// The rest of the open string that takes the fewest tokens, without its quote; `None` if the search takes too
-    /// long.
+    /// The rest of the open string in the fewest tokens, without its quote; `None` if the search takes too long.
     pub fn rest_in_fewest_tokens(&mut self, from: usize) -> Option<Vec<u8>> {
         self.go_to(from, &[]);
         let trie = self.trie;
@@ -157,8 +155,7 @@ impl Walk<'_, '_> {
         None
     }
 
-    /// Collects the states after all tokens that may come next; `true` when one of them closes the string after
-    /// `bytes`.
+    /// Collects the states after all tokens that may come next; `true` if one closes the string after `bytes`.
     fn tokens_behind(
         &mut self,
         from: usize,

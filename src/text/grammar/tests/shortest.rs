@@ -142,8 +142,7 @@ fn drawn_schema(dice: &mut Dice, depth: usize) -> (Value, String) {
     }
 }
 
-/// Makes random schemas and answers under each, with limits from the shortest possible on. Prints how many were
-/// complete.
+/// Makes random schemas and answers under each, with limits from the shortest possible on.
 fn check(tokenizer: &Arc<Tokenizer>, schemas: u64, wishes: &[Wants]) {
     let factory = GrammarFactory::new(Arc::clone(tokenizer)).unwrap();
     let (mut taken, mut answers, mut wrong) = (0, 0, Vec::new());

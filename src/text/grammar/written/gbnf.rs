@@ -1,6 +1,5 @@
-//! Translates GBNF, the grammar notation of llama.cpp, into llguidance's dialect of Lark. Rules without recursion
-//! become regular expressions, which is faster and exact; the others stay rules. What the grammar is for is not known
-//! here.
+//! Translates GBNF, llama.cpp's grammar notation, into llguidance's dialect of Lark. Rules without recursion become
+//! regular expressions, which is faster and exact; the others stay rules. What the grammar is for is not known here.
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -15,11 +14,8 @@ const REPEATS_MAX: u32 = 2000;
 /// A longer regular expression stays a rule, because it would be repeated inside every expression that uses it.
 const REGEX_CHARS_MAX: usize = 2000;
 
-/// Finds the token with a given text.
 type Tokens<'a> = &'a dyn Fn(&str) -> Option<u32>;
 
-/// Translates a whole grammar.
-///
 /// # Errors
 /// What is wrong, with its line.
 pub(super) fn to_lark(text: &str, tokens: Tokens<'_>) -> Result<String, String> {

@@ -11,13 +11,10 @@ use serde_json::Value;
 use super::{GrammarError, GrammarFactory, own_words};
 use crate::engine::Constraint;
 
-/// Maximum size of a grammar.
 const TEXT_BYTES_MAX: usize = 256 << 10;
 
-/// Maximum length of a list of choices.
 const CHOICES_MAX: usize = 10_000;
 
-/// A grammar in the client's notation.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Written {
     /// The whole answer matches a regular expression.
@@ -85,7 +82,6 @@ impl GrammarFactory {
     }
 }
 
-/// The same error, for a grammar that is not a schema.
 fn written_wrong(error: GrammarError) -> GrammarError {
     match error {
         GrammarError::Schema(problem) => GrammarError::Written(problem),
