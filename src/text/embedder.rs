@@ -1,6 +1,5 @@
-//! Sentence embeddings: texts become vectors, and similar meanings give close vectors. The forward function is passed
-//! in. It runs on the engine's thread between steps, in pieces, so that no stream waits long. Cancelled work stops
-//! after its piece.
+//! Sentence embeddings: texts of similar meaning get close vectors. The forward function is passed in. It runs on the
+//! engine's thread between steps, in pieces, so that no stream waits long. Cancelled work stops after its piece.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -21,7 +20,6 @@ const TEXT_BYTES_MAX: usize = 1 << 20;
 
 #[derive(Debug, thiserror::Error)]
 pub enum EmbedError {
-    /// `tokenizer.json` can't be used.
     #[error("cannot use {}: {reason}; pull the embedding model again", file.display())]
     Tokenizer { file: PathBuf, reason: String },
     /// An id outside the model's vocabulary.
@@ -35,14 +33,10 @@ pub enum EmbedError {
     },
     /// A text longer than `TEXT_BYTES_MAX`.
     #[error("a text of {bytes} bytes: {TEXT_BYTES_MAX} at most; send it in parts")]
-    TooLong {
-        /// Length of the text.
-        bytes: usize,
-    },
+    TooLong { bytes: usize },
     /// The deadline of the request passed.
     #[error("the texts were not embedded within {} s: send fewer at a time or try again later", .0.as_secs())]
     Deadline(Duration),
-    /// The forward pass failed.
     #[error("the text could not be embedded: {0}")]
     Failed(String),
     /// The engine has no room for the job now.
@@ -231,7 +225,6 @@ impl Drop for Underway<'_> {
     }
 }
 
-/// Token ids of `text`, special tokens included.
 fn ids_of(tokenizer: &Tokenizer, text: &str) -> Result<Vec<u32>, EmbedError> {
     let encoding = tokenizer.encode_fast(text, true);
     let encoding = encoding

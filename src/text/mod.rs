@@ -1,7 +1,6 @@
 //! Text to token ids and back: tokenizers, chat templates, grammars, and sessions with a loaded model.
 //!
-//! Tasks, plans and HTTP are not known here. Of the models crate, this room uses only GGUF metadata and the trait
-//! `Model`.
+//! Tasks, plans and HTTP are not known here. Of the models crate, only GGUF metadata and the trait `Model` are used.
 
 pub mod decode;
 pub mod embedder;

@@ -1,5 +1,4 @@
-//! A loaded model as text sees it: messages in, text out. How weights are read and steps are scheduled is not known
-//! here.
+//! A loaded model as text sees it: messages in, text out. How weights are read and steps scheduled is not known here.
 
 mod fill;
 mod hold;
@@ -48,7 +47,6 @@ pub enum SessionError {
     /// The engine could not load the model.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// The engine refused the request.
     #[error(transparent)]
     Rejected(#[from] Rejected),
     /// The forward pass failed, or the engine ended.
@@ -86,7 +84,6 @@ pub struct LoadedModel {
 pub enum Output {
     #[default]
     Text,
-    /// Any JSON object.
     JsonObject,
     /// A JSON value that matches this schema.
     Schema(Value),
@@ -167,8 +164,7 @@ pub struct Score {
 }
 
 impl LoadedModel {
-    /// Loads the model in the file at `path` into `engine`. `weights` makes the model of the open file. Blocks until
-    /// loaded.
+    /// Loads the model in the file at `path` into `engine`, reading it with `weights`. Blocks until it is loaded.
     ///
     /// # Errors
     /// [`SessionError`] when the file, its vocabulary, its template or its weights can't be used.
@@ -360,11 +356,9 @@ fn score(id: u32, logprobs: Logprobs) -> Score {
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Piece {
-    /// Progress of the prefill.
     Prefill {
         /// Prompt tokens computed or found in the prefix cache so far.
         computed: u32,
-        /// Prompt tokens in total.
         total: u32,
     },
     /// Text that follows what came before.

@@ -182,7 +182,6 @@ struct Counts {
     accepted: AtomicU64,
 }
 
-/// Runs a target.
 pub fn fuzz(target: &Target) {
     for seed in target.seeds {
         assert!((target.read)(seed.as_bytes()), "{}: the seed is sound: {seed}", target.name);

@@ -1,7 +1,7 @@
 //! The names that templates may use. A template with any other filter or test is refused when it is parsed.
 
-/// Jinja2's filters, except those that are useless in a prompt or random, and `from_json`, which templates for
-/// llama.cpp use.
+/// Jinja2's filters, except random ones and those useless in a prompt; and `from_json`, which llama.cpp's templates
+/// use.
 pub(super) const FILTERS: &[&str] = &[
     "abs",
     "attr",
@@ -169,8 +169,7 @@ pub(super) const UNSUPPORTED_METHODS: &[&str] = &[
     "translate",
 ];
 
-/// Methods that change a list or a dictionary. As in the sandbox of `transformers`, using one is an error when it is
-/// reached.
+/// Methods that change a list or a dictionary. As in the sandbox of `transformers`, reaching one is an error.
 pub(super) const LIST_CHANGES: &[&str] =
     &["append", "clear", "extend", "insert", "pop", "remove", "reverse", "sort"];
 pub(super) const DICT_CHANGES: &[&str] = &["clear", "pop", "popitem", "setdefault", "update"];

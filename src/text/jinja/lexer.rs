@@ -109,8 +109,8 @@ impl<'s> Lexer<'s> {
         }
     }
 
-    /// Reads `bytes` of text in front of a tag with the given sign. `block` tags remove the white space before them in
-    /// their line.
+    /// Reads `bytes` of text in front of a tag with this sign. `block` tags remove the white space before them in the
+    /// line.
     fn data(&mut self, bytes: usize, sign: Option<char>, block: bool) {
         let whole = &self.rest()[..bytes];
         let mut text = whole;

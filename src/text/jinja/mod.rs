@@ -46,7 +46,6 @@ const STACK_BYTES: usize = 128 << 20;
 /// Why a template can't be used, or not with these variables.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Error {
-    /// The template is not valid Jinja.
     #[error("line {line}: {what}")]
     Syntax { line: u32, what: String },
     /// The template uses Jinja that is not supported.
@@ -58,14 +57,13 @@ pub(super) enum Error {
     /// An error that Python would raise.
     #[error("{what} (line {line})")]
     Failed {
-        /// From 1.
+        /// From 1; 0 while it is unknown.
         line: u32,
         what: String,
     },
     /// A limit on size, depth, fuel or memory was exceeded.
     #[error("{0}")]
     Limit(String),
-    /// The text is longer than the caller allows.
     #[error("it writes too much")]
     TooLong,
     #[error("nobody waits for it any more")]

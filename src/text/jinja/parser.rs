@@ -355,8 +355,7 @@ impl Parser {
         Ok(Expr::Dict(entries))
     }
 
-    /// One expression, or several separated by commas, up to one of the words `ends`. With `conditions`, `a if b` is
-    /// allowed.
+    /// One expression, or several separated by commas, up to one of the words `ends`. With `conditions`, also `a if b`.
     pub(super) fn tuple(&mut self, conditions: bool, ends: &[&str], in_brackets: bool) -> Result<Expr> {
         let mut items = Vec::new();
         let mut is_tuple = false;

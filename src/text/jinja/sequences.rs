@@ -340,8 +340,7 @@ impl Machine<'_> {
         for item in value.iterate(&self.heap)? {
             pairs.push((self.look(&getter, &item)?, item))?;
         }
-        // A dictionary keeps the last value of each key in the first position. Built backwards, that is the first
-        // value.
+        // A dictionary keeps each key's first position and last value. Built backwards, it has the first value.
         let first = Growing::collect(pairs.iter().rev().cloned(), &self.heap)?;
         let (Value::Dict(order), Value::Dict(first)) = (self.heap.dict(pairs)?, self.heap.dict(first)?)
         else {

@@ -18,8 +18,7 @@ impl Parser {
         }
     }
 
-    /// Statements up to a block that begins with one of `ends`, whose word isn't read. Without `ends`, up to the end of
-    /// the source.
+    /// Statements up to a block that begins with one of `ends` (whose word isn't read), or to the end of the source.
     fn body(&mut self, ends: &[&str]) -> Result<Body> {
         let mut body = Body::new();
         loop {

@@ -86,8 +86,7 @@ fn day_of_year(days: u64) -> u64 {
     before + u64::from(is_leap && month > 2) + day
 }
 
-/// Year, month and day of the proleptic Gregorian calendar, `days` after 1970-01-01 (Howard Hinnant's
-/// `civil_from_days`).
+/// Year, month and day of the proleptic Gregorian calendar, `days` after 1970-01-01 (Hinnant's `civil_from_days`).
 fn civil(days: u64) -> (u64, u64, u64) {
     let shifted = days + 719_468;
     let era = shifted / 146_097;

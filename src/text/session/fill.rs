@@ -20,7 +20,6 @@ pub struct FillIn {
 }
 
 impl FillIn {
-    /// Bytes of all its texts.
     #[must_use]
     pub fn bytes(&self) -> usize {
         let files: usize = self.files.iter().map(|(name, text)| name.len() + text.len()).sum();
@@ -34,8 +33,7 @@ pub(super) struct Marks {
     prefix: u32,
     suffix: u32,
     middle: u32,
-    /// The marks before a repository's name and before a file's name, if the model was trained on several files at
-    /// once.
+    /// The marks before a repository's and a file's name, if the model was trained on several files at once.
     files: Option<(u32, u32)>,
     /// The padding token of training.
     pad: Option<u32>,
@@ -127,8 +125,7 @@ impl LoadedModel {
         self.fill.is_some()
     }
 
-    /// The prompt to fill in `fill`; `None` for a model that can't. A mark's name inside the texts is read as plain
-    /// text.
+    /// The prompt to fill in `fill`; `None` for a model that can't. Names of marks in the texts stay plain text.
     ///
     /// # Errors
     /// [`SessionError::Ended`] when nobody waits for it any more.

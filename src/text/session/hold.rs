@@ -1,5 +1,4 @@
-//! The grammars that constrain answers. They are kept for later requests of the same output. How a grammar is made is
-//! not known here.
+//! The grammars that constrain answers, kept for later requests of the same output. How one is made is not known here.
 
 use std::collections::VecDeque;
 use std::sync::{MutexGuard, PoisonError};
@@ -16,7 +15,6 @@ const GRAMMARS_KEPT: usize = 32;
 const KEPT_CHARS_MAX: usize = 64 << 10;
 const KEPT_MADE_WITHIN: Duration = Duration::from_secs(1);
 
-/// Outputs with their grammars.
 pub(super) type Kept = VecDeque<(Output, Option<Box<dyn Constraint>>)>;
 
 /// The constraint on an answer: a grammar in its initial state. `None` allows any text.
@@ -61,8 +59,7 @@ impl LoadedModel {
                 grammars.tool_calls(&self.tool_format, tools, choice, *parallel, otherwise.as_ref())?
             }
         };
-        // A grammar made under time pressure may be looser than necessary, and a large one costs too much memory to
-        // keep.
+        // A grammar made under time pressure may be looser than necessary, and a large one takes much memory.
         if started.elapsed() > KEPT_MADE_WITHIN || format!("{output:?}").len() > KEPT_CHARS_MAX {
             return Ok(Held(constraint));
         }

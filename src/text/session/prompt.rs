@@ -13,9 +13,7 @@ const MARKED_TIMES: usize = 5;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prompt {
-    /// The prompt as text.
     pub text: String,
-    /// The prompt as token ids.
     pub ids: Vec<u32>,
 }
 

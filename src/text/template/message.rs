@@ -9,7 +9,6 @@ pub enum Role {
     System,
     User,
     Assistant,
-    /// A tool's result.
     Tool,
 }
 

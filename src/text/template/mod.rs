@@ -1,5 +1,4 @@
-//! Chat templates: turn messages into the prompt that a model was trained on, as Hugging Face's `apply_chat_template`
-//! does.
+//! Chat templates: messages to the prompt that a model was trained on, like Hugging Face's `apply_chat_template`.
 //!
 //! A template is a program from the model's file, so it runs on limited fuel and sees only the messages and the tools.
 //! What it can show is found out by trying when the model loads; the rest is written as text.
@@ -46,20 +45,16 @@ const CHATML: &str = "{% for message in messages %}{{ '<|im_start|>' + message.r
 pub enum TemplateError {
     #[error(transparent)]
     Gguf(#[from] GgufError),
-    /// A base model.
     #[error(
         "the model has no chat template and no ChatML tokens, so it was not trained to follow a conversation: use the instruction-tuned version of it"
     )]
     Missing,
-    /// The template is not Jinja, or uses Jinja that is not supported.
     #[error("the model's chat template does not parse: {0}")]
     Syntax(String),
-    /// The template writes prompts without what the user says.
     #[error(
         "the model's chat template does not show what a user says, neither as text nor as a list of parts: use another version of the model"
     )]
     Silent,
-    /// The template fails for the simplest conversation.
     #[error("the model's chat template fails for a single question: {0}")]
     Unusable(String),
     /// The template raised an exception, or used something undefined.
@@ -68,7 +63,6 @@ pub enum TemplateError {
     /// The rendering exceeded its limits.
     #[error("the model's chat template takes too much for these messages: {0}")]
     Costly(String),
-    /// The prompt is longer than the caller allows.
     #[error(
         "the prompt that the model's chat template makes has more than {bytes_max} bytes, the most that it may have: shorten the conversation"
     )]

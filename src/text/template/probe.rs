@@ -96,8 +96,8 @@ impl ChatTemplate {
         }
     }
 
-    /// Tries both forms for messages of `role`, text first, and keeps the one in which the mark appears. Returns
-    /// whether one did.
+    /// Tries both forms for messages of `role`, text first, and keeps one that shows the mark. Returns whether there is
+    /// one.
     fn finds_form(&mut self, role: Role, messages: &[Message]) -> bool {
         for as_parts in [false, true] {
             *self.forms.of_mut(role) = as_parts;

@@ -22,7 +22,6 @@ pub(super) struct Bpe {
     ignore_merges: bool,
     /// The token of each single byte.
     bytes: Box<[u32; 256]>,
-    /// The pairs of tokens that merge.
     merges: HashMap<(u32, u32), Merge>,
 }
 
@@ -42,7 +41,6 @@ pub(super) struct Scratch<'t> {
     candidates: BinaryHeap<Reverse<u64>>,
     /// Words of this text that were merged already, and the range of their ids in the output.
     seen: HashMap<&'t str, (u32, u32)>,
-    /// Number of words so far.
     words: u32,
     /// Whether `goes_on` returned `false`.
     pub(super) ended: bool,

@@ -13,8 +13,7 @@ use aho_corasick::{Anchored, MatchKind, PatternID};
 
 use super::TokenizerError;
 
-/// Limit on the bytes of all special tokens together. The automaton takes some 20 bytes for each; real files have 50
-/// kB.
+/// Bytes of all special tokens together. The automaton takes some 20 bytes for each byte; real files have 50 kB.
 const TEXT_BYTES_MAX: usize = 4 << 20;
 
 #[derive(Debug)]

@@ -23,35 +23,26 @@ use matcher::Matcher;
 use sentencepiece::SentencePiece;
 use vocabulary::{Kind, Spelling, Vocabulary};
 
-/// A vocabulary that can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenizerError {
     /// The file can't be read, or one of its keys has the wrong type.
     #[error(transparent)]
     Gguf(#[from] GgufError),
-    /// The tokenizer's algorithm is not supported.
     #[error(
         "tokenizer model `{model}` is not supported: only `gpt2` (byte-level BPE) and `llama` (SentencePiece) are"
     )]
-    UnknownModel {
-        /// The file's `tokenizer.ggml.model`.
-        model: String,
-    },
+    UnknownModel { model: String },
     /// The pre-tokenizer is not known. Guessing would silently give wrong ids.
     #[error(
         "pre-tokenizer `{pre}` is not known, and guessing would give the model wrong tokens: convert the model again with a newer converter, or use another model"
     )]
-    UnknownPreTokenizer {
-        /// The file's `tokenizer.ggml.pre`.
-        pre: String,
-    },
+    UnknownPreTokenizer { pre: String },
     /// A byte-level vocabulary doesn't name its pre-tokenizer, as in files from before April 2024. Guessing would give
     /// wrong ids here as well.
     #[error(
         "the file has no metadata key `tokenizer.ggml.pre`, so it doesn't say how text is cut into words, and guessing would give the model wrong tokens: get a newer conversion of the model"
     )]
     MissingPreTokenizer,
-    /// The metadata contradicts itself.
     #[error("the vocabulary is damaged: {0}; download the file again")]
     Damaged(String),
 }
@@ -186,8 +177,7 @@ impl Tokenizer {
         goes_on().then_some(ids)
     }
 
-    /// Bytes of the longest token that plain text can become. A text has at least its bytes divided by this many
-    /// tokens.
+    /// Bytes of the longest token that plain text can become, which bounds the number of a text's tokens from below.
     pub fn token_bytes_max(&self) -> usize {
         self.vocabulary.longest().max(1)
     }
@@ -198,8 +188,7 @@ impl Tokenizer {
         ids.map(|id| self.decode_bytes(id).len()).max().unwrap_or(0).max(1)
     }
 
-    /// Encodes the text between the special tokens in `found`, which has their positions in ascending order and their
-    /// ids.
+    /// Encodes the text between the special tokens `found`, given by position (ascending) and id.
     fn encode_around(
         &self,
         text: &str,
@@ -327,8 +316,7 @@ impl Tokenizer {
         goes_on().then(|| self.framed(ids))
     }
 
-    /// The bytes of a token, perhaps only part of a character. For a control token, its name. Empty for an id outside
-    /// the vocabulary.
+    /// The bytes of a token, perhaps part of a character; a control token's are its name. Empty for an unknown id.
     pub fn decode_bytes(&self, id: u32) -> &[u8] {
         self.vocabulary.bytes(id)
     }
@@ -365,12 +353,10 @@ impl Tokenizer {
         self.add_bos
     }
 
-    /// The token that begins a sequence.
     pub fn bos(&self) -> Option<u32> {
         self.bos
     }
 
-    /// The token that ends a sequence.
     pub fn eos(&self) -> Option<u32> {
         self.eos
     }

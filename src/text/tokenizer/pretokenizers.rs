@@ -1,10 +1,9 @@
 //! How text is cut into words before byte-pair merges, for each family named in `tokenizer.ggml.pre`.
 //!
 //! Each family's tokenizer was trained with one or more regular expressions, each applied to the pieces that the one
-//! before left. Text between matches is a word of its own. They all end in `\s+(?!\S)|\s+`, a look-ahead that a
-//! linear-time engine doesn't have. It means: white space before a word leaves its last character to the word. So `\s+`
-//! stands alone here, and that character is taken off afterwards, without backtracking and without a limit on the
-//! length of a run.
+//! before left. Text between matches is a word of its own. All end in `\s+(?!\S)|\s+`, a look-ahead that a linear-time
+//! engine doesn't have: white space before a word leaves its last character to the word. So `\s+` stands alone here,
+//! and that character is taken off afterwards, without backtracking and however long the run is.
 
 use regex_automata::meta::Regex;
 use regex_automata::{Input, PatternID};
@@ -12,7 +11,6 @@ use regex_automata::{Input, PatternID};
 /// A whole run of white space; `Stage::next` takes off the last character if a word follows.
 const SPACES: &str = r"\s+";
 
-/// The rules of one family.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rules {
     /// Applied in order. Each is a list of alternatives; earlier ones are preferred.
@@ -169,8 +167,7 @@ impl PreTokenizer {
         Self { stages: stages.collect() }
     }
 
-    /// Calls `on_word` with every word of `text`, in order, until it returns `false`. The words together are the whole
-    /// text.
+    /// Calls `on_word` with every word of `text`, in order and without gaps, until it returns `false`.
     pub(super) fn split<'t>(&self, text: &'t str, on_word: &mut dyn FnMut(&'t str) -> bool) {
         split_by(&self.stages, text, on_word);
     }

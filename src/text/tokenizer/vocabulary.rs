@@ -80,8 +80,7 @@ pub(super) struct Vocabulary {
     /// Token `i` is `bytes[starts[i]..starts[i + 1]]`.
     starts: Vec<u32>,
     kinds: Vec<Kind>,
-    /// Ids by bytes, for tokens that plain text can become. Among tokens with the same bytes, a normal one wins, then
-    /// the first.
+    /// Ids by bytes, for tokens that plain text can become. Among equal ones a normal token wins, then the first.
     by_bytes: HashTable<u32>,
     hasher: DefaultHashBuilder,
 }

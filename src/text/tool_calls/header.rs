@@ -4,7 +4,6 @@ use std::ops::Range;
 
 use serde_json::Value;
 
-/// What is known about an object so far.
 #[derive(Debug, PartialEq)]
 pub(super) enum Header {
     /// It may still become a call.
@@ -22,9 +21,7 @@ enum Expect {
     Key,
     Colon,
     Value,
-    /// Inside a value.
     Inside,
-    /// Between two members.
     Comma,
 }
 
@@ -68,8 +65,7 @@ impl HeaderReader {
         }
     }
 
-    /// Reads what is new in `text` since the last call; `text` begins with `{`. `known` says whether a tool of that
-    /// name exists.
+    /// Reads what is new in `text`, which begins with `{`. `known` says whether a tool of that name exists.
     pub(super) fn read(&mut self, text: &str, known: &dyn Fn(&str) -> bool) -> Header {
         while let Some(&byte) = text.as_bytes().get(self.at) {
             let header = self.take(byte, text, known);
@@ -217,7 +213,6 @@ pub(super) struct Balance {
     escaped: bool,
 }
 
-/// The end of a value.
 #[derive(Debug, PartialEq)]
 pub(super) enum Ending {
     /// It is not in this text.
@@ -234,7 +229,6 @@ impl Balance {
         Self { depth, ..Self::default() }
     }
 
-    /// Continues with more text.
     pub(super) fn read(&mut self, text: &str) -> Ending {
         for (at, byte) in text.bytes().enumerate() {
             match byte {

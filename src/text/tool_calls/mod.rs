@@ -1,6 +1,6 @@
 //! The syntaxes in which model families write tool calls, and a streaming parser from a model's text to calls.
 //!
-//! The parser accepts more than the family's own syntax, because small models stray from it. What tools do is not known
+//! Small models stray from their family's syntax, so the parser accepts more than that. What tools do is not known
 //! here.
 
 mod header;

@@ -1,8 +1,7 @@
 //! Splits the text of a streaming answer into content, reasoning and calls.
 //!
-//! Every decision depends on the text so far, never on how it was cut into pieces. Text that may become a call is held
-//! back until the call is certain: a known tool's name, and the beginning of its arguments. If it is no call, all of it
-//! is content, unchanged.
+//! Every decision depends on the text so far, never on how it was cut into pieces. Text is held back until a call is
+//! certain: a known tool's name, and the beginning of its arguments. If it is no call, all of it is content, unchanged.
 
 use serde_json::Value;
 
@@ -21,12 +20,10 @@ const FUNCTION: &str = "<function=";
 pub enum Part {
     /// Text for the user.
     Content(String),
-    /// The model's reasoning.
     Reasoning(String),
     CallBegin {
         /// The number of this call in the answer, from 0.
         index: u32,
-        /// The tool's name.
         name: String,
     },
     /// JSON text of the call's arguments, to be appended to the parts before. The text is the model's own: without a
@@ -39,7 +36,6 @@ pub enum Part {
     },
 }
 
-/// Parses one answer.
 #[derive(Debug)]
 pub struct OutputParser {
     syntax: &'static Syntax,
@@ -438,8 +434,7 @@ impl OutputParser {
         }
     }
 
-    /// A parameter as a member of the arguments' object. If the schema does not declare a string, valid JSON is kept as
-    /// JSON.
+    /// A parameter as a member of the arguments' object. Valid JSON stays JSON, unless the schema declares a string.
     fn member(&self, name: &str, value: &str) -> String {
         let name = name.trim_matches(['"', '\'', ' ']);
         let value = value.strip_prefix('\n').unwrap_or(value);

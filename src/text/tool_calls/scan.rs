@@ -4,7 +4,6 @@ pub(super) fn is_name(c: char) -> bool {
     c.is_alphanumeric() || matches!(c, '_' | '-' | '.')
 }
 
-/// The relation of a text's beginning to some tags.
 pub(super) enum Prefix {
     /// It begins with this tag.
     Whole(&'static str),
@@ -28,7 +27,6 @@ pub(super) enum Found {
     Part(usize),
 }
 
-/// Finds the first of `tags` in `text`.
 pub(super) fn find_tag(text: &str, tags: impl Iterator<Item = &'static str> + Clone) -> Found {
     let found = tags.clone().filter_map(|tag| text.find(tag).map(|at| (at, tag)));
     if let Some((at, tag)) = found.min() {

@@ -36,7 +36,6 @@ pub enum CalculatorError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Aggregate {
-    /// The sum.
     Total,
     Most,
     Least,

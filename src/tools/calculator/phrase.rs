@@ -20,7 +20,7 @@ const ASKING: [&str; 15] = [
     "of",
 ];
 
-/// Operators in words; of two with a common beginning, the longer comes first.
+/// Operators in words, longest first.
 const OPERATORS: [(&[&str], &str); 14] = [
     (&["to", "the", "power", "of"], "^"),
     (&["multiplied", "by"], "*"),
