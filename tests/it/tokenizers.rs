@@ -1,5 +1,5 @@
-//! Tokenizers and chat templates against what other programs made of the same files. The data lies beside the checkout
-//! and the models in a folder of their own; without them these tests say so and pass.
+//! Compares tokenizers and chat templates with what other programs made of the same files. The data lies beside the
+//! checkout, and the models in a folder of their own; without them these tests print a message and pass.
 
 use std::fs;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use bandmaster_models::gguf::Gguf;
 use bandmaster_test_support::{models, shared};
 use serde_json::Value;
 
-/// Texts of a `.inp` file: each line of its own `__ggml_vocab_test__` ends one.
+/// The texts of a `.inp` file, separated by lines of `__ggml_vocab_test__`.
 fn inputs(file: &str) -> Vec<&str> {
     let texts: Vec<&str> = file.split("\n__ggml_vocab_test__\n").collect();
     let last = texts.len() - 1;

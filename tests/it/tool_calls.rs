@@ -1,5 +1,5 @@
-//! Tools as real models are shown them, and what a grammar for calls costs with a large vocabulary. The models lie in the
-//! folder that `BANDMASTER_TEST_MODELS` names; without it these tests say so and pass.
+//! Checks how real models are shown tools, and what a grammar for calls costs with a large vocabulary. The models are
+//! in the folder `BANDMASTER_TEST_MODELS`; without it these tests print a message and pass.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
