@@ -29,8 +29,8 @@ pub struct Span {
     pub tokens: Range<usize>,
     /// Number of tokens computed before this step, which is also the position of the first new token.
     pub context: usize,
-    /// Range in [`Batch::tables`]. Entry `i` is the block of tokens `16 i .. 16 i + 16`; together they cover `context +
-    /// tokens.len()` tokens.
+    /// Range in [`Batch::tables`]. Entry `i` is the block of tokens `16 i .. 16 i + 16`; together they cover
+    /// `context + tokens.len()` tokens.
     pub table: Range<usize>,
 }
 

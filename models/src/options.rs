@@ -1,12 +1,14 @@
+//! What a caller can choose when loading a model.
+
 use std::sync::Arc;
 
 use bandmaster_kernels::Cpu;
 use bandmaster_kernels::attention::KvType;
 
-/// Receives the fraction of loading that is done, ascending to 1. Called from several threads.
+/// Receives the fraction of loading that is done, ascending to 1. Called on the loading thread.
 pub type Progress<'a> = &'a (dyn Fn(f32) + Sync);
 
-/// Options for loading a model.
+/// Options for loading a model; [`LoadOptions::new`] sets the defaults.
 #[derive(Clone)]
 pub struct LoadOptions<'a> {
     /// The threads that run the model. Packing uses as many threads of its own.

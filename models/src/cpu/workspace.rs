@@ -10,8 +10,7 @@ use crate::spec::Spec;
 /// Rows of logits that are computed at a time.
 pub(super) const LOGIT_ROWS: usize = 64;
 
-/// Floats that start at a cache line, so that no 16 of them straddle two lines and threads writing side by side share
-/// none.
+/// Floats that start at a cache line, so that each 16 fill one line and threads writing side by side share none.
 pub(super) struct Buffer {
     memory: Vec<f32>,
     first: usize,
