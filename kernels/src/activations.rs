@@ -1,11 +1,11 @@
 //! Int8 activations, quantized once and shared by several matmuls.
 //!
-//! A row is divided into blocks of 32. A block has 32 codes in -127..=127 and one f32 scale, amax/127. Some weight
-//! formats need more. Those with minimums need the sum of the codes times the scale. Those whose codes are stored
-//! unsigned need -offset times the sum; the integer accumulator starts there, so that the offset costs nothing.
+//! A row is divided into blocks of 32 codes in -127..=127, each with one f32 scale, amax/127. Weight formats with
+//! minimums also need the scaled sum of the codes. Those whose codes are unsigned need -offset times the sum, where the
+//! integer accumulator starts, so that the offset costs nothing.
 //!
-//! Rows lie in balanced tiles of at most 64 (10 rows are one tile, 65 are 33 + 32), block by block. All that a kernel
-//! needs for a block is thus contiguous, whatever the number of rows.
+//! Rows lie in balanced tiles of at most 64 (10 rows are one tile, 65 are 33 + 32), block by block, so that all a
+//! kernel needs for a block is contiguous.
 
 use crate::disjoint::Disjoint;
 use crate::dispatch::{Cpu, quantizer};
@@ -16,9 +16,9 @@ use crate::quantize::{Forms, OFFSETS, Quantized, RUN_BLOCKS, offset_index};
 use crate::shapes::{TILE_ROWS_MAX, Tile};
 use crate::simd::{Kernel, Simd};
 
-/// Blocks, over all rows, that one chunk of work quantizes; that takes microseconds.
+/// Blocks per chunk of work, over all rows; that takes microseconds.
 const CHUNK_BLOCKS: usize = 128;
-/// Activations in the forms that the kernels read. The buffers are reused from call to call and never shrink.
+/// Activations in the forms that the kernels read. The buffers are reused and never shrink.
 #[derive(Default)]
 pub struct Activations {
     rows: usize,
@@ -71,7 +71,7 @@ impl Activations {
         }
     }
 
-    /// Makes room for rows of `k`, in the forms that these matrices multiply. The caller fills them block by block.
+    /// Makes room for rows of `k`, in the forms that these matrices multiply, to be filled block by block.
     pub(crate) fn begin(&mut self, rows: usize, k: usize, for_: &[&Matrix]) -> Quantized<'_> {
         for matrix in for_ {
             assert_eq!(matrix.k(), k, "activations for {matrix:?}");
@@ -157,7 +157,6 @@ fn fill_codes(cpu: &Cpu, rows: usize, x: Source<'_>, out: &Quantized<'_>) {
     });
 }
 
-/// How many parts the blocks of a tile are divided into.
 fn parts(threads: usize, rows: usize, blocks: usize, x: Source<'_>) -> usize {
     let tiles = tiles(rows);
     let parts = (rows * blocks / CHUNK_BLOCKS).div_ceil(tiles.max(1));
@@ -177,12 +176,10 @@ fn fill_floats(cpu: &Cpu, rows: usize, x: Source<'_>, out: &Quantized<'_>) {
     });
 }
 
-/// The number of balanced tiles for `rows`.
 fn tiles(rows: usize) -> usize {
     rows.div_ceil(TILE_ROWS_MAX)
 }
 
-/// First row and number of rows of a tile.
 fn tile_of(rows: usize, tile: usize) -> (usize, usize) {
     let (least, longer) = (rows / tiles(rows), rows % tiles(rows));
     (tile * least + tile.min(longer), least + usize::from(tile < longer))

@@ -1,9 +1,9 @@
-//! Paged attention. For each kv head, its query heads times the query tokens are the rows of a small matmul, so that
-//! keys and values are read once per group.
+//! Paged attention. The query heads of a kv head times the query tokens are the rows of a small matmul, so that keys
+//! and values are read once per group.
 //!
-//! A row's bits depend only on the tokens it sees. These are split at absolute multiples of 256 tokens. Each split has
-//! its own maximum and sum, and splits are folded in order. Either one thread folds as it goes through a row's splits,
-//! or several compute splits that are folded afterwards; the operations are the same.
+//! A row's bits depend only on the tokens it sees. These are split at absolute multiples of 256 tokens; each split has
+//! its own maximum and sum, and splits are folded in order. One thread may fold as it goes, or several may compute
+//! splits that are folded afterwards: the operations are the same.
 
 mod tile;
 
@@ -13,9 +13,9 @@ use crate::disjoint::Disjoint;
 use crate::dispatch::Cpu;
 use tile::{Attend, Merge, Source, Sums, TILE_ROWS};
 
-/// Tokens per split. Splits start at multiples of this, counted from the first token of the context.
+/// Tokens per split, counted from the start of the context.
 pub(crate) const SPLIT_TOKENS: usize = 256;
-/// If a tile's share of the work is above 1 / (this · threads), its splits are computed apart.
+/// A tile whose share of the work is above 1 / (this · threads) has its splits computed apart.
 const SHARES_PER_THREAD: usize = 4;
 
 /// Consecutive query rows of one context.
@@ -36,7 +36,6 @@ pub struct AttentionSpan<'a> {
 pub struct AttentionScratch {
     /// First the tiles whose splits are computed apart, then the others.
     tiles: Vec<Tile>,
-    /// The splits that are computed apart.
     splits: Vec<Split>,
     /// For each of `splits`, `TILE_ROWS` rows of mixed values, and their sums.
     mixed: Vec<f32>,
@@ -57,7 +56,6 @@ pub(crate) struct Tile {
     kv_head: usize,
     first: usize,
     rows: usize,
-    /// How many splits its last row sees.
     splits: usize,
     /// Index of its first split in [`AttentionScratch::splits`], if they are computed apart.
     first_split: usize,
@@ -69,7 +67,6 @@ struct Split {
     split: usize,
 }
 
-/// What all tiles of one call share.
 #[derive(Clone, Copy)]
 pub(crate) struct Call<'a> {
     pool: &'a [u16],
@@ -80,9 +77,9 @@ pub(crate) struct Call<'a> {
     spans: &'a [AttentionSpan<'a>],
 }
 
-/// Causal attention, softmax(q · kᵀ · scale) · v, over the cache alone: the rows' own keys and values must have been
-/// written to it. `q` and `out` are `[rows, heads, head_dim]`; `heads` is a multiple of the kv heads. Rows that belong
-/// to no span are left as they are.
+/// Causal attention, softmax(q · kᵀ · scale) · v, over the cache, in which the rows' own keys and values must be too.
+/// `q` and `out` are `[rows, heads, head_dim]`; `heads` is a multiple of the kv heads. Rows of no span are left as they
+/// are.
 ///
 /// # Panics
 /// If shapes do not fit, spans overlap or do not ascend, or a table is too short.
@@ -107,7 +104,7 @@ pub fn attention(
     grow(mixed, splits.len() * part_elems, 0.0);
     grow(sums, splits.len(), Sums::default());
     let (out, parts, part_sums) = (Disjoint::new(out), Disjoint::new(mixed), Disjoint::new(sums));
-    // A split computed apart goes to its part of the scratch; any other tile goes to its rows of the output.
+    // A split computed apart goes to its part of the scratch, any other tile to its rows of the output.
     cpu.run(splits.len() + tiles.len() - apart, &|i| {
         let (tile, range, to, rows, sums) = if let Some(&Split { tile, split }) = splits.get(i) {
             // SAFETY: entry i belongs to this chunk alone.
@@ -179,11 +176,11 @@ impl Call<'_> {
         std::array::from_fn(|i| if i < tile.rows { self.row(tile, tile.first + i) } else { 0 })
     }
 
-    /// Divides the call into tiles. Those whose splits are to be computed apart come first; returns how many these are.
+    /// Divides the call into tiles. Returns how many have their splits computed apart; these come first.
     fn plan(&self, threads: usize, tiles: &mut Vec<Tile>, splits: &mut Vec<Split>) -> usize {
         tiles.clear();
         splits.clear();
-        // Head by head, in the order in which the matmul's threads make q and write the cache.
+        // Head by head, in the order in which threads made q.
         for kv_head in 0..self.layer.shape.kv_heads {
             for (span, AttentionSpan { rows, .. }) in self.spans.iter().enumerate() {
                 let rows = rows * self.group();

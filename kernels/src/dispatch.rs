@@ -1,5 +1,5 @@
-//! The choice of this machine's instructions, made once, and the threads that run a step. Nothing is read from the
-//! environment: whoever loads a model sets the number of threads.
+//! Chooses this machine's instructions, and owns the threads that run a step. Nothing is read from the environment:
+//! whoever loads a model sets the number of threads.
 
 use std::ops::Range;
 
@@ -43,8 +43,8 @@ impl Cpu {
     }
 
     /// Calls `f(0)`, …, `f(chunks - 1)`, each once, on any thread and in any order. Returns when all have returned;
-    /// what they wrote is then visible to the caller. If a chunk panics, the panic is raised here once all chunks have
-    /// ended. Calls from several threads take turns. A call from inside a chunk runs on its own thread alone.
+    /// their writes are then visible. A chunk's panic is raised here once all chunks have ended. Calls from several
+    /// threads take turns. A call from inside a chunk runs on its own thread alone.
     pub fn run(&self, chunks: usize, f: &(dyn Fn(usize) + Sync)) {
         self.team.run(chunks, f);
     }

@@ -1,5 +1,5 @@
-//! Weight formats of GGUF files: their sizes, and exact dequantization of rows from a file. How weights lie in memory
-//! for the kernels is not known here (see `matrix`).
+//! Weight formats of GGUF files: sizes, and exact dequantization of rows. How weights lie in memory for the kernels is
+//! not known here (see `matrix`).
 
 use half::{bf16, f16};
 
@@ -220,13 +220,13 @@ fn q3_k(raw: &[u8], y: &mut [f32]) {
     }
 }
 
-/// In Q3_K, the scale of group `i` of 16 weights. The 16 scales share 12 bytes, with 6 bits each and an offset of 32.
+/// The scale of group `i` of 16 weights in Q3_K, from the 12 bytes that 16 groups share: 6 bits each, less 32.
 pub(crate) fn q3_scale(scales: &[u8], i: usize) -> i8 {
     let low = if i < 8 { scales[i] & 15 } else { scales[i - 8] >> 4 };
     (low | (scales[8 + i % 4] >> (i / 4 * 2) & 3) << 4) as i8 - 32
 }
 
-/// In Q4_K and Q5_K, the 6-bit scale and minimum of block `i` of 32 weights. The 8 blocks share 12 bytes.
+/// The 6-bit scale and minimum of block `i` in Q4_K and Q5_K, from the 12 bytes that 8 blocks share.
 pub(crate) fn scale_and_min(scales: &[u8], i: usize) -> (u8, u8) {
     if i < 4 {
         (scales[i] & 63, scales[i + 4] & 63)

@@ -1,7 +1,6 @@
 //! The instruction sets that kernels are written for, and which of them this machine has.
 
-/// The instruction set that a [`crate::Cpu`] uses. Results have the same bits for one instruction set; between two they
-/// may differ.
+/// The instruction set that a [`crate::Cpu`] uses. Results have the same bits only within one instruction set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Isa {
     /// Portable code that runs on every machine.

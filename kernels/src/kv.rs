@@ -21,8 +21,7 @@ pub enum KvType {
     /// Half precision, two bytes per element.
     #[default]
     F16,
-    /// One signed byte per element, and an f16 scale per 32 dimensions of a token's key or value. About half the memory
-    /// of F16.
+    /// One signed byte per element, and an f16 scale per 32 dimensions: about half the memory of F16.
     Q8,
 }
 
@@ -41,10 +40,9 @@ impl KvShape {
     /// The widest head that the kernels support, in elements.
     pub const HEAD_DIM_MAX: usize = 256;
 
-    /// Two-byte elements that one layer takes in one block. Keys come first, as `[kv_head][dim / 2][16 tokens][2]`, so
-    /// that one load holds the same two dimensions of all tokens. Values follow, as `[kv_head][16 tokens][dim]`. In Q8
-    /// the numbers are bytes, and each head's keys and each head's values are followed by their scales as
-    /// `[dim / 32][16 tokens]`.
+    /// Two-byte elements of one layer in one block: keys as `[kv_head][dim / 2][16 tokens][2]`, so that one load holds
+    /// the same two dimensions of all tokens, then values as `[kv_head][16 tokens][dim]`. In Q8 these are bytes, and
+    /// scales follow each head's keys and each head's values, as `[dim / 32][16 tokens]`.
     pub fn layer_elems(&self) -> usize {
         2 * self.kv_heads * self.head_elems()
     }
@@ -78,14 +76,12 @@ pub struct KvLayer {
 }
 
 impl KvLayer {
-    /// The range of one head's keys in one block, in elements of the pool.
     pub(crate) fn keys(&self, block: u32, kv_head: usize) -> Range<usize> {
         let start =
             block as usize * self.block_stride_elems + self.offset_elems + kv_head * self.shape.head_elems();
         start..start + self.shape.head_elems()
     }
 
-    /// The range of one head's values in one block, in elements of the pool.
     pub(crate) fn values(&self, block: u32, kv_head: usize) -> Range<usize> {
         self.keys(block, self.shape.kv_heads + kv_head)
     }
@@ -100,7 +96,6 @@ pub(crate) fn q8_parts(head: &[u16], dim: usize) -> (&[i8], &[[u16; BLOCK_TOKENS
     (codes, scales.as_chunks().0)
 }
 
-/// As [`q8_parts`], mutable.
 #[inline(always)]
 fn q8_parts_mut(head: &mut [u16], dim: usize) -> (&mut [i8], &mut [[u16; BLOCK_TOKENS]]) {
     let (codes, scales) = head.split_at_mut(BLOCK_TOKENS * dim / 2);
@@ -118,8 +113,8 @@ pub struct KvSlot {
     pub index: u32,
 }
 
-/// Applies `rope` to the heads of `k[rows, kv_heads, head_dim]`, converts them and those of `v` to the cache's type
-/// (rounding to nearest, ties to even), and stores row r in `slots[r]`.
+/// Applies `rope` to the heads of `k[rows, kv_heads, head_dim]`, rounds them and those of `v` to the cache's type (to
+/// nearest, ties to even), and stores row r in `slots[r]`.
 ///
 /// # Panics
 /// If the shapes do not fit, or a slot is outside the pool.
@@ -144,8 +139,8 @@ pub fn kv_write(
         rope.assert_fits(slots.len(), head_dim);
     }
     let pool = Disjoint::new(pool);
-    // One chunk per head's keys and one per head's values: these never overlap, whatever the slots, and smaller chunks
-    // would be too little work.
+    // One chunk per head's keys and one per head's values: these never overlap, and smaller chunks would be too little
+    // work.
     let write = |chunk: usize| {
         let (head, keys) = (chunk / 2, chunk.is_multiple_of(2));
         let rows = if keys { k } else { v };
@@ -228,8 +223,7 @@ fn write_q8(row: &[f32], to: &mut [u16], index: usize, keys: bool) {
         let inverse = if scale.to_f32() > 0.0 { 1.0 / scale.to_f32() } else { 0.0 };
         for (d, x) in (group * SCALE_DIMS..).zip(x) {
             let at = if keys { (d / 2 * BLOCK_TOKENS + index) * 2 + d % 2 } else { index * row.len() + d };
-            // The scale is rounded, so a code may come out a little above 127, or much above it where the scale is
-            // tiny.
+            // The scale is rounded: a code may come out a little above 127, or far above it where the scale is tiny.
             codes[at] = (x * inverse).clamp(-127.0, 127.0).round_ties_even() as i8;
         }
     }

@@ -1,5 +1,4 @@
-//! Kernels over slices: quantized matmul, attention and row-wise ops, and the threads that run them. Sequences, layers
-//! and prompts are not known here.
+//! Kernels over slices, and the threads that run them. Sequences, layers and prompts are not known here.
 
 pub mod activations;
 pub mod attention;

@@ -1,11 +1,10 @@
 //! y = x · wᵀ with one accumulation order, for any number of rows.
 //!
-//! An output is the sum over blocks of 32, in order. For each block: an exact int32 dot product, then
-//! `acc = fma(dot · w_scale, x_scale, acc)`, then `acc = fma(w_min, x_sum, acc)` if the format has minimums (per half
-//! block, if the halves have their own). Formats with a scale per half block use
-//! `fma(dot_1, w_scale_1, dot_0 · w_scale_0)` as the product. With float weights there is one fma per k, in order.
-//! Every kernel keeps to this for any number of rows, so a row's bits depend on that row alone. Threads split outputs
-//! and rows, never k.
+//! An output is the sum over blocks of 32, in order. Each block adds an exact int32 dot product,
+//! `acc = fma(dot · w_scale, x_scale, acc)`, and if the format has minimums, `acc = fma(w_min, x_sum, acc)` (per half
+//! block, where halves have their own). Formats with a scale per half block use
+//! `fma(dot_1, w_scale_1, dot_0 · w_scale_0)` as the product. Float weights take one fma per k, in order. Every kernel
+//! keeps to this, so a row's bits depend on that row alone. Threads split outputs and rows, never k.
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -29,12 +28,12 @@ pub struct Output<'a> {
     pub y: &'a mut [f32],
 }
 
-/// Sums, aligned to a cache line: many rows read and write them at every block.
+/// Sums, aligned to cache lines: many rows read and write them at every block.
 #[repr(align(64))]
 struct SumsBuffer([[f32; LANES]; STORE_PANELS * TILE_ROWS_MAX]);
 
 thread_local! {
-    /// Used by one chunk at a time. It is kept, since zeroing it takes as long as a small chunk.
+    /// Used by one chunk at a time; kept, since zeroing it takes as long as a small chunk.
     static SUMS: RefCell<SumsBuffer> = const { RefCell::new(SumsBuffer([[0.0; LANES]; STORE_PANELS * TILE_ROWS_MAX])) };
 }
 
@@ -75,8 +74,8 @@ pub fn matmul(cpu: &Cpu, x: &Activations, outputs: &mut [Output]) {
     }
 }
 
-/// Computes silu(x · gateᵀ) · (x · upᵀ) and fills `into` with it for the matrices that multiply it next. Neither
-/// product is ever stored as a whole.
+/// Fills `into` with silu(x · gateᵀ) · (x · upᵀ), for the matrices that multiply it next. Neither product is stored
+/// whole.
 ///
 /// # Panics
 /// If a shape does not fit, outputs are not whole blocks of 32, or `x` was not filled for a matrix.
@@ -135,8 +134,8 @@ unsafe fn multiply(kernel: Kernel, w: &Matrix, blocks: Range<usize>, tile: &Tile
     }
 }
 
-/// One output, cut into chunks. A chunk is the same share of every output. So what belongs together (gate and up, the
-/// heads of q and k) is made by one thread and is in its cache for the next op.
+/// One output, cut into chunks. A chunk is the same share of every output, so that what belongs together (gate and up,
+/// the heads of q and k) is made by one thread and is in its cache for the next op.
 struct Job<'a> {
     w: &'a Matrix,
     bias: Option<&'a [f32]>,
@@ -144,17 +143,16 @@ struct Job<'a> {
     y: Disjoint<'a, f32>,
 }
 
-/// Least number of chunks per thread, so that a thread that lost its core for a while holds up little work.
+/// Least chunks per thread, so that a thread that lost its core for a while holds up little work.
 const CHUNKS_PER_THREAD: usize = 12;
-/// A chunk's weights, counted once per [`ROWS_PER_READ`] rows, should be at least this many bytes: microseconds of
-/// work.
+/// A chunk's weights, counted once per [`ROWS_PER_READ`] rows, should have this many bytes: microseconds of work.
 const CHUNK_BYTES_MIN: usize = 24 << 10;
 /// Multiplying this many rows takes about as long as reading the weights.
 const ROWS_PER_READ: usize = 8;
 /// Most bytes of a chunk's weights, so that they stay in the second-level cache while all tiles pass.
 const CHUNK_BYTES_MAX: usize = 384 << 10;
 
-/// The best number of chunks for a product with these matrices: a multiple of the threads, if there is work for all.
+/// The best number of chunks for these matrices: a multiple of the threads, if there is work for all.
 fn chunks<'a>(threads: usize, rows: usize, matrices: impl Iterator<Item = &'a Matrix>) -> usize {
     let sizes = matrices.map(|w| (w.panels() * w.panel_bytes(), w.panels()));
     let (bytes, panels) = sizes.fold((0, 0), |(bytes, most), (b, panels)| (bytes + b, most.max(panels)));
@@ -175,8 +173,7 @@ impl Job<'_> {
         first(chunk)..first(chunk + 1)
     }
 
-    /// Loops over tiles outside and panels inside: a tile's activations stay in the cache while the chunk's few panels
-    /// pass.
+    /// Panels inside, tiles outside: a tile's activations stay in the cache while the chunk's few panels pass.
     fn run(&self, isa: Isa, x: &Activations, panels: Range<usize>, sums: &mut Sums) {
         let layout = self.w.layout();
         let kernel = kernel(isa, layout);
@@ -215,7 +212,6 @@ impl Job<'_> {
     }
 }
 
-/// Stores or adds sums, with the bias.
 #[inline(always)]
 fn put(y: &mut [f32], sums: &[f32; LANES], bias: Option<&[f32]>, add: bool) {
     let mut sums = *sums;

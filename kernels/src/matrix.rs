@@ -74,8 +74,7 @@ impl Shape {
         self.n.div_ceil(LANES) * self.layout.panel_bytes(self.k)
     }
 
-    /// Divides zeroed room for the packed bytes into slabs of `panels_each` panels, which threads may pack at the same
-    /// time.
+    /// Divides zeroed room for the packed bytes into slabs of `panels_each` panels, to be packed by any thread.
     ///
     /// # Panics
     /// If `room` is not as long as the packed bytes.
@@ -142,8 +141,7 @@ impl Matrix {
         Ok(Packer { shape, data: AlignedBytes::zeroed(shape.packed_bytes()) })
     }
 
-    /// A matrix whose packed bytes exist already, in `range` of `bytes`. The caller must know that they are right;
-    /// wrong ones give wrong numbers.
+    /// A matrix whose packed bytes exist already, in `range` of `bytes`. Whether they are right is not checked.
     ///
     /// # Panics
     /// If the range is not as long as the packed bytes of this shape.

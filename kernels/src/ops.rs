@@ -34,8 +34,7 @@ pub fn rms_norm(cpu: &Cpu, x: &[f32], weight: &[f32], eps: f32, out: &mut [f32])
     });
 }
 
-/// `out[i] = silu(gate[i]) · up[i]` with silu(g) = g / (1 + e⁻ᵍ). [`crate::matmul::gated`] does this on the fly; this
-/// is the op alone.
+/// `out[i] = silu(gate[i]) · up[i]` with silu(g) = g / (1 + e⁻ᵍ): what [`crate::matmul::gated`] does on the fly.
 #[cfg(test)]
 pub(crate) fn silu_mul(cpu: &Cpu, gate: &[f32], up: &[f32], out: &mut [f32]) {
     assert!(gate.len() == up.len() && up.len() == out.len(), "silu_mul: lengths differ");
@@ -58,8 +57,7 @@ pub enum RopeStyle {
 #[derive(Debug)]
 pub struct RopeFreqs {
     radians_per_position: Vec<f64>,
-    /// Pages are computed when first needed. Page p holds positions `256 p ..`, for each the cosines of all pairs, then
-    /// their sines.
+    /// Made when first needed. Page p has positions `256 p ..`, for each the cosines of all pairs, then their sines.
     pages: Box<[OnceLock<Box<[f32]>>]>,
 }
 
@@ -68,7 +66,7 @@ impl RopeFreqs {
     pub const POSITIONS_MAX: usize = 1 << 20;
     const PAGE_POSITIONS: usize = 256;
 
-    /// Takes radians per position for each pair, half as many as a head is wide. Any scaling must already be applied.
+    /// Takes radians per position for each pair, half as many as a head is wide, with any scaling applied.
     pub fn new(radians_per_position: &[f32]) -> RopeFreqs {
         let pages = (0..Self::POSITIONS_MAX / Self::PAGE_POSITIONS).map(|_| OnceLock::new()).collect();
         RopeFreqs {
@@ -113,7 +111,6 @@ impl Rope<'_> {
         assert_eq!(head_dim, 2 * self.freqs.radians_per_position.len(), "rope: head_dim and frequencies");
     }
 
-    /// The rotation of the heads of row `row`.
     pub(crate) fn turn(&self, row: usize) -> Turn<'_> {
         let (cos, sin) = self.freqs.at(self.positions[row]);
         Turn { cos, sin, style: self.style }
@@ -152,7 +149,7 @@ pub fn rope(cpu: &Cpu, x: &mut [f32], heads: usize, head_dim: usize, rope: Rope<
     }
 }
 
-/// Cuts `out` into parts of `chunk` values and distributes them over the team. `f` gets each part with its offset.
+/// Distributes `out` over the team in parts of `chunk` values, each with its offset.
 fn for_chunks_mut(cpu: &Cpu, out: &mut [f32], chunk: usize, f: &(dyn Fn(usize, &mut [f32]) + Sync)) {
     let len = out.len();
     let out = Disjoint::new(out);
@@ -222,8 +219,7 @@ pub(crate) struct Turn<'a> {
 }
 
 impl Turn<'_> {
-    /// Rotates one head. These are plain loops, which the compiler vectorizes but never fuses, so the bits are always
-    /// the same.
+    /// Rotates one head. The compiler vectorizes these plain loops and never fuses, so the bits stay the same.
     #[inline(always)]
     pub(crate) fn head(&self, head: &mut [f32]) {
         let turn = |a: f32, b: f32, cos: f32, sin: f32| (a * cos - b * sin, a * sin + b * cos);

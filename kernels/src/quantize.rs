@@ -1,5 +1,5 @@
-//! Quantizes blocks of activations to int8 codes, with the scales and sums that go with them. [`crate::activations`]
-//! decides which rows form a tile.
+//! Quantizes blocks of activations to int8 codes with their scales and sums. [`crate::activations`] decides which rows
+//! form a tile.
 
 use std::ops::Range;
 
@@ -12,8 +12,7 @@ use crate::simd::{LANES, Simd};
 /// Blocks of one row that are quantized before the next row's.
 pub(crate) const RUN_BLOCKS: usize = 8;
 
-/// Where rows of activations come from. A norm is computed block by block during quantization, and its result is never
-/// stored.
+/// Where rows of activations come from. A norm is computed during quantization; its result is never stored.
 #[derive(Clone, Copy)]
 pub enum Source<'a> {
     /// The rows as they are, `[rows, k]`.
@@ -86,7 +85,7 @@ impl<'a> Source<'a> {
     }
 }
 
-/// The offsets of codes in use, each with whether sums are needed per half block.
+/// The offsets of codes in use, and whether each needs sums per half block.
 pub(crate) const OFFSETS: [(u8, bool); 5] = [(8, false), (16, false), (128, false), (32, true), (4, true)];
 
 /// Which forms of the activations some matrices need.
@@ -144,8 +143,8 @@ pub(crate) struct Quantized<'a> {
     pub(crate) floats: Disjoint<'a, f32>,
 }
 
-/// Quantizes block `block` of the tile that starts at row `row`. The values are silu(gate) · up, where both are given
-/// as the sums of two panels, `[panel][row][16]`.
+/// Quantizes block `block` of silu(gate) · up in the tile that starts at row `row`. Both are sums of two panels,
+/// `[panel][row][16]`.
 ///
 /// # Safety
 /// No other thread may quantize this block of these rows.
@@ -196,8 +195,7 @@ fn gated_block<S: Simd>(s: S, gate: &Sums, up: &Sums, r: usize) -> [f32; BLOCK] 
     x
 }
 
-/// Quantizes blocks `blocks` of the tile of rows `x`, which starts at row `row`. `quantize` does what
-/// [`quantize_block`] does.
+/// Quantizes `blocks` of the tile of rows `x`, which starts at row `row`; `quantize` does what [`quantize_block`] does.
 ///
 /// # Safety
 /// No other thread may quantize these blocks of these rows.
@@ -240,7 +238,7 @@ pub(crate) unsafe fn quantize_tile<S: Simd>(
     }
 }
 
-/// Writes what is derived from the sums of a block's codes. `at` is the index of its first row among all.
+/// Writes what follows from the sums of a block's codes. `at` is the index of its first row among all.
 ///
 /// # Safety
 /// No other thread may write this block of these rows.
@@ -270,13 +268,13 @@ unsafe fn put_sums(out: &Quantized, at: usize, code_sums: &[[i32; 2]], scales: &
 
 /// A block whose largest magnitude is below this counts as zero: the inverse of its scale would overflow.
 pub(crate) const AMAX_MIN: f32 = 1e-30;
-/// Adding this to a number of magnitude below 2^22 rounds it to even and leaves it, in two's complement, in the low
-/// bits.
+/// Adding this to a number of magnitude below 2^22 rounds it to even and leaves it in the low bits, in two's
+/// complement.
 pub(crate) const ROUND_TO_EVEN: f32 = 12_582_912.0;
 
-/// The scale of a block whose largest magnitude is `amax`, rounded to f16 as in GGUF's int8 blocks and thus in other
-/// engines. Outside f16's normal range it is not rounded, because codes must not exceed ±127. Codes are computed with
-/// this scale, not with the unrounded one.
+/// The scale of a block whose largest magnitude is `amax`, rounded to f16 as in GGUF's int8 blocks. Outside f16's
+/// normal range it is not rounded, because codes must not exceed ±127. Codes are made with this scale, not the
+/// unrounded one.
 pub(crate) fn scale_of(amax: f32) -> f32 {
     let scale = amax / 127.0;
     let rounded = half::f16::from_f32(scale);

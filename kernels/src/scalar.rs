@@ -68,7 +68,7 @@ fn multiply_codes(layout: Layout, panel: &[u8], x: &Tile, sums: &mut Sums) {
     }
 }
 
-/// The exact dot products of 16 rows of weights with one block, for each half of the block.
+/// The exact dot products of 16 rows of weights with each half of a block.
 #[inline(always)]
 fn dots(weights: &[[u8; 4 * LANES]; 8], codes: &[i8; BLOCK], offset: u8) -> [[i32; LANES]; 2] {
     let mut dots = [[0; LANES]; 2];

@@ -1,9 +1,9 @@
-//! The inputs and outputs of a matmul kernel: a tile of activations, panels of weights, and sums.
+//! What a matmul kernel gets and fills: a tile of activations, panels of weights, and sums.
 
 use crate::matrix::layout::{LANES, Layout};
 
-/// Most rows of a tile. That is enough for unpacking weights to cost little beside multiplying them, and few enough for
-/// the sums of two panels to fit into the first-level cache.
+/// Most rows of a tile: enough that unpacking weights costs little, few enough that the sums of two panels fit into the
+/// first-level cache.
 pub(crate) const TILE_ROWS_MAX: usize = 64;
 
 /// The rows of one tile, in the forms that weights of one layout are multiplied with.
@@ -27,5 +27,5 @@ pub(crate) type Sums = [[f32; LANES]];
 /// Most panels that a kernel multiplies at a time.
 pub(crate) const PANELS_MAX: usize = 2;
 
-/// Writes the sums of up to [`PANELS_MAX`] panels, which lie back to back in `panels`, for the rows of one tile.
+/// Writes the sums of up to [`PANELS_MAX`] adjacent panels for the rows of one tile.
 pub(crate) type Kernel = unsafe fn(layout: Layout, panels: &[u8], x: &Tile, sums: &mut Sums);

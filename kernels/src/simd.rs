@@ -1,18 +1,15 @@
-//! Vectors of sixteen f32 lanes. A kernel is generic over [`Simd`] and runs on AVX-512 registers or on plain arrays.
-//! Both give the same bits: every operation is one IEEE operation per lane, fused only where it says so, and reductions
-//! have a fixed order.
+//! Vectors of sixteen f32 lanes. A kernel is generic over [`Simd`] and runs on AVX-512 registers or on plain arrays,
+//! with the same bits: every operation is one IEEE operation per lane, fused where it says so, and reductions have a
+//! fixed order.
 
 use half::f16;
 
-/// Lanes per vector.
 pub(crate) const LANES: usize = 16;
 
 /// The vector operations of a machine. A value of an implementing type proves that the machine has them.
 pub(crate) trait Simd: Copy {
-    /// A vector of sixteen f32.
     type V: Copy;
-    /// About how many vectors the machine's registers hold. Kernels choose tile sizes by it; results do not depend on
-    /// it.
+    /// About how many vectors fit into the machine's registers. Only tile sizes depend on it, results don't.
     const REGISTERS: usize;
 
     fn splat(self, x: f32) -> Self::V;
@@ -49,16 +46,15 @@ pub(crate) trait Simd: Copy {
     fn max_lane(self, v: Self::V) -> f32;
 }
 
-/// Work that is compiled once per instruction set. `run` and everything it calls with vectors must be
-/// `#[inline(always)]`, and no closure may contain a vector operation. Code that is not inlined is compiled without the
-/// instruction set, and each of its operations becomes a call.
+/// Work that is compiled once per instruction set. `run` and all it calls with vectors must be `#[inline(always)]`, and
+/// no closure may hold a vector operation: code that is not inlined is compiled without the instruction set, and each
+/// of its operations becomes a call.
 pub(crate) trait Kernel {
     type Output;
     fn run<S: Simd>(self, s: S) -> Self::Output;
 }
 
-/// eˣ within 2 units in the last place; exactly 0 below -87, and e⁸⁸ above 88. NaN stays NaN. Each lane has the same
-/// bits whatever the others hold.
+/// eˣ within 2 units in the last place; exactly 0 below -87, and e⁸⁸ above 88. NaN stays. The same bits in every lane.
 ///
 /// x = n ln 2 + r with |r| ≤ ln 2 / 2. eʳ is its Taylor polynomial of degree 7, whose error is below 2⁻²⁷ there.
 #[inline(always)]
@@ -104,8 +100,7 @@ pub(crate) fn store_partial<S: Simd>(s: S, v: S::V, to: &mut [f32]) {
     to.copy_from_slice(&to_array(s, v)[..to.len()]);
 }
 
-/// Prefetches the cache line that holds element `at` of `data`. Does nothing if there is no such element, or on other
-/// machines than x86-64.
+/// Prefetches the cache line that holds element `at` of `data`, if there is one. Does nothing off x86-64.
 #[inline(always)]
 pub(crate) fn prefetch(data: &[u16], at: usize) {
     #[cfg(target_arch = "x86_64")]

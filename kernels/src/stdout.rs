@@ -1,13 +1,12 @@
-//! Whether standard output was open when the process started. If it is closed, the standard library opens `/dev/null`
-//! in its place before `main`, and output is lost without an error. So it is checked before that. Who writes to
-//! standard output is not known here.
+//! Whether standard output was open when the process started. If not, the standard library opens `/dev/null` in its
+//! place before `main`, and output is lost without an error. So it is checked before that. Who writes to standard
+//! output is not known here.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 static CLOSED: AtomicBool = AtomicBool::new(false);
 
-/// Whether standard output was closed when the process started. Always false where this can't be found out (it can on
-/// Linux and macOS).
+/// Whether standard output was closed when the process started. Known on Linux and macOS only, elsewhere false.
 #[must_use]
 pub fn was_closed() -> bool {
     CLOSED.load(Ordering::Relaxed)

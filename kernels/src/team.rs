@@ -1,5 +1,5 @@
 //! Threads that run a step together. The calling thread is member 0. An op ends when its chunks are done, not when
-//! every member has arrived, so a member that lost its core delays the others only by the chunk it holds.
+//! every member has arrived, so a member that lost its core delays others only by the chunk it holds.
 //!
 //! # How an op runs
 //!
@@ -44,10 +44,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
-/// How long a member without work spins: longer than the pause between two ops of a step, too short for a person to
-/// notice.
+/// How long a member without work spins: longer than the pause between two ops, too short for a person to notice.
 const MEMBER_SPIN: Duration = Duration::from_micros(20);
-/// How long the caller spins for the last chunks. After that their holder has most likely lost its core, and by parking
+/// How long the caller spins for the last chunks. After that their holder has most likely lost its core; by parking,
 /// the caller lets the system move it to this one.
 const CALLER_SPIN: Duration = Duration::from_micros(100);
 /// Polls between two looks at the clock.
@@ -56,7 +55,6 @@ const COUNT_BITS: u32 = 24;
 const COUNT_MASK: u64 = (1 << COUNT_BITS) - 1;
 
 thread_local! {
-    /// Whether this thread is running a chunk of some team.
     static IN_CHUNK: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -67,7 +65,6 @@ type Chunk = *const (dyn Fn(usize) + Sync);
 #[repr(align(128))]
 struct Line<T>(T);
 
-/// A member's part of an op.
 #[derive(Clone, Copy)]
 struct Share {
     chunk: Chunk,
@@ -75,7 +72,7 @@ struct Share {
     chunks: usize,
 }
 
-/// See the top of this file. The fields lie in one cache line, since they are used together.
+/// See the top of this file. What is used together lies in one cache line.
 #[derive(Default)]
 struct Seat {
     claim: AtomicU64,
@@ -110,10 +107,9 @@ struct Bunk {
 }
 
 struct Shared {
-    /// The caller's seat is the first.
     seats: Vec<Line<Seat>>,
     unfinished: Line<AtomicUsize>,
-    /// How many members are parked or about to, so that the caller reads only this word when nobody sleeps.
+    /// How many members are parked or about to: the only word the caller reads when nobody sleeps.
     sleepers: Line<AtomicUsize>,
     bunks: Vec<Line<Bunk>>,
     /// Whether `waiter` is parked until `unfinished` is zero.
@@ -132,7 +128,7 @@ unsafe impl Sync for Shared {}
 // SAFETY: as above; nothing in it belongs to one thread.
 unsafe impl Send for Shared {}
 
-/// The threads. The calling thread is one of them, so `threads - 1` are started here; they are joined on drop.
+/// The threads. The calling thread is one of them; the others are started here and joined on drop.
 pub(crate) struct Team {
     shared: Arc<Shared>,
     members: Vec<JoinHandle<()>>,
@@ -199,7 +195,7 @@ impl Team {
         }
     }
 
-    /// Wakes the parked members that have a share of `chunks`. Makes no system call if nobody sleeps.
+    /// Wakes the parked members that have a share of `chunks`, without a system call if there are none.
     fn wake(&self, chunks: usize) {
         if self.shared.sleepers.0.load(Ordering::SeqCst) == 0 {
             return;
@@ -251,8 +247,8 @@ impl Shared {
         first(number)..first(number + 1)
     }
 
-    /// Runs chunks until none is left to claim, those of its own seat first. It reports them only at the end: until
-    /// then the op can't be over, so all its claims belong to one op.
+    /// Runs chunks until none is left to claim, its own seat's first. It reports them only at the end: until then the
+    /// op can't be over, so all its claims belong to one op.
     fn work(&self, own: usize) {
         let mut finished = 0;
         let (before, from) = self.seats.split_at(own);

@@ -1,5 +1,4 @@
-//! Attention of a tile of query rows over the splits of its context. Every output element has one fixed order of
-//! operations, whatever rows share the tile.
+//! Attention of a tile of query rows. Every output element has one order of operations, whatever rows share the tile.
 
 use std::ops::Range;
 
@@ -8,14 +7,13 @@ use crate::disjoint::Disjoint;
 use crate::kv::{KvShape, KvType, SCALE_DIMS, q8_parts};
 use crate::simd::{Kernel, LANES, Simd, exp, f16_to_f32, prefetch, to_array};
 
-/// The running sums of this many rows fit into 32 registers together with keys, values and weights.
+/// The running sums of this many rows fit into 32 registers beside keys, values and weights.
 const STRIP_ROWS: usize = 7;
-/// Rows per tile. They go over a split's keys and values together, so that most reads hit the second-level cache.
+/// Rows per tile. They pass over a split's keys and values together, which thus come from the second-level cache.
 pub(crate) const TILE_ROWS: usize = 4 * STRIP_ROWS;
 const SPLIT_BLOCKS: usize = SPLIT_TOKENS / BLOCK_TOKENS;
-/// How many blocks ahead keys and values are prefetched. Blocks lie anywhere, so the hardware can't predict them.
+/// How many blocks ahead keys and values are prefetched. The hardware can't predict where blocks lie.
 const AHEAD_BLOCKS: usize = 3;
-/// Elements per cache line.
 const LINE: usize = 32;
 
 /// Each row's greatest score, and its sum of e^(score - greatest).
@@ -41,7 +39,7 @@ impl<'a> Source<'a> {
         Source { call, tile }
     }
 
-    /// How many tokens of a split a row of the tile sees.
+    /// How many tokens of a split a row sees.
     #[inline(always)]
     fn visible(&self, row: usize, split: usize) -> usize {
         let visible = self.call.visible(self.tile.span, self.tile.first + row);
@@ -60,16 +58,16 @@ impl<'a> Source<'a> {
         &self.call.pool[self.call.layer.keys(block, self.tile.kv_head)]
     }
 
-    /// The keys needed [`AHEAD_BLOCKS`] blocks after those of `block`. There are `blocks` in all; after them come the
-    /// values from `first` on.
+    /// The keys needed [`AHEAD_BLOCKS`] after those of `block`, or, after the last of `blocks`, the values from `first`
+    /// on.
     #[inline(always)]
     fn after_keys(&self, block: usize, first: usize, blocks: usize) -> &'a [u16] {
         let next = block + AHEAD_BLOCKS;
         if next < blocks { self.keys(next) } else { self.values((first + next - blocks).min(blocks - 1)) }
     }
 
-    /// The values needed [`AHEAD_BLOCKS`] blocks after those of `block`. There are `blocks` in all; after them come the
-    /// next split's keys.
+    /// The values needed [`AHEAD_BLOCKS`] after those of `block`, or, after the last of `blocks`, the next split's
+    /// keys.
     #[inline(always)]
     fn after_values(&self, block: usize, blocks: usize) -> &'a [u16] {
         let next = block + AHEAD_BLOCKS;
@@ -152,7 +150,7 @@ impl Attend<'_> {
     }
 
     /// Computes rows `first .. first + R`, each of which sees some of the split. Only the tile's first strip prefetches
-    /// (`ask`); the others find in the cache what it has read.
+    /// (`ask`); the others find its data in the cache.
     #[inline(always)]
     fn strip<S: Simd, const R: usize>(&mut self, s: S, split: usize, first: usize, ask: bool) {
         let visible: [usize; R] = std::array::from_fn(|r| self.source.visible(first + r, split));
@@ -180,7 +178,7 @@ impl Attend<'_> {
         let mix = Mix { scores: &scores, visible, split, weights, rows: &self.rows[rows], to: self.to, ask };
         let mut at = 0;
         while at < dim {
-            // R · D running sums, R weights and a vector of values must fit into the registers.
+            // R · D running sums, R weights and a vector of values must fit.
             let wide = const { S::REGISTERS >= 5 * R + 6 };
             let half_wide = const { S::REGISTERS >= 3 * R + 4 };
             at += match (dim - at, q8) {
@@ -195,8 +193,8 @@ impl Attend<'_> {
     }
 }
 
-/// `scores[r][t] = q[r] · scale · k[t]` for the tokens of a split, in whole blocks. Even and odd dimensions are summed
-/// apart and then added, since keys lie in pairs. In `Q8` this is done separately for the dimensions of each scale.
+/// `scores[r][t] = q[r] · scale · k[t]` for a split's tokens, in whole blocks. Even and odd dimensions are summed apart
+/// and then added, since keys lie in pairs; in `Q8` separately for each scale.
 #[inline(always)]
 fn score<S: Simd, const R: usize, const Q8: bool>(
     s: S,
@@ -218,7 +216,7 @@ fn score<S: Simd, const R: usize, const Q8: bool>(
         let keys = source.keys(block);
         let ahead = if ask { source.after_keys(block, blocks.start, blocks.end) } else { keys };
         let mut scored = [s.splat(0.0); R];
-        // Pairs of dimensions that are summed before anything else: all of them, or those that share a scale.
+        // Pairs of dimensions that are summed first: all of them, or those that share a scale.
         let together = if Q8 { SCALE_DIMS / 2 } else { KvShape::HEAD_DIM_MAX / 2 };
         for (group, q) in q[..dim / 2].chunks(together).enumerate() {
             let mut sums = [[s.splat(0.0); 2]; R];
@@ -275,13 +273,13 @@ fn softmax<S: Simd>(s: S, scores: &mut [f32; SPLIT_TOKENS], visible: usize) -> (
     (max, s.sum(sum))
 }
 
-/// The factors on the rows so far and on the new ones, indexed by row of a strip.
+/// The factors on the rows so far and on the new ones, by row of a strip.
 struct Weights {
     old: [f32; LANES / 2],
     new: [f32; LANES / 2],
 }
 
-/// Adds a split's sums to those so far, after scaling both to the greater of the two maxima. Returns the factors used.
+/// Adds a split's sums to those so far, both scaled to the greater of the two maxima. Returns the factors.
 #[inline(always)]
 fn fold_weights<S: Simd>(s: S, sums: &mut Sums, rows: Range<usize>, max: &[f32], sum: &[f32]) -> Weights {
     let (old_max, old_sum) = (&mut sums.max[rows.clone()], &mut sums.sum[rows]);
@@ -302,7 +300,6 @@ fn fold_weights<S: Simd>(s: S, sums: &mut Sums, rows: Range<usize>, max: &[f32],
     weights
 }
 
-/// The weighted sum of a split's values, folded into the output rows.
 struct Mix<'a, const R: usize> {
     scores: &'a [[f32; SPLIT_TOKENS]; R],
     visible: [usize; R],
@@ -311,7 +308,6 @@ struct Mix<'a, const R: usize> {
     weights: Option<Weights>,
     rows: &'a [usize],
     to: &'a Disjoint<'a, f32>,
-    /// Whether to prefetch values.
     ask: bool,
 }
 
@@ -347,9 +343,8 @@ impl<const R: usize> Mix<'_, R> {
         D * LANES
     }
 
-    /// Adds tokens of one block, in order, to the rows that see them: to all rows, or with `SOME` only to later ones. A
-    /// weight of zero would not do for the other rows, since what lies behind a row's last token may be anything, even
-    /// NaN.
+    /// Adds tokens of one block, in order, to all rows, or with `SOME` to the later ones that see them. A weight of
+    /// zero would not do for the others, since what lies behind a row's last token may be NaN.
     #[inline(always)]
     #[allow(clippy::too_many_arguments)] // the operands of one op
     fn add<S: Simd, const D: usize, const Q8: bool, const SOME: bool>(

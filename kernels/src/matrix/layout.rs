@@ -1,11 +1,10 @@
 //! The packed layout of a panel: 16 rows side by side, so that a vector register holds 4 consecutive codes of each row.
 //!
-//! A block is 32 codes of each of the 16 rows: 8 vectors of 64 bytes. Vector v holds codes 4v..4v+4 of row r at byte
-//! 4r. The vectors are stored as bit planes, those of 8-bit codes as they are. Codes of 4 to 6 bits have planes of
-//! nibbles: vector v in the low half of 64-byte plane v, vector v + 4 in its high half. Codes of 2 and 3 bits have
-//! planes of bit pairs: vector v in bits 2·(v mod 4) of plane v/4. Codes of 3 and 5 bits add one plane of last bits
-//! (vector v in bit v), codes of 6 bits two planes of pairs. The scales come in front of each block, or of each group
-//! of eight, with the file's precision: they are never widened to f32.
+//! A block is 32 codes of each of the 16 rows: 8 vectors of 64 bytes, vector v holding codes 4v..4v+4 of row r at byte
+//! 4r. The vectors are stored as bit planes. Codes of 4 to 6 bits have planes of nibbles (vector v in the low half of
+//! 64-byte plane v, v + 4 in its high half), codes of 2 and 3 bits planes of pairs (vector v in bits 2·(v mod 4) of
+//! plane v/4). Codes of 3 and 5 bits add one plane of last bits (vector v in bit v), codes of 6 bits two of pairs. In
+//! front of one block, or of a group of eight, stand the scales as the file has them: never widened to f32.
 
 use half::{bf16, f16};
 
@@ -33,7 +32,7 @@ pub(crate) enum Planes {
     Eight,
 }
 
-/// Which scales accompany the codes. A weight's q is its code minus the offset.
+/// Which scales accompany the codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scales {
     /// Per block: d. Weight = d·q.
@@ -44,8 +43,7 @@ pub(crate) enum Scales {
     Group,
     /// Per group: d. Per half block: scale (i8). Weight = d·scale·q.
     GroupHalves,
-    /// Per group: d, dmin. Per half block: scale and min in the low and high half of a byte. Weight = d·scale·q −
-    /// dmin·min.
+    /// Per group: d, dmin. Per half block: scale and min in the halves of a byte. Weight = d·scale·q − dmin·min.
     GroupHalfMins,
 }
 

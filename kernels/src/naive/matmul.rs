@@ -19,8 +19,7 @@ pub fn dequantize(format: Format, k: usize, raw: &[u8]) -> Vec<f32> {
     w
 }
 
-/// Activations after rounding each block of 32 to int8 with scale amax/127, which is itself rounded to f16 if that is a
-/// normal number.
+/// Activations after rounding each block of 32 to int8 with scale amax/127, itself rounded to f16 where that is normal.
 pub fn round_to_int8(x: &[f32]) -> Vec<f32> {
     let mut out = Vec::with_capacity(x.len());
     for block in x.chunks(32) {

@@ -1,4 +1,4 @@
-//! A naive reference for every op: simple enough to be obviously correct, and slow.
+//! A naive reference for every op: obviously correct, and slow.
 
 pub mod attention;
 pub mod matmul;

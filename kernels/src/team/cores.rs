@@ -1,5 +1,4 @@
-//! Which core a thread runs on, and leaving a core that another thread needs. Does nothing where the system doesn't
-//! offer it.
+//! Which core a thread runs on, and leaving one that another thread needs. Does nothing where the system can't tell.
 
 #[cfg(target_os = "linux")]
 use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
@@ -21,7 +20,6 @@ pub(super) struct Cores {
 }
 
 impl Cores {
-    /// Those of the calling thread.
     #[cfg(target_os = "linux")]
     pub(super) fn allowed() -> Cores {
         Cores { allowed: sched_getaffinity(None).ok() }
@@ -32,14 +30,14 @@ impl Cores {
         Cores {}
     }
 
-    /// Moves the calling thread to another core if it runs on `core` and there is another. The thread then avoids
-    /// `core` until it calls this for another one.
+    /// Moves the calling thread off `core` if it runs there and may run elsewhere. It then avoids `core` until it
+    /// leaves another.
     #[cfg(target_os = "linux")]
     pub(super) fn leave(&self, core: usize) {
         let Some(mut others) = self.allowed.filter(|_| current() == core) else { return };
         others.unset(core);
         if others.count() > 0 {
-            // If this is refused, the thread shares the core, which is slow but correct.
+            // If refused, the thread shares the core, which is slow but correct.
             let _ = sched_setaffinity(None, &others);
         }
     }

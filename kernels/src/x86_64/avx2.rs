@@ -46,8 +46,8 @@ trait Dot {
     /// Codes of 8 bits must be signed: unsigned ones would overflow on the way.
     const SIGNED_BYTES: bool;
 
-    /// `acc` plus the products, in groups of four. `w` is unsigned and below 64, or anything if `SIGNED` (or if
-    /// `SIGNED_BYTES` is false).
+    /// `acc` plus the products, in groups of four. `w` is unsigned below 64, or anything if `SIGNED` or not
+    /// `SIGNED_BYTES`.
     ///
     /// # Safety
     /// The machine has the instructions.
@@ -60,9 +60,7 @@ trait Dot {
     unsafe fn run<C: Codes, F: Factors>(layout: Layout, panels: &[u8], x: &Tile, sums: &mut Sums);
 }
 
-/// AVX2 alone.
 struct Multiply;
-/// AVX-VNNI.
 struct Vnni;
 
 impl Dot for Multiply {
@@ -235,7 +233,7 @@ unsafe fn nibbles(planes: *const u8) -> [__m256i; 8] {
     }
 }
 
-/// Takes the bits of `bits` in `mask` after a shift by `shift` (left or right) and ORs them into `low`.
+/// Shifts `bits` by `shift`, masks them, and ORs them into `low`.
 macro_rules! with {
     ($low:expr, $bits:expr, $mask:expr, <<, $shift:literal) => {
         _mm256_or_si256($low, _mm256_and_si256(_mm256_slli_epi16::<$shift>($bits), $mask))

@@ -1,10 +1,9 @@
-//! Matmul with AVX-512 VNNI: 16 outputs in the lanes, the codes of a block in 8 registers, and the rows of a tile one
-//! after the other.
+//! Matmul with AVX-512 VNNI: 16 outputs in the lanes, the codes of a block in 8 registers, row after row of a tile.
 //!
 //! A block is unpacked once for all rows of a tile and stays in registers; each row's codes are loaded as 32-bit
-//! broadcasts. With few rows the sums stay in registers too, and reading weights is the limit. Many rows are multiplied
-//! with two panels at a time, which share the broadcasts. Their sums go through the first-level cache: by the time a
-//! row's turn comes again they have long arrived. The bits are those of `scalar_kernel`.
+//! broadcasts. With few rows the sums stay in registers too, and reading weights is the limit. Many rows go past two
+//! panels at a time, which share the broadcasts. Their sums go through the first-level cache: by the time a row's turn
+//! comes again they have long arrived. Bits are those of `scalar_kernel`.
 
 use std::arch::x86_64::*;
 use std::sync::OnceLock;
@@ -50,8 +49,7 @@ macro_rules! unrolled {
     };
 }
 
-/// Up to this many rows are multiplied with a panel at a time, with their sums in registers. With more rows, reading
-/// weights is no longer the limit.
+/// Up to this many rows are multiplied at a time with their sums in registers. With more, weights are not the limit.
 const FEW_ROWS: usize = 16;
 
 /// How far ahead weights are prefetched.
@@ -66,9 +64,9 @@ fn prefetch(weights: *const u8, bytes: usize) {
     }
 }
 
-/// Whether prefetching weights pays for this many rows. It does: the hardware prefetcher falls behind as soon as there
-/// is work between the loads (measured on Zen 5: one row of Q4_K reads 30 GB/s without and 50 with it). Only Zen 3 and
-/// 4 read one or two rows as fast as memory delivers, and lose a fifth with prefetching.
+/// Whether prefetching weights pays for this many rows. It does: the hardware falls behind as soon as there is work
+/// between the loads (measured on Zen 5: one row of Q4_K reads 30 GB/s without and 50 with it). Only Zen 3 and 4 read
+/// one or two rows as fast as memory delivers, and lose a fifth with prefetching.
 fn prefetch_pays(rows: usize) -> bool {
     static STREAMS_BY_ITSELF: OnceLock<bool> = OnceLock::new();
     rows > 2 || !STREAMS_BY_ITSELF.get_or_init(is_amd_family_19)

@@ -104,7 +104,7 @@ fn scale_of(amax: f32) -> f32 {
     if rounded >= F16_NORMAL_MIN && rounded.is_finite() { rounded } else { scale }
 }
 
-/// The sum of 16 signed bytes, by `psadbw`: it sums unsigned bytes, so 128 is added to each and subtracted at the end.
+/// The sum of 16 signed bytes. `psadbw` sums unsigned ones, so each is raised by 128.
 #[target_feature(enable = "sse2")]
 #[inline]
 fn sum(bytes: __m128i) -> i32 {
