@@ -16,7 +16,7 @@ mod glibc {
 }
 
 /// Makes all threads that start from now on share one heap. With a heap each, glibc keeps up to 64 MB at the end of
-/// every one.
+/// every one and reserves as much address space.
 pub fn share() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     glibc::mallopt(glibc::ARENAS_MAX, 1);

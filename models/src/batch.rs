@@ -1,7 +1,6 @@
-//! The work a model computes in one step. This is plain data, and the only input of a model.
+//! The work a model computes in one step: plain data, and a model's only input.
 //!
-//! Sequences, prompts and requests are not known here. A span is a sequence's new tokens, with the cache blocks of the
-//! tokens before them.
+//! Sequences, prompts and requests are not known here. A span is some new tokens with the cache blocks of those before.
 
 use std::ops::Range;
 
@@ -27,7 +26,7 @@ pub struct Batch {
 pub struct Span {
     /// Range in [`Batch::tokens`]; never empty.
     pub tokens: Range<usize>,
-    /// Number of tokens computed before this step, which is also the position of the first new token.
+    /// Number of tokens computed before this step: the position of the first new token.
     pub context: usize,
     /// Range in [`Batch::tables`]. Entry `i` is the block of tokens `16 i .. 16 i + 16`; together they cover
     /// `context + tokens.len()` tokens.
@@ -73,8 +72,7 @@ impl Batch {
     /// Checks that the batch is consistent and within `limits`.
     ///
     /// # Errors
-    /// [`ForwardError::Token`] for an id outside the vocabulary, [`ForwardError::Batch`] for a batch that contradicts
-    /// itself.
+    /// [`ForwardError::Token`] for an id outside the vocabulary, [`ForwardError::Batch`] for an inconsistent batch.
     pub fn check(&self, limits: &Limits) -> Result<(), ForwardError> {
         let wrong = |what: String| Err(ForwardError::Batch(what));
         if let Some(&token) = self.tokens.iter().find(|&&token| token as usize >= limits.vocab) {

@@ -102,7 +102,7 @@ struct Layer {
     down_norm: Norm,
 }
 
-/// A loaded embedding model. Threads may share it, but only one call at a time runs on the threads of `cpu`.
+/// A loaded embedding model. Threads may share it; one call at a time runs on the threads of `cpu`.
 pub struct Embedder {
     cpu: Arc<Cpu>,
     shape: Shape,
@@ -159,8 +159,7 @@ impl Embedder {
         self.embed_all(&[token_ids]).map(|mut vectors| vectors.remove(0))
     }
 
-    /// Embeds several texts as [`Embedder::embed`] does, in one pass over the weights. Each embedding has the same bits
-    /// as if computed alone.
+    /// Embeds several texts in one pass over the weights. Each embedding has the same bits as alone.
     ///
     /// # Errors
     /// As [`Embedder::embed`]. One text that can't be embedded fails all.
@@ -265,8 +264,8 @@ fn mean_direction(rows: &[f32], width: usize) -> Vec<f32> {
     mean
 }
 
-/// `out` = softmax(query · keysᵀ / √dim) · values, for one head of one token. The head starts at column `start` of rows
-/// of `width`.
+/// `out` = softmax(query · keysᵀ / √dim) · values, for one head of one token, which starts at column `start` of
+/// `width`.
 fn mix_values(query: &[f32], keys: &[f32], values: &[f32], width: usize, start: usize, out: &mut [f32]) {
     let scale = 1.0 / (query.len() as f32).sqrt();
     let rows = keys.chunks_exact(width).map(|row| &row[start..start + query.len()]);

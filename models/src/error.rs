@@ -95,8 +95,8 @@ pub enum ForwardError {
     /// The batch contradicts itself, which is a bug of the caller.
     #[error("inconsistent batch: {0}")]
     Batch(String),
-    /// A file with weights was changed by another program. Nothing that the model computes or keeps can be trusted any
-    /// more. Loading again uses the file's new contents.
+    /// A file with weights was changed by another program. What the model computes or keeps can't be trusted any more;
+    /// loading again uses the new contents.
     #[error(transparent)]
     Lost(#[from] Changed),
     /// A device or a test double failed.

@@ -1,5 +1,4 @@
-//! Turns GGUF files into decoders. One decoder serves all model families. Text, scheduling and sampling are not known
-//! here.
+//! Turns GGUF files into decoders: one decoder, many families. Text, scheduling and sampling are not known here.
 
 pub mod batch;
 pub mod cpu;

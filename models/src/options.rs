@@ -17,13 +17,11 @@ pub struct LoadOptions<'a> {
     pub context_tokens_max: Option<usize>,
     /// Element type of keys and values in the cache.
     pub kv_type: KvType,
-    /// Address space for keys and values, in bytes, rounded down to whole blocks. Memory is taken later, block by
-    /// block.
+    /// Address space for keys and values, in bytes, rounded down to whole blocks. Memory is taken block by block.
     pub kv_bytes_max: usize,
     /// Most tokens in one step. Scratch memory is reserved for this many.
     pub step_tokens_max: usize,
-    /// Convert every matrix to F32. Slow and large, but the arithmetic on the file's weights is exact; a reference for
-    /// tests.
+    /// Convert every matrix to F32: slow and large, but exact arithmetic on the file's weights. A reference for tests.
     pub exact: bool,
     /// Use the packed form beside the model's file ([`crate::packed_path`]), and write one for the next load.
     pub keep_packed: bool,
@@ -31,7 +29,7 @@ pub struct LoadOptions<'a> {
     pub progress: Option<Progress<'a>>,
 }
 
-/// The default of [`LoadOptions::step_tokens_max`]: large enough for the weights to be read once for many tokens.
+/// The default of [`LoadOptions::step_tokens_max`], large enough that weights are read once for many tokens.
 pub const STEP_TOKENS_MAX: usize = 512;
 
 impl LoadOptions<'_> {

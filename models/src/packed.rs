@@ -1,11 +1,10 @@
-//! The packed form of a model, kept beside its file so that the next load is nearly free: the packed weights are mapped
-//! as they are, shared between processes, and the system may evict their pages.
+//! The packed form of a model, kept beside its file so that the next load is nearly free. Its weights are mapped as
+//! they are, shared between processes, and the system may evict their pages.
 //!
-//! `NAME.gguf.packed` is one line of JSON (a table, padded to whole pages) followed by the packed bytes of each matrix.
-//! It is used only if it has this version, was made from this very file (sizes, times and a sample of pages), and every
-//! checksum matches. Otherwise it is made anew: written under another name, and renamed when complete. The next process
-//! that writes one removes what a killed process left behind. If it can't be kept (the disk is full, or the folder
-//! can't be written), the model is packed in memory without an error.
+//! `NAME.gguf.packed` is one line of JSON (a table, padded to whole pages), then the packed bytes of each matrix. It is
+//! used only if it has this version, was made from this very file (sizes, times and a sample of pages), and every
+//! checksum matches. Otherwise it is made anew under another name and renamed when complete; what a killed process left
+//! behind is removed then. If it can't be kept (a full disk, a read-only folder), the model is packed in memory.
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
@@ -160,9 +159,8 @@ impl Draft {
         &mut self.map[self.plan.ranges[index].clone()]
     }
 
-    /// Renames the finished file into place and returns its matrices. `None` when another process damaged it. The file
-    /// is not synced to the disk, which would take seconds; if a power cut loses part of it, the checksums fail at the
-    /// next load.
+    /// Renames the finished file into place and returns its matrices; `None` when another process damaged it. The file
+    /// is not synced, which would take seconds: if a power cut loses part of it, the checksums fail at the next load.
     pub(crate) fn finish(mut self, threads: &ThreadPool) -> Option<Packed> {
         let checksums = checksums(&self.map, &self.plan, threads);
         let table = table(&self.source, &self.entries, &checksums);
@@ -187,8 +185,7 @@ impl Draft {
     }
 }
 
-/// Reserves `bytes` on the disk, so that writing through the map can't fail on a full disk, and checks what space
-/// remains.
+/// Reserves `bytes` on the disk, so that writing through the map can't fail, and checks what space remains.
 fn reserve(file: &File, bytes: u64) -> io::Result<()> {
     #[cfg(unix)]
     {
@@ -206,7 +203,7 @@ fn reserve(file: &File, bytes: u64) -> io::Result<()> {
     }
 }
 
-/// Removes drafts of `goal` whose process no longer exists.
+/// Removes drafts of `goal` that no process is writing.
 fn clear_drafts(goal: &Path) {
     let (Some(folder), Some(name)) = (goal.parent(), goal.file_name().and_then(|name| name.to_str())) else {
         return;

@@ -124,8 +124,7 @@ impl Weights {
     /// Packs the weights of `spec` from `gguf`, which stays open only if embedding rows are looked up in it.
     ///
     /// # Errors
-    /// [`LoadError`] when a tensor is missing, has the wrong shape or type, or would not be used. In these cases
-    /// nothing was packed.
+    /// [`LoadError`] when a tensor is missing, has the wrong shape or type, or would not be used. Nothing was packed then.
     pub(crate) fn load(gguf: Gguf, spec: &Spec, packing: &Packing<'_>) -> Result<Weights, LoadError> {
         let (embedding_tensor, format) = checked(&gguf, EMBEDDING, &[spec.width, spec.vocab])?;
         let embedding_tensor = embedding_tensor.clone();

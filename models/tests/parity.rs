@@ -212,8 +212,7 @@ fn further_than_llama_cpp(path: &Path) -> Option<String> {
     (mean(&more) > 3.0 * error).then_some(found)
 }
 
-/// The cost of `--kv-type q8`. It is highest on Qwen2, whose keys have dimensions a hundred times larger than their
-/// neighbours.
+/// The cost of `--kv-type q8`: highest on Qwen2, whose keys have dimensions a hundred times larger than others.
 #[test]
 fn bytes_in_the_cache_cost_little() {
     for_each_model(|name, reference| {

@@ -1,4 +1,4 @@
-//! Tests of the engine from outside: seeded simulations, properties of the schedule, and the thread with its handles.
+//! The engine from outside: seeded simulations, properties of the schedule, and the thread with its handles.
 
 mod alone;
 mod fake;

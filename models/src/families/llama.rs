@@ -1,5 +1,5 @@
-//! Llama 1 to 3, Mistral, SmolLM2 and others saved as `llama`. Conversion permutes the rows of q and k, so that rope
-//! rotates adjacent elements.
+//! Llama 1 to 3, Mistral, SmolLM2 and others saved as `llama`. Conversion permutes q and k, so rope rotates adjacent
+//! elements.
 
 use super::keys::Keys;
 use crate::spec::{RopePairs, Spec, SpecError};

@@ -97,8 +97,7 @@ impl<'a> Cursor<'a> {
         std::str::from_utf8(bytes).map_err(|_| self.malformed(start, "a string is not UTF-8"))
     }
 
-    /// Reads a count of things that each take at least `bytes_min` more bytes of the file, and checks that they can
-    /// fit.
+    /// Reads a count of things that each take at least `bytes_min` bytes, and checks that the file can hold them.
     pub(super) fn count(&mut self, what: &str, bytes_min: usize) -> Result<usize, GgufError> {
         let start = self.at;
         let count = self.u64()?;

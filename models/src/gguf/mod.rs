@@ -171,8 +171,8 @@ impl Gguf {
         &self.parts[0].path
     }
 
-    /// Identifies the model's files: size, modification time, and a checksum over a sample of pages of each. `None` for
-    /// a model that is in no file.
+    /// Identifies the model's files by size, modification time and a checksum over a sample of pages. `None` for a
+    /// model that is in no file.
     pub(crate) fn fingerprint(&self) -> Option<serde_json::Value> {
         const SAMPLES: usize = 256;
         const SAMPLE_BYTES: usize = 4096;
@@ -191,8 +191,7 @@ impl Gguf {
         parts.collect::<Option<Vec<_>>>().map(serde_json::Value::from)
     }
 
-    /// Fails if a file was changed since it was opened. What was read from a file that was truncated meanwhile may be
-    /// zeros.
+    /// Fails if a file was changed since it was opened. What was read from a truncated file may be zeros.
     ///
     /// # Errors
     /// [`Changed`] names the file.
@@ -229,8 +228,8 @@ impl Gguf {
         self.entries.iter().filter_map(move |&at| reader::value_at(bytes, path, at))
     }
 
-    /// The value of `key` as `T`: `u32`, `u64`, `usize`, `i32`, `f32`, `bool`, `&str`, or a `Vec` of these. `None` when
-    /// the key is missing.
+    /// The value of `key` as `T`: `u32`, `u64`, `usize`, `i32`, `f32`, `bool`, `&str`, or a `Vec` of these; `None` if
+    /// missing.
     ///
     /// # Errors
     /// [`GgufError::WrongType`] when the value has another type.

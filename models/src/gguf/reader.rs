@@ -1,5 +1,5 @@
-//! Reads and checks the header of one file: the metadata index and the tensor table. Afterwards every range in the
-//! table lies inside the file.
+//! Reads and checks one file's header: the metadata index and the tensor table. Afterwards every range in the table
+//! lies inside the file.
 
 use std::path::Path;
 
@@ -183,8 +183,7 @@ fn read_tensor(cursor: &mut Cursor<'_>, budget: &mut Budget) -> Result<TensorInf
     Ok(TensorInfo { name: name.to_owned(), shape, ggml_type, part: 0, offset, bytes })
 }
 
-/// Makes offsets relative to the start of the file, and checks that each tensor is aligned, lies inside the file, and
-/// overlaps no other.
+/// Makes offsets relative to the start of the file, and checks that tensors are aligned, inside the file, and apart.
 fn place_data(cursor: &Cursor<'_>, alignment: u64, tensors: &mut [TensorInfo]) -> Result<(), GgufError> {
     let file_bytes = cursor.bytes.len() as u64;
     let data_start = (cursor.at as u64).checked_next_multiple_of(alignment);

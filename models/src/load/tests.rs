@@ -1,5 +1,5 @@
-//! Files that contradict themselves, and the errors they must give. The file is the smallest possible decoder: one
-//! layer, everything in F32.
+//! Files that contradict themselves, and the errors they must give. The file is the smallest decoder: one layer, in
+//! F32.
 
 use std::sync::Arc;
 

@@ -1,6 +1,5 @@
-//! A model whose "keys and values" are hashes. What a position stores depends on all positions before it, read through
-//! the block table; logits depend on everything stored. One wrong block, one stale token or one write into a shared
-//! block changes the tokens.
+//! A model whose "keys and values" are hashes of all positions before, read through the block table; logits depend on
+//! everything stored. One wrong block, one stale token or one write into a shared block changes the tokens.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -66,8 +65,8 @@ fn fold(states: impl Iterator<Item = u64>) -> u64 {
     states.fold(EMPTY, |sum, state| mix(sum ^ state))
 }
 
-/// A model whose seed is a multiple of three mostly repeats what followed its last token before, so that drafts are
-/// often right.
+/// If the seed is a multiple of three, the token that followed the last one before is likely, so drafts are often
+/// right.
 fn logits(seed: u64, sum: u64, last: u32, vocab: usize) -> Vec<f32> {
     let unit = |token: usize| (mix(sum ^ seed ^ mix(token as u64)) >> 40) as f32 / (1u64 << 24) as f32;
     let habit = seed.is_multiple_of(3).then(|| (mix(u64::from(last)) % vocab as u64) as usize);
