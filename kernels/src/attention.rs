@@ -78,8 +78,7 @@ pub(crate) struct Call<'a> {
 }
 
 /// Causal attention, softmax(q · kᵀ · scale) · v, over the cache, in which the rows' own keys and values must be too.
-/// `q` and `out` are `[rows, heads, head_dim]`; `heads` is a multiple of the kv heads. Rows of no span are left as they
-/// are.
+/// `q` and `out` are `[rows, heads, head_dim]`; `heads` is a multiple of the kv heads. Rows of no span stay unchanged.
 ///
 /// # Panics
 /// If shapes do not fit, spans overlap or do not ascend, or a table is too short.

@@ -139,8 +139,7 @@ pub fn kv_write(
         rope.assert_fits(slots.len(), head_dim);
     }
     let pool = Disjoint::new(pool);
-    // One chunk per head's keys and one per head's values: these never overlap, and smaller chunks would be too little
-    // work.
+    // One chunk per head's keys and one per head's values: these never overlap, and less would be too little work.
     let write = |chunk: usize| {
         let (head, keys) = (chunk / 2, chunk.is_multiple_of(2));
         let rows = if keys { k } else { v };

@@ -74,8 +74,7 @@ pub fn matmul(cpu: &Cpu, x: &Activations, outputs: &mut [Output]) {
     }
 }
 
-/// Fills `into` with silu(x · gateᵀ) · (x · upᵀ), for the matrices that multiply it next. Neither product is stored
-/// whole.
+/// Fills `into` with silu(x · gateᵀ) · (x · upᵀ), for the matrices that multiply it next. No product is stored whole.
 ///
 /// # Panics
 /// If a shape does not fit, outputs are not whole blocks of 32, or `x` was not filled for a matrix.

@@ -1,5 +1,5 @@
-//! Quantizes blocks of activations to int8 codes with their scales and sums. [`crate::activations`] decides which rows
-//! form a tile.
+//! Quantizes blocks of activations to int8 codes with scales and sums. [`crate::activations`] decides which rows form a
+//! tile.
 
 use std::ops::Range;
 
@@ -143,7 +143,7 @@ pub(crate) struct Quantized<'a> {
     pub(crate) floats: Disjoint<'a, f32>,
 }
 
-/// Quantizes block `block` of silu(gate) · up in the tile that starts at row `row`. Both are sums of two panels,
+/// Quantizes block `block` of silu(gate) · up in the tile at row `row`. Both are sums of two panels,
 /// `[panel][row][16]`.
 ///
 /// # Safety
@@ -268,13 +268,11 @@ unsafe fn put_sums(out: &Quantized, at: usize, code_sums: &[[i32; 2]], scales: &
 
 /// A block whose largest magnitude is below this counts as zero: the inverse of its scale would overflow.
 pub(crate) const AMAX_MIN: f32 = 1e-30;
-/// Adding this to a number of magnitude below 2^22 rounds it to even and leaves it in the low bits, in two's
-/// complement.
+/// Adding this to a number of magnitude below 2^22 rounds it to even and leaves it in the low bits (two's complement).
 pub(crate) const ROUND_TO_EVEN: f32 = 12_582_912.0;
 
 /// The scale of a block whose largest magnitude is `amax`, rounded to f16 as in GGUF's int8 blocks. Outside f16's
-/// normal range it is not rounded, because codes must not exceed ±127. Codes are made with this scale, not the
-/// unrounded one.
+/// normal range it is not rounded, because codes must not exceed ±127. Codes are made with this scale.
 pub(crate) fn scale_of(amax: f32) -> f32 {
     let scale = amax / 127.0;
     let rounded = half::f16::from_f32(scale);

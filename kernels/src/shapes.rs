@@ -2,8 +2,8 @@
 
 use crate::matrix::layout::{LANES, Layout};
 
-/// Most rows of a tile: enough that unpacking weights costs little, few enough that the sums of two panels fit into the
-/// first-level cache.
+/// Most rows of a tile: so many that unpacking weights costs little, so few that two panels' sums fit into the first
+/// cache.
 pub(crate) const TILE_ROWS_MAX: usize = 64;
 
 /// The rows of one tile, in the forms that weights of one layout are multiplied with.

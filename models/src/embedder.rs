@@ -264,8 +264,7 @@ fn mean_direction(rows: &[f32], width: usize) -> Vec<f32> {
     mean
 }
 
-/// `out` = softmax(query · keysᵀ / √dim) · values, for one head of one token, which starts at column `start` of
-/// `width`.
+/// `out` = softmax(query · keysᵀ / √dim) · values, for one head of one token. Heads start at column `start` of `width`.
 fn mix_values(query: &[f32], keys: &[f32], values: &[f32], width: usize, start: usize, out: &mut [f32]) {
     let scale = 1.0 / (query.len() as f32).sqrt();
     let rows = keys.chunks_exact(width).map(|row| &row[start..start + query.len()]);

@@ -15,8 +15,7 @@ macro_rules! hold {
 pub(super) use hold;
 
 impl Core {
-    /// Compares every count and list with what it stands for. Call it between steps only. Takes time linear in all
-    /// blocks and tokens.
+    /// Compares every count and list with what it stands for, between steps. Its time is linear in blocks and tokens.
     ///
     /// # Errors
     /// Says what does not add up, which is always a bug in the engine.

@@ -1,7 +1,6 @@
 //! Hands out cache blocks and takes them back. All models share one byte budget, and prefixes are shared. Blocks that
-//! no plan expects are evicted first, the least recently used of them before others; expected ones go in the order of
-//! their next use, the furthest first. A block is a number; what lies behind it, and on which device, is not known
-//! here.
+//! no plan expects are evicted first, the least recently used before others; then expected ones, the furthest next use
+//! first. A block is a number; what lies behind it, and on which device, is not known here.
 //!
 //! A block is *held* while a table names it, *cached* when no table does but its tokens may be wanted again, and
 //! *empty* when it only has memory. Blocks whose tokens are known are children of the prefix they continue. Full ones
@@ -173,8 +172,7 @@ impl Blocks {
         self.pools[model.0 as usize].block_bytes
     }
 
-    /// Allocates a block, held once. If need be it evicts the first cached block in order, of any model. `None` when
-    /// tables hold everything.
+    /// Allocates a block, held once. Evicts a cached one of any model if need be. `None` when tables hold everything.
     pub fn alloc(&mut self, model: ModelId) -> Option<u32> {
         loop {
             let pool = &mut self.pools[model.0 as usize];
@@ -237,8 +235,7 @@ impl Blocks {
         self.hold(model, block);
     }
 
-    /// Gives a block back. Tables are given back from their end, so that the tail of a prefix is evicted before its
-    /// head.
+    /// Gives a block back. Tables are given back from their end, so that a prefix's tail is evicted before its head.
     pub fn release(&mut self, model: ModelId, block: u32) {
         let pool = &mut self.pools[model.0 as usize];
         let entry = &mut pool.blocks[block as usize];
@@ -291,8 +288,7 @@ impl Blocks {
         Prefix::Content(self.pools[model.0 as usize].blocks[block as usize].content)
     }
 
-    /// Records that the leading `tokens` of a held block are computed. `hash` covers prefix and block; it is read once
-    /// the block is full.
+    /// Records that the leading `tokens` of a held block are computed. `hash` covers prefix and block, for a full one.
     pub fn fill(&mut self, model: ModelId, block: u32, prefix: Prefix, tokens: &[u32], hash: u64) {
         let pool = &mut self.pools[model.0 as usize];
         let entry = &mut pool.blocks[block as usize];

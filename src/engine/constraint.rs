@@ -2,8 +2,7 @@
 
 /// A grammar as the engine sees it. Each belongs to one sequence.
 pub trait Constraint: Send {
-    /// Marks the tokens allowed next: bit `t % 32` of word `t / 32`. The slice covers the vocabulary and arrives
-    /// zeroed.
+    /// Marks the tokens allowed next: bit `t % 32` of word `t / 32`. The slice covers the vocabulary and is zero.
     ///
     /// # Errors
     /// A message when the grammar can't continue (it is too complex, or allows no token). The sequence fails with it.
@@ -13,11 +12,9 @@ pub trait Constraint: Send {
     /// # Errors
     /// A message when the token is not allowed.
     fn accept(&mut self, token: u32) -> Result<(), String>;
-    /// Announces the most tokens the sequence can have, before the first is sampled. An output that can be complete
-    /// within them will be.
+    /// Announces the most tokens there can be, before the first. An output that can be complete within them will be.
     fn limit(&mut self, _tokens: u32) {}
-    /// The token to take instead of a sampled one: the same, unless it would leave too few tokens to complete the
-    /// output.
+    /// The token to take instead of a sampled one: the same, unless it left too few tokens to complete the output.
     fn settle(&mut self, drawn: u32) -> u32 {
         drawn
     }

@@ -123,8 +123,7 @@ impl Cost {
         self.line = std::array::from_fn(|i| self.guess[i] * factors[i].max(0.0));
     }
 
-    /// The factors by which to scale the guess. They are pulled towards the one factor that fits all terms together
-    /// best.
+    /// The factors by which to scale the guess, pulled towards the one factor that fits all terms together best.
     fn fit(&self) -> [f64; TERMS] {
         let total: f64 = self.sums.iter().sum();
         let square: f64 = self.squares.iter().flatten().sum();

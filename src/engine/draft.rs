@@ -76,8 +76,7 @@ pub struct Guesses {
     grams: Grams,
     /// Recent share of draft tokens that were accepted.
     trust: f64,
-    /// The last prediction of the next token. It is compared with the sampled token even when nothing was drafted, so
-    /// that `trust` can recover.
+    /// The last prediction of the next token. It is checked even when nothing was drafted, so that `trust` can recover.
     next: Option<u32>,
 }
 

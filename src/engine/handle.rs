@@ -1,5 +1,4 @@
-//! The handles through which other threads reach an engine. Commands go through one bounded channel; the worker takes
-//! them between steps.
+//! The handles through which other threads reach an engine. Commands go through a bounded channel to the worker.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -96,8 +95,7 @@ impl EngineHandle {
     /// events begin with the first token it generates itself.
     ///
     /// # Errors
-    /// As [`EngineHandle::submit`]. If the parent has ended, the sink is told instead, since only the engine's thread
-    /// knows.
+    /// As [`EngineHandle::submit`]. If the parent has ended, only the engine's thread knows, so the sink is told.
     pub fn fork(&self, parent: RequestId, branch: Branch) -> Result<RequestId, Rejected> {
         branch.sampling.check()?;
         self.queue(Some(parent), branch.into_request())
@@ -187,8 +185,7 @@ impl EngineHandle {
         lock(&self.shared.stats).clone()
     }
 
-    /// Stops the engine and waits for its thread. Requests that have not ended fail. Must not be called from a sink or
-    /// a job.
+    /// Stops the engine and waits for its thread. Unfinished requests fail. Must not be called from a sink or a job.
     pub fn shutdown(&self) {
         self.shared.stopping.store(true, Ordering::Release);
         self.wake();

@@ -34,8 +34,7 @@ pub struct Job {
     pub broken: Broken,
 }
 
-/// Callback for a job that ends early. Dropping it counts as cancellation, so that jobs dropped with the engine are
-/// reported too.
+/// Callback for a job that ends early. Dropping it counts as cancellation, so jobs dropped with the engine call it too.
 pub struct Broken(Option<Box<dyn FnOnce(JobEnd) + Send>>);
 
 impl Broken {
@@ -98,8 +97,7 @@ pub(super) struct Jobs {
     /// The front has the next turn.
     queue: VecDeque<Live>,
     costs: HashMap<JobKind, Cost>,
-    /// Microseconds that jobs may take before it is the sequences' turn. Negative when jobs have had more than their
-    /// share.
+    /// Microseconds that jobs may take before it is the sequences' turn. Negative when jobs had more than their share.
     balance_us: f64,
     /// Microseconds that jobs took since the last step of a model.
     since_step_us: f64,

@@ -170,8 +170,7 @@ impl Core {
         }
     }
 
-    /// Runs one step of one model, or some pieces of a job. `false` when nothing can run. `clock` is read between the
-    /// phases.
+    /// Runs one step of a model, or pieces of a job. `false` when nothing can run. Reads `clock` between the phases.
     pub fn step(&mut self, clock: &dyn Fn() -> Duration) -> bool {
         let started = clock();
         if !self.schedule(started) {

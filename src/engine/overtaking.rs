@@ -92,8 +92,7 @@ impl Core {
         taken
     }
 
-    /// The sequence among those `wanted` that has the least of its prompt left, if it is short enough to overtake the
-    /// first.
+    /// The sequence among those `wanted` with the least of its prompt left, if short enough to overtake the first.
     fn shortest_behind(
         &self,
         model: ModelId,

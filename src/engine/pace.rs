@@ -59,8 +59,7 @@ impl Core {
         PROMPT_STEP * self.lanes[model.0 as usize].cost.alone_us()
     }
 
-    /// The limits of prefill in a step whose decoding sequences are already planned. They are tighter when others wait
-    /// for a token.
+    /// The limits of prefill in a step whose decoding sequences are planned; tighter when others wait for a token.
     pub(super) fn prefill(&self, model: ModelId, background: bool) -> Prefill {
         let waits = |lane: &Lane| {
             let mut terms = lane.order.iter().map(|&slot| &self.sequences[slot].terms);
@@ -89,8 +88,8 @@ impl Core {
         self.config.shared_step.as_secs_f64() * 1e6
     }
 
-    /// Tokens that prefill may still add to the step. A few are always allowed, or a long prompt would never advance
-    /// beside others.
+    /// Tokens that prefill may still add to the step. A few always may, or long prompts would never advance beside
+    /// others.
     pub(super) fn tokens_left(&self, prefill: &Prefill) -> usize {
         let tokens_max = self.config.step_tokens_max;
         tokens_max.saturating_sub(self.plan.amount.tokens).max(prefill.least.min(tokens_max))

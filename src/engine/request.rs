@@ -1,5 +1,4 @@
-//! What a caller asks of the engine and what it gets back. Requests and answers are token ids; text, prompts and plans
-//! are not known here.
+//! What a caller asks of the engine and what it gets back, as token ids. Text, prompts and plans are not known here.
 
 use std::time::Duration;
 
@@ -18,8 +17,7 @@ pub struct RequestId(pub u64);
 pub struct RunId(pub u64);
 
 /// Decides who goes first: the higher class, then the run that began earlier and has had less service, then the longer
-/// critical path, then the older request. Class and run count as time (see `Rank`), so that whoever waits long enough
-/// goes first.
+/// critical path, then the older request. Class and run count as time (see `Rank`), so that every wait ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Priority {
     /// Interactive goes before run, run before background.
@@ -110,8 +108,7 @@ impl Sampling {
     }
 }
 
-/// Receives a request's events in order, on the engine's thread, so it must not block. Returning `false` cancels the
-/// request.
+/// Receives a request's events in order, on the engine's thread: it must not block. Returning `false` cancels it.
 pub type Sink = Box<dyn FnMut(Event) -> bool + Send>;
 
 pub struct Request {

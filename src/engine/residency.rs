@@ -207,8 +207,7 @@ impl Core {
         }
     }
 
-    /// When nobody can run, unloads a model so that the first sequence gets blocks: an idle one, else the one wanted
-    /// least.
+    /// When nobody can run, unloads an idle model, else the one wanted least, so that the first sequence gets blocks.
     pub(super) fn make_room_for_first(&mut self) -> bool {
         let here = self.lanes.iter().filter(|lane| matches!(lane.place, Place::Here(_)));
         let first = here.filter_map(|lane| lane.order.first()).min_by_key(|&&slot| self.sequences[slot].rank);
@@ -270,9 +269,8 @@ impl Core {
         let _ = self.send_idle_away(id) || self.send_lower_away(id, Push::Lower);
     }
 
-    /// Makes room for a model's weights and the sequence that wants it. Idle models go first, the longest idle before
-    /// others; then, as far as `push` allows, the one whose first sequence has the lowest rank. Nothing is unloaded if
-    /// that would not suffice.
+    /// Makes room for a model's weights and the sequence that wants it. Idle models go first, longest idle before
+    /// others; then, as far as `push` allows, the one whose first sequence ranks lowest. Nothing is unloaded in vain.
     fn make_room_for(&mut self, id: ModelId, push: Push) -> bool {
         let lane = &self.lanes[id.0 as usize];
         let first = lane.order.first().map(|&slot| &self.sequences[slot]);

@@ -1,5 +1,4 @@
-//! What the engine knows of a run: when it began, how much service it has had, and what it generated. What a plan is,
-//! is not known here.
+//! What the engine knows of a run: when it began, how much service it had, what it generated. Plans are not known here.
 
 use std::collections::HashMap;
 use std::time::Duration;

@@ -2,8 +2,7 @@
 //! position. Batches, threads and grammars are not known here; a grammar appears only as its mask.
 //!
 //! The order is: bias, penalties, mask, temperature, top-k, top-p, min-p, sampling. Equal logits go to the lower id. A
-//! row of 150,000 logits is never sorted: the maxima of small chunks give a threshold that few more logits pass than
-//! were asked for.
+//! row of 150,000 logits is never sorted: maxima of small chunks give a threshold that few more than wanted pass.
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
@@ -212,8 +211,7 @@ fn by_logit(a: &(f32, u32), b: &(f32, u32)) -> Ordering {
     b.0.partial_cmp(&a.0).unwrap_or(Ordering::Equal).then(a.1.cmp(&b.1))
 }
 
-/// Puts the `count` highest logits into `scratch.candidates`, best first; fewer where fewer are numbers.
-/// `scratch.maxima` must be filled.
+/// Puts the `count` highest numbers into `scratch.candidates`, best first. `scratch.maxima` must be filled.
 fn select(row: &[f32], count: usize, scratch: &mut Scratch) {
     let Scratch { maxima, order, candidates, .. } = scratch;
     candidates.clear();
@@ -359,8 +357,7 @@ fn most_likely(row: &[f32], top: usize, log_sum: f32, scratch: &mut Scratch) -> 
     scratch.candidates.iter().map(|&(logit, token)| (token, logit - log_sum)).collect()
 }
 
-/// eˣ for x ≤ 0, within 2 ulp, without branches so that it vectorizes (Cephes' polynomial). Below −87, and for NaN, it
-/// gives e⁻⁸⁷.
+/// eˣ for x ≤ 0, within 2 ulp, branch-free so that it vectorizes (Cephes' polynomial). Below −87, and for NaN, e⁻⁸⁷.
 fn exp(x: f32) -> f32 {
     // Adding 1.5 · 2²³ rounds to an integer in the low bits of the sum.
     const ROUND: f32 = 12_582_912.0;

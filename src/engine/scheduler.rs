@@ -96,8 +96,7 @@ impl Core {
         first.min_by_key(|sequence| sequence.rank).and_then(|sequence| sequence.terms.run)
     }
 
-    /// How long a model has waited, plus a head start for its class and for the first run. Models of the same kind thus
-    /// take turns.
+    /// How long a model has waited, plus head starts for class and first run. Models of the same kind take turns.
     fn urgency_of(&self, model: ModelId, first_run: Option<RunId>, now: Duration) -> Urgency {
         let lane = &self.lanes[model.0 as usize];
         let waited = now.saturating_sub(lane.waiting_since);
@@ -120,8 +119,7 @@ impl Core {
         let leaders = self.leaders(model);
         let leads = |core: &Self, slot| !core.rides(slot, leaders);
         let rides = |core: &Self, slot| core.rides(slot, leaders);
-        // Once a sequence can't start for want of blocks, none behind it may, or small ones would keep a large one out
-        // for ever.
+        // Once a sequence can't start for want of blocks, none behind it may: small ones would keep a large one out.
         let mut starts_before = None;
         self.plan_decodes(model, leads, f64::INFINITY);
         let mut all = self.prefill(model, leaders.rank.is_none());
@@ -311,8 +309,7 @@ impl Core {
         if need + self.plan.work.len() + kept <= available {
             return true;
         }
-        // A sequence that computes ahead is not preempted for one more beside others: its blocks are expected to be
-        // used.
+        // A sequence that computes ahead is not preempted for one more beside others: its blocks will be used.
         let below = others().filter(|(_, other)| other.rank > sequence.rank && (alone || other.wants_draw()));
         let bytes: usize = below.map(|(_, o)| o.table.len() * self.blocks.block_bytes(o.model)).sum();
         bytes > 0 && need + kept <= available + bytes / self.blocks.block_bytes(model)

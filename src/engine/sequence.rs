@@ -15,8 +15,7 @@ use super::{
 
 /// Each class above background makes a request count as this much older.
 const CLASS_HEAD_START: Duration = Duration::from_secs(120);
-/// A request counts as having arrived with its run, but as at most this much older than it is. That is less than a
-/// class.
+/// A request counts as having arrived with its run, but as at most this much older than it is: less than a class.
 const RUN_HEAD_START_MAX: Duration = Duration::from_secs(100);
 
 /// Position in the order of service: arrival time (its own or its run's) minus the class's head start, then the longer
@@ -104,8 +103,7 @@ pub enum End {
 }
 
 impl Sequence {
-    /// Takes a checked request. `guesses` allows speculation; it is not used with penalties, which depend on earlier
-    /// tokens.
+    /// Takes a checked request. `guesses` allows speculation, which needs a sequence without penalties.
     pub fn new(
         id: RequestId,
         request: Request,

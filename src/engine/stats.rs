@@ -21,7 +21,6 @@ pub struct Stats {
     pub cached_tokens: u64,
     /// Times a sequence lost its blocks to another.
     pub preemptions: u64,
-    /// Draft tokens computed.
     pub drafted_tokens: u64,
     /// Draft tokens that were accepted.
     pub accepted_tokens: u64,

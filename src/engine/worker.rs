@@ -62,8 +62,7 @@ impl Worker {
     fn take_commands(&mut self, progressed: bool) -> bool {
         let busy = progressed && !self.core.is_idle() || !self.taken.is_empty();
         let first = if busy { self.inbox.try_recv() } else { self.wait() };
-        // Read before the channel is emptied: a request was sent before its cancellation, so it is known by the time
-        // that is processed.
+        // Read before the channel is emptied: a request is sent before its cancellation, so it is known by then.
         let told = std::mem::take(&mut *lock(&self.shared.told));
         let mut next = first;
         let disconnected = loop {

@@ -58,16 +58,14 @@ impl<'a> Source<'a> {
         &self.call.pool[self.call.layer.keys(block, self.tile.kv_head)]
     }
 
-    /// The keys needed [`AHEAD_BLOCKS`] after those of `block`, or, after the last of `blocks`, the values from `first`
-    /// on.
+    /// The keys needed [`AHEAD_BLOCKS`] after those of `block` or, after the last of `blocks`, the values from `first`.
     #[inline(always)]
     fn after_keys(&self, block: usize, first: usize, blocks: usize) -> &'a [u16] {
         let next = block + AHEAD_BLOCKS;
         if next < blocks { self.keys(next) } else { self.values((first + next - blocks).min(blocks - 1)) }
     }
 
-    /// The values needed [`AHEAD_BLOCKS`] after those of `block`, or, after the last of `blocks`, the next split's
-    /// keys.
+    /// The values needed [`AHEAD_BLOCKS`] after those of `block` or, after the last of `blocks`, the next keys.
     #[inline(always)]
     fn after_values(&self, block: usize, blocks: usize) -> &'a [u16] {
         let next = block + AHEAD_BLOCKS;

@@ -30,8 +30,7 @@ impl Cores {
         Cores {}
     }
 
-    /// Moves the calling thread off `core` if it runs there and may run elsewhere. It then avoids `core` until it
-    /// leaves another.
+    /// Moves the calling thread off `core` if it may run elsewhere. It then avoids `core` until it leaves another one.
     #[cfg(target_os = "linux")]
     pub(super) fn leave(&self, core: usize) {
         let Some(mut others) = self.allowed.filter(|_| current() == core) else { return };

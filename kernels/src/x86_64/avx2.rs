@@ -46,8 +46,7 @@ trait Dot {
     /// Codes of 8 bits must be signed: unsigned ones would overflow on the way.
     const SIGNED_BYTES: bool;
 
-    /// `acc` plus the products, in groups of four. `w` is unsigned below 64, or anything if `SIGNED` or not
-    /// `SIGNED_BYTES`.
+    /// `acc` plus products in groups of four. `w` is unsigned below 64, or anything if `SIGNED` or not `SIGNED_BYTES`.
     ///
     /// # Safety
     /// The machine has the instructions.

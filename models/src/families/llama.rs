@@ -1,4 +1,4 @@
-//! Llama 1 to 3, Mistral, SmolLM2 and others saved as `llama`. Conversion permutes q and k, so rope rotates adjacent
+//! Llama 1 to 3, Mistral, SmolLM2 and others saved as `llama`. Conversion permutes q and k: rope takes adjacent
 //! elements.
 
 use super::keys::Keys;

@@ -228,8 +228,8 @@ impl Gguf {
         self.entries.iter().filter_map(move |&at| reader::value_at(bytes, path, at))
     }
 
-    /// The value of `key` as `T`: `u32`, `u64`, `usize`, `i32`, `f32`, `bool`, `&str`, or a `Vec` of these; `None` if
-    /// missing.
+    /// The value of `key` as `T`: `u32`, `u64`, `usize`, `i32`, `f32`, `bool`, `&str` or a `Vec` of these. `None` if
+    /// absent.
     ///
     /// # Errors
     /// [`GgufError::WrongType`] when the value has another type.

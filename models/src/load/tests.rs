@@ -1,5 +1,4 @@
-//! Files that contradict themselves, and the errors they must give. The file is the smallest decoder: one layer, in
-//! F32.
+//! Files that contradict themselves, and the errors they must give. The file is the smallest decoder: one F32 layer.
 
 use std::sync::Arc;
 

@@ -47,8 +47,7 @@ impl Expectations {
 }
 
 impl Blocks {
-    /// Keeps a prefix in preference to others until it is released or expires. An expectation with the same id is
-    /// replaced.
+    /// Keeps a prefix in preference to others until released or expired. Replaces an expectation with the same id.
     pub fn expect(&mut self, id: ExpectedId, expected: &Expected, now: Duration) {
         self.unexpect(id);
         let mut hash = root_hash(expected.cache_salt);

@@ -65,8 +65,7 @@ fn fold(states: impl Iterator<Item = u64>) -> u64 {
     states.fold(EMPTY, |sum, state| mix(sum ^ state))
 }
 
-/// If the seed is a multiple of three, the token that followed the last one before is likely, so drafts are often
-/// right.
+/// If the seed is a multiple of three, each token has a likely successor, so that drafts are often right.
 fn logits(seed: u64, sum: u64, last: u32, vocab: usize) -> Vec<f32> {
     let unit = |token: usize| (mix(sum ^ seed ^ mix(token as u64)) >> 40) as f32 / (1u64 << 24) as f32;
     let habit = seed.is_multiple_of(3).then(|| (mix(u64::from(last)) % vocab as u64) as usize);
