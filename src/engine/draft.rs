@@ -19,7 +19,7 @@ const MARGIN: f64 = 1.6;
 /// Most tokens of earlier outputs kept per run and model.
 const HISTORY_TOKENS_MAX: usize = 1 << 16;
 
-/// Where each sequence of [`GRAM`] tokens occurred last.
+/// Where each sequence of `GRAM` tokens occurred last.
 #[derive(Debug, Clone, Default)]
 pub struct Grams {
     /// Hash of the tokens to the index of the token behind them.
