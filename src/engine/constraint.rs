@@ -14,7 +14,7 @@ pub trait Constraint: Send {
     fn accept(&mut self, token: u32) -> Result<(), String>;
     /// Announces the most tokens there can be, before the first. An output that can be complete within them will be.
     fn limit(&mut self, _tokens: u32) {}
-    /// The token to take instead of a sampled one: the same, unless it left too few tokens to complete the output.
+    /// The token to take instead of a sampled one: the same unless it would leave too few to complete the output.
     fn settle(&mut self, drawn: u32) -> u32 {
         drawn
     }

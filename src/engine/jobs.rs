@@ -179,7 +179,7 @@ impl Jobs {
         let us = took.as_secs_f64() * 1e6;
         self.least_is_next = !self.least_is_next;
         self.since_step_us += us;
-        // Nobody else could use the time, so it is not paid off later; but sequences that arrive now go first.
+        // Nobody else could use the time, so it does not add up, but sequences that arrive now go first.
         self.balance_us = if turn.shared { self.balance_us - us } else { -us };
         let place = self.queue.iter().position(|live| live.id == turn.id)?;
         let mut live = self.queue.remove(place)?;
@@ -230,7 +230,7 @@ impl Jobs {
     /// Checks that the counts add up.
     ///
     /// # Errors
-    /// Says which does not.
+    /// The message names a job whose counts do not.
     pub fn audit(&self) -> Result<(), String> {
         for live in &self.queue {
             let left: usize = live.job.pieces[live.next..].iter().map(|&tokens| tokens as usize).sum();

@@ -108,7 +108,7 @@ impl Sampling {
     }
 }
 
-/// Receives a request's events in order, on the engine's thread: it must not block. Returning `false` cancels it.
+/// Receives events in order, on the engine's thread: it must not block. Returning `false` cancels the request.
 pub type Sink = Box<dyn FnMut(Event) -> bool + Send>;
 
 pub struct Request {

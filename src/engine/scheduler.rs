@@ -32,7 +32,7 @@ pub type Urgency = (Duration, usize);
 struct Leaders {
     /// The run of the model's first sequence that has one.
     run: Option<RunId>,
-    /// The first rank above the background class.
+    /// Rank of the first sequence above the background class.
     rank: Option<Rank>,
 }
 
@@ -145,7 +145,6 @@ impl Core {
         self.plan.predicted_us = self.lanes[model.0 as usize].cost.predict_us(self.plan.amount);
     }
 
-    /// The first run among the model's sequences, and the first rank above the background class.
     fn leaders(&self, model: ModelId) -> Leaders {
         let order = &self.lanes[model.0 as usize].order;
         let sequences = || order.iter().map(|&slot| &self.sequences[slot]);
