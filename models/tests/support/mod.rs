@@ -9,13 +9,13 @@ use bandmaster_models::{Batch, Model};
 
 pub const BLOCK_TOKENS: usize = 16;
 
-/// The path of a model's file in the folder that `BANDMASTER_TEST_MODELS` names.
+/// A model's file in the folder that `BANDMASTER_TEST_MODELS` names.
 pub fn model_path(name: &str) -> Option<PathBuf> {
     let path = Path::new(&std::env::var_os("BANDMASTER_TEST_MODELS")?).join(format!("{name}.gguf"));
     found(path)
 }
 
-/// The path of a test file in `shared` beside the checkout.
+/// A file of the test data beside the checkout.
 pub fn shared_path(name: &str) -> Option<PathBuf> {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared");
     let folder = std::env::var_os("BANDMASTER_SHARED").map_or(beside, PathBuf::from);
