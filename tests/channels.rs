@@ -1,6 +1,6 @@
-//! The engine's channels under many orders of its threads: whoever asks hears an end, once and last; nobody waits for ever;
-//! what is cancelled, forked, expected and shut down at any moment leaves nothing behind. `BANDMASTER_ORDERS` says how
-//! many orders are tried; `RUSTFLAGS="--cfg shuttle"` brings the test in.
+//! Explores many interleavings of the engine's threads. Whoever asks hears exactly one end, as the last event; nobody
+//! waits for ever; cancelling, forking, expecting and shutting down at any moment leave nothing behind.
+//! `BANDMASTER_ORDERS` sets the number of interleavings; the test is compiled with `RUSTFLAGS="--cfg shuttle"`.
 
 #![cfg(shuttle)]
 
@@ -38,7 +38,7 @@ fn engine(memory_bytes: usize, queue_max: usize, weights: &[usize]) -> (EngineHa
 
 fn asked(model: ModelId, prompt: Vec<u32>, tokens_max: u32) -> (Request, Receiver<Event>) {
     let (sender, heard) = channel();
-    // A lock, as shuttle's senders are not to be shared.
+    // A lock, because shuttle's senders can't be shared.
     let sender = Mutex::new(sender);
     let request = Request {
         tokens_max,
@@ -49,7 +49,7 @@ fn asked(model: ModelId, prompt: Vec<u32>, tokens_max: u32) -> (Request, Receive
     (request, heard)
 }
 
-/// Hears everything; says whether it ended in order.
+/// Receives all events and returns whether the request ended without an error.
 fn hear(heard: &Receiver<Event>) -> bool {
     let events: Vec<Event> = heard.iter().collect();
     let is_end = |event: &Event| matches!(event, Event::Finished { .. } | Event::Failed(_));
@@ -119,7 +119,7 @@ fn a_full_queue_answers_and_what_was_taken_ends() {
             })
             .collect();
         askers.into_iter().for_each(|asker| asker.join().expect("no asker panics"));
-        // Whoever comes later finds room again.
+        // Later requests find room again.
         let (request, heard) = asked(models[0], vec![9], 2);
         handle.submit(request).expect("there is room");
         assert!(hear(&heard));

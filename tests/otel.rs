@@ -1,6 +1,6 @@
-//! Traces as a collector gets them: what is in a request's span and a run's, and that no collector is waited for. The last
-//! test asks the program itself and needs `smollm2-135m.gguf` in the folder that `BANDMASTER_TEST_MODELS` names; without it
-//! that test says so and passes.
+//! Traces as a collector receives them: what the spans of a request and of a run contain, and that nothing waits for a
+//! collector. The last test runs the program itself and needs `smollm2-135m.gguf` in the folder that
+//! `BANDMASTER_TEST_MODELS` names; without it that test says so and passes.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -31,12 +31,12 @@ use tokio::runtime::Runtime;
 use tracing_subscriber::layer::SubscriberExt;
 
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Must never leave.
+/// Text that must never appear in a trace.
 const SECRET: &str = "xyzzy";
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const CALLER: &str = "b7ad6b7169203331";
 
-/// A collector, on threads of its own.
+/// A collector on threads of its own.
 struct Collector {
     runtime: Runtime,
     address: SocketAddr,
@@ -62,7 +62,7 @@ impl Collector {
         format!("http://{}", self.address)
     }
 
-    /// What came so far, with the service's name.
+    /// The spans received so far, with the service's name.
     fn spans(&self) -> Vec<(String, Seen)> {
         let received = self.received.lock().unwrap();
         let mut spans = Vec::new();
@@ -85,17 +85,17 @@ fn contains(bytes: &[u8], text: &str) -> bool {
     bytes.windows(text.len()).any(|window| window == text.as_bytes())
 }
 
-/// A span, for reading.
+/// A span, in readable form.
 #[derive(Debug)]
 struct Seen {
     name: String,
-    /// 1 internal, 2 server.
+    /// 1 is internal, 2 server.
     kind: i32,
     trace: String,
     id: String,
     parent: String,
     ms: f64,
-    /// 0 unset, 2 error.
+    /// 0 is unset, 2 error.
     status: i32,
     events: usize,
     attributes: BTreeMap<String, Value>,
@@ -129,8 +129,8 @@ impl From<Span> for Seen {
     }
 }
 
-/// `answer` behind all layers, with spans going to `collector`, until `asking` is done; gives what it gives and how long the
-/// export took to end.
+/// Serves `answer` behind all layers, with spans going to `collector`, until `asking` is done. Returns its result and
+/// how long the export took to end.
 fn served<T, F: Future<Output = T>>(
     collector: &str,
     router: Router,
@@ -138,7 +138,7 @@ fn served<T, F: Future<Output = T>>(
 ) -> (T, Duration) {
     let export = Export::start(&Endpoint::new(collector, true).unwrap()).unwrap();
     let taking = tracing_subscriber::registry().with(export.layer());
-    // The runtime has one thread, so that the server's tasks are heard here.
+    // The runtime has one thread, so that the subscriber also sees the server's tasks.
     let guard = tracing::subscriber::set_default(taking);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let given = runtime.block_on(async {
@@ -239,7 +239,7 @@ fn a_request_is_a_span_by_the_conventions() {
     assert!(!nowhere.attributes.contains_key("http.route"));
 }
 
-/// More than the queue holds, some at a time; gives the longest of all.
+/// Sends more requests than the queue holds, some at a time. Returns the longest duration.
 async fn many_requests(url: String) -> Duration {
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let mut longest = Duration::ZERO;
@@ -264,7 +264,7 @@ fn a_dead_or_silent_collector_costs_nothing() {
     let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let dead = format!("http://{}", free.local_addr().unwrap());
     drop(free);
-    // Takes connections, as far as the system does it, and never says a word.
+    // Accepts connections, as far as the system does it, and never answers.
     let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let silent_url = format!("http://{}", silent.local_addr().unwrap());
     for collector in [dead, silent_url] {
@@ -274,7 +274,7 @@ fn a_dead_or_silent_collector_costs_nothing() {
     }
 }
 
-/// What a run says in which an attempt fails, another worker takes over, and the calculator helps.
+/// The events of a run in which an attempt fails, another worker takes over, and the calculator helps.
 fn run_events() -> Vec<RunEvent> {
     let usage = |prompt: u64, completion: u64, cached: u64| {
         json!({"prompt_tokens": prompt, "completion_tokens": completion,
@@ -357,7 +357,7 @@ fn attempts_lie_below_their_run() {
     let second = json!({"gen_ai.operation.name": "chat", "gen_ai.request.model": "large",
         "bandmaster.task.id": "t1", "bandmaster.task.attempt": 2, "bandmaster.task.worker": "large",
         "bandmaster.task.status": "completed"});
-    // Its end was not told: it ends with the run.
+    // Its end was not reported, so it ends with the run.
     let rule = json!({"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "calculator",
         "bandmaster.task.id": "t2", "bandmaster.task.attempt": 1, "bandmaster.task.worker": "calculator"});
     let first = check("chat small", 2, tokens(10, 3, 0, first));
@@ -387,7 +387,7 @@ fn nobody_but_the_collector_is_told() {
     assert_eq!((*asked.lock().unwrap(), elsewhere.spans().len()), (1, 0));
 }
 
-/// The program, asked for a chat that streams and a run, then told to end.
+/// Asks the program for a streaming chat and a run, then stops it.
 #[cfg(unix)]
 #[test]
 fn the_program_sends_its_spans_before_it_ends() {
@@ -399,7 +399,7 @@ fn the_program_sends_its_spans_before_it_ends() {
         .args(["--otlp-endpoint", &collector.url()])
         .args(["--home".as_ref(), home.path().as_os_str(), "--model".as_ref(), model.as_os_str()])
         .args(["--planner".as_ref(), model.as_os_str()])
-        // No batch is due before the end.
+        // No batch is exported before the end.
         .env("OTEL_BSP_SCHEDULE_DELAY", "600000")
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -446,7 +446,7 @@ fn the_program_sends_its_spans_before_it_ends() {
     assert_eq!(attempts.iter().map(|span| tokens(span)).sum::<i64>(), tokens(ran));
 }
 
-/// A chat that streams and a run, both until their end; gives the run.
+/// Starts a streaming chat and a run, waits for both, and returns the run.
 async fn ask_the_program(url: &str) -> Value {
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let began = Instant::now();

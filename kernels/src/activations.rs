@@ -1,11 +1,11 @@
 //! Int8 activations, quantized once and shared by several matmuls.
 //!
-//! A row is cut in blocks of 32; a block is 32 codes in -127..=127 and one f32 scale, amax/127. With it go what the weight
-//! formats ask for: the scaled sum of the codes (formats with minimums), and -offset times their sum (formats whose codes are
-//! stored unsigned), which is where the integer accumulator starts, so that the offset costs nothing.
+//! A row is divided into blocks of 32 codes in -127..=127, each with one f32 scale, amax/127. Weight formats with
+//! minimums also need the scaled sum of the codes. Those whose codes are unsigned need -offset times the sum, where the
+//! integer accumulator starts, so that the offset costs nothing.
 //!
-//! Rows lie in balanced tiles of at most 64 (10 rows are one tile, 65 are 33 + 32), block by block: all a kernel needs for a
-//! block is contiguous, whatever the number of rows.
+//! Rows lie in balanced tiles of at most 64 (10 rows are one tile, 65 are 33 + 32), block by block, so that all a
+//! kernel needs for a block is contiguous.
 
 use crate::disjoint::Disjoint;
 use crate::dispatch::{Cpu, quantizer};
@@ -16,9 +16,9 @@ use crate::quantize::{Forms, OFFSETS, Quantized, RUN_BLOCKS, offset_index};
 use crate::shapes::{TILE_ROWS_MAX, Tile};
 use crate::simd::{Kernel, Simd};
 
-/// Blocks, over all its rows, that one chunk of work quantizes: microseconds of work.
+/// Blocks per chunk of work, over all rows; that takes microseconds.
 const CHUNK_BLOCKS: usize = 128;
-/// Rows of activations in the forms the kernels read. Reused from call to call; it only ever grows.
+/// Activations in the forms that the kernels read. The buffers are reused and never shrink.
 #[derive(Default)]
 pub struct Activations {
     rows: usize,
@@ -27,38 +27,38 @@ pub struct Activations {
     codes: Vec<i8>,
     /// `[tile][block][row of tile]`
     scales: Vec<f32>,
-    /// Scale times sum of codes; shaped as `scales`.
+    /// Scale times sum of codes, shaped as `scales`.
     sums: Vec<f32>,
     /// The same for each half of a block: `[tile][block][half][row of tile]`
     half_sums: Vec<f32>,
     /// For each offset in use, -offset times sum of codes: `[tile][block][row]`, or `[tile][block][half][row]`.
     starts: [Vec<i32>; OFFSETS.len()],
-    /// The activations themselves: `[tile][k][row of tile]`
+    /// The activations as floats: `[tile][k][row of tile]`
     floats: Vec<f32>,
-    /// Which of the forms above hold the current rows.
+    /// Which of the forms above are valid for the current rows.
     forms: Forms,
 }
 
 impl Activations {
-    /// No rows yet.
+    /// Holds no rows until [`Activations::fill`] is called.
     pub fn new() -> Activations {
         Activations::default()
     }
 
-    /// Rows held.
+    /// The number of rows held.
     pub fn rows(&self) -> usize {
         self.rows
     }
 
-    /// Length of a row.
+    /// The length of a row.
     pub fn k(&self) -> usize {
         self.k
     }
 
-    /// Takes in rows of `k` in the forms that these matrices multiply.
+    /// Converts the rows of `x`, each `k` long, to the forms that these matrices multiply.
     ///
     /// # Panics
-    /// If `x` is not whole rows of `k`, or if a matrix has another k.
+    /// If `x` is not whole rows of `k`, or a matrix has another k.
     pub fn fill(&mut self, cpu: &Cpu, x: Source<'_>, k: usize, for_: &[&Matrix]) {
         x.assert_fits(k);
         let rows = x.len() / k;
@@ -71,7 +71,7 @@ impl Activations {
         }
     }
 
-    /// Makes room for rows of `k`, in the forms that these matrices multiply, that come block by block.
+    /// Makes room for rows of `k`, in the forms that these matrices multiply, to be filled block by block.
     pub(crate) fn begin(&mut self, rows: usize, k: usize, for_: &[&Matrix]) -> Quantized<'_> {
         for matrix in for_ {
             assert_eq!(matrix.k(), k, "activations for {matrix:?}");
@@ -111,14 +111,14 @@ impl Activations {
         tiles(self.rows)
     }
 
-    /// Panics unless `fill` was told of a matrix of this layout.
+    /// Panics unless `fill` was called for a matrix of this layout.
     pub(crate) fn assert_filled_for(&self, matrix: &Matrix) {
         assert_eq!(self.k, matrix.k(), "activations of {} for {matrix:?}", self.k);
         let wanted = Forms::of(std::iter::once(matrix.layout()));
         assert!(self.forms.include(wanted), "activations were not filled for {matrix:?}");
     }
 
-    /// Tile `tile` as weights of this layout read it.
+    /// Tile `tile`, in the forms that weights of this layout are multiplied with.
     pub(crate) fn tile(&self, tile: usize, layout: Layout) -> Tile<'_> {
         let (row, rows) = tile_of(self.rows, tile);
         let mut out = Tile { row, rows, codes: &[], scales: &[], sums: &[], starts: &[], floats: &[] };
@@ -147,21 +147,20 @@ fn fill_codes(cpu: &Cpu, rows: usize, x: Source<'_>, out: &Quantized<'_>) {
     let (k, blocks, tiles) = (out.k, out.k / BLOCK, tiles(rows));
     let parts = parts(cpu.threads(), rows, blocks, x);
     let quantize = quantizer(cpu);
-    // Part by part, as a matmul's threads make the outputs that are quantized here.
+    // Ordered by part, so that a thread quantizes the outputs it made in the matmul before.
     cpu.run(tiles * parts, &|chunk| {
         let (row, tile_rows) = tile_of(rows, chunk % tiles);
         let part = chunk / tiles;
         let part = part * blocks / parts..(part + 1) * blocks / parts;
-        // SAFETY: `quantizer` checked the instructions; each chunk is another tile or other blocks.
+        // SAFETY: `quantizer` checked the instructions, and each chunk has another tile or other blocks.
         unsafe { quantize(out, x.part(row * k..(row + tile_rows) * k), row, part) }
     });
 }
 
-/// Into how many parts the blocks of a tile are cut.
 fn parts(threads: usize, rows: usize, blocks: usize, x: Source<'_>) -> usize {
     let tiles = tiles(rows);
     let parts = (rows * blocks / CHUNK_BLOCKS).div_ceil(tiles.max(1));
-    // Each part of a norm's row goes over the whole row first.
+    // With a norm, each part first goes over its whole rows.
     let most = if matches!(x, Source::Normed { .. }) { threads.div_ceil(tiles.max(1)) } else { usize::MAX };
     parts.min(most).min(blocks.div_ceil(RUN_BLOCKS)).max(1)
 }
@@ -171,31 +170,29 @@ fn fill_floats(cpu: &Cpu, rows: usize, x: Source<'_>, out: &Quantized<'_>) {
     cpu.run(tiles(rows), &|tile| {
         let (row, tile_rows) = tile_of(rows, tile);
         let range = row * k..(row + tile_rows) * k;
-        // SAFETY: each chunk is another tile.
+        // SAFETY: each chunk has another tile.
         let out = unsafe { out.floats.part(range.clone()) };
         cpu.vectorise(Spread { x: x.part(range), k, out });
     });
 }
 
-/// Balanced tiles of `rows`.
 fn tiles(rows: usize) -> usize {
     rows.div_ceil(TILE_ROWS_MAX)
 }
 
-/// First row and number of rows of a tile.
 fn tile_of(rows: usize, tile: usize) -> (usize, usize) {
     let (least, longer) = (rows / tiles(rows), rows % tiles(rows));
     (tile * least + tile.min(longer), least + usize::from(tile < longer))
 }
 
-/// Grows only: a smaller batch uses a part.
+/// Never shrinks: a smaller batch uses a part.
 fn grow<T: Copy + Default>(buffer: &mut Vec<T>, len: usize) {
     if buffer.len() < len {
         buffer.resize(len, T::default());
     }
 }
 
-/// Rows of a tile as floats, `[k][row]`.
+/// Converts a tile's rows to floats, `[k][row]`.
 struct Spread<'a> {
     x: Source<'a>,
     k: usize,
@@ -214,7 +211,7 @@ impl Kernel for Spread<'_> {
                 let whole = out.len() == BLOCK * rows;
                 let to = out[r..].iter_mut().step_by(rows);
                 match self.x {
-                    // The rest of a row that is not whole blocks.
+                    // The end of a row that is not whole blocks.
                     Source::Plain(x) if !whole => {
                         to.zip(&x[r * self.k + block * BLOCK..]).for_each(|(to, x)| *to = *x);
                     }

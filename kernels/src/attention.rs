@@ -1,9 +1,9 @@
-//! Paged attention: the query heads of a kv head times the query tokens are the rows of a small matmul, so that keys and values
-//! are read once a group.
+//! Paged attention. The query heads of a kv head times the query tokens are the rows of a small matmul, so that keys
+//! and values are read once per group.
 //!
-//! A row's bits depend on what it sees and on nothing else. What it sees is cut at absolute multiples of 256 tokens; each split has its own
-//! maximum and sum, and splits are folded in order. Whether one member folds while it goes through a row's splits,
-//! or several compute splits that are folded afterwards, the operations are the same.
+//! A row's bits depend only on the tokens it sees. These are split at absolute multiples of 256 tokens; each split has
+//! its own maximum and sum, and splits are folded in order. One thread may fold as it goes, or several may compute
+//! splits that are folded afterwards: the operations are the same.
 
 mod tile;
 
@@ -13,30 +13,29 @@ use crate::disjoint::Disjoint;
 use crate::dispatch::Cpu;
 use tile::{Attend, Merge, Source, Sums, TILE_ROWS};
 
-/// Tokens of a split; splits begin at its multiples, from the first token of the context.
+/// Tokens per split, counted from the start of the context.
 pub(crate) const SPLIT_TOKENS: usize = 256;
 /// A tile whose share of the work is above 1 / (this · threads) has its splits computed apart.
 const SHARES_PER_THREAD: usize = 4;
 
-/// Consecutive query rows that see one context.
+/// Consecutive query rows of one context.
 #[derive(Debug, Clone, Copy)]
 pub struct AttentionSpan<'a> {
     /// The span's first row in `q` and `out`.
     pub first_row: usize,
-    /// Its rows; row i sees `context + i + 1` tokens.
+    /// Number of rows; row i sees `context + i + 1` tokens.
     pub rows: usize,
-    /// Tokens before the one of the first row.
+    /// Number of tokens before that of the first row.
     pub context: usize,
-    /// Cache blocks: entry i holds tokens `16 i .. 16 i + 16`. Covers `context + rows` tokens.
+    /// Ids of the cache blocks: entry i holds tokens `16 i .. 16 i + 16`. Must cover `context + rows` tokens.
     pub table: &'a [u32],
 }
 
-/// Memory that [`attention`] uses again from call to call.
+/// Scratch memory of [`attention`], reused from call to call.
 #[derive(Debug, Default)]
 pub struct AttentionScratch {
-    /// Tiles whose splits are computed apart, then the other ones.
+    /// First the tiles whose splits are computed apart, then the others.
     tiles: Vec<Tile>,
-    /// Of the former, each split.
     splits: Vec<Split>,
     /// For each of `splits`, `TILE_ROWS` rows of mixed values, and their sums.
     mixed: Vec<f32>,
@@ -44,22 +43,21 @@ pub struct AttentionScratch {
 }
 
 impl AttentionScratch {
-    /// Takes no memory yet.
+    /// Without memory; it grows as needed.
     pub fn new() -> AttentionScratch {
         AttentionScratch::default()
     }
 }
 
-/// Some rows of one span and one kv head. The rows of a group are numbered token by token, and by query head within one.
+/// Some rows of one span and one kv head. The rows of a group are numbered by token, and within a token by query head.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Tile {
     span: usize,
     kv_head: usize,
     first: usize,
     rows: usize,
-    /// How many splits its last row sees.
     splits: usize,
-    /// Its first one in [`AttentionScratch::splits`], where they are computed apart.
+    /// Index of its first split in [`AttentionScratch::splits`], if they are computed apart.
     first_split: usize,
 }
 
@@ -69,7 +67,6 @@ struct Split {
     split: usize,
 }
 
-/// What all tiles of one call share.
 #[derive(Clone, Copy)]
 pub(crate) struct Call<'a> {
     pool: &'a [u16],
@@ -80,8 +77,8 @@ pub(crate) struct Call<'a> {
     spans: &'a [AttentionSpan<'a>],
 }
 
-/// Causal attention, softmax(q · kᵀ · scale) · v, over the cache alone: what the rows' own tokens bring must have been written before.
-/// `q` and `out` are `[rows, heads, head_dim]`; `heads` is a multiple of the kv heads. Rows of no span are left as they are.
+/// Causal attention, softmax(q · kᵀ · scale) · v, over the cache, in which the rows' own keys and values must be too.
+/// `q` and `out` are `[rows, heads, head_dim]`; `heads` is a multiple of the kv heads. Rows of no span stay unchanged.
 ///
 /// # Panics
 /// If shapes do not fit, spans overlap or do not ascend, or a table is too short.
@@ -106,7 +103,7 @@ pub fn attention(
     grow(mixed, splits.len() * part_elems, 0.0);
     grow(sums, splits.len(), Sums::default());
     let (out, parts, part_sums) = (Disjoint::new(out), Disjoint::new(mixed), Disjoint::new(sums));
-    // A split apart goes to its own part of the scratch, another tile to its own rows of the output.
+    // A split computed apart goes to its part of the scratch, any other tile to its rows of the output.
     cpu.run(splits.len() + tiles.len() - apart, &|i| {
         let (tile, range, to, rows, sums) = if let Some(&Split { tile, split }) = splits.get(i) {
             // SAFETY: entry i belongs to this chunk alone.
@@ -157,17 +154,17 @@ impl Call<'_> {
         self.heads * self.layer.shape.head_dim
     }
 
-    /// Query heads of a kv head.
+    /// Query heads per kv head.
     fn group(&self) -> usize {
         self.heads / self.layer.shape.kv_heads
     }
 
-    /// Tokens that a row of a group sees.
+    /// How many tokens a row of a group sees.
     fn visible(&self, span: usize, row: usize) -> usize {
         self.spans[span].context + row / self.group() + 1
     }
 
-    /// Where a row of a group begins in `q` and `out`.
+    /// Where a row of a group starts in `q` and `out`.
     fn row(&self, tile: &Tile, row: usize) -> usize {
         let (token, head) = (row / self.group(), row % self.group());
         let token = self.spans[tile.span].first_row + token;
@@ -178,11 +175,11 @@ impl Call<'_> {
         std::array::from_fn(|i| if i < tile.rows { self.row(tile, tile.first + i) } else { 0 })
     }
 
-    /// Cuts the call into tiles, those whose splits are to be computed apart first; returns how many these are.
+    /// Divides the call into tiles. Returns how many have their splits computed apart; these come first.
     fn plan(&self, threads: usize, tiles: &mut Vec<Tile>, splits: &mut Vec<Split>) -> usize {
         tiles.clear();
         splits.clear();
-        // Head by head, as a matmul's threads make q, and write the cache.
+        // Head by head, in the order in which threads made q.
         for kv_head in 0..self.layer.shape.kv_heads {
             for (span, AttentionSpan { rows, .. }) in self.spans.iter().enumerate() {
                 let rows = rows * self.group();

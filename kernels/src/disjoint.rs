@@ -1,16 +1,17 @@
-//! One slice, written by many threads at places that do not overlap.
+//! A slice that many threads write to, in places that do not overlap.
 
 use std::marker::PhantomData;
 use std::ops::Range;
 
-/// A mutable slice that the chunks of a `Cpu::run` share; each takes the part that is its own.
+/// A mutable slice shared by the chunks of a `Cpu::run`. Each chunk takes its own part.
 pub(crate) struct Disjoint<'a, T> {
     start: *mut T,
     len: usize,
     slice: PhantomData<&'a mut [T]>,
 }
 
-// SAFETY: it is a `&mut [T]` whose parts are handed to threads; that they don't overlap is the promise of `part`'s caller.
+// SAFETY: it is a `&mut [T]` whose parts are given to threads. That they don't overlap is promised by the callers of
+// `part`.
 unsafe impl<T: Send> Sync for Disjoint<'_, T> {}
 // SAFETY: as for `&mut [T]`.
 unsafe impl<T: Send> Send for Disjoint<'_, T> {}
@@ -20,7 +21,7 @@ impl<'a, T> Disjoint<'a, T> {
         Disjoint { start: slice.as_mut_ptr(), len: slice.len(), slice: PhantomData }
     }
 
-    /// The part `range`, to be written by the caller alone.
+    /// The part `range`, for the caller's exclusive use.
     ///
     /// # Safety
     /// No two parts that are alive at the same time may overlap.

@@ -1,5 +1,5 @@
-//! Which instructions this machine has, decided once, and the threads that run a step. Nothing is read from the
-//! environment: whoever loads a model says how many threads it gets.
+//! Chooses this machine's instructions, and owns the threads that run a step. Nothing is read from the environment:
+//! whoever loads a model sets the number of threads.
 
 use std::ops::Range;
 
@@ -13,21 +13,21 @@ use crate::shapes::{self, Sums};
 use crate::simd::{Kernel, Portable};
 use crate::team::Team;
 
-/// An instruction set and a team of threads: what every kernel is called with. Share it as `Arc<Cpu>`.
+/// An instruction set and a team of threads, which every kernel needs. Share it as `Arc<Cpu>`.
 #[derive(Debug)]
 pub struct Cpu {
-    /// Invariant: available on this machine; the kernels behind it rely on that.
+    /// Invariant: available on this machine. The kernels chosen by it rely on that.
     isa: Isa,
     team: Team,
 }
 
 impl Cpu {
-    /// The best instruction set of this machine, run by `threads` threads, the calling one included (at least one).
+    /// Uses the best instruction set of this machine and `threads` threads, including the calling one (at least one).
     pub fn new(threads: usize) -> Cpu {
         Cpu { isa: Isa::detect(), team: Team::new(threads) }
     }
 
-    /// As [`Cpu::new`] with the instruction set chosen; `None` where this machine lacks it.
+    /// As [`Cpu::new`], with a given instruction set. `None` if this machine lacks it.
     pub fn with_isa(threads: usize, isa: Isa) -> Option<Cpu> {
         isa.available().then(|| Cpu { isa, team: Team::new(threads) })
     }
@@ -37,14 +37,14 @@ impl Cpu {
         self.isa
     }
 
-    /// Members of the team, the calling thread included.
+    /// The number of threads, including the calling one.
     pub fn threads(&self) -> usize {
         self.team.threads()
     }
 
-    /// Calls `f(0)`, …, `f(chunks - 1)`, each once, on any member and in any order, and returns when all have returned.
-    /// What the chunks wrote is then visible to the caller. A chunk's panic is raised here once all chunks have ended.
-    /// Calls from several threads take turns; a call from inside a chunk runs on the calling member alone.
+    /// Calls `f(0)`, …, `f(chunks - 1)`, each once, on any thread and in any order. Returns when all have returned;
+    /// their writes are then visible. A chunk's panic is raised here once all chunks have ended. Calls from several
+    /// threads take turns. A call from inside a chunk runs on its own thread alone.
     pub fn run(&self, chunks: usize, f: &(dyn Fn(usize) + Sync)) {
         self.team.run(chunks, f);
     }
@@ -64,7 +64,7 @@ impl Cpu {
     }
 }
 
-/// The kernel for weights of this layout.
+/// The matmul kernel for weights of this layout.
 pub(crate) fn kernel(isa: Isa, layout: Layout) -> shapes::Kernel {
     match isa {
         #[cfg(target_arch = "x86_64")]
@@ -79,7 +79,7 @@ pub(crate) fn kernel(isa: Isa, layout: Layout) -> shapes::Kernel {
     }
 }
 
-/// As [`quantize_tile`], chosen by the instructions this machine has.
+/// [`quantize_tile`] for the instructions this machine has.
 pub(crate) type Quantizer = unsafe fn(&Quantized, Source<'_>, usize, Range<usize>);
 
 pub(crate) fn quantizer(cpu: &Cpu) -> Quantizer {
@@ -95,7 +95,7 @@ pub(crate) fn quantizer(cpu: &Cpu) -> Quantizer {
     }
 }
 
-/// As [`quantize_gated`], chosen by the instructions this machine has.
+/// [`quantize_gated`] for the instructions this machine has.
 pub(crate) type GatedQuantizer = unsafe fn(&Quantized, &Sums, &Sums, usize, usize);
 
 pub(crate) fn gated_quantizer(cpu: &Cpu) -> GatedQuantizer {

@@ -1,9 +1,9 @@
-//! Weight formats of GGUF files: sizes, and exact dequantization of rows as the file holds them.
-//! How weights lie in memory for the kernels is not known here (see `matrix`).
+//! Weight formats of GGUF files: sizes, and exact dequantization of rows. How weights lie in memory for the kernels is
+//! not known here (see `matrix`).
 
 use half::{bf16, f16};
 
-/// How a tensor's numbers are stored in a GGUF file. Names and block layouts are ggml's.
+/// The storage format of a tensor in a GGUF file. Names and block layouts are ggml's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[allow(missing_docs)] // the variants are the format's own names
 pub enum Format {
@@ -23,7 +23,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// Every format known here.
+    /// All formats that are supported.
     pub const ALL: [Format; 13] = [
         Format::F32,
         Format::F16,
@@ -40,12 +40,12 @@ impl Format {
         Format::Q6K,
     ];
 
-    /// The format with this number in a GGUF tensor table, if it is known here.
+    /// The format with this number in a GGUF tensor table, if it is supported.
     pub fn from_ggml(type_id: u32) -> Option<Format> {
         Format::ALL.into_iter().find(|format| format.ggml_type() == type_id)
     }
 
-    /// The number of this format in a GGUF tensor table.
+    /// The format's number in a GGUF tensor table.
     pub fn ggml_type(self) -> u32 {
         match self {
             Format::F32 => 0,
@@ -64,7 +64,7 @@ impl Format {
         }
     }
 
-    /// The name people write: `Q4_K`, `F16`.
+    /// The usual name: `Q4_K`, `F16`.
     pub fn name(self) -> &'static str {
         match self {
             Format::F32 => "F32",
@@ -83,7 +83,7 @@ impl Format {
         }
     }
 
-    /// Weights in a block; a row's length is a multiple of it.
+    /// Weights in one block. A row's length must be a multiple of it.
     pub fn block_len(self) -> usize {
         match self {
             Format::F32 | Format::F16 | Format::BF16 => 1,
@@ -92,7 +92,7 @@ impl Format {
         }
     }
 
-    /// Bytes of a block in the file.
+    /// Bytes of one block in the file.
     pub fn block_bytes(self) -> usize {
         match self {
             Format::F32 => 4,
@@ -110,21 +110,21 @@ impl Format {
         }
     }
 
-    /// Bytes of a row of `k` weights in the file; `k` a multiple of `block_len`.
+    /// Bytes of a row of `k` weights in the file. `k` must be a multiple of `block_len`.
     pub fn row_bytes(self, k: usize) -> usize {
         debug_assert_eq!(k % self.block_len(), 0);
         k / self.block_len() * self.block_bytes()
     }
 
-    /// Whether weights are kept as floats, so that activations stay floats too.
+    /// Whether weights are kept as floats, so that activations are not quantized either.
     pub fn is_float(self) -> bool {
         matches!(self, Format::F32 | Format::F16 | Format::BF16)
     }
 
-    /// Writes the exact values of `raw`, whole blocks as the file holds them, to `out`.
+    /// Writes the exact values of `raw`, which holds whole blocks as in the file, to `out`.
     ///
     /// # Panics
-    /// If `raw` is not the `row_bytes(out.len())` bytes of whole blocks.
+    /// If `raw` does not have `row_bytes(out.len())` bytes, or `out` is not whole blocks.
     pub fn dequantize(self, raw: &[u8], out: &mut [f32]) {
         assert_eq!(out.len() % self.block_len(), 0, "{}: whole blocks", self.name());
         assert_eq!(raw.len(), self.row_bytes(out.len()), "{}: bytes of {} weights", self.name(), out.len());
@@ -220,13 +220,13 @@ fn q3_k(raw: &[u8], y: &mut [f32]) {
     }
 }
 
-/// The scale of sixteen `i` of 16, from the 12 bytes they share in Q3_K: 6 bits each, less 32.
+/// The scale of group `i` of 16 weights in Q3_K, from the 12 bytes that 16 groups share: 6 bits each, less 32.
 pub(crate) fn q3_scale(scales: &[u8], i: usize) -> i8 {
     let low = if i < 8 { scales[i] & 15 } else { scales[i - 8] >> 4 };
     (low | (scales[8 + i % 4] >> (i / 4 * 2) & 3) << 4) as i8 - 32
 }
 
-/// The 6-bit scale and minimum of 32-block `i` of 8, from the 12 bytes they share in Q4_K and Q5_K.
+/// The 6-bit scale and minimum of block `i` in Q4_K and Q5_K, from the 12 bytes that 8 blocks share.
 pub(crate) fn scale_and_min(scales: &[u8], i: usize) -> (u8, u8) {
     if i < 4 {
         (scales[i] & 63, scales[i + 4] & 63)

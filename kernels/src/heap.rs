@@ -1,5 +1,5 @@
-//! Memory that was freed goes back to the system. The C library keeps what it takes for soon needed again: hundreds of
-//! megabytes after a few large requests. Who freed it is not known here.
+//! Returns freed memory to the system. The C library keeps it for later use: hundreds of megabytes after a few large
+//! requests. Who freed it is not known here.
 
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 mod glibc {
@@ -15,14 +15,14 @@ mod glibc {
     }
 }
 
-/// Lets all threads that begin from now on share one heap. With one each, glibc keeps up to 64 MB at the end of every one,
-/// and reserves as much address space.
+/// Makes all threads that start from now on share one heap. With a heap each, glibc keeps up to 64 MB at the end of
+/// every one and reserves as much address space.
 pub fn share() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     glibc::mallopt(glibc::ARENAS_MAX, 1);
 }
 
-/// Gives back what this process has freed, where its C library keeps such memory (glibc). Takes some milliseconds, in which
+/// Returns freed memory to the system if the C library keeps it (glibc does). Takes some milliseconds, during which
 /// other threads may wait for memory.
 pub fn give_back() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]

@@ -1,20 +1,20 @@
 //! The instruction sets that kernels are written for, and which of them this machine has.
 
-/// The instruction set a [`crate::Cpu`] uses. Results are the same bits for one instruction set; between two they may differ.
+/// The instruction set that a [`crate::Cpu`] uses. Results have the same bits only within one instruction set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Isa {
-    /// Portable code, on every machine.
+    /// Portable code that runs on every machine.
     Scalar,
-    /// AVX2, FMA and F16C: x86-64 since 2013 (Intel) and 2015 (AMD).
+    /// AVX2, FMA and F16C: on x86-64 since 2013 (Intel) and 2015 (AMD).
     Avx2,
-    /// The same and AVX-VNNI: Intel's since Alder Lake, AMD's since Zen 5.
+    /// The same and AVX-VNNI: Intel since Alder Lake, AMD since Zen 5.
     AvxVnni,
     /// AVX-512 F, BW, DQ, VL and VNNI: Intel since Ice Lake, AMD since Zen 4.
     Avx512Vnni,
 }
 
 impl Isa {
-    /// All of them, the best last.
+    /// All instruction sets, the best last.
     pub const ALL: [Isa; 4] = [Isa::Scalar, Isa::Avx2, Isa::AvxVnni, Isa::Avx512Vnni];
 
     /// The best instruction set of this machine.
@@ -54,7 +54,7 @@ impl Isa {
     }
 }
 
-/// Whether the portable kernels may be run in the form compiled for AVX2 and FMA; they give the same bits.
+/// Whether the portable kernels can run in the form compiled for AVX2 and FMA, which gives the same bits.
 #[cfg(target_arch = "x86_64")]
 pub(crate) fn has_fma() -> bool {
     is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c")

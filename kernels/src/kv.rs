@@ -1,4 +1,4 @@
-//! How a block of the key-value cache is laid out, and writing to it. Whose block it is, is not known here.
+//! The layout of KV cache blocks, and writing to them. Which sequence owns a block is not known here.
 
 use std::ops::Range;
 
@@ -9,40 +9,40 @@ use crate::dispatch::Cpu;
 use crate::ops::{CHUNK_VALUES, Rope, Turn};
 use crate::simd::{Kernel, LANES, Simd};
 
-/// Tokens of a cache block.
+/// Tokens per cache block.
 pub const BLOCK_TOKENS: usize = 16;
 
-/// Dimensions that share a scale in [`KvType::Q8`].
+/// In [`KvType::Q8`], this many dimensions share a scale.
 pub(crate) const SCALE_DIMS: usize = 32;
 
-/// How the numbers of the cache are kept.
+/// Element type of the KV cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum KvType {
-    /// Half precision.
+    /// Half precision, two bytes per element.
     #[default]
     F16,
-    /// A signed byte each, and an f16 scale for each 32 dimensions of a token's key or value: about half the memory.
+    /// One signed byte per element, and an f16 scale per 32 dimensions: about half the memory of F16.
     Q8,
 }
 
-/// What one layer keeps of a token: a key and a value of `head_dim` for each kv head.
+/// What one layer stores per token: a key and a value of `head_dim` elements for each kv head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KvShape {
-    /// Heads of keys and values; several query heads share one.
+    /// Number of key and value heads; several query heads share one.
     pub kv_heads: usize,
-    /// Width of a head, a multiple of 16, at most [`KvShape::HEAD_DIM_MAX`].
+    /// Elements per head: a multiple of 16, at most [`KvShape::HEAD_DIM_MAX`].
     pub head_dim: usize,
-    /// How they are kept.
+    /// Element type of keys and values.
     pub kv_type: KvType,
 }
 
 impl KvShape {
-    /// The widest head the kernels take.
+    /// The widest head that the kernels support, in elements.
     pub const HEAD_DIM_MAX: usize = 256;
 
-    /// Elements (of two bytes) that one layer of one block takes: keys as `[kv_head][dim / 2][16 tokens][2]`, so that a load holds the
-    /// same two dimensions of all tokens, then values as `[kv_head][16 tokens][dim]`. In Q8 these are bytes, and scales follow each
-    /// head's keys and each head's values as `[dim / 32][16 tokens]`.
+    /// Two-byte elements of one layer in one block: keys as `[kv_head][dim / 2][16 tokens][2]`, so that one load holds
+    /// the same two dimensions of all tokens, then values as `[kv_head][16 tokens][dim]`. In Q8 these are bytes, and
+    /// scales follow each head's keys and each head's values, as `[dim / 32][16 tokens]`.
     pub fn layer_elems(&self) -> usize {
         2 * self.kv_heads * self.head_elems()
     }
@@ -63,32 +63,31 @@ impl KvShape {
     }
 }
 
-/// Where one layer of block b lives in the pool: [`KvShape::layer_elems`] elements from `b * block_stride_elems + offset_elems`.
+/// Where one layer of block `b` lies in the pool: [`KvShape::layer_elems`] elements from
+/// `b * block_stride_elems + offset_elems` on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KvLayer {
-    /// Heads and their width.
+    /// The layer's heads and their width.
     pub shape: KvShape,
-    /// Elements from one block to the next.
+    /// Distance between the starts of two blocks, in elements.
     pub block_stride_elems: usize,
-    /// Elements from the beginning of a block to this layer.
+    /// Distance from the start of a block to this layer, in elements.
     pub offset_elems: usize,
 }
 
 impl KvLayer {
-    /// The keys of one head in one block, as elements of the pool.
     pub(crate) fn keys(&self, block: u32, kv_head: usize) -> Range<usize> {
         let start =
             block as usize * self.block_stride_elems + self.offset_elems + kv_head * self.shape.head_elems();
         start..start + self.shape.head_elems()
     }
 
-    /// The values of one head in one block, as elements of the pool.
     pub(crate) fn values(&self, block: u32, kv_head: usize) -> Range<usize> {
         self.keys(block, self.shape.kv_heads + kv_head)
     }
 }
 
-/// Codes and scales of one head's keys or values, `dim` wide, in a block of Q8.
+/// The codes and scales of one head's keys or values in a Q8 block; `dim` is the head's width.
 #[inline(always)]
 pub(crate) fn q8_parts(head: &[u16], dim: usize) -> (&[i8], &[[u16; BLOCK_TOKENS]]) {
     let (codes, scales) = head.split_at(BLOCK_TOKENS * dim / 2);
@@ -97,7 +96,6 @@ pub(crate) fn q8_parts(head: &[u16], dim: usize) -> (&[i8], &[[u16; BLOCK_TOKENS
     (codes, scales.as_chunks().0)
 }
 
-/// As [`q8_parts`].
 #[inline(always)]
 fn q8_parts_mut(head: &mut [u16], dim: usize) -> (&mut [i8], &mut [[u16; BLOCK_TOKENS]]) {
     let (codes, scales) = head.split_at_mut(BLOCK_TOKENS * dim / 2);
@@ -106,17 +104,17 @@ fn q8_parts_mut(head: &mut [u16], dim: usize) -> (&mut [i8], &mut [[u16; BLOCK_T
     (codes, scales.as_chunks_mut().0)
 }
 
-/// The place of one token.
+/// The place of one token in the cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KvSlot {
-    /// Block id.
+    /// Id of the block.
     pub block: u32,
-    /// Which of the block's 16 tokens.
+    /// Index of the token in the block, below 16.
     pub index: u32,
 }
 
-/// Turns the heads of `k[rows, kv_heads, head_dim]`, rounds them and those of `v`, alike, to the cache's type (nearest, ties to
-/// even) and stores row r in `slots[r]`.
+/// Applies `rope` to the heads of `k[rows, kv_heads, head_dim]`, rounds them and those of `v` to the cache's type (to
+/// nearest, ties to even), and stores row r in `slots[r]`.
 ///
 /// # Panics
 /// If the shapes do not fit, or a slot is outside the pool.
@@ -141,15 +139,15 @@ pub fn kv_write(
         rope.assert_fits(slots.len(), head_dim);
     }
     let pool = Disjoint::new(pool);
-    // A head's keys and a head's values are one chunk each: they lie apart whatever the slots are, and more would be little work each.
+    // One chunk per head's keys and one per head's values: these never overlap, and less would be too little work.
     let write = |chunk: usize| {
         let (head, keys) = (chunk / 2, chunk.is_multiple_of(2));
         let rows = if keys { k } else { v };
         for (r, (row, slot)) in rows.chunks_exact(heads * head_dim).zip(slots).enumerate() {
             let row = &row[head * head_dim..][..head_dim];
             let range = if keys { layer.keys(slot.block, head) } else { layer.values(slot.block, head) };
-            // SAFETY: ranges of different heads, and of keys and values, do not overlap, as blocks are at least a layer apart;
-            // within a chunk one is taken after the other.
+            // SAFETY: ranges of different heads, and of keys and values, do not overlap, as blocks are at least a layer
+            // apart. Within a chunk one part is taken after the other.
             let to = unsafe { pool.part(range) };
             let index = slot.index as usize;
             assert!(index < BLOCK_TOKENS, "a block has {BLOCK_TOKENS} tokens, not token {index}");
@@ -161,10 +159,9 @@ pub fn kv_write(
     if 2 * len < CHUNK_VALUES { (0..2 * heads).for_each(write) } else { cpu.run(2 * heads, &write) }
 }
 
-/// One head of one token.
 struct Write<'a> {
     row: &'a [f32],
-    /// That head in the block.
+    /// The head's part of the block.
     to: &'a mut [u16],
     index: usize,
     keys: bool,
@@ -214,19 +211,18 @@ fn write_values<S: Simd>(s: S, row: &[f32], to: &mut [u16], index: usize) {
     }
 }
 
-/// Keys or values in Q8.
 #[inline(always)]
 fn write_q8(row: &[f32], to: &mut [u16], index: usize, keys: bool) {
     let (codes, scales) = q8_parts_mut(to, row.len());
     for (group, (x, scales)) in row.chunks(SCALE_DIMS).zip(scales).enumerate() {
-        // As integers so that a NaN wins.
+        // Compared as integers, so that a NaN wins.
         let amax = x.iter().fold(0, |amax, x| amax.max(x.to_bits() & 0x7fff_ffff));
         let scale = f16::from_f32(f32::from_bits(amax) / 127.0);
         scales[index] = scale.to_bits();
         let inverse = if scale.to_f32() > 0.0 { 1.0 / scale.to_f32() } else { 0.0 };
         for (d, x) in (group * SCALE_DIMS..).zip(x) {
             let at = if keys { (d / 2 * BLOCK_TOKENS + index) * 2 + d % 2 } else { index * row.len() + d };
-            // The scale is rounded: a code may come out a little above 127, and much above it where the scale is tiny.
+            // The scale is rounded: a code may come out a little above 127, or far above it where the scale is tiny.
             codes[at] = (x * inverse).clamp(-127.0, 127.0).round_ties_even() as i8;
         }
     }

@@ -1,4 +1,4 @@
-//! Quantized kernels: slices in, slices out. Sequences, layers and prompts are not known here.
+//! Kernels over slices, and the threads that run them. Sequences, layers and prompts are not known here.
 
 #![warn(missing_docs)]
 

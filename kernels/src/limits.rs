@@ -1,5 +1,5 @@
-//! How fast this machine multiplies and reads at best, for reports to compare with. Rates move from hour to hour on shared machines:
-//! measure them in the same run as what is compared.
+//! The best rates at which this machine multiplies and reads, for reports to compare with. They vary from hour to hour
+//! on shared machines: measure them in the same run as what is compared.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -7,7 +7,7 @@ use std::time::Instant;
 use crate::dispatch::{Cpu, Isa};
 use crate::simd::{Kernel, LANES, Simd};
 
-/// Seconds of the fastest of several runs.
+/// Seconds that the fastest of several runs took.
 fn fastest(runs: usize, mut f: impl FnMut()) -> f64 {
     let mut best = f64::INFINITY;
     for _ in 0..runs {
@@ -18,8 +18,7 @@ fn fastest(runs: usize, mut f: impl FnMut()) -> f64 {
     best
 }
 
-/// Int8 multiply-adds a second of a loop that does nothing else, on registers, all threads of `cpu` together. `None` for
-/// portable code.
+/// Int8 multiply-adds per second in a loop on registers, by all threads of `cpu` together. `None` for portable code.
 pub fn int8_macs_per_s(cpu: &Cpu) -> Option<f64> {
     const ITERATIONS: usize = 100_000;
     let (multiply_add, macs): (unsafe fn(usize) -> i32, usize) = match cpu.isa() {
@@ -39,8 +38,8 @@ pub fn int8_macs_per_s(cpu: &Cpu) -> Option<f64> {
     Some((ITERATIONS * macs * cpu.threads()) as f64 / seconds)
 }
 
-/// Multiply-adds of f32 a second of a loop that does nothing else, on registers, all threads of `cpu` together. Below the
-/// machine's own rate where its vectors are left to the compiler (all but AVX-512).
+/// F32 multiply-adds per second in a loop on registers, by all threads of `cpu` together. Below the machine's real rate
+/// where vectorizing is left to the compiler (all but AVX-512).
 pub fn f32_macs_per_s(cpu: &Cpu) -> f64 {
     const ITERATIONS: usize = 100_000;
     let chunk = |_| {
@@ -50,7 +49,7 @@ pub fn f32_macs_per_s(cpu: &Cpu) -> f64 {
     (ITERATIONS * MulAdds::SUMS * LANES * cpu.threads()) as f64 / seconds
 }
 
-/// Nothing but fused multiply-adds on registers.
+/// A loop of fused multiply-adds on registers.
 struct MulAdds(usize);
 
 impl MulAdds {
@@ -74,7 +73,7 @@ impl Kernel for MulAdds {
     }
 }
 
-/// Bytes a second that the threads of `cpu` together read from `buffer`, which should be several times the last cache.
+/// Bytes per second that the threads of `cpu` read from `buffer`, which should be several times the last-level cache.
 pub fn memory_bytes_per_s(cpu: &Cpu, buffer: &[u64]) -> f64 {
     // Pieces of the size of a matmul's chunks.
     let pieces: Vec<&[u64]> = buffer.chunks(16 << 10).collect();

@@ -1,9 +1,10 @@
-//! y = x · wᵀ in three shapes of work with one accumulation order.
+//! y = x · wᵀ with one accumulation order, for any number of rows.
 //!
-//! An output is the sum over blocks of 32 in order: an exact int32 dot product, then `acc = fma(dot · w_scale, x_scale, acc)`,
-//! then `acc = fma(w_min, x_sum, acc)` where the format has minimums (for each half where halves have their own). Formats with
-//! a scale for each half block take `fma(dot_1, w_scale_1, dot_0 · w_scale_0)` for the product. Float weights: one fma for each k in order. Every kernel keeps to this, for any number of rows,
-//! so a row's bits depend on that row alone. Threads split outputs and rows, never k.
+//! An output is the sum over blocks of 32, in order. Each block adds an exact int32 dot product,
+//! `acc = fma(dot · w_scale, x_scale, acc)`, and if the format has minimums, `acc = fma(w_min, x_sum, acc)` (per half
+//! block, where halves have their own). Formats with a scale per half block use
+//! `fma(dot_1, w_scale_1, dot_0 · w_scale_0)` as the product. Float weights take one fma per k, in order. Every kernel
+//! keeps to this, so a row's bits depend on that row alone. Threads split outputs and rows, never k.
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -17,17 +18,17 @@ use crate::shapes::{Kernel, PANELS_MAX, Sums, TILE_ROWS_MAX, Tile};
 
 /// One product of a [`matmul`]: `y[rows, n] = x · wᵀ + bias`, or `y += ...` with `add`.
 pub struct Output<'a> {
-    /// Weights `[n, k]`.
+    /// The weights `[n, k]`.
     pub w: &'a Matrix,
-    /// Added to each row; `n` long.
+    /// Added to each row if present; `n` long.
     pub bias: Option<&'a [f32]>,
-    /// Adds to what `y` holds (a residual) in place of overwriting it.
+    /// Adds to what `y` holds (a residual) instead of overwriting it.
     pub add: bool,
-    /// `[rows, n]`
+    /// The result, `[rows, n]`.
     pub y: &'a mut [f32],
 }
 
-/// Room for sums, at the start of a cache line: many rows read and write them at every block.
+/// Sums, aligned to cache lines: many rows read and write them at every block.
 #[repr(align(64))]
 struct SumsBuffer([[f32; LANES]; STORE_PANELS * TILE_ROWS_MAX]);
 
@@ -36,16 +37,16 @@ thread_local! {
     static SUMS: RefCell<SumsBuffer> = const { RefCell::new(SumsBuffer([[0.0; LANES]; STORE_PANELS * TILE_ROWS_MAX])) };
 }
 
-/// Panels whose sums are stored together: what goes to a row of y should be several cache lines in a page.
+/// Panels whose sums are stored together, so that several cache lines of a row of y are written at once.
 const STORE_PANELS: usize = 8;
 
 /// Outputs that share one fork-join.
 const OUTPUTS_MAX: usize = 8;
 
-/// Multiplies the same activations by the weights of each output, in one fork-join.
+/// Multiplies the same activations by the weights of each output, in one fork-join for up to eight outputs.
 ///
 /// # Panics
-/// If a shape does not fit, or if `x` was not filled for a matrix.
+/// If a shape does not fit, or `x` was not filled for a matrix.
 pub fn matmul(cpu: &Cpu, x: &Activations, outputs: &mut [Output]) {
     for output in outputs.iter() {
         x.assert_filled_for(output.w);
@@ -73,10 +74,10 @@ pub fn matmul(cpu: &Cpu, x: &Activations, outputs: &mut [Output]) {
     }
 }
 
-/// Fills `into`, for the matrices that multiply it next, with silu(x · gateᵀ) · (x · upᵀ): neither product is ever stored as a whole.
+/// Fills `into` with silu(x · gateᵀ) · (x · upᵀ), for the matrices that multiply it next. No product is stored whole.
 ///
 /// # Panics
-/// If a shape does not fit, outputs are not whole blocks of 32, or if `x` was not filled for a matrix.
+/// If a shape does not fit, outputs are not whole blocks of 32, or `x` was not filled for a matrix.
 pub fn gated(
     cpu: &Cpu,
     x: &Activations,
@@ -101,7 +102,7 @@ pub fn gated(
             for tile in 0..x.tiles() {
                 let tiles = [gate, up].map(|w| x.tile(tile, w.layout()));
                 let (row, each) = (tiles[0].row, 2 * tiles[0].rows);
-                // As many as there is room for, so that each matrix is read in long runs.
+                // As many blocks as there is room for, so that each matrix is read in long runs.
                 let together = sums.0.len() / (2 * each);
                 for first in share.clone().step_by(together) {
                     let some = first..(first + together).min(share.end);
@@ -121,10 +122,10 @@ pub fn gated(
     });
 }
 
-/// The sums of some blocks of outputs, two panels each.
+/// The sums of some blocks of outputs, two panels per block.
 ///
 /// # Safety
-/// The machine has the kernel's instructions.
+/// The machine must have the kernel's instructions.
 unsafe fn multiply(kernel: Kernel, w: &Matrix, blocks: Range<usize>, tile: &Tile, sums: &mut Sums) {
     for (block, sums) in blocks.zip(sums.chunks_mut(PANELS_MAX * tile.rows)) {
         // SAFETY: the caller's promise.
@@ -132,8 +133,8 @@ unsafe fn multiply(kernel: Kernel, w: &Matrix, blocks: Range<usize>, tile: &Tile
     }
 }
 
-/// One output, cut into chunks: a chunk is the same share of every output, so that what belongs together (gate and up, the heads of q
-/// and k) is made by one thread, and is in its cache when it goes on with it.
+/// One output, cut into chunks. A chunk is the same share of every output, so that what belongs together (gate and up,
+/// the heads of q and k) is made by one thread and is in its cache for the next op.
 struct Job<'a> {
     w: &'a Matrix,
     bias: Option<&'a [f32]>,
@@ -141,16 +142,16 @@ struct Job<'a> {
     y: Disjoint<'a, f32>,
 }
 
-/// Chunks a thread should get at least, so that one that lost its core for a while leaves little to wait for.
+/// Least chunks per thread, so that a thread that lost its core for a while holds up little work.
 const CHUNKS_PER_THREAD: usize = 12;
-/// A chunk's weights, counted once for each [`ROWS_PER_READ`] rows, should be this many bytes at least: microseconds of work.
+/// A chunk's weights, counted once per [`ROWS_PER_READ`] rows, should have this many bytes: microseconds of work.
 const CHUNK_BYTES_MIN: usize = 24 << 10;
-/// Rows that cost about as much time to multiply as the weights cost to read.
+/// Multiplying this many rows takes about as long as reading the weights.
 const ROWS_PER_READ: usize = 8;
-/// A chunk's weights stay in the second cache while all tiles pass.
+/// Most bytes of a chunk's weights, so that they stay in the second-level cache while all tiles pass.
 const CHUNK_BYTES_MAX: usize = 384 << 10;
 
-/// Into how many chunks the product with these matrices is best cut: as many for each thread, where there is work for all.
+/// The best number of chunks for these matrices: a multiple of the threads, if there is work for all.
 fn chunks<'a>(threads: usize, rows: usize, matrices: impl Iterator<Item = &'a Matrix>) -> usize {
     let sizes = matrices.map(|w| (w.panels() * w.panel_bytes(), w.panels()));
     let (bytes, panels) = sizes.fold((0, 0), |(bytes, most), (b, panels)| (bytes + b, most.max(panels)));
@@ -162,7 +163,7 @@ fn chunks<'a>(threads: usize, rows: usize, matrices: impl Iterator<Item = &'a Ma
 }
 
 impl Job<'_> {
-    /// The panels of chunk `chunk` of `chunks`, whole pairs where there are enough.
+    /// The panels of chunk `chunk` of `chunks`, in whole pairs if there are enough.
     fn share(&self, chunk: usize, chunks: usize) -> Range<usize> {
         let panels = self.w.panels();
         let unit = if panels >= chunks * PANELS_MAX { PANELS_MAX } else { 1 };
@@ -171,7 +172,7 @@ impl Job<'_> {
         first(chunk)..first(chunk + 1)
     }
 
-    /// Panels inside, tiles outside: the tile's activations stay near while the chunk's few panels pass.
+    /// Panels inside, tiles outside: a tile's activations stay in the cache while the chunk's few panels pass.
     fn run(&self, isa: Isa, x: &Activations, panels: Range<usize>, sums: &mut Sums) {
         let layout = self.w.layout();
         let kernel = kernel(isa, layout);
@@ -201,7 +202,7 @@ impl Job<'_> {
                 let bias = self.bias.map(|bias| &bias[outputs.start + i * LANES..][..y.len()]);
                 let sums = &sums[i * tile.rows + row];
                 match <&mut [f32; LANES]>::try_from(&mut *y) {
-                    // Of known length, so that it is a few vector instructions.
+                    // The known length makes this a few vector instructions.
                     Ok(y) => put(y, sums, bias, self.add),
                     Err(_) => put(y, sums, bias, self.add),
                 }
@@ -210,7 +211,6 @@ impl Job<'_> {
     }
 }
 
-/// Sums, with what is added to them, into their place.
 #[inline(always)]
 fn put(y: &mut [f32], sums: &[f32; LANES], bias: Option<&[f32]>, add: bool) {
     let mut sums = *sums;

@@ -1,5 +1,5 @@
-//! Weights packed for the kernels: 16 output rows in lanes, about as many bytes as the file.
-//! The packed bytes are the same on every machine, so they may be kept in a file and mapped.
+//! Weights packed for the kernels: 16 output rows in lanes, in about as many bytes as the file. The packed bytes are
+//! the same on every machine, so they may be kept in a file and mapped.
 
 pub(crate) mod aligned;
 pub(crate) mod layout;
@@ -14,39 +14,39 @@ use layout::{LANES, Layout};
 /// Why a tensor can't be packed.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum PackError {
-    /// The rows do not divide into the format's blocks.
+    /// The row length is not a multiple of the format's block length.
     #[error("rows of {k} weights do not divide into {} blocks of {block_len}", format.name())]
     RowLength {
-        /// The tensor's format.
+        /// Format of the tensor in the file.
         format: Format,
-        /// Weights in a row.
+        /// Number of weights in a row.
         k: usize,
-        /// Weights in a block.
+        /// Number of weights in a block.
         block_len: usize,
     },
-    /// The bytes are not those of so many rows.
+    /// The number of bytes does not match the number of rows.
     #[error("{rows} rows of {k} {} weights are {expected} bytes, got {got}", format.name())]
     Size {
-        /// The tensor's format.
+        /// Format of the tensor in the file.
         format: Format,
-        /// Rows that were announced.
+        /// Number of rows that were announced.
         rows: usize,
-        /// Weights in a row.
+        /// Number of weights in a row.
         k: usize,
-        /// Bytes such rows have.
+        /// Bytes that these rows should have.
         expected: usize,
-        /// Bytes that came.
+        /// Bytes that were given.
         got: usize,
     },
 }
 
-/// The version of the packed bytes: another one means that kept bytes can't be used any more.
+/// Version of the packed layout. Bytes that were kept from another version can't be used.
 pub const PACKED_VERSION: u32 = 1;
 
-/// Bytes that several may hold, such as a mapped file.
+/// Bytes with several owners, such as a mapped file.
 pub type SharedBytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
 
-/// What a matrix is, without its bytes.
+/// The format and dimensions of a matrix, without its bytes.
 #[derive(Clone, Copy)]
 pub struct Shape {
     format: Format,
@@ -56,10 +56,10 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// `n` rows of `k` weights.
+    /// The shape of `n` rows of `k` weights.
     ///
     /// # Errors
-    /// [`PackError::RowLength`]
+    /// [`PackError::RowLength`] when `k` is not a multiple of the format's block length.
     pub fn new(format: Format, n: usize, k: usize) -> Result<Shape, PackError> {
         let block_len = format.block_len();
         if k.is_multiple_of(block_len) {
@@ -69,12 +69,12 @@ impl Shape {
         }
     }
 
-    /// Bytes when packed, padding included.
+    /// Size of the packed bytes, padding included.
     pub fn packed_bytes(&self) -> usize {
         self.n.div_ceil(LANES) * self.layout.panel_bytes(self.k)
     }
 
-    /// Cuts room for the packed bytes, zeroed, into slabs of `panels_each` panels, which threads may pack at the same time.
+    /// Divides zeroed room for the packed bytes into slabs of `panels_each` panels, to be packed by any thread.
     ///
     /// # Panics
     /// If `room` is not as long as the packed bytes.
@@ -100,11 +100,10 @@ pub struct Matrix {
     layout: Layout,
     n: usize,
     k: usize,
-    /// Panel after panel, each `layout.panel_bytes(k)` long and a multiple of 32 bytes.
+    /// Panel after panel. Each is `layout.panel_bytes(k)` long, a multiple of 32 bytes.
     data: Data,
 }
 
-/// Where packed bytes are.
 enum Data {
     Own(AlignedBytes),
     Shared(SharedBytes, Range<usize>),
@@ -128,7 +127,7 @@ impl std::fmt::Debug for Matrix {
 }
 
 impl Matrix {
-    /// Packs `n` rows of `k` weights; `raw` as the GGUF file holds them, row after row.
+    /// Packs `n` rows of `k` weights. `raw` holds the rows as in the GGUF file, one after the other.
     pub fn pack(format: Format, n: usize, k: usize, raw: &[u8]) -> Result<Matrix, PackError> {
         let mut packer = Matrix::packer(format, n, k)?;
         let panels = n.div_ceil(LANES).max(1);
@@ -136,14 +135,13 @@ impl Matrix {
         Ok(packer.finish())
     }
 
-    /// Room for `n` rows of `k` weights, to be packed in parts or by several threads.
+    /// Zeroed room for `n` rows of `k` weights, to be packed in parts or by several threads.
     pub fn packer(format: Format, n: usize, k: usize) -> Result<Packer, PackError> {
         let shape = Shape::new(format, n, k)?;
         Ok(Packer { shape, data: AlignedBytes::zeroed(shape.packed_bytes()) })
     }
 
-    /// A matrix whose packed bytes are already there, in `range` of `bytes`. That they are the right ones is the caller's to know:
-    /// others give other numbers.
+    /// A matrix whose packed bytes exist already, in `range` of `bytes`. Whether they are right is not checked.
     ///
     /// # Panics
     /// If the range is not as long as the packed bytes of this shape.
@@ -154,22 +152,22 @@ impl Matrix {
         Matrix { format, layout, n, k, data: Data::Shared(bytes, range) }
     }
 
-    /// Outputs.
+    /// The number of outputs.
     pub fn n(&self) -> usize {
         self.n
     }
 
-    /// Inputs.
+    /// The number of inputs.
     pub fn k(&self) -> usize {
         self.k
     }
 
-    /// The format the weights had in the file.
+    /// The format of the weights in the file.
     pub fn format(&self) -> Format {
         self.format
     }
 
-    /// Bytes held, padding included.
+    /// Size of the packed bytes, padding included.
     pub fn bytes(&self) -> usize {
         self.data.len()
     }
@@ -186,15 +184,15 @@ impl Matrix {
         self.layout.panel_bytes(self.k)
     }
 
-    /// The packed bytes of 16 outputs a panel; the last panel's missing rows are zero.
+    /// The packed bytes of some panels, 16 outputs each. Missing rows of the last panel are zero.
     pub(crate) fn panels_in(&self, panels: Range<usize>) -> &[u8] {
         &self.data[panels.start * self.panel_bytes()..panels.end * self.panel_bytes()]
     }
 
-    /// Writes the exact weights of `row` to `out[k]`, the same bits as [`Format::dequantize`] of the file's row.
+    /// Writes the exact weights of `row` to `out[k]`: the same bits as [`Format::dequantize`] gives for the file's row.
     ///
     /// # Panics
-    /// If `row` is not below `n` or `out` is not `k` long.
+    /// If `row` is not below `n`, or `out` is not `k` long.
     pub fn dequantize_row(&self, row: usize, out: &mut [f32]) {
         assert!(row < self.n, "row {row} of {}", self.n);
         assert_eq!(out.len(), self.k, "a row of {} weights", self.k);
@@ -203,26 +201,26 @@ impl Matrix {
     }
 }
 
-/// A matrix while its panels are being filled. Rows that were never packed are zero.
+/// A matrix whose panels are being packed. Rows that were never packed are zero.
 pub struct Packer {
     shape: Shape,
     data: AlignedBytes,
 }
 
 impl Packer {
-    /// As [`Shape::slabs`].
+    /// Divides the matrix into slabs, as [`Shape::slabs`].
     pub fn slabs(&mut self, panels_each: usize) -> impl ExactSizeIterator<Item = Slab<'_>> {
         self.shape.slabs(&mut self.data, panels_each)
     }
 
-    /// The matrix, ready for the kernels.
+    /// The finished matrix, ready for the kernels.
     pub fn finish(self) -> Matrix {
         let Shape { format, layout, n, k } = self.shape;
         Matrix { format, layout, n, k, data: Data::Own(self.data) }
     }
 }
 
-/// Some panels of a matrix, still to be packed.
+/// Some panels of a matrix that are still to be packed.
 pub struct Slab<'a> {
     format: Format,
     layout: Layout,
@@ -232,7 +230,7 @@ pub struct Slab<'a> {
 }
 
 impl Slab<'_> {
-    /// The matrix rows this slab holds.
+    /// The matrix rows that this slab holds.
     pub fn rows(&self) -> Range<usize> {
         self.rows.clone()
     }

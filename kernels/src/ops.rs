@@ -1,4 +1,4 @@
-//! Row-wise ops: norm, rope, silu-mul. A row's result depends on that row alone.
+//! Row-wise ops: RMS norm, rope, silu. A row's result depends on that row alone.
 
 use std::sync::OnceLock;
 
@@ -9,7 +9,7 @@ use crate::pointwise::silu_product;
 use crate::pointwise::{norm_scale, normed};
 use crate::simd::{Kernel, LANES, Simd, load_partial, store_partial};
 
-/// Values a chunk handles: some microseconds of work, so that sharing it is worth the hand-over.
+/// Values per chunk. That is some microseconds of work, enough to be worth sharing.
 pub(crate) const CHUNK_VALUES: usize = 4096;
 
 /// `out[r, i] = x[r, i] / sqrt(mean(x[r, ..]²) + eps) · weight[i]`, with `x.len() / weight.len()` rows.
@@ -34,7 +34,7 @@ pub fn rms_norm(cpu: &Cpu, x: &[f32], weight: &[f32], eps: f32, out: &mut [f32])
     });
 }
 
-/// `out[i] = silu(gate[i]) · up[i]` where silu(g) = g / (1 + e⁻ᵍ): by itself what [`crate::matmul::gated`] does on the way.
+/// `out[i] = silu(gate[i]) · up[i]` with silu(g) = g / (1 + e⁻ᵍ): what [`crate::matmul::gated`] does on the fly.
 #[cfg(test)]
 pub(crate) fn silu_mul(cpu: &Cpu, gate: &[f32], up: &[f32], out: &mut [f32]) {
     assert!(gate.len() == up.len() && up.len() == out.len(), "silu_mul: lengths differ");
@@ -44,29 +44,29 @@ pub(crate) fn silu_mul(cpu: &Cpu, gate: &[f32], up: &[f32], out: &mut [f32]) {
     });
 }
 
-/// Which two values of a head make the pair that rope turns.
+/// Which two values of a head form the pair that rope rotates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RopeStyle {
-    /// 2i and 2i + 1: Llama as GGUF files hold it.
+    /// 2i and 2i + 1, as in Llama's GGUF files.
     Interleaved,
-    /// i and i + head_dim / 2: NeoX, Qwen2.
+    /// i and i + head_dim / 2, as in NeoX and Qwen2.
     Halves,
 }
 
-/// Angles per position of each pair, and the sines and cosines of the positions met so far.
+/// The angle per position of each pair, and a cache of the sines and cosines of positions used so far.
 #[derive(Debug)]
 pub struct RopeFreqs {
     radians_per_position: Vec<f64>,
-    /// Page p, once it was needed: positions `256 p ..`, for each the cosines of all pairs, then their sines.
+    /// Made when first needed. Page p has positions `256 p ..`, for each the cosines of all pairs, then their sines.
     pages: Box<[OnceLock<Box<[f32]>>]>,
 }
 
 impl RopeFreqs {
-    /// Positions are below this.
+    /// Positions must be below this.
     pub const POSITIONS_MAX: usize = 1 << 20;
     const PAGE_POSITIONS: usize = 256;
 
-    /// One angle per position a pair, all scaling already in it; as many as half a head's width.
+    /// Takes radians per position for each pair, half as many as a head is wide, with any scaling applied.
     pub fn new(radians_per_position: &[f32]) -> RopeFreqs {
         let pages = (0..Self::POSITIONS_MAX / Self::PAGE_POSITIONS).map(|_| OnceLock::new()).collect();
         RopeFreqs {
@@ -75,7 +75,7 @@ impl RopeFreqs {
         }
     }
 
-    /// Cosines and sines at a position, by pair. In f64 until the end: f32 angles are off by 0.004 at position 32,768.
+    /// Cosines and sines at a position, by pair. Computed in f64: f32 angles are off by 0.004 at position 32,768.
     fn at(&self, position: u32) -> (&[f32], &[f32]) {
         let (page, row) =
             (position as usize / Self::PAGE_POSITIONS, position as usize % Self::PAGE_POSITIONS);
@@ -94,14 +94,14 @@ impl RopeFreqs {
     }
 }
 
-/// How heads are turned: by the angles of each row's position.
+/// A rotation of heads by each row's position.
 #[derive(Debug, Clone, Copy)]
 pub struct Rope<'a> {
-    /// Angles, for half as many pairs as a head is wide.
+    /// The angles, for half as many pairs as a head is wide.
     pub freqs: &'a RopeFreqs,
-    /// Which values make a pair.
+    /// Which values form a pair.
     pub style: RopeStyle,
-    /// Of each row, below [`RopeFreqs::POSITIONS_MAX`].
+    /// The position of each row, below [`RopeFreqs::POSITIONS_MAX`].
     pub positions: &'a [u32],
 }
 
@@ -111,14 +111,13 @@ impl Rope<'_> {
         assert_eq!(head_dim, 2 * self.freqs.radians_per_position.len(), "rope: head_dim and frequencies");
     }
 
-    /// What turns the heads of row `row`.
     pub(crate) fn turn(&self, row: usize) -> Turn<'_> {
         let (cos, sin) = self.freqs.at(self.positions[row]);
         Turn { cos, sin, style: self.style }
     }
 }
 
-/// Turns each pair of each head in place: `x[rows, heads, head_dim]`, a position a row.
+/// Rotates each pair of each head in place: `x[rows, heads, head_dim]`, with one position per row.
 ///
 /// # Panics
 /// If the shapes do not fit, or a position is not below [`RopeFreqs::POSITIONS_MAX`].
@@ -133,7 +132,7 @@ pub fn rope(cpu: &Cpu, x: &mut [f32], heads: usize, head_dim: usize, rope: Rope<
     let rows_each = (CHUNK_VALUES / head_dim).min(rows);
     let parts = rows.div_ceil(rows_each);
     let x = Disjoint::new(x);
-    // Head by head, as a matmul's threads make them.
+    // Head by head, so that a thread rotates the heads it made in the matmul before.
     let turn = |chunk: usize| {
         let (head, part) = (chunk / parts, chunk % parts);
         for row in part * rows_each..rows.min((part + 1) * rows_each) {
@@ -150,7 +149,7 @@ pub fn rope(cpu: &Cpu, x: &mut [f32], heads: usize, head_dim: usize, rope: Rope<
     }
 }
 
-/// Cuts `out` into parts of `chunk` values, each with its offset, and spreads them over the team.
+/// Distributes `out` over the team in parts of `chunk` values, each with its offset.
 fn for_chunks_mut(cpu: &Cpu, out: &mut [f32], chunk: usize, f: &(dyn Fn(usize, &mut [f32]) + Sync)) {
     let len = out.len();
     let out = Disjoint::new(out);
@@ -211,7 +210,7 @@ impl Kernel for SiluMul<'_> {
     }
 }
 
-/// The angles of one position.
+/// The rotation of one position.
 #[derive(Clone, Copy)]
 pub(crate) struct Turn<'a> {
     cos: &'a [f32],
@@ -220,7 +219,7 @@ pub(crate) struct Turn<'a> {
 }
 
 impl Turn<'_> {
-    /// Turns one head. Plain loops: the compiler makes vectors of them, and never fuses, so the bits stay.
+    /// Rotates one head. The compiler vectorizes these plain loops and never fuses, so the bits stay the same.
     #[inline(always)]
     pub(crate) fn head(&self, head: &mut [f32]) {
         let turn = |a: f32, b: f32, cos: f32, sin: f32| (a * cos - b * sin, a * sin + b * cos);

@@ -1,8 +1,8 @@
-//! Arithmetic on lanes that several kernels share: the scale of a norm, and silu.
+//! Vector arithmetic that several kernels share: the scale of a norm, and silu.
 
 use crate::simd::{LANES, Simd, exp, load_partial};
 
-/// What a row is multiplied with to have a mean square of one, about.
+/// The factor that gives a row a mean square of about one.
 #[inline(always)]
 pub(crate) fn norm_scale<S: Simd>(s: S, x: &[f32], eps: f32) -> f32 {
     let mean = sum_of_squares(s, x) / x.len() as f32;
@@ -14,7 +14,7 @@ pub(crate) fn normed<S: Simd>(s: S, x: S::V, scale: S::V, weight: S::V) -> S::V 
     s.mul(s.mul(x, scale), weight)
 }
 
-/// Four running sums, so that additions need not wait for each other.
+/// Uses four running sums, so that additions need not wait for each other.
 #[inline(always)]
 fn sum_of_squares<S: Simd>(s: S, x: &[f32]) -> f32 {
     let mut sums = [s.splat(0.0); 4];

@@ -1,5 +1,5 @@
-//! Turns blocks of activations into int8 codes, with the scales and sums that go with them. [`crate::activations`] knows which
-//! rows make a tile.
+//! Quantizes blocks of activations to int8 codes with scales and sums. [`crate::activations`] decides which rows form a
+//! tile.
 
 use std::ops::Range;
 
@@ -9,10 +9,10 @@ use crate::pointwise::{norm_scale, normed, silu_product};
 use crate::shapes::{Sums, TILE_ROWS_MAX};
 use crate::simd::{LANES, Simd};
 
-/// Blocks of a row that are quantized one after the other, before the next row's.
+/// Blocks of one row that are quantized before the next row's.
 pub(crate) const RUN_BLOCKS: usize = 8;
 
-/// What rows of activations are made from, block by block while they are quantized: what is computed for it is never stored.
+/// Where rows of activations come from. A norm is computed during quantization; its result is never stored.
 #[derive(Clone, Copy)]
 pub enum Source<'a> {
     /// The rows as they are, `[rows, k]`.
@@ -21,9 +21,9 @@ pub enum Source<'a> {
     Normed {
         /// The rows before the norm, `[rows, k]`.
         x: &'a [f32],
-        /// Factors of the norm, `k` of them.
+        /// The norm's weights, `k` of them.
         weight: &'a [f32],
-        /// Added to the mean square.
+        /// Added to the mean square, before the root.
         eps: f32,
     },
 }
@@ -45,7 +45,7 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// The values in `range`, whole rows.
+    /// The values in `range`, which must be whole rows.
     pub(crate) fn part(self, range: Range<usize>) -> Source<'a> {
         match self {
             Source::Plain(x) => Source::Plain(&x[range]),
@@ -53,7 +53,7 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// What each row of `k` is multiplied with.
+    /// The factor of the norm for each row of `k`.
     #[inline(always)]
     pub(crate) fn row_scales<S: Simd>(self, s: S, k: usize) -> [f32; TILE_ROWS_MAX] {
         let mut scales = [1.0; TILE_ROWS_MAX];
@@ -85,10 +85,10 @@ impl<'a> Source<'a> {
     }
 }
 
-/// The offsets of codes, and whether sums are wanted for each half of a block.
+/// The offsets of codes in use, and whether each needs sums per half block.
 pub(crate) const OFFSETS: [(u8, bool); 5] = [(8, false), (16, false), (128, false), (32, true), (4, true)];
 
-/// Which forms some matrices ask for.
+/// Which forms of the activations some matrices need.
 #[derive(Clone, Copy, Default, PartialEq)]
 pub(crate) struct Forms {
     pub(crate) codes: bool,
@@ -131,7 +131,7 @@ pub(crate) fn offset_index(layout: Layout) -> Option<usize> {
     }
 }
 
-/// Where quantized rows go.
+/// The buffers for quantized rows.
 pub(crate) struct Quantized<'a> {
     pub(crate) k: usize,
     pub(crate) wanted: Forms,
@@ -143,7 +143,8 @@ pub(crate) struct Quantized<'a> {
     pub(crate) floats: Disjoint<'a, f32>,
 }
 
-/// Quantizes block `block` of the tile that starts at `row` of all: silu(gate) · up, both as the sums of two panels, `[panel][row][16]`.
+/// Quantizes block `block` of silu(gate) · up in the tile at row `row`. Both are sums of two panels,
+/// `[panel][row][16]`.
 ///
 /// # Safety
 /// No other thread may quantize this block of these rows.
@@ -194,7 +195,7 @@ fn gated_block<S: Simd>(s: S, gate: &Sums, up: &Sums, r: usize) -> [f32; BLOCK] 
     x
 }
 
-/// Quantizes blocks `blocks` of the tile of rows `x`, which starts at `row` of all; `quantize` as [`quantize_block`].
+/// Quantizes `blocks` of the tile of rows `x`, which starts at row `row`; `quantize` does what [`quantize_block`] does.
 ///
 /// # Safety
 /// No other thread may quantize these blocks of these rows.
@@ -237,7 +238,7 @@ pub(crate) unsafe fn quantize_tile<S: Simd>(
     }
 }
 
-/// Writes what is made from the sums of a block's codes; `at` is the place of its first row among all.
+/// Writes what follows from the sums of a block's codes. `at` is the index of its first row among all.
 ///
 /// # Safety
 /// No other thread may write this block of these rows.
@@ -265,24 +266,23 @@ unsafe fn put_sums(out: &Quantized, at: usize, code_sums: &[[i32; 2]], scales: &
     }
 }
 
-/// Below this a block counts as zero: the inverse of its scale would overflow.
+/// A block whose largest magnitude is below this counts as zero: the inverse of its scale would overflow.
 pub(crate) const AMAX_MIN: f32 = 1e-30;
-/// Added to a number of magnitude below 2^22 it rounds it to even and leaves it, two's complement, in the low bits.
+/// Adding this to a number of magnitude below 2^22 rounds it to even and leaves it in the low bits (two's complement).
 pub(crate) const ROUND_TO_EVEN: f32 = 12_582_912.0;
 
-/// The scale of a block whose largest magnitude is `amax`: as f16 would hold it, which is how GGUF's own int8 blocks and
-/// so other engines keep it. Beyond f16's normal range it stays as it is: codes must not pass ±127. Codes are made with
-/// this scale and not with the unrounded one.
+/// The scale of a block whose largest magnitude is `amax`, rounded to f16 as in GGUF's int8 blocks. Outside f16's
+/// normal range it is not rounded, because codes must not exceed ±127. Codes are made with this scale.
 pub(crate) fn scale_of(amax: f32) -> f32 {
     let scale = amax / 127.0;
     let rounded = half::f16::from_f32(scale);
     if rounded.is_normal() { rounded.to_f32() } else { scale }
 }
 
-/// Writes the codes of a block; returns their scale and the sums of the first and second 16.
+/// Writes the codes of a block. Returns their scale and the sums of the first and second 16 codes.
 #[inline(always)]
 pub(crate) fn quantize_block(x: &[f32; BLOCK], codes: &mut [i8; BLOCK]) -> (f32, [i32; 2]) {
-    // As integers so that the maximum needs no order, and so that a NaN wins and is not lost.
+    // Compared as integers, so that the maximum needs no order and a NaN is not lost.
     let amax = x.iter().fold(0, |amax, x| amax.max(x.to_bits() & 0x7fff_ffff));
     let amax = f32::from_bits(amax);
     if amax < AMAX_MIN {

@@ -1,9 +1,9 @@
-//! The matmul kernel that needs no particular instructions.
+//! The matmul kernel that needs no special instructions.
 
 use crate::matrix::layout::{BLOCK, LANES, Layout, unpack_block};
 use crate::shapes::{Sums, Tile};
 
-/// The kernel that runs anywhere, and the twin that every other must equal to the bit.
+/// Runs on any machine. Every other kernel must give the same bits.
 #[inline(always)]
 pub(crate) fn scalar_kernel(layout: Layout, panels: &[u8], x: &Tile, sums: &mut Sums) {
     let k = x.codes.len().max(x.floats.len()) / x.rows;
@@ -68,7 +68,7 @@ fn multiply_codes(layout: Layout, panel: &[u8], x: &Tile, sums: &mut Sums) {
     }
 }
 
-/// The exact dot products of 16 rows of weights with one block, for each half of it.
+/// The exact dot products of 16 rows of weights with each half of a block.
 #[inline(always)]
 fn dots(weights: &[[u8; 4 * LANES]; 8], codes: &[i8; BLOCK], offset: u8) -> [[i32; LANES]; 2] {
     let mut dots = [[0; LANES]; 2];

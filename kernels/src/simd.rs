@@ -1,16 +1,15 @@
-//! Sixteen f32 lanes, written once: a kernel is generic over [`Simd`] and runs on AVX-512 registers or on plain arrays.
-//! Both give the same bits: every operation is one IEEE operation a lane, fused where it says so, and reductions have one order.
+//! Vectors of sixteen f32 lanes. A kernel is generic over [`Simd`] and runs on AVX-512 registers or on plain arrays,
+//! with the same bits: every operation is one IEEE operation per lane, fused where it says so, and reductions have a
+//! fixed order.
 
 use half::f16;
 
-/// Lanes of a vector.
 pub(crate) const LANES: usize = 16;
 
-/// A machine's vector operations. A value of an implementing type is the proof that the machine has them.
+/// The vector operations of a machine. A value of an implementing type proves that the machine has them.
 pub(crate) trait Simd: Copy {
-    /// Sixteen f32.
     type V: Copy;
-    /// How many of them the machine's registers hold, about; kernels size their tiles by it, and no bit depends on it.
+    /// About how many vectors fit into the machine's registers. Only tile sizes depend on it, results don't.
     const REGISTERS: usize;
 
     fn splat(self, x: f32) -> Self::V;
@@ -35,35 +34,36 @@ pub(crate) trait Simd: Copy {
     fn max(self, a: Self::V, b: Self::V) -> Self::V;
     /// Zero in lanes where `x < limit`, else `v`.
     fn zero_below(self, x: Self::V, limit: Self::V, v: Self::V) -> Self::V;
-    /// The first `n` lanes of `v`, then `other`'s; `n ≤ 16`.
+    /// The first `n` lanes of `v`, then the other lanes of `other`; `n ≤ 16`.
     fn first(self, n: usize, v: Self::V, other: Self::V) -> Self::V;
     /// 2ⁿ from `1.5 · 2²³ + n`, for n in -126..=127.
     fn power_of_two(self, shifted: Self::V) -> Self::V;
     /// Lane i is `a[2i] + a[2i + 1]` for i below 8, then the same of `b`.
     fn pair_sums(self, a: Self::V, b: Self::V) -> Self::V;
-    /// The sum of all lanes: halves are added to each other, four times.
+    /// The sum of all lanes. Halves are added to each other, four times.
     fn sum(self, v: Self::V) -> f32;
-    /// The greatest lane; unspecified with NaN among them.
+    /// The greatest lane; unspecified if one is NaN.
     fn max_lane(self, v: Self::V) -> f32;
 }
 
-/// Work that is compiled once for each instruction set. `run` and all it calls with vectors must be `#[inline(always)]`, and no closure
-/// may hold a vector operation: what is not inlined is compiled without the instruction set, and each operation becomes a call.
+/// Work that is compiled once per instruction set. `run` and all it calls with vectors must be `#[inline(always)]`, and
+/// no closure may hold a vector operation: code that is not inlined is compiled without the instruction set, and each
+/// of its operations becomes a call.
 pub(crate) trait Kernel {
     type Output;
     fn run<S: Simd>(self, s: S) -> Self::Output;
 }
 
-/// eˣ within 2 units in the last place; exactly 0 below -87, and e⁸⁸ above 88. The same bits whatever the lane. NaN stays.
+/// eˣ within 2 units in the last place; exactly 0 below -87, and e⁸⁸ above 88. NaN stays. The same bits in every lane.
 ///
-/// x = n ln 2 + r with |r| ≤ ln 2 / 2; eʳ by its Taylor polynomial of degree 7, whose error is below 2⁻²⁷ there.
+/// x = n ln 2 + r with |r| ≤ ln 2 / 2. eʳ is its Taylor polynomial of degree 7, whose error is below 2⁻²⁷ there.
 #[inline(always)]
 pub(crate) fn exp<S: Simd>(s: S, x: S::V) -> S::V {
     const LOWEST: f32 = -87.0;
     const HIGHEST: f32 = 88.0;
-    /// Adding it leaves a small number's integer part in the last bits.
+    /// Adding this to a small number leaves its integer part in the last bits.
     const SHIFT: f32 = 12_582_912.0;
-    /// The first part of ln 2 has few bits, so that n times it is exact.
+    /// ln 2 in two parts. The first has few bits, so that n times it is exact.
     const LN_2: [f32; 2] = [0.693_359_4, -2.121_944_4e-4];
     const INVERSE_FACTORIALS: [f32; 8] =
         [1.0 / 5040.0, 1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0];
@@ -79,7 +79,6 @@ pub(crate) fn exp<S: Simd>(s: S, x: S::V) -> S::V {
     s.zero_below(x, s.splat(LOWEST), s.mul(e, s.power_of_two(shifted)))
 }
 
-/// The lanes as an array.
 #[inline(always)]
 pub(crate) fn to_array<S: Simd>(s: S, v: S::V) -> [f32; LANES] {
     let mut out = [0.0; LANES];
@@ -87,7 +86,7 @@ pub(crate) fn to_array<S: Simd>(s: S, v: S::V) -> [f32; LANES] {
     out
 }
 
-/// Loads up to sixteen values and zeros.
+/// Loads up to sixteen values and fills up with zeros.
 #[inline(always)]
 pub(crate) fn load_partial<S: Simd>(s: S, x: &[f32]) -> S::V {
     let mut padded = [0.0; LANES];
@@ -101,7 +100,7 @@ pub(crate) fn store_partial<S: Simd>(s: S, v: S::V, to: &mut [f32]) {
     to.copy_from_slice(&to_array(s, v)[..to.len()]);
 }
 
-/// Asks for the cache line that holds element `at` of `data`, and for nothing where it has none or the machine can't be asked.
+/// Prefetches the cache line that holds element `at` of `data`, if there is one. Does nothing off x86-64.
 #[inline(always)]
 pub(crate) fn prefetch(data: &[u16], at: usize) {
     #[cfg(target_arch = "x86_64")]
@@ -114,7 +113,7 @@ pub(crate) fn prefetch(data: &[u16], at: usize) {
     let _ = (data, at);
 }
 
-/// Plain arrays, on every machine.
+/// Plain arrays, for any machine.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Portable;
 
@@ -129,7 +128,7 @@ fn each(f: impl Fn(usize) -> f32) -> Lanes {
     out
 }
 
-/// Folds halves onto each other until one lane is left.
+/// Folds one half onto the other until one lane is left.
 #[inline(always)]
 fn halve(mut v: Lanes, f: impl Fn(f32, f32) -> f32) -> f32 {
     let mut width = LANES / 2;
@@ -142,7 +141,7 @@ fn halve(mut v: Lanes, f: impl Fn(f32, f32) -> f32) -> f32 {
     v[0]
 }
 
-/// Exact, and without a branch, so that it vectorises: the exponents differ by 112, and a multiplication moves them.
+/// Exact, and without a branch so that it vectorizes. The exponents differ by 112, which a multiplication corrects.
 #[inline(always)]
 pub(crate) fn f16_to_f32(bits: u16) -> f32 {
     let magnitude = u32::from(bits & 0x7fff) << 13;

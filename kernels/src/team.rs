@@ -1,32 +1,37 @@
-//! Threads that run a step together. The calling thread is member 0; an op ends when its chunks are done, not when
-//! every member has arrived, so a member that lost its core delays nobody but by the chunk it holds.
+//! Threads that run a step together. The calling thread is member 0. An op ends when its chunks are done, not when
+//! every member has arrived, so a member that lost its core delays others only by the chunk it holds.
 //!
-//! # How an op passes through
+//! # How an op runs
 //!
-//! Every member has a *seat* (the caller's is number 0) with an equal share of the chunks: seat m of T those from `chunks · m / T`, rounded up, on, so
-//! that what a member wrote in one op is in its own cache when the next op reads the same place. A seat's `claim` packs (epoch, chunks
-//! not yet claimed). The caller sets `unfinished` and then, seat by seat, its own last, fills `share` and stores `(epoch + 1, its chunks)`. A member
-//! takes chunks from its own seat, then from those of others, by compare-and-swap to `(epoch, count - 1)`, runs them, and later
-//! subtracts what it ran from `unfinished`. The op is over when `unfinished` is zero. As long as all keep pace, no two
-//! members write the same cache line but at the end.
+//! Every member has a *seat* (the caller's is number 0) with an equal share of the chunks: seat m of T has those from
+//! `chunks · m / T`, rounded up, on. So what a member wrote in one op is in its own cache when the next op reads the
+//! same place. A seat's `claim` packs (epoch, chunks not yet claimed). The caller sets `unfinished`. Then, seat by seat
+//! and its own last, it fills `share` and stores `(epoch + 1, its chunks)`. A member claims chunks by compare-and-swap
+//! to `(epoch, count - 1)`, first from its own seat and then from those of others. It runs them, and later subtracts
+//! their number from `unfinished`. The op is over when `unfinished` is zero. As long as all keep pace, no two members
+//! write to the same cache line except at the end.
 //!
 //! # Why it is sound
 //!
-//! * *A late member never touches a dead closure.* `share` is read only after a successful claim. A claim succeeds only while
-//!   `claim` still holds the epoch the member saw, with a count above zero; the caller returns (and the closure dies) only
-//!   after `unfinished` reached zero, which the claimed chunk prevents until it has run. After the last chunk of a seat was
-//!   claimed its count is zero, and nobody claims anything there until the next store. A member that slept between its load and
-//!   its swap fails, as the epoch has moved on; 40 bits of epoch last for days of ops without a pause.
-//! * *`share` is never written while it is read.* It is written only under `turn` and only when the op before is over: every claimed
-//!   chunk was subtracted from `unfinished` with `Release` after its last read of `share`, and the caller has seen zero with `Acquire`.
-//! * *A claimer sees the share it claimed from.* The store of `claim` releases `share` and `unfinished`; a successful swap acquires,
-//!   and reads that store or another swap of the same epoch, which continues its release sequence.
-//! * *The caller sees what chunks wrote.* Each subtraction is a read-modify-write with `Release`, so the load of zero with `Acquire`
-//!   synchronizes with all of them.
-//! * *No wake-up is lost.* A member looks at its own seat alone, whose epoch changes with every op. One that wants to park counts itself in
-//!   `sleepers`, stores `parked` and then loads its `claim`; the caller stores `claim` and then, behind a fence, loads `sleepers` and
-//!   `parked`, all `SeqCst`: one of them sees the other. The caller waiting for the last chunk and the member that finishes it meet in the same way over `waiting` and `unfinished`.
-//!   An unpark that comes too early is kept by `std`'s token; one that comes too late is a spurious wake-up, and every park is in a loop.
+//! * *A late member never touches a dead closure.* `share` is read only after a successful claim. A claim succeeds only
+//!   while `claim` still holds the epoch the member saw, with a count above zero. The caller returns (and the closure
+//!   dies) only after `unfinished` reached zero, which a claimed chunk prevents until it has run. After the last chunk
+//!   of a seat was claimed its count is zero, and nobody claims anything there until the next store. A member that
+//!   slept between its load and its swap fails, as the epoch has moved on; 40 bits of epoch last for days of ops
+//!   without a pause.
+//! * *`share` is never written while it is read.* It is written only under `turn` and only when the previous op is
+//!   over: every claimed chunk was subtracted from `unfinished` with `Release` after its last read of `share`, and the
+//!   caller has seen zero with `Acquire`.
+//! * *A claimer sees the share it claimed from.* The store of `claim` releases `share` and `unfinished`. A successful
+//!   swap acquires, and reads that store or another swap of the same epoch, which continues its release sequence.
+//! * *The caller sees what chunks wrote.* Each subtraction is a read-modify-write with `Release`, so the load of zero
+//!   with `Acquire` synchronizes with all of them.
+//! * *No wake-up is lost.* A member looks only at its own seat, whose epoch changes with every op. To park, it counts
+//!   itself in `sleepers`, stores `parked` and then loads its `claim`. The caller stores `claim` and then, behind a
+//!   fence, loads `sleepers` and `parked`. All of these are `SeqCst`, so one of them sees the other. The caller waiting
+//!   for the last chunk and the member that finishes it meet in the same way over `waiting` and `unfinished`. An unpark
+//!   that comes too early is kept by `std`'s token; one that comes too late is a spurious wake-up, and every park is in
+//!   a loop.
 
 mod cores;
 
@@ -39,10 +44,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
-/// How long a member without work spins: longer than the pause between two ops of a step, shorter than a person's notice.
+/// How long a member without work spins: longer than the pause between two ops, too short for a person to notice.
 const MEMBER_SPIN: Duration = Duration::from_micros(20);
-/// How long the caller spins for the last chunks. Beyond that their holder has most likely lost its core, and leaving this
-/// one lets the system move it here.
+/// How long the caller spins for the last chunks. After that their holder has most likely lost its core; by parking,
+/// the caller lets the system move it to this one.
 const CALLER_SPIN: Duration = Duration::from_micros(100);
 /// Polls between two looks at the clock.
 const POLLS_PER_LOOK: u32 = 16;
@@ -50,18 +55,16 @@ const COUNT_BITS: u32 = 24;
 const COUNT_MASK: u64 = (1 << COUNT_BITS) - 1;
 
 thread_local! {
-    /// Whether this thread is running a chunk of some team.
     static IN_CHUNK: Cell<bool> = const { Cell::new(false) };
 }
 
 type Chunk = *const (dyn Fn(usize) + Sync);
 
-/// Keeps what different members write on different cache lines (two, for the prefetcher of neighbours).
+/// Keeps what different members write on different cache lines (two each, because of the adjacent-line prefetcher).
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Line<T>(T);
 
-/// A member's part of an op.
 #[derive(Clone, Copy)]
 struct Share {
     chunk: Chunk,
@@ -69,7 +72,7 @@ struct Share {
     chunks: usize,
 }
 
-/// See the top of this file. What belongs together lies in one cache line.
+/// See the top of this file. What is used together lies in one cache line.
 #[derive(Default)]
 struct Seat {
     claim: AtomicU64,
@@ -81,7 +84,7 @@ impl Seat {
         self.claim.load(order) >> COUNT_BITS
     }
 
-    /// Takes one chunk; returns how many were left with it, or `None` when all are taken.
+    /// Claims one chunk. Returns how many were unclaimed before, or `None` if there were none.
     fn claim(&self) -> Option<usize> {
         let mut seen = self.claim.load(Ordering::Relaxed);
         loop {
@@ -104,10 +107,9 @@ struct Bunk {
 }
 
 struct Shared {
-    /// The caller's first.
     seats: Vec<Line<Seat>>,
     unfinished: Line<AtomicUsize>,
-    /// How many of `bunks` are taken, so that a caller looks at one word when nobody sleeps.
+    /// How many members are parked or about to: the only word the caller reads when nobody sleeps.
     sleepers: Line<AtomicUsize>,
     bunks: Vec<Line<Bunk>>,
     /// Whether `waiter` is parked until `unfinished` is zero.
@@ -116,17 +118,17 @@ struct Shared {
     panicked: AtomicBool,
     payload: Mutex<Option<Box<dyn Any + Send>>>,
     closing: AtomicBool,
-    /// Where the caller ran when it began its last op.
+    /// The core on which the caller began its last op.
     caller_core: AtomicUsize,
 }
 
-// SAFETY: the seats' `share` is the only field that isn't `Sync` by itself; the top of this file shows that its writes and reads never
-// overlap. The closure it points to is `Sync` and outlives every read.
+// SAFETY: the seats' `share` is the only field that isn't `Sync` by itself. The top of this file shows that its writes
+// and reads never overlap. The closure it points to is `Sync` and outlives every read.
 unsafe impl Sync for Shared {}
 // SAFETY: as above; nothing in it belongs to one thread.
 unsafe impl Send for Shared {}
 
-/// The threads; the calling thread is one of them, so `threads - 1` are started here and joined on drop.
+/// The threads. The calling thread is one of them; the others are started here and joined on drop.
 pub(crate) struct Team {
     shared: Arc<Shared>,
     members: Vec<JoinHandle<()>>,
@@ -193,7 +195,7 @@ impl Team {
         }
     }
 
-    /// Wakes the members that have a share of `chunks` and are parked; no system call where nobody sleeps.
+    /// Wakes the parked members that have a share of `chunks`, without a system call if there are none.
     fn wake(&self, chunks: usize) {
         if self.shared.sleepers.0.load(Ordering::SeqCst) == 0 {
             return;
@@ -218,17 +220,19 @@ impl Drop for Team {
 }
 
 impl Shared {
-    /// Called under `turn`, when the op before is over.
+    /// Must be called under `turn`, when the previous op is over.
     fn publish(&self, chunks: usize, f: &(dyn Fn(usize) + Sync)) {
-        // SAFETY: only the lifetime changes; `run` returns, and the borrow ends, only after every claimed chunk has been run.
+        // SAFETY: only the lifetime changes. `run` returns, and the borrow ends, only after every claimed chunk has
+        // been run.
         let chunk = unsafe { std::mem::transmute::<*const (dyn Fn(usize) + Sync + '_), Chunk>(f) };
         self.unfinished.0.store(chunks, Ordering::Relaxed);
         let epoch = self.seats[0].0.epoch(Ordering::Relaxed).wrapping_add(1);
-        // The caller's own last: the others' messages are under way meanwhile.
+        // The caller's seat is last, so that the others' cache lines are already under way.
         for (number, Line(seat)) in self.seats.iter().enumerate().rev() {
             let range = self.share(number, chunks);
             let share = Share { chunk, first: range.start, chunks: range.len() };
-            // SAFETY: the op before is over and this share not yet published, so nobody reads it; `turn` keeps other writers out.
+            // SAFETY: the previous op is over and this share not yet published, so nobody reads it; `turn` keeps other
+            // writers out.
             unsafe { *seat.share.get() = Some(share) };
             seat.claim.store(epoch << COUNT_BITS | share.chunks as u64, Ordering::Release);
         }
@@ -237,14 +241,14 @@ impl Shared {
         fence(Ordering::SeqCst);
     }
 
-    /// The chunks of seat `number`; of few chunks the caller has one.
+    /// The chunks of seat `number`. If there are few chunks, the caller gets one.
     fn share(&self, number: usize, chunks: usize) -> Range<usize> {
         let first = |number: usize| (chunks * number).div_ceil(self.seats.len());
         first(number)..first(number + 1)
     }
 
-    /// Runs chunks, those of the own seat first, until none is left to claim. Says so once at the end: until then the op can't be
-    /// over, so all claims in between are of one op.
+    /// Runs chunks until none is left to claim, its own seat's first. It reports them only at the end: until then the
+    /// op can't be over, so all its claims belong to one op.
     fn work(&self, own: usize) {
         let mut finished = 0;
         let (before, from) = self.seats.split_at(own);
@@ -280,7 +284,7 @@ impl Shared {
         }
     }
 
-    /// The caller, until the op is over.
+    /// Waits, on the caller's thread, until the op is over.
     fn wait(&self) {
         let over = || self.unfinished.0.load(Ordering::Acquire) == 0;
         if spin_until(CALLER_SPIN, over) {
@@ -305,7 +309,7 @@ impl Shared {
         lock(&self.payload).take()
     }
 
-    /// The life of the member in seat `own`.
+    /// The main loop of the member in seat `own`.
     fn serve(&self, own: usize) {
         let epoch = |number: usize| self.seats[number].0.epoch(Ordering::Relaxed);
         let mut seen = 0;
@@ -314,20 +318,20 @@ impl Shared {
             let due = || epoch(own) != seen || self.closing.load(Ordering::Relaxed);
             if !spin_until(MEMBER_SPIN, due) {
                 self.sleep(own, seen);
-                // The system likes to wake a thread where its waker runs. There the two would take turns.
+                // The system tends to wake a thread on its waker's core, where the two would alternate.
                 allowed.leave(self.caller_core.load(Ordering::Relaxed));
             }
-            // Before the work: an op that begins meanwhile is another one.
+            // Read before the work: an op that begins meanwhile has another epoch.
             seen = epoch(own);
             self.work(own);
-            // The caller's seat is filled last: one that was faster looks again.
+            // The caller's seat is filled last. A member that was faster looks again.
             if epoch(0) != seen && spin_until(MEMBER_SPIN, || epoch(0) == seen) {
                 self.work(own);
             }
         }
     }
 
-    /// Parks until an op comes that is not the one `seen`.
+    /// Parks until there is an op other than `seen`.
     fn sleep(&self, own: usize, seen: u64) {
         let parked = &self.bunks[own - 1].0.parked;
         self.sleepers.0.fetch_add(1, Ordering::SeqCst);
@@ -344,7 +348,7 @@ impl Shared {
     }
 }
 
-/// Polls until `done` or until `limit` is over; returns what `done` said last.
+/// Polls until `done` is true or `limit` has passed. Returns the last result of `done`.
 fn spin_until(limit: Duration, done: impl Fn() -> bool) -> bool {
     let start = Instant::now();
     loop {

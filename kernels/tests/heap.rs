@@ -1,7 +1,7 @@
-//! Memory that was freed is really given back: in a process of its own, where nobody else takes any.
+//! Freed memory is really returned to the system. The test is a process of its own, so that nobody else allocates.
 #![cfg(all(target_os = "linux", target_env = "gnu"))]
 
-/// Bytes of this process that are in memory.
+/// Resident bytes of this process.
 fn resident() -> usize {
     let counts = std::fs::read_to_string("/proc/self/statm").unwrap();
     let pages: usize = counts.split(' ').nth(1).unwrap().parse().unwrap();
@@ -12,7 +12,7 @@ fn resident() -> usize {
 fn freed_memory_goes_back_and_what_lives_stays_as_it_is() {
     const BLOCK: usize = 5000;
     const BLOCKS: usize = 40_000;
-    // One of a hundred lives on, the last among them: without being asked, the C library keeps all between.
+    // One block in a hundred stays, including the last: without a trim the C library keeps everything in between.
     let mut blocks: Vec<Option<Vec<u8>>> = (0..=BLOCKS).map(|n| Some(vec![n as u8; BLOCK])).collect();
     let lives = |n: usize| n.is_multiple_of(100);
     let full = resident();

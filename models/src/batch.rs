@@ -1,22 +1,21 @@
-//! What a model is asked to compute in one step: plain data, and the only door into a model.
+//! The work a model computes in one step: plain data, and a model's only input.
 //!
-//! Sequences, prompts and requests are not known here; a span is some new tokens with the cache blocks that hold what
-//! came before them.
+//! Sequences, prompts and requests are not known here. A span is some new tokens with the cache blocks of those before.
 
 use std::ops::Range;
 
 use crate::error::ForwardError;
 
-/// One step's work for one model.
+/// The work of one model in one step.
 #[derive(Debug, Default, Clone)]
 pub struct Batch {
-    /// New token ids of all spans, one span after the other.
+    /// The new token ids of all spans, back to back.
     pub tokens: Vec<u32>,
-    /// Which of `tokens` belong together, in order, without gaps.
+    /// Divides `tokens` among the sequences: in order, without gaps.
     pub spans: Vec<Span>,
-    /// Block ids of all spans; a span names its part.
+    /// Block ids of all spans; each span refers to its range.
     pub tables: Vec<u32>,
-    /// Cache blocks to copy before anything is computed (forks, half-full blocks).
+    /// Cache blocks to copy before anything is computed, for forks and for sharing part of a block.
     pub copies: Vec<BlockCopy>,
     /// Indices into `tokens` whose logits are wanted, ascending.
     pub rows: Vec<u32>,
@@ -25,37 +24,38 @@ pub struct Batch {
 /// The new tokens of one sequence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Span {
-    /// Part of [`Batch::tokens`]; never empty.
+    /// Range in [`Batch::tokens`]; never empty.
     pub tokens: Range<usize>,
-    /// Tokens computed before this step: the position of the first new token.
+    /// Number of tokens computed before this step: the position of the first new token.
     pub context: usize,
-    /// Part of [`Batch::tables`]: entry `i` holds tokens `16 i .. 16 i + 16`; covers `context + tokens.len()`.
+    /// Range in [`Batch::tables`]. Entry `i` is the block of tokens `16 i .. 16 i + 16`; together they cover
+    /// `context + tokens.len()` tokens.
     pub table: Range<usize>,
 }
 
 /// Copies the first `tokens` tokens of block `from` to block `to`, in every layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BlockCopy {
-    /// Block to read.
+    /// Id of the block to read.
     pub from: u32,
-    /// Block to write.
+    /// Id of the block to write.
     pub to: u32,
-    /// How many leading tokens of the block.
+    /// Leading tokens of the block to copy, at most 16.
     pub tokens: usize,
 }
 
-/// What a batch must stay within.
+/// The limits a batch is checked against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Token ids are below this.
     pub vocab: usize,
     /// Block ids are below this.
     pub blocks: usize,
-    /// Most tokens of a sequence.
+    /// Most tokens of one sequence, context included.
     pub context_tokens: usize,
-    /// Most new tokens of all sequences together.
+    /// Most new tokens, all sequences together.
     pub step_tokens: usize,
-    /// Tokens in a block.
+    /// Tokens per cache block.
     pub block_tokens: usize,
 }
 
@@ -69,10 +69,10 @@ impl Batch {
         self.rows.clear();
     }
 
-    /// Checks that the batch is whole and within `limits`.
+    /// Checks that the batch is consistent and within `limits`.
     ///
     /// # Errors
-    /// [`ForwardError::Token`] for an id outside the vocabulary, [`ForwardError::Batch`] for a batch that contradicts itself.
+    /// [`ForwardError::Token`] for an id outside the vocabulary, [`ForwardError::Batch`] for an inconsistent batch.
     pub fn check(&self, limits: &Limits) -> Result<(), ForwardError> {
         let wrong = |what: String| Err(ForwardError::Batch(what));
         if let Some(&token) = self.tokens.iter().find(|&&token| token as usize >= limits.vocab) {
@@ -125,7 +125,7 @@ impl Batch {
         Ok(())
     }
 
-    /// Appends a span; `table` must cover `context + tokens.len()` tokens.
+    /// Appends a span. `table` must cover `context + tokens.len()` tokens.
     pub fn push_span(&mut self, tokens: &[u32], context: usize, table: &[u32]) {
         let first = self.tokens.len();
         let first_block = self.tables.len();

@@ -1,4 +1,4 @@
-//! Sentence embeddings: BERT over token ids, mean-pooled. Text and tokenizers are not known here.
+//! Sentence embeddings: a BERT encoder over token ids, with mean pooling. Text and tokenizers are not known here.
 
 use std::path::{Path, PathBuf};
 
@@ -19,54 +19,54 @@ use crate::mapping::Mapping;
 #[cfg(test)]
 mod tests;
 
-/// A folder that holds no usable embedding model, or tokens that can't be embedded.
+/// Why an embedding model can't be loaded, or tokens can't be embedded.
 #[derive(Debug, thiserror::Error)]
 pub enum EmbedderError {
     /// A file of the model can't be read.
     #[error("cannot read {}: {source}; pull the embedding model again", file.display())]
     Io {
-        /// The file.
+        /// Path of the file.
         file: PathBuf,
-        /// Why.
+        /// The operating system's error.
         source: std::io::Error,
     },
-    /// `config.json` is not that of a BERT model.
+    /// `config.json` does not describe a BERT model.
     #[error("{} does not describe a BERT model: {reason}; pull the embedding model again", file.display())]
     Config {
-        /// The file.
+        /// Path of the file.
         file: PathBuf,
-        /// Why.
+        /// What does not fit.
         reason: String,
     },
     /// The weights are damaged or don't fit the configuration.
     #[error("{} does not hold the weights that config.json describes: {reason}; pull the embedding model again", file.display())]
     Weights {
-        /// The file.
+        /// Path of the file.
         file: PathBuf,
-        /// Why, with the tensor's name.
+        /// What is wrong, with the tensor's name.
         reason: String,
     },
-    /// Nothing to embed, or more than the model has positions for.
+    /// There are no tokens, or more than the model has positions for.
     #[error("{tokens} tokens can't be embedded: 1 to {tokens_max} can; shorten or split the text")]
     Length {
-        /// Tokens given.
+        /// Number of tokens given.
         tokens: usize,
-        /// Positions of the model.
+        /// Number of positions of the model.
         tokens_max: usize,
     },
-    /// A token id outside of the vocabulary.
+    /// A token id is outside the vocabulary.
     #[error(
         "token {token} is outside the embedding vocabulary of {vocab}: it was made with another model's tokenizer"
     )]
     Token {
-        /// The offending id.
+        /// The id that is too large.
         token: u32,
-        /// Size of the vocabulary.
+        /// Number of ids in the vocabulary.
         vocab: usize,
     },
 }
 
-/// What `config.json` says of the network.
+/// The network's sizes, from `config.json`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Shape {
     width: usize,
@@ -84,7 +84,7 @@ struct Linear {
     bias: Vec<f32>,
 }
 
-/// Layer normalisation with scale and shift.
+/// Layer normalization with scale and shift.
 struct Norm {
     scale: Vec<f32>,
     shift: Vec<f32>,
@@ -102,13 +102,13 @@ struct Layer {
     down_norm: Norm,
 }
 
-/// A loaded embedding model. Shared between threads; one call at a time runs on the team of `cpu`.
+/// A loaded embedding model. Threads may share it; one call at a time runs on the threads of `cpu`.
 pub struct Embedder {
     cpu: Arc<Cpu>,
     shape: Shape,
-    /// F32 as they are in the file: [vocab, width]. Copied, so that no file is mapped for as long as the model lives.
+    /// Word embeddings, F32 bytes as in the file: [vocab, width]. They are copied, so that no file stays mapped.
     words: Vec<u8>,
-    /// Position and first token type, summed: [tokens_max, width].
+    /// Position embeddings plus that of the first token type: [tokens_max, width].
     places: Vec<f32>,
     embedded_norm: Norm,
     layers: Vec<Layer>,
@@ -124,14 +124,14 @@ impl Embedder {
     /// Loads `config.json` and `model.safetensors` from the folder `dir`.
     ///
     /// # Errors
-    /// [`EmbedderError`] when a file is missing, damaged, or not a BERT model's.
+    /// [`EmbedderError`] when a file is missing, damaged, or not of a BERT model.
     pub fn load(dir: &Path, cpu: Arc<Cpu>) -> Result<Embedder, EmbedderError> {
         let shape = read_shape(&dir.join("config.json"))?;
         let path = dir.join("model.safetensors");
         let io = |source| EmbedderError::Io { file: path.clone(), source };
         let file = Mapping::open(&path).map_err(io)?;
         let read = Parts::read(&file, shape);
-        // Before anything is made of it: a file that was cut meanwhile reads as zeros.
+        // Checked before the result is used, since a file truncated meanwhile reads as zeros.
         file.check().map_err(|changed| io(std::io::Error::other(changed)))?;
         let Parts { words, places, embedded_norm, layers } =
             read.map_err(|reason| EmbedderError::Weights { file: path.clone(), reason })?;
@@ -144,26 +144,25 @@ impl Embedder {
         self.shape.width
     }
 
-    /// The most tokens a text may have, special ones included.
+    /// The most tokens a text may have, including special ones.
     #[must_use]
     pub fn tokens_max(&self) -> usize {
         self.shape.tokens_max
     }
 
-    /// The embedding of one text, special tokens included in `token_ids`: the mean of the last layer over all tokens,
-    /// scaled to length 1, so that a dot product is the cosine.
+    /// The embedding of one text: the mean of the last layer over all tokens, scaled to length 1 so that dot products
+    /// are cosines. `token_ids` must include the special tokens.
     ///
     /// # Errors
-    /// [`EmbedderError::Length`] for no tokens or too many, [`EmbedderError::Token`] for an id that doesn't exist.
+    /// [`EmbedderError::Length`] for no tokens or too many, [`EmbedderError::Token`] for an id outside the vocabulary.
     pub fn embed(&self, token_ids: &[u32]) -> Result<Vec<f32>, EmbedderError> {
         self.embed_all(&[token_ids]).map(|mut vectors| vectors.remove(0))
     }
 
-    /// As [`Embedder::embed`], of several texts in one pass over the weights. A text's embedding is the same bits
-    /// whatever stands beside it.
+    /// Embeds several texts in one pass over the weights. Each embedding has the same bits as alone.
     ///
     /// # Errors
-    /// As [`Embedder::embed`]; one text that can't be embedded refuses all.
+    /// As [`Embedder::embed`]. One text that can't be embedded fails all.
     pub fn embed_all(&self, texts: &[&[u32]]) -> Result<Vec<Vec<f32>>, EmbedderError> {
         let width = self.shape.width;
         let mut states = Vec::new();
@@ -200,7 +199,7 @@ impl Embedder {
         states
     }
 
-    /// Self-attention of each text's tokens to all of them, added to `states` and normalised.
+    /// Each text's tokens attend to all tokens of that text. The result is added to `states` and normalized.
     fn attend(&self, layer: &Layer, texts: &[&[u32]], states: &mut [f32]) {
         let Layer { query, key, value, attended, .. } = layer;
         let [query, key, value] = self.linear(states, [query, key, value]);
@@ -221,7 +220,7 @@ impl Embedder {
         layer.attended_norm.apply(states);
     }
 
-    /// The feed-forward part, added to `states` and normalised.
+    /// Applies the feed-forward part, adds the result to `states`, and normalizes.
     fn transform(&self, layer: &Layer, states: &mut [f32]) {
         let [mut wide] = self.linear(states, [&layer.up]);
         wide.iter_mut().for_each(|x| *x = gelu(*x));
@@ -245,7 +244,7 @@ impl Embedder {
     }
 }
 
-/// Where each text's rows of `width` lie.
+/// The range of each text in rows of `width`.
 fn ranges<'a>(texts: &'a [&[u32]], width: usize) -> impl Iterator<Item = Range<usize>> + 'a {
     texts.iter().scan(0, move |end, text| {
         let start = *end;
@@ -265,8 +264,7 @@ fn mean_direction(rows: &[f32], width: usize) -> Vec<f32> {
     mean
 }
 
-/// `out` = softmax(query · keysᵀ / √dim) · values for one head of one token; a head starts at column `start` of rows of
-/// `width`.
+/// `out` = softmax(query · keysᵀ / √dim) · values, for one head of one token. Heads start at column `start` of `width`.
 fn mix_values(query: &[f32], keys: &[f32], values: &[f32], width: usize, start: usize, out: &mut [f32]) {
     let scale = 1.0 / (query.len() as f32).sqrt();
     let rows = keys.chunks_exact(width).map(|row| &row[start..start + query.len()]);
@@ -296,7 +294,7 @@ impl Norm {
     }
 }
 
-/// x · Φ(x), with erf to 1.5e-7 by Abramowitz and Stegun 7.1.26.
+/// x · Φ(x), with erf within 1.5e-7 by Abramowitz and Stegun 7.1.26.
 fn gelu(x: f32) -> f32 {
     let z = f64::from(x.abs()) / std::f64::consts::SQRT_2;
     let t = 1.0 / (1.0 + 0.327_591_1 * z);
@@ -327,7 +325,7 @@ fn read_shape(file: &Path) -> Result<Shape, EmbedderError> {
         vocab: count("vocab_size")?,
         norm_eps: json["layer_norm_eps"].as_f64().unwrap_or(1e-12) as f32,
     };
-    // Relatives of BERT have the same tensors and other positions or layers.
+    // Relatives of BERT have the same tensors but other positions or layers.
     let family = json["model_type"].as_str().unwrap_or("bert");
     if family != "bert" {
         return Err(wrong(format!("`model_type` is {family}, only bert is known")));
@@ -348,14 +346,13 @@ fn read_shape(file: &Path) -> Result<Shape, EmbedderError> {
     }
 }
 
-/// Beginnings of the names of tensors that may be left out, with the reason.
+/// Prefixes of tensors that are safe to ignore, with the reason.
 const HARMLESS: &[(&str, &str)] = &[
     ("embeddings.position_ids", "the numbers 0, 1, 2 and so on"),
     ("pooler.", "for pooling by the first token; embeddings are means"),
     ("cls.", "for guessing masked words"),
 ];
 
-/// What is read out of the weights file.
 struct Parts {
     words: Vec<u8>,
     places: Vec<f32>,
@@ -381,11 +378,10 @@ impl Parts {
     }
 }
 
-/// Finds tensors by name and checks their shapes.
 struct Reader<'a> {
     tensors: SafeTensors<'a>,
     shape: Shape,
-    /// Names that were asked for, without the prefix that some files have.
+    /// Names that were read, without the `bert.` prefix that some files have.
     taken: RefCell<HashSet<String>>,
 }
 
@@ -401,7 +397,7 @@ impl Reader<'_> {
         Ok(tensor.data())
     }
 
-    /// Refuses a file with a tensor that the embedding would be computed without.
+    /// Refuses a file with a tensor that the embedding would ignore.
     fn refuse_unused(&self) -> Result<(), String> {
         let taken = self.taken.borrow();
         let used = |name: &str| {
@@ -420,7 +416,7 @@ impl Reader<'_> {
 
     fn first_row(&self, name: &str) -> Result<Vec<f32>, String> {
         let width = self.shape.width;
-        // One or two token types; sentences use the first.
+        // There are one or two token types; sentences use the first.
         let all = self.vector(name, &[2, width]).or_else(|_| self.vector(name, &[1, width]))?;
         Ok(all[..width].to_vec())
     }

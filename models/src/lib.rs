@@ -1,4 +1,4 @@
-//! GGUF files to decoders: one decoder, many families. Text, scheduling and sampling are not known here.
+//! Turns GGUF files into decoders: one decoder, many families. Text, scheduling and sampling are not known here.
 
 #![warn(missing_docs)]
 

@@ -1,4 +1,4 @@
-//! From a file to a model that is ready to run.
+//! Loads a model from a file.
 
 use std::path::Path;
 
@@ -7,10 +7,10 @@ use crate::error::LoadError;
 use crate::gguf::Gguf;
 use crate::options::LoadOptions;
 
-/// Loads the model in the file at `path`; any part of a split file will do.
+/// Loads the model in the file at `path`, which may be any part of a split model.
 ///
 /// # Errors
-/// [`LoadError`] says what in the file or the options is wrong.
+/// [`LoadError`] says what is wrong with the file or the options.
 pub fn load(path: &Path, options: &LoadOptions<'_>) -> Result<CpuModel, LoadError> {
     load_gguf(Gguf::open(path)?, options)
 }
@@ -18,7 +18,7 @@ pub fn load(path: &Path, options: &LoadOptions<'_>) -> Result<CpuModel, LoadErro
 /// Loads the model in an open file.
 ///
 /// # Errors
-/// As [`load`].
+/// The same as those of [`load`].
 pub fn load_gguf(gguf: Gguf, options: &LoadOptions<'_>) -> Result<CpuModel, LoadError> {
     CpuModel::new(gguf, options)
 }

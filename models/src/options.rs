@@ -1,40 +1,40 @@
-//! How a model is loaded.
+//! What a caller can choose when loading a model.
 
 use std::sync::Arc;
 
 use bandmaster_kernels::Cpu;
 use bandmaster_kernels::attention::KvType;
 
-/// Receives how far loading is, from 0 to 1, ascending. Called from several threads.
+/// Receives the fraction of loading that is done, ascending to 1. Called on the loading thread.
 pub type Progress<'a> = &'a (dyn Fn(f32) + Sync);
 
-/// How a model is loaded.
+/// Options for loading a model; [`LoadOptions::new`] sets the defaults.
 #[derive(Clone)]
 pub struct LoadOptions<'a> {
-    /// Runs the model; its number of threads also packs the weights.
+    /// The threads that run the model. Packing uses as many threads of its own.
     pub cpu: Arc<Cpu>,
-    /// Longest context wanted, in tokens; the model's own limit holds too.
+    /// Longest context wanted, in tokens. The model's own limit applies too.
     pub context_tokens_max: Option<usize>,
-    /// How keys and values are kept.
+    /// Element type of keys and values in the cache.
     pub kv_type: KvType,
-    /// Address space for keys and values, in bytes; whole blocks are used. Memory is taken block by block, later.
+    /// Address space for keys and values, in bytes, rounded down to whole blocks. Memory is taken block by block.
     pub kv_bytes_max: usize,
-    /// Most tokens in one step; scratch memory is made for as many.
+    /// Most tokens in one step. Scratch memory is reserved for this many.
     pub step_tokens_max: usize,
-    /// Turn every matrix into F32: slow and large, and exact arithmetic on the file's weights. An oracle for tests.
+    /// Convert every matrix to F32: slow and large, but exact arithmetic on the file's weights. A reference for tests.
     pub exact: bool,
-    /// Use the packed form beside the model's file, and leave one there ([`crate::packed_path`]) for the next load.
+    /// Use the packed form beside the model's file ([`crate::packed_path`]), and write one for the next load.
     pub keep_packed: bool,
-    /// Told how far loading is.
+    /// Called as loading advances; `None` when nobody wants to know.
     pub progress: Option<Progress<'a>>,
 }
 
-/// The default of [`LoadOptions::step_tokens_max`]: long enough that weights are read once for many tokens.
+/// The default of [`LoadOptions::step_tokens_max`], large enough that weights are read once for many tokens.
 pub const STEP_TOKENS_MAX: usize = 512;
 
 impl LoadOptions<'_> {
-    /// A model's whole context with address space for `kv_bytes_max` bytes of keys and values, steps of
-    /// [`STEP_TOKENS_MAX`] tokens, weights as they are in the file, nothing written beside it.
+    /// The model's whole context, `kv_bytes_max` bytes of address space for keys and values, steps of
+    /// [`STEP_TOKENS_MAX`] tokens, weights as they are in the file, and nothing written beside it.
     #[must_use]
     pub fn new(cpu: Arc<Cpu>, kv_bytes_max: usize) -> LoadOptions<'static> {
         LoadOptions {

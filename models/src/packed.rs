@@ -1,11 +1,10 @@
-//! The packed form of a model, kept beside its file so that loading it again is nearly free: the weights are mapped as they
-//! are, shared between processes, and the system may drop their pages.
+//! The packed form of a model, kept beside its file so that the next load is nearly free. Its weights are mapped as
+//! they are, shared between processes, and the system may evict their pages.
 //!
-//! `NAME.gguf.packed` is one line of JSON (a table, padded to whole pages) and then the packed bytes of each matrix. It is used only
-//! when it is of this version, was made from this very file (sizes, times and a sample of pages), and every checksum is
-//! right; anything else is as if it weren't there, and it is made anew. It is written under another name and renamed when it is
-//! whole; what a killed process left behind is cleared away by the next that writes. Where it can't be kept (no room,
-//! a folder that can't be written) the model is packed in memory, and nobody is told but the log.
+//! `NAME.gguf.packed` is one line of JSON (a table, padded to whole pages), then the packed bytes of each matrix. It is
+//! used only if it has this version, was made from this very file (sizes, times and a sample of pages), and every
+//! checksum matches. Otherwise it is made anew under another name and renamed when complete; what a killed process left
+//! behind is removed then. If it can't be kept (a full disk, a read-only folder), the model is packed in memory.
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
@@ -22,22 +21,21 @@ use serde_json::{Value, json};
 use crate::gguf::Gguf;
 use crate::mapping::{Mapping, MappingMut};
 
-/// The table takes a multiple of this, and each matrix begins at one of [`ALIGNMENT`].
+/// The table takes a multiple of this; each matrix starts at a multiple of [`ALIGNMENT`].
 const PAGE: usize = 4096;
 const ALIGNMENT: usize = 64;
-/// Space that is left on the disk at least.
+/// Free disk space that must remain.
 const DISK_SPARE_BYTES: u64 = 1 << 30;
-/// Bytes that one thread checks at a time.
+/// Bytes per task when checksums are computed.
 const CHECKED_BYTES: usize = 4 << 20;
 
-/// A matrix in the file.
 #[derive(Clone)]
 pub(crate) struct Entry {
     pub name: String,
     pub shape: Shape,
 }
 
-/// Where each matrix lies, and how long the whole is.
+/// Where each matrix lies, and the file's total length.
 struct Plan {
     table_bytes: usize,
     ranges: Vec<Range<usize>>,
@@ -46,7 +44,7 @@ struct Plan {
 
 impl Plan {
     fn new(source: &Value, entries: &[Entry]) -> Plan {
-        // Checksums have a fixed width, so the table is as long now as it will be.
+        // Checksums are printed at a fixed width, so the table already has its final length.
         let blank = vec![0; entries.len()];
         let table_bytes = table(source, entries, &blank).len().next_multiple_of(PAGE);
         let mut at = table_bytes;
@@ -66,11 +64,11 @@ fn table(source: &Value, entries: &[Entry], checksums: &[u32]) -> String {
     let matrices: Vec<Value> = matrices.collect();
     let table =
         json!({ "bandmaster_packed": PACKED_VERSION, "source": source, "matrices": matrices }).to_string();
-    // Over the table too.
+    // The table has a checksum of its own.
     format!("{table} {:08x}\n", crc32fast::hash(table.as_bytes()))
 }
 
-/// The path of the packed form of the model at `path`.
+/// The path of the packed form of the model at `path`: the file name with `.packed` appended.
 #[must_use]
 pub fn packed_path(path: &Path) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
@@ -78,10 +76,9 @@ pub fn packed_path(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// Packed matrices by name.
 pub(crate) struct Packed {
     pub matrices: HashMap<String, Matrix>,
-    /// The file that they lie in; `None` when they are in memory.
+    /// The file they are mapped from; `None` when they are in memory.
     pub file: Option<Arc<Mapping>>,
 }
 
@@ -97,7 +94,7 @@ impl Packed {
     }
 }
 
-/// The matrices of an earlier load, if they are there, of this source and unharmed.
+/// The matrices packed by an earlier load, if their file exists, was made from this source, and is intact.
 pub(crate) fn open(gguf: &Gguf, entries: &[Entry], threads: &ThreadPool) -> Option<Packed> {
     let source = gguf.fingerprint()?;
     let plan = Plan::new(&source, entries);
@@ -111,7 +108,6 @@ pub(crate) fn open(gguf: &Gguf, entries: &[Entry], threads: &ThreadPool) -> Opti
     unharmed.then(|| Packed::new(file, entries, plan))
 }
 
-/// The checksum of each matrix.
 fn checksums(bytes: &[u8], plan: &Plan, threads: &ThreadPool) -> Vec<u32> {
     let pieces: Vec<(usize, &[u8])> = (plan.ranges.iter().enumerate())
         .flat_map(|(at, range)| bytes[range.clone()].chunks(CHECKED_BYTES).map(move |piece| (at, piece)))
@@ -129,19 +125,19 @@ fn checksums(bytes: &[u8], plan: &Plan, threads: &ThreadPool) -> Vec<u32> {
     whole.into_iter().map(crc32fast::Hasher::finalize).collect()
 }
 
-/// A packed file in the making.
+/// A packed file that is being written.
 pub(crate) struct Draft {
     source: Value,
     entries: Vec<Entry>,
     plan: Plan,
-    /// Locked for as long as somebody writes it.
+    /// The file stays locked while it is written.
     map: MappingMut,
     path: PathBuf,
     goal: PathBuf,
 }
 
 impl Draft {
-    /// Room on the disk for the packed form of these matrices; `None` where it can't be kept.
+    /// Creates the file and reserves disk space for these matrices. `None` where it can't be kept.
     pub(crate) fn new(gguf: &Gguf, entries: Vec<Entry>) -> Option<Draft> {
         let source = gguf.fingerprint()?;
         let plan = Plan::new(&source, &entries);
@@ -152,19 +148,19 @@ impl Draft {
         let reserved = file.try_lock().is_ok() && reserve(&file, plan.total as u64).is_ok();
         let map = reserved.then(|| MappingMut::new(file).ok()).flatten();
         if map.is_none() {
-            // What can't be removed now is cleared by the next draft.
+            // If this fails, the next draft clears it.
             let _ = fs::remove_file(&path);
         }
         Some(Draft { source, entries, plan, map: map?, path, goal })
     }
 
-    /// Room for the packed bytes of the `index`th matrix, zeroed.
+    /// The bytes of the `index`th matrix; zero until written.
     pub(crate) fn room(&mut self, index: usize) -> &mut [u8] {
         &mut self.map[self.plan.ranges[index].clone()]
     }
 
-    /// Puts the finished file in its place and gives the matrices out of it; `None` when somebody else harmed it. It is not
-    /// synced to the disk, which would take seconds: checksums tell at the next load what a power cut left of it.
+    /// Renames the finished file into place and returns its matrices; `None` when another process damaged it. The file
+    /// is not synced, which would take seconds: if a power cut loses part of it, the checksums fail at the next load.
     pub(crate) fn finish(mut self, threads: &ThreadPool) -> Option<Packed> {
         let checksums = checksums(&self.map, &self.plan, threads);
         let table = table(&self.source, &self.entries, &checksums);
@@ -176,20 +172,20 @@ impl Draft {
             return None;
         };
         if fs::rename(&path, &goal).is_err() {
-            // The pages live on as long as the map does.
+            // The map keeps the pages alive without the file.
             let _ = fs::remove_file(&path);
         }
         file.unlock();
         Some(Packed::new(file, &entries, plan))
     }
 
-    /// Gives up.
+    /// Removes the unfinished file.
     pub(crate) fn discard(self) {
         let _ = fs::remove_file(&self.path);
     }
 }
 
-/// Reserves `bytes` on the disk, so that writing through the map can't run into a full one, and leaves some.
+/// Reserves `bytes` on the disk, so that writing through the map can't fail, and checks what space remains.
 fn reserve(file: &File, bytes: u64) -> io::Result<()> {
     #[cfg(unix)]
     {
@@ -207,7 +203,7 @@ fn reserve(file: &File, bytes: u64) -> io::Result<()> {
     }
 }
 
-/// Removes drafts of `goal` that nobody writes any more.
+/// Removes drafts of `goal` that no process is writing.
 fn clear_drafts(goal: &Path) {
     let (Some(folder), Some(name)) = (goal.parent(), goal.file_name().and_then(|name| name.to_str())) else {
         return;
@@ -222,7 +218,7 @@ fn clear_drafts(goal: &Path) {
             })
         })
     };
-    // A pipe would wait for a writer when it is opened; a link is somebody else's.
+    // Opening a pipe would wait for a writer, and links are not ours.
     let is_file = |path: &PathBuf| fs::symlink_metadata(path).is_ok_and(|meta| meta.is_file());
     for draft in drafts.filter(is_draft).filter(is_file) {
         if File::open(&draft).is_ok_and(|file| file.try_lock().is_ok()) {

@@ -1,5 +1,5 @@
-//! Packs matrices from the mapped file on several threads and gives the file's pages back as it goes, so that a model is
-//! never in memory twice. What was packed before, and is beside the file, is taken from there.
+//! Packs matrices from the mapped file on several threads. It gives the file's pages back as it goes, so that a model
+//! is never in memory twice. If a packed form lies beside the file, that is used instead.
 
 use std::collections::HashMap;
 
@@ -14,12 +14,11 @@ use crate::options::{LoadOptions, Progress};
 use crate::packed::{self, Draft, Entry, Packed};
 use crate::tensors::{Wanted, checked};
 
-/// Bytes of the file that one task packs: few enough to share out evenly, enough that starting it costs nothing.
+/// Bytes of the file per task: small enough to balance the load, large enough to make the start of a task negligible.
 const SLAB_BYTES: usize = 1 << 20;
-/// Rows of a panel of packed weights.
+/// Rows per panel of packed weights.
 const PANEL_ROWS: usize = 16;
 
-/// Threads and settings for packing.
 pub(crate) struct Packing<'a> {
     threads: ThreadPool,
     exact: bool,
@@ -27,7 +26,7 @@ pub(crate) struct Packing<'a> {
     progress: Option<Progress<'a>>,
 }
 
-/// A matrix whose shape and type are known to be right.
+/// A matrix whose shape and type have been checked.
 struct Job<'a> {
     tensor: &'a TensorInfo,
     format: Format,
@@ -35,10 +34,10 @@ struct Job<'a> {
     shape: Shape,
 }
 
-/// Lets whoever computes go first on this thread's core: a model that is loaded meanwhile must not halve their speed.
+/// Lowers this thread's priority: loading a model must not halve the speed of those that are computing.
 fn yield_to_others() {
-    // Linux gives each thread a niceness of its own; elsewhere it would be the whole program's. Where it is refused,
-    // loading is in the way a little more.
+    // Only Linux has a niceness per thread; elsewhere it would apply to the whole process. If it is refused, loading
+    // slows others a little more.
     #[cfg(target_os = "linux")]
     let _ = rustix::process::setpriority_process(None, 19);
 }
@@ -59,7 +58,7 @@ impl<'a> Packing<'a> {
         Ok(Packing { threads, exact: options.exact, keep, progress: options.progress })
     }
 
-    /// Packs all of `wanted`, the largest first: as long as much of the file is mapped, little is packed.
+    /// Packs all of `wanted`, the largest first: while most of the file is still mapped, little should be packed.
     pub(crate) fn pack_all(&self, gguf: &Gguf, wanted: &[Wanted]) -> Result<Packed, LoadError> {
         let mut jobs = wanted.iter().map(|wanted| self.job(gguf, wanted)).collect::<Result<Vec<_>, _>>()?;
         jobs.sort_by_key(|job| std::cmp::Reverse(job.tensor.bytes));
@@ -110,7 +109,7 @@ impl<'a> Packing<'a> {
         }
     }
 
-    /// Does each job in order and says how far they are.
+    /// Runs each job in order and reports progress.
     fn each<'g>(
         &self,
         jobs: &[Job<'g>],
@@ -132,7 +131,6 @@ impl<'a> Packing<'a> {
         if self.exact { Format::F32 } else { format }
     }
 
-    /// Checks a tensor.
     fn job<'g>(&self, gguf: &'g Gguf, wanted: &Wanted) -> Result<Job<'g>, LoadError> {
         let (tensor, format) = checked(gguf, &wanted.name, &[wanted.k, wanted.n])?;
         let shape = Shape::new(self.packed_format(format), wanted.n, wanted.k)
@@ -177,7 +175,7 @@ fn pack_error(tensor: &TensorInfo, source: PackError) -> LoadError {
     LoadError::Pack { tensor: tensor.name.clone(), source }
 }
 
-/// Whole rows of `k` weights as the bytes of F32 rows.
+/// Converts whole rows of `k` weights to the bytes of F32 rows.
 fn exact_bytes(format: Format, k: usize, raw: &[u8]) -> Vec<u8> {
     let mut row = vec![0.0; k];
     let mut bytes = Vec::with_capacity(raw.len() / format.row_bytes(k) * k * size_of::<f32>());

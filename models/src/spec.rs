@@ -1,42 +1,41 @@
-//! What a decoder is made of, as data. Where the numbers come from is the family's business; how they are run is not
-//! known here.
+//! Describes a decoder as data. The families fill it in from a file; how it is run is not known here.
 
 use crate::gguf::GgufError;
 
 /// A decoder of the Llama shape: norm, attention, residual, norm, gated MLP, residual.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Spec {
-    /// `general.architecture` of the file.
+    /// The file's `general.architecture`, e.g. `llama`.
     pub architecture: String,
-    /// Decoder layers.
+    /// Number of decoder layers.
     pub layers: usize,
-    /// Elements of the residual stream.
+    /// Width of the residual stream, in elements.
     pub width: usize,
-    /// Query heads.
+    /// Number of query heads.
     pub heads: usize,
-    /// Key and value heads; divides `heads`.
+    /// Number of key and value heads; divides `heads`.
     pub kv_heads: usize,
-    /// Elements of one head; even.
+    /// Elements per head; a multiple of 16.
     pub head_dim: usize,
-    /// Elements between the MLP's matrices.
+    /// Inner width of the MLP, in elements.
     pub mlp_width: usize,
     /// Rows of the embedding and of the output matrix.
     pub vocab: usize,
     /// Longest context the model was made for, in tokens.
     pub context_tokens_max: usize,
-    /// Added to the mean square under the root.
+    /// Added to the mean square in an RMS norm, before the root.
     pub norm_eps: f32,
-    /// Whether q, k and v add a bias.
+    /// Whether q, k and v have biases.
     pub qkv_bias: bool,
-    /// Whether the product with the attention's output matrix adds a bias.
+    /// Whether the attention's output projection has a bias.
     pub attention_output_bias: bool,
-    /// Whether each head of q and k is normalised before rope.
+    /// Whether each head of q and k is normalized before rope.
     pub qk_norm: bool,
-    /// How positions enter.
+    /// How q and k are rotated by position.
     pub rope: Rope,
-    /// Between gate and up.
+    /// The nonlinearity of the MLP.
     pub activation: Activation,
-    /// Whether the embedding is the output matrix too.
+    /// Whether the embedding is also the output matrix.
     pub tied_embeddings: bool,
 }
 
@@ -50,42 +49,43 @@ pub enum Activation {
 /// Rotary position embedding over whole heads.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rope {
-    /// Which elements of a head turn together.
+    /// Which elements of a head rotate together.
     pub pairs: RopePairs,
     /// Base of the geometric series of frequencies.
     pub base: f32,
-    /// What stretches the trained context.
+    /// How frequencies are changed to extend the trained context.
     pub scaling: RopeScaling,
 }
 
 /// Which two elements of a head form a rotated pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RopePairs {
-    /// `2i` and `2i + 1`: Llama files, whose q and k rows were permuted when they were converted.
+    /// `2i` and `2i + 1`, as in Llama files, whose q and k rows were permuted during conversion.
     Adjacent,
-    /// `i` and `i + head_dim / 2`: NeoX, Qwen.
+    /// `i` and `i + head_dim / 2`, as in NeoX and Qwen.
     Halves,
 }
 
 /// Changes to the rotary frequencies.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RopeScaling {
-    /// As trained.
+    /// The frequencies the model was trained with.
     None,
-    /// All frequencies divided by this.
+    /// All frequencies are divided by this.
     Linear(f32),
-    /// Each frequency divided by its own factor: Llama 3's `rope_freqs.weight`, `head_dim / 2` numbers.
+    /// Each frequency is divided by its own factor: Llama 3's `rope_freqs.weight`, `head_dim / 2` numbers.
     PerPair(Vec<f32>),
-    /// Low frequencies divided, high ones kept, with a ramp between (YaRN, arXiv:2309.00071).
+    /// Low frequencies are divided and high ones kept, with a ramp between (YaRN, arXiv:2309.00071).
     Yarn {
-        /// Context is stretched by this much.
+        /// The context is extended by this factor.
         factor: f32,
-        /// Tokens of context the model was first trained with.
+        /// Context length in tokens of the original training.
         original_context_tokens: f32,
     },
 }
 
-/// Turns within the original context above which YaRN keeps a frequency, and below which it divides it by the factor.
+/// YaRN keeps frequencies with more turns than the first within the original context, and divides those with fewer than
+/// the second by the factor.
 const YARN_TURNS: (f32, f32) = (32.0, 1.0);
 
 impl Rope {
@@ -93,7 +93,7 @@ impl Rope {
     #[must_use]
     pub fn radians_per_position(&self, head_dim: usize) -> Vec<f32> {
         let pairs = head_dim / 2;
-        // In f64: an error here is multiplied by the position.
+        // Computed in f64, because an error here is multiplied by the position.
         let plain = (0..pairs).map(|i| f64::from(self.base).powf(-2.0 * i as f64 / head_dim as f64) as f32);
         match &self.scaling {
             RopeScaling::None => plain.collect(),
@@ -110,7 +110,7 @@ impl Rope {
         }
     }
 
-    /// What q and k are multiplied with beside the rotation; YaRN sharpens attention by it.
+    /// A factor on q and k, by which YaRN sharpens attention; otherwise 1.
     #[must_use]
     pub fn magnitude(&self) -> f32 {
         match self.scaling {
@@ -119,7 +119,7 @@ impl Rope {
         }
     }
 
-    /// The pairs between which YaRN goes from keeping to dividing.
+    /// The pairs at which YaRN's ramp begins and ends.
     fn yarn_ramp(&self, head_dim: usize, original_context_tokens: f32) -> (f32, f32) {
         let pair_with_turns = |turns: f32| {
             let wavelength = original_context_tokens / (turns * 2.0 * std::f32::consts::PI);
@@ -131,84 +131,84 @@ impl Rope {
     }
 }
 
-/// A file whose metadata does not describe a decoder that can be run here.
+/// Why a file's metadata does not describe a supported decoder.
 #[derive(Debug, thiserror::Error)]
 pub enum SpecError {
-    /// A key or tensor that is missing or of the wrong type.
+    /// A key or tensor is missing or has the wrong type.
     #[error(transparent)]
     Gguf(#[from] GgufError),
-    /// No family maps this architecture.
+    /// No family supports this architecture.
     #[error(
         "architecture `{architecture}` is not supported (supported: {known}): use a model of one of these"
     )]
     Architecture {
-        /// What the file says.
+        /// The architecture named in the file.
         architecture: String,
-        /// What it could say, comma-separated.
+        /// The supported architectures, comma-separated.
         known: String,
     },
-    /// A key whose value is impossible or contradicts the rest of the file.
+    /// A key's value is impossible or contradicts the rest of the file.
     #[error("metadata key `{key}` is {value}: {problem}; get another conversion of the model")]
     Value {
-        /// Full key.
+        /// The full name of the key.
         key: String,
-        /// What the file says.
+        /// The value in the file.
         value: String,
-        /// Why that cannot be.
+        /// Why the value is impossible.
         problem: String,
     },
-    /// Something that the decoder does not do.
+    /// The file needs something that the decoder does not support.
     #[error("metadata key `{key}` is {value}: {feature} is not supported; use another model")]
     Feature {
-        /// Full key.
+        /// The full name of the key.
         key: String,
-        /// What the file says.
+        /// The value in the file.
         value: String,
-        /// What it asks for.
+        /// The feature that the value asks for.
         feature: Feature,
     },
-    /// A key of the architecture that means nothing here.
+    /// The architecture has no such key, as far as is known here.
     #[error(
         "metadata key `{key}` is {value}: the key is not known here and may change what the model computes; use another conversion of the model"
     )]
     UnknownKey {
-        /// Full key.
+        /// The full name of the key.
         key: String,
-        /// What the file says.
+        /// The value in the file.
         value: String,
     },
-    /// A tensor of which the metadata's numbers depend is not as it must be.
+    /// A tensor that is read with the metadata has the wrong shape, type or values.
     #[error("tensor `{tensor}` is not {wanted}: get another conversion of the model")]
     Tensor {
-        /// Its name.
+        /// Name of the tensor.
         tensor: &'static str,
         /// What it should be.
         wanted: String,
     },
 }
 
-/// Parts of other decoders that are known and not run. Each is a place where this crate grows.
+/// Features of other decoders that are recognized but not supported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Feature {
-    /// Attention to the last tokens only: needs a block table per group of layers.
+    /// Attention to recent tokens only. It would need a block table per group of layers.
     SlidingWindow,
     /// `cap · tanh(x / cap)` on scores or logits.
     Softcap,
-    /// Several MLPs a layer of which a token uses some: needs grouped matmul.
+    /// Mixture of experts: several MLPs per layer, of which each token uses some. It would need grouped matmul.
     Experts,
-    /// Rope over a part of each head, or several sections.
+    /// Rope over a part of each head, or over several sections.
     PartialRope,
     /// A kind of rope scaling other than linear and yarn.
     RopeScaling,
-    /// Keys and values of different widths, or other attention scales.
+    /// Keys and values of different widths, or another attention scale.
     AttentionShape,
-    /// Attention to later tokens, or hidden states in place of logits.
+    /// Attention to later tokens, or hidden states as the result instead of logits.
     Encoder,
     /// Factors on embeddings, residuals or logits.
     Scale,
-    /// Another nonlinearity or another order of a layer's parts.
+    /// Another nonlinearity, or another order of a layer's parts.
     LayerShape,
-    /// Layers that guess several tokens ahead.
+    /// Layers that predict several tokens ahead.
     NextTokens,
 }
 

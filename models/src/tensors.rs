@@ -1,4 +1,4 @@
-//! Which tensors a decoder is made of, by name and shape, and how a file's are held against them.
+//! The tensors a decoder needs, by name and shape, and the check of a file against them.
 
 use std::collections::HashSet;
 
@@ -8,7 +8,7 @@ use crate::error::LoadError;
 use crate::gguf::{Gguf, TensorInfo, shown};
 use crate::spec::{RopeScaling, Spec};
 
-/// A matrix that the decoder needs: `n` rows of `k`.
+/// A matrix that the decoder needs: `n` rows of `k` elements.
 pub(crate) struct Wanted {
     pub name: String,
     pub n: usize,
@@ -20,12 +20,12 @@ const OUTPUT: &str = "output.weight";
 pub(crate) const OUTPUT_NORM: &str = "output_norm.weight";
 /// Divisors of the rotary frequencies, read with the metadata.
 pub(crate) const ROPE_FACTORS: &str = "rope_freqs.weight";
-/// Ends of the names of tensors that may be left out, with the reason. Nothing else is.
+/// Suffixes of tensors that are safe to ignore, with the reason. All other unknown tensors are refused.
 const HARMLESS: &[(&str, &str)] =
     &[(".attn_rot_embd.weight", "rotary frequencies, which are computed from `rope.freq_base`")];
 
 impl Spec {
-    /// The name of the tensor that is the output matrix.
+    /// The name of the tensor used as output matrix.
     pub(crate) fn output_name(&self) -> &'static str {
         if self.tied_embeddings { EMBEDDING } else { OUTPUT }
     }
@@ -49,12 +49,12 @@ impl Spec {
         (0..self.layers).flat_map(of_layer).chain([output]).collect()
     }
 
-    /// Elements of q, and of k and v.
+    /// Widths of q, and of k and v, in elements.
     fn qkv_widths(&self) -> (usize, usize) {
         (self.heads * self.head_dim, self.kv_heads * self.head_dim)
     }
 
-    /// Every tensor of single numbers, with its length: scales of norms, and biases.
+    /// Every vector with its length: scales of norms, and biases.
     pub(crate) fn vectors(&self) -> Vec<(String, usize)> {
         let (q, kv) = self.qkv_widths();
         let mut parts = vec![("attn_norm.weight", self.width), ("ffn_norm.weight", self.width)];
@@ -71,7 +71,7 @@ impl Spec {
         (0..self.layers).flat_map(of_layer).chain([(OUTPUT_NORM.to_owned(), self.width)]).collect()
     }
 
-    /// Refuses a file with a tensor that would not be computed with: what it would do is missing from every answer.
+    /// Refuses a file with a tensor that the decoder would ignore: its effect would be missing from every answer.
     pub(crate) fn refuse_unused(&self, gguf: &Gguf) -> Result<(), LoadError> {
         let matrices = self.matrices().into_iter().map(|wanted| wanted.name);
         let mut used: HashSet<String> =
@@ -101,7 +101,7 @@ impl Spec {
     }
 }
 
-/// The tensor called `name`, if it has this shape and a type that can be computed with.
+/// The tensor called `name`, if it has this shape and a supported type.
 pub(crate) fn checked<'a>(
     gguf: &'a Gguf,
     name: &str,

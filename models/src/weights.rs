@@ -1,5 +1,5 @@
-//! The numbers of a decoder, packed for the kernels from the mapped file. Shapes and types are checked before anything is
-//! packed; how the weights are used is not known here.
+//! A decoder's weights, packed for the kernels from the mapped file. Shapes and types are checked before anything is
+//! packed. How the weights are used is not known here.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,28 +17,28 @@ use crate::tensors::{EMBEDDING, OUTPUT_NORM, checked};
 
 /// All weights of a decoder.
 pub struct Weights {
-    /// Where rows of the embedding are read; `None` when they are those of `output`.
+    /// Rows of the embedding, read from the file; `None` when they are those of `output`.
     pub embedding: Option<FileRows>,
-    /// In the order they are run.
+    /// The layers in the order they run.
     pub layers: Vec<Layer>,
     /// Scale of the last norm, `width` numbers.
     pub norm: Vec<f32>,
-    /// `vocab` rows of `width`.
+    /// The output matrix, `vocab` rows of `width`.
     pub output: Matrix,
-    /// The file of packed matrices, while it is used.
+    /// The file of packed matrices, if the matrices are mapped from one.
     packed_file: Option<Arc<Mapping>>,
 }
 
-/// Weights of one layer.
+/// The weights of one layer.
 #[allow(missing_docs)]
 pub struct Layer {
     pub attention_norm: Vec<f32>,
     pub q: Linear,
     pub k: Linear,
     pub v: Linear,
-    /// Scale of the norm of a head of q, `head_dim` numbers.
+    /// Scale of the norm on each head of q, `head_dim` numbers.
     pub q_norm: Option<Vec<f32>>,
-    /// As `q_norm`, of k.
+    /// Scale of the norm on each head of k, `head_dim` numbers.
     pub k_norm: Option<Vec<f32>>,
     pub attention_output: Linear,
     pub mlp_norm: Vec<f32>,
@@ -47,15 +47,15 @@ pub struct Layer {
     pub down: Matrix,
 }
 
-/// A matrix and what is added to its product.
+/// A matrix and the bias that is added to its product.
 #[allow(missing_docs)]
 pub struct Linear {
     pub weight: Matrix,
     pub bias: Option<Vec<f32>>,
 }
 
-/// Rows of a matrix that is only looked up, read from the file: its pages are shared with other processes and can be
-/// evicted, and packing them would take time for nothing.
+/// Rows of a matrix that is only looked up, read from the file. Its pages are shared with other processes and can be
+/// evicted, and it need not be packed.
 pub struct FileRows {
     gguf: Gguf,
     tensor: TensorInfo,
@@ -64,14 +64,14 @@ pub struct FileRows {
 }
 
 impl FileRows {
-    /// Writes row `row` to `out`, which is as long as a row.
+    /// Writes row `row` to `out`, which must be as long as a row.
     pub fn read(&self, row: usize, out: &mut [f32]) {
         let data = self.gguf.data(&self.tensor).expect("the type was checked at load");
         self.format.dequantize(&data[row * self.row_bytes..][..self.row_bytes], out);
     }
 }
 
-/// Reads a small tensor of `len` numbers.
+/// Reads a vector of `len` numbers.
 fn vector(gguf: &Gguf, name: &str, len: usize) -> Result<Vec<f32>, LoadError> {
     let (tensor, format) = checked(gguf, name, &[len])?;
     let mut out = vec![0.0; len];
@@ -79,7 +79,7 @@ fn vector(gguf: &Gguf, name: &str, len: usize) -> Result<Vec<f32>, LoadError> {
     Ok(out)
 }
 
-/// Tensors by name, taken out one by one.
+/// Tensors by name; each is taken out once.
 struct Parts {
     matrices: HashMap<String, Matrix>,
     vectors: HashMap<String, Vec<f32>>,
@@ -94,7 +94,7 @@ impl Parts {
         self.vectors.remove(name).expect("every vector of the spec was read, and each is taken once")
     }
 
-    /// `blk.N.PART.weight`, and `blk.N.PART.bias` where the spec has one.
+    /// Takes `blk.N.PART.weight`, and `blk.N.PART.bias` if there is one.
     fn linear(&mut self, layer: usize, part: &str) -> Linear {
         Linear {
             weight: self.matrix(&format!("blk.{layer}.{part}.weight")),
@@ -121,11 +121,10 @@ impl Parts {
 }
 
 impl Weights {
-    /// Packs the weights of `spec` from `gguf`, which is kept open only when rows are looked up in it.
+    /// Packs the weights of `spec` from `gguf`, which stays open only if embedding rows are looked up in it.
     ///
     /// # Errors
-    /// [`LoadError`] when a tensor is missing, has another shape or type than is needed, or would not be used; nothing was
-    /// packed then.
+    /// [`LoadError`] when a tensor is missing, has the wrong shape or type, or would not be used. Nothing was packed then.
     pub(crate) fn load(gguf: Gguf, spec: &Spec, packing: &Packing<'_>) -> Result<Weights, LoadError> {
         let (embedding_tensor, format) = checked(&gguf, EMBEDDING, &[spec.width, spec.vocab])?;
         let embedding_tensor = embedding_tensor.clone();
@@ -148,16 +147,16 @@ impl Weights {
         Ok(Weights { embedding, layers, norm, output, packed_file: file })
     }
 
-    /// Whether the files that weights are still read from are what they were.
+    /// Fails if a file that weights are still read from was changed.
     ///
     /// # Errors
-    /// [`Changed`] names the file: what was computed since the last check can't be trusted.
+    /// [`Changed`] names the file. What was computed since the last check can't be trusted.
     pub(crate) fn check(&self) -> Result<(), Changed> {
         self.packed_file.as_ref().map_or(Ok(()), |file| file.check())?;
         self.embedding.as_ref().map_or(Ok(()), |rows| rows.gguf.check())
     }
 
-    /// Bytes of all matrices and vectors in memory; rows that are read from the file are not counted.
+    /// Bytes of all matrices and vectors, without rows that are read from the file.
     #[must_use]
     pub fn bytes(&self) -> usize {
         let vector = |v: &Vec<f32>| v.len() * size_of::<f32>();

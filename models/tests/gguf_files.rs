@@ -1,5 +1,5 @@
-//! Real files, where they can be had: models from the folder that `BANDMASTER_TEST_MODELS` names, vocabularies from
-//! `shared/tokenizers` beside the checkout (or the folder that `BANDMASTER_SHARED` names).
+//! Reads real files, where available: models from the folder in `BANDMASTER_TEST_MODELS`, vocabularies from
+//! `shared/tokenizers` beside the checkout (or the folder in `BANDMASTER_SHARED`).
 
 use std::path::PathBuf;
 use std::time::Instant;

@@ -1,5 +1,5 @@
-//! Throws damaged files at the GGUF reader: it must answer with an error or a sound table, without a panic and without
-//! taking more memory than the file's size and a little. `BANDMASTER_FUZZ_INPUTS` sets how many (default 20,000).
+//! Feeds damaged files to the GGUF reader. It must return an error or a valid table, without a panic and with little
+//! more memory than the file's size. `BANDMASTER_FUZZ_INPUTS` sets the number of inputs (default 20,000).
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -9,10 +9,10 @@ use bandmaster_models::families;
 use bandmaster_models::gguf::{Gguf, GgufError, Value, Writer};
 
 const INPUTS_DEFAULT: u64 = 20_000;
-/// What the reader may take beyond the file's size: its slack for tables and an error's texts.
+/// What the reader may allocate beyond the file's size: its slack for tables, and error messages.
 const SLACK_BYTES: usize = (64 << 10) + (8 << 10);
 
-/// The system's allocator, counting each thread's bytes.
+/// The system's allocator, with a count of each thread's bytes.
 struct Counting;
 
 thread_local! {
@@ -21,7 +21,7 @@ thread_local! {
 }
 
 fn count(bytes: isize) {
-    // A thread that is being torn down no longer counts.
+    // A thread that is ending no longer counts.
     let _ = LIVE.try_with(|live| {
         live.set(live.get() + bytes);
         let _ = PEAK.try_with(|peak| peak.set(peak.get().max(live.get())));
@@ -48,7 +48,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Runs `work` and returns the most bytes that this thread held during it beyond those it held before.
+/// Runs `work` and returns the most bytes that this thread held meanwhile, beyond those it held before.
 fn peak_of<T>(work: impl FnOnce() -> T) -> (T, usize) {
     let before = LIVE.get();
     PEAK.set(before);
@@ -56,7 +56,7 @@ fn peak_of<T>(work: impl FnOnce() -> T) -> (T, usize) {
     (result, (PEAK.get() - before) as usize)
 }
 
-/// SplitMix64: an input is a function of its number alone.
+/// SplitMix64. An input depends only on its number.
 struct Random(u64);
 
 impl Random {
@@ -73,7 +73,7 @@ impl Random {
     }
 }
 
-/// Sound files of different make-up, each a few hundred bytes.
+/// Valid files of different structure, each a few hundred bytes.
 fn seeds() -> Vec<Vec<u8>> {
     let mut model = Writer::new();
     model
@@ -105,7 +105,7 @@ fn seeds() -> Vec<Vec<u8>> {
     vec![model.finish(), odd.finish(), vocabulary.finish()]
 }
 
-/// Numbers at the edges of what lengths, counts, types and offsets may be.
+/// Edge values for lengths, counts, types and offsets.
 const EDGES: [u64; 18] = [
     0,
     1,
@@ -237,7 +237,7 @@ fn damaged_files_never_panic_nor_take_more_memory_than_their_size() {
     }
 }
 
-/// As the first inputs of the loop, but from the disk: the same open, and a file that is cut while it is open is told.
+/// Repeats the first inputs from the disk. The same ones open, and truncating an open file is reported.
 #[test]
 fn damaged_files_open_from_the_disk_as_from_memory_and_are_told_when_they_are_cut() {
     let (seeds, folder) = (seeds(), tempfile::tempdir().expect("a folder"));

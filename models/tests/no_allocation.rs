@@ -1,5 +1,5 @@
-//! A step allocates nothing once one as long, at positions as far, has been seen. A program of its own, without the usual
-//! harness: that one's main thread allocates while a test runs, so that every allocation of the process counts here.
+//! A step allocates nothing once one of at least its length and positions has run. This test is a program without the
+//! usual harness, whose main thread allocates while a test runs: here every allocation of the process counts.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use bandmaster_models::gguf::Gguf;
 use bandmaster_models::tiny::{self, TinyShape};
 use bandmaster_models::{Batch, KvType, LoadOptions, Model, load_gguf};
 
-/// Counts what is asked of the system's allocator, by all threads: this one and the team's.
+/// Counts allocations by all threads: this one and the team's.
 struct Counting;
 
 static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
@@ -32,7 +32,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// `sequences` new spans of `tokens` tokens behind `context`, the last row of each wanted.
+/// `sequences` spans of `tokens` new tokens behind `context`. The last row of each is wanted.
 fn batch(sequences: usize, tokens: usize, context: usize) -> Batch {
     let mut batch = Batch::default();
     for s in 0..sequences {
@@ -44,12 +44,12 @@ fn batch(sequences: usize, tokens: usize, context: usize) -> Batch {
     batch
 }
 
-/// The threads that packed the weights end some time after the load, and allocate while they start and end.
+/// The threads that packed the weights end some time after the load, and allocate as they do.
 fn wait_for_packers() {
     let name =
         |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("comm")).unwrap_or_default();
     let packs = || {
-        // Only Linux says which threads there are.
+        // Only Linux lists the threads of a process.
         let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
         tasks.map(name).any(|name| name.starts_with("pack-"))
     };
@@ -63,7 +63,7 @@ fn main() {
         let gguf = Gguf::from_bytes(tiny::gguf_bytes(7, &shape)).unwrap();
         let options = LoadOptions { kv_type, ..LoadOptions::new(Arc::new(Cpu::new(2)), 64 << 20) };
         let mut model = load_gguf(gguf, &options).unwrap();
-        // A prompt, many decoding, one decoding far behind its context so that splits are computed apart, and a mixture's length.
+        // A prompt, many decoding sequences, one decoding so far on that its attention is split, and a mixture.
         let steps =
             [batch(1, 300, 0), batch(16, 1, 20), batch(1, 1, 500), batch(1, 200, 300), batch(8, 5, 60)];
         let mut run = || steps.iter().for_each(|batch| model.forward(batch, &|_, _| ()).unwrap());

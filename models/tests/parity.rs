@@ -1,5 +1,5 @@
-//! Real models against llama.cpp's log-probabilities and against exact arithmetic. Needs the models and the reference
-//! file; says "skipped" without them. Meant for release builds.
+//! Compares real models with llama.cpp's log-probabilities and with exact arithmetic. Needs the models and the
+//! reference file, and says "skipped" without them. Meant for release builds.
 
 mod support;
 
@@ -12,10 +12,10 @@ use serde_json::Value;
 use support::{Sequence, argmax, each_row, log_sum_exp, model_path, step};
 
 const KV_BYTES: usize = 256 << 20;
-/// A step where the reference's two best are nearer than this decides nothing.
+/// A step whose two best tokens in the reference are closer than this is not compared.
 const TIE: f64 = 0.15;
 
-/// File name of the model, its name in the reference.
+/// File name of the model, and its name in the reference.
 const MODELS: [(&str, &str); 3] = [
     ("smollm2-135m", "smollm2-135m-instruct-q4_1"),
     ("qwen2.5-coder-0.5b", "qwen2.5-coder-0.5b-instruct-q4_k_m"),
@@ -27,7 +27,7 @@ type Top = Vec<(u32, f64)>;
 
 struct Reference {
     tokens: Vec<u32>,
-    /// Index of a token, and the ten most likely in its place.
+    /// Index of a token, and the ten most likely tokens in its place.
     rows: Vec<(usize, Top)>,
     greedy: Vec<Greedy>,
 }
@@ -76,7 +76,7 @@ fn loaded_from(path: &Path, exact: bool) -> CpuModel {
     load(path, &LoadOptions { exact, ..LoadOptions::new(cpu, KV_BYTES) }).unwrap()
 }
 
-/// Runs `check` on each model that is there.
+/// Runs `check` on each model that is available.
 fn for_each_model(check: impl Fn(&str, &Reference)) {
     for (name, reference_name) in MODELS {
         if model_path(name).is_some()
@@ -87,7 +87,7 @@ fn for_each_model(check: impl Fn(&str, &Reference)) {
     }
 }
 
-/// A row's most likely token, and log-probabilities of the reference's ten.
+/// A row's most likely token, and the log-probabilities of the reference's ten.
 type Score = (u32, Vec<f64>);
 
 fn scores(model: &mut CpuModel, reference: &Reference) -> Vec<Score> {
@@ -108,13 +108,13 @@ struct Distance {
     top1: f64,
     /// Mean |Δ log p| of the first set's most likely token.
     delta: f64,
-    /// Mean Kullback-Leibler divergence over the ten, made to sum to one.
+    /// Mean Kullback-Leibler divergence over the ten, normalized to sum to one.
     kl: f64,
-    /// Root of the mean squared Δ log p over the ten.
+    /// Root mean square of Δ log p over the ten.
     rms: f64,
 }
 
-/// `a` is the truth: its tokens are in order, so that its best is the first.
+/// `a` is the reference: its tokens are sorted, so its best is the first.
 fn distance(a: &[Score], b: &[Score]) -> Distance {
     assert_eq!(a.len(), b.len());
     let mean = |of: &dyn Fn(&Score, &Score) -> f64| {
@@ -150,7 +150,7 @@ fn log_probabilities_are_those_of_llama_cpp() {
     });
 }
 
-/// Weights as in the file, everything else in f32: what both llama.cpp and our kernels round.
+/// Exact means weights as in the file and everything else in f32, which both llama.cpp and our kernels round.
 #[test]
 fn quantized_activations_are_no_further_from_exact_than_those_of_llama_cpp() {
     for_each_model(|name, reference| {
@@ -169,9 +169,9 @@ fn distances_from_exact(path: &Path, reference: &Reference) -> (Distance, Distan
     (ours, theirs)
 }
 
-/// The same for quantizations that no file of the default band has, made by `tests/long/quantized.py` in the folder that
-/// `BANDMASTER_TEST_QUANTIZED` names. All are looked at before any fails. Where llama.cpp rounds activations as we do (blocks of 32: Q4_0
-/// to Q8_0) chance decides who is nearer on a text, so more than chance must show that we are further away.
+/// The same for quantizations that no model of the default band uses. `tests/long/quantized.py` makes the files, in the
+/// folder in `BANDMASTER_TEST_QUANTIZED`. All are measured before any fails. Where llama.cpp rounds activations as we
+/// do (blocks of 32: Q4_0 to Q8_0), chance decides who is nearer on a text, so only a significant difference counts.
 #[test]
 fn every_quantization_is_no_further_from_exact_than_llama_cpp() {
     let Some(folder) = std::env::var_os("BANDMASTER_TEST_QUANTIZED") else {
@@ -187,7 +187,7 @@ fn every_quantization_is_no_further_from_exact_than_llama_cpp() {
     assert!(worse.is_empty(), "{worse:?}");
 }
 
-/// What to say where our mean KL is larger by more than three standard errors of the difference.
+/// The message if our mean KL is larger by more than three standard errors of the difference.
 fn further_than_llama_cpp(path: &Path) -> Option<String> {
     let scores_path = path.with_extension("json");
     let text = std::fs::read_to_string(&scores_path).unwrap_or_else(|error| {
@@ -214,7 +214,7 @@ fn further_than_llama_cpp(path: &Path) -> Option<String> {
     (mean(&more) > 3.0 * error).then_some(found)
 }
 
-/// What `--kv-type q8` costs: most on Qwen2, whose keys have dimensions a hundred times larger than their neighbours.
+/// The cost of `--kv-type q8`: highest on Qwen2, whose keys have dimensions a hundred times larger than others.
 #[test]
 fn bytes_in_the_cache_cost_little() {
     for_each_model(|name, reference| {
@@ -228,8 +228,8 @@ fn bytes_in_the_cache_cost_little() {
     });
 }
 
-/// Where llama.cpp is sure of a token and we say another, exact arithmetic must be unsure: then it is llama.cpp's rounding
-/// that decided. All prompts are decoded together, so that this also crosses batching.
+/// Where llama.cpp is sure of a token and we choose another, exact arithmetic must be unsure, so that llama.cpp's
+/// rounding decided. All prompts are decoded together, which tests batching too.
 #[test]
 fn greedy_continuations_are_those_of_llama_cpp_until_it_hesitates() {
     for_each_model(|name, reference| {
@@ -272,7 +272,7 @@ fn best_next(model: &mut CpuModel, sequences: &mut [Sequence]) -> Vec<Option<u32
     best.into_inner().unwrap()
 }
 
-/// By how much exact arithmetic prefers `a` to `b` after `tokens`, as a difference of log-probabilities.
+/// How much exact arithmetic prefers `a` to `b` after `tokens`, as a difference of log-probabilities.
 fn exact_lead(name: &str, tokens: &[u32], a: u32, b: u32) -> f64 {
     let mut exact = loaded(name, true).unwrap();
     let lead = |_: usize, logits: &[f32]| f64::from(logits[a as usize] - logits[b as usize]);

@@ -1,5 +1,5 @@
-//! A token's logits depend on its prefix alone: not on the batch, the threads, where the prompt was cut, which blocks hold
-//! the cache, or what was in them.
+//! A token's logits depend on its prefix alone: not on the batch, the threads, the chunks of the prompt, which blocks
+//! hold the cache, or what was in them.
 
 mod support;
 
@@ -12,7 +12,7 @@ use bandmaster_models::tiny::{self, TinyShape};
 use bandmaster_models::{Batch, BlockCopy, CpuModel, KvType, LoadOptions, Model, load, load_gguf};
 use support::{BLOCK_TOKENS, Sequence, model_path, step};
 
-/// A seeded generator that is good enough to mix things up (SplitMix64).
+/// A seeded generator, good enough for shuffling (SplitMix64).
 struct Mix(u64);
 
 impl Mix {
@@ -49,14 +49,14 @@ fn tiny_model_on(shape: &TinyShape, cpu: Cpu, kv_type: KvType) -> CpuModel {
     load_gguf(gguf, &options).unwrap()
 }
 
-/// Sequences of different lengths; the first is the one that is looked at in every way.
+/// Sequences of different lengths. The first is examined in every way.
 fn prompts(vocab: usize, count: usize, length: usize) -> Vec<Vec<u32>> {
     let mut mix = Mix(1);
     let lengths = (0..count).map(|i| if i == 0 { length } else { 1 + mix.below(length) }).collect::<Vec<_>>();
     lengths.into_iter().map(|length| (0..length).map(|_| mix.below(vocab) as u32).collect()).collect()
 }
 
-/// A fingerprint of each row of logits, by (sequence, index).
+/// A fingerprint of each row of logits, keyed by (sequence, index).
 type Rows = BTreeMap<(usize, usize), u64>;
 
 fn fingerprint(logits: &[f32]) -> u64 {
@@ -72,11 +72,11 @@ fn fingerprint(logits: &[f32]) -> u64 {
 struct Way {
     batch: usize,
     chunk: usize,
-    /// Order of the blocks; 0 leaves them as they are.
+    /// Seed for the order of the blocks; 0 leaves them in order.
     shuffle: u64,
 }
 
-/// Computes the first `way.batch` prompts together, from logits index `from` of each on.
+/// Computes the first `way.batch` prompts together. Returns the rows of each from index `from` on.
 fn computed(model: &mut CpuModel, prompts: &[Vec<u32>], way: Way, from: usize) -> Rows {
     let mut free: Vec<u32> = (0..model.info().kv_blocks_max as u32).rev().collect();
     if way.shuffle > 0 {
@@ -110,7 +110,7 @@ fn bits_are_the_same_for_any_batch_threads_chunk_and_blocks() {
 fn check_all_ways(shape: TinyShape, kv_type: KvType) {
     let mut one = tiny_model_with(&shape, 1, kv_type);
     let prompts = prompts(one.info().vocab, 32, 600.min(one.info().context_tokens_max));
-    // Each sequence alone, in one piece where it fits.
+    // Each sequence alone, in one chunk where it fits.
     let mut wanted = Rows::new();
     for (number, prompt) in prompts.iter().enumerate() {
         let way = Way { batch: 1, chunk: 4096, shuffle: 0 };
@@ -128,7 +128,7 @@ fn check_all_ways(shape: TinyShape, kv_type: KvType) {
     }
 }
 
-/// More than is promised, and what makes the portable kernels an oracle for the fast ones in whole models.
+/// This is more than is promised. It makes the portable kernels a reference for the fast ones in whole models.
 #[test]
 fn bits_are_the_same_on_every_instruction_set_of_this_machine() {
     for shape in [TinyShape::llama(), TinyShape::qwen2()] {
@@ -157,7 +157,7 @@ fn bits_are_the_same_for_any_chunk_from_1_to_512() {
     }
 }
 
-/// Prompts, decodes and wanted rows of every kind in one step: what the engine really does.
+/// Prompts, decoding and wanted rows of every kind in one step, as in the engine.
 #[test]
 fn bits_are_the_same_when_only_some_rows_are_wanted() {
     let mut model = tiny_model(&TinyShape::llama(), 2);
@@ -201,7 +201,7 @@ fn check_forks(kv_type: KvType) {
     computed(&mut model, &self::prompts(300, 20, 60), Way { batch: 20, chunk: 50, shuffle: 3 }, 0);
     (10..20).for_each(|block| model.commit(block));
     (10..15).for_each(|block| model.decommit(block));
-    // 40 tokens in blocks 10, 11, 12; the last block is half full and is copied to 13.
+    // 40 tokens in blocks 10, 11, 12. The last block is half full and is copied to 13.
     let mut batch = Batch::default();
     batch.push_span(&prompts[0][..40], 0, &[10, 11, 12]);
     model.forward(&batch, &|_, _| panic!("no row is wanted")).unwrap();

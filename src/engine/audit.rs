@@ -1,4 +1,4 @@
-//! The accounts, checked from scratch: what simulations ask after every step.
+//! Recomputes all accounts and compares them. Simulations call this after every step.
 
 use std::collections::HashMap;
 
@@ -15,10 +15,10 @@ macro_rules! hold {
 pub(super) use hold;
 
 impl Core {
-    /// Compares every count and list with what it stands for. Between steps only; takes time in all blocks and tokens.
+    /// Compares every count and list with what it stands for, between steps. Its time is linear in blocks and tokens.
     ///
     /// # Errors
-    /// Says what does not add up: always a bug of this room.
+    /// Says what does not add up, which is always a bug in the engine.
     pub fn audit(&self) -> Result<(), String> {
         let mut tables: HashMap<(ModelId, u32), u32> = HashMap::new();
         for (slot, sequence) in self.sequences.iter() {

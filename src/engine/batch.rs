@@ -1,6 +1,5 @@
-//! The middle verb: what was planned becomes one batch, goes through the model, and comes back as drawn tokens and
-//! scores. Rows are drawn from where they are computed, on the model's threads. Who runs and who waits is not known
-//! here.
+//! Runs a plan: builds one batch, passes it through the model, and returns sampled tokens and scores. Tokens are
+//! sampled where their rows of logits are computed, on the model's threads. Which sequences run is decided elsewhere.
 
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,44 +13,40 @@ use super::sampler::{Drawing, Drawn, Scratch, Undrawable, draw, score};
 use super::sequence::{End, Sequence, Sequences, panic_message};
 use super::{Logprobs, ModelId, RunId};
 
-/// What one step is to compute.
 #[derive(Debug, Default)]
 pub struct Plan {
-    /// For which model.
     pub model: ModelId,
-    /// Sequences and how many of their pending tokens; each sequence once.
+    /// The sequences of the step, each once.
     pub work: Vec<Work>,
-    /// Guessed tokens behind the pending ones; each work names its part.
+    /// Draft tokens behind the pending ones. Each work refers to its range.
     pub drafts: Vec<u32>,
-    /// Copies to make first, and for whom. Each source is held once until the step ends.
+    /// Block copies to make first, with the slot each is for. Each source is held once until the step ends.
     pub copies: Vec<(u32, BlockCopy)>,
-    /// Instead of all that: pieces of a job.
+    /// Set when the step runs pieces of a job instead of a model.
     pub turn: Option<Turn>,
-    /// Whether that job goes on, once they ran.
+    /// After they ran: whether the job continues, or the panic's message.
     pub turn_ran: Option<Result<bool, String>>,
-    /// All of it.
+    /// The sum over all work.
     pub amount: Amount,
-    /// Microseconds that it is expected to take.
     pub predicted_us: f64,
 }
 
 /// One sequence's part of a step.
 #[derive(Debug, Clone)]
 pub struct Work {
-    /// Which sequence.
     pub slot: u32,
-    /// Which run has the service.
+    /// The run that is charged for it.
     pub run: Option<RunId>,
-    /// How many tokens, from its first that is not computed, with what that takes.
+    /// Tokens from the first one not yet computed, and what they cost.
     pub amount: Amount,
-    /// Its part of the drafts.
+    /// Range in [`Plan::drafts`].
     pub drafts: Range<usize>,
-    /// Its part of the wanted rows, once the batch is built.
+    /// Range in the batch's rows of logits; known once the batch is built.
     pub rows: Range<usize>,
 }
 
 impl Plan {
-    /// Starts a plan for `model`; the memory is kept.
+    /// Starts an empty plan for `model`, reusing its buffers.
     pub fn reset(&mut self, model: ModelId) {
         self.model = model;
         self.work.clear();
@@ -61,52 +56,46 @@ impl Plan {
         self.amount = Amount::default();
     }
 
-    /// Adds a sequence's part.
     pub fn add(&mut self, slot: u32, run: Option<RunId>, amount: Amount) {
         self.amount = self.amount.and(amount);
         self.work.push(Work { slot, run, amount, drafts: 0..0, rows: 0..0 });
     }
 
-    /// Takes a sequence out, before anything is drafted.
+    /// Takes a sequence out. Must be called before drafts are added.
     pub fn remove(&mut self, slot: u32) {
         self.work.retain(|work| work.slot != slot);
         self.amount = self.work.iter().fold(Amount::default(), |sum, work| sum.and(work.amount));
     }
 }
 
-/// What came out of a wanted row.
+/// What was read from one row of logits.
 #[derive(Debug, Clone)]
 pub enum Outcome {
-    /// Log-probabilities of prompt token `index`.
-    Score {
-        /// Index into the prompt.
-        index: usize,
-        /// Its score.
-        logprobs: Logprobs,
-    },
-    /// A token, or why none can be drawn.
+    /// Log-probabilities of a prompt token.
+    Score { index: usize, logprobs: Logprobs },
+    /// A sampled token, or why there is none.
     Drawn(Result<Drawn, Undrawable>),
 }
 
-/// A step that broke.
+/// Why a step failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Broken {
-    /// The model says it could not; what it computed before stands.
+    /// The model returned an error. What it computed in earlier steps is still valid.
     Failed(String),
-    /// Its file changed while it was used; nothing it holds can be trusted, and what lies there now may be loaded.
+    /// The model's file changed while in use. Nothing it holds can be trusted; the file may be loaded again.
     Lost(String),
-    /// The model panicked; nothing it holds can be trusted.
+    /// The model panicked. Nothing it holds can be trusted.
     Panicked(String),
 }
 
-/// What a wanted row is for.
+/// What a row of logits is for.
 #[derive(Debug, Clone, Copy)]
 enum Wanted {
     Score {
         slot: u32,
         index: usize,
     },
-    /// The `place`-th row behind the last known token.
+    /// Sample a token; `place` draft tokens lie between it and the last known one.
     Draw {
         slot: u32,
         place: usize,
@@ -114,25 +103,25 @@ enum Wanted {
     },
 }
 
-/// A step's buffers, kept from step to step.
+/// The buffers of a step, reused by the next.
 #[derive(Default)]
 pub struct Runner {
     batch: Batch,
     wanted: Vec<Wanted>,
-    /// Masks of the rows drawn under a grammar, one after the other.
+    /// Grammar masks of the rows to sample from, back to back.
     masks: Vec<u32>,
     outcomes: Vec<OnceLock<Outcome>>,
-    /// As many as threads ever drew at once.
+    /// One for each thread that ever sampled at the same time.
     scratches: Mutex<Vec<Scratch>>,
-    /// Sequences whose grammar failed; they are not in the batch.
+    /// Sequences whose grammar failed. They are not in the batch.
     pub failed: Vec<(u32, End)>,
 }
 
 impl Runner {
-    /// Computes `plan`. Work of sequences whose grammar fails is taken out of it.
+    /// Runs `plan`. Sequences whose grammar fails are taken out of it.
     ///
     /// # Errors
-    /// [`Broken`] when the model fails or panics; then no outcome counts.
+    /// [`Broken`] when the model fails or panics; all outcomes are then void.
     pub fn run(
         &mut self,
         plan: &mut Plan,
@@ -147,7 +136,6 @@ impl Runner {
         self.forward(sequences, model, mask_words)
     }
 
-    /// What came out of `row`.
     pub fn take_outcome(&mut self, row: usize) -> Option<Outcome> {
         self.outcomes[row].take()
     }
@@ -193,7 +181,7 @@ impl Runner {
         self.batch.copies.extend(copies.map(|&(_, copy)| copy));
     }
 
-    /// Wants a row behind the pending tokens and one behind each token of `draft` that the grammar allows; says how many.
+    /// Adds a row behind the pending tokens and one behind each draft token that the grammar allows. Returns how many.
     fn want_draws(
         &mut self,
         sequence: &mut Sequence,
@@ -202,7 +190,7 @@ impl Runner {
         mask_words: usize,
     ) -> Result<usize, End> {
         let first_row = self.batch.tokens.len() + sequence.pending() - 1;
-        // A grammar that a wrong guess led astray does not always find back.
+        // Draft tokens advance the grammar, so it is restored from a copy afterwards.
         let before = sequence.constraint.as_ref().filter(|_| !draft.is_empty()).map(|it| it.snapshot());
         let mut rows = 0;
         loop {
@@ -213,7 +201,7 @@ impl Runner {
                 match sequence.mask(&mut self.masks[first..]) {
                     Ok(()) => mask = Some(first),
                     Err(end) if rows == 0 => return Err(end),
-                    // It was led there by a guess.
+                    // A draft token led there, so the drafts end here.
                     Err(_) => break,
                 }
             }
@@ -248,7 +236,7 @@ impl Runner {
         let lock = || scratches.lock().unwrap_or_else(PoisonError::into_inner);
         let on_row = |row: usize, logits: &mut [f32]| {
             let mut scratch = lock().pop().unwrap_or_default();
-            // A row that comes twice keeps its first outcome.
+            // If a row arrives twice, its first outcome stands.
             let _ = outcomes[row].set(jobs[row].read(logits, &mut scratch));
             lock().push(scratch);
         };
@@ -265,7 +253,7 @@ impl Runner {
     }
 }
 
-/// What reading one row takes; plain references, so that any thread may do it.
+/// All that is needed to read one row. It borrows only, so any thread can use it.
 enum Job<'a> {
     Score { index: usize, target: u32, top: usize },
     Draw { drawing: &'a Drawing, position: usize, mask: Option<&'a [u32]> },

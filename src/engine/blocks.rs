@@ -1,9 +1,10 @@
-//! Hands out cache blocks and takes them back: one byte budget over all models, prefixes shared, forgotten in the order of
-//! their next use where that is expected, and the least recently used before those. A block is a number; what lies behind it, and on which device, is not known here.
+//! Hands out cache blocks and takes them back. All models share one byte budget, and prefixes are shared. Blocks that
+//! no plan expects are evicted first, the least recently used before others; then expected ones, the furthest next use
+//! first. A block is a number; what lies behind it, and on which device, is not known here.
 //!
-//! A block is *held* while a table names it, *cached* when nobody holds it but its tokens may be wanted again, *empty*
-//! when it only has memory. Blocks whose tokens are known hang below the prefix they continue, so that full ones are
-//! found by the chained hash of their tokens and half-full ones by walking the children of a prefix.
+//! A block is *held* while a table names it, *cached* when no table does but its tokens may be wanted again, and
+//! *empty* when it only has memory. Blocks whose tokens are known are children of the prefix they continue. Full ones
+//! are found by the chained hash of their tokens, half-full ones by walking the children of a prefix.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -16,29 +17,26 @@ mod expected;
 
 use expected::{Expectations, Nearness};
 
-/// Tokens per block; the models' own unit.
+/// Tokens per block, the same as in the models.
 pub const BLOCK_TOKENS: usize = 16;
-/// How many half-full or diverging children of a prefix are compared before giving up.
+/// How many children of a prefix are compared before giving up.
 const PARTIAL_CANDIDATES_MAX: usize = 32;
 
-/// What a block continues. A full block's content gets a number that is never used again, so a parent is compared
-/// exactly and not by its hash.
+/// What a block continues. The content of a full block gets a number that is never reused, so parents are compared
+/// exactly and not by hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Prefix {
-    /// Nothing, within one salt.
+    /// Nothing; the number is the cache salt.
     Empty(u64),
-    /// The content with this number.
+    /// The full block content with this number.
     Content(u64),
 }
 
-/// Memory of a block came or went; to be told to its model before the next forward, in order.
+/// A block got or lost its memory. The model must be told before its next forward pass, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Residency {
-    /// Whose block.
     pub model: ModelId,
-    /// Which block.
     pub block: u32,
-    /// Taken, or given back.
     pub resident: bool,
 }
 
@@ -46,15 +44,15 @@ pub struct Residency {
 struct Block {
     /// Tables that hold it, and copies that read it within the running step.
     refs: u32,
-    /// Leading tokens that are computed and known.
+    /// Leading tokens that are computed.
     filled: u8,
-    /// Found by its hash. A full block that is not is a twin of one that is.
+    /// Whether `index` finds it by its hash. A full block that is not indexed is a twin of one that is.
     indexed: bool,
-    /// Number of the full block's content; shared with its twins.
+    /// Number of a full block's content, shared with its twins.
     content: u64,
     parent: Prefix,
     hash: u64,
-    /// Place in the order of eviction while nobody holds it.
+    /// Its key in `cached` while nobody holds it.
     turn: Turn,
     tokens: [u32; BLOCK_TOKENS],
 }
@@ -72,43 +70,39 @@ impl Block {
     };
 }
 
-/// Place in the order of eviction: how near the next use is, then when it was given back. Smaller goes first.
+/// Order of eviction: how near the next use is, then when the block was given back. The smallest is evicted first.
 type Turn = (Nearness, u64);
 
-/// One model's blocks.
 #[derive(Debug, Default)]
 struct Pool {
     block_bytes: usize,
     blocks_max: usize,
-    /// By block id; grows when an id is used for the first time.
+    /// Indexed by block id. Grows when an id is used for the first time.
     blocks: Vec<Block>,
-    /// Ids without memory that were used before.
+    /// Ids used before that have no memory now.
     absent: Vec<u32>,
     /// Ids with memory and nothing worth keeping.
     empty: Vec<u32>,
     /// Full blocks by the hash of their whole prefix.
     index: HashMap<u64, u32>,
-    /// Blocks with known tokens, full or not, below what they continue.
+    /// Blocks with known tokens, full or not, by what they continue.
     children: BTreeSet<(Prefix, u32)>,
-    /// Cached blocks, first to go first.
+    /// Cached blocks in the order of eviction.
     cached: BTreeMap<Turn, u32>,
     held: usize,
 }
 
-/// How a pool's blocks are used.
+/// How the blocks of one model are used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PoolStats {
-    /// Named by tables.
     pub held: usize,
-    /// Kept because their tokens may be wanted again.
+    /// Held by no table, but their tokens may be wanted again.
     pub cached: usize,
-    /// With memory and without content.
+    /// With memory, without content.
     pub empty: usize,
-    /// Bytes of one block.
     pub block_bytes: usize,
 }
 
-/// The blocks of all models under one byte budget.
 #[derive(Debug)]
 pub struct Blocks {
     bytes_max: usize,
@@ -118,12 +112,12 @@ pub struct Blocks {
     contents: u64,
     stamps: u64,
     expectations: Expectations,
-    /// Not yet told to the models.
+    /// Changes that the models have not been told yet.
     pub residency: Vec<Residency>,
 }
 
 impl Blocks {
-    /// No models yet; `bytes_max` bounds the memory of all blocks together.
+    /// Without models. `bytes_max` bounds the memory of all blocks together.
     #[must_use]
     pub fn new(bytes_max: usize) -> Self {
         Self {
@@ -138,12 +132,12 @@ impl Blocks {
         }
     }
 
-    /// Adds a model's pool; pools are numbered like models.
+    /// Adds a model's pool. Pools are numbered like models.
     pub fn add_pool(&mut self, block_bytes: usize, blocks_max: usize) {
         self.pools.push(Pool { block_bytes, blocks_max, ..Pool::default() });
     }
 
-    /// Forgets all blocks of a model whose memory is gone. No table may hold one.
+    /// Forgets all blocks of a model whose memory is gone. Panics if a table holds one.
     pub fn empty_pool(&mut self, model: ModelId, block_bytes: usize, blocks_max: usize) {
         let pool = &mut self.pools[model.0 as usize];
         assert_eq!(pool.held, 0, "blocks of a model that leaves are held");
@@ -152,35 +146,33 @@ impl Blocks {
         self.residency.retain(|change| change.model != model);
     }
 
-    /// Bounds the memory of all blocks anew; what is cached makes room. No less than what tables hold.
+    /// Changes the byte budget; cached blocks are evicted to fit. It must cover the blocks that tables hold.
     pub fn set_bytes_max(&mut self, bytes_max: usize) {
         assert!(bytes_max >= self.bytes_held, "tables hold more than there may be");
         self.bytes_max = bytes_max;
         while self.bytes_resident > bytes_max && self.reclaim(None) {}
     }
 
-    /// Blocks of `model` that could be held if nobody held any.
+    /// Blocks of `model` that fit when no other block is held.
     #[must_use]
     pub fn capacity(&self, model: ModelId) -> usize {
         let pool = &self.pools[model.0 as usize];
         (self.bytes_max / pool.block_bytes).min(pool.blocks_max)
     }
 
-    /// Blocks of `model` that can be had without taking them from a table.
+    /// Blocks of `model` that can be allocated without preempting a sequence.
     #[must_use]
     pub fn available(&self, model: ModelId) -> usize {
         let pool = &self.pools[model.0 as usize];
         ((self.bytes_max - self.bytes_held) / pool.block_bytes).min(pool.blocks_max - pool.held)
     }
 
-    /// Bytes one block of `model` takes.
     #[must_use]
     pub fn block_bytes(&self, model: ModelId) -> usize {
         self.pools[model.0 as usize].block_bytes
     }
 
-    /// A block nobody uses, held once; evicts what was used least recently, of whichever model. `None` when tables hold
-    /// everything.
+    /// Allocates a block, held once. Evicts a cached one of any model if need be. `None` when tables hold everything.
     pub fn alloc(&mut self, model: ModelId) -> Option<u32> {
         loop {
             let pool = &mut self.pools[model.0 as usize];
@@ -206,8 +198,8 @@ impl Blocks {
         }
     }
 
-    /// Makes a little room: gives the memory of an empty block back, or empties the cached one whose turn it is. With
-    /// `only`, of that model, where room elsewhere does not help.
+    /// Makes a little room: frees the memory of an empty block, or evicts the next cached one. With `only`, evicts a
+    /// block of that model, where memory freed elsewhere does not help.
     fn reclaim(&mut self, only: Option<ModelId>) -> bool {
         let places =
             || (0..self.pools.len()).filter(|&place| only.is_none_or(|only| only.0 as usize == place));
@@ -238,12 +230,12 @@ impl Blocks {
         }
     }
 
-    /// Takes a block that `full` or `partial` found once more.
+    /// Holds a block that `full` or `partial` found.
     pub fn share(&mut self, model: ModelId, block: u32) {
         self.hold(model, block);
     }
 
-    /// Gives a block back. A table is given back from its end, so that tails are older than heads.
+    /// Gives a block back. Tables are given back from their end, so that a prefix's tail is evicted before its head.
     pub fn release(&mut self, model: ModelId, block: u32) {
         let pool = &mut self.pools[model.0 as usize];
         let entry = &mut pool.blocks[block as usize];
@@ -268,7 +260,7 @@ impl Blocks {
         }
     }
 
-    /// The full block that continues `prefix` with exactly `tokens`; `hash` covers the prefix and the tokens.
+    /// The full block that continues `prefix` with exactly `tokens`. `hash` covers the prefix and the tokens.
     #[must_use]
     pub fn full(&self, model: ModelId, prefix: Prefix, hash: u64, tokens: &[u32]) -> Option<u32> {
         let pool = &self.pools[model.0 as usize];
@@ -277,7 +269,7 @@ impl Blocks {
         (entry.parent == prefix && entry.tokens == tokens).then_some(block)
     }
 
-    /// The block continuing `prefix` whose computed tokens agree longest with `tokens`, and how long.
+    /// The block continuing `prefix` that shares the most leading tokens with `tokens`, and how many.
     #[must_use]
     pub fn partial(&self, model: ModelId, prefix: Prefix, tokens: &[u32]) -> Option<(u32, usize)> {
         let pool = &self.pools[model.0 as usize];
@@ -290,14 +282,13 @@ impl Blocks {
         candidates.map(agreeing).filter(|&(_, tokens)| tokens > 0).max_by_key(|&(_, tokens)| tokens)
     }
 
-    /// What continues a full block.
+    /// The prefix that a full block ends.
     #[must_use]
     pub fn prefix_of(&self, model: ModelId, block: u32) -> Prefix {
         Prefix::Content(self.pools[model.0 as usize].blocks[block as usize].content)
     }
 
-    /// Records that the leading `tokens` of a held block are computed. `hash`, of prefix and block, is read when the block
-    /// is full and becomes findable.
+    /// Records that the leading `tokens` of a held block are computed. `hash` covers prefix and block, for a full one.
     pub fn fill(&mut self, model: ModelId, block: u32, prefix: Prefix, tokens: &[u32], hash: u64) {
         let pool = &mut self.pools[model.0 as usize];
         let entry = &mut pool.blocks[block as usize];
@@ -335,7 +326,7 @@ impl Blocks {
         pool.index.insert(hash, block);
     }
 
-    /// Forgets what all blocks of `model` that nobody holds contain: after a failure they cannot be trusted.
+    /// Forgets the contents of all cached blocks of `model`, which can't be trusted after a failure.
     pub fn distrust(&mut self, model: ModelId) {
         let pool = &mut self.pools[model.0 as usize];
         while let Some((&turn, _)) = pool.cached.first_key_value() {
@@ -345,13 +336,12 @@ impl Blocks {
 }
 
 impl Pool {
-    /// Evicts the cached block whose turn this is.
     fn forget(&mut self, turn: Turn) {
         let block = self.cached.remove(&turn).expect("the turn was read from this map");
         self.clear(block);
     }
 
-    /// Makes a block that nobody holds empty.
+    /// Empties a block that nobody holds.
     fn clear(&mut self, block: u32) {
         let entry = &mut self.blocks[block as usize];
         if entry.indexed {

@@ -1,4 +1,4 @@
-//! What passes between the handles of an engine and its thread, and what the two share.
+//! What the handles of an engine and its thread send each other, and what they share.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
@@ -9,13 +9,13 @@ use super::{
     Brought, EngineConfig, Event, Expected, ExpectedId, Job, Limits, ModelId, Request, RequestId, Stats,
 };
 
-/// What a request hears that the engine did not take before it ended.
+/// Message of requests that the engine had not finished when it stopped.
 pub(super) const STOPPED: &str = "the engine has stopped";
 
-/// Loads a model on a thread of its own, each time the model is called, or says why it can't be loaded.
+/// Loads a model, on a thread of its own, each time the engine needs it.
 pub type Loader = Arc<dyn Fn() -> Brought + Send + Sync>;
 
-/// What a handle asks of the thread.
+/// A command to the engine's thread, through the bounded channel.
 pub(super) enum Command {
     Submit(Submission),
     Load {
@@ -25,21 +25,21 @@ pub(super) enum Command {
         reply: SyncSender<Loaded>,
     },
     Job(RequestId, Job),
-    /// Something changed that the thread looks at between steps.
+    /// Makes the thread look at what changed outside the channel.
     Wake,
 }
 
-/// What a handle tells the thread that is never refused.
+/// A message to the thread that is never refused.
 pub(super) enum Told {
     Cancel(RequestId),
     Expect(ExpectedId, Expected),
     Release(ExpectedId),
 }
 
-/// A request on its way. If the engine ends before it takes it, its listener hears so.
+/// A request on its way to the thread. If the engine stops first, dropping it fails the request.
 pub(super) struct Submission {
     pub(super) id: RequestId,
-    /// Whom it goes on from; then what the two share is filled in when it is taken.
+    /// The request this one continues; model and tokens are then filled in from it.
     pub(super) parent: Option<RequestId>,
     pub(super) request: Option<Request>,
 }
@@ -53,21 +53,20 @@ impl Drop for Submission {
 }
 
 pub(super) fn fail(request: &mut Request, message: String) {
-    // A listener that panics here has nothing more to lose.
+    // A sink that panics here is ignored.
     let _ = catch_unwind(AssertUnwindSafe(|| (request.sink)(Event::Failed(message))));
 }
 
-/// What handles and the thread share.
 pub(super) struct Shared {
     pub(super) config: EngineConfig,
-    /// By model; none for one that was never here.
+    /// Indexed by model; `None` before a model was first loaded.
     pub(super) limits: RwLock<Vec<Option<Limits>>>,
-    /// Requests that were taken and of which nothing has been heard.
+    /// Requests that were accepted and have sent no event yet.
     pub(super) queued: AtomicUsize,
     pub(super) next_id: AtomicU64,
-    /// Not yet looked at. Never full.
+    /// Messages the thread has not read yet. Unbounded.
     pub(super) told: Mutex<Vec<Told>>,
-    /// How many jobs were taken and have not ended.
+    /// Jobs that were accepted and have not ended.
     pub(super) jobs: AtomicUsize,
     pub(super) stopping: AtomicBool,
     pub(super) stats: Mutex<Stats>,
@@ -88,12 +87,12 @@ impl Shared {
     }
 }
 
-/// What a panic left is still good: everything behind these locks is replaced whole.
+/// Ignores poisoning: everything behind these locks is replaced whole, so it is still good after a panic.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A place in one of the queues: a request's until something is heard of it, a job's while it lives.
+/// A place in a queue, given back when dropped. A request holds it until its first event, a job until it ends.
 pub(super) struct QueuePlace(pub(super) Arc<Shared>, pub(super) fn(&Shared) -> &AtomicUsize);
 
 impl Drop for QueuePlace {
@@ -102,5 +101,5 @@ impl Drop for QueuePlace {
     }
 }
 
-/// What whoever asked for a model hears.
+/// The reply to a load command.
 pub(super) type Loaded = Result<ModelId, String>;

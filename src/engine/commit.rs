@@ -1,4 +1,4 @@
-//! The last verb: what was computed becomes part of its sequences, listeners hear of it, and what ended leaves.
+//! The last phase of a step: results become part of their sequences, events are sent, and sequences that ended leave.
 
 use std::time::Duration;
 
@@ -11,11 +11,10 @@ use super::{BLOCK_TOKENS, Core, Event, FinishReason, ModelId, StepStats};
 
 const NOTHING_TO_DRAW: &str =
     "no token can be drawn: every logit that the grammar leaves is minus infinity or not a number";
-/// Begins with the parameter, by which its cause is known.
+/// Starts with the parameter's name, by which the server recognizes the cause.
 const ALL_FORBIDDEN: &str = "logit_bias forbids every token that could come next: forbid fewer";
 
 impl Core {
-    /// Takes the results of the plan in.
     pub(super) fn commit(&mut self, ran: Result<(), Broken>, took: Duration, now: Duration) {
         if self.plan.turn.is_some() {
             return self.commit_turn(took);
@@ -43,7 +42,7 @@ impl Core {
         self.plan.work = work;
     }
 
-    /// Takes in that pieces of a job ran.
+    /// Records that pieces of a job ran.
     fn commit_turn(&mut self, took: Duration) {
         let (turn, ran) = (self.plan.turn.clone(), self.plan.turn_ran.take());
         if let (Some(turn), Some(ran)) = (turn, ran) {
@@ -77,7 +76,7 @@ impl Core {
         stats.counted = Counted { cached_tokens: stats.cached_tokens, preemptions: stats.preemptions };
     }
 
-    /// The step's time tells what steps cost and is the service of its runs.
+    /// Learns the cost from the step's time and charges it to the runs.
     fn learn(&mut self, model: ModelId, work: &[Work], took: Duration) {
         let computed = |part: &Work| {
             let tokens = part.amount.tokens + part.drafts.len();
@@ -115,15 +114,14 @@ impl Core {
         }
     }
 
-    /// Counts those of the guessed tokens as computed that are now known to be the sequence's, and gives back the blocks
-    /// of the others.
+    /// Counts the draft tokens that turned out right as computed, and gives back the blocks of the others.
     fn accept_drafts(&mut self, work: &Work) {
         let sequence = &mut self.sequences[work.slot];
         let drafts = &self.plan.drafts[work.drafts.clone()];
         let follows = &sequence.tokens[sequence.computed..];
         let right = drafts.iter().zip(follows).take_while(|(draft, token)| draft == token).count();
         if let Some(guesses) = &mut sequence.guesses {
-            // The first was learned from as any token is.
+            // The first draft token was already learned from by `Guesses::came`.
             (1..drafts.len().min(follows.len()).min(right + 1))
                 .for_each(|place| guesses.learn(place < right));
         }
@@ -136,7 +134,7 @@ impl Core {
         }
     }
 
-    /// Makes known what the sequence's blocks hold from token `start` on.
+    /// Records in the block index what the sequence's blocks hold from token `start` on.
     fn fill_blocks(&mut self, slot: u32, start: usize) {
         let sequence = &mut self.sequences[slot];
         let (model, end) = (sequence.model, sequence.computed);
@@ -149,7 +147,7 @@ impl Core {
         }
     }
 
-    /// Sends what the step means for the listener and takes a drawn token in.
+    /// Sends the events of the step and appends sampled tokens.
     fn tell(&mut self, work: &Work, prompt_progressed: bool) -> Result<(), End> {
         let sequence = &mut self.sequences[work.slot];
         if prompt_progressed {
@@ -179,7 +177,7 @@ impl Core {
                     if behind_guess.is_some_and(wrong) {
                         break;
                     }
-                    // What a grammar forced is known before it is drawn.
+                    // Tokens forced by a grammar are known already, so what was sampled there is ignored.
                     if sequence.tokens.len() > known + place {
                         continue;
                     }
@@ -201,8 +199,8 @@ impl Core {
         if done { Err(End::Finished(FinishReason::Length)) } else { Ok(()) }
     }
 
-    /// A model that says it failed loses the sequences of the step; one that panicked loses all of its own; one whose file
-    /// changed is loaded again.
+    /// A model that returns an error fails the sequences of the step, one that panics fails all its sequences, and one
+    /// whose file changed is loaded again.
     fn fail_step(&mut self, model: ModelId, work: &[Work], broken: Broken) {
         self.stats.steps_failed += 1;
         self.stats.last = StepStats { model, batch: work.len(), ..StepStats::default() };
@@ -228,9 +226,8 @@ impl Core {
         }
     }
 
-    /// A model whose file was changed by somebody else while it was used leaves, and what lies there now is loaded for those
-    /// who wait for it: they compute their sequences again. Where that can't be, or has just been tried, they hear
-    /// `message`.
+    /// Unloads a model whose file changed while in use, so that the new file is loaded and waiting sequences are
+    /// computed again. If the model can't be loaded again, or that was just tried, its sequences fail with `message`.
     fn lose(&mut self, id: ModelId, message: &str) {
         let lane = &mut self.lanes[id.0 as usize];
         let tried = std::mem::replace(&mut lane.lost, true);
@@ -246,7 +243,7 @@ impl Core {
         }
     }
 
-    /// Ends a sequence: its blocks are free, its listener hears why.
+    /// Ends a sequence: frees its blocks and sends its last event.
     pub(super) fn end(&mut self, slot: u32, end: End) {
         self.give_back(slot);
         let mut sequence = self.sequences.remove(slot);

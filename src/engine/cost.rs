@@ -1,35 +1,33 @@
-//! What a step of a model costs, learned while running: a line in what the step computes. Which sequences it is for is
-//! not known here.
+//! What a step of a model costs, learned while running as a linear function of what the step computes. Which sequences
+//! a step is for is not known here.
 //!
-//! Least squares of relative errors over the last steps, drawn towards a guess from the model's sizes where the steps
-//! seen say nothing, so that a model whose steps all look alike still has a line for others.
+//! Least squares of relative errors over recent steps. Where those say nothing, the fit is pulled towards a guess from
+//! the model's sizes, so that a model whose steps all look alike still predicts others.
 
 use std::time::Duration;
 
 use bandmaster_models::ModelInfo;
 
-/// Each step seen counts this much less with every later one.
+/// The weight of a step shrinks by this factor with each later one.
 const MEMORY: f64 = 0.96;
-/// Weight of the last step of one token in the time of such steps.
+/// Weight of the newest step of one token in the average of such steps.
 const ALONE_WEIGHT: f64 = 0.1;
 /// Weight of the guess, in steps.
 const GUESS_STEPS: f64 = 0.5;
-/// A clock that tells less than this says nothing.
+/// Shorter measurements are ignored.
 const SHORTEST_US: f64 = 1.0;
-/// Rates of the guess: bytes read, and multiply-adds, per microsecond.
+/// The guess assumes these rates: bytes read, and multiply-adds, per microsecond.
 const GUESS_BYTES_PER_US: f64 = 10_000.0;
 const GUESS_MULTIPLY_ADDS_PER_US: f64 = 300_000.0;
-/// Share of a token's multiply-adds that its row of logits takes once more; a guess as well.
+/// The guess assumes that a row of logits costs this share of a token's multiply-adds.
 const GUESS_ROW_SHARE: f64 = 0.2;
 
-/// What a step computes, as far as its time depends on it.
+/// The work in a step, as far as its time depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Amount {
-    /// Tokens.
     pub tokens: usize,
-    /// Rows of logits.
     pub rows: usize,
-    /// Pairs of a token and one that it attends to.
+    /// Pairs of a token and a token it attends to.
     pub pairs: usize,
 }
 
@@ -40,7 +38,7 @@ impl Amount {
         Self { tokens, rows, pairs: tokens * context + tokens * (tokens + 1) / 2 }
     }
 
-    /// Both.
+    /// The sum of two amounts.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         Self {
@@ -57,23 +55,23 @@ impl Amount {
 
 const TERMS: usize = 4;
 
-/// Microseconds of a step: `a + b · tokens + r · rows + c · pairs`.
+/// Predicts the microseconds of a step: `a + b · tokens + r · rows + c · pairs`.
 #[derive(Debug, Clone)]
 pub struct Cost {
     guess: [f64; TERMS],
     line: [f64; TERMS],
-    /// Sums over the steps seen of products of terms, each in units of its guess and of the step's time.
+    /// Sums over recent steps of products of terms, each in units of its guess and divided by the step's time.
     squares: [[f64; TERMS]; TERMS],
     sums: [f64; TERMS],
-    /// Steps in the sums.
+    /// Weighted number of steps in the sums.
     steps: f64,
-    /// Microseconds of a step of one token, as seen lately, and no more than any other step takes: a line through large steps
-    /// says little of it.
+    /// Microseconds of a step of one token: a recent average, lowered by any step that took less. The line, fitted to
+    /// large steps, says little about it.
     alone_us: Option<f64>,
 }
 
 impl Cost {
-    /// Before any step: a guess from the model's sizes.
+    /// Starts from a guess by the model's sizes.
     #[must_use]
     pub fn guess(info: &ModelInfo) -> Self {
         let token = (info.parameters as f64 / GUESS_MULTIPLY_ADDS_PER_US).max(0.01);
@@ -85,7 +83,7 @@ impl Cost {
         ])
     }
 
-    /// Before any step, of sizes that are not known.
+    /// Starts from a fixed guess, for work whose sizes are unknown.
     #[must_use]
     pub fn unknown() -> Self {
         Self::guessing([1_000.0, 100.0, 20.0, 0.05])
@@ -102,7 +100,7 @@ impl Cost {
         }
     }
 
-    /// Takes a step into account.
+    /// Learns from a step that took `time`.
     pub fn observe(&mut self, amount: Amount, time: Duration) {
         let us = time.as_secs_f64() * 1e6;
         if us < SHORTEST_US {
@@ -125,7 +123,7 @@ impl Cost {
         self.line = std::array::from_fn(|i| self.guess[i] * factors[i].max(0.0));
     }
 
-    /// Factors of the guess: near what all steps together say of it, and of each term what they say of that.
+    /// The factors by which to scale the guess, pulled towards the one factor that fits all terms together best.
     fn fit(&self) -> [f64; TERMS] {
         let total: f64 = self.sums.iter().sum();
         let square: f64 = self.squares.iter().flatten().sum();
@@ -140,13 +138,13 @@ impl Cost {
         solve(rows)
     }
 
-    /// Microseconds that a step is expected to take.
+    /// Expected microseconds of a step.
     #[must_use]
     pub fn predict_us(&self, amount: Amount) -> f64 {
         amount.terms().iter().zip(self.line).map(|(term, factor)| term * factor).sum()
     }
 
-    /// Microseconds of a step before anything is computed in it: what reading the weights takes.
+    /// Microseconds of a step before any token: reading the weights.
     #[must_use]
     pub fn step_us(&self) -> f64 {
         self.line[0]
@@ -164,8 +162,8 @@ impl Cost {
         self.line[1] + self.line[2]
     }
 
-    /// The most tokens behind `context` others that fit into `us` microseconds beside `amount`, up to `most`. `rows` says
-    /// how many rows of logits so many tokens need.
+    /// The most tokens, up to `most`, that fit into `us` microseconds beside `amount`. They follow `context` others;
+    /// `rows` gives the rows of logits that a number of tokens needs.
     #[must_use]
     pub fn tokens_within(
         &self,
@@ -186,7 +184,7 @@ impl Cost {
     }
 }
 
-/// Solves a symmetric positive system, given with its right side as the last column, by elimination.
+/// Solves a symmetric positive definite system by elimination. The last column is the right-hand side.
 fn solve(mut rows: [[f64; TERMS + 1]; TERMS]) -> [f64; TERMS] {
     for i in 0..TERMS {
         let pivot = rows[i];
@@ -219,7 +217,7 @@ mod tests {
         }
     }
 
-    /// A machine with a line of its own.
+    /// The machine to be learned: its costs are a line too.
     fn truth(amount: Amount) -> Duration {
         let us =
             9_000.0 + 1_100.0 * amount.tokens as f64 + 300.0 * amount.rows as f64 + 0.6 * amount.pairs as f64;

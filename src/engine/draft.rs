@@ -1,35 +1,35 @@
-//! Guesses at what comes next, without a second model: what followed the same few tokens before, in the sequence itself or
-//! in what its run wrote earlier. A guess costs a token of prefill and is taken only where it equals what is drawn, so
-//! nothing here can change an answer.
+//! Draft tokens for speculative decoding without a second model: what followed the same few tokens before, in the
+//! sequence itself or in earlier outputs of its run. A draft token costs one token of prefill and is accepted only
+//! where it equals the sampled token, so nothing here can change an answer.
 
 use std::collections::HashMap;
 
 use super::hash::{chain_hash, mix};
 
-/// Tokens that must agree before what followed them is a guess.
+/// Tokens that must agree before what followed them becomes a draft.
 const GRAM: usize = 3;
-/// Most tokens guessed at a time.
+/// Most draft tokens at a time.
 const DRAFT_TOKENS_MAX: usize = 24;
-/// Share of guesses believed to be right before any was tried.
+/// Acceptance rate assumed before any draft was tried.
 const TRUST_FIRST: f64 = 0.6;
-/// How much one guess, right or wrong, moves that belief.
+/// Weight of one accepted or rejected token in the acceptance rate.
 const TRUST_STEP: f64 = 0.1;
-/// An accepted token must be worth this many times what a guess costs.
+/// The expected saving of a draft token must be this many times its cost.
 const MARGIN: f64 = 1.6;
-/// Tokens that a run's earlier outputs keep.
+/// Most tokens of earlier outputs kept per run and model.
 const HISTORY_TOKENS_MAX: usize = 1 << 16;
 
-/// Where each few tokens in a row occurred last.
+/// Where each sequence of `GRAM` tokens occurred last.
 #[derive(Debug, Clone, Default)]
 pub struct Grams {
-    /// By hash of the tokens: index of the token behind them.
+    /// Hash of the tokens to the index of the token behind them.
     ends: HashMap<u64, u32>,
-    /// Leading tokens that are known here.
+    /// Leading tokens that are indexed.
     indexed: usize,
 }
 
 impl Grams {
-    /// Takes in `tokens` beyond those it knows, but for the last: nothing has followed it.
+    /// Indexes `tokens` beyond those already indexed. The last gram is left out: nothing has followed it.
     fn extend(&mut self, tokens: &[u32]) {
         for end in self.indexed.max(GRAM)..tokens.len() {
             self.ends.insert(Self::hash(&tokens[end - GRAM..end]), end as u32);
@@ -37,7 +37,7 @@ impl Grams {
         self.indexed = tokens.len();
     }
 
-    /// Index into `tokens` of what followed the end of `recent`, and over how many tokens before both agree.
+    /// Index into `tokens` of what followed the last tokens of `recent`, and how many tokens before it agree with them.
     fn find(&self, tokens: &[u32], recent: &[u32]) -> Option<(usize, usize)> {
         let last = recent.len().checked_sub(GRAM).map(|first| &recent[first..])?;
         let end = *self.ends.get(&Self::hash(last))? as usize;
@@ -52,7 +52,7 @@ impl Grams {
     }
 }
 
-/// What the sequences of a run wrote, for those after them.
+/// What earlier sequences of a run generated.
 #[derive(Debug, Clone, Default)]
 pub struct History {
     tokens: Vec<u32>,
@@ -60,7 +60,7 @@ pub struct History {
 }
 
 impl History {
-    /// Adds an output.
+    /// Adds an output. When the history would grow too long, it starts afresh.
     pub fn add(&mut self, tokens: &[u32]) {
         if self.tokens.len() + tokens.len() > HISTORY_TOKENS_MAX {
             *self = Self::default();
@@ -70,14 +70,13 @@ impl History {
     }
 }
 
-/// A sequence's guesses.
+/// Drafts for one sequence.
 #[derive(Debug, Clone)]
 pub struct Guesses {
     grams: Grams,
-    /// Share of guesses that proved right lately.
+    /// Recent share of draft tokens that were accepted.
     trust: f64,
-    /// What the next token was last guessed to be; compared with what is drawn even where nothing was drafted, so that
-    /// trust comes back.
+    /// The last prediction of the next token. It is checked even when nothing was drafted, so that `trust` can recover.
     next: Option<u32>,
 }
 
@@ -88,8 +87,8 @@ impl Default for Guesses {
 }
 
 impl Guesses {
-    /// Appends to `draft` what probably follows `tokens`, as far as each token is worth its cost: `saved_us` is what an
-    /// accepted one saves, `cost_us` what it takes to compute one more. At most `most`.
+    /// Appends to `draft` what probably follows `tokens`, at most `most` tokens, as long as each is worth its cost: an
+    /// accepted token saves `saved_us`, and computing one more takes `cost_us`.
     pub fn draft(
         &mut self,
         tokens: &[u32],
@@ -119,14 +118,14 @@ impl Guesses {
         draft.extend_from_slice(&follows[..length]);
     }
 
-    /// Learns from the token that came where the first was guessed.
+    /// Learns from the token sampled where the first draft token would be.
     pub fn came(&mut self, token: u32) {
         if let Some(next) = self.next.take() {
             self.learn(next == token);
         }
     }
 
-    /// Learns from a guess behind the first.
+    /// Learns from a draft token behind the first.
     pub fn learn(&mut self, right: bool) {
         self.trust += TRUST_STEP * (f64::from(u8::from(right)) - self.trust);
     }

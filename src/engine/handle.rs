@@ -1,5 +1,4 @@
-//! The handles that reach an engine. Commands go through one bounded channel and are taken between steps; what is done
-//! with them is the worker's.
+//! The handles through which other threads reach an engine. Commands go through a bounded channel to the worker.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -12,33 +11,24 @@ use super::{
     RequestId, Stats,
 };
 
-/// Commands on their way to the engine besides requests, whose number has a limit of its own.
+/// Room in the channel for commands other than requests and jobs, which have limits of their own.
 const OTHER_COMMANDS_MAX: usize = 64;
 
-/// A model that could not be added.
+/// Why a model could not be added, or the engine not started.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EngineError {
-    /// Its loader failed.
     #[error("model {name}: {reason}")]
-    Load {
-        /// As given to [`EngineHandle::load`].
-        name: String,
-        /// The loader's message.
-        reason: String,
-    },
-    /// The operating system gave no thread.
+    Load { name: String, reason: String },
     #[error("no thread for the engine: {0}")]
     Thread(String),
-    /// The engine has ended.
     #[error("the engine has stopped")]
     Stopped,
 }
 
-/// Starts engines.
 pub struct Engine;
 
 impl Engine {
-    /// Starts the engine's thread. It ends with [`EngineHandle::shutdown`] or with the last handle.
+    /// Starts the engine's thread. It ends with [`EngineHandle::shutdown`] or when the last handle is dropped.
     ///
     /// # Errors
     /// [`EngineError::Thread`] when the system gives no thread.
@@ -57,7 +47,7 @@ impl Engine {
     }
 }
 
-/// Reaches an engine from anywhere; cheap to clone.
+/// Cheap to clone; may be used from any thread.
 #[derive(Clone)]
 pub struct EngineHandle {
     commands: SyncSender<Command>,
@@ -66,11 +56,11 @@ pub struct EngineHandle {
 }
 
 impl EngineHandle {
-    /// Adds a model of about `weight_bytes` and loads it: `loader` runs on a thread of its own, now and whenever the model
-    /// was sent away for want of memory and is wanted again. Blocks the caller, not the engine.
+    /// Adds a model of about `weight_bytes` and loads it. `loader` runs on a thread of its own, now and whenever the
+    /// model is needed again after its memory was taken. Blocks the caller, not the engine.
     ///
     /// # Errors
-    /// [`EngineError`] when the loader fails or panics, or what it gives has no room in the budget.
+    /// [`EngineError`] when the loader fails or panics, or the model does not fit into the budget.
     pub fn load(&self, name: &str, weight_bytes: usize, loader: Loader) -> Result<ModelId, EngineError> {
         let (reply, answer) = sync_channel(1);
         let load = Command::Load { name: name.into(), weight_bytes, loader, reply };
@@ -79,33 +69,33 @@ impl EngineHandle {
         loaded.map_err(|reason| EngineError::Load { name: name.into(), reason })
     }
 
-    /// Keeps a prefix in the cache before others while the expectation stands; see [`Expected`].
+    /// Keeps a prefix in the cache in preference to others while the expectation stands; see [`Expected`].
     pub fn expect(&self, expected: Expected) -> ExpectedId {
         let id = ExpectedId(self.shared.next_id.fetch_add(1, Ordering::Relaxed));
         self.tell(Told::Expect(id, expected));
         id
     }
 
-    /// Ends an expectation; one that has ended is left alone.
+    /// Ends an expectation. Unknown ids are ignored.
     pub fn release(&self, id: ExpectedId) {
         self.tell(Told::Release(id));
     }
 
-    /// Queues a request. Its events go to its sink, on the engine's thread.
+    /// Queues a request. Its sink is called on the engine's thread.
     ///
     /// # Errors
-    /// [`Rejected`] at once when it can never be computed or too many wait; the sink then hears nothing.
+    /// [`Rejected`] when it can never be computed or too many requests wait; the sink is then never called.
     pub fn submit(&self, request: Request) -> Result<RequestId, Rejected> {
         let model = request.model.0;
         self.limits(request.model).ok_or(Rejected::UnknownModel(model))?.check(&request)?;
         self.queue(None, request)
     }
 
-    /// Goes on from where another request is, its own way: another answer to the same prompt, or from what was generated
-    /// of one so far. What is computed is shared. The branch's events begin with what it generates itself.
+    /// Queues a request that continues another from where it is, with its own sampling. What is computed is shared. Its
+    /// events begin with the first token it generates itself.
     ///
     /// # Errors
-    /// As [`EngineHandle::submit`]; a parent that has ended is told to the sink, as only the engine's thread knows.
+    /// As [`EngineHandle::submit`]. If the parent has ended, only the engine's thread knows, so the sink is told.
     pub fn fork(&self, parent: RequestId, branch: Branch) -> Result<RequestId, Rejected> {
         branch.sampling.check()?;
         self.queue(Some(parent), branch.into_request())
@@ -130,13 +120,13 @@ impl EngineHandle {
             Err(TrySendError::Disconnected(command)) => (command, Rejected::Stopped),
         };
         if let Command::Submit(mut submission) = command {
-            // The caller hears of it; the listener must not.
+            // The caller gets the error, so the sink must not hear of it.
             submission.request = None;
         }
         Err(rejected)
     }
 
-    /// Ends a request or a job within a step: [`super::FinishReason::Cancelled`]. One that has ended is left alone.
+    /// Ends a request or a job within a step, with [`super::FinishReason::Cancelled`]. Unknown ids are ignored.
     pub fn cancel(&self, id: RequestId) {
         self.tell(Told::Cancel(id));
     }
@@ -146,17 +136,17 @@ impl EngineHandle {
         self.wake();
     }
 
-    /// A kind of jobs that nobody else has.
+    /// A job kind that is not in use yet.
     #[must_use]
     pub fn job_kind(&self) -> JobKind {
         JobKind(self.shared.next_id.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Queues a job. Its pieces run on the engine's thread, between the steps of models; no step runs meanwhile.
+    /// Queues a job. Its pieces run on the engine's thread between the steps of models.
     ///
     /// # Errors
-    /// [`Rejected::Stopped`] or, when as many jobs live as requests may wait, [`Rejected::QueueFull`]; the job then hears
-    /// nothing.
+    /// [`Rejected::Stopped`], or [`Rejected::QueueFull`] when there are as many jobs as requests may wait. The job's
+    /// callback is then not called.
     pub fn job(&self, mut job: Job) -> Result<RequestId, Rejected> {
         let waiting = self.shared.jobs.fetch_add(1, Ordering::AcqRel);
         let place = QueuePlace(Arc::clone(&self.shared), |shared| &shared.jobs);
@@ -189,24 +179,24 @@ impl EngineHandle {
         limits.get(model.0 as usize).copied().flatten()
     }
 
-    /// The numbers after the last step.
+    /// The counters after the last step.
     #[must_use]
     pub fn stats(&self) -> Stats {
         lock(&self.shared.stats).clone()
     }
 
-    /// Ends the engine and waits for its thread: what lives fails. Must not be called from a sink or a job.
+    /// Stops the engine and waits for its thread. Unfinished requests fail. Must not be called from a sink or a job.
     pub fn shutdown(&self) {
         self.shared.stopping.store(true, Ordering::Release);
         self.wake();
         let thread = lock(&self.thread).take();
         if let Some(thread) = thread {
-            // Its panics were told to the listeners already.
+            // The listeners have been told of a panic already.
             let _ = thread.join();
         }
     }
 
-    /// A full channel wakes the thread as well as this would.
+    /// If the channel is full, its contents wake the thread as well.
     fn wake(&self) {
         let _ = self.commands.try_send(Command::Wake);
     }

@@ -1,7 +1,7 @@
-//! Numbers that are the same in every process: chained hashes of token blocks, and the random numbers of draws.
+//! Numbers that are the same in every process: chained hashes of token blocks, and the random numbers of sampling.
 
-/// Hash of the empty prefix of a salt. Chains start here, one index per model, so neither the model nor the cache type
-/// needs to be in it until blocks leave the process.
+/// Hash of the empty prefix of a salt. Each model has its own index of chains, so neither the model nor the cache type
+/// needs to be hashed until blocks leave the process.
 #[must_use]
 pub fn root_hash(salt: u64) -> u64 {
     mix(salt ^ 0x6a09_e667_f3bc_c908)
@@ -24,8 +24,8 @@ pub fn mix(x: u64) -> u64 {
     x ^ (x >> 31)
 }
 
-/// The `draw`-th random number in `[0, 1)` for the token at `position`: a function of its arguments alone, so that
-/// batches, chunks and preemption cannot change what is drawn.
+/// The `draw`-th random number in `[0, 1)` for the token at `position`. A function of its arguments alone, so that
+/// batches, chunks and preemption can't change what is sampled.
 #[must_use]
 pub fn uniform(seed: u64, position: u64, draw: u64) -> f64 {
     let bits = mix(mix(mix(seed) ^ position) ^ draw);

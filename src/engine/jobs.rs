@@ -1,8 +1,8 @@
-//! Work beside the sequences, cut into pieces: which job is next, and how many of its pieces. While sequences wait, jobs
-//! get a share of the time; when none can go on, they get all of it. What a piece computes is not known here.
+//! Work that runs between steps, cut into pieces: which job is next, and how many of its pieces. While sequences want
+//! to run, jobs get a share of the time; otherwise they get all of it. What a piece computes is not known here.
 //!
-//! Jobs take turns, and every second turn belongs to the one with the least left, so that a small job does not wait for
-//! a round of all large ones, and a large one goes on in every round.
+//! Jobs take turns, and every second turn goes to the job with the least left. So a small job need not wait for all the
+//! large ones, and a large one still advances in every round.
 
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
@@ -13,43 +13,42 @@ use super::RequestId;
 use super::cost::{Amount, Cost};
 use super::sequence::panic_message;
 
-/// Of the time in which both sequences and jobs could go on, this much is for jobs.
+/// Share of the time for jobs while both sequences and jobs could run.
 const JOBS_SHARE: f64 = 0.5;
 
-/// Jobs of one kind are expected to take the same time for pieces of the same length: what it takes is learned from each.
+/// Jobs of one kind share a cost model: pieces of equal length are expected to take the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct JobKind(pub u64);
 
-/// Work for somebody who waits for it, in pieces that run one after the other.
+/// Work in pieces that run one after the other.
 pub struct Job {
-    /// What its pieces cost is learned with others of its kind.
     pub kind: JobKind,
     /// Tokens of each piece. At least one piece.
     pub pieces: Vec<u32>,
-    /// Ends with [`JobEnd::Deadline`] this long after it was submitted.
+    /// The job ends with [`JobEnd::Deadline`] this long after it was submitted.
     pub deadline: Option<Duration>,
-    /// Computes the pieces of a range, which follow those of the range before, on the engine's thread. `false` ends the
-    /// job: it is done early, or nobody wants the rest.
+    /// Computes a range of pieces, on the engine's thread; ranges are contiguous. `false` ends the job: it is done
+    /// early, or nobody wants the rest.
     pub run: Box<dyn FnMut(Range<usize>) -> bool + Send>,
-    /// Hears why, when the job ends before its last piece and not by its own word.
+    /// Told when the job ends before its last piece, unless `run` ended it.
     pub broken: Broken,
 }
 
-/// Who hears that a job ended early. A job that is dropped with the engine, taken or not, has ended early too.
+/// Callback for a job that ends early. Dropping it counts as cancellation, so jobs dropped with the engine call it too.
 pub struct Broken(Option<Box<dyn FnOnce(JobEnd) + Send>>);
 
 impl Broken {
-    /// Hears it once, or never.
+    /// `hears` is called at most once.
     pub fn new(hears: impl FnOnce(JobEnd) + Send + 'static) -> Self {
         Self(Some(Box::new(hears)))
     }
 
-    /// Nothing is to be heard: the job said itself what came of it, or it was refused.
+    /// Drops the callback without calling it: the job reported its own end, or it was refused.
     pub(super) fn forget(&mut self) {
         self.0 = None;
     }
 
-    /// A listener that panics is one that left.
+    /// A callback that panics is ignored.
     fn tell(&mut self, end: JobEnd) {
         if let Some(hears) = self.0.take() {
             let _ = catch_unwind(AssertUnwindSafe(|| hears(end)));
@@ -66,56 +65,48 @@ impl Drop for Broken {
 /// Why a job ended early.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum JobEnd {
-    /// It panicked.
+    /// A piece panicked.
     Failed(String),
-    /// Its deadline passed.
     Deadline,
-    /// Whoever asked for it wants it no more, or the engine ended.
+    /// It was cancelled, or the engine stopped.
     Cancelled,
 }
 
-/// A job while it lives.
 struct Live {
     id: RequestId,
     job: Job,
-    /// The next piece.
     next: usize,
     /// Tokens of the pieces from `next` on.
     tokens_left: usize,
     deadline: Option<Duration>,
 }
 
-/// Pieces of a job that are next.
+/// The pieces of a job to run next.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Turn {
-    /// Whose.
     pub id: RequestId,
-    /// Which.
     pub pieces: Range<usize>,
-    /// What they compute.
     pub amount: Amount,
-    /// Microseconds that they are expected to take.
     pub predicted_us: f64,
-    /// Whether sequences could have gone on.
+    /// Whether sequences could have run instead.
     pub shared: bool,
 }
 
-/// All jobs that live.
 #[derive(Default)]
 pub(super) struct Jobs {
-    /// In the order of their turns.
+    /// The front has the next turn.
     queue: VecDeque<Live>,
     costs: HashMap<JobKind, Cost>,
-    /// Microseconds that jobs may take before sequences are next. Below zero, jobs have had more than their share.
+    /// Microseconds that jobs may take before it is the sequences' turn. Negative when jobs had more than their share.
     balance_us: f64,
-    /// Microseconds that jobs took since a model's last step.
+    /// Microseconds that jobs took since the last step of a model.
     since_step_us: f64,
-    /// Whether the turn after this one is for the job with the least left.
+    /// Whether the next turn goes to the job with the least left.
     least_is_next: bool,
 }
 
 impl Jobs {
-    /// Takes a job in.
+    /// Adds a job and returns the engine time of its deadline.
     pub fn add(&mut self, id: RequestId, job: Job, now: Duration) -> Option<Duration> {
         let tokens_left = job.pieces.iter().map(|&tokens| tokens as usize).sum();
         let deadline = job.deadline.and_then(|after| now.checked_add(after));
@@ -123,7 +114,6 @@ impl Jobs {
         deadline
     }
 
-    /// Jobs that live.
     pub fn len(&self) -> usize {
         self.queue.len()
     }
@@ -132,24 +122,24 @@ impl Jobs {
         self.queue.is_empty()
     }
 
-    /// Microseconds that jobs took since a model's last step.
+    /// Microseconds that jobs took since the last step of a model.
     pub fn since_step_us(&self) -> f64 {
         self.since_step_us
     }
 
-    /// The next pieces, where sequences wait as well: as many as fit into what is left of `limit_us`, which is for all
-    /// jobs between two steps. `None` when it is the sequences' turn.
+    /// The next pieces while sequences wait too: as many as fit into `limit_us`, which all jobs between two steps
+    /// share. `None` when it is the sequences' turn.
     pub fn shared_turn(&mut self, limit_us: f64, tokens_max: usize) -> Option<Turn> {
         if self.balance_us < 0.0 {
             return None;
         }
         let left_us = limit_us - self.since_step_us;
         let turn = self.turn(left_us, tokens_max, true)?;
-        // One piece goes even where it is longer than the limit, but then nothing else does.
+        // A piece longer than the limit still runs if it is the first since the last step.
         (self.since_step_us == 0.0 || turn.predicted_us <= left_us).then_some(turn)
     }
 
-    /// The next pieces, where no sequence can go on.
+    /// The next pieces when no sequence can run.
     pub fn turn_alone(&mut self, limit_us: f64, tokens_max: usize) -> Option<Turn> {
         self.turn(limit_us, tokens_max, false)
     }
@@ -160,7 +150,7 @@ impl Jobs {
             false => (!self.queue.is_empty()).then_some(0),
         };
         let live = &self.queue[place?];
-        // Nothing is known before the first piece of a kind, so it goes alone.
+        // Nothing is known before the first piece of a kind, so it runs alone.
         let known = self.costs.get(&live.job.kind);
         let cost = known.cloned().unwrap_or_else(Cost::unknown);
         let first = live.next;
@@ -176,7 +166,7 @@ impl Jobs {
         Some(Turn { id: live.id, pieces: first..end, amount, predicted_us, shared })
     }
 
-    /// Runs the pieces of a turn; `Err` with a message when they panic.
+    /// Runs the pieces of a turn. `Err` holds the message of a panic.
     pub fn run(&mut self, turn: &Turn) -> Result<bool, String> {
         let live = self.queue.iter_mut().find(|live| live.id == turn.id);
         let live = live.expect("a planned job lives until the turn is over");
@@ -184,12 +174,12 @@ impl Jobs {
         catch_unwind(AssertUnwindSafe(|| run(turn.pieces.clone()))).map_err(|panic| panic_message(&*panic))
     }
 
-    /// Takes in what a turn took and whether its job goes on. Gives the deadline of a job that has ended.
+    /// Records how a turn went. Returns the job if it has ended.
     pub fn take_in(&mut self, turn: &Turn, ran: Result<bool, String>, took: Duration) -> Option<Ended> {
         let us = took.as_secs_f64() * 1e6;
         self.least_is_next = !self.least_is_next;
         self.since_step_us += us;
-        // Nobody else could use the time: it is not counted against them, but whoever comes now goes first.
+        // Nobody else could use the time, so it does not add up, but sequences that arrive now go first.
         self.balance_us = if turn.shared { self.balance_us - us } else { -us };
         let place = self.queue.iter().position(|live| live.id == turn.id)?;
         let mut live = self.queue.remove(place)?;
@@ -205,14 +195,14 @@ impl Jobs {
                 self.queue.push_back(live);
                 return None;
             }
-            // It has said itself what came of it.
+            // The job reported its own result.
             Ok(_) => live.job.broken.forget(),
             Err(message) => tell(live.job, JobEnd::Failed(message)),
         }
         Some(ended)
     }
 
-    /// A model's step took so long: jobs may take their share of the time now, up to `limit_us` at once.
+    /// Records how long a model's step took: jobs earn their share of time, up to `limit_us` saved.
     pub fn step_took(&mut self, took: Duration, limit_us: f64) {
         self.since_step_us = 0.0;
         let earned_us = took.as_secs_f64() * 1e6 * JOBS_SHARE / (1.0 - JOBS_SHARE);
@@ -228,20 +218,19 @@ impl Jobs {
         Some(ended)
     }
 
-    /// All that live, in the order of their turns.
     pub fn ids(&self) -> Vec<RequestId> {
         self.queue.iter().map(|live| live.id).collect()
     }
 
-    /// Deadlines of those that live.
+    /// How many jobs have a deadline.
     pub fn deadlines(&self) -> usize {
         self.queue.iter().filter(|live| live.deadline.is_some()).count()
     }
 
-    /// Checks the accounts.
+    /// Checks that the counts add up.
     ///
     /// # Errors
-    /// Says what does not add up.
+    /// The message names a job whose counts do not.
     pub fn audit(&self) -> Result<(), String> {
         for live in &self.queue {
             let left: usize = live.job.pieces[live.next..].iter().map(|&tokens| tokens as usize).sum();
@@ -252,7 +241,7 @@ impl Jobs {
     }
 }
 
-/// A job that has ended, for the lists that name it.
+/// A job that has ended, so that its deadline can be removed.
 pub(super) struct Ended {
     pub id: RequestId,
     pub deadline: Option<Duration>,

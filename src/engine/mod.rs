@@ -1,5 +1,5 @@
-//! One scheduler for all models: schedule, run, commit. Token ids in, token ids out; text, plans and clocks are not
-//! known here.
+//! One scheduler for all models. Each step schedules, runs and commits. It takes token ids in and gives token ids out;
+//! text, plans and clocks are not known here.
 
 mod audit;
 pub mod batch;
@@ -50,43 +50,40 @@ use scheduler::Urgency;
 use sequence::{End, Rank, Sequence, Sequences};
 use sharing::Underway;
 
-/// Who is served first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Order {
-    /// Classes, runs and critical paths count; whoever belongs to a later run rides along where that is nearly free.
+    /// By class, run and critical path. Sequences of later runs ride along where that is nearly free.
     #[default]
     Plan,
-    /// Whoever came first; classes, runs and expectations count for nothing.
+    /// First come, first served. Classes, runs and expectations are ignored.
     Arrival,
 }
 
-/// What an engine may use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EngineConfig {
-    /// Bytes of the weights and the cache blocks of all models together.
+    /// Bytes for the weights and cache blocks of all models together.
     pub memory_bytes_max: usize,
-    /// Of them cache blocks at most.
+    /// Bytes of that which cache blocks may take.
     pub cache_bytes_max: usize,
-    /// Sequences in one batch.
+    /// Most sequences in one batch.
     pub batch_max: usize,
-    /// Tokens that one step computes at most, but for one of each decoding sequence and a few of prefill that always go. A
-    /// model must take steps of `batch_max` more than this, and of `batch_max + 16`.
+    /// Most tokens in one step. One token per decoding sequence and up to 16 prefill tokens always go and may exceed
+    /// it, so a model must accept steps of `max(step_tokens_max, 16) + batch_max` tokens.
     pub step_tokens_max: usize,
-    /// How long a prefill may keep others from their next token.
+    /// How long a prefill may delay the next token of other sequences.
     pub shared_step: Duration,
-    /// How many times as long as alone a token may take beside others of its model: whoever would slow it more waits to
-    /// start. `u32::MAX` is no limit.
+    /// A token may take at most this many times as long beside other sequences of its model as alone. A sequence that
+    /// would slow the others more waits to start. `u32::MAX` means no limit.
     pub slowdown_max: u32,
-    /// Requests that may wait before they are refused.
+    /// Requests that may wait; further ones are refused.
     pub queue_max: usize,
-    /// Who is served first.
     pub order: Order,
-    /// Whether what may come next is guessed and computed along, where that pays. Answers are the same.
+    /// Whether to use speculative decoding where it pays. It never changes an answer.
     pub speculate: bool,
 }
 
 impl EngineConfig {
-    /// Ordinary limits within so much memory.
+    /// Default limits within `memory_bytes_max`.
     #[must_use]
     pub fn with_memory_bytes(memory_bytes_max: usize) -> Self {
         Self {
@@ -103,31 +100,30 @@ impl EngineConfig {
     }
 }
 
-/// A model and who wants it.
+/// A model, its sequences, and what scheduling knows of it.
 struct Lane {
     place: Place,
     info: ModelInfo,
     limits: Limits,
-    /// Its sequences, first in rank first.
+    /// Its sequences, the one served first at the front.
     order: Vec<u32>,
-    /// When its last step ended, or the first of its sequences came since.
+    /// When its last step ended, or when the first sequence arrived at an empty queue, whichever is later.
     waiting_since: Duration,
-    /// Since when none of its sequences finds the blocks it needs.
+    /// Since when none of its sequences has found the blocks it needs.
     stuck_since: Option<Duration>,
     cost: Cost,
-    /// Whose turn it is among prompts.
     overtaking: Overtaking,
-    /// Ranks from here on could not start in the last step for want of blocks.
+    /// In the last step, sequences of this rank and later ones could not start for want of blocks.
     starts_before: Option<Rank>,
-    /// Whether it can be sent away and loaded again.
+    /// Whether its weights can be unloaded and loaded again.
     returns: bool,
-    /// Whether it is to be loaded although nobody waits for it.
+    /// Whether to load it although no sequence waits for it.
     called: bool,
-    /// Whether its file changed while it was used, and no step was done since.
+    /// Whether its file changed under it and no step has succeeded since.
     lost: bool,
 }
 
-/// Everything of the engine but its thread: who drives it passes the time in and sees each step.
+/// The whole engine but its thread. The caller passes the time in and drives each step.
 pub struct Core {
     config: EngineConfig,
     lanes: Vec<Lane>,
@@ -140,19 +136,18 @@ pub struct Core {
     plan: Plan,
     runner: Runner,
     underway: Underway,
-    /// Buffer of the choice among models.
+    /// Buffer for choosing among models.
     urgency: Vec<(Urgency, ModelId)>,
-    /// Models to be loaded, for who drives this.
+    /// Models that the caller should load.
     calls: Vec<ModelId>,
-    /// Models that were sent away and are to be dropped before others are loaded.
+    /// Models that were unloaded; they must be dropped before others are loaded.
     departed: Vec<Box<dyn Model>>,
-    /// When the last of them came: it gets its time before another is called in its place.
+    /// When a model last arrived. It gets some time before another may take its memory.
     brought_at: Duration,
     stats: Stats,
 }
 
 impl Core {
-    /// An engine without models.
     #[must_use]
     pub fn new(config: EngineConfig) -> Self {
         Self {
@@ -175,7 +170,7 @@ impl Core {
         }
     }
 
-    /// One step of one model, or some pieces of a job; `false` when nothing could go on. `clock` is read between the verbs.
+    /// Runs one step of a model, or pieces of a job. `false` when nothing can run. Reads `clock` between the phases.
     pub fn step(&mut self, clock: &dyn Fn() -> Duration) -> bool {
         let started = clock();
         if !self.schedule(started) {
@@ -195,7 +190,7 @@ impl Core {
             return Ok(());
         }
         if self.calls.is_empty() {
-            // Who left to make room for blocks must be gone before those are taken.
+            // A model that left to make room for blocks must be gone before those are taken.
             self.departed.clear();
         }
         self.tell_residency();
@@ -224,10 +219,10 @@ impl Core {
         stats.run_us += us(run);
     }
 
-    /// Takes a request that the model's [`Limits`] let through.
+    /// Queues a request after checking it against the model's [`Limits`].
     ///
     /// # Errors
-    /// Gives the request back with the reason when it can never be computed.
+    /// Returns the request with the reason when it can never be computed.
     pub fn submit(
         &mut self,
         id: RequestId,
@@ -261,14 +256,13 @@ impl Core {
         self.deadlines.extend(deadline.map(|deadline| (deadline, id)));
         self.stats.requests += 1;
         self.note_cached(slot);
-        // A grammar may know its first tokens before the model says anything.
+        // A grammar may force its first tokens before the model has computed anything.
         if let Err(end) = self.sequences[slot].follow_grammar() {
             self.end(slot, end);
         }
         Ok(())
     }
 
-    /// Takes a job.
     pub fn submit_job(&mut self, id: RequestId, job: Job, now: Duration) {
         if job.pieces.is_empty() {
             return;
@@ -277,7 +271,7 @@ impl Core {
         self.deadlines.extend(deadline.map(|deadline| (deadline, id)));
     }
 
-    /// Ends a job that may have ended before.
+    /// Ends a job if it still exists.
     fn end_job(&mut self, id: RequestId, end: JobEnd) {
         let ended = self.jobs.end(id, end);
         self.forget_job(ended);
@@ -289,10 +283,10 @@ impl Core {
         }
     }
 
-    /// Takes a request that goes on from where `parent` is: full blocks are shared, a half-full one is copied.
+    /// Queues a request that continues from where `parent` is now. Full blocks are shared; a half-full one is copied.
     ///
     /// # Errors
-    /// Gives the request back when the parent has ended, and as [`Core::submit`].
+    /// Returns the request when the parent has ended, and for the reasons of [`Core::submit`].
     pub fn fork(
         &mut self,
         parent: RequestId,
@@ -311,19 +305,19 @@ impl Core {
         self.submit(id, request, now)
     }
 
-    /// Keeps a prefix in the cache before others, as long as the expectation stands.
+    /// Keeps a prefix in the cache in preference to others until the expectation ends.
     pub fn expect(&mut self, id: ExpectedId, expected: &Expected, now: Duration) {
         if self.config.order == Order::Plan && (expected.model.0 as usize) < self.lanes.len() {
             self.blocks.expect(id, expected, now);
         }
     }
 
-    /// Ends an expectation. Unknown ids have ended before.
+    /// Ends an expectation. Unknown ids are ignored.
     pub fn release(&mut self, id: ExpectedId) {
         self.blocks.unexpect(id);
     }
 
-    /// Ends a request or a job; its blocks are free before the next step. Unknown ids have ended before.
+    /// Ends a request or a job; its blocks are free before the next step. Unknown ids are ignored.
     pub fn cancel(&mut self, id: RequestId) {
         if let Some(&slot) = self.by_id.get(&id) {
             self.end(slot, End::Finished(FinishReason::Cancelled));
@@ -332,7 +326,7 @@ impl Core {
         }
     }
 
-    /// Fails everything that lives.
+    /// Ends every request and job: requests fail with `message`, jobs are cancelled.
     pub fn fail_all(&mut self, message: &str) {
         let slots: Vec<u32> = self.by_id.values().copied().collect();
         for slot in slots {
@@ -343,32 +337,30 @@ impl Core {
         }
     }
 
-    /// Whether nothing lives and no model is to come.
+    /// Whether there is no request or job and no model is being loaded.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         let expects = |lane: &Lane| lane.called || matches!(lane.place, Place::Coming);
         self.by_id.is_empty() && self.jobs.is_empty() && !self.lanes.iter().any(expects)
     }
 
-    /// Sum over all steps of the sequences in the batch.
+    /// The number of sequences in the batch, summed over all steps.
     #[must_use]
     pub fn batch_sum(&self) -> u64 {
         self.stats.batch_sum
     }
 
-    /// Sequences that live.
     #[must_use]
     pub fn live(&self) -> usize {
         self.by_id.len()
     }
 
-    /// The deadline that comes first.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Duration> {
         self.deadlines.first().map(|&(deadline, _)| deadline)
     }
 
-    /// What the steps did, and how things stand.
+    /// The counters, with the current state filled in.
     pub fn stats(&mut self) -> &Stats {
         let weight_bytes = self.weight_bytes();
         let stats = &mut self.stats;
@@ -390,7 +382,7 @@ impl Core {
 
 impl Drop for Core {
     fn drop(&mut self) {
-        // Accounts no longer matter, and after a panic they may be wrong: only the listeners do.
+        // The accounts no longer matter, and after a panic they may be wrong. Only the listeners must still be told.
         for sequence in self.sequences.iter_mut() {
             sequence.finish(End::Failed("the engine has stopped".into()));
         }

@@ -1,25 +1,24 @@
-//! Short prompts before long ones: which prompt is computed although another is ranked before it, and how much of a
-//! model's time that may take. What ranks mean is not known here.
+//! Short prompts before long ones: which prompt goes before one of higher rank, and how much of a model's time that may
+//! take. How ranks are made is not known here.
 //!
-//! The prompt with the fewest tokens left to compute may overtake sequences of its own class or of a lower one. It never
-//! overtakes a sequence of its own run for which a longer chain of tasks waits. Prompts that overtake get at most half of
-//! the time that goes to prompts: a long prompt takes at most twice as long beside any number of short ones, and where
-//! there are few it is delayed only by the work they need.
+//! The prompt with the fewest tokens left may overtake sequences of its own class or a lower one, but never a sequence
+//! of its own run that has a longer critical path. Overtaking prompts get at most half of the time that goes to
+//! prompts. So a long prompt takes at most twice as long beside any number of short ones, and beside few it is delayed
+//! only by the work they need.
 
 use super::cost::Amount;
 use super::pace::Prefill;
 use super::sequence::{Rank, Sequence};
 use super::{Class, Core, ModelId, Order, RunId};
 
-/// Only a prompt that has this many times less left than the first overtakes it: prompts of about the same length
+/// A prompt overtakes only if the first one has at least this many times as much left: prompts of about the same length
 /// would only delay each other.
 const SHORTER: usize = 2;
 
-/// How prompts that overtook and those that were overtaken shared a model's time so far.
+/// The balance of time between prompts that overtook and prompts that were overtaken.
 #[derive(Debug, Default)]
 pub(super) struct Overtaking {
-    /// Microseconds of the model's time that overtaken prompts got beyond what the overtaking ones got. Below zero the
-    /// overtaken ones are next.
+    /// Microseconds that overtaken prompts got beyond what overtaking ones got. While it is negative, nobody overtakes.
     credit_us: f64,
 }
 
@@ -28,20 +27,20 @@ impl Overtaking {
         self.credit_us >= 0.0
     }
 
-    /// Takes in a step that was planned with so many microseconds of both kinds. No more than `most_us` is saved up for later.
+    /// Records a planned step, in microseconds of both kinds. At most `most_us` of credit is kept.
     fn planned(&mut self, overtaking_us: f64, others_us: f64, most_us: f64) {
         self.credit_us = (self.credit_us + others_us - overtaking_us).min(most_us);
     }
 }
 
-/// What is known of the sequences that are ranked before the one that is looked at.
+/// The sequences of higher rank than the one being looked at.
 #[derive(Default)]
 struct Before {
-    /// One decoding step of those among them that hold blocks or may start.
+    /// One decoding step of those that hold blocks or may start.
     ahead: Amount,
     /// The highest class that wants prefill.
     class: Class,
-    /// The longest path of each run.
+    /// The critical path of each run's first sequence.
     paths: Vec<(RunId, u32)>,
 }
 
@@ -61,7 +60,7 @@ impl Before {
 }
 
 impl Core {
-    /// Plans prefill of short prompts that overtake others; says which.
+    /// Plans prefill of short prompts that overtake others, and returns their slots.
     pub(super) fn plan_overtaking(
         &mut self,
         model: ModelId,
@@ -93,7 +92,7 @@ impl Core {
         taken
     }
 
-    /// Whoever has the least left to compute of its prompt among those `wanted`, where it is not the first of them.
+    /// The sequence among those `wanted` with the least of its prompt left, if short enough to overtake the first.
     fn shortest_behind(
         &self,
         model: ModelId,
@@ -129,7 +128,7 @@ impl Core {
         least.map(|(_, slot)| slot)
     }
 
-    /// Counts a planned step: `alone` is what it has besides prefill, `overtaking` that and the prompts that overtook.
+    /// Accounts for a planned step. `alone` is the step without prefill, `overtaking` that plus the overtaking prompts.
     pub(super) fn count_overtaking(&mut self, model: ModelId, alone: Amount, overtaking: Amount) {
         let most_us = self.prompt_step_us(model);
         let lane = &mut self.lanes[model.0 as usize];

@@ -1,32 +1,32 @@
-//! How much time a step may take and who gets how much of it: replies, prompts, and jobs between the steps. Which
-//! sequences a step is for is not known here.
+//! How much time a step may take, and how it is shared among decoding, prefill, and jobs between steps. Which sequences
+//! a step is for is not known here.
 
 use super::place::Place;
 use super::{Class, Core, Lane, ModelId};
 
-/// A step that others wait for takes at least this many prefill tokens, however slow the model.
+/// A step that others wait for computes at least this many prefill tokens, however slow the model.
 const SHARED_TOKENS_MIN: usize = 16;
-/// A step is planned to take this much of what it may, since steps vary.
+/// A step is planned for this share of its time limit, since steps vary.
 const STEP_MARGIN: f64 = 0.85;
-/// Of the time that a step may take beside replies, this much is for prefill, however many decode.
+/// Of the time that a step beside decoding sequences may take, this share is for prefill, however many decode.
 const PREFILL_SHARE: f64 = 0.2;
-/// A step that computes prompts alone takes this many times what one token takes alone: long enough that reading the
-/// weights again is a small part of it, and whoever comes with a short prompt does not wait long for its end.
+/// A step that only computes prompts takes this many times as long as one token alone. That is long enough for the
+/// reading of the weights to be a small part, and short enough that a new short prompt does not wait long.
 const PROMPT_STEP: f64 = 5.0;
 
-/// How far prefill may fill a step.
+/// How much prefill a step may have.
 #[derive(Clone, Copy)]
 pub(super) struct Prefill {
-    /// Microseconds that the step may take.
+    /// Microseconds that the whole step may take.
     pub limit_us: f64,
-    /// Tokens that the first of them gets even so.
+    /// Tokens that the first prompts get even beyond the limit.
     pub least: usize,
-    /// Microseconds that decoding the sequences ahead of one that starts may take with it.
+    /// A sequence may start only if decoding it together with those ahead stays within this many microseconds.
     pub start_us: f64,
 }
 
 impl Core {
-    /// Plans the next pieces of a job; `false` when there is none, or it is the turn of sequences.
+    /// Plans the next pieces of a job. `false` when there is none, or it is the sequences' turn.
     pub(super) fn plan_turn(&mut self, shared: bool) -> bool {
         if self.jobs.is_empty() {
             return false;
@@ -43,31 +43,30 @@ impl Core {
         true
     }
 
-    /// Microseconds that jobs may take between two steps where sequences wait: half of what others may add to a token.
+    /// Microseconds that jobs may take between two steps while sequences wait: half of what others may add to a token.
     pub(super) fn jobs_limit_us(&self) -> f64 {
         let wanted = self.lanes.iter().filter(|lane| !lane.order.is_empty());
         wanted.map(|lane| self.slowed_us(lane)).fold(self.shared_us(), f64::min) / 2.0
     }
 
-    /// Microseconds that a step of replies may take with all that is beside them.
+    /// Microseconds that a step with decoding sequences may take.
     fn slowed_us(&self, lane: &Lane) -> f64 {
         f64::from(self.config.slowdown_max) * STEP_MARGIN * lane.cost.alone_us()
     }
 
-    /// Microseconds that a step may take in which nobody waits for a next token.
+    /// Microseconds that a step may take in which no sequence decodes and nobody else waits.
     pub(super) fn prompt_step_us(&self, model: ModelId) -> f64 {
         PROMPT_STEP * self.lanes[model.0 as usize].cost.alone_us()
     }
 
-    /// How far prefill may fill the step of which the decodes are planned: as far as tokens reach, unless others wait for
-    /// their next token.
+    /// The limits of prefill in a step whose decoding sequences are planned; tighter when others wait for a token.
     pub(super) fn prefill(&self, model: ModelId, background: bool) -> Prefill {
         let waits = |lane: &Lane| {
             let mut terms = lane.order.iter().map(|&slot| &self.sequences[slot].terms);
             matches!(lane.place, Place::Here(_)) && terms.any(|terms| terms.class > Class::Background)
         };
         let mut others = self.lanes.iter().enumerate().filter(|&(lane, _)| lane != model.0 as usize);
-        // Whoever comes while the background computes should not have to wait for it.
+        // Sequences that arrive during background work should not have to wait for it.
         let others_wait = background || others.any(|(_, lane)| waits(lane));
         let cost = &self.lanes[model.0 as usize].cost;
         let slowed_us = self.slowed_us(&self.lanes[model.0 as usize]);
@@ -89,14 +88,14 @@ impl Core {
         self.config.shared_step.as_secs_f64() * 1e6
     }
 
-    /// Tokens that prefill may still add to the step. A few always go, or a long context would never go on beside
+    /// Tokens that prefill may still add to the step. A few always may, or long prompts would never advance beside
     /// others.
     pub(super) fn tokens_left(&self, prefill: &Prefill) -> usize {
         let tokens_max = self.config.step_tokens_max;
         tokens_max.saturating_sub(self.plan.amount.tokens).max(prefill.least.min(tokens_max))
     }
 
-    /// Plans as much of a sequence's prefill as the step has room for; `false` when it has none.
+    /// Plans as much of a sequence's prefill as the step has room for. `false` when there is no room.
     pub(super) fn plan_prefill(&mut self, slot: u32, prefill: &mut Prefill) -> bool {
         let sequence = &self.sequences[slot];
         let (most, cost) = (self.tokens_left(prefill), &self.lanes[sequence.model.0 as usize].cost);

@@ -1,16 +1,15 @@
-//! Where the weights of a model are.
+//! Where a model's weights are: in memory, being loaded, or only on disk.
 
 use bandmaster_models::Model;
 
-/// Where a model's weights are.
 pub enum Place {
     /// They are in memory, and the model computes.
     Here(Box<dyn Model>),
-    /// On their way; the room is kept.
+    /// They are being loaded, and memory is reserved for them.
     Coming,
-    /// They are on disk only, until the model is called.
+    /// They are only on disk until the model is called.
     Away,
 }
 
-/// What was brought for a model that was called.
+/// What loading a model gave.
 pub type Brought = Result<Box<dyn Model>, String>;

@@ -1,36 +1,32 @@
-//! What a caller asks of the engine and what it gets back. Text, prompts and plans are not known here: token ids in,
-//! token ids out.
+//! What a caller asks of the engine and what it gets back, as token ids. Text, prompts and plans are not known here.
 
 use std::time::Duration;
 
 use super::constraint::Constraint;
 
-/// A loaded model, as the engine numbers it.
+/// Index of a loaded model.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ModelId(pub u32);
 
-/// A submitted request, unique for the life of an engine.
+/// Id of a submitted request or job, unique for the life of an engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RequestId(pub u64);
 
-/// Requests that are answered together: those of one goal. Who makes them numbers them; a number is never used again.
+/// Groups the requests of one goal. The caller chooses the number and never reuses it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RunId(pub u64);
 
-/// Who goes first: the higher class, then the run that began earlier and has had less service, then the longer critical
-/// path, then the older. The first two count as time (see `Rank`), so that whoever waits long enough
-/// goes first.
+/// Decides who goes first: the higher class, then the run that began earlier and has had less service, then the longer
+/// critical path, then the older request. Class and run count as time (see `Rank`), so that every wait ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Priority {
-    /// Interactive before run before background.
+    /// Interactive goes before run, run before background.
     pub class: Class,
-    /// The run it is part of, if any.
     pub run: Option<RunId>,
-    /// Tokens expected on the longest path from this task to the end of its run, its own included.
+    /// Tokens expected on the longest path from this task to the end of its run, including its own.
     pub critical_path_tokens: u32,
 }
 
-/// Coarse order of requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Class {
     /// Nobody waits for it.
@@ -38,35 +34,35 @@ pub enum Class {
     /// Part of a run.
     #[default]
     Run,
-    /// A person is looking.
+    /// A person waits for it.
     Interactive,
 }
 
-/// How a token is drawn from a row of logits. A pure function of these, the row, and the position.
+/// Sampling parameters. The sampled token is a pure function of these, the logits, the tokens so far, and the position.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sampling {
-    /// 0 takes the most likely token.
+    /// At 0 the most likely token is always taken.
     pub temperature: f32,
-    /// Keep the k most likely; 0 keeps all.
+    /// Keeps the k most likely tokens; 0 keeps all.
     pub top_k: u32,
-    /// Keep the smallest set whose probabilities reach this; 1 keeps all.
+    /// Keeps the smallest set of most likely tokens whose probabilities sum to this; 1 keeps all.
     pub top_p: f32,
-    /// Drop tokens less likely than this share of the most likely; 0 drops none.
+    /// Drops tokens whose probability is below this share of the highest one; 0 drops none.
     pub min_p: f32,
-    /// Divides (or multiplies, when negative) the logits of tokens seen; 1 is off.
+    /// Divides the logit of each token in the prompt or output (multiplies a negative one); 1 turns it off.
     pub repetition_penalty: f32,
-    /// Subtracted once from tokens generated before.
+    /// Subtracted once from the logit of each token generated before.
     pub presence_penalty: f32,
-    /// Subtracted per occurrence among the tokens generated before.
+    /// Subtracted from a token's logit for each time it was generated before.
     pub frequency_penalty: f32,
-    /// Added to single tokens' logits.
+    /// `(token, bias)`: added to that token's logit.
     pub logit_bias: Vec<(u32, f32)>,
-    /// Same seed, same row, same position: same token.
+    /// The same seed, logits and position give the same token.
     pub seed: u64,
 }
 
 impl Sampling {
-    /// The most likely token, always.
+    /// Always the most likely token.
     #[must_use]
     pub fn greedy() -> Self {
         Self {
@@ -84,7 +80,7 @@ impl Sampling {
 }
 
 impl Sampling {
-    /// Refuses parameters with which nothing could be drawn.
+    /// Refuses parameters that are out of range.
     ///
     /// # Errors
     /// [`Rejected::Invalid`] names the parameter, its value and its range.
@@ -102,7 +98,7 @@ impl Sampling {
         {
             return Err(Rejected::Invalid(format!("{name} is {value}: it must be {range}")));
         }
-        // Minus infinity forbids a token, which is a use of it.
+        // Minus infinity is allowed: it forbids the token.
         match self.logit_bias.iter().find(|(_, bias)| bias.is_nan() || *bias == f32::INFINITY) {
             Some((token, bias)) => {
                 Err(Rejected::Invalid(format!("logit_bias of token {token} is {bias}: it must be a number")))
@@ -112,39 +108,33 @@ impl Sampling {
     }
 }
 
-/// Receives a request's events, in order, on the engine's thread: it must not block. Returning `false` cancels.
+/// Receives events in order, on the engine's thread: it must not block. Returning `false` cancels the request.
 pub type Sink = Box<dyn FnMut(Event) -> bool + Send>;
 
-/// One sequence to compute.
 pub struct Request {
-    /// Which model.
     pub model: ModelId,
-    /// Prompt; at least one token.
+    /// At least one token.
     pub prompt: Vec<u32>,
-    /// How tokens are drawn.
     pub sampling: Sampling,
-    /// Ends after this many generated tokens.
+    /// Most tokens to generate.
     pub tokens_max: u32,
-    /// Ends when one of these is drawn; it is not sent.
+    /// Generation ends when one of these is sampled; that token is not sent.
     pub stop_tokens: Vec<u32>,
-    /// Grammar, if any.
     pub constraint: Option<Box<dyn Constraint>>,
-    /// Order among the waiting.
     pub priority: Priority,
-    /// Ends with [`FinishReason::Deadline`] this long after it was submitted.
+    /// The request ends with [`FinishReason::Deadline`] this long after it was submitted.
     pub deadline: Option<Duration>,
     /// How many alternatives to report with each token; `None` reports no log-probabilities.
     pub top_logprobs: Option<u32>,
-    /// Also report log-probabilities of prompt tokens from this index on, each given its prefix.
+    /// Also report log-probabilities of the prompt tokens from this index on, each given the tokens before it.
     pub score_prompt_from: Option<u32>,
-    /// Separates caches that must not be shared.
+    /// Requests with different salts never share cache blocks.
     pub cache_salt: u64,
-    /// Where events go.
     pub sink: Sink,
 }
 
 impl Request {
-    /// Computes `prefix` so that the cache has it when it is wanted: in the background, nothing is drawn.
+    /// A background request that computes `prefix` into the cache and generates nothing.
     #[must_use]
     pub fn warm(model: ModelId, prefix: Vec<u32>, cache_salt: u64, run: Option<RunId>) -> Self {
         Self {
@@ -164,20 +154,18 @@ impl Request {
     }
 }
 
-/// A request that goes on from another, with the other's model, tokens, stop tokens and salt, and without a grammar.
+/// A request that continues another, with its model, tokens, stop tokens and cache salt, and without its grammar.
 pub struct Branch {
-    /// How its tokens are drawn; with the parent's seed it would say the same.
+    /// With the parent's parameters and seed it would generate the same tokens.
     pub sampling: Sampling,
-    /// Ends after this many tokens of its own.
+    /// Most tokens to generate, not counting the parent's.
     pub tokens_max: u32,
-    /// Order among the waiting.
     pub priority: Priority,
-    /// Where events go.
     pub sink: Sink,
 }
 
 impl Branch {
-    /// The request, but for what it shares with its parent.
+    /// The request, without what `Core::fork` fills in from the parent.
     pub(super) fn into_request(self) -> Request {
         Request {
             model: ModelId::default(),
@@ -196,39 +184,37 @@ impl Branch {
     }
 }
 
-/// A prefix that will be wanted again, for the cache to keep before others.
+/// A prefix that will be used again, so that the cache keeps it in preference to others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Expected {
-    /// Whose tokens.
     pub model: ModelId,
-    /// Salt of the requests that will have it.
+    /// Salt of the requests that will use it.
     pub cache_salt: u64,
-    /// The prefix. What is beyond its last full block of 16 tokens is not kept.
+    /// Only whole blocks of 16 tokens are kept.
     pub tokens: Vec<u32>,
-    /// Steps of the plan until it is used: 0 for what the next requests begin with. Fewer steps stay longer.
+    /// Steps of the plan until it is used: 0 for what the next requests begin with. The fewer, the longer it is kept.
     pub steps: u32,
-    /// Forgotten after this long; `None` keeps it until it is released.
+    /// How long the expectation stands; `None` means until it is released.
     pub for_at_most: Option<Duration>,
 }
 
-/// Names an expectation while it stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ExpectedId(pub u64);
 
-/// A token with its log-probability and the most likely alternatives, best first.
+/// A token's log-probability and the most likely alternatives.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Logprobs {
-    /// Natural logarithm of the token's probability, before temperature and masks.
+    /// Natural logarithm of the token's probability, before bias, penalties, mask and temperature.
     pub logprob: f32,
-    /// `(token, log-probability)`, best first.
+    /// `(token, log-probability)`, most likely first.
     pub top: Vec<(u32, f32)>,
 }
 
-/// The log-probability told of a token that was not drawn and is not among the most likely: OpenAI's number for it.
+/// Reported for a token that was not sampled and is not among the most likely. OpenAI uses this number.
 const UNLIKELY: f32 = -9999.0;
 
 impl Logprobs {
-    /// For `token`, which was taken in place of the one that was drawn.
+    /// For `token`, which replaced the sampled one.
     #[must_use]
     pub fn instead(self, token: u32) -> Self {
         let known = self.top.iter().find(|(other, _)| *other == token);
@@ -236,70 +222,52 @@ impl Logprobs {
     }
 }
 
-/// What happens to a request.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
-    /// Part of the prompt is computed; `cached` tokens of it came from the cache.
     Prefill {
-        /// Prompt tokens computed or found so far.
+        /// Prompt tokens computed or found in the cache so far.
         computed: u32,
-        /// Prompt tokens in all.
+        /// Tokens of the prompt.
         total: u32,
-        /// Of them found in the cache.
+        /// Of `computed`, the tokens found in the cache.
         cached: u32,
     },
-    /// Log-probabilities of prompt token `index`.
-    PromptScore {
-        /// Index into the prompt.
-        index: u32,
-        /// Its score.
-        logprobs: Logprobs,
-    },
-    /// A generated token.
+    /// The log-probability of one prompt token.
+    PromptScore { index: u32, logprobs: Logprobs },
     Token {
-        /// Token id.
         id: u32,
-        /// When asked for.
+        /// When the request asked for them.
         logprobs: Option<Logprobs>,
     },
-    /// The last event of a request that ended in order.
-    Finished {
-        /// Why.
-        reason: FinishReason,
-        /// What it cost.
-        usage: Usage,
-    },
-    /// The last event of a request that broke.
+    /// The last event of a request that did not fail.
+    Finished { reason: FinishReason, usage: Usage },
+    /// The last event of a request that failed.
     Failed(String),
 }
 
-/// Why a sequence ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FinishReason {
-    /// A stop token was drawn, or the grammar was complete.
+    /// A stop token was sampled, or the grammar was complete.
     Stop,
-    /// `tokens_max` was reached or the context is full.
+    /// `tokens_max` was reached, or the context is full.
     Length,
-    /// Asked for, or nobody listens any more.
+    /// It was cancelled, or its sink returned `false`.
     Cancelled,
-    /// The deadline passed.
     Deadline,
 }
 
-/// What a model can take, as far as requests are concerned; known to every handle, so that what can never fit is refused
-/// at once.
+/// What a model can take of a request. Every handle knows it, so that a request that can never fit is refused at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Token ids are below this.
     pub vocab: usize,
-    /// Tokens of the model's context.
     pub context_tokens: usize,
-    /// Tokens for which there are blocks when nobody else has any.
+    /// Tokens that fit into the cache when no other sequence holds any.
     pub pool_tokens: usize,
 }
 
 impl Limits {
-    /// Refuses what can never be computed.
+    /// Refuses a request that can never be computed.
     ///
     /// # Errors
     /// [`Rejected::PromptTooLong`] and [`Rejected::Invalid`].
@@ -321,52 +289,39 @@ impl Limits {
     }
 }
 
-/// Tokens and steps a request took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Usage {
-    /// Tokens of the prompt.
     pub prompt_tokens: u32,
-    /// Of them found in the cache.
+    /// Of `prompt_tokens`, those found in the cache.
     pub cached_tokens: u32,
-    /// Generated tokens.
     pub completion_tokens: u32,
     /// Steps that computed something for it.
     pub steps: u32,
-    /// Sum over those steps of the sequences in the batch, for the mean.
+    /// The number of sequences in the batch, summed over those steps, from which the mean batch follows.
     pub batch_sum: u64,
 }
 
-/// A request that was not taken, with the numbers that show why.
+/// Why a request was not accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Rejected {
-    /// The queue is full.
     #[error("the queue is full ({waiting} waiting): try again later or raise --max-queue")]
-    QueueFull {
-        /// Requests waiting.
-        waiting: usize,
-    },
-    /// It can never fit.
+    QueueFull { waiting: usize },
     #[error(
         "{prompt_tokens} prompt tokens and one more do not fit: the model's context is {context_tokens} tokens, the cache holds {pool_tokens}: shorten the input or raise --context-tokens or --memory"
     )]
     PromptTooLong {
-        /// Tokens of the prompt.
         prompt_tokens: usize,
-        /// Tokens of the model's context.
         context_tokens: usize,
-        /// Tokens for which the cache has blocks when nobody else has any.
+        /// Tokens that fit into the cache when no other sequence holds any.
         pool_tokens: usize,
     },
-    /// A field out of range.
     #[error("{0}")]
     Invalid(String),
-    /// The request to go on from has ended, or never was.
+    /// The parent of a fork has ended or never existed.
     #[error("request {0} has ended, so nothing can go on from it: submit its prompt as a request of its own")]
     Ended(u64),
-    /// No such model.
     #[error("no model with id {0} is loaded")]
     UnknownModel(u32),
-    /// The engine has ended.
     #[error("the engine has stopped")]
     Stopped,
 }

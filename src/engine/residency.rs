@@ -1,6 +1,6 @@
-//! Which models have their weights in memory. One budget holds weights and cache blocks: a model that is wanted and away
-//! is called, those that nobody wants make room, and one that is wanted less does when the wait grows long. How a model
-//! is loaded is not known here: who drives the engine sees calls and brings models.
+//! Which models have their weights in memory. One budget holds weights and cache blocks. A wanted model that is not
+//! loaded is called; idle models are unloaded for it, and after a while also those that are wanted less. How a model is
+//! loaded is not known here: the driver reads the calls and brings the models.
 
 use std::time::Duration;
 
@@ -12,42 +12,40 @@ use super::place::{Brought, Place};
 use super::sequence::End;
 use super::{BLOCK_TOKENS, Class, Core, Lane, Limits, ModelId, ModelStats};
 
-/// How long a model that is away waits for those here to become idle before one of them is interrupted: so that work on
-/// one model is done together and loads are few.
+/// How long a wanted model waits for loaded ones to become idle before one of them is interrupted. Work on one model is
+/// thus done together, and loads are few.
 const SWAP_PATIENCE: Duration = Duration::from_secs(5);
-/// The same where those here are of a lower class.
+/// The same when all loaded models serve a lower class.
 const SWAP_PATIENCE_CLASS: Duration = Duration::from_millis(500);
 
-/// After so long a wait a higher class is no reason to keep a model any more.
+/// After a wait this long, a higher class no longer keeps a model loaded.
 const CLASS_PROTECTS: Duration = Duration::from_secs(120);
 
-/// Whom a model that waits may push aside.
+/// Which models a waiting one may push out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Push {
-    /// Models that nobody wants.
+    /// Models that no sequence wants.
     Idle,
-    /// Those of no higher class.
+    /// Models that serve no higher class.
     Lower,
-    /// Whoever is wanted least.
+    /// Whichever is wanted least.
     Any,
 }
 
-/// A model that does not fit, with the numbers.
+/// A model that does not fit into the memory budget.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "its weights take {weight_bytes} bytes and a cache block {block_bytes}, and all may take {memory_bytes_max}: raise --memory"
 )]
 pub struct TooLarge {
-    /// Of the model.
     pub weight_bytes: usize,
-    /// Of 16 tokens.
+    /// Bytes of one block of 16 tokens.
     pub block_bytes: usize,
-    /// The budget.
     pub memory_bytes_max: usize,
 }
 
 impl Core {
-    /// Adds a model that is here and stays.
+    /// Adds a loaded model that is never unloaded.
     pub fn add_model(&mut self, name: &str, model: Box<dyn Model>) -> (ModelId, Limits) {
         let id = self.announce(name, model.info().weight_bytes, false);
         self.lanes[id.0 as usize].place = Place::Coming;
@@ -56,7 +54,7 @@ impl Core {
         (id, limits)
     }
 
-    /// Adds a model that is away, of about this size. It is loaded when it is called for the first time.
+    /// Adds a model of about this size that is not loaded. It is loaded when it is first called.
     pub fn announce(&mut self, name: &str, weight_bytes: usize, returns: bool) -> ModelId {
         let id = ModelId(self.lanes.len() as u32);
         let info = ModelInfo {
@@ -65,7 +63,7 @@ impl Core {
             context_tokens_max: 0,
             kv_block_bytes: 1,
             kv_blocks_max: 0,
-            // What can't be true is seen when it is here.
+            // A size that can't be true shows when the model is loaded.
             weight_bytes: weight_bytes.min(self.config.memory_bytes_max.saturating_sub(1)),
             parameters: 0,
         };
@@ -88,7 +86,7 @@ impl Core {
         id
     }
 
-    /// Wants a model that is away although no sequence does yet.
+    /// Has a model loaded although no sequence waits for it yet.
     pub fn call(&mut self, model: ModelId, now: Duration) {
         let lane = &mut self.lanes[model.0 as usize];
         if matches!(lane.place, Place::Away) {
@@ -96,22 +94,21 @@ impl Core {
         }
     }
 
-    /// Models to be loaded now. The room for their weights is kept; what [`Core::take_departed`] gives is to be dropped
-    /// before.
+    /// The models to load now. Memory for their weights is reserved. Drop what [`Core::take_departed`] returns first.
     pub fn take_calls(&mut self) -> Vec<ModelId> {
         self.tell_residency();
         std::mem::take(&mut self.calls)
     }
 
-    /// Models that have left.
+    /// The models that were unloaded.
     pub fn take_departed(&mut self) -> Vec<Box<dyn Model>> {
         std::mem::take(&mut self.departed)
     }
 
-    /// Takes a model in that was called. One that could not be loaded fails the sequences that wait for it.
+    /// Takes in a called model. If loading failed, the sequences that wait for it fail.
     ///
     /// # Errors
-    /// Says why it is not here.
+    /// The reason why the model is not loaded.
     pub fn bring(&mut self, id: ModelId, brought: Brought, now: Duration) -> Result<Limits, String> {
         self.lanes[id.0 as usize].waiting_since = now;
         self.brought_at = now;
@@ -129,7 +126,7 @@ impl Core {
         }
     }
 
-    /// Refuses a model that has no room, or that is another than the one requests were checked against.
+    /// Refuses a model that does not fit, or that differs from the one requests were checked against.
     fn check(&self, id: ModelId, model: Box<dyn Model>) -> Brought {
         let known = &self.lanes[id.0 as usize];
         let info = model.info();
@@ -145,7 +142,7 @@ impl Core {
         Err(TooLarge { weight_bytes, block_bytes, memory_bytes_max }.to_string())
     }
 
-    /// A model is here: its room is what it says it takes.
+    /// Takes in a loaded model at its actual size.
     fn settle(&mut self, id: ModelId, model: Box<dyn Model>) -> Limits {
         let info = model.info().clone();
         let room = self.room_for_blocks_of(id, &info);
@@ -165,7 +162,7 @@ impl Core {
         lane.place = Place::Here(model);
         self.stats.loads += 1;
         self.stats.models[id.0 as usize].loads += 1;
-        // It may be larger than was said.
+        // It may be larger than announced.
         while self.weight_bytes() > self.config.memory_bytes_max
             && (self.send_idle_away(id) || self.send_lower_away(id, Push::Any))
         {}
@@ -173,7 +170,7 @@ impl Core {
         limits
     }
 
-    /// The most that blocks of a model can have: models that stay are in the way of all others.
+    /// The most bytes that blocks of a model can have. Models that are never unloaded take away from it.
     fn room_for_blocks_of(&self, id: ModelId, info: &ModelInfo) -> usize {
         let stays = |&(place, lane): &(usize, &Lane)| place != id.0 as usize && !lane.returns;
         let others = self.lanes.iter().enumerate().filter(stays).map(|(_, lane)| lane.info.weight_bytes);
@@ -181,18 +178,18 @@ impl Core {
         room.min(self.config.cache_bytes_max)
     }
 
-    /// What the weights that are here or coming leave.
+    /// Bytes that weights, loaded or being loaded, leave for blocks.
     fn memory_for_blocks(&self) -> usize {
         self.config.memory_bytes_max.saturating_sub(self.weight_bytes()).min(self.config.cache_bytes_max)
     }
 
-    /// Of the models that are here or coming.
+    /// Bytes of the weights that are loaded or being loaded.
     pub(super) fn weight_bytes(&self) -> usize {
         let here = self.lanes.iter().filter(|lane| !matches!(lane.place, Place::Away));
         here.map(|lane| lane.info.weight_bytes).sum()
     }
 
-    /// Gives blocks what the weights leave; where tables hold more, the lowest ranks lose theirs.
+    /// Gives blocks what the weights leave. If tables hold more, the lowest-ranked sequences lose theirs.
     fn bound_blocks(&mut self) {
         while self.memory_for_blocks() < self.blocks.bytes_held() {
             let lowest = self.lowest_holder().expect("held bytes are in the tables of sequences");
@@ -201,18 +198,16 @@ impl Core {
         self.blocks.set_bytes_max(self.memory_for_blocks());
     }
 
-    /// Tells the models which of their blocks have memory.
     pub(super) fn tell_residency(&mut self) {
         for change in self.blocks.residency.drain(..) {
-            // What belonged to a model that was sent away went with it.
+            // The blocks of an unloaded model went with it.
             if let Place::Here(model) = &mut self.lanes[change.model.0 as usize].place {
                 if change.resident { model.commit(change.block) } else { model.decommit(change.block) }
             }
         }
     }
 
-    /// Room for the blocks of the first sequence whose model is here, where nobody can go on: a model that is idle leaves,
-    /// or one that is wanted less.
+    /// When nobody can run, unloads an idle model, else the one wanted least, so that the first sequence gets blocks.
     pub(super) fn make_room_for_first(&mut self) -> bool {
         let here = self.lanes.iter().filter(|lane| matches!(lane.place, Place::Here(_)));
         let first = here.filter_map(|lane| lane.order.first()).min_by_key(|&&slot| self.sequences[slot].rank);
@@ -220,7 +215,7 @@ impl Core {
         self.send_idle_away(model) || self.send_lower_away(model, Push::Any)
     }
 
-    /// Calls the model that is away and wanted most of those for which there is or can be made room. One at a time.
+    /// Calls the most wanted model among those for which there is, or can be made, room. One at a time.
     pub(super) fn call_models(&mut self, now: Duration) {
         self.relieve(now);
         if self.lanes.iter().any(|lane| matches!(lane.place, Place::Coming)) {
@@ -229,7 +224,7 @@ impl Core {
         let away = self.lanes.iter().enumerate().filter(|(_, lane)| matches!(lane.place, Place::Away));
         let wanted = away.filter(|(_, lane)| lane.called || !lane.order.is_empty());
         let rank = |lane: &Lane| lane.order.first().map(|&slot| self.sequences[slot].rank);
-        // Who loads a model waits for it: no rank comes before all ranks.
+        // Someone waits for an explicit load, so it goes first: `None` sorts before all ranks.
         let mut wanted: Vec<_> = wanted.map(|(place, lane)| (rank(lane), place)).collect();
         wanted.sort_unstable();
         for (_, place) in wanted {
@@ -244,11 +239,11 @@ impl Core {
         }
     }
 
-    /// Whom a model that waits may push aside by now.
+    /// Which models a waiting one may push out by now.
     fn push_of(&self, id: ModelId, now: Duration) -> Push {
         let lane = &self.lanes[id.0 as usize];
         let waited = now.saturating_sub(lane.waiting_since);
-        // Whoever came last gets its time, however long it took to load.
+        // The model that arrived last gets its time, however long it took to load.
         let since_change = now.saturating_sub(self.brought_at);
         let class = self.class_of(lane);
         let mut here = self.lanes.iter().filter(|lane| matches!(lane.place, Place::Here(_)));
@@ -261,7 +256,7 @@ impl Core {
         }
     }
 
-    /// A model that is here and whose sequences have long found no blocks gets room as one that is away does.
+    /// A loaded model whose sequences have long found no blocks gets room the way one that is not loaded does.
     fn relieve(&mut self, now: Duration) {
         let starves = |lane: &Lane| {
             let since = lane.stuck_since.filter(|_| !lane.order.is_empty());
@@ -274,8 +269,8 @@ impl Core {
         let _ = self.send_idle_away(id) || self.send_lower_away(id, Push::Lower);
     }
 
-    /// Room for a model's weights and the sequence it is wanted for. Idle models leave, the one idle longest first; then, as
-    /// far as `push` goes, those whose first sequence is of the lowest rank. Nobody leaves where that would not do.
+    /// Makes room for a model's weights and the sequence that wants it. Idle models go first, longest idle before
+    /// others; then, as far as `push` allows, the one whose first sequence ranks lowest. Nothing is unloaded in vain.
     fn make_room_for(&mut self, id: ModelId, push: Push) -> bool {
         let lane = &self.lanes[id.0 as usize];
         let first = lane.order.first().map(|&slot| &self.sequences[slot]);
@@ -303,7 +298,7 @@ impl Core {
         true
     }
 
-    /// Sends the model away that has been idle longest, but for `id`; `false` when none is.
+    /// Unloads the model that has been idle longest, other than `id`. `false` when none is idle.
     fn send_idle_away(&mut self, id: ModelId) -> bool {
         let others = self.lanes.iter().enumerate().filter(|&(place, _)| place != id.0 as usize);
         let idle = others.filter(|(_, lane)| lane.order.is_empty() && lane.may_leave());
@@ -312,8 +307,8 @@ impl Core {
         true
     }
 
-    /// Sends another model away for `id`: of those that yield, the one whose first sequence is of the lowest rank. After a
-    /// long wait a rank above is no reason to hold the memory until the last sequence ends.
+    /// Unloads another model in favour of `id`: of those that yield, the one whose first sequence has the lowest rank.
+    /// That rank may be above those waiting for `id`, so that no model holds the memory until its last sequence ends.
     fn send_lower_away(&mut self, id: ModelId, push: Push) -> bool {
         let others =
             self.lanes.iter().enumerate().filter(|&(place, lane)| place != id.0 as usize && lane.may_leave());
@@ -324,7 +319,7 @@ impl Core {
         true
     }
 
-    /// Takes the blocks of the lowest rank, if its model yields.
+    /// Preempts the lowest-ranked sequence, if its model yields.
     fn preempt_lower(&mut self, id: ModelId, push: Push) -> bool {
         let yields = |&slot: &u32| self.yields(&self.lanes[self.sequences[slot].model.0 as usize], id, push);
         self.lowest_holder().filter(yields).is_some_and(|slot| self.preempt(slot))
@@ -339,7 +334,7 @@ impl Core {
         }
     }
 
-    /// The highest class that wants a model. Whoever loads one waits for it.
+    /// The highest class that wants a model. An explicit load counts as interactive.
     fn class_of(&self, lane: &Lane) -> Class {
         if lane.called {
             return Class::Interactive;

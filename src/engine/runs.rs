@@ -1,5 +1,4 @@
-//! What the engine knows of runs: since when, how much service each has had, and what it wrote. What a plan is is not
-//! known here.
+//! What the engine knows of a run: when it began, how much service it had, what it generated. Plans are not known here.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -7,14 +6,13 @@ use std::time::Duration;
 use super::draft::History;
 use super::{ModelId, RunId};
 
-/// Runs that are remembered; those without a living request are forgotten first.
+/// Runs that are remembered. Of those without a request, the least recently used is forgotten first.
 const RUNS_MAX: usize = 256;
-/// A run that had this much service counts as having begun one `STEP_BACK` later; four times as much, another.
+/// A run with this much service counts as having begun one `STEP_BACK` later, with four times as much two, and so on.
 const SERVICE_FIRST: Duration = Duration::from_secs(30);
-/// How much later.
 const STEP_BACK: Duration = Duration::from_secs(30);
 
-/// How long what a run wrote is kept after its last request came.
+/// How long a run's outputs are kept after its last request arrived.
 const HISTORY_KEPT: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
@@ -26,13 +24,12 @@ struct Run {
     wrote: HashMap<ModelId, History>,
 }
 
-/// Runs of which requests live or lived lately.
 #[derive(Debug, Default)]
 pub struct Runs(HashMap<RunId, Run>);
 
 impl Runs {
-    /// A request of `run` arrives; says when the run counts as having begun. A run that has had much service steps back
-    /// behind shorter ones, once for each fourfold, so that nobody waits for a long run to end.
+    /// Registers a request of `run` and returns when the run counts as having begun. A run that has had much service is
+    /// moved behind shorter ones, one step for each fourfold, so that nobody waits for a long run to end.
     pub fn enter(&mut self, run: RunId, now: Duration) -> Duration {
         if self.0.len() >= RUNS_MAX && !self.0.contains_key(&run) {
             let idle = self.0.iter().filter(|(_, run)| run.live == 0);
@@ -52,7 +49,7 @@ impl Runs {
         run.since + STEP_BACK * steps
     }
 
-    /// A request of `run` has ended; what it generated stays for those after it.
+    /// A request of `run` has ended. Its output is kept to draft from.
     pub fn leave(&mut self, run: RunId, model: ModelId, generated: &[u32]) {
         if let Some(run) = self.0.get_mut(&run) {
             run.live -= 1;
@@ -62,14 +59,14 @@ impl Runs {
         }
     }
 
-    /// `run` had its part of a step.
+    /// Charges `run` for its part of a step.
     pub fn serve(&mut self, run: RunId, us: f64) {
         if let Some(run) = self.0.get_mut(&run) {
             run.service_us += us;
         }
     }
 
-    /// What `run` wrote with `model`.
+    /// What `run` has generated with `model`.
     #[must_use]
     pub fn history(&self, run: RunId, model: ModelId) -> Option<&History> {
         self.0.get(&run)?.wrote.get(&model)

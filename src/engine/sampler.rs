@@ -1,9 +1,8 @@
-//! From a row of logits to a token: a pure function of the row, the parameters, the tokens seen, the seed and the
-//! position. Batches, threads and grammars are not known here; of a grammar only its mask.
+//! Samples a token from a row of logits: a pure function of the row, the parameters, the tokens seen, the seed and the
+//! position. Batches, threads and grammars are not known here; a grammar appears only as its mask.
 //!
-//! In this order: bias and penalties, mask, temperature, top-k, top-p, min-p, draw. Equal logits go to the lower id. A
-//! row of 150,000 logits is never sorted: maxima of small chunks give a threshold that lets little more through than
-//! was asked for.
+//! The order is: bias, penalties, mask, temperature, top-k, top-p, min-p, sampling. Equal logits go to the lower id. A
+//! row of 150,000 logits is never sorted: maxima of small chunks give a threshold that few more than wanted pass.
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
@@ -15,24 +14,22 @@ use super::{Logprobs, Sampling};
 const CHUNK: usize = 64;
 /// Temperatures below this are greedy.
 const GREEDY_BELOW: f32 = 1e-5;
-/// Logits this far below the best, in units of the temperature, have no weight: e⁻⁸⁰ of it.
+/// Logits further than this below the best, in units of the temperature, get weight 0 (e⁻⁸⁰ of the best's).
 const WEIGHT_SPAN: f32 = 80.0;
-/// How many of the most likely tokens are tried first when a nucleus is looked for.
+/// How many of the most likely tokens top-p looks at first.
 const NUCLEUS_FIRST: usize = 64;
 
-/// How one sequence draws, and what it has seen.
+/// One sequence's sampling parameters and the tokens it has seen.
 #[derive(Debug, Clone)]
 pub struct Drawing {
-    /// Parameters.
     pub sampling: Sampling,
-    /// Alternatives to report with each token; `None` reports no log-probabilities.
+    /// How many alternatives to report with each token; `None` reports no log-probabilities.
     pub top_logprobs: Option<u32>,
-    /// How often each token was generated; prompt tokens are in it with zero. Empty where nothing is penalised.
+    /// How often each token was generated; prompt tokens count 0. Empty unless a penalty is set.
     seen: HashMap<u32, u32>,
 }
 
 impl Drawing {
-    /// Before anything is generated.
     #[must_use]
     pub fn new(sampling: Sampling, top_logprobs: Option<u32>, prompt: &[u32]) -> Self {
         let mut drawing = Self { sampling, top_logprobs, seen: HashMap::new() };
@@ -42,14 +39,13 @@ impl Drawing {
         drawing
     }
 
-    /// Counts a generated token.
     pub fn seen(&mut self, token: u32) {
         if self.penalises() {
             *self.seen.entry(token).or_insert(0) += 1;
         }
     }
 
-    /// Whether tokens seen change what is drawn: then a row can't be read before all before it are drawn.
+    /// Whether tokens seen change later ones. If so, a row can't be sampled before all rows before it.
     #[must_use]
     pub fn penalises(&self) -> bool {
         let s = &self.sampling;
@@ -57,10 +53,10 @@ impl Drawing {
     }
 }
 
-/// Buffers that draws use one after the other.
+/// Buffers, reused from row to row.
 #[derive(Debug, Default)]
 pub struct Scratch {
-    /// Logits that bias and penalties replaced, as they were.
+    /// The original logits of tokens that bias and penalties changed.
     replaced: Vec<(u32, f32)>,
     maxima: Vec<f32>,
     order: Vec<f32>,
@@ -68,26 +64,24 @@ pub struct Scratch {
     sums: Vec<f32>,
 }
 
-/// A drawn token.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Drawn {
-    /// Its id.
     pub token: u32,
     /// When asked for.
     pub logprobs: Option<Logprobs>,
 }
 
-/// Why no token can be drawn.
+/// Why no token can be sampled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Undrawable {
-    /// Biases forbid every token that the model would say.
+    /// `logit_bias` forbids every token with a finite logit.
     ByBias,
     /// Every logit of an allowed token is minus infinity or not a number.
     NoNumber,
 }
 
-/// Draws the token at `position` (counted from the start of the sequence). The row is changed. `allowed` has bit `t % 32` of
-/// word `t / 32` set for every token that may be drawn.
+/// Samples the token at `position`, counted from the start of the sequence. Changes the row. In `allowed`, bit `t % 32`
+/// of word `t / 32` is set for every token that may be sampled.
 ///
 /// # Errors
 /// [`Undrawable`] says why there is none.
@@ -112,7 +106,7 @@ pub fn draw(
     if best == f32::NEG_INFINITY
         && let Some(allowed) = allowed
     {
-        // The form of an answer wins over biases that leave nothing of it, as it does where it forces a token.
+        // The grammar wins over biases that forbid all it allows, as it does where it forces a token.
         restore(row, allowed, &scratch.replaced);
         best = best_of(row, &mut scratch.maxima);
     }
@@ -139,7 +133,7 @@ fn best_of(row: &[f32], maxima: &mut Vec<f32>) -> f32 {
     maxima.iter().copied().fold(f32::NEG_INFINITY, f32::max)
 }
 
-/// Takes back what `replaced` says of tokens that are allowed.
+/// Restores the original logits of the tokens that are allowed.
 fn restore(row: &mut [f32], allowed: &[u32], replaced: &[(u32, f32)]) {
     let is_allowed =
         |token: u32| allowed.get(token as usize / 32).is_some_and(|word| word >> (token % 32) & 1 == 1);
@@ -148,14 +142,14 @@ fn restore(row: &mut [f32], allowed: &[u32], replaced: &[(u32, f32)]) {
     }
 }
 
-/// Log-probability of `target`, and of the `top` most likely tokens.
+/// Log-probabilities of `target` and of the `top` most likely tokens.
 #[must_use]
 pub fn score(row: &[f32], target: u32, top: usize, scratch: &mut Scratch) -> Logprobs {
     let log_sum = log_sum_exp(row, scratch);
     Logprobs { logprob: row[target as usize] - log_sum, top: most_likely(row, top, log_sum, scratch) }
 }
 
-/// Bias, then penalties; what they replace is noted in the order of replacement.
+/// Applies bias, then penalties, and notes the logits they replace, in order.
 fn adjust(row: &mut [f32], drawing: &Drawing, replaced: &mut Vec<(u32, f32)>) {
     let sampling = &drawing.sampling;
     for &(token, bias) in &sampling.logit_bias {
@@ -217,15 +211,14 @@ fn by_logit(a: &(f32, u32), b: &(f32, u32)) -> Ordering {
     b.0.partial_cmp(&a.0).unwrap_or(Ordering::Equal).then(a.1.cmp(&b.1))
 }
 
-/// The `count` highest logits, best first, into `scratch.candidates`; fewer where fewer are numbers. Needs
-/// `scratch.maxima`.
+/// Puts the `count` highest numbers into `scratch.candidates`, best first. `scratch.maxima` must be filled.
 fn select(row: &[f32], count: usize, scratch: &mut Scratch) {
     let Scratch { maxima, order, candidates, .. } = scratch;
     candidates.clear();
     if count == 0 {
         return;
     }
-    // `count` chunks have a maximum of at least the `count`-th highest maximum, so as many logits do.
+    // At least `count` logits reach the `count`-th highest chunk maximum.
     let threshold = if count < maxima.len() {
         order.clear();
         order.extend_from_slice(maxima);
@@ -252,7 +245,7 @@ fn select(row: &[f32], count: usize, scratch: &mut Scratch) {
     candidates.sort_unstable_by(by_logit);
 }
 
-/// The weight of a logit that is `below` units of the temperature (at most 0) from the best.
+/// Samples at temperature, with top-k, top-p and min-p. `number` is uniform in [0, 1).
 fn draw_by_weight(row: &[f32], best: f32, sampling: &Sampling, number: f64, scratch: &mut Scratch) -> u32 {
     let per_unit = 1.0 / sampling.temperature;
     let span = if sampling.min_p > 0.0 { -sampling.min_p.ln() } else { WEIGHT_SPAN };
@@ -262,7 +255,7 @@ fn draw_by_weight(row: &[f32], best: f32, sampling: &Sampling, number: f64, scra
     if top_k == 0 && sampling.top_p >= 1.0 {
         return draw_from_row(row, weigh, number, &mut scratch.sums);
     }
-    // top-p is a share of what top-k leaves; min-p only shortens the result, so it cannot change either.
+    // Top-p is a share of what top-k leaves. Min-p only shortens the result, so it cannot change either.
     let open = |logit: f32| if logit > f32::NEG_INFINITY { exp((logit - best) * per_unit) } else { 0.0 };
     let mut count = if top_k > 0 { top_k } else { NUCLEUS_FIRST };
     select(row, count, scratch);
@@ -312,7 +305,7 @@ fn pick(candidates: &[(f32, u32)], weigh: impl Fn(f32) -> f32, number: f64) -> u
     candidates[0].1
 }
 
-/// Draws over the whole row, in the order of ids.
+/// Samples from the whole row, in the order of ids.
 fn draw_from_row(row: &[f32], weigh: impl Fn(f32) -> f32, number: f64, sums: &mut Vec<f32>) -> u32 {
     sums.clear();
     sums.extend(row.chunks(CHUNK).map(|chunk| sum(chunk, &weigh)));
@@ -335,12 +328,12 @@ fn draw_from_row(row: &[f32], weigh: impl Fn(f32) -> f32, number: f64, sums: &mu
                 }
             }
         }
-        // Rounding may leave a little; the next chunk with any weight takes it.
+        // Rounding may leave a small remainder; the next chunk with any weight takes it.
     }
     last as u32
 }
 
-/// In fixed lanes, so that the order of additions does not depend on the compiler.
+/// Adds in fixed lanes, so that the order of additions does not depend on the compiler.
 fn sum(chunk: &[f32], weigh: impl Fn(f32) -> f32) -> f32 {
     let mut lanes = [0.0f32; 16];
     for part in chunk.chunks(16) {
@@ -351,7 +344,7 @@ fn sum(chunk: &[f32], weigh: impl Fn(f32) -> f32) -> f32 {
     lanes.iter().sum()
 }
 
-/// Logarithm of the sum of exponentials; leaves the row's maxima in `scratch`.
+/// Logarithm of the sum of exponentials. Leaves the chunk maxima in `scratch`.
 fn log_sum_exp(row: &[f32], scratch: &mut Scratch) -> f32 {
     chunk_maxima(row, &mut scratch.maxima);
     let best = scratch.maxima.iter().copied().fold(f32::NEG_INFINITY, f32::max);
@@ -364,8 +357,7 @@ fn most_likely(row: &[f32], top: usize, log_sum: f32, scratch: &mut Scratch) -> 
     scratch.candidates.iter().map(|&(logit, token)| (token, logit - log_sum)).collect()
 }
 
-/// eˣ for x ≤ 0, within 2 ulp, branch-free so that it becomes vector code (Cephes' polynomial). Below −87 it stays at
-/// e⁻⁸⁷; NaN counts as that.
+/// eˣ for x ≤ 0, within 2 ulp, branch-free so that it vectorizes (Cephes' polynomial). Below −87, and for NaN, e⁻⁸⁷.
 fn exp(x: f32) -> f32 {
     // Adding 1.5 · 2²³ rounds to an integer in the low bits of the sum.
     const ROUND: f32 = 12_582_912.0;

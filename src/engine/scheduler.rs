@@ -1,13 +1,12 @@
-//! The first verb: which model, which of its sequences, and how many tokens of each. What a token is worth and what a
-//! model computes is not known here.
+//! The first phase of a step: which model runs, which of its sequences, and how many tokens of each. What a token is
+//! worth and what a model computes is not known here.
 //!
-//! Decoding sequences go first, with one token each. Then come those whose prompts are not computed: short prompts for
-//! their share of the time (`overtaking`), and the others in order of rank, as far as the step's tokens and its time
-//! reach. A sequence that would make a step take more than so many times what a token takes alone waits until one of
-//! those before it ends. Sequences of a later run than the model's first take part only while the step costs little more
-//! for it. A sequence that needs a block and finds none free takes the blocks of the lowest-ranked sequence below it: the
-//! highest rank can always go on, and since ranks never change, everyone's turn comes. Between the steps of models, jobs
-//! have their share of the time.
+//! Decoding sequences go first, with one token each. Then come prompts: short ones for their share of the time
+//! (`overtaking`), and the others in order of rank, as far as the step's tokens and time reach. A sequence that would
+//! make steps take longer than `slowdown_max` allows waits until one of those before it ends. Sequences of a later run
+//! than the model's first take part only while they make the step little longer. A sequence that needs a block and
+//! finds none free preempts the lowest-ranked sequence below it. So the highest rank can always run, and since ranks
+//! never change, everyone's turn comes. Between the steps of models, jobs get their share of the time.
 
 use std::time::Duration;
 
@@ -17,28 +16,28 @@ use super::place::Place;
 use super::sequence::{End, Rank, Sequence};
 use super::{BLOCK_TOKENS, Class, Core, FinishReason, JobEnd, Lane, ModelId, Order, RunId};
 
-/// A model whose sequences are of the class below goes first when it waited this much longer.
+/// A model whose sequences are of the next lower class goes first once it has waited this much longer.
 const CLASS_PATIENCE: Duration = Duration::from_secs(2);
-/// Likewise a model whose sequences all belong to later runs than the first goes before the first run's.
+/// A model whose first sequence is of a later run goes before the first run's once it has waited this much longer.
 const RUN_PATIENCE: Duration = Duration::from_millis(500);
-/// Those of later runs ride along while the step takes at most this many times what it takes to read the weights: where
-/// that bounds a step, more tokens are nearly free.
+/// Sequences of later runs join while the step takes at most this many times what reading the weights takes. Where that
+/// reading dominates a step, more tokens are nearly free.
 const RIDERS_STEP_MAX: f64 = 2.0;
 
-/// How long a model has waited, with the head starts that its class and run are worth; then how many sequences would run.
+/// How long a model has waited, plus the head starts of its class and run; then how many sequences would run.
 pub type Urgency = (Duration, usize);
 
-/// For whom a step is.
+/// Whom a step is for; all others only ride along.
 #[derive(Clone, Copy)]
 struct Leaders {
-    /// The first run of the model.
+    /// The run of the model's first sequence that has one.
     run: Option<RunId>,
-    /// The first rank that is not of the background.
+    /// Rank of the first sequence above the background class.
     rank: Option<Rank>,
 }
 
 impl Core {
-    /// Fills the plan; `false` when no sequence can go on.
+    /// Fills the plan. `false` when nothing can run.
     pub(super) fn schedule(&mut self, now: Duration) -> bool {
         self.end_overdue(now);
         self.blocks.expire(now);
@@ -48,7 +47,7 @@ impl Core {
             return true;
         }
         while !self.plan_any(now) {
-            // Other models' weights may be in the way of a sequence that needs all the rest.
+            // Other models' weights may take the memory of a sequence that needs all that is left.
             if !self.make_room_for_first() {
                 return self.plan_turn(false);
             }
@@ -97,7 +96,7 @@ impl Core {
         first.min_by_key(|sequence| sequence.rank).and_then(|sequence| sequence.terms.run)
     }
 
-    /// How long a model has waited, longer for its class and for the first run: models of the same kind take turns.
+    /// How long a model has waited, plus head starts for class and first run. Models of the same kind take turns.
     fn urgency_of(&self, model: ModelId, first_run: Option<RunId>, now: Duration) -> Urgency {
         let lane = &self.lanes[model.0 as usize];
         let waited = now.saturating_sub(lane.waiting_since);
@@ -120,7 +119,7 @@ impl Core {
         let leaders = self.leaders(model);
         let leads = |core: &Self, slot| !core.rides(slot, leaders);
         let rides = |core: &Self, slot| core.rides(slot, leaders);
-        // Once one cannot start for want of blocks, none behind it may: a small one would keep a large one out for ever.
+        // Once a sequence can't start for want of blocks, none behind it may: small ones would keep a large one out.
         let mut starts_before = None;
         self.plan_decodes(model, leads, f64::INFINITY);
         let mut all = self.prefill(model, leaders.rank.is_none());
@@ -131,7 +130,7 @@ impl Core {
         self.plan_prefills(model, others, all, &mut starts_before);
         self.count_overtaking(model, decodes, overtaking);
         if self.plan.work.is_empty() {
-            // Nobody who leads can go on.
+            // None of those the step is for can run.
             self.plan_decodes(model, rides, f64::INFINITY);
             let all = Prefill { limit_us: self.shared_us(), ..all };
             self.plan_prefills(model, rides, all, &mut starts_before);
@@ -146,7 +145,6 @@ impl Core {
         self.plan.predicted_us = self.lanes[model.0 as usize].cost.predict_us(self.plan.amount);
     }
 
-    /// The first run among the model's sequences, and the first rank that is not of the background.
     fn leaders(&self, model: ModelId) -> Leaders {
         let order = &self.lanes[model.0 as usize].order;
         let sequences = || order.iter().map(|&slot| &self.sequences[slot]);
@@ -156,8 +154,8 @@ impl Core {
         }
     }
 
-    /// Whether a sequence is of a later run than the first, or of the background and has not waited long enough to go
-    /// before others.
+    /// Whether a sequence only rides along: it is of a later run than the first and not interactive, or it is of the
+    /// background and ranked behind another class.
     fn rides(&self, slot: u32, leaders: Leaders) -> bool {
         let Sequence { terms, rank, .. } = &self.sequences[slot];
         let later_run = terms.run.is_some() && terms.run != leaders.run && terms.class < Class::Interactive;
@@ -165,7 +163,7 @@ impl Core {
         self.config.order == Order::Plan && (later_run || behind)
     }
 
-    /// Plans a token for each decoding sequence that is `wanted`, while the step stays within `limit_us`.
+    /// Plans one token for each decoding sequence that is `wanted`, while the step stays within `limit_us`.
     fn plan_decodes(&mut self, model: ModelId, wanted: impl Fn(&Self, u32) -> bool, limit_us: f64) {
         let lane = model.0 as usize;
         for place in 0..self.lanes[lane].order.len() {
@@ -193,7 +191,7 @@ impl Core {
         starts_before: &mut Option<Rank>,
     ) {
         let lane = model.0 as usize;
-        // What decoding those takes that hold something and are ranked before.
+        // One decoding step of the sequences of higher rank that hold blocks or may start.
         let mut ahead = Amount::default();
         for place in 0..self.lanes[lane].order.len() {
             let slot = self.lanes[lane].order[place];
@@ -216,8 +214,8 @@ impl Core {
         }
     }
 
-    /// Takes what the cache has for a sequence; whether the next of its tokens can be computed in this step. Only those
-    /// ranked before `starts_before` may start.
+    /// Attaches what the cache has for a sequence. Returns whether its next token can be computed in this step. A
+    /// sequence that holds nothing may start only if it is ranked before `starts_before`.
     pub(super) fn may_go_on(&mut self, slot: u32, starts_before: &mut Option<Rank>) -> bool {
         let starts = self.sequences[slot].table.is_empty();
         let rank = self.sequences[slot].rank;
@@ -233,7 +231,7 @@ impl Core {
         !self.is_underway(slot)
     }
 
-    /// Puts as many of the next `tokens` into the plan as blocks can be had for; says how many.
+    /// Plans as many of the next `tokens` as blocks can be allocated for. Returns how many.
     pub(super) fn plan_work(&mut self, slot: u32, tokens: usize) -> usize {
         let computed = self.sequences[slot].computed;
         let tokens = loop {
@@ -255,7 +253,7 @@ impl Core {
         tokens
     }
 
-    /// Lets decoding sequences guess what comes next, as far as that is worth its cost and takes no blocks from others.
+    /// Adds draft tokens to decoding sequences, as far as they are worth their cost and take no blocks from others.
     fn add_drafts(&mut self, model: ModelId) {
         let lane = &self.lanes[model.0 as usize];
         let decodes = self.plan.work.iter().filter(|work| self.sequences[work.slot].is_decoding());
@@ -291,44 +289,44 @@ impl Core {
         }
     }
 
-    /// Whether a sequence that holds nothing of its own may start: there is room for all it knows and a little for those
-    /// that run, or it may take what is missing from lower ranks.
+    /// Whether a sequence that holds nothing may start: there is room for all its tokens and some for running
+    /// sequences, or it may preempt lower ranks for what is missing.
     fn fits(&self, slot: u32) -> bool {
         let sequence = &self.sequences[slot];
         let model = sequence.model;
         let need = sequence.tokens.len().div_ceil(BLOCK_TOKENS) - sequence.table.len();
         let available = self.blocks.available(model);
         let others = || self.sequences.iter().filter(|&(other, _)| other != slot);
-        // Those that run will want blocks for what they know and have not computed; and what is expected again is not
-        // thrown away for one more beside them.
+        // Running sequences need blocks for tokens they have not computed, and expected prefixes should not be evicted
+        // to run one more sequence beside others.
         let running = others().filter(|(_, other)| !other.table.is_empty());
         let promised: usize = running.map(|(_, other)| self.bytes_wanted(other)).sum();
         let alone = promised == 0 && self.plan.work.is_empty();
-        // However much is expected, half of all is for those who are here.
+        // Expected prefixes may keep at most half of all blocks.
         let kept = if alone { 0 } else { self.blocks.bytes_expected().min(self.blocks.bytes_max() / 2) };
         let kept = (promised + kept).div_ceil(self.blocks.block_bytes(model));
         if need + self.plan.work.len() + kept <= available {
             return true;
         }
-        // What is computed ahead is expected again.
+        // A sequence that computes ahead is not preempted for one more beside others: its blocks will be used.
         let below = others().filter(|(_, other)| other.rank > sequence.rank && (alone || other.wants_draw()));
         let bytes: usize = below.map(|(_, o)| o.table.len() * self.blocks.block_bytes(o.model)).sum();
         bytes > 0 && need + kept <= available + bytes / self.blocks.block_bytes(model)
     }
 
-    /// Bytes of the blocks that a sequence lacks for what it knows and the token after that.
+    /// Bytes of the blocks that a sequence still needs for its tokens and the next one.
     fn bytes_wanted(&self, sequence: &Sequence) -> usize {
         let blocks = (sequence.tokens.len() + 1).div_ceil(BLOCK_TOKENS).saturating_sub(sequence.table.len());
         blocks * self.blocks.block_bytes(sequence.model)
     }
 
-    /// Takes the blocks of the lowest rank below `rank`, of any model; `false` when there is none.
+    /// Preempts the lowest-ranked sequence below `rank`, of any model. `false` when there is none.
     fn preempt_below(&mut self, rank: Rank) -> bool {
         let lowest = self.lowest_holder().filter(|&slot| self.sequences[slot].rank > rank);
         lowest.is_some_and(|slot| self.preempt(slot))
     }
 
-    /// The sequence of the lowest rank that holds blocks.
+    /// The lowest-ranked sequence that holds blocks.
     pub(super) fn lowest_holder(&self) -> Option<u32> {
         let holders = self.lanes.iter().filter_map(|lane| {
             let mut lowest_first = lane.order.iter().rev();
@@ -337,7 +335,7 @@ impl Core {
         holders.max_by_key(|&slot| self.sequences[slot].rank)
     }
 
-    /// Takes a sequence's blocks; always possible.
+    /// Takes a sequence out of the plan and frees its blocks. Always returns `true`.
     pub(super) fn preempt(&mut self, victim: u32) -> bool {
         self.plan.remove(victim);
         self.drop_copies_for(victim);
@@ -346,7 +344,7 @@ impl Core {
         true
     }
 
-    /// Gives all blocks of a sequence back, its last first; it will compute again what it loses.
+    /// Frees all blocks of a sequence, the last one first. What the cache then loses is computed again.
     pub(super) fn give_back(&mut self, slot: u32) {
         let sequence = &mut self.sequences[slot];
         while let Some(block) = sequence.table.pop() {

@@ -1,5 +1,5 @@
-//! One request while it lives: tokens known, tokens computed, and the blocks in between. Steps, other sequences and
-//! models are not known here.
+//! One request while it lives: its tokens, how many of them are computed, and the blocks that hold them. Steps, other
+//! sequences and models are not known here.
 
 use std::cmp::Reverse;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,25 +13,24 @@ use super::{
     Class, Constraint, Event, FinishReason, ModelId, Priority, Request, RequestId, RunId, Sink, Usage,
 };
 
-/// How much earlier a request counts as having come for each class above background.
+/// Each class above background makes a request count as this much older.
 const CLASS_HEAD_START: Duration = Duration::from_secs(120);
-/// A request counts as having come with its run, but at most so much earlier than it did: less than a class is worth.
+/// A request counts as having arrived with its run, but as at most this much older than it is: less than a class.
 const RUN_HEAD_START_MAX: Duration = Duration::from_secs(100);
 
-/// Place in the order of service: when it came, or its run did, less the head start of its class; then the longer
-/// critical path; then who came first. It never changes, so two sequences never take blocks from each other in turns,
-/// and whoever waits is overtaken only by those who come within a head start.
+/// Position in the order of service: arrival time (its own or its run's) minus the class's head start, then the longer
+/// critical path, then the lower id. It never changes, so two sequences never preempt each other in turns, and a
+/// waiting sequence is overtaken only by those that arrive within a head start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Rank {
     /// Microseconds; smaller goes first. May be negative.
     due_us: i64,
-    /// The longer goes first.
     pub path: Reverse<u32>,
     id: RequestId,
 }
 
 impl Rank {
-    /// Of a request that arrives `now`, in a run that counts as having begun at `run_since`.
+    /// For a request that arrives at `now`, in a run that counts as having begun at `run_since`.
     #[must_use]
     pub fn new(priority: Priority, run_since: Option<Duration>, now: Duration, id: RequestId) -> Self {
         let came = run_since.map_or(now, |since| since.max(now.saturating_sub(RUN_HEAD_START_MAX)));
@@ -43,81 +42,68 @@ impl Rank {
         }
     }
 
-    /// Of a request that is served in the order of arrival.
+    /// For service in order of arrival.
     #[must_use]
     pub fn of_arrival(now: Duration, id: RequestId) -> Self {
         Self { due_us: now.as_micros() as i64, path: Reverse(0), id }
     }
 }
 
-/// What the caller asked for and what stays.
+/// The parts of a request that don't change.
 pub struct Terms {
-    /// Coarse priority; chooses among models.
     pub class: Class,
-    /// The run it is part of.
     pub run: Option<RunId>,
-    /// Ends after this many generated tokens.
+    /// Most tokens to generate.
     pub tokens_max: usize,
-    /// Ends when one of these is drawn.
     pub stop_tokens: Vec<u32>,
-    /// Engine time at which it ends.
+    /// Engine time at which the request ends.
     pub deadline: Option<Duration>,
-    /// Separates caches.
+    /// Requests with different salts never share cache blocks.
     pub cache_salt: u64,
-    /// Tokens it may have in all.
+    /// Most tokens, prompt and output together.
     pub context_tokens: usize,
-    /// Leading tokens that the cache had when it came. They may be gone since.
+    /// Leading tokens that the cache had on arrival. They may have been evicted since.
     pub cached_tokens: usize,
 }
 
-/// A request while it lives.
 pub struct Sequence {
-    /// Its name outside.
     pub id: RequestId,
-    /// The model that computes it.
     pub model: ModelId,
-    /// Place in the order of service.
     pub rank: Rank,
-    /// Prompt, then what was generated. Grows at the end.
+    /// Prompt, then generated tokens. Only grows.
     pub tokens: Vec<u32>,
-    /// Leading tokens whose keys and values are in the table's blocks, or will be when the planned copies are made.
-    /// Always fewer than `tokens` between steps: what is missing is what it wants.
+    /// Leading tokens whose keys and values are in the table's blocks, or will be once the planned copies are made.
+    /// Always fewer than `tokens` between steps.
     pub computed: usize,
-    /// The most that was ever computed; below it work is repeated.
+    /// The highest `computed` so far. Up to here, computing a token is repeated work.
     pub reached: usize,
-    /// Blocks, in reading order. Grows at the end or is cleared whole.
+    /// Block ids in reading order. Grows at the end or is cleared whole.
     pub table: Vec<u32>,
-    /// Chained hashes of the leading full blocks of `tokens`, as far as somebody asked.
+    /// Chained hashes of the leading full blocks of `tokens`, computed on demand.
     chain: Vec<u64>,
-    /// First prompt token whose score is still owed; the prompt's length when none is.
+    /// First prompt token whose score has not been sent yet; the prompt's length when none is wanted.
     pub score_next: usize,
-    /// How its tokens are drawn.
     pub drawing: Drawing,
-    /// Grammar, if any.
     pub constraint: Option<Box<dyn Constraint>>,
-    /// What may come next, where that is guessed.
+    /// Proposes draft tokens; `None` when this sequence doesn't speculate.
     pub guesses: Option<Guesses>,
-    /// What the caller asked for.
     pub terms: Terms,
-    /// What it cost so far.
     pub usage: Usage,
-    /// Where events go; `None` after the last one.
+    /// `None` after the last event.
     sink: Option<Sink>,
 }
 
-/// Whether a sequence goes on.
+/// Why a sequence ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum End {
-    /// It ended in order.
     Finished(FinishReason),
-    /// It broke.
     Failed(String),
-    /// Nobody listens any more.
+    /// Its sink returned `false` or panicked.
     Deaf,
 }
 
 impl Sequence {
-    /// Starts the life of a checked request; `guesses` allows drafts where they change nothing but time.
+    /// Takes a checked request. `guesses` allows speculation, which needs a sequence without penalties.
     pub fn new(
         id: RequestId,
         request: Request,
@@ -149,7 +135,7 @@ impl Sequence {
                 run: request.priority.run,
                 tokens_max: request.tokens_max as usize,
                 stop_tokens: request.stop_tokens,
-                // One beyond all time is none.
+                // A deadline too far away to represent counts as none.
                 deadline: request.deadline.and_then(|after| now.checked_add(after)),
                 cache_salt: request.cache_salt,
                 context_tokens,
@@ -160,37 +146,35 @@ impl Sequence {
         }
     }
 
-    /// Tokens of the prompt.
     #[must_use]
     pub fn prompt_tokens(&self) -> usize {
         self.usage.prompt_tokens as usize
     }
 
-    /// Tokens that are known and not computed.
     #[must_use]
     pub fn pending(&self) -> usize {
         self.tokens.len() - self.computed
     }
 
-    /// About how many tokens it has to compute before it says something: what the cache had is not counted.
+    /// About how many prompt tokens remain before the first generated one, without those that the cache had.
     #[must_use]
     pub fn prompt_left(&self) -> usize {
         self.tokens.len() - self.computed.max(self.terms.cached_tokens).min(self.tokens.len() - 1)
     }
 
-    /// Whether it only waits for its next token.
+    /// Whether all but its last token is computed, and that one was generated.
     #[must_use]
     pub fn is_decoding(&self) -> bool {
         self.computed > 0 && self.pending() == 1 && self.tokens.len() > self.prompt_tokens()
     }
 
-    /// Whether computing all that is pending leads to a draw.
+    /// Whether computing all pending tokens leads to sampling one.
     #[must_use]
     pub fn wants_draw(&self) -> bool {
         self.terms.tokens_max > 0
     }
 
-    /// Rows of logits that computing its next `tokens` tokens takes: those of promised scores, and one to draw from.
+    /// Rows of logits needed to compute the next `tokens` tokens: those for prompt scores, and one to sample from.
     #[must_use]
     pub fn rows_within(&self, tokens: usize) -> usize {
         let end = self.computed + tokens;
@@ -198,21 +182,20 @@ impl Sequence {
         scored.len() + usize::from(tokens > 0 && tokens == self.pending() && self.wants_draw())
     }
 
-    /// Tokens it may still generate.
     #[must_use]
     pub fn tokens_left(&self) -> usize {
         let asked = self.terms.tokens_max - self.usage.completion_tokens as usize;
         asked.min(self.terms.context_tokens - self.tokens.len())
     }
 
-    /// Leading tokens that a cache may supply: the last one is always computed, for its logits, and so is what a
-    /// promised score is read from.
+    /// Leading tokens that the cache may supply. The last one is always computed, for its logits, and so is the token
+    /// before the first wanted prompt score.
     #[must_use]
     pub fn cacheable_tokens(&self) -> usize {
         if self.score_next < self.prompt_tokens() { self.score_next - 1 } else { self.tokens.len() - 1 }
     }
 
-    /// Takes `tokens` from the cache as computed; says how many of them it never had before.
+    /// Counts `tokens` from the cache as computed. Returns how many of them were never computed or found before.
     pub fn found(&mut self, tokens: usize) -> usize {
         self.computed += tokens;
         let new = self.computed.saturating_sub(self.reached).min(tokens);
@@ -221,7 +204,7 @@ impl Sequence {
         new
     }
 
-    /// Hash of the leading `blocks` full blocks of its tokens.
+    /// Hash of the first `blocks` full blocks of its tokens.
     pub fn prefix_hash(&mut self, blocks: usize) -> u64 {
         while self.chain.len() < blocks {
             let first = self.chain.len() * BLOCK_TOKENS;
@@ -231,20 +214,19 @@ impl Sequence {
         if blocks == 0 { root_hash(self.terms.cache_salt) } else { self.chain[blocks - 1] }
     }
 
-    /// The prefix of its first block.
+    /// What its first block continues.
     #[must_use]
     pub fn root(&self) -> Prefix {
         Prefix::Empty(self.terms.cache_salt)
     }
 
-    /// Takes a new token into its tokens and counts.
     fn push(&mut self, token: u32) {
         self.tokens.push(token);
         self.drawing.seen(token);
         self.usage.completion_tokens += 1;
     }
 
-    /// Takes a drawn token and what the grammar forces after it, tells the listener, and says whether it ends here.
+    /// Takes a sampled token and those the grammar forces after it, sends them, and returns `Err` if the sequence ends.
     pub fn advance(&mut self, drawn: u32, logprobs: Option<super::Logprobs>) -> Result<(), End> {
         let settle = |sequence: &mut Self| sequence.with_grammar(|grammar| Ok(grammar.settle(drawn)));
         let token = if self.constraint.is_some() { settle(self)? } else { drawn };
@@ -252,8 +234,8 @@ impl Sequence {
         self.follow_grammar()
     }
 
-    /// Appends the tokens that the grammar forces. Where log-probabilities are wanted they are drawn one by one instead;
-    /// while prompt scores are owed they wait, so that the sequence cannot end before.
+    /// Appends the tokens that the grammar forces. With log-probabilities they are sampled one by one instead. While
+    /// prompt scores are still to come they wait, so that the sequence can't end first.
     pub fn follow_grammar(&mut self) -> Result<(), End> {
         let scored = self.score_next == self.prompt_tokens();
         if self.constraint.is_none() || !self.wants_draw() || self.drawing.top_logprobs.is_some() || !scored {
@@ -286,19 +268,19 @@ impl Sequence {
         }
         let full = self.tokens.len() >= self.terms.context_tokens;
         if full || self.usage.completion_tokens as usize >= self.terms.tokens_max {
-            // A grammar that is complete with the last token that fits ended in order.
+            // A grammar completed by the last token that fits ends with `Stop`, not `Length`.
             self.grammar_end()?;
             return Err(End::Finished(FinishReason::Length));
         }
         Ok(())
     }
 
-    /// Marks the tokens that the grammar allows next. Without a grammar it must not be called.
+    /// Marks the tokens that the grammar allows next. Panics without a grammar.
     pub fn mask(&mut self, allowed: &mut [u32]) -> Result<(), End> {
         self.with_grammar(|grammar| grammar.mask(allowed))
     }
 
-    /// Lets the grammar suppose that `token` was drawn; `false` when it would end there or cannot go on.
+    /// Advances the grammar by a draft token. `false` when the sequence would end there or the token is not allowed.
     pub fn suppose(&mut self, token: u32) -> bool {
         if self.terms.stop_tokens.contains(&token) {
             return false;
@@ -310,7 +292,7 @@ impl Sequence {
         self.constraint.is_none() || self.with_grammar(supposed).unwrap_or(false)
     }
 
-    /// A grammar that fails or panics fails this sequence and nothing else.
+    /// A grammar that fails or panics fails this sequence only.
     fn with_grammar<T>(
         &mut self,
         call: impl FnOnce(&mut dyn Constraint) -> Result<T, String>,
@@ -323,10 +305,10 @@ impl Sequence {
         }
     }
 
-    /// Tells the listener; `false` when it does not want to hear more.
+    /// Sends an event; `false` when nobody listens any more.
     pub fn send(&mut self, event: Event) -> bool {
         let Some(sink) = &mut self.sink else { return false };
-        // A listener that panics is a listener that left; it must not take the others' engine with it.
+        // A sink that panics counts as gone. It must not take down the engine for the others.
         let listens = catch_unwind(AssertUnwindSafe(|| sink(event))).unwrap_or(false);
         if !listens {
             self.sink = None;
@@ -345,13 +327,13 @@ impl Sequence {
     }
 }
 
-/// What a panic said.
+/// The message of a panic.
 pub(super) fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(ToString::to_string);
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".into())
 }
 
-/// Sequences by a number that stays the same while they live.
+/// Sequences by slot, a number that stays the same while they live.
 #[derive(Default)]
 pub struct Sequences {
     slots: Vec<Option<Sequence>>,
@@ -359,7 +341,6 @@ pub struct Sequences {
 }
 
 impl Sequences {
-    /// Takes a sequence in and says under which number.
     pub fn insert(&mut self, sequence: Sequence) -> u32 {
         if let Some(slot) = self.vacant.pop() {
             self.slots[slot as usize] = Some(sequence);
@@ -369,18 +350,17 @@ impl Sequences {
         (self.slots.len() - 1) as u32
     }
 
-    /// Hands a sequence out; its number may be given to another.
+    /// Takes a sequence out; its slot may be reused.
     pub fn remove(&mut self, slot: u32) -> Sequence {
         self.vacant.push(slot);
         self.slots[slot as usize].take().expect("a slot is removed once, by whoever listed it")
     }
 
-    /// All that live, to change them.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Sequence> {
         self.slots.iter_mut().flatten()
     }
 
-    /// All that live, with their numbers.
+    /// All sequences with their slots.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &Sequence)> {
         self.slots.iter().enumerate().filter_map(|(slot, s)| s.as_ref().map(|s| (slot as u32, s)))
     }

@@ -1,5 +1,5 @@
-//! What a sequence need not compute: full blocks that the cache has, the agreeing part of a half-full one, and what
-//! another sequence computes within the same step. What is planned otherwise is not known here.
+//! What a sequence need not compute: full blocks in the cache, the matching part of a half-full block, and what another
+//! sequence computes in the same step. The rest of the plan is not known here.
 
 use std::collections::HashSet;
 
@@ -8,22 +8,21 @@ use bandmaster_models::BlockCopy;
 use super::hash::chain_hash;
 use super::{BLOCK_TOKENS, Core};
 
-/// Leading tokens of a block that must agree before a sequence waits for another to compute them.
+/// Leading tokens of a block that must match before a sequence waits for another to compute them.
 const AWAITED_TOKENS_MIN: usize = 4;
 
-/// Which blocks the planned step will compute, so that siblings wait for them.
+/// The beginnings of blocks that the planned step computes; sequences that need the same ones wait a step.
 #[derive(Debug, Default)]
 pub struct Underway(HashSet<u64>);
 
 impl Underway {
-    /// Nothing is planned.
     pub fn clear(&mut self) {
         self.0.clear();
     }
 }
 
 impl Core {
-    /// Appends the full blocks that the cache has for what comes next.
+    /// Attaches the cached full blocks that continue the sequence.
     pub(super) fn attach(&mut self, slot: u32) {
         let sequence = &mut self.sequences[slot];
         let model = sequence.model;
@@ -43,7 +42,7 @@ impl Core {
         }
     }
 
-    /// Counts the leading tokens in full blocks that the cache has for a sequence that has come, and takes none.
+    /// Counts the leading tokens that full cached blocks could supply to a new sequence, without taking the blocks.
     pub(super) fn note_cached(&mut self, slot: u32) {
         let sequence = &mut self.sequences[slot];
         let (model, mut prefix, mut cached) = (sequence.model, sequence.root(), 0);
@@ -57,7 +56,7 @@ impl Core {
         sequence.terms.cached_tokens = cached;
     }
 
-    /// Plans to copy the part of another's block that agrees with what comes next.
+    /// Plans to copy the part of another block that matches the sequence's next tokens.
     pub(super) fn copy_part(&mut self, slot: u32) {
         let sequence = &mut self.sequences[slot];
         let (model, start) = (sequence.model, sequence.computed);
@@ -69,7 +68,7 @@ impl Core {
         let prefix = last.map_or(sequence.root(), |&block| self.blocks.prefix_of(model, block));
         let found = self.blocks.partial(model, prefix, &sequence.tokens[start..end]);
         let Some((from, tokens)) = found else { return };
-        // Held until the step ends, so that the room for the copy is not made by evicting its source.
+        // Held until the step ends, so that allocating the target can't evict the source.
         self.blocks.share(model, from);
         let Some(to) = self.blocks.alloc(model) else {
             self.blocks.release(model, from);
@@ -80,7 +79,7 @@ impl Core {
         self.plan.copies.push((slot, BlockCopy { from, to, tokens }));
     }
 
-    /// Plans no copies for a sequence that is out of the step.
+    /// Drops the planned copies of a sequence that was taken out of the step.
     pub(super) fn drop_copies_for(&mut self, slot: u32) {
         let (blocks, model) = (&mut self.blocks, self.plan.model);
         self.plan.copies.retain(|&(owner, copy)| {
@@ -91,7 +90,7 @@ impl Core {
         });
     }
 
-    /// Whether another sequence computes the start of the next block within this very step.
+    /// Whether another sequence computes the start of this one's next block in the same step.
     pub(super) fn is_underway(&mut self, slot: u32) -> bool {
         let sequence = &mut self.sequences[slot];
         let start = sequence.computed;

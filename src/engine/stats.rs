@@ -1,128 +1,111 @@
-//! What the steps did, counted while they did it. Plain numbers that are copied out; nobody is told when they change.
+//! What the steps did, as plain counters that callers copy.
 
 use super::ModelId;
 use super::blocks::PoolStats;
 
-/// Totals since the engine started, and how things stand.
+/// Totals since the engine started, and the current state.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Stats {
-    /// Steps that ran a model.
     pub steps: u64,
-    /// Steps whose forward failed.
+    /// Steps in which the model's forward pass failed.
     pub steps_failed: u64,
-    /// Sum over steps of the sequences in the batch.
+    /// The number of sequences in the batch, summed over steps.
     pub batch_sum: u64,
-    /// Tokens computed for sequences that only waited for their next one.
+    /// Tokens computed for decoding sequences, one per sequence and step.
     pub decode_tokens: u64,
-    /// Tokens computed otherwise.
+    /// All other tokens computed, drafts included.
     pub prefill_tokens: u64,
-    /// Of them computed before and lost to preemption.
+    /// Tokens computed again after preemption; they are in `prefill_tokens` too.
     pub recomputed_tokens: u64,
     /// Tokens that were not computed because the cache had them.
     pub cached_tokens: u64,
-    /// Times a sequence lost its blocks.
+    /// Times a sequence lost its blocks to another.
     pub preemptions: u64,
-    /// Tokens guessed and computed along with the one before them.
     pub drafted_tokens: u64,
-    /// Of them those that were drawn.
+    /// Draft tokens that were accepted.
     pub accepted_tokens: u64,
-    /// Times a model was loaded, the first time included.
+    /// Model loads, the first ones included.
     pub loads: u64,
-    /// Requests taken.
+    /// Requests accepted.
     pub requests: u64,
-    /// Requests that broke.
     pub requests_failed: u64,
-    /// Turns of jobs.
+    /// Times that pieces of a job ran.
     pub job_turns: u64,
-    /// Microseconds spent in jobs.
     pub jobs_us: u64,
-    /// Of them while sequences could have gone on.
+    /// Of `jobs_us`, the time while sequences could have run.
     pub jobs_shared_us: u64,
-    /// Jobs that live.
+    /// Jobs that have not ended.
     pub jobs: usize,
     /// Sequences that hold blocks.
     pub running: usize,
-    /// Sequences that do not.
+    /// Sequences that hold none.
     pub waiting: usize,
     /// Bytes of cache blocks that have memory.
     pub kv_bytes_resident: usize,
-    /// Of them held by sequences.
+    /// Bytes of the blocks that sequences hold.
     pub kv_bytes_held: usize,
     /// Bytes that cache blocks may take: what the weights leave.
     pub kv_bytes_max: usize,
-    /// Bytes of the weights of loaded models.
+    /// Bytes of the weights in memory or being loaded.
     pub weight_bytes: usize,
-    /// Microseconds spent choosing.
     pub schedule_us: u64,
-    /// Microseconds spent in models, drawing included.
+    /// Includes sampling.
     pub run_us: u64,
-    /// Microseconds spent taking results in.
     pub commit_us: u64,
-    /// The last step.
     pub last: StepStats,
-    /// By model.
+    /// Indexed by [`ModelId`].
     pub models: Vec<ModelStats>,
-    /// What earlier steps had counted.
+    /// The totals at the end of the last step, to compute the next step's share.
     pub(super) counted: Counted,
 }
 
-/// Totals as the last step left them, so that the next can tell its own.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Counted {
     pub(super) cached_tokens: u64,
     pub(super) preemptions: u64,
 }
 
-/// One step.
+/// Counters of one step.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct StepStats {
-    /// Whose step it was.
     pub model: ModelId,
     /// Sequences in the batch.
     pub batch: usize,
-    /// Tokens of sequences that only waited for their next one.
+    /// Tokens of decoding sequences, one each.
     pub decode_tokens: usize,
     /// Other tokens, drafts included.
     pub prefill_tokens: usize,
-    /// Tokens that the cache supplied to sequences of the step.
+    /// Tokens that the cache supplied since the step before.
     pub cached_tokens: usize,
-    /// Sequences that lost their blocks while it was planned.
+    /// Sequences that lost their blocks since the step before.
     pub preemptions: usize,
-    /// Blocks that tables of the model held when it began.
+    /// Blocks of the model that sequences held when results were taken in.
     pub blocks_held: usize,
-    /// Microseconds that the model was expected to take.
+    /// Microseconds that the step was expected to take.
     pub predicted_us: u64,
-    /// Microseconds choosing.
     pub schedule_us: u64,
-    /// Microseconds in the model, drawing included.
+    /// Includes sampling.
     pub run_us: u64,
-    /// Microseconds taking results in.
     pub commit_us: u64,
 }
 
-/// One model.
+/// Counters of one model.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ModelStats {
-    /// As given at load.
     pub name: String,
-    /// Its steps.
     pub steps: u64,
-    /// Sum over its steps of the sequences in the batch.
+    /// The number of sequences in the batch, summed over its steps.
     pub batch_sum: u64,
-    /// Microseconds in it.
     pub run_us: u64,
-    /// Times it was loaded.
     pub loads: u64,
-    /// Whether its weights are in memory.
     pub resident: bool,
-    /// Sequences that want it.
+    /// Sequences that have not ended.
     pub sequences: usize,
-    /// Its cache.
     pub blocks: PoolStats,
 }
 
 impl Stats {
-    /// Mean number of sequences in a step.
+    /// Mean number of sequences in a step; 0 before the first.
     #[must_use]
     pub fn mean_batch(&self) -> f64 {
         if self.steps == 0 { 0.0 } else { self.batch_sum as f64 / self.steps as f64 }

@@ -1,5 +1,5 @@
-//! Threads, locks and channels: the standard library's, or, with `--cfg shuttle`, ones whose every order is tried by
-//! `tests/channels.rs`. Only the handles and the worker need them; a core has one thread.
+//! Threads, locks and channels. They are the standard library's, or with `--cfg shuttle` those whose interleavings
+//! `tests/channels.rs` explores. Only handles and the worker need them; a core has one thread.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ pub(super) use std::{
     thread::{Builder, JoinHandle},
 };
 
-/// What comes within `time`. Where orders are tried there is no time: others go on, and nothing has come.
+/// Receives within `time`. Shuttle has no time: it lets other threads run and reports a timeout if nothing is there.
 pub(super) fn receive_within<T>(receiver: &Receiver<T>, time: Duration) -> Result<T, RecvTimeoutError> {
     #[cfg(not(shuttle))]
     return receiver.recv_timeout(time);

@@ -1,5 +1,5 @@
-//! The engine's thread: takes commands between steps, drives the core, and has models loaded on threads of their own.
-//! The only place of the engine that reads a clock.
+//! The engine's thread: takes commands between steps, drives the core, and loads models on threads of their own. The
+//! only file of the engine that reads a clock.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,25 +14,23 @@ use super::sync::{
 };
 use super::{Brought, Core, ModelId, RequestId};
 
-/// Longest sleep while sequences live that cannot go on, or a model is to come.
+/// Longest sleep while sequences exist that can't run, or a model is being loaded.
 const STUCK_SLEEP: Duration = Duration::from_millis(5);
-/// Commands are taken for this long between two steps, and at least one: what a request's arrival takes depends on its
+/// Commands are processed for this long between two steps, but at least one is. A request's arrival takes time for its
 /// prompt and grammar, and streams wait meanwhile.
 const COMMANDS_TIME: Duration = Duration::from_millis(2);
-/// What a loading thread leaves.
 type Arrival = (ModelId, Brought);
 
-/// The thread's side.
 pub(super) struct Worker {
     core: Core,
     inbox: Receiver<Command>,
-    /// Taken out of the channel and not yet obeyed. No longer than the queues.
+    /// Received from the channel and not yet carried out.
     taken: VecDeque<Command>,
     shared: Arc<Shared>,
     epoch: Instant,
-    /// By model: how it is loaded, and who waits for the first time.
+    /// Indexed by model: its loader, and the caller that waits for the first load.
     loaders: Vec<(Loader, Option<SyncSender<Loaded>>)>,
-    /// Where loading threads leave what they load.
+    /// Channel on which loading threads deliver models.
     brought: (Sender<Arrival>, Receiver<Arrival>),
 }
 
@@ -43,7 +41,7 @@ impl Worker {
         Self { core, inbox, taken, shared, epoch, loaders: Vec::new(), brought: channel() }
     }
 
-    /// Steps and takes commands until the engine is to end.
+    /// Runs steps and takes commands until the engine is stopped.
     pub(super) fn work(mut self) {
         let epoch = self.epoch;
         let clock = move || epoch.elapsed();
@@ -54,17 +52,17 @@ impl Worker {
             self.publish();
         }
         self.core.fail_all(STOPPED);
-        // What came since then hears the same.
+        // Commands that arrived since then are dropped, which fails their requests the same way.
         self.taken.clear();
         while self.inbox.try_recv().is_ok() {}
         self.publish();
     }
 
-    /// Takes what has come; waits when there is nothing to step. `false` when the engine is to end.
+    /// Takes what has arrived, and waits if there is nothing to run. `false` when the engine is to stop.
     fn take_commands(&mut self, progressed: bool) -> bool {
         let busy = progressed && !self.core.is_idle() || !self.taken.is_empty();
         let first = if busy { self.inbox.try_recv() } else { self.wait() };
-        // Taken before the channel is emptied: a request that is cancelled was sent before, so it is known below.
+        // Read before the channel is emptied: a request is sent before its cancellation, so it is known by then.
         let told = std::mem::take(&mut *lock(&self.shared.told));
         let mut next = first;
         let disconnected = loop {
@@ -95,7 +93,7 @@ impl Worker {
         !disconnected && !self.shared.stopping.load(Ordering::Acquire)
     }
 
-    /// Ends a request or a job, obeyed or not.
+    /// Ends a request or a job, even if its command was not carried out yet.
     fn cancel(&mut self, id: RequestId) {
         let names = |command: &Command| match command {
             Command::Submit(submission) => submission.id == id,
@@ -147,7 +145,7 @@ impl Worker {
         }
     }
 
-    /// Starts a thread for each model that is called: it drops those that left, loads, and leaves what it loaded.
+    /// Starts a thread for each called model. It drops the models that left, loads the new one, and delivers it.
     fn load_what_is_called(&mut self) {
         for id in self.core.take_calls() {
             let departed = self.core.take_departed();
@@ -165,7 +163,7 @@ impl Worker {
                 self.settle(id, Err(format!("no thread to load it: {error}")));
             }
         }
-        // Who made room for blocks and not for a model.
+        // Models that left to make room for blocks, not for another model.
         drop(self.core.take_departed());
     }
 
@@ -178,7 +176,7 @@ impl Worker {
             known[id.0 as usize] = Some(limits);
         }
         if let Some(reply) = self.loaders[id.0 as usize].1.take() {
-            // Who asked may have left; the model stays.
+            // The caller may have left; the model stays.
             let _ = reply.send(settled.map(|_| id));
         }
     }

@@ -3,10 +3,10 @@ use crate::dispatch::Isa;
 use crate::naive;
 use crate::ops::{Rope, RopeFreqs, RopeStyle, rope};
 
-/// f16 NaN: what a block holds before it is written must not matter.
+/// NaN in f16: what a block holds before it is written must not matter.
 const UNWRITTEN: u16 = 0x7e01;
 
-/// One sequence: its queries, and a cache that holds its keys and values in blocks that lie anywhere.
+/// One sequence: its queries, and a cache with its keys and values in scattered blocks.
 struct Sequence {
     layer: KvLayer,
     heads: usize,
@@ -49,7 +49,7 @@ impl Sequence {
         let elems = shape.layer_elems();
         let layer = KvLayer { shape, block_stride_elems: 2 * elems + 32, offset_elems: elems + 16 };
         let blocks = tokens.div_ceil(BLOCK_TOKENS);
-        // Odd multiples modulo a power of two: every block once, in no order.
+        // Odd multiples modulo a power of two visit every block once, out of order.
         let pool_blocks = (blocks + 1).next_power_of_two();
         let table = (0..blocks).map(|i| ((i * 5 + seed as usize) % pool_blocks) as u32).collect();
         let q = noise(seed, tokens * heads * head_dim).iter().map(|x| x * 3.0).collect();
@@ -85,7 +85,7 @@ impl Sequence {
         AttentionSpan { first_row, rows: tokens.len(), context: tokens.start, table }
     }
 
-    /// Attention of some tokens, the ones before them being in the cache.
+    /// Attention of some tokens, with those before them in the cache.
     fn attend(&self, cpu: &Cpu, tokens: std::ops::Range<usize>) -> Vec<f32> {
         let q = &self.q[tokens.start * self.width()..tokens.end * self.width()];
         let mut out = vec![f32::NAN; q.len()];
@@ -110,11 +110,11 @@ fn assert_same_bits(a: &[f32], b: &[f32], what: &str) {
     assert_eq!(differ, None, "{what}: first difference");
 }
 
-/// (query heads, kv heads, head width): the models at hand, and what is unusual.
+/// (query heads, kv heads, head width): those of known models, and unusual ones.
 const SHAPES: [(usize, usize, usize); 8] =
     [(14, 2, 64), (12, 2, 128), (9, 3, 64), (4, 1, 256), (2, 2, 32), (16, 2, 48), (71, 1, 64), (3, 3, 112)];
 
-/// A cache of each type for each shape.
+/// Each shape with a cache of each type.
 fn shapes_and_types() -> impl Iterator<Item = (KvType, usize, usize, usize)> {
     let of_type = |kv_type| SHAPES.map(|(heads, kv_heads, dim)| (kv_type, heads, kv_heads, dim));
     [KvType::F16, KvType::Q8].into_iter().flat_map(of_type)
@@ -134,7 +134,7 @@ fn it_is_its_naive_twin() {
     }
 }
 
-/// That bytes are read as they were written; how well they hold numbers is tested where they are written.
+/// Bytes are read as they were written. How accurate they are is tested where they are written.
 #[test]
 fn attention_over_bytes_is_near_that_over_half_precision() {
     let (kv_heads, dim, tokens) = (2, 48, 20);
@@ -151,7 +151,7 @@ fn large_scores_stay_finite_and_right() {
     sequence.q.iter_mut().for_each(|q| *q *= 400.0);
     let (out, expected) = (sequence.attend(&cpu(2), 600..700), sequence.naive(600..700));
     let worst = out.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-    // Scores of hundreds in f32 are known to 5e-5, and so are their exponentials.
+    // Scores in the hundreds are known to 5e-5 in f32, and so are their exponentials.
     assert!(worst < 2e-3, "{worst}");
 }
 
@@ -161,7 +161,7 @@ fn same_bits_however_a_prompt_is_cut() {
         let sequence = Sequence::of_type(kv_type, 3, heads, kv_heads, head_dim, 600);
         let whole = sequence.attend(&cpu(1), 0..600);
         for chunk in [1, 2, 7, 16, 100, 255, 256, 257, 512] {
-            // Token by token from the start would take long; its second half passes all the same places.
+            // Token by token from the start would take long; the second half passes all the same places.
             let first = if chunk < 16 { 500 } else { 0 };
             for threads in [1, 2, 3] {
                 let cpu = cpu(threads);
@@ -193,7 +193,7 @@ fn same_bits_in_any_company() {
         }
         for threads in [1, 2, 3] {
             let mut out = vec![f32::NAN; q.len()];
-            // Scratch that another call has used.
+            // The second pass uses scratch from another call.
             let mut scratch = AttentionScratch::new();
             for _ in 0..2 {
                 let (cpu, pool, layer) = (cpu(threads), &sequence.pool, sequence.layer);
@@ -243,7 +243,7 @@ fn what_comes_after_a_row_of_this_type(kv_type: KvType) {
         from_200[200 * kv_heads * dim..].fill(f32::NAN);
     }
     sequence.write(&k, &v);
-    // Whole chunk, so that rows before and after 200 share tiles.
+    // Computed as one chunk, so that rows before and after 200 share tiles.
     let after = sequence.attend(&cpu(2), 0..tokens);
     assert_same_bits(&after[..200 * sequence.width()], &before, "rows before the NaN");
 }

@@ -1,5 +1,4 @@
-//! A tile of query rows against the splits of its context. Written once over [`Simd`]; every output element has one order of
-//! operations, whatever rows share the tile.
+//! Attention of a tile of query rows. Every output element has one order of operations, whatever rows share the tile.
 
 use std::ops::Range;
 
@@ -8,14 +7,13 @@ use crate::disjoint::Disjoint;
 use crate::kv::{KvShape, KvType, SCALE_DIMS, q8_parts};
 use crate::simd::{Kernel, LANES, Simd, exp, f16_to_f32, prefetch, to_array};
 
-/// Rows whose running sums fit in 32 registers beside keys, values and weights.
+/// The running sums of this many rows fit into 32 registers beside keys, values and weights.
 const STRIP_ROWS: usize = 7;
-/// Rows of a tile. They pass over a split's keys and values together, so these come from the second-level cache.
+/// Rows per tile. They pass over a split's keys and values together, which thus come from the second-level cache.
 pub(crate) const TILE_ROWS: usize = 4 * STRIP_ROWS;
 const SPLIT_BLOCKS: usize = SPLIT_TOKENS / BLOCK_TOKENS;
-/// How many blocks ahead of their use keys and values are asked for: blocks lie anywhere, so the hardware can't know.
+/// How many blocks ahead keys and values are prefetched. The hardware can't predict where blocks lie.
 const AHEAD_BLOCKS: usize = 3;
-/// Elements of a cache line.
 const LINE: usize = 32;
 
 /// Each row's greatest score, and its sum of e^(score - greatest).
@@ -31,7 +29,6 @@ impl Default for Sums {
     }
 }
 
-/// What a tile reads.
 pub(crate) struct Source<'a> {
     call: &'a Call<'a>,
     tile: &'a Tile,
@@ -42,7 +39,7 @@ impl<'a> Source<'a> {
         Source { call, tile }
     }
 
-    /// Tokens of a split that a row of the tile sees.
+    /// How many tokens of a split a row sees.
     #[inline(always)]
     fn visible(&self, row: usize, split: usize) -> usize {
         let visible = self.call.visible(self.tile.span, self.tile.first + row);
@@ -61,21 +58,21 @@ impl<'a> Source<'a> {
         &self.call.pool[self.call.layer.keys(block, self.tile.kv_head)]
     }
 
-    /// The keys that are needed [`AHEAD_BLOCKS`] after those of `block`, of `blocks` in all; then come the values from `first` on.
+    /// The keys needed [`AHEAD_BLOCKS`] after those of `block` or, after the last of `blocks`, the values from `first`.
     #[inline(always)]
     fn after_keys(&self, block: usize, first: usize, blocks: usize) -> &'a [u16] {
         let next = block + AHEAD_BLOCKS;
         if next < blocks { self.keys(next) } else { self.values((first + next - blocks).min(blocks - 1)) }
     }
 
-    /// The values that are needed [`AHEAD_BLOCKS`] after those of `block`, of `blocks` in all; then come the next split's keys.
+    /// The values needed [`AHEAD_BLOCKS`] after those of `block` or, after the last of `blocks`, the next keys.
     #[inline(always)]
     fn after_values(&self, block: usize, blocks: usize) -> &'a [u16] {
         let next = block + AHEAD_BLOCKS;
         if next < blocks { self.values(next) } else { self.keys(next.min(self.blocks() - 1)) }
     }
 
-    /// Blocks that the tile's last row sees.
+    /// How many blocks the tile's last row sees.
     #[inline(always)]
     fn blocks(&self) -> usize {
         self.call.visible(self.tile.span, self.tile.first + self.tile.rows - 1).div_ceil(BLOCK_TOKENS)
@@ -93,10 +90,10 @@ pub(crate) struct Attend<'a> {
     pub(crate) source: Source<'a>,
     pub(crate) splits: Range<usize>,
     pub(crate) to: &'a Disjoint<'a, f32>,
-    /// Where each row of the tile begins in `to`; no other chunk touches them.
+    /// Where each row of the tile starts in `to`. No other chunk touches these rows.
     pub(crate) rows: [usize; TILE_ROWS],
     pub(crate) sums: &'a mut Sums,
-    /// Whether these are all splits, so that the rows are to be divided by their sums.
+    /// Whether these are all splits, so that the rows must be divided by their sums.
     pub(crate) whole: bool,
 }
 
@@ -150,8 +147,8 @@ impl Attend<'_> {
         }
     }
 
-    /// Rows `first .. first + R`, each of which sees some of the split. The first strip asks for what comes next; the tile's others
-    /// find in the cache what it has read.
+    /// Computes rows `first .. first + R`, each of which sees some of the split. Only the tile's first strip prefetches
+    /// (`ask`); the others find its data in the cache.
     #[inline(always)]
     fn strip<S: Simd, const R: usize>(&mut self, s: S, split: usize, first: usize, ask: bool) {
         let visible: [usize; R] = std::array::from_fn(|r| self.source.visible(first + r, split));
@@ -194,8 +191,8 @@ impl Attend<'_> {
     }
 }
 
-/// `scores[r][t] = q[r] · scale · k[t]` for the tokens of a split, whole blocks. Even and odd dimensions are summed apart and then added, as
-/// keys lie in pairs; in `Q8` this is done for the dimensions of each scale.
+/// `scores[r][t] = q[r] · scale · k[t]` for a split's tokens, in whole blocks. Even and odd dimensions are summed apart
+/// and then added, since keys lie in pairs; in `Q8` separately for each scale.
 #[inline(always)]
 fn score<S: Simd, const R: usize, const Q8: bool>(
     s: S,
@@ -217,7 +214,7 @@ fn score<S: Simd, const R: usize, const Q8: bool>(
         let keys = source.keys(block);
         let ahead = if ask { source.after_keys(block, blocks.start, blocks.end) } else { keys };
         let mut scored = [s.splat(0.0); R];
-        // Pairs of dimensions that are summed before anything else: all, or those that share a scale.
+        // Pairs of dimensions that are summed first: all of them, or those that share a scale.
         let together = if Q8 { SCALE_DIMS / 2 } else { KvShape::HEAD_DIM_MAX / 2 };
         for (group, q) in q[..dim / 2].chunks(together).enumerate() {
             let mut sums = [[s.splat(0.0); 2]; R];
@@ -252,7 +249,7 @@ fn score<S: Simd, const R: usize, const Q8: bool>(
     }
 }
 
-/// Turns the first `visible` scores into e^(score - greatest); returns the greatest and the sum.
+/// Replaces the first `visible` scores by e^(score - greatest). Returns the greatest score and the sum.
 #[inline(always)]
 fn softmax<S: Simd>(s: S, scores: &mut [f32; SPLIT_TOKENS], visible: usize) -> (f32, f32) {
     let scores = &mut scores.as_chunks_mut::<LANES>().0[..visible.div_ceil(LANES)];
@@ -274,13 +271,13 @@ fn softmax<S: Simd>(s: S, scores: &mut [f32; SPLIT_TOKENS], visible: usize) -> (
     (max, s.sum(sum))
 }
 
-/// What the rows so far and the new ones are multiplied with, by row of a strip.
+/// The factors on the rows so far and on the new ones, by row of a strip.
 struct Weights {
     old: [f32; LANES / 2],
     new: [f32; LANES / 2],
 }
 
-/// Adds a split's sums to those so far, both brought to the greater of the two maxima.
+/// Adds a split's sums to those so far, both scaled to the greater of the two maxima. Returns the factors.
 #[inline(always)]
 fn fold_weights<S: Simd>(s: S, sums: &mut Sums, rows: Range<usize>, max: &[f32], sum: &[f32]) -> Weights {
     let (old_max, old_sum) = (&mut sums.max[rows.clone()], &mut sums.sum[rows]);
@@ -301,22 +298,19 @@ fn fold_weights<S: Simd>(s: S, sums: &mut Sums, rows: Range<usize>, max: &[f32],
     weights
 }
 
-/// The weighted sum of a split's values, folded into the output rows.
 struct Mix<'a, const R: usize> {
     scores: &'a [[f32; SPLIT_TOKENS]; R],
-    /// Ascending.
     visible: [usize; R],
     split: usize,
     /// `None` for the first split, which is stored as it is.
     weights: Option<Weights>,
     rows: &'a [usize],
     to: &'a Disjoint<'a, f32>,
-    /// Whether values are to be asked for ahead of their use.
     ask: bool,
 }
 
 impl<const R: usize> Mix<'_, R> {
-    /// Dimensions `at .. at + 16 D`; returns how many.
+    /// Computes dimensions `at .. at + 16 D` and returns how many these are.
     #[inline(always)]
     fn columns<S: Simd, const D: usize, const Q8: bool>(&self, s: S, source: &Source, at: usize) -> usize {
         let mut sums = [[s.splat(0.0); D]; R];
@@ -347,8 +341,8 @@ impl<const R: usize> Mix<'_, R> {
         D * LANES
     }
 
-    /// Adds tokens of one block, in order, to the rows that see them: all, or with `SOME` only later ones. A weight of zero would not
-    /// do for the other rows, as what lies behind a row's last token may be anything.
+    /// Adds tokens of one block, in order, to all rows, or with `SOME` to the later ones that see them. A weight of
+    /// zero would not do for the others, since what lies behind a row's last token may be NaN.
     #[inline(always)]
     #[allow(clippy::too_many_arguments)] // the operands of one op
     fn add<S: Simd, const D: usize, const Q8: bool, const SOME: bool>(
@@ -393,7 +387,7 @@ fn fold<S: Simd>(s: S, to: &mut [f32; LANES], new: S::V, weights: Option<(f32, f
     s.store(folded, to);
 }
 
-/// Folds parts, one a split, that were computed apart.
+/// Folds splits that were computed apart into rows of `to`.
 pub(crate) struct Merge<'a> {
     pub(crate) tile_rows: usize,
     pub(crate) dim: usize,
@@ -401,7 +395,7 @@ pub(crate) struct Merge<'a> {
     pub(crate) parts: &'a [f32],
     pub(crate) sums: &'a [Sums],
     pub(crate) to: &'a Disjoint<'a, f32>,
-    /// Where each row of the tile begins in `to`; no other chunk touches them.
+    /// Where each row of the tile starts in `to`. No other chunk touches these rows.
     pub(crate) rows: [usize; TILE_ROWS],
 }
 
@@ -423,7 +417,7 @@ impl Kernel for Merge<'_> {
 impl Merge<'_> {
     #[inline(always)]
     fn fold_strip<S: Simd>(&self, s: S, split: usize, part: &Sums, rows: Range<usize>, sums: &mut Sums) {
-        // Rows that see nothing of this split keep what they have.
+        // Rows that see nothing of this split stay as they are.
         let Some(first) = rows.clone().find(|&row| part.sum[row] != 0.0) else { return };
         let rows = first..rows.end;
         let weights = (split > 0)
@@ -440,7 +434,6 @@ impl Merge<'_> {
     }
 }
 
-/// Divides each row by its sum.
 #[inline(always)]
 fn divide<S: Simd>(s: S, values: &Disjoint<f32>, rows: &[usize], dim: usize, sums: &[f32]) {
     for (&row, sum) in rows.iter().zip(sums) {

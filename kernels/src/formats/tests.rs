@@ -1,6 +1,6 @@
 use super::*;
 
-/// One block with every code, scale and sign bit set by a rule that can be worked out by hand.
+/// Checks one block with codes, scales and sign bits that can be worked out by hand.
 fn check(format: Format, raw: &[u8], expected: &[(usize, f32)]) {
     let mut out = vec![0.0; format.block_len()];
     format.dequantize(raw, &mut out);
@@ -30,7 +30,7 @@ fn blocks_dequantize_as_worked_out_by_hand() {
 
 #[test]
 fn superblocks_dequantize_as_worked_out_by_hand() {
-    // Q4_K: d 0.5, dmin 2; block 0: scale 3, min 1; block 5: scale 1 | 2 << 4 = 33, min 2 | 1 << 4 = 18.
+    // Q4_K: d 0.5, dmin 2. Block 0: scale 3, min 1. Block 5: scale 1 | 2 << 4 = 33, min 2 | 1 << 4 = 18.
     let mut raw = vec![0u8; 144];
     raw[..2].copy_from_slice(&half_bytes(0.5));
     raw[2..4].copy_from_slice(&half_bytes(2.0));
@@ -43,14 +43,14 @@ fn superblocks_dequantize_as_worked_out_by_hand() {
     raw[16 + 2 * 32 + 31] = 9 << 4;
     check(Format::Q4K, &raw, &[(0, 8.5), (1, -2.0), (32, 0.0), (160, -36.0), (191, 0.5 * 33.0 * 9.0 - 36.0)]);
 
-    // Q5_K: the same scales; the fifth bit of block 5 is bit 5 of `high`.
+    // Q5_K: the same scales. The fifth bit of block 5 is bit 5 of `high`.
     let mut five = vec![0u8; 176];
     five[..16].copy_from_slice(&raw[..16]);
     five[16 + 31] = 1 << 5;
     five[48 + 2 * 32 + 31] = 9 << 4;
     check(Format::Q5K, &five, &[(191, 0.5 * 33.0 * 25.0 - 36.0), (190, -36.0)]);
 
-    // Q6_K: weight 200 is half 1, block 2, place 8; scale 12.
+    // Q6_K: weight 200 is half 1, block 2, index 8; scale 12.
     let mut six = vec![0u8; 210];
     six[64 + 8] = 5 << 4;
     six[128 + 32 + 8] = 3 << 4;

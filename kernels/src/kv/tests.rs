@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// What one head's keys (or values) of a token are after they were written to a block of Q8, and the scales of their groups.
+/// One head's keys (or values) of a token after a round trip through a Q8 block, and the scales of their groups.
 fn written(x: &[f32], keys: bool, index: usize) -> (Vec<f32>, Vec<f32>) {
     let dim = x.len();
     let shape = KvShape { kv_heads: 1, head_dim: dim, kv_type: KvType::Q8 };
@@ -30,7 +30,7 @@ proptest! {
         let (found, scales) = written(&x, keys, index);
         for (d, (x, found)) in x.iter().zip(&found).enumerate() {
             let scale = scales[d / SCALE_DIMS];
-            // The scale is rounded to f16, so that the largest may be cut off a little beyond half a step.
+            // The scale is rounded to f16, so the largest may be off by a little more than half a step.
             prop_assert!((x - found).abs() <= scale * 0.5001 + x.abs() / 2048.0, "{x} as {found}, scale {scale}");
         }
     }

@@ -23,7 +23,7 @@ impl Case {
         (Matrix::pack(self.format, self.n, self.k, &raw).expect("packs"), w)
     }
 
-    /// Activations with a few large ones, as models have them.
+    /// Activations with a few large ones, as in real models.
     fn x(&self) -> Vec<f32> {
         let raw = naive::random_weights(Format::F32, self.rows, self.k, self.seed ^ 1);
         let mut x = naive::dequantize(Format::F32, self.k, &raw);
@@ -63,7 +63,7 @@ fn bits(y: &[f32]) -> Vec<u32> {
     y.iter().map(|y| y.to_bits()).collect()
 }
 
-/// Fails where an element is further off than f32 rounding of a sum of these magnitudes explains.
+/// Fails if an element is further off than f32 rounding of a sum of these magnitudes explains.
 fn assert_near(case: &Case, w: &[f32], x: &[f32], got: &[f32]) {
     let mut expected = vec![0.0; got.len()];
     naive::matmul(w, case.k, x, &mut expected);

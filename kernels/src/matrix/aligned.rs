@@ -1,11 +1,11 @@
-//! Bytes that begin at a cache line, so that a kernel's 64-byte loads do not straddle two.
+//! Bytes aligned to a cache line, so that a kernel's 64-byte loads do not straddle two.
 
 use std::ops::{Deref, DerefMut};
 
 #[repr(C, align(64))]
 struct Line([u8; 64]);
 
-/// A fixed run of bytes, zero at first. Pages never written cost no memory.
+/// A fixed number of bytes, initially zero. Pages that are never written take no memory.
 pub(crate) struct AlignedBytes {
     lines: Box<[Line]>,
     /// At most `64 * lines.len()`.

@@ -1,24 +1,24 @@
-//! The packed layout of a panel: 16 rows side by side, so that a vector register holds 4 consecutive codes of each.
+//! The packed layout of a panel: 16 rows side by side, so that a vector register holds 4 consecutive codes of each row.
 //!
-//! A block is 32 codes of each of the 16 rows: 8 vectors of 64 bytes, vector v holding codes 4v..4v+4 of row r at byte 4r.
-//! The vectors are stored as bit planes: nibbles (vector v in the low half of 64-byte plane v, v + 4 in its high half) or
-//! pairs of bits (vector v in bits 2·(v mod 4) of plane v/4); then, for codes of 3 and 5 bits, one plane of last bits (vector v
-//! in bit v), for 6 bits two of pairs.
-//! In front of one block, or of a group of eight, stand the scales as the file has them: never widened to f32.
+//! A block is 32 codes of each of the 16 rows: 8 vectors of 64 bytes, vector v holding codes 4v..4v+4 of row r at byte
+//! 4r. The vectors are stored as bit planes. Codes of 4 to 6 bits have planes of nibbles (vector v in the low half of
+//! 64-byte plane v, v + 4 in its high half), codes of 2 and 3 bits planes of pairs (vector v in bits 2·(v mod 4) of
+//! plane v/4). Codes of 3 and 5 bits add one plane of last bits (vector v in bit v), codes of 6 bits two of pairs. In
+//! front of one block, or of a group of eight, stand the scales as the file has them: never widened to f32.
 
 use half::{bf16, f16};
 
 use crate::formats::{Format, q3_scale, scale_and_min};
 
-/// Rows in a panel.
+/// Rows per panel.
 pub(crate) const LANES: usize = 16;
-/// Codes of a row in a block.
+/// Codes per row in a block.
 pub(crate) const BLOCK: usize = 32;
 /// Blocks that share a header in the K formats.
 pub(crate) const GROUP_BLOCKS: usize = 8;
-/// Bytes of one header entry: an f16 for each row.
+/// Bytes of one header entry: an f16 per row.
 const HEADER: usize = 2 * LANES;
-/// Bytes of a block's small scales in the K formats: two for each row.
+/// Bytes of a block's small scales in the K formats: two per row.
 const SUBSCALES: usize = 2 * LANES;
 
 /// How many bits of each code are stored.
@@ -32,29 +32,28 @@ pub(crate) enum Planes {
     Eight,
 }
 
-/// Which scales go with the codes.
+/// Which scales accompany the codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scales {
-    /// Each block: d. Weight = d·q.
+    /// Per block: d. Weight = d·q.
     D,
-    /// Each block: d, m. Weight = d·q + m.
+    /// Per block: d, m. Weight = d·q + m.
     DM,
-    /// Each group: d, dmin; each block: scale, min (u8). Weight = d·scale·q − dmin·min.
+    /// Per group: d, dmin. Per block: scale, min (u8). Weight = d·scale·q − dmin·min.
     Group,
-    /// Each group: d; each half block: scale (i8). Weight = d·scale·q.
+    /// Per group: d. Per half block: scale (i8). Weight = d·scale·q.
     GroupHalves,
-    /// Each group: d, dmin; each half block: scale and min in the low and high half of a byte.
-    /// Weight = d·scale·q − dmin·min.
+    /// Per group: d, dmin. Per half block: scale and min in the halves of a byte. Weight = d·scale·q − dmin·min.
     GroupHalfMins,
 }
 
-/// What is in a packed panel.
+/// The contents of a packed panel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Layout {
     F32,
     F16,
     BF16,
-    /// Codes are unsigned; the weight's q is the code less `offset`.
+    /// Unsigned codes; the weight's q is the code minus `offset`.
     Codes {
         planes: Planes,
         scales: Scales,
@@ -76,7 +75,7 @@ impl Planes {
 }
 
 impl Scales {
-    /// Blocks behind one header.
+    /// Blocks that share one header.
     pub(crate) const fn blocks(self) -> usize {
         match self {
             Scales::D | Scales::DM => 1,
@@ -84,7 +83,7 @@ impl Scales {
         }
     }
 
-    /// Whether something is added to every weight of a block.
+    /// Whether a value is added to every weight of a block.
     pub(crate) const fn have_mins(self) -> bool {
         matches!(self, Scales::DM | Scales::Group | Scales::GroupHalfMins)
     }
@@ -94,7 +93,7 @@ impl Scales {
         matches!(self, Scales::GroupHalves | Scales::GroupHalfMins)
     }
 
-    /// Bytes before the first block of a group.
+    /// Bytes of the header in front of a group's first block.
     pub(crate) const fn bytes(self) -> usize {
         match self {
             Scales::D => HEADER,
@@ -105,13 +104,13 @@ impl Scales {
     }
 }
 
-/// One block of a panel as plain numbers.
+/// One block of a panel, unpacked.
 pub(crate) struct Block {
     /// `codes[v][4r + i]` is code `4v + i` of row r.
     pub(crate) codes: [[u8; 4 * LANES]; 8],
-    /// Scale of each row for the first and second 16 codes.
+    /// Each row's scale for the first and second 16 codes.
     pub(crate) scales: [[f32; LANES]; 2],
-    /// What is added to every weight of the row, by halves; zero where the format has none.
+    /// Added to every weight of the row, per half; zero if the format has none.
     pub(crate) mins: [[f32; LANES]; 2],
 }
 
@@ -168,7 +167,7 @@ impl Layout {
         }
     }
 
-    /// The exact weights of one row of a panel.
+    /// Writes the exact weights of one row of a panel to `out`.
     pub(crate) fn unpack_lane(self, panel: &[u8], lane: usize, out: &mut [f32]) {
         let lanes =
             |size: usize| panel.chunks_exact(size * LANES).map(move |all| &all[lane * size..][..size]);
@@ -203,7 +202,7 @@ impl Layout {
     }
 }
 
-/// Block `b` of a panel of codes, all rows.
+/// Unpacks block `b` of a panel of codes, all rows.
 pub(crate) fn unpack_block(planes: Planes, scales: Scales, panel: &[u8], b: usize) -> Block {
     let (header, i, plane) = locate(planes, scales, panel, b);
     let mut block = Block { codes: [[0; 64]; 8], scales: [[0.0; LANES]; 2], mins: [[0.0; LANES]; 2] };
@@ -219,7 +218,7 @@ pub(crate) fn unpack_block(planes: Planes, scales: Scales, panel: &[u8], b: usiz
     block
 }
 
-/// The header of block `b`, its place in the group, and its planes.
+/// The header of block `b`, its index in the group, and its planes.
 fn locate(planes: Planes, scales: Scales, panel: &[u8], b: usize) -> (&[u8], usize, &[u8]) {
     let (group, i) = (b / scales.blocks(), b % scales.blocks());
     let group_bytes = scales.bytes() + scales.blocks() * planes.bytes();
@@ -227,7 +226,7 @@ fn locate(planes: Planes, scales: Scales, panel: &[u8], b: usize) -> (&[u8], usi
     (&group[..scales.bytes()], i, &group[scales.bytes() + i * planes.bytes()..][..planes.bytes()])
 }
 
-/// A row's scales for the two halves of a block, and what is added to their weights.
+/// A row's scales for the two halves of a block, and what is added to the weights of each.
 fn lane_scales(scales: Scales, header: &[u8], i: usize, lane: usize) -> ([f32; 2], [f32; 2]) {
     let half = |entry: usize| {
         let at = entry * HEADER + 2 * lane;
@@ -260,12 +259,12 @@ fn word(bytes: &[u8], index: usize) -> u32 {
     u32::from_le_bytes(bytes[4 * index..][..4].try_into().expect("four bytes"))
 }
 
-/// Four bytes that are 0 or 1, from the low four bits of `bits`.
+/// The low four bits of `bits` as four bytes that are 0 or 1.
 fn spread(bits: u32) -> u32 {
     ((bits & 15) * 0x0020_4081) & 0x0101_0101
 }
 
-/// The 32 codes of block `i` of the file's block(s) `raw`, four to a word.
+/// The 32 codes of block `i` of the file's block(s) `raw`, four per word.
 fn codes(format: Format, raw: &[u8], i: usize) -> [u32; 8] {
     const NIBBLES: u32 = 0x0f0f_0f0f;
     let halves = |low: &[u8], v: usize| word(low, v % 4) >> (v / 4 * 4) & NIBBLES;
@@ -337,7 +336,7 @@ fn put_codes(planes: Planes, codes: [u32; 8], lane: usize, out: &mut [u8]) {
     }
 }
 
-/// The 32 codes of one row of a block, four to a word: what `put_codes` was given.
+/// The 32 codes of one row of a block, four per word: the inverse of `put_codes`.
 fn unpack_words(planes: Planes, plane: &[u8], lane: usize) -> [u32; 8] {
     let get = |index: usize| word(&plane[index * 64 + 4 * lane..], 0);
     let nibbles = |v: usize| get(v % 4) >> (v / 4 * 4) & 0x0f0f_0f0f;
@@ -391,7 +390,7 @@ fn put_scales(format: Format, scales: Scales, raw: &[u8], lane: usize, header: &
     }
 }
 
-/// The bytes of d, and the scales of all sixteens of a file's block.
+/// The bytes of d, and the scales of all groups of 16 in a file's block.
 fn half_scales(format: Format, raw: &[u8]) -> (&[u8], [i8; 2 * GROUP_BLOCKS]) {
     if format == Format::Q3K {
         (&raw[108..110], std::array::from_fn(|i| q3_scale(&raw[96..108], i)))
@@ -400,7 +399,7 @@ fn half_scales(format: Format, raw: &[u8]) -> (&[u8], [i8; 2 * GROUP_BLOCKS]) {
     }
 }
 
-/// Rows of floats of `SIZE` bytes become columns of 16.
+/// Turns rows of floats of `SIZE` bytes into columns of 16.
 fn pack_floats<const SIZE: usize>(raw: &[u8], row_bytes: usize, panel: &mut [u8]) {
     for (lane, row) in raw.chunks_exact(row_bytes).enumerate() {
         for (column, value) in panel.chunks_exact_mut(SIZE * LANES).zip(row.chunks_exact(SIZE)) {

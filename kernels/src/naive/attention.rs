@@ -1,11 +1,11 @@
-//! Attention, one query row at a time, in f64.
+//! Attention in f64, one query row at a time.
 
 use half::f16;
 
 use crate::attention::{AttentionSpan, BLOCK_TOKENS, KvLayer, KvType};
 use crate::kv::SCALE_DIMS;
 
-/// See [`crate::attention::attention`].
+/// The reference for [`crate::attention::attention`], with the same shapes.
 pub fn attention(
     pool: &[u16],
     layer: KvLayer,
@@ -52,7 +52,7 @@ impl Head<'_> {
         }
     }
 
-    /// A number of the layer of the token's block; heads of values come after those of keys.
+    /// An element of the layer in the token's block. Value heads are numbered after key heads.
     fn element(&self, token: usize, head: usize, d: usize, within: usize) -> f64 {
         let block = self.table[token / BLOCK_TOKENS] as usize;
         let numbers = BLOCK_TOKENS * self.layer.shape.head_dim;

@@ -12,15 +12,14 @@ pub fn matmul(w: &[f32], k: usize, x: &[f32], y: &mut [f32]) {
     }
 }
 
-/// All weights of a tensor as floats; `raw` as the GGUF file holds it.
+/// All weights of a tensor as floats. `raw` holds them as in the GGUF file.
 pub fn dequantize(format: Format, k: usize, raw: &[u8]) -> Vec<f32> {
     let mut w = vec![0.0; raw.len() / format.row_bytes(k) * k];
     format.dequantize(raw, &mut w);
     w
 }
 
-/// What is left of activations after rounding each block of 32 to int8 with scale amax/127, itself rounded to
-/// f16 where that is a normal number.
+/// Activations after rounding each block of 32 to int8 with scale amax/127, itself rounded to f16 where that is normal.
 pub fn round_to_int8(x: &[f32]) -> Vec<f32> {
     let mut out = Vec::with_capacity(x.len());
     for block in x.chunks(32) {
@@ -34,7 +33,7 @@ pub fn round_to_int8(x: &[f32]) -> Vec<f32> {
     out
 }
 
-/// Random weights of a format as a file holds them, with scales of an ordinary size: data for tests and benches.
+/// Random weights in the file's format, with scales of ordinary magnitude, for tests and benchmarks.
 pub fn random_weights(format: Format, n: usize, k: usize, seed: u64) -> Vec<u8> {
     let mut state = seed;
     let mut next = move || {

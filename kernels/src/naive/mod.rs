@@ -1,4 +1,4 @@
-//! The naive twin of every op: obviously right, never fast.
+//! A naive reference for every op: obviously correct, and slow.
 
 pub mod attention;
 pub mod matmul;

@@ -1,8 +1,8 @@
-//! Row-wise ops, in f64.
+//! Row-wise ops in f64.
 
 use crate::ops::RopeStyle;
 
-/// See [`crate::ops::rms_norm`].
+/// The reference for [`crate::ops::rms_norm`], with the same shapes.
 pub fn rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
     let width = weight.len();
     for (x, out) in x.chunks_exact(width).zip(out.chunks_exact_mut(width)) {
@@ -14,7 +14,7 @@ pub fn rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
     }
 }
 
-/// silu(gate) · up, which [`crate::matmul::gated`] does on the way.
+/// The reference for the silu(gate) · up inside [`crate::matmul::gated`].
 pub fn silu_mul(gate: &[f32], up: &[f32], out: &mut [f32]) {
     for ((out, &gate), &up) in out.iter_mut().zip(gate).zip(up) {
         let gate = f64::from(gate);
@@ -22,7 +22,7 @@ pub fn silu_mul(gate: &[f32], up: &[f32], out: &mut [f32]) {
     }
 }
 
-/// See [`crate::ops::rope`]; the angles are given as they are.
+/// The reference for [`crate::ops::rope`]; angles are given directly.
 pub fn rope(
     x: &mut [f32],
     heads: usize,

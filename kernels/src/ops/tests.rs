@@ -4,13 +4,13 @@ use super::*;
 use crate::dispatch::Isa;
 use crate::naive;
 
-/// Every instruction set of this machine, alone and with more members than there are rows to share.
+/// Every instruction set of this machine, with one thread and with more threads than there are rows.
 fn cpus() -> Vec<Cpu> {
     let isas = Isa::ALL.into_iter();
     isas.flat_map(|isa| [1, 3].map(|threads| Cpu::with_isa(threads, isa))).flatten().collect()
 }
 
-/// Runs an op everywhere; the bits must agree with each other and the values with the naive twin's.
+/// Runs an op everywhere. The bits must agree with each other, and the values with the naive reference's.
 fn check(len: usize, tolerance: f32, op: impl Fn(&Cpu, &mut [f32]), naive: impl Fn(&mut [f32])) {
     let mut expected = vec![0.0; len];
     naive(&mut expected);

@@ -6,7 +6,7 @@ fn cpus() -> Vec<Cpu> {
     Isa::ALL.into_iter().filter_map(|isa| Cpu::with_isa(1, isa)).collect()
 }
 
-/// Values of all magnitudes, with the special ones.
+/// Values of all magnitudes, and the special ones.
 fn samples() -> Vec<f32> {
     let special = [0.0, -0.0, 1.0, f32::INFINITY, f32::NEG_INFINITY, f32::NAN, f32::MIN_POSITIVE, f32::MAX];
     let spread = (0..1 << 16).map(|i: u32| f32::from_bits(i.wrapping_mul(0x9e37_79b9)));
@@ -14,7 +14,7 @@ fn samples() -> Vec<f32> {
     special.into_iter().chain(spread).chain(near).collect()
 }
 
-/// NaNs are alike whatever their payload.
+/// All NaNs count as equal, whatever their payload.
 fn bits(values: &[f32]) -> Vec<u32> {
     values.iter().map(|x| if x.is_nan() { f32::NAN.to_bits() } else { x.to_bits() }).collect()
 }

@@ -1,9 +1,8 @@
-//! Which core a thread runs on, and getting off one that another thread needs. Where the system can't be asked, nothing happens.
+//! Which core a thread runs on, and leaving one that another thread needs. Does nothing where the system can't tell.
 
 #[cfg(target_os = "linux")]
 use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 
-/// The core this thread runs on.
 #[cfg(target_os = "linux")]
 pub(super) fn current() -> usize {
     sched_getcpu()
@@ -14,14 +13,13 @@ pub(super) fn current() -> usize {
     usize::MAX
 }
 
-/// The cores a thread may run on.
+/// The cores that a thread may run on.
 pub(super) struct Cores {
     #[cfg(target_os = "linux")]
     allowed: Option<CpuSet>,
 }
 
 impl Cores {
-    /// Those of the calling thread.
     #[cfg(target_os = "linux")]
     pub(super) fn allowed() -> Cores {
         Cores { allowed: sched_getaffinity(None).ok() }
@@ -32,13 +30,13 @@ impl Cores {
         Cores {}
     }
 
-    /// Moves the calling thread elsewhere if it runs on `core` and there is another; it stays away from `core` until it leaves one more.
+    /// Moves the calling thread off `core` if it may run elsewhere. It then avoids `core` until it leaves another one.
     #[cfg(target_os = "linux")]
     pub(super) fn leave(&self, core: usize) {
         let Some(mut others) = self.allowed.filter(|_| current() == core) else { return };
         others.unset(core);
         if others.count() > 0 {
-            // Refused, it shares the core, which is slow and right.
+            // If refused, the thread shares the core, which is slow but correct.
             let _ = sched_setaffinity(None, &others);
         }
     }

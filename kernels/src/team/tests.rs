@@ -24,7 +24,7 @@ fn every_chunk_runs_once() {
 fn many_tiny_ops_on_more_threads_than_cores() {
     let threads = 2 * thread::available_parallelism().map_or(2, usize::from) + 1;
     let team = Team::new(threads);
-    // Plain memory, so that a missing happens-before between ops would be a race the sum can show.
+    // Plain memory, so that a missing happens-before between ops would be a race that the sum can show.
     let mut cells = vec![0u64; 13];
     for op in 0..20_000u64 {
         let base = cells.as_mut_ptr() as usize;

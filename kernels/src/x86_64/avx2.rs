@@ -1,5 +1,6 @@
-//! Matmul with 256-bit registers: a panel's 16 outputs as two halves of 8, one after the other. With AVX-VNNI a register of codes is
-//! multiplied by one instruction, with AVX2 alone by three. Bits are those of `scalar_kernel`: dot products are exact either way.
+//! Matmul with 256-bit registers: a panel's 16 outputs as two halves of 8, one after the other. A register of codes
+//! takes one instruction to multiply with AVX-VNNI, three with AVX2 alone. The bits are those of `scalar_kernel`: dot
+//! products are exact either way.
 
 use std::arch::x86_64::*;
 
@@ -16,7 +17,7 @@ pub(crate) fn avx2_kernel(layout: Layout) -> Kernel {
     }
 }
 
-/// The same for a machine that has AVX-VNNI too.
+/// The same for a machine that also has AVX-VNNI.
 pub(crate) fn avx_vnni_kernel(layout: Layout) -> Kernel {
     match layout {
         Layout::Codes { planes, scales, .. } => kernel::<Vnni>(planes, scales),
@@ -40,27 +41,25 @@ fn kernel<M: Dot>(planes: Planes, scales: Scales) -> Kernel {
     }
 }
 
-/// How four codes of a row are multiplied by four of the activations and added up.
+/// Multiplies four codes of a row by four activations and adds up the products.
 trait Dot {
-    /// Codes of 8 bits must be given as signed: unsigned ones would overflow on the way.
+    /// Codes of 8 bits must be signed: unsigned ones would overflow on the way.
     const SIGNED_BYTES: bool;
 
-    /// `acc` plus the products, in groups of four; `w` unsigned below 64, or any where `SIGNED` (or where bytes needn't be).
+    /// `acc` plus products in groups of four. `w` is unsigned below 64, or anything if `SIGNED` or not `SIGNED_BYTES`.
     ///
     /// # Safety
     /// The machine has the instructions.
     unsafe fn dot<const SIGNED: bool>(acc: __m256i, w: __m256i, x: __m256i) -> __m256i;
 
-    /// The kernel.
+    /// Multiplies panels of weights by a tile of activations, as [`Kernel`] does.
     ///
     /// # Safety
     /// The machine has the instructions.
     unsafe fn run<C: Codes, F: Factors>(layout: Layout, panels: &[u8], x: &Tile, sums: &mut Sums);
 }
 
-/// AVX2 alone.
 struct Multiply;
-/// AVX-VNNI.
 struct Vnni;
 
 impl Dot for Multiply {
@@ -103,7 +102,7 @@ impl Dot for Vnni {
     }
 }
 
-/// Outputs of a register.
+/// Outputs per register.
 const HALF_LANES: usize = LANES / 2;
 
 /// # Safety
@@ -147,7 +146,7 @@ unsafe fn multiply<M: Dot, C: Codes, F: Factors>(layout: Layout, panels: &[u8], 
     }
 }
 
-/// What the rows of one block bring.
+/// The activations of one block.
 struct Rows {
     count: usize,
     codes: *const i32,
@@ -156,7 +155,7 @@ struct Rows {
     starts: *const i32,
 }
 
-/// `acc` and what a block adds to it for row `r`.
+/// `acc` plus a block's contribution for row `r`.
 ///
 /// # Safety
 /// `r` is below `rows.count`, and the pointers of `rows` lead to as many rows; the instructions are there.
@@ -233,7 +232,7 @@ unsafe fn nibbles(planes: *const u8) -> [__m256i; 8] {
     }
 }
 
-/// The bits of `bits` in `mask`, moved there from `shift` below (or above, where it is negative), put to `low`.
+/// Shifts `bits` by `shift`, masks them, and ORs them into `low`.
 macro_rules! with {
     ($low:expr, $bits:expr, $mask:expr, <<, $shift:literal) => {
         _mm256_or_si256($low, _mm256_and_si256(_mm256_slli_epi16::<$shift>($bits), $mask))
@@ -365,7 +364,7 @@ impl Codes for Eight {
     }
 }
 
-/// As [`super::unpack::BlockFactors`], by halves of the block, of 8 rows.
+/// As [`super::unpack::BlockFactors`], for 8 rows, indexed by half of the block.
 struct HalfFactors {
     scale: [__m256; 2],
     min: [__m256; 2],
@@ -382,14 +381,14 @@ trait Factors {
     unsafe fn load(header: *const u8, i: usize, half: usize) -> HalfFactors;
 }
 
-/// 8 f16 numbers of the `entry`th of a header.
+/// 8 f16 numbers of entry `entry` of a header.
 #[inline(always)]
 unsafe fn f16s(header: *const u8, entry: usize, half: usize) -> __m256 {
     // SAFETY: the caller lets the entry be read.
     unsafe { _mm256_cvtph_ps(_mm_loadu_si128(header.add(32 * entry + 16 * half).cast())) }
 }
 
-/// 8 small numbers of one byte.
+/// 8 one-byte numbers.
 #[inline(always)]
 unsafe fn bytes(at: *const u8, half: usize) -> __m128i {
     // SAFETY: the caller lets 16 bytes be read.

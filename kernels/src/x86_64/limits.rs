@@ -1,4 +1,4 @@
-//! The multiply-add rate of a core.
+//! Loops that measure the multiply-add rate of a core.
 
 use std::arch::x86_64::*;
 use std::hint::black_box;
@@ -6,7 +6,7 @@ use std::hint::black_box;
 /// Independent sums, enough to hide the latency of an instruction on two ports.
 pub(crate) const SUMS: usize = 12;
 
-/// Nothing but `vpdpbusd` on registers of 64 codes.
+/// Only `vpdpbusd` on registers of 64 codes.
 #[target_feature(enable = "avx512f,avx512vnni")]
 pub(crate) fn avx512_vnni_loop(iterations: usize) -> i32 {
     let mut sums = [_mm512_setzero_si512(); SUMS];
@@ -19,7 +19,7 @@ pub(crate) fn avx512_vnni_loop(iterations: usize) -> i32 {
     sums.into_iter().map(|sum| _mm512_reduce_add_epi32(sum)).fold(0, i32::wrapping_add)
 }
 
-/// The same on registers of 32 codes.
+/// Only `vpdpbusd` on registers of 32 codes.
 #[target_feature(enable = "avx2,avxvnni")]
 pub(crate) fn avx_vnni_loop(iterations: usize) -> i32 {
     let mut sums = [_mm256_setzero_si256(); SUMS];
@@ -32,7 +32,7 @@ pub(crate) fn avx_vnni_loop(iterations: usize) -> i32 {
     first_lanes(sums)
 }
 
-/// The three instructions that do it without VNNI.
+/// The three instructions that replace it without VNNI.
 #[target_feature(enable = "avx2")]
 pub(crate) fn avx2_loop(iterations: usize) -> i32 {
     let mut sums = [_mm256_setzero_si256(); SUMS];
@@ -42,7 +42,7 @@ pub(crate) fn avx2_loop(iterations: usize) -> i32 {
         for sum in &mut sums {
             *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(_mm256_maddubs_epi16(a, b), ones));
         }
-        // So that the products are new each time.
+        // Makes the products new in each iteration.
         a = black_box(a);
     }
     first_lanes(sums)

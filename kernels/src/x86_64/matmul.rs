@@ -1,9 +1,9 @@
-//! Matmul with AVX-512 VNNI: 16 outputs in the lanes, the codes of a block in 8 registers, the rows of a tile passing by.
+//! Matmul with AVX-512 VNNI: 16 outputs in the lanes, the codes of a block in 8 registers, row after row of a tile.
 //!
-//! A block is unpacked once for all rows of a tile and stays in registers; each row brings its codes as 32-bit broadcasts. With
-//! few rows the sums stay in registers too, and reading weights is the limit. Many rows go past two panels at a time, which
-//! share the broadcasts; their sums come from and go back to the first cache: by the time a row's turn comes again they have
-//! long arrived. Bits are those of `scalar_kernel`.
+//! A block is unpacked once for all rows of a tile and stays in registers; each row's codes are loaded as 32-bit
+//! broadcasts. With few rows the sums stay in registers too, and reading weights is the limit. Many rows go past two
+//! panels at a time, which share the broadcasts. Their sums go through the first-level cache: by the time a row's turn
+//! comes again they have long arrived. Bits are those of `scalar_kernel`.
 
 use std::arch::x86_64::*;
 use std::sync::OnceLock;
@@ -39,7 +39,7 @@ pub(crate) fn kernel(layout: Layout) -> Kernel {
     }
 }
 
-/// Repeats `body` with `r` = 0, 1, .. below `rows`, a constant: registers can't be indexed by a variable.
+/// Repeats `body` with the constant `r` = 0, 1, .. below `rows`: registers can't be indexed by a variable.
 macro_rules! unrolled {
     ($rows:expr, $r:ident, $body:block) => {
         unrolled!($rows, $r, $body, 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15)
@@ -49,14 +49,13 @@ macro_rules! unrolled {
     };
 }
 
-/// Up to so many rows are multiplied with a panel at a time and their sums stay in registers; with more, weights are not
-/// the limit any more.
+/// Up to this many rows are multiplied at a time with their sums in registers. With more, weights are not the limit.
 const FEW_ROWS: usize = 16;
 
-/// How far ahead of their use weights are asked for.
+/// How far ahead weights are prefetched.
 const PREFETCH_BYTES: usize = 4096;
 
-/// Asks for `bytes` of weights that lie [`PREFETCH_BYTES`] ahead of `weights`.
+/// Prefetches `bytes` of weights that lie [`PREFETCH_BYTES`] ahead of `weights`.
 #[inline(always)]
 fn prefetch(weights: *const u8, bytes: usize) {
     for line in 0..bytes.div_ceil(64) {
@@ -65,9 +64,9 @@ fn prefetch(weights: *const u8, bytes: usize) {
     }
 }
 
-/// Whether asking for weights ahead of time pays for so many rows. It does: the hardware falls behind as soon as there is work
-/// between the loads (measured on Zen 5: one row of Q4_K reads 30 GB/s without and 50 with it). Zen 3 and 4 alone read one or
-/// two rows as fast as memory delivers, and lose a fifth when asked.
+/// Whether prefetching weights pays for this many rows. It does: the hardware falls behind as soon as there is work
+/// between the loads (measured on Zen 5: one row of Q4_K reads 30 GB/s without and 50 with it). Only Zen 3 and 4 read
+/// one or two rows as fast as memory delivers, and lose a fifth with prefetching.
 fn prefetch_pays(rows: usize) -> bool {
     static STREAMS_BY_ITSELF: OnceLock<bool> = OnceLock::new();
     rows > 2 || !STREAMS_BY_ITSELF.get_or_init(is_amd_family_19)
@@ -125,7 +124,7 @@ fn codes<C: Codes, F: Factors>(layout: Layout, panels: &[u8], x: &Tile, sums: &m
     }
 }
 
-/// Numbers a block has for its rows where halves count by themselves.
+/// Numbers per block for these rows, if each half block has its own.
 const fn rows_of<F: Factors>(rows: usize) -> usize {
     if F::SCALES.of_halves() { 2 * rows } else { rows }
 }
@@ -167,7 +166,7 @@ unsafe fn few<C: Codes, F: Factors, const R: usize>(panel: &[u8], x: &Tile, sums
     }
 }
 
-/// What the rows of one block bring.
+/// The activations of one block.
 struct Rows {
     count: usize,
     codes: *const i32,
@@ -206,7 +205,7 @@ unsafe fn sweep<C: Codes, F: Factors, const P: usize>(
     x: &Tile,
     sums: &mut Sums,
 ) {
-    // Of a block with its share of the header.
+    // Bytes of a block with its share of the header.
     let stream_bytes = C::PLANES.bytes() + F::SCALES.bytes() / F::SCALES.blocks();
     let group_bytes = F::SCALES.bytes() + F::SCALES.blocks() * C::PLANES.bytes();
     let count = x.rows;
@@ -216,7 +215,7 @@ unsafe fn sweep<C: Codes, F: Factors, const P: usize>(
             let (group, i) = (b / F::SCALES.blocks(), b % F::SCALES.blocks());
             let mut w = [[_mm512_setzero_si512(); 8]; P];
             let mut factors = [BlockFactors::zero(); P];
-            // Loops and no closures: what is inlined late isn't compiled for these instructions.
+            // Loops instead of closures: what is inlined late isn't compiled for these instructions.
             for p in 0..P {
                 let panel = panels.as_ptr().add(p * panel_bytes);
                 let header = panel.add(group * group_bytes);
@@ -308,7 +307,7 @@ unsafe fn row_product<F: Factors, const P: usize>(
     }
 }
 
-/// `acc` and what a block adds to it.
+/// `acc` plus a block's contribution.
 ///
 /// # Safety
 /// As [`row`].
@@ -390,7 +389,7 @@ fn floats<W: Floats>(layout: Layout, panels: &[u8], x: &Tile, sums: &mut Sums) {
     for (p, panel) in panels.chunks_exact(layout.panel_bytes(k)).enumerate() {
         for first in (0..x.rows).step_by(FLOAT_ROWS) {
             let sums = &mut sums[p * x.rows + first..];
-            // SAFETY: the panel has k columns, and from `first` on there are as many rows as the choice says.
+            // SAFETY: the panel has k columns, and from `first` on there are as many rows as the match arm says.
             unsafe {
                 match x.rows - first {
                     1 => few_floats::<W, 1>(panel, x, first, sums),

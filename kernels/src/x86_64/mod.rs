@@ -1,4 +1,4 @@
-//! Kernels for x86-64. A function here says in its `target_feature` what the machine must have; `Isa` is the check.
+//! Kernels for x86-64. A function's `target_feature` states what the machine must have; `Isa` checks it.
 
 pub(crate) mod avx2;
 pub(crate) mod limits;

@@ -1,4 +1,4 @@
-//! Activations to int8 with AVX-512; the same bits as the portable `quantize_block`.
+//! Quantizes activations to int8 with AVX-512; the same bits as the portable `quantize_block`.
 
 use std::arch::x86_64::*;
 use std::ops::Range;
@@ -83,7 +83,7 @@ fn quantize_block(x: &[f32; BLOCK], codes: &mut [i8; BLOCK]) -> (f32, [i32; 2]) 
         let inverse = _mm512_set1_ps(1.0 / scale);
         let mut sums = [0; 2];
         for half in 0..2 {
-            // One multiplication and one addition, as the portable code has them: not fused.
+            // One multiplication and one addition as in the portable code: not fused.
             let rounded = _mm512_add_ps(_mm512_mul_ps(x[half], inverse), _mm512_set1_ps(ROUND_TO_EVEN));
             let bytes = _mm512_cvtepi32_epi8(_mm512_castps_si512(rounded));
             _mm_storeu_si128(codes.as_mut_ptr().add(16 * half).cast(), bytes);
@@ -93,7 +93,7 @@ fn quantize_block(x: &[f32; BLOCK], codes: &mut [i8; BLOCK]) -> (f32, [i32; 2]) 
     }
 }
 
-/// [`portable::scale_of`] in one instruction each way.
+/// [`portable::scale_of`] with one instruction for each conversion.
 #[target_feature(enable = "avx512f,avx512vl,f16c")]
 #[inline]
 fn scale_of(amax: f32) -> f32 {
@@ -104,7 +104,7 @@ fn scale_of(amax: f32) -> f32 {
     if rounded >= F16_NORMAL_MIN && rounded.is_finite() { rounded } else { scale }
 }
 
-/// The sum of 16 signed bytes: of the bytes as unsigned, 128 more each, by `psadbw`.
+/// The sum of 16 signed bytes. `psadbw` sums unsigned ones, so each is raised by 128.
 #[target_feature(enable = "sse2")]
 #[inline]
 fn sum(bytes: __m128i) -> i32 {

@@ -26,26 +26,27 @@ impl Avx512 {
     }
 }
 
-/// Runs a kernel on plain arrays, compiled for AVX2 and FMA where the machine has them: the same bits, faster.
+/// Runs a kernel on plain arrays, compiled for AVX2 and FMA if the machine has them: faster, with the same bits.
 pub(crate) fn run_portable<K: Kernel>(kernel: K) -> K::Output {
     #[target_feature(enable = "avx2,fma,f16c")]
     fn inner<K: Kernel>(kernel: K) -> K::Output {
         kernel.run(Portable)
     }
     if has_fma() {
-        // SAFETY: just seen.
+        // SAFETY: `has_fma` has just checked the features.
         unsafe { inner(kernel) }
     } else {
         kernel.run(Portable)
     }
 }
 
-/// The methods are inlined into [`Avx512::run`], which is what turns each into its instruction.
+/// The methods are inlined into [`Avx512::run`], which enables the instructions they use.
 macro_rules! instructions {
     ($(fn $name:ident(self $(, $arg:ident: $type:ty)*) $(-> $out:ty)? $body:block)*) => {$(
         #[inline(always)]
         fn $name(self $(, $arg: $type)*) $(-> $out)? {
-            // SAFETY: `self` is the proof that the instructions are there; arrays are as long as what is read or written.
+            // SAFETY: `self` is the proof that the instructions are there. Arrays are as long as what is read or
+            // written.
             unsafe { $body }
         }
     )*};

@@ -1,5 +1,5 @@
-//! Packed blocks into registers: the codes of 16 rows as bytes, their scales as floats.
-//! Everything here is inlined into a kernel that enables AVX-512 F, BW, DQ and VL.
+//! Loads packed blocks into registers: the codes of 16 rows as bytes, their scales as floats. Everything here is
+//! inlined into a kernel that enables AVX-512 F, BW, DQ and VL.
 
 use std::arch::x86_64::*;
 
@@ -27,16 +27,16 @@ pub(crate) trait Factors {
     unsafe fn load(header: *const u8, i: usize) -> BlockFactors;
 }
 
-/// What the dot products of a block are multiplied by, and what its activation sums are.
+/// The factors on a block's dot products (scales) and on its activation sums (minimums).
 #[derive(Clone, Copy)]
 pub(crate) struct BlockFactors {
-    /// Of the whole block, or of its first half.
+    /// For the whole block, or for its first half.
     pub(crate) scale: __m512,
-    /// Of the second half; meaningful where `SCALES.of_halves()`.
+    /// For the second half; meaningful if `SCALES.of_halves()`.
     pub(crate) scale_second: __m512,
-    /// Meaningful where `SCALES.have_mins()`; as `scale`.
+    /// As `scale`, for minimums; meaningful if `SCALES.have_mins()`.
     pub(crate) min: __m512,
-    /// As `scale_second`.
+    /// As `scale_second`, for minimums.
     pub(crate) min_second: __m512,
 }
 
@@ -78,7 +78,7 @@ unsafe fn nibbles(planes: *const u8) -> [__m512i; 8] {
     }
 }
 
-/// Pairs of bits, four vectors to a plane.
+/// Bit pairs, four vectors per plane.
 #[inline(always)]
 unsafe fn pairs(planes: *const u8) -> [__m512i; 8] {
     // SAFETY: the caller lets 128 bytes be read.
@@ -204,7 +204,7 @@ impl Codes for Eight {
     }
 }
 
-/// 16 f16 numbers, the `entry`th of a header.
+/// 16 f16 numbers: entry `entry` of a header.
 #[inline(always)]
 unsafe fn halves(header: *const u8, entry: usize) -> __m512 {
     // SAFETY: the caller lets 32 bytes be read there.

@@ -1,4 +1,4 @@
-//! One step through the layers. Inputs were checked; every buffer is as long as the longest step.
+//! One step through the layers. The batch has been checked, and every buffer fits the longest step.
 
 use std::sync::Mutex;
 
@@ -15,8 +15,8 @@ use crate::spec::Activation;
 use crate::weights::{Layer, Linear};
 
 impl CpuModel {
-    /// Computes the batch and hands the wanted rows over. After the last layer's keys and values are in the cache, rows
-    /// that nobody wants have done their part.
+    /// Computes the batch and hands over the wanted rows. Once the last layer's keys and values are in the cache, the
+    /// other rows need no more work.
     pub(super) fn run(&mut self, batch: &Batch, on_row: OnRow<'_>) {
         self.place(batch);
         self.embed(&batch.tokens);
@@ -36,7 +36,7 @@ impl CpuModel {
         self.logits(batch.rows.len(), on_row);
     }
 
-    /// Notes each row's position and place in the cache.
+    /// Records each row's position and cache slot.
     fn place(&mut self, batch: &Batch) {
         let (positions, slots) = (&mut self.space.positions, &mut self.space.slots);
         positions.clear();
@@ -63,7 +63,7 @@ impl CpuModel {
         }
     }
 
-    /// From the residual stream to q, k and v; k and v go to the cache.
+    /// Computes q, k and v from the residual stream and writes k and v to the cache.
     fn remember(&mut self, layer: usize, rows: usize) {
         let (cpu, spec, space) = (&*self.cpu, &self.spec, &mut self.space);
         let weights = &self.weights.layers[layer];
@@ -106,7 +106,7 @@ impl CpuModel {
         }
     }
 
-    /// From q and the cache to the residual stream.
+    /// Attention: from q and the cache to the residual stream.
     fn attend(&mut self, layer: usize, batch: &Batch, which: Rows) {
         let mut spans = self.space.take_spans();
         let rows = push_spans(batch, which, &mut spans);
@@ -135,7 +135,7 @@ impl CpuModel {
         matmul(cpu, &space.hidden, &mut [Output { w: down, bias: None, add: true, y: x }]);
     }
 
-    /// The last norm and the output matrix over the first `rows` rows, panel by panel.
+    /// Applies the last norm and the output matrix to the first `rows` rows, [`LOGIT_ROWS`] at a time.
     fn logits(&mut self, rows: usize, on_row: OnRow<'_>) {
         let (cpu, spec, space) = (&*self.cpu, &self.spec, &mut self.space);
         let panel_rows = space.logits.len() / spec.vocab;
@@ -148,7 +148,7 @@ impl CpuModel {
             let y = &mut space.logits[..count * spec.vocab];
             matmul(cpu, &space.activations, &mut [Output { w, bias: None, add: false, y }]);
             let mut left = space.logits.chunks_exact_mut(spec.vocab);
-            // Each lock is taken once: it hands one row to one thread.
+            // Each lock is taken once, to hand one row to one thread.
             let panel: [_; LOGIT_ROWS] = std::array::from_fn(|_| Mutex::new(left.next()));
             cpu.run(count, &|row| {
                 let mut logits = panel[row].lock().expect("nobody else takes this row");
@@ -158,7 +158,6 @@ impl CpuModel {
     }
 }
 
-/// Which rows of a batch are computed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Rows {
     All,
@@ -166,7 +165,7 @@ enum Rows {
     Wanted,
 }
 
-/// Pushes a span for each run of rows that follow each other in a sequence; returns the number of rows.
+/// Pushes a span for each run of consecutive rows of a sequence. Returns the number of rows.
 fn push_spans<'a>(batch: &'a Batch, which: Rows, spans: &mut Vec<AttentionSpan<'a>>) -> usize {
     let mut first_row = 0;
     let mut wanted = batch.rows.iter().map(|&row| row as usize).peekable();

@@ -1,31 +1,31 @@
-//! Memory of the key-value cache: address space for every block there may ever be, pages only for those in use. Which
-//! block belongs to whom is not known here.
+//! Memory of the KV cache: address space for every possible block, pages only for those in use. Which block belongs to
+//! whom is not known here.
 
 use bandmaster_kernels::attention::{BLOCK_TOKENS, KvLayer, KvShape};
 use memmap2::{MmapMut, MmapOptions};
 
 use crate::batch::BlockCopy;
 
-/// A multiple of every page size in use but the 64 KiB ones, where a block shares its first page with another and giving
-/// it back is left to the system.
+/// A multiple of every page size in use except 64 KiB. There, a block may share pages with its neighbours, and the
+/// system decides whether its memory can be given back.
 const PAGE_BYTES: usize = 4096;
 const ELEMENT_BYTES: usize = size_of::<u16>();
 
-/// All blocks of one model. A block holds 16 tokens of all layers, one layer after the other.
+/// All blocks of one model. A block holds 16 tokens of all layers, layer by layer.
 pub(super) struct KvPool {
     map: MmapMut,
     shape: KvShape,
     layers: usize,
     block_bytes: usize,
-    /// By block: whether its memory may be in use.
+    /// Indexed by block: whether its memory may be in use.
     committed: Vec<bool>,
     committed_count: usize,
 }
 
 impl KvPool {
-    /// Bytes of a block over all layers, whole pages; `None` when no address space is so large.
+    /// Bytes of a block over all layers, as whole pages. `None` when the size overflows.
     pub(super) fn bytes_of_block(shape: KvShape, layers: usize) -> Option<usize> {
-        // In half precision, which is the most a layer takes: what fits doesn't overflow below.
+        // Half precision takes the most space, so if this does not overflow, nothing below does.
         let most = [shape.kv_heads, shape.head_dim, BLOCK_TOKENS, 2 * ELEMENT_BYTES];
         most.into_iter().try_fold(layers, usize::checked_mul)?.checked_next_multiple_of(PAGE_BYTES)?;
         Some((layers * shape.layer_elems() * ELEMENT_BYTES).next_multiple_of(PAGE_BYTES))
@@ -35,7 +35,7 @@ impl KvPool {
         self.block_bytes
     }
 
-    /// Reserves address space for `blocks` blocks; none of it takes memory yet.
+    /// Reserves address space for `blocks` blocks without taking memory.
     pub(super) fn reserve(shape: KvShape, layers: usize, blocks: usize) -> std::io::Result<KvPool> {
         let sizes = Self::bytes_of_block(shape, layers).map(|bytes| (bytes, bytes.checked_mul(blocks)));
         let Some((block_bytes, Some(bytes))) = sizes else {
@@ -49,12 +49,11 @@ impl KvPool {
         self.committed.len()
     }
 
-    /// Blocks that are committed, times their bytes.
     pub(super) fn committed_bytes(&self) -> usize {
         self.committed_count * self.block_bytes
     }
 
-    /// Where `layer` lives in every block.
+    /// Where `layer` lies in every block.
     pub(super) fn layer(&self, layer: usize) -> KvLayer {
         KvLayer {
             shape: self.shape,
@@ -64,7 +63,7 @@ impl KvPool {
     }
 
     pub(super) fn elements(&self) -> &[u16] {
-        // SAFETY: the map is page-aligned, lives as long as `self`, is borrowed with it, and any bits are a u16.
+        // SAFETY: the map is page-aligned, lives as long as `self`, is borrowed with it, and any bits are a valid u16.
         unsafe { std::slice::from_raw_parts(self.map.as_ptr().cast(), self.map.len() / ELEMENT_BYTES) }
     }
 
@@ -75,7 +74,7 @@ impl KvPool {
         }
     }
 
-    /// Counts `block` as used; its pages are taken when they are first written.
+    /// Counts `block` as used. Its pages are taken when they are first written.
     pub(super) fn commit(&mut self, block: u32) {
         let committed = &mut self.committed[block as usize];
         self.committed_count += usize::from(!*committed);
@@ -95,8 +94,8 @@ impl KvPool {
     #[cfg(unix)]
     fn discard(&mut self, offset: usize) {
         // SAFETY: the range is a block of this private anonymous map, which nobody else sees and which is borrowed
-        // mutably; afterwards it reads as zeros, which are valid elements. Where pages are larger than a block's
-        // alignment the system refuses, which costs memory and not correctness.
+        // mutably. Afterwards it reads as zeros, which are valid elements. Where pages are larger than a block's
+        // alignment the system refuses, which costs memory but not correctness.
         let _ = unsafe {
             self.map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, offset, self.block_bytes)
         };
@@ -105,8 +104,8 @@ impl KvPool {
     #[cfg(not(unix))]
     fn discard(&mut self, _offset: usize) {}
 
-    /// Copies leading tokens from block to block. The whole block is copied: what lies behind the tokens is never read
-    /// before it is written, and one sequential copy is faster than one a head.
+    /// Copies leading tokens from one block to another. The whole block is copied: what lies behind the tokens is
+    /// written before it is read, and one sequential copy is faster than one per head.
     pub(super) fn copy(&mut self, copy: BlockCopy) {
         debug_assert!(copy.tokens <= BLOCK_TOKENS);
         let used = self.shape.layer_elems() * self.layers * ELEMENT_BYTES;

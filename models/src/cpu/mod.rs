@@ -1,5 +1,5 @@
-//! Runs a [`Spec`] with this workspace's kernels. A row of logits depends on its token's prefix alone,
-//! whatever else is in the batch. Which sequences there are and who gets which block is not known here.
+//! Runs a [`Spec`] with the CPU kernels. A row of logits depends only on the tokens up to it, whatever else is in the
+//! batch. Which sequences there are, and who gets which block, is not known here.
 
 mod decoder;
 mod kv;
@@ -23,15 +23,15 @@ use crate::weights::Weights;
 use kv::KvPool;
 use workspace::Workspace;
 
-/// A decoder on the CPU: weights, cache and scratch memory. A step allocates nothing once one as long, at positions as
-/// far, has been seen.
+/// A decoder on the CPU with its weights, cache and scratch memory. A step allocates nothing once another of at least
+/// its length and positions has run.
 pub struct CpuModel {
     info: ModelInfo,
     spec: Spec,
     weights: Weights,
     rope: RopeFreqs,
     rope_style: RopeStyle,
-    /// Scores are multiplied with it.
+    /// The factor on attention scores.
     attention_scale: f32,
     cpu: Arc<Cpu>,
     kv: KvPool,
@@ -66,7 +66,7 @@ impl CpuModel {
                 RopePairs::Adjacent => RopeStyle::Interleaved,
                 RopePairs::Halves => RopeStyle::Halves,
             },
-            // Both q and k carry the magnitude.
+            // Both q and k have the magnitude as a factor.
             attention_scale: magnitude * magnitude / (spec.head_dim as f32).sqrt(),
             space: Workspace::new(&spec, step_tokens_max),
             cpu: Arc::clone(&options.cpu),
@@ -77,13 +77,13 @@ impl CpuModel {
         })
     }
 
-    /// What is run.
+    /// The description of the decoder that is run.
     #[must_use]
     pub fn spec(&self) -> &Spec {
         &self.spec
     }
 
-    /// Memory that committed blocks may take.
+    /// Bytes of memory that committed blocks may take.
     #[must_use]
     pub fn kv_committed_bytes(&self) -> usize {
         self.kv.committed_bytes()
@@ -127,7 +127,7 @@ impl Model for CpuModel {
         if !batch.tokens.is_empty() {
             self.run(batch, on_row);
         }
-        // After the step: a file that changed during it is seen before anybody believes the rows.
+        // Checked after the step, so that a file that changed during it is noticed before the rows are used.
         self.weights.check()?;
         Ok(())
     }

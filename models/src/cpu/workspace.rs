@@ -1,4 +1,4 @@
-//! The decoder's scratch memory, made once for the largest step. What is computed in it is not known here.
+//! The decoder's scratch memory, allocated once for the largest step. What is computed in it is not known here.
 
 use std::ops::{Deref, DerefMut};
 
@@ -7,11 +7,10 @@ use bandmaster_kernels::attention::{AttentionScratch, AttentionSpan, KvSlot};
 
 use crate::spec::Spec;
 
-/// Rows of logits that are held at a time.
+/// Rows of logits that are computed at a time.
 pub(super) const LOGIT_ROWS: usize = 64;
 
-/// Floats from the beginning of a cache line on, so that 16 of them never straddle two lines and threads that write side by side
-/// share none.
+/// Floats that start at a cache line, so that each 16 fill one line and threads writing side by side share none.
 pub(super) struct Buffer {
     memory: Vec<f32>,
     first: usize,
@@ -42,31 +41,30 @@ impl DerefMut for Buffer {
     }
 }
 
-/// Buffers of `step_tokens_max` rows. Pages that no step has needed yet take no memory.
+/// Buffers for `step_tokens_max` rows. Pages that no step has needed yet take no memory.
 pub(super) struct Workspace {
-    /// The residual stream, `width` a row.
+    /// The residual stream, `width` per row.
     pub x: Buffer,
-    /// `heads · head_dim` a row.
+    /// Queries, `heads · head_dim` per row.
     pub q: Buffer,
-    /// As `q`: attention's results, and q before its norm.
+    /// As `q`. Holds q before its norm, then the result of attention.
     pub mixed: Buffer,
-    /// `kv_heads · head_dim` a row.
+    /// Keys, `kv_heads · head_dim` per row.
     pub k: Buffer,
-    /// As `k`: k before its norm.
+    /// As `k`. Holds k before its norm.
     pub k_raw: Buffer,
-    /// As `k`.
+    /// Values, sized as `k`.
     pub v: Buffer,
     /// [`LOGIT_ROWS`] rows of `vocab`.
     pub logits: Buffer,
-    /// A row's position in its sequence.
+    /// The position of each row in its sequence.
     pub positions: Vec<u32>,
-    /// Where a row's k and v go.
+    /// Where each row's k and v are stored.
     pub slots: Vec<KvSlot>,
-    /// Quantized rows.
+    /// Quantized rows, the input of a matmul.
     pub activations: Activations,
-    /// The same, `mlp_width` a row: what the mlp's first half makes for its second.
+    /// The MLP's hidden layer, quantized: `mlp_width` per row.
     pub hidden: Activations,
-    /// Attention's own.
     pub attention: AttentionScratch,
     spans: Vec<AttentionSpan<'static>>,
 }
@@ -93,7 +91,7 @@ impl Workspace {
         }
     }
 
-    /// An empty list of spans that keeps its memory from step to step; hand it back to [`Workspace::put_spans`].
+    /// An empty list of spans whose memory is reused. Return it with [`Workspace::put_spans`].
     pub(super) fn take_spans<'a>(&mut self) -> Vec<AttentionSpan<'a>> {
         relabel(std::mem::take(&mut self.spans))
     }
@@ -103,7 +101,7 @@ impl Workspace {
     }
 }
 
-/// Empties a list so that it may hold borrows of another lifetime; collecting in place keeps its memory.
+/// Empties a list so that it may hold borrows of another lifetime. Collecting in place keeps its memory.
 fn relabel<'b>(mut spans: Vec<AttentionSpan<'_>>) -> Vec<AttentionSpan<'b>> {
     spans.clear();
     spans.into_iter().map(|_| unreachable!("the list is empty")).collect()

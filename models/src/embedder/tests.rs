@@ -6,7 +6,7 @@ use bandmaster_kernels::Cpu;
 
 use super::{Embedder, EmbedderError};
 
-/// Token ids and embeddings made by `models/tests/data/minilm_reference.py`, an implementation of its own.
+/// Token ids and embeddings made by `models/tests/data/minilm_reference.py`, an independent implementation.
 const REFERENCE: &str = include_str!("../../tests/data/minilm.json");
 
 fn cpu() -> Arc<Cpu> {
@@ -75,7 +75,7 @@ fn a_folder_without_a_model_says_what_is_missing() {
     assert!(error().contains("does not hold the weights"), "{}", error());
 }
 
-/// The smallest folder of a BERT model, with `change` done to its tensors' names and lengths and to its configuration.
+/// A folder with the smallest BERT model. `change` may alter its tensors' names and lengths and its configuration.
 fn tiny(change: impl FnOnce(&mut Vec<(String, Vec<usize>)>, &mut serde_json::Value)) -> tempfile::TempDir {
     const WIDTH: usize = 32;
     let mut tensors: Vec<(String, Vec<usize>)> = Vec::new();

@@ -1,4 +1,4 @@
-//! Reads what the families have in common from the metadata of one architecture. Errors name the whole key.
+//! Reads metadata that the families have in common. Errors name the whole key.
 
 use crate::gguf::{FromValue, Gguf, GgufError};
 use crate::spec::{Activation, Feature, Rope, RopePairs, RopeScaling, Spec, SpecError};
@@ -10,14 +10,13 @@ const KV_HEADS: &str = "attention.head_count_kv";
 /// The metadata of one architecture.
 #[derive(Clone, Copy)]
 pub(super) struct Keys<'a> {
-    /// The file.
     pub gguf: &'a Gguf,
-    /// Prefix of its keys.
+    /// The prefix of its keys.
     pub architecture: &'a str,
 }
 
 impl<'a> Keys<'a> {
-    /// What the Llama shape has in common over its families: sizes, norm, rope; no biases, no qk-norm.
+    /// A spec with the sizes, norm and rope from the metadata; without qkv biases and qk-norm.
     pub(super) fn llama_shape(&self, pairs: RopePairs) -> Result<Spec, SpecError> {
         let context_tokens_max = self.count("context_length")?;
         self.refuse_window(context_tokens_max)?;
@@ -53,7 +52,7 @@ impl<'a> Keys<'a> {
         self.gguf.value(&self.full(suffix))
     }
 
-    /// A whole number above zero.
+    /// An integer above zero.
     fn count(&self, suffix: &str) -> Result<usize, SpecError> {
         match self.gguf.required::<u32>(&self.full(suffix))? {
             0 => Err(self.value_error(suffix, 0, "it must be above zero")),
@@ -61,7 +60,7 @@ impl<'a> Keys<'a> {
         }
     }
 
-    /// A row length that is made on the way into a matmul, which takes whole blocks.
+    /// A row length in a matmul, which takes whole blocks.
     fn blocks(&self, suffix: &str) -> Result<usize, SpecError> {
         match self.count(suffix)? {
             n if n.is_multiple_of(32) => Ok(n),
@@ -117,7 +116,7 @@ impl<'a> Keys<'a> {
         }
     }
 
-    /// The rows of the embedding count, not the tokenizer's list: files pad one or the other.
+    /// The number of embedding rows decides, not the tokenizer's list: files pad one or the other.
     fn vocab(&self) -> Result<usize, SpecError> {
         let rows = self.gguf.required_tensor(EMBEDDING)?.shape.get(1).copied().unwrap_or(1);
         u32::try_from(rows).map(|n| n as usize).map_err(|_| SpecError::Tensor {
@@ -143,7 +142,7 @@ impl<'a> Keys<'a> {
     fn rope_scaling(&self, head_dim: usize) -> Result<RopeScaling, SpecError> {
         let said: Option<&str> = self.optional("rope.scaling.type")?;
         let has = |suffix: &str| self.gguf.get(&self.full(suffix)).is_some();
-        // The older key counts where the newer one is missing; a factor without a type is a linear one.
+        // The older key is used if the newer one is missing. A factor without a type means linear scaling.
         let factor = ["rope.scaling.factor", "rope.scale_linear"].into_iter().find(|key| has(key));
         let kind = said.unwrap_or(if factor.is_some() { "linear" } else { "none" });
         let factor = factor.unwrap_or("rope.scaling.factor");
@@ -161,12 +160,12 @@ impl<'a> Keys<'a> {
             (Some(factors), RopeScaling::None | RopeScaling::Linear(1.0)) => {
                 Ok(RopeScaling::PerPair(factors))
             }
-            // Both at once would have to be computed one on top of the other.
+            // Both together would have to be applied one after the other.
             (Some(_), _) => Err(self.feature_error("rope.scaling.type", kind, Feature::RopeScaling)),
         }
     }
 
-    /// Llama 3's table of divisors.
+    /// Llama 3's divisors of the rotary frequencies.
     fn rope_factors(&self, head_dim: usize) -> Result<Option<Vec<f32>>, SpecError> {
         const F32: u32 = 0;
         let Some(tensor) = self.gguf.tensor(ROPE_FACTORS) else { return Ok(None) };
@@ -181,7 +180,7 @@ impl<'a> Keys<'a> {
         }
     }
 
-    /// A window as long as the context is none.
+    /// A window as long as the context has no effect.
     fn refuse_window(&self, context_tokens_max: usize) -> Result<(), SpecError> {
         match self.optional::<usize>("attention.sliding_window")? {
             Some(window) if window > 0 && window < context_tokens_max => {
@@ -191,7 +190,7 @@ impl<'a> Keys<'a> {
         }
     }
 
-    /// Scores are divided by the root of a head's width; a file may say so.
+    /// Scores are divided by the root of the head width. A file may state that scale, but no other.
     fn refuse_scale(&self, head_dim: usize) -> Result<(), SpecError> {
         let usual = 1.0 / (head_dim as f32).sqrt();
         match self.optional::<f32>("attention.scale")? {

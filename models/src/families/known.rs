@@ -1,5 +1,5 @@
-//! Which metadata keys of an architecture are known, and what they may say. A key that would change what is computed and
-//! is not followed is refused: leaving it out without a word gives answers that are not the model's.
+//! The metadata keys of an architecture that are known, and their allowed values. A key that would change the
+//! computation and is not supported is refused: ignoring it would give answers that are not the model's.
 //!
 //! The names are those of ggml's documentation of GGUF and of llama.cpp.
 
@@ -7,40 +7,40 @@ use super::keys::Keys;
 use crate::gguf::{FromValue, Value};
 use crate::spec::{Feature, SpecError};
 
-/// What a key is to the decoder here.
+/// How a key is treated.
 enum Rule {
     /// Read elsewhere in this folder, where its value is checked.
     Used,
-    /// Changes nothing that is computed.
+    /// Does not affect the computation.
     Harmless,
-    /// Asks for something that is not run, unless it says one of these.
+    /// Only these values are allowed; any other asks for the unsupported feature.
     Only(&'static [&'static str], Feature),
 }
 
 use Rule::{Harmless, Only, Used};
 
-/// What stands for "no", in each type.
+/// The values that mean "no", for each type.
 const OFF: &[&str] = &["0", "false", ""];
-/// A factor that changes nothing, or none.
+/// Values that mean "no factor".
 const NO_FACTOR: &[&str] = &["0", "1"];
 
-/// By the key without its architecture. Keys that are not here are refused unless they are [`OFF`].
+/// Keys without the architecture's prefix. Others are refused unless their value is in [`OFF`].
 const KEYS: &[(&str, Rule)] = &[
     ("attention.causal", Only(&["true"], Feature::Encoder)),
     ("attention.clamp_kqv", Only(OFF, Feature::AttentionShape)),
     ("attention.head_count", Used),
     ("attention.head_count_kv", Used),
     ("attention.key_length", Used),
-    // Of layers with a sliding window, of which there are none.
+    // For layers with a sliding window, which are not supported.
     ("attention.key_length_swa", Harmless),
-    // Of norms that subtract a mean; RMS norms have a key of their own, which must be there.
+    // For norms that subtract a mean. RMS norms have a key of their own, which is required.
     ("attention.layer_norm_epsilon", Harmless),
     ("attention.layer_norm_rms_epsilon", Used),
     ("attention.max_alibi_bias", Only(OFF, Feature::AttentionShape)),
     ("attention.output_scale", Only(NO_FACTOR, Feature::Scale)),
     ("attention.scale", Used),
     ("attention.sliding_window", Used),
-    // Which layers have the window.
+    // Says which layers have the window.
     ("attention.sliding_window_pattern", Harmless),
     ("attention.value_length", Used),
     ("attention.value_length_swa", Harmless),
@@ -67,7 +67,7 @@ const KEYS: &[(&str, Rule)] = &[
     ("rope.scale_linear", Used),
     ("rope.scaling.attn_factor", Only(&["1"], Feature::RopeScaling)),
     ("rope.scaling.factor", Used),
-    // Whether the model was trained further after stretching.
+    // Whether the model was trained further after its context was extended.
     ("rope.scaling.finetuned", Harmless),
     ("rope.scaling.original_context_length", Used),
     ("rope.scaling.type", Used),
@@ -76,14 +76,14 @@ const KEYS: &[(&str, Rule)] = &[
     ("rope.scaling.yarn_beta_slow", Only(&["1"], Feature::RopeScaling)),
     ("rope.scaling.yarn_ext_factor", Only(&["1"], Feature::RopeScaling)),
     ("rope.scaling.yarn_log_multiplier", Only(OFF, Feature::RopeScaling)),
-    // Where a checkpoint came from. How rows are ordered for rope is the architecture's.
+    // Says where a checkpoint came from. The architecture decides how rows are ordered for rope.
     ("tensor_data_layout", Harmless),
     ("use_parallel_residual", Only(OFF, Feature::LayerShape)),
-    // The rows of the embedding count.
+    // The number of embedding rows decides.
     ("vocab_size", Harmless),
 ];
 
-/// Refuses what the file asks for and is not run.
+/// Refuses a file that needs an unsupported feature.
 pub(super) fn check(keys: &Keys<'_>) -> Result<(), SpecError> {
     let prefix = keys.full("");
     for (key, value) in keys.gguf.metadata() {
@@ -100,7 +100,7 @@ pub(super) fn check(keys: &Keys<'_>) -> Result<(), SpecError> {
     Ok(())
 }
 
-/// A value as a message shows it. An array of which every element is off is off.
+/// A value as shown in messages. An array whose elements are all off counts as off.
 fn text_of(value: &Value<'_>) -> String {
     if let Value::Array(array) = value {
         let off = array.iter().all(|element| OFF.contains(&text_of(&element).as_str()));

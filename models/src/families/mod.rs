@@ -1,5 +1,4 @@
-//! Which architectures there are, and how each names its parts. Nothing is copied per family: a family's file maps keys
-//! to a [`Spec`] and says no more.
+//! The supported architectures. Each family's file only maps metadata keys to a [`Spec`]; the decoder is shared.
 
 mod keys;
 mod known;
@@ -10,13 +9,12 @@ use crate::gguf::Gguf;
 use crate::spec::{Spec, SpecError};
 use keys::Keys;
 
-/// Maps a file's keys to a [`Spec`].
 type SpecOf = fn(&Keys<'_>) -> Result<Spec, SpecError>;
 
-/// By `general.architecture`.
+/// Keyed by `general.architecture`.
 const FAMILIES: &[(&str, SpecOf)] = &[("llama", llama::spec), ("qwen2", qwen2::spec)];
 
-/// The architectures that can be run.
+/// The supported architectures, as named in `general.architecture`.
 pub fn names() -> impl Iterator<Item = &'static str> {
     FAMILIES.iter().map(|(name, _)| *name)
 }
@@ -24,7 +22,7 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 /// Describes the decoder in `gguf`.
 ///
 /// # Errors
-/// [`SpecError`] when no family knows the architecture, a key is missing, or a feature is asked for that is not run.
+/// [`SpecError`] when the architecture is unknown, a key is missing, or the file needs an unsupported feature.
 pub fn spec(gguf: &Gguf) -> Result<Spec, SpecError> {
     let architecture = gguf.architecture()?;
     let (_, spec) =

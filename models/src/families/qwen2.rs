@@ -1,4 +1,4 @@
-//! Qwen 2 and 2.5: biases on q, k and v; rope turns the halves of a head.
+//! Qwen 2 and 2.5. They have biases on q, k and v, and rope rotates the halves of a head.
 
 use super::keys::Keys;
 use crate::spec::{RopePairs, Spec, SpecError};

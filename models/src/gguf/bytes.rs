@@ -1,4 +1,4 @@
-//! The bytes of a file, mapped or owned. What they mean is not known here.
+//! The bytes of a file, mapped or in memory. What they mean is not known here.
 
 use std::ops::{Deref, Range};
 use std::path::Path;
@@ -6,7 +6,6 @@ use std::time::SystemTime;
 
 use crate::mapping::{Changed, Mapping};
 
-/// Read-only bytes.
 #[derive(Debug)]
 pub(super) enum Bytes {
     Mapped(Mapping),
@@ -23,7 +22,7 @@ impl Bytes {
         Mapping::open(path).map(Bytes::Mapped)
     }
 
-    /// Whether the file is still what was mapped.
+    /// Fails if the file was changed since it was mapped.
     pub(super) fn check(&self) -> Result<(), Changed> {
         match self {
             Bytes::Mapped(mapping) => mapping.check(),
@@ -31,7 +30,7 @@ impl Bytes {
         }
     }
 
-    /// When the file was last written to; `None` for bytes that are in no file.
+    /// When the file was last written; `None` for bytes that are in no file.
     pub(super) fn modified(&self) -> Option<SystemTime> {
         match self {
             Bytes::Mapped(mapping) => mapping.modified(),
@@ -39,7 +38,7 @@ impl Bytes {
         }
     }
 
-    /// Gives the memory of whole pages inside `range` back to the system; reading them again reads the file again.
+    /// Gives the memory of whole pages inside `range` back to the system. Reading them later reads the file again.
     pub(super) fn release(&self, range: Range<usize>) {
         if let Bytes::Mapped(mapping) = self {
             mapping.release(range);

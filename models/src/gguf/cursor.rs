@@ -1,14 +1,14 @@
-//! Reading forward through bytes that may end or lie at any point. Every failure names the place and the offset.
+//! Reads forward through untrusted bytes. Every error names the place and the offset.
 
 use std::fmt;
 use std::path::Path;
 
 use super::error::GgufError;
 
-/// Keys and names are cut to this many characters in messages: a damaged file may hold a key as long as itself.
+/// Keys and names are cut to this many characters in messages, since a damaged file may hold a key as long as itself.
 const SHOWN_CHARS_MAX: usize = 100;
 
-/// What is being read, for messages.
+/// What is being read, for error messages.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Place<'a> {
     Header,
@@ -30,7 +30,7 @@ impl fmt::Display for Place<'_> {
     }
 }
 
-/// `text` cut to a length fit for a message.
+/// `text`, cut to a length fit for a message.
 pub(crate) fn shown(text: &str) -> String {
     match text.char_indices().nth(SHOWN_CHARS_MAX) {
         Some((end, _)) => format!("{}…", &text[..end]),
@@ -38,7 +38,6 @@ pub(crate) fn shown(text: &str) -> String {
     }
 }
 
-/// A position in a file's bytes.
 #[derive(Debug, Clone)]
 pub(super) struct Cursor<'a> {
     pub(super) bytes: &'a [u8],
@@ -53,7 +52,7 @@ impl<'a> Cursor<'a> {
         self.bytes.len() - self.at
     }
 
-    /// An error about the place being read.
+    /// An error about what is being read.
     pub(super) fn malformed(&self, offset: usize, problem: impl Into<String>) -> GgufError {
         GgufError::Malformed {
             file: self.file.to_owned(),
@@ -63,7 +62,6 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// The next `count` bytes.
     pub(super) fn take(&mut self, count: u64) -> Result<&'a [u8], GgufError> {
         if count > self.left() as u64 {
             return Err(GgufError::Truncated {
@@ -91,7 +89,7 @@ impl<'a> Cursor<'a> {
         self.array().map(u64::from_le_bytes)
     }
 
-    /// A length of eight bytes and as many bytes of UTF-8.
+    /// A string: its length in eight bytes, then as many bytes of UTF-8.
     pub(super) fn string(&mut self) -> Result<&'a str, GgufError> {
         let start = self.at;
         let len = self.u64()?;
@@ -99,7 +97,7 @@ impl<'a> Cursor<'a> {
         std::str::from_utf8(bytes).map_err(|_| self.malformed(start, "a string is not UTF-8"))
     }
 
-    /// A number of things that each take at least `bytes_min` more bytes of the file.
+    /// Reads a count of things that each take at least `bytes_min` bytes, and checks that the file can hold them.
     pub(super) fn count(&mut self, what: &str, bytes_min: usize) -> Result<usize, GgufError> {
         let start = self.at;
         let count = self.u64()?;

@@ -1,121 +1,121 @@
-//! What can be wrong with a GGUF file: where, and what to do about it.
+//! Errors of reading GGUF files. Each says what is wrong, where, and what to do about it.
 
 use std::path::PathBuf;
 
-/// A file that can't be read as GGUF, or lacks what was asked of it.
+/// Why a file can't be read as GGUF, or lacks something that was asked for.
 #[derive(Debug, thiserror::Error)]
 pub enum GgufError {
-    /// The operating system refused.
+    /// The operating system could not read the file.
     #[error("cannot read {}: {source}", file.display())]
     Io {
-        /// The file.
+        /// Path of the file.
         file: PathBuf,
-        /// Why.
+        /// The operating system's error.
         source: std::io::Error,
     },
     /// The first four bytes are not `GGUF`.
     #[error("{} is not a GGUF file: it begins with {found}; give the path of a .gguf file", file.display())]
     NotGguf {
-        /// The file.
+        /// Path of the file.
         file: PathBuf,
-        /// The first bytes, printable.
+        /// The first bytes, escaped.
         found: String,
     },
-    /// A version of the format that is not read here.
+    /// The version of the format is not supported.
     #[error(
         "{} is GGUF version {version}{}, and only versions 2 and 3 (little endian) can be read: get a newer conversion of the model",
         file.display(), if *version & 0xffff == 0 { " (it looks big endian)" } else { "" }
     )]
     Version {
-        /// The file.
+        /// Path of the file.
         file: PathBuf,
-        /// The version as read in little endian.
+        /// The version, read as little endian.
         version: u32,
     },
-    /// The file ends early.
+    /// The file is shorter than its contents need.
     #[error(
         "{} is cut off: {place} at byte {offset} needs {needed} bytes and {left} are left; download the file again",
         file.display()
     )]
     Truncated {
-        /// The file.
+        /// Path of the file.
         file: PathBuf,
         /// The key, tensor or part of the header that was being read.
         place: String,
-        /// Bytes from the start of the file.
+        /// Offset in bytes from the start of the file.
         offset: u64,
-        /// Bytes wanted from there.
+        /// Bytes needed from that offset on.
         needed: u64,
-        /// Bytes that are there.
+        /// Bytes that the file has from that offset on.
         left: u64,
     },
     /// Something in the header contradicts the format or the file's size.
     #[error("{} is damaged: {place} at byte {offset}: {problem}; download the file again", file.display())]
     Malformed {
-        /// The file.
+        /// Path of the file.
         file: PathBuf,
         /// The key, tensor or part of the header that was being read.
         place: String,
-        /// Bytes from the start of the file.
+        /// Offset in bytes from the start of the file.
         offset: u64,
         /// What is wrong with it.
         problem: String,
     },
-    /// The metadata lacks a key that is needed.
+    /// The metadata lacks a required key.
     #[error(
         "{} has no metadata key `{key}`: it may be another kind of file or an old conversion; get a newer conversion of the model",
         file.display()
     )]
     MissingKey {
-        /// The file.
+        /// Path of the file.
         file: PathBuf,
-        /// The key.
+        /// The full name of the key.
         key: String,
     },
-    /// A key holds another type than is needed.
+    /// A key holds a value of the wrong type.
     #[error(
         "{}: metadata key `{key}` at byte {offset} holds {found} where {wanted} is needed; get a newer conversion of the model",
         file.display()
     )]
     WrongType {
-        /// The file.
+        /// Path of the file.
         file: PathBuf,
-        /// The key.
+        /// The full name of the key.
         key: String,
-        /// Where its entry begins, in bytes from the start of the file.
+        /// Offset of its entry in bytes from the start of the file.
         offset: u64,
-        /// The type it holds.
+        /// The type of the value.
         found: String,
         /// The type that was asked for.
         wanted: String,
     },
-    /// The tensor table lacks a tensor that is needed.
+    /// The tensor table lacks a required tensor.
     #[error("{} has no tensor `{tensor}`: the file is incomplete or made for another architecture; get another conversion", file.display())]
     MissingTensor {
-        /// The file.
+        /// Path of the file.
         file: PathBuf,
-        /// The tensor.
+        /// Name of the missing tensor.
         tensor: String,
     },
-    /// The data of a tensor was asked for and its element type has no known size.
+    /// Data was requested of a tensor whose element type is unknown.
     #[error(
         "{}: tensor `{tensor}` at byte {offset} has element type {ggml_type}, which is not known here; get a file in another quantization, e.g. Q4_K_M",
         file.display()
     )]
     UnknownType {
-        /// The file.
+        /// Path of the file.
         file: PathBuf,
-        /// The tensor.
+        /// Name of the tensor.
         tensor: String,
-        /// Where its data begins, in bytes from the start of the file.
+        /// Offset of its data in bytes from the start of the file.
         offset: u64,
-        /// The number of the type in the file.
+        /// Number of the element type in the file.
         ggml_type: u32,
     },
-    /// The parts of a split model don't make a whole.
+    /// The parts of a split model don't belong together.
     #[error("{}: {problem}", file.display())]
     Split {
-        /// The part that is missing or wrong.
+        /// Path of the missing or wrong part.
         file: PathBuf,
         /// What is wrong and what to do.
         problem: String,

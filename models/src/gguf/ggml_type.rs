@@ -1,15 +1,15 @@
-//! Element types as GGUF numbers them: names and block sizes. How blocks are computed with is not known here.
+//! Names and block sizes of GGUF's element types. How to compute with them is not known here.
 
-/// Name and block geometry of one element type.
+/// Name and block size of one element type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GgmlType {
-    /// Its number in the file.
+    /// The type's number in the file.
     pub id: u32,
-    /// The field's name for it, e.g. `Q4_K`.
+    /// The usual name, e.g. `Q4_K`.
     pub name: &'static str,
-    /// Elements in a block.
+    /// Elements in one block.
     pub block_elements: u64,
-    /// Bytes of a block.
+    /// Bytes of one block.
     pub block_bytes: u64,
 }
 
@@ -54,13 +54,12 @@ const TYPES: [GgmlType; 32] = [
 ];
 
 impl GgmlType {
-    /// The type with this number, when its size is known.
+    /// The type with this number, if its size is known.
     pub fn from_id(id: u32) -> Option<GgmlType> {
         TYPES.binary_search_by_key(&id, |known| known.id).ok().map(|at| TYPES[at])
     }
 
-    /// Bytes of a tensor whose rows are `row_elements` long; `None` when rows are not whole blocks or the size
-    /// overflows.
+    /// Bytes of a tensor with rows of `row_elements`. `None` when rows are not whole blocks or the size overflows.
     pub fn bytes(self, row_elements: u64, elements: u64) -> Option<u64> {
         if !row_elements.is_multiple_of(self.block_elements) {
             return None;

@@ -1,8 +1,8 @@
 //! Reads GGUF files (versions 2 and 3, little endian): metadata and the tensor table, over a memory map.
 //!
-//! A file is untrusted. Opening checks every count, offset and size against the file before it is used, allocates less
-//! than the file's size plus 64 KiB, and never panics; afterwards every tensor's range lies inside its file. Values are
-//! read from the map when they are asked for. What the keys and tensors mean is not known here.
+//! Files are untrusted. Opening checks every count, offset and size against the file before use, allocates less than
+//! the file's size plus 64 KiB, and never panics. Afterwards every tensor's range lies inside its file. Values are read
+//! from the map on demand. What the keys and tensors mean is not known here.
 //!
 //! Format: <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>.
 
@@ -34,12 +34,12 @@ pub use writer::{Encode, Writer};
 /// An open model: one file, or all parts of a split one.
 #[derive(Debug)]
 pub struct Gguf {
-    /// At least one; metadata is that of the first.
+    /// At least one. The metadata is that of the first part.
     parts: Vec<Part>,
     version: u32,
     entries: Vec<usize>,
     tensors: Vec<TensorInfo>,
-    /// Places in `tensors`, ordered by name.
+    /// Indices into `tensors`, ordered by name.
     by_name: Vec<usize>,
 }
 
@@ -49,31 +49,31 @@ struct Part {
     bytes: Bytes,
 }
 
-/// One line of the tensor table. Its range was checked when the file was opened.
+/// One entry of the tensor table. Its range was checked when the file was opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TensorInfo {
     /// The name in the file, e.g. `blk.0.attn_q.weight`.
     pub name: String,
-    /// In ggml's order: `shape[0]` is the length of a row, the dimension that is summed over. One to four, none zero;
-    /// the product fits in 64 bits.
+    /// In ggml's order: `shape[0]` is the row length, over which products sum. One to four dimensions, none of them
+    /// zero; their product fits in 64 bits.
     pub shape: Vec<u64>,
-    /// The element type's number; [`GgmlType::from_id`] knows most.
+    /// Number of the element type; see [`GgmlType::from_id`].
     pub ggml_type: u32,
-    /// Which file of a split model holds the data, from 0.
+    /// Index of the file that holds the data, from 0; above 0 only in a split model.
     pub part: usize,
-    /// Where the data begins, in bytes from the start of that file.
+    /// Offset of the data in bytes from the start of that file.
     pub offset: u64,
-    /// Bytes of the data; 0 when the type's size is not known.
+    /// Size of the data in bytes; 0 when the type's size is unknown.
     pub bytes: u64,
 }
 
 impl TensorInfo {
-    /// Number of elements.
+    /// The number of elements.
     pub fn elements(&self) -> u64 {
         self.shape.iter().product()
     }
 
-    /// The element type's name, or its number where it has none here.
+    /// The name of the element type, or its number if it is unknown.
     pub fn type_name(&self) -> String {
         GgmlType::from_id(self.ggml_type)
             .map_or_else(|| format!("type {}", self.ggml_type), |known| known.name.to_owned())
@@ -81,10 +81,10 @@ impl TensorInfo {
 }
 
 impl Gguf {
-    /// Maps the file at `path`; any part of a split model opens the whole.
+    /// Maps the file at `path`. For any part of a split model, opens all parts.
     ///
     /// # Errors
-    /// [`GgufError`] when the file can't be read, is no GGUF, is damaged, or a part is missing.
+    /// [`GgufError`] when the file can't be read, is not GGUF, is damaged, or a part is missing.
     pub fn open(path: &Path) -> Result<Gguf, GgufError> {
         let (part, header) = open_part(path)?;
         match split_of(&part, &header)? {
@@ -93,10 +93,10 @@ impl Gguf {
         }
     }
 
-    /// Reads a file that is already in memory.
+    /// Reads a file from memory.
     ///
     /// # Errors
-    /// As [`Gguf::open`]; a part of a split model is refused, since the others can't be found.
+    /// As [`Gguf::open`]. A part of a split model is refused, since the others can't be found.
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Gguf, GgufError> {
         let part = Part { path: PathBuf::from("<memory>"), bytes: Bytes::Owned(bytes) };
         let header = reader::read(&part.bytes, &part.path)?;
@@ -108,7 +108,7 @@ impl Gguf {
         }
     }
 
-    /// The model's files, in order.
+    /// The paths of the model's files, in order.
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
         self.parts.iter().map(|part| part.path.as_path())
     }
@@ -166,13 +166,13 @@ impl Gguf {
         }
     }
 
-    /// The first file.
+    /// The path of the first file.
     pub fn path(&self) -> &Path {
         &self.parts[0].path
     }
 
-    /// What tells this model's files from others of the same name: sizes, times of change, and a checksum over a sample of
-    /// pages of each. `None` for a model that is in no file.
+    /// Identifies the model's files by size, modification time and a checksum over a sample of pages. `None` for a
+    /// model that is in no file.
     pub(crate) fn fingerprint(&self) -> Option<serde_json::Value> {
         const SAMPLES: usize = 256;
         const SAMPLE_BYTES: usize = 4096;
@@ -191,7 +191,7 @@ impl Gguf {
         parts.collect::<Option<Vec<_>>>().map(serde_json::Value::from)
     }
 
-    /// Whether the files are still what was opened. What was read from a file that was cut meanwhile may be zeros.
+    /// Fails if a file was changed since it was opened. What was read from a truncated file may be zeros.
     ///
     /// # Errors
     /// [`Changed`] names the file.
@@ -199,25 +199,25 @@ impl Gguf {
         self.parts.iter().try_for_each(|part| part.bytes.check())
     }
 
-    /// Bytes of all files.
+    /// The size of all files together, in bytes.
     pub fn file_bytes(&self) -> u64 {
         self.parts.iter().map(|part| part.bytes.len() as u64).sum()
     }
 
-    /// Version of the format, 2 or 3.
+    /// The version of the format, 2 or 3.
     pub fn version(&self) -> u32 {
         self.version
     }
 
-    /// `general.architecture`, e.g. `qwen2`.
+    /// The value of `general.architecture`, e.g. `qwen2`.
     ///
     /// # Errors
-    /// [`GgufError`] when the file does not say.
+    /// [`GgufError`] when the key is missing or not a string.
     pub fn architecture(&self) -> Result<&str, GgufError> {
         self.required("general.architecture")
     }
 
-    /// The metadata value of `key`.
+    /// The metadata value of `key`, if present.
     pub fn get(&self, key: &str) -> Option<Value<'_>> {
         self.find(key).map(|(_, value)| value)
     }
@@ -228,11 +228,11 @@ impl Gguf {
         self.entries.iter().filter_map(move |&at| reader::value_at(bytes, path, at))
     }
 
-    /// The value of `key` as `T`: `u32`, `u64`, `usize`, `i32`, `f32`, `bool`, `&str`, or a `Vec` of these; `None` when the
-    /// key isn't there.
+    /// The value of `key` as `T`: `u32`, `u64`, `usize`, `i32`, `f32`, `bool`, `&str` or a `Vec` of these. `None` if
+    /// absent.
     ///
     /// # Errors
-    /// [`GgufError::WrongType`] when it holds something else.
+    /// [`GgufError::WrongType`] when the value has another type.
     pub fn value<'a, T: FromValue<'a>>(&'a self, key: &str) -> Result<Option<T>, GgufError> {
         let Some((offset, value)) = self.find(key) else { return Ok(None) };
         match T::from_value(&value) {
@@ -250,7 +250,7 @@ impl Gguf {
     /// The value of `key` as `T`, as in [`Gguf::value`].
     ///
     /// # Errors
-    /// [`GgufError::MissingKey`], or [`GgufError::WrongType`] when it holds something else.
+    /// [`GgufError::MissingKey`], or [`GgufError::WrongType`] when the value has another type.
     pub fn required<'a, T: FromValue<'a>>(&'a self, key: &str) -> Result<T, GgufError> {
         self.value(key)?
             .ok_or_else(|| GgufError::MissingKey { file: self.path().to_owned(), key: shown(key) })
@@ -261,7 +261,7 @@ impl Gguf {
         &self.tensors
     }
 
-    /// The tensor called `name`.
+    /// The tensor called `name`, if present.
     pub fn tensor(&self, name: &str) -> Option<&TensorInfo> {
         let found =
             self.by_name.binary_search_by(|&index| self.tensors[index].name.as_str().cmp(name)).ok()?;
@@ -271,16 +271,16 @@ impl Gguf {
     /// The tensor called `name`.
     ///
     /// # Errors
-    /// [`GgufError::MissingTensor`].
+    /// [`GgufError::MissingTensor`] when there is none.
     pub fn required_tensor(&self, name: &str) -> Result<&TensorInfo, GgufError> {
         self.tensor(name)
             .ok_or_else(|| GgufError::MissingTensor { file: self.path().to_owned(), tensor: shown(name) })
     }
 
-    /// The blocks of `tensor`, which must be one of [`Gguf::tensors`].
+    /// The data of `tensor`, which must be one of [`Gguf::tensors`].
     ///
     /// # Errors
-    /// [`GgufError::UnknownType`] when the type's size is not known.
+    /// [`GgufError::UnknownType`] when the size of the type is unknown.
     pub fn data(&self, tensor: &TensorInfo) -> Result<&[u8], GgufError> {
         let part = &self.parts[tensor.part];
         if GgmlType::from_id(tensor.ggml_type).is_none() {
@@ -294,7 +294,7 @@ impl Gguf {
         Ok(&part.bytes[tensor.offset as usize..(tensor.offset + tensor.bytes) as usize])
     }
 
-    /// Gives the memory of a tensor's mapped pages back. Reading them again is slow, not wrong.
+    /// Gives the memory of a tensor's mapped pages back to the system. Later reads are correct but slow.
     pub fn release(&self, tensor: &TensorInfo) {
         self.parts[tensor.part]
             .bytes
@@ -313,12 +313,12 @@ fn open_part(path: &Path) -> Result<(Part, Header), GgufError> {
     Ok((Part { path: path.to_owned(), bytes }, header))
 }
 
-/// What the file says of the split it belongs to, if it does.
+/// The file's place in a split, if its metadata gives one.
 fn split_of(part: &Part, header: &Header) -> Result<Option<Split>, GgufError> {
     let number = |key| match reader::find(&part.bytes, &part.path, &header.entries, key) {
         None => Ok(None),
         Some((_, value)) => match u32::from_value(&value) {
-            // Five digits in a file's name.
+            // File names have five digits.
             Some(number) if number <= 99_999 => Ok(Some(number)),
             _ => Err(split_error(
                 &part.path,

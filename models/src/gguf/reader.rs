@@ -1,4 +1,4 @@
-//! Reads and checks one file's header: the metadata index and the tensor table. After this every range in the table
+//! Reads and checks one file's header: the metadata index and the tensor table. Afterwards every range in the table
 //! lies inside the file.
 
 use std::path::Path;
@@ -9,28 +9,27 @@ use super::error::GgufError;
 use super::ggml_type::GgmlType;
 use super::value::{self, FromValue, Value};
 
-/// Dimensions a tensor may have in the format.
+/// Most dimensions of a tensor in the format.
 const DIMS_MAX: u32 = 4;
-/// Alignment of tensor data where the file does not say.
+/// Alignment of tensor data when the file does not specify one.
 const ALIGNMENT_DEFAULT: u64 = 32;
-/// The tables of a header may take this much memory more than the file has bytes.
+/// The tables of a header may take this many bytes of memory beyond the file's size.
 const TABLE_SLACK_BYTES: usize = 64 << 10;
-/// Length of the key, one character, its type, one byte of value.
+/// The least bytes of a metadata entry: key length, one character, type, one byte of value.
 const METADATA_ENTRY_BYTES_MIN: usize = 8 + 1 + 4 + 1;
-/// Length of the name, one character, number of dimensions, one dimension, type, offset.
+/// The least bytes of a tensor entry: name length, one character, dimension count, one dimension, type, offset.
 const TENSOR_ENTRY_BYTES_MIN: usize = 8 + 1 + 4 + 8 + 4 + 8;
 
-/// Where things are in one file.
 #[derive(Debug)]
 pub(super) struct Header {
     pub(super) version: u32,
-    /// Where each metadata entry begins, ordered by key.
+    /// Offsets of the metadata entries, ordered by key.
     pub(super) entries: Vec<usize>,
     /// In the file's order.
     pub(super) tensors: Vec<TensorInfo>,
 }
 
-/// Memory that the tables of this file may still take, so that a header can't ask for more than the file is worth.
+/// Memory that the tables of this file may still take. It keeps a small file from asking for large tables.
 struct Budget {
     bytes_left: usize,
 }
@@ -47,7 +46,7 @@ impl Budget {
     }
 }
 
-/// Reads the header of `bytes`; `file` is for messages.
+/// Reads the header of `bytes`. `file` only appears in error messages.
 pub(super) fn read(bytes: &[u8], file: &Path) -> Result<Header, GgufError> {
     let mut cursor = Cursor { bytes, at: 0, file, place: Place::Header };
     let version = read_version(&mut cursor)?;
@@ -58,7 +57,7 @@ pub(super) fn read(bytes: &[u8], file: &Path) -> Result<Header, GgufError> {
     let entries = read_entries(&mut cursor, entry_count)?;
     let alignment = alignment(&cursor, &entries)?;
     cursor.place = Place::Header;
-    // One more word for the index by name.
+    // Includes one word per tensor for the index by name.
     budget.spend(tensor_count * (size_of::<TensorInfo>() + size_of::<usize>()), &cursor)?;
     let mut tensors = Vec::with_capacity(tensor_count);
     for index in 0..tensor_count {
@@ -85,7 +84,7 @@ fn read_version(cursor: &mut Cursor<'_>) -> Result<u32, GgufError> {
     }
 }
 
-/// Walks over all metadata and returns where the entries begin, ordered by key.
+/// Walks over all metadata and returns the offsets of the entries, ordered by key.
 fn read_entries(cursor: &mut Cursor<'_>, count: usize) -> Result<Vec<usize>, GgufError> {
     let mut entries = Vec::with_capacity(count);
     for index in 0..count {
@@ -110,12 +109,12 @@ fn read_entries(cursor: &mut Cursor<'_>, count: usize) -> Result<Vec<usize>, Ggu
     Ok(entries)
 }
 
-/// The key of the entry that begins at `at`.
+/// The key of the entry at offset `at`.
 fn key_at<'a>(bytes: &'a [u8], file: &'a Path, at: usize) -> &'a str {
     Cursor { bytes, at, file, place: Place::Header }.string().unwrap_or_default()
 }
 
-/// Where the entry of `key` begins, and its value. `entries` is from [`read`] of the same bytes.
+/// The offset of the entry of `key`, and its value. `entries` must come from [`read`] of the same bytes.
 pub(super) fn find<'a>(
     bytes: &'a [u8],
     file: &'a Path,
@@ -127,7 +126,7 @@ pub(super) fn find<'a>(
     value_at(bytes, file, at).map(|(_, value)| (at, value))
 }
 
-/// Key and value of the entry that begins at `at`.
+/// Key and value of the entry at offset `at`.
 pub(super) fn value_at<'a>(bytes: &'a [u8], file: &'a Path, at: usize) -> Option<(&'a str, Value<'a>)> {
     let mut cursor = Cursor { bytes, at, file, place: Place::Header };
     let key = cursor.string().ok()?;
@@ -148,7 +147,7 @@ fn alignment(cursor: &Cursor<'_>, entries: &[usize]) -> Result<u64, GgufError> {
     }
 }
 
-/// Reads one entry of the tensor table; `offset` still counts from the start of the data.
+/// Reads one entry of the tensor table. Its `offset` is still relative to the start of the tensor data.
 fn read_tensor(cursor: &mut Cursor<'_>, budget: &mut Budget) -> Result<TensorInfo, GgufError> {
     let start = cursor.at;
     let name = cursor.string()?;
@@ -184,8 +183,7 @@ fn read_tensor(cursor: &mut Cursor<'_>, budget: &mut Budget) -> Result<TensorInf
     Ok(TensorInfo { name: name.to_owned(), shape, ggml_type, part: 0, offset, bytes })
 }
 
-/// Turns offsets into the data into offsets into the file, and checks that each tensor lies inside the file, aligned and
-/// apart from the others.
+/// Makes offsets relative to the start of the file, and checks that tensors are aligned, inside the file, and apart.
 fn place_data(cursor: &Cursor<'_>, alignment: u64, tensors: &mut [TensorInfo]) -> Result<(), GgufError> {
     let file_bytes = cursor.bytes.len() as u64;
     let data_start = (cursor.at as u64).checked_next_multiple_of(alignment);
@@ -216,7 +214,7 @@ fn place_data(cursor: &Cursor<'_>, alignment: u64, tensors: &mut [TensorInfo]) -
     no_overlap(cursor, tensors)
 }
 
-/// Data that is used twice would let a small file stand for a huge model.
+/// Overlapping data would let a small file describe a huge model.
 fn no_overlap(cursor: &Cursor<'_>, tensors: &[TensorInfo]) -> Result<(), GgufError> {
     let in_order = tensors.windows(2).all(|pair| pair[0].offset + pair[0].bytes <= pair[1].offset);
     if in_order {

@@ -1,19 +1,19 @@
-//! Models in several files, `NAME-00001-of-0000N.gguf` and so on: which files belong together.
+//! Models split into several files, `NAME-00001-of-0000N.gguf` and so on: which files belong together.
 
 use std::path::{Path, PathBuf};
 
 use super::error::GgufError;
 
-/// What a file says of the split it belongs to.
+/// A file's place in its split, from its metadata.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Split {
-    /// Place of this file, from 0.
+    /// Index of this file, from 0.
     pub(super) part: u32,
-    /// Number of files.
+    /// Number of files in the split.
     pub(super) parts: u32,
 }
 
-/// The paths of all parts of the split that `path` is one of, in order.
+/// The paths of all parts of the split that `path` belongs to, in order.
 pub(super) fn paths(path: &Path, split: Split) -> Result<Vec<PathBuf>, GgufError> {
     let suffix = suffix(split.part, split.parts);
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();

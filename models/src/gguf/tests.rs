@@ -59,7 +59,7 @@ fn missing_and_mistyped_keys_are_named() {
 #[test]
 fn a_file_cut_at_any_byte_is_refused() {
     let whole = sample().finish();
-    // Bytes behind the last tensor are padding.
+    // Bytes after the last tensor are padding.
     let needed = whole.len() - (32 - 12);
     for len in 0..whole.len() {
         let result = Gguf::from_bytes(whole[..len].to_vec());
@@ -122,7 +122,7 @@ fn damaged_metadata_is_refused_by_key() {
 #[test]
 fn overlapping_data_is_refused() {
     let mut bytes = sample().finish();
-    // The offset of `b`, last in the table, before the padding in front of the data.
+    // The offset of `b`, the last entry of the table, before the padding in front of the data.
     let table_end =
         bytes.windows(9).rposition(|window| window == b"\x01\0\0\0\0\0\0\0b").unwrap() + 9 + 4 + 8 + 4;
     bytes[table_end..table_end + 8].copy_from_slice(&32u64.to_le_bytes());

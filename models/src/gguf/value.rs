@@ -1,9 +1,9 @@
-//! Metadata values, read from the file's bytes when they are asked for; nothing is copied but what a caller collects.
+//! Metadata values, decoded from the file's bytes on demand. Only what a caller collects is copied.
 
 use super::cursor::Cursor;
 use super::error::GgufError;
 
-/// Arrays in arrays deeper than this are refused; no known file has even one.
+/// Arrays nested deeper than this are refused. No known file nests them at all.
 const ARRAY_DEPTH_MAX: usize = 4;
 
 const U8: u32 = 0;
@@ -48,17 +48,17 @@ pub struct Array<'a> {
 }
 
 impl<'a> Array<'a> {
-    /// Number of elements.
+    /// The number of elements.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there are none.
+    /// Whether the array has no elements.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// The elements one after the other. Ends early if the file was changed since it was opened.
+    /// Iterates over the elements. Ends early if the file was changed since it was opened.
     pub fn iter(&self) -> impl Iterator<Item = Value<'a>> + use<'a> {
         let mut cursor = self.first.clone();
         let element_type = self.element_type;
@@ -67,7 +67,7 @@ impl<'a> Array<'a> {
 }
 
 impl Value<'_> {
-    /// The name of the value's type, for messages.
+    /// The name of the value's type, for error messages.
     pub fn type_name(&self) -> String {
         match self {
             Value::U8(_) => type_name(U8).into(),
@@ -106,7 +106,7 @@ fn type_name(id: u32) -> &'static str {
     }
 }
 
-/// The fewest bytes an element of this type takes in a file; `None` for a type that doesn't exist.
+/// The fewest bytes an element of this type takes in a file; `None` for an unknown type.
 fn bytes_min(id: u32) -> Option<usize> {
     match id {
         U8 | I8 | BOOL => Some(1),
@@ -124,7 +124,7 @@ pub(super) fn read_typed<'a>(cursor: &mut Cursor<'a>) -> Result<Value<'a>, GgufE
     read(cursor, value_type, 0)
 }
 
-/// Reads a value and leaves the cursor behind it. Everything inside is checked; nothing is allocated.
+/// Reads a value and moves the cursor behind it. Everything inside is checked; nothing is allocated.
 fn read<'a>(cursor: &mut Cursor<'a>, value_type: u32, depth: usize) -> Result<Value<'a>, GgufError> {
     Ok(match value_type {
         U8 => Value::U8(u8::from_le_bytes(cursor.array()?)),
@@ -172,15 +172,15 @@ fn read_array<'a>(cursor: &mut Cursor<'a>, depth: usize) -> Result<Array<'a>, Gg
     Ok(Array { element_type, len, first })
 }
 
-/// Rust types that a metadata value can be asked for as.
+/// Types that a metadata value can be converted to.
 pub trait FromValue<'a>: Sized {
-    /// What is wanted, for messages.
+    /// Describes the wanted type in error messages.
     const WANTED: &'static str;
-    /// The value as this type; `None` when it holds something else. Integers of any width will do when they fit.
+    /// Converts the value; `None` when it has another type. Integers of any width are accepted if they fit.
     fn from_value(value: &Value<'a>) -> Option<Self>;
 }
 
-/// Any integer; `None` for other values.
+/// The value of any integer type; `None` for other types.
 fn integer(value: &Value<'_>) -> Option<i128> {
     Some(match *value {
         Value::U8(v) => v.into(),

@@ -1,11 +1,10 @@
-//! Makes small GGUF files in memory: for tests and for models made on the spot.
+//! Writes small GGUF files in memory, for tests and generated models.
 
-/// Alignment of tensor data; the format's default, so the file need not say it.
+/// Alignment of tensor data. It is the format's default, so the file does not state it.
 const ALIGNMENT: usize = 32;
 const VERSION: u32 = 3;
 
-/// Collects metadata and tensors. What is written is what was given, sensible or not, so that tests can make damaged
-/// files too.
+/// Collects metadata and tensors. Nothing is checked, so that tests can also write damaged files.
 #[derive(Debug, Default, Clone)]
 pub struct Writer {
     metadata: Vec<u8>,
@@ -16,12 +15,12 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// An empty file.
+    /// A file without metadata or tensors.
     pub fn new() -> Writer {
         Writer::default()
     }
 
-    /// Adds a metadata entry: a number, a truth value, a string, or a slice of these.
+    /// Adds a metadata entry: a number, a boolean, a string, or a slice of these.
     pub fn set<T: Encode + ?Sized>(&mut self, key: &str, value: &T) -> &mut Writer {
         key.encode(&mut self.metadata);
         T::TYPE.encode(&mut self.metadata);
@@ -30,7 +29,7 @@ impl Writer {
         self
     }
 
-    /// Adds a tensor; `shape[0]` is the row length, `data` its blocks.
+    /// Adds a tensor. `shape[0]` is the row length, `data` its blocks.
     pub fn tensor(&mut self, name: &str, shape: &[u64], ggml_type: u32, data: &[u8]) -> &mut Writer {
         name.encode(&mut self.table);
         (shape.len() as u32).encode(&mut self.table);
@@ -45,7 +44,7 @@ impl Writer {
         self
     }
 
-    /// The bytes of the file.
+    /// The bytes of the finished file.
     pub fn finish(&self) -> Vec<u8> {
         let mut file = Vec::with_capacity(64 + self.metadata.len() + self.table.len() + self.data.len());
         file.extend_from_slice(b"GGUF");
@@ -62,11 +61,11 @@ impl Writer {
     }
 }
 
-/// A value that can stand in metadata.
+/// Types that can be written as metadata values.
 pub trait Encode {
-    /// The number of its type in the format.
+    /// The type's number in the format.
     const TYPE: u32;
-    /// Appends its bytes.
+    /// Appends the value's bytes to `out`.
     fn encode(&self, out: &mut Vec<u8>);
 }
 

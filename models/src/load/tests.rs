@@ -1,5 +1,4 @@
-//! Files that contradict themselves, and the errors they earn. The file is the smallest decoder that can be: one layer,
-//! everything in F32.
+//! Files that contradict themselves, and the errors they must give. The file is the smallest decoder: one F32 layer.
 
 use std::sync::Arc;
 
@@ -22,9 +21,9 @@ struct File {
     numbers: Vec<(&'static str, f32)>,
     truths: Vec<(&'static str, bool)>,
     tensors: Vec<(String, Vec<u64>, u32)>,
-    /// Whether the divisors of rope are above zero, as they must be.
+    /// Whether the rope divisors are above zero, as they must be.
     positive: bool,
-    /// The tensor that has other numbers.
+    /// Index of the tensor whose numbers differ.
     other: Option<usize>,
 }
 
@@ -102,7 +101,7 @@ fn options() -> LoadOptions<'static> {
     LoadOptions::new(Arc::new(Cpu::new(1)), 1 << 20)
 }
 
-/// The error of the good file after `change` must say all of `words`.
+/// The good file after `change` must give an error that contains all of `words`.
 fn check(change: impl FnOnce(&mut File), words: &[&str]) {
     let mut file = File::good();
     change(&mut file);
@@ -115,7 +114,7 @@ fn check(change: impl FnOnce(&mut File), words: &[&str]) {
     }
 }
 
-/// Logits of the last of some tokens.
+/// The logits of the last of a few tokens.
 fn logits(file: &File) -> Vec<f32> {
     let mut model = load_gguf(file.gguf(), &options()).expect("the file is good");
     let mut batch = Batch::default();
@@ -178,7 +177,7 @@ fn missing_tensors_are_named() {
     }
     check(|file| file.set("block_count", 2), &["blk.1."]);
     for part in ["attn_q.bias", "attn_k.bias", "attn_v.bias"] {
-        // One of them alone is none of the shapes there are.
+        // One of them alone matches none of the known shapes.
         let alone = |file: &mut File| {
             file.tensors.push((
                 format!("blk.0.{part}"),
@@ -252,7 +251,7 @@ fn rope_factors_and_scaling_change_what_is_far() {
     let plain = logits(&File::good());
     let mut same = File::good();
     same.tensors.push(("rope_freqs.weight".to_owned(), vec![8], F32));
-    // The writer's pattern has weights below zero, which no frequency may be divided by.
+    // The writer's pattern has weights below zero, by which no frequency may be divided.
     assert!(load_gguf(same.gguf(), &options()).is_err());
     let mut linear = File::good();
     linear.texts.push(("rope.scaling.type", "linear"));
@@ -267,7 +266,7 @@ fn rope_factors_and_scaling_change_what_is_far() {
     assert!(logits(&yarn).iter().all(|logit| logit.is_finite()));
 }
 
-/// Tensors that some decoder has and the one here does not compute with.
+/// Tensors that other decoders have and this one does not use.
 const FOREIGN: [&str; 24] = [
     "output.bias",
     "output_norm.bias",
@@ -320,7 +319,7 @@ fn tensors_that_mean_nothing_are_left_out() {
     assert_eq!(logits(&file), logits(&File::good()));
 }
 
-/// Every tensor that a file may have counts: with other numbers in it the logits are others.
+/// Every tensor of the file is used: changing its numbers changes the logits.
 #[test]
 fn every_tensor_is_computed_with() {
     let mut whole = File::good();
@@ -432,12 +431,12 @@ fn file_that_is_cut_after_it_was_opened_is_refused_and_named() {
             .expect("cut");
         let error =
             load_gguf(gguf, &options()).map(|_| ()).expect_err("nothing is computed with zeros").to_string();
-        // Whatever is missed first, or that the file was cut.
+        // Either the first missing part is named, or the file that was truncated.
         assert!(error.contains("m.gguf") || error.contains("tensor"), "{left}: {error}");
     }
 }
 
-/// The good file with its own output matrix, so that embeddings are looked up in the file for as long as the model lives.
+/// The good file with its own output matrix, so that embedding rows are read from the file while the model lives.
 #[test]
 fn model_whose_file_changes_meanwhile_says_so_and_lives() {
     let harms: [fn(&std::path::Path); 2] = [
@@ -453,7 +452,7 @@ fn model_whose_file_changes_meanwhile_says_so_and_lives() {
         let mut file = File::good();
         file.tensors.push(("output.weight".to_owned(), vec![32, VOCAB], F32));
         std::fs::write(&path, file.bytes()).expect("written");
-        // Long ago: many file systems tell times by a clock that stands still for milliseconds.
+        // Set long ago, because many file systems' clocks advance only every few milliseconds.
         let written = std::fs::File::options().write(true).open(&path).expect("opened");
         written.set_modified(std::time::SystemTime::UNIX_EPOCH).expect("dated back");
         let mut model = load(&path, &options()).expect("a good file");

@@ -1,8 +1,8 @@
-//! Survives reads of mapped pages whose file was cut. The system sends SIGBUS to the thread that reads; the handler here
-//! looks the address up among the maps that are watched, puts zeroed memory in the place of the lost pages, marks the
-//! map, and lets the thread go on. A fault anywhere else is passed to whoever handled the signal before.
+//! Survives reads of mapped pages whose file was truncated. The system sends SIGBUS to the reading thread. The handler
+//! looks the address up among the watched maps, maps zeroed memory in the place of the lost pages, marks the map, and
+//! lets the thread continue. Any other fault is passed to the previous handler.
 //!
-//! The handler may interrupt anything, so it takes no lock, allocates nothing, and calls the system only.
+//! The handler may interrupt anything, so it takes no lock, allocates nothing, and only makes system calls.
 
 use std::ffi::c_int;
 use std::io;
@@ -10,8 +10,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-/// One range of addresses. Ranges are never freed, since the handler may be reading them; those that are no longer used are
-/// used again.
+/// A watched range of addresses. Ranges are never freed, since the handler may be reading them; unused ones are reused.
 #[derive(Debug, Default)]
 struct Range {
     start: AtomicUsize,
@@ -19,23 +18,23 @@ struct Range {
     end: AtomicUsize,
     writable: AtomicBool,
     lost: AtomicBool,
-    /// Set once, before the range can be seen by the handler.
+    /// Set once, before the handler can see the range.
     next: AtomicPtr<Range>,
 }
 
 static RANGES: AtomicPtr<Range> = AtomicPtr::new(ptr::null_mut());
 static UNUSED: Mutex<Vec<&'static Range>> = Mutex::new(Vec::new());
 static PAGE_BYTES: AtomicUsize = AtomicUsize::new(0);
-/// What handled the signal before; set before the handler here is.
+/// The previous handler of the signal; set before ours is installed.
 static BEFORE: OnceLock<libc::sigaction> = OnceLock::new();
 static INSTALLED: OnceLock<Result<(), i32>> = OnceLock::new();
 
-/// Watches a map for as long as it lives.
+/// Watches a map until it is dropped.
 #[derive(Debug)]
 pub(super) struct Watch(&'static Range);
 
 impl Watch {
-    /// Watches the pages of `bytes`, a whole map that outlives the watch.
+    /// Watches the pages of `bytes`, which must be a whole map and outlive the watch.
     pub(super) fn new(bytes: &[u8], writable: bool) -> io::Result<Watch> {
         (*INSTALLED.get_or_init(install)).map_err(io::Error::from_raw_os_error)?;
         let start = bytes.as_ptr() as usize;
@@ -48,7 +47,7 @@ impl Watch {
         Ok(Watch(range))
     }
 
-    /// Whether pages were read that are no longer there.
+    /// Whether lost pages were read.
     pub(super) fn lost(&self) -> bool {
         self.0.lost.load(Ordering::Acquire)
     }
@@ -67,7 +66,7 @@ fn take_range() -> &'static Range {
         return range;
     }
     let range: &'static Range = Box::leak(Box::default());
-    // The lock is held, so nobody else changes the head meanwhile.
+    // The lock is held, so nobody else changes the head of the list.
     range.next.store(RANGES.load(Ordering::Relaxed), Ordering::Relaxed);
     RANGES.store(ptr::from_ref(range).cast_mut(), Ordering::Release);
     range
@@ -75,7 +74,7 @@ fn take_range() -> &'static Range {
 
 fn install() -> Result<(), i32> {
     let failed = || io::Error::last_os_error().raw_os_error().unwrap_or(libc::EINVAL);
-    // SAFETY: plain calls with pointers to values of ours. The handler does only what a handler may do.
+    // SAFETY: plain calls with pointers to values of ours. The handler does only what a signal handler may do.
     unsafe {
         let page_bytes = libc::sysconf(libc::_SC_PAGESIZE);
         PAGE_BYTES.store(usize::try_from(page_bytes).unwrap_or(4096), Ordering::Relaxed);
@@ -86,7 +85,7 @@ fn install() -> Result<(), i32> {
         let _ = BEFORE.set(before);
         let mut action: libc::sigaction = std::mem::zeroed();
         action.sa_sigaction = on_sigbus as *const () as usize;
-        // On the thread's signal stack where it has one, as the standard library's own handler runs.
+        // Runs on the thread's signal stack if it has one, like the standard library's own handler.
         action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
         libc::sigemptyset(&raw mut action.sa_mask);
         if libc::sigaction(libc::SIGBUS, &raw const action, ptr::null_mut()) != 0 {
@@ -97,21 +96,21 @@ fn install() -> Result<(), i32> {
 }
 
 extern "C" fn on_sigbus(signal: c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
-    // SAFETY: the system passes a valid `info`; the address is a number that is compared, never read.
+    // SAFETY: the system passes a valid `info`. The address is only compared, never read through.
     let address = unsafe { (*info).si_addr() } as usize;
     if !replace(address) {
         pass_on(signal, info, context);
     }
 }
 
-/// Puts zeroed memory where pages of a watched map are lost; `false` when `address` is in none.
+/// Maps zeroed memory where pages of a watched map are lost. `false` when `address` is in no watched map.
 fn replace(address: usize) -> bool {
     let mut next = RANGES.load(Ordering::Acquire);
     // SAFETY: ranges are never freed.
     while let Some(range) = unsafe { next.as_ref() } {
         let end = range.end.load(Ordering::Acquire);
         let start = range.start.load(Ordering::Acquire);
-        // Read twice: between the two the range may have been taken for another map.
+        // Read twice: in between, the range may have been reused for another map.
         if end == range.end.load(Ordering::SeqCst) && (start..end).contains(&address) {
             return cover(range, address, end);
         }
@@ -120,11 +119,11 @@ fn replace(address: usize) -> bool {
     false
 }
 
-/// Covers everything from the lost page to the end, so that a cut file costs a few of these and not one for each page.
+/// Covers everything from the lost page to the end, so that a truncated file costs few faults and not one per page.
 fn cover(range: &Range, address: usize, end: usize) -> bool {
     let page = address & !(PAGE_BYTES.load(Ordering::Relaxed) - 1);
     let writable = if range.writable.load(Ordering::Relaxed) { libc::PROT_WRITE } else { 0 };
-    // SAFETY: the pages belong to a map that is alive, since a thread is reading it, and stay mapped throughout.
+    // SAFETY: the pages belong to a map that is alive, since a thread is reading it, and they stay mapped throughout.
     let covered = unsafe {
         libc::mmap(
             page as *mut libc::c_void,
@@ -139,7 +138,7 @@ fn cover(range: &Range, address: usize, end: usize) -> bool {
     covered != libc::MAP_FAILED
 }
 
-/// Does what would have been done without the handler here.
+/// Does what would have happened without our handler.
 fn pass_on(signal: c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     let before = BEFORE.get();
     match before.map_or(libc::SIG_DFL, |before| before.sa_sigaction) {

@@ -1,10 +1,9 @@
-//! Files mapped into memory, and what happens when somebody else changes them meanwhile.
+//! Files mapped into memory, and what happens when another program changes them meanwhile.
 //!
-//! A mapped file is not ours alone: another program can shorten it or write into it at any time. The system answers a
-//! read of what is no longer there with a signal that ends the process. Here it doesn't: [`fault`] puts zeroed
-//! memory in the place of the lost pages, and notes it. Whoever computes from a mapping asks [`Mapping::check`] before
-//! the result is believed: it says whether pages were lost, or length or time of change are others than when the file
-//! was mapped. What the bytes mean is not known here.
+//! Another program can truncate a mapped file or write into it at any time. A read beyond the new end raises a signal
+//! that would end the process. Instead, [`fault`] maps zeroed memory in the place of the lost pages and records it.
+//! Whoever computes from a mapping must call [`Mapping::check`] before using the result. It fails if pages were lost,
+//! or if the file's length or modification time changed since it was mapped. What the bytes mean is not known here.
 
 #[cfg(unix)]
 mod fault;
@@ -21,20 +20,20 @@ use memmap2::{Mmap, MmapMut, MmapOptions};
 /// A multiple of every page size in use (4, 16 and 64 KiB).
 const RELEASE_ALIGNMENT: usize = 64 << 10;
 
-/// A file that is no longer what it was when it was mapped.
+/// A file that was changed after it was mapped.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{} {how} while it was in use: replace a model's file by renaming a new one over it, never in place; if the file is damaged now, pull or import the model again",
     file.display()
 )]
 pub struct Changed {
-    /// The file.
+    /// Path of the file.
     pub file: PathBuf,
-    /// What happened to it, as a verb.
+    /// What happened to the file, as a verb phrase.
     pub how: &'static str,
 }
 
-/// What tells whether a file was written to.
+/// Length and time of a file; a change means that it was written to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stamp {
     bytes: u64,
@@ -48,10 +47,9 @@ impl Stamp {
     }
 }
 
-/// A whole file, mapped read-only.
 #[derive(Debug)]
 pub(crate) struct Mapping {
-    /// Before the map, so that it is dropped first: an address is watched only while it is mapped.
+    /// Declared before the map, so that it is dropped first: an address may be watched only while it is mapped.
     #[cfg(unix)]
     watch: fault::Watch,
     map: Mmap,
@@ -63,15 +61,15 @@ pub(crate) struct Mapping {
 impl Mapping {
     /// Maps the file at `path`, which must be a regular file and not empty.
     pub(crate) fn open(path: &Path) -> std::io::Result<Mapping> {
-        // Asked before it is opened: opening a pipe waits for somebody who writes into it.
+        // Checked before opening: opening a pipe would wait for a writer.
         if !fs::metadata(path)?.is_file() {
             return Err(std::io::Error::other("it is not a regular file"));
         }
         let file = File::open(path)?;
         let stamp = Stamp::of(&file)?;
         let bytes = usize::try_from(stamp.bytes).map_err(std::io::Error::other)?;
-        // SAFETY: the map is read-only and never longer than the file is now. When the file is shortened or rewritten
-        // later, reads see zeros or other bytes, which are only ever numbers here, and `check` tells.
+        // SAFETY: the map is read-only and no longer than the file is now. If the file is shortened or rewritten later,
+        // reads see zeros or other bytes, which are only used as numbers here, and `check` reports it.
         let map = unsafe { MmapOptions::new().len(bytes).map(&file)? };
         Ok(Mapping {
             #[cfg(unix)]
@@ -83,7 +81,7 @@ impl Mapping {
         })
     }
 
-    /// Whether the file is still what was mapped.
+    /// Fails if the file was changed since it was mapped.
     pub(crate) fn check(&self) -> Result<(), Changed> {
         let changed = |how| Err(Changed { file: self.path.clone(), how });
         #[cfg(unix)]
@@ -98,18 +96,18 @@ impl Mapping {
         }
     }
 
-    /// Lets go of a lock that was taken on the file before it was mapped.
+    /// Releases a lock that was taken on the file before it was mapped.
     pub(crate) fn unlock(&self) {
-        // Refused only where none could be taken.
+        // Fails only where no lock could be taken.
         let _ = self.file.unlock();
     }
 
-    /// When the file was last written to, as far as the system says.
+    /// When the file was last written, if the system knows.
     pub(crate) fn modified(&self) -> Option<SystemTime> {
         self.stamp.modified
     }
 
-    /// Gives the memory of whole pages inside `range` back to the system; reading them again reads the file again.
+    /// Gives the memory of whole pages inside `range` back to the system. Reading them later reads the file again.
     pub(crate) fn release(&self, range: Range<usize>) {
         #[cfg(unix)]
         {
@@ -117,7 +115,7 @@ impl Mapping {
             let end = range.end.min(self.map.len()) / RELEASE_ALIGNMENT * RELEASE_ALIGNMENT;
             if start < end {
                 // SAFETY: the map is shared with the file and read-only, so dropped pages come back from the file with
-                // the same content (lost ones as zeros); the range lies inside the map and on page boundaries. It is
+                // the same content (lost ones as zeros). The range lies inside the map and on page boundaries. This is
                 // advice: a refusal costs memory, not correctness.
                 let _ = unsafe {
                     self.map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, start, end - start)
@@ -142,7 +140,7 @@ impl AsRef<[u8]> for Mapping {
     }
 }
 
-/// A new file of ours that is being written through its map.
+/// A new file of ours that is written through its map.
 pub(crate) struct MappingMut {
     #[cfg(unix)]
     watch: fault::Watch,
@@ -151,10 +149,10 @@ pub(crate) struct MappingMut {
 }
 
 impl MappingMut {
-    /// Maps all of `file`, whose length must be reserved on the disk, so that writing can't run into a full one.
+    /// Maps all of `file`. Its length must be reserved on the disk, so that writing can't fail on a full disk.
     pub(crate) fn new(file: File) -> std::io::Result<MappingMut> {
-        // SAFETY: the caller's file is new and under a name that nobody else uses. If it is shortened all the same, what
-        // is written is lost and `finish` tells.
+        // SAFETY: the caller's file is new and has a name that nobody else uses. If it is shortened all the same, what
+        // is written is lost and `finish` reports it.
         let map = unsafe { MmapMut::map_mut(&file)? };
         Ok(MappingMut {
             #[cfg(unix)]
@@ -164,7 +162,7 @@ impl MappingMut {
         })
     }
 
-    /// What was written, read-only from now on; `path` is where the file lies.
+    /// Makes the map read-only. `path` is where the file lies.
     pub(crate) fn finish(self, path: &Path) -> std::io::Result<Mapping> {
         let stamp = Stamp::of(&self.file)?;
         if stamp.bytes != self.map.len() as u64 {

@@ -2,13 +2,13 @@ use std::io::{Seek, SeekFrom, Write};
 
 use super::*;
 
-/// A mapped file of `bytes` bytes 7, and the same file open for whoever harms it.
+/// A mapped file of `bytes` bytes with the value 7, and the same file opened for the test to damage.
 fn mapped(bytes: usize) -> (tempfile::TempDir, Mapping, File) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("f");
     fs::write(&path, vec![7; bytes]).unwrap();
     let file = File::options().write(true).open(&path).unwrap();
-    // Long ago: many file systems tell times by a clock that stands still for milliseconds.
+    // Set long ago, because many file systems' clocks advance only every few milliseconds.
     file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
     (folder, Mapping::open(&path).unwrap(), file)
 }
@@ -28,7 +28,7 @@ fn file_cut_anywhere_reads_as_zeros_and_is_told() {
         assert!(rest >= 7 * left as u64 && rest < 7 * BYTES as u64, "{rest} of {left}");
         let error = mapping.check().unwrap_err().to_string();
         assert!(error.contains("was cut short") && error.contains("renaming"), "{error}");
-        // Whatever the file becomes later, this mapping stays lost.
+        // Whatever becomes of the file later, this mapping stays lost.
         file.set_len(BYTES as u64).unwrap();
         assert!(mapping.check().is_err());
     }

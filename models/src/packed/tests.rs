@@ -29,7 +29,7 @@ impl Place {
         packed_path(&self.model)
     }
 
-    /// The logits of some tokens after loading.
+    /// The bits of the logits of some tokens after loading.
     fn logits(&self, keep_packed: bool) -> Vec<u32> {
         let options = LoadOptions { keep_packed, ..LoadOptions::new(Arc::new(Cpu::new(2)), 1 << 20) };
         let mut model = load(&self.model, &options).unwrap();
@@ -45,7 +45,7 @@ impl Place {
         row.into_inner().unwrap()
     }
 
-    /// Which file lies there: a new one has another number.
+    /// Identifies the file: a new one has another number.
     fn inode(&self) -> u64 {
         fs::metadata(self.packed()).unwrap().ino()
     }
@@ -96,7 +96,7 @@ fn another_model_under_the_same_name_is_packed_anew() {
     let (meta, other) = (fs::metadata(&place.model).unwrap(), gguf_bytes(4, &TinyShape::llama()));
     assert_eq!(meta.len(), other.len() as u64);
     fs::write(&place.model, other).unwrap();
-    // Even with the time of the old one: the sample tells.
+    // The new file even has the old one's time, so only the sample of pages can tell them apart.
     File::options().write(true).open(&place.model).unwrap().set_modified(meta.modified().unwrap()).unwrap();
     let new = place.logits(true);
     assert_ne!(new, old);
@@ -170,7 +170,7 @@ fn links_and_pipes_in_the_way_are_replaced_and_never_written_through() {
     let pipe = place.packed().with_extension("packed-13");
     let _ = std::process::Command::new("mkfifo").arg(&pipe).status();
     let expected = place.logits(false);
-    // The draft's name is taken: packed in memory, without a word and without harm.
+    // The draft's name is taken, so the model is packed in memory without an error.
     assert_eq!(place.logits(true), expected);
     fs::remove_file(&draft).unwrap();
     assert_eq!(place.logits(true), expected);

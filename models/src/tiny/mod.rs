@@ -1,5 +1,5 @@
-//! Tiny models made in memory from a seed: real files in every respect but size and sense, so that everything above the
-//! loader can be tested without a download. Their text is noise; the same seed and shape give the same bytes.
+//! Tiny random models, made in memory from a seed, so that everything above the loader can be tested without a
+//! download. They are valid files, but their output is noise. The same seed and shape give the same bytes.
 
 mod quantize;
 mod vocabulary;
@@ -14,52 +14,52 @@ use crate::load::load_gguf;
 use crate::options::LoadOptions;
 use quantize::TinyFormat;
 
-/// Formats of the matrices whose rows are whole blocks of 256, used in turn.
+/// Formats of matrices whose rows are whole blocks of 256, used in rotation.
 const FORMATS_256: [TinyFormat; 6] =
     [TinyFormat::Q4K, TinyFormat::Q6K, TinyFormat::Q5_0, TinyFormat::Q8_0, TinyFormat::Q4_1, TinyFormat::F16];
-/// Formats of the other matrices, used in turn.
+/// Formats of the other matrices, used in rotation.
 const FORMATS_32: [TinyFormat; 3] = [TinyFormat::Q4_1, TinyFormat::Q5_0, TinyFormat::Q8_0];
 
-/// Which architecture the file is written for.
+/// The architecture that the file is written for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TinyFamily {
-    /// No biases; rope on neighbouring pairs.
+    /// Without biases; rope rotates adjacent elements.
     Llama,
-    /// Biases on q, k and v; rope on halves.
+    /// With biases on q, k and v; rope rotates the halves of a head.
     Qwen2,
 }
 
-/// Sizes of a tiny model.
+/// The sizes of a tiny model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TinyShape {
-    /// The architecture.
+    /// The architecture that the file is written for.
     pub family: TinyFamily,
-    /// Number of layers.
+    /// Number of decoder layers.
     pub layers: usize,
     /// Width of the residual stream, a multiple of 32.
     pub width: usize,
-    /// Query heads.
+    /// Number of query heads.
     pub heads: usize,
-    /// Key and value heads, a divisor of `heads`.
+    /// Number of key and value heads, a divisor of `heads`.
     pub kv_heads: usize,
-    /// Width of one head, even; `heads * head_dim` a multiple of 32.
+    /// Elements per head, even; `heads * head_dim` must be a multiple of 32.
     pub head_dim: usize,
     /// Inner width of the feed-forward part, a multiple of 32.
     pub ffn: usize,
-    /// Vocabulary size, at least [`TinyShape::VOCAB_MIN`]; what is beyond that stands for unused ids.
+    /// Vocabulary size, at least [`TinyShape::VOCAB_MIN`]. The ids beyond that are unused.
     pub vocab: usize,
-    /// Whether the output matrix is the embedding.
+    /// Whether the embedding is also the output matrix.
     pub tied: bool,
-    /// Longest context in tokens, as the file says.
+    /// Context length in tokens, as stated in the file.
     pub context_tokens: usize,
 }
 
 impl TinyShape {
-    /// The 256 bytes, the merges and the special tokens.
+    /// The number of ids for the 256 bytes, the merges and the special tokens.
     pub const VOCAB_MIN: usize = vocabulary::TOKENS;
 
-    /// A small Llama of whole 256-blocks, so that every format occurs; its own output matrix; `ffn` is 32 times an odd
-    /// number.
+    /// A small Llama with its own output matrix. Most of its rows are whole blocks of 256, so that every format occurs;
+    /// `ffn` is an odd multiple of 32.
     pub fn llama() -> TinyShape {
         TinyShape {
             family: TinyFamily::Llama,
@@ -75,7 +75,7 @@ impl TinyShape {
         }
     }
 
-    /// A small Qwen2 with biases and tied embedding whose width is 32 times an odd number.
+    /// A small Qwen2 with biases and a tied embedding. Its width is an odd multiple of 32.
     pub fn qwen2() -> TinyShape {
         TinyShape {
             family: TinyFamily::Qwen2,
@@ -92,10 +92,10 @@ impl TinyShape {
     }
 }
 
-/// A loaded tiny Llama with 64 MiB of address space for keys and values.
+/// Loads a tiny Llama with 64 MiB of address space for keys and values.
 ///
 /// # Panics
-/// Never on a machine that has threads and address space left.
+/// When the machine has no threads or address space left.
 pub fn model(seed: u64, cpu: Arc<Cpu>) -> CpuModel {
     let gguf = Gguf::from_bytes(gguf_bytes(seed, &TinyShape::llama())).expect("the file is well formed");
     load_gguf(gguf, &LoadOptions::new(cpu, 64 << 20)).expect("the file describes a decoder that is run")
@@ -104,7 +104,7 @@ pub fn model(seed: u64, cpu: Arc<Cpu>) -> CpuModel {
 /// The bytes of a GGUF file with a tiny model of this shape.
 ///
 /// # Panics
-/// When the shape contradicts what its fields promise.
+/// When the shape breaks a rule stated at its fields.
 pub fn gguf_bytes(seed: u64, shape: &TinyShape) -> Vec<u8> {
     assert!(
         shape.width.is_multiple_of(32) && shape.ffn.is_multiple_of(32),
@@ -149,7 +149,7 @@ fn hyperparameters(file: &mut Writer, shape: &TinyShape) {
         .set(&key("rope.freq_base"), &rope_base);
 }
 
-/// SplitMix64 (Steele, Lea, Flood 2014).
+/// The SplitMix64 generator (Steele, Lea, Flood 2014).
 struct Random(u64);
 
 impl Random {
@@ -161,7 +161,7 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// Bell-shaped with mean 0 and deviation 1: the sum of four uniform numbers, scaled.
+    /// Approximately normal with mean 0 and deviation 1: the scaled sum of four uniform numbers.
     fn normal(&mut self) -> f32 {
         let bits = self.next();
         let sum: f32 = (0..4).map(|i| ((bits >> (16 * i)) & 0xffff) as f32 / 65_535.0 - 0.5).sum();
@@ -172,7 +172,7 @@ impl Random {
 struct Weights<'a> {
     file: &'a mut Writer,
     random: Random,
-    /// Matrices written so far: the next one's format follows from it.
+    /// Matrices written so far, which select the next one's format.
     matrices: usize,
 }
 
@@ -201,7 +201,7 @@ impl Weights<'_> {
         }
     }
 
-    /// `rows` rows of `k` weights with deviation `1 / sqrt(k)`, so that activations keep their size.
+    /// `rows` rows of `k` weights with deviation `1 / sqrt(k)`, so that activations keep their magnitude.
     fn matrix(&mut self, name: &str, k: usize, rows: usize) {
         let formats: &[TinyFormat] = if k.is_multiple_of(256) { &FORMATS_256 } else { &FORMATS_32 };
         let format = formats[self.matrices % formats.len()];
@@ -211,7 +211,7 @@ impl Weights<'_> {
         self.file.tensor(name, &[k as u64, rows as u64], format.ggml_type(), &format.quantize(&weights));
     }
 
-    /// `len` numbers around `mean`.
+    /// `len` random numbers around `mean`.
     fn vector(&mut self, name: &str, len: usize, mean: f32) {
         let values: Vec<f32> = (0..len).map(|_| mean + 0.1 * self.random.normal()).collect();
         self.file.tensor(

@@ -1,12 +1,12 @@
-//! Rounds weights to valid blocks of GGUF's formats. Plain rounding, without the search for better scales that makes real
-//! files: tiny models need blocks that are right, not good.
+//! Quantizes weights to valid blocks of GGUF's formats. It rounds plainly, without the search for better scales that
+//! converters do: tiny models need valid blocks, not accurate ones.
 
 use half::f16;
 
-/// Appends the block that stands for some weights.
+/// Quantizes a block of weights and appends its bytes.
 type WriteBlock = fn(&[f32], &mut Vec<u8>);
 
-/// Formats that tiny models are written in.
+/// The formats that tiny models are written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TinyFormat {
     F32,
@@ -32,7 +32,7 @@ impl TinyFormat {
         }
     }
 
-    /// The blocks of `weights`, which are whole blocks: 32 for the `_0` and `_1` formats, 256 for the `K` ones.
+    /// Quantizes `weights`, whose length must be whole blocks: 32 for the `_0` and `_1` formats, 256 for the `K` ones.
     pub(super) fn quantize(self, weights: &[f32]) -> Vec<u8> {
         let (block_len, write): (usize, WriteBlock) = match self {
             TinyFormat::F32 => (1, |block, out| out.extend_from_slice(&block[0].to_le_bytes())),
@@ -51,14 +51,14 @@ impl TinyFormat {
     }
 }
 
-/// `value` as f16, written to `out`; returns what a reader will see.
+/// Appends `value` as f16 and returns the rounded value.
 fn push_f16(value: f32, out: &mut Vec<u8>) -> f32 {
     let rounded = f16::from_f32(value);
     out.extend_from_slice(&rounded.to_le_bytes());
     rounded.to_f32()
 }
 
-/// `x / step` to the nearest integer in `low..=high`; 0 for a step of zero.
+/// `x / step` rounded to an integer in `low..=high`; 0 when `step` is 0.
 fn level(x: f32, step: f32, low: i32, high: i32) -> i32 {
     if step == 0.0 { 0 } else { ((x / step).round() as i32).clamp(low, high) }
 }
@@ -75,7 +75,7 @@ fn max_abs(block: &[f32]) -> f32 {
     block.iter().fold(0.0, |most, x| most.max(x.abs()))
 }
 
-/// x = d q + m; the low nibbles are the first half.
+/// x = d q + m. The low nibbles are the first half.
 fn q4_1(block: &[f32], out: &mut Vec<u8>) {
     let d = push_f16((max(block) - min(block)) / 15.0, out);
     let m = push_f16(min(block), out);
@@ -83,7 +83,7 @@ fn q4_1(block: &[f32], out: &mut Vec<u8>) {
     out.extend((0..16).map(|i| q(block[i]) | q(block[i + 16]) << 4));
 }
 
-/// x = d (q - 16); the fifth bits apart.
+/// x = d (q - 16). The fifth bits are stored apart.
 fn q5_0(block: &[f32], out: &mut Vec<u8>) {
     let d = push_f16(max_abs(block) / 15.0, out);
     let q = |i: usize| (level(block[i], d, -16, 15) + 16) as u32;
@@ -107,7 +107,8 @@ fn q4_k(block: &[f32], out: &mut Vec<u8>) {
     let dmin = push_f16(max(&lows) / 63.0, out);
     let s = steps.map(|step| level(step, d, 0, 63) as u8);
     let m = lows.map(|low| level(low, dmin, 0, 63) as u8);
-    // The first four of each in six bits; of the last four the low nibbles together, the high two bits above the first.
+    // The first four s and m take six bits each. Of the last four, the low nibbles are stored together and the high two
+    // bits above the first four.
     out.extend((0..4).map(|i| s[i] | (s[i + 4] >> 4) << 6));
     out.extend((0..4).map(|i| m[i] | (m[i + 4] >> 4) << 6));
     out.extend((4..8).map(|i| s[i] & 15 | (m[i] & 15) << 4));

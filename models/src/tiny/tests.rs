@@ -52,7 +52,7 @@ fn the_file_says_what_the_shape_says() {
 fn blocks_read_back_close_to_the_weights() {
     let mut random = Random(5);
     let weights: Vec<f32> = (0..4096).map(|_| random.normal()).collect();
-    // Half a level of a 4-bit block that spans six deviations is 0.2; K-quants round their scales too.
+    // Half a step of a 4-bit block that spans six deviations is 0.2; K-quants round their scales too.
     for (format, error_max) in [
         (TinyFormat::F32, 0.0),
         (TinyFormat::F16, 0.002),

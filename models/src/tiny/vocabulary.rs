@@ -2,13 +2,13 @@
 
 use crate::gguf::Writer;
 
-/// Pairs that are joined, first come first; what they join to are tokens behind the 256 bytes. `Ġ` stands for a space.
+/// Pairs to merge, in order of priority. The merged strings are tokens after the 256 bytes. `Ġ` stands for a space.
 const MERGES: [&str; 25] = [
     "t h", "i n", "Ġ a", "h e", "r e", "o n", "th e", "Ġ t", "e r", "a n", "Ġt he", "i s", "a t", "o r",
     "e n", "in g", "an d", "Ġ s", "o u", "e s", "l l", "Ġa n", "Ġan d", "s t", "1 0",
 ];
 const SPECIALS: [&str; 3] = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"];
-/// Ids that stand for something.
+/// The ids in use; those beyond are padding.
 pub(super) const TOKENS: usize = 256 + MERGES.len() + SPECIALS.len();
 
 const NORMAL: i32 = 1;
@@ -40,8 +40,8 @@ pub(super) fn write(file: &mut Writer, pre: &str, vocab: usize) {
         .set("tokenizer.chat_template", CHATML);
 }
 
-/// The letter that stands for a byte in byte-level BPE: itself when it is printable Latin-1, else one from U+0100 on, in
-/// order. Source: GPT-2's `bytes_to_unicode`.
+/// The character for a byte in byte-level BPE: itself if printable Latin-1, else the next one from U+0100 on. Source:
+/// GPT-2's `bytes_to_unicode`.
 fn letter(byte: u8) -> char {
     let printable = |byte: u8| matches!(byte, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
     if printable(byte) {

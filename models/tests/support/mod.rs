@@ -1,4 +1,4 @@
-//! What the tests of whole models share: finding files, and a driver that computes sequences in batches.
+//! Shared by the tests of whole models: finding files, and a driver that computes sequences in batches.
 
 #![allow(dead_code)] // Each test binary uses a part.
 
@@ -14,7 +14,7 @@ pub fn model_path(name: &str) -> Option<PathBuf> {
     bandmaster_test_support::model(&format!("{name}.gguf"))
 }
 
-/// A sequence that is being computed: its tokens, its blocks, how many tokens are in the cache.
+/// A sequence being computed: its tokens, its blocks, and how many tokens are in the cache.
 pub struct Sequence {
     pub tokens: Vec<u32>,
     pub table: Vec<u32>,
@@ -34,7 +34,7 @@ impl Sequence {
     }
 }
 
-/// Computes up to `chunk` tokens of each sequence in one step and passes (sequence, index in its tokens, logits) of every
+/// Computes up to `chunk` tokens of each sequence in one step. Passes (sequence, index in its tokens, logits) of every
 /// computed token from `from` on to `see`, from several threads.
 pub fn step(
     model: &mut dyn Model,
@@ -67,7 +67,7 @@ pub fn step(
         .expect("the batch is well formed");
 }
 
-/// What `of` makes of the logits after each token of one sequence from `from` on.
+/// The results of `of` for the logits after each token of one sequence from `from` on.
 pub fn each_row<T: Send>(
     model: &mut dyn Model,
     tokens: &[u32],
@@ -88,7 +88,7 @@ pub fn each_row<T: Send>(
     results.into_iter().map(|(_, result)| result).collect()
 }
 
-/// The place of the largest, the lowest of equals.
+/// The index of the largest logit, the lowest of equals.
 pub fn argmax(logits: &[f32]) -> u32 {
     let mut best = 0;
     for (token, &logit) in logits.iter().enumerate() {
@@ -99,7 +99,7 @@ pub fn argmax(logits: &[f32]) -> u32 {
     best as u32
 }
 
-/// Natural logarithm of the sum of exponentials: log p = logit − this.
+/// Natural logarithm of the sum of exponentials. A log-probability is the logit minus this.
 pub fn log_sum_exp(logits: &[f32]) -> f64 {
     let max = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
     max + logits.iter().map(|&logit| (f64::from(logit) - max).exp()).sum::<f64>().ln()

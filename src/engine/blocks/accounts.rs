@@ -1,9 +1,8 @@
-//! How blocks are used, for who asks.
+//! Read-only views of how blocks are used.
 
 use super::{Blocks, ModelId, PoolStats, Prefix};
 
 impl Blocks {
-    /// How the blocks of `model` are used.
     #[must_use]
     pub fn pool_stats(&self, model: ModelId) -> PoolStats {
         let pool = &self.pools[model.0 as usize];
@@ -33,20 +32,18 @@ impl Blocks {
         self.bytes_max
     }
 
-    /// The tokens of `block` that are computed and known.
+    /// The computed tokens of `block`.
     #[must_use]
     pub fn known_tokens(&self, model: ModelId, block: u32) -> &[u32] {
         let entry = &self.pools[model.0 as usize].blocks[block as usize];
         &entry.tokens[..entry.filled as usize]
     }
 
-    /// What `block` continues.
     #[must_use]
     pub fn parent(&self, model: ModelId, block: u32) -> Prefix {
         self.pools[model.0 as usize].blocks[block as usize].parent
     }
 
-    /// How many tables hold `block`.
     #[must_use]
     pub fn refs(&self, model: ModelId, block: u32) -> u32 {
         self.pools[model.0 as usize].blocks[block as usize].refs

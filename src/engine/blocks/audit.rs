@@ -1,13 +1,13 @@
-//! The block accounts, checked from scratch.
+//! Recomputes the block accounts and compares them.
 
 use super::{BLOCK_TOKENS, Blocks, ModelId, Prefix};
 use crate::engine::audit::hold;
 
 impl Blocks {
-    /// Compares the lists with the blocks; `tables` says how many tables name a block.
+    /// Compares the lists with the blocks. `tables` says how many tables hold a block.
     ///
     /// # Errors
-    /// Says what does not add up.
+    /// Says which account is wrong.
     pub fn audit(&self, tables: impl Fn(ModelId, u32) -> u32) -> Result<(), String> {
         let (mut resident, mut held) = (0, 0);
         for (place, pool) in self.pools.iter().enumerate() {

@@ -1,5 +1,5 @@
-//! Which prefixes will be wanted again, and how soon: what the plan knows and the cache could not guess. An expectation
-//! covers every full block of its prefix, those that are computed later included.
+//! Which prefixes will be used again, and how soon. A plan knows this; the cache could not guess it. An expectation
+//! covers every full block of its prefix, including those computed later.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::engine::hash::{chain_hash, root_hash};
 pub struct Nearness(u32);
 
 impl Nearness {
-    /// Nobody said that it will be used.
+    /// No expectation covers the block.
     pub const UNEXPECTED: Self = Self(0);
 
     fn of(steps: u32) -> Self {
@@ -25,22 +25,21 @@ impl Nearness {
 struct Standing {
     model: ModelId,
     nearness: Nearness,
-    /// Hashes of the leading full blocks.
+    /// Hashes of the prefix's full blocks.
     hashes: Vec<u64>,
     until: Option<Duration>,
 }
 
-/// What is expected.
 #[derive(Debug, Default)]
 pub struct Expectations {
     standing: HashMap<ExpectedId, Standing>,
-    /// How near each block's uses are; one entry for each expectation that covers it.
+    /// For each expected block, the nearness of every expectation that covers it.
     uses: HashMap<(ModelId, u64), Vec<Nearness>>,
     ends: BTreeSet<(Duration, ExpectedId)>,
 }
 
 impl Expectations {
-    /// Of the full block with this hash.
+    /// Nearness of the full block with this hash.
     pub fn nearness(&self, model: ModelId, hash: u64) -> Nearness {
         let uses = self.uses.get(&(model, hash));
         uses.and_then(|uses| uses.iter().max().copied()).unwrap_or(Nearness::UNEXPECTED)
@@ -48,7 +47,7 @@ impl Expectations {
 }
 
 impl Blocks {
-    /// Keeps a prefix before others until it is released or its time is over; an id that stands is replaced.
+    /// Keeps a prefix in preference to others until released or expired. Replaces an expectation with the same id.
     pub fn expect(&mut self, id: ExpectedId, expected: &Expected, now: Duration) {
         self.unexpect(id);
         let mut hash = root_hash(expected.cache_salt);
@@ -72,7 +71,7 @@ impl Blocks {
         self.expectations.standing.insert(id, standing);
     }
 
-    /// Ends an expectation; one that does not stand has ended before.
+    /// Ends an expectation. Unknown ids are ignored.
     pub fn unexpect(&mut self, id: ExpectedId) {
         let expectations = &mut self.expectations;
         let Some(standing) = expectations.standing.remove(&id) else { return };
@@ -92,7 +91,6 @@ impl Blocks {
         self.reorder(standing.model, &standing.hashes);
     }
 
-    /// Ends the expectations whose time is over.
     pub fn expire(&mut self, now: Duration) {
         while let Some(&(until, id)) = self.expectations.ends.first() {
             if until > now {
@@ -109,7 +107,7 @@ impl Blocks {
         self.pools.iter().map(|pool| pool.cached.range(expected.clone()).count() * pool.block_bytes).sum()
     }
 
-    /// Puts cached blocks where their next use places them.
+    /// Moves cached blocks to their new places in the order of eviction.
     fn reorder(&mut self, model: ModelId, hashes: &[u64]) {
         let pool = &mut self.pools[model.0 as usize];
         for &hash in hashes {

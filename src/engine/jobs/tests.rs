@@ -20,7 +20,7 @@ fn job(id: u64, pieces: &[u32], order: &Order) -> Job {
     }
 }
 
-/// Runs everything without sequences, 1 ms a token; says whose pieces ran, in order.
+/// Runs all jobs to their end at 1 ms a token. Returns whose pieces ran, in order.
 fn drain(jobs: &mut Jobs, order: &Order) -> Vec<u64> {
     while let Some(turn) = jobs.turn_alone(0.0, 100) {
         let ran = jobs.run(&turn);
@@ -56,7 +56,7 @@ fn beside_sequences_jobs_take_their_share_of_the_time_and_no_more_at_once() {
             jobs.take_in(&turn, Ok(true), took);
             between += took;
         }
-        // What a piece takes is learned from the first few.
+        // The cost of a piece is learned from the first few.
         let most = if step_number < 5 { 2 * limit } else { limit + Duration::from_millis(10) };
         assert!(between <= most, "{step_number}: {between:?}");
         for_jobs += between;

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Sorts everything, sums in double precision: the definition.
+/// The definition: sorts everything and sums in double precision.
 fn kept(row: &[f32], sampling: &Sampling, allowed: Option<&[u32]>) -> Vec<(u32, f64)> {
     let may = |token: u32| allowed.is_none_or(|words| words[token as usize / 32] >> (token % 32) & 1 == 1);
     let mut tokens: Vec<(u32, f64)> =
@@ -72,7 +72,7 @@ proptest! {
     fn draws_what_sorting_everything_draws(row in rows(), sampling in samplings(), position in 0usize..5000) {
         let number = uniform(sampling.seed, position as u64, 0);
         let (token, near) = naive(&row, &sampling, None, number);
-        // A cut of top-p or min-p within rounding of a token may take it or leave it, and shifts all edges.
+        // Where a top-p or min-p cut is within rounding of a token, the token may be in or out, which shifts all edges.
         let wide = kept(&row, &Sampling { top_p: (sampling.top_p * 1.00001).min(1.0), min_p: sampling.min_p * 0.9999, ..sampling.clone() }, None);
         let narrow = kept(&row, &Sampling { top_p: sampling.top_p * 0.99999, min_p: sampling.min_p * 1.0001, ..sampling.clone() }, None);
         prop_assume!(!near && (wide.len() == narrow.len() || sampling.top_p >= 1.0 && sampling.min_p == 0.0));

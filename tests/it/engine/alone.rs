@@ -1,4 +1,4 @@
-//! What a request must answer: computed without the engine, one token after the other.
+//! The expected answer of a request, computed without the engine, one token after the other.
 
 use bandmaster::engine::sampler::{Drawing, Scratch, draw};
 use bandmaster::engine::{Constraint, FinishReason, Sampling};
@@ -6,7 +6,6 @@ use bandmaster::engine::{Constraint, FinishReason, Sampling};
 use super::fake::row_after;
 use super::grammar::FakeGrammar;
 
-/// A request, before it is one.
 #[derive(Clone)]
 pub struct Ask {
     pub model: usize,
@@ -19,7 +18,7 @@ pub struct Ask {
     pub score_prompt_from: Option<u32>,
 }
 
-/// How it ends.
+/// How the answer ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
     Ends(FinishReason),

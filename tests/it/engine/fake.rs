@@ -1,6 +1,5 @@
-//! A model whose "keys and values" are hashes: what a position stores depends on all positions before it, read through
-//! the block table, and logits on everything stored. One wrong block, one stale token, one write into a shared block,
-//! and other tokens come out.
+//! A model whose "keys and values" are hashes of all positions before, read through the block table; logits depend on
+//! everything stored. One wrong block, one stale token or one write into a shared block changes the tokens.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -13,7 +12,7 @@ use bandmaster_models::{Batch, Changed, ForwardError, Model, ModelInfo, OnRow};
 pub const BLOCK: usize = 16;
 const EMPTY: u64 = 0x5eed;
 
-/// What the next forward does.
+/// Makes the next forward pass fail, panic, or lose its file.
 #[derive(Clone, Default)]
 pub struct Mood(Arc<AtomicU32>);
 
@@ -29,7 +28,7 @@ impl Mood {
     }
 }
 
-/// Time that only models take.
+/// A clock that only models advance.
 #[derive(Clone, Default)]
 pub struct FakeClock(Arc<AtomicU64>);
 
@@ -45,15 +44,15 @@ impl FakeClock {
 pub struct FakeModel {
     info: ModelInfo,
     time: Option<(FakeClock, u64, u64)>,
-    /// Microseconds of a row of logits.
+    /// Microseconds per row of logits.
     row_us: u64,
     seed: u64,
     slots: Vec<[u64; BLOCK]>,
     resident: Vec<bool>,
     mood: Mood,
-    /// Forwards so far; also makes garbage differ.
+    /// Forward passes so far; also varies the garbage.
     forwards: u64,
-    /// Hands rows over from two threads.
+    /// Whether rows are handed over from two threads.
     threaded: bool,
 }
 
@@ -66,7 +65,7 @@ fn fold(states: impl Iterator<Item = u64>) -> u64 {
     states.fold(EMPTY, |sum, state| mix(sum ^ state))
 }
 
-/// Every third model mostly says what its last token is always followed by, so that guesses are often right.
+/// If the seed is a multiple of three, each token has a likely successor, so that drafts are often right.
 fn logits(seed: u64, sum: u64, last: u32, vocab: usize) -> Vec<f32> {
     let unit = |token: usize| (mix(sum ^ seed ^ mix(token as u64)) >> 40) as f32 / (1u64 << 24) as f32;
     let habit = seed.is_multiple_of(3).then(|| (mix(u64::from(last)) % vocab as u64) as usize);
@@ -108,28 +107,28 @@ impl FakeModel {
         }
     }
 
-    /// With weights that count.
+    /// A model with weights of this size.
     pub fn weighing(mut self, weight_bytes: usize) -> Self {
         self.info.weight_bytes = weight_bytes;
         self
     }
 
-    /// With another's moods.
+    /// A model that shares another's mood.
     pub fn in_mood(mut self, mood: Mood) -> Self {
         self.mood = mood;
         self
     }
 
-    /// Whose steps take time on `clock`.
+    /// A model whose steps take time on `clock`.
     pub fn taking(mut self, clock: &FakeClock, step_us: u64, token_us: u64) -> Self {
         self.time = Some((clock.clone(), step_us, token_us));
-        // What a model of that speed would have.
+        // The sizes a model of that speed would have.
         self.info.parameters = token_us * 300_000;
         self.info.weight_bytes = step_us as usize * 10_000;
         self
     }
 
-    /// Whose rows of logits take time as well.
+    /// A model whose rows of logits take time as well.
     pub fn with_rows_taking(mut self, row_us: u64) -> Self {
         self.row_us = row_us;
         self
@@ -148,7 +147,7 @@ impl FakeModel {
         }
     }
 
-    /// What must hold of every batch, whoever made it.
+    /// What must hold for every batch.
     fn check(&self, batch: &Batch) {
         let mut written = HashSet::new();
         let mut next = 0;

@@ -10,14 +10,14 @@ pub struct FakeGrammar {
     pub accepted: Vec<u32>,
     /// Complete after this many tokens.
     pub complete_at: usize,
-    /// Fails instead of its mask at this many tokens; panics when odd.
+    /// At this many tokens, `mask` fails, or panics if the number is odd.
     pub fails_at: Option<usize>,
-    /// Has failed, for good.
+    /// Set once it has failed; it then fails for good.
     pub broken: bool,
 }
 
 impl FakeGrammar {
-    /// The only token allowed as the `place`-th, if there is only one.
+    /// The only token allowed at index `place`, if there is only one.
     fn only(&self, place: usize) -> Option<u32> {
         let forced = place % 7 >= 3 && place % 7 < 6;
         forced.then(|| (mix(self.seed ^ place as u64) % self.vocab as u64) as u32)

@@ -1,4 +1,4 @@
-//! What the engine does with what a plan tells it, each in a small world with a clock that only models move.
+//! How the engine uses what a plan tells it. Each test is a small world whose clock only models advance.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ struct World {
 }
 
 impl World {
-    /// A model whose steps take 10 ms and 1 ms a token.
+    /// A model whose steps take 10 ms plus 1 ms per token.
     fn new(config: EngineConfig) -> Self {
         let clock = FakeClock::default();
         let mut core = Core::new(EngineConfig { speculate: false, ..config });
@@ -63,7 +63,7 @@ impl World {
     }
 }
 
-/// Weights of the models, and so many blocks.
+/// Memory for the models' weights and this many blocks.
 fn blocks(blocks: usize) -> EngineConfig {
     let cache_bytes_max = blocks * BLOCK_BYTES;
     EngineConfig { cache_bytes_max, ..EngineConfig::with_memory_bytes(1_000_000_000) }
@@ -120,7 +120,7 @@ fn the_first_run_ends_first_although_the_second_asked_for_less() {
 #[test]
 fn what_is_expected_outlives_what_was_used_since() {
     for keep in [true, false] {
-        // Room for 40 blocks; the prefix takes 10.
+        // There is room for 40 blocks; the prefix takes 10.
         let mut world = World::new(blocks(40));
         let prefix = world.prompt(160);
         if keep {
@@ -245,11 +245,11 @@ fn a_long_prompt_on_one_model_leaves_another_models_replies_their_pace() {
 #[test]
 fn models_that_do_not_fit_together_take_turns_and_loads_are_few() {
     take_turns(Duration::ZERO, 4);
-    // Loads that take longer than anybody's patience: each model gets its time once it is here.
+    // The loads take longer than anybody's patience, so each model gets its time once it is loaded.
     take_turns(Duration::from_secs(20), 6);
 }
 
-/// Two models with twenty requests each, one of which fits.
+/// Two models with twenty requests each, of which only one fits into memory.
 fn take_turns(load: Duration, loads_max: u64) {
     let clock = FakeClock::default();
     let mut core = Core::new(EngineConfig { speculate: false, ..EngineConfig::with_memory_bytes(10_000) });
@@ -318,7 +318,7 @@ fn a_branch_shares_what_its_parent_computed() {
     }
     let computed = world.core.stats().prefill_tokens - before;
     assert_eq!(computed, 1, "the last token, for its logits");
-    // Drawn the same way it says the same.
+    // With the same sampling it generates the same tokens.
     assert_eq!(tokens(&heard), tokens(&parent)[said.len()..said.len() + 10]);
     while world.step() {}
     let (branch, _) = request(Vec::new(), 10);

@@ -1,5 +1,5 @@
-//! The same bits: on real arithmetic, tokens and log-probabilities depend on the prompt alone, not on the batch, the
-//! number of threads, where a prompt is chunked, what the cache holds, or who was preempted.
+//! On real arithmetic, tokens and log-probabilities depend on the prompt alone: not on the batch, the number of
+//! threads, where a prompt is chunked, what the cache holds, or who was preempted.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -18,11 +18,11 @@ const KV_BYTES: usize = 64 << 20;
 /// Generated tokens per request.
 const ANSWER_TOKENS: u32 = 12;
 
-/// Ids and bits of log-probabilities.
+/// Token ids and the bits of their log-probabilities.
 type Answer = Vec<(u32, u32)>;
 
 struct World {
-    /// Guessed tokens in all ways so far that proved right: a test in which there are none shows less than it says.
+    /// Accepted draft tokens in all ways so far. A test without any would not cover speculation.
     guessed: Cell<u64>,
     load: Box<dyn Fn(usize) -> CpuModel>,
     prompts: Vec<Vec<u32>>,
@@ -34,9 +34,9 @@ struct Way {
     batch: usize,
     threads: usize,
     chunk: usize,
-    /// Blocks of cache; `None` is plenty.
+    /// Blocks of cache; `None` means plenty.
     blocks: Option<usize>,
-    /// Whether what comes next is guessed and computed along.
+    /// Whether to use speculative decoding.
     speculate: bool,
 }
 
@@ -64,7 +64,7 @@ fn sampling(place: usize) -> Sampling {
 }
 
 impl World {
-    /// Answers of all prompts, in `way`, for each of `rounds` rounds over one cache.
+    /// The answers to all prompts, run in `way`, for each of `rounds` rounds over one cache.
     fn run(&self, way: Way, rounds: usize) -> Vec<Vec<Answer>> {
         let model = (self.load)(way.threads);
         let info = bandmaster_models::Model::info(&model);
@@ -84,7 +84,7 @@ impl World {
                     let (mut request, heard) = request(self.prompts[place].clone(), ANSWER_TOKENS);
                     request.sampling = sampling(place);
                     request.top_logprobs = Some(0);
-                    // One run: in the second round it remembers what it wrote in the first.
+                    // One run, so that the second round drafts from the output of the first.
                     request.priority.run = Some(RunId(0));
                     let id = RequestId((round * self.prompts.len() + place) as u64);
                     let taken = core.submit(id, request, Duration::ZERO);
@@ -106,7 +106,7 @@ impl World {
         let alone = Way { batch: 1, threads: 1, chunk: 512, blocks: None, speculate: false };
         let expected: Vec<Answer> = (0..self.prompts.len())
             .map(|place| {
-                // Alone in an engine of its own: nothing cached, nothing shared.
+                // Alone in an engine of its own: nothing is cached or shared.
                 let model = (self.load)(alone.threads);
                 let weight_bytes = bandmaster_models::Model::info(&model).weight_bytes;
                 let memory = EngineConfig::with_memory_bytes(weight_bytes + KV_BYTES);
@@ -132,7 +132,7 @@ impl World {
     }
 }
 
-/// Prompts of many lengths, half of them with a common beginning.
+/// Prompts of many lengths, half of them with a common prefix.
 fn prompts(count: usize, vocab: usize) -> Vec<Vec<u32>> {
     let mut random = Random(99);
     let mut tokens = |count: usize| -> Vec<u32> { (0..count).map(|_| random.below(vocab) as u32).collect() };

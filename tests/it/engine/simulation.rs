@@ -1,5 +1,5 @@
-//! Seeded worlds of random requests on a fake model, step by step. After every step the accounts add up; every answer is
-//! the one the request gets alone; nobody waits for ever.
+//! Seeded worlds of random requests on a fake model, stepped one by one. After every step the accounts must add up.
+//! Every answer must equal what the request gets alone, and nobody may wait for ever.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -15,7 +15,7 @@ use super::fake::{BLOCK, FakeModel, Mood, row_after};
 use super::grammar::FakeGrammar;
 
 const VOCAB: usize = 37;
-/// Steps within which everything that was asked must have ended once nothing new comes.
+/// Steps within which everything must have ended once nothing new arrives.
 const DRAIN_STEPS_MAX: usize = 60_000;
 
 pub struct Random(pub u64);
@@ -50,7 +50,7 @@ struct Asked {
     ask: Ask,
     id: RequestId,
     heard: Arc<Mutex<Vec<Event>>>,
-    /// Cancelled, deaf or on a model that failed: what it heard must be a beginning of the answer.
+    /// Cancelled, deaf or on a model that failed: the tokens received must be a prefix of the answer.
     disturbed: bool,
     deadline: bool,
 }
@@ -61,13 +61,13 @@ struct Worked {
     pieces: usize,
     deadline: bool,
     cancelled: bool,
-    /// Pieces that ran, and the end it was told.
+    /// The pieces that ran, and the end it was told.
     heard: Arc<Mutex<(usize, Option<JobEnd>)>>,
 }
 
-/// How long a step, a turn of a job, and each verb take here.
+/// How long a step, a turn of a job, and each phase take.
 const TICK: Duration = Duration::from_millis(3);
-/// Ids of jobs begin here.
+/// Ids of jobs start here.
 const FIRST_JOB: u64 = 1 << 32;
 
 struct World {
@@ -76,16 +76,16 @@ struct World {
     lanes: Vec<Lane>,
     asked: Vec<Asked>,
     now: Duration,
-    /// Leading parts that prompts share.
+    /// Prefixes that prompts share.
     stems: Vec<Vec<u32>>,
     failures: bool,
-    /// Models on their way, and in how many steps they are here.
+    /// Models being loaded, and in how many steps they arrive.
     coming: Vec<(ModelId, usize)>,
     expected: u64,
-    /// Steps in a row in which nothing could be done.
+    /// Consecutive steps in which nothing could run.
     stuck: usize,
     worked: Vec<Worked>,
-    /// Time of models when a job last had a turn, or none lived.
+    /// Run time of the models when a job last had a turn, or when there was none.
     run_us_at_turn: u64,
     turns: u64,
     shared_step: Duration,
@@ -100,7 +100,7 @@ impl World {
         let contexts: Vec<usize> = (0..lanes).map(|_| 40 + random.below(160)).collect();
         let needs: Vec<usize> =
             block_bytes.iter().zip(&contexts).map(|(b, c)| b * c.div_ceil(BLOCK)).collect();
-        // Weights that stay, or that come and go: all together may be far more than there is.
+        // Weights that stay, or that are loaded and unloaded: together they may exceed the memory by far.
         let come_and_go = random.one_in(2);
         let weights: Vec<usize> =
             (0..lanes).map(|_| if come_and_go { random.below(4000) } else { 0 }).collect();
@@ -159,7 +159,7 @@ impl World {
         world.loaded()
     }
 
-    /// Nobody can ask a model before it was here once.
+    /// Loads every model once; before that none can be asked.
     fn loaded(mut self) -> Self {
         for _ in 0..10_000 {
             if self.core.is_idle() {
@@ -284,7 +284,7 @@ impl World {
         self.worked.push(Worked { id, pieces: count, deadline, cancelled, heard });
     }
 
-    /// Jobs never have more than their share and what may go at once, and wait for no more than theirs.
+    /// Jobs never get more than their share or than may run at once, and never wait for more than their share.
     fn check_shares(&mut self) {
         let stats = self.core.stats();
         let most_us = (self.shared_step + 3 * TICK).as_micros() as u64;
@@ -292,7 +292,7 @@ impl World {
         if stats.jobs == 0 || stats.job_turns != self.turns {
             (self.turns, self.run_us_at_turn) = (stats.job_turns, stats.run_us);
         }
-        // A turn and a step take as long here, and a turn may follow another.
+        // A turn takes as long as a step here, and a turn may follow another.
         let waited_us = stats.run_us - self.run_us_at_turn;
         assert!(waited_us <= most_us, "jobs waited for {waited_us} us: {stats:?}");
     }
@@ -351,7 +351,7 @@ impl World {
         }
     }
 
-    /// A branch of a request that may have ended: it must say what a request of all the tokens so far says.
+    /// Forks a request that may have ended. The branch must answer as a request with all the tokens so far would.
     fn fork(&mut self) {
         let recent = self.asked.len().min(20);
         let parent = &self.asked[self.asked.len() - 1 - self.random.below(recent)];
@@ -382,7 +382,7 @@ impl World {
             ..Request::warm(ModelId(0), Vec::new(), 0, None)
         };
         let taken = self.core.fork(parent, id, branch, self.now);
-        // One that nobody hears any more may live a little longer.
+        // A request that nobody hears any more may live a little longer.
         let lives = taken.is_ok();
         assert!(lives != has_ended || disturbed, "{:?}", taken.err().map(|refused| refused.0));
         if lives {
@@ -554,7 +554,7 @@ fn every_answer_is_the_one_alone() {
         sums[6] += stats.loads;
         sums[7] += stats.job_turns;
     }
-    // A simulation in which nothing is contended shows nothing.
+    // A simulation without contention would show nothing.
     assert!(
         sums.iter().all(|&sum| sum > 100),
         "steps, preemptions, cached, recomputed, drafted, accepted, loads, turns of jobs: {sums:?}"

@@ -54,7 +54,7 @@ pub fn finish(heard: &Heard) -> Option<FinishReason> {
 }
 
 fn core(blocks: usize, step_tokens_max: usize) -> Core {
-    // Steps are counted here: one token each.
+    // This test counts steps, so each must give one token.
     let config = EngineConfig::with_memory_bytes(blocks * 100);
     let mut core = Core::new(EngineConfig { step_tokens_max, speculate: false, ..config });
     core.add_model("fake", Box::new(FakeModel::new(3, VOCAB, 4096, 100, 4096)));
@@ -89,7 +89,7 @@ fn sixteen_siblings_compute_their_common_prefix_once() {
         while step(&mut core) {}
         let computed = core.stats().prefill_tokens - before;
         let unique = if wave == 0 { 1019 + 16 * 64 } else { 16 * 64 };
-        // A little less where two siblings' own tokens begin alike.
+        // A little less where the own tokens of two siblings start alike.
         assert!(
             computed >= unique * 98 / 100 && computed <= unique * 102 / 100,
             "wave {wave}: {computed} of {unique}"
@@ -103,7 +103,7 @@ fn a_long_prefill_is_cut_so_that_nobody_waits_long() {
     let clock = FakeClock::default();
     let mut core =
         Core::new(EngineConfig { speculate: false, ..EngineConfig::with_memory_bytes(200_000_000) });
-    // 100 ms are 90 tokens beside what a step takes by itself.
+    // 100 ms are 90 tokens beside the fixed cost of a step.
     let model = FakeModel::new(3, VOCAB, 4096, 100, 4096).taking(&clock, 10_000, 1_000);
     core.add_model("fake", Box::new(model));
     let step = |core: &mut Core| {
@@ -139,7 +139,8 @@ fn beyond_so_many_replies_others_wait_and_all_are_served() {
             EngineConfig { speculate: false, slowdown_max, ..EngineConfig::with_memory_bytes(200_000_000) };
         let mut core =
             Core::new(EngineConfig { batch_max: 200, shared_step: Duration::from_secs(1), ..config });
-        // Alone a token takes 11 ms; of 3 times that, less margin and the share of prefill, 12 tokens fit beside what a step takes by itself.
+        // Alone a token takes 11 ms. Of 3 times that, less the margin and the share of prefill, 12 tokens fit beside
+        // the fixed cost of a step.
         let model = FakeModel::new(3, VOCAB, 4096, 100, 4096).taking(&clock, 10_000, 1_000);
         core.add_model("fake", Box::new(model));
         let mut heard = Vec::new();
@@ -235,7 +236,7 @@ fn what_can_never_fit_is_refused_with_the_numbers() {
 #[test]
 fn a_background_request_is_not_starved_by_a_stream_of_others() {
     let mut random = Random(4);
-    // Room for one and a half: the background request cannot even keep its blocks.
+    // There is room for one and a half: the background request can't even keep its blocks.
     let mut core = core(6, 512);
     let (mut background, heard) = request(random_tokens(&mut random, 50), 20);
     background.priority.class = Class::Background;

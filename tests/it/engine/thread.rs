@@ -1,4 +1,4 @@
-//! The engine's thread and its handles, with real time.
+//! The engine's thread and its handles, in real time.
 
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex};
@@ -265,7 +265,7 @@ fn every_job_that_was_taken_in_hears_its_end_when_the_engine_stops() {
     let ((begins, begun), (hold, release)) = (sync_channel(1), sync_channel::<()>(0));
     let first = move || {
         begins.send(()).expect("the test waits");
-        // Until the test lets it go on.
+        // Blocks until the test releases it.
         let _ = release.recv();
     };
     handle.job(job(first)).expect("there is room");
@@ -276,7 +276,7 @@ fn every_job_that_was_taken_in_hears_its_end_when_the_engine_stops() {
         let broken = Broken::new(move |end| tell.send((number, end)).expect("the test waits"));
         handle.job(Job { broken, ..job(|| {}) }).expect("there is room");
     }
-    // They lie in the channel: the thread is busy, and it looks at nothing else once it is to end.
+    // The commands stay in the channel: the thread is busy, and once it is to stop it reads no more.
     std::thread::scope(|scope| {
         scope.spawn(|| handle.shutdown());
         std::thread::sleep(Duration::from_millis(100));
@@ -308,7 +308,7 @@ fn bad_requests_are_refused_with_a_reason() {
     refuse(&|r| r.sampling.logit_bias = vec![(60, 1.0)], "token 60 is outside");
 }
 
-/// An answer of a real, tiny model in a file; `harm` is done to the file while it is written.
+/// An answer of a tiny real model in a file. `harm` damages the file during generation.
 fn answer_while(handle: &EngineHandle, harm: Option<Box<dyn Fn() + Send>>) -> Result<Vec<u32>, String> {
     let (sender, events) = sync_channel(10_000);
     let (mut request, _) = request(vec![3, 1, 4, 1, 5], 40);

@@ -1,5 +1,5 @@
-//! Who waits for whom, and how long at most: short prompts beside long ones, streams beside jobs, on models whose steps
-//! take time by a clock that nothing else moves.
+//! Who waits for whom, and how long at most: short prompts beside long ones, streams beside jobs. Models take time by a
+//! clock that nothing else advances.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use super::steps::{Heard, finish, random_tokens, request, tokens};
 const VOCAB: usize = 50;
 const STEP_US: u64 = 4_000;
 const TOKEN_US: u64 = 400;
-/// A short question, as a chat template makes it.
+/// Tokens of a short question in a chat template.
 const SHORT: usize = 30;
 const LONG: usize = 7_000;
 
@@ -42,7 +42,7 @@ impl World {
             core.add_model("fake", Box::new(model.taking(&clock, STEP_US, TOKEN_US).with_rows_taking(200)));
         }
         let mut world = Self { core, clock, random: Random(3), asked: 0 };
-        // What a token takes is known once one was seen.
+        // The cost of a token is known once one was measured.
         for model in 0..models as u32 {
             let heard = world.ask(model, SHORT, 5, None, 0);
             world.until(|_| finish(&heard).is_some());
@@ -68,7 +68,7 @@ impl World {
         self.core.audit().expect("accounts add up");
     }
 
-    /// Steps until `over`; says how long that took.
+    /// Runs steps until `over` and returns how long that took.
     fn until(&mut self, over: impl Fn(&Self) -> bool) -> Duration {
         let begun = self.clock.now();
         while !over(self) {
@@ -81,7 +81,7 @@ impl World {
         self.until(|_| !tokens(heard).is_empty())
     }
 
-    /// A job whose pieces take 100 µs a token; counts those that ran.
+    /// A job whose pieces take 100 µs per token. Counts those that ran.
     fn job(&mut self, pieces: &[u32]) -> (RequestId, Arc<AtomicUsize>) {
         let ran = Arc::new(AtomicUsize::new(0));
         let (count, clock, lengths) = (Arc::clone(&ran), self.clock.clone(), pieces.to_vec());
@@ -111,7 +111,7 @@ fn a_short_question_waits_a_step_or_two_for_a_long_prompt_of_its_model() {
         let alone = world.first_token(&question);
         let long = world.ask(0, LONG, 1, run, 0);
         let long_alone = world.first_token(&long);
-        // Another model says something meanwhile.
+        // Meanwhile another model generates.
         let other = (models > 1).then(|| world.ask(1, SHORT, 100_000, None, 0));
         let long = world.ask(0, LONG, 1, run, 0);
         let begun = world.clock.now();
@@ -181,7 +181,7 @@ fn any_stream_of_short_prompts_leaves_long_ones_half_of_the_time() {
             }
             world.step();
         }
-        // Half of the time, and of each step what reading the weights takes.
+        // Half of the time, plus the reading of the weights in each step.
         let took = (world.clock.now() - begun).as_micros() as u64;
         assert!(took <= 2 * work * 14 / 10 + 200_000, "seed {seed}: {took} us for {work} us of work");
     }
@@ -234,7 +234,7 @@ fn jobs_beside_a_stream_have_half_of_the_time_and_the_stream_no_long_gaps() {
         assert!((0.4..0.56).contains(&share), "{slowdown_max}: jobs had {share} of the time");
         let ran: Vec<usize> = jobs.iter().map(|(_, ran)| ran.load(Ordering::SeqCst)).collect();
         assert!(ran.iter().all(|&pieces| pieces > 0), "every client's job goes on: {ran:?}");
-        // Whoever leaves is gone at once.
+        // A cancelled job is gone at once.
         jobs.iter().for_each(|&(id, _)| world.core.cancel(id));
         (0..20).for_each(|_| world.step());
         let after: Vec<usize> = jobs.iter().map(|(_, ran)| ran.load(Ordering::SeqCst)).collect();
@@ -271,7 +271,7 @@ fn scores_of_a_prompt_are_part_of_what_a_step_takes() {
         world.step();
         steps += 1;
         let last = world.core.stats().last;
-        // Until the first rows of scores were seen their time is a guess.
+        // The cost of rows is a guess until the first rows of scores were measured.
         assert!(steps < 10 || last.run_us <= 46_000, "{last:?}");
     }
 }

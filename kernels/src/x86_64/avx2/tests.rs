@@ -1,4 +1,4 @@
-//! The kernel for AVX-VNNI, run on machines that have its instruction in another coding only.
+//! Tests the AVX-VNNI kernel on machines that have its instruction only in the AVX-512 encoding.
 
 use super::*;
 use crate::activations::{Activations, Source};
@@ -9,7 +9,7 @@ use crate::naive::matmul::random_weights;
 use crate::scalar::scalar_kernel;
 use crate::shapes::PANELS_MAX;
 
-/// AVX-VNNI's instruction in the coding of AVX-512: what runs the kernel for AVX-VNNI on machines that have only this one.
+/// AVX-VNNI's instruction in the encoding of AVX-512, to run the AVX-VNNI kernel on machines that lack the other.
 struct OtherCoding;
 
 impl Dot for OtherCoding {
@@ -47,7 +47,7 @@ fn the_kernel_for_avx_vnni_has_the_bits_of_the_scalar_one() {
             let mut wanted = vec![[0.0; LANES]; PANELS_MAX * rows];
             let mut found = wanted.clone();
             scalar_kernel(layout, panels, &tile, &mut wanted);
-            // SAFETY: AVX-512 VNNI was looked for; with it come the others.
+            // SAFETY: AVX-512 VNNI was detected, and it implies the others.
             unsafe { kernel::<OtherCoding>(planes, scales)(layout, panels, &tile, &mut found) };
             assert_eq!(wanted, found, "{} with {rows} rows", format.name());
         }
