@@ -18,10 +18,12 @@ pub use serve::{DoorFlags, LogFlag};
 /// answer comes out
 #[derive(Debug, Parser)]
 #[command(name = "bandmaster", version, about, max_term_width = 100, propagate_version = true)]
-#[command(after_help = "Each setting is read from its flag, else from the environment (BANDMASTER_...), else from \
+#[command(
+    after_help = "Each setting is read from its flag, else from the environment (BANDMASTER_...), else from \
                         config.toml; `bandmaster doctor` shows every value and where it came from.\n\
                         Exit status: 0 completed, 1 failed, 2 wrong usage, 3 incomplete, 4 needs an answer, \
-                        130 interrupted.")]
+                        130 interrupted."
+)]
 pub struct Cli {
     #[command(flatten)]
     pub global: Global,
