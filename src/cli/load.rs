@@ -164,6 +164,8 @@ pub struct Memory {
 /// The engine's memory limits for a band. Models that don't fit together take turns in memory, as long as each fits
 /// alone.
 ///
+/// # Errors
+/// [`CliError::Failed`] if the band can't fit, saying what is needed, what there is and what to choose.
 pub fn memory(config: &Config, hub: &Hub, files: &BandFiles) -> Result<Memory, CliError> {
     let is_embedder = |model: &Found| files.embeddings.as_ref().is_some_and(|e| e.path == model.path);
     let (embedders, writers): (Vec<&Found>, Vec<&Found>) =
@@ -171,7 +173,7 @@ pub fn memory(config: &Config, hub: &Hub, files: &BandFiles) -> Result<Memory, C
     memory_for(config, hub, &writers, embedders.iter().map(|model| model.memory_bytes).sum())
 }
 
-/// The same for `writers` beside `others_bytes` of other models.
+/// The same for `writers` beside other models that take `others_bytes`.
 ///
 /// # Errors
 /// As [`memory`].
@@ -205,16 +207,16 @@ pub fn memory_for(
             if all + KV_BYTES_MIN > room { "its models take turns in memory" } else { "less is cached" };
         note = Some(format!("{short}: {what}"));
     }
-    // Whatever is estimated, some keys and values must have room beside the largest model.
+    // Even if the estimates say otherwise, leave room for a minimal cache beside the largest model.
     let bytes = room.max(largest + KV_BYTES_MIN).min(all + KV_BYTES_DEFAULT_MAX);
     let kv_bytes = bytes.saturating_sub(largest).clamp(KV_BYTES_MIN, KV_BYTES_DEFAULT_MAX);
     Ok(Memory { bytes, kv_bytes, note })
 }
 
-/// What a server's engine may take: all there is, as any model may be asked for.
+/// Memory limits of a server's engine: all that is allowed, because any model may be asked for.
 ///
 /// # Errors
-/// [`CliError::Failed`] where that is too little for any model.
+/// [`CliError::Failed`] if that is too little for any model.
 pub fn memory_to_serve(config: &Config) -> Result<Memory, CliError> {
     let free = config.machine.memory_available_bytes;
     let allowed = config.memory_bytes.value;
@@ -230,7 +232,7 @@ pub fn memory_to_serve(config: &Config) -> Result<Memory, CliError> {
     Ok(Memory { bytes, kv_bytes, note: None })
 }
 
-/// The largest installed models that would do alone.
+/// Advice that names the largest installed models that would fit alone.
 fn what_to_choose(hub: &Hub, bytes: u64) -> String {
     let mut fitting = hub.installed();
     fitting.retain(|model| {
@@ -247,9 +249,7 @@ fn what_to_choose(hub: &Hub, bytes: u64) -> String {
     }
 }
 
-/// A band in an engine.
 pub struct Loaded {
-    /// For statistics and the end.
     pub engine: EngineHandle,
     pub band: Band,
 }
@@ -293,7 +293,7 @@ pub fn load(
     Ok(Loaded { engine, band })
 }
 
-/// Loads files into an engine, as the settings say.
+/// Loads model files into an engine according to the settings.
 pub struct Loader {
     cpu: Arc<Cpu>,
     engine: EngineHandle,
@@ -305,7 +305,7 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// For an engine whose steps have at most `step_tokens_max` tokens.
+    /// `step_tokens_max` is the most tokens that one step of the engine computes.
     pub fn new(config: &Config, engine: &EngineHandle, memory: &Memory, step_tokens_max: usize) -> Self {
         Self {
             cpu: Arc::new(Cpu::new(config.threads.value)),
@@ -318,7 +318,7 @@ impl Loader {
         }
     }
 
-    /// Loads one model; `bar` shows how far it is.
+    /// Loads one model; `bar` shows the progress.
     ///
     /// # Errors
     /// Files that can't be used, with the reason.
@@ -341,12 +341,12 @@ impl Loader {
             kv_type: self.kv_type,
             ..LoadOptions::new(cpu, kv_bytes)
         };
-        // Shown the first time only: a model that comes back comes in a moment.
+        // The bar is shown the first time only: reloading an evicted model is quick.
         let bar = Mutex::new(Some(bar));
         Box::new(move |gguf| {
             let bar = bar.lock().unwrap_or_else(PoisonError::into_inner).take();
             if bar.is_none() {
-                // It was looked at before it was loaded for the first time.
+                // The first load was preceded by this check.
                 check_unchanged(&path).map_err(|error| error.to_string())?;
             }
             let progress = |share: f32| {
@@ -385,7 +385,7 @@ mod tests {
         Found { name, role: Role::Worker, path: path.to_owned(), bytes: 1, memory_bytes: 1 }
     }
 
-    /// Names of the models at these paths once they are told apart.
+    /// The names of models at these paths after they are told apart.
     fn names(paths: &[&str]) -> Vec<String> {
         let mut models: Vec<Found> = paths.iter().map(|path| found(Path::new(path))).collect();
         name_apart(&mut models.iter_mut().collect::<Vec<_>>());
