@@ -1,10 +1,10 @@
-//! The installed band: what the catalog promises is what the files hold.
+//! Checks the catalog's sizes and checksums against real model files.
 
 use std::path::PathBuf;
 
 use bandmaster::hub::{Catalog, Home, Hub, ImportOptions, Remote, Role};
 
-/// The folder of real models, if there is one.
+/// The folder with real models, if there is one.
 fn models() -> Option<PathBuf> {
     let dir = std::env::var_os("BANDMASTER_TEST_MODELS").map(PathBuf::from).filter(|dir| dir.is_dir());
     if dir.is_none() {
