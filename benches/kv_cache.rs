@@ -20,8 +20,8 @@ use support::{COLD_BYTES, Limits, fastest, share};
 
 /// Query heads, KV heads and head width of the 1.5B, 0.5B and 135M models.
 const SHAPES: [(usize, usize, usize); 3] = [(12, 2, 128), (14, 2, 64), (9, 3, 64)];
-/// Sequences, new tokens per sequence, and tokens before them: one or several sequences decoding, and a chunk of a
-/// prompt.
+/// Sequences, new tokens per sequence, and tokens before them: one or several sequences decoding, and
+/// a chunk of a prompt.
 const WORK: [(usize, usize, usize); 4] = [(1, 1, 4095), (16, 1, 511), (16, 1, 4095), (1, 512, 3584)];
 
 /// A cache with several layers, of which one is read at a time, so that it comes from memory.
@@ -133,8 +133,8 @@ fn prompt(seed: u64, blocks: usize) -> Vec<([u32; BLOCK_TOKENS], u64)> {
     (0..blocks).map(block).collect()
 }
 
-/// Benchmarks allocating blocks for new prompts, which evicts the least recently used ones, and finding the blocks of a
-/// known prompt.
+/// Benchmarks allocating blocks for new prompts, which evicts the least recently used ones, and finding the
+/// blocks of a known prompt.
 fn blocks(c: &mut Criterion) {
     const POOL: usize = 1 << 14;
     const PROMPT: usize = 256;

@@ -62,7 +62,7 @@ pub struct Ask {
     pub max_tokens: u32,
     /// At 0 the most likely token is always taken.
     pub temperature: f32,
-    /// Seed for sampling.
+    /// Seed for sampling, if one is sent.
     pub seed: Option<u64>,
     /// Whether to keep generating until `max_tokens`, ignoring the end-of-sequence token. An extension of the API that
     /// llama-server, vLLM and others support.
@@ -73,12 +73,11 @@ pub struct Ask {
     pub more: Map<String, Value>,
 }
 
-/// A complete answer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answered {
     /// The text without what the server marks as reasoning, which is passed on in the pieces only.
     pub text: String,
-    /// The server's `finish_reason`.
+    /// The server's `finish_reason`, if it sends one.
     pub finish: Option<String>,
     /// The server's token counts, if it reports them.
     pub usage: Option<Counts>,
@@ -113,19 +112,10 @@ pub enum ClientError {
     #[error("--offline forbids {url}: only servers on this machine (127.0.0.1, localhost) may be asked")]
     Offline { url: String },
     #[error("{url} can't be reached: {reason}; is the server running?")]
-    Unreachable {
-        url: String,
-        /// The system's reason.
-        reason: String,
-    },
+    Unreachable { url: String, reason: String },
     /// The server refused the request.
     #[error("{url} answered {status}: {message}")]
-    Status {
-        url: String,
-        status: u16,
-        /// The server's message.
-        message: String,
-    },
+    Status { url: String, status: u16, message: String },
     /// The server was silent for too long.
     #[error("{url} sent nothing for {seconds} s (--timeout-seconds)")]
     Stalled { url: String, seconds: u64 },
@@ -138,11 +128,7 @@ pub enum ClientError {
     },
     /// The server reported an error within the stream.
     #[error("{url} failed in the stream: {message}; its log may say more")]
-    Failed {
-        url: String,
-        /// The server's message.
-        message: String,
-    },
+    Failed { url: String, message: String },
     /// The response doesn't follow the protocol.
     #[error("{url} sent what is no chat or completion stream: {reason}; is it an OpenAI-compatible server?")]
     Protocol { url: String, reason: String },
@@ -181,7 +167,7 @@ impl Endpoint {
     /// A server at `url`; if it has no path, `/v1` is added. With `offline`, only servers on this machine are allowed.
     ///
     /// # Errors
-    /// [`ClientError::Url`], [`ClientError::Offline`].
+    /// [`ClientError::Url`] or [`ClientError::Offline`] with the URL.
     pub fn new(url: &str, model: &str, key: Option<String>, offline: bool) -> Result<Self, ClientError> {
         let wrong = |reason: &str| ClientError::Url { url: url.into(), reason: reason.into() };
         let parsed = reqwest::Url::parse(url).map_err(|error| wrong(&error.to_string()))?;
@@ -278,7 +264,7 @@ impl Client {
     /// The names of the server's models.
     ///
     /// # Errors
-    /// [`ClientError`].
+    /// [`ClientError`] says what went wrong.
     pub async fn models(&self, endpoint: &Endpoint) -> Result<Vec<String>, ClientError> {
         let url = format!("{}/models", endpoint.base);
         let mut request = self.http.get(&url);

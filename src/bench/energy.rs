@@ -45,8 +45,8 @@ impl Energy {
         (!packages.is_empty()).then_some(Self { packages })
     }
 
-    /// Joules since the start. Call it every few minutes at least: a counter that wraps twice in between goes
-    /// unnoticed.
+    /// Joules since the start. Call it every few minutes at least: a counter that wraps
+    /// twice in between goes unnoticed.
     #[must_use]
     pub fn joules(&mut self) -> Option<f64> {
         for package in &mut self.packages {

@@ -39,7 +39,7 @@ pub enum Script {
 
 /// A running server; it ends with the test process.
 pub struct FakeServer {
-    /// `http://127.0.0.1:PORT`.
+    /// Base URL without a path: `http://127.0.0.1:PORT`.
     pub url: String,
     /// Bodies of the requests so far.
     pub bodies: Arc<Mutex<Vec<Value>>>,

@@ -89,8 +89,8 @@ impl Costs {
     }
 }
 
-/// Bytes per second that `threads` together read from memory: the best of a few passes over buffers larger than any
-/// cache.
+/// Bytes per second that `threads` together read from memory: the best of a few passes over
+/// buffers larger than any cache.
 #[must_use]
 fn memory_read_rate(threads: usize) -> f64 {
     const THREAD_BYTES: usize = 64 << 20;

@@ -31,7 +31,6 @@ pub enum MeasureError {
         "{tokens} tokens a sequence do not fit the model's context of {context}: lower --prompt-tokens, --gen-tokens or --depth"
     )]
     Context {
-        /// Tokens per sequence.
         tokens: usize,
         /// The model's context length.
         context: usize,

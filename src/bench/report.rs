@@ -45,7 +45,7 @@ pub struct ModelFacts {
     pub file: String,
     /// Size of the file.
     pub bytes: u64,
-    /// Number of weights.
+    /// Number of weights in the model.
     pub parameters: u64,
 }
 

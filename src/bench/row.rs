@@ -64,7 +64,7 @@ pub struct Shares {
 pub enum Bound {
     /// Reading the weights from memory.
     Memory,
-    /// Int8 multiply-adds.
+    /// Multiplying and adding int8 values.
     Int8,
 }
 

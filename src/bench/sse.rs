@@ -28,7 +28,7 @@ impl Frames {
     /// The data of the next complete event; events without data are skipped.
     ///
     /// # Errors
-    /// [`TooLong`].
+    /// [`TooLong`] if an event has too many bytes.
     pub fn next_data(&mut self) -> Result<Option<String>, TooLong> {
         while let Some(line) = self.line() {
             if line.is_empty() {

@@ -3,7 +3,7 @@
 /// One throughput measurement of all its batch sizes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Throughput {
-    /// Per sequence.
+    /// Prompt tokens of each sequence.
     pub prompt_tokens: usize,
     /// Per sequence; the end-of-sequence token is ignored.
     pub gen_tokens: usize,
@@ -74,7 +74,7 @@ impl Throughput {
         self.depth_tokens.saturating_add(self.prompt_tokens).saturating_add(self.gen_tokens)
     }
 
-    /// Checks the counts.
+    /// Checks that the counts can be measured.
     ///
     /// # Errors
     /// [`WorkloadError`] naming the flag to change.

@@ -38,7 +38,6 @@ enum Player<'a> {
     Server { url: &'a str, model: Option<&'a str> },
 }
 
-/// The validated flags.
 struct Plan<'a> {
     suite: Arc<Suite>,
     players: Vec<Player<'a>>,

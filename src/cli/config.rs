@@ -24,7 +24,7 @@ const CONTEXT_TOKENS_DEFAULT: usize = 8192;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
     Flag,
-    /// The variable's name.
+    /// Name of the environment variable.
     Environment(&'static str),
     /// The path of the `config.toml` or band file.
     File(PathBuf),
@@ -153,7 +153,7 @@ impl Config {
     /// [`Self::resolve`] with the text of `config.toml` and the machine passed in.
     ///
     /// # Errors
-    /// As [`Self::resolve`].
+    /// The same as of [`Self::resolve`].
     pub(super) fn settle(
         flags: &Global,
         band: &BandFlags,

@@ -14,8 +14,8 @@ pub use bench::{
 pub use names::NameFlags;
 pub use serve::{DoorFlags, LogFlag};
 
-/// Answer a goal with a team of local models: a planner splits it into tasks, workers do them in parallel, and one
-/// answer comes out
+/// Answer a goal with a team of local models: a planner splits it into tasks, workers do them in parallel,
+/// and one answer comes out
 #[derive(Debug, Parser)]
 #[command(name = "bandmaster", version, about, max_term_width = 100, propagate_version = true)]
 #[command(
@@ -44,8 +44,8 @@ pub struct Global {
     /// Memory limit for weights and KV cache, e.g. 8GiB or 512MiB [default: four fifths of the machine's memory]
     #[arg(long, global = true, value_name = "SIZE")]
     pub memory: Option<String>,
-    /// Longest context of a sequence in tokens, prompt and answer together [default: 8192, or the model's own limit if
-    /// that is lower]
+    /// Longest context of a sequence in tokens, prompt and answer together [default: 8192, or the model's own
+    /// limit if that is lower]
     #[arg(long, global = true, value_name = "N")]
     pub context_tokens: Option<String>,
     /// Precision of the KV cache: f16, or q8, which halves its memory at a small cost in accuracy [default: f16]
@@ -54,8 +54,8 @@ pub struct Global {
     /// Device that computes; only cpu is supported so far [default: cpu]
     #[arg(long, global = true, value_name = "DEVICE")]
     pub device: Option<String>,
-    /// Folder for models, run records and settings (also BANDMASTER_HOME) [default: the platform's data and config
-    /// folders]
+    /// Folder for models, run records and settings (also BANDMASTER_HOME) [default: the
+    /// platform's data and config folders]
     #[arg(long, global = true, value_name = "DIR")]
     pub home: Option<PathBuf>,
     /// Log more on stderr: -v adds information, -vv adds debug messages
@@ -103,8 +103,8 @@ pub struct RunFlags {
     /// wait for it longer
     #[arg(short, long = "file", value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// How to work on the goal: auto chooses by the goal and its inputs; or direct, map, sequence, parallel, vote or
-    /// ask
+    /// How to work on the goal: auto chooses by the goal and its inputs; or direct, map,
+    /// sequence, parallel, vote or ask
     #[arg(long, default_value = "auto", value_name = "NAME")]
     pub strategy: String,
     #[command(flatten)]
@@ -160,13 +160,13 @@ pub struct ServeFlags {
     /// Number of requests that may wait; further ones get status 429
     #[arg(long, default_value_t = 256, value_name = "N")]
     pub max_queue: usize,
-    /// How much slower each reply may get while its model answers others too: at 10, a token takes at most ten times as
-    /// long as alone. A request that would exceed this waits. Lower values give steadier streams but less total
-    /// throughput
+    /// How much slower each reply may get while its model answers others too: at 10, a token takes at most
+    /// ten times as long as alone. A request that would exceed this waits. Lower values give steadier
+    /// streams but less total throughput
     #[arg(long, default_value_t = 10, value_name = "N")]
     pub max_slowdown: u32,
-    /// Run beside another server on the same home, with models of its own. `run` and `runs` don't connect to this
-    /// server
+    /// Run beside another server on the same home, with models of its own. `run` and `runs`
+    /// don't connect to this server
     #[arg(long)]
     pub standalone: bool,
     #[command(flatten)]
@@ -177,9 +177,9 @@ pub struct ServeFlags {
     /// Delete stored responses older than this, e.g. 30d or 12h; `forever` keeps them. Conversations are always kept
     #[arg(long, default_value = "30d", value_name = "AGE")]
     pub keep_responses: String,
-    /// Send traces to this OpenTelemetry collector (OTLP over HTTP, e.g. http://127.0.0.1:4318; also
-    /// BANDMASTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_ENDPOINT). Needs a build with `--features otel` [default: no
-    /// traces]
+    /// Send traces to this OpenTelemetry collector (OTLP over HTTP, e.g. http://127.0.0.1:4318;
+    /// also BANDMASTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_ENDPOINT). Needs a build with
+    /// `--features otel` [default: no traces]
     #[arg(long, value_name = "URL")]
     pub otlp_endpoint: Option<String>,
     /// Format of the log on stderr
@@ -217,10 +217,10 @@ pub enum ModelsCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Download models: a catalog name, hf:OWNER/REPO[:QUANT|FILE][@REV], a huggingface.co address, or `default` for
-    /// the default band
+    /// Download models: a catalog name, hf:OWNER/REPO[:QUANT|FILE][@REV], a huggingface.co address, or
+    /// `default` for the default band
     Pull {
-        /// Models to download
+        /// Names of the models to download
         #[arg(required = true, value_name = "NAME")]
         names: Vec<String>,
     },
@@ -302,8 +302,8 @@ pub enum RunsCommand {
         /// Show only the task with this id: prompt, sampling settings and output of each attempt
         #[arg(long, value_name = "T")]
         task: Option<String>,
-        /// Print the run's model calls as a JSON trace, prompts included, to be replayed with `bench workflow --trace
-        /// FILE`
+        /// Print the run's model calls as a JSON trace, prompts included, to be replayed
+        /// with `bench workflow --trace FILE`
         #[arg(long, conflicts_with_all = ["task", "events"])]
         trace: bool,
         /// Show all events in order

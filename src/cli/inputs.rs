@@ -17,8 +17,8 @@ use super::units::gib;
 use crate::orchestrator::Input;
 use decode::{into_text, known_format};
 
-/// Largest input file in bytes. Long texts are split before a model reads them, but one longer than this is likely a
-/// mistake.
+/// Largest input file in bytes. Long texts are split before a model reads them, but one longer than
+/// this is likely a mistake.
 pub const INPUT_BYTES_MAX: u64 = 8 << 20;
 /// Most files that one run reads.
 pub const INPUTS_MAX: usize = 1000;
@@ -186,8 +186,8 @@ fn read_apart(mut from: impl Read + Send + 'static) -> Receiver<Chunk> {
     chunks
 }
 
-/// Collects all chunks if the first comes within `patience`. Stops above the size limit: one byte more is enough to
-/// refuse it.
+/// Collects all chunks if the first comes within `patience`. Stops above the size limit: one byte more
+/// is enough to refuse it.
 fn gather(chunks: &Receiver<Chunk>, patience: Duration) -> Result<Piped, CliError> {
     let mut all = Vec::new();
     let mut told = false;

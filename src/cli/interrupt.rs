@@ -16,8 +16,8 @@ pub struct Interrupt {
     armed: Arc<AtomicBool>,
 }
 
-/// Makes writing beyond the file size limit (`ulimit -f`) an error of that write, instead of a signal that ends the
-/// process.
+/// Makes writing beyond the file size limit (`ulimit -f`) an error of that write, instead of a
+/// signal that ends the process.
 pub fn outlive_file_limits() {
     #[cfg(any(target_os = "linux", target_os = "macos"))]
     {

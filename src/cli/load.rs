@@ -161,8 +161,8 @@ pub struct Memory {
     pub note: Option<String>,
 }
 
-/// The engine's memory limits for a band. Models that don't fit together take turns in memory, as long as each fits
-/// alone.
+/// The engine's memory limits for a band. Models that don't fit together take turns in memory, as
+/// long as each fits alone.
 ///
 /// # Errors
 /// [`CliError::Failed`] if the band can't fit, saying what is needed, what there is and what to choose.
@@ -176,7 +176,7 @@ pub fn memory(config: &Config, hub: &Hub, files: &BandFiles) -> Result<Memory, C
 /// The same for `writers` beside other models that take `others_bytes`.
 ///
 /// # Errors
-/// As [`memory`].
+/// The same as of [`memory`].
 pub fn memory_for(
     config: &Config,
     hub: &Hub,

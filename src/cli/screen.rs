@@ -20,7 +20,7 @@ pub enum View {
     Progress,
     /// Events on stdout, nothing else.
     Events,
-    /// Nothing but errors.
+    /// Neither progress nor events, only errors on stderr.
     Quiet,
 }
 

@@ -264,9 +264,9 @@ fn aliases(hub: &Hub, options: &ServeOptions, named: &[Found]) -> Result<Vec<Ali
     options.aliases.iter().map(alias).collect()
 }
 
-/// The band's files, if this server has a band. Without a named planner, a home that has models gets a band only if the
-/// band's models are complete; an empty home downloads them first, after saying what and from where, unless `--model`
-/// was given.
+/// The band's files, if this server has a band. Without a named planner, a home that has models gets a band
+/// only if the band's models are complete; an empty home downloads them first, after saying what and from
+/// where, unless `--model` was given.
 fn band(config: &Config, hub: &Hub, models_named: bool) -> Result<Option<BandFiles>, CliError> {
     if config.planner.is_none() {
         let has_writer = hub.installed().iter().any(|model| model.role != Role::Embeddings);
@@ -336,7 +336,7 @@ fn engine(
     Ok((engine, loaders))
 }
 
-/// Validates the flags.
+/// Validates the flags and converts them to what the server needs.
 ///
 /// # Errors
 /// [`CliError::Usage`] naming the flag and what to do.

@@ -79,7 +79,7 @@ pub fn bench_serve(config: &Config, flags: &ServeBenchFlags) -> Result<ExitCode,
 
 /// What was measured, possibly only in part.
 struct Measured {
-    /// One per target.
+    /// In the order of the targets.
     loaded: Vec<Loaded>,
     sweep: Option<Sweep>,
     /// The error that ended the sweep early.
@@ -222,8 +222,8 @@ impl Bench<'_> {
         }
     }
 
-    /// Runs the rate sweep; true if it was interrupted. Each rate has its own prompts, so that none benefits from the
-    /// prefix cache.
+    /// Runs the rate sweep; true if it was interrupted. Each rate has its own prompts, so that none
+    /// benefits from the prefix cache.
     async fn sweep(&self, closed: &Loaded, rows: &mut Vec<SweepRow>) -> Result<bool, CliError> {
         let most = closed.samples.len() as f64 / closed.wall.as_secs_f64().max(1e-9);
         for (place, share) in SWEEP_SHARES.iter().enumerate() {

@@ -15,8 +15,8 @@ pub const STACK_BYTES: usize = 8 << 20;
 #[cfg(unix)]
 const FILES_WANTED: u64 = 65_536;
 
-/// How large the run record's files may grow while a command writes: the write-ahead log reaches 4 MiB before it is
-/// merged.
+/// How large the run record's files may grow while a command writes: the write-ahead log reaches 4
+/// MiB before it is merged.
 const RECORD_BYTES: u64 = 8 << 20;
 
 /// Memory that a command with models needs beside the models: libraries, stacks, room for the KV cache.

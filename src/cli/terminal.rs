@@ -41,7 +41,7 @@ fn for_reader(text: &str, is_terminal: bool) -> Cow<'_, str> {
     if is_terminal { shown(text) } else { Cow::Borrowed(text) }
 }
 
-/// Writes to stdout.
+/// Writes a text to stdout, escaped if that is a terminal.
 ///
 /// # Errors
 /// [`CliError::NoReader`] if the reader has gone, else [`CliError::Failed`] with the reason and what to do.
@@ -67,8 +67,8 @@ pub fn parser(said: &clap::Error) -> Result<(), CliError> {
     said.print().and_then(|()| io::stdout().flush()).map_err(|error| CliError::stdout(&error))
 }
 
-/// Refuses a stdout that is closed or open for reading only. The standard library silently discards everything written
-/// to one.
+/// Refuses a stdout that is closed or open for reading only. The standard library silently
+/// discards everything written to one.
 ///
 /// # Errors
 /// Why stdout can't be written, and what to do.

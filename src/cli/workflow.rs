@@ -79,7 +79,7 @@ impl Settings {
 enum Players {
     /// Models in this process, by role.
     Here(BTreeMap<String, Found>),
-    /// Servers, by role.
+    /// OpenAI-compatible servers, by role.
     Servers(Client, BTreeMap<String, Endpoint>),
 }
 
@@ -156,8 +156,8 @@ fn names(trace: &Trace, named: &[String]) -> Result<BTreeMap<String, String>, Cl
 }
 
 impl Bench<'_> {
-    /// Runs all rounds, alternating the settings; true if interrupted. A partial round is kept only if it is the only
-    /// one.
+    /// Runs all rounds, alternating the settings; true if interrupted. A partial round is kept only if
+    /// it is the only one.
     fn rounds(
         &self,
         flags: &WorkflowFlags,

@@ -55,8 +55,8 @@ pub fn memory_estimate(model: &Installed) -> u64 {
     }
 }
 
-/// The band for a machine with this much memory. If no planner is installed, it is the catalog's default band, whatever
-/// the memory.
+/// The band for a machine with this much memory. If no planner is installed, it is the catalog's
+/// default band, whatever the memory.
 #[must_use]
 pub fn choose_band(catalog: &Catalog, memory_bytes: u64, installed: &[Installed]) -> Band {
     let has = |name: &str| installed.iter().any(|model| model.name == name);

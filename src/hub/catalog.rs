@@ -35,7 +35,7 @@ impl Role {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HubRepo {
-    /// `OWNER/REPO`.
+    /// As `OWNER/REPO`, without a host.
     pub repo: String,
     /// Branch, tag or commit.
     pub rev: String,

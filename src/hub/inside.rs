@@ -24,7 +24,7 @@ const SPECIAL: &[char] = &['/', '\\', ':', '*', '?', '"', '<', '>', '|'];
 pub(super) struct FileName(String);
 
 impl FileName {
-    /// Checks a name.
+    /// Checks that a name is one plain component.
     ///
     /// # Errors
     /// Says what is wrong with it.
@@ -95,8 +95,8 @@ pub(super) fn is_inside(path: &str) -> bool {
     path.split('/').all(|part| FileName::new(part).is_ok())
 }
 
-/// Control characters, and characters that change text direction or have no width: a name with them isn't what it looks
-/// like.
+/// Control characters, and characters that change text direction or have no width: a name with them
+/// isn't what it looks like.
 fn is_invisible(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')

@@ -23,7 +23,7 @@ pub struct KeptFile {
     /// Its path in the model's folder.
     pub file: String,
     pub bytes: u64,
-    /// In lower-case hex.
+    /// Checksum in lower-case hex.
     pub sha256: String,
     /// Its state when it was last known to be correct; manifests of older versions lack it.
     #[serde(default, skip_serializing_if = "Option::is_none")]

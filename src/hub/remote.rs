@@ -26,8 +26,8 @@ const SILENCE_MAX: Duration = Duration::from_secs(30);
 const RESUMES_MAX: u32 = 5;
 /// Time limit for a request about a repository or a file, its answer included.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
-/// A transfer that brings less than [`PACE_BYTES`] in this time is cut, so that a server can't hold us with a byte now
-/// and then.
+/// A transfer that brings less than [`PACE_BYTES`] in this time is cut, so that a server can't hold us with
+/// a byte now and then.
 const PACE_TIME: Duration = Duration::from_secs(60);
 /// Fewer bytes than this don't count as progress, neither in [`PACE_TIME`] nor in one attempt.
 const PACE_BYTES: u64 = 64 << 10;
@@ -332,8 +332,8 @@ fn begins_at(headers: &HeaderMap, at: u64) -> bool {
     range.is_none_or(|range| range.split('-').next() == Some(at.to_string().as_str()))
 }
 
-/// Limits the size of `staged` to what was announced before or in these headers; if nothing was announced, to the free
-/// disk space.
+/// Limits the size of `staged` to what was announced before or in these headers; if nothing was announced,
+/// to the free disk space.
 fn bound(what: &str, file: &RemoteFile, headers: &HeaderMap, staged: &mut Staged) -> Result<(), HubError> {
     let length = header(headers, "content-length").and_then(|length| length.parse::<u64>().ok());
     let coming = length.filter(|_| !headers.contains_key("content-encoding"));

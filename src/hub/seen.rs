@@ -18,8 +18,8 @@ const SAMPLE_BYTES: u64 = 4096;
 pub struct Seen {
     /// Time of the last write in nanoseconds since 1970; 0 if unknown.
     modified_ns: i64,
-    /// Time of the last change to content or metadata, in nanoseconds since 1970. It can't be set by hand. 0 if
-    /// unknown.
+    /// Time of the last change to content or metadata, in nanoseconds since 1970. It can't be set
+    /// by hand. 0 if unknown.
     changed_ns: i64,
     pub(super) sample_sha256: String,
 }

@@ -35,7 +35,7 @@ pub(super) struct Staged {
     path: PathBuf,
     resume_path: PathBuf,
     hasher: Sha256,
-    /// Written so far.
+    /// Number of bytes written so far.
     pub(super) bytes: u64,
     /// Number of complete parts written, for sources that come in parts.
     pub(super) parts: usize,
@@ -53,8 +53,8 @@ pub(super) fn finished(dir: &Path, name: &FileName, sha256: Option<&str>) -> Opt
 }
 
 impl Staged {
-    /// Opens `dir/name.part`, keeping what an earlier pull from the same `source` left. With `by_parts`, only complete
-    /// parts are kept.
+    /// Opens `dir/name.part`, keeping what an earlier pull from the same `source` left. With `by_parts`,
+    /// only complete parts are kept.
     pub(super) fn open(dir: &Path, name: &FileName, source: &str, by_parts: bool) -> Result<Self, HubError> {
         let path = name.beside(dir, PART);
         let resume_path = name.beside(dir, ".resume.json");

@@ -90,8 +90,8 @@ impl<'a> Store<'a> {
         self.models_dir.join(PARTIAL).join(name)
     }
 
-    /// Locks a model against other processes until the returned file is dropped. `waiting` is called if another process
-    /// holds the lock.
+    /// Locks a model against other processes until the returned file is dropped. `waiting` is called if
+    /// another process holds the lock.
     pub(super) fn lock(&self, name: &str, waiting: impl FnOnce()) -> Result<File, HubError> {
         create_private(self.models_dir)?;
         let dir = self.models_dir.join(PARTIAL);

@@ -51,8 +51,8 @@ fn manifest_of(path: &Path) -> Option<(PathBuf, Manifest)> {
     found.find(belongs)
 }
 
-/// Checks one file. Returns its new state if that should be stored. If it can't be, per `can_be_kept`, the sample is
-/// trusted.
+/// Checks one file. Returns its new state if that should be stored. If it can't be, per
+/// `can_be_kept`, the sample is trusted.
 fn look(
     model: &str,
     path: &Path,

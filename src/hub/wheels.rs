@@ -84,8 +84,8 @@ impl<'a> Wheels<'a> {
         Ok(Self { dir: dir.to_owned(), remote, waiting, running: None, bytes_max })
     }
 
-    /// Appends the parts of `file` that `staged` still lacks. `later` are files read after it that may need the same
-    /// wheels.
+    /// Appends the parts of `file` that `staged` still lacks. `later` are files read after it that
+    /// may need the same wheels.
     pub(super) fn fetch(
         &mut self,
         file: &ModelFile,

@@ -22,11 +22,9 @@ pub struct Verdict {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Fit {
-    /// The best one.
     Best,
     /// Not the best, but acceptable.
     Tolerated,
-    /// Neither.
     Wrong,
 }
 
@@ -107,8 +105,8 @@ fn conduct_faults(item: &Item, way: Way, played: &Played) -> Vec<String> {
     faults
 }
 
-/// The largest number of model tasks that ran at the same moment. A task that ends when another begins doesn't overlap
-/// it.
+/// The largest number of model tasks that ran at the same moment. A task that ends when
+/// another begins doesn't overlap it.
 fn overlap(tasks: &[TaskReport]) -> usize {
     let of_models = tasks.iter().filter(|task| !task.model.is_empty());
     let mut marks: Vec<(u64, i32)> =

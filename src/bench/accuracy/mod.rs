@@ -33,7 +33,6 @@ pub struct Cell {
     pub model: String,
     pub way: Way,
     pub allowance: Allowance,
-    /// Seed for sampling.
     pub seed: u64,
 }
 

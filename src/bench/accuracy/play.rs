@@ -24,7 +24,6 @@ pub enum Way {
     Alone,
     /// The orchestrator chooses the strategy.
     Auto,
-    /// This strategy.
     Fixed(Strategy),
 }
 
@@ -53,7 +52,7 @@ impl FromStr for Way {
 /// How many tokens an item may use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Allowance {
-    /// No limit.
+    /// As many tokens as it needs.
     Free,
     /// The same limit for every item.
     Tokens(u64),

@@ -23,7 +23,6 @@ pub struct Setup {
     /// Only this many items from the beginning of the suite.
     pub limit: Option<usize>,
     pub threads: Option<usize>,
-    /// In tokens.
     pub context_tokens: Option<usize>,
 }
 
@@ -145,7 +144,6 @@ pub struct AccuracyReport {
     pub origin: Origin,
     #[serde(flatten)]
     pub setup: Setup,
-    /// Seed for sampling.
     pub seed: u64,
     /// Number of items worked on at a time.
     pub concurrency: usize,
@@ -160,7 +158,7 @@ pub struct AccuracyReport {
     /// As requested: a strategy, `auto` or `alone`.
     pub strategy: String,
     pub model: String,
-    /// Limit per item.
+    /// Limit of tokens per item.
     pub budget_tokens: Option<u64>,
     /// Number of items that have ended.
     pub n: usize,

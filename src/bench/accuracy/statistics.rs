@@ -31,11 +31,11 @@ pub struct Paired {
     pub n: usize,
     /// Accuracy of `a` minus that of `b`.
     pub difference: f64,
-    /// 95 % confidence interval of the difference: bootstrap over items with a fixed seed; `None` for fewer than two
-    /// items.
+    /// 95 % confidence interval of the difference: bootstrap over items with a fixed seed; `None`
+    /// for fewer than two items.
     pub interval: Option<[f64; 2]>,
-    /// Exact McNemar test: how likely it is by chance that the items only one of them has right are split this
-    /// unevenly.
+    /// Exact McNemar test: how likely it is by chance that the items only one of them has
+    /// right are split this unevenly.
     pub p: f64,
 }
 

@@ -100,7 +100,7 @@ pub enum Expected {
     Nothing,
     /// This number, in canonical spelling.
     Number(String),
-    /// This text.
+    /// This text, whatever its punctuation.
     Text(String),
     /// Code that passes its test.
     Code(CodeCheck),
@@ -149,17 +149,13 @@ pub struct Suite {
 pub enum SuiteError {
     /// The file can't be read, or is not text.
     #[error("the suite {path} can't be read: {why}")]
-    Read {
-        path: PathBuf,
-        /// The system's reason.
-        why: String,
-    },
+    Read { path: PathBuf, why: String },
     #[error("the suite {path} is empty: expected a JSON object a line")]
     Empty { path: PathBuf },
     #[error("{path}, line {line}: {fault}")]
     Line {
         path: PathBuf,
-        /// From 1.
+        /// Line number, counted from 1.
         line: usize,
         fault: LineFault,
     },

@@ -354,8 +354,8 @@ fn task(started_ms: u64, finished_ms: u64) -> TaskReport {
     }
 }
 
-/// Faults of a goal whose best strategy is map with at least three tasks at once and at most five in all; `vote` is
-/// acceptable.
+/// Faults of a goal whose best strategy is map with at least three tasks at once and at most five
+/// in all; `vote` is acceptable.
 fn goal_faults(way: Way, strategy: Strategy, times: &[(u64, u64)]) -> String {
     let item = item(json!({"goal": "g", "best": "map", "tolerated": ["vote"], "answer_must": ["a"],
                            "min_parallel": 3, "max_tasks": 5}));

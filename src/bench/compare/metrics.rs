@@ -12,7 +12,7 @@ use crate::bench::workflow::report::nearest_rank;
 pub struct Metric {
     /// The row it belongs to; empty if the result has only one.
     pub row: String,
-    /// Name and unit.
+    /// The figure's name and unit.
     pub name: &'static str,
     pub better: Better,
     pub change: Change,
@@ -51,7 +51,6 @@ impl Samples {
         }
     }
 
-    /// Number of samples.
     #[must_use]
     pub fn count(&self) -> usize {
         match self {
@@ -179,8 +178,8 @@ fn found(cached: u64, prompt: u64, requests: usize) -> Counted {
     Counted { verb: "found in the cache", tokens: cached, of: prompt, requests }
 }
 
-/// Every round gives one value: its requests share the server's state at that moment, so they are no independent
-/// samples.
+/// Every round gives one value: its requests share the server's state at that moment, so
+/// they are no independent samples.
 fn serve(body: &Serve) -> Vec<Metric> {
     let finished: Vec<&Request> = body.samples.iter().filter(|request| request.finished()).collect();
     let mut by_round: BTreeMap<u64, Vec<&Request>> = BTreeMap::new();

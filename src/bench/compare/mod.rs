@@ -59,10 +59,10 @@ pub enum CompareError {
     #[error("{a_file} is `{a}` and {b_file} is `{b}`: give two results of the same measurement")]
     Kinds {
         a_file: String,
-        /// Schema of A.
+        /// Schema of the first result.
         a: String,
         b_file: String,
-        /// Schema of B.
+        /// Schema of the second result.
         b: String,
     },
     /// There is nothing to compare with.
@@ -112,7 +112,7 @@ pub enum CompareError {
         b_file: String,
         /// Number of items that only A has.
         b_lacks: usize,
-        /// One of them.
+        /// Id of one such item.
         example: String,
     },
 }
@@ -166,14 +166,14 @@ pub struct Setting {
 pub struct Row {
     /// Which row of the results it is; empty if they have only one.
     pub row: String,
-    /// Name and unit.
+    /// The figure's name and unit.
     pub metric: &'static str,
     pub better: Better,
     pub a: Option<f64>,
     pub b: Option<f64>,
     pub a_samples: usize,
     pub b_samples: usize,
-    /// B over A.
+    /// B's figure divided by A's.
     pub ratio: Option<f64>,
     /// B minus A, for figures where this is shown instead.
     pub difference: Option<f64>,
@@ -195,7 +195,7 @@ pub enum Verdict {
     Worse,
     /// The difference may be chance, is too small to matter, or there are too few samples.
     Undecided,
-    /// Not compared.
+    /// Not compared; `refused` says why.
     Refused,
 }
 
@@ -258,8 +258,8 @@ fn check_kinds(a: &Side, b: &Side) -> Result<(), CompareError> {
     })
 }
 
-/// The machine is the one that ran the measuring program, whatever server was measured. All its properties must be
-/// equal.
+/// The machine is the one that ran the measuring program, whatever server was measured. All
+/// its properties must be equal.
 fn check_machines(a: &Side, b: &Side) -> Result<(), CompareError> {
     let (of_a, of_b) = (&a.machine, &b.machine);
     let memory = |bytes: u64| format!("{bytes} bytes");
@@ -298,8 +298,8 @@ fn check_work(a: &Side, b: &Side, in_part: bool) -> Result<(), CompareError> {
     Ok(())
 }
 
-/// Accuracies are compared item by item. Interrupted results are reduced to the items that both have, and a note says
-/// so.
+/// Accuracies are compared item by item. Interrupted results are reduced to the items that both have,
+/// and a note says so.
 fn same_items(a: &mut Side, b: &mut Side, in_part: bool) -> Result<Option<String>, CompareError> {
     let (Body::Accuracy(of_a), Body::Accuracy(of_b)) = (&mut a.body, &mut b.body) else { return Ok(None) };
     let names = |items: &[read::Item]| items.iter().map(read::Item::name).collect::<BTreeSet<_>>();
@@ -529,8 +529,8 @@ fn why_not(a: &Metric, b: &Metric, how: &How) -> Option<String> {
     unlike.or_else(|| without("A", a)).or_else(|| without("B", b))
 }
 
-/// Says if token counts differ too much. Partial measurements, and work generated from different seeds, are compared
-/// per request.
+/// Says if token counts differ too much. Partial measurements, and work generated from different
+/// seeds, are compared per request.
 fn unlike(a: Counted, b: Counted, how: &How) -> Option<String> {
     let verb = a.verb;
     let differs = |in_a: f64, in_b: f64, of: f64| (in_a - in_b).abs() > how.tokens_share * of;

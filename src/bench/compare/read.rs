@@ -43,7 +43,6 @@ pub struct Side {
     pub interrupted: bool,
     /// What was done; must be equal on both sides.
     pub work: Vec<Fact>,
-    /// Names and values.
     pub settings: Vec<(&'static str, String)>,
     pub body: Body,
 }
@@ -63,7 +62,7 @@ pub struct Fact {
 pub struct MachineFacts {
     /// The processor's brand name.
     pub cpu: String,
-    /// Logical processors.
+    /// Number of logical processors.
     pub cores: u64,
     /// Instruction set of the kernels.
     pub isa: String,
@@ -88,7 +87,7 @@ struct Common {
     interrupted: bool,
 }
 
-/// Schema `bandmaster.bench.throughput/1`.
+/// The JSON of schema `bandmaster.bench.throughput/1`.
 #[derive(Deserialize)]
 #[allow(missing_docs)]
 pub struct Throughput {
@@ -128,7 +127,7 @@ pub struct ThroughputRow {
     pub decode_rounds_s: Vec<Number>,
 }
 
-/// Schema `bandmaster.bench.workflow/1`.
+/// The JSON of schema `bandmaster.bench.workflow/1`.
 #[derive(Deserialize)]
 #[allow(missing_docs)]
 pub struct Workflow {
@@ -143,7 +142,7 @@ pub struct Workflow {
     pub output_tokens: u64,
 }
 
-/// Schema `bandmaster.bench.serve/1`.
+/// The JSON of schema `bandmaster.bench.serve/1`.
 #[derive(Deserialize)]
 #[allow(missing_docs)]
 pub struct Serve {
@@ -194,7 +193,7 @@ pub struct Request {
     pub error: Option<Value>,
 }
 
-/// Schema `bandmaster.bench.accuracy/1`.
+/// The JSON of schema `bandmaster.bench.accuracy/1`.
 #[derive(Deserialize)]
 #[allow(missing_docs)]
 pub struct Accuracy {

@@ -65,8 +65,8 @@ fn serve(rounds: &[Vec<f64>]) -> Value {
     )
 }
 
-/// Rounds of `count` requests around `middle`. Rounds differ by up to `between`, requests of a round by up to `within`,
-/// both as fractions.
+/// Rounds of `count` requests around `middle`. Rounds differ by up to `between`, requests of a round by up
+/// to `within`, both as fractions.
 fn load(seed: u64, rounds: usize, count: usize, middle: f64, between: f64, within: f64) -> Value {
     let luck = noisy(seed, rounds, 1.0, between);
     let times: Vec<Vec<f64>> = luck

@@ -144,7 +144,7 @@ impl Verdict {
     }
 }
 
-/// In percentage points.
+/// A difference in percentage points.
 fn points(share: f64) -> String {
     format!("{:+.1}", share * 100.0)
 }

@@ -17,8 +17,8 @@ pub struct Call {
     pub prompt: Prompt,
     /// Most tokens that are generated.
     pub output_tokens: u32,
-    /// Whether to generate all `output_tokens`, ignoring the end-of-sequence token. Not set if the request itself
-    /// defines an end.
+    /// Whether to generate all `output_tokens`, ignoring the end-of-sequence token. Not set if the
+    /// request itself defines an end.
     pub ignores_end: bool,
     /// Further fields for the request's body.
     pub more: Map<String, Value>,

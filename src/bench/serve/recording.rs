@@ -83,11 +83,7 @@ pub enum WorkloadError {
     )]
     Unknown { name: String },
     #[error("{file}: {reason}")]
-    Unreadable {
-        file: String,
-        /// The system's reason.
-        reason: String,
-    },
+    Unreadable { file: String, reason: String },
     /// A line that is not a call.
     #[error(
         "{file} line {line}: {reason}; expected {{\"messages\": [..]}} or {{\"prompt\": \"..\"}} with \"max_tokens\", or a trace of \
@@ -95,7 +91,7 @@ pub enum WorkloadError {
     )]
     Broken {
         file: String,
-        /// From 1.
+        /// Line number, counted from 1.
         line: usize,
         reason: String,
     },
@@ -134,8 +130,8 @@ impl Recording {
         Ok(Self { sha256: hex(&Sha256::digest(&text)), file, notes, calls, length, between })
     }
 
-    /// The call at an index. After the last, the recording starts again with other opening words, and its times
-    /// continue.
+    /// The call at an index. After the last, the recording starts again with other opening
+    /// words, and its times continue.
     #[must_use]
     pub fn call(&self, place: usize, seed: u64) -> Call {
         let (pass, place) = (place / self.calls.len(), place % self.calls.len());

@@ -64,11 +64,11 @@ fn one() -> usize {
 /// The figures of one load. Latencies count from the time a call was due.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct LoadReport {
-    /// Calls that ended.
+    /// Number of calls that ended.
     pub requests: usize,
     /// How many of them failed or had an incomplete answer.
     pub errors: usize,
-    /// `errors` by kind.
+    /// How many errors of each kind.
     pub errors_by: BTreeMap<String, usize>,
     /// Complete answers with fewer tokens than asked for, because the server ignores `ignore_eos`.
     pub short_answers: usize,
@@ -78,7 +78,7 @@ pub struct LoadReport {
     pub prompt_tokens: u64,
     /// How many of them came from the server's prefix cache, if it says so.
     pub cached_tokens: u64,
-    /// In complete answers.
+    /// Generated tokens in complete answers.
     pub output_tokens: u64,
     /// `output_tokens` divided by `wall_s`.
     pub output_tokens_per_s: f64,
@@ -95,7 +95,6 @@ pub struct LoadReport {
     pub e2e_ms: Percentiles,
     /// Complete answers within the limits.
     pub goodput: Goodput,
-    /// Every call.
     pub samples: Vec<Sample>,
 }
 
@@ -121,7 +120,7 @@ pub struct Limits {
 /// One call. Its latencies count from the time it was due.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Sample {
-    /// From 0.
+    /// Round number, counted from 0.
     #[serde(default)]
     pub round: usize,
     /// When it was due, since the start of its round.
@@ -130,7 +129,7 @@ pub struct Sample {
     pub ttft_ms: Option<f64>,
     /// Time to the end of the answer.
     pub e2e_ms: f64,
-    /// Times between pieces.
+    /// Times between the pieces of the answer.
     pub itl_ms: Vec<f64>,
     /// As counted by the server.
     pub prompt_tokens: u32,
@@ -151,8 +150,8 @@ pub struct Sample {
 /// Loads at rising rates.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Sweep {
-    /// Highest rate at which at least [`Sweep::KEEPS_UP`] of the calls were answered within the limits; absent if there
-    /// was none.
+    /// Highest rate at which at least [`Sweep::KEEPS_UP`] of the calls were answered within the limits;
+    /// absent if there was none.
     pub knee_rate: Option<f64>,
     /// In order of rate.
     pub rows: Vec<SweepRow>,
@@ -161,7 +160,7 @@ pub struct Sweep {
 /// The load at one rate.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct SweepRow {
-    /// Requests per second.
+    /// Rate in requests per second.
     pub rate: f64,
     /// Its figures, without the single calls.
     #[serde(flatten)]

@@ -16,8 +16,8 @@ pub enum Workload {
     Chat,
     /// Tasks of one plan: 1,000 words in common, 60 of their own, 48 output tokens.
     Fanout,
-    /// Long prompts among short ones: of five calls, one has 2,000 words and 64 output tokens, four have 64 to 127
-    /// words and 48.
+    /// Long prompts among short ones: of five calls, one has 2,000 words and 64 output tokens, four have 64
+    /// to 127 words and 48.
     Mixed,
     Recorded(Arc<Recording>),
 }

@@ -17,7 +17,7 @@ pub type Models = BTreeMap<String, Arc<LoadedModel>>;
 pub struct Here<'a> {
     engine: &'a EngineHandle,
     models: Models,
-    /// By run.
+    /// What was told about each run.
     told: HashMap<usize, Told>,
 }
 

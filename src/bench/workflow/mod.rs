@@ -71,7 +71,6 @@ pub struct Job<'a> {
     pub place: usize,
     pub task: &'a Task,
     pub prompt: Prompt,
-    /// Seed for sampling.
     pub seed: u64,
     /// Tokens to be generated on the longest path from this task to the end, including its own.
     pub path_tokens: u32,
@@ -102,7 +101,7 @@ pub trait Place {
     /// Starts a task; its events are sent to `tell`.
     ///
     /// # Errors
-    /// Why it can't.
+    /// Why the task can't be computed.
     fn submit(&mut self, job: Job<'_>, tell: Teller) -> Result<(), String>;
     /// Adds a model that loads late.
     fn loaded(&mut self, role: String, model: Late);
@@ -121,7 +120,7 @@ pub enum Heard {
         of: (usize, usize),
         at: Instant,
     },
-    /// A task ended.
+    /// A task has ended with this output.
     Ended {
         /// Run and task index.
         of: (usize, usize),
@@ -129,7 +128,6 @@ pub enum Heard {
         counts: Counts,
         at: Instant,
     },
-    /// A task failed.
     Failed {
         /// Run and task index.
         of: (usize, usize),
@@ -175,8 +173,8 @@ pub struct Driven {
 /// Loads the model of a role that loads late.
 pub type LoadLate<'a> = &'a (dyn Fn(&str) -> Result<Late, String> + Sync);
 
-/// Runs the trace until every task has ended or `stop` is cancelled; `on_task` gets the number of tasks that have
-/// ended.
+/// Runs the trace until every task has ended or `stop` is cancelled; `on_task` gets the number
+/// of tasks that have ended.
 ///
 /// # Errors
 /// [`WorkflowError`] with the task.
@@ -361,8 +359,8 @@ impl<'a> Driver<'a> {
         self.look_ahead(run);
     }
 
-    /// Reports what the plan knows: which prefixes will be used in how many steps, and which beginnings of prompts can
-    /// be computed now.
+    /// Reports what the plan knows: which prefixes will be used in how many steps, and which beginnings of
+    /// prompts can be computed now.
     fn look_ahead(&mut self, run: usize) {
         if !self.setting.warm {
             return;
@@ -391,8 +389,8 @@ impl<'a> Driver<'a> {
         self.place.look_ahead(run, outlook);
     }
 
-    /// The known beginning of a task's prompt: its prefix, and the outputs of its needs up to the first that has not
-    /// ended.
+    /// The known beginning of a task's prompt: its prefix, and the outputs of its needs up to the
+    /// first that has not ended.
     fn beginning(&self, run: usize, place: usize) -> String {
         let task = &self.trace.tasks[place];
         let mut text = task.prefix.as_ref().map_or_else(String::new, |prefix| self.prefix_text(prefix));

@@ -58,7 +58,7 @@ pub struct WorkflowReport {
 /// Another setting's figures beside the first's.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Against {
-    /// What differs.
+    /// The settings that differ, as typed in `--against`.
     pub setting: String,
     /// Its round with the median time.
     pub measured: Round,
@@ -85,7 +85,6 @@ pub struct Round {
     pub prompt_tokens: u64,
     /// How many of them came from the prefix cache.
     pub cached_tokens: u64,
-    /// Generated tokens.
     pub output_tokens: u64,
     /// Prompt tokens that were computed, ahead of time or when needed. For a server, those it did not report as cached.
     pub computed_tokens: u64,
@@ -111,7 +110,7 @@ pub struct EngineCounts {
     pub drafted_tokens: u64,
     /// How many of the draft tokens were right.
     pub accepted_tokens: u64,
-    /// Forward passes.
+    /// Number of forward passes.
     pub steps: u64,
     /// Fraction of all step time spent on schedule and commit.
     pub overhead: f64,
@@ -144,7 +143,7 @@ pub struct Percentiles {
 pub struct TaskRow {
     /// As in the trace.
     pub id: String,
-    /// The task's role.
+    /// Role of the task's model.
     pub model: String,
     /// Seconds since the start.
     pub start_s: f64,

@@ -21,7 +21,7 @@ pub struct Servers {
 }
 
 impl Servers {
-    /// `endpoints` by role.
+    /// `endpoints` has the server of each role.
     ///
     /// # Errors
     /// If the system denies a thread.

@@ -20,14 +20,14 @@ const BUILTIN: &[(&str, &str)] = &[
 
 /// Most tokens of a prefix, of a task's own prompt, or generated.
 const TOKENS_MAX: usize = 1 << 20;
-/// A day.
+/// A day, in milliseconds.
 const THINK_MS_MAX: u64 = 86_400_000;
 
 /// A recorded or made-up plan.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Trace {
-    /// Must be [`Trace::SCHEMA`].
+    /// Must be equal to [`Trace::SCHEMA`].
     pub schema: String,
     pub name: String,
     /// What kind of work it represents.
@@ -50,7 +50,7 @@ pub struct Role {
     pub load_at_ms: Option<u64>,
 }
 
-/// One model call.
+/// One model call of the plan.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Task {
@@ -102,12 +102,12 @@ pub struct Prefix {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TaskClass {
-    /// A person is watching.
+    /// A person waits for it.
     Interactive,
-    /// A run.
+    /// A run waits for it.
     #[default]
     Run,
-    /// Nobody.
+    /// Nobody waits for it.
     Background,
 }
 

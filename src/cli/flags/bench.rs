@@ -36,16 +36,16 @@ pub struct ServeBenchFlags {
     /// Server to test, e.g. http://127.0.0.1:8080. If OPENAI_API_KEY is set, it is sent as the key
     #[arg(long, value_name = "URL")]
     pub url: String,
-    /// Second server, measured in alternating rounds with the first. `bench compare` can then be given this one result
-    /// file
+    /// Second server, measured in alternating rounds with the first. `bench compare` can then be
+    /// given this one result file
     #[arg(long, value_name = "URL", conflicts_with = "rate_sweep")]
     pub against: Option<String>,
     /// Model name to ask the server for [default: the server's only model]
     #[arg(long, value_name = "NAME")]
     pub model: Option<String>,
-    /// What to send: chat, fanout (a long common prefix), mixed (long prompts among short ones), or a file: JSONL of
-    /// requests (`messages` or `prompt`, `max_tokens`, optionally `at_ms`), ShareGPT's JSON, BurstGPT's CSV or
-    /// Mooncake's JSONL
+    /// What to send: chat, fanout (a long common prefix), mixed (long prompts among short ones), or a file:
+    /// JSONL of requests (`messages` or `prompt`, `max_tokens`, optionally `at_ms`), ShareGPT's JSON,
+    /// BurstGPT's CSV or Mooncake's JSONL
     #[arg(long, default_value = "chat", value_name = "NAME|FILE")]
     pub workload: String,
     /// Closed loop: keep this many requests running at a time
@@ -60,8 +60,8 @@ pub struct ServeBenchFlags {
     /// Requests that are measured in each round
     #[arg(long, default_value_t = 64, value_name = "N")]
     pub requests: usize,
-    /// Number of rounds, each with different prompts. `bench compare` needs at least 3 per side; 5 give clearer
-    /// verdicts
+    /// Number of rounds, each with different prompts. `bench compare` needs at least 3 per
+    /// side; 5 give clearer verdicts
     #[arg(long, default_value_t = 1, value_name = "N")]
     pub repeat: usize,
     /// Requests sent before measuring, which are not counted
@@ -73,8 +73,8 @@ pub struct ServeBenchFlags {
     /// An answer counts as in time only if its first token comes within this many milliseconds
     #[arg(long, default_value_t = 2000.0, value_name = "MS")]
     pub limit_ttft_ms: f64,
-    /// An answer counts as in time only if its later tokens come within this many milliseconds of each other, on
-    /// average
+    /// An answer counts as in time only if its later tokens come within this many milliseconds
+    /// of each other, on average
     #[arg(long, default_value_t = 200.0, value_name = "MS")]
     pub limit_itl_ms: f64,
     /// Seconds of silence after which a request to the server counts as failed
@@ -152,8 +152,8 @@ pub struct CompareFlags {
     /// Also compare results of measurements that were interrupted
     #[arg(long)]
     pub partial: bool,
-    /// Smallest difference that counts as a change, in percent. Results of one machine drift by about 5 % between
-    /// measurements
+    /// Smallest difference that counts as a change, in percent. Results of one machine drift by
+    /// about 5 % between measurements
     #[arg(long, default_value_t = 100.0 * CHANGE_MIN, value_name = "PERCENT")]
     pub min_change: f64,
     /// Exit with status 1 if any figure of B gets one of these verdicts

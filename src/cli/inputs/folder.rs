@@ -155,8 +155,8 @@ impl Walk {
         }
     }
 
-    /// Notes a folder that is a mount point of another file system. One reached through a link is noted as such
-    /// already.
+    /// Notes a folder that is a mount point of another file system. One reached through a link
+    /// is noted as such already.
     fn note_mount(&mut self, folder: &Path) {
         let parent = folder.parent().and_then(|parent| fs::metadata(parent).ok());
         let (Ok(meta), Some(parent)) = (fs::symlink_metadata(folder), parent) else { return };

@@ -155,7 +155,7 @@ impl Site {
     }
 }
 
-/// Decodes percent-encoding.
+/// Decodes percent-encoding in a path.
 fn unquoted(path: &str) -> String {
     let mut bytes = Vec::new();
     let mut rest = path.as_bytes();
