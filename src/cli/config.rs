@@ -89,7 +89,7 @@ pub struct Config {
     /// Precision of the KV cache.
     pub kv_type: Setting<KvType>,
     pub device: Setting<Device>,
-    /// Whether a model's packed weights are cached in a file beside it, so that it loads faster next time.
+    /// Whether a model's packed weights are kept in a file beside it for the next load.
     pub keep_packed: Setting<bool>,
     pub planner: Option<Setting<String>>,
     pub workers: Option<Setting<Vec<String>>>,

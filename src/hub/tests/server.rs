@@ -15,7 +15,7 @@ use crate::hub::digest::hex;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
     None,
-    /// Closes this many GETs in the middle of the body.
+    /// Closes the first GETs, this many, in the middle of the body.
     CutFirst(usize),
     /// Answers 401 unless the token is sent.
     Gated,
