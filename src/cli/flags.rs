@@ -35,7 +35,7 @@ pub struct Cli {
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Global options")]
 pub struct Global {
-    /// Make no network connections (also BANDMASTER_OFFLINE=1, HF_HUB_OFFLINE=1)
+    /// Make no network connections except to this machine (also BANDMASTER_OFFLINE=1, HF_HUB_OFFLINE=1)
     #[arg(long, global = true)]
     pub offline: bool,
     /// Number of threads that compute [default: the physical cores this process may use]
@@ -103,8 +103,9 @@ pub struct RunFlags {
     /// wait for it longer
     #[arg(short, long = "file", value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// How to work on the goal: auto chooses by the goal and its inputs; or direct, map,
-    /// sequence, parallel, vote or ask
+    /// How to work on the goal: auto (chosen by goal and inputs), direct (one call), map (each input on its own, then
+    /// combined), sequence (step by step), parallel (aspects side by side), vote (several answers, the most frequent
+    /// wins) or ask (a question back to you)
     #[arg(long, default_value = "auto", value_name = "NAME")]
     pub strategy: String,
     #[command(flatten)]
