@@ -1,5 +1,5 @@
-//! Matmul and the ops of a row at the shapes of the default models, against what the machine can do at best, measured in the
-//! same run; and what sharing an op between threads costs:
+//! Matmul and row ops at the shapes of the default models, compared with the machine's limits measured in the same run;
+//! and the cost of splitting an op between threads:
 //!
 //!     cargo bench --bench kernels
 //!
@@ -21,14 +21,14 @@ use support::{COLD_BYTES, Limits, fastest, share};
 const SHAPES: [(usize, usize); 3] = [(8960, 1536), (4864, 896), (1536, 576)];
 const ROWS: [usize; 4] = [1, 8, 16, 128];
 
-/// Copies of one matrix that together exceed the caches.
+/// Copies of one matrix that together exceed the processor's caches.
 fn weights(format: Format, n: usize, k: usize) -> Vec<Matrix> {
     let raw = random_weights(format, n, k, 1);
     let copies = COLD_BYTES.div_ceil(raw.len()).min(128);
     (0..copies).map(|_| Matrix::pack(format, n, k, &raw).expect("packs")).collect()
 }
 
-/// Benches one product; returns the seconds of the fastest sample.
+/// Benchmarks one product; returns the seconds of the fastest sample.
 fn product(c: &mut Criterion, cpu: &Cpu, copies: &[Matrix], rows: usize) -> f64 {
     let (format, n, k) = (copies[0].format(), copies[0].n(), copies[0].k());
     let x: Vec<f32> = (0..rows * k).map(|i| (i * 7919 % 1000) as f32 / 500.0 - 1.0).collect();
@@ -57,7 +57,7 @@ fn line(limits: &Limits, w: &Matrix, rows: usize, seconds: f64) -> String {
     )
 }
 
-/// What is done to rows of activations between products; prints microseconds and nanoseconds a value.
+/// Ops on rows of activations between products; prints microseconds, and nanoseconds per value.
 fn rows_of_activations(c: &mut Criterion, cpu: &Cpu) {
     println!("\n| op | rows x width | us | ns a value |\n|---|---|---|---|");
     let freqs = RopeFreqs::new(&[0.1; 32]);
@@ -88,7 +88,7 @@ fn rows_of_activations(c: &mut Criterion, cpu: &Cpu) {
     }
 }
 
-/// The first half of an mlp: two products, silu-mul and quantizing in one pass; prints microseconds and GMAC/s.
+/// The first half of an MLP: two products, silu-mul and quantizing in one pass; prints microseconds and GMAC/s.
 fn mlp(c: &mut Criterion, cpu: &Cpu) {
     println!("\n| gate and up | rows | us | GMAC/s |\n|---|---|---|---|");
     for (format, n, k) in [(Format::Q4K, 8960, 1536), (Format::Q5_0, 4864, 896), (Format::Q4_1, 1536, 576)] {

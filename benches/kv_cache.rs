@@ -1,5 +1,5 @@
-//! The key-value cache: attention over it and writing to it, against what the machine can do at best, measured in the same
-//! run; and what its blocks cost to hand out and to find again:
+//! The KV cache: attention over it and writing to it, compared with the machine's limits measured in the same run; and
+//! the cost of allocating and finding its blocks:
 //!
 //!     cargo bench --bench kv_cache
 //!
@@ -18,17 +18,18 @@ use bandmaster_kernels::ops::{Rope, RopeFreqs, RopeStyle};
 use criterion::{BenchmarkId, Criterion};
 use support::{COLD_BYTES, Limits, fastest, share};
 
-/// Heads, kv heads and their width of the 1.5B, 0.5B and 135M models.
+/// Query heads, KV heads and head width of the 1.5B, 0.5B and 135M models.
 const SHAPES: [(usize, usize, usize); 3] = [(12, 2, 128), (14, 2, 64), (9, 3, 64)];
-/// Sequences, new tokens of each, and tokens of each before them: one and several decoding, and a chunk of a prompt.
+/// Sequences, new tokens per sequence, and tokens before them: one or several sequences decoding, and
+/// a chunk of a prompt.
 const WORK: [(usize, usize, usize); 4] = [(1, 1, 4095), (16, 1, 511), (16, 1, 4095), (1, 512, 3584)];
 
-/// Layers of a cache, one of which is read at a time.
+/// A cache with several layers, of which one is read at a time, so that it comes from memory.
 struct Cache {
     layers: Vec<KvLayer>,
     pool: Vec<u16>,
     heads: usize,
-    /// Of each sequence.
+    /// One block table per sequence.
     tables: Vec<Vec<u32>>,
 }
 
@@ -44,7 +45,7 @@ impl Cache {
         let layers = (COLD_BYTES / (blocks * shape.layer_elems() * 2)).clamp(1, 32);
         let stride = layers * shape.layer_elems();
         let layer = |i| KvLayer { shape, block_stride_elems: stride, offset_elems: i * shape.layer_elems() };
-        // 1.0 in f16 wherever it is read as that.
+        // 1.0 where it is read as f16.
         let pool = vec![0x3c00; blocks * stride];
         let table = |s: usize| (0..each).map(|i| (i * sequences + s) as u32).collect();
         Cache {
@@ -55,13 +56,13 @@ impl Cache {
         }
     }
 
-    /// Bytes of keys and values that `tokens` tokens have in one layer.
+    /// Bytes of keys and values of `tokens` tokens in one layer.
     fn bytes(&self, tokens: usize) -> usize {
         tokens * self.layers[0].shape.layer_elems() * 2 / BLOCK_TOKENS
     }
 }
 
-/// One line: the work on a cache, how long it took, and its share of the limits.
+/// Benchmarks attention and prints one line: the work, its time, and its share of the limits.
 fn attend(
     c: &mut Criterion,
     cpu: &Cpu,
@@ -106,7 +107,7 @@ fn attend(
     }
 }
 
-/// Writing the keys and values of one step.
+/// Benchmarks writing the keys and values of one step.
 fn write(c: &mut Criterion, cpu: &Cpu, kv_type: KvType, rows: usize) {
     let mut cache = Cache::new((14, 2, 64), kv_type, (1, rows, 0));
     let k = vec![0.5; rows * 2 * 64];
@@ -121,7 +122,7 @@ fn write(c: &mut Criterion, cpu: &Cpu, kv_type: KvType, rows: usize) {
     fastest(c, "kv-write", id, rows, || kv_write(cpu, &mut cache.pool, layer, &k, &k, turn, &slots));
 }
 
-/// The tokens of a prompt with their chained hashes, block by block.
+/// The tokens of a prompt with their chained hashes, by block.
 fn prompt(seed: u64, blocks: usize) -> Vec<([u32; BLOCK_TOKENS], u64)> {
     let mut hash = root_hash(0);
     let block = |b: usize| {
@@ -132,7 +133,8 @@ fn prompt(seed: u64, blocks: usize) -> Vec<([u32; BLOCK_TOKENS], u64)> {
     (0..blocks).map(block).collect()
 }
 
-/// Handing out blocks for new prompts, the least recently used going, and finding those of an old one.
+/// Benchmarks allocating blocks for new prompts, which evicts the least recently used ones, and finding the
+/// blocks of a known prompt.
 fn blocks(c: &mut Criterion) {
     const POOL: usize = 1 << 14;
     const PROMPT: usize = 256;
@@ -147,7 +149,7 @@ fn blocks(c: &mut Criterion) {
             prefix = all.prefix_of(model, block);
             table.push(block);
         }
-        // Tails first, as a sequence gives them back.
+        // Tails first, as a sequence releases them.
         table.into_iter().rev().for_each(|block| all.release(model, block));
     };
     let mut seed = 0;

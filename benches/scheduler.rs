@@ -1,5 +1,5 @@
-//! What a step costs besides the model: schedule and commit of decoding sequences, from 1 to 4,096 of them, on a model
-//! whose rows are free; and what drawing a token from a large row costs. `cargo bench --bench scheduler`.
+//! The cost of a step apart from the model: schedule and commit of 1 to 4,096 decoding sequences on a model whose rows
+//! cost nothing; and the cost of sampling a token from a large vocabulary. `cargo bench --bench scheduler`.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -62,8 +62,8 @@ fn request(id: u64) -> Request {
     }
 }
 
-/// An engine that keeps `sequences` decoding: those that end are replaced, so that arrivals, prefills and evictions are in
-/// the figure.
+/// An engine that keeps `sequences` decoding. Finished ones are replaced, so that arrivals, prefills and evictions are
+/// part of the measurement.
 struct Busy {
     core: Core,
     sequences: usize,
@@ -76,7 +76,7 @@ impl Busy {
         let mut core = Core::new(EngineConfig {
             batch_max: sequences,
             step_tokens_max: 1 << 16,
-            // The free model repeats itself: guesses would make one step of many.
+            // The free model repeats itself, so with speculative decoding one step would do the work of many.
             speculate: false,
             ..EngineConfig::with_memory_bytes(sequences * 40 + 64)
         });
@@ -86,7 +86,7 @@ impl Busy {
         busy
     }
 
-    /// Says how many sequences the step had.
+    /// Runs a step; returns the number of sequences in it.
     fn step(&mut self) -> usize {
         while self.core.live() < self.sequences {
             self.submitted += 1;
@@ -120,7 +120,7 @@ fn steps(c: &mut Criterion) {
     group.finish();
 }
 
-/// Bell-shaped logits with a few that stand out, as models give them.
+/// Bell-shaped logits with a few peaks, like those of real models.
 fn peaked(vocab: u64) -> Vec<f32> {
     let unit = |token: u64, part: u64| uniform(1, token, part) as f32 - 0.5;
     let bell = |token| (0..6).map(|part| unit(token, part)).sum::<f32>() * 3.5;

@@ -1,6 +1,6 @@
 //! Bandmaster: a large local planner and several small quantized workers on one batched inference scheduler.
 //!
-//! Rooms and who may import whom are drawn in ARCHITECTURE.md and kept by `tests/it/tidy.rs`.
+//! ARCHITECTURE.md describes the modules ("rooms") and which may import which; `tests/it/tidy.rs` checks it.
 
 pub mod bench;
 pub mod cli;

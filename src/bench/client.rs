@@ -1,5 +1,5 @@
-//! Asks an OpenAI-compatible server and listens to its stream. What is asked and what is made of the answer's times is
-//! not known here.
+//! A client for OpenAI-compatible servers: sends a request and reads the streamed answer. What is asked, and what is
+//! made of the timings, is not known here.
 
 #[cfg(test)]
 mod tests;
@@ -13,186 +13,141 @@ use serde_json::{Map, Value, json};
 use super::sse::{Frames, TooLong};
 use crate::orchestrator::{Message, Role};
 
-/// Of a server's own words in an error.
+/// How much of a server's own error message is shown.
 const SERVER_WORDS_CHARS: usize = 300;
-/// Of the body of an answer that is no stream.
+/// How much of a body that is not a stream is read.
 const BODY_BYTES_MAX: usize = 64 << 10;
-/// The model's name behind which a Bandmaster's whole band answers, alone or before `:STRATEGY`.
+/// Model name under which Bandmaster serves a whole band, alone or followed by `:STRATEGY`.
 const BAND: &str = "bandmaster";
 
-/// Gives reqwest what it encrypts with; without, it builds no client at all.
+/// Installs the TLS provider of reqwest, which can't build a client without one.
 pub fn provide_tls() {
     static PROVIDER: Once = Once::new();
     PROVIDER.call_once(|| {
-        // Whoever was first chose well.
+        // An error means that another provider was installed before, which is just as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
     });
 }
 
-/// A server and the model it is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
-    /// Up to and with `/v1`, without a slash at the end.
+    /// Up to and including `/v1`, without a trailing slash.
     base: String,
     /// The server's name for the model.
     pub model: String,
-    /// Sent as a bearer token.
+    /// API key, sent as a bearer token.
     key: Option<String>,
 }
 
-/// Where a prompt goes.
+/// Which route a prompt is sent to.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Prompt {
-    /// Through the model's chat template: `/chat/completions`. Messages as OpenAI's JSON has them.
+    /// Messages in OpenAI's JSON, for the model's chat template: `/chat/completions`.
     Chat(Vec<Value>),
-    /// As it is: `/completions`.
+    /// Text without a template: `/completions`.
     Text(String),
 }
 
 impl Prompt {
-    /// A conversation of plain texts.
     #[must_use]
     pub fn chat(messages: &[Message]) -> Self {
         Self::Chat(messages.iter().map(message).collect())
     }
 }
 
-/// One request.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ask {
-    /// What the model reads.
     pub prompt: Prompt,
-    /// Ends after this many tokens.
+    /// The answer ends after this many tokens.
     pub max_tokens: u32,
-    /// 0 takes the most likely token.
+    /// At 0 the most likely token is always taken.
     pub temperature: f32,
-    /// Of the draws.
+    /// Seed for sampling, if one is sent.
     pub seed: Option<u64>,
-    /// Goes on to `max_tokens` where the model would end; an extension that llama-server, vLLM and others know.
+    /// Whether to keep generating until `max_tokens`, ignoring the end-of-sequence token. An extension of the API that
+    /// llama-server, vLLM and others support.
     pub ignore_eos: bool,
-    /// JSON schema of the answer.
+    /// JSON schema that the answer must match.
     pub schema: Option<Value>,
-    /// Further fields of the request's body, sent as they are.
+    /// Further fields for the request's body.
     pub more: Map<String, Value>,
 }
 
-/// An answer's end.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answered {
-    /// All of it, without what the server calls reasoning: that is in the pieces only.
+    /// The text without what the server marks as reasoning, which is passed on in the pieces only.
     pub text: String,
-    /// The server's word for why it ended.
+    /// The server's `finish_reason`, if it sends one.
     pub finish: Option<String>,
-    /// The server's counts; without them the pieces were counted.
+    /// The server's token counts, if it reports them.
     pub usage: Option<Counts>,
-    /// Pieces of the stream that had text; of a band those of its answer, without its progress.
+    /// Number of stream events with text. For a band only those of its answer, not of its progress.
     pub pieces: u32,
 }
 
-/// Tokens as a server counts them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
-    /// Of the prompt.
     pub prompt_tokens: u32,
-    /// Of them found in its cache, where it says so.
+    /// How many of them came from the server's prefix cache; 0 if it doesn't say.
     pub cached_tokens: u32,
-    /// Generated; by a band in all its tasks together.
+    /// Generated tokens; a band counts those of all its tasks.
     pub output_tokens: u32,
 }
 
 impl Answered {
-    /// Generated tokens: the server's count, or the pieces.
+    /// Generated tokens as the server counts them, else the number of pieces.
     #[must_use]
     pub fn output_tokens(&self) -> u32 {
         self.usage.map_or(self.pieces, |usage| usage.output_tokens)
     }
 }
 
-/// An answer that did not come, or not whole.
+/// An answer that did not come, or not completely.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ClientError {
-    /// No URL, or one of the wrong kind.
+    /// A missing or malformed URL.
     #[error("--url {url}: {reason}; expected e.g. http://127.0.0.1:8080")]
-    Url {
-        /// As given.
-        url: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// Forbidden.
+    Url { url: String, reason: String },
+    /// `--offline` forbids this server.
     #[error("--offline forbids {url}: only servers on this machine (127.0.0.1, localhost) may be asked")]
-    Offline {
-        /// As given.
-        url: String,
-    },
-    /// Nobody answers there.
+    Offline { url: String },
     #[error("{url} can't be reached: {reason}; is the server running?")]
-    Unreachable {
-        /// Of the request.
-        url: String,
-        /// The system's.
-        reason: String,
-    },
-    /// The server said no.
+    Unreachable { url: String, reason: String },
+    /// The server refused the request.
     #[error("{url} answered {status}: {message}")]
-    Status {
-        /// Of the request.
-        url: String,
-        /// HTTP status.
-        status: u16,
-        /// The server's words.
-        message: String,
-    },
-    /// Nothing came for too long.
+    Status { url: String, status: u16, message: String },
+    /// The server was silent for too long.
     #[error("{url} sent nothing for {seconds} s (--timeout-seconds)")]
-    Stalled {
-        /// Of the request.
-        url: String,
-        /// How long.
-        seconds: u64,
-    },
-    /// The stream broke off.
+    Stalled { url: String, seconds: u64 },
+    /// The stream ended early.
     #[error("{url} closed the stream before its end, after {pieces} pieces: its log may say why")]
     Closed {
-        /// Of the request.
         url: String,
-        /// Pieces with text until then.
+        /// Number of pieces with text before that.
         pieces: u32,
     },
-    /// An error in the stream.
+    /// The server reported an error within the stream.
     #[error("{url} failed in the stream: {message}; its log may say more")]
-    Failed {
-        /// Of the request.
-        url: String,
-        /// The server's words.
-        message: String,
-    },
-    /// Not what the interface says.
+    Failed { url: String, message: String },
+    /// The response doesn't follow the protocol.
     #[error("{url} sent what is no chat or completion stream: {reason}; is it an OpenAI-compatible server?")]
-    Protocol {
-        /// Of the request.
-        url: String,
-        /// What was seen.
-        reason: String,
-    },
-    /// Token counts that can't be.
+    Protocol { url: String, reason: String },
+    /// The server's token count can't be right.
     #[error(
         "{url} counts wrong: {output_tokens} tokens for {pieces} pieces of text and a limit of {max_tokens}"
     )]
     Counts {
-        /// Of the request.
         url: String,
-        /// The server's count.
+        /// As counted by the server.
         output_tokens: u32,
-        /// Pieces with text.
+        /// Number of pieces with text.
         pieces: u32,
-        /// What was asked for.
         max_tokens: u32,
     },
 }
 
 impl ClientError {
-    /// A word for tables: what kind it is.
+    /// A word for this kind of error, for tables.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
@@ -209,10 +164,10 @@ impl ClientError {
 }
 
 impl Endpoint {
-    /// A server at `url`: without a path, `/v1` is meant. With `offline`, only one on this machine.
+    /// A server at `url`; if it has no path, `/v1` is added. With `offline`, only servers on this machine are allowed.
     ///
     /// # Errors
-    /// [`ClientError::Url`], [`ClientError::Offline`].
+    /// [`ClientError::Url`] or [`ClientError::Offline`] with the URL.
     pub fn new(url: &str, model: &str, key: Option<String>, offline: bool) -> Result<Self, ClientError> {
         let wrong = |reason: &str| ClientError::Url { url: url.into(), reason: reason.into() };
         let parsed = reqwest::Url::parse(url).map_err(|error| wrong(&error.to_string()))?;
@@ -234,14 +189,14 @@ impl Endpoint {
         Ok(Self { base, model: model.to_owned(), key })
     }
 
-    /// Where requests go, up to and with `/v1`.
+    /// The URL that requests go to, up to and including `/v1`.
     #[must_use]
     pub fn base(&self) -> &str {
         &self.base
     }
 
-    /// Whether a whole band answers there: it counts the tokens of all its tasks, tells its progress as reasoning, and
-    /// ends where its goal is reached.
+    /// Whether a whole band answers there. A band counts the tokens of all its tasks, sends its progress as reasoning,
+    /// and ends when its goal is reached.
     #[must_use]
     pub fn is_band(&self) -> bool {
         self.model.strip_prefix(BAND).is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
@@ -253,7 +208,7 @@ fn is_here(host: &str) -> bool {
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// Connections to any number of servers.
+/// A client for any number of servers.
 #[derive(Debug, Clone)]
 pub struct Client {
     http: reqwest::Client,
@@ -261,19 +216,19 @@ pub struct Client {
 }
 
 impl Client {
-    /// One whose answers may be silent for so long at a stretch: a prompt's computing counts.
+    /// `silence_max` limits how long a server may be silent at a stretch, which includes prefill.
     ///
     /// # Errors
-    /// A sentence when the machine's certificates can't be read.
+    /// A sentence if the machine's certificates can't be read.
     pub fn new(silence_max: Duration) -> Result<Self, String> {
         provide_tls();
-        // A proxy would be measured along.
+        // A proxy would be part of the measurement.
         let http = reqwest::Client::builder()
             .no_proxy()
-            // Another server than the one that was named is neither asked nor measured.
+            // A redirect would measure another server than the one named.
             .redirect(reqwest::redirect::Policy::none())
             .tcp_nodelay(true)
-            // A server may close an idle connection at the moment in which it is used again: each call has its own.
+            // A server may close an idle connection just as it is used again, so each call opens a new one.
             .pool_max_idle_per_host(0)
             .connect_timeout(silence_max.min(Duration::from_secs(10)))
             .build()
@@ -281,10 +236,10 @@ impl Client {
         Ok(Self { http, silence_max })
     }
 
-    /// Asks, and gives each piece of the answer to `on_piece` as it comes.
+    /// Sends a request and passes each piece of the answer to `on_piece` as it arrives.
     ///
     /// # Errors
-    /// [`ClientError`]; text that came before it went to `on_piece`.
+    /// [`ClientError`]; text that came before the error has been passed to `on_piece`.
     pub async fn ask(
         &self,
         endpoint: &Endpoint,
@@ -306,10 +261,10 @@ impl Client {
         listening.end()
     }
 
-    /// The names of the models that the server says it has.
+    /// The names of the server's models.
     ///
     /// # Errors
-    /// [`ClientError`].
+    /// [`ClientError`] says what went wrong.
     pub async fn models(&self, endpoint: &Endpoint) -> Result<Vec<String>, ClientError> {
         let url = format!("{}/models", endpoint.base);
         let mut request = self.http.get(&url);
@@ -337,7 +292,7 @@ impl Client {
         ClientError::Stalled { url: url.to_owned(), seconds: self.silence_max.as_secs() }
     }
 
-    /// A response that is a stream; any other is an error with what it says.
+    /// Returns a response that is a stream; any other becomes an error with the server's message.
     async fn check(
         &self,
         url: &str,
@@ -379,11 +334,11 @@ impl Client {
         let mut frames = Frames::default();
         let mut heard = Instant::now();
         loop {
-            // Comments that keep a connection open say nothing.
+            // SSE comments that keep a connection open don't count as an answer.
             let left = self.silence_max.saturating_sub(heard.elapsed());
             let bytes = tokio::time::timeout(left, stream.chunk()).await;
             let bytes = bytes.map_err(|_| self.stalled(&listening.url))?;
-            // A connection that breaks is an end like any other: `end` knows whether it came too early.
+            // A broken connection is treated as the end: `end` decides whether it came too early.
             let Ok(Some(bytes)) = bytes else { return Ok(()) };
             frames.push(&bytes);
             while let Some(data) =
@@ -398,7 +353,7 @@ impl Client {
     }
 }
 
-/// The route and the body of a request.
+/// The route and body of a request.
 fn request(endpoint: &Endpoint, ask: &Ask) -> (&'static str, Value) {
     let mut body = ask.more.clone();
     body.insert("model".into(), endpoint.model.clone().into());
@@ -439,7 +394,7 @@ fn message(message: &Message) -> Value {
     json!({"role": role, "content": message.content})
 }
 
-/// A connection that was not made, or one that broke before an answer began.
+/// A connection that failed, or that broke before the answer began.
 fn connection_error(url: &str, error: &reqwest::Error) -> ClientError {
     match error.is_connect() {
         true => ClientError::Unreachable { url: url.to_owned(), reason: root_cause(error) },
@@ -447,7 +402,7 @@ fn connection_error(url: &str, error: &reqwest::Error) -> ClientError {
     }
 }
 
-/// The innermost reason, which is the system's own.
+/// The innermost cause, which is the system's own error.
 fn root_cause(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(inner) = cause.source() {
@@ -456,7 +411,7 @@ fn root_cause(error: &dyn std::error::Error) -> String {
     cause.to_string()
 }
 
-/// What a server says is wrong: OpenAI's error object, or the beginning of what it sent.
+/// The server's error message: that of OpenAI's error object, or the beginning of the body.
 fn server_words(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body);
     let parsed: Value = serde_json::from_slice(body).unwrap_or_default();
@@ -476,7 +431,7 @@ fn shorten(text: &str) -> String {
     text.chars().take(SERVER_WORDS_CHARS).collect()
 }
 
-/// A stream so far.
+/// An answer that is being read.
 struct Listening {
     url: String,
     max_tokens: u32,
@@ -485,7 +440,7 @@ struct Listening {
     pieces: u32,
     finish: Option<String>,
     usage: Option<Counts>,
-    /// `[DONE]` came.
+    /// Whether `[DONE]` was received.
     done: bool,
 }
 
@@ -504,7 +459,7 @@ impl Listening {
         ClientError::Protocol { url: self.url.clone(), reason: reason.to_owned() }
     }
 
-    /// Takes one event's data in; true at the end.
+    /// Handles the data of one event; true at the end of the stream.
     fn take(&mut self, data: &str, on_piece: &mut (dyn FnMut(&str) + Send)) -> Result<bool, ClientError> {
         if data == "[DONE]" {
             self.done = true;
@@ -527,13 +482,13 @@ impl Listening {
                 .map(|call| word(&call["function"]["name"]) + &word(&call["function"]["arguments"]))
                 .collect();
             let text = match self.band {
-                // Its progress is lines about tasks, which no model wrote.
+                // A band's reasoning is its progress, which no model wrote.
                 true => answer.clone(),
                 false => word(&delta["reasoning_content"]) + &answer + &called,
             };
             if !text.is_empty() {
                 self.pieces += 1;
-                // A last piece may be the rest of a character.
+                // Allow one more piece, which may hold the rest of a character.
                 if self.pieces > self.max_tokens.saturating_add(1) {
                     return Err(self.miscounted(self.pieces));
                 }
@@ -556,14 +511,14 @@ impl Listening {
         else {
             return;
         };
-        // llama-server says it beside its timings too, in versions that leave the details out.
+        // Some versions of llama-server report it only in their timings.
         let cached = number(&usage["prompt_tokens_details"]["cached_tokens"])
             .or_else(|| number(&chunk["timings"]["cache_n"]));
         self.usage = Some(Counts { prompt_tokens, cached_tokens: cached.unwrap_or(0), output_tokens });
     }
 
     fn end(self) -> Result<Answered, ClientError> {
-        // Some servers leave `[DONE]` out; a reason to end is an end as well.
+        // Some servers don't send `[DONE]`; a finish reason also ends the stream.
         if !self.done && self.finish.is_none() {
             return Err(ClientError::Closed { url: self.url, pieces: self.pieces });
         }

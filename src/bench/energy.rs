@@ -1,9 +1,9 @@
-//! What a measurement took from the wall socket, as far as the processor counts it.
+//! The energy that the processor used during a measurement, read from its own counters.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Where Linux shows the processor's own counters.
+/// Folder in which Linux exposes the processor's energy counters.
 const COUNTERS: &str = "/sys/class/powercap";
 
 /// The counters of all processor packages.
@@ -15,16 +15,16 @@ pub struct Energy {
 #[derive(Debug)]
 struct Package {
     folder: PathBuf,
-    /// Microjoules when it was last read.
+    /// Last value read, in microjoules.
     last: u64,
-    /// Microjoules from the beginning until then.
+    /// Sum up to the last value, in microjoules.
     sum: u64,
-    /// From here the counter begins at 0 again.
+    /// The counter wraps to 0 here.
     range: u64,
 }
 
 impl Energy {
-    /// Begins to count. Nothing, where there are no counters or they may not be read.
+    /// Starts counting; `None` if there are no counters, or they can't be read.
     #[must_use]
     pub fn begin() -> Option<Self> {
         Self::begin_in(Path::new(COUNTERS))
@@ -33,7 +33,7 @@ impl Energy {
     fn begin_in(folder: &Path) -> Option<Self> {
         let folders = fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path());
         let packages: Vec<Package> = folders
-            // A package's parts are zones of their own and already in its count.
+            // Zones within a package are already part of its count.
             .filter(|zone| {
                 fs::read_to_string(zone.join("name")).is_ok_and(|name| name.starts_with("package"))
             })
@@ -45,8 +45,8 @@ impl Energy {
         (!packages.is_empty()).then_some(Self { packages })
     }
 
-    /// Joules since the beginning. To be asked every few minutes at least: a counter that goes round twice in between is
-    /// not noticed.
+    /// Joules since the start. Call it every few minutes at least: a counter that wraps
+    /// twice in between goes unnoticed.
     #[must_use]
     pub fn joules(&mut self) -> Option<f64> {
         for package in &mut self.packages {

@@ -1,4 +1,4 @@
-//! A server for tests that answers as a script says, good or bad.
+//! A scripted server for tests, well-behaved or not.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -7,47 +7,45 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-/// How it answers a request.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Script {
-    /// As many tokens as asked for, one every `ms` milliseconds, and true counts.
+    /// As many tokens as asked for, one every `ms` milliseconds, with correct counts.
     Good { ms: u64 },
-    /// The same in portions of so many bytes.
+    /// The same, written in chunks of this many bytes.
     Chopped { bytes: usize },
     /// A status and a body.
     Status(u16, &'static str),
-    /// This body with this content type, status 200.
+    /// This body with this content type and status 200.
     Body(&'static str, &'static str),
-    /// A whole answer; then the connection stays open, and nothing more is read from it.
+    /// A complete answer, after which the connection stays open but nothing more is read from it.
     KeepsOpen,
-    /// Accepts and says nothing.
+    /// Accepts the request and sends nothing.
     Silent,
-    /// Three tokens and then silence.
+    /// Sends three tokens, then nothing.
     Stalls,
-    /// Three tokens and the connection closes.
+    /// Sends three tokens, then closes the connection.
     Closes,
-    /// Good, but the counts are these.
+    /// Good, but reports this token count.
     Counts { output_tokens: u32 },
-    /// Good, but ends after so many tokens.
+    /// Good, but ends after this many tokens.
     Short { tokens: u32 },
-    /// Tokens without end.
+    /// Sends tokens without end.
     Endless,
-    /// Comments without end, and nothing else.
+    /// Sends SSE comments without end and nothing else.
     Comments,
-    /// Takes the request and closes the connection.
+    /// Reads the request and closes the connection.
     HangsUp,
 }
 
-/// A running server; ends with the test's process.
+/// A running server; it ends with the test process.
 pub struct FakeServer {
-    /// `http://127.0.0.1:PORT`.
+    /// Base URL without a path: `http://127.0.0.1:PORT`.
     pub url: String,
     /// Bodies of the requests so far.
     pub bodies: Arc<Mutex<Vec<Value>>>,
 }
 
 impl FakeServer {
-    /// Answers every request as `script` says.
     pub fn start(script: Script) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("it is bound"));
@@ -56,7 +54,7 @@ impl FakeServer {
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (script, kept) = (script.clone(), Arc::clone(&kept));
-                // A client that leaves is part of the test.
+                // Ignore errors: a client that disconnects is part of the test.
                 std::thread::spawn(move || drop(answer(stream, &script, &kept)));
             }
         });

@@ -1,5 +1,5 @@
-//! What this machine can do at best, and what share of that a row reached. Rates move from hour to hour on shared
-//! machines, so they are measured in the same run as the rows.
+//! The machine's limits, and what fraction of them a row reached. Rates on shared machines vary from hour to hour, so
+//! limits are measured in the same run as the rows.
 
 use std::time::Instant;
 
@@ -8,26 +8,24 @@ use bandmaster_models::{Cpu, limits};
 
 use super::row::{Bound, Row, Shares};
 
-/// Best rates of this machine with some number of threads.
+/// Best rates of this machine with a given number of threads.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Limits {
-    /// Threads that measured them.
     pub threads: usize,
-    /// Bytes read from memory in a second.
     pub memory_bytes_per_s: f64,
-    /// Int8 multiply-adds in a second; `None` where the kernels are portable code.
+    /// Int8 multiply-adds per second; `None` if the kernels are portable code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub int8_macs_per_s: Option<f64>,
 }
 
-/// What a model costs, attention left out: it grows with the context and a row's context grows while it is measured.
+/// The cost of running a model. Attention is not counted: it grows with the context, which grows during a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Costs {
-    /// Multiply-adds of a token in all layers.
+    /// Multiply-adds per token in all layers.
     pub layer_macs: u64,
-    /// Multiply-adds of a row of logits.
+    /// Multiply-adds per row of logits.
     pub output_macs: u64,
-    /// Bytes of the weights, all of which a forward pass reads once.
+    /// Size of the weights, all of which a forward pass reads once.
     pub weight_bytes: u64,
 }
 
@@ -42,7 +40,7 @@ impl Limits {
         }
     }
 
-    /// The better of two measurements: a limit is what is possible.
+    /// The better of two measurements, because a limit is the best that is possible.
     #[must_use]
     pub fn or_better(self, other: Self) -> Self {
         Self {
@@ -54,9 +52,9 @@ impl Limits {
         }
     }
 
-    /// What share of these limits `row` reached. Prefill is held against the multiply-adds of the tokens it computed
-    /// (and of one row of logits a sequence), decoding against the slower of reading the weights once a pass and
-    /// multiplying for every sequence. Alone, a sequence is bound by memory; many together by arithmetic.
+    /// The fraction of these limits that `row` reached. Prefill is compared with the multiply-adds of the tokens it
+    /// computed (and of one row of logits per sequence), decoding with the slower of reading the weights once per pass
+    /// and multiplying for every sequence. A single sequence is limited by memory, many together by arithmetic.
     #[must_use]
     pub fn shares(&self, costs: &Costs, row: &Row) -> Shares {
         let macs = |tokens: usize, outputs: usize| {
@@ -81,7 +79,7 @@ impl Costs {
     #[must_use]
     pub fn new(spec: &Spec, weight_bytes: usize) -> Self {
         let (query, kv) = (spec.heads * spec.head_dim, spec.kv_heads * spec.head_dim);
-        // q and the attention's output, k and v, then gate, up and down.
+        // q and the attention output; k and v; then gate, up and down.
         let layer = spec.width * (2 * query + 2 * kv + 3 * spec.mlp_width);
         Self {
             layer_macs: (spec.layers * layer) as u64,
@@ -91,7 +89,8 @@ impl Costs {
     }
 }
 
-/// Bytes a second that `threads` read together from memory: the best of a few passes over buffers no cache holds.
+/// Bytes per second that `threads` together read from memory: the best of a few passes over
+/// buffers larger than any cache.
 #[must_use]
 fn memory_read_rate(threads: usize) -> f64 {
     const THREAD_BYTES: usize = 64 << 20;
@@ -110,7 +109,7 @@ fn memory_read_rate(threads: usize) -> f64 {
     (0..PASSES).map(|_| pass()).fold(0.0, f64::max)
 }
 
-/// Eight sums side by side, so that the additions don't wait for each other.
+/// Eight independent sums, so that the additions don't wait for each other.
 fn sum(words: &[u64]) -> u64 {
     let mut sums = [0u64; 8];
     for eight in words.chunks_exact(8) {

@@ -1,34 +1,32 @@
-//! What machine a figure was measured on.
+//! The machine that a result was measured on.
 
 use std::fs;
 
 use sysinfo::System;
 
-/// The machine, as far as it explains a figure.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Machine {
-    /// The processor's own name.
+    /// The processor's brand name.
     pub cpu: String,
-    /// Logical processors this process may use.
+    /// Logical processors available to this process.
     pub cores: usize,
-    /// Instruction set the kernels chose.
+    /// Instruction set that the kernels chose.
     pub isa: String,
-    /// Bytes of memory.
     pub memory_bytes: u64,
     /// Operating system and architecture, e.g. `linux x86_64`.
     pub os: String,
-    /// Load average over the last minute when the measurement began; 0 where the system does not tell.
+    /// Load average over the last minute when the measurement began; 0 if unknown.
     pub load_1m: f64,
-    /// Bytes read from memory in a second at best, when that was measured in the same run.
+    /// Best rate of memory reads, if measured in the same run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_bytes_per_s: Option<f64>,
-    /// Int8 multiply-adds in a second at best, when that was measured in the same run.
+    /// Best rate of int8 multiply-adds, if measured in the same run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub int8_macs_per_s: Option<f64>,
 }
 
 impl Machine {
-    /// Looks at this machine; `isa` is what the kernels chose.
+    /// Reads the facts of this machine; `isa` is the instruction set that the kernels chose.
     #[must_use]
     pub fn here(isa: &str) -> Self {
         let load_1m = System::load_average().map_or(0.0, |load| load.one);
@@ -50,7 +48,7 @@ impl Machine {
         }
     }
 
-    /// A sentence for whoever measures on a machine that is busy with something else.
+    /// A warning if the machine is busy with something else.
     #[must_use]
     pub fn busy_warning(&self) -> Option<String> {
         let share = self.load_1m / self.cores as f64;
@@ -63,7 +61,7 @@ impl Machine {
     }
 }
 
-/// Highest resident size of this process so far, in bytes.
+/// Peak resident memory of this process so far.
 #[must_use]
 pub fn peak_rss_bytes() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;

@@ -1,5 +1,5 @@
-//! Runs a workload on a model and times it. A model is driven directly, step by step, so that what is timed is the
-//! forward pass and nothing waits for anybody.
+//! Runs a throughput workload on a model and times it. The model is called directly, step by step, so that only forward
+//! passes are timed.
 
 use std::sync::Mutex;
 use std::time::Instant;
@@ -10,22 +10,20 @@ use super::machine::peak_rss_bytes;
 use super::row::Row;
 use super::workload::{Throughput, TokenSource};
 
-/// Tokens of one cache block.
+/// Tokens per cache block.
 const BLOCK_TOKENS: usize = 16;
 
-/// A measurement that stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum MeasureError {
-    /// More cache than the model has room for.
+    /// The row needs more cache than the model has.
     #[error(
         "batch {batch} needs {needed} cache blocks of 16 tokens and the pool holds {available}: lower --batch or the token counts, or raise --memory"
     )]
     Pool {
-        /// The row.
         batch: usize,
-        /// Blocks it needs.
+        /// Cache blocks that the row needs.
         needed: usize,
-        /// Blocks there are.
+        /// Cache blocks that the model has.
         available: usize,
     },
     /// Longer than the model's context.
@@ -33,21 +31,20 @@ pub enum MeasureError {
         "{tokens} tokens a sequence do not fit the model's context of {context}: lower --prompt-tokens, --gen-tokens or --depth"
     )]
     Context {
-        /// Tokens asked for.
         tokens: usize,
-        /// The model's limit.
+        /// The model's context length.
         context: usize,
     },
-    /// The model refused a step.
+    /// The model failed in a step.
     #[error(transparent)]
     Forward(#[from] ForwardError),
 }
 
-/// Measures every batch size; `progress` hears of each round before it starts, and ends it all
-/// with the rows that are whole when it says false.
+/// Measures every batch size. `progress` is called with batch and round before each round; if it returns false, the
+/// measurement ends with the rows that are complete.
 ///
 /// # Errors
-/// [`MeasureError`] when a row does not fit or a step fails.
+/// [`MeasureError`] if a row does not fit or a step fails.
 pub fn throughput(
     model: &mut dyn Model,
     step_tokens_max: usize,
@@ -128,18 +125,19 @@ pub fn median(mut values: Vec<f64>) -> f64 {
     if values.len() % 2 == 1 { values[middle] } else { f64::midpoint(values[middle - 1], values[middle]) }
 }
 
-/// Which blocks each sequence uses: whole shared blocks first, then its own.
+/// The blocks of each sequence: shared blocks first, then its own.
 struct Tables {
     of: Vec<Vec<u32>>,
     blocks: usize,
-    /// Tokens that live in shared blocks and are computed by sequence 0 alone.
+    /// Tokens in shared blocks, which are computed for sequence 0 only.
     shared_tokens: usize,
 }
 
 impl Tables {
     fn new(work: &Throughput, batch: usize) -> Self {
         let per_sequence = work.sequence_tokens().div_ceil(BLOCK_TOKENS);
-        // A shared prefix behind a depth would need shared depth too; only whole blocks can be shared.
+        // With a depth, the depth would have to be shared too, so there is no sharing. Only complete blocks can be
+        // shared.
         let shared_tokens = if work.depth_tokens == 0 { work.shared_prefix_tokens } else { 0 };
         let shared_blocks = shared_tokens / BLOCK_TOKENS;
         let mut next = 0_u32;
@@ -155,7 +153,6 @@ impl Tables {
     }
 }
 
-/// One round of one row.
 struct Round<'a> {
     model: &'a mut dyn Model,
     work: &'a Throughput,
@@ -178,7 +175,7 @@ impl<'a> Round<'a> {
         }
     }
 
-    /// Seconds of prefill and of decode.
+    /// Returns the seconds of prefill and of decode.
     fn run(&mut self, source: &mut TokenSource) -> Result<(f64, f64), MeasureError> {
         let sequences = self.tables.of.len();
         let depth = self.work.depth_tokens;
@@ -200,8 +197,8 @@ impl<'a> Round<'a> {
         Ok((prefill_s, start.elapsed().as_secs_f64()))
     }
 
-    /// Computes `tokens[s]` behind `context` tokens for every sequence `s`, in steps of at most `step_tokens_max`
-    /// tokens, packing several sequences into a step. The first `shared` tokens are computed for sequence 0 alone.
+    /// Computes `tokens[s]` after `context` tokens for every sequence `s`, in steps of at most `step_tokens_max`
+    /// tokens, with several sequences in a step. The first `shared` tokens are computed for sequence 0 only.
     fn prefill(
         &mut self,
         tokens: &[Vec<u32>],
@@ -222,7 +219,7 @@ impl<'a> Round<'a> {
                     batch.rows.push((batch.tokens.len() - 1) as u32);
                     ends.push(sequence);
                 }
-                // Sequence 0's shared tokens must be in the cache before another sequence reads them.
+                // Sequence 0's shared tokens must be in the cache before other sequences read them.
                 let shared_end = sequence == 0 && shared > 0 && done == tokens.len();
                 if batch.tokens.len() == self.step_tokens_max || shared_end {
                     self.step(&mut batch, &mut ends, &mut last)?;
@@ -233,7 +230,7 @@ impl<'a> Round<'a> {
         Ok(last)
     }
 
-    /// One token for every sequence; more sequences than a step holds take several steps.
+    /// Generates one token for every sequence, in several steps if a step can't hold all of them.
     fn decode(&mut self, tokens: &[u32], context: usize) -> Result<Vec<u32>, MeasureError> {
         let mut next = vec![0; tokens.len()];
         let mut batch = Batch::default();
@@ -250,7 +247,7 @@ impl<'a> Round<'a> {
         Ok(next)
     }
 
-    /// Runs `batch`, writes the most likely token of row `i` to `next[ends[i]]`, and empties both.
+    /// Runs `batch`, writes the most likely token of row `i` to `next[ends[i]]`, and empties `batch` and `ends`.
     fn step(
         &mut self,
         batch: &mut Batch,
@@ -273,7 +270,7 @@ impl<'a> Round<'a> {
     }
 }
 
-/// Index of the largest value; the lower one of equals.
+/// Index of the largest value; the lowest index of equals.
 fn argmax(logits: &[f32]) -> u32 {
     let mut best = 0;
     for (token, logit) in logits.iter().enumerate() {

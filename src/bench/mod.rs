@@ -1,5 +1,5 @@
-//! Measures models and prints what was measured; a result is one struct with three renderings. Flags, files and the
-//! catalog are not known here.
+//! Measures models, servers and plans, and prints the results. A result is one struct with three renderings: JSON, a
+//! table and Markdown. Flags, files and the catalog are not known here.
 
 pub mod accuracy;
 pub mod client;

@@ -1,4 +1,4 @@
-//! Where a result comes from: the machine, the command and the version, looked at before anything is measured.
+//! The origin of a result: machine, command and version, recorded before anything is measured.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -11,37 +11,34 @@ use sha2::{Digest, Sha256};
 
 use super::machine::Machine;
 
-/// Goes into every result.
+/// Part of every result.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Origin {
-    /// Where it was measured.
     pub machine: Machine,
-    /// The command that makes it again, as a shell takes it.
+    /// The command to repeat the measurement, quoted for a shell.
     pub command: String,
     /// Version of this program.
     pub version: String,
-    /// What this program was built from and what it is.
     #[serde(flatten)]
     pub build: Build,
 }
 
-/// Tells apart what version and names leave the same.
+/// Distinguishes builds and model files that version and names don't.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Build {
-    /// The commit that a release build was made from, in hex; uncommitted changes don't show in it.
+    /// Commit of a release build in hex; uncommitted changes don't show.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
-    /// SHA-256 of the program's file, in hex.
+    /// SHA-256 of this program's file in hex.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub binary_sha256: Option<String>,
-    /// SHA-256 of each model's file that was loaded here (of a split model, of its parts one after the other), by the model's
-    /// name; a server's files can't be seen.
+    /// SHA-256 of each model file loaded in this process, by the model's name. For a split model the parts are hashed
+    /// one after the other. A server's files are unknown.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub models_sha256: BTreeMap<String, String>,
 }
 
 impl Build {
-    /// Of this program.
     #[must_use]
     pub fn here() -> Self {
         let program = std::env::current_exe().and_then(|program| file_sha256(&program));
@@ -52,7 +49,7 @@ impl Build {
         }
     }
 
-    /// Adds the hash of a model's file, of a split model that of all its parts one after the other; what is no file has none.
+    /// Adds the hash of a model's file or, for a split model, of all its parts in order. A folder has none.
     pub fn add_model(&mut self, name: &str, path: &Path) {
         let hash = match Gguf::open(path) {
             Ok(gguf) => files_sha256(&gguf.paths().collect::<Vec<_>>()),
@@ -64,10 +61,10 @@ impl Build {
     }
 }
 
-/// SHA-256 of a file, in hex.
+/// SHA-256 of a file in hex.
 ///
 /// # Errors
-/// The system's, when the file can't be read.
+/// The system's error if the file can't be read.
 pub fn file_sha256(path: &Path) -> io::Result<String> {
     files_sha256(&[path])
 }
@@ -100,7 +97,7 @@ impl io::Write for HashWriter<'_> {
 }
 
 impl Origin {
-    /// Here and now.
+    /// The origin of a measurement that starts now, in this process.
     #[must_use]
     pub fn here() -> Self {
         let machine = Machine::here(Cpu::new(1).isa().name());
@@ -110,7 +107,7 @@ impl Origin {
     }
 }
 
-/// A word as a POSIX shell reads it.
+/// Quotes a word for a POSIX shell if needed.
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "-_./=:,@%+".contains(c);
     if !word.is_empty() && word.chars().all(plain) {

@@ -1,4 +1,5 @@
-//! A model on an OpenAI-compatible server as a player of a band, so that a peer is asked what the band's own models are.
+//! A model on an OpenAI-compatible server as a member of a band, so that another server is asked the same as the band's
+//! own models.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -9,29 +10,29 @@ use crate::orchestrator::{
     BoxFuture, Call, CallError, CallErrorKind, CallUsage, Finish, Llm, Message, Progress, Reply,
 };
 
-/// Bytes of a token, on average, of English and code. A server's tokenizer is not known here.
+/// Average bytes per token of English and code. The server's tokenizer is unknown.
 const TOKEN_BYTES: usize = 3;
-/// Tokens a chat template puts around a message, about.
+/// Approximate tokens that a chat template adds per message.
 const MESSAGE_TOKENS: usize = 4;
 
-/// A server's model. Its token counts before a call are estimates, those after it the server's own.
+/// A server's model. Its token counts before a call are estimates; those after a call are the server's.
 pub struct Remote {
     client: Client,
     endpoint: Endpoint,
     context_tokens: usize,
-    /// The words in which a call last found nobody at the address; nothing once another was answered since.
+    /// Message of the last call that could not reach the server; `None` once a call was answered again.
     unreachable: Mutex<Option<String>>,
 }
 
 impl Remote {
-    /// A model that reads and writes at most `context_tokens`: servers don't say, so whoever asks must know.
+    /// A model with a context of `context_tokens`. Servers don't report it, so the caller must know.
     #[must_use]
     pub fn new(client: Client, endpoint: Endpoint, context_tokens: usize) -> Self {
         Self { client, endpoint, context_tokens, unreachable: Mutex::default() }
     }
 
-    /// Whether what failed with this error failed because the server could not be reached, and still can't, as far as is
-    /// known. A run may have put words of its own around those of its call.
+    /// Whether this error means that the server could not be reached and has not been since. A run may have added words
+    /// around the call's error.
     #[must_use]
     pub fn is_unreachable(&self, error: &str) -> bool {
         self.last_unreachable().as_ref().is_some_and(|message| error.contains(message.as_str()))

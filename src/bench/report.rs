@@ -1,4 +1,5 @@
-//! A result and its renderings: JSON by its fields, a table for a terminal, Markdown for a document.
+//! The result of `bench throughput` with its renderings: JSON by its fields, a table for a terminal, Markdown for a
+//! document.
 
 use std::fmt::Write as _;
 
@@ -8,49 +9,43 @@ use super::origin::Build;
 use super::row::Row;
 use super::row::Shares;
 
-/// `bandmaster.bench.throughput/1`.
+/// JSON result of `bench throughput`, schema `bandmaster.bench.throughput/1`.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct ThroughputReport {
-    /// Name and version of this shape.
     pub schema: String,
-    /// Where it was measured.
     pub machine: Machine,
-    /// The command that makes it again.
+    /// The command to repeat the measurement.
     pub command: String,
     /// Version of this program.
     pub version: String,
-    /// The build and the models' files.
     #[serde(flatten)]
     pub build: Build,
-    /// Stopped before its end: only whole rows are in it.
+    /// Whether it was interrupted; only complete rows are included.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub interrupted: bool,
-    /// Threads the kernels ran on.
     pub threads: usize,
-    /// How keys and values are kept: `f16` or `q8`.
+    /// Precision of the KV cache: `f16` or `q8`.
     pub kv_type: String,
-    /// What was measured.
     pub model: ModelFacts,
-    /// A row a batch size, depth, shared prefix and number of threads.
+    /// One row per batch size, depth, shared prefix and number of threads.
     pub rows: Vec<Row>,
-    /// The machine's limits, for each number of threads among the rows; empty when they were not measured.
+    /// The machine's limits for each number of threads in the rows; empty if not measured.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub limits: Vec<Limits>,
-    /// Rows that were wanted and could not be, with the reason.
+    /// Rows that could not be measured, with the reason.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<String>,
 }
 
-/// The model of a report.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct ModelFacts {
-    /// Name it was asked for by.
+    /// The name it was asked for by.
     pub name: String,
-    /// File name, without its folder.
+    /// File name without its folder.
     pub file: String,
-    /// Bytes of the file.
+    /// Size of the file.
     pub bytes: u64,
-    /// Number of weights.
+    /// Number of weights in the model.
     pub parameters: u64,
 }
 
@@ -58,7 +53,7 @@ pub struct ModelFacts {
 struct Column {
     name: &'static str,
     width: usize,
-    /// Whether a document shows it too.
+    /// Whether Markdown shows it too.
     in_markdown: bool,
     cell: fn(&Row) -> String,
 }
@@ -69,7 +64,7 @@ impl Column {
     }
 }
 
-/// What every row has.
+/// Columns that are always shown.
 const COLUMNS: &[Column] = &[
     Column::new("batch", 6, |row| row.batch.to_string()),
     Column::new("prompt", 8, |row| row.prompt_tokens.to_string()),
@@ -81,13 +76,13 @@ const COLUMNS: &[Column] = &[
         ..Column::new("peak MiB", 10, |row| (row.peak_rss_bytes >> 20).to_string())
     },
 ];
-/// What tells the rows of a sweep apart.
+/// Columns shown if a sweep's rows differ in them.
 const SWEEP_COLUMNS: &[Column] = &[
     Column::new("depth", 7, |row| row.depth_tokens.to_string()),
     Column::new("shared", 7, |row| row.shared_prefix_tokens.to_string()),
     Column::new("threads", 8, |row| row.threads.to_string()),
 ];
-/// Shares of the limits.
+/// Columns shown if limits were measured.
 const LIMIT_COLUMNS: &[Column] = &[
     Column::new("of int8", 9, |row| percent(row.limit_shares.and_then(|shares| shares.prefill))),
     Column::new("decode of", 14, |row| row.limit_shares.map_or_else(|| "-".to_owned(), decode_share)),
@@ -102,10 +97,9 @@ fn decode_share(shares: Shares) -> String {
 }
 
 impl ThroughputReport {
-    /// Name of the JSON's shape.
     pub const SCHEMA: &'static str = "bandmaster.bench.throughput/1";
 
-    /// Columns in which the rows have something to tell.
+    /// The columns to show for these rows.
     fn columns(&self) -> Vec<&'static Column> {
         let sweep = self
             .rows
@@ -116,7 +110,7 @@ impl ThroughputReport {
         COLUMNS.iter().chain(extra(sweep, SWEEP_COLUMNS)).chain(extra(limits, LIMIT_COLUMNS)).collect()
     }
 
-    /// What the shares are shares of, and what is not there; a line each.
+    /// The limits, and what is missing, a line each.
     fn notes(&self) -> Vec<String> {
         let limit = |limits: &Limits| {
             let macs = limits
@@ -159,7 +153,7 @@ impl ThroughputReport {
         out
     }
 
-    /// The same as a Markdown table under the command that made it.
+    /// The command and a Markdown table.
     #[must_use]
     pub fn markdown(&self) -> String {
         let mut out = format!(

@@ -1,35 +1,34 @@
-//! Server-sent events out of bytes, as the WHATWG's HTML standard describes them ("Server-sent events", parsing an event
-//! stream): lines, of which `data:` ones are kept until an empty line. What the data means is not known here.
+//! Parses server-sent events from bytes, as described in the WHATWG HTML standard ("Server-sent events", parsing an
+//! event stream): `data:` lines are collected until an empty line. What the data means is not known here.
 
-/// More in one event is no event.
+/// An event with more bytes is refused.
 const EVENT_BYTES_MAX: usize = 16 << 20;
 
-/// An event that does not end.
+/// The error for an event larger than the limit.
 #[derive(Debug, PartialEq, Eq)]
 pub struct TooLong;
 
-/// Events of a stream whose bytes come in any portions.
+/// Splits a stream into events, whatever portions its bytes come in.
 #[derive(Debug, Default)]
 pub struct Frames {
-    /// Bytes that are not yet a line, from `at` on.
+    /// Bytes from `at` on are not parsed yet.
     bytes: Vec<u8>,
     at: usize,
-    /// The data lines of the event so far.
+    /// Data lines of the current event.
     data: Option<String>,
 }
 
 impl Frames {
-    /// More of the stream.
     pub fn push(&mut self, bytes: &[u8]) {
         self.bytes.drain(..self.at);
         self.at = 0;
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// The data of the next whole event; events without data are passed over.
+    /// The data of the next complete event; events without data are skipped.
     ///
     /// # Errors
-    /// [`TooLong`].
+    /// [`TooLong`] if an event has too many bytes.
     pub fn next_data(&mut self) -> Result<Option<String>, TooLong> {
         while let Some(line) = self.line() {
             if line.is_empty() {
@@ -52,7 +51,7 @@ impl Frames {
         if waiting > EVENT_BYTES_MAX { Err(TooLong) } else { Ok(None) }
     }
 
-    /// The next line without its end: LF, CR LF or CR. A CR at the very end waits for what follows it.
+    /// The next line without its end (LF, CR LF or CR). A CR at the very end waits for the next byte.
     fn line(&mut self) -> Option<String> {
         let rest = &self.bytes[self.at..];
         let end = rest.iter().position(|&byte| byte == b'\n' || byte == b'\r')?;

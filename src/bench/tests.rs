@@ -12,10 +12,10 @@ use super::report::{ModelFacts, ThroughputReport};
 use super::row::{Bound, Row};
 use super::workload::{Throughput, TokenSource, WorkloadError};
 
-/// Remembers what was computed and insists that each position is computed once, behind what came before it.
+/// Records what was computed and checks that each position is computed once, after those before it.
 struct Counting {
     info: ModelInfo,
-    /// Tokens written, by block.
+    /// Number of tokens written, by block.
     written: HashMap<u32, usize>,
     computed: usize,
     committed: i64,
@@ -211,12 +211,12 @@ fn shares_are_of_the_slower_limit() {
     let limits = Limits { threads: 2, memory_bytes_per_s: 1000.0, int8_macs_per_s: Some(10_000.0) };
     let costs = Costs { layer_macs: 100, output_macs: 50, weight_bytes: 90 };
     let near = |value: f64, expected: f64| assert!((value - expected).abs() < 1e-9, "{value} for {expected}");
-    // Alone: 0.09 s to read, 0.015 s to multiply; 20 passes.
+    // A single sequence: 0.09 s to read, 0.015 s to multiply; 20 passes.
     let alone = limits.shares(&costs, &row_of(1, 1.0, 3.6));
     assert_eq!(alone.decode_bound, Bound::Memory);
     near(alone.decode, 0.5);
     near(alone.prefill.unwrap(), (50.0 * 100.0 + 50.0) / 10_000.0);
-    // Ten together: 0.15 s to multiply.
+    // Ten sequences: 0.15 s to multiply.
     let together = limits.shares(&costs, &row_of(10, 10.0, 6.0));
     assert_eq!(together.decode_bound, Bound::Int8);
     near(together.decode, 0.5);
@@ -235,11 +235,11 @@ fn costs_are_the_weights_of_the_matrices() {
     let cpu = std::sync::Arc::new(bandmaster_models::Cpu::new(1));
     let model = bandmaster_models::tiny::model(1, cpu);
     let costs = Costs::new(model.spec(), model.info().weight_bytes);
-    // Three layers of width 256, four heads of 64, two for keys and values, an inner width of 352; 320 tokens.
+    // Three layers of width 256, four heads of 64, two KV heads, MLP width 352; vocabulary 320.
     assert_eq!(costs.layer_macs, 3 * 256 * (256 + 2 * 128 + 256 + 3 * 352));
     assert_eq!(costs.output_macs, 320 * 256);
     assert_eq!(costs.weight_bytes, model.info().weight_bytes as u64);
-    // The file's weights: these, an embedding of its own, and seven norms.
+    // The file's weights: these, a separate embedding, and seven norms.
     assert_eq!(model.info().parameters, costs.layer_macs + 2 * costs.output_macs + 7 * 256);
 }
 

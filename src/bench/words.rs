@@ -1,20 +1,20 @@
-//! Made-up text of a known length: common words, each of which with the space before it is one token in every vocabulary
-//! at hand (GPT-2, Llama 2 and 3, Qwen2, SmolLM2), so that a server whose tokenizer is not here reads as many tokens.
+//! Random text of a known number of tokens: common words, each of which is one token together with the space before it
+//! in GPT-2, Llama 2 and 3, Qwen2 and SmolLM2, so that the length is right for servers whose tokenizer is unknown.
 
 use super::workload::TokenSource;
 
 const WORDS: &str = include_str!("words.txt");
 
-/// Words in front of a recorded prompt: enough that no two loads begin alike.
+/// Words put before a recorded prompt: enough that no two loads begin alike.
 const OPENING_WORDS: usize = 4;
 
-/// A recorded prompt behind a few words drawn from `seed`: a server that was asked before finds nothing of it in its cache.
+/// A recorded prompt after a few random words, so that a server's prefix cache from an earlier load doesn't apply.
 #[must_use]
 pub fn opened(recorded: &str, seed: u64) -> String {
     WordSource::new(seed).take(OPENING_WORDS) + recorded
 }
 
-/// Draws words, the same for the same seed.
+/// Generates random words, the same for the same seed.
 #[derive(Debug)]
 pub struct WordSource {
     words: Vec<&'static str>,
@@ -22,7 +22,6 @@ pub struct WordSource {
 }
 
 impl WordSource {
-    /// From a seed.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         let words: Vec<&str> = WORDS.split_whitespace().collect();
@@ -30,7 +29,7 @@ impl WordSource {
         Self { words, places }
     }
 
-    /// The next `count` words, a space before each.
+    /// The next `count` words, each with a space before it.
     pub fn take(&mut self, count: usize) -> String {
         let places = self.places.take(count);
         places.iter().flat_map(|&place| [" ", self.words[place as usize]]).collect()
@@ -61,7 +60,7 @@ mod tests {
         let gguf = |path: &Path| path.extension().is_some_and(|extension| extension == "gguf");
         for path in files.flatten().map(|file| file.path()).filter(|path| gguf(path)) {
             let tokens = Tokenizer::open(&path).expect("a vocabulary").encode(&text, false).len();
-            // SentencePiece writes one space before a text on its own.
+            // SentencePiece adds a space before a text that stands alone.
             assert!(tokens == words || tokens == words + 1, "{}: {tokens} of {words}", path.display());
         }
     }

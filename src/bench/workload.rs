@@ -1,52 +1,47 @@
-//! What is measured: token counts, batches, repeats, and the tokens themselves, drawn from a seed.
+//! Throughput workloads: token counts, batch sizes, repeats, and random tokens.
 
-/// One throughput measurement: every batch size in turn.
+/// One throughput measurement of all its batch sizes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Throughput {
     /// Prompt tokens of each sequence.
     pub prompt_tokens: usize,
-    /// Forward passes of each sequence after the prompt; end-of-sequence is ignored.
+    /// Per sequence; the end-of-sequence token is ignored.
     pub gen_tokens: usize,
-    /// Sequences that run together, a row each.
+    /// Batch sizes; each gives one row.
     pub batches: Vec<usize>,
-    /// Tokens computed before the prompt, not counted in any rate.
+    /// Tokens in the cache before the prompt, not counted in any rate.
     pub depth_tokens: usize,
-    /// Leading prompt tokens that all sequences share and that are computed once.
+    /// Prompt tokens at the start that all sequences share and that are computed once.
     pub shared_prefix_tokens: usize,
-    /// Uncounted rounds before each row.
+    /// Rounds before each row that are not counted.
     pub warmup: usize,
     /// Counted rounds of each row; figures are their medians.
     pub repeat: usize,
-    /// Threads of the kernels. Whoever loads the model gives it as many; here they are only written down.
+    /// Threads of the kernels, for the report only: the caller loads the model with that many.
     pub threads: usize,
-    /// Draws the tokens.
+    /// Seed for the random tokens.
     pub seed: u64,
 }
 
-/// A throughput measurement that cannot be done as asked.
+/// A throughput measurement that can't be done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WorkloadError {
-    /// A count that must not be zero.
+    /// Names a count that must not be zero.
     #[error("{0} must be at least 1")]
     Zero(&'static str),
-    /// Only a beginning can be shared.
+    /// A shared prefix can only be at the very beginning.
     #[error("--shared-prefix is the beginning of a prompt: leave --depth out")]
     SharedBehindDepth,
-    /// The shared part must leave each sequence a token of its own.
+    /// Each sequence needs at least one token of its own.
     #[error(
         "--shared-prefix {shared} must be smaller than --prompt-tokens {prompt}: each sequence needs a token of its own"
     )]
-    SharedTooLong {
-        /// Shared tokens asked for.
-        shared: usize,
-        /// Prompt tokens asked for.
-        prompt: usize,
-    },
+    SharedTooLong { shared: usize, prompt: usize },
 }
 
 impl Throughput {
-    /// What `--all` measures with 128 prompt and 24 generated tokens: batches, depths, a shared prefix, and a sequence
-    /// alone on 1, 2, 4, ... threads up to `cores`. Those with `threads` threads come first and together.
+    /// The measurements of `--all`, with 128 prompt and 24 generated tokens: batch sizes, depths, a shared prefix, and
+    /// a single sequence on 1, 2, 4, ... threads up to `cores`. Those with `threads` threads come first and together.
     #[must_use]
     pub fn sweep(threads: usize, cores: usize, warmup: usize, repeat: usize) -> Vec<Self> {
         let alone = Self {
@@ -60,7 +55,7 @@ impl Throughput {
             threads,
             seed: 0,
         };
-        // One by one: where 16 do not fit, 8 may.
+        // One measurement per batch size: if 16 don't fit, 8 may.
         let mut works = [1, 4, 8, 16].map(|batch| Self { batches: vec![batch], ..alone.clone() }).to_vec();
         works.extend([1024, 4096].map(|depth_tokens| Self { depth_tokens, ..alone.clone() }));
         works.push(Self { batches: vec![16], shared_prefix_tokens: 112, ..alone.clone() });
@@ -73,13 +68,13 @@ impl Throughput {
         works
     }
 
-    /// Tokens a sequence holds at its end.
+    /// Tokens that a sequence has at the end.
     #[must_use]
     pub fn sequence_tokens(&self) -> usize {
         self.depth_tokens.saturating_add(self.prompt_tokens).saturating_add(self.gen_tokens)
     }
 
-    /// Checks the counts once.
+    /// Checks that the counts can be measured.
     ///
     /// # Errors
     /// [`WorkloadError`] naming the flag to change.
@@ -106,7 +101,7 @@ impl Throughput {
     }
 }
 
-/// Token ids that look like nothing in particular and never repeat between rounds. Splitmix64 over a counter.
+/// Random token ids that don't repeat between rounds: Splitmix64 over a counter.
 #[derive(Debug)]
 pub struct TokenSource {
     state: u64,

@@ -24,21 +24,20 @@ use crate::bench::remote::Remote;
 use crate::engine::EngineHandle;
 use crate::orchestrator::{Band, Llm, WorkerKind};
 
-/// Items at a time of a model that plays alone.
+/// Default number of concurrent items when a single model is measured.
 const CONCURRENCY_ALONE: usize = 4;
 
-/// Who answers.
+/// Who answers the suite's items.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Player<'a> {
-    /// The band, as a run has it.
+    /// The whole band, loaded as `run` does.
     Band,
-    /// One model in this process.
+    /// A single model in this process.
     Model(&'a str),
-    /// One model of a server.
+    /// A model on a server.
     Server { url: &'a str, model: Option<&'a str> },
 }
 
-/// What was asked for, checked.
 struct Plan<'a> {
     suite: Arc<Suite>,
     players: Vec<Player<'a>>,
@@ -98,14 +97,14 @@ impl<'a> Plan<'a> {
 }
 
 impl Plan<'_> {
-    /// Whether there is nothing to compare.
+    /// Whether the measurement has only one cell, so that there is nothing to compare.
     fn is_one_cell(&self, baseline: bool) -> bool {
         let has_baseline = baseline && self.ways != [Way::Alone];
         !has_baseline && self.players.len() * self.ways.len() * self.budgets.len() == 1
     }
 }
 
-/// The ways that were named, or what is meant without.
+/// The strategies named, or the default for this suite and player.
 fn ways(flags: &AccuracyFlags, kind: Kind, is_band: bool) -> Result<Vec<Way>, CliError> {
     let default = if is_band || kind == Kind::Strategy { Way::Auto } else { Way::Alone };
     let named = flags.strategies.iter().map(|name| name.parse::<Way>());
@@ -122,7 +121,7 @@ fn ways(flags: &AccuracyFlags, kind: Kind, is_band: bool) -> Result<Vec<Way>, Cl
     Ok(ways)
 }
 
-/// What stays the same from player to player.
+/// What stays the same for all players.
 struct Bench<'a> {
     config: &'a Config,
     flags: &'a AccuracyFlags,
@@ -133,18 +132,17 @@ struct Bench<'a> {
     runtime: Runtime,
 }
 
-/// A player that is known to be there. Nothing is loaded yet.
+/// A player whose files or server were found. Nothing is loaded yet.
 enum Found {
-    /// In files of this machine.
+    /// Files on this machine.
     Here(BandFiles),
-    /// On a server.
     There(Remote),
 }
 
-/// A player, ready to be asked.
+/// A player that is loaded and ready to answer.
 struct Seat {
     band: Band,
-    /// Of models in this process.
+    /// Set if the models run in this process.
     engine: Option<EngineHandle>,
     name: String,
     given_up: GivenUp,
@@ -156,7 +154,7 @@ impl Bench<'_> {
         self.interrupt.cancel.reason().is_some()
     }
 
-    /// All cells of all players. An error leaves those that were finished before it.
+    /// Measures all cells of all players. After an error, the cells finished before it are kept.
     fn players(&self, cells: &mut Vec<AccuracyReport>) -> Result<(), CliError> {
         for player in self.look_up()? {
             self.player(player, cells)?;
@@ -167,12 +165,12 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// Finds every player before the first is measured: a misspelt name must not cost the hours of those before it.
+    /// Finds every player before measuring the first: a misspelt name must not cost hours of measuring the others.
     fn look_up(&self) -> Result<Vec<Found>, CliError> {
         let hub = self.config.hub();
         let find = |config: &Config| load::find(config, &hub, false).map(Found::Here);
         if let (None, [first, others @ ..]) = (&self.flags.url, self.flags.models.as_slice()) {
-            // A home without models fetches them here, all or, where one name is wrong, none.
+            // On a home without models this downloads all of them, or none if a name is wrong.
             find(&self.config.with_models(first, others))?;
         }
         let players = self.plan.players.iter().map(|player| match player {
@@ -183,7 +181,6 @@ impl Bench<'_> {
         players.collect()
     }
 
-    /// All cells of one player.
     fn player(&self, player: Found, cells: &mut Vec<AccuracyReport>) -> Result<(), CliError> {
         let seat = self.seat(player)?;
         self.interrupt.arm();
@@ -261,9 +258,8 @@ impl Bench<'_> {
         }));
         let ended = ended.map_err(|error| CliError::Failed(error.into()))?;
         let report = AccuracyReport::new(origin.clone(), stage, cell, ended);
-        // A cell without any answer is the command's error, at its end.
+        // A cell in which every item failed is reported as the command's error at its end.
         if let Some(failures) = report.failures().filter(|_| !report.is_all_failed()) {
-            // The report says it as well.
             terminal::err(&format!("warning: {failures}\n"));
         }
         Ok(report)
@@ -276,7 +272,7 @@ impl Bench<'_> {
         }
     }
 
-    /// As `run` loads a band.
+    /// Loads a band as `run` does.
     fn load(&self, files: &BandFiles) -> Result<Seat, CliError> {
         let memory = load::memory(self.config, &self.config.hub(), files)?;
         let screen = Screen::new(View::Progress);
@@ -294,7 +290,7 @@ impl Bench<'_> {
         })
     }
 
-    /// With the hashes of the models of a band.
+    /// Adds the hashes of the band's models.
     fn origin_with(&self, files: &BandFiles) -> Origin {
         let mut origin = self.origin.clone();
         for found in files.models() {
@@ -312,7 +308,7 @@ impl Bench<'_> {
         Ok(Remote::new(client, endpoint, self.config.context_tokens.value))
     }
 
-    /// Prints what there is, also before an error.
+    /// Prints what was measured, even before an error.
     fn finish(&self, cells: Vec<AccuracyReport>, stopped: Option<CliError>) -> Result<ExitCode, CliError> {
         let interrupted = self.is_interrupted();
         let failed = cells.iter().find(|cell| cell.is_all_failed()).and_then(AccuracyReport::failures);
@@ -345,7 +341,7 @@ impl Bench<'_> {
     }
 }
 
-/// A server's model at the place of a band.
+/// Makes a band of one server model.
 fn sit(remote: Arc<Remote>, origin: Origin) -> Seat {
     let planner = Arc::clone(&remote) as Arc<dyn Llm>;
     Seat {
@@ -357,8 +353,8 @@ fn sit(remote: Arc<Remote>, origin: Origin) -> Seat {
     }
 }
 
-/// A server that lists other models would refuse every item. One that lists none, or can't be asked what it has, may have
-/// it all the same.
+/// Refuses a model that the server doesn't list, because every item would fail. A server that lists nothing, or can't
+/// be asked, may still have the model.
 async fn check_listed(client: &Client, endpoint: &Endpoint) -> Result<(), CliError> {
     let listed = match client.models(endpoint).await {
         Ok(listed) => listed,
@@ -366,7 +362,7 @@ async fn check_listed(client: &Client, endpoint: &Endpoint) -> Result<(), CliErr
         Err(_) => return Ok(()),
     };
     let asked = endpoint.model.as_str();
-    // Some servers take a name without the version that they list it with.
+    // Some servers list names with a `:latest` suffix but also accept them without it.
     let is_asked = |name: &String| name.strip_suffix(":latest").unwrap_or(name) == asked || name == asked;
     if listed.is_empty() || listed.iter().any(is_asked) {
         return Ok(());
@@ -375,7 +371,7 @@ async fn check_listed(client: &Client, endpoint: &Endpoint) -> Result<(), CliErr
     Err(CliError::usage(format!("--model {asked}: {url} has {listed}; give one of these")))
 }
 
-/// "planner + worker": each model once.
+/// The models' names joined as `planner + worker`, each once.
 fn players(band: &Band) -> String {
     let mut names = vec![band.planner.name()];
     for worker in &band.workers {
@@ -396,7 +392,7 @@ mod tests {
     const GOALS: &str = r#"{"goal": "g", "best": "map", "answer_must": ["a"]}"#;
     const CHOICES: &str = r#"{"goal": "g", "best": "map"}"#;
 
-    /// Players, ways, budgets and concurrency of what was typed, or why not.
+    /// The plan's players, ways, budgets and concurrency as text, or the error message.
     fn plan(suite: &str, flags: &[&str]) -> Result<String, String> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("suite.jsonl");

@@ -1,4 +1,4 @@
-//! How fetching and checking look: bars on a terminal, plain lines elsewhere.
+//! Shows downloads and checks as progress bars on a terminal, as plain lines elsewhere.
 
 use std::time::{Duration, Instant};
 
@@ -7,10 +7,10 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::terminal;
 use crate::hub::{Progress, human_bytes};
 
-/// Without a terminal a line is written at most this often.
+/// Without a terminal, at most one line is written in this time.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
-/// Listens to the hub and writes to stderr.
+/// Shows the hub's progress on stderr.
 pub struct Bars {
     terminal: bool,
     quiet: bool,
@@ -22,7 +22,7 @@ pub struct Bars {
 }
 
 impl Bars {
-    /// Bars where stderr is a terminal; nothing at all when `quiet`.
+    /// Draws bars if stderr is a terminal; shows nothing if `quiet`.
     #[must_use]
     pub fn new(quiet: bool) -> Self {
         Self {
@@ -36,7 +36,6 @@ impl Bars {
         }
     }
 
-    /// Shows one step of progress.
     pub fn show(&mut self, progress: Progress) {
         if self.quiet {
             return;
@@ -49,7 +48,7 @@ impl Bars {
         }
     }
 
-    /// A sentence, where anything is said at all.
+    /// Prints a line, unless quiet.
     pub fn say(&self, line: &str) {
         if !self.quiet {
             self.line(line);

@@ -12,7 +12,7 @@ use super::{inputs, print, print_json, table};
 use crate::bench::compare::read::Side;
 use crate::bench::compare::{CompareError, Comparison, Row, Verdict, compare};
 
-/// Compares and prints; the page, if one is wanted, is written first.
+/// Compares two results and prints the verdicts. The HTML page, if asked for, is written first.
 pub fn bench_compare(flags: &CompareFlags) -> Result<ExitCode, CliError> {
     let text = text_of(&flags.a)?;
     let a = read(&flags.a, &text)?;

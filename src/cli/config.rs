@@ -1,5 +1,5 @@
-//! What is needed: every setting validated, with its unit, and with where it came from — flag, then environment, then
-//! `config.toml`, then default.
+//! Validated settings with their units and where each came from: flag, then environment, then `config.toml`, then
+//! default.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use super::machine::Machine;
 use super::units::{gib, parse_bytes};
 use crate::hub::{Band, Home, Hub};
 
-/// A band and its cache don't fit in less.
+/// A band and its KV cache don't fit in less.
 const MEMORY_BYTES_MIN: u64 = 256 << 20;
 const THREADS_MAX: usize = 1024;
 const CONTEXT_TOKENS_MIN: usize = 256;
@@ -23,13 +23,11 @@ const CONTEXT_TOKENS_DEFAULT: usize = 8192;
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
-    /// It was typed as a flag.
     Flag,
-    /// A variable of the environment.
+    /// Name of the environment variable.
     Environment(&'static str),
-    /// It stands in this `config.toml`.
+    /// The path of the `config.toml` or band file.
     File(PathBuf),
-    /// Nobody said anything, so the default holds.
     Default,
 }
 
@@ -44,22 +42,18 @@ impl fmt::Display for Origin {
     }
 }
 
-/// A value and where it came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Setting<T> {
-    /// The value in force.
     pub value: T,
     pub origin: Origin,
 }
 
-/// What computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Device {
-    /// This machine's processor.
     Cpu,
 }
 
-/// `config.toml`, as it is written.
+/// `config.toml` as the user writes it, before validation.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct ConfigFile {
@@ -83,44 +77,39 @@ impl ConfigFile {
     }
 }
 
-/// Everything that holds for one command.
+/// All settings that apply to one command.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Where things are kept.
     pub home: Setting<Home>,
     pub offline: Setting<bool>,
     pub threads: Setting<usize>,
-    /// Bytes for weights and cache.
+    /// For weights and KV cache together.
     pub memory_bytes: Setting<u64>,
-    /// Longest context, in tokens.
     pub context_tokens: Setting<usize>,
-    /// How keys and values are kept.
+    /// Precision of the KV cache.
     pub kv_type: Setting<KvType>,
     pub device: Setting<Device>,
-    /// Whether a model's packed form is kept beside its file.
+    /// Whether a model's packed weights are kept in a file beside it for the next load.
     pub keep_packed: Setting<bool>,
-    /// The planner, if one was named.
     pub planner: Option<Setting<String>>,
-    /// The workers, if some were named.
     pub workers: Option<Setting<Vec<String>>>,
-    /// The embedding model, if one was named.
     pub embeddings: Option<Setting<String>>,
-    /// A server's collector of traces, if one was named; not checked.
+    /// OpenTelemetry collector of `serve`; its address is not checked here.
     pub otlp_endpoint: Option<Setting<String>>,
-    /// The machine the defaults are for.
+    /// The machine that the defaults were chosen for.
     pub machine: Machine,
 }
 
-/// Looks a variable up; a test brings its own.
+/// Looks up an environment variable; tests pass their own function.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// The process's own environment; empty variables count as unset.
+/// The process's own environment. Empty variables count as unset.
 #[must_use]
 pub fn process_environment(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.trim().is_empty())
 }
 
-/// One setting's way through flag, environment and file, as text.
+/// The sources that settings are read from, apart from the flags.
 struct Sources<'a> {
     environment: Environment<'a>,
     file: &'a ConfigFile,
@@ -128,7 +117,7 @@ struct Sources<'a> {
 }
 
 impl Sources<'_> {
-    /// The first source that says something, parsed, or the default.
+    /// Parses the first source that has a value, or returns the default.
     fn pick<T>(
         &self,
         flag: (&str, Option<&String>),
@@ -156,19 +145,15 @@ impl Sources<'_> {
 }
 
 impl Config {
-    /// Resolves and checks every setting.
-    ///
-    /// # Errors
-    /// [`CliError::Usage`] naming the setting, where it came from and what was expected.
     pub fn resolve(flags: &Global, band: &BandFlags, environment: Environment) -> Result<Self, CliError> {
         let text = read_config_file(&home(flags, environment)?.value.config_file())?;
         Self::settle(flags, band, environment, &text, Machine::detect())
     }
 
-    /// The same with the text of `config.toml` and the machine given.
+    /// [`Self::resolve`] with the text of `config.toml` and the machine passed in.
     ///
     /// # Errors
-    /// As [`Self::resolve`].
+    /// The same as of [`Self::resolve`].
     pub(super) fn settle(
         flags: &Global,
         band: &BandFlags,
@@ -240,7 +225,7 @@ impl Config {
         config.with_band_file(band)
     }
 
-    /// A band file stands between the flags and everything else.
+    /// A band file ranks below the flags and above everything else.
     fn with_band_file(mut self, flags: &BandFlags) -> Result<Self, CliError> {
         let Some(path) = &flags.band else { return Ok(self) };
         let problem = |what: String| CliError::usage(format!("--band {}: {what}", path.display()));
@@ -257,16 +242,16 @@ impl Config {
         Ok(self)
     }
 
-    /// The hub of this home.
+    /// The hub of this home directory.
     #[must_use]
     pub fn hub(&self) -> Hub {
         Hub::new(self.home.value.clone(), self.offline.value)
     }
 
-    /// The band: what was named, filled up with what the hub chooses for this machine.
+    /// The models that were named, completed by what the hub chooses for this machine.
     #[must_use]
     pub fn band(&self, hub: &Hub) -> Band {
-        // The default of --memory is a share of the machine's; bands are made for whole machines.
+        // The default of --memory is a share of the machine's memory, but bands are sized for whole machines.
         let machine_bytes = match self.memory_bytes.origin {
             Origin::Default => self.machine.memory_bytes,
             _ => self.memory_bytes.value,
@@ -274,13 +259,14 @@ impl Config {
         let chosen = hub.choose_band(machine_bytes);
         let planner = self.planner.as_ref().map(|setting| setting.value.clone());
         let workers = self.workers.as_ref().map(|setting| setting.value.clone());
-        // A planner named alone works alone: other models are not loaded unasked.
+        // If only a planner is named, it also works: no other models are loaded without being asked for.
         let workers = match (workers, &planner) {
             (Some(workers), _) => workers,
             (None, Some(planner)) => vec![planner.clone()],
             (None, None) => chosen.workers,
         };
-        // They only help to choose a strategy: beside a planner of one's own they are used when they are there.
+        // Embeddings only help to choose a strategy, so beside a planner of the user's own they are used only if
+        // installed.
         let wanted = |name: &String| self.planner.is_none() || hub.find_embedder(name).is_ok();
         let embeddings = self.embeddings.as_ref().map(|setting| setting.value.clone());
         Band {
@@ -290,7 +276,7 @@ impl Config {
         }
     }
 
-    /// The same with a band of these models and no others: a planner alone has no workers.
+    /// The same settings with a band of exactly these models. Without `workers` the planner is alone.
     #[must_use]
     pub fn with_models(&self, planner: &str, workers: &[String]) -> Self {
         let planner = Setting { value: planner.to_owned(), origin: Origin::Flag };
@@ -298,7 +284,7 @@ impl Config {
         Self { planner: Some(planner), workers: Some(workers), ..self.clone() }
     }
 
-    /// `(name, value, origin)` of every setting, for people.
+    /// `(name, value, origin)` of every setting, for display.
     #[must_use]
     pub fn effective(&self) -> Vec<(&'static str, String, String)> {
         fn row<T>(name: &'static str, setting: &Setting<T>, value: String) -> (&'static str, String, String) {
@@ -334,7 +320,7 @@ fn home(flags: &Global, environment: Environment) -> Result<Setting<Home>, CliEr
     Ok(Setting { value: Home::of_platform()?, origin: Origin::Default })
 }
 
-/// The text of `config.toml`; a home without one has no settings.
+/// The text of `config.toml`; empty if there is no such file.
 fn read_config_file(path: &Path) -> Result<String, CliError> {
     match std::fs::read_to_string(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
@@ -369,7 +355,8 @@ fn offline(
     })
 }
 
-/// Besides our own variable OpenTelemetry's, which is meant for whoever can: a build that can't leaves it alone.
+/// Also reads OpenTelemetry's own variable, but only in builds that can export traces: it is meant for every program on
+/// the machine, so its presence is no mistake.
 fn otlp_endpoint(environment: Environment, file: &ConfigFile, file_path: &Path) -> Option<Setting<String>> {
     let for_all = (cfg!(feature = "otel")).then_some("OTEL_EXPORTER_OTLP_ENDPOINT");
     let variables = ["BANDMASTER_OTLP_ENDPOINT"].into_iter().chain(for_all);
@@ -380,7 +367,7 @@ fn otlp_endpoint(environment: Environment, file: &ConfigFile, file_path: &Path) 
     })
 }
 
-/// A setting without a default.
+/// A setting that has no default.
 fn named<T: FromText>(
     typed: Option<T>,
     environment: Environment,
@@ -438,7 +425,7 @@ fn parse_memory(text: &str) -> Result<u64, String> {
     Ok(bytes)
 }
 
-/// The name that `--kv-type` takes.
+/// The name as `--kv-type` accepts it.
 pub fn kv_type_name(kv_type: KvType) -> &'static str {
     match kv_type {
         KvType::F16 => "f16",

@@ -1,4 +1,4 @@
-//! `doctor`: what this machine has, and what that means.
+//! `doctor`: reports the machine, the settings and what to improve.
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -15,23 +15,21 @@ use bandmaster_models::Cpu;
 use crate::bench::limits::Limits;
 use crate::hub::{Band, Catalog, Found, Hub, disk_available, human_bytes};
 
-/// What was found, before it is printed one way or the other.
 struct Findings<'a> {
     config: &'a Config,
     machine: &'a Machine,
     instruction_sets: Vec<&'static str>,
     limits: Limits,
-    /// The instruction set that the kernels use.
+    /// Instruction set that the kernels use.
     kernels: &'static str,
     disk_available_bytes: Option<u64>,
     band: Band,
-    /// Of the band, those that are here.
+    /// Models of the band that are installed.
     found: Vec<Found>,
     missing: Vec<String>,
     installed: usize,
 }
 
-/// Looks, measures a little, prints.
 pub fn doctor(config: &Config, json: bool) -> Result<ExitCode, CliError> {
     let hub = config.hub();
     let findings = look(config, &hub)?;
@@ -61,7 +59,7 @@ fn look<'a>(config: &'a Config, hub: &Hub) -> Result<Findings<'a>, CliError> {
 }
 
 impl Findings<'_> {
-    /// What stands in the way or slows things down, each with what to do.
+    /// Problems and slow settings, each with what to do.
     fn advice(&self) -> Vec<String> {
         let mut advice = Vec::new();
         let needed: u64 = self.found.iter().map(|model| model.memory_bytes).sum();
@@ -86,7 +84,8 @@ impl Findings<'_> {
         advice
     }
 
-    /// Tokens a second: one of a sequence that decodes alone reads every weight once. `None` for what doesn't decode.
+    /// Upper bound on decoding speed of a single sequence, in tokens per second: each token reads every weight once.
+    /// `None` for embedding models, which don't decode.
     fn decode_limit(&self, model: &Found) -> Option<f64> {
         let decodes = self.band.embeddings.as_deref() != Some(&model.name);
         decodes.then(|| self.limits.memory_bytes_per_s / model.bytes as f64)

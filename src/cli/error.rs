@@ -1,4 +1,4 @@
-//! How a command ends when it doesn't end well.
+//! Errors of commands and their exit statuses.
 
 use std::fmt::Write as _;
 use std::io;
@@ -7,24 +7,22 @@ use crate::hub::HubError;
 use crate::journal::JournalError;
 use crate::orchestrator::AgainError;
 
-/// An error and the exit status that goes with it.
 #[derive(Debug)]
 pub enum CliError {
-    /// What was typed can't be done as typed: status 2.
+    /// The command can't be done as typed: exit status 2.
     Usage(String),
-    /// It went wrong: status 1.
+    /// Something failed: exit status 1.
     Failed(anyhow::Error),
-    /// Whoever read our output has gone; nobody is left to tell.
+    /// The reader of stdout has gone, e.g. `| head`: no error.
     NoReader,
 }
 
 impl CliError {
-    /// Status 2 with a message.
     pub fn usage(message: impl Into<String>) -> Self {
         Self::Usage(message.into())
     }
 
-    /// Standard output took nothing more.
+    /// Turns a write error of stdout into a message with advice.
     pub fn stdout(error: &io::Error) -> Self {
         let what_now = match error.kind() {
             io::ErrorKind::BrokenPipe => return Self::NoReader,
@@ -38,7 +36,7 @@ impl CliError {
     }
 }
 
-/// An error and its causes in one sentence. A cause that the text before it has told already is not told again.
+/// An error and its causes in one sentence. A cause already contained in the text is not repeated.
 pub fn told(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain().map(ToString::to_string) {
@@ -52,7 +50,7 @@ pub fn told(error: &anyhow::Error) -> String {
     text
 }
 
-/// Whether a text holds another as whole words.
+/// Whether `text` contains `part` at word boundaries.
 fn has(text: &str, part: &str) -> bool {
     let is_open = |c: Option<char>| !c.is_some_and(char::is_alphanumeric);
     text.match_indices(part).any(|(at, _)| {

@@ -1,4 +1,4 @@
-//! What was typed. Nothing is checked here beyond its shape; `config.rs` makes of it what is needed.
+//! The command line as clap parses it. Only its shape is checked here; `config.rs` validates the values.
 
 mod bench;
 mod names;
@@ -14,13 +14,16 @@ pub use bench::{
 pub use names::NameFlags;
 pub use serve::{DoorFlags, LogFlag};
 
-/// A goal goes in; a planner makes tasks of it, small workers do them together, one answer comes out.
+/// Answer a goal with a team of local models: a planner splits it into tasks, workers do them in parallel,
+/// and one answer comes out
 #[derive(Debug, Parser)]
 #[command(name = "bandmaster", version, about, max_term_width = 100, propagate_version = true)]
-#[command(after_help = "Settings: flag, then environment (BANDMASTER_...), then config.toml, then default; \
-                        `bandmaster doctor` shows each and where it came from.\n\
+#[command(
+    after_help = "Each setting is read from its flag, else from the environment (BANDMASTER_...), else from \
+                        config.toml; `bandmaster doctor` shows every value and where it came from.\n\
                         Exit status: 0 completed, 1 failed, 2 wrong usage, 3 incomplete, 4 needs an answer, \
-                        130 interrupted.")]
+                        130 interrupted."
+)]
 pub struct Cli {
     #[command(flatten)]
     pub global: Global,
@@ -28,168 +31,180 @@ pub struct Cli {
     pub command: Command,
 }
 
-/// Flags every command takes.
+/// Flags that every command accepts.
 #[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "Everywhere")]
+#[command(next_help_heading = "Global options")]
 pub struct Global {
-    /// Forbid every connection (also BANDMASTER_OFFLINE=1, HF_HUB_OFFLINE=1)
+    /// Make no network connections except to this machine (also BANDMASTER_OFFLINE=1, HF_HUB_OFFLINE=1)
     #[arg(long, global = true)]
     pub offline: bool,
-    /// Threads that compute [default: the physical cores this process may use]
+    /// Number of threads that compute [default: the physical cores this process may use]
     #[arg(long, global = true, value_name = "N")]
     pub threads: Option<String>,
-    /// Memory for weights and cache, e.g. 8GiB [default: four fifths of the machine's]
+    /// Memory limit for weights and KV cache, e.g. 8GiB or 512MiB [default: four fifths of the machine's memory]
     #[arg(long, global = true, value_name = "SIZE")]
     pub memory: Option<String>,
-    /// Longest context of a sequence, prompt and answer together [default: 8192, or the model's]
+    /// Longest context of a sequence in tokens, prompt and answer together [default: 8192, or the model's own
+    /// limit if that is lower]
     #[arg(long, global = true, value_name = "N")]
     pub context_tokens: Option<String>,
-    /// How keys and values are kept: f16, or q8 in half the memory at a small cost in accuracy [default: f16]
+    /// Precision of the KV cache: f16, or q8, which halves its memory at a small cost in accuracy [default: f16]
     #[arg(long, global = true, value_name = "TYPE")]
     pub kv_type: Option<String>,
-    /// The device that computes; there is only cpu so far
+    /// Device that computes; only cpu is supported so far [default: cpu]
     #[arg(long, global = true, value_name = "DEVICE")]
     pub device: Option<String>,
-    /// Keep models, runs and settings under this folder (also BANDMASTER_HOME) [default: the platform's directories]
+    /// Folder for models, run records and settings (also BANDMASTER_HOME) [default: the
+    /// platform's data and config folders]
     #[arg(long, global = true, value_name = "DIR")]
     pub home: Option<PathBuf>,
-    /// Say more on stderr; twice for still more
+    /// Log more on stderr: -v adds information, -vv adds debug messages
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub verbose: u8,
 }
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Do a goal and print the answer
+    /// Work on a goal and print the answer
     Run(RunFlags),
-    /// Answer over HTTP in OpenAI's shapes, with single models or the whole band
+    /// Start an OpenAI-compatible HTTP server for single models and for the whole band
     Serve(ServeFlags),
     /// Measure models, plans, servers and answers, and compare the results
     #[command(subcommand)]
     Bench(BenchCommand),
-    /// Find, fetch, check and remove models
+    /// List, download, import, verify and remove models
     #[command(subcommand)]
     Models(ModelsCommand),
-    /// Look at runs, end them, take them up again
+    /// List, inspect, cancel, resume and delete recorded runs
     #[command(subcommand)]
     Runs(RunsCommand),
-    /// Who does the tasks
+    /// Show which workers do the tasks of a plan
     #[command(subcommand)]
     Workers(WorkersCommand),
-    /// What this machine has, and what that means
+    /// Show what this machine offers, the settings in effect, and what to improve
     Doctor {
         /// Print one JSON object instead of text
         #[arg(long)]
         json: bool,
     },
-    /// Print completions for a shell
+    /// Print a completion script for a shell
     Completions {
-        /// The shell that reads the completions
+        /// Shell to print the script for
         shell: clap_complete::Shell,
     },
 }
 
 #[derive(Debug, Args)]
 pub struct RunFlags {
-    /// What is wanted, in your own words
+    /// The goal, in your own words
     pub goal: String,
-    /// A text file, a folder of them (links are followed), a named pipe, or - for stdin; may be repeated. What is piped in
-    /// is read without it; a pipe on which nothing comes for 3 seconds is left alone, - and a named pipe are waited for
+    /// Input for the goal: a text file, a folder (searched recursively, links are followed), a named pipe, or - for
+    /// stdin; may be repeated. Text piped to stdin is read without this flag if it starts within 3 seconds; use - to
+    /// wait for it longer
     #[arg(short, long = "file", value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// auto, direct, map, sequence, parallel, vote or ask
+    /// How to work on the goal: auto (chosen by goal and inputs), direct (one call), map (each input on its own, then
+    /// combined), sequence (step by step), parallel (aspects side by side), vote (several answers, the most frequent
+    /// wins) or ask (a question back to you)
     #[arg(long, default_value = "auto", value_name = "NAME")]
     pub strategy: String,
     #[command(flatten)]
     pub band: BandFlags,
-    /// End with the best answer there is after so many tokens (prompt tokens not in the cache, and generated ones)
+    /// Stop after this many tokens and give the best answer so far. Generated tokens count, and prompt tokens that are
+    /// not in the prefix cache [default: no limit]
     #[arg(long, value_name = "N")]
     pub budget_tokens: Option<u64>,
-    /// End with the best answer there is after so many seconds
+    /// Stop after this many seconds and give the best answer so far [default: no limit]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub budget_seconds: Option<f64>,
-    /// Same seed, same models, same answer
+    /// Seed for sampling. The same seed and the same models give the same answer
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub seed: u64,
     #[command(flatten)]
     pub go: GoFlags,
 }
 
-/// Whose engine does a run, and how it is shown.
+/// Flags of commands that do a run: where it is done and what is printed.
 #[derive(Debug, Clone, Args)]
 pub struct GoFlags {
-    /// Print one JSON object instead of the answer
+    /// Print one JSON object with the whole outcome instead of the answer
     #[arg(long, conflicts_with = "events")]
     pub json: bool,
-    /// Print a JSON object for everything that happens, a line each
+    /// Print every event of the run as it happens, one JSON object per line
     #[arg(long)]
     pub events: bool,
-    /// Nothing on stderr but errors
+    /// Print errors and warnings only, no progress
     #[arg(long)]
     pub quiet: bool,
-    /// With an engine of its own, even where a server lives on this home. A band that is named runs so anyway
+    /// Load the models in this process even if `bandmaster serve` is running on the same home. Implied by --planner,
+    /// --worker and --band
     #[arg(long)]
     pub standalone: bool,
 }
 
 #[derive(Debug, Args)]
 pub struct ServeFlags {
-    /// The address to listen on; 0.0.0.0 for every network. Other than this machine's own needs --api-key-file
+    /// IP address to listen on; 0.0.0.0 means all networks. Addresses other than loopback need --api-key-file
     #[arg(long, default_value = "127.0.0.1", value_name = "ADDRESS")]
     pub host: String,
-    /// The port; 0 takes any that is free and prints it
+    /// TCP port to listen on; 0 picks a free port, which is printed
     #[arg(long, default_value_t = 8080, value_name = "N")]
     pub port: u16,
     #[command(flatten)]
     pub names: NameFlags,
     #[command(flatten)]
     pub band: BandFlags,
-    /// Who may ask, a line a key: KEY [name=NAME] [admin] [requests_per_minute=N] [tokens_per_minute=N] [concurrent=N]
+    /// File with the API keys that are accepted, one per line: KEY [name=NAME] [admin] [requests_per_minute=N]
+    /// [tokens_per_minute=N] [concurrent=N] [default: no key is needed]
     #[arg(long, value_name = "FILE")]
     pub api_key_file: Option<PathBuf>,
-    /// Requests that may wait; more are told to come again later
+    /// Number of requests that may wait; further ones get status 429
     #[arg(long, default_value_t = 256, value_name = "N")]
     pub max_queue: usize,
-    /// How many times as long as alone a token of a reply may take beside others of its model; whoever would slow them more
-    /// waits, and prompts are computed in smaller pieces: smoother, and less in all
+    /// How much slower each reply may get while its model answers others too: at 10, a token takes at most
+    /// ten times as long as alone. A request that would exceed this waits. Lower values give steadier
+    /// streams but less total throughput
     #[arg(long, default_value_t = 10, value_name = "N")]
     pub max_slowdown: u32,
-    /// Beside another server of this home, with an engine of its own; `run` and `runs` don't join it
+    /// Run beside another server on the same home, with models of its own. `run` and `runs`
+    /// don't connect to this server
     #[arg(long)]
     pub standalone: bool,
     #[command(flatten)]
     pub doors: DoorFlags,
-    /// At the end, running answers get so many seconds before they are cut
+    /// On shutdown, how many seconds running answers get before they are cut off
     #[arg(long, default_value_t = 30, value_name = "N")]
     pub drain_seconds: u64,
-    /// Stored responses are forgotten when they are older, e.g. 30d, 12h; `forever` keeps them. Conversations stay
+    /// Delete stored responses older than this, e.g. 30d or 12h; `forever` keeps them. Conversations are always kept
     #[arg(long, default_value = "30d", value_name = "AGE")]
     pub keep_responses: String,
-    /// Send traces to the OpenTelemetry collector at this address (OTLP over HTTP, e.g. http://127.0.0.1:4318; also
-    /// BANDMASTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_ENDPOINT). Needs a build with `--features otel`
+    /// Send traces to this OpenTelemetry collector (OTLP over HTTP, e.g. http://127.0.0.1:4318;
+    /// also BANDMASTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_ENDPOINT). Needs a build with
+    /// `--features otel` [default: no traces]
     #[arg(long, value_name = "URL")]
     pub otlp_endpoint: Option<String>,
-    /// How the log on stderr is written
+    /// Format of the log on stderr
     #[arg(long, value_enum, default_value_t = LogFlag::Text, value_name = "FORMAT")]
     pub log: LogFlag,
 }
 
-/// Which models make the band. M is a catalog name, a path to a GGUF file, or hf:OWNER/REPO[:QUANT|FILE][@REV].
+/// Which models make up the band. M is a catalog name, a path to a GGUF file, or hf:OWNER/REPO[:QUANT|FILE][@REV].
 #[derive(Debug, Clone, Default, Args)]
 pub struct BandFlags {
-    /// The model that plans and answers
+    /// Model that plans and writes the answer: a catalog name, a path to a GGUF file, or
+    /// hf:OWNER/REPO[:QUANT|FILE][@REV] [default: chosen to fit this machine's memory]
     #[arg(long, value_name = "M")]
     pub planner: Option<String>,
-    /// A model that works; may be repeated
+    /// Model that does tasks of the plan, named like --planner; may be repeated [default: the planner if one is named,
+    /// else chosen to fit this machine's memory]
     #[arg(long = "worker", value_name = "M")]
     pub workers: Vec<String>,
-    /// A TOML file with `planner`, `workers` and `embeddings`
+    /// TOML file that names the models as `planner`, `workers` and `embeddings`. --planner and --worker override it
     #[arg(long, value_name = "FILE")]
     pub band: Option<PathBuf>,
 }
 
 impl BandFlags {
-    /// Whether any of it was typed.
     pub fn are_typed(&self) -> bool {
         self.planner.is_some() || !self.workers.is_empty() || self.band.is_some()
     }
@@ -197,44 +212,45 @@ impl BandFlags {
 
 #[derive(Debug, Subcommand)]
 pub enum ModelsCommand {
-    /// The catalog and what is installed
+    /// List the models of the catalog and those that are installed
     List {
         /// Print a JSON array instead of a table
         #[arg(long)]
         json: bool,
     },
-    /// Fetch models: a catalog name, hf:OWNER/REPO[:QUANT|FILE][@REV], its address at huggingface.co, or `default` for the default
-    /// band
+    /// Download models: a catalog name, hf:OWNER/REPO[:QUANT|FILE][@REV], a huggingface.co address, or
+    /// `default` for the default band
     Pull {
-        /// Names of the models to fetch
+        /// Names of the models to download
         #[arg(required = true, value_name = "NAME")]
         names: Vec<String>,
     },
-    /// Install files that are on this machine: GGUF files, or an embedding model's folder
+    /// Install model files from this machine: GGUF files, or the folder of an embedding model
     Import(ImportFlags),
-    /// Compare installed files with their checksums, all of every file (a load compares size, times and a sample)
+    /// Compare installed files with their checksums. Reads every file in full, while loading a model checks only size,
+    /// times and a sample
     Verify {
-        /// Check this model only [default: all that are installed]
+        /// Check only this model [default: all installed models]
         name: Option<String>,
     },
     /// Delete an installed model
     Rm {
-        /// The model's name, as `models list` shows it
+        /// Model's name, as `models list` shows it
         name: String,
     },
-    /// Print the token ids of a text, a line for each input
+    /// Print the token ids of a text
     Tokenize(TokenizeFlags),
 }
 
 #[derive(Debug, Args)]
 pub struct ImportFlags {
-    /// Files; of a split model any part
+    /// Files to install; of a model split into parts, any one part
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// Name it so [default: the catalog's name when the checksum is known, else the file's]
+    /// Name to install it under [default: the catalog's name if the checksum is known, else the file's name]
     #[arg(long)]
     pub name: Option<String>,
-    /// What it is for [default: the catalog's, else by size]
+    /// What the model is for [default: as in the catalog, else by size]
     #[arg(long, value_enum)]
     pub role: Option<RoleFlag>,
     /// Copy the file even where a link would do
@@ -245,90 +261,91 @@ pub struct ImportFlags {
 /// What an imported model is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum RoleFlag {
-    /// It plans and answers
+    /// Plans and writes answers
     Planner,
-    /// It does the tasks of plans
+    /// Does tasks of plans
     Worker,
-    /// Generates, but is in no band
+    /// Generates text, but is not used in a band
     Base,
 }
 
 #[derive(Debug, Args)]
 pub struct TokenizeFlags {
-    /// The model, or a GGUF file that holds only a vocabulary
+    /// Model whose tokenizer is used, or a GGUF file that holds only a vocabulary
     #[arg(value_name = "M")]
     pub model: String,
-    /// The text [default: stdin]
+    /// Text to tokenize [default: read from stdin]
     #[arg(conflicts_with = "file")]
     pub text: Option<String>,
-    /// Read the text from a file, - for stdin
+    /// Read the text from this file, or - for stdin
     #[arg(short, long, value_name = "FILE")]
     pub file: Option<PathBuf>,
-    /// Read the spelling of special tokens, such as <|im_start|>, as those tokens
+    /// Read spellings of special tokens in the text, such as <|im_start|>, as those tokens
     #[arg(long)]
     pub special: bool,
-    /// A JSON object with the ids and the pieces
+    /// Print a JSON object with the ids and the text of each token
     #[arg(long)]
     pub json: bool,
 }
 
 #[derive(Debug, Subcommand)]
 pub enum RunsCommand {
-    /// Runs, the latest first
+    /// List the recorded runs, latest first
     List {
         /// Print a JSON array instead of a table
         #[arg(long)]
         json: bool,
     },
-    /// A run, a task of it, or all that happened
+    /// Show a run, one of its tasks, or all of its events
     Show {
-        /// Its id, the beginning of it, or `last`
+        /// Run's id, the beginning of it, or `last`
         id: String,
-        /// Only this task, with prompt, sampling and output of every attempt
+        /// Show only the task with this id: prompt, sampling settings and output of each attempt
         #[arg(long, value_name = "T")]
         task: Option<String>,
-        /// Its calls as a JSON trace, prompts and all, that `bench workflow --trace FILE` runs again
+        /// Print the run's model calls as a JSON trace, prompts included, to be replayed
+        /// with `bench workflow --trace FILE`
         #[arg(long, conflicts_with_all = ["task", "events"])]
         trace: bool,
-        /// Everything that happened, in order
+        /// Show all events in order
         #[arg(long, conflicts_with = "task")]
         events: bool,
         /// Print JSON instead of text
         #[arg(long)]
         json: bool,
     },
-    /// Do a run again that ended before it was done, as a new run: with its goal, inputs, strategy, seed and budget
+    /// Repeat a run that ended early, as a new run with the same goal, inputs, strategy, seed and budget
     Resume(AgainFlags),
-    /// Answer the question that a run ended with; a new run goes on with it
+    /// Answer the question that a run ended with; a new run continues with the answer
     Answer {
         #[command(flatten)]
         again: AgainFlags,
         /// Your answer to the question
         text: String,
     },
-    /// End a run of this home's server with what is finished
+    /// Cancel a run of this home's server; it ends with the tasks that are finished
     Cancel {
-        /// Its id, the beginning of it, or `last`
+        /// Run's id, the beginning of it, or `last`
         id: String,
-        /// Ask no server: then a run can only be ended where it was begun
+        /// Don't ask the server on this home. A run that is still going can then only be ended in its own process
         #[arg(long)]
         standalone: bool,
     },
-    /// Forget a run that doesn't go on; nothing of its text is left in the file
+    /// Delete a run that has ended, and erase its text from the record
     Rm {
-        /// Its id, or the beginning of it
+        /// Run's id, or the beginning of it
         id: String,
     },
-    /// Forget old runs, but for those that go on, and old responses that a server stored; conversations stay
+    /// Delete runs and stored responses older than an age. Runs still in progress and conversations are kept
     Prune {
-        /// Age, e.g. 30d, 12h
+        /// Age, e.g. 30d or 12h
         #[arg(long, value_name = "AGE")]
         older_than: String,
     },
 }
 
 impl RunsCommand {
-    /// The band that was asked for, where a run is taken up.
+    /// The band to use, for the commands that do a run.
     pub fn band(&self) -> BandFlags {
         match self {
             Self::Resume(again) | Self::Answer { again, .. } => again.band.clone(),
@@ -337,10 +354,9 @@ impl RunsCommand {
     }
 }
 
-/// `runs resume`, `runs answer`.
 #[derive(Debug, Args)]
 pub struct AgainFlags {
-    /// Its id, the beginning of it, or `last`
+    /// Run's id, the beginning of it, or `last`
     pub id: String,
     #[command(flatten)]
     pub band: BandFlags,
@@ -356,9 +372,9 @@ pub enum WorkersCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Show what is known of one worker
+    /// Show one worker's details
     Show {
-        /// The worker's name, as `workers list` shows it
+        /// Worker's name, as `workers list` shows it
         name: String,
         /// Print a JSON object instead of text
         #[arg(long)]

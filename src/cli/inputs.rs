@@ -1,5 +1,5 @@
-//! Reads what comes with a goal: text files, folders of them, pipes, stdin. Says clearly what can't be read, and leaves
-//! nothing out silently.
+//! Reads the inputs of a goal: text files, folders, pipes, stdin. Says clearly what can't be read, and never skips
+//! anything silently.
 
 mod decode;
 mod folder;
@@ -17,27 +17,27 @@ use super::units::gib;
 use crate::orchestrator::Input;
 use decode::{into_text, known_format};
 
-/// A text longer than this is split before it is given to anyone; one longer than this is a mistake.
+/// Largest input file in bytes. Long texts are split before a model reads them, but one longer than
+/// this is likely a mistake.
 pub const INPUT_BYTES_MAX: u64 = 8 << 20;
-/// Files one run reads at most.
+/// Most files that one run reads.
 pub const INPUTS_MAX: usize = 1000;
 
-/// A pipe that was not asked for has so long to bring its first byte.
+/// How long to wait for the first byte on a stdin that was not asked for with `-f -`.
 const PIPE_PATIENCE: Duration = Duration::from_secs(3);
 
-/// What a pipe brought that was not asked for.
+/// What was read from a stdin that was not asked for.
 #[derive(Debug)]
 pub enum Piped {
-    /// Stdin is no pipe or file, or was empty.
+    /// Stdin is neither a pipe nor a file, or it was empty.
     Nothing,
-    /// Everything that came down the pipe.
     Bytes(Vec<u8>),
-    /// It is open and nothing has come: programs often start others with a pipe that they never use.
+    /// The pipe is open but nothing has come: programs often start others with a pipe that they never use.
     Silent,
 }
 
 impl Piped {
-    /// What a person must know of a pipe that was not read.
+    /// A warning for the user if a pipe was not read.
     #[must_use]
     pub fn note(&self) -> Option<String> {
         matches!(self, Self::Silent).then(|| {
@@ -49,22 +49,21 @@ impl Piped {
     }
 }
 
-/// What was read, and what a folder held besides.
 #[derive(Debug, Default)]
 pub struct Inputs {
-    /// In the order typed, folders sorted by path.
+    /// In the order typed; files of a folder are sorted by path.
     pub inputs: Vec<Input>,
-    /// What folders hold besides, with the reason.
+    /// Files in folders that were not read, each with the reason.
     pub left_out: Vec<(PathBuf, String)>,
-    /// What a person may not have meant, a sentence each.
+    /// Sentences about inputs that the user may not have meant.
     pub notes: Vec<String>,
 }
 
-/// What is left out is named so often; more is counted.
+/// How many left-out files are named in warnings; the others are only counted.
 const LEFT_OUT_NAMED_MAX: usize = 20;
 
 impl Inputs {
-    /// What a person must know of what was not read, or read otherwise than they may think.
+    /// Warnings about files that were not read, or were read although the user may not expect it.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         let named = self.left_out.iter().take(LEFT_OUT_NAMED_MAX);
@@ -78,18 +77,18 @@ impl Inputs {
     }
 }
 
-/// Why a file is no input.
+/// Why a file can't be an input.
 #[derive(Debug, PartialEq, Eq)]
 enum Unreadable {
-    /// Not text: a folder may hold such files.
+    /// Not text. An error for a named file; in a folder it is left out.
     NotText(String),
-    /// It can't be opened: a folder may hold such files too.
+    /// Can't be opened. An error for a named file; in a folder it is left out.
     Closed(String),
-    /// Wrong wherever it lies.
+    /// An error in a folder too.
     Wrong(String),
 }
 
-/// Reads `files` in order; `-` is `stdin`. `piped` is what came down a pipe without being asked for.
+/// Reads `files` in order; `-` stands for `stdin`. `piped` is what came on stdin without being asked for.
 ///
 /// # Errors
 /// [`CliError::Usage`] naming the file and what to do.
@@ -123,7 +122,7 @@ pub fn read(files: &[PathBuf], piped: Piped, stdin: &mut dyn Read) -> Result<Inp
         }
         within_count(&found)?;
     }
-    // An empty pipe is how programs without a terminal start others.
+    // An empty pipe is no mistake: programs without a terminal often start others with one.
     match piped {
         Piped::Bytes(bytes) if !bytes.trim_ascii().is_empty() => found.inputs.push(stdin_input(bytes)?),
         Piped::Bytes(_) | Piped::Nothing | Piped::Silent => {}
@@ -133,7 +132,7 @@ pub fn read(files: &[PathBuf], piped: Piped, stdin: &mut dyn Read) -> Result<Inp
     Ok(found)
 }
 
-/// Says so where a file or folder was read before; `named` holds what was, by paths without links.
+/// Notes if a file or folder was already read; `named` holds the canonical paths read so far.
 fn note_twice(path: &Path, named: &mut HashSet<PathBuf>, found: &mut Inputs) {
     if path.canonicalize().is_ok_and(|real| !named.insert(real)) {
         found.notes.push(format!("{} is given twice: it counts twice", path.display()));
@@ -149,10 +148,10 @@ fn within_count(found: &Inputs) -> Result<(), CliError> {
     }
 }
 
-/// What a pipe, a socket or a redirected file on stdin holds, to its end once it has begun.
+/// Reads a pipe, socket or redirected file on stdin, to its end once the first byte has come.
 ///
 /// # Errors
-/// [`CliError::Usage`] when it breaks off.
+/// [`CliError::Usage`] if reading fails.
 pub fn piped_stdin() -> Result<Piped, CliError> {
     if !stdin_is_piped() {
         return Ok(Piped::Nothing);
@@ -162,7 +161,7 @@ pub fn piped_stdin() -> Result<Piped, CliError> {
 
 type Chunk = io::Result<Vec<u8>>;
 
-/// Reads on a thread of its own until the end, an error, or until nobody listens any more.
+/// Reads on its own thread until the end, an error, or until the receiver is dropped.
 fn read_apart(mut from: impl Read + Send + 'static) -> Receiver<Chunk> {
     let (sender, chunks) = mpsc::sync_channel(1);
     std::thread::spawn(move || {
@@ -187,7 +186,8 @@ fn read_apart(mut from: impl Read + Send + 'static) -> Receiver<Chunk> {
     chunks
 }
 
-/// All chunks, if the first comes in time; one byte above the limit is enough to refuse the rest.
+/// Collects all chunks if the first comes within `patience`. Stops above the size limit: one byte more
+/// is enough to refuse it.
 fn gather(chunks: &Receiver<Chunk>, patience: Duration) -> Result<Piped, CliError> {
     let mut all = Vec::new();
     let mut told = false;
@@ -206,7 +206,7 @@ fn gather(chunks: &Receiver<Chunk>, patience: Duration) -> Result<Piped, CliErro
     Ok(if all.is_empty() { Piped::Nothing } else { Piped::Bytes(all) })
 }
 
-/// On stderr, even when asked to be quiet: what was meant as input is no progress.
+/// Prints a warning on stderr even with --quiet: it concerns the user's inputs, not progress.
 pub fn warn(what: &str) {
     terminal::err(&format!("warning: {what}\n"));
 }
@@ -237,7 +237,7 @@ fn cannot_open(error: &io::Error) -> String {
     }
 }
 
-/// Everything readable under a folder, by path; hidden files and folders are passed over.
+/// Reads all text files under a folder, sorted by path. Hidden files and folders are skipped.
 fn read_folder(folder: &Path, named: &mut HashSet<PathBuf>, found: &mut Inputs) -> Result<(), CliError> {
     let listing = folder::list(folder).map_err(|error| wrong(folder, &cannot_open(&error)))?;
     let before = found.inputs.len();
@@ -270,7 +270,7 @@ fn read_folder(folder: &Path, named: &mut HashSet<PathBuf>, found: &mut Inputs) 
     Ok(())
 }
 
-/// Says what is read though it does not lie in the folder that was named.
+/// Adds notes about files that are read although they lie outside the named folder.
 fn note_elsewhere(elsewhere: &[(PathBuf, String)], notes: &mut Vec<String>) {
     let named = elsewhere.iter().take(LEFT_OUT_NAMED_MAX);
     notes.extend(
@@ -281,7 +281,7 @@ fn note_elsewhere(elsewhere: &[(PathBuf, String)], notes: &mut Vec<String>) {
     }
 }
 
-/// A path that was named: a file, or a pipe, for which it waits as long as it takes, and says so.
+/// Reads a named path. If it is a pipe, waits for data as long as it takes, and says so.
 fn read_named(path: &Path, meta: &fs::Metadata) -> Result<String, Unreadable> {
     if let Some(what) = folder::unreadable_kind(meta) {
         return Err(Unreadable::Wrong(what.to_owned()));
@@ -295,7 +295,7 @@ fn read_named(path: &Path, meta: &fs::Metadata) -> Result<String, Unreadable> {
     into_text(read_all(&mut pipe, patience).map_err(open)?)
 }
 
-/// To the end, or until it is too long; `patience` ends with the first byte.
+/// Reads to the end or just past the size limit; `patience` is dropped at the first byte.
 fn read_all(from: &mut dyn Read, patience: mpsc::Sender<()>) -> io::Result<Vec<u8>> {
     let mut all = Vec::new();
     from.take(1).read_to_end(&mut all)?;
@@ -304,7 +304,7 @@ fn read_all(from: &mut dyn Read, patience: mpsc::Sender<()>) -> io::Result<Vec<u
     Ok(all)
 }
 
-/// Says what is waited for, if that takes long; what it gives back is dropped when something has come.
+/// Calls `say` if nothing has come after `patience`. The caller drops the returned sender once something has come.
 fn waits_for(what: String, patience: Duration, say: impl FnOnce(&str) + Send + 'static) -> mpsc::Sender<()> {
     let (sender, receiver) = mpsc::channel::<()>();
     std::thread::spawn(move || {
@@ -315,7 +315,7 @@ fn waits_for(what: String, patience: Duration, say: impl FnOnce(&str) + Send + '
     sender
 }
 
-/// How often a file that changes while it is read is read again.
+/// How often to retry a file that changes while it is being read.
 const READINGS_MAX: usize = 3;
 
 fn read_file(path: &Path) -> Result<String, Unreadable> {
@@ -365,7 +365,7 @@ fn too_large(bytes: u64) -> String {
     )
 }
 
-/// Inputs of the same name get a number, so that an answer can say which it means.
+/// Numbers inputs of the same name, so that an answer can refer to each of them.
 fn name_apart(inputs: &mut [Input]) {
     let mut seen: std::collections::HashMap<String, usize> = std::collections::HashMap::new();
     for input in inputs {
@@ -385,7 +385,7 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_millis(200);
 
-    /// What comes of a pipe that brings `chunks`, each after so many milliseconds, and then ends or breaks.
+    /// Gathers from a pipe that sends `chunks`, each after a delay in milliseconds, and then ends or fails.
     fn piped(chunks: &[(u64, &str)], end: io::Result<()>) -> Result<Piped, CliError> {
         let (sender, receiver) = mpsc::channel();
         let chunks: Vec<(u64, Vec<u8>)> =

@@ -1,5 +1,5 @@
-//! Ctrl-C: the first ends what runs with what is finished, the second leaves at once. Before anything runs, the first
-//! leaves.
+//! Handles Ctrl-C: the first ends the work with what is finished, the second exits at once. Before any work has begun,
+//! the first exits at once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,17 +7,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::terminal;
 use crate::orchestrator::Cancel;
 
-/// Exit status of what a person ended.
+/// Exit status after Ctrl-C.
 pub const INTERRUPTED: u8 = 130;
 
 pub struct Interrupt {
-    /// Thrown by the first after [`Interrupt::arm`].
+    /// Cancelled by the first Ctrl-C after [`Interrupt::arm`].
     pub cancel: Cancel,
     armed: Arc<AtomicBool>,
 }
 
-/// From now on a file that reaches the system's limit of its size (`ulimit -f`) is an error of that write, which is said,
-/// and not the end of the process.
+/// Makes writing beyond the file size limit (`ulimit -f`) an error of that write, instead of a
+/// signal that ends the process.
 pub fn outlive_file_limits() {
     #[cfg(any(target_os = "linux", target_os = "macos"))]
     {
@@ -26,19 +26,20 @@ pub fn outlive_file_limits() {
         use super::surroundings::{has_file_limit, open_files};
         const SIGXFSZ: i32 = 25;
         const FILES_MIN: u64 = 16;
-        // Listening takes a few open files. Where they lack, a command says so before it writes anything.
+        // Listening for the signal takes a few open files. With too few, a command reports that before it writes
+        // anything.
         if !has_file_limit() || open_files().is_some_and(|files| files < FILES_MIN) {
             return;
         }
         let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_io().build() else { return };
         let _runtime = runtime.enter();
-        // A signal that is listened to once does nothing by itself any more.
+        // After a signal has been listened to once, it no longer ends the process.
         drop(signal(SignalKind::from_raw(SIGXFSZ)));
     }
 }
 
 impl Interrupt {
-    /// From now on, on a runtime that lives as long as what runs.
+    /// Listens on a runtime, which must live as long as the work.
     pub fn listen(runtime: &tokio::runtime::Runtime) -> Self {
         let interrupt = Self { cancel: Cancel::new(), armed: Arc::new(AtomicBool::new(false)) };
         let (cancel, armed) = (interrupt.cancel.clone(), Arc::clone(&interrupt.armed));
@@ -56,7 +57,7 @@ impl Interrupt {
         interrupt
     }
 
-    /// There is something to end in order now.
+    /// From now on, Ctrl-C ends the work in an orderly way.
     pub fn arm(&self) {
         self.armed.store(true, Ordering::SeqCst);
     }

@@ -1,5 +1,5 @@
-//! Joins the server of this home over its private socket, so that there is one engine: the goal is done there, and what
-//! happens is heard here.
+//! Connects to the server of this home over its private socket, so that there is only one engine: the server does the
+//! run, and its events are shown here.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,16 +16,16 @@ use crate::bench::client::provide_tls;
 use crate::bench::sse::Frames;
 use crate::orchestrator::{Cancel, EventKind, Outcome, RunEvent, RunRequest};
 
-/// The host in URLs that go over the socket; it is never looked up.
+/// Host in the URLs sent over the socket; it is never resolved.
 const BASE: &str = "http://localhost";
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(2);
 
-/// A server that lives.
+/// A connection to a running server.
 pub struct Joined {
     client: reqwest::Client,
 }
 
-/// The server of this home, if one lives. A socket that nobody answers is what a server that was killed left behind.
+/// The server running on this home, if any. A socket that nobody answers was left behind by a server that was killed.
 pub async fn find(config: &Config) -> Option<Joined> {
     let socket: PathBuf = config.home.value.state_dir.join(SOCKET);
     if !socket.exists() {
@@ -33,7 +33,7 @@ pub async fn find(config: &Config) -> Option<Joined> {
     }
     let client = client(&socket)?;
     let health = client.get(format!("{BASE}/health")).timeout(CONNECT_TIME_MAX).send().await.ok()?;
-    // 503 says that it loads, or that it ends.
+    // Status 503 means that it is still loading or is draining; only draining matters.
     let status: Value = serde_json::from_slice(&health.bytes().await.ok()?).ok()?;
     (status["status"] != "draining").then_some(Joined { client })
 }
@@ -50,11 +50,11 @@ fn client(_: &Path) -> Option<reqwest::Client> {
 }
 
 impl Joined {
-    /// Does a goal there; events come to `observer`. `cancel` ends it with what is finished. `None` where the server can't take
-    /// it: it has no band, or the inputs are more than it takes at once.
+    /// Does a run in the server; events go to `observer`. `cancel` ends the run with the tasks that are finished.
+    /// `None` if the server can't take it: it has no band, or the inputs are too large for one request.
     ///
     /// # Errors
-    /// What the server says, or that it went away.
+    /// What the server reports, or that it went away.
     pub async fn run(
         &self,
         request: &RunRequest,
@@ -80,15 +80,15 @@ impl Joined {
             outcome = &mut listening => return outcome.map(Some),
             _ = cancel.stopped() => {}
         }
-        // Where it ended meanwhile, its end is heard.
+        // If the run has ended in the meantime, its last event still arrives.
         self.cancel(&id).await?;
         listening.await.map(Some)
     }
 
-    /// Ends a run with what is finished; `false` where the server doesn't do it.
+    /// Ends a run with the tasks that are finished; `false` if it is not this server's run.
     ///
     /// # Errors
-    /// What the server says, or that it went away.
+    /// What the server reports, or that it went away.
     pub async fn cancel(&self, id: &str) -> Result<bool, CliError> {
         match self.post(&format!("/v1/runs/{id}/cancel"), &json!({})).await {
             Err(Refused { status: Some(StatusCode::CONFLICT), .. }) => Ok(false),
@@ -139,9 +139,9 @@ impl Joined {
     }
 }
 
-/// What a server does not do, and why.
+/// A request that the server refused, and why.
 struct Refused {
-    /// None where it does not answer.
+    /// `None` if the server did not answer.
     status: Option<StatusCode>,
     message: String,
 }

@@ -1,4 +1,4 @@
-//! From names to a band that can be asked: fetches what an empty home lacks, checks memory, loads.
+//! Loads a band from its model names: downloads what an empty home lacks, checks memory, loads into an engine.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -21,21 +21,20 @@ use crate::hub::{
 use crate::orchestrator::{Band, Embed, Llm, SessionLlm, Worker};
 use crate::text::{LoadedModel, TextEmbedder, WeightsLoader};
 
-/// Keys and values of a whole band take at most so much unasked: some 50,000 tokens of the default band.
+/// Default limit of the KV cache for a whole band: about 50,000 tokens of the default band.
 const KV_BYTES_DEFAULT_MAX: u64 = 2 << 30;
-/// With less, a few sequences would push each other out all the time.
+/// With less, a few sequences would keep evicting each other.
 const KV_BYTES_MIN: u64 = 128 << 20;
-/// Program, scratch memory, tokenizers.
+/// Memory for the program itself, scratch buffers and tokenizers.
 const OVERHEAD_BYTES: u64 = 250 << 20;
 
-/// The files of a band, found.
+/// The model files of a band.
 pub struct BandFiles {
-    /// Plans and answers.
     pub planner: Found,
     pub workers: Vec<Found>,
-    /// Helps to choose how a goal is gone about.
+    /// Used to choose a strategy.
     pub embeddings: Option<Found>,
-    /// Whether the workers were named, or chosen.
+    /// Whether the user named the workers or the planner; if not, they were chosen for this machine.
     pub workers_named: bool,
 }
 
@@ -52,14 +51,14 @@ impl BandFiles {
     }
 }
 
-/// Finds the band's files. A home without a planner fetches them first, after saying what and from where.
+/// Finds the band's files. A home without a planner downloads them first, after saying what and from where.
 ///
 /// # Errors
-/// Unknown names; names that are not installed on a home that has models; what can't be fetched.
+/// Unknown names, names that are not installed on a home that has models, failed downloads.
 pub fn find(config: &Config, hub: &Hub, quiet: bool) -> Result<BandFiles, CliError> {
     let names = config.band(hub);
     for name in std::iter::once(&names.planner).chain(&names.workers) {
-        // Of the wrong kind is wrong before anything is fetched.
+        // Refuse models of the wrong kind before downloading anything.
         match hub.find_writer(name) {
             Ok(_) | Err(HubError::NotInstalled { .. }) => {}
             Err(error) => return Err(error.into()),
@@ -71,7 +70,7 @@ pub fn find(config: &Config, hub: &Hub, quiet: bool) -> Result<BandFiles, CliErr
             return Err(hub.offline_error(&missing).into());
         }
         if hub.installed().iter().any(|model| model.role == Role::Planner) {
-            // Only a home without models fetches unasked; `find` says how to pull.
+            // Only a home without models downloads without being asked; this error says how to pull.
             hub.find(missing[0])?;
         }
         fetch(hub, &missing, quiet)?;
@@ -91,7 +90,7 @@ pub fn find(config: &Config, hub: &Hub, quiet: bool) -> Result<BandFiles, CliErr
     })
 }
 
-/// One file that was named in several ways is one model.
+/// Treats one file that was named in several ways as one model.
 fn unite(models: &mut [&mut Found]) {
     let file = |model: &Found| model.path.canonicalize().unwrap_or_else(|_| model.path.clone());
     for at in 1..models.len() {
@@ -102,8 +101,8 @@ fn unite(models: &mut [&mut Found]) {
     }
 }
 
-/// Different files of one name are called by the ends of their paths, as long as it takes: a name stands for one model
-/// in plans, reports and records.
+/// Renames different files that share a name to the ends of their paths, as long as needed to tell them apart: in
+/// plans, reports and records a name must stand for one model.
 fn name_apart(models: &mut [&mut Found]) {
     let end = |path: &Path, parts: usize| {
         let parts: Vec<_> = path.iter().rev().take(parts).collect();
@@ -128,7 +127,7 @@ fn name_apart(models: &mut [&mut Found]) {
 fn fetch(hub: &Hub, missing: &[&str], quiet: bool) -> Result<(), CliError> {
     let models_dir = &hub.home().models_dir;
     let mut bars = Bars::new(quiet);
-    // 0 for a file of the hub, whose size is known when it was asked.
+    // 0 for a file on Hugging Face, whose size is only known after asking.
     let sizes: Vec<u64> = missing.iter().map(|name| hub.bytes_estimate(name)).collect();
     let total: u64 = sizes.iter().sum();
     let total = match sizes.contains(&0) {
@@ -151,22 +150,22 @@ fn fetch(hub: &Hub, missing: &[&str], quiet: bool) -> Result<(), CliError> {
     Ok(())
 }
 
-/// What an engine may take.
+/// Memory limits of an engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Memory {
-    /// Weights, keys and values of all models.
+    /// For weights and KV cache of all models.
     pub bytes: u64,
-    /// Of them keys and values at most.
+    /// Limit of the KV cache, part of `bytes`.
     pub kv_bytes: u64,
-    /// What a person should know of it.
+    /// A sentence for the user if memory is short.
     pub note: Option<String>,
 }
 
-/// Refuses a band that can't fit, with the numbers; else what its engine may take. Models that don't fit together take
-/// turns, as long as each fits alone.
+/// The engine's memory limits for a band. Models that don't fit together take turns in memory, as
+/// long as each fits alone.
 ///
 /// # Errors
-/// [`CliError::Failed`] saying what is needed, what there is and what to choose.
+/// [`CliError::Failed`] if the band can't fit, saying what is needed, what there is and what to choose.
 pub fn memory(config: &Config, hub: &Hub, files: &BandFiles) -> Result<Memory, CliError> {
     let is_embedder = |model: &Found| files.embeddings.as_ref().is_some_and(|e| e.path == model.path);
     let (embedders, writers): (Vec<&Found>, Vec<&Found>) =
@@ -174,10 +173,10 @@ pub fn memory(config: &Config, hub: &Hub, files: &BandFiles) -> Result<Memory, C
     memory_for(config, hub, &writers, embedders.iter().map(|model| model.memory_bytes).sum())
 }
 
-/// The same for `writers` beside `others_bytes` of other models.
+/// The same for `writers` beside other models that take `others_bytes`.
 ///
 /// # Errors
-/// As [`memory`].
+/// The same as of [`memory`].
 pub fn memory_for(
     config: &Config,
     hub: &Hub,
@@ -208,16 +207,16 @@ pub fn memory_for(
             if all + KV_BYTES_MIN > room { "its models take turns in memory" } else { "less is cached" };
         note = Some(format!("{short}: {what}"));
     }
-    // Whatever is estimated, some keys and values must have room beside the largest model.
+    // Even if the estimates say otherwise, leave room for a minimal cache beside the largest model.
     let bytes = room.max(largest + KV_BYTES_MIN).min(all + KV_BYTES_DEFAULT_MAX);
     let kv_bytes = bytes.saturating_sub(largest).clamp(KV_BYTES_MIN, KV_BYTES_DEFAULT_MAX);
     Ok(Memory { bytes, kv_bytes, note })
 }
 
-/// What a server's engine may take: all there is, as any model may be asked for.
+/// Memory limits of a server's engine: all that is allowed, because any model may be asked for.
 ///
 /// # Errors
-/// [`CliError::Failed`] where that is too little for any model.
+/// [`CliError::Failed`] if that is too little for any model.
 pub fn memory_to_serve(config: &Config) -> Result<Memory, CliError> {
     let free = config.machine.memory_available_bytes;
     let allowed = config.memory_bytes.value;
@@ -233,7 +232,7 @@ pub fn memory_to_serve(config: &Config) -> Result<Memory, CliError> {
     Ok(Memory { bytes, kv_bytes, note: None })
 }
 
-/// The largest installed models that would do alone.
+/// Advice that names the largest installed models that would fit alone.
 fn what_to_choose(hub: &Hub, bytes: u64) -> String {
     let mut fitting = hub.installed();
     fitting.retain(|model| {
@@ -250,9 +249,7 @@ fn what_to_choose(hub: &Hub, bytes: u64) -> String {
     }
 }
 
-/// A band in an engine.
 pub struct Loaded {
-    /// For statistics and the end.
     pub engine: EngineHandle,
     pub band: Band,
 }
@@ -296,7 +293,7 @@ pub fn load(
     Ok(Loaded { engine, band })
 }
 
-/// Loads files into an engine, as the settings say.
+/// Loads model files into an engine according to the settings.
 pub struct Loader {
     cpu: Arc<Cpu>,
     engine: EngineHandle,
@@ -308,7 +305,7 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// For an engine whose steps have at most `step_tokens_max` tokens.
+    /// `step_tokens_max` is the most tokens that one step of the engine computes.
     pub fn new(config: &Config, engine: &EngineHandle, memory: &Memory, step_tokens_max: usize) -> Self {
         Self {
             cpu: Arc::new(Cpu::new(config.threads.value)),
@@ -321,7 +318,7 @@ impl Loader {
         }
     }
 
-    /// Loads one model; `bar` shows how far it is.
+    /// Loads one model; `bar` shows the progress.
     ///
     /// # Errors
     /// Files that can't be used, with the reason.
@@ -344,12 +341,12 @@ impl Loader {
             kv_type: self.kv_type,
             ..LoadOptions::new(cpu, kv_bytes)
         };
-        // Shown the first time only: a model that comes back comes in a moment.
+        // The bar is shown the first time only: reloading an evicted model is quick.
         let bar = Mutex::new(Some(bar));
         Box::new(move |gguf| {
             let bar = bar.lock().unwrap_or_else(PoisonError::into_inner).take();
             if bar.is_none() {
-                // It was looked at before it was loaded for the first time.
+                // The first load was preceded by this check.
                 check_unchanged(&path).map_err(|error| error.to_string())?;
             }
             let progress = |share: f32| {
@@ -388,7 +385,7 @@ mod tests {
         Found { name, role: Role::Worker, path: path.to_owned(), bytes: 1, memory_bytes: 1 }
     }
 
-    /// Names of the models at these paths once they are told apart.
+    /// The names of models at these paths after they are told apart.
     fn names(paths: &[&str]) -> Vec<String> {
         let mut models: Vec<Found> = paths.iter().map(|path| found(Path::new(path))).collect();
         name_apart(&mut models.iter_mut().collect::<Vec<_>>());

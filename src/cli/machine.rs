@@ -1,22 +1,19 @@
-//! What the machine offers to this process: cores, memory and instruction sets. How fast it is, `bench` measures.
+//! Detects cores, memory and instruction sets available to this process. Their speed is measured by `bench`.
 
 use sysinfo::{MemoryRefreshKind, RefreshKind, System};
 
-/// Facts, none of them measured.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Machine {
-    /// Cores, two hardware threads counted as one, of those this process may use.
+    /// Cores this process may use; two hardware threads of one core count once.
     pub cores_physical: usize,
-    /// Hardware threads this process may use.
     pub cores_logical: usize,
-    /// The smaller of the machine's memory and the container's limit.
+    /// The machine's memory or the container's limit, whichever is smaller.
     pub memory_bytes: u64,
-    /// What could be taken now without swapping.
+    /// Memory that can be used now without swapping, also limited by the container and the process's own limits.
     pub memory_available_bytes: u64,
 }
 
 impl Machine {
-    /// Looks at the machine.
     #[must_use]
     pub fn detect() -> Self {
         let logical = super::surroundings::cores();
@@ -42,8 +39,8 @@ impl Machine {
     }
 }
 
-/// What models may take where a process's memory is limited: a model's file and its packed weights are mapped side by side, and
-/// threads and libraries reserve more than they use.
+/// Memory that models may use if the process has a limit of `limit_bytes`. Half of it, because a model's file and its
+/// packed weights are mapped at the same time, and less, because threads and libraries reserve more than they use.
 #[must_use]
 pub fn models_bytes(limit_bytes: u64) -> u64 {
     const OTHERS_BYTES: u64 = 768 << 20;

@@ -1,9 +1,9 @@
-//! Where a figure was measured, as all benches tell it.
+//! The origin of a measurement, the same for all benches.
 
 use super::inputs;
 use crate::bench::origin::Origin;
 
-/// Where a result will come from; warns when the machine is busy with something else.
+/// Records machine, command and build; warns if the machine is busy with something else.
 pub fn origin() -> Origin {
     let origin = Origin::here();
     if let Some(warning) = origin.machine.busy_warning() {

@@ -1,4 +1,4 @@
-//! What was typed becomes what is needed, and one room is called. No logic lives here.
+//! The command line: parses the flags, resolves the settings and calls one room per command. No logic lives here.
 
 mod accuracy;
 mod bars;
@@ -47,21 +47,21 @@ use flags::{BandFlags, Cli, Command, LogFlag};
 
 use crate::server::spans;
 
-/// Parses the command line, does what it says and gives the exit status.
+/// Parses the command line, runs the command and returns the exit status.
 #[must_use]
 pub fn main() -> ExitCode {
     bandmaster_models::heap::share();
     interrupt::outlive_file_limits();
-    // Where no thread can be had, this one says so.
+    // If no thread can be started, the command runs on this one, which then reports the shortage.
     let thread = std::thread::Builder::new().name("main".into()).stack_size(surroundings::STACK_BYTES);
     match thread.spawn(command) {
-        // What panicked has said why.
+        // The panic hook has already printed the reason.
         Ok(done) => done.join().unwrap_or(ExitCode::from(PANICKED)),
         Err(_) => command(),
     }
 }
 
-/// The exit status of a mistake in this program.
+/// Exit status after a panic.
 const PANICKED: u8 = 101;
 
 fn command() -> ExitCode {
@@ -72,14 +72,14 @@ fn command() -> ExitCode {
             return ended(terminal::parser(&said).map(|()| status));
         }
     };
-    // A server begins its own, when it knows where its spans go.
+    // `serve` starts its own log once it knows where its spans go.
     if !matches!(cli.command, Command::Serve(_)) {
         start_log(cli.global.verbose, LogFlag::Text, None);
     }
     ended(dispatch(cli))
 }
 
-/// The exit status; an error is said first.
+/// Prints an error, if there is one, and returns the exit status.
 fn ended(result: Result<ExitCode, CliError>) -> ExitCode {
     match result {
         Ok(code) => code,
@@ -96,21 +96,20 @@ fn ended(result: Result<ExitCode, CliError>) -> ExitCode {
 }
 
 fn complain(message: &str) {
-    // The exit status tells it as well.
     terminal::err(&format!("error: {message}\n"));
 }
 
-/// What takes spans, beside the log.
+/// Receives tracing spans, beside the log.
 type SpanLayer = Box<dyn Layer<Registry> + Send + Sync>;
 
 fn start_log(verbose: u8, format: LogFlag, spans: Option<SpanLayer>) {
     let level = ["warn", "bandmaster=info,warn", "bandmaster=debug,info"][usize::from(verbose.min(2))];
     let filter = EnvFilter::new(format!("{level},{}=off", spans::TARGET));
-    // Where stderr takes nothing, nobody is told about that there either: it would be a panic.
+    // If stderr can't be written, don't report that on stderr: it would panic.
     let log = tracing_subscriber::fmt::layer().with_writer(|| terminal::Log).log_internal_errors(false);
     let all = tracing_subscriber::registry().with(spans);
     match format {
-        // Who reads along knows the time, and a journal writes its own.
+        // A person watching knows the time, and a service manager's journal adds its own.
         LogFlag::Text => all.with(log.without_time().with_filter(filter)).init(),
         LogFlag::Json => {
             let log = log.json().flatten_event(true).with_current_span(false).with_span_list(false);
@@ -142,19 +141,17 @@ fn completions(shell: clap_complete::Shell) -> Result<ExitCode, CliError> {
     print(&String::from_utf8_lossy(&script))
 }
 
-/// Writes to stdout and ends well.
 fn print(text: &str) -> Result<ExitCode, CliError> {
     terminal::out(text)?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes a value as JSON, indented, to stdout.
 fn print_json(value: &impl serde::Serialize) -> Result<ExitCode, CliError> {
     let text = serde_json::to_string_pretty(value).map_err(|error| CliError::Failed(error.into()))?;
     print(&format!("{text}\n"))
 }
 
-/// Columns as wide as their widest cell, two spaces between them; the last is not padded.
+/// Lays rows out in columns as wide as their widest cell, two spaces apart; the last column is not padded.
 fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {

@@ -1,4 +1,4 @@
-//! `run`: a goal in, an answer out.
+//! `run`: reads a goal and its inputs, does the run and prints the answer.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -18,19 +18,18 @@ use super::{inputs, load, print, print_json, terminal};
 use crate::journal::Desk;
 use crate::orchestrator::{Band, Budget, Outcome, RunEvent, RunRequest, Status, run as run_goal};
 
-/// Before it is said that the record is waited for.
+/// How long to wait for the record before saying so.
 const RECORD_TIME_SILENT: Duration = Duration::from_millis(500);
-/// After the answer was printed, a record that another process has locked is waited for so long.
+/// How long to wait, after the answer is printed, for a record that another process has locked.
 const RECORD_TIME_MAX: Duration = Duration::from_secs(30);
 
-/// Does the goal and prints the answer.
 pub fn run(config: &Config, flags: &RunFlags) -> Result<ExitCode, CliError> {
     let (request, left_out) = request(flags)?;
     go(config, &flags.band, &flags.go, &request, &left_out)
 }
 
-/// Does a request, in the server that lives on this home or with an engine of its own, and prints the answer. `left_out` is
-/// what its folders hold besides its inputs.
+/// Does a run and prints its answer, in the server that is running on this home or in an engine of its own. `left_out`
+/// lists files of the input folders that were not read.
 pub fn go(
     config: &Config,
     band: &BandFlags,
@@ -73,7 +72,8 @@ pub fn go(
         }
     };
     let outcome = runtime.block_on(run_goal(&loaded.band, request, &desk, &mut observer, &interrupt.cancel));
-    // The answer first: the record may have to be waited for, and is, also where nobody took the answer.
+    // Print the answer first: the record may be locked for a while. It is waited for even if the answer could not be
+    // printed.
     let code = screen.finish().and_then(|()| finish(flags, &outcome, left_out));
     let code = code.map_err(|error| not_lost(error, &outcome.id));
     loaded.engine.shutdown();
@@ -81,7 +81,7 @@ pub fn go(
     code
 }
 
-/// Waits for the rest of the record, and says so where that takes a while: what is not written when the process ends is lost.
+/// Waits until the rest of the record is written, and says so if that takes a while: unwritten events are lost at exit.
 async fn record_rest(desk: &Desk) {
     if desk.flush(RECORD_TIME_SILENT).await.is_empty() {
         return;
@@ -94,7 +94,7 @@ async fn record_rest(desk: &Desk) {
     }
 }
 
-/// The same by the server that lives on this home; `None` where it can't take it.
+/// Does the run in the server on this home; `None` if that server can't take it.
 fn join(
     server: &Joined,
     flags: &GoFlags,
@@ -118,7 +118,7 @@ fn join(
     code.map(Some).map_err(|error| not_lost(error, &outcome.id))
 }
 
-/// Refuses a goal that its planner can't read, before anything is recorded.
+/// Refuses a goal longer than the planner's context before anything is recorded.
 fn check_goal(request: &RunRequest, band: &Band) -> Result<(), CliError> {
     let goal_tokens = band.planner.count_tokens(&request.goal);
     let context_tokens = band.planner.context_tokens();
@@ -140,7 +140,7 @@ fn view(flags: &GoFlags) -> View {
     }
 }
 
-/// The request, and what was left out of it, which is said on stderr.
+/// Builds the request from the flags. Also returns the files that were left out; they are reported on stderr.
 fn request(flags: &RunFlags) -> Result<(RunRequest, Vec<LeftOut>), CliError> {
     if flags.goal.trim().is_empty() {
         return Err(CliError::usage(
@@ -183,7 +183,7 @@ fn request(flags: &RunFlags) -> Result<(RunRequest, Vec<LeftOut>), CliError> {
     Ok((request, left_out))
 }
 
-/// A file of a folder that was not read.
+/// A file in an input folder that was not read.
 #[derive(Debug, Serialize)]
 pub struct LeftOut {
     path: String,
@@ -196,17 +196,17 @@ impl From<(PathBuf, String)> for LeftOut {
     }
 }
 
-/// The object that `run --json` prints: the outcome, and what of the inputs was left out.
+/// The object that `run --json` prints.
 #[derive(Serialize)]
 struct Printed<'a> {
     #[serde(flatten)]
     outcome: &'a Outcome,
-    /// All of it, where stderr names the first few and counts the rest.
+    /// The full list; stderr names only the first few.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     left_out: &'a [LeftOut],
 }
 
-/// What could not be printed is in the record.
+/// Adds to an output error that the answer is kept in the run's record.
 fn not_lost(error: CliError, id: &str) -> CliError {
     match error {
         CliError::Failed(error) => {

@@ -1,5 +1,5 @@
-//! `runs`: list, show, resume, answer, cancel, rm, prune. What is recorded is read here, beside a server as well; what is done
-//! is done as `run` does it (`run.rs`).
+//! `runs`: list, show, resume, answer, cancel, rm, prune. The record is read here directly, even while a server is
+//! running; resume and answer do a run through `run.rs`.
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -20,10 +20,10 @@ use crate::bench::workflow::recorded::record;
 use crate::journal::{Event, Journal, Pruned, RunState, TaskState};
 use crate::orchestrator::{answer, resume};
 
-/// What was forgotten may take so long to leave the file.
+/// How long to wait for deleted text to be erased from the file.
 const ERASE_TIME_MAX: Duration = Duration::from_secs(30);
 
-/// Of a goal, in a list.
+/// Characters of a goal shown in a list.
 const GOAL_CHARS: usize = 60;
 
 pub fn runs(config: &Config, command: RunsCommand) -> Result<ExitCode, CliError> {
@@ -85,7 +85,7 @@ pub fn runs(config: &Config, command: RunsCommand) -> Result<ExitCode, CliError>
     }
 }
 
-/// Makes what was forgotten leave the file as well.
+/// Erases the deleted text from the file too.
 fn erase(journal: &Journal) {
     if !journal.erase_for(ERASE_TIME_MAX) {
         inputs::warn(
@@ -95,7 +95,7 @@ fn erase(journal: &Journal) {
     }
 }
 
-/// Asks the server of this home to end a run. What another process does can only be ended there.
+/// Asks the server on this home to cancel a run. A run of another process can only be ended there.
 fn cancel(config: &Config, journal: &Journal, id: &str, standalone: bool) -> Result<ExitCode, CliError> {
     let id = journal.find(id)?;
     let before = journal.state(&id)?;
@@ -250,7 +250,7 @@ fn show_events(events: &[Event], json: bool) -> Result<ExitCode, CliError> {
     print(&text)
 }
 
-/// `3 d`, from milliseconds since 1970.
+/// Age as `3 d` of a time in milliseconds since 1970.
 fn age(created_ms: u64) -> String {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let seconds = (now.as_millis() as u64).saturating_sub(created_ms) / 1000;

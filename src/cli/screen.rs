@@ -1,5 +1,5 @@
-//! How a run looks while it goes on: on a terminal the plan as a tree that fills in, elsewhere plain lines, both on
-//! stderr; or every event as a line of JSON on stdout.
+//! Shows a run in progress: on a terminal the plan as a tree that fills in, elsewhere plain lines, both on stderr; or
+//! every event as a line of JSON on stdout.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -10,51 +10,49 @@ use super::error::CliError;
 use super::terminal;
 use crate::orchestrator::{EventKind, Plan, RunEvent, Status};
 
-/// Rows of a plan that are drawn; a terminal has not many more. The head line counts all tasks.
+/// Rows of the plan that are drawn, because a terminal has few lines. The head line counts all tasks.
 const ROWS_MAX: usize = 20;
 const REDRAW_EVERY: Duration = Duration::from_millis(200);
 
-/// What is wanted on stderr and stdout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum View {
-    /// Bars or lines, whatever stderr is.
+    /// Bars or lines on stderr.
     Progress,
     /// Events on stdout, nothing else.
     Events,
-    /// Neither of them; errors are still said.
+    /// Neither progress nor events, only errors on stderr.
     Quiet,
 }
 
-/// Engine steps and sequences in them, so far.
+/// Engine steps so far, and the sequences in them summed over steps.
 pub type StepCounts = Box<dyn Fn() -> (u64, u64) + Send + Sync>;
 
-/// Shows loading and events.
 pub struct Screen {
     view: View,
     tree: Option<Tree>,
-    /// Why an event could not be written, told when the run is over.
+    /// Why an event could not be written; reported when the run is over.
     broken: Option<CliError>,
 }
 
 impl Screen {
-    /// Bars where stderr is a terminal.
+    /// Draws bars if stderr is a terminal.
     #[must_use]
     pub fn new(view: View) -> Self {
         let terminal = view == View::Progress && terminal::is_watched();
         Self { view, tree: terminal.then(Tree::new), broken: None }
     }
 
-    /// A sentence on stderr.
+    /// Prints a line on stderr.
     pub fn note(&self, line: &str) {
         match (&self.tree, self.view) {
             (_, View::Quiet) => {}
-            // Nobody may read stderr; that is no reason to stop.
+            // If nobody can read stderr, carry on.
             (Some(tree), _) => drop(tree.bars.println(terminal::shown(line))),
             (None, _) => terminal::err(&format!("{line}\n")),
         }
     }
 
-    /// A model is being loaded; returns what hears how far it is, from any thread.
+    /// Adds a bar for a model that is being loaded. It can be updated from any thread.
     #[must_use]
     pub fn loading(&self, name: &str, bytes: u64) -> LoadingBar {
         let Some(tree) = &self.tree else { return LoadingBar { bar: None } };
@@ -68,14 +66,13 @@ impl Screen {
         LoadingBar { bar: Some(bar) }
     }
 
-    /// Where the batch size in the head line comes from.
+    /// Sets the source of the batch size in the head line.
     pub fn watch(&mut self, counts: StepCounts) {
         if let Some(tree) = &mut self.tree {
             tree.counts = Some(counts);
         }
     }
 
-    /// Shows what happened.
     pub fn event(&mut self, event: &RunEvent) {
         match (self.view, &mut self.tree) {
             (View::Quiet, _) => {}
@@ -97,7 +94,7 @@ impl Screen {
         self.broken = text.and_then(|text| terminal::out(&format!("{text}\n"))).err();
     }
 
-    /// Whether nobody reads the events any more.
+    /// Whether events can no longer be written.
     #[must_use]
     pub fn is_broken(&self) -> bool {
         self.broken.is_some()
@@ -106,28 +103,28 @@ impl Screen {
     /// Clears what was drawn.
     ///
     /// # Errors
-    /// When events could not be written.
+    /// The first error of writing an event.
     pub fn finish(self) -> Result<(), CliError> {
         if let Some(tree) = self.tree {
-            // What can't be cleared stays; the answer comes below it.
+            // If it can't be cleared, it stays above the answer.
             let _ = tree.bars.clear();
         }
         self.broken.map_or(Ok(()), Err)
     }
 }
 
-/// The bar of a model that is being loaded; it goes away with this value.
+/// The progress bar of a model being loaded; dropping it removes the bar.
 pub struct LoadingBar {
     bar: Option<ProgressBar>,
 }
 
 impl LoadingBar {
-    /// Nobody watches.
+    /// A bar that is not shown.
     pub fn none() -> Self {
         Self { bar: None }
     }
 
-    /// A share of the whole, 0 to 1.
+    /// Progress as a fraction from 0 to 1.
     pub fn set(&self, share: f32) {
         if let Some(bar) = &self.bar {
             let all = bar.length().unwrap_or(0) as f64;
@@ -144,12 +141,12 @@ impl Drop for LoadingBar {
     }
 }
 
-/// The plan on a terminal.
+/// The plan as drawn on a terminal.
 struct Tree {
     bars: MultiProgress,
     head: ProgressBar,
     rows: HashMap<String, Row>,
-    /// Tasks of the plan, the planner's own calls not counted.
+    /// Tasks of the plan, without the planner's own calls.
     planned: usize,
     finished: usize,
     strategy: String,
@@ -164,7 +161,7 @@ struct Tree {
 
 struct Row {
     bar: ProgressBar,
-    /// Tree lines and id.
+    /// The tree's lines and the task's id.
     prefix: String,
     worker: String,
 }
@@ -197,7 +194,7 @@ impl Tree {
             EventKind::StrategyChosen { strategy, .. } => self.strategy = strategy.to_string(),
             EventKind::PlanAccepted { plan } => self.plan(plan),
             EventKind::TaskStarted { task, worker, .. } | EventKind::TaskRetried { task, worker, .. } => {
-                // What a rejected attempt had said is not the answer.
+                // Discard the output of a rejected attempt.
                 self.answer.clear();
                 let row = self.row(task);
                 worker.clone_into(&mut row.worker);
@@ -228,7 +225,7 @@ impl Tree {
         }
     }
 
-    /// Rows in the plan's order, indented by how many tasks must come before.
+    /// Adds the plan's tasks in order, indented by how many tasks must come before each.
     fn plan(&mut self, plan: &Plan) {
         let mut depth: HashMap<&str, usize> = HashMap::new();
         for task in plan.tasks() {
@@ -304,12 +301,12 @@ impl Row {
     }
 }
 
-/// The planner's own calls have names instead of numbers.
+/// Tasks of the plan have numbers; the planner's own calls have these names.
 fn is_planned(task: &str) -> bool {
     !matches!(task, "plan" | "synthesis")
 }
 
-/// An event in words, for a log.
+/// An event as lines of plain text.
 fn lines(event: &RunEvent) -> Vec<String> {
     let seconds = event.ms as f64 / 1000.0;
     let line = |text: String| vec![format!("{seconds:7.1} s  {text}")];

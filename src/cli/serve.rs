@@ -1,4 +1,4 @@
-//! `serve`: what was typed becomes what the server needs, and the server is started.
+//! `serve`: turns its flags into what the server needs, and starts it.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -32,65 +32,64 @@ use crate::server::shelf::{Alias, BAND, BandFiles, Loaders, Shelf};
 use crate::server::spans::{Endpoint, Export};
 use crate::server::{App, Ending, router};
 
-/// A client gets so long for the head of a request.
+/// How long a client may take to send the head of a request.
 const HEADER_TIME_MAX: Duration = Duration::from_secs(30);
-/// A client that takes nothing of its answer for so long is cut.
+/// A client that accepts no bytes of its answer for this long is disconnected.
 const TAKING_TIME_MAX: Duration = Duration::from_secs(60);
 const HEADERS_MAX: usize = 100;
 const CONNECTIONS_MAX: usize = 1 << 16;
-/// Open files that are not connections: models, the record, sockets, and what the runtime has.
+/// Open files that are not connections: models, the record, listening sockets, and the runtime's own.
 const OTHER_FILES: u64 = 32;
-/// Runs that nobody listens to are cancelled at the end; recording what they had takes a moment.
+/// At shutdown, runs without a listener are cancelled; this is the time for recording what they had.
 const RUNS_END_MAX: Duration = Duration::from_secs(3);
-/// A record that another process has locked is then waited for so long: what is not written is lost.
+/// How long to then wait for a record that another process has locked. Unwritten events are lost.
 const RECORD_TIME_MAX: Duration = Duration::from_secs(10);
 
-/// The last spans get what is left of the drain time, and at least so much: those of answers that were cut.
+/// Time for exporting the last spans, even if the drain time is used up: these spans include the answers that were cut.
 const SPANS_TIME_MIN: Duration = Duration::from_secs(1);
 
 const GIVE_BACK_AFTER: Duration = Duration::from_millis(500);
 const QUEUE_MAX: usize = 1 << 16;
 const DRAIN_SECONDS_MAX: u64 = 3600;
 
-/// What the server needs, checked. The band is the configuration's.
+/// The validated flags of `serve`. The models of the band are in [`Config`].
 #[derive(Debug)]
 pub struct ServeOptions {
-    /// Where to listen; port 0 takes any that is free.
+    /// Port 0 picks a free port.
     pub address: SocketAddr,
     /// Models to load before the first request, as typed.
     pub models: Vec<String>,
-    /// Other names, each with the model as typed; without one the first of `models` is meant.
+    /// Extra model names, each with the model as typed; `None` means the first of `models`.
     pub aliases: Vec<(String, Option<String>)>,
-    /// The keys; always there when `address` is not loopback.
+    /// Always set unless `address` is loopback.
     pub api_key_file: Option<PathBuf>,
-    /// Requests that may wait.
+    /// How many requests may wait.
     pub queue_max: usize,
-    /// How many times as long as alone a token may take because of others.
+    /// How many times slower a reply may become because its model answers others too.
     pub slowdown_max: u32,
-    /// No private socket: nobody joins this server's engine.
+    /// If set, there is no private socket, so other commands can't join this server's engine.
     pub standalone: bool,
-    /// Pages that may read answers.
+    /// Origins of web pages that may read answers.
     pub origins: Arc<Origins>,
-    /// Names under which it may be asked.
+    /// Host names under which the server accepts requests.
     pub hosts: Arc<Hosts>,
-    /// Connections at a time.
     pub connections_max: usize,
-    /// Of them from one address; 0 for any number.
+    /// Connections at a time from one address; 0 means no limit.
     pub per_address_max: Option<usize>,
-    /// What running answers get at the end.
+    /// How long running answers get at shutdown.
     pub drain: Duration,
-    /// Stored responses are forgotten when they are older; `None` keeps them.
+    /// Stored responses older than this are deleted; `None` keeps them.
     pub keep_responses: Option<Duration>,
 }
 
-/// Serves until it is told to end.
+/// Serves until Ctrl-C or SIGTERM.
 ///
 /// # Errors
-/// Wrong usage, an address that is taken, models that can't be used.
+/// Wrong usage, an address that is in use, models that can't be loaded.
 pub fn serve(config: &Config, flags: &ServeFlags, verbose: u8) -> Result<ExitCode, CliError> {
     let options = options(flags)?;
     let export = export(config, flags)?;
-    // A server's log is what its owner has of it.
+    // A server logs one level more than other commands, because the log is all that its owner sees of it.
     start_log(verbose + 1, flags.log, export.as_ref().map(Export::layer));
     let keys = options.api_key_file.as_deref().map(Keys::read).transpose();
     let keys = keys.map_err(|error| CliError::usage(format!("--api-key-file: {error}")))?.map(Arc::new);
@@ -119,7 +118,7 @@ pub fn serve(config: &Config, flags: &ServeFlags, verbose: u8) -> Result<ExitCod
     let metrics = Arc::new(Metrics::new());
     let ending = Ending::new(bound.drain(), options.drain);
     let shelf = Shelf::new(hub, named.clone(), band, loaders).with_aliases(aliases);
-    // Beside another server the record is that one's to tidy.
+    // The record belongs to the other server if this one is standalone, so it deletes nothing from it.
     if let Some(age) = options.keep_responses.filter(|_| !options.standalone) {
         runtime.spawn(forget_responses(desk.clone(), age));
     }
@@ -136,7 +135,7 @@ pub fn serve(config: &Config, flags: &ServeFlags, verbose: u8) -> Result<ExitCod
     let asked_to_end = runtime.block_on(asked_to_end).unwrap_or_else(|_| Instant::now());
     runtime.block_on(app.runs.end(RUNS_END_MAX, RECORD_TIME_MAX));
     engine.shutdown();
-    // Whoever still holds a request open has been told.
+    // Clients with open requests have had their last answer.
     runtime.shutdown_timeout(Duration::from_secs(1));
     if let Some(export) = export {
         let left = options.drain.saturating_sub(asked_to_end.elapsed());
@@ -145,7 +144,7 @@ pub fn serve(config: &Config, flags: &ServeFlags, verbose: u8) -> Result<ExitCod
     ended
 }
 
-/// Gives the system what large requests leave behind, after a moment in which the next may begin with it.
+/// Returns memory of large requests to the system, after a pause in which the next request may reuse it.
 async fn give_back() {
     loop {
         freed().await;
@@ -154,7 +153,7 @@ async fn give_back() {
     }
 }
 
-/// What takes spans, where a collector was named.
+/// The exporter of spans, if a collector is configured.
 fn export(config: &Config, flags: &ServeFlags) -> Result<Option<Export>, CliError> {
     let typed = flags.otlp_endpoint.clone().map(|value| Setting { value, origin: Origin::Flag });
     let Some(named) = typed.or_else(|| config.otlp_endpoint.clone()) else { return Ok(None) };
@@ -166,7 +165,7 @@ fn export(config: &Config, flags: &ServeFlags) -> Result<Option<Export>, CliErro
     export.map(Some).map_err(|problem| CliError::usage(format!("{place}: {problem}")))
 }
 
-/// The private socket in the state folder, over which other commands join.
+/// Name of the private socket in the state folder, over which `run` and `runs` join the server.
 pub const SOCKET: &str = "server.sock";
 
 async fn run(app: &Arc<App>, bound: Bound, layers: &Layers, named: Vec<Found>) -> Result<ExitCode, CliError> {
@@ -184,7 +183,7 @@ async fn run(app: &Arc<App>, bound: Bound, layers: &Layers, named: Vec<Found>) -
             Ok::<(), String>(())
         })
     };
-    // Who joins over the private socket is this machine's user: no key, no foreign page.
+    // Whoever can reach the private socket is this machine's user: no key is needed, and no web page can reach it.
     let trusted = Layers {
         keys: None,
         origins: Arc::default(),
@@ -205,7 +204,7 @@ async fn run(app: &Arc<App>, bound: Bound, layers: &Layers, named: Vec<Found>) -
             () = asked_to_end() => {}
             why = broken => drop(failed.send(why)),
         }
-        // Once more leaves at once.
+        // A second signal exits at once.
         tokio::spawn(async {
             asked_to_end().await;
             std::process::exit(i32::from(INTERRUPTED));
@@ -221,7 +220,7 @@ async fn run(app: &Arc<App>, bound: Bound, layers: &Layers, named: Vec<Found>) -
     Ok(ExitCode::SUCCESS)
 }
 
-/// Waits for Ctrl-C or a service manager's wish.
+/// Waits for Ctrl-C or SIGTERM.
 async fn asked_to_end() {
     #[cfg(unix)]
     {
@@ -237,12 +236,11 @@ async fn asked_to_end() {
     let _ = tokio::signal::ctrl_c().await;
 }
 
-/// Models to load before the first request.
 fn named(hub: &Hub, typed: &[String]) -> Result<Vec<Found>, CliError> {
     Ok(typed.iter().map(|name| hub.find(name)).collect::<Result<_, _>>()?)
 }
 
-/// Other names for the models named at the start, and for installed ones.
+/// Resolves `--alias`, which may name a model from `--model` or an installed one.
 fn aliases(hub: &Hub, options: &ServeOptions, named: &[Found]) -> Result<Vec<Alias>, CliError> {
     let model = |typed: &str| {
         let at = options.models.iter().position(|model| model == typed);
@@ -266,8 +264,9 @@ fn aliases(hub: &Hub, options: &ServeOptions, named: &[Found]) -> Result<Vec<Ali
     options.aliases.iter().map(alias).collect()
 }
 
-/// The band's files. One that was named must be there. Else a home with models has a band where they make one; a home
-/// without any fetches its band first, after saying what and from where, unless single models were named.
+/// The band's files, if this server has a band. Without a named planner, a home that has models gets a band
+/// only if the band's models are complete; an empty home downloads them first, after saying what and from
+/// where, unless `--model` was given.
 fn band(config: &Config, hub: &Hub, models_named: bool) -> Result<Option<BandFiles>, CliError> {
     if config.planner.is_none() {
         let has_writer = hub.installed().iter().any(|model| model.role != Role::Embeddings);
@@ -285,7 +284,7 @@ fn band(config: &Config, hub: &Hub, models_named: bool) -> Result<Option<BandFil
     }))
 }
 
-/// Whether the band's largest model has room beside some cache; a server without its band says so once and serves on.
+/// Whether the band's largest model fits into memory. If not, the server warns once and runs without a band.
 fn fits(band: &BandFiles, memory: &Memory) -> bool {
     let largest = band.workers.iter().chain([&band.planner]).max_by_key(|model| model.bytes);
     let too_large = largest.filter(|model| model.memory_bytes > memory.bytes);
@@ -298,7 +297,7 @@ fn fits(band: &BandFiles, memory: &Memory) -> bool {
     too_large.is_none()
 }
 
-/// Connections that fit into the limit of open files: as many over TCP, and over the socket.
+/// Reduces the number of connections to what the open-file limit allows. Half of the files are for the private socket.
 fn connections(wanted: usize, files: Option<u64>) -> usize {
     let Some(files) = files else { return wanted };
     let room = files.saturating_sub(OTHER_FILES) / 2;
@@ -337,7 +336,7 @@ fn engine(
     Ok((engine, loaders))
 }
 
-/// Checks what was typed.
+/// Validates the flags and converts them to what the server needs.
 ///
 /// # Errors
 /// [`CliError::Usage`] naming the flag and what to do.
@@ -402,7 +401,7 @@ pub fn options(flags: &ServeFlags) -> Result<ServeOptions, CliError> {
     })
 }
 
-/// `NAME` or `NAME=MODEL`.
+/// Parses `NAME` or `NAME=MODEL`.
 fn alias(typed: &str) -> Result<(String, Option<String>), CliError> {
     let (name, model) = match typed.split_once('=') {
         Some((name, model)) => (name.trim(), Some(model.trim())),
@@ -419,7 +418,7 @@ fn alias(typed: &str) -> Result<(String, Option<String>), CliError> {
     Err(CliError::usage(format!("--alias {typed}: {problem}")))
 }
 
-/// An address. Names are not looked up: what they stand for can change after it was checked.
+/// Parses an address. Host names are not resolved, because what they resolve to could change after the check.
 fn host(typed: &str) -> Result<IpAddr, CliError> {
     if typed.eq_ignore_ascii_case("localhost") {
         return Ok(IpAddr::V4(Ipv4Addr::LOCALHOST));

@@ -18,14 +18,14 @@ use crate::bench::serve::report::{Limits, LoadReport, Sample, ServeReport, Sweep
 use crate::bench::serve::workload::Workload;
 use crate::bench::serve::{Loaded, Mode, Target, load};
 
-/// Rates of a sweep, as shares of what the server did in a closed loop.
+/// Rates of the sweep, as fractions of the rate reached in the closed loop.
 const SWEEP_SHARES: [f64; 7] = [0.3, 0.5, 0.7, 0.8, 0.9, 1.0, 1.2];
 
-/// Calls a second that make sense.
+/// Accepted values of --rate, in requests per second.
 const RATES: std::ops::RangeInclusive<f64> = 1e-4..=1e5;
 
 struct Bench<'a> {
-    /// The server, and another that is measured by turns with it.
+    /// The server, and the second one if --against is given.
     targets: Vec<Target>,
     workload: Workload,
     flags: &'a ServeBenchFlags,
@@ -77,16 +77,16 @@ pub fn bench_serve(config: &Config, flags: &ServeBenchFlags) -> Result<ExitCode,
     }
 }
 
-/// What came of it, as far as it came.
+/// What was measured, possibly only in part.
 struct Measured {
-    /// Of each target.
+    /// In the order of the targets.
     loaded: Vec<Loaded>,
     sweep: Option<Sweep>,
-    /// Why the sweep did not go on.
+    /// The error that ended the sweep early.
     broke: Option<CliError>,
 }
 
-/// The exit status, and what a person should know of errors.
+/// The exit status; warns if some requests failed.
 fn ended(report: &ServeReport) -> Result<ExitCode, CliError> {
     if report.interrupted {
         return Ok(ExitCode::from(INTERRUPTED));
@@ -158,11 +158,11 @@ impl Bench<'_> {
         }
     }
 
-    /// Warms up, measures, and measures at several rates if that was asked for.
+    /// Warms up, measures, and runs the rate sweep if asked for.
     async fn measure(&self, mode: Mode) -> Result<Measured, CliError> {
         let seed = self.flags.seed;
         for target in self.targets.iter().filter(|_| self.flags.warmup > 0) {
-            // Other words than those that are measured: what a server keeps of them is of no use later.
+            // The warm-up uses other prompts, so that the server's prefix cache doesn't help the measured requests.
             let warm = self.load(target, "warm-up", self.flags.warmup, mode, seed ^ (1 << 40)).await?;
             if warm.interrupted {
                 let none = || Loaded { samples: Vec::new(), wall: Duration::ZERO, interrupted: true };
@@ -183,8 +183,8 @@ impl Bench<'_> {
         Ok(Measured { loaded, sweep: Some(Sweep::new(rows)), broke })
     }
 
-    /// The rounds of every target, each with words and lengths of its own; the next begins when nothing is under way. Who
-    /// goes first alternates, so that a machine that slows down does so for both.
+    /// Runs all rounds on every target, each round with its own prompts and lengths; a round starts when no request is
+    /// running. The target that goes first alternates, so that a machine that slows down affects both.
     async fn rounds(&self, mode: Mode, seed: u64) -> Result<Vec<Loaded>, CliError> {
         let none = || Loaded { samples: Vec::new(), wall: Duration::ZERO, interrupted: false };
         let mut all: Vec<Loaded> = self.targets.iter().map(|_| none()).collect();
@@ -222,7 +222,8 @@ impl Bench<'_> {
         }
     }
 
-    /// Each rate has words of its own, so that none finds what another left in the cache. True when it was stopped.
+    /// Runs the rate sweep; true if it was interrupted. Each rate has its own prompts, so that none
+    /// benefits from the prefix cache.
     async fn sweep(&self, closed: &Loaded, rows: &mut Vec<SweepRow>) -> Result<bool, CliError> {
         let most = closed.samples.len() as f64 / closed.wall.as_secs_f64().max(1e-9);
         for (place, share) in SWEEP_SHARES.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! From `--url` to servers that can be asked: which of them has which model.
+//! Turns `--url` flags into endpoints: which server answers for which model.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,10 +9,10 @@ use super::config::Config;
 use super::error::CliError;
 use crate::bench::client::{Client, Endpoint};
 
-/// Where a bearer token for servers is looked for, as most clients do.
+/// Environment variable with the servers' API key, as most OpenAI clients use.
 const KEY_VARIABLE: &str = "OPENAI_API_KEY";
 
-/// A `--url`, perhaps for one role: `worker=http://127.0.0.1:8081`.
+/// A `--url`, optionally for one role: `worker=http://127.0.0.1:8081`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Named<'a> {
     role: Option<&'a str>,
@@ -20,17 +20,16 @@ pub struct Named<'a> {
 }
 
 impl<'a> Named<'a> {
-    /// Reads one as typed.
     pub fn parse(typed: &'a str) -> Self {
         match typed.split_once('=') {
-            // A URL may have a `=` of its own, behind its `:`.
+            // A `=` after a colon belongs to the URL itself.
             Some((role, url)) if !role.contains(':') => Self { role: Some(role), url },
             _ => Self { role: None, url: typed },
         }
     }
 }
 
-/// A client whose servers may be silent so long.
+/// A client that gives up on a server after this many seconds of silence.
 pub fn client(timeout_seconds: u64) -> Result<Client, CliError> {
     if timeout_seconds == 0 {
         return Err(CliError::usage("--timeout-seconds must be at least 1"));
@@ -38,7 +37,7 @@ pub fn client(timeout_seconds: u64) -> Result<Client, CliError> {
     Client::new(Duration::from_secs(timeout_seconds)).map_err(|error| CliError::Failed(anyhow!(error)))
 }
 
-/// One server and the model to ask it for; without a name, the only one it has.
+/// The endpoint for one server and model. Without a name, the server's only model is used.
 pub async fn endpoint(
     config: &Config,
     client: &Client,
@@ -62,8 +61,8 @@ pub async fn endpoint(
     }
 }
 
-/// A server for each role. One URL alone plays all; of several, each plays the roles it is given (`ROLE=URL`) or those
-/// whose model it says it has.
+/// Assigns a server to each role. A single URL serves all roles; of several, each serves the roles it is named for
+/// (`ROLE=URL`) or those whose model it lists.
 pub async fn by_role(
     config: &Config,
     client: &Client,
@@ -95,7 +94,7 @@ pub async fn by_role(
                 "no server for {role} ({model}): {there}; name one with --url {role}=URL"
             ))
         })?;
-        // The server's own spelling; what a server of one model has is what plays, whatever was meant.
+        // Use the server's spelling of the name. A server with one model uses that one, whatever the trace names.
         let name = match (names.iter().find(|name| is_same(name, model)), names.as_slice()) {
             (Some(same), _) => same,
             (None, [only]) => only,
@@ -111,7 +110,7 @@ pub async fn by_role(
     Ok(endpoints)
 }
 
-/// Whether a server's name for a model (a path, perhaps) and ours mean the same.
+/// Whether a server's name for a model, which may be a path, means the same model as ours.
 fn is_same(server: &str, model: &str) -> bool {
     let plain = |name: &str| {
         let file = name.rsplit('/').next().unwrap_or(name);

@@ -1,8 +1,9 @@
-//! One line on a terminal that says how far a measurement is; nothing elsewhere, and nothing of it stays.
+//! A status line on a terminal that shows the progress of a measurement. It is erased at the end; elsewhere nothing is
+//! shown.
 
 use super::terminal;
 
-/// As wide as what is written over.
+/// Width of the line that is overwritten and cleared.
 const COLUMNS: usize = 78;
 
 pub struct StatusLine {
@@ -10,20 +11,19 @@ pub struct StatusLine {
 }
 
 impl StatusLine {
-    /// On stderr, where that is a terminal.
+    /// Shows on stderr if that is a terminal.
     #[must_use]
     pub fn new() -> Self {
         Self { shown: terminal::is_watched() }
     }
 
-    /// Writes over what was there.
+    /// Replaces the previous text.
     pub fn show(&self, text: &str) {
         if self.shown {
             terminal::over(text, COLUMNS);
         }
     }
 
-    /// Takes it away.
     pub fn clear(&self) {
         if self.shown {
             terminal::clear(COLUMNS);

@@ -1,5 +1,5 @@
-//! What the system lets this process have: open files, memory, file sizes, threads. It is looked at before anything begins,
-//! since libraries that find none of it left panic or abort.
+//! Checks the system's limits for this process (open files, memory, file sizes, threads) before a command begins,
+//! because libraries panic or abort when they run into one.
 
 use std::sync::Mutex;
 use std::thread::Builder;
@@ -9,19 +9,19 @@ use tokio::runtime::Runtime;
 use super::error::CliError;
 use super::flags::{Command, RunsCommand};
 
-/// The stack of the thread that does a command, whatever `ulimit -s` says of the first one's.
+/// Stack of the thread that runs the command, independent of `ulimit -s`, which applies to the first thread.
 pub const STACK_BYTES: usize = 8 << 20;
-/// As many open files as anybody here can use; a higher limit stays as it is.
+/// The open-file limit is raised to this, the most that any command can use; a higher limit is left as it is.
 #[cfg(unix)]
 const FILES_WANTED: u64 = 65_536;
 
-/// What the record of runs may grow to while a command writes to it: its journal has 4 MiB before it is taken in.
+/// How large the run record's files may grow while a command writes: the write-ahead log reaches 4
+/// MiB before it is merged.
 const RECORD_BYTES: u64 = 8 << 20;
 
-/// What a program that loads models needs beside them: libraries, stacks, room for keys and values.
+/// Memory that a command with models needs beside the models: libraries, stacks, room for the KV cache.
 const WITH_MODELS_BYTES: u64 = 1_900 << 20;
 
-/// Hardware threads this process may use.
 #[must_use]
 pub fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
@@ -34,12 +34,12 @@ struct Needs {
     files: u64,
     address_bytes: u64,
     data_bytes: u64,
-    /// Of the largest file that it writes without being asked to.
+    /// Size of the largest file that the command writes on its own account.
     file_bytes: u64,
     threads: usize,
 }
 
-/// How much memory a process may have, and by which limit.
+/// A limit on the process's memory, and which one it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct MemoryLimit {
     bytes: u64,
@@ -52,7 +52,7 @@ enum Memory {
     Data,
 }
 
-/// What the system allows; `None` has no limit.
+/// The system's limits; `None` means unlimited.
 #[derive(Debug, Clone, Copy, Default)]
 struct Allowed {
     files: Option<u64>,
@@ -62,7 +62,7 @@ struct Allowed {
 
 impl Needs {
     fn of(command: &Command) -> Self {
-        // Programs that load models: their files, a record, sockets, a file of each thread's doing.
+        // Open files: the models, the record, sockets, and one per thread for whatever it is doing.
         let with_models = |name, file_bytes| Self {
             name,
             files: 64,
@@ -96,7 +96,7 @@ impl Needs {
         Self { name, files: 16, address_bytes: 96 << 20, data_bytes: 16 << 20, file_bytes: 0, threads: 2 }
     }
 
-    /// Compares with what there is.
+    /// Compares with the limits; the error says how to raise the one that is too low.
     fn check(&self, allowed: &Allowed) -> Result<(), String> {
         let Self { name, .. } = self;
         let mib = |bytes: u64| match bytes {
@@ -141,10 +141,10 @@ impl Needs {
     }
 }
 
-/// Says what is missing for a command, and takes as many open files as it may have.
+/// Checks that the limits are high enough for a command, and raises the limit of open files as far as allowed.
 ///
 /// # Errors
-/// Which limit is too low, for what, and how it is raised.
+/// Which limit is too low, for what, and how to raise it.
 pub fn check(command: &Command) -> Result<(), CliError> {
     let failed = |problem: String| CliError::Failed(anyhow::anyhow!(problem));
     let needs = Needs::of(command);
@@ -159,9 +159,9 @@ pub fn check(command: &Command) -> Result<(), CliError> {
     })
 }
 
-/// Starts so many threads at once, and ends them.
+/// Starts `count` threads at once to see whether the system allows it, then ends them.
 fn try_threads(count: usize) -> std::io::Result<()> {
-    // While this is locked none of them ends.
+    // No thread can end while this is locked.
     let gate = Mutex::new(());
     std::thread::scope(|scope| {
         let _closed = gate.lock();
@@ -171,7 +171,7 @@ fn try_threads(count: usize) -> std::io::Result<()> {
     })
 }
 
-/// How many open files this process may have, after it has taken what it may.
+/// The limit of open files, after raising it as far as allowed.
 #[cfg(unix)]
 #[must_use]
 pub fn open_files() -> Option<u64> {
@@ -185,14 +185,13 @@ pub fn open_files() -> Option<u64> {
     Some(current)
 }
 
-/// How many open files this process may have.
 #[cfg(not(unix))]
 #[must_use]
 pub fn open_files() -> Option<u64> {
     None
 }
 
-/// How many bytes of memory this process may have, where that is limited.
+/// The lower of the process's memory limits in bytes, if there is one.
 #[must_use]
 pub fn memory_limit() -> Option<u64> {
     memory_limits().iter().flatten().map(|limit| limit.bytes).min()
@@ -210,7 +209,7 @@ fn memory_limits() -> [Option<MemoryLimit>; 2] {
     [None, None]
 }
 
-/// How large a file this process may write, where that is limited.
+/// Limit on the size of files that this process writes, in bytes.
 fn file_size() -> Option<u64> {
     #[cfg(unix)]
     return rustix::process::getrlimit(rustix::process::Resource::Fsize).current;
@@ -218,22 +217,20 @@ fn file_size() -> Option<u64> {
     None
 }
 
-/// Whether the size of files that this process writes is limited.
 #[must_use]
 pub fn has_file_limit() -> bool {
     file_size().is_some()
 }
 
-/// A runtime with so many threads.
+/// A tokio runtime with `threads` worker threads.
 ///
 /// # Errors
-/// [`CliError::Failed`] where the system gives no threads or files for it.
+/// [`CliError::Failed`] if the system denies the threads or files it needs.
 pub fn runtime(threads: usize) -> Result<Runtime, CliError> {
     let built = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
     built.map_err(|error| no_runtime(&error))
 }
 
-/// The system gave no threads or files for a runtime.
 pub fn no_runtime(error: &std::io::Error) -> CliError {
     CliError::Failed(anyhow::anyhow!(
         "no network and no clock can be had: {error}; raise the limits of open files and processes (`ulimit -n`, \

@@ -1,6 +1,5 @@
-//! What is written to stdout and stderr. On a terminal, characters that it would obey are shown as what they are: models,
-//! files and names from elsewhere must not move its cursor, set its clipboard or turn text around. What is piped stays as it
-//! is, byte for byte. What is said is not known here.
+//! Writes to stdout and stderr. On a terminal, control characters are escaped, so that text from models, files and
+//! names can't move the cursor, set the clipboard or reverse text. Piped output is unchanged, byte for byte.
 
 #[cfg(test)]
 mod tests;
@@ -11,25 +10,25 @@ use std::io::{self, IsTerminal, Write};
 
 use super::error::CliError;
 
-/// Whether a terminal obeys a character instead of showing it: control characters but for tab and the end of a line, and
-/// what changes the direction of text.
+/// Whether a terminal would act on a character instead of showing it: control characters except tab and newline, and
+/// characters that change text direction.
 fn is_obeyed(c: char) -> bool {
     let turns =
         matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     turns || (c.is_control() && !matches!(c, '\n' | '\t'))
 }
 
-/// A text as a terminal may have it: what it would obey is written as in JSON (`\u001b`), so that JSON stays what it was.
+/// A text made safe for a terminal. Escapes are written as in JSON (`\u001b`), so that JSON keeps its meaning.
 #[must_use]
 pub fn shown(text: &str) -> Cow<'_, str> {
     if !text.contains(is_obeyed) {
         return Cow::Borrowed(text);
     }
     let mut shown = String::with_capacity(text.len() + 16);
-    // Lines that end as on Windows end here as well.
+    // Windows line endings become plain newlines instead of an escaped carriage return.
     for c in text.replace("\r\n", "\n").chars() {
         if is_obeyed(c) {
-            // Writing to a String cannot fail. All of them have at most four hexadecimal digits.
+            // Writing to a String cannot fail. All these characters have at most four hexadecimal digits.
             let _ = write!(shown, "\\u{:04x}", u32::from(c));
         } else {
             shown.push(c);
@@ -42,10 +41,10 @@ fn for_reader(text: &str, is_terminal: bool) -> Cow<'_, str> {
     if is_terminal { shown(text) } else { Cow::Borrowed(text) }
 }
 
-/// Writes to stdout.
+/// Writes a text to stdout, escaped if that is a terminal.
 ///
 /// # Errors
-/// [`CliError::NoReader`] when nobody reads it any more; else [`CliError::Failed`] with the reason and what to do.
+/// [`CliError::NoReader`] if the reader has gone, else [`CliError::Failed`] with the reason and what to do.
 pub fn out(text: &str) -> Result<(), CliError> {
     takes_output()?;
     let mut stdout = io::stdout().lock();
@@ -54,13 +53,13 @@ pub fn out(text: &str) -> Result<(), CliError> {
     written.map_err(|error| CliError::stdout(&error))
 }
 
-/// Prints what the parser of the command line has to say: help and versions on stdout, mistakes on stderr.
+/// Prints clap's output: help and versions on stdout, mistakes on stderr.
 ///
 /// # Errors
-/// The error of [`out`], when the text is meant for stdout.
+/// The error of [`out`], if the text goes to stdout.
 pub fn parser(said: &clap::Error) -> Result<(), CliError> {
     if said.use_stderr() {
-        // The exit status tells it as well.
+        // The exit status reports the mistake even if stderr can't be written.
         let _ = said.print();
         return Ok(());
     }
@@ -68,11 +67,11 @@ pub fn parser(said: &clap::Error) -> Result<(), CliError> {
     said.print().and_then(|()| io::stdout().flush()).map_err(|error| CliError::stdout(&error))
 }
 
-/// Refuses a stdout on which everything would be lost without an error: the standard library takes a closed one, and one that
-/// is open for reading only, for one that throws everything away.
+/// Refuses a stdout that is closed or open for reading only. The standard library silently
+/// discards everything written to one.
 ///
 /// # Errors
-/// [`CliError`] says why stdout can't be written, and what to do.
+/// Why stdout can't be written, and what to do.
 pub fn takes_output() -> Result<(), CliError> {
     let problem = if bandmaster_models::stdout::was_closed() {
         "it is closed"
@@ -95,31 +94,30 @@ fn is_read_only() -> bool {
     false
 }
 
-/// Writes to stderr. Nobody may read it; that is no reason to stop.
+/// Writes to stderr and ignores errors: if nobody can read it, carry on.
 pub fn err(text: &str) {
     let mut stderr = io::stderr().lock();
     let text = for_reader(text, stderr.is_terminal());
     let _ = stderr.write_all(text.as_bytes());
 }
 
-/// Whether somebody watches stderr.
+/// Whether stderr is a terminal.
 #[must_use]
 pub fn is_watched() -> bool {
     io::stderr().is_terminal()
 }
 
-/// Writes over the line on which stderr stands, padded to `columns`; for a terminal.
+/// Overwrites the current line of stderr, padded to `columns`; for terminals only.
 pub fn over(text: &str, columns: usize) {
     let text: String = shown(text).replace(['\n', '\t'], " ").chars().take(columns).collect();
     let _ = write!(io::stderr(), "\r{text:columns$}");
 }
 
-/// Clears what [`over`] wrote.
 pub fn clear(columns: usize) {
     let _ = write!(io::stderr(), "\r{:columns$}\r", "");
 }
 
-/// Where the log is written.
+/// The writer of the log: stderr, with control characters escaped on a terminal.
 pub struct Log;
 
 impl Write for Log {

@@ -1,4 +1,4 @@
-//! Units, settings and inputs, each as a table of what was typed and what must come of it.
+//! Tests of units, settings and inputs: tables of what is typed and what must result.
 
 use std::fs;
 use std::io::Cursor;
@@ -58,7 +58,7 @@ fn sizes_and_ages_are_read_with_their_units() {
     assert_eq!((gib(512 << 20), gib(12 << 30)), ("512 MiB".to_owned(), "12.0 GiB".to_owned()));
 }
 
-/// The settings that come of flags, variables and a `config.toml`.
+/// The settings that result from flags, variables and the text of a `config.toml`.
 fn settings(flags: &[&str], variables: &[(&str, &str)], file: &str) -> Result<Config, String> {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("config.toml"), file).unwrap();

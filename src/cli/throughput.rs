@@ -24,7 +24,7 @@ use crate::bench::row::Row;
 use crate::bench::workload::Throughput;
 use crate::hub::{Found, check_unchanged};
 
-/// Tokens of one step; longer prompts take several.
+/// Most tokens that one step computes; longer prompts take several steps.
 const STEP_TOKENS_MAX: usize = 512;
 
 pub fn bench_throughput(config: &Config, flags: &ThroughputFlags) -> Result<ExitCode, CliError> {
@@ -80,7 +80,7 @@ pub fn bench_throughput(config: &Config, flags: &ThroughputFlags) -> Result<Exit
     Ok(if interrupted { ExitCode::from(INTERRUPTED) } else { ExitCode::SUCCESS })
 }
 
-/// What was asked for, works with the same threads beside each other.
+/// The measurements to make. Those with the same thread count are adjacent, so that they share one load of the model.
 fn works(config: &Config, flags: &ThroughputFlags) -> Vec<Throughput> {
     let threads = config.threads.value;
     if flags.all {
@@ -99,7 +99,7 @@ fn works(config: &Config, flags: &ThroughputFlags) -> Vec<Throughput> {
     }]
 }
 
-/// Bytes that the memory allowed, and a limit of this process's memory, leave for keys and values.
+/// Bytes left for the KV cache by --memory and by the process's memory limit.
 fn room_bytes(config: &Config, found: &Found) -> Result<usize, CliError> {
     let limit = memory_limit().map(models_bytes);
     let may = config.memory_bytes.value.min(limit.unwrap_or(u64::MAX));
@@ -123,18 +123,17 @@ fn room_bytes(config: &Config, found: &Found) -> Result<usize, CliError> {
     Ok(usize::try_from(room).unwrap_or(usize::MAX))
 }
 
-/// What stays the same from work to work.
+/// What stays the same for all measurements.
 struct Bench<'a> {
     config: &'a Config,
     flags: &'a ThroughputFlags,
     found: &'a Found,
-    /// Bytes for keys and values.
+    /// For the KV cache.
     room: usize,
     status: StatusLine,
     interrupt: &'a Interrupt,
 }
 
-/// What has been measured so far.
 #[derive(Default)]
 struct Measured {
     rows: Vec<Row>,
@@ -148,7 +147,7 @@ impl Bench<'_> {
         self.interrupt.cancel.reason().is_some()
     }
 
-    /// Measures works that want the same threads on one load of the model.
+    /// Loads the model once and makes measurements that use the same number of threads.
     fn measure(&self, works: &[Throughput], all: &mut Measured) -> Result<(), CliError> {
         let Some(first) = works.first() else { return Ok(()) };
         let cpu = Arc::new(Cpu::new(first.threads));
@@ -159,7 +158,7 @@ impl Bench<'_> {
         for work in works {
             match self.rows(&mut model, work) {
                 Ok(measured) => rows.extend(measured),
-                // A sweep goes as far as the model and the memory do.
+                // A sweep skips depths that don't fit into the model's context or the memory.
                 Err(error @ (MeasureError::Context { .. } | MeasureError::Pool { .. })) if self.flags.all => {
                     all.left_out.push(format!("depth {}: {error}", work.depth_tokens));
                 }

@@ -13,7 +13,7 @@ use super::{print, print_json};
 use crate::hub::check_unchanged;
 use crate::text::Tokenizer;
 
-/// Prints the ids of a text, separated by spaces, without tokens that only open or close a sequence.
+/// Prints the token ids of a text, separated by spaces. No beginning- or end-of-sequence tokens are added.
 pub fn tokenize(config: &Config, flags: &TokenizeFlags) -> Result<ExitCode, CliError> {
     let path = config.hub().find_writer(&flags.model)?.path;
     check_unchanged(&path)?;

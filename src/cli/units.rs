@@ -1,8 +1,8 @@
-//! Sizes and ages as people write them.
+//! Parses and formats sizes and ages.
 
 use std::time::Duration;
 
-/// `8GiB`, `512 MiB`, `8GB`, `8G` (binary), or plain bytes.
+/// Parses `8GiB`, `512 MiB`, `8GB` (decimal), `8G` (binary), or plain bytes.
 ///
 /// # Errors
 /// A sentence that says what was expected.
@@ -28,7 +28,7 @@ pub fn parse_bytes(text: &str) -> Result<u64, String> {
     Ok(bytes as u64)
 }
 
-/// `30d`, `12h`, `2w`, `15m`, `90s`.
+/// Parses `30d`, `12h`, `2w`, `15m` or `90s`.
 ///
 /// # Errors
 /// A sentence that says what was expected.
@@ -46,7 +46,7 @@ pub fn parse_age(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(number * seconds).map_err(|_| expected())
 }
 
-/// Number and unit; the number is finite and not negative.
+/// Splits into number and unit; the number is finite and not negative.
 fn split(text: &str) -> Option<(f64, &str)> {
     let text = text.trim();
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
@@ -54,7 +54,7 @@ fn split(text: &str) -> Option<(f64, &str)> {
     number.is_finite().then_some((number, text[end..].trim()))
 }
 
-/// `8.0 GiB`: binary, as memory is counted.
+/// Formats as `8.0 GiB` or `512 MiB`, in binary units.
 #[must_use]
 pub fn gib(bytes: u64) -> String {
     let mib = bytes as f64 / f64::from(1 << 20);

@@ -11,12 +11,11 @@ use super::{print, print_json, table};
 use crate::hub::{Hub, near_names};
 use crate::orchestrator::Worker;
 
-/// A worker, before its model is loaded.
 #[derive(Debug, Serialize)]
 struct Row {
     name: String,
     kind: &'static str,
-    /// As it was named; none for a rule.
+    /// As the user named it; `None` for a worker that is not a model.
     model: Option<String>,
     installed: bool,
     path: Option<String>,

@@ -29,13 +29,13 @@ use crate::engine::{Engine, EngineConfig, Order};
 use crate::hub::Found;
 use crate::text::LoadedModel;
 
-/// How a trace is run.
+/// Engine settings of `--set` and `--against`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Settings {
     order: Order,
     warm: bool,
     speculate: bool,
-    /// Bytes of keys and values; what the memory leaves when not said.
+    /// KV cache in bytes; `None` uses what --memory leaves.
     cache_bytes: Option<u64>,
 }
 
@@ -75,11 +75,11 @@ impl Settings {
     }
 }
 
-/// Who computes.
+/// What computes the trace.
 enum Players {
-    /// Models of this machine, by role.
+    /// Models in this process, by role.
     Here(BTreeMap<String, Found>),
-    /// Servers, by role.
+    /// OpenAI-compatible servers, by role.
     Servers(Client, BTreeMap<String, Endpoint>),
 }
 
@@ -118,13 +118,13 @@ pub fn bench_workflow(config: &Config, flags: &WorkflowFlags) -> Result<ExitCode
     bench.status.clear();
     match ended {
         Err(error) if rounds.is_empty() => Err(error),
-        // What was measured before it broke is worth something.
+        // Rounds that were completed before the error are still reported.
         Err(error) => bench.report(flags, origin, (&rounds, &others), true).and(Err(error)),
         Ok(interrupted) => bench.report(flags, origin, (&rounds, &others), interrupted),
     }
 }
 
-/// Who plays each role: who was named, or the trace's; here, or at the servers.
+/// The model or server for each role, as named by the flags or else by the trace.
 async fn players(config: &Config, flags: &WorkflowFlags, trace: &Trace) -> Result<Players, CliError> {
     let names = names(trace, &flags.roles)?;
     if flags.urls.is_empty() {
@@ -138,7 +138,7 @@ async fn players(config: &Config, flags: &WorkflowFlags, trace: &Trace) -> Resul
     Ok(Players::Servers(client, endpoints))
 }
 
-/// Models by role.
+/// The model name for each role.
 fn names(trace: &Trace, named: &[String]) -> Result<BTreeMap<String, String>, CliError> {
     let mut players: BTreeMap<String, String> =
         trace.models.iter().map(|(role, what)| (role.clone(), what.model.clone())).collect();
@@ -156,7 +156,8 @@ fn names(trace: &Trace, named: &[String]) -> Result<BTreeMap<String, String>, Cl
 }
 
 impl Bench<'_> {
-    /// All rounds, the settings by turns; true when it was stopped. A part of a round counts only if there is nothing else.
+    /// Runs all rounds, alternating the settings; true if interrupted. A partial round is kept only if
+    /// it is the only one.
     fn rounds(
         &self,
         flags: &WorkflowFlags,
@@ -221,7 +222,7 @@ impl Bench<'_> {
         Ok((Round::new(&self.trace, &driven.runs, None), driven.interrupted))
     }
 
-    /// One time through, on an engine of its own: nothing is cached.
+    /// Runs the trace once on a new engine, so that nothing is cached.
     fn round_here(
         &self,
         name: &str,
@@ -259,7 +260,7 @@ impl Bench<'_> {
         Ok((Round::new(&self.trace, &driven.runs, Some(&stats)), driven.interrupted))
     }
 
-    /// The models of all roles but those that come late; one that plays several is loaded once.
+    /// Loads the models of all roles except those that load late. A model with several roles is loaded once.
     fn models(
         &self,
         roles: &BTreeMap<String, Found>,
@@ -281,7 +282,7 @@ impl Bench<'_> {
         Ok(models)
     }
 
-    /// With the hashes of the models that ran here.
+    /// Adds the hashes of the models that ran in this process.
     fn build(&self, mut build: Build) -> Build {
         if let Players::Here(roles) = &self.players {
             for found in roles.values() {

@@ -1,27 +1,26 @@
-//! Which models make the band: by what is installed and what memory holds.
+//! Chooses the models of the band by what is installed and what fits into memory.
 
 use super::catalog::{BandEntry, Catalog, Role};
 use super::store::Installed;
 
-/// At most so many workers are chosen when no band of the catalog fits what is installed.
+/// Most workers that are chosen if no band of the catalog is installed.
 const WORKERS_MAX: usize = 3;
 const GIB: u64 = 1 << 30;
 
-/// A planner, workers and embeddings, each as a person would name it.
+/// A planner, workers and embeddings, each named as a user would type it.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Band {
-    /// Plans and synthesises.
     pub planner: String,
-    /// Do the tasks; the planner itself when nothing else is there.
+    /// The planner itself if there is no other model.
     pub workers: Vec<String>,
-    /// Helps to choose a strategy.
+    /// Used to choose a strategy.
     pub embeddings: Option<String>,
 }
 
 impl Band {
-    /// Every model once. The planner comes last, so that a pull that is cut off leaves a home without a planner, and
-    /// the next run takes it up again.
+    /// Every model once. The planner comes last, so that an interrupted pull leaves a home without a planner, and the
+    /// next run resumes it.
     #[must_use]
     pub fn models(&self) -> Vec<&str> {
         let mut models: Vec<&str> = Vec::new();
@@ -47,7 +46,7 @@ impl From<&BandEntry> for Band {
     }
 }
 
-/// Memory a loaded model takes, KV cache of a few thousand tokens included.
+/// Memory that a loaded model takes in bytes, including a KV cache of a few thousand tokens.
 #[must_use]
 pub fn memory_estimate(model: &Installed) -> u64 {
     match Catalog::builtin().get(&model.name) {
@@ -56,7 +55,8 @@ pub fn memory_estimate(model: &Installed) -> u64 {
     }
 }
 
-/// The band for a machine. Without an installed planner it is the catalog's default, whatever the memory.
+/// The band for a machine with this much memory. If no planner is installed, it is the catalog's
+/// default band, whatever the memory.
 #[must_use]
 pub fn choose_band(catalog: &Catalog, memory_bytes: u64, installed: &[Installed]) -> Band {
     let has = |name: &str| installed.iter().any(|model| model.name == name);

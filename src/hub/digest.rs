@@ -1,4 +1,4 @@
-//! Checksums of files.
+//! SHA-256 checksums of files.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::error::{AtPath, HubError};
 
-/// `(bytes, sha256 in hex)` of a file; `on_bytes` hears how many more were read.
+/// `(bytes, sha256 in hex)` of a file. `on_bytes` is called with the number of further bytes read.
 pub(super) fn hash_file(path: &Path, mut on_bytes: impl FnMut(u64)) -> Result<(u64, String), HubError> {
     if !fs::metadata(path).at(path)?.is_file() {
         return Err(HubError::io(path, io::Error::other("it is not a regular file")));

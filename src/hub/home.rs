@@ -1,4 +1,4 @@
-//! Where things are kept: the platform's directories, or one folder with `--home`.
+//! The folders where files are kept: the platform's directories, or one folder with `--home`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,16 +7,16 @@ use etcetera::{AppStrategy, AppStrategyArgs, choose_app_strategy};
 
 use super::error::{AtPath, HubError};
 
-/// The four places. Nothing is created before something is written.
+/// Nothing is created before something is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Home {
     /// Installed models, one folder each.
     pub models_dir: PathBuf,
-    /// `runs.sqlite`; private.
+    /// Contains `runs.sqlite`; private to the user.
     pub state_dir: PathBuf,
-    /// `config.toml`; private.
+    /// Contains `config.toml`; private to the user.
     pub config_dir: PathBuf,
-    /// What may be deleted at any time.
+    /// Files that may be deleted at any time.
     pub cache_dir: PathBuf,
 }
 
@@ -35,7 +35,7 @@ impl Home {
     /// The platform's directories (XDG on Linux and macOS).
     ///
     /// # Errors
-    /// [`HubError::NoHome`] when the platform names no home directory.
+    /// [`HubError::NoHome`] if the platform has no home directory.
     pub fn of_platform() -> Result<Self, HubError> {
         let args = AppStrategyArgs {
             top_level_domain: "dev".to_owned(),
@@ -51,29 +51,29 @@ impl Home {
         })
     }
 
-    /// The journal of runs.
+    /// The record of runs.
     #[must_use]
     pub fn runs_file(&self) -> PathBuf {
         self.state_dir.join("runs.sqlite")
     }
 
-    /// Settings, if the file is there.
+    /// The settings file, which may not exist.
     #[must_use]
     pub fn config_file(&self) -> PathBuf {
         self.config_dir.join("config.toml")
     }
 
-    /// Creates the state folder, readable by its owner only, and returns it.
+    /// Creates the state folder, readable only by its owner, and returns it.
     ///
     /// # Errors
-    /// When the file system refuses.
+    /// If the file system refuses.
     pub fn create_state_dir(&self) -> Result<&Path, HubError> {
         create_private(&self.state_dir)?;
         Ok(&self.state_dir)
     }
 }
 
-/// Creates `dir` and what is missing above it, mode 0700 where the platform has modes.
+/// Creates `dir` and its missing parents, with mode 0700 on Unix.
 pub(super) fn create_private(dir: &Path) -> Result<(), HubError> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);

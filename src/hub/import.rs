@@ -1,4 +1,4 @@
-//! Brings files that are already on this machine into the home: by reference where the file system can, else by copying.
+//! Brings files from this machine into the home, by a clone or a link if the file system allows it, else by copying.
 
 use std::fs::{self, File};
 use std::io;
@@ -15,37 +15,35 @@ use super::reference::split_part;
 use super::store::{Store, check_space, disk_available};
 use super::{Installed, Progress, Report};
 
-/// A model file of at least this size is taken for a planner when nothing else tells.
+/// A model of at least this size is assumed to be a planner if nothing else is known.
 const PLANNER_BYTES_MIN: u64 = 700_000_000;
-/// What an embedding model's folder holds.
+/// Files of an embedding model's folder.
 const EMBEDDING_FILES: [&str; 3] = ["model.safetensors", "tokenizer.json", "config.json"];
 
-/// How an import may be shaped.
 #[derive(Debug, Clone, Default)]
 pub struct ImportOptions {
-    /// Instead of the catalog's name or the file's own.
+    /// Name to use instead of the catalog's or the file's.
     pub name: Option<String>,
-    /// Instead of a role by size.
+    /// Role to use instead of the catalog's, or of the one guessed by size.
     pub role: Option<Role>,
     /// Copy even where a link would do.
     pub copy: bool,
 }
 
-/// How a file came in.
+/// How an imported file was stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Brought {
-    /// Shares its blocks with the original; both live on their own.
+    /// Shares disk blocks with the original; both can change independently.
     Reflink,
-    /// A second name of the same file.
+    /// A hard link to the original.
     HardLink,
-    /// Points at the original, which must stay where it is.
+    /// A symbolic link to the original, which must stay where it is.
     Symlink,
-    /// Its own bytes.
     Copy,
 }
 
 impl Brought {
-    /// For people.
+    /// The description shown to the user.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -57,12 +55,12 @@ impl Brought {
     }
 }
 
-/// What a generating model is good for when nothing but its size is known.
+/// The role of a text-generating model of which only the size is known.
 pub(super) fn role_by_size(bytes: u64) -> Role {
     if bytes >= PLANNER_BYTES_MIN { Role::Planner } else { Role::Worker }
 }
 
-/// Metadata of a path that a person typed.
+/// Metadata of a path that the user typed.
 pub(super) fn look_at(path: &Path) -> Result<fs::Metadata, HubError> {
     fs::metadata(path).map_err(|error| {
         let problem = match error.kind() {
@@ -73,17 +71,17 @@ pub(super) fn look_at(path: &Path) -> Result<fs::Metadata, HubError> {
     })
 }
 
-/// What a path that a person typed stands for.
+/// The files that a typed path stands for.
 pub(super) struct Files {
-    /// The main file first; every one of them is there.
+    /// All exist; the main file comes first.
     pub(super) files: Vec<PathBuf>,
     /// Whether it is an embedding model.
     pub(super) embeddings: bool,
-    /// The file's or the folder's own name, without the ending and the number of a part.
+    /// Name of the file or folder, without ending and part number.
     pub(super) name: String,
 }
 
-/// The files of the model that `path` names: any part of a split model stands for all.
+/// Finds the files of the model at `path`. Any part of a split model stands for all of it.
 pub(super) fn files_of(path: &Path) -> Result<Files, HubError> {
     let not_a_model =
         |problem: &str| HubError::NotAModel { path: path.to_owned(), problem: problem.to_owned() };
@@ -122,7 +120,7 @@ pub(super) fn files_of(path: &Path) -> Result<Files, HubError> {
     Ok(Files { files: vec![path.clone()], embeddings: false, name })
 }
 
-/// `NAME-00001-of-0000N.gguf` stands for all N: the name and the paths.
+/// The name and the paths of all parts of `NAME-00001-of-0000N.gguf`.
 fn split_parts(folder: &Path, name: &str) -> Option<(String, Vec<PathBuf>)> {
     let (stem, part, count) = split_part(name)?;
     (1..=count).contains(&part).then_some(())?;
@@ -130,14 +128,14 @@ fn split_parts(folder: &Path, name: &str) -> Option<(String, Vec<PathBuf>)> {
     Some((stem.to_owned(), (1..=count).map(file).collect()))
 }
 
-/// Whether a model can be kept under this name: it must stay one folder inside the models folder.
+/// Whether a model can be stored under this name: a single folder inside the models folder.
 pub(super) fn is_folder_name(name: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.@".contains(c);
     let starts = name.starts_with(|c: char| c.is_ascii_alphanumeric());
     starts && name.chars().all(plain) && FileName::new(name).is_ok()
 }
 
-/// Refuses a file whose header can't be a model's.
+/// Refuses a file whose header is not that of a GGUF model.
 pub(super) fn check_gguf(path: &Path) -> Result<(), HubError> {
     let read = Gguf::open(path).and_then(|gguf| gguf.architecture().map(str::to_owned));
     read.map(drop).map_err(|error| HubError::NotAModel { path: path.to_owned(), problem: error.to_string() })
@@ -187,7 +185,7 @@ pub(super) fn import(
             Err(HubError::NameTaken { name: manifest.name, source_was: there.source })
         };
     }
-    // The folder becomes the model's: what a cut-off pull left there must not come along.
+    // The partial folder becomes the model's folder, so leftovers of an interrupted pull must be removed.
     store.forget_partial(&manifest.name);
     let staged = store.create_partial(&manifest.name)?;
     let bring = || {
@@ -211,7 +209,7 @@ pub(super) fn import(
     }
 }
 
-/// Under which names a person's files are kept: their own, unless those would not do everywhere.
+/// Local names for the user's files: their own, unless those aren't allowed on every system.
 fn names_of(files: &[PathBuf]) -> Vec<FileName> {
     let count = files.len();
     let otherwise = |part: usize| match count {
@@ -221,7 +219,7 @@ fn names_of(files: &[PathBuf]) -> Vec<FileName> {
     files.iter().zip(1..).map(|(file, part)| FileName::of_own(file, &otherwise(part))).collect()
 }
 
-/// Size and time of each file.
+/// Size and modification time of each file, to notice changes during the import.
 fn stamps(files: &[PathBuf]) -> Result<Vec<(u64, Option<std::time::SystemTime>)>, HubError> {
     let stamp = |file: &PathBuf| {
         let meta = fs::metadata(file).at(file)?;
@@ -230,7 +228,7 @@ fn stamps(files: &[PathBuf]) -> Result<Vec<(u64, Option<std::time::SystemTime>)>
     files.iter().map(stamp).collect()
 }
 
-/// Name, role and licence: the catalog's when it knows the checksum, else from the file.
+/// Name, role and licence: from the options, else from the catalog if it knows the checksum, else from the file.
 fn describe(path: &Path, files: Vec<KeptFile>, embeddings: bool, options: &ImportOptions) -> Manifest {
     let main = &files[0];
     let same = |file: &ModelFile| file.sha256.as_deref() == Some(main.sha256.as_str());
@@ -256,7 +254,7 @@ fn describe(path: &Path, files: Vec<KeptFile>, embeddings: bool, options: &Impor
     }
 }
 
-/// A clone, a link or a copy of `from` at `to`, which is replaced.
+/// Clones, links or copies `from` to `to`, replacing what is there.
 pub(super) fn bring_in(from: &Path, to: &Path, copy: bool) -> Result<Brought, HubError> {
     let from = fs::canonicalize(from).at(from)?;
     if to.symlink_metadata().is_ok() {
@@ -265,7 +263,7 @@ pub(super) fn bring_in(from: &Path, to: &Path, copy: bool) -> Result<Brought, Hu
     if reflink(&from, to).is_ok() {
         return Ok(Brought::Reflink);
     }
-    // A clone that didn't work leaves an empty file.
+    // A failed clone leaves an empty file.
     let _ = fs::remove_file(to);
     if !copy && fs::hard_link(&from, to).is_ok() {
         return Ok(Brought::HardLink);

@@ -1,6 +1,6 @@
-//! Nothing from outside lands outside. Names that a hub, an archive, a manifest or a file's own name bring are one plain
-//! component of a path or they are refused; and a file of ours is made anew, never by writing through a link, a pipe or
-//! a second name of somebody else's file that lies in its way.
+//! Keeps foreign names inside the models folder. Names from a hub, an archive, a manifest or a file must be a single
+//! plain path component, or they are refused. Our own files are created anew, never written through a link, a pipe or a
+//! hard link to somebody else's file that is in the way.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -8,23 +8,23 @@ use std::path::{Path, PathBuf};
 
 use super::error::HubError;
 
-/// The name of the file that tells of a model, beside its own files.
+/// Name of the file that describes a model, stored beside its files.
 pub(super) const MANIFEST: &str = "manifest.json";
 
-/// Bytes of a file's name: file systems allow 255, and `.resume.json` and the like come behind it.
+/// Longest file name in bytes: file systems allow 255, and endings such as `.resume.json` are appended.
 const NAME_BYTES_MAX: usize = 200;
-/// Names that are devices on Windows, whatever their ending.
+/// Device names on Windows, whatever the file ending.
 const DEVICES: [&str; 4] = ["con", "prn", "aux", "nul"];
 const NUMBERED_DEVICES: [&str; 2] = ["com", "lpt"];
-/// What Windows or a shell understands as something else than a letter of a name.
+/// Characters that Windows or a shell treats specially.
 const SPECIAL: &[char] = &['/', '\\', ':', '*', '?', '"', '<', '>', '|'];
 
-/// The name of a file in a folder of ours: one plain component of a path on every system.
+/// A file name that is a single plain path component on every system.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct FileName(String);
 
 impl FileName {
-    /// Checks a name.
+    /// Checks that a name is one plain component.
     ///
     /// # Errors
     /// Says what is wrong with it.
@@ -54,11 +54,11 @@ impl FileName {
         }
     }
 
-    /// The name under which a file of somebody else's repository is kept: the last part of its path there. Every part must
-    /// be a plain name, so that the path means the same to whoever serves it.
+    /// The local name of a file in a remote repository: the last part of its path there. Every part must be a plain
+    /// name, so that the path means the same to whoever serves it.
     ///
     /// # Errors
-    /// [`HubError::UnsafeName`] says what is wrong with it; `source` is who names the file.
+    /// [`HubError::UnsafeName`] says what is wrong; `source` is the repository or package.
     pub(super) fn of_remote(source: &str, path: &str) -> Result<Self, HubError> {
         let refused =
             |problem| HubError::UnsafeName { source_name: source.to_owned(), name: printable(path), problem };
@@ -69,7 +69,7 @@ impl FileName {
         last.map_err(refused)
     }
 
-    /// The name under which a person's own file is kept: its own if that will do, else `otherwise`.
+    /// The local name of a user's own file: its name if that is allowed, else `otherwise`.
     pub(super) fn of_own(path: &Path, otherwise: &str) -> Self {
         let own = path.file_name().and_then(|name| name.to_str());
         let own = own.and_then(|name| Self::new(name).ok());
@@ -80,30 +80,30 @@ impl FileName {
         &self.0
     }
 
-    /// The path of this file in `folder`.
     pub(super) fn within(&self, folder: &Path) -> PathBuf {
         folder.join(&self.0)
     }
 
-    /// The path of a file beside it, with an ending of ours.
+    /// The path of a file beside it, with an additional ending.
     pub(super) fn beside(&self, folder: &Path, ending: &str) -> PathBuf {
         folder.join(format!("{}{ending}", self.0))
     }
 }
 
-/// Whether a path that a manifest names stays inside its folder: plain names only, however many.
+/// Whether a relative path from a manifest stays inside its folder: it consists of plain names only.
 pub(super) fn is_inside(path: &str) -> bool {
     path.split('/').all(|part| FileName::new(part).is_ok())
 }
 
-/// Control characters, and those that turn the direction of text or have no width: a name with them isn't what it looks like.
+/// Control characters, and characters that change text direction or have no width: a name with them
+/// isn't what it looks like.
 fn is_invisible(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
         || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
-/// A foreign name as a message may show it: short, and without what a terminal would obey.
+/// A foreign name made safe for messages: shortened, and with special characters escaped.
 pub(super) fn printable(name: &str) -> String {
     const SHOWN_MAX: usize = 120;
     let mut shown = String::new();
@@ -119,8 +119,8 @@ pub(super) fn printable(name: &str) -> String {
     shown
 }
 
-/// Opens a file of ours for reading and writing, keeping what is in it. What isn't a file of ours alone (a link, a pipe,
-/// a second name of another file) is taken out of the way first, and the file begins empty.
+/// Opens one of our files for reading and writing, keeping its content. Anything else in its place (a link, a pipe, a
+/// hard link to another file) is removed first, and the file starts empty.
 pub(super) fn open_ours(path: &Path) -> io::Result<File> {
     clear_foreign(path)?;
     let mut options = OpenOptions::new();
@@ -129,7 +129,7 @@ pub(super) fn open_ours(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// Makes a file of ours anew; whatever lies in its way is taken away, not written to.
+/// Creates one of our files anew; whatever is in its place is removed, not written to.
 pub(super) fn create_ours(path: &Path) -> io::Result<File> {
     match fs::symlink_metadata(path) {
         Ok(meta) if meta.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
@@ -139,17 +139,17 @@ pub(super) fn create_ours(path: &Path) -> io::Result<File> {
     File::create_new(path)
 }
 
-/// What a file of ours holds; `None` for anything but a regular file, as a pipe, which would wait for a writer.
+/// Content of one of our files; `None` if it is not a regular file: reading a pipe would wait for a writer.
 pub(super) fn read_ours(path: &Path) -> Option<Vec<u8>> {
     fs::metadata(path).ok()?.is_file().then(|| fs::read(path).ok())?
 }
 
-/// A file of ours with these bytes, made anew.
+/// Creates one of our files anew with these bytes.
 pub(super) fn write_ours(path: &Path, bytes: &[u8]) -> io::Result<()> {
     io::Write::write_all(&mut create_ours(path)?, bytes)
 }
 
-/// Makes sure that `dir` is a folder and not a link to one; what is above it must be there.
+/// Creates `dir` unless it is a folder already; a link in its place is removed. Its parent must exist.
 pub(super) fn create_folder_ours(dir: &Path) -> io::Result<()> {
     match fs::symlink_metadata(dir) {
         Ok(meta) if meta.is_dir() => return Ok(()),
@@ -161,18 +161,18 @@ pub(super) fn create_folder_ours(dir: &Path) -> io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     match builder.create(dir) {
-        // Another process was first.
+        // Another process created it first.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && !is_link(dir) => Ok(()),
         made => made,
     }
 }
 
-/// Whether `path` is a link, wherever it leads.
+/// Whether `path` is a symbolic link, wherever it leads.
 pub(super) fn is_link(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|meta| meta.is_symlink())
 }
 
-/// Removes what lies at `path` unless it is a regular file with no other name.
+/// Removes what is at `path` unless it is a regular file without other hard links.
 fn clear_foreign(path: &Path) -> io::Result<()> {
     let Ok(meta) = fs::symlink_metadata(path) else { return Ok(()) };
     if meta.is_dir() {
@@ -185,7 +185,7 @@ fn clear_foreign(path: &Path) -> io::Result<()> {
     if meta.is_file() && alone { Ok(()) } else { fs::remove_file(path) }
 }
 
-/// Lets opening fail where a link has come in the way since it was looked for.
+/// Makes opening fail if a link was put in place after the check.
 fn no_links(options: &mut OpenOptions) {
     #[cfg(unix)]
     {

@@ -1,4 +1,4 @@
-//! What is written of a model beside its files.
+//! The manifest, a JSON file beside each model's files.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,6 @@ use super::error::HubError;
 use super::inside::{FileName, MANIFEST, is_inside, printable, read_ours};
 use super::seen::Seen;
 
-/// Written beside a model's files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Manifest {
     pub(super) name: String,
@@ -19,16 +18,14 @@ pub(super) struct Manifest {
     pub(super) files: Vec<KeptFile>,
 }
 
-/// A file of an installed model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeptFile {
-    /// Its name in the model's folder.
+    /// Its path in the model's folder.
     pub file: String,
-    /// How many bytes it has.
     pub bytes: u64,
-    /// The checksum of its bytes, in lower-case hex.
+    /// Checksum in lower-case hex.
     pub sha256: String,
-    /// How it looked when it was last known to be that file; not in manifests of older versions.
+    /// Its state when it was last known to be correct; manifests of older versions lack it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen: Option<Seen>,
 }
@@ -38,19 +35,19 @@ impl KeptFile {
         Self { file: name.as_str().to_owned(), bytes, sha256, seen: None }
     }
 
-    /// Whether it is the same file, however it looked.
+    /// Whether both are the same file, whatever `seen` says.
     pub(super) fn is(&self, other: &Self) -> bool {
         (&self.file, self.bytes, &self.sha256) == (&other.file, other.bytes, &other.sha256)
     }
 }
 
 impl Manifest {
-    /// The manifest in `dir`; `None` when there is none, or it names files that are not in `dir`.
+    /// Reads the manifest in `dir`; `None` if there is none or it is invalid.
     pub(super) fn read(dir: &Path) -> Option<Self> {
         Self::parse(&read_ours(&dir.join(MANIFEST))?).ok()
     }
 
-    /// A manifest, or what is wrong with it.
+    /// Parses a manifest; the error says what is wrong.
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, String> {
         let manifest: Self = serde_json::from_slice(bytes)
             .map_err(|error| format!("its {MANIFEST} can't be read ({error})"))?;
@@ -68,7 +65,7 @@ impl Manifest {
     }
 }
 
-/// A file of an installed model that is not what was installed.
+/// The error for a file that differs from what was installed.
 pub(super) fn altered(name: &str, path: PathBuf, problem: &str) -> HubError {
     let again = format!("`bandmaster models rm {name}` and pull or import it again");
     HubError::NotAModel { path, problem: format!("{problem}: {again}") }

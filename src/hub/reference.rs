@@ -1,5 +1,5 @@
-//! What a person may type for a model: a catalog name, a path to a GGUF file, `hf:OWNER/REPO[:QUANT|FILE][@REV]`, or the hub's own
-//! address of a repository or a file.
+//! Parses what a user types for a model: a catalog name, a path to a GGUF file, `hf:OWNER/REPO[:QUANT|FILE][@REV]`, or
+//! a huggingface.co address of a repository or file.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -10,48 +10,47 @@ use super::digest::hex;
 use super::error::HubError;
 use super::inside::{FileName, is_inside, printable};
 
-/// Parts of a split model: each is asked for on its own.
+/// Most parts of a split model; each part is a separate request.
 const PARTS_MAX: usize = 1000;
-/// Files of a repository that an error names.
+/// How many files of a repository an error lists.
 const SHOWN_MAX: usize = 40;
-/// Characters of a long reference that its local name begins with.
+/// Length of the beginning of a long reference that is kept in its local name.
 const LOCAL_NAME_START: usize = 120;
 
-/// A model, as it was typed.
+/// A model as the user typed it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reference {
-    /// A catalog name or the name of something imported.
+    /// A name in the catalog or of an imported model.
     Name(String),
-    /// A file of one's own.
+    /// A file on this machine.
     Path(PathBuf),
-    /// A file of the hub.
+    /// A model on Hugging Face.
     Hub(HubReference),
 }
 
-/// `hf:OWNER/REPO[:QUANT|FILE][@REV]`
+/// A reference of the form `hf:OWNER/REPO[:QUANT|FILE][@REV]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HubReference {
-    /// `OWNER/REPO`.
+    /// As `OWNER/REPO`, without a host.
     pub repo: String,
-    /// Which file of it.
     pub select: Select,
     /// Branch, tag or commit.
     pub rev: String,
 }
 
-/// Which file of a repository.
+/// Which file of a repository to use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Select {
-    /// `Q4_K_M` if it is there, or the only one.
+    /// `Q4_K_M` if there is one, else the only file.
     Default,
-    /// By the name of its quantization, any case.
+    /// Name of a quantization, in upper or lower case.
     Quant(String),
-    /// By its path in the repository.
+    /// Path in the repository.
     File(String),
 }
 
 impl Reference {
-    /// Reads what was typed. A word that names an existing file, or looks like a path, is a path.
+    /// Parses what was typed. A word that names an existing file, or looks like a path, is a path.
     ///
     /// # Errors
     /// [`HubError::BadReference`] says what is wrong with an `hf:` reference or an empty name.
@@ -73,7 +72,7 @@ impl Reference {
     }
 }
 
-/// What stands behind the hub's name in an address of it, with or without a scheme.
+/// The path of a Hugging Face address, with or without a scheme; `None` for anything else.
 fn address(typed: &str) -> Option<&str> {
     let scheme = ["https://", "http://"]
         .into_iter()
@@ -89,8 +88,8 @@ fn bad(typed: &str, problem: &str) -> HubError {
 }
 
 impl HubReference {
-    /// `OWNER/REPO[:QUANT|FILE][@REV]`, `OWNER/REPO/tree/REV`, or `OWNER/REPO/blob/REV/FILE` and the like, each part as a
-    /// browser writes it: `%20` for a space, `%2F` for a slash that parts nothing.
+    /// Parses `OWNER/REPO[:QUANT|FILE][@REV]`, `OWNER/REPO/tree/REV`, or `OWNER/REPO/blob/REV/FILE` and similar
+    /// addresses. Parts are percent-encoded as in a browser: `%20` is a space, `%2F` a slash within a branch's name.
     fn parse_address(typed: &str, path: &str) -> Result<Self, HubError> {
         let path = path.split(['?', '#']).next().unwrap_or_default().trim_end_matches('/');
         let path = path.strip_prefix("models/").unwrap_or(path);
@@ -118,7 +117,7 @@ impl HubReference {
             Some((repo, file)) if file.to_lowercase().ends_with(".gguf") => {
                 (repo, Select::File(file.to_owned()))
             }
-            // As container images are named.
+            // `latest` is allowed because container images are named this way.
             Some((repo, quant)) if quant.eq_ignore_ascii_case("latest") => (repo, Select::Default),
             Some((repo, quant)) => (repo, Select::Quant(quant.to_owned())),
             None => (rest, Select::Default),
@@ -147,7 +146,7 @@ impl HubReference {
         Ok(Self { repo: owner_and_name.join("/"), select, rev: rev.to_owned() })
     }
 
-    /// The name it is installed under: repository, file and revision, safe as a folder's name.
+    /// The name to install it under: repository, file and revision, made safe for a folder name.
     #[must_use]
     pub fn local_name(&self) -> String {
         let mut name = self.repo.replace('/', "--");
@@ -167,15 +166,15 @@ impl HubReference {
         if FileName::new(&name).is_ok() {
             return name;
         }
-        // Too long, or something else than a name somewhere: what tells it apart is kept as a checksum.
+        // Too long or not a valid name: a checksum keeps it distinct.
         let (start, sum) = (&name[..name.len().min(LOCAL_NAME_START)], hex(&Sha256::digest(&name)));
         format!("hf-{start}-{}", &sum[..16])
     }
 
-    /// The files of the model among a repository's files, parts of a split model in order.
+    /// Chooses the model's files among a repository's files. Parts of a split model are in order.
     ///
     /// # Errors
-    /// [`HubError::Remote`] naming the files there are.
+    /// [`HubError::Remote`] lists the files that are there.
     pub fn choose(&self, files: &[String]) -> Result<Vec<String>, HubError> {
         let mut models: Vec<&String> = files.iter().filter(|file| is_model_file(file)).collect();
         models.sort();
@@ -218,8 +217,8 @@ fn is_model_file(file: &str) -> bool {
     lower.ends_with(".gguf") && !lower.contains("mmproj") && !lower.contains("imatrix")
 }
 
-/// Files whose name holds the quantization as a word of its own: `Q4_K` is not `Q4_K_M`. Where there is none, those in which
-/// a word begins with it: `Q4` is `Q4_0`, or `Q4_K_M`, but not `Q40`.
+/// Files whose name contains the quantization as a separate word: `Q4_K` does not match `Q4_K_M`. If there are none,
+/// files with a word that begins with it and an underscore: `Q4` matches `Q4_0` and `Q4_K_M`, but not `Q40`.
 fn of_quant<'a>(files: &[&'a String], quant: &str) -> Vec<&'a String> {
     let quant = quant.to_lowercase();
     let parts_words = |c: char| !c.is_ascii_alphanumeric() && c != '_';
@@ -237,7 +236,7 @@ fn of_quant<'a>(files: &[&'a String], quant: &str) -> Vec<&'a String> {
     if exact.is_empty() { of(&|c| parts_words(c) || c == '_') } else { exact }
 }
 
-/// The text behind `%41` and the like; `None` where it is no text, or something else follows a `%`.
+/// Decodes `%41` and similar; `None` if a `%` is malformed or the result is not UTF-8.
 fn percent_decoded(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -265,7 +264,7 @@ pub(super) fn split_part(file: &str) -> Option<(&str, usize, usize)> {
     Some((stem, part.parse().ok()?, parts.parse().ok()?))
 }
 
-/// All the parts of the one split model that `matching` belongs to, if they are all there.
+/// All parts of the split model that `matching` belongs to; `None` if they belong to several, or if a part is missing.
 fn all_parts(matching: &[&String], models: &[&String]) -> Option<Vec<String>> {
     let stem_of = |file: &str| split_part(file).map(|(stem, _, parts)| (stem.to_owned(), parts));
     let (stem, parts) = stem_of(matching.first()?)?;
@@ -279,7 +278,7 @@ fn all_parts(matching: &[&String], models: &[&String]) -> Option<Vec<String>> {
     wanted.filter(|wanted| (1..=PARTS_MAX).contains(&wanted.len()))
 }
 
-/// Up to three of `known` that are near `name`, nearest first.
+/// Up to three of `known` that are similar to `name`, most similar first.
 #[must_use]
 pub fn near_names<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     let name = name.to_lowercase();

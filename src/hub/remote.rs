@@ -1,5 +1,5 @@
-//! The Hugging Face hub over HTTP: a file's commit, size and sha256 from a HEAD, its bytes by ranges, a repository's
-//! list of files. Blocking, and quick to say that there is no network.
+//! The Hugging Face hub over HTTP: a HEAD request gives a file's commit, size and sha256, range requests its bytes, the
+//! API a repository's list of files. Blocking, and quick to report that there is no network.
 //!
 //! Source: the hub's documented paths, `/{repo}/resolve/{rev}/{file}` and `/api/models/{repo}/revision/{rev}`.
 
@@ -19,39 +19,39 @@ use super::reference::HubReference;
 use super::staging::Staged;
 use super::store::{check_space, disk_available};
 
-/// A connection that takes longer is no connection.
 const CONNECT_MAX: Duration = Duration::from_secs(4);
-/// A server that is silent for longer has gone.
+/// A server silent for longer than this is treated as gone.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
-/// Tries in a row that bring nothing, before a transfer is given up.
+/// A transfer is given up after this many attempts in a row that bring nothing.
 const RESUMES_MAX: u32 = 5;
-/// A question about a repository or a file is answered within this, or not at all.
+/// Time limit for a request about a repository or a file, its answer included.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
-/// A transfer that brings less than [`PACE_BYTES`] within this is cut: a server may not hold us with a byte now and then.
+/// A transfer that brings less than [`PACE_BYTES`] in this time is cut, so that a server can't hold us with
+/// a byte now and then.
 const PACE_TIME: Duration = Duration::from_secs(60);
-/// Bytes that are progress; also of a try.
+/// Fewer bytes than this don't count as progress, neither in [`PACE_TIME`] nor in one attempt.
 const PACE_BYTES: u64 = 64 << 10;
-/// A file whose size nobody announced may fill the disk up to this much.
+/// A file of unknown size may fill the disk except for this much.
 const DISK_SPARE_BYTES: u64 = 1 << 30;
-/// Before the first renewed try; longer before later ones.
+/// Pause before the first retry; later ones wait longer.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 const REDIRECTS_MAX: u32 = 5;
 
-/// Where files come from, and with which rights. Read from the environment once, by [`Remote::from_env`].
+/// Where files come from, and with which access rights. [`Remote::from_env`] reads it from the environment once.
 #[derive(Debug, Clone)]
 pub struct Remote {
-    /// The hub, without a slash at its end.
+    /// The hub's address, without a trailing slash.
     pub endpoint: String,
-    /// For gated and private repositories.
+    /// Access token for gated and private repositories.
     pub token: Option<String>,
-    /// The hub's own cache of other programs; files found there are not fetched again.
+    /// Folder of the official client's cache; files found there are not downloaded again.
     pub cache_dir: Option<PathBuf>,
-    /// Interpreters to try for `-m pip`, in order.
+    /// Python interpreters to try for `-m pip`, in order.
     pub pythons: Vec<PathBuf>,
 }
 
 impl Remote {
-    /// Honours `HF_ENDPOINT`, `HF_TOKEN`, `HF_TOKEN_PATH`, `HF_HOME` and `HF_HUB_CACHE`.
+    /// Reads `HF_ENDPOINT`, `HF_TOKEN`, `HF_TOKEN_PATH`, `HF_HOME` and `HF_HUB_CACHE`.
     #[must_use]
     pub fn from_env() -> Self {
         let var = |name: &str| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
@@ -73,7 +73,7 @@ impl Remote {
         }
     }
 
-    /// A file in the hub's own cache, as other programs keep it: `models--OWNER--REPO/snapshots/COMMIT/FILE`.
+    /// A file in the official client's cache: `models--OWNER--REPO/snapshots/COMMIT/FILE`.
     pub(super) fn cached(&self, repo: &str, rev: &str, file: &str) -> Option<PathBuf> {
         let commit_of = |text: String| Some(text.trim().to_owned()).filter(|commit| is_inside(commit));
         if !is_inside(rev) || !is_inside(file) {
@@ -87,18 +87,17 @@ impl Remote {
     }
 }
 
-/// What the hub says of a file before it is fetched.
+/// What the hub reports about a file before it is downloaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct RemoteFile {
     pub(super) url: String,
     pub(super) commit: Option<String>,
     pub(super) etag: String,
     pub(super) bytes: Option<u64>,
-    /// Large files carry it as their ETag.
+    /// Known for large files, whose ETag it is.
     pub(super) sha256: Option<String>,
 }
 
-/// A client of one hub.
 pub(super) struct HubClient<'a> {
     agent: Agent,
     remote: &'a Remote,
@@ -116,7 +115,7 @@ struct Sibling {
 
 impl<'a> HubClient<'a> {
     pub(super) fn new(remote: &'a Remote) -> Self {
-        // The system's certificates, so that a company's proxy is trusted where the system trusts it.
+        // Use the system's certificates, so that a company's proxy is trusted if the system trusts it.
         let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build();
         let agent = Agent::config_builder()
             .tls_config(tls)
@@ -154,7 +153,7 @@ impl<'a> HubClient<'a> {
         reference.choose(&files)
     }
 
-    /// Asks for a file without fetching it.
+    /// Asks about a file without downloading it.
     pub(super) fn head(&self, repo: &str, rev: &str, file: &str) -> Result<RemoteFile, HubError> {
         let what = format!("hf:{repo}:{file}");
         let mut url =
@@ -164,7 +163,7 @@ impl<'a> HubClient<'a> {
             let request = request.timeout_global(Some(ANSWER_MAX)).build();
             let response = request.call().map_err(|error| self.unreachable(&error))?;
             let location = header(response.headers(), "location");
-            // A renamed repository answers with a path on the hub itself; any other place is where the bytes are.
+            // A renamed repository redirects to a path on the hub itself; any other redirect leads to the bytes.
             if let Some(path) =
                 location.filter(|to| to.starts_with('/') && response.status().is_redirection())
             {
@@ -182,7 +181,7 @@ impl<'a> HubClient<'a> {
         Err(HubError::Remote { what, problem: "the hub sends us in circles".to_owned() })
     }
 
-    /// Brings a file's bytes into `staged`, from where it stands to the end, taking up cut transfers.
+    /// Downloads a file into `staged`, starting where it stands, and resumes interrupted transfers.
     pub(super) fn fetch(
         &self,
         what: &str,
@@ -206,7 +205,7 @@ impl<'a> HubClient<'a> {
         Ok(())
     }
 
-    /// One request. `Ok(Some(reason))` when the transfer was cut off and may be taken up again.
+    /// Sends one request. `Ok(Some(reason))` means that the transfer was interrupted and can be resumed.
     fn fetch_range(
         &self,
         what: &str,
@@ -229,7 +228,7 @@ impl<'a> HubClient<'a> {
                 staged.restart()?;
                 return Ok(Some("another part came than was asked for".to_owned()));
             }
-            // What is here is longer than what is there.
+            // The local file is longer than the one on the server.
             StatusCode::RANGE_NOT_SATISFIABLE if staged.bytes > 0 => {
                 staged.restart()?;
                 return Ok(Some("the file has changed".to_owned()));
@@ -307,7 +306,7 @@ impl<'a> HubClient<'a> {
     }
 }
 
-/// Whether a transfer goes on.
+/// Watches a transfer for progress.
 struct Pace {
     since: Instant,
     bytes: u64,
@@ -318,7 +317,7 @@ impl Pace {
         Self { since: Instant::now(), bytes }
     }
 
-    /// Whether too little came for too long; `bytes` are those that are here now.
+    /// Whether too little has come for too long; `bytes` is the number received so far.
     fn is_lost(&mut self, bytes: u64) -> bool {
         if bytes >= self.bytes.saturating_add(PACE_BYTES) {
             *self = Self::new(bytes);
@@ -327,13 +326,14 @@ impl Pace {
     }
 }
 
-/// Whether a part of a file begins where it was asked to.
+/// Whether a partial response begins at the requested byte.
 fn begins_at(headers: &HeaderMap, at: u64) -> bool {
     let range = header(headers, "content-range").and_then(|range| range.strip_prefix("bytes "));
     range.is_none_or(|range| range.split('-').next() == Some(at.to_string().as_str()))
 }
 
-/// Bounds what `staged` may take by what was announced, before or with these headers; where nothing was, by the disk.
+/// Limits the size of `staged` to what was announced before or in these headers; if nothing was announced,
+/// to the free disk space.
 fn bound(what: &str, file: &RemoteFile, headers: &HeaderMap, staged: &mut Staged) -> Result<(), HubError> {
     let length = header(headers, "content-length").and_then(|length| length.parse::<u64>().ok());
     let coming = length.filter(|_| !headers.contains_key("content-encoding"));
@@ -362,12 +362,12 @@ fn header<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// `None` when these are not the headers of a hub.
+/// `None` if the headers have no ETag, so they are not from a hub.
 fn describe(headers: &HeaderMap, url: &str) -> Option<RemoteFile> {
     let etag = header(headers, "x-linked-etag").or_else(|| header(headers, "etag"))?;
     let etag = etag.trim_start_matches("W/").trim_matches('"').to_owned();
     let size = header(headers, "x-linked-size").or_else(|| {
-        // The length of a redirect is the length of its own text.
+        // The Content-Length of a redirect is that of its own body.
         header(headers, "content-length").filter(|_| !headers.contains_key("location"))
     });
     let is_sha256 = etag.len() == 64 && etag.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -380,7 +380,7 @@ fn describe(headers: &HeaderMap, url: &str) -> Option<RemoteFile> {
     })
 }
 
-/// Percent-encodes what may not stand in a path; a file's own slashes stay.
+/// Percent-encodes characters not allowed in a path; `keep_slashes` keeps the slashes of a file's path.
 fn quoted(text: &str, keep_slashes: bool) -> String {
     let mut quoted = String::new();
     for byte in text.bytes() {

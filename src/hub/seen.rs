@@ -1,4 +1,4 @@
-//! How a file looks without reading all of it: its times and a sample of its bytes.
+//! Identifies a file by its times and a sample of its bytes, without reading all of it.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -9,23 +9,23 @@ use sha2::{Digest, Sha256};
 
 use super::digest::hex;
 
-/// Places of a file that are looked at, evenly spread, its beginning and its end among them: about a megabyte.
+/// Number of evenly spread samples, from the file's beginning to its end: about a megabyte in total.
 const SAMPLES: u64 = 256;
 const SAMPLE_BYTES: u64 = 4096;
 
-/// How a file looked when it was known to be the right one.
+/// A file's state when it was last known to be correct.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seen {
-    /// When it was last written to, in nanoseconds since 1970; 0 where the system doesn't say.
+    /// Time of the last write in nanoseconds since 1970; 0 if unknown.
     modified_ns: i64,
-    /// When anything of it was last changed, which can't be set by hand; 0 where the system doesn't say.
+    /// Time of the last change to content or metadata, in nanoseconds since 1970. It can't be set
+    /// by hand. 0 if unknown.
     changed_ns: i64,
-    /// Checksum of the sample.
     pub(super) sample_sha256: String,
 }
 
 impl Seen {
-    /// Looks at a file now.
+    /// Reads the file's current state.
     pub(super) fn of(path: &Path) -> io::Result<Self> {
         let meta = fs::metadata(path)?;
         if !meta.is_file() {

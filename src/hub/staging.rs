@@ -1,4 +1,5 @@
-//! A file on its way in: written beside its future place, hashed while it is written, taken up again after a cut.
+//! A file being downloaded: written next to its final path, hashed while it is written, and resumable after an
+//! interruption.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -12,37 +13,36 @@ use super::error::{AtPath, HubError};
 use super::inside::{FileName, open_ours, read_ours, write_ours};
 use super::manifest::KeptFile;
 
-/// Behind the name of a file that is not whole yet.
+/// Ending of a file that is not complete yet.
 pub(super) const PART: &str = ".part";
 
-/// Beside an unfinished file: what of it may be kept when the download is taken up again.
+/// Stored beside an unfinished file: how much of it can be kept when the download is resumed.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Resume {
-    /// Source and version of the bytes. Another source starts afresh.
+    /// Source and version of the bytes; a download from another source starts from the beginning.
     source: String,
-    /// Whole parts written.
+    /// Number of complete parts written.
     parts: usize,
-    /// Bytes up to the end of the last whole part; `None` when every byte that is there counts.
+    /// Length up to the end of the last complete part; `None` if every byte present counts.
     bytes: Option<u64>,
 }
 
-/// An open unfinished file.
 pub(super) struct Staged {
     name: FileName,
-    /// The most bytes there may be, once that is known.
+    /// Upper limit for the file's size, once known.
     bytes_max: Option<u64>,
     file: File,
     path: PathBuf,
     resume_path: PathBuf,
     hasher: Sha256,
-    /// Bytes written.
+    /// Number of bytes written so far.
     pub(super) bytes: u64,
-    /// Whole parts written, for sources that come in parts.
+    /// Number of complete parts written, for sources that come in parts.
     pub(super) parts: usize,
     source: String,
 }
 
-/// A file of `dir` that an earlier, cut-off pull finished, if it is the one that is wanted.
+/// A file in `dir` that an interrupted pull completed, if its checksum is the wanted one.
 pub(super) fn finished(dir: &Path, name: &FileName, sha256: Option<&str>) -> Option<KeptFile> {
     let (wanted, path) = (sha256?, name.within(dir));
     if !fs::symlink_metadata(&path).ok()?.is_file() {
@@ -53,7 +53,8 @@ pub(super) fn finished(dir: &Path, name: &FileName, sha256: Option<&str>) -> Opt
 }
 
 impl Staged {
-    /// Opens `dir/name.part`, keeping what an earlier pull from the same `source` left. `by_parts` keeps whole parts only.
+    /// Opens `dir/name.part`, keeping what an earlier pull from the same `source` left. With `by_parts`,
+    /// only complete parts are kept.
     pub(super) fn open(dir: &Path, name: &FileName, source: &str, by_parts: bool) -> Result<Self, HubError> {
         let path = name.beside(dir, PART);
         let resume_path = name.beside(dir, ".resume.json");
@@ -79,7 +80,7 @@ impl Staged {
         Ok(staged)
     }
 
-    /// Hashes what is kept and leaves the file open at its end.
+    /// Hashes the bytes that are kept, and leaves the file position at the end.
     fn read_kept(&mut self) -> Result<(), HubError> {
         let mut buffer = vec![0; 1 << 20];
         loop {
@@ -99,12 +100,12 @@ impl Staged {
         write_ours(&self.resume_path, &text).at(&self.resume_path)
     }
 
-    /// Where it lies.
+    /// The folder that contains it.
     pub(super) fn folder(&self) -> &Path {
         self.path.parent().unwrap_or(&self.path)
     }
 
-    /// Says how many bytes there may be; one more is refused.
+    /// Sets the size limit; more bytes are refused.
     pub(super) fn expect(&mut self, bytes: Option<u64>) {
         self.bytes_max = bytes.or(self.bytes_max);
     }
@@ -122,14 +123,14 @@ impl Staged {
         Ok(())
     }
 
-    /// A part is whole: a later pull goes on after it.
+    /// Marks a part as complete: a later pull resumes after it.
     pub(super) fn part_done(&mut self) -> Result<(), HubError> {
         self.parts += 1;
         self.file.sync_data().at(&self.path)?;
         self.note(true)
     }
 
-    /// Forgets what is there and starts at the first byte.
+    /// Drops what is there and starts at the first byte.
     pub(super) fn restart(&mut self) -> Result<(), HubError> {
         self.file.set_len(0).at(&self.path)?;
         std::io::Seek::rewind(&mut self.file).at(&self.path)?;
@@ -137,14 +138,14 @@ impl Staged {
         Ok(())
     }
 
-    /// Nothing of it is worth keeping.
+    /// Deletes the file, because nothing of it can be used.
     pub(super) fn discard(&self) {
-        // What stays is cut to nothing by the next pull, which sees another source.
+        // If deleting fails, the next pull truncates it: without the resume file its source doesn't match.
         let _ = fs::remove_file(&self.resume_path);
         let _ = fs::remove_file(&self.path);
     }
 
-    /// Checks size and sha256 and gives the file its name. A wrong file is deleted.
+    /// Checks size and sha256 and renames the file to its final name. A wrong file is deleted.
     pub(super) fn finish(self, bytes: Option<u64>, sha256: Option<&str>) -> Result<KeptFile, HubError> {
         let found = hex(&self.hasher.clone().finalize());
         let size = bytes.filter(|bytes| *bytes != self.bytes);

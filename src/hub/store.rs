@@ -1,5 +1,5 @@
-//! What is on the disk: one folder a model, with a manifest beside its files. A folder appears whole, by a rename, or
-//! not at all.
+//! The models folder on disk: one folder per model, with a manifest beside its files. A folder appears complete, by a
+//! rename, or not at all.
 
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -12,29 +12,25 @@ use super::inside::{FileName, MANIFEST, create_folder_ours, is_link, open_ours, 
 use super::manifest::{KeptFile, Manifest, altered};
 use super::seen::Seen;
 
-/// Beside the models: unfinished downloads and locks.
+/// Folder inside the models folder for unfinished downloads and locks.
 const PARTIAL: &str = ".partial";
 
-/// A model whose files are here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Installed {
-    /// Its name.
     pub name: String,
-    /// What it is for.
     pub role: Role,
-    /// Where its files came from.
+    /// Where its files came from, for display.
     pub source: String,
-    /// The GGUF file (of a split model the first part), or the folder of an embedding model.
+    /// The GGUF file (the first part of a split model), or the folder of an embedding model.
     pub path: PathBuf,
     /// Sum of the files' sizes.
     pub bytes: u64,
-    /// Of the main file.
+    /// Checksum of the main file.
     pub sha256: String,
-    /// All files, the main one first.
+    /// The main file comes first.
     pub files: Vec<KeptFile>,
 }
 
-/// The models' folder.
 pub(super) struct Store<'a> {
     pub(super) models_dir: &'a Path,
 }
@@ -44,7 +40,7 @@ impl<'a> Store<'a> {
         Self { models_dir: &home.models_dir }
     }
 
-    /// By name. Folders without a readable manifest are none of ours and are left out.
+    /// All installed models, sorted by name. Folders without a readable manifest are left out.
     pub(super) fn installed(&self) -> Vec<Installed> {
         let Ok(folders) = fs::read_dir(self.models_dir) else { return Vec::new() };
         let names = folders.flatten().filter_map(|folder| folder.file_name().into_string().ok());
@@ -53,7 +49,7 @@ impl<'a> Store<'a> {
         found
     }
 
-    /// Folders that have a manifest and are no model that can be used, with what is wrong, by path.
+    /// Folders that have a manifest but are not usable models, each with the problem, sorted by path.
     pub(super) fn broken(&self) -> Vec<(PathBuf, String)> {
         let Ok(folders) = fs::read_dir(self.models_dir) else { return Vec::new() };
         let look = |folder: fs::DirEntry| {
@@ -89,13 +85,13 @@ impl<'a> Store<'a> {
         })
     }
 
-    /// The folder that becomes the model's.
+    /// The folder in which a model is assembled before it is renamed to its final place.
     pub(super) fn partial_dir(&self, name: &str) -> PathBuf {
         self.models_dir.join(PARTIAL).join(name)
     }
 
-    /// Holds others off this model until the returned file is dropped; `waiting` is called when there is someone to
-    /// wait for.
+    /// Locks a model against other processes until the returned file is dropped. `waiting` is called if
+    /// another process holds the lock.
     pub(super) fn lock(&self, name: &str, waiting: impl FnOnce()) -> Result<File, HubError> {
         create_private(self.models_dir)?;
         let dir = self.models_dir.join(PARTIAL);
@@ -113,14 +109,14 @@ impl<'a> Store<'a> {
         Ok(lock)
     }
 
-    /// Makes the partial folder of a model, and returns it. Only after [`Store::lock`].
+    /// Creates a model's partial folder and returns it. Call it only while holding [`Store::lock`].
     pub(super) fn create_partial(&self, name: &str) -> Result<PathBuf, HubError> {
         let dir = self.partial_dir(name);
         create_folder_ours(&dir).at(&dir)?;
         Ok(dir)
     }
 
-    /// Makes the partial folder the model's folder: manifest, sync, rename.
+    /// Turns the partial folder into the model's folder: writes the manifest, syncs, renames.
     pub(super) fn install(&self, mut manifest: Manifest) -> Result<Installed, HubError> {
         let staged = self.partial_dir(&manifest.name);
         for kept in &mut manifest.files {
@@ -132,7 +128,8 @@ impl<'a> Store<'a> {
         File::open(&path).and_then(|file| file.sync_all()).at(&path)?;
         let target = self.models_dir.join(&manifest.name);
         if fs::symlink_metadata(&target).is_ok() {
-            // Without a manifest that reads, or we would not be here: debris of an older version. Of a link the link alone.
+            // No readable manifest, or we would not be here, so it is left over from an older version. If it is a link,
+            // only the link is removed.
             fs::remove_dir_all(&target).at(&target)?;
         }
         fs::rename(&staged, &target).at(&target)?;
@@ -146,10 +143,10 @@ impl<'a> Store<'a> {
     pub(super) fn remove(&self, name: &str) -> Result<(), HubError> {
         let dir = self.models_dir.join(name);
         if is_link(&dir) {
-            // Somebody put the folder elsewhere: what lies there is theirs.
+            // The user has put the folder elsewhere: remove the link and leave what it leads to.
             fs::remove_file(&dir).at(&dir)?;
         } else {
-            // The manifest first: a removal that is cut off leaves no model that looks whole.
+            // The manifest first, so that an interrupted removal doesn't leave a model that looks complete.
             let manifest = dir.join(MANIFEST);
             fs::remove_file(&manifest).at(&manifest)?;
             fs::remove_dir_all(&dir).at(&dir)?;
@@ -159,11 +156,11 @@ impl<'a> Store<'a> {
     }
 
     pub(super) fn forget_partial(&self, name: &str) {
-        // Nothing depends on what is left there; the next pull looks again.
+        // Nothing depends on what is left there; the next pull checks again.
         let _ = fs::remove_dir_all(self.partial_dir(name));
     }
 
-    /// Whether the files are still what was installed; the first that is not, in words.
+    /// Compares all files with their checksums; the error names the first that differs.
     pub(super) fn verify(&self, model: &Installed, mut on_bytes: impl FnMut(u64)) -> Result<(), HubError> {
         let dir = self.models_dir.join(&model.name);
         for kept in &model.files {
@@ -182,14 +179,14 @@ impl<'a> Store<'a> {
     }
 }
 
-/// Makes a rename in `dir` last through a power cut, where the platform can.
+/// Makes a rename in `dir` survive a power failure, if the platform can.
 fn sync_dir(dir: &Path) {
     if let Ok(dir) = File::open(dir) {
         let _ = dir.sync_all();
     }
 }
 
-/// Bytes a file in `dir` may still take; `None` where the platform doesn't say.
+/// Free bytes on the disk of `dir`; `None` if the platform has no such call.
 #[must_use]
 pub fn disk_available(dir: &Path) -> Option<u64> {
     let there = dir.ancestors().find(|ancestor| ancestor.exists())?;
@@ -202,7 +199,7 @@ pub fn disk_available(dir: &Path) -> Option<u64> {
     }
 }
 
-/// Refuses what can't fit, before the first byte.
+/// Refuses what can't fit before the first byte is written.
 pub(super) fn check_space(dir: &Path, needed: u64, available: Option<u64>) -> Result<(), HubError> {
     match available {
         Some(available) if available < needed => {

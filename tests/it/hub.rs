@@ -1,4 +1,4 @@
-//! The installed band: what the catalog promises is what the files hold.
+//! Checks the catalog's sizes and checksums against real model files.
 
 use bandmaster::hub::{Catalog, Home, Hub, ImportOptions, Remote, Role};
 use bandmaster_test_support::model;

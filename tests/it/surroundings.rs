@@ -1,5 +1,5 @@
-//! The built program where the system gives it little or nothing: limits, places that can't be written, records that are
-//! damaged or none. Whatever is missing, the program says so with the way out, and ends with a status that is not 0.
+//! Tests of the built program where the system gives it little or nothing: low limits, unwritable places, damaged or
+//! missing records. The program must say what is missing and what to do, and exit with a status other than 0.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ const LISTS: [&[&str]; 2] = [&["runs", "list"], &["models", "list"]];
 const WITH_MODELS: [&[&str]; 3] =
     [&["run", "goal"], &["serve", "--port", "0"], &["bench", "throughput", "--model", "m"]];
 
-/// Runs the program in a shell that says `before` first and has `after` behind the command, such as a redirection.
+/// Runs the program in a shell that first executes `before`; `after` follows the command, such as a redirection.
 fn in_shell(home: &Home, before: &str, words: &[&str], after: &str) -> Output {
     let command = home.command(words);
     let mut shell = Command::new("sh");
@@ -28,7 +28,7 @@ fn in_shell(home: &Home, before: &str, words: &[&str], after: &str) -> Output {
     shell.stdin(Stdio::null()).output().unwrap()
 }
 
-/// Checks that the program said every part on stderr, ended with status 1 or 2, and neither panicked nor was killed.
+/// Checks that stderr contains every part, that the status is 1 or 2, and that it neither panicked nor was killed.
 fn check_failed(output: &Output, parts: &[&str], about: &str) {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(matches!(output.status.code(), Some(1 | 2)), "{about}: {:?}: {said}", output.status);
@@ -41,7 +41,7 @@ fn check_failed(output: &Output, parts: &[&str], about: &str) {
 #[test]
 fn too_few_open_files_are_named() {
     let home = Home::new();
-    // With fewer the loader of the C library finds no room for itself.
+    // With fewer files the C library's loader already fails.
     for files in [5, 6, 7, 8, 10, 12, 15] {
         for words in LISTS.iter().chain(&WITH_MODELS) {
             let output = in_shell(&home, &format!("ulimit -n {files}"), words, "");
@@ -125,7 +125,7 @@ fn output_that_nobody_can_have_is_an_error_that_names_stdout() {
             check_failed(&output, &["standard output can't be written", why], &about);
         }
     }
-    // Before anything is done for it.
+    // The error comes before any work is done.
     for words in WITH_MODELS {
         check_failed(
             &in_shell(&home, "", words, ">&-"),
@@ -178,7 +178,7 @@ fn a_home_that_may_only_be_read_is_named() {
     assert!(in_shell(&home, "", &["models", "list"], "").status.success());
 }
 
-/// The record of a home in which a run was recorded, closed, as bytes.
+/// Path and bytes of the closed record of a home with one run.
 fn record(home: &Home) -> (PathBuf, Vec<u8>) {
     let path = home.path().join("home/runs.sqlite");
     let journal = bandmaster::journal::Journal::open(&path).unwrap();
@@ -192,7 +192,7 @@ fn record(home: &Home) -> (PathBuf, Vec<u8>) {
     (path, bytes)
 }
 
-/// Puts `bytes` in the record's place, alone.
+/// Replaces the record by `bytes`, without its side files.
 fn replace(path: &Path, bytes: &[u8]) {
     for end in ["-wal", "-shm"] {
         let _ = fs::remove_file(format!("{}{end}", path.display()));

@@ -1,5 +1,5 @@
-//! The rules of the house, kept by reading the source: who may import whom, where `unsafe` may stand, how long a
-//! function or a file may be, and what is never left behind.
+//! The project's rules, checked by reading the source: which room may import which, where `unsafe` is allowed, how long
+//! functions and files may be, and what must not be left behind.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,7 +10,7 @@ const LONG_FUNCTIONS: &[&str] = &[];
 /// Files longer than 600 lines. The list may only shrink.
 const LONG_FILES: &[&str] = &[];
 
-/// Rooms of the root crate and what each may import: `crate::…` rooms and member crates.
+/// Rooms of the root crate and what each may import: other rooms of the crate and member crates.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "cli",
@@ -36,7 +36,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("hub", &["bandmaster_models"]),
 ];
 
-/// Crates that must not be named in a room, with the reason.
+/// Crates and names that a room must not use, with the reason.
 const MUST_NOT_NAME: &[(&str, &[&str], &str)] = &[
     (
         "src/engine",
@@ -61,7 +61,7 @@ const MUST_NOT_NAME: &[(&str, &[&str], &str)] = &[
 ];
 
 struct Source {
-    /// Relative to the repository, with `/`.
+    /// Relative to the repository, with `/` as separator.
     path: String,
     text: String,
 }
@@ -114,7 +114,7 @@ fn shipped_part(source: &Source) -> &str {
     source.text.split("#[cfg(test)]\nmod ").next().unwrap_or("")
 }
 
-/// A line without its comment and string literals' contents.
+/// A line without comments and without the contents of string literals.
 fn code_of(line: &str) -> String {
     let mut code = String::new();
     let mut in_string = false;
@@ -135,18 +135,18 @@ fn code_of(line: &str) -> String {
     code
 }
 
-/// A text without comments and string literals' contents, line by line as it was.
+/// A text without comments and string contents. Line numbers stay the same.
 fn code_lines(text: &str) -> String {
     text.lines().map(|line| code_of(line) + "\n").collect()
 }
 
-/// The line of a place in a text, from 1.
+/// Line number of a byte offset, from 1.
 fn line_of(text: &str, at: usize) -> usize {
     text[..at].matches('\n').count() + 1
 }
 
-/// `(line, name)` of everything that is named directly below `parent`, in paths and in braces: of
-/// `parent::{a::{b, c}, d}` that is `a` and `d`. A glob is named `*`.
+/// `(line, name)` of each name directly below `parent`, in paths and in braces: for `parent::{a::{b, c}, d}` these are
+/// `a` and `d`. A glob is reported as `*`.
 fn names_taken(code: &str, parent: &str) -> Vec<(usize, String)> {
     let path = format!("{parent}::");
     let mut names = Vec::new();
@@ -159,7 +159,7 @@ fn names_taken(code: &str, parent: &str) -> Vec<(usize, String)> {
     names
 }
 
-/// What the path or the braces that begin at `from` name first; returns where that ends.
+/// Collects the first names of the path or braces at `from`; returns the offset after them.
 fn first_names(code: &str, from: usize, names: &mut Vec<(usize, String)>) -> usize {
     let begin = from + code[from..].len() - code[from..].trim_start().len();
     if !code[begin..].starts_with('{') {
@@ -180,7 +180,7 @@ fn first_names(code: &str, from: usize, names: &mut Vec<(usize, String)>) -> usi
     }
 }
 
-/// Where the `,` or `}` stands that ends the item of braces in which `from` lies.
+/// Offset of the `,` or `}` that ends the item of a brace list in which `from` lies.
 fn end_of_item(code: &str, from: usize) -> usize {
     let mut depth = 0usize;
     for (at, c) in code[from..].char_indices() {
@@ -305,8 +305,8 @@ fn unsafe_stands_where_it_may_and_says_why() {
     check(broken);
 }
 
-/// `(name, first line, number of lines)` of every function, by indentation: rustfmt closes a function with a brace in
-/// the column of its `fn` line.
+/// `(name, first line, number of lines)` of every function, found by indentation: rustfmt puts the closing brace in the
+/// column of the `fn` line.
 fn functions(text: &str) -> Vec<(String, usize, usize)> {
     let lines: Vec<&str> = text.lines().collect();
     let mut found = Vec::new();
@@ -328,7 +328,7 @@ fn functions(text: &str) -> Vec<(String, usize, usize)> {
 }
 
 fn is_qualifier(c: char) -> bool {
-    // pub, const, async, unsafe, extern "C"
+    // Beginnings of pub, const, async, unsafe, extern and of "C".
     matches!(c, 'p' | 'c' | 'a' | 'u' | 'e' | '"')
 }
 
@@ -357,7 +357,7 @@ fn functions_and_files_stay_readable() {
     check(broken);
 }
 
-/// What every feature would like to add a field to.
+/// Every new feature is tempted to add a field to the sequence, so their number is limited.
 #[test]
 fn a_sequence_stays_small() {
     let sources = sources(&["src/engine"]);

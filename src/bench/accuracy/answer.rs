@@ -1,7 +1,7 @@
-//! What an answer comes to: its number, its code, its text in one spelling.
+//! Extracts from an answer what can be compared: its number, its code, or its normalized text.
 
-/// The number an answer gives: the last one on the line behind the last `####`, else the last one in the last `\boxed{}`,
-/// else the last one there is.
+/// The number that an answer gives: the last one on the line after the last `####`, else the last one in the last
+/// `\boxed{}`, else the last one of all.
 #[must_use]
 pub fn number_in_answer(answer: &str) -> Option<String> {
     let marked = answer.rsplit_once("####").map(|(_, rest)| rest.lines().next().unwrap_or(""));
@@ -9,7 +9,7 @@ pub fn number_in_answer(answer: &str) -> Option<String> {
     in_part(marked).or_else(|| in_part(boxed(answer))).or_else(|| numbers(answer).pop())
 }
 
-/// What stands between the braces of the last `\boxed{}`.
+/// The content of the last `\boxed{}`.
 fn boxed(answer: &str) -> Option<&str> {
     let (_, rest) = answer.rsplit_once("\\boxed{")?;
     let mut depth = 1usize;
@@ -26,10 +26,10 @@ fn boxed(answer: &str) -> Option<&str> {
     None
 }
 
-/// Every number of a text in its one spelling: no commas, no zeros that say nothing, a sign only where it is negative. So
-/// two are equal exactly when their spellings are.
+/// All numbers of a text in canonical spelling: no commas, no leading or trailing zeros, a sign only if negative. Two
+/// numbers are equal exactly if their spellings are.
 fn numbers(text: &str) -> Vec<String> {
-    // Thousands in TeX are written so.
+    // TeX writes thousands with `{,}`.
     let text: Vec<char> = text.replace("{,}", ",").replace('−', "-").chars().collect();
     let mut found = Vec::new();
     let mut at = 0;
@@ -79,7 +79,8 @@ fn number_at(text: &[char], from: usize) -> (String, usize) {
     }
 }
 
-/// Whether what stands before a number makes it negative: a minus that is no hyphen or difference, perhaps before a currency.
+/// Whether the text before a number makes it negative: a minus sign that is neither a hyphen nor a difference, possibly
+/// with a currency sign.
 fn is_negative(before: &[char]) -> bool {
     let is_currency = |c: &char| matches!(c, '$' | '€' | '£' | '¥');
     let without = |before: &[char]| before.len() - usize::from(before.last().is_some_and(is_currency));
@@ -92,8 +93,8 @@ fn is_negative(before: &[char]) -> bool {
     !before.last().is_some_and(|c| c.is_alphanumeric() || matches!(c, ')' | ']' | '-'))
 }
 
-/// Whether an answer says what was expected, whatever its case, spaces and punctuation. A number is compared as one: there
-/// a sign or a point says something.
+/// Whether an answer equals the expected text, ignoring case, spaces and punctuation. Numbers are compared as numbers,
+/// because there a sign or a point matters.
 #[must_use]
 pub fn says(expected: &str, answer: &str) -> bool {
     match whole_number(expected) {
@@ -102,7 +103,7 @@ pub fn says(expected: &str, answer: &str) -> bool {
     }
 }
 
-/// A text that is a number and nothing else.
+/// The number, if the text is a number and nothing else.
 fn whole_number(text: &str) -> Option<String> {
     let text = text.trim().trim_end_matches('.');
     let is_part = |c: char| c.is_ascii_digit() || ",.-+−$€£¥% *".contains(c);
@@ -110,16 +111,16 @@ fn whole_number(text: &str) -> Option<String> {
     all.pop().filter(|_| all.is_empty())
 }
 
-/// Lower case, single spaces, no punctuation. A text of signs alone stays as it is.
+/// Lower case, single spaces, no punctuation. A text of punctuation only is kept as it is.
 fn plain(text: &str) -> String {
-    // C++ and C# are not C.
+    // So that C++ and C# differ from C.
     let keeps = |c: &char| c.is_alphanumeric() || c.is_whitespace() || matches!(c, '+' | '#');
     let kept: String = text.chars().filter(keeps).collect();
     let words = kept.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase();
     if words.is_empty() { text.trim().to_owned() } else { words }
 }
 
-/// The code of an answer: its code blocks, one after the other, or else all of it.
+/// The code of an answer: its Python code blocks joined, or the whole answer if there are none.
 #[must_use]
 pub fn code(answer: &str) -> String {
     let mut blocks: Vec<String> = Vec::new();
@@ -142,15 +143,15 @@ pub fn code(answer: &str) -> String {
             (None, None) => {}
         }
     }
-    // A block that was not closed is an answer that was cut off, or that forgot to.
+    // The answer was cut off, or it forgot to close the block.
     if blocks.is_empty() {
         blocks.extend(open.and_then(|(is_python, block)| is_python.then_some(block)));
     }
     if blocks.is_empty() { answer.to_owned() } else { blocks.join("\n") }
 }
 
-/// The module an answer makes of a prompt: the answer's code behind what the prompt has before its function, or, where the
-/// answer does not define the function, the prompt continued.
+/// The Python module for a prompt and its answer: the answer's code after what the prompt has before its function, or,
+/// if the answer doesn't define the function, the prompt continued by the answer.
 #[must_use]
 pub fn completed(prompt: &str, entry_point: &str, answer: &str) -> String {
     let code = code(answer);
@@ -162,8 +163,8 @@ pub fn completed(prompt: &str, entry_point: &str, answer: &str) -> String {
     format!("{}\n{}", prompt.trim_end_matches(['\n', ' ']), body(&code))
 }
 
-/// A function's body, indented: models leave the first line's spaces out, or all of them. Behind it, whatever is not
-/// indented does not belong to it.
+/// A function's body with indentation: models often omit the spaces of the first line, or of all lines. If the first
+/// line is indented, the body ends at the first line that is not.
 fn body(code: &str) -> String {
     let indented = |line: &str| line.starts_with([' ', '\t']) || line.trim().is_empty();
     let mut lines = code.lines().skip_while(|line| line.trim().is_empty());

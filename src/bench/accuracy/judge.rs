@@ -1,5 +1,5 @@
-//! What is right. An answer is judged by what the suite expects of it; how a goal was gone about is judged where it was
-//! chosen: whoever names a strategy has chosen it himself.
+//! Judges answers by what the suite expects. The choice of strategy is judged too, but only if the orchestrator made
+//! it: a strategy named by the user is not the orchestrator's fault.
 
 use serde::Serialize;
 
@@ -9,29 +9,26 @@ use super::sandbox::Sandbox;
 use super::suite::{Choice, CodeCheck, Expected, Item};
 use crate::orchestrator::{Strategy, TaskReport};
 
-/// Faults of one item; none at all is right.
+/// The faults of one item; without any it is right.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Verdict {
-    /// Of the answer.
+    /// Faults of the answer.
     pub answer: Vec<String>,
-    /// Of how it was gone about.
+    /// Faults in how the goal was worked on: the strategy, or the number of tasks.
     pub conduct: Vec<String>,
 }
 
-/// How well a strategy fits a goal.
+/// How well a strategy suits a goal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Fit {
-    /// The best.
     Best,
-    /// Would do.
+    /// Not the best, but acceptable.
     Tolerated,
-    /// Neither.
     Wrong,
 }
 
 impl Fit {
-    /// Of a strategy.
     #[must_use]
     pub fn of(choice: &Choice, strategy: Strategy) -> Self {
         match strategy {
@@ -42,7 +39,6 @@ impl Fit {
     }
 }
 
-/// Judges one item.
 pub async fn judge(item: &Item, way: Way, played: &Played, sandbox: Option<&Sandbox>) -> Verdict {
     let mut answer: Vec<String> = played.error.clone().into_iter().collect();
     answer.extend(answer_faults(&item.expected, &played.answer, sandbox).await);
@@ -72,7 +68,7 @@ async fn answer_faults(expected: &Expected, answer: &str, sandbox: Option<&Sandb
     }
 }
 
-/// The answer as a module, and the check behind it.
+/// The answer as a module, followed by the test.
 fn program(check: &CodeCheck, answer: &str) -> String {
     let CodeCheck { prompt, test, entry_point } = check;
     format!("{}\n{test}\ncheck({entry_point})\n", completed(prompt, entry_point, answer))
@@ -94,7 +90,7 @@ fn conduct_faults(item: &Item, way: Way, played: &Played) -> Vec<String> {
     if is_choice_only && strategy != choice.best || way == Way::Auto && !choice.allows(strategy) {
         faults.push(format!("chose {strategy}"));
     }
-    // A strategy that was named and does not suit the goal has its own number of tasks.
+    // A strategy that the user named and that doesn't suit the goal has its own number of tasks.
     if is_choice_only || way != Way::Auto && !choice.allows(strategy) {
         return faults;
     }
@@ -109,7 +105,8 @@ fn conduct_faults(item: &Item, way: Way, played: &Played) -> Vec<String> {
     faults
 }
 
-/// The most tasks of models that were under way at one moment. One that ends when another begins is not beside it.
+/// The largest number of model tasks that ran at the same moment. A task that ends when
+/// another begins doesn't overlap it.
 fn overlap(tasks: &[TaskReport]) -> usize {
     let of_models = tasks.iter().filter(|task| !task.model.is_empty());
     let mut marks: Vec<(u64, i32)> =
@@ -123,8 +120,8 @@ fn overlap(tasks: &[TaskReport]) -> usize {
     usize::try_from(most).unwrap_or(0)
 }
 
-/// What three rules would choose that ask no model: many files are gone through one by one, what was said to be attached
-/// and is not is asked for, the rest is answered.
+/// The strategy that three simple rules would choose without a model: map for many files, ask if the goal mentions an
+/// attachment that is missing, direct otherwise.
 #[must_use]
 pub fn by_rule(item: &Item) -> Strategy {
     let goal = item.goal.to_lowercase();

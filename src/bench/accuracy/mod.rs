@@ -1,5 +1,6 @@
-//! How many of a suite's items are right: each is played, judged and written down; one that fails is told apart, counts as
-//! not right and ends nothing. Flags, and how models come to be loaded, are not known here.
+//! Measures how many items of a suite are answered correctly. Each item is answered, judged and recorded; one that
+//! fails is reported as such, counts as not right, and does not end the measurement. Flags, and how models are loaded,
+//! are not known here.
 
 mod answer;
 mod judge;
@@ -24,71 +25,65 @@ pub use self::suite::{Kind, Suite, SuiteError};
 use super::energy::Energy;
 use crate::orchestrator::{Band, Cancel};
 
-/// Items in one way, with one set of models and one budget.
+/// One measurement of all items: one strategy, one set of models and one budget.
 #[derive(Debug, Clone)]
 pub struct Cell {
-    /// Its name in comparisons.
+    /// Name used in comparisons.
     pub name: String,
-    /// Who plays.
     pub model: String,
-    /// How.
     pub way: Way,
-    /// With how much.
     pub allowance: Allowance,
-    /// Of all draws.
     pub seed: u64,
 }
 
-/// Whether the error of an item says that nobody is there to answer any other.
+/// Whether an item's error means that the server can't be reached, so that no other item would be answered either.
 pub type GivenUp = Arc<dyn Fn(&str) -> bool + Send + Sync>;
 
-/// What stays the same from cell to cell.
+/// What stays the same for all cells.
 #[derive(Clone)]
 pub struct Stage {
-    /// The items.
     pub suite: Arc<Suite>,
-    /// Who plays.
+    /// The models that answer.
     pub band: Band,
-    /// Where Python is run; the suite may not need it.
+    /// Runs the Python of items that need it; `None` if the suite has none.
     pub sandbox: Option<Sandbox>,
-    /// So many items at a time.
+    /// Number of items worked on at a time.
     pub concurrency: usize,
-    /// Ends the measurement with what is finished.
+    /// Ends the measurement with the items that are finished.
     pub interrupt: Cancel,
-    /// Asked of errors as long as the cell has no answer.
+    /// Called with errors until the cell has its first answer.
     pub given_up: GivenUp,
-    /// For the report.
+    /// For the report only.
     pub setup: Setup,
 }
 
-/// A cell's items, played and judged.
+/// The results of a cell.
 #[derive(Debug, Clone)]
 pub struct Ended {
     /// In the suite's order.
     pub items: Vec<ItemReport>,
-    /// From the first item's beginning to the last one's end.
+    /// From the start of the first item to the end of the last.
     pub wall_s: f64,
-    /// What the processor counted meanwhile; a server's work may be another processor's, so nothing there.
+    /// Energy that the processor used meanwhile. `None` with a server, which may run on another machine.
     pub energy_j: Option<f64>,
     /// Whether items are missing.
     pub interrupted: bool,
 }
 
-/// A measurement that stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum AccuracyError {
-    /// Nobody answers, with the item's error.
+    /// The server can't be reached; the text is the item's error.
     #[error("{0}")]
     Unreachable(String),
-    /// A fault of this program.
+    /// A bug in this program.
     #[error("an item's task broke: {0}")]
     Broken(#[from] tokio::task::JoinError),
 }
 
-/// Plays and judges every item of the suite; `progress` hears of each when it has ended.
+/// Answers and judges every item of the suite; `progress` is called with each when it has ended.
 ///
 /// # Errors
-/// [`AccuracyError`] when an item found nobody to answer it, and none before it was answered.
+/// [`AccuracyError::Unreachable`] if an item could not reach the server and none was answered before it.
 pub async fn run_cell(
     stage: &Stage,
     cell: &Cell,
@@ -131,7 +126,7 @@ pub async fn run_cell(
     })
 }
 
-/// Plays and judges one item; `None` when it was interrupted.
+/// Answers and judges one item; `None` if it was interrupted.
 async fn one(stage: &Stage, cell: &Cell, at: usize) -> Option<ItemReport> {
     let item = &stage.suite.items[at];
     let how = (cell.way, &cell.allowance, cell.seed);

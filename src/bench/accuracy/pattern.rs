@@ -1,12 +1,12 @@
-//! Regular expressions as suites write them: Python's. They may look ahead and behind, which is why they are not the
+//! Regular expressions of suites, in Python's syntax. They may look ahead and behind, which is why they don't use the
 //! tokenizer's engine.
 
 use fancy_regex::{Regex, RegexBuilder};
 
-/// Steps an expression may take on one answer: enough for any answer, and an end for one that would go on for ever.
+/// Limit on backtracking steps per answer: enough for any answer, and an end for an expression that would never finish.
 const STEPS_MAX: usize = 1_000_000;
 
-/// Something an answer must match somewhere.
+/// An expression that an answer must match somewhere.
 #[derive(Debug, Clone)]
 pub struct Pattern {
     /// As the suite writes it.
@@ -15,7 +15,8 @@ pub struct Pattern {
 }
 
 impl Pattern {
-    /// Compiles it. `(?i)` anywhere counts for the whole: suites write it before a part, and Python took it so.
+    /// Compiles an expression. `(?i)` anywhere applies to the whole expression: suites write it before a part, and
+    /// Python read it that way.
     ///
     /// # Errors
     /// A sentence with the expression and what is wrong with it.
@@ -28,7 +29,7 @@ impl Pattern {
         Ok(Self { text: text.to_owned(), regex })
     }
 
-    /// What is wrong with the answer, if it does not match.
+    /// What is wrong with the answer if it doesn't match.
     #[must_use]
     pub fn fault(&self, answer: &str) -> Option<String> {
         match self.regex.is_match(answer) {

@@ -1,4 +1,4 @@
-//! Has an item answered: by a band with a strategy, or by its planner alone in one plain call.
+//! Has an item answered, by a band with a strategy or by its planner alone in one plain call.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -12,19 +12,18 @@ use crate::orchestrator::{
     direct_prompt, run,
 };
 
-/// An answer of one plain call has so many tokens at most, if nothing else is said.
+/// Default limit for the answer of one plain call.
 const ALONE_TOKENS_MAX: u64 = 1024;
-/// However little it may use, an answer of a few words has room.
+/// Least tokens for an answer, however small the budget: room for a few words.
 const ALONE_TOKENS_MIN: u64 = 64;
 
-/// How items are gone about.
+/// How items are worked on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
-    /// The planner in one plain call, without any of the orchestrator: what everything else is compared with.
+    /// The planner in one plain call without the orchestrator: the baseline for everything else.
     Alone,
-    /// As a run chooses.
+    /// The orchestrator chooses the strategy.
     Auto,
-    /// In this way.
     Fixed(Strategy),
 }
 
@@ -50,14 +49,14 @@ impl FromStr for Way {
     }
 }
 
-/// What an item may use.
+/// How many tokens an item may use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Allowance {
-    /// What it needs.
+    /// As many tokens as it needs.
     Free,
-    /// So many tokens.
+    /// The same limit for every item.
     Tokens(u64),
-    /// For each item, by its id, so many tokens: what another cell used on it.
+    /// A limit for each item by id: the tokens that another cell used on it.
     AsMany(HashMap<String, u64>),
 }
 
@@ -71,24 +70,23 @@ impl Allowance {
     }
 }
 
-/// What came of an item.
+/// The result of an item.
 #[derive(Debug, Clone, Default)]
 pub struct Played {
-    /// The answer.
     pub answer: String,
-    /// How it was gone about; none for one plain call.
+    /// `None` for one plain call.
     pub strategy: Option<Strategy>,
-    /// Planned calls.
+    /// Tasks of the plan.
     pub tasks: Vec<TaskReport>,
-    /// Prompt and generated tokens of all calls, whether the cache had them or not: else the order of cells would count.
+    /// Prompt and generated tokens of all calls, cached or not: otherwise the order of the cells would matter.
     pub tokens: u64,
-    /// Of them found in the cache.
+    /// How many of them came from the prefix cache.
     pub cached_tokens: u64,
-    /// Why there is no answer, or none to count: a call or the whole run failed.
+    /// Why there is no answer to judge: a call or the whole run failed.
     pub error: Option<String>,
 }
 
-/// Has an item answered; `None` when it was interrupted.
+/// Has an item answered; `None` if it was interrupted.
 pub async fn play(
     band: &Band,
     kind: Kind,
@@ -118,9 +116,9 @@ pub async fn play(
     }
 }
 
-/// One plain call: the files, the goal, the most likely answer.
+/// One plain call with the files and the goal, at temperature 0.
 async fn alone(band: &Band, request: &RunRequest) -> Played {
-    /// Calls of this process so far, apart from the numbers that runs have.
+    /// Numbers for the calls of this process, distinct from those of runs.
     static CALLS: AtomicU64 = AtomicU64::new(1 << 48);
     let planner = &band.planner;
     let messages = direct_prompt(request);
@@ -133,7 +131,7 @@ async fn alone(band: &Band, request: &RunRequest) -> Played {
     let call = Call {
         messages,
         schema: None,
-        // A prompt that leaves no room is the model's to refuse: it knows its own limits.
+        // If there is no room for an answer, let the model refuse: it knows its own limits.
         tokens_max: u32::try_from(allowed.min(room).max(1)).unwrap_or(u32::MAX),
         temperature: 0.0,
         seed: request.seed,
@@ -157,7 +155,7 @@ async fn orchestrated(band: &Band, request: &RunRequest, interrupt: &Cancel) -> 
         Ok(desk) => desk,
         Err(error) => return Some(Played { error: Some(error.to_string()), ..Played::default() }),
     };
-    // A switch of its own: a run throws it as well, when its budget is used up.
+    // A separate one, because a run also cancels it when its budget is used up.
     let cancel = Cancel::new();
     let mut observer = |_: &RunEvent| {};
     let run = run(band, request, &desk, &mut observer, &cancel);

@@ -1,5 +1,5 @@
-# Runs the file `program` of the working directory within limits, and writes the token of its first line to `done` when,
-# and only when, it came to its end. Read by sandbox.rs. It guards against accidents (loops, memory, stray files, early
+# Runs the file `program` in the working directory within limits. Writes the token from its first line to `done` only if
+# the program ran to its end; sandbox.rs reads it. This guards against accidents (loops, memory, stray files, early
 # exits), not against malice.
 import os
 import resource
@@ -15,7 +15,7 @@ REFUSED = (
 
 
 def refuse(event, arguments):
-    # Python calls this before it acts, and it can't be taken off again.
+    # An audit hook: Python calls it before each such action, and it can't be removed.
     if event.startswith(REFUSED) or (event == "open" and arguments[2] & WRITES):
         raise PermissionError(event + " is refused to code that is being checked")
 
@@ -32,7 +32,7 @@ def limit():
 
 
 def unpack():
-    # The token lives on in `finish` alone: whoever looks around among the names of the frames above does not find it.
+    # Keep the token only in `finish`, so that the program does not find it among the names of the frames above.
     with open("program", encoding="utf-8") as file:
         token, _, program = file.read().partition("\n")
     os.remove("program")
@@ -46,8 +46,7 @@ def unpack():
 
 def run():
     program, finish = unpack()
-    # A module like any that is imported: what an answer does only as `__main__`, such as asking or testing itself, is not
-    # done here.
+    # Run it as an imported module, so that code for `__main__`, such as prompts or self-tests, is skipped.
     module = types.ModuleType("answer")
     sys.modules["answer"] = module
     limit()

@@ -1,4 +1,4 @@
-//! What was right, of one cell or of several side by side: JSON by its fields, rows for a table.
+//! The results of `bench accuracy` for one cell or several: JSON by its fields, rows for a table.
 
 use std::collections::HashMap;
 
@@ -12,59 +12,53 @@ use super::{Cell, Ended, Stage};
 use crate::bench::origin::Origin;
 use crate::orchestrator::Strategy;
 
-/// Rows of a table; the first is its head.
+/// Rows of a table; the first one has the column names.
 pub type Rows = Vec<Vec<String>>;
 
-/// What was set, for whoever measures it again.
+/// The settings of a measurement, for whoever repeats it.
 #[derive(Debug, Clone, Serialize)]
 pub struct Setup {
-    /// The server that was asked; nothing where the models ran in this process, and only there the last two are known.
+    /// The server that was asked, if any. Threads and context are known only without one.
     pub url: Option<String>,
-    /// Only so many items of the suite, the first.
+    /// Only this many items from the beginning of the suite.
     pub limit: Option<usize>,
-    /// Threads that computed.
     pub threads: Option<usize>,
-    /// Longest context.
     pub context_tokens: Option<usize>,
 }
 
-/// A strategy and how well it fits.
+/// A strategy and how well it suits the goal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Chosen {
-    /// What was chosen.
     pub strategy: Strategy,
-    /// How well that fits.
     pub fit: Fit,
 }
 
-/// One item.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ItemReport {
-    /// Of the suite.
+    /// As in the suite.
     pub id: String,
-    /// Without any fault.
+    /// Whether it has no faults.
     pub correct: bool,
-    /// The answer.
     pub answer: String,
-    /// How it was gone about: a strategy, or `alone`.
+    /// The strategy, or `alone`.
     pub strategy: String,
     /// Prompt and generated tokens of all calls.
     pub tokens: u64,
-    /// Of them prompt tokens found in the cache.
+    /// How many prompt tokens came from the prefix cache.
     pub cached_tokens: u64,
-    /// Seconds to the answer.
+    /// Time until the answer.
     pub wall_s: f64,
-    /// What is wrong, and the error.
+    /// What is wrong, including the error.
     pub faults: Vec<String>,
-    /// Why there was nothing to judge: the server failed, the call did not fit. The item counts, as one that is not right.
+    /// Why there was nothing to judge, e.g. the server failed. The item counts as not right.
     pub error: Option<String>,
-    /// Of goals: whether the answer is right, however it was gone about.
+    /// For goals: whether the answer is right, whatever the strategy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub answer_right: Option<bool>,
-    /// Where a strategy was chosen and the suite knows the best: how well the choice fits.
+    /// How well the chosen strategy suits the goal, if the suite knows the best one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub choice: Option<Fit>,
-    /// What three rules without any model would choose.
+    /// What three simple rules would choose without a model.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rules: Option<Chosen>,
 }
@@ -97,12 +91,12 @@ impl ItemReport {
         }
     }
 
-    /// What cells are compared by: the answer, where there is one. How a goal was gone about is no advantage in itself.
+    /// What cells are compared by: the answer if there is one. The right strategy is no advantage in itself.
     fn counts_as_right(&self) -> bool {
         self.answer_right.unwrap_or(self.correct)
     }
 
-    /// A line for who watches.
+    /// A line for the terminal.
     #[must_use]
     pub fn line(&self) -> String {
         let mark = match (&self.error, self.correct) {
@@ -117,14 +111,14 @@ impl ItemReport {
     }
 }
 
-/// Choices of strategy against those the suite knows to be best.
+/// How well strategies were chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Choices {
-    /// Chose the best.
+    /// Number of items with the best strategy.
     pub best: usize,
-    /// Chose another that would do.
+    /// Number of items with another acceptable strategy.
     pub tolerated: usize,
-    /// Of so many.
+    /// Number of items judged.
     pub n: usize,
 }
 
@@ -142,73 +136,65 @@ impl Choices {
     }
 }
 
-/// `bandmaster.bench.accuracy/1`.
+/// JSON result of `bench accuracy` for one cell, schema `bandmaster.bench.accuracy/1`.
 #[derive(Debug, Clone, Serialize)]
 pub struct AccuracyReport {
-    /// Name and version of this shape.
     pub schema: &'static str,
-    /// Where it comes from.
     #[serde(flatten)]
     pub origin: Origin,
-    /// What was set.
     #[serde(flatten)]
     pub setup: Setup,
-    /// Of all draws.
     pub seed: u64,
-    /// Items at a time.
+    /// Number of items worked on at a time.
     pub concurrency: usize,
     /// File name of the suite.
     pub suite: String,
-    /// Of the suite's whole file.
+    /// Checksum of the suite's file.
     pub suite_sha256: String,
-    /// What its items ask for.
+    /// What the suite's items ask for.
     pub kind: Kind,
     /// Name of the cell in comparisons.
     pub cell: String,
-    /// As it was asked for.
+    /// As requested: a strategy, `auto` or `alone`.
     pub strategy: String,
-    /// Who played.
     pub model: String,
-    /// Limit of each item.
+    /// Limit of tokens per item.
     pub budget_tokens: Option<u64>,
-    /// Items that have ended.
+    /// Number of items that have ended.
     pub n: usize,
-    /// Of them right.
+    /// How many of them are right.
     pub correct: usize,
-    /// Of them failed: nothing says what the answer would have been.
+    /// How many of them failed, so that it is unknown whether the answer would have been right.
     pub errors: usize,
-    /// The share of right ones; 0 without items.
+    /// `correct` divided by `n`; 0 without items.
     pub accuracy: f64,
-    /// The share with 95 % certainty, after Wilson.
+    /// 95 % confidence interval of the accuracy, after Wilson.
     pub interval: [f64; 2],
-    /// Of goals: right answers, however they were gone about.
+    /// For goals: number of right answers, whatever the strategy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub answers_right: Option<usize>,
-    /// How well strategies were chosen.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub choice: Option<Choices>,
-    /// How well three rules without any model would choose.
+    /// How well three simple rules would choose without a model.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rules: Option<Choices>,
-    /// Of all items.
+    /// Tokens of all items.
     pub tokens: u64,
-    /// Seconds from the first item's beginning to the last one's end.
+    /// From the start of the first item to the end of the last.
     pub wall_s: f64,
-    /// Joules of the whole processor meanwhile, where it counts them.
+    /// Energy of the whole processor meanwhile, if it can be read.
     pub energy_j: Option<f64>,
-    /// What held the suite's code: `unshare+limits` or `limits`; nothing where there is none.
+    /// What confined the suite's code: `unshare+limits` or `limits`; `None` if no code was run.
     pub sandbox: Option<&'static str>,
-    /// Whether it was ended before all items had.
+    /// Whether it was interrupted before all items had ended.
     pub interrupted: bool,
     /// In the suite's order.
     pub items: Vec<ItemReport>,
 }
 
 impl AccuracyReport {
-    /// Name of the JSON's shape.
     pub const SCHEMA: &'static str = "bandmaster.bench.accuracy/1";
 
-    /// Of a cell that has ended.
     #[must_use]
     pub fn new(origin: Origin, stage: &Stage, cell: &Cell, ended: Ended) -> Self {
         let Ended { items, wall_s, energy_j, interrupted } = ended;
@@ -245,20 +231,20 @@ impl AccuracyReport {
         }
     }
 
-    /// What each item used, by its id.
+    /// The tokens that each item used, by its id.
     #[must_use]
     pub fn tokens_by_item(&self) -> HashMap<String, u64> {
         self.items.iter().map(|item| (item.id.clone(), item.tokens)).collect()
     }
 
-    /// How many items failed, and how the first of them did.
+    /// How many items failed, with the first error.
     #[must_use]
     pub fn failures(&self) -> Option<String> {
         let first = self.items.iter().find_map(|item| item.error.as_deref())?;
         Some(format!("{}: {} of {} items failed: {first}", self.cell, self.errors, self.n))
     }
 
-    /// Whether no item has been answered, so that the figures say nothing.
+    /// Whether every item failed, so that the figures mean nothing.
     #[must_use]
     pub fn is_all_failed(&self) -> bool {
         self.n > 0 && self.errors == self.n
@@ -293,27 +279,24 @@ impl AccuracyReport {
     }
 }
 
-/// `bandmaster.bench.accuracy-matrix/1`.
+/// JSON result of several cells, schema `bandmaster.bench.accuracy-matrix/1`.
 #[derive(Debug, Clone, Serialize)]
 pub struct MatrixReport {
-    /// Name and version of this shape.
     pub schema: &'static str,
-    /// Where it comes from.
     #[serde(flatten)]
     pub origin: Origin,
     /// Whether cells or items are missing.
     pub interrupted: bool,
-    /// In the order they were measured.
+    /// In the order in which they were measured.
     pub cells: Vec<AccuracyReport>,
-    /// Every two of them.
+    /// Comparisons of every two cells.
     pub paired: Vec<Paired>,
 }
 
 impl MatrixReport {
-    /// Name of the JSON's shape.
     pub const SCHEMA: &'static str = "bandmaster.bench.accuracy-matrix/1";
 
-    /// Of cells on one suite, compared two by two.
+    /// Compares every two cells of a suite.
     #[must_use]
     pub fn new(origin: Origin, interrupted: bool, cells: Vec<AccuracyReport>) -> Self {
         let later = |at: usize| cells.iter().skip(at + 1);
@@ -322,7 +305,7 @@ impl MatrixReport {
         Self { schema: Self::SCHEMA, origin, interrupted, cells, paired }
     }
 
-    /// A head and a row a cell. Columns that hold nothing are left out.
+    /// A header and one row per cell. Empty columns are omitted.
     #[must_use]
     pub fn rows(&self) -> Rows {
         let head = ["cell", "model", "correct", "%", "95 %", "errors", "right answers", "tokens", "s", "J"];
@@ -336,7 +319,7 @@ impl MatrixReport {
         std::iter::once(head).chain(cells.iter().cloned().map(keep)).collect()
     }
 
-    /// What belongs above and below the table, a sentence each.
+    /// Sentences to print below the table.
     #[must_use]
     pub fn notes(&self) -> Vec<String> {
         let mut notes: Vec<String> = self.cells.iter().flat_map(AccuracyReport::notes).collect();
@@ -354,7 +337,7 @@ impl MatrixReport {
         notes
     }
 
-    /// What was measured, in a line.
+    /// Suite and machine in one line.
     #[must_use]
     pub fn title(&self) -> String {
         let machine = &self.origin.machine;
@@ -366,7 +349,7 @@ impl MatrixReport {
         format!("{suite} on {} ({} cores, {})", machine.cpu, machine.cores, machine.isa)
     }
 
-    /// The command, the table and what belongs to it, for a document.
+    /// The command, the table and the notes.
     #[must_use]
     pub fn markdown(&self) -> String {
         let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
@@ -379,7 +362,7 @@ impl MatrixReport {
     }
 }
 
-/// Two cells, on the items that both have finished.
+/// Compares two cells on the items that both have finished.
 fn pair(a: &AccuracyReport, b: &AccuracyReport) -> Paired {
     let of_b: HashMap<&str, bool> =
         b.items.iter().map(|item| (item.id.as_str(), item.counts_as_right())).collect();

@@ -1,7 +1,7 @@
-//! Runs a model's Python: in a process of its own with limits on time, memory, files and processes, without a network where
-//! the system allows that, and with nothing of ours in its environment. A program passes when it came to its end; leaving
-//! early, however politely, is not passing. This guards against accidents (loops, memory, stray files, early exits), not
-//! against malice: code that is written to get out of here may well do so.
+//! Runs Python written by a model, in a separate process with limits on time, memory, files and processes, with an
+//! empty environment, and without a network if the system allows it. A program passes only if it runs to its end;
+//! exiting early is not passing. This guards against accidents (loops, memory, stray files, early exits), not against
+//! malice: code written to escape may well do so.
 
 use std::collections::hash_map::RandomState;
 use std::ffi::OsString;
@@ -14,37 +14,37 @@ use std::{env, fs, io};
 
 use tokio::process::Command;
 
-/// By the clock; the prelude limits the processor's time as well.
+/// Wall-clock limit; the prelude limits processor time as well.
 const TIME_MAX: Duration = Duration::from_secs(10);
-/// The part that is Python: sets the limits, runs the program, says when it has ended.
+/// The Python part: sets the limits, runs the program, and writes a file when it has ended.
 const PRELUDE: &str = include_str!("prelude.py");
-/// Namespaces without a network, and in which nothing outlives its parent: against what happens to reach for either, no
-/// jail for what wants out.
+/// Namespaces without a network, in which no process outlives its parent. They stop code that happens to use either;
+/// they are no jail for code that tries to escape.
 const UNSHARE: [&str; 6] = ["--user", "--map-root-user", "--net", "--pid", "--fork", "--kill-child"];
 
-/// Python can't be run here.
+/// The error if Python can't be run on this machine.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error(
     "the suite's code is checked by running it, and python3 can't be run here ({0}): install Python 3.8 or newer"
 )]
 pub struct NoPython(String);
 
-/// Where programs are run.
+/// How programs are run on this machine.
 #[derive(Debug, Clone)]
 pub struct Sandbox {
-    /// The interpreter itself, without whatever on the path stands for it.
+    /// The interpreter itself, resolved from any wrapper on the path.
     python: PathBuf,
-    /// The program that takes a process out of the network, where that works.
+    /// The `unshare` program, if it works here.
     unshare: Option<PathBuf>,
-    /// A program has so long.
+    /// Wall-clock limit of a program.
     time_max: Duration,
 }
 
 impl Sandbox {
-    /// Looks for Python and tries whether a process can be taken out of the network.
+    /// Finds Python and tries whether a process can be separated from the network.
     ///
     /// # Errors
-    /// When there is no Python.
+    /// If there is no usable Python.
     pub async fn find() -> Result<Self, NoPython> {
         let found = on_path("python3").ok_or_else(|| NoPython("not on the path".to_owned()))?;
         let asked = Command::new(&found)
@@ -72,18 +72,18 @@ impl Sandbox {
         Ok(sandbox)
     }
 
-    /// What holds programs, in reports.
+    /// Name of the confinement, for reports.
     #[must_use]
     pub fn name(&self) -> &'static str {
         if self.unshare.is_some() { "unshare+limits" } else { "limits" }
     }
 
-    /// Whether a program comes to its end in time.
+    /// Whether a program runs to its end in time.
     ///
     /// # Errors
-    /// When it could not be run at all.
+    /// If it could not be run at all.
     pub async fn passes(&self, program: &str) -> io::Result<bool> {
-        // Not the folder's name: a program that writes down where it is has not come to its end.
+        // Not the folder's name, which the program can find out and write itself.
         let (token, folder) = (random(), Folder::make(&random())?);
         fs::write(folder.0.join("program"), format!("{token}\n{program}"))?;
         let mut child = self.command(&folder.0).spawn()?;
@@ -105,7 +105,7 @@ impl Sandbox {
         arguments.push((&self.python).into());
         arguments.extend(["-I", "-c", PRELUDE].map(OsString::from));
         let mut command = process::Command::new(&arguments[0]);
-        // Ctrl-C is for us: what is being checked goes on to its end.
+        // A group of its own, so that Ctrl-C doesn't end the program being checked.
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let mut command = Command::from(command);
@@ -113,7 +113,7 @@ impl Sandbox {
             .args(&arguments[1..])
             .env_clear()
             .current_dir(folder)
-            // What it prints is nobody's: it may print for ever.
+            // Discard its output: it may print for ever.
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -122,26 +122,26 @@ impl Sandbox {
     }
 }
 
-/// The first file of that name in a folder of the path.
+/// The first file of that name in the folders of PATH.
 fn on_path(name: &str) -> Option<PathBuf> {
     let folders = env::var_os("PATH")?;
     env::split_paths(&folders).map(|folder| folder.join(name)).find(|file| file.is_file())
 }
 
-/// 32 digits that nobody guesses by chance: the standard library draws numbers for its hash maps.
+/// 32 random hex digits, from the random keys that the standard library makes for its hash maps.
 fn random() -> String {
     let draw = || RandomState::new().build_hasher().finish();
     format!("{:016x}{:016x}", draw(), draw())
 }
 
-/// Reads no more than is needed: the program may have written there.
+/// Reads a limited length: the program may have written anything there.
 fn begins_with(file: &Path, token: &str) -> bool {
     let mut text = String::new();
     let read = fs::File::open(file).and_then(|file| file.take(64).read_to_string(&mut text));
     read.is_ok() && text == token
 }
 
-/// A folder that goes away with this value.
+/// A folder that is deleted when this value is dropped.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -157,7 +157,7 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // What can't be removed is left to the system's own cleaning.
+        // What can't be removed is left to the system's own cleanup.
         let _ = fs::remove_dir_all(&self.0);
     }
 }
@@ -169,8 +169,8 @@ mod tests {
     use super::super::tests::{block_on, python};
     use super::*;
 
-    /// Both ways of holding a program, as far as this machine has them. On a busy one a right program may be slow; what
-    /// must not pass does not pass later either.
+    /// Checks both kinds of confinement, as far as this machine has them. A program that should pass gets more time,
+    /// because the machine may be busy; one that should fail won't pass later either.
     fn check(program: &str, passes: bool) {
         let Some(found) = python() else { return };
         let found = Sandbox { time_max: Duration::from_secs(if passes { 20 } else { 2 }), ..found };

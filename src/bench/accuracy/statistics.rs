@@ -1,13 +1,13 @@
-//! How sure a share of right answers is, and whether two of them differ.
+//! Confidence intervals of accuracies, and paired comparisons.
 
 use serde::Serialize;
 
 use crate::bench::compare::bootstrap::{interval, mcnemar_p};
 
-/// Of the normal distribution: 95 % lie within so many standard deviations.
+/// 95 % of a normal distribution lie within this many standard deviations.
 const Z_95: f64 = 1.959_963_984_540_054;
 
-/// The share `correct / n` with 95 % certainty, after Wilson (1927): sound for few items and for shares near 0 and 1.
+/// 95 % confidence interval of `correct / n`, after Wilson (1927): sound for few items and for fractions near 0 and 1.
 #[must_use]
 pub fn wilson(correct: usize, n: usize) -> [f64; 2] {
     if n == 0 {
@@ -20,25 +20,27 @@ pub fn wilson(correct: usize, n: usize) -> [f64; 2] {
     [(middle - half).max(0.0), (middle + half).min(1.0)]
 }
 
-/// Two cells compared on the items both have.
+/// Two cells compared on the items that both have.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Paired {
-    /// Name of one cell.
+    /// Name of the first cell.
     pub a: String,
-    /// Name of the other.
+    /// Name of the second cell.
     pub b: String,
-    /// Items both have.
+    /// Number of items that both have.
     pub n: usize,
-    /// Share of right answers of `a` less that of `b`.
+    /// Accuracy of `a` minus that of `b`.
     pub difference: f64,
-    /// The difference with 95 % certainty: bootstrap over items, from a fixed seed; nothing for fewer than two items.
+    /// 95 % confidence interval of the difference: bootstrap over items with a fixed seed; `None`
+    /// for fewer than two items.
     pub interval: Option<[f64; 2]>,
-    /// How probable so uneven a split of the items that only one has right is by chance: McNemar's test, exact.
+    /// Exact McNemar test: how likely it is by chance that the items only one of them has
+    /// right are split this unevenly.
     pub p: f64,
 }
 
 impl Paired {
-    /// From what each had right, item by item.
+    /// From whether each had an item right, item by item.
     #[must_use]
     pub fn new(a: &str, b: &str, right: &[(bool, bool)]) -> Self {
         let each = |of: fn(&(bool, bool)) -> bool| {
@@ -88,7 +90,7 @@ mod tests {
         assert!(close(paired.difference, 0.25), "{}", paired.difference);
         let [low, high] = paired.interval.unwrap();
         assert!((-0.1..0.25).contains(&low) && (0.26..0.6).contains(&high), "{low} {high}");
-        // Of 40 items 20 are right by `a` alone and 10 by `b` alone: twice the sum of C(30, 0..=10), over 2³⁰.
+        // Of 40 items 20 are right only in `a` and 10 only in `b`: twice the sum of C(30, 0..=10), over 2³⁰.
         assert!(close(paired.p, 0.09874), "{}", paired.p);
         assert_eq!(paired, Paired::new("a", "b", &right), "the same seed");
         let same = Paired::new("a", "b", &[(true, true), (false, false)]);

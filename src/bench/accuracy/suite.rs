@@ -1,5 +1,5 @@
-//! Reads a suite: a line of JSON an item. What kind of suite it is, its fields say; every mistake in it is an error that
-//! names the line, before any model is asked.
+//! Reads a suite, one JSON object per line. The fields tell which kind of suite it is; every mistake is reported with
+//! its line before any model is asked.
 
 use std::collections::HashMap;
 use std::fs;
@@ -13,26 +13,26 @@ use super::answer::number_in_answer;
 use super::pattern::Pattern;
 use crate::orchestrator::{Input, Strategy};
 
-/// What a suite's items ask for.
+/// What the items of a suite ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
-    /// `goal` and `answer_must`: the answer, and how it was gone about.
+    /// `goal` and `answer_must`: an answer, and how the goal is worked on.
     Goals,
-    /// `goal` and `best` alone: only the choice of strategy.
+    /// `goal` and `best` only: just the choice of strategy.
     Strategy,
-    /// `question` and an `answer` with `####`: a number.
+    /// `question`, and an `answer` with `####`: a number.
     Gsm8k,
     /// `prompt`, `test` and `entry_point`: code that passes the test.
     HumanEval,
-    /// A question and the `answer` itself.
+    /// A question and its exact `answer`.
     Exact,
-    /// A question and regular expressions that its answer must match.
+    /// A question, and regular expressions that the answer must match.
     Patterns,
 }
 
 impl Kind {
-    /// Of an item with these fields.
+    /// The kind of an item with these fields.
     fn of(fields: &Fields) -> Option<Self> {
         let has = |name: &str| fields.get(name).is_some();
         let asks = has("question") || has("prompt");
@@ -48,7 +48,6 @@ impl Kind {
         }
     }
 
-    /// The name in reports.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -62,70 +61,63 @@ impl Kind {
     }
 }
 
-/// The best way to go about a goal, and others that would do.
+/// The best strategy for a goal, and others that are acceptable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Choice {
-    /// The best.
     pub best: Strategy,
-    /// Would do.
     pub tolerated: Vec<Strategy>,
 }
 
 impl Choice {
-    /// Best or tolerated.
+    /// Whether a strategy is the best or acceptable.
     #[must_use]
     pub fn allows(&self, strategy: Strategy) -> bool {
         self.best == strategy || self.tolerated.contains(&strategy)
     }
 }
 
-/// Code and how to check it.
+/// Code to write, and its test.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CodeCheck {
-    /// The beginning of a module, up to the body of the function that is wanted.
+    /// The beginning of a module, up to the body of the wanted function.
     pub prompt: String,
-    /// Defines `check`.
+    /// Python that defines `check`.
     pub test: String,
-    /// The function that is wanted.
+    /// Name of the wanted function.
     pub entry_point: String,
 }
 
 /// What makes an answer right.
 #[derive(Debug, Clone)]
 pub enum Expected {
-    /// Matches all of them, and its code passes the check, if there is one.
+    /// Matches all patterns, and its code passes the check if there is one.
     Matches {
-        /// Regular expressions.
         patterns: Vec<Pattern>,
-        /// Python, run after the answer's code.
+        /// Python that is run after the answer's code.
         python_check: Option<String>,
     },
-    /// Nothing: the choice of strategy is all there is.
+    /// Nothing: only the choice of strategy is judged.
     Nothing,
-    /// This number, in its one spelling.
+    /// This number, in canonical spelling.
     Number(String),
-    /// This text.
+    /// This text, whatever its punctuation.
     Text(String),
-    /// Code that passes.
+    /// Code that passes its test.
     Code(CodeCheck),
 }
 
-/// One item.
 #[derive(Debug, Clone)]
 pub struct Item {
-    /// Of the suite, or the line's number.
+    /// As in the suite, or else the line's number.
     pub id: String,
-    /// What is asked.
     pub goal: String,
-    /// What comes with it.
     pub inputs: Vec<Input>,
-    /// What is right.
     pub expected: Expected,
-    /// How it is best gone about, where the suite says.
+    /// The best strategy, if the suite gives it.
     pub choice: Option<Choice>,
-    /// So many tasks should be under way at one moment.
+    /// At least this many tasks should run at the same time.
     pub parallel_min: usize,
-    /// More tasks are too many.
+    /// More tasks than this are a fault.
     pub tasks_max: Option<usize>,
 }
 
@@ -141,12 +133,11 @@ impl Item {
     }
 }
 
-/// A suite.
 #[derive(Debug, Clone)]
 pub struct Suite {
-    /// File name, without its folder.
+    /// File name without its folder.
     pub name: String,
-    /// Of the whole file, in hexadecimal.
+    /// SHA-256 of the whole file in hex.
     pub sha256: String,
     /// The same for all items.
     pub kind: Kind,
@@ -154,74 +145,58 @@ pub struct Suite {
     pub items: Vec<Item>,
 }
 
-/// A suite that can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SuiteError {
-    /// No such file, or no text.
+    /// The file can't be read, or is not text.
     #[error("the suite {path} can't be read: {why}")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// The system's reason.
-        why: String,
-    },
-    /// No items.
+    Read { path: PathBuf, why: String },
     #[error("the suite {path} is empty: expected a JSON object a line")]
-    Empty {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A line that can't be used.
+    Empty { path: PathBuf },
     #[error("{path}, line {line}: {fault}")]
     Line {
-        /// The file.
         path: PathBuf,
-        /// From 1.
+        /// Line number, counted from 1.
         line: usize,
-        /// What is wrong.
         fault: LineFault,
     },
 }
 
-/// What is wrong with a line.
 #[derive(Debug, thiserror::Error)]
 pub enum LineFault {
-    /// Not JSON, or not an object.
+    /// Not a JSON object.
     #[error("no JSON object: {0}")]
     Json(String),
-    /// Fields of no known suite.
+    /// The fields fit no known kind of suite.
     #[error(
         "the fields {fields} make no known suite: expected goal and answer_must, goal and best, question and answer, or \
          prompt, test and entry_point"
     )]
     Unknown {
-        /// The fields there are.
+        /// Names of the fields that are there.
         fields: String,
     },
-    /// Fields of another suite than the first item's.
+    /// The fields are those of another kind of suite than the first item's.
     #[error("an item of a {found} suite, where line {first} is one of a {expected} suite: split the file")]
     Mixed {
-        /// By its fields.
+        /// Kind of this item.
         found: &'static str,
-        /// The first item's line.
+        /// Line of the first item.
         first: usize,
-        /// The first item's kind.
+        /// Kind of the first item.
         expected: &'static str,
     },
-    /// A field with something else in it than belongs there.
+    /// A field with an unexpected value.
     #[error("`{field}`: {why}")]
     Field {
-        /// Its name.
         field: &'static str,
         /// What was expected, or what is wrong.
         why: String,
     },
-    /// Two items of one name.
+    /// Two items with the same id.
     #[error("the id {id} is line {first}'s already")]
     Duplicate {
-        /// The id.
         id: String,
-        /// Where it was first.
+        /// Line of the first of them.
         first: usize,
     },
 }
@@ -273,12 +248,12 @@ impl Suite {
     }
 }
 
-/// The fault without its line: to the parser every line is the first.
+/// The error without a line number, because the parser sees each line on its own.
 fn json_fault(error: &serde_json::Error) -> String {
     error.to_string().replace(" at line 1 column", " at column")
 }
 
-/// The fields of a line; one that is null is not there.
+/// The fields of a line. Fields that are null count as missing.
 struct Fields(Map<String, Value>);
 
 impl Fields {
@@ -349,7 +324,7 @@ impl Fields {
         };
         let mut inputs: Vec<Input> =
             files.as_object().ok_or_else(fault)?.iter().map(input).collect::<Result<_, _>>()?;
-        // As a folder of these files is read.
+        // In the order in which a folder with these files is read.
         inputs.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(inputs)
     }

@@ -19,11 +19,11 @@ use crate::orchestrator::{
 
 type Script = dyn Fn(&str) -> Result<String, CallError> + Send + Sync;
 
-/// A model that says what a script says, and remembers what it was asked.
+/// A model that answers from a script and records its calls.
 struct Scripted {
     script: Box<Script>,
     seen: Mutex<Vec<Call>>,
-    /// So many calls must have come before any of them is answered.
+    /// How many calls must have arrived before any of them is answered.
     together: Barrier,
     under_way: AtomicUsize,
     most_under_way: AtomicUsize,
@@ -101,7 +101,7 @@ fn suite(lines: &[Value]) -> Suite {
     Suite::read(&path).unwrap()
 }
 
-/// Where Python is run, if it can be.
+/// The sandbox, if Python can be run.
 pub(super) fn python() -> Option<Sandbox> {
     match block_on(Sandbox::find()) {
         Ok(sandbox) => Some(sandbox),
@@ -131,7 +131,7 @@ fn stage(suite: Suite, model: &Arc<Scripted>) -> Stage {
     }
 }
 
-/// So many questions, `q0` and on, to which `yes` is right.
+/// `count` questions `q0`, `q1`, ..., to which `yes` is the right answer.
 fn questions(count: usize) -> Vec<Value> {
     (0..count).map(|n| json!({"id": n, "question": format!("q{n}"), "answer": "yes"})).collect()
 }
@@ -229,7 +229,7 @@ fn cell_of_errors_alone_says_so() {
     assert!(!rows[0].contains(&"errors".to_owned()), "{rows:?}");
 }
 
-/// What becomes of three questions whose calls fail with these words, or are answered.
+/// The result of three questions whose calls fail with these messages or are answered.
 fn with_failures(errors: [Option<&'static str>; 3]) -> Result<Vec<bool>, String> {
     let model = scripted(move |prompt| {
         let at: usize = prompt.trim_start_matches('q').parse().unwrap();
@@ -272,7 +272,7 @@ fn interrupted_cell_keeps_what_is_finished() {
 fn items_run_side_by_side_and_are_reported_in_order() {
     let model = together(3, |_| Ok("yes".to_owned()));
     let stage = Stage { concurrency: 3, ..stage(suite(&questions(9)), &model) };
-    // Fewer at a time would wait for each other for ever.
+    // With fewer at a time, they would wait for each other for ever.
     let cell = cell(Way::Alone);
     let mut unheard = |_: &ItemReport| {};
     let run =
@@ -354,7 +354,8 @@ fn task(started_ms: u64, finished_ms: u64) -> TaskReport {
     }
 }
 
-/// Faults of a goal whose best strategy is map, three tasks at once and five in all, `vote` tolerated.
+/// Faults of a goal whose best strategy is map with at least three tasks at once and at most five
+/// in all; `vote` is acceptable.
 fn goal_faults(way: Way, strategy: Strategy, times: &[(u64, u64)]) -> String {
     let item = item(json!({"goal": "g", "best": "map", "tolerated": ["vote"], "answer_must": ["a"],
                            "min_parallel": 3, "max_tasks": 5}));

@@ -14,7 +14,7 @@ fn ask() -> Ask {
     }
 }
 
-/// What comes of asking a server of this script, and the text that was heard on the way.
+/// The result of asking a server with this script, and the text received on the way.
 fn asked(url: &str, ask: &Ask) -> (Result<Answered, ClientError>, String) {
     asked_of("fake", url, ask)
 }
@@ -42,7 +42,7 @@ fn an_answer_is_heard_piece_by_piece_in_whatever_portions_it_comes() {
     }
 }
 
-/// An idle connection that is used again may be closed by the server at that very moment: llama-server did.
+/// A server may close an idle connection at the moment it is reused: llama-server did.
 #[test]
 fn each_call_has_a_connection_of_its_own() {
     let server = FakeServer::start(Script::KeepsOpen);

@@ -1,24 +1,22 @@
-//! How sure a figure over many items is, from the items themselves: they are drawn again and again with replacement, and
-//! the middle 95 % of what comes of it are the interval (the percentile bootstrap; Efron 1979). What was measured is not
-//! known here.
+//! Statistics over many items: the percentile bootstrap (Efron 1979), which resamples the items with replacement and
+//! takes the middle 95 % of the results as the interval, and McNemar's test. What was measured is not known here.
 
 use crate::bench::workload::TokenSource;
 
-/// Times the items are drawn.
 pub const RESAMPLES: usize = 4000;
-/// How often an interval holds the true value.
+/// How often an interval contains the true value.
 pub const CONFIDENCE: f64 = 0.95;
-/// The same items give the same interval.
+/// Fixed, so that the same items give the same interval.
 pub const SEED: u64 = 1;
 
-/// The mean of a value an item; not a number without items.
+/// The mean of one value per item; NaN without items.
 #[must_use]
 pub fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
-/// The interval of `change(mean of a, mean of b)` over the same items in the same order, both sides drawn alike; `None`
-/// where there are fewer than two or most of the redrawn ones have no figure.
+/// Confidence interval of `change(mean of a, mean of b)` over the same items in the same order; both sides are
+/// resampled alike. `None` for fewer than two items, or if most resamples have no finite result.
 #[must_use]
 pub fn interval(a: &[f64], b: &[f64], change: impl Fn(f64, f64) -> f64) -> Option<[f64; 2]> {
     let count = a.len().min(b.len());
@@ -44,12 +42,12 @@ pub fn interval(a: &[f64], b: &[f64], change: impl Fn(f64, f64) -> f64) -> Optio
     Some([changes[outside], changes[changes.len() - 1 - outside]])
 }
 
-/// McNemar's exact test: how likely it is that of the items on which two sides differ, the split is as uneven as this
-/// when both are as good. Two-sided, from the binomial distribution.
+/// Exact McNemar test: of the items on which two sides differ, how likely a split is at least as uneven as this if both
+/// sides are equally good. Two-sided, from the binomial distribution.
 #[must_use]
 pub fn mcnemar_p(only_a: u64, only_b: u64) -> f64 {
     let (fewer, all) = (only_a.min(only_b), only_a + only_b);
-    // In logarithms: 0.5 to the power of a few thousand is zero.
+    // In logarithms, because 0.5 to the power of a few thousand is zero.
     let mut log_term = all as f64 * 0.5_f64.ln();
     let mut sum = log_term.exp();
     for chosen in 1..=fewer {

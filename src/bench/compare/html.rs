@@ -1,19 +1,19 @@
-//! A comparison as one page that needs nothing but itself: tables, and the intervals drawn.
+//! A comparison as a self-contained HTML page, with tables and the intervals drawn as SVG.
 
 use std::fmt::Write as _;
 
 use super::{Comparison, Row, Verdict};
 
-/// Columns of the picture, in its own units.
+/// Sizes in the picture's own units.
 const LABEL_WIDTH: f64 = 380.0;
 const PLOT_WIDTH: f64 = 500.0;
 const MARGIN: f64 = 24.0;
 const ROW_HEIGHT: f64 = 26.0;
-/// Space between the numbers of an axis.
+/// Least space between two numbers of an axis.
 const TICK_SPACE: f64 = 44.0;
 /// Ratios beyond these are drawn at the edge.
 const RATIO_EDGES: (f64, f64) = (0.01, 100.0);
-/// Ratios that an axis may show.
+/// Ratios that may be marked on an axis.
 const RATIO_TICKS: &[f64] = &[
     0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 1.0, 1.01, 1.02, 1.05, 1.1, 1.2,
     1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 100.0,
@@ -44,7 +44,7 @@ svg g.mark.worse { stroke: var(--worse); fill: var(--worse); }
 svg g.mark line { stroke-width: 3; stroke-linecap: round; }
 ";
 
-/// Text as it may stand in a page and in its attributes.
+/// Escapes a text for HTML content and attributes.
 #[must_use]
 pub fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
@@ -62,7 +62,6 @@ pub fn escape(text: &str) -> String {
 }
 
 impl Comparison {
-    /// The page.
     #[must_use]
     pub fn html(&self) -> String {
         let [a, b] = &self.files;
@@ -85,7 +84,7 @@ impl Comparison {
         )
     }
 
-    /// The intervals of the rows that have one on this scale; nothing when none has.
+    /// An SVG with the intervals of the rows that have one on this scale; empty if none has.
     fn picture(&self, scale: Scale) -> String {
         let marks: Vec<Mark> = self.rows.iter().filter_map(|row| Mark::new(row, scale)).collect();
         if marks.is_empty() {
@@ -122,7 +121,7 @@ impl Comparison {
     }
 }
 
-/// A table whose first line is its head; `class` of each line below it.
+/// An HTML table whose first line is the header; `class` gives the CSS class of each other line.
 fn table<'a>(cells: &[Vec<String>], class: &dyn Fn(usize) -> &'a str) -> String {
     let line = |cells: &[String], tag: &str| -> String {
         cells.iter().map(|cell| format!("<{tag}>{}</{tag}>", escape(cell))).collect()
@@ -137,17 +136,17 @@ fn table<'a>(cells: &[Vec<String>], class: &dyn Fn(usize) -> &'a str) -> String 
     )
 }
 
-/// What an axis counts.
+/// What an axis shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Scale {
-    /// B over A, in steps of the same factor.
+    /// B over A, on a logarithmic scale.
     Ratio,
-    /// B minus A, of a hundred.
+    /// B minus A, in percentage points.
     Points,
 }
 
 impl Scale {
-    /// Where nothing changed.
+    /// The value that means no change.
     fn none(self) -> f64 {
         match self {
             Self::Ratio => 1.0,
@@ -169,7 +168,7 @@ impl Scale {
         }
     }
 
-    /// Along the axis.
+    /// Position of a value along the axis, before scaling to the picture.
     fn along(self, value: f64) -> f64 {
         match self {
             Self::Ratio => value.clamp(RATIO_EDGES.0, RATIO_EDGES.1).ln(),
@@ -178,7 +177,6 @@ impl Scale {
     }
 }
 
-/// A row of the picture.
 struct Mark {
     label: String,
     change: f64,
@@ -212,7 +210,7 @@ impl Mark {
     }
 }
 
-/// From the lowest to the highest of what is drawn, "no change" included.
+/// An axis from the lowest to the highest drawn value, including "no change".
 struct Axis {
     scale: Scale,
     low: f64,
@@ -225,7 +223,7 @@ impl Axis {
         let along = drawn.chain([scale.none()]).map(|value| scale.along(value));
         let (low, high) =
             along.fold((f64::MAX, f64::MIN), |(low, high), value| (low.min(value), high.max(value)));
-        // Never without width: where all is 1 the axis still shows a hundredth on both sides.
+        // If all ratios are 1, still show a hundredth on both sides.
         let room = ((high - low) * 0.05).max(0.01);
         Self { scale, low: low - room, high: high + room }
     }
@@ -235,7 +233,7 @@ impl Axis {
         LABEL_WIDTH + MARGIN + share * PLOT_WIDTH
     }
 
-    /// Values to write below, "no change" among them, none too near to the next.
+    /// Values to print below the axis, including "no change", none too close to another.
     fn ticks(&self) -> Vec<f64> {
         let inside = |value: &f64| (self.low..=self.high).contains(&self.scale.along(*value));
         let none = self.scale.none();
@@ -247,7 +245,7 @@ impl Axis {
             }
         };
         match self.scale {
-            // The roundest first: they are worth more than their neighbours.
+            // Round values first, because they are preferred to their neighbours.
             Scale::Ratio => {
                 let round = [0.1, 0.5, 2.0, 10.0, 0.9, 1.1, 0.2, 5.0, 1.5];
                 round.iter().chain(RATIO_TICKS).for_each(|value| offer(*value));
@@ -261,7 +259,7 @@ impl Axis {
     }
 }
 
-/// A step of 1, 2 or 5 hundredths or tenths, a few of which span `width`.
+/// A step of 1, 2 or 5 hundredths or tenths, so that a few of them span `width`.
 fn step(width: f64) -> f64 {
     let steps = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0];
     steps.into_iter().find(|step| width / step <= 8.0).unwrap_or(1.0)

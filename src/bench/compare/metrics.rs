@@ -1,5 +1,5 @@
-//! Which figures a result has, what each is made of, and which way is better. How two are held against each other is not
-//! known here.
+//! Which figures a result has, what samples each is made of, and which direction is better. How two figures are
+//! compared is not known here.
 
 use std::collections::BTreeMap;
 
@@ -8,44 +8,40 @@ use super::read::{Accuracy, Body, Mode, Number, Request, Serve, Side, Throughput
 use super::rounds::geometric_mean;
 use crate::bench::workflow::report::nearest_rank;
 
-/// A figure of one side.
+/// One figure of one side.
 pub struct Metric {
-    /// The row it belongs to; empty where a result has but one.
+    /// The row it belongs to; empty if the result has only one.
     pub row: String,
-    /// What it is, with its unit.
+    /// The figure's name and unit.
     pub name: &'static str,
-    /// Which way is better.
     pub better: Better,
-    /// How two of them are compared.
     pub change: Change,
-    /// What it is made of.
     pub samples: Samples,
-    /// Whether the samples can tell two sides apart. Not those of a figure that was set, nor a percentile that has no value
-    /// beyond it: the slowest of 20 requests is no 99th percentile.
+    /// Whether the samples allow a verdict. False for a rate that was set by the load, and for a percentile with no
+    /// value beyond it: the slowest of 20 requests is no 99th percentile.
     pub tells: bool,
-    /// Tokens that both sides must have had alike for the figure to mean the same.
+    /// Token counts that must be alike on both sides for the figure to mean the same.
     pub counted: Vec<Counted>,
 }
 
-/// What a figure is made of, and so what may be drawn from it.
+/// The samples of a figure, which decide how it can be compared.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Samples {
-    /// One figure a round: their geometric mean is the figure.
+    /// One value per round; the figure is their geometric mean.
     Rounds {
         /// In the order of the rounds.
         figures: Vec<f64>,
-        /// The seed that drew each round's work and the rounds' numbers, where the work differs from round to round: where
-        /// both are the same, rounds of two sides belong together in pairs.
+        /// Set if each round's work is different: the seed and the round numbers. If both are equal on two sides, their
+        /// rounds are compared in pairs.
         pairs: Option<(u64, Vec<u64>)>,
     },
-    /// A value an item, of the same items on both sides: their mean is the figure.
+    /// One value per item, with the same items on both sides; the figure is their mean.
     Items(Vec<f64>),
-    /// One figure of one run, of which nothing says how sure it is.
+    /// A single value, whose uncertainty is unknown.
     Single(f64),
 }
 
 impl Samples {
-    /// The figure.
     #[must_use]
     pub fn figure(&self) -> f64 {
         match self {
@@ -55,7 +51,6 @@ impl Samples {
         }
     }
 
-    /// How many there are.
     #[must_use]
     pub fn count(&self) -> usize {
         match self {
@@ -66,17 +61,16 @@ impl Samples {
     }
 }
 
-/// Which way is better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Better {
-    /// Rates, shares of right answers.
+    /// E.g. rates and accuracies.
     Higher,
-    /// Times, costs.
+    /// E.g. times and costs.
     Lower,
 }
 
-/// How a change is told.
+/// How a change is expressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
     /// B over A; 1 is no change.
@@ -85,20 +79,18 @@ pub enum Change {
     Difference,
 }
 
-/// Tokens of a kind.
+/// A number of tokens of one kind.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Counted {
     /// What was done with them, in the past tense.
     pub verb: &'static str,
-    /// How many.
     pub tokens: u64,
-    /// Of so many: what differs is measured against these.
+    /// The total that a difference is measured against.
     pub of: u64,
-    /// In so many requests. Parts of two measurements are compared by request.
+    /// Number of requests they belong to. Partial measurements are compared per request.
     pub requests: usize,
 }
 
-/// All figures of `side`.
 #[must_use]
 pub fn metrics(side: &Side) -> Vec<Metric> {
     match &side.body {
@@ -162,7 +154,7 @@ fn throughput(body: &Throughput, row: &ThroughputRow) -> [Metric; 2] {
     ]
 }
 
-/// What tells a row from the others. Its threads do only where they are not those of the whole result: those are a
+/// What distinguishes a row from the others. Threads do only if they differ from those of the whole result: those are a
 /// setting, in which two results may differ.
 fn label(body: &Throughput, row: &ThroughputRow) -> String {
     let mut label = format!("batch {}, {} + {}", row.batch, row.prompt_tokens, row.gen_tokens);
@@ -181,12 +173,13 @@ fn workflow(body: &Workflow) -> Vec<Metric> {
     vec![Metric { counted: tokens, ..metric("wall, s", Better::Lower, rounds(numbers(&body.rounds_wall_s))) }]
 }
 
-/// Prompt tokens that a cache spared; few or many, they must be the same share of the prompt on both sides.
+/// Prompt tokens found in the prefix cache. Both sides must have found the same share of the prompt.
 fn found(cached: u64, prompt: u64, requests: usize) -> Counted {
     Counted { verb: "found in the cache", tokens: cached, of: prompt, requests }
 }
 
-/// Every round gives one figure: requests of a round share a server and a moment, so that they are no samples of their own.
+/// Every round gives one value: its requests share the server's state at that moment, so
+/// they are no independent samples.
 fn serve(body: &Serve) -> Vec<Metric> {
     let finished: Vec<&Request> = body.samples.iter().filter(|request| request.finished()).collect();
     let mut by_round: BTreeMap<u64, Vec<&Request>> = BTreeMap::new();
@@ -214,7 +207,7 @@ fn serve(body: &Serve) -> Vec<Metric> {
         ),
     ];
     let rate = of_rounds(each.iter().map(|round| tokens_a_second(round)).collect());
-    // When requests arrive at a rate of their own, it is theirs and not the server's.
+    // If requests arrive at a fixed rate, the output rate is that of the load and not of the server.
     let set = !matches!(body.mode, Mode::Closed { .. });
     let mut metrics = vec![Metric { tells: !set, ..metric("output tokens/s", Better::Higher, rate) }];
     for (names, times) in &latencies {
@@ -229,7 +222,7 @@ fn serve(body: &Serve) -> Vec<Metric> {
         for (name, share) in names.iter().zip([0.5, 0.9, 0.99]) {
             let figures =
                 rounds.iter().map(|values| nearest_rank(values, share).unwrap_or(f64::NAN)).collect();
-            // A hair below 1: 0.1 of 10 is not exactly 1 in floating point.
+            // Slightly below 1, because 0.1 times 10 is not exactly 1 in floating point.
             let tells = rounds.iter().all(|values| values.len() as f64 * (1.0 - share) > 0.999);
             metrics.push(Metric { tells, ..metric(name, Better::Lower, of_rounds(figures)) });
         }
@@ -252,7 +245,7 @@ fn work_of(finished: &[&Request]) -> Vec<Counted> {
     ]
 }
 
-/// From the round's first request to its last end.
+/// Measured from the round's first request to the end of its last.
 fn tokens_a_second(round: &[&Request]) -> f64 {
     let ends = round.iter().map(|request| request.at_ms.0 + request.e2e_ms.map_or(0.0, |time| time.0));
     let (begin, end) =
@@ -269,7 +262,7 @@ fn accuracy(body: &Accuracy) -> Vec<Metric> {
     vec![
         Metric { change: Change::Difference, ..metric(name, Better::Higher, Samples::Items(right)) },
         metric("tokens an item", Better::Lower, Samples::Items(each(&|item| item.tokens as f64))),
-        // All items of a run share its moment on the machine: one run says nothing of the next.
+        // All items of a run share the machine's state at that time, so one run does not predict the next.
         metric("seconds an item", Better::Lower, Samples::Single(mean(&each(&|item| item.wall_s.0)))),
     ]
 }

@@ -1,5 +1,5 @@
-//! Holds two results of the same measurement against each other. What was not the same work on the same machine is
-//! refused, and a verdict is given only where the samples allow one.
+//! Compares two results of the same measurement. Results of different work or from different machines are refused, and
+//! a verdict is given only if the samples allow one.
 
 pub mod bootstrap;
 pub mod html;
@@ -18,163 +18,134 @@ use metrics::{Better, Change, Counted, Metric, Samples, metrics};
 use read::{Body, Side};
 use rounds::{Estimate, estimate, holm};
 
-/// Token counts that differ by more than this share are not the same work.
+/// Token counts that differ by a larger share mean that the work was not the same.
 const TOKENS_SHARE_MAX: f64 = 0.01;
-/// A machine's memory as the system tells it varies a little from boot to boot.
+/// The memory that a system reports varies a little from boot to boot.
 const MEMORY_SHARE_MAX: f64 = 0.01;
-/// The same where two seeds drew different work of the same kind: lengths differ by chance.
+/// Limit for token counts if the seeds differ, because random lengths then differ by chance.
 const TOKENS_SHARE_OTHER_SEED: f64 = 0.15;
-/// Ratios nearer to 1 than this are called no change unless said otherwise: machines drift by as much between two
-/// measurements, which no number of rounds within each can show.
+/// Default for the smallest ratio that counts as a change: machines drift by as much between two measurements, which
+/// rounds within one measurement can't show.
 pub const CHANGE_MIN: f64 = 0.05;
-/// Load a core from which a machine was busy with something else.
+/// Load per core above which a machine counts as busy with something else.
 const LOAD_SHARE_MAX: f64 = 0.3;
-/// With this probability at most, any figure of two sides that are alike is called better or worse.
+/// Upper limit of the probability that any figure is called better or worse although both sides are alike.
 const ERROR_MAX: f64 = 0.05;
 
 /// Two results that can't be compared.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CompareError {
-    /// Nothing in it.
+    /// The file is empty.
     #[error("{file} is empty: the command that should have written it did not end well; measure again")]
-    Empty {
-        /// As named.
-        file: String,
-    },
+    Empty { file: String },
     /// Not JSON, or not the shape that its schema promises.
     #[error("{file} is no result that `bandmaster bench ... --json` prints: {reason}")]
     Broken {
-        /// As named.
         file: String,
         /// What is wrong, and where.
         reason: String,
     },
-    /// Something else, or of another version.
+    /// Another schema, or another version of one.
     #[error(
         "{file} has schema `{schema}`: compared are bandmaster.bench.throughput/1, workflow/1, serve/1 and accuracy/1"
     )]
-    Schema {
-        /// As named.
-        file: String,
-        /// What it says.
-        schema: String,
-    },
-    /// Several cells side by side.
+    Schema { file: String, schema: String },
+    /// The file holds several cells.
     #[error(
         "{file} holds several cells (bandmaster.bench.accuracy-matrix/1), and one cell a file is compared: measure one strategy, model and budget per file, without --baseline"
     )]
-    Matrix {
-        /// As named.
-        file: String,
-    },
-    /// Two different measurements.
+    Matrix { file: String },
+    /// Results of two different measurements.
     #[error("{a_file} is `{a}` and {b_file} is `{b}`: give two results of the same measurement")]
     Kinds {
-        /// As named.
         a_file: String,
-        /// Its schema.
+        /// Schema of the first result.
         a: String,
-        /// As named.
         b_file: String,
-        /// Its schema.
+        /// Schema of the second result.
         b: String,
     },
-    /// Nothing to compare with.
+    /// There is nothing to compare with.
     #[error(
         "{file} holds one result: give a second file, or measure two servers by turns with `bench serve --against`"
     )]
-    Alone {
-        /// As named.
-        file: String,
-    },
-    /// Not measured to the end.
+    Alone { file: String },
+    /// The measurement was interrupted.
     #[error(
         "{file} is part of a measurement that was interrupted: measure again, or compare what there is with --partial"
     )]
-    Interrupted {
-        /// As named.
-        file: String,
-    },
-    /// Another machine.
+    Interrupted { file: String },
+    /// The results come from different machines.
     #[error(
         "different machines: {name} is {a} in {a_file} and {b} in {b_file}: measure both on the same one"
     )]
     Machine {
-        /// What of it.
+        /// The property that differs.
         name: &'static str,
-        /// As named.
         a_file: String,
-        /// There.
+        /// Its value in A.
         a: String,
-        /// As named.
         b_file: String,
-        /// There.
+        /// Its value in B.
         b: String,
     },
-    /// Other work.
+    /// The results are of different work.
     #[error("different work: {name} is {a} in {a_file} and {b} in {b_file}: measure both with the same")]
     Work {
-        /// What of it.
+        /// The property that differs.
         name: &'static str,
-        /// As named.
         a_file: String,
-        /// There.
+        /// Its value in A.
         a: String,
-        /// As named.
         b_file: String,
-        /// There.
+        /// Its value in B.
         b: String,
     },
-    /// Other questions.
+    /// The results are of different items.
     #[error(
         "different work: {a_file} lacks {a_lacks} of the items of {b_file}, which lacks {b_lacks} of its (e.g. `{example}`): measure both over the same items"
     )]
     Items {
-        /// As named.
         a_file: String,
-        /// Items only B has.
+        /// Number of items that only B has.
         a_lacks: usize,
-        /// As named.
         b_file: String,
-        /// Items only A has.
+        /// Number of items that only A has.
         b_lacks: usize,
-        /// One of them.
+        /// Id of one such item.
         example: String,
     },
 }
 
-/// `bandmaster.bench.compare/1`.
+/// JSON result of `bench compare`, schema `bandmaster.bench.compare/1`.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Comparison {
-    /// Name and version of this shape.
     pub schema: &'static str,
     /// Version of this program.
     pub version: &'static str,
     /// Schema of both results.
     pub compares: String,
-    /// Where both were measured.
     pub machine: String,
-    /// The files, A first.
+    /// The files' names, A first.
     pub files: [String; 2],
-    /// What both did.
+    /// What both sides did.
     pub work: Vec<Named>,
-    /// What was set, where that may differ.
+    /// Settings, which may differ.
     pub settings: Vec<Setting>,
-    /// Share of the redrawn figures that an interval holds.
+    /// How often an interval contains the true value.
     pub confidence: f64,
-    /// Times that samples were redrawn.
+    /// Number of bootstrap resamples.
     pub resamples: usize,
-    /// Draws them.
+    /// Seed of the resampling.
     pub seed: u64,
-    /// Ratios nearer to 1 than this are called no change.
+    /// Ratios closer to 1 than this count as no change.
     pub change_min: f64,
-    /// A row a figure.
+    /// One row per figure.
     pub rows: Vec<Row>,
-    /// What to know before believing the rows.
+    /// What to know before relying on the rows.
     pub notes: Vec<String>,
 }
 
-/// A name and what it stands for.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 #[allow(missing_docs)]
 pub struct Named {
@@ -182,7 +153,7 @@ pub struct Named {
     pub value: String,
 }
 
-/// What was set on each side; `None` where a result does not tell.
+/// The value of a setting on each side; `None` if the result doesn't have it.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 #[allow(missing_docs)]
 pub struct Setting {
@@ -191,53 +162,44 @@ pub struct Setting {
     pub b: Option<String>,
 }
 
-/// One figure of both sides.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Row {
-    /// Of a result with several; else empty.
+    /// Which row of the results it is; empty if they have only one.
     pub row: String,
-    /// What it is, with its unit.
+    /// The figure's name and unit.
     pub metric: &'static str,
-    /// Which way is better.
     pub better: Better,
-    /// A's.
     pub a: Option<f64>,
-    /// B's.
     pub b: Option<f64>,
-    /// Samples behind A's.
     pub a_samples: usize,
-    /// Samples behind B's.
     pub b_samples: usize,
-    /// B over A.
+    /// B's figure divided by A's.
     pub ratio: Option<f64>,
-    /// B minus A, where that is told instead.
+    /// B minus A, for figures where this is shown instead.
     pub difference: Option<f64>,
-    /// Of the ratio or the difference.
+    /// Confidence interval of the ratio or the difference.
     pub interval: Option<[f64; 2]>,
-    /// How likely such a difference is when both sides are alike, for this figure alone: Student's t over rounds, McNemar's
-    /// exact test over right answers.
+    /// How likely such a difference is if both sides are alike, for this figure on its own: Student's t-test over
+    /// rounds, exact McNemar test over right answers.
     pub p: Option<f64>,
-    /// Of B.
     pub verdict: Verdict,
-    /// Why there is no comparison.
+    /// Why the figures were not compared.
     pub refused: Option<String>,
 }
 
-/// What can be said of B.
+/// The verdict on B.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
-    /// Better than A.
     Better,
-    /// Worse than A.
     Worse,
     /// The difference may be chance, is too small to matter, or there are too few samples.
     Undecided,
-    /// Not compared.
+    /// Not compared; `refused` says why.
     Refused,
 }
 
-/// Compares B with A. `partial` allows results that were interrupted; a ratio nearer to 1 than `change_min` is no change.
+/// Compares B with A. `partial` allows interrupted results; ratios closer to 1 than `change_min` count as no change.
 ///
 /// # Errors
 /// [`CompareError`] names the values that differ and must not.
@@ -281,7 +243,6 @@ pub fn compare(mut a: Side, mut b: Side, partial: bool, change_min: f64) -> Resu
 }
 
 impl Comparison {
-    /// Name of the JSON's shape.
     pub const SCHEMA: &'static str = "bandmaster.bench.compare/1";
 }
 
@@ -297,7 +258,8 @@ fn check_kinds(a: &Side, b: &Side) -> Result<(), CompareError> {
     })
 }
 
-/// The machine is that of the program that measured, whatever server it measured: all of it must be the same.
+/// The machine is the one that ran the measuring program, whatever server was measured. All
+/// its properties must be equal.
 fn check_machines(a: &Side, b: &Side) -> Result<(), CompareError> {
     let (of_a, of_b) = (&a.machine, &b.machine);
     let memory = |bytes: u64| format!("{bytes} bytes");
@@ -336,7 +298,8 @@ fn check_work(a: &Side, b: &Side, in_part: bool) -> Result<(), CompareError> {
     Ok(())
 }
 
-/// Accuracies are compared item by item: of interrupted ones those that both have, which is noted.
+/// Accuracies are compared item by item. Interrupted results are reduced to the items that both have,
+/// and a note says so.
 fn same_items(a: &mut Side, b: &mut Side, in_part: bool) -> Result<Option<String>, CompareError> {
     let (Body::Accuracy(of_a), Body::Accuracy(of_b)) = (&mut a.body, &mut b.body) else { return Ok(None) };
     let names = |items: &[read::Item]| items.iter().map(read::Item::name).collect::<BTreeSet<_>>();
@@ -357,7 +320,7 @@ fn same_items(a: &mut Side, b: &mut Side, in_part: bool) -> Result<Option<String
     Ok(Some(format!("compared over the {both} items that both have (A has {only_a}, B has {only_b})")))
 }
 
-/// Whether two values differ by at most `share` of the larger.
+/// Whether two values differ by at most `share` of the larger one.
 fn near(a: f64, b: f64, share: f64) -> bool {
     (a - b).abs() <= share * a.max(b)
 }
@@ -386,12 +349,12 @@ fn seed(side: &Side) -> Option<&str> {
     side.settings.iter().find(|(name, _)| *name == "seed").map(|(_, value)| value.as_str())
 }
 
-/// How far token counts of the same work may differ.
+/// By how much the token counts of the same work may differ.
 fn tokens_share(a: &Side, b: &Side) -> f64 {
     if seed(a) == seed(b) { TOKENS_SHARE_MAX } else { TOKENS_SHARE_OTHER_SEED }
 }
 
-/// What failed on one side, and whether the figures know of it.
+/// A note on failed requests or items of one side, saying how the figures treat them.
 fn failures(name: &str, body: &Body) -> Option<String> {
     match body {
         Body::Serve(serve) if serve.errors > 0 => {
@@ -422,7 +385,7 @@ fn settings(a: &Side, b: &Side) -> Vec<Setting> {
     names.into_iter().map(|name| Setting { name, a: of(a, name), b: of(b, name) }).collect()
 }
 
-/// Of the same items in the same order.
+/// The p-value for accuracies; both sides have the same items in the same order.
 fn mcnemar(a: &Side, b: &Side) -> Option<f64> {
     let (Body::Accuracy(a), Body::Accuracy(b)) = (&a.body, &b.body) else { return None };
     let pairs = || a.items.iter().zip(&b.items).map(|(a, b)| (a.counts_as_right(), b.counts_as_right()));
@@ -437,13 +400,13 @@ fn partner<'a>(metric: &Metric, others: &'a [Metric]) -> Option<&'a Metric> {
 
 /// What holds for all rows of a comparison.
 struct How {
-    /// One side is part of a measurement.
+    /// Whether one side is part of an interrupted measurement.
     in_part: bool,
-    /// How far token counts may differ.
+    /// By how much token counts may differ.
     tokens_share: f64,
-    /// Of the right answers.
+    /// The p-value for right answers.
     mcnemar: Option<f64>,
-    /// Ratios nearer to 1 are no change.
+    /// Ratios closer to 1 than this count as no change.
     change_min: f64,
 }
 
@@ -459,12 +422,12 @@ fn row(a: &Metric, b: Option<&Metric>, how: &How) -> Row {
         Change::Difference => (None, Some(held.change)),
     };
     let p = held.p.filter(|_| a.tells && b.tells);
-    // What it is if it is no chance; `decide` takes it back where it may be.
+    // The verdict if the difference is no chance; `decide` withdraws it otherwise.
     let verdict = if p.is_some() { direction(a, held.change, how.change_min) } else { Verdict::Undecided };
     Row { ratio, difference, interval: held.interval, p, verdict, refused: None, ..plain }
 }
 
-/// Two figures held against each other.
+/// The comparison of two figures.
 struct Held {
     change: f64,
     interval: Option<[f64; 2]>,
@@ -490,7 +453,7 @@ fn held(a: &Metric, b: &Metric, how: &How) -> Held {
             Held { change: plain, interval: interval(in_a, in_b, change), p: how.mcnemar }
         }
         (Samples::Items(in_a), Samples::Items(in_b)) => {
-            // Costs of items are compared like rounds: an item of A and the same item of B are a pair.
+            // Costs per item are compared like rounds, in pairs of the same item of A and B.
             let whole = in_a.iter().chain(in_b).all(|value| *value > 0.0);
             let p = if whole { estimate(in_a, in_b, true).p } else { None };
             Held { change: plain, interval: interval(in_a, in_b, change), p }
@@ -499,7 +462,7 @@ fn held(a: &Metric, b: &Metric, how: &How) -> Held {
     }
 }
 
-/// Which way a change goes, if it is far enough from none.
+/// The direction of a change, if it is large enough.
 fn direction(metric: &Metric, change: f64, change_min: f64) -> Verdict {
     let (up, down) = match metric.change {
         Change::Ratio => (change > 1.0 + change_min, change < 1.0 / (1.0 + change_min)),
@@ -512,8 +475,8 @@ fn direction(metric: &Metric, change: f64, change_min: f64) -> Verdict {
     }
 }
 
-/// A verdict stands where its test holds beside all the others: ten figures of two sides that are alike must not have
-/// ten chances to look different.
+/// Keeps a verdict only if its test holds together with all the others: ten figures of two equal sides must not get ten
+/// chances to look different.
 fn decide(rows: &mut [Row]) {
     let p: Vec<Option<f64>> = rows.iter().map(|row| row.p).collect();
     for (row, holds) in rows.iter_mut().zip(holm(&p, ERROR_MAX)) {
@@ -551,7 +514,7 @@ fn refused(metric: &Metric, sides: [Option<&Metric>; 2], reason: String) -> Row 
     Row { refused: Some(format!("row refused: {reason}")), ..bare(metric, sides) }
 }
 
-/// Why two figures can't be held against each other.
+/// Why two figures can't be compared.
 fn why_not(a: &Metric, b: &Metric, how: &How) -> Option<String> {
     let unlike = a.counted.iter().zip(&b.counted).find_map(|(a, b)| unlike(*a, *b, how));
     let without = |name: &str, metric: &Metric| {
@@ -566,8 +529,8 @@ fn why_not(a: &Metric, b: &Metric, how: &How) -> Option<String> {
     unlike.or_else(|| without("A", a)).or_else(|| without("B", b))
 }
 
-/// Says so when token counts differ too much. Parts of measurements, and other draws of the same work, are held against
-/// each other by request.
+/// Says if token counts differ too much. Partial measurements, and work generated from different
+/// seeds, are compared per request.
 fn unlike(a: Counted, b: Counted, how: &How) -> Option<String> {
     let verb = a.verb;
     let differs = |in_a: f64, in_b: f64, of: f64| (in_a - in_b).abs() > how.tokens_share * of;

@@ -1,5 +1,5 @@
-//! Takes from a result's JSON what a comparison needs: where it was measured, what was done, what was set, and the raw
-//! samples. How samples become figures is not known here.
+//! Reads what a comparison needs from a result's JSON: the machine, the work, the settings and the raw samples. How
+//! samples become figures is not known here.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
@@ -9,9 +9,9 @@ use serde_json::Value;
 
 use super::CompareError;
 
-/// What the schema of every result begins with; its kind and its version follow.
+/// Common beginning of all schemas; kind and version follow.
 const SCHEMA_PREFIX: &str = "bandmaster.bench.";
-/// Settings that are shown when a result has them. They may differ: they are what one compares.
+/// Settings that are shown if a result has them. They may differ: they are usually what is being compared.
 const SETTINGS: &[&str] = &[
     "command",
     "version",
@@ -33,28 +33,23 @@ const SETTINGS: &[&str] = &[
     "budget_tokens",
 ];
 
-/// A result, read.
+/// A result that was read.
 pub struct Side {
-    /// As it was named.
+    /// File name as typed.
     pub file: String,
-    /// Name and version of its shape.
     pub schema: String,
-    /// Where it was measured.
     pub machine: MachineFacts,
-    /// Whether it is what was there when the measurement was interrupted.
+    /// Whether the measurement was interrupted, so that this is only a part of it.
     pub interrupted: bool,
-    /// What was done.
+    /// What was done; must be equal on both sides.
     pub work: Vec<Fact>,
-    /// Name and value of what was set.
     pub settings: Vec<(&'static str, String)>,
-    /// The samples.
     pub body: Body,
 }
 
-/// A part of the work, which must be the same on both sides.
+/// A property of the work, which must be equal on both sides.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Fact {
-    /// What it is.
     pub name: &'static str,
     /// As it is shown.
     pub value: String,
@@ -62,31 +57,26 @@ pub struct Fact {
     pub may_be_partial: bool,
 }
 
-/// What of a machine must be the same, and how busy it was.
+/// The properties of a machine that must be equal, and its load.
 #[derive(Debug, Clone, Deserialize)]
 pub struct MachineFacts {
-    /// The processor's own name.
+    /// The processor's brand name.
     pub cpu: String,
-    /// Logical processors.
+    /// Number of logical processors.
     pub cores: u64,
-    /// Instruction set.
+    /// Instruction set of the kernels.
     pub isa: String,
-    /// Bytes of memory.
     pub memory_bytes: u64,
-    /// Load when the measurement began.
+    /// Load average when the measurement began.
     #[serde(default)]
     pub load_1m: f64,
 }
 
-/// Samples, by kind of measurement.
+/// The samples, by kind of measurement.
 pub enum Body {
-    /// `bench throughput`.
     Throughput(Throughput),
-    /// `bench workflow`.
     Workflow(Workflow),
-    /// `bench serve`.
     Serve(Serve),
-    /// `bench accuracy`.
     Accuracy(Accuracy),
 }
 
@@ -97,7 +87,7 @@ struct Common {
     interrupted: bool,
 }
 
-/// `bandmaster.bench.throughput/1`.
+/// The JSON of schema `bandmaster.bench.throughput/1`.
 #[derive(Deserialize)]
 #[allow(missing_docs)]
 pub struct Throughput {
@@ -124,7 +114,7 @@ pub struct ThroughputRow {
     pub depth_tokens: u64,
     #[serde(default)]
     pub shared_prefix_tokens: u64,
-    /// 0 when the result does not tell.
+    /// 0 if the result doesn't have it.
     #[serde(default)]
     pub threads: u64,
     pub computed_tokens: u64,
@@ -137,7 +127,7 @@ pub struct ThroughputRow {
     pub decode_rounds_s: Vec<Number>,
 }
 
-/// `bandmaster.bench.workflow/1`.
+/// The JSON of schema `bandmaster.bench.workflow/1`.
 #[derive(Deserialize)]
 #[allow(missing_docs)]
 pub struct Workflow {
@@ -146,13 +136,13 @@ pub struct Workflow {
     pub models: BTreeMap<String, String>,
     pub rounds_wall_s: Vec<Number>,
     pub prompt_tokens: u64,
-    /// Of the prompt, found in a cache; results from before this was told have none.
+    /// Prompt tokens from the prefix cache; missing in older results.
     #[serde(default)]
     pub cached_tokens: Option<u64>,
     pub output_tokens: u64,
 }
 
-/// `bandmaster.bench.serve/1`.
+/// The JSON of schema `bandmaster.bench.serve/1`.
 #[derive(Deserialize)]
 #[allow(missing_docs)]
 pub struct Serve {
@@ -166,16 +156,16 @@ pub struct Serve {
     pub samples: Vec<Request>,
 }
 
-/// How requests arrive.
+/// When requests are sent.
 #[derive(Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[allow(missing_docs)]
 pub enum Mode {
-    /// One ends, the next begins.
+    /// A fixed number is running at any time.
     Closed { concurrency: u64 },
-    /// So many a second, whatever the server does.
+    /// A fixed number per second on average, whatever the server does.
     Open { rate: Number },
-    /// When a recording says.
+    /// At the times of a recording.
     Recorded,
 }
 
@@ -183,7 +173,7 @@ pub enum Mode {
 #[derive(Deserialize)]
 #[allow(missing_docs)]
 pub struct Request {
-    /// From 0; results from before there were rounds have one.
+    /// From 0; missing in results from before there were rounds, which have one.
     #[serde(default)]
     pub round: u64,
     pub at_ms: Number,
@@ -203,32 +193,31 @@ pub struct Request {
     pub error: Option<Value>,
 }
 
-/// `bandmaster.bench.accuracy/1`.
+/// The JSON of schema `bandmaster.bench.accuracy/1`.
 #[derive(Deserialize)]
 #[allow(missing_docs)]
 pub struct Accuracy {
     pub suite_sha256: String,
-    /// By id once read.
+    /// Sorted by id once read.
     pub items: Vec<Item>,
 }
 
-/// One question.
 #[derive(Deserialize)]
 #[allow(missing_docs)]
 pub struct Item {
     pub id: Value,
     pub correct: bool,
-    /// Of goals: whether the answer is right, however it was gone about.
+    /// For goals: whether the answer is right, whatever the strategy.
     #[serde(default)]
     pub answer_right: Option<bool>,
     pub tokens: u64,
     pub wall_s: Number,
-    /// Why it has no answer; results from before this was told have none.
+    /// Why it has no answer; missing in older results.
     #[serde(default)]
     pub error: Option<String>,
 }
 
-/// A measured number. JSON has no NaN; it is written as null, which is refused here with a word on why it is there.
+/// A measured number. NaN is written as null in JSON; here null is refused with an explanation.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Number(pub f64);
 
@@ -245,7 +234,6 @@ impl<'de> Deserialize<'de> for Number {
 }
 
 impl Request {
-    /// Whether it came to its end.
     #[must_use]
     pub fn finished(&self) -> bool {
         self.error.is_none()
@@ -253,10 +241,10 @@ impl Request {
 }
 
 impl Side {
-    /// Reads what was measured by turns with the result in `file`.
+    /// Reads the result that was measured in alternating rounds with the one in `file`.
     ///
     /// # Errors
-    /// [`CompareError`] says what is wrong with it, or that there is nothing.
+    /// [`CompareError`] says what is wrong, or that there is none.
     pub fn against(file: &str, text: &str) -> Result<Self, CompareError> {
         let value: Value = read(file, text)?;
         match value.get("against").filter(|other| other.get("schema").is_some()) {
@@ -265,10 +253,10 @@ impl Side {
         }
     }
 
-    /// Reads the text of `file`.
+    /// Parses `text`, the content of `file`.
     ///
     /// # Errors
-    /// [`CompareError`] says what is wrong with it, and in which line.
+    /// [`CompareError`] says what is wrong, and in which line.
     pub fn parse(file: &str, text: &str) -> Result<Self, CompareError> {
         if text.trim().is_empty() {
             return Err(CompareError::Empty { file: file.to_owned() });
@@ -288,7 +276,7 @@ impl Side {
         let work = body.work(&value);
         body.check(file)?;
         let settings = SETTINGS.iter().filter_map(|name| Some((*name, shown(value.get(name)?)?)));
-        // What is work is not a setting as well.
+        // A property of the work is not listed as a setting too.
         let settings = settings.filter(|(name, _)| work.iter().all(|fact| fact.name != *name)).collect();
         Ok(Self {
             file: file.to_owned(),
@@ -314,7 +302,7 @@ fn schema(file: &str, value: &Value) -> Result<String, CompareError> {
     Ok(schema.as_str().ok_or_else(|| broken("its `schema` is no text"))?.to_owned())
 }
 
-/// Items by id, each once.
+/// Sorts the items by id and checks that ids are unique.
 fn accuracy(file: &str, text: &str) -> Result<Accuracy, CompareError> {
     let mut accuracy: Accuracy = read(file, text)?;
     accuracy.items.sort_by_key(Item::name);
@@ -328,7 +316,7 @@ fn accuracy(file: &str, text: &str) -> Result<Accuracy, CompareError> {
 }
 
 impl Item {
-    /// What sides are compared by: the answer, where there is one. How a goal was gone about is no advantage in itself.
+    /// What sides are compared by: the answer if there is one. The right strategy is no advantage in itself.
     #[must_use]
     pub fn counts_as_right(&self) -> bool {
         self.answer_right.unwrap_or(self.correct)
@@ -341,7 +329,7 @@ impl Item {
     }
 }
 
-/// A value in a line; nothing for null and for what is empty.
+/// A value as one line; `None` for null and empty values.
 fn shown(value: &Value) -> Option<String> {
     match value {
         Value::Null => None,
@@ -382,7 +370,7 @@ impl Body {
         }
     }
 
-    /// What the shapes alone don't say.
+    /// Checks what the types alone don't.
     fn check(&self, file: &str) -> Result<(), CompareError> {
         let broken = |reason: String| Err(CompareError::Broken { file: file.to_owned(), reason });
         let serve = match self {
@@ -417,7 +405,7 @@ impl Throughput {
 }
 
 impl Workflow {
-    /// Against a server the models have the server's own names, and those say little.
+    /// Models on a server have the server's own names, which say little, so they are not compared.
     fn work(&self, served: bool) -> Vec<Fact> {
         let models: Vec<String> = self.models.iter().map(|(role, model)| format!("{role}={model}")).collect();
         let roles: Vec<&str> = self.models.keys().map(String::as_str).collect();

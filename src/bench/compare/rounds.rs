@@ -1,23 +1,23 @@
-//! How sure a figure is that was measured in several rounds. A round is the unit: requests of one round share the machine's
-//! load and clock rate at that moment, so they are not independent samples. Ratios of rounds are compared by Student's t-test on their logarithms, Welch's form where rounds don't
-//! belong together in pairs, and several figures of one comparison share its error by Holm's method (Holm 1979). What was
-//! measured is not known here.
+//! Statistics over rounds. A round is the unit: requests of one round share the machine's load and clock rate at that
+//! moment, so they are not independent samples. Ratios of rounds are compared by Student's t-test on their logarithms,
+//! in Welch's form if rounds are not paired, and several figures of one comparison share its error probability by
+//! Holm's method (Holm 1979). What was measured is not known here.
 
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
 use super::bootstrap::CONFIDENCE;
 
-/// Rounds of a side below which nothing is decided.
+/// With fewer rounds per side, nothing is decided.
 pub const ROUNDS_MIN: usize = 3;
 
-/// What several rounds of both sides say of B over A.
+/// The estimate of B over A from the rounds of both sides.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Estimate {
-    /// The geometric mean of B's rounds over that of A's.
+    /// Geometric mean of B's rounds divided by that of A's.
     pub ratio: f64,
-    /// Holds the true ratio with [`CONFIDENCE`]; none where a side has a single round.
+    /// Contains the true ratio with probability [`CONFIDENCE`]; `None` if a side has a single round.
     pub interval: Option<[f64; 2]>,
-    /// How likely a ratio as far from 1 is when both sides are alike; none below [`ROUNDS_MIN`] rounds.
+    /// How likely a ratio as far from 1 is if both sides are alike; `None` below [`ROUNDS_MIN`] rounds.
     pub p: Option<f64>,
 }
 
@@ -27,7 +27,7 @@ pub fn geometric_mean(values: &[f64]) -> f64 {
     (values.iter().map(|value| value.ln()).sum::<f64>() / values.len() as f64).exp()
 }
 
-/// Compares the rounds of two sides; `paired` where a round of A and that of B did the same work.
+/// Compares the rounds of two sides; `paired` if a round of A and the same round of B did the same work.
 #[must_use]
 pub fn estimate(a: &[f64], b: &[f64], paired: bool) -> Estimate {
     let logs = |values: &[f64]| values.iter().map(|value| value.ln()).collect::<Vec<f64>>();
@@ -56,7 +56,7 @@ fn mean_and_variance(values: &[f64]) -> (f64, f64) {
     (mean, squares / (n - 1.0).max(1.0))
 }
 
-/// How far a difference of means may be off.
+/// Standard error of a difference of means.
 struct StandardError {
     squared: f64,
     /// Degrees of freedom of Student's distribution.
@@ -64,7 +64,7 @@ struct StandardError {
 }
 
 impl StandardError {
-    /// Of two means whose sides vary differently (Welch 1947).
+    /// For two means of sides with different variance (Welch 1947).
     fn welch(variance_a: f64, count_a: usize, variance_b: f64, count_b: usize) -> Self {
         let (n_a, n_b) = (count_a as f64, count_b as f64);
         let (share_a, share_b) = (variance_a / n_a, variance_b / n_b);
@@ -87,7 +87,7 @@ impl StandardError {
 
     fn p(&self, difference: f64) -> f64 {
         if self.squared <= 0.0 {
-            // Rounds that don't vary at all: whatever differs, differs.
+            // If rounds don't vary at all, any difference is real.
             return if difference == 0.0 { 1.0 } else { 0.0 };
         }
         let t = difference.abs() / self.squared.sqrt();
@@ -95,7 +95,7 @@ impl StandardError {
     }
 }
 
-/// Which of several tests of one comparison hold when all together may err with a probability of `level`.
+/// Which of several tests of one comparison hold if all together may be wrong with a probability of `level`.
 #[must_use]
 pub fn holm(p: &[Option<f64>], level: f64) -> Vec<bool> {
     let mut order: Vec<usize> = (0..p.len()).filter(|place| p[*place].is_some()).collect();

@@ -46,7 +46,7 @@ fn workflow(walls: &[f64]) -> Value {
     )
 }
 
-/// A round of requests for each list of times.
+/// A result with one round of requests for each list of latencies in milliseconds.
 fn serve(rounds: &[Vec<f64>]) -> Value {
     let request = |round: usize, ms: &f64| {
         json!({"round": round, "at_ms": 0, "ttft_ms": ms / 4.0, "e2e_ms": ms, "itl_ms": [ms / 8.0, ms / 9.0],
@@ -65,7 +65,8 @@ fn serve(rounds: &[Vec<f64>]) -> Value {
     )
 }
 
-/// Rounds of `count` requests around `middle`; rounds differ by `between`, requests of one by `within`, both as shares.
+/// Rounds of `count` requests around `middle`. Rounds differ by up to `between`, requests of a round by up
+/// to `within`, both as fractions.
 fn load(seed: u64, rounds: usize, count: usize, middle: f64, between: f64, within: f64) -> Value {
     let luck = noisy(seed, rounds, 1.0, between);
     let times: Vec<Vec<f64>> = luck
@@ -229,7 +230,7 @@ fn a_round_gives_one_figure_of_each_kind() {
 
 #[test]
 fn rounds_are_paired_by_their_numbers() {
-    // The rounds differ far more than the sides do.
+    // The rounds differ far more than the two sides do.
     let luck = [100.0, 200.0, 400.0, 800.0, 300.0];
     let side = |factor: f64, left_out: u64| {
         let rounds: Vec<Vec<f64>> = luck.iter().map(|ms| vec![ms * factor; 20]).collect();
@@ -277,7 +278,7 @@ fn accuracies_are_compared_item_by_item() {
     let cells = better.cells();
     assert_eq!(cells[1].last().map(String::as_str), Some("better (p 0.002)"));
     assert!(better.rows[1].ratio.is_some_and(|ratio| (ratio - 1.0).abs() < 1e-9));
-    // Four of a kind: drawn again, they never vanish; yet one of eight fair coins does that.
+    // Four in the same direction: resampling never loses them, yet fair coins do this in one of eight cases.
     right[14..20].fill(false);
     let chance = compared(&a, &accuracy(&right), false).expect("they can be compared");
     let row = &chance.rows[0];
@@ -296,7 +297,7 @@ fn goals_are_compared_by_their_answers() {
         }
         result
     };
-    // None was gone about in the best way, and yet A's answers are right.
+    // None had the best strategy, and yet A's answers are right.
     for place in 0..6 {
         a["items"][place]["correct"] = json!(false);
     }
@@ -319,7 +320,7 @@ fn failed_items_are_noted() {
     assert_eq!(notes(&b, &b).len(), 2);
 }
 
-/// B is A with `edit`; the refusal holds every expected part.
+/// B is A changed by `edit`; the refusal must contain every expected part.
 fn check_refused(a: Value, edit: Edit, expected: &[&str]) {
     let mut b = a.clone();
     edit(&mut b);

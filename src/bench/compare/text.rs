@@ -1,4 +1,4 @@
-//! A comparison in words and cells, for a terminal's table and a page's alike.
+//! A comparison as text and table cells, for the terminal and the HTML page.
 
 use super::rounds::ROUNDS_MIN;
 use super::{Comparison, Row, Verdict};
@@ -12,7 +12,7 @@ impl Comparison {
         format!("{} on {}\n{}\n", self.compares, self.machine, work.join("; "))
     }
 
-    /// What was set, a line each where both sides are alike and else a line a side: commands are long.
+    /// The settings: one line if both sides are equal, else one line per side, because commands are long.
     #[must_use]
     pub fn setting_lines(&self) -> Vec<Vec<String>> {
         let mut lines = Vec::new();
@@ -27,7 +27,7 @@ impl Comparison {
         lines
     }
 
-    /// What was set on each side, under a line of headings.
+    /// The settings of each side, below a header line.
     #[must_use]
     pub fn setting_cells(&self) -> Vec<Vec<String>> {
         let [a, b] = &self.files;
@@ -39,7 +39,7 @@ impl Comparison {
         cells
     }
 
-    /// The rows, under a line of headings. The last cell is the verdict on B or the reason of a refusal.
+    /// The rows below a header line. The last cell is the verdict on B, or the reason for a refusal.
     #[must_use]
     pub fn cells(&self) -> Vec<Vec<String>> {
         let mut cells =
@@ -53,7 +53,7 @@ impl Comparison {
         cells
     }
 
-    /// What to know before believing the rows, a line each.
+    /// What to know before relying on the rows, one line each.
     #[must_use]
     pub fn remarks(&self) -> Vec<String> {
         let mut remarks = self.notes.clone();
@@ -99,7 +99,7 @@ impl Row {
         ]
     }
 
-    /// The row and its figure.
+    /// The row's name and figure.
     #[must_use]
     pub fn label(&self) -> String {
         if self.row.is_empty() { self.metric.to_owned() } else { format!("{}: {}", self.row, self.metric) }
@@ -121,7 +121,7 @@ impl Row {
         }
     }
 
-    /// The verdict with what it rests on beside the interval, or the refusal.
+    /// The verdict with its p-value, or the refusal.
     fn said(&self) -> String {
         let verdict = self.refused.as_deref().unwrap_or(self.verdict.name());
         match self.p {
@@ -133,7 +133,6 @@ impl Row {
 }
 
 impl Verdict {
-    /// In a word.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -145,12 +144,12 @@ impl Verdict {
     }
 }
 
-/// Of a hundred.
+/// A difference in percentage points.
 fn points(share: f64) -> String {
     format!("{:+.1}", share * 100.0)
 }
 
-/// About four digits.
+/// With about four digits.
 fn figure(value: f64) -> String {
     match value.abs() {
         1000.0.. => format!("{value:.0}"),

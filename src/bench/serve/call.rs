@@ -1,4 +1,4 @@
-//! One call to a server, and one that was recorded.
+//! A call to a server, and a recorded one.
 
 use std::time::Duration;
 
@@ -6,41 +6,40 @@ use serde_json::{Map, Value};
 
 use crate::bench::client::Prompt;
 
-/// Tokens that one answer may have.
+/// Most tokens that one answer may have.
 pub const OUTPUT_TOKENS_MAX: u32 = 1 << 20;
-/// Milliseconds behind the first call at which a recorded one may be made: a day.
+/// Latest time of a recorded call, in milliseconds after the first one: a day.
 pub const AT_MS_MAX: u64 = 86_400_000;
 
-/// A question to a server, as it will be sent.
+/// A request as it will be sent.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Call {
-    /// The text, the messages or the token ids that the model reads.
     pub prompt: Prompt,
-    /// Tokens generated at most.
+    /// Most tokens that are generated.
     pub output_tokens: u32,
-    /// Whether the answer goes on to `output_tokens` where the model would end. Not where its form has an end of its own.
+    /// Whether to generate all `output_tokens`, ignoring the end-of-sequence token. Not set if the
+    /// request itself defines an end.
     pub ignores_end: bool,
-    /// Further fields of the request's body.
+    /// Further fields for the request's body.
     pub more: Map<String, Value>,
-    /// Since the start, where a recording says so.
+    /// Time after the start, if the recording has times.
     pub at: Option<Duration>,
 }
 
 impl Call {
-    /// One that writes exactly so many tokens.
+    /// A call that generates exactly `output_tokens` tokens.
     #[must_use]
     pub fn plain(prompt: Prompt, output_tokens: u32, at: Option<Duration>) -> Self {
         Self { prompt, output_tokens, ignores_end: true, more: Map::new(), at }
     }
 }
 
-/// A call of a recording.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Recorded {
-    /// As it was made; the prompt of a trace without texts is empty.
+    /// The call; its prompt is empty if the trace has no texts.
     pub call: Call,
-    /// What stands for its text: so many words from each seed. They are drawn when the call is made, since a trace's
-    /// prompts would fill the memory.
+    /// Random words used as its text: how many of each seed. They are generated when the call is made, because all
+    /// prompts of a trace together may not fit into memory.
     pub words: Vec<(u64, usize)>,
 }
 
@@ -50,14 +49,14 @@ impl From<Call> for Recorded {
     }
 }
 
-/// What a file came to.
+/// The content of a recording.
 #[derive(Debug, Default)]
 pub struct Read {
     /// In the order of the file.
     pub calls: Vec<Recorded>,
-    /// What is not as it was recorded, a sentence each.
+    /// Sentences on what differs from how it was recorded.
     pub notes: Vec<String>,
 }
 
-/// A line, and what is wrong with it.
+/// A line number, and what is wrong with the line.
 pub type Fault = (usize, String);

@@ -1,6 +1,6 @@
-//! Puts a load on a server and writes down when what came. A closed loop keeps so many calls under way; an open loop sends
-//! them at times fixed beforehand, and what a call waited to be sent counts as its time: a slow server does not get to
-//! choose when it is asked (coordinated omission). What comes of the times is not known here.
+//! Loads a server with requests and records when tokens arrive. A closed loop keeps a fixed number of requests running.
+//! An open loop sends them at times fixed beforehand, and the time that a request waits to be sent counts as part of
+//! its latency, so that a slow server can't choose when it is asked (coordinated omission). Statistics are in `report`.
 
 pub mod call;
 pub mod recording;
@@ -22,48 +22,42 @@ use super::client::{Answered, Ask, Client, ClientError, Endpoint};
 use super::workload::TokenSource;
 use crate::orchestrator::Cancel;
 
-/// When calls are sent.
+/// When requests are sent.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
-    /// So many are under way at any time.
-    Closed {
-        /// Calls.
-        concurrency: usize,
-    },
-    /// They come by themselves, at random (Poisson).
+    /// A fixed number is running at any time.
+    Closed { concurrency: usize },
+    /// They arrive at random times (Poisson process).
     Open {
-        /// Calls a second.
+        /// Requests per second on average.
         rate: f64,
     },
-    /// They come when the recording says.
+    /// They arrive at the times in the recording.
     Recorded,
 }
 
-/// A server to be loaded.
 #[derive(Clone)]
 pub struct Target {
-    /// How.
     pub client: Client,
-    /// Whom.
     pub endpoint: Endpoint,
 }
 
-/// What came of a load.
+/// The result of a load.
 #[derive(Debug)]
 pub struct Loaded {
-    /// In the order in which the calls were sent; only those that ended.
+    /// The requests that ended, in the order in which they were sent.
     pub samples: Vec<Sample>,
-    /// From the first call's time to the last one's end.
+    /// From the start to the end of the last request.
     pub wall: Duration,
-    /// Whether it was stopped before its end.
     pub interrupted: bool,
 }
 
-/// Sends all calls, those of an open loop in the order of their times, and waits for their ends, or until `stop` is thrown; `on_end` hears how many have ended.
+/// Sends all calls (in an open loop in the order of their times) and waits until they have ended or `stop` is
+/// cancelled. `on_end` gets the number of calls that have ended.
 ///
 /// # Errors
-/// When nobody can be reached at all: the first call's error.
+/// The first call's error if the server can't be reached at all.
 pub async fn load(
     target: &Target,
     calls: impl ExactSizeIterator<Item = Call> + Send + 'static,
@@ -75,7 +69,7 @@ pub async fn load(
     let (sender, mut ended) = unbounded_channel();
     let began = Instant::now();
     let count = calls.len();
-    // Dropped, what is under way ends.
+    // Dropping it aborts the running calls.
     let mut under_way = JoinSet::new();
     match mode {
         Mode::Closed { concurrency } => closed(target, calls, concurrency, began, &sender, &mut under_way),
@@ -108,7 +102,7 @@ pub async fn load(
 /// A call that has ended.
 struct Ended {
     place: usize,
-    /// Since the start.
+    /// Since the start of the load.
     end: Duration,
     sample: Sample,
     error: Option<ClientError>,
@@ -120,7 +114,7 @@ async fn collect(
     on_end: &mut (dyn FnMut(usize) + Send),
 ) {
     while let Some(one) = ended.recv().await {
-        // A server that is not there is not asked hundreds of times.
+        // If the server is unreachable, don't try hundreds of times.
         let unreachable = matches!(one.error, Some(ClientError::Unreachable { .. }));
         samples.push(one);
         on_end(samples.len());
@@ -155,7 +149,7 @@ fn closed(
     }
 }
 
-/// Each call is drawn while the one before it is waited for.
+/// Each call is generated only when it is its turn.
 fn open(
     target: &Target,
     calls: impl Iterator<Item = (Duration, Call)> + Send + 'static,
@@ -180,7 +174,7 @@ fn open(
     });
 }
 
-/// Times of a Poisson process: what lies between two is exponential with mean `1 / rate`.
+/// Times of a Poisson process: the gaps are exponential with mean `1 / rate`.
 fn arrivals(rate: f64, seed: u64) -> impl Iterator<Item = Duration> {
     const STEPS: usize = 1 << 30;
     let mut source = TokenSource::new(seed, STEPS);
@@ -194,7 +188,7 @@ fn arrivals(rate: f64, seed: u64) -> impl Iterator<Item = Duration> {
     })
 }
 
-/// Makes one call that was due at `due`; its times count from then.
+/// Makes one call that was due at `due`; its latencies count from then.
 async fn one(target: &Target, call: &Call, place: usize, began: Instant, due: Instant) -> Ended {
     let band = target.endpoint.is_band();
     let ask = Ask {
@@ -202,7 +196,7 @@ async fn one(target: &Target, call: &Call, place: usize, began: Instant, due: In
         max_tokens: call.output_tokens,
         temperature: 0.0,
         seed: None,
-        // A band has no end of one sequence that could be ignored.
+        // A band is not a single sequence, so there is no end-of-sequence token to ignore.
         ignore_eos: call.ignores_end && !band,
         schema: None,
         more: call.more.clone(),

@@ -1,5 +1,5 @@
-//! Calls that were recorded: a JSONL file of OpenAI's requests, or one of the public traces of `traces.rs`. A recorded
-//! call is sent as it was; what can't be is refused or told.
+//! Recorded calls: a JSONL file of OpenAI requests, or one of the public traces of `traces.rs`. A call is sent as it
+//! was recorded; what can't be sent is refused or reported.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -16,7 +16,7 @@ use crate::bench::origin::hex;
 use crate::bench::words::{WordSource, opened};
 use crate::orchestrator::{Message, Role};
 
-/// Fields of a request that say what the answer must be; each is sent with the call.
+/// Fields of a request that affect the answer; each is sent with the call.
 const SENT: &[&str] = &[
     "tools",
     "tool_choice",
@@ -43,7 +43,7 @@ const SENT: &[&str] = &[
     "grammar",
     "json_schema",
 ];
-/// Fields under which an answer has an end of its own, so that it can't be made to go on.
+/// Fields that define an end of the answer, so that the end-of-sequence token must not be ignored.
 const ENDS: &[&str] = &[
     "tools",
     "response_format",
@@ -56,67 +56,51 @@ const ENDS: &[&str] = &[
     "grammar",
     "json_schema",
 ];
-/// Fields that the measurement itself sets.
+/// Fields that the measurement sets itself.
 const OWN: &[&str] = &["model", "stream", "stream_options", "ignore_eos"];
 
-/// Calls of a file.
+/// The calls of a file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Recording {
-    /// Its name, without the folder.
+    /// File name without its folder.
     pub file: String,
-    /// Of its bytes, in hex: two loads are the same work only if this is the same.
+    /// SHA-256 of the file in hex: two loads are the same work only if it is equal.
     pub sha256: String,
-    /// What is not as it was recorded, a sentence each.
+    /// Sentences on what differs from how it was recorded.
     pub notes: Vec<String>,
-    /// At least one; in the order of their times, where all have one.
+    /// At least one; ordered by time if all have one.
     calls: Vec<Recorded>,
-    /// From its first call to its last, and what lies between two on average. Looked for once: there may be millions.
+    /// Time from the first call to the last, and the mean gap between calls. Computed once: there may be millions.
     length: Duration,
     between: Duration,
 }
 
-/// A recording that can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkloadError {
     /// No such kind or file.
     #[error(
         "no workload `{name}`: chat, fanout, mixed, or a file of calls (JSONL, ShareGPT, BurstGPT, Mooncake)"
     )]
-    Unknown {
-        /// As asked for.
-        name: String,
-    },
-    /// A file that can't be read.
+    Unknown { name: String },
     #[error("{file}: {reason}")]
-    Unreadable {
-        /// As asked for.
-        file: String,
-        /// The system's.
-        reason: String,
-    },
-    /// A line that is no call.
+    Unreadable { file: String, reason: String },
+    /// A line that is not a call.
     #[error(
         "{file} line {line}: {reason}; expected {{\"messages\": [..]}} or {{\"prompt\": \"..\"}} with \"max_tokens\", or a trace of \
          ShareGPT, BurstGPT or Mooncake"
     )]
     Broken {
-        /// As asked for.
         file: String,
-        /// From 1.
+        /// Line number, counted from 1.
         line: usize,
-        /// What is wrong.
         reason: String,
     },
-    /// A file without calls.
     #[error("{file} holds no calls")]
-    Empty {
-        /// As asked for.
-        file: String,
-    },
+    Empty { file: String },
 }
 
 impl Recording {
-    /// Reads a file of calls, whatever its form.
+    /// Reads a file of calls in any of the supported formats.
     ///
     /// # Errors
     /// [`WorkloadError`] with the file and the line.
@@ -138,7 +122,7 @@ impl Recording {
         }
         let notes = notes.into_iter().map(|note| format!("{file}: {note}")).collect();
         if calls.iter().all(|recorded| recorded.call.at.is_some()) {
-            // Calls that were made at the same time stay in the order of the file.
+            // The sort is stable: calls made at the same time keep the order of the file.
             calls.sort_by_key(|recorded| recorded.call.at);
         }
         let length = calls.iter().filter_map(|recorded| recorded.call.at).max().unwrap_or_default();
@@ -146,7 +130,8 @@ impl Recording {
         Ok(Self { sha256: hex(&Sha256::digest(&text)), file, notes, calls, length, between })
     }
 
-    /// The call at a place; beyond the last, the recording begins again behind other opening words, and its times go on.
+    /// The call at an index. After the last, the recording starts again with other opening
+    /// words, and its times continue.
     #[must_use]
     pub fn call(&self, place: usize, seed: u64) -> Call {
         let (pass, place) = (place / self.calls.len(), place % self.calls.len());
@@ -162,14 +147,14 @@ impl Recording {
         call
     }
 
-    /// Whether every call says when it was made.
+    /// Whether every call has a time.
     #[must_use]
     pub fn has_times(&self) -> bool {
         self.calls.iter().all(|recorded| recorded.call.at.is_some())
     }
 }
 
-/// Puts a few drawn words in front, so that a server finds nothing of an earlier load in its cache.
+/// Puts a few random words first, so that a server's prefix cache from an earlier load doesn't apply.
 fn open_differently(prompt: &mut Prompt, seed: u64) {
     let texts = match prompt {
         Prompt::Text(text) => return *text = opened(text, seed),
@@ -187,7 +172,7 @@ fn open_differently(prompt: &mut Prompt, seed: u64) {
     }
 }
 
-/// A request of OpenAI's in each line.
+/// Reads one OpenAI request per line.
 fn requests(text: &str) -> Result<Read, Fault> {
     let mut read = Read::default();
     let mut passed_over = BTreeSet::new();

@@ -1,4 +1,4 @@
-//! What a load came to: JSON by its fields, a table for a terminal, Markdown for a document.
+//! The result of `bench serve`: JSON by its fields, a table for a terminal, Markdown for a document.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -8,55 +8,50 @@ use crate::bench::machine::Machine;
 use crate::bench::origin::Build;
 use crate::bench::workflow::report::Percentiles;
 
-/// Under the figures of a band.
+/// Printed below the figures of a band.
 const IN_PIECES: &str = "Output tokens are pieces of the answer: a band's own count is of all its tasks.";
 
-/// `bandmaster.bench.serve/1`.
+/// JSON result of `bench serve`, schema `bandmaster.bench.serve/1`.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct ServeReport {
-    /// Name and version of this shape.
     pub schema: String,
-    /// Where the load came from; the server may be elsewhere.
+    /// The machine that sent the load; the server may be on another.
     pub machine: Machine,
-    /// The command that makes it again.
+    /// The command to repeat the measurement.
     pub command: String,
     /// Version of this program.
     pub version: String,
-    /// The build and the models' files.
     #[serde(flatten)]
     pub build: Build,
-    /// Of the server.
     pub url: String,
     /// The server's name for the model.
     pub model: String,
-    /// What was asked: a kind, or a recording's file.
+    /// Name of a built-in workload, or the recording's file name.
     pub workload: String,
-    /// Of the recording.
+    /// Checksum of the recording.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workload_sha256: Option<String>,
-    /// Calls before those that are measured.
+    /// Calls before the measured ones.
     pub warmup: usize,
-    /// Drew the calls.
+    /// Seed that the calls were generated from.
     pub seed: u64,
-    /// Rounds of as many calls each.
+    /// Number of rounds with the same number of calls each.
     #[serde(default = "one")]
     pub repeat: usize,
-    /// When calls were sent.
     pub mode: Mode,
-    /// The load.
     #[serde(flatten)]
     pub load: LoadReport,
-    /// Stopped before its end: only calls that had ended are in it.
+    /// Whether it was interrupted; only calls that had ended are included.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub interrupted: bool,
-    /// A band answered, whose own count is of all its tasks: output tokens are pieces of the answer, about a token each
-    /// where it is told while it is written.
+    /// Set for a band, which counts the tokens of all its tasks. Output tokens are then pieces of the answer, each
+    /// about a token if the answer is streamed while it is written.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub output_in_pieces: bool,
-    /// The same at several rates, and the highest that the server keeps up with.
+    /// Loads at several rates, and the highest rate that the server keeps up with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sweep: Option<Sweep>,
-    /// Another server, measured by turns: a round of each, and in the next round the other goes first.
+    /// A second server, measured in alternating rounds; the server that goes first alternates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub against: Option<Box<Self>>,
 }
@@ -66,124 +61,122 @@ fn one() -> usize {
     1
 }
 
-/// Figures of one load.
+/// The figures of one load. Latencies count from the time a call was due.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct LoadReport {
-    /// Calls that ended.
+    /// Number of calls that ended.
     pub requests: usize,
-    /// Of them those without a whole answer.
+    /// How many of them failed or had an incomplete answer.
     pub errors: usize,
-    /// The same by kind.
+    /// How many errors of each kind.
     pub errors_by: BTreeMap<String, usize>,
-    /// Whole answers with fewer tokens than asked for: the server does not know `ignore_eos`.
+    /// Complete answers with fewer tokens than asked for, because the server ignores `ignore_eos`.
     pub short_answers: usize,
-    /// Seconds from the first call's time to the last end.
+    /// From the start to the end of the last call.
     pub wall_s: f64,
-    /// As the server counts them, over whole answers.
+    /// In complete answers, as counted by the server.
     pub prompt_tokens: u64,
-    /// Of them from its cache, where it says so.
+    /// How many of them came from the server's prefix cache, if it says so.
     pub cached_tokens: u64,
-    /// Over whole answers.
+    /// Generated tokens in complete answers.
     pub output_tokens: u64,
-    /// Over `wall_s`.
+    /// `output_tokens` divided by `wall_s`.
     pub output_tokens_per_s: f64,
-    /// Whole answers over `wall_s`.
+    /// Complete answers divided by `wall_s`.
     pub requests_per_s: f64,
-    /// Milliseconds from a call's time to its first token.
+    /// Time to first token.
     pub ttft_ms: Percentiles,
-    /// Milliseconds between two tokens of an answer, over all answers; between two pieces, where a server sends several
-    /// tokens at once (`pieces` below `output_tokens`).
+    /// Time between two tokens of an answer, over all answers. If a server sends several tokens at once (`pieces` below
+    /// `output_tokens`), it is the time between pieces.
     pub itl_ms: Percentiles,
-    /// Pieces of text in which the output came, over whole answers.
+    /// Number of stream events with text, in complete answers.
     pub pieces: u64,
-    /// Milliseconds from a call's time to its end.
+    /// Time until the answer's end.
     pub e2e_ms: Percentiles,
-    /// Whole answers within the limits.
+    /// Complete answers within the limits.
     pub goodput: Goodput,
-    /// Every call.
     pub samples: Vec<Sample>,
 }
 
-/// Answers that came as fast as was wanted.
+/// Complete answers that met the latency limits.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Goodput {
-    /// The limits.
     #[serde(flatten)]
     pub limits: Limits,
-    /// A second.
     pub requests_per_s: f64,
-    /// Share of all calls.
+    /// As a fraction of all calls.
     pub share: f64,
 }
 
-/// What is fast enough.
+/// Latency limits for an answer to count as in time.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Limits {
-    /// Milliseconds to the first token.
+    /// Time to first token.
     pub ttft_limit_ms: f64,
-    /// Mean milliseconds between an answer's tokens.
+    /// Mean time between an answer's tokens.
     pub itl_limit_ms: f64,
 }
 
-/// One call.
+/// One call. Its latencies count from the time it was due.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Sample {
-    /// Its round, from 0.
+    /// Round number, counted from 0.
     #[serde(default)]
     pub round: usize,
-    /// When it was due, since the round's start.
+    /// When it was due, since the start of its round.
     pub at_ms: f64,
-    /// From then to the first token; none came when absent.
+    /// Time to first token; absent if none came.
     pub ttft_ms: Option<f64>,
-    /// From then to the end.
+    /// Time to the end of the answer.
     pub e2e_ms: f64,
-    /// Between tokens.
+    /// Times between the pieces of the answer.
     pub itl_ms: Vec<f64>,
-    /// As the server counts.
+    /// As counted by the server.
     pub prompt_tokens: u32,
-    /// As the server counts.
+    /// As counted by the server.
     pub cached_tokens: u32,
-    /// As the server counts, or pieces of text.
+    /// As counted by the server, else the number of pieces.
     pub output_tokens: u32,
-    /// Pieces of text in which they came: `itl_ms` is between these.
+    /// Number of stream events with text.
     pub pieces: u32,
-    /// How many it had to have; 0 where an answer ends by itself.
+    /// How many tokens were asked for; 0 if the answer may end by itself.
     pub asked_tokens: u32,
-    /// A word for why there is no whole answer.
+    /// Kind of error in one word.
     pub error_kind: Option<String>,
-    /// Why there is no whole answer.
+    /// Why there is no complete answer.
     pub error: Option<String>,
 }
 
 /// Loads at rising rates.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Sweep {
-    /// Highest rate at which [`Sweep::KEEPS_UP`] of the calls were answered within the limits; none when absent.
+    /// Highest rate at which at least [`Sweep::KEEPS_UP`] of the calls were answered within the limits;
+    /// absent if there was none.
     pub knee_rate: Option<f64>,
-    /// By rate, rising.
+    /// In order of rate.
     pub rows: Vec<SweepRow>,
 }
 
-/// One rate.
+/// The load at one rate.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct SweepRow {
-    /// Calls a second.
+    /// Rate in requests per second.
     pub rate: f64,
-    /// What it came to, without the calls.
+    /// Its figures, without the single calls.
     #[serde(flatten)]
     pub load: LoadReport,
 }
 
 impl Sweep {
-    /// Share of calls within the limits at which a server keeps up.
+    /// A server keeps up with a rate if at least this fraction of calls is within the limits.
     pub const KEEPS_UP: f64 = 0.95;
 
-    /// From rates and what they came to.
+    /// Finds the highest rate that the server keeps up with.
     #[must_use]
     pub fn new(mut rows: Vec<SweepRow>) -> Self {
         rows.sort_by(|a, b| a.rate.total_cmp(&b.rate));
         let keeps_up = |row: &&SweepRow| row.load.goodput.share >= Self::KEEPS_UP;
-        // The first rate that is too much ends it: a lucky one above does not count.
+        // The first rate that is too high ends the search: a lucky higher one does not count.
         let knee_rate = rows.iter().take_while(keeps_up).last().map(|row| row.rate);
         for row in &mut rows {
             row.load.samples.clear();
@@ -194,7 +187,7 @@ impl Sweep {
 
 impl Sample {
     fn is_within(&self, limits: &Limits) -> bool {
-        // By tokens and not by pieces: a server that sends many at once is not faster for it.
+        // Per token and not per piece, so that sending several tokens at once gives no advantage.
         let writing = self.ttft_ms.map_or(0.0, |ttft| self.e2e_ms - ttft);
         let mean = writing / f64::from(self.output_tokens.saturating_sub(1).max(1));
         self.error.is_none()
@@ -204,7 +197,6 @@ impl Sample {
 }
 
 impl LoadReport {
-    /// Sums a load up.
     #[must_use]
     pub fn new(loaded: Loaded, limits: Limits) -> Self {
         let Loaded { samples, wall, .. } = loaded;
@@ -277,7 +269,6 @@ impl LoadReport {
 }
 
 impl ServeReport {
-    /// Name of the JSON's shape.
     pub const SCHEMA: &'static str = "bandmaster.bench.serve/1";
 
     fn title(&self) -> String {
@@ -331,7 +322,7 @@ impl ServeReport {
         out
     }
 
-    /// The same as a Markdown table under the command that made it.
+    /// The command and a Markdown table.
     #[must_use]
     pub fn markdown(&self) -> String {
         let machine = &self.machine;

@@ -38,7 +38,7 @@ fn calls(count: usize, output_tokens: u32) -> Vec<Call> {
     (0..count).map(call).collect()
 }
 
-/// Sums what a server of this script comes to under six calls, three at a time.
+/// The figures of a server with this script for six calls, three at a time.
 fn report(script: Script) -> LoadReport {
     let server = FakeServer::start(script);
     let mode = Mode::Closed { concurrency: 3 };
@@ -47,10 +47,10 @@ fn report(script: Script) -> LoadReport {
 
 #[test]
 fn times_of_a_closed_loop_are_those_of_the_server() {
-    // Five tokens, 20 ms before each; two after the other on each of three connections.
+    // Five tokens, 20 ms before each; two calls one after the other on each of three connections.
     let report = report(Script::Good { ms: 20 });
     assert_eq!((report.requests, report.errors, report.output_tokens, report.prompt_tokens), (6, 0, 30, 42));
-    // Upper ends are for a busy machine.
+    // The upper bounds allow for a busy machine.
     assert!((20.0..500.0).contains(&report.ttft_ms.p50), "{:?}", report.ttft_ms);
     assert!((15.0..500.0).contains(&report.itl_ms.p50), "{:?}", report.itl_ms);
     assert!((100.0..2000.0).contains(&report.e2e_ms.p50), "{:?}", report.e2e_ms);
@@ -82,7 +82,7 @@ fn arrivals_follow_the_seed_and_the_rate() {
     assert!(times.windows(2).all(|pair| pair[0] <= pair[1]));
     let mean = times[2000].as_secs_f64() / 2000.0;
     assert!((0.018..0.022).contains(&mean), "mean {mean} of 0.02");
-    // An exponential's standard deviation is its mean.
+    // An exponential distribution's standard deviation is its mean.
     let gaps: Vec<f64> = times.windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64()).collect();
     let spread = (gaps.iter().map(|gap| (gap - mean).powi(2)).sum::<f64>() / 2000.0).sqrt();
     assert!((0.9..1.1).contains(&(spread / mean)), "spread {spread}");
@@ -214,7 +214,7 @@ fn drawn(workload: &Workload, count: usize, seed: u64) -> Vec<Call> {
     workload.calls(count, seed).collect()
 }
 
-/// The workload in a file of this name and text.
+/// The workload in a file with this name and text.
 fn workload(name: &str, text: &str) -> Result<Workload, String> {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join(name);
@@ -287,7 +287,7 @@ fn traces_without_texts_have_their_lengths_times_and_common_beginnings() {
                  45.5,GPT-4,20,0,20,API log\n118,GPT-4,1087,230,1317,API log\n90000,GPT-4,10,10,20,API log\n";
     let recording = workload("BurstGPT.csv", burst).expect("two calls");
     let calls = drawn(&recording, 2, 1);
-    // Four opening words stand in front.
+    // Four opening words come first.
     assert_eq!((words(&calls[0]).len(), words(&calls[1]).len()), (476, 1091));
     assert_eq!((calls[0].output_tokens, calls[1].output_tokens), (18, 230));
     assert_eq!((calls[0].at, calls[1].at), (Some(Duration::ZERO), Some(Duration::from_secs(113))));

@@ -1,5 +1,5 @@
-//! Public traces of how servers are asked: ShareGPT's conversations, and BurstGPT's and Mooncake's lengths and times. Those
-//! two hold no text; made-up words of the same number stand for it.
+//! Public traces of real traffic: ShareGPT's conversations, and lengths and times of BurstGPT and Mooncake. The latter
+//! two have no texts; random words of the same length are sent instead.
 
 use std::time::Duration;
 
@@ -9,16 +9,16 @@ use super::call::{AT_MS_MAX, Call, Fault, OUTPUT_TOKENS_MAX, Read, Recorded};
 use crate::bench::client::Prompt;
 use crate::orchestrator::{Message, Role};
 
-/// Bytes of a token in English prose, about: ShareGPT's answers are told as text and measured in tokens.
+/// Approximate bytes per token of English prose: ShareGPT has answers as text, but their length is needed in tokens.
 const TOKEN_BYTES: usize = 4;
-/// Prompt tokens that one of Mooncake's block hashes stands for (its README).
+/// Prompt tokens per block hash of Mooncake (its README).
 const MOONCAKE_BLOCK_TOKENS: usize = 512;
-/// No model reads more.
+/// More than any model reads.
 const PROMPT_TOKENS_MAX: usize = 4 << 20;
-/// First words of BurstGPT's header line.
+/// Beginning of BurstGPT's header line.
 const BURST_GPT: &str = "Timestamp,";
 
-/// Reads a trace; nothing where the text is none.
+/// Reads a trace; `None` if the text is not one.
 pub fn read(text: &str) -> Option<Result<Read, Fault>> {
     let start = text.trim_start_matches('\u{feff}').trim_start();
     if start.starts_with('[') {
@@ -42,7 +42,7 @@ struct Turn {
     value: String,
 }
 
-/// The first question of each conversation, answered with about as many tokens as it was.
+/// The first question of each conversation, with about as many output tokens as its recorded answer.
 fn share_gpt(text: &str) -> Result<Read, Fault> {
     let all: Vec<Conversation> =
         serde_json::from_str(text).map_err(|error| (error.line(), error.to_string()))?;
@@ -74,14 +74,14 @@ impl Conversation {
     }
 }
 
-/// A line of a trace: when, how much is read, how much is written.
+/// One request of a trace: its time and its lengths.
 struct Lengths {
     at_s: f64,
     prompt_tokens: usize,
     output_tokens: u32,
 }
 
-/// `Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type`, the time in seconds.
+/// Columns `Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type`; the time is in seconds.
 fn burst_gpt(text: &str) -> Result<Read, Fault> {
     let head: Vec<&str> = text.lines().next().unwrap_or_default().split(',').map(str::trim).collect();
     let column = |name: &str| {
@@ -106,7 +106,7 @@ fn burst_gpt(text: &str) -> Result<Read, Fault> {
     Ok(made_up(&lines, |place, words| vec![(place as u64, words)]))
 }
 
-/// A line of Mooncake's trace; the time in milliseconds.
+/// A line of Mooncake's trace; the time is in milliseconds.
 #[derive(Deserialize)]
 struct Mooncake {
     timestamp: f64,
@@ -129,7 +129,7 @@ fn mooncake(text: &str) -> Result<Read, Fault> {
         hashes.push(line.hash_ids);
     }
     Ok(made_up(&lines, |place, words| {
-        // A trace without hashes shares nothing: its blocks have seeds of their own.
+        // Without hashes nothing is shared: each block has its own seed.
         let own = |block: usize| u64::MAX - ((place as u64) << 32) - block as u64;
         let seed = |block: usize| hashes[place].get(block).copied().unwrap_or_else(|| own(block));
         let length = |block: usize| (words - block * MOONCAKE_BLOCK_TOKENS).min(MOONCAKE_BLOCK_TOKENS);
@@ -137,8 +137,8 @@ fn mooncake(text: &str) -> Result<Read, Fault> {
     }))
 }
 
-/// Calls of these lengths; `words(place, count)` says which words stand for a text. A trace of more than a day is its
-/// first day.
+/// Calls with these lengths; `words(place, count)` gives the seeds of a call's words. Of a trace longer than a day only
+/// the first day is used.
 fn made_up(lines: &[Lengths], words: impl Fn(usize, usize) -> Vec<(u64, usize)>) -> Read {
     let begin = lines.iter().map(|line| line.at_s).fold(f64::INFINITY, f64::min);
     let at_ms = |line: &Lengths| ((line.at_s - begin) * 1e3).round() as u64;

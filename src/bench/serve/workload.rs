@@ -1,4 +1,4 @@
-//! What servers are asked: calls of known lengths, made up from a seed, or recorded in a file.
+//! The calls to send: generated from a seed with known lengths, or recorded in a file.
 
 use std::sync::Arc;
 
@@ -12,26 +12,26 @@ use crate::orchestrator::{Message, Role};
 /// A kind of load.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Workload {
-    /// Short conversations: a common system prompt of 60 words, 40 to 199 of each its own, 32 to 95 tokens out.
+    /// Short conversations: a common system prompt of 60 words, 40 to 199 words of their own, 32 to 95 output tokens.
     Chat,
-    /// Tasks of one plan: 1,000 words in common, 60 of each its own, 48 tokens out.
+    /// Tasks of one plan: 1,000 words in common, 60 of their own, 48 output tokens.
     Fanout,
-    /// Long among short: of five, one of 2,000 words in and 64 tokens out, four of 64 to 127 words in and 48 out.
+    /// Long prompts among short ones: of five calls, one has 2,000 words and 64 output tokens, four have 64
+    /// to 127 words and 48.
     Mixed,
-    /// As recorded.
     Recorded(Arc<Recording>),
 }
 
-/// Words of the system prompt that all chats have.
+/// Length of the system prompt that all chats share.
 const CHAT_SYSTEM_WORDS: usize = 60;
 const FANOUT_SHARED_WORDS: usize = 1000;
 const FANOUT_OWN_WORDS: usize = 60;
 const LONG_WORDS: usize = 2000;
-/// Every so many-th call of `mixed` is long.
+/// One call of `mixed` in this many is long.
 const LONG_EVERY: usize = 5;
 
 impl Workload {
-    /// A kind by name, or a file.
+    /// A kind by name, or else a file.
     ///
     /// # Errors
     /// [`WorkloadError`] with the file and the line.
@@ -45,7 +45,6 @@ impl Workload {
         Recording::open(name).map(Arc::new).map(Self::Recorded)
     }
 
-    /// Its name in reports.
     #[must_use]
     pub fn name(&self) -> &str {
         match self {
@@ -56,7 +55,7 @@ impl Workload {
         }
     }
 
-    /// Of the file it is from.
+    /// Checksum of the recording's file.
     #[must_use]
     pub fn sha256(&self) -> Option<&str> {
         match self {
@@ -65,7 +64,7 @@ impl Workload {
         }
     }
 
-    /// What of a recording is not measured as it was recorded, a sentence each.
+    /// Sentences on what is measured differently from how it was recorded.
     #[must_use]
     pub fn notes(&self) -> &[String] {
         match self {
@@ -74,9 +73,9 @@ impl Workload {
         }
     }
 
-    /// `count` calls, the same for the same seed; each is drawn when it is taken, since all prompts together may fill the
-    /// memory. A recording is gone through from its start as often as it takes, each time behind other opening words, and
-    /// `at` goes on from pass to pass.
+    /// Yields `count` calls, the same for the same seed. Each is generated when it is taken, because all prompts
+    /// together may not fit into memory. A recording is repeated from its start as often as needed, each time after
+    /// other opening words, and `at` continues from pass to pass.
     pub fn calls(&self, count: usize, seed: u64) -> impl ExactSizeIterator<Item = Call> + Send + use<> {
         let workload = self.clone();
         let mut words = WordSource::new(seed);

@@ -1,5 +1,5 @@
-//! An engine in this process as the place where a trace runs: it is told what the plan knows. What a plan is, is not
-//! known here.
+//! Runs a trace on an engine in this process, which is also told what the plan knows. What a plan is, is not known
+//! here.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -12,28 +12,26 @@ use crate::engine::{
 };
 use crate::text::{LoadedModel, Message, Role};
 
-/// Models by role.
 pub type Models = BTreeMap<String, Arc<LoadedModel>>;
 
-/// The engine and the models in it.
 pub struct Here<'a> {
     engine: &'a EngineHandle,
     models: Models,
-    /// By run.
+    /// What was told about each run.
     told: HashMap<usize, Told>,
 }
 
-/// What the engine was told of a run.
+/// What the engine was told about a run.
 #[derive(Default)]
 struct Told {
-    /// What the cache was told, and in how many steps it said that would be used.
+    /// The prefixes announced to the cache by role and text, and in how many steps they will be used.
     expected: HashMap<(String, String), (ExpectedId, u32)>,
-    /// Beginnings that were computed ahead: bytes, by task.
+    /// By task index: length in bytes of the beginning that was computed ahead.
     warmed: HashMap<usize, usize>,
 }
 
 impl<'a> Here<'a> {
-    /// `models` are those loaded by now.
+    /// `models` are those that are loaded already.
     #[must_use]
     pub fn new(engine: &'a EngineHandle, models: Models) -> Self {
         Self { engine, models, told: HashMap::new() }
@@ -60,13 +58,13 @@ impl<'a> Here<'a> {
         }
     }
 
-    /// Computes the beginning of a task's prompt, when more of it is known than before.
+    /// Computes the beginning of a task's prompt if more of it is known than before.
     fn warm(&mut self, run: usize, (place, role, text): (usize, String, String)) {
         let Some(model) = self.models.get(&role) else { return };
         let before = self.told.entry(run).or_default().warmed.insert(place, text.len()).unwrap_or(0);
         if text.len() > before {
             let beginning = model.tokenizer().encode_prompt(&text);
-            // What can't be computed ahead is computed later.
+            // If it can't be computed ahead, it is computed later.
             let _ = self.engine.submit(Request::warm(model.id(), beginning, 0, Some(RunId(run as u64))));
         }
     }
@@ -119,7 +117,7 @@ impl Place for Here<'_> {
     }
 }
 
-/// Passes a task's events on; its text is made at its end.
+/// Forwards a task's events; its text is decoded at the end.
 fn sink(model: Arc<LoadedModel>, tell: Teller) -> Sink {
     let mut ids = Vec::new();
     Box::new(move |event| {

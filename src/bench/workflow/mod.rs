@@ -1,5 +1,5 @@
-//! Runs a trace: submits each task when its needs have ended and writes down when what happened, the same for an engine
-//! in this process and for servers. How tasks came to be, and what computes them, is not known here.
+//! Runs a trace: submits each task when the tasks it needs have ended, and records the times. It is the same for an
+//! engine in this process and for servers. How the tasks were planned, and what computes them, is not known here.
 
 pub mod here;
 pub mod recorded;
@@ -20,21 +20,21 @@ use super::client::Counts;
 use super::words::{WordSource, opened};
 use crate::orchestrator::Cancel;
 
-/// How long an interrupt may wait to be seen.
+/// How long it may take to notice an interrupt.
 const LISTEN_AT_MOST: Duration = Duration::from_millis(200);
 
-/// A workflow that could not be run to its end.
+/// A workflow that did not run to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkflowError {
-    /// A task was not taken, or broke.
+    /// A task was refused, or failed.
     #[error("task {task}: {reason}")]
     Task {
-        /// Of the trace.
+        /// Its id in the trace.
         task: String,
-        /// What computes it says why.
+        /// The reason given by the engine or server.
         reason: String,
     },
-    /// A model of the trace did not load.
+    /// A model of the trace could not be loaded.
     #[error("{0}")]
     Load(String),
 }
@@ -42,119 +42,102 @@ pub enum WorkflowError {
 /// How a trace is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Setting {
-    /// So many times at once, each with words of its own behind the shared prefixes.
+    /// Number of copies of the trace that run at once. They share prefixes; everything after them is different.
     pub runs: usize,
-    /// Whether prefixes are computed ahead and the cache is told what will be used.
+    /// Whether prefixes are computed ahead and the cache is told which ones will be used.
     pub warm: bool,
-    /// Draws the words of each run.
+    /// Seed for the random words of each run.
     pub seed: u64,
 }
 
-/// What became of a task.
+/// The times of a task, all since the start of all runs.
 #[derive(Debug, Clone)]
 pub struct TaskTimes {
-    /// Place in the trace.
+    /// Index in the trace.
     pub task: usize,
-    /// Since the start of all runs.
     pub start: Duration,
-    /// When each token came, since the start of all runs.
+    /// When each token arrived.
     pub tokens: Vec<Duration>,
-    /// Since the start of all runs.
     pub end: Duration,
-    /// Its tokens.
     pub counts: Counts,
 }
 
-/// A task that is to be computed now.
+/// A task to be computed now.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Job<'a> {
-    /// Which run of the trace.
+    /// Which copy of the trace.
     pub run: usize,
-    /// Place in the trace.
+    /// Index in the trace.
     pub place: usize,
-    /// Of the trace.
     pub task: &'a Task,
-    /// All that the model reads.
     pub prompt: Prompt,
-    /// Of the draws.
     pub seed: u64,
-    /// Tokens on the longest path from it to the end, its own included.
+    /// Tokens to be generated on the longest path from this task to the end, including its own.
     pub path_tokens: u32,
 }
 
 /// What a model reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Prompt {
-    /// A question in words, for the chat template.
+    /// A question, for the chat template.
     Question(String),
-    /// Text as it is.
+    /// Text without a template.
     Text(String),
 }
 
-/// What a plan knows of a run before it happens.
+/// What the plan of a run knows about the future.
 #[derive(Debug, Default)]
 pub struct Outlook {
-    /// Prefixes that tasks not yet begun will read, and in how many steps at the earliest: role, text, steps.
+    /// Prefixes that tasks not started yet will read: role, text, and the least number of steps until then.
     pub prefixes: Vec<(String, String, u32)>,
-    /// Beginnings of tasks whose needs are under way: place, role, text as far as it is known.
+    /// Known beginnings of the prompts of tasks whose needs are running: index, role, text.
     pub beginnings: Vec<(usize, String, String)>,
 }
 
-/// What computes tasks.
+/// Where tasks are computed.
 pub trait Place {
-    /// Whether a role's model can be asked by now.
+    /// Whether a role's model is loaded.
     fn is_ready(&self, role: &str) -> bool;
-    /// Takes a task; what happens to it is told to `tell`.
+    /// Starts a task; its events are sent to `tell`.
     ///
     /// # Errors
-    /// Why it can't.
+    /// Why the task can't be computed.
     fn submit(&mut self, job: Job<'_>, tell: Teller) -> Result<(), String>;
-    /// A model that came late.
+    /// Adds a model that loads late.
     fn loaded(&mut self, role: String, model: Late);
-    /// What the plan knows now of a run.
+    /// Called when the plan of a run knows something new.
     fn look_ahead(&mut self, _run: usize, _outlook: Outlook) {}
 }
 
 /// A model that was loaded while others computed.
 pub type Late = std::sync::Arc<crate::text::LoadedModel>;
 
-/// What is heard of tasks and models.
+/// Events of tasks and models.
 pub enum Heard {
     /// New text of a task's output.
     Token {
-        /// Run and place.
+        /// Run and task index.
         of: (usize, usize),
-        /// When.
         at: Instant,
     },
-    /// Its end: its whole output.
+    /// A task has ended with this output.
     Ended {
-        /// Run and place.
+        /// Run and task index.
         of: (usize, usize),
-        /// What it wrote.
         output: String,
-        /// Its tokens.
         counts: Counts,
-        /// When.
         at: Instant,
     },
-    /// It broke.
     Failed {
-        /// Run and place.
+        /// Run and task index.
         of: (usize, usize),
-        /// Why.
         reason: String,
     },
-    /// A model was loaded, or not.
-    Loaded {
-        /// Its role.
-        role: String,
-        /// The model, or why not.
-        model: Result<Late, String>,
-    },
+    /// A model was loaded, or failed to load.
+    Loaded { role: String, model: Result<Late, String> },
 }
 
-/// Tells the driver of one task.
+/// Sends the events of one task to the driver.
 #[derive(Clone)]
 pub struct Teller {
     of: (usize, usize),
@@ -162,36 +145,36 @@ pub struct Teller {
 }
 
 impl Teller {
-    /// A token of its output came now; false when nobody listens any more.
+    /// Reports a token; false if nobody listens any more.
     pub fn token(&self) -> bool {
         self.sender.send(Heard::Token { of: self.of, at: Instant::now() }).is_ok()
     }
 
-    /// It has ended now.
+    /// Reports that the task ended.
     pub fn ended(&self, output: String, counts: Counts) {
-        // Whoever no longer listens does not want to know.
+        // If the driver no longer listens, it needs no event.
         let _ = self.sender.send(Heard::Ended { of: self.of, output, counts, at: Instant::now() });
     }
 
-    /// It broke.
+    /// Reports that the task failed.
     pub fn failed(&self, reason: String) {
         let _ = self.sender.send(Heard::Failed { of: self.of, reason });
     }
 }
 
-/// What came of driving a trace.
+/// The result of running a trace.
 #[derive(Debug)]
 pub struct Driven {
-    /// Each run's tasks in the order in which they ended.
+    /// For each run, its tasks in the order in which they ended.
     pub runs: Vec<Vec<TaskTimes>>,
-    /// Whether it was stopped before its end.
     pub interrupted: bool,
 }
 
-/// Loads the model of a role that comes late.
+/// Loads the model of a role that loads late.
 pub type LoadLate<'a> = &'a (dyn Fn(&str) -> Result<Late, String> + Sync);
 
-/// Runs the trace until every task has ended or `stop` is thrown; `on_task` hears how many have.
+/// Runs the trace until every task has ended or `stop` is cancelled; `on_task` gets the number
+/// of tasks that have ended.
 ///
 /// # Errors
 /// [`WorkflowError`] with the task.
@@ -218,7 +201,7 @@ pub fn drive(
                     }
                     std::thread::sleep(due.saturating_sub(began.elapsed()).min(LISTEN_AT_MOST));
                 }
-                // Nobody listens when the trace has broken.
+                // Nobody listens if the trace has failed meanwhile.
                 let _ = sender.send(Heard::Loaded { role: role.clone(), model: late(role) });
             });
         }
@@ -233,7 +216,6 @@ pub fn drive(
     })
 }
 
-/// One run of the trace.
 struct Run {
     progress: Vec<Progress>,
     ended: Vec<TaskTimes>,
@@ -243,7 +225,7 @@ struct Run {
 struct Progress {
     submitted: Option<Instant>,
     times: Vec<Duration>,
-    /// What it wrote, once it has ended.
+    /// Its text, once it has ended.
     output: Option<String>,
 }
 
@@ -254,10 +236,10 @@ struct Driver<'a> {
     began: Instant,
     sender: Sender<Heard>,
     paths: Vec<u32>,
-    /// Place of each task by its id.
+    /// Index of each task by its id.
     places: HashMap<&'a str, usize>,
     runs: Vec<Run>,
-    /// Tasks whose needs have ended and when they are to start.
+    /// Tasks whose needs have ended: when to start them, run, task index.
     due: BTreeSet<(Instant, usize, usize)>,
 }
 
@@ -276,7 +258,7 @@ impl<'a> Driver<'a> {
         Self { place, trace, setting, began, sender, paths, places, runs, due }
     }
 
-    /// Until the end, which is false, or until it is stopped.
+    /// Works until the trace has ended (false) or is stopped (true).
     fn work(
         &mut self,
         heard: &Receiver<Heard>,
@@ -324,7 +306,8 @@ impl<'a> Driver<'a> {
     fn submit(&mut self, run: usize, place: usize) -> Result<(), WorkflowError> {
         let task = &self.trace.tasks[place];
         let seed = mix(&[self.setting.seed, run as u64, place as u64]);
-        // The tasks of a run open alike, as they did when they were recorded; no two runs do.
+        // All tasks of a run get the same opening words, so that they share them as when they were recorded; other runs
+        // get others.
         let opening = mix(&[self.setting.seed, run as u64]);
         let prompt = match (&task.prompt, &task.text) {
             (Some(question), _) => Prompt::Question(opened(question, opening)),
@@ -359,7 +342,7 @@ impl<'a> Driver<'a> {
         Ok(())
     }
 
-    /// Writes an end down and makes due what waited for it alone.
+    /// Records a task's end, and schedules the tasks that waited only for it.
     fn end(&mut self, run: usize, ended: usize, output: String, counts: Counts, at: Instant) {
         let progress = &mut self.runs[run].progress[ended];
         progress.output = Some(output);
@@ -376,8 +359,8 @@ impl<'a> Driver<'a> {
         self.look_ahead(run);
     }
 
-    /// Tells what the plan knows: which prefixes will be used in how many steps, and what can be computed now of tasks
-    /// whose needs are under way.
+    /// Reports what the plan knows: which prefixes will be used in how many steps, and which beginnings of
+    /// prompts can be computed now.
     fn look_ahead(&mut self, run: usize) {
         if !self.setting.warm {
             return;
@@ -406,8 +389,8 @@ impl<'a> Driver<'a> {
         self.place.look_ahead(run, outlook);
     }
 
-    /// The beginning of a task's prompt that is known: its prefix, and outputs of its needs up to the first that has not
-    /// ended.
+    /// The known beginning of a task's prompt: its prefix, and the outputs of its needs up to the
+    /// first that has not ended.
     fn beginning(&self, run: usize, place: usize) -> String {
         let task = &self.trace.tasks[place];
         let mut text = task.prefix.as_ref().map_or_else(String::new, |prefix| self.prefix_text(prefix));

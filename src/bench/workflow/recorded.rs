@@ -1,5 +1,5 @@
-//! A trace of a run that was: every call of a model as it was asked, with what it had to wait for. Tools and rules appear
-//! as time between calls.
+//! Makes a trace from a recorded run: every model call as it was made, with the calls it had to wait for. Tools and
+//! rules appear as time between calls.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::trace::{Role, Task, TaskClass, Trace};
 use crate::journal::Event;
 
-/// Shorter gaps between a call and what it waited for are the orchestrator's own time.
+/// Shorter gaps between a call and what it waited for are the orchestrator's own time and are left out.
 const THINK_MS_MIN: u64 = 20;
 
 /// One attempt at a task.
@@ -21,14 +21,14 @@ struct Call {
     temperature: f32,
     start_ms: u64,
     end_ms: u64,
-    /// Places of earlier calls.
+    /// Indexes of earlier calls.
     needs: Vec<usize>,
 }
 
-/// The trace of a run's events.
+/// Makes a trace from a run's events.
 ///
 /// # Errors
-/// A sentence when no model was asked.
+/// A sentence if the run made no model call.
 pub fn record(run: &str, events: &[Event]) -> Result<Trace, String> {
     let plan = plan_needs(events);
     let mut calls: Vec<Call> = Vec::new();
@@ -57,7 +57,7 @@ pub fn record(run: &str, events: &[Event]) -> Result<Trace, String> {
     Ok(Trace { schema: Trace::SCHEMA.to_owned(), name: run.to_owned(), about, models, tasks })
 }
 
-/// Of each planned task, the tasks it needs.
+/// For each planned task, the tasks it needs.
 fn plan_needs(events: &[Event]) -> HashMap<String, Vec<String>> {
     let plans = events.iter().filter(|event| event.kind == "plan.accepted");
     let tasks = plans.flat_map(|event| event.body["plan"]["tasks"].as_array().into_iter().flatten());
@@ -66,7 +66,7 @@ fn plan_needs(events: &[Event]) -> HashMap<String, Vec<String>> {
     tasks.map(|task| (text(&task["id"]), needs(task))).collect()
 }
 
-/// An attempt that wrote something.
+/// The call of an attempt, if it wrote something.
 fn call(event: &Event, task: &str, started_ms: Option<u64>) -> Option<Call> {
     let body = &event.body;
     let output_tokens = u32::try_from(body["usage"]["completion_tokens"].as_u64()?).ok()?;
@@ -88,8 +88,8 @@ fn call(event: &Event, task: &str, started_ms: Option<u64>) -> Option<Call> {
     })
 }
 
-/// What a call had to wait for: the attempt before it; or what its plan says; or, for the planner's own calls, all that had
-/// ended.
+/// What a call had to wait for: its previous attempt; else what the plan says; else, for the planner's own calls,
+/// everything that had ended.
 fn needs(call: &Call, before: &[Call], plan: &HashMap<String, Vec<String>>) -> Vec<usize> {
     let last_of = |task: &str| before.iter().rposition(|other| other.task == task);
     if let Some(attempt) = last_of(&call.task) {
@@ -102,7 +102,7 @@ fn needs(call: &Call, before: &[Call], plan: &HashMap<String, Vec<String>>) -> V
             match last_of(&task) {
                 _ if !seen.insert(task.clone()) => {}
                 Some(place) => found.push(place),
-                // A rule's work took no time to speak of: what it needed counts.
+                // A rule's work takes almost no time, so wait for what it needed instead.
                 None => open.extend(plan.get(&task).cloned().unwrap_or_default()),
             }
         }
@@ -116,7 +116,7 @@ fn needs(call: &Call, before: &[Call], plan: &HashMap<String, Vec<String>>) -> V
     last_ones(before, |other| other.end_ms <= call.start_ms)
 }
 
-/// Of the calls that count, those that no other of them waited for.
+/// Of the calls selected by `counts`, those that no other selected call waited for.
 fn last_ones(calls: &[Call], counts: impl Fn(&Call) -> bool) -> Vec<usize> {
     let counted: Vec<usize> = (0..calls.len()).filter(|&place| counts(&calls[place])).collect();
     let needed: HashSet<usize> =

@@ -1,4 +1,4 @@
-//! What a workflow took, under one setting or two by turns: JSON by its fields, a table for a terminal.
+//! The result of `bench workflow` under one setting or two: JSON by its fields, tables for a terminal and a document.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
@@ -11,51 +11,46 @@ use crate::bench::measure::median;
 use crate::bench::origin::Build;
 use crate::engine::Stats;
 
-/// Of a task's line.
+/// Width of the timeline in columns.
 const TIMELINE_COLUMNS: usize = 40;
 
-/// `bandmaster.bench.workflow/1`.
+/// JSON result of `bench workflow`, schema `bandmaster.bench.workflow/1`.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct WorkflowReport {
-    /// Name and version of this shape.
     pub schema: String,
-    /// Where it was measured.
     pub machine: Machine,
-    /// The command that makes it again.
+    /// The command to repeat the measurement.
     pub command: String,
     /// Version of this program.
     pub version: String,
-    /// The build and the models' files.
     #[serde(flatten)]
     pub build: Build,
-    /// Threads the kernels ran on.
     pub threads: usize,
-    /// Name of the trace.
     pub trace: String,
-    /// Role and model.
+    /// Model of each role.
     pub models: BTreeMap<String, String>,
-    /// Servers that were asked, by role; none when it ran in this process.
+    /// Servers by role; empty if it ran in this process.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub urls: BTreeMap<String, String>,
-    /// How keys and values were kept in this process: `f16` or `q8`.
+    /// Precision of the KV cache in this process: `f16` or `q8`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kv_type: Option<String>,
-    /// `--set`, where something was set.
+    /// Settings of `--set`, if there were any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub set: Vec<String>,
-    /// Draws the words of the first round; each further round has the next.
+    /// Seed of the first round; each further round uses the next number.
     pub seed: u64,
-    /// Runs of the trace at once.
+    /// Number of copies of the trace that ran at once.
     pub runs: usize,
-    /// The round whose time is the median.
+    /// The round with the median time.
     #[serde(flatten)]
     pub measured: Round,
-    /// Seconds of every round, in order.
+    /// Time of every round, in order.
     pub rounds_wall_s: Vec<f64>,
-    /// Stopped before its end: only finished rounds and tasks are in it.
+    /// Whether it was interrupted; only finished rounds and tasks are included.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub interrupted: bool,
-    /// The other setting, measured by turns.
+    /// The other setting, measured in alternating rounds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub against: Option<Against>,
 }
@@ -63,62 +58,61 @@ pub struct WorkflowReport {
 /// Another setting's figures beside the first's.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Against {
-    /// What differs.
+    /// The settings that differ, as typed in `--against`.
     pub setting: String,
-    /// Its median round.
+    /// Its round with the median time.
     pub measured: Round,
-    /// Seconds of every round, in order.
+    /// Time of every round, in order.
     pub rounds_wall_s: Vec<f64>,
-    /// Of each pair of rounds, the other's time until all runs ended over this one's.
+    /// For each pair of rounds, the other setting's total time divided by this one's.
     pub wall_ratios: Vec<f64>,
-    /// Of each pair of rounds, this one's mean time of a run over the other's.
+    /// For each pair of rounds, this setting's mean time of a run divided by the other's.
     pub mean_run_ratios: Vec<f64>,
-    /// The same of the 95th percentile.
+    /// The same with the 95th percentile of the runs.
     pub p95_run_ratios: Vec<f64>,
 }
 
-/// One time through.
+/// One round of all runs.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Round {
-    /// Seconds until the last run ended.
+    /// Time until the last run ended.
     pub wall_s: f64,
-    /// Seconds of each run, sorted.
+    /// Time of each run, sorted.
     pub run_s: Vec<f64>,
-    /// Seconds of the tasks on the longest path, of the slowest run.
+    /// Time of the tasks on the longest path of the slowest run.
     pub critical_path_s: f64,
     /// Tokens of all prompts.
     pub prompt_tokens: u64,
-    /// Of them found in the cache.
+    /// How many of them came from the prefix cache.
     pub cached_tokens: u64,
-    /// Generated tokens.
     pub output_tokens: u64,
-    /// Prompt tokens that were computed, ahead or when they were wanted; of a server, those it did not say were cached.
+    /// Prompt tokens that were computed, ahead of time or when needed. For a server, those it did not report as cached.
     pub computed_tokens: u64,
-    /// Prompt tokens that nobody had computed before.
+    /// Prompt tokens without repetitions: every prefix counts once.
     pub unique_tokens: u64,
-    /// What only an engine in this process tells.
+    /// Known only for an engine in this process.
     #[serde(flatten)]
     pub engine: Option<EngineCounts>,
-    /// Milliseconds between tokens of one task, over all tasks that are not in the background.
+    /// Time between tokens of one task, over all tasks that are not in the background.
     pub between_tokens_ms: Percentiles,
     /// The tasks of the slowest run.
     pub tasks: Vec<TaskRow>,
 }
 
-/// What an engine counted.
+/// The engine's own counts.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct EngineCounts {
-    /// Times a sequence lost its blocks.
+    /// Times that a sequence lost its KV blocks.
     pub preemptions: u64,
-    /// Times a model was loaded, the first included.
+    /// Times that a model was loaded, including the first time.
     pub loads: u64,
-    /// Tokens guessed ahead, and of them those that were right.
+    /// Draft tokens of speculative decoding.
     pub drafted_tokens: u64,
-    /// Of the drafted.
+    /// How many of the draft tokens were right.
     pub accepted_tokens: u64,
-    /// Forward passes.
+    /// Number of forward passes.
     pub steps: u64,
-    /// Schedule and commit over all of the steps' time.
+    /// Fraction of all step time spent on schedule and commit.
     pub overhead: f64,
 }
 
@@ -136,39 +130,34 @@ impl EngineCounts {
     }
 }
 
-/// Of many values.
+/// Percentiles by the nearest rank.
 #[derive(Debug, Clone, Copy, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Percentiles {
-    /// Half are below.
     pub p50: f64,
-    /// Nine of ten are below.
     pub p90: f64,
-    /// All but one of a hundred are below.
     pub p99: f64,
-    /// The largest.
     pub max: f64,
 }
 
-/// One task.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct TaskRow {
-    /// Of the trace.
+    /// As in the trace.
     pub id: String,
-    /// Its role.
+    /// Role of the task's model.
     pub model: String,
     /// Seconds since the start.
     pub start_s: f64,
-    /// When its first token came.
+    /// When its first token arrived.
     pub first_s: f64,
     /// Seconds since the start.
     pub end_s: f64,
-    /// Of its prompt found in the cache.
+    /// Prompt tokens from the prefix cache.
     pub cached_tokens: u32,
     /// Longest time between two of its tokens.
     pub gap_max_ms: f64,
 }
 
-/// The percentile of sorted values by the nearest rank: the smallest that `share` of them do not exceed.
+/// The percentile of sorted values by the nearest rank: the smallest value that at least `share` of them do not exceed.
 #[must_use]
 pub fn nearest_rank(sorted: &[f64], share: f64) -> Option<f64> {
     let rank = ((sorted.len() as f64 * share).ceil() as usize).clamp(1, sorted.len().max(1));
@@ -176,7 +165,7 @@ pub fn nearest_rank(sorted: &[f64], share: f64) -> Option<f64> {
 }
 
 impl Percentiles {
-    /// Of `values`, in any order.
+    /// From `values` in any order.
     #[must_use]
     pub fn of(mut values: Vec<f64>) -> Self {
         values.sort_by(f64::total_cmp);
@@ -186,7 +175,7 @@ impl Percentiles {
 }
 
 impl Round {
-    /// From what the driver wrote down and, in this process, the engine counted. At least one run.
+    /// From the driver's times and, in this process, the engine's counts. There must be at least one run.
     #[must_use]
     pub fn new(trace: &Trace, runs: &[Vec<TaskTimes>], stats: Option<&Stats>) -> Self {
         let end =
@@ -217,13 +206,12 @@ impl Round {
         }
     }
 
-    /// Mean seconds of a run.
     #[must_use]
     pub fn mean_run_s(&self) -> f64 {
         self.run_s.iter().sum::<f64>() / self.run_s.len().max(1) as f64
     }
 
-    /// Seconds within which 95 of a hundred runs end.
+    /// Time within which 95 of a hundred runs end.
     #[must_use]
     pub fn p95_run_s(&self) -> f64 {
         let n = self.run_s.len();
@@ -248,7 +236,7 @@ fn row(trace: &Trace, times: &TaskTimes) -> TaskRow {
     }
 }
 
-/// Seconds of the tasks on the path that took longest.
+/// Time of the tasks on the path that took longest.
 fn critical_path_s(trace: &Trace, run: &[TaskTimes]) -> f64 {
     let mut path: HashMap<&str, f64> = HashMap::new();
     let took: HashMap<usize, f64> =
@@ -261,7 +249,7 @@ fn critical_path_s(trace: &Trace, run: &[TaskTimes]) -> f64 {
     path.values().copied().fold(0.0, f64::max)
 }
 
-/// Every prefix once, and of every task what follows its prefix.
+/// Counts every prefix once, and for every task what follows its prefix.
 fn unique_tokens(trace: &Trace, runs: &[Vec<TaskTimes>]) -> u64 {
     let mut prefixes = HashMap::new();
     for task in &trace.tasks {
@@ -277,7 +265,7 @@ fn unique_tokens(trace: &Trace, runs: &[Vec<TaskTimes>]) -> u64 {
 }
 
 impl Against {
-    /// Two settings by turns; both have as many rounds.
+    /// Compares two settings with the same number of rounds.
     #[must_use]
     pub fn new(setting: String, own: &[Round], others: &[Round]) -> Self {
         let pairs = || own.iter().zip(others);
@@ -292,7 +280,7 @@ impl Against {
     }
 }
 
-/// What a round's figures are called, and the figures.
+/// Names and values of a round's figures.
 fn cells(round: &Round) -> Vec<(&'static str, String)> {
     let mut cells = vec![
         ("wall, s", format!("{:.2}", round.wall_s)),
@@ -317,7 +305,7 @@ fn cells(round: &Round) -> Vec<(&'static str, String)> {
     cells
 }
 
-/// The round whose time is the median. At least one.
+/// The round with the median time. There must be at least one round.
 #[must_use]
 pub fn median_round(rounds: &[Round]) -> Round {
     let mut sorted: Vec<&Round> = rounds.iter().collect();
@@ -326,7 +314,6 @@ pub fn median_round(rounds: &[Round]) -> Round {
 }
 
 impl WorkflowReport {
-    /// Name of the JSON's shape.
     pub const SCHEMA: &'static str = "bandmaster.bench.workflow/1";
 
     /// A table with aligned columns.
@@ -354,7 +341,7 @@ impl WorkflowReport {
         out
     }
 
-    /// A line a task: waiting for its first token `-`, writing `=`.
+    /// One line per task: `-` while it waits for its first token, `=` while it writes.
     fn timeline(&self, out: &mut String) {
         let column = |seconds: f64| {
             (seconds / self.measured.wall_s.max(1e-9) * TIMELINE_COLUMNS as f64).round() as usize
@@ -377,7 +364,7 @@ impl WorkflowReport {
         }
     }
 
-    /// The same as a Markdown table under the command that made it.
+    /// The command and a Markdown table.
     #[must_use]
     pub fn markdown(&self) -> String {
         let machine = &self.machine;

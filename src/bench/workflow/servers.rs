@@ -1,4 +1,4 @@
-//! OpenAI-compatible servers as the place where a trace runs. They know nothing of the plan.
+//! Runs a trace on OpenAI-compatible servers, which are told nothing about the plan.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,20 +11,20 @@ use super::{Job, Late, Place, Prompt, Teller};
 use crate::bench::client::{self, Ask, Client, Counts, Endpoint};
 use crate::orchestrator::{Message, Role};
 
-/// The servers that play a trace's roles.
+/// The servers for a trace's roles.
 pub struct Servers {
     runtime: Runtime,
     client: Client,
     endpoints: BTreeMap<String, Arc<Endpoint>>,
-    /// Dropped, all requests end.
+    /// Dropping it aborts all requests.
     requests: JoinSet<()>,
 }
 
 impl Servers {
-    /// `endpoints` by role.
+    /// `endpoints` has the server of each role.
     ///
     /// # Errors
-    /// No thread can be had.
+    /// If the system denies a thread.
     pub fn new(client: Client, endpoints: BTreeMap<String, Endpoint>) -> std::io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let endpoints = endpoints.into_iter().map(|(role, endpoint)| (role, Arc::new(endpoint))).collect();
@@ -49,7 +49,7 @@ impl Place for Servers {
             prompt,
             max_tokens: job.task.output_tokens,
             temperature: job.task.temperature,
-            // Servers read it as 32 bits.
+            // Servers read the seed as 32 bits.
             seed: Some(job.seed & 0x7fff_ffff),
             ignore_eos: true,
             schema: None,
@@ -63,7 +63,7 @@ impl Place for Servers {
 
 async fn request(client: Client, endpoint: Arc<Endpoint>, ask: Ask, tell: Teller) {
     let mut on_piece = |_: &str| {
-        // Nobody listens after an interrupt, which drops this as well.
+        // Nobody listens after an interrupt, which drops this request as well.
         let _ = tell.token();
     };
     match client.ask(&endpoint, &ask, &mut on_piece).await {

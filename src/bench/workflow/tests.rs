@@ -19,14 +19,14 @@ fn trace() -> Trace {
 
 const SETTING: Setting = Setting { runs: 2, warm: true, seed: 1 };
 
-/// Computes at once, and remembers what it was told.
+/// Computes instantly, and records what it was told.
 #[derive(Default)]
 struct Scripted {
     jobs: Vec<(usize, usize, Prompt, u32)>,
     outlooks: Vec<(usize, Outlook)>,
-    /// The task that breaks.
+    /// The task that fails.
     breaks: Option<usize>,
-    /// The task that never ends, and what is done when it is taken.
+    /// The task that never ends; the cancel is triggered when the task starts.
     hangs: Option<(usize, Cancel)>,
 }
 
@@ -137,7 +137,7 @@ fn an_interrupt_keeps_what_has_ended() {
     assert_eq!(done.runs[0].len(), 2, "a and b had ended");
 }
 
-/// What comes of the trace against a server of this script.
+/// The result of running the trace against a server with this script.
 fn served(script: Script) -> Result<Driven, WorkflowError> {
     let server = FakeServer::start(script);
     let endpoint = Endpoint::new(&server.url, "fake", None, true).expect("it is here");

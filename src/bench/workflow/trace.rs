@@ -1,8 +1,9 @@
-//! Plan-shaped work as plain JSON: tasks with their needs, lengths and models. What runs it is not known here.
+//! Traces: the work of a plan as plain JSON, i.e. tasks with their dependencies, lengths and models. What runs them is
+//! not known here.
 
 use std::collections::{BTreeMap, HashMap};
 
-/// Traces that ship, by name.
+/// Built-in traces by name.
 const BUILTIN: &[(&str, &str)] = &[
     ("map", include_str!("traces/map.json")),
     ("aspects", include_str!("traces/aspects.json")),
@@ -17,40 +18,39 @@ const BUILTIN: &[(&str, &str)] = &[
     ("prose", include_str!("traces/prose.json")),
 ];
 
-/// Tokens of a prefix, of a task's own, or generated.
+/// Most tokens of a prefix, of a task's own prompt, or generated.
 const TOKENS_MAX: usize = 1 << 20;
-/// A day.
+/// A day, in milliseconds.
 const THINK_MS_MAX: u64 = 86_400_000;
 
 /// A recorded or made-up plan.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Trace {
-    /// [`Trace::SCHEMA`].
+    /// Must be equal to [`Trace::SCHEMA`].
     pub schema: String,
-    /// Its name.
     pub name: String,
-    /// What it stands for.
+    /// What kind of work it represents.
     #[serde(default)]
     pub about: String,
-    /// Roles that models play, and which of the catalog's plays each unless one is named.
+    /// Roles, with the model of each unless the user names another.
     pub models: BTreeMap<String, Role>,
-    /// In an order in which each needs only earlier ones.
+    /// Ordered so that each task needs only earlier ones.
     pub tasks: Vec<Task>,
 }
 
-/// A part that a model plays.
+/// A role in the trace.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Role {
     /// Catalog name or path.
     pub model: String,
-    /// Loaded so long after the start, while others compute; before the start when absent.
+    /// The model is loaded this long after the start, while others compute; if absent, before the start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub load_at_ms: Option<u64>,
 }
 
-/// One call of a model.
+/// One model call of the plan.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Task {
@@ -58,44 +58,43 @@ pub struct Task {
     pub id: String,
     /// One of the trace's roles.
     pub model: String,
-    /// Tasks that must have ended before.
+    /// Tasks that must have ended before this one starts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub needs: Vec<String>,
-    /// Time between the last of those (or the run's start) and this one: a tool's, or a person's.
+    /// Time between the last of those (or the run's start) and this task, for a tool or a person.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub think_ms: u64,
-    /// Leading tokens that all tasks of the same model and prefix share, by name.
+    /// Prefix that all tasks with the same model and prefix name share.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prefix: Option<Prefix>,
-    /// Whether the outputs of `needs` are part of the prompt, behind the prefix.
+    /// Whether the outputs of `needs` are part of the prompt, after the prefix.
     #[serde(default)]
     pub reads_needs: bool,
-    /// Tokens of its own, behind those.
+    /// Tokens of its own, after those.
     #[serde(default)]
     pub prompt_tokens: usize,
-    /// A question for the chat template instead of made-up words.
+    /// A question for the chat template instead of random words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prompt: Option<String>,
-    /// A whole prompt as a model read it, special tokens spelled out, instead of made-up words.
+    /// A whole prompt as a model read it, with special tokens spelled out, instead of random words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
-    /// 0, the most likely token, unless given; each task of each run draws on its own.
+    /// Sampling temperature, 0 by default. Each task of each run has its own seed.
     #[serde(default, skip_serializing_if = "is_cold")]
     pub temperature: f32,
-    /// Tokens generated; where the model would end is ignored.
+    /// Number of tokens to generate; the end-of-sequence token is ignored.
     pub output_tokens: u32,
     /// `interactive`, `run` (the default) or `background`.
     #[serde(default)]
     pub class: TaskClass,
 }
 
-/// A shared beginning.
+/// A shared beginning of prompts.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Prefix {
-    /// Same name, same tokens.
+    /// The same name means the same tokens.
     pub name: String,
-    /// How many.
     pub tokens: usize,
 }
 
@@ -103,12 +102,12 @@ pub struct Prefix {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TaskClass {
-    /// A person is looking.
+    /// A person waits for it.
     Interactive,
-    /// A run.
+    /// A run waits for it.
     #[default]
     Run,
-    /// Nobody.
+    /// Nobody waits for it.
     Background,
 }
 
@@ -121,26 +120,21 @@ fn is_cold(temperature: &f32) -> bool {
 }
 
 impl Task {
-    /// Whether its prompt is words drawn to a length, behind its prefix and its needs' outputs.
+    /// Whether its prompt is random words of a given length, after its prefix and the outputs of its needs.
     #[must_use]
     pub fn is_made_up(&self) -> bool {
         self.prompt.is_none() && self.text.is_none()
     }
 }
 
-/// A trace that can't be run.
 #[derive(Debug, thiserror::Error)]
 pub enum TraceError {
-    /// No such file or built-in.
+    /// Neither a built-in trace nor a file.
     #[error("no trace `{name}`: give a file, or one of {}", names())]
-    Unknown {
-        /// As asked for.
-        name: String,
-    },
-    /// Not JSON, or not this shape.
+    Unknown { name: String },
+    /// Not JSON, or not this schema.
     #[error("trace {name}: {reason}")]
     Broken {
-        /// As asked for.
         name: String,
         /// Line and column, or what is wrong.
         reason: String,
@@ -152,10 +146,9 @@ fn names() -> String {
 }
 
 impl Trace {
-    /// Name and version of the JSON's shape.
     pub const SCHEMA: &'static str = "bandmaster.trace/1";
 
-    /// One that ships, or the one in a file of that name.
+    /// Finds a built-in trace, or reads a file of that name.
     ///
     /// # Errors
     /// [`TraceError`] says what is wrong with it.
@@ -172,10 +165,10 @@ impl Trace {
         }
     }
 
-    /// Reads and checks a trace.
+    /// Parses and checks a trace.
     ///
     /// # Errors
-    /// [`TraceError::Broken`] with the place or the task.
+    /// [`TraceError::Broken`] with the position or the task.
     pub fn parse(name: &str, json: &str) -> Result<Self, TraceError> {
         let broken = |reason: String| TraceError::Broken { name: name.into(), reason };
         let trace: Self = serde_json::from_str(json).map_err(|error| broken(error.to_string()))?;
@@ -234,7 +227,7 @@ impl Trace {
         Ok(())
     }
 
-    /// Of each task, tokens generated on the longest path from it to the end, its own included.
+    /// For each task, the tokens generated on the longest path from it to the end, including its own.
     #[must_use]
     pub fn path_tokens(&self) -> Vec<u32> {
         let place: HashMap<&str, usize> =

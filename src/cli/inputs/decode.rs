@@ -1,8 +1,8 @@
-//! Bytes become text, or it is said why not: UTF-8, or UTF-16 and UTF-32 with their mark. Nothing else is guessed.
+//! Turns bytes into text or says why not. Reads UTF-8, and UTF-16 and UTF-32 with a byte order mark; other encodings
+//! are not guessed.
 
 use super::{INPUT_BYTES_MAX, Unreadable, too_large};
 
-/// The text of a whole file.
 pub fn into_text(bytes: Vec<u8>) -> Result<String, Unreadable> {
     if bytes.len() as u64 > INPUT_BYTES_MAX {
         return Err(Unreadable::Wrong(too_large(bytes.len() as u64)));
@@ -11,7 +11,7 @@ pub fn into_text(bytes: Vec<u8>) -> Result<String, Unreadable> {
         return Err(Unreadable::NotText(problem));
     }
     let text = match bytes.as_slice() {
-        // Before UTF-16, whose mark is the beginning of this one.
+        // UTF-32 first: its byte order mark begins with that of UTF-16.
         [0xff, 0xfe, 0, 0, rest @ ..] => utf32(rest, u32::from_le_bytes)?,
         [0, 0, 0xfe, 0xff, rest @ ..] => utf32(rest, u32::from_be_bytes)?,
         [0xff, 0xfe, rest @ ..] => utf16(rest, u16::from_le_bytes)?,
@@ -27,8 +27,8 @@ pub fn into_text(bytes: Vec<u8>) -> Result<String, Unreadable> {
     Ok(text)
 }
 
-/// Control characters that stand in no kind of text; where there are many, it is none. Others do: bells, struck-over letters,
-/// shifts, colours of a terminal, the end of a file on old systems, and what separates fields and records.
+/// Control characters that no kind of text uses; a file with many of them is binary. Text may contain the others:
+/// bells, overstrikes, shifts, terminal colours, old end-of-file marks, and separators of fields and records.
 fn is_of_no_text(c: char) -> bool {
     matches!(c, '\u{1}'..='\u{6}' | '\u{10}'..='\u{19}' | '\u{7f}'..='\u{84}' | '\u{86}'..='\u{9f}')
 }
@@ -72,7 +72,7 @@ fn utf32(rest: &[u8], join: fn([u8; 4]) -> u32) -> Result<String, Unreadable> {
     chars.collect::<Option<String>>().map_or_else(|| not_text("broken UTF-32: convert it to UTF-8"), Ok)
 }
 
-/// The encoding whose zero bytes these are, where they stand as in text of mostly Latin letters.
+/// The encoding whose zero bytes would be placed like these, assuming mostly Latin letters.
 fn zeros(bytes: &[u8]) -> Option<&'static str> {
     let share = |width: usize, zero: &[usize]| {
         let units = bytes.chunks_exact(width);
@@ -89,7 +89,7 @@ fn zeros(bytes: &[u8]) -> Option<&'static str> {
     forms.into_iter().find(|(_, width, zero)| share(*width, zero)).map(|(name, ..)| name)
 }
 
-/// What to do about formats that people attach most often.
+/// Recognises formats that people often attach, and says how to convert them.
 pub fn known_format(start: &[u8]) -> Option<String> {
     let convert =
         |what: &str, how: &str| Some(format!("{what} can't be read yet: convert it to text first ({how})"));
@@ -111,7 +111,7 @@ mod tests {
 
     use super::*;
 
-    /// The text in each encoding with its mark.
+    /// The text in each encoding, with its byte order mark.
     fn encoded(text: &str) -> Vec<Vec<u8>> {
         let marked = format!("\u{feff}{text}");
         let utf16 = |order: fn(u16) -> [u8; 2]| marked.encode_utf16().flat_map(order).collect();

@@ -1,4 +1,5 @@
-//! What lies in a folder. Links are followed, each file and folder once; what is no file is named with the reason.
+//! Lists a folder. Links are followed, and each file and folder is listed once; what can't be read is listed with the
+//! reason.
 
 use std::collections::HashSet;
 use std::fs::{self, FileType, Metadata};
@@ -7,22 +8,21 @@ use std::path::{Path, PathBuf};
 
 use super::cannot_open;
 
-/// A link may lead to a whole disk: a folder with more in it, or behind its links, is refused.
+/// A folder with more entries, including those behind its links, is refused: a link may lead to a whole disk.
 const ENTRIES_MAX: usize = 50_000;
 
-/// What a folder holds.
+/// What a folder holds, each list sorted by path.
 #[derive(Debug, Default)]
 pub struct Listing {
-    /// Files, by path.
     pub files: Vec<PathBuf>,
-    /// What is not read, by path, with the reason.
+    /// What is not read, with the reason.
     pub left_out: Vec<(PathBuf, String)>,
-    /// What is read though it lies elsewhere, by path, with the place.
+    /// What is read although it lies outside the folder, with the place.
     pub elsewhere: Vec<(PathBuf, String)>,
 }
 
-/// Walks a folder and those below it. Hidden files and folders are passed over. Links are followed after everything else
-/// has been found, so that what lies in the folder itself has its own name.
+/// Walks a folder recursively. Hidden files and folders are skipped. Links are followed last, so that a file that is
+/// also in the folder itself keeps its own name.
 ///
 /// # Errors
 /// When the folder itself can't be listed.
@@ -63,18 +63,18 @@ fn list_within(folder: &Path, entries_max: usize) -> io::Result<Listing> {
 
 struct Walk {
     listing: Listing,
-    /// Links that are yet to be followed.
+    /// Links still to be followed.
     links: Vec<PathBuf>,
-    /// Files and folders that are listed, by the path that has no links in it.
+    /// Canonical paths of the files and folders listed so far.
     seen: HashSet<PathBuf>,
     entries: usize,
     entries_max: usize,
-    /// The folder itself, by the path that has no links in it, and the file system it lies on.
+    /// Canonical path of the folder itself; `device` is its file system.
     root: PathBuf,
     device: u64,
 }
 
-/// The number of a file's file system; 0 where the platform doesn't say.
+/// The id of a file's file system; 0 if the platform has none.
 fn device(meta: &Metadata) -> u64 {
     #[cfg(unix)]
     return std::os::unix::fs::MetadataExt::dev(meta);
@@ -112,7 +112,7 @@ impl Walk {
         Ok(())
     }
 
-    /// A file or a folder; what was seen before is not read twice.
+    /// Adds a file or a folder, unless it was listed before.
     fn take(&mut self, path: PathBuf, kind: FileType) {
         if path.canonicalize().is_ok_and(|real| !self.seen.insert(real)) {
             return self.leave_out(path, "it is read already, under another name".to_owned());
@@ -155,7 +155,8 @@ impl Walk {
         }
     }
 
-    /// Says so of a folder that another file system is mounted on. One that a link leads to is said to lie elsewhere already.
+    /// Notes a folder that is a mount point of another file system. One reached through a link
+    /// is noted as such already.
     fn note_mount(&mut self, folder: &Path) {
         let parent = folder.parent().and_then(|parent| fs::metadata(parent).ok());
         let (Ok(meta), Some(parent)) = (fs::symlink_metadata(folder), parent) else { return };
@@ -169,7 +170,7 @@ impl Walk {
     }
 }
 
-/// What is neither a file nor a folder.
+/// Says what it is if it is neither a file nor a folder.
 #[cfg(unix)]
 fn no_file(kind: FileType) -> &'static str {
     use std::os::unix::fs::FileTypeExt;
@@ -187,7 +188,7 @@ fn no_file(_: FileType) -> &'static str {
     "neither a file nor a folder"
 }
 
-/// Why a path that was named can't be read like a file or a pipe.
+/// Why a named path can be read neither as a file nor as a pipe.
 #[cfg(unix)]
 pub fn unreadable_kind(meta: &Metadata) -> Option<&'static str> {
     use std::os::unix::fs::FileTypeExt;
@@ -220,7 +221,7 @@ mod tests {
         fs::create_dir(outside.path().join("more")).unwrap();
         fs::write(outside.path().join("more/e.md"), "e").unwrap();
         fs::write(outside.path().join("f.md"), "f").unwrap();
-        // A circle of folders, and one that leads back.
+        // A cycle of folders, and a link back to the top.
         symlink(outside.path(), outside.path().join("more/up")).unwrap();
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
@@ -278,7 +279,7 @@ mod tests {
         assert_eq!(ENTRIES_MAX, 50_000);
     }
 
-    /// Proc is mounted on every Linux: below the root it lies on another file system.
+    /// Every Linux mounts `/proc`, a file system of its own below the root.
     #[cfg(target_os = "linux")]
     #[test]
     fn another_file_system_in_a_folder_is_said() {

@@ -17,7 +17,7 @@ fn what_a_terminal_would_obey_is_shown() {
 
 #[test]
 fn bytes_that_are_no_text_reach_no_terminal() {
-    // A control character of one byte, the beginning of a character, and the end of one.
+    // A single-byte control character, the beginning of a character, and the end of one.
     let lossy = String::from_utf8_lossy(b"a\x9b31m\xe2\x82 \x80");
     assert!(!shown(&lossy).contains(is_obeyed));
 }

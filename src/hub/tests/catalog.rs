@@ -1,4 +1,4 @@
-//! The catalog's data, names and bands.
+//! Tests of the catalog's data, model names and bands.
 
 use crate::hub::catalog::{Catalog, Role, human_bytes};
 use crate::hub::reference::{HubReference, Reference, Select, near_names};

@@ -1,4 +1,4 @@
-//! Files on the disk: import, verify, rm, space.
+//! Tests of files on disk: import, verify, rm, disk space.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! Nothing that a hub, an archive, a manifest or a link in the way says lands outside of the folder it is meant for.
+//! Nothing that a hub, an archive, a manifest or a link in the way names may end up outside its folder.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,7 +13,7 @@ use crate::hub::inside::{FileName, is_inside};
 use crate::hub::reference::Reference;
 use crate::hub::{Hub, HubError, ImportOptions};
 
-/// Names that lead elsewhere, or are no names somewhere.
+/// Names that lead to another folder, or that some system doesn't allow.
 const HOSTILE: &[&str] = &[
     "",
     ".",
@@ -82,7 +82,7 @@ fn names_that_lead_elsewhere_are_refused_and_ordinary_ones_are_not() {
     }
 }
 
-/// Parts from which paths of every kind are made.
+/// Paths of every kind, joined from harmless and hostile parts.
 fn any_path() -> impl Strategy<Value = String> {
     let part = prop_oneof![
         Just("..".to_owned()),
@@ -133,7 +133,7 @@ proptest! {
     }
 }
 
-/// Every file below `dir` but for the home, with what it holds; links as where they lead.
+/// Every file below `dir` outside the home, with its content; for a link, its target.
 fn outside(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();
     let mut folders = vec![dir.to_owned()];
@@ -197,7 +197,7 @@ fn parts_in_a_folder_of_the_repository_are_kept_side_by_side() {
     hub.verify(&model, &mut quiet).unwrap();
 }
 
-/// Every file and folder of a pull, in the order in which it makes them.
+/// Every file and folder that a pull creates, in order.
 #[cfg(unix)]
 fn places(hub: &Hub) -> Vec<PathBuf> {
     let partial = hub.home().models_dir.join(".partial");
@@ -214,7 +214,7 @@ fn places(hub: &Hub) -> Vec<PathBuf> {
     ]
 }
 
-/// Puts something that stands for the first path at the second.
+/// Creates at the second path a link to the first, or a pipe.
 #[cfg(unix)]
 type Plant = fn(&Path, &Path);
 

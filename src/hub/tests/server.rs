@@ -1,4 +1,5 @@
-//! A hub of a few files, for tests: HEAD and GET on `/{repo}/resolve/{rev}/{file}`, ranges, the listing, and ways to fail.
+//! A hub with a few files, for tests: HEAD and GET on `/{repo}/resolve/{rev}/{file}`, ranges, the listing, and ways to
+//! fail.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -14,23 +15,23 @@ use crate::hub::digest::hex;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
     None,
-    /// Closes the first so many GETs in the middle of the body.
+    /// Closes the first GETs, this many, in the middle of the body.
     CutFirst(usize),
-    /// Answers 401 unless the token comes.
+    /// Answers 401 unless the token is sent.
     Gated,
-    /// Promises one checksum and sends other bytes.
+    /// Announces one checksum and sends other bytes.
     WrongBytes,
-    /// Answers 200 with a page, as a captive portal does.
+    /// Answers 200 with a web page, as a captive portal does.
     Portal,
-    /// Announces so many bytes, whatever there are.
+    /// Announces this size, whatever the file's.
     Announces(u64),
-    /// Announces the right size and sends without an end.
+    /// Announces the right size and sends bytes without end.
     Floods,
-    /// Announces the right size, and a larger one with the bytes.
+    /// Announces the right size in HEAD, but a larger one with the bytes.
     Grows,
-    /// Says no size before the bytes come.
+    /// Announces the size only with the bytes.
     SaysLate,
-    /// Says no size at all.
+    /// Announces no size at all.
     SaysNothing,
 }
 
@@ -154,7 +155,7 @@ impl Site {
     }
 }
 
-/// A path without its percent signs.
+/// Decodes percent-encoding in a path.
 fn unquoted(path: &str) -> String {
     let mut bytes = Vec::new();
     let mut rest = path.as_bytes();

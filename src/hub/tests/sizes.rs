@@ -1,4 +1,4 @@
-//! A download takes what was announced and no more, and leaves nothing half-installed.
+//! A download takes no more than was announced, and leaves nothing half-installed.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use crate::hub::{HubError, Progress};
 
 const FILE: &str = "model-Q4_K_M.gguf";
 
-/// The result of pulling a small file from a server that misbehaves, and the bytes that are left in the home.
+/// Result of pulling a small file from a misbehaving server, and the bytes left in the home.
 fn pulled(fault: Fault) -> (Result<Vec<u8>, HubError>, u64) {
     let server = Server::start(&[(FILE, &tiny_gguf("a"))], fault);
     let dir = tempfile::tempdir().unwrap();

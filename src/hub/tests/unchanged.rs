@@ -1,4 +1,4 @@
-//! An installed file that was changed is seen before it is used.
+//! A changed installed file is noticed before it is used.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -8,7 +8,7 @@ use super::files::{hub_in, quiet};
 use crate::hub::{ImportOptions, Installed, check_unchanged};
 use bandmaster_models::gguf;
 
-/// An imported copy of a file of some megabytes.
+/// An imported copy of a file of a few megabytes.
 fn imported(dir: &Path, options: &ImportOptions) -> Installed {
     let mut writer = gguf::Writer::new();
     writer.set("general.architecture", "llama");
@@ -23,7 +23,7 @@ fn copied() -> ImportOptions {
     ImportOptions { copy: true, ..ImportOptions::default() }
 }
 
-/// The error of a file in which byte `at` is another.
+/// The error after byte `at` of the file was changed.
 fn changed_at(path: &Path, at: impl Fn(usize) -> usize) -> String {
     let mut bytes = fs::read(path).unwrap();
     let at = at(bytes.len());
@@ -88,7 +88,7 @@ fn original_that_is_changed_is_seen_where_it_is_shared() {
         file.set_len(model.bytes - 5).unwrap();
         fs::metadata(&model.path).unwrap().len() != model.bytes
     };
-    // A clone has its own bytes.
+    // A reflink has its own bytes, so it is not affected.
     assert_eq!(check_unchanged(&model.path).is_err(), shared);
 }
 
@@ -124,7 +124,7 @@ fn where_nothing_can_be_kept_a_file_is_not_read_whole_at_each_load() {
     let model = imported(dir.path(), &copied());
     let folder = model.path.parent().unwrap();
     check_unchanged(&model.path).unwrap();
-    // What is in the way of the new manifest stands for a home that can't be written, also for root.
+    // A folder in the way of the new manifest simulates a home that can't be written to, which works for root too.
     let way = folder.join(format!("manifest.json.new-{}", std::process::id()));
     fs::create_dir(&way).unwrap();
     let touched = |path: &Path, at: usize| {
@@ -134,11 +134,11 @@ fn where_nothing_can_be_kept_a_file_is_not_read_whole_at_each_load() {
         let file = File::options().write(true).open(path).unwrap();
         file.set_modified(SystemTime::now() - Duration::from_secs(1000)).unwrap();
     };
-    // Between two samples: only reading it whole would tell.
+    // Between two samples: only reading the file in full would notice.
     let between = model.bytes as usize / 255 * 100 + 6000;
     touched(&model.path, between);
     check_unchanged(&model.path).unwrap();
-    // In a sample: told all the same.
+    // In a sample: noticed anyway.
     touched(&model.path, 30);
     let error = check_unchanged(&model.path).unwrap_err().to_string();
     assert!(error.contains("was changed"), "{error}");

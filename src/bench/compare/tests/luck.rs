@@ -1,8 +1,9 @@
-//! How often luck is taken for a difference, and a difference for luck, over a hundred comparisons of drawn loads.
+//! Tests how often chance is taken for a difference, and a difference for chance, over a hundred comparisons of random
+//! loads.
 
 use super::*;
 
-/// Verdicts on B of a hundred comparisons of loads in which B's times are `slower` times A's. Rounds vary by up to 3 %,
+/// The verdicts of a hundred comparisons of loads in which B's times are `slower` times A's. Rounds vary by up to 3 %,
 /// and the machine drifts by up to 1.5 % between the two measurements.
 fn verdicts_of_a_hundred(slower: f64, same_seed: bool) -> Vec<Vec<Verdict>> {
     (0..100)
@@ -42,7 +43,7 @@ fn a_tenth_slower_is_found() {
     }
 }
 
-/// By turns, a machine that drifts by a fifth slows both alike.
+/// In alternating rounds, a machine that drifts by a fifth slows both sides alike.
 #[test]
 fn by_turns_a_drifting_machine_does_not_matter() {
     let verdicts_at = |slower: f64| -> Vec<Vec<Verdict>> {
