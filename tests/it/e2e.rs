@@ -1,5 +1,5 @@
-//! The whole house on real models: the built program, the default band, no connection. The band is taken from where the
-//! program keeps its models, fetched when it is missing, and the tests say "skipped" where it can't be fetched.
+//! The built program on real models: the default band, offline. The models are taken from where the program keeps them,
+//! and fetched if they are missing. If that is not possible, the tests print "skipped".
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ fn installed() -> Vec<Value> {
     models.into_iter().filter(|model| model["installed"] == true).collect()
 }
 
-/// The folder the program keeps models in, with the band in it.
+/// The program's models folder, with the models of the band in it.
 fn models_dir() -> Result<PathBuf, String> {
     for name in BAND {
         if installed().iter().any(|model| model["name"] == name) {
@@ -43,10 +43,10 @@ fn models_dir() -> Result<PathBuf, String> {
 }
 
 static MODELS: LazyLock<Result<PathBuf, String>> = LazyLock::new(models_dir);
-/// One band in memory at a time.
+/// Keeps only one band in memory at a time.
 static TURN: Mutex<()> = Mutex::new(());
 
-/// A home of its own that sees the installed models.
+/// A temporary home with the installed models.
 struct Home {
     folder: TempDir,
     _turn: MutexGuard<'static, ()>,
@@ -202,7 +202,7 @@ fn memory_stays_within_the_files_and_the_pool() {
     let installed = installed();
     let band = installed.iter().filter(|model| BAND.contains(&model["name"].as_str().unwrap()));
     let files: u64 = band.map(|model| model["bytes"].as_u64().unwrap()).sum();
-    // What this run can have cached: a few thousand tokens of the largest model, 28 KiB each.
+    // The most this run can cache: a few thousand tokens of the largest model, 28 KiB each.
     let pool = 6000 * 28 * 1024;
     let limit = files * 115 / 100 + pool + (250 << 20);
     assert!(peak > files / 2, "the measurement is broken: peak {peak}");
