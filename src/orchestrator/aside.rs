@@ -1,5 +1,5 @@
-//! Slow work on texts, done on threads for blocking work. A tokenizer takes seconds for a long text, and the async
-//! threads serve everybody.
+//! Slow work on texts, done on threads for blocking work. A tokenizer takes seconds for a long text, which would block
+//! the async threads that serve everybody.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use super::band::{Llm, Message};
 use super::own_words::Topic;
 use super::request::RunRequest;
 
-/// Runs slow work where only the caller waits for it. A panic in `work` is passed on.
+/// Runs slow work on a blocking thread, so that only the caller waits for it. A panic in `work` is passed on.
 pub async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await.map_err(tokio::task::JoinError::try_into_panic) {
         Ok(done) => done,

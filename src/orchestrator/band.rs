@@ -88,9 +88,9 @@ pub struct CallError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CallErrorKind {
-    /// It can: the queue was full, or the engine failed.
+    /// A retry can help: the queue was full, or the engine failed.
     Transient,
-    /// It cannot, for example because the prompt does not fit the context.
+    /// A retry cannot help, for example because the prompt does not fit the context.
     Resource,
 }
 
@@ -124,7 +124,7 @@ pub trait Embed: Send + Sync {
 pub enum Skill {
     /// Find a number in a text. The result can be checked against the text.
     Find,
-    /// Find something in a text that cannot be checked as well: names, dates, yes or no, a summary.
+    /// Find anything else in a text: names, dates, yes or no, a summary. Checks can confirm less of it than of a number.
     Read,
     Write,
     Calculate,
