@@ -391,10 +391,7 @@ fn nobody_but_the_collector_is_told() {
 #[cfg(unix)]
 #[test]
 fn the_program_sends_its_spans_before_it_ends() {
-    let models = std::env::var_os("BANDMASTER_TEST_MODELS").map(PathBuf::from);
-    let Some(model) = models.map(|dir| dir.join("smollm2-135m.gguf")).filter(|file| file.is_file()) else {
-        return eprintln!("skipped: BANDMASTER_TEST_MODELS names no folder with smollm2-135m.gguf");
-    };
+    let Some(model) = bandmaster_test_support::model("smollm2-135m.gguf") else { return };
     let collector = Collector::start();
     let home = tempfile::tempdir().unwrap();
     let mut child = Command::new(env!("CARGO_BIN_EXE_bandmaster"))

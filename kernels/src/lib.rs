@@ -1,5 +1,7 @@
 //! Quantized kernels: slices in, slices out. Sequences, layers and prompts are not known here.
 
+#![warn(missing_docs)]
+
 pub mod activations;
 pub mod attention;
 mod disjoint;

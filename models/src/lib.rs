@@ -1,5 +1,7 @@
 //! GGUF files to decoders: one decoder, many families. Text, scheduling and sampling are not known here.
 
+#![warn(missing_docs)]
+
 pub mod batch;
 pub mod cpu;
 pub mod embedder;

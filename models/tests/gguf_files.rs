@@ -1,16 +1,14 @@
 //! Real files, where they can be had: models from the folder that `BANDMASTER_TEST_MODELS` names, vocabularies from
 //! `shared/tokenizers` beside the checkout (or the folder that `BANDMASTER_SHARED` names).
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use bandmaster_models::gguf::Gguf;
 
 fn folders() -> Vec<PathBuf> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared");
-    let shared = std::env::var_os("BANDMASTER_SHARED").map_or(beside, PathBuf::from);
-    let models = std::env::var_os("BANDMASTER_TEST_MODELS").map(PathBuf::from);
-    std::iter::once(shared.join("tokenizers")).chain(models).collect()
+    let vocabularies = bandmaster_test_support::shared("tokenizers");
+    vocabularies.into_iter().chain(bandmaster_test_support::models()).collect()
 }
 
 fn files() -> Vec<PathBuf> {
@@ -26,11 +24,7 @@ fn files() -> Vec<PathBuf> {
 
 #[test]
 fn real_files_open_and_their_tables_add_up() {
-    let files = files();
-    if files.is_empty() {
-        println!("skipped: no .gguf files in {:?}", folders());
-    }
-    for path in files {
+    for path in files() {
         let started = Instant::now();
         let gguf = Gguf::open(&path).unwrap_or_else(|error| panic!("{error}"));
         let ms = started.elapsed().as_secs_f32() * 1e3;

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use bandmaster_kernels::Cpu;
 use bandmaster_models::{CpuModel, KvType, LoadOptions, load};
 use serde_json::Value;
-use support::{Sequence, argmax, each_row, log_sum_exp, model_path, shared_path, step};
+use support::{Sequence, argmax, each_row, log_sum_exp, model_path, step};
 
 const KV_BYTES: usize = 256 << 20;
 /// A step where the reference's two best are nearer than this decides nothing.
@@ -48,7 +48,7 @@ fn top(value: &Value) -> Top {
 }
 
 fn reference(name: &str) -> Option<Reference> {
-    let text = std::fs::read_to_string(shared_path("reference/logprobs.json")?).unwrap();
+    let text = std::fs::read_to_string(bandmaster_test_support::shared("reference/logprobs.json")?).unwrap();
     let all: Value = serde_json::from_str(&text).unwrap();
     Some(as_reference(&all[name]))
 }
@@ -79,9 +79,9 @@ fn loaded_from(path: &Path, exact: bool) -> CpuModel {
 /// Runs `check` on each model that is there.
 fn for_each_model(check: impl Fn(&str, &Reference)) {
     for (name, reference_name) in MODELS {
-        if model_path(name).is_none() {
-            eprintln!("skipped: {name}");
-        } else if let Some(reference) = reference(reference_name) {
+        if model_path(name).is_some()
+            && let Some(reference) = reference(reference_name)
+        {
             check(name, &reference);
         }
     }
@@ -175,7 +175,9 @@ fn distances_from_exact(path: &Path, reference: &Reference) -> (Distance, Distan
 #[test]
 fn every_quantization_is_no_further_from_exact_than_llama_cpp() {
     let Some(folder) = std::env::var_os("BANDMASTER_TEST_QUANTIZED") else {
-        return eprintln!("skipped: no BANDMASTER_TEST_QUANTIZED");
+        return bandmaster_test_support::skip(
+            "BANDMASTER_TEST_QUANTIZED names no folder of quantized models",
+        );
     };
     let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let mut models: Vec<_> = paths.filter(|path| path.extension().is_some_and(|e| e == "gguf")).collect();

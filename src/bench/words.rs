@@ -54,11 +54,8 @@ mod tests {
 
     #[test]
     fn a_word_is_a_token_in_every_vocabulary_at_hand() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/tokenizers");
-        let Ok(files) = std::fs::read_dir(&folder) else {
-            println!("skipped: no {}", folder.display());
-            return;
-        };
+        let Some(folder) = bandmaster_test_support::shared("tokenizers") else { return };
+        let files = std::fs::read_dir(folder).expect("a folder of vocabularies");
         let text = WORDS.split_whitespace().flat_map(|word| [" ", word]).collect::<String>();
         let words = WORDS.split_whitespace().count();
         let gguf = |path: &Path| path.extension().is_some_and(|extension| extension == "gguf");

@@ -71,6 +71,7 @@ pub struct History {
 }
 
 impl Journal {
+    /// Stores a response with its items.
     ///
     /// # Errors
     /// When the record cannot be written.

@@ -43,9 +43,9 @@ pub struct TaskState {
     pub id: String,
     /// `queued`, `in_progress`, `completed`, `failed`, `skipped`, `cancelled`, `incomplete`.
     pub status: String,
-    /// The last worker that had it.
+    /// The worker of the last attempt.
     pub worker: String,
-    /// The last model that had it.
+    /// The model of the last attempt.
     pub model: String,
     /// The accepted result, or else the text of the last attempt.
     pub output: String,

@@ -153,7 +153,7 @@ impl Unwritten {
         runs.bytes += bytes;
     }
 
-    /// Says that no more events of a run follow, however it ended.
+    /// Notes that no more events of a run follow, however it ended.
     pub fn end(&self, run: &str) {
         if let Some(waiting) = self.lock().waiting.get_mut(run) {
             waiting.ended = true;
@@ -191,7 +191,7 @@ impl Unwritten {
         self.lock().waiting.get(run).is_some_and(|waiting| waiting.hold.is_some())
     }
 
-    /// Says that the run itself and the first `lines` of its events that waited are now in the file.
+    /// Notes that the run itself and the first `lines` of its events that waited are now in the file.
     pub fn written(&self, run: &str, lines: usize) {
         let mut runs = self.lock();
         let Some(waiting) = runs.waiting.get_mut(run) else { return };
@@ -208,14 +208,14 @@ impl Unwritten {
         }
     }
 
-    /// Says that a run can't be written now.
+    /// Notes that a run can't be written now.
     pub fn troubled(&self, run: &str, why: &str) {
         if let Some(waiting) = self.lock().waiting.get_mut(run) {
             waiting.troubled(kept_in_memory(why));
         }
     }
 
-    /// Says that a run was not written within the time it was waited for. Not reported beside other troubles.
+    /// Notes that a run was not written within the time it was waited for, unless another trouble was noted.
     pub fn late(&self, run: &str) {
         if let Some(waiting) = self.lock().waiting.get_mut(run)
             && waiting.troubles.is_empty()

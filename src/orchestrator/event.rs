@@ -24,7 +24,7 @@ pub struct RunEvent {
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "type")]
-#[allow(missing_docs)] // The fields are the interface's own words.
+#[allow(missing_docs)] // The names of the fields say what they hold.
 pub enum EventKind {
     /// Always the first event.
     #[serde(rename = "run.started")]

@@ -1,5 +1,5 @@
-//! A question as every route asks it, and its answers while they come. Shapes of bodies are not known here; nor is how
-//! a model computes.
+//! A request to a model in the form that all routes share, and the answers as they are generated. The JSON of requests
+//! and responses is not known here; nor is how a model computes.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -17,44 +17,38 @@ use crate::text::{
     Prompt, Rendering, Sampling, Score, SessionError, Terms, Tool, ToolChoice, Usage, Waited, Written,
 };
 
-/// What is asked.
+/// A request for one or more answers to a conversation.
 #[derive(Debug, Clone)]
 pub struct Question {
-    /// The conversation.
     pub messages: Vec<Message>,
-    /// What the model may call.
+    /// The tools that the model may call.
     pub tools: Vec<Tool>,
-    /// Whether it may or must.
+    /// Whether the model may call a tool, must call one, or must not.
     pub choice: ToolChoice,
-    /// Whether several calls may come at once.
+    /// Whether one answer may contain several calls.
     pub parallel: bool,
-    /// What the answer must be where no tool is called.
+    /// The format of an answer that calls no tool.
     pub format: Format,
-    /// The field that says so.
+    /// The request field that set the format, for errors.
     pub format_field: &'static str,
-    /// How the conversation becomes a prompt.
     pub rendering: Rendering,
-    /// How tokens are drawn and when the answer ends.
     pub draws: Draws,
-    /// Answers to the same question.
+    /// How many answers to generate.
     pub choices: u32,
 }
 
-/// What an answer must be.
+/// The format that an answer is constrained to.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Format {
-    /// Text.
+    /// Unconstrained text.
     Text,
-    /// Any JSON object.
     JsonObject,
-    /// JSON that fits a schema.
     Schema(serde_json::Value),
-    /// What a client's own grammar says.
+    /// A grammar that the client wrote.
     Written(Written),
 }
 
 impl Format {
-    /// What a model is held to.
     #[must_use]
     pub fn output(self) -> Output {
         match self {
@@ -66,38 +60,35 @@ impl Format {
     }
 }
 
-/// How tokens are drawn and when an answer ends.
+/// How tokens are sampled, when an answer ends, and what is reported with it.
 #[derive(Debug, Clone)]
 pub struct Draws {
-    /// How they are drawn.
     pub sampling: Sampling,
-    /// Most tokens; as many as the context has room for unless said.
+    /// Most tokens to generate; `None` allows as many as the context has room for.
     pub max_tokens: Option<u32>,
-    /// Least tokens.
     pub min_tokens: u32,
-    /// Whether the model can't end the answer.
+    /// Whether generation continues past the end-of-sequence token.
     pub ignore_eos: bool,
-    /// Strings that end it.
+    /// Stop sequences.
     pub stop: Vec<String>,
-    /// Whether the string that ended it is told as well.
+    /// Whether the stop sequence that ended the answer is included in it.
     pub stop_in_text: bool,
-    /// Tokens that end it.
     pub stop_token_ids: Vec<u32>,
-    /// Alternatives told with each token.
+    /// If set, return log-probabilities with this many alternatives for each token.
     pub top_logprobs: Option<u32>,
-    /// Whether the ids of prompt and answer are told: scores then come with each token.
+    /// Whether to return the token ids of prompt and answer. They come with the scores, which are then always computed.
     pub token_ids: bool,
-    /// What the cache has computed for another salt is not used; 0 for what everybody shares.
+    /// Prefix cache entries are only shared between requests with the same salt; 0 is the common one.
     pub cache_salt: u64,
-    /// Names of the given fields that have no effect on a band.
+    /// Names of the fields in the request that have no effect when the band answers.
     pub named: Vec<&'static str>,
 }
 
 impl Draws {
-    /// Refuses tokens that a model doesn't have.
+    /// Checks the stop tokens against the model's vocabulary.
     ///
     /// # Errors
-    /// 400 with the field.
+    /// 400 naming the field.
     pub fn check(&self, model: &LoadedModel) -> Result<(), ApiError> {
         match self.stop_token_ids.iter().find(|&&id| id as usize >= model.vocab()) {
             Some(id) => Err(ApiError::invalid(
@@ -109,39 +100,37 @@ impl Draws {
     }
 }
 
-/// Why an answer ended, in OpenAI's words.
+/// Why an answer ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Finish {
-    /// The model was done, or a stop string came.
+    /// The model ended its answer, or a stop sequence was generated.
     Stop,
-    /// `max_tokens` or the end of the context.
+    /// The answer reached `max_tokens` or the end of the context.
     Length,
-    /// It calls tools.
+    /// The answer calls tools.
     ToolCalls,
 }
 
-/// Tokens of an answer.
+/// Tokens and time that answers took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Spent {
-    /// Of the prompt.
     pub prompt_tokens: u64,
-    /// Of them from the cache.
+    /// Prompt tokens that came from the prefix cache.
     pub cached_tokens: u64,
-    /// Generated.
     pub completion_tokens: u64,
-    /// Of them, about, for reasoning.
+    /// Part of the completion spent on reasoning; approximate.
     pub reasoning_tokens: u64,
-    /// From the question to the first token.
+    /// From the request to the first token.
     pub prompt_time: Duration,
-    /// From there to the end.
+    /// From the first token to the end.
     pub answer_time: Duration,
 }
 
 impl Spent {
-    /// Another answer to the same question: its prompt is not counted again.
+    /// Adds another answer to the same prompt. The prompt is not counted again; the longest times count.
     pub fn add_choice(&mut self, other: Self) {
-        // Others find in the cache what the first of them computed.
+        // Later answers find in the cache what the first computed, so the lowest count is the true one.
         let first = self.prompt_tokens == 0;
         self.cached_tokens =
             if first { other.cached_tokens } else { self.cached_tokens.min(other.cached_tokens) };
@@ -153,27 +142,27 @@ impl Spent {
     }
 }
 
-/// What comes of an answer.
+/// One item of the stream that is an answer.
 #[derive(Debug, Clone)]
 pub enum Update {
-    /// The prompt's tokens, before anything else.
+    /// The ids of the prompt's tokens; comes before all other updates.
     Prompt(Arc<[u32]>),
-    /// The engine has computed the first of it.
+    /// The engine has begun to compute the prompt.
     Begun,
-    /// The scores of the prompt's tokens but the first.
+    /// The scores of the prompt's tokens, except for the first, which has none.
     PromptScores(Vec<Score>),
-    /// More of it; scores of the tokens that came since the last.
+    /// More of the answer, and the scores of the tokens since the last update.
     Parts(Vec<Part>, Vec<Score>),
-    /// Its end.
+    /// The answer is complete.
     End(Finish, Spent),
-    /// Its end, when it broke.
+    /// The answer failed; nothing follows.
     Failed(ApiError),
 }
 
-/// Answers on their way, each with its number. Dropping them ends the work.
+/// Updates of all answers to a request, each with the answer's number. Dropping the stream cancels the generation.
 pub type Answers = Pin<Box<dyn Stream<Item = (u32, Update)> + Send>>;
 
-/// Asks one model. Its prompt is made and its grammar compiled on a thread that may be long busy.
+/// Asks one model. The prompt is rendered and the grammar compiled on blocking threads.
 ///
 /// # Errors
 /// 400 for what the model's template, vocabulary or context refuse; 429 when the queue is full.
@@ -183,30 +172,30 @@ pub async fn ask(model: Arc<LoadedModel>, question: Question) -> Result<Answers,
     Ok(merge(begin(bytes, move |waited| prepare(model, question, waited)).await?))
 }
 
-/// What can be asked once its grammar is there.
+/// A request that is ready to run once its grammar is compiled.
 pub struct Prepared {
-    /// The model that answers.
     pub model: Arc<LoadedModel>,
-    /// The prompts, each with its terms but for the output.
+    /// The prompts, each with its terms. The output's constraint is not among the terms; it is in `output`.
     pub prompts: Vec<(Prompt, Terms)>,
-    /// What every answer must be.
+    /// The constraint on every answer.
     pub output: Output,
-    /// Answers to each prompt.
+    /// How many answers to generate for each prompt.
     pub choices: u32,
-    /// The field that made the prompts, for errors.
+    /// The request field that the prompts came from, for errors.
     pub prompt_field: &'static str,
-    /// The field that shaped the output, for errors.
+    /// The request field that set the output's format, for errors.
     pub output_field: &'static str,
-    /// What may be called; without, an answer is text and not parsed.
+    /// The tools that may be called. With `None`, an answer is plain text and is not parsed.
     pub tools: Option<Vec<Tool>>,
-    /// Whether an answer holds calls and nothing else.
+    /// Whether an answer consists of tool calls only.
     pub must_call: bool,
 }
 
-/// Asks what `prepare` makes of about so many bytes: in a job, and where a grammar must be made, in another.
+/// Runs `prepare` on about `bytes` bytes of input as a job, compiles the grammar in a second job if it is not cached,
+/// and starts the generations.
 ///
 /// # Errors
-/// What `prepare` says, what the grammar and the engine refuse; 429 and 503 when too much is asked.
+/// Those of `prepare`, the grammar and the engine; 429 and 503 under overload.
 pub async fn begin(
     bytes: usize,
     prepare: impl FnOnce(&Waited) -> Result<Prepared, ApiError> + Send + 'static,
@@ -267,7 +256,7 @@ fn prepare(model: Arc<LoadedModel>, question: Question, waited: &Waited) -> Resu
         format if calls => Output::Calls {
             tools: tools.to_vec(),
             choice: question.choice.clone(),
-            // Who names a tool wants it once.
+            // A client that names a tool wants one call of it.
             parallel: question.parallel && !matches!(question.choice, ToolChoice::Named(_)),
             otherwise: match format {
                 Format::Text => None,
@@ -296,10 +285,10 @@ fn prepare(model: Arc<LoadedModel>, question: Question, waited: &Waited) -> Resu
     })
 }
 
-/// A person is looking.
+/// A client is waiting for the answer.
 const INTERACTIVE: Priority = Priority { class: Class::Interactive, run: None, critical_path_tokens: 0 };
 
-/// The terms of an answer to `prompt` but for its output; without `max_tokens` it may fill the context.
+/// The terms of an answer to `prompt`, except for its format. Without `max_tokens` it may fill the context.
 #[must_use]
 pub fn terms(model: &LoadedModel, prompt: &Prompt, draws: Draws) -> Terms {
     let room = model.context_tokens().saturating_sub(prompt.ids.len()).max(1);
@@ -318,14 +307,14 @@ pub fn terms(model: &LoadedModel, prompt: &Prompt, draws: Draws) -> Terms {
     }
 }
 
-/// The draws of another answer to the same question: a seed of its own, made from the first's.
+/// The sampling settings of answer `number` to a request: they differ in the seed, which is derived from the first.
 #[must_use]
 pub fn nth(sampling: &Sampling, number: u32) -> Sampling {
     let seed = sampling.seed.wrapping_add(u64::from(number).wrapping_mul(0x9E37_79B9_7F4A_7C15));
     Sampling { seed, ..sampling.clone() }
 }
 
-/// Answers side by side.
+/// Merges several answers into one stream, in the order in which updates arrive.
 #[must_use]
 pub fn merge(choices: Vec<Choice>) -> Answers {
     let numbered = (0u32..).zip(choices).map(|(number, choice)| {
@@ -337,23 +326,20 @@ pub fn merge(choices: Vec<Choice>) -> Answers {
     stream::select_all(numbered).boxed()
 }
 
-/// An answer that breaks at once.
 #[must_use]
 pub fn failing(error: ApiError) -> Answers {
     stream::once(async move { (0, Update::Failed(error)) }).boxed()
 }
 
-/// One answer on its way.
+/// One answer while it is generated.
 pub struct Choice {
     generation: Generation,
-    /// What is text alone is not parsed.
+    /// `None` if the answer is plain text.
     parser: Option<OutputParser>,
-    /// The field that shaped the output, for errors.
     output_field: &'static str,
     reasoning_tokens: u64,
-    /// Whether it holds calls and nothing else.
     must_call: bool,
-    /// What is known already and comes next.
+    /// Updates that are ready to be returned.
     pending: VecDeque<Update>,
     begun: bool,
     ended: bool,
@@ -362,7 +348,7 @@ pub struct Choice {
 }
 
 impl Choice {
-    /// Of a generation, read by a parser where it has more than text in it.
+    /// Wraps a generation. `parser` separates reasoning and tool calls from the text.
     #[must_use]
     pub fn new(generation: Generation, parser: Option<OutputParser>, output_field: &'static str) -> Self {
         let prompt = Update::Prompt(generation.prompt_ids().into());
@@ -380,14 +366,13 @@ impl Choice {
         }
     }
 
-    /// The prompt that is answered.
     #[must_use]
     pub fn prompt(&self) -> Prompt {
         let Self { generation, .. } = self;
         Prompt { text: generation.rendered_prompt().to_owned(), ids: generation.prompt_ids().to_vec() }
     }
 
-    /// What comes next; `None` after the end.
+    /// The next update; `None` after the end.
     pub async fn next(&mut self) -> Option<Update> {
         while self.pending.is_empty() && !self.ended {
             let piece = self.generation.next().await?;
@@ -435,7 +420,7 @@ impl Choice {
         self.ended = true;
         let mut rest = self.parser.as_mut().map(OutputParser::finish).unwrap_or_default();
         if self.must_call {
-            // Cut off where a call began: that is no content.
+            // Generation ended inside the beginning of a call; the fragment is not content.
             rest.retain(|part| !matches!(part, Part::Content(_)));
         }
         let calls = self.parser.as_ref().map_or(0, OutputParser::calls);

@@ -1,7 +1,7 @@
-//! API keys from a file: who is let in, and how much at a time.
+//! API keys from a file, and their rate limits.
 //!
-//! A line a key: `KEY [name=NAME] [admin] [requests_per_minute=N] [tokens_per_minute=N] [concurrent=N]`. What is asked for is
-//! not known here. Keys are kept as SHA-256 digests and never shown.
+//! Each line is a key: `KEY [name=NAME] [admin] [requests_per_minute=N] [tokens_per_minute=N] [concurrent=N]`. Keys are
+//! kept as SHA-256 digests and never shown. What a request asks for is not known here.
 
 mod guesses;
 #[cfg(test)]
@@ -22,32 +22,30 @@ use crate::journal::Viewer;
 
 pub use guesses::{Guesses, Waiting};
 
-/// Of a key's digest, so many bytes stand in the record for a key without a name: enough to tell keys apart.
+/// Bytes of the digest that identify a key without a name in the record: enough to tell keys apart.
 const OWNER_BYTES: usize = 8;
-/// When to come again where nobody knows when a request will end.
+/// `retry-after` for a key at its concurrency limit, since it is unknown when a request will end.
 const CONCURRENT_WAIT: Duration = Duration::from_secs(1);
 
-/// The keys that are let in.
 #[derive(Debug)]
 pub struct Keys {
     keys: Vec<Arc<Key>>,
-    /// What was tried.
     guesses: Arc<Guesses>,
 }
 
 #[derive(Debug)]
 struct Key {
     name: String,
-    /// Whose the runs, responses and conversations are that are made with it.
+    /// Owner of the runs, responses and conversations that are made with this key.
     owner: String,
-    /// Sees those of all keys.
+    /// Whether the key may see those of all keys.
     is_admin: bool,
     digest: [u8; 32],
     concurrent_max: Option<u64>,
     used: Mutex<Used>,
 }
 
-/// What a key has used up.
+/// Current use against the key's limits; `None` without a limit.
 #[derive(Debug)]
 struct Used {
     running: u64,
@@ -55,90 +53,56 @@ struct Used {
     tokens: Option<Bucket>,
 }
 
-/// Why a file holds no keys.
 #[derive(Debug, thiserror::Error)]
 pub enum KeysError {
-    /// Not there, not ours, or no text.
     #[error("{}: {problem}", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        problem: String,
-    },
-    /// Not a single key.
+    Unreadable { path: PathBuf, problem: String },
     #[error(
         "{} holds no key: write one a line, e.g. one that `openssl rand -hex 24` makes",
         path.display()
     )]
-    Empty {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A line that can't be read.
+    Empty { path: PathBuf },
     #[error("{}, line {line}: {problem}", path.display())]
     Line {
-        /// The file.
         path: PathBuf,
-        /// From 1.
+        /// Counted from 1.
         line: usize,
-        /// What is wrong, and what is expected.
         problem: String,
     },
 }
 
-/// Why a request is not let in.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Denied {
-    /// No key came with it.
     #[error("an API key is needed: send it as `Authorization: Bearer KEY`")]
     Missing,
-    /// The key is none of ours.
     #[error("the API key is wrong: send one of those this server was started with")]
     Wrong,
-    /// Many keys from there were wrong, and as many requests wait as may.
+    /// Many wrong keys came from this address, and the most requests that may wait because of that are waiting.
     #[error("many wrong keys came from this address: try again later")]
-    TooManyWrong {
-        /// When fewer wait.
-        retry_after: Duration,
-    },
-    /// Its requests of this minute are used up.
+    TooManyWrong { retry_after: Duration },
     #[error("this key may make {per_minute} requests a minute: try again later")]
-    TooManyRequests {
-        /// The limit.
-        per_minute: u64,
-        /// When there is room again.
-        retry_after: Duration,
-    },
-    /// Its tokens of this minute are used up.
+    TooManyRequests { per_minute: u64, retry_after: Duration },
     #[error("this key may use {per_minute} tokens a minute: try again later")]
-    TooManyTokens {
-        /// The limit.
-        per_minute: u64,
-        /// When there is room again.
-        retry_after: Duration,
-    },
-    /// It has as many requests running as it may.
+    TooManyTokens { per_minute: u64, retry_after: Duration },
     #[error("this key may have {concurrent} requests running at a time: try again when one has ended")]
     TooManyAtOnce {
-        /// The limit.
         concurrent: u64,
-        /// A guess.
+        /// A fixed guess.
         retry_after: Duration,
     },
 }
 
-/// A request that was let in. It counts as running until this is dropped.
+/// A request that was accepted. It counts as running for its key until this is dropped.
 #[derive(Debug)]
 pub struct Admitted {
     key: Arc<Key>,
 }
 
 impl Keys {
-    /// Reads a file. One that others may read is taken with a warning.
+    /// Reads a file of keys. Logs a warning if other users may read it.
     ///
     /// # Errors
-    /// [`KeysError`] naming the file, the line and what is wrong with it; never a key.
+    /// [`KeysError`] names the file, the line and what is wrong with it, but never a key.
     pub fn read(path: &Path) -> Result<Self, KeysError> {
         let unreadable = |problem: String| KeysError::Unreadable { path: path.to_owned(), problem };
         let text = fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
@@ -180,7 +144,7 @@ impl Keys {
         Ok(Self { keys, guesses: Arc::default() })
     }
 
-    /// The key a request brings: `Authorization: Bearer KEY`, else `x-api-key: KEY` or `api-key: KEY`.
+    /// The key in a request's headers: `Authorization: Bearer KEY`, else `x-api-key: KEY`, else `api-key: KEY`.
     #[must_use]
     pub fn presented(headers: &HeaderMap) -> Option<&str> {
         let text = |name: &str| headers.get(name)?.to_str().ok();
@@ -191,7 +155,7 @@ impl Keys {
         bearer.or_else(|| text("x-api-key")).or_else(|| text("api-key"))
     }
 
-    /// What a key from `who` must wait for before it is looked at: nothing, unless wrong ones came from there.
+    /// How long to wait before checking a key from `who`; `None` unless many wrong keys came from there.
     ///
     /// # Errors
     /// [`Denied::TooManyWrong`].
@@ -200,15 +164,12 @@ impl Keys {
         arrived.map_err(|retry_after| Denied::TooManyWrong { retry_after })
     }
 
-    /// Counts a wrong key that came from there.
+    /// Counts a wrong key from `who`.
     pub fn guessed(&self, who: Who) {
         self.guesses.failed(who, Instant::now());
     }
 
-    /// Lets a request in that presents a key, or says why not. It counts against the key's requests when it is let in.
-    ///
-    /// # Errors
-    /// [`Denied`].
+    /// Checks a key and its limits. An accepted request counts against them.
     pub fn admit(&self, presented: Option<&str>) -> Result<Admitted, Denied> {
         self.admit_at(presented, Instant::now())
     }
@@ -219,7 +180,7 @@ impl Keys {
         Ok(Admitted { key: Arc::clone(key) })
     }
 
-    /// Looks at all keys, whichever matches: the time it takes tells nothing of how near a guess was.
+    /// Compares with all keys even after a match, so that the time taken reveals nothing about the keys.
     fn find(&self, presented: &str) -> Option<&Arc<Key>> {
         let digest = sha256(presented);
         let mut found = None;
@@ -232,7 +193,7 @@ impl Keys {
     }
 }
 
-/// Compares every byte, whatever the first ones say.
+/// Compares in constant time.
 fn same(a: &[u8; 32], b: &[u8; 32]) -> bool {
     let difference = a.iter().zip(b).fold(0, |sum, (a, b)| black_box(sum | (a ^ b)));
     difference == 0
@@ -271,7 +232,7 @@ fn parse_line(line: &str, number: usize, now: Instant) -> Result<Key, String> {
         }
     }
     let digest = sha256(word);
-    // A name stays where a key is replaced by another; without one the key itself is what stays.
+    // A name stays when the key itself is replaced, so the owner is the name if there is one, otherwise the key.
     let owner = match &name {
         Some(name) => format!("name:{name}"),
         None => digest[..OWNER_BYTES].iter().fold("key:".to_owned(), |id, byte| format!("{id}{byte:02x}")),
@@ -288,7 +249,7 @@ fn parse_line(line: &str, number: usize, now: Instant) -> Result<Key, String> {
 }
 
 fn limit(field: &str, value: &str) -> Result<u64, String> {
-    // As f64, larger ones would not be exact.
+    // Larger numbers would not be exact as f64.
     let number = value.parse().ok().filter(|number| (1..=1 << 50).contains(number));
     number.ok_or_else(|| format!("{field}={value}: give a whole number from 1"))
 }
@@ -298,7 +259,7 @@ impl Key {
         self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts a request, if every limit has room for it; a request that is refused uses nothing up.
+    /// Counts a request if all limits allow it. A refused request uses up nothing.
     fn take(&self, now: Instant) -> Result<(), Denied> {
         let mut used = self.used();
         let Used { running, requests, tokens } = &mut *used;
@@ -322,20 +283,18 @@ impl Key {
 }
 
 impl Admitted {
-    /// The key's name, for logs.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.key.name
     }
 
-    /// As whom the record of runs is read and written.
+    /// As whom the record is read and written.
     #[must_use]
     pub fn viewer(&self) -> Viewer {
         Viewer::named(self.key.owner.clone(), self.key.is_admin)
     }
 
-    /// Counts tokens against the key's minute. They were used already: more than there is room for make the next
-    /// request wait longer.
+    /// Charges tokens to the key. They are already used, so going over the limit makes the next requests wait longer.
     pub fn charge(&self, tokens: u64) {
         self.charge_at(tokens, Instant::now());
     }
@@ -354,11 +313,11 @@ impl Drop for Admitted {
     }
 }
 
-/// Holds a minute's worth and fills as fast as it may be used.
+/// A token bucket: holds a minute's allowance and refills continuously.
 #[derive(Debug)]
 struct Bucket {
     per_minute: u64,
-    /// What may be used now; below zero when more was used than there was.
+    /// What may be used now; negative if more was used than allowed.
     level: f64,
     filled: Instant,
 }
@@ -378,10 +337,10 @@ impl Bucket {
         self.filled = self.filled.max(now);
     }
 
-    /// How long until there is one; `None` when there is.
+    /// How long until at least one unit is available; `None` if one is.
     fn wait(&mut self, now: Instant) -> Option<Duration> {
         self.fill(now);
-        // What was filled in small pieces may miss one by a rounding error.
+        // Refilling in small steps may fall short of one by rounding.
         let missing = 1.0 - 1e-6 - self.level;
         let seconds = missing / self.per_second();
         (missing > 0.0).then(|| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))

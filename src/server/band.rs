@@ -1,5 +1,5 @@
-//! The band as a model: the last user message is the goal, what came before is its context, and the caller's tools go to
-//! the planner's last call. Progress is told as reasoning. How a goal is gone about is the orchestrator's.
+//! The band as a model. The last user message is the goal, the messages before it are its context, and the client's
+//! tools go to the planner's last call. Progress is streamed as reasoning. How a run works is the orchestrator's.
 
 use std::sync::Arc;
 
@@ -16,10 +16,10 @@ use super::weight::Weight;
 use crate::orchestrator::{EventKind, Llm, Outcome, RunEvent, RunRequest, Status, Strategy, choose};
 use crate::text::{Message, Part, Role, StopFilter, ToolChoice};
 
-/// Asks the band; `strategy` is what stands behind `bandmaster:` in the model's id.
+/// Asks the band. `strategy` is the part of the model's id after `bandmaster:`.
 ///
 /// # Errors
-/// 400 for what a band can't do, and for a conversation without a goal.
+/// 400 for a field that a band does not support, and for a conversation without a goal.
 pub async fn ask(
     shelf: &Arc<Shelf>,
     runs: &Arc<Runs>,
@@ -35,7 +35,7 @@ pub async fn ask(
     let mut request = request(&question, strategy)?;
     let shaped = question.format != Format::Text || calls(&question);
     if shaped && strategy.is_none() {
-        // What one call answers is one call, with the tools in it.
+        // If one call is enough for the goal, the tools go into that call.
         request.strategy = Some(choose(band, &request).await.0);
     }
     let direct = request.strategy == Some(Strategy::Direct);
@@ -64,8 +64,8 @@ pub async fn ask(
     Ok(stopped(stream::unfold(listening, next).boxed(), stop))
 }
 
-/// The same answer up to the first of some stop strings. What follows is not told; the run goes on to its end, so that it is
-/// recorded whole.
+/// Ends an answer at the first stop sequence. The text after it is dropped, but the run continues to its end, so that
+/// the record of it is complete.
 fn stopped(answers: Answers, stop: Vec<String>) -> Answers {
     if stop.is_empty() {
         return answers;
@@ -133,20 +133,20 @@ fn request(question: &Question, strategy: Option<Strategy>) -> Result<RunRequest
     })
 }
 
-/// A run and what is heard of it.
+/// A run and the events it sends.
 struct Listening {
-    /// Dropped, it ends the run.
+    /// Dropping it cancels the run.
     live: Live,
     heard: mpsc::UnboundedReceiver<EventKind>,
-    /// The answer as far as it was told.
+    /// The part of the answer that was already streamed.
     said: String,
-    /// In so many parts.
+    /// The number of deltas in `said`, about a token each.
     deltas: u32,
     finished: Option<Update>,
 }
 
 impl Listening {
-    /// What comes next of the answer, at most so many of the planner's tokens of it.
+    /// The next update of the answer. `limit` is the planner, whose tokens count, and the most the answer may have.
     async fn next(&mut self, limit: Option<&(Arc<dyn Llm>, u32)>) -> Option<Update> {
         if let Some(end) = self.finished.take() {
             self.live.done();
@@ -155,7 +155,7 @@ impl Listening {
         }
         loop {
             match self.heard.recv().await? {
-                // About a token each: what is beyond the limit is not told.
+                // A delta is about a token; those beyond the limit are dropped.
                 EventKind::AnswerDelta { .. } if limit.is_some_and(|(_, tokens)| self.deltas >= *tokens) => {}
                 EventKind::AnswerDelta { text } => {
                     self.deltas += 1;
@@ -185,11 +185,11 @@ impl Listening {
         };
         let cut = cut || limit.is_some_and(|(_, tokens)| self.deltas >= *tokens);
         let finish = if cut || outcome.status == Status::Incomplete { Finish::Length } else { Finish::Stop };
-        // What was told while it was written and then not accepted stays told; the answer follows whole.
+        // A streamed draft that was rejected later can't be taken back; the final answer follows it in full.
         let rest = match answer.trim().strip_prefix(self.said.trim()) {
             Some(rest) if self.said.is_empty() => rest.to_owned(),
             Some(rest) => rest.trim_end().to_owned(),
-            // Both were cut, not at the same character.
+            // The streamed text and the answer were both cut, at different characters.
             None if cut => String::new(),
             None => format!("\n\n{answer}"),
         };
@@ -201,7 +201,7 @@ impl Listening {
     }
 }
 
-/// A run's progress, for a person.
+/// A line of text about a run's progress, for events worth showing to a person.
 fn progress(event: &EventKind) -> Option<String> {
     match event {
         EventKind::StrategyChosen { strategy, why } => Some(format!("Strategy: {strategy}. {}", why.because)),
@@ -233,7 +233,7 @@ fn failure(outcome: &Outcome) -> Option<ApiError> {
         Status::Failed => {
             let why = outcome.error.clone().unwrap_or_else(|| "nothing came of the run".to_owned());
             Some(match outcome.tasks.is_empty() {
-                // Refused before anything was tried: the goal's fault.
+                // The run was refused before any task was tried, so the goal is at fault.
                 true => ApiError::invalid("messages", why),
                 false => ApiError::internal(why),
             })
@@ -243,7 +243,7 @@ fn failure(outcome: &Outcome) -> Option<ApiError> {
     }
 }
 
-/// The beginning of a text that has at most so many tokens, at a character's end.
+/// Cuts a text to at most `tokens_max` tokens, at a character boundary. Also returns whether it was cut.
 fn shorten(text: &str, planner: &dyn Llm, tokens_max: usize) -> (String, bool) {
     if planner.count_tokens(text) <= tokens_max {
         return (text.to_owned(), false);
@@ -253,7 +253,7 @@ fn shorten(text: &str, planner: &dyn Llm, tokens_max: usize) -> (String, bool) {
     (text[..ends[fitting.saturating_sub(1)]].to_owned(), true)
 }
 
-/// The planner's last call over what the run found: with the caller's tools, or in the shape that was asked for.
+/// Waits for the run, then asks the planner once more, with the result and the client's tools or output format.
 fn shape(shelf: Arc<Shelf>, listening: Listening, question: Question) -> Answers {
     let found = async move {
         let mut listening = listening;
@@ -292,7 +292,7 @@ async fn last_call(shelf: &Arc<Shelf>, question: Question) -> Result<Answers, Ap
     ask_model(planner, question).await
 }
 
-/// Usage counts every call.
+/// Adds the run's usage to that of the last call.
 fn with(before: Spent, update: Update) -> Update {
     match update {
         Update::End(finish, spent) => Update::End(

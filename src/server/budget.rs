@@ -1,5 +1,5 @@
-//! The memory of requests, all together: a body takes its part before its first byte is read, and gives it back when its
-//! answer is finished. Small ones take nothing, so that who asks little is answered beside any crowd of large ones.
+//! The memory budget of all request bodies together. A body takes its share before its first byte is read and returns
+//! it when the response is complete. Small bodies take none, so that they are served however many large ones wait.
 
 #[cfg(test)]
 pub mod tests;
@@ -12,24 +12,24 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::error::ApiError;
 
-/// Bodies of so many bytes take no part.
+/// Bodies up to this size take no share of the budget.
 pub const SMALL_BYTES: usize = 64 << 10;
-/// Bodies of so many bytes have a part for themselves.
+/// Bodies up to this size have a budget of their own, so that they do not wait for larger ones.
 const MEDIUM_BYTES: usize = 2 << 20;
-/// What a value takes as long as it is being read: itself, and its list while that grows.
+/// Memory for a JSON value while it is parsed: the value, and its share of the growing list that holds it.
 const VALUE_BYTES: usize = 200;
-/// What of it may be left when it was read.
+/// Memory that may remain of it after parsing.
 const KEPT_BYTES: usize = 32;
-/// A request waits so long for its part.
+/// How long a request waits for its share.
 const WAIT_MAX: Duration = Duration::from_secs(30);
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
-/// The parts of one size of bodies.
+/// The budget for one size class of bodies.
 #[derive(Debug)]
 pub struct Parts {
-    /// Bytes on their way.
+    /// For the raw bytes of bodies.
     bytes: Arc<Semaphore>,
-    /// What is made of them. Who holds some waits for no bytes, so that nobody waits for who waits for it.
+    /// For the values parsed from them. To avoid a deadlock, who holds a share of this never waits for `bytes`.
     made: Arc<Semaphore>,
     made_max: usize,
     wait_max: Duration,
@@ -39,15 +39,15 @@ pub struct Parts {
 static MEDIUM: LazyLock<Parts> = LazyLock::new(|| Parts::new(64 << 20, 192 << 20));
 static LARGE: LazyLock<Parts> = LazyLock::new(|| Parts::new(128 << 20, 384 << 20));
 
-/// Says that a part was given back.
+/// Notified when a share is returned.
 static FREED: Notify = Notify::const_new();
 
-/// Waits until a part is given back: its memory is free, but the allocator may keep it.
+/// Waits until a share is returned. Its memory is then freed, but the allocator may still hold it.
 pub async fn freed() {
     FREED.notified().await;
 }
 
-/// A request's part; dropped, others have it.
+/// A request's share of the budget; returned when it is dropped.
 #[derive(Debug, Default)]
 pub struct Part {
     bytes: Option<OwnedSemaphorePermit>,
@@ -56,10 +56,10 @@ pub struct Part {
 }
 
 impl Part {
-    /// For a body of so many bytes at most.
+    /// Takes a share for a body of at most `bytes` bytes.
     ///
     /// # Errors
-    /// 503 when others hold everything for too long.
+    /// 503 if other requests hold the whole budget for too long.
     pub async fn take(bytes: usize) -> Result<Self, ApiError> {
         if bytes <= SMALL_BYTES {
             return Ok(Self::default());
@@ -68,26 +68,26 @@ impl Part {
         Ok(Self { bytes: Some(of.wait(&of.bytes, bytes).await?), made: None, of: Some(of) })
     }
 
-    /// Whether others wait for what this one holds.
+    /// Whether other requests wait for this budget.
     #[must_use]
     pub fn is_wanted(&self) -> bool {
         self.of.is_some_and(|of| of.waiting.load(Ordering::Relaxed) > 0)
     }
 
-    /// Before `bytes` with so many values are read.
+    /// Takes a share for parsing `bytes` bytes that contain `values` JSON values.
     ///
     /// # Errors
-    /// 503 when others hold everything for too long.
+    /// 503 if other requests hold the whole budget for too long.
     pub async fn build(&mut self, bytes: usize, values: usize) -> Result<(), ApiError> {
         if let Some(of) = self.of {
-            // No body has all of it: others go on beside the largest.
+            // At most half for one body, so that others can be parsed beside the largest.
             let wanted = bytes.saturating_add(values.saturating_mul(VALUE_BYTES)).min(of.made_max / 2);
             self.made = Some(of.wait(&of.made, wanted).await?);
         }
         Ok(())
     }
 
-    /// The bytes are gone: what was made of them stays, and takes less than it did while it was read.
+    /// Called after parsing: returns the share of the raw bytes, and what the parsed values no longer need.
     pub fn built(&mut self, bytes: usize, values: usize) {
         self.bytes = None;
         let kept = kibibytes(bytes.saturating_add(values.saturating_mul(KEPT_BYTES))) as usize;
@@ -98,7 +98,7 @@ impl Part {
     }
 }
 
-/// Says that something large was freed, which the allocator may keep.
+/// Reports that much memory was freed, which the allocator may still hold.
 pub fn give_back() {
     FREED.notify_one();
 }
@@ -111,7 +111,7 @@ impl Drop for Part {
     }
 }
 
-/// Permits are counted in KiB.
+/// Converts to the unit of the semaphores' permits.
 fn kibibytes(bytes: usize) -> u32 {
     u32::try_from(bytes.div_ceil(1 << 10)).unwrap_or(u32::MAX)
 }

@@ -1,6 +1,6 @@
-//! An error as OpenAI's clients read it: `{"error": {"message", "type", "param", "code"}}` with the fitting status.
+//! Errors in OpenAI's format: `{"error": {"message", "type", "param", "code"}}` with a status.
 //!
-//! What went wrong is said by whoever noticed it.
+//! The messages come from the code that found the error.
 
 use std::time::Duration;
 
@@ -13,107 +13,104 @@ use utoipa::ToSchema;
 use crate::journal::JournalError;
 use crate::text::{GrammarError, Rejected, SessionError, TemplateError};
 
-/// `type` of what the client can mend.
+/// `type` of errors that the client can fix.
 pub const INVALID_REQUEST: &str = "invalid_request_error";
-/// `type` of what comes too fast or too often.
+/// `type` of errors from rate limits and full queues.
 pub const RATE_LIMIT: &str = "rate_limit_error";
-/// `type` of what is not the client's fault.
+/// `type` of errors that are not the client's fault.
 pub const SERVER_ERROR: &str = "server_error";
 
-/// An answer that is an error.
+/// A response that is an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiError {
-    /// The status line.
     pub status: StatusCode,
-    /// OpenAI's `type`.
+    /// Sent as `type`.
     pub kind: &'static str,
-    /// What, where and what now.
+    /// Says what is wrong, where, and what to do about it.
     pub message: String,
-    /// The field that is wrong, as the request spells it.
+    /// The field of the request that is wrong.
     pub param: Option<String>,
-    /// What a program tells errors apart by.
+    /// Tells programs which error this is.
     pub code: Option<&'static str>,
-    /// When asking again makes sense; told in whole seconds, rounded up.
+    /// Sent as `retry-after`, in whole seconds, rounded up.
     pub retry_after: Option<Duration>,
 }
 
-/// The error as it is sent.
+/// The body of an error response.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ErrorResponse {
-    /// What went wrong.
+    /// The error.
     pub error: ErrorObject,
 }
 
-/// What went wrong.
+/// Describes an error for people and for programs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ErrorObject {
-    /// What, where and what now.
+    /// Says what is wrong, where, and what to do about it.
     pub message: String,
     /// `invalid_request_error`, `rate_limit_error` or `server_error`.
     #[serde(rename = "type")]
     pub kind: &'static str,
-    /// The field that is wrong, as a path: `messages[0].content`.
+    /// The field of the request that is wrong, as a path such as `messages[0].content`; null if there is none.
     #[schema(required)]
     pub param: Option<String>,
-    /// What a program tells errors apart by.
+    /// Identifies the error for programs, e.g. `model_not_found`; null for errors that `type` describes well enough.
     #[schema(required)]
     pub code: Option<&'static str>,
 }
 
-/// How long a client should wait when the queue is full, or the server not ready.
+/// How long a client should wait when the queue is full or the server is not ready.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// Left in the extensions of an error's response for the metrics: its `code`, or its `type` where it has none.
+/// Put into the extensions of an error response for the metrics: its `code`, or its `type` if it has none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ErrorKind(pub &'static str);
 
 impl ApiError {
-    /// An error with a message and nothing else.
     #[must_use]
     pub fn new(status: StatusCode, kind: &'static str, message: impl Into<String>) -> Self {
         Self { status, kind, message: message.into(), param: None, code: None, retry_after: None }
     }
 
-    /// 400: `param` can't be what it is.
+    /// 400: the value of `param` is invalid.
     #[must_use]
     pub fn invalid(param: impl Into<String>, message: impl Into<String>) -> Self {
         let error = Self::new(StatusCode::BAD_REQUEST, INVALID_REQUEST, message);
         Self { param: Some(param.into()), ..error }
     }
 
-    /// 400: what was sent is not to be read at all.
+    /// 400: the request as a whole is invalid.
     #[must_use]
     pub fn unreadable(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, INVALID_REQUEST, message)
     }
 
-    /// 400: it would change the answer, and isn't there.
+    /// 400: `param` asks for something that is not supported and that would change the answer if it were ignored.
     #[must_use]
     pub fn unsupported(param: impl Into<String>, message: impl Into<String>) -> Self {
         Self::invalid(param, message).code("unsupported_parameter")
     }
 
-    /// 404: no such model.
     #[must_use]
     pub fn no_model(name: &str, there: &[String]) -> Self {
         let error = Self::not_found(format!("no model {name:?}; there are {}", there.join(", ")));
         Self { param: Some("model".into()), ..error.code("model_not_found") }
     }
 
-    /// 503: later.
+    /// 503 with `retry-after`: the server can't answer now.
     #[must_use]
     pub fn unavailable(message: impl Into<String>) -> Self {
         let error = Self::new(StatusCode::SERVICE_UNAVAILABLE, SERVER_ERROR, message);
         Self { retry_after: Some(RETRY_AFTER), ..error }
     }
 
-    /// For a job that ends early; nobody is there to hear it.
+    /// For a job that ends early because its client has left; nobody receives it.
     #[must_use]
     pub fn left() -> Self {
         Self::unavailable("the client left")
     }
 
-    /// What a model's session says; `prompt` and `output` name the fields that made the prompt and shape the answer.
+    /// Converts a session's error. `prompt` and `output` name the fields that set the prompt and the output's format.
     #[must_use]
     pub fn of_session(error: &SessionError, prompt: &str, output: &str) -> Self {
         let message = error.to_string();
@@ -138,7 +135,7 @@ impl ApiError {
         }
     }
 
-    /// What the engine says of a request.
+    /// Converts the engine's refusal of a request. `prompt` names the field that set the prompt.
     #[must_use]
     pub fn of_rejected(rejected: &Rejected, prompt: &str) -> Self {
         let message = rejected.to_string();
@@ -146,7 +143,7 @@ impl ApiError {
             Rejected::QueueFull { .. } => Self::too_many(message, RETRY_AFTER).code("queue_full"),
             Rejected::PromptTooLong { .. } => Self::invalid(prompt, message).code("context_length_exceeded"),
             Rejected::Invalid(_) => {
-                // The prompt's tokens were made or checked before.
+                // The prompt's tokens were checked before, so the unknown token is in `logit_bias`.
                 if message.starts_with("token ") {
                     return Self::invalid("logit_bias", format!("logit_bias: {message}"));
                 }
@@ -160,7 +157,7 @@ impl ApiError {
         }
     }
 
-    /// A generation that broke: where a grammar could not go on, that is the fault of what was asked for.
+    /// Converts the failure of a generation. If a grammar could not continue, the requested format is at fault.
     #[must_use]
     pub fn of_failure(reason: &str, output: &str) -> Self {
         if reason.starts_with("logit_bias") {
@@ -175,7 +172,6 @@ impl ApiError {
         Self::internal(format!("generation failed: {reason}"))
     }
 
-    /// The object that is sent.
     #[must_use]
     pub fn object(&self) -> ErrorResponse {
         ErrorResponse {
@@ -188,38 +184,36 @@ impl ApiError {
         }
     }
 
-    /// 401: no key, or a wrong one.
+    /// 401: the API key is missing or wrong.
     #[must_use]
     pub fn unauthorized(message: impl Into<String>) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, INVALID_REQUEST, message).code("invalid_api_key")
     }
 
-    /// 403: not from there.
+    /// 403: the request comes from a page or host name that is not allowed.
     #[must_use]
     pub fn forbidden(message: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, INVALID_REQUEST, message).code("forbidden")
     }
 
-    /// 404: there is no such thing.
     #[must_use]
     pub fn not_found(message: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, INVALID_REQUEST, message)
     }
 
-    /// 429: too much at a time, or too often.
+    /// 429: too many requests.
     #[must_use]
     pub fn too_many(message: impl Into<String>, retry_after: Duration) -> Self {
         let error = Self::new(StatusCode::TOO_MANY_REQUESTS, RATE_LIMIT, message).code("rate_limit_exceeded");
         Self { retry_after: Some(retry_after), ..error }
     }
 
-    /// 500: a mistake of this program.
+    /// 500: a fault of the server.
     #[must_use]
     pub fn internal(message: impl Into<String>) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, SERVER_ERROR, message)
     }
 
-    /// The same with a `code`.
     #[must_use]
     pub fn code(self, code: &'static str) -> Self {
         Self { code: Some(code), ..self }
@@ -242,7 +236,7 @@ impl IntoResponse for ApiError {
 }
 
 impl From<JournalError> for ApiError {
-    /// The record's errors are not the client's fault, but for what isn't there. What may pass is worth another try.
+    /// Unknown ids are the client's error (404), temporary failures of the record are 503, all others 500.
     fn from(error: JournalError) -> Self {
         match &error {
             JournalError::UnknownRun { id } => {

@@ -1,5 +1,4 @@
-//! For tests: a server on a real socket and a client that writes what it is told, byte by byte; and all routes around one
-//! model, without a socket.
+//! For tests: a server on a real socket with a client that sends raw bytes, and one model's routes without a socket.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -29,7 +28,7 @@ use crate::hub::{Found, Home, Hub, Role};
 use crate::journal::Desk;
 use crate::text::session::tests::{engine, parrot};
 
-/// More than any test needs.
+/// Limits that no test reaches.
 pub fn listen() -> Listen {
     Listen {
         address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
@@ -43,7 +42,7 @@ pub fn listen() -> Listen {
     }
 }
 
-/// A server that runs beside its test.
+/// A server that runs in the background of a test.
 pub struct Server {
     pub address: SocketAddr,
     stop: oneshot::Sender<()>,
@@ -65,7 +64,7 @@ impl Server {
         Self { address, stop, serving: tokio::spawn(bound.serve(tcp, socket, shutdown)) }
     }
 
-    /// Asks for the end; the handle gives it.
+    /// Requests shutdown; the handle resolves when the server has ended.
     pub fn stop(self) -> JoinHandle<Ended> {
         self.stop.send(()).expect("it runs");
         self.serving
@@ -75,13 +74,13 @@ impl Server {
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
-    /// Lower-case names.
+    /// The names are in lower case.
     headers: Vec<(String, String)>,
     pub body: String,
 }
 
 impl Answer {
-    /// `None` for nothing, a broken head, or a body that is shorter than was promised.
+    /// `None` for an empty response, an invalid head, or a body shorter than its `content-length`.
     fn read(text: &str) -> Option<Self> {
         let (head, body) = text.split_once("\r\n\r\n")?;
         let mut lines = head.lines();
@@ -105,15 +104,15 @@ impl Answer {
     }
 }
 
-/// Everything that comes until the other side ends.
+/// Reads until the other side closes.
 pub async fn rest(stream: &mut (impl AsyncRead + Unpin)) -> String {
     let mut bytes = Vec::new();
-    // A reset ends it as well.
+    // A reset counts as the end, too.
     let _ = stream.read_to_end(&mut bytes).await;
     String::from_utf8(bytes).expect("text")
 }
 
-/// Sends `GET /path` and header lines as they stand, and reads until the end.
+/// Sends a head such as `GET /path`, perhaps followed by header lines, unchanged, and reads until the end.
 pub async fn ask_over(mut stream: impl AsyncRead + AsyncWrite + Unpin, head: &str) -> Option<Answer> {
     let (line, headers) = head.split_once('\n').unwrap_or((head, ""));
     let mut request = format!("{line} HTTP/1.1\r\nconnection: close\r\n");
@@ -133,32 +132,31 @@ pub async fn ask(address: SocketAddr, head: &str) -> Answer {
     ask_over(stream, head).await.expect("an answer")
 }
 
-/// A server whose only model always says the same.
+/// A server whose only model always gives the same answer.
 pub fn running(says: &str) -> Running {
     let model = parrot(says);
     Running::new(Box::new(move |_| Ok(Arc::clone(&model))))
 }
 
-/// All routes with one model, as they are called without a socket.
+/// All routes with one model, called without a socket.
 pub struct Running {
     pub router: Router,
     pub desk: Desk,
-    /// Said true, the end begins.
+    /// Sending true begins the shutdown.
     pub drain: watch::Sender<bool>,
 }
 
 impl Running {
-    /// With the model `parrot`, which `load` gives when it is first wanted.
+    /// Its model is called `parrot`; `load` is called at the first request for it.
     pub fn new(load: LoadModel) -> Self {
         Self::with_aliases(load, Vec::new())
     }
 
-    /// The same under further names.
     pub fn with_aliases(load: LoadModel, aliases: Vec<Alias>) -> Self {
         Self::of(Desk::in_memory().expect("a record"), load, None, aliases)
     }
 
-    /// On a record of its own; with `keys` only those are let in.
+    /// Uses the given record. With `keys`, only those are accepted.
     pub fn on(desk: Desk, load: LoadModel, keys: Option<Arc<Keys>>) -> Self {
         Self::of(desk, load, keys, Vec::new())
     }
@@ -189,12 +187,12 @@ impl Running {
         Self { router, desk, drain }
     }
 
-    /// An answer that has begun.
+    /// Sends a request and returns the response without waiting for its body.
     pub async fn begin(&self, method: &str, path: &str, body: &Value) -> Response {
         self.begin_as("", method, path, body).await
     }
 
-    /// An answer to whoever has `key`.
+    /// As [`Running::begin`], with an API key.
     pub async fn begin_as(&self, key: &str, method: &str, path: &str, body: &Value) -> Response {
         let request = Request::builder()
             .method(method)
@@ -218,7 +216,7 @@ impl Running {
         (status, String::from_utf8(bytes.to_vec()).expect("text"))
     }
 
-    /// What is answered with the status `expected`.
+    /// Sends a request, checks that the status is `expected`, and returns the body.
     pub async fn call(&self, expected: u16, method: &str, path: &str, body: Value) -> Value {
         let (status, text) = self.respond(method, path, &body).await;
         assert_eq!(status, expected, "{method} {path} {body}: {text}");

@@ -1,17 +1,17 @@
-//! Stored responses are forgotten when they are old. How they are stored is the journal's.
+//! Deletes stored responses when they are too old. How they are stored is the journal's.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::journal::{Desk, JournalError};
 
-/// So often the record is looked through for stored responses that are too old.
+/// How often old responses are looked for.
 const FORGET_EVERY: Duration = Duration::from_secs(3600);
 
-/// A clock that leaps further is not believed: what it calls old would be lost.
+/// A clock that jumps ahead further than this is not trusted: responses would be deleted by mistake.
 const LEAP_MAX: Duration = Duration::from_secs(365 * 86_400);
 
-/// Forgets stored responses once they are older than `age`: now, and as long as this is polled. Nothing is forgotten while
-/// the clock is far ahead of what was recorded before this began, or has leapt since.
+/// Deletes stored responses older than `age`, at once and then regularly, as long as this future is polled. Nothing is
+/// deleted while the clock is far ahead of the newest record from before the start, or has jumped ahead since.
 pub async fn forget_responses(desk: Desk, age: Duration) {
     let mut times = tokio::time::interval(FORGET_EVERY);
     let newest = desk.read(|journal| journal.newest_s()).await.unwrap_or_else(|error: JournalError| {
@@ -33,7 +33,7 @@ pub async fn forget_responses(desk: Desk, age: Duration) {
     }
 }
 
-/// In several goes: what others ask of the record comes in between.
+/// Deletes in several transactions, so that other users of the record get their turn in between.
 async fn forget_now(desk: &Desk, age: Duration) -> Result<usize, JournalError> {
     let mut forgotten = 0;
     loop {
@@ -44,16 +44,16 @@ async fn forget_now(desk: &Desk, age: Duration) -> Result<usize, JournalError> {
     }
 }
 
-/// What tells a clock that was set wrongly from time that went by. Times of day since 1970.
+/// Distinguishes a clock that was set wrongly from time that has passed. Times are Unix times.
 struct Clock {
-    /// Of the youngest thing recorded before.
+    /// Time of the newest entry in the record at the start.
     newest: Option<Duration>,
     began: Duration,
     since: Instant,
 }
 
 impl Clock {
-    /// Whether the time of day can be believed, so long after the beginning.
+    /// Checks whether the time `now` is plausible when `elapsed` has passed since the start.
     fn check(&self, now: Duration, elapsed: Duration) -> Result<(), String> {
         if now > self.began + elapsed + LEAP_MAX {
             return Err("the clock has leapt ahead by more than a year since the server began".to_owned());

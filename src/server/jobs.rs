@@ -1,6 +1,6 @@
-//! Work for processors that a request asks for beside a model: texts become tokens and prompts, on threads of their own, few
-//! at a time. A job that is large waits behind the large ones only; one whose client left is not begun, and ends soon where
-//! it was. What is worked on is not known here.
+//! CPU work of requests outside the engine, such as tokenizing and rendering prompts: on blocking threads, a few jobs
+//! at a time. Large jobs queue separately from small ones. When the client has left, a waiting job is not started and a
+//! running one ends soon. What the jobs do is not known here.
 
 #[cfg(test)]
 mod tests;
@@ -14,32 +14,32 @@ use super::budget;
 use super::error::ApiError;
 use crate::text::Waited;
 
-/// From here on a text is large.
+/// Jobs on more bytes than this are large.
 const LARGE_BYTES: usize = 256 << 10;
-/// A text that is only looked at has so many bytes at most; one that is asked with has the limits of its model.
+/// Most bytes of a text that is not sent to a model, e.g. one to tokenize. Prompts have the limit of their model.
 pub const TEXT_BYTES_MAX: usize = 8 << 20;
-/// A job waits so long for its turn.
+/// How long a job may wait for its turn.
 const WAIT_MAX: Duration = Duration::from_secs(30);
-/// A job is waited for so long.
+/// How long a job may run before its client gets an error.
 const TIME_MAX: Duration = Duration::from_secs(30);
 
 static SMALL: Semaphore = Semaphore::const_new(16);
 static LARGE: Semaphore = Semaphore::const_new(2);
-/// Grammars have turns of their own: one may take seconds, and prompts need not wait for it.
+/// Grammars have a queue of their own: compiling one may take seconds, and prompts should not wait for it.
 static GRAMMARS: Semaphore = Semaphore::const_new(8);
-/// Requests that have such a turn or wait for one.
+/// Most requests that compile a grammar or wait to.
 const GRAMMARS_ASKED_MAX: usize = 64;
 static GRAMMARS_ASKED: AtomicUsize = AtomicUsize::new(0);
-/// What a job that took so long has freed is given back to the system.
+/// After a job that took at least this long, freed memory is returned to the system.
 const LONG: Duration = Duration::from_millis(50);
 
 #[cfg(test)]
 thread_local! {
-    /// Jobs that were asked for on this thread.
+    /// Counts the jobs requested on this thread.
     pub static ASKED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
-/// Says that nobody waits any more when it is dropped.
+/// Tells the job when it is dropped that its client no longer waits.
 struct Waiter(Waited);
 
 impl Drop for Waiter {
@@ -48,10 +48,10 @@ impl Drop for Waiter {
     }
 }
 
-/// Does `work` on about so many bytes.
+/// Runs `work` on about `bytes` bytes of input.
 ///
 /// # Errors
-/// What `work` says; 503 when it finds no turn, 413 when it takes too long.
+/// Those of `work`; 503 if it gets no turn in time, 413 if it takes too long.
 pub async fn run<T: Send + 'static>(
     bytes: usize,
     work: impl FnOnce(&Waited) -> Result<T, ApiError> + Send + 'static,
@@ -62,10 +62,10 @@ pub async fn run<T: Send + 'static>(
     run_within(turns, (WAIT_MAX, TIME_MAX), work).await
 }
 
-/// Does `work` that makes a grammar.
+/// Runs `work` that compiles a grammar.
 ///
 /// # Errors
-/// What `work` says; 429 when too many ask, 503 when it finds no turn, 413 when it takes too long.
+/// As [`run`], and 429 when too many grammars are requested at once.
 pub async fn make<T: Send + 'static>(
     work: impl FnOnce(&Waited) -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
@@ -73,7 +73,7 @@ pub async fn make<T: Send + 'static>(
     run_within(&GRAMMARS, (WAIT_MAX, TIME_MAX), work).await
 }
 
-/// One of those who ask for a grammar.
+/// Counts one request for a grammar until it is dropped.
 struct Asked<'a>(&'a AtomicUsize);
 
 impl<'a> Asked<'a> {
@@ -104,7 +104,7 @@ async fn run_within<T: Send + 'static>(
     let waiter = Waiter(Waited::default());
     let waited = waiter.0.clone();
     let working = tokio::task::spawn_blocking(move || {
-        // Held by the work itself: what nobody waits for any more still counts until it ends.
+        // Held by the work itself, so that an abandoned job counts until it has ended.
         let _turn = turn;
         let began = Instant::now();
         let done = if waited.goes_on() { work(&waited) } else { Err(ApiError::left()) };
@@ -125,7 +125,7 @@ async fn run_within<T: Send + 'static>(
     }
 }
 
-/// Refuses a text that is only looked at and has too many bytes.
+/// Refuses a text of more than [`TEXT_BYTES_MAX`] bytes.
 ///
 /// # Errors
 /// 413 naming the field and the limit.

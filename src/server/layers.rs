@@ -1,5 +1,5 @@
-//! What every request passes before and after its route: an id, a line in the log, numbers, who may ask and from where,
-//! and errors that clients can read whatever happens.
+//! The middleware around every route: request ids, the access log, metrics, API keys, checks of host and origin, and
+//! errors in OpenAI's format whatever happens.
 //!
 //! What the routes do is not known here.
 
@@ -28,28 +28,26 @@ use super::error::{ApiError, INVALID_REQUEST};
 use super::metrics::Metrics;
 use super::serve::{Crowded, Guest};
 
-/// The only route that needs no key, so that whoever watches over the server needs none.
+/// The only route that needs no key, so that monitoring needs none.
 const OPEN_ROUTE: &str = "/health";
-/// A request on a connection too many waits so long for another to end.
+/// How long a request on a connection beyond the limit waits for a place.
 const PLACE_TIME_MAX: Duration = Duration::from_secs(5);
 
-/// What the layers need.
 #[derive(Debug, Clone)]
 pub struct Layers {
-    /// Where requests are counted.
     pub metrics: Arc<Metrics>,
-    /// Who may ask; `None` lets everybody in.
+    /// The accepted API keys; `None` lets everybody in.
     pub keys: Option<Arc<Keys>>,
-    /// Pages that may ask.
+    /// Web pages that may read answers (CORS).
     pub origins: Arc<Origins>,
-    /// Names under which this server may be asked.
+    /// Host names under which requests are accepted.
     pub hosts: Arc<Hosts>,
 }
 
-/// Puts the layers around `router`, and answers for it what it has no route for. A request meets them in this order:
-/// its path as routes write it; id, log and numbers; CORS; panics caught; host; a place; key.
+/// Puts the layers around `router`, with error responses for unknown routes and methods. A request passes them in this
+/// order: normalizing the path; id, log and metrics; CORS; catching panics; host check; connection limit; API key.
 ///
-/// A request's extensions then hold its [`Notes`], into which its handler writes the model and the tokens.
+/// A request's extensions then hold its [`Notes`], in which its handler records the model and the tokens.
 pub fn around(router: Router, layers: &Layers) -> Router {
     let observed = Arc::new(observe::Observer::new(Arc::clone(&layers.metrics)));
     let router = router.fallback(unknown_route).method_not_allowed_fallback(wrong_method);
@@ -78,11 +76,11 @@ async fn wrong_method(request: Request) -> ApiError {
     ApiError::new(StatusCode::METHOD_NOT_ALLOWED, INVALID_REQUEST, message).code("method_not_allowed")
 }
 
-/// A panic while a request is answered costs that request only.
+/// Turns a panic in a handler into a 500 response, so that it affects only that request.
 async fn recover(request: Request, next: Next) -> Response {
     let mut answer = std::pin::pin!(next.run(request));
     let answered = std::future::poll_fn(|context| {
-        // What the handler left half done is dropped with it and never polled again.
+        // After a panic the handler's future is dropped and never polled again, so its broken state is not observed.
         match catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(context))) {
             Ok(poll) => poll.map(Some),
             Err(_) => Poll::Ready(None),
@@ -94,7 +92,7 @@ async fn recover(request: Request, next: Next) -> Response {
     })
 }
 
-/// Where all places are taken, answers who asks whether the server lives; others wait for a while.
+/// Makes requests on connections beyond the limit wait for a place. Health checks are answered without waiting.
 async fn seat(request: Request, next: Next) -> Response {
     let guest =
         request.extensions().get::<Arc<Guest>>().filter(|_| request.uri().path() != OPEN_ROUTE).cloned();
@@ -120,7 +118,7 @@ async fn seat(request: Request, next: Next) -> Response {
     }
 }
 
-/// Lets in who has a key; the request counts against it until its answer's last byte is sent.
+/// Checks the API key. The request counts as running for its key until the last byte of its response is sent.
 async fn authenticate(State(keys): State<Arc<Keys>>, request: Request, next: Next) -> Response {
     if request.uri().path() == OPEN_ROUTE {
         return next.run(request).await;
@@ -137,7 +135,7 @@ async fn authenticate(State(keys): State<Arc<Keys>>, request: Request, next: Nex
     }
 }
 
-/// Looks at a key, after a while where many wrong ones came from the same address.
+/// Checks a key; if many wrong keys came from the same address, only after a delay.
 async fn admit(keys: &Keys, guest: Option<&Guest>, presented: Option<&str>) -> Result<Admitted, Denied> {
     let Some(guest) = guest.filter(|_| presented.is_some()) else { return keys.admit(presented) };
     if !guest.is_trusted()

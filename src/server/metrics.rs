@@ -1,4 +1,4 @@
-//! What the endpoint did, counted, and the engine's numbers beside it, as OpenMetrics text.
+//! Metrics of the endpoint and of the engine, as OpenMetrics text.
 //!
 //! Names carry units, counters end in `_total`. Who reads them, and when, is not known here.
 
@@ -20,10 +20,9 @@ use crate::text::EngineStats;
 /// `Content-Type` of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Before every name.
 const PREFIX: &str = "bandmaster";
 
-/// Bounds of the histograms of waits (time to first token, time in the queue), in seconds.
+/// Bounds of the histograms of waiting times (time to first token, time in the queue), in seconds.
 const WAITS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
 /// Bounds of the histogram of the time between two tokens of an answer, in seconds.
 const GAPS: [f64; 12] = [0.002, 0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 1.2, 2.5, 5.0];
@@ -34,7 +33,6 @@ const WHOLES: [f64; 14] =
 type Labels<const N: usize> = [(&'static str, String); N];
 type Histograms<const N: usize> = Family<Labels<N>, Histogram, fn() -> Histogram>;
 
-/// Everything that is counted. Meant to be shared.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
@@ -52,7 +50,7 @@ pub struct Metrics {
     cancelled: Family<Labels<1>, Counter>,
 }
 
-/// The numbers of one model, found once for a request. Cheap to clone.
+/// The metrics of one model, looked up once for a request. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct ModelMetrics {
     first_token: Histogram,
@@ -91,7 +89,6 @@ fn of(model: &str) -> Labels<1> {
 }
 
 impl Metrics {
-    /// All at zero.
     #[must_use]
     pub fn new() -> Self {
         let mut metrics = Self {
@@ -146,13 +143,12 @@ impl Metrics {
         );
     }
 
-    /// A request arrived.
     pub fn request_began(&self) {
         self.in_flight.inc();
     }
 
-    /// It ended. `route` is a pattern such as `/v1/models/{id}`, never what a client typed; a status of 499 says that
-    /// the client left.
+    /// Counts a request's end. `route` is a pattern such as `/v1/models/{id}`, never the client's path; status 499
+    /// means that the client left.
     pub fn request_ended(&self, method: &str, route: &str, status: u16, took: Duration) {
         self.in_flight.dec();
         let labels = [("method", method.to_owned()), ("route", route.to_owned())];
@@ -161,7 +157,7 @@ impl Metrics {
         self.requests.get_or_create(&[method, route, ("status", status.to_string())]).inc();
     }
 
-    /// The numbers of a model. Only for names of models that exist: every name is kept for ever.
+    /// The metrics of a model. Only for names of existing models, because every name is kept until the process ends.
     #[must_use]
     pub fn model(&self, model: &str) -> ModelMetrics {
         let labels = of(model);
@@ -176,18 +172,18 @@ impl Metrics {
         }
     }
 
-    /// A request failed. `model` is empty where no model was found; `kind` is one of a few words.
+    /// Counts a failed request. `model` is empty if none was found; `kind` is one of a small fixed set.
     pub fn error(&self, model: &str, kind: &str) {
         let [model] = of(model);
         self.errors.get_or_create(&[model, ("kind", kind.to_owned())]).inc();
     }
 
-    /// The client left before the end. `model` is empty where no model was found.
+    /// Counts a request whose client left before the end. `model` is empty if none was found.
     pub fn cancelled(&self, model: &str) {
         self.cancelled.get_or_create(&of(model)).inc();
     }
 
-    /// Everything as OpenMetrics text, the engine's numbers included; send it as [`CONTENT_TYPE`].
+    /// All metrics as OpenMetrics text, including the engine's; to be sent as [`CONTENT_TYPE`].
     #[must_use]
     pub fn render(&self, stats: &EngineStats) -> String {
         let mut engine = Registry::with_prefix(PREFIX);
@@ -202,22 +198,20 @@ impl Metrics {
 }
 
 impl ModelMetrics {
-    /// A request waited so long for its first step.
+    /// Records the time from a request's arrival to its first step in the engine.
     pub fn queued(&self, waited: Duration) {
         self.queue.observe(waited.as_secs_f64());
     }
 
-    /// Its first token came so long after it arrived.
     pub fn first_token(&self, after: Duration) {
         self.first_token.observe(after.as_secs_f64());
     }
 
-    /// Another token came so long after the one before.
     pub fn next_token(&self, after: Duration) {
         self.between_tokens.observe(after.as_secs_f64());
     }
 
-    /// Its last token came so long after it arrived; what it used. Cached tokens are among the prompt's.
+    /// Records the time from a request's arrival to its last token, and its usage; `prompt` includes `cached`.
     pub fn ended(&self, after: Duration, prompt: u64, cached: u64, completion: u64) {
         self.end_to_end.observe(after.as_secs_f64());
         self.prompt_tokens.inc_by(prompt);

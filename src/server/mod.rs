@@ -1,6 +1,6 @@
 //! The OpenAI-compatible endpoint: the only room that knows HTTP and OpenAI's JSON.
 //!
-//! How a model computes, and who shares a step with whom, is not known here.
+//! How a model computes, and which sequences share a batch, is not known here.
 
 pub mod answer;
 pub mod auth;
@@ -45,46 +45,41 @@ use shelf::{BAND, Shelf};
 
 use crate::text::{EngineHandle, LoadedModel};
 
-/// Of the drain time, what is left for streams to say that they end.
+/// The end of the drain time that is reserved for streams to send their final error event.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
-/// What every route needs.
+/// The state shared by all routes.
 pub struct App {
-    /// The models.
     pub shelf: Arc<Shelf>,
-    /// The runs.
     pub runs: Arc<Runs>,
-    /// For its numbers.
+    /// Asked only for its statistics, which `/metrics` reports.
     pub engine: EngineHandle,
-    /// What was counted.
     pub metrics: Arc<Metrics>,
-    /// When to end.
     pub ending: Ending,
     ready: AtomicBool,
 }
 
-/// The server's end, as streams see it.
+/// Tells streams when the server shuts down and when they must stop.
 #[derive(Debug, Clone)]
 pub struct Ending {
     drain: Drain,
-    /// How long after the drain began what still runs is cut.
+    /// Answers still running this long after the drain began are cut off.
     after: Duration,
 }
 
 impl Ending {
-    /// With a drain that takes at most `drain_time`.
     #[must_use]
     pub fn new(drain: Drain, drain_time: Duration) -> Self {
         Self { drain, after: drain_time.saturating_sub(LAST_WORDS) }
     }
 
-    /// Whether nobody new is taken.
+    /// Whether shutdown has begun, so that new requests are refused.
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.drain.has_begun()
     }
 
-    /// Waits until what still runs must end.
+    /// Waits until the moment when answers that are still running must stop.
     pub async fn cut(self) {
         self.drain.begun().await;
         tokio::time::sleep(self.after).await;
@@ -92,7 +87,7 @@ impl Ending {
 }
 
 impl App {
-    /// Not ready yet.
+    /// Builds the state; requests are refused until [`App::set_ready`] is called.
     #[must_use]
     pub fn new(
         shelf: Shelf,
@@ -111,21 +106,20 @@ impl App {
         }
     }
 
-    /// What was to be loaded first is.
+    /// Called once the models named at the start are loaded.
     pub fn set_ready(&self) {
         self.ready.store(true, Ordering::Release);
     }
 
-    /// Whether questions are taken.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Acquire)
     }
 
-    /// Refuses questions while the models named at the start load.
+    /// Refuses a request while the models named at the start are still loading.
     ///
     /// # Errors
-    /// 503.
+    /// 503 until [`App::set_ready`] was called.
     pub fn check_ready(&self) -> Result<(), ApiError> {
         match self.is_ready() {
             true => Ok(()),
@@ -133,10 +127,11 @@ impl App {
         }
     }
 
-    /// The id of the model that a request means; where another one answers than was asked for, a header tells it.
+    /// The id of the model that answers a request with `said` in its `model` field. If that is not the model that was
+    /// asked for, a response header says so.
     ///
     /// # Errors
-    /// 400 where nothing was said and several could be meant.
+    /// 400 if no model was named and there are several to choose from.
     pub fn id(&self, notes: &Notes, said: Option<&str>, embeds: bool) -> Result<String, ApiError> {
         let meant = self.shelf.meant(said, embeds)?;
         if meant.instead {
@@ -145,7 +140,7 @@ impl App {
         Ok(meant.id)
     }
 
-    /// Names the fields of a question that the band takes and does not use: it samples as its strategies say.
+    /// Records the fields of a question that the band ignores, since its strategies choose the sampling.
     pub fn name_unused(&self, notes: &Notes, id: &str, question: &Question) {
         if id.split(':').next() == Some(BAND) {
             let kwargs = (!question.rendering.variables.is_empty()).then_some("chat_template_kwargs");
@@ -153,10 +148,10 @@ impl App {
         }
     }
 
-    /// Asks a model, or the band, for the request with these notes. With the answers comes the model, where it is one.
+    /// Asks a model or the band. Returns the answers, and the model if it was not the band.
     ///
     /// # Errors
-    /// 404 for a model that isn't there; 400 for what can't be asked of it; 429 when the queue is full.
+    /// 404 for an unknown model; 400 for a request that the model can't serve; 429 when the queue is full.
     pub async fn ask(
         &self,
         notes: &Notes,
@@ -176,9 +171,8 @@ impl App {
     }
 }
 
-/// Who asks, as far as a route needs to know.
+/// Extractor for the [`Notes`] of the request.
 pub struct Asker {
-    /// For what is learned of the request.
     pub notes: Notes,
 }
 
@@ -193,16 +187,16 @@ impl<S: Send + Sync> FromRequestParts<S> for Asker {
     }
 }
 
-/// The description's head; routes and shapes come from their types.
+/// The head of the OpenAPI document; routes and schemas are collected from their types.
 #[derive(OpenApi)]
 #[openapi(info(
     title = "Bandmaster",
-    description = "Local models, one by one or as a band, in OpenAI's shapes",
+    description = "OpenAI-compatible API for local models, one by one or together as a band",
     license(name = "MIT OR Apache-2.0")
 ))]
 struct Description;
 
-/// All routes, and their description at `/openapi.json`.
+/// All routes, and the OpenAPI document that describes them at `/openapi.json`.
 pub fn router(app: Arc<App>) -> Router {
     let (router, api) = OpenApiRouter::with_openapi(Description::openapi())
         .routes(at!(routes::models::health))

@@ -1,5 +1,5 @@
-//! Runs of the band: begun, listened to, cancelled. What a run says is in the journal; here is kept which of them are going
-//! on. What a run does is the orchestrator's.
+//! Starts, follows and cancels runs of the band, and keeps track of those that are running in this process. Their
+//! events are in the journal. What a run does is the orchestrator's.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -10,36 +10,35 @@ use tokio::sync::{oneshot, watch};
 use crate::journal::{Desk, Viewer};
 use crate::orchestrator::{Band, Cancel, EventKind, Outcome, RunEvent, RunRequest, run};
 
-/// Hears what happens in a run.
+/// Called with each event of a run.
 pub type Listener = Box<dyn FnMut(&RunEvent) + Send>;
 
-/// The runs.
 pub struct Runs {
     desk: Desk,
     going: Mutex<HashMap<String, Going>>,
 }
 
-/// A run that is going on.
+/// A run in progress.
 #[derive(Clone)]
 struct Going {
     cancel: Cancel,
-    /// Number of its last event.
+    /// Number of the run's last event.
     seq: watch::Receiver<u64>,
 }
 
-/// A run that ends when this is dropped, unless it is done or let go.
+/// A run that is cancelled when this is dropped, unless [`Live::done`] was called.
 pub struct Live {
     cancel: Option<Cancel>,
     outcome: oneshot::Receiver<Outcome>,
 }
 
 impl Live {
-    /// It has ended, or may go on without us.
+    /// The run has ended, or may continue without its client.
     pub fn done(&mut self) {
         self.cancel = None;
     }
 
-    /// Waits for its end.
+    /// Waits for the run's end; `None` if it panicked.
     pub async fn outcome(mut self) -> Option<Outcome> {
         let outcome = (&mut self.outcome).await.ok();
         self.done();
@@ -56,19 +55,17 @@ impl Drop for Live {
 }
 
 impl Runs {
-    /// Recorded at `desk`.
     #[must_use]
     pub fn new(desk: Desk) -> Self {
         Self { desk, going: Mutex::default() }
     }
 
-    /// The record as `viewer` sees it.
     #[must_use]
     pub fn desk(&self, viewer: &Viewer) -> Desk {
         self.desk.seen_by(viewer)
     }
 
-    /// Begins a run of `owner`; gives its id once it has begun, and the run.
+    /// Starts a run that belongs to `owner`. Returns its id, once it has started, and the run.
     pub async fn begin(
         self: &Arc<Self>,
         owner: &Viewer,
@@ -91,7 +88,7 @@ impl Runs {
                     let going = Going { cancel: switch.clone(), seq: heard.clone() };
                     runs.lock().insert(run.clone(), going);
                     named.get_or_init(|| run.clone());
-                    // Who began it may have left.
+                    // Fails only if the client has left.
                     let _ = told.send(run.clone());
                 }
                 listener(event);
@@ -101,19 +98,19 @@ impl Runs {
         });
         let runs = Arc::clone(self);
         tokio::spawn(async move {
-            // Whatever became of it, it goes on no longer.
+            // However the run ended, it is no longer in progress.
             let done = work.await;
             id.get().map(|id: &String| runs.lock().remove(id));
             if let Ok(outcome) = done {
                 let _ = ended.send(outcome);
             }
         });
-        // Before the wait: who leaves meanwhile ends it as well.
+        // Created before the wait, so that a client that leaves during it cancels the run as well.
         let live = Live { cancel: Some(cancel), outcome };
         (begun.await.unwrap_or_default(), live)
     }
 
-    /// Cancels a run that is going on; `false` when it is not.
+    /// Cancels a run; `false` if it is not in progress here.
     pub fn cancel(&self, id: &str) -> bool {
         let going = self.lock().get(id).cloned();
         going.is_some_and(|going| {
@@ -122,7 +119,7 @@ impl Runs {
         })
     }
 
-    /// Cancels all, and waits until they have ended, for so long, and then until they are recorded, for `record_time_max`.
+    /// Cancels all runs. Waits up to `time_max` for them to end, then up to `record_time_max` for the record.
     pub async fn end(&self, time_max: Duration, record_time_max: Duration) {
         let all: Vec<Going> = self.lock().values().cloned().collect();
         all.iter().for_each(|going| going.cancel.cancel());
@@ -139,7 +136,7 @@ impl Runs {
         }
     }
 
-    /// Follows a run that is going on: changes with each event, closes at the end.
+    /// Follows a run in progress: the number of its last event, which changes with each event and closes at the end.
     #[must_use]
     pub fn follow(&self, id: &str) -> Option<watch::Receiver<u64>> {
         self.lock().get(id).map(|going| going.seq.clone())

@@ -1,7 +1,7 @@
-//! Listening and ending: a TCP address for everybody, a private socket for this program's own commands, limits on
-//! connections and headers, and an end that lets running answers finish.
+//! Listening and shutting down: a TCP address for all clients, a private Unix socket for this program's own commands,
+//! limits on connections and headers, and a graceful shutdown that lets running answers finish.
 //!
-//! What is asked and answered is not known here.
+//! The content of requests and responses is not known here.
 
 mod answered;
 mod body;
@@ -34,152 +34,114 @@ use left::{Shared, Socket};
 pub use places::{Crowded, Guest, Who, descriptors};
 use places::{Doing, Place, Places};
 
-/// Bytes of a request's first line and headers together; more is answered with 431.
+/// Most bytes of a request's first line and headers together; larger heads get 431.
 pub const HEAD_BYTES_MAX: usize = 64 << 10;
-/// Of what is sent over TCP, about so many bytes wait in the system until the client takes them; more waits in the answer,
-/// where it is noticed. Without a limit the system keeps megabytes for a client that reads nothing.
+/// Size of the TCP send buffer. Once it is full, unsent data waits in the response body, where a client that does not
+/// read is noticed. Without this limit the kernel buffers megabytes for a client that reads nothing.
 const UNTAKEN_BYTES_MAX: u32 = 256 << 10;
-/// Connections that the system holds until they are accepted: as many as come at once in a burst.
+/// Connections that the kernel queues until they are accepted; large enough for a burst.
 const BACKLOG: u32 = 1024;
-/// Pauses after a failed accept, from the first to the longest.
+/// First and longest pause after a failed accept; the pause doubles from one to the next.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
-/// So often the log says that connections can't be taken.
+/// Shortest time between two log lines about connections that can't be accepted.
 const COMPLAINT_EVERY: Duration = Duration::from_secs(10);
-/// A connection that has only a place of the reserve has so long for its head.
+/// Time that a connection in the reserve has to send its request head.
 const CROWDED_HEAD_MAX: Duration = Duration::from_secs(2);
-/// What connections that were cut may take to go.
+/// How long to wait for connections to close after they were cut off.
 const CUT_MAX: Duration = Duration::from_secs(1);
 
-/// Where to listen, and how much is taken.
+/// Where to listen, and the limits on connections.
 #[derive(Debug, Clone)]
 pub struct Listen {
-    /// TCP; port 0 takes any that is free.
+    /// The TCP address; port 0 picks a free port.
     pub address: SocketAddr,
-    /// The private socket, where there is one. Unix only; elsewhere it is not made.
+    /// Path of the private Unix socket, if there is one. Ignored on other systems.
     pub socket: Option<PathBuf>,
-    /// How long a connection may be without a whole request head, or a body without its next part: the slow are cut, the
-    /// idle are closed.
+    /// How long a connection may take to send a complete request head, and how long a body may stall between two parts.
+    /// Also the time after which an idle connection is closed.
     pub header_timeout: Duration,
-    /// How long a client may take nothing of what is sent to it before it is cut, and what works for
-    /// it ended; for ever on the socket.
+    /// How long a TCP client may read nothing of its response before it is disconnected and its request cancelled.
+    /// There is no such limit on the Unix socket.
     pub taking_timeout: Duration,
-    /// Headers of a request; more are answered with 431.
+    /// Most headers in a request; more get 431.
     pub headers_max: usize,
-    /// How long running requests may take to end once the end was asked for.
+    /// How long running requests may take to finish after shutdown was requested.
     pub drain: Duration,
-    /// Connections at a time, TCP and socket each. For more, those leave that ask nothing; where all are answered, a new
-    /// one hears that.
+    /// Most connections at a time, for TCP and the Unix socket separately. Beyond it, connections that are not being
+    /// answered are closed to make room; if there are none, the new one gets an error.
     pub connections_max: usize,
-    /// Of them from one address; unless said, 256 from another machine and all from this one. 0 is no limit.
+    /// Most of them from one address. `None` means 256 for other machines and no limit for this one; 0 means no limit.
     pub per_address_max: Option<usize>,
 }
 
-/// Why nobody can listen there.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// Somebody listens there.
     #[error("{address} is taken: name another port with --port, or 0 for any that is free")]
-    PortTaken {
-        /// What was asked for.
-        address: SocketAddr,
-    },
-    /// Small ports belong to the system.
+    PortTaken { address: SocketAddr },
     #[error("{address} is not for everybody: name a port from 1024 with --port")]
-    NotAllowed {
-        /// What was asked for.
-        address: SocketAddr,
-    },
-    /// No interface has the address.
+    NotAllowed { address: SocketAddr },
     #[error("{address} is no address of this machine: name one that it has with --host, such as 127.0.0.1")]
-    NotHere {
-        /// What was asked for.
-        address: SocketAddr,
-    },
-    /// Anything else about the address.
+    NotHere { address: SocketAddr },
     #[error("{address}: {problem}; --host and --port name another")]
-    Address {
-        /// What was asked for.
-        address: SocketAddr,
-        /// What the system said.
-        problem: String,
-    },
-    /// One server a home.
+    Address { address: SocketAddr, problem: String },
     #[error(
         "a server of this home runs already ({} is its socket): end it first, name another --home, or use --standalone",
         path.display()
     )]
-    AlreadyServing {
-        /// The living server's socket.
-        path: PathBuf,
-    },
-    /// A file that is no stale socket.
+    AlreadyServing { path: PathBuf },
+    /// A file at the socket's path that is not a stale socket, or that can't be removed.
     #[error("{} is in the way of the server's socket: move it away", path.display())]
-    InTheWay {
-        /// The file.
-        path: PathBuf,
-    },
-    /// Systems give a socket's path about 100 bytes.
+    InTheWay { path: PathBuf },
+    /// Most systems limit a socket's path to about 100 bytes.
     #[error(
         "{} is too long for a socket's path: name a shorter folder with --home, or use --standalone",
         path.display()
     )]
-    SocketPathTooLong {
-        /// The socket.
-        path: PathBuf,
-    },
-    /// Anything else about the socket.
+    SocketPathTooLong { path: PathBuf },
     #[error("{}: {problem}; --standalone needs no socket", path.display())]
-    Socket {
-        /// The socket.
-        path: PathBuf,
-        /// What the system said.
-        problem: String,
-    },
+    Socket { path: PathBuf, problem: String },
 }
 
-/// Where a request came from; in the extensions of each.
+/// Where a request came from; found in the request's extensions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Peer {
-    /// Over TCP, from there.
     Tcp(SocketAddr),
-    /// Over the private socket.
+    /// Over the private Unix socket.
     Socket,
 }
 
-/// Tells those who stream that the end was asked for, so that they can end properly.
+/// Tells streams that shutdown was requested, so that they can end properly.
 #[derive(Debug, Clone)]
 pub struct Drain(watch::Receiver<bool>);
 
 impl Drain {
-    /// One that begins when the sender says true, or is gone.
+    /// The drain begins when the sender sends true or is dropped.
     #[must_use]
     pub fn channel() -> (watch::Sender<bool>, Self) {
         let (sender, receiver) = watch::channel(false);
         (sender, Self(receiver))
     }
 
-    /// Whether it has begun.
     #[must_use]
     pub fn has_begun(&self) -> bool {
         *self.0.borrow()
     }
 
-    /// Waits until it begins.
+    /// Waits until the drain begins.
     pub async fn begun(&self) {
         let mut receiver = self.0.clone();
-        // An error says that the server is gone, which is an end as well.
+        // An error means that the sender is gone, which also begins the drain.
         let _ = receiver.wait_for(|begun| *begun).await;
     }
 }
 
-/// How it ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ended {
-    /// Connections that did not end by themselves within the drain time.
+    /// Connections that did not end within the drain time and were cut off.
     pub cut: usize,
 }
 
-/// Listens, and answers nobody yet: who connects waits until [`Bound::serve`]. Dropping it lets go of everything.
+/// A listening server: connections wait until [`Bound::serve`]. Dropping it releases the address and the socket.
 #[derive(Debug)]
 pub struct Bound {
     tcp: TcpListener,
@@ -191,12 +153,12 @@ pub struct Bound {
     drain: Drain,
 }
 
-/// Takes the address and the socket.
+/// Listens on the address and the private socket.
 ///
 /// # Errors
-/// What is taken or not allowed, and which flag names another.
+/// [`ServeError`] says what is taken or not allowed, and which flag chooses another.
 pub async fn bind(listen: &Listen) -> Result<Bound, ServeError> {
-    // The socket first: that a server runs already says more than that its port is taken.
+    // The socket first: "a server is already running" helps more than "the port is taken".
     #[cfg(unix)]
     let socket = listen.socket.as_deref().map(socket::bind).transpose()?;
     let asked = listen.address;
@@ -218,33 +180,32 @@ pub async fn bind(listen: &Listen) -> Result<Bound, ServeError> {
 
 fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    // So that a server can begin where one has just ended; on Windows it would share a living one's port.
+    // Lets a server start where one has just ended. On Windows the option would share the port of a running one.
     #[cfg(not(windows))]
     socket.set_reuseaddr(true)?;
-    // Connections get what the listener has.
+    // Accepted connections inherit the listener's buffer size.
     socket.set_send_buffer_size(UNTAKEN_BYTES_MAX)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
 
 impl Bound {
-    /// The address, with the port that was given for port 0.
+    /// The address, with the actual port if port 0 was asked for.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Tells when draining begins.
     #[must_use]
     pub fn drain(&self) -> Drain {
         self.drain.clone()
     }
 
-    /// Answers with `tcp` and `socket` until `shutdown` resolves. Then nobody new is taken, connections without a
-    /// request are closed, and running requests get the drain time before they are cut.
+    /// Serves `tcp` and `socket` until `shutdown` resolves. Then no connection is accepted any more, idle connections
+    /// are closed, and running requests get the drain time before they are cut off.
     pub async fn serve(self, tcp: Router, socket: Router, shutdown: impl Future<Output = ()>) -> Ended {
         let tcp_door = Door::new(&self.listen, tcp, Some(self.listen.taking_timeout));
-        // Who joins over the socket may stop its output for as long as it likes.
+        // A command on the socket may pause its output for as long as its user likes.
         let socket_door = Door::new(&self.listen, socket, None);
         let (cut, _) = watch::channel(());
         let graceful = GracefulShutdown::new();
@@ -261,7 +222,7 @@ impl Bound {
             () = accepting => {}
             () = shutdown => {}
         }
-        // Who comes now is refused at once; the socket's file goes last, when another server may begin.
+        // New connections are refused from here on. The socket's file is removed last, when another server may start.
         drop(self.tcp);
         #[cfg(unix)]
         let _file = self.socket.map(|(_listener, file)| file);
@@ -272,22 +233,22 @@ impl Bound {
         }
         let left = tcp_door.open() + socket_door.open();
         cut.send_replace(());
-        // They go as soon as they are polled; one that blocks its thread is not waited for.
+        // Connections end at their next poll; one whose handler blocks its thread is not waited for.
         let _ = tokio::time::timeout(CUT_MAX, ending).await;
         Ended { cut: left }
     }
 }
 
-/// One way in: its connections are counted and all served alike.
+/// One listener, TCP or the socket: its connections are counted together and served alike.
 struct Door {
     router: Router,
     http: http1::Builder,
-    /// For those without a place of their own.
+    /// Used for connections in the reserve: no keep-alive, and a shorter timeout for the head.
     crowded: http1::Builder,
     body_timeout: Duration,
     taking_timeout: Option<Duration>,
     places: Arc<Places>,
-    /// One for each connection that still has its descriptor.
+    /// One permit for each connection that still holds a file descriptor.
     descriptors: Arc<Semaphore>,
 }
 
@@ -297,7 +258,7 @@ impl Door {
         http.timer(TokioTimer::new())
             .header_read_timeout(listen.header_timeout)
             .max_headers(listen.headers_max)
-            // Who has said all it had to say is answered.
+            // A client that has closed its sending side still gets its answer.
             .half_close(true)
             .max_header_size(HEAD_BYTES_MAX);
         let mut crowded = http.clone();
@@ -314,12 +275,10 @@ impl Door {
         }
     }
 
-    /// Connections that live.
     fn open(&self) -> usize {
         self.places.open()
     }
 
-    /// Takes connections for ever.
     async fn accept<A: Accept>(&self, listener: &A, graceful: &GracefulShutdown, cut: &watch::Sender<()>) {
         let mut pause = BACKOFF.0;
         let mut complained: Option<Instant> = None;
@@ -332,9 +291,9 @@ impl Door {
                     let place = self.places.enter(peer);
                     self.serve(stream, (place, descriptor), graceful, cut);
                 }
-                // The client left while it waited.
+                // The client disconnected before it was accepted.
                 Err(error) if left_early(&error) => {}
-                // Out of descriptors or memory: others must end first, and asking at once would only burn time.
+                // Out of descriptors or memory: others must end first, and retrying at once would only burn time.
                 Err(error) => {
                     let shed = self.places.shed();
                     if complained.is_none_or(|when| when.elapsed() >= COMPLAINT_EVERY) {
@@ -403,7 +362,7 @@ impl Door {
                 }
                 () = socket.left(&request_now, &guest) => tracing::debug!(?peer, "the client left"),
                 () = guest.must_leave() => tracing::debug!(?peer, "connection closed: others need its place"),
-                // Also when the server was dropped.
+                // Also resolves when the server was dropped.
                 _ = cut.changed() => {}
             }
             drop(held);
@@ -416,11 +375,9 @@ fn left_early(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }
 
-/// Something that takes connections.
 trait Accept {
     type Stream: Socket;
 
-    /// The next connection.
     async fn accept(&self) -> io::Result<(Self::Stream, Peer)>;
 }
 
@@ -429,7 +386,7 @@ impl Accept for TcpListener {
 
     async fn accept(&self) -> io::Result<(Self::Stream, Peer)> {
         let (stream, address) = TcpListener::accept(self).await?;
-        // A streamed token must not wait for the next one. A client that left already doesn't mind.
+        // Without this, a streamed token would wait for the next one. It fails only if the client has already left.
         let _ = stream.set_nodelay(true);
         Ok((stream, Peer::Tcp(address)))
     }

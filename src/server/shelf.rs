@@ -1,5 +1,5 @@
-//! The models that can be asked for, by id: what is installed and what was named at the start. Each is loaded when it is
-//! first wanted, once. How it is loaded is given.
+//! The models that can be requested, by id: those that are installed and those named at the start. Each is loaded once,
+//! at its first request, by one of the [`Loaders`].
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,39 +13,34 @@ use crate::hub::{Found, Hub, Role};
 use crate::orchestrator::{Band, Embed, Llm, SessionLlm, Worker};
 use crate::text::{LoadedModel, TextEmbedder};
 
-/// The id of the whole band.
+/// The model id under which the whole band answers.
 pub const BAND: &str = "bandmaster";
 
-/// How files become models. Each blocks while it loads.
+/// Functions that load models from files. They block while they load.
 pub struct Loaders {
-    /// A model that writes.
     pub model: LoadModel,
-    /// A model that turns text into vectors.
     pub embedder: LoadEmbedder,
 }
 
-/// Loads a model that writes, or says why not.
+/// Loads a generative model, or says why it can't.
 pub type LoadModel = Box<dyn Fn(&Found) -> Result<Arc<LoadedModel>, String> + Send + Sync>;
-/// Loads a model that turns text into vectors, or says why not.
+/// Loads an embedding model, or says why it can't.
 pub type LoadEmbedder = Box<dyn Fn(&Found) -> Result<Arc<TextEmbedder>, String> + Send + Sync>;
 
-/// Who plays in the band.
+/// The model files of the band.
 #[derive(Debug, Clone)]
 pub struct BandFiles {
-    /// Plans and answers.
     pub planner: Found,
-    /// Work.
     pub workers: Vec<Found>,
-    /// Helps to choose how a goal is gone about.
+    /// The embedding model with which a strategy is chosen for a goal.
     pub embeddings: Option<Found>,
-    /// Whether the workers were named, or chosen.
+    /// Whether the user named the workers, rather than the program choosing them.
     pub workers_named: bool,
 }
 
-/// The shelf.
 pub struct Shelf {
     hub: Hub,
-    /// Named at the start: they need not be installed.
+    /// Models named at the start; they need not be installed.
     named: Vec<Found>,
     aliases: Vec<Alias>,
     band: Option<BandFiles>,
@@ -55,29 +50,26 @@ pub struct Shelf {
     played: OnceCell<Band>,
 }
 
-/// Another name for a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Alias {
-    /// The name.
     pub name: String,
-    /// The model's id.
+    /// The id of the model that this name stands for.
     pub model: String,
 }
 
-/// Which model a request means.
+/// The model that a request gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Meant {
-    /// Its id.
     pub id: String,
-    /// Whether another one was asked for, which isn't here.
+    /// Whether the request named a different model, which does not exist here.
     pub instead: bool,
 }
 
-/// What is loaded, or being loaded, by id.
+/// Models that are loaded or being loaded, by id.
 type Cells<T> = Mutex<HashMap<String, Arc<OnceCell<Arc<T>>>>>;
 
 impl Shelf {
-    /// Of what `hub` has installed, the models named at the start, and a band where there is one.
+    /// Offers the models installed in `hub`, the models `named` at the start, and the band if there is one.
     #[must_use]
     pub fn new(hub: Hub, named: Vec<Found>, band: Option<BandFiles>, loaders: Loaders) -> Self {
         Self {
@@ -92,13 +84,12 @@ impl Shelf {
         }
     }
 
-    /// The same with other names for its models.
     #[must_use]
     pub fn with_aliases(self, aliases: Vec<Alias>) -> Self {
         Self { aliases, ..self }
     }
 
-    /// All that can be asked for.
+    /// Everything that a request can name: aliases, the band, models named at the start and installed ones.
     #[must_use]
     pub fn list(&self) -> Vec<Model> {
         let mut models = Vec::new();
@@ -141,11 +132,12 @@ impl Shelf {
         }
     }
 
-    /// The model meant by a request: what it says, or the first model named at the start, or the only one there is. Where
-    /// one model was named at the start, it is meant by any name that nobody has.
+    /// Chooses the model for a request that named `said`. Without a name it is the first model named at the start, or
+    /// the only one installed. If exactly one model was named at the start, it also answers for unknown names, so that
+    /// clients with a fixed model name work. `embeds` limits the choice to embedding models, or to the others.
     ///
     /// # Errors
-    /// 400 where nothing was said and several could be meant.
+    /// 400 if no model was named and there are several to choose from.
     pub fn meant(&self, said: Option<&str>, embeds: bool) -> Result<Meant, ApiError> {
         let meant = |id: &str| Ok(Meant { id: id.to_owned(), instead: false });
         let Some(said) = said.filter(|said| !said.is_empty()) else { return meant(&self.usual(embeds)?) };
@@ -184,7 +176,7 @@ impl Shelf {
 
     fn find(&self, id: &str, embeds: bool) -> Result<Found, ApiError> {
         let found = self.named.iter().find(|model| model.name == id).cloned();
-        // Only what is installed: a path in a request opens no file.
+        // Only installed models are looked up: a path in a request must not open a file.
         let installed = || self.hub.installed().iter().any(|model| model.name == id);
         let found = found.or_else(|| installed().then(|| self.hub.find(id).ok()).flatten());
         match found {
@@ -203,10 +195,10 @@ impl Shelf {
         }
     }
 
-    /// The model with this id, loaded now if it wasn't.
+    /// The model with this id; loads it if necessary.
     ///
     /// # Errors
-    /// 404 for one that isn't there; 500 for one that can't be loaded.
+    /// 400 for an embedding model, 404 for an unknown id, 500 if loading fails.
     pub async fn model(self: &Arc<Self>, id: &str) -> Result<Arc<LoadedModel>, ApiError> {
         if let Some(model) = peek(&self.models, id) {
             return Ok(model);
@@ -214,10 +206,10 @@ impl Shelf {
         self.player(&self.find(id, false)?).await
     }
 
-    /// The embedding model with this id, loaded now if it wasn't.
+    /// The embedding model with this id; loads it if necessary.
     ///
     /// # Errors
-    /// As [`Shelf::model`].
+    /// 400 for a model of another kind, 404 for an unknown id, 500 if loading fails.
     pub async fn embedder(self: &Arc<Self>, id: &str) -> Result<Arc<TextEmbedder>, ApiError> {
         if let Some(model) = peek(&self.embedders, id) {
             return Ok(model);
@@ -232,10 +224,10 @@ impl Shelf {
         })
     }
 
-    /// The band, its models loaded now if they weren't.
+    /// The band; loads its models if necessary.
     ///
     /// # Errors
-    /// As [`Shelf::model`].
+    /// 404 if this server has no band, 500 if loading fails.
     pub async fn band(self: &Arc<Self>) -> Result<&Band, ApiError> {
         self.played.get_or_try_init(|| self.assemble()).await
     }
@@ -261,10 +253,10 @@ impl Shelf {
         Ok(Band { planner, workers, embed })
     }
 
-    /// The model that plans for the band.
+    /// The band's planner; loads it if necessary.
     ///
     /// # Errors
-    /// As [`Shelf::model`], and 404 without a band.
+    /// As [`Shelf::band`].
     pub async fn planner(self: &Arc<Self>) -> Result<Arc<LoadedModel>, ApiError> {
         self.player(&self.band_files()?.planner).await
     }
@@ -285,7 +277,7 @@ fn peek<T>(cells: &Cells<T>, id: &str) -> Option<Arc<T>> {
     cells.get(id)?.get().cloned()
 }
 
-/// What `load` gives, once for all who ask meanwhile; a load that failed is tried again by the next.
+/// Runs `load` once for all concurrent requests. After a failure, the next request tries again.
 async fn loaded<T: Send + Sync + 'static>(
     cells: &Cells<T>,
     id: &str,
@@ -295,7 +287,7 @@ async fn loaded<T: Send + Sync + 'static>(
         let mut cells = cells.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(cells.entry(id.to_owned()).or_default())
     };
-    // A task of its own: who asked may leave, and what was begun is for those who come later.
+    // In a task of its own, so that loading continues for later requests if this client leaves.
     let model = tokio::spawn(async move {
         let load = || async {
             let loaded = tokio::task::spawn_blocking(load).await;

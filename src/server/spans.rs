@@ -1,8 +1,8 @@
-//! What traces tell of requests and runs: times, names and numbers, by OpenTelemetry's conventions for HTTP servers and
-//! generative models; never what was asked or answered.
+//! Traces of requests and runs: times, names and numbers, by OpenTelemetry's semantic conventions for HTTP servers and
+//! generative AI. They never contain prompts or answers.
 //!
-//! They are spans of `tracing` under a target of their own, which the log leaves out. Where they go is known in `otlp`
-//! alone, which is there with the feature `otel`; without it, or when nobody asked for traces, they cost nothing.
+//! The spans are `tracing` spans with a target of their own, which the log leaves out. Only `otlp`, compiled with the
+//! feature `otel`, knows where they are sent. Without it, or without an endpoint for traces, they cost nothing.
 
 #[cfg(not(feature = "otel"))]
 mod none;
@@ -27,28 +27,28 @@ pub use run::followed;
 
 use super::answer::Spent;
 
-/// Target of every span that is for a trace.
+/// Target of all spans that are exported.
 pub const TARGET: &str = "otel";
-/// The conventions want to know whose models these are.
+/// Value of `gen_ai.provider.name`.
 const PROVIDER: &str = "bandmaster";
-/// Of a path, which anybody may make as long as a head may be.
+/// Paths are cut to this many characters, since a client may send very long ones.
 const PATH_CHARS_MAX: usize = 256;
-/// What collectors listen at, below their address.
+/// Path of the OTLP endpoint, below a collector's address.
 const TRACES_PATH: &str = "/v1/traces";
 
-/// A collector of OpenTelemetry's.
+/// The address of an OpenTelemetry collector.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
-    /// With `/v1/traces`.
+    /// Ends in `/v1/traces`.
     url: String,
 }
 
 impl Endpoint {
-    /// The collector at `url`, the address below which it listens: `http://127.0.0.1:4318`. With `offline`, only one on
-    /// this machine.
+    /// `url` is the collector's base address, e.g. `http://127.0.0.1:4318`, with or without `/v1/traces`. With
+    /// `offline`, it must be on this machine.
     ///
     /// # Errors
-    /// A sentence that says what is wrong with it.
+    /// A sentence that says what is wrong with the address.
     pub fn new(url: &str, offline: bool) -> Result<Self, String> {
         let wrong = |reason: &str| Err(format!("{url}: {reason}; expected e.g. http://127.0.0.1:4318"));
         let parsed = match reqwest::Url::parse(url) {
@@ -73,7 +73,6 @@ impl Endpoint {
         Ok(Self { url: format!("{}{TRACES_PATH}", base.strip_suffix(TRACES_PATH).unwrap_or(base)) })
     }
 
-    /// Where spans are sent.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
@@ -82,47 +81,42 @@ impl Endpoint {
 
 fn is_here(host: &str) -> bool {
     let host = host.trim_matches(['[', ']']);
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
-/// A request's span; it ends when this is dropped.
 #[derive(Debug)]
 pub struct RequestSpan(Span);
 
-/// What is known of a request when it comes.
+/// What is known of a request when it arrives.
 #[derive(Debug, Clone, Copy)]
 pub struct Asked<'a> {
-    /// `GET` and the like; `other` for one that nobody knows.
+    /// `GET` and the like; `other` for an unknown method.
     pub method: &'static str,
-    /// The pattern of its path, where there is one.
+    /// The pattern of the matched route; `None` if no route matched.
     pub route: Option<&'a str>,
-    /// Its path, without what stands behind a `?`.
+    /// The path without the query.
     pub path: &'a str,
-    /// Its id.
     pub id: &'a str,
-    /// Its headers; `traceparent` says whose part it is.
+    /// The headers; `traceparent` names the parent span.
     pub headers: &'a HeaderMap,
 }
 
-/// What is known of it at its end.
+/// What is known of a request at its end.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Told<'a> {
-    /// What was answered; none where nobody waited for it.
+    /// The response's status; `None` if the client left before it.
     pub status: Option<u16>,
-    /// One of a few words for what went wrong.
+    /// Value of `error.type`, one of a small fixed set.
     pub error: Option<&'static str>,
-    /// Whether the answer broke after its status was sent.
+    /// Whether the response failed after its status was sent.
     pub broke: bool,
-    /// The model that answered.
     pub model: Option<&'a str>,
-    /// When its first token was there, after the request came.
+    /// Time from the request's arrival to the first token.
     pub first_token: Option<Duration>,
-    /// Its tokens.
     pub spent: Option<Spent>,
 }
 
 impl RequestSpan {
-    /// Begins now.
     #[must_use]
     pub fn begin(asked: Asked<'_>) -> Self {
         let method = if asked.method == "other" { "_OTHER" } else { asked.method };
@@ -155,13 +149,12 @@ impl RequestSpan {
         Self(span)
     }
 
-    /// For spans below it, also when they outlive it.
+    /// The parent for spans below this one, which may outlive it.
     #[must_use]
     pub fn as_parent(&self) -> Parent {
         Parent::of(&self.0)
     }
 
-    /// Writes down how it ended.
     pub fn end(&self, told: Told<'_>) {
         let span = &self.0;
         if span.is_disabled() {
@@ -169,7 +162,7 @@ impl RequestSpan {
         }
         span.record("http.response.status_code", told.status.map(i64::from));
         span.record("error.type", told.error);
-        // A client's mistake is no error of this server's.
+        // By the conventions, a client's error (4xx) is no error of a server span.
         let failed = told.broke || told.status.is_some_and(|status| status >= 500);
         span.record("otel.status_code", failed.then_some("error"));
         span.record("gen_ai.request.model", told.model);
@@ -182,7 +175,7 @@ impl RequestSpan {
 }
 
 fn record_tokens(span: &Span, prompt: u64, cached: u64, completion: u64) {
-    // Other integers would become text.
+    // Other integer types would be exported as strings.
     let whole = |tokens: u64| i64::try_from(tokens).unwrap_or(i64::MAX);
     span.record("gen_ai.usage.input_tokens", whole(prompt));
     span.record("gen_ai.usage.output_tokens", whole(completion));
@@ -194,7 +187,7 @@ fn name(method: &str, route: Option<&str>) -> String {
     route.map_or_else(|| method.to_owned(), |route| format!("{method} {route}"))
 }
 
-/// What a route does, in the conventions' words.
+/// Value of `gen_ai.operation.name` for a route.
 fn operation(route: &str) -> Option<&'static str> {
     match route {
         "/v1/chat/completions" | "/v1/responses" => Some("chat"),

@@ -1,5 +1,5 @@
-//! Server-sent events: a stream begins within a second, whatever must be loaded before; what comes is sent as it comes,
-//! with a comment now and then while nothing does. What the events tell is not known here.
+//! Server-sent events. A stream begins within a second, even if a model must be loaded first, and sends a comment now
+//! and then while there are no events. The content of the events is not known here.
 
 #[cfg(test)]
 mod tests;
@@ -17,17 +17,17 @@ use super::error::ApiError;
 use super::layers::Notes;
 use super::track::CUT;
 
-/// A stream begins after this long at the latest.
+/// A stream begins after this time at the latest.
 const SILENCE_MAX: Duration = Duration::from_millis(700);
-/// So often a client hears that the connection lives.
+/// How often an idle stream sends a comment, which keeps the connection open.
 const COMMENT_EVERY: Duration = Duration::from_secs(15);
 
-/// A stream of events as an answer: `opening`, then what `write` makes of what `asked` gives. Where that takes long, as it
-/// does when a model must be loaded first, the stream begins before it is there; an error then comes within the stream, as
-/// `write` tells it.
+/// A response that streams `opening` and then the events that `write` makes of the outcome of `asked`. If `asked` takes
+/// long, for instance because a model must be loaded, the stream begins without it; an error of `asked` is then sent
+/// within the stream, as `write` formats it.
 ///
 /// # Errors
-/// Of `asked`, where they come before the stream has begun.
+/// Those of `asked`, if they occur before the stream has begun.
 pub async fn begin<A, S>(
     app: &App,
     notes: Notes,
@@ -50,7 +50,7 @@ where
             () = cut => Err(ApiError::unavailable(CUT).code("cut")),
         };
         if let Err(error) = &asked {
-            // The status has said that all is well: nobody else counts it.
+            // The status was 200, so no layer counts this error.
             let kind = error.code.unwrap_or(error.kind);
             metrics.error("", kind);
             notes.broke(kind);
@@ -60,36 +60,35 @@ where
     Ok(respond(opening.chain(stream::once(late).flatten())))
 }
 
-/// A stream of events as an answer.
 pub fn respond(events: impl Stream<Item = Event> + Send + 'static) -> Response {
     let events = events.map(Ok::<Event, Infallible>);
     let mut response = Sse::new(events).keep_alive(KeepAlive::new().interval(COMMENT_EVERY)).into_response();
-    // Proxies that gather an answer before they pass it on are told not to.
+    // Asks proxies such as nginx not to buffer the response.
     response.headers_mut().insert("x-accel-buffering", axum::http::HeaderValue::from_static("no"));
     response
 }
 
-/// A value as an event's data.
+/// An event with `value` as JSON.
 pub fn data(value: &impl Serialize) -> Event {
     Event::default().data(serde_json::to_string(value).unwrap_or_default())
 }
 
-/// The same under a name, which comes first: some clients read line by line.
+/// A named event with `value` as JSON. The name is sent first, because some clients parse line by line.
 pub fn named(name: &str, value: &impl Serialize) -> Event {
     Event::default().event(name).data(serde_json::to_string(value).unwrap_or_default())
 }
 
-/// An event that is none to clients: the first bytes of a stream that has nothing to tell yet.
+/// An empty comment, which clients ignore: the first bytes of a stream that has no event yet.
 pub fn comment() -> Event {
     Event::default().comment("")
 }
 
-/// The end of a completion's stream that broke.
+/// The last events of a completion's stream that failed.
 pub fn failed(error: &ApiError) -> [Event; 2] {
     [data(&error.object()), done()]
 }
 
-/// The end of OpenAI's streams.
+/// The event that ends OpenAI's streams.
 pub fn done() -> Event {
     Event::default().data("[DONE]")
 }

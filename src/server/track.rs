@@ -1,5 +1,5 @@
-//! Follows answers from the question to the end: their times and tokens are counted, whoever asked is charged, and when
-//! the server ends, so do they, in order.
+//! Follows answers from the request to the end: counts their times and tokens, charges the API key, and ends them with
+//! an error when the server shuts down.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,30 +12,32 @@ use super::error::ApiError;
 use super::layers::Notes;
 use super::metrics::{Metrics, ModelMetrics};
 
-/// What streams say that are cut at the server's end.
+/// The error message in streams that are cut off by a shutdown.
 pub const CUT: &str = "the server is ending: ask again when it is back";
 
-/// What is known of one request to a model.
+/// Counts what happens in one request to a model.
 pub struct Track {
     metrics: Arc<Metrics>,
     of_model: ModelMetrics,
-    /// Resolves when what still runs must end.
+    /// Resolves when the server's shutdown cuts off answers.
     cut: Pin<Box<dyn Future<Output = ()> + Send>>,
     notes: Notes,
     model: String,
     started: Instant,
-    /// When each answer last said something.
+    /// When each answer last produced a token; `None` before the first.
     said: Vec<Option<Instant>>,
     spent: Spent,
-    /// Pieces of answers so far: about a token each.
+    /// Updates with text so far, about a token each. They are charged if the exact usage is never known.
     pieces: u64,
     open: usize,
-    /// Whether errors are told within the answer; otherwise its status tells them, and is counted.
+    /// Whether errors are sent within a stream and must be counted here. Otherwise they become the response's status,
+    /// which the layers count.
     streams: bool,
 }
 
 impl Track {
-    /// Of a request that came at `started`; `choices` answers of a model that is there will come.
+    /// For a request that arrived at `started` and gets `choices` answers. `model` must be the name of an existing
+    /// model, because metrics keep every name.
     #[must_use]
     pub fn new(app: &super::App, notes: Notes, model: &str, choices: u32, started: Instant) -> Self {
         notes.answered_by(model);
@@ -54,14 +56,14 @@ impl Track {
         }
     }
 
-    /// The same of answers that stream.
+    /// Sets whether the answers are streamed.
     #[must_use]
     pub fn streaming(mut self, streams: bool) -> Self {
         self.streams = streams;
         self
     }
 
-    /// The same answers, followed.
+    /// Passes the answers through and counts them.
     #[must_use]
     pub fn follow(self, answers: Answers) -> Answers {
         let next = |(mut track, mut answers): (Self, Answers)| async move {
@@ -83,7 +85,7 @@ impl Track {
         stream::unfold((self, answers), next).boxed()
     }
 
-    /// Takes in what came of answer `number`.
+    /// Counts an update of answer `number`.
     pub fn see(&mut self, number: u32, update: &Update) {
         let now = Instant::now();
         match update {
@@ -111,7 +113,7 @@ impl Track {
                     self.metrics.error(&self.model, kind);
                     self.notes.broke(kind);
                 }
-                // Nothing comes after it.
+                // Nothing follows a failure.
                 self.open = 0;
                 self.notes.charge(self.pieces);
             }
@@ -132,24 +134,24 @@ impl Track {
 impl Drop for Track {
     fn drop(&mut self) {
         if self.open > 0 {
-            // Who left pays for what was said.
+            // The client left; it is charged for what was generated until then.
             self.notes.charge(self.pieces);
         }
     }
 }
 
-/// Everything of one answer at once.
+/// The complete answers to a request.
 pub struct Whole<T> {
-    /// What was gathered of each answer, and why it ended.
+    /// What `take` gathered from each answer, and why the answer ended.
     pub answers: Vec<(T, Finish)>,
-    /// What all cost.
+    /// Usage of all answers together.
     pub spent: Spent,
 }
 
-/// Waits for all answers; `take` gathers what comes.
+/// Waits for all answers; `take` is called for every update that is not an end.
 ///
 /// # Errors
-/// Of the first answer that broke.
+/// The error of the first answer that fails.
 pub async fn whole<T: Default>(
     mut answers: Answers,
     choices: u32,

@@ -1,7 +1,7 @@
-//! What a conversation weighs before it becomes a prompt: its texts, and what stands beside them as JSON. Every route that
-//! makes a prompt asks here, so that nothing goes in unweighed. How a prompt is made is not known here.
+//! Measures the size of a conversation, its texts and the JSON beside them, before it becomes a prompt. Every route
+//! that renders a prompt checks it here, so that no input goes unmeasured. How a prompt is rendered is not known here.
 
-/// Refuses what is longer than any prompt of the model, before it is cut into tokens.
+/// Refuses text that is longer than any prompt of the model can be, before it is tokenized.
 ///
 /// # Errors
 /// 400 naming the field and the limit.
@@ -25,14 +25,14 @@ use super::error::ApiError;
 use super::jobs;
 use crate::text::{LoadedModel, Message, Tool};
 
-/// What a message adds, and each value of JSON and each name in it. A prompt that shows it has a token for it, and tokens
-/// have so many bytes at most or more.
+/// Counted for every message, JSON value and field name, on top of its text. Each takes at least one token in a prompt,
+/// and the model's limit in bytes allows at least this many bytes for a token.
 const VALUE_BYTES: usize = 16;
-/// Values of JSON in tools, arguments of calls, variables and documents together. Each takes a hundred bytes of memory
-/// and more, several times while it becomes a prompt.
+/// Most JSON values in tools, arguments of calls, variables and documents together. Each takes over a hundred bytes of
+/// memory, and is copied several times while a prompt is rendered.
 pub const VALUES_MAX: usize = 65_536;
 
-/// What a conversation weighs, by the fields that hold it.
+/// The size of a conversation in bytes, by request field, and its number of JSON values.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Weight {
     messages: usize,
@@ -43,7 +43,7 @@ pub struct Weight {
 }
 
 impl Weight {
-    /// Of a conversation, the tools beside it, and the variables of the template, `documents` among them.
+    /// Measures a conversation, its tools, and the template's variables, which include `documents`.
     #[must_use]
     pub fn of(messages: &[Message], tools: &[Tool], variables: &Map<String, Value>) -> Self {
         let mut weight = Self::default();
@@ -71,13 +71,12 @@ impl Weight {
         weight
     }
 
-    /// The sum over all fields, in bytes.
     #[must_use]
     pub fn bytes(self) -> usize {
         self.messages + self.tools + self.variables + self.documents
     }
 
-    /// The field that weighs the most.
+    /// The name of the largest field, for errors.
     #[must_use]
     pub fn field(self) -> &'static str {
         let fields = [
@@ -100,20 +99,21 @@ impl Weight {
         Err(ApiError::invalid(self.field(), message))
     }
 
-    /// Refuses what can't become a prompt of the model. Gives the bytes.
+    /// Refuses what is too large for a prompt of the model. Returns the size in bytes.
     ///
     /// # Errors
-    /// 400 naming the field that weighs the most, and the limit.
+    /// 400 naming the largest field and the limit.
     pub fn check(self, model: &LoadedModel) -> Result<usize, ApiError> {
         self.check_values()?;
         check_prompt_bytes(model, self.field(), self.bytes())?;
         Ok(self.bytes())
     }
 
-    /// Refuses what is too much to be only looked at. Gives the bytes.
+    /// As [`Weight::check`], for requests that run no model on the whole conversation, such as tokenizing it: the limit
+    /// is [`jobs::TEXT_BYTES_MAX`] instead of the model's.
     ///
     /// # Errors
-    /// 400 or 413 naming the field that weighs the most, and the limit.
+    /// 400 or 413 naming the largest field and the limit.
     pub fn check_looked_at(self) -> Result<usize, ApiError> {
         self.check_values()?;
         jobs::check_size(self.field(), self.bytes())?;
@@ -121,7 +121,7 @@ impl Weight {
     }
 }
 
-/// What a value weighs, and how many it is.
+/// The size of a value in bytes, and how many values it contains, itself included.
 fn of_value(value: &Value) -> (usize, usize) {
     let sum = |(bytes, values): (usize, usize), (more_bytes, more_values): (usize, usize)| {
         (bytes + more_bytes, values + more_values)

@@ -1,29 +1,29 @@
-//! Tokens to text while they arrive: whole characters only, and no part of a stop string ever.
+//! Decodes tokens to text while they are generated. Only whole characters come out, and never any part of a stop
+//! sequence unless it is asked for.
 
 use std::sync::Arc;
 
 use super::Tokenizer;
 
-/// Decodes one stream of tokens.
 #[derive(Debug)]
 pub struct StreamDecoder {
     tokenizer: Arc<Tokenizer>,
     stops: Vec<String>,
-    /// Whether the stop string is given as well.
+    /// Whether the stop sequence is part of the text.
     stop_in_text: bool,
-    /// Control tokens whose names are given as text.
+    /// Control tokens whose names become text; all other control tokens are dropped.
     visible: Vec<u32>,
-    /// The beginning of a character, its other bytes still to come.
+    /// The first bytes of a character whose other bytes have not arrived.
     bytes: Vec<u8>,
-    /// Text that may be the beginning of a stop string.
+    /// Text held back because it may be the beginning of a stop sequence.
     held: String,
-    /// The first piece of text loses the space that SentencePiece puts before every text.
+    /// Whether to remove the space that SentencePiece puts in front of every text from the first piece.
     strip_space: bool,
     stopped: bool,
 }
 
 impl StreamDecoder {
-    /// A decoder that ends at the first of `stops`; empty ones stop nothing.
+    /// A decoder that stops at the first of `stops`. Empty strings in `stops` are ignored.
     pub fn new(tokenizer: Arc<Tokenizer>, stops: &[String]) -> Self {
         Self {
             strip_space: tokenizer.space_prefix(),
@@ -37,22 +37,22 @@ impl StreamDecoder {
         }
     }
 
-    /// The same decoder, but the names of these control tokens are text: whoever parses it needs to see them.
+    /// Makes the names of these control tokens part of the text, for a caller who parses them.
     #[must_use]
     pub fn with_visible(mut self, ids: Vec<u32>) -> Self {
         self.visible = ids;
         self
     }
 
-    /// The same decoder, which gives the stop string it ends at as well.
+    /// Whether the text includes the stop sequence that ended it.
     #[must_use]
     pub fn with_stop_in_text(mut self, stop_in_text: bool) -> Self {
         self.stop_in_text = stop_in_text;
         self
     }
 
-    /// Takes the next token and gives what can be said now; nothing any more once a stop string was met. Control tokens
-    /// are no text, but for those of [`StreamDecoder::with_visible`].
+    /// Takes the next token and returns the text that is final now: nothing once a stop sequence was found. Control
+    /// tokens give no text, except those of [`StreamDecoder::with_visible`].
     pub fn push(&mut self, id: u32) -> String {
         if self.stopped || (self.tokenizer.is_control(id) && !self.visible.contains(&id)) {
             return String::new();
@@ -68,7 +68,7 @@ impl StreamDecoder {
         self.release()
     }
 
-    /// Gives what was held back, when no token follows. The beginning of a character becomes `U+FFFD`.
+    /// Returns what was held back, after the last token. An incomplete character becomes `U+FFFD`.
     pub fn finish(&mut self) -> String {
         if self.stopped {
             return String::new();
@@ -79,12 +79,11 @@ impl StreamDecoder {
         std::mem::take(&mut self.held)
     }
 
-    /// Whether a stop string was met.
     pub fn stopped(&self) -> bool {
         self.stopped
     }
 
-    /// Moves whole characters from `bytes` to `held`; bytes that can't begin one become `U+FFFD`.
+    /// Moves whole characters from `bytes` to `held`. Invalid bytes become `U+FFFD`.
     fn take_characters(&mut self) {
         let mut taken = 0;
         for chunk in self.bytes.utf8_chunks() {
@@ -112,7 +111,7 @@ impl StreamDecoder {
     }
 }
 
-/// Text that comes in pieces and ends before the first of some stop strings.
+/// Cuts text that arrives in pieces in front of the first stop sequence in it.
 #[derive(Debug, Default)]
 pub struct StopFilter {
     stops: Vec<String>,
@@ -121,12 +120,11 @@ pub struct StopFilter {
 }
 
 impl StopFilter {
-    /// Ends at the first of `stops`.
     pub fn new(stops: Vec<String>) -> Self {
         Self { stops, ..Self::default() }
     }
 
-    /// Takes more text and gives what can be said now; nothing any more once a stop string was met.
+    /// Takes more text and returns what is final now: nothing once a stop sequence was found.
     pub fn push(&mut self, text: &str) -> String {
         if self.stopped {
             return String::new();
@@ -141,47 +139,48 @@ impl StopFilter {
         std::mem::replace(&mut self.held, rest)
     }
 
-    /// Gives what was held back, when no text follows.
+    /// Returns what was held back, after the last piece.
     pub fn finish(&mut self) -> String {
         std::mem::take(&mut self.held)
     }
 
-    /// Whether a stop string was met.
     pub fn stopped(&self) -> bool {
         self.stopped
     }
 }
 
-/// Where the first of some stop strings begins, and its bytes.
+/// The position in bytes of the first stop sequence in `text`, and its length.
 fn first_stop(text: &str, stops: &[String]) -> Option<(usize, usize)> {
-    // Looking for a string takes time in its own length.
+    // Searching for a string costs time in its length even if it cannot fit.
     let stops = stops.iter().filter(|stop| stop.len() <= text.len());
     stops.filter_map(|stop| Some((text.find(stop.as_str())?, stop.len()))).min()
 }
 
-/// Bytes at the end of `text` that may be the beginning of a stop string.
+/// The number of bytes at the end of `text` that may be the beginning of a stop sequence.
 fn held_back(text: &str, stops: &[String]) -> usize {
     stops.iter().map(|stop| overlap(text, stop)).max().unwrap_or(0)
 }
 
-/// Where the tokens of a text begin in it, in characters. A token that begins inside of a character begins where that
-/// character does.
+/// Computes the position, in characters, at which each token of a text begins. A token that begins inside a character
+/// gets the position of that character.
 #[derive(Debug)]
 pub struct TokenOffsets {
     tokenizer: Arc<Tokenizer>,
-    /// The prompt, where it is a part of the text, and how much of it has passed.
+    /// The prompt if the text begins with it, else empty.
     prompt: String,
+    /// Bytes of `prompt` that are passed.
     prompt_at: usize,
+    /// Tokens of the prompt still to come.
     prompt_tokens: usize,
-    /// Characters before the next token.
+    /// Characters in front of the next token.
     chars: usize,
-    /// The beginning of a character, its other bytes still to come.
+    /// The first bytes of a character whose other bytes have not arrived.
     bytes: Vec<u8>,
     strip_space: bool,
 }
 
 impl TokenOffsets {
-    /// For a text that begins with a prompt of so many tokens, or with neither.
+    /// For a text that begins with a prompt of `prompt_tokens` tokens, or with no prompt (an empty one of 0 tokens).
     pub fn new(tokenizer: Arc<Tokenizer>, prompt: &str, prompt_tokens: usize) -> Self {
         Self {
             strip_space: tokenizer.space_prefix(),
@@ -194,13 +193,13 @@ impl TokenOffsets {
         }
     }
 
-    /// Where the next token begins.
+    /// Takes the next token and returns its position.
     pub fn push(&mut self, id: u32) -> usize {
         if self.prompt_tokens > 0 {
             self.prompt_tokens -= 1;
             return self.push_prompt(id);
         }
-        // What was left of the prompt belongs to no token.
+        // The rest of the prompt belongs to no token.
         self.chars += chars_begun(&self.prompt.as_bytes()[self.prompt_at..]);
         self.prompt_at = self.prompt.len();
         let begins = self.chars;
@@ -227,11 +226,11 @@ impl TokenOffsets {
         begins
     }
 
-    /// A token of the prompt: its text stands there, but for a space that SentencePiece put in front, and for the
-    /// control tokens that open or close a sequence.
+    /// Finds the token's text in the prompt. A space that SentencePiece put in front is not there, and neither are the
+    /// control tokens that begin or end a sequence.
     fn push_prompt(&mut self, id: u32) -> usize {
         let rest = &self.prompt.as_bytes()[self.prompt_at..];
-        // Inside of a character, which was counted with its first byte.
+        // We are inside a character, which was counted with its first byte.
         let inside = rest.first().is_some_and(|byte| is_continuation(*byte));
         let begins = self.chars - usize::from(inside && self.chars > 0);
         let bytes = self.tokenizer.decode_bytes(id);
@@ -259,12 +258,12 @@ fn chars_begun(bytes: &[u8]) -> usize {
     bytes.iter().filter(|byte| !is_continuation(**byte)).count()
 }
 
-/// Whether more bytes could make a character of these.
+/// Whether these bytes are a valid beginning of a character.
 fn is_incomplete(bytes: &[u8]) -> bool {
     std::str::from_utf8(bytes).is_err_and(|e| e.error_len().is_none())
 }
 
-/// Bytes at the end of `text` that are a beginning of `stop`.
+/// The number of bytes at the end of `text` that are a beginning of `stop`.
 fn overlap(text: &str, stop: &str) -> usize {
     let longest = text.len().min(stop.len() - 1);
     (1..=longest).rev().find(|&bytes| text.as_bytes().ends_with(&stop.as_bytes()[..bytes])).unwrap_or(0)
@@ -373,7 +372,7 @@ mod tests {
                 assert_eq!(offsets(prompt, prompt_tokens, &ids), naive);
             }
         }
-        // What is no character is one mark of it; a control token has no text unless the prompt says it.
+        // Invalid bytes count as one character. A control token has no text unless the prompt contains its name.
         let byte = |byte| fixtures::byte_id(&tokenizer, byte);
         assert_eq!(offsets("", 0, &[byte(0xff), byte(b'a'), byte(0xf0), byte(b'b')]), [0, 1, 2, 2]);
         let end = tokenizer.special_token("<|im_end|>").unwrap();

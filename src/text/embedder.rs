@@ -1,5 +1,5 @@
-//! Texts to vectors whose nearness is nearness in meaning. What computes them is given; it runs on the engine's thread
-//! between steps, in pieces, so that no stream waits long; the rest of what nobody waits for is not computed.
+//! Sentence embeddings: texts of similar meaning get close vectors. The forward function is passed in. It runs on the
+//! engine's thread between steps, in pieces, so that no stream waits long. Cancelled work stops after its piece.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -10,56 +10,44 @@ use tokenizers::Tokenizer;
 
 use crate::engine::{Broken, EngineHandle, Job, JobEnd, JobKind, Rejected, RequestId};
 
-/// Tokens that one pass takes, special ones included: what the model was trained with. Longer texts take several.
+/// Tokens of one forward pass, special tokens included: the length the model was trained with. Longer texts are split.
 const WINDOW_TOKENS: usize = 256;
 
-/// Bytes of text that are made tokens at a time: others' texts come between.
+/// Bytes of text that are tokenized at a time, so that other requests get their turn in between.
 const ENCODED_BYTES: usize = 64 << 10;
-/// Bytes of one text. The longest that an embedding model reads at once are a hundredth of it.
+/// The most bytes of one text. What an embedding model reads at once is a hundredth of it at most.
 const TEXT_BYTES_MAX: usize = 1 << 20;
 
-/// An embedding model that can't be loaded or did not answer.
 #[derive(Debug, thiserror::Error)]
 pub enum EmbedError {
-    /// `tokenizer.json` can't be used.
     #[error("cannot use {}: {reason}; pull the embedding model again", file.display())]
-    Tokenizer {
-        /// The file.
-        file: PathBuf,
-        /// Why.
-        reason: String,
-    },
-    /// An id that the model doesn't have.
+    Tokenizer { file: PathBuf, reason: String },
+    /// An id outside the model's vocabulary.
     #[error(
         "token {id} is not one of the embedding model's {vocab}: send texts, or ids of its own tokenizer (LangChain: check_embedding_ctx_length=False)"
     )]
     UnknownToken {
-        /// The id.
         id: u32,
-        /// Tokens that there are.
+        /// Size of the vocabulary.
         vocab: usize,
     },
-    /// A text beyond any model.
+    /// A text longer than `TEXT_BYTES_MAX`.
     #[error("a text of {bytes} bytes: {TEXT_BYTES_MAX} at most; send it in parts")]
-    TooLong {
-        /// Its length.
-        bytes: usize,
-    },
-    /// It took longer than whoever asked would wait.
+    TooLong { bytes: usize },
+    /// The deadline of the request passed.
     #[error("the texts were not embedded within {} s: send fewer at a time or try again later", .0.as_secs())]
     Deadline(Duration),
-    /// The forward pass broke.
     #[error("the text could not be embedded: {0}")]
     Failed(String),
-    /// The engine has no place for it now.
+    /// The engine has no room for the job now.
     #[error(transparent)]
     Rejected(#[from] Rejected),
-    /// The engine ended before it came to it.
+    /// The engine ended before it finished.
     #[error("the engine stopped before the text was embedded")]
     Stopped,
 }
 
-/// Computes a vector of length 1 for each text's token ids, special ones included: the models crate's
+/// Computes a vector of length 1 for each text's token ids, special tokens included: the models crate's
 /// `Embedder::embed_all`.
 pub type Forward = Arc<dyn Fn(&[&[u32]]) -> Result<Vec<Vec<f32>>, String> + Send + Sync>;
 
@@ -67,7 +55,7 @@ pub type Forward = Arc<dyn Fn(&[&[u32]]) -> Result<Vec<Vec<f32>>, String> + Send
 pub struct TextEmbedder {
     engine: EngineHandle,
     tokenizer: Arc<Tokenizer>,
-    /// One text is made tokens at a time, and whoever came first goes first.
+    /// Lets one thread tokenize at a time, in order of arrival.
     encoding: Arc<tokio::sync::Semaphore>,
     kind: JobKind,
     forward: Forward,
@@ -88,7 +76,7 @@ impl TextEmbedder {
         })
     }
 
-    /// Tokens of `text` by this model's tokenizer, those that open and close it included.
+    /// The number of tokens of `text`, special tokens included.
     ///
     /// # Errors
     /// [`EmbedError::Tokenizer`].
@@ -96,8 +84,8 @@ impl TextEmbedder {
         ids_of(&self.tokenizer, text).map(|ids| ids.len())
     }
 
-    /// One vector of length 1 for each text, in order. A text longer than the model reads at once is read in parts, and
-    /// its vector is the mean of theirs.
+    /// One vector of length 1 for each text, in order. A text longer than the model reads at once is split, and its
+    /// vector is the mean of its parts' vectors, scaled to length 1.
     ///
     /// # Errors
     /// [`EmbedError`] when the engine is full or has ended.
@@ -106,8 +94,7 @@ impl TextEmbedder {
         self.embed_ids(&ids, None).await
     }
 
-    /// Tokens of texts, those that open and close a text included. Whoever stops waiting ends the work soon: after the
-    /// part of it that is being done.
+    /// Tokenizes texts, special tokens included. If the future is dropped, the work stops after the current part.
     ///
     /// # Errors
     /// [`EmbedError::TooLong`] and [`EmbedError::Tokenizer`].
@@ -128,8 +115,8 @@ impl TextEmbedder {
         Ok(ids)
     }
 
-    /// The same of texts that are tokens already, those that open and close a text included. Whoever stops waiting ends the
-    /// work within a step.
+    /// The same for texts that are token ids already, special tokens included. If the future is dropped, the work stops
+    /// within a step.
     ///
     /// # Errors
     /// As [`TextEmbedder::embed`], [`EmbedError::UnknownToken`], and [`EmbedError::Deadline`] after `deadline`.
@@ -158,7 +145,7 @@ impl TextEmbedder {
         Ok(counts.into_iter().map(|count| mean_direction(vectors.by_ref().take(count))).collect())
     }
 
-    /// Has the engine compute all texts, as many at a time as it likes.
+    /// Lets the engine compute all texts. It decides how many at a time.
     async fn run(
         &self,
         texts: Vec<Vec<u32>>,
@@ -198,13 +185,13 @@ impl TextEmbedder {
     }
 }
 
-/// Does work on a thread for that, when it is its turn. The place is the work's own: it is held to its end, also when nobody
-/// waits for it any more.
+/// Does work on a blocking thread when its turn has come. The work itself holds the permit, so the permit is held to
+/// the end of the work even if nobody waits for it any more.
 async fn in_turn<T: Send + 'static>(
     turns: &Arc<tokio::sync::Semaphore>,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, EmbedError> {
-    // Never closed.
+    // The semaphore is never closed.
     let place = Arc::clone(turns).acquire_owned().await.map_err(|_| EmbedError::Stopped)?;
     let done = tokio::task::spawn_blocking(move || {
         let _place = place;
@@ -213,21 +200,20 @@ async fn in_turn<T: Send + 'static>(
     done.await.map_err(|error| EmbedError::Failed(error.to_string()))
 }
 
-/// The vectors of a job's texts, or why there are none.
 type Vectors = Result<Vec<Vec<f32>>, EmbedError>;
 
-/// Where the vectors of a job go, once.
+/// Where the vectors of a job go. Only the first answer counts.
 struct Answer(Mutex<Option<tokio::sync::oneshot::Sender<Vectors>>>);
 
 impl Answer {
     fn say(&self, vectors: Vectors) {
         let sender = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        // Who asked may have left.
+        // The receiver may be gone.
         let _ = sender.map(|sender| sender.send(vectors));
     }
 }
 
-/// A job that somebody waits for. Dropping it ends the job.
+/// A job that somebody waits for. Dropping it cancels the job.
 struct Underway<'a> {
     engine: &'a EngineHandle,
     id: RequestId,
@@ -239,7 +225,6 @@ impl Drop for Underway<'_> {
     }
 }
 
-/// Ids of `text`, those that open and close it included.
 fn ids_of(tokenizer: &Tokenizer, text: &str) -> Result<Vec<u32>, EmbedError> {
     let encoding = tokenizer.encode_fast(text, true);
     let encoding = encoding
@@ -251,13 +236,14 @@ fn tokenizer_at(dir: &Path) -> Result<Tokenizer, EmbedError> {
     let file = dir.join("tokenizer.json");
     let unusable = |reason: String| EmbedError::Tokenizer { file: file.clone(), reason };
     let mut tokenizer = Tokenizer::from_file(&file).map_err(|e| unusable(e.to_string()))?;
-    // The file cuts and pads for batches of a fixed length.
+    // The settings in the file cut and pad to a fixed length.
     tokenizer.with_padding(None);
     tokenizer.with_truncation(None).map_err(|e| unusable(e.to_string()))?;
     Ok(tokenizer)
 }
 
-/// Cuts `ids`, which begin and end with a special token, into even parts of at most `tokens_max` that all do.
+/// Cuts `ids`, which begin and end with a special token, into even parts of at most `tokens_max` tokens. Each part
+/// begins and ends with the same special tokens.
 fn windows(ids: &[u32], tokens_max: usize) -> Vec<Vec<u32>> {
     let [first, middle @ .., last] = ids else { return vec![ids.to_vec()] };
     if ids.len() <= tokens_max {
@@ -285,7 +271,7 @@ fn filled(lengths: &[usize], bytes_max: usize) -> Vec<usize> {
     counts
 }
 
-/// The mean of vectors, each weighted by its tokens, scaled to length 1; of one vector, itself.
+/// The mean of vectors, each weighted by its tokens, scaled to length 1. A single vector is returned unchanged.
 fn mean_direction(mut vectors: impl Iterator<Item = (usize, Vec<f32>)>) -> Vec<f32> {
     let Some((tokens, first)) = vectors.next() else { return Vec::new() };
     let Some((more, second)) = vectors.next() else { return first };

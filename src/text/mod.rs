@@ -1,6 +1,6 @@
-//! Text to token ids and back: tokenizers, chat templates, grammars, sessions.
+//! Text to token ids and back: tokenizers, chat templates, grammars, and sessions with a loaded model.
 //!
-//! Tasks, plans and HTTP are not known here; of the models crate, only GGUF metadata and the trait of a model.
+//! Tasks, plans and HTTP are not known here. Of the models crate, only GGUF metadata and the trait `Model` are used.
 
 pub mod decode;
 pub mod embedder;
@@ -24,7 +24,7 @@ pub use tokenizer::{Tokenizer, TokenizerError};
 pub use tool_calls::{OutputParser, Part, ToolChoice, ToolFormat, reasoning_open};
 pub use waited::Waited;
 
-/// What a request to a session is made of and what an engine tells, so that their users need not know the engine.
+/// What callers need to make a request and to read its result, so that they do not import the engine.
 pub use crate::engine::{
     Class, EngineHandle, FinishReason, ModelStats as EngineModelStats, Priority, Rejected, RunId, Sampling,
     Stats as EngineStats, Usage,

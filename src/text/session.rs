@@ -1,4 +1,4 @@
-//! A loaded model as text sees it: messages in, text out. How weights are read and steps are scheduled is not known here.
+//! A loaded model as text sees it: messages in, text out. How weights are read and steps scheduled is not known here.
 
 mod fill;
 mod hold;
@@ -29,123 +29,109 @@ use crate::engine::{
     RequestId, Sampling, Sink, Usage,
 };
 
-/// Events besides the tokens of a generation that its channel always has room for: the last one.
+/// Room in a generation's channel for events besides tokens, such as the last one.
 const OTHER_EVENTS: usize = 2;
-/// Prefill reports that may wait to be read; further ones are left out.
+/// Room for prefill reports that are not read yet. When it is full, further ones are dropped.
 const PREFILL_EVENTS: usize = 16;
 
-/// What can go wrong between messages and text.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
-    /// The file.
     #[error(transparent)]
     Gguf(#[from] GgufError),
-    /// Its vocabulary.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
-    /// Its chat template.
     #[error(transparent)]
     Template(#[from] TemplateError),
-    /// The schema that was asked for.
     #[error(transparent)]
     Grammar(#[from] GrammarError),
-    /// The engine could not load it.
+    /// The engine could not load the model.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// The engine does not take the request.
     #[error(transparent)]
     Rejected(#[from] Rejected),
-    /// The forward pass broke, or the engine ended.
+    /// The forward pass failed, or the engine ended.
     #[error("generation failed: {0}")]
     Failed(String),
-    /// Nobody waits for it any more.
     #[error("nobody waits for it any more")]
     Ended,
 }
 
-/// Makes a model of an open file, e.g. with the models crate's `load_gguf`; runs on a thread of its own, and again when
-/// the engine wants a model back that it had to send away.
+/// Makes a model of an open file, e.g. with the models crate's `load_gguf`. Runs on its own thread, and again whenever
+/// the engine reloads a model whose weights it had evicted.
 pub type WeightsLoader = Box<dyn Fn(Gguf) -> Result<Box<dyn Model>, String> + Send + Sync>;
 
-/// A model in an engine with its tokenizer, chat template and grammars. Share it.
+/// A model in an engine with its tokenizer, chat template and grammars. Meant to be shared in an `Arc`.
 pub struct LoadedModel {
     name: String,
     engine: EngineHandle,
     model: ModelId,
     context_tokens: usize,
     tokenizer: Arc<Tokenizer>,
-    /// Base models have none; that matters only to who wants to chat.
+    /// Base models have none, which matters only for chat.
     template: Option<ChatTemplate>,
-    /// Where it was trained to fill in text.
+    /// `None` if the model was not trained to fill in the middle of a text.
     fill: Option<fill::Marks>,
-    /// How it writes calls of tools.
+    /// The syntax in which the model writes tool calls.
     tool_format: ToolFormat,
-    /// What outputs were asked for last, and their grammars before anything was drawn; latest first.
+    /// The last outputs that were asked for and their grammars in the initial state; latest first.
     kept: Mutex<Kept>,
-    /// Made when the first schema comes.
+    /// Made when a grammar is first needed.
     grammars: OnceLock<Result<GrammarFactory, GrammarError>>,
 }
 
-/// What the answer must be.
+/// The form that the answer must have.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub enum Output {
-    /// Any text.
     #[default]
     Text,
-    /// One JSON object.
     JsonObject,
-    /// One JSON value that fits this schema.
+    /// A JSON value that matches this schema.
     Schema(Value),
-    /// What a client's own grammar says.
+    /// Text that a grammar sent by the client accepts.
     Written(Written),
-    /// Calls of these tools, as far as the choice allows or demands.
+    /// Calls of these tools, as `choice` allows or demands.
     Calls {
-        /// What can be called.
         tools: Vec<Tool>,
-        /// Whether and what must be.
         choice: ToolChoice,
-        /// Whether several may be.
+        /// Whether one answer may contain several calls.
         parallel: bool,
-        /// Where none need be: what the answer is instead, as a schema.
+        /// The schema of an answer without a call, if `choice` allows one. `None` is any text.
         otherwise: Option<Value>,
     },
 }
 
-/// How a model answers.
+/// Settings for one answer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Terms {
-    /// How tokens are drawn.
     pub sampling: Sampling,
     /// Most tokens of the answer.
     pub max_tokens: u32,
     /// The model may not end the answer before so many tokens.
     pub min_tokens: u32,
-    /// The answer goes on to `max_tokens` where the model would end it.
+    /// Keep generating until `max_tokens`, ignoring the end-of-sequence token.
     pub ignore_eos: bool,
-    /// The answer ends before the first of these.
+    /// Stop sequences: the answer ends in front of the first of them.
     pub stop: Vec<String>,
-    /// It ends behind it instead.
+    /// Whether the answer includes the stop sequence that ended it.
     pub stop_in_text: bool,
-    /// Tokens that end it as the model's own end does.
+    /// Tokens that end the answer, in addition to the model's own end-of-sequence tokens.
     pub stop_tokens: Vec<u32>,
-    /// What it must be.
     pub output: Output,
-    /// Whether the answer goes through [`LoadedModel::parser`], which reads marks that are no text.
+    /// Whether the answer goes through [`LoadedModel::parser`], which needs to see the names of some control tokens.
     pub parsed: bool,
-    /// So many alternatives are told with each token; `None` tells no log-probabilities.
+    /// How many alternatives to report with each token's log-probability; `None` reports no log-probabilities.
     pub top_logprobs: Option<u32>,
-    /// Whether the prompt's tokens have theirs told as well.
+    /// Whether to report log-probabilities for the prompt as well.
     pub score_prompt: bool,
-    /// What the cache has computed for another salt is not used; 0 for what everybody shares.
+    /// The prefix cache is shared only between requests with the same salt. The salt of requests without one is 0.
     pub cache_salt: u64,
-    /// Order among the waiting.
     pub priority: Priority,
-    /// The answer ends this long after it was asked for.
+    /// Time from the request to the forced end of the answer.
     pub deadline: Option<Duration>,
 }
 
 impl Terms {
-    /// The most likely text of at most so many tokens.
+    /// Greedy sampling of at most `max_tokens` tokens, with nothing else asked for.
     #[must_use]
     pub fn new(max_tokens: u32) -> Self {
         Self {
@@ -167,19 +153,18 @@ impl Terms {
     }
 }
 
-/// A token with its log-probability, and the most likely ones in its place.
+/// A token with its log-probability and the most likely alternatives.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Score {
-    /// The token.
     pub id: u32,
-    /// Its log-probability; `None` for a prompt's first, which has nothing before it.
+    /// `None` for the first token of a prompt, which has nothing before it.
     pub logprob: Option<f32>,
-    /// `(token, log-probability)`, best first.
+    /// `(token, log-probability)`, most likely first.
     pub top: Vec<(u32, f32)>,
 }
 
 impl LoadedModel {
-    /// Loads the model in the file at `path` into `engine`; `weights` reads what is not text. Blocks while it does.
+    /// Loads the model in the file at `path` into `engine`, reading it with `weights`. Blocks until it is loaded.
     ///
     /// # Errors
     /// [`SessionError`] when the file, its vocabulary, its template or its weights can't be used.
@@ -233,12 +218,10 @@ impl LoadedModel {
         }))
     }
 
-    /// As given when it was loaded.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The engine's number for it.
     pub fn id(&self) -> ModelId {
         self.model
     }
@@ -248,42 +231,40 @@ impl LoadedModel {
         self.context_tokens
     }
 
-    /// No prompt of more bytes fits into the context, whatever its tokens.
+    /// The most bytes of a prompt that can fit into the context, whatever its tokens.
     pub fn prompt_bytes_max(&self) -> usize {
         self.context_tokens.saturating_mul(self.tokenizer.token_bytes_max())
     }
 
-    /// Its tokenizer.
     pub fn tokenizer(&self) -> &Arc<Tokenizer> {
         &self.tokenizer
     }
 
-    /// Its chat template, where it has one.
     pub fn template(&self) -> Option<&ChatTemplate> {
         self.template.as_ref()
     }
 
-    /// Rows of the output matrix: token ids are below this.
+    /// Rows of the output matrix: every token id is below this.
     pub fn vocab(&self) -> usize {
         self.engine.limits(self.model).map_or(0, |limits| limits.vocab)
     }
 
-    /// Tokens of a text, without any template.
+    /// The number of tokens of a text without a chat template.
     pub fn count_tokens(&self, text: &str) -> usize {
         self.tokenizer.encode(text, false).len()
     }
 
-    /// Asks. The answer comes through what is returned; dropping that ends the work.
+    /// Starts an answer. It arrives through the returned [`Generation`]; dropping that cancels the request.
     ///
     /// # Errors
-    /// [`SessionError`] when the output asked for can't be enforced, or the engine refuses: a prompt longer than the context
-    /// is never cut.
+    /// [`SessionError`] when the output can't be enforced, or the engine refuses. A prompt longer than the context is
+    /// refused, never cut.
     pub fn generate(&self, prompt: Prompt, terms: Terms) -> Result<Generation, SessionError> {
         let held = self.hold(&terms.output, &Waited::default())?;
         self.generate_held(prompt, terms, &held)
     }
 
-    /// The same with a grammar that was made before, for as many answers as it is wanted for.
+    /// The same with a grammar made in advance, which can serve several answers.
     ///
     /// # Errors
     /// [`SessionError`] when the engine refuses.
@@ -334,16 +315,16 @@ impl LoadedModel {
         [own, others].concat()
     }
 
-    /// Reads an answer to `prompt` while it comes: what of it is content, reasoning, or calls of `tools`.
+    /// A parser for an answer to `prompt`. It splits the stream into content, reasoning, and calls of `tools`.
     #[must_use]
     pub fn parser(&self, prompt: &Prompt, tools: &[Tool]) -> OutputParser {
         OutputParser::new(&self.tool_format, tools, reasoning_open(&prompt.text))
     }
 
-    /// Makes now what the first schema would have to wait for: some tenths of a second for a large vocabulary.
+    /// Does now what the first grammar would otherwise wait for: some tenths of a second for a large vocabulary.
     ///
     /// # Errors
-    /// [`SessionError::Grammar`] when the vocabulary can't be held to a schema.
+    /// [`SessionError::Grammar`] when grammars can't work with the model's vocabulary.
     pub fn prepare_grammars(&self) -> Result<(), SessionError> {
         self.grammars()?;
         Ok(())
@@ -355,7 +336,8 @@ impl LoadedModel {
     }
 }
 
-/// Passes events on without ever waiting: the channel has room for every token and `reserved` places are kept for them.
+/// Passes events on without ever blocking. The channel has room for `reserved` events, which covers every token;
+/// prefill reports may not use that room.
 fn sink(sender: Sender<Event>, reserved: usize) -> Sink {
     Box::new(move |event| {
         if matches!(event, Event::Prefill { .. }) && sender.capacity() <= reserved {
@@ -372,51 +354,45 @@ fn score(id: u32, logprobs: Logprobs) -> Score {
     Score { id, logprob: Some(logprobs.logprob), top: logprobs.top }
 }
 
-/// A part of an answer.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Piece {
-    /// Part of the prompt is computed.
     Prefill {
-        /// Prompt tokens computed or found in the cache so far.
+        /// Prompt tokens computed or found in the prefix cache so far.
         computed: u32,
-        /// Prompt tokens in all.
         total: u32,
     },
     /// Text that follows what came before.
     Text(String),
-    /// The last piece of an answer that ended in order.
+    /// The last piece of an answer that ended normally.
     Done(Completion),
-    /// The last piece of an answer that broke.
+    /// The last piece of an answer that failed.
     Failed(String),
 }
 
-/// A finished answer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Completion {
-    /// All text, without the stop string.
+    /// All text. Without the stop sequence, unless [`Terms::stop_in_text`] asked for it.
     pub text: String,
-    /// Why it ended.
     pub finish: FinishReason,
-    /// What it cost.
     pub usage: Usage,
     /// The prompt as the model read it.
     pub rendered_prompt: String,
 }
 
-/// An answer on its way. Dropping it ends the work within a step.
+/// An answer that is being generated. Dropping it cancels the request within a step.
 pub struct Generation {
     engine: EngineHandle,
     id: RequestId,
     events: Receiver<Event>,
     decoder: StreamDecoder,
     text: String,
-    /// Taken by the completion.
+    /// `None` once the answer has ended.
     prompt: Option<Prompt>,
-    /// Of the tokens since they were last taken.
+    /// Log-probabilities of the tokens since they were last taken.
     scores: Vec<Score>,
-    /// Of the prompt's tokens but the first.
+    /// Log-probabilities of the prompt's tokens, except the first.
     prompt_scores: Vec<Score>,
-    /// The end, when text had to go before it.
+    /// The last piece, if text that had been held back had to go before it.
     done: Option<Piece>,
 }
 
@@ -427,19 +403,19 @@ impl Generation {
         self.prompt.as_ref().map(|prompt| prompt.text.as_str()).unwrap_or_default()
     }
 
-    /// The prompt's tokens; none once the answer has ended.
+    /// The prompt's tokens; empty once the answer has ended.
     #[must_use]
     pub fn prompt_ids(&self) -> &[u32] {
         self.prompt.as_ref().map(|prompt| prompt.ids.as_slice()).unwrap_or_default()
     }
 
-    /// The scores of the tokens that came since they were last taken; text may follow its tokens later, where it could have
-    /// been the beginning of a stop string.
+    /// The scores of the tokens that arrived since they were last taken. A token's text may arrive later than its score
+    /// if it could be the beginning of a stop sequence.
     pub fn take_scores(&mut self) -> Vec<Score> {
         std::mem::take(&mut self.scores)
     }
 
-    /// The scores of the prompt's tokens but the first, once they are computed.
+    /// The scores of the prompt's tokens except the first, once they are computed.
     pub fn take_prompt_scores(&mut self) -> Vec<Score> {
         std::mem::take(&mut self.prompt_scores)
     }
@@ -461,10 +437,10 @@ impl Generation {
         }
     }
 
-    /// Waits for the end.
+    /// Waits for the end of the answer.
     ///
     /// # Errors
-    /// [`SessionError::Failed`] when it broke.
+    /// [`SessionError::Failed`] when the generation failed.
     pub async fn completion(mut self) -> Result<Completion, SessionError> {
         while let Some(piece) = self.next().await {
             match piece {
@@ -491,7 +467,7 @@ impl Generation {
             Event::Finished { reason, usage } => {
                 let rest = self.decoder.finish();
                 let rest = self.say(rest);
-                // Ended from here: a stop string was met.
+                // This session cancelled the request itself, because of a stop sequence.
                 let finish = if self.decoder.stopped() { FinishReason::Stop } else { reason };
                 let done = Piece::Done(Completion {
                     text: std::mem::take(&mut self.text),

@@ -1,20 +1,20 @@
-//! Whether somebody still waits for work that takes long. Who waits, and for what, is not known here.
+//! Tells long-running work whether anyone still waits for its result. Who waits, and for what, is not known here.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Shared by who waits and who works: the one says when it waits no longer, the other looks now and then.
+/// A flag shared between the one who waits and the one who works. Clones share the same flag.
 #[derive(Debug, Clone, Default)]
 pub struct Waited(Arc<AtomicBool>);
 
 impl Waited {
-    /// Looked at now and then by whoever works long.
+    /// Whether the work should continue. Long-running work calls this now and then.
     #[must_use]
     pub fn goes_on(&self) -> bool {
         !self.0.load(Ordering::Relaxed)
     }
 
-    /// Nobody waits any more: the work ends where it is.
+    /// Says that nobody waits for the result any more. The work stops the next time it looks.
     pub fn end(&self) {
         self.0.store(true, Ordering::Relaxed);
     }

@@ -1,3 +1,3 @@
-//! What a worker can call that is not a model.
+//! Tools that a worker can call.
 
 pub mod calculator;

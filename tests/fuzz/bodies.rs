@@ -1,4 +1,4 @@
-//! What comes over the network: bodies that clients send, and streams of the servers that are asked.
+//! Fuzzes what comes over the network: bodies of clients' requests, and event streams of other servers.
 
 use bandmaster::bench::sse::Frames;
 use bandmaster::server::error::ApiError;
@@ -66,7 +66,7 @@ const WORDS: &[&str] = &[
     "suffix",
 ];
 
-/// A request that can't be used is the client's mistake, and is told what to do.
+/// Checks that a refusal is a client error with a message.
 fn refused(error: &ApiError) -> bool {
     assert!(error.status.is_client_error(), "{error:?}");
     assert!(!error.message.trim().is_empty(), "{error:?}");
@@ -127,7 +127,7 @@ fn responses_bodies() {
     });
 }
 
-/// The data of all whole events of a stream that comes in portions of so many bytes.
+/// The data of all complete events of a stream that arrives in portions of so many bytes.
 fn data_of(stream: &[u8], portion: usize) -> Vec<String> {
     let mut frames = Frames::default();
     let mut all = Vec::new();

@@ -1,27 +1,27 @@
-//! The loop that all fuzz targets share. An input is a function of its number: a seed of the target, changed a few times,
-//! either byte by byte or token by token. A failure names the number and shows the input.
+//! The loop that all fuzz targets share. An input depends only on its number: it is one of the target's seeds, changed
+//! a few times by bytes or by tokens. A failure shows the number and the input.
 //!
-//! `BANDMASTER_FUZZ_INPUTS` sets how many inputs each target gets (default 2,000); with `BANDMASTER_FUZZ_SECONDS` a target goes
-//! on for that long instead.
+//! `BANDMASTER_FUZZ_INPUTS` is the number of inputs for each target (default 2,000). If `BANDMASTER_FUZZ_SECONDS` is
+//! set, a target runs for that long instead.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 const INPUTS_DEFAULT: u64 = 2_000;
-/// No input of a few kilobytes may keep a thread busy for longer, on however slow a machine.
+/// Time limit for an input of a few kilobytes, generous enough for slow machines.
 const INPUT_TIME_MAX: Duration = Duration::from_secs(10);
-/// Inputs longer than this are cut, so that repeated doubling stays cheap.
+/// Longer inputs are cut, so that repeated doubling stays cheap.
 const INPUT_BYTES_MAX: usize = 16 << 10;
 
-/// One thing that reads what others wrote.
+/// A reader under test.
 pub struct Target<'a> {
     pub name: &'a str,
-    /// Sound inputs.
+    /// Valid inputs.
     pub seeds: &'a [&'a str],
-    /// Tokens that mean something to the reader, put in at random.
+    /// Tokens that mean something to the reader, inserted at random.
     pub words: &'a [&'a str],
-    /// Reads an input and checks what came of it; returns whether it was accepted.
+    /// Reads an input and checks the result. Returns whether the input was accepted.
     pub read: &'a (dyn Fn(&[u8]) -> bool + Sync),
 }
 
@@ -46,7 +46,7 @@ impl Random {
     }
 }
 
-/// Numbers and texts at the edges of what a field may hold.
+/// Numbers and texts at the limits of what a field may hold.
 const EDGES: &[&str] = &[
     "0",
     "-0",
@@ -84,7 +84,6 @@ const EDGES: &[&str] = &[
     "\u{1b}[31m",
 ];
 
-/// The input with this number.
 fn input(target: &Target, number: u64) -> Vec<u8> {
     let mut random = Random(number);
     let mut text = random.one_of(target.seeds).to_owned();
@@ -108,7 +107,7 @@ fn cut(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
-/// Runs of letters and digits, runs of spaces, and every other character alone.
+/// Splits into runs of letters and digits, runs of white space, and single other characters.
 fn tokens(text: &str) -> Vec<&str> {
     let kind = |c: char| if c.is_alphanumeric() { 1 } else { i32::from(c.is_whitespace()) * 2 };
     let mut found = Vec::new();
@@ -144,7 +143,7 @@ fn change_tokens(text: &str, words: &[&str], random: &mut Random) -> String {
             tokens.swap(at, other);
         }
         7 => {
-            // The same again and again: what nests or repeats has a limit.
+            // Repeats a part many times, to reach limits on nesting and repetition.
             let copied = tokens[at..end].to_vec();
             let times = 1 << random.below(9);
             tokens.splice(at..at, copied.iter().copied().cycle().take(copied.len() * times));
@@ -177,14 +176,12 @@ fn change_bytes(bytes: &mut Vec<u8>, random: &mut Random) {
     }
 }
 
-/// What a target's inputs came to.
 #[derive(Default)]
 struct Counts {
     inputs: AtomicU64,
     accepted: AtomicU64,
 }
 
-/// Gives a target its inputs.
 pub fn fuzz(target: &Target) {
     for seed in target.seeds {
         assert!((target.read)(seed.as_bytes()), "{}: the seed is sound: {seed}", target.name);

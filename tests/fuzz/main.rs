@@ -1,6 +1,6 @@
-//! Throws damaged inputs at everything that reads what others wrote: a model's file, a client, a server that is asked, the
-//! record of runs, a person's settings. A reader answers with a value or an error, never with a panic and never late.
-//! The reader of GGUF files has its own target in `models/tests/gguf_fuzz.rs`.
+//! Feeds damaged inputs to everything that reads data from outside: model files, clients' requests, streams of other
+//! servers, the journal of runs, and settings. A reader must return a value or an error, never panic, and never take
+//! long. The reader of GGUF files has its own target in `models/tests/gguf_fuzz.rs`.
 
 mod bodies;
 mod harness;

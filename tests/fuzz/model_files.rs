@@ -1,4 +1,4 @@
-//! What comes with a model: its chat template and its vocabulary.
+//! Fuzzes what comes with a model: its chat template and its vocabulary.
 
 use std::sync::LazyLock;
 
@@ -99,7 +99,7 @@ fn chat_templates() {
     });
 }
 
-/// A byte-level vocabulary with a few merges and tokens that are no text.
+/// A byte-level vocabulary with a few merges and control tokens.
 static VOCABULARY: LazyLock<Tokenizer> = LazyLock::new(|| {
     let tokens: Vec<String> = (0..=255u8).map(|byte| spelled(byte).to_string()).collect();
     let merges = ["h e", "l l", "he ll", "hell o", "Ġ w", "a a", "aa aa", "Ã ¤"];
@@ -124,7 +124,7 @@ fn vocabulary(tokens: &[String], merges: &[&str]) -> Gguf {
     Gguf::from_bytes(writer.finish()).expect("what the writer writes can be read")
 }
 
-/// How byte-level vocabularies write a byte (GPT-2's table).
+/// GPT-2's spelling of a byte.
 fn spelled(byte: u8) -> char {
     let shown = matches!(byte, 0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff);
     let shift = (0..byte).filter(|b| !matches!(b, 0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff)).count() as u32;
@@ -167,7 +167,7 @@ fn texts_to_tokens() {
     });
 }
 
-/// A vocabulary of which each line of the input is a token, and each line with a space a merge as well.
+/// Each line of the input is a token of a vocabulary, and each line with a space is also a merge.
 #[test]
 fn vocabularies() {
     fuzz(&Target {

@@ -1,5 +1,5 @@
-//! What is read back from a person's own machine: the events of a run, plans and traces. Settings
-//! have their target in `src/cli/tests.rs`, beside what is private to the command line.
+//! Fuzzes files from the user's own machine: the events of a run, plans and traces. Settings are fuzzed in
+//! `src/cli/tests.rs`, because their reader is private to the command line.
 
 use bandmaster::bench::workflow::trace::Trace;
 use bandmaster::journal::{Event, fold};
@@ -11,7 +11,7 @@ use crate::harness::{Target, fuzz};
 const STATUSES: [&str; 8] =
     ["queued", "in_progress", "requires_action", "completed", "incomplete", "failed", "cancelled", "skipped"];
 
-/// The event of a line as `runs show --events` writes it.
+/// Parses a line as `runs show --events` writes it.
 fn event(line: &str) -> Option<Event> {
     let body: Value = serde_json::from_str(line).ok()?;
     Some(Event {

@@ -435,7 +435,7 @@ fn on_a_terminal(home: &Home, words: &[&str]) -> Option<Vec<u8>> {
     match output {
         Ok(output) => Some(output.stdout),
         Err(_) => {
-            eprintln!("skipped: `script` is not installed");
+            bandmaster_test_support::skip("`script` is not installed");
             None
         }
     }

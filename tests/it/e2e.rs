@@ -1,8 +1,8 @@
-//! The built program on real models: the default band, offline. The models are taken from where the program keeps them,
-//! and fetched if they are missing. If that is not possible, the tests print "skipped".
+//! The built program on real models: the default band, offline. The models are imported once, from the folder that
+//! `BANDMASTER_TEST_MODELS` names, into a home in the build folder. Without that variable these tests are skipped.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,7 +10,13 @@ use std::time::Duration;
 use serde_json::Value;
 use tempfile::TempDir;
 
-const BAND: [&str; 4] = ["qwen2.5-coder-1.5b", "qwen2.5-coder-0.5b", "smollm2-135m", "minilm-l6-v2"];
+/// Names and files of the default band.
+const BAND: [(&str, &str); 4] = [
+    ("qwen2.5-coder-1.5b", "qwen2.5-coder-1.5b.gguf"),
+    ("qwen2.5-coder-0.5b", "qwen2.5-coder-0.5b.gguf"),
+    ("smollm2-135m", "smollm2-135m.gguf"),
+    ("minilm-l6-v2", "minilm-l6-v2"),
+];
 
 fn bandmaster() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bandmaster"));
@@ -18,31 +24,26 @@ fn bandmaster() -> Command {
     command
 }
 
-fn installed() -> Vec<Value> {
-    let listed = bandmaster().args(["models", "list", "--json"]).output().unwrap();
-    let models: Vec<Value> = serde_json::from_slice(&listed.stdout).unwrap();
-    models.into_iter().filter(|model| model["installed"] == true).collect()
-}
-
-/// The program's models folder, with the models of the band in it.
-fn models_dir() -> Result<PathBuf, String> {
-    for name in BAND {
-        if installed().iter().any(|model| model["name"] == name) {
-            continue;
-        }
-        let pull = bandmaster().args(["models", "pull", name]).output().unwrap();
-        if !pull.status.success() {
-            return Err(format!("{name} can't be fetched: {}", String::from_utf8_lossy(&pull.stderr)));
+/// The `models` folder of a home that has the band. It is kept between runs, so that models are packed once.
+fn models_dir() -> Option<PathBuf> {
+    let files = BAND.map(|(name, file)| Some((name, bandmaster_test_support::model(file)?)));
+    let home = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("home-with-the-default-band");
+    let at_home = |args: &[&str]| {
+        let output = bandmaster().args(args).arg("--offline").arg("--home").arg(&home).output().unwrap();
+        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
+    };
+    let listed: Vec<Value> = serde_json::from_slice(&at_home(&["models", "list", "--json"])).unwrap();
+    for file in files {
+        let (name, file) = file?;
+        if !listed.iter().any(|model| model["name"] == name && model["installed"] == true) {
+            at_home(&["models", "import", file.to_str().unwrap(), "--name", name]);
         }
     }
-    let models = installed();
-    let planner = models.iter().find(|model| model["name"] == BAND[0]).ok_or("planner not listed")?;
-    let path = PathBuf::from(planner["path"].as_str().ok_or("no path listed")?);
-    let folder = path.ancestors().find(|folder| folder.join(BAND[1]).exists());
-    folder.map(Path::to_owned).ok_or_else(|| format!("no models folder above {}", path.display()))
+    Some(home.join("models"))
 }
 
-static MODELS: LazyLock<Result<PathBuf, String>> = LazyLock::new(models_dir);
+static MODELS: LazyLock<Option<PathBuf>> = LazyLock::new(models_dir);
 /// Keeps only one band in memory at a time.
 static TURN: Mutex<()> = Mutex::new(());
 
@@ -53,15 +54,12 @@ struct Home {
 }
 
 impl Home {
-    fn new(test: &str) -> Option<Self> {
+    fn new() -> Option<Self> {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        let models = match &*MODELS {
-            Ok(models) => models,
-            Err(why) => {
-                eprintln!("skipped {test}: {why}");
-                return None;
-            }
-        };
+        let models = MODELS.as_ref().or_else(|| {
+            bandmaster_test_support::skip("the default band is not in BANDMASTER_TEST_MODELS");
+            None
+        })?;
         let folder = tempfile::tempdir().unwrap();
         #[cfg(unix)]
         std::os::unix::fs::symlink(models, folder.path().join("models")).unwrap();
@@ -109,7 +107,7 @@ fn ms(task: &Value, field: &str) -> u64 {
 
 #[test]
 fn a_question_one_call_answers_gets_one_call() {
-    let Some(home) = Home::new("direct") else { return };
+    let Some(home) = Home::new() else { return };
     let run = home.json(&["run", "What is the capital of France?", "--json"]);
     assert_eq!(run["status"], "completed");
     assert_eq!(run["strategy"], "direct");
@@ -120,7 +118,7 @@ fn a_question_one_call_answers_gets_one_call() {
 
 #[test]
 fn reports_are_read_together_and_compared_exactly() {
-    let Some(home) = Home::new("map") else { return };
+    let Some(home) = Home::new() else { return };
     let ships = home.ships(&[("Aurora", 31), ("Bittern", 58), ("Cormorant", 17), ("Dunlin", 44)]);
     let goal = "Each file is about one ship. Which ship had the largest crew, and how many people was that?";
     let run = home.json(&["run", goal, "-f", &ships, "--json"]);
@@ -145,14 +143,14 @@ fn reports_are_read_together_and_compared_exactly() {
 
 #[test]
 fn the_same_seed_gives_the_same_answer() {
-    let Some(home) = Home::new("seed") else { return };
+    let Some(home) = Home::new() else { return };
     let goal = ["run", "Name three colours of the rainbow.", "--strategy", "direct", "--seed", "7", "--json"];
     assert_eq!(home.json(&goal)["answer"], home.json(&goal)["answer"]);
 }
 
 #[test]
 fn events_tell_the_run_in_order() {
-    let Some(home) = Home::new("events") else { return };
+    let Some(home) = Home::new() else { return };
     let lines = String::from_utf8(home.output(&["run", "What is two plus two?", "--events"]).stdout).unwrap();
     let events: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let types: Vec<&str> = events.iter().map(|event| event["type"].as_str().unwrap()).collect();
@@ -167,7 +165,7 @@ fn events_tell_the_run_in_order() {
 
 #[test]
 fn a_goal_longer_than_the_context_is_refused_with_numbers() {
-    let Some(home) = Home::new("long goal") else { return };
+    let Some(home) = Home::new() else { return };
     let goal = "Consider the following words: ".to_owned() + &"lorem ipsum dolor ".repeat(6000);
     let output = home.command(&["run", &goal]).output().unwrap();
     assert_eq!(output.status.code(), Some(2), "{}", String::from_utf8_lossy(&output.stderr));
@@ -193,14 +191,15 @@ fn peak_rss(child: &mut Child) -> u64 {
 #[test]
 #[cfg(target_os = "linux")]
 fn memory_stays_within_the_files_and_the_pool() {
-    let Some(home) = Home::new("memory") else { return };
+    let Some(home) = Home::new() else { return };
     let ships = home.ships(&[("Egret", 12), ("Fulmar", 23), ("Gannet", 34)]);
     let mut command =
         home.command(&["run", "List the crew of each ship and the total.", "-f", &ships, "--quiet"]);
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let peak = peak_rss(&mut child);
-    let installed = installed();
-    let band = installed.iter().filter(|model| BAND.contains(&model["name"].as_str().unwrap()));
+    let models = home.json(&["models", "list", "--json"]);
+    let of_the_band = |model: &&Value| BAND.iter().any(|(name, _)| model["name"] == *name);
+    let band = models.as_array().unwrap().iter().filter(of_the_band);
     let files: u64 = band.map(|model| model["bytes"].as_u64().unwrap()).sum();
     // The most this run can cache: a few thousand tokens of the largest model, 28 KiB each.
     let pool = 6000 * 28 * 1024;

@@ -1,21 +1,10 @@
 //! The installed band: what the catalog promises is what the files hold.
 
-use std::path::PathBuf;
-
 use bandmaster::hub::{Catalog, Home, Hub, ImportOptions, Remote, Role};
-
-/// The folder of real models, if there is one.
-fn models() -> Option<PathBuf> {
-    let dir = std::env::var_os("BANDMASTER_TEST_MODELS").map(PathBuf::from).filter(|dir| dir.is_dir());
-    if dir.is_none() {
-        eprintln!("skipped: BANDMASTER_TEST_MODELS names no folder of models");
-    }
-    dir
-}
+use bandmaster_test_support::model;
 
 #[test]
 fn real_files_are_known_by_their_checksums() {
-    let Some(models) = models() else { return };
     let dir = tempfile::tempdir().unwrap();
     let remote = Remote {
         endpoint: "http://127.0.0.1:1".to_owned(),
@@ -25,11 +14,7 @@ fn real_files_are_known_by_their_checksums() {
     };
     let hub = Hub::with_remote(Home::under(dir.path()), true, remote);
     for (name, file) in [("smollm2-135m", "smollm2-135m.gguf"), ("minilm-l6-v2", "minilm-l6-v2")] {
-        let path = models.join(file);
-        if !path.exists() {
-            eprintln!("skipped: no {file}");
-            continue;
-        }
+        let Some(path) = model(file) else { continue };
         let options = ImportOptions { name: None, role: None, copy: false };
         let (model, _) = hub.import(&path, &options, &mut |_| {}).unwrap();
         let entry = Catalog::builtin().get(name).unwrap();

@@ -1,6 +1,7 @@
-//! `serve` as a client meets it: the program itself on a free port, with a small model. What bodies may say is tested beside
-//! the code; here it is that all of it works together, ends in order, and starts again whatever happened before. Needs
-//! `smollm2-135m.gguf` in the folder that `BANDMASTER_TEST_MODELS` names; without it these tests say so and pass.
+//! Tests of `serve` from the outside: the program itself on a free port, with a small model. Request formats are tested
+//! beside the code; these tests check that everything works together, shuts down in order, and restarts whatever
+//! happened before. They need `smollm2-135m.gguf` in the folder that `BANDMASTER_TEST_MODELS` names; without it they
+//! say so and pass.
 
 #[cfg(unix)]
 mod locked;
@@ -17,18 +18,11 @@ use serde_json::{Value, json};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The model's file, or nothing where there are no models.
 fn model() -> Option<PathBuf> {
-    let file =
-        std::env::var_os("BANDMASTER_TEST_MODELS").map(|dir| PathBuf::from(dir).join("smollm2-135m.gguf"));
-    let file = file.filter(|file| file.is_file());
-    if file.is_none() {
-        eprintln!("skipped: BANDMASTER_TEST_MODELS names no folder with smollm2-135m.gguf");
-    }
-    file
+    bandmaster_test_support::model("smollm2-135m.gguf")
 }
 
-/// A server in a home of its own.
+/// A server with its own home folder.
 struct Server {
     child: Child,
     address: String,
@@ -86,11 +80,11 @@ impl Server {
         self.ask(&format!("POST {path} HTTP/1.1"), &body.to_string())
     }
 
-    /// A stream of chat completions, once its first text is there; chunks behind it can be read.
+    /// Starts a stream of chat completions and waits for its first text. The rest can be read from it.
     fn stream(&self, tokens: u32) -> BufReader<TcpStream> {
         let body = json!({"messages": [{"role": "user", "content": "Count to a thousand."}], "max_tokens": tokens,
                           "ignore_eos": true, "stream": true, "temperature": 1.4});
-        // Hot, so that no loop makes it fast.
+        // A high temperature prevents repetition, which speculative decoding would speed up.
         let mut stream = self.open("POST /v1/chat/completions HTTP/1.1", &body.to_string());
         let mut line = String::new();
         while !line.contains("\"content\":\"") || line.contains("\"content\":\"\"") {
@@ -216,7 +210,7 @@ fn what_can_not_be_done_is_told_with_its_field_and_the_server_lives() {
     check(&"[".repeat(100_000), 400, Value::Null);
     assert_eq!(server.get("/nowhere").0, 404);
     assert_eq!(server.get("/v1/models/nobody").0, 404);
-    // The only model answers for a name that nobody has, and opens no file for it.
+    // The only model answers for an unknown name, and no file is opened for the name.
     let (status, answer) = server.post("/v1/chat/completions", &chat("a", &json!({"model": "/etc/passwd"})));
     assert_eq!((status, &answer["model"]), (200, &json!("smollm2-135m")));
     assert_eq!(server.post("/v1/chat/completions", &chat("a", &json!({"tempreature": 1}))).0, 200);
@@ -230,7 +224,7 @@ fn a_client_that_leaves_frees_its_work() {
     let Some(server) = Server::start(&home, &[]) else { return };
     let streams: Vec<_> = (0..3).map(|_| server.stream(4000)).collect();
     let began = Instant::now();
-    // The numbers are those of the last step.
+    // The statistics are those of the last step.
     while server.metric("bandmaster_engine_running_sequences ") < 3.0 {
         assert!(began.elapsed() < Duration::from_secs(5), "three streams go on");
     }
@@ -317,7 +311,7 @@ fn a_large_body_is_read_and_one_model_stays_one() {
     let Some(server) = Server::start(&home, &[]) else { return };
     let large =
         json!({"model": "smollm2-135m", "messages": [{"role": "user", "content": "word ".repeat(500_000)}]});
-    // Over two megabytes: read apart from small ones, and refused for what it is.
+    // Over two megabytes: takes its memory from the budget for large bodies, and is refused for its length.
     let (status, answer) = server.post("/v1/chat/completions", &large);
     assert_eq!((status, &answer["error"]["code"]), (400, &json!("context_length_exceeded")), "{answer}");
     assert_eq!(server.metric("bandmaster_engine_loads_total"), 1.0);

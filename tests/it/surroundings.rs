@@ -171,7 +171,7 @@ fn a_home_that_may_only_be_read_is_named() {
     fs::create_dir(&folder).unwrap();
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o500)).unwrap();
     if fs::write(folder.join("probe"), "").is_ok() {
-        return eprintln!("skipped: this user may write everywhere");
+        return bandmaster_test_support::skip("this user may write everywhere");
     }
     let output = in_shell(&home, "", &["runs", "list"], "");
     check_failed(&output, &["runs.sqlite", "--home"], "runs list");

@@ -1,26 +1,16 @@
-//! Tokenizers and chat templates against what other programs made of the same files. The data lies beside the checkout
-//! and the models in a folder of their own; without them these tests say so and pass.
+//! Compares tokenizers and chat templates with what other programs made of the same files. The data lies beside the
+//! checkout, and the models in a folder of their own; without them these tests print a message and pass.
 
 use std::fs;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bandmaster::text::{ChatTemplate, GrammarFactory, Message, Role, Tokenizer};
 use bandmaster_models::gguf::Gguf;
+use bandmaster_test_support::{models, shared};
 use serde_json::Value;
 
-fn shared() -> Option<PathBuf> {
-    let beside = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared");
-    let dir = std::env::var_os("BANDMASTER_SHARED").map_or(beside, PathBuf::from);
-    dir.is_dir().then_some(dir)
-}
-
-fn models() -> Option<PathBuf> {
-    std::env::var_os("BANDMASTER_TEST_MODELS").map(PathBuf::from).filter(|dir| dir.is_dir())
-}
-
-/// Texts of a `.inp` file: each line of its own `__ggml_vocab_test__` ends one.
+/// The texts of a `.inp` file, separated by lines of `__ggml_vocab_test__`.
 fn inputs(file: &str) -> Vec<&str> {
     let texts: Vec<&str> = file.split("\n__ggml_vocab_test__\n").collect();
     let last = texts.len() - 1;
@@ -29,10 +19,7 @@ fn inputs(file: &str) -> Vec<&str> {
 
 #[test]
 fn vocabularies_give_the_expected_ids_on_every_line() {
-    let Some(dir) = shared().map(|dir| dir.join("tokenizers")).filter(|dir| dir.is_dir()) else {
-        eprintln!("skipped: no shared data");
-        return;
-    };
+    let Some(dir) = shared("tokenizers") else { return };
     let mut checked = 0;
     for entry in fs::read_dir(&dir).unwrap() {
         let path = entry.unwrap().path();
@@ -57,11 +44,8 @@ fn vocabularies_give_the_expected_ids_on_every_line() {
 
 #[test]
 fn chat_prompts_equal_the_reference() {
-    let (Some(shared), Some(models)) = (shared(), models()) else {
-        eprintln!("skipped: no shared data or no models");
-        return;
-    };
-    let reference = fs::read_to_string(shared.join("reference/logprobs.json")).unwrap();
+    let (Some(reference), Some(models)) = (shared("reference/logprobs.json"), models()) else { return };
+    let reference = fs::read_to_string(reference).unwrap();
     let reference: Value = serde_json::from_str(&reference).unwrap();
     for (key, file) in [
         ("smollm2-135m-instruct-q4_1", "smollm2-135m.gguf"),
@@ -93,10 +77,7 @@ fn ids(value: &Value) -> Vec<u32> {
 
 #[test]
 fn a_megabyte_takes_about_half_a_second_at_worst() {
-    let Some(models) = models() else {
-        eprintln!("skipped: no models");
-        return;
-    };
+    let Some(models) = models() else { return };
     let tokenizer = Tokenizer::open(&models.join("qwen2.5-coder-0.5b.gguf")).unwrap();
     let source = include_str!("tokenizers.rs");
     let prose: String = source.repeat(1_000_000 / source.len());
@@ -116,10 +97,7 @@ fn a_megabyte_takes_about_half_a_second_at_worst() {
 
 #[test]
 fn a_large_vocabulary_is_ready_for_grammars_in_a_moment() {
-    let Some(models) = models() else {
-        eprintln!("skipped: no models");
-        return;
-    };
+    let Some(models) = models() else { return };
     let tokenizer = Arc::new(Tokenizer::open(&models.join("qwen2.5-coder-0.5b.gguf")).unwrap());
     let start = Instant::now();
     let factory = GrammarFactory::new(Arc::clone(&tokenizer)).unwrap();

@@ -1,7 +1,6 @@
-//! Tools as real models are shown them, and what a grammar for calls costs with a large vocabulary. The models lie in the
-//! folder that `BANDMASTER_TEST_MODELS` names; without it these tests say so and pass.
+//! Checks how real models are shown tools, and what a grammar for calls costs with a large vocabulary. The models are
+//! in the folder `BANDMASTER_TEST_MODELS`; without it these tests print a message and pass.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,11 +11,7 @@ use bandmaster_models::gguf::Gguf;
 use serde_json::json;
 
 fn model(file: &str) -> Option<(ChatTemplate, Arc<Tokenizer>)> {
-    let dir = std::env::var_os("BANDMASTER_TEST_MODELS").map(PathBuf::from).filter(|dir| dir.is_dir());
-    if dir.is_none() {
-        eprintln!("skipped: no models");
-    }
-    let gguf = Gguf::open(&dir?.join(file)).unwrap();
+    let gguf = Gguf::open(&bandmaster_test_support::model(file)?).unwrap();
     let tokenizer = Tokenizer::from_gguf(&gguf).unwrap();
     Some((ChatTemplate::from_gguf(&gguf, &tokenizer).unwrap(), Arc::new(tokenizer)))
 }

@@ -1,4 +1,4 @@
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -14,12 +14,7 @@ fn cpu() -> Arc<Cpu> {
 }
 
 fn folder() -> Option<PathBuf> {
-    let found =
-        std::env::var_os("BANDMASTER_TEST_MODELS").map(|models| Path::new(&models).join("minilm-l6-v2"));
-    if found.is_none() {
-        println!("skipped: BANDMASTER_TEST_MODELS names no folder with minilm-l6-v2");
-    }
-    found
+    bandmaster_test_support::model("minilm-l6-v2")
 }
 
 #[test]

@@ -2,32 +2,16 @@
 
 #![allow(dead_code)] // Each test binary uses a part.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Mutex;
 
 use bandmaster_models::{Batch, Model};
 
 pub const BLOCK_TOKENS: usize = 16;
 
-/// A model's file in the folder that `BANDMASTER_TEST_MODELS` names.
+/// The file of the model with this name. Without it the test is skipped.
 pub fn model_path(name: &str) -> Option<PathBuf> {
-    let path = Path::new(&std::env::var_os("BANDMASTER_TEST_MODELS")?).join(format!("{name}.gguf"));
-    found(path)
-}
-
-/// A file of the test data beside the checkout.
-pub fn shared_path(name: &str) -> Option<PathBuf> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared");
-    let folder = std::env::var_os("BANDMASTER_SHARED").map_or(beside, PathBuf::from);
-    found(folder.join(name))
-}
-
-fn found(path: PathBuf) -> Option<PathBuf> {
-    let there = path.exists();
-    if !there {
-        eprintln!("skipped: no {}", path.display());
-    }
-    there.then_some(path)
+    bandmaster_test_support::model(&format!("{name}.gguf"))
 }
 
 /// A sequence that is being computed: its tokens, its blocks, how many tokens are in the cache.

@@ -106,7 +106,7 @@ pub(super) fn python() -> Option<Sandbox> {
     match block_on(Sandbox::find()) {
         Ok(sandbox) => Some(sandbox),
         Err(error) if error.to_string().contains("not on the path") => {
-            println!("skipped: no python3");
+            bandmaster_test_support::skip("python3 is not installed");
             None
         }
         Err(error) => panic!("{error}"),

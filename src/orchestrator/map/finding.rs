@@ -142,7 +142,7 @@ pub fn check(slots: &Slots, text: Arc<str>) -> Check {
 const CUT_OFF: &str = "the reply was cut off at its limit";
 
 /// What can be used of a reply that was cut off at its limit: the whole items of a list, or the whole sentences of a
-/// text. A number or a name may be half there, and a null may only have closed the JSON in time.
+/// text. Nothing else is used: a number or a name may be half there, and a null may only have closed the JSON in time.
 fn cut_off(answer_is: AnswerIs, text: &str, mut raw: Raw) -> Verdict {
     clear_subject(text, &mut raw);
     let kept = match (answer_is, &mut raw.answer) {

@@ -21,11 +21,11 @@ pub enum Combine {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Slots {
-    /// What to find in each input, as a noun: "number of sailors on the ship". A small planner that writes a whole
-    /// question asks for the largest of all ships, which a reader of one text cannot know.
+    /// What to find in each input, as a noun: "number of sailors on the ship". Asked for a whole question, a small
+    /// planner would write one about the largest of all ships, which a reader of one text cannot answer.
     pub find: String,
     pub answer_is: AnswerIs,
-    /// Not empty.
+    /// Has one entry or more.
     pub combine: Vec<Combine>,
 }
 

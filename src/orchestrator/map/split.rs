@@ -47,7 +47,7 @@ pub fn parts(
     parts
 }
 
-/// From coarse to fine. The empty one cuts between any two characters.
+/// From coarse to fine. The empty one cuts anywhere.
 const SEPARATORS: [&str; 5] = ["\n\n", "\n", ". ", " ", ""];
 
 /// Cuts the range after every separator of this depth.

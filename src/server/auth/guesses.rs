@@ -1,6 +1,6 @@
-//! Who tries keys: the more wrong ones came from an address lately, the longer its next one waits before it is looked at.
-//! Right ones wait as well, since an answer that came at once would tell that a key is right; but never for long, and not
-//! on a connection on which a key was right before.
+//! Slows down guessing of API keys: the more wrong keys came from an address lately, the longer its next key waits
+//! before it is checked. Right keys wait as well, since an immediate answer would reveal them; but only a few seconds,
+//! and not on a connection whose last key was right.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,23 +8,23 @@ use std::time::{Duration, Instant};
 
 use super::super::serve::Who;
 
-/// So many wrong keys are nobody's attack.
+/// Wrong keys without any delay, as honest mistakes.
 const FREE: f64 = 10.0;
-/// More are counted no further, so that an address is soon rid of what it did.
+/// The count stops here, so that it decays within a short time.
 const LEVEL_MAX: f64 = 100.0;
-/// What was counted is worth half after this long.
+/// Time in which the count halves.
 const HALF_LIFE: Duration = Duration::from_secs(10);
 const WAIT_FIRST: Duration = Duration::from_millis(100);
-/// After so many more the wait is twice as long.
+/// The wait doubles with every this many further wrong keys.
 const DOUBLES_EVERY: f64 = 10.0;
-/// The longest that a right key waits.
+/// The longest wait of any key.
 pub const WAIT_MAX: Duration = Duration::from_secs(5);
-/// Requests of one address that wait; more are not looked at.
+/// Most waiting requests of one address; further ones are refused.
 const WAITING_MAX: usize = 256;
-/// Addresses that are remembered.
+/// Most addresses to remember.
 const ADDRESSES_MAX: usize = 4096;
 
-/// What was tried lately, by address.
+/// Recent wrong keys, by address.
 #[derive(Debug, Default)]
 pub struct Guesses(Mutex<HashMap<Who, Tried>>);
 
@@ -42,12 +42,11 @@ impl Tried {
     }
 }
 
-/// A request that waits; dropped, it doesn't any more.
+/// A request that waits; it stops counting as waiting when this is dropped.
 #[derive(Debug)]
 pub struct Waiting {
     guesses: Arc<Guesses>,
     who: Who,
-    /// How long it must.
     pub wait: Duration,
 }
 
@@ -64,14 +63,14 @@ impl Guesses {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How long a key from there must wait before it is looked at.
+    /// How long a key from `who` must wait before it is checked.
     ///
     /// # Errors
-    /// Too many wait already: when to come again.
+    /// Too many are waiting already; the duration says when to try again.
     pub fn arrive(self: &Arc<Self>, who: Who, now: Instant) -> Result<Option<Waiting>, Duration> {
         let mut all = self.tried();
         let Some(tried) = all.get_mut(&who) else { return Ok(None) };
-        // Those who wait will be wrong as well.
+        // Waiting requests are assumed to be wrong as well.
         let level = tried.level(now) + tried.waiting as f64;
         if level < FREE {
             return Ok(None);
@@ -85,7 +84,7 @@ impl Guesses {
         Ok(Some(Waiting { guesses: Arc::clone(self), who, wait }))
     }
 
-    /// A key from there was wrong.
+    /// Counts a wrong key.
     pub fn failed(&self, who: Who, now: Instant) {
         let mut all = self.tried();
         if all.len() >= ADDRESSES_MAX && !all.contains_key(&who) {

@@ -1,4 +1,4 @@
-//! Files, keys and limits, each as a table of what is given and what must come of it.
+//! Key files, keys and limits, each as a table of inputs and expected results.
 
 use super::*;
 

@@ -1,21 +1,18 @@
-//! Who waits for whom, and what is given back.
+//! Which requests wait for which, and what is returned to the budget.
 
 use super::*;
 
-/// Parts of their own for one test.
+/// A budget for one test, with a short wait.
 pub fn parts(bytes: usize, made: usize) -> &'static Parts {
     Box::leak(Box::new(Parts { wait_max: Duration::from_millis(50), ..Parts::new(bytes, made) }))
 }
 
-/// KiB that are free: of bytes, and of what is made of them.
+/// The free KiB for raw bytes and for parsed values.
 pub fn free(of: &Parts) -> (usize, usize) {
     (of.bytes.available_permits(), of.made.available_permits())
 }
 
-/// A part of them.
-///
-/// # Errors
-/// 503 when others hold everything.
+/// As [`Part::take`], from the budget `of`.
 pub async fn take(of: &'static Parts, bytes: usize) -> Result<Part, ApiError> {
     Ok(Part { bytes: Some(of.wait(&of.bytes, bytes).await?), made: None, of: Some(of) })
 }

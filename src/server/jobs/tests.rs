@@ -1,4 +1,4 @@
-//! Jobs that nobody waits for, and those that take too long.
+//! Jobs whose client has left, and jobs that take too long.
 
 use std::sync::mpsc;
 
@@ -10,7 +10,7 @@ fn turns(count: usize) -> &'static Semaphore {
     Box::leak(Box::new(Semaphore::new(count)))
 }
 
-/// Works until nobody waits; says so.
+/// Runs until its client has left, then reports it.
 fn endless(
     ended: mpsc::Sender<()>,
     begun: mpsc::Sender<()>,

@@ -1,6 +1,6 @@
-//! What pages in a browser may do. A page of anybody's reaches what listens on loopback: so only listed pages and those of
-//! this machine may read answers (CORS), and without keys nobody is answered who asks under a foreign name (DNS rebinding)
-//! or from a foreign page, whether it says where it is from (`Origin`) or only its browser does (`Sec-Fetch-Site`).
+//! What web pages may do. Any page in a browser can reach a server on loopback, so only pages of this machine and
+//! listed origins may read answers (CORS). Without API keys, requests to a foreign host name (DNS rebinding) or from a
+//! foreign page are refused as well; `Origin` shows such a page or, without it, `Sec-Fetch-Site`.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -18,32 +18,32 @@ use axum::response::{IntoResponse, Response};
 
 use super::super::error::ApiError;
 
-/// How long a browser may remember what it was allowed.
+/// How long a browser may cache the answer to a preflight.
 const PREFLIGHT_SECONDS: u64 = 600;
 const METHODS: &str = "GET, POST, DELETE, OPTIONS";
 const EXPOSED: &str = "x-request-id, retry-after, x-bandmaster-ignored, x-bandmaster-model";
-/// Browsers ask so before a page of the internet reaches into a private network.
+/// Sent by browsers in the preflight when a public page reaches into a private network.
 const REQUEST_PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-control-request-private-network");
 const ALLOW_PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-control-allow-private-network");
 
-/// How browsers say where a request without `Origin` comes from, what for, and into what.
+/// Set by browsers on requests without `Origin` too: the site of the page, the kind of request, and its destination.
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 const FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
-/// Pages that may read answers, by their origin; those of this machine always may.
+/// Origins of the pages that may read answers. Pages of this machine always may.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Origins {
     any: bool,
-    /// Lower case.
+    /// In lower case.
     listed: Vec<String>,
 }
 
 impl Origins {
-    /// Reads origins as they are typed: `https://app.example.com`, `http://localhost:3000`, or `*` for every page.
+    /// Parses origins such as `https://app.example.com` and `http://localhost:3000`, or `*` for every page.
     ///
     /// # Errors
-    /// A sentence that names what is no origin.
+    /// A sentence naming what is not an origin.
     pub fn parse(typed: &[String]) -> Result<Self, String> {
         let mut origins = Self::default();
         for origin in typed {
@@ -66,25 +66,24 @@ impl Origins {
     }
 }
 
-/// The host of an origin.
 fn host_of(origin: &HeaderValue) -> Option<String> {
     let page = origin.to_str().ok()?.parse::<Uri>().ok()?;
     page.scheme()?;
     page.host().map(bare)
 }
 
-/// A host as it is compared: lower case, without the brackets of an address or the dot of a whole name.
+/// A host as it is compared: in lower case, without the brackets of an IPv6 address or a trailing dot.
 fn bare(host: &str) -> String {
     host.trim_matches(['[', ']']).trim_end_matches('.').to_ascii_lowercase()
 }
 
-/// Whether a bare host is this machine by its own names.
+/// Whether a host, as [`bare`] returns it, is a loopback address or name.
 fn is_loopback(host: &str) -> bool {
     let is_address = host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback());
     is_address || host == "localhost" || host.ends_with(".localhost")
 }
 
-/// Scheme, host and perhaps a port, as browsers write it.
+/// Whether this is a scheme, a host and perhaps a port, and nothing else.
 fn is_origin(text: &str) -> bool {
     let Some((scheme, rest)) = text.split_once("://") else { return false };
     let scheme_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
@@ -94,8 +93,8 @@ fn is_origin(text: &str) -> bool {
         && authority.is_ok_and(|authority| !authority.host().is_empty() && !rest.contains('@'))
 }
 
-/// Answers preflights of pages that may ask, and lets them read answers. Any other gets answers without the headers,
-/// which a browser shows to no page.
+/// Answers preflights of allowed origins and adds the CORS headers to their responses. Other pages get responses
+/// without these headers, which the browser hides from them.
 pub(super) async fn cors(State(origins): State<Arc<Origins>>, request: Request, next: Next) -> Response {
     let origin = request.headers().get(ORIGIN).filter(|origin| origins.allows(origin)).cloned();
     let is_preflight =
@@ -118,7 +117,7 @@ fn preflight(asked: &HeaderMap) -> Response {
     let headers = response.headers_mut();
     headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(METHODS));
     headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from(PREFLIGHT_SECONDS));
-    // Clients send headers of their own by the dozen, and none of them does harm.
+    // Client libraries send many headers of their own, and none of them does harm.
     if let Some(wanted) = asked.get(ACCESS_CONTROL_REQUEST_HEADERS) {
         headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, wanted.clone());
     }
@@ -128,26 +127,26 @@ fn preflight(asked: &HeaderMap) -> Response {
     response
 }
 
-/// Names under which the server may be asked.
+/// Host names under which requests are accepted.
 #[derive(Debug, Clone, Default)]
 pub struct Hosts {
     checked: bool,
-    /// Whether it can be reached at other addresses than loopback's.
+    /// Whether the server listens on an address other than loopback.
     reachable: bool,
     any: bool,
-    /// Bare.
+    /// As [`bare`] returns them.
     names: Vec<String>,
     origins: Arc<Origins>,
 }
 
 impl Hosts {
-    /// Checks where it matters: when `bound` is loopback, which every page of a browser on this machine reaches, and no
-    /// key keeps them out; and wherever `names` were listed. Loopback's own names are known then, the `names`, and the pages
-    /// that CORS lets in; where others can reach the server, also every address, since only a name can be made to mean
-    /// another machine.
+    /// Host names are checked if `bound` is loopback and there are no API keys, because every web page on this machine
+    /// could then use the server; and whenever `names` are given. Accepted are loopback's own names, the `names`, and
+    /// pages that CORS allows. If the server listens on another address than loopback, every IP address is accepted
+    /// too, since only a name can be rebound to another machine.
     ///
     /// # Errors
-    /// A sentence about what is no name.
+    /// A sentence naming what is not a host name.
     pub fn new(
         bound: IpAddr,
         has_keys: bool,
@@ -175,7 +174,7 @@ impl Hosts {
         self.any || is_loopback(&host) || self.names.contains(&host) || is_address()
     }
 
-    /// Why the request is not answered, if it isn't.
+    /// The error if the request must be refused.
     pub(super) fn refusal(&self, request: &Request) -> Option<ApiError> {
         if !self.checked {
             return None;
@@ -223,8 +222,9 @@ fn is_name(name: &str) -> bool {
     host.parse::<IpAddr>().is_ok() || (!host.is_empty() && host.len() <= 253 && host.chars().all(of_name))
 }
 
-/// Whether a browser says that a page of another site asks. Programs say nothing, and whoever types an address says
-/// `none`. Following a link to the server's root is nothing that a page could use.
+/// Whether `Sec-Fetch-Site` says that the request comes from a page of another site. Programs other than browsers do
+/// not send it, and for a typed address it is `none`. A link to the server's root is allowed, since the linking page
+/// learns nothing from it.
 fn is_foreign_fetch(request: &Request) -> bool {
     let says = |name: &HeaderName| request.headers().get(name).map(HeaderValue::as_bytes);
     match says(&FETCH_SITE) {
@@ -236,7 +236,7 @@ fn is_foreign_fetch(request: &Request) -> bool {
     }
 }
 
-/// Refuses who asks under a name that is not ours.
+/// Refuses requests as [`Hosts::refusal`] decides.
 pub(super) async fn known_host(State(hosts): State<Arc<Hosts>>, request: Request, next: Next) -> Response {
     match hosts.refusal(&request) {
         Some(error) => error.into_response(),

@@ -1,4 +1,4 @@
-//! A request's id, its line in the log, its span and its numbers, written when the last byte of its answer is gone.
+//! Request ids, the access log, spans and metrics, written when the last byte of the response was sent.
 
 use std::hash::{BuildHasher, RandomState};
 use std::pin::Pin;
@@ -23,37 +23,32 @@ use super::super::spans::{Asked, Parent, RequestSpan, Told};
 use crate::journal::Viewer;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// Names the fields of the body that were taken without effect.
+/// Response header that lists the fields of the request that were accepted without effect.
 const IGNORED: HeaderName = HeaderName::from_static("x-bandmaster-ignored");
-/// Names the model that answers where another one was asked for.
+/// Response header that names the model that answers, if it is not the one that was asked for.
 const MODEL: HeaderName = HeaderName::from_static("x-bandmaster-model");
 const ID_BYTES_MAX: usize = 128;
-/// The status of a request whose client left before the end; never sent.
+/// Status in log and metrics of a request whose client left before the end; it is never sent.
 const CLIENT_LEFT: u16 = 499;
-/// The same in a word, for traces.
+/// The corresponding error type in traces.
 const LEFT: &str = "client_left";
 
-/// What is learned of a request on its way: its handler finds it among the extensions and writes into it. Cheap to
-/// clone; as long as one lives, the request counts as running for its key.
+/// What is recorded about a request while it is handled; found in the request's extensions. Cheap to clone. As long as
+/// a clone lives, the request counts as running for its API key.
 #[derive(Debug, Clone)]
 pub struct Notes(Arc<Learned>);
 
 #[derive(Debug)]
 struct Learned {
     id: String,
-    /// For spans of what the request begins.
     parent: Parent,
     model: OnceLock<String>,
     admitted: OnceLock<Admitted>,
     first_token: OnceLock<Duration>,
     spent: OnceLock<Spent>,
-    /// What the request holds of the memory of all.
     part: OnceLock<Part>,
-    /// What broke an answer whose status was sent.
     broke: OnceLock<&'static str>,
-    /// Fields of the body that were taken without effect.
     ignored: Mutex<Vec<String>>,
-    /// Who answers, where another model was asked for.
     instead: OnceLock<String>,
 }
 
@@ -73,33 +68,33 @@ impl Notes {
         }))
     }
 
-    /// The request's id, as the response tells it.
+    /// The request's id, as in the response's `x-request-id` header.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.0.id
     }
 
-    /// Says which model answers, once. It must exist, because metrics keep every name.
+    /// Records which model answers; only the first call counts. The model must exist, because metrics keep every name.
     pub fn answered_by(&self, model: &str) {
         let _ = self.0.model.set(model.to_owned());
     }
 
-    /// Says that the first token of any answer came so long after the request.
+    /// Records the time from the request's arrival to the first token of any answer.
     pub fn first_token(&self, after: Duration) {
         let _ = self.0.first_token.set(after);
     }
 
-    /// Says what all answers cost.
     pub fn spent(&self, spent: Spent) {
         let _ = self.0.spent.set(spent);
     }
 
-    /// Says that an answer broke whose status was sent, and by what: one of a few words.
+    /// Records that the response failed after its status was sent. `kind` is one of a small fixed set.
     pub fn broke(&self, kind: &'static str) {
         let _ = self.0.broke.set(kind);
     }
 
-    /// Names fields of the body that were taken without effect: a header and the log tell them. Names are plain.
+    /// Records fields of the request that were accepted without effect, for a response header and the log. The names
+    /// must be valid in a header.
     pub fn ignored(&self, names: impl IntoIterator<Item = String>) {
         let mut ignored = self.0.ignored.lock().unwrap_or_else(PoisonError::into_inner);
         for name in names {
@@ -109,7 +104,7 @@ impl Notes {
         }
     }
 
-    /// Says that this model answers in the place of the one that was asked for: a header tells it.
+    /// Records that this model answers in place of the requested one, for a response header.
     pub fn answers_instead(&self, model: &str) {
         let _ = self.0.instead.set(model.to_owned());
     }
@@ -119,32 +114,30 @@ impl Notes {
         (!ignored.is_empty()).then(|| ignored.join(", "))
     }
 
-    /// Holds a part of the memory of all requests as long as the request lives.
+    /// Keeps the request's share of memory until the request has ended.
     pub fn hold(&self, part: Part) {
         let _ = self.0.part.set(part);
     }
 
-    /// The request's place in its trace.
     #[must_use]
     pub fn parent(&self) -> &Parent {
         &self.0.parent
     }
 
-    /// Counts tokens against the key that let the request in, if one did.
+    /// Charges tokens to the request's API key, if it has one.
     pub fn charge(&self, tokens: u64) {
         if let Some(admitted) = self.0.admitted.get() {
             admitted.charge(tokens);
         }
     }
 
-    /// The name of the key that let the request in.
     #[must_use]
     pub fn key(&self) -> Option<&str> {
         self.0.admitted.get().map(Admitted::name)
     }
 
-    /// As whom the record is read and written: as the key that let the request in, and without keys as the server's owner,
-    /// who sees everything.
+    /// As whom the request reads and writes the record: as the owner of its API key, or, on a server without keys, as
+    /// somebody who sees everything.
     #[must_use]
     pub fn viewer(&self) -> Viewer {
         self.0.admitted.get().map_or_else(Viewer::everybody, Admitted::viewer)
@@ -159,12 +152,12 @@ impl Notes {
     }
 }
 
-/// Numbers requests and counts them.
+/// Assigns request ids and counts requests.
 #[derive(Debug)]
 pub(super) struct Observer {
     metrics: Arc<Metrics>,
     count: AtomicU64,
-    /// Keyed at random for each process, so that ids of two never meet.
+    /// Randomly seeded in each process, so that two processes do not produce the same ids.
     random: RandomState,
 }
 
@@ -173,7 +166,7 @@ impl Observer {
         Self { metrics, count: AtomicU64::new(0), random: RandomState::new() }
     }
 
-    /// The client's id where it is one, else a new one.
+    /// The client's `x-request-id` if it is valid, otherwise a new one.
     fn id(&self, headers: &HeaderMap) -> String {
         let sane = |id: &&str| {
             (1..=ID_BYTES_MAX).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic())
@@ -193,7 +186,7 @@ pub(super) async fn observe(
 ) -> Response {
     let mut line = Line::begin(&observer, &request);
     request.extensions_mut().insert(line.notes.clone());
-    // Dropped while it waits here when the client leaves.
+    // If the client leaves now, `line` is dropped during this wait, and logged.
     let mut response = next.run(request).await;
     if let Ok(id) = HeaderValue::from_str(line.notes.id()) {
         response.headers_mut().insert(REQUEST_ID, id);
@@ -205,13 +198,13 @@ pub(super) async fn observe(
         }
     }
     line.status = Some(response.status().as_u16());
-    // Nobody takes the body of what HEAD is answered with.
+    // The body of a response to HEAD is never read.
     line.whole = line.method == "HEAD";
     line.error = response.extensions().get::<ErrorKind>().copied();
     response.map(|body| Body::new(Observed { body, line }))
 }
 
-/// A line of the log in the making. It is written when this is dropped.
+/// The access log's line for a request. Dropping it writes the line and ends the request in metrics and traces.
 #[derive(Debug)]
 struct Line {
     metrics: Arc<Metrics>,
@@ -220,10 +213,10 @@ struct Line {
     method: &'static str,
     route: String,
     began: Instant,
-    /// None until it is sent.
+    /// `None` until the response is ready.
     status: Option<u16>,
     error: Option<ErrorKind>,
-    /// Whether everything there was to send was taken.
+    /// Whether the whole response was read.
     whole: bool,
 }
 
@@ -245,7 +238,7 @@ impl Line {
             notes: Notes::new(id, span.as_parent()),
             span,
             method,
-            // What was typed must not become a label.
+            // An unknown path must not become a label of the metrics.
             route: route.unwrap_or("unknown").to_owned(),
             began: Instant::now(),
             status: None,
@@ -294,13 +287,13 @@ impl Drop for Line {
     }
 }
 
-/// Anybody may make methods up.
+/// Maps unknown methods to one name, since clients may invent them and metrics keep every label.
 fn known_method(method: &Method) -> &'static str {
     let known = ["GET", "POST", "HEAD", "OPTIONS", "DELETE", "PUT", "PATCH"];
     known.into_iter().find(|known| *known == method.as_str()).unwrap_or("other")
 }
 
-/// A body that knows whether it was taken whole.
+/// A response body that records whether it was read to its end.
 struct Observed {
     body: Body,
     line: Line,
@@ -315,7 +308,7 @@ impl HttpBody for Observed {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let frame = Pin::new(&mut self.body).poll_frame(context);
-        // A body that breaks is our mistake, not the client's leaving.
+        // A failing body is the server's fault and does not count as a client that left.
         if matches!(frame, Poll::Ready(None | Some(Err(_)))) {
             self.line.whole = true;
         }
@@ -333,7 +326,7 @@ impl HttpBody for Observed {
 
 impl Drop for Observed {
     fn drop(&mut self) {
-        // Who knows the length doesn't ask once more whether it was all.
+        // If the length is known, the body is not polled again after its last frame.
         self.line.whole |= self.body.is_end_stream();
     }
 }

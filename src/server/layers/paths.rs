@@ -1,5 +1,5 @@
-//! Paths as routes write them, however a client joined its base URL and a route: with or without `/v1`, with slashes at the end
-//! or twice. Which routes there are is known here by their first words only.
+//! Normalizes request paths, so that it does not matter how a client joined its base URL and a route: with or without
+//! `/v1`, with trailing or double slashes. Of the routes only their first segments are known here.
 
 use axum::Router;
 use axum::extract::Request;
@@ -7,10 +7,10 @@ use axum::http::Uri;
 use axum::http::uri::{Parts, PathAndQuery};
 use tower::ServiceExt;
 
-/// First words of routes behind `/v1`.
+/// First segments of routes below `/v1`.
 const VERSIONED: [&str; 7] =
     ["chat", "completions", "conversations", "embeddings", "models", "responses", "runs"];
-/// First words of routes without it.
+/// First segments of routes outside `/v1`.
 const PLAIN: [&str; 11] = [
     "apply-template",
     "detokenize",
@@ -25,7 +25,7 @@ const PLAIN: [&str; 11] = [
     "version",
 ];
 
-/// The same routes under the other ways to write them.
+/// Wraps a router so that it also accepts the other spellings of its paths.
 pub(super) fn forgiving(router: Router) -> Router {
     let answer = move |mut request: Request| {
         if let Some(path) = written(request.uri().path()) {
@@ -36,7 +36,7 @@ pub(super) fn forgiving(router: Router) -> Router {
     Router::new().fallback_service(tower::service_fn(answer))
 }
 
-/// The path as routes write it; `None` where it is written so.
+/// The normalized path; `None` if it is normalized already.
 fn written(path: &str) -> Option<String> {
     let mut words: Vec<&str> = path.split('/').filter(|word| !word.is_empty()).collect();
     match words.as_slice() {
@@ -51,7 +51,7 @@ fn written(path: &str) -> Option<String> {
 fn with_path(uri: &Uri, path: &str) -> Uri {
     let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
     let mut parts = Parts::from(uri.clone());
-    // Made of words of a path that was one.
+    // Always valid, since it consists of segments of a valid path.
     parts.path_and_query = PathAndQuery::try_from(format!("{path}{query}")).ok();
     Uri::from_parts(parts).unwrap_or_else(|_| uri.clone())
 }

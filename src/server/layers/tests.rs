@@ -1,4 +1,4 @@
-//! Requests over a real socket through all layers: what comes back, what is counted, and what the log says.
+//! Requests over a real socket through all layers: the responses, the metrics, and the log.
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,7 +17,7 @@ use super::super::fixtures::{Answer, Server, ask, listen};
 use super::*;
 use crate::text::EngineStats;
 
-/// One chunk, and then nothing for long.
+/// A body of one chunk and then a long silence.
 fn endless() -> Body {
     let chunks = stream::unfold(0, |n| async move {
         if n > 0 {
@@ -81,7 +81,7 @@ impl Running {
         self.server.address
     }
 
-    /// Waits until the text of the metrics holds a line.
+    /// Waits until the metrics contain a line.
     async fn counted(&self, line: &str) {
         for _ in 0..500 {
             if self.metrics.render(&EngineStats::default()).lines().any(|there| there == line) {
@@ -187,11 +187,11 @@ async fn log_has_a_line_for_each_request() {
     let written = Written::default();
     let sink = written.clone();
     let log = tracing_subscriber::fmt().json().flatten_event(true).with_writer(move || sink.clone()).finish();
-    // This test's runtime has one thread, so that the server's tasks log here too.
+    // This test's runtime has one thread, so the server's tasks use this subscriber too.
     let _guard = tracing::subscriber::set_default(log);
     let running = Setup { keys: Some("k name=ann"), ..Setup::default() }.start().await;
-    // Another test may be logging for the first time just now, from where nobody listens; that is kept until it is
-    // asked again.
+    // `tracing` caches whether a call site is enabled. If another test, without a subscriber, reaches this one first,
+    // the line is missing until the cache is refreshed.
     for _ in 0..100 {
         running.ask("GET /health").await;
         if !written.0.lock().unwrap().is_empty() {

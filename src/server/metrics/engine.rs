@@ -1,4 +1,4 @@
-//! The engine's own totals, encoded when they are asked for. They are counted elsewhere.
+//! The engine's totals, encoded when the metrics are read. The engine counts them.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use prometheus_client::registry::Unit;
 
 use crate::text::{EngineModelStats, EngineStats};
 
-/// The engine's numbers at one moment.
+/// A snapshot of the engine's statistics.
 #[derive(Debug)]
 pub(super) struct Numbers(pub(super) EngineStats);
 
@@ -91,7 +91,7 @@ fn state(stats: &EngineStats, encoder: &mut DescriptorEncoder) -> fmt::Result {
 fn models(stats: &EngineStats, encoder: &mut DescriptorEncoder) -> fmt::Result {
     type Row = (&'static str, fn(&EngineModelStats) -> f64, &'static str);
     if stats.models.is_empty() {
-        // A family without a member is no metric.
+        // A metric family must have at least one sample.
         return Ok(());
     }
     let totals: [Row; 3] = [

@@ -1,17 +1,17 @@
-//! The text is read back line by line, as strictly as the format is written.
+//! Parses the metrics line by line and checks them strictly against the format.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 use crate::text::EngineModelStats;
 
-/// Every sample by its name and labels.
+/// The value of every sample by its name and labels.
 type Samples = BTreeMap<String, f64>;
 
 const SUFFIXES: [(&str, &[&str]); 3] =
     [("counter", &["_total"]), ("gauge", &[""]), ("histogram", &["_bucket", "_sum", "_count"])];
 
-/// Reads OpenMetrics text; panics where it breaks the format's rules.
+/// Parses OpenMetrics text; panics if it breaks the format's rules.
 fn read(text: &str) -> (Samples, BTreeSet<String>) {
     let body = text.strip_suffix("# EOF\n").expect("it ends with the mark of its end");
     let (mut samples, mut counters, mut families) = (Samples::new(), BTreeSet::new(), BTreeSet::new());

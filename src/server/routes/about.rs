@@ -1,4 +1,4 @@
-//! `GET /ping`, `/version`, `/props`, `/tokenizer_info`: what clients of other servers ask before they begin.
+//! `GET /ping`, `/version`, `/props`, `/tokenizer_info`: what clients of other servers request before they start.
 
 use std::sync::Arc;
 
@@ -17,16 +17,16 @@ use crate::server::wire::sampling::Given;
 use crate::server::{App, Asker};
 use crate::text::LoadedModel;
 
-/// The same as `/health`, under vLLM's name.
+/// Same as `/health`, under vLLM's name.
 #[utoipa::path(get, path = "/ping", tag = "operations", responses(
-    (status = 200, description = "Requests are taken", body = Health),
-    (status = 503, description = "The models are loading, or the server is ending", body = Health),
+    (status = 200, description = "Requests are accepted", body = Health),
+    (status = 503, description = "The models are loading, or the server is shutting down", body = Health),
 ))]
 pub async fn ping(state: State<Arc<App>>) -> (StatusCode, Body<Health>) {
     health(state).await
 }
 
-/// The program's version.
+/// Returns the server's version.
 #[utoipa::path(get, path = "/version", tag = "operations", responses(
     (status = 200, description = "The version", body = Version),
 ))]
@@ -34,7 +34,7 @@ pub async fn version() -> Body<Version> {
     Body(Version { version: env!("CARGO_PKG_VERSION") })
 }
 
-/// Settings of a model and of the server, in llama-server's shape. Loads the model if necessary.
+/// Returns settings of a model and of the server, in llama-server's format. Loads the model if necessary.
 #[utoipa::path(get, path = "/props", tag = "models", params(OfModel), responses(
     (status = 200, description = "The settings", body = Props),
     NoModel,
@@ -51,7 +51,7 @@ pub async fn props(
     Ok(Body(Props::of(&id, &model, &usual)))
 }
 
-/// A model's tokenizer, as evaluation harnesses ask for it. Loads the model if necessary.
+/// Describes a model's tokenizer, for evaluation harnesses. Loads the model if necessary.
 #[utoipa::path(get, path = "/tokenizer_info", tag = "tokens", params(OfModel), responses(
     (status = 200, description = "The tokenizer", body = TokenizerInfo),
     NoModel,

@@ -24,9 +24,9 @@ use crate::server::wire::{Usage, new_id, unix_seconds};
 use crate::server::{App, Asker, sse};
 use crate::text::{LoadedModel, Score};
 
-/// Answers a conversation.
+/// Generates answers to a conversation.
 #[utoipa::path(post, path = "/v1/chat/completions", tag = "chat", request_body = ChatRequest, responses(
-    (status = 200, description = "The answers; a stream of chunks with `stream`", content(
+    (status = 200, description = "The answers, or a stream of chunks with `stream`", content(
         (ChatResponse = "application/json"), (ChatChunk = "text/event-stream"))),
     NoModel,
     BadBody,
@@ -65,17 +65,16 @@ pub async fn chat(
     sse::begin(&app, notes, opening, asked, write).await
 }
 
-/// Writes answers as chat completions.
+/// Formats answers as chat completions.
 struct Writer {
     id: String,
     created: u64,
     name: String,
-    /// None where the band answers, and until it is loaded.
+    /// `None` if the band answers, and until the model is loaded.
     model: Option<Arc<LoadedModel>>,
     telling: Telling,
 }
 
-/// What is gathered of an answer.
 #[derive(Default)]
 struct Gathered {
     said: Said,
@@ -141,7 +140,7 @@ impl Writer {
         }
     }
 
-    /// The chunks after the first; the last, where asked for, tells the tokens.
+    /// The chunks after the opening ones. If the client wants usage, the last chunk reports it.
     fn stream(self, answers: Answers) -> impl Stream<Item = Event> + Send + 'static {
         let state = (self, answers, Spent::default(), false);
         let events = stream::unfold(state, move |(writer, mut answers, mut spent, ended)| async move {
@@ -183,7 +182,7 @@ impl Writer {
         events.flat_map(stream::iter)
     }
 
-    /// The first chunk of an answer says who speaks, before a model is loaded or a prompt computed.
+    /// The first chunk of an answer, with its role. It is sent before the model is loaded and the prompt is computed.
     fn opening(&self, index: u32) -> Event {
         let delta = Delta { role: Some("assistant"), content: Some(String::new()), ..Delta::default() };
         sse::data(&self.of_choice(index, delta, &[], None))

@@ -25,9 +25,9 @@ use crate::server::wire::{Usage, new_id, unix_seconds};
 use crate::server::{App, Asker, jobs, sse};
 use crate::text::{LoadedModel, Output, Part, Prompt, Score, Terms, TokenOffsets, Waited};
 
-/// Goes on from a prompt.
+/// Continues one or more prompts.
 #[utoipa::path(post, path = "/v1/completions", tag = "completions", request_body = CompletionRequest, responses(
-    (status = 200, description = "The completions; a stream of chunks with `stream`", content(
+    (status = 200, description = "The completions, or a stream of chunks with `stream`", content(
         (CompletionResponse = "application/json"), (CompletionResponse = "text/event-stream"))),
     NoModel,
     BadBody,
@@ -66,11 +66,11 @@ pub async fn completions(
         Ok((answers, writer)) => writer.stream(answers).boxed(),
         Err(error) => stream::iter(sse::failed(&error)).boxed(),
     };
-    // These streams have no chunk that says nothing yet.
+    // This format has no chunk without text that could open the stream.
     sse::begin(&app, notes, vec![sse::comment()], asked, write).await
 }
 
-/// Starts a completion for each prompt and each of its choices.
+/// Starts `choices` completions for each prompt.
 async fn begin(model: Arc<LoadedModel>, question: CompletionQuestion) -> Result<Vec<Choice>, ApiError> {
     let bytes = question.bytes();
     jobs::check_size("prompt", bytes)?;
@@ -82,7 +82,7 @@ async fn begin(model: Arc<LoadedModel>, question: CompletionQuestion) -> Result<
         if suffix.is_some() {
             draws.stop_token_ids.extend(model.fill_stops());
         }
-        // Nothing more is asked for than the prompt's scores, or that it is in the cache.
+        // With `max_tokens` 0 the client only wants the prompt's scores, or the prompt in the cache.
         let none = draws.max_tokens == Some(0);
         let score_prompt = echo && draws.top_logprobs.is_some();
         let with_terms = |prompt: Prompt| {
@@ -106,15 +106,14 @@ async fn begin(model: Arc<LoadedModel>, question: CompletionQuestion) -> Result<
     answer::begin(bytes, prepare).await
 }
 
-/// Writes completions.
 struct Writer {
     id: String,
     created: u64,
     name: String,
     model: Arc<LoadedModel>,
-    /// One a completion.
+    /// The prompt of each completion, so a prompt with several completions is repeated.
     prompts: Vec<Prompt>,
-    /// Completions of each prompt.
+    /// How many completions each prompt has.
     completions: usize,
     echo: bool,
     telling: Telling,
@@ -148,7 +147,7 @@ fn text_of(part: &Part) -> &str {
 }
 
 impl Writer {
-    /// The scores of an echoed prompt: its first token has none.
+    /// The scores of an echoed prompt, including its first token, which has no log-probability.
     fn with_prompt(&self, number: usize, prompt_scores: Vec<Score>) -> Vec<Score> {
         let first = self.prompts[number].ids.first().filter(|_| self.echo);
         let first = first.map(|&id| Score { id, logprob: None, top: Vec::new() });
@@ -179,7 +178,7 @@ impl Writer {
         self.telling.scores.then(|| CompletionLogprobs::of(&self.model, scores, offsets, as_ids))
     }
 
-    /// The ids of the tokens of an answer, and of its prompt.
+    /// The token ids of a prompt and of its completion, if the client wants them.
     fn ids(&self, number: usize, answer: &[Score]) -> (Option<Vec<u32>>, Option<Vec<u32>>) {
         if !self.telling.token_ids {
             return (None, None);
@@ -211,7 +210,7 @@ impl Writer {
         Ok(CompletionResponse { timings, ..self.response(choices, Some(Some(Usage::from(spent)))) })
     }
 
-    /// Prompts are counted once each, however many completions they have.
+    /// Counts each prompt once, however many completions it has.
     fn spent(&self, spent: Spent) -> Spent {
         let prompts = self.prompts.iter().step_by(self.completions);
         Spent { prompt_tokens: prompts.map(|prompt| prompt.ids.len() as u64).sum(), ..spent }
@@ -251,7 +250,7 @@ impl Writer {
         events.flat_map(|events: Vec<Event>| stream::iter(events))
     }
 
-    /// What is new of a completion; the first chunk of an echoed one has the prompt in front.
+    /// The chunk for an update. With `echo`, the first chunk of a completion begins with the prompt.
     fn chunk(&self, index: u32, update: Update, offsets: &mut Option<TokenOffsets>) -> Option<Event> {
         let (finish, spent) = match update {
             Update::End(finish, spent) => (Some(finish), Some(spent)),

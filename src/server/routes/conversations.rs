@@ -1,4 +1,4 @@
-//! `/v1/conversations`: what was said, kept for answers to come.
+//! `/v1/conversations`: stored conversations, which `/v1/responses` continues.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use crate::server::wire::responses::object::Deleted;
 use crate::server::wire::{new_id, unix_seconds};
 use crate::server::{App, Asker};
 
-/// Begins a conversation.
+/// Creates a conversation.
 #[utoipa::path(post, path = "/v1/conversations", tag = "conversations", request_body = ConversationAsked, responses(
     (status = 200, description = "The conversation", body = Conversation),
     BadBody,
@@ -48,7 +48,7 @@ pub async fn begin(
     .await
 }
 
-/// Items as they are kept, under ids that are not `taken`.
+/// Items in the form in which they are stored, with ids that are not `taken`.
 fn kept(
     journal: &Journal,
     items: Vec<ItemGiven>,
@@ -58,9 +58,9 @@ fn kept(
     Ok(items.filter_map(|item| item.kept(&mut taken)).map(|item| item.document()).collect())
 }
 
-/// A conversation.
+/// Returns a conversation.
 #[utoipa::path(get, path = "/v1/conversations/{id}", tag = "conversations",
-    params(("id" = String, Path, description = "Its id")),
+    params(("id" = String, Path, description = "The conversation's id")),
     responses(
         (status = 200, description = "The conversation", body = Conversation),
         NoConversation,
@@ -84,9 +84,9 @@ fn unknown(id: &str) -> ApiError {
     ))
 }
 
-/// Gives a conversation other notes.
+/// Replaces a conversation's metadata.
 #[utoipa::path(post, path = "/v1/conversations/{id}", tag = "conversations", request_body = ConversationNoted,
-    params(("id" = String, Path, description = "Its id")),
+    params(("id" = String, Path, description = "The conversation's id")),
     responses(
         (status = 200, description = "The conversation", body = Conversation),
         NoConversation,
@@ -106,11 +106,11 @@ pub async fn note(
     .await
 }
 
-/// Removes a conversation. Answers given in it stay.
+/// Deletes a conversation. Responses that were generated in it stay.
 #[utoipa::path(delete, path = "/v1/conversations/{id}", tag = "conversations",
-    params(("id" = String, Path, description = "Its id")),
+    params(("id" = String, Path, description = "The conversation's id")),
     responses(
-        (status = 200, description = "It is removed", body = Deleted),
+        (status = 200, description = "The conversation was deleted", body = Deleted),
         NoConversation,
     ))]
 pub async fn remove(
@@ -125,9 +125,9 @@ pub async fn remove(
     .await
 }
 
-/// What was said in a conversation.
+/// Lists the items of a conversation.
 #[utoipa::path(get, path = "/v1/conversations/{id}/items", tag = "conversations",
-    params(("id" = String, Path, description = "Its id"), Paging),
+    params(("id" = String, Path, description = "The conversation's id"), Paging),
     responses(
         (status = 200, description = "The items", body = ItemList),
         NoConversation,
@@ -143,9 +143,9 @@ pub async fn items(
     read(&app, &asker, move |journal| ItemList::page(items_of(journal, &id)?, &paging).map(Body)).await
 }
 
-/// Appends to a conversation.
+/// Appends items to a conversation.
 #[utoipa::path(post, path = "/v1/conversations/{id}/items", tag = "conversations", request_body = ItemsGiven,
-    params(("id" = String, Path, description = "Its id")),
+    params(("id" = String, Path, description = "The conversation's id")),
     responses(
         (status = 200, description = "The items that were appended", body = ItemList),
         NoConversation,
@@ -169,7 +169,7 @@ pub async fn append(
     .await
 }
 
-/// An item of a conversation.
+/// Returns an item of a conversation.
 #[utoipa::path(get, path = "/v1/conversations/{id}/items/{item}", tag = "conversations",
     params(("id" = String, Path, description = "The conversation's id"),
            ("item" = String, Path, description = "The item's id")),
@@ -193,7 +193,7 @@ fn unknown_item(id: &str, item: &str) -> ApiError {
     ApiError::not_found(format!("no item {item} in conversation {id}"))
 }
 
-/// Takes an item out of a conversation.
+/// Deletes an item of a conversation.
 #[utoipa::path(delete, path = "/v1/conversations/{id}/items/{item}", tag = "conversations",
     params(("id" = String, Path, description = "The conversation's id"),
            ("item" = String, Path, description = "The item's id")),

@@ -17,12 +17,12 @@ use crate::server::wire::refusals::{BadBody, Busy, NoModel};
 use crate::server::{App, Asker, jobs};
 use crate::text::EmbedError;
 
-/// After so long clients have given up (OpenAI's wait ten minutes).
+/// Clients have given up after this time: OpenAI's wait ten minutes.
 const DEADLINE: Duration = Duration::from_secs(600);
 
-/// Turns texts into vectors.
+/// Computes embedding vectors of texts.
 #[utoipa::path(post, path = "/v1/embeddings", tag = "embeddings", request_body = EmbeddingRequest, responses(
-    (status = 200, description = "One vector an input", body = EmbeddingResponse),
+    (status = 200, description = "One vector for each input", body = EmbeddingResponse),
     NoModel,
     BadBody,
     Busy,

@@ -22,9 +22,9 @@ use crate::server::wire::refusals::{BadBody, Busy, NoModel};
 use crate::server::{App, Asker, jobs, sse};
 use crate::text::{LoadedModel, Output, Part, Terms, Waited};
 
-/// Fills in text between a prefix and a suffix, by a model that was trained to.
+/// Generates the text between a prefix and a suffix. The model must have been trained for it.
 #[utoipa::path(post, path = "/infill", tag = "completions", request_body = InfillRequest, responses(
-    (status = 200, description = "What was filled in; a stream of pieces with `stream`", content(
+    (status = 200, description = "The generated text, or a stream of pieces with `stream`", content(
         (InfillResponse = "application/json"), (InfillResponse = "text/event-stream"))),
     NoModel,
     BadBody,
@@ -121,7 +121,6 @@ fn text_of(update: Update) -> String {
     parts.into_iter().map(text).collect()
 }
 
-/// Writes what was filled in.
 struct Writer {
     model: String,
     settings: InfillSettings,

@@ -1,5 +1,5 @@
-//! What can be asked: one file a kind of question. How questions and answers are written is the wire's; who answers, the
-//! shelf's and the band's.
+//! The routes, one file for each kind. The JSON of requests and responses is defined in `wire`; who answers is decided
+//! by the shelf and the band.
 
 pub mod about;
 pub mod chat;
@@ -24,7 +24,7 @@ use super::error::ApiError;
 use super::{App, Asker};
 use crate::journal::Journal;
 
-/// This description.
+/// Returns this OpenAPI document.
 #[utoipa::path(get, path = "/openapi.json", tag = "operations", responses(
     (status = 200, description = "OpenAPI 3.1", body = Object),
 ))]
@@ -32,11 +32,11 @@ pub async fn description(Extension(Description(api)): Extension<Description>) ->
     ([(header::CONTENT_TYPE, "application/json")], api)
 }
 
-/// The description as it is sent: written once, since anybody may ask for it as often as they like.
+/// The OpenAPI document, serialized once, since it may be requested often.
 #[derive(Debug, Clone)]
 pub struct Description(pub Bytes);
 
-/// Reads the record as whoever asks may see it.
+/// Reads from the record what the asker may see.
 async fn read<T: Send + 'static>(
     app: &App,
     asker: &Asker,
@@ -45,7 +45,7 @@ async fn read<T: Send + 'static>(
     app.runs.desk(&asker.notes.viewer()).read(work).await
 }
 
-/// Writes the record for whoever asks, who can change only what he may see.
+/// Writes to the record as the asker, who can only change what they may see.
 async fn write<T: Send + 'static>(
     app: &App,
     asker: &Asker,

@@ -13,10 +13,10 @@ use crate::server::metrics::CONTENT_TYPE;
 use crate::server::wire::models::{Health, Model, ModelList};
 use crate::server::wire::refusals::NoModel;
 
-/// Whether requests are taken.
+/// Reports whether the server accepts requests.
 #[utoipa::path(get, path = "/health", tag = "operations", responses(
-    (status = 200, description = "They are", body = Health),
-    (status = 503, description = "Not yet, or no more", body = Health),
+    (status = 200, description = "Requests are accepted", body = Health),
+    (status = 503, description = "The models are loading, or the server is shutting down", body = Health),
 ))]
 pub async fn health(State(app): State<Arc<App>>) -> (StatusCode, Body<Health>) {
     let (code, status) = match (app.is_ready(), app.ending.is_draining()) {
@@ -27,16 +27,17 @@ pub async fn health(State(app): State<Arc<App>>) -> (StatusCode, Body<Health>) {
     (code, Body(Health { status }))
 }
 
-/// The models that can be asked.
+/// Lists the models that can be requested.
 #[utoipa::path(get, path = "/v1/models", tag = "models", responses(
-    (status = 200, description = "All of them", body = ModelList),
+    (status = 200, description = "All models", body = ModelList),
 ))]
 pub async fn models(State(app): State<Arc<App>>) -> Body<ModelList> {
     Body(ModelList { object: "list", data: app.shelf.list() })
 }
 
-/// One model.
-#[utoipa::path(get, path = "/v1/models/{id}", tag = "models", params(("id" = String, Path, description = "Its id")),
+/// Describes one model.
+#[utoipa::path(get, path = "/v1/models/{id}", tag = "models",
+    params(("id" = String, Path, description = "The model's id")),
     responses(
         (status = 200, description = "The model", body = Model),
         NoModel,
@@ -48,7 +49,7 @@ pub async fn model(State(app): State<Arc<App>>, Path(id): Path<String>) -> Resul
     found.map(Body).ok_or_else(|| ApiError::no_model(&id, &there))
 }
 
-/// What was done so far, as OpenMetrics.
+/// Returns metrics of the server and its engine, as OpenMetrics text.
 #[utoipa::path(get, path = "/metrics", tag = "operations", responses(
     (status = 200, description = "OpenMetrics", body = String, content_type = "application/openmetrics-text"),
 ))]

@@ -1,4 +1,4 @@
-//! `/v1/responses`: answers that are kept and can be gone on from.
+//! `/v1/responses`: answers that are stored and can be continued.
 
 #[cfg(test)]
 mod tests;
@@ -32,9 +32,11 @@ use crate::server::wire::responses::request::{Asked, Before, CreateResponse};
 use crate::server::{App, Asker, sse};
 use crate::text::{LoadedModel, Message};
 
-/// Answers, and keeps the answer unless told not to. An answer whose client leaves, or that fails, is not kept.
+/// Generates an answer and stores it unless `store` is false.
+///
+/// An answer that fails, or whose client disconnects before its end, is not stored.
 #[utoipa::path(post, path = "/v1/responses", tag = "responses", request_body = CreateResponse, responses(
-    (status = 200, description = "The answer; a stream of events with `stream`", content(
+    (status = 200, description = "The answer, or a stream of events with `stream`", content(
         (Answer = "application/json"), (ResponseEvent = "text/event-stream"))),
     (status = 404, description = "No such model or conversation", body = ErrorResponse),
     BadBody,
@@ -82,7 +84,7 @@ fn named(event: ResponseEvent) -> Event {
     sse::named(event.name, &event)
 }
 
-/// Fields by the names they have here.
+/// Translates the field that an error names from the chat route's name to this route's.
 fn renamed(error: ApiError) -> ApiError {
     let param = error.param.map(|param| match param.as_str() {
         "messages" => "input".to_owned(),
@@ -94,7 +96,7 @@ fn renamed(error: ApiError) -> ApiError {
     ApiError { param, ..error }
 }
 
-/// The conversation as a model reads it, and what is new of it as it is kept.
+/// Builds the conversation for the model. Also returns its new items in the form in which they are stored.
 fn prepare(
     journal: &Journal,
     before: Before,
@@ -124,7 +126,6 @@ fn prepare(
     Ok((messages, input.into_iter().filter_map(|item| item.kept(&mut taken)).collect()))
 }
 
-/// The items of a conversation.
 pub(super) fn items_of(journal: &Journal, id: &str) -> Result<Vec<KeptItem>, ApiError> {
     match journal.conversation(id)? {
         Some(_) => Ok(journal.items(id)?),
@@ -154,7 +155,7 @@ fn read_back(kept: Value) -> Result<ItemGiven, ApiError> {
         .map_err(|error| ApiError::internal(format!("a kept item can't be read: {error}")))
 }
 
-/// Items in the place of references to them.
+/// Replaces references to stored items by the items.
 pub(super) fn looked_up(
     journal: &Journal,
     field: &str,
@@ -182,7 +183,7 @@ pub(super) fn looked_up(
     items.into_iter().enumerate().map(look).collect()
 }
 
-/// Puts answers where they can be found again.
+/// Stores answers in the record.
 struct Keeper {
     desk: Desk,
     before: Before,
@@ -190,7 +191,7 @@ struct Keeper {
 }
 
 impl Keeper {
-    /// Keeps an answer if that was asked for, and appends to its conversation.
+    /// Stores an answer if `store` is true, and appends it to its conversation.
     async fn keep(&self, answer: &Answer) -> Kept {
         let conversation = match &self.before {
             Before::Conversation(id) => Some(id.clone()),
@@ -210,7 +211,7 @@ impl Keeper {
             output: answer.output.iter().map(Item::document).collect(),
         };
         let done = self.desk.write(move |journal| {
-            // The client gets what is finished in any case, and is told what of it could not be written.
+            // The client gets the finished answer in any case, with a note of what could not be stored.
             let stored = store && written(&kept.id, journal.keep_response(&kept).map(|()| true));
             let appended = conversation.is_some_and(|conversation| {
                 let said = [kept.input, kept.output].concat();
@@ -228,7 +229,6 @@ impl Keeper {
     }
 }
 
-/// What became of an answer.
 struct Kept {
     stored: bool,
     appended: bool,
@@ -248,16 +248,16 @@ fn written(id: &str, done: Result<bool, JournalError>) -> bool {
     }
 }
 
-/// Writes an answer.
+/// Formats an answer as a response object or as its events.
 struct Writer {
     progress: Progress,
-    /// Where scores are asked for: whose tokens they are.
+    /// The model that answers, if the client wants log-probabilities.
     model: Option<Arc<LoadedModel>>,
     keeper: Keeper,
 }
 
 impl Writer {
-    /// The events of an update.
+    /// Records an update and returns its events.
     async fn take(&mut self, update: Update) -> Vec<ResponseEvent> {
         match update {
             Update::Prompt(_) | Update::Begun | Update::PromptScores(_) => Vec::new(),
@@ -296,7 +296,7 @@ impl Writer {
         Ok(self.progress.into_response())
     }
 
-    /// The events after the first, which come before a model is loaded or a prompt computed.
+    /// The events after the opening ones, which are sent before the model is loaded and the prompt is computed.
     fn stream(self, answers: Answers) -> impl Stream<Item = Event> + Send + 'static {
         let events = stream::unfold((self, answers), |(mut writer, mut answers)| async move {
             if writer.progress.has_ended() {
@@ -309,25 +309,25 @@ impl Writer {
     }
 }
 
-/// What comes next of an answer that has not ended.
+/// The next update of an answer; a failure if the stream ends without one.
 async fn next(answers: &mut Answers) -> Update {
     let broken = || Update::Failed(ApiError::internal("the answer broke off without an end"));
     answers.next().await.map_or_else(broken, |(_, update)| update)
 }
 
-/// How an answer is to be shown.
+/// Query parameters for a stored response.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct Showing {
-    /// Only `false`: an answer that is kept is whole.
+    /// Must be false or absent, because stored responses can't be streamed.
     stream: Option<bool>,
 }
 
-/// An answer that was kept.
+/// Returns a stored response.
 #[utoipa::path(get, path = "/v1/responses/{id}", tag = "responses",
-    params(("id" = String, Path, description = "Its id"), Showing),
+    params(("id" = String, Path, description = "The response's id"), Showing),
     responses(
-        (status = 200, description = "The answer", body = Answer),
+        (status = 200, description = "The response", body = Answer),
         NoAnswer,
         BadQuery,
     ))]
@@ -351,16 +351,21 @@ fn unknown(id: &str) -> ApiError {
     ApiError::not_found(format!("no response {id}: it was not kept, or removed"))
 }
 
-/// The query of a request, or what is wrong with it.
+/// Unwraps the query parameters of a request.
+///
+/// # Errors
+/// 400 if they could not be parsed.
 pub(super) fn asked<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, ApiError> {
     query.map(|Query(query)| query).map_err(|error| ApiError::unreadable(error.body_text()))
 }
 
-/// Removes an answer. Those that go on from it stay, but can't be gone on from.
+/// Deletes a stored response.
+///
+/// Responses that continue from it stay, but can no longer be continued.
 #[utoipa::path(delete, path = "/v1/responses/{id}", tag = "responses",
-    params(("id" = String, Path, description = "Its id")),
+    params(("id" = String, Path, description = "The response's id")),
     responses(
-        (status = 200, description = "It is removed", body = Deleted),
+        (status = 200, description = "The response was deleted", body = Deleted),
         NoAnswer,
     ))]
 pub async fn remove(
@@ -375,9 +380,9 @@ pub async fn remove(
     .await
 }
 
-/// What an answer was asked with, without what came before.
+/// Lists the input items of a stored response, without the earlier items of its conversation.
 #[utoipa::path(get, path = "/v1/responses/{id}/input_items", tag = "responses",
-    params(("id" = String, Path, description = "The answer's id"), Paging),
+    params(("id" = String, Path, description = "The response's id"), Paging),
     responses(
         (status = 200, description = "The items", body = ItemList),
         NoAnswer,
@@ -399,11 +404,13 @@ pub async fn input_items(
     .await
 }
 
-/// Always refused: only what works in the background can be cancelled so. A client that leaves ends its answer.
+/// Always refused, since no response runs in the background.
+///
+/// A client cancels a response in progress by disconnecting.
 #[utoipa::path(post, path = "/v1/responses/{id}/cancel", tag = "responses",
-    params(("id" = String, Path, description = "The answer's id")),
+    params(("id" = String, Path, description = "The response's id")),
     responses(
-        (status = 400, description = "It has ended", body = ErrorResponse),
+        (status = 400, description = "The response has already ended", body = ErrorResponse),
         NoAnswer,
     ))]
 pub async fn cancel(

@@ -1,4 +1,4 @@
-//! `/v1/runs`: goals for the band, their events, their ends.
+//! `/v1/runs`: starts, lists, follows, cancels and resumes runs of the band.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -24,19 +24,19 @@ use crate::server::wire::refusals::{BadBody, BadQuery, NoRun};
 use crate::server::wire::runs::{AnswerGiven, Run, RunAsked, RunList, RunListed, RunsAsked, event_object};
 use crate::server::{App, Asker, jobs, spans, sse};
 
-/// A run is begun in this time, or is not waited for.
+/// How long to wait for a run that is recorded but has not started.
 const BEGIN_TIME_MAX: Duration = Duration::from_secs(30);
-/// So often it is looked at until then.
+/// How often to check for its start.
 const BEGIN_POLL: Duration = Duration::from_millis(20);
-/// After this a record that could not be read is read again.
+/// Pause before reading the record again after a temporary failure.
 const READ_AGAIN: Duration = Duration::from_millis(250);
-/// A cancelled run has ended after this long; what was computed at the time takes a moment.
+/// How long to wait for a cancelled run to end: computations in progress take a moment.
 const END_TIME_MAX: Duration = Duration::from_secs(5);
 
-/// Begins a run; it goes on when the client leaves.
+/// Starts a run of the band on a goal. It continues if the client disconnects.
 #[utoipa::path(post, path = "/v1/runs", tag = "runs", request_body = RunAsked, responses(
-    (status = 200, description = "The run, begun", body = Run),
-    (status = 404, description = "No band here", body = ErrorResponse),
+    (status = 200, description = "The run that was started", body = Run),
+    (status = 404, description = "This server has no band", body = ErrorResponse),
     BadBody,
 ))]
 pub async fn begin(
@@ -64,7 +64,7 @@ async fn start(
         );
         return Err(ApiError::invalid("goal", message));
     }
-    // Whoever begins a run here has nothing of it but its record.
+    // A client here sees its run only through the record, so the record must have room for it.
     let inputs_bytes = request.inputs.iter().map(|input| input.name.len() + input.text.len()).sum();
     let desk = app.runs.desk(&asker.notes.viewer());
     desk.check_room(inputs_bytes)?;
@@ -75,7 +75,7 @@ async fn start(
     Ok(Run { object: "run", resumes, state: state(&desk, id).await? })
 }
 
-/// Counts a run against the key that began it: as running until it ends, and its tokens then.
+/// Counts a run as running for the API key that started it, and charges the run's tokens at its end.
 fn charge(asker: Asker) -> Listener {
     let mut asker = Some(asker);
     Box::new(move |event| {
@@ -87,9 +87,9 @@ fn charge(asker: Asker) -> Listener {
     })
 }
 
-/// The runs, latest first, some at a time.
+/// Lists the runs, newest first, in pages.
 #[utoipa::path(get, path = "/v1/runs", tag = "runs", params(RunsAsked), responses(
-    (status = 200, description = "Some of them", body = RunList),
+    (status = 200, description = "A page of runs", body = RunList),
     BadQuery,
 ))]
 pub async fn list(
@@ -116,8 +116,9 @@ pub async fn list(
     Ok(Body(RunList { object: "list", data, last_id, has_more }))
 }
 
-/// Where a run stands.
-#[utoipa::path(get, path = "/v1/runs/{id}", tag = "runs", params(("id" = String, Path, description = "Its id, or `last`")),
+/// Returns the state of a run.
+#[utoipa::path(get, path = "/v1/runs/{id}", tag = "runs",
+    params(("id" = String, Path, description = "The run's id, or `last` for the latest")),
     responses(
         (status = 200, description = "The run", body = Run),
         NoRun,
@@ -135,10 +136,12 @@ async fn state(desk: &Desk, id: String) -> Result<RunState, ApiError> {
     desk.read(move |journal| Ok(journal.state(&journal.find(&id)?)?)).await
 }
 
-/// What happened in a run and happens until its end, as server-sent events; `Last-Event-ID` leaves out what was heard.
+/// Streams the past and future events of a run as server-sent events, until the run ends.
+///
+/// With `Last-Event-ID`, only the events after it are sent.
 #[utoipa::path(get, path = "/v1/runs/{id}/events", tag = "runs",
-    params(("id" = String, Path, description = "The run's id, or `last`"),
-           ("Last-Event-ID" = Option<u64>, Header, description = "Number of the last event heard")),
+    params(("id" = String, Path, description = "The run's id, or `last` for the latest"),
+           ("Last-Event-ID" = Option<u64>, Header, description = "Number of the last event that was received")),
     responses(
         (status = 200, description = "The events", body = String, content_type = "text/event-stream"),
         NoRun,
@@ -159,26 +162,26 @@ pub async fn events(
     Ok(sse::respond(events.flat_map(stream::iter)))
 }
 
-/// A run that is followed.
+/// A client that follows a run.
 struct Following {
     desk: Desk,
     id: String,
     /// Number of the last event that was sent.
     heard: u64,
     going: Option<watch::Receiver<u64>>,
-    /// Resolves when what still runs must end.
+    /// Resolves when the server's shutdown cuts off streams.
     cut: Pin<Box<dyn Future<Output = ()> + Send>>,
     ended: bool,
 }
 
 impl Following {
-    /// The events since the last time, at least one; `None` after the end.
+    /// Waits for new events and returns them, at least one; `None` after the run's end.
     async fn next(&mut self) -> Option<Vec<SseEvent>> {
         loop {
             if self.ended {
                 return None;
             }
-            // Whether it goes on is asked before what it said: nothing is missed in between.
+            // Checked before the events are read, so that none between the two is missed.
             let going = self.going.as_mut().is_some_and(|seq| {
                 seq.mark_unchanged();
                 seq.has_changed().is_ok()
@@ -186,7 +189,7 @@ impl Following {
             let (id, heard) = (self.id.clone(), self.heard);
             let events = match self.desk.read(move |journal| journal.events(&id, heard)).await {
                 Ok(events) => events,
-                // What happens meanwhile is not missed, only late.
+                // Events in the meantime are only delayed, not lost.
                 Err(error) if error.may_pass() && going => {
                     tokio::select! {
                         () = tokio::time::sleep(READ_AGAIN) => continue,
@@ -212,11 +215,11 @@ impl Following {
     }
 }
 
-/// Ends a run with what is finished.
+/// Cancels a run. It ends with the results it has so far.
 #[utoipa::path(post, path = "/v1/runs/{id}/cancel", tag = "runs", params(("id" = String, Path, description = "The run's id")),
     responses(
-        (status = 200, description = "It, ended", body = Run),
-        (status = 409, description = "It has ended before, or goes on in another process", body = ErrorResponse),
+        (status = 200, description = "The cancelled run", body = Run),
+        (status = 409, description = "The run has already ended, or it runs in another process", body = ErrorResponse),
         NoRun,
     ))]
 pub async fn cancel(
@@ -229,7 +232,7 @@ pub async fn cancel(
     let Some(mut going) = going(&app, &desk, &id).await?.filter(|_| app.runs.cancel(&id)) else {
         return Err(nothing_to_cancel(&desk, state(&desk, id).await?).await?);
     };
-    // Closed when the run has ended.
+    // The channel closes when the run has ended.
     let ended = async { while going.changed().await.is_ok() {} };
     let _ = tokio::time::timeout(END_TIME_MAX, ended).await;
     Ok(Body(Run { object: "run", resumes: None, state: state(&desk, id).await? }))
@@ -239,12 +242,12 @@ async fn find(desk: &Desk, id: String) -> Result<String, ApiError> {
     desk.read(move |journal| Ok(journal.find(&id)?)).await
 }
 
-/// Follows a run that goes on here; one that has just been recorded is waited for, while its inputs are read.
+/// Follows a run if it is in progress here. Waits for one that is recorded but whose inputs are still being read.
 async fn going(app: &App, desk: &Desk, id: &str) -> Result<Option<watch::Receiver<u64>>, ApiError> {
     let began = Instant::now();
     loop {
         let run = id.to_owned();
-        // Asked before: what ends in between goes on nowhere.
+        // A run that ends between this and `follow` is noticed in the next round.
         let begins = desk.read(move |journal| Ok::<_, ApiError>(journal.goes_on_here(&run))).await?;
         let going = app.runs.follow(id);
         if going.is_some() || !begins || began.elapsed() > BEGIN_TIME_MAX {
@@ -254,7 +257,7 @@ async fn going(app: &App, desk: &Desk, id: &str) -> Result<Option<watch::Receive
     }
 }
 
-/// Why a run that doesn't go on here is not cancelled.
+/// The error for cancelling a run that is not in progress here.
 async fn nothing_to_cancel(desk: &Desk, before: RunState) -> Result<ApiError, ApiError> {
     let RunState { id, status, .. } = before;
     let run = id.clone();
@@ -265,11 +268,11 @@ async fn nothing_to_cancel(desk: &Desk, before: RunState) -> Result<ApiError, Ap
     }))
 }
 
-/// Answers the question a run ended with: a new run takes it up with the answer.
+/// Answers the question that a run ended with. A new run continues with the answer.
 #[utoipa::path(post, path = "/v1/runs/{id}/answer", tag = "runs", params(("id" = String, Path, description = "The run's id")),
     request_body = AnswerGiven, responses(
-        (status = 200, description = "The run that goes on", body = Run),
-        (status = 409, description = "It asks nothing", body = ErrorResponse),
+        (status = 200, description = "The new run", body = Run),
+        (status = 409, description = "The run asked no question", body = ErrorResponse),
         NoRun,
         BadBody,
     ))]
@@ -283,11 +286,11 @@ pub async fn answer(
     take_up(&app, asker, id, again).await.map(Body)
 }
 
-/// Takes up a run that ended before it was done: its goal and inputs are run again, as a new run.
+/// Resumes a run that ended before it was done: a new run gets the same goal and inputs.
 #[utoipa::path(post, path = "/v1/runs/{id}/resume", tag = "runs", params(("id" = String, Path, description = "The run's id")),
     responses(
-        (status = 200, description = "The run that goes on", body = Run),
-        (status = 409, description = "It is done, or goes on", body = ErrorResponse),
+        (status = 200, description = "The new run", body = Run),
+        (status = 409, description = "The run is done, or still in progress", body = ErrorResponse),
         NoRun,
     ))]
 pub async fn resume(
@@ -298,7 +301,7 @@ pub async fn resume(
     take_up(&app, asker, id, orchestrator::resume).await.map(Body)
 }
 
-/// Begins the run that `again` makes of the run `id`.
+/// Starts a new run with the request that `again` makes from the run `id`.
 async fn take_up(
     app: &Arc<App>,
     asker: Asker,

@@ -1,4 +1,4 @@
-//! What crosses several routes.
+//! Tests that involve several routes.
 
 mod clients;
 mod owners;

@@ -16,9 +16,9 @@ use crate::server::wire::tokens::{
 use crate::server::{App, Asker, jobs};
 use crate::text::{Allowance, LoadedModel, Prompt, Waited};
 
-/// Cuts a text into tokens.
+/// Converts a text or a conversation to tokens.
 #[utoipa::path(post, path = "/tokenize", tag = "tokens", request_body = TokenizeRequest, responses(
-    (status = 200, description = "The ids", body = TokenizeResponse),
+    (status = 200, description = "The tokens", body = TokenizeResponse),
     NoModel,
     BadBody,
 ))]
@@ -70,7 +70,7 @@ fn piece(bytes: &[u8]) -> Piece {
     }
 }
 
-/// Makes text of tokens.
+/// Converts tokens to text.
 #[utoipa::path(post, path = "/detokenize", tag = "tokens", request_body = DetokenizeRequest, responses(
     (status = 200, description = "The text", body = DetokenizeResponse),
     NoModel,
@@ -102,7 +102,7 @@ pub async fn detokenize(
     Ok(Body(DetokenizeResponse { prompt: content.clone(), content }))
 }
 
-/// Makes a prompt of a conversation.
+/// Renders a conversation as a prompt with the model's chat template.
 #[utoipa::path(post, path = "/apply-template", tag = "tokens", request_body = TemplateRequest, responses(
     (status = 200, description = "The prompt", body = TemplateResponse),
     NoModel,
@@ -116,10 +116,10 @@ pub async fn apply_template(
     Ok(Body(TemplateResponse { prompt: rendered(&app, &asker, request).await?.text }))
 }
 
-/// Counts the tokens of a conversation's prompt, under llama-server's name.
+/// Counts the tokens of a conversation's prompt, as in llama-server.
 #[utoipa::path(post, path = "/v1/chat/completions/input_tokens", tag = "tokens", request_body = TemplateRequest,
     responses(
-        (status = 200, description = "Their number", body = InputTokens),
+        (status = 200, description = "The number of tokens", body = InputTokens),
         NoModel,
         BadBody,
     )

@@ -1,5 +1,5 @@
-//! An answer's body that says when it is gone: from then on its connection waits for the next request. What it tells is not
-//! known here.
+//! A response body that marks its connection as idle when it is dropped, because the connection then waits for its next
+//! request. The content is not known here.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,7 +10,6 @@ use hyper::body::{Frame, SizeHint};
 
 use super::places::{Doing, Guest};
 
-/// The same body.
 pub(super) struct Answered {
     body: Body,
     guest: Arc<Guest>,

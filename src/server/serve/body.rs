@@ -1,4 +1,4 @@
-//! A request's body that may not stand still: who stops sending holds a connection and a handler for nothing.
+//! A request body with a timeout: a client that stops sending would hold a connection and a handler for nothing.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,13 +12,12 @@ use tokio::time::{Sleep, sleep};
 
 use super::places::{Doing, Guest};
 
-/// Breaks when the next part doesn't come in time.
+/// Fails when the next part doesn't arrive within the timeout.
 pub(super) struct Timed {
     body: Incoming,
     timeout: Duration,
-    /// Runs while a part is waited for.
+    /// Set while waiting for a part.
     waiting: Option<Pin<Box<Sleep>>>,
-    /// Whose body it is.
     guest: Arc<Guest>,
 }
 

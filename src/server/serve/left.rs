@@ -1,5 +1,5 @@
-//! Tells a client that has left from one that has only said all it had to say (`nc -N`, some proxies): both end their side
-//! of the connection, and the second still reads its answer. What is asked and answered is not known here.
+//! Distinguishes a client that has disconnected from one that only closed its sending side (`nc -N`, some proxies) and
+//! still reads its answer: on the connection both look the same. The content of requests is not known here.
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
@@ -18,27 +18,26 @@ use tokio::sync::Notify;
 
 use super::places::Guest;
 
-/// So often it is looked whether a client that is being answered is still there.
+/// How often to check whether a client that is being answered is still connected.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// So long it is waited for a client to read the end of its answer and close.
+/// How long to wait for a client to read the end of its answer and close.
 const LINGER_MAX: Duration = Duration::from_secs(1);
-/// What a client still sends meanwhile is passed over, up to so many bytes.
+/// Most bytes to discard that the client still sends in that time.
 const LINGER_BYTES_MAX: usize = 1 << 20;
-/// What a client that waits for its answer passes over. To one that has left, the system answers with a reset.
+/// A probe: a client that waits for its answer ignores it; the system of one that has left replies with a reset.
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// A connected socket, used through shared references.
 pub(super) trait Socket: Send + Sync + Unpin + 'static {
-    /// Whether the system says that the other side is gone without anything being sent.
+    /// Whether the kernel reports a closed peer without anything being sent to it.
     const TELLS: bool;
 
     fn poll_read_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
     fn poll_write_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
     fn try_read_buf(&self, bytes: &mut ReadBuf<'_>) -> io::Result<usize>;
     fn try_write_vectored(&self, bytes: &[IoSlice<'_>]) -> io::Result<usize>;
-    /// What is known of it now.
+    /// The readiness as the runtime knows it now, without waiting.
     fn readiness(&self) -> Ready;
-    /// Says that nothing more will be sent.
     fn end_writing(&self) -> io::Result<()>;
 }
 
@@ -79,12 +78,12 @@ socket!(TcpStream, false);
 #[cfg(unix)]
 socket!(tokio::net::UnixStream, true);
 
-/// A socket that one reads and writes while another looks after it.
+/// A socket that the connection reads and writes while [`Shared::left`] watches it.
 pub(super) struct Shared<S>(Arc<Inner<S>>);
 
 struct Inner<S> {
     socket: S,
-    /// What was to be written last has to wait: something of an answer is still to be sent.
+    /// Whether the last write is pending, so that part of an answer is still unsent.
     waits: AtomicBool,
 }
 
@@ -112,8 +111,8 @@ impl<S: Socket> Shared<S> {
         }
     }
 
-    /// Ends the answer and waits for the client to close. A socket that is closed while something in it is unread resets the
-    /// connection, and then the client may lose what it has not read of its answer.
+    /// Ends the answer and waits for the client to close. Closing a socket with unread input resets the connection, and
+    /// the client could then lose the part of its answer that it has not read yet.
     pub(super) async fn linger(&self) {
         if self.0.socket.end_writing().is_ok() {
             let _ = tokio::time::timeout(LINGER_MAX, self.pass_over()).await;
@@ -134,10 +133,9 @@ impl<S: Socket> Shared<S> {
         }
     }
 
-    /// Returns once the client has left.
     pub(super) async fn left(&self, request: &Request, guest: &Guest) {
         loop {
-            // One that asks nothing is noticed where its next request is read.
+            // Between requests, a client that leaves is noticed by the read of the next request.
             if guest.asks_nothing() {
                 request.begun.notified().await;
             }
@@ -147,12 +145,12 @@ impl<S: Socket> Shared<S> {
             if known.is_write_closed() {
                 return;
             }
-            // What is being sent tells by itself.
+            // If a write is pending, it fails by itself once the client has left.
             if !known.is_read_closed() || S::TELLS || waits.load(Ordering::Relaxed) || guest.asks_nothing() {
                 continue;
             }
             if !request.waits.load(Ordering::Relaxed) {
-                // A stream that waits for more: nothing can be sent in its middle to find out.
+                // The response has begun, so no probe can be sent in the middle of it.
                 return;
             }
             if !request.ask() {
@@ -163,7 +161,7 @@ impl<S: Socket> Shared<S> {
             match asked {
                 Ok(bytes) if bytes == CONTINUE.len() => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                // An older client would take it for the answer.
+                // An HTTP/1.0 client would take the probe for the answer.
                 _ => return,
             }
         }
@@ -208,26 +206,26 @@ impl<S: Socket> AsyncWrite for Shared<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// What is written is sent at once; [`Shared::linger`] ends the connection.
+    /// Does nothing: writes are not buffered, and [`Shared::linger`] closes the connection.
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
 }
 
-/// What is known of the request that a connection has.
+/// The state of the current request on a connection.
 #[derive(Debug, Default)]
 pub(super) struct Request {
     begun: Notify,
-    /// It is there, and its answer has not begun.
+    /// The request has arrived and its response has not begun.
     waits: AtomicBool,
-    /// Its client knows HTTP/1.0 alone.
+    /// The client speaks HTTP/1.0, which has no `100 Continue`.
     old: AtomicBool,
-    /// Its client was asked whether it is there.
+    /// The probe was already sent for this request.
     asked: AtomicBool,
 }
 
 impl Request {
-    /// A request's head is here.
+    /// Called when a request's head was read.
     pub(super) fn begins(&self, version: hyper::Version) {
         self.old.store(version < hyper::Version::HTTP_11, Ordering::Relaxed);
         self.asked.store(false, Ordering::Relaxed);
@@ -235,7 +233,7 @@ impl Request {
         self.begun.notify_one();
     }
 
-    /// The first of its answer is there.
+    /// Called when the response begins.
     pub(super) fn answers(&self) {
         self.waits.store(false, Ordering::Relaxed);
     }
@@ -244,7 +242,7 @@ impl Request {
         self.old.load(Ordering::Relaxed)
     }
 
-    /// Whether its client was not asked before.
+    /// Marks the probe as sent; true the first time for each request.
     fn ask(&self) -> bool {
         !self.asked.swap(true, Ordering::Relaxed)
     }

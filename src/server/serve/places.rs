@@ -1,6 +1,6 @@
-//! Places for connections, shared out by the address they come from. Where places are short, a connection that asks
-//! nothing gives its place up: the one that has done so for longest, of the address that holds the most. What is asked is
-//! not known here.
+//! Places for connections, divided by client address. When places run short, a connection that is not being answered
+//! is closed: of the address that holds the most places, the one that has waited for longest. The content of requests
+//! is not known here.
 
 #[cfg(test)]
 mod tests;
@@ -15,26 +15,24 @@ use tokio::sync::Notify;
 
 use super::Peer;
 
-/// Places beyond the limit, in which a connection hears that there is none, and whether the server lives: of each so many
-/// one, within bounds.
+/// The reserve: places beyond the limit, in which a connection can still learn that the server is full, or ask for its
+/// health. It has one place for every 16 regular ones, but at least 4 and at most 64.
 const RESERVE_PART: usize = 16;
 const RESERVE: (usize, usize) = (4, 64);
-/// A new connection may be without a whole request head for so long before idle ones are spared for it.
+/// A new connection is protected for this long while its request head is incomplete; after that it counts as idle.
 const FRESH: Duration = Duration::from_secs(1);
-/// A client that has taken nothing of its answer for so long gives its place up where places are short.
+/// A client that has read nothing of its answer for this long may lose its place when places run short.
 const UNTAKEN: Duration = Duration::from_secs(5);
 
-/// Whose connections are counted together: an address; of IPv6 the network that one customer has.
+/// Connections are counted by IPv4 address or IPv6 /64 network, since one customer usually has a whole /64.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Who {
-    /// This machine's users, over the private socket.
+    /// All clients of the private Unix socket.
     Socket,
-    /// An address, or the first 64 bits of one.
     Net(IpAddr),
 }
 
 impl Who {
-    /// Who is behind a peer.
     #[must_use]
     pub fn of(peer: Peer) -> Self {
         let Peer::Tcp(address) = peer else { return Self::Socket };
@@ -55,26 +53,24 @@ impl Who {
     }
 }
 
-/// Why a connection has only a place of the reserve.
+/// Why a connection is only in the reserve, with the limit that was reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Crowded {
-    /// Its address has as many as it may.
+    /// The limit for its address.
     Address(usize),
-    /// All places are taken by requests.
+    /// The limit of the server: all places are busy.
     Server(usize),
 }
 
-/// What a connection is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Doing {
-    /// Its first request's head is not whole.
+    /// The head of its first request is incomplete.
     Head,
-    /// It waits for its next request.
+    /// Between two requests.
     Idle,
-    /// Its request's body is on its way, or the request waits.
+    /// A request's body is being received, or the request is delayed (see [`Guest::waits`]).
     Body,
-    /// Its request is being answered.
     Answer,
 }
 
@@ -84,19 +80,18 @@ impl Doing {
     }
 }
 
-/// A connection, as those who answer on it see it. In the extensions of each request.
+/// A connection as request handlers see it; found in the extensions of each request.
 #[derive(Debug)]
 pub struct Guest {
-    /// Where it comes from.
     pub peer: Peer,
     who: Who,
     crowded: Mutex<Option<Crowded>>,
-    /// Whether a key was right on it, and none wrong since.
+    /// See [`Guest::is_trusted`].
     trusted: AtomicBool,
     doing: AtomicU8,
-    /// Milliseconds from the first connection's time to the last change of `doing`.
     since_ms: AtomicU64,
-    /// The same of when the client last stopped taking what is sent; 0 while it takes.
+    /// When `doing` last changed, in milliseconds since the places were created.
+    /// When the client stopped reading its answer, in the same unit; 0 while it reads.
     untaken_ms: AtomicU64,
     leave: Notify,
     places: Arc<Places>,
@@ -104,38 +99,35 @@ pub struct Guest {
 }
 
 impl Guest {
-    /// Whose connection it is.
     #[must_use]
     pub fn who(&self) -> Who {
         self.who
     }
 
-    /// Whether a key was right on this connection, and none wrong since.
+    /// Whether the last API key presented on this connection was right.
     #[must_use]
     pub fn is_trusted(&self) -> bool {
         self.trusted.load(Ordering::Relaxed)
     }
 
-    /// Says whether its last key was right.
     pub fn trust(&self, right: bool) {
         self.trusted.store(right, Ordering::Relaxed);
     }
 
-    /// Whether it has no request now.
     pub(super) fn asks_nothing(&self) -> bool {
         matches!(Doing::from_u8(self.doing.load(Ordering::Relaxed)), Doing::Head | Doing::Idle)
     }
 
-    /// Why it has only a place of the reserve, if so.
+    /// Why the connection is only in the reserve; `None` if it has a regular place.
     #[must_use]
     pub fn crowded(&self) -> Option<Crowded> {
         *self.crowded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until it has a place of its own, for a while.
+    /// Waits up to `patience` for a regular place.
     ///
     /// # Errors
-    /// Why it has none.
+    /// Why there is none.
     pub async fn seated(&self, patience: Duration) -> Result<(), Crowded> {
         const EVERY: Duration = Duration::from_millis(20);
         let until = tokio::time::Instant::now() + patience;
@@ -151,7 +143,7 @@ impl Guest {
         Ok(())
     }
 
-    /// Says whether its request waits, so that its place can be spared for others, or is being answered.
+    /// Marks the request as waiting, so that its connection may be closed in favour of others, or as being answered.
     pub fn waits(&self, waits: bool) {
         self.does(if waits { Doing::Body } else { Doing::Answer });
     }
@@ -161,19 +153,18 @@ impl Guest {
         self.doing.store(doing as u8, Ordering::Relaxed);
     }
 
-    /// Says whether the client takes what is sent to it.
+    /// Records whether the client reads what is sent to it.
     pub(super) fn takes(&self, takes: bool) {
         let since = if takes { 0 } else { self.places.now_ms().max(1) };
         self.untaken_ms.store(since, Ordering::Relaxed);
     }
 
-    /// Resolves when the place is needed by others.
     pub(super) async fn must_leave(&self) {
         self.leave.notified().await;
     }
 
-    /// How early it goes where places are short: lower first, then who has been so for longer. `None` for one that works,
-    /// and for one that has only just come where there is `patience` for it.
+    /// The order in which connections are closed when places run short: lower ranks first, then the one that has been
+    /// in that state for longest. `None` protects a connection that is being answered and, with `patience`, a new one.
     fn rank(&self, now_ms: u64, patience: bool) -> Option<(u8, u64)> {
         let since = self.since_ms.load(Ordering::Relaxed);
         let untaken = self.untaken_ms.load(Ordering::Relaxed);
@@ -190,8 +181,7 @@ impl Guest {
     }
 }
 
-/// Descriptors that so many places need: those of the reserve come on top, and connections that were told to leave and
-/// haven't yet.
+/// File descriptors needed for `places` regular places, the reserve, and connections that are still closing.
 #[must_use]
 pub fn descriptors(places: usize) -> usize {
     let reserve = reserve(places);
@@ -202,7 +192,7 @@ fn reserve(places: usize) -> usize {
     (places / RESERVE_PART).clamp(RESERVE.0, RESERVE.1)
 }
 
-/// All places of one way in.
+/// All places of one listener.
 #[derive(Debug)]
 pub(super) struct Places {
     max: usize,
@@ -215,11 +205,11 @@ pub(super) struct Places {
 struct Held {
     next: u64,
     guests: BTreeMap<u64, Arc<Guest>>,
-    /// Of them, those in the reserve.
+    /// Connections in the reserve; they are not in `guests`.
     reserved: BTreeMap<u64, Arc<Guest>>,
 }
 
-/// A connection's place; dropped, it is free.
+/// A connection's place; dropping it frees the place.
 #[derive(Debug)]
 pub(super) struct Place(Arc<Guest>);
 
@@ -238,8 +228,8 @@ impl Drop for Place {
 }
 
 impl Places {
-    /// `max` places, of them so many for one address: those of this machine have no limit of their own unless one was
-    /// asked for, since all its users share an address.
+    /// `max` places, of which one address may hold `per_address`. By default this machine has no limit of its own,
+    /// since all its users share one address.
     pub(super) fn new(max: usize, per_address: Option<usize>) -> Arc<Self> {
         Arc::new(Self { max: max.max(1), per_address, began: Instant::now(), held: Mutex::default() })
     }
@@ -253,7 +243,7 @@ impl Places {
     }
 
     fn limit(&self, who: Who) -> Option<usize> {
-        /// What other addresses have unless it was said.
+        /// The default for other machines.
         const PER_ADDRESS: usize = 256;
         if who == Who::Socket {
             return None;
@@ -261,13 +251,13 @@ impl Places {
         self.per_address.or((!who.is_local()).then_some(PER_ADDRESS)).filter(|limit| *limit > 0)
     }
 
-    /// Connections that live.
     pub(super) fn open(&self) -> usize {
         let held = self.held();
         held.guests.len() + held.reserved.len()
     }
 
-    /// A place for a connection. Where there is none, one that asks nothing leaves; where none does, it is one of the reserve.
+    /// Gives a connection a place. If all are taken, a connection that is not being answered is closed; if there is
+    /// none, the place is one of the reserve.
     pub(super) fn enter(self: &Arc<Self>, peer: Peer) -> Place {
         let (who, now_ms) = (Who::of(peer), self.now_ms());
         let mut held = self.held();
@@ -302,7 +292,7 @@ impl Places {
         Place(guest)
     }
 
-    /// Sees to it that there is room for one more of `who`; why not, where nobody can leave.
+    /// Makes room for one more connection of `who`, closing another if necessary. Returns the reason if it can't.
     fn make_room(
         &self,
         guests: &mut BTreeMap<u64, Arc<Guest>>,
@@ -320,7 +310,7 @@ impl Places {
         full.then_some(Crowded::Server(self.max))
     }
 
-    /// Gives one of the reserve a place of its own, if there is room now.
+    /// Moves a connection from the reserve to a regular place if there is room now.
     fn seat(&self, guest: &Guest) -> bool {
         let mut held = self.held();
         let crowded = self.make_room(&mut held.guests, guest.who, self.now_ms(), true);
@@ -333,16 +323,16 @@ impl Places {
         crowded.is_none()
     }
 
-    /// Frees a place where the system has no more descriptors.
+    /// When the system is out of descriptors: closes a connection that is not being answered; false if there is none.
     pub(super) fn shed(&self) -> bool {
         let now_ms = self.now_ms();
         leave(&mut self.held().guests, |guest| guest.rank(now_ms, false))
     }
 }
 
-/// Sends away the connection of the lowest rank, of those that have one, of the address that holds the most places.
+/// Of the address that holds the most places and has a connection with a rank, closes the lowest-ranked one.
 fn leave(guests: &mut BTreeMap<u64, Arc<Guest>>, rank: impl Fn(&Guest) -> Option<(u8, u64)>) -> bool {
-    // Connections, and which of them goes first.
+    // The number of connections, and rank and number of the one to close first.
     type Counted = (usize, Option<((u8, u64), u64)>);
     let mut counted: HashMap<Who, Counted> = HashMap::new();
     for guest in guests.values() {

@@ -1,6 +1,6 @@
-//! The private socket's file: who may make it, when one that is there is stale, and its end.
+//! The file of the private Unix socket: its permissions, detecting a stale one, and its removal.
 //!
-//! What is said over it is not known here.
+//! What is sent over it is not known here.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io;
@@ -16,22 +16,22 @@ use super::ServeError;
 #[derive(Debug)]
 pub(super) struct SocketFile {
     path: PathBuf,
-    /// Held as long as the server lives, so that of two that start at once one gives way; the system lets go of it
-    /// when a process is killed.
+    /// Held as long as the server lives, so that of two that start at once only one succeeds. The kernel releases it
+    /// when the process is killed.
     _lock: File,
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // Whoever removed it before us did what we want.
+        // If it is gone already, that is what we want.
         let _ = fs::remove_file(&self.path);
     }
 }
 
-/// Listens on `path`, mode 0600; its folder is made with mode 0700 where it is missing. Runs within tokio.
+/// Listens on `path`, mode 0600; a missing folder is created with mode 0700. Must be called within a tokio runtime.
 ///
 /// # Errors
-/// [`ServeError::AlreadyServing`] when a living server has it; others name the path and what to do.
+/// [`ServeError::AlreadyServing`] when a running server has it; others name the path and what to do.
 pub(super) fn bind(path: &Path) -> Result<(UnixListener, SocketFile), ServeError> {
     let at = |error: io::Error| ServeError::Socket { path: path.to_owned(), problem: error.to_string() };
     if let Some(folder) = path.parent() {
@@ -49,7 +49,7 @@ pub(super) fn bind(path: &Path) -> Result<(UnixListener, SocketFile), ServeError
     }
     clear_the_way(path)?;
     let listener = UnixListener::bind(path).map_err(|error| match error.kind() {
-        // The path is longer than the system's address of a socket.
+        // The path is longer than a socket address can hold.
         io::ErrorKind::InvalidInput => ServeError::SocketPathTooLong { path: path.to_owned() },
         _ => at(error),
     })?;
@@ -58,7 +58,7 @@ pub(super) fn bind(path: &Path) -> Result<(UnixListener, SocketFile), ServeError
     Ok((listener, file))
 }
 
-/// Removes what a killed server left. A file that is no socket is somebody's, and stays.
+/// Removes the socket of a server that was killed. A file that is not a socket belongs to someone else and stays.
 fn clear_the_way(path: &Path) -> Result<(), ServeError> {
     let Ok(there) = fs::symlink_metadata(path) else { return Ok(()) };
     let in_the_way = || ServeError::InTheWay { path: path.to_owned() };

@@ -1,4 +1,4 @@
-//! A connection whose client must take what is sent to it: who stops reading holds an answer, its place and its cache for
+//! A connection with a write timeout: a client that stops reading would hold an answer, its place and its cache for
 //! nothing. What is sent is not known here.
 
 use std::io::{self, IoSlice};
@@ -12,14 +12,13 @@ use tokio::time::{Sleep, sleep};
 
 use super::places::Guest;
 
-/// Breaks when nothing of what is to be sent can be sent for too long.
+/// Fails when nothing could be written for longer than the timeout.
 pub(super) struct Taken<S> {
     stream: S,
-    /// For ever where there is none.
+    /// `None` waits without limit.
     timeout: Option<Duration>,
-    /// Runs while the client takes nothing.
+    /// Set while a write is pending.
     waiting: Option<Pin<Box<Sleep>>>,
-    /// Whose connection it is.
     guest: Arc<Guest>,
 }
 
@@ -28,7 +27,7 @@ impl<S> Taken<S> {
         Self { stream, timeout, waiting: None, guest }
     }
 
-    /// The same outcome, or an error when it has been pending for too long.
+    /// Passes on the outcome of a write, or fails when writes have been pending for too long.
     fn in_time(
         &mut self,
         context: &mut Context<'_>,

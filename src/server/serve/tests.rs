@@ -1,4 +1,4 @@
-//! Real sockets: who is cut, who may finish, and what becomes of the socket's file.
+//! Tests on real sockets: which connections are cut off, which may finish, and what becomes of the socket's file.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -14,7 +14,7 @@ use super::super::metrics::Metrics;
 use super::*;
 
 const SHORT: Duration = Duration::from_millis(200);
-/// Nothing here takes so long; what does was not cut.
+/// Longer than anything here should take: whatever takes this long was not cut off.
 const LONG: Duration = Duration::from_secs(10);
 
 fn hello() -> Router {
@@ -29,7 +29,6 @@ fn slow(delay: Duration) -> Router {
     Router::new().route("/", get(answer))
 }
 
-/// A connection on which a request is being answered.
 async fn asked(address: SocketAddr) -> TcpStream {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
@@ -165,7 +164,6 @@ async fn connections_without_a_request_do_not_delay_the_end() {
     drop((fresh, idle));
 }
 
-/// With the layers that every request passes.
 fn layered(router: Router) -> Router {
     let layers = Layers {
         metrics: Arc::new(Metrics::new()),
@@ -228,7 +226,7 @@ async fn whether_it_lives_is_told_while_all_places_work() {
     assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")));
     assert_eq!(refused.json()["error"]["code"], "too_many_connections");
     assert!(began.elapsed() < LONG);
-    // Those that had a place keep it.
+    // Connections that had a place keep it.
     drop(held.split_off(2));
     assert!(tokio::time::timeout(SHORT, held[0].read(&mut [0; 8])).await.is_err());
 }
@@ -243,7 +241,6 @@ async fn an_address_hears_that_it_has_its_share() {
     assert_eq!((refused.status, refused.header("retry-after")), (429, Some("1")));
 }
 
-/// Says when it is dropped.
 struct Guard(Arc<AtomicBool>);
 
 impl Drop for Guard {
@@ -252,7 +249,7 @@ impl Drop for Guard {
     }
 }
 
-/// A client with little room for what it doesn't read, whose request has been sent.
+/// Connects with a small receive buffer and sends the request.
 async fn asked_with_little_room(address: SocketAddr, request: &str) -> TcpStream {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
@@ -279,7 +276,7 @@ async fn client_that_takes_nothing_is_cut_and_its_answer_ended() {
     let mut client =
         asked_with_little_room(server.address, "GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
 
-    // Slow is not idle. A part must be large enough for the system to tell the server of the room.
+    // A slow reader is not cut off. Each read must be large enough for the kernel to announce the free space.
     let mut taken = vec![0; 256 << 10];
     for _ in 0..8 {
         tokio::time::sleep(taking_timeout / 2).await;
@@ -299,7 +296,7 @@ async fn client_that_takes_nothing_is_cut_and_its_answer_ended() {
 async fn answer_of_a_model_that_nobody_takes_is_cancelled() {
     let app = super::super::fixtures::running("on and on");
     let server = Server::start(&Listen { taking_timeout: 2 * SHORT, ..listen() }, app.router.clone()).await;
-    // Long chunks, so that what a client has not taken is soon more than the system keeps.
+    // Long chunks, so that unread data soon exceeds what the kernel buffers.
     let body = serde_json::json!({
         "messages": [{"role": "user", "content": "Hi"}], "stream": true, "ignore_eos": true,
         "logprobs": true, "top_logprobs": 20, "n": 16,
@@ -343,7 +340,6 @@ async fn client_that_leaves_ends_its_request() {
 const POST: &[u8] =
     b"POST / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 4\r\n\r\nbody";
 
-/// Waits until an answer that nobody takes has ended.
 async fn ends_soon(dropped: &AtomicBool) {
     let began = Instant::now();
     while !dropped.load(Ordering::SeqCst) {
@@ -352,7 +348,7 @@ async fn ends_soon(dropped: &AtomicBool) {
     }
 }
 
-/// Answers with the length of what was sent, after a while.
+/// After `delay`, answers with the length of the request's body.
 fn slow_reader(delay: Duration) -> Router {
     let read = move |body: String| async move {
         tokio::time::sleep(delay).await;
@@ -400,7 +396,7 @@ async fn client_that_leaves_is_noticed_before_it_is_answered() {
     let router = hello().route("/long", axum::routing::post(answer));
     let server = Server::start(&listen(), router).await;
     let mut client = TcpStream::connect(server.address).await.unwrap();
-    // Also on a connection that was used before.
+    // The connection has served a request before.
     client.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
     assert!(client.read(&mut [0; 4096]).await.unwrap() > 0);
     let post = String::from_utf8_lossy(POST).replace("POST /", "POST /long");
@@ -558,7 +554,7 @@ mod private_socket {
         assert_eq!(ask_over(stream, "GET /").await.unwrap().body, "hello", "the second try did no harm");
         server.stop().await.unwrap();
 
-        // Somebody answers who holds no lock.
+        // Another program listens there without holding the lock.
         let path = dir.path().join("theirs");
         let _listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
         check(&path, "runs already").await;

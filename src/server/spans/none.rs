@@ -1,4 +1,5 @@
-//! A build without the feature `otel`: no spans go anywhere, and who asks for it hears what to do.
+//! Stands in for `otlp` in a build without the feature `otel`: no spans are exported, and asking for it is an error
+//! that says which build can.
 
 use std::time::Duration;
 
@@ -8,13 +9,11 @@ use tracing_subscriber::{Layer, Registry};
 
 use super::Endpoint;
 
-/// There is none.
+/// Has no values: [`Export::start`] always fails.
 #[derive(Debug)]
 pub enum Export {}
 
 impl Export {
-    /// Says that there is none.
-    ///
     /// # Errors
     /// Always.
     pub fn start(_: &Endpoint) -> Result<Self, String> {
@@ -22,35 +21,29 @@ impl Export {
             .to_owned())
     }
 
-    /// Never asked.
     #[must_use]
     pub fn layer(&self) -> Box<dyn Layer<Registry> + Send + Sync> {
         match *self {}
     }
 
-    /// Never asked.
     pub fn end(self, _: Duration) {
         match self {}
     }
 }
 
-/// A place in nobody's trace.
 #[derive(Debug, Clone)]
 pub struct Parent;
 
 impl Parent {
-    /// Reads nothing.
     #[must_use]
     pub fn told(_: &HeaderMap) -> Self {
         Self
     }
 
-    /// Of no span.
     #[must_use]
     pub fn of(_: &Span) -> Self {
         Self
     }
 
-    /// Does nothing.
     pub fn adopt(&self, _: &Span) {}
 }

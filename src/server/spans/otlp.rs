@@ -1,9 +1,8 @@
-//! Spans on their way to a collector: OTLP over HTTP in batches, from a thread of its own. What is in them is not known
-//! here.
+//! Exports spans to a collector: OTLP over HTTP in batches, from its own thread. Their content is not known here.
 //!
-//! Nobody waits for the collector. What it doesn't take is dropped, and the log says so once; so is what doesn't fit
-//! into the queue (2,048 spans). OpenTelemetry's own variables set the rest: `OTEL_EXPORTER_OTLP_HEADERS`,
-//! `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_TRACES_SAMPLER`, `OTEL_BSP_*`.
+//! Requests never wait for the collector. Spans that it does not accept are dropped, which the log says once; so are
+//! spans that do not fit into the queue (2,048 spans). OpenTelemetry's environment variables configure the rest:
+//! `OTEL_EXPORTER_OTLP_HEADERS`, `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_TRACES_SAMPLER`, `OTEL_BSP_*`.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -24,25 +23,24 @@ use tracing_subscriber::{Layer, Registry};
 
 use super::{Endpoint, TARGET};
 
-/// A batch that a collector doesn't take by then is lost.
+/// A batch that the collector does not accept within this time is lost.
 const SEND_TIME_MAX: Duration = Duration::from_secs(10);
 const SERVICE: &str = "bandmaster";
 
-/// Takes spans and sends them.
 #[derive(Debug)]
 pub struct Export {
     provider: SdkTracerProvider,
 }
 
 impl Export {
-    /// Begins; the collector need not be there yet. Not to be called by an async task.
+    /// Starts exporting; the collector need not be running yet. The HTTP client blocks, so not for async tasks.
     ///
     /// # Errors
-    /// A sentence when the machine's certificates can't be read, or OpenTelemetry's variables make no sense.
+    /// A sentence if the machine's certificates can't be read or OpenTelemetry's variables are invalid.
     pub fn start(endpoint: &Endpoint) -> Result<Self, String> {
-        // Whoever was first chose well.
+        // Fails if a provider is installed already, which then serves as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        // Nobody else than the one that was named is told: no proxy, no redirect.
+        // Spans go to no other address than the given one: no proxy, no redirect.
         let client = reqwest::blocking::Client::builder()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
@@ -66,7 +64,7 @@ impl Export {
         Ok(Self { provider })
     }
 
-    /// What takes spans of [`TARGET`], and nothing else: no other spans, no events, of which some could say too much.
+    /// The layer that collects the spans of [`TARGET`] only: other spans, and events, could contain user data.
     #[must_use]
     pub fn layer(&self) -> Box<dyn Layer<Registry> + Send + Sync> {
         tracing_opentelemetry::layer()
@@ -81,7 +79,7 @@ impl Export {
             .boxed()
     }
 
-    /// Sends what is left, for at most so long.
+    /// Sends the remaining spans, for at most `time_max`.
     pub fn end(self, time_max: Duration) {
         if let Err(error) = self.provider.shutdown_with_timeout(time_max) {
             tracing::warn!("the last spans were not sent: {error}");
@@ -89,12 +87,12 @@ impl Export {
     }
 }
 
-/// Sends, and tells the log when that begins to fail and when it works again: not for every batch.
+/// Sends batches. Logs when that starts to fail and when it works again, not every failure.
 #[derive(Debug)]
 struct Sender {
     exporter: opentelemetry_otlp::SpanExporter,
     url: String,
-    /// Spans that were not taken since the last that were.
+    /// Spans lost since the last successful batch.
     lost: AtomicUsize,
 }
 
@@ -115,7 +113,7 @@ impl SpanExporter for Sender {
                 }
             }
         }
-        // It was told here; the batches' thread would tell it again for each.
+        // Logged above; the batch processor would log an error for every batch.
         Ok(())
     }
 
@@ -136,26 +134,26 @@ impl SpanExporter for Sender {
     }
 }
 
-/// A place in a trace.
+/// A span context, to which child spans are attached.
 #[derive(Debug, Clone)]
 pub struct Parent(Context);
 
 impl Parent {
-    /// What `traceparent` and `tracestate` say; without them, the beginning of a trace.
+    /// The parent that `traceparent` and `tracestate` name; without them, a new trace begins.
     #[must_use]
     pub fn told(headers: &HeaderMap) -> Self {
         Self(TraceContextPropagator::new().extract_with_context(&Context::new(), &Headers(headers)))
     }
 
-    /// Of a span, which then has its id.
+    /// The context of `span`. This assigns the span its id.
     #[must_use]
     pub fn of(span: &Span) -> Self {
         Self(span.context())
     }
 
-    /// Puts a span below it that was just made.
+    /// Makes a span that was just created a child of this one.
     pub fn adopt(&self, child: &Span) {
-        // Refused where nobody takes spans.
+        // Fails if no exporter is installed.
         let _ = child.set_parent(self.0.clone());
     }
 }

@@ -1,4 +1,4 @@
-//! A run's span, and one for every attempt at a task below it, made of what is heard of the run.
+//! Spans for runs, made from the run's events: one for the run, and below it one for every attempt at a task.
 
 use std::collections::HashMap;
 
@@ -9,10 +9,10 @@ use super::{PROVIDER, Parent, TARGET, record_tokens};
 use crate::orchestrator::{EventKind, FailureClass, Outcome, Status, TokenUsage};
 use crate::server::runs::Listener;
 
-/// `model` of a task that no model does.
+/// The `model` in events of a task that a tool does instead of a model.
 const RULE: &str = "rule";
 
-/// The listener, and spans of what it hears, below `parent`.
+/// Wraps a listener so that the events also produce spans below `parent`.
 #[must_use]
 pub fn followed(parent: &Parent, mut listener: Listener) -> Listener {
     let run = tracing::info_span!(
@@ -42,10 +42,10 @@ pub fn followed(parent: &Parent, mut listener: Listener) -> Listener {
     })
 }
 
-/// What is open of a run.
+/// The open spans of a run.
 struct Spans {
     run: Span,
-    /// By the task's id.
+    /// The current attempt at each task, by the task's id.
     attempts: HashMap<String, Span>,
 }
 

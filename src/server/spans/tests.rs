@@ -1,4 +1,4 @@
-//! Addresses of collectors, and names of spans. What leaves is tested in `tests/otel.rs`.
+//! Addresses of collectors and names of spans. The exported spans are tested in `tests/otel.rs`.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Streams that begin before their model is loaded, on each route that streams an answer.
+//! Streams that begin before their model is loaded, on every route that streams answers.
 
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
@@ -13,10 +13,9 @@ use crate::text::session::tests::parrot;
 
 type Loaded = Result<Arc<LoadedModel>, String>;
 
-/// What waits longer hangs.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A server whose model is loaded when the test gives it.
+/// A server whose model is loaded when the test sends it.
 fn loading() -> (Running, mpsc::Sender<Loaded>) {
     let (give, given) = mpsc::channel();
     let given = Mutex::new(given);
@@ -24,7 +23,6 @@ fn loading() -> (Running, mpsc::Sender<Loaded>) {
     (Running::new(Box::new(load)), give)
 }
 
-/// The routes and what they are asked.
 fn routes() -> [(&'static str, Value); 3] {
     let messages = json!([{"role": "user", "content": "Hi"}]);
     [
@@ -34,7 +32,7 @@ fn routes() -> [(&'static str, Value); 3] {
     ]
 }
 
-/// A stream that has begun while its model was being loaded: its first bytes, and what follows.
+/// Starts a stream while its model is being loaded; returns its first bytes and the rest of the stream.
 async fn begun(server: &Running, path: &str, body: &Value) -> (String, BodyDataStream) {
     let begun = async {
         let response = server.begin("POST", path, body).await;
@@ -50,7 +48,6 @@ async fn next(stream: &mut BodyDataStream) -> Option<String> {
     chunk.map(|chunk| String::from_utf8(chunk.unwrap().to_vec()).unwrap())
 }
 
-/// The data of all events.
 async fn data_of((mut text, mut stream): (String, BodyDataStream)) -> Vec<String> {
     while let Some(more) = next(&mut stream).await {
         text.push_str(&more);
@@ -66,7 +63,7 @@ async fn a_stream_begins_before_its_model_is_loaded_and_goes_on_when_it_is() {
         let stream = begun(&server, path, &body).await;
         give.send(Ok(parrot("Hello!"))).unwrap();
         let late = data_of(stream).await;
-        // The same events, to the number, as where nothing had to be loaded.
+        // The events, and their number, are the same as when no model must be loaded.
         let soon = server.begin("POST", path, &body).await.into_body().into_data_stream();
         let soon = data_of((String::new(), soon)).await;
         let told = |events: &[String]| -> Vec<Value> {
@@ -107,14 +104,14 @@ async fn a_stream_that_waits_for_its_model_ends_with_the_server() {
     }
 }
 
-/// In each route's own shape.
+/// Checks the error in each route's own format.
 fn ends_with_error(path: &str, events: &[String], message: &str, code: &Value) {
     let read = |data: &String| serde_json::from_str::<Value>(data).unwrap();
     let (error, code) = match path {
         "/v1/responses" => {
             let last = read(events.last().unwrap());
             assert_eq!(last["type"], "response.failed", "{last}");
-            // Its codes are a list of their own.
+            // The Responses API has a list of error codes of its own.
             (last["response"]["error"].clone(), &json!("server_error"))
         }
         _ => {

@@ -1,4 +1,4 @@
-//! That nothing of a conversation goes in unweighed.
+//! Every part of a conversation is measured.
 
 use serde_json::json;
 
@@ -10,7 +10,7 @@ fn variables(value: Value) -> Map<String, Value> {
     value.as_object().cloned().unwrap()
 }
 
-/// Of a conversation of one message with something beside it.
+/// The size of a conversation of one message with a call, a tool and variables.
 fn weight(call: Option<Value>, tool: Option<Value>, beside: Value) -> Weight {
     let tool_calls = call.map(|arguments| ToolCall { id: "c".into(), name: "f".into(), arguments });
     let message =
@@ -54,7 +54,7 @@ impl Running {
 async fn no_route_takes_more_beside_the_messages_than_a_prompt_holds() {
     let server = running("Hello!");
     let hello = json!([{"role": "user", "content": "Hi"}]);
-    // More than the parrot's context in any one field, and more values than any prompt has.
+    // One is larger than the parrot's context, the other has more values than any prompt may have.
     let text = "x".repeat(20 << 10);
     let many = json!(vec![json!({"a": "b"}); 30_000]);
     for value in [json!(text), many] {
@@ -71,7 +71,7 @@ async fn no_route_takes_more_beside_the_messages_than_a_prompt_holds() {
                 for path in ["/apply-template", "/v1/chat/completions/input_tokens"] {
                     assert_eq!(server.refuses(path, &body).await, (400, field.to_owned()), "{path}");
                 }
-                // Documents are not among the fields of this route.
+                // This route has no field for documents.
                 if field != "documents" {
                     assert_eq!(server.refuses("/tokenize", &body).await, (400, field.to_owned()));
                 }

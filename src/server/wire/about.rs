@@ -1,89 +1,90 @@
-//! What a server says of itself, in the shapes of llama-server (`/props`) and vLLM (`/tokenizer_info`, `/version`).
+//! What the server says about itself, in the shapes of llama-server (`/props`) and vLLM (`/tokenizer_info`,
+//! `/version`).
 
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::text::{LoadedModel, Sampling};
 
-/// Which model is asked about.
+/// The model that is asked about.
 #[derive(Debug, Clone, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct OfModel {
-    /// A model's id. May be left out where the server was given one.
+    /// Model id. If omitted, the server uses the first one it was started with, or the only one installed.
     pub model: Option<String>,
 }
 
-/// The program's version.
+/// Version of the server.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Version {
-    /// As released, such as `0.1.0`.
+    /// Release version, such as `0.1.0`.
     pub version: &'static str,
 }
 
-/// What a model and its server are like.
+/// Properties of a model and its server.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Props {
-    /// What holds where a request says nothing.
+    /// Defaults for fields that a request omits.
     pub default_generation_settings: DefaultSettings,
-    /// The model's id.
+    /// Id of the model.
     pub model_alias: String,
-    /// The model's id again: clients are not told where its file is.
+    /// Same as `model_alias`: clients are not told where the file is.
     pub model_path: String,
-    /// The model's chat template; empty where it has none.
+    /// The model's chat template; empty if there is none.
     pub chat_template: String,
-    /// Text of the token that opens a sequence.
+    /// Text of the beginning-of-sequence token; empty if there is none.
     pub bos_token: String,
-    /// Text of the token that closes one.
+    /// Text of the end-of-sequence token; empty if there is none.
     pub eos_token: String,
-    /// Which inputs besides text the model reads; there are none.
+    /// Kinds of input besides text that the model reads.
     pub modalities: Modalities,
-    /// The program and its version.
+    /// Name and version of the program.
     pub build_info: &'static str,
-    /// Always false: a model is not put to sleep.
+    /// Always false: models are not put to sleep.
     pub is_sleeping: bool,
 }
 
-/// What holds where a request says nothing.
+/// Defaults for fields that a request omits.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct DefaultSettings {
-    /// Tokens that prompt and answer may have together.
+    /// Context length: maximum number of tokens in prompt and answer together.
     pub n_ctx: usize,
-    /// How tokens are sampled.
+    /// Sampling parameters used by default.
     pub params: DefaultParams,
 }
 
-/// How tokens are sampled where a request says nothing.
+/// Sampling parameters used where a request omits them.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct DefaultParams {
-    /// Most tokens of an answer; -1 is as many as the context has room for.
+    /// Maximum number of tokens to generate; -1 means as many as fit the context.
     pub n_predict: i64,
-    /// Sampling temperature.
+    /// Sampling temperature; at 0 the most likely token is always taken.
     pub temperature: f32,
-    /// So many of the most likely tokens are kept; 0 keeps all.
+    /// Number of most likely tokens that are kept; 0 keeps all.
     pub top_k: u32,
-    /// The most likely tokens that have this probability together are kept; 1 keeps all.
+    /// Total probability of the most likely tokens that are kept; 1 keeps all.
     pub top_p: f32,
-    /// Tokens less likely than this share of the most likely one are dropped; 0 drops none.
+    /// Tokens less likely than this fraction of the most likely one are dropped; 0 drops none.
     pub min_p: f32,
-    /// How much less likely repeated tokens become; 1 is off.
+    /// Penalty on tokens that occurred before; 1 turns it off.
     pub repeat_penalty: f32,
-    /// Subtracted from the logits of tokens that were generated; 0 is off.
+    /// Subtracted once from the logits of tokens already generated; 0 turns it off.
     pub presence_penalty: f32,
-    /// The same for every time a token was generated; 0 is off.
+    /// Subtracted from the logits of tokens already generated, once per occurrence; 0 turns it off.
     pub frequency_penalty: f32,
 }
 
-/// Kinds of input other than text that a model reads.
+/// Kinds of input besides text that a model reads.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Modalities {
-    /// Whether it reads images: no model here does.
+    /// Whether it reads images; always false.
     pub vision: bool,
-    /// Whether it reads sound: no model here does.
+    /// Whether it reads audio; always false.
     pub audio: bool,
 }
 
 impl Props {
-    /// Of a loaded model, where requests that say nothing sample as `usual` says.
+    /// Describes a loaded model. `usual` holds the default sampling parameters.
     #[must_use]
     pub fn of(id: &str, model: &LoadedModel, usual: &Sampling) -> Self {
         let TokenizerInfo { bos_token, eos_token, chat_template, .. } = TokenizerInfo::of(model);
@@ -113,30 +114,29 @@ impl Props {
     }
 }
 
-/// A tokenizer, with the names of transformers' `tokenizer_config.json`.
+/// A tokenizer, under the names of transformers' `tokenizer_config.json`.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct TokenizerInfo {
-    /// The same name for every model here.
+    /// Always `BandmasterTokenizer`, whatever the model.
     pub tokenizer_class: &'static str,
-    /// Text of the token that opens a sequence.
+    /// Text of the beginning-of-sequence token.
     pub bos_token: Option<String>,
-    /// Text of the token that closes one.
+    /// Text of the end-of-sequence token.
     pub eos_token: Option<String>,
-    /// Text of the token for padding. Prompts are not padded here, so it is the closing one.
+    /// Text of the padding token: the same as `eos_token`, since prompts are not padded.
     pub pad_token: Option<String>,
-    /// Whether a prompt is opened with the opening token.
+    /// Whether the beginning-of-sequence token is added to prompts.
     pub add_bos_token: bool,
-    /// Tokens that prompt and answer may have together.
+    /// Context length: maximum number of tokens in prompt and answer together.
     pub model_max_length: usize,
-    /// Tokens of the vocabulary.
+    /// Number of tokens in the vocabulary.
     pub vocab_size: usize,
-    /// The chat template, where there is one.
+    /// The chat template; absent if there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chat_template: Option<String>,
 }
 
 impl TokenizerInfo {
-    /// Of a loaded model.
     #[must_use]
     pub fn of(model: &LoadedModel) -> Self {
         let tokenizer = model.tokenizer();

@@ -1,4 +1,4 @@
-//! From the bytes of a body to a typed request; what is wrong is told with the path of the field.
+//! Turns the bytes of a body into a typed request. Errors name the path of the field.
 
 mod read;
 mod scan;
@@ -14,7 +14,7 @@ use crate::server::layers::Notes;
 
 pub use read::BODY_BYTES_MAX;
 
-/// The body of a request, read and understood.
+/// Extractor that reads, checks and parses a JSON body.
 pub struct Json<T>(pub T);
 
 impl<T: Body + Send + 'static, S: Send + Sync> FromRequest<S> for Json<T> {
@@ -22,7 +22,7 @@ impl<T: Body + Send + 'static, S: Send + Sync> FromRequest<S> for Json<T> {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
         let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-        // A page in a browser may send anything else to another's server without asking.
+        // Browsers let a page send other types to a foreign server without a preflight request.
         if !kind.is_some_and(is_json) {
             let sent = kind.unwrap_or("none");
             return Err(ApiError::new(
@@ -38,7 +38,7 @@ impl<T: Body + Send + 'static, S: Send + Sync> FromRequest<S> for Json<T> {
         let (parsed, mut part) =
             if length <= SMALL_BYTES { (parse(&bytes), part) } else { parsed_elsewhere(bytes, part).await? };
         part.built(length, values);
-        // Until the answer is finished, what was made of the body is there.
+        // The parsed body lives until the answer is finished, and so does its share of the memory budget.
         if let Some(notes) = &notes {
             notes.hold(part);
         }
@@ -50,10 +50,10 @@ impl<T: Body + Send + 'static, S: Send + Sync> FromRequest<S> for Json<T> {
     }
 }
 
-/// What a body became, with the names of fields that were taken without effect.
+/// A parsed body, and the names of fields that were accepted without effect.
 type Parsed<T> = Result<(T, Vec<String>), ApiError>;
 
-/// Parses on another thread. A client that leaves meanwhile leaves its part behind, for as long as its body is read.
+/// Parses on another thread. If the client leaves, its share of the memory budget stays taken until that is done.
 async fn parsed_elsewhere<T: Body + Send + 'static>(
     bytes: Vec<u8>,
     part: Part,
@@ -67,9 +67,9 @@ fn is_json(kind: &str) -> bool {
     kind.eq_ignore_ascii_case("application/json") || kind.to_ascii_lowercase().ends_with("+json")
 }
 
-/// Reads JSON; the error names the field by its path. With the body come the names of fields that were taken without effect.
+/// Parses JSON. Errors name the field by its path. Also returns the names of fields accepted without effect.
 pub fn parse<T: Body>(bytes: &[u8]) -> Result<(T, Vec<String>), ApiError> {
-    // serde takes a list for a struct as well.
+    // serde would read a list as a struct.
     if bytes.trim_ascii_start().first() == Some(&b'[') {
         return Err(ApiError::unreadable("the body is a list: send an object"));
     }
@@ -81,9 +81,9 @@ pub fn parse<T: Body>(bytes: &[u8]) -> Result<(T, Vec<String>), ApiError> {
     Ok((body, fields.ignored()?))
 }
 
-/// To JSON Schema 5.0 is an integer, to serde it is none.
+/// Turns 5.0 into 5: JSON Schema counts it as an integer, serde does not.
 fn whole_numbers(value: &mut Value) {
-    /// From here on not every integer is a float.
+    /// 2⁵³: above it, a float can't hold every integer.
     const EXACT: f64 = 9_007_199_254_740_992.0;
     match value {
         Value::Number(number) => {
@@ -122,7 +122,7 @@ mod tests {
         size: u32,
     }
 
-    /// Is read for as long as a test wants.
+    /// A body whose parsing lasts until the test lets it end.
     struct Slow;
 
     static READING: AtomicBool = AtomicBool::new(false);

@@ -1,4 +1,4 @@
-//! `/v1/chat/completions`: what a request says, and what becomes of it.
+//! `/v1/chat/completions`: the request body, and how it becomes a question for a model.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -19,16 +19,16 @@ use crate::text::{Message, Rendering, Role, ToolCall};
 /// A request for a chat completion.
 #[derive(Debug, ToSchema)]
 pub struct ChatRequest {
-    /// What every completion is asked for.
+    /// Fields shared with completions.
     #[serde(flatten)]
     pub common: Common,
-    /// How tokens are sampled.
+    /// Sampling parameters and stop conditions.
     #[serde(flatten)]
     pub sampling: Given,
-    /// What the answer must be.
+    /// Format that the answer must have.
     #[serde(flatten)]
     pub shape: ShapeGiven,
-    /// What is asked.
+    /// Fields that only chat completions have.
     #[serde(flatten)]
     pub asked: ChatAsked,
 }
@@ -40,144 +40,135 @@ impl Body for ChatRequest {
     }
 }
 
-/// What only a chat has.
+/// Fields that only chat completions have.
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct ChatAsked {
-    /// The conversation.
+    /// The conversation, oldest message first.
     #[schema(min_items = 1, value_type = Vec<MessageShape>)]
     pub messages: Vec<ChatMessage>,
-    /// Most tokens of an answer; -1 for as many as the context has room for.
+    /// Maximum number of tokens to generate; -1 means as many as fit the context. Overrides `max_tokens`.
     #[schema(minimum = -1)]
     pub max_completion_tokens: Option<i64>,
-    /// Return log-probabilities.
+    /// Return the log-probability of each generated token.
     pub logprobs: Option<bool>,
-    /// With this many alternatives each.
+    /// Number of most likely alternatives to return with each token. Needs `logprobs`.
     #[schema(minimum = 0, maximum = 20)]
     pub top_logprobs: Option<u32>,
-    /// What the model may call.
+    /// Functions that the model may call.
     pub tools: Option<Vec<ToolGiven>>,
     /// Whether the model may call a tool, must call one, or must not.
     #[schema(value_type = Option<Object>)]
     pub tool_choice: Option<ToolChoiceGiven>,
-    /// Whether several calls may come at once.
+    /// Whether one answer may hold several tool calls; true by default.
     pub parallel_tool_calls: Option<bool>,
     /// Continue the last message instead of opening a new turn.
     pub continue_final_message: Option<bool>,
-    /// `false` opens no turn for the answer; a last message of the assistant is then continued.
+    /// If `false`, no turn is opened for the answer; a last message of the assistant is then continued.
     pub add_generation_prompt: Option<bool>,
     /// Variables for the model's chat template, such as `enable_thinking`.
     #[schema(value_type = Option<Object>)]
     pub chat_template_kwargs: Option<Free>,
-    /// Texts for templates that show documents.
+    /// Documents, passed to the chat template as the variable `documents`.
     #[schema(value_type = Option<Vec<Object>>)]
     pub documents: Option<Value>,
-    /// Without effect.
+    /// Accepted for compatibility; has no effect.
     #[schema(value_type = Option<Object>)]
     pub metadata: Option<Value>,
-    /// Without effect: nothing is stored.
+    /// Accepted for compatibility; chat completions are not stored.
     pub store: Option<bool>,
-    /// Without effect.
+    /// Accepted for compatibility; has no effect.
     pub service_tier: Option<String>,
-    /// Without effect.
+    /// Accepted for compatibility; has no effect.
     pub safety_identifier: Option<String>,
-    /// Without effect: the cache finds prefixes by itself.
+    /// Accepted for compatibility; the prefix cache finds prefixes by itself.
     pub prompt_cache_key: Option<String>,
-    /// Without effect.
+    /// Accepted for compatibility; has no effect.
     pub prompt_cache_retention: Option<String>,
-    /// Without effect: a guess at the answer, to speed it up.
+    /// Predicted answer. Accepted for compatibility; has no effect.
     #[schema(value_type = Option<Object>)]
     pub prediction: Option<Value>,
 }
 
-/// What a turn may be, for the description: which fields it has depends on who speaks. What is read is a [`ChatMessage`], whose
-/// errors name the field.
+/// A message of the conversation. Its fields depend on its role.
+// For the API description only: what is read is a [`ChatMessage`], whose errors name the field.
 #[derive(ToSchema)]
 #[schema(as = ChatMessage)]
 #[serde(untagged)]
 pub enum MessageShape {
-    /// Of who sets the rules or asks.
+    /// A system, developer or user message.
     Said {
-        /// Who.
+        /// Role of the author.
         #[schema(pattern = "^(system|developer|user)$")]
         role: String,
-        /// What is said.
+        /// Text, or a list of text parts.
         content: Option<TextOr<ContentPart>>,
     },
-    /// Of the model.
+    /// An earlier answer of the model.
     Answered {
-        /// The model.
+        /// Role of the author, always `assistant`.
         #[schema(pattern = "^assistant$")]
         role: String,
-        /// What it said.
+        /// Text, or a list of text parts.
         content: Option<TextOr<ContentPart>>,
-        /// What it called.
+        /// Tool calls of this answer.
         tool_calls: Option<Vec<CallGiven>>,
     },
-    /// Of a tool.
+    /// The result of a tool call.
     Returned {
-        /// The tool.
+        /// Role of the author; `function` is the older form.
         #[schema(pattern = "^(tool|function)$")]
         role: String,
-        /// What it gave back.
+        /// Result of the call, as text.
         content: Option<TextOr<ContentPart>>,
-        /// Of which call this is the result; the first without a result unless said.
+        /// Id of the call. If absent, the first call without a result is meant.
         tool_call_id: Option<String>,
     },
 }
 
-/// A turn of the conversation.
+/// A message of the conversation, as it is read.
 #[derive(Debug, Deserialize)]
 pub struct ChatMessage {
-    /// Who speaks.
     pub role: RoleGiven,
-    /// What is said.
     pub content: Option<TextOr<ContentPart>>,
-    /// Of an assistant's turn: what it called.
     pub tool_calls: Option<Vec<CallGiven>>,
-    /// The same in OpenAI's older form.
+    /// A tool call in OpenAI's older form.
     pub function_call: Option<FunctionCalled>,
-    /// Of a tool's turn: which call this is the result of.
     pub tool_call_id: Option<String>,
-    /// Of an assistant's turn: what it refused.
+    /// Read as the content where there is none.
     pub refusal: Option<String>,
-    /// Of a last turn: whether the answer continues it, as Mistral and DeepSeek say it.
+    /// Whether the answer continues this message: the field of Mistral and DeepSeek, read only in the last message.
     pub prefix: Option<bool>,
 }
 
-/// Who speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RoleGiven {
-    /// Sets the rules.
     System,
-    /// The same under a newer name.
+    /// Newer name of `System`.
     Developer,
-    /// Asks.
     User,
-    /// The model.
     Assistant,
-    /// What a tool gave back.
     Tool,
-    /// The same under its older name.
+    /// Older name of `Tool`.
     Function,
 }
 
-/// A part of a message.
+/// A part of a message's content.
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct ContentPart {
-    /// `text`, unless said otherwise.
+    /// Type of the part; `text` by default.
     #[serde(rename = "type", default = "text_kind")]
     #[schema(pattern = "^text$")]
     pub kind: String,
-    /// The text.
+    /// Text of the part.
     #[schema(required = true, value_type = String)]
     pub text: Option<String>,
-    /// What was refused.
+    /// Text of a refusal, in parts of the type `refusal`.
     pub refusal: Option<String>,
 }
 
 impl ChatRequest {
-    /// What is asked, and what is told with the answers.
+    /// The question for the model, and what to return beside the answers.
     ///
     /// # Errors
     /// 400 with the field that can't be used.
@@ -220,10 +211,10 @@ impl ChatRequest {
     }
 }
 
-/// How a conversation that ends with `last` becomes a prompt.
+/// How a conversation whose last message is `last` becomes a prompt.
 ///
 /// # Errors
-/// 400 for wishes that contradict each other.
+/// 400 if `continues` and `opens` are both true.
 pub fn rendering(
     last: Option<&Message>,
     continues: Option<bool>,
@@ -258,7 +249,7 @@ fn top_logprobs(wanted: Option<bool>, top: Option<u32>) -> Result<Option<u32>, A
     }
 }
 
-/// A conversation as a model reads it: a tool's result without an id belongs to the first call that has none.
+/// Converts messages for the model. A tool result without an id belongs to the first call without a result.
 ///
 /// # Errors
 /// 400 with the field that can't be used.
@@ -283,12 +274,12 @@ pub fn read_messages(given: Vec<ChatMessage>) -> Result<Vec<Message>, ApiError> 
     Ok(messages)
 }
 
-/// Calls of a turn that wait for their results.
+/// Calls of a turn that still wait for their results.
 #[derive(Default)]
 struct Open {
     /// Ids of the calls, in the order they were made.
     ids: VecDeque<String>,
-    /// Those whose results were given with the id.
+    /// Calls whose results were given with their id.
     answered: HashSet<String>,
 }
 
@@ -301,7 +292,7 @@ impl Open {
         self.answered.insert(id.to_owned());
     }
 
-    /// The first that still waits.
+    /// Takes the first call that still waits.
     fn next(&mut self) -> Option<String> {
         while let Some(id) = self.ids.pop_front() {
             if !self.answered.contains(&id) {
@@ -323,7 +314,7 @@ fn text_kind() -> String {
 }
 
 impl TextOr<ContentPart> {
-    /// The text of it.
+    /// The text, parts joined.
     ///
     /// # Errors
     /// 400 for a part that is no text.
@@ -350,7 +341,7 @@ impl TextOr<ContentPart> {
 }
 
 impl ChatMessage {
-    /// As the model reads it. What is missing is empty.
+    /// Converts the message for the model; missing fields become empty.
     fn read(self, field: &str) -> Result<Message, ApiError> {
         let role = match self.role {
             RoleGiven::System | RoleGiven::Developer => Role::System,

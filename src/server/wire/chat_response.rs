@@ -1,4 +1,4 @@
-//! How chat completions are written, whole and in chunks.
+//! Response bodies of `/v1/chat/completions`, whole and as chunks of a stream.
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -8,122 +8,122 @@ use super::common::Timings;
 use crate::server::answer::Finish;
 use crate::text::{LoadedModel, Part, Score};
 
-/// The program and its version, as OpenAI's field for what may change answers.
+/// Program and version, for OpenAI's `system_fingerprint`, which names what may change answers.
 pub const FINGERPRINT: &str = concat!("bandmaster-", env!("CARGO_PKG_VERSION"));
 
-/// A chat completion.
+/// A whole chat completion.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ChatResponse {
-    /// `chatcmpl-…`.
+    /// Id of the completion, `chatcmpl-…`.
     pub id: String,
-    /// `chat.completion`.
+    /// Object type, always `chat.completion`.
     pub object: &'static str,
-    /// Seconds since 1970.
+    /// Creation time, in seconds since 1970.
     pub created: u64,
-    /// The model's id.
+    /// Id of the model that answered.
     pub model: String,
-    /// The program and its version.
+    /// Name and version of the program.
     pub system_fingerprint: &'static str,
-    /// The answers.
+    /// Generated answers, `n` of them.
     pub choices: Vec<ChatChoice>,
-    /// What they cost.
+    /// Token counts of the request.
     pub usage: Usage,
-    /// How long they took, where asked for.
+    /// Durations and rates, only with `timings_per_token`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timings: Option<Timings>,
-    /// Ids of the prompt's tokens, where asked for.
+    /// Token ids of the prompt, only with `return_token_ids`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prompt_token_ids: Option<Vec<u32>>,
 }
 
-/// One answer.
+/// One of the generated answers.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ChatChoice {
-    /// Its number.
+    /// Position among the choices, from 0.
     pub index: u32,
-    /// What was said.
+    /// Message that the model wrote.
     pub message: Said,
-    /// Scores of the tokens, where asked for.
+    /// Log-probabilities of the tokens, if requested.
     pub logprobs: Option<ChatLogprobs>,
-    /// Why it ended.
+    /// Why the answer ended.
     pub finish_reason: Finish,
-    /// Ids of its tokens, where asked for.
+    /// Token ids of the answer, only with `return_token_ids`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_ids: Option<Vec<u32>>,
 }
 
-/// What the model said.
+/// A message that the model wrote.
 #[derive(Debug, Default, Serialize, ToSchema)]
 pub struct Said {
-    /// `assistant`.
+    /// Role of the author, always `assistant`.
     pub role: &'static str,
-    /// The text; none where it only calls.
+    /// Text of the answer; null if it only calls tools.
     pub content: Option<String>,
-    /// Never: models here say in the content what they don't want to do.
+    /// Always null: models here refuse in `content`.
     pub refusal: Option<String>,
-    /// What it thought, of a model whose template marks that; the progress of a band.
+    /// Reasoning, if the model's template marks it. If the band answers, the progress of its run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reasoning_content: Option<String>,
-    /// What it calls.
+    /// Tool calls of the answer.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tool_calls: Vec<CallSaid>,
 }
 
-/// A call.
+/// A tool call of an answer.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct CallSaid {
-    /// Its id.
+    /// Id of the call, `call_…`.
     pub id: String,
-    /// `function`.
+    /// Type of the tool, always `function`.
     #[serde(rename = "type")]
     pub kind: &'static str,
-    /// The function.
+    /// Function that is called.
     pub function: FunctionSaid,
 }
 
-/// A function with its arguments.
+/// A called function and its arguments.
 #[derive(Debug, Clone, Default, Serialize, ToSchema)]
 pub struct FunctionSaid {
-    /// Its name.
+    /// Name of the function.
     pub name: String,
-    /// A JSON object, as a string.
+    /// Arguments, a JSON object as a string.
     pub arguments: String,
 }
 
-/// Scores of an answer's tokens.
+/// Log-probabilities of an answer's tokens.
 #[derive(Debug, Clone, Default, Serialize, ToSchema)]
 pub struct ChatLogprobs {
-    /// One a token.
+    /// One entry per token.
     pub content: Option<Vec<TokenLogprob>>,
-    /// Never.
+    /// Always null: models here refuse in `content`.
     pub refusal: Option<Vec<TokenLogprob>>,
 }
 
-/// The score of a token.
+/// Log-probability of a token.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct TokenLogprob {
-    /// Its text.
+    /// Text of the token, or `token_id:ID` if requested.
     pub token: String,
-    /// Its log-probability.
+    /// Log-probability; -9999 stands for minus infinity.
     pub logprob: f32,
-    /// Its bytes.
+    /// Bytes of the token, which may end inside a character.
     pub bytes: Option<Vec<u8>>,
-    /// The most likely tokens in its place.
+    /// Most likely tokens at this position.
     pub top_logprobs: Vec<TopLogprob>,
 }
 
-/// The score of a token that could have been.
+/// Log-probability of an alternative token.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct TopLogprob {
-    /// Its text.
+    /// Text of the token, or `token_id:ID` if requested.
     pub token: String,
-    /// Its log-probability.
+    /// Log-probability; -9999 stands for minus infinity.
     pub logprob: f32,
-    /// Its bytes.
+    /// Bytes of the token, which may end inside a character.
     pub bytes: Option<Vec<u8>>,
 }
 
-/// Scores as they are written.
+/// Scores in OpenAI's form; with `as_ids`, tokens are written as `token_id:ID`.
 #[must_use]
 pub fn token_logprobs(model: &LoadedModel, scores: &[Score], as_ids: bool) -> Vec<TokenLogprob> {
     let text = |id: u32| {
@@ -132,7 +132,7 @@ pub fn token_logprobs(model: &LoadedModel, scores: &[Score], as_ids: bool) -> Ve
             if as_ids { format!("token_id:{id}") } else { String::from_utf8_lossy(&bytes).into_owned() };
         (token, Some(bytes))
     };
-    // JSON has no infinity, and OpenAI's word for "never" is this.
+    // JSON has no infinity; OpenAI writes this for it.
     let finite = |logprob: f32| if logprob.is_finite() { logprob } else { -9999.0 };
     let top = |&(id, logprob): &(u32, f32)| {
         let (token, bytes) = text(id);
@@ -150,94 +150,94 @@ pub fn token_logprobs(model: &LoadedModel, scores: &[Score], as_ids: bool) -> Ve
     scores.iter().map(one).collect()
 }
 
-/// A chunk of a stream.
+/// A chunk of a streamed chat completion.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ChatChunk {
-    /// `chatcmpl-…`, of all chunks the same.
+    /// Id of the completion, the same in all chunks.
     pub id: String,
-    /// `chat.completion.chunk`.
+    /// Object type, always `chat.completion.chunk`.
     pub object: &'static str,
-    /// Seconds since 1970.
+    /// Creation time, in seconds since 1970.
     pub created: u64,
-    /// The model's id.
+    /// Id of the model that answers.
     pub model: String,
-    /// The program and its version.
+    /// Name and version of the program.
     pub system_fingerprint: &'static str,
-    /// What is new; none in the chunk that tells the tokens.
+    /// New pieces of the answers; empty in the chunk with the token counts.
     pub choices: Vec<ChunkChoice>,
-    /// Where asked for: what all cost in the last chunk, null before.
+    /// Token counts, only with `stream_options.include_usage`: in the last chunk, null before.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Usage>)]
     pub usage: Option<Option<Usage>>,
-    /// How long it took, where asked for: in an answer's last chunk, and in the one that tells the tokens.
+    /// Durations and rates, only with `timings_per_token`: in an answer's last chunk and beside the token counts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timings: Option<Timings>,
-    /// Ids of the prompt's tokens, where asked for: once.
+    /// Token ids of the prompt, sent once, only with `return_token_ids`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prompt_token_ids: Option<Vec<u32>>,
 }
 
-/// What is new of one answer.
+/// New piece of one answer.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ChunkChoice {
-    /// Its number.
+    /// Position among the choices, from 0.
     pub index: u32,
-    /// What is new.
+    /// New piece of the message.
     pub delta: Delta,
-    /// Scores of the tokens that came.
+    /// Log-probabilities of the new tokens, if requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub logprobs: Option<ChatLogprobs>,
-    /// Why it ended, in its last chunk.
+    /// Why the answer ended; null before its last chunk.
     pub finish_reason: Option<Finish>,
-    /// Ids of the tokens that came, where asked for.
+    /// Ids of the new tokens, only with `return_token_ids`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_ids: Option<Vec<u32>>,
 }
 
-/// What is new.
+/// New piece of a message.
 #[derive(Debug, Default, Serialize, ToSchema)]
 pub struct Delta {
-    /// `assistant`, in the first chunk.
+    /// Role of the author, `assistant`, in the first chunk.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub role: Option<&'static str>,
-    /// More text.
+    /// More of the text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub content: Option<String>,
-    /// More of what it thinks.
+    /// More of the reasoning.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reasoning_content: Option<String>,
-    /// More of what it calls.
+    /// New tool calls, and more of their arguments.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tool_calls: Vec<CallChunk>,
 }
 
-/// More of a call.
+/// New piece of a tool call.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct CallChunk {
-    /// Its number.
+    /// Position among the answer's calls, from 0.
     pub index: u32,
-    /// Its id, when it begins.
+    /// Id of the call, in its first piece.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// `function`, when it begins.
+    /// Type of the tool, `function`, in the first piece.
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub kind: Option<&'static str>,
-    /// The function.
+    /// New piece of the called function.
     pub function: FunctionChunk,
 }
 
-/// More of a function's arguments.
+/// New piece of a called function.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct FunctionChunk {
-    /// Its name, when it begins.
+    /// Name of the function, in the first piece.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// More of its arguments.
+    /// More of the arguments, as text.
     pub arguments: String,
 }
 
 impl Said {
-    /// Takes more of the answer.
+    /// Appends a part of the answer.
     pub fn add(&mut self, part: Part) {
         match part {
             Part::Content(text) => self.content.get_or_insert_default().push_str(&text),
@@ -257,7 +257,7 @@ impl Said {
 }
 
 impl Delta {
-    /// Of parts that came together.
+    /// Joins parts that arrived together.
     #[must_use]
     pub fn of(parts: Vec<Part>) -> Self {
         let mut delta = Self::default();

@@ -1,4 +1,4 @@
-//! What chat completions and completions are both asked for: how many answers, how long, how they are sent, and what is told with
+//! What chat completions and completions share: number and length of answers, streaming, and what is returned with
 //! them.
 
 use serde::{Deserialize, Deserializer, Serialize};
@@ -9,81 +9,79 @@ use super::sampling::{Given, Most, most_tokens};
 use crate::server::answer::{Draws, Spent};
 use crate::server::error::ApiError;
 
-/// Answers to one question.
+/// Largest `n`, the number of answers to one question.
 const CHOICES_MAX: u32 = 128;
 const TOP_LOGPROBS_MAX: u32 = 20;
 
-/// The fields of both.
+/// Fields shared by chat completions and completions.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 pub struct Common {
-    /// A model's id, or `bandmaster` for the whole band. May be left out where the server was given one.
+    /// Model id, or `bandmaster` for the whole band. If omitted, the server uses the first one it was started with, or
+    /// the only one installed.
     #[schema(required = true, value_type = String)]
     pub model: Option<String>,
-    /// Send the answer as server-sent events.
+    /// Stream the answer as server-sent events.
     pub stream: Option<bool>,
-    /// Of a stream.
+    /// Options for a streamed answer.
     #[serde(default, deserialize_with = "object")]
     pub stream_options: Option<StreamOptions>,
-    /// Number of answers to the same question.
+    /// Number of answers to generate; 1 by default.
     #[schema(minimum = 1, maximum = 128)]
     pub n: Option<u32>,
-    /// At most `n`: every answer that is generated is returned.
+    /// At most `n`, because every generated answer is returned.
     #[schema(minimum = 1, maximum = 128)]
     pub best_of: Option<u32>,
-    /// Most tokens of an answer; -1 for as many as the context has room for.
+    /// Maximum number of tokens to generate; -1 means as many as fit the context (default in chats; 16 in completions).
     #[schema(minimum = -1)]
     pub max_tokens: Option<i64>,
-    /// The same under llama.cpp's name.
+    /// llama.cpp's name for `max_tokens`, used if that is absent.
     #[schema(minimum = -1)]
     pub n_predict: Option<i64>,
-    /// Log-probabilities with this many alternatives, under llama.cpp's name.
+    /// llama.cpp's field for log-probabilities with this many alternatives.
     #[schema(minimum = 0, maximum = 20)]
     pub n_probs: Option<u32>,
-    /// Return the ids of the prompt's and the answer's tokens.
+    /// Return the token ids of prompt and answer.
     pub return_token_ids: Option<bool>,
-    /// Write tokens of log-probabilities as `token_id:ID`.
+    /// In log-probabilities, write tokens as `token_id:ID`.
     pub return_tokens_as_token_ids: Option<bool>,
-    /// Return `timings`: how long prompt and answer took.
+    /// Return `timings`, the durations and rates of prompt and answer.
     pub timings_per_token: Option<bool>,
-    /// Without effect: whose question it is.
+    /// Id of the end user. Accepted for compatibility; has no effect.
     pub user: Option<String>,
 }
 
-/// Of a stream.
+/// Options for a streamed answer.
 #[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
 pub struct StreamOptions {
-    /// Whether a last chunk tells the tokens.
+    /// Whether a last chunk holds the token counts.
     #[serde(default)]
     pub include_usage: Option<bool>,
-    /// Without effect.
+    /// Accepted for compatibility; has no effect.
     #[serde(default)]
     pub include_obfuscation: Option<bool>,
 }
 
-/// What is told with the answers.
+/// What is returned beside the answers' text.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Telling {
-    /// Log-probabilities.
     pub scores: bool,
-    /// Ids of tokens.
     pub token_ids: bool,
-    /// Tokens of log-probabilities as `token_id:ID`.
+    /// Write tokens in log-probabilities as `token_id:ID`.
     pub tokens_as_ids: bool,
-    /// Times.
     pub timings: bool,
-    /// A stream's last chunk with the tokens.
+    /// Whether a stream ends with a chunk of token counts.
     pub usage: bool,
 }
 
 impl Common {
-    /// Whether the answer streams, and whether its last chunk tells the tokens.
+    /// `None` if the answer is not streamed; else whether a last chunk holds the token counts.
     #[must_use]
     pub fn streams(&self) -> Option<bool> {
         let usage = self.stream_options.is_some_and(|options| options.include_usage == Some(true));
         (self.stream == Some(true)).then_some(usage)
     }
 
-    /// Answers to the question.
+    /// Number of answers to generate.
     ///
     /// # Errors
     /// 400 for too many, and where more would be generated than returned.
@@ -104,7 +102,7 @@ impl Common {
         Ok(choices)
     }
 
-    /// The most tokens, with the name of the field that says so; `newer` is the field that goes before others.
+    /// Maximum number of tokens, and the name of the field that sets it. `newer` is `max_completion_tokens`.
     ///
     /// # Errors
     /// 400 for a number below -1.
@@ -116,7 +114,7 @@ impl Common {
         ])
     }
 
-    /// How tokens are sampled, and what is told of them. `logprobs` are the alternatives asked for under the route's own names.
+    /// How tokens are sampled and reported. `logprobs` is the number of alternatives by the route's own fields.
     ///
     /// # Errors
     /// 400 with the field.
@@ -131,11 +129,11 @@ impl Common {
             let message = format!("n_probs is {probs}: it must be between 0 and {TOP_LOGPROBS_MAX}");
             return Err(ApiError::invalid("n_probs", message));
         }
-        let draws = sampling.draws(max_tokens, logprobs.or(probs))?;
+        let draws = sampling.draws(max_tokens, logprobs.max(probs))?;
         Ok(Draws { token_ids: self.return_token_ids == Some(true), ..draws })
     }
 
-    /// What is told with the answers that `draws` gives.
+    /// What to return beside answers sampled with `draws`.
     #[must_use]
     pub fn telling(&self, draws: &Draws) -> Telling {
         Telling {
@@ -148,10 +146,10 @@ impl Common {
     }
 }
 
-/// Alternatives that are asked for as a number; `true` and `false` are taken for one and none.
+/// Reads a number of alternatives; `true` counts as 1, `false` as none.
 ///
 /// # Errors
-/// Of another type.
+/// If the value has another type.
 pub fn count_or_flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged, expecting = "expected a number from 0 to 20")]
@@ -166,26 +164,26 @@ pub fn count_or_flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Optio
     })
 }
 
-/// How long prompt and answer took, in llama-server's shape.
+/// Durations and rates of prompt and answer, in llama-server's shape.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
 pub struct Timings {
-    /// Prompt tokens found in the cache.
+    /// Prompt tokens taken from the prefix cache.
     pub cache_n: u64,
-    /// Prompt tokens computed.
+    /// Prompt tokens that were computed.
     pub prompt_n: u64,
-    /// Milliseconds to the first token, waiting included.
+    /// Time to first token in milliseconds, waiting included.
     pub prompt_ms: f64,
-    /// The same for each token.
+    /// Milliseconds per computed prompt token.
     pub prompt_per_token_ms: f64,
-    /// Tokens a second.
+    /// Computed prompt tokens per second.
     pub prompt_per_second: f64,
-    /// Tokens generated.
+    /// Number of generated tokens.
     pub predicted_n: u64,
     /// Milliseconds from the first token to the last.
     pub predicted_ms: f64,
-    /// The same for each token.
+    /// Milliseconds per generated token.
     pub predicted_per_token_ms: f64,
-    /// Tokens a second.
+    /// Generated tokens per second.
     pub predicted_per_second: f64,
 }
 

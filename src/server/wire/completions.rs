@@ -1,4 +1,4 @@
-//! `/v1/completions`: a prompt as it is, `echo` and log-probabilities included, so that evaluation harnesses work.
+//! `/v1/completions`: continues a raw prompt. Has `echo` with log-probabilities, so that evaluation harnesses work.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use crate::server::answer::{Draws, Finish, Format};
 use crate::server::error::ApiError;
 use crate::text::{FillIn, LoadedModel, Prompt, Score, SessionError, TokenOffsets, Waited};
 
-/// OpenAI's default.
+/// Default of `max_tokens`, the same as OpenAI's.
 const MAX_TOKENS_DEFAULT: u32 = 16;
 const LOGPROBS_MAX: u32 = 20;
 const PROMPTS_MAX: usize = 2048;
@@ -22,16 +22,16 @@ const PROMPTS_MAX: usize = 2048;
 /// A request for a completion.
 #[derive(Debug, ToSchema)]
 pub struct CompletionRequest {
-    /// What every completion is asked for.
+    /// Fields shared with chat completions.
     #[serde(flatten)]
     pub common: Common,
-    /// How tokens are sampled.
+    /// Sampling parameters and stop conditions.
     #[serde(flatten)]
     pub sampling: Given,
-    /// What the completion must be.
+    /// Format that the completion must have.
     #[serde(flatten)]
     pub shape: ShapeGiven,
-    /// What is asked.
+    /// Fields that only completions have.
     #[serde(flatten)]
     pub asked: CompletionAsked,
 }
@@ -43,63 +43,57 @@ impl Body for CompletionRequest {
     }
 }
 
-/// What only a completion has.
+/// Fields that only completions have.
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct CompletionAsked {
     /// One prompt or several, each a text or token ids.
     #[schema(required = true, value_type = PromptGiven)]
     pub prompt: Option<PromptGiven>,
-    /// What follows what is generated, for models with fill-in marks.
+    /// Text that follows the completion. Needs a model with fill-in-the-middle tokens.
     pub suffix: Option<String>,
     /// Return the prompt in front of the completion.
     pub echo: Option<bool>,
-    /// Log-probabilities with this many alternatives each.
+    /// Return log-probabilities with this many alternatives per token.
     #[serde(default, deserialize_with = "count_or_flag")]
     #[schema(minimum = 0, maximum = 20, value_type = Option<u32>)]
     pub logprobs: Option<u32>,
-    /// `false` leaves out the token that opens a sequence.
+    /// Whether the tokens that open and close the model's sequences are added to a text prompt; true by default.
     pub add_special_tokens: Option<bool>,
 }
 
-/// One prompt or several.
+/// One prompt or several, as text or token ids.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(untagged, expecting = "expected a text, token ids, or a list of either")]
 pub enum PromptGiven {
-    /// A text.
+    /// One prompt as text.
     Text(String),
-    /// Token ids.
+    /// One prompt as token ids.
     Tokens(Vec<u32>),
-    /// Texts.
+    /// Several prompts as text.
     Texts(Vec<String>),
-    /// Several prompts of token ids.
+    /// Several prompts as token ids.
     TokenLists(Vec<Vec<u32>>),
 }
 
-/// What is asked.
+/// A request after its checks.
 #[derive(Debug)]
 pub struct CompletionQuestion {
-    /// The prompts.
     pub prompts: PromptGiven,
-    /// What follows what is filled in.
     pub suffix: Option<String>,
-    /// Whether the token that opens a sequence is added.
+    /// Whether tokens that open and close a sequence are added to text prompts.
     pub framed: bool,
-    /// How each is completed.
     pub draws: Draws,
-    /// What it must be.
     pub format: Format,
-    /// The field that says so.
+    /// The field that sets `format`, for errors.
     pub format_field: &'static str,
-    /// Completions of each.
+    /// Number of completions per prompt.
     pub choices: u32,
-    /// Whether the prompt is told again.
     pub echo: bool,
-    /// What is told with them.
     pub telling: Telling,
 }
 
 impl CompletionRequest {
-    /// What is asked.
+    /// Checks the request and fills in defaults.
     ///
     /// # Errors
     /// 400 with the field that can't be used.
@@ -141,7 +135,7 @@ impl CompletionRequest {
     }
 }
 
-/// What can't be filled in by a model.
+/// The error for a model without fill-in-the-middle tokens; `field` is the one that needs them.
 #[must_use]
 pub fn no_marks(field: &str, model: &LoadedModel) -> ApiError {
     let message =
@@ -150,7 +144,6 @@ pub fn no_marks(field: &str, model: &LoadedModel) -> ApiError {
 }
 
 impl PromptGiven {
-    /// How many prompts there are.
     #[must_use]
     pub fn count(&self) -> usize {
         match self {
@@ -160,7 +153,7 @@ impl PromptGiven {
         }
     }
 
-    /// Bytes of all texts; of tokens, as many as they take.
+    /// Bytes of all prompts; token ids count with their size in memory.
     #[must_use]
     pub fn bytes(&self) -> usize {
         match self {
@@ -171,7 +164,7 @@ impl PromptGiven {
         }
     }
 
-    /// Bytes of the longest text.
+    /// Bytes of the longest text prompt.
     #[must_use]
     pub fn longest_text(&self) -> usize {
         match self {
@@ -183,23 +176,23 @@ impl PromptGiven {
 }
 
 impl CompletionQuestion {
-    /// Bytes that are read, the suffix with every prompt.
+    /// Bytes of all prompts, with the suffix for each.
     #[must_use]
     pub fn bytes(&self) -> usize {
         let suffix = self.suffix.as_ref().map_or(0, String::len);
         self.prompts.bytes().saturating_add(suffix.saturating_mul(self.prompts.count()))
     }
 
-    /// Bytes of the longest text that becomes one prompt.
+    /// Bytes of the longest text that becomes one prompt, suffix included.
     #[must_use]
     pub fn longest_text(&self) -> usize {
         self.prompts.longest_text() + self.suffix.as_ref().map_or(0, String::len)
     }
 
-    /// The prompts as a model reads them.
+    /// Encodes the prompts for the model.
     ///
     /// # Errors
-    /// 400 for none, too many, tokens that the model doesn't have, and a suffix where it can't fill in.
+    /// 400 for no prompt, an empty one, too many, unknown tokens, and a suffix if the model can't fill in.
     pub fn prompts(&self, model: &LoadedModel, waited: &Waited) -> Result<Vec<Prompt>, ApiError> {
         let count = self.prompts.count();
         if !(1..=PROMPTS_MAX).contains(&count) {
@@ -246,64 +239,64 @@ impl CompletionQuestion {
     }
 }
 
-/// A completion, or a chunk of a stream of them.
+/// Completions, or a chunk of a stream of them.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct CompletionResponse {
-    /// `cmpl-…`.
+    /// Id of the request's completions, `cmpl-…`.
     pub id: String,
-    /// `text_completion`.
+    /// Object type, always `text_completion`.
     pub object: &'static str,
-    /// Seconds since 1970.
+    /// Creation time, in seconds since 1970.
     pub created: u64,
-    /// The model's id.
+    /// Id of the model that answered.
     pub model: String,
-    /// The program and its version.
+    /// Name and version of the program.
     pub system_fingerprint: &'static str,
-    /// The completions.
+    /// The completions; in a chunk, their new pieces.
     pub choices: Vec<CompletionChoice>,
-    /// What it cost; in a stream where asked for: in the last chunk, null before.
+    /// Token counts. In a stream only with `stream_options.include_usage`: in the last chunk, null before.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Usage>)]
     pub usage: Option<Option<Usage>>,
-    /// How long it took, where asked for.
+    /// Durations and rates, only with `timings_per_token`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timings: Option<Timings>,
 }
 
-/// One completion.
+/// A completion of a prompt.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct CompletionChoice {
-    /// Its number: prompts in order, the completions of each together.
+    /// Number of the completion, from 0. Those of one prompt follow each other.
     pub index: u32,
-    /// The text.
+    /// Text of the completion, after the prompt with `echo`.
     pub text: String,
-    /// Scores of its tokens.
+    /// Log-probabilities of its tokens, if requested.
     pub logprobs: Option<CompletionLogprobs>,
-    /// Why it ended; nothing in a chunk before the last.
+    /// Why the completion ended; null in a chunk before its last.
     pub finish_reason: Option<Finish>,
-    /// Ids of the prompt's tokens, where asked for; in a stream in its first chunk.
+    /// Token ids of the prompt, only with `return_token_ids`; in a stream, in the first chunk.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prompt_token_ids: Option<Vec<u32>>,
-    /// Ids of the completion's tokens, where asked for.
+    /// Token ids of the completion, only with `return_token_ids`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_ids: Option<Vec<u32>>,
 }
 
-/// Scores of tokens, a list each of the same length.
+/// Log-probabilities of tokens, as lists of the same length.
 #[derive(Debug, Clone, Default, Serialize, ToSchema)]
 pub struct CompletionLogprobs {
-    /// The tokens' texts.
+    /// Texts of the tokens, or `token_id:ID` if requested.
     pub tokens: Vec<String>,
-    /// Their log-probabilities; none for the first of an echoed prompt.
+    /// Log-probabilities of the tokens; null for the first of an echoed prompt.
     pub token_logprobs: Vec<Option<f32>>,
-    /// The most likely tokens in their place.
+    /// Most likely tokens at each position.
     pub top_logprobs: Vec<Option<BTreeMap<String, f32>>>,
-    /// Where each begins, in characters from the beginning of the text.
+    /// Where each token begins, in characters from the start of the text.
     pub text_offset: Vec<usize>,
 }
 
 impl CompletionLogprobs {
-    /// Of the next tokens of a text.
+    /// Log-probabilities of the next tokens of a text.
     #[must_use]
     pub fn of(model: &LoadedModel, scores: &[Score], offsets: &mut TokenOffsets, as_ids: bool) -> Self {
         let mut all = Self::default();

@@ -1,4 +1,4 @@
-//! `/v1/embeddings`.
+//! Request and response bodies of `/v1/embeddings`.
 
 use base64::Engine as _;
 use serde::{Deserialize, Serialize};
@@ -6,52 +6,50 @@ use utoipa::ToSchema;
 
 use crate::server::error::ApiError;
 
-/// OpenAI's limit.
+/// Inputs of one request; OpenAI has the same limit.
 const INPUTS_MAX: usize = 2048;
 
 /// A request for embeddings.
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct EmbeddingRequest {
-    /// An embedding model's id. May be left out where there is only one.
+    /// Embedding model's id. If omitted, the server uses the first one it was started with, or the only one installed.
     #[schema(required = true, value_type = String)]
     pub model: Option<String>,
-    /// One text or several, or token ids of the model's own vocabulary.
+    /// One input or several, each a text or token ids of the model's own vocabulary.
     pub input: EmbeddingInput,
-    /// `float` or `base64`.
+    /// `float` or `base64`; `float` by default.
     #[schema(pattern = "^(float|base64)$")]
     pub encoding_format: Option<String>,
-    /// So many leading numbers of each vector, scaled to length 1 again.
+    /// Return only this many leading numbers of each vector, scaled to length 1 again.
     #[schema(minimum = 1)]
     pub dimensions: Option<usize>,
-    /// Without effect: whose question it is.
+    /// Id of the end user. Accepted for compatibility; has no effect.
     pub user: Option<String>,
 }
 
-/// What is embedded.
+/// One input or several, as text or token ids.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(untagged, expecting = "expected a text, token ids, or a list of either")]
 pub enum EmbeddingInput {
-    /// A text.
+    /// One input as text.
     Text(String),
-    /// Token ids.
+    /// One input as token ids.
     Tokens(Vec<u32>),
-    /// Texts.
+    /// Several inputs as text.
     Texts(Vec<String>),
-    /// Several lists of token ids.
+    /// Several inputs as token ids.
     TokenLists(Vec<Vec<u32>>),
 }
 
-/// What is embedded, one a vector.
+/// The inputs as lists, one item per vector.
 #[derive(Debug)]
 pub enum Inputs {
-    /// Texts.
     Texts(Vec<String>),
-    /// Token ids.
     Tokens(Vec<Vec<u32>>),
 }
 
 impl EmbeddingInput {
-    /// As lists.
+    /// The inputs as lists.
     ///
     /// # Errors
     /// 400 for none, too many, or an empty one.
@@ -79,20 +77,19 @@ impl EmbeddingInput {
     }
 }
 
-/// How vectors are written.
+/// Encoding of the vectors in the response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encoding {
-    /// Numbers.
     Float,
     /// Little-endian 32-bit floats in base 64.
     Base64,
 }
 
 impl Encoding {
-    /// Reads the name.
+    /// Reads `encoding_format`; absent means `float`.
     ///
     /// # Errors
-    /// 400 for another.
+    /// 400 for any other name.
     pub fn read(name: Option<&str>) -> Result<Self, ApiError> {
         match name {
             None | Some("float") => Ok(Self::Float),
@@ -105,51 +102,51 @@ impl Encoding {
     }
 }
 
-/// The vectors.
+/// Vectors of the inputs.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct EmbeddingResponse {
-    /// `list`.
+    /// Object type, always `list`.
     pub object: &'static str,
-    /// One an input, in order.
+    /// One vector per input, in order.
     pub data: Vec<Embedding>,
-    /// The model's id.
+    /// Id of the model that answered.
     pub model: String,
-    /// What it cost.
+    /// Token counts of the request.
     pub usage: EmbeddingUsage,
 }
 
-/// Tokens of the inputs.
+/// Token counts of the inputs.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct EmbeddingUsage {
-    /// Those that open and close a text included.
+    /// Tokens of all inputs, including those that open and close a text.
     pub prompt_tokens: u64,
-    /// The same.
+    /// The same as `prompt_tokens`.
     pub total_tokens: u64,
 }
 
-/// One vector.
+/// The vector of one input.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Embedding {
-    /// `embedding`.
+    /// Object type, always `embedding`.
     pub object: &'static str,
-    /// Number of the input.
+    /// Number of the input, from 0.
     pub index: usize,
-    /// The vector.
+    /// The vector in the requested encoding.
     pub embedding: Vector,
 }
 
-/// A vector as it was asked for.
+/// A vector in the requested encoding.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 pub enum Vector {
-    /// Numbers.
+    /// Numbers, for the encoding `float`.
     Float(Vec<f32>),
-    /// Base 64.
+    /// Little-endian 32-bit floats in base 64.
     Base64(String),
 }
 
 impl Vector {
-    /// The first `dimensions` numbers, scaled to length 1, as asked for.
+    /// The first `dimensions` numbers, scaled to length 1, in the requested encoding.
     ///
     /// # Errors
     /// 400 where the vector has fewer.

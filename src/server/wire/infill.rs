@@ -1,4 +1,4 @@
-//! `/infill`, in llama-server's shape: text between a prefix and a suffix.
+//! `/infill`, in llama-server's shape: generates the text between a prefix and a suffix.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -11,16 +11,16 @@ use crate::server::answer::{Draws, Finish};
 use crate::server::error::ApiError;
 use crate::text::FillIn;
 
-/// Other files of one request.
+/// Limit on `input_extra`, the other files of a request.
 const FILES_MAX: usize = 256;
 
-/// Between what something is to be filled in.
+/// A request for the text between a prefix and a suffix.
 #[derive(Debug, ToSchema)]
 pub struct InfillRequest {
-    /// How tokens are sampled.
+    /// Sampling parameters and stop conditions.
     #[serde(flatten)]
     pub sampling: Given,
-    /// What is asked.
+    /// Fields that only `/infill` has.
     #[serde(flatten)]
     pub asked: InfillAsked,
 }
@@ -31,54 +31,52 @@ impl Body for InfillRequest {
     }
 }
 
-/// What only filling in has.
+/// Fields that only `/infill` has.
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct InfillAsked {
-    /// A model's id. May be left out where the server was given one.
+    /// Model id. If omitted, the server uses the first one it was started with, or the only one installed.
     pub model: Option<String>,
-    /// What stands before.
+    /// Text before the gap.
     pub input_prefix: Option<String>,
-    /// What stands after.
+    /// Text after the gap.
     pub input_suffix: Option<String>,
-    /// Other files that help.
+    /// Other files, as context.
     #[schema(max_items = 256)]
     pub input_extra: Option<Vec<ExtraFile>>,
-    /// The beginning of what is filled in.
+    /// Beginning of the text in the gap, which the answer continues.
     pub prompt: Option<String>,
-    /// Most tokens; -1 for as many as the context has room for, 0 only reads the prompt into the cache.
+    /// Maximum number of tokens to generate; -1 means as many as fit the context, 0 only fills the prefix cache.
     #[schema(minimum = -1)]
     pub n_predict: Option<i64>,
-    /// The same under OpenAI's name.
+    /// OpenAI's name for `n_predict`, used if that is absent.
     #[schema(minimum = -1)]
     pub max_tokens: Option<i64>,
-    /// Send what is generated as server-sent events.
+    /// Stream the answer as server-sent events.
     pub stream: Option<bool>,
-    /// Return only these fields of the answer; `timings/prompt_n` is a field of `timings`.
+    /// Return only these fields of the answer or of a stream's last event. `timings/prompt_n` is a field of `timings`.
     pub response_fields: Option<Vec<String>>,
 }
 
-/// Another file.
+/// Another file, as context.
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct ExtraFile {
-    /// Its name.
+    /// Name of the file; `file` by default.
     pub filename: Option<String>,
-    /// Its text.
+    /// Content of the file.
     pub text: String,
 }
 
-/// What is asked.
+/// A request after its checks.
 #[derive(Debug)]
 pub struct InfillQuestion {
-    /// Between what.
     pub fill: FillIn,
-    /// How.
     pub draws: Draws,
-    /// The fields that are told; all unless said.
+    /// Fields of the answer to return; `None` returns all.
     pub fields: Option<Vec<String>>,
 }
 
 impl InfillRequest {
-    /// What is asked.
+    /// Checks the request and fills in defaults.
     ///
     /// # Errors
     /// 400 with the field that can't be used.
@@ -108,55 +106,55 @@ impl InfillRequest {
     }
 }
 
-/// What was filled in; of a stream what is new, and at its end the rest.
+/// The text in the gap. In a stream: its next piece, and at the end the other fields.
 #[derive(Debug, Default, Serialize, ToSchema)]
 pub struct InfillResponse {
-    /// 0: there is one answer.
+    /// Always 0: there is one answer.
     pub index: u32,
-    /// The text.
+    /// Text in the gap; in a stream, its next piece.
     pub content: String,
-    /// Always empty.
+    /// Always empty: token ids are not returned.
     pub tokens: Vec<u32>,
-    /// Whether it has ended.
+    /// Whether the answer has ended.
     pub stop: bool,
-    /// What is known at the end.
+    /// Fields that are known at the end.
     #[serde(flatten)]
     pub end: Option<InfillEnd>,
 }
 
-/// What is known at the end.
+/// Fields that are known at the end of the answer.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct InfillEnd {
-    /// The model's id.
+    /// Id of the model that answered.
     pub model: String,
-    /// Tokens generated.
+    /// Number of generated tokens.
     pub tokens_predicted: u64,
-    /// Tokens of the prompt.
+    /// Number of prompt tokens.
     pub tokens_evaluated: u64,
-    /// Of them, found in the cache.
+    /// Prompt tokens taken from the prefix cache.
     pub tokens_cached: u64,
-    /// Never: a prompt is not cut.
+    /// Always false: prompts are never truncated.
     pub truncated: bool,
-    /// `eos` when the model or a stop string ended it, `limit` when it had its most tokens.
+    /// `eos` if the model or a stop sequence ended the answer, `limit` if it reached its maximum length.
     pub stop_type: &'static str,
-    /// Settings that clients look at.
+    /// Settings that applied to the request.
     pub generation_settings: InfillSettings,
-    /// How long it took.
+    /// Durations and rates of prompt and answer.
     pub timings: Timings,
 }
 
-/// Settings that clients look at.
+/// Settings that applied to the request.
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 pub struct InfillSettings {
-    /// Tokens that prompt and answer may have together.
+    /// Context length: maximum number of tokens in prompt and answer together.
     pub n_ctx: usize,
-    /// Most tokens of the answer; -1 for as many as there is room for.
+    /// Maximum number of tokens to generate; -1 means as many as fit the context.
     pub n_predict: i64,
-    /// Sampling temperature.
+    /// Sampling temperature that was used.
     pub temperature: f32,
 }
 
-/// Why it ended, in llama-server's words.
+/// Why the answer ended, in llama-server's terms.
 #[must_use]
 pub fn stop_type(finish: Finish) -> &'static str {
     match finish {
@@ -166,7 +164,7 @@ pub fn stop_type(finish: Finish) -> &'static str {
 }
 
 impl InfillResponse {
-    /// As it is sent: whole, or the fields that were asked for, under the names they were asked for with.
+    /// The JSON to send: all fields, or those in `fields`, under the names by which they were requested.
     #[must_use]
     pub fn told(&self, fields: Option<&[String]>) -> Value {
         let whole = serde_json::to_value(self).unwrap_or_default();

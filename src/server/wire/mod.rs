@@ -1,4 +1,5 @@
-//! OpenAI's shapes: what bodies may say, what is made of them, and how answers are written. Who answers is not known here.
+//! The JSON of requests and responses: what a body may contain, how it becomes a question for a model, and how answers
+//! are written. Who answers is not known here.
 
 pub mod about;
 pub mod body;
@@ -23,32 +24,32 @@ use utoipa::ToSchema;
 
 use crate::server::answer::Spent;
 
-/// Tokens of a request.
+/// Token counts of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Usage {
-    /// Tokens of the prompt, counted once for all choices.
+    /// Tokens in the prompt, counted once for all choices.
     pub prompt_tokens: u64,
-    /// Tokens generated, all choices together.
+    /// Generated tokens, all choices together.
     pub completion_tokens: u64,
-    /// Both.
+    /// Sum of prompt and completion tokens.
     pub total_tokens: u64,
-    /// Where prompt tokens came from.
+    /// Breakdown of the prompt tokens.
     pub prompt_tokens_details: PromptTokensDetails,
-    /// What generated tokens were for.
+    /// Breakdown of the generated tokens.
     pub completion_tokens_details: CompletionTokensDetails,
 }
 
-/// Where prompt tokens came from.
+/// Breakdown of the prompt tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 pub struct PromptTokensDetails {
-    /// Found in the cache.
+    /// Prompt tokens taken from the prefix cache.
     pub cached_tokens: u64,
 }
 
-/// What generated tokens were for.
+/// Breakdown of the generated tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 pub struct CompletionTokensDetails {
-    /// Spent on reasoning: of a model whose template marks it, about so many.
+    /// Approximate number of tokens spent on reasoning, for models whose template marks it.
     pub reasoning_tokens: u64,
 }
 
@@ -64,14 +65,13 @@ impl From<Spent> for Usage {
     }
 }
 
-/// Seconds since 1970.
 #[must_use]
 pub fn unix_seconds() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.unwrap_or_default().as_secs()
 }
 
-/// 64 bits that nobody can foresee: the standard library seeds its hashers so.
+/// 64 unpredictable bits, from the random keys with which the standard library seeds its hashers.
 #[must_use]
 pub fn random_u64() -> u64 {
     use std::hash::{BuildHasher, Hasher};
@@ -80,7 +80,7 @@ pub fn random_u64() -> u64 {
     hasher.finish()
 }
 
-/// `chatcmpl-4f3a…`, never used before.
+/// A fresh id: `prefix` and 24 random hex digits.
 #[must_use]
 pub fn new_id(prefix: &str) -> String {
     format!("{prefix}{:016x}{:08x}", random_u64(), random_u64() as u32)

@@ -3,38 +3,38 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// A model that can be asked.
+/// A model that requests can name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Model {
-    /// Its id.
+    /// Id to give as `model`.
     pub id: String,
-    /// `model`.
+    /// Object type, always `model`.
     pub object: &'static str,
-    /// Seconds since 1970: when its file came.
+    /// When the model's file was last modified, in seconds since 1970; 0 if unknown.
     pub created: u64,
-    /// Where it came from.
+    /// `local`, or `bandmaster` for the band.
     pub owned_by: String,
-    /// `chat`, `embeddings` or `band`.
+    /// Kind of model: `chat`, `embeddings` or `band`.
     pub kind: &'static str,
-    /// Whether it is loaded.
+    /// Whether the model is loaded.
     pub loaded: bool,
-    /// Tokens that a prompt and its answer may have together, once it is loaded.
+    /// Context length: maximum number of tokens in prompt and answer together. Only for loaded chat models.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub context_tokens: Option<usize>,
 }
 
-/// All of them.
+/// The models that requests can name.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ModelList {
-    /// `list`.
+    /// Object type, always `list`.
     pub object: &'static str,
-    /// The models.
+    /// The models, aliases included.
     pub data: Vec<Model>,
 }
 
-/// Whether requests are taken.
+/// Whether the server accepts requests.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Health {
-    /// `ok`, `loading` or `draining`.
+    /// `ok`, `loading` before the first models are loaded, or `draining` while the server ends.
     pub status: &'static str,
 }

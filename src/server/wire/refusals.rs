@@ -1,79 +1,79 @@
-//! What a route may be refused with, for the description at `/openapi.json`. When it is, and what is said then, is the
-//! route's.
+//! Error responses that several routes have, for the description at `/openapi.json`. When one is sent, and with which
+//! message, is up to the route.
 
 use utoipa::IntoResponses;
 
 use crate::server::error::ErrorResponse;
 
-/// Of routes that read a body.
+/// Errors of routes that read a body.
 #[derive(IntoResponses)]
 pub enum BadBody {
-    /// What was sent can't be done
+    /// The request is invalid or not supported
     #[response(status = 400)]
     Invalid(ErrorResponse),
     /// The body is too large
     #[response(status = 413)]
     TooLarge(ErrorResponse),
-    /// The body is no JSON
+    /// The body is not sent as JSON
     #[response(status = 415)]
     NoJson(ErrorResponse),
 }
 
-/// Of routes that read a query.
+/// Errors of routes that read a query.
 #[derive(IntoResponses)]
 pub enum BadQuery {
-    /// What was asked can't be done
+    /// The query is invalid or not supported
     #[response(status = 400)]
     Invalid(ErrorResponse),
 }
 
-/// Of routes that compute.
+/// Errors of routes that compute.
 #[derive(IntoResponses)]
 pub enum Busy {
-    /// Too many wait
+    /// Too many requests are waiting
     #[response(status = 429)]
     TooMany(ErrorResponse),
-    /// The server is loading or ending
+    /// The server is loading, shutting down, or out of memory for requests
     #[response(status = 503)]
     Unavailable(ErrorResponse),
 }
 
-/// Of routes that look for a model.
+/// Errors of routes that look for a model.
 #[derive(IntoResponses)]
 pub enum NoModel {
-    /// No such model
+    /// There is no such model
     #[response(status = 404)]
     NotFound(ErrorResponse),
 }
 
-/// Of routes that look for an answer.
+/// Errors of routes that look for a response.
 #[derive(IntoResponses)]
 pub enum NoAnswer {
-    /// No such answer
+    /// There is no such response
     #[response(status = 404)]
     NotFound(ErrorResponse),
 }
 
-/// Of routes that look for a conversation.
+/// Errors of routes that look for a conversation.
 #[derive(IntoResponses)]
 pub enum NoConversation {
-    /// No such conversation
+    /// There is no such conversation
     #[response(status = 404)]
     NotFound(ErrorResponse),
 }
 
-/// Of routes that look for an item of a conversation.
+/// Errors of routes that look for an item of a conversation.
 #[derive(IntoResponses)]
 pub enum NoItem {
-    /// No such conversation or item
+    /// There is no such conversation or item
     #[response(status = 404)]
     NotFound(ErrorResponse),
 }
 
-/// Of routes that look for a run.
+/// Errors of routes that look for a run.
 #[derive(IntoResponses)]
 pub enum NoRun {
-    /// No such run
+    /// There is no such run
     #[response(status = 404)]
     NotFound(ErrorResponse),
 }

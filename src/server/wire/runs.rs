@@ -1,4 +1,4 @@
-//! `/v1/runs`: goals for the band, in this program's own shapes.
+//! `/v1/runs`: goals for the band, in this program's own format.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -8,39 +8,39 @@ use crate::journal::{Event, RunState};
 use crate::orchestrator::{Budget, Input, RunRequest, Strategy};
 use crate::server::error::ApiError;
 
-/// A goal.
+/// A request to start a run.
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct RunAsked {
-    /// What is wanted, in a person's words.
+    /// What the run is to achieve, in natural language.
     #[schema(min_length = 1)]
     pub goal: String,
-    /// What came with it.
+    /// Texts that come with the goal.
     pub files: Option<Vec<FileGiven>>,
-    /// `auto`, or how the goal is gone about.
+    /// How to work on the goal: `auto` (the default), `direct`, `map`, `sequence`, `parallel`, `vote` or `ask`.
     pub strategy: Option<String>,
-    /// What the run may use.
+    /// Limits on tokens and time.
     pub budget: Option<BudgetGiven>,
-    /// Same seed, same models, same answer.
+    /// Seed for sampling, 0 by default. The same seed and models give the same answer.
     pub seed: Option<u64>,
 }
 
-/// A text that came with a goal.
+/// A text that comes with a goal.
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct FileGiven {
-    /// Its name, as a person would say it.
+    /// Name of the text, such as a file name.
     pub name: String,
-    /// The text.
+    /// Content of the text, also accepted as `content`.
     #[serde(alias = "content")]
     pub text: String,
 }
 
-/// What a run may use; reaching it ends the run with the best answer there is.
+/// Limits of a run. Reaching one ends the run with the best answer so far.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 pub struct BudgetGiven {
-    /// Prompt tokens not in the cache, and generated ones.
+    /// Maximum number of tokens: prompt tokens not taken from the cache, and generated tokens.
     #[schema(minimum = 1)]
     pub tokens: Option<u64>,
-    /// Seconds.
+    /// Maximum time to the answer, in seconds.
     #[schema(exclusive_minimum = 0)]
     pub seconds: Option<f64>,
 }
@@ -48,13 +48,13 @@ pub struct BudgetGiven {
 /// An answer to a run's question.
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct AnswerGiven {
-    /// The answer.
+    /// Text of the answer.
     #[schema(min_length = 1)]
     pub text: String,
 }
 
 impl RunAsked {
-    /// The request to the orchestrator.
+    /// Converts to the orchestrator's request.
     ///
     /// # Errors
     /// 400 with the field that can't be used.
@@ -94,40 +94,40 @@ impl BudgetGiven {
     }
 }
 
-/// Where a run stands.
+/// The state of a run.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Run {
-    /// `run`.
+    /// Object type, always `run`.
     pub object: &'static str,
-    /// The run whose question was answered, or which was taken up again.
+    /// Id of the run that this one repeats, because its question was answered or it was resumed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resumes: Option<String>,
-    /// What `runs show --json` tells.
+    /// State of the run, as in `bandmaster runs show --json`.
     #[serde(flatten)]
     #[schema(value_type = Object)]
     pub state: RunState,
 }
 
-/// Runs in one answer, unless said.
+/// Runs in a list by default.
 const LIMIT: u32 = 100;
 const LIMIT_MAX: u32 = 1000;
 
-/// Which runs are wanted.
+/// Which page of the list of runs to return.
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct RunsAsked {
-    /// Runs that began before the one with this id: the next page after `last_id`.
+    /// Return runs that began before the one with this id. For the next page, pass `last_id`.
     pub after: Option<String>,
-    /// So many at most; 100 unless said.
+    /// Maximum number of runs to return; 100 by default.
     #[param(minimum = 1, maximum = 1000)]
     pub limit: Option<u32>,
 }
 
 impl RunsAsked {
-    /// How many may come.
+    /// Maximum number of runs to return.
     ///
     /// # Errors
-    /// 400 when it can't be.
+    /// 400 if it is out of range.
     pub fn limit(&self) -> Result<usize, ApiError> {
         let limit = self.limit.unwrap_or(LIMIT);
         if !(1..=LIMIT_MAX).contains(&limit) {
@@ -138,37 +138,37 @@ impl RunsAsked {
     }
 }
 
-/// Runs, latest first.
+/// A page of runs, latest first.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct RunList {
-    /// `list`.
+    /// Object type, always `list`.
     pub object: &'static str,
-    /// The runs.
+    /// Runs of this page.
     pub data: Vec<RunListed>,
-    /// Id of the last; empty where there is none.
+    /// Id of the last run; empty if there are none.
     pub last_id: String,
-    /// Whether earlier ones come after it.
+    /// Whether there are earlier runs.
     pub has_more: bool,
 }
 
 /// A run in a list.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct RunListed {
-    /// Its id.
+    /// Id of the run.
     pub id: String,
-    /// `run`.
+    /// Object type, always `run`.
     pub object: &'static str,
-    /// When it began, milliseconds since 1970.
+    /// When the run began, in milliseconds since 1970.
     pub created_ms: u64,
-    /// Where it stands.
+    /// Status, such as `in_progress` or `completed`.
     pub status: String,
-    /// How it was gone about.
+    /// Strategy that was chosen.
     pub strategy: String,
-    /// What was wanted.
+    /// Goal of the run.
     pub goal: String,
 }
 
-/// A recorded event as `run --events` writes it.
+/// A recorded event, as `bandmaster run --events` writes it.
 #[must_use]
 pub fn event_object(event: &Event) -> Value {
     let mut object = Map::new();

@@ -1,5 +1,4 @@
-//! How tokens are sampled and when an answer ends, as requests say it: OpenAI's fields, and those that llama-server and vLLM
-//! added.
+//! Sampling parameters and stop conditions of a request: OpenAI's fields, and those that llama-server and vLLM added.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -12,70 +11,71 @@ use crate::server::answer::Draws;
 use crate::server::error::ApiError;
 use crate::text::Sampling;
 
-/// Stop strings of one request. A body with more is refused before it is read.
+/// Stop sequences of one request. A body with more is refused before it is parsed.
 pub const STOPS_MAX: usize = 16;
-/// Stop tokens of one request; the same.
+/// Stop tokens of one request. A body with more is refused in the same way.
 pub const STOP_TOKENS_MAX: usize = 128;
 
-/// One stop string or several.
+/// One stop sequence or several.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(untagged, expecting = "expected a text or a list of texts")]
 pub enum Stop {
-    /// One.
+    /// A single stop sequence.
     One(String),
-    /// Up to 16.
+    /// Up to 16 stop sequences.
     Many(Vec<String>),
 }
 
-/// The fields of every request that samples.
+/// Sampling parameters and stop conditions.
 #[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 pub struct Given {
-    /// Sampling temperature; 0 takes the most likely token. 1 unless given.
+    /// Sampling temperature, from 0 to 2; 1 by default. At 0 the most likely token is always taken.
     #[schema(minimum = 0, maximum = 2)]
     pub temperature: Option<f64>,
-    /// Keeps the most likely tokens that together have this probability.
+    /// Keep the fewest most likely tokens whose probabilities add up to this; 1 keeps all.
     #[schema(minimum = 0, maximum = 1)]
     pub top_p: Option<f64>,
-    /// Keeps this many of the most likely tokens; 0 or -1 keeps all.
+    /// Keep this many of the most likely tokens; 0 or -1 keeps all.
     #[schema(minimum = -1, maximum = 1_000_000)]
     pub top_k: Option<i64>,
-    /// Drops tokens less likely than this share of the most likely.
+    /// Drop tokens less likely than this fraction of the most likely one; 0 drops none.
     #[schema(minimum = 0, maximum = 1)]
     pub min_p: Option<f32>,
-    /// Makes tokens of the prompt and the answer less likely; 1 is off.
+    /// Make tokens of the prompt and the answer less likely; 1 turns it off.
     #[schema(minimum = 0.01, maximum = 100)]
     pub repetition_penalty: Option<f32>,
-    /// The same under llama.cpp's name.
+    /// llama.cpp's name for `repetition_penalty`, used if that is absent.
     #[schema(minimum = 0.01, maximum = 100)]
     pub repeat_penalty: Option<f32>,
-    /// Subtracted from the logits of tokens generated before.
+    /// Subtracted once from the logits of tokens already generated.
     #[schema(minimum = -2, maximum = 2)]
     pub presence_penalty: Option<f32>,
-    /// Subtracted from them once for every time they were generated.
+    /// Subtracted from the logits of tokens already generated, once per occurrence.
     #[schema(minimum = -2, maximum = 2)]
     pub frequency_penalty: Option<f32>,
-    /// What is added to the logits of tokens: an object of token ids, or llama.cpp's list of pairs. -100 or `false` forbids one.
+    /// Added to the logits of tokens: an object from token ids to numbers, or llama.cpp's list of pairs. -100 or
+    /// `false` forbids a token.
     #[schema(value_type = Option<std::collections::BTreeMap<String, f32>>)]
     pub logit_bias: Option<Value>,
-    /// The same seed and request give the same answer. -1 is as good as none.
+    /// Seed for sampling. The same seed and request give the same answer. Absent or -1, a random one is used.
     pub seed: Option<i64>,
-    /// Strings before which the answer ends.
+    /// Stop sequences. The answer ends before the first that occurs.
     pub stop: Option<Stop>,
-    /// Tokens that end the answer.
+    /// Ids of tokens that end the answer.
     #[schema(max_items = 128)]
     pub stop_token_ids: Option<Vec<u32>>,
-    /// Return the stop string that ended the answer as part of it.
+    /// Return the stop sequence that ended the answer as part of it.
     pub include_stop_str_in_output: Option<bool>,
-    /// Least tokens of the answer.
+    /// Minimum number of tokens to generate.
     pub min_tokens: Option<u32>,
-    /// Keep generating until the most tokens, ignoring the end-of-sequence token.
+    /// Keep generating until the maximum number of tokens, ignoring the end-of-sequence token.
     pub ignore_eos: Option<bool>,
-    /// Use of the cache of prompts only what was computed for requests with the same salt.
+    /// Use only prefix cache entries of requests with the same salt.
     pub cache_salt: Option<String>,
 }
 
 impl Given {
-    /// Checks ranges and fills in what was not said; without a seed, one is drawn.
+    /// Checks ranges and fills in defaults. Without a seed, a random one is used.
     ///
     /// # Errors
     /// 400 with the field.
@@ -191,7 +191,7 @@ fn biases(given: Value) -> Result<Vec<(u32, f32)>, ApiError> {
     }
 }
 
-/// The number of a salt; none has that of the cache that everybody shares.
+/// Hashes a salt. Without one it is 0, as for the cache that everybody shares.
 fn salt(text: &str) -> u64 {
     if text.is_empty() {
         return 0;
@@ -201,7 +201,7 @@ fn salt(text: &str) -> u64 {
     hasher.finish().max(1)
 }
 
-/// Stop strings as a list; empty ones stop nothing.
+/// Stop sequences as a list, without empty ones.
 fn stops(stop: Option<Stop>) -> Vec<String> {
     let stops = match stop {
         None => Vec::new(),
@@ -211,18 +211,17 @@ fn stops(stop: Option<Stop>) -> Vec<String> {
     stops.into_iter().filter(|stop| !stop.is_empty()).collect()
 }
 
-/// Most tokens of an answer.
+/// Maximum number of tokens to generate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Most {
-    /// Nobody said.
+    /// No field sets it.
     Unsaid,
-    /// As many as the context has room for: -1.
+    /// As many as fit the context: -1.
     Room,
-    /// So many.
     Tokens(u32),
 }
 
-/// The first of these fields that says how many tokens an answer may have; with its name.
+/// Value and name of the first of these fields that is given.
 ///
 /// # Errors
 /// 400 for a number below -1.

@@ -1,6 +1,6 @@
-//! What an answer must be, under the names of several servers: OpenAI's `response_format`, llama.cpp's `json_schema` and `grammar`,
-//! vLLM's `structured_outputs` and `guided_*`, SGLang's `regex` and `ebnf`, TGI's `grammar` objects. All go through one door, and only
-//! one of them may be given.
+//! Formats of an answer, under the names of several servers: OpenAI's `response_format`, llama.cpp's `json_schema` and
+//! `grammar`, vLLM's `structured_outputs` and `guided_*`, SGLang's `regex` and `ebnf`, TGI's `grammar` objects. All are
+//! read here, and only one of them may be given.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -11,10 +11,10 @@ use crate::server::answer::Format;
 use crate::server::error::ApiError;
 use crate::text::Written;
 
-/// The fields that say what an answer must be.
+/// Fields that set the format of the answer. Only one may be given.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 pub struct ShapeGiven {
-    /// What the answer must be.
+    /// Format that the answer must have.
     pub response_format: Option<ResponseFormat>,
     /// The answer is JSON that fits this schema.
     #[schema(value_type = Option<Object>)]
@@ -22,100 +22,100 @@ pub struct ShapeGiven {
     /// The answer fits this grammar: GBNF (rules `name ::= …`, from `root`) or Lark (rules `name: …`, from `start`).
     #[schema(value_type = Option<String>)]
     pub grammar: Option<NameOr<TypedGrammar>>,
-    /// The answer fits this regular expression.
+    /// The whole answer fits this regular expression.
     pub regex: Option<String>,
-    /// A grammar under SGLang's name.
+    /// The answer fits this grammar: SGLang's name for `grammar`.
     pub ebnf: Option<String>,
     /// The answer is JSON that fits this schema.
     #[schema(value_type = Option<Object>)]
     pub guided_json: Option<Value>,
     /// The answer is a JSON object.
     pub guided_json_object: Option<bool>,
-    /// The answer fits this regular expression.
+    /// The whole answer fits this regular expression.
     pub guided_regex: Option<String>,
-    /// The answer is one of these.
+    /// The answer is one of these texts.
     pub guided_choice: Option<Vec<String>>,
     /// The answer fits this grammar.
     pub guided_grammar: Option<String>,
-    /// One of the forms above, as vLLM writes them.
+    /// One of the formats above, as vLLM writes them.
     pub structured_outputs: Option<StructuredOutputs>,
 }
 
-/// What the answer must be.
+/// Format that the answer must have.
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct ResponseFormat {
     /// `text`, `json_object`, `json_schema`, `grammar` or `regex`.
     #[serde(rename = "type")]
     #[schema(pattern = "^(text|json_object|json_schema|json|grammar|regex)$")]
     pub kind: String,
-    /// The schema, for `json_schema`.
+    /// Schema, for the type `json_schema`.
     pub json_schema: Option<NamedSchema>,
-    /// The schema itself, as llama.cpp takes it for `json_object` and `json_schema`.
+    /// The schema itself, llama.cpp's form for `json_object` and `json_schema`.
     #[schema(value_type = Option<Object>)]
     pub schema: Option<Value>,
-    /// The same under TGI's name.
+    /// TGI's name for `schema`. For `grammar` and `regex`, their text.
     #[schema(value_type = Option<Object>)]
     pub value: Option<Value>,
-    /// The grammar, for `grammar`.
+    /// Grammar, for the type `grammar`.
     pub grammar: Option<String>,
-    /// The expression, for `regex`.
+    /// Regular expression, for the type `regex`.
     pub regex: Option<String>,
-    /// The same under another name.
+    /// Another name for `regex`.
     pub pattern: Option<String>,
 }
 
-/// A schema.
+/// A JSON schema with its name.
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct NamedSchema {
-    /// Its name.
+    /// Name of the schema. Accepted for compatibility; has no effect.
     pub name: Option<String>,
-    /// What it is for.
+    /// Purpose of the schema. Accepted for compatibility; has no effect.
     pub description: Option<String>,
-    /// The schema.
+    /// The JSON schema itself.
     #[schema(required = true, value_type = Object)]
     pub schema: Option<Value>,
-    /// Answers fit the schema in any case.
+    /// Accepted for compatibility: answers always fit the schema.
     pub strict: Option<bool>,
 }
 
-/// A grammar that says what it is.
+/// A grammar with its type.
 #[derive(Debug, Clone, PartialEq, Deserialize, ToSchema)]
 pub struct TypedGrammar {
     /// `json`, `regex`, `lark`, `gbnf` or `choice`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// The expression, the grammar, the schema, or the list of choices.
+    /// Regular expression, grammar, schema, or list of choices, as `type` says.
     #[schema(value_type = Option<Object>)]
     pub value: Option<Value>,
 }
 
-/// vLLM's forms: one of them.
+/// vLLM's formats. Only one may be given.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 pub struct StructuredOutputs {
-    /// JSON that fits this schema.
+    /// The answer is JSON that fits this schema.
     #[schema(value_type = Option<Object>)]
     pub json: Option<Value>,
-    /// A regular expression.
+    /// The whole answer fits this regular expression.
     pub regex: Option<String>,
-    /// One of these.
+    /// The answer is one of these texts.
     pub choice: Option<Vec<String>>,
-    /// A grammar.
+    /// The answer fits this grammar.
     pub grammar: Option<String>,
-    /// A JSON object.
+    /// The answer is a JSON object.
     pub json_object: Option<bool>,
-    /// Not supported.
+    /// Listed only so that it is refused.
     #[schema(ignore)]
     structural_tag: Option<Value>,
-    /// Not supported.
+    /// Listed only so that it is refused.
     #[schema(ignore)]
     whitespace_pattern: Option<String>,
 }
 
 impl ShapeGiven {
-    /// The one form that is given, and the field that gives it.
+    /// The one format that is given, and the field that gives it.
     ///
     /// # Errors
-    /// 400 where two are given, and for one that can't be used.
+    /// 400 if two are given, and for one that can't be used.
     pub fn read(self) -> Result<(Format, &'static str), ApiError> {
         let outputs = self.structured_outputs.unwrap_or_default();
         if outputs.structural_tag.is_some_and(|tag| !is_empty(&tag)) {
@@ -173,12 +173,12 @@ impl ShapeGiven {
     }
 }
 
-/// A text that says something.
+/// `None` for a blank text.
 fn said(text: Option<String>) -> Option<String> {
     text.filter(|text| !text.trim().is_empty())
 }
 
-/// A schema, perhaps written as a text; an empty text is none.
+/// Reads a schema, or a text that holds one. A blank text is no schema.
 fn schema(field: &str, given: Value) -> Result<Option<Format>, ApiError> {
     let schema = match given {
         Value::String(text) if text.trim().is_empty() => return Ok(None),
@@ -189,7 +189,7 @@ fn schema(field: &str, given: Value) -> Result<Option<Format>, ApiError> {
     Ok(Some(Format::Schema(schema)))
 }
 
-/// A grammar, or an object that says of what kind it is.
+/// Reads a grammar, or an object with its type.
 fn typed(given: NameOr<TypedGrammar>) -> Result<Option<Format>, ApiError> {
     let given = match given {
         NameOr::Name(text) => return Ok(said(Some(text)).map(Written::grammar).map(Format::Written)),

@@ -12,58 +12,55 @@ use crate::server::jobs;
 use crate::server::weight::Weight;
 use crate::text::{Message, Rendering, Tool};
 
-/// A text to be cut into tokens, or a conversation.
+/// A text or conversation to tokenize: exactly one of `content`, `prompt` and `messages`.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 pub struct TokenizeRequest {
-    /// A model's id. May be left out where the server was given one.
+    /// Model id. If omitted, the server uses the first one it was started with, or the only one installed.
     #[schema(required = true, value_type = String)]
     pub model: Option<String>,
-    /// The text.
+    /// Text to tokenize, in llama-server's field.
     pub content: Option<String>,
-    /// The same under vLLM's name: tokens that open and close a sequence are then added unless said otherwise.
+    /// Text to tokenize, in vLLM's field.
     pub prompt: Option<String>,
-    /// A conversation instead of a text: its prompt is cut.
+    /// Conversation whose prompt is tokenized.
     #[schema(value_type = Option<Vec<MessageShape>>)]
     pub messages: Option<Vec<ChatMessage>>,
-    /// Of a conversation: what the model may call.
+    /// For a conversation: functions that the model may call.
     pub tools: Option<Vec<ToolGiven>>,
-    /// Of a conversation: `false` opens no turn for the answer.
+    /// For a conversation: if `false`, no turn is opened for the answer.
     pub add_generation_prompt: Option<bool>,
-    /// Of a conversation: the last message stays open.
+    /// For a conversation: leave the last message open.
     pub continue_final_message: Option<bool>,
-    /// Of a conversation: variables for the chat template.
+    /// For a conversation: variables for the chat template.
     #[schema(value_type = Option<Object>)]
     pub chat_template_kwargs: Option<Free>,
-    /// Whether the tokens that open and close a sequence are added.
+    /// Whether tokens that open and close a sequence are added; by default only for `prompt`.
     pub add_special: Option<bool>,
-    /// The same under vLLM's name.
+    /// vLLM's name for `add_special`; overrides it.
     pub add_special_tokens: Option<bool>,
-    /// Whether the texts of control tokens become these.
+    /// Whether text that spells a control token becomes that token; true by default.
     pub parse_special: Option<bool>,
-    /// Whether each token's text is told beside its id.
+    /// Return each token's text beside its id.
     pub with_pieces: Option<bool>,
-    /// Whether the tokens' texts are told as a list.
+    /// Return the tokens' texts as a list.
     pub return_token_strs: Option<bool>,
 }
 
-/// What is to be cut.
+/// What is to be tokenized.
 #[derive(Debug)]
 pub enum Cut {
-    /// A text.
     Text {
-        /// The text that is cut into tokens.
         text: String,
-        /// Whether the texts of control tokens become these.
+        /// Whether text that spells a control token becomes that token.
         special: bool,
-        /// Whether the tokens that open and close a sequence are added.
+        /// Whether tokens that open and close a sequence are added.
         framed: bool,
     },
-    /// A conversation.
     Chat(Chat),
 }
 
 impl Cut {
-    /// Refuses what is too much to be only looked at. Gives its bytes.
+    /// Refuses input too large for a request that generates nothing. Returns its size in bytes.
     ///
     /// # Errors
     /// 400 or 413 with the field and the limit.
@@ -75,19 +72,16 @@ impl Cut {
     }
 }
 
-/// A conversation that is rendered and not answered.
+/// A conversation that is rendered but not answered.
 #[derive(Debug)]
 pub struct Chat {
-    /// Its messages.
     pub messages: Vec<Message>,
-    /// What the model may call.
     pub tools: Vec<Tool>,
-    /// How it becomes a prompt.
     pub rendering: Rendering,
 }
 
 impl Chat {
-    /// Refuses what is too much to be only looked at. Gives its bytes.
+    /// Refuses input too large for a request that generates nothing. Returns its size in bytes.
     ///
     /// # Errors
     /// 400 or 413 with the field and the limit.
@@ -111,10 +105,10 @@ impl Chat {
 }
 
 impl TokenizeRequest {
-    /// What is to be cut.
+    /// What is to be tokenized.
     ///
     /// # Errors
-    /// 400 for nothing, or two things.
+    /// 400 if none or several of `content`, `prompt` and `messages` are given.
     pub fn cut(self) -> Result<Cut, ApiError> {
         let framed = self.add_special_tokens.or(self.add_special);
         let special = self.parse_special.unwrap_or(true);
@@ -136,89 +130,89 @@ impl TokenizeRequest {
     }
 }
 
-/// Token ids, with their texts where asked for.
+/// Tokens of a text or a conversation.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct TokenizeResponse {
-    /// The tokens.
+    /// Token ids, with texts if `with_pieces` was set.
     pub tokens: Vec<TokenTold>,
-    /// How many they are.
+    /// Length of the list `tokens`.
     pub count: usize,
-    /// Tokens that a prompt and its answer may have together.
+    /// Context length: maximum number of tokens in prompt and answer together.
     pub max_model_len: usize,
-    /// Their texts, where asked for.
+    /// Texts of the tokens, only with `return_token_strs`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_strs: Option<Vec<String>>,
 }
 
-/// A token.
+/// A token's id, alone or with its text.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 pub enum TokenTold {
-    /// Its id.
+    /// Id of the token.
     Id(u32),
-    /// Its id and its text.
+    /// Id and text of the token.
     Piece {
-        /// The id.
+        /// Id of the token.
         id: u32,
-        /// The text, or its bytes where they are no UTF-8.
+        /// Text of the token, or its bytes if they are not UTF-8.
         piece: Piece,
     },
 }
 
-/// A token's text.
+/// Text or bytes of a token.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 pub enum Piece {
-    /// Text.
+    /// Text of the token.
     Text(String),
-    /// Bytes that are no whole characters.
+    /// Bytes that are not whole characters.
     Bytes(Vec<u8>),
 }
 
-/// Ids to be made text.
+/// Token ids to turn into text.
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct DetokenizeRequest {
-    /// A model's id. May be left out where the server was given one.
+    /// Model id. If omitted, the server uses the first one it was started with, or the only one installed.
     #[schema(required = true, value_type = String)]
     pub model: Option<String>,
-    /// The ids.
+    /// The token ids, in order.
     pub tokens: Vec<u32>,
 }
 
-/// The text of ids, control tokens included.
+/// Text of the tokens, control tokens included.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct DetokenizeResponse {
-    /// The text.
+    /// Text of the tokens.
     pub content: String,
-    /// The same under vLLM's name.
+    /// The same text, under vLLM's name.
     pub prompt: String,
 }
 
-/// A conversation to be made a prompt.
+/// A conversation to render as a prompt.
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct TemplateRequest {
-    /// A model's id. May be left out where the server was given one.
+    /// Model id. If omitted, the server uses the first one it was started with, or the only one installed.
     #[schema(required = true, value_type = String)]
     pub model: Option<String>,
-    /// The conversation.
+    /// The conversation, oldest message first.
     #[schema(value_type = Vec<MessageShape>)]
     pub messages: Vec<ChatMessage>,
-    /// What the model may call.
+    /// Functions that the model may call.
     pub tools: Option<Vec<ToolGiven>>,
-    /// `false` opens no turn for the answer.
+    /// If `false`, no turn is opened for the answer.
     pub add_generation_prompt: Option<bool>,
-    /// The last message stays open.
+    /// Leave the last message open.
     pub continue_final_message: Option<bool>,
     /// Variables for the chat template.
     #[schema(value_type = Option<Object>)]
     pub chat_template_kwargs: Option<Free>,
-    /// Texts for templates that show documents.
+    /// Documents, passed to the chat template as the variable `documents`.
     #[schema(value_type = Option<Vec<Object>>)]
     pub documents: Option<Value>,
 }
 
 impl TemplateRequest {
-    /// The conversation.
+    /// The conversation to render.
     ///
     /// # Errors
     /// 400 with the field that can't be used.
@@ -235,16 +229,16 @@ impl TemplateRequest {
     }
 }
 
-/// How long a conversation's prompt is.
+/// Length of a conversation's prompt.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct InputTokens {
-    /// Tokens of the prompt, with what opens the turn of the answer.
+    /// Tokens of the prompt, including those that open the turn of the answer.
     pub input_tokens: usize,
 }
 
 /// The prompt, up to where the answer begins.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct TemplateResponse {
-    /// The text.
+    /// Text of the prompt.
     pub prompt: String,
 }

@@ -1,4 +1,4 @@
-//! Tools, calls and choices of them, as chat requests say it.
+//! Tools, tool calls and tool choices in chat requests.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -8,30 +8,30 @@ use super::fields::NameOr;
 use crate::server::error::ApiError;
 use crate::text::{Tool, ToolChoice};
 
-/// Tools of one request. A body with more is refused before it is read.
+/// Tools of one request. A body with more is refused before it is parsed.
 pub const TOOLS_MAX: usize = 128;
 
-/// A call that was made.
+/// A tool call of an earlier answer.
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct CallGiven {
-    /// Its id.
+    /// Id of the call.
     pub id: Option<String>,
-    /// The function.
+    /// Function that was called.
     pub function: FunctionCalled,
 }
 
-/// A function with its arguments.
+/// A called function and its arguments.
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct FunctionCalled {
-    /// Its name.
+    /// Name of the function.
     pub name: String,
-    /// A JSON object, as a string or as it is; none is as good as an empty one.
+    /// Arguments: a JSON object, as it is or as a string. Empty by default.
     #[schema(value_type = Option<String>)]
     pub arguments: Option<Value>,
 }
 
 impl FunctionCalled {
-    /// What it was called with.
+    /// The arguments as JSON.
     #[must_use]
     pub fn arguments(self) -> Value {
         match self.arguments {
@@ -42,69 +42,66 @@ impl FunctionCalled {
     }
 }
 
-/// A tool.
+/// A tool that the model may call.
 #[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 pub struct ToolGiven {
-    /// `function`, unless said otherwise.
+    /// Type of the tool. `function` is the default and the only one.
     #[serde(rename = "type")]
     #[schema(pattern = "^function$")]
     pub kind: Option<String>,
-    /// The function.
+    /// Function that may be called.
     #[schema(required = true, value_type = FunctionGiven)]
     pub function: Option<FunctionGiven>,
-    /// What a function has, where it stands in the tool itself as responses write it.
+    /// From here on, a function's fields in the tool itself, as `/v1/responses` writes them.
     #[schema(ignore)]
     pub name: Option<String>,
-    /// What it does.
     #[schema(ignore)]
     pub description: Option<String>,
-    /// JSON schema of its arguments.
     #[schema(ignore)]
     pub parameters: Option<Value>,
-    /// Whether arguments must fit the schema to the letter.
     #[schema(ignore)]
     pub strict: Option<bool>,
 }
 
-/// A function that can be called.
+/// A function that the model may call.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 pub struct FunctionGiven {
-    /// Its name.
+    /// Name of the function: up to 64 letters, digits, `_`, `-` and `.`.
     #[schema(pattern = "^[a-zA-Z0-9_.-]{1,64}$")]
     pub name: String,
-    /// What it does.
+    /// What the function does, for the model to read.
     pub description: Option<String>,
-    /// JSON schema of its arguments.
+    /// JSON schema of the arguments, of type `object`.
     #[schema(value_type = Option<Object>)]
     pub parameters: Option<Value>,
-    /// Arguments fit the schema in any case.
+    /// Whether a keyword of the schema that can't be enforced is an error; otherwise it is ignored.
     pub strict: Option<bool>,
 }
 
 /// `none`, `auto`, `required`, or a function.
 pub type ToolChoiceGiven = NameOr<NamedTool>;
 
-/// The tool that must be called.
+/// The function that must be called.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, ToSchema)]
 pub struct NamedTool {
-    /// `function`, or one of the words.
+    /// `function`, or a mode such as `auto`.
     #[serde(rename = "type")]
     #[schema(pattern = "^function$")]
     pub kind: Option<String>,
-    /// Which.
+    /// Function that must be called.
     pub function: Option<NamedFunction>,
-    /// The same as responses write it.
+    /// Name of the function, in the form of `/v1/responses`.
     pub name: Option<String>,
 }
 
-/// Its function.
+/// A function by its name.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, ToSchema)]
 pub struct NamedFunction {
-    /// Its name.
+    /// Name of the function.
     pub name: String,
 }
 
-/// Tools that can be shown to a model and called by name.
+/// Checks tools: their names must be valid and unique, their schemas of type `object`.
 ///
 /// # Errors
 /// 400 with the field of the one that can't be used.
@@ -132,7 +129,7 @@ pub fn tools(given: Vec<ToolGiven>) -> Result<Vec<Tool>, ApiError> {
     Ok(tools)
 }
 
-/// A function as a tool; names are unique.
+/// Checks a function. Its name must differ from those of `others`.
 ///
 /// # Errors
 /// 400 with the field.
@@ -161,14 +158,14 @@ pub fn named_tool(field: &str, function: FunctionGiven, others: &[Tool]) -> Resu
     Ok(Tool { name, description: function.description, parameters, strict: function.strict.unwrap_or(false) })
 }
 
-/// What is chosen; the model's own will where nothing is said and there are tools.
+/// Reads `tool_choice`. Absent, it is `auto` if there are tools, else `none`.
 ///
 /// # Errors
-/// 400 for what is no choice, and for a tool that isn't there.
+/// 400 for an unknown choice, and for a tool that isn't there.
 pub fn choice(given: Option<ToolChoiceGiven>, tools: &[Tool]) -> Result<ToolChoice, ApiError> {
     let mode = |mode: &str| match mode {
         "none" => Ok(ToolChoice::None),
-        // Of no tools nothing is chosen.
+        // Without tools there is nothing to choose.
         "auto" if tools.is_empty() => Ok(ToolChoice::None),
         "auto" => Ok(ToolChoice::Auto),
         "required" | "any" => Ok(ToolChoice::Required),
@@ -216,12 +213,11 @@ pub fn check_choice(choice: &ToolChoice, tools: &[Tool]) -> Result<(), ApiError>
     }
 }
 
-/// Values that arguments may hold and still be read as JSON. A body's values are counted before it is read; those inside
-/// a text are not.
+/// Maximum number of JSON values in arguments that are parsed. The values of a body are counted before it is parsed;
+/// those inside a text are not.
 const ARGUMENT_VALUES_MAX: usize = 20_000;
 
-/// Arguments as the model wrote them: JSON where they are JSON, else the text itself. JSON of more values than any call
-/// has stays text as well.
+/// Parses arguments that a model wrote. What isn't JSON, or has more values than any call needs, stays text.
 #[must_use]
 pub fn read_arguments(text: String) -> Value {
     if text.trim().is_empty() {

@@ -1,9 +1,9 @@
-//! Answers that may not end too soon.
+//! Keeps an answer from ending before it has a minimum of tokens (`min_tokens`).
 
 use crate::engine::Constraint;
 
-/// A constraint that forbids the tokens of `ends` until `tokens` tokens were accepted, unless `inner` allows nothing else.
-/// Without `inner`, all else is allowed.
+/// A constraint that forbids the tokens in `ends` until `tokens` tokens were accepted, unless `inner` allows nothing
+/// else. Without `inner`, all other tokens are allowed.
 pub fn at_least(tokens: u32, ends: Vec<u32>, inner: Option<Box<dyn Constraint>>) -> Box<dyn Constraint> {
     Box::new(AtLeast { left: tokens, ends, inner })
 }

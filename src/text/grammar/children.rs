@@ -1,13 +1,13 @@
-//! The schemas right below a schema, in the form that `keywords` makes.
+//! Finds the direct subschemas of a schema in the canonical form that `keywords` produces.
 
 use serde_json::{Map, Value};
 
-/// Keywords whose value is a schema, an array of them, or an object of them.
+/// Keywords whose value is a schema; below, an array of schemas and an object of schemas.
 const SINGLE: &[&str] = &["items", "additionalProperties"];
 const LISTED: &[&str] = &["anyOf", "oneOf", "allOf", "prefixItems"];
 const NAMED: &[&str] = &["properties", "patternProperties", "$defs"];
 
-/// Every schema right below `node`. What a value must equal is no schema, whatever it looks like.
+/// Every direct subschema of `node`. Constants are not schemas, even if they look like one.
 pub(super) fn children(node: &Map<String, Value>) -> impl Iterator<Item = &Value> {
     node.iter().flat_map(|(key, value)| match value {
         Value::Array(items) if LISTED.contains(&key.as_str()) => items.iter().collect(),
@@ -17,7 +17,7 @@ pub(super) fn children(node: &Map<String, Value>) -> impl Iterator<Item = &Value
     })
 }
 
-/// Calls `f` with every schema right below `node`.
+/// Calls `f` with every direct subschema of `node`.
 pub(super) fn for_each_child(node: &mut Map<String, Value>, f: &mut dyn FnMut(&mut Value)) {
     for (key, value) in node.iter_mut() {
         let key = key.as_str();

@@ -1,5 +1,5 @@
-//! Looks for a short way to the end of what a grammar has begun. Strings and numbers are ended by the shortest rest there is;
-//! where the way as a whole is too long, each choice on it is made the other way.
+//! Searches for a short way to the end of what a sequence has begun under a grammar. Strings and numbers are completed
+//! by their shortest rest. If the way as a whole is too long, its choices are changed one after the other.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,33 +12,32 @@ use super::place::Place;
 use super::states::States;
 use super::walk::{Choices, Found, Surroundings, Walk};
 
-/// Bytes that may be tried in one search: some milliseconds.
+/// Bytes tried in one search: some milliseconds.
 const TRIED_MAX: u32 = 250_000;
-/// Ways that are tried in all where the first is too long.
+/// Ways tried if the first one is too long.
 const WAYS_MAX: usize = 48;
-/// Choices on a way that are made the other way.
+/// Choices of a way that are changed.
 const CHOICES_MAX: usize = 24;
-/// What is taken at one choice.
+/// Alternatives tried at one choice.
 const TAKEN_MAX: usize = 4;
-/// Begins the bytes by which a control token is known to a grammar: this, and its id in brackets.
+/// The bytes by which a grammar knows a control token begin with this; its id in brackets follows.
 const MARKER: u8 = TokTrie::SPECIAL_TOKEN_MARKER;
 
-/// A way to the end: the bytes to write and how many tokens they take.
+/// A way to the end: the bytes to write and the tokens that spell them.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Way {
     pub bytes: Vec<u8>,
     pub tokens: Vec<u32>,
-    /// Nothing may follow it. Elsewhere the end is a token of its own.
+    /// Whether the grammar allows nothing after it. Otherwise the end of sequence needs one more token.
     pub is_closed: bool,
 }
 
 impl Way {
-    /// The bytes of a control token.
     pub fn control(token: u32) -> Vec<u8> {
         [&[MARKER][..], format!("[{token}]").as_bytes()].concat()
     }
 
-    /// What is left of it behind its first token, which is spelt `word`; nothing when that is another.
+    /// The rest of the way after its first token, which is spelled `word`; `None` if `token` is not its first token.
     pub fn without(mut self, token: u32, word: &[u8]) -> Option<Self> {
         if self.tokens.first() != Some(&token) || !self.bytes.starts_with(word) {
             return None;
@@ -48,25 +47,24 @@ impl Way {
         Some(self)
     }
 
-    /// Tokens to the end.
+    /// Tokens to the end of sequence.
     pub fn needs(&self) -> usize {
         self.tokens.len() + usize::from(!self.is_closed)
     }
 }
 
-/// Finds ways to the end of one sequence.
 #[derive(Clone)]
 pub(super) struct Closing {
-    /// Behind the tokens that were written.
+    /// The grammar's state after the tokens that were accepted.
     parser: TokenParser,
     states: States,
-    /// Of JSON. Nothing where the answer is no JSON.
+    /// `None` if the answer is not JSON.
     hints: Option<Arc<Hints>>,
 }
 
 impl Closing {
-    /// For a parser before its first token. What is tried here is not seen by the sequence's own parser: it spends none of
-    /// its fuel, and where it comes to a limit, only the way is not known.
+    /// For a parser before its first token. The search works on a copy, so it spends none of the sequence's own fuel,
+    /// and a limit that it hits only leaves the way unknown.
     pub fn new(parser: &TokenParser, hints: Option<Hints>) -> Self {
         let mut parser = parser.deep_clone();
         if parser.is_fresh() {
@@ -75,18 +73,17 @@ impl Closing {
         Self { parser, states: States::default(), hints: hints.map(Arc::new) }
     }
 
-    /// A copy that shares nothing with this one.
     pub fn deep_clone(&self) -> Self {
         let (parser, hints) = (self.parser.deep_clone(), self.hints.clone());
         Self { parser, states: States::default(), hints }
     }
 
-    /// Takes a token; `false` when it is not allowed, or a search before came to the limit of the parser's work.
+    /// Takes a token; `false` when it is not allowed, or when an earlier search exhausted the parser's limits.
     pub fn accept(&mut self, token: u32) -> bool {
         self.parser.consume_token(token).is_ok()
     }
 
-    /// A way of at most `tokens_max` tokens from `place`; `known` is tried first.
+    /// A way of at most `tokens_max` tokens from `place`. The way `known` is tried first.
     pub fn way(&mut self, place: Place, known: Option<&[u8]>, tokens_max: usize) -> Option<Way> {
         if let Some(way) = known.and_then(|bytes| self.still_a_way(place, bytes))
             && way.needs() <= tokens_max
@@ -128,7 +125,7 @@ impl Closing {
         best.filter(|way| way.needs() <= tokens_max)
     }
 
-    /// What an old way is from here, if it still leads to the end.
+    /// The old way as seen from here, if it still leads to the end.
     fn still_a_way(&mut self, place: Place, bytes: &[u8]) -> Option<Way> {
         let forced = self.parser.parser.currently_forced_bytes().to_vec();
         let rest = bytes.strip_prefix(&forced[..])?;
@@ -142,7 +139,6 @@ impl Closing {
         }
     }
 
-    /// One way, chosen as `choices` say.
     fn walk(&mut self, place: Place, choices: &Choices, tried: &mut u32) -> Option<Way> {
         let forced = self.parser.parser.currently_forced_bytes().to_vec();
         let place = forced.iter().fold(place, |place, &byte| place.behind(byte));
@@ -170,7 +166,7 @@ impl Closing {
         }
     }
 
-    /// A way to the end of what is no JSON.
+    /// A way to the end of an answer that is not JSON.
     fn text(&mut self, tokens_max: usize) -> Option<Way> {
         let forced = self.parser.parser.currently_forced_bytes().to_vec();
         let (environment, states, _) = self.surroundings();
@@ -197,13 +193,13 @@ impl Closing {
             parser.trie_finished();
         };
         let step = Step { trie: environment.tok_trie(), run: Mutex::new(Some(run)) };
-        // Only masks without a beginning are kept.
+        // llguidance caches masks only for an empty start, so this passes a non-empty one.
         let _ = self.parser.parser.compute_bias(&step, b"closing");
         drop(step);
         out
     }
 
-    /// A way that the parser takes to the end, token by token.
+    /// The way, if the parser accepts it to the end, token by token.
     fn checked(&self, bytes: &[u8]) -> Option<Way> {
         let tokens = self.cut(bytes)?;
         let mut parser = self.parser.clone();
@@ -214,7 +210,7 @@ impl Closing {
         Some(Way { bytes: bytes.to_vec(), tokens, is_closed })
     }
 
-    /// Bytes in as few tokens as there can be.
+    /// Spells bytes in the fewest tokens.
     pub fn cut(&self, bytes: &[u8]) -> Option<Vec<u32>> {
         let trie = self.parser.token_env.tok_trie();
         let mut fewest: Vec<Option<(usize, usize, u32)>> = vec![None; bytes.len() + 1];
@@ -255,7 +251,7 @@ impl Closing {
     }
 }
 
-/// What is tried on a parser, in the shape in which it gives fuel for a step.
+/// Wraps an attempt in the trait for which the parser grants the fuel of a step.
 struct Step<'t, F> {
     trie: &'t TokTrie,
     run: Mutex<Option<F>>,

@@ -1,5 +1,5 @@
-//! Refuses the schemas whose grammars would take more time or memory than llguidance's own limits see: those count steps, and
-//! a single step of these may take seconds and gigabytes. What passes here is made in some tenths of a second at most.
+//! Refuses schemas whose grammars would take more time or memory than llguidance's own limits catch: a single step of
+//! such a grammar may take seconds and gigabytes. Schemas that pass take some tenths of a second at most.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -9,27 +9,27 @@ use super::children::children;
 use super::numbers::{self, MULTIPLE_MAX};
 use super::{GrammarError, patterns};
 
-/// Optional properties of one object: each may be followed by each behind it.
+/// Optional properties of one object: each may be followed by every later one.
 const OPTIONAL_MAX: usize = 400;
 /// Values of one `enum`.
 pub(super) const VALUES_MAX: usize = 10_000;
 /// Properties of one object.
 const PROPERTIES_MAX: usize = 600;
-/// Ranges of numbers: each is a pattern, and all are looked at together.
+/// Different ranges of numbers: each is a pattern, and all are followed together.
 const RANGES_MAX: usize = 128;
-/// Remainders that all `multipleOf` of a schema have together.
+/// Remainders of all `multipleOf` of a schema together.
 const REMAINDERS_MAX: u64 = 5000;
-/// Parts there may be once parts are put together: as `allOf` asks, or beside references.
+/// Parts after `allOf` and references have been expanded.
 const PARTS_MAX: u64 = 10_000;
-/// Words of an `enum` beside a pattern: each is tried against it.
+/// Values of an `enum` beside a pattern: each is matched against it.
 const WORDS_MAX: usize = 300;
-/// Parts of a schema that is made at once, without a look at what else is being made.
+/// Parts of a schema that counts as cheap.
 const CHEAP_PARTS: usize = 500;
 
-/// Refuses a canonical schema that would take too much.
+/// Refuses a canonical schema that is too expensive.
 ///
 /// # Errors
-/// [`GrammarError::Schema`] says what it has too much of.
+/// [`GrammarError::Schema`] says what there is too much of.
 pub(super) fn check(root: &Value) -> Result<(), GrammarError> {
     let refused = |problem: String| Err(GrammarError::Schema(problem));
     let mut counted = Counted::default();
@@ -68,7 +68,7 @@ pub(super) fn check(root: &Value) -> Result<(), GrammarError> {
             "put together, the parts that `allOf`, `anyOf` and `$ref` combine are more than {PARTS_MAX}: combine fewer"
         ));
     }
-    // Where parts are put together, a number may have to be a multiple of all at once.
+    // When parts are combined, a number may have to be a multiple of all of them at once.
     let product = counted.multiples.iter().fold(1u64, |product, &it| product.saturating_mul(it.into()));
     let at_once = if counted.combines { product } else { 0 };
     if counted.remainders > REMAINDERS_MAX || at_once > u64::from(MULTIPLE_MAX) {
@@ -80,12 +80,11 @@ pub(super) fn check(root: &Value) -> Result<(), GrammarError> {
     Ok(())
 }
 
-/// That an `enum` is too long.
 pub(super) fn too_many_values(values: usize) -> String {
     format!("an `enum` has {values} values, and at most {VALUES_MAX} can be enforced")
 }
 
-/// Whether a grammar for `root` is plainly small.
+/// Whether the grammar for `root` is certainly small.
 pub(super) fn is_cheap(root: &Value) -> bool {
     let mut counted = Counted::default();
     count(root, &mut counted);
@@ -98,13 +97,13 @@ struct Counted {
     optional: usize,
     properties: usize,
     patterns: usize,
-    /// Of the longest `enum`.
+    /// The length of the longest `enum`.
     words: usize,
     words_by_pattern: bool,
-    /// Ranges of numbers that differ in bounds, type or multiple.
+    /// Ranges of numbers with different bounds, type or multiple.
     ranges: HashSet<String>,
     remainders: u64,
-    /// Different ones, as they are counted in the last place of all.
+    /// Different `multipleOf`, each counted in its last decimal place.
     multiples: BTreeSet<u32>,
     combines: bool,
 }
@@ -138,11 +137,11 @@ fn count(value: &Value, counted: &mut Counted) {
     children(fields).for_each(|child| count(child, counted));
 }
 
-/// How many parts a schema has once what `allOf` and references put together is put together: a value takes one of so many
-/// forms, which have so many parts in all.
+/// Counts the forms and parts that a schema has once `allOf` and references are expanded. A value takes one of the
+/// forms; the parts are those of all forms together.
 struct Expansion<'a> {
     root: &'a Value,
-    /// By reference; `None` while it is being looked at.
+    /// Results by reference; `None` while a reference is being counted.
     known: HashMap<&'a str, Option<(u64, u64)>>,
 }
 
@@ -176,7 +175,7 @@ impl<'a> Expansion<'a> {
                 }
                 ("enum", Value::Array(values)) => {
                     let count = values.len() as u64;
-                    // Alone it is one word of the grammar, however many values there are.
+                    // An `enum` alone is one lexeme of the grammar, however many values it has.
                     (forms, parts) = both((forms, parts), if inside { (count, count) } else { (1, 1) });
                 }
                 ("anyOf" | "oneOf", Value::Array(branches)) => {
@@ -216,7 +215,7 @@ impl<'a> Expansion<'a> {
     }
 }
 
-/// What has to be both.
+/// The forms and parts of a combination of both.
 fn both(a: (u64, u64), b: (u64, u64)) -> (u64, u64) {
     let parts = a.0.saturating_mul(b.1).saturating_add(b.0.saturating_mul(a.1));
     (a.0.saturating_mul(b.0.max(1)), parts)

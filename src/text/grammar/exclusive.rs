@@ -1,17 +1,15 @@
-//! Whether branches of a `oneOf` exclude each other. Where they do, at most one fits, and any will do.
+//! Decides whether branches of a `oneOf` exclude each other, so that `anyOf` means the same.
 
 use std::cell::Cell;
 
 use serde_json::{Value, json};
 
-/// Comparisons that proving a `oneOf` exclusive may take.
+/// The most comparisons spent on proving branches exclusive.
 const COMPARISONS_MAX: u32 = 20_000;
-/// So many comparisons of constants count as one of schemas.
+/// So many comparisons of constants count as one comparison of schemas.
 const CONSTANTS_A_COMPARISON: usize = 1000;
 
-/// What branches are compared with.
 pub(super) struct Comparer<'a> {
-    /// For references.
     root: &'a Value,
     comparisons: Cell<u32>,
 }
@@ -21,14 +19,14 @@ impl<'a> Comparer<'a> {
         Self { root, comparisons: Cell::new(0) }
     }
 
-    /// Whether no value fits two of `branches`; `false` when that isn't plain to see.
+    /// Whether no value matches two of `branches`; `false` if that can't be shown cheaply.
     pub fn all_exclusive(&self, branches: &[Value]) -> bool {
         let pairs =
             branches.iter().enumerate().flat_map(|(at, a)| branches[at + 1..].iter().map(move |b| (a, b)));
         pairs.into_iter().all(|(a, b)| self.exclusive(a, b, 0))
     }
 
-    /// Whether no value fits both; `false` when that isn't plain to see.
+    /// Whether no value matches both; `false` if that can't be shown cheaply.
     fn exclusive(&self, a: &Value, b: &Value, depth: usize) -> bool {
         self.comparisons.set(self.comparisons.get() + 1);
         if depth > 8 || self.comparisons.get() > COMPARISONS_MAX {
@@ -59,14 +57,14 @@ impl<'a> Comparer<'a> {
         of_a == ["object"] && of_b == ["object"] && self.exclusive_objects(a, b, depth)
     }
 
-    /// Counts comparisons of constants, which are cheap but may be very many.
+    /// Counts comparisons of constants. Each is cheap, but there may be very many.
     fn may_compare(&self, count: usize) -> bool {
         let more = u32::try_from(count / CONSTANTS_A_COMPARISON).unwrap_or(COMPARISONS_MAX);
         self.comparisons.set(self.comparisons.get().saturating_add(more));
         self.comparisons.get() <= COMPARISONS_MAX
     }
 
-    /// Two objects exclude each other by a property that one of them must have.
+    /// Whether two objects exclude each other by a property that one of them requires.
     fn exclusive_objects(&self, a: &Value, b: &Value, depth: usize) -> bool {
         let required = |node: &Value| node["required"].as_array().cloned().unwrap_or_default();
         let keys = required(a).into_iter().chain(required(b));
@@ -80,7 +78,6 @@ impl<'a> Comparer<'a> {
         })
     }
 
-    /// What a reference into the schema stands for.
     fn resolved<'v>(&self, mut value: &'v Value) -> &'v Value
     where
         'a: 'v,
@@ -100,7 +97,7 @@ fn forbids_others(node: &Value) -> bool {
     node["additionalProperties"] == json!(false) && node.get("patternProperties").is_none()
 }
 
-/// The only values that fit, when they are listed.
+/// The only values that match, if the schema lists them.
 fn constants(node: &Value) -> Option<Vec<&Value>> {
     match (node.get("const"), node.get("enum")) {
         (Some(value), _) => Some(vec![value]),
@@ -109,7 +106,7 @@ fn constants(node: &Value) -> Option<Vec<&Value>> {
     }
 }
 
-/// The types of the values that fit.
+/// The types of the values that match.
 fn types(node: &Value) -> Vec<&str> {
     const ALL: &[&str] = &["null", "boolean", "number", "string", "array", "object"];
     let named = |name: &Value| match name.as_str() {

@@ -1,13 +1,13 @@
-//! Formats of texts as patterns.
+//! Turns `format` keywords into patterns.
 
 use serde_json::{Map, Value};
 
-/// Formats whose texts can be enforced. Others say something to the reader only, as JSON Schema has it.
+/// Formats that llguidance enforces. All others are annotations, as JSON Schema allows.
 const ENFORCED: &[&str] = &["duration", "ipv4", "ipv6", "uuid", "uri"];
 
-/// Formats that are given as patterns: those that know no longest text, since a small model that can go on with digits or
-/// letters for ever does, and those that need a calendar. Fractions of seconds have up to six digits, names of hosts up to four
-/// parts, parts up to three words. What stands before an `@` has at most 64 characters.
+/// Formats that are enforced as patterns. Some need a calendar; the others have no longest text, and a small model that
+/// may continue with digits or letters for ever does so. Fractions of seconds have up to six digits, host names up to
+/// four labels, a label up to three parts between hyphens. The part before an `@` has at most 64 characters.
 const PATTERNS: &[(&str, &str)] =
     &[("time", TIME), ("date", DATE), ("date-time", DATE_TIME), ("hostname", HOSTNAME), ("email", EMAIL)];
 
@@ -32,7 +32,7 @@ macro_rules! host {
         concat!(label!(), r"(\.", label!(), "){0,", $more, "}")
     };
 }
-// Two hyphens in a row mean another alphabet.
+// Two hyphens in a row would mark a name in another alphabet (punycode).
 macro_rules! label {
     () => {
         "[a-z0-9]{1,12}(-[a-z0-9]{1,12}){0,2}"
@@ -45,7 +45,7 @@ const HOSTNAME: &str = concat!("^", host!("3"), "$");
 const EMAIL: &str =
     concat!(r"^[A-Za-z0-9_+-]{1,24}(\.[A-Za-z0-9_+-]{1,12}){0,3}@", host!("2"), r"\.[a-z]{2,12}$");
 
-/// Says the format in `node` so that it is enforced, or drops it.
+/// Replaces the `format` of `node` by a pattern, keeps it if llguidance enforces it, or drops it.
 pub(super) fn settle(node: &mut Map<String, Value>) {
     let Some(format) = node.get("format").and_then(Value::as_str) else { return };
     if let Some((_, pattern)) = PATTERNS.iter().find(|(name, _)| *name == format) {

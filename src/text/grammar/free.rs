@@ -1,7 +1,7 @@
-//! Free text until something is written that a grammar takes over from: a call's opening, the end of thoughts.
+//! Free text until a text appears after which a grammar takes over: the opening of a call, or the end of reasoning.
 //!
-//! Costs nothing to speak of while the text is free: no grammar runs, and all tokens are allowed but the few that would
-//! write past an opening what may not follow it.
+//! Free text costs almost nothing: no grammar runs. All tokens are allowed except the few that would complete an
+//! opening and continue with something that may not follow it.
 
 use std::sync::Arc;
 
@@ -12,24 +12,24 @@ use crate::engine::Constraint;
 
 /// What ends free text.
 pub(super) struct Trigger {
-    /// The text that does.
+    /// The text that ends it, if `token` is `None`.
     pub text: Vec<u8>,
-    /// Its token, when it is a control token; its text then has no meaning.
+    /// The control token that ends it. Then `text` has no meaning.
     pub token: Option<u32>,
-    /// Only as the first thing that is written, but for white space.
+    /// The trigger counts only at the beginning of the answer; white space may come before it.
     pub first: bool,
-    /// What may stand behind `text` in the same token.
+    /// The bytes that may follow `text` within the same token.
     pub follows: Vec<u8>,
-    /// What comes after it.
+    /// The constraint that takes over.
     pub next: Box<dyn Constraint>,
 }
 
-/// One sequence's place in free text, and then in what took over.
+/// The state of one sequence: in free text, or under the constraint that took over.
 pub(super) struct Free {
     vocabulary: TokEnv,
     tokenizer: Arc<Tokenizer>,
     state: State,
-    /// Tokens that may still be written.
+    /// Tokens that may still be sampled.
     left: u32,
 }
 
@@ -40,13 +40,13 @@ enum State {
 
 struct Text {
     triggers: Arc<Vec<SharedTrigger>>,
-    /// The end of what was written, as long as the longest trigger; all of it while `first` holds.
+    /// The end of the text, as long as the longest trigger. While `first` holds, it is the whole text.
     tail: Vec<u8>,
-    /// Whether `tail` is all that was written, without leading white space.
+    /// Whether `tail` is the whole text, without leading white space.
     first: bool,
 }
 
-/// A constraint is no `Sync`; behind a lock it is.
+/// The lock is there because a constraint is not `Sync`.
 struct SharedTrigger {
     text: Vec<u8>,
     token: Option<u32>,
@@ -87,7 +87,7 @@ impl Free {
 }
 
 impl Text {
-    /// Takes the next token; the constraint that takes over, if one does.
+    /// Takes the next token and returns the constraint that takes over, if any.
     fn accept(
         &mut self,
         token: u32,
@@ -134,7 +134,7 @@ impl Text {
         ends.min_by_key(|&(_, end)| end)
     }
 
-    /// Forbids tokens that would complete a trigger and go on with what may not follow it.
+    /// Forbids tokens that would complete a trigger and continue with something that may not follow it.
     fn mask(&self, allowed: &mut [u32], vocabulary: &TokEnv) {
         for trigger in self.triggers.iter().filter(|trigger| trigger.token.is_none()) {
             let text = &trigger.text[..];
@@ -152,7 +152,7 @@ impl Text {
     }
 }
 
-/// Forbids the tokens below `node` but for those that spell a beginning of `follows`.
+/// Forbids the tokens below `node` except those that spell a beginning of `follows`.
 fn forbid(allowed: &mut [u32], vocabulary: &TokEnv, node: &TrieNode, follows: Option<&[u8]>) {
     for child in vocabulary.tok_trie().node_children(node) {
         let rest = follows.and_then(|follows| follows.strip_prefix(&[child.byte()]));

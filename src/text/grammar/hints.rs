@@ -4,6 +4,7 @@
 use serde_json::Value;
 
 use super::children::children;
+use super::lengths::most_needed;
 use super::multiples::Multiples;
 
 /// Names that are kept.
@@ -21,6 +22,8 @@ pub(super) struct Hints {
     pub names: Vec<Vec<u8>>,
     /// What numbers must be.
     pub multiples: Vec<Multiples>,
+    /// Bytes that one token may oblige an answer to still write, at most.
+    pub most_needed: u32,
 }
 
 impl Hints {
@@ -31,7 +34,8 @@ impl Hints {
         names.sort_unstable_by_key(|name| (name.len(), *name));
         names.dedup();
         names.truncate(NAMES_MAX);
-        Self { is_one_value: true, names: names.into_iter().map(escaped).collect(), multiples }
+        let names = names.into_iter().map(escaped).collect();
+        Self { is_one_value: true, names, multiples, most_needed: most_needed(schema) }
     }
 
     /// With those of another schema, whose values stand somewhere in the answer.
@@ -42,6 +46,7 @@ impl Hints {
         self.names.truncate(NAMES_MAX);
         self.multiples.extend(other.multiples);
         self.multiples.truncate(MULTIPLES_MAX);
+        self.most_needed = self.most_needed.max(other.most_needed);
     }
 }
 

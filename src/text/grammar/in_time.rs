@@ -3,11 +3,14 @@
 
 use std::sync::Arc;
 
+use llguidance::TokenParser;
+
 use super::closing::{Closing, Way};
+use super::hints::Hints;
 use super::place::Place;
 use crate::text::Tokenizer;
 
-/// With more tokens left, nothing is looked at: no token makes the way to the end so much longer.
+/// With so many more tokens left than one token may add to the way to the end, nothing is looked at.
 const FAR_TOKENS: u32 = 512;
 /// Bytes of a number, and digits of its exponent: what is longer is no number to many who read it.
 const NUMBER_BYTES_MAX: u32 = 40;
@@ -18,6 +21,8 @@ const EXPONENT_DIGITS_MAX: u32 = 2;
 pub(super) struct InTime {
     tokenizer: Arc<Tokenizer>,
     closing: Closing,
+    /// With more tokens left, nothing is looked at.
+    far: u32,
     /// Whether the grammar is of JSON.
     is_json: bool,
     /// Tokens that `closing` has not seen yet.
@@ -35,11 +40,14 @@ pub(super) struct InTime {
 }
 
 impl InTime {
-    /// With `is_json`, a number that never ends is ended.
-    pub fn new(closing: Closing, tokenizer: Arc<Tokenizer>, is_json: bool) -> Self {
+    /// For a parser before its first token. With `hints`, which are of JSON, a number that never ends is ended.
+    pub fn new(parser: &TokenParser, tokenizer: Arc<Tokenizer>, hints: Option<Hints>) -> Self {
+        let is_json = hints.is_some();
+        let far = FAR_TOKENS.saturating_add(hints.as_ref().map_or(0, |hints| hints.most_needed));
+        let closing = Closing::new(parser, hints);
         let (behind, place) = (Vec::new(), Place::default());
         let (left, way, hopeless, lost, next) = (u32::MAX, None, false, false, None);
-        Self { tokenizer, closing, behind, place, is_json, left, way, hopeless, lost, next }
+        Self { tokenizer, closing, far, behind, place, is_json, left, way, hopeless, lost, next }
     }
 
     /// A copy that shares nothing with this one.
@@ -58,7 +66,7 @@ impl InTime {
         let too_long = self.is_json
             && place.in_number
             && (place.number_bytes > NUMBER_BYTES_MAX || place.exponent_digits > EXPONENT_DIGITS_MAX);
-        if (self.left > FAR_TOKENS && !too_long) || self.ends().contains(&drawn) {
+        if (self.left > self.far && !too_long) || self.ends().contains(&drawn) {
             return drawn;
         }
         if too_long && !self.lost {
@@ -103,7 +111,7 @@ impl InTime {
     /// Of the tokens that the grammar forces, in the tokenizer's words: those, where they leave enough tokens for the rest; the
     /// whole way, where no token is to be spared.
     pub fn forced(&mut self, forced: Vec<u32>) -> Vec<u32> {
-        if self.left > FAR_TOKENS || self.hopeless {
+        if self.left > self.far || self.hopeless {
             return forced;
         }
         let left = self.left as usize;

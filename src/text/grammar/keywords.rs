@@ -1,5 +1,5 @@
-//! Reads a schema keyword by keyword: each is enforced, says nothing about values, or is refused with its place. What comes
-//! out has no other keywords than those that are enforced, exact numbers, and references by plain names.
+//! Reads a schema keyword by keyword. Each is enforced, ignored because it says nothing about values, or refused with
+//! its place. The result is canonical: it has only enforced keywords, exact numbers, and references to plain names.
 
 use std::collections::HashMap;
 
@@ -8,21 +8,19 @@ use serde_json::{Map, Value, json};
 use super::references::{Place, References, base_of, below};
 use super::{GrammarError, dear, formats, names, numbers, own_words};
 
-/// Schemas nest no deeper.
 const DEPTH_MAX: usize = 64;
-/// Names and texts of a schema have so many bytes: places in it are told by all the names on the way.
+/// Total bytes of a schema's names and texts. It bounds the pointers, which contain every name on the way.
 const BYTES_MAX: usize = 256 << 10;
-/// Schemas have no more parts.
+/// Number of a schema's values of any kind.
 const PARTS_MAX: usize = 20_000;
-/// No answer has more characters, items or properties: what may be more may as well be so many.
+/// Upper limits above this become this: no answer has more characters, items or properties.
 const COUNT_MAX: u64 = 1 << 20;
-/// What must be more can't be.
+/// Lower limits above this can't be met by any answer.
 const LEAST_MAX: u64 = 1 << 16;
 
-/// Begins references to parts.
 const DEFS: &str = "#/$defs/";
 const TYPES: &[&str] = &["null", "boolean", "object", "array", "number", "string", "integer"];
-/// Keywords of JSON Schema that say something about values, and of which nothing can be enforced.
+/// Keywords that restrict values but can't be enforced, at least not in all their uses.
 const UNENFORCED: &[&str] = &[
     "if",
     "not",
@@ -42,11 +40,11 @@ fn refused(place: &str, problem: impl std::fmt::Display) -> GrammarError {
     GrammarError::Schema(format!("{place}: {problem}"))
 }
 
-/// `schema` in the keywords that are enforced, references under `$defs`. `lenient` leaves out what can't be enforced instead of
-/// refusing it.
+/// `schema` in canonical form, with the parts it refers to under `$defs`. With `lenient`, what can't be enforced is
+/// left out instead of refused.
 ///
 /// # Errors
-/// [`GrammarError::Schema`] with the place of what is no schema or can't be enforced.
+/// [`GrammarError::Schema`] with the place that is not a schema or can't be enforced.
 pub(super) fn canonical(schema: &Value, lenient: bool) -> Result<Value, GrammarError> {
     let mut parts = 0;
     measure(schema, 0, &mut parts, &mut 0)?;
@@ -69,7 +67,7 @@ pub(super) fn canonical(schema: &Value, lenient: bool) -> Result<Value, GrammarE
     Ok(made)
 }
 
-/// Whether tuples are written as drafts before 2020-12 do.
+/// Whether the schema follows a draft before 2020-12, which write tuples in another way.
 fn is_old(schema: &Value) -> bool {
     let says = schema.get("$schema").and_then(Value::as_str).unwrap_or_default();
     ["draft-04", "draft-06", "draft-07", "2019-09"].iter().any(|draft| says.contains(draft))
@@ -109,9 +107,8 @@ struct Reader<'a> {
     references: &'a References<'a>,
     lenient: bool,
     old: bool,
-    /// What parts that are referred to are called, by pointer.
+    /// References to the parts that were referred to, by pointer.
     names: HashMap<String, String>,
-    /// Those that are still to be read.
     waiting: Vec<(String, Place<'a>)>,
 }
 
@@ -163,7 +160,7 @@ impl<'a> Reader<'a> {
         Ok(out.into())
     }
 
-    /// What a keyword becomes; nothing when it says nothing about values.
+    /// The enforced form of a keyword; `None` when it says nothing about values.
     fn keyword<'k>(
         &mut self,
         place: &Place<'a>,
@@ -218,7 +215,7 @@ impl<'a> Reader<'a> {
         Ok(Some((key, made)))
     }
 
-    /// Keywords that can be enforced in some of their uses only.
+    /// Keywords that can be enforced only in some of their uses.
     fn unenforced(
         &mut self,
         place: &Place<'a>,
@@ -230,7 +227,7 @@ impl<'a> Reader<'a> {
         match key {
             "if" if !node.contains_key("then") && !node.contains_key("else") => Ok(None),
             "not" if *value == json!(false) => Ok(None),
-            // Nothing fits.
+            // Nothing matches.
             "not" if nothing(value) => Ok(Some(json!({}))),
             "uniqueItems" if *value == json!(false) => Ok(None),
             "uniqueItems" if node.get("maxItems").and_then(Value::as_u64).is_some_and(|most| most < 2) => {
@@ -239,7 +236,7 @@ impl<'a> Reader<'a> {
             "unevaluatedItems" | "unevaluatedProperties" if nothing(value) => Ok(None),
             "unevaluatedProperties" if node.get("additionalProperties") == Some(&json!(false)) => Ok(None),
             "propertyNames" if nothing(value) => Ok(None),
-            // Taken apart when all else is known.
+            // `names::settle` rewrites it once the other keywords are known.
             "propertyNames" => self.one(place, key, value).map(Some),
             "dependentRequired" | "dependentSchemas" | "dependencies"
                 if value.as_object().is_some_and(Map::is_empty) =>
@@ -258,7 +255,7 @@ impl<'a> Reader<'a> {
         if let Some(name) = self.names.get(&target.pointer) {
             return Ok(Value::from(name.as_str()));
         }
-        // As it is called in the schema, so that what is said of it can be read.
+        // Parts keep their names from the schema, so that messages about them can be understood.
         let last = target.pointer.rsplit('/').next().unwrap_or_default();
         let mut name: String = last.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
         let is_taken = |name: &str| self.names.values().any(|other| other.strip_prefix(DEFS) == Some(name));
@@ -297,13 +294,12 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Why a keyword is not taken.
 enum Problem {
-    /// It is right, and can't be enforced.
+    /// The keyword is valid but can't be enforced.
     CantBe(String),
-    /// It is no JSON schema.
+    /// The keyword is not valid JSON Schema.
     Wrong(String),
-    /// Something further in, which names its own place.
+    /// An error inside the keyword's value, which names its own place.
     Inside(GrammarError),
 }
 
@@ -336,7 +332,7 @@ fn name_list(value: &Value) -> Result<Value, Problem> {
     }
 }
 
-/// A count; `5.0` is one.
+/// A count may be written as `5.0`.
 fn count(value: &Value) -> Result<u64, Problem> {
     let whole = |float: f64| (float >= 0.0 && float.fract() == 0.0).then_some(float as u64);
     let count = value.as_u64().or_else(|| value.as_f64().and_then(whole));

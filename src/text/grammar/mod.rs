@@ -1,8 +1,8 @@
-//! JSON schemas and calls of tools as constraints on the next token, through llguidance. How tokens are drawn is not known
-//! here.
+//! JSON schemas, tool calls and clients' own grammars as constraints on the next token, enforced by llguidance. How
+//! tokens are sampled is not known here.
 //!
-//! Output is kept on one line with Python's separators (`, ` and `: `): it is what models have read most, and no small
-//! model can lose itself in white space.
+//! JSON output stays on one line with Python's separators (`, ` and `: `). Models have seen that form most, and a small
+//! model cannot get lost in white space.
 
 mod at_least;
 mod children;
@@ -14,6 +14,7 @@ mod free;
 mod hints;
 mod in_time;
 mod keywords;
+mod lengths;
 mod multiples;
 mod names;
 mod numbers;
@@ -44,7 +45,6 @@ use toktrie::{InferenceCapabilities, TokEnv, TokRxInfo, TokTrie, TokenId, Tokeni
 pub use at_least::at_least;
 pub use written::Written;
 
-use closing::Closing;
 use hints::Hints;
 use in_time::InTime;
 
@@ -53,71 +53,58 @@ use super::tool_calls::{ToolChoice, ToolFormat};
 use super::{Tokenizer, Waited};
 use crate::engine::Constraint;
 
-/// A grammar takes no longer to be made.
+/// Time limit for making one grammar.
 const COMPILE_TIME_MAX: Duration = Duration::from_secs(2);
-/// All grammars that are tried for one request take no longer, the wait for a place included.
+/// Time limit for all grammars made for one request, including the wait for a place.
 const ASKED_TIME_MAX: Duration = Duration::from_secs(6);
-/// So often it is asked whether a grammar is still waited for.
+/// Interval for checking whether anyone still waits for the grammar.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// Grammars that are made at once.
+/// Grammars being made at the same time.
 const MAKING_MAX: usize = 4;
-/// Those of them that are not plainly small: each may take some tens of megabytes.
+/// How many of them may be expensive. Each of those may take some tens of megabytes.
 const DEAR_MAX: usize = 1;
-/// How much those that compute tokens go before them.
+/// Niceness of the thread that makes a grammar, so that threads that compute tokens go first.
 const NICENESS: i32 = 10;
-/// Stack of the thread that makes grammars: nested schemas are followed by recursion.
+/// Stack of the thread that makes a grammar: nested schemas are followed by recursion.
 const COMPILE_STACK_BYTES: usize = 32 << 20;
-/// Begins the message when a grammar fails while tokens are drawn, so that it can be told from a model that failed.
+/// Begins the error message when a grammar fails during generation, so that it can be told from a failing model.
 pub const GRAMMAR_FAILED: &str = "the grammar can't go on";
 
-/// A schema that can't be kept to, or a vocabulary that can't be constrained.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum GrammarError {
-    /// Not a schema, or one that uses what can't be enforced token by token.
+    /// The value is not a schema, or it uses something that can't be enforced token by token.
     #[error("the JSON schema can't be enforced: {0}")]
     Schema(String),
-    /// A tool whose parameters can't be enforced.
     #[error("the parameters of tool `{tool}` can't be enforced: {problem}")]
-    Tool {
-        /// Its name.
-        tool: String,
-        /// What is wrong with them.
-        problem: String,
-    },
-    /// A regular expression or a grammar that is wrong or can't be enforced.
+    Tool { tool: String, problem: String },
     #[error("the grammar can't be used: {0}")]
     Written(String),
-    /// The tool that has to be called isn't there.
     #[error("the tool `{0}` has to be called but is not among the tools: name one that is")]
     UnknownTool(String),
-    /// Without an end token, a finished answer could not end.
+    /// Without an end-of-sequence token, a finished answer could not end.
     #[error("the model's vocabulary names no end-of-sequence token, so its output can't be held to a schema")]
     NoEndToken,
-    /// Too many grammars are being made.
     #[error("too many grammars are being made at this moment: ask again later")]
     Busy,
-    /// All that one request asks for takes too long together.
     #[error("the grammar takes more than {} seconds to make in all: simplify what is asked for", ASKED_TIME_MAX.as_secs())]
     Late,
-    /// Nobody waits for it any more.
     #[error("nobody waits for the grammar any more")]
     Ended,
-    /// The trie of tokens could not be made.
     #[error("the vocabulary can't be used for grammars: {0}")]
     Vocabulary(String),
 }
 
-/// Makes constraints for one vocabulary. Costs some tenths of a second for a large one: make it once and share it.
+/// Makes constraints for one vocabulary. Building it takes some tenths of a second for a large vocabulary, so share it.
 pub struct GrammarFactory {
     parsers: Arc<ParserFactory>,
     tokenizer: Arc<Tokenizer>,
     making: Arc<Making>,
-    /// Of a request's: when everything that it asks for must be made.
+    /// The time by which all grammars of a request must be made; `None` outside a request.
     deadline: Option<Instant>,
     waited: Waited,
 }
 
-/// How many grammars are being made.
+/// Limits how many grammars are made at the same time.
 #[derive(Default)]
 struct Making {
     count: Mutex<Count>,
@@ -127,18 +114,17 @@ struct Making {
 #[derive(Default, Clone, Copy)]
 struct Count {
     all: usize,
-    /// Those that may take long, one at a time: the others need not wait for them.
+    /// Expensive grammars are made one at a time, so that cheap ones do not wait for them.
     dear: usize,
 }
 
-/// One of the places to make a grammar, given back when dropped.
+/// A place to make a grammar, freed when dropped.
 struct MakingPlace {
     making: Arc<Making>,
     is_dear: bool,
 }
 
 impl MakingPlace {
-    /// Waits for a place, so long at most.
     fn wait(making: &Arc<Making>, is_dear: bool, time_max: Duration) -> Option<Self> {
         let count = making.count.lock().unwrap_or_else(PoisonError::into_inner);
         let is_full = |count: &mut Count| count.all >= MAKING_MAX || (is_dear && count.dear >= DEAR_MAX);
@@ -163,9 +149,9 @@ impl Drop for MakingPlace {
     }
 }
 
-/// Tight enough that no schema takes more than some seconds or some hundred megabytes, wide enough for large ones. Those of a
-/// step bound what one token takes of the engine's thread, for everybody: some 15 ms (`tests/long/mask_cost.py`). A grammar
-/// that needs more ends its own sequence.
+/// Tight enough that no schema takes more than some seconds or some hundred megabytes, wide enough for large ones. The
+/// limits of a step bound the time that one token takes on the engine's thread, which all requests share: some 15 ms
+/// (`tests/long/mask_cost.py`). A grammar that needs more fails its own sequence only.
 fn limits() -> ParserLimits {
     let defaults = ParserLimits::default();
     ParserLimits {
@@ -179,14 +165,14 @@ fn limits() -> ParserLimits {
 }
 
 impl GrammarFactory {
-    /// Prepares the vocabulary of `tokenizer`.
+    /// Builds the token trie for `tokenizer`'s vocabulary.
     ///
     /// # Errors
-    /// [`GrammarError`] when the vocabulary has no end token.
+    /// [`GrammarError`] when the vocabulary has no end-of-sequence token.
     pub fn new(tokenizer: Arc<Tokenizer>) -> Result<Self, GrammarError> {
         let trie = trie_of(&tokenizer)?;
         let environment: TokEnv = Arc::new(TokenEnvironment { trie, tokenizer: Arc::clone(&tokenizer) });
-        // Forced tokens are taken as they come; taking back what was drawn is not asked of the engine.
+        // The engine appends forced tokens, but it never takes back a sampled one.
         let capabilities = InferenceCapabilities { ff_tokens: true, ..InferenceCapabilities::default() };
         let slices = SlicedBiasComputer::json_slices();
         let mut parsers = ParserFactory::new(&environment, capabilities, &slices)
@@ -197,7 +183,7 @@ impl GrammarFactory {
         Ok(Self { parsers: Arc::new(parsers), tokenizer, making, deadline: None, waited })
     }
 
-    /// The same for one request: all that is made with it together has one deadline, and ends when nobody waits for it.
+    /// The same factory for one request: all its grammars share one deadline, and it stops when nobody waits any more.
     #[must_use]
     pub fn asked(&self, waited: &Waited) -> Self {
         Self {
@@ -209,7 +195,6 @@ impl GrammarFactory {
         }
     }
 
-    /// How long the next grammar may take.
     fn time_left(&self) -> Result<Duration, GrammarError> {
         if !self.waited.goes_on() {
             return Err(GrammarError::Ended);
@@ -221,12 +206,12 @@ impl GrammarFactory {
         }
     }
 
-    /// A constraint that lets a sequence write exactly one JSON value that fits `schema`. Objects that list their properties
-    /// get no others, and formats that can't be enforced mean nothing. Blocks while the grammar is made: milliseconds as a
-    /// rule, two seconds at most and as long again for a place when others are being made.
+    /// A constraint that accepts exactly one JSON value that matches `schema`. Objects that list their properties get
+    /// no other properties, and formats that can't be enforced are ignored. Blocks while the grammar is made: usually
+    /// milliseconds, at most two seconds, and at most two more while it waits for a place.
     ///
     /// # Errors
-    /// [`GrammarError::Schema`] names what in the schema is wrong or can't be enforced.
+    /// [`GrammarError::Schema`] says what is wrong with the schema or can't be enforced.
     pub fn json_schema(&self, schema: &Value) -> Result<Box<dyn Constraint>, GrammarError> {
         let schema = for_llguidance(schema, false)?;
         let is_dear = !dear::is_cheap(&schema);
@@ -240,20 +225,22 @@ impl GrammarFactory {
         Ok(Box::new(grammar))
     }
 
-    /// A constraint that lets a sequence write exactly one JSON object.
+    /// A constraint that accepts exactly one JSON object of any content.
     ///
     /// # Errors
-    /// [`GrammarError::Schema`] when the vocabulary can't write one.
+    /// [`GrammarError::Schema`] when the vocabulary can't spell one.
     pub fn json_object(&self) -> Result<Box<dyn Constraint>, GrammarError> {
         self.json_schema(&json!({"type": "object"}))
     }
 
-    /// A constraint for an answer that may or must call `tools`, written as `format` says, with arguments that fit the
-    /// tools' parameters. `Required` and `Named`: one call and nothing else, or with `parallel` one or more. `Auto`: free
-    /// text, and calls after it; thoughts may come first; with `otherwise`, a call or JSON that fits this schema. `None` when
-    /// nothing is called.
+    /// A constraint for an answer that may or must call `tools`, in the syntax `format`, with arguments that match the
+    /// tools' parameters:
+    /// * `Required` and `Named`: one call and nothing else; with `parallel`, one or more calls.
+    /// * `Auto`: free text, then perhaps calls; reasoning may come first. With `otherwise`: calls, or JSON that matches
+    ///   that schema.
+    /// * `None`: no constraint, and the result is `None`.
     ///
-    /// Parameters that can't be enforced to the letter are loosened for a tool that isn't `strict`.
+    /// If a tool isn't `strict`, keywords of its parameters that can't be enforced are dropped.
     ///
     /// # Errors
     /// [`GrammarError::Tool`] when a strict tool's parameters can't be enforced, [`GrammarError::UnknownTool`].
@@ -268,15 +255,16 @@ impl GrammarFactory {
         tools::constraint(self, format.syntax(), tools, choice, parallel, otherwise)
     }
 
-    /// A constraint for an answer that begins in the model's thoughts, which are free; `inner` holds from their end on.
+    /// A constraint for an answer that begins inside the model's reasoning, which is free text. `inner` applies after
+    /// it.
     #[must_use]
     pub fn after_reasoning(&self, inner: Box<dyn Constraint>) -> Box<dyn Constraint> {
         tools::after_thoughts(self, inner)
     }
 
-    /// Makes a grammar on a thread of its own, which has the stack for it and can be left when it takes too long. It ends
-    /// by itself soon after: its limits count work and size. `hints` are of a schema; nothing
-    /// where the grammar is of something else. `said` puts what the library says of a problem in our own words.
+    /// Makes a grammar on its own thread, which has the necessary stack and can be abandoned when it takes too long. An
+    /// abandoned thread ends soon after, because its limits count work and size. `hints` come from the schema and are
+    /// `None` if the grammar is not JSON. `said` translates the library's error messages into our own words.
     fn compiled(
         &self,
         grammar: TopLevelGrammar,
@@ -290,13 +278,12 @@ impl GrammarFactory {
         let (sender, made) = mpsc::sync_channel(1);
         let compile = move || {
             let _place = place;
-            // Whoever computes tokens goes first.
-            // On other systems it would be the whole process that is slowed.
+            // Threads that compute tokens go first. On other systems this would slow the whole process.
             #[cfg(target_os = "linux")]
             let _ = rustix::process::nice(NICENESS);
             let parser = parsers.create_parser(grammar).map_err(|error| format!("{error:#}"));
             let made = parser.and_then(|parser| Grammar::new(parser, tokenizer, hints));
-            // An error that comes back means that nobody waits any more.
+            // Sending fails only when nobody waits any more.
             drop(sender.send(made.map_err(|error| said(&error))));
         };
         let thread = thread::Builder::new().name("grammar".into()).stack_size(COMPILE_STACK_BYTES);
@@ -318,7 +305,7 @@ impl GrammarFactory {
     }
 }
 
-/// A schema with the options that go with it.
+/// The prepared schema with llguidance's options.
 fn for_llguidance(schema: &Value, lenient: bool) -> Result<Value, GrammarError> {
     let mut schema = schema::prepared(schema, lenient)?;
     let options = json!({
@@ -326,7 +313,7 @@ fn for_llguidance(schema: &Value, lenient: bool) -> Result<Value, GrammarError> 
         "item_separator": ", ",
         "key_separator": ": ",
         "lenient": lenient,
-        // With `\\u`, a name that is listed could be written another way.
+        // With `\\u` escapes, a listed name could be spelled in another way.
         "json_allowed_escapes": "nrbtf\\\"",
     });
     schema.insert("x-guidance".into(), options);
@@ -341,13 +328,13 @@ fn trie_of(tokenizer: &Tokenizer) -> Result<TokTrie, GrammarError> {
     Ok(TokTrie::from(&TokRxInfo::new(vocab, first), &words).with_eos_tokens(ends))
 }
 
-/// The bytes by which the trie knows a token; none for one that must never be drawn.
+/// The bytes by which the trie knows a token; empty for a token that must never be sampled.
 fn word_of(tokenizer: &Tokenizer, id: u32) -> Vec<u8> {
     let bytes = tokenizer.decode_bytes(id);
     if tokenizer.is_control(id) {
         [&[TokTrie::SPECIAL_TOKEN_MARKER], bytes].concat()
     } else if tokenizer.is_unused(id) || bytes.first() == Some(&TokTrie::SPECIAL_TOKEN_MARKER) {
-        // No JSON has the byte 0xFF.
+        // JSON never contains the byte 0xFF.
         Vec::new()
     } else {
         bytes.to_vec()
@@ -380,9 +367,7 @@ struct Grammar {
 impl Grammar {
     /// Takes the first step, which is the dearest, so that the engine's thread need not.
     fn new(parser: TokenParser, tokenizer: Arc<Tokenizer>, hints: Option<Hints>) -> Result<Self, String> {
-        let is_json = hints.is_some();
-        let closing = Closing::new(&parser, hints);
-        let in_time = InTime::new(closing, tokenizer, is_json);
+        let in_time = InTime::new(&parser, tokenizer, hints);
         let mut matcher = Matcher::new(Ok(parser));
         matcher.compute_mask_or_eos().map_err(|error| error.to_string())?;
         Ok(Self { matcher, in_time })

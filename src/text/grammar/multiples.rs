@@ -1,16 +1,16 @@
-//! The shortest rest of a number that must be a multiple: computed, since a search would have to follow every remainder.
+//! Computes the shortest rest of a number that must be a multiple. A search would have to follow every remainder.
 
 use serde_json::Value;
 
 use super::numbers;
 
-/// Numbers of more digits are not gone on with.
+/// A number with more digits is not completed.
 const DIGITS_MAX: u32 = 16;
-/// Digits that are added to the whole part: a multiple of at most 1000 is among so many, and bounds may ask for more.
+/// Most digits that are added to the whole part. A multiple of at most 1000 needs few, but bounds may ask for more.
 const ADDED_MAX: u32 = 16;
 
-/// A part of a schema whose numbers are multiples of `digits · 10^-places`, from `least` to `most`; `true` beside a bound
-/// that is not one of them.
+/// Part of a schema whose numbers must be multiples of `digits · 10^-places` between `least` and `most`. The flag of a
+/// bound is `true` if the bound is exclusive.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Multiples {
     digits: u32,
@@ -19,19 +19,18 @@ pub(super) struct Multiples {
     most: (f64, bool),
 }
 
-/// What is there of a number.
+/// The part of a number that is written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub(super) struct Begun {
     negative: bool,
-    /// Its digits without the point, and how many there are.
+    /// The digits without the decimal point, and how many they are.
     digits: i128,
     count: u32,
-    /// How many of them stand behind the point, where there is one.
+    /// How many of them are after the decimal point; `None` before the point.
     fraction: Option<u32>,
 }
 
 impl Begun {
-    /// With one more byte of the number.
     pub fn behind(mut self, byte: u8) -> Self {
         match byte {
             b'-' => self.negative = true,
@@ -51,7 +50,7 @@ impl Begun {
 }
 
 impl Multiples {
-    /// Of one part of a schema that was made exact.
+    /// From one part of a schema whose bounds are exact; `None` without `multipleOf`.
     pub fn of(part: &serde_json::Map<String, Value>) -> Option<Self> {
         let (digits, places) = numbers::decimal(part.get("multipleOf")?.as_f64()?)?;
         let bound = |plain: &str, exclusive: &str, none: f64| {
@@ -64,7 +63,7 @@ impl Multiples {
         Some(Self { digits, places, least, most })
     }
 
-    /// What may be written behind `begun` so that it is a multiple, short ones first.
+    /// The texts that make a multiple of `begun`, short ones first.
     pub fn rests(&self, begun: Begun) -> Vec<Vec<u8>> {
         if begun.count > DIGITS_MAX || begun.fraction.is_some_and(|fraction| fraction > self.places) {
             return Vec::new();
@@ -99,8 +98,8 @@ impl Multiples {
         rests
     }
 
-    /// `whole` digits before the point and `added` ones behind it, so that `begun` becomes a multiple; `fraction` of all
-    /// digits stand behind the point then.
+    /// The digits that make a multiple of `begun`: `whole` before the decimal point and `added` after it. `fraction` is
+    /// the total number of digits after the point.
     fn digits_behind(&self, begun: Begun, whole: u32, added: u32, fraction: u32) -> Option<String> {
         let is_nothing = begun.count == 0;
         let is_zero = begun.count == 1 && begun.digits == 0;
@@ -121,7 +120,7 @@ impl Multiples {
         let first = first as i128 + i128::from(least.1 && scaled(least.0) == first);
         let last = scaled(most.0).floor();
         let last = (last as i128).saturating_sub(i128::from(most.1 && scaled(most.0) == last));
-        // A number of several digits begins with none of zero.
+        // A number of several digits does not begin with zero.
         let from = if is_nothing && whole > 1 { power(whole - 1 + added) } else { base };
         let value = from.max(first).checked_add(step - 1)? / step * step;
         let digits = (whole + added) as usize;
@@ -140,7 +139,7 @@ mod tests {
 
     use super::*;
 
-    /// A text as a number of units of `10^-places`, if it is a number as JSON writes it and has no more places.
+    /// A number in units of `10^-places`, if `text` is a JSON number with no more decimal places.
     fn units(text: &str, places: u32) -> Option<i128> {
         let unsigned = text.strip_prefix('-').unwrap_or(text);
         let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, ""));
@@ -157,7 +156,7 @@ mod tests {
         Some(if text.starts_with('-') { -units } else { units })
     }
 
-    /// The fewest bytes that complete `text`, by trying all.
+    /// The fewest bytes that complete `text`, found by trying all.
     fn fewest(of: &Multiples, text: &str, most: usize) -> Option<usize> {
         let fits = |text: &str| {
             let within = |units: i128| {

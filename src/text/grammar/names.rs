@@ -1,15 +1,15 @@
-//! `propertyNames` and counts of properties, said in keywords that are enforced.
+//! Rewrites `propertyNames` and counts of properties in keywords that can be enforced.
 
 use serde_json::{Map, Value, json};
 
-/// Says `propertyNames` in `node` as properties or patterns of them.
+/// Rewrites the `propertyNames` of `node` as properties or patterns of properties.
 ///
 /// # Errors
-/// When it says what can't be said so.
+/// When `propertyNames` has a form that can't be rewritten.
 pub(super) fn settle(node: &mut Map<String, Value>) -> Result<(), String> {
     let Some(names) = node.shift_remove("propertyNames") else { return Ok(()) };
     let Value::Object(mut names) = names else {
-        // Only an object without any has no name that breaks it.
+        // Every name breaks the rule, so only an empty object matches.
         node.insert("maxProperties".into(), json!(0));
         return Ok(());
     };
@@ -44,7 +44,7 @@ pub(super) fn settle(node: &mut Map<String, Value>) -> Result<(), String> {
 /// Drops counts that hold anyway.
 ///
 /// # Errors
-/// A keyword that can't be enforced, and why.
+/// The keyword that can't be enforced, and why.
 pub(super) fn settle_counts(node: &mut Map<String, Value>) -> Result<(), (&'static str, String)> {
     let required = node.get("required").and_then(Value::as_array).map_or(0, Vec::len) as u64;
     let listed = node.get("properties").and_then(Value::as_object).map_or(0, Map::len) as u64;
@@ -56,7 +56,7 @@ pub(super) fn settle_counts(node: &mut Map<String, Value>) -> Result<(), (&'stat
         if least <= required {
             node.shift_remove("minProperties");
         } else if !closed && least > required + 1 {
-            // A name may be written twice.
+            // The same name could be written twice.
             let problem =
                 format!("it is {least}, and at most one name more than is required can be enforced");
             return Err(("minProperties", problem));
@@ -67,7 +67,7 @@ pub(super) fn settle_counts(node: &mut Map<String, Value>) -> Result<(), (&'stat
         && let Some(Value::Object(listed)) = node.get_mut("properties")
         && names.iter().all(|name| name.as_str().is_some_and(|name| listed.contains_key(name)))
     {
-        // Those that are required are all there may be.
+        // The required properties are the only ones allowed.
         listed.retain(|name, _| names.iter().any(|required| required == name));
         node.insert("additionalProperties".into(), json!(false));
         node.shift_remove("patternProperties");

@@ -1,41 +1,41 @@
-//! Bounds and constants in numbers that are exact where they are enforced, which is in doubles: a bound between two of them
-//! becomes the next one inwards, so that nothing is let through that the schema forbids.
+//! Makes bounds and constants exact in doubles, in which llguidance enforces them. A bound between two doubles becomes
+//! the next one inwards, so that nothing passes that the schema forbids.
 
 use serde_json::{Map, Number, Value};
 
 /// Numbers with bounds are enforced up to here: the largest double below 2⁶³.
 const LIMIT: f64 = 9_223_372_036_854_774_784.0;
-/// Above it not every whole number is a double.
+/// 2⁵³. Above it, not every whole number is a double.
 const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
-/// Multiples of more, counted in the last decimal place, would take too many states: each remainder is one.
+/// Largest `multipleOf`, in units of its last decimal place: each remainder takes a state.
 pub(super) const MULTIPLE_MAX: u32 = 1000;
-/// Decimal places of a multiple.
+/// Decimal places of a `multipleOf`.
 const PLACES_MAX: u32 = 8;
-/// How far from the nearest double another one is looked for that is counted as it should be.
+/// How many doubles around the nearest one are tried to find one with the right count of decimal places.
 const ULPS_MAX: i64 = 16;
-/// Multiples within bounds that are listed one by one.
+/// The most multiples between bounds that are listed one by one.
 const LISTED_MAX: i128 = 256;
 /// The same for multiples that can't be enforced in any other way.
 const LISTED_ALONE_MAX: i128 = 4096;
 
-/// Digits of a multiple that has no other bound.
+/// Digits of a multiple without other bounds.
 const DIGITS_MAX: i32 = 15;
 
-/// One end of a range and whether it is outside of it itself.
+/// One end of a range and whether it is exclusive.
 type Bound = Option<(f64, bool)>;
 type Refused = (&'static str, String);
 
-/// Makes the bounds in `node`, which are numbers or draft 4's marks, exact. `given` is the node as it came.
+/// Makes the bounds in `node` exact. They are numbers or, in draft 4, flags. `given` is the original node.
 ///
 /// # Errors
-/// The keyword that no number fits, and why.
+/// The keyword that no number satisfies, and why.
 pub(super) fn narrow(node: &mut Map<String, Value>, given: &Map<String, Value>) -> Result<(), Refused> {
     let mut given = given.clone();
     if let Some((digits, places)) = given.get("multipleOf").and_then(Value::as_f64).and_then(written)
         && node.contains_key("multipleOf")
         && is_integer(node)
     {
-        // The whole ones among the multiples of 2.5 are those of 5.
+        // The whole numbers among the multiples of 2.5 are the multiples of 5.
         let step = 10u32.checked_pow(places).map_or(digits, |unit| digits / greatest_divisor(digits, unit));
         given.insert("multipleOf".into(), step.into());
         match step {
@@ -66,14 +66,14 @@ fn bounds(node: &mut Map<String, Value>, given: &Map<String, Value>) -> Result<(
     }
     let least = side(node, "minimum", "exclusiveMinimum", 1.0)?;
     let most = side(node, "maximum", "exclusiveMaximum", -1.0)?;
-    // Of more digits a double, as most readers have it, can't tell whether they are a multiple.
+    // With more digits, a reader that uses doubles can't tell whether a number is a multiple.
     let limit = counted.map(|(_, places)| 10f64.powi(DIGITS_MAX - places as i32));
     let limit = limit.filter(|limit| {
         least.is_none_or(|(least, _)| least < *limit) && most.is_none_or(|(most, _)| most > -limit)
     });
     let least = least.or(limit.map(|limit| (-limit, false)));
     let most = most.or(limit.map(|limit| (limit, false)));
-    // Without the other end, more digits would follow than are counted.
+    // Without the other bound, numbers could have more digits than are counted.
     let far = |bound: &Bound| bound.is_some_and(|(bound, _)| bound.abs() > EXACT_MAX);
     let most = if far(&least) && most.is_none() { Some((LIMIT, false)) } else { most };
     let least = if far(&most) && least.is_none() { Some((-LIMIT, false)) } else { least };
@@ -110,16 +110,14 @@ fn bounds(node: &mut Map<String, Value>, given: &Map<String, Value>) -> Result<(
     Ok(())
 }
 
-/// What bounds leave of multiples.
 enum Within {
-    /// Those from a first to a last one.
+    /// The multiples between a first and a last one.
     Bounds(Bound, Bound),
-    /// These values alone.
     These(Vec<Value>),
 }
 
-/// Bounds beside `multipleOf` as the first and the last multiple between them: a pattern for other bounds has more decimal
-/// places, which none of the multiples fits. Few multiples are listed.
+/// Narrows bounds beside `multipleOf` to the first and the last multiple between them: the pattern for other bounds has
+/// more decimal places, which no multiple matches. If the multiples are few, they are listed.
 fn multiples_within(
     node: &Map<String, Value>,
     given: &Map<String, Value>,
@@ -132,7 +130,7 @@ fn multiples_within(
     };
     let is_counted =
         node.get("multipleOf").and_then(Value::as_f64).and_then(decimal) == Some((digits, places));
-    // As it would be read in a text.
+    // The double that a reader would parse.
     let multiple =
         |count: i128| format!("{}e-{places}", count * i128::from(digits)).parse().unwrap_or(f64::NAN);
     let near = |bound: f64| (bound / of).abs() < EXACT_MAX;
@@ -170,8 +168,8 @@ fn multiples_within(
     Ok(Within::Bounds(bound(first, least), bound(last, most)))
 }
 
-/// A whole number as an exclusive bound, less than one away from the other: such a range would let the bound itself through,
-/// so it becomes the bound of a range that is smaller by a part in a million.
+/// Narrows a range of at most 1 with an exclusive whole bound by a part in a million, because llguidance's pattern
+/// would accept that bound.
 fn apart(least: Bound, most: Bound) -> (Bound, Bound) {
     let (Some((low, low_open)), Some((high, high_open))) = (least, most) else { return (least, most) };
     let part = (high - low) * 1e-6;
@@ -203,7 +201,7 @@ fn numbers_only(node: &Map<String, Value>) -> bool {
     is_integer(node) || node.get("type") == Some(&Value::from("number"))
 }
 
-/// One end of the range and whether it is outside itself. `inwards` is 1 for the lower end and -1 for the upper.
+/// One end of the range. `inwards` is 1 for the lower end and -1 for the upper.
 fn side(
     node: &Map<String, Value>,
     plain: &'static str,
@@ -238,8 +236,7 @@ fn side(
     Ok(tightest)
 }
 
-/// The next double inwards that is no weaker a bound. Large ones are never exclusive: one more or less makes no difference
-/// to them in doubles.
+/// The next double inwards that is at least as strict. Bounds above 2⁵³ are never exclusive.
 fn inward(number: &Number, is_exclusive: bool, inwards: f64) -> (f64, bool) {
     let next = |from: f64| if inwards > 0.0 { from.next_up() } else { from.next_down() };
     let (bound, exact) = match (number.as_i64(), number.as_u64()) {
@@ -250,12 +247,12 @@ fn inward(number: &Number, is_exclusive: bool, inwards: f64) -> (f64, bool) {
     match is_exclusive && bound.abs() >= EXACT_MAX {
         true if exact => (next(bound), false),
         true => (bound, false),
-        // Minus zero is zero.
+        // Minus zero becomes zero.
         false => (bound + 0.0, is_exclusive),
     }
 }
 
-/// A whole number as the next double inwards, and whether that is the number itself.
+/// A whole number as the next double inwards, and whether the double is exact.
 fn double(whole: i128, inwards: f64) -> (f64, bool) {
     let near = whole as f64;
     let weaker = if inwards > 0.0 { (near as i128) < whole } else { near as i128 > whole };
@@ -267,12 +264,12 @@ fn double(whole: i128, inwards: f64) -> (f64, bool) {
     (bound, bound as i128 == whole)
 }
 
-/// A bound as it is written: whole numbers without a point.
+/// A bound in JSON: whole numbers without a decimal point.
 fn number(bound: f64) -> Value {
     if bound.fract() == 0.0 && bound.abs() <= LIMIT { Value::from(bound as i64) } else { Value::from(bound) }
 }
 
-/// A constant that is written as it was given.
+/// A constant in the form in which it is written.
 ///
 /// # Errors
 /// When a double can't hold it.
@@ -290,10 +287,10 @@ pub(super) fn constant(given: &Number) -> Result<Value, String> {
     }
 }
 
-/// What numbers are multiples of.
+/// The enforceable value of `multipleOf`.
 ///
 /// # Errors
-/// When it can't be, or would take too many states.
+/// When it is not a positive number, or would take too many states.
 pub(super) fn multiple(value: &Value) -> Result<Value, String> {
     let float = value.as_f64().filter(|float| *float > 0.0 && float.is_finite());
     let float = float.ok_or_else(|| "it must be a number above zero".to_owned())?;
@@ -305,7 +302,7 @@ pub(super) fn multiple(value: &Value) -> Result<Value, String> {
              of which there may be {PLACES_MAX}"
         ));
     }
-    // What can't be counted may still be listed, where there are bounds.
+    // A value that can't be counted exactly may still be listed if there are bounds.
     Ok(number(counted_as(digits, places).unwrap_or(float)))
 }
 
@@ -313,15 +310,15 @@ fn greatest_divisor(a: u32, b: u32) -> u32 {
     if b == 0 { a } else { greatest_divisor(b, a % b) }
 }
 
-/// A number as it is written, as `digits · 10^-places`.
+/// A number as `digits · 10^-places`, by its shortest decimal form.
 fn written(float: f64) -> Option<(u32, u32)> {
     let text = float.to_string();
     let (whole, part) = text.split_once('.').unwrap_or((&text, ""));
     Some((format!("{whole}{part}").parse().ok()?, part.len() as u32))
 }
 
-/// The double nearest to `digits · 10^-places` that is counted as exactly that: 0.007 itself is not, since ten times ten
-/// times ten times it is no whole number in doubles.
+/// The double nearest to `digits · 10^-places` that llguidance counts as exactly that. 0.007 itself is not counted so,
+/// since multiplying it by ten three times gives no whole number in doubles.
 fn counted_as(digits: u32, places: u32) -> Option<f64> {
     let nearest: f64 = format!("{digits}e-{places}").parse().ok()?;
     let beside = |away: i64| f64::from_bits((nearest.to_bits() as i64 + away) as u64);
@@ -330,7 +327,7 @@ fn counted_as(digits: u32, places: u32) -> Option<f64> {
         .find(|it| decimal(*it) == Some((digits, places)))
 }
 
-/// A number as `digits · 10^-places`, as the library counts it that enforces multiples.
+/// A number as `digits · 10^-places`, computed as llguidance computes it for `multipleOf`.
 pub(super) fn decimal(float: f64) -> Option<(u32, u32)> {
     let (mut scaled, mut places) = (float, 0);
     while scaled.fract() != 0.0 {

@@ -1,17 +1,17 @@
-//! What the library that follows grammars, and the one that reads regular expressions, say of a problem: said in words for
-//! whoever sent the grammar, with the place and the piece where there are any.
+//! Translates error messages of llguidance and of the regex parser into words for whoever sent the grammar, with the
+//! place and the offending text if they are known.
 
 use regex_syntax::ast::{self, ErrorKind};
 use regex_syntax::hir::{Hir, HirKind, Look};
 
-/// Characters of a piece that are repeated.
+/// The most characters of a grammar that a message quotes.
 const PIECE_CHARS_MAX: usize = 40;
 
 const TOO_MUCH: &str =
     "it takes more work than a grammar may: simplify it, with fewer or smaller repetitions and patterns";
 const NOTHING_FITS: &str = "nothing fits it: its keywords contradict each other";
 
-/// What is said of a problem whose message has these words.
+/// Fragments of llguidance's messages, and what to say instead.
 const OF_SCHEMAS: &[(&str, &str)] = &[
     (
         "oneOf constraints",
@@ -50,7 +50,7 @@ const OF_SCHEMAS: &[(&str, &str)] = &[
     ("no extension", NOTHING_FITS),
 ];
 
-/// Words that tell of a limit.
+/// Fragments of messages about exceeded limits.
 const OF_LIMITS: &[&str] = &[
     "fuel",
     "too many",
@@ -65,7 +65,7 @@ const OF_LIMITS: &[&str] = &[
     "precomputation",
 ];
 
-/// A problem of a schema, or of one that is followed.
+/// The message for a problem with a schema, while its grammar is made or used.
 pub(super) fn of_schema(error: &str) -> String {
     let required = between(error, "required property '", "' is unsatisfiable");
     if let Some(name) = required {
@@ -79,7 +79,7 @@ pub(super) fn of_schema(error: &str) -> String {
     known.or_else(limit).unwrap_or("it has a form that can't be enforced: simplify it").to_owned()
 }
 
-/// A problem of a grammar in Lark, whose messages begin with a line and a column.
+/// The message for a problem with a grammar in Lark. The library's message begins with line and column.
 pub(super) fn of_lark(error: &str) -> String {
     let (place, problem) = place(error);
     let named = between(problem, "\"", "\"").map(piece).unwrap_or_default();
@@ -126,7 +126,7 @@ pub(super) fn of_lark(error: &str) -> String {
     }
 }
 
-/// A problem of a grammar that is not in the client's own notation any more, or of a regular expression that can be read.
+/// The message for a problem with a regular expression, or with a grammar translated from the client's notation.
 pub(super) fn of_text(error: &str) -> String {
     match OF_LIMITS.iter().any(|words| error.contains(words)) {
         true => TOO_MUCH.to_owned(),
@@ -137,7 +137,7 @@ pub(super) fn of_text(error: &str) -> String {
     }
 }
 
-/// The line and column at which a message begins, and the rest of its first line.
+/// The line and column at the beginning of a message, and the rest of its first line.
 fn place(error: &str) -> (Option<(u32, u32)>, &str) {
     let first = error.lines().next().unwrap_or_default();
     let numbers = first.strip_prefix("at ").unwrap_or(first);
@@ -161,11 +161,11 @@ fn piece(text: &str) -> String {
     if short.len() < text.len() { short + "…" } else { short }
 }
 
-/// A regular expression of a schema as it is enforced. A dot is no end of a line, of which JavaScript knows four, and white
-/// space is what all engines take for it: where they differ, a text fits none of the two.
+/// The form in which a schema's regular expression is enforced. A dot matches no line end, of which JavaScript knows
+/// four. Regex engines disagree about white space, so a character on which they differ matches neither `\s` nor `\S`.
 ///
 /// # Errors
-/// What [`check_regex`] says is wrong with it.
+/// The message of [`check_regex`].
 pub(super) fn exact_regex(pattern: &str) -> Result<String, String> {
     check_regex(pattern)?;
     let found = ast::parse::Parser::new()
@@ -186,8 +186,8 @@ const NO_END_OF_LINE: &str = r"[^\n\r\u{2028}\u{2029}]";
 const SPACE: &str = r"[\t\n\x0B\f\r ]";
 const NO_SPACE: &str = r"[^\s\x1C-\x1F\u{FEFF}]";
 
-/// Where a regular expression without flags, which may say what a dot is, has classes that engines read differently: from
-/// where to where, and what stands there instead.
+/// Finds the character classes that engines read differently: start, end, and replacement. A regular expression with
+/// flags is left as it is, since they may change the meaning of a dot.
 #[derive(Default)]
 struct Classes(Vec<(usize, usize, &'static str)>);
 
@@ -236,10 +236,10 @@ impl ast::Visitor for Classes {
     }
 }
 
-/// Whether a regular expression can be read and has nothing that can't be enforced.
+/// Whether a regular expression can be parsed and enforced.
 ///
 /// # Errors
-/// What is wrong, with the piece and its place.
+/// What is wrong, with the offending text and its place.
 pub(super) fn check_regex(pattern: &str) -> Result<(), String> {
     match regex_syntax::parse(pattern) {
         Ok(hir) => match foreign(&hir, true, true) {
@@ -291,7 +291,7 @@ fn of_syntax(kind: &ErrorKind) -> &'static str {
     }
 }
 
-/// What in a regular expression can't be enforced: `^` and `$` inside, edges of words.
+/// What can't be enforced in a regular expression: `^` and `$` in its middle, and word boundaries.
 fn foreign(hir: &Hir, at_start: bool, at_end: bool) -> Option<&'static str> {
     match hir.kind() {
         HirKind::Look(Look::Start) if at_start => None,

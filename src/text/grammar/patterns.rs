@@ -1,21 +1,20 @@
-//! Counts the patterns that one string would have to fit at once. llguidance follows all of them together, and from some
-//! ten on a single step of that takes minutes and gigabytes, which none of its limits sees.
+//! Counts the patterns that one string would have to match at once. llguidance follows all of them together. With more
+//! than about ten, one step of that takes minutes and gigabytes, which none of its limits catches.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-/// Patterns that a string may have to fit at once.
 const PATTERNS_MAX: usize = 8;
-/// Parts that may be looked at, references followed.
+/// The most schema parts that are visited, including those reached by references.
 const VISITS_MAX: u32 = 50_000;
-/// References that are followed one behind the other.
+/// The longest chain of references that is followed.
 const REFERENCES_MAX: usize = 6;
 
-/// By place in the value (`/name/*`): what a string there must fit.
+/// The patterns that a string must match, by its place in the value, e.g. `/name/*`.
 type Patterns<'a> = BTreeMap<String, BTreeSet<&'a str>>;
 
-/// Whether some string would have to fit too many patterns, or there are too many combinations to tell.
+/// Whether some string would have to match too many patterns, or there are too many combinations to count.
 pub(super) fn too_many(root: &Value) -> bool {
     let mut all = BTreeSet::new();
     collect(root, &mut all);
@@ -94,7 +93,7 @@ impl<'a> Counter<'a> {
         add(out, &format!("/{name}"), patterns);
     }
 
-    /// A value takes one of the branches.
+    /// A value matches one of the branches, so the largest set counts.
     fn add_largest(&mut self, out: &mut Patterns<'a>, branches: &'a [Value], references: usize) {
         let mut largest = Patterns::new();
         for branch in branches {

@@ -1,39 +1,37 @@
-//! Where in a JSON text a sequence is, byte by byte.
+//! Tracks the position in a JSON text, byte by byte.
 
 use super::multiples::Begun;
 
-/// Where in a JSON text a sequence is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Place {
-    /// Brackets that are open.
+    /// Number of open brackets.
     pub depth: u32,
     pub in_string: bool,
-    /// The string is the name of an object's field.
+    /// Whether the string is a property's name.
     pub is_name: bool,
-    /// Behind a backslash.
+    /// Whether the last byte was a backslash that escapes the next one.
     pub escaped: bool,
     pub in_number: bool,
     pub number_bytes: u32,
-    /// What is there of the number.
+    /// The part of the number that is written.
     pub number: Begun,
     pub exponent_digits: u32,
     in_exponent: bool,
-    /// A value, or a key, ended just now.
+    /// Whether a value or a name has just ended.
     pub after_value: bool,
-    /// Something was written.
+    /// Whether anything but spaces was written.
     pub begun: bool,
-    /// All of it is one number.
+    /// Whether the whole text so far is one number.
     pub all_number: bool,
-    /// A name may begin here.
+    /// Whether a property's name may begin here.
     before_name: bool,
-    /// One bit for each open bracket, the innermost last: whether it is an object's. The innermost 128 are known.
+    /// One bit for each of the innermost 128 open brackets, the innermost lowest: whether it is an object's.
     objects: u128,
-    /// The last bracket was closed.
+    /// Whether the outermost bracket has just been closed.
     closed: bool,
 }
 
 impl Place {
-    /// The place behind `byte`.
     pub fn behind(mut self, byte: u8) -> Self {
         let is_first = !self.begun && byte != b' ';
         self.begun |= is_first;
@@ -79,12 +77,10 @@ impl Place {
         self
     }
 
-    /// Outside of all brackets and strings.
     pub fn is_outside(&self) -> bool {
         self.depth == 0 && !self.in_string
     }
 
-    /// Right behind the bracket that closes all.
     pub fn is_closed(&self) -> bool {
         self.closed && self.is_outside()
     }

@@ -1,44 +1,43 @@
-//! Where a schema's references point: by pointer, by `$anchor`, or to a part that has an `$id` of its own. Nothing outside
-//! the schema is ever fetched.
+//! Resolves a schema's references: by pointer, by `$anchor`, or to a part with its own `$id`. Nothing outside the
+//! schema is ever fetched.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 
-/// References that may lead to one another.
+/// Longest chain of references that lead to each other.
 const CHAIN_MAX: usize = 1000;
-/// Keywords of a part that leave it a mere reference to another: they say nothing about values.
+/// Keywords that say nothing about values. A part with only these is a mere alias of its `$ref`.
 const SAY_NOTHING: &[&str] =
     &["$ref", "title", "description", "$comment", "default", "examples", "example", "deprecated", "$anchor"];
-/// Where a schema without `$id` is.
+/// The base of a schema without `$id`.
 const NO_BASE: &str = "";
-/// Keywords whose value has schemas under names of their own.
+/// Keywords whose value is an object of schemas under free names.
 const NAMED: &[&str] =
     &["properties", "patternProperties", "$defs", "definitions", "dependentSchemas", "dependencies"];
 
-/// A part of a schema and where it is.
+/// A part of a schema and its location.
 #[derive(Debug, Clone)]
 pub(super) struct Place<'a> {
-    /// The part.
     pub value: &'a Value,
-    /// Its pointer from the root, e.g. `#/$defs/a`.
+    /// The pointer from the root, e.g. `#/$defs/a`.
     pub pointer: String,
-    /// The nearest `$id` around it, resolved; references are relative to it.
+    /// The nearest enclosing `$id`, resolved. References are relative to it.
     pub base: String,
 }
 
 /// The parts of one schema that can be referred to.
 pub(super) struct References<'a> {
     root: &'a Value,
-    /// By resolved `$id`, and by `$id#anchor`.
+    /// Places by resolved `$id` and by `$id#anchor`.
     named: HashMap<String, Place<'a>>,
-    /// What was asked before, by the base and the reference.
+    /// Earlier results, by base and reference.
     known: RefCell<HashMap<(String, String), Result<Place<'a>, String>>>,
 }
 
 impl<'a> References<'a> {
-    /// Looks for names in `root`, which is known not to nest too deep.
+    /// Collects the names in `root`. Its nesting depth must have been checked before.
     pub fn new(root: &'a Value) -> Self {
         let mut named = HashMap::new();
         let place = Place { value: root, pointer: "#".into(), base: NO_BASE.into() };
@@ -47,15 +46,14 @@ impl<'a> References<'a> {
         Self { root, named, known: RefCell::default() }
     }
 
-    /// The root as a place.
     pub fn root(&self) -> Place<'a> {
         Place { value: self.root, pointer: "#".into(), base: base_of(self.root, NO_BASE) }
     }
 
-    /// What `reference` stands for where `base` is the nearest `$id`. References to references are followed.
+    /// The target of `reference`, where `base` is the nearest enclosing `$id`. References to references are followed.
     ///
     /// # Errors
-    /// Why it stands for nothing.
+    /// Why the reference has no target.
     pub fn resolve(&self, reference: &str, base: &str) -> Result<Place<'a>, String> {
         let asked = (base.to_owned(), reference.to_owned());
         if let Some(known) = self.known.borrow().get(&asked) {
@@ -67,7 +65,7 @@ impl<'a> References<'a> {
     }
 
     fn followed(&self, reference: &str, base: &str) -> Result<Place<'a>, String> {
-        // Pointers are often meant from the root, even inside of a part with an `$id`.
+        // Pointers are often meant from the root, even inside a part with an `$id`.
         let first = self.one(reference, base);
         let mut place = first.or_else(|problem| self.one(reference, NO_BASE).map_err(|_| problem))?;
         let mut met = HashSet::new();
@@ -115,19 +113,18 @@ impl<'a> References<'a> {
     }
 }
 
-/// Where a part points that says nothing itself.
 fn mere_reference(value: &Value) -> Option<&str> {
     let node = value.as_object()?;
     let next = node.get("$ref").and_then(Value::as_str)?;
     node.keys().all(|key| SAY_NOTHING.contains(&key.as_str())).then_some(next)
 }
 
-/// The pointer to what is at `key` below `pointer`.
+/// The pointer to the member `key` of `pointer`.
 pub(super) fn below(pointer: &str, key: &str) -> String {
     format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1"))
 }
 
-/// The base for what is in `value`: its own `$id`, if it has one.
+/// The base for everything inside `value`: its own `$id`, or the one `around` it.
 pub(super) fn base_of(value: &Value, around: &str) -> String {
     match id(value) {
         Some(id) => joined(around, id).split('#').next().unwrap_or_default().to_owned(),
@@ -135,7 +132,7 @@ pub(super) fn base_of(value: &Value, around: &str) -> String {
     }
 }
 
-/// An `$id`, or draft 4's `id`, that names a document; a fragment alone is an old anchor.
+/// An `$id` (`id` in draft 4) that names a document. A fragment alone is an old form of anchor.
 fn id(value: &Value) -> Option<&str> {
     let text = value.get("$id").or_else(|| value.get("id")).and_then(Value::as_str)?;
     (!text.starts_with('#') && !text.is_empty()).then_some(text)
@@ -156,9 +153,9 @@ fn collect<'a>(place: &Place<'a>, named: &mut HashMap<String, Place<'a>>) {
             }
             for (key, value) in fields {
                 match (key.as_str(), value) {
-                    // What a value must equal is no schema, whatever it looks like.
+                    // Constants and examples are not schemas, even if they look like one.
                     ("const" | "enum" | "default" | "examples" | "example", _) => {}
-                    // Their names are the schema's own.
+                    // The keys of these are names, not keywords.
                     (key, Value::Object(named_parts)) if NAMED.contains(&key) => {
                         let parts = inner(&place, key, value);
                         named_parts
@@ -182,7 +179,7 @@ fn inner<'a>(place: &Place<'a>, key: &str, value: &'a Value) -> Place<'a> {
     Place { value, pointer: below(&place.pointer, key), base: place.base.clone() }
 }
 
-/// `reference` as seen from `base`, as far as schemas use it: whole addresses, paths from the root and names beside.
+/// Resolves `reference` against `base`. Of RFC 3986 only what schemas use: absolute URIs, absolute and relative paths.
 fn joined(base: &str, reference: &str) -> String {
     let base = base.split('#').next().unwrap_or_default();
     if reference.is_empty() || reference.starts_with('#') {
@@ -203,7 +200,7 @@ fn joined(base: &str, reference: &str) -> String {
     format!("{}/{}", &base[..folder], reference.trim_start_matches("./"))
 }
 
-/// A fragment without its percent signs.
+/// Decodes the percent escapes of a fragment.
 fn unescaped(text: &str) -> Option<String> {
     let mut out = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();

@@ -1,7 +1,7 @@
-//! Makes of the schemas that people and libraries write the ones that can be enforced token by token.
+//! Rewrites schemas as people and libraries write them into schemas that can be enforced token by token.
 //!
-//! What is made allows no text that the schema forbids. It may allow less: objects that list their properties get no
-//! others, for a small model that may add some never stops adding.
+//! The result allows no text that the given schema forbids. It may allow less: objects that list their properties get
+//! no others, because a small model that may add properties never stops adding them.
 
 use serde_json::{Map, Value, json};
 
@@ -9,10 +9,10 @@ use super::children::for_each_child;
 use super::exclusive::Comparer;
 use super::{GrammarError, dear, keywords};
 
-/// `schema` as it can be enforced. `lenient` leaves out what can't be.
+/// The enforceable form of `schema`. With `lenient`, keywords that can't be enforced are left out.
 ///
 /// # Errors
-/// [`GrammarError::Schema`] when it is no schema, can't be enforced, or would take too much work.
+/// [`GrammarError::Schema`] when it is not a schema, can't be enforced, or would take too much work.
 pub(super) fn prepared(schema: &Value, lenient: bool) -> Result<Map<String, Value>, GrammarError> {
     let mut made = keywords::canonical(schema, lenient)?;
     let root = made.clone();
@@ -27,7 +27,7 @@ pub(super) fn prepared(schema: &Value, lenient: bool) -> Result<Map<String, Valu
     }
 }
 
-/// Of branches that exclude each other one at most fits, so any will do.
+/// Turns `oneOf` into `anyOf` if its branches exclude each other, because then at most one of them matches anyway.
 fn take_any(value: &mut Value, comparer: &Comparer) {
     let Value::Object(node) = value else { return };
     if let Some(Value::Array(branches)) = node.get("oneOf")
@@ -39,7 +39,7 @@ fn take_any(value: &mut Value, comparer: &Comparer) {
     for_each_child(node, &mut |child| take_any(child, comparer));
 }
 
-/// Sets a keyword, beside what it may already say.
+/// Sets a keyword. If `node` has it already, the new value is added in an `allOf`.
 fn add_all_of(node: &mut Map<String, Value>, key: &str, value: Value) {
     if !node.contains_key(key) {
         node.insert(key.into(), value);
@@ -48,7 +48,7 @@ fn add_all_of(node: &mut Map<String, Value>, key: &str, value: Value) {
     }
 }
 
-/// Whether objects are put together from parts anywhere, so that a part must not forbid what another names.
+/// Whether any object is combined from several parts. Then no part may forbid the properties of another.
 fn composes(value: &Value) -> bool {
     let Value::Object(node) = value else { return false };
     let parts = ["anyOf", "oneOf", "allOf", "$ref"].iter().filter(|key| node.contains_key(**key)).count();
@@ -63,7 +63,6 @@ fn composes(value: &Value) -> bool {
     found
 }
 
-/// Forbids properties that objects don't list.
 fn close(value: &mut Value) {
     let Value::Object(node) = value else { return };
     let listed = node.get("properties").and_then(Value::as_object).filter(|listed| !listed.is_empty());

@@ -1,40 +1,39 @@
-//! What is known of a lexer's states inside of one word of a grammar.
+//! What a search has learned about the lexer's states inside one lexeme of a grammar.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use llguidance::earley::regexvec::StateID;
 
-/// States that are kept for one grammar: some hundreds of bytes each.
+/// States that are kept for one grammar; each takes some hundred bytes.
 const STATES_MAX: usize = 8000;
 
-/// Bytes of a string that a search follows.
+/// The bytes of a string that a search tries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Bytes {
-    /// Those that are a character by themselves, where any of them leads on.
+    /// Bytes that are a character by themselves, except the backslash.
     Plain,
     All,
 }
 
-/// A state inside of a string.
+/// A state inside a string.
 pub(super) struct State {
-    /// For each state behind it, one byte that leads there: a letter before a digit before anything else.
+    /// One byte for each state that can follow: preferably a letter, then a digit, then anything else.
     pub steps: Vec<(u8, StateID)>,
-    /// Bytes that lead on, as ranges: first, last, where to.
+    /// Bytes that can follow, as ranges: first, last, next state.
     pub ranges: Vec<(u8, u8, StateID)>,
-    /// The closing quote may come.
+    /// Whether the closing quote may follow.
     pub closes: bool,
 }
 
 impl State {
-    /// The state behind a byte.
     pub fn behind(&self, byte: u8) -> Option<StateID> {
         let at = self.ranges.partition_point(|&(_, last, _)| last < byte);
         self.ranges.get(at).filter(|(first, ..)| *first <= byte).map(|&(.., to)| to)
     }
 }
 
-/// The states that were looked at, shared by the answers to one request.
+/// The states that were examined, shared by all answers to one request.
 #[derive(Clone, Default)]
 pub(super) struct States(Arc<Mutex<Known>>);
 

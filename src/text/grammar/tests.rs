@@ -10,8 +10,8 @@ use crate::text::tokenizer::fixtures;
 
 const MERGES: &[&str] = &["\" :", "\": Ġ", "t r", "u e", "tr ue", "a b", "Ġ \"", ", Ġ", "\" \""];
 
-/// Draws tokens at random under `constraint` as an engine would, and gives the text with the control tokens' names; `None`
-/// when it did not end.
+/// Samples tokens at random under `constraint` as an engine would. Returns the text, in which control tokens appear by
+/// name, or `None` when the answer did not end.
 pub(super) fn drawn(mut constraint: Box<dyn Constraint>, tokenizer: &Tokenizer, seed: u64) -> Option<String> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let mut ids = Vec::new();
@@ -32,7 +32,7 @@ pub(super) fn drawn(mut constraint: Box<dyn Constraint>, tokenizer: &Tokenizer, 
         state ^= state >> 7;
         state ^= state << 17;
         let mut token = candidates[state as usize % candidates.len()];
-        // Letters at random never close a string or an array: close it as soon as that is allowed, most of the time.
+        // Random letters never close a string or an array, so most of the time it is closed as soon as that is allowed.
         for byte in [b'"', b'}', b']'] {
             let close = fixtures::byte_id(tokenizer, byte);
             if candidates.contains(&close) && state >> 40 & 3 != 0 {

@@ -1,4 +1,4 @@
-//! Calls of tools as grammars: written as a family does, with arguments that fit.
+//! Makes grammars of tool calls: in the syntax of the model's family, with arguments that match the parameters.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::engine::Constraint;
 use crate::text::template::Tool;
 use crate::text::tool_calls::{Syntax, THOUGHTS, ToolChoice};
 
-/// Keywords besides `type`, `properties` and `required` by which parameters say what may be in them.
+/// Keywords besides `type`, `properties` and `required` that restrict arguments.
 const SAYS: &[&str] = &[
     "$ref",
     "additionalProperties",
@@ -29,12 +29,11 @@ const SAYS: &[&str] = &[
     "unevaluatedProperties",
 ];
 
-/// How closely parameters are kept to.
+/// How strictly arguments must match a tool's parameters.
 #[derive(Clone, Copy, PartialEq)]
 enum Care {
-    /// To the letter.
     Exact,
-    /// Keywords that can't be enforced are passed over.
+    /// Keywords that can't be enforced are dropped.
     Lenient,
 }
 
@@ -75,7 +74,7 @@ pub(super) fn constraint(
     Ok(Some(Box::new(free(factory, first))))
 }
 
-/// Free text until thoughts end, then `inner`.
+/// Free text until the reasoning ends, then `inner`.
 pub(super) fn after_thoughts(factory: &GrammarFactory, inner: Box<dyn Constraint>) -> Box<dyn Constraint> {
     let ends = THOUGHTS.iter().map(|(_, close)| Trigger {
         text: close.as_bytes().to_vec(),
@@ -95,7 +94,7 @@ fn control_token(factory: &GrammarFactory, text: &str) -> Option<u32> {
     factory.tokenizer.special_token(text).filter(|&id| factory.tokenizer.is_control(id))
 }
 
-/// What in free text begins a call.
+/// The texts and tokens that begin a call in free text.
 fn call_triggers(
     factory: &GrammarFactory,
     syntax: &Syntax,
@@ -108,7 +107,7 @@ fn call_triggers(
     if begin.starts_with(open) {
         return Trigger::call(factory, open, false, calls).into_iter().collect();
     }
-    // Nothing but JSON opens this family's calls, so an answer must begin with all of a tool's name.
+    // This family's calls begin with plain JSON, so only an answer that begins with a tool's complete name is a call.
     let names = tools.iter().map(|tool| format!("{begin}{}", quoted_end(&tool.name)));
     let mut triggers: Vec<Trigger> =
         names.filter_map(|text| Trigger::call(factory, &text, true, calls)).collect();
@@ -120,13 +119,13 @@ fn call_triggers(
     triggers
 }
 
-/// A name inside of a JSON string, and the quote that ends it.
+/// A name as it is written in a JSON string, with the closing quote.
 fn quoted_end(name: &str) -> String {
     Value::from(name).to_string()[1..].to_owned()
 }
 
 impl Trigger {
-    /// Where `text` is written, `calls` goes on behind it; `None` when it can't begin with that.
+    /// A trigger that switches to `calls` after `text`; `None` if calls can't begin with `text`.
     fn call(factory: &GrammarFactory, text: &str, first: bool, calls: &Grammar) -> Option<Self> {
         let mut next = calls.clone();
         let token = control_token(factory, text);
@@ -138,7 +137,7 @@ impl Trigger {
     }
 }
 
-/// One call of one of `tools`, or several, as grammar; parameters of tools that aren't strict as closely as they can be.
+/// The grammar of one call or several. Tools that aren't strict are tried exactly first, then leniently.
 fn calls(
     factory: &GrammarFactory,
     syntax: &Syntax,
@@ -169,7 +168,7 @@ fn calls(
             Err(_) => {}
         }
     }
-    // Whose parameters are it?
+    // Find the tool whose parameters are the problem.
     for tool in tools {
         let care = if tool.strict { Care::Exact } else { Care::Lenient };
         let alone = parameters(tool, care).and_then(|schema| {
@@ -191,8 +190,7 @@ fn calls(
     Err(GrammarError::Schema(problem))
 }
 
-/// The grammar of calls in llguidance's dialect of Lark, whether it may take long to make, and the names that its
-/// objects must have.
+/// The grammar of calls in llguidance's dialect of Lark, whether it is expensive to make, and its schemas' hints.
 fn lark(
     factory: &GrammarFactory,
     syntax: &Syntax,
@@ -228,7 +226,7 @@ fn lark(
     Ok((out, is_dear, hints))
 }
 
-/// The schema of a tool's arguments: always an object, and an empty one where no parameter is told of.
+/// The schema of a tool's arguments: always an object, and an empty one if no parameters are described.
 fn parameters(tool: &Tool, care: Care) -> Result<Value, GrammarError> {
     let none = || json!({"type": "object", "properties": {}, "additionalProperties": false});
     let mut schema = match &tool.parameters {
@@ -251,7 +249,7 @@ fn parameters(tool: &Tool, care: Care) -> Result<Value, GrammarError> {
     for_llguidance(&schema, care == Care::Lenient)
 }
 
-/// Whether parameters list none, nor say what unlisted ones must be.
+/// Whether a schema neither lists parameters nor restricts unlisted ones.
 fn says_nothing(fields: &Map<String, Value>) -> bool {
     fields.iter().all(|(key, value)| match key.as_str() {
         "type" => *value == json!("object"),
@@ -261,7 +259,7 @@ fn says_nothing(fields: &Map<String, Value>) -> bool {
     })
 }
 
-/// A text as Lark's symbols: control tokens by their ids, the rest as strings.
+/// A text in Lark: control tokens by their ids, the rest as strings.
 fn literal(factory: &GrammarFactory, syntax: &Syntax, text: &str) -> String {
     let mut out = String::new();
     let mut rest = text;

@@ -1,5 +1,5 @@
-//! One walk to the end of what a grammar has begun: bytes are tried on the parser itself and taken back. What closes goes
-//! before what opens, texts and numbers end as soon as they may.
+//! Walks once to the end of what a sequence has begun under a grammar. Bytes are tried on the parser itself and taken
+//! back. Closing goes before opening, and strings and numbers end as soon as they may.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,13 +13,13 @@ use super::multiples::Begun;
 use super::place::Place;
 use super::states::{Bytes, States};
 
-/// What it counts for to look at all bytes that may come.
+/// The cost of trying every possible next byte, in tried bytes.
 const OTHER_COST: u32 = 16;
-/// What it costs to compute how one kind of multiple may go on.
+/// The cost of computing how a number may become one kind of multiple.
 const MULTIPLE_COST: u32 = 64;
-/// What may be spent on a second way to end a string where the shortest is known.
+/// The most that is spent on a second way to end a string when the shortest is known.
 const OTHER_BUDGET: u32 = 20_000;
-/// What numbers are written with on a short way.
+/// The characters of numbers on a short way; an exponent is never needed.
 const DIGITS: &[u8] = b"0123456789-.";
 
 /// What all walks of one search share.
@@ -29,24 +29,24 @@ pub(super) struct Surroundings<'a> {
     pub hints: &'a Hints,
 }
 
-/// How a walk chooses.
+/// How a walk decides where it has a choice.
 #[derive(Clone, Default)]
 pub(super) struct Choices {
-    /// What is taken at the n-th choice; the first beyond.
+    /// The alternative taken at the n-th choice; the first one beyond the list.
     pub taken: Vec<usize>,
-    /// Strings are ended in the fewest tokens instead of the fewest bytes.
+    /// Whether strings end in the fewest tokens instead of the fewest bytes.
     pub by_tokens: bool,
 }
 
-/// Where a walk led.
+/// The result of a walk.
 pub(super) enum Found {
     End(Vec<u8>),
-    /// It may end here, which only the parser knows.
+    /// The text may be complete here, but only the parser knows.
     Perhaps(Vec<u8>),
     Nothing,
 }
 
-/// Bytes that are being tried.
+/// The bytes that are being tried, and where they lead.
 pub(super) struct Walk<'a, 'p> {
     parser: &'a mut ParserRecognizer<'p>,
     pub trie: &'a TokTrie,
@@ -55,13 +55,13 @@ pub(super) struct Walk<'a, 'p> {
     path: Vec<u8>,
     places: Vec<Place>,
     start: Place,
-    /// Bytes that may still be tried.
+    /// How many bytes may still be tried.
     pub budget: u32,
     choices: &'a Choices,
     choice: usize,
-    /// All is one number, and its shortest form is written.
+    /// Whether the whole answer is one number, which is written in its shortest form.
     is_number: bool,
-    /// What [`Walk::rests`] found before.
+    /// Earlier results of [`Walk::rests`].
     rests: HashMap<Begun, Arc<[Vec<u8>]>>,
 }
 
@@ -91,7 +91,7 @@ impl<'a, 'p> Walk<'a, 'p> {
         }
     }
 
-    /// Goes on behind `path` to the end. Whether it ends after `asked` bytes was asked before.
+    /// Continues after `path` to the end. It is known already that the text is not complete after `asked` bytes.
     pub fn run(&mut self, path: &[u8], asked: Option<usize>) -> Found {
         if !path.iter().all(|&byte| self.push(byte)) {
             return Found::Nothing;
@@ -106,7 +106,7 @@ impl<'a, 'p> Walk<'a, 'p> {
                 return if went { Found::End(std::mem::take(&mut self.path)) } else { Found::Nothing };
             }
             if !went {
-                // Where nothing may follow, all is said.
+                // If nothing may follow, the text is complete.
                 return match place.in_string || self.budget == 0 {
                     true => Found::Nothing,
                     false => Found::End(std::mem::take(&mut self.path)),
@@ -124,12 +124,11 @@ impl<'a, 'p> Walk<'a, 'p> {
         self.path.len()
     }
 
-    /// The lexer's state behind the path.
     pub fn state_here(&self) -> StateID {
         self.parser.lexer_state()
     }
 
-    /// Whether a word may end in this state.
+    /// Whether a lexeme may end in this state.
     pub fn may_end(&mut self, state: StateID) -> bool {
         !self.parser.lexer_mut().try_lexeme_end(state).is_error()
     }
@@ -148,7 +147,7 @@ impl<'a, 'p> Walk<'a, 'p> {
         true
     }
 
-    /// The state behind a byte, which is taken back.
+    /// The state after a byte, which is taken back.
     pub fn try_byte(&mut self, byte: u8) -> Option<StateID> {
         let state = self.parser.try_push_byte(byte).then(|| self.parser.lexer_state())?;
         self.parser.pop_bytes(1);
@@ -165,20 +164,19 @@ impl<'a, 'p> Walk<'a, 'p> {
         self.places.truncate(length);
     }
 
-    /// Makes the path `tail` behind `from`, keeping what is the same.
+    /// Changes the path after its first `from` bytes to `tail`, keeping the common part.
     pub fn go_to(&mut self, from: usize, tail: &[u8]) -> bool {
         let same = self.path[from..].iter().zip(tail).take_while(|(a, b)| a == b).count();
         self.back_to(from + same);
         tail[same..].iter().all(|&byte| self.push(byte))
     }
 
-    /// What is chosen at the next choice.
+    /// The alternative to take at the next choice.
     fn chosen(&mut self) -> usize {
         self.choice += 1;
         self.choices.taken.get(self.choice - 1).copied().unwrap_or(0)
     }
 
-    /// One step outside of strings.
     fn step(&mut self) -> bool {
         if [b'}', b']'].into_iter().any(|byte| self.push(byte)) {
             return true;
@@ -205,7 +203,8 @@ impl<'a, 'p> Walk<'a, 'p> {
         }
     }
 
-    /// One byte of what is no JSON, such as what stands around calls; space, behind which more comes, is the last choice.
+    /// One byte of text that is not JSON, such as the marks around calls. White space comes last, as more text follows
+    /// it.
     fn other_byte(&mut self) -> bool {
         if !self.spend(OTHER_COST) {
             return false;
@@ -216,13 +215,12 @@ impl<'a, 'p> Walk<'a, 'p> {
         others.get(chosen).is_some_and(|&byte| self.push(byte))
     }
 
-    /// Writes the shortest rest of a number.
     fn end_number(&mut self) -> bool {
         self.is_number = self.place().all_number || !self.place().begun;
         let alone = self.is_number;
         let ended = |walk: &mut Self| {
             let ends = |walk: &mut Self| match alone {
-                // A word that can't go on has ended already.
+                // A lexeme that can't continue has ended already.
                 true => {
                     walk.may_end(walk.parser.lexer_state()) || !DIGITS.iter().any(|&byte| walk.allows(byte))
                 }
@@ -232,7 +230,7 @@ impl<'a, 'p> Walk<'a, 'p> {
         };
         let (from, begun) = (self.path.len(), self.place().number);
         if !self.hints.multiples.is_empty() {
-            // Any other number ends at once, or behind one digit.
+            // Numbers without such a rule end at once or after one digit.
             let digits = (b'0'..=b'9').map(|digit| vec![digit]);
             let rests = self.rests(begun);
             let mut all = std::iter::once(Vec::new()).chain(digits).chain(rests.iter().cloned());
@@ -244,7 +242,7 @@ impl<'a, 'p> Walk<'a, 'p> {
         self.shortest_word(DIGITS, &ended)
     }
 
-    /// What may make the number a multiple of those that are asked for somewhere, short ones first.
+    /// The texts that make the number a multiple, for every `multipleOf` of the schema, short ones first.
     fn rests(&mut self, begun: Begun) -> Arc<[Vec<u8>]> {
         if let Some(known) = self.rests.get(&begun) {
             return Arc::clone(known);
@@ -264,7 +262,7 @@ impl<'a, 'p> Walk<'a, 'p> {
         rests
     }
 
-    /// Writes the shortest rest of a string, its closing quote with it.
+    /// Writes the shortest rest of a string and its closing quote.
     fn end_string(&mut self) -> bool {
         let from = self.path.len();
         let Some(shortest) = self.shortest_rest(from, 0) else { return false };
@@ -281,7 +279,7 @@ impl<'a, 'p> Walk<'a, 'p> {
         self.go_to(from, &rest.unwrap_or(first)) && self.push(b'"')
     }
 
-    /// Whether the string may end in several ways that lead to different places: a text leads to one, names to several.
+    /// Whether the string may end in ways that lead to different states: names do, other texts lead to one state.
     fn is_choice(&mut self, from: usize, shortest: &[u8]) -> bool {
         let before = self.budget;
         self.budget = before.min(OTHER_BUDGET);
@@ -296,7 +294,7 @@ impl<'a, 'p> Walk<'a, 'p> {
         behind(shortest) != behind(&other)
     }
 
-    /// The first of the needed names that may be written here, unless any text may.
+    /// The first required name that may be written here, unless any name may.
     fn needed_name(&mut self, from: usize) -> Option<Vec<u8>> {
         self.back_to(from);
         if self.path.last() != Some(&b'"') || !self.place().is_name || self.allows(b'"') {

@@ -1,5 +1,5 @@
-//! Where each byte leads inside of one word of a grammar, such as a string or a number. There the state of the lexer alone
-//! decides how the word may go on, so that each state is looked at once. Characters of one byte are followed first.
+//! Searches inside one lexeme of a grammar, such as a string or a number. There the lexer's state alone decides what
+//! may follow, so each state is examined once. Characters of one byte are tried first.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -12,21 +12,21 @@ use super::walk::Walk;
 
 /// States that one search may reach.
 const REACHED_MAX: usize = 4000;
-/// Steps in the tree of tokens that one search may take: some milliseconds.
+/// Steps in the token trie that one search may take: some milliseconds.
 const TREE_STEPS_MAX: u32 = 200_000;
-/// So many of them count as one byte that is tried.
+/// So many of these steps count as one tried byte.
 const STEPS_A_BYTE: u32 = 4;
-/// What looking at one state counts for, all bytes tried.
+/// The cost of examining one state with all bytes, in tried bytes.
 const LOOK_COST: u32 = 64;
 
-/// Whole texts that are looked at.
+/// Whole texts that are tried.
 const TEXTS_MAX: usize = 40;
-/// Ways to one state that are followed where words may follow each other.
+/// Paths to one state that are followed at places where lexemes may follow each other.
 const ALIKE_MAX: usize = 2;
-/// States that are followed side by side there.
+/// Paths that are followed side by side there.
 const BESIDE_MAX: usize = 200;
 
-/// How well a byte is liked where several lead to the same state.
+/// The preference among bytes that lead to the same state; lower is better.
 fn rank(byte: u8) -> u8 {
     match byte {
         b'a'..=b'z' => 0,
@@ -37,7 +37,7 @@ fn rank(byte: u8) -> u8 {
     }
 }
 
-/// A state that was reached: from which one before, by which byte.
+/// A state that was reached: by which byte, and the index of the state before it.
 struct Reached {
     id: StateID,
     from: usize,
@@ -55,7 +55,7 @@ fn tail(reached: &[Reached], mut at: usize) -> Vec<u8> {
 }
 
 impl Walk<'_, '_> {
-    /// What the state behind `tail` is, `from` bytes into the path, as far as these bytes lead.
+    /// Examines the state after `from` bytes of the path and then `tail`, trying the given bytes.
     fn look(&mut self, id: StateID, from: usize, tail: &[u8], bytes: Bytes) -> Option<Arc<State>> {
         if let Some(known) = self.states.get((id, bytes)) {
             return Some(known);
@@ -95,14 +95,14 @@ impl Walk<'_, '_> {
         Some(state)
     }
 
-    /// The shortest rest of the string that is open behind `from` bytes of the path, without its quote; `skipped` shorter
-    /// ones are passed over. Of characters that take one byte where these lead to an end, which are far fewer to follow.
+    /// The shortest rest of the string that is open after `from` bytes of the path, without its quote. The `skipped`
+    /// shortest ones are passed over. Characters of one byte are tried first, because they are far fewer.
     pub fn shortest_rest(&mut self, from: usize, skipped: usize) -> Option<Vec<u8>> {
         let plain = self.shortest_of(from, skipped, Bytes::Plain);
         plain.or_else(|| self.shortest_of(from, skipped, Bytes::All))
     }
 
-    /// The shortest rest of such bytes.
+    /// The shortest rest made of such bytes.
     pub fn shortest_of(&mut self, from: usize, mut skipped: usize, of: Bytes) -> Option<Vec<u8>> {
         self.go_to(from, &[]);
         let start = self.state_here();
@@ -113,7 +113,7 @@ impl Walk<'_, '_> {
             let bytes = tail(&reached, at);
             let mut state = self.look(reached[at].id, from, &bytes, of)?;
             if state.steps.is_empty() && !state.closes {
-                // In the middle of a character, or before one that takes several bytes.
+                // We are inside a character, or in front of one that takes several bytes.
                 state = self.look(reached[at].id, from, &bytes, Bytes::All)?;
             }
             if state.closes {
@@ -132,7 +132,7 @@ impl Walk<'_, '_> {
         None
     }
 
-    /// The rest of the open string that takes the fewest tokens, without its quote; nothing when that is not found soon.
+    /// The rest of the open string in the fewest tokens, without its quote; `None` if the search takes too long.
     pub fn rest_in_fewest_tokens(&mut self, from: usize) -> Option<Vec<u8>> {
         self.go_to(from, &[]);
         let trie = self.trie;
@@ -155,7 +155,7 @@ impl Walk<'_, '_> {
         None
     }
 
-    /// Notes the states behind all tokens that may come; `true` when one of them closes the string, behind `bytes`.
+    /// Collects the states after all tokens that may come next; `true` if one closes the string after `bytes`.
     fn tokens_behind(
         &mut self,
         from: usize,
@@ -190,7 +190,7 @@ impl Walk<'_, '_> {
         Some(false)
     }
 
-    /// Writes the shortest rest of a word of these bytes that `ended` takes for whole.
+    /// Writes the shortest rest of a lexeme, made of `bytes`, that `ended` accepts as complete.
     pub fn shortest_word(&mut self, bytes: &[u8], ended: &dyn Fn(&mut Self) -> bool) -> bool {
         let from = self.path_len();
         let start = self.state_here();
@@ -214,8 +214,8 @@ impl Walk<'_, '_> {
         false
     }
 
-    /// Texts that may be all of an answer that is no JSON, short ones first. Words may follow each other, so that a state is
-    /// looked at again where more was written.
+    /// Candidates for a complete answer that is not JSON, short ones first. Lexemes may follow each other, so a state
+    /// is examined again when more text was written.
     pub fn whole_texts(&mut self) -> Vec<Vec<u8>> {
         let mut found = Vec::new();
         let mut level: Vec<(StateID, Vec<u8>)> = vec![(self.state_here(), Vec::new())];
@@ -235,7 +235,7 @@ impl Walk<'_, '_> {
                         }
                     }
                 }
-                // Between two words only the parser knows whether the answer is whole.
+                // Between two lexemes only the parser knows whether the answer is complete.
                 if steps.is_empty() || self.may_end(id) || found.len() < TEXTS_MAX / 2 {
                     found.push(bytes.clone());
                 }

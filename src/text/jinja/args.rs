@@ -1,4 +1,4 @@
-//! What a call is given, and how it meets the names a function has for it.
+//! The arguments of a call, and how they are bound to a function's parameters.
 
 use super::heap::Charge;
 use super::value::{Text, Value, shortened};
@@ -8,7 +8,7 @@ use super::{Error, Result};
 pub(super) struct Args {
     pub(super) positional: Vec<Value>,
     pub(super) named: Vec<(Text, Value)>,
-    /// What was given as a list or as a dictionary is counted as long as the call takes.
+    /// The items of `*args` and `**kwargs` are counted during the call.
     pub(super) charges: Vec<Charge>,
 }
 
@@ -17,12 +17,12 @@ impl Args {
         Self { positional, ..Self::default() }
     }
 
-    /// The same values once more, for another call.
+    /// A copy for another call.
     pub(super) fn again(&self) -> Self {
         Self { positional: self.positional.clone(), named: self.named.clone(), charges: Vec::new() }
     }
 
-    /// The values for `names`, in their order.
+    /// The arguments for the parameters `names`, in that order.
     pub(super) fn bind<const N: usize>(self, function: &str, names: [&str; N]) -> Result<[Option<Value>; N]> {
         let given = self.positional.len();
         if given > N {
@@ -49,7 +49,6 @@ pub(super) fn required(value: Option<Value>, function: &str, name: &str) -> Resu
     value.ok_or_else(|| Error::failed(format!("{function}() needs the argument '{name}'")))
 }
 
-/// A text, or the error that says what is there instead.
 pub(super) fn text(value: &Value, function: &str) -> Result<Text> {
     value.defined()?;
     let problem = || Error::failed(format!("{function}() needs a str, not {}", value.type_name()));
@@ -62,7 +61,7 @@ pub(super) fn int(value: &Value, function: &str) -> Result<i128> {
     value.as_int().ok_or_else(problem)
 }
 
-/// A width or a count: what is below 0 is 0.
+/// A width or a count; negative numbers become 0.
 pub(super) fn size(value: &Value, function: &str) -> Result<usize> {
     Ok(usize::try_from(int(value, function)?.max(0)).unwrap_or(usize::MAX))
 }

@@ -1,5 +1,5 @@
-//! What a template says, as the parser found it. Chains (`a + b + c`, `x.y.z`, `elif`) are lists and not trees, so that
-//! only true nesting makes a tree deep, and the parser limits that.
+//! The syntax tree of a template. Chains (`a + b + c`, `x.y.z`, `elif`) are lists and not trees, so that only real
+//! nesting makes the tree deep, and the parser limits that.
 
 /// Index into [`super::Template::names`].
 pub(super) type Name = u32;
@@ -24,16 +24,15 @@ pub(super) enum Expr {
     Not(Box<Expr>),
     Negative(Box<Expr>),
     Positive(Box<Expr>),
-    /// From left to right.
     Binary(Box<Expr>, Vec<(Binary, Expr)>),
     Concat(Vec<Expr>),
     And(Vec<Expr>),
     Or(Vec<Expr>),
-    /// As Python chains them: each with its neighbour, until one is false.
+    /// As Python chains comparisons: each operand with the next, until one comparison is false.
     Compare(Box<Expr>, Vec<(Comparison, Expr)>),
-    /// `(value, condition)` in order, then what holds otherwise.
+    /// `(value, condition)` in order, then the value of the last `else`.
     Conditional(Vec<(Expr, Expr)>, Option<Box<Expr>>),
-    /// From left to right.
+    /// Applied from left to right.
     Postfix(Box<Expr>, Vec<Postfix>),
 }
 
@@ -78,7 +77,7 @@ pub(super) struct Arguments {
     pub(super) named_rest: Option<Box<Expr>>,
 }
 
-/// What is assigned to.
+/// The target of an assignment.
 #[derive(Debug)]
 pub(super) enum Target {
     Name(Name),
@@ -105,7 +104,7 @@ pub(super) enum StatementKind {
     Set(Target, Expr),
     SetBlock(Target, Filters, Body),
     With(Vec<(Target, Expr)>, Body),
-    /// A body with a scope of its own: `generation`.
+    /// A body with its own scope: `generation`.
     Scope(Body),
     Filter(Filters, Body),
     /// Indices into [`super::Template::macros`].
@@ -133,9 +132,9 @@ pub(super) struct For {
 #[derive(Debug)]
 pub(super) struct Macro {
     pub(super) name: Name,
-    /// With their defaults.
+    /// Each with its default value.
     pub(super) parameters: Vec<(Name, Option<Expr>)>,
-    /// Whether the body speaks of `varargs`, `kwargs` and `caller`: only then are they taken.
+    /// Whether the body uses `varargs`, `kwargs` and `caller`. Without that, the macro does not accept them.
     pub(super) takes: Takes,
     pub(super) body: Body,
 }

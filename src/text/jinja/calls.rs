@@ -1,4 +1,4 @@
-//! What can be called: the functions that `transformers` gives templates, methods of Python's types, macros.
+//! Calls: the functions that `transformers` gives templates, methods of Python's types, and macros.
 
 use std::cell::Cell;
 
@@ -11,9 +11,9 @@ use super::strftime::strftime;
 use super::value::{Callable, Dict, Loop, Value, View, cut};
 use super::{Error, Result, strings};
 
-/// The most items of a `range` that Jinja2's sandbox allows.
+/// The largest `range` that Jinja2's sandbox allows.
 const RANGE_MAX: usize = 100_000;
-/// Of what a template says where it refuses a conversation, which may be all of that.
+/// The most characters of a template's own error message, which may quote the whole conversation.
 const RAISED_CHARS_MAX: usize = 500;
 
 impl Machine<'_> {
@@ -179,7 +179,7 @@ impl Machine<'_> {
         };
         let [] = args.bind(method, [])?;
         let view = Value::View(view, std::rc::Rc::clone(dict));
-        // Its depth is that of what it shows.
+        // Checks that the view does not nest too deep.
         self.heap.list(vec![subject.clone()])?;
         Ok(view)
     }

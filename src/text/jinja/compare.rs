@@ -1,4 +1,4 @@
-//! Equality, order and hashes as Python has them.
+//! Equality, order and hashes by Python's rules.
 
 use std::cmp::Ordering;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -73,7 +73,7 @@ pub(super) fn holds(values: &[Value], item: &Value, heap: &Heap) -> Result<bool>
     Ok(false)
 }
 
-/// The order of two numbers, `Some(None)` with NaN among them; `None` where one is none.
+/// The order of two numbers; `Some(None)` if one is NaN, `None` if one is not a number.
 fn number_order(left: &Value, right: &Value) -> Option<Option<Ordering>> {
     if let (Some(left), Some(right)) = (left.as_int(), right.as_int()) {
         return Some(Some(left.cmp(&right)));
@@ -84,7 +84,7 @@ fn number_order(left: &Value, right: &Value) -> Option<Option<Ordering>> {
     }
 }
 
-/// The order of two values, where they have one; `None` with NaN among them.
+/// The order of two values, an error if they have none; `None` if NaN is involved.
 pub(super) fn order(left: &Value, right: &Value, heap: &Heap) -> Result<Option<Ordering>> {
     heap.burn(1)?;
     left.defined()?;
@@ -110,7 +110,7 @@ pub(super) fn order(left: &Value, right: &Value, heap: &Heap) -> Result<Option<O
     })
 }
 
-/// Sorts and keeps the order of equals. Ends with the first comparison that fails.
+/// A stable merge sort, which stops at the first comparison that fails.
 pub(super) fn sort(
     keyed: impl IntoIterator<Item = (Value, Value), IntoIter: ExactSizeIterator>,
     reverse: bool,
@@ -129,7 +129,7 @@ pub(super) fn sort(
             while left < middle && right < end {
                 let (Some(first), Some(second)) = (&from[left], &from[right]) else { break };
                 let (low, high) = if reverse { (&first.0, &second.0) } else { (&second.0, &first.0) };
-                // What is equal stays in its order, in reverse too.
+                // Equal items keep their order, also in reverse.
                 if order(low, high, heap)? == Some(Ordering::Less) {
                     to.push(from[right].take());
                     right += 1;
@@ -149,7 +149,7 @@ pub(super) fn sort(
     Ok(sorted)
 }
 
-/// A hash under which equal values are equal.
+/// A hash that is the same for equal values.
 pub(super) fn hash(value: &Value, heap: &Heap) -> Result<u64> {
     let mut hasher = DefaultHasher::new();
     hash_into(value, &mut hasher, heap)?;

@@ -1,4 +1,4 @@
-//! Dictionaries, and what JSON says, which has them.
+//! Dictionaries, and values made from JSON.
 
 use std::rc::Rc;
 
@@ -10,11 +10,11 @@ use super::compare::{equal, hash};
 use super::heap::{Growing, Heap};
 use super::value::{Countable, DEPTH_MAX, Dict, OVERHEAD_BYTES, Value, depth_of, too_deep};
 
-/// Dictionaries of more entries get an index.
+/// Dictionaries with more entries get an index.
 const SCANNED_MAX: usize = 8;
 
 impl Heap {
-    /// Of equal keys, the last value stands in the place of the first.
+    /// Among equal keys, the last value takes the position of the first, as in Python.
     pub(super) fn dict(&self, pairs: impl Countable<(Value, Value)>) -> Result<Value> {
         let (pairs, _counted) = pairs.counted(self)?;
         let depth = depth_of(pairs.iter().flat_map(|(key, value)| [key, value]))?;
@@ -41,7 +41,6 @@ impl Heap {
         Ok(Value::Dict(Rc::new(dict)))
     }
 
-    /// The value that a JSON text stands for.
     pub(super) fn json(&self, json: &Json) -> Result<Value> {
         self.json_at(json, 0)
     }

@@ -1,4 +1,4 @@
-//! Arguments of calls, filters and tests.
+//! Parses filters, tests, and the arguments of calls.
 
 use super::Result;
 use super::ast::{Arguments, Const, Expr, Filters, Postfix};
@@ -81,7 +81,7 @@ impl Parser {
         Ok(chain)
     }
 
-    /// The filters after a target of `set`, where it is a block.
+    /// The filters after the target of a `set` block.
     pub(super) fn set_filters(&mut self) -> Result<Filters> {
         let mut chain = Vec::new();
         self.filters(&mut chain)?;
@@ -100,7 +100,7 @@ impl Parser {
         Ok(())
     }
 
-    /// `map('upper')` and `select('odd')` name a filter or a test by a string.
+    /// Checks the filter or test that `map('upper')` or `select('odd')` names by a string.
     fn check_named(&self, filter: &str, arguments: &Arguments) -> Result<()> {
         let (at, what, list) = match filter {
             "map" => (0, "filter", known::FILTERS),

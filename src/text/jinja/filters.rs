@@ -1,4 +1,4 @@
-//! Jinja2's filters that make one value of another; those that go through items are in `sequences`.
+//! Jinja2's filters for single values. Those that iterate over items are in `sequences`.
 
 use std::sync::LazyLock;
 
@@ -15,9 +15,9 @@ use super::value::{Text, Value};
 use super::{Error, Result, ops};
 
 static WORDS: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"[\p{L}\p{N}_]+").expect("a test compiles it"));
-/// A text this much longer than `truncate` allows stays whole.
+/// `truncate` leaves a text whole that is at most so many characters too long.
 const TRUNCATE_LEEWAY: i128 = 5;
-/// What a value takes while JSON is read, a field of an object being two.
+/// Memory of a value while JSON is parsed; a field of an object counts as two values.
 const JSON_VALUE_BYTES: usize = 128;
 
 impl Machine<'_> {
@@ -100,7 +100,7 @@ impl Machine<'_> {
     }
 }
 
-/// Filters that read whatever they are given as text.
+/// Filters that treat any value as text.
 fn plain_text(name: &str, subject: &Text, args: Args, heap: &Heap) -> Result<Value> {
     heap.touch(subject.len())?;
     match name {
@@ -141,7 +141,7 @@ fn plain_text(name: &str, subject: &Text, args: Args, heap: &Heap) -> Result<Val
     }
 }
 
-/// Every part between white space, hyphens and opening brackets begins with an upper letter.
+/// Capitalizes every part between white space, hyphens and opening brackets.
 fn titled(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut at_start = true;
@@ -199,7 +199,7 @@ fn whole(float: f64) -> Option<i128> {
     (float.is_finite() && float.abs() < 1e38).then_some(float.trunc() as i128)
 }
 
-/// Digits with single underscores between them, as Python allows.
+/// The digits without underscores; single ones may stand between digits, as in Python.
 fn without_underscores(digits: &str) -> Option<String> {
     let sound = !digits.starts_with('_') && !digits.ends_with('_') && !digits.contains("__");
     sound.then(|| digits.replace('_', ""))
@@ -248,7 +248,7 @@ fn rounded(value: &Value, args: Args) -> Result<Value> {
         "common" => match value.as_int() {
             Some(int) if precision >= 0 => Ok(Value::Int(int)),
             Some(int) => {
-                // Half goes to the even neighbour.
+                // Half rounds to the even neighbor.
                 let unit = 10i128.checked_pow(precision.unsigned_abs()).unwrap_or(i128::MAX);
                 let (quotient, rest) = (int.div_euclid(unit), int.rem_euclid(unit));
                 let up = rest > unit - rest || (rest == unit - rest && quotient % 2 != 0);
@@ -363,7 +363,7 @@ fn truncated(subject: &Text, args: Args, heap: &Heap) -> Result<Value> {
     Ok(Value::Str(heap.text_as(format!("{kept}{}", end.as_str()), subject.is_markup())?))
 }
 
-/// Lines of at most `width` characters, cut at white space; long words are cut where that is allowed.
+/// Lines of at most `width` characters, cut at white space. Longer words are cut if that is allowed.
 fn wrapped(subject: &Text, args: Args, heap: &Heap) -> Result<Value> {
     let names = ["width", "break_long_words", "wrapstring", "break_on_hyphens"];
     let [width, break_long, wrap, _] = args.bind("wordwrap", names)?;

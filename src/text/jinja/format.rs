@@ -1,11 +1,11 @@
-//! Python's two ways to fill a text with values: `'%s' % x` and `'{}'.format(x)`.
+//! Python's two ways to format text: `'%s' % x` and `'{}'.format(x)`.
 
 use super::heap::{Buffer, Heap};
 use super::show::{float_text, text_of, write_repr};
 use super::value::{Text, Value, shortened};
 use super::{Error, Result};
 
-/// How one value is laid out.
+/// The format specification of one value.
 #[derive(Debug, Default, Clone)]
 struct Spec {
     fill: Option<char>,
@@ -21,7 +21,7 @@ struct Spec {
     kind: Option<char>,
 }
 
-/// Digits behind a point: more than a float has.
+/// Most digits after the decimal point; a float never has more.
 const PRECISION_MAX: usize = 1100;
 
 /// `template % values`.
@@ -103,7 +103,7 @@ fn star(value: &Value, spec: &mut Spec) -> Result<usize> {
     usize::try_from(width.unsigned_abs()).map_err(|_| Error::failed("width too big"))
 }
 
-/// The text up to the bracket that closes the one that was read.
+/// The text up to the parenthesis that closes the one just read.
 fn balanced(chars: &mut std::iter::Peekable<std::str::Chars>, heap: &Heap) -> Result<String> {
     let (mut key, mut open) = (Buffer::new(heap)?, 1);
     for c in chars {
@@ -201,7 +201,7 @@ fn cut(text: &mut String, chars: Option<usize>) {
     }
 }
 
-/// A number with zeros between sign and digits where the layout wants them.
+/// Writes a number, with zeros between sign and digits if the specification asks for them.
 fn number(sign: &str, digits: &str, spec: &Spec, out: &mut Buffer) -> Result<()> {
     let mut spec = spec.clone();
     if spec.zero && spec.align != Some('<') {
@@ -231,7 +231,7 @@ fn sign_of(negative: bool, spec: &Spec) -> String {
     if negative { "-".into() } else { spec.sign.map(String::from).unwrap_or_default() }
 }
 
-/// Sign with prefix, and digits.
+/// The sign with a prefix such as `0x`, and the digits.
 fn int_parts(int: i128, spec: &Spec) -> Result<(String, String)> {
     let magnitude = int.unsigned_abs();
     let (prefix, digits) = match spec.kind {
@@ -296,7 +296,7 @@ fn scientific(magnitude: f64, digits: usize) -> String {
     format!("{mantissa}e{sign}{:02}", exponent.abs())
 }
 
-/// `%g`: so many significant digits, in the shorter of both forms, without zeros at the end.
+/// `%g`: so many significant digits, in the shorter of both notations, without trailing zeros.
 fn general(magnitude: f64, digits: usize, keep_zeros: bool, point: bool) -> String {
     let rounded = format!("{magnitude:.*e}", digits - 1);
     let exponent: i32 = rounded.split_once('e').and_then(|(_, e)| e.parse().ok()).unwrap_or(0);
@@ -346,7 +346,7 @@ pub(super) fn braces(
         let (field, spec) = rest[..end].split_once(':').unwrap_or((&rest[..end], ""));
         rest = &rest[end + 1..];
         let (field, conversion) = field.split_once('!').map_or((field, None), |(field, c)| (field, Some(c)));
-        // Names are looked for one after the other.
+        // Names are searched one after the other.
         heap.burn(named.len() as u64)?;
         let value = field_value(field, positional, named, &mut counted, item)?;
         let value = match conversion {
@@ -440,7 +440,7 @@ fn format_one(value: &Value, spec: &str, markup: bool, out: &mut Buffer, heap: &
     number(&sign, &digits, &spec, out)
 }
 
-/// `[[fill]align][sign][#][0][width][grouping][.precision][type]`
+/// Parses `[[fill]align][sign][#][0][width][grouping][.precision][type]`.
 fn parsed(text: &str) -> Result<Spec> {
     let mut spec = Spec::default();
     let is_align = |c: char| "<>=^".contains(c);
@@ -476,7 +476,7 @@ pub(super) fn escaped(text: &str, heap: &Heap) -> Result<String> {
     Ok(out.into_string())
 }
 
-/// Writes what [`escaped`] gives.
+/// Writes the result of [`escaped`].
 pub(super) fn write_escaped(text: &str, out: &mut Buffer) -> Result<()> {
     let mut rest = text;
     while let Some(at) = rest.find(['&', '<', '>', '"', '\'']) {

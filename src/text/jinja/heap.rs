@@ -1,5 +1,5 @@
-//! What one rendering may take: steps and bytes. Values give their bytes back when they are dropped, and what grows is
-//! counted while it does.
+//! Counts the fuel and the memory of one rendering. Values give their bytes back when they are dropped, and growing
+//! values are counted while they grow.
 
 use std::cell::Cell;
 use std::ops::{Deref, DerefMut};
@@ -10,24 +10,24 @@ use crate::text::Waited;
 
 /// Bytes that are written or compared for one unit of fuel.
 const BYTES_PER_STEP: usize = 16;
-/// Steps after which it is asked again whether the text is still waited for: some milliseconds.
+/// Steps between two checks whether anyone still waits for the text: some milliseconds.
 const STEPS_BETWEEN: u64 = 1 << 15;
 
-/// Share it: a copy counts with the same meter.
+/// Clones share one meter.
 #[derive(Clone, Debug)]
 pub(super) struct Heap(Rc<Meter>);
 
 #[derive(Debug)]
 struct Meter {
     fuel: Cell<u64>,
-    /// With so much fuel left it is asked next whether the text is waited for.
+    /// The fuel level at which to check next whether anyone still waits.
     asked_at: Cell<u64>,
     live_bytes: Cell<usize>,
     bytes_max: usize,
     waited: Waited,
 }
 
-/// Bytes that are taken until this is dropped.
+/// Bytes that count as used until this is dropped.
 #[derive(Debug)]
 pub(super) struct Charge {
     bytes: usize,
@@ -67,12 +67,12 @@ impl Heap {
         self.burn((bytes / BYTES_PER_STEP) as u64 + 1)
     }
 
-    /// Takes fuel for work on each of so many bytes that is dearer than reading or writing them.
+    /// Takes fuel for work on each byte that is more expensive than reading or writing it.
     pub(super) fn work(&self, bytes: usize) -> Result<()> {
         self.burn(bytes as u64 + 1)
     }
 
-    /// Says whether `bytes` more would fit, before they are made.
+    /// Checks that `bytes` more would fit, before they are allocated.
     pub(super) fn room(&self, bytes: usize) -> Result<()> {
         let meter = &self.0;
         if meter.live_bytes.get().saturating_add(bytes) > meter.bytes_max {
@@ -90,7 +90,6 @@ impl Heap {
 }
 
 impl Charge {
-    /// Takes `bytes` more.
     pub(super) fn grow(&mut self, bytes: usize) -> Result<()> {
         self.heap.room(bytes)?;
         let live = &self.heap.0.live_bytes;
@@ -107,7 +106,7 @@ impl Drop for Charge {
     }
 }
 
-/// A text that grows and is counted as it does.
+/// A text that is counted while it grows.
 #[derive(Debug)]
 pub(super) struct Buffer {
     text: String,
@@ -120,7 +119,7 @@ impl Buffer {
         Self::of_at_most(usize::MAX, heap)
     }
 
-    /// One that refuses more than so many bytes.
+    /// A buffer that refuses more than so many bytes.
     pub(super) fn of_at_most(bytes_max: usize, heap: &Heap) -> Result<Self> {
         Ok(Self { text: String::new(), bytes_max, charge: heap.charge(0)? })
     }
@@ -142,7 +141,7 @@ impl Buffer {
         self.text.len()
     }
 
-    /// `n` times the same character.
+    /// Appends the same character `n` times.
     pub(super) fn fill(&mut self, c: char, n: usize) -> Result<()> {
         self.charge.grow(n.saturating_mul(c.len_utf8()))?;
         self.text.extend(std::iter::repeat_n(c, n));
@@ -154,7 +153,7 @@ impl Buffer {
     }
 }
 
-/// Items that are counted while they become more.
+/// A list that is counted while it grows.
 #[derive(Debug)]
 pub(super) struct Growing<T> {
     items: Vec<T>,
@@ -166,13 +165,13 @@ impl<T> Growing<T> {
         Self::with_capacity(0, heap)
     }
 
-    /// One with room for so many, of which all are counted now.
+    /// A list with room for so many items, all of which are counted now.
     fn with_capacity(items: usize, heap: &Heap) -> Result<Self> {
         let charge = heap.charge(items.saturating_mul(size_of::<T>()))?;
         Ok(Self { items: Vec::with_capacity(items), charge })
     }
 
-    /// So many items as `items` says it has.
+    /// Collects the items, after counting as many as `items` reports.
     pub(super) fn collect(items: impl ExactSizeIterator<Item = T>, heap: &Heap) -> Result<Self> {
         let mut all = Self::with_capacity(items.len(), heap)?;
         all.items.extend(items);
@@ -213,7 +212,7 @@ impl<T> IntoIterator for Growing<T> {
     }
 }
 
-/// Items that are gone through, counted until that is over.
+/// An iterator whose items are counted until it is dropped.
 pub(super) struct Counted<T> {
     items: std::vec::IntoIter<T>,
     _charge: Charge,

@@ -1,7 +1,7 @@
-//! The names that templates may use. What isn't here is refused when the template is parsed.
+//! The names that templates may use. A template with any other filter or test is refused when it is parsed.
 
-/// Jinja2's filters, but for those that are of no use in a prompt or give another text each time; and `from_json`, which
-/// templates for llama.cpp use.
+/// Jinja2's filters, except random ones and those useless in a prompt; and `from_json`, which llama.cpp's templates
+/// use.
 pub(super) const FILTERS: &[&str] = &[
     "abs",
     "attr",
@@ -56,7 +56,6 @@ pub(super) const FILTERS: &[&str] = &[
     "xmlattr",
 ];
 
-/// Jinja2's tests.
 pub(super) const TESTS: &[&str] = &[
     "boolean",
     "callable",
@@ -99,7 +98,7 @@ pub(super) const TESTS: &[&str] = &[
     "<=",
 ];
 
-/// What Jinja2 and `transformers` define beside the conversation.
+/// Functions that Jinja2 and `transformers` define.
 pub(super) const GLOBALS: &[&str] =
     &["range", "dict", "namespace", "cycler", "joiner", "raise_exception", "strftime_now"];
 
@@ -151,7 +150,7 @@ pub(super) const LIST_METHODS: &[&str] = &["copy", "count", "index"];
 pub(super) const TUPLE_METHODS: &[&str] = &["count", "index"];
 pub(super) const DICT_METHODS: &[&str] = &["copy", "get", "items", "keys", "values"];
 
-/// Methods of Python's types that nothing here has.
+/// Methods of Python's types that are not supported.
 pub(super) const UNSUPPORTED_METHODS: &[&str] = &[
     "as_integer_ratio",
     "bit_count",
@@ -170,7 +169,7 @@ pub(super) const UNSUPPORTED_METHODS: &[&str] = &[
     "translate",
 ];
 
-/// Methods that change a list or a dictionary. The sandbox of `transformers` forbids them, when they are reached.
+/// Methods that change a list or a dictionary. As in the sandbox of `transformers`, reaching one is an error.
 pub(super) const LIST_CHANGES: &[&str] =
     &["append", "clear", "extend", "insert", "pop", "remove", "reverse", "sort"];
 pub(super) const DICT_CHANGES: &[&str] = &["clear", "pop", "popitem", "setdefault", "update"];

@@ -1,9 +1,8 @@
-//! From a template's source to tokens, with the white space around tags taken away as Jinja2 does under `trim_blocks`
-//! and `lstrip_blocks`.
+//! Turns a template's source into tokens, and removes white space around tags as Jinja2 does under `trim_blocks` and
+//! `lstrip_blocks`.
 
 use super::{Error, Result};
 
-/// What the parser reads.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Token {
     /// Text between tags.
@@ -22,13 +21,13 @@ pub(super) enum Token {
 /// A token and its line, from 1.
 pub(super) type Placed = (Token, u32);
 
-/// Longer operators come first.
+/// Longer operators come before their prefixes.
 const OPERATORS: &[&str] = &[
     "//", "**", "==", "!=", ">=", "<=", "+", "-", "/", "*", "%", "~", "[", "]", "(", ")", "{", "}", ">", "<",
     "=", ".", ":", "|", ",", ";",
 ];
 
-/// White space as Python's `str.isspace` and `\s` know it.
+/// White space as Python's `str.isspace` and `\s` define it.
 pub(super) fn is_space(c: char) -> bool {
     c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)
 }
@@ -37,7 +36,6 @@ fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-/// All tokens of `source`.
 pub(super) fn tokens(source: &str) -> Result<Vec<Placed>> {
     let mut source = source.replace("\r\n", "\n").replace('\r', "\n");
     // Jinja2 drops one newline at the end unless it is told to keep it.
@@ -91,7 +89,7 @@ impl<'s> Lexer<'s> {
         &self.source[self.at..]
     }
 
-    /// Moves on by `bytes`, which may hold newlines.
+    /// Moves on by `bytes`, which may contain newlines.
     fn skip(&mut self, bytes: usize) {
         let passed = &self.rest()[..bytes];
         self.line += passed.matches('\n').count() as u32;
@@ -111,7 +109,8 @@ impl<'s> Lexer<'s> {
         }
     }
 
-    /// The next `bytes` are text in front of a tag with this sign; `block` tags take the white space of their line.
+    /// Reads `bytes` of text in front of a tag with this sign. `block` tags remove the white space before them in the
+    /// line.
     fn data(&mut self, bytes: usize, sign: Option<char>, block: bool) {
         let whole = &self.rest()[..bytes];
         let mut text = whole;
@@ -136,7 +135,7 @@ impl<'s> Lexer<'s> {
         Ok(())
     }
 
-    /// White space behind `%}` or `#}`, which had `sign` in front.
+    /// Removes white space after `%}` or `#}`, which had `sign` in front.
     fn after_block(&mut self, sign: Option<char>) {
         let rest = self.rest();
         match sign {
@@ -157,7 +156,7 @@ impl<'s> Lexer<'s> {
         Ok(())
     }
 
-    /// The tokens up to the end of a tag.
+    /// Reads the tokens up to the end of a tag.
     fn tag(&mut self, begin: Token, end: Token) -> Result<()> {
         let block = begin == Token::BlockBegin;
         self.push(begin);
@@ -266,7 +265,7 @@ impl<'s> Lexer<'s> {
     }
 }
 
-/// Where the next tag begins, and the second of its characters.
+/// The position of the next tag, and its second character.
 fn next_tag(text: &str) -> Option<(usize, char)> {
     text.match_indices('{').find_map(|(place, _)| {
         let second = text[place + 1..].chars().next()?;
@@ -274,7 +273,7 @@ fn next_tag(text: &str) -> Option<(usize, char)> {
     })
 }
 
-/// The sign of a tag's end and its bytes without what is stripped behind it.
+/// The sign of a tag's end and its bytes, not counting white space that is stripped after it.
 fn tag_end(rest: &str, block: bool) -> Option<(Option<char>, usize)> {
     let end = if block { "%}" } else { "}}" };
     if rest.starts_with(end) {
@@ -284,7 +283,7 @@ fn tag_end(rest: &str, block: bool) -> Option<(Option<char>, usize)> {
     rest[1..].starts_with(end).then_some((Some(sign), 3))
 }
 
-/// Bytes of `{% raw %}` with the white space that its sign takes.
+/// Bytes of `{% raw %}` including the white space that its sign strips.
 fn raw_begin(tag: &str) -> Option<usize> {
     let inner = tag[2..].strip_prefix(['-', '+']).unwrap_or(&tag[2..]);
     let rest = inner.trim_start_matches(is_space).strip_prefix("raw")?.trim_start_matches(is_space);
@@ -295,7 +294,7 @@ fn raw_begin(tag: &str) -> Option<usize> {
     Some(tag.len() - rest.len())
 }
 
-/// Signs at both ends of `{% endraw %}` and its bytes.
+/// The signs at both ends of `{% endraw %}` and its bytes.
 fn raw_end(tag: &str) -> Option<(Option<char>, Option<char>, usize)> {
     let open = tag[2..].chars().next().filter(|c| matches!(c, '-' | '+'));
     let inner = &tag[2 + usize::from(open.is_some())..];
@@ -304,7 +303,7 @@ fn raw_end(tag: &str) -> Option<(Option<char>, Option<char>, usize)> {
     Some((open, close, tag.len() - rest.len() + bytes))
 }
 
-/// Bytes of a number with a point or an exponent.
+/// Bytes of a number with a decimal point or an exponent.
 fn float_bytes(text: &str) -> Option<usize> {
     let digits = |from: usize| {
         let rest = &text[from..];
@@ -321,7 +320,7 @@ fn float_bytes(text: &str) -> Option<usize> {
     exponent.flatten().or(fraction)
 }
 
-/// A string literal's text, by Python's rules.
+/// The text of a string literal, by Python's rules.
 fn unescaped(text: &str) -> std::result::Result<String, String> {
     let mut out = String::with_capacity(text.len());
     let mut chars = text.chars().peekable();

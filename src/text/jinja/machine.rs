@@ -1,4 +1,4 @@
-//! Expressions become values. The machine holds what one rendering has: scopes, namespaces, what was written.
+//! Evaluates expressions. The machine holds the state of one rendering: scopes, namespaces and the written text.
 
 use std::collections::HashSet;
 
@@ -9,9 +9,9 @@ use super::heap::{Buffer, Charge, Heap};
 use super::value::{Callable, ScopeRef, Text, Value, shortened};
 use super::{Error, Result, Template, known, ops};
 
-/// Expressions and statements inside of one another, through calls of macros too. Python gives up at about the same.
+/// Nesting depth of expressions and statements, including calls of macros. Python gives up at about the same depth.
 const DEPTH_MAX: u32 = 2500;
-/// What an argument with a name takes, and its place among the names that are given.
+/// Memory of a named argument, including its entry in the set of names.
 const NAMED_BYTES: usize = size_of::<(Text, Value)>() + 32;
 
 pub(super) struct Machine<'t> {
@@ -19,25 +19,25 @@ pub(super) struct Machine<'t> {
     pub(super) heap: Heap,
     constants: Vec<Value>,
     pub(super) names: Vec<Text>,
-    /// A stack; each knows the scope around it, which need not be the one below.
+    /// A stack of scopes. Each knows its enclosing scope, which need not be the one below it.
     pub(super) scopes: Vec<Scope>,
     pub(super) scope: usize,
     generation: u64,
-    /// Fields of each namespace. They are the one thing that changes, so nothing points into them but by number.
+    /// The fields of each namespace. Only these can change, so values refer to namespaces by index.
     pub(super) namespaces: Vec<Namespace>,
-    /// What `loop.changed` saw last, by the loop's number.
+    /// The last values given to `loop.changed`, by the loop's number.
     pub(super) seen: Vec<(u64, Value)>,
     pub(super) loops: u64,
     pub(super) depth: u32,
     /// Seconds since 1970.
     pub(super) now: u64,
-    /// What is written: the last takes the text.
+    /// Buffers for the written text; output goes to the last one.
     pub(super) out: Vec<Buffer>,
 }
 
 pub(super) struct Namespace {
     pub(super) fields: Vec<(Text, Value)>,
-    /// It stays until the end.
+    /// A namespace exists until the end.
     pub(super) _charge: Charge,
 }
 
@@ -80,7 +80,7 @@ impl<'t> Machine<'t> {
         })
     }
 
-    /// Goes one level deeper for what `f` does.
+    /// Runs `f` one level deeper.
     pub(super) fn deeper<T>(&mut self, f: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         if self.depth == DEPTH_MAX {
             return Err(Error::Limit("it calls itself too deeply".into()));
@@ -96,13 +96,11 @@ impl<'t> Machine<'t> {
         &self.template.names[name as usize]
     }
 
-    // Scopes.
-
     pub(super) fn scope_ref(&self) -> ScopeRef {
         ScopeRef { index: self.scope, generation: self.scopes[self.scope].generation }
     }
 
-    /// Does `f` in a new scope inside of `parent`.
+    /// Runs `f` in a new scope inside `parent`.
     pub(super) fn scoped<T>(
         &mut self,
         parent: ScopeRef,
@@ -194,8 +192,6 @@ impl<'t> Machine<'t> {
         Ok(fields.iter().find(|(known, _)| known.as_str() == name).map(|(_, value)| value.clone()))
     }
 
-    // Expressions.
-
     pub(super) fn eval(&mut self, expr: &'t Expr) -> Result<Value> {
         match expr {
             Expr::Const(at) => Ok(self.constants[*at as usize].clone()),
@@ -262,7 +258,7 @@ impl<'t> Machine<'t> {
         self.heap.dict(pairs)
     }
 
-    /// The first part whose truth is `wanted`, or the last.
+    /// The first value whose truth is `wanted`, or the last value.
     fn eval_until(&mut self, parts: &'t [Expr], wanted: bool) -> Result<Value> {
         let mut last = Value::None;
         for part in parts {

@@ -1,9 +1,9 @@
 //! Jinja2 for chat templates, as `transformers` runs it: `ImmutableSandboxedEnvironment(trim_blocks=True,
 //! lstrip_blocks=True)` with `loopcontrols`, `generation`, `tojson`, `raise_exception` and `strftime_now`.
 //!
-//! A template is a program from a file that nobody vouches for, and it reads what clients send. So what nests is limited
-//! when it is parsed, values can't hold themselves, and a rendering has fuel, bytes and a stack that are known. What a
-//! chat is and what a model reads is not known here.
+//! A template is an untrusted program from a file, and it reads what clients send. So nesting is limited when it is
+//! parsed, values can't contain themselves, and a rendering has limited fuel, memory and stack. What a chat is and what
+//! a model reads is not known here.
 
 mod args;
 mod ast;
@@ -38,48 +38,34 @@ use heap::Heap;
 use machine::Machine;
 use parser::Parser;
 
-/// The largest template there is has some 50 kB.
+/// The largest known template has some 50 kB.
 pub(super) const SOURCE_BYTES_MAX: usize = 1 << 20;
-/// Enough for the deepest template over the deepest value, with frames as they are without optimisation.
+/// Enough for the deepest template over the deepest value, even with the stack frames of an unoptimized build.
 const STACK_BYTES: usize = 128 << 20;
 
-/// Why a template can't be used, or not for this.
+/// Why a template can't be used, or not with these variables.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Error {
-    /// Not Jinja.
     #[error("line {line}: {what}")]
-    Syntax {
-        /// From 1.
-        line: u32,
-        /// In plain words.
-        what: String,
-    },
-    /// Jinja that isn't known here.
+    Syntax { line: u32, what: String },
+    /// The template uses Jinja that is not supported.
     #[error("line {line}: {what} is not supported")]
-    Unsupported {
-        /// From 1.
-        line: u32,
-        /// The construct.
-        what: String,
-    },
-    /// The template's own words.
+    Unsupported { line: u32, what: String },
+    /// The message that the template passed to `raise_exception`.
     #[error("{0}")]
     Raised(String),
-    /// What Python would raise.
+    /// An error that Python would raise.
     #[error("{what} (line {line})")]
     Failed {
-        /// From 1.
+        /// From 1; 0 while it is unknown.
         line: u32,
-        /// In plain words.
         what: String,
     },
-    /// It wants more than a rendering may take.
+    /// A limit on size, depth, fuel or memory was exceeded.
     #[error("{0}")]
     Limit(String),
-    /// It writes more than was asked for at most.
     #[error("it writes too much")]
     TooLong,
-    /// Nobody waits for the text any more.
     #[error("nobody waits for it any more")]
     Ended,
 }
@@ -91,7 +77,7 @@ impl Error {
         Self::Failed { line: 0, what: what.into() }
     }
 
-    /// The same with the line, where it has none yet.
+    /// Sets the line if it has none yet.
     fn at(self, line: u32) -> Self {
         match self {
             Self::Failed { line: 0, what } => Self::Failed { line, what },
@@ -100,7 +86,7 @@ impl Error {
     }
 }
 
-/// A template that was parsed. Share it between threads.
+/// A parsed template, which threads can share.
 #[derive(Debug)]
 pub(super) struct Template {
     body: Body,
@@ -108,9 +94,9 @@ pub(super) struct Template {
     names: Vec<Box<str>>,
     loops: Vec<For>,
     macros: Vec<Macro>,
-    /// Where each name stands among `names`.
+    /// The index of each name in `names`.
     places: HashMap<Box<str>, Name>,
-    /// Names with a meaning of their own, where the template speaks of them.
+    /// Names with a special meaning, if the template uses them.
     own: OwnNames,
 }
 
@@ -120,27 +106,27 @@ struct OwnNames {
     loop_: Option<Name>,
     /// The function `caller` of a `call` block.
     caller: Option<Name>,
-    /// The list `varargs` of a macro's further arguments.
+    /// The list `varargs` of a macro's extra positional arguments.
     varargs: Option<Name>,
-    /// The map `kwargs` of a macro's further named arguments.
+    /// The map `kwargs` of a macro's extra named arguments.
     kwargs: Option<Name>,
 }
 
-/// What one rendering may take.
+/// The limits of one rendering.
 #[derive(Debug, Clone)]
 pub(super) struct Limits {
     /// Steps of some 50 ns.
     pub(super) fuel: u64,
-    /// Bytes that its values may have at a time.
+    /// Bytes of all values that exist at the same time.
     pub(super) bytes: usize,
-    /// Bytes of the text that comes of it.
+    /// Bytes of the written text.
     pub(super) written_bytes: usize,
-    /// It ends where it is when nobody waits for it.
+    /// Tells when nobody waits for the text any more.
     pub(super) waited: Waited,
 }
 
 impl Template {
-    /// Parses. Call it from [`on_own_stack`], as [`Template::render`].
+    /// Parses a template. Call this and [`Template::render`] from [`on_own_stack`].
     pub(super) fn parse(source: &str) -> Result<Self> {
         if source.len() > SOURCE_BYTES_MAX {
             return Err(Error::Limit(format!("it has more than {} MiB", SOURCE_BYTES_MAX >> 20)));
@@ -166,7 +152,7 @@ impl Template {
         })
     }
 
-    /// What the template writes with these variables at `now`, in seconds since 1970.
+    /// Renders the template with these variables. `now` is the time in seconds since 1970.
     pub(super) fn render(
         &self,
         variables: &[(&str, serde_json::Value)],
@@ -186,7 +172,7 @@ impl Template {
     }
 }
 
-/// Does `f` on a thread whose stack is large enough for templates. A panic there is an error here.
+/// Runs `f` on a thread whose stack is large enough for templates. A panic in `f` becomes an error.
 pub(super) fn on_own_stack<T: Send>(f: impl FnOnce() -> T + Send) -> Result<T> {
     thread::scope(|scope| {
         let thread = thread::Builder::new().name("template".into()).stack_size(STACK_BYTES);

@@ -60,7 +60,7 @@ fn sign(operator: Binary) -> &'static str {
     }
 }
 
-/// `left + right`: text that meets markup is escaped.
+/// `left + right`. If one is markup, the other is escaped.
 fn joined(left: &Text, right: &Text, heap: &Heap) -> Result<Value> {
     let markup = left.is_markup() || right.is_markup();
     let mut out = Buffer::new(heap)?;
@@ -170,7 +170,7 @@ pub(super) fn positive(value: &Value) -> Result<Value> {
     }
 }
 
-/// `a ~ b ~ c`: the texts of all.
+/// `a ~ b ~ c`: joins the values as text.
 pub(super) fn concat(values: &[Value], heap: &Heap) -> Result<Value> {
     let texts: Vec<Text> = values.iter().map(|value| text_of(value, heap)).collect::<Result<_>>()?;
     heap.room(texts.iter().map(|text| text.len()).sum())?;
@@ -178,7 +178,7 @@ pub(super) fn concat(values: &[Value], heap: &Heap) -> Result<Value> {
     heap.str(texts.concat())
 }
 
-/// The kind of object, as Jinja2's messages about missing attributes name it.
+/// The kind of object as Jinja2's messages about missing attributes name it.
 fn kind_of(value: &Value) -> &'static str {
     match value {
         Value::None => "None",
@@ -190,7 +190,7 @@ fn kind_of(value: &Value) -> &'static str {
     }
 }
 
-/// What Python's `getattr` finds, apart from the attributes of loops and namespaces.
+/// What Python's `getattr` finds. Namespaces and macros are handled by the machine.
 fn python_attribute(value: &Value, name: &str, heap: &Heap) -> Result<Option<Value>> {
     let methods: &[&'static str] = match value {
         Value::Str(_) => known::STRING_METHODS,
@@ -262,7 +262,7 @@ pub(super) fn attribute(value: &Value, name: &Text, heap: &Heap) -> Result<Value
     Ok(Value::Undefined(kind_of(value), Some(name.clone())))
 }
 
-/// `value|attr(name)`: an attribute, and never an item.
+/// `value|attr(name)`: an attribute, never an item.
 pub(super) fn attribute_only(value: &Value, name: &Text, heap: &Heap) -> Result<Value> {
     value.defined()?;
     let found = python_attribute(value, name, heap)?;
@@ -302,7 +302,7 @@ pub(super) fn item(value: &Value, key: &Value, heap: &Heap) -> Result<Value> {
     }
 }
 
-/// The place that an index means among `len`.
+/// The position among `len` items that an index refers to.
 fn place(key: &Value, len: usize) -> Option<usize> {
     let index = key.as_int()?;
     let at = if index < 0 { index + len as i128 } else { index };
@@ -350,7 +350,7 @@ pub(super) fn slice(value: &Value, bounds: [Option<Value>; 3], heap: &Heap) -> R
     }
 }
 
-/// The places between two bounds, ascending or, with a negative step, to be read from the end; and the step.
+/// The positions between two bounds, and the step. With a negative step they are to be read from the end.
 fn places([start, stop, step]: [Option<i128>; 3], len: usize) -> Result<(std::ops::Range<usize>, i128)> {
     let len = len as i128;
     let step = step.unwrap_or(1);

@@ -1,4 +1,4 @@
-//! Expressions, by Jinja2's grammar. It recurses only where a template nests, and no deeper than [`NESTING_MAX`].
+//! Parses expressions by Jinja2's grammar. It recurses only where a template nests, and no deeper than [`NESTING_MAX`].
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use super::known;
 use super::lexer::{Placed, Token};
 use super::{Error, Result};
 
-/// Brackets, `not`s, signs and blocks inside of one another. Templates of models have some ten.
+/// Nesting depth of brackets, `not`s, signs and blocks. Models' templates have some ten levels.
 const NESTING_MAX: u32 = 100;
 
 pub(super) struct Parser {
@@ -19,9 +19,9 @@ pub(super) struct Parser {
     pub(super) name_indices: HashMap<Box<str>, Name>,
     pub(super) loops: Vec<For>,
     pub(super) macros: Vec<Macro>,
-    /// What the macro that is being read speaks of.
+    /// The special variables that the current macro uses.
     pub(super) takes: Takes,
-    /// Loops that are open here: `break` stands in one.
+    /// The number of enclosing loops; `break` needs one.
     pub(super) loops_open: u32,
 }
 
@@ -48,7 +48,7 @@ impl Parser {
     pub(super) fn next(&mut self) -> Option<Token> {
         let token = self.tokens.get_mut(self.at)?;
         self.at += 1;
-        // What was read is not read again, but for names that tell statements apart.
+        // Tokens are read once, except names, which tell statements apart.
         Some(match &token.0 {
             Token::Name(name) => Token::Name(name.clone()),
             _ => std::mem::replace(&mut token.0, Token::BlockEnd),
@@ -120,7 +120,7 @@ impl Parser {
         }
     }
 
-    /// Reads something that may nest.
+    /// Parses something that may nest.
     pub(super) fn nested<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         if self.nesting == NESTING_MAX {
             return Err(self.unsupported(format!("nesting deeper than {NESTING_MAX} levels")));
@@ -269,7 +269,7 @@ impl Parser {
         self.filters_and_tests(value)
     }
 
-    /// A sign binds closer than a filter: `-1 | abs` is 1.
+    /// A sign binds more tightly than a filter: `-1 | abs` is 1.
     fn unary(&mut self) -> Result<Expr> {
         if self.take_op("-") {
             return Ok(Expr::Negative(Box::new(self.nested(Self::unary)?)));
@@ -324,7 +324,7 @@ impl Parser {
         Ok(Expr::Name(self.name(name)))
     }
 
-    /// Expressions up to `close`, which is read too.
+    /// Expressions up to and including `close`.
     fn items(&mut self, close: &str) -> Result<Vec<Expr>> {
         let mut items = Vec::new();
         while !self.take_op(close) {
@@ -355,7 +355,7 @@ impl Parser {
         Ok(Expr::Dict(entries))
     }
 
-    /// One expression, or several with commas; with `conditions`, `a if b` may be one. Ends before the words `ends`.
+    /// One expression, or several separated by commas, up to one of the words `ends`. With `conditions`, also `a if b`.
     pub(super) fn tuple(&mut self, conditions: bool, ends: &[&str], in_brackets: bool) -> Result<Expr> {
         let mut items = Vec::new();
         let mut is_tuple = false;
@@ -397,7 +397,7 @@ impl Parser {
         }
     }
 
-    /// Python's methods that aren't known here are said now, and not when a conversation comes that needs them.
+    /// Refuses unsupported methods of Python when the template is parsed, not when a conversation reaches them.
     fn check_method(&self, before: Option<&Postfix>) -> Result<()> {
         let Some(Postfix::Attribute(name)) = before else { return Ok(()) };
         let name = &self.names[*name as usize];

@@ -1,4 +1,4 @@
-//! Statements: what they write, and what they assign.
+//! Runs statements.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -11,7 +11,6 @@ use super::show::write_text;
 use super::value::{Callable, Loop, ScopeRef, Text, Value, shortened};
 use super::{Error, Result};
 
-/// How a body ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Flow {
     Next,
@@ -95,7 +94,7 @@ impl<'t> Machine<'t> {
         self.out.last_mut().map_or(Ok(()), |out| write_text(value, out, &heap))
     }
 
-    /// What `f` writes.
+    /// The text that `f` writes.
     fn captured(&mut self, f: impl FnOnce(&mut Self) -> Result<Flow>) -> Result<String> {
         self.out.push(Buffer::new(&self.heap)?);
         let result = f(self);
@@ -137,7 +136,7 @@ impl<'t> Machine<'t> {
         self.loop_over(at, &items, 0, recursive.then_some((at, scope)))
     }
 
-    /// Runs loop `at` over `items` in the present scope.
+    /// Runs loop `at` over `items` in the current scope.
     pub(super) fn loop_over(
         &mut self,
         at: u32,
@@ -194,7 +193,7 @@ impl<'t> Machine<'t> {
         Ok(())
     }
 
-    /// `loop(items)` of a recursive loop: what it writes for them.
+    /// `loop(items)` of a recursive loop: the text that it writes for `items`.
     pub(super) fn recurse(&mut self, state: &Loop, items: &Value) -> Result<Value> {
         let Some((at, scope)) = state.recursive else {
             return Err(Error::failed("The loop must have the 'recursive' marker to be called recursively."));
@@ -213,7 +212,7 @@ impl<'t> Machine<'t> {
         let name = self.name(definition.name);
         let takes = definition.takes;
         let _counted = args.charges;
-        // Parameters are looked for among the names one after the other.
+        // Each parameter is searched for among the names.
         self.heap.burn((args.named.len() * definition.parameters.len()) as u64)?;
         let mut positional = args.positional.into_iter();
         let mut named = args.named;
@@ -265,7 +264,7 @@ impl<'t> Machine<'t> {
         self.heap.str(text)
     }
 
-    /// `caller`, `varargs` and `kwargs` for a macro that speaks of them.
+    /// Sets `caller`, `varargs` and `kwargs` for a macro that uses them.
     fn extras(
         &mut self,
         at: u32,

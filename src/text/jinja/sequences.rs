@@ -1,4 +1,4 @@
-//! Jinja2's filters that go through items, and its tests.
+//! Jinja2's filters that iterate over items, and its tests.
 
 use super::args::{Args, required, size, text};
 use super::ast::{Binary, Comparison};
@@ -11,15 +11,15 @@ use super::strings;
 use super::value::Value;
 use super::{Error, Result, ops};
 
-/// Parts of an attribute's path, and attributes that are sorted by: more than values are deep.
+/// Parts of an attribute's path, and attributes in one `sort`. Values are less deep than this.
 const PATH_PARTS_MAX: usize = 256;
-/// What a group of one item takes.
+/// Memory of a group of one item.
 const GROUP_BYTES: usize = size_of::<(Value, Vec<Value>)>() + 4 * size_of::<Value>();
 
-/// How items are looked at: by an attribute, and without regard to case where so wanted.
+/// How items are compared: by an attribute, and perhaps ignoring case.
 #[derive(Debug, Default)]
 struct Getter {
-    /// Names and indices, one after the other.
+    /// Names and indices, followed one after the other.
     path: Vec<Value>,
     default: Option<Value>,
     ignore_case: bool,
@@ -340,7 +340,7 @@ impl Machine<'_> {
         for item in value.iterate(&self.heap)? {
             pairs.push((self.look(&getter, &item)?, item))?;
         }
-        // A dictionary keeps the last value of a key in the first place; read backwards, the first is the last.
+        // A dictionary keeps each key's first position and last value. Built backwards, it has the first value.
         let first = Growing::collect(pairs.iter().rev().cloned(), &self.heap)?;
         let (Value::Dict(order), Value::Dict(first)) = (self.heap.dict(pairs)?, self.heap.dict(first)?)
         else {

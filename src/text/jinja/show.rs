@@ -1,4 +1,4 @@
-//! Values as Python writes them: `str`, `repr` and `json.dumps`.
+//! Writes values as Python does: `str`, `repr` and `json.dumps`.
 
 use std::sync::LazyLock;
 
@@ -8,7 +8,7 @@ use super::heap::{Buffer, Growing, Heap};
 use super::value::{Callable, Dict, Text, Value, View};
 use super::{Error, Result};
 
-/// Characters that `repr` escapes. Those for private use in plane 15 stand in texts as marks and stay as they are.
+/// Characters that `repr` escapes. Private-use characters of plane 15 mark text in prompts, so they stay as they are.
 static UNPRINTABLE: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r"[[\p{C}\p{Zl}\p{Zp}\p{Zs}]--[ \x{F0000}-\x{FFFFD}]]")
         .expect("a constant that a test compiles")
@@ -135,7 +135,7 @@ pub(super) fn is_printable(c: char) -> bool {
     !UNPRINTABLE.is_match(&*c.encode_utf8(&mut [0; 4]))
 }
 
-/// A float with the fewest digits that give it back, laid out as Python does.
+/// The shortest text that parses to the same float, in Python's notation.
 pub(super) fn float_text(float: f64) -> String {
     if float.is_nan() {
         return "nan".into();
@@ -154,7 +154,7 @@ pub(super) fn float_text(float: f64) -> String {
     format!("{mantissa}e{sign}{:02}", exponent.abs())
 }
 
-/// How `json.dumps` is asked to write.
+/// The options of `json.dumps`.
 #[derive(Debug)]
 pub(super) struct JsonStyle {
     pub(super) indent: Option<String>,

@@ -1,16 +1,15 @@
-//! Statements, by Jinja2's grammar and the extensions that `transformers` loads: `break`, `continue`, `generation`.
+//! Parses statements: Jinja2's and those of extensions that `transformers` loads (`break`, `continue`, `generation`).
 
 use super::Result;
 use super::ast::{Body, Expr, For, Macro, Name, Postfix, Statement, StatementKind, Takes, Target};
 use super::lexer::Token;
 use super::parser::Parser;
 
-/// What Jinja2 knows and a chat template can't use: there is one template, and no files beside it.
+/// Statements of Jinja2 that make no sense in a chat template: there is a single template, and no files beside it.
 const UNSUPPORTED: &[&str] =
     &["include", "import", "from", "extends", "block", "autoescape", "trans", "do", "debug"];
 
 impl Parser {
-    /// The whole template.
     pub(super) fn template(&mut self) -> Result<Body> {
         let body = self.body(&[])?;
         match self.peek() {
@@ -19,8 +18,7 @@ impl Parser {
         }
     }
 
-    /// Statements up to a block that begins with one of `ends`, whose word isn't read; or up to the end of the source,
-    /// where there are no `ends`.
+    /// Statements up to a block that begins with one of `ends` (whose word isn't read), or to the end of the source.
     fn body(&mut self, ends: &[&str]) -> Result<Body> {
         let mut body = Body::new();
         loop {
@@ -217,7 +215,7 @@ impl Parser {
         Ok(parameters)
     }
 
-    /// One target, or several with commas. Ends before the words `ends`.
+    /// One target, or several separated by commas, up to one of the words `ends`.
     fn target(&mut self, ends: &[&str]) -> Result<Target> {
         let mut targets = Vec::new();
         let mut is_tuple = false;

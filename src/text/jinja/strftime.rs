@@ -1,4 +1,4 @@
-//! Dates as C's `strftime` writes them.
+//! Formats dates like C's `strftime`.
 
 use super::{Error, Result};
 
@@ -18,7 +18,7 @@ const MONTHS: [&str; 12] = [
 ];
 const WEEKDAYS: [&str; 7] = ["Thursday", "Friday", "Saturday", "Sunday", "Monday", "Tuesday", "Wednesday"];
 
-/// `seconds` since 1970 as `format` says: the parts of C's `strftime` that templates use.
+/// `seconds` since 1970 in `format`, which may use the parts of C's `strftime` that templates use.
 pub(super) fn strftime(format: &str, seconds: u64) -> Result<String> {
     let days = seconds / 86_400;
     let (year, month, day) = civil(days);
@@ -33,7 +33,7 @@ pub(super) fn strftime(format: &str, seconds: u64) -> Result<String> {
             continue;
         }
         let mut letter = chars.next();
-        // The GNU way to leave out a zero or a space in front.
+        // A GNU extension that omits leading zeros and spaces.
         let bare = letter == Some('-');
         if bare {
             letter = chars.next();
@@ -77,7 +77,7 @@ pub(super) fn strftime(format: &str, seconds: u64) -> Result<String> {
     Ok(out)
 }
 
-/// From 1, of a day after 1970.
+/// The day of the year, from 1.
 fn day_of_year(days: u64) -> u64 {
     let (year, month, day) = civil(days);
     let leaps = |year: u64| year / 4 - year / 100 + year / 400;
@@ -86,8 +86,7 @@ fn day_of_year(days: u64) -> u64 {
     before + u64::from(is_leap && month > 2) + day
 }
 
-/// Year, month and day of the proleptic Gregorian calendar, `days` after 1970-01-01 (Howard Hinnant's
-/// `civil_from_days`).
+/// Year, month and day of the proleptic Gregorian calendar, `days` after 1970-01-01 (Hinnant's `civil_from_days`).
 fn civil(days: u64) -> (u64, u64, u64) {
     let shifted = days + 719_468;
     let era = shifted / 146_097;

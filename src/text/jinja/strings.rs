@@ -59,14 +59,13 @@ pub(super) fn call(subject: &Text, method: &'static str, args: Args, heap: &Heap
         }
         "center" | "ljust" | "rjust" | "zfill" | "expandtabs" => widened(subject, method, args, heap),
         _ => {
-            // Classes of letters are looked up for each.
+            // Looking up a character's class is expensive.
             heap.work(subject.len() * 4)?;
             Ok(Value::Bool(is(subject, method)?))
         }
     }
 }
 
-/// The text with other upper and lower letters, as the method says.
 fn recased(text: &str, method: &str, heap: &Heap) -> Result<String> {
     heap.room(text.len())?;
     if !matches!(method, "lower" | "upper") {
@@ -88,7 +87,7 @@ fn capitalized(text: &str) -> String {
     title_case(first) + &chars.as_str().to_lowercase()
 }
 
-/// A first letter in title case: of several letters, the first alone is upper.
+/// A first letter in title case: of a digraph, only the first letter is upper case.
 fn title_case(c: char) -> String {
     match c {
         'Ǆ'..='ǆ' => return "ǅ".into(),
@@ -102,7 +101,7 @@ fn title_case(c: char) -> String {
     if c.is_lowercase() { first + &upper.collect::<String>().to_lowercase() } else { c.to_string() }
 }
 
-/// Full case folding: what a letter is after it was made upper and lower again, but for two scripts' letters.
+/// Full case folding: to upper case and back to lower case, except for Cherokee letters and the dotless i.
 fn folded(c: char) -> Vec<char> {
     match c {
         'ı' => vec![c],
@@ -140,7 +139,7 @@ fn titled(text: &str) -> String {
     out
 }
 
-/// Without white space, or the given characters, at the ends that the method names.
+/// Removes white space, or the given characters, at the ends that `method` names.
 pub(super) fn stripped<'t>(
     subject: &'t str,
     method: &str,
@@ -167,8 +166,8 @@ pub(super) fn stripped<'t>(
     Ok(rest)
 }
 
-/// The part of `subject` between two character indices as Python reads them, and how many characters stand before it;
-/// `None` where it begins behind the end.
+/// The part of `subject` between two character indices by Python's rules, and the number of characters before it;
+/// `None` if it begins after its end.
 fn span<'t>(
     subject: &'t str,
     start: Option<&Value>,
@@ -294,7 +293,7 @@ fn pieces(subject: &Text, method: &str, args: Args, heap: &Heap) -> Result<Value
     heap.list(parts)
 }
 
-/// Splits at white space, so many times at most. What was not split keeps its white space at the other end.
+/// Splits at white space, at most `most` times. The unsplit rest keeps its white space at the far end.
 fn words(subject: &str, from_end: bool, most: usize, keep: &mut dyn FnMut(&str) -> Result<()>) -> Result<()> {
     let mut rest = subject.trim_matches(is_space);
     let mut splits = 0;
@@ -323,7 +322,7 @@ fn nonempty(separator: &Text) -> Result<&str> {
     if separator.is_empty() { Err(Error::failed("empty separator")) } else { Ok(separator) }
 }
 
-/// Goes through a text's lines, one at a time: they may be as many as its bytes.
+/// Iterates over a text's lines without collecting them, since they may be as many as its bytes.
 pub(super) struct Lines<'t> {
     rest: &'t str,
     keep_ends: bool,
@@ -360,7 +359,7 @@ impl<'t> Iterator for Lines<'t> {
     }
 }
 
-/// `subject.replace(old, new, count)`; a negative count means all.
+/// `subject.replace(old, new, count)`; a negative count replaces all.
 pub(super) fn replaced(subject: &Text, old: &Text, new: &Text, count: i128, heap: &Heap) -> Result<Value> {
     let markup = subject.is_markup();
     let escape = |text: &Text| {
@@ -443,7 +442,7 @@ fn widened(subject: &Text, method: &str, args: Args, heap: &Heap) -> Result<Valu
     Ok(Value::Str(heap.text_as(out.into_string(), subject.is_markup())?))
 }
 
-/// Unicode's classes that Python's questions are about.
+/// The Unicode classes behind methods such as `isalpha` and `isdigit`.
 static LETTER: LazyLock<Regex> = LazyLock::new(|| class(r"\p{L}"));
 static DECIMAL: LazyLock<Regex> = LazyLock::new(|| class(r"\p{Nd}"));
 static DIGIT: LazyLock<Regex> = LazyLock::new(|| {

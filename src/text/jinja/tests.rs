@@ -28,7 +28,7 @@ fn rendered(source: &str, variables: &Json) -> Result<String> {
     on_own_stack(|| Template::parse(source)?.render(&variables, NOW, &limits()))?
 }
 
-/// What is wrong with an answer, beside what Jinja2 gives.
+/// How a result differs from Jinja2's.
 fn difference(made: &Result<String>, expected: &Json) -> Option<String> {
     let fits = match (made, expected) {
         (Ok(text), Json::String(expected)) => text == expected,
@@ -85,7 +85,7 @@ fn nested(open: &str, middle: &str, close: &str, levels: usize) -> String {
     format!("{}{middle}{}", open.repeat(levels), close.repeat(levels))
 }
 
-/// Every way to nest that Jinja's grammar has, and every chain.
+/// Every form of nesting in Jinja's grammar, and every kind of chain.
 fn shapes(levels: usize) -> Vec<String> {
     let expressions = [
         ("(", ")"),
@@ -141,7 +141,7 @@ fn shapes(levels: usize) -> Vec<String> {
         let whole = nested(open, "1", close, levels);
         all.push(format!("{{{{ {whole} }}}}"));
         all.push(format!("{{% if {whole} %}}{{% endif %}}"));
-        // Half of it was read when it turns out to be wrong, and is dropped.
+        // A template that turns out to be wrong after half of it was parsed. The parsed half must be dropped.
         all.push(format!("{{{{ {whole} ; }}}}"));
         all.push(format!("{{{{ {}", open.repeat(levels)));
     }
@@ -168,7 +168,7 @@ fn no_nesting_ends_the_process() {
     }
 }
 
-/// Templates that would take all memory, all time or the whole stack.
+/// Templates that would use up all memory, all time or the whole stack.
 const GREEDY: &[&str] = &[
     "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
     "{% macro f(x) %}{% for i in [1] %}{% if 1 %}{{ f(x)|upper }}{% endif %}{% endfor %}{% endmacro %}{{ f(1) }}",
@@ -257,7 +257,7 @@ fn numbers_at_their_ends_are_no_fault() {
     }
 }
 
-/// A small generator of numbers: the same seed gives the same templates.
+/// A random generator: the same seed gives the same templates.
 struct Seed(u64);
 
 impl Seed {
@@ -407,14 +407,14 @@ fn a_fault_is_an_error_of_who_asked() {
 
 #[test]
 fn values_give_their_memory_back() {
-    // A hundred times what may be held, one after the other.
+    // A hundred times the memory limit in total, but never at the same time.
     let source = "{% for i in range(1000) %}{% set a = 'a' * 3000000 %}{% endfor %}done";
     let limits = Limits { fuel: 1_000_000_000, ..limits() };
     let made = on_own_stack(|| Template::parse(source)?.render(&[], NOW, &limits)).unwrap();
     assert_eq!(made.unwrap(), "done");
 }
 
-/// Makes far more of a text or a list that fits than may be held.
+/// Makes far more of a text or list within the limits than the limits allow.
 const GROWING: &[&str] = &[
     "{{ ('\\n' * 8000000).splitlines()|length }}",
     "{{ ('\\n' * 8000000)|wordwrap }}",
@@ -449,7 +449,7 @@ const GROWING: &[&str] = &[
     "{{ ('%c' * 800000) }}{{ strftime_now('%c' * 800000) }}",
 ];
 
-/// What takes a long time for a text of some megabytes, step by step without a limit.
+/// Operations that take long on a text of some megabytes.
 const SLOW: &[&str] = &[
     "{{ ('a' * 4000000).strip('b' * 4000000 ~ 'a')|length }}",
     "{{ ('\u{e9}' * 4000000).casefold()|length }}",
@@ -461,7 +461,7 @@ const SLOW: &[&str] = &[
     "{{ strftime_now('%j' * 1000000) }}",
 ];
 
-/// Arguments that are lists, in one another: all of them are held at a time.
+/// Nested lists as arguments: all of them exist at the same time.
 fn nested_arguments() -> String {
     let mut call = "'x'".to_owned();
     for _ in 0..12 {
@@ -472,7 +472,7 @@ fn nested_arguments() -> String {
 
 const IN_LITTLE_MEMORY: &str = "BANDMASTER_TEST_TEMPLATES_IN_LITTLE_MEMORY";
 
-/// In a process whose memory ends where values should: what is not counted ends it.
+/// Runs in a process with little memory: allocations that are not counted abort it.
 #[cfg(target_os = "linux")]
 #[test]
 fn what_grows_is_counted_while_it_grows() {
@@ -484,7 +484,7 @@ fn what_grows_is_counted_while_it_grows() {
         let ended = std::process::Command::new(this)
             .args(["--exact", name, "--test-threads=1"])
             .env(IN_LITTLE_MEMORY, "1")
-            // Otherwise each thread reserves much of it.
+            // Otherwise each thread reserves much address space.
             .env("MALLOC_ARENA_MAX", "1")
             .output()
             .unwrap();
@@ -525,7 +525,7 @@ fn a_text_that_is_too_long_ends_its_rendering() {
     let limits = Limits { fuel: 20_000_000, bytes: 64 << 20, written_bytes: 1 << 20, ..limits() };
     let made = on_own_stack(|| Template::parse(source)?.render(&[], NOW, &limits)).unwrap();
     assert_eq!(made, Err(Error::TooLong));
-    // What is caught and thrown away is no part of it.
+    // Captured text that is not printed does not count.
     let source = "{% set a %}{{ 'x' * 2000000 }}{% endset %}{{ a|length }}";
     let made = on_own_stack(|| Template::parse(source)?.render(&[], NOW, &limits)).unwrap();
     assert_eq!(made.unwrap(), "2000000");

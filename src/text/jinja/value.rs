@@ -1,5 +1,5 @@
-//! What templates compute with: Python's values as far as templates reach them. Containers never change once they are
-//! made, so nothing can hold itself, and each knows how deep it is.
+//! The values that templates compute with: Python's, as far as templates use them. Containers never change once they
+//! are made, so no value can contain itself, and each container knows its depth.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -9,14 +9,14 @@ use hashbrown::HashTable;
 use super::heap::{Charge, Growing, Heap};
 use super::{Error, Result};
 
-/// Containers inside of one another. JSON from clients has at most 128.
+/// Nesting depth of containers. JSON from clients has at most 128 levels.
 pub(super) const DEPTH_MAX: u16 = 200;
-/// What an allocation takes besides its contents, about.
+/// Rough memory of an allocation in addition to its contents.
 pub(super) const OVERHEAD_BYTES: usize = 96;
 
 #[derive(Clone, Debug)]
 pub(super) enum Value {
-    /// The kind of object that lacks an attribute (or `""` for a variable), and its name.
+    /// The kind of object that lacks an attribute (`""` for a variable), and the missing name.
     Undefined(&'static str, Option<Text>),
     None,
     Bool(bool),
@@ -28,11 +28,11 @@ pub(super) enum Value {
     Dict(Rc<Dict>),
     /// Start, stop and step.
     Range(Rc<[i64; 3]>),
-    /// `dict.keys()` and its siblings.
+    /// `dict.keys()`, `dict.values()` and `dict.items()`.
     View(View, Rc<Dict>),
-    /// Items that can be gone through once: what `map` or `select` give.
+    /// Items that can be iterated only once, such as the results of `map` and `select`.
     Stream(Rc<Stream>),
-    /// Index into the machine's list.
+    /// Index into the machine's list of namespaces.
     Namespace(usize),
     Loop(Rc<Loop>),
     Callable(Rc<Called>),
@@ -51,7 +51,7 @@ pub(super) struct Text(Rc<TextInner>);
 #[derive(Debug)]
 struct TextInner {
     text: Box<str>,
-    /// Whether it is markup: text that is added to it gets escaped.
+    /// Whether the text is markup: other text that is added to it gets escaped.
     markup: bool,
     _charge: Charge,
 }
@@ -59,7 +59,7 @@ struct TextInner {
 #[derive(Debug)]
 pub(super) struct Items {
     pub(super) values: Vec<Value>,
-    /// Names of the first items, for tuples that have them (`grouper`, `list`).
+    /// Names of the first items, for named tuples (`grouper`, `list`).
     pub(super) names: &'static [&'static str],
     depth: u16,
     _charge: Charge,
@@ -68,7 +68,7 @@ pub(super) struct Items {
 #[derive(Debug)]
 pub(super) struct Dict {
     pub(super) entries: Vec<(Value, Value)>,
-    /// Places in `entries` by the key's hash; empty for small ones.
+    /// Indices into `entries` by the key's hash; empty for small dictionaries.
     pub(super) index: HashTable<(u64, u32)>,
     pub(super) depth: u16,
     pub(super) _charge: Charge,
@@ -76,7 +76,7 @@ pub(super) struct Dict {
 
 #[derive(Debug)]
 pub(super) struct Stream {
-    /// In reverse.
+    /// The remaining items, in reverse.
     rest: RefCell<Vec<Value>>,
     depth: u16,
     _charge: Charge,
@@ -85,26 +85,26 @@ pub(super) struct Stream {
 /// The variable `loop`.
 #[derive(Debug)]
 pub(super) struct Loop {
-    /// Tells loops apart; what `changed` saw last is kept under it.
+    /// Identifies the loop; the last values given to `changed` are kept under it.
     pub(super) number: u64,
     pub(super) at: Cell<usize>,
     pub(super) items: Vec<Value>,
-    /// Recursive loops inside of one another; 0 for the outermost.
+    /// Depth of recursive loops; 0 for the outermost.
     pub(super) depth0: i128,
-    /// Which loop of the template, and the scope around it: for a recursive one to be called.
+    /// For recursive loops: the loop's index in the template, and the scope around it.
     pub(super) recursive: Option<(u32, ScopeRef)>,
     pub(super) depth: u16,
     pub(super) _charge: Charge,
 }
 
-/// A scope that may be gone by now.
+/// Refers to a scope that may no longer exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ScopeRef {
     pub(super) index: usize,
     pub(super) generation: u64,
 }
 
-/// What can be called, and counted.
+/// A callable together with the memory that it counts for.
 #[derive(Debug)]
 pub(super) struct Called {
     what: Callable,
@@ -122,7 +122,7 @@ pub(super) enum Callable {
     Global(&'static str),
     Method(Value, &'static str),
     Macro(u32, ScopeRef),
-    /// The items as a list, and the place of the next.
+    /// The items as a list, and the index of the next one.
     Cycler(Value, Cell<usize>),
     Joiner(Value, Cell<bool>),
 }
@@ -193,12 +193,12 @@ impl Heap {
     }
 }
 
-/// Items with what they take.
+/// A list of items whose memory can be counted.
 pub(super) trait Countable<T> {
     fn counted(self, heap: &Heap) -> Result<(Vec<T>, Charge)>;
 }
 
-/// Few enough that a template's text bounds them, or counted before.
+/// A plain vector is bounded by the template's text or was counted before.
 impl<T> Countable<T> for Vec<T> {
     fn counted(self, heap: &Heap) -> Result<(Vec<T>, Charge)> {
         let charge = heap.charge(size_of_val(self.as_slice()))?;
@@ -226,7 +226,7 @@ impl Stream {
         self.rest.borrow_mut().pop()
     }
 
-    /// All that is left, in order.
+    /// The remaining items, in order.
     pub(super) fn take(&self) -> Vec<Value> {
         let mut rest = self.rest.take();
         rest.reverse();
@@ -252,7 +252,7 @@ impl Value {
         }
     }
 
-    /// What Python calls its type.
+    /// The name of its type in Python.
     pub(super) fn type_name(&self) -> &'static str {
         match self {
             Self::Undefined(..) => "Undefined",
@@ -285,7 +285,7 @@ impl Value {
         if let Self::Str(text) = self { Some(text) } else { None }
     }
 
-    /// The number behind an `int` or a `bool`.
+    /// The number of an `int` or a `bool`.
     pub(super) fn as_int(&self) -> Option<i128> {
         match self {
             Self::Int(int) => Some(*int),
@@ -305,7 +305,7 @@ impl Value {
         matches!(self, Self::Undefined(..))
     }
 
-    /// The error for whoever uses it, if it is undefined.
+    /// An error if the value is undefined.
     pub(super) fn defined(&self) -> Result<()> {
         match self {
             Self::Undefined("", Some(name)) => {
@@ -320,7 +320,7 @@ impl Value {
         }
     }
 
-    /// Python's truth.
+    /// Truth by Python's rules.
     pub(super) fn is_true(&self) -> bool {
         match self {
             Self::Undefined(..) | Self::None => false,
@@ -335,7 +335,7 @@ impl Value {
         }
     }
 
-    /// `len(value)`, where Python has it.
+    /// `len(value)`; `None` if Python defines no length.
     pub(super) fn len(&self, heap: &Heap) -> Result<Option<usize>> {
         Ok(Some(match self {
             Self::Undefined(..) => 0,
@@ -351,7 +351,7 @@ impl Value {
         }))
     }
 
-    /// The two items that a pair has; `function` is who wants it.
+    /// The two items of a pair. `function` is named in the error.
     pub(super) fn pair(&self, function: &str, heap: &Heap) -> Result<(Value, Value)> {
         let mut items = self.iterate(heap)?.into_iter();
         match (items.next(), items.next(), items.next()) {
@@ -360,7 +360,7 @@ impl Value {
         }
     }
 
-    /// All items, as a `for` would go through them.
+    /// All items, in the order in which `for` visits them.
     pub(super) fn iterate(&self, heap: &Heap) -> Result<Growing<Value>> {
         heap.burn(1)?;
         match self {
@@ -410,12 +410,12 @@ pub(super) fn range_len(range: &[i64; 3]) -> usize {
     usize::try_from((span + step - 1).div_euclid(step)).unwrap_or(0)
 }
 
-/// A name as an error can show it.
+/// A name, short enough for an error message.
 pub(super) fn shortened(name: &str) -> String {
     cut(name, 100)
 }
 
-/// A text of at most so many characters; where it has more, that is seen.
+/// A text of at most so many characters, with an ellipsis if it was cut.
 pub(super) fn cut(name: &str, chars_max: usize) -> String {
     match name.char_indices().nth(chars_max) {
         Some((end, _)) => format!("{}…", &name[..end]),

@@ -1,26 +1,25 @@
-//! Text that is filled in between a prefix and a suffix, for models that were trained to: coders. The marks are tokens that
-//! a file names or that the families' vocabularies have.
+//! Prompts to fill in text between a prefix and a suffix, for models trained to do so (coders). The marks around the
+//! parts are control tokens, named in the file's metadata or known from the vocabularies of model families.
 
 use bandmaster_models::gguf::{Gguf, GgufError};
 
 use super::{LoadedModel, Prompt, SessionError};
 use crate::text::{Tokenizer, Waited};
 
-/// Between which texts something is to be filled in.
+/// A gap to fill in.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct FillIn {
-    /// What stands before.
+    /// The text in front of the gap.
     pub prefix: String,
-    /// What stands after.
+    /// The text behind the gap.
     pub suffix: String,
-    /// The beginning of what is filled in.
+    /// The beginning of the text in the gap, if part of it is known.
     pub begun: String,
-    /// Other files, each with its name.
+    /// Other files for context: `(name, text)`.
     pub files: Vec<(String, String)>,
 }
 
 impl FillIn {
-    /// Bytes of all its texts.
     #[must_use]
     pub fn bytes(&self) -> usize {
         let files: usize = self.files.iter().map(|(name, text)| name.len() + text.len()).sum();
@@ -28,20 +27,20 @@ impl FillIn {
     }
 }
 
-/// The tokens that a model was trained with.
+/// The control tokens that separate the parts of the prompt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Marks {
     prefix: u32,
     suffix: u32,
     middle: u32,
-    /// Before a repository's name and before a file's, where the model knows several files.
+    /// The marks before a repository's and a file's name, if the model was trained on several files at once.
     files: Option<(u32, u32)>,
-    /// Fills up what a training step did not need.
+    /// The padding token of training.
     pad: Option<u32>,
 }
 
-/// What each mark is called in a file's metadata, and as text in the vocabularies of Qwen, StarCoder and Granite, CodeLlama,
-/// DeepSeek, and GLM.
+/// The names of each mark: keys in a file's metadata, and texts in the vocabularies of Qwen, StarCoder and Granite,
+/// CodeLlama, DeepSeek, and GLM.
 const PREFIX: Names = Names {
     keys: &["tokenizer.ggml.fim_pre_token_id", "tokenizer.ggml.prefix_token_id"],
     texts: &[
@@ -105,10 +104,10 @@ impl Names {
 }
 
 impl Marks {
-    /// Those of a model, where it has the three that are needed.
+    /// The marks of a model; `None` if one of prefix, suffix and middle is missing.
     ///
     /// # Errors
-    /// [`GgufError`] when the metadata have another type.
+    /// [`GgufError`] when a metadata value has the wrong type.
     pub(super) fn find(gguf: &Gguf, tokenizer: &Tokenizer) -> Result<Option<Self>, GgufError> {
         let find = |names: &Names| names.find(gguf, tokenizer);
         let (Some(prefix), Some(suffix), Some(middle)) = (find(&PREFIX)?, find(&SUFFIX)?, find(&MIDDLE)?)
@@ -121,13 +120,12 @@ impl Marks {
 }
 
 impl LoadedModel {
-    /// Whether it can fill in.
     #[must_use]
     pub fn fills_in(&self) -> bool {
         self.fill.is_some()
     }
 
-    /// The prompt for what is to be filled in; `None` for a model that can't. The texts are text: a mark in them is none.
+    /// The prompt to fill in `fill`; `None` for a model that can't. Names of marks in the texts stay plain text.
     ///
     /// # Errors
     /// [`SessionError::Ended`] when nobody waits for it any more.
@@ -136,7 +134,7 @@ impl LoadedModel {
         let mut ids = Vec::new();
         let mut add = |mark: Option<u32>, text: &str| {
             ids.extend(mark);
-            // Of a text that nobody waits for the rest is left out, and the prompt is not given.
+            // If nobody waits any more, the text is cut short. No prompt is returned then.
             ids.extend(self.tokenizer.encode_while(text, false, &|| waited.goes_on()).unwrap_or_default());
         };
         match marks.files {
@@ -147,7 +145,7 @@ impl LoadedModel {
                 }
                 add(Some(file), "file\n");
             }
-            // As they are, where the model knows no names of files.
+            // This model has no marks for files, so their names are left out.
             _ => fill.files.iter().for_each(|(_, text)| add(None, &format!("{text}\n"))),
         }
         add(Some(marks.prefix), &fill.prefix);
@@ -161,7 +159,7 @@ impl LoadedModel {
         Ok(Some(Prompt { text: fill.prefix.clone(), ids }))
     }
 
-    /// Tokens that end what is filled in, besides the model's own end: another file or gap begins.
+    /// Tokens that end the filled-in text besides the end of sequence: the model begins another file or gap.
     #[must_use]
     pub fn fill_stops(&self) -> Vec<u32> {
         let Some(marks) = &self.fill else { return Vec::new() };

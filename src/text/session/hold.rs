@@ -1,5 +1,4 @@
-//! What holds an answer to the form that was asked for. Grammars that were made are kept for the next who asks for the
-//! same. How a grammar is made is not known here.
+//! The grammars that constrain answers, kept for later requests of the same output. How one is made is not known here.
 
 use std::collections::VecDeque;
 use std::sync::{MutexGuard, PoisonError};
@@ -11,16 +10,14 @@ use crate::text::grammar::at_least;
 use crate::text::tool_calls::reasoning_open;
 use crate::text::{ToolChoice, Waited};
 
-/// Grammars kept for the next who asks for the same output.
 const GRAMMARS_KEPT: usize = 32;
-/// Of an output whose grammar is kept.
+/// A grammar is kept only if its output, printed, has at most so many bytes.
 const KEPT_CHARS_MAX: usize = 64 << 10;
 const KEPT_MADE_WITHIN: Duration = Duration::from_secs(1);
 
-/// Outputs with their grammars.
 pub(super) type Kept = VecDeque<(Output, Option<Box<dyn Constraint>>)>;
 
-/// What holds an answer to an output: its grammar, before anything was drawn.
+/// The constraint on an answer: a grammar in its initial state. `None` allows any text.
 pub struct Held(Option<Box<dyn Constraint>>);
 
 impl LoadedModel {
@@ -28,7 +25,7 @@ impl LoadedModel {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What holds an answer to an output, where that need not be made first.
+    /// The constraint for an output, if it is known without work: no grammar is needed, or it is in the cache.
     #[must_use]
     pub fn held_at_once(&self, output: &Output) -> Option<Held> {
         if matches!(output, Output::Text | Output::Calls { choice: ToolChoice::None, .. }) {
@@ -42,8 +39,8 @@ impl LoadedModel {
         Some(Held(made))
     }
 
-    /// What holds an answer to an output. A grammar is made once while it is among the last that were asked for: whoever
-    /// calls tools sends the same ones with every turn. Blocks while it is made, for seconds perhaps.
+    /// The constraint for an output, from the cache if possible: a client that calls tools sends the same ones with
+    /// every turn. Blocks while a grammar is made, perhaps for seconds.
     ///
     /// # Errors
     /// [`SessionError::Grammar`] when the output can't be enforced, or nobody waits for it any more.
@@ -62,13 +59,13 @@ impl LoadedModel {
                 grammars.tool_calls(&self.tool_format, tools, choice, *parallel, otherwise.as_ref())?
             }
         };
-        // What was made in a hurry may be looser than it need be, and what is large stays no longer than it is used.
+        // A grammar made under time pressure may be looser than necessary, and a large one takes much memory.
         if started.elapsed() > KEPT_MADE_WITHIN || format!("{output:?}").len() > KEPT_CHARS_MAX {
             return Ok(Held(constraint));
         }
         let mut kept = self.kept();
         kept.truncate(GRAMMARS_KEPT - 1);
-        // What is kept is followed by nobody: who asked before changes no answer, and it doesn't grow.
+        // The kept copy must not depend on this request or change with its answer.
         kept.push_front((output.clone(), constraint.as_ref().map(|made| made.apart())));
         Ok(Held(constraint))
     }

@@ -1,4 +1,4 @@
-//! What a model reads of a conversation or a text. What it answers is the session's.
+//! Makes the prompt that a model reads from a conversation or a text.
 
 use serde_json::{Map, Value};
 
@@ -6,17 +6,14 @@ use super::{LoadedModel, SessionError};
 use crate::text::template::map_strings;
 use crate::text::{Allowance, ChatTemplate, Message, TemplateError, Tool, Waited};
 
-/// Characters that no standard gives a meaning.
+/// Private-use characters: no standard gives them a meaning.
 const PRIVATE_CHARACTERS: std::ops::RangeInclusive<char> = '\u{F0000}'..='\u{FFFFD}';
-/// A text in which a mark of four bytes stands behind each character is so many times as long.
+/// How many times as long a text becomes if a mark of four bytes follows each character of one byte.
 const MARKED_TIMES: usize = 5;
 
-/// What a model reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prompt {
-    /// As text.
     pub text: String,
-    /// As tokens.
     pub ids: Vec<u32>,
 }
 
@@ -32,7 +29,7 @@ pub struct Rendering {
 }
 
 impl LoadedModel {
-    /// Tokens of the prompt for `messages`.
+    /// The number of tokens of the prompt for `messages`.
     ///
     /// # Errors
     /// As [`LoadedModel::chat_prompt`].
@@ -40,7 +37,7 @@ impl LoadedModel {
         Ok(self.chat_prompt(messages, &[])?.ids.len())
     }
 
-    /// A text as the model reads it, the texts of control tokens being these.
+    /// A prompt of plain text, without a template. The names of control tokens in it become control tokens.
     ///
     /// # Errors
     /// [`SessionError::Ended`] when nobody waits for it any more.
@@ -49,8 +46,8 @@ impl LoadedModel {
         Ok(Prompt { ids: self.tokenizer.framed(ids.ok_or(SessionError::Ended)?), text })
     }
 
-    /// The prompt for `messages` by the model's chat template, up to where the answer begins. What a message or a tool says
-    /// is text: it can't open or close a turn.
+    /// The prompt for `messages` by the model's chat template, up to where the answer begins. Names of control tokens
+    /// in messages and tools stay plain text, so they can't open or close a turn.
     ///
     /// # Errors
     /// [`SessionError::Template`] when the model has no chat template or it refuses the messages.
@@ -58,18 +55,18 @@ impl LoadedModel {
         self.rendered_prompt(messages, tools, &Rendering::default(), &self.allowance(Waited::default()))
     }
 
-    /// What making a prompt that the model can read may take.
+    /// The limits for rendering a prompt that still fits into the context.
     #[must_use]
     pub fn allowance(&self, waited: Waited) -> Allowance {
-        // What a template writes between the turns are control tokens, whose texts may be the longest.
+        // A template writes control tokens between the turns, and their names may be the longest.
         let bytes_max = self.context_tokens.saturating_mul(self.tokenizer.any_token_bytes_max());
         Allowance { bytes_max, waited }
     }
 
-    /// The same, rendered as `how` says, within an allowance.
+    /// The same, rendered as `how` says, within the limits of `allowance`.
     ///
     /// # Errors
-    /// As [`LoadedModel::chat_prompt`], and where it takes more than is allowed.
+    /// As [`LoadedModel::chat_prompt`], and when a limit is exceeded.
     pub fn rendered_prompt(
         &self,
         messages: &[Message],
@@ -101,7 +98,7 @@ impl LoadedModel {
             how.variables.iter().map(|(name, value)| (name.clone(), map_strings(value, &mut guard)));
         let how = Rendering { variables: guarded.collect(), ..*how };
         let bytes_max = allowance.bytes_max;
-        // Until the marks are gone the text may be longer than the prompt.
+        // The text is longer while it contains the marks.
         let with_marks = if is_guarded { bytes_max.saturating_mul(MARKED_TIMES) } else { bytes_max };
         let within = Allowance { bytes_max: with_marks, ..allowance.clone() };
         let rendered = rendered(template, messages, &tools, &how, end, &within)?;
@@ -115,8 +112,8 @@ impl LoadedModel {
     }
 }
 
-/// What the template writes. A last message that stays open is cut where its content ends, which is told by the mark `end` in its
-/// place; where a template doesn't show it, the content follows the opening of a new turn.
+/// Renders the template. If the last message stays open, its content is replaced by the mark `end`, and the text is cut
+/// there. If the template doesn't show that content, it is written after the opening of a new turn.
 fn rendered(
     template: &ChatTemplate,
     mut messages: Vec<Message>,

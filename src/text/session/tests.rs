@@ -10,15 +10,15 @@ use crate::text::{Message, Role};
 
 const CONTEXT_TOKENS: usize = 1024;
 
-/// Says its script, whatever it is asked: the token drawn behind position `p` is `script[p - prompt]`, then the end.
+/// A model that always says its script: the token after position `p` is `script[p - prompt]`, then the end of sequence.
 #[derive(Clone)]
 struct Parrot {
     info: ModelInfo,
     script: Vec<u32>,
     end: u32,
-    /// The position of the prompt's last token, as far as the batches so far tell.
+    /// The position of the prompt's last token, inferred from the batches so far.
     prompt: usize,
-    /// The last position that was answered.
+    /// The last position that was computed.
     answered: usize,
 }
 
@@ -52,7 +52,6 @@ impl Model for Parrot {
     fn decommit(&mut self, _block: u32) {}
 }
 
-/// An engine without models.
 pub(crate) fn engine() -> EngineHandle {
     Engine::start(EngineConfig::with_memory_bytes(1 << 20)).unwrap()
 }
@@ -61,9 +60,8 @@ pub(crate) fn parrot(says: &str) -> Arc<LoadedModel> {
     parrot_with(says, &[])
 }
 
-/// A parrot whose vocabulary has further control tokens.
 pub(crate) fn parrot_with(says: &str, control: &[&str]) -> Arc<LoadedModel> {
-    // It knows prompts by their length, which drafts would change.
+    // The parrot finds the end of a prompt by the lengths of spans, which draft tokens would change.
     let config = EngineConfig { speculate: false, ..EngineConfig::with_memory_bytes(1 << 24) };
     let engine = Engine::start(config).unwrap();
     let control: Vec<(&str, i32)> = control.iter().map(|text| (*text, 3)).collect();
@@ -135,7 +133,7 @@ async fn a_stop_string_ends_the_answer_and_is_not_in_it() {
     assert_eq!((streamed.as_str(), completion.finish), ("one two ", FinishReason::Stop));
     let (streamed, completion) = answer(&model, Terms { max_tokens: 3, ..terms() }).await;
     assert_eq!((streamed.as_str(), completion.finish), ("one", FinishReason::Length));
-    // What only began to look like a stop string is said at the end.
+    // Text held back as a possible stop sequence is returned at the end.
     let cut = Terms { max_tokens: 10, stop: vec!["END".into()], ..terms() };
     assert_eq!(answer(&model, cut).await.0, "one two EN");
 }

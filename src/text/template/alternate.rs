@@ -1,9 +1,9 @@
-//! Conversations for templates that want the system message first and turns of user and assistant by turns: what came in
-//! another order is merged and moved, so that nothing of it is lost.
+//! Rearranges conversations for templates that want the system message first and alternating turns of user and
+//! assistant. Messages are merged and moved, so that nothing is lost.
 
 use super::{Message, Role};
 
-/// The same conversation in that order; `None` where it has it already.
+/// The conversation in that order; `None` if it has it already.
 pub(super) fn by_turns(messages: &[Message]) -> Option<Vec<Message>> {
     let mut out: Vec<Message> = Vec::with_capacity(messages.len() + 1);
     let mut alone = true;
@@ -23,13 +23,13 @@ pub(super) fn by_turns(messages: &[Message]) -> Option<Vec<Message>> {
     (out != messages).then_some(out)
 }
 
-/// Whether a system message stands behind another turn.
+/// Whether a system message follows another turn.
 pub(super) fn has_late_system(messages: &[Message]) -> bool {
     let mut rest = messages.iter().skip_while(|message| message.role == Role::System);
     rest.any(|message| message.role == Role::System)
 }
 
-/// System messages that don't stand first, in front of the user's turn that follows.
+/// Moves system messages that are not at the beginning in front of the next user message.
 pub(super) fn with_system_first(messages: &[Message]) -> Vec<Message> {
     let mut out: Vec<Message> = Vec::with_capacity(messages.len());
     let mut moved = String::new();

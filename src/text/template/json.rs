@@ -1,4 +1,4 @@
-//! JSON as Python writes it, for what is put into messages here and not by a template.
+//! JSON as Python writes it, for what this room puts into messages itself.
 
 use std::io;
 

@@ -1,59 +1,50 @@
-//! What a conversation is made of: turns, tools, calls. How a model reads them is not known here.
+//! The parts of a conversation: turns, tools, calls. How a model reads them is not known here.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Who speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// Sets the rules.
     System,
-    /// Asks.
     User,
-    /// The model.
     Assistant,
-    /// What a tool gave back.
     Tool,
 }
 
 /// One turn of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
-    /// Who speaks.
     pub role: Role,
-    /// What is said; may be empty beside calls.
+    /// May be empty if there are tool calls.
     pub content: String,
-    /// What the model called in this turn.
+    /// The calls that the model made in this turn.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tool_calls: Vec<ToolCall>,
-    /// The call that this is the result of.
+    /// The id of the call that this message is the result of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tool_call_id: Option<String>,
 }
 
-/// One call of a tool. Reads and writes as OpenAI's object, with the arguments as an object and not as a string.
+/// One call of a tool. Serialized as OpenAI's object, but with the arguments as an object instead of a string.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "WireCall", into = "WireCall")]
 pub struct ToolCall {
-    /// Ties the result to the call.
+    /// Connects the result with the call.
     pub id: String,
-    /// The tool's name.
     pub name: String,
-    /// An object, by the tool's parameters.
+    /// A JSON object that matches the tool's parameters.
     pub arguments: Value,
 }
 
-/// A tool that the model may call. Writes as OpenAI's object without `strict`, which is no business of the model.
+/// A tool that the model may call. Serialized as OpenAI's object without `strict`, which does not concern the model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tool {
-    /// By what it is called.
     pub name: String,
-    /// What it is good for.
     pub description: Option<String>,
-    /// JSON schema of the arguments' object; null or `{}` for any.
+    /// JSON schema of the arguments; null or `{}` for a tool without parameters.
     pub parameters: Value,
-    /// Whether a schema that can't be enforced to the letter is refused rather than loosened.
+    /// Whether parameters that can't be enforced exactly are refused instead of loosened.
     pub strict: bool,
 }
 

@@ -1,7 +1,7 @@
-//! Chat templates: messages to the prompt a model was trained on, rendered as Hugging Face's `apply_chat_template` does.
+//! Chat templates: messages to the prompt that a model was trained on, like Hugging Face's `apply_chat_template`.
 //!
-//! A template is a program from the model's file, so it runs on fuel and sees nothing but the messages and the tools. What
-//! it can show is found out by trying, when the model loads; what it can't is written as text.
+//! A template is a program from the model's file, so it runs on limited fuel and sees only the messages and the tools.
+//! What it can show is found out by trying when the model loads; the rest is written as text.
 
 mod alternate;
 mod json;
@@ -26,73 +26,62 @@ use super::Waited;
 use super::jinja::{self, Limits, Template};
 use super::tokenizer::Tokenizer;
 
-/// Steps that one rendering may take, besides one for each byte of the conversation: a second at most.
+/// Steps of one rendering, in addition to one for each byte of the conversation: a second at most.
 const FUEL: u64 = 20_000_000;
-/// The same while it is found out what a template can show: those messages are short.
+/// The same for the short conversations that find out what a template can show.
 const TRIAL_FUEL: u64 = FUEL / 20;
-/// What a rendering may hold, besides some times the conversation.
+/// Memory of one rendering, in addition to `RENDER_COPIES` times the conversation.
 const RENDER_BYTES: usize = 64 << 20;
 /// Templates copy what they trim, split and join.
 const RENDER_COPIES: usize = 8;
-/// What a value of JSON takes besides its text, about.
+/// Rough memory of a JSON value in addition to its text.
 const NODE_BYTES: usize = 128;
 
-/// For files without a template whose vocabulary has the tokens.
+/// For files without a template whose vocabulary has ChatML's tokens.
 const CHATML: &str = "{% for message in messages %}{{ '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>\n' }}\
      {% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
 
-/// A template that isn't there, doesn't parse, or refuses.
 #[derive(Debug, thiserror::Error)]
 pub enum TemplateError {
-    /// Metadata of the wrong type.
     #[error(transparent)]
     Gguf(#[from] GgufError),
-    /// A base model.
     #[error(
         "the model has no chat template and no ChatML tokens, so it was not trained to follow a conversation: use the instruction-tuned version of it"
     )]
     Missing,
-    /// Not Jinja, or Jinja that isn't known here.
     #[error("the model's chat template does not parse: {0}")]
     Syntax(String),
-    /// It writes prompts without what the user says.
     #[error(
         "the model's chat template does not show what a user says, neither as text nor as a list of parts: use another version of the model"
     )]
     Silent,
-    /// It can't write the simplest conversation.
     #[error("the model's chat template fails for a single question: {0}")]
     Unusable(String),
-    /// The template raised an exception, or met something undefined.
+    /// The template raised an exception, or used something undefined.
     #[error("the model's chat template refuses the messages: {0}")]
     Refused(String),
-    /// It used up what a rendering may take.
+    /// The rendering exceeded its limits.
     #[error("the model's chat template takes too much for these messages: {0}")]
     Costly(String),
-    /// The prompt is longer than any that is wanted.
     #[error(
         "the prompt that the model's chat template makes has more than {bytes_max} bytes, the most that it may have: shorten the conversation"
     )]
-    TooLong {
-        /// So many may be.
-        bytes_max: usize,
-    },
-    /// Nobody waits for the prompt any more.
+    TooLong { bytes_max: usize },
     #[error("nobody waits for the prompt any more")]
     Ended,
 }
 
-/// What making a prompt may take.
+/// The limits for making a prompt.
 #[derive(Debug, Clone)]
 pub struct Allowance {
-    /// Bytes of its text.
+    /// Bytes of the prompt's text.
     pub bytes_max: usize,
-    /// The work ends where it is when nobody waits for it.
+    /// Tells when nobody waits for the prompt any more.
     pub waited: Waited,
 }
 
 impl Allowance {
-    /// As much as it takes.
+    /// No limits.
     #[must_use]
     pub fn any() -> Self {
         Self { bytes_max: usize::MAX, waited: Waited::default() }
@@ -111,19 +100,18 @@ impl From<jinja::Error> for TemplateError {
     }
 }
 
-/// A model's chat template, parsed.
 #[derive(Debug)]
 pub struct ChatTemplate {
     template: Template,
     bos_token: String,
     eos_token: String,
-    /// As it came from the file.
+    /// The template as it came from the file.
     source: String,
-    /// What its author thinks a message's content is.
+    /// The forms in which the template reads the contents of messages.
     forms: Forms,
-    /// Whether the template places a system message; otherwise its text goes in front of the first user message.
+    /// Whether the template shows a system message. If not, its text goes in front of the first user message.
     places_system: bool,
-    /// Whether it places one behind other turns, too; otherwise its text goes in front of the user message that follows.
+    /// Whether it also shows one after other turns. If not, its text goes in front of the next user message.
     places_late_system: bool,
     tools: ToolStyle,
 }
@@ -131,25 +119,24 @@ pub struct ChatTemplate {
 /// Variables that a client sets, such as `enable_thinking`.
 type Variables = serde_json::Map<String, Value>;
 
-/// What a rendering is given beside the conversation and the tools.
+/// What a rendering needs in addition to the conversation and the tools.
 struct How<'a> {
     /// Whether the prompt ends where the model's next turn begins.
     add_generation_prompt: bool,
-    /// Steps that it may take.
     fuel: u64,
     allowance: &'a Allowance,
     variables: &'a Variables,
 }
 
 impl How<'_> {
-    /// To find out what a template can show.
+    /// For finding out what a template can show.
     fn trial<'a>(variables: &'a Variables, allowance: &'a Allowance) -> How<'a> {
         How { add_generation_prompt: true, fuel: TRIAL_FUEL, allowance, variables }
     }
 }
 
 impl ChatTemplate {
-    /// The template of a file, or ChatML where the file has none and `tokenizer` has its tokens.
+    /// The template of a file, or ChatML if the file has none and `tokenizer` has ChatML's tokens.
     ///
     /// # Errors
     /// [`TemplateError`] when there is neither, or the template can't be used.
@@ -167,13 +154,13 @@ impl ChatTemplate {
         Self::new(source, text_of(tokenizer.bos()), text_of(tokenizer.eos()))
     }
 
-    /// Parses a template and tries what it can show; `bos_token` and `eos_token` are the texts it may use.
+    /// Parses a template and finds out what it can show. `bos_token` and `eos_token` are texts that it may use.
     ///
     /// # Errors
-    /// [`TemplateError`] for what is not Jinja, what is not supported, and templates that don't show a question.
+    /// [`TemplateError`] when it is not Jinja, is not supported, or does not show the user's question.
     pub fn new(source: &str, bos_token: String, eos_token: String) -> Result<Self, TemplateError> {
         jinja::on_own_stack(|| {
-            // What is too large or too deep is not read, which is no refusal of messages.
+            // Reading the source may hit a limit, but that is no refusal of messages.
             let template =
                 Template::parse(source).map_err(|error| TemplateError::Syntax(error.to_string()))?;
             let source = source.to_owned();
@@ -192,19 +179,18 @@ impl ChatTemplate {
         })?
     }
 
-    /// The template as it came from the model's file.
     pub fn source(&self) -> &str {
         &self.source
     }
 
-    /// Whether tools, calls and results come out as the template writes them; otherwise they are written as text, in
-    /// Hermes' form.
+    /// Whether the template itself writes tools, calls and results. Otherwise they are written as text in Hermes'
+    /// syntax.
     pub fn shows_tools(&self) -> bool {
         self.tools != ToolStyle::Text
     }
 
-    /// The prompt for `messages`; with `add_generation_prompt` it ends where the model's next turn begins. `tools` are
-    /// what the model may call.
+    /// The prompt for `messages` and for a model that may call `tools`. With `add_generation_prompt` it ends where the
+    /// model's next turn begins.
     ///
     /// # Errors
     /// [`TemplateError::Refused`].
@@ -217,10 +203,11 @@ impl ChatTemplate {
         self.render_with(messages, tools, add_generation_prompt, &Variables::new(), &Allowance::any())
     }
 
-    /// The same with variables of a client's own, which can't hide what every template is given, within an allowance.
+    /// The same with a client's own variables, which can't replace the standard ones, and within the limits of
+    /// `allowance`.
     ///
     /// # Errors
-    /// [`TemplateError::Refused`], and where it takes more than is allowed.
+    /// [`TemplateError::Refused`], and other variants when a limit is exceeded.
     pub fn render_with(
         &self,
         messages: &[Message],
@@ -255,7 +242,7 @@ impl ChatTemplate {
         }
         let rendered = self.render_as_given(&messages, tools, how);
         let Err(TemplateError::Refused(_)) = rendered else { return rendered };
-        // Many templates raise an exception where turns don't alternate.
+        // Many templates raise an exception when turns don't alternate.
         let Some(by_turns) = alternate::by_turns(&messages) else { return rendered };
         self.render_as_given(&by_turns, tools, how).or(rendered)
     }
@@ -305,7 +292,7 @@ impl ChatTemplate {
     }
 }
 
-/// What a value takes in memory, about.
+/// Rough memory of a value.
 fn weight(value: &Value) -> usize {
     NODE_BYTES
         + match value {

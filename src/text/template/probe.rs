@@ -1,5 +1,5 @@
-//! What a template can show, found out when the model loads by rendering short conversations and looking for their
-//! words in what comes out.
+//! Finds out what a template can show, when the model loads: renders short conversations and looks for their words in
+//! the result.
 
 use serde_json::{Value, json};
 
@@ -7,8 +7,8 @@ use super::{Allowance, ChatTemplate, How, Message, Role, TemplateError, ToolStyl
 
 const MARK: &str = "message-mark";
 
-/// Roles whose messages a template reads as a list of typed parts. Given plain text, it would go through the letters and
-/// show none of them.
+/// Roles whose messages a template reads as a list of typed parts. Given plain text, such a template would iterate over
+/// the letters and show none of them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Forms {
     system: bool,
@@ -51,7 +51,7 @@ impl Forms {
 }
 
 impl ChatTemplate {
-    /// Finds out everything that is found out by trying.
+    /// Sets everything that is found out by trying.
     pub(super) fn probe(&mut self) -> Result<(), TemplateError> {
         self.probe_user()?;
         let question = || Message::new(Role::User, "question");
@@ -76,7 +76,7 @@ impl ChatTemplate {
         Ok(())
     }
 
-    /// A question has to come out again: a prompt without it would be answered all the same.
+    /// Checks that the question appears in the prompt. Without this, the model would answer a prompt that lacks it.
     fn probe_user(&mut self) -> Result<(), TemplateError> {
         let asked = Message::new(Role::User, MARK);
         let conversations = [
@@ -96,8 +96,8 @@ impl ChatTemplate {
         }
     }
 
-    /// Tries both forms of what `role` says, text first, until the mark in `messages` comes out again. Says whether it
-    /// does.
+    /// Tries both forms for messages of `role`, text first, and keeps one that shows the mark. Returns whether there is
+    /// one.
     fn finds_form(&mut self, role: Role, messages: &[Message]) -> bool {
         for as_parts in [false, true] {
             *self.forms.of_mut(role) = as_parts;
@@ -109,7 +109,7 @@ impl ChatTemplate {
         false
     }
 
-    /// Whether the mark in `messages` comes out again.
+    /// Whether the mark in `messages` appears in the prompt.
     fn shows(&self, messages: &[Message]) -> bool {
         self.trial(messages).is_ok_and(|prompt| prompt.contains(MARK))
     }

@@ -26,7 +26,6 @@ fn a_template_without_system_role_gets_it_in_the_first_user_message() {
     assert_eq!(rendered(refuses, &[Message::new(Role::System, "alone")]).unwrap(), "<user>alone");
 }
 
-/// So many turns of user and assistant.
 fn by_turns(count: usize) -> Vec<Message> {
     let roles = [Role::User, Role::Assistant].into_iter().cycle();
     roles.take(count).map(|role| Message::new(role, "a")).collect()
@@ -146,7 +145,7 @@ fn called() -> Vec<Message> {
     ]
 }
 
-/// As Llama 3.1's, in short: one call a turn, `parameters`, the role `ipython`.
+/// A short version of Llama 3.1's template: one call a turn, `parameters`, the role `ipython`.
 const LLAMA: &str = "{{ bos_token }}{% if tools is not none %}{% for t in tools %}{{ t | tojson(indent=4) }}\n{% endfor %}{% endif %}\
     {%- for message in messages %}\
     {%- if not (message.role == 'ipython' or message.role == 'tool' or 'tool_calls' in message) %}<|start_header_id|>{{ message.role }}<|end_header_id|>\n\n{{ message.content | trim }}<|eot_id|>\
@@ -156,7 +155,7 @@ const LLAMA: &str = "{{ bos_token }}{% if tools is not none %}{% for t in tools 
     {%- else %}<|start_header_id|>ipython<|end_header_id|>\n\n{{ message.content if message.content is string else message.content | tojson }}<|eot_id|>{% endif %}\
     {%- endfor %}{% if add_generation_prompt %}<|start_header_id|>assistant<|end_header_id|>\n\n{% endif %}";
 
-/// As Mistral's, in short: it insists on ids of nine letters or digits.
+/// A short version of Mistral's template, which insists on ids of nine letters or digits.
 const MISTRAL: &str = "{{ bos_token }}{% for message in messages %}{% if message['role'] == 'user' %}\
     {% if tools is not none and loop.index0 == 0 %}[AVAILABLE_TOOLS]{{ tools | tojson }}[/AVAILABLE_TOOLS]{% endif %}[INST]{{ message['content'] }}[/INST]\
     {%- elif message.tool_calls is defined and message.tool_calls is not none %}[TOOL_CALLS][{% for call in message.tool_calls %}{% set out = call.function | tojson %}{{ out[:-1] }}\
@@ -166,7 +165,7 @@ const MISTRAL: &str = "{{ bos_token }}{% for message in messages %}{% if message
     {%- elif message['role'] == 'tool' %}[TOOL_RESULTS]{\"content\": {{ message.content }}, \"call_id\": \"{{ message.tool_call_id }}\"}[/TOOL_RESULTS]\
     {%- else %}{{ raise_exception('Only user and assistant roles are supported!') }}{% endif %}{% endfor %}";
 
-/// As DeepSeek's, in short, with tools: the arguments are appended to text.
+/// A short version of DeepSeek's template with tools: arguments are appended to text.
 const DEEPSEEK: &str = "{% for t in tools or [] %}{{ t.function.name }}\n{% endfor %}{% for message in messages %}\
     {%- if message['role'] == 'user' %}<｜User｜>{{ message['content'] }}\
     {%- elif message['role'] == 'tool' %}<｜tool▁output▁begin｜>{{ message['content'] }}<｜tool▁output▁end｜>\
@@ -269,7 +268,7 @@ fn every_text_of_a_message_and_a_tool_is_mapped() {
     assert_eq!(tool.parameters["PROPERTIES"]["CITY"]["TYPE"], "STRING");
 }
 
-/// As Mistral's, Llama 2's and Gemma's do it.
+/// As in the templates of Mistral, Llama 2 and Gemma.
 const STRICT: &str = "{% if messages[0].role == 'system' %}{% set rules = messages[0].content %}{% set messages = messages[1:] %}{% endif %}\
     {% for message in messages %}{% if (message.role == 'user') != (loop.index0 % 2 == 0) %}\
     {{ raise_exception('roles must alternate user/assistant/user/assistant/...') }}{% endif %}\
@@ -295,7 +294,7 @@ fn turns_that_do_not_alternate_are_merged_for_templates_that_want_it() {
 
 #[test]
 fn a_late_system_message_is_never_dropped() {
-    // Shows the first alone.
+    // Shows only the first system message.
     let source = "{% for m in messages %}{% if m.role != 'system' or loop.first %}[{{ m.role }}:{{ m.content }}]{% endif %}{% endfor %}";
     let template = ChatTemplate::new(source, String::new(), String::new()).unwrap();
     let turns = [(Role::System, "s"), (Role::User, "a"), (Role::System, "t"), (Role::User, "b")];
@@ -333,7 +332,7 @@ fn a_prompt_that_is_too_long_is_refused_while_it_is_written() {
 
 #[test]
 fn what_takes_too_much_is_not_tried_again_in_another_order() {
-    // Two turns of the user in a row would be merged for a second try.
+    // Two user messages in a row would be merged for a second try.
     let source = "{{ messages[0].content }}{% if messages|length > 1 %}{% for a in range(99999) %}{% for b in range(99999) %}\
          {% endfor %}{% endfor %}{% endif %}";
     let template = template(source);

@@ -1,26 +1,26 @@
-//! Tools in a prompt: what a template can show of them, and the words for those that can't.
+//! How tools get into a prompt: what a template can show, and a description in words for templates that can't.
 
 use std::collections::HashMap;
 
 use super::{Allowance, ChatTemplate, How, Message, Role, Tool, ToolCall, Variables, json};
 
-/// How tools, calls and results get into a prompt. All three go the same way, so that the model is never told of one form
-/// and shown another.
+/// How tools, calls and results get into a prompt. All three use the same style, so that the model never reads of one
+/// syntax and sees another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ToolStyle {
-    /// As text, in Hermes' form: the template drops or refuses some of them.
+    /// As text in Hermes' syntax, because the template drops or refuses some of them.
     Text,
-    /// The template places them.
+    /// The template writes them.
     Shown {
-        /// It appends arguments to text, so they have to be text already.
+        /// The template appends arguments to text, so they must be strings.
         string_arguments: bool,
-        /// It refuses ids that don't have nine letters or digits (Mistral's).
+        /// The template refuses ids that don't have nine letters or digits (Mistral).
         short_ids: bool,
     },
 }
 
 impl ToolStyle {
-    /// Tries what comes out again of a conversation with one call and its result.
+    /// Finds the style by rendering a conversation with one call and its result.
     pub(super) fn of(template: &ChatTemplate) -> Self {
         const LONG: &str = "call_mark00001";
         const SHORT: &str = "mark00001";
@@ -75,21 +75,21 @@ fn shows(template: &ChatTemplate, style: ToolStyle, id: &str) -> bool {
         template.render_in(style, messages, tools, &how).unwrap_or_default()
     };
     let history = written(&[asked.clone(), called, result], std::slice::from_ref(&tool));
-    // Not with escaped quotes: that is text which became text once more.
+    // Escaped quotes would mean that the arguments were encoded as a string twice.
     let argument = ["\"argument_mark\"", "'argument_mark'", ">\nargument_mark", ">argument_mark"];
     written(&[asked], &[tool]).contains("tool_mark")
         && argument.iter().any(|mark| history.contains(mark))
         && history.contains("result_mark")
 }
 
-/// The arguments as text: [`ToolCall`] then writes what OpenAI's clients send.
+/// Replaces arguments by their JSON text. [`ToolCall`] then serializes to what OpenAI's clients send.
 fn with_string_arguments(messages: &mut [Message]) {
     for call in messages.iter_mut().flat_map(|message| &mut message.tool_calls) {
         call.arguments = json::python_json(&call.arguments).into();
     }
 }
 
-/// The same conversation with ids of nine digits, in order of appearance.
+/// Replaces ids by nine digits, counted in order of appearance.
 fn with_short_ids(messages: &mut [Message]) {
     let mut seen: HashMap<String, String> = HashMap::new();
     let mut short = |id: &mut String| {
@@ -138,7 +138,7 @@ fn with_calls(message: &Message) -> String {
     content.into_iter().chain(calls).collect::<Vec<_>>().join("\n")
 }
 
-/// What a model is told that has no words of its own for tools: Hermes' form, which most have read.
+/// The description of tools for a model whose template has none. It uses Hermes' syntax, which most models have seen.
 fn description(tools: &[Tool]) -> String {
     let listed: Vec<String> = tools.iter().map(json::python_json).collect();
     format!(

@@ -1,4 +1,4 @@
-//! Byte-level byte-pair encoding: a word's bytes are its first symbols; the pair that was learned first merges first.
+//! Byte-level byte-pair encoding. A word begins as its bytes, and pairs merge in the order in which they were learned.
 //!
 //! Sennrich, Haddow, Birch: Neural Machine Translation of Rare Words with Subword Units (2016), on bytes as in GPT-2.
 
@@ -11,9 +11,9 @@ use super::TokenizerError;
 use super::pretokenizers::{PreTokenizer, Rules};
 use super::vocabulary::{Vocabulary, append_byte_level};
 
-/// A byte or merged-away symbol that no token stands for.
+/// Marks a byte without a token, a symbol that was merged away, and the ends of the list.
 const NONE: u32 = u32::MAX;
-/// Longer words are rare, and a cache that keeps them costs more than it saves.
+/// Longer words are rare, and caching them costs more than it saves.
 const CACHED_WORD_BYTES_MAX: usize = 48;
 
 #[derive(Debug)]
@@ -22,41 +22,39 @@ pub(super) struct Bpe {
     ignore_merges: bool,
     /// The token of each single byte.
     bytes: Box<[u32; 256]>,
-    /// Pairs of tokens that merge.
     merges: HashMap<(u32, u32), Merge>,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Merge {
-    /// Lower goes first.
+    /// Lower ranks merge first.
     rank: u32,
     token: u32,
 }
 
-/// Memory that the words of one text share.
+/// Memory that is reused for all words of one text.
 #[derive(Default)]
 pub(super) struct Scratch<'t> {
     symbols: Vec<Symbol>,
-    /// Pairs that could merge, the next one on top: rank in the upper half, place of the left symbol in the lower. Out of
-    /// date when the pair at that place has another rank by now.
+    /// Pairs that could merge, the next one on top: rank in the upper half, index of the left symbol in the lower half.
+    /// An entry is stale if the pair at that index has another rank by now.
     candidates: BinaryHeap<Reverse<u64>>,
-    /// Words of this text that were merged before: where their ids lie in the output.
+    /// Words of this text that were merged already, and the range of their ids in the output.
     seen: HashMap<&'t str, (u32, u32)>,
-    /// Words so far.
     words: u32,
-    /// Nobody waits for the rest any more.
+    /// Whether `goes_on` returned `false`.
     pub(super) ended: bool,
 }
 
-/// So often somebody who may have left is asked whether the rest is wanted: between words, and within a long one.
+/// How often `goes_on` is called: between words, and within a long word.
 const WORDS_BETWEEN: u32 = 1 << 12;
 const MERGES_BETWEEN: u32 = 1 << 15;
 
 #[derive(Clone, Copy)]
 struct Symbol {
-    /// [`NONE`] when merged into the one before.
+    /// [`NONE`] once merged into the symbol before.
     token: u32,
-    /// Places in the list; [`NONE`] at its ends.
+    /// Indices in the list; [`NONE`] at its ends.
     previous: u32,
     next: u32,
 }
@@ -83,7 +81,7 @@ impl Bpe {
             append_byte_level(left, &mut text);
             let middle = text.len();
             append_byte_level(right, &mut text);
-            // A merge whose parts or whole have no id can't happen.
+            // A merge can't happen if one of the three texts has no token.
             let (Some(left), Some(right), Some(token)) =
                 (vocabulary.find(&text[..middle]), vocabulary.find(&text[middle..]), vocabulary.find(&text))
             else {
@@ -99,8 +97,8 @@ impl Bpe {
         })
     }
 
-    /// Appends the ids of `text` to `ids`, of its beginning only once `goes_on` says no; `scratch` must have been used with
-    /// this `ids` alone.
+    /// Appends the ids of `text` to `ids`. Stops early when `goes_on` returns `false`. A `scratch` must always be used
+    /// with the same `ids`.
     pub(super) fn encode<'t>(
         &self,
         vocabulary: &Vocabulary,
@@ -183,7 +181,7 @@ impl Bpe {
         Some(Reverse(u64::from(merge.rank) << 32 | u64::from(at)))
     }
 
-    /// The merge of the symbol at `at` with the one behind it.
+    /// The merge of the symbol at `at` with the next one.
     fn merge_at(&self, symbols: &[Symbol], at: u32) -> Option<Merge> {
         let left = symbols[at as usize];
         let right = symbols.get(left.next as usize)?;

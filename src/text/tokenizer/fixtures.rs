@@ -25,7 +25,7 @@ pub(crate) fn byte_level_gguf(pre: &str, merges: &[&str]) -> Gguf {
     byte_level_with(pre, merges, &[])
 }
 
-/// With further tokens of these kinds (3: control, 4: user-defined), in front of the last two.
+/// Adds tokens of the given kinds (3: control, 4: user-defined) in front of the last two.
 pub(crate) fn byte_level_with(pre: &str, merges: &[&str], special: &[(&str, i32)]) -> Gguf {
     let mut tokens: Vec<String> = (0..=255).map(|byte| spelled(byte).to_string()).collect();
     tokens.extend(merges.iter().map(|merge| merge.replace(' ', "")));
@@ -46,7 +46,6 @@ pub(crate) fn byte_level_with(pre: &str, merges: &[&str], special: &[(&str, i32)
     Gguf::from_bytes(writer.finish()).expect("what the writer writes can be read")
 }
 
-/// The token of one byte.
 pub(crate) fn byte_id(tokenizer: &Tokenizer, byte: u8) -> u32 {
     (0..256).find(|&id| tokenizer.decode_bytes(id) == [byte]).expect("all bytes are there")
 }

@@ -1,8 +1,8 @@
-//! Finds special tokens in a text: the leftmost, and of those that begin there the longest.
+//! Finds special tokens in a text: the leftmost, and among those that begin there the longest.
 //!
-//! A search from left to right would have to look as far as the longest token that a place could begin, and again behind
-//! every short one that it was in the end. So an automaton of the reversed tokens reads the text from its end, once, and
-//! knows at each place the longest token that begins there. What a file names as special decides nothing about the time.
+//! A search from left to right would look ahead as far as the longest token that might begin at a position, and again
+//! after every short match. Instead an automaton of the reversed tokens reads the text once, from its end, and knows at
+//! each position the longest token that begins there. So the time does not depend on what a file names as special.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -13,15 +13,14 @@ use aho_corasick::{Anchored, MatchKind, PatternID};
 
 use super::TokenizerError;
 
-/// All special tokens of a file together. The automaton takes some 20 bytes for each; real files have 50 kB.
+/// Bytes of all special tokens together. The automaton takes some 20 bytes for each byte; real files have 50 kB.
 const TEXT_BYTES_MAX: usize = 4 << 20;
 
-/// The texts of some tokens.
 #[derive(Debug)]
 pub(super) struct Matcher {
     /// Reads reversed bytes.
     automaton: NFA,
-    /// By pattern.
+    /// By pattern id.
     tokens: Vec<Token>,
 }
 
@@ -32,7 +31,7 @@ struct Token {
 }
 
 impl Matcher {
-    /// Of tokens with the same text, the first counts.
+    /// Among tokens with the same text, the first counts.
     pub(super) fn new(tokens: &[(u32, &str)]) -> Result<Self, TokenizerError> {
         let mut seen = HashSet::new();
         let tokens: Vec<(u32, &str)> =
@@ -50,7 +49,7 @@ impl Matcher {
         Ok(Self { automaton, tokens })
     }
 
-    /// Where tokens stand, ascending, none in another.
+    /// The positions of tokens, in ascending order and without overlaps.
     pub(super) fn find_all(&self, text: &str) -> impl Iterator<Item = (Range<usize>, u32)> {
         let mut end = 0;
         self.beginnings(text).into_iter().rev().filter_map(move |(at, pattern)| {
@@ -63,14 +62,14 @@ impl Matcher {
         })
     }
 
-    /// The token that has exactly this text.
+    /// The token with exactly this text.
     pub(super) fn whole(&self, text: &str) -> Option<u32> {
         let (at, pattern) = *self.beginnings(text).last()?;
         let token = self.tokens[pattern.as_usize()];
         (at == 0 && token.bytes == text.len()).then_some(token.id)
     }
 
-    /// Places where a token begins, descending, with the longest that does.
+    /// Positions at which a token begins, in descending order, with the longest token there.
     fn beginnings(&self, text: &str) -> Vec<(usize, PatternID)> {
         let automaton = &self.automaton;
         let mut found = Vec::new();
@@ -78,7 +77,7 @@ impl Matcher {
         for (at, &byte) in text.as_bytes().iter().enumerate().rev() {
             state = automaton.next_state(Anchored::No, state, byte);
             if automaton.is_match(state) {
-                // A state's own pattern comes before those that are its ends, which are shorter.
+                // The longest pattern of a state comes first.
                 found.push((at, automaton.match_pattern(state, 0)));
             }
         }

@@ -1,7 +1,7 @@
 //! Tokenizers built from GGUF metadata: byte-level BPE and SentencePiece, exact to the id.
 //!
-//! A text is cut at special tokens first; what lies between goes to the algorithm. Ids come out as the file numbers
-//! them; what a model does with them is not known here.
+//! A text is first cut at special tokens, and the algorithm encodes what lies between them. Ids are those of the file.
+//! What a model does with them is not known here.
 
 mod bpe;
 #[cfg(test)]
@@ -23,55 +23,46 @@ use matcher::Matcher;
 use sentencepiece::SentencePiece;
 use vocabulary::{Kind, Spelling, Vocabulary};
 
-/// A vocabulary that can't be used, with what is wrong in it.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenizerError {
-    /// The file or one of its keys.
+    /// The file can't be read, or one of its keys has the wrong type.
     #[error(transparent)]
     Gguf(#[from] GgufError),
-    /// An algorithm that isn't built.
     #[error(
         "tokenizer model `{model}` is not supported: only `gpt2` (byte-level BPE) and `llama` (SentencePiece) are"
     )]
-    UnknownModel {
-        /// `tokenizer.ggml.model` of the file.
-        model: String,
-    },
-    /// A pre-tokenizer that isn't known: guessing would give wrong ids without a word.
+    UnknownModel { model: String },
+    /// The pre-tokenizer is not known. Guessing would silently give wrong ids.
     #[error(
         "pre-tokenizer `{pre}` is not known, and guessing would give the model wrong tokens: convert the model again with a newer converter, or use another model"
     )]
-    UnknownPreTokenizer {
-        /// `tokenizer.ggml.pre` of the file.
-        pre: String,
-    },
-    /// A byte-level vocabulary that doesn't say how text is cut into words, as files from before April 2024: the same rule
-    /// as for a name that isn't known.
+    UnknownPreTokenizer { pre: String },
+    /// A byte-level vocabulary doesn't name its pre-tokenizer, as in files from before April 2024. Guessing would give
+    /// wrong ids here as well.
     #[error(
         "the file has no metadata key `tokenizer.ggml.pre`, so it doesn't say how text is cut into words, and guessing would give the model wrong tokens: get a newer conversion of the model"
     )]
     MissingPreTokenizer,
-    /// Metadata that contradicts itself.
     #[error("the vocabulary is damaged: {0}; download the file again")]
     Damaged(String),
 }
 
-/// Turns text into token ids and ids into bytes. Immutable; share it.
+/// Turns text into token ids and ids into bytes. Immutable, and meant to be shared.
 #[derive(Debug)]
 pub struct Tokenizer {
     vocabulary: Vocabulary,
     algorithm: Algorithm,
     /// Finds every special token.
     special: Matcher,
-    /// Finds those that are cut out of plain text too.
+    /// Finds the special tokens that are recognized in plain text as well.
     user_defined: Matcher,
-    /// Special tokens swallow the white space behind them (Phi-3).
+    /// Whether white space after a special token is dropped (Phi-3).
     strip_after_special: bool,
     bos: Option<u32>,
     eos: Option<u32>,
     add_bos: bool,
     add_eos: bool,
-    /// Ascending.
+    /// In ascending order.
     end_of_generation: Vec<u32>,
 }
 
@@ -82,7 +73,7 @@ enum Algorithm {
 }
 
 impl Tokenizer {
-    /// Opens a GGUF file, a whole model or one that holds a vocabulary only, and builds its tokenizer.
+    /// Opens a GGUF file, either a whole model or only a vocabulary, and builds its tokenizer.
     ///
     /// # Errors
     /// [`TokenizerError`] when the file can't be read or its tokenizer isn't supported.
@@ -167,14 +158,14 @@ impl Tokenizer {
         })
     }
 
-    /// Ids of `text`, without any that only open or close a sequence. With `parse_special`, the texts of control tokens
-    /// (`<|im_start|>`) become these tokens; without, they are plain characters.
+    /// Token ids of `text`, without tokens that begin or end a sequence. With `parse_special`, the names of control
+    /// tokens (`<|im_start|>`) become these tokens; otherwise they are plain characters.
     pub fn encode(&self, text: &str, parse_special: bool) -> Vec<u32> {
         let matcher = if parse_special { &self.special } else { &self.user_defined };
         self.encode_around(text, matcher.find_all(text), &|| true)
     }
 
-    /// As [`Tokenizer::encode`] as long as `goes_on` says so; `None` when it says no.
+    /// Like [`Tokenizer::encode`], but stops early when `goes_on` returns `false`, and then returns `None`.
     pub fn encode_while(
         &self,
         text: &str,
@@ -186,18 +177,18 @@ impl Tokenizer {
         goes_on().then_some(ids)
     }
 
-    /// Bytes of the longest token: so many tokens as a text has bytes, divided by this, it has at least.
+    /// Bytes of the longest token that plain text can become, which bounds the number of a text's tokens from below.
     pub fn token_bytes_max(&self) -> usize {
         self.vocabulary.longest().max(1)
     }
 
-    /// The same of any token, with the texts of control tokens.
+    /// The same for every token, including the names of control tokens.
     pub(super) fn any_token_bytes_max(&self) -> usize {
         let ids = 0..self.vocab_size() as u32;
         ids.map(|id| self.decode_bytes(id).len()).max().unwrap_or(0).max(1)
     }
 
-    /// Encodes what lies between the special tokens `found`: where they are, ascending, and their ids.
+    /// Encodes the text between the special tokens `found`, given by position (ascending) and id.
     fn encode_around(
         &self,
         text: &str,
@@ -225,7 +216,7 @@ impl Tokenizer {
         ids
     }
 
-    /// `text` is a whole text, or stands between special tokens.
+    /// `text` is a whole text, or the text between special tokens.
     fn encode_plain<'t>(
         &self,
         text: &'t str,
@@ -244,7 +235,7 @@ impl Tokenizer {
         }
     }
 
-    /// Ids of text that goes on where tokens already stand: nothing is put in front.
+    /// Token ids of text that continues after other tokens: no space is put in front.
     pub(super) fn encode_continuation(&self, text: &str) -> Vec<u32> {
         let mut ids = Vec::new();
         let mut at = 0;
@@ -271,13 +262,13 @@ impl Tokenizer {
         }
     }
 
-    /// Ids of a whole prompt: special tokens are parsed, and the tokens that open and close a sequence are added where
-    /// the file asks for them and the text doesn't already have them.
+    /// Token ids of a whole prompt. Names of control tokens become these tokens, and tokens that begin and end a
+    /// sequence are added if the file asks for them and the text doesn't have them.
     pub fn encode_prompt(&self, text: &str) -> Vec<u32> {
         self.framed(self.encode(text, true))
     }
 
-    /// `ids` with the tokens that open and close a sequence, where the file asks for them and they are not there.
+    /// Adds the tokens that begin and end a sequence to `ids`, if the file asks for them and they are missing.
     #[must_use]
     pub fn framed(&self, mut ids: Vec<u32>) -> Vec<u32> {
         if let Some(bos) = self.bos.filter(|bos| self.add_bos && ids.first() != Some(bos)) {
@@ -289,8 +280,8 @@ impl Tokenizer {
         ids
     }
 
-    /// `text` with `mark` inside of every control token's text, so that a prompt made with it has only the control
-    /// tokens that the template put there: a file that says `<|im_end|>` ends no turn.
+    /// Puts `mark` inside every control token's name in `text`. A prompt made with the result has only the control
+    /// tokens that the template put there: a user's file that contains `<|im_end|>` ends no turn.
     pub(super) fn guard(&self, text: &str, mark: char) -> String {
         let mut out = String::with_capacity(text.len());
         let mut at = 0;
@@ -302,8 +293,8 @@ impl Tokenizer {
         out + &text[at..]
     }
 
-    /// As [`Tokenizer::encode_prompt`], of the text without `mark`: what [`Tokenizer::guard`] took apart stays text. `None`
-    /// once `goes_on` says no, which is asked now and then.
+    /// Like [`Tokenizer::encode_prompt`] for the text without `mark`. What [`Tokenizer::guard`] marked stays plain
+    /// text. `None` when `goes_on`, which is called now and then, returns `false`.
     pub(super) fn encode_guarded(
         &self,
         text: &str,
@@ -317,7 +308,7 @@ impl Tokenizer {
             seen = at;
             at - removed
         };
-        // A token of one character can't be taken apart: there the mark stands behind it.
+        // A name of one character can't be split, so the mark stands behind it.
         let found = self.special.find_all(text).filter(|(place, _)| !text[place.end..].starts_with(mark));
         let found: Vec<_> =
             found.map(|(place, id)| (unmarked(place.start)..unmarked(place.end), id)).collect();
@@ -325,13 +316,12 @@ impl Tokenizer {
         goes_on().then(|| self.framed(ids))
     }
 
-    /// The bytes of a token, a part of a character perhaps; a control token's are its name. Empty for an id outside the
-    /// vocabulary.
+    /// The bytes of a token, perhaps part of a character; a control token's are its name. Empty for an unknown id.
     pub fn decode_bytes(&self, id: u32) -> &[u8] {
         self.vocabulary.bytes(id)
     }
 
-    /// The text of `ids` without control tokens; bytes that are no UTF-8 become `U+FFFD`.
+    /// The text of `ids` without control tokens. Invalid UTF-8 becomes `U+FFFD`.
     pub fn decode(&self, ids: &[u32]) -> String {
         let mut bytes = Vec::with_capacity(ids.len() * 4);
         for &id in ids.iter().filter(|&&id| !self.is_control(id)) {
@@ -343,17 +333,17 @@ impl Tokenizer {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// Whether a text's first token carries a space that isn't in the text.
+    /// Whether the first token of a text carries a space that isn't in the text.
     pub(super) fn space_prefix(&self) -> bool {
         matches!(&self.algorithm, Algorithm::SentencePiece(sentencepiece) if sentencepiece.space_prefix())
     }
 
-    /// Whether the token steers and is not text: `<|im_start|>`, `</s>`.
+    /// Whether the token is a control token and not text, such as `<|im_start|>` or `</s>`.
     pub fn is_control(&self, id: u32) -> bool {
         matches!(self.vocabulary.kind(id), Kind::Control | Kind::Unknown)
     }
 
-    /// Whether the token is padding of the table, never meant to be drawn.
+    /// Whether the token only pads the table and must never be sampled.
     pub fn is_unused(&self, id: u32) -> bool {
         self.vocabulary.kind(id) == Kind::Unused
     }
@@ -363,27 +353,25 @@ impl Tokenizer {
         self.add_bos
     }
 
-    /// The token that opens a sequence.
     pub fn bos(&self) -> Option<u32> {
         self.bos
     }
 
-    /// The token that closes a sequence.
     pub fn eos(&self) -> Option<u32> {
         self.eos
     }
 
-    /// Tokens that end a generation (`<|im_end|>`, `<|endoftext|>`, `</s>`, …), ascending.
+    /// Tokens that end a generation (`<|im_end|>`, `<|endoftext|>`, `</s>`, …), in ascending order.
     pub fn end_of_generation(&self) -> &[u32] {
         &self.end_of_generation
     }
 
-    /// The id of the control or user-defined token with exactly this text.
+    /// The id of the control or user-defined token with exactly this name.
     pub fn special_token(&self, text: &str) -> Option<u32> {
         self.special.whole(text)
     }
 
-    /// Number of tokens in the file's table; a model may have more rows of logits than that.
+    /// Number of tokens in the file's table. A model may have more rows of logits.
     pub fn vocab_size(&self) -> usize {
         self.vocabulary.len()
     }

@@ -1,24 +1,23 @@
-//! How text is cut into words before byte-pair merges, for every family that names its way in `tokenizer.ggml.pre`.
+//! How text is cut into words before byte-pair merges, for each family named in `tokenizer.ggml.pre`.
 //!
-//! Each family's tokenizer was trained with one or more regular expressions, applied one after the other to what the
-//! one before left; between matches lies text that is a word of its own. They all end in `\s+(?!\S)|\s+`, a look-ahead
-//! that a linear-time engine doesn't have. It says: white space before a word gives its last character to the word. So
-//! `\s+` stands alone here and that character is taken off afterwards: no backtracking, no limit on the length of a run.
+//! Each family's tokenizer was trained with one or more regular expressions, each applied to the pieces that the one
+//! before left. Text between matches is a word of its own. All end in `\s+(?!\S)|\s+`, a look-ahead that a linear-time
+//! engine doesn't have: white space before a word leaves its last character to the word. So `\s+` stands alone here,
+//! and that character is taken off afterwards, without backtracking and however long the run is.
 
 use regex_automata::meta::Regex;
 use regex_automata::{Input, PatternID};
 
-/// White space to the end of its run, without the last character where a word follows.
+/// A whole run of white space; `Stage::next` takes off the last character if a word follows.
 const SPACES: &str = r"\s+";
 
-/// How one family cuts text.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rules {
-    /// Applied in order; each is a list of alternatives, the earlier preferred.
+    /// Applied in order. Each is a list of alternatives; earlier ones are preferred.
     stages: &'static [&'static [&'static str]],
-    /// A word that is a token is that token, whatever merges would make of it.
+    /// A word that is itself a token becomes that token, whatever merges would make of it.
     pub(super) ignore_merges: bool,
-    /// The family opens a sequence with its first token unless the file says otherwise.
+    /// Whether a sequence begins with the `bos` token if the file doesn't say.
     pub(super) add_bos: bool,
 }
 
@@ -28,7 +27,7 @@ const fn rules_of(stages: &'static [&'static [&'static str]]) -> Rules {
 
 const GPT2: &[&str] = &[r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+", SPACES];
 
-/// Contractions, in either case, of the patterns that descend from `cl100k`.
+/// Contractions in either case, as in patterns that descend from `cl100k`.
 macro_rules! contraction {
     () => {
         "'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD]"
@@ -59,7 +58,7 @@ const QWEN35: &[&str] = &[
     SPACES,
 ];
 
-/// Words by case, as in `o200k`: `upper* lower+`, then `upper+ lower*`, each with `$after` behind it.
+/// Words by case, as in `o200k`: `upper* lower+`, then `upper+ lower*`, each followed by `$after`.
 macro_rules! o200k {
     ($after:expr, $number:literal) => {
         &[
@@ -115,7 +114,7 @@ const BAILING: &[&str] = &[
     SPACES,
 ];
 
-/// The rules that a file names in `tokenizer.ggml.pre`; `None` for a name that isn't known.
+/// The rules of the pre-tokenizer `pre`; `None` for an unknown name.
 pub(super) fn rules(pre: &str) -> Option<Rules> {
     Some(match pre {
         "default" => rules_of(&[&[r"[\p{P}$+<=>^~|]+"], GPT2, &[r"\p{N}+"], THREE_DIGITS]),
@@ -146,7 +145,6 @@ pub(super) fn rules(pre: &str) -> Option<Rules> {
     })
 }
 
-/// The compiled rules of one family.
 #[derive(Debug)]
 pub(super) struct PreTokenizer {
     stages: Vec<Stage>,
@@ -155,7 +153,7 @@ pub(super) struct PreTokenizer {
 #[derive(Debug)]
 struct Stage {
     regex: Regex,
-    /// Which alternative is [`SPACES`].
+    /// The index of the alternative [`SPACES`].
     spaces: Option<PatternID>,
 }
 
@@ -169,13 +167,13 @@ impl PreTokenizer {
         Self { stages: stages.collect() }
     }
 
-    /// Calls `on_word` with every word of `text`, in order, nothing left out, until it says no.
+    /// Calls `on_word` with every word of `text`, in order and without gaps, until it returns `false`.
     pub(super) fn split<'t>(&self, text: &'t str, on_word: &mut dyn FnMut(&'t str) -> bool) {
         split_by(&self.stages, text, on_word);
     }
 }
 
-/// Whether more is wanted.
+/// Returns `false` once `on_word` did.
 fn split_by<'t>(stages: &[Stage], text: &'t str, on_word: &mut dyn FnMut(&'t str) -> bool) -> bool {
     let Some((stage, later)) = stages.split_first() else { return on_word(text) };
     let mut at = 0;
@@ -200,7 +198,7 @@ impl Stage {
         let mut word = found.range();
         if Some(found.pattern()) == self.spaces && word.end < text.len() {
             let last = text[word.clone()].chars().next_back().map_or(0, char::len_utf8);
-            // One character alone has nothing to leave behind.
+            // A single character has nothing to leave behind.
             if last < word.len() {
                 word.end -= last;
             }

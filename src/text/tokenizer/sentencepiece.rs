@@ -1,7 +1,7 @@
-//! SentencePiece's BPE: characters merge into the neighbouring pair whose token has the highest score, the leftmost
-//! among equals; characters without a token become their bytes.
+//! SentencePiece's BPE. Text begins as characters, and the neighboring pair whose token has the highest score merges
+//! first, the leftmost among equals. Characters without a token become their bytes.
 //!
-//! Kudo, Richardson: SentencePiece (2018). The text is not cut before: a token may hold several words.
+//! Kudo, Richardson: SentencePiece (2018). The text is not cut into words: a token may span several.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
@@ -13,28 +13,28 @@ const NONE: u32 = u32::MAX;
 
 #[derive(Debug)]
 pub(super) struct SentencePiece {
-    /// By token.
+    /// By token id.
     scores: Vec<f32>,
-    /// Text gets a space in front.
+    /// Whether a space is put in front of a text.
     space_prefix: bool,
-    /// The tokens `<0x00>` to `<0xFF>`, where the file has them.
+    /// The tokens `<0x00>` to `<0xFF>`, if the file has them.
     bytes: Box<[Option<u32>; 256]>,
     unknown: Option<u32>,
-    /// No pair longer than this can be a token.
+    /// Bytes of the longest token; a longer pair can't merge.
     token_bytes_max: usize,
 }
 
 #[derive(Clone, Copy)]
 struct Symbol {
     start: u32,
-    /// 0 when merged into the one before.
+    /// 0 once merged into the symbol before.
     bytes: u32,
-    /// Places in the list; [`NONE`] at its ends.
+    /// Indices in the list; [`NONE`] at its ends.
     previous: u32,
     next: u32,
 }
 
-/// A pair that could merge. Out of date when the two are no longer `bytes` long together.
+/// A pair that could merge. It is stale if the two symbols no longer have `bytes` bytes together.
 struct Candidate {
     score: f32,
     left: u32,
@@ -107,7 +107,7 @@ impl SentencePiece {
         }
     }
 
-    /// The same of a text that goes on where others stand. Nothing is appended once `goes_on` says no.
+    /// The same for text that continues after other tokens. Appends nothing when `goes_on` returns `false`.
     pub(super) fn encode_continuation(
         &self,
         vocabulary: &Vocabulary,
@@ -115,7 +115,7 @@ impl SentencePiece {
         ids: &mut Vec<u32>,
         goes_on: &dyn Fn() -> bool,
     ) {
-        // To the algorithm, `▁` is a space.
+        // The algorithm treats `▁` as a space.
         self.merge(vocabulary, &text.replace('▁', " "), ids, goes_on);
     }
 
@@ -132,7 +132,7 @@ impl SentencePiece {
         if let Some(last) = symbols.last_mut() {
             last.next = NONE;
         }
-        /// So often somebody who may have left is asked whether the rest is wanted.
+        /// How often `goes_on` is called.
         const MERGES_BETWEEN: u32 = 1 << 14;
         let mut merges = 0u32;
         let mut ends = || {
@@ -179,7 +179,7 @@ impl SentencePiece {
         }
     }
 
-    /// The merge of the symbol at `at` with the one behind it.
+    /// The merge of the symbol at `at` with the next one.
     fn candidate(
         &self,
         vocabulary: &Vocabulary,

@@ -132,7 +132,7 @@ fn a_character_that_is_a_token_of_its_own_is_not_taken_for_its_spelled_bytes() {
     assert_eq!(tokenizer.encode("\u{200d}", false), [5]);
 }
 
-/// Scores as llama.cpp reads them: higher merges first.
+/// A small vocabulary. Scores as llama.cpp reads them: higher ones merge first.
 fn sentencepiece() -> Tokenizer {
     let mut tokens: Vec<String> = ["<unk>", "<s>", "</s>"].map(String::from).to_vec();
     tokens.extend((0..=255u8).map(|byte| format!("<0x{byte:02X}>")));
@@ -169,7 +169,7 @@ fn sentencepiece_merges_by_score_and_falls_back_to_bytes() {
     assert_eq!(tokenizer.encode_prompt("<s>hello"), tokenizer.encode_prompt("hello"));
 }
 
-/// The same vocabulary in Hugging Face's crate.
+/// The same vocabulary in Hugging Face's `tokenizers` crate.
 fn peer() -> BPE {
     let ours = fixtures::byte_level_gguf("gpt-2", MERGES);
     let tokens: Vec<&str> = ours.required("tokenizer.ggml.tokens").unwrap();
@@ -232,7 +232,7 @@ proptest! {
     }
 }
 
-/// What is quadratic in a run takes minutes.
+/// Anything quadratic in the length of a run would take minutes.
 #[test]
 fn long_runs_take_no_longer_than_other_text() {
     let runs = [" ", "a", "\n", "\t \n", "!", "1", "ü", "'", "我", " a", "aA"];
@@ -255,7 +255,7 @@ fn long_runs_take_no_longer_than_other_text() {
     }
 }
 
-/// The longest token at each place, from left to right.
+/// The longest token at each position, from left to right.
 fn found_naively(tokens: &[(u32, &str)], text: &str) -> Vec<(Range<usize>, u32)> {
     let (mut found, mut at) = (Vec::new(), 0);
     while at < text.len() {
@@ -271,12 +271,12 @@ fn found_naively(tokens: &[(u32, &str)], text: &str) -> Vec<(Range<usize>, u32)>
     found
 }
 
-/// Tokens that share long beginnings and ends, with texts that are full of beginnings.
+/// The tokens share long beginnings and ends, and the texts are full of such beginnings.
 #[test]
 fn long_special_tokens_take_no_longer_than_short_ones() {
     let long = "a".repeat(4_000);
     let mut texts: Vec<String> = (1..1_000).map(|bytes| format!("{}b", &long[..bytes * 4])).collect();
-    // The one that is found, each time after a look for the longer ones.
+    // The one that is found, each time after a search for the longer ones.
     texts.push("a".into());
     texts.extend((0..500).map(|number| format!("<|{}{number}|>", "reserved_".repeat(40))));
     let special: Vec<(&str, i32)> = texts.iter().map(|text| (text.as_str(), 3)).collect();
@@ -310,7 +310,7 @@ fn tokens_that_are_too_long_are_refused() {
     assert!(error.contains("its special tokens have more than 4194304 bytes together"), "{error}");
 }
 
-/// Pieces of all lengths that grow by one character, where every step looks at the whole piece.
+/// Tokens of all lengths, each one character longer than the one before, so that every step looks at the whole run.
 #[test]
 fn nested_pieces_take_no_longer_than_other_text() {
     let merges: Vec<String> = (1..200).map(|length| format!("{} a", "a".repeat(length))).collect();

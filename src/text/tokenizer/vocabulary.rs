@@ -1,4 +1,4 @@
-//! The table of tokens: bytes, kind, and the way back from bytes to an id. How a text is cut is not known here.
+//! The table of tokens: their bytes and kinds, and the map from bytes to an id. How a text is cut is not known here.
 
 use std::hash::BuildHasher;
 
@@ -6,34 +6,34 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::TokenizerError;
 
-/// A longer token can't be looked up in a time that is bounded. The longest of real vocabularies have some 500 bytes.
+/// Bounds the time to look up a token. The longest token in real vocabularies has some 500 bytes.
 const TOKEN_BYTES_MAX: usize = 4096;
 
-/// What a token is for (`tokenizer.ggml.token_type`).
+/// The kind of a token (`tokenizer.ggml.token_type`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Normal,
     Unknown,
-    /// Steers: never made from plain text.
+    /// A control token, which plain text never becomes.
     Control,
-    /// Cut out of any text before the algorithm sees it.
+    /// Recognized in any text before the algorithm runs.
     UserDefined,
-    /// Padding of the table.
+    /// Pads the table.
     Unused,
-    /// One byte, written `<0x0A>`.
+    /// One byte, written as `<0x0A>`.
     Byte,
 }
 
-/// How a file writes the bytes of a token.
+/// How a file spells the bytes of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Spelling {
-    /// GPT-2's: every byte is one printable character (`Ġ` is a space).
+    /// GPT-2's spelling: each byte is one printable character (`Ġ` is a space).
     ByteLevel,
-    /// SentencePiece's: `▁` is a space.
+    /// SentencePiece's spelling: `▁` is a space.
     Metaspace,
 }
 
-/// Texts that end a generation in the model families there are; files seldom list them all.
+/// Names of tokens that end a generation in known model families. Files seldom list all of them.
 const ENDS: &[&str] = &[
     "<|eot_id|>",
     "<|im_end|>",
@@ -54,13 +54,13 @@ const ENDS: &[&str] = &[
     "<｜end▁of▁sentence｜>",
 ];
 
-/// Special tokens of code models that mean the model has begun another file.
+/// Special tokens of code models. They mean that the model has begun another file.
 const ENDS_OF_FILE: &[&str] =
     &["<|fim_pad|>", "<|repo_name|>", "<|fim_repo|>", "<|file_sep|>", "<fim_pad>", "<reponame>"];
 
-/// Ids whose texts end a generation, in the order of the table.
+/// Ids of the tokens that end a generation, in the order of the table.
 pub(super) fn end_of_generation(texts: &[&str]) -> Vec<u32> {
-    // In the harmony format `<|end|>` ends a message, and `<|return|>` or `<|call|>` the turn.
+    // In the harmony format `<|end|>` ends a message, and `<|return|>` or `<|call|>` ends the turn.
     let harmony = texts.contains(&"<|return|>") && texts.contains(&"<|call|>");
     (0u32..)
         .zip(texts)
@@ -73,15 +73,14 @@ fn is_end(text: &str) -> bool {
     ENDS.contains(&text) || ENDS_OF_FILE.contains(&text)
 }
 
-/// All tokens of a file.
 #[derive(Debug)]
 pub(super) struct Vocabulary {
-    /// All tokens' bytes, one after the other.
+    /// The bytes of all tokens, one after the other.
     bytes: Vec<u8>,
     /// Token `i` is `bytes[starts[i]..starts[i + 1]]`.
     starts: Vec<u32>,
     kinds: Vec<Kind>,
-    /// Ids by bytes: tokens that plain text can become. Where two have the same bytes, the normal one, then the first.
+    /// Ids by bytes, for tokens that plain text can become. Among equal ones a normal token wins, then the first.
     by_bytes: HashTable<u32>,
     hasher: DefaultHashBuilder,
 }
@@ -140,18 +139,18 @@ impl Vocabulary {
         }
     }
 
-    /// The token that plain text with these bytes can become.
+    /// The token that plain text with these bytes becomes.
     pub(super) fn find(&self, bytes: &[u8]) -> Option<u32> {
         let hash = self.hasher.hash_one(bytes);
         self.by_bytes.find(hash, |&id| self.bytes(id) == bytes).copied()
     }
 
-    /// Empty outside the table.
+    /// Empty for an id outside the table.
     pub(super) fn bytes(&self, id: u32) -> &[u8] {
         if (id as usize) < self.kinds.len() { slice(&self.bytes, &self.starts, id) } else { &[] }
     }
 
-    /// [`Kind::Unused`] outside the table.
+    /// [`Kind::Unused`] for an id outside the table.
     pub(super) fn kind(&self, id: u32) -> Kind {
         self.kinds.get(id as usize).copied().unwrap_or(Kind::Unused)
     }
@@ -160,7 +159,7 @@ impl Vocabulary {
         self.kinds.len()
     }
 
-    /// The longest token that plain text can become, in bytes.
+    /// Bytes of the longest token that plain text can become.
     pub(super) fn longest(&self) -> usize {
         self.by_bytes.iter().map(|&id| self.bytes(id).len()).max().unwrap_or(0)
     }
@@ -171,7 +170,7 @@ fn slice<'a>(bytes: &'a [u8], starts: &[u32], id: u32) -> &'a [u8] {
 }
 
 fn kind_of(text: &str, number: i32) -> Kind {
-    // Converters have marked end tokens as normal text; taken from a user's text, they would end the generation.
+    // Some converters marked end tokens as normal text. If a user's text could become one, it would end the generation.
     if is_end(text) {
         return Kind::Control;
     }
@@ -185,8 +184,8 @@ fn kind_of(text: &str, number: i32) -> Kind {
     }
 }
 
-/// Appends a token's bytes. Says whether its text is one that the algorithm reads: a byte-level vocabulary may hold the
-/// character `é` beside its two spelled bytes, and no text ever becomes that token.
+/// Appends a token's bytes. Returns whether the algorithm can produce the token: a byte-level vocabulary may hold the
+/// character `é` in addition to its two spelled bytes, and no text ever becomes that token.
 fn append_bytes(spelling: Spelling, text: &str, kind: Kind, out: &mut Vec<u8>) -> bool {
     if let Some(byte) = byte_token(text).filter(|_| kind == Kind::Byte) {
         out.push(byte);
@@ -205,14 +204,14 @@ fn append_bytes(spelling: Spelling, text: &str, kind: Kind, out: &mut Vec<u8>) -
     }
 }
 
-/// `<0x0A>` is byte 10.
+/// Parses names such as `<0x0A>`, which is byte 10.
 fn byte_token(text: &str) -> Option<u8> {
     let digits = text.strip_prefix("<0x")?.strip_suffix('>')?;
     u8::from_str_radix(digits, 16).ok()
 }
 
 /// Undoes GPT-2's spelling of bytes: printable Latin-1 stands for itself, and the other 68 bytes, in order, are the
-/// characters from U+0100 on. A character that is neither stays as it is; says whether there was none.
+/// characters from U+0100 on. Any other character stays as it is. Returns whether there was none of these.
 pub(super) fn append_byte_level(text: &str, out: &mut Vec<u8>) -> bool {
     let mut spelled = true;
     for c in text.chars() {

@@ -1,19 +1,18 @@
-//! Reads the beginning of a call's JSON object, byte by byte: up to where the arguments begin, or to its end.
+//! Reads the beginning of a call's JSON object, byte by byte, up to its arguments or to its end.
 
 use std::ops::Range;
 
 use serde_json::Value;
 
-/// What is known of an object so far.
 #[derive(Debug, PartialEq)]
 pub(super) enum Header {
     /// It may still become a call.
     More,
-    /// It is none.
+    /// It is not a call.
     Broken,
-    /// A call of this tool; its arguments' object begins at this byte.
+    /// A call of this tool. Its arguments' object begins at this byte.
     Begins(String, usize),
-    /// A call that was read to its end at this byte: name, arguments.
+    /// A complete call: name, arguments, and the byte after its end.
     Whole(String, String, usize),
 }
 
@@ -22,9 +21,7 @@ enum Expect {
     Key,
     Colon,
     Value,
-    /// In a value.
     Inside,
-    /// Between members.
     Comma,
 }
 
@@ -35,20 +32,20 @@ enum Key {
     Other,
 }
 
-/// Reads on where it stopped. Strict about the object's own members, lenient inside of their values.
+/// Reads an object in pieces. It is strict about the object's own members and lenient inside their values.
 #[derive(Debug)]
 pub(super) struct HeaderReader {
     at: usize,
     depth: usize,
     in_string: bool,
     escaped: bool,
-    /// Where the string or value that is being read began.
+    /// Where the current string or value began.
     began: usize,
     expect: Expect,
     key: Key,
     name: Option<String>,
     arguments: Option<Range<usize>>,
-    /// Nothing around it says that it is a call: no other keys than a call's, and the arguments must be there.
+    /// No mark says that this is a call, so only a call's keys are accepted and the arguments must be there.
     bare: bool,
 }
 
@@ -68,7 +65,7 @@ impl HeaderReader {
         }
     }
 
-    /// Reads what `text`, which begins with `{`, has more than when last asked. `known` says whether there is such a tool.
+    /// Reads what is new in `text`, which begins with `{`. `known` says whether a tool of that name exists.
     pub(super) fn read(&mut self, text: &str, known: &dyn Fn(&str) -> bool) -> Header {
         while let Some(&byte) = text.as_bytes().get(self.at) {
             let header = self.take(byte, text, known);
@@ -99,7 +96,7 @@ impl HeaderReader {
             (b'}' | b']', 3..) => self.depth -= 1,
             (b':', 1) if self.expect == Expect::Colon => self.expect = Expect::Value,
             (b',', 1) if matches!(self.expect, Expect::Comma | Expect::Inside) => self.expect = Expect::Key,
-            // A number or a word: no name, and no arguments but `null`.
+            // A number or a word. It can't be a name, and as arguments only `null` is accepted.
             (b'n', 1) if self.expect == Expect::Value && self.key != Key::Name => {
                 self.expect = Expect::Inside
             }
@@ -171,7 +168,7 @@ impl HeaderReader {
         }
     }
 
-    /// A string or a container ends, at depth 1.
+    /// Handles the end of a string or a container at depth 1.
     fn end_value(&mut self, text: &str, known: &dyn Fn(&str) -> bool) -> Header {
         self.expect = Expect::Comma;
         let value = self.began..self.at + 1;
@@ -198,7 +195,7 @@ impl HeaderReader {
     }
 }
 
-/// An object as it was written, or out of the string that it was put into.
+/// The arguments' object: as it was written, or decoded if it was given as a string.
 fn object_text(value: &str) -> Option<String> {
     if value.starts_with('{') {
         return Some(value.to_owned());
@@ -216,24 +213,22 @@ pub(super) struct Balance {
     escaped: bool,
 }
 
-/// Where a value ends.
 #[derive(Debug, PartialEq)]
 pub(super) enum Ending {
-    /// Not in this text.
+    /// It is not in this text.
     Later,
-    /// With the byte before this one.
+    /// The value ends with the byte before this one.
     At(usize),
-    /// Before this byte, which no value has: a tag.
+    /// The value breaks off before this byte, which is the `<` of a tag.
     Torn(usize),
 }
 
 impl Balance {
-    /// Inside of this many brackets.
+    /// Starts inside this many brackets.
     pub(super) fn inside(depth: usize) -> Self {
         Self { depth, ..Self::default() }
     }
 
-    /// Reads on.
     pub(super) fn read(&mut self, text: &str) -> Ending {
         for (at, byte) in text.bytes().enumerate() {
             match byte {

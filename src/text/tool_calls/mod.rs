@@ -1,6 +1,7 @@
-//! How model families write calls of tools, and the way from what a model writes to calls, while it streams.
+//! The syntaxes in which model families write tool calls, and a streaming parser from a model's text to calls.
 //!
-//! More is read than is asked for: small models stray from their family's form. What tools do is not known here.
+//! Small models stray from their family's syntax, so the parser accepts more than that. What tools do is not known
+//! here.
 
 mod header;
 mod parser;
@@ -13,41 +14,40 @@ pub use parser::{OutputParser, Part};
 use super::template::ChatTemplate;
 use super::tokenizer::Tokenizer;
 
-/// Which tools a model may, must or must not call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ToolChoice {
-    /// None: tools are described but not called.
+    /// Tools are described to the model but may not be called.
     None,
-    /// As it likes.
+    /// The model may call tools.
     Auto,
-    /// One at least.
+    /// The model must call at least one tool.
     Required,
-    /// This one.
+    /// The model must call this tool.
     Named(String),
 }
 
-/// How a family writes calls.
+/// The syntax in which a family writes calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ToolFormat {
     syntax: &'static Syntax,
 }
 
-/// A family's form. Every text of it is one that the family's tokenizer may have as a token of its own.
+/// A family's syntax. Each of its texts may be a single token in the family's vocabulary.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Syntax {
     name: &'static str,
-    /// After one of these stands a call, or a list of calls. The first is the one that the family was taught.
+    /// A call, or a list of calls, follows one of these. The first is the one that the family was trained on.
     pub opens: &'static [&'static str],
-    /// What may stand behind a call.
+    /// Texts that may follow a call.
     closes: &'static [&'static str],
-    /// What may stand between a name and its arguments.
+    /// Texts that may stand between a name and its arguments.
     separators: &'static [&'static str],
-    /// What is written when a grammar holds the pen.
+    /// What a grammar makes the model write.
     pub written: Written,
 }
 
-/// `begin`, then `before_name` NAME `before_arguments` ARGUMENTS `after_arguments` for each call with `between` between
-/// them, then `end`.
+/// `begin`, then for each call `before_name` NAME `before_arguments` ARGUMENTS `after_arguments` with `between` between
+/// the calls, then `end`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Written {
     pub begin: &'static str,
@@ -58,12 +58,12 @@ pub(super) struct Written {
     pub end: &'static str,
 }
 
-/// What opens and closes a model's thoughts. Only at the beginning of an answer: later it is a word like any other.
+/// The marks around a model's reasoning. They count only at the beginning of an answer; later they are plain text.
 pub(super) const THOUGHTS: &[(&str, &str)] =
     &[("<think>", "</think>"), ("[THINK]", "[/THINK]"), ("<|START_THINKING|>", "<|END_THINKING|>")];
 
-/// Qwen, Hermes, SmolLM, Granite 4 and all who were taught nothing else. `<tools>` and `<function_call>` are what small
-/// ones make of it, `<function=…>` is Qwen3-Coder's.
+/// Qwen, Hermes, SmolLM, Granite 4, and all models that were trained on no syntax. Small models write `<tools>` and
+/// `<function_call>` instead; `<function=…>` is Qwen3-Coder's.
 const HERMES: Syntax = Syntax {
     name: "hermes",
     opens: &["<tool_call>", "<function_call>", "<tools>", "<function="],
@@ -79,7 +79,7 @@ const HERMES: Syntax = Syntax {
     },
 };
 
-/// Llama 3.1 to 3.3: bare JSON; a built-in tool's call comes after `<|python_tag|>`.
+/// Llama 3.1 to 3.3: plain JSON; calls of built-in tools follow `<|python_tag|>`.
 const LLAMA3: Syntax = Syntax {
     name: "llama3",
     opens: &["<|python_tag|>", "<function="],
@@ -95,7 +95,7 @@ const LLAMA3: Syntax = Syntax {
     },
 };
 
-/// Mistral until 2024: a list.
+/// Mistral until 2024: one list of calls.
 const MISTRAL_LIST: Syntax = Syntax {
     name: "mistral",
     opens: &["[TOOL_CALLS]"],
@@ -111,7 +111,7 @@ const MISTRAL_LIST: Syntax = Syntax {
     },
 };
 
-/// Mistral since 2025: each call for itself, the name outside.
+/// Mistral since 2025: each call by itself, with the name outside of the JSON.
 const MISTRAL_NAMED: Syntax = Syntax {
     name: "mistral-args",
     written: Written {
@@ -141,7 +141,7 @@ const PHI4: Syntax = Syntax {
     },
 };
 
-/// Granite 3: as Phi-4, but nothing closes the list.
+/// Granite 3: like Phi-4, but without a mark behind the list.
 const GRANITE3: Syntax = Syntax {
     name: "granite3",
     opens: &["<|tool_call|>"],
@@ -157,7 +157,7 @@ const GRANITE3: Syntax = Syntax {
     },
 };
 
-/// DeepSeek V3 and R1: the arguments in a fence.
+/// DeepSeek V3 and R1: the arguments stand in a code fence.
 const DEEPSEEK3: Syntax = Syntax {
     name: "deepseek3",
     opens: &["<｜tool▁calls▁begin｜>", "<｜tool▁call▁begin｜>"],
@@ -173,7 +173,7 @@ const DEEPSEEK3: Syntax = Syntax {
     },
 };
 
-/// DeepSeek V3.1: without the fence.
+/// DeepSeek V3.1: without the code fence.
 const DEEPSEEK31: Syntax = Syntax {
     name: "deepseek3.1",
     written: Written {
@@ -203,7 +203,7 @@ const COMMAND_R: Syntax = Syntax {
     },
 };
 
-/// Texts that must all stand in a template, and the form it then is; the first that fits counts.
+/// Texts that must all occur in a chat template, and the syntax that it then uses. The first match counts.
 const FAMILIES: &[(&[&str], &Syntax)] = &[
     (&["[TOOL_CALLS]", "[ARGS]"], &MISTRAL_NAMED),
     (&["[TOOL_CALLS]"], &MISTRAL_LIST),
@@ -218,14 +218,14 @@ const FAMILIES: &[(&[&str], &Syntax)] = &[
 ];
 
 impl Syntax {
-    /// Texts of it that a tokenizer may have as control tokens.
+    /// All texts of the syntax that may be control tokens.
     pub fn marks(&self) -> impl Iterator<Item = &'static str> {
         [self.opens, self.closes, self.separators].into_iter().flatten().copied()
     }
 }
 
 impl ToolFormat {
-    /// The form that goes with a chat template: what it speaks of where it shows tools, and Hermes' where it doesn't.
+    /// The syntax that goes with a chat template: the one it mentions if it shows tools, otherwise Hermes'.
     pub fn new(template: Option<&ChatTemplate>) -> Self {
         let source = template.filter(|template| template.shows_tools()).map_or("", ChatTemplate::source);
         let fits = |texts: &[&str]| texts.iter().all(|text| source.contains(text));
@@ -233,17 +233,17 @@ impl ToolFormat {
         Self { syntax: found.map_or(&HERMES, |(_, syntax)| syntax) }
     }
 
-    /// Hermes' form, for models that were taught none.
+    /// Hermes' syntax, for models that were trained on none.
     pub fn hermes() -> Self {
         Self { syntax: &HERMES }
     }
 
-    /// What the form is called here.
+    /// The name of the syntax within this project.
     pub fn name(&self) -> &'static str {
         self.syntax.name
     }
 
-    /// Control tokens whose names an [`OutputParser`] has to see: those of the form, and those that frame thoughts.
+    /// Control tokens whose names an [`OutputParser`] must see: the marks of the syntax and those around reasoning.
     pub fn visible_tokens(&self, tokenizer: &Tokenizer) -> Vec<u32> {
         let thoughts = THOUGHTS.iter().flat_map(|&(open, close)| [open, close]);
         let texts = self.syntax.marks().chain(thoughts);
@@ -251,7 +251,6 @@ impl ToolFormat {
         ids.filter(|&id| tokenizer.is_control(id)).collect()
     }
 
-    /// Every form that is known.
     #[cfg(test)]
     pub(super) fn all() -> Vec<Self> {
         let mut all: Vec<Self> = FAMILIES.iter().map(|(_, syntax)| Self { syntax }).collect();
@@ -264,7 +263,7 @@ impl ToolFormat {
     }
 }
 
-/// Whether an answer to this prompt begins inside of the model's thoughts.
+/// Whether an answer to this prompt begins inside the model's reasoning.
 pub fn reasoning_open(prompt: &str) -> bool {
     THOUGHTS.iter().any(|(open, _)| prompt.trim_end().ends_with(open))
 }

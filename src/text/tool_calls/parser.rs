@@ -1,7 +1,7 @@
-//! Splits what a model writes, while it comes, into content, thoughts and calls.
+//! Splits the text of a streaming answer into content, reasoning and calls.
 //!
-//! Every decision is made on the text so far and never on how it was cut. Until a call is certain (a known tool's name, and
-//! where its arguments begin) its text is held back; if it turns out to be none, all of it is content, as it was written.
+//! Every decision depends on the text so far, never on how it was cut into pieces. Text is held back until a call is
+//! certain: a known tool's name, and the beginning of its arguments. If it is no call, all of it is content, unchanged.
 
 use serde_json::Value;
 
@@ -10,100 +10,96 @@ use super::scan::{Bare, Found, Prefix, bare_json, find_prefix, find_tag, is_name
 use super::{Syntax, THOUGHTS, ToolFormat};
 use crate::text::template::Tool;
 
-/// A name and what stands around it take fewer bytes than this.
+/// A name and the marks around it must take fewer bytes than this.
 const NAME_BYTES_MAX: usize = 512;
 const PARAMETER: &str = "<parameter=";
 const PARAMETER_END: &str = "</parameter>";
 const FUNCTION: &str = "<function=";
 
-/// A piece of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Part {
-    /// For the reader.
+    /// Text for the user.
     Content(String),
-    /// The model's thoughts.
     Reasoning(String),
-    /// A call begins.
     CallBegin {
-        /// Counts the answer's calls from 0.
+        /// The number of this call in the answer, from 0.
         index: u32,
-        /// The tool.
         name: String,
     },
-    /// JSON text of the call's arguments, to be appended to what came before. The text is the model's: without a grammar
-    /// it may end early or not be sound inside of its braces.
+    /// JSON text of the call's arguments, to be appended to the parts before. The text is the model's own: without a
+    /// grammar it may end early or be invalid inside its braces.
     CallArguments {
-        /// The call's.
+        /// The number of the call, as in [`Part::CallBegin`].
         index: u32,
-        /// Not empty.
+        /// Never empty.
         text: String,
     },
 }
 
-/// Reads one answer.
 #[derive(Debug)]
 pub struct OutputParser {
     syntax: &'static Syntax,
     tools: Vec<(String, Value)>,
     state: State,
-    /// Text that is not given yet; belongs to `state`.
+    /// Text that is held back. Its meaning depends on `state`.
     held: String,
-    /// What stood before `held` and is content if no call comes: a tag, a fence, white space.
+    /// Text in front of `held` that is content if no call follows: a tag, a fence, white space.
     lead: String,
     place: Place,
     begun: usize,
-    /// The tool of the last call.
+    /// The tool of the latest call.
     called: String,
     parts: Vec<Part>,
 }
 
 #[derive(Debug)]
 enum State {
-    /// Nothing was said yet.
+    /// Nothing but white space was written yet.
     Start { thoughts_allowed: bool },
-    /// In thoughts; whether anything was said in them.
+    /// Inside reasoning; `said` tells whether there is any text in it yet.
     Thoughts { said: bool },
-    /// In content.
+    /// Inside content.
     Content,
-    /// Where a call, or a list of calls, has to begin.
+    /// A call or a list of calls must begin here.
     Body,
-    /// In a call's object, before its arguments.
+    /// Inside a call's object, before its arguments.
     Object(HeaderReader),
-    /// In a name that its arguments follow.
+    /// Inside a name that is followed by arguments.
     Name,
-    /// In the arguments. They are a member of an object, or stand alone.
+    /// Inside the arguments. They are a member of an object or stand alone.
     Arguments { balance: Balance, in_object: bool },
-    /// Behind the arguments, before the object's end.
+    /// After the arguments, before the end of their object.
     ObjectEnd(Option<Balance>),
-    /// Behind `<function=`.
+    /// After `<function=`.
     FunctionName,
-    /// Between a function's tags; whether one parameter was written.
+    /// Between the tags of a function; `any` tells whether a parameter was written yet.
     Parameters { any: bool },
-    /// Behind a call.
+    /// After a call.
     After,
 }
 
-/// Around calls.
+/// The context of a call.
 #[derive(Debug, Default)]
 struct Place {
-    /// The whole answer is JSON; nothing else says that it is a call.
+    /// The whole answer is JSON. No mark says that it is a call.
     bare: bool,
     fenced: bool,
-    /// In a list.
+    /// Inside a list of calls.
     list: bool,
-    /// Bytes of `lead` that open calls.
+    /// The number of bytes at the beginning of `lead` that are an opening mark.
     open_bytes: usize,
 }
 
-/// How much a state could do with what is held.
+/// What happens after a state has looked at the held text.
 enum Step {
     Again,
     Wait,
 }
 
 impl OutputParser {
-    /// A parser for an answer that may call `tools`; without any, nothing is a call. With `reasoning_open`, the answer begins
-    /// in the model's thoughts ([`super::reasoning_open`]); not so where a grammar holds it to calls at once.
+    /// A parser for an answer that may call `tools`; without tools, nothing is a call. With `reasoning_open`
+    /// ([`super::reasoning_open`]), the answer begins inside the model's reasoning. Don't set it if a grammar makes the
+    /// answer begin with a call.
     pub fn new(format: &ToolFormat, tools: &[Tool], reasoning_open: bool) -> Self {
         Self {
             syntax: format.syntax,
@@ -122,14 +118,14 @@ impl OutputParser {
         }
     }
 
-    /// Takes the next text and gives what is certain.
+    /// Takes the next text and returns the parts that are certain.
     pub fn push(&mut self, text: &str) -> Vec<Part> {
         self.held.push_str(text);
         self.run(false);
         std::mem::take(&mut self.parts)
     }
 
-    /// Gives what was held back, when no text follows.
+    /// Returns what was held back, after the last text.
     pub fn finish(&mut self) -> Vec<Part> {
         self.run(true);
         match self.state {
@@ -152,7 +148,7 @@ impl OutputParser {
         std::mem::take(&mut self.parts)
     }
 
-    /// Calls that have begun.
+    /// The number of calls that have begun.
     pub fn calls(&self) -> usize {
         self.begun
     }
@@ -186,14 +182,14 @@ impl OutputParser {
         }
     }
 
-    /// Drops `bytes` of what is held and goes on in `state`.
+    /// Drops `bytes` of the held text and continues in `state`.
     fn go(&mut self, state: State, bytes: usize) -> Step {
         self.held.drain(..bytes);
         self.state = state;
         Step::Again
     }
 
-    /// Moves `bytes` of what is held in front of the call that may come, and goes on in `state`.
+    /// Moves `bytes` of the held text to `lead`, in front of a possible call, and continues in `state`.
     fn lead_to(&mut self, state: State, bytes: usize) -> Step {
         self.lead.push_str(&self.held[..bytes]);
         self.go(state, bytes)
@@ -227,7 +223,7 @@ impl OutputParser {
             Bare::At { at, list, fenced } => {
                 self.place = Place { bare: true, fenced, list, open_bytes: 0 };
                 let lead = space + at;
-                // White space behind thoughts belongs to nobody.
+                // White space after reasoning belongs to no part.
                 let dropped = if thoughts_allowed { 0 } else { space };
                 self.held.drain(..dropped);
                 self.lead_to(State::Object(HeaderReader::new(true)), lead - dropped)
@@ -278,7 +274,7 @@ impl OutputParser {
         }
     }
 
-    /// At a text that opens calls.
+    /// Continues after an opening mark.
     fn open(&mut self, open: &str) -> Step {
         self.place = Place { open_bytes: open.len(), ..Place::default() };
         self.lead_to(if open == FUNCTION { State::FunctionName } else { State::Body }, open.len())
@@ -351,8 +347,8 @@ impl OutputParser {
         if possible && self.held.len() < NAME_BYTES_MAX { Step::Wait } else { self.no_call() }
     }
 
-    /// The known tool that `head`, the text before some arguments, names: `NAME`, `NAME[ARGS]`, `functions.NAME:0<…>`,
-    /// `function<…>NAME` and a fence.
+    /// The known tool named by `head`, the text before some arguments. Forms: `NAME`, `NAME[ARGS]`,
+    /// `functions.NAME:0<…>`, and `function<…>NAME` with a code fence.
     fn name_before(&self, head: &str) -> Option<String> {
         let mut words = head.split(|c| !is_name(c)).filter(|word| !word.is_empty());
         let mut word = words.next()?;
@@ -385,7 +381,7 @@ impl OutputParser {
         self.go(state, at)
     }
 
-    /// What follows the arguments in their object says nothing more, but there may be no end.
+    /// Skips the rest of the object after its arguments. The object's end may be missing.
     fn read_object_end(&mut self) -> Step {
         let State::ObjectEnd(balance) = &mut self.state else { return Step::Wait };
         match (self.held.trim_start().chars().next(), &balance) {
@@ -414,7 +410,7 @@ impl OutputParser {
         self.go(State::Parameters { any: false }, at + 1)
     }
 
-    /// One parameter between tags, or the arguments' object, or the end.
+    /// Reads one parameter between tags, the arguments' object, or the end.
     fn read_parameter(&mut self, any: bool, ended: bool) -> Step {
         let text = self.held.trim_start();
         let space = self.held.len() - text.len();
@@ -438,7 +434,7 @@ impl OutputParser {
         }
     }
 
-    /// A parameter as a member of the arguments' object. What the schema doesn't call a string is JSON where it is sound.
+    /// A parameter as a member of the arguments' object. Valid JSON stays JSON, unless the schema declares a string.
     fn member(&self, name: &str, value: &str) -> String {
         let name = name.trim_matches(['"', '\'', ' ']);
         let value = value.strip_prefix('\n').unwrap_or(value);
@@ -488,7 +484,7 @@ impl OutputParser {
         self.lead_to(State::Body, bytes)
     }
 
-    /// What is held is no call: all of it is content, but for calls that may stand further on.
+    /// The held text is not a call. It becomes content, but a later call in it is still found.
     fn no_call(&mut self) -> Step {
         let open: String = self.lead.drain(..self.place.open_bytes.min(self.lead.len())).collect();
         self.content(&open);

@@ -1,14 +1,13 @@
-//! Looks for tags in a text that may go on: what is there, what may still come. What tags mean is not known here.
+//! Finds tags in a text that may continue: complete ones, and possible beginnings. What tags mean is not known here.
 
 pub(super) fn is_name(c: char) -> bool {
     c.is_alphanumeric() || matches!(c, '_' | '-' | '.')
 }
 
-/// How a text begins.
 pub(super) enum Prefix {
-    /// With this tag.
+    /// It begins with this tag.
     Whole(&'static str),
-    /// All of it may be the beginning of a tag.
+    /// The whole text may be the beginning of a tag.
     Part,
     No,
 }
@@ -22,13 +21,12 @@ pub(super) fn find_prefix(text: &str, tags: impl Iterator<Item = &'static str> +
 }
 
 pub(super) enum Found {
-    /// A tag begins at this byte.
+    /// This tag begins at this byte.
     Whole(usize, &'static str),
-    /// From this byte on, the rest may be the beginning of a tag; the text's length when nothing is.
+    /// The rest from this byte on may be the beginning of a tag. It is the text's length if there is none.
     Part(usize),
 }
 
-/// The first of `tags` in `text`.
 pub(super) fn find_tag(text: &str, tags: impl Iterator<Item = &'static str> + Clone) -> Found {
     let found = tags.clone().filter_map(|tag| text.find(tag).map(|at| (at, tag)));
     if let Some((at, tag)) = found.min() {
@@ -44,7 +42,7 @@ pub(super) fn find_tag(text: &str, tags: impl Iterator<Item = &'static str> + Cl
     Found::Part(ends.into_iter().find(begins).unwrap_or(text.len()))
 }
 
-/// Whether a whole answer may be a call, or a list of calls, without any tag.
+/// Whether an answer may be a call, or a list of calls, without any mark.
 pub(super) enum Bare {
     No,
     Undecided,
@@ -56,7 +54,7 @@ pub(super) enum Bare {
     },
 }
 
-/// `text` begins with something else than white space.
+/// `text` must not begin with white space.
 pub(super) fn bare_json(text: &str) -> Bare {
     let mut rest = text;
     let fenced = text.starts_with("```");
@@ -88,5 +86,5 @@ pub(super) fn bare_json(text: &str) -> Bare {
     }
 }
 
-/// What stands behind a fence around a call.
+/// The info strings of code fences around calls.
 const FENCES: &[&str] = &["", "json", "tool_call", "tool_calls"];

@@ -18,7 +18,7 @@ fn format(syntax: &'static Syntax) -> ToolFormat {
     ToolFormat { syntax }
 }
 
-/// Neighbours of one kind joined: how a text was cut shows only in them.
+/// Joins neighboring parts of one kind, because their boundaries depend on how the text was cut.
 fn joined(parts: impl IntoIterator<Item = Part>) -> Vec<String> {
     let mut out: Vec<String> = Vec::new();
     for part in parts {
@@ -305,7 +305,7 @@ proptest! {
         prop_assert_eq!(&parsed(format, &tools(), open, &pieces), &whole);
         prop_assert_eq!(&parsed(format, &tools(), open, &chars(&text)), &whole);
         if !whole.iter().any(|part| part.starts_with("call") || part.starts_with("think")) && !open && !text.contains("think>") {
-            // White space in front of a call that breaks off is not told.
+            // White space in front of an incomplete call may be lost.
             let told = whole.iter().map(|part| &part[4..]).collect::<String>();
             prop_assert_eq!(told.trim_start(), text.trim_start(), "content is what was written");
         }

@@ -1,4 +1,4 @@
-//! A decimal number: an integer and where its point stands.
+//! A decimal number: an integer and the position of its decimal point.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -6,12 +6,12 @@ use std::str::FromStr;
 
 use super::CalculatorError;
 
-/// Decimals a quotient is rounded to.
+/// Decimals to which a quotient is rounded.
 const QUOTIENT_DECIMALS: u32 = 12;
-/// Digits after the point that are read or kept.
+/// Decimals that are read or kept.
 const DECIMALS_MAX: u32 = 30;
 
-/// `units / 10^scale`, with no trailing zeros after the point, so that equal numbers are equal fields.
+/// `units / 10^scale` without trailing zeros after the point, so that equal numbers have equal fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Decimal {
     units: i128,
@@ -25,20 +25,22 @@ fn power_of_ten(exponent: u32) -> Result<i128> {
 }
 
 impl Decimal {
-    /// 0.
     pub const ZERO: Self = Self { units: 0, scale: 0 };
-    /// 1.
     pub const ONE: Self = Self { units: 1, scale: 0 };
 
-    fn new(mut units: i128, mut scale: u32) -> Self {
+    /// Refuses the one integer whose negative is too large, so that changing a sign never overflows.
+    fn new(mut units: i128, mut scale: u32) -> Result<Self> {
+        if units == i128::MIN {
+            return Err(CalculatorError::Overflow);
+        }
         while scale > 0 && units % 10 == 0 {
             units /= 10;
             scale -= 1;
         }
-        Self { units, scale }
+        Ok(Self { units, scale })
     }
 
-    /// Both numbers' units at the larger scale.
+    /// The units of both numbers at the larger of both scales.
     fn aligned(self, other: Self) -> Result<(i128, i128, u32)> {
         let scale = self.scale.max(other.scale);
         let raise = |number: Self| {
@@ -47,37 +49,31 @@ impl Decimal {
         Ok((raise(self)?, raise(other)?, scale))
     }
 
-    /// Sum.
-    ///
     /// # Errors
-    /// When it is too long.
+    /// When the result has too many digits.
     pub fn plus(self, other: Self) -> Result<Self> {
         let (a, b, scale) = self.aligned(other)?;
-        Ok(Self::new(a.checked_add(b).ok_or(CalculatorError::Overflow)?, scale))
+        Self::new(a.checked_add(b).ok_or(CalculatorError::Overflow)?, scale)
     }
 
-    /// Difference.
-    ///
     /// # Errors
-    /// When it is too long.
+    /// When the result has too many digits.
     pub fn minus(self, other: Self) -> Result<Self> {
         self.plus(other.negated())
     }
 
-    /// Product.
-    ///
     /// # Errors
-    /// When it is too long.
+    /// When the result has too many digits.
     pub fn times(self, other: Self) -> Result<Self> {
         let units = self.units.checked_mul(other.units).ok_or(CalculatorError::Overflow)?;
-        let product = Self::new(units, self.scale + other.scale);
+        let product = Self::new(units, self.scale + other.scale)?;
         if product.scale > DECIMALS_MAX { product.rounded(DECIMALS_MAX) } else { Ok(product) }
     }
 
-    /// Quotient, exact where it ends within twelve decimals, else rounded to them.
+    /// The quotient, rounded to twelve decimals if it has more.
     ///
     /// # Errors
-    /// When the divisor is zero or the quotient too long.
+    /// When the divisor is zero or the result has too many digits.
     pub fn divided_by(self, other: Self) -> Result<Self> {
         if other.units == 0 {
             return Err(CalculatorError::DivisionByZero);
@@ -100,10 +96,10 @@ impl Decimal {
             .and_then(|m| i128::try_from(m).ok())
             .ok_or(CalculatorError::Overflow)?;
         let negative = (a < 0) != (b < 0);
-        Ok(Self::new(if negative { -magnitude } else { magnitude }, QUOTIENT_DECIMALS))
+        Self::new(if negative { -magnitude } else { magnitude }, QUOTIENT_DECIMALS)
     }
 
-    /// What is left of a division to the whole number nearer zero.
+    /// The remainder of a division that truncates toward zero; it has the sign of `self`.
     ///
     /// # Errors
     /// When the divisor is zero.
@@ -112,13 +108,13 @@ impl Decimal {
             return Err(CalculatorError::DivisionByZero);
         }
         let (a, b, scale) = self.aligned(other)?;
-        Ok(Self::new(a % b, scale))
+        Self::new(a % b, scale)
     }
 
-    /// A whole power; a negative one is one over the positive.
+    /// A whole power. A negative exponent gives one over the positive power.
     ///
     /// # Errors
-    /// When the exponent is no whole number within ±1000, or the result too long.
+    /// When the exponent is not a whole number within ±1000, or the result has too many digits.
     pub fn power(self, exponent: Self) -> Result<Self> {
         let whole = if exponent.scale == 0 { i32::try_from(exponent.units).ok() } else { None };
         let times = whole.filter(|n| n.abs() <= 1000).ok_or(CalculatorError::Overflow)?;
@@ -126,13 +122,12 @@ impl Decimal {
         if times < 0 { Self::ONE.divided_by(power) } else { Ok(power) }
     }
 
-    /// The number with its sign turned.
     #[must_use]
     pub fn negated(self) -> Self {
         Self { units: -self.units, scale: self.scale }
     }
 
-    /// The number without its sign.
+    /// The absolute value.
     #[must_use]
     pub fn magnitude(self) -> Self {
         Self { units: self.units.abs(), scale: self.scale }
@@ -141,17 +136,17 @@ impl Decimal {
     /// Rounded to so many decimals, half to even.
     ///
     /// # Errors
-    /// Never for what fits 38 digits; kept for symmetry with the other operations.
+    /// Never at present; the signature matches the other operations.
     pub fn rounded(self, decimals: u32) -> Result<Self> {
         if self.scale <= decimals {
             return Ok(self);
         }
-        // Past 38 places every i128 rounds to nothing.
+        // With more than 38 dropped decimals, every number rounds to zero.
         let Ok(unit) = power_of_ten(self.scale - decimals) else { return Ok(Self::ZERO) };
         let (whole, rest) = (self.units / unit, (self.units % unit).abs());
         let half = unit / 2;
         let up = rest > half || (rest == half && whole % 2 != 0);
-        Ok(Self::new(whole + if up { self.units.signum() } else { 0 }, decimals))
+        Self::new(whole + if up { self.units.signum() } else { 0 }, decimals)
     }
 }
 
@@ -164,7 +159,7 @@ impl From<i64> for Decimal {
 impl FromStr for Decimal {
     type Err = CalculatorError;
 
-    /// Reads `-12.50`, `.5`, `1e3`; grouping marks are the caller's to remove.
+    /// Reads `-12.50`, `.5`, `1e3`. The caller must remove grouping marks.
     fn from_str(text: &str) -> Result<Self> {
         let wrong = || CalculatorError::NotANumber { text: text.chars().take(40).collect() };
         let (mantissa, exponent) = match text.split_once(['e', 'E']) {
@@ -189,10 +184,10 @@ impl FromStr for Decimal {
         let units = if negative { -units } else { units };
         if scale <= 0 {
             let raise = power_of_ten(u32::try_from(-scale).map_err(|_| CalculatorError::Overflow)?)?;
-            return Ok(Self::new(units.checked_mul(raise).ok_or(CalculatorError::Overflow)?, 0));
+            return Self::new(units.checked_mul(raise).ok_or(CalculatorError::Overflow)?, 0);
         }
         let scale = u32::try_from(scale).ok().filter(|s| *s <= DECIMALS_MAX);
-        Ok(Self::new(units, scale.ok_or(CalculatorError::Overflow)?))
+        Self::new(units, scale.ok_or(CalculatorError::Overflow)?)
     }
 }
 

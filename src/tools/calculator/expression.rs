@@ -1,18 +1,18 @@
-//! `2 * (3 + 4.5)`, `sum(1, 2, 3)`: a recursive-descent evaluator. Nothing is named or stored, nothing but numbers
-//! comes in, and its depth is bounded.
+//! Evaluates expressions such as `2 * (3 + 4.5)` and `sum(1, 2, 3)` by recursive descent. There are no variables, only
+//! numbers, and the depth is limited.
 
 use super::{Aggregate, CalculatorError, Decimal};
 
-/// Brackets and signs within each other; deeper is refused before the stack could end.
+/// Nesting depth of brackets and signs, so that the stack can't overflow.
 const DEPTH_MAX: usize = 64;
 
 type Result<T> = std::result::Result<T, CalculatorError>;
 
-/// The value of an expression of numbers, `+ - * / % ^`, brackets, and
-/// `sum max min mean count abs round` (`round(x)` or `round(x, decimals)`).
+/// The value of an expression of numbers, `+ - * / % ^`, brackets, and the functions `sum max min mean count abs round`
+/// (`round(x)` or `round(x, decimals)`).
 ///
 /// # Errors
-/// When it cannot be read, divides by zero, or is too long.
+/// When it cannot be parsed, divides by zero, or has too many digits.
 pub fn evaluate(text: &str) -> Result<Decimal> {
     let mut reader = Reader { chars: text.chars().collect(), at: 0, depth: 0 };
     let value = reader.sum()?;

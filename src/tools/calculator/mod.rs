@@ -1,5 +1,5 @@
 //! Exact arithmetic: decimals without binary rounding, aggregates over values, and an evaluator of plain expressions.
-//! Where a result cannot be written exactly (a third), it is rounded to twelve decimals, half to even.
+//! Results that cannot be written exactly, such as a third, are rounded to twelve decimals, half to even.
 
 mod decimal;
 mod expression;
@@ -13,57 +13,41 @@ pub use decimal::Decimal;
 pub use expression::evaluate;
 pub use phrase::arithmetic;
 
-/// Why a calculation has no result.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CalculatorError {
-    /// More than 38 digits.
     #[error("the result has more digits than the calculator keeps (38)")]
     Overflow,
-    /// Division or remainder by zero.
     #[error("division by zero")]
     DivisionByZero,
-    /// Not a number.
     #[error("{text:?} is not a number")]
-    NotANumber {
-        /// What was given.
-        text: String,
-    },
-    /// An expression that cannot be read.
+    NotANumber { text: String },
+    /// The expression cannot be parsed.
     #[error("at character {at}: expected {expected}")]
     Syntax {
-        /// Characters before the place.
+        /// Number of characters before the error.
         at: usize,
-        /// What should stand there.
         expected: &'static str,
     },
-    /// An aggregate over no values.
+    /// An aggregate over no values that needs at least one.
     #[error("there are no values to take the {operation} of")]
-    NoValues {
-        /// What was asked for.
-        operation: &'static str,
-    },
+    NoValues { operation: &'static str },
 }
 
-/// An aggregate over values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Aggregate {
-    /// All added up.
     Total,
-    /// The largest.
     Most,
-    /// The smallest.
     Least,
     /// The arithmetic mean.
     Average,
-    /// How many there are.
     Count,
-    /// The largest less the smallest.
+    /// The largest value minus the smallest.
     Difference,
 }
 
 impl Aggregate {
-    /// Every aggregate: what a planner may choose from.
+    /// Every aggregate, for the planner to choose from.
     pub const ALL: [Self; 6] =
         [Self::Total, Self::Most, Self::Least, Self::Average, Self::Count, Self::Difference];
 
@@ -80,10 +64,10 @@ impl Aggregate {
         }
     }
 
-    /// The aggregate of the values.
+    /// Computes the aggregate.
     ///
     /// # Errors
-    /// When there are no values (but for total and count) or the result is too long.
+    /// When there are no values (except for total and count) or the result has too many digits.
     pub fn of(self, values: &[Decimal]) -> Result<Decimal, CalculatorError> {
         let some = |value: Option<&Decimal>| {
             value.copied().ok_or(CalculatorError::NoValues { operation: self.name() })

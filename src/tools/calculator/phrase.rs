@@ -1,7 +1,7 @@
-//! Arithmetic as people type it: "What is 17 times 23?" is `17 * 23`. Only what is arithmetic from end to end is read;
-//! one word more and it is a question for a model.
+//! Arithmetic as people type it: "What is 17 times 23?" is `17 * 23`. Only text that is arithmetic from end to end is
+//! read. With one other word in it, it is a question for a model.
 
-/// Words before the arithmetic that ask for it.
+/// Words that may come before the arithmetic.
 const ASKING: [&str; 15] = [
     "please",
     "what",
@@ -38,8 +38,8 @@ const OPERATORS: [(&[&str], &str); 14] = [
     (&["cubed"], "^ 3"),
 ];
 
-/// The expression a text asks for, in the calculator's notation; `None` when it is not arithmetic alone. Whether it can
-/// be worked out, [`super::evaluate`] says.
+/// The expression that a text asks for, in the calculator's notation; `None` when the text is not just arithmetic.
+/// [`super::evaluate`] decides whether the expression has a value.
 #[must_use]
 pub fn arithmetic(text: &str) -> Option<String> {
     let text = text.trim().trim_end_matches(['?', '.', '!', '=', ' ']);
@@ -77,7 +77,7 @@ pub fn arithmetic(text: &str) -> Option<String> {
     (numbers > 0 && operators > 0).then(|| parts.join(" "))
 }
 
-/// "9/11", "24/7" and "2026-11-22" are names and dates, unless other arithmetic stands beside them; "1200/7" is neither.
+/// "9/11", "24/7" and "2026-11-22" are names and dates unless there is other arithmetic with them; "1200/7" is neither.
 fn looks_like_a_name(text: &str) -> bool {
     let last = text.rsplit(char::is_whitespace).next().unwrap_or(text);
     let before = &text[..text.len() - last.len()];
@@ -88,7 +88,7 @@ fn looks_like_a_name(text: &str) -> bool {
     joined && !fraction && last.contains(['/', '-']) && !before.contains(|c: char| c.is_ascii_digit())
 }
 
-/// Numbers without grouping commas, words in lower case, marks one at a time; `None` at anything else.
+/// Numbers without grouping commas, words in lower case, and single marks; `None` if there is anything else.
 fn tokens(text: &str) -> Option<Vec<String>> {
     let mut tokens = Vec::new();
     let mut rest = text;
@@ -123,7 +123,7 @@ fn tokens(text: &str) -> Option<Vec<String>> {
     Some(tokens)
 }
 
-/// "1,234.5" is 1234.5; "1,5" may be one and a half: whoever wrote it is not guessed at.
+/// "1,234.5" is 1234.5. "1,5" is refused, since it may mean one and a half.
 fn ungrouped(number: &str) -> Option<String> {
     let whole = number.split('.').next().unwrap_or(number);
     let mut groups = whole.split(',');

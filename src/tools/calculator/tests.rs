@@ -55,6 +55,8 @@ fn what_cannot_be_calculated_says_why() {
         ("x", "opening bracket"),
         ("max()", "no values"),
         ("9 ^ 99", "digits"),
+        ("(-85070591730234615865843651857942052864 * 2) / -1", "digits"),
+        ("-85070591730234615865843651857942052864 - 85070591730234615865843651857942052864", "digits"),
         ("1.2.3", "not a number"),
     ] {
         let error = evaluate(expression).unwrap_err().to_string();

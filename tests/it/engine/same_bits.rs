@@ -2,7 +2,6 @@
 //! number of threads, where a prompt is chunked, what the cache holds, or who was preempted.
 
 use std::cell::Cell;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -176,15 +175,7 @@ fn batch_threads_chunks_cache_and_preemption_change_no_bit() {
 
 #[test]
 fn a_real_model_gives_the_same_bits_in_every_batch() {
-    let Some(folder) = std::env::var_os("BANDMASTER_TEST_MODELS").map(PathBuf::from) else {
-        eprintln!("skipped: BANDMASTER_TEST_MODELS names no folder of models");
-        return;
-    };
-    let path = folder.join("smollm2-135m.gguf");
-    if !path.exists() {
-        eprintln!("skipped: no {}", path.display());
-        return;
-    }
+    let Some(path) = bandmaster_test_support::model("smollm2-135m.gguf") else { return };
     let load = Box::new(move |threads| {
         load(&path, &LoadOptions::new(Arc::new(Cpu::new(threads)), 1 << 30))
             .expect("a model of the band loads")

@@ -1,12 +1,12 @@
-//! A server whose record of runs another process has locked, and one that was stopped for a while.
+//! A server whose record is locked by another process, and a server that was suspended for a while.
 
 use super::runs::{said, serve};
 use super::*;
 
-/// Longer than anybody waits for the record.
+/// Longer than any request waits for the record.
 const LOCKED: Duration = Duration::from_secs(8);
 
-/// A lock on the record of the server at `home`, as another process takes it that writes for long.
+/// Locks the record of the server at `home`, as another process with a long write does.
 fn lock(home: &tempfile::TempDir) -> rusqlite::Connection {
     let other = rusqlite::Connection::open(home.path().join("runs.sqlite")).unwrap();
     other.busy_timeout(PATIENCE).unwrap();
@@ -14,7 +14,7 @@ fn lock(home: &tempfile::TempDir) -> rusqlite::Connection {
     other
 }
 
-/// Seconds that `/health` takes while `going` says so: the median and the longest.
+/// Median and longest time of `/health` in seconds, measured as long as `going` returns true.
 fn health(server: &Server, mut going: impl FnMut() -> bool) -> (f64, f64) {
     let mut took = Vec::new();
     while going() {
@@ -45,14 +45,14 @@ fn another_process_that_locks_the_record_delays_nobody_and_the_record_is_whole_a
         let response = scope.spawn(|| server_post(&server.address, "/v1/responses", &body));
         let (median, longest) = health(&server, || began.elapsed() < LOCKED);
         println!("health: median {:.1} ms, longest {:.1} ms", median * 1e3, longest * 1e3);
-        // What tests share a machine with makes single requests late; the fault was 20 s.
+        // On a shared machine single requests may be late, so the bound is loose; the bug made them take 20 s.
         assert!(median < 0.05 && longest < 2.0, "{median} s, {longest} s");
         (events.join().unwrap(), response.join().unwrap())
     });
     let mut rest = String::new();
     stream.read_to_string(&mut rest).unwrap();
     assert!(rest.contains("[DONE]"), "the stream went on");
-    // The answer is there, and says that it was not kept.
+    // The answer arrives, and says that it was not stored.
     assert_eq!(
         (answered, &response["status"], &response["store"]),
         (200, &json!("incomplete"), &json!(false))
@@ -137,7 +137,7 @@ fn a_server_that_was_stopped_for_a_while_goes_on_where_it_was() {
     };
     std::thread::sleep(Duration::from_millis(300));
     server.signal("STOP");
-    // Longer than anybody waits for the record.
+    // Longer than any request waits for the record.
     std::thread::sleep(Duration::from_secs(7));
     server.signal("CONT");
     let mut rest = String::new();

@@ -1,11 +1,12 @@
-//! Runs beside a living server, and after a `kill -9`: shown, cancelled, taken up, forgotten, by the server and by `runs …`.
+//! Runs with a running server and after a `kill -9`: showing, cancelling, resuming and deleting them, through the
+//! server and with `runs …`.
 
 use std::path::Path;
 use std::process::Output;
 
 use super::*;
 
-/// `bandmaster WORDS` on the server's home.
+/// The command `bandmaster WORDS` with the server's home.
 fn command(home: &Path, words: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bandmaster"));
     command.args(words).args(["--offline", "--threads", "1", "--home"]).arg(home).stdin(Stdio::null());
@@ -24,12 +25,12 @@ fn status(home: &Path, run: &str) -> String {
     state["status"].as_str().unwrap().to_owned()
 }
 
-/// A server whose band is the small model.
+/// Starts a server whose band is the small model.
 pub fn serve(home: &tempfile::TempDir) -> Option<Server> {
     Server::start(home, &["--planner", model()?.to_str().unwrap()])
 }
 
-/// A goal that takes long, as a body.
+/// A request body with a goal that takes long.
 fn long() -> Value {
     let file =
         |n: u32| json!({"name": format!("{n}.md"), "text": format!("Farm {n} keeps sheep. ").repeat(60)});
@@ -65,7 +66,7 @@ fn a_run_of_the_server_is_cancelled_and_done_again_from_another_terminal() {
     let refused = said(home, &["runs", "cancel", &run], 2);
     assert!(refused.contains("nothing to cancel"), "{refused}");
 
-    // Done again there, and ended by Ctrl-C as `run` is.
+    // Resumed on the server, and cancelled by Ctrl-C as with `run`.
     let mut again = command(home, &["runs", "resume", &run]);
     let mut again = again.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let mut stderr = BufReader::new(again.stderr.take().unwrap());
@@ -99,7 +100,7 @@ fn a_killed_servers_run_is_incomplete_and_can_be_resumed() {
     let run = begin(&first);
     first.signal("KILL");
     first.child.wait().unwrap();
-    // Without a server.
+    // The server is gone now.
     assert_eq!(status(home, &run), "incomplete");
     let shown = said(home, &["runs", "show", &run], 0);
     assert!(shown.contains("interrupted") && shown.contains(&format!("runs resume {run}")), "{shown}");

@@ -31,7 +31,7 @@ impl Dot for OtherCoding {
 #[test]
 fn the_kernel_for_avx_vnni_has_the_bits_of_the_scalar_one() {
     if !crate::Isa::Avx512Vnni.available() {
-        return println!("skipped: no AVX-512 VNNI here");
+        return bandmaster_test_support::skip("this processor has no AVX-512 VNNI");
     }
     let cpu = Cpu::new(1);
     for format in Format::ALL.into_iter().filter(|format| !format.is_float()) {

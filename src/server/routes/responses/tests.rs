@@ -74,7 +74,7 @@ async fn a_conversation_goes_on_with_what_was_said_and_without_the_instructions(
     let tokens = |answer: &Value| answer["usage"]["input_tokens"].as_u64().unwrap();
     assert_eq!(tokens(&second), tokens(&sent));
     assert_eq!(second["instructions"], Value::Null);
-    // A reference stands for the item itself.
+    // A reference has the same effect as the item itself.
     let reference = json!({"type": "item_reference", "id": first["output"][0]["id"]});
     let referring =
         json!([{"role": "user", "content": "Hi"}, reference, {"role": "user", "content": "More"}]);

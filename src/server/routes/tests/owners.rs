@@ -1,4 +1,4 @@
-//! Whose is what: a key sees what was made with it, and of everything else not even that it is there.
+//! Ownership: a key sees what was made with it, and can't even tell whether anything else exists.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +23,7 @@ fn server(desk: &Desk, keys: Option<&str>) -> Running {
     Running::on(desk.clone(), Box::new(move |_| Ok(Arc::clone(&model))), keys)
 }
 
-/// Ids of one of each, of the same owner.
+/// The ids of one response, conversation, item and run, all of the same owner.
 struct Made {
     response: String,
     conversation: String,
@@ -32,7 +32,7 @@ struct Made {
 }
 
 impl Made {
-    /// Of the same shapes, and never used.
+    /// Well-formed ids that were never used.
     fn never() -> Self {
         Self {
             response: format!("resp_{}", "0".repeat(24)),
@@ -42,8 +42,7 @@ impl Made {
         }
     }
 
-    /// `{id}` and `{item}` in a route's path filled in. A route that is not told of here fails the tests: say whose its
-    /// ids are.
+    /// Fills in `{id}` and `{item}` in a route's path. A new kind of route fails here until it is added.
     fn path(&self, path: &str) -> String {
         let id = match path.split('/').nth(2) {
             Some("responses") => &self.response,
@@ -56,7 +55,7 @@ impl Made {
         filled
     }
 
-    /// A text without the ids.
+    /// Replaces the ids in a text, so that responses about different ids can be compared.
     fn blank(&self, text: &str) -> String {
         [&self.response, &self.conversation, &self.item, &self.run]
             .into_iter()
@@ -91,7 +90,7 @@ fn ann() -> Viewer {
     Viewer::named("name:ann".into(), false)
 }
 
-/// Method, path and a body that is right, of every route that takes an id of the record.
+/// Method, path and a valid body of every route that takes an id from the record.
 async fn routes(server: &Running) -> Vec<(String, String, Value)> {
     let (_, api) = said(server, "ann-key", "GET", "/openapi.json", &Value::Null).await;
     let mut routes = Vec::new();
@@ -133,7 +132,7 @@ async fn another_keys_things_are_not_there_whatever_is_asked_of_them() {
         let (_, metrics) = server.respond_to(key, "GET", "/metrics", &Value::Null).await;
         assert_eq!(made.blank(&metrics), metrics);
     }
-    // Nothing was changed meanwhile, for the owner and for who sees all; what they change last is gone.
+    // The attempts changed nothing: for the owner and the admin key every route still works. Deletions are left out.
     for key in ["root-key", "ann-key"] {
         for (method, path, body) in all.iter().filter(|(method, ..)| method != "DELETE") {
             let (_, answer) = server.respond_to(key, method, &made.path(path), body).await;
@@ -192,7 +191,7 @@ async fn what_was_made_without_keys_is_for_who_sees_all() {
             assert_eq!(status, expected, "{key} {path}: {answer}");
         }
     }
-    // And what a key made is there for a server without keys, which is its owner's alone.
+    // On a server without keys, everything is visible, including what a key made.
     let theirs = make(&keyed, "plain-key", &ann()).await;
     assert_eq!(open.respond_to("", "GET", &theirs.path("/v1/responses/{id}"), &Value::Null).await.0, 200);
 }

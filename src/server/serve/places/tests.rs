@@ -1,4 +1,4 @@
-//! Who leaves where places are short.
+//! Which connection is closed when places run short.
 
 use super::*;
 
@@ -30,7 +30,7 @@ fn whoever_asks_nothing_gives_way_and_whoever_works_stays() {
         let places = Arc::new(places);
         let there: Vec<Place> =
             there.iter().map(|(address, doing)| enter(&places, address, *doing)).collect();
-        // Nobody has only just come.
+        // No connection is new enough to be protected.
         there.iter().for_each(|place| place.guest().since_ms.store(0, Ordering::Relaxed));
         let new = places.enter(from(LOCAL));
         let left: Vec<usize> = (0..there.len()).filter(|at| told_to_leave(&there[*at])).collect();
@@ -43,7 +43,7 @@ fn whoever_asks_nothing_gives_way_and_whoever_works_stays() {
     check(&[(LOCAL, Head), (LOCAL, Idle)], Some(0));
     check(&[(LOCAL, Body), (LOCAL, Head)], Some(1));
     check(&[(LOCAL, Answer), (LOCAL, Body), (LOCAL, Body)], Some(1));
-    // Who holds the most gives first, whatever it has to give.
+    // The address that holds the most places loses one first, whatever its connections are doing.
     check(&[(NEAR, Idle), (FAR, Answer), (FAR, Body)], Some(2));
     check(&[(NEAR, Idle), (FAR, Answer), (FAR, Answer)], Some(0));
 }

@@ -1,4 +1,5 @@
-//! The bytes of a body: packed or not, within limits of size, time and content, and within the memory of all requests.
+//! Reads the bytes of a body, packed with gzip or not, within the limits of size, time and content, and the memory
+//! budget of all requests.
 
 #[cfg(test)]
 mod tests;
@@ -16,35 +17,35 @@ use super::scan::Scan;
 use crate::server::budget::{Part, SMALL_BYTES};
 use crate::server::error::{ApiError, INVALID_REQUEST};
 
-/// A body may have so many bytes, unpacked; a prompt of a million tokens has some 5 MB.
+/// Largest body, unpacked. A prompt of a million tokens has some 5 MB.
 pub const BODY_BYTES_MAX: usize = 32 << 20;
-/// A body must be here after this long.
+/// A body must be complete within this time.
 const BODY_TIME_MAX: Duration = Duration::from_secs(60);
-/// While others wait for the memory that a body holds, it must come as fast as this, after a moment.
+/// While others wait for the memory that a body holds, it must arrive at least this fast, after `PACE_AFTER`.
 const PACE_BYTES_PER_SECOND: f64 = 262_144.0;
 const PACE_AFTER: Duration = Duration::from_secs(2);
-/// So often the pace of a body that doesn't come is looked at.
+/// How often the pace of a body is checked while nothing arrives.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// What is left of a body that was refused is taken for so long and thrown away: whoever still sends doesn't hear why.
+/// How long the rest of a refused body is read and thrown away: a client that still sends doesn't read the error.
 const REST_TIME_MAX: Duration = Duration::from_secs(5);
-/// So much of a packed body is unpacked at once: others have their turn after at most a thousand times as much.
+/// Packed bytes unpacked before other tasks get a turn. They become at most a thousand times as many.
 const PACKED_PIECE_BYTES: usize = 1 << 10;
 
-/// A body that is here.
+/// A body that was read to its end.
 #[derive(Debug)]
 pub struct Read {
-    /// As it was before it was packed.
+    /// The body, unpacked if it was packed.
     pub bytes: Vec<u8>,
-    /// Values of its JSON.
+    /// Number of values in its JSON, field names included.
     pub values: usize,
-    /// Its part of the memory of all requests.
+    /// Its share of the memory budget of all requests.
     pub part: Part,
 }
 
 /// Reads the body of a request.
 ///
 /// # Errors
-/// 400, 408, 413, 415 for what can't be taken; 503 where there is no room for it.
+/// 400, 408, 413 or 415 for a body that is refused; 503 if there is no room for it.
 pub async fn read(request: Request) -> Result<Read, ApiError> {
     let (head, body) = request.into_parts();
     let mut body = body.into_data_stream();
@@ -63,7 +64,7 @@ async fn take(headers: &HeaderMap, body: &mut BodyDataStream) -> Result<Read, Ap
     if length.is_some_and(|length| length > BODY_BYTES_MAX) {
         return Err(too_large());
     }
-    // What it says to have, or what it may grow to once it is no longer small.
+    // The announced length. Without one, a body that is no longer small takes the largest share, in `grow`.
     let told = length.filter(|_| !is_packed);
     let part = Part::take(told.unwrap_or(0)).await?;
     let taken = Taken { sink: Sink::default(), part, told, began: Instant::now() };
@@ -89,7 +90,7 @@ fn too_slow(what: String) -> ApiError {
     ApiError::new(StatusCode::REQUEST_TIMEOUT, INVALID_REQUEST, message)
 }
 
-/// What the head says of the body's size.
+/// The length that the headers announce.
 fn length(headers: &HeaderMap) -> Option<usize> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
@@ -115,12 +116,12 @@ fn is_packed(headers: &HeaderMap) -> Result<bool, ApiError> {
     Ok(is_packed)
 }
 
-/// Takes what is unpacked, counting.
+/// Collects unpacked bytes and scans them.
 #[derive(Default)]
 struct Sink {
     bytes: Vec<u8>,
     scan: Scan,
-    /// Why it takes no more.
+    /// Why the last write was refused.
     refused: Option<ApiError>,
 }
 
@@ -152,7 +153,7 @@ impl Write for Sink {
     }
 }
 
-/// A body on its way.
+/// A body that is being read.
 struct Taken {
     sink: Sink,
     part: Part,
@@ -189,7 +190,7 @@ impl Taken {
         Ok(Read { bytes, values: scan.values(), part: self.part })
     }
 
-    /// A body of unknown size that is no longer small takes the part of the largest.
+    /// Gives a body of unknown length that is no longer small the share of the largest.
     async fn grow(&mut self, bytes: usize) -> Result<(), ApiError> {
         if self.told.is_none() && bytes > SMALL_BYTES {
             self.told = Some(BODY_BYTES_MAX);
@@ -198,7 +199,7 @@ impl Taken {
         Ok(())
     }
 
-    /// What comes next; `None` at the end.
+    /// The next bytes; `None` at the end.
     async fn next(
         &mut self,
         body: &mut BodyDataStream,

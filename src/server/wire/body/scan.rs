@@ -1,5 +1,5 @@
-//! Counts what a body holds while it comes, before anything is built of it: a list of empty lists takes three bytes an item
-//! on the way and many times that as values. Whether the JSON is valid is for its parser to say.
+//! Counts the values of a body while it arrives, before it is parsed: an item in a list of empty lists takes three
+//! bytes on the wire and many times that in memory. Whether the JSON is valid is for its parser to say.
 
 #[cfg(test)]
 mod tests;
@@ -11,19 +11,19 @@ use crate::server::wire::responses::conversation::ITEMS_MAX;
 use crate::server::wire::sampling::{STOP_TOKENS_MAX, STOPS_MAX};
 use crate::server::wire::tools::TOOLS_MAX;
 
-/// Values of a body, names of fields among them; a prompt of a million token ids has a million and one.
+/// Maximum number of values in a body, field names included. A prompt of a million token ids fits.
 pub const VALUES_MAX: usize = 1_200_000;
-/// Lists and objects in each other.
+/// Maximum depth of nested lists and objects.
 pub const DEPTH_MAX: usize = 127;
-/// Of a field's name, as far as fields with limits are told apart.
+/// Bytes that are kept of a field's name. No field with a limit has a longer one.
 const NAME_BYTES_MAX: usize = 24;
-/// In the place of a character that no field with a limit has in its name.
+/// Stands for a character that no name of a field with a limit contains.
 const NO_NAMES_BYTE: u8 = 0xFF;
-/// Places with limits lie no deeper.
+/// Lists with limits are nested no deeper than this.
 const PLACE_DEPTH_MAX: usize = 4;
 
-/// What stands between a body and one of its lists: names of fields, and `[]` for an item of a list. So many items may a
-/// list, or fields an object, have there. Here is the only place where they are counted.
+/// Maximum number of items in a list, or of fields in an object, by its path: field names, and `[]` for an item of a
+/// list. They are counted only here.
 const LIMITS: &[(&[&str], usize)] = &[
     (&["messages"], 16_384),
     (&["messages", "[]", "content"], 4096),
@@ -43,12 +43,12 @@ const LIMITS: &[(&[&str], usize)] = &[
     (&["chat_template_kwargs"], 256),
 ];
 
-/// Goes over a body part by part.
+/// Scans a body chunk by chunk.
 #[derive(Debug, Default)]
 pub struct Scan {
-    /// Lists and objects that are open.
+    /// Lists and objects that are open, outermost first.
     open: Vec<Open>,
-    /// The name of the field whose value comes.
+    /// Name of the field whose value comes next.
     name: Name,
     inside: Inside,
     values: usize,
@@ -60,20 +60,20 @@ enum Inside {
     Nothing,
     String,
     Escape,
-    /// Four digits of an escape: how many are still to come, and what they say so far.
+    /// Inside the four hex digits of an escape: how many are left, and their value so far.
     Digits(u8, u32),
-    /// A number or word.
+    /// A number, `true`, `false` or `null`.
     Word,
 }
 
 #[derive(Debug)]
 struct Open {
     is_list: bool,
-    /// What it is called where it stands: of a list's item, nothing.
+    /// Name of the field that holds it; none for an item of a list.
     name: Option<Name>,
     items: usize,
     items_max: usize,
-    /// Of an object: a field's name comes next.
+    /// In an object: a field's name comes next.
     wants_name: bool,
 }
 
@@ -91,7 +91,7 @@ impl Name {
         self.len = (self.len + 1).min(NAME_BYTES_MAX + 1);
     }
 
-    /// Longer names than any that has a limit are cut.
+    /// The name, cut if it is longer than any that has a limit.
     fn text(&self) -> std::borrow::Cow<'_, str> {
         String::from_utf8_lossy(&self.bytes[..self.len.min(NAME_BYTES_MAX)])
     }
@@ -102,15 +102,15 @@ impl Name {
 }
 
 impl Scan {
-    /// Values so far.
+    /// Number of values so far.
     pub fn values(&self) -> usize {
         self.values
     }
 
-    /// Goes over the next part.
+    /// Scans the next chunk of the body.
     ///
     /// # Errors
-    /// 400 or 413 naming what there is too much of, and how much may be.
+    /// 400 or 413 naming what there is too much of, and the limit.
     pub fn push(&mut self, part: &[u8]) -> Result<(), ApiError> {
         let mut at = 0;
         while let Some(&byte) = part.get(at) {
@@ -123,7 +123,7 @@ impl Scan {
                         self.string_byte(byte);
                         continue;
                     }
-                    // Most of a body is text, which is looked at only for its end.
+                    // Most of a body is text, which is searched only for its end.
                     let rest = &part[at - 1..];
                     let next =
                         rest.iter().position(|byte| matches!(byte, b'"' | b'\\')).unwrap_or(rest.len());
@@ -138,12 +138,12 @@ impl Scan {
         Ok(())
     }
 
-    /// Whether the string that comes is a field's name.
+    /// Whether the current string is a field's name.
     fn naming(&self) -> bool {
         self.open.last().is_some_and(|open| open.wants_name)
     }
 
-    /// A field's name may be spelled with escapes, and is the same name.
+    /// A field's name may be spelled with escapes, which make it no other name.
     fn escaped(&mut self, byte: u8) {
         self.inside = if byte == b'u' { Inside::Digits(4, 0) } else { Inside::String };
         match byte {
@@ -154,7 +154,7 @@ impl Scan {
     }
 
     fn digit(&mut self, byte: u8, left: u8, code: u32) {
-        // What is no digit is for the parser to refuse.
+        // What isn't a digit is for the parser to refuse.
         let code = code << 4 | char::from(byte).to_digit(16).unwrap_or(0xF);
         self.inside = if left > 1 { Inside::Digits(left - 1, code) } else { Inside::String };
         if left == 1 {
@@ -213,7 +213,7 @@ impl Scan {
         Ok(())
     }
 
-    /// A value begins, or a field's name.
+    /// Counts a value, or a field's name, that begins.
     fn value(&mut self) -> Result<(), ApiError> {
         self.inside = Inside::Nothing;
         self.values += 1;
@@ -223,7 +223,7 @@ impl Scan {
             )));
         }
         let Some(open) = self.open.last_mut() else { return Ok(()) };
-        // An object's field is counted by its name.
+        // A field of an object is counted by its name.
         open.items += usize::from(open.is_list || open.wants_name);
         if open.items > open.items_max {
             let (field, items_max) = (self.field(), self.open.last().map_or(0, |open| open.items_max));
@@ -251,7 +251,7 @@ impl Scan {
         Ok(())
     }
 
-    /// Whether what is open lies there. The outermost is the body itself.
+    /// Whether the innermost open list or object is at `place`. The outermost is the body itself.
     fn is_at(&self, place: &[&str]) -> bool {
         let inner = &self.open[1..];
         let fits = |(open, step): (&Open, &&str)| match &open.name {
@@ -261,7 +261,7 @@ impl Scan {
         inner.len() == place.len() && inner.iter().zip(place).all(fits)
     }
 
-    /// The path of what is open.
+    /// Path of the innermost open list or object.
     fn field(&self) -> String {
         let mut path = String::new();
         for pair in self.open.windows(2) {

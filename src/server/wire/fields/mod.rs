@@ -1,6 +1,6 @@
-//! Reads the fields of a body. What nobody here knows is refused by name where it would change what the answer promises;
-//! everything else is taken, and its name is kept for the client and the log. Which fields those are is known in
-//! `promises`; what the known ones mean is each body's.
+//! Reads the fields of a body. An unknown field is refused by name if it would change what the answer promises. Any
+//! other is accepted, and its name is reported to the client and the log. `promises` knows which are refused; what
+//! known fields mean is up to each body.
 
 mod promises;
 #[cfg(test)]
@@ -17,16 +17,16 @@ use serde_json::{Map, Value};
 use crate::server::error::ApiError;
 use promises::Promise;
 
-/// Names that are kept of one body.
+/// Names that are reported of one body.
 const NAMES_MAX: usize = 32;
-/// Names that a part of a body does not know; other parts know most of them.
+/// Unknown names that are collected for a part of a body; other parts know most of them.
 const SEEN_MAX: usize = 8 * NAMES_MAX;
-/// Of a name, which the client may have made up.
+/// Reported characters of a name, which the client may have made up.
 const NAME_CHARS_MAX: usize = 64;
 
-/// What a body can become.
+/// A type that a body can be read as.
 pub trait Body: Sized {
-    /// Reads it.
+    /// Reads the body from its fields.
     ///
     /// # Errors
     /// 400 with the field that can't be used.
@@ -39,8 +39,8 @@ impl<T: DeserializeOwned> Body for T {
     }
 }
 
-/// A body to which nothing is written: what it holds is only rendered, counted or kept. Clients send the body that they
-/// ask for an answer with, so what would change only the answer is taken and named.
+/// A body for which nothing is generated: what it holds is only rendered, counted or stored. Clients send the body of a
+/// chat request here, so fields that would change only the answer are accepted and reported.
 #[derive(Debug)]
 pub struct Unanswered<T>(pub T);
 
@@ -51,7 +51,7 @@ impl<T: DeserializeOwned> Body for Unanswered<T> {
     }
 }
 
-/// A body whose texts become vectors: nothing is written after them, so what would change only that is taken and named.
+/// A body whose texts become vectors. Fields that would change only generated text are accepted and reported.
 #[derive(Debug)]
 pub struct Embedded<T>(pub T);
 
@@ -68,19 +68,19 @@ pub fn is_empty(value: &Value) -> bool {
     promises::empty(value)
 }
 
-/// A body while it is read, perhaps in several parts that each know some of its fields.
+/// A body that is being read, perhaps in several parts that each know some of its fields.
 pub struct Fields {
     body: Value,
-    /// Promises that the body asks for with more than a harmless value.
+    /// Promises for which the body has a value that isn't harmless.
     promised: Vec<&'static Promise>,
-    /// Fields of the body itself that no part has known so far; `None` before the first part.
+    /// Top-level fields that no part has known so far; `None` before the first part.
     unknown: Option<BTreeSet<String>>,
-    /// Further inside: where they are, with `[]` for every place in a list.
+    /// Paths of unknown fields further inside, with `[]` for an item of a list.
     inner: BTreeSet<String>,
 }
 
 impl Fields {
-    /// Of a body, which must be an object.
+    /// Starts to read a body, which must be an object.
     ///
     /// # Errors
     /// 400 for another value.
@@ -100,7 +100,7 @@ impl Fields {
         Ok(Self { body, promised, unknown: None, inner: BTreeSet::new() })
     }
 
-    /// A part of the fields; others read the rest.
+    /// Reads a part of the fields; other parts read the rest.
     ///
     /// # Errors
     /// 400 with the field that can't be used.
@@ -111,10 +111,10 @@ impl Fields {
         read
     }
 
-    /// The last part: the body is gone then.
+    /// Reads the last part, which uses up the body.
     ///
     /// # Errors
-    /// As [`Fields::part`].
+    /// The same as [`Fields::part`].
     pub fn rest<T: DeserializeOwned>(&mut self) -> Result<T, ApiError> {
         let body = std::mem::take(&mut self.body);
         self.read(body)
@@ -145,7 +145,7 @@ impl Fields {
         Ok(read)
     }
 
-    /// Names of what was taken without effect, once all parts are read.
+    /// Names of fields that were accepted without effect, once all parts are read.
     ///
     /// # Errors
     /// 400 for a field that would change what the answer promises.
@@ -161,7 +161,7 @@ impl Fields {
     }
 }
 
-/// Fields whose values are a client's own, in which null has a meaning: schemas, arguments, notes.
+/// Fields whose values are the client's own, in which null has a meaning: schemas, arguments, metadata.
 const FREE: [&str; 12] = [
     "arguments",
     "chat_template_kwargs",
@@ -177,7 +177,7 @@ const FREE: [&str; 12] = [
     "value",
 ];
 
-/// Null is absent.
+/// Removes null fields, which count as absent.
 fn without_nulls(value: &mut Value) {
     match value {
         Value::Object(fields) => {
@@ -193,7 +193,7 @@ fn without_nulls(value: &mut Value) {
     }
 }
 
-/// A value that is an object, as serde reads structs from lists as well.
+/// Reads only objects: serde would read a struct from a list as well.
 pub fn object<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
@@ -211,12 +211,10 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     }
 }
 
-/// A word, or an object that says more.
+/// A name, or an object that says more.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NameOr<T> {
-    /// A word.
     Name(String),
-    /// An object.
     Object(T),
 }
 
@@ -260,10 +258,10 @@ impl<'de, T: Deserialize<'de>> NameOr<T> {
     }
 }
 
-/// A field whose value is kept as it is, with everything inside of it.
+/// The value of a field that is kept as it is, with everything inside it.
 pub type Free = Map<String, Value>;
 
-/// Where a field is: `messages[].name`.
+/// Path of a field, such as `messages[].name`.
 fn name(path: &Path<'_>) -> String {
     let mut out = match path {
         Path::Root => return String::new(),
@@ -284,16 +282,16 @@ fn name(path: &Path<'_>) -> String {
     out
 }
 
-/// A name that may stand in a header and in a line of the log.
+/// A name that is safe in a header and in a line of the log.
 fn printable(name: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() || "_-.[]".contains(c) { c } else { '?' };
     name.chars().take(NAME_CHARS_MAX).map(plain).collect()
 }
 
-/// What is wrong, with the path of the field.
+/// The error with the path of the field.
 fn explain(path: &str, error: &serde_json::Error) -> ApiError {
     let message = error.to_string();
-    // The place in the text helps nobody who sent an object.
+    // Line and column of the text don't help a client that sent an object.
     let what = message.split(" at line ").next().unwrap_or(&message);
     let missing = what.strip_prefix("missing field `").and_then(|rest| rest.split('`').next());
     if let Some(name) = missing {
@@ -303,7 +301,7 @@ fn explain(path: &str, error: &serde_json::Error) -> ApiError {
     if path == "." {
         return ApiError::unreadable(format!("the body can't be used: {what}"));
     }
-    // Null is as good as nothing, so what needs a value is missing.
+    // Null counts as absent, so a required field is missing.
     if what.starts_with("invalid type: null,") {
         return ApiError::invalid(path, format!("{path} is missing"));
     }

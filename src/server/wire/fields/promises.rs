@@ -1,9 +1,9 @@
-//! Fields of other servers that would change what an answer promises: its form, its length, where it stops, what is told
-//! with it, and which weights and which prompt it comes from. A route that does not know one of them refuses it by name.
-//! How likely tokens are drawn is no promise: what would only change that is taken and named.
+//! Fields of other servers that would change what an answer promises: its format, its length, where it stops, what is
+//! returned with it, and which weights and which prompt it comes from. A route that does not know one of them refuses
+//! it by name. How likely tokens are sampled is no promise: fields that change only that are accepted and reported.
 //!
-//! The names are from the parameter lists of OpenAI, vLLM, llama.cpp's server, SGLang, TGI, ollama, LM Studio, OpenRouter,
-//! and text-generation-webui.
+//! The names are from the parameter lists of OpenAI, vLLM, llama.cpp's server, SGLang, TGI, ollama, LM Studio,
+//! OpenRouter, and text-generation-webui.
 
 use serde_json::Value;
 
@@ -12,40 +12,39 @@ use crate::server::error::ApiError;
 /// A field that would change what an answer promises.
 #[derive(Debug)]
 pub(super) struct Promise {
-    /// Its name in the body.
     pub name: &'static str,
-    /// Whether a value asks for nothing that isn't so already.
+    /// Whether a value asks only for what is so anyway.
     harmless: fn(&Value) -> bool,
     /// Why it is refused, and what to do instead.
     why: &'static str,
 }
 
 impl Promise {
-    /// Whether it would change the prompt, and not only what is written after it.
+    /// Whether it would change the prompt, and not only what is generated after it.
     pub(super) fn shapes_prompt(&self) -> bool {
         SOURCE.iter().any(|promise| promise.name == self.name)
             || ["functions", "truncate_prompt_tokens"].contains(&self.name)
     }
 
-    /// Whether it would change a vector, and not only what is written after a text.
+    /// Whether it would change a vector, and not only generated text.
     pub(super) fn shapes_vector(&self) -> bool {
         VECTORS.iter().any(|promise| promise.name == self.name) || self.shapes_prompt()
     }
 
-    /// 400 with its name.
+    /// The error 400 that names the field.
     pub(super) fn refusal(&self) -> ApiError {
         let Self { name, why, .. } = self;
         ApiError::unsupported(*name, format!("{name} is not supported here: {why}"))
     }
 }
 
-/// What a field promises, where its value is more than a harmless one.
+/// The promise of a field, if its value isn't harmless.
 pub(super) fn asked(name: &str, value: &Value) -> Option<&'static Promise> {
     let promise = find(name)?;
     (!value.is_null() && !(promise.harmless)(value)).then_some(promise)
 }
 
-/// Whether a name is among them.
+/// Whether a field makes a promise.
 pub(super) fn is_known(name: &str) -> bool {
     find(name).is_some()
 }
@@ -54,8 +53,8 @@ fn find(name: &str) -> Option<&'static Promise> {
     PROMISES.iter().flat_map(|group| group.iter()).find(|promise| promise.name == name)
 }
 
-/// Whether a field that some route honours is there and empty, as clients send what they don't set: an empty text where a
-/// text is meant, an empty object where an object is. Such a field is as good as absent. An empty value of another kind is a
+/// Whether a field that some route honours is empty, as clients send what they don't set: an empty text where a text is
+/// meant, an empty object where an object is. Such a field counts as absent. An empty value of another kind is a
 /// mistake, and an empty schema is a schema.
 pub(super) fn is_hollow(name: &str, value: &Value) -> bool {
     const TEXTS: [&str; 8] =
@@ -71,7 +70,7 @@ pub(super) fn is_hollow(name: &str, value: &Value) -> bool {
     }
 }
 
-/// `false`, 0, and what is empty.
+/// Whether a value is null, `false`, 0 or empty.
 pub(super) fn empty(value: &Value) -> bool {
     match value {
         Value::Null => true,
@@ -138,7 +137,7 @@ const TEXT_ONLY: &str = "the models here read and write text";
 const TOP_LEVEL: &str = "put what is in it beside the other fields of the body";
 const CHAT_ONLY: &str = "ask at /v1/chat/completions";
 
-/// In groups, for whoever reads this.
+/// In groups, for readability.
 const PROMISES: &[&[Promise]] = &[FORM, LENGTH, STOPS, TOLD, COUNT, SOURCE, VECTORS];
 
 const FORM: &[Promise] = &[
@@ -225,7 +224,7 @@ const TOLD: &[Promise] = &[
     promise("top_n_tokens", empty, SCORES),
     promise("details", empty, SCORES),
     promise("decoder_input_details", empty, SCORES),
-    // Here 0 asks for something: the scores without alternatives.
+    // Here 0 asks for something: log-probabilities without alternatives.
     promise(
         "prompt_logprobs",
         |value| *value == false,
@@ -299,7 +298,7 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
     PROMISES.iter().flat_map(|group| group.iter()).map(|promise| promise.name)
 }
 
-/// Whether an empty value of a field asks for something too: a number, or what is so unless said.
+/// Whether an empty value of a field asks for something too: it is a number, or what it turns off is on by default.
 #[cfg(test)]
 pub(super) fn asks_when_empty(name: &str) -> bool {
     find(name).is_some_and(|promise| !(promise.harmless)(&Value::from("")))

@@ -12,14 +12,14 @@ use crate::server::wire::responses::request::CreateResponse;
 use crate::server::wire::runs::{AnswerGiven, RunAsked};
 use crate::server::wire::tokens::{DetokenizeRequest, TemplateRequest, TokenizeRequest};
 
-/// What became of a body: the names of what was ignored.
+/// Names of ignored fields, or why the body is refused.
 type Read = Result<Vec<String>, ApiError>;
-/// A route's reader, and the least it takes.
+/// Name of a route, its reader, and the least it accepts.
 type Route = (&'static str, fn(&Value) -> Read, Value);
 
-/// Routes that make a prompt and write nothing after it.
+/// Routes that render a prompt and generate nothing.
 const RENDERED: [&str; 2] = ["tokenize", "apply-template"];
-/// All routes that write nothing after what is sent.
+/// All routes that generate nothing.
 const UNANSWERED: [&str; 7] =
     ["tokenize", "apply-template", "detokenize", "embeddings", "conversations", "notes", "items"];
 
@@ -424,7 +424,7 @@ fn results_of_many_calls_find_their_calls_in_no_time() {
     let ids = |range: std::ops::Range<usize>| -> Vec<&str> {
         read[range].iter().map(|message| message.tool_call_id.as_deref().unwrap_or_default()).collect()
     };
-    // From the last on: those with an id have it, the others have the first that still waits.
+    // Results come last call first: those with an id keep it, the others get the first call that still waits.
     assert_eq!(ids(1..5), ["c0", "c1", "c59997", "c2"]);
 }
 

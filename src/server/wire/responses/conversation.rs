@@ -1,4 +1,4 @@
-//! `/v1/conversations`: what requests say, and a conversation as it is written.
+//! `/v1/conversations`: request bodies, and the conversation object.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -8,44 +8,44 @@ use super::Metadata;
 use super::items::ItemGiven;
 use crate::journal::KeptConversation;
 
-/// Items of one request. A body with more is refused before it is read.
+/// Items of one request. A body with more is refused before it is parsed.
 pub const ITEMS_MAX: usize = 20;
 
-/// A conversation to be begun.
+/// A request to create a conversation.
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct ConversationAsked {
-    /// What was said before.
+    /// Items that the conversation starts with.
     #[schema(max_items = 20)]
     pub items: Option<Vec<ItemGiven>>,
-    /// The client's notes.
+    /// Metadata to attach to the conversation.
     pub metadata: Option<Metadata>,
 }
 
-/// A conversation's new notes.
+/// New metadata for a conversation.
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct ConversationNoted {
-    /// The client's notes; they replace those there were.
+    /// New metadata, which replaces all of the old.
     pub metadata: Option<Metadata>,
 }
 
-/// What is to be appended to a conversation.
+/// Items to append to a conversation.
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct ItemsGiven {
-    /// The items.
+    /// The items, in order.
     #[schema(max_items = 20)]
     pub items: Vec<ItemGiven>,
 }
 
-/// A conversation.
+/// A conversation, without its items.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Conversation {
-    /// `conv_…`.
+    /// Id of the conversation, `conv_…`.
     pub id: String,
-    /// `conversation`.
+    /// Object type, always `conversation`.
     pub object: &'static str,
-    /// Seconds since 1970.
+    /// Creation time, in seconds since 1970.
     pub created_at: u64,
-    /// The client's notes.
+    /// Metadata that the client attached.
     #[schema(value_type = Metadata)]
     pub metadata: Value,
 }

@@ -1,4 +1,4 @@
-//! An answer on its way: the parts that come become items of the response, and events that tell of each step.
+//! Builds a response while the answer arrives: its parts become items, and each step becomes an event of the stream.
 
 #[cfg(test)]
 mod tests;
@@ -16,103 +16,103 @@ use crate::server::wire::chat_response::TokenLogprob;
 use crate::server::wire::{new_id, unix_seconds};
 use crate::text::Part;
 
-/// One event of a stream.
+/// An event of a streamed response.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct ResponseEvent {
-    /// `response.created`, `response.output_text.delta` and so on.
+    /// Type of the event, such as `response.created` or `response.output_text.delta`.
     #[serde(rename = "type")]
     pub name: &'static str,
-    /// 0, 1, 2 …
+    /// Position in the stream, from 0.
     pub sequence_number: u64,
-    /// What it tells.
+    /// Fields that depend on the type.
     #[serde(flatten)]
     pub body: EventBody,
 }
 
-/// What an event tells.
+/// Fields of an event that depend on its type.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[serde(untagged)]
 pub enum EventBody {
-    /// The answer so far, or whole.
+    /// The response so far, or at its end.
     Whole {
-        /// The answer.
+        /// The response as it stands.
         response: Box<Response>,
     },
     /// An item begins or ends.
     Item {
-        /// Its place in the output.
+        /// Position of the item in `output`.
         output_index: u32,
-        /// The item.
+        /// The item as it stands.
         item: Item,
     },
     /// A part of an item begins or ends.
     Part {
-        /// The item.
+        /// Id of the item.
         item_id: String,
-        /// The item's place in the output.
+        /// Position of the item in `output`.
         output_index: u32,
-        /// The part's place in the item.
+        /// Position of the part in the item.
         content_index: u32,
-        /// The part.
+        /// The part as it stands.
         part: ItemPart,
     },
     /// More of a text.
     TextDelta {
-        /// The item.
+        /// Id of the item.
         item_id: String,
-        /// The item's place in the output.
+        /// Position of the item in `output`.
         output_index: u32,
-        /// The part's place in the item.
+        /// Position of the part in the item.
         content_index: u32,
-        /// What is new.
+        /// More of the text.
         delta: String,
-        /// Scores of the tokens that came; of an answer's text only.
+        /// Log-probabilities of the new tokens; absent for reasoning.
         #[serde(skip_serializing_if = "Option::is_none")]
         logprobs: Option<Vec<TokenLogprob>>,
     },
-    /// A text is whole.
+    /// A text is complete.
     TextDone {
-        /// The item.
+        /// Id of the item.
         item_id: String,
-        /// The item's place in the output.
+        /// Position of the item in `output`.
         output_index: u32,
-        /// The part's place in the item.
+        /// Position of the part in the item.
         content_index: u32,
-        /// All of it.
+        /// The text as a whole.
         text: String,
-        /// Scores of all its tokens; of an answer's text only.
+        /// Log-probabilities of all its tokens; absent for reasoning.
         #[serde(skip_serializing_if = "Option::is_none")]
         logprobs: Option<Vec<TokenLogprob>>,
     },
     /// More of a call's arguments.
     ArgumentsDelta {
-        /// The item.
+        /// Id of the item.
         item_id: String,
-        /// The item's place in the output.
+        /// Position of the item in `output`.
         output_index: u32,
-        /// What is new.
+        /// More of the arguments.
         delta: String,
     },
-    /// A call's arguments are whole.
+    /// A call's arguments are complete.
     ArgumentsDone {
-        /// The item.
+        /// Id of the item.
         item_id: String,
-        /// The item's place in the output.
+        /// Position of the item in `output`.
         output_index: u32,
-        /// The function.
+        /// Name of the function.
         name: String,
-        /// All of them.
+        /// The arguments as a whole.
         arguments: String,
     },
 }
 
-/// An answer on its way.
+/// A response whose answer is still arriving.
 #[derive(Debug)]
 pub struct Progress {
     response: Response,
     sequence: u64,
     open: Option<Open>,
-    /// Scores of tokens whose text has not come yet.
+    /// Log-probabilities of tokens whose text has not arrived yet.
     waiting: Vec<TokenLogprob>,
     events: Vec<ResponseEvent>,
 }
@@ -143,7 +143,7 @@ impl Open {
         Self { id: new_id(prefix), kind, text: String::new(), logprobs: Vec::new() }
     }
 
-    /// The text as a part of the item; none of a call's.
+    /// The text as a part of the item; `None` for a call.
     fn part(&self) -> Option<ItemPart> {
         match self.kind {
             Kind::Message => Some(ItemPart::output(self.text.clone(), self.logprobs.clone())),
@@ -173,20 +173,20 @@ impl Open {
 }
 
 impl Progress {
-    /// Of an answer of which nothing has come.
+    /// Starts with a response that has no output.
     #[must_use]
     pub fn new(response: Response) -> Self {
         Self { response, sequence: 0, open: None, waiting: Vec::new(), events: Vec::new() }
     }
 
-    /// The events before anything has come.
+    /// The first events, sent before there is any output.
     pub fn opening(&mut self) -> Vec<ResponseEvent> {
         self.tell_whole("response.created");
         self.tell_whole("response.in_progress");
         mem::take(&mut self.events)
     }
 
-    /// Takes more of the answer, with the scores of its tokens where they were asked for.
+    /// Adds parts of the answer, with log-probabilities if requested. Returns the new events.
     pub fn take(&mut self, parts: Vec<Part>, scores: Vec<TokenLogprob>) -> Vec<ResponseEvent> {
         self.waiting.extend(scores);
         for part in parts {
@@ -210,10 +210,10 @@ impl Progress {
         mem::take(&mut self.events)
     }
 
-    /// The answer's end. The response then is whole, but [`Progress::last`] has not told of it.
+    /// Ends the answer. The response is then final; [`Progress::last`] gives the event that says so.
     pub fn end(&mut self, finish: Finish, spent: Spent) -> Vec<ResponseEvent> {
         if self.response.output.is_empty() && self.open.is_none() {
-            // Whoever reads the answer's text finds one, empty.
+            // Clients that look for the answer's text find one, empty.
             self.begin(Kind::Message);
         }
         let cut = finish == Finish::Length;
@@ -229,7 +229,7 @@ impl Progress {
         mem::take(&mut self.events)
     }
 
-    /// The answer's end, when it broke.
+    /// Ends an answer that failed.
     pub fn fail(&mut self, error: &ApiError) -> Vec<ResponseEvent> {
         self.close(ItemStatus::Incomplete);
         self.response.status = ResponseStatus::Failed;
@@ -238,7 +238,7 @@ impl Progress {
         mem::take(&mut self.events)
     }
 
-    /// The last event.
+    /// The last event, with the final response.
     pub fn last(&mut self) -> Vec<ResponseEvent> {
         self.tell_whole(match self.response.status {
             ResponseStatus::Failed => "response.failed",
@@ -248,29 +248,26 @@ impl Progress {
         mem::take(&mut self.events)
     }
 
-    /// The answer so far.
     #[must_use]
     pub fn response(&self) -> &Response {
         &self.response
     }
 
-    /// Whether nothing more comes.
     #[must_use]
     pub fn has_ended(&self) -> bool {
         self.response.status != ResponseStatus::InProgress
     }
 
-    /// It could not be kept.
+    /// Records that the response could not be stored.
     pub fn unkept(&mut self) {
         self.response.store = false;
     }
 
-    /// It could not be appended to its conversation.
+    /// Records that the answer could not be appended to its conversation.
     pub fn left_out(&mut self) {
         self.response.conversation = None;
     }
 
-    /// The answer.
     #[must_use]
     pub fn into_response(self) -> Response {
         self.response
@@ -285,14 +282,14 @@ impl Progress {
         self.tell(name, EventBody::Whole { response: Box::new(self.response.clone()) });
     }
 
-    /// The place of the item that is being written.
+    /// Position in `output` of the item that is being written.
     fn place(&self) -> u32 {
         self.response.output.len() as u32
     }
 
     fn begin(&mut self, kind: Kind) {
         if !matches!(kind, Kind::Message) {
-            // These tokens are no text's.
+            // The tokens so far belong to no text.
             self.waiting.clear();
         }
         self.close(ItemStatus::Completed);

@@ -1,5 +1,5 @@
-//! Items, of which inputs, outputs and conversations are lists: how clients give them, how they are kept and written, and
-//! how a model reads them.
+//! Items, of which inputs, outputs and conversations are lists: how clients send them, how they are stored and
+//! returned, and how a model reads them.
 
 #[cfg(test)]
 mod tests;
@@ -19,99 +19,99 @@ use crate::server::wire::new_id;
 use crate::server::wire::tools::read_arguments;
 use crate::text::{Message, Role, ToolCall};
 
-/// An item as a client gives it. A message needs no `type`.
+/// An item sent by a client. A message needs no `type`.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ItemGiven {
-    /// Something said.
+    /// A message of the conversation.
     Message {
-        /// Its id, where it was an item before.
+        /// Id of the item, if it has one.
         id: Option<String>,
-        /// The role of the speaker.
+        /// Role of the author.
         role: ItemRole,
-        /// The text, whole or in parts.
+        /// Text, or a list of text parts.
         content: TextOr<PartGiven>,
     },
-    /// A call that was made.
+    /// A tool call of an earlier answer.
     FunctionCall {
-        /// Its id, where it was an item before.
+        /// Id of the item, if it has one.
         id: Option<String>,
-        /// Ties the result to the call.
+        /// Id that ties the result to the call.
         call_id: String,
-        /// The function.
+        /// Name of the function.
         name: String,
-        /// A JSON object, as a string.
+        /// Arguments, a JSON object as a string.
         arguments: String,
     },
-    /// What a call gave back.
+    /// The result of a tool call.
     FunctionCallOutput {
-        /// Its id, where it was an item before.
+        /// Id of the item, if it has one.
         id: Option<String>,
-        /// Which call.
+        /// The `call_id` of the call.
         call_id: String,
-        /// What it gave back.
+        /// Result of the call, as text.
         output: TextOr<PartGiven>,
     },
-    /// What a model thought in an earlier turn: models here don't read it again.
+    /// Reasoning of an earlier answer. Accepted, but not shown to the model.
     Reasoning {
-        /// Its id.
+        /// Id of the item.
         id: Option<String>,
     },
-    /// An item that is kept here.
+    /// A reference to a stored item.
     ItemReference {
-        /// Its id.
+        /// Id of the stored item.
         id: String,
     },
 }
 
-/// Who says something.
+/// Role of a message's author.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ItemRole {
-    /// Asks.
+    /// The person who asks.
     User,
-    /// The model.
+    /// The model that answers.
     Assistant,
-    /// Sets the rules.
+    /// Rules for the model.
     System,
-    /// The same under its newer name.
+    /// Newer name of `system`.
     Developer,
 }
 
-/// A part of a text, as a client gives it.
+/// A part of a text, sent by a client.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum PartGiven {
-    /// Of what is asked.
+    /// Text of an input.
     InputText {
-        /// The text.
+        /// Text of the part.
         text: String,
     },
-    /// Of what was answered.
+    /// Text of an answer.
     OutputText {
-        /// The text.
+        /// Text of the part.
         text: String,
     },
-    /// Of what was refused.
+    /// A refusal in an answer.
     Refusal {
-        /// The text.
+        /// Text of the part.
         refusal: String,
     },
-    /// Of what was thought.
+    /// Reasoning of a model.
     ReasoningText {
-        /// The text.
+        /// Text of the part.
         text: String,
     },
 }
 
-/// A part with all fields that any has.
+/// A part with the fields of all kinds.
 #[derive(Deserialize)]
 struct AnyPart {
     #[serde(rename = "type")]
     kind: Option<PartKind>,
     text: Option<String>,
     refusal: Option<String>,
-    // What an answer's parts have as well, when they are sent back.
+    // An answer's parts have these too when they are sent back.
     #[serde(rename = "annotations")]
     _annotations: Option<Value>,
     #[serde(rename = "logprobs")]
@@ -128,7 +128,7 @@ enum PartKind {
     ReasoningText,
 }
 
-// Through a struct, so that fields which nobody reads are known by name.
+// Through a struct, so that unknown fields are noticed by name.
 impl<'de> Deserialize<'de> for PartGiven {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let AnyPart { kind, text, refusal, .. } = AnyPart::deserialize(deserializer)?;
@@ -145,7 +145,7 @@ impl<'de> Deserialize<'de> for PartGiven {
     }
 }
 
-/// An item with all fields that any has.
+/// An item with the fields of all kinds.
 #[derive(Deserialize)]
 struct AnyItem {
     #[serde(rename = "type")]
@@ -157,7 +157,7 @@ struct AnyItem {
     name: Option<String>,
     arguments: Option<Value>,
     output: Option<TextOr<PartGiven>>,
-    // What an answer's items have as well, when they are sent back.
+    // An answer's items have these too when they are sent back.
     #[serde(rename = "status")]
     _status: Option<Value>,
     #[serde(rename = "summary")]
@@ -176,7 +176,7 @@ enum ItemKind {
     ItemReference,
 }
 
-// Through a struct of all fields: a `type` that may be missing is nothing for serde's enums, and errors keep their path.
+// Through a struct of all fields: serde's tagged enums need a `type`, and their errors lose the path.
 impl<'de> Deserialize<'de> for ItemGiven {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         fn need<T, E: de::Error>(value: Option<T>, field: &'static str) -> Result<T, E> {
@@ -214,67 +214,67 @@ impl<'de> Deserialize<'de> for ItemGiven {
     }
 }
 
-/// An item as it is kept and written.
+/// An item as it is stored and returned.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Item {
-    /// Something said.
+    /// A message of the conversation.
     Message {
-        /// `msg_…`.
+        /// Id of the item, `msg_…`.
         id: String,
-        /// Whether all of it is there.
+        /// Whether the item is complete.
         status: ItemStatus,
-        /// The role of the speaker.
+        /// Role of the author.
         role: ItemRole,
-        /// The text, whole or in parts.
+        /// Text of the message, in parts.
         content: Vec<ItemPart>,
     },
-    /// A call.
+    /// A tool call of an answer.
     FunctionCall {
-        /// `fc_…`.
+        /// Id of the item, `fc_…`.
         id: String,
-        /// Whether all of it is there.
+        /// Whether the item is complete.
         status: ItemStatus,
-        /// Ties the result to the call.
+        /// Id that ties the result to the call.
         call_id: String,
-        /// The function.
+        /// Name of the function.
         name: String,
-        /// A JSON object, as a string.
+        /// Arguments, a JSON object as a string.
         arguments: String,
     },
-    /// What a call gave back.
+    /// The result of a tool call.
     FunctionCallOutput {
-        /// `fco_…`.
+        /// Id of the item, `fco_…`.
         id: String,
-        /// Whether all of it is there.
+        /// Whether the item is complete.
         status: ItemStatus,
-        /// Which call.
+        /// The `call_id` of the call.
         call_id: String,
-        /// What it gave back.
+        /// Result of the call, as text.
         output: TextOr<ItemPart>,
     },
-    /// What the model thought; the progress of a band.
+    /// Reasoning of the model. If the band answers, the progress of its run.
     Reasoning {
-        /// `rs_…`.
+        /// Id of the item, `rs_…`.
         id: String,
-        /// Whether all of it is there.
+        /// Whether the item is complete.
         status: ItemStatus,
-        /// Always empty: nobody sums it up.
+        /// Always empty: reasoning is not summarized.
         summary: Vec<ItemPart>,
-        /// The text.
+        /// Text of the reasoning, in parts.
         content: Vec<ItemPart>,
     },
 }
 
-/// Whether an item is whole.
+/// Whether an item is complete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ItemStatus {
-    /// More comes.
+    /// The item is still being generated.
     InProgress,
-    /// Whole.
+    /// The item is complete.
     Completed,
-    /// Cut off.
+    /// The item was cut off.
     Incomplete,
 }
 
@@ -282,35 +282,34 @@ pub enum ItemStatus {
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ItemPart {
-    /// Of what is asked.
+    /// Text of an input.
     InputText {
-        /// The text.
+        /// Text of the part.
         text: String,
     },
-    /// Of what was answered.
+    /// Text of an answer.
     OutputText {
-        /// The text.
+        /// Text of the part.
         text: String,
         /// Always empty: models here cite nothing.
         #[schema(value_type = Vec<Object>)]
         annotations: [(); 0],
-        /// Scores of its tokens, where asked for.
+        /// Log-probabilities of the tokens, if requested.
         logprobs: Vec<TokenLogprob>,
     },
-    /// Of what was refused.
+    /// A refusal in an answer.
     Refusal {
-        /// The text.
+        /// Text of the part.
         refusal: String,
     },
-    /// Of what was thought.
+    /// Reasoning of a model.
     ReasoningText {
-        /// The text.
+        /// Text of the part.
         text: String,
     },
 }
 
 impl ItemPart {
-    /// An answer's text.
     #[must_use]
     pub fn output(text: String, logprobs: Vec<TokenLogprob>) -> Self {
         Self::OutputText { text, annotations: [], logprobs }
@@ -346,7 +345,7 @@ impl TextOr<PartGiven> {
         }
     }
 
-    /// The parts as they are kept: what an assistant says is output.
+    /// The parts as they are stored. `said` tells whether the assistant says them: that text is output.
     fn kept(self, said: bool) -> Vec<ItemPart> {
         let kept = |part| match part {
             PartGiven::Refusal { refusal } => ItemPart::Refusal { refusal },
@@ -364,14 +363,14 @@ impl TextOr<PartGiven> {
 }
 
 impl ItemGiven {
-    /// What a user says.
+    /// A message of the user.
     #[must_use]
     pub fn said(text: String) -> Self {
         Self::Message { id: None, role: ItemRole::User, content: TextOr::Text(text) }
     }
 
-    /// As it is kept, under its own id unless that is `taken`; reasoning is dropped, and so is a reference, which must
-    /// have been looked up before.
+    /// The item as it is stored, under its own id unless that is `taken`. `None` for reasoning, which is dropped, and
+    /// for references, which must have been looked up before.
     #[must_use]
     pub fn kept(self, taken: &mut HashSet<String>) -> Option<Item> {
         let mut name = |id: Option<String>, prefix: &str| {
@@ -404,7 +403,6 @@ impl ItemGiven {
 }
 
 impl Item {
-    /// Its id.
     #[must_use]
     pub fn id(&self) -> &str {
         match self {
@@ -415,7 +413,7 @@ impl Item {
         }
     }
 
-    /// As the journal keeps it.
+    /// As the journal stores it.
     #[must_use]
     pub fn document(&self) -> KeptItem {
         let body = serde_json::to_value(self).expect("an item has string keys and numbers that JSON knows");
@@ -423,10 +421,10 @@ impl Item {
     }
 }
 
-/// What a model reads: `instructions` first, then the items in order.
+/// Messages for the model: `instructions` first, then the items in order.
 ///
 /// # Errors
-/// 400 where nothing is said.
+/// 400 if there are no items.
 pub fn messages(instructions: Option<&str>, items: &[ItemGiven]) -> Result<Vec<Message>, ApiError> {
     if items.is_empty() {
         return Err(ApiError::invalid("input", "input is missing: say something"));
@@ -441,7 +439,7 @@ pub fn messages(instructions: Option<&str>, items: &[ItemGiven]) -> Result<Vec<M
             ItemGiven::FunctionCall { call_id, name, arguments, .. } => {
                 let arguments = read_arguments(arguments.clone());
                 let call = ToolCall { id: call_id.clone(), name: name.clone(), arguments };
-                // What is said and called in one turn is one message to a model.
+                // To a model, text and calls of one turn are one message.
                 match messages.last_mut().filter(|last| last.role == Role::Assistant) {
                     Some(last) => last.tool_calls.push(call),
                     None => {
@@ -467,59 +465,59 @@ fn add_message(messages: &mut Vec<Message>, role: ItemRole, text: String) {
         ItemRole::System | ItemRole::Developer => Role::System,
     };
     match messages.as_mut_slice() {
-        // Many templates know one system message, at the beginning.
+        // Many templates allow one system message, at the beginning.
         [only] if role == Role::System && only.role == Role::System => {
             only.content.push_str("\n\n");
             only.content.push_str(&text);
         }
-        // Said behind a call, in the same turn.
+        // Text behind a call, in the same turn.
         [.., last] if role == Role::Assistant && !last.tool_calls.is_empty() => last.content.push_str(&text),
         _ => messages.push(Message::new(role, text)),
     }
 }
 
-/// Which part of a list is wanted.
+/// Which page of a list to return.
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct Paging {
-    /// What comes after the item with this id.
+    /// Return items after the one with this id.
     pub after: Option<String>,
-    /// So many at most; 20 unless said.
+    /// Maximum number of items to return; 20 by default.
     #[param(minimum = 1, maximum = 100)]
     pub limit: Option<u32>,
-    /// `desc`, the latest first, unless said.
+    /// Order of the list; `desc`, latest first, by default.
     #[param(inline)]
     pub order: Option<Order>,
 }
 
-/// Which end of a list comes first.
+/// Order of a list of items.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Order {
-    /// The oldest.
+    /// Oldest items come first.
     Asc,
-    /// The latest.
+    /// Latest items come first.
     Desc,
 }
 
-/// A part of a list of items.
+/// A page of a list of items.
 #[derive(Debug, PartialEq, Serialize, ToSchema)]
 pub struct ItemList {
-    /// `list`.
+    /// Object type, always `list`.
     pub object: &'static str,
-    /// The items.
+    /// Items of this page.
     #[schema(value_type = Vec<Item>)]
     pub data: Vec<Value>,
-    /// Id of the first; empty where there is none.
+    /// Id of the first item; empty if there are none.
     pub first_id: String,
-    /// Id of the last; empty where there is none.
+    /// Id of the last item; empty if there are none.
     pub last_id: String,
-    /// Whether more come after it.
+    /// Whether more items follow.
     pub has_more: bool,
 }
 
 impl ItemList {
-    /// All of these.
+    /// A page of all these items.
     #[must_use]
     pub fn all(items: Vec<KeptItem>) -> Self {
         let id = |item: Option<&KeptItem>| item.map(|item| item.id.clone()).unwrap_or_default();
@@ -532,7 +530,7 @@ impl ItemList {
         }
     }
 
-    /// The part of `items`, the oldest first, that is wanted.
+    /// The requested page of `items`, which are in order of age, oldest first.
     ///
     /// # Errors
     /// 400 with the parameter that is wrong.

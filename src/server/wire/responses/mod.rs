@@ -1,5 +1,5 @@
-//! `/v1/responses` and `/v1/conversations`: what requests say, what a conversation is made of, and how answers are
-//! written, whole and as events. Who answers is not known here, nor where conversations are kept.
+//! `/v1/responses` and `/v1/conversations`: request bodies, the items of a conversation, and how answers are written,
+//! whole and as events. Who answers is not known here, nor where conversations are stored.
 
 pub mod conversation;
 pub mod events;
@@ -20,17 +20,17 @@ use utoipa::ToSchema;
 use super::fields::NameOr;
 use crate::server::error::ApiError;
 
-/// A client's notes: read back, never looked at.
+/// Pairs of strings that a client attaches. They are returned, never interpreted.
 pub type Metadata = BTreeMap<String, String>;
 
 const NOTES_MAX: usize = 16;
 const NOTE_NAME_CHARS_MAX: usize = 64;
 const NOTE_CHARS_MAX: usize = 512;
 
-/// Notes that are few and short, as OpenAI wants them.
+/// Checks metadata against OpenAI's limits of number and length.
 ///
 /// # Errors
-/// 400 for those that aren't.
+/// 400 for metadata beyond those limits.
 pub fn check_metadata(given: Option<Metadata>) -> Result<Metadata, ApiError> {
     let metadata = given.unwrap_or_default();
     let refuse = |what: String| Err(ApiError::invalid("metadata", format!("metadata {what}")));
@@ -47,18 +47,18 @@ pub fn check_metadata(given: Option<Metadata>) -> Result<Metadata, ApiError> {
     Ok(metadata)
 }
 
-/// A text, or a list.
+/// A text, or a list of items.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[serde(untagged)]
 pub enum TextOr<T> {
-    /// A text.
+    /// A text, instead of a list.
     Text(String),
-    /// A list.
+    /// A list, instead of a text.
     List(Vec<T>),
 }
 
-// By hand, because serde's own tries one after the other and then can't say what was wrong with which element. An object
-// is a list of one, and a text in a list is what a text alone would be.
+// By hand, because serde's untagged enums try one form after the other and then can't say what is wrong with which
+// element. An object is read as a list of one, and a text in a list like a text alone.
 impl<'de, T: Deserialize<'de> + From<String>> Deserialize<'de> for TextOr<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Either<T>(PhantomData<T>);

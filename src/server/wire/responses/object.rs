@@ -1,4 +1,4 @@
-//! The response object: an answer with everything that was asked for beside it.
+//! The response object: an answer and the settings that it was requested with.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -9,86 +9,86 @@ use super::said::{FormatGiven, FunctionTool, ToolChoiceSaid};
 use crate::server::answer::Spent;
 use crate::server::error::{ApiError, INVALID_REQUEST, RATE_LIMIT};
 
-/// An answer.
+/// An answer and the settings that it was requested with.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Response {
-    /// `resp_…`.
+    /// Id of the response, `resp_…`.
     pub id: String,
-    /// `response`.
+    /// Object type, always `response`.
     pub object: &'static str,
-    /// Seconds since 1970.
+    /// Creation time, in seconds since 1970.
     pub created_at: u64,
-    /// When it was whole, seconds since 1970.
+    /// When the answer was complete, in seconds since 1970; null if it isn't.
     pub completed_at: Option<u64>,
-    /// Where it stands.
+    /// Status of the answer.
     pub status: ResponseStatus,
-    /// Never: an answer is there, or streams.
+    /// Always false: there are no background responses.
     pub background: bool,
-    /// Why it failed.
+    /// Why the answer failed, otherwise null.
     pub error: Option<ResponseError>,
-    /// Why it is not whole.
+    /// Why the answer is incomplete, otherwise null.
     pub incomplete_details: Option<IncompleteDetails>,
-    /// What stood before the conversation.
+    /// Instructions placed before the conversation.
     pub instructions: Option<String>,
-    /// Most tokens of the answer.
+    /// Maximum number of tokens; null if only the context limits the answer.
     pub max_output_tokens: Option<u32>,
-    /// As it was asked for; without effect.
+    /// As requested; has no effect.
     pub max_tool_calls: Option<u32>,
-    /// The model's id.
+    /// Id of the model that answers.
     pub model: String,
-    /// What was answered.
+    /// Items of the answer.
     pub output: Vec<Item>,
-    /// Whether several calls may come at once.
+    /// Whether one answer may hold several tool calls.
     pub parallel_tool_calls: bool,
-    /// The answer that this one goes on from.
+    /// Id of the response that this one continues.
     pub previous_response_id: Option<String>,
-    /// The conversation it belongs to.
+    /// Conversation that the answer is appended to; null if there is none or that failed.
     pub conversation: Option<ConversationRef>,
-    /// As it was asked for; without effect.
+    /// As requested; has no effect.
     pub prompt_cache_key: Option<String>,
-    /// How it was to think: models here have no such setting.
+    /// Reasoning settings as requested; they have no effect.
     pub reasoning: ReasoningSaid,
-    /// As it was asked for; without effect.
+    /// As requested; has no effect.
     pub safety_identifier: Option<String>,
-    /// `default`.
+    /// Service tier, always `default`.
     pub service_tier: &'static str,
-    /// Whether it is kept and can be asked for by its id.
+    /// Whether the response is stored and can be retrieved by its id.
     pub store: bool,
-    /// How its tokens were drawn.
+    /// Sampling temperature as requested; 1 by default.
     pub temperature: f64,
-    /// What the text must be.
+    /// Format of the text.
     pub text: TextSaid,
-    /// Whether tools may or must be called.
+    /// Whether the model may call a tool, must call one, or must not.
     pub tool_choice: ToolChoiceSaid,
-    /// What the model may call.
+    /// Functions that the model may call.
     pub tools: Vec<FunctionTool>,
-    /// Alternatives told with each token.
+    /// Number of most likely alternatives returned with each token.
     pub top_logprobs: u32,
-    /// How its tokens were drawn.
+    /// Value of `top_p` as requested; 1 by default.
     pub top_p: f64,
-    /// `disabled`: what doesn't fit is refused.
+    /// Always `disabled`: input that doesn't fit the context is refused.
     pub truncation: &'static str,
-    /// What it cost; not yet there while it goes on.
+    /// Token counts; absent until the answer has ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage: Option<ResponseUsage>,
-    /// As it was given; without effect.
+    /// As requested; has no effect.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
-    /// The client's notes.
+    /// Metadata that the client attached.
     pub metadata: Metadata,
 }
 
-/// Where an answer stands.
+/// Status of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ResponseStatus {
-    /// More comes.
+    /// The answer is still being generated.
     InProgress,
-    /// Whole.
+    /// The answer is complete.
     Completed,
-    /// Cut off: see `incomplete_details`.
+    /// The answer was cut off: see `incomplete_details`.
     Incomplete,
-    /// Broken: see `error`.
+    /// The answer failed: see `error`.
     Failed,
 }
 
@@ -97,70 +97,70 @@ pub enum ResponseStatus {
 pub struct ResponseError {
     /// `server_error`, `rate_limit_exceeded` or `invalid_prompt`.
     pub code: &'static str,
-    /// What, where and what now.
+    /// What is wrong, and what to do about it.
     pub message: String,
 }
 
-/// Why an answer is not whole.
+/// Why an answer is incomplete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 pub struct IncompleteDetails {
-    /// `max_output_tokens`: that, or the end of the context, or a run's budget.
+    /// Always `max_output_tokens`, also at the end of the context or of a run's budget.
     pub reason: &'static str,
 }
 
-/// A conversation's id.
+/// The id of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ConversationRef {
-    /// `conv_…`.
+    /// Id of the conversation, `conv_…`.
     pub id: String,
 }
 
-/// How it was to think.
+/// Reasoning settings, as requested.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ReasoningSaid {
-    /// `none` where that was said.
+    /// As requested; has no effect.
     pub effort: Option<String>,
-    /// Never.
+    /// Always null: reasoning is not summarized.
     pub summary: Option<String>,
 }
 
-/// What the text must be.
+/// Settings of the answer's text.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct TextSaid {
-    /// Its format.
+    /// Format of the text.
     pub format: FormatGiven,
-    /// `medium`.
+    /// Always `medium`: there is no such setting.
     pub verbosity: &'static str,
 }
 
-/// Tokens of an answer.
+/// Token counts of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ResponseUsage {
-    /// Of the prompt.
+    /// Number of prompt tokens.
     pub input_tokens: u64,
-    /// Where they came from.
+    /// Breakdown of the prompt tokens.
     pub input_tokens_details: InputTokensDetails,
-    /// Generated.
+    /// Number of generated tokens.
     pub output_tokens: u64,
-    /// What they were for.
+    /// Breakdown of the generated tokens.
     pub output_tokens_details: OutputTokensDetails,
-    /// Both.
+    /// Sum of input and output tokens.
     pub total_tokens: u64,
 }
 
-/// Where prompt tokens came from.
+/// Breakdown of the prompt tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 pub struct InputTokensDetails {
-    /// Found in the cache.
+    /// Prompt tokens taken from the prefix cache.
     pub cached_tokens: u64,
-    /// Always 0: nothing is paid for keeping them.
+    /// Always 0: writing to the cache costs nothing.
     pub cache_write_tokens: u64,
 }
 
-/// What generated tokens were for.
+/// Breakdown of the generated tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 pub struct OutputTokensDetails {
-    /// Spent on reasoning: of a model whose template marks it, about so many.
+    /// Approximate number of tokens spent on reasoning, for models whose template marks it.
     pub reasoning_tokens: u64,
 }
 
@@ -190,13 +190,13 @@ impl From<&ApiError> for ResponseError {
     }
 }
 
-/// That something was removed.
+/// Confirms that an object was deleted.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Deleted {
-    /// Of what was removed.
+    /// Id of the deleted object.
     pub id: String,
-    /// `response` or `conversation.deleted`.
+    /// Object type, `response` or `conversation.deleted`.
     pub object: &'static str,
-    /// `true`.
+    /// Always true, since errors have another form.
     pub deleted: bool,
 }

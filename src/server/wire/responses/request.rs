@@ -1,4 +1,4 @@
-//! `POST /v1/responses`: what a request says, and what becomes of it.
+//! `POST /v1/responses`: the request body, and how it becomes a question for a model.
 
 #[cfg(test)]
 mod tests;
@@ -22,7 +22,7 @@ use crate::text::{Rendering, Tool, ToolChoice};
 
 const TOP_LOGPROBS_MAX: u32 = 20;
 const LOGPROBS: &str = "message.output_text.logprobs";
-/// What may be wished to be told: but for the first, of things that don't occur here.
+/// Accepted values of `include`. All but the first concern things that don't occur here.
 const INCLUDES: [&str; 8] = [
     LOGPROBS,
     "reasoning.encrypted_content",
@@ -34,16 +34,16 @@ const INCLUDES: [&str; 8] = [
     "code_interpreter_call.outputs",
 ];
 
-/// A request for an answer.
+/// A request for a response.
 #[derive(Debug, ToSchema)]
 pub struct CreateResponse {
-    /// How tokens are sampled.
+    /// Sampling parameters and stop conditions.
     #[serde(flatten)]
     pub sampling: Given,
-    /// What the answer must be, under the names of other servers.
+    /// Format that the answer must have, under the names of other servers.
     #[serde(flatten)]
     pub shape: ShapeGiven,
-    /// What is asked.
+    /// Fields that only responses have.
     #[serde(flatten)]
     pub asked: ResponseAsked,
 }
@@ -54,69 +54,70 @@ impl Body for CreateResponse {
     }
 }
 
-/// What only a response has.
+/// Fields that only responses have.
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct ResponseAsked {
-    /// A model's id, or `bandmaster` for the whole band. May be left out where the server was given one.
+    /// Model id, or `bandmaster` for the whole band. If omitted, the server uses the first one it was started with, or
+    /// the only one installed.
     #[schema(required = true, value_type = String)]
     pub model: Option<String>,
-    /// What is said: a text, or items.
+    /// Input: a text, or a list of items.
     #[schema(required = true, value_type = TextOr<ItemGiven>)]
     pub input: Option<TextOr<ItemGiven>>,
-    /// What stands before the conversation; holds for this answer alone.
+    /// Instructions placed before the conversation, for this response only.
     pub instructions: Option<String>,
-    /// The answer that the conversation goes on from.
+    /// Id of the response to continue.
     pub previous_response_id: Option<String>,
-    /// The conversation that goes on: input and output are appended to it.
+    /// Conversation to continue. Input and output are appended to it.
     #[schema(value_type = Option<Object>)]
     pub conversation: Option<ConversationGiven>,
-    /// Whether the answer is kept; `true` unless said.
+    /// Whether the response is stored; true by default.
     pub store: Option<bool>,
-    /// Whether the answer comes as server-sent events.
+    /// Stream the response as server-sent events.
     pub stream: Option<bool>,
-    /// Of a stream; without effect.
+    /// Stream options. Accepted for compatibility; they have no effect.
     pub stream_options: Option<ResponseStreamOptions>,
-    /// What the model may call.
+    /// Functions that the model may call.
     #[schema(max_items = 128)]
     pub tools: Option<Vec<FunctionTool>>,
-    /// Whether it may or must.
+    /// Whether the model may call a tool, must call one, or must not.
     pub tool_choice: Option<ToolChoiceSaid>,
-    /// Whether several calls may come at once.
+    /// Whether one answer may hold several tool calls; true by default.
     pub parallel_tool_calls: Option<bool>,
-    /// Without effect: it counts tools that OpenAI runs.
+    /// Limit on OpenAI's built-in tools. Accepted for compatibility; has no effect.
     pub max_tool_calls: Option<u32>,
-    /// What the text must be.
+    /// Settings of the answer's text.
     pub text: Option<TextGiven>,
-    /// Most tokens of the answer; -1 for as many as the context has room for.
+    /// Maximum number of tokens to generate; -1 means as many as fit the context.
     #[schema(minimum = -1)]
     pub max_output_tokens: Option<i64>,
-    /// Alternatives told with each token, where `include` asks for log-probabilities.
+    /// Number of most likely alternatives to return with each token, if `include` asks for log-probabilities.
     #[schema(minimum = 0, maximum = 20)]
     pub top_logprobs: Option<u32>,
-    /// `message.output_text.logprobs` tells log-probabilities.
+    /// Additional output. `message.output_text.logprobs` returns log-probabilities; other values have no effect.
     pub include: Option<Vec<String>>,
-    /// Notes, kept with the answer.
+    /// Metadata to store with the response.
     pub metadata: Option<Metadata>,
-    /// Without effect: whose question it is.
+    /// Id of the end user. Accepted for compatibility; has no effect.
     pub user: Option<String>,
-    /// Without effect.
+    /// Accepted for compatibility; has no effect.
     pub safety_identifier: Option<String>,
-    /// Without effect: the cache finds prefixes by itself.
+    /// Accepted for compatibility; the prefix cache finds prefixes by itself.
     pub prompt_cache_key: Option<String>,
-    /// Without effect.
+    /// Accepted for compatibility; has no effect.
     pub prompt_cache_retention: Option<String>,
-    /// Without effect.
+    /// Accepted for compatibility; has no effect.
     #[schema(value_type = Option<Object>)]
     pub prompt_cache_options: Option<Value>,
-    /// Without effect.
+    /// Accepted for compatibility; has no effect.
     pub service_tier: Option<String>,
-    /// Without effect: what doesn't fit the context is refused.
+    /// Accepted for compatibility; input that doesn't fit the context is always refused.
     pub truncation: Option<String>,
-    /// Only `false`.
+    /// Only `false` is supported.
     pub background: Option<bool>,
-    /// Models here have no such setting.
+    /// Reasoning settings. Accepted for compatibility; they have no effect.
     pub reasoning: Option<ReasoningGiven>,
-    /// Not supported.
+    /// Listed, like the next two, only so that it is refused.
     #[schema(ignore)]
     prompt: Option<Value>,
     #[schema(ignore)]
@@ -128,61 +129,58 @@ pub struct ResponseAsked {
 /// A conversation's id, or an object with it.
 pub type ConversationGiven = NameOr<ConversationRef>;
 
-/// Of a stream.
+/// Options for a streamed response.
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct ResponseStreamOptions {
-    /// Without effect.
+    /// Accepted for compatibility; has no effect.
     pub include_obfuscation: Option<bool>,
 }
 
-/// What the text must be.
+/// Settings of the answer's text.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 pub struct TextGiven {
-    /// Its format.
+    /// Format of the text.
     pub format: Option<FormatGiven>,
-    /// Without effect: models here have no such setting.
+    /// Accepted for compatibility; has no effect.
     pub verbosity: Option<String>,
 }
 
-/// How it is to think.
+/// Reasoning settings, none of which has an effect.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 pub struct ReasoningGiven {
-    /// Without effect: models here have no such setting.
+    /// Accepted for compatibility; has no effect.
     pub effort: Option<String>,
-    /// Without effect: reasoning is told as it is.
+    /// Accepted for compatibility; reasoning is not summarized.
     pub summary: Option<String>,
-    /// The same under its older name.
+    /// Older name of `summary`.
     pub generate_summary: Option<String>,
 }
 
-/// What stood before what is asked.
+/// What the input continues.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Before {
-    /// Nothing.
     Nothing,
-    /// An answer and what it goes on from.
+    /// The response with this id.
     Answer(String),
-    /// A conversation.
+    /// The conversation with this id.
     Conversation(String),
 }
 
-/// What is asked, but for the conversation, which is to be looked up.
+/// A request after its checks. Earlier messages are still to be looked up.
 #[derive(Debug)]
 pub struct Asked {
-    /// What stood before.
     pub before: Before,
-    /// What is new.
     pub input: Vec<ItemGiven>,
-    /// The question, without messages yet.
+    /// The question, still without messages.
     pub question: Question,
-    /// The answer, of which nothing has come.
+    /// The response object, still without output.
     pub response: Response,
-    /// Fields that were taken without effect.
+    /// Names of fields that were accepted without effect.
     pub ignored: Vec<&'static str>,
 }
 
 impl CreateResponse {
-    /// Reads a request to the model with the id `model`.
+    /// Checks the request; `model` is the id of the model that answers.
     ///
     /// # Errors
     /// 400 with the field that can't be used.
@@ -216,7 +214,7 @@ impl ResponseAsked {
             Some(TextOr::List(items)) => items,
             Some(TextOr::Text(text)) => vec![ItemGiven::said(text)],
         };
-        // The route calls it by its own name.
+        // The route renames `response_format` to its own `text.format`.
         let (shaped, field) = match (shape.read()?, format.clone().read()?) {
             ((Format::Text, _), own) => (own, "response_format"),
             ((other, field), Format::Text) => (other, field),
@@ -242,7 +240,7 @@ impl ResponseAsked {
         Ok(Asked { before, input, question, response, ignored })
     }
 
-    /// Names of fields that are hints which nothing here can follow.
+    /// Names of fields that are hints without effect here.
     fn hints(&self) -> Vec<&'static str> {
         let is = |given: Option<&String>, usual: &str| given.is_none_or(|given| given == usual);
         let (text, reasoning) = (self.text.as_ref(), self.reasoning.as_ref());
@@ -274,7 +272,7 @@ impl ResponseAsked {
         }
     }
 
-    /// The answer, of which nothing has come.
+    /// The response object, still without output.
     fn answer(
         self,
         model: String,
@@ -369,7 +367,7 @@ fn top_logprobs(include: &[String], top: Option<u32>) -> Result<Option<u32>, Api
     }
 }
 
-/// The same checks as for chat's tools, whose function is an object of its own.
+/// The same checks as for chat's tools, in which the function is an object of its own.
 fn flat_tools(given: &[FunctionTool]) -> Result<Vec<Tool>, ApiError> {
     let nested = |tool: &FunctionTool| ToolGiven {
         kind: Some(tool.kind.clone()),

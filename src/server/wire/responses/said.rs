@@ -1,4 +1,4 @@
-//! What a request says and its response says again: functions, the choice among them, the format of the text.
+//! What a request says and its response repeats: functions, tool choice, and format of the text.
 
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
@@ -6,10 +6,10 @@ use utoipa::ToSchema;
 
 use crate::server::wire::fields::NameOr;
 
-/// A function that can be called.
+/// A function that the model may call.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct FunctionTool {
-    /// `function`, unless said otherwise.
+    /// Type of the tool. `function` is the default and the only one.
     #[serde(rename = "type", default = "function")]
     #[schema(pattern = "^function$")]
     pub kind: String,
@@ -17,12 +17,12 @@ pub struct FunctionTool {
     #[serde(default)]
     #[schema(required, pattern = "^[a-zA-Z0-9_.-]{1,64}$")]
     pub name: String,
-    /// What the function does, in words for the model.
+    /// What the function does, for the model to read.
     pub description: Option<String>,
-    /// JSON schema of its arguments.
+    /// JSON schema of the arguments, of type `object`.
     #[schema(value_type = Option<Object>)]
     pub parameters: Option<Value>,
-    /// Arguments fit the schema in any case.
+    /// Whether a keyword of the schema that can't be enforced is an error; otherwise it is ignored.
     pub strict: Option<bool>,
 }
 
@@ -61,24 +61,24 @@ impl<'de> Deserialize<'de> for ToolChoiceSaid {
     }
 }
 
-/// The form that the text of the answer must have.
+/// Format that the text of the answer must have.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct FormatGiven {
     /// `text`, `json_object` or `json_schema`.
     #[serde(rename = "type")]
     #[schema(pattern = "^(text|json_object|json_schema)$")]
     pub kind: String,
-    /// A name for the schema, which `json_schema` needs.
+    /// Name of the schema, required for `json_schema`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// What it is for.
+    /// Purpose of the schema; has no effect.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     /// The JSON schema that the text must fit.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub schema: Option<Value>,
-    /// Answers fit the schema in any case.
+    /// Accepted for compatibility: answers always fit the schema.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub strict: Option<bool>,
 }

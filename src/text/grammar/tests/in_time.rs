@@ -1,8 +1,8 @@
-//! Answers end before their tokens do: over schemas, limits, vocabularies, and models that want nothing less.
+//! Answers end within their tokens, for many schemas, limits, vocabularies and stubborn models.
 
 use super::*;
 
-/// Schemas, each with a short text that fits it.
+/// Schemas, each with a short text that matches it.
 const SCHEMAS: &[(&str, &str)] = &[
     (r#"{"type": "object"}"#, "{}"),
     (r#"{}"#, "0"),
@@ -66,11 +66,11 @@ const SCHEMAS: &[(&str, &str)] = &[
     ),
 ];
 
-/// What a model wants most at a step.
+/// The tokens that a model prefers at each step.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Wants {
     Anything,
-    /// Tokens with one of these bytes.
+    /// Tokens that contain one of these bytes.
     Bytes(&'static [u8]),
     Longest,
 }
@@ -86,7 +86,6 @@ const ALL: &[Wants] = &[
     Wants::Longest,
 ];
 
-/// Whether a token is one that is wanted.
 fn wanted(tokenizer: &Tokenizer, token: u32, wants: Wants) -> bool {
     let bytes = tokenizer.decode_bytes(token);
     match wants {
@@ -96,7 +95,7 @@ fn wanted(tokenizer: &Tokenizer, token: u32, wants: Wants) -> bool {
     }
 }
 
-/// An answer of at most `tokens_max` tokens as the engine makes it; the text, and whether it ended.
+/// An answer of at most `tokens_max` tokens, made as the engine makes it. Returns the text and whether it ended.
 pub(super) fn answered(
     constraint: &dyn Constraint,
     tokenizer: &Tokenizer,
@@ -135,7 +134,7 @@ pub(super) fn answered(
             state ^= state << 17;
             all[state as usize % all.len()]
         };
-        // Some tries find one that is wanted, where there are many.
+        // If there are many wanted tokens, a few random picks find one.
         let is_wanted = |id: &u32| !ends.contains(id) && wanted(tokenizer, *id, wants);
         let found = (0..100).map(|_| pick()).find(is_wanted);
         let found = found.or_else(|| all.iter().copied().find(is_wanted));
@@ -168,7 +167,7 @@ pub(super) fn fewest_tokens(factory: &GrammarFactory, text: &str) -> u32 {
     fewest[bytes.len()]
 }
 
-/// Every schema under every wish, with limits from what its shortest text takes.
+/// Tests every schema with every preference, from the fewest tokens that its shortest text takes.
 fn check(tokenizer: Arc<Tokenizer>, wishes: &[Wants], limits: &[u32]) {
     let factory = GrammarFactory::new(Arc::clone(&tokenizer)).unwrap();
     let mut checked = 0;
@@ -177,7 +176,7 @@ fn check(tokenizer: Arc<Tokenizer>, wishes: &[Wants], limits: &[u32]) {
         let validator = jsonschema::validator_for(&schema).unwrap();
         assert!(validator.is_valid(&serde_json::from_str(shortest).unwrap()), "{shortest} fits {schema}");
         let constraint = factory.json_schema(&schema).unwrap();
-        // The end of what neither a bracket nor a quote closes is a token of its own.
+        // A text that ends without a bracket or quote needs one more token for the end of sequence.
         let closed = shortest.ends_with(['}', ']', '"']);
         let least = fewest_tokens(&factory, shortest) + u32::from(!closed);
         for &limit in limits.iter().filter(|limit| **limit >= least).chain([&least]) {
@@ -203,19 +202,11 @@ fn an_answer_is_whole_whenever_its_shortest_form_fits_in_the_tokens() {
     check(Arc::new(fixtures::byte_level(&merges)), ALL, &[10, 17, 40, 100, 300]);
 }
 
-/// Vocabularies of real models; nothing where none is at hand, which is said.
+/// Vocabularies of real models; `None`, with a message, if there are none on this machine.
 pub(super) fn vocabularies() -> Option<Vec<std::path::PathBuf>> {
-    let folder = std::env::var_os("BANDMASTER_TEST_MODELS").map(std::path::PathBuf::from);
-    let names = ["smollm2-135m.gguf", "qwen2.5-coder-0.5b.gguf"];
-    let files = folder.iter().flat_map(|folder| names.iter().map(|name| folder.join(name)));
-    let files: Vec<_> = files.filter(|file| file.is_file()).collect();
-    if files.is_empty() {
-        eprintln!("skipped: BANDMASTER_TEST_MODELS names no folder with one of {names:?}");
-    }
-    (!files.is_empty()).then_some(files)
+    ["smollm2-135m.gguf", "qwen2.5-coder-0.5b.gguf"].into_iter().map(bandmaster_test_support::model).collect()
 }
 
-/// With the vocabularies of real models, where they are at hand.
 #[test]
 fn an_answer_is_whole_with_the_vocabularies_of_models() {
     let Some(files) = vocabularies() else { return };
@@ -260,9 +251,15 @@ fn long_strings_end_in_time() {
     let (factory, tokenizer) = factory();
     let long = json!({"type": "object", "properties": {"essay": {"type": "string", "minLength": 480}}, "required": ["essay"]});
     let either = json!({"anyOf": [{"const": "none"}, {"type": "string", "minLength": 480}]});
-    for (schema, short) in
-        [(long, format!(r#"{{"essay": "{}"}}"#, "a".repeat(480))), (either, "\"none\"".to_owned())]
-    {
+    // One token opens what takes more tokens than are left by then.
+    let opened = json!({"type": "object", "properties": {"a": {"type": "string", "minLength": 10, "maxLength": 100}, "long": {"type": "string", "minLength": 700}}, "required": ["a"]});
+    let twice = json!({"type": "array", "items": {"type": "string", "minLength": 300}, "minItems": 2});
+    for (schema, short) in [
+        (long, format!(r#"{{"essay": "{}"}}"#, "a".repeat(480))),
+        (either, "\"none\"".to_owned()),
+        (opened, format!(r#"{{"a": "{}"}}"#, "a".repeat(700))),
+        (twice, format!(r#"["{0}", "{0}"]"#, "a".repeat(300))),
+    ] {
         let constraint = factory.json_schema(&schema).unwrap();
         let least = fewest_tokens(&factory, &short);
         let validator = jsonschema::validator_for(&schema).unwrap();

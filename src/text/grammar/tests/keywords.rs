@@ -1,4 +1,4 @@
-//! Every keyword is enforced or refused by its place: nothing that is drawn breaks the schema it was drawn under.
+//! Every keyword is enforced or refused with its place: no sampled answer breaks its schema.
 
 use super::*;
 
@@ -103,7 +103,7 @@ fn references_of_every_kind_are_followed() {
     assert!(refusal(&circle).contains("refers to itself"));
 }
 
-/// What is drawn under `schema`, seed by seed, fits it.
+/// Checks that every answer sampled under `schema` matches it, and returns how many there were.
 fn fits(schema: &Value, seeds: u64) -> usize {
     let (factory, tokenizer) = factory();
     let validator = jsonschema::options()
@@ -150,7 +150,7 @@ fn numbers_stay_within_their_bounds() {
     }
 }
 
-/// Multiples within bounds, by trying them all.
+/// The multiples between bounds, found by trying them all.
 fn multiples(of: f64, places: i32, low: f64, high: f64, open: (bool, bool)) -> Vec<f64> {
     let unit = 10f64.powi(places);
     let (first, last) = ((low * unit).floor() as i64 - 1, (high * unit).ceil() as i64 + 1);
@@ -213,7 +213,7 @@ fn multiples_within_bounds_are_those_that_are_found_by_trying_all() {
     }
 }
 
-/// Draws a schema of some depth: keywords by turns, whether or not they make sense together.
+/// Makes a random schema from keywords that need not make sense together.
 fn any_schema(next: &mut dyn FnMut(usize) -> usize, depth: usize) -> Value {
     let kinds = ["string", "integer", "number", "boolean", "null", "array", "object"];
     let mut schema = serde_json::Map::new();
@@ -334,7 +334,7 @@ fn what_is_drawn_under_any_schema_fits_it() {
     assert!(taken * 3 > all, "{taken} of {all}");
 }
 
-/// How many schemas are drawn: more where `BANDMASTER_SCHEMAS` asks for more.
+/// The number of random schemas; `BANDMASTER_SCHEMAS` overrides it.
 fn many() -> usize {
     std::env::var("BANDMASTER_SCHEMAS").ok().and_then(|many| many.parse().ok()).unwrap_or(150)
 }

@@ -1,11 +1,11 @@
-//! What is refused is said in our own words, with the place or the piece, and before anything is worked on.
+//! Error messages are in our own words, name the place or the offending text, and come before any expensive work.
 
 use std::time::Instant;
 
 use super::super::written::Written;
 use super::*;
 
-/// Words that only the libraries below use.
+/// Words that only the libraries use.
 const FOREIGN: &[&str] = &[
     "coerce_one_of",
     "NoExtension",
@@ -135,7 +135,7 @@ fn limits_are_said_before_the_work() {
     assert!(begun.elapsed().as_secs() < 5, "{:?}", begun.elapsed());
     let two = json!({"type": "array", "prefixItems": [{"enum": words(6000)}, {"enum": words(6000)}], "minItems": 2});
     assert!(schema::prepared(&two, false).is_ok());
-    // Not optimised, it may take too long, but it has not too many choices.
+    // A debug build may take too long, but the number of choices is allowed.
     let choices = factory.written(&Written::Choice(words(2100)));
     assert!(choices.err().is_none_or(|error| error.to_string().contains("seconds")));
 }
@@ -186,7 +186,7 @@ fn what_may_be_empty_is_repeated_no_billions_of_times() {
         "^((a{1,1000}){1,1000}b){1,1000}((.{1,100}a){50}|(.{1,90}b){60}){900}$",
     ] {
         let begun = Instant::now();
-        // It may as well be refused.
+        // A refusal is fine as well.
         if let Ok(mut constraint) = factory.json_schema(&json!({"type": "string", "pattern": pattern})) {
             constraint.limit(20);
             let quote = tokenizer.encode("\"", false)[0];

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::*;
 
-/// Written by hand and after what Pydantic, zod and OpenAI's examples write.
+/// Written by hand, and modeled on what Pydantic, zod and OpenAI's examples produce.
 const ACCEPTED: &[&str] = &[
     r#"{"type": "object"}"#,
     r#"{}"#,
@@ -108,7 +108,6 @@ fn schemas_of_people_and_libraries_are_enforced() {
     assert!(ended > ACCEPTED.len() * 2, "{ended} of {} ended", ACCEPTED.len() * 3);
 }
 
-/// What a schema that was narrowed or said in other words lets through.
 #[test]
 fn what_is_written_under_a_rewritten_schema_fits_the_schema_that_was_given() {
     let (factory, tokenizer) = factory();

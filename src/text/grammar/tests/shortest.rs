@@ -1,9 +1,10 @@
-//! Drawn schemas, each with a short text that fits it: an answer is whole whenever that text fits in its tokens.
+//! Random schemas, each with a short text that matches it. An answer must be complete whenever that text fits its
+//! tokens.
 
 use super::in_time::{Wants, answered, fewest_tokens};
 use super::*;
 
-/// Numbers at random.
+/// A source of random numbers with a seed.
 pub(super) struct Dice(u64);
 
 impl Dice {
@@ -27,7 +28,7 @@ impl Dice {
     }
 }
 
-/// A part of a pattern and a short text that fits it.
+/// A random pattern and a short text that matches it.
 fn part(dice: &mut Dice, depth: usize) -> (String, String) {
     match dice.below(if depth == 0 { 3 } else { 8 }) {
         0 => {
@@ -75,7 +76,7 @@ fn sequence(dice: &mut Dice, depth: usize) -> (String, String) {
     parts.into_iter().unzip()
 }
 
-/// A schema and a short text that fits it.
+/// A random schema and a short text that matches it.
 fn drawn_schema(dice: &mut Dice, depth: usize) -> (Value, String) {
     match dice.below(if depth == 0 { 9 } else { 14 }) {
         0..=2 => {
@@ -101,7 +102,7 @@ fn drawn_schema(dice: &mut Dice, depth: usize) -> (Value, String) {
         5 => {
             let least = *dice.one(&[0i64, 1, 7, 10, 99, 100, 12345, -5, -1000]);
             let most = least + dice.below(2000) as i64;
-            // The short one may be inside.
+            // The shortest number may lie between the bounds.
             let short = (least..=most).map(|it| it.to_string()).min_by_key(String::len).unwrap();
             (json!({"type": "integer", "minimum": least, "maximum": most}), short)
         }
@@ -141,7 +142,7 @@ fn drawn_schema(dice: &mut Dice, depth: usize) -> (Value, String) {
     }
 }
 
-/// Draws so many schemas and answers under each; says how many schemas, answers, and answers with the tightest limit there were.
+/// Makes random schemas and answers under each, with limits from the shortest possible on.
 fn check(tokenizer: &Arc<Tokenizer>, schemas: u64, wishes: &[Wants]) {
     let factory = GrammarFactory::new(Arc::clone(tokenizer)).unwrap();
     let (mut taken, mut answers, mut wrong) = (0, 0, Vec::new());
@@ -152,7 +153,7 @@ fn check(tokenizer: &Arc<Tokenizer>, schemas: u64, wishes: &[Wants]) {
         assert!(validator.is_valid(&serde_json::from_str(&short).unwrap()), "{short} fits {schema}");
         let Ok(constraint) = factory.json_schema(&schema) else { continue };
         taken += 1;
-        // The end of what neither a bracket nor a quote closes is a token of its own.
+        // A text that ends without a bracket or quote needs one more token for the end of sequence.
         let end = u32::from(!short.ends_with(['}', ']', '"']));
         let least = fewest_tokens(&factory, &short) + end;
         let more = [0, 1, 2, dice.below(10) as u32, dice.below(40) as u32];
@@ -173,13 +174,14 @@ fn check(tokenizer: &Arc<Tokenizer>, schemas: u64, wishes: &[Wants]) {
     wrong.sort_by_key(|wrong| (!wrong.starts_with("no fit"), wrong.len()));
     eprintln!("{taken} of {schemas} schemas, {answers} answers, {} not whole", wrong.len());
     wrong.iter().take(10).for_each(|wrong| eprintln!("{wrong}"));
-    // A search may end before it finds the shortest way: of some hundred schemas none is that hard, of thousands a few are.
+    // A search may give up before it finds the shortest way. Among some hundred schemas none is that hard, among
+    // thousands a few.
     let unfit = wrong.iter().filter(|wrong| wrong.starts_with("no fit")).count();
     assert!(unfit == 0 && wrong.len() <= answers / 100, "{}", wrong[..wrong.len().min(10)].join("\n"));
     assert!(taken * 3 > schemas * 2, "{taken} of {schemas} schemas were taken");
 }
 
-/// How many schemas are drawn: more where `BANDMASTER_SCHEMAS` asks for more.
+/// The number of random schemas; `BANDMASTER_SCHEMAS` overrides it.
 fn many(few: u64) -> u64 {
     std::env::var("BANDMASTER_SCHEMAS").ok().and_then(|many| many.parse().ok()).unwrap_or(few)
 }
@@ -203,7 +205,6 @@ fn answers_under_drawn_schemas_are_whole_where_a_short_form_fits() {
     check(&Arc::new(fixtures::byte_level(&merges)), many(120), WISHES);
 }
 
-/// With the vocabularies of real models, where they are at hand.
 #[test]
 fn answers_under_drawn_schemas_are_whole_with_the_vocabularies_of_models() {
     let Some(files) = super::in_time::vocabularies() else { return };

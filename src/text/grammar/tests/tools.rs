@@ -1,4 +1,4 @@
-//! Calls of tools under a grammar: what is drawn is read back by the parser.
+//! Tool calls under a grammar: the parser must read back what was sampled.
 
 use proptest::prelude::*;
 
@@ -15,7 +15,7 @@ fn tools() -> Vec<Tool> {
     vec![tool("weather", place, true), tool("weather_now", none.clone(), false), tool("time", none, true)]
 }
 
-/// Every mark of every family as a control token, or as user-defined ones, or none of them.
+/// Vocabularies in which the marks of all families are control tokens, user-defined tokens, or plain text.
 fn vocabularies() -> Vec<Arc<Tokenizer>> {
     let marks: Vec<&str> = ToolFormat::all().iter().flat_map(|format| format.syntax().marks()).collect();
     [Some(3), Some(4), None]
@@ -85,7 +85,7 @@ fn what_must_be_a_call_is_one_and_fits_in_every_family() {
     }
 }
 
-/// Gives `text` to a constraint as the tokenizer cuts it; whether all of it was allowed.
+/// Feeds `text` to a constraint, cut as the tokenizer cuts it, and returns whether all of it was allowed.
 fn takes(constraint: &mut Box<dyn Constraint>, tokenizer: &Tokenizer, text: &str) -> bool {
     tokenizer
         .encode(text, true)

@@ -1,24 +1,21 @@
-//! GBNF, the notation of llama.cpp's grammars, in llguidance's dialect of Lark. Rules that no recursion needs become regular
-//! expressions, which is faster and exact; the others stay rules. What the grammar is for is not known here.
+//! Translates GBNF, llama.cpp's grammar notation, into llguidance's dialect of Lark. Rules without recursion become
+//! regular expressions, which is faster and exact; the others stay rules. What the grammar is for is not known here.
 
 use std::collections::HashMap;
 use std::fmt::Write;
 
-/// Parentheses inside of each other.
+/// Nesting depth of parentheses.
 const DEPTH_MAX: usize = 64;
-/// Repetitions of one thing, such as `a*+`.
+/// Repetition marks in a row, such as `a*+`.
 const STACKED_MAX: usize = 8;
 const RULES_MAX: usize = 4096;
-/// As llama.cpp limits them.
+/// The same limit as llama.cpp's.
 const REPEATS_MAX: u32 = 2000;
-/// A longer regular expression stays a rule: inside of others it would be written again and again.
+/// A longer regular expression stays a rule, because it would be repeated inside every expression that uses it.
 const REGEX_CHARS_MAX: usize = 2000;
 
-/// Finds the token with a text.
 type Tokens<'a> = &'a dyn Fn(&str) -> Option<u32>;
 
-/// The same grammar for llguidance.
-///
 /// # Errors
 /// What is wrong, with its line.
 pub(super) fn to_lark(text: &str, tokens: Tokens<'_>) -> Result<String, String> {
@@ -34,7 +31,7 @@ enum Node {
         ranges: Vec<(char, char)>,
     },
     Any,
-    /// By number.
+    /// A rule by its number.
     Rule(usize),
     Token {
         id: u32,
@@ -50,7 +47,6 @@ enum Node {
 }
 
 struct Rules {
-    /// What each rule stands for.
     nodes: Vec<Node>,
     root: usize,
 }
@@ -117,7 +113,7 @@ impl<'t> Parser<'t> {
         is_there
     }
 
-    /// Skips white space and comments.
+    /// Skips white space and comments; line ends only with `lines`.
     fn space(&mut self, lines: bool) {
         while let Some(c) = self.peek() {
             match c {
@@ -152,7 +148,7 @@ impl<'t> Parser<'t> {
         Ok(self.nodes.len() - 1)
     }
 
-    /// Alternatives; inside of parentheses they may go over several lines.
+    /// Alternatives. Inside parentheses they may span several lines.
     fn choice(&mut self, depth: usize) -> Result<Node, String> {
         if depth > DEPTH_MAX {
             return Err(self.wrong(&format!("more than {DEPTH_MAX} parentheses inside of each other")));
@@ -163,7 +159,7 @@ impl<'t> Parser<'t> {
             self.space(true);
             if !self.take("|") {
                 if depth == 0 {
-                    // A line that does not go on is the end of the rule.
+                    // A line without `|` ends the rule.
                     self.at = before;
                 }
                 break;
@@ -324,7 +320,7 @@ impl<'t> Parser<'t> {
     }
 }
 
-/// `3`, `3,` or `3,5`.
+/// Parses `3`, `3,` or `3,5`.
 fn counts(text: &str) -> Result<(u32, Option<u32>), String> {
     let number = |text: &str| text.trim().parse::<u32>().ok();
     let counts = match text.split_once(',') {
@@ -345,7 +341,7 @@ fn counts(text: &str) -> Result<(u32, Option<u32>), String> {
     Ok((least, most))
 }
 
-/// A regular expression, and whether it fits nothing at all.
+/// A regular expression, and whether it matches the empty text.
 #[derive(Clone)]
 struct Regex {
     text: String,
@@ -354,7 +350,7 @@ struct Regex {
 
 struct Writer<'r> {
     rules: &'r Rules,
-    /// Of the rules that can be one.
+    /// The regular expressions of rules that can be one.
     regexes: Vec<Option<Regex>>,
     /// Numbers of the terminals by their regular expressions.
     terminals: HashMap<String, usize>,
@@ -369,7 +365,7 @@ impl<'r> Writer<'r> {
         writer
     }
 
-    /// From the rules without references on: one whose references are all regular may be so itself.
+    /// Begins with the rules without references: a rule whose references are all regular may be regular itself.
     fn find_regexes(&mut self) {
         let count = self.rules.nodes.len();
         let mut users = vec![Vec::new(); count];
@@ -397,7 +393,7 @@ impl<'r> Writer<'r> {
         }
     }
 
-    /// The regular expression of a node, where it is one and not too long.
+    /// The regular expression of a node, if it is regular and not too long.
     fn regex(&self, node: &Node) -> Option<Regex> {
         let regex = match node {
             Node::Text(text) => {
@@ -472,7 +468,7 @@ impl<'r> Writer<'r> {
             }
             Node::Repeat { node, least, most } => format!("({}){}", self.body(node), times(*least, *most)),
             Node::Sequence(items) => self.sequence(items),
-            // Too long for one expression: in pieces.
+            // A text too long for one expression is cut into pieces.
             Node::Text(text) => {
                 let pieces: Vec<char> = text.chars().collect();
                 let pieces = pieces.chunks(REGEX_CHARS_MAX / 16);
@@ -489,7 +485,7 @@ impl<'r> Writer<'r> {
         }
     }
 
-    /// Neighbours that are regular together become one expression.
+    /// Joins regular neighbors into one expression.
     fn sequence(&mut self, items: &[Node]) -> String {
         let mut out: Vec<String> = Vec::new();
         let mut run: Option<Regex> = None;
@@ -522,7 +518,7 @@ impl<'r> Writer<'r> {
         if out.is_empty() { "\"\"".to_owned() } else { out.join(" ") }
     }
 
-    /// A terminal never fits nothing: what may is optional instead.
+    /// A terminal must not match the empty text, so one that could is made optional instead.
     fn terminal(&mut self, regex: &Regex) -> String {
         if regex.text.is_empty() {
             return "\"\"".to_owned();
@@ -559,7 +555,7 @@ fn times(least: u32, most: Option<u32>) -> String {
     }
 }
 
-/// A character as it stands for itself in a regular expression, inside of brackets and outside.
+/// A character that stands for itself in a regular expression, inside and outside of brackets.
 fn escaped(c: char) -> String {
     if c.is_ascii_alphanumeric() { c.to_string() } else { format!("\\u{{{:x}}}", u32::from(c)) }
 }

@@ -1,5 +1,5 @@
-//! Grammars that a client writes: regular expressions, lists of choices, Lark, and llama.cpp's GBNF. How one is held to is
-//! llguidance's; here it is read and put into that library's own form.
+//! Grammars that a client sends: regular expressions, lists of choices, Lark, and llama.cpp's GBNF. They are checked
+//! here and translated into llguidance's own form, which enforces them.
 
 mod gbnf;
 #[cfg(test)]
@@ -11,27 +11,24 @@ use serde_json::Value;
 use super::{GrammarError, GrammarFactory, own_words};
 use crate::engine::Constraint;
 
-/// A text that says what an answer must be has so many bytes at most.
 const TEXT_BYTES_MAX: usize = 256 << 10;
 
-/// A list has so many choices at most.
 const CHOICES_MAX: usize = 10_000;
 
-/// What an answer must be, in a client's own words.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Written {
-    /// All of it fits a regular expression.
+    /// The whole answer matches a regular expression.
     Regex(String),
-    /// It is one of these.
+    /// The answer is one of these.
     Choice(Vec<String>),
-    /// A grammar in llguidance's dialect of Lark, whose rule `start` it fits.
+    /// A grammar in llguidance's dialect of Lark; the answer matches its rule `start`.
     Lark(String),
-    /// A grammar in GBNF, whose rule `root` it fits.
+    /// A grammar in GBNF; the answer matches its rule `root`.
     Gbnf(String),
 }
 
 impl Written {
-    /// A grammar whose notation is told by how it writes rules: GBNF has `name ::= …`, Lark `name: …`.
+    /// Recognizes the notation by how rules are written: `name ::= …` in GBNF, `name: …` in Lark.
     #[must_use]
     pub fn grammar(text: String) -> Self {
         if text.contains("::=") { Self::Gbnf(text) } else { Self::Lark(text) }
@@ -39,16 +36,16 @@ impl Written {
 }
 
 impl GrammarFactory {
-    /// A constraint that lets a sequence write exactly what `written` says. Blocks while the grammar is made.
+    /// A constraint that accepts exactly what `written` describes. Blocks while the grammar is made.
     ///
     /// # Errors
-    /// [`GrammarError::Written`] says what in it is wrong or can't be enforced.
+    /// [`GrammarError::Written`] says what is wrong or can't be enforced.
     pub fn written(&self, written: &Written) -> Result<Box<dyn Constraint>, GrammarError> {
         let lark = match written {
             Written::Regex(text) => {
                 check_size(text.len())?;
                 own_words::check_regex(text).map_err(GrammarError::Written)?;
-                // What it costs is bounded where it is made: by fuel, states and time.
+                // Fuel, states and time bound the cost while the grammar is made.
                 return self.made(TopLevelGrammar::from_regex(whole(text)), own_words::of_text);
             }
             Written::Choice(choices) => {
@@ -85,7 +82,6 @@ impl GrammarFactory {
     }
 }
 
-/// The same error of a grammar that is no schema.
 fn written_wrong(error: GrammarError) -> GrammarError {
     match error {
         GrammarError::Schema(problem) => GrammarError::Written(problem),
@@ -93,7 +89,7 @@ fn written_wrong(error: GrammarError) -> GrammarError {
     }
 }
 
-/// A schema inside a grammar would get round what schemas are looked at for.
+/// A schema inside a grammar would bypass the checks that schemas go through.
 fn check_directives(lark: &str) -> Result<(), GrammarError> {
     match ["%json", "%llguidance"].into_iter().find(|directive| lark.contains(directive)) {
         Some(directive) => Err(GrammarError::Written(format!(
@@ -113,7 +109,7 @@ fn check_size(bytes: usize) -> Result<(), GrammarError> {
     }
 }
 
-/// A regular expression without the anchors of a whole match, which every match here is.
+/// A regular expression without the anchors of a whole match, since every match here is whole.
 fn whole(regex: &str) -> &str {
     let regex = regex.strip_prefix('^').unwrap_or(regex);
     let Some(before) = regex.strip_suffix('$') else { return regex };
@@ -127,6 +123,6 @@ fn choice(choices: &[String]) -> Result<String, GrammarError> {
     }
     let choices: Vec<String> =
         choices.iter().map(|choice| Value::from(choice.as_str()).to_string()).collect();
-    // As one terminal they share their beginnings; as rules each would be followed by itself.
+    // As one terminal, choices share their common beginnings; as rules, each would be followed separately.
     Ok(format!("start: CHOICE\nCHOICE: {}\n", choices.join(" | ")))
 }

@@ -4,7 +4,7 @@ use super::super::tests::{allowed, drawn, factory};
 use super::*;
 use crate::text::Tokenizer;
 
-/// Whether a text is all of what a grammar lets a sequence write.
+/// Whether `text` is a complete answer under a grammar.
 fn fits(factory: &GrammarFactory, tokenizer: &Tokenizer, written: &Written, text: &str) -> bool {
     let mut constraint = factory.written(written).unwrap_or_else(|error| panic!("{written:?}: {error}"));
     for token in tokenizer.encode(text, false) {
@@ -78,7 +78,7 @@ fn gbnf_without_recursion_is_exact() {
     check(&gbnf("root ::=\n  one |\n  two\none ::= \"1\"\ntwo ::= \"2\""), &["1", "2"], &["12"]);
     check(&gbnf("root ::= \"a\"\n  | \"b\"\n"), &["a", "b"], &["ab"]);
     check(&gbnf("root ::= . \"a\""), &["xa", "\na"], &["a"]);
-    // Where a lexer that takes the longest word would fail.
+    // A lexer that always takes the longest word would fail here.
     check(&gbnf("root ::= word \"ab\"\nword ::= [a-z]*"), &["ab", "xab", "abab"], &["a", "abx"]);
 }
 

@@ -1,4 +1,4 @@
-//! Packed bodies, bombs, and bodies that say less than they are.
+//! Packed bodies, decompression bombs, and bodies larger than they say.
 
 use axum::body::{Body, Bytes};
 use flate2::Compression;

@@ -1,4 +1,4 @@
-//! What is counted, however a body is cut into parts.
+//! Counts and limits, however a body is cut into chunks.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
