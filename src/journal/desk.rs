@@ -28,8 +28,8 @@ const EVENTS_TIME_MAX: Duration = Duration::from_millis(100);
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
 /// A request that no thread has begun this long after its deadline is withdrawn.
 const TAKEN_BACK_AFTER: Duration = Duration::from_millis(500);
-/// When a desk is closed, removed data is cleared from the file for at most this long, and the rest after the file is
-/// opened again.
+/// When a desk is closed, removed data is cleared from the file for at most this long, and the rest after the
+/// file is opened again.
 const CLOSING_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Does the work and sends the answer. Does nothing if nobody waits for it any more.
@@ -94,8 +94,8 @@ impl Queue {
         self.wake.notify_all();
     }
 
-    /// Waits for what comes next. After `pause` it is a nudge in any case. With `held`, nudges wait for the end of the
-    /// pause.
+    /// Waits for what comes next. After `pause` it is a nudge in any case. With `held`, nudges wait for the
+    /// end of the pause.
     fn next(&self, pause: Option<Duration>, held: bool) -> Next {
         let mut waiting = self.lock();
         let until = pause.map(|pause| Instant::now() + pause);
@@ -280,8 +280,8 @@ impl Desk {
         Recording { id, desk: self.clone(), seq: 0, trouble }
     }
 
-    /// Waits until all events are written, for at most `time_max`. Returns the ids of the runs that are not completely
-    /// written.
+    /// Waits until all events are written, for at most `time_max`. Returns the ids of the runs that
+    /// are not completely written.
     pub async fn flush(&self, time_max: Duration) -> Vec<String> {
         let all = async {
             for run in self.unwritten.ids() {
@@ -330,8 +330,8 @@ impl Recording {
         }
     }
 
-    /// Adds the last event and waits until everything is written, for at most `time_max`. After that, writing is still
-    /// tried again.
+    /// Adds the last event and waits until everything is written, for at most `time_max`. After that, writing
+    /// is still tried again.
     pub async fn finish(&mut self, kind: &str, ms: u64, body: &Value, time_max: Duration) {
         self.push(kind, ms, body, true);
         // What is not written by then is written without the caller.
@@ -361,8 +361,8 @@ impl Drop for Recording {
 
 fn answer(journal: &Journal, asked: Asked) {
     let Some(work) = take(&asked.work) else { return };
-    // A request past its deadline, because the process was stopped or the queue was long, is tried once without
-    // waiting.
+    // A request past its deadline, because the process was stopped or the queue was long, is
+    // tried once without waiting.
     journal.wait_at_most(asked.deadline.saturating_duration_since(Instant::now()));
     // After a panic the caller gets an error, and the next request finds a connection that SQLite has rolled back.
     let _ = catch_unwind(AssertUnwindSafe(|| work(journal)));
@@ -401,16 +401,16 @@ fn write_on(journal: &Journal, queue: &Queue) {
                 return;
             }
         }
-        // A small step between two requests: nobody waits long for it, and it gets its turn however many requests there
-        // are.
+        // A small step between two requests: nobody waits long for it, and it gets its turn however
+        // many requests there are.
         if erase.is_some_and(|at| at <= Instant::now()) {
             erase = Some(Instant::now() + journal.erase_step());
         }
     }
 }
 
-/// Writes what waits. Returns when to try again if that is not possible now. Trouble is logged when it begins and when
-/// it ends.
+/// Writes what waits. Returns when to try again if that is not possible now. Trouble is logged when it begins
+/// and when it ends.
 fn write_events(journal: &Journal, troubled: bool) -> Option<Instant> {
     match journal.write_due() {
         Ok(()) => {

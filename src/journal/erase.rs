@@ -211,9 +211,9 @@ fn removed(db: &Connection) -> rusqlite::Result<i64> {
     db.query_row("SELECT removed FROM erasing", [], |row| row.get(0))
 }
 
-/// Returns some free pages to the disk, which moves other pages; `false` if no free page is left. If more was removed
-/// since the sweep began, its copies could move into pages that were swept already, so nothing is returned until the
-/// next sweep.
+/// Returns some free pages to the disk, which moves other pages; `false` if no free page is left. If more was
+/// removed since the sweep began, its copies could move into pages that were swept already, so nothing is returned
+/// until the next sweep.
 fn free_pages(db: &Transaction<'_>, swept: i64) -> rusqlite::Result<bool> {
     let number = |query: &str| db.query_row(query, [], |row| row.get::<_, i64>(0));
     if removed(db)? != swept || number("PRAGMA auto_vacuum")? != 2 || number("PRAGMA freelist_count")? == 0 {

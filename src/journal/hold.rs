@@ -45,8 +45,8 @@ impl Drop for Hold {
     }
 }
 
-/// Locks `path`, mode 0600; `None` if it is locked already. On a file system without locks the file alone stands for
-/// one.
+/// Locks `path`, mode 0600; `None` if it is locked already. On a file system without locks the file
+/// alone stands for one.
 pub(super) fn take(path: &Path) -> io::Result<Option<Hold>> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(false);

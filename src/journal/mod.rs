@@ -36,7 +36,6 @@ use unwritten::{Due, Line, NewRun, Unwritten};
 /// Most time that others get to write between two runs that are pruned; otherwise as much as the removal took.
 const PRUNE_PAUSE_MAX: Duration = Duration::from_millis(50);
 
-/// One recorded event.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
     /// 1, 2, 3 … within its run.

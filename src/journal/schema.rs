@@ -46,8 +46,8 @@ const SCHEMA_4: &str = "
 /// One step for each version, in order. A released step is never changed, because files of that version exist.
 pub(super) const STEPS: [&str; SCHEMA_VERSION as usize] = [SCHEMA_1, SCHEMA_2, SCHEMA_3, SCHEMA_4];
 
-/// Two processes with the same home wait for each other's writes at most this long. A write takes well under a
-/// millisecond.
+/// Two processes with the same home wait for each other's writes at most this long. A write takes
+/// well under a millisecond.
 pub(super) const BUSY_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// A file of an older version is rewritten if it has at most this size, which takes about a tenth of a second.

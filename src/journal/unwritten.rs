@@ -58,8 +58,8 @@ struct Waiting {
     /// Problems with writing the run, each once. The first `told` of them were reported.
     troubles: Vec<String>,
     told: usize,
-    /// The last event that is in the file: 0 if only the run itself is, `None` before. Closed when everything is
-    /// written.
+    /// The last event that is in the file: 0 if only the run itself is, `None` before. Closed
+    /// when everything is written.
     progress: watch::Sender<Option<u64>>,
 }
 
@@ -261,8 +261,8 @@ impl Unwritten {
         self.lock().waiting.keys().cloned().collect()
     }
 
-    /// `Some(false)` if the run is in progress in this process, `Some(true)` if it has ended and is not completely
-    /// written.
+    /// `Some(false)` if the run is in progress in this process, `Some(true)` if it has ended and
+    /// is not completely written.
     pub fn has_ended(&self, run: &str) -> Option<bool> {
         self.lock().waiting.get(run).map(|waiting| waiting.ended)
     }

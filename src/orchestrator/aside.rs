@@ -51,7 +51,6 @@ pub async fn prompt_tokens(llm: &Arc<dyn Llm>, messages: Vec<Message>) -> (Vec<M
     .await
 }
 
-/// Calls [`RunRequest::topic`].
 pub async fn topic(request: &Arc<RunRequest>, examples_own: &'static [&'static str]) -> Topic {
     let request = Arc::clone(request);
     aside(move || request.topic(examples_own)).await

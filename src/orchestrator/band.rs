@@ -44,7 +44,6 @@ pub enum Progress<'a> {
     Text(&'a str),
 }
 
-/// Why generation ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Finish {
@@ -94,7 +93,6 @@ pub enum CallErrorKind {
     Resource,
 }
 
-/// A language model.
 pub trait Llm: Send + Sync {
     /// Name in reports, as in the catalog.
     fn name(&self) -> &str;
@@ -150,8 +148,8 @@ pub enum WorkerKind {
 /// From this file size on, a model finds numbers well enough that the check catches the rest. Measured on 20 short
 /// texts: a model of half a billion weights found 18 numbers, one of 135 million found 5.
 const FINDER_FILE_BYTES_MIN: u64 = 256 << 20;
-/// From this file size on, a model reads and writes as well as the smallest planner. A run must not be worse than its
-/// planner alone.
+/// From this file size on, a model reads and writes as well as the smallest planner. A run must not be worse
+/// than its planner alone.
 const READER_FILE_BYTES_MIN: u64 = 900 << 20;
 
 impl Worker {

@@ -31,8 +31,8 @@ pub enum Verdict {
     Doubt(String),
     /// The reply is wrong. Holds the reason, in words that a model can act on.
     Reject(String),
-    /// The reply is wrong in a way that an explanation would not correct. The same prompt is tried again at a higher
-    /// temperature.
+    /// The reply is wrong in a way that an explanation would not correct. The same prompt is tried again
+    /// at a higher temperature.
     Redraw {
         why: String,
         /// What to use if no later attempt is better.

@@ -70,7 +70,6 @@ pub enum EventKind {
     /// One attempt failed or was rejected. The task may still succeed.
     #[serde(rename = "task.failed")]
     TaskFailed { task: String, attempt: u32, class: FailureClass, error: String },
-    /// Another attempt begins.
     #[serde(rename = "task.retried")]
     TaskRetried { task: String, attempt: u32, worker: String, model: String },
     /// The task has ended, whatever its status.

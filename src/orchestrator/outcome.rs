@@ -85,7 +85,6 @@ impl TokenUsage {
     }
 }
 
-/// What a whole run cost.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct RunUsage {
     /// Tokens of every call: plan, tasks, synthesis and failed attempts.
@@ -112,7 +111,6 @@ pub struct TaskReport {
     pub needs: Vec<String>,
     pub status: Status,
     pub attempts: u32,
-    /// Tokens of all attempts.
     pub usage: TokenUsage,
     /// Milliseconds since the run began.
     pub started_ms: u64,

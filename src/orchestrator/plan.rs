@@ -81,7 +81,6 @@ pub enum AnswerIs {
     YesNo,
     /// One or two sentences.
     Text,
-    /// Several short items.
     List,
 }
 

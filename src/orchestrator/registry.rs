@@ -70,8 +70,8 @@ impl Registry {
         suited[turn % suited.len()].clone()
     }
 
-    /// Who tries a task, in order: `first` twice, then a worker with the same skill and another model, then the
-    /// planner.
+    /// Who tries a task, in order: `first` twice, then a worker with the same skill and another
+    /// model, then the planner.
     #[must_use]
     pub fn ladder(&self, first: &Player, skill: Skill) -> Vec<Player> {
         let mut ladder = vec![first.clone(), first.clone()];

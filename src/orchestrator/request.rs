@@ -91,7 +91,6 @@ impl fmt::Display for Strategy {
     }
 }
 
-/// Why a strategy can't be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StrategyError {
     #[error("no strategy {name:?}; there are auto, {}", names(&Strategy::AVAILABLE))]
@@ -169,8 +168,8 @@ impl RunRequest {
         messages
     }
 
-    /// What a plan for the goal may be about. `examples_own` are the words of the worked examples in the planner's
-    /// prompt.
+    /// What a plan for the goal may be about. `examples_own` are the words of the worked examples
+    /// in the planner's prompt.
     pub(super) fn topic(&self, examples_own: &[&'static str]) -> Topic {
         let inputs = self.inputs.iter().map(|input| (input.name.as_str(), input.text.as_str()));
         let before = self.conversation.iter().map(|message| (message.content.as_str(), ""));

@@ -1,5 +1,5 @@
-//! Runs a goal from start to end. Everything that happens is an event, and every event is given to the record before it
-//! is shown.
+//! Runs a goal from start to end. Everything that happens is an event, and every event is given to the record
+//! before it is shown.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -31,8 +31,8 @@ const WRITTEN_TIME_MAX: Duration = Duration::from_millis(500);
 static RUNS: AtomicU64 = AtomicU64::new(0);
 
 /// Runs a goal to its end and always returns an outcome, whatever happened. Events go to the record and to the
-/// observer. `cancel` ends the run with what is finished. If the record can't be written, the outcome has a warning and
-/// the run continues.
+/// observer. `cancel` ends the run with what is finished. If the record can't be written, the outcome has a warning
+/// and the run continues.
 pub async fn run(
     band: &Band,
     request: &RunRequest,

@@ -80,8 +80,8 @@ fn a_damaged_or_foreign_file_is_called_so_and_left_alone() {
     assert_eq!(std::fs::read(&path).unwrap(), garbage);
 }
 
-/// Opens what `make` puts where the record is expected. It must be refused with an error that says what to do, and stay
-/// as it is.
+/// Opens what `make` puts where the record is expected. It must be refused with an error that says what to do, and
+/// stay as it is.
 fn refused(name: &str, make: impl FnOnce(&std::path::Path), says: &[&str]) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("runs.sqlite");

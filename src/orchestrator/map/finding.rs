@@ -220,8 +220,8 @@ fn written(raw: &Raw) -> String {
     serde_json::to_string(raw).expect("strings and JSON values are always JSON")
 }
 
-/// `Ok(true)` if the text supports the number, `Ok(false)` if another sentence matches the question better or none
-/// does.
+/// `Ok(true)` if the text supports the number, `Ok(false)` if another sentence matches the question
+/// better or none does.
 fn judge_number(find: &str, text: &str, raw: &mut Raw) -> Result<bool, String> {
     let said = raw.answer.to_string();
     let Ok(number) = said.parse::<Decimal>() else { return Err(format!("{said} is not a number")) };

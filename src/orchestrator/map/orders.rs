@@ -417,8 +417,8 @@ impl Order {
             return Relation::Other(if self.counts { format!("number of {noun}") } else { noun });
         }
         match kind.fields.first() {
-            // "Whose warranty is the longest?" orders warranties. But "cheapest" always means a price, whatever comes
-            // before it.
+            // "Whose warranty is the longest?" orders warranties. But "cheapest" always means a price,
+            // whatever comes before it.
             Some(_) if kind.fields == LENGTHS && nouns.is_empty() && meet(&self.said_of, &field.own) => {
                 Relation::Applies(self.aggregate)
             }

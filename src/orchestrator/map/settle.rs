@@ -22,9 +22,9 @@ const ALLOW: [&str; 3] = ["all", "much", "add"];
 /// Phrases with "add" that ask for a total. One may also add a column to a table.
 const ADDING: [&str; 7] = ["dd up", "dd them", "dd it", "dd these", "dd those", "dd all", "dd everything"];
 
-/// Corrects the errors of small planners. They add figures nobody asked for, so a total, an average or a difference
-/// needs a word in the goal. They forget figures. And they order by what they looked up where the goal orders by
-/// something else.
+/// Corrects the errors of small planners. They add figures nobody asked for, so a total, an average or a
+/// difference needs a word in the goal. They forget figures. And they order by what they looked up where the goal
+/// orders by something else.
 pub fn settle(mut slots: Slots, goal: &str) -> Slots {
     slots.find = about_one(&slots.find, goal);
     settle_figures(&mut slots, goal);

@@ -1,5 +1,5 @@
-//! The slots of a map, which the planner fills in: what to find in each input, what kind of answer that is, and how the
-//! answers are combined.
+//! The slots of a map, which the planner fills in: what to find in each input, what kind of answer that is, and how
+//! the answers are combined.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +10,6 @@ use crate::tools::calculator::Aggregate;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Combine {
-    /// List every answer.
     List,
     /// Sum them up in a few sentences.
     Summary,

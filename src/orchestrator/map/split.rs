@@ -1,5 +1,5 @@
-//! Splits a long text into parts: at paragraph ends if possible, else at the ends of lines, sentences or words. Nothing
-//! is lost.
+//! Splits a long text into parts: at paragraph ends if possible, else at the ends of lines, sentences or
+//! words. Nothing is lost.
 
 use std::ops::Range;
 

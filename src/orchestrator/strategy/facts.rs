@@ -227,8 +227,8 @@ fn unquoted(text: &str) -> String {
     if closing.is_some() { text.to_owned() } else { out }
 }
 
-/// Whether the goal contains the text to work on: a block after a line break, code, a quotation, or words after a
-/// colon.
+/// Whether the goal contains the text to work on: a block after a line break, code, a quotation, or
+/// words after a colon.
 fn carries_text(goal: &str) -> bool {
     let block = goal.split_once('\n').is_some_and(|(_, rest)| words(rest).len() >= 8);
     let after_colon = goal.split_once(": ").is_some_and(|(_, rest)| words(rest).len() >= 3);
@@ -326,8 +326,8 @@ fn aspects_of_sentence(sentence: &str) -> Vec<String> {
     if items.iter().all(short) { items } else { Vec::new() }
 }
 
-/// The text after "with sections on" or "a chapter about each of". The enumeration begins there, even after earlier
-/// commas.
+/// The text after "with sections on" or "a chapter about each of". The enumeration begins there,
+/// even after earlier commas.
 fn after_part_noun(sentence: &str) -> Option<&str> {
     const JOINTS: [&str; 13] = [
         "on", "of", "about", "for", "covering", "called", "named", "titled", "entitled", "each", "headed",

@@ -22,8 +22,8 @@ const EXAMPLES: &str = include_str!("examples.jsonl");
 
 /// Examples shown in `strategy_why`.
 const NEAREST_SHOWN: usize = 5;
-/// A strategy's score is the mean similarity of this many of its closest examples. One alone may be close only by its
-/// topic.
+/// A strategy's score is the mean similarity of this many of its closest examples. One alone may be close
+/// only by its topic.
 const NEIGHBOURS: usize = 3;
 
 /// Similarity below which an example says nothing.
@@ -98,8 +98,8 @@ fn possible(facts: &Facts) -> Vec<Strategy> {
     if facts.named_aspects.len() >= 2 || facts.speaks_of_parts {
         possible.push(Strategy::Parallel);
     }
-    // Two numbers make one operation, which one call does as well. From three on, there are steps that ballots may
-    // differ in.
+    // Two numbers make one operation, which one call does as well. From three on, there are steps that
+    // ballots may differ in.
     if facts.numbers >= 3 {
         possible.push(Strategy::Vote);
     }

@@ -1,5 +1,5 @@
-//! What a run says must be true of the goal and of what was read: orders, slots, lists, what is missing, and the
-//! conversation.
+//! What a run says must be true of the goal and of what was read: orders, slots, lists, what is
+//! missing, and the conversation.
 
 use std::sync::Arc;
 use std::time::Duration;
