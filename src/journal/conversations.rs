@@ -1,5 +1,5 @@
-//! Answers and conversations that clients may come back to: documents, and their items in order. What stands in a
-//! document is not known here.
+//! Responses and conversations that clients may refer back to: documents, and their items in order. What a document
+//! contains is not known here.
 
 #[cfg(test)]
 mod tests;
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::{Journal, JournalError, unix_ms};
 
-/// Tables of schema version 2. An item's owner is a response or a conversation; the same item may be in several.
+/// Tables of version 2. An item's owner is a response or a conversation; the same item may be in several.
 pub(super) const SCHEMA_2: &str = "
     CREATE TABLE responses (id TEXT PRIMARY KEY, previous TEXT, conversation TEXT, created_s INTEGER NOT NULL,
                             body TEXT NOT NULL) WITHOUT ROWID;
@@ -21,64 +21,60 @@ pub(super) const SCHEMA_2: &str = "
     CREATE INDEX items_by_id ON items (id);
     PRAGMA user_version = 2;";
 
-/// Answers that are removed for their age in one go.
+/// Most responses that are removed for their age in one call.
 const PRUNE_MAX: i64 = 256;
 
-/// An answer, as it is kept.
+/// A response, as it is stored.
 #[derive(Debug, Clone, PartialEq)]
 pub struct KeptResponse {
-    /// Its id.
     pub id: String,
-    /// The answer it goes on from.
+    /// Id of the response that it continues.
     pub previous: Option<String>,
-    /// The conversation it belongs to.
+    /// Id of the conversation that it belongs to.
     pub conversation: Option<String>,
-    /// Seconds since 1970.
+    /// When it was created, in seconds since 1970.
     pub created_s: u64,
-    /// The answer.
+    /// The document that clients get.
     pub body: Value,
-    /// What was asked, without what came before.
+    /// Items of the request, without those of earlier responses.
     pub input: Vec<KeptItem>,
-    /// What was said.
+    /// Items of the answer.
     pub output: Vec<KeptItem>,
 }
 
-/// A part of a conversation.
+/// A part of a conversation, such as a message.
 #[derive(Debug, Clone, PartialEq)]
 pub struct KeptItem {
-    /// Its id, no two the same within an owner.
+    /// Unique within its owner.
     pub id: String,
-    /// What it says.
     pub body: Value,
 }
 
 /// A conversation without its items.
 #[derive(Debug, Clone, PartialEq)]
 pub struct KeptConversation {
-    /// Its id.
     pub id: String,
-    /// Seconds since 1970.
+    /// When it was created, in seconds since 1970.
     pub created_s: u64,
-    /// The client's notes.
     pub metadata: Value,
 }
 
-/// What was said up to and with an answer.
+/// Everything said up to and including a response.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct History {
-    /// Inputs and outputs, the oldest first.
+    /// Inputs and outputs, oldest first.
     pub items: Vec<Value>,
-    /// The answer before the oldest, where that was removed.
+    /// Id of the response before the oldest, if that was removed.
     pub missing: Option<String>,
-    /// The conversation that one of the answers belongs to: what was said there is not among the items.
+    /// The conversation that one of the responses belongs to. Its own items are not among `items`.
     pub conversation: Option<String>,
 }
 
 impl Journal {
-    /// Keeps an answer.
+    /// Stores a response with its items.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// When the record cannot be written.
     pub fn keep_response(&self, response: &KeptResponse) -> Result<(), JournalError> {
         self.write(|db| {
             db.execute(
@@ -98,10 +94,10 @@ impl Journal {
         })
     }
 
-    /// An answer's document.
+    /// The document of a response.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// When the record cannot be read.
     pub fn response(&self, id: &str) -> Result<Option<Value>, JournalError> {
         self.with(|db| {
             let query = "SELECT body FROM responses WHERE id = ?1 AND (?2 IS NULL OR owner = ?2)";
@@ -109,20 +105,20 @@ impl Journal {
         })
     }
 
-    /// Removes an answer and its items; `false` when there is none.
+    /// Removes a response and its items. Returns `false` if there is none.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// When the record cannot be written.
     pub fn delete_response(&self, id: &str) -> Result<bool, JournalError> {
         self.remove("DELETE FROM responses WHERE id = ?1 AND (?2 IS NULL OR owner = ?2)", id)
     }
 
-    /// Removes answers given longer ago than `age`, with their items, and says how many: at most some hundreds, so that others
-    /// write in between, and 0 when no more are to be removed. Those that a younger one goes on from stay: what is still
-    /// talked about doesn't break off. So do conversations.
+    /// Removes responses older than `age` with their items, and returns how many. One call removes at most some
+    /// hundreds, so that others can write in between; 0 means that no more are left. Responses that a younger one
+    /// continues are kept, so that its history stays whole. Conversations are kept too.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// When the record cannot be written.
     pub fn prune_responses(&self, age: Duration) -> Result<usize, JournalError> {
         const PRUNE: &str = "WITH RECURSIVE needed (id) AS (
                 SELECT previous FROM responses WHERE created_s >= ?1 AND previous IS NOT NULL
@@ -143,10 +139,10 @@ impl Journal {
         })
     }
 
-    /// When the youngest answer, conversation or run was recorded, in seconds since 1970; `None` for an empty record.
+    /// When the youngest response, conversation or run was created, in seconds since 1970; `None` for an empty record.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// When the record cannot be read.
     pub fn newest_s(&self) -> Result<Option<u64>, JournalError> {
         const NEWEST: &str = "SELECT max(s) FROM (SELECT max(created_s) AS s FROM responses
             UNION ALL SELECT max(created_s) FROM conversations UNION ALL SELECT max(created_ms) / 1000 FROM runs)";
@@ -154,12 +150,12 @@ impl Journal {
             .map(|newest| newest.and_then(|newest| u64::try_from(newest).ok()))
     }
 
-    /// What was said up to and with the answer `id`; `None` when there is none.
+    /// Everything said up to and including the response `id`; `None` if there is none.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// When the record cannot be read.
     pub fn history(&self, id: &str) -> Result<Option<History>, JournalError> {
-        // An answer is kept after the one it goes on from: the chain has no circle.
+        // A response is stored after the one it continues, so the chain has no cycle.
         const CHAIN: &str = "WITH RECURSIVE chain (id, previous, conversation, depth) AS (
                 SELECT id, previous, conversation, 0 FROM responses WHERE id = ?1 AND (?2 IS NULL OR owner = ?2)
                 UNION ALL
@@ -187,10 +183,10 @@ impl Journal {
         })
     }
 
-    /// The items of a conversation, or those that an answer was asked with, in order.
+    /// The items of a conversation, or the input items of a response, in order.
     ///
     /// # Errors
-    /// When they cannot be read.
+    /// When the record cannot be read.
     pub fn items(&self, owner: &str) -> Result<Vec<KeptItem>, JournalError> {
         self.with(|db| {
             let mut query = db.prepare_cached(&format!(
@@ -201,10 +197,10 @@ impl Journal {
         })
     }
 
-    /// An item, in whichever answer or conversation it is; of several with this id the first found.
+    /// An item, whichever response or conversation it is in; of several with this id, the first found.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// When the record cannot be read.
     pub fn item(&self, id: &str) -> Result<Option<Value>, JournalError> {
         self.with(|db| {
             let query = format!("SELECT body FROM items WHERE id = ?1 AND {SEEN} LIMIT 1");
@@ -212,10 +208,10 @@ impl Journal {
         })
     }
 
-    /// Begins a conversation.
+    /// Stores a new conversation with its first items.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// When the record cannot be written.
     pub fn create_conversation(
         &self,
         conversation: &KeptConversation,
@@ -231,10 +227,10 @@ impl Journal {
         })
     }
 
-    /// A conversation.
+    /// A conversation; `None` if there is none with this id.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// When the record cannot be read.
     pub fn conversation(&self, id: &str) -> Result<Option<KeptConversation>, JournalError> {
         self.with(|db| {
             let query =
@@ -247,27 +243,27 @@ impl Journal {
         })
     }
 
-    /// Gives a conversation other notes; `false` when there is none.
+    /// Replaces a conversation's metadata. Returns `false` if there is no such conversation.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// When the record cannot be written.
     pub fn note_conversation(&self, id: &str, metadata: &Value) -> Result<bool, JournalError> {
         let note = "UPDATE conversations SET metadata = ?3 WHERE id = ?1 AND (?2 IS NULL OR owner = ?2)";
         self.write(|db| Ok(db.execute(note, params![id, self.viewer.only(), metadata.to_string()])? == 1))
     }
 
-    /// Removes a conversation and its items; `false` when there is none. Answers given in it stay.
+    /// Removes a conversation and its items. Returns `false` if there is none. Responses that belong to it are kept.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// When the record cannot be written.
     pub fn delete_conversation(&self, id: &str) -> Result<bool, JournalError> {
         self.remove("DELETE FROM conversations WHERE id = ?1 AND (?2 IS NULL OR owner = ?2)", id)
     }
 
-    /// Appends to a conversation; `false` when there is none.
+    /// Appends items to a conversation. Returns `false` if there is none.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// When the record cannot be written.
     pub fn extend_conversation(&self, id: &str, items: &[KeptItem]) -> Result<bool, JournalError> {
         let count = "SELECT count(*) FROM conversations WHERE id = ?1 AND (?2 IS NULL OR owner = ?2)";
         self.write(|db| {
@@ -279,10 +275,10 @@ impl Journal {
         })
     }
 
-    /// Takes an item out of a conversation; `false` when it is not in it.
+    /// Removes an item from a conversation. Returns `false` if it is not in it.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// When the record cannot be written.
     pub fn remove_item(&self, conversation: &str, id: &str) -> Result<bool, JournalError> {
         let delete = format!("DELETE FROM items WHERE owner = ?1 AND id = ?3 AND {SEEN}");
         let removed =
@@ -290,7 +286,7 @@ impl Journal {
         Ok(removed? > 0)
     }
 
-    /// Removes an owner of items by `statement`, and its items.
+    /// Removes a response or conversation by `statement`, and its items.
     fn remove(&self, statement: &str, id: &str) -> Result<bool, JournalError> {
         let removed = self.remove_rows(|db| {
             let removed = db.execute(statement, params![id, self.viewer.only()])?;
@@ -303,7 +299,7 @@ impl Journal {
     }
 }
 
-/// Of an item: whether the viewer `?2` sees the answer or the conversation that has it.
+/// Condition on an item: the viewer `?2` sees the response or conversation that owns it.
 const SEEN: &str = "(?2 IS NULL OR EXISTS (
         SELECT 1 FROM responses WHERE responses.id = items.owner AND responses.owner = ?2
         UNION ALL

@@ -1,6 +1,6 @@
-//! Reads and writes the record for those who must not wait for a disk: on threads of its own, in the order in which it was
-//! asked. A file that another process has locked, or a full disk, delays answers of the desk and nothing else. What runs
-//! say is taken at once and written as soon as that is possible (`unwritten.rs`).
+//! Reads and writes the record for code that must not wait for a disk, on threads of its own, in the order of the
+//! requests. A file that another process has locked, or a full disk, delays answers of the desk and nothing else.
+//! Events of runs are accepted at once and written as soon as possible (`unwritten.rs`).
 
 #[cfg(test)]
 mod tests;
@@ -17,27 +17,27 @@ use tokio::sync::oneshot;
 use super::unwritten::{Line, NewRun, Unwritten};
 use super::{Journal, JournalError, Viewer, new_run_id, unix_ms};
 
-/// Who asks gets an answer in about this time, though it be that the file is locked.
+/// A request is answered within about this time, if only with the error that the file is locked.
 const ASK_TIME_MAX: Duration = Duration::from_secs(5);
-/// Questions that may wait, for reading and for writing each; more are refused at once.
+/// Most requests that may wait, for reading and for writing each. More are refused at once.
 const ASKED_MAX: usize = 1024;
-/// Threads that read.
 const READERS: usize = 2;
-/// The writer waits so long for another process before it looks for other work.
+/// How long the writer waits for another process when it writes events, before it looks for other work.
 const EVENTS_TIME_MAX: Duration = Duration::from_millis(100);
-/// After events could not be written, they are tried again after this.
+/// Pause before events that could not be written are tried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
-/// A question that nobody has begun with by this time after its deadline is taken back.
+/// A request that no thread has begun this long after its deadline is withdrawn.
 const TAKEN_BACK_AFTER: Duration = Duration::from_millis(500);
-/// When a desk is closed, what was removed may take so long to leave the file; the rest leaves it when it is opened again.
+/// When a desk is closed, removed data is cleared from the file for at most this long, and the rest after the
+/// file is opened again.
 const CLOSING_TIME_MAX: Duration = Duration::from_secs(5);
 
-/// Answers whoever asked, and says nothing where nobody waits any more.
+/// Does the work and sends the answer. Does nothing if nobody waits for it any more.
 type Work = Box<dyn FnOnce(&Journal) + Send>;
 
-/// A question to the record, to read or to write, that waits for a thread of the desk.
+/// A request to read or write the record, which waits for a thread of the desk.
 struct Asked {
-    /// None once somebody has begun with it, or whoever asked has taken it back.
+    /// `None` once a thread has begun it or the caller has withdrawn it.
     work: Arc<Mutex<Option<Work>>>,
     deadline: Instant,
 }
@@ -46,15 +46,15 @@ fn take(work: &Mutex<Option<Work>>) -> Option<Work> {
     work.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
-/// What is next for a thread of the desk.
+/// What a thread of the desk does next.
 enum Next {
     Asked(Asked),
-    /// Somebody nudged, or the pause is over.
+    /// There may be events to write, or the pause is over.
     Nudged,
     Closed,
 }
 
-/// Questions in the order in which they came.
+/// Requests in the order in which they came.
 #[derive(Default)]
 struct Queue {
     state: Mutex<Waiting>,
@@ -73,7 +73,7 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// `false` when too many wait already.
+    /// Returns `false` if too many wait already.
     fn push(&self, asked: Asked) -> bool {
         let mut waiting = self.lock();
         let taken = waiting.asked.len() < ASKED_MAX;
@@ -94,7 +94,8 @@ impl Queue {
         self.wake.notify_all();
     }
 
-    /// What comes next; after `pause` a nudge in any case. Where nudges are `held`, they wait for the pause's end.
+    /// Waits for what comes next. After `pause` it is a nudge in any case. With `held`, nudges wait for the
+    /// end of the pause.
     fn next(&self, pause: Option<Duration>, held: bool) -> Next {
         let mut waiting = self.lock();
         let until = pause.map(|pause| Instant::now() + pause);
@@ -118,7 +119,7 @@ impl Queue {
     }
 }
 
-/// The threads end when the last desk is gone.
+/// Ends the threads when the last clone of a desk is dropped.
 struct Threads {
     writes: Arc<Queue>,
     reads: Arc<Queue>,
@@ -131,7 +132,7 @@ impl Drop for Threads {
     }
 }
 
-/// Asks for the record without waiting for it on the asker's thread. Cheap to clone.
+/// Uses the record without ever blocking the caller's thread. Cheap to clone.
 #[derive(Clone)]
 pub struct Desk {
     threads: Arc<Threads>,
@@ -141,10 +142,10 @@ pub struct Desk {
 }
 
 impl Desk {
-    /// Opens the file as [`Journal::open`] does. For a thread that may wait.
+    /// Opens the file as [`Journal::open`] does. This blocks the thread.
     ///
     /// # Errors
-    /// When it cannot be opened, is damaged, not ours, or was written by a newer version.
+    /// When the file cannot be opened, is damaged, is another program's, or was written by a newer version.
     pub fn open(path: &Path) -> Result<Self, JournalError> {
         let writer = Journal::open(path)?;
         let readers = (0..READERS).map(|_| Journal::open(path)).collect::<Result<Vec<_>, _>>()?;
@@ -180,16 +181,16 @@ impl Desk {
         Ok(Self { threads: Arc::new(threads), unwritten, path: path.into(), viewer: Viewer::everybody() })
     }
 
-    /// The same desk for somebody who sees less.
+    /// The same desk as another viewer sees it.
     #[must_use]
     pub fn seen_by(&self, viewer: &Viewer) -> Self {
         Self { viewer: viewer.clone(), ..self.clone() }
     }
 
-    /// Does `work`, which only reads, on a thread for that.
+    /// Does `work`, which only reads, on a thread for reading.
     ///
     /// # Errors
-    /// What `work` gives, or that the record is locked or busy for too long.
+    /// The error of `work`, or that the record is locked or busy for too long.
     pub async fn read<T, E>(
         &self,
         work: impl FnOnce(&Journal) -> Result<T, E> + Send + 'static,
@@ -201,10 +202,10 @@ impl Desk {
         self.ask(&self.threads.reads, work).await
     }
 
-    /// Does `work` on the only thread that writes. It is done before the answer comes, or never.
+    /// Does `work` on the only thread that writes. When this returns, the work is done or will never be.
     ///
     /// # Errors
-    /// What `work` gives, or that the record is locked or busy for too long.
+    /// The error of `work`, or that the record is locked or busy for too long.
     pub async fn write<T, E>(
         &self,
         work: impl FnOnce(&Journal) -> Result<T, E> + Send + 'static,
@@ -229,7 +230,7 @@ impl Desk {
         let viewer = self.viewer.clone();
         let work: Work = Box::new(move |journal: &Journal| {
             if !answer.is_closed() {
-                // Who left meanwhile minds no answer.
+                // The caller may be gone meanwhile.
                 let _ = answer.send(work(&journal.seen_by(&viewer)));
             }
         });
@@ -241,9 +242,9 @@ impl Desk {
         let mut answered = answered;
         let answered = match tokio::time::timeout(ASK_TIME_MAX + TAKEN_BACK_AFTER, &mut answered).await {
             Ok(answered) => answered,
-            // Nobody has begun with it, and now nobody will.
+            // No thread has begun it, and now none will.
             Err(_) if take(&work).is_some() => return Err(behind().into()),
-            // What is being done is not called undone.
+            // It is being done, so it must not be reported as not done.
             Err(_) => answered.await,
         };
         match answered {
@@ -253,7 +254,7 @@ impl Desk {
         }
     }
 
-    /// Whether a run with so many bytes of inputs would be recorded if it began now.
+    /// Checks that a run with this many bytes of inputs would be recorded if it began now.
     ///
     /// # Errors
     /// When too much waits to be written.
@@ -264,8 +265,8 @@ impl Desk {
         }
     }
 
-    /// Begins a run with inputs as `(name, text)`: it goes on until what is given back has taken the last event, or is
-    /// dropped. Waits for nothing.
+    /// Begins a run with inputs as `(name, text)`. The run is in progress until the returned [`Recording`] has got the
+    /// last event or is dropped. Never blocks.
     #[must_use]
     pub fn begin(&self, inputs: Vec<(String, String)>) -> Recording {
         let created_ms = unix_ms();
@@ -279,14 +280,15 @@ impl Desk {
         Recording { id, desk: self.clone(), seq: 0, trouble }
     }
 
-    /// Waits until all that runs said is written, for so long. Gives the runs of which something is not.
+    /// Waits until all events are written, for at most `time_max`. Returns the ids of the runs that
+    /// are not completely written.
     pub async fn flush(&self, time_max: Duration) -> Vec<String> {
         let all = async {
             for run in self.unwritten.ids() {
                 self.written(&run).await;
             }
         };
-        // What is not written by then is said.
+        // What is not written by then is returned.
         let _ = tokio::time::timeout(time_max, all).await;
         self.unwritten.ids()
     }
@@ -298,29 +300,28 @@ impl Desk {
     }
 }
 
-/// The record of a run that goes on. What it is given is taken at once and written in order.
+/// The record of a run in progress. Events are accepted at once and written in order.
 pub struct Recording {
     id: String,
     desk: Desk,
     seq: u64,
-    /// Why it is not recorded at all, until that is told.
+    /// Why the run is not recorded at all, until that is reported.
     trouble: Option<String>,
 }
 
 impl Recording {
-    /// The run's id.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// Takes an event, `ms` milliseconds into the run.
+    /// Adds an event, `ms` milliseconds into the run.
     pub fn append(&mut self, kind: &str, ms: u64, body: &Value) {
         self.push(kind, ms, body, false);
     }
 
-    /// Waits until the run and everything it was given so far are in the file, for so long: a process that is killed after
-    /// that loses nothing of it. What is not in the file by then is written later, and is one of the run's troubles.
+    /// Waits until the run and all its events so far are in the file, for at most `time_max`. After that, they survive
+    /// a kill of the process. What is not in the file in time is written later, and is one of the run's troubles.
     pub async fn recorded(&self, time_max: Duration) {
         let Some(mut progress) = self.desk.unwritten.progress(&self.id) else { return };
         let is_written = |written: &Option<u64>| written.is_some_and(|written| written >= self.seq);
@@ -329,10 +330,11 @@ impl Recording {
         }
     }
 
-    /// Takes the last event, and waits until everything is written, for so long. It is kept and tried on after that.
+    /// Adds the last event and waits until everything is written, for at most `time_max`. After that, writing
+    /// is still tried again.
     pub async fn finish(&mut self, kind: &str, ms: u64, body: &Value, time_max: Duration) {
         self.push(kind, ms, body, true);
-        // What is not written by then is the record's trouble, and not that of whoever waits for the end.
+        // What is not written by then is written without the caller.
         let _ = tokio::time::timeout(time_max, self.desk.written(&self.id)).await;
     }
 
@@ -343,7 +345,7 @@ impl Recording {
         self.desk.threads.writes.nudge();
     }
 
-    /// What hinders the record and was not told before.
+    /// Problems with writing the run that were not reported before.
     pub fn troubles(&mut self) -> Vec<String> {
         let refused = self.trouble.take().into_iter();
         refused.chain(self.desk.unwritten.troubles(&self.id)).collect()
@@ -359,9 +361,10 @@ impl Drop for Recording {
 
 fn answer(journal: &Journal, asked: Asked) {
     let Some(work) = take(&asked.work) else { return };
-    // One that is late, because the process was stopped or others waited long, is tried once without waiting.
+    // A request past its deadline, because the process was stopped or the queue was long, is
+    // tried once without waiting.
     journal.wait_at_most(asked.deadline.saturating_duration_since(Instant::now()));
-    // Who asked is told that nothing came; the next question finds a connection that SQLite has rolled back.
+    // After a panic the caller gets an error, and the next request finds a connection that SQLite has rolled back.
     let _ = catch_unwind(AssertUnwindSafe(|| work(journal)));
 }
 
@@ -376,16 +379,16 @@ fn read_on(journal: &Journal, queue: &Queue) {
 }
 
 fn write_on(journal: &Journal, queue: &Queue) {
-    // When events are tried again that could not be written.
+    // When to try events again that could not be written.
     let mut retry: Option<Instant> = None;
-    // When the next of what was removed leaves the file.
+    // When to clear the next part of what was removed.
     let mut erase: Option<Instant> = None;
     loop {
         erase = if journal.is_erased() { None } else { erase.or_else(|| Some(Instant::now())) };
         let first = retry.into_iter().chain(erase).min();
         let next = queue.next(first.map(|at| at.saturating_duration_since(Instant::now())), retry.is_some());
         let closed = matches!(next, Next::Closed);
-        // Before a question: it may be about what has just happened.
+        // Before a request: it may be about what has just happened.
         if closed || retry.is_none_or(|at| at <= Instant::now()) {
             journal.wait_at_most(EVENTS_TIME_MAX);
             retry = write_events(journal, retry.is_some());
@@ -398,14 +401,15 @@ fn write_on(journal: &Journal, queue: &Queue) {
                 return;
             }
         }
-        // A small step between two questions: nobody waits long for it, and it gets its turn however many ask.
+        // A small step between two requests: nobody waits long for it, and it gets its turn however
+        // many requests there are.
         if erase.is_some_and(|at| at <= Instant::now()) {
             erase = Some(Instant::now() + journal.erase_step());
         }
     }
 }
 
-/// Writes what waits; gives when to try again where that is not possible now. Trouble is told to the log when it begins
+/// Writes what waits. Returns when to try again if that is not possible now. Trouble is logged when it begins
 /// and when it ends.
 fn write_events(journal: &Journal, troubled: bool) -> Option<Instant> {
     match journal.write_due() {

@@ -1,7 +1,7 @@
-//! What was removed leaves the file. SQLite zeroes removed rows and free pages itself (`secure_delete`); copies of rows stay where
-//! pages were split, and in its write-ahead log. A sweep clears both in small steps, so that others write in between, and
-//! gives free pages back to the disk. That something was removed is marked in the file, in the same transaction: a sweep that
-//! was cut off is made at the next opening. Which rows go is not known here.
+//! Clears removed data from the file. SQLite zeroes removed rows and free pages itself (`secure_delete`), but copies of
+//! rows stay where pages were split, and in its write-ahead log. A sweep clears both in small steps, so that others can
+//! write in between, and returns free pages to the disk. Each removal is marked in the file, in the same transaction,
+//! so that a sweep that was cut off is made after the next opening. Which rows are removed is not known here.
 
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
@@ -12,34 +12,34 @@ use rusqlite::{Connection, Transaction, params};
 use super::schema::BUSY_TIME_MAX;
 use super::{Journal, JournalError};
 
-/// Pages that one step looks at: a few milliseconds.
+/// Pages that one step looks at, which takes a few milliseconds.
 const STEP_PAGES: u32 = 256;
-/// Free pages that one step gives back.
+/// Free pages that one step returns to the disk.
 const STEP_FREE_PAGES: u32 = 64;
-/// A step waits so long for other processes, which can't write while it waits for those who read.
+/// How long a step waits for other processes. They can't write while it waits for readers.
 const STEP_TIME_MAX: Duration = Duration::from_millis(100);
-/// Between two steps others get their turn.
+/// Pause between two steps, in which others can write.
 const STEP_PAUSE: Duration = Duration::from_millis(5);
-/// After a step that another process prevented; doubled each time, up to the longest.
+/// Pause after a step that another process prevented. It doubles each time, up to `BUSY_PAUSE_MAX`.
 const BUSY_PAUSE: Duration = Duration::from_millis(200);
 const BUSY_PAUSE_MAX: Duration = Duration::from_secs(30);
-/// In larger files the first byte of a page doesn't tell what the page is: 64 GiB of pages of the usual size.
+/// In larger files the first byte of a page doesn't say what the page is. With pages of the usual size this is 64 GiB.
 const PAGES_MAX: u32 = 1 << 24;
 
-/// Where the sweep stands.
+/// How far the sweep is. `removed` is the number of removals when it began.
 #[derive(Debug, Clone, Copy, Default)]
 enum Stage {
     #[default]
     Begin,
-    /// Of what was removed up to here, copies are cleared in the pages before this one.
+    /// The pages before `page` have no copies any more.
     Pages { removed: i64, page: u32 },
-    /// No page has a copy; free pages are given back.
+    /// No page has copies any more. Free pages are being returned to the disk.
     Free { removed: i64 },
-    /// The log is emptied.
+    /// The write-ahead log is being emptied.
     Log { removed: i64 },
 }
 
-/// Whether something that was removed may be left in the file, and the sweep that clears it.
+/// Whether removed data may be left in the file, and the sweep that clears it.
 #[derive(Debug, Default)]
 pub(super) struct Eraser(Mutex<State>);
 
@@ -48,7 +48,7 @@ struct State {
     left: bool,
     stage: Stage,
     began: Option<Instant>,
-    /// After the last step, where another process prevented it.
+    /// Pause after the last step, if another process prevented it.
     busy_pause: Duration,
 }
 
@@ -59,15 +59,15 @@ impl Eraser {
 }
 
 impl Journal {
-    /// Looks whether an earlier process left something.
+    /// Checks whether an earlier process left removed data in the file.
     pub(super) fn look_for_removed(&self) {
         let left =
             self.with(|db| db.query_row("SELECT removed > cleared FROM erasing", [], |row| row.get(0)));
-        // Where it can't be read, what else is asked says so.
+        // If this can't be read, other calls report that.
         self.file.eraser.change(|state| state.left = left.unwrap_or(false));
     }
 
-    /// Removes rows, whole or not at all, and gives how many. The mark is made in the same transaction.
+    /// Removes rows in one transaction, which also marks the removal, and returns how many.
     pub(super) fn remove_rows(
         &self,
         work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<usize>,
@@ -85,14 +85,14 @@ impl Journal {
         Ok(removed)
     }
 
-    /// Whether nothing that was removed is left in the file, as far as this process knows.
+    /// Whether no removed data is left in the file, as far as this process knows.
     #[must_use]
     pub fn is_erased(&self) -> bool {
         !self.file.eraser.change(|state| state.left)
     }
 
-    /// Clears what was removed, for at most about so long, and gives whether nothing is left of it. Something is as long as
-    /// another process reads the file as it was.
+    /// Clears removed data for at most about `time_max`, and returns whether none is left. Some is left as long as
+    /// another process reads the file as it was before.
     pub fn erase_for(&self, time_max: Duration) -> bool {
         let began = Instant::now();
         while !self.is_erased() {
@@ -108,7 +108,7 @@ impl Journal {
         true
     }
 
-    /// One step of the sweep; gives how long to wait before the next.
+    /// Does one step of the sweep and returns how long to wait before the next.
     pub(super) fn erase_step(&self) -> Duration {
         let stage = self.file.eraser.change(|state| state.stage);
         self.wait_at_most(STEP_TIME_MAX);
@@ -153,14 +153,14 @@ impl Journal {
         }
     }
 
-    /// Clears some pages from `first` on; gives the next, or none at the end.
+    /// Clears some pages from `first` on. Returns the next page, or `None` at the end.
     fn clear_pages(&self, first: u32) -> Result<Option<u32>, JournalError> {
         let (layout, dirty) = self.with(|db| {
             let layout = Layout::of(db)?;
             if !layout.is_readable {
                 return Ok((layout, Vec::new()));
             }
-            // Looked at without a lock: most pages have nothing to clear.
+            // First without a write lock, because most pages have nothing to clear.
             let pages = first..(first + STEP_PAGES).min(layout.pages + 1);
             let mut dirty = Vec::new();
             for page in pages {
@@ -190,7 +190,7 @@ impl Journal {
         Ok(Some(first + STEP_PAGES).filter(|next| *next <= layout.pages))
     }
 
-    /// Empties the log, and then nothing is left of what was removed up to `removed`.
+    /// Empties the write-ahead log. After that, nothing is left of the first `removed` removals.
     fn empty_log(&self, removed: i64) -> Result<Stage, JournalError> {
         let busy = self.with(|db| {
             db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| Ok(row.get::<_, i64>(0)? != 0))
@@ -211,14 +211,15 @@ fn removed(db: &Connection) -> rusqlite::Result<i64> {
     db.query_row("SELECT removed FROM erasing", [], |row| row.get(0))
 }
 
-/// Gives some free pages back, which moves others; `false` when none is left. What was removed since the sweep began may still
-/// have copies in pages that would move behind the sweep: then nothing is given back until the next one.
+/// Returns some free pages to the disk, which moves other pages; `false` if no free page is left. If more was
+/// removed since the sweep began, its copies could move into pages that were swept already, so nothing is returned
+/// until the next sweep.
 fn free_pages(db: &Transaction<'_>, swept: i64) -> rusqlite::Result<bool> {
     let number = |query: &str| db.query_row(query, [], |row| row.get::<_, i64>(0));
     if removed(db)? != swept || number("PRAGMA auto_vacuum")? != 2 || number("PRAGMA freelist_count")? == 0 {
         return Ok(false);
     }
-    // It gives a page back for each row that it is asked for.
+    // The pragma frees one page for each row that is fetched.
     let mut give_back = db.prepare(&format!("PRAGMA incremental_vacuum({STEP_FREE_PAGES})"))?;
     let mut given = give_back.query([])?;
     while given.next()?.is_some() {}
@@ -234,11 +235,11 @@ fn read_page(db: &Connection, page: u32) -> rusqlite::Result<Vec<u8>> {
 struct Layout {
     pages: u32,
     page_bytes: u32,
-    /// Of each page; the rest is reserved.
+    /// Bytes of a page that are not reserved.
     usable_bytes: u32,
-    /// Whether some pages map the others.
+    /// Whether the file has pointer map pages.
     has_maps: bool,
-    /// Whether SQLite shows pages at all, and their first byte says what they are.
+    /// Whether SQLite gives access to pages at all, and their first byte says what they are.
     is_readable: bool,
 }
 
@@ -253,19 +254,19 @@ impl Layout {
         Ok(Self { pages, page_bytes, usable_bytes: page_bytes - u32::from(reserved), has_maps, is_readable })
     }
 
-    /// Source: the SQLite file format, 1.8, pointer map pages.
+    /// Whether a page is a pointer map page. Source: the SQLite file format, 1.8, pointer map pages.
     fn is_map(&self, page: u32) -> bool {
         if !self.has_maps || page < 2 {
             return false;
         }
         let per_map = self.usable_bytes / 5 + 1;
         let map = (page - 2) / per_map * per_map + 2;
-        // The page with the locks' bytes is never used.
+        // The page with SQLite's lock bytes is never used.
         let locks = (1 << 30) / self.page_bytes + 1;
         page == if map == locks { map + 1 } else { map }
     }
 
-    /// Zeroes what no row of a page uses; gives whether something stood there.
+    /// Zeroes what no row of a page uses. Returns whether anything else than zeros was there.
     fn clear(&self, page: u32, bytes: &mut [u8]) -> bool {
         let header = if page == 1 { 100 } else { 0 };
         let unused = if self.is_map(page) { None } else { unused(bytes, header, self.usable_bytes as usize) };
@@ -281,8 +282,8 @@ impl Layout {
     }
 }
 
-/// The bytes that no row uses, of a page of a table or an index whose header begins at `header`. None for other pages and for
-/// one that is damaged. Source: the SQLite file format, 1.6, B-tree pages.
+/// The bytes that no row uses in a page of a table or an index whose header begins at `header`. `None` for other pages
+/// and for damaged ones. Source: the SQLite file format, 1.6, B-tree pages.
 fn unused(page: &[u8], header: usize, usable_bytes: usize) -> Option<Vec<Range<usize>>> {
     let number = |at: usize| Some(usize::from(u16::from_be_bytes([*page.get(at)?, *page.get(at + 1)?])));
     let header_bytes = match page.get(header)? {
@@ -335,11 +336,11 @@ mod tests {
         let damage: [&[(usize, u8)]; 7] = [
             &[(0, 4)],
             &[(0, 0)],
-            // Rows begin before their header ends, or behind the page.
+            // Rows begin before their header ends, or after the end of the page.
             &[(5, 0), (6, 4)],
             &[(5, 2), (6, 1)],
             &[(3, 200)],
-            // Free blocks outside of the rows, or in a circle.
+            // Free blocks outside of the rows, or in a cycle.
             &[(5, 1), (1, 0), (2, 100)],
             &[(5, 1), (1, 1), (2, 10), (266, 1), (267, 10), (268, 0), (269, 8)],
         ];

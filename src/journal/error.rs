@@ -1,4 +1,4 @@
-//! Why the record can't be read or written, and what to do about it.
+//! Errors of the record, and what to do about each.
 
 use std::path::{Path, PathBuf};
 
@@ -9,126 +9,72 @@ use super::Holder;
 /// Why the record could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
-    /// The file or its folder cannot be made or opened.
+    /// The file or its folder cannot be created or opened.
     #[error(
         "cannot open the record of runs {path}: {why}; check the folder's permissions or give another --home"
     )]
-    Open {
-        /// The file.
-        path: PathBuf,
-        /// The system's reason.
-        why: String,
-    },
+    Open { path: PathBuf, why: String },
     /// Not a database, or a damaged one.
     #[error("the record of runs {path} is damaged ({why}); move it away to start a new one")]
-    Corrupt {
-        /// The file.
-        path: PathBuf,
-        /// SQLite's reason.
-        why: String,
-    },
-    /// Another program's database.
+    Corrupt { path: PathBuf, why: String },
     #[error(
         "{path} is not a record of runs but another program's database; move it away, or give another --home"
     )]
-    Foreign {
-        /// The file.
-        path: PathBuf,
-    },
-    /// Written by a newer version.
+    Foreign { path: PathBuf },
     #[error(
         "the record of runs {path} has schema {found}, this program knows {known}: use a newer bandmaster"
     )]
     Newer {
-        /// The file.
         path: PathBuf,
-        /// Version in the file.
+        /// Schema version of the file.
         found: i64,
-        /// Highest version known.
+        /// Highest schema version that this program knows.
         known: i64,
     },
-    /// No space left.
     #[error("the disk is full: the record of runs {path} could not be written; free some space")]
-    DiskFull {
-        /// The file.
-        path: PathBuf,
-    },
+    DiskFull { path: PathBuf },
     /// Another process held the file for too long.
     #[error("the record of runs {path} is locked by another process; try again when that has ended")]
-    Busy {
-        /// The file.
-        path: PathBuf,
-    },
-    /// More is to be written than can be.
+    Busy { path: PathBuf },
+    /// Too much waits to be written.
     #[error(
         "too much waits to be written to the record of runs {path}: it is locked by another process or the disk is full; try again later"
     )]
-    Behind {
-        /// The file.
-        path: PathBuf,
-    },
-    /// No such run.
+    Behind { path: PathBuf },
     #[error("no run {id}; `bandmaster runs list` shows those there are")]
     UnknownRun {
-        /// What was asked for.
+        /// The id or prefix that was asked for.
         id: String,
     },
-    /// More than one run begins like this.
     #[error("{id} could be any of {}", among.join(", "))]
     Ambiguous {
-        /// What was asked for.
+        /// The prefix that was asked for.
         id: String,
-        /// Ids that begin with it.
         among: Vec<String>,
     },
-    /// It can't be removed while somebody does it.
+    /// A run can't be removed while it is in progress.
     #[error(
         "run {id} goes on in {holder}: end it there, or with `bandmaster runs cancel {id}` where this home's server does it; then it can be forgotten"
     )]
-    GoesOn {
-        /// The run.
-        id: String,
-        /// Who does it.
-        holder: Holder,
-    },
+    GoesOn { id: String, holder: Holder },
     /// Something that was recorded can no longer be read.
     #[error("{what} in the record of runs {path} is damaged ({why}): what lies beside it can still be read")]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What it was.
-        what: String,
-        /// What is wrong with it.
-        why: String,
-    },
+    Damaged { path: PathBuf, what: String, why: String },
     /// The thread that keeps the record did not answer.
     #[error("the record of runs {path} gave no answer: this is a mistake of bandmaster; its log says which")]
-    NoAnswer {
-        /// The file.
-        path: PathBuf,
-    },
+    NoAnswer { path: PathBuf },
     /// The system could not read or write the file.
     #[error(
         "the record of runs {path} could not be read or written ({why}); check the disk, the space on it and the limit of file sizes (`ulimit -f`), then try again"
     )]
-    Trouble {
-        /// The file.
-        path: PathBuf,
-        /// SQLite's reason.
-        why: String,
-    },
-    /// Anything else SQLite says.
+    Trouble { path: PathBuf, why: String },
+    /// Any other error of SQLite.
     #[error("the record of runs {path}: {why}")]
-    Other {
-        /// The file.
-        path: PathBuf,
-        /// SQLite's reason.
-        why: String,
-    },
+    Other { path: PathBuf, why: String },
 }
 
 impl JournalError {
-    /// Whether it can pass by itself, so that the same write is worth another try.
+    /// Whether the problem may go away by itself, so that the same write is worth another try.
     #[must_use]
     pub fn may_pass(&self) -> bool {
         matches!(
@@ -142,7 +88,7 @@ impl JournalError {
     }
 }
 
-/// What SQLite says about the file, as an error that says what to do.
+/// Turns an error of SQLite into one that says what to do.
 pub(super) fn explain(path: &Path, error: &rusqlite::Error) -> JournalError {
     let path = path.to_owned();
     let why = error.to_string();

@@ -1,5 +1,4 @@
-//! A run's state from its events: what is written is what happened, nothing is kept beside it. Who does a run is not known
-//! here.
+//! A run's state, computed from its events alone: no state is stored. Which process runs a run is not known here.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -9,22 +8,18 @@ use super::Event;
 /// The type of an event that was recorded and can't be read any more.
 pub const DAMAGED: &str = "record.damaged";
 
-/// What a run has come to.
+/// The state of a run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct RunState {
-    /// Run id.
     pub id: String,
-    /// When it began, milliseconds since 1970.
+    /// When the run began, in milliseconds since 1970.
     pub created_ms: u64,
-    /// What was asked.
     pub goal: String,
-    /// `in_progress` until the run says otherwise, or is left; `damaged` where nothing of it can be read.
+    /// `in_progress` until the run ends, `incomplete` if it was interrupted, `damaged` if nothing of it can be read.
     pub status: String,
-    /// The strategy chosen.
     pub strategy: String,
-    /// Why it was chosen.
     pub strategy_why: Value,
-    /// The answer, whole or as far as it came.
+    /// The answer, or as much of it as there is so far.
     pub answer: String,
     /// What the answer lacks.
     pub missing: Vec<String>,
@@ -32,55 +27,51 @@ pub struct RunState {
     pub inputs: Vec<String>,
     /// The plan that was accepted, if there was one.
     pub plan: Value,
-    /// Every call in the order of first mention: the planner's (`plan`, `synthesis`) and the tasks'.
+    /// Tasks and the planner's own calls (`plan`, `synthesis`), in the order in which they first occur.
     pub tasks: Vec<TaskState>,
-    /// The run's cost, as its last event gave it.
+    /// The run's cost, from its last event.
     pub usage: Value,
-    /// From the first event to the last.
+    /// Time of the last event, in milliseconds since the run began.
     pub wall_ms: u64,
     /// Number of the last event.
     pub last_seq: u64,
 }
 
-/// What one task has come to.
+/// The state of a task.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct TaskState {
-    /// Task id.
     pub id: String,
     /// `queued`, `in_progress`, `completed`, `failed`, `skipped`, `cancelled`, `incomplete`.
     pub status: String,
-    /// The last worker that had it.
+    /// The worker of the last attempt.
     pub worker: String,
-    /// The last model that had it.
+    /// The model of the last attempt.
     pub model: String,
-    /// What was accepted of it.
+    /// The accepted result, or else the text of the last attempt.
     pub output: String,
-    /// Everything that was tried, in order.
+    /// All attempts, in order.
     pub attempts: Vec<Attempt>,
-    /// First start.
+    /// Start of the first attempt, in milliseconds since the run began.
     pub started_ms: Option<u64>,
-    /// End.
+    /// End of the task, in milliseconds since the run began.
     pub finished_ms: Option<u64>,
 }
 
-/// One try at a task.
+/// One attempt at a task.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Attempt {
-    /// 1, 2, 3 …
+    /// Number of the attempt, from 1.
     pub attempt: u64,
-    /// Who tried.
     pub worker: String,
-    /// With which model.
     pub model: String,
-    /// The prompt as the model read it.
+    /// The prompt after the chat template.
     pub prompt: String,
-    /// Temperature, seed, token limit, grammar.
+    /// Temperature, seed, token limit and schema.
     pub sampling: Value,
-    /// What came back, unchecked.
+    /// What the model returned, before it was checked.
     pub output: String,
-    /// Why it was not accepted.
+    /// Why the attempt failed, if it did.
     pub error: Option<String>,
-    /// What it cost.
     pub usage: Value,
 }
 
@@ -91,7 +82,7 @@ impl RunState {
         Self { id, created_ms, status: "damaged".to_owned(), missing, ..Self::default() }
     }
 
-    /// Nobody does it any more: what had not ended never will.
+    /// Marks a run as interrupted: what has not ended is incomplete.
     pub(super) fn leave(&mut self) {
         if self.status != "in_progress" {
             return;
@@ -109,7 +100,7 @@ impl RunState {
     }
 }
 
-/// Folds a run's events, in order, into its state. Unknown types and fields are passed over.
+/// Computes a run's state from its events, in order. Unknown types and fields are ignored.
 #[must_use]
 pub fn fold(id: &str, created_ms: u64, events: &[Event]) -> RunState {
     let mut run =
@@ -144,7 +135,7 @@ fn take_run_event(run: &mut RunState, event: &Event) {
             run.strategy_why = body["why"].clone();
         }
         "plan.accepted" => run.plan = body["plan"].clone(),
-        // What a rejected attempt had said is not the answer.
+        // The text of a rejected attempt is not part of the answer.
         "task.retried" => run.answer.clear(),
         "answer.delta" => run.answer.push_str(body["text"].as_str().unwrap_or_default()),
         "run.finished" => {
@@ -216,7 +207,7 @@ const STATUSES: [&str; 9] = [
     "damaged",
 ];
 
-/// The status in an event; one that nobody knows is damage, and its run or task has no certain end.
+/// The status in an event. An unknown status is damage: how the run or task ended is not certain.
 fn status(body: &Value) -> String {
     let said = body["status"].as_str().unwrap_or_default();
     if STATUSES.contains(&said) { said.to_owned() } else { "incomplete".to_owned() }

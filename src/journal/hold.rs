@@ -1,24 +1,24 @@
-//! Who does a run: a file beside the record, locked as long as the run goes on. The system lets go of a lock when its
-//! process ends, however it ends, so a run whose lock is free goes on no longer. What is recorded is not known here.
+//! Which process runs a run: a file beside the record is locked as long as the run is in progress. The system releases
+//! the lock when the process ends, however it ends, so a run whose lock is free is not in progress any more. What is
+//! recorded is not known here.
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
-/// A run that goes on. It does until this is dropped, or its process ends.
+/// A run in progress, until this is dropped or its process ends.
 #[derive(Debug)]
 pub struct OpenRun {
-    /// Run id.
     pub id: String,
-    /// Nothing where the record is in memory.
+    /// `None` if the record is in memory.
     pub(super) _hold: Option<Hold>,
 }
 
-/// The process that does a run.
+/// The process that runs a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Holder {
-    /// Its number, where it could be read.
+    /// Its process id, if that could be read.
     pub pid: Option<u32>,
 }
 
@@ -31,7 +31,7 @@ impl fmt::Display for Holder {
     }
 }
 
-/// A locked file. Dropping it removes the file and lets go of the lock, in this order.
+/// A locked file. Dropping it removes the file and releases the lock, in this order.
 #[derive(Debug)]
 pub(super) struct Hold {
     path: PathBuf,
@@ -40,19 +40,20 @@ pub(super) struct Hold {
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        // A file that stays says nothing without its lock.
+        // A file that stays means nothing without its lock.
         let _ = fs::remove_file(&self.path);
     }
 }
 
-/// Locks `path`, mode 0600; `None` when somebody has it. Where the file system knows no locks the file alone stands for one.
+/// Locks `path`, mode 0600; `None` if it is locked already. On a file system without locks the file
+/// alone stands for one.
 pub(super) fn take(path: &Path) -> io::Result<Option<Hold>> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(false);
     #[cfg(unix)]
     {
         use std::os::unix::fs::OpenOptionsExt;
-        // Not through a link: the file is emptied below.
+        // Does not follow a symbolic link, because the file is emptied below.
         options.mode(0o600).custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
     }
     let mut file = options.open(path)?;
@@ -63,12 +64,12 @@ pub(super) fn take(path: &Path) -> io::Result<Option<Hold>> {
         Err(TryLockError::Error(error)) => return Err(error),
     }
     file.set_len(0)?;
-    // For people: whether it lives is told by the lock alone.
+    // The number is for people: only the lock says whether the process lives.
     write!(file, "{}", std::process::id())?;
     Ok(Some(Hold { path: path.to_owned(), _file: file }))
 }
 
-/// Who has locked `path`. What a killed process left is removed: nobody takes the same run's file again.
+/// The process that has locked `path`. The file of a killed process is removed: nobody locks the same run's file again.
 pub(super) fn holder(path: &Path) -> Option<Holder> {
     let unknown = Some(Holder { pid: None });
     let mut file = match File::open(path) {
@@ -81,7 +82,7 @@ pub(super) fn holder(path: &Path) -> Option<Holder> {
         return None;
     }
     let mut text = String::new();
-    // Where locks keep readers out as well, the number stays unknown.
+    // If the lock keeps readers out as well, the process id stays unknown.
     let _ = file.read_to_string(&mut text);
     Some(Holder { pid: text.parse().ok() })
 }

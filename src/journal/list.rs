@@ -1,19 +1,19 @@
-//! The runs as a list shows them. What a run began with and how it ended is read; what lies between, and may be long, is not.
+//! The list of runs. Of each run only the first events and the last one are read, because those in between may be long.
 
 use rusqlite::params;
 
 use super::{Event, Journal, JournalError, RunRow, RunState, fold};
 
-/// Events at a run's beginning, which say what it is for and how it is gone about.
+/// Events at the beginning of a run, which contain its goal and its strategy.
 const FIRST_EVENTS: u64 = 4;
 
 impl Journal {
-    /// The states of at most `limit` runs, latest first: those that began before the run `after`, or all. They lack tasks and
-    /// what an unfinished run has said. One that can't be read has the status `damaged` and says why: the others are listed
-    /// all the same. Whether there are more than these comes with them.
+    /// The states of at most `limit` runs, latest first, and whether there are more. With `after`, only runs that began
+    /// before that one. The states lack tasks and the answer so far of an unfinished run. A run that can't be read has
+    /// the status `damaged` and says why; the others are still listed.
     ///
     /// # Errors
-    /// When there is no run `after`, or it cannot be read which runs there are.
+    /// When there is no run `after`, or the list of runs cannot be read.
     pub fn listed(&self, after: Option<&str>, limit: usize) -> Result<(Vec<RunState>, bool), JournalError> {
         let mut rows = self.runs()?;
         if let Some(after) = after {
@@ -36,21 +36,21 @@ impl Journal {
         Ok((states, more))
     }
 
-    /// How many tasks a run has had, those of other processes' desks that are not written left out.
+    /// How many tasks a run has had, by the events that are in the file.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// When the record cannot be read.
     pub fn task_count(&self, run: &str) -> Result<u64, JournalError> {
-        // These two say little, and each task begins with one of them.
+        // Each task begins with one of these two types, and their bodies are short.
         const COUNT: &str = "SELECT count(DISTINCT json_extract(body, '$.task')) FROM events
             WHERE run = ?1 AND type IN ('task.ready', 'task.started') AND json_valid(body)";
         self.with(|db| db.query_row(COUNT, [run], |row| row.get::<_, i64>(0))).map(|count| count as u64)
     }
 
     fn outline(&self, run: &str, created_ms: u64) -> Result<RunState, JournalError> {
-        // Asked before what it said: a run that ends in between has not been left.
+        // Asked before its events are read, so that a run that ends in between does not seem interrupted.
         let left = self.was_left(run);
-        // Before the file: see `events`.
+        // Read before the file: see `events`.
         let waiting = self.file.unwritten.lines(run, 0, &self.viewer);
         let mut events: Vec<Event> = self.with(|db| {
             let mut query = db.prepare_cached(

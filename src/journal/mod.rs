@@ -1,7 +1,7 @@
-//! The append-only record of runs, in SQLite. An event is a type, a time and a JSON body; what planner, worker or
-//! strategy mean is not known here. A run's state is a fold of its events (`fold.rs`), and whether somebody still does it
-//! (`hold.rs`). Beside the runs lie the answers and conversations that clients come back to (`conversations.rs`). Who must
-//! not wait for a disk asks a desk (`desk.rs`).
+//! The append-only record of runs, in SQLite. An event is a type, a time and a JSON body; what a planner, a worker or a
+//! strategy is, is not known here. A run's state follows from its events (`fold.rs`) and from whether a process still
+//! runs it (`hold.rs`). The record also keeps the responses and conversations that clients refer back to
+//! (`conversations.rs`). Code that must not wait for a disk uses a [`Desk`].
 
 mod conversations;
 mod desk;
@@ -33,42 +33,40 @@ pub use viewer::Viewer;
 use error::explain;
 use unwritten::{Due, Line, NewRun, Unwritten};
 
-/// Between two runs that are pruned, others may write for as long as the removal took, and at most this.
+/// Most time that others get to write between two runs that are pruned; otherwise as much as the removal took.
 const PRUNE_PAUSE_MAX: Duration = Duration::from_millis(50);
 
-/// One recorded event.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
     /// 1, 2, 3 … within its run.
     pub seq: u64,
     /// Milliseconds since the run began.
     pub ms: u64,
-    /// `task.started` and the like.
+    /// Type of the event, such as `task.started`.
     pub kind: String,
-    /// The event's other fields, an object.
+    /// The event's other fields, as an object.
     pub body: Value,
 }
 
-/// One run, as listed.
+/// A row in the list of runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunRow {
-    /// Run id.
     pub id: String,
-    /// When it began, milliseconds since 1970.
+    /// When the run began, in milliseconds since 1970.
     pub created_ms: u64,
 }
 
-/// What `prune` did.
+/// The result of [`Journal::prune`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pruned {
-    /// Runs that are gone.
+    /// Number of runs that were removed.
     pub forgotten: usize,
-    /// Runs old enough that go on, and stay.
+    /// Number of runs that are old enough but in progress, and were kept.
     pub going: usize,
 }
 
-/// The record of runs, as one viewer sees it. Every call waits for the disk, and for other processes: on threads that must
-/// not wait, ask a [`Desk`]. Two processes may hold the same file.
+/// The record of runs, as one viewer sees it. Every call waits for the disk and for other processes, so use a [`Desk`]
+/// on threads that must not wait. Several processes may have the same file open.
 pub struct Journal {
     file: Arc<OpenFile>,
     viewer: Viewer,
@@ -76,19 +74,19 @@ pub struct Journal {
 
 struct OpenFile {
     path: PathBuf,
-    /// Gone with the process, and so never left behind.
+    /// The record ends with the process, so no run in it is ever left unfinished by another one.
     in_memory: bool,
     connection: Mutex<Connection>,
-    /// What a desk has taken and not written yet.
+    /// What a desk has accepted and not written yet.
     unwritten: Arc<Unwritten>,
     eraser: erase::Eraser,
 }
 
 impl Journal {
-    /// Opens the file, making it (mode 0600) and its folder where missing.
+    /// Opens the file. Creates it (mode 0600) and its folder if they are missing.
     ///
     /// # Errors
-    /// When it cannot be opened, is damaged, is another program's, or was written by a newer version.
+    /// When the file cannot be opened, is damaged, is another program's, or was written by a newer version.
     pub fn open(path: &Path) -> Result<Self, JournalError> {
         Ok(Self::new(path.to_owned(), false, schema::open(path)?))
     }
@@ -113,14 +111,14 @@ impl Journal {
         journal
     }
 
-    /// The same file, with what a desk has taken.
+    /// The same file, with what a desk has accepted.
     fn at_desk(self, unwritten: &Arc<Unwritten>) -> Self {
         let Self { file, viewer } = self;
         let file = Arc::into_inner(file).map(|file| OpenFile { unwritten: Arc::clone(unwritten), ..file });
         Self { file: Arc::new(file.expect("it was just opened")), viewer }
     }
 
-    /// The same record for somebody who sees less.
+    /// The same record as another viewer sees it.
     #[must_use]
     pub fn seen_by(&self, viewer: &Viewer) -> Self {
         Self { file: Arc::clone(&self.file), viewer: viewer.clone() }
@@ -130,29 +128,29 @@ impl Journal {
         &self.file.path
     }
 
-    /// From now on a locked file is waited for so long.
+    /// Sets how long later calls wait for a locked file.
     fn wait_at_most(&self, time_max: Duration) {
-        // It can't fail on an open connection.
+        // This can't fail on an open connection.
         let _ = self.lock().busy_timeout(time_max);
     }
 
-    /// Enters a new run: it goes on until what is given back is dropped. Its id sorts behind those of earlier
-    /// milliseconds.
+    /// Adds a new run, which is in progress until the returned [`OpenRun`] is dropped. Ids sort by the millisecond in
+    /// which they were made.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// When the record cannot be written.
     pub fn create_run(&self) -> Result<OpenRun, JournalError> {
         let created_ms = unix_ms();
         let id = new_run_id(created_ms);
         let owner = self.viewer.name().map(str::to_owned);
-        // Held before it can be seen: nobody takes it for one that was left.
+        // Locked before others can see it, so that nobody takes it for an interrupted run.
         let hold = if self.file.in_memory { None } else { self.hold(&id)? };
         let new = NewRun { id: id.clone(), created_ms, owner, inputs: Arc::default() };
         self.write(|db| enter(db, &new))?;
         Ok(OpenRun { id, _hold: hold })
     }
 
-    /// `None` when somebody has the run of this id.
+    /// `None` when somebody else has locked the run.
     fn hold(&self, run: &str) -> Result<Option<hold::Hold>, JournalError> {
         let path = self.hold_file(run);
         hold::take(&path).map_err(|error| JournalError::Open { path, why: error.to_string() })
@@ -162,7 +160,7 @@ impl Journal {
         self.path().with_file_name(format!("run-{run}.lock"))
     }
 
-    /// Who does a run at this moment; nobody, where it has ended or was left in the middle.
+    /// The process that runs a run at this moment; `None` if the run has ended or was interrupted.
     #[must_use]
     pub fn holder(&self, run: &str) -> Option<Holder> {
         if self.file.unwritten.has_ended(run).is_some() {
@@ -171,16 +169,16 @@ impl Journal {
         (!self.file.in_memory).then(|| hold::holder(&self.hold_file(run))).flatten()
     }
 
-    /// Whether a run goes on in this process.
+    /// Whether a run is in progress in this process.
     #[must_use]
     pub fn goes_on_here(&self, run: &str) -> bool {
         self.file.unwritten.has_ended(run) == Some(false)
     }
 
-    /// Keeps an input's text with its run.
+    /// Stores an input's text with its run.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// When the record cannot be written.
     pub fn keep_input(&self, run: &str, position: usize, name: &str, text: &str) -> Result<(), JournalError> {
         self.write(|db| add_input(db, run, position, name, text))
     }
@@ -188,7 +186,7 @@ impl Journal {
     /// The inputs of a run as `(name, text)`, in order.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// When the record cannot be read.
     pub fn inputs(&self, run: &str) -> Result<Vec<(String, String)>, JournalError> {
         if let Some(new) = self.file.unwritten.new_run(run, &self.viewer) {
             return Ok(new.inputs.to_vec());
@@ -202,10 +200,10 @@ impl Journal {
         })
     }
 
-    /// Appends an event `ms` milliseconds into the run and gives its number.
+    /// Appends an event `ms` milliseconds into the run and returns its number.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// When the record cannot be written.
     pub fn append(&self, run: &str, kind: &str, ms: u64, body: &Value) -> Result<u64, JournalError> {
         self.write(|db| {
             let last = "SELECT coalesce(max(seq), 0) FROM events WHERE run = ?1";
@@ -216,13 +214,13 @@ impl Journal {
         })
     }
 
-    /// The events of a run that come after `after_seq` (0 for all). One that can't be read any more is a [`DAMAGED`] one,
-    /// which says so.
+    /// The events of a run that come after `after_seq` (0 for all). In place of one that can't be read any more stands
+    /// a [`DAMAGED`] event, which says so.
     ///
     /// # Errors
-    /// When they cannot be read.
+    /// When the record cannot be read.
     pub fn events(&self, run: &str, after_seq: u64) -> Result<Vec<Event>, JournalError> {
-        // Before the file: what is written in between is found there, and nothing is missed.
+        // Read before the file: an event that is written in between is found there, so none is missed.
         let waiting = self.file.unwritten.lines(run, after_seq, &self.viewer);
         let mut events: Vec<Event> = self.with(|db| {
             let mut query = db.prepare_cached(
@@ -242,9 +240,9 @@ impl Journal {
     /// All runs, latest first.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// When the record cannot be read.
     pub fn runs(&self) -> Result<Vec<RunRow>, JournalError> {
-        // Before the file: see `events`.
+        // Read before the file: see `events`.
         let new = self.file.unwritten.new_runs(&self.viewer);
         let rows: Vec<RunRow> = self.with(|db| {
             let mut query = db.prepare_cached(
@@ -259,7 +257,7 @@ impl Journal {
         Ok([new, rows].concat())
     }
 
-    /// When a run began; `None` when there is no such run to be seen.
+    /// When a run began; `None` if the viewer sees no such run.
     fn created_ms(&self, run: &str) -> Result<Option<u64>, JournalError> {
         if let Some(new) = self.file.unwritten.new_run(run, &self.viewer) {
             return Ok(Some(new.created_ms));
@@ -270,14 +268,14 @@ impl Journal {
         })
     }
 
-    /// The state of a run: the fold of its events. One that nobody does any more and that never ended is incomplete.
+    /// The state of a run, from its events. A run that has not ended and that no process runs any more is incomplete.
     ///
     /// # Errors
-    /// When there is no such run or it cannot be read.
+    /// When there is no such run or the record cannot be read.
     pub fn state(&self, run: &str) -> Result<RunState, JournalError> {
         let created_ms =
             self.created_ms(run)?.ok_or_else(|| JournalError::UnknownRun { id: run.to_owned() })?;
-        // Asked before what it said: a run that ends in between has not been left.
+        // Asked before its events are read, so that a run that ends in between does not seem interrupted.
         let left = self.was_left(run);
         let mut state = fold(run, created_ms, &self.events(run, 0)?);
         if left {
@@ -286,15 +284,15 @@ impl Journal {
         Ok(state)
     }
 
-    /// Whether nobody does a run any more.
+    /// Whether no process runs a run any more.
     fn was_left(&self, run: &str) -> bool {
         !self.file.in_memory && self.holder(run).is_none()
     }
 
-    /// The full id of the only run that begins with `prefix`; case does not matter, `last` is the latest run.
+    /// The full id of the only run whose id begins with `prefix`. Case does not matter; `last` is the latest run.
     ///
     /// # Errors
-    /// When there is none or more than one.
+    /// When there is no such run or more than one.
     pub fn find(&self, prefix: &str) -> Result<String, JournalError> {
         let wanted = prefix.to_ascii_lowercase();
         let mut ids: Vec<String> = self.runs()?.into_iter().map(|run| run.id).collect();
@@ -310,10 +308,10 @@ impl Journal {
         }
     }
 
-    /// Removes a run and everything recorded of it.
+    /// Removes a run and everything recorded about it.
     ///
     /// # Errors
-    /// When there is no such run, it goes on, or it cannot be written.
+    /// When there is no such run, it is in progress, or the record cannot be written.
     pub fn delete(&self, run: &str) -> Result<(), JournalError> {
         let unknown = || JournalError::UnknownRun { id: run.to_owned() };
         self.created_ms(run)?.ok_or_else(unknown)?;
@@ -330,10 +328,11 @@ impl Journal {
         }
     }
 
-    /// Removes the runs that began longer ago than `age`, but for those that go on, one by one: others write in between.
+    /// Removes the runs that began longer ago than `age`, except those in progress. They are removed one by one, so
+    /// that others can write in between.
     ///
     /// # Errors
-    /// When it cannot be written; what is removed by then stays removed.
+    /// When the record cannot be written. What was removed before that stays removed.
     pub fn prune(&self, age: Duration) -> Result<Pruned, JournalError> {
         let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
         let before_ms = unix_ms().saturating_sub(age_ms);
@@ -349,10 +348,10 @@ impl Journal {
         Ok(Pruned { forgotten: old.len(), going: all - old.len() })
     }
 
-    /// Writes what a desk has taken, run by run.
+    /// Writes what a desk has accepted, run by run.
     ///
     /// # Errors
-    /// When it can't be written now. What can never be written is let go of, and its run is told.
+    /// When something can't be written now. What can never be written is dropped, and its run gets a warning.
     fn write_due(&self) -> Result<(), JournalError> {
         let unwritten = &self.file.unwritten;
         for run in unwritten.due() {
@@ -376,7 +375,7 @@ impl Journal {
         let unwritten = &self.file.unwritten;
         let Some(Due { new, lines }) = unwritten.take(run) else { return Ok(()) };
         if new.is_some() && !self.file.in_memory && !unwritten.is_held(run) {
-            // Held before others can see it: nobody takes it for one that was left.
+            // Locked before others can see it, so that nobody takes it for an interrupted run.
             if let Some(hold) = self.hold(run)? {
                 unwritten.hold(run, hold);
             }
@@ -397,13 +396,13 @@ impl Journal {
         work(&mut self.lock()).map_err(|e| explain(self.path(), &e))
     }
 
-    /// Does `work` whole or not at all.
+    /// Does `work` in one transaction.
     fn write<T>(
         &self,
         work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
     ) -> Result<T, JournalError> {
         self.with(|db| {
-            // Immediate: what another process writes after the first look would make the second step fail.
+            // Immediate: if another process wrote between the first read and the first write, the write would fail.
             let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let done = work(&transaction)?;
             transaction.commit()?;
@@ -447,7 +446,7 @@ fn add_events(db: &Transaction<'_>, run: &str, lines: &[Line]) -> rusqlite::Resu
 }
 
 impl Event {
-    /// Of a row that has number, time, type and body.
+    /// From a row that has number, time, type and body.
     fn of_row(row: &rusqlite::Row<'_>) -> Self {
         let (seq, ms) = (number(row, 0), number(row, 1));
         match (row.get::<_, String>(2), row.get::<_, String>(3)) {
@@ -469,7 +468,7 @@ impl Event {
     }
 }
 
-/// A number that is not negative; 0 where something else stands in its place.
+/// A number that is not negative; 0 if the column holds anything else.
 fn number(row: &rusqlite::Row<'_>, column: usize) -> u64 {
     row.get::<_, i64>(column).ok().and_then(|number| u64::try_from(number).ok()).unwrap_or(0)
 }
@@ -481,14 +480,14 @@ fn unix_ms() -> u64 {
 
 fn new_run_id(created_ms: u64) -> String {
     use std::hash::{BuildHasher, Hasher};
-    // The standard library seeds its hashers with what nobody can foresee.
+    // The standard library seeds its hashers unpredictably.
     let mut hasher = std::hash::RandomState::new().build_hasher();
     hasher.write_u64(created_ms);
     run_id(created_ms, hasher.finish())
 }
 
-/// Eight characters of Crockford's base 32 for the milliseconds since 2020, which sort until 2054, and six of salt: nobody can
-/// foresee an id, and none comes twice though the clock be set back.
+/// Eight characters of Crockford's base 32 for the milliseconds since 2020, which sort correctly until 2054, and six of
+/// salt. Nobody can guess an id, and ids stay unique even if the clock is set back.
 fn run_id(created_ms: u64, salt: u64) -> String {
     const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
     const Y2020_MS: u64 = 1_577_836_800_000;

@@ -1,4 +1,4 @@
-//! The record's file: whether it is ours, its tables, and how a file of an older version gets those it lacks.
+//! The record's file: recognising it, its tables, and the migration of files of older versions.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -24,7 +24,7 @@ const SCHEMA_1: &str = "
                          PRIMARY KEY (run, seq)) WITHOUT ROWID;
     PRAGMA user_version = 1;";
 
-/// What version 3 adds: who made a row, and the order in which runs began, whatever the clock said.
+/// Version 3 adds the owner of a row, and the order in which runs began, whatever the clock said.
 const SCHEMA_3: &str = "
     ALTER TABLE runs ADD COLUMN owner TEXT;
     ALTER TABLE runs ADD COLUMN position INTEGER NOT NULL DEFAULT 0;
@@ -36,23 +36,24 @@ const SCHEMA_3: &str = "
     PRAGMA application_id = 0x62616e64;
     PRAGMA user_version = 3;";
 
-/// What version 4 adds: how many times something was removed, and how many of these a sweep has cleared. A file of an older
-/// version is swept once.
+/// Version 4 adds how many times rows were removed, and how many of these removals a sweep has cleared from the file. A
+/// file of an older version is swept once.
 const SCHEMA_4: &str = "
     CREATE TABLE erasing (removed INTEGER NOT NULL, cleared INTEGER NOT NULL);
     INSERT INTO erasing VALUES (1, 0);
     PRAGMA user_version = 4;";
 
-/// One step a version, in order. A step is never changed once it was released: files of that version exist.
+/// One step for each version, in order. A released step is never changed, because files of that version exist.
 pub(super) const STEPS: [&str; SCHEMA_VERSION as usize] = [SCHEMA_1, SCHEMA_2, SCHEMA_3, SCHEMA_4];
 
-/// Two processes on one home wait for each other's writes at most this long; a write takes well under a millisecond.
+/// Two processes with the same home wait for each other's writes at most this long. A write takes
+/// well under a millisecond.
 pub(super) const BUSY_TIME_MAX: Duration = Duration::from_secs(10);
 
-/// An older version's file of at most this size is written anew, which takes about a tenth of a second.
+/// A file of an older version is rewritten if it has at most this size, which takes about a tenth of a second.
 const SHRINKABLE_BYTES_MAX: u64 = 32 << 20;
 
-/// Opens the file, making it (mode 0600) and its folder where missing, and gives it the tables it lacks.
+/// Opens the file. Creates it (mode 0600), its folder and its tables if they are missing.
 pub(super) fn open(path: &Path) -> Result<Connection, JournalError> {
     let fail = |why: String| JournalError::Open { path: path.to_owned(), why };
     if let Some(folder) = path.parent() {
@@ -81,7 +82,7 @@ pub(super) fn in_memory(path: &Path) -> Result<Connection, JournalError> {
 fn prepare(db: &mut Connection, path: &Path) -> Result<(), JournalError> {
     let wrong = |e: rusqlite::Error| explain(path, &e);
     db.busy_timeout(BUSY_TIME_MAX).map_err(wrong)?;
-    // Looked at before anything is written: another program's file stays as it is.
+    // Checked before anything is written: another program's file stays as it is.
     let version = recognise(db, path)?;
     let bytes = std::fs::metadata(path).map_or(0, |meta| meta.len());
     if version < SCHEMA_VERSION && bytes <= SHRINKABLE_BYTES_MAX {
@@ -89,15 +90,15 @@ fn prepare(db: &mut Connection, path: &Path) -> Result<(), JournalError> {
     }
     switch_to_wal(db).map_err(wrong)?;
     settings(db).map_err(wrong)?;
-    // A file that has all tables is not locked for this: it can be opened while another process writes.
+    // A file that has all tables is not locked here, so it can be opened while another process writes.
     if version < SCHEMA_VERSION {
         migrate(db).map_err(wrong)?;
     }
     Ok(())
 }
 
-/// Lets free pages be given back to the disk a few at a time. That must be settled before there are tables, or a file is
-/// written anew for it. Where another process is at it, the file stays as it is: its free pages are used again.
+/// Lets free pages be returned to the disk a few at a time. This must be set before there are tables, or the file must
+/// be rewritten. If another process uses the file, it stays as it is, and its free pages are only reused.
 fn make_shrinkable(db: &Connection, has_tables: bool) {
     let anew = if has_tables { "VACUUM" } else { "" };
     let _ = db.execute_batch(&format!("PRAGMA auto_vacuum = incremental; {anew}"));
@@ -109,9 +110,9 @@ fn settings(db: &Connection) -> rusqlite::Result<()> {
     db.pragma_update(None, "foreign_keys", true)
 }
 
-/// The version of the file's tables, 0 for an empty one.
+/// The version of the file's tables, 0 for an empty file.
 fn recognise(db: &mut Connection, path: &Path) -> Result<i64, JournalError> {
-    // One transaction: another process may be making the tables.
+    // One transaction: another process may be creating the tables.
     let transaction = db.transaction().map_err(|e| explain(path, &e))?;
     let number = |query: &str| -> Result<i64, JournalError> {
         transaction.query_row(query, [], |row| row.get(0)).map_err(|e| explain(path, &e))
@@ -137,7 +138,7 @@ fn recognise(db: &mut Connection, path: &Path) -> Result<i64, JournalError> {
 }
 
 fn migrate(db: &mut Connection) -> rusqlite::Result<()> {
-    // Immediate: of two processes that meet a new file only one makes the tables.
+    // Immediate: of two processes that open a new file, only one creates the tables.
     let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let version: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     for step in STEPS.iter().skip(usize::try_from(version).unwrap_or(usize::MAX)) {
@@ -146,9 +147,9 @@ fn migrate(db: &mut Connection) -> rusqlite::Result<()> {
     transaction.commit()
 }
 
-/// Makes the file with mode 0600 before SQLite would make it with the umask's; SQLite gives its side files the same. A file
-/// that is there is not opened: when it was closed, the system would let go of the locks that other connections of this process
-/// have on it, and another process would take SQLite's log away from under them.
+/// Creates the file with mode 0600, before SQLite would create it with the umask's mode. SQLite gives its side files
+/// the same mode. An existing file is not opened: closing it would release the locks that other connections of this
+/// process have on it, and another process could remove SQLite's log while they use it.
 fn make_private(path: &Path) -> std::io::Result<()> {
     let mut options = std::fs::OpenOptions::new();
     options.create_new(true).write(true);
@@ -160,7 +161,8 @@ fn make_private(path: &Path) -> std::io::Result<()> {
     }
 }
 
-/// SQLite answers "busy" at once, whatever the timeout, when several processes switch a new file at the same moment.
+/// Tries repeatedly, because SQLite reports "busy" at once, whatever the timeout, when several processes switch a new
+/// file at the same moment.
 fn switch_to_wal(db: &Connection) -> rusqlite::Result<()> {
     const PAUSE: Duration = Duration::from_millis(5);
     let started = Instant::now();

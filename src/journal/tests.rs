@@ -159,14 +159,14 @@ fn a_file_of_any_older_version_gets_what_it_lacks_and_keeps_what_it_has() {
             assert_eq!(journal.find("last").unwrap(), "0000000003", "{version}");
             assert_eq!(journal.response("r").unwrap().is_some(), version >= 2);
             assert_eq!(journal.item("i").unwrap().is_some(), version >= 2);
-            // What is there belongs to nobody.
+            // Rows of older versions belong to nobody.
             let somebody = journal.seen_by(&Viewer::named("somebody".into(), false));
             assert_eq!(somebody.runs().unwrap().len(), 0, "{version}, {round}");
             assert_eq!(somebody.item("i").unwrap(), None);
             assert_eq!(somebody.conversation("c").unwrap(), None);
         }
         let journal = Journal::open(&path).unwrap();
-        // Later than all of them, whatever its id.
+        // A new run is later than all of them, whatever its id.
         let run = journal.create_run().unwrap().id;
         assert_eq!(journal.find("last").unwrap(), run);
         let found: i64 =

@@ -1,5 +1,5 @@
-//! What happened in runs and is not in the file yet. It is kept in order, shown as if it were recorded, and bounded; when and
-//! by whom it is written is not known here.
+//! Runs and events that are not in the file yet. They are kept in order, shown as if they were recorded, and limited in
+//! size. When and by whom they are written is not known here.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,57 +9,57 @@ use tokio::sync::watch;
 use super::Viewer;
 use super::hold::Hold;
 
-/// Inputs and events of all runs together that may wait. One that is larger may wait alone.
+/// Most bytes that may wait, inputs and events of all runs together. A larger one may wait alone.
 pub(super) const BYTES_MAX: usize = 64 << 20;
 
-/// An event whose body is text.
+/// An event whose body is JSON as text.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Line {
     pub seq: u64,
     pub ms: u64,
     pub kind: String,
-    /// JSON.
     pub body: Arc<str>,
 }
 
-/// A run that is not in the file.
+/// A run that is not in the file yet.
 #[derive(Debug, Clone)]
 pub(super) struct NewRun {
     pub id: String,
     pub created_ms: u64,
     pub owner: Option<String>,
-    /// Name and text.
+    /// Each as `(name, text)`.
     pub inputs: Arc<Vec<(String, String)>>,
 }
 
-/// What the writer is to write of a run.
+/// What is to be written of a run.
 #[derive(Debug)]
 pub(super) struct Due {
-    /// Where the run itself is not in the file.
+    /// Set if the run itself is not in the file yet.
     pub new: Option<NewRun>,
     pub lines: Vec<Line>,
 }
 
-/// A run whose record goes on, or whose end is not written.
+/// A run that is still recorded, or whose end is not written yet.
 #[derive(Debug)]
 struct Waiting {
-    /// In which it began, among those of this process.
+    /// Numbers the runs of this process in the order in which they began.
     number: u64,
     owner: Option<String>,
     new: Option<NewRun>,
     lines: Vec<Line>,
-    /// Of what waits.
+    /// Size of the inputs and events that wait.
     bytes: usize,
-    /// While others are to see that the run goes on.
+    /// Shows other processes that the run is in progress.
     hold: Option<Hold>,
-    /// Nothing more comes.
+    /// No more events follow.
     ended: bool,
-    /// The first event that found no room; those after it are left out as well, but for the last.
+    /// The first event for which there was no room. Those after it are dropped as well, except the last.
     cut: Option<u64>,
-    /// What hinders its record, each once, and how many of these the run was told.
+    /// Problems with writing the run, each once. The first `told` of them were reported.
     troubles: Vec<String>,
     told: usize,
-    /// The last event that is in the file, 0 where only the run itself is, and none before. Closed when everything is written.
+    /// The last event that is in the file: 0 if only the run itself is, `None` before. Closed
+    /// when everything is written.
     progress: watch::Sender<Option<u64>>,
 }
 
@@ -75,7 +75,7 @@ fn kept_in_memory(why: &str) -> String {
     format!("{why}. The run goes on; what happens in it is kept in memory until it can be written")
 }
 
-/// What waits of all runs of this process.
+/// What waits to be written, of all runs of this process.
 #[derive(Debug, Default)]
 pub(super) struct Unwritten(Mutex<Runs>);
 
@@ -97,12 +97,12 @@ impl Unwritten {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a run with so many bytes of inputs could begin.
+    /// Whether there is room for a run with this many bytes of inputs.
     pub fn has_room(&self, bytes: usize) -> bool {
         self.lock().has_room(bytes)
     }
 
-    /// Takes a new run in; `false` when there is no room for its inputs.
+    /// Adds a new run. Returns `false` if there is no room for its inputs.
     pub fn begin(&self, new: NewRun) -> bool {
         let bytes = new.inputs.iter().map(|(name, text)| name.len() + text.len()).sum();
         let mut runs = self.lock();
@@ -129,8 +129,8 @@ impl Unwritten {
         true
     }
 
-    /// Takes an event in. One that finds no room is left out, and so is what follows it, but for the last: how a run ended
-    /// is always kept. The run's trouble says so.
+    /// Adds an event. If there is no room, it is dropped with all that follow except the last: how a run ended is
+    /// always kept. The run's troubles say so.
     pub fn push(&self, run: &str, line: Line, last: bool) {
         let mut runs = self.lock();
         let bytes = line.body.len();
@@ -153,14 +153,14 @@ impl Unwritten {
         runs.bytes += bytes;
     }
 
-    /// Nothing more comes of a run, however it ended.
+    /// Notes that no more events of a run follow, however it ended.
     pub fn end(&self, run: &str) {
         if let Some(waiting) = self.lock().waiting.get_mut(run) {
             waiting.ended = true;
         }
     }
 
-    /// The runs of which something is to be written, or whose end is to be noticed, the first begun first.
+    /// The runs of which something is to be written, or which have ended, in the order in which they began.
     pub fn due(&self) -> Vec<String> {
         let runs = self.lock();
         let mut due: Vec<(u64, String)> = runs
@@ -173,14 +173,14 @@ impl Unwritten {
         due.into_iter().map(|(_, id)| id).collect()
     }
 
-    /// What is to be written of a run.
+    /// Copies what is to be written of a run.
     pub fn take(&self, run: &str) -> Option<Due> {
         let runs = self.lock();
         let waiting = runs.waiting.get(run)?;
         Some(Due { new: waiting.new.clone(), lines: waiting.lines.clone() })
     }
 
-    /// From now on others see that the run goes on.
+    /// Keeps the lock by which other processes see that the run is in progress.
     pub fn hold(&self, run: &str, hold: Hold) {
         if let Some(waiting) = self.lock().waiting.get_mut(run) {
             waiting.hold = Some(hold);
@@ -191,7 +191,7 @@ impl Unwritten {
         self.lock().waiting.get(run).is_some_and(|waiting| waiting.hold.is_some())
     }
 
-    /// The run itself and so many of its events are in the file.
+    /// Notes that the run itself and the first `lines` of its events that waited are now in the file.
     pub fn written(&self, run: &str, lines: usize) {
         let mut runs = self.lock();
         let Some(waiting) = runs.waiting.get_mut(run) else { return };
@@ -208,14 +208,14 @@ impl Unwritten {
         }
     }
 
-    /// A run can't be written now.
+    /// Notes that a run can't be written now.
     pub fn troubled(&self, run: &str, why: &str) {
         if let Some(waiting) = self.lock().waiting.get_mut(run) {
             waiting.troubled(kept_in_memory(why));
         }
     }
 
-    /// A run was waited for, and is not in the file. Said where nothing else says so.
+    /// Notes that a run was not written within the time it was waited for, unless another trouble was noted.
     pub fn late(&self, run: &str) {
         if let Some(waiting) = self.lock().waiting.get_mut(run)
             && waiting.troubles.is_empty()
@@ -224,7 +224,7 @@ impl Unwritten {
         }
     }
 
-    /// A run can never be written: it is let go of.
+    /// Drops what waits of a run that can never be written.
     pub fn give_up(&self, run: &str, why: &str) {
         let mut runs = self.lock();
         let Some(waiting) = runs.waiting.get_mut(run) else { return };
@@ -232,7 +232,7 @@ impl Unwritten {
         waiting.cut = Some(0);
         waiting.new = None;
         waiting.lines.clear();
-        // Nobody has to wait for it.
+        // Wakes whoever waits for the run to be written.
         waiting.progress.send_replace(Some(u64::MAX));
         let freed = std::mem::take(&mut waiting.bytes);
         let ended = waiting.ended;
@@ -242,7 +242,7 @@ impl Unwritten {
         }
     }
 
-    /// What hinders the record of a run and was not told before.
+    /// Problems with writing a run that were not reported before.
     pub fn troubles(&self, run: &str) -> Vec<String> {
         let mut runs = self.lock();
         let Some(waiting) = runs.waiting.get_mut(run) else { return Vec::new() };
@@ -251,22 +251,23 @@ impl Unwritten {
         new
     }
 
-    /// How far a run is written, see `Waiting`; `None` when it is to its end.
+    /// How far a run is written, see `Waiting`; `None` if all of it is.
     pub fn progress(&self, run: &str) -> Option<watch::Receiver<Option<u64>>> {
         self.lock().waiting.get(run).map(|waiting| waiting.progress.subscribe())
     }
 
-    /// Runs of which something waits.
+    /// The runs that are not completely written.
     pub fn ids(&self) -> Vec<String> {
         self.lock().waiting.keys().cloned().collect()
     }
 
-    /// Whether it goes on in this process, or its end is not written. `Some(true)` for the latter.
+    /// `Some(false)` if the run is in progress in this process, `Some(true)` if it has ended and
+    /// is not completely written.
     pub fn has_ended(&self, run: &str) -> Option<bool> {
         self.lock().waiting.get(run).map(|waiting| waiting.ended)
     }
 
-    /// Runs that are not in the file, the last begun first.
+    /// Runs that are not in the file yet, the last begun first.
     pub fn new_runs(&self, viewer: &Viewer) -> Vec<NewRun> {
         let runs = self.lock();
         let mut new: Vec<(u64, NewRun)> = runs
@@ -279,12 +280,12 @@ impl Unwritten {
         new.into_iter().map(|(_, new)| new).collect()
     }
 
-    /// A run that is not in the file.
+    /// The run, if it is not in the file yet.
     pub fn new_run(&self, run: &str, viewer: &Viewer) -> Option<NewRun> {
         self.lock().waiting.get(run)?.new.clone().filter(|new| viewer.sees(new.owner.as_deref()))
     }
 
-    /// Events of a run that are not in the file.
+    /// Events of a run that are not in the file yet.
     pub fn lines(&self, run: &str, after_seq: u64, viewer: &Viewer) -> Vec<Line> {
         let runs = self.lock();
         let waiting = runs.waiting.get(run).filter(|waiting| viewer.sees(waiting.owner.as_deref()));

@@ -1,6 +1,6 @@
-//! Whose records are seen. An owner is a name; what it stands for is not known here.
+//! Who sees which records. An owner is a name; what it stands for is not known here.
 
-/// Somebody who asks: what it makes belongs to it, and it sees what is its own, or everything.
+/// Whoever uses the record. A viewer owns what it creates, and sees only that or everything.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Viewer {
     name: Option<String>,
@@ -8,25 +8,25 @@ pub struct Viewer {
 }
 
 impl Viewer {
-    /// Sees everything; what it makes belongs to nobody.
+    /// Sees everything. What it creates belongs to nobody.
     #[must_use]
     pub fn everybody() -> Self {
         Self { name: None, all: true }
     }
 
-    /// Owns what it makes; sees what others own as well where that is said.
+    /// Owns what it creates. With `sees_all` it also sees what others own.
     #[must_use]
     pub fn named(name: String, sees_all: bool) -> Self {
         Self { name: Some(name), all: sees_all }
     }
 
-    /// The owner of what it makes.
+    /// The owner of what this viewer creates.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         self.name.as_deref()
     }
 
-    /// The only owner whose rows it sees; `None` for all rows.
+    /// The only owner whose rows this viewer sees; `None` if it sees all rows.
     pub(super) fn only(&self) -> Option<&str> {
         self.name.as_deref().filter(|_| !self.all)
     }

@@ -1,5 +1,5 @@
-//! A recorded run is asked for again as it was: its goal, inputs, strategy, seed and budget. What it had finished is not
-//! reused.
+//! Makes a new request from a recorded run, with the same goal, inputs, strategy, seed and budget. Finished tasks of
+//! the recorded run are not reused.
 
 use std::time::Duration;
 
@@ -7,57 +7,32 @@ use super::event::Asked;
 use super::request::{Budget, Input, RunRequest, Strategy};
 use crate::journal::{Journal, JournalError, RunState};
 
-/// Why a run can't be taken up.
+/// Why a run can't be repeated or continued.
 #[derive(Debug, thiserror::Error)]
 pub enum AgainError {
-    /// Somebody does it.
     #[error("run {id} is going on: wait for its end, or cancel it first")]
-    GoesOn {
-        /// The run.
-        id: String,
-    },
-    /// It is done.
+    GoesOn { id: String },
     #[error("run {id} is {status}: there is nothing to take up")]
-    Over {
-        /// The run.
-        id: String,
-        /// How it ended.
-        status: String,
-    },
-    /// It ended with a question.
+    Over { id: String, status: String },
     #[error(
         "run {id} is requires_action: it waits for an answer to its question (`bandmaster runs answer {id} TEXT`)"
     )]
-    Asks {
-        /// The run.
-        id: String,
-    },
-    /// It did not end with a question.
+    Asks { id: String },
     #[error("run {id} is {status}: it asks nothing")]
-    AsksNothing {
-        /// The run.
-        id: String,
-        /// Where it stands.
-        status: String,
-    },
-    /// It ended before it was recorded what it was to do.
+    AsksNothing { id: String, status: String },
+    /// The run ended before its goal was recorded.
     #[error("what run {id} was to do is not in the record: ask for it anew")]
-    Unrecorded {
-        /// The run.
-        id: String,
-    },
-    /// An answer without a word.
+    Unrecorded { id: String },
     #[error("text is empty: say the answer")]
     NoAnswer,
-    /// It can't be read.
     #[error(transparent)]
     Record(#[from] JournalError),
 }
 
-/// What to ask for to take up a run that ended before it was done; `id` is the whole id.
+/// The request that repeats a run which ended before it was completed. `id` is the full id.
 ///
 /// # Errors
-/// When it goes on, is done, waits for an answer, or can't be read.
+/// When the run is in progress, is completed, waits for an answer, or can't be read.
 pub fn resume(journal: &Journal, id: &str) -> Result<RunRequest, AgainError> {
     let before = journal.state(id)?;
     let id = id.to_owned();
@@ -69,10 +44,10 @@ pub fn resume(journal: &Journal, id: &str) -> Result<RunRequest, AgainError> {
     }
 }
 
-/// What to ask for to go on with the answer to a run's question; `id` is the whole id.
+/// The request that continues a run with the answer to its question. `id` is the full id.
 ///
 /// # Errors
-/// When it asks nothing, the answer is empty, or the run can't be read.
+/// When the run asks nothing, the answer is empty, or the run can't be read.
 pub fn answer(journal: &Journal, id: &str, text: String) -> Result<RunRequest, AgainError> {
     let before = journal.state(id)?;
     if before.status != "requires_action" {
@@ -83,7 +58,7 @@ pub fn answer(journal: &Journal, id: &str, text: String) -> Result<RunRequest, A
     }
     let mut request = again(journal, before)?;
     request.inputs.push(Input { name: "answer".to_owned(), text });
-    // It has asked; asking again would never end.
+    // If it asked again, it would never end.
     request.strategy = request.strategy.filter(|strategy| *strategy != Strategy::Ask);
     Ok(request)
 }
@@ -94,7 +69,7 @@ fn again(journal: &Journal, before: RunState) -> Result<RunRequest, AgainError> 
     let Some(first) = events.first() else {
         return Err(AgainError::Unrecorded { id: before.id });
     };
-    // Runs of earlier versions don't say.
+    // Runs of earlier versions did not record this.
     let asked: Asked = serde_json::from_value(first.body["asked"].clone()).unwrap_or_default();
     let time = asked.budget_seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     Ok(RunRequest {
@@ -114,7 +89,7 @@ mod tests {
     use super::super::band::{Message, Role};
     use super::*;
 
-    /// A run recorded as asked for with everything, which ended with `status`, or did not.
+    /// A recorded run with every setting filled in, which ended with `status` or has not ended.
     fn recorded(status: Option<&str>, strategy: &str) -> (Journal, String) {
         let journal = Journal::in_memory().unwrap();
         let run = journal.create_run().unwrap().id;

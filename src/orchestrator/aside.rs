@@ -1,5 +1,5 @@
-//! Counts and reads texts on threads that may take their time: for a long text a tokenizer takes seconds, in which the threads
-//! that serve everybody would stand still.
+//! Slow work on texts, done on threads for blocking work. A tokenizer takes seconds for a long text, which would block
+//! the async threads that serve everybody.
 
 use std::sync::Arc;
 
@@ -7,28 +7,26 @@ use super::band::{Llm, Message};
 use super::own_words::Topic;
 use super::request::RunRequest;
 
-/// Does work that takes long where nobody waits for it but whoever asked.
+/// Runs slow work on a blocking thread, so that only the caller waits for it. A panic in `work` is passed on.
 pub async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await.map_err(tokio::task::JoinError::try_into_panic) {
         Ok(done) => done,
         Err(Ok(panic)) => std::panic::resume_unwind(panic),
-        // The program ends.
+        // The runtime is shutting down.
         Err(Err(_)) => std::future::pending().await,
     }
 }
 
-/// Tokens of what came with a goal, by the planner's tokenizer: counted once in a run.
+/// Tokens of a request's texts, by the planner's tokenizer. Counted once per run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Counts {
-    /// Tokens of each input's text.
+    /// One count for each input, in order.
     pub inputs: Vec<usize>,
-    /// Tokens of everything that was said before.
+    /// All messages before the goal together.
     pub conversation: usize,
-    /// Tokens of the goal's text.
     pub goal: usize,
 }
 
-/// Counts the tokens of a request's texts on a thread for work that blocks.
 pub async fn count(planner: &Arc<dyn Llm>, request: &Arc<RunRequest>) -> Arc<Counts> {
     let (planner, request) = (Arc::clone(planner), Arc::clone(request));
     aside(move || {
@@ -43,7 +41,7 @@ pub async fn count(planner: &Arc<dyn Llm>, request: &Arc<RunRequest>) -> Arc<Cou
     .await
 }
 
-/// The prompt, and its tokens through the chat template.
+/// Counts the tokens of a prompt after the chat template, and gives the messages back.
 pub async fn prompt_tokens(llm: &Arc<dyn Llm>, messages: Vec<Message>) -> (Vec<Message>, usize) {
     let llm = Arc::clone(llm);
     aside(move || {
@@ -53,7 +51,6 @@ pub async fn prompt_tokens(llm: &Arc<dyn Llm>, messages: Vec<Message>) -> (Vec<M
     .await
 }
 
-/// What a plan for the goal may speak of: see [`RunRequest::topic`].
 pub async fn topic(request: &Arc<RunRequest>, examples_own: &'static [&'static str]) -> Topic {
     let request = Arc::clone(request);
     aside(move || request.topic(examples_own)).await

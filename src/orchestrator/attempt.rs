@@ -1,5 +1,5 @@
-//! One call of one model: watched for signs of life, counted against the budget, ended when the run is stopped, and
-//! walled off, so that a model that panics fails a task and not the run.
+//! One call of one model. The call is watched for progress, counted against the token budget, and ended when the run is
+//! stopped. It is isolated: a model that panics fails its task, not the run.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,23 +13,20 @@ use super::event::{EventKind, FailureClass};
 use super::outcome::TokenUsage;
 use super::registry::Player;
 
-/// Progress is shown at most this often for each task.
+/// Shortest time between two progress events of a task.
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 
 /// What every part of a run shares.
 #[derive(Clone)]
 pub struct Context {
-    /// Stops the run.
     pub cancel: Cancel,
-    /// Tokens spent.
     pub meter: Arc<Meter>,
-    /// Where events go, each with its time in milliseconds since the start.
+    /// Receives events, each with its time in milliseconds since the run began.
     pub events: mpsc::UnboundedSender<(u64, EventKind)>,
-    /// When the run began.
     pub started: Instant,
-    /// A call without a sign of life for this long has failed.
+    /// A call that reports no progress for this long has failed.
     pub stall_after: Duration,
-    /// Seed of every call.
+    /// Base seed for sampling. Retries and ballots add to it.
     pub seed: u64,
     /// Number of the run, unique in this process.
     pub run: u64,
@@ -42,13 +39,13 @@ impl Context {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Reports an event; a run whose observer has gone still ends in order.
+    /// Sends an event. A run whose observer is gone still ends normally.
     pub fn send(&self, event: EventKind) {
         let _ = self.events.send((self.now_ms(), event));
     }
 }
 
-/// Counts the tokens of a run and throws the switch when the budget is used up.
+/// Counts the tokens of a run and stops the run when the budget is used up.
 pub struct Meter {
     spent: AtomicU64,
     limit: Option<u64>,
@@ -56,7 +53,7 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// `limit` counts computed prompt tokens and generated ones.
+    /// `limit` covers generated tokens and those prompt tokens that are computed, not found in the prefix cache.
     #[must_use]
     pub fn new(limit: Option<u64>) -> Self {
         Self { spent: AtomicU64::new(0), limit, calls: Mutex::new(Vec::new()) }
@@ -73,13 +70,13 @@ impl Meter {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner).push(usage);
     }
 
-    /// Tokens left, if there is a limit.
+    /// Tokens left in the budget; `None` without a limit.
     #[must_use]
     pub fn left(&self) -> Option<u64> {
         self.limit.map(|limit| limit.saturating_sub(self.spent.load(Ordering::Relaxed)))
     }
 
-    /// What each finished call cost.
+    /// Usage of every call that has ended, failed ones included.
     #[must_use]
     pub fn calls(&self) -> Vec<CallUsage> {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -89,46 +86,39 @@ impl Meter {
 /// Why an attempt gave no reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AttemptError {
-    /// The model failed; what it had written is kept.
     Failed {
-        /// What may be done about it.
         class: FailureClass,
-        /// What happened.
         message: String,
-        /// Text written until then.
+        /// The text generated so far.
         partial: String,
     },
-    /// The run was stopped; what it had written is kept.
     Stopped {
-        /// Text written until then.
+        /// The text generated so far.
         partial: String,
     },
 }
 
-/// Who waits for its turn behind others is given up only after so many times as long without a sign of life.
+/// A call that may still be queued behind others is allowed this many times `stall_after` without progress.
 const QUEUE_PATIENCE: u32 = 10;
 
-/// What an attempt is called in events.
+/// How an attempt appears in events.
 #[derive(Debug, Clone)]
 pub struct Label {
-    /// Task id.
     pub task: String,
-    /// Whether new text is part of the answer as it comes.
+    /// Whether new text is streamed as part of the answer.
     pub streams_answer: bool,
 }
 
-/// What came of asking once.
 #[derive(Debug)]
 pub struct Attempt {
-    /// The prompt as the model read it; empty where it never came to that.
+    /// The prompt after the chat template; empty if the call failed before it was rendered.
     pub prompt: String,
-    /// Tokens spent, whatever came of it.
+    /// Counted for failed attempts too.
     pub usage: TokenUsage,
-    /// The reply.
     pub result: Result<Reply, AttemptError>,
 }
 
-/// What the running call has shown so far; shared with the one who watches it.
+/// Progress of a running call, shared between the call and whoever watches it.
 struct Watched {
     context: Context,
     label: Label,
@@ -139,7 +129,7 @@ struct WatchedState {
     prompt: String,
     text: String,
     alive: Instant,
-    /// It is asked and may have to wait for its turn.
+    /// The prompt was sent and nothing has come back yet, so the call may still be queued.
     waits: bool,
     shown: Instant,
     prefill_tokens: u32,
@@ -202,7 +192,7 @@ impl Watched {
         self.context.meter.spend(u64::from(spent), &self.context.cancel);
     }
 
-    /// Tokens counted while it ran, in place of the usage a stopped call never reports.
+    /// Tokens counted while the call ran. Stands in for the usage that a stopped call never reports.
     fn usage(&self) -> CallUsage {
         let state = self.state();
         CallUsage {
@@ -225,7 +215,7 @@ impl Watched {
     }
 }
 
-/// Ends a spawned call when nobody waits for it any more.
+/// Aborts a spawned call when nobody waits for its result any more.
 struct Leash(tokio::task::AbortHandle);
 
 impl Drop for Leash {
@@ -234,7 +224,7 @@ impl Drop for Leash {
     }
 }
 
-/// Asks a model once. It may fail, stall or panic, and the run may be stopped meanwhile.
+/// Calls a model once. It may fail, stall or panic, and the run may be stopped meanwhile.
 pub async fn attempt(context: &Context, label: Label, player: &Player, mut call: Call) -> Attempt {
     if let Some(left) = context.meter.left() {
         call.tokens_max = call.tokens_max.min(u32::try_from(left).unwrap_or(u32::MAX)).max(1);
@@ -269,7 +259,7 @@ pub async fn attempt(context: &Context, label: Label, player: &Player, mut call:
     Attempt { prompt, usage, result }
 }
 
-/// Replaces what was counted on the way by what the call says it took.
+/// Corrects the tokens counted during the call to the usage that the reply reports.
 fn settle(context: &Context, watched: &Watched, reply: Option<&Reply>) -> TokenUsage {
     let counted = watched.usage();
     let call = reply.map_or(counted, |reply| reply.usage);

@@ -1,4 +1,4 @@
-//! Who plays: the planner, the workers and the embedder, each behind a trait, so that a test can script them.
+//! The models of a run: the planner, the workers and the embedder, each behind a trait, so that a test can script them.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -10,7 +10,6 @@ use serde_json::Value;
 
 pub use crate::text::{Message, Role};
 
-/// A future that owns or borrows what it needs and may move between threads.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// One request to a model.
@@ -20,105 +19,90 @@ pub struct Call {
     pub messages: Vec<Message>,
     /// JSON schema the answer must follow, if any.
     pub schema: Option<Value>,
-    /// Ends after this many tokens.
+    /// Most tokens to generate.
     pub tokens_max: u32,
-    /// 0 takes the most likely token.
+    /// At 0 the most likely token is always taken.
     pub temperature: f32,
-    /// Same seed, same prompt, same answer.
+    /// The same seed and prompt give the same answer.
     pub seed: u64,
-    /// Number of the run it is part of, unique in this process.
+    /// Number of the run that makes the call, unique in this process.
     pub run: u64,
     /// Tokens expected on the longest path of tasks that wait for this one.
     pub critical_path_tokens: u32,
-    /// Ends this long after it was sent.
+    /// Generation ends this long after the call was sent.
     pub deadline: Option<Duration>,
 }
 
 /// What a call reports while it runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress<'a> {
-    /// The prompt as the model reads it; comes first.
+    /// The prompt after the chat template. Always the first report.
     Prompt(&'a str),
-    /// So many of the prompt's tokens are computed.
-    Prefill {
-        /// Computed so far.
-        computed: u32,
-        /// In all.
-        total: u32,
-    },
-    /// New text of the answer; about one token a report.
+    /// How many of the prompt's tokens have been computed.
+    Prefill { computed: u32, total: u32 },
+    /// New text of the answer, about one token per report.
     Text(&'a str),
 }
 
-/// Why a model stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Finish {
-    /// It was done.
+    /// The model ended its answer, or its grammar was complete.
     Stop,
-    /// `tokens_max` or the end of the context.
+    /// `tokens_max` was reached, or the context is full.
     Length,
-    /// Its time was over.
     Deadline,
 }
 
 /// Tokens and steps of one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CallUsage {
-    /// Tokens of the prompt.
     pub prompt_tokens: u64,
-    /// Of them found in the cache.
+    /// Prompt tokens found in the prefix cache.
     pub cached_tokens: u64,
-    /// Tokens generated.
     pub completion_tokens: u64,
-    /// Engine steps that computed something for it.
+    /// Engine steps that computed something for this call.
     pub steps: u64,
-    /// Sum over those steps of the sequences in the batch.
+    /// Number of sequences in the batch, summed over those steps.
     pub batch_sum: u64,
 }
 
-/// A finished call.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reply {
-    /// The answer's text.
     pub text: String,
-    /// Why it ended.
     pub finish: Finish,
-    /// What it cost.
     pub usage: CallUsage,
 }
 
-/// A call that gave nothing.
+/// Why a call gave no reply.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct CallError {
-    /// Whether the same call may do better later or elsewhere, or never.
     pub kind: CallErrorKind,
-    /// What, where and what now.
+    /// What failed, where, and what to do about it.
     pub message: String,
 }
 
-/// What to do about a failed call.
+/// Whether trying a failed call again can help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CallErrorKind {
-    /// May pass: the queue was full, a forward failed.
+    /// A retry can help: the queue was full, or the engine failed.
     Transient,
-    /// It does not fit, here or ever.
+    /// A retry cannot help, for example because the prompt does not fit the context.
     Resource,
 }
 
-/// A model that can be asked.
 pub trait Llm: Send + Sync {
     /// Name in reports, as in the catalog.
     fn name(&self) -> &str;
-    /// Tokens a prompt and its answer may have together.
+    /// Context length: most tokens of a prompt and its answer together.
     fn context_tokens(&self) -> usize;
-    /// Tokens of a text, by the model's own tokenizer, without any template.
+    /// Tokens of a text, by the model's own tokenizer, without a chat template.
     fn count_tokens(&self, text: &str) -> usize;
-    /// Tokens of a whole prompt through the chat template.
+    /// Tokens of a whole prompt after the chat template.
     fn prompt_tokens(&self, messages: &[Message]) -> usize;
-    /// Asks. Dropping the future stops the work.
+    /// Generates an answer. Dropping the future cancels the call.
     fn generate<'a>(
         &'a self,
         call: &'a Call,
@@ -126,56 +110,50 @@ pub trait Llm: Send + Sync {
     ) -> BoxFuture<'a, Result<Reply, CallError>>;
 }
 
-/// Texts to vectors of length 1: near in meaning is near in direction.
+/// A sentence embedder: texts of similar meaning get vectors of similar direction.
 pub trait Embed: Send + Sync {
-    /// One vector a text, in order, all of the same width.
+    /// One vector of length 1 for each text, in order, all of the same dimension.
     fn embed<'a>(&'a self, texts: &'a [&'a str]) -> BoxFuture<'a, Result<Vec<Vec<f32>>, String>>;
 }
 
-/// What a worker is good for.
+/// A kind of task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Skill {
-    /// Find a number in a text: what comes back can be checked against it.
+    /// Find a number in a text. The result can be checked against the text.
     Find,
-    /// Read for what cannot be checked: names, dates, yes or no, the gist.
+    /// Find anything else in a text: names, dates, yes or no, a summary. Checks can confirm less of it than of a number.
     Read,
-    /// Write a section.
     Write,
-    /// Exact arithmetic, by rule.
     Calculate,
 }
 
-/// One that tasks are given to.
 #[derive(Clone)]
 pub struct Worker {
-    /// Name in plans and reports.
+    /// The name in plans and reports.
     pub name: String,
-    /// What it is good for.
+    /// The kinds of task it is given.
     pub skills: Vec<Skill>,
-    /// When to use it, in a sentence.
+    /// When to use it, in a few words for people.
     pub when: String,
-    /// What does the work.
     pub kind: WorkerKind,
 }
 
-/// What stands behind a worker.
 #[derive(Clone)]
 pub enum WorkerKind {
-    /// A language model.
     Model(Arc<dyn Llm>),
-    /// The exact calculator.
     Calculator,
 }
 
-/// From this size on a model finds numbers well enough for a check to catch the rest. Measured on readings of 20 short
-/// texts: a model of half a billion weights finds 18, one of 135 million 5.
+/// From this file size on, a model finds numbers well enough that the check catches the rest. Measured on 20 short
+/// texts: a model of half a billion weights found 18 numbers, one of 135 million found 5.
 const FINDER_FILE_BYTES_MIN: u64 = 256 << 20;
-/// From this size on a model reads and writes as the smallest planner does; a run must not be worse than its planner.
+/// From this file size on, a model reads and writes as well as the smallest planner. A run must not be worse
+/// than its planner alone.
 const READER_FILE_BYTES_MIN: u64 = 900 << 20;
 
 impl Worker {
-    /// A model, its skills guessed from the size of its file.
+    /// A model whose skills follow from the size of its file.
     #[must_use]
     pub fn model(llm: Arc<dyn Llm>, file_bytes: u64) -> Self {
         let mut worker = Self::explicit(llm);
@@ -199,7 +177,7 @@ impl Worker {
         }
     }
 
-    /// A model that was asked for by name: used for everything.
+    /// A model that the user asked for by name. It is used for every kind of task.
     #[must_use]
     pub fn explicit(llm: Arc<dyn Llm>) -> Self {
         Self {
@@ -210,7 +188,7 @@ impl Worker {
         }
     }
 
-    /// The exact calculator, there in every band.
+    /// The exact calculator, which every run has.
     #[must_use]
     pub fn calculator() -> Self {
         Self {
@@ -225,10 +203,10 @@ impl Worker {
 /// The planner, the workers and the embedder of a run.
 #[derive(Clone)]
 pub struct Band {
-    /// Chooses, plans and answers.
+    /// Makes plans, words answers, and does what workers fail at.
     pub planner: Arc<dyn Llm>,
-    /// Model workers; none means that the planner does the work itself.
+    /// If empty, the planner does the tasks itself.
     pub workers: Vec<Worker>,
-    /// For the choice of strategy; without it facts alone decide.
+    /// Helps to choose the strategy. Without it, countable facts alone decide.
     pub embed: Option<Arc<dyn Embed>>,
 }

@@ -7,16 +7,14 @@ use tokio::sync::watch;
 /// Why a run is stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StopReason {
-    /// A person asked for it.
+    /// The user cancelled the run.
     Interrupted,
-    /// The token budget is used up.
     TokensSpent,
-    /// The time is over.
     TimeSpent,
 }
 
 impl StopReason {
-    /// What happened, for whoever reads what a run lacks.
+    /// The reason in words, for the list of what an answer lacks.
     #[must_use]
     pub fn told(self) -> &'static str {
         match self {
@@ -27,7 +25,7 @@ impl StopReason {
     }
 }
 
-/// A switch that is thrown once; clones share it.
+/// Stops a run, once and for all. Clones stop the same run.
 #[derive(Debug, Clone)]
 pub struct Cancel {
     state: Arc<watch::Sender<Option<StopReason>>>,
@@ -40,18 +38,17 @@ impl Default for Cancel {
 }
 
 impl Cancel {
-    /// Not thrown yet.
     #[must_use]
     pub fn new() -> Self {
         Self { state: Arc::new(watch::Sender::new(None)) }
     }
 
-    /// Ends the run with what is finished. Only the first call counts.
+    /// Ends the run with what is finished. Only the first call has an effect.
     pub fn cancel(&self) {
         self.stop(StopReason::Interrupted);
     }
 
-    /// Throws the switch for a reason; the first one stays.
+    /// Stops the run. The first reason stays.
     pub(super) fn stop(&self, reason: StopReason) {
         self.state.send_if_modified(|state| {
             let first = state.is_none();
@@ -60,13 +57,13 @@ impl Cancel {
         });
     }
 
-    /// Why it was thrown, if it was.
+    /// Why the run was stopped, if it was.
     #[must_use]
     pub fn reason(&self) -> Option<StopReason> {
         *self.state.borrow()
     }
 
-    /// Waits until it is thrown.
+    /// Waits until the run is stopped.
     pub async fn stopped(&self) -> StopReason {
         let mut receiver = self.state.subscribe();
         loop {

@@ -1,14 +1,15 @@
-//! Whether a result may be used: a number given must stand in the text, and a text must not run in circles. What is not accepted is told why, in words a model can act on.
+//! Whether a result may be used: a number must occur in the text it was read from, and a text must not loop. A
+//! rejection gives its reason in words that a model can act on.
 
 use std::collections::HashSet;
 
 use super::band::{Finish, Reply};
 use crate::tools::calculator::Decimal;
 
-/// As [`check_text`], of a reply that must not have been cut off.
+/// Like [`check_text`], and also rejects a reply that was cut off at its token limit.
 ///
 /// # Errors
-/// Why it can't be used.
+/// The reason for the rejection, in words that a model can act on.
 pub fn check_whole(reply: &Reply) -> Result<String, String> {
     match reply.finish {
         Finish::Length => Err("it was cut off at its limit: answer more shortly".to_owned()),
@@ -16,7 +17,7 @@ pub fn check_whole(reply: &Reply) -> Result<String, String> {
     }
 }
 
-/// Lower-case words and numbers, without punctuation.
+/// Splits a text into lower-case words and numbers, without punctuation.
 #[must_use]
 pub fn words(text: &str) -> Vec<String> {
     text.split(|c: char| !c.is_alphanumeric())
@@ -25,15 +26,15 @@ pub fn words(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// Every number the text can be read to hold: digits with grouping marks read both ways, with a sign before them,
-/// times "million" after them, and number words.
+/// Every number that the text may mean. Includes number words, signs, multipliers such as "million", and both the
+/// English and the continental reading of commas and points.
 #[must_use]
 pub fn numbers_in(text: &str) -> HashSet<Decimal> {
     let written = written_numbers(text).into_iter().flatten();
     written.chain(spelled_numbers(text)).collect()
 }
 
-/// The numbers written in digits, in order, each with all its readings.
+/// The numbers written in digits, in order, each with all values it may mean.
 #[must_use]
 pub fn written_numbers(text: &str) -> Vec<Vec<Decimal>> {
     let mut found = Vec::new();
@@ -64,7 +65,7 @@ pub fn written_numbers(text: &str) -> Vec<Vec<Decimal>> {
     found
 }
 
-/// A sign that touches the number and nothing before it: "5-7" is no seven below zero. "minus" is one too.
+/// A number is negative after "minus", or after a sign that follows no letter or digit: the seven in "5-7" is positive.
 fn is_negative(chars: &[char], start: usize) -> bool {
     let sign = start > 0 && matches!(chars[start - 1], '-' | '−' | '–');
     let free = start < 2 || !chars[start - 2].is_alphanumeric();
@@ -72,13 +73,13 @@ fn is_negative(chars: &[char], start: usize) -> bool {
     (sign && free) || before.to_lowercase() == "minus "
 }
 
-/// A digit, or a mark between two digits.
+/// A digit, or a grouping or decimal mark before a digit.
 fn in_number(chars: &[char], at: usize) -> bool {
     let digit = |index: usize| chars.get(index).is_some_and(char::is_ascii_digit);
     digit(at) || (matches!(chars[at], '.' | ',' | '\'' | ' ' | '\u{a0}' | '\u{202f}') && digit(at + 1))
 }
 
-/// "1,234.5", "1.234,5", "12 345" and "12 of them 345" are told apart by no rule: every reading counts.
+/// No rule can tell how "1,234.5", "1.234,5" or "12 345" is meant, so every reading counts.
 fn readings(run: &str) -> Vec<Decimal> {
     let spaces = |c: char| matches!(c, ' ' | '\'' | '\u{a0}' | '\u{202f}');
     let mut texts: Vec<String> = vec![run.replace(spaces, "")];
@@ -106,14 +107,14 @@ fn multiplier(rest: &str) -> Option<Decimal> {
     }
 }
 
-/// "twenty-three", "one hundred and five", "two thousand four hundred".
+/// Numbers in words: "twenty-three", "one hundred and five", "two thousand four hundred".
 fn spelled_numbers(text: &str) -> Vec<Decimal> {
     let mut found = Vec::new();
     let (mut total, mut group, mut open) = (0_i64, 0_i64, false);
     for word in words(text).iter().map(String::as_str).chain(std::iter::once("")) {
         match (number_word(word), word) {
             (Some(value), _) => {
-                // "twenty twenty": the second begins a new number.
+                // In "twenty twenty" the second word begins a new number.
                 if open && (group % 100 != 0 && !(value < 10 && group % 10 == 0)) {
                     found.push(total + group);
                     (total, group) = (0, 0);
@@ -166,7 +167,7 @@ fn number_word(word: &str) -> Option<i64> {
     small.or_else(|| TENS.iter().position(|name| *name == word).map(|tens| 10 * (tens as i64 + 2)))
 }
 
-/// The text's sentences; a line break ends one too.
+/// Splits a text into sentences. A line break also ends a sentence.
 #[must_use]
 pub fn sentences(text: &str) -> Vec<&str> {
     let mut found = Vec::new();
@@ -184,7 +185,7 @@ pub fn sentences(text: &str) -> Vec<&str> {
     found
 }
 
-/// Whether the words stand in the text in this order.
+/// Whether the words of `phrase` occur in the text, one directly after another.
 #[must_use]
 pub fn stands_in(text: &str, phrase: &str) -> bool {
     let joined = |text: &str| format!(" {} ", words(text).join(" "));
@@ -192,21 +193,22 @@ pub fn stands_in(text: &str, phrase: &str) -> bool {
     !phrase.trim().is_empty() && joined(text).contains(&phrase)
 }
 
-/// Whether most of the words stand in the text, in any order.
+/// Whether more than half of the answer's words occur in the text, in any order. Words of one or two letters are
+/// ignored unless there are no others.
 #[must_use]
 pub fn mostly_in(text: &str, answer: &str) -> bool {
     let has: HashSet<String> = words(text).into_iter().collect();
     let all = words(answer);
     let telling = |word: &&String| word.len() > 2 || word.parse::<u8>().is_ok();
     let mut wanted: Vec<&String> = all.iter().filter(telling).collect();
-    // "UK" is all there is.
+    // All words are short, as in "UK".
     if wanted.is_empty() {
         wanted = all.iter().collect();
     }
     wanted.iter().filter(|word| has.contains(**word)).count() * 2 > wanted.len()
 }
 
-/// Whether the end of a text repeats itself: a phrase of 1 to 40 words four times in a row, or one line four times.
+/// Whether a text ends in a loop: the same 3 to 40 words four times in a row, or the same word twelve times.
 #[must_use]
 pub fn runs_in_circles(text: &str) -> bool {
     const TIMES: usize = 4;
@@ -222,7 +224,7 @@ pub fn runs_in_circles(text: &str) -> bool {
         || (words.len() >= 12 && words[words.len() - 12..].iter().all(|word| *word == words[words.len() - 1]))
 }
 
-/// The text up to where it begins to repeat itself: the first sentence most of whose words stood in one before.
+/// The text up to the first sentence that repeats an earlier one.
 #[must_use]
 pub fn before_repetition(text: &str) -> &str {
     let mut seen: Vec<HashSet<String>> = Vec::new();
@@ -230,7 +232,7 @@ pub fn before_repetition(text: &str) -> &str {
         let words: HashSet<String> = words(sentence).into_iter().collect();
         let repeats = |earlier: &HashSet<String>| {
             let shared = earlier.intersection(&words).count();
-            // Long sentences repeat with a word or two exchanged, short ones only as they were.
+            // A long sentence repeats another even with a few words changed, a short one only with the same words.
             if words.len() >= 8 {
                 4 * shared >= 3 * words.len()
             } else {
@@ -238,7 +240,7 @@ pub fn before_repetition(text: &str) -> &str {
             }
         };
         if seen.iter().any(repeats) {
-            // `sentence` is a part of `text`.
+            // `sentence` is a slice of `text`.
             let at = sentence.as_ptr() as usize - text.as_ptr() as usize;
             return text[..at].trim_end();
         }
@@ -247,10 +249,10 @@ pub fn before_repetition(text: &str) -> &str {
     text
 }
 
-/// Free text: something is there, and it does not run in circles.
+/// Accepts free text that is not empty and does not loop, and trims it.
 ///
 /// # Errors
-/// What is wrong, in words a model can act on.
+/// The reason for the rejection, in words that a model can act on.
 pub fn check_text(text: &str) -> Result<String, String> {
     let text = text.trim();
     if text.is_empty() {

@@ -1,4 +1,5 @@
-//! One call of the planner, or of the calculator where the goal is arithmetic alone; and, where the goal speaks of something that did not come with it, a question back.
+//! The direct strategy: one call of the planner, or of the calculator if the goal is only arithmetic. Also the ask
+//! strategy, which asks the user for something that the goal mentions and that was not attached.
 
 use std::sync::Arc;
 
@@ -17,7 +18,6 @@ use super::strategy::ANSWER_TOKENS_RESERVED;
 use super::strategy::why::Facts;
 use crate::tools::calculator::evaluate;
 
-/// Runs the strategy to its end.
 pub async fn run(context: &Context, registry: &Registry, request: &RunRequest, facts: &Facts) -> Ended {
     let mut ended = Ended::default();
     if let Some(expression) = &facts.arithmetic {
@@ -68,7 +68,7 @@ its long part as a file (-f), or raise --context-tokens",
     ended
 }
 
-/// The calculator's answer: exact, where a model would guess digits.
+/// Answers with the calculator, which is exact where a model would guess digits.
 async fn calculate(context: &Context, request: &RunRequest, expression: &str) -> Ended {
     let worker = Worker::calculator().name;
     let task = Task {
@@ -96,7 +96,7 @@ fn check(reply: &Reply) -> Verdict {
     }
 }
 
-/// The goal as it was typed, after the texts that came with it.
+/// The attached texts, then the goal as it was typed.
 #[must_use]
 pub fn prompt(request: &RunRequest) -> Vec<Message> {
     let inputs = request.inputs.iter();
@@ -106,7 +106,7 @@ pub fn prompt(request: &RunRequest) -> Vec<Message> {
     request.messages(prompt)
 }
 
-/// The question back.
+/// The question to the user.
 #[must_use]
 pub fn ask() -> Ended {
     Ended {

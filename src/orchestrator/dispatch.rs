@@ -1,5 +1,5 @@
-//! Tasks start when their own needs end. Each climbs a ladder of attempts until its result is accepted; what no one
-//! could do is failed with its reason, and the others go on.
+//! Runs the tasks of a plan. A task starts when the tasks it needs have ended. The models on its ladder try it one
+//! after another until a result is accepted. If none is, the task fails with the reason and the others continue.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,89 +16,82 @@ use super::outcome::{Status, TaskReport, TokenUsage};
 use super::plan::{Plan, Task};
 use super::registry::Player;
 
-/// Calls of one run that are with the engine at a time: more than a batch holds, fewer than its queue.
+/// Most calls of one run in the engine at a time: more than a batch holds, fewer than its queue.
 const IN_FLIGHT_MAX: usize = 64;
 
-/// Temperature where something other than the most likely answer is wanted: ballots, and retries of the same prompt.
+/// Temperature where something other than the most likely answer is wanted, as in ballots and retries of a prompt.
 const VARIED_TEMPERATURE: f32 = 0.6;
 
-/// What a check says of a reply.
+/// The result of a check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// Good; in this form it goes on.
+    /// The reply is good. Holds the text to use from now on.
     Accept(String),
-    /// Perhaps; the last on the ladder is asked, and if it is of the same mind, so it is.
+    /// The reply may be wrong. The last model on the ladder decides; without a better answer from it, this one is used.
     Doubt(String),
-    /// Not good, and why, in words a model can act on.
+    /// The reply is wrong. Holds the reason, in words that a model can act on.
     Reject(String),
-    /// Not good in a way that telling the model would not mend: it is asked the same again, and draws freely.
+    /// The reply is wrong in a way that an explanation would not correct. The same prompt is tried again
+    /// at a higher temperature.
     Redraw {
-        /// What is wrong with it.
         why: String,
-        /// What may be used where no later draw is better.
+        /// What to use if no later attempt is better.
         kept: Option<String>,
     },
 }
 
-/// Looks at a reply.
 pub type Check = Arc<dyn Fn(&Reply) -> Verdict + Send + Sync>;
 
-/// What a model is asked to do.
+/// A task for a model.
 pub struct ModelWork {
-    /// The prompt.
     pub messages: Vec<Message>,
     /// JSON schema of the answer, if any.
     pub schema: Option<serde_json::Value>,
-    /// Who tries, in order.
+    /// The models that try the task, in order.
     pub ladder: Vec<Player>,
-    /// What is accepted.
     pub check: Check,
-    /// How the first attempt is drawn.
+    /// Sampling of the first attempt.
     pub draw: Draw,
-    /// Whether its text is part of the answer as it comes.
+    /// Whether new text is streamed as part of the answer.
     pub streams_answer: bool,
 }
 
-/// How tokens are drawn.
+/// How tokens are sampled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Draw {
-    /// The most likely ones.
+    /// At temperature 0.
     MostLikely,
-    /// Freely, differently for each number.
+    /// At a higher temperature, with a different seed for each number.
     Varied(u64),
 }
 
-/// What a task turns out to be once its needs have ended.
+/// The work of a task, which is known once the tasks it needs have ended.
 pub enum Work {
-    /// A model's.
     Model(ModelWork),
-    /// A rule's; the result is there.
+    /// Done by a rule, such as the calculator. The result is already there.
     Rule {
-        /// The rule worker's name.
         worker: String,
-        /// What it gave.
         result: Result<String, String>,
     },
 }
 
-/// Results of ended tasks by id: what was accepted of each, or `None`.
+/// Accepted results of ended tasks by task id; `None` where nothing was accepted.
 pub type Results = HashMap<String, Option<String>>;
 
-/// Makes the work of a task from the results of those it needs.
+/// Makes the work of a task from the results of the tasks it needs.
 pub type Build = Box<dyn FnOnce(&Results) -> Work + Send>;
 
 /// A task that has ended.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Done {
-    /// What goes into the outcome.
     pub report: TaskReport,
-    /// What may be used of it.
+    /// The result to use, if one was accepted.
     pub accepted: Option<String>,
-    /// Whether the reply it comes from ended at its limit and not by itself.
+    /// Whether the reply used was cut off at its token limit.
     pub cut: bool,
 }
 
-/// Runs a plan; `builds` has one entry a task, in order. Ends when every task has.
+/// Runs a plan and returns when every task has ended. `builds` has one entry for each task, in order.
 pub async fn dispatch(context: &Context, plan: &Plan, builds: Vec<Build>) -> Vec<Done> {
     assert_eq!(plan.tasks().len(), builds.len(), "a task without its work");
     let paths = plan.critical_path_tokens();
@@ -151,12 +144,11 @@ fn never_started(context: &Context, task: &Task) -> Done {
     finish(context, report, None)
 }
 
-/// Why the run was stopped.
 fn stopped_because(context: &Context) -> &'static str {
     context.cancel.reason().map_or("the run was stopped", StopReason::told)
 }
 
-/// Does one task, from its first attempt to its end.
+/// Runs one task, from its first attempt to its end.
 pub async fn do_task(context: &Context, task: &Task, work: Work, critical_path_tokens: u32) -> Done {
     match work {
         Work::Model(work) => Climb::new(context, task, critical_path_tokens).climb(work).await,
@@ -176,7 +168,7 @@ pub async fn do_task(context: &Context, task: &Task, work: Work, critical_path_t
     }
 }
 
-/// Closes a report with what was accepted or why nothing was.
+/// Completes a report with the accepted result, or with the reason why there is none.
 fn end(context: &Context, mut report: TaskReport, result: Result<String, String>) -> Done {
     match result {
         Ok(output) => {
@@ -204,19 +196,19 @@ fn finish(context: &Context, mut report: TaskReport, accepted: Option<String>) -
     Done { report, accepted, cut: false }
 }
 
-/// A task on its ladder.
+/// A task while the models on its ladder try it.
 struct Climb<'a> {
     context: &'a Context,
     task: &'a Task,
     critical_path_tokens: u32,
     report: TaskReport,
-    /// What was said of the attempt before.
+    /// Why the previous attempt failed.
     error: String,
-    /// The last doubtful result and who gave it.
+    /// The last doubtful result.
     doubtful: Option<String>,
-    /// What a redrawn reply left that may be used, and whether that reply ended at its limit.
+    /// What can be used of a [`Verdict::Redraw`] reply, and whether that reply was cut off at its limit.
     kept: Option<(String, bool)>,
-    /// Whether the last reply ended at its limit.
+    /// Whether the last reply was cut off at its limit.
     cut: bool,
     /// Tokens the next attempt may generate.
     tokens_max: u32,
@@ -225,7 +217,7 @@ struct Climb<'a> {
 /// What to do after an attempt.
 enum Next {
     Accept(String),
-    /// On to the next rung; the reply is shown to it with the error when the rung is the same model.
+    /// Try the next model on the ladder. If it is the same model, it is shown this reply and the error.
     Climb(Option<Reply>),
     Stop,
 }
@@ -263,7 +255,7 @@ impl<'a> Climb<'a> {
         let mut before: Option<(String, Reply)> = None;
         for player in &work.ladder {
             let is_top = player.llm.name() == top;
-            // A doubtful result is not argued with: whoever is last on the ladder reads for itself.
+            // A doubtful result is not shown to anyone: the last model on the ladder forms its own opinion.
             if self.doubtful.is_some() && !is_top {
                 continue;
             }
@@ -278,7 +270,7 @@ impl<'a> Climb<'a> {
                 Next::Stop => return self.stopped(),
             }
         }
-        // Nobody better contradicted it.
+        // A doubtful result stands if no better model contradicted it.
         let (result, cut) = match (self.doubtful, self.kept) {
             (Some(output), _) => (Ok(output), false),
             (None, Some((output, cut))) => (Ok(output), cut),
@@ -287,7 +279,7 @@ impl<'a> Climb<'a> {
         Done { cut, ..end(self.context, self.report, result) }
     }
 
-    /// The first prompt as it is; after a rejected reply of the same model the same with the reply and what was wrong.
+    /// The next call. `shown` is a rejected reply of the same model, which is appended to the prompt with the reason.
     fn call(&self, work: &ModelWork, shown: Option<Reply>) -> Call {
         let mut messages = work.messages.clone();
         let again = shown.is_some();
@@ -299,7 +291,7 @@ impl<'a> Climb<'a> {
                 format!("That was not accepted: {error}. Answer again, correctly."),
             ));
         }
-        // A text that went wrong goes wrong the same way again; JSON is put right by what is shown.
+        // At temperature 0 a text goes wrong in the same way again. JSON is corrected by the reason that is shown.
         let repeats = self.report.attempts > 0 && (!again || work.schema.is_none());
         let (varied, ballot) = match work.draw {
             Draw::MostLikely => (repeats, 0),
@@ -385,7 +377,7 @@ impl<'a> Climb<'a> {
         };
         match verdict {
             Verdict::Accept(output) => {
-                // Of a reply that ran in circles the check keeps what came before: the limit cut nothing off.
+                // If the check removed a loop at the end of the reply, the limit cut off nothing else.
                 self.cut &= output.trim() == reply.text.trim();
                 Next::Accept(output)
             }
@@ -407,8 +399,8 @@ impl<'a> Climb<'a> {
         }
     }
 
-    /// Keeps what a redrawn reply leaves. The first one is the most likely; of two that were cut off the later had more
-    /// room. Whoever was cut off gets room for twice as much, once.
+    /// Keeps what can be used of a reply that is tried again. The first one is the most likely, but of two that were
+    /// cut off the later one had more room. After a cut-off reply the token limit is doubled, once.
     fn keep(&mut self, kept: Option<String>) {
         let earlier = self.kept.as_ref().is_some_and(|(_, cut)| !cut || !self.cut);
         if let Some(output) = kept.filter(|_| !earlier) {

@@ -1,4 +1,4 @@
-//! What happens in a run, as it is shown and recorded.
+//! The events of a run, as they are shown and recorded.
 
 use std::borrow::Cow;
 
@@ -14,21 +14,19 @@ use super::strategy::why::StrategyWhy;
 /// One event: `{"seq": n, "ms": n, "type": "...", ...}` on a line of `run --events`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RunEvent {
-    /// 1, 2, 3 … within the run; a transient event carries the number of the one before it.
+    /// 1, 2, 3 … within the run. A transient event has the number of the event before it.
     pub seq: u64,
     /// Milliseconds since the run began.
     pub ms: u64,
-    /// What happened.
     #[serde(flatten)]
     pub kind: EventKind,
 }
 
-/// What can happen.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "type")]
-#[allow(missing_docs)] // The fields are the interface's own words.
+#[allow(missing_docs)] // The names of the fields say what they hold.
 pub enum EventKind {
-    /// The first event.
+    /// Always the first event.
     #[serde(rename = "run.started")]
     RunStarted {
         run: String,
@@ -39,22 +37,22 @@ pub enum EventKind {
         #[serde(default)]
         asked: Asked,
     },
-    /// How the goal is gone about, and why so.
+    /// The strategy was chosen.
     #[serde(rename = "strategy.chosen")]
     StrategyChosen { strategy: Strategy, why: StrategyWhy },
-    /// What the planner wrote, unchecked.
+    /// The planner's part of the plan, after checks and corrections.
     #[serde(rename = "plan.proposed")]
     PlanProposed { slots: Value },
-    /// The tasks that will be done.
+    /// The tasks that will be carried out.
     #[serde(rename = "plan.accepted")]
     PlanAccepted { plan: Plan },
-    /// All its needs are met.
+    /// Every task that this one needs has ended.
     #[serde(rename = "task.ready")]
     TaskReady { task: String },
-    /// First attempt.
+    /// The first attempt begins.
     #[serde(rename = "task.started")]
     TaskStarted { task: String, attempt: u32, worker: String, model: String },
-    /// What an attempt gave, unchecked.
+    /// What the model returned in one attempt, before it is checked.
     #[serde(rename = "task.output")]
     TaskOutput {
         task: String,
@@ -66,31 +64,30 @@ pub enum EventKind {
         output: String,
         usage: TokenUsage,
     },
-    /// A worker asks for something.
+    /// A worker asks the user something. No strategy sends this yet.
     #[serde(rename = "task.asked")]
     TaskAsked { task: String, question: String },
-    /// An attempt that was not accepted.
+    /// One attempt failed or was rejected. The task may still succeed.
     #[serde(rename = "task.failed")]
     TaskFailed { task: String, attempt: u32, class: FailureClass, error: String },
-    /// A further attempt.
     #[serde(rename = "task.retried")]
     TaskRetried { task: String, attempt: u32, worker: String, model: String },
-    /// The end of a task.
+    /// The task has ended, whatever its status.
     #[serde(rename = "task.finished")]
     TaskFinished { task: String, status: Status, attempts: u32, output: String, usage: TokenUsage },
-    /// A task's progress; shown, not recorded.
+    /// Progress of a running task. It is shown and not recorded.
     #[serde(rename = "task.progress")]
     TaskProgress { task: String, prefill_tokens: u32, prompt_tokens: u32, completion_tokens: u32 },
-    /// The plan is made anew around what is finished.
+    /// A new plan is made around the finished tasks. No strategy sends this yet.
     #[serde(rename = "replan.started")]
     ReplanStarted { why: String },
-    /// More of the answer. After a `task.retried` it begins anew: what came before was not accepted.
+    /// New text of the answer. After `task.retried` the answer starts over, because the earlier text was rejected.
     #[serde(rename = "answer.delta")]
     AnswerDelta { text: String },
-    /// A limit was reached; the run ends with what it has.
+    /// A budget is used up. The run ends with what it has.
     #[serde(rename = "budget.reached")]
     BudgetReached { which: Cow<'static, str>, limit: u64 },
-    /// The last event; the outcome's fields lie beside `type`.
+    /// Always the last event. The outcome's fields stand beside `type`.
     #[serde(rename = "run.finished")]
     RunFinished {
         #[serde(flatten)]
@@ -99,25 +96,23 @@ pub enum EventKind {
 }
 
 impl EventKind {
-    /// Whether it is only shown: not numbered, not recorded, and no line of `run --events`.
+    /// Whether the event is only shown: it has no number of its own, is not recorded, and is no line of `run --events`.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::TaskProgress { .. })
     }
 }
 
-/// What was asked for beside the goal, so that a run can be taken up again as it was.
+/// The other settings of a request, recorded so that the run can be repeated with them.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Asked {
-    /// How to go about it; none where the run chooses.
+    /// `None` if the run chooses the strategy itself.
     pub strategy: Option<Strategy>,
-    /// Of all draws.
+    /// Seed for sampling.
     pub seed: u64,
-    /// Tokens it may use.
     pub budget_tokens: Option<u64>,
-    /// Seconds it may take.
     pub budget_seconds: Option<f64>,
-    /// What was said before the goal.
+    /// Messages before the goal.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conversation: Vec<Message>,
 }
@@ -125,20 +120,19 @@ pub struct Asked {
 /// An input, without its text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InputInfo {
-    /// Its name.
     pub name: String,
-    /// Tokens by the planner's tokenizer.
+    /// Counted by the planner's tokenizer.
     pub tokens: usize,
 }
 
-/// Why an attempt failed, which says what is done about it.
+/// Why an attempt failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FailureClass {
-    /// May pass: tried again, elsewhere if possible.
+    /// The same call may succeed if it is tried again.
     Transient,
-    /// Does not fit.
+    /// The call cannot succeed as it is, for example because the prompt does not fit the context.
     Resource,
-    /// The answer was wrong in a way that can be said: tried again with that said.
+    /// The reply was rejected by its check.
     Content,
 }

@@ -1,6 +1,5 @@
-//! How an answer says what it lacks.
+//! Adds to an answer what it lacks.
 
-/// The answer and what it lacks.
 #[must_use]
 pub fn with_missing(answer: String, missing: &[String]) -> String {
     if missing.is_empty() {
@@ -9,7 +8,7 @@ pub fn with_missing(answer: String, missing: &[String]) -> String {
     format!("{}\n\nMissing: {}", answer.trim_end(), sentences(missing))
 }
 
-/// What is missing, a sentence each.
+/// Joins the items as sentences, each with one full stop.
 #[must_use]
 pub fn sentences(missing: &[String]) -> String {
     missing.iter().map(|one| format!("{}.", one.trim_end_matches('.'))).collect::<Vec<_>>().join(" ")

@@ -1,5 +1,5 @@
-//! The only room that knows planner, worker, plan and strategy. A run is three verbs: choose how to go about the goal,
-//! do the tasks, answer. Engine, HTTP and SQL are not known here.
+//! Runs a goal: chooses a strategy, carries out the tasks, and writes the answer. The only module that knows what a
+//! planner, a worker, a plan and a strategy are. The engine, HTTP and SQL are not known here.
 
 mod again;
 mod aside;

@@ -1,4 +1,4 @@
-//! What a run comes to: the object of `run --json`, and the short report for a person.
+//! The result of a run: the object that `run --json` prints, and a short report for people.
 
 use std::fmt::Write as _;
 
@@ -8,44 +8,41 @@ use super::band::CallUsage;
 use super::request::Strategy;
 use super::strategy::why::StrategyWhy;
 
-/// What a strategy comes to.
+/// The result of a strategy.
 #[derive(Debug, Default)]
 pub struct Ended {
-    /// The answer, as good as it got.
+    /// The answer, or the best there is.
     pub answer: String,
-    /// One report for each call that the plan asked for.
+    /// One report for each task of the plan.
     pub tasks: Vec<TaskReport>,
-    /// One report for each call that the planner made for itself.
+    /// One report for each of the planner's own calls.
     pub planner_tasks: Vec<TaskReport>,
     /// What the answer lacks.
     pub missing: Vec<String>,
-    /// Tasks nobody could do.
+    /// Number of tasks that failed or gave only a part of their result. Above 0 the run is incomplete.
     pub failed_tasks: usize,
-    /// The end, where it is not to be told from the rest.
+    /// The status, if it does not follow from the other fields.
     pub status: Option<Status>,
-    /// Why there is nothing.
+    /// Why there is no answer.
     pub error: Option<String>,
 }
 
-/// Where a run or a task stands.
+/// Status of a run or of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
-    /// Waiting.
     Queued,
-    /// Being done.
     InProgress,
-    /// Needs an answer from a person.
+    /// Needs an answer from the user.
     RequiresAction,
-    /// Done.
     Completed,
-    /// Partly done; the answer says what is missing.
+    /// Partly done. The answer says what is missing.
     Incomplete,
-    /// Nothing came of it.
+    /// There is no result.
     Failed,
-    /// Stopped by a person.
+    /// Stopped by the user; a task also by a budget.
     Cancelled,
-    /// A task that had become pointless.
+    /// A task that was no longer needed.
     Skipped,
 }
 
@@ -66,26 +63,21 @@ impl Status {
     }
 }
 
-/// Tokens, in OpenAI's shape.
+/// Token counts in the shape of OpenAI's API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct TokenUsage {
-    /// Tokens of prompts.
     pub prompt_tokens: u64,
-    /// Tokens generated.
     pub completion_tokens: u64,
-    /// Where prompt tokens came from.
     pub prompt_tokens_details: PromptTokensDetails,
 }
 
-/// Where prompt tokens came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct PromptTokensDetails {
-    /// Found in the cache.
+    /// Prompt tokens found in the prefix cache.
     pub cached_tokens: u64,
 }
 
 impl TokenUsage {
-    /// Adds a call's tokens.
     pub fn add(&mut self, call: &CallUsage) {
         self.prompt_tokens += call.prompt_tokens;
         self.completion_tokens += call.completion_tokens;
@@ -93,79 +85,70 @@ impl TokenUsage {
     }
 }
 
-/// What a whole run cost.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct RunUsage {
     /// Tokens of every call: plan, tasks, synthesis and failed attempts.
     #[serde(flatten)]
     pub tokens: TokenUsage,
-    /// Engine steps that computed something for the run, a shared step counted once (estimated from the calls' mean batches).
+    /// Engine steps that computed something for the run. A step shared by several calls counts once, which is estimated
+    /// from the calls' mean batches.
     pub steps: u64,
     /// Mean number of sequences in those steps.
     pub mean_batch: f64,
-    /// From start to end, milliseconds.
     pub wall_ms: u64,
 }
 
-/// One model or tool call that was planned.
+/// What became of one task.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TaskReport {
-    /// `t1`, `t2` …; `plan` and `synthesis` for the planner's own.
+    /// `t1`, `t2` …; `plan` and `synthesis` for the planner's own calls.
     pub id: String,
-    /// Who did it last.
+    /// The worker that tried it last.
     pub worker: String,
-    /// The model behind the worker; `rule` for one that is none.
+    /// The model behind the worker; `rule` for the calculator, empty if the task never started.
     pub model: String,
-    /// Tasks whose results it uses.
+    /// Ids of the tasks whose results it uses.
     pub needs: Vec<String>,
-    /// How it ended.
     pub status: Status,
-    /// How often it was tried.
     pub attempts: u32,
-    /// Tokens of all attempts.
     pub usage: TokenUsage,
     /// Milliseconds since the run began.
     pub started_ms: u64,
     /// Milliseconds since the run began.
     pub finished_ms: u64,
-    /// What was accepted, or the best there was.
+    /// The accepted result, or else the text of the last attempt.
     pub output: String,
-    /// Why it was not accepted, for a task that failed.
+    /// Why there is no accepted result.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
 
-/// What a run comes to.
+/// The result of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
     /// Run id, for `runs show`.
     pub id: String,
-    /// How it ended.
     pub status: Status,
-    /// The answer; for `requires_action` the question back.
+    /// The answer; with status `requires_action`, the question to the user.
     pub answer: String,
-    /// How the goal was gone about.
     pub strategy: Strategy,
-    /// Why so.
     pub strategy_why: StrategyWhy,
-    /// Planned calls; a direct goal has one.
+    /// One report for each task of the plan.
     pub tasks: Vec<TaskReport>,
     /// The planner's own calls, in order: plan, synthesis.
     pub planner_tasks: Vec<TaskReport>,
-    /// What it cost.
     pub usage: RunUsage,
-    /// What the answer lacks, a sentence each.
+    /// What the answer lacks, one clause each.
     pub missing: Vec<String>,
-    /// What went wrong beside the run, such as a record that could not be written.
+    /// Problems that did not affect the answer, such as a record that could not be written.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
-    /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
 
 impl Outcome {
-    /// The exit status of `run`.
+    /// Exit status of `bandmaster run`.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self.status {
@@ -177,7 +160,7 @@ impl Outcome {
         }
     }
 
-    /// A few lines for a person: what was done and what it cost.
+    /// A few lines for people: what was done and what it cost.
     #[must_use]
     pub fn report(&self) -> String {
         let mut out = String::new();
@@ -196,7 +179,7 @@ impl Outcome {
         out
     }
 
-    /// "map: 5 tasks by qwen2.5-coder-0.5b ×4 and calculator ×1".
+    /// Such as "map, 5 tasks by qwen2.5-coder-0.5b ×4, calculator ×1".
     fn done(&self) -> String {
         let mut workers: Vec<(&str, usize)> = Vec::new();
         for task in &self.tasks {

@@ -1,11 +1,12 @@
-//! Whether what a planner wrote speaks of the goal, and not of the worked example before it. Words are compared by their
-//! beginnings, so that another form of a word is the same; what can't be compared (another language) is not judged.
+//! Checks that what a planner wrote is about the goal, and not copied from the worked examples in its prompt. Words are
+//! compared by their beginnings, so that other forms of a word match. Text in another language than the goal cannot be
+//! compared and is not judged.
 
 use std::collections::HashSet;
 
 use super::checks::words;
 
-/// Words that tell nothing of what a text is about: English ones, and the most frequent of German, French and Spanish.
+/// Words that say nothing about a text's topic: English ones, and the most frequent of German, French and Spanish.
 const EMPTY: &[&str] = &[
     "a",
     "about",
@@ -172,13 +173,13 @@ const EMPTY: &[&str] = &[
     "y",
 ];
 
-/// Words that stand in nearly every English sentence and are rare in other languages.
+/// Words that occur in nearly every English sentence and are rare in other languages.
 const ENGLISH: &[&str] = &[
     "the", "of", "which", "how", "what", "who", "whose", "where", "when", "each", "every", "and", "are",
     "were", "does", "did", "have", "give", "tell", "find", "their", "this", "these", "those", "with", "from",
 ];
 
-/// What a goal means by a word without saying it: "how old" asks for an age.
+/// Words of a goal and the fields they imply: "how old" asks for an age.
 const MEANT: &[(&[&str], &[&str])] = &[
     (&["old", "older", "oldest", "young", "younger", "youngest"], &["age", "years", "birth", "born", "date"]),
     (
@@ -223,13 +224,13 @@ fn plain(word: &str) -> String {
     word.chars().map(bare).collect()
 }
 
-/// Whether a letter belongs to a script without spaces between words.
+/// Whether a character belongs to a script without spaces between words.
 #[must_use]
 pub fn is_unspaced(c: char) -> bool {
     matches!(c, '\u{3040}'..='\u{30ff}' | '\u{3400}'..='\u{9fff}' | '\u{f900}'..='\u{faff}')
 }
 
-/// The words that tell what a text is about, in order. Scripts without spaces give pairs of characters.
+/// The words that say what a text is about, in order. Scripts without spaces give pairs of characters.
 #[must_use]
 pub fn telling(text: &str) -> Vec<String> {
     let mut told = Vec::new();
@@ -247,7 +248,7 @@ pub fn telling(text: &str) -> Vec<String> {
     told
 }
 
-/// Whether two words are forms of one: "employs" and "employees", "Haus" and "Häuser", "warranty" and "Garantiedauer" not.
+/// Whether two words are forms of the same word, such as "employs" and "employees" or "Haus" and "Häuser".
 #[must_use]
 pub fn same(a: &str, b: &str) -> bool {
     if a == b {
@@ -260,18 +261,18 @@ pub fn same(a: &str, b: &str) -> bool {
     let plural = short.strip_suffix('y').is_some_and(|stem| *long == format!("{stem}ies"));
     (short_len >= 3 && shared == short_len && long_len <= short_len + 2)
         || (shared >= 4 && shared * 4 >= short_len * 3)
-        // "Gesamtpreis" is a price.
+        // A compound: "Gesamtpreis" is a "Preis".
         || (short_len >= 5 && long.contains(short.as_str()))
         || plural
 }
 
-/// Whether any word of one is a form of a word of the other.
+/// Whether a word of `a` and a word of `b` are forms of the same word.
 #[must_use]
 pub fn meet(a: &[String], b: &[String]) -> bool {
     a.iter().any(|one| b.iter().any(|other| same(one, other)))
 }
 
-/// The telling words of a goal, with what it means without saying it.
+/// The words that say what a goal is about, and the fields that it implies.
 #[must_use]
 pub fn meant(goal: &str) -> Vec<String> {
     let mut said = telling(goal);
@@ -281,35 +282,35 @@ pub fn meant(goal: &str) -> Vec<String> {
     said
 }
 
-/// Whether a text is English, as far as its small words say.
+/// Whether a text contains any word that is typical of English.
 #[must_use]
 pub fn is_english(text: &str) -> bool {
     words(text).iter().any(|word| ENGLISH.contains(&word.as_str()))
 }
 
-/// Everything that a slot may speak of.
+/// What a plan for a goal may be about.
 pub struct Topic {
-    /// The goal's words, the inputs' names, and what the goal means without saying it.
+    /// Words of the goal and of the inputs' names, and the fields that the goal implies.
     said: Vec<String>,
     english: bool,
-    /// The worked examples' own words, without those that the goal or an input has too.
+    /// Words of the worked examples that occur neither in the goal nor in an input.
     examples_own: Vec<&'static str>,
 }
 
-/// What is wrong with words that a planner wrote.
+/// Why something a planner wrote does not seem to be about the goal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Foreign {
-    /// They are a worked example's.
+    /// It has words that only the worked examples have.
     Example,
-    /// They are in no part of the goal.
+    /// It shares no word with the goal.
     Nobody,
-    /// They are in no part of the goal, which is in another language.
+    /// It shares no word with the goal, but one of the two is not English, so it may be a translation.
     Unjudged,
 }
 
 impl Topic {
-    /// Of a goal, with the names and texts of what came with it, and the words of the worked examples that a planner sees
-    /// before it.
+    /// `inputs` are names and texts that came with the goal. `example` has the words that are typical of the worked
+    /// examples in the planner's prompt.
     #[must_use]
     pub fn new<'a>(
         goal: &str,
@@ -331,11 +332,11 @@ impl Topic {
         Self { said, english: is_english(goal), examples_own }
     }
 
-    /// What is wrong with what a planner wrote, if anything is.
+    /// Why `written` does not seem to be about the goal; `None` if it does or if there is nothing to compare.
     #[must_use]
     pub fn foreign(&self, written: &str) -> Option<Foreign> {
         let told = telling(written);
-        // "Ship" and "ships" are an example's; "shipping" may be anybody's.
+        // "ship" and "ships" count as an example's word, "shipping" does not.
         let is_one = |word: &str, other: &str| {
             word == other || word.strip_suffix('s') == Some(other) || other.strip_suffix('s') == Some(word)
         };
@@ -401,7 +402,7 @@ mod tests {
         check("How many people does each museum employ?", &[], "number of employees", None);
         check("How many sailors had every ship?", &[], sailors, None);
         check("How many had each?", &[("ships.md", "The ship had nine sailors.")], sailors, None);
-        // A word that only begins as an example's does is somebody's own, in a text and in what is written.
+        // A word that only begins like an example's word is another word, in an input and in what was written.
         check(
             "How many had each?",
             &[("a.md", "Shipping took nine days.")],
@@ -410,7 +411,7 @@ mod tests {
         );
         check("How heavy was each parcel?", &[], "shipping weight of the parcel", None);
         check("How heavy was each parcel?", &[], "weight of the ships", Some(Foreign::Example));
-        // A German goal about ships may have an English slot, where the texts speak of them.
+        // A German goal may get an English slot about ships if an input mentions ships.
         check(
             "Wie viele Matrosen hatten sie?",
             &[("a.md", "The ship had nine sailors.")],

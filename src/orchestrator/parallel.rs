@@ -1,5 +1,5 @@
-//! Parallel aspects: the sections a goal names (or the planner lists) are written side by side and put together in
-//! order, under their names, by rule.
+//! The parallel strategy: the sections that the goal names or the planner lists are written at the same time and joined
+//! in order, by rule, under their headings.
 
 use std::sync::Arc;
 
@@ -21,23 +21,19 @@ use super::registry::Registry;
 use super::request::RunRequest;
 use super::strategy::why::Facts;
 
-/// Tokens of one section.
 const SECTION_TOKENS_MAX: u32 = 280;
-/// Tokens the planner may take to list the sections.
 const OUTLINE_TOKENS_MAX: u32 = 480;
-/// How often the planner is asked for an outline.
+/// Most times the planner is asked for an outline.
 const DRAWS: usize = 3;
-/// What the worked example in the prompt is about.
+/// Words that are typical of the worked example in the prompt.
 const EXAMPLES_OWN: &[&str] = &["tides", "sea"];
-/// Sections the planner may list; the goal may name more.
+/// Most sections that the planner may list. The goal may name more.
 const SECTIONS_MAX: usize = 10;
 
-/// A section to be written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Section {
-    /// Its heading.
     pub title: String,
-    /// What it is to say.
+    /// What the section is to say.
     pub instruction: String,
 }
 
@@ -46,7 +42,6 @@ struct Outline {
     sections: Vec<Section>,
 }
 
-/// Runs the strategy to its end.
 pub async fn run(context: &Context, registry: &Registry, request: &Arc<RunRequest>, facts: &Facts) -> Ended {
     let mut ended = Ended::default();
     let sections = if facts.named_aspects.len() >= 2 && facts.speaks_of_parts {
@@ -91,13 +86,13 @@ pub async fn run(context: &Context, registry: &Registry, request: &Arc<RunReques
     ended
 }
 
-/// The heading as the goal names it, with a capital.
+/// The heading as the goal names it, with a capital letter.
 fn heading(title: &str) -> String {
     let mut chars = title.trim().chars();
     chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }
 
-/// The section without a heading of its own.
+/// The section without a heading that the model wrote.
 fn body<'a>(text: &'a str, title: &str) -> &'a str {
     let text = text.trim();
     let Some((first, rest)) = text.split_once('\n') else { return text };
@@ -126,7 +121,7 @@ fn lay_out(registry: &Registry, request: &RunRequest, sections: &[Section]) -> (
             schema: None,
             ladder: registry.ladder(&player, Skill::Write),
             check: Arc::new(check_section),
-            // The most likely words of a small model run in circles.
+            // At temperature 0 a small model tends to loop.
             draw: Draw::Varied(at as u64),
             streams_answer: false,
         };
@@ -135,7 +130,7 @@ fn lay_out(registry: &Registry, request: &RunRequest, sections: &[Section]) -> (
     (Plan::new(tasks).expect("sections need nothing of each other"), builds)
 }
 
-/// What all sections share comes first, so that it is computed once.
+/// The prompt of a section. What all sections share comes first, so that it is computed once.
 fn section_prompt(request: &RunRequest, titles: &str, section: &Section) -> String {
     let inputs: String = request
         .inputs
@@ -150,7 +145,7 @@ without speaking of the other sections.",
     )
 }
 
-/// A section that begins to repeat itself ends there; of one cut off at its limit the whole sentences are kept.
+/// Ends a section where it begins to repeat itself. If it was cut off at its limit, the whole sentences are kept.
 fn check_section(reply: &Reply) -> Verdict {
     const WORDS_MIN: usize = 25;
     let whole = reply.text.trim();
@@ -159,7 +154,7 @@ fn check_section(reply: &Reply) -> Verdict {
         return Verdict::Accept(text.to_owned());
     }
     match check_text(whole) {
-        // Written again with more room, or told to be cut off.
+        // It is written again with more room. If that is cut off too, the answer says so.
         Ok(text) if reply.finish == Finish::Length => {
             let end = text.char_indices().rfind(|(_, c)| matches!(c, '.' | '!' | '?' | '。'));
             let kept = end.map(|(at, c)| text[..at + c.len_utf8()].to_owned());
@@ -228,7 +223,7 @@ fn sections_named(aspects: &[String]) -> Vec<Section> {
     aspects.iter().map(section).collect()
 }
 
-/// An outline names every section once, and everything that the goal `named`.
+/// An outline must have two sections or more, each only once, and all of `named`, which the goal asks for.
 fn check_outline(text: &str, named: &[String], topic: &Topic) -> Verdict {
     let outline = match serde_json::from_str::<Outline>(text) {
         Ok(outline) => outline,

@@ -1,18 +1,18 @@
-//! A plan is data: tasks with ids, workers, needs and shapes. Needs name earlier tasks only, so a cycle cannot be
-//! written.
+//! A plan is data: tasks with ids, workers, needs and the shape of their results. A task needs only earlier tasks, so a
+//! plan cannot contain a cycle.
 
 use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
-/// Tasks in an order in which each comes after those it needs.
+/// Tasks, each after those it needs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Written")]
 pub struct Plan {
     tasks: Vec<Task>,
 }
 
-/// A plan as it is written down, not yet checked.
+/// A plan as it is serialised, not yet checked.
 #[derive(Deserialize)]
 struct Written {
     tasks: Vec<Task>,
@@ -26,38 +26,35 @@ impl TryFrom<Written> for Plan {
     }
 }
 
-/// One piece of work.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Task {
-    /// `t1`, `t2` …
+    /// `t1`, `t2` …, unique in the plan.
     pub id: String,
     /// Name of the worker that gets it first.
     pub worker: String,
-    /// What is to be done.
     pub instruction: String,
-    /// The input it reads, if it reads one.
+    /// The input that it reads, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input: Option<Slice>,
     /// Ids of earlier tasks whose results it uses.
     pub needs: Vec<String>,
-    /// What its result looks like.
     pub output: Shape,
-    /// Tokens it may generate in one attempt.
+    /// Most tokens to generate in one attempt.
     pub tokens_max: u32,
 }
 
-/// An input, or a part of one too long to read at once.
+/// An input, or a part of one that is too long to read at once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Slice {
     /// Index of the input.
     pub index: usize,
-    /// Its name.
+    /// Name of the input.
     pub name: String,
-    /// 0 for the first part.
+    /// Number of the part, from 0.
     pub part: usize,
     /// How many parts the input has.
     pub parts: usize,
-    /// Where the part lies in the input's text, in bytes.
+    /// Byte range of the part in the input's text.
     pub bytes: std::ops::Range<usize>,
 }
 
@@ -65,37 +62,33 @@ pub struct Slice {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Shape {
-    /// Free text.
     Text,
-    /// One fact with the words it rests on.
+    /// One fact that was read in a text.
     Finding(AnswerIs),
-    /// Figures by name.
+    /// Figures calculated by rule.
     Figures,
 }
 
-/// What kind of thing answers a question.
+/// The kind of answer to a question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AnswerIs {
-    /// A number.
     Number,
-    /// A day, as year-month-day.
+    /// A day, written `YYYY-MM-DD`.
     Date,
-    /// A person, a thing, a place.
+    /// Name of a person, a thing or a place.
     Name,
-    /// Yes or no.
     YesNo,
-    /// A sentence or two.
+    /// One or two sentences.
     Text,
-    /// Several short things.
     List,
 }
 
 impl AnswerIs {
-    /// Every kind: what a planner may choose from.
+    /// All kinds that a planner may choose from.
     pub const ALL: [Self; 6] = [Self::Number, Self::Date, Self::Name, Self::YesNo, Self::Text, Self::List];
 
-    /// Its name in plans.
+    /// The name in plans.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -109,30 +102,20 @@ impl AnswerIs {
     }
 }
 
-/// A plan that could not be carried out.
+/// Why a plan cannot be carried out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
-    /// Two tasks of one name.
     #[error("the plan has two tasks {id}")]
-    Twice {
-        /// The id.
-        id: String,
-    },
-    /// A need that is not an earlier task.
+    Twice { id: String },
     #[error("task {id} needs {need}, which is no earlier task")]
-    Need {
-        /// The task.
-        id: String,
-        /// What it needs.
-        need: String,
-    },
+    Need { id: String, need: String },
 }
 
 impl Plan {
-    /// Takes tasks in order.
+    /// Makes a plan of tasks in order.
     ///
     /// # Errors
-    /// When an id comes twice or a need is not the id of an earlier task.
+    /// When an id occurs twice or a need is not the id of an earlier task.
     pub fn new(tasks: Vec<Task>) -> Result<Self, PlanError> {
         let mut seen: HashSet<&str> = HashSet::new();
         for task in &tasks {
@@ -146,13 +129,12 @@ impl Plan {
         Ok(Self { tasks })
     }
 
-    /// The tasks, in order.
     #[must_use]
     pub fn tasks(&self) -> &[Task] {
         &self.tasks
     }
 
-    /// For each task the tokens expected on the longest path of tasks that wait for it.
+    /// For each task, the token limits summed over the longest path of tasks that wait for it.
     #[must_use]
     pub fn critical_path_tokens(&self) -> Vec<u32> {
         let index: HashMap<&str, usize> =

@@ -1,5 +1,5 @@
-//! The planner's own calls: filling a plan's slots, wording the answer. Not tasks of the plan, but watched, checked and
-//! recorded like them.
+//! The planner's own calls, such as filling in a plan or wording the answer. They are not tasks of the plan, but are
+//! watched, checked and recorded like them.
 
 use serde_json::Value;
 
@@ -9,27 +9,23 @@ use super::dispatch::{Check, Done, Draw, ModelWork, Work, do_task};
 use super::plan::{Shape, Task};
 use super::registry::{PLANNER, Registry};
 
-/// What the planner is asked.
 pub struct Question {
-    /// `plan` or `synthesis`.
+    /// Task id in events and reports: `plan` or `synthesis`.
     pub id: &'static str,
-    /// What it is for, in the record.
     pub purpose: &'static str,
-    /// The prompt.
     pub messages: Vec<Message>,
     /// JSON schema of the answer, if any.
     pub schema: Option<Value>,
-    /// Tokens it may generate.
     pub tokens_max: u32,
-    /// Tokens expected on the path that waits for it.
+    /// Tokens expected on the longest path of tasks that wait for the reply.
     pub critical_path_tokens: u32,
-    /// What is accepted.
     pub check: Check,
-    /// How often the planner is asked at most; 2 or more.
+    /// Most times the planner is asked; 2 or more.
     pub tries: usize,
 }
 
-/// Asks once, and again where the reply is not accepted: with what was wrong, or afresh, as the check has it.
+/// Asks the planner, and again if the reply is not accepted. The check decides whether the planner is shown what was
+/// wrong or starts afresh.
 pub async fn ask(context: &Context, registry: &Registry, question: Question) -> Done {
     let task = Task {
         id: question.id.to_owned(),

@@ -1,32 +1,29 @@
-//! The live registry of a run: which workers there are, who is given a task, and who gets it when that one fails.
+//! The workers of a run: which of them gets a task, and who tries next when that one fails.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::band::{Band, Llm, Skill, Worker, WorkerKind};
 
-/// Workers of one run.
 pub struct Registry {
     planner: Arc<dyn Llm>,
     workers: Vec<Worker>,
-    /// Turns taken, so that equally suited workers share the tasks.
+    /// Number of assignments so far. Equally suited workers take turns.
     turns: AtomicUsize,
 }
 
-/// A model with the name it works under.
+/// A model with the worker name it has in plans and reports.
 #[derive(Clone)]
 pub struct Player {
-    /// Worker name in plans and reports.
     pub worker: String,
-    /// The model.
     pub llm: Arc<dyn Llm>,
 }
 
-/// The planner's name as a worker.
+/// The planner's worker name in plans and reports.
 pub const PLANNER: &str = "planner";
 
 impl Registry {
-    /// The band's workers, and the calculator where the band did not bring one.
+    /// Takes the band's workers and adds the calculator if the band has none.
     #[must_use]
     pub fn new(band: &Band) -> Self {
         let mut workers = band.workers.clone();
@@ -36,20 +33,18 @@ impl Registry {
         Self { planner: Arc::clone(&band.planner), workers, turns: AtomicUsize::new(0) }
     }
 
-    /// All workers.
     #[must_use]
     pub fn workers(&self) -> &[Worker] {
         &self.workers
     }
 
-    /// The rule worker for arithmetic.
+    /// Name of the worker that does exact arithmetic.
     #[must_use]
     pub fn calculator(&self) -> &str {
         let found = self.workers.iter().find(|worker| matches!(worker.kind, WorkerKind::Calculator));
         found.map_or("calculator", |worker| &worker.name)
     }
 
-    /// The planner as a player.
     #[must_use]
     pub fn planner(&self) -> Player {
         Player { worker: PLANNER.to_owned(), llm: Arc::clone(&self.planner) }
@@ -64,7 +59,7 @@ impl Registry {
         .collect()
     }
 
-    /// The next worker with the skill, in turn; the planner where nobody has it.
+    /// The next worker that has the skill, in turn, or the planner if none has it.
     #[must_use]
     pub fn assign(&self, skill: Skill) -> Player {
         let suited = self.suited(skill);
@@ -75,7 +70,8 @@ impl Registry {
         suited[turn % suited.len()].clone()
     }
 
-    /// Who tries after `first`: first once more, then another worker with the skill, then the planner.
+    /// Who tries a task, in order: `first` twice, then a worker with the same skill and another
+    /// model, then the planner.
     #[must_use]
     pub fn ladder(&self, first: &Player, skill: Skill) -> Vec<Player> {
         let mut ladder = vec![first.clone(), first.clone()];

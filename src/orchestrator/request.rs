@@ -1,4 +1,4 @@
-//! What a run is asked to do, and the limits it keeps.
+//! What a run is asked to do, and its limits.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,40 +12,39 @@ use super::own_words::Topic;
 /// A text that came with the goal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Input {
-    /// Name, as a person would say it: `kelso.md`.
+    /// Name as shown to people and models, such as `kelso.md`.
     pub name: String,
-    /// The text.
     pub text: String,
 }
 
-/// How a goal is gone about.
+/// How a goal is worked on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Strategy {
     /// One call of the planner.
     Direct,
-    /// Each input on its own, then all together.
+    /// The same question to each input, then one answer from all.
     Map,
-    /// Steps, each with what the earlier ones found.
+    /// Steps, each with the results of the earlier ones.
     Sequence,
-    /// Aspects side by side, then joined.
+    /// Sections written at the same time, then joined.
     Parallel,
-    /// Code, run against tests, repaired.
+    /// Code that is run against tests and repaired.
     WriteTestFix,
-    /// Several answers, the most frequent wins.
+    /// Several answers, of which the most frequent wins.
     Vote,
-    /// A small model first, a larger one where it is unsure.
+    /// A small model first, and a larger one if it is unsure.
     Cascade,
-    /// Thoughts and tool calls by turns.
+    /// Reasoning and tool calls in turns.
     React,
-    /// Any graph.
+    /// Any graph of tasks.
     Free,
-    /// A question back.
+    /// A question to the user.
     Ask,
 }
 
 impl Strategy {
-    /// All that can be named, in the order of the interface.
+    /// Every known strategy, including those that can't be run yet.
     pub const ALL: [Self; 10] = [
         Self::Direct,
         Self::Map,
@@ -59,7 +58,7 @@ impl Strategy {
         Self::Ask,
     ];
 
-    /// Those that can be run.
+    /// The strategies that can be run.
     pub const AVAILABLE: [Self; 6] =
         [Self::Direct, Self::Map, Self::Sequence, Self::Parallel, Self::Vote, Self::Ask];
 
@@ -80,7 +79,6 @@ impl Strategy {
         }
     }
 
-    /// Whether it can be run.
     #[must_use]
     pub fn is_available(self) -> bool {
         Self::AVAILABLE.contains(&self)
@@ -93,21 +91,12 @@ impl fmt::Display for Strategy {
     }
 }
 
-/// A strategy that is not known, or known but not to be had.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StrategyError {
-    /// No such name.
     #[error("no strategy {name:?}; there are auto, {}", names(&Strategy::AVAILABLE))]
-    Unknown {
-        /// What was asked for.
-        name: String,
-    },
-    /// Recognised, but this version cannot run it.
+    Unknown { name: String },
     #[error("strategy {name} is not available in this version; use auto, {}", names(&Strategy::AVAILABLE))]
-    Unavailable {
-        /// What was asked for.
-        name: Strategy,
-    },
+    Unavailable { name: Strategy },
 }
 
 fn names(strategies: &[Strategy]) -> String {
@@ -118,7 +107,8 @@ fn names(strategies: &[Strategy]) -> String {
 impl FromStr for Strategy {
     type Err = StrategyError;
 
-    /// Reads a name; one that cannot be run is an error that says which can. `auto` is the caller's: no strategy given.
+    /// Parses a name. A strategy that can't be run is an error that lists those that can. `auto` is not known here:
+    /// callers take it as no strategy.
     fn from_str(name: &str) -> Result<Self, StrategyError> {
         let found = Self::ALL.into_iter().find(|strategy| strategy.name() == name);
         match found {
@@ -129,36 +119,34 @@ impl FromStr for Strategy {
     }
 }
 
-/// What a run may use. Reaching it ends the run with the best answer there is.
+/// What a run may use. When it is used up, the run ends with the best answer there is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Budget {
-    /// Prompt (not cached) and completion tokens of all calls together.
+    /// Prompt tokens that are not cached and completion tokens, of all calls together.
     pub tokens: Option<u64>,
     /// Time from the start to the answer.
     pub time: Option<Duration>,
 }
 
-/// A goal and what belongs to it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunRequest {
-    /// What is wanted, in a person's words; not empty.
+    /// What is wanted, in the user's words. Not empty.
     pub goal: String,
-    /// What came with it, in order.
+    /// Texts that came with the goal, in order.
     pub inputs: Vec<Input>,
-    /// What was said before the goal; a call that works on the whole goal reads it first.
+    /// Messages before the goal. A call that works on the whole goal reads them first.
     pub conversation: Vec<Message>,
     /// `None` lets the run choose.
     pub strategy: Option<Strategy>,
-    /// Hard limits.
     pub budget: Budget,
-    /// Same seed, same models, same answer.
+    /// Seed for sampling. The same seed and models give the same answer.
     pub seed: u64,
-    /// A call that shows no sign of life for this long has failed.
+    /// A call that reports no progress for this long has failed.
     pub stall_after: Duration,
 }
 
 impl RunRequest {
-    /// A goal with nothing attached, no budget and the ordinary limits.
+    /// A request with only a goal: nothing attached, no conversation, no budget.
     #[must_use]
     pub fn new(goal: impl Into<String>) -> Self {
         Self {
@@ -172,7 +160,7 @@ impl RunRequest {
         }
     }
 
-    /// A call's messages: what was said before the goal, then `prompt`.
+    /// A call's messages: the conversation, then `prompt`.
     #[must_use]
     pub fn messages(&self, prompt: impl Into<String>) -> Vec<Message> {
         let mut messages = self.conversation.clone();
@@ -180,7 +168,8 @@ impl RunRequest {
         messages
     }
 
-    /// What a plan for the goal may speak of, where the planner sees worked examples with these words before it.
+    /// What a plan for the goal may be about. `examples_own` are the words of the worked examples
+    /// in the planner's prompt.
     pub(super) fn topic(&self, examples_own: &[&'static str]) -> Topic {
         let inputs = self.inputs.iter().map(|input| (input.name.as_str(), input.text.as_str()));
         let before = self.conversation.iter().map(|message| (message.content.as_str(), ""));

@@ -1,5 +1,5 @@
-//! A run: choose how to go about the goal, do the tasks, answer. Everything that happens is an event, and every event
-//! is recorded before it is shown.
+//! Runs a goal from start to end. Everything that happens is an event, and every event is given to the record
+//! before it is shown.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -21,17 +21,18 @@ use super::strategy::why::StrategyWhy;
 use super::{direct, map, parallel, sequence, strategy, vote};
 use crate::journal::{Desk, Recording};
 
-/// Whoever hears of a run's beginning finds it in the record, whatever becomes of this process. A record that another process
-/// has locked is waited for so long.
+/// How long the first event is held back until it is in the record's file, so that whoever sees a run begin finds it
+/// there, whatever happens to this process. Another process may have locked the file.
 const BEGUN_TIME_MAX: Duration = Duration::from_secs(1);
-/// Whoever hears of a run's end may forget the run at once, so its end is told when it is written, or after this.
+/// How long the last event is held back until it is written: whoever sees a run end may delete the run at once.
 const WRITTEN_TIME_MAX: Duration = Duration::from_millis(500);
 
-/// Runs of this process so far.
+/// Number of runs that this process has begun.
 static RUNS: AtomicU64 = AtomicU64::new(0);
 
-/// Runs a goal to its end. Always comes back with an outcome, whatever happened; events go to the record and to the
-/// observer. `cancel` ends the run with what is finished. A record that can't be written is a warning: the run goes on.
+/// Runs a goal to its end and always returns an outcome, whatever happened. Events go to the record and to the
+/// observer. `cancel` ends the run with what is finished. If the record can't be written, the outcome has a warning
+/// and the run continues.
 pub async fn run(
     band: &Band,
     request: &RunRequest,
@@ -68,7 +69,7 @@ pub async fn run(
     recorder.finish(outcome).await
 }
 
-/// Numbers events, records them, shows them.
+/// Numbers events, records them and shows them to the observer.
 struct Recorder<'a> {
     recording: Recording,
     observer: &'a mut (dyn FnMut(&RunEvent) + Send),
@@ -112,7 +113,7 @@ impl<'a> Recorder<'a> {
     }
 }
 
-/// An event's type and its other fields.
+/// Separates an event's type from its other fields.
 fn split(event: &RunEvent) -> (String, Value) {
     let mut body = serde_json::to_value(&event.kind).unwrap_or_default();
     let name = body.as_object_mut().and_then(|fields| fields.shift_remove("type"));
@@ -171,7 +172,7 @@ fn announce(
     });
 }
 
-/// How a goal would be gone about, and why so. No model is asked for it, unless it is the embedder.
+/// Chooses the strategy for a goal without running it. Uses no model but the embedder.
 pub async fn choose(band: &Band, request: &RunRequest) -> (Strategy, StrategyWhy) {
     let request = Arc::new(request.clone());
     let counts = count(&band.planner, &request).await;
@@ -185,7 +186,7 @@ async fn choose_counted(
 ) -> (Strategy, StrategyWhy) {
     let context_tokens = band.planner.context_tokens();
     let (strategy, why) = strategy::choose(request, counts, context_tokens, band.embed.as_deref()).await;
-    // Nothing is cut silently: what does not fit one call is read in parts.
+    // Nothing is cut silently: inputs that do not fit one call are read in parts.
     let one_call =
         matches!(strategy, Strategy::Direct | Strategy::Sequence | Strategy::Vote | Strategy::Parallel);
     let in_parts = one_call && !why.facts.inputs_fit_together && !request.inputs.is_empty();
@@ -272,7 +273,7 @@ fn conclude(
     }
 }
 
-/// Sums what the calls say. A step shared by `b` sequences counts `1/b` for each of them, so once.
+/// Sums the usage of all calls. A step shared by `b` sequences counts `1/b` for each of them, so once in all.
 fn usage(calls: &[CallUsage], wall_ms: u64) -> RunUsage {
     let mut usage = RunUsage { wall_ms, ..RunUsage::default() };
     let (mut steps, mut rows) = (0.0, 0.0);

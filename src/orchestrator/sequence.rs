@@ -1,5 +1,5 @@
-//! Sequence: the planner writes the steps, each is done with what the earlier ones found, and the planner answers from
-//! all of them.
+//! The sequence strategy: the planner splits the goal into steps, does each with the results of the earlier ones, and
+//! answers from all results.
 
 use std::sync::Arc;
 
@@ -20,18 +20,16 @@ use super::planner::{Question, ask};
 use super::registry::{PLANNER, Registry};
 use super::request::RunRequest;
 
-/// Steps at most where the goal doesn't name more: a small planner that writes more repeats itself.
+/// Most steps, unless the goal names more. A small planner that writes more repeats itself.
 const STEPS_MAX: usize = 4;
-/// Tokens the planner may take to write them, and beside them for each step.
+/// Most tokens of the list of steps, with `STEP_WORDS_TOKENS` more for each step that is allowed.
 const STEPS_TOKENS_MAX: u32 = 160;
 const STEP_WORDS_TOKENS: u32 = 60;
-/// How often the planner is asked for steps.
+/// Most times the planner is asked for steps.
 const DRAWS: usize = 3;
-/// What the worked example in the prompt is about.
+/// Words that are typical of the worked example in the prompt.
 const EXAMPLES_OWN: &[&str] = &["ship", "lost", "captain"];
-/// Tokens of one step's result.
 const STEP_TOKENS_MAX: u32 = 400;
-/// Tokens of the answer.
 const ANSWER_TOKENS_MAX: u32 = 600;
 
 #[derive(Serialize, Deserialize)]
@@ -39,7 +37,6 @@ struct Steps {
     steps: Vec<String>,
 }
 
-/// Runs the strategy to its end.
 pub async fn run(context: &Context, registry: &Registry, request: &Arc<RunRequest>) -> Ended {
     let mut ended = Ended::default();
     let (steps, report) = write_steps(context, registry, request).await;
@@ -68,7 +65,7 @@ pub async fn run(context: &Context, registry: &Registry, request: &Arc<RunReques
     ended
 }
 
-/// How many steps a goal may name: one, and one more behind each word that joins another to it.
+/// How many steps a goal may name: one, and one more for each word or mark that may join two steps.
 fn steps_max(goal: &str) -> usize {
     const JOINTS: [&str; 9] =
         ["then", "next", "after", "afterwards", "finally", "and", "dann", "puis", "ensuite"];
@@ -114,11 +111,11 @@ Goal: {}",
     };
     let done = ask(context, registry, question).await;
     let steps = done.accepted.as_deref().and_then(|json| serde_json::from_str::<Steps>(json).ok());
-    // Without steps the goal is the only one.
+    // Without usable steps, the goal itself is the only one.
     (steps.map_or_else(|| vec![request.goal.clone()], |steps| steps.steps), done.report)
 }
 
-/// Steps are two or more, written to their end, and speak of the goal.
+/// Accepts two or more steps that were not cut off and are about the goal.
 fn check_steps(reply: &Reply, topic: &Topic) -> Verdict {
     let redraw = |why: &str| Verdict::Redraw { why: why.to_owned(), kept: None };
     if reply.finish == Finish::Length {
@@ -180,13 +177,13 @@ fn lay_out(registry: &Registry, request: &RunRequest, steps: &[String]) -> (Plan
     (Plan::new(tasks).expect("a step needs the ones before it"), builds)
 }
 
-/// The texts come first: they are the same in every step and are computed once.
+/// The prompt of a step. The texts come first: they are the same in every step and are computed once.
 fn step_prompt(inputs: &str, found: &str, step: &str) -> String {
     let found = if found.is_empty() { String::new() } else { format!("Known so far:\n{found}\n\n") };
     format!("{inputs}{found}Do this step and nothing else, shortly: {step}")
 }
 
-/// What the steps found, a line each.
+/// One line for each step that found something.
 fn told<'a>(steps: impl Iterator<Item = (&'a str, Option<&'a str>)>) -> String {
     let lines = steps.filter_map(|(step, found)| Some(format!("- {step} {}", found?.trim())));
     lines.collect::<Vec<_>>().join("\n")

@@ -1,4 +1,4 @@
-//! Vote: the planner works the goal out several times on its own, and the answer most of them come to wins.
+//! The vote strategy: the planner answers the goal several times independently, and the most frequent answer wins.
 
 use std::sync::Arc;
 
@@ -14,14 +14,12 @@ use super::registry::{PLANNER, Registry};
 use super::request::RunRequest;
 use crate::tools::calculator::Decimal;
 
-/// Ballots cast; odd, so that two answers cannot tie.
+/// Number of ballots. Odd, so that two answers cannot tie.
 const BALLOTS: usize = 5;
-/// Tokens of one ballot.
 const BALLOT_TOKENS_MAX: u32 = 512;
-/// What stands before a ballot's answer.
+/// Comes before the answer in a ballot. Compared in lower case.
 const MARK: &str = "answer:";
 
-/// Runs the strategy to its end.
 pub async fn run(context: &Context, registry: &Registry, request: &RunRequest) -> Ended {
     let (plan, builds) = lay_out(registry, request);
     context.send(EventKind::PlanAccepted { plan: plan.clone() });
@@ -37,7 +35,7 @@ pub async fn run(context: &Context, registry: &Registry, request: &RunRequest) -
         }
         ended.answer = elected.ballot;
     }
-    // The election stands without the ballots that failed, as long as most were cast.
+    // Ballots that failed don't matter as long as most were cast.
     let without = |stopped: bool| {
         let none = done.iter().filter(|one| one.accepted.is_none());
         none.filter(|one| (one.report.status == Status::Cancelled) == stopped).collect::<Vec<_>>()
@@ -74,7 +72,7 @@ fn lay_out(registry: &Registry, request: &RunRequest) -> (Plan, Vec<Build>) {
             schema: None,
             ladder: vec![registry.planner(), registry.planner()],
             check: Arc::new(check),
-            // The first ballot is what the planner alone would say.
+            // The first ballot is what the planner would answer without a vote.
             draw: if ballot == 0 { Draw::MostLikely } else { Draw::Varied(ballot as u64) },
             streams_answer: false,
         };
@@ -103,14 +101,14 @@ fn check(reply: &Reply) -> Verdict {
     }
 }
 
-/// What follows the last "Answer:"; without one, the last line that gives a number.
+/// The text after the last "Answer:", or else the last line that contains a digit.
 fn answer_of(text: &str) -> Option<&str> {
     let marked = text.to_ascii_lowercase().rfind(MARK).map(|at| &text[at + MARK.len()..]);
     let answer = match marked {
         Some(answer) => answer,
         None => {
             let line = text.lines().rev().find(|line| line.contains(|c: char| c.is_ascii_digit()))?;
-            // "38 × 7 = 266 boxes": what is worked out stands last.
+            // In "38 × 7 = 266 boxes" the result comes last.
             line.rsplit('=').next().unwrap_or(line)
         }
     };
@@ -118,7 +116,7 @@ fn answer_of(text: &str) -> Option<&str> {
     (!answer.is_empty()).then_some(answer)
 }
 
-/// What two ballots must share to be of one mind: the only number of the answer, else its words.
+/// What two ballots must share to agree: the only number in the first line of the answer, or else that line's words.
 fn opinion(answer: &str) -> (Option<Decimal>, Vec<String>) {
     let first_line = answer.lines().next().unwrap_or(answer);
     let marks = |c: char| !(c.is_ascii_digit() || matches!(c, '.' | ','));
@@ -130,14 +128,13 @@ fn opinion(answer: &str) -> (Option<Decimal>, Vec<String>) {
     }
 }
 
-/// What won, and by how much.
 struct Elected {
     ballot: String,
     votes: usize,
     cast: usize,
 }
 
-/// The first ballot of those with the most frequent opinion.
+/// The first ballot among those with the most frequent answer.
 fn elect(done: &[Done]) -> Option<Elected> {
     let cast: Vec<&String> = done.iter().filter_map(|one| one.accepted.as_ref()).collect();
     let opinions: Vec<_> = cast.iter().map(|text| answer_of(text).map(opinion)).collect();

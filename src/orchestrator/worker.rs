@@ -1,4 +1,4 @@
-//! Loaded models as players: what text makes of messages, and the embedder, behind the traits of a band.
+//! Puts loaded models and the embedder behind the traits of `band.rs`.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::text::{
     Sampling, SessionError, Terms, TextEmbedder,
 };
 
-/// Among what is left at a temperature above 0: the words a model would hardly say are never drawn.
+/// Top-p at a temperature above 0, so that unlikely tokens are never sampled.
 const TOP_P: f32 = 0.95;
 
 /// A loaded model as an [`Llm`].
@@ -20,7 +20,6 @@ pub struct SessionLlm {
 }
 
 impl SessionLlm {
-    /// Wraps a loaded model.
     #[must_use]
     pub fn new(model: Arc<LoadedModel>) -> Self {
         Self { model }
@@ -45,11 +44,11 @@ fn terms(call: &Call) -> Terms {
     }
 }
 
-/// JSON that comes within so many tokens of its limit, or within a third of it, may have been closed by its grammar and not
-/// by the model: what closes is preferred there, so that the JSON is whole, and what it says may not be.
+/// JSON that ends within this many tokens of its limit, or within a third of the limit if that is less, counts as cut
+/// off. Near the limit the grammar prefers tokens that close the JSON, so it is valid but may be incomplete.
 const NEAR_THE_LIMIT_TOKENS: u32 = 56;
 
-/// Whether an answer has to be taken as cut off at its limit.
+/// Whether an answer must be treated as cut off at its limit.
 fn is_cut(call: &Call, finish: Finish, completion_tokens: u64) -> bool {
     let near = NEAR_THE_LIMIT_TOKENS.min(call.tokens_max / 3);
     let closed = call.schema.is_some() && completion_tokens + u64::from(near) >= u64::from(call.tokens_max);
@@ -121,7 +120,7 @@ impl Llm for SessionLlm {
     }
 
     fn prompt_tokens(&self, messages: &[Message]) -> usize {
-        // A prompt that cannot be rendered fails when it is sent, with the reason.
+        // A prompt that cannot be rendered fails with the reason when it is sent.
         self.model.prompt_tokens(messages).unwrap_or(0)
     }
 
@@ -172,7 +171,7 @@ mod tests {
             (true, 240, Finish::Length, 240, true),
             (true, 30, Finish::Stop, 10, false),
             (true, 30, Finish::Stop, 21, true),
-            // What a budget leaves.
+            // A budget may leave only one token.
             (true, 1, Finish::Stop, 1, true),
             (true, 240, Finish::Deadline, 230, false),
             (false, 240, Finish::Stop, 239, false),

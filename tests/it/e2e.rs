@@ -1,6 +1,5 @@
-//! The whole house on real models: the built program and the default band, without a connection. The band is imported
-//! once, from the folder that `BANDMASTER_TEST_MODELS` names, into a home in the build folder; without it these tests are
-//! skipped.
+//! The built program on real models: the default band, offline. The models are imported once, from the folder that
+//! `BANDMASTER_TEST_MODELS` names, into a home in the build folder. Without that variable these tests are skipped.
 
 use std::fs;
 use std::path::PathBuf;
@@ -11,7 +10,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// The default band: names and files.
+/// Names and files of the default band.
 const BAND: [(&str, &str); 4] = [
     ("qwen2.5-coder-1.5b", "qwen2.5-coder-1.5b.gguf"),
     ("qwen2.5-coder-0.5b", "qwen2.5-coder-0.5b.gguf"),
@@ -45,10 +44,10 @@ fn models_dir() -> Option<PathBuf> {
 }
 
 static MODELS: LazyLock<Option<PathBuf>> = LazyLock::new(models_dir);
-/// One band in memory at a time.
+/// Keeps only one band in memory at a time.
 static TURN: Mutex<()> = Mutex::new(());
 
-/// A home of its own that sees the installed models.
+/// A temporary home with the installed models.
 struct Home {
     folder: TempDir,
     _turn: MutexGuard<'static, ()>,
@@ -202,7 +201,7 @@ fn memory_stays_within_the_files_and_the_pool() {
     let of_the_band = |model: &&Value| BAND.iter().any(|(name, _)| model["name"] == *name);
     let band = models.as_array().unwrap().iter().filter(of_the_band);
     let files: u64 = band.map(|model| model["bytes"].as_u64().unwrap()).sum();
-    // What this run can have cached: a few thousand tokens of the largest model, 28 KiB each.
+    // The most this run can cache: a few thousand tokens of the largest model, 28 KiB each.
     let pool = 6000 * 28 * 1024;
     let limit = files * 115 / 100 + pool + (250 << 20);
     assert!(peak > files / 2, "the measurement is broken: peak {peak}");

@@ -80,7 +80,8 @@ fn a_damaged_or_foreign_file_is_called_so_and_left_alone() {
     assert_eq!(std::fs::read(&path).unwrap(), garbage);
 }
 
-/// Opens what `make` puts where the record is expected: it must be refused in words that say what now, and stay as it is.
+/// Opens what `make` puts where the record is expected. It must be refused with an error that says what to do, and
+/// stay as it is.
 fn refused(name: &str, make: impl FnOnce(&std::path::Path), says: &[&str]) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("runs.sqlite");
@@ -146,13 +147,13 @@ fn an_empty_file_and_a_log_that_was_left_behind_are_no_trouble() {
     let journal = Journal::open(&path).unwrap();
     let run = journal.create_run().unwrap().id;
     journal.append(&run, "run.started", 0, &json!({"goal": "g"})).unwrap();
-    // The process was killed: what it wrote last lies in the log.
+    // As after a kill: the last writes are only in the log.
     let (copy, log) = (folder.path().join("b/runs.sqlite"), "runs.sqlite-wal");
     std::fs::create_dir(folder.path().join("b")).unwrap();
     std::fs::copy(&path, &copy).unwrap();
     std::fs::copy(folder.path().join(log), copy.with_file_name(log)).unwrap();
     assert_eq!(Journal::open(&copy).unwrap().state(&run).unwrap().goal, "g");
-    // The file itself is gone, and its log is not.
+    // The file itself is gone, but its log is still there.
     let orphan = folder.path().join("c/runs.sqlite");
     std::fs::create_dir(folder.path().join("c")).unwrap();
     std::fs::copy(folder.path().join(log), orphan.with_file_name(log)).unwrap();
@@ -171,7 +172,7 @@ fn a_file_that_another_process_writes_can_be_opened_and_read() {
     assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
 }
 
-/// What can stand in an event's row after a bad sector or another program's hand.
+/// What an event's row can contain after a bad sector or a change by another program.
 #[test]
 fn a_damaged_event_is_said_and_hides_nothing_else() {
     let damage = ["'{\"text\": \"cut off'", "''", "NULL", "x'ff00fe'", "12.5", "'[1, 2]'", "'null'"];
@@ -263,7 +264,7 @@ fn a_run_that_said_how_it_ended_stays_so_when_nobody_has_it() {
     assert_eq!((state.status.as_str(), state.missing.len()), ("completed", 0));
 }
 
-/// How often a text stands in any file of a folder, as bytes.
+/// How often the bytes of a text occur in the files of a folder.
 fn left(folder: &std::path::Path, text: &str) -> usize {
     let count = |path: std::path::PathBuf| {
         let bytes = std::fs::read(path).unwrap();
@@ -272,7 +273,7 @@ fn left(folder: &std::path::Path, text: &str) -> usize {
     std::fs::read_dir(folder).unwrap().map(|entry| count(entry.unwrap().path())).sum()
 }
 
-/// Rows of all sizes, whose order makes SQLite split pages and leave copies behind.
+/// Rows of all sizes, in an order that makes SQLite split pages and leave copies behind.
 fn texts(name: &str, seed: usize) -> Vec<String> {
     let long = |n: usize| "y".repeat([3, 20, 200, 2000, 9000][(n * 7 + seed) % 5]);
     (0..120).map(|n| format!("SECRET-{name}-{n} {}", long(n))).collect()
@@ -406,10 +407,10 @@ fn what_a_killed_process_had_removed_leaves_the_file_at_the_next_opening() {
     assert!(Journal::open(&path).unwrap().is_erased());
 }
 
-/// Bytes of large records in tests.
+/// Size of a large record in bytes.
 const LARGE: usize = 48 << 20;
 
-/// A record of [`LARGE`] bytes, half of it in the runs that come first.
+/// A record of [`LARGE`] bytes, and its runs in order.
 fn large(path: &std::path::Path) -> (Journal, Vec<String>) {
     let journal = Journal::open(path).unwrap();
     let text = "SECRET-large- ".repeat(1 << 12);
@@ -452,7 +453,7 @@ fn a_large_record_is_cleared_in_steps_between_which_others_write_and_gives_its_r
         writes.join().unwrap()
     });
     println!("the longest write beside it took {longest:?}");
-    // On a busy machine; as a whole the file takes longer.
+    // Allows for a busy machine. The whole file in one step would take longer.
     assert!(longest < Duration::from_millis(500), "{longest:?}");
     let after = std::fs::metadata(&path).unwrap().len();
     assert!(after < before / 4, "{after} of {before} bytes");
@@ -482,7 +483,7 @@ fn a_list_reads_how_runs_began_and_ended_and_nothing_between() {
         }
         runs.insert(0, run);
     }
-    // Whoever read it would say so.
+    // If these events were read, the damage would be reported.
     let other = rusqlite::Connection::open(&path).unwrap();
     other.execute("UPDATE events SET body = '{broken' WHERE seq BETWEEN 5 AND 21", []).unwrap();
     let (states, more) = journal.listed(None, 10).unwrap();

@@ -167,7 +167,7 @@ fn named_aspects_are_written_side_by_side_and_put_together_in_order() {
     let worker = scripted("small", |call, _| {
         let title =
             last(call).split("only the section \"").nth(1).unwrap().split('"').next().unwrap().to_owned();
-        // The later ones end first.
+        // The later sections end first.
         let wait = Duration::from_millis(if title == "soil" { 80 } else { 10 });
         Act::SayAfter(wait, format!("## {title}\n\nAll about {title}."))
     });
@@ -220,7 +220,7 @@ fn an_input_too_long_for_one_call_is_read_in_parts_and_nothing_is_lost() {
     assert!(ran.outcome.missing.is_empty(), "{:?}", ran.outcome.missing);
 }
 
-/// Counts words two texts share: enough to be near, in a test.
+/// Texts that share words are close in meaning, which is enough for a test.
 struct WordEmbed;
 
 impl Embed for WordEmbed {
@@ -305,7 +305,7 @@ fn inputs_are_counted_once_and_not_on_the_threads_that_serve() {
         let times = counted.iter().filter(|(text, _)| *text == input.text).count();
         assert_eq!(times, 1, "{}", input.name);
     }
-    // The run itself goes on in this thread.
+    // The run itself is polled on this thread.
     let here = std::thread::current().id();
     let of_inputs = |text: &str| request.inputs.iter().any(|input| input.text.contains(text));
     assert!(counted.iter().filter(|(text, _)| of_inputs(text)).all(|(_, thread)| *thread != here));

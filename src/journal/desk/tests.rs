@@ -14,14 +14,14 @@ fn on_disk() -> (TempDir, std::path::PathBuf, Desk) {
     (folder, path, desk)
 }
 
-/// Locks the file as another process does that writes for a long time.
+/// Locks the file as another process would that writes for a long time.
 fn lock(path: &Path) -> Connection {
     let other = Connection::open(path).unwrap();
     other.execute_batch("BEGIN EXCLUSIVE").unwrap();
     other
 }
 
-/// Asks the desk for what never fails otherwise.
+/// Reads a run's state through the desk.
 async fn state(desk: &Desk, run: &str) -> RunState {
     let run = run.to_owned();
     desk.read(move |journal| journal.state(&run)).await.unwrap()
@@ -177,7 +177,7 @@ async fn the_record_of_a_run_that_can_never_be_written_is_let_go_of() {
     while Journal::open(&path).unwrap().runs().unwrap().is_empty() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    // Somebody takes its row away.
+    // Another program deletes its row.
     Connection::open(&path).unwrap().execute("DELETE FROM runs WHERE id = ?1", [&run]).unwrap();
     say(&mut recording, "a");
     tokio::time::sleep(Duration::from_millis(300)).await;
@@ -197,9 +197,9 @@ async fn a_run_that_is_said_to_be_recorded_is_in_the_file_with_all_it_said() {
         recording.append("run.started", 0, &json!({"goal": format!("g{n}")}));
         let began = Instant::now();
         recording.recorded(Duration::from_secs(20)).await;
-        // The fault was to wait for the run's end, which took all the time there was.
+        // A regression: it once waited for the run's end, until the time was over.
         assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
-        // As a process that is killed now leaves it.
+        // This is what a process that is killed now would leave.
         assert_eq!(reader.events(recording.id(), 0).unwrap().len(), 1, "{n}");
         assert_eq!(reader.inputs(recording.id()).unwrap().len(), 1, "{n}");
         assert!(recording.troubles().is_empty());
@@ -221,7 +221,7 @@ async fn a_locked_file_is_waited_for_so_long_and_then_the_run_goes_on_and_says_s
     drop(locked);
     recording.recorded(Duration::from_secs(20)).await;
     assert_eq!(Journal::open(&path).unwrap().events(recording.id(), 0).unwrap().len(), 1);
-    // One that is slow without a reason of its own is said to be slow.
+    // If there is no other reason, the trouble is that the record is slow.
     let (free, waits) = std::sync::mpsc::channel::<()>();
     let desk_of_it = desk.clone();
     let busy = tokio::spawn(async move {

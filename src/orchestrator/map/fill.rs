@@ -1,4 +1,4 @@
-//! Has the planner fill in the slots of a map. The schema that holds it to that is made from what the calculator and the
+//! Asks the planner to fill in the slots of a map. The schema for that is built from what the calculator and the
 //! readers can do.
 
 use std::sync::Arc;
@@ -21,19 +21,17 @@ use super::settle::{self, settle};
 use super::slots::Slots;
 use crate::tools::calculator::Aggregate;
 
-/// Tokens the planner may take to fill the slots.
 const SLOTS_TOKENS_MAX: u32 = 240;
-/// How often the planner is asked for slots.
+/// Most times the planner is asked for slots.
 const DRAWS: usize = 4;
-/// More words than a thing to look up has: then the planner went on and on.
+/// If `find` has more words, the planner did not stop in time.
 const FIND_WORDS_MAX: usize = 40;
 
-/// What the worked examples in the prompt are about. Another goal's slots in these words are copied from there; what can be
-/// asked of anything (an age, a height) is not among them.
+/// Words that are typical of the worked examples in the prompt. Slots of another goal that contain them were copied.
+/// What any goal may ask for, such as an age or a height, is not listed.
 const EXAMPLES_OWN: &[&str] =
     &["sailors", "ship", "horse", "tower", "applicant", "180", "river", "builder", "house"];
 
-/// The schema of the slots.
 fn schema() -> Value {
     let kinds: Vec<&str> = AnswerIs::ALL.iter().map(|kind| kind.name()).collect();
     let mut combine = vec!["list", "summary"];
@@ -75,7 +73,7 @@ Goal: {}",
     vec![Message::new(Role::User, prompt)]
 }
 
-/// Asks the planner; always gives slots that can be carried out, and the report of the call.
+/// Asks the planner. Always returns slots that can be carried out, and the report of the call.
 pub async fn ask_planner(
     context: &Context,
     registry: &Registry,
@@ -99,8 +97,8 @@ pub async fn ask_planner(
     (slots, done.report)
 }
 
-/// Accepts slots that can be carried out and speak of the goal. Others are drawn afresh: a planner that is told of its error
-/// repeats it.
+/// Accepts slots that can be carried out and are about the goal. If they are not about it, the planner is asked again
+/// without an explanation: a planner that is shown its error repeats it.
 fn checked(goal: String, topic: Topic) -> Check {
     Arc::new(move |reply: &Reply| {
         if reply.finish == Finish::Length {
@@ -133,7 +131,7 @@ fn judge(slots: &Slots, topic: &Topic, goal: &str, json: &str) -> Verdict {
         Some(Foreign::Nobody) => {
             return Verdict::Redraw { why: format!("\"{find}\" is in no part of the goal"), kept: None };
         }
-        // It may be the same in another language: then another draw says so too.
+        // It may be a translation. Then other attempts give the same, and this one is used.
         Some(Foreign::Unjudged) => {
             return Verdict::Redraw { why: format!("\"{find}\" shares no word with the goal"), kept: kept() };
         }

@@ -1,4 +1,4 @@
-//! One question to one text: the prompt, the schema of the reply, and whether the text bears it out.
+//! One question to one text: the prompt, the schema of the reply, and the check of the reply against the text.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -13,23 +13,20 @@ use super::super::plan::{AnswerIs, Slice};
 use super::slots::Slots;
 use crate::tools::calculator::Decimal;
 
-/// What an input says to the question.
+/// What an input answers to the question.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// A number.
     Number(Decimal),
-    /// A name, a date, a sentence.
+    /// A name, a date or sentences.
     Text(String),
-    /// Yes or no.
     YesNo(bool),
-    /// Several things.
     List(Vec<String>),
-    /// The input does not say, or could not be read.
+    /// The input does not contain the answer, or could not be read.
     NotStated,
 }
 
 impl Answer {
-    /// As it is told.
+    /// The answer in words.
     #[must_use]
     pub fn told(&self) -> String {
         match self {
@@ -42,37 +39,36 @@ impl Answer {
     }
 }
 
-/// What one input gave.
+/// What was found in one input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     /// Index of the input.
     pub input: usize,
     /// Who or what the input is about.
     pub subject: String,
-    /// The input's own words.
+    /// The sentence that supports the answer, for numbers only.
     pub quote: String,
-    /// The answer.
     pub answer: Answer,
-    /// Whether no reader could do it, as opposed to the text not saying.
+    /// Whether a part of the input could not be read, as opposed to not containing the answer.
     pub failed: bool,
 }
 
-/// A reply as it is written.
+/// A reply as the reader writes it.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Raw {
     /// Who or what the text is about.
     #[serde(default)]
     pub subject: String,
-    /// The sentence that bears it out, filled in by the check.
+    /// The sentence that supports the answer, filled in by the check.
     #[serde(default)]
     pub quote: String,
-    /// The answer, `null` where the text does not say.
+    /// `null` if the text does not contain the answer.
     #[serde(default)]
     pub answer: Value,
 }
 
-/// The schema of the reply. No string has a longest length: a grammar would end it in the middle of a word. What goes on for
-/// too long meets the limit of tokens, which is seen.
+/// The schema of the reply. No string has a maximum length, because the grammar would end it in the middle of a word. A
+/// reply that is too long reaches the token limit instead, which is noticed.
 pub fn schema(answer_is: AnswerIs) -> Value {
     let or_null = |kind: Value| json!({"anyOf": [kind, {"type": "null"}]});
     let answer = match answer_is {
@@ -91,12 +87,12 @@ pub fn schema(answer_is: AnswerIs) -> Value {
     })
 }
 
-/// The form of the subject.
+/// Stands for the subject in the prompt.
 const SUBJECT_FORM: &str = "name of who or what the text is about";
-/// More words than a subject has: then it is a sentence.
+/// A subject with more words is a sentence.
 const SUBJECT_WORDS_MAX: usize = 12;
 
-/// The form of the answer. No example: a small reader copies an example's matter.
+/// Stands for the answer in the prompt. It is no worked example, because a small reader copies the content of those.
 fn form(answer_is: AnswerIs) -> &'static str {
     match answer_is {
         AnswerIs::Number => "number",
@@ -108,8 +104,8 @@ fn form(answer_is: AnswerIs) -> &'static str {
     }
 }
 
-/// The prompt. What all readings share comes first, so that it is computed once; the question comes again after the
-/// text, where a small model still has it in mind.
+/// The prompt. What all readings share comes first, so that it is computed once. The question is repeated after the
+/// text, because small models pay more attention to it there.
 pub fn prompt(slots: &Slots, slice: &Slice, text: &str) -> Vec<Message> {
     let find = &slots.find;
     let part =
@@ -132,7 +128,7 @@ JSON like {{\"subject\": \"{SUBJECT_FORM}\", \"answer\": {}}}.",
     vec![Message::new(Role::User, prompt)]
 }
 
-/// Accepts what the text bears out, and doubts what it may: then a better reader decides.
+/// Accepts what the text supports. What it may support is doubtful, and a better reader decides.
 pub fn check(slots: &Slots, text: Arc<str>) -> Check {
     let (answer_is, find) = (slots.answer_is, slots.find.clone());
     Arc::new(move |reply: &Reply| match serde_json::from_str::<Raw>(&reply.text) {
@@ -145,8 +141,8 @@ pub fn check(slots: &Slots, text: Arc<str>) -> Check {
 
 const CUT_OFF: &str = "the reply was cut off at its limit";
 
-/// What a reply that ended at its limit leaves: the whole items of a list, the whole sentences of a text. Half a number, a
-/// name or a null that closed the JSON in time are nothing.
+/// What can be used of a reply that was cut off at its limit: the whole items of a list, or the whole sentences of a
+/// text. Nothing else is used: a number or a name may be half there, and a null may only have closed the JSON in time.
 fn cut_off(answer_is: AnswerIs, text: &str, mut raw: Raw) -> Verdict {
     clear_subject(text, &mut raw);
     let kept = match (answer_is, &mut raw.answer) {
@@ -156,7 +152,7 @@ fn cut_off(answer_is: AnswerIs, text: &str, mut raw: Raw) -> Verdict {
             let mut seen = HashSet::new();
             items.retain(|item| seen.insert(item.clone()));
             if all > 3 && items.len() * 2 < all {
-                // It went round in circles: the limit cut nothing that was not there before.
+                // The list loops, so the limit cut off nothing new.
                 return Verdict::Accept(written(&raw));
             }
             !items.is_empty()
@@ -176,7 +172,7 @@ fn cut_off(answer_is: AnswerIs, text: &str, mut raw: Raw) -> Verdict {
     Verdict::Redraw { why: CUT_OFF.to_owned(), kept: kept.then(|| written(&raw)) }
 }
 
-/// A subject that is not the text's, or the form that was shown, or a whole sentence, is none.
+/// Drops a subject that is not in the text, is a copy of the form in the prompt, or is a whole sentence.
 fn clear_subject(text: &str, raw: &mut Raw) {
     let form = words(&raw.subject) == words(SUBJECT_FORM);
     if form || words(&raw.subject).len() > SUBJECT_WORDS_MAX || !mostly_in(text, &raw.subject) {
@@ -184,7 +180,7 @@ fn clear_subject(text: &str, raw: &mut Raw) {
     }
 }
 
-/// Whether the answer is the form that was shown, copied.
+/// Whether the answer is a copy of the form in the prompt.
 fn is_form(answer_is: AnswerIs, answer: &Value) -> bool {
     let shown = words(form(answer_is));
     match answer {
@@ -224,7 +220,8 @@ fn written(raw: &Raw) -> String {
     serde_json::to_string(raw).expect("strings and JSON values are always JSON")
 }
 
-/// `Ok(true)` when the text bears the number out, `Ok(false)` when another sentence speaks more of what is looked for.
+/// `Ok(true)` if the text supports the number, `Ok(false)` if another sentence matches the question
+/// better or none does.
 fn judge_number(find: &str, text: &str, raw: &mut Raw) -> Result<bool, String> {
     let said = raw.answer.to_string();
     let Ok(number) = said.parse::<Decimal>() else { return Err(format!("{said} is not a number")) };
@@ -246,13 +243,13 @@ fn judge_number(find: &str, text: &str, raw: &mut Raw) -> Result<bool, String> {
             sentence.clone_into(&mut raw.quote);
             Ok(bearing > 0 && bearing == best_anywhere)
         }
-        // "Nobody was hurt" is a zero that stands nowhere.
+        // "Nobody was hurt" means zero without a digit.
         None if number == Decimal::ZERO => Ok(false),
         None => Err(format!("{said} does not stand in the text")),
     }
 }
 
-/// How many of the words looked for a sentence has, endings aside.
+/// How many of the words of `find` occur in a sentence, compared without their endings.
 fn bearing(find: &str, sentence: &str) -> usize {
     const STEM_CHARS: usize = 5;
     const EMPTY: [&str; 10] =
@@ -283,7 +280,7 @@ fn judge_date(text: &str, raw: &Raw) -> Result<bool, String> {
     if stands(year) || stands(year % 100) {
         return Ok(true);
     }
-    // A text without any year leaves it to be guessed; one with another year does not.
+    // If the text has no year at all, the year is doubtful. If it has another one, the year is wrong.
     match (1000..2200).find(|other| stands(*other)) {
         Some(other) => Err(format!("the text speaks of {other}, not {year}")),
         None => Ok(false),

@@ -1,4 +1,5 @@
-//! Map and reduce: the same question to every input, all at once; figures by rule; the answer from both.
+//! The map strategy: every input is asked the same question, all at once. Figures such as a total are calculated by
+//! rule, and the planner words the answer from both.
 
 mod fill;
 mod finding;
@@ -28,20 +29,20 @@ use finding::{Answer, Finding};
 use reduce::Source;
 use slots::Slots;
 
-/// Tokens one finding may take: a subject and an answer, with room to spare, so that one that comes near is known to be cut.
+/// Most tokens of one finding, which is a subject and an answer. This is more than either needs, so a finding that
+/// comes near it was cut off.
 const FINDING_TOKENS_MAX: u32 = 160;
-/// The same where the answer itself is a text or a list. One that is cut off is read again with twice as many.
+/// The same if the answer is a text or a list. A reading that is cut off is repeated with twice as many.
 const LONG_FINDING_TOKENS_MAX: u32 = 480;
-/// Tokens of a worker's context that the question, the template and an error shown may take beside the text.
+/// Tokens of a worker's context kept free for the question, the chat template and the reason of a rejection.
 const FRAME_TOKENS: usize = 700;
 
-/// A part of an input with the one who reads it.
+/// An input, or a part of one, and the model that reads it.
 struct Reading {
     slice: Slice,
     player: Player,
 }
 
-/// Runs the strategy to its end.
 pub async fn run(
     context: &Context,
     registry: &Registry,
@@ -73,7 +74,7 @@ pub async fn run(
     ended
 }
 
-/// Cuts inputs that are too long for their reader, and spreads the parts over the readers.
+/// Chooses a reader for each input, and splits inputs that are too long for theirs.
 async fn assign(
     registry: &Registry,
     request: &Arc<RunRequest>,
@@ -87,7 +88,7 @@ async fn assign(
         let mut readings = Vec::new();
         for (index, (input, player)) in request.inputs.iter().zip(players).enumerate() {
             let room = player.llm.context_tokens().saturating_sub(FRAME_TOKENS + answer_tokens).max(64);
-            // Another model's tokenizer counts otherwise.
+            // The counts are by the planner's tokenizer, and another model's may differ.
             let whole = Arc::ptr_eq(&player.llm, &planner).then(|| counts.inputs[index]);
             let parts = split::parts(&input.text, room, whole, |text| player.llm.count_tokens(text));
             let count = parts.len();
@@ -101,7 +102,7 @@ async fn assign(
     .await
 }
 
-/// A number can be checked against the text; what can't be is for those who read well.
+/// A number can be checked against the text. What can't be checked needs a model that reads well.
 fn skill(slots: &Slots) -> Skill {
     if slots.answer_is == AnswerIs::Number { Skill::Find } else { Skill::Read }
 }
@@ -110,7 +111,7 @@ fn tokens_max(slots: &Slots) -> u32 {
     if slots.is_long() { LONG_FINDING_TOKENS_MAX } else { FINDING_TOKENS_MAX }
 }
 
-/// One task a reading, and the calculator over all of them where figures are wanted.
+/// One task for each reading, and one for the calculator over all of them if figures are wanted.
 fn lay_out(
     registry: &Registry,
     request: &RunRequest,
@@ -166,8 +167,8 @@ fn lay_out(
     (Plan::new(tasks).expect("only the last task has needs, the earlier ones"), builds)
 }
 
-/// The findings, one an input; what is missing, a sentence each; and how many inputs were not read to their end. What was
-/// not read is told from what was and does not say.
+/// One finding for each input, what is missing, and how many inputs were not fully read. An input that was not read is
+/// reported differently from one that was read and does not contain the answer.
 fn gather(
     request: &RunRequest,
     plan: &Plan,

@@ -1,5 +1,5 @@
-//! Which figures the words of a goal ask for, and of what: "the longest warranty" is an order of warranties, whatever else
-//! was looked up. English is read word by word; of other languages only what a clause speaks of.
+//! Finds out what a goal wants ordered: "the longest warranty" orders warranties, whatever else was looked up. English
+//! is read word by word. In other languages, only the topic of each clause is compared.
 
 #[cfg(test)]
 mod tests;
@@ -8,14 +8,13 @@ use super::super::own_words::{is_english, is_unspaced, meant, meet, same, tellin
 use super::super::plan::AnswerIs;
 use crate::tools::calculator::Aggregate;
 
-/// Words for the largest or smallest of something, with the fields that they mean where none is named.
+/// Words for the largest or smallest of something, and the fields that they mean if the goal names none.
 struct Superlative {
     words: &'static [&'static str],
-    /// What is asked of those fields.
     aggregate: Aggregate,
-    /// The first is its name. Empty: any field that can be ordered.
+    /// The first one stands for all of them in messages and slots. Empty if any field can be ordered by these words.
     fields: &'static [&'static str],
-    /// Fields whose order is the other way round: the fastest takes the least time.
+    /// Fields with the opposite order: the fastest takes the least time.
     inverse: &'static [&'static str],
 }
 
@@ -113,7 +112,7 @@ const SUPERLATIVES: &[Superlative] = &[
     of(&["farthest", "furthest"], MOST, DISTANCES, &[]),
 ];
 
-/// Words after which no noun of a superlative comes.
+/// Words that end the nouns after a superlative.
 const ENDS: &[&str] = &[
     "is",
     "are",
@@ -198,48 +197,46 @@ const ENDS: &[&str] = &[
     "there",
 ];
 
-/// An order that a goal asks for.
+/// A largest or smallest that a goal asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Order {
-    /// The largest or the smallest.
     aggregate: Aggregate,
-    /// The nouns behind the superlative: "warranty", "notice period".
+    /// The nouns after the superlative, such as "notice period".
     nouns: Vec<String>,
-    /// The words before it that it says something of: "the warranty lasts longest".
+    /// Words before the superlative that it may describe, as in "the warranty lasts longest".
     said_of: Vec<String>,
-    /// Index of its [`Superlative`].
+    /// Index in `SUPERLATIVES`.
     kind: usize,
-    /// "the most people" is an order of numbers of people.
+    /// Whether numbers of things are ordered, as in "the most people".
     counts: bool,
 }
 
-/// How an order and a field that was looked up belong together.
+/// How an order relates to the field that was looked up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Relation {
-    /// It is an order of that field.
+    /// The goal orders by this field.
     Applies(Aggregate),
-    /// Words don't say.
+    /// The words of the goal don't say.
     Unknown,
-    /// It is an order of another field, which the goal calls so.
+    /// The goal orders by another field, named here.
     Other(String),
 }
 
-/// A field as a planner writes it: "price of the offer" is the price, and the offer has it.
+/// A field as a planner writes it. In "price of the offer" the price is the field and the offer is its owner.
 #[derive(Debug)]
 pub struct Field<'a> {
     own: Vec<String>,
     owner: Vec<String>,
-    /// " of the offer".
+    /// The text from the owner on: " of the offer".
     pub rest: &'a str,
 }
 
 impl<'a> Field<'a> {
-    /// Of what is to be found.
     pub fn of(find: &'a str) -> Self {
         if let Some((owner, own)) = find.rsplit_once(['的', 'の']) {
             return Self { own: telling(own), owner: telling(owner), rest: "" };
         }
-        // "number of sailors on the ship", "price of each offer", "Preis des Angebots", "prix de l'offre".
+        // As in "number of sailors on the ship", "price of each offer", "Preis des Angebots", "prix de l'offre".
         const OWNERS: [&str; 18] = [
             " of the ",
             " on the ",
@@ -260,40 +257,39 @@ impl<'a> Field<'a> {
             " per ",
             " from the ",
         ];
-        // "number of the visitors": the number alone is no field.
+        // In "number of the visitors", "number" alone would be no field.
         let tells = |at: &usize| !telling(&find[..*at]).is_empty();
         let marks = OWNERS.iter().flat_map(|mark| find.match_indices(mark)).map(|(at, _)| at);
         let at = marks.filter(tells).min().unwrap_or(find.len());
         Self { own: telling(&find[..at]), owner: telling(&find[at..]), rest: &find[at..] }
     }
 
-    /// Whether the goal speaks of it.
+    /// Whether the goal mentions the field.
     pub fn is_in(&self, goal: &str) -> bool {
         meet(&self.own, &meant(goal))
     }
 
-    /// Whether the goal speaks of who has it.
+    /// Whether the goal mentions the owner.
     pub fn owner_is_in(&self, goal: &str) -> bool {
         meet(&self.owner, &meant(goal))
     }
 
-    /// Whether it or who has it is one of these.
+    /// Whether the field or its owner is one of these nouns. True if there are none.
     pub fn meets(&self, nouns: &[String]) -> bool {
         let nouns: Vec<String> = nouns.iter().flat_map(|noun| telling(noun)).collect();
         nouns.is_empty() || meet(&nouns, &self.own) || meet(&nouns, &self.owner)
     }
 }
 
-/// A word of a goal with what stands around it.
+/// A word of a goal with its context.
 #[derive(Debug)]
 pub struct Mention {
-    /// The word before it.
+    /// The word or mark before it; empty if it is the first.
     pub before: String,
-    /// The nouns behind it.
     pub nouns: Vec<String>,
 }
 
-/// Where one of these words stands in a goal.
+/// Every place in a goal where one of `cues` occurs.
 pub fn mentions(goal: &str, cues: &[&str]) -> Vec<Mention> {
     let tokens = tokens(goal);
     let found = tokens.iter().enumerate().filter(|(_, word)| cues.contains(&word.as_str()));
@@ -305,12 +301,12 @@ pub fn mentions(goal: &str, cues: &[&str]) -> Vec<Mention> {
         .collect()
 }
 
-/// Whether a word orders things.
+/// Whether a word is a superlative that orders things.
 pub fn is_order_word(word: &str) -> bool {
     SUPERLATIVES.iter().any(|one| one.words.contains(&word))
 }
 
-/// A goal's words with the marks between them: a clause ends at each.
+/// The words of a goal in lower case, and the punctuation marks between them, each of which ends a clause.
 fn tokens(goal: &str) -> Vec<String> {
     let mut tokens = Vec::new();
     let mut word = String::new();
@@ -361,7 +357,7 @@ pub fn orders(goal: &str) -> Vec<Order> {
     found
 }
 
-/// Up to three telling words before a superlative, back to where its clause begins.
+/// Up to three words before a superlative that say what its clause is about.
 fn words_before(tokens: &[String]) -> Vec<String> {
     const BEGINS: [&str; 9] = ["and", "or", "which", "who", "whose", "what", "that", "say", "tell"];
     let clause = tokens
@@ -371,7 +367,7 @@ fn words_before(tokens: &[String]) -> Vec<String> {
     clause.flat_map(|word| telling(word)).take(3).collect()
 }
 
-/// Up to three words that may be the nouns of a superlative; "number of visitors" gives the visitors.
+/// Up to three words after a superlative that may be its nouns. "number of visitors" gives "visitors".
 fn nouns_after(tokens: &[String]) -> Vec<String> {
     const GENERIC: [&str; 9] =
         ["number", "amount", "share", "quantity", "level", "sum", "total", "count", "figure"];
@@ -392,7 +388,6 @@ fn nouns_after(tokens: &[String]) -> Vec<String> {
 }
 
 impl Order {
-    /// How it belongs to a field.
     pub fn relation(&self, field: &Field<'_>, answer_is: AnswerIs) -> Relation {
         let kind = &SUPERLATIVES[self.kind];
         let named = |names: &[&str]| field.own.iter().any(|word| names.iter().any(|name| same(word, name)));
@@ -404,7 +399,7 @@ impl Order {
             _ => Aggregate::Most,
         };
         if answer_is == AnswerIs::Date {
-            // The longest of dates is none; the oldest is the earliest.
+            // "Longest" orders no dates, and "oldest" means the earliest.
             return match (kind.fields == BIRTHS, kind.inverse == BIRTHS, kind.fields.first()) {
                 (true, _, _) => Relation::Applies(self.aggregate),
                 (_, true, _) => Relation::Applies(other),
@@ -422,7 +417,8 @@ impl Order {
             return Relation::Other(if self.counts { format!("number of {noun}") } else { noun });
         }
         match kind.fields.first() {
-            // "Whose warranty is the longest?" A price is meant by the cheapest, whatever stands before it.
+            // "Whose warranty is the longest?" orders warranties. But "cheapest" always means a price,
+            // whatever comes before it.
             Some(_) if kind.fields == LENGTHS && nouns.is_empty() && meet(&self.said_of, &field.own) => {
                 Relation::Applies(self.aggregate)
             }
@@ -433,13 +429,12 @@ impl Order {
         }
     }
 
-    /// What it asks for.
     pub fn aggregate(&self) -> Aggregate {
         self.aggregate
     }
 }
 
-/// English words for what is most often looked up, with the German, French, Spanish and Italian ones.
+/// English words for the most frequent fields, with the German, French, Spanish and Italian ones.
 const TRANSLATED: &[(&[&str], &[&str])] = &[
     (
         &["price", "cost", "fee", "rent"],
@@ -476,9 +471,9 @@ const TRANSLATED: &[(&[&str], &[&str])] = &[
     (&["weight"], &["gewicht", "schwer", "schwerste", "poids", "lourd", "peso"]),
 ];
 
-/// Whether an order of this field may be made in answer to a goal that is not English: every clause with a superlative
-/// speaks of the field, as far as that can be told. Of a slot in another language than the goal that is known for the most
-/// frequent fields.
+/// Whether inputs may be ordered by this field for a goal that is not English: every clause with a superlative must be
+/// about the field, as far as that can be known. If `find` is English, it is known only for the most frequent fields.
+/// Always true for an English goal.
 pub fn may_order(goal: &str, find: &str, field: &Field<'_>) -> bool {
     if is_english(goal) {
         return true;
@@ -500,7 +495,7 @@ pub fn may_order(goal: &str, find: &str, field: &Field<'_>) -> bool {
     let clauses = joined.split(clause_end).filter(|clause| has_superlative(clause));
     clauses.map(telling).all(|clause| {
         let speaks = meet(&own, &clause);
-        // "Welches ist am größten?" speaks of nothing else either.
+        // "Welches ist am größten?" names no other field either.
         speaks
             || clause
                 .iter()
@@ -516,7 +511,7 @@ fn has_superlative(clause: &str) -> bool {
             .any(|word| is_superlative(word.trim_matches(|c: char| !c.is_alphanumeric())))
 }
 
-/// "längste", "größten"; "plus", "moins", "más", "menos", "più".
+/// Words such as "längste" and "größten", and "plus", "moins", "más", "menos", "più".
 fn is_superlative(word: &str) -> bool {
     const MARKS: [&str; 14] = [
         "plus",

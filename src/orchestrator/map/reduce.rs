@@ -1,4 +1,4 @@
-//! From readings to findings, one an input, and from findings to figures, by rule.
+//! Merges readings into one finding for each input, and calculates figures from the findings, all by rule.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -12,36 +12,32 @@ use super::finding::{Answer, Finding, Raw};
 use super::slots::Slots;
 use crate::tools::calculator::{Aggregate, Decimal};
 
-/// What the calculator worked out.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Figures {
-    /// In the order asked for.
+    /// In the order in which the slots name them.
     pub figures: Vec<Figure>,
 }
 
-/// One figure.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Figure {
-    /// Which.
     pub aggregate: Aggregate,
-    /// Its value: a decimal, or a date.
+    /// A decimal number or a date.
     pub value: String,
-    /// The subjects it is the value of: the largest's, those that are counted.
+    /// Whose value it is: the inputs with the largest or smallest value, or those that were counted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub subjects: Vec<String>,
 }
 
-/// What is known of an input without a model.
+/// What is known about an input without a model.
 pub struct Source {
     /// The file's name without folder and extension.
     stem: String,
-    /// Its first line, where that is a title.
+    /// Its first line, if that looks like a title.
     title: Option<String>,
     text: String,
 }
 
 impl Source {
-    /// Of an input.
     pub fn of(input: &Input) -> Self {
         let base = input.name.rsplit('/').next().unwrap_or(&input.name);
         let stem = base.rsplit_once('.').map_or(base, |(stem, _)| stem);
@@ -56,7 +52,7 @@ impl Source {
     }
 }
 
-/// Findings from the accepted outputs of readings, one an input, in order of the inputs.
+/// One finding for each input, in order, from the accepted outputs of the readings.
 pub fn merge<'a>(
     answer_is: AnswerIs,
     sources: &[Source],
@@ -73,7 +69,7 @@ pub fn merge<'a>(
     findings
 }
 
-/// What the reader said the input is about, if that tells it from the others; else its title; else its file's name.
+/// The reader's subject if it occurs in no other input, else the title on the same condition, else the file's name.
 fn subject_of(sources: &[Source], input: usize, stated: &[Raw]) -> String {
     let own = &sources[input];
     let tells = |subject: &&str| {
@@ -108,7 +104,7 @@ fn text_of(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), |text| text.trim().to_owned())
 }
 
-/// Parts of one input may differ: the answer most of them give, the earliest among equals.
+/// The answer that most parts of an input give; among equally frequent ones, the earliest.
 fn most_frequent(stated: &[Raw]) -> Option<&Raw> {
     let votes = |raw: &Raw| stated.iter().filter(|other| other.answer == raw.answer).count();
     let most = stated.iter().map(votes).max()?;
@@ -125,7 +121,7 @@ fn list_of(stated: &[Raw]) -> Answer {
     if items.is_empty() { Answer::NotStated } else { Answer::List(items) }
 }
 
-/// Two inputs of one subject would be one line in the answer: they get their input's number.
+/// Adds the input's number to subjects that several inputs share, so that the answer tells them apart.
 fn tell_apart(findings: &mut [Finding]) {
     let mut count: HashMap<String, usize> = HashMap::new();
     let key = |finding: &Finding| words(&finding.subject).join(" ");
@@ -139,7 +135,7 @@ fn tell_apart(findings: &mut [Finding]) {
     }
 }
 
-/// The figures that the slots ask for.
+/// Calculates the figures that the slots ask for.
 ///
 /// # Errors
 /// When there is nothing to calculate with, or a number is too long.
@@ -176,7 +172,7 @@ fn figure(aggregate: Aggregate, answer_is: AnswerIs, findings: &[Finding]) -> Re
     Ok(Figure { aggregate, value: value.to_string(), subjects })
 }
 
-/// Those that say yes; the items of lists; else those that say anything.
+/// Counts the inputs that say yes, the items of all lists, or else the inputs that have an answer.
 fn count(findings: &[Finding]) -> Figure {
     let counted = |finding: &&Finding| !matches!(finding.answer, Answer::NotStated | Answer::YesNo(false));
     let items = findings.iter().filter(counted).map(|finding| match &finding.answer {
@@ -188,7 +184,7 @@ fn count(findings: &[Finding]) -> Figure {
     Figure { aggregate: Aggregate::Count, value, subjects }
 }
 
-/// Dates as year-month-day sort as text.
+/// Dates are written `YYYY-MM-DD`, which sorts correctly as text.
 fn date_figure(aggregate: Aggregate, findings: &[Finding]) -> Result<Figure, String> {
     let dates = findings.iter().filter_map(|finding| match &finding.answer {
         Answer::Text(date) => Some((date.as_str(), finding.subject.as_str())),

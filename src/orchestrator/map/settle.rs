@@ -1,5 +1,5 @@
-//! Makes a planner's slots agree with themselves and with the words of the goal. Where words can't establish what a figure
-//! would be of, none is made.
+//! Corrects a planner's slots, so that they are consistent and match the words of the goal. If the words don't say what
+//! a figure would be calculated from, none is.
 
 use super::super::checks::words;
 use super::super::plan::AnswerIs;
@@ -7,7 +7,7 @@ use super::orders::{Field, Order, Relation, is_order_word, may_order, mentions, 
 use super::slots::{Combine, Slots};
 use crate::tools::calculator::Aggregate;
 
-/// Words of a goal that leave no doubt about a figure; the largest and the smallest are read as [`orders`].
+/// Words of a goal that ask for a figure. The largest and the smallest are found by [`orders`].
 const CUES: [(Aggregate, &[&str]); 3] = [
     (
         Aggregate::Total,
@@ -17,19 +17,20 @@ const CUES: [(Aggregate, &[&str]); 3] = [
     (Aggregate::Difference, &["difference", "exceed", "exceeds", "gap", "range", "spread", "differ", "much"]),
 ];
 
-/// Cues that allow a figure.
+/// Cues that allow a figure without asking for it.
 const ALLOW: [&str; 3] = ["all", "much", "add"];
-/// Adding that asks for a total: one may also add a column to a table.
+/// Phrases with "add" that ask for a total. One may also add a column to a table.
 const ADDING: [&str; 7] = ["dd up", "dd them", "dd it", "dd these", "dd those", "dd all", "dd everything"];
 
-/// A small planner adds figures nobody asked for, so a total, an average or a difference needs a word of the goal; it
-/// forgets some, and it looks up one thing and orders by it where the goal orders another.
+/// Corrects the errors of small planners. They add figures nobody asked for, so a total, an average or a
+/// difference needs a word in the goal. They forget figures. And they order by what they looked up where the goal
+/// orders by something else.
 pub fn settle(mut slots: Slots, goal: &str) -> Slots {
     slots.find = about_one(&slots.find, goal);
     settle_figures(&mut slots, goal);
     settle_orders(&mut slots, goal);
     let ordered = matches!(slots.answer_is, AnswerIs::Number | AnswerIs::Date);
-    // Counting numbers or dates would count the inputs.
+    // Counting numbers or dates would only count the inputs.
     slots.combine.retain(|combine| *combine != Combine::Figure(Aggregate::Count) || !ordered);
     let mut seen = Vec::new();
     slots.combine.retain(|combine| {
@@ -43,7 +44,7 @@ pub fn settle(mut slots: Slots, goal: &str) -> Slots {
     slots
 }
 
-/// What a goal orders and its slots don't look up.
+/// What a goal orders by, if the slots don't look it up.
 pub fn misses(slots: &Slots, goal: &str) -> Option<String> {
     if !matches!(slots.answer_is, AnswerIs::Number | AnswerIs::Date) {
         return None;
@@ -70,7 +71,7 @@ fn settle_figures(slots: &mut Slots, goal: &str) {
     for (aggregate, cues) in CUES {
         let said = number && is_said(goal, cues, &slots.find);
         let figure = Combine::Figure(aggregate);
-        // "All", "much" and "add" allow a figure but do not ask for one; nor does a difference.
+        // "all", "much" and "add" allow a figure but do not ask for one, nor do the words for a difference.
         let asks = |word: &String| cues.contains(&word.as_str()) && !ALLOW.contains(&word.as_str());
         let adds = aggregate == Aggregate::Total && ADDING.iter().any(|phrase| goal.contains(phrase));
         let asked = aggregate != Aggregate::Difference && (adds || words(goal).iter().any(asks));
@@ -82,8 +83,8 @@ fn settle_figures(slots: &mut Slots, goal: &str) {
     }
 }
 
-/// Whether a cue stands in the goal, and not of another field: "the total price" is no total of warranties, and "the
-/// highest average rating" is a rating.
+/// Whether a cue occurs in the goal and belongs to no other field: "the total price" asks for no total of warranties,
+/// and "the highest average rating" is a rating.
 fn is_said(goal: &str, cues: &[&str], find: &str) -> bool {
     let field = Field::of(find);
     let named_apart = field.is_in(goal);
@@ -121,7 +122,7 @@ fn settle_orders(slots: &mut Slots, goal: &str) {
             _ => None,
         })
         .collect();
-    // What the goal calls the highest of something each input has is no order of the inputs.
+    // A superlative in the field itself, as in "highest score", orders nothing between the inputs.
     let of_each = words(&slots.find).iter().any(|word| is_order_word(word));
     if of_each || relations.contains(&Relation::Unknown) {
         return;
@@ -136,8 +137,8 @@ fn settle_orders(slots: &mut Slots, goal: &str) {
     }
 }
 
-/// The goal orders what its slots don't look up. What the goal doesn't name at all gives way to it; otherwise both are read,
-/// as words, and nothing is ordered by rule.
+/// The goal orders by what the slots don't look up. If the goal doesn't mention the slots' field at all, that is
+/// replaced. Otherwise both fields are read as text, and nothing is ordered by rule.
 fn look_up_too(slots: &mut Slots, goal: &str, name: &str, order: &Order, alone: bool) {
     let field = Field::of(&slots.find);
     if alone && !field.is_in(goal) {
@@ -151,7 +152,7 @@ fn look_up_too(slots: &mut Slots, goal: &str, name: &str, order: &Order, alone: 
     slots.combine = vec![Combine::List];
 }
 
-/// The first of dates is the earliest, whatever the planner calls it.
+/// The first of several dates is the earliest, whatever the planner chose.
 fn first_is_earliest(slots: &mut Slots, goal: &str) {
     let first = slots.answer_is == AnswerIs::Date && words(goal).iter().any(|word| word == "first");
     let (from, to) = (Combine::Figure(Aggregate::Most), Combine::Figure(Aggregate::Least));
@@ -160,8 +161,8 @@ fn first_is_earliest(slots: &mut Slots, goal: &str) {
     }
 }
 
-/// "total number of people in each museum" is "number of people in the museum" to who reads about one. A rating that the
-/// goal calls an average stays one.
+/// Rewords a field for the reader of a single text: "total number of people in each museum" becomes "number of people
+/// in the museum". In "the highest average rating" the average stays.
 fn about_one(find: &str, goal: &str) -> String {
     const OF_MANY: [&str; 5] = ["total", "average", "mean", "combined", "overall"];
     let words: Vec<&str> = find.split_whitespace().filter(|word| *word != "all").collect();

@@ -1,48 +1,45 @@
-//! The slots of a map: the question to each input, what kind of thing answers it, and what is made of the answers.
+//! The slots of a map, which the planner fills in: what to find in each input, what kind of answer that is, and how
+//! the answers are combined.
 
 use serde::{Deserialize, Serialize};
 
 use super::super::plan::AnswerIs;
 use crate::tools::calculator::Aggregate;
 
-/// What is made of the answers.
+/// How the answers are combined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Combine {
-    /// Each one is told.
     List,
-    /// They are told together in a few sentences.
+    /// Sum them up in a few sentences.
     Summary,
-    /// A figure by rule.
+    /// Calculate a figure, such as the total.
     #[serde(untagged)]
     Figure(Aggregate),
 }
 
-/// The planner's part of a map.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Slots {
-    /// What is to be found in each input, as a noun: "number of sailors on the ship". A small planner asked for a whole
-    /// question asks for the largest of all ships, which a reader of one text cannot know.
+    /// What to find in each input, as a noun: "number of sailors on the ship". Asked for a whole question, a small
+    /// planner would write one about the largest of all ships, which a reader of one text cannot answer.
     pub find: String,
-    /// What kind of thing answers it.
     pub answer_is: AnswerIs,
-    /// What is made of the answers; not empty.
+    /// Has one entry or more.
     pub combine: Vec<Combine>,
 }
 
 impl Slots {
-    /// What is done when the planner gives nothing usable: the goal itself is the question.
+    /// Used if the planner gives nothing usable: the goal itself is the question.
     pub fn fallback(goal: &str) -> Self {
         Self { find: format!("answer to: {goal}"), answer_is: AnswerIs::Text, combine: vec![Combine::List] }
     }
 
-    /// Whether an answer may be longer than a fact.
+    /// Whether the answer of an input may be longer than a single fact.
     #[must_use]
     pub fn is_long(&self) -> bool {
         matches!(self.answer_is, AnswerIs::Text | AnswerIs::List)
     }
 
-    /// The figures that are asked for.
     pub fn aggregates(&self) -> impl Iterator<Item = Aggregate> + '_ {
         self.combine.iter().filter_map(|combine| match combine {
             Combine::Figure(aggregate) => Some(*aggregate),
@@ -50,7 +47,6 @@ impl Slots {
         })
     }
 
-    /// Their names.
     #[must_use]
     pub fn aggregates_named(&self) -> Vec<&'static str> {
         self.aggregates().map(Aggregate::name).collect()
@@ -62,7 +58,7 @@ impl Slots {
         self.aggregates().next().is_some()
     }
 
-    /// Whether every answer is to be told.
+    /// Whether the answers of all inputs are to be listed.
     #[must_use]
     pub fn wants_list(&self) -> bool {
         self.combine.contains(&Combine::List)

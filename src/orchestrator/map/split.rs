@@ -1,9 +1,10 @@
-//! Cuts a text that is too long into parts at the ends of paragraphs, else of lines, sentences, words; nothing is lost.
+//! Splits a long text into parts: at paragraph ends if possible, else at the ends of lines, sentences or
+//! words. Nothing is lost.
 
 use std::ops::Range;
 
-/// Byte ranges that follow one another, cover the text, and have at most `tokens_max` tokens each. `whole` are the tokens of
-/// the whole text, where they are known.
+/// Consecutive byte ranges that cover the text and have at most `tokens_max` tokens each. `whole` is the token count of
+/// the whole text, if it is known.
 pub fn parts(
     text: &str,
     tokens_max: usize,
@@ -16,11 +17,11 @@ pub fn parts(
     let mut parts: Vec<Range<usize>> = Vec::new();
     let mut pending = pieces(text, 0..text.len(), 0);
     pending.reverse();
-    // Depth of each pending piece: how fine it has been cut already.
+    // Each pending piece with its depth, which is the index of the separator it was cut at.
     let mut pending: Vec<(Range<usize>, usize)> = pending.into_iter().map(|range| (range, 0)).collect();
     let mut open: Option<Range<usize>> = None;
-    // Of the open part: the sum over its pieces, which may be more than the part has as a whole. Only where the sum
-    // passes the limit is the whole counted, or a text of many short lines would be counted over and over.
+    // Sum over the pieces of the open part, which may be more than the part has as a whole. The whole is counted only
+    // if the sum passes the limit, or a text of many short lines would be counted over and over.
     let mut open_tokens = 0;
     while let Some((piece, depth)) = pending.pop() {
         let start = open.as_ref().map_or(piece.start, |range| range.start);
@@ -46,14 +47,14 @@ pub fn parts(
     parts
 }
 
-/// From coarse to fine; the last cuts between any two characters.
+/// From coarse to fine. The empty one cuts anywhere.
 const SEPARATORS: [&str; 5] = ["\n\n", "\n", ". ", " ", ""];
 
-/// The range cut after every separator of this depth.
+/// Cuts the range after every separator of this depth.
 fn pieces(text: &str, range: Range<usize>, depth: usize) -> Vec<Range<usize>> {
     let part = &text[range.clone()];
     if SEPARATORS[depth].is_empty() {
-        // Steps of several characters: a word no space divides is cut, but not letter by letter.
+        // In steps of several characters: a very long word is cut, but not letter by letter.
         let marks: Vec<usize> =
             part.char_indices().map(|(at, _)| at).step_by(16).chain([part.len()]).collect();
         return marks.windows(2).map(|pair| range.start + pair[0]..range.start + pair[1]).collect();

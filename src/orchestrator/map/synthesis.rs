@@ -1,5 +1,5 @@
-//! The answer from what was found: the planner words it, rules check that every fact asked for is in it and no other
-//! number is, and where it cannot be brought to that, the facts are told plainly.
+//! Writes the answer from the findings. The planner words it, and rules check that it has every fact asked for and no
+//! other number. If the planner fails at that, the facts are listed plainly.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -19,20 +19,18 @@ use super::reduce::Figures;
 use super::slots::Slots;
 use crate::tools::calculator::{Aggregate, Decimal};
 
-/// Tokens of an answer, beside those of the facts it tells.
+/// Most tokens of an answer, in addition to twice those of the facts.
 const ANSWER_TOKENS_MAX: u32 = 300;
 
-/// Everything an answer may rest on.
+/// Everything an answer may be based on.
 pub struct FactSheet<'a> {
-    /// What was asked of each input.
     pub slots: &'a Slots,
-    /// One an input.
+    /// One for each input.
     pub findings: &'a [Finding],
-    /// What was worked out.
     pub figures: &'a Figures,
 }
 
-/// The answer, and the report of the planner's call where there was one.
+/// The answer, and the report of the planner's call if there was one.
 pub async fn answer(
     context: &Context,
     registry: &Registry,
@@ -81,8 +79,8 @@ a full sentence or a list, without explaining how you got there.\n\nGoal: {goal}
     )]
 }
 
-/// The facts that are asked for, told by rule: a line a finding, a line a figure. Findings behind figures are left out
-/// where no list is asked for: a small planner would pick among them again, and wrongly.
+/// The facts asked for, one line for each finding and figure. Findings behind figures are left out unless a list is
+/// asked for: a small planner would pick among them again, and wrongly.
 #[must_use]
 pub fn plain(facts: &FactSheet<'_>) -> String {
     let mut lines: Vec<String> = Vec::new();
@@ -113,8 +111,7 @@ pub fn plain(facts: &FactSheet<'_>) -> String {
     lines.join("\n")
 }
 
-/// When no input says anything to the question: of `inputs` so many were not read to their end, and of those nothing is
-/// said but that.
+/// The answer if nothing was found. `unread` of the `inputs` were not fully read, and nothing else is said about those.
 #[must_use]
 pub fn nothing_found(slots: &Slots, inputs: usize, unread: usize, missing: &[String]) -> String {
     let find = slots.find.trim();
@@ -132,15 +129,15 @@ pub fn nothing_found(slots: &Slots, inputs: usize, unread: usize, missing: &[Str
     format!("{said} {}", sentences(missing)).trim_end().to_owned()
 }
 
-/// What an answer must hold, and which numbers it may.
+/// What an answer must contain, and which numbers it may contain.
 struct Wanted {
-    /// Each with the ways it may be written; one of them must be there.
+    /// Numbers that it must contain, each with the ways it may be written.
     numbers: Vec<Vec<Decimal>>,
     texts: Vec<String>,
     allowed: HashSet<Decimal>,
-    /// Whether "which" is not all that is asked.
+    /// Whether the goal asks for values, and not only "which".
     asks_for_values: bool,
-    /// Whole numbers up to this may count or order things.
+    /// Whole numbers up to this are allowed, since they may count or number things.
     small_max: i64,
 }
 
@@ -177,10 +174,10 @@ impl Wanted {
         wanted
     }
 
-    /// A value that must be told; a long decimal may be rounded.
+    /// Requires a value in the answer. A long decimal may be rounded.
     fn want(&mut self, value: &str) {
         let Ok(number) = value.parse::<Decimal>() else {
-            // A date or a text may be worded anew; a name may not.
+            // A date or a text may be reworded, a name may not.
             if words(value).len() <= 4 && value.parse::<Decimal>().is_err() && !looks_like_date(value) {
                 self.texts.push(value.to_owned());
             }
@@ -215,7 +212,7 @@ impl Wanted {
         }
     }
 
-    /// Without numbers to tell, a number in the answer is part of a date or a name worded anew.
+    /// If no number is required, a number in the answer is part of a reworded date or name.
     fn texts_hold_dates(&self) -> bool {
         self.numbers.is_empty()
     }

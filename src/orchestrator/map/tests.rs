@@ -40,7 +40,7 @@ fn verdict(answer_is: AnswerIs, json: &str) -> &'static str {
 fn a_reading_is_accepted_only_where_the_text_bears_it_out() {
     for (answer_is, json, expected) in [
         (AnswerIs::Number, r#"{"subject":"Mill of Brock","answer":1250}"#, "accept"),
-        // It stands there, but in a sentence that speaks of something else.
+        // The number occurs, but in a sentence about something else.
         (AnswerIs::Number, r#"{"subject":"","answer":2}"#, "doubt"),
         (AnswerIs::Number, r#"{"subject":"","answer":1300}"#, "reject"),
         (AnswerIs::Number, r#"{"subject":"","answer":null}"#, "doubt"),
@@ -55,7 +55,7 @@ fn a_reading_is_accepted_only_where_the_text_bears_it_out() {
         (AnswerIs::YesNo, r#"{"subject":"","answer":"no"}"#, "accept"),
         (AnswerIs::Text, r#"{"subject":"","answer":"It grinds."}"#, "accept"),
         (AnswerIs::List, r#"{"subject":"","answer":[]}"#, "doubt"),
-        // The form that was shown, copied.
+        // A copy of the form in the prompt.
         (AnswerIs::Name, r#"{"subject":"","answer":"the name"}"#, "redraw"),
         (AnswerIs::Text, r#"{"subject":"","answer":"One or two sentences."}"#, "redraw"),
         (AnswerIs::List, r#"{"subject":"","answer":["...","..."]}"#, "redraw"),
@@ -95,7 +95,7 @@ fn parts_of_one_input_become_one_finding_and_equal_subjects_are_told_apart() {
     let told: Vec<(&str, String, bool)> =
         findings.iter().map(|f| (f.subject.as_str(), f.answer.told(), f.failed)).collect();
     let line = |subject, answer: &str, failed| (subject, answer.to_owned(), failed);
-    // "mill" could be any of them, the title could not.
+    // "mill" occurs in other inputs too, the title does not.
     assert_eq!(
         told,
         [line("mill of Ahn", "7", false), line("Red Mill", "9.5", false), line("f2", "not stated", true)]
@@ -166,7 +166,7 @@ proptest! {
                 other => panic!("{other:?}"),
             }
         };
-        // As a grammar closes it: after so many characters of all items.
+        // As a grammar closes it: the items are cut off after `end` characters in all.
         let all = items.join("\u{0}");
         let chars: Vec<char> = all.chars().collect();
         let end = 1 + (cut * (chars.len() - 1) as f64) as usize;

@@ -6,10 +6,10 @@ use super::super::request::RunRequest;
 use super::why::{Attachment, Facts};
 use crate::tools::calculator::{arithmetic, evaluate};
 
-/// Tokens a direct call keeps free for the chat template, the goal's frame and the answer.
+/// Tokens that a direct call keeps free for the chat template and the answer.
 pub const ANSWER_TOKENS_RESERVED: usize = 1024;
 
-/// Nouns for what a person attaches.
+/// Nouns for what people attach.
 const DOCUMENT_NOUNS: &[&str] = &[
     "article",
     "articles",
@@ -93,10 +93,10 @@ const DOCUMENT_NOUNS: &[&str] = &[
     "transcripts",
     "translation",
 ];
-/// Words that make a noun a certain one.
+/// Words that make a noun refer to a particular thing, as in "this report".
 const POINTERS: &[&str] =
     &["the", "this", "these", "those", "my", "our", "that", "following", "both", "each", "every", "all"];
-/// What was done to bring a text along.
+/// Verbs for sending or attaching a text.
 const BROUGHT: &[&str] = &[
     "attached",
     "enclosed",
@@ -113,7 +113,7 @@ const BROUGHT: &[&str] = &[
     "supplied",
     "uploaded",
 ];
-/// What a person calls the parts of a longer text.
+/// Nouns for the parts of a longer text.
 const PART_NOUNS: &[&str] = &[
     "section",
     "sections",
@@ -136,11 +136,10 @@ const PART_NOUNS: &[&str] = &[
     "view",
     "terms",
 ];
-/// Words that speak of inputs one at a time.
+/// Words that refer to inputs one at a time.
 const DISTRIBUTIVE: &[&str] =
     &["each", "every", "per", "all", "any", "which", "list", "compare", "average", "total", "count"];
 
-/// Gathers the facts.
 #[must_use]
 pub fn gather(request: &RunRequest, counts: &Counts, context_tokens: usize) -> Facts {
     let RunRequest { goal, inputs, conversation, .. } = request;
@@ -163,8 +162,8 @@ pub fn gather(request: &RunRequest, counts: &Counts, context_tokens: usize) -> F
     }
 }
 
-/// Whether what was said before the goal may hold the text that the goal speaks of. "The text" may be anything that was
-/// said; what was "attached" or "sent" was brought along by the person, by a tool, or by whoever set the stage.
+/// Whether the conversation may contain the text that the goal refers to. "The text" may be any message. What was
+/// "attached" or "sent" comes from the user, a tool, or the system prompt.
 fn has_it(conversation: &[Message], spoken_of: Attachment) -> bool {
     conversation.iter().any(|message| {
         let text = message.content.as_str();
@@ -178,12 +177,12 @@ fn has_it(conversation: &[Message], spoken_of: Attachment) -> bool {
     })
 }
 
-/// Code, or several lines of words.
+/// Whether a text has code, or a block of words after its first line.
 fn has_block(text: &str) -> bool {
     text.contains("```") || text.split_once('\n').is_some_and(|(_, rest)| words(rest).len() >= 20)
 }
 
-/// Whether a message is or has a text to work on, and is no mere question or greeting.
+/// Whether a message has a text to work on, and is not just a question or a greeting.
 fn brings_text(text: &str) -> bool {
     const SENTENCE_WORDS_MIN: usize = 8;
     let length = words(text).len();
@@ -200,7 +199,7 @@ fn words(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// The text without what stands between quotation marks or back-ticks: words that are only talked about.
+/// The text without anything in quotation marks or back-ticks, which is only talked about.
 fn unquoted(text: &str) -> String {
     let mut out = String::new();
     let mut closing: Option<char> = None;
@@ -224,11 +223,12 @@ fn unquoted(text: &str) -> String {
         }
         previous = c;
     }
-    // An apostrophe that opened nothing would swallow the rest.
+    // A mark that is never closed, such as an apostrophe, would remove the rest.
     if closing.is_some() { text.to_owned() } else { out }
 }
 
-/// Whether the goal brings its own text along: a block after a line break, code, or words after a colon.
+/// Whether the goal contains the text to work on: a block after a line break, code, a quotation, or
+/// words after a colon.
 fn carries_text(goal: &str) -> bool {
     let block = goal.split_once('\n').is_some_and(|(_, rest)| words(rest).len() >= 8);
     let after_colon = goal.split_once(": ").is_some_and(|(_, rest)| words(rest).len() >= 3);
@@ -249,7 +249,7 @@ fn attachment(goal: &str) -> Attachment {
     if points && !carries_text(goal) { Attachment::Perhaps } else { Attachment::No }
 }
 
-/// "the attached letter", "the file I sent you", "what you got from me", "see attachment".
+/// As in "the attached letter", "the file I sent you", "what you got from me", "see attached".
 fn brought_along(words: &[String]) -> bool {
     let at = |index: usize| words.get(index).map_or("", String::as_str);
     let pointed =
@@ -257,7 +257,7 @@ fn brought_along(words: &[String]) -> bool {
     (0..words.len()).any(|i| match at(i) {
         "attached" | "enclosed" if at(i + 1) == "to" => matches!(at(i + 2), "this" | "my") && pointed(i),
         "attached" | "enclosed" => {
-            // "how is a sail attached?" speaks of sails.
+            // But not "how is a sail attached?".
             pointed(i)
                 || matches!(at(i + 1), "is" | "are" | "you" | "please" | "find")
                 || i == 0
@@ -278,7 +278,7 @@ fn brought_along(words: &[String]) -> bool {
     })
 }
 
-/// How many numbers the goal gives.
+/// How many words of the goal begin with a digit.
 fn number_count(goal: &str) -> usize {
     words(goal).iter().filter(|word| word.starts_with(|c: char| c.is_ascii_digit())).count()
 }
@@ -287,7 +287,7 @@ fn speaks_of_parts(goal: &str) -> bool {
     words(&unquoted(goal)).iter().any(|word| PART_NOUNS.contains(&word.as_str()))
 }
 
-/// The parts a goal names: the longest enumeration of short items, with what introduces the first one taken off.
+/// The parts that a goal names: its longest enumeration of short items, without the words that introduce it.
 #[must_use]
 pub fn named_aspects(goal: &str) -> Vec<String> {
     let goal = goal.trim().trim_end_matches('.').trim_end_matches("please").trim_end_matches(", ");
@@ -326,7 +326,8 @@ fn aspects_of_sentence(sentence: &str) -> Vec<String> {
     if items.iter().all(short) { items } else { Vec::new() }
 }
 
-/// What follows "with sections on", "a chapter about each of": there the enumeration begins, whatever commas come before.
+/// The text after "with sections on" or "a chapter about each of". The enumeration begins there,
+/// even after earlier commas.
 fn after_part_noun(sentence: &str) -> Option<&str> {
     const JOINTS: [&str; 13] = [
         "on", "of", "about", "for", "covering", "called", "named", "titled", "entitled", "each", "headed",

@@ -1,5 +1,5 @@
-//! How a goal is gone about: facts first, then nearness in meaning to worked examples, which are data
-//! (`examples.jsonl`). Facts say what is possible, nearness what is meant.
+//! Chooses the strategy for a goal. Countable facts say which strategies are possible; similarity in meaning to worked
+//! examples, which are data (`examples.jsonl`), says which of them is meant.
 
 mod facts;
 #[cfg(test)]
@@ -17,23 +17,23 @@ use why::{Attachment, Facts, Nearest, StrategyWhy};
 
 pub use facts::ANSWER_TOKENS_RESERVED;
 
-/// One goal a line, with the strategy that was best for it and whether anything was attached.
+/// One goal per line, with the best strategy for it and whether anything was attached.
 const EXAMPLES: &str = include_str!("examples.jsonl");
 
 /// Examples shown in `strategy_why`.
 const NEAREST_SHOWN: usize = 5;
-/// A strategy is as near as this many of its examples, on average: one alone may be near by its topic.
+/// A strategy's score is the mean similarity of this many of its closest examples. One alone may be close
+/// only by its topic.
 const NEIGHBOURS: usize = 3;
 
-/// Nearness below which an example says nothing.
+/// Similarity below which an example says nothing.
 const FAR: f32 = 0.2;
 
-/// A worked example.
 #[derive(Debug, Clone, Deserialize)]
 struct Example {
     goal: String,
     strategy: Strategy,
-    /// Whether inputs came with it.
+    /// Whether inputs came with the goal.
     inputs: bool,
 }
 
@@ -42,7 +42,7 @@ fn examples() -> Vec<Example> {
     lines.map(|line| serde_json::from_str(line).expect("examples.jsonl is checked by a test")).collect()
 }
 
-/// Chooses a strategy for a planner with so much context, and says why.
+/// Chooses a strategy and says why. `context_tokens` is the planner's context length.
 pub async fn choose(
     request: &Arc<RunRequest>,
     counts: &Arc<Counts>,
@@ -75,7 +75,7 @@ async fn decide(request: &RunRequest, facts: &Facts, embed: Option<&dyn Embed>) 
     }
 }
 
-/// What the facts leave open; the first is what is done when nothing speaks for another.
+/// The strategies that the facts allow.
 fn possible(facts: &Facts) -> Vec<Strategy> {
     if facts.arithmetic.is_some() {
         return vec![Strategy::Direct];
@@ -88,7 +88,7 @@ fn possible(facts: &Facts) -> Vec<Strategy> {
         };
     }
     match facts.speaks_of_attachment {
-        // It was said before.
+        // The conversation has the text.
         _ if facts.conversation_has_it => {}
         Attachment::Yes => return vec![Strategy::Ask],
         Attachment::Perhaps => return vec![Strategy::Direct, Strategy::Ask],
@@ -98,7 +98,8 @@ fn possible(facts: &Facts) -> Vec<Strategy> {
     if facts.named_aspects.len() >= 2 || facts.speaks_of_parts {
         possible.push(Strategy::Parallel);
     }
-    // Two numbers make one operation, which one call does as well; from three on there are steps to disagree about.
+    // Two numbers make one operation, which one call does as well. From three on, there are steps that
+    // ballots may differ in.
     if facts.numbers >= 3 {
         possible.push(Strategy::Vote);
     }
@@ -126,7 +127,7 @@ fn without_embedder(facts: &Facts, possible: &[Strategy]) -> Strategy {
     }
 }
 
-/// All examples of the same kind (with inputs or without), nearest first.
+/// All examples of the same kind (with inputs or without), closest first.
 async fn neighbours(goal: &str, inputs: bool, embed: &dyn Embed) -> Result<Vec<Nearest>, String> {
     let examples: Vec<Example> = examples().into_iter().filter(|example| example.inputs == inputs).collect();
     let mut texts: Vec<&str> = vec![goal];
@@ -149,7 +150,7 @@ async fn neighbours(goal: &str, inputs: bool, embed: &dyn Embed) -> Result<Vec<N
     Ok(nearest)
 }
 
-/// A strategy that cannot be run stands for the one that does its work.
+/// Examples of a strategy that is not available count for the direct one.
 fn stands_for(strategy: Strategy) -> Strategy {
     if strategy.is_available() { strategy } else { Strategy::Direct }
 }
@@ -163,7 +164,7 @@ fn by_nearness(facts: &Facts, possible: &[Strategy], mut nearest: Vec<Nearest>) 
             .map(|example| example.similarity)
             .collect();
         let nearness = near.iter().sum::<f32>() / near.len().max(1) as f32;
-        // Where nothing is near, nothing speaks against one call.
+        // If no example is close, nothing speaks against one call.
         let floor = if strategy == Strategy::Direct { FAR } else { f32::MIN };
         nearness.max(floor) + leaning(strategy, facts)
     };
@@ -177,10 +178,10 @@ fn by_nearness(facts: &Facts, possible: &[Strategy], mut nearest: Vec<Nearest>) 
     (best, nearest, format!("nearness to worked examples and the facts: {}", shown.join(", ")))
 }
 
-/// What the facts add to nearness, in units of cosine: enough to tip a close call, not to turn a clear one.
+/// What the facts add to the cosine similarity: enough to decide a close call, not to overturn a clear one.
 fn leaning(strategy: Strategy, facts: &Facts) -> f32 {
     match strategy {
-        // Whether to decompose at all is the first decision: a tie is one call's.
+        // In a tie, one call is preferred to splitting the goal.
         Strategy::Direct => 0.03,
         Strategy::Map => {
             let each = if facts.speaks_of_each { 0.05 } else { 0.0 };

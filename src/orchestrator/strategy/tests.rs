@@ -48,7 +48,7 @@ fn facts_gate_what_nearness_may_choose() {
     for speaks_of_attachment in [Attachment::Yes, Attachment::Perhaps] {
         assert_eq!(possible(&Facts { speaks_of_attachment, ..said.clone() }), [Strategy::Direct]);
     }
-    // With something attached there is nothing to ask for.
+    // If something is attached, there is nothing to ask for.
     assert!(!possible(&Facts { speaks_of_attachment: Attachment::Yes, ..facts(1) }).contains(&Strategy::Ask));
 }
 

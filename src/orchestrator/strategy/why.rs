@@ -1,15 +1,13 @@
-//! Why a strategy was chosen, as events and outcomes tell it.
+//! Why a strategy was chosen, as events and outcomes show it.
 
 use serde::{Deserialize, Serialize};
 
 use super::super::request::Strategy;
 
-/// Why a strategy was chosen.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StrategyWhy {
-    /// What can be counted.
     pub facts: Facts,
-    /// The worked examples nearest in meaning, nearest first; empty without an embedder or when it was not needed.
+    /// The worked examples closest in meaning, closest first. Empty without an embedder or if it was not needed.
     pub nearest: Vec<Nearest>,
     /// What decided, in a sentence.
     pub because: String,
@@ -22,47 +20,46 @@ pub struct Facts {
     pub inputs: usize,
     /// Tokens of all inputs together, by the planner's tokenizer.
     pub input_tokens: usize,
-    /// Tokens of what was said before the goal.
+    /// Tokens of the messages before the goal.
     #[serde(default)]
     pub conversation_tokens: usize,
-    /// Whether what was said before may hold the text that the goal speaks of.
+    /// Whether the messages before the goal may contain the text that the goal refers to.
     #[serde(default)]
     pub conversation_has_it: bool,
-    /// Whether the planner can read all of them, and what was said before, in one call.
+    /// Whether the planner can read all inputs and the conversation in one call.
     pub inputs_fit_together: bool,
-    /// Whether the goal speaks of something attached or sent.
+    /// Whether the goal refers to something attached or sent.
     pub speaks_of_attachment: Attachment,
     /// The parts the goal names, such as headings of sections.
     pub named_aspects: Vec<String>,
-    /// Whether the goal speaks of sections, parts or viewpoints.
+    /// Whether the goal mentions sections, parts or viewpoints.
     pub speaks_of_parts: bool,
-    /// How many numbers the goal gives.
+    /// How many numbers in digits the goal has.
     pub numbers: usize,
-    /// The goal as an expression, where it is arithmetic and nothing else.
+    /// The goal as an expression, if it is only arithmetic.
     pub arithmetic: Option<String>,
-    /// Whether the goal speaks of inputs one at a time: each, every, which of them.
+    /// Whether the goal refers to inputs one at a time: each, every, which of them.
     pub speaks_of_each: bool,
 }
 
-/// A worked example near the goal.
+/// A worked example that is close to the goal in meaning.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Nearest {
     /// The goal of the worked example.
     pub goal: String,
-    /// What was best for it.
+    /// The best strategy for that goal.
     pub strategy: Strategy,
-    /// Cosine of the two embeddings.
+    /// Cosine similarity of the two goals' embeddings.
     pub similarity: f32,
 }
 
-/// Whether a goal speaks of something attached or sent.
+/// Whether a goal refers to something attached or sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Attachment {
-    /// The goal has no words that speak of it.
     No,
-    /// It points at a text that may be the one to be written: "the report".
+    /// It refers to a text that may be the one to write: "the report".
     Perhaps,
-    /// "the attached letter", "the file I sent".
+    /// It says so: "the attached letter", "the file I sent".
     Yes,
 }

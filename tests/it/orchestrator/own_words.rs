@@ -1,5 +1,5 @@
-//! What a run says in its own words is true of the goal and of what was read: orders, slots, lists, what is missing, and
-//! what was said before.
+//! What a run says must be true of the goal and of what was read: orders, slots, lists, what is
+//! missing, and the conversation.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use super::scripted::*;
 
 const SLOTS: &str = "look up in every single text";
 
-/// Offers with a price and a warranty each; the dearest has the shortest warranty.
+/// Offers with a price and a warranty each. The most expensive one has the shortest warranty.
 fn offers() -> Vec<Input> {
     let offer = |name: &str, price: u32, months: u32| Input {
         name: format!("{name}.md"),
@@ -20,7 +20,7 @@ fn offers() -> Vec<Input> {
     vec![offer("Arlen", 990, 12), offer("Brock", 450, 36), offer("Corin", 700, 24)]
 }
 
-/// Reads the number in the sentence that speaks of what is looked for.
+/// A reader that takes the number from the right sentence.
 fn reads(call: &Call) -> Act {
     let prompt = &call.messages[0].content;
     let text = prompt.split("\"\"\"").nth(1).unwrap();
@@ -41,7 +41,8 @@ fn reads(call: &Call) -> Act {
     say(json!({"subject": subject, "answer": answer}).to_string())
 }
 
-/// A planner whose slots are `draws`, one after the other (the last for ever), and which answers with what it is told.
+/// A planner that gives the slots in `draws` one after the other, then the last again and again. It answers with the
+/// facts in its prompt.
 fn planner(draws: Vec<Value>) -> Arc<Scripted> {
     scripted("big", move |call, number| {
         if call.schema.is_none() {
@@ -164,7 +165,7 @@ fn a_slot_in_the_words_of_a_worked_example_is_drawn_again() {
         let seen = planner.seen.lock().unwrap();
         assert_eq!(seen[1].messages, seen[0].messages, "a fresh draw, and no argument");
         assert!(seen[1].seed != seen[0].seed && seen[1].temperature > 0.0);
-        // Never anything else: then the goal itself is the question.
+        // If the planner gives nothing else, the goal itself is the question.
         let (ran, _) = run_map("What is the price of each offer?", vec![leaked.clone()]);
         let find = proposed(&ran)["find"].as_str().unwrap().to_owned();
         assert!(find.contains("What is the price of each offer?"), "{leaked}: {find}");
@@ -288,7 +289,7 @@ fn check_schemas(planner: &Scripted) {
     }
 }
 
-/// What a run over two orchards says whose readers list varieties.
+/// A run over two orchards in which `worker` lists the varieties of each.
 fn lists(worker: impl Fn(&Call, usize) -> Act + Send + Sync + 'static) -> Ran {
     let planner = scripted("big", |call, _| {
         if last(call).contains(SLOTS) {
@@ -339,7 +340,7 @@ fn a_list_that_never_ends_is_said_to_be_cut_off_and_holds_whole_words() {
 
 #[test]
 fn a_fact_cut_off_at_its_limit_is_no_fact() {
-    // The grammar closes JSON in time: the shortest way is null, or the digits so far.
+    // Near the limit the grammar closes the JSON with null, or with the digits so far.
     for cut in [r#"{"subject":"Farm","answer":null}"#, r#"{"subject":"Farm","answer":1}"#] {
         let worker = scripted("small", move |_, _| Act::Cut(cut.to_owned()));
         let planner = scripted("big", move |call, _| match &call.schema {
@@ -422,7 +423,7 @@ fn what_came_with_neither_the_goal_nor_the_conversation_is_asked_for() {
 
 #[test]
 fn files_a_budget_left_unread_are_not_said_to_lack_anything() {
-    // The first file says nothing; the others are never read.
+    // The first file does not contain the answer; the others are never read.
     let worker = scripted("small", |call, _| {
         if sheep(call) == 10 { say(json!({"subject": "", "answer": null}).to_string()) } else { Act::Stall }
     });

@@ -1,4 +1,4 @@
-//! Models that do what a script says, and how a whole run is played with them.
+//! Models that follow a script, and helpers that run a whole goal with them.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -14,15 +14,15 @@ use serde_json::{Value, json};
 /// What a scripted model does with a call.
 pub enum Act {
     Say(String),
-    /// Before anything of the prompt is computed.
+    /// Waits before any of the prompt is computed.
     Queued(Duration, String),
     SayAfter(Duration, String),
     Fail(CallErrorKind),
     Stall,
     Panic,
-    /// Words without end, until it is dropped or its limit is reached.
+    /// Generates words until it is dropped or its limit is reached.
     Babble,
-    /// As far as the limit let it come.
+    /// A reply that was cut off at its limit.
     Cut(String),
 }
 
@@ -38,7 +38,7 @@ pub struct Scripted {
     pub script: Box<Script>,
     pub calls: AtomicUsize,
     pub seen: Mutex<Vec<Call>>,
-    /// Texts whose tokens were counted, and where.
+    /// Texts whose tokens were counted, and the threads on which they were.
     pub counted: Mutex<Vec<(String, std::thread::ThreadId)>>,
 }
 
@@ -219,7 +219,7 @@ pub fn reading(call: &Call) -> Act {
     say(json!({"subject": format!("Farm number {}", sheep / 10 - 1), "answer": sheep}).to_string())
 }
 
-/// Fills slots, and answers with the results as they were given.
+/// A planner that fills slots correctly and answers with the results as they were given.
 pub fn obedient_planner() -> Arc<Scripted> {
     scripted("big", |call, _| {
         if call.schema.is_some() {

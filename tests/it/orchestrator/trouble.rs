@@ -45,7 +45,7 @@ fn a_model_that_fails_panics_or_stalls_costs_a_task_and_not_the_run() {
         assert_eq!((outcome.status, outcome.exit_code()), (Status::Incomplete, 3), "{fault}: {outcome:?}");
         assert_eq!(outcome.tasks[1].status, Status::Failed, "{fault}");
         assert!(outcome.missing[0].contains("farm1.md"), "{fault}: {:?}", outcome.missing);
-        // The planner's wording held none of the facts, so they are told plainly.
+        // The planner's wording had none of the facts, so they are listed plainly.
         assert!(
             outcome.answer.contains("Farm number 0: 10") && outcome.answer.contains("Total: 40"),
             "{}",
