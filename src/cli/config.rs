@@ -1,34 +1,49 @@
-//! Validated settings with their units and where each came from: flag, then environment, then `config.toml`, then
-//! default.
+//! The settings in force and where each came from: flag, then environment, then `config.toml`, then default. What
+//! settings there are is in `settings.rs`.
+
+mod file;
+mod serve;
+
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use bandmaster_models::KvType;
-use serde::Deserialize;
 
 use super::error::CliError;
-use super::flags::{BandFlags, Global};
+use super::flags::{BandFlags, Global, ServeFlags};
 use super::machine::Machine;
-use super::units::{gib, parse_bytes};
+use super::settings::{self, About, Device, Row, kv_type_name};
+use super::units::gib;
 use crate::hub::{Band, Home, Hub};
 
-/// A band and its KV cache don't fit in less.
-const MEMORY_BYTES_MIN: u64 = 256 << 20;
-const THREADS_MAX: usize = 1024;
-const CONTEXT_TOKENS_MIN: usize = 256;
-const CONTEXT_TOKENS_MAX: usize = 1 << 20;
-const CONTEXT_TOKENS_DEFAULT: usize = 8192;
+use file::{ConfigFile, as_text};
+pub use serve::ServeSettings;
 
 /// Where a value came from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Origin {
     Flag,
     /// Name of the environment variable.
     Environment(&'static str),
     /// The path of the `config.toml` or band file.
     File(PathBuf),
+    #[default]
     Default,
+}
+
+impl Origin {
+    /// Where and how the value `given` of a setting was given, for errors.
+    pub fn place(&self, about: &About, given: impl fmt::Display) -> String {
+        match self {
+            Self::Flag => format!("--{} {given}", about.flag.unwrap_or(about.name)),
+            Self::Environment(variable) => format!("{variable}={given}"),
+            Self::File(path) => format!("{}: {} = {given}", path.display(), about.name),
+            Self::Default => format!("{} {given}", about.name),
+        }
+    }
 }
 
 impl fmt::Display for Origin {
@@ -42,39 +57,43 @@ impl fmt::Display for Origin {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The value of a setting that is in force.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Setting<T> {
     pub value: T,
     pub origin: Origin,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Device {
-    Cpu,
-}
-
-/// `config.toml` as the user writes it, before validation.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct ConfigFile {
-    offline: Option<bool>,
-    threads: Option<usize>,
-    memory: Option<String>,
-    context_tokens: Option<usize>,
-    kv_type: Option<String>,
-    device: Option<String>,
-    keep_packed: Option<bool>,
-    planner: Option<String>,
-    workers: Option<Vec<String>>,
-    embeddings: Option<String>,
-    otlp_endpoint: Option<String>,
-}
-
-impl ConfigFile {
-    fn parse(path: &Path, text: &str) -> Result<Self, CliError> {
-        toml::from_str(text)
-            .map_err(|error| CliError::usage(format!("{}: {}", path.display(), error.to_string().trim_end())))
+impl<T> Setting<T> {
+    fn of_default(value: T) -> Self {
+        Self { value, origin: Origin::Default }
     }
+
+    fn map<U>(&self, value: impl FnOnce(&T) -> U) -> Setting<U> {
+        Setting { value: value(&self.value), origin: self.origin.clone() }
+    }
+}
+
+/// A setting as `doctor` shows it.
+pub struct Shown {
+    pub about: About,
+    /// `None` for a setting without a value; its default says what happens then.
+    pub value: Option<String>,
+    pub origin: Origin,
+}
+
+impl Shown {
+    fn new<T: fmt::Display>(about: About, setting: Option<&Setting<T>>) -> Self {
+        let setting = setting.map(|setting| setting.map(T::to_string));
+        let (value, origin) = setting.map(|setting| (setting.value, setting.origin)).unzip();
+        Self { about, value, origin: origin.unwrap_or_default() }
+    }
+}
+
+/// The items in one line; `None` for an empty list.
+fn joined<T: fmt::Display>(list: &Setting<Vec<T>>) -> Option<Setting<String>> {
+    let items = || list.value.iter().map(T::to_string).collect::<Vec<_>>();
+    (!list.value.is_empty()).then(|| list.map(|_| items().join(", ")))
 }
 
 /// All settings that apply to one command.
@@ -94,8 +113,7 @@ pub struct Config {
     pub planner: Option<Setting<String>>,
     pub workers: Option<Setting<Vec<String>>>,
     pub embeddings: Option<Setting<String>>,
-    /// OpenTelemetry collector of `serve`; its address is not checked here.
-    pub otlp_endpoint: Option<Setting<String>>,
+    pub serve: ServeSettings,
     /// The machine that the defaults were chosen for.
     pub machine: Machine,
 }
@@ -109,45 +127,85 @@ pub fn process_environment(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.trim().is_empty())
 }
 
+/// The first of a setting's variables that is set, with its text. OpenTelemetry's own variables are only read in builds
+/// that can export traces: they are meant for every program on the machine, so their presence is no mistake.
+fn variable(environment: Environment, about: &About) -> Option<(&'static str, String)> {
+    let is_read = |variable: &&&str| cfg!(feature = "otel") || !variable.starts_with("OTEL_");
+    about.variables.iter().filter(is_read).find_map(|variable| Some((*variable, environment(variable)?)))
+}
+
 /// The sources that settings are read from, apart from the flags.
 struct Sources<'a> {
     environment: Environment<'a>,
     file: &'a ConfigFile,
-    file_path: PathBuf,
 }
 
 impl Sources<'_> {
-    /// Parses the first source that has a value, or returns the default.
-    fn pick<T>(
-        &self,
-        flag: (&str, Option<&String>),
-        variable: &'static str,
-        in_file: impl FnOnce(&ConfigFile) -> Option<String>,
-        parse: impl Fn(&str) -> Result<T, String>,
-        default: T,
-    ) -> Result<Setting<T>, CliError> {
-        let (name, typed) = flag;
-        let found = typed
-            .map(|text| (text.clone(), Origin::Flag))
-            .or_else(|| Some(((self.environment)(variable)?, Origin::Environment(variable))))
-            .or_else(|| Some((in_file(self.file)?, Origin::File(self.file_path.clone()))));
-        let Some((text, origin)) = found else {
-            return Ok(Setting { value: default, origin: Origin::Default });
+    /// The value of the first source that has one. `typed` is the flag's.
+    fn find<T>(&self, row: &Row<T>, typed: Option<T>) -> Result<Option<Setting<T>>, CliError> {
+        self.first(&row.about, typed, row.parse, |value| (row.parse)(&as_text(value)?))
+    }
+
+    /// [`Self::find`] for a list; an empty `typed` is an absent flag.
+    fn find_list<T>(&self, row: &Row<T>, typed: Vec<T>) -> Result<Option<Setting<Vec<T>>>, CliError> {
+        let typed = (!typed.is_empty()).then_some(typed);
+        let split = |text: &str| {
+            let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+            items.map(row.parse).collect()
         };
-        match parse(&text) {
-            Ok(value) => Ok(Setting { value, origin }),
-            Err(problem) => {
-                let place = if origin == Origin::Flag { name.to_owned() } else { origin.to_string() };
-                Err(CliError::usage(format!("{place}: {problem}")))
-            }
-        }
+        self.first(&row.about, typed, split, |value| {
+            value.as_array()?.iter().map(|item| (row.parse)(&as_text(item)?)).collect()
+        })
+    }
+
+    /// [`Self::find`], or the row's default, which must be a value.
+    fn pick<T>(&self, row: &Row<T>, typed: Option<T>) -> Result<Setting<T>, CliError> {
+        Ok(self.find(row, typed)?.unwrap_or_else(|| {
+            let value = (row.parse)(row.about.default);
+            Setting::of_default(
+                value.unwrap_or_else(|| panic!("{}: its default is no value", row.about.name)),
+            )
+        }))
+    }
+
+    fn first<T>(
+        &self,
+        about: &About,
+        typed: Option<T>,
+        from_text: impl Fn(&str) -> Option<T>,
+        from_file: impl Fn(&toml::Value) -> Option<T>,
+    ) -> Result<Option<Setting<T>>, CliError> {
+        let (value, origin, given) = if let Some(value) = typed {
+            return Ok(Some(Setting { value, origin: Origin::Flag }));
+        } else if let Some((variable, text)) = variable(self.environment, about) {
+            (from_text(&text), Origin::Environment(variable), text)
+        } else if let Some(value) = self.file.get(about.name) {
+            (from_file(value), Origin::File(self.file.path.clone()), value.to_string())
+        } else {
+            return Ok(None);
+        };
+        let Some(value) = value else {
+            let list = if about.is_list { "a list; each item is " } else { "" };
+            let place = origin.place(about, given);
+            return Err(CliError::usage(format!("{place}: expected {list}{}", about.expects)));
+        };
+        Ok(Some(Setting { value, origin }))
     }
 }
 
 impl Config {
-    pub fn resolve(flags: &Global, band: &BandFlags, environment: Environment) -> Result<Self, CliError> {
+    /// The settings for a command with these flags.
+    ///
+    /// # Errors
+    /// Unknown keys and wrong values, with their place and what was expected; files that can't be read.
+    pub fn resolve(
+        flags: &Global,
+        band: &BandFlags,
+        serve: &ServeFlags,
+        environment: Environment,
+    ) -> Result<Self, CliError> {
         let text = read_config_file(&home(flags, environment)?.value.config_file())?;
-        Self::settle(flags, band, environment, &text, Machine::detect())
+        Self::settle(flags, band, serve, environment, &text, Machine::detect())
     }
 
     /// [`Self::resolve`] with the text of `config.toml` and the machine passed in.
@@ -157,69 +215,30 @@ impl Config {
     pub(super) fn settle(
         flags: &Global,
         band: &BandFlags,
+        serve: &ServeFlags,
         environment: Environment,
         text: &str,
         machine: Machine,
     ) -> Result<Self, CliError> {
         let home = home(flags, environment)?;
-        let file_path = home.value.config_file();
-        let file = ConfigFile::parse(&file_path, text)?;
-        let sources = Sources { environment, file: &file, file_path: file_path.clone() };
-        let memory_default = (machine.memory_bytes / 5 * 4).max(MEMORY_BYTES_MIN);
-        let planner =
-            named(band.planner.clone(), environment, "BANDMASTER_PLANNER", file.planner.clone(), &file_path);
-        let workers = (!band.workers.is_empty()).then(|| band.workers.clone());
-        let embeddings =
-            named(None, environment, "BANDMASTER_EMBEDDINGS", file.embeddings.clone(), &file_path);
+        let file = ConfigFile::parse(home.value.config_file(), text)?;
+        let sources = Sources { environment, file: &file };
+        let threads = sources.find(&settings::THREADS, flags.threads)?;
+        let memory_bytes = sources.find(&settings::MEMORY, flags.memory)?;
+        let memory_default = (machine.memory_bytes / 5 * 4).max(settings::MEMORY_BYTES_MIN);
         let config = Self {
-            offline: offline(flags, environment, &file, &file_path)?,
-            threads: sources.pick(
-                ("--threads", flags.threads.as_ref()),
-                "BANDMASTER_THREADS",
-                |file| Some(file.threads?.to_string()),
-                |text| whole(text, 1..=THREADS_MAX, "threads"),
-                machine.cores_physical,
-            )?,
-            memory_bytes: sources.pick(
-                ("--memory", flags.memory.as_ref()),
-                "BANDMASTER_MEMORY",
-                |file| file.memory.clone(),
-                parse_memory,
-                memory_default,
-            )?,
-            context_tokens: sources.pick(
-                ("--context-tokens", flags.context_tokens.as_ref()),
-                "BANDMASTER_CONTEXT_TOKENS",
-                |file| Some(file.context_tokens?.to_string()),
-                |text| whole(text, CONTEXT_TOKENS_MIN..=CONTEXT_TOKENS_MAX, "tokens"),
-                CONTEXT_TOKENS_DEFAULT,
-            )?,
-            kv_type: sources.pick(
-                ("--kv-type", flags.kv_type.as_ref()),
-                "BANDMASTER_KV_TYPE",
-                |file| file.kv_type.clone(),
-                parse_kv_type,
-                KvType::F16,
-            )?,
-            device: sources.pick(
-                ("--device", flags.device.as_ref()),
-                "BANDMASTER_DEVICE",
-                |file| file.device.clone(),
-                parse_device,
-                Device::Cpu,
-            )?,
-            keep_packed: sources.pick(
-                ("keep-packed", None),
-                "BANDMASTER_KEEP_PACKED",
-                |file| Some(file.keep_packed?.to_string()),
-                parse_switch,
-                true,
-            )?,
-            planner,
-            workers: named(workers, environment, "BANDMASTER_WORKERS", file.workers.clone(), &file_path),
-            embeddings,
-            otlp_endpoint: otlp_endpoint(environment, &file, &file_path),
             home,
+            offline: sources.pick(&settings::OFFLINE, flags.offline.then_some(true))?,
+            threads: threads.unwrap_or(Setting::of_default(machine.cores_physical)),
+            memory_bytes: memory_bytes.unwrap_or(Setting::of_default(memory_default)),
+            context_tokens: sources.pick(&settings::CONTEXT_TOKENS, flags.context_tokens)?,
+            kv_type: sources.pick(&settings::KV_TYPE, flags.kv_type)?,
+            device: sources.pick(&settings::DEVICE, flags.device)?,
+            keep_packed: sources.pick(&settings::KEEP_PACKED, None)?,
+            planner: sources.find(&settings::PLANNER, band.planner.clone())?,
+            workers: sources.find_list(&settings::WORKERS, band.workers.clone())?,
+            embeddings: sources.find(&settings::EMBEDDINGS, None)?,
+            serve: ServeSettings::settle(serve, &sources)?,
             machine,
         };
         config.with_band_file(band)
@@ -284,28 +303,27 @@ impl Config {
         Self { planner: Some(planner), workers: Some(workers), ..self.clone() }
     }
 
-    /// `(name, value, origin)` of every setting, for display.
+    /// Every setting, in the order of [`settings::ALL`].
     #[must_use]
-    pub fn effective(&self) -> Vec<(&'static str, String, String)> {
-        fn row<T>(name: &'static str, setting: &Setting<T>, value: String) -> (&'static str, String, String) {
-            (name, value, setting.origin.to_string())
-        }
-        let mut rows = vec![
-            row("home", &self.home, self.home.value.models_dir.display().to_string()),
-            row("offline", &self.offline, self.offline.value.to_string()),
-            row("threads", &self.threads, self.threads.value.to_string()),
-            row("memory", &self.memory_bytes, gib(self.memory_bytes.value)),
-            row("context-tokens", &self.context_tokens, self.context_tokens.value.to_string()),
-            row("kv-type", &self.kv_type, kv_type_name(self.kv_type.value).to_owned()),
-            row("device", &self.device, "cpu".to_owned()),
-            row("keep-packed", &self.keep_packed, self.keep_packed.value.to_string()),
+    pub fn effective(&self) -> Vec<Shown> {
+        let home = self.home.map(|home| home.models_dir.display().to_string());
+        let kv_type = self.kv_type.map(|kv_type| kv_type_name(*kv_type));
+        let workers = self.workers.as_ref().and_then(joined);
+        let mut shown = vec![
+            Shown::new(settings::HOME.about, Some(&home)),
+            Shown::new(settings::OFFLINE.about, Some(&self.offline)),
+            Shown::new(settings::THREADS.about, Some(&self.threads)),
+            Shown::new(settings::MEMORY.about, Some(&self.memory_bytes.map(|bytes| gib(*bytes)))),
+            Shown::new(settings::CONTEXT_TOKENS.about, Some(&self.context_tokens)),
+            Shown::new(settings::KV_TYPE.about, Some(&kv_type)),
+            Shown::new(settings::DEVICE.about, Some(&self.device.map(|Device::Cpu| "cpu"))),
+            Shown::new(settings::KEEP_PACKED.about, Some(&self.keep_packed)),
+            Shown::new(settings::PLANNER.about, self.planner.as_ref()),
+            Shown::new(settings::WORKERS.about, workers.as_ref()),
+            Shown::new(settings::EMBEDDINGS.about, self.embeddings.as_ref()),
         ];
-        rows.extend(self.planner.iter().map(|setting| row("planner", setting, setting.value.clone())));
-        rows.extend(self.workers.iter().map(|setting| row("workers", setting, setting.value.join(", "))));
-        rows.extend(self.embeddings.iter().map(|setting| row("embeddings", setting, setting.value.clone())));
-        let collector = self.otlp_endpoint.iter();
-        rows.extend(collector.map(|setting| row("otlp-endpoint", setting, setting.value.clone())));
-        rows
+        shown.extend(self.serve.shown());
+        shown
     }
 }
 
@@ -313,11 +331,10 @@ fn home(flags: &Global, environment: Environment) -> Result<Setting<Home>, CliEr
     if let Some(folder) = &flags.home {
         return Ok(Setting { value: Home::under(folder), origin: Origin::Flag });
     }
-    if let Some(folder) = environment("BANDMASTER_HOME") {
-        let value = Home::under(Path::new(&folder));
-        return Ok(Setting { value, origin: Origin::Environment("BANDMASTER_HOME") });
+    if let Some((name, folder)) = variable(environment, &settings::HOME.about) {
+        return Ok(Setting { value: Home::under(Path::new(&folder)), origin: Origin::Environment(name) });
     }
-    Ok(Setting { value: Home::of_platform()?, origin: Origin::Default })
+    Ok(Setting::of_default(Home::of_platform()?))
 }
 
 /// The text of `config.toml`; empty if there is no such file.
@@ -330,121 +347,5 @@ fn read_config_file(path: &Path) -> Result<String, CliError> {
             Err(CliError::usage(format!("settings and runs can't be kept in {folder}: {problem}")))
         }
         read => read.map_err(|error| CliError::usage(format!("{}: {error}", path.display()))),
-    }
-}
-
-fn offline(
-    flags: &Global,
-    environment: Environment,
-    file: &ConfigFile,
-    file_path: &Path,
-) -> Result<Setting<bool>, CliError> {
-    if flags.offline {
-        return Ok(Setting { value: true, origin: Origin::Flag });
-    }
-    for variable in ["BANDMASTER_OFFLINE", "HF_HUB_OFFLINE"] {
-        if let Some(text) = environment(variable) {
-            let value =
-                parse_switch(&text).map_err(|problem| CliError::usage(format!("{variable}: {problem}")))?;
-            return Ok(Setting { value, origin: Origin::Environment(variable) });
-        }
-    }
-    Ok(match file.offline {
-        Some(value) => Setting { value, origin: Origin::File(file_path.to_owned()) },
-        None => Setting { value: false, origin: Origin::Default },
-    })
-}
-
-/// Also reads OpenTelemetry's own variable, but only in builds that can export traces: it is meant for every program on
-/// the machine, so its presence is no mistake.
-fn otlp_endpoint(environment: Environment, file: &ConfigFile, file_path: &Path) -> Option<Setting<String>> {
-    let for_all = (cfg!(feature = "otel")).then_some("OTEL_EXPORTER_OTLP_ENDPOINT");
-    let variables = ["BANDMASTER_OTLP_ENDPOINT"].into_iter().chain(for_all);
-    let found = variables.filter_map(|variable| named(None, environment, variable, None, file_path)).next();
-    found.or_else(|| {
-        let origin = Origin::File(file_path.to_owned());
-        Some(Setting { value: file.otlp_endpoint.clone()?, origin })
-    })
-}
-
-/// A setting that has no default.
-fn named<T: FromText>(
-    typed: Option<T>,
-    environment: Environment,
-    variable: &'static str,
-    in_file: Option<T>,
-    file_path: &Path,
-) -> Option<Setting<T>> {
-    if let Some(value) = typed {
-        return Some(Setting { value, origin: Origin::Flag });
-    }
-    if let Some(text) = environment(variable) {
-        return Some(Setting { value: T::from_text(&text), origin: Origin::Environment(variable) });
-    }
-    in_file.map(|value| Setting { value, origin: Origin::File(file_path.to_owned()) })
-}
-
-trait FromText {
-    fn from_text(text: &str) -> Self;
-}
-
-impl FromText for String {
-    fn from_text(text: &str) -> Self {
-        text.trim().to_owned()
-    }
-}
-
-impl FromText for Vec<String> {
-    fn from_text(text: &str) -> Self {
-        text.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect()
-    }
-}
-
-fn parse_switch(text: &str) -> Result<bool, String> {
-    match text.trim().to_lowercase().as_str() {
-        "1" | "true" | "yes" | "on" => Ok(true),
-        "0" | "false" | "no" | "off" => Ok(false),
-        other => Err(format!("`{other}` is neither 1 nor 0")),
-    }
-}
-
-fn whole(text: &str, range: std::ops::RangeInclusive<usize>, unit: &str) -> Result<usize, String> {
-    let number = text.trim().parse::<usize>().ok().filter(|number| range.contains(number));
-    number.ok_or_else(|| format!("`{text}` is no number of {unit} from {} to {}", range.start(), range.end()))
-}
-
-fn parse_memory(text: &str) -> Result<u64, String> {
-    let bytes = parse_bytes(text)?;
-    if bytes < MEMORY_BYTES_MIN {
-        return Err(format!(
-            "{} is too little for any model: at least {}",
-            gib(bytes),
-            gib(MEMORY_BYTES_MIN)
-        ));
-    }
-    Ok(bytes)
-}
-
-/// The name as `--kv-type` accepts it.
-pub fn kv_type_name(kv_type: KvType) -> &'static str {
-    match kv_type {
-        KvType::F16 => "f16",
-        KvType::Q8 => "q8",
-    }
-}
-
-fn parse_kv_type(text: &str) -> Result<KvType, String> {
-    match text {
-        "f16" => Ok(KvType::F16),
-        "q8" => Ok(KvType::Q8),
-        other => Err(format!("`{other}` is no kv type: use f16 or q8")),
-    }
-}
-
-fn parse_device(text: &str) -> Result<Device, String> {
-    match text {
-        "cpu" => Ok(Device::Cpu),
-        "cuda" | "metal" => Err(format!("{text} is not in this build: use cpu")),
-        other => Err(format!("`{other}` is no device: use cpu")),
     }
 }

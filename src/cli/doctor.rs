@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
-use super::config::Config;
+use super::config::{Config, Shown};
 use super::error::CliError;
 use super::machine::{Machine, instruction_sets};
 use super::units::gib;
@@ -95,7 +95,7 @@ impl Findings<'_> {
 fn as_json(findings: &Findings, hub: &Hub) -> Value {
     let machine = findings.machine;
     let settings = findings.config.effective();
-    let setting = |(name, value, origin): &(&str, String, String)| json!({"name": name, "value": value, "origin": origin});
+    let setting = |shown: &Shown| json!({"name": shown.about.name, "value": shown.value, "origin": shown.origin.to_string()});
     let limit = |model: &Found| {
         json!({"name": model.name, "bytes": model.bytes, "memory_bytes": model.memory_bytes,
                "decode_limit_tokens_per_s": findings.decode_limit(model)})
@@ -174,11 +174,10 @@ fn as_text(findings: &Findings) -> String {
     }));
     let mut text = table(&rows);
     text.push_str("\nsettings\n");
-    let settings = findings
-        .config
-        .effective()
-        .into_iter()
-        .map(|(name, value, origin)| vec![format!("  {name}"), value, origin]);
+    let settings = findings.config.effective().into_iter().map(|shown| {
+        let value = shown.value.unwrap_or_else(|| shown.about.default.to_owned());
+        vec![format!("  {}", shown.about.name), value, shown.origin.to_string()]
+    });
     text.push_str(&table(&settings.collect::<Vec<_>>()));
     for advice in findings.advice() {
         let _ = write!(text, "\n! {advice}\n");

@@ -1,18 +1,23 @@
-//! The command line as clap parses it. Only its shape is checked here; `config.rs` validates the values.
+//! The command line as clap parses it. What is a setting has its help and its check from `settings.rs`.
 
 mod bench;
-mod names;
 mod serve;
+
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 
+use bandmaster_models::KvType;
+
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+use super::settings::{self, Device};
 
 pub use bench::{
     AccuracyFlags, BenchCommand, CompareFlags, FailIf, ServeBenchFlags, ThroughputFlags, WorkflowFlags,
 };
-pub use names::NameFlags;
-pub use serve::{DoorFlags, LogFlag};
+pub use serve::ServeFlags;
 
 /// Answer a goal with a team of local models: a planner splits it into tasks, workers do them in parallel,
 /// and one answer comes out
@@ -35,28 +40,24 @@ pub struct Cli {
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Global options")]
 pub struct Global {
-    /// Make no network connections except to this machine (also BANDMASTER_OFFLINE=1, HF_HUB_OFFLINE=1)
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help = settings::OFFLINE.help())]
     pub offline: bool,
-    /// Number of threads that compute [default: the physical cores this process may use]
-    #[arg(long, global = true, value_name = "N")]
-    pub threads: Option<String>,
-    /// Memory limit for weights and KV cache, e.g. 8GiB or 512MiB [default: four fifths of the machine's memory]
-    #[arg(long, global = true, value_name = "SIZE")]
-    pub memory: Option<String>,
-    /// Longest context of a sequence in tokens, prompt and answer together [default: 8192, or the model's own
-    /// limit if that is lower]
-    #[arg(long, global = true, value_name = "N")]
-    pub context_tokens: Option<String>,
-    /// Precision of the KV cache: f16, or q8, which halves its memory at a small cost in accuracy [default: f16]
-    #[arg(long, global = true, value_name = "TYPE")]
-    pub kv_type: Option<String>,
-    /// Device that computes; only cpu is supported so far [default: cpu]
-    #[arg(long, global = true, value_name = "DEVICE")]
-    pub device: Option<String>,
-    /// Folder for models, run records and settings (also BANDMASTER_HOME) [default: the
-    /// platform's data and config folders]
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "N", help = settings::THREADS.help())]
+    #[arg(value_parser = settings::THREADS.parser())]
+    pub threads: Option<usize>,
+    #[arg(long, global = true, value_name = "SIZE", help = settings::MEMORY.help())]
+    #[arg(value_parser = settings::MEMORY.parser())]
+    pub memory: Option<u64>,
+    #[arg(long, global = true, value_name = "N", help = settings::CONTEXT_TOKENS.help())]
+    #[arg(value_parser = settings::CONTEXT_TOKENS.parser())]
+    pub context_tokens: Option<usize>,
+    #[arg(long, global = true, value_name = "TYPE", help = settings::KV_TYPE.help())]
+    #[arg(value_parser = settings::KV_TYPE.parser())]
+    pub kv_type: Option<KvType>,
+    #[arg(long, global = true, value_name = "DEVICE", help = settings::DEVICE.help())]
+    #[arg(value_parser = settings::DEVICE.parser())]
+    pub device: Option<Device>,
+    #[arg(long, global = true, value_name = "DIR", help = settings::HOME.help())]
     pub home: Option<PathBuf>,
     /// Log more on stderr: -v adds information, -vv adds debug messages
     #[arg(short, long, global = true, action = ArgAction::Count)]
@@ -142,62 +143,12 @@ pub struct GoFlags {
     pub standalone: bool,
 }
 
-#[derive(Debug, Args)]
-pub struct ServeFlags {
-    /// IP address to listen on; 0.0.0.0 means all networks. Addresses other than loopback need --api-key-file
-    #[arg(long, default_value = "127.0.0.1", value_name = "ADDRESS")]
-    pub host: String,
-    /// TCP port to listen on; 0 picks a free port, which is printed
-    #[arg(long, default_value_t = 8080, value_name = "N")]
-    pub port: u16,
-    #[command(flatten)]
-    pub names: NameFlags,
-    #[command(flatten)]
-    pub band: BandFlags,
-    /// File with the API keys that are accepted, one per line: KEY [name=NAME] [admin] [requests_per_minute=N]
-    /// [tokens_per_minute=N] [concurrent=N] [default: no key is needed]
-    #[arg(long, value_name = "FILE")]
-    pub api_key_file: Option<PathBuf>,
-    /// Number of requests that may wait; further ones get status 429
-    #[arg(long, default_value_t = 256, value_name = "N")]
-    pub max_queue: usize,
-    /// How much slower each reply may get while its model answers others too: at 10, a token takes at most
-    /// ten times as long as alone. A request that would exceed this waits. Lower values give steadier
-    /// streams but less total throughput
-    #[arg(long, default_value_t = 10, value_name = "N")]
-    pub max_slowdown: u32,
-    /// Run beside another server on the same home, with models of its own. `run` and `runs`
-    /// don't connect to this server
-    #[arg(long)]
-    pub standalone: bool,
-    #[command(flatten)]
-    pub doors: DoorFlags,
-    /// On shutdown, how many seconds running answers get before they are cut off
-    #[arg(long, default_value_t = 30, value_name = "N")]
-    pub drain_seconds: u64,
-    /// Delete stored responses older than this, e.g. 30d or 12h; `forever` keeps them. Conversations are always kept
-    #[arg(long, default_value = "30d", value_name = "AGE")]
-    pub keep_responses: String,
-    /// Send traces to this OpenTelemetry collector (OTLP over HTTP, e.g. http://127.0.0.1:4318;
-    /// also BANDMASTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_ENDPOINT). Needs a build with
-    /// `--features otel` [default: no traces]
-    #[arg(long, value_name = "URL")]
-    pub otlp_endpoint: Option<String>,
-    /// Format of the log on stderr
-    #[arg(long, value_enum, default_value_t = LogFlag::Text, value_name = "FORMAT")]
-    pub log: LogFlag,
-}
-
 /// Which models make up the band. M is a catalog name, a path to a GGUF file, or hf:OWNER/REPO[:QUANT|FILE][@REV].
 #[derive(Debug, Clone, Default, Args)]
 pub struct BandFlags {
-    /// Model that plans and writes the answer: a catalog name, a path to a GGUF file, or
-    /// hf:OWNER/REPO[:QUANT|FILE][@REV] [default: chosen to fit this machine's memory]
-    #[arg(long, value_name = "M")]
+    #[arg(long, value_name = "M", help = settings::PLANNER.help())]
     pub planner: Option<String>,
-    /// Model that does tasks of the plan, named like --planner; may be repeated [default: the planner if one is named,
-    /// else chosen to fit this machine's memory]
-    #[arg(long = "worker", value_name = "M")]
+    #[arg(long = "worker", value_name = "M", help = settings::WORKERS.help())]
     pub workers: Vec<String>,
     /// TOML file that names the models as `planner`, `workers` and `embeddings`. --planner and --worker override it
     #[arg(long, value_name = "FILE")]

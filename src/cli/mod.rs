@@ -21,6 +21,7 @@ mod screen;
 mod serve;
 mod serve_bench;
 mod servers;
+mod settings;
 mod status;
 mod surroundings;
 mod terminal;
@@ -43,7 +44,8 @@ use tracing_subscriber::{Layer, Registry};
 
 use config::{Config, process_environment};
 use error::CliError;
-use flags::{BandFlags, Cli, Command, LogFlag};
+use flags::{BandFlags, Cli, Command, ServeFlags};
+use settings::serve::LogFormat;
 
 use crate::server::spans;
 
@@ -74,7 +76,7 @@ fn command() -> ExitCode {
     };
     // `serve` starts its own log once it knows where its spans go.
     if !matches!(cli.command, Command::Serve(_)) {
-        start_log(cli.global.verbose, LogFlag::Text, None);
+        start_log(cli.global.verbose, LogFormat::Text, None);
     }
     ended(dispatch(cli))
 }
@@ -102,7 +104,7 @@ fn complain(message: &str) {
 /// Receives tracing spans, beside the log.
 type SpanLayer = Box<dyn Layer<Registry> + Send + Sync>;
 
-fn start_log(verbose: u8, format: LogFlag, spans: Option<SpanLayer>) {
+fn start_log(verbose: u8, format: LogFormat, spans: Option<SpanLayer>) {
     let level = ["warn", "bandmaster=info,warn", "bandmaster=debug,info"][usize::from(verbose.min(2))];
     let filter = EnvFilter::new(format!("{level},{}=off", spans::TARGET));
     // If stderr can't be written, don't report that on stderr: it would panic.
@@ -110,8 +112,8 @@ fn start_log(verbose: u8, format: LogFlag, spans: Option<SpanLayer>) {
     let all = tracing_subscriber::registry().with(spans);
     match format {
         // A person watching knows the time, and a service manager's journal adds its own.
-        LogFlag::Text => all.with(log.without_time().with_filter(filter)).init(),
-        LogFlag::Json => {
+        LogFormat::Text => all.with(log.without_time().with_filter(filter)).init(),
+        LogFormat::Json => {
             let log = log.json().flatten_event(true).with_current_span(false).with_span_list(false);
             all.with(log.with_filter(filter)).init();
         }
@@ -121,7 +123,8 @@ fn start_log(verbose: u8, format: LogFlag, spans: Option<SpanLayer>) {
 fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
     terminal::takes_output()?;
     surroundings::check(&cli.command)?;
-    let config = |band: &BandFlags| Config::resolve(&cli.global, band, &process_environment);
+    let no_serve = ServeFlags::default();
+    let config = |band: &BandFlags| Config::resolve(&cli.global, band, &no_serve, &process_environment);
     let plain = || config(&BandFlags::default());
     match cli.command {
         Command::Models(command) => models::models(&plain()?, command),
@@ -130,7 +133,10 @@ fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Doctor { json } => doctor::doctor(&plain()?, json),
         Command::Completions { shell } => completions(shell),
         Command::Run(flags) => run::run(&config(&flags.band)?, &flags),
-        Command::Serve(flags) => serve::serve(&config(&flags.band)?, &flags, cli.global.verbose),
+        Command::Serve(flags) => {
+            let config = Config::resolve(&cli.global, &flags.band, &flags, &process_environment)?;
+            serve::serve(&config, cli.global.verbose)
+        }
         Command::Bench(command) => bench::bench(&config(&command.band())?, command),
     }
 }

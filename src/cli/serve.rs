@@ -1,7 +1,6 @@
-//! `serve`: turns its flags into what the server needs, and starts it.
+//! `serve`: turns its settings into what the server needs, and starts it.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,14 +8,14 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use bandmaster_models::heap;
 
-use super::config::{Config, Origin, Setting};
+use super::config::{Config, ServeSettings};
 use super::error::CliError;
-use super::flags::ServeFlags;
 use super::interrupt::INTERRUPTED;
 use super::load::{self, Loader, Memory};
 use super::screen::LoadingBar;
+use super::settings::serve::{self as rows, Kept, ModelAlias};
 use super::surroundings::{open_files, runtime};
-use super::units::{gib, parse_age};
+use super::units::gib;
 use super::{print, start_log, terminal};
 use crate::engine::{Engine, EngineConfig, EngineHandle};
 use crate::hub::{Found, Hub, Role};
@@ -28,7 +27,7 @@ use crate::server::layers::{Hosts, Layers, Origins, around};
 use crate::server::metrics::Metrics;
 use crate::server::runs::Runs;
 use crate::server::serve::{Bound, Listen, bind, descriptors};
-use crate::server::shelf::{Alias, BAND, BandFiles, Loaders, Shelf};
+use crate::server::shelf::{Alias, BandFiles, Loaders, Shelf};
 use crate::server::spans::{Endpoint, Export};
 use crate::server::{App, Ending, router};
 
@@ -37,7 +36,6 @@ const HEADER_TIME_MAX: Duration = Duration::from_secs(30);
 /// A client that accepts no bytes of its answer for this long is disconnected.
 const TAKING_TIME_MAX: Duration = Duration::from_secs(60);
 const HEADERS_MAX: usize = 100;
-const CONNECTIONS_MAX: usize = 1 << 16;
 /// Open files that are not connections: models, the record, listening sockets, and the runtime's own.
 const OTHER_FILES: u64 = 32;
 /// At shutdown, runs without a listener are cancelled; this is the time for recording what they had.
@@ -49,86 +47,55 @@ const RECORD_TIME_MAX: Duration = Duration::from_secs(10);
 const SPANS_TIME_MIN: Duration = Duration::from_secs(1);
 
 const GIVE_BACK_AFTER: Duration = Duration::from_millis(500);
-const QUEUE_MAX: usize = 1 << 16;
-const DRAIN_SECONDS_MAX: u64 = 3600;
-
-/// The validated flags of `serve`. The models of the band are in [`Config`].
-#[derive(Debug)]
-pub struct ServeOptions {
-    /// Port 0 picks a free port.
-    pub address: SocketAddr,
-    /// Models to load before the first request, as typed.
-    pub models: Vec<String>,
-    /// Extra model names, each with the model as typed; `None` means the first of `models`.
-    pub aliases: Vec<(String, Option<String>)>,
-    /// Always set unless `address` is loopback.
-    pub api_key_file: Option<PathBuf>,
-    /// How many requests may wait.
-    pub queue_max: usize,
-    /// How many times slower a reply may become because its model answers others too.
-    pub slowdown_max: u32,
-    /// If set, there is no private socket, so other commands can't join this server's engine.
-    pub standalone: bool,
-    /// Origins of web pages that may read answers.
-    pub origins: Arc<Origins>,
-    /// Host names under which the server accepts requests.
-    pub hosts: Arc<Hosts>,
-    pub connections_max: usize,
-    /// Connections at a time from one address; 0 means no limit.
-    pub per_address_max: Option<usize>,
-    /// How long running answers get at shutdown.
-    pub drain: Duration,
-    /// Stored responses older than this are deleted; `None` keeps them.
-    pub keep_responses: Option<Duration>,
-}
 
 /// Serves until Ctrl-C or SIGTERM.
 ///
 /// # Errors
 /// Wrong usage, an address that is in use, models that can't be loaded.
-pub fn serve(config: &Config, flags: &ServeFlags, verbose: u8) -> Result<ExitCode, CliError> {
-    let options = options(flags)?;
-    let export = export(config, flags)?;
+pub fn serve(config: &Config, verbose: u8) -> Result<ExitCode, CliError> {
+    let settings = &config.serve;
+    let (origins, hosts) = admitted(settings)?;
+    let export = export(config)?;
     // A server logs one level more than other commands, because the log is all that its owner sees of it.
-    start_log(verbose + 1, flags.log, export.as_ref().map(Export::layer));
-    let keys = options.api_key_file.as_deref().map(Keys::read).transpose();
-    let keys = keys.map_err(|error| CliError::usage(format!("--api-key-file: {error}")))?.map(Arc::new);
+    start_log(verbose + 1, settings.log.value, export.as_ref().map(Export::layer));
+    let keys = keys(settings)?;
     let hub = config.hub();
-    let named = named(&hub, &options.models)?;
-    let aliases = aliases(&hub, &options, &named)?;
+    let named = named(&hub, &settings.models.value)?;
+    let aliases = aliases(&hub, settings, &named)?;
     let band = band(config, &hub, !named.is_empty())?;
     let home = &config.home.value;
     let state_dir = home.create_state_dir()?;
+    let drain = Duration::from_secs(settings.drain_seconds.value);
     let listen = Listen {
-        address: options.address,
-        socket: (!options.standalone).then(|| state_dir.join(SOCKET)),
+        address: SocketAddr::new(settings.host.value, settings.port.value),
+        socket: (!settings.standalone.value).then(|| state_dir.join(SOCKET)),
         header_timeout: HEADER_TIME_MAX,
         taking_timeout: TAKING_TIME_MAX,
         headers_max: HEADERS_MAX,
-        drain: options.drain,
-        connections_max: connections(options.connections_max, open_files()),
-        per_address_max: options.per_address_max,
+        drain,
+        connections_max: connections(settings.max_connections.value, open_files()),
+        per_address_max: settings.max_connections_per_address.as_ref().map(|most| most.value),
     };
     let runtime = runtime(2)?;
     let bound = runtime.block_on(bind(&listen)).map_err(|error| CliError::Failed(error.into()))?;
     let desk = Desk::open(&home.runs_file())?;
     let memory = load::memory_to_serve(config)?;
     let band = band.filter(|band| fits(band, &memory));
-    let (engine, loaders) = engine(config, &options, &memory)?;
+    let (engine, loaders) = engine(config, &memory)?;
     let metrics = Arc::new(Metrics::new());
-    let ending = Ending::new(bound.drain(), options.drain);
+    let ending = Ending::new(bound.drain(), drain);
     let shelf = Shelf::new(hub, named.clone(), band, loaders).with_aliases(aliases);
     // The record belongs to the other server if this one is standalone, so it deletes nothing from it.
-    if let Some(age) = options.keep_responses.filter(|_| !options.standalone) {
+    if let (Kept::For(age), false) = (settings.keep_responses.value, settings.standalone.value) {
         runtime.spawn(forget_responses(desk.clone(), age));
     }
     let app = Arc::new(App::new(shelf, Runs::new(desk), engine.clone(), Arc::clone(&metrics), ending));
-    let layers = Layers { metrics, keys, origins: options.origins, hosts: options.hosts };
+    let layers = Layers { metrics, keys, origins, hosts };
     print(&format!("listening on http://{}\n", bound.address()))?;
     runtime.spawn(give_back());
-    let drain = bound.drain();
+    let ending = bound.drain();
     let asked_to_end = runtime.spawn(async move {
-        drain.begun().await;
+        ending.begun().await;
         Instant::now()
     });
     let ended = runtime.block_on(run(&app, bound, &layers, named));
@@ -138,7 +105,7 @@ pub fn serve(config: &Config, flags: &ServeFlags, verbose: u8) -> Result<ExitCod
     // Clients with open requests have had their last answer.
     runtime.shutdown_timeout(Duration::from_secs(1));
     if let Some(export) = export {
-        let left = options.drain.saturating_sub(asked_to_end.elapsed());
+        let left = drain.saturating_sub(asked_to_end.elapsed());
         export.end(left.max(SPANS_TIME_MIN));
     }
     ended
@@ -153,16 +120,40 @@ async fn give_back() {
     }
 }
 
+/// Which web pages may read answers, and the host names under which requests are accepted.
+///
+/// # Errors
+/// An address that others can reach without a file of keys.
+fn admitted(settings: &ServeSettings) -> Result<(Arc<Origins>, Arc<Hosts>), CliError> {
+    let (host, has_keys) = (&settings.host, settings.api_key_file.is_some());
+    if !host.value.is_loopback() && !has_keys {
+        let place = host.origin.place(&rows::HOST.about, host.value);
+        return Err(CliError::usage(format!(
+            "{place}: others can reach this address, so --api-key-file FILE must say who may ask (a line a key; `openssl rand -hex 24` makes one)",
+        )));
+    }
+    let origins = Origins::parse(&settings.cors_origins.value).map_err(CliError::usage)?;
+    let origins = Arc::new(origins);
+    let hosts = Hosts::new(host.value, has_keys, &settings.allow_hosts.value, Arc::clone(&origins));
+    Ok((origins, Arc::new(hosts.map_err(CliError::usage)?)))
+}
+
+/// The API keys that are accepted; `None` accepts requests without a key.
+fn keys(settings: &ServeSettings) -> Result<Option<Arc<Keys>>, CliError> {
+    let Some(file) = &settings.api_key_file else { return Ok(None) };
+    let keys =
+        Keys::read(&file.value).map_err(|error| CliError::usage(format!("--api-key-file: {error}")))?;
+    Ok(Some(Arc::new(keys)))
+}
+
 /// The exporter of spans, if a collector is configured.
-fn export(config: &Config, flags: &ServeFlags) -> Result<Option<Export>, CliError> {
-    let typed = flags.otlp_endpoint.clone().map(|value| Setting { value, origin: Origin::Flag });
-    let Some(named) = typed.or_else(|| config.otlp_endpoint.clone()) else { return Ok(None) };
-    let place = match &named.origin {
-        Origin::Flag => "--otlp-endpoint".to_owned(),
-        origin => format!("otlp-endpoint ({origin})"),
-    };
-    let export = Endpoint::new(&named.value, config.offline.value).and_then(|to| Export::start(&to));
-    export.map(Some).map_err(|problem| CliError::usage(format!("{place}: {problem}")))
+fn export(config: &Config) -> Result<Option<Export>, CliError> {
+    let Some(collector) = &config.serve.otlp_endpoint else { return Ok(None) };
+    let export = Endpoint::new(&collector.value, config.offline.value).and_then(|to| Export::start(&to));
+    export.map(Some).map_err(|problem| {
+        let place = collector.origin.place(&rows::OTLP_ENDPOINT.about, &collector.value);
+        CliError::usage(format!("{place}: {problem}"))
+    })
 }
 
 /// Name of the private socket in the state folder, over which `run` and `runs` join the server.
@@ -240,28 +231,29 @@ fn named(hub: &Hub, typed: &[String]) -> Result<Vec<Found>, CliError> {
     Ok(typed.iter().map(|name| hub.find(name)).collect::<Result<_, _>>()?)
 }
 
-/// Resolves `--alias`, which may name a model from `--model` or an installed one.
-fn aliases(hub: &Hub, options: &ServeOptions, named: &[Found]) -> Result<Vec<Alias>, CliError> {
+/// Finds the models of the aliases: those of `--model`, or installed ones.
+fn aliases(hub: &Hub, settings: &ServeSettings, named: &[Found]) -> Result<Vec<Alias>, CliError> {
     let model = |typed: &str| {
-        let at = options.models.iter().position(|model| model == typed);
+        let at = settings.models.value.iter().position(|model| model == typed);
         let found = at.map(|at| &named[at]).or_else(|| named.iter().find(|model| model.name == typed));
         let installed = || hub.installed().iter().any(|model| model.name == typed).then(|| typed.to_owned());
         found.map(|model| model.name.clone()).or_else(installed)
     };
-    let alias = |(name, typed): &(String, Option<String>)| {
-        let id = match typed {
-            Some(typed) => model(typed).ok_or_else(|| {
-                let problem = "no such model: name one that --model names or that is installed";
-                CliError::usage(format!("--alias {name}={typed}: {problem}"))
-            })?,
-            None => named.first().map(|model| model.name.clone()).ok_or_else(|| {
-                let problem = "nothing to name: use it beside --model, or write NAME=MODEL";
-                CliError::usage(format!("--alias {name}: {problem}"))
-            })?,
+    let resolve = |alias: &ModelAlias| {
+        let (id, problem) = match &alias.model {
+            Some(typed) => (model(typed), "no such model: name one that --model names or that is installed"),
+            None => {
+                let first = named.first().map(|model| model.name.clone());
+                (first, "nothing to name: use it beside --model, or write NAME=MODEL")
+            }
         };
-        Ok(Alias { name: name.clone(), model: id })
+        let id = id.ok_or_else(|| {
+            let place = settings.aliases.origin.place(&rows::ALIASES.about, alias);
+            CliError::usage(format!("{place}: {problem}"))
+        })?;
+        Ok(Alias { name: alias.name.clone(), model: id })
     };
-    options.aliases.iter().map(alias).collect()
+    settings.aliases.value.iter().map(resolve).collect()
 }
 
 /// The band's files, if this server has a band. Without a named planner, a home that has models gets a band
@@ -311,16 +303,12 @@ fn connections(wanted: usize, files: Option<u64>) -> usize {
     places
 }
 
-fn engine(
-    config: &Config,
-    options: &ServeOptions,
-    memory: &Memory,
-) -> Result<(EngineHandle, Loaders), CliError> {
+fn engine(config: &Config, memory: &Memory) -> Result<(EngineHandle, Loaders), CliError> {
     let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
     let engine_config = EngineConfig {
         cache_bytes_max: bytes(memory.kv_bytes),
-        queue_max: options.queue_max,
-        slowdown_max: options.slowdown_max,
+        queue_max: config.serve.max_queue.value,
+        slowdown_max: config.serve.max_slowdown.value,
         ..EngineConfig::with_memory_bytes(bytes(memory.bytes))
     };
     let step_tokens_max = engine_config.step_tokens_max + engine_config.batch_max;
@@ -336,181 +324,37 @@ fn engine(
     Ok((engine, loaders))
 }
 
-/// Validates the flags and converts them to what the server needs.
-///
-/// # Errors
-/// [`CliError::Usage`] naming the flag and what to do.
-pub fn options(flags: &ServeFlags) -> Result<ServeOptions, CliError> {
-    let host = host(&flags.host)?;
-    if !host.is_loopback() && flags.api_key_file.is_none() {
-        return Err(CliError::usage(format!(
-            "--host {}: others can reach this address, so --api-key-file FILE must say who may ask (a line a key; `openssl rand -hex 24` makes one)",
-            flags.host
-        )));
-    }
-    if !(1..=QUEUE_MAX).contains(&flags.max_queue) {
-        return Err(CliError::usage(format!(
-            "--max-queue {}: give a number of requests from 1 to {QUEUE_MAX}",
-            flags.max_queue
-        )));
-    }
-    if flags.max_slowdown == 0 {
-        return Err(CliError::usage(
-            "--max-slowdown 0: give a number from 1 (no two replies at once) up; 10 is usual",
-        ));
-    }
-    if flags.drain_seconds > DRAIN_SECONDS_MAX {
-        return Err(CliError::usage(format!(
-            "--drain-seconds {}: give a number of seconds from 0 to {DRAIN_SECONDS_MAX}",
-            flags.drain_seconds
-        )));
-    }
-    let keep_responses = match flags.keep_responses.as_str() {
-        "forever" => None,
-        age => Some(parse_age(age).ok().filter(|age| !age.is_zero()).ok_or_else(|| {
-            CliError::usage(format!("--keep-responses {age}: give an age, such as 30d or 12h, or `forever`"))
-        })?),
-    };
-    let aliases = flags.names.aliases.iter().map(|typed| alias(typed)).collect::<Result<_, _>>()?;
-    let doors = &flags.doors;
-    let origins = Origins::parse(&doors.cors_origins)
-        .map_err(|problem| CliError::usage(format!("--cors-origin: {problem}")))?;
-    let origins = Arc::new(origins);
-    let hosts = Hosts::new(host, flags.api_key_file.is_some(), &doors.allow_hosts, Arc::clone(&origins))
-        .map_err(|problem| CliError::usage(format!("--allow-host: {problem}")))?;
-    if !(1..=CONNECTIONS_MAX).contains(&doors.max_connections) {
-        return Err(CliError::usage(format!(
-            "--max-connections {}: give a number of connections from 1 to {CONNECTIONS_MAX}",
-            doors.max_connections
-        )));
-    }
-    Ok(ServeOptions {
-        address: SocketAddr::new(host, flags.port),
-        models: flags.names.models.clone(),
-        aliases,
-        api_key_file: flags.api_key_file.clone(),
-        queue_max: flags.max_queue,
-        slowdown_max: flags.max_slowdown,
-        standalone: flags.standalone,
-        origins,
-        hosts: Arc::new(hosts),
-        connections_max: doors.max_connections,
-        per_address_max: doors.max_connections_per_address,
-        drain: Duration::from_secs(flags.drain_seconds),
-        keep_responses,
-    })
-}
-
-/// Parses `NAME` or `NAME=MODEL`.
-fn alias(typed: &str) -> Result<(String, Option<String>), CliError> {
-    let (name, model) = match typed.split_once('=') {
-        Some((name, model)) => (name.trim(), Some(model.trim())),
-        None => (typed.trim(), None),
-    };
-    let problem = match (name, model) {
-        ("", _) | (_, Some("")) => "write NAME or NAME=MODEL",
-        (name, _) if name.split(':').next() == Some(BAND) => "this name is the band's",
-        (name, _) if name.chars().any(|c| c.is_whitespace() || c.is_control()) => {
-            "a name has no white space in it"
-        }
-        _ => return Ok((name.to_owned(), model.map(str::to_owned))),
-    };
-    Err(CliError::usage(format!("--alias {typed}: {problem}")))
-}
-
-/// Parses an address. Host names are not resolved, because what they resolve to could change after the check.
-fn host(typed: &str) -> Result<IpAddr, CliError> {
-    if typed.eq_ignore_ascii_case("localhost") {
-        return Ok(IpAddr::V4(Ipv4Addr::LOCALHOST));
-    }
-    typed.trim_start_matches('[').trim_end_matches(']').parse().map_err(|_| {
-        CliError::usage(format!("--host {typed}: give an address, such as 127.0.0.1, ::1 or 0.0.0.0"))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use clap::Parser;
 
     use super::*;
+    use crate::cli::flags::{Cli, Command};
 
-    #[derive(Parser)]
-    struct Typed {
-        #[command(flatten)]
-        flags: ServeFlags,
-    }
-
-    fn typed(words: &[&str]) -> Result<ServeOptions, String> {
-        let typed = Typed::try_parse_from([&["serve"], words].concat()).map_err(|error| error.to_string())?;
-        options(&typed.flags).map_err(|error| match error {
-            CliError::Usage(message) => message,
-            other => panic!("{other:?}"),
-        })
-    }
-
-    #[test]
-    fn nothing_typed_is_loopback_without_a_key() {
-        let options = typed(&[]).unwrap();
-        assert_eq!(options.address, "127.0.0.1:8080".parse().unwrap());
-        assert_eq!((options.queue_max, options.drain), (256, Duration::from_secs(30)));
-        assert!(!options.standalone);
-        assert_eq!((options.api_key_file, options.models), (None, Vec::new()));
-        assert_eq!(*options.origins, Origins::default());
-        assert_eq!(options.keep_responses, Some(Duration::from_secs(30 * 86_400)));
+    fn admits(words: &[&str]) -> Result<(), String> {
+        let home = tempfile::tempdir().unwrap();
+        let words = [&["bandmaster", "serve", "--home", home.path().to_str().unwrap()], words].concat();
+        let cli = Cli::try_parse_from(words).unwrap();
+        let Command::Serve(flags) = cli.command else { panic!("serve was typed") };
+        let config = Config::resolve(&cli.global, &flags.band, &flags, &|_| None).unwrap();
+        match admitted(&config.serve) {
+            Ok(_) => Ok(()),
+            Err(CliError::Usage(message)) => Err(message),
+            Err(other) => panic!("{other:?}"),
+        }
     }
 
     #[test]
-    fn address_is_host_and_port() {
-        let check = |words: &[&str], expected: &str| {
-            assert_eq!(typed(words).unwrap().address, expected.parse().unwrap(), "{words:?}");
-        };
-        check(&["--port", "0"], "127.0.0.1:0");
-        check(&["--host", "LocalHost"], "127.0.0.1:8080");
-        check(&["--host", "127.1.2.3"], "127.1.2.3:8080");
-        check(&["--host", "::1"], "[::1]:8080");
-        check(&["--host", "[::1]"], "[::1]:8080");
-        check(&["--host", "0.0.0.0", "--api-key-file", "keys"], "0.0.0.0:8080");
-        check(&["--host", "::", "--api-key-file", "keys"], "[::]:8080");
-    }
-
-    #[test]
-    fn aliases_name_the_first_model_or_the_one_behind_them() {
-        let aliases = typed(&["--model", "m", "--alias", "gpt-4o", "--alias", "small=n"]).unwrap().aliases;
-        assert_eq!(aliases, [("gpt-4o".into(), None), ("small".into(), Some("n".into()))]);
-    }
-
-    #[test]
-    fn responses_are_kept_as_long_as_is_said() {
-        let kept = |typed_age: &str| typed(&["--keep-responses", typed_age]).unwrap().keep_responses;
-        assert_eq!(kept("12h"), Some(Duration::from_secs(12 * 3600)));
-        assert_eq!(kept("forever"), None);
-    }
-
-    #[test]
-    fn wrong_usage_names_the_flag_and_the_way_out() {
-        let check = |words: &[&str], expected: &[&str]| {
-            let message = typed(words).map(|_| ()).unwrap_err();
-            for part in expected {
+    fn an_address_that_others_reach_needs_keys() {
+        for open in ["0.0.0.0", "::", "192.168.1.2", "::ffff:1.2.3.4"] {
+            let message = admits(&["--host", open]).unwrap_err();
+            for part in ["--host", open, "--api-key-file", "openssl"] {
                 assert!(message.contains(part), "{message:?} lacks {part:?}");
             }
-        };
-        for open in ["0.0.0.0", "::", "192.168.1.2", "::ffff:1.2.3.4"] {
-            check(&["--host", open], &["--host", open, "--api-key-file", "openssl"]);
+            assert_eq!(admits(&["--host", open, "--api-key-file", "keys"]), Ok(()));
         }
-        check(&["--host", "example.com"], &["--host example.com", "127.0.0.1"]);
-        check(&["--host", ""], &["--host", "127.0.0.1"]);
-        check(&["--port", "65536"], &["--port"]);
-        check(&["--max-slowdown", "0"], &["--max-slowdown 0", "from 1"]);
-        check(&["--max-queue", "0"], &["--max-queue 0", "from 1 to 65536"]);
-        check(&["--drain-seconds", "86400"], &["--drain-seconds 86400", "3600"]);
-        for unclear in ["0", "0d", "month"] {
-            check(&["--keep-responses", unclear], &["--keep-responses", unclear, "30d", "forever"]);
+        for own in ["127.0.0.1", "127.1.2.3", "::1"] {
+            assert_eq!(admits(&["--host", own, "--cors-origin", "*", "--allow-host", "box.lan"]), Ok(()));
         }
-        check(&["--cors-origin", "example.com"], &["--cors-origin", "`example.com`", "https://"]);
-        check(&["--log", "xml"], &["--log", "text", "json"]);
-        check(&["--alias", "=a"], &["--alias =a", "NAME=MODEL"]);
-        check(&["--alias", "a="], &["--alias a=", "NAME=MODEL"]);
-        check(&["--alias", "a b"], &["white space"]);
-        check(&["--alias", "bandmaster:map"], &["band"]);
     }
 }

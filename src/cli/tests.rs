@@ -9,7 +9,7 @@ use clap::{CommandFactory, Parser};
 
 use super::config::{Config, Origin};
 use super::error::CliError;
-use super::flags::{BandFlags, BenchCommand, Cli, Command, Global};
+use super::flags::{BandFlags, BenchCommand, Cli, Command, Global, ServeFlags};
 use super::inputs::{INPUT_BYTES_MAX, Inputs, Piped, read};
 use super::machine::Machine;
 use super::units::{gib, parse_age, parse_bytes};
@@ -56,108 +56,6 @@ fn sizes_and_ages_are_read_with_their_units() {
         assert!(parse_age(text).is_err(), "{text}");
     }
     assert_eq!((gib(512 << 20), gib(12 << 30)), ("512 MiB".to_owned(), "12.0 GiB".to_owned()));
-}
-
-/// The settings that result from flags, variables and the text of a `config.toml`.
-fn settings(flags: &[&str], variables: &[(&str, &str)], file: &str) -> Result<Config, String> {
-    let dir = tempfile::tempdir().unwrap();
-    fs::write(dir.path().join("config.toml"), file).unwrap();
-    let home = dir.path().to_str().unwrap();
-    let command = ["bandmaster", "run", "goal", "--home", home];
-    let typed = command.iter().chain(flags).copied();
-    let cli = Cli::try_parse_from(typed).map_err(|error| error.to_string())?;
-    let Command::Run(run) = cli.command else { panic!("run was typed") };
-    let lookup = |name: &str| {
-        let found = variables.iter().find(|(variable, _)| *variable == name);
-        found.map(|(_, value)| (*value).to_owned())
-    };
-    Config::resolve(&cli.global, &run.band, &lookup).map_err(|error| match error {
-        CliError::Usage(message) => message,
-        other => panic!("{other:?}"),
-    })
-}
-
-#[test]
-fn flag_goes_before_environment_before_file_before_default() {
-    let file = "threads = 3\nmemory = \"6GiB\"\nplanner = \"from-file\"\n";
-    let variables = [("BANDMASTER_THREADS", "2"), ("BANDMASTER_PLANNER", "from-environment")];
-    let config = settings(&["--threads", "1"], &variables, file).unwrap();
-    assert_eq!((config.threads.value, &config.threads.origin), (1, &Origin::Flag));
-    assert_eq!(config.planner.unwrap().value, "from-environment");
-    assert_eq!(config.memory_bytes.value, 6 << 30);
-    assert!(matches!(config.memory_bytes.origin, Origin::File(_)));
-    assert_eq!((config.context_tokens.value, config.context_tokens.origin), (8192, Origin::Default));
-    let config = settings(&[], &variables, file).unwrap();
-    assert_eq!((config.threads.value, config.threads.origin), (2, Origin::Environment("BANDMASTER_THREADS")));
-}
-
-#[test]
-fn offline_is_said_in_four_ways() {
-    let value = |flags: &[&str], variables: &[(&str, &str)], file: &str| {
-        settings(flags, variables, file).unwrap().offline.value
-    };
-    assert!(!value(&[], &[], ""));
-    assert!(value(&["--offline"], &[("BANDMASTER_OFFLINE", "0")], ""));
-    assert!(value(&[], &[("BANDMASTER_OFFLINE", "1")], ""));
-    assert!(value(&[], &[("HF_HUB_OFFLINE", "TRUE")], ""));
-    assert!(value(&[], &[], "offline = true"));
-    assert!(!value(&[], &[("BANDMASTER_OFFLINE", "0"), ("HF_HUB_OFFLINE", "1")], "offline = true"));
-}
-
-#[test]
-fn collector_is_named_in_the_environment_or_the_file() {
-    let named = |variables: &[(&str, &str)], file: &str| {
-        settings(&[], variables, file).unwrap().otlp_endpoint.map(|setting| setting.value)
-    };
-    let (ours, all) =
-        (("BANDMASTER_OTLP_ENDPOINT", "http://ours"), ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://all"));
-    let file = "otlp-endpoint = \"http://file\"";
-    assert_eq!(named(&[], ""), None);
-    assert_eq!(named(&[], file).as_deref(), Some("http://file"));
-    assert_eq!(named(&[all, ours], file).as_deref(), Some("http://ours"));
-    let for_all = if cfg!(feature = "otel") { "http://all" } else { "http://file" };
-    assert_eq!(named(&[all], file).as_deref(), Some(for_all), "a build that can't leaves it alone");
-}
-
-#[test]
-fn wrong_settings_name_their_source_and_what_was_expected() {
-    let check = |flags: &[&str], variables: &[(&str, &str)], file: &str, expected: &[&str]| {
-        let message = settings(flags, variables, file).map(|_| ()).unwrap_err();
-        for part in expected {
-            assert!(message.contains(part), "{message:?} lacks {part:?}");
-        }
-    };
-    check(&["--threads", "0"], &[], "", &["--threads", "from 1 to 1024"]);
-    check(&["--memory", "8 apples"], &[], "", &["--memory", "8GiB"]);
-    check(&["--memory", "1MiB"], &[], "", &["too little", "256 MiB"]);
-    check(&["--kv-type", "q4"], &[], "", &["--kv-type", "q4", "f16 or q8"]);
-    check(&["--device", "cuda"], &[], "", &["--device", "not in this build", "cpu"]);
-    check(&["--device", "gpu"], &[], "", &["no device"]);
-    check(&["--context-tokens", "12"], &[], "", &["--context-tokens", "from 256"]);
-    check(&[], &[("BANDMASTER_THREADS", "many")], "", &["BANDMASTER_THREADS", "many"]);
-    check(&[], &[("BANDMASTER_OFFLINE", "perhaps")], "", &["BANDMASTER_OFFLINE", "perhaps"]);
-    check(&[], &[], "memory = \"little\"", &["config.toml", "little"]);
-    check(&[], &[], "treads = 3", &["config.toml", "treads"]);
-    check(&["--band", "/nowhere/band.toml"], &[], "", &["--band", "/nowhere/band.toml"]);
-}
-
-#[test]
-fn named_planner_works_alone_unless_workers_are_named() {
-    let band = |flags: &[&str]| {
-        let config = settings(flags, &[], "").unwrap();
-        config.band(&config.hub())
-    };
-    assert_eq!(band(&["--planner", "a"]).workers, ["a"]);
-    assert_eq!(band(&["--planner", "a", "--worker", "b", "--worker", "c"]).workers, ["b", "c"]);
-    assert_eq!(band(&["--planner", "a"]).embeddings, None, "nothing else is fetched for it");
-    let planner_chosen = band(&["--worker", "b"]);
-    assert_eq!(planner_chosen.planner, "qwen2.5-coder-1.5b");
-    assert_eq!(planner_chosen.embeddings.as_deref(), Some("minilm-l6-v2"));
-    let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("band.toml");
-    fs::write(&file, "planner = \"p\"\nworkers = [\"w\"]\n").unwrap();
-    let from_file = band(&["--band", file.to_str().unwrap(), "--planner", "a"]);
-    assert_eq!((from_file.planner.as_str(), from_file.workers), ("a", vec!["w".to_owned()]));
 }
 
 fn inputs_of(files: &[&Path], piped: Option<&[u8]>, stdin: &[u8]) -> Result<Inputs, String> {
@@ -326,7 +224,8 @@ fn global_flags_stand_anywhere() {
     let offline = |typed: &[&str]| Cli::try_parse_from(typed).unwrap().global.offline;
     assert!(offline(&["bandmaster", "--offline", "models", "list"]));
     assert!(offline(&["bandmaster", "models", "list", "--offline"]));
-    let default = Config::resolve(&Global::default(), &BandFlags::default(), &|_| None).unwrap();
+    let none = (Global::default(), BandFlags::default(), ServeFlags::default());
+    let default = Config::resolve(&none.0, &none.1, &none.2, &|_| None).unwrap();
     assert_eq!(default.home.origin, Origin::Default);
 }
 
@@ -342,10 +241,11 @@ fn settings_survive_damage() {
         name: "config.toml",
         seeds: &[
             "offline = true\nthreads = 2\nmemory = \"4GiB\"\ncontext-tokens = 4096\nkv-type = \"q8\"\ndevice = \"cpu\"\nkeep-packed = false\nplanner = \"p\"\nworkers = [\"a\", \"b\"]\nembeddings = \"minilm-l6-v2\"\n",
+            "[serve]\nhost = \"::1\"\nport = 8081\nmodels = [\"m\"]\naliases = [\"gpt-4o\", \"small=n\"]\napi-key-file = \"keys\"\nkeep-responses = \"12h\"\nallow-hosts = [\"box.lan\"]\nlog = \"json\"\n",
         ],
         words: &[
             "=", "\n", "\"", "[", "]", "memory", "GiB", "MiB", "k", "threads", "kv-type", "f16", "q8",
-            "auto", "workers", "#",
+            "auto", "workers", "#", "[serve]", "serve.", "port", "aliases", "forever", "*",
         ],
         read: &|bytes| {
             let Ok(text) = std::str::from_utf8(bytes) else { return false };
@@ -353,6 +253,7 @@ fn settings_survive_damage() {
             match Config::settle(
                 &Global::default(),
                 &BandFlags::default(),
+                &ServeFlags::default(),
                 &environment,
                 text,
                 machine.clone(),

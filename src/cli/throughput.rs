@@ -6,12 +6,13 @@ use std::sync::Arc;
 use anyhow::Context;
 use bandmaster_models::{Cpu, CpuModel, LoadOptions, Model, load};
 
-use super::config::{Config, kv_type_name};
+use super::config::Config;
 use super::error::CliError;
 use super::flags::ThroughputFlags;
 use super::interrupt::{INTERRUPTED, Interrupt};
 use super::machine::models_bytes;
 use super::measured::origin;
+use super::settings::kv_type_name;
 use super::status::StatusLine;
 use super::surroundings::{memory_limit, runtime};
 use super::units::gib;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::anyhow;
 
-use super::config::{Config, kv_type_name};
+use super::config::Config;
 use super::error::CliError;
 use super::flags::WorkflowFlags;
 use super::interrupt::{INTERRUPTED, Interrupt};
@@ -14,6 +14,7 @@ use super::load::{Loader, Memory, memory_for};
 use super::measured::origin;
 use super::screen::{Screen, View};
 use super::servers::{self, Named};
+use super::settings::kv_type_name;
 use super::status::StatusLine;
 use super::surroundings::{no_runtime, runtime};
 use super::units::parse_bytes;

@@ -1,10 +1,12 @@
-//! Where tests find real models and test data, and how a test says that it was skipped.
+//! Where tests find real models and test data, how a test says that it was skipped, and how files that are made from the
+//! code are kept.
 //!
 //! | variable | meaning |
 //! |---|---|
 //! | `BANDMASTER_TEST_MODELS` | folder with `NAME.gguf` and `minilm-l6-v2/` of the default band |
 //! | `BANDMASTER_TEST_MODELS_REQUIRED` | with `1`, a test that lacks a model fails instead of being skipped |
 //! | `BANDMASTER_TEST_SKIPS` | file to which each skipped test appends a line |
+//! | `BANDMASTER_BLESS` | with `1`, tests write the files that are made from the code instead of comparing them |
 //! | `BANDMASTER_SHARED` | folder of the larger test data; `../shared` beside the checkout by default |
 
 use std::fmt::Display;
@@ -63,6 +65,24 @@ pub fn shared(name: &str) -> Option<PathBuf> {
     }
     skip(format!("no {}", path.display()));
     None
+}
+
+/// Compares a file of the repository, by its path there, with the text that the code makes of it. With
+/// `BANDMASTER_BLESS=1` the file is written.
+///
+/// # Panics
+/// When they differ.
+pub fn check_made(path: &str, text: &str) {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path);
+    if std::env::var("BANDMASTER_BLESS").is_ok_and(|value| value == "1") {
+        std::fs::write(&file, text).unwrap_or_else(|error| panic!("{path} can't be written: {error}"));
+    }
+    let kept = std::fs::read_to_string(&file).unwrap_or_default();
+    let differs = kept.lines().zip(text.lines()).find(|(kept, made)| kept != made);
+    assert!(
+        kept == text,
+        "{path} is not what the code makes; BANDMASTER_BLESS=1 rewrites it. First: {differs:?}"
+    );
 }
 
 fn lacking(why: impl Display) {

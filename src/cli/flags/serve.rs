@@ -1,31 +1,53 @@
-//! Flags of `serve` about who may connect (web pages, host names, connection limits), and about the log's format.
+//! Flags of `serve`.
 
-use clap::{Args, ValueEnum};
+use std::net::IpAddr;
+use std::path::PathBuf;
 
-#[derive(Debug, Args)]
-pub struct DoorFlags {
-    /// Let web pages of this origin read answers, e.g. https://app.example.com, or * for all; may be repeated. Pages
-    /// served from this machine (http://localhost:3000) always may
-    #[arg(long = "cors-origin", value_name = "ORIGIN")]
+use clap::Args;
+
+use super::BandFlags;
+use crate::cli::settings::serve::{self as rows, Kept, LogFormat, ModelAlias};
+
+#[derive(Debug, Default, Args)]
+pub struct ServeFlags {
+    #[arg(long, value_name = "ADDRESS", help = rows::HOST.help(), value_parser = rows::HOST.parser())]
+    pub host: Option<IpAddr>,
+    #[arg(long, value_name = "N", help = rows::PORT.help(), value_parser = rows::PORT.parser())]
+    pub port: Option<u16>,
+    #[arg(long = "model", value_name = "M", help = rows::MODELS.help())]
+    pub models: Vec<String>,
+    #[arg(long = "alias", value_name = "NAME[=M]", help = rows::ALIASES.help())]
+    #[arg(value_parser = rows::ALIASES.parser())]
+    pub aliases: Vec<ModelAlias>,
+    #[command(flatten)]
+    pub band: BandFlags,
+    #[arg(long, value_name = "FILE", help = rows::API_KEY_FILE.help())]
+    pub api_key_file: Option<PathBuf>,
+    #[arg(long, value_name = "N", help = rows::MAX_QUEUE.help(), value_parser = rows::MAX_QUEUE.parser())]
+    pub max_queue: Option<usize>,
+    #[arg(long, value_name = "N", help = rows::MAX_SLOWDOWN.help(), value_parser = rows::MAX_SLOWDOWN.parser())]
+    pub max_slowdown: Option<u32>,
+    #[arg(long, help = rows::STANDALONE.help())]
+    pub standalone: bool,
+    #[arg(long = "cors-origin", value_name = "ORIGIN", help = rows::CORS_ORIGINS.help())]
+    #[arg(value_parser = rows::CORS_ORIGINS.parser())]
     pub cors_origins: Vec<String>,
-    /// Accept requests to this host name besides localhost, e.g. box.lan or a container's name, or * for any; may be
-    /// repeated. Without API keys other names are refused, because a foreign web page could have sent the request
-    #[arg(long = "allow-host", value_name = "NAME")]
+    #[arg(long = "allow-host", value_name = "NAME", help = rows::ALLOW_HOSTS.help())]
+    #[arg(value_parser = rows::ALLOW_HOSTS.parser())]
     pub allow_hosts: Vec<String>,
-    /// Number of connections open at a time, fewer if the system's limit of open files is lower. When it is reached,
-    /// connections without a request are closed, oldest first
-    #[arg(long, default_value_t = 1024, value_name = "N")]
-    pub max_connections: usize,
-    /// Number of connections open at a time from one address; 0 means no limit [default: 256 from other machines, no
-    /// limit from this one]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help = rows::MAX_CONNECTIONS.help())]
+    #[arg(value_parser = rows::MAX_CONNECTIONS.parser())]
+    pub max_connections: Option<usize>,
+    #[arg(long, value_name = "N", help = rows::MAX_CONNECTIONS_PER_ADDRESS.help())]
+    #[arg(value_parser = rows::MAX_CONNECTIONS_PER_ADDRESS.parser())]
     pub max_connections_per_address: Option<usize>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LogFlag {
-    /// Lines for people to read
-    Text,
-    /// One JSON object per line
-    Json,
+    #[arg(long, value_name = "N", help = rows::DRAIN_SECONDS.help(), value_parser = rows::DRAIN_SECONDS.parser())]
+    pub drain_seconds: Option<u64>,
+    #[arg(long, value_name = "AGE", help = rows::KEEP_RESPONSES.help())]
+    #[arg(value_parser = rows::KEEP_RESPONSES.parser())]
+    pub keep_responses: Option<Kept>,
+    #[arg(long, value_name = "URL", help = rows::OTLP_ENDPOINT.help())]
+    pub otlp_endpoint: Option<String>,
+    #[arg(long, value_enum, value_name = "FORMAT", help = rows::LOG.help())]
+    pub log: Option<LogFormat>,
 }
