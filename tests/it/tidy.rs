@@ -107,7 +107,10 @@ fn sources(under: &[&str]) -> Vec<Source> {
 const SHIPPED: &[&str] = &["src", "kernels/src", "models/src"];
 
 fn is_test_file(path: &str) -> bool {
-    path.ends_with("/tests.rs") || path.contains("/tests/") || path.starts_with("tests/")
+    path.ends_with("/tests.rs")
+        || path.ends_with("/fixtures.rs")
+        || path.contains("/tests/")
+        || path.starts_with("tests/")
 }
 
 /// The part of a file before its `#[cfg(test)]` module.
