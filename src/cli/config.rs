@@ -16,8 +16,7 @@ use super::error::CliError;
 use super::flags::{BandFlags, Global, ServeFlags};
 use super::machine::Machine;
 use super::settings::{self, About, Device, Row, kv_type_name};
-use super::units::gib;
-use crate::hub::{Band, Home, Hub};
+use crate::hub::{Band, Home, Hub, gib};
 
 use file::{ConfigFile, as_text};
 pub use serve::ServeSettings;

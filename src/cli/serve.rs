@@ -5,20 +5,19 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
 use bandmaster_models::heap;
 
 use super::config::{Config, ServeSettings};
 use super::error::CliError;
 use super::interrupt::INTERRUPTED;
-use super::load::{self, Loader, Memory};
-use super::screen::LoadingBar;
+use super::load;
 use super::settings::serve::{self as rows, Kept, ModelAlias};
 use super::surroundings::{open_files, runtime};
-use super::units::gib;
 use super::{print, start_log, terminal};
-use crate::engine::{Engine, EngineConfig, EngineHandle};
-use crate::hub::{Found, Hub, Role};
+use crate::band::{BandFiles, Loader, Memory, engine_config, memory_to_serve};
+use crate::client::SOCKET;
+use crate::engine::{EngineConfig, EngineHandle};
+use crate::hub::{Found, Hub, Role, gib};
 use crate::journal::Desk;
 use crate::server::auth::Keys;
 use crate::server::budget::freed;
@@ -27,7 +26,7 @@ use crate::server::layers::{Hosts, Layers, Origins, around};
 use crate::server::metrics::Metrics;
 use crate::server::runs::Runs;
 use crate::server::serve::{Bound, Listen, bind, descriptors};
-use crate::server::shelf::{Alias, BandFiles, Loaders, Shelf};
+use crate::server::shelf::{Alias, Loaders, Shelf};
 use crate::server::spans::{Endpoint, Export};
 use crate::server::{App, Ending, router};
 
@@ -79,7 +78,7 @@ pub fn serve(config: &Config, verbose: u8) -> Result<ExitCode, CliError> {
     let runtime = runtime(2)?;
     let bound = runtime.block_on(bind(&listen)).map_err(|error| CliError::Failed(error.into()))?;
     let desk = Desk::open(&home.runs_file())?;
-    let memory = load::memory_to_serve(config)?;
+    let memory = memory_to_serve(load::available(config))?;
     let band = band.filter(|band| fits(band, &memory));
     let (engine, loaders) = engine(config, &memory)?;
     let metrics = Arc::new(Metrics::new());
@@ -155,9 +154,6 @@ fn export(config: &Config) -> Result<Option<Export>, CliError> {
         CliError::usage(format!("{place}: {problem}"))
     })
 }
-
-/// Name of the private socket in the state folder, over which `run` and `runs` join the server.
-pub const SOCKET: &str = "server.sock";
 
 async fn run(app: &Arc<App>, bound: Bound, layers: &Layers, named: Vec<Found>) -> Result<ExitCode, CliError> {
     let loading = {
@@ -267,13 +263,7 @@ fn band(config: &Config, hub: &Hub, models_named: bool) -> Result<Option<BandFil
             return Ok(None);
         }
     }
-    let files = load::find(config, hub, false)?;
-    Ok(Some(BandFiles {
-        planner: files.planner,
-        workers: files.workers,
-        embeddings: files.embeddings,
-        workers_named: files.workers_named,
-    }))
+    load::find(config, hub, false).map(Some)
 }
 
 /// Whether the band's largest model fits into memory. If not, the server warns once and runs without a band.
@@ -304,22 +294,17 @@ fn connections(wanted: usize, files: Option<u64>) -> usize {
 }
 
 fn engine(config: &Config, memory: &Memory) -> Result<(EngineHandle, Loaders), CliError> {
-    let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
     let engine_config = EngineConfig {
-        cache_bytes_max: bytes(memory.kv_bytes),
         queue_max: config.serve.max_queue.value,
         slowdown_max: config.serve.max_slowdown.value,
-        ..EngineConfig::with_memory_bytes(bytes(memory.bytes))
+        ..engine_config(memory)
     };
-    let step_tokens_max = engine_config.step_tokens_max + engine_config.batch_max;
-    let engine = Engine::start(engine_config).context("the engine can't be started")?;
-    let loader = Arc::new(Loader::new(config, &engine, memory, step_tokens_max));
+    let loader = Arc::new(Loader::start(engine_config, load::settings(config))?);
+    let engine = loader.engine().clone();
     let embedders = Arc::clone(&loader);
     let loaders = Loaders {
-        model: Box::new(move |found| {
-            loader.model(found, LoadingBar::none()).map_err(|error| format!("{error:#}"))
-        }),
-        embedder: Box::new(move |found| embedders.embedder(found).map_err(|error| format!("{error:#}"))),
+        model: Box::new(move |found| loader.model(found, None).map_err(|error| error.with_causes())),
+        embedder: Box::new(move |found| embedders.embedder(found).map_err(|error| error.with_causes())),
     };
     Ok((engine, loaders))
 }

@@ -33,8 +33,7 @@ fn page() -> String {
     let mut page = format!("{HEAD}| setting | values and default | meaning |\n|---|---|---|\n");
     ALL.iter().for_each(|about| page.push_str(&row(about)));
     page.push_str(
-        "\nThis page is made from the table in `src/cli/settings.rs`: `BANDMASTER_BLESS=1 cargo test --lib settings_page` \
-         writes it.\n",
+        "\nThis page is made from the table in `src/cli/settings.rs`; CONTRIBUTING.md says how.\n",
     );
     page
 }
