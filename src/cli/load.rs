@@ -347,7 +347,7 @@ impl Loader {
             let bar = bar.lock().unwrap_or_else(PoisonError::into_inner).take();
             if bar.is_none() {
                 // The first load was preceded by this check.
-                check_unchanged(&path).map_err(|error| error.to_string())?;
+                check_unchanged(&path)?;
             }
             let progress = |share: f32| {
                 if let Some(bar) = &bar {
@@ -355,7 +355,7 @@ impl Loader {
                 }
             };
             let options = LoadOptions { progress: Some(&progress), ..options.clone() };
-            let model = load_gguf(gguf, &options).map_err(|error| error.to_string())?;
+            let model = load_gguf(gguf, &options)?;
             Ok(Box::new(model) as Box<dyn Model>)
         })
     }

@@ -1,6 +1,6 @@
 use std::time::Instant;
 
-use bandmaster_models::{Batch, ForwardError, ModelInfo, OnRow};
+use bandmaster_models::{Batch, ForwardError, Model, ModelInfo, OnRow};
 use serde_json::json;
 
 use super::*;
