@@ -2,8 +2,10 @@
 //!
 //! ARCHITECTURE.md describes the modules ("rooms") and which may import which; `tests/it/tidy.rs` checks it.
 
+pub mod band;
 pub mod bench;
 pub mod cli;
+pub mod client;
 pub mod engine;
 pub mod hub;
 pub mod journal;

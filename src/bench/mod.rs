@@ -2,7 +2,6 @@
 //! table and Markdown. Flags, files and the catalog are not known here.
 
 pub mod accuracy;
-pub mod client;
 pub mod compare;
 pub mod energy;
 pub mod limits;
@@ -13,12 +12,9 @@ pub mod remote;
 pub mod report;
 pub mod row;
 pub mod serve;
-pub mod sse;
 pub mod words;
 pub mod workflow;
 pub mod workload;
 
-#[cfg(test)]
-mod fake;
 #[cfg(test)]
 mod tests;

@@ -39,11 +39,12 @@ pub struct Build {
 }
 
 impl Build {
+    /// The program that is running, built from `commit`.
     #[must_use]
-    pub fn here() -> Self {
+    pub fn here(commit: Option<&str>) -> Self {
         let program = std::env::current_exe().and_then(|program| file_sha256(&program));
         Self {
-            commit: option_env!("BANDMASTER_COMMIT").map(str::to_owned),
+            commit: commit.map(str::to_owned),
             binary_sha256: program.ok(),
             models_sha256: BTreeMap::new(),
         }
@@ -99,11 +100,11 @@ impl io::Write for HashWriter<'_> {
 impl Origin {
     /// The origin of a measurement that starts now, in this process.
     #[must_use]
-    pub fn here() -> Self {
+    pub fn here(commit: Option<&str>) -> Self {
         let machine = Machine::here(Cpu::new(1).isa().name());
         let words = std::env::args_os().map(|word| quoted(&word.to_string_lossy()));
         let command = words.collect::<Vec<_>>().join(" ");
-        Self { machine, command, version: env!("CARGO_PKG_VERSION").to_owned(), build: Build::here() }
+        Self { machine, command, version: env!("CARGO_PKG_VERSION").to_owned(), build: Build::here(commit) }
     }
 }
 
@@ -122,7 +123,7 @@ mod tests {
 
     #[test]
     fn a_build_is_told_by_its_own_file() {
-        let build = Build::here();
+        let build = Build::here(None);
         let program = std::env::current_exe().expect("a test is a program");
         assert_eq!(build.binary_sha256, file_sha256(&program).ok());
         assert_eq!(build.binary_sha256.map(|hash| hash.len()), Some(64));
@@ -139,7 +140,7 @@ mod tests {
             std::fs::write(at(part), writer.finish()).expect("written");
         };
         let hash = || {
-            let mut build = Build::here();
+            let mut build = Build::here(None);
             build.add_model("m", &at(1));
             build.models_sha256.remove("m")
         };
@@ -148,7 +149,7 @@ mod tests {
         let first = hash().expect("all parts are there");
         write(2, "c");
         assert_ne!(hash(), Some(first), "the second part is another");
-        let mut build = Build::here();
+        let mut build = Build::here(None);
         build.add_model("one", &std::env::current_exe().expect("a program"));
         assert_eq!(build.models_sha256.get("one"), build.binary_sha256.as_ref(), "one file is its own hash");
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Map;
 
-use super::client::{Answered, Ask, Client, ClientError, Endpoint, Prompt};
+use crate::client::{Answered, Ask, Client, ClientError, Endpoint, Prompt};
 use crate::orchestrator::{
     BoxFuture, Call, CallError, CallErrorKind, CallUsage, Finish, Llm, Message, Progress, Reply,
 };
@@ -109,7 +109,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::bench::fake::{FakeServer, Script};
+    use crate::client::fake::{FakeServer, Script};
     use crate::orchestrator::Role;
 
     fn remote(url: &str) -> Remote {

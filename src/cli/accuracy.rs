@@ -10,17 +10,17 @@ use super::config::Config;
 use super::error::CliError;
 use super::flags::AccuracyFlags;
 use super::interrupt::{INTERRUPTED, Interrupt};
-use super::load::BandFiles;
 use super::measured::origin;
 use super::screen::{Screen, View};
 use super::surroundings::runtime;
 use super::{load, print, print_json, servers, table, terminal};
+use crate::band::{BandFiles, memory};
 use crate::bench::accuracy::{
     AccuracyReport, Allowance, Cell, GivenUp, Kind, MatrixReport, Sandbox, Setup, Stage, Suite, Way, run_cell,
 };
-use crate::bench::client::{Client, ClientError, Endpoint};
 use crate::bench::origin::Origin;
 use crate::bench::remote::Remote;
+use crate::client::{Client, ClientError, Endpoint};
 use crate::engine::EngineHandle;
 use crate::orchestrator::{Band, Llm, WorkerKind};
 
@@ -274,7 +274,7 @@ impl Bench<'_> {
 
     /// Loads a band as `run` does.
     fn load(&self, files: &BandFiles) -> Result<Seat, CliError> {
-        let memory = load::memory(self.config, &self.config.hub(), files)?;
+        let memory = memory(load::available(self.config), &self.config.hub(), files)?;
         let screen = Screen::new(View::Progress);
         if let Some(note) = &memory.note {
             screen.note(note);

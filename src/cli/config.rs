@@ -10,7 +10,8 @@ use serde::Deserialize;
 use super::error::CliError;
 use super::flags::{BandFlags, Global};
 use super::machine::Machine;
-use super::units::{gib, parse_bytes};
+use super::units::parse_bytes;
+use crate::hub::gib;
 use crate::hub::{Band, Home, Hub};
 
 /// A band and its KV cache don't fit in less.

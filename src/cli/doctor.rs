@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use super::config::Config;
 use super::error::CliError;
 use super::machine::{Machine, instruction_sets};
-use super::units::gib;
 use super::{print, print_json, table};
+use crate::hub::gib;
 use bandmaster_models::Cpu;
 
 use crate::bench::limits::Limits;

@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::io;
 
+use crate::band::BandError;
+use crate::client::JoinError;
 use crate::hub::HubError;
 use crate::journal::JournalError;
 use crate::orchestrator::AgainError;
@@ -61,6 +63,21 @@ fn has(text: &str, part: &str) -> bool {
 impl From<anyhow::Error> for CliError {
     fn from(error: anyhow::Error) -> Self {
         Self::Failed(error)
+    }
+}
+
+impl From<JoinError> for CliError {
+    fn from(error: JoinError) -> Self {
+        match error {
+            JoinError::Refused { status, message } if status.as_u16() == 400 => Self::Usage(message),
+            other => Self::Failed(other.into()),
+        }
+    }
+}
+
+impl From<BandError> for CliError {
+    fn from(error: BandError) -> Self {
+        Self::Failed(error.into())
     }
 }
 

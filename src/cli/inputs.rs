@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use super::error::CliError;
 use super::terminal;
-use super::units::gib;
+use crate::hub::gib;
 use crate::orchestrator::Input;
 use decode::{into_text, known_format};
 

@@ -10,7 +10,6 @@ mod error;
 mod flags;
 mod inputs;
 mod interrupt;
-mod join;
 mod load;
 mod machine;
 mod measured;

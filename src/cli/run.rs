@@ -11,10 +11,11 @@ use super::error::{CliError, told};
 use super::flags::{BandFlags, GoFlags, RunFlags};
 use super::inputs::Piped;
 use super::interrupt::Interrupt;
-use super::join::{self, Joined};
 use super::screen::{Screen, View};
 use super::surroundings::runtime;
 use super::{inputs, load, print, print_json, terminal};
+use crate::band::memory;
+use crate::client::Joined;
 use crate::journal::Desk;
 use crate::orchestrator::{Band, Budget, Outcome, RunEvent, RunRequest, Status, run as run_goal};
 
@@ -41,14 +42,14 @@ pub fn go(
     let interrupt = Interrupt::listen(&runtime);
     if !flags.standalone
         && !band.are_typed()
-        && let Some(server) = runtime.block_on(join::find(config))
+        && let Some(server) = runtime.block_on(Joined::find(&config.home.value.state_dir))
         && let Some(code) = join(&server, flags, request, left_out, &runtime, &interrupt)?
     {
         return Ok(code);
     }
     let hub = config.hub();
     let files = load::find(config, &hub, flags.quiet)?;
-    let memory = load::memory(config, &hub, &files)?;
+    let memory = memory(load::available(config), &hub, &files)?;
     let home = &config.home.value;
     home.create_state_dir()?;
     let desk = Desk::open(&home.runs_file())?;

@@ -15,9 +15,9 @@ use super::flags::RunsCommand;
 use super::run::go;
 use super::surroundings::runtime;
 use super::units::parse_age;
-use super::{inputs, join};
-use super::{print, print_json, table};
+use super::{inputs, print, print_json, table};
 use crate::bench::workflow::recorded::record;
+use crate::client::Joined;
 use crate::journal::{Event, Journal, Pruned, RunState, TaskCount, TaskState};
 use crate::orchestrator::{answer, resume};
 
@@ -109,8 +109,8 @@ fn cancel(config: &Config, journal: &Journal, id: &str, standalone: bool) -> Res
     }
     let runtime = runtime(1)?;
     let asked = async {
-        match join::find(config).await {
-            Some(server) => server.cancel(&id).await,
+        match Joined::find(&config.home.value.state_dir).await {
+            Some(server) => server.cancel(&id).await.map_err(CliError::from),
             None => Ok(false),
         }
     };

@@ -119,11 +119,6 @@ pub struct LoadingBar {
 }
 
 impl LoadingBar {
-    /// A bar that is not shown.
-    pub fn none() -> Self {
-        Self { bar: None }
-    }
-
     /// Progress as a fraction from 0 to 1.
     pub fn set(&self, share: f32) {
         if let Some(bar) = &self.bar {

@@ -6,19 +6,20 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
 use bandmaster_models::heap;
 
 use super::config::{Config, Origin, Setting};
 use super::error::CliError;
 use super::flags::ServeFlags;
 use super::interrupt::INTERRUPTED;
-use super::load::{self, Loader, Memory};
-use super::screen::LoadingBar;
+use super::load;
 use super::surroundings::{open_files, runtime};
-use super::units::{gib, parse_age};
+use super::units::parse_age;
 use super::{print, start_log, terminal};
-use crate::engine::{Engine, EngineConfig, EngineHandle};
+use crate::band::{BandFiles, Loader, Memory, engine_config, memory_to_serve};
+use crate::client::SOCKET;
+use crate::engine::{EngineConfig, EngineHandle};
+use crate::hub::gib;
 use crate::hub::{Found, Hub, Role};
 use crate::journal::Desk;
 use crate::server::auth::Keys;
@@ -28,7 +29,7 @@ use crate::server::layers::{Hosts, Layers, Origins, around};
 use crate::server::metrics::Metrics;
 use crate::server::runs::Runs;
 use crate::server::serve::{Bound, Listen, bind, descriptors};
-use crate::server::shelf::{Alias, BAND, BandFiles, Loaders, Shelf};
+use crate::server::shelf::{Alias, BAND, Loaders, Shelf};
 use crate::server::spans::{Endpoint, Export};
 use crate::server::{App, Ending, router};
 
@@ -112,7 +113,7 @@ pub fn serve(config: &Config, flags: &ServeFlags, verbose: u8) -> Result<ExitCod
     let runtime = runtime(2)?;
     let bound = runtime.block_on(bind(&listen)).map_err(|error| CliError::Failed(error.into()))?;
     let desk = Desk::open(&home.runs_file())?;
-    let memory = load::memory_to_serve(config)?;
+    let memory = memory_to_serve(load::available(config))?;
     let band = band.filter(|band| fits(band, &memory));
     let (engine, loaders) = engine(config, &options, &memory)?;
     let metrics = Arc::new(Metrics::new());
@@ -164,9 +165,6 @@ fn export(config: &Config, flags: &ServeFlags) -> Result<Option<Export>, CliErro
     let export = Endpoint::new(&named.value, config.offline.value).and_then(|to| Export::start(&to));
     export.map(Some).map_err(|problem| CliError::usage(format!("{place}: {problem}")))
 }
-
-/// Name of the private socket in the state folder, over which `run` and `runs` join the server.
-pub const SOCKET: &str = "server.sock";
 
 async fn run(app: &Arc<App>, bound: Bound, layers: &Layers, named: Vec<Found>) -> Result<ExitCode, CliError> {
     let loading = {
@@ -275,13 +273,7 @@ fn band(config: &Config, hub: &Hub, models_named: bool) -> Result<Option<BandFil
             return Ok(None);
         }
     }
-    let files = load::find(config, hub, false)?;
-    Ok(Some(BandFiles {
-        planner: files.planner,
-        workers: files.workers,
-        embeddings: files.embeddings,
-        workers_named: files.workers_named,
-    }))
+    load::find(config, hub, false).map(Some)
 }
 
 /// Whether the band's largest model fits into memory. If not, the server warns once and runs without a band.
@@ -316,22 +308,17 @@ fn engine(
     options: &ServeOptions,
     memory: &Memory,
 ) -> Result<(EngineHandle, Loaders), CliError> {
-    let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
     let engine_config = EngineConfig {
-        cache_bytes_max: bytes(memory.kv_bytes),
         queue_max: options.queue_max,
         slowdown_max: options.slowdown_max,
-        ..EngineConfig::with_memory_bytes(bytes(memory.bytes))
+        ..engine_config(memory)
     };
-    let step_tokens_max = engine_config.step_tokens_max + engine_config.batch_max;
-    let engine = Engine::start(engine_config).context("the engine can't be started")?;
-    let loader = Arc::new(Loader::new(config, &engine, memory, step_tokens_max));
+    let loader = Arc::new(Loader::start(engine_config, load::settings(config))?);
+    let engine = loader.engine().clone();
     let embedders = Arc::clone(&loader);
     let loaders = Loaders {
-        model: Box::new(move |found| {
-            loader.model(found, LoadingBar::none()).map_err(|error| format!("{error:#}"))
-        }),
-        embedder: Box::new(move |found| embedders.embedder(found).map_err(|error| format!("{error:#}"))),
+        model: Box::new(move |found| loader.model(found, None).map_err(|error| error.with_causes())),
+        embedder: Box::new(move |found| embedders.embedder(found).map_err(|error| error.with_causes())),
     };
     Ok((engine, loaders))
 }

@@ -7,7 +7,7 @@ use anyhow::anyhow;
 
 use super::config::Config;
 use super::error::CliError;
-use crate::bench::client::{Client, Endpoint};
+use crate::client::{Client, Endpoint};
 
 /// Environment variable with the servers' API key, as most OpenAI clients use.
 const KEY_VARIABLE: &str = "OPENAI_API_KEY";

@@ -12,7 +12,8 @@ use super::error::CliError;
 use super::flags::{BandFlags, BenchCommand, Cli, Command, Global};
 use super::inputs::{INPUT_BYTES_MAX, Inputs, Piped, read};
 use super::machine::Machine;
-use super::units::{gib, parse_age, parse_bytes};
+use super::units::{parse_age, parse_bytes};
+use crate::hub::gib;
 use harness::{Target, fuzz};
 
 #[path = "../../tests/fuzz/harness.rs"]

@@ -14,7 +14,6 @@ use super::machine::models_bytes;
 use super::measured::origin;
 use super::status::StatusLine;
 use super::surroundings::{memory_limit, runtime};
-use super::units::gib;
 use super::{print, print_json};
 use crate::bench::limits::{Costs, Limits};
 use crate::bench::measure::{MeasureError, throughput};
@@ -22,6 +21,7 @@ use crate::bench::origin::Origin;
 use crate::bench::report::{ModelFacts, ThroughputReport};
 use crate::bench::row::Row;
 use crate::bench::workload::Throughput;
+use crate::hub::gib;
 use crate::hub::{Found, check_unchanged};
 
 /// Most tokens that one step computes; longer prompts take several steps.

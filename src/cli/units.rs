@@ -53,10 +53,3 @@ fn split(text: &str) -> Option<(f64, &str)> {
     let number: f64 = text[..end].parse().ok()?;
     number.is_finite().then_some((number, text[end..].trim()))
 }
-
-/// Formats as `8.0 GiB` or `512 MiB`, in binary units.
-#[must_use]
-pub fn gib(bytes: u64) -> String {
-    let mib = bytes as f64 / f64::from(1 << 20);
-    if mib < 1024.0 { format!("{mib:.0} MiB") } else { format!("{:.1} GiB", mib / 1024.0) }
-}

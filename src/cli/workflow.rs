@@ -10,7 +10,7 @@ use super::config::{Config, kv_type_name};
 use super::error::CliError;
 use super::flags::WorkflowFlags;
 use super::interrupt::{INTERRUPTED, Interrupt};
-use super::load::{Loader, Memory, memory_for};
+use super::load;
 use super::measured::origin;
 use super::screen::{Screen, View};
 use super::servers::{self, Named};
@@ -18,14 +18,15 @@ use super::status::StatusLine;
 use super::surroundings::{no_runtime, runtime};
 use super::units::parse_bytes;
 use super::{print, print_json};
-use crate::bench::client::{Client, Endpoint};
+use crate::band::{BandError, Loader, Memory, engine_config, memory_for};
 use crate::bench::origin::{Build, Origin};
 use crate::bench::workflow::here::{Here, Models};
 use crate::bench::workflow::report::{Against, Round, WorkflowReport, median_round};
 use crate::bench::workflow::servers::Servers;
 use crate::bench::workflow::trace::Trace;
 use crate::bench::workflow::{Driven, Place, Setting, WorkflowError, drive};
-use crate::engine::{Engine, EngineConfig, Order};
+use crate::client::{Client, Endpoint};
+use crate::engine::{EngineConfig, Order};
 use crate::hub::Found;
 use crate::text::LoadedModel;
 
@@ -236,23 +237,18 @@ impl Bench<'_> {
                 writers.push(found);
             }
         }
-        let mut memory = memory_for(self.config, &self.config.hub(), &writers, 0)?;
+        let mut memory = memory_for(load::available(self.config), &self.config.hub(), &writers, 0)?;
         if let Some(cache_bytes) = settings.cache_bytes {
             memory = Memory { kv_bytes: cache_bytes, ..memory };
         }
-        let config = EngineConfig {
-            order: settings.order,
-            speculate: settings.speculate,
-            cache_bytes_max: usize::try_from(memory.kv_bytes).unwrap_or(usize::MAX),
-            ..EngineConfig::with_memory_bytes(usize::try_from(memory.bytes).unwrap_or(usize::MAX))
-        };
-        let step_tokens_max = config.step_tokens_max + config.batch_max;
-        let engine = Engine::start(config).map_err(|error| CliError::Failed(anyhow!(error.to_string())))?;
-        let loader = Loader::new(self.config, &engine, &memory, step_tokens_max);
-        let load = |found: &Found| loader.model(found, self.screen.loading(&found.name, found.bytes));
+        let config =
+            EngineConfig { order: settings.order, speculate: settings.speculate, ..engine_config(&memory) };
+        let loader = Loader::start(config, load::settings(self.config))?;
+        let engine = loader.engine();
+        let load = |found: &Found| loader.model(found, load::bar(&self.screen, found));
         let models = self.models(roles, &load)?;
-        let late = |role: &str| load(&roles[role]).map_err(|error| format!("{error:#}"));
-        let mut place = Here::new(&engine, models);
+        let late = |role: &str| load(&roles[role]).map_err(|error| error.with_causes());
+        let mut place = Here::new(engine, models);
         let driven =
             self.drive(name, &mut place, &late, Setting { runs: self.runs, warm: settings.warm, seed })?;
         let stats = engine.stats();
@@ -264,7 +260,7 @@ impl Bench<'_> {
     fn models(
         &self,
         roles: &BTreeMap<String, Found>,
-        load: &dyn Fn(&Found) -> anyhow::Result<Arc<LoadedModel>>,
+        load: &dyn Fn(&Found) -> Result<Arc<LoadedModel>, BandError>,
     ) -> Result<Models, CliError> {
         let mut models = Models::new();
         for (role, found) in roles {

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::catalog::human_bytes;
+use super::sizes::human_bytes;
 
 #[derive(Debug, thiserror::Error)]
 pub enum HubError {

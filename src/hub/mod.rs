@@ -12,6 +12,7 @@ mod pull;
 mod reference;
 mod remote;
 mod seen;
+mod sizes;
 mod staging;
 mod store;
 mod unchanged;
@@ -24,7 +25,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 pub use band::{Band, choose_band, memory_estimate};
-pub use catalog::{BandEntry, Catalog, Entry, HubRepo, ModelFile, Role, human_bytes};
+pub use catalog::{BandEntry, Catalog, Entry, HubRepo, ModelFile, Role};
 pub use error::HubError;
 pub use home::Home;
 pub use import::{Brought, ImportOptions};
@@ -32,6 +33,7 @@ pub use manifest::KeptFile;
 pub use reference::{HubReference, Reference, Select, near_names};
 pub use remote::Remote;
 pub use seen::Seen;
+pub use sizes::{gib, human_bytes};
 pub use store::{Installed, disk_available};
 pub use unchanged::check_unchanged;
 
@@ -110,6 +112,12 @@ impl Hub {
     #[must_use]
     pub fn with_remote(home: Home, offline: bool, remote: Remote) -> Self {
         Self { home, offline, remote, hub_down: Mutex::new(None) }
+    }
+
+    /// Whether nothing may be downloaded.
+    #[must_use]
+    pub fn is_offline(&self) -> bool {
+        self.offline
     }
 
     #[must_use]

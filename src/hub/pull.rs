@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::catalog::{Entry, HubRepo, ModelFile, Part, Role, human_bytes};
+use super::catalog::{Entry, HubRepo, ModelFile, Part, Role};
 use super::digest::hash_file;
 use super::error::{AtPath, HubError};
 use super::import::{bring_in, check_gguf, role_by_size};
@@ -12,6 +12,7 @@ use super::inside::{FileName, create_folder_ours};
 use super::manifest::{KeptFile, Manifest};
 use super::reference::HubReference;
 use super::remote::HubClient;
+use super::sizes::human_bytes;
 use super::staging::{PART, Staged, finished};
 use super::store::{check_space, disk_available};
 use super::wheels::{BATCH_WHEELS, Wheels};

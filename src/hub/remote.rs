@@ -12,10 +12,10 @@ use ureq::http::{HeaderMap, Response, StatusCode};
 use ureq::tls::{RootCerts, TlsConfig};
 use ureq::{Agent, Body};
 
-use super::catalog::human_bytes;
 use super::error::HubError;
 use super::inside::{is_inside, printable};
 use super::reference::HubReference;
+use super::sizes::human_bytes;
 use super::staging::Staged;
 use super::store::{check_space, disk_available};
 

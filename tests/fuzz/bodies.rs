@@ -1,6 +1,6 @@
 //! Fuzzes what comes over the network: bodies of clients' requests, and event streams of other servers.
 
-use bandmaster::bench::sse::Frames;
+use bandmaster::client::Frames;
 use bandmaster::server::error::ApiError;
 use bandmaster::server::wire::body::parse;
 use bandmaster::server::wire::chat::ChatRequest;

@@ -17,6 +17,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         &[
             "server",
             "bench",
+            "client",
+            "band",
             "orchestrator",
             "journal",
             "tools",
@@ -26,8 +28,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "bandmaster_models",
         ],
     ),
-    ("server", &["orchestrator", "journal", "tools", "text", "hub"]),
-    ("bench", &["orchestrator", "journal", "text", "engine", "hub", "bandmaster_models"]),
+    ("server", &["band", "orchestrator", "journal", "tools", "text", "hub"]),
+    ("bench", &["client", "orchestrator", "journal", "text", "engine", "hub", "bandmaster_models"]),
+    ("client", &["orchestrator"]),
+    ("band", &["orchestrator", "text", "engine", "hub", "bandmaster_models"]),
     ("orchestrator", &["tools", "journal", "text"]),
     ("tools", &["text"]),
     ("journal", &[]),
@@ -103,7 +107,10 @@ fn sources(under: &[&str]) -> Vec<Source> {
 const SHIPPED: &[&str] = &["src", "kernels/src", "models/src"];
 
 fn is_test_file(path: &str) -> bool {
-    path.ends_with("/tests.rs") || path.contains("/tests/") || path.starts_with("tests/")
+    path.ends_with("/tests.rs")
+        || path.ends_with("/fixtures.rs")
+        || path.contains("/tests/")
+        || path.starts_with("tests/")
 }
 
 /// The part of a file before its `#[cfg(test)]` module.
@@ -423,6 +430,56 @@ fn readme_commands_exist() {
             let name = word.trim_start_matches("--").split('=').next().unwrap_or("").replace('-', "_");
             if !flags.contains(&name) && !flags.contains(&name.replace('_', "-")) {
                 broken.push(format!("README: `{word}` is no flag"));
+            }
+        }
+    }
+    check(broken);
+}
+
+/// The documents, relative to the repository, with their text.
+fn documents() -> Vec<(String, String)> {
+    let mut paths: Vec<PathBuf> = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"]
+        .map(|name| root().join(name))
+        .into();
+    paths.extend(fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path()));
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "md"));
+    paths.sort();
+    let name = |path: &Path| path.strip_prefix(root()).unwrap().to_string_lossy().into_owned();
+    paths.iter().map(|path| (name(path), fs::read_to_string(path).unwrap())).collect()
+}
+
+#[test]
+fn documents_name_files_that_exist() {
+    let folders = ["src/", "models/", "kernels/", "tests/", "benches/", "examples/", "docs/", ".ci/"];
+    let code = sources(&["src", "models/src", "kernels/src", "tests"]);
+    let mut broken = Vec::new();
+    for (document, text) in documents().iter().filter(|(document, _)| document != "CHANGELOG.md") {
+        // Odd pieces between backticks are code; a command begins with its file.
+        for span in text.split('`').skip(1).step_by(2) {
+            let path = span.split_whitespace().next().unwrap_or("");
+            let is_path = folders.iter().any(|folder| path.starts_with(folder)) || path.ends_with(".rs");
+            let in_folder = || code.iter().any(|source| source.path.ends_with(&format!("/{path}")));
+            if is_path && !path.contains('*') && !root().join(path).exists() && !in_folder() {
+                broken.push(format!("{document}: there is no `{path}`"));
+            }
+        }
+    }
+    check(broken);
+}
+
+/// A command of a document that was joined to another one as if it were prose can't be copied.
+#[test]
+fn documents_keep_their_lines() {
+    let mut broken = Vec::new();
+    for (document, text) in documents() {
+        for (number, line) in text.lines().enumerate() {
+            let place = format!("{document}:{}", number + 1);
+            if line.chars().count() > 120 && !line.starts_with('|') {
+                broken.push(format!("{place}: more than 120 characters"));
+            }
+            let command = line.split('#').next().unwrap_or("");
+            if command.starts_with("    ") && command.matches(" bandmaster ").count() > 1 {
+                broken.push(format!("{place}: two commands on one line"));
             }
         }
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use crate::bench::client::Prompt;
+use crate::client::Prompt;
 
 /// Most tokens that one answer may have.
 pub const OUTPUT_TOKENS_MAX: u32 = 1 << 20;

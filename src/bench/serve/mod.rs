@@ -18,8 +18,8 @@ use tokio::task::JoinSet;
 
 use self::call::Call;
 use self::report::Sample;
-use super::client::{Answered, Ask, Client, ClientError, Endpoint};
 use super::workload::TokenSource;
+use crate::client::{Answered, Ask, Client, ClientError, Endpoint};
 use crate::orchestrator::Cancel;
 
 /// When requests are sent.

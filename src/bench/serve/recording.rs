@@ -11,9 +11,9 @@ use sha2::{Digest, Sha256};
 
 use super::call::{AT_MS_MAX, Call, Fault, OUTPUT_TOKENS_MAX, Read, Recorded};
 use super::traces;
-use crate::bench::client::Prompt;
 use crate::bench::origin::hex;
 use crate::bench::words::{WordSource, opened};
+use crate::client::Prompt;
 use crate::orchestrator::{Message, Role};
 
 /// Fields of a request that affect the answer; each is sent with the call.

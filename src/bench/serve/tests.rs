@@ -6,8 +6,8 @@ use super::workload::Workload;
 use super::*;
 use serde_json::{Value, json};
 
-use crate::bench::client::Prompt;
-use crate::bench::fake::{FakeServer, Script};
+use crate::client::Prompt;
+use crate::client::fake::{FakeServer, Script};
 
 const LIMITS: Limits = Limits { ttft_limit_ms: 1000.0, itl_limit_ms: 50.0 };
 

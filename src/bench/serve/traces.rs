@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::call::{AT_MS_MAX, Call, Fault, OUTPUT_TOKENS_MAX, Read, Recorded};
-use crate::bench::client::Prompt;
+use crate::client::Prompt;
 use crate::orchestrator::{Message, Role};
 
 /// Approximate bytes per token of English prose: ShareGPT has answers as text, but their length is needed in tokens.

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::call::Call;
 use super::recording::{Recording, WorkloadError};
-use crate::bench::client::Prompt;
 use crate::bench::words::WordSource;
 use crate::bench::workload::TokenSource;
+use crate::client::Prompt;
 use crate::orchestrator::{Message, Role};
 
 /// A kind of load.

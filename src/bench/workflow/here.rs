@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::trace::TaskClass;
 use super::{Job, Late, Outlook, Place, Prompt, Teller};
-use crate::bench::client::Counts;
+use crate::client::Counts;
 use crate::engine::{
     Class, EngineHandle, Event, Expected, ExpectedId, Priority, Request, RunId, Sampling, Sink,
 };

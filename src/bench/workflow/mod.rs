@@ -16,8 +16,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use self::trace::{Task, Trace};
-use super::client::Counts;
 use super::words::{WordSource, opened};
+use crate::client::Counts;
 use crate::orchestrator::Cancel;
 
 /// How long it may take to notice an interrupt.

@@ -8,7 +8,7 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
 use super::{Job, Late, Place, Prompt, Teller};
-use crate::bench::client::{self, Ask, Client, Counts, Endpoint};
+use crate::client::{self, Ask, Client, Counts, Endpoint};
 use crate::orchestrator::{Message, Role};
 
 /// The servers for a trace's roles.

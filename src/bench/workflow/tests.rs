@@ -3,8 +3,8 @@ use std::collections::BTreeMap;
 use super::servers::Servers;
 use super::trace::Trace;
 use super::*;
-use crate::bench::client::{Client, Endpoint};
-use crate::bench::fake::{FakeServer, Script};
+use crate::client::fake::{FakeServer, Script};
+use crate::client::{Client, Endpoint};
 
 const TRACE: &str = r#"{"schema": "bandmaster.trace/1", "name": "t", "models": {"w": {"model": "fake"}}, "tasks": [
     {"id": "a", "model": "w", "prefix": {"name": "p", "tokens": 4}, "prompt_tokens": 2, "output_tokens": 3},

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::server::fixtures::Running;
 use crate::text::LoadedModel;
-use crate::text::session::tests::parrot;
+use crate::text::session::fixtures::parrot;
 
 type Loaded = Result<Arc<LoadedModel>, String>;
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::server::fixtures::{Running, running};
 use crate::server::jobs;
 use crate::server::shelf::Alias;
-use crate::text::session::tests::{parrot, parrot_with};
+use crate::text::session::fixtures::{parrot, parrot_with};
 
 const CHAT: &str = "/v1/chat/completions";
 const COMPLETIONS: &str = "/v1/completions";

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::journal::Desk;
 use crate::server::fixtures::Running;
-use crate::text::session::tests::parrot;
+use crate::text::session::fixtures::parrot;
 
 struct Damaged {
     server: Running,

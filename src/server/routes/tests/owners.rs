@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::journal::{Desk, Viewer};
 use crate::server::auth::Keys;
 use crate::server::fixtures::Running;
-use crate::text::session::tests::parrot;
+use crate::text::session::fixtures::parrot;
 
 const KEYS: &str = "ann-key name=ann\nbob-key name=bob\nroot-key name=root admin\nplain-key\n";
 

@@ -1,21 +1,19 @@
 //! Connects to the server of this home over its private socket, so that there is only one engine: the server does the
 //! run, and its events are shown here.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
 use reqwest::StatusCode;
 use reqwest::header::CONTENT_TYPE;
 use serde_json::{Value, json};
 
-use super::config::Config;
-use super::error::CliError;
-use super::serve::SOCKET;
-use crate::bench::client::provide_tls;
-use crate::bench::sse::Frames;
+use super::openai::provide_tls;
+use super::sse::Frames;
 use crate::orchestrator::{Cancel, EventKind, Outcome, RunEvent, RunRequest};
 
+/// Name of the private socket in the state folder.
+pub const SOCKET: &str = "server.sock";
 /// Host in the URLs sent over the socket; it is never resolved.
 const BASE: &str = "http://localhost";
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(2);
@@ -23,19 +21,6 @@ const CONNECT_TIME_MAX: Duration = Duration::from_secs(2);
 /// A connection to a running server.
 pub struct Joined {
     client: reqwest::Client,
-}
-
-/// The server running on this home, if any. A socket that nobody answers was left behind by a server that was killed.
-pub async fn find(config: &Config) -> Option<Joined> {
-    let socket: PathBuf = config.home.value.state_dir.join(SOCKET);
-    if !socket.exists() {
-        return None;
-    }
-    let client = client(&socket)?;
-    let health = client.get(format!("{BASE}/health")).timeout(CONNECT_TIME_MAX).send().await.ok()?;
-    // Status 503 means that it is still loading or is draining; only draining matters.
-    let status: Value = serde_json::from_slice(&health.bytes().await.ok()?).ok()?;
-    (status["status"] != "draining").then_some(Joined { client })
 }
 
 #[cfg(unix)]
@@ -50,6 +35,20 @@ fn client(_: &Path) -> Option<reqwest::Client> {
 }
 
 impl Joined {
+    /// The server running on the home with this state folder, if any. A socket that nobody answers was left behind by a
+    /// server that was killed.
+    pub async fn find(state_dir: &Path) -> Option<Self> {
+        let socket = state_dir.join(SOCKET);
+        if !socket.exists() {
+            return None;
+        }
+        let client = client(&socket)?;
+        let health = client.get(format!("{BASE}/health")).timeout(CONNECT_TIME_MAX).send().await.ok()?;
+        // Status 503 means that it is still loading or is draining; only draining matters.
+        let status: Value = serde_json::from_slice(&health.bytes().await.ok()?).ok()?;
+        (status["status"] != "draining").then_some(Self { client })
+    }
+
     /// Does a run in the server; events go to `observer`. `cancel` ends the run with the tasks that are finished.
     /// `None` if the server can't take it: it has no band, or the inputs are too large for one request.
     ///
@@ -60,7 +59,7 @@ impl Joined {
         request: &RunRequest,
         observer: &mut (dyn FnMut(&RunEvent) + Send),
         cancel: &Cancel,
-    ) -> Result<Option<Outcome>, CliError> {
+    ) -> Result<Option<Outcome>, JoinError> {
         let strategy = request.strategy.map_or("auto", |strategy| strategy.name());
         let files = request.inputs.iter().map(|input| json!({"name": input.name, "text": input.text}));
         let body = json!({
@@ -68,12 +67,12 @@ impl Joined {
             "budget": {"tokens": request.budget.tokens, "seconds": request.budget.time.map(|time| time.as_secs_f64())},
         });
         let begun = match self.post("/v1/runs", &body).await {
-            Err(Refused { status: Some(StatusCode::NOT_FOUND | StatusCode::PAYLOAD_TOO_LARGE), .. }) => {
-                return Ok(None);
-            }
+            Err(JoinError::Refused {
+                status: StatusCode::NOT_FOUND | StatusCode::PAYLOAD_TOO_LARGE, ..
+            }) => return Ok(None),
             begun => begun?,
         };
-        let id = begun["id"].as_str().context("the server named no run")?.to_owned();
+        let id = begun["id"].as_str().ok_or(JoinError::OtherVersion)?.to_owned();
         let listening = self.listen(&id, observer);
         tokio::pin!(listening);
         tokio::select! {
@@ -89,10 +88,10 @@ impl Joined {
     ///
     /// # Errors
     /// What the server reports, or that it went away.
-    pub async fn cancel(&self, id: &str) -> Result<bool, CliError> {
+    pub async fn cancel(&self, id: &str) -> Result<bool, JoinError> {
         match self.post(&format!("/v1/runs/{id}/cancel"), &json!({})).await {
-            Err(Refused { status: Some(StatusCode::CONFLICT), .. }) => Ok(false),
-            cancelled => Ok(cancelled.map(|_| true)?),
+            Err(JoinError::Refused { status: StatusCode::CONFLICT, .. }) => Ok(false),
+            cancelled => cancelled.map(|_| true),
         }
     }
 
@@ -100,33 +99,25 @@ impl Joined {
         &self,
         id: &str,
         observer: &mut (dyn FnMut(&RunEvent) + Send),
-    ) -> Result<Outcome, CliError> {
-        let shows = format!(
-            "`bandmaster runs show {id}` shows what it did, `bandmaster runs resume {id}` does the run again"
-        );
-        let gone = |error: reqwest::Error| {
-            CliError::Failed(anyhow!(error).context(format!("the server went away; {shows}")))
-        };
+    ) -> Result<Outcome, JoinError> {
+        let gone = |source| JoinError::Gone { id: id.to_owned(), source };
         let mut response =
             self.client.get(format!("{BASE}/v1/runs/{id}/events")).send().await.map_err(gone)?;
         let mut frames = Frames::default();
         while let Some(bytes) = response.chunk().await.map_err(gone)? {
             frames.push(&bytes);
-            while let Some(data) =
-                frames.next_data().map_err(|_| anyhow!("an event of the server does not end"))?
-            {
-                let event: RunEvent = serde_json::from_str(&data)
-                    .context("the server is of another version: end it, or run with --standalone")?;
+            while let Some(data) = frames.next_data().map_err(|_| JoinError::Endless)? {
+                let event: RunEvent = serde_json::from_str(&data).map_err(|_| JoinError::OtherVersion)?;
                 observer(&event);
                 if let EventKind::RunFinished { outcome } = event.kind {
                     return Ok(*outcome);
                 }
             }
         }
-        Err(CliError::Failed(anyhow!("the server ended before the run did; {shows}")))
+        Err(JoinError::Ended { id: id.to_owned() })
     }
 
-    async fn post(&self, path: &str, body: &Value) -> Result<Value, Refused> {
+    async fn post(&self, path: &str, body: &Value) -> Result<Value, JoinError> {
         let request = self.client.post(format!("{BASE}{path}")).header(CONTENT_TYPE, "application/json");
         let response = request.body(body.to_string()).send().await?;
         let status = response.status();
@@ -135,28 +126,28 @@ impl Joined {
             return Ok(answer);
         }
         let message = answer["error"]["message"].as_str().unwrap_or("no reason given").to_owned();
-        Err(Refused { status: Some(status), message })
+        Err(JoinError::Refused { status, message })
     }
 }
 
-/// A request that the server refused, and why.
-struct Refused {
-    /// `None` if the server did not answer.
-    status: Option<StatusCode>,
-    message: String,
+/// A server of this home that did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum JoinError {
+    /// The server's own words.
+    #[error("{message}")]
+    Refused { status: StatusCode, message: String },
+    #[error("the server of this home does not answer: {0}")]
+    NoAnswer(#[from] reqwest::Error),
+    #[error("the server went away; {}", what_now(id))]
+    Gone { id: String, source: reqwest::Error },
+    #[error("the server ended before the run did; {}", what_now(id))]
+    Ended { id: String },
+    #[error("an event of the server does not end")]
+    Endless,
+    #[error("the server is of another version: end it, or run with --standalone")]
+    OtherVersion,
 }
 
-impl From<reqwest::Error> for Refused {
-    fn from(error: reqwest::Error) -> Self {
-        Self { status: None, message: format!("the server of this home does not answer: {error}") }
-    }
-}
-
-impl From<Refused> for CliError {
-    fn from(refused: Refused) -> Self {
-        match refused.status {
-            Some(StatusCode::BAD_REQUEST) => Self::usage(refused.message),
-            _ => Self::Failed(anyhow!(refused.message)),
-        }
-    }
+fn what_now(id: &str) -> String {
+    format!("`bandmaster runs show {id}` shows what it did, `bandmaster runs resume {id}` does the run again")
 }

@@ -1,0 +1,153 @@
+//! The model files of a band.
+
+use std::path::{Path, PathBuf};
+
+use crate::hub::{Band as BandNames, Found, Hub, HubError, Role};
+
+/// The model files of a band.
+#[derive(Debug, Clone)]
+pub struct BandFiles {
+    pub planner: Found,
+    pub workers: Vec<Found>,
+    /// Used to choose a strategy.
+    pub embeddings: Option<Found>,
+    /// Whether the user named the workers or the planner; if not, they were chosen for this machine.
+    pub workers_named: bool,
+}
+
+impl BandFiles {
+    /// The models, each file once.
+    #[must_use]
+    pub fn models(&self) -> Vec<&Found> {
+        once(self.writers().into_iter().chain(&self.embeddings))
+    }
+
+    /// The models that write, each file once.
+    #[must_use]
+    pub fn writers(&self) -> Vec<&Found> {
+        once(std::iter::once(&self.planner).chain(&self.workers))
+    }
+}
+
+fn once<'a>(models: impl Iterator<Item = &'a Found>) -> Vec<&'a Found> {
+    let mut kept: Vec<&Found> = Vec::new();
+    for model in models {
+        if !kept.iter().any(|other| other.path == model.path) {
+            kept.push(model);
+        }
+    }
+    kept
+}
+
+/// Finds the files of a band. On a home without a planner the missing models are downloaded first, by `fetch`.
+/// `workers_named` says that the user named the workers or the planner.
+///
+/// # Errors
+/// Unknown names, names that are not installed on a home that has models, failed downloads.
+pub fn find(
+    hub: &Hub,
+    names: &BandNames,
+    workers_named: bool,
+    fetch: impl FnOnce(&[&str]) -> Result<(), HubError>,
+) -> Result<BandFiles, HubError> {
+    for name in std::iter::once(&names.planner).chain(&names.workers) {
+        // Refuse models of the wrong kind before downloading anything.
+        match hub.find_writer(name) {
+            Ok(_) | Err(HubError::NotInstalled { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let missing = hub.missing(&names.models())?;
+    if !missing.is_empty() {
+        if hub.is_offline() {
+            return Err(hub.offline_error(&missing));
+        }
+        if hub.installed().iter().any(|model| model.role == Role::Planner) {
+            // Only a home without models downloads without being asked; this error says how to pull.
+            hub.find(missing[0])?;
+        }
+        fetch(&missing)?;
+    }
+    let BandNames { planner, workers, embeddings } = names;
+    let mut planner = hub.find_writer(planner)?;
+    let mut workers: Vec<Found> =
+        workers.iter().map(|name| hub.find_writer(name)).collect::<Result<_, _>>()?;
+    let mut writers: Vec<&mut Found> = std::iter::once(&mut planner).chain(&mut workers).collect();
+    unite(&mut writers);
+    name_apart(&mut writers);
+    let embeddings = embeddings.as_ref().map(|name| hub.find_embedder(name)).transpose()?;
+    Ok(BandFiles { planner, workers, embeddings, workers_named })
+}
+
+/// Treats one file that was named in several ways as one model.
+fn unite(models: &mut [&mut Found]) {
+    let file = |model: &Found| model.path.canonicalize().unwrap_or_else(|_| model.path.clone());
+    for at in 1..models.len() {
+        let (earlier, later) = models.split_at_mut(at);
+        if let Some(same) = earlier.iter().find(|other| file(other) == file(later[0])) {
+            later[0].clone_from(same);
+        }
+    }
+}
+
+/// Renames different files that share a name to the ends of their paths, as long as needed to tell them apart: in
+/// plans, reports and records a name must stand for one model.
+fn name_apart(models: &mut [&mut Found]) {
+    let end = |path: &Path, parts: usize| {
+        let parts: Vec<_> = path.iter().rev().take(parts).collect();
+        parts.into_iter().rev().collect::<PathBuf>().display().to_string()
+    };
+    let mut parts = 2;
+    loop {
+        let shares_name =
+            |model: &Found| models.iter().any(|other| other.name == model.name && other.path != model.path);
+        let shared: Vec<bool> = models.iter().map(|model| shares_name(model)).collect();
+        let longest = models.iter().map(|model| model.path.iter().count()).max().unwrap_or(0);
+        if !shared.contains(&true) || parts > longest {
+            return;
+        }
+        for (model, _) in models.iter_mut().zip(shared).filter(|(_, shared)| *shared) {
+            model.name = end(&model.path, parts);
+        }
+        parts += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(path: &Path) -> Found {
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        Found { name, role: Role::Worker, path: path.to_owned(), bytes: 1, memory_bytes: 1 }
+    }
+
+    /// The names of models at these paths after they are told apart.
+    fn names(paths: &[&str]) -> Vec<String> {
+        let mut models: Vec<Found> = paths.iter().map(|path| found(Path::new(path))).collect();
+        name_apart(&mut models.iter_mut().collect::<Vec<_>>());
+        models.into_iter().map(|model| model.name).collect()
+    }
+
+    #[test]
+    fn different_files_have_different_names() {
+        let check = |paths: &[&str], expected: &[&str]| assert_eq!(names(paths), expected, "{paths:?}");
+        check(&["/a/m.gguf", "/b/n.gguf"], &["m", "n"]);
+        check(&["/a/m.gguf", "/a/m.gguf"], &["m", "m"]);
+        check(&["/a/m.gguf", "/b/m.gguf", "/b/n.gguf"], &["a/m.gguf", "b/m.gguf", "n"]);
+        check(&["/x/a/m.gguf", "/y/a/m.gguf"], &["x/a/m.gguf", "y/a/m.gguf"]);
+        check(&["/x/a/m.gguf", "/y/a/m.gguf", "/b/m.gguf"], &["x/a/m.gguf", "y/a/m.gguf", "b/m.gguf"]);
+        check(&["/a/m.gguf", "/a/m.bin"], &["a/m.gguf", "a/m.bin"]);
+    }
+
+    #[test]
+    fn one_file_named_in_two_ways_is_one_model() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("m.gguf");
+        std::fs::write(&file, "").unwrap();
+        let around = dir.path().join("..").join(dir.path().file_name().unwrap()).join("m.gguf");
+        let (mut a, mut b) = (found(&file), found(&around));
+        unite(&mut [&mut a, &mut b]);
+        assert_eq!(a, b);
+    }
+}

@@ -1,0 +1,120 @@
+//! How much memory an engine may take for a band.
+
+use super::error::BandError;
+use super::files::BandFiles;
+use crate::hub::{Found, Hub, Role, gib, memory_estimate};
+
+/// Default limit of the KV cache for a whole band: about 50,000 tokens of the default band.
+const KV_BYTES_DEFAULT_MAX: u64 = 2 << 30;
+/// With less, a few sequences would keep evicting each other.
+const KV_BYTES_MIN: u64 = 128 << 20;
+/// Memory for the program itself, scratch buffers and tokenizers.
+const OVERHEAD_BYTES: u64 = 250 << 20;
+
+/// The memory that there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Available {
+    /// What `--memory` allows.
+    pub allowed_bytes: u64,
+    /// Whether the user set that limit, and so can raise it.
+    pub is_set: bool,
+    /// What is free on the machine now; 0 where that is not known.
+    pub free_bytes: u64,
+}
+
+impl Available {
+    fn bytes(self) -> u64 {
+        if self.free_bytes > 0 { self.allowed_bytes.min(self.free_bytes) } else { self.allowed_bytes }
+    }
+}
+
+/// Memory limits of an engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Memory {
+    /// For weights and KV cache of all models.
+    pub bytes: u64,
+    /// Limit of the KV cache, part of `bytes`.
+    pub kv_bytes: u64,
+    /// A sentence for the user if memory is short.
+    pub note: Option<String>,
+}
+
+/// The engine's memory limits for a band. Models that don't fit together take turns in memory, as long as each fits
+/// alone.
+///
+/// # Errors
+/// [`BandError::TooLarge`] if the band can't fit.
+pub fn memory(available: Available, hub: &Hub, files: &BandFiles) -> Result<Memory, BandError> {
+    let others_bytes = files.embeddings.as_ref().map_or(0, |model| model.memory_bytes);
+    memory_for(available, hub, &files.writers(), others_bytes)
+}
+
+/// The same for `writers` beside other models that take `others_bytes`.
+///
+/// # Errors
+/// The same as of [`memory`].
+pub fn memory_for(
+    available: Available,
+    hub: &Hub,
+    writers: &[&Found],
+    others_bytes: u64,
+) -> Result<Memory, BandError> {
+    let needed: u64 = others_bytes + writers.iter().map(|model| model.memory_bytes).sum::<u64>();
+    let (allowed, may) = (available.allowed_bytes, available.bytes());
+    let weights = |model: &&Found| model.bytes + model.bytes / 20;
+    let room = may.saturating_sub(OVERHEAD_BYTES + others_bytes);
+    let largest = writers.iter().map(weights).max().unwrap_or(0);
+    let all: u64 = writers.iter().map(weights).sum();
+    let mut note = None;
+    if needed > may {
+        let parts = writers.iter().map(|model| format!("{} {}", model.name, gib(model.memory_bytes)));
+        let parts = parts.collect::<Vec<_>>().join(", ");
+        let limit = if allowed <= may { "may take" } else { "finds free only" };
+        let shortage = format!("the band needs about {} ({parts}) and {limit} {}", gib(needed), gib(may));
+        if largest + KV_BYTES_MIN > room {
+            let raise = if available.is_set && allowed <= may { "raise --memory or " } else { "" };
+            return Err(BandError::TooLarge {
+                shortage,
+                choose: format!("{raise}{}", what_to_choose(hub, may)),
+            });
+        }
+        let what =
+            if all + KV_BYTES_MIN > room { "its models take turns in memory" } else { "less is cached" };
+        note = Some(format!("{shortage}: {what}"));
+    }
+    // Even if the estimates say otherwise, leave room for a minimal cache beside the largest model.
+    let bytes = room.max(largest + KV_BYTES_MIN).min(all + KV_BYTES_DEFAULT_MAX);
+    let kv_bytes = bytes.saturating_sub(largest).clamp(KV_BYTES_MIN, KV_BYTES_DEFAULT_MAX);
+    Ok(Memory { bytes, kv_bytes, note })
+}
+
+/// The memory limits of a server's engine: everything available, because any model may be requested.
+///
+/// # Errors
+/// [`BandError::TooLittle`] if that is too little for any model.
+pub fn memory_to_serve(available: Available) -> Result<Memory, BandError> {
+    let may_bytes = available.bytes();
+    let bytes = may_bytes.saturating_sub(OVERHEAD_BYTES);
+    if bytes < 2 * KV_BYTES_MIN {
+        return Err(BandError::TooLittle { may_bytes });
+    }
+    let kv_bytes = (bytes / 2).clamp(KV_BYTES_MIN, KV_BYTES_DEFAULT_MAX);
+    Ok(Memory { bytes, kv_bytes, note: None })
+}
+
+/// Advice that names the largest installed models that would fit alone.
+fn what_to_choose(hub: &Hub, bytes: u64) -> String {
+    let mut fitting = hub.installed();
+    fitting.retain(|model| {
+        matches!(model.role, Role::Planner | Role::Worker) && memory_estimate(model) <= bytes
+    });
+    fitting.sort_by_key(|model| std::cmp::Reverse(model.bytes));
+    let named =
+        fitting.iter().take(3).map(|model| format!("{} needs {}", model.name, gib(memory_estimate(model))));
+    match named.collect::<Vec<_>>().join(", ") {
+        named if named.is_empty() => {
+            "choose a smaller model with --planner (none that fits is installed)".to_owned()
+        }
+        named => format!("choose a smaller model with --planner ({named})"),
+    }
+}
