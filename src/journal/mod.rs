@@ -468,7 +468,8 @@ impl Event {
         let (seq, ms) = (number(row, 0), number(row, 1));
         match (row.get::<_, String>(2), row.get::<_, String>(3)) {
             (Ok(kind), Ok(body)) => Self::read(seq, ms, kind, &body),
-            (Err(error), _) | (_, Err(error)) => Self::damaged(seq, ms, "", &error.to_string()),
+            (Ok(kind), Err(error)) => Self::damaged(seq, ms, &kind, &error.to_string()),
+            (Err(error), _) => Self::damaged(seq, ms, "", &error.to_string()),
         }
     }
 
