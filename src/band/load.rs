@@ -139,12 +139,12 @@ impl Loader {
             let first = first.lock().unwrap_or_else(PoisonError::into_inner).take();
             if first.is_none() {
                 // The first load was preceded by this check.
-                check_unchanged(&path).map_err(|error| error.to_string())?;
+                check_unchanged(&path)?;
             }
             let report = first.flatten();
             let progress = |share: f32| report.iter().for_each(|report| report(share));
             let options = LoadOptions { progress: Some(&progress), ..options.clone() };
-            let model = load_gguf(gguf, &options).map_err(|error| error.to_string())?;
+            let model = load_gguf(gguf, &options)?;
             Ok(Box::new(model) as Box<dyn Model>)
         })
     }

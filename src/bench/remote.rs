@@ -1,7 +1,7 @@
 //! A model on an OpenAI-compatible server as a member of a band, so that another server is asked the same as the band's
 //! own models.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Map;
 
@@ -20,33 +20,25 @@ pub struct Remote {
     client: Client,
     endpoint: Endpoint,
     context_tokens: usize,
-    /// Message of the last call that could not reach the server; `None` once a call was answered again.
-    unreachable: Mutex<Option<String>>,
+    /// Whether the last call that ended could not reach the server.
+    unreachable: AtomicBool,
 }
 
 impl Remote {
     /// A model with a context of `context_tokens`. Servers don't report it, so the caller must know.
     #[must_use]
     pub fn new(client: Client, endpoint: Endpoint, context_tokens: usize) -> Self {
-        Self { client, endpoint, context_tokens, unreachable: Mutex::default() }
+        Self { client, endpoint, context_tokens, unreachable: AtomicBool::new(false) }
     }
 
-    /// Whether this error means that the server could not be reached and has not been since. A run may have added words
-    /// around the call's error.
+    /// Whether the last call that ended could not reach the server.
     #[must_use]
-    pub fn is_unreachable(&self, error: &str) -> bool {
-        self.last_unreachable().as_ref().is_some_and(|message| error.contains(message.as_str()))
-    }
-
-    fn last_unreachable(&self) -> MutexGuard<'_, Option<String>> {
-        self.unreachable.lock().unwrap_or_else(PoisonError::into_inner)
+    pub fn is_unreachable(&self) -> bool {
+        self.unreachable.load(Ordering::Relaxed)
     }
 
     fn call_error(&self, error: &ClientError) -> CallError {
-        let message = error.to_string();
-        if matches!(error, ClientError::Unreachable { .. }) {
-            *self.last_unreachable() = Some(message.clone());
-        }
+        self.unreachable.store(matches!(error, ClientError::Unreachable { .. }), Ordering::Relaxed);
         let kind = match error {
             ClientError::Status { status: 408 | 429 | 500.., .. }
             | ClientError::Unreachable { .. }
@@ -55,11 +47,11 @@ impl Remote {
             | ClientError::Failed { .. } => CallErrorKind::Transient,
             _ => CallErrorKind::Resource,
         };
-        CallError { kind, message }
+        CallError { kind, message: error.to_string() }
     }
 
     fn reply(&self, call: &Call, answered: Answered) -> Reply {
-        *self.last_unreachable() = None;
+        self.unreachable.store(false, Ordering::Relaxed);
         let completion_tokens = u64::from(answered.output_tokens());
         let (prompt_tokens, cached_tokens) = match answered.usage {
             Some(counts) => (u64::from(counts.prompt_tokens), u64::from(counts.cached_tokens)),
@@ -182,7 +174,7 @@ mod tests {
             let (remote, reply, _) = ask(&server.url, 3);
             let error = reply.unwrap_err();
             assert_eq!(error.kind, kind, "{script:?}");
-            assert!(!remote.is_unreachable(&error.message), "{script:?}");
+            assert!(!remote.is_unreachable(), "{script:?}");
         }
     }
 
@@ -192,13 +184,14 @@ mod tests {
         let error = reply.unwrap_err();
         assert_eq!(error.kind, CallErrorKind::Transient);
         assert!(error.message.contains("can't be reached"), "{error:?}");
-        assert!(nobody.is_unreachable(&format!("no task gave anything: {error}")));
-        assert!(!nobody.is_unreachable("http://127.0.0.1:9/v1 answered 500"), "that is another failure");
-        let server = FakeServer::start(Script::Good { ms: 0 });
-        let back = remote(&server.url);
-        *back.last_unreachable() = Some(error.message.clone());
-        assert!(back.is_unreachable(&error.message));
-        ask_again(&back, 3).0.unwrap();
-        assert!(!back.is_unreachable(&error.message));
+        assert!(nobody.is_unreachable());
+        let (good, busy) = (Script::Good { ms: 0 }, Script::Status(503, "{}"));
+        for script in [good, busy] {
+            let server = FakeServer::start(script.clone());
+            let back = remote(&server.url);
+            back.unreachable.store(true, Ordering::Relaxed);
+            assert_eq!(ask_again(&back, 3).0.is_ok(), matches!(script, Script::Good { .. }));
+            assert!(!back.is_unreachable(), "{script:?}");
+        }
     }
 }

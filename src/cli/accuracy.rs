@@ -285,7 +285,7 @@ impl Bench<'_> {
             name: players(&loaded.band),
             band: loaded.band,
             engine: Some(loaded.engine),
-            given_up: Arc::new(|_| false),
+            given_up: Arc::new(|| false),
             origin: self.origin_with(files),
         })
     }
@@ -348,7 +348,7 @@ fn sit(remote: Arc<Remote>, origin: Origin) -> Seat {
         name: planner.name().to_owned(),
         band: Band { planner, workers: Vec::new(), embed: None },
         engine: None,
-        given_up: Arc::new(move |error| remote.is_unreachable(error)),
+        given_up: Arc::new(move || remote.is_unreachable()),
         origin,
     }
 }

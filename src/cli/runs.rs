@@ -1,6 +1,7 @@
 //! `runs`: list, show, resume, answer, cancel, rm, prune. The record is read here directly, even while a server is
 //! running; resume and answer do a run through `run.rs`.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use super::units::parse_age;
 use super::{inputs, print, print_json, table};
 use crate::bench::workflow::recorded::record;
 use crate::client::Joined;
-use crate::journal::{Event, Journal, Pruned, RunState, TaskState};
+use crate::journal::{Event, Journal, Pruned, RunState, TaskCount, TaskState};
 use crate::orchestrator::{answer, resume};
 
 /// How long to wait for deleted text to be erased from the file.
@@ -45,7 +46,11 @@ pub fn runs(config: &Config, command: RunsCommand) -> Result<ExitCode, CliError>
                     &record(&id, &journal.events(&id, 0)?).map_err(|why| CliError::Failed(anyhow!(why)))?,
                 ),
                 (_, true, _) => show_events(&journal.events(&id, 0)?, json),
-                (.., Some(task)) => show_task(&journal.state(&id)?, &task, json),
+                (.., Some(task)) => {
+                    let state = journal.state(&id)?;
+                    warn_of_damage(&state.id, &state.damaged);
+                    show_task(&state, &task, json)
+                }
                 (.., None) => show_run(&journal.state(&id)?, json),
             }
         }
@@ -125,19 +130,23 @@ fn cancel(config: &Config, journal: &Journal, id: &str, standalone: bool) -> Res
 
 fn list(journal: &Journal, json: bool) -> Result<ExitCode, CliError> {
     let (states, _) = journal.listed(None, usize::MAX)?;
-    for run in states.iter().filter(|run| run.status == "damaged") {
-        inputs::warn(&format!("run {}: {}", run.id, run.missing.join("; ")));
-    }
     if json {
         let row = |run: &RunState| -> Result<Value, CliError> {
-            let tasks = journal.task_count(&run.id)?;
-            Ok(
-                json!({"id": run.id, "created_ms": run.created_ms, "status": run.status, "strategy": run.strategy,
-                      "goal": run.goal, "tasks": tasks, "wall_ms": run.wall_ms}),
-            )
+            let TaskCount { tasks, damaged } = journal.task_count(&run.id)?;
+            let damaged: BTreeSet<&String> = run.damaged.iter().chain(&damaged).collect();
+            warn_of_damage(&run.id, damaged.iter().copied());
+            let mut row = json!({
+                "id": run.id, "created_ms": run.created_ms, "status": run.status, "strategy": run.strategy,
+                "goal": run.goal, "tasks": tasks, "wall_ms": run.wall_ms,
+            });
+            if !damaged.is_empty() {
+                row["damaged"] = json!(damaged);
+            }
+            Ok(row)
         };
         return print_json(&states.iter().map(row).collect::<Result<Vec<Value>, _>>()?);
     }
+    states.iter().for_each(|run| warn_of_damage(&run.id, &run.damaged));
     if states.is_empty() {
         return print("no runs yet\n");
     }
@@ -153,6 +162,14 @@ fn list(journal: &Journal, json: bool) -> Result<ExitCode, CliError> {
         ]
     }));
     print(&table(&rows))
+}
+
+/// Says what can't be read of a run, if anything.
+fn warn_of_damage<'a>(run: &str, damaged: impl IntoIterator<Item = &'a String>) {
+    let damaged: Vec<&str> = damaged.into_iter().map(String::as_str).collect();
+    if !damaged.is_empty() {
+        inputs::warn(&format!("run {run}: {}", damaged.join("; ")));
+    }
 }
 
 fn show_run(run: &RunState, json: bool) -> Result<ExitCode, CliError> {

@@ -6,11 +6,9 @@ use std::sync::{Arc, PoisonError};
 
 use super::sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, MutexGuard, RwLock, SyncSender};
 use super::{
-    Brought, EngineConfig, Event, Expected, ExpectedId, Job, Limits, ModelId, Request, RequestId, Stats,
+    Brought, EngineConfig, Event, Expected, ExpectedId, Failure, Job, Limits, LoadError, ModelId, Request,
+    RequestId, Stats,
 };
-
-/// Message of requests that the engine had not finished when it stopped.
-pub(super) const STOPPED: &str = "the engine has stopped";
 
 /// Loads a model, on a thread of its own, each time the engine needs it.
 pub type Loader = Arc<dyn Fn() -> Brought + Send + Sync>;
@@ -47,14 +45,14 @@ pub(super) struct Submission {
 impl Drop for Submission {
     fn drop(&mut self) {
         if let Some(mut request) = self.request.take() {
-            fail(&mut request, STOPPED.into());
+            fail(&mut request, Failure::Stopped);
         }
     }
 }
 
-pub(super) fn fail(request: &mut Request, message: String) {
+pub(super) fn fail(request: &mut Request, failure: Failure) {
     // A sink that panics here is ignored.
-    let _ = catch_unwind(AssertUnwindSafe(|| (request.sink)(Event::Failed(message))));
+    let _ = catch_unwind(AssertUnwindSafe(|| (request.sink)(Event::Failed(failure))));
 }
 
 pub(super) struct Shared {
@@ -102,4 +100,4 @@ impl Drop for QueuePlace {
 }
 
 /// The reply to a load command.
-pub(super) type Loaded = Result<ModelId, String>;
+pub(super) type Loaded = Result<ModelId, LoadError>;

@@ -7,12 +7,7 @@ use super::cost::Amount;
 use super::sampler::Undrawable;
 use super::sequence::End;
 use super::stats::Counted;
-use super::{BLOCK_TOKENS, Core, Event, FinishReason, ModelId, StepStats};
-
-const NOTHING_TO_DRAW: &str =
-    "no token can be drawn: every logit that the grammar leaves is minus infinity or not a number";
-/// Starts with the parameter's name, by which the server recognizes the cause.
-const ALL_FORBIDDEN: &str = "logit_bias forbids every token that could come next: forbid fewer";
+use super::{BLOCK_TOKENS, Core, Event, Failure, FinishReason, ModelId, StepStats};
 
 impl Core {
     pub(super) fn commit(&mut self, ran: Result<(), Broken>, took: Duration, now: Duration) {
@@ -57,6 +52,7 @@ impl Core {
         let batch = work.len();
         let prefill = tokens - decoding;
         let stats = &mut self.stats;
+        let Counted { cached_tokens, preemptions } = stats.take_uncounted();
         stats.batch_sum += batch as u64;
         stats.decode_tokens += decoding as u64;
         stats.prefill_tokens += prefill as u64;
@@ -67,13 +63,12 @@ impl Core {
             batch,
             decode_tokens: decoding,
             prefill_tokens: prefill,
-            cached_tokens: (stats.cached_tokens - stats.counted.cached_tokens) as usize,
-            preemptions: (stats.preemptions - stats.counted.preemptions) as usize,
+            cached_tokens: cached_tokens as usize,
+            preemptions: preemptions as usize,
             blocks_held: self.blocks.pool_stats(model).held,
             predicted_us: self.plan.predicted_us as u64,
             ..StepStats::default()
         };
-        stats.counted = Counted { cached_tokens: stats.cached_tokens, preemptions: stats.preemptions };
     }
 
     /// Learns the cost from the step's time and charges it to the runs.
@@ -182,11 +177,10 @@ impl Core {
                         continue;
                     }
                     let drawn = drawn.map_err(|why| {
-                        let said = match why {
-                            Undrawable::ByBias => ALL_FORBIDDEN,
-                            Undrawable::NoNumber => NOTHING_TO_DRAW,
-                        };
-                        End::Failed(said.into())
+                        End::Failed(match why {
+                            Undrawable::ByBias => Failure::LogitBias,
+                            Undrawable::NoNumber => Failure::NoFiniteLogit,
+                        })
                     })?;
                     if let Some(guesses) = sequence.guesses.as_mut().filter(|_| place == 0) {
                         guesses.came(drawn.token);
@@ -203,39 +197,45 @@ impl Core {
     /// whose file changed is loaded again.
     fn fail_step(&mut self, model: ModelId, work: &[Work], broken: Broken) {
         self.stats.steps_failed += 1;
-        self.stats.last = StepStats { model, batch: work.len(), ..StepStats::default() };
-        let name = &self.stats.models[model.0 as usize].name;
+        let Counted { cached_tokens, preemptions } = self.stats.take_uncounted();
+        self.stats.last = StepStats {
+            model,
+            batch: work.len(),
+            cached_tokens: cached_tokens as usize,
+            preemptions: preemptions as usize,
+            ..StepStats::default()
+        };
+        let name = self.stats.models[model.0 as usize].name.clone();
         match broken {
-            Broken::Failed(message) => {
-                let message = format!("model {name}: {message}");
+            Broken::Failed(why) => {
+                let failure = Failure::Forward { model: name, why };
                 for part in work {
-                    self.end(part.slot, End::Failed(message.clone()));
+                    self.end(part.slot, End::Failed(failure.clone()));
                 }
             }
-            Broken::Lost(message) => {
-                let message = format!("model {name}: {message}");
-                self.lose(model, &message);
-            }
-            Broken::Panicked(message) => {
-                let message = format!("model {name} panicked: {message}");
-                while let Some(&slot) = self.lanes[model.0 as usize].order.last() {
-                    self.end(slot, End::Failed(message.clone()));
-                }
+            Broken::Lost(why) => self.lose(model, &Failure::Forward { model: name, why }),
+            Broken::Panicked(why) => {
+                self.fail_model(model, &Failure::ModelPanicked { model: name, why });
                 self.blocks.distrust(model);
             }
         }
     }
 
+    /// Fails all sequences of a model.
+    pub(super) fn fail_model(&mut self, id: ModelId, failure: &Failure) {
+        while let Some(&slot) = self.lanes[id.0 as usize].order.last() {
+            self.end(slot, End::Failed(failure.clone()));
+        }
+    }
+
     /// Unloads a model whose file changed while in use, so that the new file is loaded and waiting sequences are
-    /// computed again. If the model can't be loaded again, or that was just tried, its sequences fail with `message`.
-    fn lose(&mut self, id: ModelId, message: &str) {
+    /// computed again. If the model can't be loaded again, or that was just tried, its sequences fail with `failure`.
+    fn lose(&mut self, id: ModelId, failure: &Failure) {
         let lane = &mut self.lanes[id.0 as usize];
         let tried = std::mem::replace(&mut lane.lost, true);
         let returns = lane.returns;
         if tried || !returns {
-            while let Some(&slot) = self.lanes[id.0 as usize].order.last() {
-                self.end(slot, End::Failed(message.to_owned()));
-            }
+            self.fail_model(id, failure);
         }
         match returns {
             true => self.send_away(id.0 as usize),

@@ -1,17 +1,22 @@
 //! Limits which tokens a sequence may generate.
 
+/// Why a grammar can't continue: it is too complex, it allows no token, or not this one. The text says which.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Stuck(pub String);
+
 /// A grammar as the engine sees it. Each belongs to one sequence.
 pub trait Constraint: Send {
     /// Marks the tokens allowed next: bit `t % 32` of word `t / 32`. The slice covers the vocabulary and is zero.
     ///
     /// # Errors
-    /// A message when the grammar can't continue (it is too complex, or allows no token). The sequence fails with it.
-    fn mask(&mut self, allowed: &mut [u32]) -> Result<(), String>;
+    /// When the grammar can't continue (it is too complex, or allows no token). The sequence fails with it.
+    fn mask(&mut self, allowed: &mut [u32]) -> Result<(), Stuck>;
     /// Takes the next token, sampled or forced.
     ///
     /// # Errors
-    /// A message when the token is not allowed.
-    fn accept(&mut self, token: u32) -> Result<(), String>;
+    /// When the token is not allowed.
+    fn accept(&mut self, token: u32) -> Result<(), Stuck>;
     /// Announces the most tokens there can be, before the first. An output that can be complete within them will be.
     fn limit(&mut self, _tokens: u32) {}
     /// The token to take instead of a sampled one: the same unless it would leave too few to complete the output.

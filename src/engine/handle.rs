@@ -7,20 +7,20 @@ use super::command::{Command, Loader, QueuePlace, Shared, Submission, Told, lock
 use super::sync::{Builder, JoinHandle, Mutex, SyncSender, TrySendError, sync_channel};
 use super::worker::Worker;
 use super::{
-    Branch, Core, EngineConfig, Expected, ExpectedId, Job, JobKind, Limits, ModelId, Rejected, Request,
-    RequestId, Stats,
+    Branch, Core, EngineConfig, Expected, ExpectedId, Job, JobKind, Limits, LoadError, ModelId, Rejected,
+    Request, RequestId, Stats,
 };
 
 /// Room in the channel for commands other than requests and jobs, which have limits of their own.
 const OTHER_COMMANDS_MAX: usize = 64;
 
 /// Why a model could not be added, or the engine not started.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     #[error("model {name}: {reason}")]
-    Load { name: String, reason: String },
+    Load { name: String, reason: LoadError },
     #[error("no thread for the engine: {0}")]
-    Thread(String),
+    Thread(std::io::Error),
     #[error("the engine has stopped")]
     Stopped,
 }
@@ -38,10 +38,8 @@ impl Engine {
         let core = Core::new(config.clone());
         let shared = Arc::new(Shared::new(config));
         let worker = Worker::new(core, inbox, Arc::clone(&shared));
-        let thread = Builder::new()
-            .name("engine".into())
-            .spawn(move || worker.work())
-            .map_err(|error| EngineError::Thread(error.to_string()))?;
+        let thread =
+            Builder::new().name("engine".into()).spawn(move || worker.work()).map_err(EngineError::Thread)?;
         let thread = Arc::new(Mutex::new(Some(thread)));
         Ok(EngineHandle { commands, shared, thread })
     }

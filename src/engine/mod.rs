@@ -9,6 +9,7 @@ mod commit;
 mod constraint;
 pub mod cost;
 pub mod draft;
+mod error;
 pub mod handle;
 pub mod hash;
 mod jobs;
@@ -32,10 +33,11 @@ use std::time::Duration;
 use bandmaster_models::{Model, ModelInfo};
 
 pub use blocks::BLOCK_TOKENS;
-pub use constraint::Constraint;
+pub use constraint::{Constraint, Stuck};
+pub use error::{Failure, Rejected};
 pub use handle::{Engine, EngineError, EngineHandle};
 pub use jobs::{Broken, Job, JobEnd, JobKind};
-pub use place::Brought;
+pub use place::{Brought, LoadError};
 pub use request::*;
 pub use stats::{ModelStats, Stats, StepStats};
 
@@ -326,11 +328,11 @@ impl Core {
         }
     }
 
-    /// Ends every request and job: requests fail with `message`, jobs are cancelled.
-    pub fn fail_all(&mut self, message: &str) {
+    /// Ends every request and job, because the engine stops.
+    pub fn fail_all(&mut self) {
         let slots: Vec<u32> = self.by_id.values().copied().collect();
         for slot in slots {
-            self.end(slot, End::Failed(message.into()));
+            self.end(slot, End::Failed(Failure::Stopped));
         }
         for id in self.jobs.ids() {
             self.end_job(id, JobEnd::Cancelled);
@@ -384,7 +386,7 @@ impl Drop for Core {
     fn drop(&mut self) {
         // The accounts no longer matter, and after a panic they may be wrong. Only the listeners must still be told.
         for sequence in self.sequences.iter_mut() {
-            sequence.finish(End::Failed("the engine has stopped".into()));
+            sequence.finish(End::Failed(Failure::Stopped));
         }
     }
 }

@@ -11,5 +11,8 @@ pub enum Place {
     Away,
 }
 
+/// Why a model was not loaded. How models are loaded is not known here, so the loader's error is only shown.
+pub type LoadError = Box<dyn std::error::Error + Send + Sync>;
+
 /// What loading a model gave.
-pub type Brought = Result<Box<dyn Model>, String>;
+pub type Brought = Result<Box<dyn Model>, LoadError>;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::constraint::Constraint;
+use super::error::{Failure, Rejected};
 
 /// Index of a loaded model.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -83,7 +84,7 @@ impl Sampling {
     /// Refuses parameters that are out of range.
     ///
     /// # Errors
-    /// [`Rejected::Invalid`] names the parameter, its value and its range.
+    /// [`Rejected::OutOfRange`] and [`Rejected::Bias`] name the parameter, its value and its range.
     pub fn check(&self) -> Result<(), Rejected> {
         let finite = |value: f32| value.is_finite();
         let checks = [
@@ -94,15 +95,14 @@ impl Sampling {
             ("presence_penalty", self.presence_penalty, true, "a number"),
             ("frequency_penalty", self.frequency_penalty, true, "a number"),
         ];
-        if let Some((name, value, _, range)) = checks.iter().find(|(_, value, ok, _)| !ok || !finite(*value))
+        if let Some(&(field, value, _, range)) =
+            checks.iter().find(|(_, value, ok, _)| !ok || !finite(*value))
         {
-            return Err(Rejected::Invalid(format!("{name} is {value}: it must be {range}")));
+            return Err(Rejected::OutOfRange { field, value, range });
         }
         // Minus infinity is allowed: it forbids the token.
         match self.logit_bias.iter().find(|(_, bias)| bias.is_nan() || *bias == f32::INFINITY) {
-            Some((token, bias)) => {
-                Err(Rejected::Invalid(format!("logit_bias of token {token} is {bias}: it must be a number")))
-            }
+            Some(&(token, bias)) => Err(Rejected::Bias { token, bias }),
             None => Ok(()),
         }
     }
@@ -242,7 +242,7 @@ pub enum Event {
     /// The last event of a request that did not fail.
     Finished { reason: FinishReason, usage: Usage },
     /// The last event of a request that failed.
-    Failed(String),
+    Failed(Failure),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -270,20 +270,22 @@ impl Limits {
     /// Refuses a request that can never be computed.
     ///
     /// # Errors
-    /// [`Rejected::PromptTooLong`] and [`Rejected::Invalid`].
+    /// [`Rejected`] names the limit, or the field that is wrong.
     pub fn check(&self, request: &Request) -> Result<(), Rejected> {
         let &Self { vocab, context_tokens, pool_tokens } = self;
         let prompt_tokens = request.prompt.len();
         if prompt_tokens >= context_tokens.min(pool_tokens) {
             return Err(Rejected::PromptTooLong { prompt_tokens, context_tokens, pool_tokens });
         }
-        let invalid = |message: String| Err(Rejected::Invalid(message));
         if prompt_tokens == 0 {
-            return invalid("the prompt has no tokens".into());
+            return Err(Rejected::EmptyPrompt);
         }
-        let biased = request.sampling.logit_bias.iter().map(|&(token, _)| token);
-        if let Some(token) = request.prompt.iter().copied().chain(biased).find(|&t| t as usize >= vocab) {
-            return invalid(format!("token {token} is outside the model's vocabulary of {vocab}"));
+        let unknown = |token: &u32| *token as usize >= vocab;
+        if let Some(&token) = request.prompt.iter().find(|token| unknown(token)) {
+            return Err(Rejected::UnknownPromptToken { token, vocab });
+        }
+        if let Some(&(token, _)) = request.sampling.logit_bias.iter().find(|(token, _)| unknown(token)) {
+            return Err(Rejected::UnknownBiasToken { token, vocab });
         }
         request.sampling.check()
     }
@@ -299,29 +301,4 @@ pub struct Usage {
     pub steps: u32,
     /// The number of sequences in the batch, summed over those steps, from which the mean batch follows.
     pub batch_sum: u64,
-}
-
-/// Why a request was not accepted.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Rejected {
-    #[error("the queue is full ({waiting} waiting): try again later or raise --max-queue")]
-    QueueFull { waiting: usize },
-    #[error(
-        "{prompt_tokens} prompt tokens and one more do not fit: the model's context is {context_tokens} tokens, the cache holds {pool_tokens}: shorten the input or raise --context-tokens or --memory"
-    )]
-    PromptTooLong {
-        prompt_tokens: usize,
-        context_tokens: usize,
-        /// Tokens that fit into the cache when no other sequence holds any.
-        pool_tokens: usize,
-    },
-    #[error("{0}")]
-    Invalid(String),
-    /// The parent of a fork has ended or never existed.
-    #[error("request {0} has ended, so nothing can go on from it: submit its prompt as a request of its own")]
-    Ended(u64),
-    #[error("no model with id {0} is loaded")]
-    UnknownModel(u32),
-    #[error("the engine has stopped")]
-    Stopped,
 }

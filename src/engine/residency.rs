@@ -8,9 +8,8 @@ use bandmaster_models::{Model, ModelInfo};
 
 use super::cost::Cost;
 use super::overtaking::Overtaking;
-use super::place::{Brought, Place};
-use super::sequence::End;
-use super::{BLOCK_TOKENS, Class, Core, Lane, Limits, ModelId, ModelStats};
+use super::place::{Brought, LoadError, Place};
+use super::{BLOCK_TOKENS, Class, Core, Failure, Lane, Limits, ModelId, ModelStats};
 
 /// How long a wanted model waits for loaded ones to become idle before one of them is interrupted. Work on one model is
 /// thus done together, and loads are few.
@@ -109,17 +108,15 @@ impl Core {
     ///
     /// # Errors
     /// The reason why the model is not loaded.
-    pub fn bring(&mut self, id: ModelId, brought: Brought, now: Duration) -> Result<Limits, String> {
+    pub fn bring(&mut self, id: ModelId, brought: Brought, now: Duration) -> Result<Limits, LoadError> {
         self.lanes[id.0 as usize].waiting_since = now;
         self.brought_at = now;
         match brought.and_then(|model| self.check(id, model)) {
             Ok(model) => Ok(self.settle(id, model)),
             Err(reason) => {
                 self.lanes[id.0 as usize].place = Place::Away;
-                let message = format!("model {}: {reason}", self.stats.models[id.0 as usize].name);
-                while let Some(&slot) = self.lanes[id.0 as usize].order.last() {
-                    self.end(slot, End::Failed(message.clone()));
-                }
+                let model = self.stats.models[id.0 as usize].name.clone();
+                self.fail_model(id, &Failure::Load { model, why: reason.to_string() });
                 self.bound_blocks();
                 Err(reason)
             }
@@ -139,7 +136,7 @@ impl Core {
         if fits && block_bytes <= self.config.cache_bytes_max {
             return Ok(model);
         }
-        Err(TooLarge { weight_bytes, block_bytes, memory_bytes_max }.to_string())
+        Err(TooLarge { weight_bytes, block_bytes, memory_bytes_max }.into())
     }
 
     /// Takes in a loaded model at its actual size.

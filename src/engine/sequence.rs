@@ -10,7 +10,8 @@ use super::draft::Guesses;
 use super::hash::{chain_hash, root_hash};
 use super::sampler::Drawing;
 use super::{
-    Class, Constraint, Event, FinishReason, ModelId, Priority, Request, RequestId, RunId, Sink, Usage,
+    Class, Constraint, Event, Failure, FinishReason, ModelId, Priority, Request, RequestId, RunId, Sink,
+    Stuck, Usage,
 };
 
 /// Each class above background makes a request count as this much older.
@@ -94,10 +95,10 @@ pub struct Sequence {
 }
 
 /// Why a sequence ends.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum End {
     Finished(FinishReason),
-    Failed(String),
+    Failed(Failure),
     /// Its sink returned `false` or panicked.
     Deaf,
 }
@@ -295,13 +296,13 @@ impl Sequence {
     /// A grammar that fails or panics fails this sequence only.
     fn with_grammar<T>(
         &mut self,
-        call: impl FnOnce(&mut dyn Constraint) -> Result<T, String>,
+        call: impl FnOnce(&mut dyn Constraint) -> Result<T, Stuck>,
     ) -> Result<T, End> {
         let grammar = self.constraint.as_deref_mut().expect("called where a grammar is present");
         match catch_unwind(AssertUnwindSafe(|| call(grammar))) {
             Ok(Ok(value)) => Ok(value),
-            Ok(Err(message)) => Err(End::Failed(format!("grammar: {message}"))),
-            Err(panic) => Err(End::Failed(format!("grammar panicked: {}", panic_message(&*panic)))),
+            Ok(Err(stuck)) => Err(End::Failed(stuck.into())),
+            Err(panic) => Err(End::Failed(Failure::GrammarPanicked(panic_message(&*panic)))),
         }
     }
 
@@ -320,7 +321,7 @@ impl Sequence {
     pub fn finish(&mut self, end: End) {
         match end {
             End::Finished(reason) => self.send(Event::Finished { reason, usage: self.usage }),
-            End::Failed(message) => self.send(Event::Failed(message)),
+            End::Failed(failure) => self.send(Event::Failed(failure)),
             End::Deaf => false,
         };
         self.sink = None;

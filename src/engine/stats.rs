@@ -105,6 +105,16 @@ pub struct ModelStats {
 }
 
 impl Stats {
+    /// What was counted since the last step, which the next step's share then leaves out.
+    pub(super) fn take_uncounted(&mut self) -> Counted {
+        let now = Counted { cached_tokens: self.cached_tokens, preemptions: self.preemptions };
+        let before = std::mem::replace(&mut self.counted, now);
+        Counted {
+            cached_tokens: now.cached_tokens - before.cached_tokens,
+            preemptions: now.preemptions - before.preemptions,
+        }
+    }
+
     /// Mean number of sequences in a step; 0 before the first.
     #[must_use]
     pub fn mean_batch(&self) -> f64 {

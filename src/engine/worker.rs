@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::command::{Command, Loaded, Loader, STOPPED, Shared, Told, fail, lock};
+use super::command::{Command, Loaded, Loader, Shared, Told, fail, lock};
 use super::sequence::panic_message;
 use super::sync::{
     Builder, Receiver, RecvTimeoutError, Sender, SyncSender, TryRecvError, channel, receive_within,
@@ -51,7 +51,7 @@ impl Worker {
             self.load_what_is_called();
             self.publish();
         }
-        self.core.fail_all(STOPPED);
+        self.core.fail_all();
         // Commands that arrived since then are dropped, which fails their requests the same way.
         self.taken.clear();
         while self.inbox.try_recv().is_ok() {}
@@ -132,7 +132,7 @@ impl Worker {
                 };
                 if let Err(refused) = taken {
                     let (rejected, mut request) = *refused;
-                    fail(&mut request, rejected.to_string());
+                    fail(&mut request, rejected.into());
                 }
             }
             Command::Load { name, weight_bytes, loader, reply } => {
@@ -154,13 +154,13 @@ impl Worker {
             let load = move || {
                 drop(departed);
                 let loaded = catch_unwind(AssertUnwindSafe(|| loader()));
-                let loaded = loaded.unwrap_or_else(|panic| Err(panic_message(&*panic)));
+                let loaded = loaded.unwrap_or_else(|panic| Err(panic_message(&*panic).into()));
                 // The engine may have ended meanwhile.
                 let _ = brought.send((id, loaded));
             };
             let thread = Builder::new().name(format!("load {}", id.0)).spawn(load);
             if let Err(error) = thread {
-                self.settle(id, Err(format!("no thread to load it: {error}")));
+                self.settle(id, Err(format!("no thread to load it: {error}").into()));
             }
         }
         // Models that left to make room for blocks, not for another model.

@@ -220,6 +220,7 @@ impl<'a> Wheels<'a> {
         let said = pip.said.join().unwrap_or_default();
         let said = String::from_utf8_lossy(&said).into_owned();
         if !status.success() {
+            // pip is another program and says this nowhere else.
             if said.contains("No space left on device") {
                 return Err(HubError::io(&self.dir, io::Error::from(io::ErrorKind::StorageFull)));
             }

@@ -6,10 +6,10 @@ mod tests;
 
 use std::time::Duration;
 
-use rusqlite::{OptionalExtension, Transaction, params};
-use serde_json::Value;
+use rusqlite::{OptionalExtension, Row, Transaction, params};
+use serde_json::{Value, json};
 
-use super::{Journal, JournalError, unix_ms};
+use super::{DAMAGED, Journal, JournalError, object_in, unix_ms};
 
 /// Tables of version 2. An item's owner is a response or a conversation; the same item may be in several.
 pub(super) const SCHEMA_2: &str = "
@@ -63,7 +63,7 @@ pub struct KeptConversation {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct History {
     /// Inputs and outputs, oldest first.
-    pub items: Vec<Value>,
+    pub items: Vec<KeptItem>,
     /// Id of the response before the oldest, if that was removed.
     pub missing: Option<String>,
     /// The conversation that one of the responses belongs to. Its own items are not among `items`.
@@ -97,12 +97,24 @@ impl Journal {
     /// The document of a response.
     ///
     /// # Errors
-    /// When the record cannot be read.
+    /// When the record or the document cannot be read.
     pub fn response(&self, id: &str) -> Result<Option<Value>, JournalError> {
-        self.with(|db| {
+        let found = self.with(|db| {
             let query = "SELECT body FROM responses WHERE id = ?1 AND (?2 IS NULL OR owner = ?2)";
-            db.query_row(query, params![id, self.viewer.only()], |row| json(row, 0)).optional()
-        })
+            db.query_row(query, params![id, self.viewer.only()], |row| Ok(object_in(row, 0))).optional()
+        })?;
+        let what = || format!("the body of response {id}");
+        found.transpose().map_err(|why| self.damaged(what(), &why, removes_response(id)))
+    }
+
+    /// Whether there is a response, which may be damaged.
+    ///
+    /// # Errors
+    /// When the record cannot be read.
+    pub fn has_response(&self, id: &str) -> Result<bool, JournalError> {
+        const THERE: &str =
+            "SELECT EXISTS (SELECT 1 FROM responses WHERE id = ?1 AND (?2 IS NULL OR owner = ?2))";
+        self.with(|db| db.query_row(THERE, params![id, self.viewer.only()], |row| row.get(0)))
     }
 
     /// Removes a response and its items. Returns `false` if there is none.
@@ -153,7 +165,7 @@ impl Journal {
     /// Everything said up to and including the response `id`; `None` if there is none.
     ///
     /// # Errors
-    /// When the record cannot be read.
+    /// When the record or one of the items cannot be read.
     pub fn history(&self, id: &str) -> Result<Option<History>, JournalError> {
         // A response is stored after the one it continues, so the chain has no cycle.
         const CHAIN: &str = "WITH RECURSIVE chain (id, previous, conversation, depth) AS (
@@ -163,49 +175,83 @@ impl Journal {
                 FROM chain JOIN responses before ON before.id = chain.previous
                 WHERE ?2 IS NULL OR before.owner = ?2)
             SELECT id, previous, conversation FROM chain ORDER BY depth DESC";
-        self.with(|db| {
+        let read = self.with(|db| {
             let mut query = db.prepare_cached(CHAIN)?;
             let answers: Vec<(String, Option<String>, Option<String>)> = query
                 .query_map(params![id, self.viewer.only()], |row| {
                     Ok((row.get(0)?, row.get(1)?, row.get(2)?))
                 })?
                 .collect::<Result<_, _>>()?;
-            let Some((_, missing, _)) = answers.first() else { return Ok(None) };
-            let mut history = History { missing: missing.clone(), ..History::default() };
-            let mut query = db.prepare_cached("SELECT body FROM items WHERE owner = ?1 ORDER BY position")?;
-            for (answer, _, conversation) in &answers {
-                for body in query.query_map([answer], |row| json(row, 0))? {
-                    history.items.push(body?);
+            let mut items = Vec::new();
+            let mut query =
+                db.prepare_cached(&format!("SELECT {ITEM} FROM items WHERE owner = ?1 ORDER BY position"))?;
+            for (answer, ..) in &answers {
+                for item in query.query_map([answer], ItemRow::read)? {
+                    items.push(item?);
                 }
-                history.conversation = history.conversation.or_else(|| conversation.clone());
             }
-            Ok(Some(history))
-        })
+            Ok((answers, items))
+        });
+        let (answers, items) = read?;
+        let Some((_, missing, _)) = answers.first() else { return Ok(None) };
+        let missing = missing.clone();
+        let items = items.into_iter().map(|item| item.whole(self)).collect::<Result<_, _>>()?;
+        let conversation = answers.into_iter().find_map(|(.., conversation)| conversation);
+        Ok(Some(History { items, missing, conversation }))
     }
 
     /// The items of a conversation, or the input items of a response, in order.
     ///
     /// # Errors
-    /// When the record cannot be read.
+    /// When the record or one of the items cannot be read.
     pub fn items(&self, owner: &str) -> Result<Vec<KeptItem>, JournalError> {
+        self.item_rows(owner)?.into_iter().map(|item| item.whole(self)).collect()
+    }
+
+    /// The same for a list: an item that can't be read is in it as an object of type [`DAMAGED`], which says why.
+    ///
+    /// # Errors
+    /// When the record cannot be read.
+    pub fn listed_items(&self, owner: &str) -> Result<Vec<KeptItem>, JournalError> {
+        let rows = self.item_rows(owner)?.into_iter();
+        let listed = rows.map(|item| {
+            let id = item.id.clone();
+            item.whole(self).unwrap_or_else(|error| {
+                let body = json!({"id": id, "type": DAMAGED, "message": error.to_string()});
+                KeptItem { id, body }
+            })
+        });
+        Ok(listed.collect())
+    }
+
+    fn item_rows(&self, owner: &str) -> Result<Vec<ItemRow>, JournalError> {
         self.with(|db| {
             let mut query = db.prepare_cached(&format!(
-                "SELECT id, body FROM items WHERE owner = ?1 AND output = 0 AND {SEEN} ORDER BY position"
+                "SELECT {ITEM} FROM items WHERE owner = ?1 AND output = 0 AND {SEEN} ORDER BY position"
             ))?;
-            let item = |row: &rusqlite::Row<'_>| Ok(KeptItem { id: row.get(0)?, body: json(row, 1)? });
-            query.query_map(params![owner, self.viewer.only()], item)?.collect()
+            query.query_map(params![owner, self.viewer.only()], ItemRow::read)?.collect()
         })
     }
 
     /// An item, whichever response or conversation it is in; of several with this id, the first found.
     ///
     /// # Errors
-    /// When the record cannot be read.
-    pub fn item(&self, id: &str) -> Result<Option<Value>, JournalError> {
-        self.with(|db| {
-            let query = format!("SELECT body FROM items WHERE id = ?1 AND {SEEN} LIMIT 1");
-            db.query_row(&query, params![id, self.viewer.only()], |row| json(row, 0)).optional()
-        })
+    /// When the record or the item cannot be read.
+    pub fn item(&self, id: &str) -> Result<Option<KeptItem>, JournalError> {
+        let found = self.with(|db| {
+            let query = format!("SELECT {ITEM} FROM items WHERE id = ?1 AND {SEEN} LIMIT 1");
+            db.query_row(&query, params![id, self.viewer.only()], ItemRow::read).optional()
+        })?;
+        found.map(|item| item.whole(self)).transpose()
+    }
+
+    /// An item of a conversation.
+    ///
+    /// # Errors
+    /// When the record or the item cannot be read.
+    pub fn item_of(&self, conversation: &str, id: &str) -> Result<Option<KeptItem>, JournalError> {
+        let mut rows = self.item_rows(conversation)?.into_iter();
+        rows.find(|item| item.id == id).map(|item| item.whole(self)).transpose()
     }
 
     /// Stores a new conversation with its first items.
@@ -230,17 +276,28 @@ impl Journal {
     /// A conversation; `None` if there is none with this id.
     ///
     /// # Errors
-    /// When the record cannot be read.
+    /// When the record or the conversation's metadata cannot be read.
     pub fn conversation(&self, id: &str) -> Result<Option<KeptConversation>, JournalError> {
-        self.with(|db| {
+        let found = self.with(|db| {
             let query =
                 "SELECT created_s, metadata FROM conversations WHERE id = ?1 AND (?2 IS NULL OR owner = ?2)";
-            db.query_row(query, params![id, self.viewer.only()], |row| {
-                let created_s = row.get::<_, i64>(0)? as u64;
-                Ok(KeptConversation { id: id.to_owned(), created_s, metadata: json(row, 1)? })
-            })
-            .optional()
-        })
+            let conversation = |row: &Row<'_>| Ok((row.get::<_, i64>(0)? as u64, object_in(row, 1)));
+            db.query_row(query, params![id, self.viewer.only()], conversation).optional()
+        })?;
+        let Some((created_s, metadata)) = found else { return Ok(None) };
+        let metadata = metadata.map_err(|why| {
+            let now = format!("`POST /v1/conversations/{id}` with new metadata replaces it");
+            self.damaged(format!("the metadata of conversation {id}"), &why, now)
+        })?;
+        Ok(Some(KeptConversation { id: id.to_owned(), created_s, metadata }))
+    }
+
+    /// Whether there is a conversation, which may be damaged.
+    ///
+    /// # Errors
+    /// When the record cannot be read.
+    pub fn has_conversation(&self, id: &str) -> Result<bool, JournalError> {
+        self.with(|db| db.query_row(HAS_CONVERSATION, params![id, self.viewer.only()], |row| row.get(0)))
     }
 
     /// Replaces a conversation's metadata. Returns `false` if there is no such conversation.
@@ -265,9 +322,8 @@ impl Journal {
     /// # Errors
     /// When the record cannot be written.
     pub fn extend_conversation(&self, id: &str, items: &[KeptItem]) -> Result<bool, JournalError> {
-        let count = "SELECT count(*) FROM conversations WHERE id = ?1 AND (?2 IS NULL OR owner = ?2)";
         self.write(|db| {
-            let there = db.query_row(count, params![id, self.viewer.only()], |row| row.get::<_, i64>(0))? > 0;
+            let there = db.query_row(HAS_CONVERSATION, params![id, self.viewer.only()], |row| row.get(0))?;
             if there {
                 add_items(db, id, false, items)?;
             }
@@ -299,6 +355,10 @@ impl Journal {
     }
 }
 
+/// Whether there is a conversation `?1` that the viewer `?2` sees.
+const HAS_CONVERSATION: &str =
+    "SELECT EXISTS (SELECT 1 FROM conversations WHERE id = ?1 AND (?2 IS NULL OR owner = ?2))";
+
 /// Condition on an item: the viewer `?2` sees the response or conversation that owns it.
 const SEEN: &str = "(?2 IS NULL OR EXISTS (
         SELECT 1 FROM responses WHERE responses.id = items.owner AND responses.owner = ?2
@@ -315,9 +375,42 @@ fn add_items(db: &Transaction, owner: &str, output: bool, items: &[KeptItem]) ->
     Ok(())
 }
 
-fn json(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Value> {
-    let text: String = row.get(column)?;
-    serde_json::from_str(&text).map_err(|error| {
-        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(error))
-    })
+/// The columns of an [`ItemRow`].
+const ITEM: &str =
+    "id, body, owner, EXISTS (SELECT 1 FROM conversations WHERE conversations.id = items.owner)";
+
+/// An item as it was found, perhaps damaged.
+struct ItemRow {
+    id: String,
+    body: Result<Value, String>,
+    owner: String,
+    /// Whether the owner is a conversation, and not a response.
+    in_conversation: bool,
+}
+
+impl ItemRow {
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        let body = object_in(row, 1);
+        Ok(Self { id: row.get(0)?, body, owner: row.get(2)?, in_conversation: row.get(3)? })
+    }
+
+    /// The item, or the error that it is damaged.
+    fn whole(self, journal: &Journal) -> Result<KeptItem, JournalError> {
+        let Self { id, body, owner, in_conversation } = self;
+        match body {
+            Ok(body) => Ok(KeptItem { id, body }),
+            Err(why) if in_conversation => {
+                let now = format!("`DELETE /v1/conversations/{owner}/items/{id}` removes it");
+                Err(journal.damaged(format!("the body of item {id} of conversation {owner}"), &why, now))
+            }
+            Err(why) => {
+                let what = format!("the body of item {id} of response {owner}");
+                Err(journal.damaged(what, &why, removes_response(&owner)))
+            }
+        }
+    }
+}
+
+fn removes_response(id: &str) -> String {
+    format!("`DELETE /v1/responses/{id}` removes the response")
 }

@@ -58,8 +58,17 @@ pub enum JournalError {
     )]
     GoesOn { id: String, holder: Holder },
     /// Something that was recorded can no longer be read.
-    #[error("{what} in the record of runs {path} is damaged ({why}): what lies beside it can still be read")]
-    Damaged { path: PathBuf, what: String, why: String },
+    #[error(
+        "{what} in the record of runs {path} is damaged ({why}): {now}; what lies beside it can still be read"
+    )]
+    Damaged {
+        path: PathBuf,
+        /// The field and whose it is, such as `the body of response resp_1`.
+        what: String,
+        why: String,
+        /// What to do about it.
+        now: String,
+    },
     /// The thread that keeps the record did not answer.
     #[error("the record of runs {path} gave no answer: this is a mistake of bandmaster; its log says which")]
     NoAnswer { path: PathBuf },
@@ -97,7 +106,8 @@ pub(super) fn explain(path: &Path, error: &rusqlite::Error) -> JournalError {
     | rusqlite::Error::IntegralValueOutOfRange(..)
     | rusqlite::Error::Utf8Error(..) = error
     {
-        return JournalError::Damaged { path, what: "an entry".to_owned(), why };
+        let now = "restore the file from a copy, or move it away to start a new one".to_owned();
+        return JournalError::Damaged { path, what: "an entry".to_owned(), why, now };
     }
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => JournalError::DiskFull { path },

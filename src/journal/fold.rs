@@ -31,6 +31,9 @@ pub struct RunState {
     pub tasks: Vec<TaskState>,
     /// The run's cost, from its last event.
     pub usage: Value,
+    /// What is damaged in the record of the run; also in `missing`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub damaged: Vec<String>,
     /// Time of the last event, in milliseconds since the run began.
     pub wall_ms: u64,
     /// Number of the last event.
@@ -79,7 +82,8 @@ impl RunState {
     /// A run of which nothing can be read.
     pub(super) fn unreadable(id: String, created_ms: u64, why: &str) -> Self {
         let missing = vec![format!("everything: {why}; `bandmaster runs rm {id}` forgets it")];
-        Self { id, created_ms, status: "damaged".to_owned(), missing, ..Self::default() }
+        let damaged = missing.clone();
+        Self { id, created_ms, status: "damaged".to_owned(), missing, damaged, ..Self::default() }
     }
 
     /// Marks a run as interrupted: what has not ended is incomplete.
@@ -114,12 +118,15 @@ pub fn fold(id: &str, created_ms: u64, events: &[Event]) -> RunState {
             take_run_event(&mut run, event);
         }
     }
-    let damaged = events.iter().filter(|event| event.kind == DAMAGED).map(|event| {
-        let (kind, why) = (text(&event.body, "event"), text(&event.body, "why"));
-        format!("event {} ({kind}), whose record is damaged: {why}", event.seq)
-    });
-    run.missing.extend(damaged);
+    run.damaged = events.iter().filter_map(damage).collect();
+    run.missing.extend(run.damaged.iter().cloned());
     run
+}
+
+/// What a [`DAMAGED`] event stands for and why it can't be read; `None` for all others.
+pub(super) fn damage(event: &Event) -> Option<String> {
+    let (kind, why) = (text(&event.body, "event"), text(&event.body, "why"));
+    (event.kind == DAMAGED).then(|| format!("event {} ({kind}), whose record is damaged: {why}", event.seq))
 }
 
 fn take_run_event(run: &mut RunState, event: &Event) {

@@ -1,11 +1,25 @@
 //! The list of runs. Of each run only the first events and the last one are read, because those in between may be long.
 
+use std::collections::HashSet;
+
 use rusqlite::params;
 
+use super::fold::damage;
 use super::{Event, Journal, JournalError, RunRow, RunState, fold};
 
 /// Events at the beginning of a run, which contain its goal and its strategy.
 const FIRST_EVENTS: u64 = 4;
+
+/// Each task begins with an event of one of these types, and their bodies are short.
+const TASK_BEGINS: [&str; 2] = ["task.ready", "task.started"];
+
+/// How many tasks a run has had.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TaskCount {
+    pub tasks: u64,
+    /// Events that could not be read, and so were not counted.
+    pub damaged: Vec<String>,
+}
 
 impl Journal {
     /// The states of at most `limit` runs, latest first, and whether there are more. With `after`, only runs that began
@@ -36,15 +50,24 @@ impl Journal {
         Ok((states, more))
     }
 
-    /// How many tasks a run has had, by the events that are in the file.
+    /// How many tasks a run has had.
     ///
     /// # Errors
     /// When the record cannot be read.
-    pub fn task_count(&self, run: &str) -> Result<u64, JournalError> {
-        // Each task begins with one of these two types, and their bodies are short.
-        const COUNT: &str = "SELECT count(DISTINCT json_extract(body, '$.task')) FROM events
-            WHERE run = ?1 AND type IN ('task.ready', 'task.started') AND json_valid(body)";
-        self.with(|db| db.query_row(COUNT, [run], |row| row.get::<_, i64>(0))).map(|count| count as u64)
+    pub fn task_count(&self, run: &str) -> Result<TaskCount, JournalError> {
+        // Read before the file: see `events`.
+        let waiting = self.file.unwritten.lines(run, 0, &self.viewer);
+        let mut events: Vec<Event> = self.with(|db| {
+            let mut query = db.prepare_cached(
+                "SELECT seq, ms, type, body FROM events WHERE run = ?1 AND type IN (?2, ?3) ORDER BY seq",
+            )?;
+            let [ready, started] = TASK_BEGINS;
+            query.query_map(params![run, ready, started], |row| Ok(Event::of_row(row)))?.collect()
+        })?;
+        let waiting = waiting.into_iter().filter(|line| TASK_BEGINS.contains(&line.kind.as_str()));
+        events.extend(waiting.map(|line| Event::read(line.seq, line.ms, line.kind, &line.body)));
+        let tasks: HashSet<&str> = events.iter().filter_map(|event| event.body["task"].as_str()).collect();
+        Ok(TaskCount { tasks: tasks.len() as u64, damaged: events.iter().filter_map(damage).collect() })
     }
 
     fn outline(&self, run: &str, created_ms: u64) -> Result<RunState, JournalError> {

@@ -28,6 +28,7 @@ pub use desk::{Desk, Recording};
 pub use error::JournalError;
 pub use fold::{Attempt, DAMAGED, RunState, TaskState, fold};
 pub use hold::{Holder, OpenRun};
+pub use list::TaskCount;
 pub use viewer::Viewer;
 
 use error::explain;
@@ -191,13 +192,29 @@ impl Journal {
         if let Some(new) = self.file.unwritten.new_run(run, &self.viewer) {
             return Ok(new.inputs.to_vec());
         }
-        self.with(|db| {
+        let inputs: Vec<rusqlite::Result<(String, String)>> = self.with(|db| {
             let mut query = db.prepare_cached(
                 "SELECT name, text FROM inputs JOIN runs ON runs.id = inputs.run
                  WHERE run = ?1 AND (?2 IS NULL OR owner = ?2) ORDER BY inputs.position",
             )?;
-            query.query_map(params![run, self.viewer.only()], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
-        })
+            let input = |row: &rusqlite::Row<'_>| Ok(row.get(0).and_then(|name| Ok((name, row.get(1)?))));
+            query.query_map(params![run, self.viewer.only()], input)?.collect()
+        })?;
+        let read = |(at, input): (usize, rusqlite::Result<_>)| {
+            let what = || format!("input {} of run {run}", at + 1);
+            input.map_err(|error| self.damaged(what(), &error.to_string(), forgets(run)))
+        };
+        inputs.into_iter().enumerate().map(read).collect()
+    }
+
+    /// The error for an event that can't be read, or whose content makes no sense.
+    #[must_use]
+    pub fn damaged_event(&self, run: &str, seq: u64, why: &str) -> JournalError {
+        self.damaged(format!("event {seq} of run {run}"), why, forgets(run))
+    }
+
+    fn damaged(&self, what: String, why: &str, now: String) -> JournalError {
+        JournalError::Damaged { path: self.path().to_owned(), what, why: why.to_owned(), now }
     }
 
     /// Appends an event `ms` milliseconds into the run and returns its number.
@@ -451,21 +468,41 @@ impl Event {
         let (seq, ms) = (number(row, 0), number(row, 1));
         match (row.get::<_, String>(2), row.get::<_, String>(3)) {
             (Ok(kind), Ok(body)) => Self::read(seq, ms, kind, &body),
-            (Err(error), _) | (_, Err(error)) => Self::damaged(seq, ms, "", &error.to_string()),
+            (Ok(kind), Err(error)) => Self::damaged(seq, ms, &kind, &error.to_string()),
+            (Err(error), _) => Self::damaged(seq, ms, "", &error.to_string()),
         }
     }
 
     fn read(seq: u64, ms: u64, kind: String, body: &str) -> Self {
-        match serde_json::from_str::<Value>(body) {
-            Ok(body) if body.is_object() => Self { seq, ms, kind, body },
-            Ok(_) => Self::damaged(seq, ms, &kind, "it is no object"),
-            Err(error) => Self::damaged(seq, ms, &kind, &error.to_string()),
+        match object(body) {
+            Ok(body) => Self { seq, ms, kind, body },
+            Err(why) => Self::damaged(seq, ms, &kind, &why),
         }
     }
 
     fn damaged(seq: u64, ms: u64, kind: &str, why: &str) -> Self {
         Self { seq, ms, kind: DAMAGED.to_owned(), body: json!({"event": kind, "why": why}) }
     }
+}
+
+/// The JSON object in a text, or why there is none.
+fn object(text: &str) -> Result<Value, String> {
+    match serde_json::from_str::<Value>(text) {
+        Ok(value) if value.is_object() => Ok(value),
+        Ok(_) => Err("it is no object".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// The JSON object in a column, or why there is none.
+fn object_in(row: &rusqlite::Row<'_>, column: usize) -> Result<Value, String> {
+    let text: String = row.get(column).map_err(|error| error.to_string())?;
+    object(&text)
+}
+
+/// What to do about a run that can't be read.
+fn forgets(run: &str) -> String {
+    format!("`bandmaster runs rm {run}` forgets the run")
 }
 
 /// A number that is not negative; 0 if the column holds anything else.

@@ -195,3 +195,22 @@ fn the_latest_run_is_the_one_begun_last_though_the_clock_was_set_back() {
     assert_eq!(listed, [&ids[2], &ids[1], &ids[0]].map(String::clone));
     assert!(ids.iter().all(|id| id.len() == 14 && journal.state(id).is_ok()), "{ids:?}");
 }
+
+#[test]
+fn tasks_are_counted_before_they_are_in_the_file() {
+    let journal = sample();
+    let run = journal.create_run().unwrap().id;
+    let line = |seq: u64, kind: &str, task: &str| {
+        let body = json!({"task": task}).to_string().into();
+        Line { seq, ms: 0, kind: kind.to_owned(), body }
+    };
+    let written = [line(1, "task.ready", "t1"), line(2, "task.started", "t1")];
+    journal.write(|db| add_events(db, &run, &written)).unwrap();
+    let new = NewRun { id: run.clone(), created_ms: 0, owner: None, inputs: Arc::default() };
+    let unwritten = &journal.file.unwritten;
+    assert!(unwritten.begin(new));
+    // The second is in the file already: it was read between being written and being forgotten here.
+    let waiting = [line(2, "task.started", "t1"), line(3, "task.ready", "t2"), line(4, "task.output", "t3")];
+    waiting.into_iter().for_each(|line| unwritten.push(&run, line, false));
+    assert_eq!(journal.task_count(&run).unwrap(), TaskCount { tasks: 2, damaged: Vec::new() });
+}

@@ -3,9 +3,11 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::event::Asked;
 use super::request::{Budget, Input, RunRequest, Strategy};
-use crate::journal::{Journal, JournalError, RunState};
+use crate::journal::{DAMAGED, Journal, JournalError, RunState};
 
 /// Why a run can't be repeated or continued.
 #[derive(Debug, thiserror::Error)]
@@ -69,9 +71,22 @@ fn again(journal: &Journal, before: RunState) -> Result<RunRequest, AgainError> 
     let Some(first) = events.first() else {
         return Err(AgainError::Unrecorded { id: before.id });
     };
-    // Runs of earlier versions did not record this.
-    let asked: Asked = serde_json::from_value(first.body["asked"].clone()).unwrap_or_default();
-    let time = asked.budget_seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    let damaged = |why: &str| AgainError::Record(journal.damaged_event(&before.id, first.seq, why));
+    if first.kind == DAMAGED {
+        return Err(damaged(first.body["why"].as_str().unwrap_or("it can't be read")));
+    }
+    if !first.body["goal"].is_string() {
+        return Err(damaged("its goal is no text"));
+    }
+    let asked: Asked = match &first.body["asked"] {
+        // Runs of earlier versions did not record this.
+        Value::Null => Asked::default(),
+        asked => {
+            serde_json::from_value(asked.clone()).map_err(|error| damaged(&format!("asked: {error}")))?
+        }
+    };
+    let time = asked.budget_seconds.map(Duration::try_from_secs_f64).transpose();
+    let time = time.map_err(|error| damaged(&format!("asked.budget_seconds: {error}")))?;
     Ok(RunRequest {
         inputs: inputs.map(|(name, text)| Input { name, text }).collect(),
         conversation: asked.conversation,

@@ -57,9 +57,9 @@ fn is_cut(call: &Call, finish: Finish, completion_tokens: u64) -> bool {
 
 fn call_error(error: &SessionError) -> CallError {
     let kind = match error {
-        SessionError::Failed(_) | SessionError::Rejected(Rejected::QueueFull { .. }) => {
-            CallErrorKind::Transient
-        }
+        SessionError::Failed(_)
+        | SessionError::EndedBefore
+        | SessionError::Rejected(Rejected::QueueFull { .. }) => CallErrorKind::Transient,
         _ => CallErrorKind::Resource,
     };
     CallError { kind, message: error.to_string() }
@@ -99,7 +99,9 @@ async fn listen(
             Piece::Prefill { computed, total } => progress(Progress::Prefill { computed, total }),
             Piece::Text(text) => progress(Progress::Text(&text)),
             Piece::Done(completion) => return reply(completion),
-            Piece::Failed(message) => return Err(CallError { kind: CallErrorKind::Transient, message }),
+            Piece::Failed(failure) => {
+                return Err(CallError { kind: CallErrorKind::Transient, message: failure.to_string() });
+            }
         }
     }
     let message = "the answer broke off without an end".to_owned();

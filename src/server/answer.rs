@@ -388,9 +388,10 @@ impl Choice {
                 Piece::Prefill { .. } => {}
                 Piece::Text(text) => self.take_text(text),
                 Piece::Done(done) => self.end(done.finish, done.usage),
-                Piece::Failed(reason) => {
+                Piece::Failed(failure) => {
                     self.ended = true;
-                    self.pending.push_back(Update::Failed(ApiError::of_failure(&reason, self.output_field)));
+                    let error = ApiError::of_failure(&failure, self.output_field);
+                    self.pending.push_back(Update::Failed(error));
                 }
             }
         }

@@ -47,7 +47,7 @@ pub async fn ask(
     let (events, heard) = mpsc::unbounded_channel();
     let listener = Box::new(move |event: &RunEvent| drop(events.send(event.kind.clone())));
     let listener = spans::followed(notes.parent(), listener);
-    let (_, live) = runs.begin(&notes.viewer(), band.clone(), request, listener).await;
+    let (_, live) = runs.begin(&notes.viewer(), band.clone(), request, listener).await?;
     let listening = Listening { live, heard, said: String::new(), deltas: 0, finished: None };
     if shaped {
         return Ok(shape(Arc::clone(shelf), listening, question));

@@ -11,7 +11,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::journal::JournalError;
-use crate::text::{GrammarError, Rejected, SessionError, TemplateError};
+use crate::text::{Failure, GrammarError, Rejected, SessionError, TemplateError};
 
 /// `type` of errors that the client can fix.
 pub const INVALID_REQUEST: &str = "invalid_request_error";
@@ -130,7 +130,7 @@ impl ApiError {
             }
             SessionError::Grammar(_) => Self::invalid(output, message),
             SessionError::Rejected(rejected) => Self::of_rejected(rejected, prompt),
-            SessionError::Failed(reason) => Self::of_failure(reason, output),
+            SessionError::Failed(failure) => Self::of_failure(failure, output),
             _ => Self::internal(message),
         }
     }
@@ -142,16 +142,9 @@ impl ApiError {
         match rejected {
             Rejected::QueueFull { .. } => Self::too_many(message, RETRY_AFTER).code("queue_full"),
             Rejected::PromptTooLong { .. } => Self::invalid(prompt, message).code("context_length_exceeded"),
-            Rejected::Invalid(_) => {
-                // The prompt's tokens were checked before, so the unknown token is in `logit_bias`.
-                if message.starts_with("token ") {
-                    return Self::invalid("logit_bias", format!("logit_bias: {message}"));
-                }
-                // "temperature is -1: it must be 0 or more"
-                let field =
-                    message.split(' ').next().filter(|word| word.contains('_') || *word == "temperature");
-                Self::invalid(field.unwrap_or(prompt).to_owned(), message)
-            }
+            Rejected::EmptyPrompt | Rejected::UnknownPromptToken { .. } => Self::invalid(prompt, message),
+            Rejected::UnknownBiasToken { .. } | Rejected::Bias { .. } => Self::invalid("logit_bias", message),
+            Rejected::OutOfRange { field, .. } => Self::invalid(*field, message),
             Rejected::Ended(_) | Rejected::UnknownModel(_) => Self::internal(message),
             Rejected::Stopped => Self::unavailable("the server is ending"),
         }
@@ -159,17 +152,19 @@ impl ApiError {
 
     /// Converts the failure of a generation. If a grammar could not continue, the requested format is at fault.
     #[must_use]
-    pub fn of_failure(reason: &str, output: &str) -> Self {
-        if reason.starts_with("logit_bias") {
-            return Self::invalid("logit_bias", reason);
+    pub fn of_failure(failure: &Failure, output: &str) -> Self {
+        match failure {
+            Failure::LogitBias => Self::invalid("logit_bias", failure.to_string()),
+            Failure::Grammar(_) | Failure::GrammarPanicked(_) => {
+                Self::invalid(output, format!("the output can't be held to what was asked for: {failure}"))
+            }
+            Failure::NoFiniteLogit
+            | Failure::Forward { .. }
+            | Failure::ModelPanicked { .. }
+            | Failure::Load { .. }
+            | Failure::Rejected(_)
+            | Failure::Stopped => Self::internal(format!("generation failed: {failure}")),
         }
-        if reason.starts_with("grammar") {
-            return Self::invalid(
-                output,
-                format!("the output can't be held to what was asked for: {reason}"),
-            );
-        }
-        Self::internal(format!("generation failed: {reason}"))
     }
 
     #[must_use]
@@ -254,6 +249,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::text::Stuck;
 
     async fn check(error: ApiError, headers: &[(&str, &str)], expected: serde_json::Value) {
         let status = error.status;
@@ -290,5 +286,110 @@ mod tests {
                    "code": "invalid_api_key"}),
         )
         .await;
+    }
+
+    /// The error must have this status, field, code and message.
+    fn is(error: &ApiError, status: u16, param: Option<&str>, code: Option<&str>, message: &str) {
+        let found = (error.status.as_u16(), error.param.as_deref(), error.code, error.message.as_str());
+        assert_eq!(found, (status, param, code, message));
+    }
+
+    #[test]
+    fn every_refusal_of_the_engine_has_its_status_field_and_code() {
+        let check = |rejected: Rejected, status, param, code, message: &str| {
+            is(&ApiError::of_rejected(&rejected, "messages"), status, param, code, message);
+            let session = SessionError::Rejected(rejected);
+            is(&ApiError::of_session(&session, "messages", "format"), status, param, code, message);
+        };
+        let (prompt, bias) = (Some("messages"), Some("logit_bias"));
+        let full = "the queue is full (3 waiting): try again later or raise --max-queue";
+        check(Rejected::QueueFull { waiting: 3 }, 429, None, Some("queue_full"), full);
+        let long = Rejected::PromptTooLong { prompt_tokens: 9, context_tokens: 8, pool_tokens: 7 };
+        let said = "9 prompt tokens and one more do not fit: the model's context is 8 tokens, the cache holds 7: \
+                    shorten the input or raise --context-tokens or --memory";
+        check(long, 400, prompt, Some("context_length_exceeded"), said);
+        check(Rejected::EmptyPrompt, 400, prompt, None, "the prompt has no tokens");
+        let unknown = Rejected::UnknownPromptToken { token: 9, vocab: 8 };
+        check(unknown, 400, prompt, None, "token 9 is outside the model's vocabulary of 8");
+        let unknown = Rejected::UnknownBiasToken { token: 9, vocab: 8 };
+        check(unknown, 400, bias, None, "logit_bias: token 9 is outside the model's vocabulary of 8");
+        let wrong = Rejected::Bias { token: 9, bias: f32::NAN };
+        check(wrong, 400, bias, None, "logit_bias of token 9 is NaN: it must be a number");
+        check(Rejected::Stopped, 503, None, None, "the server is ending");
+        check(Rejected::UnknownModel(3), 500, None, None, "no model with id 3 is loaded");
+        let ended =
+            "request 3 has ended, so nothing can go on from it: submit its prompt as a request of its own";
+        check(Rejected::Ended(3), 500, None, None, ended);
+    }
+
+    #[test]
+    fn a_sampling_parameter_out_of_range_is_named() {
+        use crate::text::Sampling;
+        let check = |sampling: Sampling, param: &str, message: &str| {
+            let error = ApiError::of_rejected(&sampling.check().unwrap_err(), "prompt");
+            is(&error, 400, Some(param), None, message);
+        };
+        let good = Sampling::greedy;
+        let cases = [
+            (Sampling { temperature: -1.0, ..good() }, "temperature", "is -1: it must be 0 or more"),
+            (Sampling { top_p: 0.0, ..good() }, "top_p", "is 0: it must be above 0 and at most 1"),
+            (Sampling { min_p: 2.0, ..good() }, "min_p", "is 2: it must be between 0 and 1"),
+            (
+                Sampling { repetition_penalty: 0.0, ..good() },
+                "repetition_penalty",
+                "is 0: it must be above 0",
+            ),
+            (
+                Sampling { presence_penalty: f32::NAN, ..good() },
+                "presence_penalty",
+                "is NaN: it must be a number",
+            ),
+            (
+                Sampling { frequency_penalty: f32::INFINITY, ..good() },
+                "frequency_penalty",
+                "is inf: it must be a number",
+            ),
+        ];
+        for (sampling, param, said) in cases {
+            check(sampling, param, &format!("{param} {said}"));
+        }
+        let biased = Sampling { logit_bias: vec![(7, f32::INFINITY)], ..good() };
+        check(biased, "logit_bias", "logit_bias of token 7 is inf: it must be a number");
+    }
+
+    #[test]
+    fn every_failure_of_a_generation_has_its_status_field_and_code() {
+        let check = |failure: Failure, status, param, message: &str| {
+            is(&ApiError::of_failure(&failure, "response_format"), status, param, None, message);
+            let session = SessionError::Failed(failure);
+            is(&ApiError::of_session(&session, "messages", "response_format"), status, param, None, message);
+        };
+        let (model, why) = (|| "m".to_owned(), || "out of luck".to_owned());
+        let stuck = "the output can't be held to what was asked for: grammar: out of luck";
+        check(Failure::Grammar(Stuck(why())), 400, Some("response_format"), stuck);
+        let panicked = "the output can't be held to what was asked for: grammar panicked: out of luck";
+        check(Failure::GrammarPanicked(why()), 400, Some("response_format"), panicked);
+        let forbidden = "logit_bias forbids every token that could come next: forbid fewer";
+        check(Failure::LogitBias, 400, Some("logit_bias"), forbidden);
+        let nothing = "generation failed: no token can be drawn: every logit that the grammar leaves is minus \
+                       infinity or not a number";
+        check(Failure::NoFiniteLogit, 500, None, nothing);
+        // What a model says decides nothing, whatever it begins with.
+        let misleading = || "grammar: logit_bias".to_owned();
+        let said = "generation failed: model grammar: logit_bias: out of luck";
+        check(Failure::Forward { model: misleading(), why: why() }, 500, None, said);
+        let said = "generation failed: model m: out of luck";
+        check(Failure::Load { model: model(), why: why() }, 500, None, said);
+        let said = "generation failed: model m panicked: out of luck";
+        check(Failure::ModelPanicked { model: model(), why: why() }, 500, None, said);
+        check(
+            Failure::Rejected(Rejected::EmptyPrompt),
+            500,
+            None,
+            "generation failed: the prompt has no tokens",
+        );
+        check(Failure::Stopped, 500, None, "generation failed: the engine has stopped");
+        let ended = "generation failed: it had ended before";
+        is(&ApiError::of_session(&SessionError::EndedBefore, "messages", "f"), 500, None, None, ended);
     }
 }

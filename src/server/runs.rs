@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 
+use super::error::ApiError;
 use crate::journal::{Desk, Viewer};
 use crate::orchestrator::{Band, Cancel, EventKind, Outcome, RunEvent, RunRequest, run};
 
@@ -66,13 +67,16 @@ impl Runs {
     }
 
     /// Starts a run that belongs to `owner`. Returns its id, once it has started, and the run.
+    ///
+    /// # Errors
+    /// 500 if the run panics before it has started.
     pub async fn begin(
         self: &Arc<Self>,
         owner: &Viewer,
         band: Band,
         request: RunRequest,
         mut listener: Listener,
-    ) -> (String, Live) {
+    ) -> Result<(String, Live), ApiError> {
         let cancel = Cancel::new();
         let (told, begun) = oneshot::channel();
         let (ended, outcome) = oneshot::channel();
@@ -107,7 +111,12 @@ impl Runs {
         });
         // Created before the wait, so that a client that leaves during it cancels the run as well.
         let live = Live { cancel: Some(cancel), outcome };
-        (begun.await.unwrap_or_default(), live)
+        let id = begun.await.map_err(|_| {
+            ApiError::internal(
+                "the run broke off before it began: this is a mistake of bandmaster; its log says which",
+            )
+        })?;
+        Ok((id, live))
     }
 
     /// Cancels a run; `false` if it is not in progress here.
@@ -144,5 +153,48 @@ impl Runs {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Going>> {
         self.going.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::orchestrator::{BoxFuture, Call, CallError, Llm, Message, Progress, Reply};
+
+    /// A model whose tokenizer panics, which a run calls before its first event.
+    struct Panics;
+
+    impl Llm for Panics {
+        fn name(&self) -> &str {
+            "panics"
+        }
+        fn context_tokens(&self) -> usize {
+            4096
+        }
+        fn count_tokens(&self, _: &str) -> usize {
+            panic!("on purpose")
+        }
+        fn prompt_tokens(&self, _: &[Message]) -> usize {
+            panic!("on purpose")
+        }
+        fn generate<'a>(
+            &'a self,
+            _: &'a Call,
+            _: &'a mut (dyn FnMut(Progress<'_>) + Send),
+        ) -> BoxFuture<'a, Result<Reply, CallError>> {
+            panic!("on purpose")
+        }
+    }
+
+    #[tokio::test]
+    async fn a_run_that_panics_before_it_began_is_a_fault_of_the_server() {
+        let runs = Arc::new(Runs::new(Desk::in_memory().unwrap()));
+        let band = Band { planner: Arc::new(Panics), workers: Vec::new(), embed: None };
+        let request = RunRequest::new("count sheep");
+        let begun = runs.begin(&Viewer::everybody(), band, request, Box::new(|_| {})).await;
+        let error = begun.err().expect("it never began");
+        assert_eq!(error.status, 500);
+        assert!(error.message.contains("broke off before it began"), "{}", error.message);
+        assert!(runs.lock().is_empty());
     }
 }

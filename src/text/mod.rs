@@ -14,7 +14,7 @@ pub mod waited;
 
 pub use decode::{StopFilter, StreamDecoder, TokenOffsets};
 pub use embedder::{EmbedError, Forward, TextEmbedder};
-pub use grammar::{GRAMMAR_FAILED, GrammarError, GrammarFactory, Written, at_least};
+pub use grammar::{GrammarError, GrammarFactory, Written, at_least};
 pub use session::{
     Completion, FillIn, Generation, Held, LoadedModel, Output, Piece, Prompt, Rendering, Score, SessionError,
     Terms, WeightsLoader,
@@ -26,6 +26,6 @@ pub use waited::Waited;
 
 /// What callers need to make a request and to read its result, so that they do not import the engine.
 pub use crate::engine::{
-    Class, EngineHandle, FinishReason, ModelStats as EngineModelStats, Priority, Rejected, RunId, Sampling,
-    Stats as EngineStats, Usage,
+    Class, EngineHandle, Failure, FinishReason, ModelStats as EngineModelStats, Priority, Rejected, RunId,
+    Sampling, Stats as EngineStats, Stuck, Usage,
 };

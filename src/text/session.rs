@@ -12,7 +12,6 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use bandmaster_models::Model;
 use bandmaster_models::gguf::{Gguf, GgufError};
 use serde_json::Value;
 use tokio::sync::mpsc::error::TrySendError;
@@ -27,8 +26,8 @@ use super::grammar::{GrammarError, GrammarFactory, Written};
 use super::tool_calls::{OutputParser, ToolChoice, ToolFormat, reasoning_open};
 use super::{ChatTemplate, StreamDecoder, TemplateError, Tokenizer, TokenizerError, Tool, Waited};
 use crate::engine::{
-    EngineError, EngineHandle, Event, FinishReason, Logprobs, ModelId, Priority, Rejected, Request,
-    RequestId, Sampling, Sink, Usage,
+    Brought, EngineError, EngineHandle, Event, Failure, FinishReason, Logprobs, ModelId, Priority, Rejected,
+    Request, RequestId, Sampling, Sink, Usage,
 };
 
 /// Room in a generation's channel for events besides tokens, such as the last one.
@@ -51,16 +50,18 @@ pub enum SessionError {
     Engine(#[from] EngineError),
     #[error(transparent)]
     Rejected(#[from] Rejected),
-    /// The forward pass failed, or the engine ended.
     #[error("generation failed: {0}")]
-    Failed(String),
+    Failed(#[from] Failure),
+    /// The end of the answer was taken before.
+    #[error("generation failed: it had ended before")]
+    EndedBefore,
     #[error("nobody waits for it any more")]
     Ended,
 }
 
 /// Makes a model of an open file, e.g. with the models crate's `load_gguf`. Runs on its own thread, and again whenever
 /// the engine reloads a model whose weights it had evicted.
-pub type WeightsLoader = Box<dyn Fn(Gguf) -> Result<Box<dyn Model>, String> + Send + Sync>;
+pub type WeightsLoader = Box<dyn Fn(Gguf) -> Brought + Send + Sync>;
 
 /// A model in an engine with its tokenizer, chat template and grammars. Meant to be shared in an `Arc`.
 pub struct LoadedModel {
@@ -201,7 +202,7 @@ impl LoadedModel {
         let first = Mutex::new(Some(gguf));
         let loader = move || {
             let open = first.lock().unwrap_or_else(PoisonError::into_inner).take();
-            let gguf = open.map_or_else(|| Gguf::open(&path), Ok).map_err(|error| error.to_string())?;
+            let gguf = open.map_or_else(|| Gguf::open(&path), Ok)?;
             weights(gguf)
         };
         let model = engine.load(name, weight_bytes, Arc::new(loader))?;
@@ -368,7 +369,7 @@ pub enum Piece {
     /// The last piece of an answer that ended normally.
     Done(Completion),
     /// The last piece of an answer that failed.
-    Failed(String),
+    Failed(Failure),
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -431,7 +432,7 @@ impl Generation {
         loop {
             let Some(event) = self.events.recv().await else {
                 self.prompt = None;
-                return Some(Piece::Failed("the engine has stopped".into()));
+                return Some(Piece::Failed(Failure::Stopped));
             };
             if let Some(piece) = self.take(event) {
                 return Some(piece);
@@ -447,11 +448,11 @@ impl Generation {
         while let Some(piece) = self.next().await {
             match piece {
                 Piece::Done(completion) => return Ok(completion),
-                Piece::Failed(reason) => return Err(SessionError::Failed(reason)),
+                Piece::Failed(failure) => return Err(failure.into()),
                 Piece::Prefill { .. } | Piece::Text(_) => {}
             }
         }
-        Err(SessionError::Failed("it had ended before".into()))
+        Err(SessionError::EndedBefore)
     }
 
     fn take(&mut self, event: Event) -> Option<Piece> {
@@ -483,9 +484,9 @@ impl Generation {
                 }
                 Some(done)
             }
-            Event::Failed(reason) => {
+            Event::Failed(failure) => {
                 self.prompt = None;
-                Some(Piece::Failed(reason))
+                Some(Piece::Failed(failure))
             }
             Event::PromptScore { index, logprobs } => {
                 let id = self.prompt.as_ref().and_then(|prompt| prompt.ids.get(index as usize).copied());

@@ -3,6 +3,7 @@
 mod bench;
 mod circles;
 mod cli;
+mod damage;
 mod e2e;
 mod engine;
 mod hub;

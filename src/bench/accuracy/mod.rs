@@ -36,8 +36,8 @@ pub struct Cell {
     pub seed: u64,
 }
 
-/// Whether an item's error means that the server can't be reached, so that no other item would be answered either.
-pub type GivenUp = Arc<dyn Fn(&str) -> bool + Send + Sync>;
+/// Whether the server can't be reached at the moment, so that no other item would be answered either.
+pub type GivenUp = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// What stays the same for all cells.
 #[derive(Clone)]
@@ -51,7 +51,7 @@ pub struct Stage {
     pub concurrency: usize,
     /// Ends the measurement with the items that are finished.
     pub interrupt: Cancel,
-    /// Called with errors until the cell has its first answer.
+    /// Asked after items that failed, until the cell has its first answer.
     pub given_up: GivenUp,
     /// For the report only.
     pub setup: Setup,
@@ -110,7 +110,7 @@ pub async fn run_cell(
         let is_answered = |item: &ItemReport| item.error.is_none();
         if let Some(error) = &item.error
             && !done.iter().any(|(_, item)| is_answered(item))
-            && (stage.given_up)(error)
+            && (stage.given_up)()
         {
             return Err(AccuracyError::Unreachable(error.clone()));
         }

@@ -134,7 +134,7 @@ fn sink(model: Arc<LoadedModel>, tell: Teller) -> Sink {
                 };
                 tell.ended(model.tokenizer().decode(&ids), counts);
             }
-            Event::Failed(reason) => tell.failed(reason),
+            Event::Failed(failure) => tell.failed(failure.to_string()),
             Event::Prefill { .. } | Event::PromptScore { .. } => {}
         }
         true

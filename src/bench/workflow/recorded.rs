@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use serde_json::Value;
 
 use super::trace::{Role, Task, TaskClass, Trace};
-use crate::journal::Event;
+use crate::journal::{DAMAGED, Event};
 
 /// Shorter gaps between a call and what it waited for are the orchestrator's own time and are left out.
 const THINK_MS_MIN: u64 = 20;
@@ -28,8 +28,14 @@ struct Call {
 /// Makes a trace from a run's events.
 ///
 /// # Errors
-/// A sentence if the run made no model call.
+/// A sentence if the run made no model call, or if one of its events can't be read: a call may then be missing.
 pub fn record(run: &str, events: &[Event]) -> Result<Trace, String> {
+    if let Some(event) = events.iter().find(|event| event.kind == DAMAGED) {
+        let (seq, why) = (event.seq, event.body["why"].as_str().unwrap_or_default());
+        return Err(format!(
+            "event {seq} of run {run} is damaged ({why}), so that its calls are not known: `bandmaster runs show {run} --events` shows the others"
+        ));
+    }
     let plan = plan_needs(events);
     let mut calls: Vec<Call> = Vec::new();
     let mut started: HashMap<&str, u64> = HashMap::new();

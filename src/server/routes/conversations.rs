@@ -8,7 +8,7 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use serde_json::{Value, json};
 
-use super::responses::{asked, items_of, looked_up};
+use super::responses::{asked, check_conversation, looked_up};
 use super::{read, write};
 use crate::journal::{Journal, KeptConversation, KeptItem};
 use crate::server::error::ApiError;
@@ -126,6 +126,8 @@ pub async fn remove(
 }
 
 /// Lists the items of a conversation.
+///
+/// An item that can no longer be read is listed with the type `record.damaged` and a `message` that says why.
 #[utoipa::path(get, path = "/v1/conversations/{id}/items", tag = "conversations",
     params(("id" = String, Path, description = "The conversation's id"), Paging),
     responses(
@@ -140,7 +142,11 @@ pub async fn items(
     paging: Result<Query<Paging>, QueryRejection>,
 ) -> Result<Body<ItemList>, ApiError> {
     let paging = asked(paging)?;
-    read(&app, &asker, move |journal| ItemList::page(items_of(journal, &id)?, &paging).map(Body)).await
+    read(&app, &asker, move |journal| {
+        check_conversation(journal, &id)?;
+        ItemList::page(journal.listed_items(&id)?, &paging).map(Body)
+    })
+    .await
 }
 
 /// Appends items to a conversation.
@@ -159,7 +165,8 @@ pub async fn append(
 ) -> Result<Body<ItemList>, ApiError> {
     let items = given.items;
     write(&app, &asker, move |journal| {
-        let taken = items_of(journal, &id)?.into_iter().map(|item| item.id).collect();
+        check_conversation(journal, &id)?;
+        let taken = journal.listed_items(&id)?.into_iter().map(|item| item.id).collect();
         let items = kept(journal, items, taken)?;
         match journal.extend_conversation(&id, &items)? {
             true => Ok(Body(ItemList::all(items))),
@@ -183,7 +190,8 @@ pub async fn item(
     Path((id, item)): Path<(String, String)>,
 ) -> Result<Body<Value>, ApiError> {
     read(&app, &asker, move |journal| {
-        let found = items_of(journal, &id)?.into_iter().find(|other| other.id == item);
+        check_conversation(journal, &id)?;
+        let found = journal.item_of(&id, &item)?;
         found.map(|found| Body(found.body)).ok_or_else(|| unknown_item(&id, &item))
     })
     .await

@@ -109,15 +109,11 @@ fn prepare(
         Before::Nothing => Vec::new(),
         Before::Answer(id) => history(journal, &id)?,
         Before::Conversation(id) => {
-            let items = items_of(journal, &id)
+            check_conversation(journal, &id)
                 .map_err(|error| ApiError { param: Some("conversation".into()), ..error })?;
+            let items = journal.items(&id)?;
+            taken.extend(items.iter().map(|item| item.id.clone()));
             items
-                .into_iter()
-                .map(|item| {
-                    taken.insert(item.id);
-                    item.body
-                })
-                .collect()
         }
     };
     let mut items = history.into_iter().map(read_back).collect::<Result<Vec<_>, _>>()?;
@@ -126,14 +122,15 @@ fn prepare(
     Ok((messages, input.into_iter().filter_map(|item| item.kept(&mut taken)).collect()))
 }
 
-pub(super) fn items_of(journal: &Journal, id: &str) -> Result<Vec<KeptItem>, ApiError> {
-    match journal.conversation(id)? {
-        Some(_) => Ok(journal.items(id)?),
-        None => Err(ApiError::not_found(format!("no conversation {id}"))),
+/// Refuses a conversation that isn't there.
+pub(super) fn check_conversation(journal: &Journal, id: &str) -> Result<(), ApiError> {
+    match journal.has_conversation(id)? {
+        true => Ok(()),
+        false => Err(ApiError::not_found(format!("no conversation {id}"))),
     }
 }
 
-fn history(journal: &Journal, id: &str) -> Result<Vec<Value>, ApiError> {
+fn history(journal: &Journal, id: &str) -> Result<Vec<KeptItem>, ApiError> {
     let refuse = |message: String| ApiError::invalid("previous_response_id", message);
     let history = journal.history(id)?.ok_or_else(|| {
         refuse(format!("previous response {id:?} not found: it was not kept, or removed"))
@@ -150,9 +147,10 @@ fn history(journal: &Journal, id: &str) -> Result<Vec<Value>, ApiError> {
     Ok(history.items)
 }
 
-fn read_back(kept: Value) -> Result<ItemGiven, ApiError> {
-    serde_json::from_value(kept)
-        .map_err(|error| ApiError::internal(format!("a kept item can't be read: {error}")))
+fn read_back(kept: KeptItem) -> Result<ItemGiven, ApiError> {
+    let KeptItem { id, body } = kept;
+    serde_json::from_value(body)
+        .map_err(|error| ApiError::internal(format!("the kept item {id} can't be read: {error}")))
 }
 
 /// Replaces references to stored items by the items.
@@ -168,7 +166,7 @@ pub(super) fn looked_up(
             let kept = journal.item(&id)?.ok_or_else(|| {
                 ApiError::invalid(&place, format!("no item {id:?} is kept here: send it whole"))
             })?;
-            bytes += kept.to_string().len();
+            bytes += kept.body.to_string().len();
             if bytes > BODY_BYTES_MAX {
                 let message = format!(
                     "the items that are referred to have more than {} MiB together",
@@ -381,6 +379,8 @@ pub async fn remove(
 }
 
 /// Lists the input items of a stored response, without the earlier items of its conversation.
+///
+/// An item that can no longer be read is listed with the type `record.damaged` and a `message` that says why.
 #[utoipa::path(get, path = "/v1/responses/{id}/input_items", tag = "responses",
     params(("id" = String, Path, description = "The response's id"), Paging),
     responses(
@@ -396,10 +396,10 @@ pub async fn input_items(
 ) -> Result<Body<ItemList>, ApiError> {
     let paging = asked(paging)?;
     read(&app, &asker, move |journal| {
-        if journal.response(&id)?.is_none() {
+        if !journal.has_response(&id)? {
             return Err(unknown(&id));
         }
-        ItemList::page(journal.items(&id)?, &paging).map(Body)
+        ItemList::page(journal.listed_items(&id)?, &paging).map(Body)
     })
     .await
 }

@@ -30,7 +30,8 @@ const BEGIN_TIME_MAX: Duration = Duration::from_secs(30);
 const BEGIN_POLL: Duration = Duration::from_millis(20);
 /// Pause before reading the record again after a temporary failure.
 const READ_AGAIN: Duration = Duration::from_millis(250);
-/// How long to wait for a cancelled run to end: computations in progress take a moment.
+/// How long to wait for a cancelled run to end: computations in progress take a moment. A run that takes longer is
+/// returned as it is, in progress, as OpenAI's routes for cancelling do.
 const END_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Starts a run of the band on a goal. It continues if the client disconnects.
@@ -70,7 +71,7 @@ async fn start(
     desk.check_room(inputs_bytes)?;
     let owner = asker.notes.viewer();
     let listener = spans::followed(&asker.notes.parent().clone(), charge(asker));
-    let (id, mut live) = app.runs.begin(&owner, band.clone(), request, listener).await;
+    let (id, mut live) = app.runs.begin(&owner, band.clone(), request, listener).await?;
     live.done();
     Ok(Run { object: "run", resumes, state: state(&desk, id).await? })
 }
@@ -98,8 +99,8 @@ pub async fn list(
     paging: Result<Query<RunsAsked>, QueryRejection>,
 ) -> Result<Body<RunList>, ApiError> {
     let listed = |state: RunState| {
-        let RunState { id, created_ms, status, strategy, goal, .. } = state;
-        RunListed { id, object: "run", created_ms, status, strategy, goal }
+        let RunState { id, created_ms, status, strategy, goal, damaged, .. } = state;
+        RunListed { id, object: "run", created_ms, status, strategy, goal, damaged }
     };
     let paging = asked(paging)?;
     let limit = paging.limit()?;
@@ -216,9 +217,12 @@ impl Following {
 }
 
 /// Cancels a run. It ends with the results it has so far.
+///
+/// Waits up to 5 seconds for the end. If the run still computes then, its status is `in_progress`, and it ends as soon
+/// as the computation is done.
 #[utoipa::path(post, path = "/v1/runs/{id}/cancel", tag = "runs", params(("id" = String, Path, description = "The run's id")),
     responses(
-        (status = 200, description = "The cancelled run", body = Run),
+        (status = 200, description = "The cancelled run; `in_progress` if it has not ended yet", body = Run),
         (status = 409, description = "The run has already ended, or it runs in another process", body = ErrorResponse),
         NoRun,
     ))]

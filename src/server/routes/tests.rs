@@ -1,4 +1,5 @@
 //! Tests that involve several routes.
 
 mod clients;
+mod damage;
 mod owners;

@@ -166,6 +166,9 @@ pub struct RunListed {
     pub strategy: String,
     /// Goal of the run.
     pub goal: String,
+    /// What can no longer be read of the run; absent if nothing is damaged.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub damaged: Vec<String>,
 }
 
 /// A recorded event, as `bandmaster run --events` writes it.

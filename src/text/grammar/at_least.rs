@@ -1,6 +1,6 @@
 //! Keeps an answer from ending before it has a minimum of tokens (`min_tokens`).
 
-use crate::engine::Constraint;
+use crate::engine::{Constraint, Stuck};
 
 /// A constraint that forbids the tokens in `ends` until `tokens` tokens were accepted, unless `inner` allows nothing
 /// else. Without `inner`, all other tokens are allowed.
@@ -15,7 +15,7 @@ struct AtLeast {
 }
 
 impl Constraint for AtLeast {
-    fn mask(&mut self, allowed: &mut [u32]) -> Result<(), String> {
+    fn mask(&mut self, allowed: &mut [u32]) -> Result<(), Stuck> {
         match &mut self.inner {
             Some(inner) => inner.mask(allowed)?,
             None => allowed.fill(u32::MAX),
@@ -33,7 +33,7 @@ impl Constraint for AtLeast {
         Ok(())
     }
 
-    fn accept(&mut self, token: u32) -> Result<(), String> {
+    fn accept(&mut self, token: u32) -> Result<(), Stuck> {
         self.left = self.left.saturating_sub(1);
         self.inner.as_mut().map_or(Ok(()), |inner| inner.accept(token))
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use toktrie::{TokEnv, TrieNode};
 
 use super::Tokenizer;
-use crate::engine::Constraint;
+use crate::engine::{Constraint, Stuck};
 
 /// What ends free text.
 pub(super) struct Trigger {
@@ -166,7 +166,7 @@ fn forbid(allowed: &mut [u32], vocabulary: &TokEnv, node: &TrieNode, follows: Op
 }
 
 impl Constraint for Free {
-    fn mask(&mut self, allowed: &mut [u32]) -> Result<(), String> {
+    fn mask(&mut self, allowed: &mut [u32]) -> Result<(), Stuck> {
         match &mut self.state {
             State::Free(text) => {
                 allowed.fill(u32::MAX);
@@ -177,7 +177,7 @@ impl Constraint for Free {
         }
     }
 
-    fn accept(&mut self, token: u32) -> Result<(), String> {
+    fn accept(&mut self, token: u32) -> Result<(), Stuck> {
         self.left = self.left.saturating_sub(1);
         match &mut self.state {
             State::Free(text) => {

@@ -51,7 +51,7 @@ use in_time::InTime;
 use super::template::Tool;
 use super::tool_calls::{ToolChoice, ToolFormat};
 use super::{Tokenizer, Waited};
-use crate::engine::Constraint;
+use crate::engine::{Constraint, Stuck};
 
 /// Time limit for making one grammar.
 const COMPILE_TIME_MAX: Duration = Duration::from_secs(2);
@@ -67,8 +67,6 @@ const DEAR_MAX: usize = 1;
 const NICENESS: i32 = 10;
 /// Stack of the thread that makes a grammar: nested schemas are followed by recursion.
 const COMPILE_STACK_BYTES: usize = 32 << 20;
-/// Begins the error message when a grammar fails during generation, so that it can be told from a failing model.
-pub const GRAMMAR_FAILED: &str = "the grammar can't go on";
 
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum GrammarError {
@@ -375,12 +373,12 @@ impl Grammar {
 }
 
 /// Why a grammar that was followed so far ends.
-fn stuck(error: &str) -> String {
-    format!("{GRAMMAR_FAILED}: {}", own_words::of_schema(error))
+fn stuck(error: &str) -> Stuck {
+    Stuck(format!("the grammar can't go on: {}", own_words::of_schema(error)))
 }
 
 impl Constraint for Grammar {
-    fn mask(&mut self, allowed: &mut [u32]) -> Result<(), String> {
+    fn mask(&mut self, allowed: &mut [u32]) -> Result<(), Stuck> {
         let mask = self.matcher.compute_mask_or_eos().map_err(|error| stuck(&error.to_string()))?;
         for (word, mask) in allowed.iter_mut().zip(mask.as_slice()) {
             *word = *mask;
@@ -388,7 +386,7 @@ impl Constraint for Grammar {
         Ok(())
     }
 
-    fn accept(&mut self, token: u32) -> Result<(), String> {
+    fn accept(&mut self, token: u32) -> Result<(), Stuck> {
         let taken = self.matcher.consume_token(token);
         taken.map_err(|error| stuck(&error.to_string()))?;
         self.in_time.accept(token);

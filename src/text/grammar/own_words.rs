@@ -1,5 +1,6 @@
 //! Translates error messages of llguidance and of the regex parser into words for whoever sent the grammar, with the
-//! place and the offending text if they are known.
+//! place and the offending text if they are known. llguidance gives its errors as words alone, so what is wrong is found
+//! by fragments of them. The words change the message only, never the status or the field.
 
 use regex_syntax::ast::{self, ErrorKind};
 use regex_syntax::hir::{Hir, HirKind, Look};

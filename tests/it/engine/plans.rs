@@ -386,7 +386,7 @@ fn a_model_that_comes_back_another_is_refused() {
     assert_eq!(core.take_calls(), [ids[0]]);
     drop(core.take_departed());
     let refused = core.bring(ids[0], Ok(Box::new(model(VOCAB - 1))), clock.now());
-    assert!(refused.is_err_and(|reason| reason.contains("another")));
+    assert!(refused.is_err_and(|reason| reason.to_string().contains("another")));
     assert!(matches!(heard.lock().expect("no sink panics").last(), Some(Event::Failed(_))));
     core.audit().expect("accounts add up");
 }
@@ -410,7 +410,7 @@ fn a_model_that_is_lost_again_at_once_fails_who_waits_for_it() {
     asked.model = id;
     core.submit(RequestId(0), asked, clock.now()).unwrap_or_else(|refused| panic!("{}", refused.0));
     let failed = || match heard.lock().expect("no sink panics").last() {
-        Some(Event::Failed(message)) => Some(message.clone()),
+        Some(Event::Failed(failure)) => Some(failure.to_string()),
         _ => None,
     };
     mood.lose_next();

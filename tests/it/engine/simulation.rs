@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bandmaster::engine::hash::mix;
 use bandmaster::engine::{
-    Broken, Brought, Class, Core, EngineConfig, Event, Expected, ExpectedId, FinishReason, Job, JobEnd,
-    JobKind, ModelId, Order, Priority, Request, RequestId, RunId, Sampling, Sink,
+    Broken, Brought, Class, Core, EngineConfig, Event, Expected, ExpectedId, Failure, FinishReason, Job,
+    JobEnd, JobKind, ModelId, Order, Priority, Request, RequestId, RunId, Sampling, Sink,
 };
 
 use super::alone::{Answer, Ask, alone};
@@ -492,8 +492,9 @@ fn check_answer(asked: &Asked, lane: &Lane, failures: bool) {
                 assert_eq!(usage.completion_tokens as usize, got.len());
                 end = Some(Answer::Ends(*reason));
             }
-            Event::Failed(message) => {
-                assert!(failures || message.contains("grammar"), "{message}");
+            Event::Failed(failure) => {
+                let of_grammar = matches!(failure, Failure::Grammar(_) | Failure::GrammarPanicked(_));
+                assert!(failures || of_grammar, "{failure}");
                 end = Some(Answer::Fails);
             }
         }

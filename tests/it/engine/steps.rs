@@ -7,7 +7,7 @@ use bandmaster::engine::{
     Class, Core, EngineConfig, Event, FinishReason, ModelId, Priority, Rejected, Request, RequestId, Sampling,
 };
 
-use super::fake::{FakeClock, FakeModel};
+use super::fake::{FakeClock, FakeModel, Mood};
 use super::simulation::Random;
 
 const VOCAB: usize = 50;
@@ -281,4 +281,24 @@ fn models_take_turns_and_the_higher_class_goes_first() {
         core.step(&|| Duration::from_millis(ms));
     }
     assert_eq!(finish(&heard), Some(FinishReason::Length));
+}
+
+#[test]
+fn a_steps_share_leaves_out_what_a_failed_step_took_from_the_cache() {
+    let mood = Mood::default();
+    let mut core = Core::new(EngineConfig { speculate: false, ..EngineConfig::with_memory_bytes(100_000) });
+    core.add_model("fake", Box::new(FakeModel::new(3, VOCAB, 4096, 100, 4096).in_mood(mood.clone())));
+    let prompt = random_tokens(&mut Random(5), 100);
+    submit(&mut core, 0, request(prompt.clone(), 1).0);
+    while step(&mut core) {}
+    let (sibling, heard) = request(prompt, 1);
+    submit(&mut core, 1, sibling);
+    mood.fail_next();
+    step(&mut core);
+    assert!(matches!(heard.lock().expect("no sink panics").last(), Some(Event::Failed(_))));
+    assert_eq!((core.stats().steps_failed, core.stats().last.cached_tokens), (1, 99));
+    submit(&mut core, 2, request(random_tokens(&mut Random(6), 100), 1).0);
+    step(&mut core);
+    let last = core.stats().last;
+    assert!(last.prefill_tokens > 0 && last.cached_tokens == 0, "{last:?}");
 }

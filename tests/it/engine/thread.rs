@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bandmaster::engine::{
-    Broken, Engine, EngineConfig, EngineError, EngineHandle, Event, FinishReason, Job, JobEnd, JobKind,
-    ModelId, Rejected, Request,
+    Broken, Engine, EngineConfig, EngineError, EngineHandle, Event, Failure, FinishReason, Job, JobEnd,
+    JobKind, ModelId, Rejected, Request,
 };
 
 use bandmaster_kernels::Cpu;
@@ -86,7 +86,7 @@ fn a_model_that_panics_fails_its_requests_and_serves_the_next() {
         mood.panic_next();
         let (request, events) = listened(vec![1, 2, 3], 5);
         handle.submit(request).expect("there is room");
-        assert!(matches!(last(&events), Event::Failed(message) if message.contains("panic")));
+        assert!(matches!(last(&events), Event::Failed(Failure::ModelPanicked { .. })));
         let (request, events) = listened(vec![1, 2, 3], 5);
         handle.submit(request).expect("there is room");
         assert!(matches!(last(&events), Event::Finished { reason: FinishReason::Length, .. }));
@@ -228,7 +228,7 @@ fn loading_neither_stops_streams_nor_breaks_when_it_fails() {
             Arc::new(move || {
                 // Loads for as long as the stream takes.
                 let end = last(&streams.lock().expect("one loader at a time"));
-                Err(format!("no such file, but {}", matches!(end, Event::Finished { .. })))
+                Err(format!("no such file, but {}", matches!(end, Event::Finished { .. })).into())
             }),
         ))
     });
@@ -249,14 +249,14 @@ fn what_lives_when_the_engine_ends_fails() {
     let (request, events) = listened(vec![1], 4000);
     handle.submit(request).expect("there is room");
     handle.shutdown();
-    assert_eq!(last(&events), Event::Failed("the engine has stopped".into()));
+    assert_eq!(last(&events), Event::Failed(Failure::Stopped));
     assert_eq!(handle.submit(listened(vec![1], 1).0), Err(Rejected::Stopped));
 
     let (handle, _) = engine(10);
     let (request, events) = listened(vec![1], 4000);
     handle.submit(request).expect("there is room");
     drop(handle);
-    assert_eq!(last(&events), Event::Failed("the engine has stopped".into()));
+    assert_eq!(last(&events), Event::Failed(Failure::Stopped));
 }
 
 #[test]
@@ -329,7 +329,7 @@ fn answer_while(handle: &EngineHandle, harm: Option<Box<dyn Fn() + Send>>) -> Re
         match events.recv_timeout(PATIENCE).expect("every request hears its end") {
             Event::Token { id, .. } => tokens.push(id),
             Event::Finished { .. } => return Ok(tokens),
-            Event::Failed(message) => return Err(message),
+            Event::Failed(failure) => return Err(failure.to_string()),
             _ => {}
         }
     }
@@ -345,7 +345,7 @@ fn files_cut_in_the_middle_of_an_answer_end_no_process_and_change_no_token() {
     let file = path.clone();
     let loader = move || {
         let options = LoadOptions { keep_packed: true, ..LoadOptions::new(Arc::new(Cpu::new(2)), 16 << 20) };
-        load(&file, &options).map(|model| Box::new(model) as _).map_err(|error| error.to_string())
+        Ok(Box::new(load(&file, &options)?) as _)
     };
     handle.load("tiny", 0, Arc::new(loader)).expect("the tiny model loads");
     let expected = answer_while(&handle, None).expect("an answer");

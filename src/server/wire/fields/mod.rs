@@ -290,6 +290,7 @@ fn printable(name: &str) -> String {
 
 /// The error with the path of the field.
 fn explain(path: &str, error: &serde_json::Error) -> ApiError {
+    // serde gives its errors no kind that tells a missing field from a wrong one, so its words are read here.
     let message = error.to_string();
     // Line and column of the text don't help a client that sent an object.
     let what = message.split(" at line ").next().unwrap_or(&message);

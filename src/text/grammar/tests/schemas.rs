@@ -243,10 +243,10 @@ fn schemas_that_explode_end_soon() {
             Ok(mut constraint) => {
                 let mut mask = vec![0u32; tokenizer.vocab_size().div_ceil(32)];
                 let result = constraint.mask(&mut mask);
-                if let Err(error) = &result {
-                    assert!(error.starts_with(GRAMMAR_FAILED), "{error}");
-                }
-                format!("mask {:?}", result.map_err(|error| error.chars().take(100).collect::<String>()))
+                format!(
+                    "mask {:?}",
+                    result.map_err(|Stuck(error)| error.chars().take(100).collect::<String>())
+                )
             }
         };
         eprintln!("{name}: made in {made_in:?}, all in {:?}: {outcome}", start.elapsed());
