@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use crate::engine::EngineError;
-use crate::hub::{HubError, gib};
+use bandmaster_engine::EngineError;
+use bandmaster_hub::{HubError, gib};
 
 /// A band that can't be loaded.
 #[derive(Debug, thiserror::Error)]

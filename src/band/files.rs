@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::hub::{Band as BandNames, Found, Hub, HubError, Role};
+use bandmaster_hub::{Band as BandNames, Found, Hub, HubError, Role};
 
 /// The model files of a band.
 #[derive(Debug, Clone)]

@@ -4,16 +4,16 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bandmaster_engine::{Engine, EngineConfig, EngineHandle};
+use bandmaster_hub::{Found, check_unchanged};
 use bandmaster_models::embedder::Embedder;
 use bandmaster_models::{Cpu, KvType, LoadOptions, Model, load_gguf};
+use bandmaster_orchestrator::{Band, Embed, Llm, SessionLlm, Worker};
+use bandmaster_text::{LoadedModel, TextEmbedder, WeightsLoader};
 
 use super::error::BandError;
 use super::files::BandFiles;
 use super::memory::Memory;
-use crate::engine::{Engine, EngineConfig, EngineHandle};
-use crate::hub::{Found, check_unchanged};
-use crate::orchestrator::{Band, Embed, Llm, SessionLlm, Worker};
-use crate::text::{LoadedModel, TextEmbedder, WeightsLoader};
 
 /// How models are loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

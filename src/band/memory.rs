@@ -1,8 +1,9 @@
 //! How much memory an engine may take for a band.
 
+use bandmaster_hub::{Found, Hub, Role, gib, memory_estimate};
+
 use super::error::BandError;
 use super::files::BandFiles;
-use crate::hub::{Found, Hub, Role, gib, memory_estimate};
 
 /// Default limit of the KV cache for a whole band: about 50,000 tokens of the default band.
 const KV_BYTES_DEFAULT_MAX: u64 = 2 << 30;

@@ -3,12 +3,11 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use serde_json::Map;
-
-use crate::client::{Answered, Ask, Client, ClientError, Endpoint, Prompt};
-use crate::orchestrator::{
+use bandmaster_client::{Answered, Ask, Client, ClientError, Endpoint, Prompt};
+use bandmaster_orchestrator::{
     BoxFuture, Call, CallError, CallErrorKind, CallUsage, Finish, Llm, Message, Progress, Reply,
 };
+use serde_json::Map;
 
 /// Average bytes per token of English and code. The server's tokenizer is unknown.
 const TOKEN_BYTES: usize = 3;
@@ -109,8 +108,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::client::fake::{FakeServer, Script};
-    use crate::orchestrator::Role;
+    use bandmaster_client::fake::{FakeServer, Script};
+    use bandmaster_orchestrator::Role;
 
     fn remote(url: &str) -> Remote {
         let client = Client::new(Duration::from_secs(1)).unwrap();

@@ -41,7 +41,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::text::Tokenizer;
+    use bandmaster_text::Tokenizer;
 
     #[test]
     fn same_seed_same_words() {

@@ -4,13 +4,13 @@
 use std::path::Path;
 use std::time::Duration;
 
+use bandmaster_orchestrator::{Cancel, EventKind, Outcome, RunEvent, RunRequest};
 use reqwest::StatusCode;
 use reqwest::header::CONTENT_TYPE;
 use serde_json::{Value, json};
 
 use super::openai::provide_tls;
 use super::sse::Frames;
-use crate::orchestrator::{Cancel, EventKind, Outcome, RunEvent, RunRequest};
 
 /// Name of the private socket in the state folder.
 pub const SOCKET: &str = "server.sock";

@@ -8,10 +8,10 @@ use std::net::IpAddr;
 use std::sync::Once;
 use std::time::{Duration, Instant};
 
+use bandmaster_orchestrator::{Message, Role};
 use serde_json::{Map, Value, json};
 
 use super::sse::{Frames, TooLong};
-use crate::orchestrator::{Message, Role};
 
 /// How much of a server's own error message is shown.
 const SERVER_WORDS_CHARS: usize = 300;

@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
+use bandmaster_journal::{DAMAGED, Journal, JournalError, RunState};
 use serde_json::Value;
 
 use super::event::Asked;
 use super::request::{Budget, Input, RunRequest, Strategy};
-use crate::journal::{DAMAGED, Journal, JournalError, RunState};
 
 /// Why a run can't be repeated or continued.
 #[derive(Debug, thiserror::Error)]

@@ -3,8 +3,9 @@
 
 use std::collections::HashSet;
 
+use bandmaster_tools::calculator::Decimal;
+
 use super::band::{Finish, Reply};
-use crate::tools::calculator::Decimal;
 
 /// Like [`check_text`], and also rejects a reply that was cut off at its token limit.
 ///

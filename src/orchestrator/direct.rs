@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use bandmaster_tools::calculator::evaluate;
+
 use super::aside::prompt_tokens;
 use super::attempt::Context;
 use super::band::{Message, Reply, Worker};
@@ -16,7 +18,6 @@ use super::registry::{PLANNER, Registry};
 use super::request::RunRequest;
 use super::strategy::ANSWER_TOKENS_RESERVED;
 use super::strategy::why::Facts;
-use crate::tools::calculator::evaluate;
 
 pub async fn run(context: &Context, registry: &Registry, request: &RunRequest, facts: &Facts) -> Ended {
     let mut ended = Ended::default();

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use bandmaster_journal::{Desk, Recording};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
@@ -19,7 +20,6 @@ use super::registry::Registry;
 use super::request::{RunRequest, Strategy};
 use super::strategy::why::StrategyWhy;
 use super::{direct, map, parallel, sequence, strategy, vote};
-use crate::journal::{Desk, Recording};
 
 /// How long the first event is held back until it is in the record's file, so that whoever sees a run begin finds it
 /// there, whatever happens to this process. Another process may have locked the file.

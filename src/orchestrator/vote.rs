@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use bandmaster_tools::calculator::Decimal;
+
 use super::attempt::Context;
 use super::band::Reply;
 use super::checks::{check_whole, words};
@@ -12,7 +14,6 @@ use super::outcome::Status;
 use super::plan::{Plan, Shape, Task};
 use super::registry::{PLANNER, Registry};
 use super::request::RunRequest;
-use crate::tools::calculator::Decimal;
 
 /// Number of ballots. Odd, so that two answers cannot tie.
 const BALLOTS: usize = 5;

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use bandmaster_text::{
+    Class, Completion, FinishReason, Generation, LoadedModel, Output, Piece, Priority, Rejected, RunId,
+    Sampling, SessionError, Terms, TextEmbedder,
+};
+
 use super::aside::aside;
 use super::band::{
     BoxFuture, Call, CallError, CallErrorKind, CallUsage, Embed, Finish, Llm, Message, Progress, Reply,
-};
-use crate::text::{
-    Class, Completion, FinishReason, Generation, LoadedModel, Output, Piece, Priority, Rejected, RunId,
-    Sampling, SessionError, Terms, TextEmbedder,
 };
 
 /// Top-p at a temperature above 0, so that unlikely tokens are never sampled.

@@ -6,16 +6,16 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bandmaster_text::{
+    Class, FinishReason, Generation, Held, LoadedModel, Message, Output, OutputParser, Part, Piece, Priority,
+    Prompt, Rendering, Sampling, Score, SessionError, Terms, Tool, ToolChoice, Usage, Waited, Written,
+};
 use futures_util::stream::{self, Stream, StreamExt};
 use serde_json::json;
 
 use super::error::ApiError;
 use super::jobs;
 use super::weight::Weight;
-use crate::text::{
-    Class, FinishReason, Generation, Held, LoadedModel, Message, Output, OutputParser, Part, Piece, Priority,
-    Prompt, Rendering, Sampling, Score, SessionError, Terms, Tool, ToolChoice, Usage, Waited, Written,
-};
 
 /// A request for one or more answers to a conversation.
 #[derive(Debug, Clone)]

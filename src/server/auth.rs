@@ -15,10 +15,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::http::{HeaderMap, header};
+use bandmaster_journal::Viewer;
 use sha2::{Digest, Sha256};
 
 use super::serve::Who;
-use crate::journal::Viewer;
 
 pub use guesses::{Guesses, Waiting};
 

@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use bandmaster_orchestrator::{EventKind, Llm, Outcome, RunEvent, RunRequest, Status, Strategy, choose};
+use bandmaster_text::{Message, Part, Role, StopFilter, ToolChoice};
 use futures_util::stream::{self, StreamExt};
 use tokio::sync::mpsc;
 
@@ -13,8 +15,6 @@ use super::runs::{Live, Runs};
 use super::shelf::Shelf;
 use super::spans;
 use super::weight::Weight;
-use crate::orchestrator::{EventKind, Llm, Outcome, RunEvent, RunRequest, Status, Strategy, choose};
-use crate::text::{Message, Part, Role, StopFilter, ToolChoice};
 
 /// Asks the band. `strategy` is the part of the model's id after `bandmaster:`.
 ///

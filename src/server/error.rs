@@ -7,11 +7,10 @@ use std::time::Duration;
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use bandmaster_journal::JournalError;
+use bandmaster_text::{Failure, GrammarError, Rejected, SessionError, TemplateError};
 use serde::Serialize;
 use utoipa::ToSchema;
-
-use crate::journal::JournalError;
-use crate::text::{Failure, GrammarError, Rejected, SessionError, TemplateError};
 
 /// `type` of errors that the client can fix.
 pub const INVALID_REQUEST: &str = "invalid_request_error";
@@ -249,7 +248,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::text::Stuck;
+    use bandmaster_text::Stuck;
 
     async fn check(error: ApiError, headers: &[(&str, &str)], expected: serde_json::Value) {
         let status = error.status;
@@ -324,7 +323,7 @@ mod tests {
 
     #[test]
     fn a_sampling_parameter_out_of_range_is_named() {
-        use crate::text::Sampling;
+        use bandmaster_text::Sampling;
         let check = |sampling: Sampling, param: &str, message: &str| {
             let error = ApiError::of_rejected(&sampling.check().unwrap_err(), "prompt");
             is(&error, 400, Some(param), None, message);

@@ -9,6 +9,9 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
 use axum::response::Response;
+use bandmaster_hub::{Found, Home, Hub, Role};
+use bandmaster_journal::Desk;
+use bandmaster_text::session::fixtures::{engine, parrot};
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 use serde_json::Value;
@@ -24,9 +27,6 @@ use super::runs::Runs;
 use super::serve::{Bound, Drain, Ended, Listen, bind};
 use super::shelf::{Alias, LoadModel, Loaders, Shelf};
 use super::{App, Ending, router};
-use crate::hub::{Found, Home, Hub, Role};
-use crate::journal::Desk;
-use crate::text::session::fixtures::{engine, parrot};
 
 /// Limits that no test reaches.
 pub fn listen() -> Listen {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::journal::{Desk, JournalError};
+use bandmaster_journal::{Desk, JournalError};
 
 /// How often old responses are looked for.
 const FORGET_EVERY: Duration = Duration::from_secs(3600);
@@ -78,7 +78,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::journal::KeptResponse;
+    use bandmaster_journal::KeptResponse;
 
     #[test]
     fn a_clock_that_was_set_wrongly_makes_nothing_old() {
@@ -109,7 +109,7 @@ mod tests {
             desk.write(move |journal| journal.keep_response(&response)).await.unwrap();
         };
         keep("old", 7).await;
-        keep("young", crate::server::wire::unix_seconds()).await;
+        keep("young", crate::wire::unix_seconds()).await;
         let there =
             async |id: &'static str| desk.read(move |journal| journal.response(id)).await.unwrap().is_some();
         let forgetting = tokio::spawn(forget_responses(desk.clone(), Duration::from_secs(60)));

@@ -8,11 +8,11 @@ mod tests;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use bandmaster_text::Waited;
 use tokio::sync::Semaphore;
 
 use super::budget;
 use super::error::ApiError;
-use crate::text::Waited;
 
 /// Jobs on more bytes than this are large.
 const LARGE_BYTES: usize = 256 << 10;

@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use bandmaster_journal::{Desk, Viewer};
+use bandmaster_orchestrator::{Band, Cancel, EventKind, Outcome, RunEvent, RunRequest, run};
 use tokio::sync::{oneshot, watch};
 
 use super::error::ApiError;
-use crate::journal::{Desk, Viewer};
-use crate::orchestrator::{Band, Cancel, EventKind, Outcome, RunEvent, RunRequest, run};
 
 /// Called with each event of a run.
 pub type Listener = Box<dyn FnMut(&RunEvent) + Send>;
@@ -159,7 +159,7 @@ impl Runs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::orchestrator::{BoxFuture, Call, CallError, Llm, Message, Progress, Reply};
+    use bandmaster_orchestrator::{BoxFuture, Call, CallError, Llm, Message, Progress, Reply};
 
     /// A model whose tokenizer panics, which a run calls before its first event.
     struct Panics;

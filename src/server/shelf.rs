@@ -6,14 +6,14 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::UNIX_EPOCH;
 
+use bandmaster_band::{BandFiles, assemble};
+use bandmaster_hub::{Found, Hub, Role};
+use bandmaster_orchestrator::{Band, Embed, Llm, SessionLlm};
+use bandmaster_text::{LoadedModel, TextEmbedder};
 use tokio::sync::OnceCell;
 
 use super::error::ApiError;
 use super::wire::models::Model;
-use crate::band::{BandFiles, assemble};
-use crate::hub::{Found, Hub, Role};
-use crate::orchestrator::{Band, Embed, Llm, SessionLlm};
-use crate::text::{LoadedModel, TextEmbedder};
 
 /// The model id under which the whole band answers.
 pub const BAND: &str = "bandmaster";

@@ -19,11 +19,11 @@ pub fn check_prompt_bytes(model: &LoadedModel, field: &str, bytes: usize) -> Res
 #[cfg(test)]
 mod tests;
 
+use bandmaster_text::{LoadedModel, Message, Tool};
 use serde_json::{Map, Value};
 
 use super::error::ApiError;
 use super::jobs;
-use crate::text::{LoadedModel, Message, Tool};
 
 /// Counted for every message, JSON value and field name, on top of its text. Each takes at least one token in a prompt,
 /// and the model's limit in bytes allows at least this many bytes for a token.

@@ -272,7 +272,7 @@ fn overlap(text: &str, stop: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::text::tokenizer::fixtures;
+    use crate::tokenizer::fixtures;
 
     fn streamed(bytes: &[u8], stops: &[&str]) -> (Vec<String>, bool) {
         let tokenizer = Arc::new(fixtures::byte_level(&[]));

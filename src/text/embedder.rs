@@ -6,9 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bandmaster_engine::{Broken, EngineHandle, Job, JobEnd, JobKind, Rejected, RequestId};
 use tokenizers::Tokenizer;
-
-use crate::engine::{Broken, EngineHandle, Job, JobEnd, JobKind, Rejected, RequestId};
 
 /// Tokens of one forward pass, special tokens included: the length the model was trained with. Longer texts are split.
 const WINDOW_TOKENS: usize = 256;

@@ -1,8 +1,8 @@
 //! A loaded model as text sees it: messages in, text out. How weights are read and steps scheduled is not known here.
 
 mod fill;
-#[cfg(test)]
-pub(crate) mod fixtures;
+#[cfg(any(test, feature = "fixtures"))]
+pub mod fixtures;
 mod hold;
 mod prompt;
 #[cfg(test)]
@@ -12,6 +12,10 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use bandmaster_engine::{
+    Brought, EngineError, EngineHandle, Event, Failure, FinishReason, Logprobs, ModelId, Priority, Rejected,
+    Request, RequestId, Sampling, Sink, Usage,
+};
 use bandmaster_models::gguf::{Gguf, GgufError};
 use serde_json::Value;
 use tokio::sync::mpsc::error::TrySendError;
@@ -25,10 +29,6 @@ pub use prompt::{Prompt, Rendering};
 use super::grammar::{GrammarError, GrammarFactory, Written};
 use super::tool_calls::{OutputParser, ToolChoice, ToolFormat, reasoning_open};
 use super::{ChatTemplate, StreamDecoder, TemplateError, Tokenizer, TokenizerError, Tool, Waited};
-use crate::engine::{
-    Brought, EngineError, EngineHandle, Event, Failure, FinishReason, Logprobs, ModelId, Priority, Rejected,
-    Request, RequestId, Sampling, Sink, Usage,
-};
 
 /// Room in a generation's channel for events besides tokens, such as the last one.
 const OTHER_EVENTS: usize = 2;

@@ -1,13 +1,13 @@
 //! Judges answers by what the suite expects. The choice of strategy is judged too, but only if the orchestrator made
 //! it: a strategy named by the user is not the orchestrator's fault.
 
+use bandmaster_orchestrator::{Strategy, TaskReport};
 use serde::Serialize;
 
 use super::answer::{code, completed, number_in_answer, says};
 use super::play::{Played, Way};
 use super::sandbox::Sandbox;
 use super::suite::{Choice, CodeCheck, Expected, Item};
-use crate::orchestrator::{Strategy, TaskReport};
 
 /// The faults of one item; without any it is right.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

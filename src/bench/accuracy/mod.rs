@@ -16,6 +16,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::Instant;
 
+use bandmaster_orchestrator::{Band, Cancel};
 use tokio::task::JoinSet;
 
 pub use self::play::{Allowance, Way};
@@ -23,7 +24,6 @@ pub use self::report::{AccuracyReport, ItemReport, MatrixReport, Setup};
 pub use self::sandbox::{NoPython, Sandbox};
 pub use self::suite::{Kind, Suite, SuiteError};
 use super::energy::Energy;
-use crate::orchestrator::{Band, Cancel};
 
 /// One measurement of all items: one strategy, one set of models and one budget.
 #[derive(Debug, Clone)]

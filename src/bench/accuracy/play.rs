@@ -5,12 +5,13 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::suite::{Item, Kind};
-use crate::journal::Desk;
-use crate::orchestrator::{
+use bandmaster_journal::Desk;
+use bandmaster_orchestrator::{
     Band, Budget, Call, Cancel, RunEvent, RunRequest, Status, Strategy, StrategyError, TaskReport, choose,
     direct_prompt, run,
 };
+
+use super::suite::{Item, Kind};
 
 /// Default limit for the answer of one plain call.
 const ALONE_TOKENS_MAX: u64 = 1024;

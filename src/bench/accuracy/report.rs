@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use bandmaster_orchestrator::Strategy;
 use serde::Serialize;
 
 use super::judge::{Fit, Verdict, by_rule};
@@ -9,8 +10,7 @@ use super::play::{Allowance, Played, Way};
 use super::statistics::{Paired, wilson};
 use super::suite::{Item, Kind};
 use super::{Cell, Ended, Stage};
-use crate::bench::origin::Origin;
-use crate::orchestrator::Strategy;
+use crate::origin::Origin;
 
 /// Rows of a table; the first one has the column names.
 pub type Rows = Vec<Vec<String>>;

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::bench::compare::bootstrap::{interval, mcnemar_p};
+use crate::compare::bootstrap::{interval, mcnemar_p};
 
 /// 95 % of a normal distribution lie within this many standard deviations.
 const Z_95: f64 = 1.959_963_984_540_054;

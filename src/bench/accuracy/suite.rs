@@ -5,13 +5,13 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use bandmaster_orchestrator::{Input, Strategy};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use super::answer::number_in_answer;
 use super::pattern::Pattern;
-use crate::orchestrator::{Input, Strategy};
 
 /// What the items of a suite ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -3,6 +3,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bandmaster_orchestrator::{
+    BoxFuture, Call, CallError, CallErrorKind, CallUsage, Finish, Llm, Message, Progress, Reply, Status,
+    Strategy, TaskReport, TokenUsage,
+};
 use serde_json::{Value, json};
 use tokio::sync::Barrier;
 
@@ -10,12 +14,8 @@ use super::judge::{Fit, by_rule, judge};
 use super::play::Played;
 use super::suite::Item;
 use super::*;
-use crate::bench::machine::Machine;
-use crate::bench::origin::{Build, Origin};
-use crate::orchestrator::{
-    BoxFuture, Call, CallError, CallErrorKind, CallUsage, Finish, Llm, Message, Progress, Reply, Status,
-    Strategy, TaskReport, TokenUsage,
-};
+use crate::machine::Machine;
+use crate::origin::{Build, Origin};
 
 type Script = dyn Fn(&str) -> Result<String, CallError> + Send + Sync;
 

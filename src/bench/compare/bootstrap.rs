@@ -1,7 +1,7 @@
 //! Statistics over many items: the percentile bootstrap (Efron 1979), which resamples the items with replacement and
 //! takes the middle 95 % of the results as the interval, and McNemar's test. What was measured is not known here.
 
-use crate::bench::workload::TokenSource;
+use crate::workload::TokenSource;
 
 pub const RESAMPLES: usize = 4000;
 /// How often an interval contains the true value.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::bootstrap::mean;
 use super::read::{Accuracy, Body, Mode, Number, Request, Serve, Side, Throughput, ThroughputRow, Workflow};
 use super::rounds::geometric_mean;
-use crate::bench::workflow::report::nearest_rank;
+use crate::workflow::report::nearest_rank;
 
 /// One figure of one side.
 pub struct Metric {

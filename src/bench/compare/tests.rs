@@ -7,7 +7,7 @@ use super::html::escape;
 use super::metrics::Better;
 use super::read::Side;
 use super::{CHANGE_MIN, Comparison, Row, Verdict, compare};
-use crate::bench::workload::TokenSource;
+use crate::workload::TokenSource;
 
 /// Changes a result's JSON.
 type Edit = fn(&mut Value);

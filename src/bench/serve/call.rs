@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
+use bandmaster_client::Prompt;
 use serde_json::{Map, Value};
-
-use crate::client::Prompt;
 
 /// Most tokens that one answer may have.
 pub const OUTPUT_TOKENS_MAX: u32 = 1 << 20;

@@ -13,14 +13,14 @@ pub mod workload;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use bandmaster_client::{Answered, Ask, Client, ClientError, Endpoint};
+use bandmaster_orchestrator::Cancel;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 
 use self::call::Call;
 use self::report::Sample;
 use super::workload::TokenSource;
-use crate::client::{Answered, Ask, Client, ClientError, Endpoint};
-use crate::orchestrator::Cancel;
 
 /// When requests are sent.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]

@@ -5,16 +5,16 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
+use bandmaster_client::Prompt;
+use bandmaster_orchestrator::{Message, Role};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use super::call::{AT_MS_MAX, Call, Fault, OUTPUT_TOKENS_MAX, Read, Recorded};
 use super::traces;
-use crate::bench::origin::hex;
-use crate::bench::words::{WordSource, opened};
-use crate::client::Prompt;
-use crate::orchestrator::{Message, Role};
+use crate::origin::hex;
+use crate::words::{WordSource, opened};
 
 /// Fields of a request that affect the answer; each is sent with the call.
 const SENT: &[&str] = &[

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::{Loaded, Mode};
-use crate::bench::machine::Machine;
-use crate::bench::origin::Build;
-use crate::bench::workflow::report::Percentiles;
+use crate::machine::Machine;
+use crate::origin::Build;
+use crate::workflow::report::Percentiles;
 
 /// Printed below the figures of a band.
 const IN_PIECES: &str = "Output tokens are pieces of the answer: a band's own count is of all its tasks.";

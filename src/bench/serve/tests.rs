@@ -4,10 +4,9 @@ use super::call::Call;
 use super::report::{Limits, LoadReport, Sweep, SweepRow};
 use super::workload::Workload;
 use super::*;
+use bandmaster_client::Prompt;
+use bandmaster_client::fake::{FakeServer, Script};
 use serde_json::{Value, json};
-
-use crate::client::Prompt;
-use crate::client::fake::{FakeServer, Script};
 
 const LIMITS: Limits = Limits { ttft_limit_ms: 1000.0, itl_limit_ms: 50.0 };
 

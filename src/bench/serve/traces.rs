@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
+use bandmaster_client::Prompt;
+use bandmaster_orchestrator::{Message, Role};
 use serde::Deserialize;
 
 use super::call::{AT_MS_MAX, Call, Fault, OUTPUT_TOKENS_MAX, Read, Recorded};
-use crate::client::Prompt;
-use crate::orchestrator::{Message, Role};
 
 /// Approximate bytes per token of English prose: ShareGPT has answers as text, but their length is needed in tokens.
 const TOKEN_BYTES: usize = 4;

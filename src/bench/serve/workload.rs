@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use bandmaster_client::Prompt;
+use bandmaster_orchestrator::{Message, Role};
+
 use super::call::Call;
 use super::recording::{Recording, WorkloadError};
-use crate::bench::words::WordSource;
-use crate::bench::workload::TokenSource;
-use crate::client::Prompt;
-use crate::orchestrator::{Message, Role};
+use crate::words::WordSource;
+use crate::workload::TokenSource;
 
 /// A kind of load.
 #[derive(Debug, Clone, PartialEq)]

@@ -4,13 +4,14 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::trace::TaskClass;
-use super::{Job, Late, Outlook, Place, Prompt, Teller};
-use crate::client::Counts;
-use crate::engine::{
+use bandmaster_client::Counts;
+use bandmaster_engine::{
     Class, EngineHandle, Event, Expected, ExpectedId, Priority, Request, RunId, Sampling, Sink,
 };
-use crate::text::{LoadedModel, Message, Role};
+use bandmaster_text::{LoadedModel, Message, Role};
+
+use super::trace::TaskClass;
+use super::{Job, Late, Outlook, Place, Prompt, Teller};
 
 pub type Models = BTreeMap<String, Arc<LoadedModel>>;
 

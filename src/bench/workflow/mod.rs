@@ -15,10 +15,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
+use bandmaster_client::Counts;
+use bandmaster_orchestrator::Cancel;
+
 use self::trace::{Task, Trace};
 use super::words::{WordSource, opened};
-use crate::client::Counts;
-use crate::orchestrator::Cancel;
 
 /// How long it may take to notice an interrupt.
 const LISTEN_AT_MOST: Duration = Duration::from_millis(200);
@@ -110,7 +111,7 @@ pub trait Place {
 }
 
 /// A model that was loaded while others computed.
-pub type Late = std::sync::Arc<crate::text::LoadedModel>;
+pub type Late = std::sync::Arc<bandmaster_text::LoadedModel>;
 
 /// Events of tasks and models.
 pub enum Heard {
@@ -408,5 +409,5 @@ impl<'a> Driver<'a> {
 }
 
 fn mix(parts: &[u64]) -> u64 {
-    parts.iter().fold(0, |hash, &part| crate::engine::hash::mix(hash ^ part))
+    parts.iter().fold(0, |hash, &part| bandmaster_engine::hash::mix(hash ^ part))
 }

@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use bandmaster_journal::{DAMAGED, Event};
 use serde_json::Value;
 
 use super::trace::{Role, Task, TaskClass, Trace};
-use crate::journal::{DAMAGED, Event};
 
 /// Shorter gaps between a call and what it waited for are the orchestrator's own time and are left out.
 const THINK_MS_MIN: u64 = 20;

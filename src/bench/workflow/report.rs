@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use bandmaster_engine::Stats;
+
 use super::TaskTimes;
 use super::trace::{TaskClass, Trace};
-use crate::bench::machine::Machine;
-use crate::bench::measure::median;
-use crate::bench::origin::Build;
-use crate::engine::Stats;
+use crate::machine::Machine;
+use crate::measure::median;
+use crate::origin::Build;
 
 /// Width of the timeline in columns.
 const TIMELINE_COLUMNS: usize = 40;

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bandmaster_client::{self as client, Ask, Client, Counts, Endpoint};
+use bandmaster_orchestrator::{Message, Role};
 use serde_json::Map;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
 use super::{Job, Late, Place, Prompt, Teller};
-use crate::client::{self, Ask, Client, Counts, Endpoint};
-use crate::orchestrator::{Message, Role};
 
 /// The servers for a trace's roles.
 pub struct Servers {

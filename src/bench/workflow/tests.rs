@@ -1,10 +1,11 @@
 use std::collections::BTreeMap;
 
+use bandmaster_client::fake::{FakeServer, Script};
+use bandmaster_client::{Client, Endpoint};
+
 use super::servers::Servers;
 use super::trace::Trace;
 use super::*;
-use crate::client::fake::{FakeServer, Script};
-use crate::client::{Client, Endpoint};
 
 const TRACE: &str = r#"{"schema": "bandmaster.trace/1", "name": "t", "models": {"w": {"model": "fake"}}, "tasks": [
     {"id": "a", "model": "w", "prefix": {"name": "p", "tokens": 4}, "prompt_tokens": 2, "output_tokens": 3},

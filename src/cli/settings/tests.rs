@@ -32,9 +32,7 @@ below `[serve]` in the file and have a flag of `bandmaster serve`; so has `otlp-
 fn page() -> String {
     let mut page = format!("{HEAD}| setting | values and default | meaning |\n|---|---|---|\n");
     ALL.iter().for_each(|about| page.push_str(&row(about)));
-    page.push_str(
-        "\nThis page is made from the table in `src/cli/settings.rs`; CONTRIBUTING.md says how.\n",
-    );
+    page.push_str("\nThis page is made from the table in `src/cli/settings.rs`; CONTRIBUTING.md says how.\n");
     page
 }
 

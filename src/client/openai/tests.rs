@@ -1,5 +1,5 @@
 use super::*;
-use crate::client::fake::{FakeServer, Script};
+use crate::fake::{FakeServer, Script};
 
 fn ask() -> Ask {
     let prompt = Prompt::Text(" the river".to_owned());

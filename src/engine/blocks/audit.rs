@@ -1,7 +1,7 @@
 //! Recomputes the block accounts and compares them.
 
 use super::{BLOCK_TOKENS, Blocks, ModelId, Prefix};
-use crate::engine::audit::hold;
+use crate::audit::hold;
 
 impl Blocks {
     /// Compares the lists with the blocks. `tables` says how many tables hold a block.

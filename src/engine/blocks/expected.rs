@@ -5,8 +5,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use super::{BLOCK_TOKENS, Blocks, ExpectedId, ModelId};
-use crate::engine::Expected;
-use crate::engine::hash::{chain_hash, root_hash};
+use crate::Expected;
+use crate::hash::{chain_hash, root_hash};
 
 /// How near the next use of a block is; larger is nearer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,9 +1,9 @@
 //! Tests of the catalog's data, model names and bands.
 
-use crate::hub::catalog::{Catalog, Role};
-use crate::hub::reference::{HubReference, Reference, Select, near_names};
-use crate::hub::sizes::human_bytes;
-use crate::hub::{Band, Installed, choose_band};
+use crate::catalog::{Catalog, Role};
+use crate::reference::{HubReference, Reference, Select, near_names};
+use crate::sizes::human_bytes;
+use crate::{Band, Installed, choose_band};
 
 const GIB: u64 = 1 << 30;
 

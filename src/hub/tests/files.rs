@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use bandmaster_models::gguf;
 
-use crate::hub::import::{Brought, bring_in};
-use crate::hub::store::check_space;
-use crate::hub::{Home, Hub, HubError, ImportOptions, Progress, Remote, Role};
+use crate::import::{Brought, bring_in};
+use crate::store::check_space;
+use crate::{Home, Hub, HubError, ImportOptions, Progress, Remote, Role};
 
 pub(super) fn remote(endpoint: &str) -> Remote {
     Remote { endpoint: endpoint.to_owned(), token: None, cache_dir: None, pythons: Vec::new() }

@@ -9,9 +9,9 @@ use proptest::prelude::*;
 
 use super::files::{hub_in, quiet, tiny_gguf};
 use super::server::{Fault, REPO, Server};
-use crate::hub::inside::{FileName, is_inside};
-use crate::hub::reference::Reference;
-use crate::hub::{Hub, HubError, ImportOptions};
+use crate::inside::{FileName, is_inside};
+use crate::reference::Reference;
+use crate::{Hub, HubError, ImportOptions};
 
 /// Names that lead to another folder, or that some system doesn't allow.
 const HOSTILE: &[&str] = &[

@@ -8,10 +8,10 @@ use sha2::{Digest, Sha256};
 
 use super::files::{hub_in, quiet, remote, tiny_gguf};
 use super::server::{COMMIT, Fault, REPO, Server, TOKEN};
-use crate::hub::catalog::Entry;
-use crate::hub::digest::hex;
-use crate::hub::pull::Target;
-use crate::hub::{Home, Hub, HubError, Progress, Remote, Role};
+use crate::catalog::Entry;
+use crate::digest::hex;
+use crate::pull::Target;
+use crate::{Home, Hub, HubError, Progress, Remote, Role};
 
 const FILE: &str = "model-Q4_K_M.gguf";
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::files::{hub_in, quiet, tiny_gguf};
 use super::server::{Fault, REPO, Server};
-use crate::hub::{HubError, Progress};
+use crate::{HubError, Progress};
 
 const FILE: &str = "model-Q4_K_M.gguf";
 

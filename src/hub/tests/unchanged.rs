@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use super::files::{hub_in, quiet};
-use crate::hub::{ImportOptions, Installed, check_unchanged};
+use crate::{ImportOptions, Installed, check_unchanged};
 use bandmaster_models::gguf;
 
 /// An imported copy of a file of a few megabytes.

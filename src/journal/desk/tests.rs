@@ -4,7 +4,7 @@ use tempfile::TempDir;
 
 use super::super::unwritten::BYTES_MAX;
 use super::*;
-use crate::journal::RunState;
+use crate::RunState;
 
 /// A desk on a file, and the file.
 fn on_disk() -> (TempDir, std::path::PathBuf, Desk) {
@@ -95,8 +95,7 @@ async fn whoever_writes_is_told_in_time_that_the_file_is_locked_and_nothing_is_w
     // All of them wait together, not one after another.
     let create = |n: u32| {
         let desk = desk.clone();
-        let talk =
-            crate::journal::KeptConversation { id: format!("c{n}"), created_s: 1, metadata: json!({}) };
+        let talk = crate::KeptConversation { id: format!("c{n}"), created_s: 1, metadata: json!({}) };
         tokio::spawn(async move { desk.write(move |journal| journal.create_conversation(&talk, &[])).await })
     };
     let asked: Vec<_> = (0..20).map(create).collect();
@@ -247,7 +246,7 @@ async fn a_question_that_nobody_begins_with_in_time_is_taken_back() {
     });
     tokio::time::sleep(Duration::from_millis(100)).await;
     let began = Instant::now();
-    let talk = crate::journal::KeptConversation { id: "late".into(), created_s: 1, metadata: json!({}) };
+    let talk = crate::KeptConversation { id: "late".into(), created_s: 1, metadata: json!({}) };
     let told = desk.write(move |journal| journal.create_conversation(&talk, &[])).await.unwrap_err();
     assert!(matches!(told, JournalError::Behind { .. }), "{told}");
     assert!(began.elapsed() < ASK_TIME_MAX + Duration::from_secs(3), "{:?}", began.elapsed());

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use bandmaster_tools::calculator::Aggregate;
 use serde_json::{Value, json};
 
 use super::super::aside::topic;
@@ -19,7 +20,6 @@ use super::super::registry::Registry;
 use super::super::request::RunRequest;
 use super::settle::{self, settle};
 use super::slots::Slots;
-use crate::tools::calculator::Aggregate;
 
 const SLOTS_TOKENS_MAX: u32 = 240;
 /// Most times the planner is asked for slots.

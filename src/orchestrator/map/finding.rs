@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use bandmaster_tools::calculator::Decimal;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -11,7 +12,6 @@ use super::super::checks::{before_repetition, check_text, mostly_in, numbers_in,
 use super::super::dispatch::{Check, Verdict};
 use super::super::plan::{AnswerIs, Slice};
 use super::slots::Slots;
-use crate::tools::calculator::Decimal;
 
 /// What an input answers to the question.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,9 +4,10 @@
 #[cfg(test)]
 mod tests;
 
+use bandmaster_tools::calculator::Aggregate;
+
 use super::super::own_words::{is_english, is_unspaced, meant, meet, same, telling};
 use super::super::plan::AnswerIs;
-use crate::tools::calculator::Aggregate;
 
 /// Words for the largest or smallest of something, and the fields that they mean if the goal names none.
 struct Superlative {

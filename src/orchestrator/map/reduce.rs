@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use bandmaster_tools::calculator::{Aggregate, Decimal};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -10,7 +11,6 @@ use super::super::plan::{AnswerIs, Slice};
 use super::super::request::Input;
 use super::finding::{Answer, Finding, Raw};
 use super::slots::Slots;
-use crate::tools::calculator::{Aggregate, Decimal};
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Figures {

@@ -1,11 +1,12 @@
 //! Corrects a planner's slots, so that they are consistent and match the words of the goal. If the words don't say what
 //! a figure would be calculated from, none is.
 
+use bandmaster_tools::calculator::Aggregate;
+
 use super::super::checks::words;
 use super::super::plan::AnswerIs;
 use super::orders::{Field, Order, Relation, is_order_word, may_order, mentions, orders};
 use super::slots::{Combine, Slots};
-use crate::tools::calculator::Aggregate;
 
 /// Words of a goal that ask for a figure. The largest and the smallest are found by [`orders`].
 const CUES: [(Aggregate, &[&str]); 3] = [

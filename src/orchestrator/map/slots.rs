@@ -1,10 +1,10 @@
 //! The slots of a map, which the planner fills in: what to find in each input, what kind of answer that is, and how
 //! the answers are combined.
 
+use bandmaster_tools::calculator::Aggregate;
 use serde::{Deserialize, Serialize};
 
 use super::super::plan::AnswerIs;
-use crate::tools::calculator::Aggregate;
 
 /// How the answers are combined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -4,6 +4,8 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use bandmaster_tools::calculator::{Aggregate, Decimal};
+
 use super::super::aside::prompt_tokens;
 use super::super::attempt::Context;
 use super::super::band::{Message, Reply, Role};
@@ -17,7 +19,6 @@ use super::super::registry::Registry;
 use super::finding::{Answer, Finding};
 use super::reduce::Figures;
 use super::slots::Slots;
-use crate::tools::calculator::{Aggregate, Decimal};
 
 /// Most tokens of an answer, in addition to twice those of the facts.
 const ANSWER_TOKENS_MAX: u32 = 300;

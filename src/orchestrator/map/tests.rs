@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use bandmaster_tools::calculator::Aggregate;
 use proptest::prelude::*;
 
 use super::super::band::{CallUsage, Finish, Reply};
@@ -9,7 +10,6 @@ use super::super::request::Input;
 use super::reduce::{calculate, merge};
 use super::slots::Combine;
 use super::*;
-use crate::tools::calculator::Aggregate;
 
 fn reply(text: &str) -> Reply {
     Reply { text: text.to_owned(), finish: Finish::Stop, usage: CallUsage::default() }

@@ -1,10 +1,11 @@
 //! What can be counted about a goal and its inputs, without any model.
 
+use bandmaster_tools::calculator::{arithmetic, evaluate};
+
 use super::super::aside::Counts;
 use super::super::band::{Message, Role};
 use super::super::request::RunRequest;
 use super::why::{Attachment, Facts};
-use crate::tools::calculator::{arithmetic, evaluate};
 
 /// Tokens that a direct call keeps free for the chat template and the answer.
 pub const ANSWER_TOKENS_RESERVED: usize = 1024;

@@ -12,6 +12,7 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::Response;
+use bandmaster_journal::Viewer;
 use hyper::body::{Frame, SizeHint};
 
 use super::super::answer::Spent;
@@ -20,7 +21,6 @@ use super::super::budget::Part;
 use super::super::error::ErrorKind;
 use super::super::metrics::Metrics;
 use super::super::spans::{Asked, Parent, RequestSpan, Told};
-use crate::journal::Viewer;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Response header that lists the fields of the request that were accepted without effect.

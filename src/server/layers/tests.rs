@@ -8,6 +8,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::routing::{get, post};
 use axum::{Extension, Router};
+use bandmaster_text::EngineStats;
 use futures_util::stream;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -15,7 +16,6 @@ use tokio::net::TcpStream;
 
 use super::super::fixtures::{Answer, Server, ask, listen};
 use super::*;
-use crate::text::EngineStats;
 
 /// A body of one chunk and then a long silence.
 fn endless() -> Body {

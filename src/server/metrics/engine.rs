@@ -2,14 +2,13 @@
 
 use std::fmt;
 
+use bandmaster_text::{EngineModelStats, EngineStats};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
-
-use crate::text::{EngineModelStats, EngineStats};
 
 /// A snapshot of the engine's statistics.
 #[derive(Debug)]

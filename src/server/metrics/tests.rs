@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bandmaster_text::EngineModelStats;
+
 use super::*;
-use crate::text::EngineModelStats;
 
 /// The value of every sample by its name and labels.
 type Samples = BTreeMap<String, f64>;

@@ -6,16 +6,16 @@ use axum::Json as Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
+use bandmaster_text::LoadedModel;
 
 use super::models::health;
 use super::responses::asked;
-use crate::server::error::ApiError;
-use crate::server::wire::about::{OfModel, Props, TokenizerInfo, Version};
-use crate::server::wire::models::Health;
-use crate::server::wire::refusals::{BadQuery, Busy, NoModel};
-use crate::server::wire::sampling::Given;
-use crate::server::{App, Asker};
-use crate::text::LoadedModel;
+use crate::error::ApiError;
+use crate::wire::about::{OfModel, Props, TokenizerInfo, Version};
+use crate::wire::models::Health;
+use crate::wire::refusals::{BadQuery, Busy, NoModel};
+use crate::wire::sampling::Given;
+use crate::{App, Asker};
 
 /// Same as `/health`, under vLLM's name.
 #[utoipa::path(get, path = "/ping", tag = "operations", responses(

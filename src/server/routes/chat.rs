@@ -7,22 +7,22 @@ use axum::Json as Body;
 use axum::extract::State;
 use axum::response::sse::Event;
 use axum::response::{IntoResponse, Response};
+use bandmaster_text::{LoadedModel, Score};
 use futures_util::stream::{self, Stream, StreamExt};
 
-use crate::server::answer::{Answers, Finish, Spent, Update};
-use crate::server::error::ApiError;
-use crate::server::track::{Track, whole};
-use crate::server::wire::body::Json;
-use crate::server::wire::chat::ChatRequest;
-use crate::server::wire::chat_response::{
+use crate::answer::{Answers, Finish, Spent, Update};
+use crate::error::ApiError;
+use crate::track::{Track, whole};
+use crate::wire::body::Json;
+use crate::wire::chat::ChatRequest;
+use crate::wire::chat_response::{
     ChatChoice, ChatChunk, ChatLogprobs, ChatResponse, ChunkChoice, Delta, FINGERPRINT, Said, TokenLogprob,
     token_logprobs,
 };
-use crate::server::wire::common::{Telling, Timings};
-use crate::server::wire::refusals::{BadBody, Busy, NoModel};
-use crate::server::wire::{Usage, new_id, unix_seconds};
-use crate::server::{App, Asker, sse};
-use crate::text::{LoadedModel, Score};
+use crate::wire::common::{Telling, Timings};
+use crate::wire::refusals::{BadBody, Busy, NoModel};
+use crate::wire::{Usage, new_id, unix_seconds};
+use crate::{App, Asker, sse};
 
 /// Generates answers to a conversation.
 #[utoipa::path(post, path = "/v1/chat/completions", tag = "chat", request_body = ChatRequest, responses(

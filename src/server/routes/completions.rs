@@ -7,23 +7,23 @@ use axum::Json as Body;
 use axum::extract::State;
 use axum::response::sse::Event;
 use axum::response::{IntoResponse, Response};
+use bandmaster_text::{LoadedModel, Output, Part, Prompt, Score, Terms, TokenOffsets, Waited};
 use futures_util::stream::{self, Stream, StreamExt};
 
-use crate::server::answer::{self, Answers, Choice, Finish, Prepared, Spent, Update, merge, terms};
-use crate::server::error::ApiError;
-use crate::server::shelf::BAND;
-use crate::server::track::{Track, whole};
-use crate::server::weight::check_prompt_bytes;
-use crate::server::wire::body::Json;
-use crate::server::wire::chat_response::FINGERPRINT;
-use crate::server::wire::common::{Telling, Timings};
-use crate::server::wire::completions::{
+use crate::answer::{self, Answers, Choice, Finish, Prepared, Spent, Update, merge, terms};
+use crate::error::ApiError;
+use crate::shelf::BAND;
+use crate::track::{Track, whole};
+use crate::weight::check_prompt_bytes;
+use crate::wire::body::Json;
+use crate::wire::chat_response::FINGERPRINT;
+use crate::wire::common::{Telling, Timings};
+use crate::wire::completions::{
     CompletionChoice, CompletionLogprobs, CompletionQuestion, CompletionRequest, CompletionResponse,
 };
-use crate::server::wire::refusals::{BadBody, Busy, NoModel};
-use crate::server::wire::{Usage, new_id, unix_seconds};
-use crate::server::{App, Asker, jobs, sse};
-use crate::text::{LoadedModel, Output, Part, Prompt, Score, Terms, TokenOffsets, Waited};
+use crate::wire::refusals::{BadBody, Busy, NoModel};
+use crate::wire::{Usage, new_id, unix_seconds};
+use crate::{App, Asker, jobs, sse};
 
 /// Continues one or more prompts.
 #[utoipa::path(post, path = "/v1/completions", tag = "completions", request_body = CompletionRequest, responses(

@@ -6,23 +6,21 @@ use std::sync::Arc;
 use axum::Json as Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
+use bandmaster_journal::{Journal, KeptConversation, KeptItem};
 use serde_json::{Value, json};
 
 use super::responses::{asked, check_conversation, looked_up};
 use super::{read, write};
-use crate::journal::{Journal, KeptConversation, KeptItem};
-use crate::server::error::ApiError;
-use crate::server::wire::body::Json;
-use crate::server::wire::fields::Unanswered;
-use crate::server::wire::refusals::{BadBody, BadQuery, NoConversation, NoItem};
-use crate::server::wire::responses::check_metadata;
-use crate::server::wire::responses::conversation::{
-    Conversation, ConversationAsked, ConversationNoted, ItemsGiven,
-};
-use crate::server::wire::responses::items::{Item, ItemGiven, ItemList, Paging};
-use crate::server::wire::responses::object::Deleted;
-use crate::server::wire::{new_id, unix_seconds};
-use crate::server::{App, Asker};
+use crate::error::ApiError;
+use crate::wire::body::Json;
+use crate::wire::fields::Unanswered;
+use crate::wire::refusals::{BadBody, BadQuery, NoConversation, NoItem};
+use crate::wire::responses::check_metadata;
+use crate::wire::responses::conversation::{Conversation, ConversationAsked, ConversationNoted, ItemsGiven};
+use crate::wire::responses::items::{Item, ItemGiven, ItemList, Paging};
+use crate::wire::responses::object::Deleted;
+use crate::wire::{new_id, unix_seconds};
+use crate::{App, Asker};
 
 /// Creates a conversation.
 #[utoipa::path(post, path = "/v1/conversations", tag = "conversations", request_body = ConversationAsked, responses(

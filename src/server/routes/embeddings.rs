@@ -5,17 +5,17 @@ use std::time::Duration;
 
 use axum::Json as Body;
 use axum::extract::State;
+use bandmaster_text::EmbedError;
 
-use crate::server::answer::Spent;
-use crate::server::error::ApiError;
-use crate::server::wire::body::Json;
-use crate::server::wire::embeddings::{
+use crate::answer::Spent;
+use crate::error::ApiError;
+use crate::wire::body::Json;
+use crate::wire::embeddings::{
     Embedding, EmbeddingRequest, EmbeddingResponse, EmbeddingUsage, Encoding, Inputs, Vector,
 };
-use crate::server::wire::fields::Embedded;
-use crate::server::wire::refusals::{BadBody, Busy, NoModel};
-use crate::server::{App, Asker, jobs};
-use crate::text::EmbedError;
+use crate::wire::fields::Embedded;
+use crate::wire::refusals::{BadBody, Busy, NoModel};
+use crate::{App, Asker, jobs};
 
 /// Clients have given up after this time: OpenAI's wait ten minutes.
 const DEADLINE: Duration = Duration::from_secs(600);

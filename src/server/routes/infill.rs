@@ -6,21 +6,21 @@ use std::time::Instant;
 use axum::Json as Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use bandmaster_text::{LoadedModel, Output, Part, Terms, Waited};
 use futures_util::stream::{self, StreamExt};
 
-use crate::server::answer::{self, Answers, Choice, Finish, Prepared, Spent, Update, merge, terms};
-use crate::server::error::ApiError;
-use crate::server::track::{Track, whole};
-use crate::server::weight::check_prompt_bytes;
-use crate::server::wire::body::Json;
-use crate::server::wire::common::Timings;
-use crate::server::wire::completions::no_marks;
-use crate::server::wire::infill::{
+use crate::answer::{self, Answers, Choice, Finish, Prepared, Spent, Update, merge, terms};
+use crate::error::ApiError;
+use crate::track::{Track, whole};
+use crate::weight::check_prompt_bytes;
+use crate::wire::body::Json;
+use crate::wire::common::Timings;
+use crate::wire::completions::no_marks;
+use crate::wire::infill::{
     InfillEnd, InfillQuestion, InfillRequest, InfillResponse, InfillSettings, stop_type,
 };
-use crate::server::wire::refusals::{BadBody, Busy, NoModel};
-use crate::server::{App, Asker, jobs, sse};
-use crate::text::{LoadedModel, Output, Part, Terms, Waited};
+use crate::wire::refusals::{BadBody, Busy, NoModel};
+use crate::{App, Asker, jobs, sse};
 
 /// Generates the text between a prefix and a suffix. The model must have been trained for it.
 #[utoipa::path(post, path = "/infill", tag = "completions", request_body = InfillRequest, responses(

@@ -19,10 +19,10 @@ use axum::Extension;
 use axum::body::Bytes;
 use axum::http::header;
 use axum::response::IntoResponse;
+use bandmaster_journal::Journal;
 
 use super::error::ApiError;
 use super::{App, Asker};
-use crate::journal::Journal;
 
 /// Returns this OpenAPI document.
 #[utoipa::path(get, path = "/openapi.json", tag = "operations", responses(

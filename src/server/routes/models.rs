@@ -7,11 +7,11 @@ use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 
-use crate::server::App;
-use crate::server::error::ApiError;
-use crate::server::metrics::CONTENT_TYPE;
-use crate::server::wire::models::{Health, Model, ModelList};
-use crate::server::wire::refusals::NoModel;
+use crate::App;
+use crate::error::ApiError;
+use crate::metrics::CONTENT_TYPE;
+use crate::wire::models::{Health, Model, ModelList};
+use crate::wire::refusals::NoModel;
 
 /// Reports whether the server accepts requests.
 #[utoipa::path(get, path = "/health", tag = "operations", responses(

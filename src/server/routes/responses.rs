@@ -12,25 +12,25 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::response::sse::Event;
 use axum::response::{IntoResponse, Response};
+use bandmaster_journal::{Desk, Journal, JournalError, KeptItem, KeptResponse};
+use bandmaster_text::{LoadedModel, Message};
 use futures_util::stream::{self, Stream, StreamExt};
 use serde::Deserialize;
 use serde_json::Value;
 use utoipa::IntoParams;
 
 use super::{read, write};
-use crate::journal::{Desk, Journal, JournalError, KeptItem, KeptResponse};
-use crate::server::answer::{Answers, Update, failing};
-use crate::server::error::{ApiError, ErrorResponse};
-use crate::server::track::Track;
-use crate::server::wire::body::{BODY_BYTES_MAX, Json};
-use crate::server::wire::chat_response::token_logprobs;
-use crate::server::wire::refusals::{BadBody, BadQuery, Busy, NoAnswer};
-use crate::server::wire::responses::events::{Progress, ResponseEvent};
-use crate::server::wire::responses::items::{Item, ItemGiven, ItemList, Paging, messages};
-use crate::server::wire::responses::object::{Deleted, Response as Answer};
-use crate::server::wire::responses::request::{Asked, Before, CreateResponse};
-use crate::server::{App, Asker, sse};
-use crate::text::{LoadedModel, Message};
+use crate::answer::{Answers, Update, failing};
+use crate::error::{ApiError, ErrorResponse};
+use crate::track::Track;
+use crate::wire::body::{BODY_BYTES_MAX, Json};
+use crate::wire::chat_response::token_logprobs;
+use crate::wire::refusals::{BadBody, BadQuery, Busy, NoAnswer};
+use crate::wire::responses::events::{Progress, ResponseEvent};
+use crate::wire::responses::items::{Item, ItemGiven, ItemList, Paging, messages};
+use crate::wire::responses::object::{Deleted, Response as Answer};
+use crate::wire::responses::request::{Asked, Before, CreateResponse};
+use crate::{App, Asker, sse};
 
 /// Generates an answer and stores it unless `store` is false.
 ///

@@ -10,19 +10,19 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use axum::response::sse::Event as SseEvent;
+use bandmaster_journal::{Desk, Journal, JournalError, RunState};
+use bandmaster_orchestrator::{self as orchestrator, AgainError, EventKind, RunRequest};
 use futures_util::stream::{self, StreamExt};
 use tokio::sync::watch;
 
 use super::read;
 use super::responses::asked;
-use crate::journal::{Desk, Journal, JournalError, RunState};
-use crate::orchestrator::{self, AgainError, EventKind, RunRequest};
-use crate::server::error::{ApiError, ErrorResponse, INVALID_REQUEST};
-use crate::server::runs::Listener;
-use crate::server::wire::body::Json;
-use crate::server::wire::refusals::{BadBody, BadQuery, NoRun};
-use crate::server::wire::runs::{AnswerGiven, Run, RunAsked, RunList, RunListed, RunsAsked, event_object};
-use crate::server::{App, Asker, jobs, spans, sse};
+use crate::error::{ApiError, ErrorResponse, INVALID_REQUEST};
+use crate::runs::Listener;
+use crate::wire::body::Json;
+use crate::wire::refusals::{BadBody, BadQuery, NoRun};
+use crate::wire::runs::{AnswerGiven, Run, RunAsked, RunList, RunListed, RunsAsked, event_object};
+use crate::{App, Asker, jobs, spans, sse};
 
 /// How long to wait for a run that is recorded but has not started.
 const BEGIN_TIME_MAX: Duration = Duration::from_secs(30);

@@ -4,17 +4,17 @@ use std::sync::Arc;
 
 use axum::Json as Body;
 use axum::extract::State;
+use bandmaster_text::{Allowance, LoadedModel, Prompt, Waited};
 
-use crate::server::error::ApiError;
-use crate::server::wire::body::Json;
-use crate::server::wire::fields::Unanswered;
-use crate::server::wire::refusals::{BadBody, NoModel};
-use crate::server::wire::tokens::{
+use crate::error::ApiError;
+use crate::wire::body::Json;
+use crate::wire::fields::Unanswered;
+use crate::wire::refusals::{BadBody, NoModel};
+use crate::wire::tokens::{
     Chat, Cut, DetokenizeRequest, DetokenizeResponse, InputTokens, Piece, TemplateRequest, TemplateResponse,
     TokenTold, TokenizeRequest, TokenizeResponse,
 };
-use crate::server::{App, Asker, jobs};
-use crate::text::{Allowance, LoadedModel, Prompt, Waited};
+use crate::{App, Asker, jobs};
 
 /// Converts a text or a conversation to tokens.
 #[utoipa::path(post, path = "/tokenize", tag = "tokens", request_body = TokenizeRequest, responses(

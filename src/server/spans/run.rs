@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 
+use bandmaster_orchestrator::{EventKind, FailureClass, Outcome, Status, TokenUsage};
 use tracing::Span;
 use tracing::field::Empty;
 
 use super::{PROVIDER, Parent, TARGET, record_tokens};
-use crate::orchestrator::{EventKind, FailureClass, Outcome, Status, TokenUsage};
-use crate::server::runs::Listener;
+use crate::runs::Listener;
 
 /// The `model` in events of a task that a tool does instead of a model.
 const RULE: &str = "rule";

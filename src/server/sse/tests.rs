@@ -4,12 +4,12 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use axum::body::BodyDataStream;
+use bandmaster_text::LoadedModel;
+use bandmaster_text::session::fixtures::parrot;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::server::fixtures::Running;
-use crate::text::LoadedModel;
-use crate::text::session::fixtures::parrot;
+use crate::fixtures::Running;
 
 type Loaded = Result<Arc<LoadedModel>, String>;
 

@@ -1,10 +1,10 @@
 //! Every part of a conversation is measured.
 
+use bandmaster_text::{Role, ToolCall};
 use serde_json::json;
 
 use super::*;
-use crate::server::fixtures::{Running, running};
-use crate::text::{Role, ToolCall};
+use crate::fixtures::{Running, running};
 
 fn variables(value: Value) -> Map<String, Value> {
     value.as_object().cloned().unwrap()

@@ -1,10 +1,9 @@
 //! What the server says about itself, in the shapes of llama-server (`/props`) and vLLM (`/tokenizer_info`,
 //! `/version`).
 
+use bandmaster_text::{LoadedModel, Sampling};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
-
-use crate::text::{LoadedModel, Sampling};
 
 /// The model that is asked about.
 #[derive(Debug, Clone, Deserialize, IntoParams)]

@@ -8,9 +8,9 @@ use axum::http::{StatusCode, header};
 use serde_json::Value;
 
 use super::fields::{Body, Fields};
-use crate::server::budget::{Part, SMALL_BYTES};
-use crate::server::error::{ApiError, INVALID_REQUEST};
-use crate::server::layers::Notes;
+use crate::budget::{Part, SMALL_BYTES};
+use crate::error::{ApiError, INVALID_REQUEST};
+use crate::layers::Notes;
 
 pub use read::BODY_BYTES_MAX;
 
@@ -106,7 +106,7 @@ mod tests {
     use serde::Deserialize;
 
     use super::*;
-    use crate::server::budget::tests;
+    use crate::budget::tests;
 
     #[derive(Debug, Deserialize)]
     #[allow(dead_code)]

@@ -2,6 +2,7 @@
 
 use std::collections::{HashSet, VecDeque};
 
+use bandmaster_text::{Message, Rendering, Role, ToolCall};
 use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -12,9 +13,8 @@ use super::responses::TextOr;
 use super::sampling::{Given, Most};
 use super::shape::ShapeGiven;
 use super::tools::{CallGiven, FunctionCalled, ToolChoiceGiven, ToolGiven, choice, tools};
-use crate::server::answer::Question;
-use crate::server::error::ApiError;
-use crate::text::{Message, Rendering, Role, ToolCall};
+use crate::answer::Question;
+use crate::error::ApiError;
 
 /// A request for a chat completion.
 #[derive(Debug, ToSchema)]

@@ -1,12 +1,12 @@
 //! Response bodies of `/v1/chat/completions`, whole and as chunks of a stream.
 
+use bandmaster_text::{LoadedModel, Part, Score};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Usage;
 use super::common::Timings;
-use crate::server::answer::Finish;
-use crate::text::{LoadedModel, Part, Score};
+use crate::answer::Finish;
 
 /// Program and version, for OpenAI's `system_fingerprint`, which names what may change answers.
 pub const FINGERPRINT: &str = concat!("bandmaster-", env!("CARGO_PKG_VERSION"));

@@ -6,8 +6,8 @@ use utoipa::ToSchema;
 
 use super::fields::object;
 use super::sampling::{Given, Most, most_tokens};
-use crate::server::answer::{Draws, Spent};
-use crate::server::error::ApiError;
+use crate::answer::{Draws, Spent};
+use crate::error::ApiError;
 
 /// Largest `n`, the number of answers to one question.
 const CHOICES_MAX: u32 = 128;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use bandmaster_text::{FillIn, LoadedModel, Prompt, Score, SessionError, TokenOffsets, Waited};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -10,9 +11,8 @@ use super::common::{Common, Telling, Timings, count_or_flag};
 use super::fields::{Body, Fields};
 use super::sampling::{Given, Most};
 use super::shape::ShapeGiven;
-use crate::server::answer::{Draws, Finish, Format};
-use crate::server::error::ApiError;
-use crate::text::{FillIn, LoadedModel, Prompt, Score, SessionError, TokenOffsets, Waited};
+use crate::answer::{Draws, Finish, Format};
+use crate::error::ApiError;
 
 /// Default of `max_tokens`, the same as OpenAI's.
 const MAX_TOKENS_DEFAULT: u32 = 16;

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::server::error::ApiError;
+use crate::error::ApiError;
 
 /// Inputs of one request; OpenAI has the same limit.
 const INPUTS_MAX: usize = 2048;

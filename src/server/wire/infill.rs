@@ -1,5 +1,6 @@
 //! `/infill`, in llama-server's shape: generates the text between a prefix and a suffix.
 
+use bandmaster_text::FillIn;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -7,9 +8,8 @@ use utoipa::ToSchema;
 use super::common::Timings;
 use super::fields::{Body, Fields};
 use super::sampling::{Given, Most, most_tokens};
-use crate::server::answer::{Draws, Finish};
-use crate::server::error::ApiError;
-use crate::text::FillIn;
+use crate::answer::{Draws, Finish};
+use crate::error::ApiError;
 
 /// Limit on `input_extra`, the other files of a request.
 const FILES_MAX: usize = 256;

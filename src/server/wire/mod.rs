@@ -22,7 +22,7 @@ pub mod tools;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::server::answer::Spent;
+use crate::answer::Spent;
 
 /// Token counts of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]

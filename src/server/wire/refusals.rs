@@ -3,7 +3,7 @@
 
 use utoipa::IntoResponses;
 
-use crate::server::error::ErrorResponse;
+use crate::error::ErrorResponse;
 
 /// Errors of routes that read a body.
 #[derive(IntoResponses)]

@@ -1,12 +1,12 @@
 //! `/v1/runs`: goals for the band, in this program's own format.
 
+use bandmaster_journal::{Event, RunState};
+use bandmaster_orchestrator::{Budget, Input, RunRequest, Strategy};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::journal::{Event, RunState};
-use crate::orchestrator::{Budget, Input, RunRequest, Strategy};
-use crate::server::error::ApiError;
+use crate::error::ApiError;
 
 /// A request to start a run.
 #[derive(Debug, Deserialize, ToSchema)]

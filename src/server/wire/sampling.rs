@@ -2,14 +2,14 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use bandmaster_text::Sampling;
 use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::random_u64;
-use crate::server::answer::Draws;
-use crate::server::error::ApiError;
-use crate::text::Sampling;
+use crate::answer::Draws;
+use crate::error::ApiError;
 
 /// Stop sequences of one request. A body with more is refused before it is parsed.
 pub const STOPS_MAX: usize = 16;

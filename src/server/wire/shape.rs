@@ -2,14 +2,14 @@
 //! `grammar`, vLLM's `structured_outputs` and `guided_*`, SGLang's `regex` and `ebnf`, TGI's `grammar` objects. All are
 //! read here, and only one of them may be given.
 
+use bandmaster_text::Written;
 use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::fields::{NameOr, is_empty};
-use crate::server::answer::Format;
-use crate::server::error::ApiError;
-use crate::text::Written;
+use crate::answer::Format;
+use crate::error::ApiError;
 
 /// Fields that set the format of the answer. Only one may be given.
 #[derive(Debug, Default, Deserialize, ToSchema)]

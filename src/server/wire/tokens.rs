@@ -1,5 +1,6 @@
 //! `/tokenize`, `/detokenize` and `/apply-template`, in llama-server's shapes and in vLLM's.
 
+use bandmaster_text::{Message, Rendering, Tool};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -7,10 +8,9 @@ use utoipa::ToSchema;
 use super::chat::{ChatMessage, MessageShape, read_messages, rendering};
 use super::fields::Free;
 use super::tools::{ToolGiven, tools};
-use crate::server::error::ApiError;
-use crate::server::jobs;
-use crate::server::weight::Weight;
-use crate::text::{Message, Rendering, Tool};
+use crate::error::ApiError;
+use crate::jobs;
+use crate::weight::Weight;
 
 /// A text or conversation to tokenize: exactly one of `content`, `prompt` and `messages`.
 #[derive(Debug, Default, Deserialize, ToSchema)]

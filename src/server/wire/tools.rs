@@ -1,12 +1,12 @@
 //! Tools, tool calls and tool choices in chat requests.
 
+use bandmaster_text::{Tool, ToolChoice};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::fields::NameOr;
-use crate::server::error::ApiError;
-use crate::text::{Tool, ToolChoice};
+use crate::error::ApiError;
 
 /// Tools of one request. A body with more is refused before it is parsed.
 pub const TOOLS_MAX: usize = 128;

@@ -1,6 +1,6 @@
 //! Keeps an answer from ending before it has a minimum of tokens (`min_tokens`).
 
-use crate::engine::{Constraint, Stuck};
+use bandmaster_engine::{Constraint, Stuck};
 
 /// A constraint that forbids the tokens in `ends` until `tokens` tokens were accepted, unless `inner` allows nothing
 /// else. Without `inner`, all other tokens are allowed.

@@ -5,10 +5,10 @@
 
 use std::sync::Arc;
 
+use bandmaster_engine::{Constraint, Stuck};
 use toktrie::{TokEnv, TrieNode};
 
 use super::Tokenizer;
-use crate::engine::{Constraint, Stuck};
 
 /// What ends free text.
 pub(super) struct Trigger {

@@ -8,7 +8,7 @@ use llguidance::TokenParser;
 use super::closing::{Closing, Way};
 use super::hints::Hints;
 use super::place::Place;
-use crate::text::Tokenizer;
+use crate::Tokenizer;
 
 /// With so many more tokens left than one token may add to the way to the end, nothing is looked at.
 const FAR_TOKENS: u32 = 512;

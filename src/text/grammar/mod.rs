@@ -36,6 +36,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use bandmaster_engine::{Constraint, Stuck};
 use llguidance::api::{ParserLimits, TopLevelGrammar};
 use llguidance::earley::SlicedBiasComputer;
 use llguidance::{Matcher, ParserFactory, TokenParser};
@@ -51,7 +52,6 @@ use in_time::InTime;
 use super::template::Tool;
 use super::tool_calls::{ToolChoice, ToolFormat};
 use super::{Tokenizer, Waited};
-use crate::engine::{Constraint, Stuck};
 
 /// Time limit for making one grammar.
 const COMPILE_TIME_MAX: Duration = Duration::from_secs(2);

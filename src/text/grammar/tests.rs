@@ -6,7 +6,7 @@ mod shortest;
 mod tools;
 
 use super::*;
-use crate::text::tokenizer::fixtures;
+use crate::tokenizer::fixtures;
 
 const MERGES: &[&str] = &["\" :", "\": Ġ", "t r", "u e", "tr ue", "a b", "Ġ \"", ", Ġ", "\" \""];
 

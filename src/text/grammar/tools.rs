@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
+use bandmaster_engine::Constraint;
 use llguidance::api::TopLevelGrammar;
 use serde_json::{Map, Value, json};
 
 use super::free::{Free, Trigger};
 use super::{Grammar, GrammarError, GrammarFactory, Hints, dear, for_llguidance, own_words};
-use crate::engine::Constraint;
-use crate::text::template::Tool;
-use crate::text::tool_calls::{Syntax, THOUGHTS, ToolChoice};
+use crate::template::Tool;
+use crate::tool_calls::{Syntax, THOUGHTS, ToolChoice};
 
 /// Keywords besides `type`, `properties` and `required` that restrict arguments.
 const SAYS: &[&str] = &[

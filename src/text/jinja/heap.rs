@@ -6,7 +6,7 @@ use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 
 use super::{Error, Limits, Result};
-use crate::text::Waited;
+use crate::Waited;
 
 /// Bytes that are written or compared for one unit of fuel.
 const BYTES_PER_STEP: usize = 16;

@@ -15,7 +15,7 @@ fn limits() -> Limits {
 }
 
 fn data(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/templates").join(name)
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/templates").join(name)
 }
 
 fn read(name: &str) -> Json {

@@ -4,7 +4,7 @@
 use bandmaster_models::gguf::{Gguf, GgufError};
 
 use super::{LoadedModel, Prompt, SessionError};
-use crate::text::{Tokenizer, Waited};
+use crate::{Tokenizer, Waited};
 
 /// A gap to fill in.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

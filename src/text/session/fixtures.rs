@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use bandmaster_engine::{Engine, EngineConfig, EngineHandle};
 use bandmaster_models::{Batch, ForwardError, Model, ModelInfo, OnRow};
 
 use super::LoadedModel;
-use crate::engine::{Engine, EngineConfig, EngineHandle};
-use crate::text::Tokenizer;
-use crate::text::tokenizer::fixtures;
+use crate::Tokenizer;
+use crate::tokenizer::fixtures;
 
 /// Context length of the parrot.
 pub const CONTEXT_TOKENS: usize = 1024;

@@ -4,11 +4,12 @@ use std::collections::VecDeque;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use bandmaster_engine::Constraint;
+
 use super::{LoadedModel, Output, Prompt, SessionError, Terms};
-use crate::engine::Constraint;
-use crate::text::grammar::at_least;
-use crate::text::tool_calls::reasoning_open;
-use crate::text::{ToolChoice, Waited};
+use crate::grammar::at_least;
+use crate::tool_calls::reasoning_open;
+use crate::{ToolChoice, Waited};
 
 const GRAMMARS_KEPT: usize = 32;
 /// A grammar is kept only if its output, printed, has at most so many bytes.

@@ -3,8 +3,8 @@
 use serde_json::{Map, Value};
 
 use super::{LoadedModel, SessionError};
-use crate::text::template::map_strings;
-use crate::text::{Allowance, ChatTemplate, Message, TemplateError, Tool, Waited};
+use crate::template::map_strings;
+use crate::{Allowance, ChatTemplate, Message, TemplateError, Tool, Waited};
 
 /// Private-use characters: no standard gives them a meaning.
 const PRIVATE_CHARACTERS: std::ops::RangeInclusive<char> = '\u{F0000}'..='\u{FFFFD}';

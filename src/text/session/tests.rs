@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::fixtures::{CONTEXT_TOKENS, parrot};
 use super::*;
-use crate::text::{Message, Role};
+use crate::{Message, Role};
 
 const TERMS_TOKENS_MAX: u32 = 64;
 

@@ -144,7 +144,7 @@ impl Tool {
 }
 
 /// `value` with `f` applied to every string and every key.
-pub(in crate::text) fn map_strings(value: &Value, f: &mut dyn FnMut(&str) -> String) -> Value {
+pub(crate) fn map_strings(value: &Value, f: &mut dyn FnMut(&str) -> String) -> Value {
     match value {
         Value::String(text) => Value::String(f(text)),
         Value::Array(items) => items.iter().map(|item| map_strings(item, f)).collect(),

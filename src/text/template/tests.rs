@@ -79,7 +79,7 @@ fn a_template_that_shows_no_question_is_refused_when_it_is_loaded() {
 }
 
 fn public_templates() -> Vec<(String, String)> {
-    let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/templates");
+    let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/templates");
     let paths = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
     let templates = paths.filter(|path| path.extension().is_some_and(|extension| extension == "jinja"));
     let named = templates.map(|path| {
@@ -209,7 +209,7 @@ fn templates_that_show_tools_show_them() {
 
 #[test]
 fn formats_follow_templates() {
-    use crate::text::ToolFormat;
+    use crate::ToolFormat;
     let name = |source: &str| ToolFormat::new(Some(&template(source))).name();
     assert_eq!(name(LLAMA), "llama3");
     assert_eq!(name(MISTRAL), "mistral");

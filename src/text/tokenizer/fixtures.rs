@@ -17,16 +17,16 @@ fn spelled(byte: u8) -> char {
 }
 
 /// Byte-level BPE: the 256 bytes, the given merges (`"h e"`), then `<|im_start|>`, `<|im_end|>` as control tokens.
-pub(crate) fn byte_level(merges: &[&str]) -> Tokenizer {
+pub fn byte_level(merges: &[&str]) -> Tokenizer {
     Tokenizer::from_gguf(&byte_level_gguf("gpt-2", merges)).expect("a sound vocabulary")
 }
 
-pub(crate) fn byte_level_gguf(pre: &str, merges: &[&str]) -> Gguf {
+pub fn byte_level_gguf(pre: &str, merges: &[&str]) -> Gguf {
     byte_level_with(pre, merges, &[])
 }
 
 /// Adds tokens of the given kinds (3: control, 4: user-defined) in front of the last two.
-pub(crate) fn byte_level_with(pre: &str, merges: &[&str], special: &[(&str, i32)]) -> Gguf {
+pub fn byte_level_with(pre: &str, merges: &[&str], special: &[(&str, i32)]) -> Gguf {
     let mut tokens: Vec<String> = (0..=255).map(|byte| spelled(byte).to_string()).collect();
     tokens.extend(merges.iter().map(|merge| merge.replace(' ', "")));
     let mut kinds = vec![1i32; tokens.len()];
@@ -46,6 +46,6 @@ pub(crate) fn byte_level_with(pre: &str, merges: &[&str], special: &[(&str, i32)
     Gguf::from_bytes(writer.finish()).expect("what the writer writes can be read")
 }
 
-pub(crate) fn byte_id(tokenizer: &Tokenizer, byte: u8) -> u32 {
+pub fn byte_id(tokenizer: &Tokenizer, byte: u8) -> u32 {
     (0..256).find(|&id| tokenizer.decode_bytes(id) == [byte]).expect("all bytes are there")
 }

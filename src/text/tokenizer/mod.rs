@@ -4,8 +4,8 @@
 //! What a model does with them is not known here.
 
 mod bpe;
-#[cfg(test)]
-pub(crate) mod fixtures;
+#[cfg(any(test, feature = "fixtures"))]
+pub mod fixtures;
 mod matcher;
 mod pretokenizers;
 mod sentencepiece;

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::header::{Balance, Ending, Header, HeaderReader};
 use super::scan::{Bare, Found, Prefix, bare_json, find_prefix, find_tag, is_name};
 use super::{Syntax, THOUGHTS, ToolFormat};
-use crate::text::template::Tool;
+use crate::template::Tool;
 
 /// A name and the marks around it must take fewer bytes than this.
 const NAME_BYTES_MAX: usize = 512;

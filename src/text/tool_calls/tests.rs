@@ -2,7 +2,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::text::template::Tool;
+use crate::template::Tool;
 
 fn tool(name: &str, parameters: serde_json::Value) -> Tool {
     Tool { name: name.into(), description: None, parameters, strict: false }

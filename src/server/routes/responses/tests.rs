@@ -7,7 +7,7 @@ use hyper_util::service::TowerToHyperService;
 use serde_json::json;
 
 use super::*;
-use crate::server::fixtures::{Running, running};
+use crate::fixtures::{Running, running};
 
 impl Running {
     async fn ask(&self, more: Value) -> Value {

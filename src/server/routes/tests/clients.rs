@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use axum::body::to_bytes;
+use bandmaster_text::session::fixtures::{parrot, parrot_with};
 use serde_json::{Value, json};
 
-use crate::server::fixtures::{Running, running};
-use crate::server::jobs;
-use crate::server::shelf::Alias;
-use crate::text::session::fixtures::{parrot, parrot_with};
+use crate::fixtures::{Running, running};
+use crate::jobs;
+use crate::shelf::Alias;
 
 const CHAT: &str = "/v1/chat/completions";
 const COMPLETIONS: &str = "/v1/completions";

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use bandmaster_journal::Desk;
+use bandmaster_text::session::fixtures::parrot;
 use serde_json::{Value, json};
 
-use crate::journal::Desk;
-use crate::server::fixtures::Running;
-use crate::text::session::fixtures::parrot;
+use crate::fixtures::Running;
 
 struct Damaged {
     server: Running,

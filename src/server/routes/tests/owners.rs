@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bandmaster_journal::{Desk, Viewer};
+use bandmaster_text::session::fixtures::parrot;
 use serde_json::{Value, json};
 
-use crate::journal::{Desk, Viewer};
-use crate::server::auth::Keys;
-use crate::server::fixtures::Running;
-use crate::text::session::fixtures::parrot;
+use crate::auth::Keys;
+use crate::fixtures::Running;
 
 const KEYS: &str = "ann-key name=ann\nbob-key name=bob\nroot-key name=root admin\nplain-key\n";
 

@@ -14,8 +14,8 @@ use flate2::write::MultiGzDecoder;
 use futures_util::StreamExt;
 
 use super::scan::Scan;
-use crate::server::budget::{Part, SMALL_BYTES};
-use crate::server::error::{ApiError, INVALID_REQUEST};
+use crate::budget::{Part, SMALL_BYTES};
+use crate::error::{ApiError, INVALID_REQUEST};
 
 /// Largest body, unpacked. A prompt of a million tokens has some 5 MB.
 pub const BODY_BYTES_MAX: usize = 32 << 20;

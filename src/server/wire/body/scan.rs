@@ -6,10 +6,10 @@ mod tests;
 
 use axum::http::StatusCode;
 
-use crate::server::error::{ApiError, INVALID_REQUEST};
-use crate::server::wire::responses::conversation::ITEMS_MAX;
-use crate::server::wire::sampling::{STOP_TOKENS_MAX, STOPS_MAX};
-use crate::server::wire::tools::TOOLS_MAX;
+use crate::error::{ApiError, INVALID_REQUEST};
+use crate::wire::responses::conversation::ITEMS_MAX;
+use crate::wire::sampling::{STOP_TOKENS_MAX, STOPS_MAX};
+use crate::wire::tools::TOOLS_MAX;
 
 /// Maximum number of values in a body, field names included. A prompt of a million token ids fits.
 pub const VALUES_MAX: usize = 1_200_000;

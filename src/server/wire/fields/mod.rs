@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use serde_ignored::Path;
 use serde_json::{Map, Value};
 
-use crate::server::error::ApiError;
+use crate::error::ApiError;
 use promises::Promise;
 
 /// Names that are reported of one body.

@@ -7,7 +7,7 @@
 
 use serde_json::Value;
 
-use crate::server::error::ApiError;
+use crate::error::ApiError;
 
 /// A field that would change what an answer promises.
 #[derive(Debug)]

@@ -2,15 +2,15 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::server::wire::body::parse;
-use crate::server::wire::chat::ChatRequest;
-use crate::server::wire::completions::CompletionRequest;
-use crate::server::wire::embeddings::EmbeddingRequest;
-use crate::server::wire::infill::InfillRequest;
-use crate::server::wire::responses::conversation::{ConversationAsked, ConversationNoted, ItemsGiven};
-use crate::server::wire::responses::request::CreateResponse;
-use crate::server::wire::runs::{AnswerGiven, RunAsked};
-use crate::server::wire::tokens::{DetokenizeRequest, TemplateRequest, TokenizeRequest};
+use crate::wire::body::parse;
+use crate::wire::chat::ChatRequest;
+use crate::wire::completions::CompletionRequest;
+use crate::wire::embeddings::EmbeddingRequest;
+use crate::wire::infill::InfillRequest;
+use crate::wire::responses::conversation::{ConversationAsked, ConversationNoted, ItemsGiven};
+use crate::wire::responses::request::CreateResponse;
+use crate::wire::runs::{AnswerGiven, RunAsked};
+use crate::wire::tokens::{DetokenizeRequest, TemplateRequest, TokenizeRequest};
 
 /// Names of ignored fields, or why the body is refused.
 type Read = Result<Vec<String>, ApiError>;
@@ -389,9 +389,9 @@ fn texts_are_taken_in_every_form_that_says_the_same() {
         let body = json!({"input": input});
         let (request, _) = parse::<CreateResponse>(body.to_string().as_bytes()).unwrap();
         let asked = request.understood("m".into()).unwrap();
-        crate::server::wire::responses::items::messages(None, &asked.input).unwrap()
+        crate::wire::responses::items::messages(None, &asked.input).unwrap()
     };
-    let said = |text: &str| crate::text::Message::new(crate::text::Role::User, text);
+    let said = |text: &str| bandmaster_text::Message::new(bandmaster_text::Role::User, text);
     for given in [
         json!("ab"),
         json!(["ab"]),
@@ -419,7 +419,7 @@ fn results_of_many_calls_find_their_calls_in_no_time() {
     let body = json!({"messages": messages}).to_string();
     let request = parse::<ChatRequest>(body.as_bytes()).unwrap().0;
     let started = std::time::Instant::now();
-    let read = crate::server::wire::chat::read_messages(request.asked.messages).unwrap();
+    let read = crate::wire::chat::read_messages(request.asked.messages).unwrap();
     assert!(started.elapsed().as_secs() < 3, "{:?}", started.elapsed());
     let ids = |range: std::ops::Range<usize>| -> Vec<&str> {
         read[range].iter().map(|message| message.tool_call_id.as_deref().unwrap_or_default()).collect()
@@ -430,7 +430,7 @@ fn results_of_many_calls_find_their_calls_in_no_time() {
 
 #[test]
 fn arguments_of_too_many_values_stay_text() {
-    use crate::server::wire::tools::read_arguments;
+    use crate::wire::tools::read_arguments;
     let list = |values: usize| format!("[{}1]", "1,".repeat(values));
     assert!(read_arguments(list(19_000)).is_array());
     for text in [

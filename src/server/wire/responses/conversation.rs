@@ -1,12 +1,12 @@
 //! `/v1/conversations`: request bodies, and the conversation object.
 
+use bandmaster_journal::KeptConversation;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::Metadata;
 use super::items::ItemGiven;
-use crate::journal::KeptConversation;
 
 /// Items of one request. A body with more is refused before it is parsed.
 pub const ITEMS_MAX: usize = 20;

@@ -5,16 +5,16 @@ mod tests;
 
 use std::mem;
 
+use bandmaster_text::Part;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::items::{Item, ItemPart, ItemRole, ItemStatus};
 use super::object::{IncompleteDetails, Response, ResponseError, ResponseStatus};
-use crate::server::answer::{Finish, Spent};
-use crate::server::error::ApiError;
-use crate::server::wire::chat_response::TokenLogprob;
-use crate::server::wire::{new_id, unix_seconds};
-use crate::text::Part;
+use crate::answer::{Finish, Spent};
+use crate::error::ApiError;
+use crate::wire::chat_response::TokenLogprob;
+use crate::wire::{new_id, unix_seconds};
 
 /// An event of a streamed response.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]

@@ -6,18 +6,18 @@ mod tests;
 
 use std::collections::HashSet;
 
+use bandmaster_journal::KeptItem;
+use bandmaster_text::{Message, Role, ToolCall};
 use serde::de::{self, Deserializer};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use super::TextOr;
-use crate::journal::KeptItem;
-use crate::server::error::ApiError;
-use crate::server::wire::chat_response::TokenLogprob;
-use crate::server::wire::new_id;
-use crate::server::wire::tools::read_arguments;
-use crate::text::{Message, Role, ToolCall};
+use crate::error::ApiError;
+use crate::wire::chat_response::TokenLogprob;
+use crate::wire::new_id;
+use crate::wire::tools::read_arguments;
 
 /// An item sent by a client. A message needs no `type`.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::fields::NameOr;
-use crate::server::error::ApiError;
+use crate::error::ApiError;
 
 /// Pairs of strings that a client attaches. They are returned, never interpreted.
 pub type Metadata = BTreeMap<String, String>;

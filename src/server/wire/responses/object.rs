@@ -6,8 +6,8 @@ use utoipa::ToSchema;
 use super::Metadata;
 use super::items::Item;
 use super::said::{FormatGiven, FunctionTool, ToolChoiceSaid};
-use crate::server::answer::Spent;
-use crate::server::error::{ApiError, INVALID_REQUEST, RATE_LIMIT};
+use crate::answer::Spent;
+use crate::error::{ApiError, INVALID_REQUEST, RATE_LIMIT};
 
 /// An answer and the settings that it was requested with.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]

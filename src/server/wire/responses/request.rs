@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod tests;
 
+use bandmaster_text::{Rendering, Tool, ToolChoice};
 use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -11,14 +12,13 @@ use super::items::ItemGiven;
 use super::object::{ConversationRef, ReasoningSaid, Response, ResponseStatus, TextSaid};
 use super::said::{FormatGiven, FunctionTool, ToolChoiceSaid};
 use super::{Metadata, TextOr, check_metadata};
-use crate::server::answer::{Format, Question};
-use crate::server::error::ApiError;
-use crate::server::wire::fields::{Body, Fields, NameOr, is_empty};
-use crate::server::wire::sampling::{Given, Most, most_tokens};
-use crate::server::wire::shape::ShapeGiven;
-use crate::server::wire::tools::{FunctionGiven, ToolGiven, check_choice, tools};
-use crate::server::wire::{new_id, unix_seconds};
-use crate::text::{Rendering, Tool, ToolChoice};
+use crate::answer::{Format, Question};
+use crate::error::ApiError;
+use crate::wire::fields::{Body, Fields, NameOr, is_empty};
+use crate::wire::sampling::{Given, Most, most_tokens};
+use crate::wire::shape::ShapeGiven;
+use crate::wire::tools::{FunctionGiven, ToolGiven, check_choice, tools};
+use crate::wire::{new_id, unix_seconds};
 
 const TOP_LOGPROBS_MAX: u32 = 20;
 const LOGPROBS: &str = "message.output_text.logprobs";

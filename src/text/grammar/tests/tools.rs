@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::text::tool_calls::{OutputParser, Part};
+use crate::tool_calls::{OutputParser, Part};
 
 fn tool(name: &str, parameters: Value, strict: bool) -> Tool {
     Tool { name: name.into(), description: None, parameters, strict }

@@ -5,11 +5,11 @@ mod gbnf;
 #[cfg(test)]
 mod tests;
 
+use bandmaster_engine::Constraint;
 use llguidance::api::TopLevelGrammar;
 use serde_json::Value;
 
 use super::{GrammarError, GrammarFactory, own_words};
-use crate::engine::Constraint;
 
 const TEXT_BYTES_MAX: usize = 256 << 10;
 

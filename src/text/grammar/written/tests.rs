@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::super::tests::{allowed, drawn, factory};
 use super::*;
-use crate::text::Tokenizer;
+use crate::Tokenizer;
 
 /// Whether `text` is a complete answer under a grammar.
 fn fits(factory: &GrammarFactory, tokenizer: &Tokenizer, written: &Written, text: &str) -> bool {

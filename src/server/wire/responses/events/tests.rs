@@ -3,8 +3,8 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::server::wire::body::parse;
-use crate::server::wire::responses::request::CreateResponse;
+use crate::wire::body::parse;
+use crate::wire::responses::request::CreateResponse;
 
 fn progress() -> Progress {
     let request = parse::<CreateResponse>(br#"{"input": "Hi"}"#).unwrap();

@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::server::wire::body::parse;
+use crate::wire::body::parse;
 
 fn read(request: &Value) -> Result<Asked, ApiError> {
     parse::<CreateResponse>(request.to_string().as_bytes())?.0.understood("m".into())

@@ -25,7 +25,7 @@ pub use tool_calls::{OutputParser, Part, ToolChoice, ToolFormat, reasoning_open}
 pub use waited::Waited;
 
 /// What callers need to make a request and to read its result, so that they do not import the engine.
-pub use crate::engine::{
+pub use bandmaster_engine::{
     Class, EngineHandle, Failure, FinishReason, ModelStats as EngineModelStats, Priority, Rejected, RunId,
     Sampling, Stats as EngineStats, Stuck, Usage,
 };

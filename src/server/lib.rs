@@ -31,6 +31,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
+use bandmaster_text::{EngineHandle, LoadedModel};
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes as at;
@@ -42,8 +43,6 @@ use metrics::Metrics;
 use runs::Runs;
 use serve::Drain;
 use shelf::{BAND, Shelf};
-
-use crate::text::{EngineHandle, LoadedModel};
 
 /// The end of the drain time that is reserved for streams to send their final error event.
 const LAST_WORDS: Duration = Duration::from_millis(500);

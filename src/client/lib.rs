@@ -1,8 +1,8 @@
 //! Asks servers: any OpenAI-compatible one by its URL, and the server of this home over its private socket. What is asked
 //! and what the answers are used for is not known here.
 
-#[cfg(test)]
-pub(crate) mod fake;
+#[cfg(any(test, feature = "fixtures"))]
+pub mod fake;
 mod joined;
 mod openai;
 mod sse;
