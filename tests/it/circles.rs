@@ -7,8 +7,22 @@ use std::path::{Path, PathBuf};
 
 use syn::visit::{self, Visit};
 
-/// Source folders of the crates.
-const CRATES: &[&str] = &["src", "kernels/src", "models/src"];
+/// Source folders of the crates: `src` has the root crate's files and those of the crates in its folders.
+const CRATES: &[&str] = &[
+    "src",
+    "src/band",
+    "src/bench",
+    "src/client",
+    "src/engine",
+    "src/hub",
+    "src/journal",
+    "src/orchestrator",
+    "src/server",
+    "src/text",
+    "src/tools",
+    "kernels/src",
+    "models/src",
+];
 
 /// A module's path, e.g. `["map", "slots"]`. A crate's root is empty.
 type Place = Vec<String>;
@@ -78,7 +92,7 @@ fn files(root: &Path) -> BTreeMap<Place, PathBuf> {
             let path = entry.path();
             let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
             let inner = [&place[..], std::slice::from_ref(&name)].concat();
-            if path.is_dir() {
+            if path.is_dir() && !path.join("Cargo.toml").exists() {
                 collect(&path, &inner, found);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let is_face = matches!(name.as_str(), "mod" | "lib" | "main");
