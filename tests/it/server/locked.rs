@@ -39,7 +39,7 @@ fn another_process_that_locks_the_record_delays_nobody_and_the_record_is_whole_a
     assert_eq!(status, 200, "{run}");
     let run = run["id"].as_str().unwrap().to_owned();
     let mut stream = server.stream(120);
-    let body = json!({"input": "Hi", "max_output_tokens": 8});
+    let body = json!({"input": "Hi", "max_output_tokens": 8, "temperature": 0});
     let (events, (answered, response)) = std::thread::scope(|scope| {
         let events = scope.spawn(|| server.get(&format!("/v1/runs/{run}/events")).1);
         let response = scope.spawn(|| server_post(&server.address, "/v1/responses", &body));
