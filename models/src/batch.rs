@@ -80,7 +80,7 @@ impl Batch {
         }
         if self.tokens.len() > limits.step_tokens {
             return wrong(format!(
-                "{} tokens in a step of at most {}",
+                "{} tokens, but a step has at most {}",
                 self.tokens.len(),
                 limits.step_tokens
             ));
@@ -89,7 +89,7 @@ impl Batch {
         if let Some(block) =
             self.tables.iter().copied().chain(in_copies).find(|&block| block as usize >= limits.blocks)
         {
-            return wrong(format!("block {block} of {}", limits.blocks));
+            return wrong(format!("block {block}, but there are only {} blocks", limits.blocks));
         }
         let mut next = 0;
         for span in &self.spans {
@@ -97,11 +97,13 @@ impl Batch {
             next = span.tokens.end;
         }
         if next != self.tokens.len() {
-            return wrong(format!("spans cover {next} of {} tokens", self.tokens.len()));
+            return wrong(format!("the spans cover only {next} of {} tokens", self.tokens.len()));
         }
         let ascending = self.rows.is_sorted_by(|a, b| a < b);
         match self.rows.last() {
-            Some(&row) if row as usize >= next => wrong(format!("row {row} of {next}")),
+            Some(&row) if row as usize >= next => {
+                wrong(format!("wanted row {row}, but the batch has {next} tokens"))
+            }
             _ if !ascending => wrong("wanted rows are not ascending".to_owned()),
             _ => Ok(()),
         }
@@ -110,17 +112,24 @@ impl Batch {
     fn check_span(&self, span: &Span, first: usize, limits: &Limits) -> Result<(), ForwardError> {
         let wrong = |what: String| Err(ForwardError::Batch(what));
         if span.tokens.start != first || span.tokens.is_empty() || span.tokens.end > self.tokens.len() {
-            return wrong(format!("a span of tokens {:?} where {first} is next", span.tokens));
+            return wrong(format!("a span has tokens {:?}, but the next token is {first}", span.tokens));
         }
         let context = span.context + span.tokens.len();
         if context > limits.context_tokens {
-            return wrong(format!("a context of {context} tokens where {} fit", limits.context_tokens));
+            return wrong(format!(
+                "a context of {context} tokens, but at most {} fit",
+                limits.context_tokens
+            ));
         }
         if span.table.start > span.table.end || span.table.end > self.tables.len() {
-            return wrong(format!("table {:?} of {}", span.table, self.tables.len()));
+            return wrong(format!(
+                "a span's table is {:?}, but the tables have {} blocks",
+                span.table,
+                self.tables.len()
+            ));
         }
         if span.table.len() * limits.block_tokens < context {
-            return wrong(format!("{} blocks for {context} tokens", span.table.len()));
+            return wrong(format!("{} blocks are too few for {context} tokens", span.table.len()));
         }
         Ok(())
     }

@@ -328,21 +328,22 @@ fn read_shape(file: &Path) -> Result<Shape, EmbedderError> {
     // Relatives of BERT have the same tensors but other positions or layers.
     let family = json["model_type"].as_str().unwrap_or("bert");
     if family != "bert" {
-        return Err(wrong(format!("`model_type` is {family}, only bert is known")));
+        return Err(wrong(format!("`model_type` is {family}, but only bert is supported")));
     }
     let places = json["position_embedding_type"].as_str().unwrap_or("absolute");
     if places != "absolute" {
-        return Err(wrong(format!("`position_embedding_type` is {places}, only absolute is known")));
+        return Err(wrong(format!("`position_embedding_type` is {places}, but only absolute is supported")));
     }
     let fits = shape.width.is_multiple_of(shape.heads)
         && shape.width.is_multiple_of(32)
         && shape.ffn.is_multiple_of(32);
     match json["hidden_act"].as_str() {
         Some("gelu") if fits => Ok(shape),
-        Some("gelu") => {
-            Err(wrong(format!("widths {} and {} over {} heads", shape.width, shape.ffn, shape.heads)))
-        }
-        _ => Err(wrong(format!("`hidden_act` is {}, only gelu is known", json["hidden_act"]))),
+        Some("gelu") => Err(wrong(format!(
+            "widths {} and {} with {} heads are not supported",
+            shape.width, shape.ffn, shape.heads
+        ))),
+        _ => Err(wrong(format!("`hidden_act` is {}, but only gelu is supported", json["hidden_act"]))),
     }
 }
 
@@ -350,7 +351,7 @@ fn read_shape(file: &Path) -> Result<Shape, EmbedderError> {
 const HARMLESS: &[(&str, &str)] = &[
     ("embeddings.position_ids", "the numbers 0, 1, 2 and so on"),
     ("pooler.", "for pooling by the first token; embeddings are means"),
-    ("cls.", "for guessing masked words"),
+    ("cls.", "for predicting masked words"),
 ];
 
 struct Parts {
@@ -405,7 +406,7 @@ impl Reader<'_> {
             taken.contains(name) || HARMLESS.iter().any(|(start, _)| name.starts_with(start))
         };
         match self.tensors.names().into_iter().find(|name| !used(name)) {
-            Some(name) => Err(format!("tensor {name} would not be computed with")),
+            Some(name) => Err(format!("tensor {name} would be ignored")),
             None => Ok(()),
         }
     }

@@ -17,7 +17,7 @@ pub enum LoadError {
     Spec(#[from] SpecError),
     /// The file has a tensor that the decoder would ignore.
     #[error(
-        "tensor `{tensor}` is in the file and would not be computed with ({why}): the answers would not be the model's; use another model or another conversion"
+        "tensor `{tensor}` is in the file but would be ignored ({why}): the answers would not be the model's; use another model or another conversion"
     )]
     Unused {
         /// The tensor's name in the file.
@@ -42,7 +42,7 @@ pub enum LoadError {
     },
     /// A tensor's quantization is not supported.
     #[error(
-        "tensor `{tensor}` has type {found}, which can't be computed with: get the model in another quantization, e.g. Q4_K_M or Q8_0"
+        "tensor `{tensor}` has type {found}, which is not supported: get the model in another quantization, e.g. Q4_K_M or Q8_0"
     )]
     Type {
         /// The tensor's name in the file.
@@ -60,7 +60,7 @@ pub enum LoadError {
     },
     /// The options leave no memory for even one cache block.
     #[error(
-        "{given} bytes for keys and values hold no block of {block_bytes} bytes: give the model more memory"
+        "{given} bytes for the KV cache are less than one block of {block_bytes} bytes: give the model more memory"
     )]
     KvBytes {
         /// Bytes that the options give to keys and values.

@@ -169,7 +169,7 @@ pub enum SpecError {
     },
     /// The architecture has no such key, as far as is known here.
     #[error(
-        "metadata key `{key}` is {value}: the key is not known here and may change what the model computes; use another conversion of the model"
+        "metadata key `{key}` is {value}: the key is unknown and may change what the model computes; use another conversion of the model"
     )]
     UnknownKey {
         /// The full name of the key.

@@ -93,7 +93,7 @@ impl Spec {
                             self.architecture, self.layers
                         )
                     }
-                    _ => format!("the `{}` decoder here has no such part", self.architecture),
+                    _ => format!("the `{}` decoder does not use it", self.architecture),
                 };
                 Err(LoadError::Unused { tensor: shown(&tensor.name), why })
             }

@@ -246,7 +246,7 @@ impl Runner {
             Ok(Err(error @ ForwardError::Lost(_))) => Err(Broken::Lost(error.to_string())),
             Ok(Err(error)) => Err(Broken::Failed(error.to_string())),
             Ok(Ok(())) if outcomes.iter().any(|outcome| outcome.get().is_none()) => {
-                Err(Broken::Failed("the model left out rows that were wanted".into()))
+                Err(Broken::Failed("the model did not compute all rows that it was asked for".into()))
             }
             Ok(Ok(())) => Ok(()),
         }

@@ -9,7 +9,7 @@ pub enum Rejected {
     #[error("the queue is full ({waiting} waiting): try again later or raise --max-queue")]
     QueueFull { waiting: usize },
     #[error(
-        "{prompt_tokens} prompt tokens and one more do not fit: the model's context is {context_tokens} tokens, the cache holds {pool_tokens}: shorten the input or raise --context-tokens or --memory"
+        "{prompt_tokens} prompt tokens and one generated token do not fit: the model's context is {context_tokens} tokens, the cache holds {pool_tokens}: shorten the input or raise --context-tokens or --memory"
     )]
     PromptTooLong {
         prompt_tokens: usize,
@@ -33,7 +33,7 @@ pub enum Rejected {
         range: &'static str,
     },
     /// The parent of a fork has ended or never existed.
-    #[error("request {0} has ended, so nothing can go on from it: submit its prompt as a request of its own")]
+    #[error("request {0} has ended, so it can't be continued: submit its prompt as a request of its own")]
     Ended(u64),
     #[error("no model with id {0} is loaded")]
     UnknownModel(u32),
@@ -50,7 +50,7 @@ pub enum Failure {
     GrammarPanicked(String),
     #[error("logit_bias forbids every token that could come next: forbid fewer")]
     LogitBias,
-    #[error("no token can be drawn: every logit that the grammar leaves is minus infinity or not a number")]
+    #[error("no token can be sampled: every logit that the grammar allows is minus infinity or not a number")]
     NoFiniteLogit,
     /// The forward pass returned an error.
     #[error("model {model}: {why}")]

@@ -19,7 +19,7 @@ const OTHER_COMMANDS_MAX: usize = 64;
 pub enum EngineError {
     #[error("model {name}: {reason}")]
     Load { name: String, reason: LoadError },
-    #[error("no thread for the engine: {0}")]
+    #[error("can't start a thread for the engine: {0}")]
     Thread(std::io::Error),
     #[error("the engine has stopped")]
     Stopped,

@@ -34,7 +34,7 @@ enum Push {
 /// A model that does not fit into the memory budget.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "its weights take {weight_bytes} bytes and a cache block {block_bytes}, and all may take {memory_bytes_max}: raise --memory"
+    "its weights take {weight_bytes} bytes and a cache block takes {block_bytes}, but together they may take at most {memory_bytes_max}: raise --memory"
 )]
 pub struct TooLarge {
     pub weight_bytes: usize,
@@ -128,7 +128,7 @@ impl Core {
         let known = &self.lanes[id.0 as usize];
         let info = model.info();
         if known.limits.vocab > 0 && known.info != *info {
-            return Err("its file is another than when it was loaded first: start again to use it".into());
+            return Err("its file differs from the one first loaded: restart to use it".into());
         }
         let &ModelInfo { weight_bytes, kv_block_bytes: block_bytes, .. } = info;
         let memory_bytes_max = self.config.memory_bytes_max;

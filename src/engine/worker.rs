@@ -160,7 +160,7 @@ impl Worker {
             };
             let thread = Builder::new().name(format!("load {}", id.0)).spawn(load);
             if let Err(error) = thread {
-                self.settle(id, Err(format!("no thread to load it: {error}").into()));
+                self.settle(id, Err(format!("can't start a thread to load it: {error}").into()));
             }
         }
         // Models that left to make room for blocks, not for another model.

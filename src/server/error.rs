@@ -304,8 +304,8 @@ mod tests {
         let full = "the queue is full (3 waiting): try again later or raise --max-queue";
         check(Rejected::QueueFull { waiting: 3 }, 429, None, Some("queue_full"), full);
         let long = Rejected::PromptTooLong { prompt_tokens: 9, context_tokens: 8, pool_tokens: 7 };
-        let said = "9 prompt tokens and one more do not fit: the model's context is 8 tokens, the cache holds 7: \
-                    shorten the input or raise --context-tokens or --memory";
+        let said = "9 prompt tokens and one generated token do not fit: the model's context is 8 tokens, \
+                    the cache holds 7: shorten the input or raise --context-tokens or --memory";
         check(long, 400, prompt, Some("context_length_exceeded"), said);
         check(Rejected::EmptyPrompt, 400, prompt, None, "the prompt has no tokens");
         let unknown = Rejected::UnknownPromptToken { token: 9, vocab: 8 };
@@ -317,7 +317,7 @@ mod tests {
         check(Rejected::Stopped, 503, None, None, "the server is ending");
         check(Rejected::UnknownModel(3), 500, None, None, "no model with id 3 is loaded");
         let ended =
-            "request 3 has ended, so nothing can go on from it: submit its prompt as a request of its own";
+            "request 3 has ended, so it can't be continued: submit its prompt as a request of its own";
         check(Rejected::Ended(3), 500, None, None, ended);
     }
 
@@ -370,7 +370,7 @@ mod tests {
         check(Failure::GrammarPanicked(why()), 400, Some("response_format"), panicked);
         let forbidden = "logit_bias forbids every token that could come next: forbid fewer";
         check(Failure::LogitBias, 400, Some("logit_bias"), forbidden);
-        let nothing = "generation failed: no token can be drawn: every logit that the grammar leaves is minus \
+        let nothing = "generation failed: no token can be sampled: every logit that the grammar allows is minus \
                        infinity or not a number";
         check(Failure::NoFiniteLogit, 500, None, nothing);
         // What a model says decides nothing, whatever it begins with.

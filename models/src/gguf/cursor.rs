@@ -104,7 +104,7 @@ impl<'a> Cursor<'a> {
         let most = self.left() / bytes_min;
         if count > most as u64 {
             let problem =
-                format!("it announces {count} {what} and the rest of the file can hold {most} at most");
+                format!("it announces {count} {what}, but the rest of the file can hold at most {most}");
             return Err(self.malformed(start, problem));
         }
         Ok(count as usize)

@@ -34,7 +34,7 @@ pub enum GgufError {
     },
     /// The file is shorter than its contents need.
     #[error(
-        "{} is cut off: {place} at byte {offset} needs {needed} bytes and {left} are left; download the file again",
+        "{} is cut off: {place} at byte {offset} needs {needed} bytes, but {left} are left; download the file again",
         file.display()
     )]
     Truncated {
@@ -99,7 +99,7 @@ pub enum GgufError {
     },
     /// Data was requested of a tensor whose element type is unknown.
     #[error(
-        "{}: tensor `{tensor}` at byte {offset} has element type {ggml_type}, which is not known here; get a file in another quantization, e.g. Q4_K_M",
+        "{}: tensor `{tensor}` at byte {offset} has element type {ggml_type}, which is not supported; get a file in another quantization, e.g. Q4_K_M",
         file.display()
     )]
     UnknownType {

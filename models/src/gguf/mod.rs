@@ -149,7 +149,7 @@ impl Gguf {
                 file: parts[tensor.part].path.clone(),
                 place: cursor::Place::Tensor(&tensor.name).to_string(),
                 offset: tensor.offset,
-                problem: "the name is there twice".to_owned(),
+                problem: "the name is used twice".to_owned(),
             });
         }
         let gguf = Gguf { parts, version, entries, tensors, by_name };
@@ -157,7 +157,7 @@ impl Gguf {
         match announced {
             Some(count) if gguf.parts.len() > 1 && count != gguf.tensors.len() => {
                 let problem = format!(
-                    "{count} tensors are announced and all parts together hold {}: download them again",
+                    "{count} tensors are announced, but all parts together hold {}: download them again",
                     gguf.tensors.len()
                 );
                 Err(split_error(gguf.path(), problem))
@@ -322,7 +322,7 @@ fn split_of(part: &Part, header: &Header) -> Result<Option<Split>, GgufError> {
             Some(number) if number <= 99_999 => Ok(Some(number)),
             _ => Err(split_error(
                 &part.path,
-                format!("metadata key `{key}` holds no number of parts: download the file again"),
+                format!("metadata key `{key}` is not a number of parts: download the file again"),
             )),
         },
     };

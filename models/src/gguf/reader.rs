@@ -104,7 +104,7 @@ fn read_entries(cursor: &mut Cursor<'_>, count: usize) -> Result<Vec<usize>, Ggu
         entries.windows(2).find(|pair| key_at(bytes, file, pair[0]) == key_at(bytes, file, pair[1]))
     {
         cursor.place = Place::Key(key_at(bytes, file, twice[1]));
-        return Err(cursor.malformed(twice[0].max(twice[1]), "the key is there twice"));
+        return Err(cursor.malformed(twice[0].max(twice[1]), "the key is given twice"));
     }
     Ok(entries)
 }
@@ -157,9 +157,8 @@ fn read_tensor(cursor: &mut Cursor<'_>, budget: &mut Budget) -> Result<TensorInf
     cursor.place = Place::Tensor(name);
     let dims = cursor.u32()?;
     if dims == 0 || dims > DIMS_MAX {
-        return Err(
-            cursor.malformed(start, format!("it has {dims} dimensions, and 1 to {DIMS_MAX} are possible"))
-        );
+        return Err(cursor
+            .malformed(start, format!("it has {dims} dimensions, but only 1 to {DIMS_MAX} are possible")));
     }
     budget.spend(name.len() + dims as usize * size_of::<u64>(), cursor)?;
     let mut shape = Vec::with_capacity(dims as usize);
@@ -168,7 +167,7 @@ fn read_tensor(cursor: &mut Cursor<'_>, budget: &mut Budget) -> Result<TensorInf
     }
     let elements = shape.iter().try_fold(1u64, |product, &dim| product.checked_mul(dim));
     let Some(elements) = elements.filter(|&elements| elements > 0) else {
-        return Err(cursor.malformed(start, format!("its shape {shape:?} can't be")));
+        return Err(cursor.malformed(start, format!("its shape {shape:?} is impossible")));
     };
     let ggml_type = cursor.u32()?;
     let bytes = match GgmlType::from_id(ggml_type) {

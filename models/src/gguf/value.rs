@@ -209,7 +209,7 @@ macro_rules! integers {
 integers!(u32: "an unsigned 32-bit integer", u64: "an unsigned 64-bit integer", i32: "a 32-bit integer", i64: "a 64-bit integer", usize: "an unsigned integer");
 
 impl<'a> FromValue<'a> for f32 {
-    const WANTED: &'static str = "a number with a fraction";
+    const WANTED: &'static str = "a floating-point number";
     fn from_value(value: &Value<'a>) -> Option<Self> {
         match *value {
             Value::F32(v) => Some(v),
@@ -220,7 +220,7 @@ impl<'a> FromValue<'a> for f32 {
 }
 
 impl<'a> FromValue<'a> for bool {
-    const WANTED: &'static str = "a truth value";
+    const WANTED: &'static str = "a boolean";
     fn from_value(value: &Value<'a>) -> Option<Self> {
         match *value {
             Value::Bool(v) => Some(v),
@@ -250,7 +250,7 @@ impl<'a> FromValue<'a> for Array<'a> {
 }
 
 impl<'a, T: FromValue<'a>> FromValue<'a> for Vec<T> {
-    const WANTED: &'static str = "an array whose elements fit";
+    const WANTED: &'static str = "an array with elements of the right type";
     fn from_value(value: &Value<'a>) -> Option<Self> {
         let Value::Array(array) = value else { return None };
         array.iter().map(|element| T::from_value(&element)).collect()

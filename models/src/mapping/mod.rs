@@ -92,7 +92,7 @@ impl Mapping {
             Ok(stamp) if stamp == self.stamp => Ok(()),
             Ok(stamp) if stamp.bytes < self.stamp.bytes => changed("was cut short"),
             Ok(_) => changed("was written to"),
-            Err(_) => changed("could not be looked at any more"),
+            Err(_) => changed("could not be inspected any more"),
         }
     }
 
@@ -166,7 +166,7 @@ impl MappingMut {
     pub(crate) fn finish(self, path: &Path) -> std::io::Result<Mapping> {
         let stamp = Stamp::of(&self.file)?;
         if stamp.bytes != self.map.len() as u64 {
-            return Err(std::io::Error::other("somebody else changed its length"));
+            return Err(std::io::Error::other("its length was changed by another process"));
         }
         let map = self.map.make_read_only()?;
         Ok(Mapping {
