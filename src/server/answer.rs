@@ -93,7 +93,11 @@ impl Draws {
         match self.stop_token_ids.iter().find(|&&id| id as usize >= model.vocab()) {
             Some(id) => Err(ApiError::invalid(
                 "stop_token_ids",
-                format!("stop_token_ids: token {id} is not one of {}'s {}", model.name(), model.vocab()),
+                format!(
+                    "stop_token_ids: token {id} is not in the vocabulary of {} ({} tokens)",
+                    model.name(),
+                    model.vocab()
+                ),
             )),
             None => Ok(()),
         }
@@ -264,8 +268,9 @@ fn prepare(model: Arc<LoadedModel>, question: Question, waited: &Waited) -> Resu
                 Format::Schema(schema) => Some(schema),
                 Format::Written(_) => {
                     let field = question.format_field;
-                    let message =
-                        format!("{field} can't be beside tools: give a schema, or set tool_choice to none");
+                    let message = format!(
+                        "{field} can't be used together with tools: give a schema, or set tool_choice to none"
+                    );
                     return Err(ApiError::unsupported(field, message));
                 }
             },
@@ -432,7 +437,7 @@ impl Choice {
             FinishReason::Stop => Finish::Stop,
             FinishReason::Length => Finish::Length,
             FinishReason::Cancelled | FinishReason::Deadline => {
-                let why = ApiError::unavailable("the server ended the answer: ask again");
+                let why = ApiError::unavailable("the server stopped the answer: try again");
                 return self.pending.push_back(Update::Failed(why));
             }
         };

@@ -58,7 +58,7 @@ pub enum KeysError {
     #[error("{}: {problem}", path.display())]
     Unreadable { path: PathBuf, problem: String },
     #[error(
-        "{} holds no key: write one a line, e.g. one that `openssl rand -hex 24` makes",
+        "{} contains no key: write one per line, e.g. one that `openssl rand -hex 24` makes",
         path.display()
     )]
     Empty { path: PathBuf },
@@ -75,10 +75,10 @@ pub enum KeysError {
 pub enum Denied {
     #[error("an API key is needed: send it as `Authorization: Bearer KEY`")]
     Missing,
-    #[error("the API key is wrong: send one of those this server was started with")]
+    #[error("the API key is wrong: send one that this server was started with")]
     Wrong,
     /// Many wrong keys came from this address, and the most requests that may wait because of that are waiting.
-    #[error("many wrong keys came from this address: try again later")]
+    #[error("too many wrong keys were sent from this address: try again later")]
     TooManyWrong { retry_after: Duration },
     #[error("this key may make {per_minute} requests a minute: try again later")]
     TooManyRequests { per_minute: u64, retry_after: Duration },
@@ -128,10 +128,13 @@ impl Keys {
             }
             let key = parse_line(line, keys.len() + 1, now).and_then(|key| {
                 if keys.iter().any(|other| other.digest == key.digest) {
-                    return Err("the same key stands above: give each line its own".to_owned());
+                    return Err("the same key was used on an earlier line: give each line its own".to_owned());
                 }
                 if !names.insert(key.name.clone()) {
-                    return Err(format!("name={} stands above: give each key its own", key.name));
+                    return Err(format!(
+                        "name={} was used on an earlier line: give each key its own",
+                        key.name
+                    ));
                 }
                 Ok(key)
             });
@@ -207,7 +210,7 @@ fn parse_line(line: &str, number: usize, now: Instant) -> Result<Key, String> {
     let mut words = line.split_whitespace();
     let word = words.next().expect("the line is not empty");
     if !word.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err("a key is made of visible ASCII characters".to_owned());
+        return Err("a key must consist of visible ASCII characters".to_owned());
     }
     let mut name = None;
     let mut is_admin = false;
@@ -216,19 +219,19 @@ fn parse_line(line: &str, number: usize, now: Instant) -> Result<Key, String> {
         let (field, value) = setting.split_once('=').unwrap_or((setting, ""));
         let twice = match field {
             "admin" if setting == "admin" => std::mem::replace(&mut is_admin, true),
-            "name" if value.is_empty() => return Err("name= names nobody".to_owned()),
+            "name" if value.is_empty() => return Err("name= is empty".to_owned()),
             "name" => name.replace(value.to_owned()).is_some(),
             "requests_per_minute" => requests.replace(limit(field, value)?).is_some(),
             "tokens_per_minute" => tokens.replace(limit(field, value)?).is_some(),
             "concurrent" => concurrent_max.replace(limit(field, value)?).is_some(),
             _ => {
                 return Err(format!(
-                    "`{field}` is no setting: there are name, admin, requests_per_minute, tokens_per_minute and concurrent"
+                    "`{field}` is not a setting: the settings are name, admin, requests_per_minute, tokens_per_minute and concurrent"
                 ));
             }
         };
         if twice {
-            return Err(format!("{field} stands twice"));
+            return Err(format!("{field} is given twice"));
         }
     }
     let digest = sha256(word);

@@ -123,7 +123,7 @@ fn check(question: &Question) -> Result<(), ApiError> {
 fn request(question: &Question, strategy: Option<Strategy>) -> Result<RunRequest, ApiError> {
     let last = question.messages.iter().rposition(|message| message.role == Role::User);
     let Some(last) = last.filter(|&at| !question.messages[at].content.trim().is_empty()) else {
-        return Err(ApiError::invalid("messages", "no user message says what is wanted"));
+        return Err(ApiError::invalid("messages", "no user message contains text: give the goal as one"));
     };
     Ok(RunRequest {
         strategy,
@@ -231,7 +231,7 @@ fn spent(outcome: &Outcome) -> Spent {
 fn failure(outcome: &Outcome) -> Option<ApiError> {
     match outcome.status {
         Status::Failed => {
-            let why = outcome.error.clone().unwrap_or_else(|| "nothing came of the run".to_owned());
+            let why = outcome.error.clone().unwrap_or_else(|| "the run produced no answer".to_owned());
             Some(match outcome.tasks.is_empty() {
                 // The run was refused before any task was tried, so the goal is at fault.
                 true => ApiError::invalid("messages", why),
@@ -261,7 +261,7 @@ fn shape(shelf: Arc<Shelf>, listening: Listening, question: Question) -> Answers
             match listening.heard.recv().await {
                 Some(EventKind::RunFinished { outcome }) => break *outcome,
                 Some(_) => {}
-                None => return failing(ApiError::internal("the run ended without a word")),
+                None => return failing(ApiError::internal("the run ended without a result")),
             }
         };
         listening.live.done();

@@ -139,7 +139,7 @@ impl Parts {
             Err(_) => Err(ApiError {
                 retry_after: Some(RETRY_AFTER),
                 ..ApiError::unavailable(
-                    "other large requests take all the memory that requests may: try again later",
+                    "other large requests use all the memory for requests: try again later",
                 )
                 .code("memory_full")
             }),

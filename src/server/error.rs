@@ -92,7 +92,7 @@ impl ApiError {
 
     #[must_use]
     pub fn no_model(name: &str, there: &[String]) -> Self {
-        let error = Self::not_found(format!("no model {name:?}; there are {}", there.join(", ")));
+        let error = Self::not_found(format!("no model {name:?}; available models: {}", there.join(", ")));
         Self { param: Some("model".into()), ..error.code("model_not_found") }
     }
 
@@ -145,7 +145,7 @@ impl ApiError {
             Rejected::UnknownBiasToken { .. } | Rejected::Bias { .. } => Self::invalid("logit_bias", message),
             Rejected::OutOfRange { field, .. } => Self::invalid(*field, message),
             Rejected::Ended(_) | Rejected::UnknownModel(_) => Self::internal(message),
-            Rejected::Stopped => Self::unavailable("the server is ending"),
+            Rejected::Stopped => Self::unavailable("the server is shutting down"),
         }
     }
 
@@ -155,7 +155,7 @@ impl ApiError {
         match failure {
             Failure::LogitBias => Self::invalid("logit_bias", failure.to_string()),
             Failure::Grammar(_) | Failure::GrammarPanicked(_) => {
-                Self::invalid(output, format!("the output can't be held to what was asked for: {failure}"))
+                Self::invalid(output, format!("the output can't be constrained as requested: {failure}"))
             }
             Failure::NoFiniteLogit
             | Failure::Forward { .. }
@@ -234,7 +234,7 @@ impl From<JournalError> for ApiError {
     fn from(error: JournalError) -> Self {
         match &error {
             JournalError::UnknownRun { id } => {
-                Self::not_found(format!("no run {id}; GET /v1/runs lists those there are"))
+                Self::not_found(format!("no run {id}; GET /v1/runs lists all runs"))
             }
             JournalError::Ambiguous { .. } => Self::not_found(error.to_string()),
             error if error.may_pass() => Self::unavailable(error.to_string()),
@@ -314,7 +314,7 @@ mod tests {
         check(unknown, 400, bias, None, "logit_bias: token 9 is outside the model's vocabulary of 8");
         let wrong = Rejected::Bias { token: 9, bias: f32::NAN };
         check(wrong, 400, bias, None, "logit_bias of token 9 is NaN: it must be a number");
-        check(Rejected::Stopped, 503, None, None, "the server is ending");
+        check(Rejected::Stopped, 503, None, None, "the server is shutting down");
         check(Rejected::UnknownModel(3), 500, None, None, "no model with id 3 is loaded");
         let ended =
             "request 3 has ended, so it can't be continued: submit its prompt as a request of its own";
@@ -364,9 +364,9 @@ mod tests {
             is(&ApiError::of_session(&session, "messages", "response_format"), status, param, None, message);
         };
         let (model, why) = (|| "m".to_owned(), || "out of luck".to_owned());
-        let stuck = "the output can't be held to what was asked for: grammar: out of luck";
+        let stuck = "the output can't be constrained as requested: grammar: out of luck";
         check(Failure::Grammar(Stuck(why())), 400, Some("response_format"), stuck);
-        let panicked = "the output can't be held to what was asked for: grammar panicked: out of luck";
+        let panicked = "the output can't be constrained as requested: grammar panicked: out of luck";
         check(Failure::GrammarPanicked(why()), 400, Some("response_format"), panicked);
         let forbidden = "logit_bias forbids every token that could come next: forbid fewer";
         check(Failure::LogitBias, 400, Some("logit_bias"), forbidden);

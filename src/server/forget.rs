@@ -15,20 +15,20 @@ const LEAP_MAX: Duration = Duration::from_secs(365 * 86_400);
 pub async fn forget_responses(desk: Desk, age: Duration) {
     let mut times = tokio::time::interval(FORGET_EVERY);
     let newest = desk.read(|journal| journal.newest_s()).await.unwrap_or_else(|error: JournalError| {
-        tracing::warn!("how old the stored responses are can't be read: {error}");
+        tracing::warn!("the age of the stored responses can't be read: {error}");
         None
     });
     let clock = Clock { newest: newest.map(Duration::from_secs), began: wall(), since: Instant::now() };
     loop {
         times.tick().await;
         if let Err(why) = clock.check(wall(), clock.since.elapsed()) {
-            tracing::warn!("no stored response is forgotten: {why}");
+            tracing::warn!("old stored responses are not deleted: {why}");
             continue;
         }
         match forget_now(&desk, age).await {
             Ok(0) => {}
-            Ok(responses) => tracing::info!(responses, "stored responses were too old and are forgotten"),
-            Err(error) => tracing::warn!("old responses could not be forgotten: {error}"),
+            Ok(responses) => tracing::info!(responses, "deleted stored responses that were too old"),
+            Err(error) => tracing::warn!("old stored responses could not be deleted: {error}"),
         }
     }
 }
@@ -56,12 +56,11 @@ impl Clock {
     /// Checks whether the time `now` is plausible when `elapsed` has passed since the start.
     fn check(&self, now: Duration, elapsed: Duration) -> Result<(), String> {
         if now > self.began + elapsed + LEAP_MAX {
-            return Err("the clock has leapt ahead by more than a year since the server began".to_owned());
+            return Err("the clock has jumped ahead by more than a year since the server started".to_owned());
         }
         match self.newest {
             Some(newest) if self.began > newest + LEAP_MAX => Err(
-                "the clock is more than a year ahead of everything that was recorded before: set it right and start again, \
-                 or, if it is right, let `bandmaster runs prune` forget them"
+                "the clock is more than a year ahead of everything that was recorded before: correct it and restart, or, if it is right, delete them with `bandmaster runs prune`"
                     .to_owned(),
             ),
             _ => Ok(()),

@@ -82,7 +82,7 @@ impl<'a> Asked<'a> {
         if count.fetch_add(1, Ordering::Relaxed) < most {
             return Ok(asked);
         }
-        let message = "too many grammars are asked for at this moment: try again later";
+        let message = "too many grammars are being compiled: try again later";
         Err(ApiError::too_many(message, Duration::from_secs(1)).code("queue_full"))
     }
 }
@@ -120,7 +120,7 @@ async fn run_within<T: Send + 'static>(
         Err(_) => Err(ApiError::new(
             axum::http::StatusCode::PAYLOAD_TOO_LARGE,
             super::error::INVALID_REQUEST,
-            format!("the text was not read within {} s: send less at once", time_max.as_secs()),
+            format!("the text was not processed within {} s: send less at once", time_max.as_secs()),
         )),
     }
 }
@@ -133,7 +133,8 @@ pub fn check_size(field: &str, bytes: usize) -> Result<(), ApiError> {
     if bytes <= TEXT_BYTES_MAX {
         return Ok(());
     }
-    let message = format!("{field} has {bytes} bytes: {TEXT_BYTES_MAX} at most at once, so send it in parts");
+    let message =
+        format!("{field} has {bytes} bytes, but at most {TEXT_BYTES_MAX} are allowed: send it in parts");
     let error =
         ApiError::new(axum::http::StatusCode::PAYLOAD_TOO_LARGE, super::error::INVALID_REQUEST, message);
     Err(ApiError { param: Some(field.to_owned()), ..error })

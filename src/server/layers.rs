@@ -66,13 +66,14 @@ pub fn around(router: Router, layers: &Layers) -> Router {
 
 async fn unknown_route(request: Request) -> ApiError {
     let (method, path) = (request.method(), request.uri().path());
-    ApiError::not_found(format!("there is no route {method} {path}: /openapi.json lists those there are"))
+    ApiError::not_found(format!("there is no route {method} {path}: /openapi.json lists all routes"))
         .code("unknown_url")
 }
 
 async fn wrong_method(request: Request) -> ApiError {
     let (method, path) = (request.method(), request.uri().path());
-    let message = format!("{path} can't be asked with {method}: `Allow` names what it can be asked with");
+    let message =
+        format!("{path} does not allow {method}: the `Allow` header lists the methods that it allows");
     ApiError::new(StatusCode::METHOD_NOT_ALLOWED, INVALID_REQUEST, message).code("method_not_allowed")
 }
 
@@ -87,7 +88,7 @@ async fn recover(request: Request, next: Next) -> Response {
         }
     });
     answered.await.unwrap_or_else(|| {
-        let message = "the server made a mistake: its log says which; other requests are not affected";
+        let message = "internal error: the server's log has the details; other requests are not affected";
         ApiError::internal(message).code("internal_error").into_response()
     })
 }

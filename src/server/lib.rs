@@ -122,7 +122,7 @@ impl App {
     pub fn check_ready(&self) -> Result<(), ApiError> {
         match self.is_ready() {
             true => Ok(()),
-            false => Err(ApiError::unavailable("the models are loading: /health says when they are there")),
+            false => Err(ApiError::unavailable("the models are loading: /health says when they are ready")),
         }
     }
 
@@ -182,7 +182,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Asker {
         let notes = parts.extensions.get::<Notes>().cloned();
         notes
             .map(|notes| Self { notes })
-            .ok_or_else(|| ApiError::internal("the request came without its layers"))
+            .ok_or_else(|| ApiError::internal("the middleware did not run for this request"))
     }
 }
 

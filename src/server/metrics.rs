@@ -113,7 +113,7 @@ impl Metrics {
         let registry = &mut self.registry;
         let times = [
             ("time_to_first_token", "From a request's arrival to its first token", &self.first_token),
-            ("time_between_tokens", "From a token to the next of the same answer", &self.between_tokens),
+            ("time_between_tokens", "From one token to the next of the same answer", &self.between_tokens),
             ("request_duration", "From a request's arrival to its last token", &self.end_to_end),
             ("queue_time", "From a request's arrival to its first step", &self.queue),
         ];
@@ -121,14 +121,14 @@ impl Metrics {
             registry.register_with_unit(name, help, Unit::Seconds, family.clone());
         }
         let tokens = [
-            ("prompt", "Tokens of prompts", &self.prompt_tokens),
-            ("cached_prompt", "Tokens of prompts that the cache had", &self.cached_tokens),
-            ("completion", "Tokens that were generated", &self.completion_tokens),
+            ("prompt", "Prompt tokens", &self.prompt_tokens),
+            ("cached_prompt", "Prompt tokens found in the prefix cache", &self.cached_tokens),
+            ("completion", "Generated tokens", &self.completion_tokens),
         ];
         for (name, help, family) in tokens {
             registry.register_with_unit(name, help, Unit::Other("tokens".to_owned()), family.clone());
         }
-        registry.register("errors", "Requests that failed, by what failed", self.errors.clone());
+        registry.register("errors", "Failed requests, by kind of error", self.errors.clone());
         let cancelled = self.cancelled.clone();
         registry.register("cancelled_requests", "Requests whose client left before the end", cancelled);
         registry.register("http_requests", "Requests that were answered", self.requests.clone());

@@ -113,7 +113,7 @@ impl Runs {
         let live = Live { cancel: Some(cancel), outcome };
         let id = begun.await.map_err(|_| {
             ApiError::internal(
-                "the run broke off before it began: this is a mistake of bandmaster; its log says which",
+                "the run ended before it began: this is a bug in bandmaster; the log has the details",
             )
         })?;
         Ok((id, live))
@@ -141,7 +141,10 @@ impl Runs {
         let unwritten = self.desk.flush(record_time_max).await;
         if !unwritten.is_empty() {
             let runs = unwritten.join(", ");
-            tracing::warn!(runs, "the end of these runs is lost: the record could not be written in time");
+            tracing::warn!(
+                runs,
+                "the last events of these runs are not recorded: the record could not be written in time"
+            );
         }
     }
 
@@ -194,7 +197,7 @@ mod tests {
         let begun = runs.begin(&Viewer::everybody(), band, request, Box::new(|_| {})).await;
         let error = begun.err().expect("it never began");
         assert_eq!(error.status, 500);
-        assert!(error.message.contains("broke off before it began"), "{}", error.message);
+        assert!(error.message.contains("ended before it began"), "{}", error.message);
         assert!(runs.lock().is_empty());
     }
 }

@@ -78,19 +78,21 @@ pub struct Listen {
 pub enum ServeError {
     #[error("{address} is taken: name another port with --port, or 0 for any that is free")]
     PortTaken { address: SocketAddr },
-    #[error("{address} is not for everybody: name a port from 1024 with --port")]
+    #[error("{address} needs privileges: name a port from 1024 with --port")]
     NotAllowed { address: SocketAddr },
-    #[error("{address} is no address of this machine: name one that it has with --host, such as 127.0.0.1")]
+    #[error(
+        "{address} is not an address of this machine: name one of its addresses with --host, such as 127.0.0.1"
+    )]
     NotHere { address: SocketAddr },
     #[error("{address}: {problem}; --host and --port name another")]
     Address { address: SocketAddr, problem: String },
     #[error(
-        "a server of this home runs already ({} is its socket): end it first, name another --home, or use --standalone",
+        "a server of this home is already running ({} is its socket): end it first, name another --home, or use --standalone",
         path.display()
     )]
     AlreadyServing { path: PathBuf },
     /// A file at the socket's path that is not a stale socket, or that can't be removed.
-    #[error("{} is in the way of the server's socket: move it away", path.display())]
+    #[error("{} exists and can't be replaced by the server's socket: move it away", path.display())]
     InTheWay { path: PathBuf },
     /// Most systems limit a socket's path to about 100 bytes.
     #[error(

@@ -160,7 +160,7 @@ impl Shelf {
         match of_kind.as_slice() {
             [only] => Ok(only.clone()),
             ids => {
-                Err(ApiError::invalid("model", format!("model is missing: say one of {}", ids.join(", "))))
+                Err(ApiError::invalid("model", format!("model is missing: give one of {}", ids.join(", "))))
             }
         }
     }
@@ -177,7 +177,7 @@ impl Shelf {
                     true => ("writes text", "/v1/chat/completions"),
                     false => ("turns text into vectors", "/v1/embeddings"),
                 };
-                Err(ApiError::invalid("model", format!("{id} {is}: ask it at {use_for}")))
+                Err(ApiError::invalid("model", format!("{id} {is}: use it at {use_for}")))
             }
             None => {
                 let there: Vec<String> = self.list().into_iter().map(|model| model.id).collect();

@@ -59,14 +59,16 @@ impl Endpoint {
             return wrong("neither http nor https");
         }
         if !parsed.username().is_empty() || parsed.password().is_some() {
-            return Err("a key belongs into OTEL_EXPORTER_OTLP_HEADERS, where no list shows it".to_owned());
+            return Err(
+                "put the key into OTEL_EXPORTER_OTLP_HEADERS, because process lists show the URL".to_owned()
+            );
         }
         if parsed.query().is_some() || parsed.fragment().is_some() {
             return wrong("it has a query or a fragment");
         }
         if offline && !parsed.host_str().is_some_and(is_here) {
             return Err(format!(
-                "{url}: --offline forbids it; only a collector on this machine (127.0.0.1, localhost) may be told"
+                "{url}: --offline forbids it; only a collector on this machine (127.0.0.1, localhost) is allowed"
             ));
         }
         let base = url.trim_end_matches('/');

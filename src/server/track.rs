@@ -13,7 +13,7 @@ use super::layers::Notes;
 use super::metrics::{Metrics, ModelMetrics};
 
 /// The error message in streams that are cut off by a shutdown.
-pub const CUT: &str = "the server is ending: ask again when it is back";
+pub const CUT: &str = "the server is shutting down: try again when it is back";
 
 /// Counts what happens in one request to a model.
 pub struct Track {
@@ -76,7 +76,7 @@ impl Track {
                     (0, Update::Failed(ApiError::unavailable(CUT).code("cut")))
                 }
                 update = answers.next() => update.unwrap_or_else(|| {
-                    (0, Update::Failed(ApiError::internal("the answer broke off: ask again")))
+                    (0, Update::Failed(ApiError::internal("the answer ended unexpectedly: try again")))
                 }),
             };
             track.see(number, &update);

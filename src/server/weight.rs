@@ -11,7 +11,7 @@ pub fn check_prompt_bytes(model: &LoadedModel, field: &str, bytes: usize) -> Res
         return Ok(());
     }
     let message = format!(
-        "{field}: {bytes} bytes of text and values are longer than the context of {context_tokens} tokens, which holds {bytes_max} at most"
+        "{field}: {bytes} bytes of text and values are longer than the context of {context_tokens} tokens, which holds at most {bytes_max}"
     );
     Err(ApiError::invalid(field, message).code("context_length_exceeded"))
 }
@@ -93,7 +93,7 @@ impl Weight {
             return Ok(());
         }
         let message = format!(
-            "tools, arguments of calls, documents and chat_template_kwargs hold {} values of JSON together: {VALUES_MAX} at most, so send fewer",
+            "tools, arguments of calls, documents and chat_template_kwargs contain {} JSON values together, but at most {VALUES_MAX} are allowed: send fewer",
             self.values
         );
         Err(ApiError::invalid(self.field(), message))

@@ -264,7 +264,7 @@ fn asked_to_end_it_lets_streams_end_and_cuts_those_that_do_not() {
     short.read_to_string(&mut of_short).unwrap();
     long.read_to_string(&mut of_long).unwrap();
     assert!(of_short.contains("\"finish_reason\":\"length\"") && of_short.contains("[DONE]"), "{of_short}");
-    assert!(of_long.contains("the server is ending") && of_long.contains("[DONE]"));
+    assert!(of_long.contains("the server is shutting down") && of_long.contains("[DONE]"));
     assert!(server.child.wait().unwrap().success());
     assert!(began.elapsed() < Duration::from_secs(5), "after {:?}", began.elapsed());
 }

@@ -22,9 +22,9 @@ fn broken_files_name_the_line_and_no_key() {
     check("secret-1 tokens_per_minute=-5", &["tokens_per_minute=-5"]);
     check("secret-1 tokens_per_minute=99999999999999999999", &["whole number"]);
     check("secret-1 requests_per_minute", &["requests_per_minute="]);
-    check("secret-1 name=", &["names nobody"]);
-    check("secret-1 name=a name=b", &["name stands twice"]);
-    check("secret-1 name=a\nsecret-2 name=a", &["line 2", "name=a", "above"]);
+    check("secret-1 name=", &["name= is empty"]);
+    check("secret-1 name=a name=b", &["name is given twice"]);
+    check("secret-1 name=a\nsecret-2 name=a", &["line 2", "name=a", "earlier line"]);
     check("secret-1\nsecret-1 name=b", &["line 2", "same key"]);
     check("s\u{e9}cret-1", &["visible ASCII"]);
 }
@@ -156,6 +156,6 @@ fn who_a_key_is_stays_where_its_name_or_itself_stays() {
     assert_ne!(named, viewer("first name=ann admin", "first"), "it sees all");
     assert_eq!(viewer("first name=ann admin", "first").name(), named.name());
     let broken = keys("first admin admin", now).unwrap_err();
-    assert!(broken.contains("admin stands twice"), "{broken}");
-    assert!(keys("first admin=yes", now).unwrap_err().contains("no setting"));
+    assert!(broken.contains("admin is given twice"), "{broken}");
+    assert!(keys("first admin=yes", now).unwrap_err().contains("not a setting"));
 }

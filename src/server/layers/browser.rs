@@ -53,7 +53,7 @@ impl Origins {
                 origins.listed.push(origin.to_ascii_lowercase());
             } else {
                 return Err(format!(
-                    "`{origin}` is no origin: write it like https://app.example.com or http://localhost:3000, without a path, or * for every page"
+                    "`{origin}` is not an origin: write it like https://app.example.com or http://localhost:3000, without a path, or * for every page"
                 ));
             }
         }
@@ -155,7 +155,7 @@ impl Hosts {
     ) -> Result<Self, String> {
         if let Some(wrong) = names.iter().find(|name| *name != "*" && !is_name(name)) {
             return Err(format!(
-                "`{wrong}` is no host name: write it like box.lan or 192.168.1.2, without a scheme, port or path, or * for any"
+                "`{wrong}` is not a host name: write it like box.lan or 192.168.1.2, without a scheme, port or path, or * for any"
             ));
         }
         let reachable = !bound.to_canonical().is_loopback();
@@ -194,7 +194,7 @@ impl Hosts {
         let foreign = all.find(|host| !host.as_deref().is_some_and(|host| self.knows(host)))?;
         let name = foreign.as_deref().unwrap_or("?");
         Some(ApiError::forbidden(format!(
-            "`Host: {name}` is not a name of this server: ask localhost or 127.0.0.1, or start it with --allow-host NAME"
+            "`Host: {name}` is not a name of this server: use localhost or 127.0.0.1, or start it with --allow-host NAME"
         )))
     }
 
@@ -202,14 +202,14 @@ impl Hosts {
         let Some(origin) = request.headers().get(ORIGIN) else {
             return is_foreign_fetch(request).then(|| {
                 ApiError::forbidden(
-                    "a page of another site may not ask this server: --cors-origin lets its scripts in",
+                    "a page of another site may not use this server: allow it with --cors-origin",
                 )
             });
         };
         let is_ours = host_of(origin).is_some_and(|host| self.knows(&host));
         (!is_ours && !self.origins.allows(origin)).then(|| {
             ApiError::forbidden(format!(
-                "pages of `{}` may not ask this server: --cors-origin lets them in",
+                "pages of `{}` may not use this server: allow them with --cors-origin",
                 origin.to_str().unwrap_or("?")
             ))
         })

@@ -27,19 +27,19 @@ fn totals(stats: &EngineStats, encoder: &mut DescriptorEncoder) -> fmt::Result {
     let tokens = || Some(Unit::Other("tokens".to_owned()));
     let totals = [
         ("engine_steps", None, stats.steps, "Steps that ran a model."),
-        ("engine_failed_steps", None, stats.steps_failed, "Steps whose forward failed."),
-        ("engine_batched_sequences", None, stats.batch_sum, "Sum over steps of the sequences in the batch."),
+        ("engine_failed_steps", None, stats.steps_failed, "Steps whose forward pass failed."),
+        ("engine_batched_sequences", None, stats.batch_sum, "Sequences in the batch, summed over all steps."),
         ("engine_preemptions", None, stats.preemptions, "Times a sequence lost its cache blocks."),
         ("engine_loads", None, stats.loads, "Times a model was loaded, the first time included."),
-        ("engine_requests", None, stats.requests, "Requests that the engine took."),
-        ("engine_failed_requests", None, stats.requests_failed, "Requests that broke in the engine."),
-        ("engine_job_turns", None, stats.job_turns, "Times that pieces of embeddings ran between steps."),
-        ("engine_prefill", tokens(), stats.prefill_tokens, "Tokens of prompts that were computed."),
-        ("engine_decode", tokens(), stats.decode_tokens, "Tokens computed to draw the next one."),
+        ("engine_requests", None, stats.requests, "Requests that the engine accepted."),
+        ("engine_failed_requests", None, stats.requests_failed, "Requests that failed in the engine."),
+        ("engine_job_turns", None, stats.job_turns, "Times that embedding work ran between steps."),
+        ("engine_prefill", tokens(), stats.prefill_tokens, "Prompt tokens computed."),
+        ("engine_decode", tokens(), stats.decode_tokens, "Tokens computed in decode steps."),
         ("engine_recomputed", tokens(), stats.recomputed_tokens, "Tokens computed again after preemption."),
-        ("engine_cached", tokens(), stats.cached_tokens, "Tokens that the cache had."),
-        ("engine_drafted", tokens(), stats.drafted_tokens, "Tokens that were guessed ahead."),
-        ("engine_accepted", tokens(), stats.accepted_tokens, "Guessed tokens that were drawn."),
+        ("engine_cached", tokens(), stats.cached_tokens, "Prompt tokens found in the prefix cache."),
+        ("engine_drafted", tokens(), stats.drafted_tokens, "Draft tokens proposed by speculative decoding."),
+        ("engine_accepted", tokens(), stats.accepted_tokens, "Draft tokens that were accepted."),
     ];
     for (name, unit, value, help) in totals {
         let metric = encoder.encode_descriptor(name, help, unit.as_ref(), MetricType::Counter)?;
@@ -50,10 +50,10 @@ fn totals(stats: &EngineStats, encoder: &mut DescriptorEncoder) -> fmt::Result {
 
 fn seconds(stats: &EngineStats, encoder: &mut DescriptorEncoder) -> fmt::Result {
     let times = [
-        ("engine_schedule", stats.schedule_us, "Time spent choosing what a step does."),
-        ("engine_run", stats.run_us, "Time spent in models, drawing included."),
-        ("engine_commit", stats.commit_us, "Time spent taking results in."),
-        ("engine_jobs", stats.jobs_us, "Time spent embedding."),
+        ("engine_schedule", stats.schedule_us, "Time spent scheduling."),
+        ("engine_run", stats.run_us, "Time spent running models, including sampling."),
+        ("engine_commit", stats.commit_us, "Time spent committing results."),
+        ("engine_jobs", stats.jobs_us, "Time spent computing embeddings."),
     ];
     for (name, us, help) in times {
         let metric = encoder.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Counter)?;
@@ -64,10 +64,14 @@ fn seconds(stats: &EngineStats, encoder: &mut DescriptorEncoder) -> fmt::Result 
 
 fn state(stats: &EngineStats, encoder: &mut DescriptorEncoder) -> fmt::Result {
     let bytes = [
-        ("engine_cache_resident", stats.kv_bytes_resident, "Cache blocks that have memory."),
-        ("engine_cache_held", stats.kv_bytes_held, "Cache blocks that sequences hold."),
-        ("engine_cache_max", stats.kv_bytes_max, "What cache blocks may take: what the weights leave."),
-        ("engine_weights", stats.weight_bytes, "Weights of loaded models."),
+        ("engine_cache_resident", stats.kv_bytes_resident, "Memory allocated to cache blocks."),
+        ("engine_cache_held", stats.kv_bytes_held, "Memory of cache blocks that sequences hold."),
+        (
+            "engine_cache_max",
+            stats.kv_bytes_max,
+            "Memory that cache blocks may take: what the weights leave.",
+        ),
+        ("engine_weights", stats.weight_bytes, "Memory of the weights of loaded models."),
     ];
     for (name, value, help) in bytes {
         let metric = encoder.encode_descriptor(name, help, Some(&Unit::Bytes), MetricType::Gauge)?;
@@ -76,7 +80,7 @@ fn state(stats: &EngineStats, encoder: &mut DescriptorEncoder) -> fmt::Result {
     let sequences = [
         ("engine_running_sequences", stats.running, "Sequences that hold cache blocks."),
         ("engine_waiting_sequences", stats.waiting, "Sequences that wait for cache blocks."),
-        ("engine_jobs_underway", stats.jobs, "Embeddings that wait or are underway."),
+        ("engine_jobs_underway", stats.jobs, "Embedding jobs that wait or are running."),
     ];
     for (name, value, help) in sequences {
         let metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
@@ -94,13 +98,17 @@ fn models(stats: &EngineStats, encoder: &mut DescriptorEncoder) -> fmt::Result {
         return Ok(());
     }
     let totals: [Row; 3] = [
-        ("model_steps", |model| model.steps as f64, "Steps of the model."),
-        ("model_batched_sequences", |model| model.batch_sum as f64, "Sum over its steps of the sequences."),
-        ("model_loads", |model| model.loads as f64, "Times it was loaded, the first time included."),
+        ("model_steps", |model| model.steps as f64, "Steps that ran the model."),
+        (
+            "model_batched_sequences",
+            |model| model.batch_sum as f64,
+            "Sequences in the batch, summed over the model's steps.",
+        ),
+        ("model_loads", |model| model.loads as f64, "Times the model was loaded, the first time included."),
     ];
     let states: [Row; 2] = [
-        ("model_resident", |model| f64::from(model.resident), "1 while its weights are in memory."),
-        ("model_sequences", |model| model.sequences as f64, "Sequences that want it."),
+        ("model_resident", |model| f64::from(model.resident), "1 while the model's weights are in memory."),
+        ("model_sequences", |model| model.sequences as f64, "Sequences of the model, running or waiting."),
     ];
     let per_model = |encoder: &mut DescriptorEncoder, (name, read, help): Row, unit, kind| {
         let mut metric = encoder.encode_descriptor(name, help, unit, kind)?;
@@ -117,7 +125,7 @@ fn models(stats: &EngineStats, encoder: &mut DescriptorEncoder) -> fmt::Result {
     for row in totals {
         per_model(encoder, row, None, MetricType::Counter)?;
     }
-    let run: Row = ("model_run", |model| model.run_us as f64 / 1e6, "Time spent in it.");
+    let run: Row = ("model_run", |model| model.run_us as f64 / 1e6, "Time spent running the model.");
     per_model(encoder, run, Some(&Unit::Seconds), MetricType::Counter)?;
     for row in states {
         per_model(encoder, row, None, MetricType::Gauge)?;
@@ -128,7 +136,7 @@ fn models(stats: &EngineStats, encoder: &mut DescriptorEncoder) -> fmt::Result {
 }
 
 fn blocks(stats: &EngineStats, encoder: &mut DescriptorEncoder) -> fmt::Result {
-    let help = "Cache blocks: held by sequences, kept in case they are wanted again, or empty.";
+    let help = "Cache blocks: held by sequences, cached for reuse, or empty.";
     let mut metric = encoder.encode_descriptor("model_cache_blocks", help, None, MetricType::Gauge)?;
     for model in &stats.models {
         let blocks = &model.blocks;

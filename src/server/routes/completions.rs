@@ -42,7 +42,7 @@ pub async fn completions(
     let (streams, started) = (request.common.streams(), Instant::now());
     let id = app.id(&asker.notes, request.common.model.as_deref(), false)?;
     if id.split(':').next() == Some(BAND) {
-        return Err(ApiError::invalid("model", "the band answers goals: ask it at /v1/chat/completions"));
+        return Err(ApiError::invalid("model", "the band answers goals: use it at /v1/chat/completions"));
     }
     let question = request.question()?;
     let (echo, telling) = (question.echo, question.telling);

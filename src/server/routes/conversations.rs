@@ -78,7 +78,7 @@ fn find(journal: &Journal, id: &str) -> Result<Body<Conversation>, ApiError> {
 
 fn unknown(id: &str) -> ApiError {
     ApiError::not_found(format!(
-        "no conversation {id}: it was never begun, or removed; POST /v1/conversations begins one"
+        "no conversation {id}: it was never created, or it was removed; POST /v1/conversations creates one"
     ))
 }
 

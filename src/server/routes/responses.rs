@@ -133,16 +133,17 @@ pub(super) fn check_conversation(journal: &Journal, id: &str) -> Result<(), ApiE
 fn history(journal: &Journal, id: &str) -> Result<Vec<KeptItem>, ApiError> {
     let refuse = |message: String| ApiError::invalid("previous_response_id", message);
     let history = journal.history(id)?.ok_or_else(|| {
-        refuse(format!("previous response {id:?} not found: it was not kept, or removed"))
+        refuse(format!("previous response {id:?} not found: it was not stored, or it was removed"))
             .code("previous_response_not_found")
     })?;
     if let Some(missing) = history.missing {
-        let message =
-            format!("{id} goes on from {missing}, which was removed: send the conversation as input");
+        let message = format!("{id} continues {missing}, which was removed: send the conversation as input");
         return Err(refuse(message).code("previous_response_not_found"));
     }
     if let Some(conversation) = history.conversation {
-        return Err(refuse(format!("{id} belongs to {conversation}: go on there with conversation")));
+        return Err(refuse(format!(
+            "{id} belongs to {conversation}: continue it with the field conversation"
+        )));
     }
     Ok(history.items)
 }
@@ -150,7 +151,7 @@ fn history(journal: &Journal, id: &str) -> Result<Vec<KeptItem>, ApiError> {
 fn read_back(kept: KeptItem) -> Result<ItemGiven, ApiError> {
     let KeptItem { id, body } = kept;
     serde_json::from_value(body)
-        .map_err(|error| ApiError::internal(format!("the kept item {id} can't be read: {error}")))
+        .map_err(|error| ApiError::internal(format!("the stored item {id} can't be read: {error}")))
 }
 
 /// Replaces references to stored items by the items.
@@ -164,12 +165,12 @@ pub(super) fn looked_up(
         ItemGiven::ItemReference { id } => {
             let place = format!("{field}[{at}].id");
             let kept = journal.item(&id)?.ok_or_else(|| {
-                ApiError::invalid(&place, format!("no item {id:?} is kept here: send it whole"))
+                ApiError::invalid(&place, format!("no item {id:?} is stored here: send the whole item"))
             })?;
             bytes += kept.body.to_string().len();
             if bytes > BODY_BYTES_MAX {
                 let message = format!(
-                    "the items that are referred to have more than {} MiB together",
+                    "the items that are referenced have more than {} MiB together",
                     BODY_BYTES_MAX >> 20
                 );
                 return Err(ApiError::invalid(place, message));
@@ -220,7 +221,7 @@ impl Keeper {
         match done.await {
             Ok(kept) => kept,
             Err(error) => {
-                tracing::warn!(response = answer.id, "an answer could not be kept: {error}");
+                tracing::warn!(response = answer.id, "an answer could not be stored: {error}");
                 Kept { stored: false, appended: false }
             }
         }
@@ -240,7 +241,7 @@ fn written(id: &str, done: Result<bool, JournalError>) -> bool {
             false
         }
         Err(error) => {
-            tracing::warn!(response = id, "an answer could not be kept: {error}");
+            tracing::warn!(response = id, "an answer could not be stored: {error}");
             false
         }
     }
@@ -309,7 +310,7 @@ impl Writer {
 
 /// The next update of an answer; a failure if the stream ends without one.
 async fn next(answers: &mut Answers) -> Update {
-    let broken = || Update::Failed(ApiError::internal("the answer broke off without an end"));
+    let broken = || Update::Failed(ApiError::internal("the answer ended unexpectedly"));
     answers.next().await.map_or_else(broken, |(_, update)| update)
 }
 
@@ -336,7 +337,10 @@ pub async fn show(
     showing: Result<Query<Showing>, QueryRejection>,
 ) -> Result<Body<Value>, ApiError> {
     if asked(showing)?.stream == Some(true) {
-        return Err(ApiError::unsupported("stream", "stream is not supported: the answer is whole"));
+        return Err(ApiError::unsupported(
+            "stream",
+            "stream is not supported: this route returns the whole response",
+        ));
     }
     find(&app, &asker, id).await.map(Body)
 }
@@ -346,7 +350,7 @@ async fn find(app: &App, asker: &Asker, id: String) -> Result<Value, ApiError> {
 }
 
 fn unknown(id: &str) -> ApiError {
-    ApiError::not_found(format!("no response {id}: it was not kept, or removed"))
+    ApiError::not_found(format!("no response {id}: it was not stored, or it was removed"))
 }
 
 /// Unwraps the query parameters of a request.

@@ -61,7 +61,7 @@ async fn start(
     let context = band.planner.context_tokens();
     if tokens >= context {
         let message = format!(
-            "the goal has {tokens} tokens, and the planner reads {context} at most: shorten it, or give its long part as a file"
+            "the goal has {tokens} tokens, but the planner reads at most {context}: shorten it, or give its long part as a file"
         );
         return Err(ApiError::invalid("goal", message));
     }
@@ -267,7 +267,7 @@ async fn nothing_to_cancel(desk: &Desk, before: RunState) -> Result<ApiError, Ap
     let run = id.clone();
     let holder = desk.read(move |journal| Ok::<_, ApiError>(journal.holder(&run))).await?;
     Ok(conflict(match holder.filter(|_| status == "in_progress") {
-        Some(holder) => format!("run {id} goes on in {holder}, not in this server: end it there"),
+        Some(holder) => format!("run {id} is running in {holder}, not in this server: end it there"),
         None => format!("run {id} is {status}: there is nothing to cancel"),
     }))
 }

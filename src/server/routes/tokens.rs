@@ -84,7 +84,7 @@ pub async fn detokenize(
     let id = app.id(&asker.notes, request.model.as_deref(), false)?;
     let model = app.shelf.model(&id).await?;
     if let Some((at, unknown)) = (0..).zip(&request.tokens).find(|(_, id)| **id as usize >= model.vocab()) {
-        let message = format!("token {unknown} is not one of {id}'s {}", model.vocab());
+        let message = format!("token {unknown} is not in the vocabulary of {id} ({} tokens)", model.vocab());
         return Err(ApiError::invalid(format!("tokens[{at}]"), message));
     }
     let content = jobs::run(size_of_val(request.tokens.as_slice()), move |waited| {

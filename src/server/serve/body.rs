@@ -46,9 +46,11 @@ impl HttpBody for Timed {
         let timeout = this.timeout;
         let waiting = this.waiting.get_or_insert_with(|| Box::pin(sleep(timeout)));
         waiting.as_mut().poll(context).map(|()| {
-            Some(Err(
-                format!("the request's body stopped: nothing came for {} s", timeout.as_secs_f64()).into()
-            ))
+            Some(Err(format!(
+                "the request's body stopped: nothing was received for {} s",
+                timeout.as_secs_f64()
+            )
+            .into()))
         })
     }
 

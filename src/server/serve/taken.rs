@@ -45,7 +45,7 @@ impl<S> Taken<S> {
             Box::pin(sleep(timeout))
         });
         waiting.as_mut().poll(context).map(|()| {
-            let message = format!("the client took nothing for {} s", timeout.as_secs_f64());
+            let message = format!("the client read nothing for {} s", timeout.as_secs_f64());
             Err(io::Error::new(io::ErrorKind::TimedOut, message))
         })
     }

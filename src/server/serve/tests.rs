@@ -549,7 +549,7 @@ mod private_socket {
         };
         let path = dir.path().join("ours");
         let server = Server::start(&at(&path), hello()).await;
-        check(&path, "runs already").await;
+        check(&path, "is already running").await;
         let stream = UnixStream::connect(&path).await.unwrap();
         assert_eq!(ask_over(stream, "GET /").await.unwrap().body, "hello", "the second try did no harm");
         server.stop().await.unwrap();
@@ -557,11 +557,11 @@ mod private_socket {
         // Another program listens there without holding the lock.
         let path = dir.path().join("theirs");
         let _listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
-        check(&path, "runs already").await;
+        check(&path, "is already running").await;
 
         let path = dir.path().join("file");
         fs::write(&path, "mine").unwrap();
-        check(&path, "in the way").await;
+        check(&path, "can't be replaced").await;
         assert_eq!(fs::read_to_string(&path).unwrap(), "mine");
 
         check(&dir.path().join("long".repeat(30)), "too long").await;

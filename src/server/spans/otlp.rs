@@ -102,13 +102,13 @@ impl SpanExporter for Sender {
         match self.exporter.export(batch).await {
             Ok(()) => match self.lost.swap(0, Ordering::Relaxed) {
                 0 => {}
-                lost => tracing::info!("{} takes spans again; {lost} were lost", self.url),
+                lost => tracing::info!("{} accepts spans again; {lost} were lost", self.url),
             },
             Err(error) => {
                 if self.lost.fetch_add(spans, Ordering::Relaxed) == 0 {
                     let url = &self.url;
                     tracing::warn!(
-                        "{url} takes no spans: {error}; they are dropped until it does, and requests go on"
+                        "{url} does not accept spans: {error}; they are dropped until it does; requests are not affected"
                     );
                 }
             }
@@ -120,7 +120,7 @@ impl SpanExporter for Sender {
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
         match self.lost.load(Ordering::Relaxed) {
             0 => {}
-            lost => tracing::warn!("{} did not take the last {lost} spans", self.url),
+            lost => tracing::warn!("{} did not accept the last {lost} spans", self.url),
         }
         self.exporter.shutdown_with_timeout(timeout)
     }

@@ -99,7 +99,7 @@ async fn a_stream_that_waits_for_its_model_ends_with_the_server() {
         let (server, give) = loading();
         let stream = begun(&server, path, &body).await;
         server.drain.send_replace(true);
-        ends_with_error(path, &data_of(stream).await, "the server is ending", &json!("cut"));
+        ends_with_error(path, &data_of(stream).await, "the server is shutting down", &json!("cut"));
         drop(give);
     }
 }

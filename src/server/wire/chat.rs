@@ -223,7 +223,7 @@ pub fn rendering(
     documents: Option<Value>,
 ) -> Result<Rendering, ApiError> {
     if continues == Some(true) && opens == Some(true) {
-        let message = "continue_final_message and add_generation_prompt are both true: the answer either continues the last message or opens a turn";
+        let message = "continue_final_message and add_generation_prompt are both true: the answer either continues the last message or starts a new turn";
         return Err(ApiError::invalid("continue_final_message", message));
     }
     if let Some(documents) = documents {
@@ -255,7 +255,7 @@ fn top_logprobs(wanted: Option<bool>, top: Option<u32>) -> Result<Option<u32>, A
 /// 400 with the field that can't be used.
 pub fn read_messages(given: Vec<ChatMessage>) -> Result<Vec<Message>, ApiError> {
     if given.is_empty() {
-        return Err(ApiError::invalid("messages", "messages is empty: say something"));
+        return Err(ApiError::invalid("messages", "messages is empty: give at least one message"));
     }
     let mut open = Open::default();
     let mut messages = Vec::with_capacity(given.len());
@@ -331,7 +331,7 @@ impl TextOr<ContentPart> {
                 (kind, ..) => {
                     let field = format!("{field}[{at}]");
                     let message =
-                        format!("{field} is a part of type {kind:?}: the models here read text alone");
+                        format!("{field} is a part of type {kind:?}: the models here read only text");
                     return Err(ApiError::invalid(field, message));
                 }
             }

@@ -117,7 +117,7 @@ impl CompletionRequest {
         if suffix.is_some() && echo {
             return Err(ApiError::unsupported(
                 "echo",
-                "echo can't be beside suffix: the prompt is not one text",
+                "echo can't be used together with suffix: the prompt is not one text",
             ));
         }
         let (format, format_field) = shape.read()?;
@@ -214,11 +214,14 @@ impl CompletionQuestion {
         };
         let of_tokens = |ids: &Vec<u32>| {
             if self.suffix.is_some() {
-                return Err(ApiError::invalid("prompt", "prompt must be a text where there is a suffix"));
+                return Err(ApiError::invalid("prompt", "prompt must be a text if suffix is given"));
             }
             if let Some(unknown) = ids.iter().find(|&&id| id as usize >= model.vocab()) {
-                let message =
-                    format!("prompt: token {unknown} is not one of {}'s {}", model.name(), model.vocab());
+                let message = format!(
+                    "prompt: token {unknown} is not in the vocabulary of {} ({} tokens)",
+                    model.name(),
+                    model.vocab()
+                );
                 return Err(ApiError::invalid("prompt", message));
             }
             Ok(Prompt { text: model.tokenizer().decode(ids), ids: ids.clone() })
@@ -232,7 +235,7 @@ impl CompletionQuestion {
         if prompts.iter().any(|prompt| prompt.ids.is_empty()) {
             return Err(ApiError::invalid(
                 "prompt",
-                "the prompt is empty: the model needs something to go on from",
+                "the prompt is empty: the model needs at least one token",
             ));
         }
         Ok(prompts)

@@ -61,7 +61,7 @@ impl RunAsked {
     pub fn request(self) -> Result<RunRequest, ApiError> {
         let goal = self.goal.trim();
         if goal.is_empty() {
-            return Err(ApiError::invalid("goal", "goal is empty: say what is wanted"));
+            return Err(ApiError::invalid("goal", "goal is empty: describe the task"));
         }
         let strategy =
             self.strategy.filter(|name| name != "auto").map(|name| name.parse::<Strategy>()).transpose();
@@ -86,7 +86,7 @@ impl BudgetGiven {
             time.ok_or_else(|| {
                 ApiError::invalid(
                     "budget.seconds",
-                    format!("budget.seconds is {seconds}: give seconds above 0"),
+                    format!("budget.seconds is {seconds}: it must be above 0"),
                 )
             })
         };

@@ -159,7 +159,7 @@ fn within(name: &str, value: Option<f64>, least: f64, most: f64) -> Result<(), A
 /// An object of ids and biases, or a list of pairs of them.
 fn biases(given: Value) -> Result<Vec<(u32, f32)>, ApiError> {
     let wrong = |what: String| ApiError::invalid("logit_bias", format!("logit_bias: {what}"));
-    let no_id = |token: &str| wrong(format!("{token} is no token id (`/tokenize` tells ids)"));
+    let no_id = |token: &str| wrong(format!("{token} is not a token id (see `/tokenize`)"));
     let bias = |value: &Value| match value {
         Value::Bool(false) => Ok(f32::NEG_INFINITY),
         Value::Number(number) => {
@@ -168,7 +168,7 @@ fn biases(given: Value) -> Result<Vec<(u32, f32)>, ApiError> {
             // OpenAI's −100 and 100 mean never and always.
             Ok(if bias <= -100.0 { f32::NEG_INFINITY } else { bias as f32 })
         }
-        other => Err(wrong(format!("{other} is no bias: give a number"))),
+        other => Err(wrong(format!("{other} is not a bias: give a number"))),
     };
     match given {
         Value::Object(biases) => biases

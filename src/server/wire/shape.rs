@@ -128,7 +128,7 @@ impl ShapeGiven {
         if outputs.whitespace_pattern.is_some_and(|pattern| !pattern.is_empty()) {
             let field = "structured_outputs.whitespace_pattern";
             let message =
-                format!("{field} is not supported: JSON is written on one line, with a space behind , and :");
+                format!("{field} is not supported: JSON is written on one line, with a space after , and :");
             return Err(ApiError::unsupported(field, message));
         }
         let regex = |text: Option<String>| said(text).map(Written::Regex).map(Format::Written);
@@ -183,7 +183,7 @@ fn schema(field: &str, given: Value) -> Result<Option<Format>, ApiError> {
     let schema = match given {
         Value::String(text) if text.trim().is_empty() => return Ok(None),
         Value::String(text) => serde_json::from_str(&text)
-            .map_err(|error| ApiError::invalid(field, format!("{field} is no JSON schema: {error}")))?,
+            .map_err(|error| ApiError::invalid(field, format!("{field} is not a JSON schema: {error}")))?,
         schema => schema,
     };
     Ok(Some(Format::Schema(schema)))

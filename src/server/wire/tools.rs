@@ -121,7 +121,7 @@ pub fn tools(given: Vec<ToolGiven>) -> Result<Vec<Tool>, ApiError> {
             strict: tool.strict,
         });
         let Some(function) = tool.function.or(flat) else {
-            let message = format!("{field} has no function: say which can be called");
+            let message = format!("{field} has no function: describe the function");
             return Err(ApiError::invalid(format!("{field}.function"), message));
         };
         tools.push(named_tool(&field, function, &tools)?);
@@ -137,13 +137,14 @@ pub fn named_tool(field: &str, function: FunctionGiven, others: &[Tool]) -> Resu
     let name = function.name;
     let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
     if name.is_empty() || name.len() > 64 || !name.chars().all(is_name) {
-        let message = format!("{field}: {name:?} is no name: up to 64 letters, digits, _, - and .");
+        let message =
+            format!("{field}: {name:?} is not a valid name: use up to 64 letters, digits, _, - and .");
         return Err(ApiError::invalid(format!("{field}.function.name"), message));
     }
     if others.iter().any(|other| other.name == name) {
         return Err(ApiError::invalid(
             format!("{field}.function.name"),
-            format!("{field}: {name} is there twice"),
+            format!("{field}: {name} is given twice"),
         ));
     }
     let parameters = function.parameters.unwrap_or_else(|| Value::Object(Map::new()));

@@ -50,8 +50,8 @@ pub async fn read(request: Request) -> Result<Read, ApiError> {
     let (head, body) = request.into_parts();
     let mut body = body.into_data_stream();
     let read = tokio::time::timeout(BODY_TIME_MAX, take(&head.headers, &mut body)).await;
-    let read =
-        read.unwrap_or_else(|_| Err(too_slow(format!("was not here after {} s", BODY_TIME_MAX.as_secs()))));
+    let read = read
+        .unwrap_or_else(|_| Err(too_slow(format!("was not complete after {} s", BODY_TIME_MAX.as_secs()))));
     if read.as_ref().is_err_and(|error| error.status != StatusCode::REQUEST_TIMEOUT) {
         let _ = tokio::time::timeout(REST_TIME_MAX, throw_away(&mut body)).await;
     }
@@ -105,7 +105,7 @@ fn is_packed(headers: &HeaderMap) -> Result<bool, ApiError> {
                 "gzip" | "x-gzip" if !is_packed => is_packed = true,
                 _ => {
                     let message = format!(
-                        "the content encoding is {coding}: send the body with gzip, once, or as it is"
+                        "the content encoding is {coding}: send the body compressed with gzip once, or uncompressed"
                     );
                     return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, INVALID_REQUEST, message)
                         .code("unsupported_encoding"));
@@ -210,13 +210,13 @@ impl Taken {
                 Ok(None) => return Ok(None),
                 Ok(Some(Ok(bytes))) => return Ok(Some(bytes)),
                 Ok(Some(Err(error))) => {
-                    return Err(ApiError::unreadable(format!("the body broke off: {error}")));
+                    return Err(ApiError::unreadable(format!("the body was cut off: {error}")));
                 }
                 Err(_) => {}
             }
             let late = self.began.elapsed().saturating_sub(PACE_AFTER).as_secs_f64();
             if self.part.is_wanted() && (so_far as f64) < late * PACE_BYTES_PER_SECOND {
-                return Err(too_slow("comes slowly while others wait for its memory".to_owned()));
+                return Err(too_slow("is slow while other requests wait for its memory".to_owned()));
             }
         }
     }

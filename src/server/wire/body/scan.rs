@@ -219,7 +219,7 @@ impl Scan {
         self.values += 1;
         if self.values > VALUES_MAX {
             return Err(too_much(format!(
-                "the body holds more than {VALUES_MAX} values: send less at once, or text in place of token ids"
+                "the body contains more than {VALUES_MAX} values: send less at once, or text in place of token ids"
             )));
         }
         let Some(open) = self.open.last_mut() else { return Ok(()) };
@@ -238,7 +238,7 @@ impl Scan {
     fn enter(&mut self, is_list: bool) -> Result<(), ApiError> {
         if self.open.len() >= DEPTH_MAX {
             return Err(ApiError::unreadable(format!(
-                "the body's lists and objects are more than {DEPTH_MAX} deep: send it flatter"
+                "the body's lists and objects nest more than {DEPTH_MAX} levels deep: nest them less"
             )));
         }
         let name = self.open.last().filter(|open| !open.is_list).map(|_| self.name);

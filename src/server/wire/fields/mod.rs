@@ -92,7 +92,7 @@ impl Fields {
         let Value::Object(fields) = &body else {
             let what = match body {
                 Value::Array(_) => "a list",
-                _ => "no object",
+                _ => "not an object",
             };
             return Err(ApiError::unreadable(format!("the body is {what}: send an object")));
         };

@@ -125,17 +125,17 @@ const fn promise(name: &'static str, harmless: fn(&Value) -> bool, why: &'static
     Promise { name, harmless, why }
 }
 
-const OTHER_FORM: &str = "this route can't hold its answer to a form; /v1/chat/completions can";
+const OTHER_FORM: &str = "this route can't constrain its answer to a format; /v1/chat/completions can";
 const OWN_WORDS: &str = "use response_format, grammar or structured_outputs";
-const NO_BAN: &str = "no words are kept out of an answer; logit_bias of -100 forbids single tokens";
+const NO_BAN: &str = "words can't be banned; a logit_bias of -100 bans single tokens";
 const USE_STOP: &str = "use stop";
 const USE_MAX: &str = "use max_tokens (of responses: max_output_tokens)";
 const USE_N: &str = "use n, at /v1/chat/completions or /v1/completions";
-const NO_BEAMS: &str = "answers are sampled, and beams are not searched";
-const SCORES: &str = "log-probabilities are told by logprobs and top_logprobs";
+const NO_BEAMS: &str = "answers are sampled; beam search is not supported";
+const SCORES: &str = "log-probabilities are returned by logprobs and top_logprobs";
 const TEXT_ONLY: &str = "the models here read and write text";
-const TOP_LEVEL: &str = "put what is in it beside the other fields of the body";
-const CHAT_ONLY: &str = "ask at /v1/chat/completions";
+const TOP_LEVEL: &str = "put its fields at the top level of the body";
+const CHAT_ONLY: &str = "use /v1/chat/completions";
 
 /// In groups, for readability.
 const PROMISES: &[&[Promise]] = &[FORM, LENGTH, STOPS, TOLD, COUNT, SOURCE, VECTORS];
@@ -152,7 +152,7 @@ const FORM: &[Promise] = &[
     promise("guided_choice", empty, OTHER_FORM),
     promise("guided_grammar", empty, OTHER_FORM),
     promise("structured_outputs", empty, OTHER_FORM),
-    promise("guided_whitespace_pattern", empty, "JSON is written on one line, with a space behind , and :"),
+    promise("guided_whitespace_pattern", empty, "JSON is written on one line, with a space after , and :"),
     promise("structural_tag", empty, OWN_WORDS),
     promise("guided_structural_tag", empty, OWN_WORDS),
     promise("format", empty, OWN_WORDS),
@@ -172,14 +172,18 @@ const FORM: &[Promise] = &[
     promise("custom_token_bans", empty, NO_BAN),
     promise("suppress_tokens", empty, NO_BAN),
     promise("allowed_token_ids", empty, "use grammar or guided_choice to say what may be written"),
-    promise("logit_bias", empty, "ask a model at /v1/chat/completions or /v1/completions"),
-    promise("logits_processors", empty, "no code of a request is run"),
-    promise("logits_processor", empty, "no code of a request is run"),
-    promise("custom_logit_processor", empty, "no code of a request is run"),
+    promise("logit_bias", empty, "use a model at /v1/chat/completions or /v1/completions"),
+    promise("logits_processors", empty, "code in a request is never run"),
+    promise("logits_processor", empty, "code in a request is never run"),
+    promise("custom_logit_processor", empty, "code in a request is never run"),
     promise("audio", empty, TEXT_ONLY),
     promise("modalities", text_alone, TEXT_ONLY),
-    promise("stream", empty, "the answer of this route comes at once"),
-    promise("background", empty, "an answer is waited for, or streams; POST /v1/runs works alone"),
+    promise("stream", empty, "this route does not stream"),
+    promise(
+        "background",
+        empty,
+        "the client waits for the answer or streams it; POST /v1/runs runs in the background",
+    ),
 ];
 
 const LENGTH: &[Promise] = &[
@@ -191,15 +195,15 @@ const LENGTH: &[Promise] = &[
     promise("max_new_tokens", no_limit, USE_MAX),
     promise("max_gen_len", no_limit, USE_MAX),
     promise("max_length", no_limit, USE_MAX),
-    promise("min_tokens", no_limit, "this route promises no least length"),
+    promise("min_tokens", no_limit, "this route has no minimum length"),
     promise("min_new_tokens", no_limit, "use min_tokens"),
     promise("min_length", no_limit, "use min_tokens"),
-    promise("ignore_eos", empty, "ask a model at /v1/chat/completions or /v1/completions"),
+    promise("ignore_eos", empty, "use a model at /v1/chat/completions or /v1/completions"),
     promise("truncate_prompt_tokens", no_limit, "a prompt is never cut: one that is too long is refused"),
 ];
 
 const STOPS: &[Promise] = &[
-    promise("stop", empty, "the answer of this route is not cut"),
+    promise("stop", empty, "this route has no stop strings"),
     promise("stop_token_ids", empty, USE_STOP),
     promise("stop_sequences", empty, USE_STOP),
     promise("stop_sequence", empty, USE_STOP),
@@ -212,8 +216,8 @@ const STOPS: &[Promise] = &[
 ];
 
 const TOLD: &[Promise] = &[
-    promise("echo", empty, "/v1/completions tells a prompt again"),
-    promise("return_full_text", empty, "/v1/completions tells a prompt again with echo"),
+    promise("echo", empty, "/v1/completions returns the prompt"),
+    promise("return_full_text", empty, "/v1/completions returns the prompt with echo"),
     promise("logprobs", empty, SCORES),
     promise("top_logprobs", empty, SCORES),
     promise("n_probs", empty, SCORES),
@@ -230,20 +234,20 @@ const TOLD: &[Promise] = &[
         |value| *value == false,
         "/v1/completions scores a prompt with echo and logprobs",
     ),
-    promise("return_token_ids", empty, "/v1/chat/completions and /v1/completions tell the ids of tokens"),
+    promise("return_token_ids", empty, "/v1/chat/completions and /v1/completions return token ids"),
     promise("return_tokens_as_token_ids", empty, SCORES),
     promise("return_tokens", empty, "use return_token_ids"),
-    promise("return_prompt_text", empty, "/apply-template tells a prompt"),
-    promise("return_hidden_states", empty, "hidden states are not told"),
-    promise("return_routed_experts", empty, "experts are not told"),
+    promise("return_prompt_text", empty, "/apply-template returns the prompt"),
+    promise("return_hidden_states", empty, "hidden states are not returned"),
+    promise("return_routed_experts", empty, "experts are not returned"),
     promise(
         "skip_special_tokens",
         yes,
-        "control tokens are never written as text; return_token_ids tells them",
+        "control tokens are never written as text; return_token_ids returns them",
     ),
-    promise("detokenize", yes, "answers are text; return_token_ids tells their tokens as well"),
-    promise("moderation", empty, "no moderation model is here"),
-    promise("web_search_options", empty, "nothing here reaches the web"),
+    promise("detokenize", yes, "answers are text; return_token_ids returns their tokens as well"),
+    promise("moderation", empty, "there is no moderation model here"),
+    promise("web_search_options", empty, "the server does not search the web"),
 ];
 
 const COUNT: &[Promise] = &[
@@ -258,10 +262,10 @@ const COUNT: &[Promise] = &[
 ];
 
 const SOURCE: &[Promise] = &[
-    promise("suffix", empty, "fill in at /v1/completions or /infill"),
-    promise("input_prefix", empty, "fill in at /infill"),
-    promise("input_suffix", empty, "fill in at /infill"),
-    promise("input_extra", empty, "fill in at /infill"),
+    promise("suffix", empty, "use /v1/completions or /infill for fill-in"),
+    promise("input_prefix", empty, "use /infill for fill-in"),
+    promise("input_suffix", empty, "use /infill for fill-in"),
+    promise("input_extra", empty, "use /infill for fill-in"),
     promise("messages", empty, CHAT_ONLY),
     promise(
         "chat_template",
@@ -274,10 +278,10 @@ const SOURCE: &[Promise] = &[
     promise("images", empty, TEXT_ONLY),
     promise("image_data", empty, TEXT_ONLY),
     promise("multimodal_data", empty, TEXT_ONLY),
-    promise("lora", empty, "no adapters are loaded here"),
-    promise("lora_request", empty, "no adapters are loaded here"),
-    promise("lora_path", empty, "no adapters are loaded here"),
-    promise("adapter_id", empty, "no adapters are loaded here"),
+    promise("lora", empty, "adapters are not supported"),
+    promise("lora_request", empty, "adapters are not supported"),
+    promise("lora_path", empty, "adapters are not supported"),
+    promise("adapter_id", empty, "adapters are not supported"),
     promise("raw", empty, "/v1/completions takes a prompt as it is"),
     promise("options", empty, TOP_LEVEL),
     promise("extra_body", empty, TOP_LEVEL),

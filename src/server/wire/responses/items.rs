@@ -427,7 +427,7 @@ impl Item {
 /// 400 if there are no items.
 pub fn messages(instructions: Option<&str>, items: &[ItemGiven]) -> Result<Vec<Message>, ApiError> {
     if items.is_empty() {
-        return Err(ApiError::invalid("input", "input is missing: say something"));
+        return Err(ApiError::invalid("input", "input is missing: give at least one item"));
     }
     let mut messages: Vec<Message> = Vec::new();
     if let Some(rules) = instructions.filter(|rules| !rules.is_empty()) {

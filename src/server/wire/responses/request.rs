@@ -261,7 +261,8 @@ impl ResponseAsked {
         let previous = self.previous_response_id.take().filter(|id| !id.is_empty());
         match (previous, self.conversation.take()) {
             (Some(_), Some(_)) => {
-                let message = "conversation and previous_response_id both say what stood before: give one";
+                let message =
+                    "conversation and previous_response_id both give the earlier messages: give one of them";
                 Err(ApiError::invalid("conversation", message))
             }
             (Some(id), None) => Ok(Before::Answer(id)),
@@ -328,19 +329,22 @@ impl ResponseAsked {
             Err(ApiError::unsupported(field, format!("{field} is not supported: {why}")))
         };
         if self.background == Some(true) {
-            return refuse("background", "an answer is waited for, or streams; POST /v1/runs works alone");
+            return refuse(
+                "background",
+                "the client waits for the answer or streams it; POST /v1/runs runs in the background",
+            );
         }
         let asks = |value: &Option<Value>| value.as_ref().is_some_and(|value| !is_empty(value));
         if asks(&self.prompt) {
-            return refuse("prompt", "no prompts are kept here: send instructions and input");
+            return refuse("prompt", "prompts are not stored here: send instructions and input");
         }
         if asks(&self.moderation) {
-            return refuse("moderation", "no moderation model is here");
+            return refuse("moderation", "there is no moderation model here");
         }
         if asks(&self.context_management) {
             return refuse(
                 "context_management",
-                "nothing is left out: what doesn't fit the context is refused",
+                "input is never shortened: a request that does not fit the context is refused",
             );
         }
         Ok(())
@@ -350,7 +354,7 @@ impl ResponseAsked {
 fn top_logprobs(include: &[String], top: Option<u32>) -> Result<Option<u32>, ApiError> {
     for (at, wish) in include.iter().enumerate() {
         if !INCLUDES.contains(&wish.as_str()) {
-            let message = format!("include[{at}] is {wish:?}: known are {}", INCLUDES.join(", "));
+            let message = format!("include[{at}] is {wish:?}: the known values are {}", INCLUDES.join(", "));
             return Err(ApiError::invalid(format!("include[{at}]"), message));
         }
     }
@@ -361,7 +365,7 @@ fn top_logprobs(include: &[String], top: Option<u32>) -> Result<Option<u32>, Api
             format!("top_logprobs is {top}: it must be between 0 and {TOP_LOGPROBS_MAX}"),
         )),
         Some(top) if top > 0 && !told => {
-            Err(ApiError::invalid("top_logprobs", format!("top_logprobs needs {LOGPROBS} among include")))
+            Err(ApiError::invalid("top_logprobs", format!("top_logprobs needs {LOGPROBS} in include")))
         }
         top => Ok(told.then_some(top.unwrap_or(0))),
     }
