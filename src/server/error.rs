@@ -388,7 +388,7 @@ mod tests {
             "generation failed: the prompt has no tokens",
         );
         check(Failure::Stopped, 500, None, "generation failed: the engine has stopped");
-        let ended = "generation failed: it had ended before";
+        let ended = "generation failed: the answer has already ended";
         is(&ApiError::of_session(&SessionError::EndedBefore, "messages", "f"), 500, None, None, ended);
     }
 }

@@ -23,7 +23,7 @@ pub enum EmbedError {
     Tokenizer { file: PathBuf, reason: String },
     /// An id outside the model's vocabulary.
     #[error(
-        "token {id} is not one of the embedding model's {vocab}: send texts, or ids of its own tokenizer (LangChain: check_embedding_ctx_length=False)"
+        "token {id} is not in the embedding model's vocabulary of {vocab}: send texts, or ids of its own tokenizer (LangChain: check_embedding_ctx_length=False)"
     )]
     UnknownToken {
         id: u32,
@@ -31,7 +31,7 @@ pub enum EmbedError {
         vocab: usize,
     },
     /// A text longer than `TEXT_BYTES_MAX`.
-    #[error("a text of {bytes} bytes: {TEXT_BYTES_MAX} at most; send it in parts")]
+    #[error("a text has {bytes} bytes, but at most {TEXT_BYTES_MAX} are allowed: send it in parts")]
     TooLong { bytes: usize },
     /// The deadline of the request passed.
     #[error("the texts were not embedded within {} s: send fewer at a time or try again later", .0.as_secs())]

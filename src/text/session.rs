@@ -53,9 +53,9 @@ pub enum SessionError {
     #[error("generation failed: {0}")]
     Failed(#[from] Failure),
     /// The end of the answer was taken before.
-    #[error("generation failed: it had ended before")]
+    #[error("generation failed: the answer has already ended")]
     EndedBefore,
-    #[error("nobody waits for it any more")]
+    #[error("the request was cancelled")]
     Ended,
 }
 

@@ -65,17 +65,19 @@ pub(super) fn check(root: &Value) -> Result<(), GrammarError> {
     let starts = std::iter::once(root).chain(defs.into_iter().flat_map(serde_json::Map::values));
     if starts.map(|start| expansion.of(start, false).1).any(|parts| parts > PARTS_MAX) {
         return refused(format!(
-            "put together, the parts that `allOf`, `anyOf` and `$ref` combine are more than {PARTS_MAX}: combine fewer"
+            "`allOf`, `anyOf` and `$ref` combine more than {PARTS_MAX} parts: combine fewer"
         ));
     }
     // When parts are combined, a number may have to be a multiple of all of them at once.
     let product = counted.multiples.iter().fold(1u64, |product, &it| product.saturating_mul(it.into()));
     let at_once = if counted.combines { product } else { 0 };
     if counted.remainders > REMAINDERS_MAX || at_once > u64::from(MULTIPLE_MAX) {
-        return refused("its `multipleOf` take too many states together: use fewer or smaller ones".into());
+        return refused(
+            "its `multipleOf` keywords take too many states together: use fewer or smaller ones".into(),
+        );
     }
     if patterns::too_many(root) {
-        return refused("some text in it has to fit too many patterns at once".into());
+        return refused("a text in it has to fit too many patterns at once".into());
     }
     Ok(())
 }

@@ -176,7 +176,7 @@ impl<'a> Reader<'a> {
             "enum" => {
                 let values = value.as_array().ok_or_else(|| wrong(value, "a list of values"))?;
                 if values.is_empty() {
-                    return Err(Problem::Wrong("it is empty, so that nothing fits".into()));
+                    return Err(Problem::Wrong("it is empty, so nothing fits it".into()));
                 }
                 values.iter().map(exact).collect::<Result<Vec<_>, _>>()?.into()
             }
@@ -341,9 +341,9 @@ fn count(value: &Value) -> Result<u64, Problem> {
 
 fn least(value: &Value) -> Result<Value, Problem> {
     match count(value)? {
-        least if least > LEAST_MAX => {
-            Err(Problem::CantBe(format!("it is {least}, and no answer is that long (at most {LEAST_MAX})")))
-        }
+        least if least > LEAST_MAX => Err(Problem::CantBe(format!(
+            "it is {least}, but no answer is that long: give at most {LEAST_MAX}"
+        ))),
         least => Ok(least.into()),
     }
 }

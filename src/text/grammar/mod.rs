@@ -80,13 +80,15 @@ pub enum GrammarError {
     #[error("the tool `{0}` has to be called but is not among the tools: name one that is")]
     UnknownTool(String),
     /// Without an end-of-sequence token, a finished answer could not end.
-    #[error("the model's vocabulary names no end-of-sequence token, so its output can't be held to a schema")]
+    #[error(
+        "the model's vocabulary has no end-of-sequence token, so its output can't be constrained to a schema"
+    )]
     NoEndToken,
-    #[error("too many grammars are being made at this moment: ask again later")]
+    #[error("too many grammars are being compiled: try again later")]
     Busy,
-    #[error("the grammar takes more than {} seconds to make in all: simplify what is asked for", ASKED_TIME_MAX.as_secs())]
+    #[error("the grammar takes more than {} seconds to compile in all: simplify it", ASKED_TIME_MAX.as_secs())]
     Late,
-    #[error("nobody waits for the grammar any more")]
+    #[error("the request was cancelled")]
     Ended,
     #[error("the vocabulary can't be used for grammars: {0}")]
     Vocabulary(String),
@@ -285,17 +287,17 @@ impl GrammarFactory {
             drop(sender.send(made.map_err(|error| said(&error))));
         };
         let thread = thread::Builder::new().name("grammar".into()).stack_size(COMPILE_STACK_BYTES);
-        let no_thread = |error: std::io::Error| format!("no thread could be started for it: {error}");
+        let no_thread = |error: std::io::Error| format!("can't start a thread to compile it: {error}");
         thread.spawn(compile).map_err(|error| GrammarError::Schema(no_thread(error)))?;
         let made = loop {
             let left = until.saturating_duration_since(Instant::now());
             match made.recv_timeout(left.min(LOOK_EVERY)) {
                 Ok(made) => break made,
-                Err(RecvTimeoutError::Disconnected) => break Err("making it broke".into()),
+                Err(RecvTimeoutError::Disconnected) => break Err("the grammar compiler crashed".into()),
                 Err(RecvTimeoutError::Timeout) if left > LOOK_EVERY => drop(self.time_left()?),
                 Err(RecvTimeoutError::Timeout) => {
                     let seconds = COMPILE_TIME_MAX.as_secs();
-                    break Err(format!("it takes more than {seconds} seconds to make: simplify it"));
+                    break Err(format!("it takes more than {seconds} seconds to compile: simplify it"));
                 }
             }
         };
@@ -374,7 +376,7 @@ impl Grammar {
 
 /// Why a grammar that was followed so far ends.
 fn stuck(error: &str) -> Stuck {
-    Stuck(format!("the grammar can't go on: {}", own_words::of_schema(error)))
+    Stuck(format!("the grammar failed during generation: {}", own_words::of_schema(error)))
 }
 
 impl Constraint for Grammar {

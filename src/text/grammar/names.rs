@@ -25,7 +25,9 @@ pub(super) fn settle(node: &mut Map<String, Value>) -> Result<(), String> {
     }
     let one = names.len() == 1;
     if node.contains_key("properties") || node.contains_key("patternProperties") {
-        return Err("names can't be enforced beside `properties` or `patternProperties`".into());
+        return Err(
+            "`propertyNames` can't be enforced together with `properties` or `patternProperties`".into()
+        );
     }
     let value = node.shift_remove("additionalProperties").unwrap_or(json!(true));
     if let Some(pattern) = names.get("pattern").and_then(Value::as_str).filter(|_| one) {
@@ -35,7 +37,7 @@ pub(super) fn settle(node: &mut Map<String, Value>) -> Result<(), String> {
         let properties: Map<String, Value> = listed.map(|name| (name.into(), value.clone())).collect();
         node.insert("properties".into(), properties.into());
     } else {
-        return Err("of what names must be, a `pattern` or an `enum` alone can be enforced".into());
+        return Err("`propertyNames` can be enforced only as a single `pattern` or `enum`".into());
     }
     node.insert("additionalProperties".into(), json!(false));
     Ok(())
@@ -58,7 +60,7 @@ pub(super) fn settle_counts(node: &mut Map<String, Value>) -> Result<(), (&'stat
         } else if !closed && least > required + 1 {
             // The same name could be written twice.
             let problem =
-                format!("it is {least}, and at most one name more than is required can be enforced");
+                format!("it is {least}, but at most one more than the required names can be enforced");
             return Err(("minProperties", problem));
         }
     }

@@ -218,11 +218,7 @@ fn side(
     for (number, key, is_exclusive) in bounds.into_iter().flatten() {
         let (bound, is_exclusive) = inward(number, is_exclusive, inwards);
         if bound * inwards > LIMIT {
-            let end = if inwards > 0.0 { "least" } else { "most" };
-            return Err((
-                key,
-                format!("it is {number}, and numbers that are {end} that are not enforced (up to {LIMIT})"),
-            ));
+            return Err((key, format!("it is {number}, but bounds beyond ±{LIMIT} can't be enforced")));
         }
         let (bound, is_exclusive) =
             if bound.abs() > LIMIT { (-inwards * LIMIT, false) } else { (bound, is_exclusive) };

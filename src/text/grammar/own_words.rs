@@ -9,19 +9,19 @@ use regex_syntax::hir::{Hir, HirKind, Look};
 const PIECE_CHARS_MAX: usize = 40;
 
 const TOO_MUCH: &str =
-    "it takes more work than a grammar may: simplify it, with fewer or smaller repetitions and patterns";
-const NOTHING_FITS: &str = "nothing fits it: its keywords contradict each other";
+    "it takes more work than is allowed: simplify it, with fewer or smaller repetitions and patterns";
+const NOTHING_FITS: &str = "no value fits it: its keywords contradict each other";
 
 /// Fragments of llguidance's messages, and what to say instead.
 const OF_SCHEMAS: &[(&str, &str)] = &[
     (
         "oneOf constraints",
-        "branches of a `oneOf` may fit the same value, and that only one does can't be enforced: use `anyOf`, or give each \
+        "branches of a `oneOf` may fit the same value, and it can't be enforced that only one fits: use `anyOf`, or give each \
          branch a required property with a `const` of its own",
     ),
     (
         "determine if regex is empty",
-        "whether any text fits a `pattern` together with its lengths or formats takes more work to tell than may be: simplify \
+        "it takes too much work to find out whether any text fits a `pattern` together with its lengths or formats: simplify \
          the pattern or leave out the lengths",
     ),
     ("Regex is empty", "no text fits a `pattern` together with its lengths, its format or other patterns"),
@@ -35,11 +35,11 @@ const OF_SCHEMAS: &[(&str, &str)] = &[
     ("minProperties (", "no object fits: `minProperties` asks for more properties than there may be"),
     (
         "circular references",
-        "a part that refers to itself has other keywords beside its `$ref`, which can't be enforced: let the `$ref` stand alone",
+        "a part that refers to itself has other keywords beside its `$ref`, which can't be enforced: remove the other keywords",
     ),
     (
         "intersection stack",
-        "`allOf` and `$ref` put parts together in a circle or more than can be followed: write them as one part",
+        "`allOf` and `$ref` combine parts in a circle or too deeply: write them as one part",
     ),
     (
         "disjoint",
@@ -71,7 +71,7 @@ pub(super) fn of_schema(error: &str) -> String {
     let required = between(error, "required property '", "' is unsatisfiable");
     if let Some(name) = required {
         return format!(
-            "nothing fits the required property `{}`: its keywords contradict each other",
+            "no value fits the required property `{}`: its keywords contradict each other",
             piece(name)
         );
     }
@@ -89,14 +89,12 @@ pub(super) fn of_lark(error: &str) -> String {
         .and_then(|(_, token)| token.split_once(" ("))
         .map(|(token, _)| piece(token));
     let said = match problem {
-        _ if problem.contains("start rule") => {
-            "there is no rule `start`, with which a grammar begins".to_owned()
-        }
+        _ if problem.contains("start rule") => "there is no rule `start`, which a grammar needs".to_owned(),
         _ if problem.contains("unknown name") || problem.contains("not found") => {
-            format!("`{named}` is used, and there is no rule of that name")
+            format!("`{named}` is used but not defined")
         }
         _ if problem.contains("circular") => format!("the terminal `{named}` refers to itself"),
-        _ if problem.contains("duplicate") => format!("`{named}` is there twice"),
+        _ if problem.contains("duplicate") => format!("`{named}` is defined twice"),
         _ if problem.contains("invalid regex") => {
             let regex =
                 between(problem, "invalid regex \"", "\" (in").unwrap_or_default().replace("\\\\", "\\");
@@ -110,7 +108,7 @@ pub(super) fn of_lark(error: &str) -> String {
         }
         _ if problem.contains("Expected") || problem.contains("expect") => {
             match found.filter(|found| !found.trim().is_empty()) {
-                Some(found) => format!("`{found}` can't stand there"),
+                Some(found) => format!("`{found}` is not allowed there"),
                 None => "something is missing there".to_owned(),
             }
         }
@@ -118,7 +116,7 @@ pub(super) fn of_lark(error: &str) -> String {
         _ if problem.contains("nsatisfiable") || problem.contains("NoExtension") => {
             "no text fits it".to_owned()
         }
-        _ => "it is not written as a grammar is: rules are `name: …`, terminals `NAME: …`".to_owned(),
+        _ => "it is not a valid grammar: rules are `name: …`, terminals `NAME: …`".to_owned(),
     };
     match place {
         Some((line, column)) => format!("line {line}, column {column}: {said}"),
@@ -249,7 +247,7 @@ pub(super) fn check_regex(pattern: &str) -> Result<(), String> {
         },
         Err(regex_syntax::Error::Parse(error)) => Err(at(pattern, error.span(), of_syntax(error.kind()))),
         Err(regex_syntax::Error::Translate(error)) => {
-            Err(at(pattern, error.span(), "a class or flag there is not known"))
+            Err(at(pattern, error.span(), "the class or flag is unknown"))
         }
         Err(_) => Err(format!("`{}` can't be read", piece(pattern))),
     }
@@ -274,16 +272,14 @@ fn of_syntax(kind: &ErrorKind) -> &'static str {
             "a range goes from one character to another"
         }
         ErrorKind::RepetitionMissing => "there is nothing to repeat before it",
-        ErrorKind::RepetitionCountInvalid => "the least is above the most",
+        ErrorKind::RepetitionCountInvalid => "the minimum is above the maximum",
         ErrorKind::RepetitionCountUnclosed
         | ErrorKind::RepetitionCountDecimalEmpty
         | ErrorKind::DecimalEmpty
-        | ErrorKind::DecimalInvalid => {
-            "a count is written {2}, {2,} or {2,5}, and a brace that is meant as such \\{"
-        }
-        ErrorKind::UnsupportedLookAround => "what must or must not stand before or behind can't be enforced",
-        ErrorKind::UnsupportedBackreference => "that a group comes again can't be enforced",
-        ErrorKind::EscapeUnrecognized | ErrorKind::EscapeUnexpectedEof => "the escape is not known",
+        | ErrorKind::DecimalInvalid => "a count is written {2}, {2,} or {2,5}, and a literal brace \\{",
+        ErrorKind::UnsupportedLookAround => "look-around can't be enforced",
+        ErrorKind::UnsupportedBackreference => "back-references can't be enforced",
+        ErrorKind::EscapeUnrecognized | ErrorKind::EscapeUnexpectedEof => "the escape is unknown",
         ErrorKind::EscapeHexEmpty | ErrorKind::EscapeHexInvalid | ErrorKind::EscapeHexInvalidDigit => {
             "a character by its number is written \\x41, \\u0041 or \\u{41}"
         }
@@ -299,8 +295,8 @@ fn foreign(hir: &Hir, at_start: bool, at_end: bool) -> Option<&'static str> {
         HirKind::Look(Look::End) if at_end => None,
         HirKind::Look(
             Look::Start | Look::End | Look::StartLF | Look::EndLF | Look::StartCRLF | Look::EndCRLF,
-        ) => Some("`^` and `$` can be enforced at its beginning and its end alone"),
-        HirKind::Look(_) => Some("the edge of a word (`\\b`) can't be enforced"),
+        ) => Some("`^` and `$` can be enforced only at its beginning and its end"),
+        HirKind::Look(_) => Some("word boundaries (`\\b`) can't be enforced"),
         HirKind::Empty | HirKind::Literal(_) | HirKind::Class(_) => None,
         HirKind::Repetition(repeated) => foreign(&repeated.sub, false, false),
         HirKind::Capture(capture) => foreign(&capture.sub, at_start, at_end),

@@ -86,7 +86,8 @@ impl<'a> References<'a> {
     fn one(&self, reference: &str, base: &str) -> Result<Place<'a>, String> {
         let absolute = joined(base, reference);
         let (document, fragment) = absolute.split_once('#').unwrap_or((&absolute, ""));
-        let fragment = unescaped(fragment).ok_or_else(|| format!("`{reference}` is no valid reference"))?;
+        let fragment =
+            unescaped(fragment).ok_or_else(|| format!("`{reference}` is not a valid reference"))?;
         let outside =
             || format!("`{reference}` is not in the schema, and nothing is fetched: put it under `$defs`");
         let start = self.named.get(document).ok_or_else(outside)?;
@@ -95,7 +96,9 @@ impl<'a> References<'a> {
         }
         if !fragment.starts_with('/') {
             let anchor = self.named.get(&format!("{document}#{fragment}"));
-            return anchor.cloned().ok_or_else(|| format!("`{reference}` names no `$anchor` of the schema"));
+            return anchor
+                .cloned()
+                .ok_or_else(|| format!("`{reference}` does not name an `$anchor` of the schema"));
         }
         let missing = || format!("`{reference}` points to nothing in the schema");
         let mut place = start.clone();

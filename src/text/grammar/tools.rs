@@ -242,7 +242,7 @@ fn parameters(tool: &Tool, care: Care) -> Result<Value, GrammarError> {
         let kind = fields.get("type");
         if kind.is_some_and(|kind| *kind != json!("object") && *kind != json!(["object"])) {
             return Err(GrammarError::Schema(
-                "#/type: arguments are always an object, and it says something else".into(),
+                "#/type: arguments are always an object, but it names another type".into(),
             ));
         }
     }

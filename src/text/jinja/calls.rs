@@ -131,7 +131,7 @@ impl Machine<'_> {
                     at.set(next);
                     Ok(if method == "reset" { Value::None } else { item })
                 }
-                _ => Err(Error::failed("it has no methods")),
+                _ => Err(Error::failed(format!("a function or macro has no method '{method}'"))),
             },
             other => Err(Error::failed(format!("'{}' object has no method '{method}'", other.type_name()))),
         }

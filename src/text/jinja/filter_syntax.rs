@@ -45,7 +45,7 @@ impl Parser {
         }
         let in_order = arguments.named.is_empty() && arguments.rest.is_none() && !taken;
         if !in_order {
-            return Err(self.syntax("an argument without a name stands behind one with a name"));
+            return Err(self.syntax("an argument without a name follows one with a name"));
         }
         arguments.positional.push(self.expression()?);
         Ok(())

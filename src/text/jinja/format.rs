@@ -92,7 +92,7 @@ fn looked_up(values: &Value, key: &str, heap: &Heap) -> Result<Value> {
     let found = dict.get(&heap.str(key)?, heap)?;
     found
         .cloned()
-        .ok_or_else(|| Error::failed(format!("the format asks for '{}', which is not there", shortened(key))))
+        .ok_or_else(|| Error::failed(format!("the format needs '{}', which is not given", shortened(key))))
 }
 
 fn star(value: &Value, spec: &mut Spec) -> Result<usize> {
@@ -339,7 +339,7 @@ pub(super) fn braces(
             continue;
         }
         let end = if brace == "{" { rest.find(['{', '}']) } else { None };
-        let end = end.ok_or_else(|| Error::failed("a single brace stands in a format string"))?;
+        let end = end.ok_or_else(|| Error::failed("a format string contains a single brace"))?;
         if !rest[end..].starts_with('}') {
             return Err(Error::failed("a format inside of a format is not supported"));
         }
@@ -375,7 +375,7 @@ fn field_value(
 ) -> Result<Value> {
     let end = field.find(['.', '[']).unwrap_or(field.len());
     let (first, mut path) = field.split_at(end);
-    let missing = || Error::failed(format!("the format asks for '{}', which is not there", shortened(first)));
+    let missing = || Error::failed(format!("the format needs '{}', which is not given", shortened(first)));
     let mut value = if first.is_empty() || first.bytes().all(|b| b.is_ascii_digit()) {
         let at = first.parse().unwrap_or(*counted);
         *counted += usize::from(first.is_empty());

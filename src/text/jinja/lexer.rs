@@ -202,14 +202,14 @@ impl<'s> Lexer<'s> {
         let found = OPERATORS.iter().find(|operator| rest.starts_with(**operator));
         let Some(operator) = found else {
             let c = rest.chars().next().unwrap_or(' ');
-            return Err(self.error(&format!("`{c}` is no part of Jinja")));
+            return Err(self.error(&format!("unexpected character `{c}`")));
         };
         match *operator {
             "(" => open.push(')'),
             "[" => open.push(']'),
             "{" => open.push('}'),
             ")" | "]" | "}" if open.pop().is_none_or(|close| !operator.starts_with(close)) => {
-                return Err(self.error(&format!("`{operator}` closes nothing")));
+                return Err(self.error(&format!("`{operator}` has no opening bracket")));
             }
             _ => {}
         }
@@ -358,9 +358,9 @@ fn unescaped(text: &str) -> std::result::Result<String, String> {
         };
         let hex: String = chars.by_ref().take(digits).collect();
         let code = u32::from_str_radix(&hex, 16).ok().filter(|_| hex.len() == digits);
-        let code = code.ok_or_else(|| format!("`\\{escape}{hex}` is no character"))?;
+        let code = code.ok_or_else(|| format!("`\\{escape}{hex}` is not a character"))?;
         out.push(
-            char::from_u32(code).ok_or_else(|| format!("`\\{escape}{hex}` is no character of its own"))?,
+            char::from_u32(code).ok_or_else(|| format!("`\\{escape}{hex}` is not a character on its own"))?,
         );
     }
     Ok(out)

@@ -166,7 +166,9 @@ impl<'t> Machine<'t> {
                 let values = value.iterate(&self.heap)?;
                 if values.len() != targets.len() {
                     let (wanted, given) = (targets.len(), values.len());
-                    return Err(Error::failed(format!("{given} values can't be unpacked to {wanted} names")));
+                    return Err(Error::failed(format!(
+                        "{given} values can't be unpacked into {wanted} names"
+                    )));
                 }
                 for (target, value) in targets.iter().zip(values) {
                     self.assign(target, value)?;

@@ -64,9 +64,9 @@ pub(super) enum Error {
     /// A limit on size, depth, fuel or memory was exceeded.
     #[error("{0}")]
     Limit(String),
-    #[error("it writes too much")]
+    #[error("its output is too long")]
     TooLong,
-    #[error("nobody waits for it any more")]
+    #[error("the request was cancelled")]
     Ended,
 }
 
@@ -177,10 +177,7 @@ pub(super) fn on_own_stack<T: Send>(f: impl FnOnce() -> T + Send) -> Result<T> {
     thread::scope(|scope| {
         let thread = thread::Builder::new().name("template".into()).stack_size(STACK_BYTES);
         let thread = thread.spawn_scoped(scope, f);
-        let thread =
-            thread.map_err(|error| Error::Limit(format!("no thread can be started for it: {error}")))?;
-        thread
-            .join()
-            .map_err(|_| Error::Limit("a fault of this program, which a message above tells of".into()))
+        let thread = thread.map_err(|error| Error::Limit(format!("can't start a thread for it: {error}")))?;
+        thread.join().map_err(|_| Error::Limit("internal error; see the log".into()))
     })
 }

@@ -88,7 +88,7 @@ impl<'t> Machine<'t> {
 
     fn print(&mut self, value: &Value) -> Result<()> {
         if let (Value::Namespace(_), _) | (_, None) = (value, self.out.last()) {
-            return Err(Error::failed("a namespace is printed"));
+            return Err(Error::failed("a namespace can't be printed"));
         }
         let heap = self.heap.clone();
         self.out.last_mut().map_or(Ok(()), |out| write_text(value, out, &heap))

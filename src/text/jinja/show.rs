@@ -79,10 +79,10 @@ pub(super) fn write_repr(value: &Value, out: &mut Buffer, heap: &Heap) -> Result
             out.push_str(&format!("<LoopContext {at}/{len}>"))
         }
         Value::Callable(callable) if matches!(callable.what(), Callable::Macro(..)) => {
-            Err(Error::failed("a macro is printed without being called"))
+            Err(Error::failed("a macro can't be printed without a call"))
         }
         Value::Stream(_) | Value::Namespace(_) | Value::Callable(_) => {
-            Err(Error::failed(format!("'{}' object has no text of its own", value.type_name())))
+            Err(Error::failed(format!("'{}' object can't be printed", value.type_name())))
         }
     }
 }

@@ -86,14 +86,14 @@ impl Parser {
             "generation" => return Ok(StatementKind::Scope(self.block("endgeneration")?)),
             "print" => StatementKind::Print(self.tuple(true, &[], false)?),
             "break" | "continue" if self.loops_open == 0 => {
-                return Err(self.syntax(format!("`{word}` stands outside of a loop")));
+                return Err(self.syntax(format!("`{word}` is used outside of a loop")));
             }
             "break" => StatementKind::Break,
             "continue" => StatementKind::Continue,
             _ if UNSUPPORTED.contains(&word.as_str()) => {
                 return Err(self.unsupported(format!("the statement `{word}`")));
             }
-            _ => return Err(self.syntax(format!("`{word}` is no statement that fits here"))),
+            _ => return Err(self.syntax(format!("`{word}` is an unknown or misplaced statement"))),
         };
         self.end(&Token::BlockEnd)?;
         Ok(kind)

@@ -68,7 +68,7 @@ pub(super) fn strftime(format: &str, seconds: u64) -> Result<String> {
             Some('%') => "%".to_owned(),
             other => {
                 let problem =
-                    format!("strftime_now does not know %{}", other.map(String::from).unwrap_or_default());
+                    format!("strftime_now does not support %{}", other.map(String::from).unwrap_or_default());
                 return Err(Error::failed(problem));
             }
         };

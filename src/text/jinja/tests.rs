@@ -162,7 +162,7 @@ fn no_nesting_ends_the_process() {
     for levels in [3, 30, 99, 20_000] {
         for source in shapes(levels) {
             let made = rendered(&source, &json!({"x": 1}));
-            let fault = matches!(&made, Err(Error::Limit(what)) if what.contains("fault"));
+            let fault = matches!(&made, Err(Error::Limit(what)) if what.contains("internal error"));
             assert!(!fault, "{made:?} of {}", &source[..source.len().min(80)]);
         }
     }
@@ -253,7 +253,10 @@ fn numbers_at_their_ends_are_no_fault() {
         "{{ 'x'|truncate(2**126) }}{{ 'a'.find('a', -(2**126), 2**126) }}{{ [1].index(1, -(2**126)) }}",
     ] {
         let made = rendered(source, &json!({}));
-        assert!(!matches!(&made, Err(Error::Limit(what)) if what.contains("fault")), "{source}: {made:?}");
+        assert!(
+            !matches!(&made, Err(Error::Limit(what)) if what.contains("internal error")),
+            "{source}: {made:?}"
+        );
     }
 }
 
@@ -374,7 +377,10 @@ fn no_soup_of_words_is_a_fault() {
         let words = 1 + seed.below(40);
         let source: String = (0..words).map(|_| seed.pick(WORDS)).collect();
         let made = rendered(&source, &json!({"x": [1, "a", {"y": null}], "m": {"y": [2]}}));
-        assert!(!matches!(&made, Err(Error::Limit(what)) if what.contains("fault")), "{source}: {made:?}");
+        assert!(
+            !matches!(&made, Err(Error::Limit(what)) if what.contains("internal error")),
+            "{source}: {made:?}"
+        );
     }
 }
 
@@ -402,7 +408,7 @@ fn what_is_not_supported_is_named_with_its_line() {
 #[test]
 fn a_fault_is_an_error_of_who_asked() {
     let error = on_own_stack(|| -> () { panic!("on purpose") }).unwrap_err().to_string();
-    assert!(error.contains("fault"), "{error}");
+    assert!(error.contains("internal error"), "{error}");
 }
 
 #[test]

@@ -61,13 +61,13 @@ pub enum TemplateError {
     #[error("the model's chat template refuses the messages: {0}")]
     Refused(String),
     /// The rendering exceeded its limits.
-    #[error("the model's chat template takes too much for these messages: {0}")]
+    #[error("the model's chat template exceeds a limit with these messages: {0}")]
     Costly(String),
     #[error(
-        "the prompt that the model's chat template makes has more than {bytes_max} bytes, the most that it may have: shorten the conversation"
+        "the prompt that the model's chat template makes has more than {bytes_max} bytes, which is the limit: shorten the conversation"
     )]
     TooLong { bytes_max: usize },
-    #[error("nobody waits for the prompt any more")]
+    #[error("the request was cancelled")]
     Ended,
 }
 
@@ -76,7 +76,7 @@ pub enum TemplateError {
 pub struct Allowance {
     /// Bytes of the prompt's text.
     pub bytes_max: usize,
-    /// Tells when nobody waits for the prompt any more.
+    /// Tells when the request was cancelled.
     pub waited: Waited,
 }
 

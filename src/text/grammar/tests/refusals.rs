@@ -48,16 +48,16 @@ fn schemas_are_refused_in_our_own_words() {
     check(pattern("("), &["#/properties/p/pattern", "`(`", "character 1", "not closed"]);
     check(pattern("ab)c"), &["#/properties/p/pattern", "character 3"]);
     check(pattern("a[b"), &["character 2", "bracket"]);
-    check(pattern("é(?!b)"), &["`(?!`", "character 2", "before or behind"]);
+    check(pattern("é(?!b)"), &["`(?!`", "character 2", "look-around"]);
     check(pattern("(?<=a)b"), &["character 1"]);
-    check(pattern("(a)\\1"), &["`\\1`", "again"]);
+    check(pattern("(a)\\1"), &["`\\1`", "back-references"]);
     check(pattern("*a"), &["nothing to repeat"]);
     check(pattern("a{3,1}"), &["{3,1}"]);
     check(pattern("[z-a]"), &["backwards"]);
     check(pattern("\\q"), &["`\\q`", "escape"]);
-    check(pattern("a\\b"), &["edge of a word"]);
+    check(pattern("a\\b"), &["word boundaries"]);
     check(pattern("a^b"), &["`^` and `$`"]);
-    check(pattern("\\p{Nonsense}"), &["not known"]);
+    check(pattern("\\p{Nonsense}"), &["unknown"]);
     check(
         json!({"type": "object", "patternProperties": {"(": {"type": "string"}}}),
         &["#/patternProperties", "not closed"],
@@ -73,7 +73,7 @@ fn schemas_are_refused_in_our_own_words() {
         &["`pattern`", "simplify"],
     );
     check(json!({"type": "string", "allOf": [{"pattern": "^a$"}, {"pattern": "^b$"}]}), &["fits"]);
-    check(json!({"allOf": [{"type": "integer"}, {"type": "string"}]}), &["nothing fits"]);
+    check(json!({"allOf": [{"type": "integer"}, {"type": "string"}]}), &["no value fits"]);
     check(
         json!({"type": "object", "properties": {"a": {"type": "string", "minLength": 3, "maxLength": 1}}, "required": ["a"]}),
         &["`a`"],
@@ -104,7 +104,7 @@ fn grammars_are_refused_in_our_own_words() {
     let lark = |text: &str| Written::Lark(text.to_owned());
     check(Written::Regex("(ab".into()), &["`(`", "character 1", "not closed"]);
     check(Written::Regex("a(?=b)".into()), &["character 2"]);
-    check(Written::Regex("a\\bc".into()), &["edge of a word"]);
+    check(Written::Regex("a\\bc".into()), &["word boundaries"]);
     check(Written::Regex("[^\\s\\S]".into()), &[]);
     check(lark("start: nothing"), &["`nothing`"]);
     check(lark("start: \"a\" |\nfoo ("), &["line 2"]);

@@ -70,23 +70,23 @@ impl<'t> Parser<'t> {
             let name = self.name().ok_or_else(|| self.wrong("a rule's name is expected"))?;
             self.space(false);
             if !self.take("::=") {
-                return Err(self.wrong(&format!("`::=` is expected behind {name}")));
+                return Err(self.wrong(&format!("`::=` is expected after {name}")));
             }
             self.space(true);
             let node = self.choice(0)?;
             let number = self.number(name)?;
             if self.nodes[number].replace(node).is_some() {
-                return Err(self.wrong(&format!("the rule {name} is there twice")));
+                return Err(self.wrong(&format!("the rule {name} is defined twice")));
             }
             if !matches!(self.peek(), None | Some('\n')) {
                 return Err(self.wrong("the end of the line is expected"));
             }
             self.space(true);
         }
-        let root = *self.numbers.get("root").ok_or("there is no rule `root`, with which a grammar begins")?;
+        let root = *self.numbers.get("root").ok_or("there is no rule `root`, which a grammar needs")?;
         let missing = self.numbers.iter().find(|(_, number)| self.nodes[**number].is_none());
         if let Some((name, _)) = missing {
-            return Err(format!("the rule {name} is used and not there"));
+            return Err(format!("the rule {name} is used but not defined"));
         }
         Ok(Rules { nodes: self.nodes.into_iter().flatten().collect(), root })
     }
@@ -151,7 +151,7 @@ impl<'t> Parser<'t> {
     /// Alternatives. Inside parentheses they may span several lines.
     fn choice(&mut self, depth: usize) -> Result<Node, String> {
         if depth > DEPTH_MAX {
-            return Err(self.wrong(&format!("more than {DEPTH_MAX} parentheses inside of each other")));
+            return Err(self.wrong(&format!("parentheses nest more than {DEPTH_MAX} levels deep")));
         }
         let mut branches = vec![self.sequence(depth)?];
         loop {
@@ -216,9 +216,7 @@ impl<'t> Parser<'t> {
         // A repetition of a repetition nests like a group does.
         for times in 0.. {
             if times > STACKED_MAX {
-                return Err(
-                    self.wrong(&format!("more than {STACKED_MAX} repetitions stand behind each other"))
-                );
+                return Err(self.wrong(&format!("more than {STACKED_MAX} repetitions follow each other")));
             }
             let (least, most) = match self.peek() {
                 Some('*') => (0, None),
@@ -273,7 +271,7 @@ impl<'t> Parser<'t> {
                 false => first,
             };
             if last < first {
-                return Err(self.wrong(&format!("{first:?} comes behind {last:?}")));
+                return Err(self.wrong(&format!("{first:?} comes after {last:?}")));
             }
             ranges.push((first, last));
         }
@@ -286,7 +284,7 @@ impl<'t> Parser<'t> {
 
     /// A character, perhaps escaped.
     fn character(&mut self) -> Result<char, String> {
-        let c = self.next().ok_or_else(|| self.wrong("the grammar breaks off"))?;
+        let c = self.next().ok_or_else(|| self.wrong("the grammar ends too early"))?;
         if c != '\\' {
             return Ok(c);
         }
@@ -298,12 +296,16 @@ impl<'t> Parser<'t> {
             Some('u') => 4,
             Some('U') => 8,
             Some(plain) if !plain.is_alphanumeric() => return Ok(plain),
-            _ => return Err(self.wrong("an escape is not known: \\n, \\r, \\t, \\x, \\u and \\U are")),
+            _ => {
+                return Err(
+                    self.wrong("an escape is unknown: the known ones are \\n, \\r, \\t, \\x, \\u and \\U")
+                );
+            }
         };
         let hex = self.text.get(self.at..self.at + digits).and_then(|hex| u32::from_str_radix(hex, 16).ok());
         self.at += digits;
         hex.and_then(char::from_u32)
-            .ok_or_else(|| format!("an escape is no character: {digits} hexadecimal digits are expected"))
+            .ok_or_else(|| format!("an escape is not a character: {digits} hexadecimal digits are expected"))
     }
 
     fn token(&mut self, negated: bool) -> Result<Node, String> {
@@ -314,7 +316,7 @@ impl<'t> Parser<'t> {
             Some(number) => number.trim().parse().ok(),
             None => (self.tokens)(text),
         };
-        let id = id.ok_or_else(|| self.wrong(&format!("{text} is no token of this model")))?;
+        let id = id.ok_or_else(|| self.wrong(&format!("{text} is not a token of this model")))?;
         self.at += end + 1;
         Ok(Node::Token { id, negated })
     }
@@ -331,12 +333,12 @@ fn counts(text: &str) -> Result<(u32, Option<u32>), String> {
             least.zip(most)
         }
     };
-    let (least, most) = counts.ok_or_else(|| format!("{{{text}}} is no count"))?;
+    let (least, most) = counts.ok_or_else(|| format!("{{{text}}} is not a count"))?;
     if least > REPEATS_MAX || most.is_some_and(|most| most > REPEATS_MAX) {
-        return Err(format!("{{{text}}}: {REPEATS_MAX} times at most"));
+        return Err(format!("{{{text}}}: at most {REPEATS_MAX} times are allowed"));
     }
     if most.is_some_and(|most| most < least) {
-        return Err(format!("{{{text}}}: the most is below the least"));
+        return Err(format!("{{{text}}}: the maximum is below the minimum"));
     }
     Ok((least, most))
 }

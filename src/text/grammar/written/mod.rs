@@ -52,7 +52,7 @@ impl GrammarFactory {
                 if choices.len() > CHOICES_MAX {
                     let count = choices.len();
                     return Err(GrammarError::Written(format!(
-                        "it has {count} choices, and {CHOICES_MAX} are the most"
+                        "it has {count} choices, but at most {CHOICES_MAX} are allowed"
                     )));
                 }
                 check_size(choices.iter().map(String::len).sum())?;
@@ -104,7 +104,7 @@ fn check_size(bytes: usize) -> Result<(), GrammarError> {
         0 => Err(GrammarError::Written("it is empty".into())),
         1..=TEXT_BYTES_MAX => Ok(()),
         _ => Err(GrammarError::Written(format!(
-            "it has {bytes} bytes, and {TEXT_BYTES_MAX} are the most: simplify it"
+            "it has {bytes} bytes, but at most {TEXT_BYTES_MAX} are allowed: simplify it"
         ))),
     }
 }

@@ -143,15 +143,15 @@ fn what_is_wrong_is_said_with_its_line() {
     check(gbnf("root ::= a b\na ::= \"x\""), "rule b");
     check(gbnf("root ::= \"a\"\nroot ::= \"b\""), "twice");
     check(gbnf("x ::= \"a\"\nroot ::= \"b"), "line 2");
-    check(gbnf("root ::= [a-"), "breaks off");
+    check(gbnf("root ::= [a-"), "ends too early");
     check(gbnf("root ::= [a"), "bracket");
     check(gbnf("root ::= []"), "empty");
-    check(gbnf("root ::= [z-a]"), "behind");
+    check(gbnf("root ::= [z-a]"), "after");
     check(gbnf("root ::= \"a\"{3,1}"), "below");
     check(gbnf("root ::= \"a\"{1,99999}"), "2000");
     check(gbnf("root ::= (\"a\""), "`)`");
     check(gbnf("root ::= \"\\q\""), "escape");
-    check(gbnf("root ::= <nothing>"), "no token");
+    check(gbnf("root ::= <nothing>"), "not a token");
     check(gbnf(&format!("root ::= {}\"a\"{}", "(".repeat(5000), ")".repeat(5000))), "parentheses");
     check(Written::Lark("start: nothing".into()), "nothing");
     check(Written::Regex("(".into()), "");
