@@ -169,7 +169,10 @@ impl Desk {
         let threads = Threads { writes: Arc::clone(&writes), reads: Arc::clone(&reads) };
         let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
             std::thread::Builder::new().name(name.to_owned()).spawn(work).map(drop).map_err(|e| {
-                JournalError::Trouble { path: path.to_owned(), why: format!("no thread for it: {e}") }
+                JournalError::Trouble {
+                    path: path.to_owned(),
+                    why: format!("can't start a thread for it: {e}"),
+                }
             })
         };
         for reader in readers {
@@ -275,7 +278,7 @@ impl Desk {
         let new = NewRun { id: id.clone(), created_ms, owner, inputs: Arc::new(inputs) };
         let taken = self.unwritten.begin(new);
         self.threads.writes.nudge();
-        let refused = "the run is not recorded: too much of other runs waits to be written already";
+        let refused = "the run is not recorded: too many events of other runs already wait to be written";
         let trouble = (!taken).then(|| refused.to_owned());
         Recording { id, desk: self.clone(), seq: 0, trouble }
     }
@@ -415,13 +418,13 @@ fn write_events(journal: &Journal, troubled: bool) -> Option<Instant> {
     match journal.write_due() {
         Ok(()) => {
             if troubled {
-                tracing::info!("the record of runs is written again; nothing that waited is lost");
+                tracing::info!("the record of runs can be written again; nothing was lost");
             }
             None
         }
         Err(error) => {
             if !troubled {
-                tracing::warn!("what happens in runs can't be recorded now and is kept in memory: {error}");
+                tracing::warn!("events of runs can't be recorded now and are kept in memory: {error}");
             }
             Some(Instant::now() + RETRY_PAUSE)
         }

@@ -128,7 +128,9 @@ impl Journal {
                 }
             }
             Err(error) => {
-                tracing::debug!("what was removed from the record can't leave the file now: {error}");
+                tracing::debug!(
+                    "what was removed from the record can't be cleared from the file now: {error}"
+                );
                 state.busy_pause = (state.busy_pause * 2).clamp(BUSY_PAUSE, BUSY_PAUSE_MAX);
                 state.busy_pause
             }

@@ -34,14 +34,14 @@ pub enum JournalError {
     #[error("the disk is full: the record of runs {path} could not be written; free some space")]
     DiskFull { path: PathBuf },
     /// Another process held the file for too long.
-    #[error("the record of runs {path} is locked by another process; try again when that has ended")]
+    #[error("the record of runs {path} is locked by another process; try again when it has ended")]
     Busy { path: PathBuf },
     /// Too much waits to be written.
     #[error(
         "too much waits to be written to the record of runs {path}: it is locked by another process or the disk is full; try again later"
     )]
     Behind { path: PathBuf },
-    #[error("no run {id}; `bandmaster runs list` shows those there are")]
+    #[error("no run {id}; `bandmaster runs list` shows all runs")]
     UnknownRun {
         /// The id or prefix that was asked for.
         id: String,
@@ -54,12 +54,12 @@ pub enum JournalError {
     },
     /// A run can't be removed while it is in progress.
     #[error(
-        "run {id} goes on in {holder}: end it there, or with `bandmaster runs cancel {id}` where this home's server does it; then it can be forgotten"
+        "run {id} is in progress in {holder}: end it there, or with `bandmaster runs cancel {id}` if it runs in this home's server; then it can be removed"
     )]
     GoesOn { id: String, holder: Holder },
     /// Something that was recorded can no longer be read.
     #[error(
-        "{what} in the record of runs {path} is damaged ({why}): {now}; what lies beside it can still be read"
+        "{what} in the record of runs {path} is damaged ({why}): {now}; everything else can still be read"
     )]
     Damaged {
         path: PathBuf,
@@ -70,7 +70,7 @@ pub enum JournalError {
         now: String,
     },
     /// The thread that keeps the record did not answer.
-    #[error("the record of runs {path} gave no answer: this is a mistake of bandmaster; its log says which")]
+    #[error("the record of runs {path} gave no answer: this is a bug in bandmaster; the log has the details")]
     NoAnswer { path: PathBuf },
     /// The system could not read or write the file.
     #[error(

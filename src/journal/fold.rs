@@ -81,7 +81,7 @@ pub struct Attempt {
 impl RunState {
     /// A run of which nothing can be read.
     pub(super) fn unreadable(id: String, created_ms: u64, why: &str) -> Self {
-        let missing = vec![format!("everything: {why}; `bandmaster runs rm {id}` forgets it")];
+        let missing = vec![format!("everything: {why}; `bandmaster runs rm {id}` removes it")];
         let damaged = missing.clone();
         Self { id, created_ms, status: "damaged".to_owned(), missing, damaged, ..Self::default() }
     }
@@ -93,7 +93,7 @@ impl RunState {
         }
         "incomplete".clone_into(&mut self.status);
         self.missing.push(format!(
-            "the rest: the run was interrupted: its process was killed, or its end could not be recorded; `bandmaster runs resume {}` does it again",
+            "the rest: the run was interrupted: its process was killed, or its end could not be recorded; `bandmaster runs resume {}` runs it again",
             self.id
         ));
         for task in &mut self.tasks {

@@ -380,7 +380,7 @@ impl Journal {
                     return Err(error);
                 }
                 Err(error) => {
-                    tracing::warn!(run, "a run is not recorded any further: {error}");
+                    tracing::warn!(run, "a run is no longer recorded: {error}");
                     unwritten.give_up(&run, &error.to_string());
                 }
             }
@@ -489,7 +489,7 @@ impl Event {
 fn object(text: &str) -> Result<Value, String> {
     match serde_json::from_str::<Value>(text) {
         Ok(value) if value.is_object() => Ok(value),
-        Ok(_) => Err("it is no object".to_owned()),
+        Ok(_) => Err("it is not an object".to_owned()),
         Err(error) => Err(error.to_string()),
     }
 }
@@ -502,7 +502,7 @@ fn object_in(row: &rusqlite::Row<'_>, column: usize) -> Result<Value, String> {
 
 /// What to do about a run that can't be read.
 fn forgets(run: &str) -> String {
-    format!("`bandmaster runs rm {run}` forgets the run")
+    format!("`bandmaster runs rm {run}` removes the run")
 }
 
 /// A number that is not negative; 0 if the column holds anything else.

@@ -61,12 +61,12 @@ pub(super) fn open(path: &Path) -> Result<Connection, JournalError> {
     }
     // Opening a pipe would wait for its other end.
     if std::fs::metadata(path).is_ok_and(|there| !there.is_file()) {
-        return Err(fail("it is no file: move it away".to_owned()));
+        return Err(fail("it is not a file: move it away".to_owned()));
     }
     make_private(path).map_err(|e| fail(e.to_string()))?;
     let mut connection = Connection::open(path).map_err(|e| explain(path, &e))?;
     if connection.is_readonly("main").map_err(|e| explain(path, &e))? {
-        return Err(fail("it may only be read".to_owned()));
+        return Err(fail("it is read-only".to_owned()));
     }
     prepare(&mut connection, path)?;
     Ok(connection)

@@ -72,7 +72,7 @@ impl Waiting {
 }
 
 fn kept_in_memory(why: &str) -> String {
-    format!("{why}. The run goes on; what happens in it is kept in memory until it can be written")
+    format!("{why}. The run continues; its events are kept in memory until they can be written")
 }
 
 /// What waits to be written, of all runs of this process.
@@ -141,7 +141,7 @@ impl Unwritten {
             if waiting.cut.is_none() {
                 waiting.cut = Some(line.seq);
                 waiting.troubled(format!(
-                    "the record lacks what happened from event {} to the last: {} MiB wait to be written already",
+                    "events {} and later, except the last, are missing from the record: {} MiB already wait to be written",
                     line.seq,
                     BYTES_MAX >> 20
                 ));
@@ -228,7 +228,7 @@ impl Unwritten {
     pub fn give_up(&self, run: &str, why: &str) {
         let mut runs = self.lock();
         let Some(waiting) = runs.waiting.get_mut(run) else { return };
-        waiting.troubled(format!("the run is not recorded any further: {why}"));
+        waiting.troubled(format!("the run is no longer recorded: {why}"));
         waiting.cut = Some(0);
         waiting.new = None;
         waiting.lines.clear();

@@ -12,20 +12,20 @@ use super::request::{Budget, Input, RunRequest, Strategy};
 /// Why a run can't be repeated or continued.
 #[derive(Debug, thiserror::Error)]
 pub enum AgainError {
-    #[error("run {id} is going on: wait for its end, or cancel it first")]
+    #[error("run {id} is in progress: wait for its end, or cancel it first")]
     GoesOn { id: String },
-    #[error("run {id} is {status}: there is nothing to take up")]
+    #[error("run {id} is {status}: there is nothing to resume")]
     Over { id: String, status: String },
     #[error(
         "run {id} is requires_action: it waits for an answer to its question (`bandmaster runs answer {id} TEXT`)"
     )]
     Asks { id: String },
-    #[error("run {id} is {status}: it asks nothing")]
+    #[error("run {id} is {status}: it has no open question")]
     AsksNothing { id: String, status: String },
     /// The run ended before its goal was recorded.
-    #[error("what run {id} was to do is not in the record: ask for it anew")]
+    #[error("the goal of run {id} is not in the record: start it again")]
     Unrecorded { id: String },
-    #[error("text is empty: say the answer")]
+    #[error("text is empty: give the answer")]
     NoAnswer,
     #[error(transparent)]
     Record(#[from] JournalError),
@@ -76,7 +76,7 @@ fn again(journal: &Journal, before: RunState) -> Result<RunRequest, AgainError> 
         return Err(damaged(first.body["why"].as_str().unwrap_or("it can't be read")));
     }
     if !first.body["goal"].is_string() {
-        return Err(damaged("its goal is no text"));
+        return Err(damaged("its goal is not a text"));
     }
     let asked: Asked = match &first.body["asked"] {
         // Runs of earlier versions did not record this.
@@ -164,9 +164,9 @@ mod tests {
                 (said(resume(&journal, &run)), said(answer(&journal, &run, " ".to_owned())));
             assert!(resume.contains(resumed) && answer.contains(answered), "{status:?}: {resume}, {answer}");
         };
-        check(None, "going on", "in_progress: it asks nothing");
-        check(Some("completed"), "nothing to take up", "completed: it asks nothing");
+        check(None, "in progress", "in_progress: it has no open question");
+        check(Some("completed"), "nothing to resume", "completed: it has no open question");
         check(Some("requires_action"), "waits for an answer", "text is empty");
-        check(Some("cancelled"), "taken up", "it asks nothing");
+        check(Some("cancelled"), "taken up", "it has no open question");
     }
 }

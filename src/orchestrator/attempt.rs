@@ -246,12 +246,12 @@ pub async fn attempt(context: &Context, label: Label, player: &Player, mut call:
             Ok(Ok(reply)) => Ok(reply),
             Ok(Err(CallError { kind: CallErrorKind::Transient, message })) => failed(FailureClass::Transient, message),
             Ok(Err(CallError { kind: CallErrorKind::Resource, message })) => failed(FailureClass::Resource, message),
-            Err(_) => failed(FailureClass::Transient, format!("{} broke off unexpectedly", player.llm.name())),
+            Err(_) => failed(FailureClass::Transient, format!("{} stopped unexpectedly", player.llm.name())),
         },
         _ = context.cancel.stopped() => Err(AttemptError::Stopped { partial: watched.state().text.clone() }),
         () = watched.stalled() => {
             let seconds = context.stall_after.as_secs_f64();
-            failed(FailureClass::Transient, format!("{} gave no sign of life for {seconds} s", player.llm.name()))
+            failed(FailureClass::Transient, format!("{} made no progress for {seconds} s", player.llm.name()))
         }
     };
     let usage = settle(context, &watched, result.as_ref().ok());

@@ -29,8 +29,8 @@ pub async fn run(context: &Context, registry: &Registry, request: &RunRequest, f
     let context_tokens = planner.llm.context_tokens();
     if prompt_tokens >= context_tokens {
         ended.error = Some(format!(
-            "the goal has {prompt_tokens} tokens with its frame, and {} reads {context_tokens} at most: shorten it, give \
-its long part as a file (-f), or raise --context-tokens",
+            "the goal has {prompt_tokens} tokens including the chat template, but {} reads at most {context_tokens}: \
+shorten it, give its long part as a file (-f), or raise --context-tokens",
             planner.llm.name()
         ));
         return ended;
@@ -58,7 +58,7 @@ its long part as a file (-f), or raise --context-tokens",
     let done = do_task(context, &task, Work::Model(work), 0).await;
     let best = done.accepted.clone().unwrap_or_else(|| done.report.output.trim().to_owned());
     if let Some(error) = &done.report.error {
-        ended.missing.push(format!("the answer is not whole: {error}"));
+        ended.missing.push(format!("the answer is incomplete: {error}"));
         ended.failed_tasks = 1;
     } else if done.cut {
         ended.missing.push(format!("the answer was cut off at {tokens_max} tokens"));

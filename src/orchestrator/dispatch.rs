@@ -383,7 +383,7 @@ impl<'a> Climb<'a> {
             }
             Verdict::Doubt(output) if is_top => Next::Accept(output),
             Verdict::Doubt(output) => {
-                self.fail(FailureClass::Content, "a second opinion is asked for".to_owned());
+                self.fail(FailureClass::Content, "a second opinion is needed".to_owned());
                 self.doubtful = Some(output);
                 Next::Climb(None)
             }

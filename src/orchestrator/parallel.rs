@@ -234,7 +234,7 @@ fn check_outline(text: &str, named: &[String], topic: &Topic) -> Verdict {
     let told: String =
         outline.sections.iter().map(|one| format!("{} {} ", one.title, one.instruction)).collect();
     if topic.foreign(&told) == Some(Foreign::Example) {
-        let why = "a section is the worked example's and not the goal's".to_owned();
+        let why = "a section comes from the worked example, not from the goal".to_owned();
         return Verdict::Redraw { why, kept: None };
     }
     let left_out = named.iter().find(|aspect| !mostly_in(&told, aspect));

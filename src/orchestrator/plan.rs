@@ -107,7 +107,7 @@ impl AnswerIs {
 pub enum PlanError {
     #[error("the plan has two tasks {id}")]
     Twice { id: String },
-    #[error("task {id} needs {need}, which is no earlier task")]
+    #[error("task {id} needs {need}, which is not an earlier task")]
     Need { id: String, need: String },
 }
 

@@ -93,7 +93,7 @@ impl fmt::Display for Strategy {
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StrategyError {
-    #[error("no strategy {name:?}; there are auto, {}", names(&Strategy::AVAILABLE))]
+    #[error("no strategy {name:?}; the strategies are auto, {}", names(&Strategy::AVAILABLE))]
     Unknown { name: String },
     #[error("strategy {name} is not available in this version; use auto, {}", names(&Strategy::AVAILABLE))]
     Unavailable { name: Strategy },

@@ -203,9 +203,9 @@ async fn pursue(
     let (strategy, why) = choose_counted(band, request, counts).await;
     context.send(EventKind::StrategyChosen { strategy, why: why.clone() });
     let ended = match strategy {
-        _ if request.goal.trim().is_empty() => refuse("the goal is empty: say what is wanted"),
+        _ if request.goal.trim().is_empty() => refuse("the goal is empty: describe the task"),
         Strategy::Map if request.inputs.is_empty() => {
-            refuse("the strategy map needs something to go through: attach files with -f")
+            refuse("the strategy map needs input files: attach them with -f")
         }
         Strategy::Direct => direct::run(context, registry, request, &why.facts).await,
         Strategy::Map => map::run(context, registry, request, counts).await,
@@ -256,7 +256,7 @@ fn conclude(
         let errors: HashSet<&str> = ended.tasks.iter().filter_map(|task| task.error.as_deref()).collect();
         let mut errors: Vec<&str> = errors.into_iter().collect();
         errors.sort_unstable();
-        ended.error = Some(format!("no task gave anything: {}", errors.join("; ")));
+        ended.error = Some(format!("no task produced a result: {}", errors.join("; ")));
     }
     Outcome {
         id: run,

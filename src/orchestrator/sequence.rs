@@ -123,10 +123,10 @@ fn check_steps(reply: &Reply, topic: &Topic) -> Verdict {
     }
     match serde_json::from_str::<Steps>(&reply.text) {
         Ok(steps) if steps.steps.iter().any(|step| topic.foreign(step) == Some(Foreign::Example)) => {
-            redraw("a step is a worked example's and not the goal's")
+            redraw("a step comes from a worked example, not from the goal")
         }
         Ok(steps) if topic.foreign(&steps.steps.join(" ")) == Some(Foreign::Nobody) => {
-            redraw("the steps are in no part of the goal")
+            redraw("the steps have nothing to do with the goal")
         }
         Ok(steps) if steps.steps.len() >= 2 => Verdict::Accept(reply.text.clone()),
         Ok(_) => Verdict::Reject("there must be two steps or more".to_owned()),

@@ -48,7 +48,7 @@ pub async fn run(context: &Context, registry: &Registry, request: &RunRequest) -
             ended.missing.push(format!("{} of {BALLOTS} ballots failed", failed.len()));
         }
         if let Some(why) = not_cast.first().and_then(|one| one.report.error.as_deref()) {
-            ended.missing.push(format!("{} of {BALLOTS} ballots were not cast: {why}", not_cast.len()));
+            ended.missing.push(format!("{} of {BALLOTS} ballots were not started: {why}", not_cast.len()));
         }
     }
     ended.tasks = done.into_iter().map(|one| one.report).collect();

@@ -105,7 +105,7 @@ async fn listen(
             }
         }
     }
-    let message = "the answer broke off without an end".to_owned();
+    let message = "the answer ended unexpectedly".to_owned();
     Err(CallError { kind: CallErrorKind::Transient, message })
 }
 

@@ -120,7 +120,7 @@ fn what_is_no_record_of_ours_is_refused_and_left_alone() {
     refused("a newer version's file", |path| database(path, &newer), &["schema 99", "newer bandmaster"]);
     let text = "just some text that somebody put here\n".repeat(90);
     refused("a text file", |path| std::fs::write(path, text).unwrap(), &["damaged", "move it away"]);
-    refused("a folder", |path| std::fs::create_dir(path).unwrap(), &["no file", "move it away"]);
+    refused("a folder", |path| std::fs::create_dir(path).unwrap(), &["not a file", "move it away"]);
     let cut = |path: &std::path::Path| {
         drop(Journal::open(path).unwrap());
         let whole = std::fs::read(path).unwrap();
@@ -136,7 +136,7 @@ fn a_pipe_in_the_place_of_the_record_is_refused_at_once() {
     let path = folder.path().join("runs.sqlite");
     assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
     let error = Journal::open(&path).err().unwrap().to_string();
-    assert!(error.contains("no file"), "{error}");
+    assert!(error.contains("not a file"), "{error}");
 }
 
 #[test]

@@ -235,7 +235,7 @@ fn a_record_that_is_none_is_named_and_left_as_it_is() {
     }
     fs::remove_file(&path).unwrap();
     fs::create_dir(&path).unwrap();
-    check_failed(&in_shell(&home, "", &["runs", "list"], ""), &["runs.sqlite", "no file"], "a folder");
+    check_failed(&in_shell(&home, "", &["runs", "list"], ""), &["runs.sqlite", "not a file"], "a folder");
 }
 
 #[test]

@@ -125,11 +125,14 @@ fn judge(slots: &Slots, topic: &Topic, goal: &str, json: &str) -> Verdict {
     let kept = || Some(json.to_owned());
     match topic.foreign(find) {
         Some(Foreign::Example) => {
-            let why = format!("\"{find}\" is a worked example's and not the goal's");
+            let why = format!("\"{find}\" comes from a worked example, not from the goal");
             return Verdict::Redraw { why, kept: None };
         }
         Some(Foreign::Nobody) => {
-            return Verdict::Redraw { why: format!("\"{find}\" is in no part of the goal"), kept: None };
+            return Verdict::Redraw {
+                why: format!("\"{find}\" has nothing to do with the goal"),
+                kept: None,
+            };
         }
         // It may be a translation. Then other attempts give the same, and this one is used.
         Some(Foreign::Unjudged) => {
@@ -139,7 +142,7 @@ fn judge(slots: &Slots, topic: &Topic, goal: &str, json: &str) -> Verdict {
     }
     match settle::misses(slots, goal) {
         Some(other) => {
-            Verdict::Redraw { why: format!("the goal orders {other}, not \"{find}\""), kept: kept() }
+            Verdict::Redraw { why: format!("the goal asks for {other}, not \"{find}\""), kept: kept() }
         }
         None => Verdict::Accept(json.to_owned()),
     }

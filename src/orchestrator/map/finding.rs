@@ -196,7 +196,10 @@ fn is_form(answer_is: AnswerIs, answer: &Value) -> bool {
 fn judge(answer_is: AnswerIs, find: &str, text: &str, mut raw: Raw) -> Verdict {
     clear_subject(text, &mut raw);
     if is_form(answer_is, &raw.answer) {
-        return Verdict::Redraw { why: "the reply was the form and not an answer".to_owned(), kept: None };
+        return Verdict::Redraw {
+            why: "the reply repeats the form instead of an answer".to_owned(),
+            kept: None,
+        };
     }
     if raw.answer.is_null() {
         return Verdict::Doubt(written(&raw));

@@ -60,7 +60,7 @@ pub fn misses(slots: &Slots, goal: &str) -> Option<String> {
         }
     }
     let foreign = || slots.aggregates().any(is_order) && !may_order(goal, &slots.find, &field);
-    other.or_else(|| foreign().then(|| "what the goal orders".to_owned()))
+    other.or_else(|| foreign().then(|| "something else".to_owned()))
 }
 
 fn is_order(aggregate: Aggregate) -> bool {

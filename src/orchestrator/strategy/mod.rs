@@ -67,11 +67,11 @@ async fn decide(request: &RunRequest, facts: &Facts, embed: Option<&dyn Embed>) 
     }
     let by_facts = without_embedder(facts, &possible);
     let Some(embed) = embed else {
-        return (by_facts, Vec::new(), "no embedder: the facts alone".to_owned());
+        return (by_facts, Vec::new(), "no embedder: chosen by the facts alone".to_owned());
     };
     match neighbours(&request.goal, facts.inputs > 0, embed).await {
         Ok(neighbours) => by_nearness(facts, &possible, neighbours),
-        Err(why) => (by_facts, Vec::new(), format!("the embedder failed ({why}): the facts alone")),
+        Err(why) => (by_facts, Vec::new(), format!("the embedder failed ({why}): chosen by the facts alone")),
     }
 }
 
@@ -108,9 +108,9 @@ fn possible(facts: &Facts) -> Vec<Strategy> {
 
 fn only_choice(strategy: Strategy, facts: &Facts) -> &'static str {
     match strategy {
-        Strategy::Ask => "the goal speaks of something attached, and nothing is",
+        Strategy::Ask => "the goal mentions an attachment, but there is none",
         Strategy::Map => "the inputs do not fit the planner's context together",
-        _ if facts.arithmetic.is_some() => "it is arithmetic alone: the calculator",
+        _ if facts.arithmetic.is_some() => "it is only arithmetic, which the calculator does",
         _ if facts.inputs == 1 => "one input, which fits one call",
         _ => "one call answers it",
     }
@@ -175,7 +175,7 @@ fn by_nearness(facts: &Facts, possible: &[Strategy], mut nearest: Vec<Nearest>) 
     let shown: Vec<String> =
         scored.iter().map(|(strategy, score)| format!("{strategy} {score:.2}")).collect();
     nearest.truncate(NEAREST_SHOWN);
-    (best, nearest, format!("nearness to worked examples and the facts: {}", shown.join(", ")))
+    (best, nearest, format!("similarity to worked examples, and the facts: {}", shown.join(", ")))
 }
 
 /// What the facts add to the cosine similarity: enough to decide a close call, not to overturn a clear one.

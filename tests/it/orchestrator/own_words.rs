@@ -497,6 +497,6 @@ fn ballots_that_were_never_cast_did_not_fail() {
     request.strategy = Some(Strategy::Vote);
     request.budget = Budget { tokens: None, time: Some(Duration::from_millis(200)) };
     let ran = play(&planner, &[], &request);
-    assert!(ran.outcome.missing.iter().any(|one| one.contains("not cast")), "{:?}", ran.outcome.missing);
+    assert!(ran.outcome.missing.iter().any(|one| one.contains("not started")), "{:?}", ran.outcome.missing);
     assert!(!ran.outcome.missing.iter().any(|one| one.contains("failed")), "{:?}", ran.outcome.missing);
 }

@@ -123,7 +123,7 @@ fn what_cannot_be_done_says_why() {
     check(&RunRequest::new("word ".repeat(9000)), "--context-tokens");
     check(&RunRequest { strategy: Some(Strategy::Map), ..RunRequest::new("Sum them.") }, "-f");
     check(&RunRequest { strategy: Some(Strategy::Cascade), ..RunRequest::new("Sum.") }, "not available");
-    check(&RunRequest::new("Anything?"), "broke off");
+    check(&RunRequest::new("Anything?"), "stopped unexpectedly");
     let named = |name: &str| name.parse::<Strategy>().unwrap_err().to_string();
     assert!(named("react").contains("not available") && named("react").contains("direct, map"));
     assert!(named("juggle").contains("no strategy"));

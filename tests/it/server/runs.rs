@@ -56,7 +56,7 @@ fn a_run_of_the_server_is_cancelled_and_done_again_from_another_terminal() {
     let pruned = said(home, &["runs", "prune", "--older-than", "0s"], 0);
     assert!(pruned.starts_with("0 runs and 0 stored responses forgotten, 1 of that age go on"), "{pruned}");
     let refused = said(home, &["runs", "resume", &run], 2);
-    assert!(refused.contains("going on"), "{refused}");
+    assert!(refused.contains("in progress"), "{refused}");
     let refused = said(home, &["runs", "cancel", &run, "--standalone"], 2);
     let process = format!("process {}", server.child.id());
     assert!(refused.contains(&process) && refused.contains("--standalone asks no server"), "{refused}");
