@@ -70,8 +70,8 @@ pub fn memory_for(
     if needed > may {
         let parts = writers.iter().map(|model| format!("{} {}", model.name, gib(model.memory_bytes)));
         let parts = parts.collect::<Vec<_>>().join(", ");
-        let limit = if allowed <= may { "may take" } else { "finds free only" };
-        let shortage = format!("the band needs about {} ({parts}) and {limit} {}", gib(needed), gib(may));
+        let limit = if allowed <= may { "it may take only" } else { "the free memory is only" };
+        let shortage = format!("the band needs about {} ({parts}), but {limit} {}", gib(needed), gib(may));
         if largest + KV_BYTES_MIN > room {
             let raise = if available.is_set && allowed <= may { "raise --memory or " } else { "" };
             return Err(BandError::TooLarge {
@@ -79,8 +79,11 @@ pub fn memory_for(
                 choose: format!("{raise}{}", what_to_choose(hub, may)),
             });
         }
-        let what =
-            if all + KV_BYTES_MIN > room { "its models take turns in memory" } else { "less is cached" };
+        let what = if all + KV_BYTES_MIN > room {
+            "its models take turns in memory"
+        } else {
+            "the KV cache is smaller"
+        };
         note = Some(format!("{shortage}: {what}"));
     }
     // Even if the estimates say otherwise, leave room for a minimal cache beside the largest model.

@@ -75,7 +75,7 @@ impl<'a> Plan<'a> {
         let is_band = flags.models.is_empty() && flags.url.is_none();
         if !is_band && (band.planner.is_some() || band.band.is_some() || !band.workers.is_empty()) {
             return Err(CliError::usage(
-                "--model and --url play instead of a band: leave --planner, --worker and --band out",
+                "--model and --url replace the band: leave --planner, --worker and --band out",
             ));
         }
         let players: Vec<Player> = match &flags.url {
@@ -115,7 +115,7 @@ fn ways(flags: &AccuracyFlags, kind: Kind, is_band: bool) -> Result<Vec<Way>, Cl
     }
     if kind == Kind::Strategy && (flags.baseline || ways != [Way::Auto]) {
         return Err(CliError::usage(
-            "the suite judges nothing but the choice of strategy: measure it with --strategy auto and without --baseline",
+            "the suite judges only the choice of strategy: measure it with --strategy auto and without --baseline",
         ));
     }
     Ok(ways)
@@ -442,10 +442,10 @@ mod tests {
             (GOALS, &["--limit", "0"], "--limit: give at least 1"),
             (GOALS, &["--concurrency", "0"], "--concurrency"),
             (GOALS, &["--budget-tokens", "0"], "--budget-tokens"),
-            (GOALS, &["--model", "a", "--worker", "b"], "instead of a band"),
+            (GOALS, &["--model", "a", "--worker", "b"], "replace the band"),
             (GOALS, &["--json", "--markdown"], "cannot be used with"),
-            (CHOICES, &["--strategy", "alone"], "nothing but the choice"),
-            (CHOICES, &["--baseline"], "nothing but the choice"),
+            (CHOICES, &["--strategy", "alone"], "only the choice"),
+            (CHOICES, &["--baseline"], "only the choice"),
         ] {
             let refused = plan(suite, flags).unwrap_err();
             assert!(refused.contains(words), "{flags:?}: {refused}");

@@ -42,7 +42,8 @@ impl Piped {
     pub fn note(&self) -> Option<String> {
         matches!(self, Self::Silent).then(|| {
             format!(
-                "nothing came on stdin for {} s: going on without it; `-f -` waits for it, `< /dev/null` says there is none",
+                "nothing was received on stdin for {} s: continuing without it; \
+                 use `-f -` to wait for it, or `< /dev/null` if there is none",
                 PIPE_PATIENCE.as_secs()
             )
         })
@@ -177,7 +178,9 @@ fn read_apart(mut from: impl Read + Send + 'static) -> Receiver<Chunk> {
             match sender.send(chunk) {
                 Ok(()) => begun = true,
                 Err(SendError(Ok(text))) if !begun && !text.trim_ascii().is_empty() => {
-                    return warn("text came on stdin too late and was not read: `-f -` waits for it");
+                    return warn(
+                        "text arrived on stdin too late and was not read: use `-f -` to wait for it",
+                    );
                 }
                 Err(_) => return,
             }
@@ -309,7 +312,7 @@ fn waits_for(what: String, patience: Duration, say: impl FnOnce(&str) + Send + '
     let (sender, receiver) = mpsc::channel::<()>();
     std::thread::spawn(move || {
         if receiver.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
-            say(&format!("{what}: nothing has come for {} s; waiting until it does", patience.as_secs()));
+            say(&format!("{what}: nothing was received for {} s; still waiting", patience.as_secs()));
         }
     });
     sender
@@ -320,7 +323,7 @@ const READINGS_MAX: usize = 3;
 
 fn read_file(path: &Path) -> Result<String, Unreadable> {
     let open = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => Unreadable::Closed("it went away while it was to be read".to_owned()),
+        io::ErrorKind::NotFound => Unreadable::Closed("it disappeared before it was read".to_owned()),
         _ => Unreadable::Closed(cannot_open(&error)),
     };
     for _ in 0..READINGS_MAX {
@@ -340,7 +343,7 @@ fn read_file(path: &Path) -> Result<String, Unreadable> {
             return into_text(all);
         }
     }
-    Err(Unreadable::Wrong("it changes while it is read: give a copy that stays as it is".to_owned()))
+    Err(Unreadable::Wrong("it changed while it was read: give a copy that does not change".to_owned()))
 }
 
 fn read_stdin(stdin: &mut dyn Read) -> Result<Input, CliError> {

@@ -50,7 +50,7 @@ impl Interrupt {
                     std::process::exit(i32::from(INTERRUPTED));
                 }
                 interrupted = true;
-                terminal::err("\nending with what is finished; once more leaves at once\n");
+                terminal::err("\nending with what is finished; press Ctrl-C again to leave at once\n");
                 cancel.cancel();
             }
         });

@@ -20,7 +20,7 @@ pub fn models(config: &Config, command: ModelsCommand) -> Result<ExitCode, CliEr
         ModelsCommand::Tokenize(flags) => tokenize(config, &flags),
         ModelsCommand::Rm { name } => {
             let bytes = hub.rm(&name)?;
-            print(&format!("{name}: removed, {} given back\n", human_bytes(bytes)))
+            print(&format!("{name}: removed, {} freed\n", human_bytes(bytes)))
         }
     }
 }
@@ -76,7 +76,7 @@ fn import(hub: &Hub, flags: &ImportFlags) -> Result<ExitCode, CliError> {
     let mut bars = Bars::new(false);
     for file in &flags.files {
         let (model, brought) = hub.import(file, &options, &mut |progress| bars.show(progress))?;
-        let how = brought.map_or("was here already", |brought| brought.name());
+        let how = brought.map_or("was already installed", |brought| brought.name());
         let line = format!("{} ({}): {}, {how}\n", model.name, model.role.name(), human_bytes(model.bytes));
         print(&line)?;
     }

@@ -88,7 +88,7 @@ async fn record_rest(desk: &Desk) {
         return;
     }
     inputs::warn(
-        "the run is not recorded whole yet: waiting until its record can be written; Ctrl-C leaves without it",
+        "the run is not completely recorded yet: waiting until its record can be written; Ctrl-C leaves without waiting",
     );
     if !desk.flush(RECORD_TIME_MAX).await.is_empty() {
         inputs::warn("the rest of the run is not recorded: its record could not be written in time");
@@ -105,7 +105,7 @@ fn join(
     interrupt: &Interrupt,
 ) -> Result<Option<ExitCode>, CliError> {
     let mut screen = Screen::new(view(flags));
-    screen.note("joined the server of this home (--standalone runs apart)");
+    screen.note("using the server of this home (--standalone does not)");
     interrupt.arm();
     let mut observer = |event: &RunEvent| {
         screen.event(event);
@@ -128,7 +128,7 @@ fn check_goal(request: &RunRequest, band: &Band) -> Result<(), CliError> {
     }
     let name = band.planner.name();
     Err(CliError::usage(format!(
-        "the goal has {goal_tokens} tokens, and {name} reads {context_tokens} at most: shorten it, give its long part as \
+        "the goal has {goal_tokens} tokens, but {name} reads at most {context_tokens}: shorten it, give its long part as \
          a file (-f), or raise --context-tokens"
     )))
 }
@@ -145,7 +145,7 @@ fn view(flags: &GoFlags) -> View {
 fn request(flags: &RunFlags) -> Result<(RunRequest, Vec<LeftOut>), CliError> {
     if flags.goal.trim().is_empty() {
         return Err(CliError::usage(
-            "the goal is empty: say what is wanted, e.g. bandmaster run \"Summarise this\" -f notes.md",
+            "the goal is empty: describe the task, e.g. bandmaster run \"Summarise this\" -f notes.md",
         ));
     }
     let strategy = match flags.strategy.as_str() {
@@ -158,7 +158,7 @@ fn request(flags: &RunFlags) -> Result<(RunRequest, Vec<LeftOut>), CliError> {
             Ok(time) if !time.is_zero() => Some(time),
             _ => {
                 return Err(CliError::usage(format!(
-                    "--budget-seconds: {seconds} is no time: give seconds above 0"
+                    "--budget-seconds: {seconds} is not a time: give seconds above 0"
                 )));
             }
         },
@@ -212,7 +212,7 @@ fn not_lost(error: CliError, id: &str) -> CliError {
     match error {
         CliError::Failed(error) => {
             let error = told(&error);
-            CliError::Failed(anyhow::anyhow!("{error}. `bandmaster runs show {id}` shows what came of it"))
+            CliError::Failed(anyhow::anyhow!("{error}. `bandmaster runs show {id}` shows what it did"))
         }
         other => other,
     }
@@ -232,7 +232,7 @@ fn finish(flags: &GoFlags, outcome: &Outcome, left_out: &[LeftOut]) -> Result<Ex
         let id = &outcome.id;
         match outcome.status {
             Status::Cancelled => terminal::err(&format!(
-                "`bandmaster runs show {id}` shows what is finished, `bandmaster runs resume {id}` does it again\n"
+                "`bandmaster runs show {id}` shows what is finished, `bandmaster runs resume {id}` runs it again\n"
             )),
             Status::RequiresAction => terminal::err(&format!("`bandmaster runs answer {id} TEXT` answers\n")),
             _ => {}

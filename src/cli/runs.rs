@@ -67,7 +67,7 @@ pub fn runs(config: &Config, command: RunsCommand) -> Result<ExitCode, CliError>
             let id = journal.find(&id)?;
             journal.delete(&id)?;
             erase(&journal);
-            print(&format!("{id}: forgotten\n"))
+            print(&format!("{id}: deleted\n"))
         }
         RunsCommand::Prune { .. } => {
             let Pruned { forgotten, going } = journal.prune(older_than)?;
@@ -82,10 +82,12 @@ pub fn runs(config: &Config, command: RunsCommand) -> Result<ExitCode, CliError>
             let stay = match going {
                 0 => String::new(),
                 going => {
-                    format!(", {going} of that age go on and stay (`bandmaster runs cancel ID` ends one)")
+                    format!(
+                        ", {going} of that age are still running and were kept (`bandmaster runs cancel ID` ends one)"
+                    )
                 }
             };
-            print(&format!("{forgotten} runs and {responses} stored responses forgotten{stay}\n"))
+            print(&format!("{forgotten} runs and {responses} stored responses deleted{stay}\n"))
         }
     }
 }
@@ -94,7 +96,7 @@ pub fn runs(config: &Config, command: RunsCommand) -> Result<ExitCode, CliError>
 fn erase(journal: &Journal) {
     if !journal.erase_for(ERASE_TIME_MAX) {
         inputs::warn(
-            "what was forgotten may be left in the file as bytes, because another process uses it or the file is large: it is \
+            "what was deleted may be left in the file as bytes, because another process uses it or the file is large: it is \
              cleared when `bandmaster run`, `serve` or `runs prune` opens the record next",
         );
     }
@@ -118,11 +120,14 @@ fn cancel(config: &Config, journal: &Journal, id: &str, standalone: bool) -> Res
     let holder = journal.holder(&id);
     let status = journal.state(&id)?.status;
     match holder {
-        Some(_) if taken => print(&format!("{id}: ends when what it computes at the moment is done\n")),
+        Some(_) if taken => print(&format!("{id}: ends when its current computation is done\n")),
         Some(holder) => {
-            let why =
-                if standalone { "--standalone asks no server" } else { "no server of this home does it" };
-            Err(CliError::usage(format!("run {id} goes on in {holder}, and {why}: end it there")))
+            let why = if standalone {
+                "--standalone does not use the server"
+            } else {
+                "no server of this home runs it"
+            };
+            Err(CliError::usage(format!("run {id} is running in {holder}, and {why}: end it there")))
         }
         None => print(&format!("{id}: {status}\n")),
     }

@@ -128,7 +128,8 @@ fn admitted(settings: &ServeSettings) -> Result<(Arc<Origins>, Arc<Hosts>), CliE
     if !host.value.is_loopback() && !has_keys {
         let place = host.origin.place(&rows::HOST.about, host.value);
         return Err(CliError::usage(format!(
-            "{place}: others can reach this address, so --api-key-file FILE must say who may ask (a line a key; `openssl rand -hex 24` makes one)",
+            "{place}: others can reach this address, so API keys are needed: give --api-key-file FILE (one key \
+             per line; `openssl rand -hex 24` makes one)",
         )));
     }
     let origins = Origins::parse(&settings.cors_origins.value).map_err(CliError::usage)?;
@@ -202,7 +203,7 @@ async fn run(app: &Arc<App>, bound: Bound, layers: &Layers, named: Vec<Found>) -
         return Err(CliError::Failed(anyhow::anyhow!(why)));
     }
     if ended.cut > 0 {
-        terminal::err(&format!("{} connections were cut: --drain-seconds gives them longer\n", ended.cut));
+        terminal::err(&format!("{} connections were cut: --drain-seconds gives them more time\n", ended.cut));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -240,7 +241,7 @@ fn aliases(hub: &Hub, settings: &ServeSettings, named: &[Found]) -> Result<Vec<A
             Some(typed) => (model(typed), "no such model: name one that --model names or that is installed"),
             None => {
                 let first = named.first().map(|model| model.name.clone());
-                (first, "nothing to name: use it beside --model, or write NAME=MODEL")
+                (first, "there is no model to name: use it together with --model, or write NAME=MODEL")
             }
         };
         let id = id.ok_or_else(|| {
@@ -273,7 +274,7 @@ fn fits(band: &BandFiles, memory: &Memory) -> bool {
     if let Some(model) = too_large {
         let (name, needed, may) = (&model.name, gib(model.memory_bytes), gib(memory.bytes));
         tracing::warn!(
-            "no band: {name} needs about {needed}, and there are {may}: raise --memory or name a smaller --planner"
+            "no band: {name} needs about {needed}, but {may} are available: raise --memory or name a smaller --planner"
         );
     }
     too_large.is_none()

@@ -121,7 +121,7 @@ fn mode(flags: &ServeBenchFlags, workload: &Workload) -> Result<Mode, CliError> 
     }
     match flags.rate {
         Some(rate) if RATES.contains(&rate) => Ok(Mode::Open { rate }),
-        Some(rate) => Err(CliError::usage(format!("--rate {rate}: give calls a second, 0.0001 to 100000"))),
+        Some(rate) => Err(CliError::usage(format!("--rate {rate}: give calls per second, 0.0001 to 100000"))),
         None => Ok(Mode::Closed { concurrency: flags.concurrency }),
     }
 }
@@ -229,7 +229,7 @@ impl Bench<'_> {
         for (place, share) in SWEEP_SHARES.iter().enumerate() {
             let rate = most * share;
             let seed = self.flags.seed + 1 + place as u64;
-            let name = format!("{rate:.2} a second");
+            let name = format!("{rate:.2} per second");
             let loaded =
                 self.load(&self.targets[0], &name, self.flags.requests, Mode::Open { rate }, seed).await?;
             if loaded.interrupted {

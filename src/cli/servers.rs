@@ -71,7 +71,7 @@ pub async fn by_role(
 ) -> Result<BTreeMap<String, Endpoint>, CliError> {
     if let Some(unknown) = named.iter().filter_map(|at| at.role).find(|role| !models.contains_key(*role)) {
         let known = models.keys().cloned().collect::<Vec<_>>().join(", ");
-        return Err(CliError::usage(format!("--url {unknown}=…: the trace has no role but {known}")));
+        return Err(CliError::usage(format!("--url {unknown}=…: the trace's roles are {known}")));
     }
     let mut listed = Vec::new();
     for at in named {
@@ -101,7 +101,7 @@ pub async fn by_role(
             (None, []) => model,
             (None, several) => {
                 let several = several.join(", ");
-                let choose = format!("say which plays {role} with --role {role}=NAME");
+                let choose = format!("choose one for {role} with --role {role}=NAME");
                 return Err(CliError::usage(format!("{} has no {model} but {several}: {choose}", at.url)));
             }
         };

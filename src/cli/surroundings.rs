@@ -233,7 +233,7 @@ pub fn runtime(threads: usize) -> Result<Runtime, CliError> {
 
 pub fn no_runtime(error: &std::io::Error) -> CliError {
     CliError::Failed(anyhow::anyhow!(
-        "no network and no clock can be had: {error}; raise the limits of open files and processes (`ulimit -n`, \
+        "the async runtime can't be started: {error}; raise the limits of open files and processes (`ulimit -n`, \
          `ulimit -u`)"
     ))
 }

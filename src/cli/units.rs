@@ -7,7 +7,7 @@ use std::time::Duration;
 /// # Errors
 /// A sentence that says what was expected.
 pub fn parse_bytes(text: &str) -> Result<u64, String> {
-    let expected = || format!("`{text}` is no size: write it like 8GiB or 512MiB");
+    let expected = || format!("`{text}` is not a size: write it like 8GiB or 512MiB");
     let (number, unit) = split(text).ok_or_else(expected)?;
     let scale: u64 = match unit.to_lowercase().as_str() {
         "" | "b" => 1,
@@ -33,7 +33,7 @@ pub fn parse_bytes(text: &str) -> Result<u64, String> {
 /// # Errors
 /// A sentence that says what was expected.
 pub fn parse_age(text: &str) -> Result<Duration, String> {
-    let expected = || format!("`{text}` is no age: write it like 30d, 12h or 15m");
+    let expected = || format!("`{text}` is not an age: write it like 30d, 12h or 15m");
     let (number, unit) = split(text).ok_or_else(expected)?;
     let seconds = match unit {
         "s" => 1.0,

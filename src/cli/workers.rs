@@ -41,7 +41,7 @@ pub fn workers(config: &Config, command: WorkersCommand) -> Result<ExitCode, Cli
                 let names = || rows.iter().map(|row| row.name.as_str());
                 let near = near_names(&name, names());
                 let names = if near.is_empty() { names().collect() } else { near };
-                CliError::usage(format!("no worker is named {name}; there are {}", names.join(", ")))
+                CliError::usage(format!("no worker is named {name}; the workers are {}", names.join(", ")))
             })?;
             if json { print_json(row) } else { print(&text(row)) }
         }

@@ -151,7 +151,7 @@ fn names(trace: &Trace, named: &[String]) -> Result<BTreeMap<String, String>, Cl
         let known = players.keys().cloned().collect::<Vec<_>>().join(", ");
         let player = players
             .get_mut(role)
-            .ok_or_else(|| CliError::usage(format!("--role {name}: the trace has no role but {known}")))?;
+            .ok_or_else(|| CliError::usage(format!("--role {name}: the trace's roles are {known}")))?;
         model.clone_into(player);
     }
     Ok(players)

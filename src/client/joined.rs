@@ -142,12 +142,12 @@ pub enum JoinError {
     Gone { id: String, source: reqwest::Error },
     #[error("the server ended before the run did; {}", what_now(id))]
     Ended { id: String },
-    #[error("an event of the server does not end")]
+    #[error("an event of the server is incomplete")]
     Endless,
     #[error("the server is of another version: end it, or run with --standalone")]
     OtherVersion,
 }
 
 fn what_now(id: &str) -> String {
-    format!("`bandmaster runs show {id}` shows what it did, `bandmaster runs resume {id}` does the run again")
+    format!("`bandmaster runs show {id}` shows what it did, `bandmaster runs resume {id}` repeats the run")
 }

@@ -109,7 +109,7 @@ pub enum ClientError {
     #[error("--url {url}: {reason}; expected e.g. http://127.0.0.1:8080")]
     Url { url: String, reason: String },
     /// `--offline` forbids this server.
-    #[error("--offline forbids {url}: only servers on this machine (127.0.0.1, localhost) may be asked")]
+    #[error("--offline forbids {url}: only servers on this machine (127.0.0.1, localhost) are allowed")]
     Offline { url: String },
     #[error("{url} can't be reached: {reason}; is the server running?")]
     Unreachable { url: String, reason: String },
@@ -130,11 +130,11 @@ pub enum ClientError {
     #[error("{url} failed in the stream: {message}; its log may say more")]
     Failed { url: String, message: String },
     /// The response doesn't follow the protocol.
-    #[error("{url} sent what is no chat or completion stream: {reason}; is it an OpenAI-compatible server?")]
+    #[error("{url} did not send a chat or completion stream: {reason}; is it an OpenAI-compatible server?")]
     Protocol { url: String, reason: String },
     /// The server's token count can't be right.
     #[error(
-        "{url} counts wrong: {output_tokens} tokens for {pieces} pieces of text and a limit of {max_tokens}"
+        "{url} reports an impossible token count: {output_tokens} tokens for {pieces} pieces of text and a limit of {max_tokens}"
     )]
     Counts {
         url: String,
@@ -176,7 +176,7 @@ impl Endpoint {
         }
         let host = parsed.host_str().ok_or_else(|| wrong("no host"))?;
         if !parsed.username().is_empty() || parsed.password().is_some() {
-            return Err(wrong("a key belongs into OPENAI_API_KEY, where no result shows it"));
+            return Err(wrong("put the key into OPENAI_API_KEY, because results show the URL"));
         }
         if parsed.query().is_some() || parsed.fragment().is_some() {
             return Err(wrong("it has a query or a fragment"));
@@ -306,7 +306,7 @@ impl Client {
         }
         let body = self.body(url, &mut response).await?;
         if status.is_success() {
-            let reason = format!("its content is {kind} and not text/event-stream");
+            let reason = format!("its content type is {kind}, not text/event-stream");
             return Err(ClientError::Protocol { url: url.to_owned(), reason });
         }
         let message = server_words(&body);

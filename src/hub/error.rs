@@ -94,7 +94,7 @@ pub enum HubError {
     #[error("{path}: {problem}", path = path.display())]
     NotAModel { path: PathBuf, problem: String },
     /// A model of the wrong kind, e.g. an embedding model where text must be generated.
-    #[error("`{typed}` is {is} ({place}), and {wanted} is needed here: name one; {instead}")]
+    #[error("`{typed}` is {is} ({place}), but {wanted} is needed here: name one; {instead}")]
     WrongKind {
         typed: String,
         /// Path of the model, or where its name was found.

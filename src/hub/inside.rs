@@ -39,13 +39,13 @@ impl FileName {
         match () {
             () if name.is_empty() => Err("a part of it is empty"),
             () if matches!(name, "." | "..") => Err("it leads to another folder"),
-            () if name.eq_ignore_ascii_case(MANIFEST) => Err("it is the name of a file of ours"),
+            () if name.eq_ignore_ascii_case(MANIFEST) => Err("bandmaster uses a file of this name"),
             () if name.starts_with('.') => Err("it begins with a dot"),
             () if name.ends_with(['.', ' ']) || name.starts_with(' ') => {
                 Err("it begins with a space, or ends with a space or a dot")
             }
-            () if name.contains(SPECIAL) => Err("it holds one of / \\ : * ? \" < > |"),
-            () if name.chars().any(is_invisible) => Err("it holds characters that can't be seen"),
+            () if name.contains(SPECIAL) => Err("it contains one of / \\ : * ? \" < > |"),
+            () if name.chars().any(is_invisible) => Err("it contains invisible characters"),
             () if name.len() > NAME_BYTES_MAX => Err("it is longer than 200 bytes"),
             () if DEVICES.contains(&stem.as_str()) || NUMBERED_DEVICES.iter().any(numbered) => {
                 Err("it is the name of a device on Windows")

@@ -249,8 +249,8 @@ impl Hub {
         others.retain(|model| (model.role == Role::Embeddings) == embeds);
         let others: Vec<String> = others.into_iter().map(|model| model.name).collect();
         let instead = match others.as_slice() {
-            [] => "`bandmaster models list` shows which there are".to_owned(),
-            names => format!("installed are {}", names.join(", ")),
+            [] => "`bandmaster models list` shows all models".to_owned(),
+            names => format!("installed: {}", names.join(", ")),
         };
         Err(HubError::WrongKind { typed: typed.to_owned(), place, is, wanted, instead })
     }
@@ -261,10 +261,14 @@ impl Hub {
         let near = near_names(name, catalog.chain(installed.iter().map(String::as_str)));
         HubError::UnknownModel {
             name: name.to_owned(),
-            near: if near.is_empty() { String::new() } else { format!("; near are {}", near.join(", ")) },
+            near: if near.is_empty() {
+                String::new()
+            } else {
+                format!("; similar names: {}", near.join(", "))
+            },
             installed: match installed.as_slice() {
                 [] => "Nothing is installed".to_owned(),
-                names => format!("Installed are {}", names.join(", ")),
+                names => format!("Installed: {}", names.join(", ")),
             },
         }
     }

@@ -236,7 +236,7 @@ impl Hub {
                 let what = format!("hf:{}:{}", repo.repo, file.file);
                 return Err(HubError::Remote {
                     what,
-                    problem: "it is empty there: get another file".to_owned(),
+                    problem: "the file is empty: get another one".to_owned(),
                 });
             }
             check_promise(&repo.repo, file, head.bytes, head.sha256.as_deref())?;

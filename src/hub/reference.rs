@@ -200,7 +200,7 @@ impl HubReference {
         let there = there.join(", ");
         let problem = match (models.is_empty(), matching.is_empty()) {
             (true, _) => "the repository holds no .gguf file".to_owned(),
-            (false, true) => format!("no such file; there are {there}"),
+            (false, true) => format!("no such file; the files are {there}"),
             (false, false) => format!("several files fit, name one with hf:{}:FILE: {there}", self.repo),
         };
         Err(HubError::Remote { what: format!("hf:{}", self.repo), problem })

@@ -178,7 +178,7 @@ impl<'a> HubClient<'a> {
                 problem: format!("{} answered, but not as the hub does (no ETag)", self.remote.endpoint),
             });
         }
-        Err(HubError::Remote { what, problem: "the hub sends us in circles".to_owned() })
+        Err(HubError::Remote { what, problem: "the hub redirects in a circle".to_owned() })
     }
 
     /// Downloads a file into `staged`, starting where it stands, and resumes interrupted transfers.
@@ -196,7 +196,7 @@ impl<'a> HubClient<'a> {
             cuts = if staged.bytes >= before.saturating_add(PACE_BYTES) { 0 } else { cuts + 1 };
             if cuts == RESUMES_MAX {
                 let problem = format!(
-                    "the transfer was cut off and {RESUMES_MAX} tries brought next to nothing ({cut}); what came is kept, pull again to go on"
+                    "the transfer was cut off and {RESUMES_MAX} retries received almost nothing ({cut}); what was received is kept: pull again to continue"
                 );
                 return Err(HubError::Remote { what: what.to_owned(), problem });
             }
@@ -226,7 +226,7 @@ impl<'a> HubClient<'a> {
             StatusCode::PARTIAL_CONTENT if begins_at(response.headers(), staged.bytes) => {}
             StatusCode::PARTIAL_CONTENT => {
                 staged.restart()?;
-                return Ok(Some("another part came than was asked for".to_owned()));
+                return Ok(Some("the server sent another part than was requested".to_owned()));
             }
             // The local file is longer than the one on the server.
             StatusCode::RANGE_NOT_SATISFIABLE if staged.bytes > 0 => {
@@ -249,7 +249,7 @@ impl<'a> HubClient<'a> {
                     staged.write(&buffer[..read])?;
                     on_bytes(staged.bytes);
                     if pace.is_lost(staged.bytes) {
-                        return Ok(Some("it comes too slowly".to_owned()));
+                        return Ok(Some("the transfer is too slow".to_owned()));
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -289,7 +289,7 @@ impl<'a> HubClient<'a> {
                 self.remote.endpoint
             ),
             (401 | 403, _) => {
-                "not public, or not there: set HF_TOKEN to a token that may read it, or check the name"
+                "not public, or it does not exist: set HF_TOKEN to a token that may read it, or check the name"
                     .to_owned()
             }
             (404, "EntryNotFound") => "the repository has no such file".to_owned(),
@@ -342,7 +342,7 @@ fn bound(what: &str, file: &RemoteFile, headers: &HeaderMap, staged: &mut Staged
         (Some(announced), Some(total)) if total > announced => {
             staged.discard();
             let (announced, total) = (human_bytes(announced), human_bytes(total));
-            let problem = format!("it was announced with {announced}, and {total} come: not taken");
+            let problem = format!("it was announced with {announced}, but the server sends {total}: refused");
             Err(HubError::Remote { what: what.to_owned(), problem })
         }
         (Some(_), _) => Ok(()),

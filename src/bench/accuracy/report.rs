@@ -332,7 +332,7 @@ impl MatrixReport {
             let interval =
                 interval.map(|[low, high]| format!(" ({} to {}, 95 %)", points(&low), points(&high)));
             let (difference, interval) = (points(difference), interval.unwrap_or_default());
-            notes.push(format!("{a} less {b}: {difference} points{interval}, p = {p:.3}, {n} items"));
+            notes.push(format!("{a} minus {b}: {difference} points{interval}, p = {p:.3}, {n} items"));
         }
         notes
     }

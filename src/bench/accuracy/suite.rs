@@ -164,11 +164,11 @@ pub enum SuiteError {
 #[derive(Debug, thiserror::Error)]
 pub enum LineFault {
     /// Not a JSON object.
-    #[error("no JSON object: {0}")]
+    #[error("not a JSON object: {0}")]
     Json(String),
     /// The fields fit no known kind of suite.
     #[error(
-        "the fields {fields} make no known suite: expected goal and answer_must, goal and best, question and answer, or \
+        "the fields {fields} match no known suite: expected goal and answer_must, goal and best, question and answer, or \
          prompt, test and entry_point"
     )]
     Unknown {
@@ -193,7 +193,7 @@ pub enum LineFault {
         why: String,
     },
     /// Two items with the same id.
-    #[error("the id {id} is line {first}'s already")]
+    #[error("the id {id} is already used on line {first}")]
     Duplicate {
         id: String,
         /// Line of the first of them.
@@ -209,7 +209,7 @@ impl Suite {
     pub fn read(path: &Path) -> Result<Self, SuiteError> {
         let fail = |why: String| SuiteError::Read { path: path.to_owned(), why };
         let bytes = fs::read(path).map_err(|error| fail(error.to_string()))?;
-        let text = std::str::from_utf8(&bytes).map_err(|error| fail(format!("no UTF-8: {error}")))?;
+        let text = std::str::from_utf8(&bytes).map_err(|error| fail(format!("not UTF-8: {error}")))?;
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
         Self::parse(path, name, text)
     }
@@ -331,7 +331,7 @@ impl Fields {
 
     fn choice(&self) -> Result<Option<Choice>, LineFault> {
         let strategy = |field: &'static str, value: &Value| {
-            let why = |_| LineFault::Field { field, why: format!("{value} is no strategy") };
+            let why = |_| LineFault::Field { field, why: format!("{value} is not a strategy") };
             serde_json::from_value::<Strategy>(value.clone()).map_err(why)
         };
         let Some(best) = self.get("best") else { return Ok(None) };
@@ -435,9 +435,9 @@ mod tests {
         for (text, words) in [
             ("", "suite.jsonl is empty"),
             ("\n \n", "suite.jsonl is empty"),
-            ("{\"goal\": ", "line 1: no JSON object: EOF while parsing a value at column 9"),
-            ("[1]", "line 1: no JSON object"),
-            (r#"{"goal": "g"}"#, "line 1: the fields goal make no known suite"),
+            ("{\"goal\": ", "line 1: not a JSON object: EOF while parsing a value at column 9"),
+            ("[1]", "line 1: not a JSON object"),
+            (r#"{"goal": "g"}"#, "line 1: the fields goal match no known suite"),
             ("{}", "the fields (none)"),
             (
                 &format!("{good}\n\n{{\"goal\": \"g\", \"best\": \"map\"}}"),
@@ -447,9 +447,9 @@ mod tests {
                 &format!("{good}\n{{\"question\": \"q\", \"answer\": \"#### 5\"}}"),
                 "a gsm8k suite, where line 1",
             ),
-            (&format!("{good}\n{good}"), "line 2: the id a is line 1's already"),
+            (&format!("{good}\n{good}"), "line 2: the id a is already used on line 1"),
             (r#"{"id": "x", "goal": "", "best": "map"}"#, "`goal`: expected a text"),
-            (r#"{"goal": "g", "best": "maps"}"#, "`best`: \"maps\" is no strategy"),
+            (r#"{"goal": "g", "best": "maps"}"#, "`best`: \"maps\" is not a strategy"),
             (r#"{"goal": "g", "best": "map", "tolerated": ["maps"]}"#, "`tolerated`"),
             (r#"{"goal": "g", "answer_must": ["(a"]}"#, "line 1: `answer_must`: (a"),
             (r#"{"goal": "g", "answer_must": [1]}"#, "expected a list of regular expressions"),

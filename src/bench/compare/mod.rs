@@ -36,10 +36,10 @@ const ERROR_MAX: f64 = 0.05;
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CompareError {
     /// The file is empty.
-    #[error("{file} is empty: the command that should have written it did not end well; measure again")]
+    #[error("{file} is empty: the command that should have written it failed; measure again")]
     Empty { file: String },
     /// Not JSON, or not the shape that its schema promises.
-    #[error("{file} is no result that `bandmaster bench ... --json` prints: {reason}")]
+    #[error("{file} is not a result of `bandmaster bench ... --json`: {reason}")]
     Broken {
         file: String,
         /// What is wrong, and where.
@@ -47,12 +47,12 @@ pub enum CompareError {
     },
     /// Another schema, or another version of one.
     #[error(
-        "{file} has schema `{schema}`: compared are bandmaster.bench.throughput/1, workflow/1, serve/1 and accuracy/1"
+        "{file} has schema `{schema}`: only bandmaster.bench.throughput/1, workflow/1, serve/1 and accuracy/1 can be compared"
     )]
     Schema { file: String, schema: String },
     /// The file holds several cells.
     #[error(
-        "{file} holds several cells (bandmaster.bench.accuracy-matrix/1), and one cell a file is compared: measure one strategy, model and budget per file, without --baseline"
+        "{file} holds several cells (bandmaster.bench.accuracy-matrix/1), but only one cell per file can be compared: measure one strategy, model and budget per file, without --baseline"
     )]
     Matrix { file: String },
     /// Results of two different measurements.
@@ -67,12 +67,12 @@ pub enum CompareError {
     },
     /// There is nothing to compare with.
     #[error(
-        "{file} holds one result: give a second file, or measure two servers by turns with `bench serve --against`"
+        "{file} holds one result: give a second file, or measure two servers in alternating rounds with `bench serve --against`"
     )]
     Alone { file: String },
     /// The measurement was interrupted.
     #[error(
-        "{file} is part of a measurement that was interrupted: measure again, or compare what there is with --partial"
+        "{file} is part of a measurement that was interrupted: measure again, or compare the finished part with --partial"
     )]
     Interrupted { file: String },
     /// The results come from different machines.
@@ -329,7 +329,7 @@ fn notes(a: &Side, b: &Side) -> Vec<String> {
     let mut notes = Vec::new();
     for (name, side) in [("A", a), ("B", b)] {
         if side.interrupted {
-            notes.push(format!("{name} was interrupted: it is part of a measurement"));
+            notes.push(format!("{name} was interrupted: it is only a part of a measurement"));
         }
         let load = side.machine.load_1m;
         if load > LOAD_SHARE_MAX * side.machine.cores as f64 {
@@ -340,7 +340,7 @@ fn notes(a: &Side, b: &Side) -> Vec<String> {
     }
     let (seed_a, seed_b) = (seed(a), seed(b));
     if seed_a != seed_b {
-        notes.push("the seeds differ: the work is of the same kind and not the same".to_owned());
+        notes.push("the seeds differ: the work is of the same kind but not identical".to_owned());
     }
     notes
 }
@@ -359,14 +359,14 @@ fn failures(name: &str, body: &Body) -> Option<String> {
     match body {
         Body::Serve(serve) if serve.errors > 0 => {
             let (failed, all) = (serve.errors, serve.requests);
-            Some(format!("{failed} of {all} requests of {name} failed; they are in no figure"))
+            Some(format!("{failed} of {all} requests of {name} failed; no figure includes them"))
         }
         Body::Accuracy(accuracy) => {
             let (items, mut errors) =
                 (accuracy.items.len(), accuracy.items.iter().filter_map(|item| item.error.as_deref()));
             let first = errors.next()?;
             let failed = 1 + errors.count();
-            Some(format!("{name}: {failed} of {items} items failed: {first}; they count as not right"))
+            Some(format!("{name}: {failed} of {items} items failed: {first}; they count as wrong"))
         }
         _ => None,
     }
@@ -522,7 +522,7 @@ fn why_not(a: &Metric, b: &Metric, how: &How) -> Option<String> {
         let usable = figure.is_finite() && (figure > 0.0 || metric.change == Change::Difference);
         (!usable).then(|| match metric.samples.count() {
             0 => format!("{name} has no samples"),
-            _ if figure.is_finite() => format!("{name} is {figure}, and that is in no ratio to anything"),
+            _ if figure.is_finite() => format!("{name} is {figure}, so a ratio to it can't be computed"),
             _ => format!("{name} has no such figure"),
         })
     };
@@ -542,5 +542,5 @@ fn unlike(a: Counted, b: Counted, how: &How) -> Option<String> {
     let mean = |counted: Counted, tokens: u64| tokens as f64 / counted.requests.max(1) as f64;
     let (in_a, in_b) = (mean(a, a.tokens), mean(b, b.tokens));
     let apart = differs(in_a, in_b, mean(a, a.of).max(mean(b, b.of)));
-    apart.then(|| format!("A {verb} {in_a:.1} tokens a request, B {in_b:.1}"))
+    apart.then(|| format!("A {verb} {in_a:.1} tokens per request, B {in_b:.1}"))
 }

@@ -227,7 +227,7 @@ impl<'de> Deserialize<'de> for Number {
             Some(number) if number >= 0.0 => Ok(Self(number)),
             Some(number) => Err(serde::de::Error::custom(format!("{number} is below zero"))),
             None => Err(serde::de::Error::custom(
-                "null where a number must be (a measurement that had no value is written so)",
+                "null in place of a number (a measurement that had no value is written so)",
             )),
         }
     }
@@ -297,9 +297,9 @@ fn read<'a, T: Deserialize<'a>>(file: &str, text: &'a str) -> Result<T, CompareE
 
 fn schema(file: &str, value: &Value) -> Result<String, CompareError> {
     let broken = |reason: &str| CompareError::Broken { file: file.to_owned(), reason: reason.to_owned() };
-    let fields = value.as_object().ok_or_else(|| broken("it is no JSON object"))?;
+    let fields = value.as_object().ok_or_else(|| broken("it is not a JSON object"))?;
     let schema = fields.get("schema").ok_or_else(|| broken("it has no `schema`"))?;
-    Ok(schema.as_str().ok_or_else(|| broken("its `schema` is no text"))?.to_owned())
+    Ok(schema.as_str().ok_or_else(|| broken("its `schema` is not a text"))?.to_owned())
 }
 
 /// Sorts the items by id and checks that ids are unique.

@@ -316,7 +316,7 @@ fn failed_items_are_noted() {
     }
     let notes = |a: &Value, b: &Value| compared(a, b, false).expect("they can be compared").notes;
     assert!(notes(&a, &a).is_empty());
-    assert_eq!(notes(&a, &b), ["B: 2 of 3 items failed: q1 timed out; they count as not right"]);
+    assert_eq!(notes(&a, &b), ["B: 2 of 3 items failed: q1 timed out; they count as wrong"]);
     assert_eq!(notes(&b, &b).len(), 2);
 }
 
@@ -508,14 +508,14 @@ fn what_is_no_result_is_said_with_the_place() {
     check(" \n", &["is empty"]);
     check("{\"schema\": NaN}", &["line 1 column"]);
     check("hello", &["line 1 column"]);
-    check("[1]", &["no JSON object"]);
+    check("[1]", &["not a JSON object"]);
     check("{}", &["no `schema`"]);
     check("{\"schema\": \"bandmaster.bench.serve/2\"}", &["bandmaster.bench.serve/2", "serve/1"]);
     check("{\"schema\": \"bandmaster.bench.compare/1\"}", &["bandmaster.bench.compare/1"]);
     check("{\"schema\": \"bandmaster.trace/1\"}", &["bandmaster.trace/1"]);
     check(
         "{\"schema\": \"bandmaster.bench.accuracy-matrix/1\"}",
-        &["one cell a file", "one strategy, model and budget per file"],
+        &["one cell per file", "one strategy, model and budget per file"],
     );
     check("{\"schema\": \"throughput/1\"}", &["schema `throughput/1`"]);
     check("{\"schema\": \"bandmaster.bench.workflow/1\"}", &["missing field", "line 1"]);
@@ -523,7 +523,7 @@ fn what_is_no_result_is_said_with_the_place() {
     check(&edited(rounds(), |v| v["rows"] = json!([])), &["no rows"]);
     check(
         &edited(rounds(), |v| v["rows"][0]["prefill_rounds_s"] = json!([1.0, null])),
-        &["null where a number", "line 1"],
+        &["null in place of a number", "line 1"],
     );
     check(&edited(rounds(), |v| v["rows"][0]["decode_s"] = json!(-1.0)), &["-1 is below zero"]);
     check(&edited(rounds(), |v| v["rows"][0]["decode_s"] = json!("1")), &["expected f64"]);

@@ -61,14 +61,15 @@ impl Comparison {
         let fewest = rows.map(|row| row.a_samples.min(row.b_samples)).min();
         if let Some(fewest) = fewest.filter(|fewest| *fewest < ROUNDS_MIN) {
             remarks.push(format!(
-                "{fewest} round{} a side: nothing tells how much rounds differ by chance, so nothing is decided; measure both \
-                 sides with --repeat 5",
+                "{fewest} round{} per side: too few to tell how much rounds differ by chance, so nothing is \
+                 decided; measure both sides with --repeat 5",
                 if fewest == 1 { "" } else { "s" }
             ));
         }
         remarks.push(format!(
-            "A and B are geometric means of their rounds. Better or worse is what differs by more than {:.0} % and, all rows \
-             together, would come of equal sides in fewer than one of twenty comparisons (Student's t, Holm).",
+            "A and B are geometric means of their rounds. A row is better or worse if it differs by more than \
+             {:.0} % and if, over all rows together, two equal sides would give such a result in fewer than one of twenty comparisons \
+             (Student's t, Holm).",
             self.change_min * 100.0
         ));
         remarks

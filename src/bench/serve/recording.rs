@@ -212,10 +212,10 @@ impl Line {
         };
         let output_tokens = self.max_completion_tokens.or(self.max_tokens).ok_or("no `max_tokens`")?;
         if !(1..=OUTPUT_TOKENS_MAX).contains(&output_tokens) {
-            return Err(format!("max_tokens is between 1 and {OUTPUT_TOKENS_MAX}"));
+            return Err(format!("max_tokens must be between 1 and {OUTPUT_TOKENS_MAX}"));
         }
         if self.at_ms.is_some_and(|at| at > AT_MS_MAX) {
-            return Err(format!("at_ms is at most {AT_MS_MAX}, a day"));
+            return Err(format!("at_ms must be at most {AT_MS_MAX}, a day"));
         }
         if self.n.is_some_and(|n| n != 1) {
             return Err("n: a call has one answer; record each as a call of its own".to_owned());
@@ -237,6 +237,6 @@ fn check_message(message: &Map<String, Value>) -> Result<(), String> {
     let role = message.get("role").and_then(Value::as_str).ok_or("a message without `role`")?;
     match role {
         "system" | "developer" | "user" | "assistant" | "tool" | "function" => Ok(()),
-        other => Err(format!("no role `{other}`")),
+        other => Err(format!("unknown role `{other}`")),
     }
 }

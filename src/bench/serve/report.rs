@@ -9,7 +9,8 @@ use crate::origin::Build;
 use crate::workflow::report::Percentiles;
 
 /// Printed below the figures of a band.
-const IN_PIECES: &str = "Output tokens are pieces of the answer: a band's own count is of all its tasks.";
+const IN_PIECES: &str =
+    "Output is counted in stream events, because a band's token count covers all its tasks.";
 
 /// JSON result of `bench serve`, schema `bandmaster.bench.serve/1`.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -248,15 +249,18 @@ impl LoadReport {
             ("errors", if errors.is_empty() { "0".to_owned() } else { errors }),
             ("answers shorter than asked for", self.short_answers.to_string()),
             ("wall, s", format!("{:.2}", self.wall_s)),
-            ("prompt tokens / from the cache", format!("{} / {}", self.prompt_tokens, self.cached_tokens)),
-            ("output tokens / pieces they came in", format!("{} / {}", self.output_tokens, self.pieces)),
-            ("output tokens a second", format!("{:.1}", self.output_tokens_per_s)),
-            ("requests a second", format!("{:.2}", self.requests_per_s)),
+            (
+                "prompt tokens / from the prefix cache",
+                format!("{} / {}", self.prompt_tokens, self.cached_tokens),
+            ),
+            ("output tokens / stream events", format!("{} / {}", self.output_tokens, self.pieces)),
+            ("output tokens per second", format!("{:.1}", self.output_tokens_per_s)),
+            ("requests per second", format!("{:.2}", self.requests_per_s)),
             ("first token, ms: p50 / p90 / p99 / longest", four(&self.ttft_ms)),
             ("between tokens, ms", four(&self.itl_ms)),
             ("end to end, ms", four(&self.e2e_ms)),
             (
-                "within the limits, a second",
+                "within the limits, per second",
                 format!(
                     "{requests_per_s:.2} ({:.0} %; first token {:.0} ms, between {:.0} ms)",
                     share * 100.0,
@@ -274,8 +278,8 @@ impl ServeReport {
     fn title(&self) -> String {
         let mode = match self.mode {
             Mode::Closed { concurrency } => format!("{concurrency} at a time"),
-            Mode::Open { rate } => format!("{rate} a second, at random"),
-            Mode::Recorded => "when the recording says".to_owned(),
+            Mode::Open { rate } => format!("{rate} per second, at random times"),
+            Mode::Recorded => "at the recorded times".to_owned(),
         };
         format!("{} of {} at {}, {mode}", self.workload, self.model, self.url)
     }
@@ -295,18 +299,18 @@ impl ServeReport {
             let _ = writeln!(out, "{IN_PIECES}");
         }
         if let Some(other) = &self.against {
-            let _ = write!(out, "\nby turns with it:\n{}", other.table());
+            let _ = write!(out, "\nsecond server, in alternating rounds:\n{}", other.table());
         }
         if let Some(sweep) = &self.sweep {
             let _ = writeln!(
                 out,
-                "\n{:>8} {:>10} {:>8} {:>12} {:>12} {:>12}",
-                "rate", "tokens/s", "in time", "first p50", "first p99", "between p99"
+                "\n{:>8} {:>10} {:>13} {:>12} {:>12} {:>12}",
+                "rate", "tokens/s", "within limits", "first p50", "first p99", "between p99"
             );
             for SweepRow { rate, load } in &sweep.rows {
                 let _ = writeln!(
                     out,
-                    "{rate:>8.2} {:>10.1} {:>6.0} % {:>9.0} ms {:>9.0} ms {:>9.0} ms",
+                    "{rate:>8.2} {:>10.1} {:>11.0} % {:>9.0} ms {:>9.0} ms {:>9.0} ms",
                     load.output_tokens_per_s,
                     load.goodput.share * 100.0,
                     load.ttft_ms.p50,
@@ -315,7 +319,7 @@ impl ServeReport {
                 );
             }
             let _ = match sweep.knee_rate {
-                Some(rate) => writeln!(out, "keeps up with {rate:.2} a second"),
+                Some(rate) => writeln!(out, "keeps up with {rate:.2} per second"),
                 None => writeln!(out, "keeps up with none of these rates"),
             };
         }
@@ -343,7 +347,7 @@ impl ServeReport {
             let _ = writeln!(out, "\n{IN_PIECES}");
         }
         if let Some(other) = &self.against {
-            let _ = write!(out, "\nBy turns with it:\n\n{}", other.markdown());
+            let _ = write!(out, "\nSecond server, in alternating rounds:\n\n{}", other.markdown());
         }
         out
     }

@@ -205,7 +205,7 @@ fn a_recording_is_read_or_its_line_named() {
     refuse("{\"prompt\":\"a\"}", "max_tokens");
     refuse("{\"prompt\":\"a\",\"max_tokens\":0}", "between 1 and");
     refuse("{\"prompt\":\"a\",\"max_tokens\":4294967295}", "between 1 and");
-    refuse("{\"messages\":[{\"role\":\"robot\",\"content\":\"\"}],\"max_tokens\":1}", "no role `robot`");
+    refuse("{\"messages\":[{\"role\":\"robot\",\"content\":\"\"}],\"max_tokens\":1}", "unknown role `robot`");
     assert!(Workload::find("nowhere").expect_err("no file").to_string().contains("chat, fanout, mixed"));
 }
 
@@ -349,7 +349,10 @@ fn prompts_longer_than_any_model_reads_are_left_out_of_a_trace() {
     );
     let recording = workload("BurstGPT.csv", &text).expect("one call");
     assert!(
-        recording.notes().join("\n").contains("3 of 4 calls read or wrote nothing, or more than any model")
+        recording
+            .notes()
+            .join("\n")
+            .contains("3 of 4 calls have no input or output tokens, or too many for any model")
     );
     let calls = drawn(&recording, 2, 1);
     assert_eq!(calls[1].at, Some(Duration::ZERO), "the second is the first again: there is no other");

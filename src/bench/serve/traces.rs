@@ -48,8 +48,9 @@ fn share_gpt(text: &str) -> Result<Read, Fault> {
         serde_json::from_str(text).map_err(|error| (error.line(), error.to_string()))?;
     let count = all.len();
     let calls: Vec<Recorded> = all.into_iter().filter_map(Conversation::call).map(Recorded::from).collect();
-    let mut notes =
-        vec![format!("answers get as many tokens as theirs have bytes, divided by {TOKEN_BYTES}")];
+    let mut notes = vec![format!(
+        "each answer gets as many tokens as the recorded one has bytes, divided by {TOKEN_BYTES}"
+    )];
     if calls.len() < count {
         notes.push(format!(
             "{} of {count} conversations don't begin with a question and its answer and are left out",
@@ -95,7 +96,9 @@ fn burst_gpt(text: &str) -> Result<Read, Fault> {
         let number = |column: usize| {
             let cell = cells.get(column).copied().unwrap_or_default();
             let number = cell.parse::<f64>().ok().filter(|number| number.is_finite() && *number >= 0.0);
-            number.ok_or_else(|| (place + 1, format!("{} is `{cell}`: a number from 0", head[column])))
+            number.ok_or_else(|| {
+                (place + 1, format!("{} is `{cell}`: expected a number, 0 or more", head[column]))
+            })
         };
         lines.push(Lengths {
             at_s: number(at)?,
@@ -147,18 +150,18 @@ fn made_up(lines: &[Lengths], words: impl Fn(usize, usize) -> Vec<(u64, usize)>)
             && (1..=PROMPT_TOKENS_MAX).contains(&line.prompt_tokens)
     };
     let in_time = |line: &&Lengths| at_ms(line) <= AT_MS_MAX;
-    let mut notes = vec!["the trace has lengths and no texts: made-up words stand for them".to_owned()];
+    let mut notes = vec!["the trace has lengths but no texts: random words are sent instead".to_owned()];
     let (all, whole) = (lines.len(), lines.iter().filter(usable).count());
     if whole < all {
         notes.push(format!(
-            "{} of {all} calls read or wrote nothing, or more than any model, and are left out",
+            "{} of {all} calls have no input or output tokens, or too many for any model, and are left out",
             all - whole
         ));
     }
     let within = lines.iter().filter(usable).filter(in_time).count();
     if within < whole {
         notes.push(format!(
-            "the trace is longer than a day: its first day is taken, {within} of {whole} calls"
+            "the trace is longer than a day: its first day is used, {within} of {whole} calls"
         ));
     }
     let calls = lines

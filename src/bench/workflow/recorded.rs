@@ -52,7 +52,7 @@ pub fn record(run: &str, events: &[Event]) -> Result<Trace, String> {
         }
     }
     if calls.is_empty() {
-        return Err(format!("run {run} asked no model: there is nothing to replay"));
+        return Err(format!("run {run} called no model: there is nothing to replay"));
     }
     let models: BTreeMap<String, Role> = calls
         .iter()

@@ -289,7 +289,7 @@ fn cells(round: &Round) -> Vec<(&'static str, String)> {
         ("p95 of runs, s", format!("{:.2}", round.p95_run_s())),
         ("critical path, s", format!("{:.2}", round.critical_path_s)),
         ("prompt tokens", round.prompt_tokens.to_string()),
-        ("  from the cache", round.cached_tokens.to_string()),
+        ("  from the prefix cache", round.cached_tokens.to_string()),
         ("  computed", round.computed_tokens.to_string()),
         ("  unique", round.unique_tokens.to_string()),
         ("output tokens", round.output_tokens.to_string()),
@@ -299,7 +299,7 @@ fn cells(round: &Round) -> Vec<(&'static str, String)> {
     cells.push(("  longest", format!("{:.0}", between.max)));
     if let Some(engine) = &round.engine {
         let guessed = format!("{} / {}", engine.accepted_tokens, engine.drafted_tokens);
-        cells.push(("  guessed right / guessed", guessed));
+        cells.push(("  drafts accepted / proposed", guessed));
         cells.push(("preemptions / loads", format!("{} / {}", engine.preemptions, engine.loads)));
         cells.push(("schedule and commit", format!("{:.2} %", engine.overhead * 100.0)));
     }
@@ -394,9 +394,9 @@ impl WorkflowReport {
     fn ratios(&self, out: &mut String) {
         let Some(against) = &self.against else { return };
         let rows = [
-            ("its wall over this", &against.wall_ratios),
-            ("mean of runs, this over its", &against.mean_run_ratios),
-            ("p95 of runs, this over its", &against.p95_run_ratios),
+            ("wall time: other / this", &against.wall_ratios),
+            ("mean run time: this / other", &against.mean_run_ratios),
+            ("p95 run time: this / other", &against.p95_run_ratios),
         ];
         let _ = writeln!(out, "against {}:", against.setting);
         for (name, ratios) in rows {

@@ -68,7 +68,7 @@ async fn request(client: Client, endpoint: Arc<Endpoint>, ask: Ask, tell: Teller
     };
     match client.ask(&endpoint, &ask, &mut on_piece).await {
         Ok(answered) if answered.output_tokens() < ask.max_tokens => tell.failed(format!(
-            "{} wrote {} of {} tokens: it does not know `ignore_eos`, and other work is not compared",
+            "{} wrote {} of {} tokens: it does not support `ignore_eos`, and different work can't be compared",
             endpoint.base(),
             answered.output_tokens(),
             ask.max_tokens

@@ -181,7 +181,7 @@ impl Trace {
             return Err(format!("schema is `{}`: this program reads `{}`", self.schema, Self::SCHEMA));
         }
         if let Some((role, _)) = self.models.iter().find(|(_, role)| role.load_at_ms > Some(THINK_MS_MAX)) {
-            return Err(format!("model {role}: load_at_ms is at most {THINK_MS_MAX}, a day"));
+            return Err(format!("model {role}: load_at_ms must be at most {THINK_MS_MAX}, a day"));
         }
         if self.tasks.is_empty() {
             return Err("it has no tasks".into());
@@ -193,7 +193,7 @@ impl Trace {
                 return Err(format!("task {id}: no model `{model}` among `models`"));
             }
             if let Some(need) = task.needs.iter().find(|need| !before.contains_key(need.as_str())) {
-                return Err(format!("task {id} needs `{need}`, which is no earlier task"));
+                return Err(format!("task {id} needs `{need}`, which is not an earlier task"));
             }
             if task.prompt_tokens > TOKENS_MAX
                 || task.output_tokens as usize > TOKENS_MAX
@@ -202,23 +202,23 @@ impl Trace {
                 return Err(format!("task {id}: at most {TOKENS_MAX} tokens of each kind"));
             }
             if task.think_ms > THINK_MS_MAX {
-                return Err(format!("task {id}: think_ms is at most {THINK_MS_MAX}, a day"));
+                return Err(format!("task {id}: think_ms must be at most {THINK_MS_MAX}, a day"));
             }
             let prompt = task.prompt_tokens + task.prefix.as_ref().map_or(0, |prefix| prefix.tokens);
             if prompt == 0 && task.is_made_up() && !task.reads_needs {
                 return Err(format!("task {id} has no prompt: give prompt_tokens, prefix, prompt or text"));
             }
             if !task.is_made_up() && (prompt > 0 || task.reads_needs) {
-                return Err(format!("task {id}: `prompt` or `text` is all that is read: leave the rest out"));
+                return Err(format!("task {id}: only `prompt` or `text` is read: leave the rest out"));
             }
             if task.prompt.is_some() && task.text.is_some() {
-                return Err(format!("task {id} has `prompt` and `text`: one of them"));
+                return Err(format!("task {id} has `prompt` and `text`: give one of them"));
             }
             if task.output_tokens == 0 {
                 return Err(format!("task {id}: output_tokens must be at least 1"));
             }
             if !(0.0..=2.0).contains(&task.temperature) {
-                return Err(format!("task {id}: temperature is between 0 and 2"));
+                return Err(format!("task {id}: temperature must be between 0 and 2"));
             }
             if before.insert(id, ()).is_some() {
                 return Err(format!("two tasks are called `{id}`"));
@@ -270,7 +270,7 @@ mod tests {
         refuse(r#"{"id":"a","model":"x","prompt_tokens":1,"output_tokens":1}"#, "no model `x`");
         refuse(
             r#"{"id":"a","model":"w","prompt_tokens":1,"output_tokens":1,"needs":["a"]}"#,
-            "no earlier task",
+            "not an earlier task",
         );
         refuse(r#"{"id":"a","model":"w","output_tokens":1}"#, "no prompt");
         refuse(r#"{"id":"a","model":"w","prompt_tokens":1,"output_tokens":1,"tokens":3}"#, "unknown field");

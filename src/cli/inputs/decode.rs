@@ -19,7 +19,7 @@ pub fn into_text(bytes: Vec<u8>) -> Result<String, Unreadable> {
         _ => utf8(bytes)?,
     };
     if text.contains('\0') {
-        return not_text("text with NUL characters, which is no text: only text can be read");
+        return not_text("it contains NUL characters: only text can be read");
     }
     if text.chars().filter(|c| is_of_no_text(*c)).count() * 10 > text.chars().count() {
         return not_text("a binary file: only text can be read");
@@ -41,7 +41,9 @@ fn utf8(bytes: Vec<u8>) -> Result<String, Unreadable> {
     if bytes.contains(&0) {
         return Err(Unreadable::NotText(match zeros(&bytes) {
             Some(name) => {
-                format!("it looks like {name} without a mark: convert it (iconv -f {name} -t UTF-8)")
+                format!(
+                    "it looks like {name} without a byte order mark: convert it (iconv -f {name} -t UTF-8)"
+                )
             }
             None => "a binary file: only text can be read".to_owned(),
         }));
@@ -156,10 +158,10 @@ mod tests {
             (b"\xff\xfeh\0i", "UTF-16 that ends"),
             (b"\xff\xfe\0\xd8h\0", "broken UTF-16"),
             (b"\xfe\xff\0h\0\0", "NUL"),
-            (b"h\0e\0l\0l\0o\0", "UTF-16LE without a mark"),
-            (b"\0h\0e\0l\0l\0o", "UTF-16BE without a mark"),
-            (b"h\0\0\0i\0\0\0", "UTF-32LE without a mark"),
-            (b"\0\0\0h\0\0\0i", "UTF-32BE without a mark"),
+            (b"h\0e\0l\0l\0o\0", "UTF-16LE without a byte order mark"),
+            (b"\0h\0e\0l\0l\0o", "UTF-16BE without a byte order mark"),
+            (b"h\0\0\0i\0\0\0", "UTF-32LE without a byte order mark"),
+            (b"\0\0\0h\0\0\0i", "UTF-32BE without a byte order mark"),
             (b"abc\0def", "binary"),
             (b"\x01\x02\x03\x04abc", "binary"),
             (b"caf\xe9", "WINDOWS-1252"),

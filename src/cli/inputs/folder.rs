@@ -175,11 +175,11 @@ impl Walk {
 fn no_file(kind: FileType) -> &'static str {
     use std::os::unix::fs::FileTypeExt;
     if kind.is_fifo() {
-        "a named pipe: it is read where -f names it"
+        "a named pipe: it is read only if -f names it"
     } else if kind.is_socket() {
         "a socket: it can't be read"
     } else {
-        "a device: it is no text"
+        "a device: it is not text"
     }
 }
 

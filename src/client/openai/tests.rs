@@ -77,7 +77,7 @@ fn a_bad_server_is_an_error_that_says_what_it_did() {
     check(Script::Status(500, r#"{"error":{"message":"out of slots"}}"#), "status", "500: out of slots");
     check(Script::Status(404, "<html>no</html>"), "status", "<html>no</html>");
     check(Script::Status(503, ""), "status", "nothing more");
-    check(Script::Body("application/json", "{}"), "protocol", "application/json and not text/event-stream");
+    check(Script::Body("application/json", "{}"), "protocol", "application/json, not text/event-stream");
     check(Script::Body("text/event-stream", "data: {\"choices\":\n\n"), "protocol", "EOF");
     check(Script::Body("text/event-stream", "data: {\"hello\":1}\n\n"), "protocol", "no `choices`");
     check(

@@ -147,12 +147,9 @@ fn model_of_the_wrong_kind_is_refused_with_those_of_the_right() {
     hub.import(&folder, &ImportOptions::default(), &mut quiet).unwrap();
     hub.import(&file, &ImportOptions::default(), &mut quiet).unwrap();
     let error = hub.find_writer("embedder").unwrap_err().to_string();
-    assert!(error.contains("installed are writer"), "{error}");
+    assert!(error.contains("installed: writer"), "{error}");
     let error = hub.find_embedder("writer").unwrap_err().to_string();
-    assert!(
-        error.contains("a model that writes text") && error.contains("installed are embedder"),
-        "{error}"
-    );
+    assert!(error.contains("a model that writes text") && error.contains("installed: embedder"), "{error}");
     assert!(hub.find_writer("writer").is_ok() && hub.find_embedder("embedder").is_ok());
 }
 

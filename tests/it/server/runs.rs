@@ -54,12 +54,18 @@ fn a_run_of_the_server_is_cancelled_and_done_again_from_another_terminal() {
     let refused = said(home, &["runs", "rm", &run], 2);
     assert!(refused.contains(&format!("runs cancel {run}")), "{refused}");
     let pruned = said(home, &["runs", "prune", "--older-than", "0s"], 0);
-    assert!(pruned.starts_with("0 runs and 0 stored responses forgotten, 1 of that age go on"), "{pruned}");
+    assert!(
+        pruned.starts_with("0 runs and 0 stored responses deleted, 1 of that age are still running"),
+        "{pruned}"
+    );
     let refused = said(home, &["runs", "resume", &run], 2);
     assert!(refused.contains("in progress"), "{refused}");
     let refused = said(home, &["runs", "cancel", &run, "--standalone"], 2);
     let process = format!("process {}", server.child.id());
-    assert!(refused.contains(&process) && refused.contains("--standalone asks no server"), "{refused}");
+    assert!(
+        refused.contains(&process) && refused.contains("--standalone does not use the server"),
+        "{refused}"
+    );
 
     assert_eq!(said(home, &["runs", "cancel", &run], 0), format!("{run}: cancelled\n"));
     assert_eq!(status(home, &run), "cancelled");
@@ -72,7 +78,7 @@ fn a_run_of_the_server_is_cancelled_and_done_again_from_another_terminal() {
     let mut stderr = BufReader::new(again.stderr.take().unwrap());
     let mut line = String::new();
     stderr.read_line(&mut line).unwrap();
-    assert!(line.contains("joined the server"), "{line}");
+    assert!(line.contains("using the server"), "{line}");
     let began = Instant::now();
     let second = loop {
         let id = server.get("/v1/runs/last").1["id"].as_str().unwrap().to_owned();
@@ -89,7 +95,7 @@ fn a_run_of_the_server_is_cancelled_and_done_again_from_another_terminal() {
     let (_, second) = server.get(&format!("/v1/runs/{second}"));
     assert_eq!((&second["status"], &second["goal"]), (&json!("cancelled"), &long()["goal"]));
     assert_eq!(second["inputs"].as_array().unwrap().len(), 40);
-    assert_eq!(said(home, &["runs", "rm", &run], 0), format!("{run}: forgotten\n"));
+    assert_eq!(said(home, &["runs", "rm", &run], 0), format!("{run}: deleted\n"));
 }
 
 #[test]
@@ -211,7 +217,7 @@ fn a_run_of_its_own_process_goes_on_beside_the_server_until_it_is_killed() {
     signal("KILL", child.id());
     child.wait().unwrap();
     assert_eq!(shown(), "incomplete");
-    assert_eq!(said(home, &["runs", "rm", id], 0), format!("{id}: forgotten\n"));
+    assert_eq!(said(home, &["runs", "rm", id], 0), format!("{id}: deleted\n"));
 }
 
 #[test]
@@ -220,7 +226,7 @@ fn a_question_is_answered_with_and_without_a_server() {
     let Some(server) = serve(&folder) else { return };
     let home = folder.path();
     let asked = said(home, &["run", "Proofread it.", "--strategy", "ask"], 4);
-    assert!(asked.contains("joined the server") && asked.contains("runs answer"), "{asked}");
+    assert!(asked.contains("using the server") && asked.contains("runs answer"), "{asked}");
     let (_, question) = server.get("/v1/runs/last");
     let id = question["id"].as_str().unwrap();
     assert_eq!(question["status"], "requires_action");
