@@ -60,7 +60,8 @@ impl Clock {
         }
         match self.newest {
             Some(newest) if self.began > newest + LEAP_MAX => Err(
-                "the clock is more than a year ahead of everything that was recorded before: correct it and restart, or, if it is right, delete them with `bandmaster runs prune`"
+                "the clock is more than a year ahead of everything that was recorded before: correct it and restart, \
+                 or, if it is right, delete what is old with `bandmaster runs prune`"
                     .to_owned(),
             ),
             _ => Ok(()),
