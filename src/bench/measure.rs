@@ -17,7 +17,7 @@ const BLOCK_TOKENS: usize = 16;
 pub enum MeasureError {
     /// The row needs more cache than the model has.
     #[error(
-        "batch {batch} needs {needed} cache blocks of 16 tokens and the pool holds {available}: lower --batch or the token counts, or raise --memory"
+        "batch {batch} needs {needed} cache blocks of 16 tokens, but the pool holds {available}: lower --batch or the token counts, or raise --memory"
     )]
     Pool {
         batch: usize,

@@ -73,9 +73,9 @@ impl Findings<'_> {
         }
         if needed > self.config.memory_bytes.value {
             let allowed = gib(self.config.memory_bytes.value);
-            advice.push(format!("the band needs about {} and --memory allows {allowed}", gib(needed)));
+            advice.push(format!("the band needs about {}, but --memory allows {allowed}", gib(needed)));
         } else if needed > free {
-            advice.push(format!("the band needs about {} and {} are free now", gib(needed), gib(free)));
+            advice.push(format!("the band needs about {}, but {} are free now", gib(needed), gib(free)));
         }
         if self.limits.int8_macs_per_s.is_none() {
             let why = "there are no kernels for this processor yet (x86-64 with AVX2 or better has them)";
@@ -169,7 +169,8 @@ fn as_text(findings: &Findings) -> String {
     .collect();
     rows.extend(findings.found.iter().map(|model| {
         let limit = findings.decode_limit(model);
-        let limit = limit.map(|limit| format!(", {limit:.0} tokens/s alone at most (memory reads)"));
+        let limit =
+            limit.map(|limit| format!(", {limit:.0} tokens/s at most for one sequence (memory reads)"));
         vec![format!("  {}", model.name), gib(model.memory_bytes) + &limit.unwrap_or_default()]
     }));
     let mut text = table(&rows);

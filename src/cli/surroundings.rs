@@ -105,7 +105,7 @@ impl Needs {
         };
         if let Some(files) = allowed.files.filter(|files| *files < self.files) {
             return Err(format!(
-                "this process may have {files} open files, and `bandmaster {name}` needs {} at least: raise the limit \
+                "this process may have {files} open files, but `bandmaster {name}` needs at least {}: raise the limit \
                  (`ulimit -n 1024`, or LimitNOFILE= of a service)",
                 self.files
             ));
@@ -116,9 +116,9 @@ impl Needs {
                 Memory::Data => (self.data_bytes, "memory for data", "-d", "LimitDATA"),
             };
             if limit.bytes < needed {
-                let models = if self.has_models() { ", and room for its models twice" } else { "" };
+                let models = if self.has_models() { ", plus twice the size of its models" } else { "" };
                 return Err(format!(
-                    "this process may have {} of {what}, and `bandmaster {name}` needs {} at least{models}: raise the \
+                    "this process may have {} of {what}, but `bandmaster {name}` needs at least {}{models}: raise the \
                      limit (`ulimit {option} unlimited`, or {setting}= of a service)",
                     mib(limit.bytes),
                     mib(needed),
@@ -127,7 +127,7 @@ impl Needs {
         }
         if let Some(bytes) = allowed.file_bytes.filter(|bytes| *bytes < self.file_bytes) {
             return Err(format!(
-                "this process may write files of {} at most, and `bandmaster {name}` needs {} for the record of runs: raise \
+                "this process may write files of at most {}, but `bandmaster {name}` needs {} for the record of runs: raise \
                  the limit (`ulimit -f unlimited`, or LimitFSIZE= of a service)",
                 mib(bytes),
                 mib(self.file_bytes)
@@ -152,7 +152,7 @@ pub fn check(command: &Command) -> Result<(), CliError> {
     needs.check(&allowed).map_err(failed)?;
     try_threads(needs.threads).map_err(|error| {
         failed(format!(
-            "`bandmaster {}` needs {} threads, and the system gives fewer: {error}; raise the limit of processes \
+            "`bandmaster {}` needs {} threads, but the system gives fewer: {error}; raise the limit of processes \
              (`ulimit -u`, or a container's --pids-limit) or lower --threads",
             needs.name, needs.threads
         ))

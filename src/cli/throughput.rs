@@ -107,7 +107,7 @@ fn room_bytes(config: &Config, found: &Found) -> Result<usize, CliError> {
     let room = may.saturating_sub(found.bytes + found.bytes / 8);
     if room == 0 && may < config.memory_bytes.value {
         return Err(CliError::Failed(anyhow::anyhow!(
-            "{} needs about {} and this process may have {}: raise its limit (`ulimit -v`, `ulimit -d`)",
+            "{} needs about {}, but this process may have {}: raise its limit (`ulimit -v`, `ulimit -d`)",
             found.name,
             gib(found.memory_bytes),
             gib(may)
@@ -117,7 +117,7 @@ fn room_bytes(config: &Config, found: &Found) -> Result<usize, CliError> {
         let needed = gib(found.memory_bytes);
         let allowed = gib(config.memory_bytes.value);
         return Err(CliError::Failed(anyhow::anyhow!(
-            "{} needs about {needed} and --memory allows {allowed}",
+            "{} needs about {needed}, but --memory allows {allowed}",
             found.name
         )));
     }

@@ -232,7 +232,7 @@ impl Client {
             .pool_max_idle_per_host(0)
             .connect_timeout(silence_max.min(Duration::from_secs(10)))
             .build()
-            .map_err(|error| format!("no HTTP client can be made: {}", root_cause(&error)))?;
+            .map_err(|error| format!("the HTTP client can't be created: {}", root_cause(&error)))?;
         Ok(Self { http, silence_max })
     }
 
@@ -342,7 +342,7 @@ impl Client {
             let Ok(Some(bytes)) = bytes else { return Ok(()) };
             frames.push(&bytes);
             while let Some(data) =
-                frames.next_data().map_err(|TooLong| listening.protocol("a line without end"))?
+                frames.next_data().map_err(|TooLong| listening.protocol("a line that is too long"))?
             {
                 heard = Instant::now();
                 if listening.take(&data, on_piece)? {

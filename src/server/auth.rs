@@ -80,9 +80,9 @@ pub enum Denied {
     /// Many wrong keys came from this address, and the most requests that may wait because of that are waiting.
     #[error("too many wrong keys were sent from this address: try again later")]
     TooManyWrong { retry_after: Duration },
-    #[error("this key may make {per_minute} requests a minute: try again later")]
+    #[error("this key may make {per_minute} requests per minute: try again later")]
     TooManyRequests { per_minute: u64, retry_after: Duration },
-    #[error("this key may use {per_minute} tokens a minute: try again later")]
+    #[error("this key may use {per_minute} tokens per minute: try again later")]
     TooManyTokens { per_minute: u64, retry_after: Duration },
     #[error("this key may have {concurrent} requests running at a time: try again when one has ended")]
     TooManyAtOnce {

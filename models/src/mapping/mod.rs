@@ -86,13 +86,13 @@ impl Mapping {
         let changed = |how| Err(Changed { file: self.path.clone(), how });
         #[cfg(unix)]
         if self.watch.lost() {
-            return changed("was cut short, or could not be read any more,");
+            return changed("was cut short, or could no longer be read,");
         }
         match Stamp::of(&self.file) {
             Ok(stamp) if stamp == self.stamp => Ok(()),
             Ok(stamp) if stamp.bytes < self.stamp.bytes => changed("was cut short"),
             Ok(_) => changed("was written to"),
-            Err(_) => changed("could not be inspected any more"),
+            Err(_) => changed("could no longer be inspected"),
         }
     }
 

@@ -150,7 +150,7 @@ pub enum SuiteError {
     /// The file can't be read, or is not text.
     #[error("the suite {path} can't be read: {why}")]
     Read { path: PathBuf, why: String },
-    #[error("the suite {path} is empty: expected a JSON object a line")]
+    #[error("the suite {path} is empty: expected one JSON object per line")]
     Empty { path: PathBuf },
     #[error("{path}, line {line}: {fault}")]
     Line {

@@ -133,7 +133,7 @@ async fn neighbours(goal: &str, inputs: bool, embed: &dyn Embed) -> Result<Vec<N
     let mut texts: Vec<&str> = vec![goal];
     texts.extend(examples.iter().map(|example| example.goal.as_str()));
     let vectors = embed.embed(&texts).await?;
-    let (goal_vector, vectors) = vectors.split_first().ok_or("no vectors came back")?;
+    let (goal_vector, vectors) = vectors.split_first().ok_or("the embedder returned no vectors")?;
     if vectors.len() != examples.len() {
         return Err(format!("{} vectors for {} texts", vectors.len() + 1, texts.len()));
     }

@@ -37,13 +37,13 @@ pub(super) fn check(root: &Value) -> Result<(), GrammarError> {
     if counted.optional > OPTIONAL_MAX {
         let optional = counted.optional;
         return refused(format!(
-            "an object has {optional} optional properties, and at most {OPTIONAL_MAX} can be enforced"
+            "an object has {optional} optional properties, but at most {OPTIONAL_MAX} can be enforced"
         ));
     }
     if counted.properties > PROPERTIES_MAX {
         let listed = counted.properties;
         return refused(format!(
-            "an object has {listed} properties, and at most {PROPERTIES_MAX} can be enforced"
+            "an object has {listed} properties, but at most {PROPERTIES_MAX} can be enforced"
         ));
     }
     if counted.words > VALUES_MAX {
@@ -51,13 +51,13 @@ pub(super) fn check(root: &Value) -> Result<(), GrammarError> {
     }
     if counted.words > WORDS_MAX && counted.patterns > 0 && (counted.combines || counted.words_by_pattern) {
         return refused(format!(
-            "an `enum` has {} values beside a pattern, and at most {WORDS_MAX} can be enforced there",
+            "an `enum` has {} values together with a pattern, but at most {WORDS_MAX} can be enforced there",
             counted.words
         ));
     }
     if counted.ranges.len() > RANGES_MAX {
         return refused(format!(
-            "it has more than {RANGES_MAX} different ranges of numbers, and no more can be enforced"
+            "it has more than {RANGES_MAX} different ranges of numbers, which is the limit"
         ));
     }
     let mut expansion = Expansion { root, known: HashMap::new() };
@@ -83,7 +83,7 @@ pub(super) fn check(root: &Value) -> Result<(), GrammarError> {
 }
 
 pub(super) fn too_many_values(values: usize) -> String {
-    format!("an `enum` has {values} values, and at most {VALUES_MAX} can be enforced")
+    format!("an `enum` has {values} values, but at most {VALUES_MAX} can be enforced")
 }
 
 /// Whether the grammar for `root` is certainly small.

@@ -184,7 +184,9 @@ impl<'a> Reader<'a> {
             "allOf" | "anyOf" | "oneOf" | "prefixItems" => self.list(place, key, value)?,
             "items" if value.is_array() => return Ok(Some(("prefixItems", self.list(place, key, value)?))),
             "items" if self.old && node.contains_key("prefixItems") => {
-                return Err(Problem::CantBe("before 2020-12 there is no `prefixItems` beside it".into()));
+                return Err(Problem::CantBe(
+                    "before draft 2020-12, it can't be used together with `prefixItems`".into(),
+                ));
             }
             "additionalItems" => match node.get("items") {
                 Some(Value::Array(_)) => return Ok(Some(("items", self.one(place, key, value)?))),

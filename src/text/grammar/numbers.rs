@@ -294,8 +294,7 @@ pub(super) fn multiple(value: &Value) -> Result<Value, String> {
         written(float).ok_or_else(|| format!("{value} has too many digits to be enforced"))?;
     if digits > MULTIPLE_MAX || places > PLACES_MAX {
         return Err(format!(
-            "multiples of {value} take too many states: at most {MULTIPLE_MAX} counted in its last decimal place, \
-             of which there may be {PLACES_MAX}"
+            "multiples of {value} take too many states: at most {MULTIPLE_MAX} are allowed, counted in its last decimal place, and at most {PLACES_MAX} decimal places"
         ));
     }
     // A value that can't be counted exactly may still be listed if there are bounds.

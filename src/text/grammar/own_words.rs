@@ -29,13 +29,12 @@ const OF_SCHEMAS: &[(&str, &str)] = &[
     ("length constraints", "a constant does not have the length that `minLength` and `maxLength` ask for"),
     (
         "min/maxProperties",
-        "`minProperties` and `maxProperties` can't be enforced beside properties that may be left out: require all that are \
-         listed, or leave the counts out",
+        "`minProperties` and `maxProperties` can't be enforced together with optional properties: require all that are listed, or leave the counts out",
     ),
-    ("minProperties (", "no object fits: `minProperties` asks for more properties than there may be"),
+    ("minProperties (", "no object fits: `minProperties` asks for more properties than are allowed"),
     (
         "circular references",
-        "a part that refers to itself has other keywords beside its `$ref`, which can't be enforced: remove the other keywords",
+        "a part that refers to itself has other keywords next to its `$ref`, which can't be enforced: remove the other keywords",
     ),
     (
         "intersection stack",
@@ -45,7 +44,7 @@ const OF_SCHEMAS: &[(&str, &str)] = &[
         "disjoint",
         "two patterns of `patternProperties` may fit the same name, which can't be enforced: make them exclude each other",
     ),
-    ("minItems", "no list fits: `minItems` asks for more items than there may be"),
+    ("minItems", "no list fits: `minItems` asks for more items than are allowed"),
     ("Unsatisfiable", NOTHING_FITS),
     ("NoExtension", NOTHING_FITS),
     ("no extension", NOTHING_FITS),
