@@ -148,9 +148,10 @@ pub(super) fn import(
     report: Report,
 ) -> Result<(Installed, Option<Brought>), HubError> {
     if let Some(name) = options.name.as_ref().filter(|name| !is_folder_name(name)) {
-        let problem = "a model's name has up to 200 letters, digits and -_.@, starts with a letter or digit, does not \
-                       end with a dot, and is not a device's name (con, nul …)"
-            .to_owned();
+        let problem =
+            "a model's name has up to 200 letters, digits and -_.@, starts with a letter or digit, does not \
+             end with a dot, and is not a device's name (con, nul …)"
+                .to_owned();
         return Err(HubError::BadReference { typed: name.clone(), problem });
     }
     let Files { files, embeddings, .. } = files_of(path)?;
