@@ -11,7 +11,7 @@ pub fn check_prompt_bytes(model: &LoadedModel, field: &str, bytes: usize) -> Res
         return Ok(());
     }
     let message = format!(
-        "{field}: {bytes} bytes of text and values are longer than the context of {context_tokens} tokens, which holds at most {bytes_max}"
+        "{field}: {bytes} bytes of text and values are longer than the context of {context_tokens} tokens, which holds at most {bytes_max} bytes"
     );
     Err(ApiError::invalid(field, message).code("context_length_exceeded"))
 }

@@ -57,7 +57,7 @@ pub(super) fn check(root: &Value) -> Result<(), GrammarError> {
     }
     if counted.ranges.len() > RANGES_MAX {
         return refused(format!(
-            "it has more than {RANGES_MAX} different ranges of numbers, which is the limit"
+            "it has more than {RANGES_MAX} different ranges of numbers, but no more can be enforced"
         ));
     }
     let mut expansion = Expansion { root, known: HashMap::new() };
