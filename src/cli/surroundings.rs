@@ -279,7 +279,7 @@ mod tests {
         );
         assert_eq!(needs.check(&memory(1 << 30, Memory::Data)), Ok(()));
         for (bytes, told) in
-            [(0, "files of 0 KiB"), (1024 * 100, "files of 100 KiB"), (8 << 20, "files of 8 MiB")]
+            [(0, "at most 0 KiB"), (1024 * 100, "at most 100 KiB"), (8 << 20, "at most 8 MiB")]
         {
             check(
                 Allowed { file_bytes: Some(bytes), ..enough },
