@@ -82,7 +82,7 @@ fn unknown(id: &str) -> ApiError {
     ))
 }
 
-/// Replaces a conversation's metadata.
+/// Replaces a conversation's metadata. Without `metadata` they stay as they are.
 #[utoipa::path(post, path = "/v1/conversations/{id}", tag = "conversations", request_body = ConversationNoted,
     params(("id" = String, Path, description = "The conversation's id")),
     responses(
@@ -96,9 +96,11 @@ pub async fn note(
     Path(id): Path<String>,
     Json(Unanswered(given)): Json<Unanswered<ConversationNoted>>,
 ) -> Result<Body<Conversation>, ApiError> {
-    let metadata = json!(check_metadata(given.metadata)?);
+    let metadata = given.metadata.map(|given| check_metadata(Some(given))).transpose()?;
     write(&app, &asker, move |journal| {
-        journal.note_conversation(&id, &metadata)?;
+        if let Some(metadata) = metadata {
+            journal.note_conversation(&id, &json!(metadata))?;
+        }
         find(journal, &id)
     })
     .await

@@ -117,6 +117,11 @@ async fn what_is_said_in_a_conversation_is_appended_to_it() {
     let noted = server.call(200, "POST", &path, json!({"metadata": {"c": "d"}})).await;
     assert_eq!(noted["metadata"], json!({"c": "d"}));
     assert_eq!(server.call(200, "GET", &path, Value::Null).await, noted);
+    for nothing in [json!({}), json!({"metadata": null})] {
+        assert_eq!(server.call(200, "POST", &path, nothing).await, noted);
+    }
+    let cleared = server.call(200, "POST", &path, json!({"metadata": {}})).await;
+    assert_eq!(cleared["metadata"], json!({}));
     let removed = server.call(200, "DELETE", &path, Value::Null).await;
     assert_eq!(removed, json!({"id": id, "object": "conversation.deleted", "deleted": true}));
     for (method, path) in [("GET", &path), ("DELETE", &path), ("GET", &items)] {

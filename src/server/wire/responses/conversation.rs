@@ -24,7 +24,7 @@ pub struct ConversationAsked {
 /// New metadata for a conversation.
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct ConversationNoted {
-    /// New metadata, which replaces all of the old.
+    /// New metadata, which replaces all of the old. Without it the old stays.
     pub metadata: Option<Metadata>,
 }
 
