@@ -422,6 +422,6 @@ fn cells_are_compared_item_by_item_on_right_answers() {
     }
     let markdown = matrix.markdown();
     assert!(markdown.contains("| auto | scripted | 0/4 | 0.0 |"), "{markdown}");
-    assert!(markdown.contains("auto less alone: +0.0 points"), "{markdown}");
+    assert!(markdown.contains("auto minus alone: +0.0 points"), "{markdown}");
     assert!(markdown.contains("three rules without any model: strategy chosen 0/4 best"), "{markdown}");
 }

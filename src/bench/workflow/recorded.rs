@@ -215,6 +215,6 @@ mod tests {
         ];
         assert_eq!(told, expected);
         assert_eq!(trace.tasks[1].text.as_deref(), Some("<s>t1"));
-        assert!(record("r2", &events[..1]).expect_err("no calls").contains("r2 asked no model"));
+        assert!(record("r2", &events[..1]).expect_err("no calls").contains("r2 called no model"));
     }
 }

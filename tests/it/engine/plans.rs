@@ -386,7 +386,7 @@ fn a_model_that_comes_back_another_is_refused() {
     assert_eq!(core.take_calls(), [ids[0]]);
     drop(core.take_departed());
     let refused = core.bring(ids[0], Ok(Box::new(model(VOCAB - 1))), clock.now());
-    assert!(refused.is_err_and(|reason| reason.to_string().contains("another")));
+    assert!(refused.is_err_and(|reason| reason.to_string().contains("differs from the one first loaded")));
     assert!(matches!(heard.lock().expect("no sink panics").last(), Some(Event::Failed(_))));
     core.audit().expect("accounts add up");
 }
