@@ -18,7 +18,7 @@ use super::memory::Memory;
 /// How models are loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LoadSettings {
-    /// Threads that compute.
+    /// Number of threads that compute, the engine's own thread included.
     pub threads: usize,
     /// Longest context, in tokens.
     pub context_tokens: usize,
@@ -96,7 +96,7 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// Starts an engine.
+    /// Starts the engine into which the models are then loaded.
     ///
     /// # Errors
     /// [`BandError::Engine`].
@@ -111,7 +111,7 @@ impl Loader {
         &self.engine
     }
 
-    /// Loads one model.
+    /// Loads a model that writes. `report` is told the progress of this first load, not of later reloads.
     ///
     /// # Errors
     /// Files that can't be used, with the reason.

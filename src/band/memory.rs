@@ -15,7 +15,7 @@ const OVERHEAD_BYTES: u64 = 250 << 20;
 /// The memory that there is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Available {
-    /// What `--memory` allows.
+    /// The limit for weights and KV cache, from `--memory` or its default.
     pub allowed_bytes: u64,
     /// Whether the user set that limit, and so can raise it.
     pub is_set: bool,
