@@ -127,6 +127,7 @@ mod tests {
             messages: vec![Message::new(Role::User, "nine bytes".to_owned())],
             schema: None,
             tokens_max,
+            tokens_min: 0,
             temperature: 0.0,
             seed: 5,
             run: 1,

@@ -265,14 +265,49 @@ pub enum RunsCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Repeat a run that ended early, as a new run with the same goal, inputs, strategy, seed and budget
+    /// Go on with a run that ended early or whose process was killed. Tasks with an accepted result are not done again
     Resume(AgainFlags),
-    /// Answer the question that a run ended with; a new run continues with the answer
+    /// Answer the question that a run ended with, and go on with it
     Answer {
         #[command(flatten)]
         again: AgainFlags,
         /// Your answer to the question
         text: String,
+    },
+    /// Begin a new run with the events of another one up to one of them, with other settings
+    Fork {
+        #[command(flatten)]
+        again: AgainFlags,
+        /// Number of the last event that the two runs share, as `runs show ID --events` lists them
+        #[arg(long, value_name = "EVENT")]
+        at: u64,
+        /// Setting that differs: seed, goal, budget-tokens, budget-seconds, strategy (before one was chosen), or
+        /// output.TASK for the result of a finished task. Can be given several times
+        #[arg(long, value_name = "K=V")]
+        set: Vec<String>,
+    },
+    /// Compute a run's events anew from its record, without a model, and compare them with those that are recorded
+    Replay {
+        /// Run's id, the beginning of it, or `last`
+        id: String,
+        /// Also make each call with an accepted result again and compare the outputs byte by byte, which needs the models
+        #[arg(long)]
+        verify: bool,
+        #[command(flatten)]
+        band: BandFlags,
+        /// Print a JSON object instead of text
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show in what two runs differ
+    Diff {
+        /// A run's id, the beginning of it, or `last`
+        a: String,
+        /// The other run's id
+        b: String,
+        /// Print a JSON object instead of text
+        #[arg(long)]
+        json: bool,
     },
     /// Cancel a run of this home's server; it ends with the tasks that are finished
     Cancel {
@@ -299,7 +334,8 @@ impl RunsCommand {
     /// The band to use, for the commands that do a run.
     pub fn band(&self) -> BandFlags {
         match self {
-            Self::Resume(again) | Self::Answer { again, .. } => again.band.clone(),
+            Self::Resume(again) | Self::Answer { again, .. } | Self::Fork { again, .. } => again.band.clone(),
+            Self::Replay { band, .. } => band.clone(),
             _ => BandFlags::default(),
         }
     }

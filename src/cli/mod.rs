@@ -14,6 +14,7 @@ mod load;
 mod machine;
 mod measured;
 mod models;
+mod replay;
 mod run;
 mod runs;
 mod screen;

@@ -17,7 +17,7 @@ use super::{inputs, load, print, print_json, terminal};
 use crate::band::memory;
 use crate::client::Joined;
 use crate::journal::Desk;
-use crate::orchestrator::{Band, Budget, Outcome, RunEvent, RunRequest, Status, run as run_goal};
+use crate::orchestrator::{self, Band, Budget, Outcome, RunEvent, RunRequest, Status, Work};
 
 /// How long to wait for the record before saying so.
 const RECORD_TIME_SILENT: Duration = Duration::from_millis(500);
@@ -26,7 +26,7 @@ const RECORD_TIME_MAX: Duration = Duration::from_secs(30);
 
 pub fn run(config: &Config, flags: &RunFlags) -> Result<ExitCode, CliError> {
     let (request, left_out) = request(flags)?;
-    go(config, &flags.band, &flags.go, &request, &left_out)
+    go(config, &flags.band, &flags.go, Work::New(request), &left_out)
 }
 
 /// Does a run and prints its answer, in the server that is running on this home or in an engine of its own. `left_out`
@@ -35,7 +35,7 @@ pub fn go(
     config: &Config,
     band: &BandFlags,
     flags: &GoFlags,
-    request: &RunRequest,
+    work: Work,
     left_out: &[LeftOut],
 ) -> Result<ExitCode, CliError> {
     let runtime = runtime(1)?;
@@ -43,7 +43,7 @@ pub fn go(
     if !flags.standalone
         && !band.are_typed()
         && let Some(server) = runtime.block_on(Joined::find(&config.home.value.state_dir))
-        && let Some(code) = join(&server, flags, request, left_out, &runtime, &interrupt)?
+        && let Some(code) = join(&server, flags, &work, left_out, &runtime, &interrupt)?
     {
         return Ok(code);
     }
@@ -63,7 +63,7 @@ pub fn go(
         let stats = engine.stats();
         (stats.steps, stats.batch_sum)
     }));
-    check_goal(request, &loaded.band)?;
+    check_goal(work.request(), &loaded.band)?;
     interrupt.arm();
     let cancel = interrupt.cancel.clone();
     let mut observer = |event: &RunEvent| {
@@ -72,7 +72,8 @@ pub fn go(
             cancel.cancel();
         }
     };
-    let outcome = runtime.block_on(run_goal(&loaded.band, request, &desk, &mut observer, &interrupt.cancel));
+    let done = orchestrator::work(&loaded.band, work, &desk, &mut observer, &interrupt.cancel);
+    let outcome = runtime.block_on(done)?;
     // Print the answer first: the record may be locked for a while. It is waited for even if the answer could not be
     // printed.
     let code = screen.finish().and_then(|()| finish(flags, &outcome, left_out));
@@ -99,7 +100,7 @@ async fn record_rest(desk: &Desk) {
 fn join(
     server: &Joined,
     flags: &GoFlags,
-    request: &RunRequest,
+    work: &Work,
     left_out: &[LeftOut],
     runtime: &tokio::runtime::Runtime,
     interrupt: &Interrupt,
@@ -113,7 +114,10 @@ fn join(
             interrupt.cancel.cancel();
         }
     };
-    let outcome = runtime.block_on(server.run(request, &mut observer, &interrupt.cancel))?;
+    let outcome = match work {
+        Work::New(request) => runtime.block_on(server.run(request, &mut observer, &interrupt.cancel))?,
+        Work::Again(again) => runtime.block_on(server.go_on(again, &mut observer, &interrupt.cancel))?,
+    };
     let Some(outcome) = outcome else { return Ok(None) };
     let code = screen.finish().and_then(|()| finish(flags, &outcome, left_out));
     code.map(Some).map_err(|error| not_lost(error, &outcome.id))
@@ -232,7 +236,7 @@ fn finish(flags: &GoFlags, outcome: &Outcome, left_out: &[LeftOut]) -> Result<Ex
         let id = &outcome.id;
         match outcome.status {
             Status::Cancelled => terminal::err(&format!(
-                "`bandmaster runs show {id}` shows what is finished, `bandmaster runs resume {id}` runs it again\n"
+                "`bandmaster runs show {id}` shows what is finished, `bandmaster runs resume {id}` goes on\n"
             )),
             Status::RequiresAction => terminal::err(&format!("`bandmaster runs answer {id} TEXT` answers\n")),
             _ => {}

@@ -1,7 +1,7 @@
-//! `runs`: list, show, resume, answer, cancel, rm, prune. The record is read here directly, even while a server is
-//! running; resume and answer do a run through `run.rs`.
+//! `runs`: list, show, resume, answer, fork, cancel, rm, prune. The record is read here directly, even while a server is
+//! running; resume, answer and fork do a run through `run.rs`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -15,11 +15,11 @@ use super::flags::RunsCommand;
 use super::run::go;
 use super::surroundings::runtime;
 use super::units::parse_age;
-use super::{inputs, print, print_json, table};
+use super::{inputs, print, print_json, replay, table};
 use crate::bench::workflow::recorded::record;
 use crate::client::Joined;
-use crate::journal::{Event, Journal, Pruned, RunState, TaskCount, TaskState};
-use crate::orchestrator::{answer, resume};
+use crate::journal::{Event, Journal, Pruned, TaskCount};
+use crate::orchestrator::{RunState, Status, StrategyName, TaskState, Work, answer, fork, resume, state, states};
 
 /// How long to wait for deleted text to be erased from the file.
 const ERASE_TIME_MAX: Duration = Duration::from_secs(30);
@@ -47,20 +47,32 @@ pub fn runs(config: &Config, command: RunsCommand) -> Result<ExitCode, CliError>
                 ),
                 (_, true, _) => show_events(&journal.events(&id, 0)?, json),
                 (.., Some(task)) => {
-                    let state = journal.state(&id)?;
+                    let state = state(&journal, &id)?;
                     warn_of_damage(&state.id, &state.damaged);
                     show_task(&state, &task, json)
                 }
-                (.., None) => show_run(&journal.state(&id)?, json),
+                (.., None) => show_run(&state(&journal, &id)?, json),
             }
         }
         RunsCommand::Resume(again) => {
-            let request = resume(&journal, &journal.find(&again.id)?)?;
-            go(config, &again.band, &again.go, &request, &[])
+            let work = Work::Again(Box::new(resume(&journal, &journal.find(&again.id)?)?));
+            go(config, &again.band, &again.go, work, &[])
         }
         RunsCommand::Answer { again, text } => {
-            let request = answer(&journal, &journal.find(&again.id)?, text)?;
-            go(config, &again.band, &again.go, &request, &[])
+            let work = Work::Again(Box::new(answer(&journal, &journal.find(&again.id)?, text)?));
+            go(config, &again.band, &again.go, work, &[])
+        }
+        RunsCommand::Fork { again, at, set } => {
+            let set = settings(&set)?;
+            let work = Work::Again(Box::new(fork(&journal, &journal.find(&again.id)?, at, set)?));
+            go(config, &again.band, &again.go, work, &[])
+        }
+        RunsCommand::Replay { id, verify, json, .. } => {
+            replay::replay(config, &journal, &journal.find(&id)?, verify, json)
+        }
+        RunsCommand::Diff { a, b, json } => {
+            let (a, b) = (journal.find(&a)?, journal.find(&b)?);
+            replay::diff(&state(&journal, &a)?, &state(&journal, &b)?, json)
         }
         RunsCommand::Cancel { id, standalone } => cancel(config, &journal, &id, standalone),
         RunsCommand::Rm { id } => {
@@ -92,6 +104,15 @@ pub fn runs(config: &Config, command: RunsCommand) -> Result<ExitCode, CliError>
     }
 }
 
+/// Reads settings that are written as `name=value`.
+fn settings(given: &[String]) -> Result<BTreeMap<String, String>, CliError> {
+    let read = |setting: &String| match setting.split_once('=') {
+        Some((name, value)) => Ok((name.trim().to_owned(), value.to_owned())),
+        None => Err(CliError::usage(format!("--set {setting}: write it as NAME=VALUE"))),
+    };
+    given.iter().map(read).collect()
+}
+
 /// Erases the deleted text from the file too.
 fn erase(journal: &Journal) {
     if !journal.erase_for(ERASE_TIME_MAX) {
@@ -105,8 +126,8 @@ fn erase(journal: &Journal) {
 /// Asks the server on this home to cancel a run. A run of another process can only be ended there.
 fn cancel(config: &Config, journal: &Journal, id: &str, standalone: bool) -> Result<ExitCode, CliError> {
     let id = journal.find(id)?;
-    let before = journal.state(&id)?;
-    if before.status != "in_progress" {
+    let before = state(journal, &id)?;
+    if before.status != Status::InProgress {
         return Err(CliError::usage(format!("run {id} is {}: there is nothing to cancel", before.status)));
     }
     let runtime = runtime(1)?;
@@ -118,7 +139,7 @@ fn cancel(config: &Config, journal: &Journal, id: &str, standalone: bool) -> Res
     };
     let taken = !standalone && runtime.block_on(asked)?;
     let holder = journal.holder(&id);
-    let status = journal.state(&id)?.status;
+    let status = state(journal, &id)?.status;
     match holder {
         Some(_) if taken => print(&format!("{id}: ends when its current computation is done\n")),
         Some(holder) => {
@@ -133,15 +154,19 @@ fn cancel(config: &Config, journal: &Journal, id: &str, standalone: bool) -> Res
     }
 }
 
+fn strategy(run: &RunState) -> &'static str {
+    run.strategy.map_or("", StrategyName::name)
+}
+
 fn list(journal: &Journal, json: bool) -> Result<ExitCode, CliError> {
-    let (states, _) = journal.listed(None, usize::MAX)?;
+    let (states, _) = states(journal, None, usize::MAX)?;
     if json {
         let row = |run: &RunState| -> Result<Value, CliError> {
             let TaskCount { tasks, damaged } = journal.task_count(&run.id)?;
             let damaged: BTreeSet<&String> = run.damaged.iter().chain(&damaged).collect();
             warn_of_damage(&run.id, damaged.iter().copied());
             let mut row = json!({
-                "id": run.id, "created_ms": run.created_ms, "status": run.status, "strategy": run.strategy,
+                "id": run.id, "created_ms": run.created_ms, "status": run.status, "strategy": strategy(run),
                 "goal": run.goal, "tasks": tasks, "wall_ms": run.wall_ms,
             });
             if !damaged.is_empty() {
@@ -160,8 +185,8 @@ fn list(journal: &Journal, json: bool) -> Result<ExitCode, CliError> {
         vec![
             run.id.clone(),
             age(run.created_ms),
-            run.status.clone(),
-            run.strategy.clone(),
+            run.status.to_string(),
+            strategy(run).to_owned(),
             format!("{:.1}", run.wall_ms as f64 / 1000.0),
             one_line(&run.goal, GOAL_CHARS),
         ]
@@ -189,9 +214,10 @@ fn show_run(run: &RunState, json: bool) -> Result<ExitCode, CliError> {
         }
     };
     line("goal", &run.goal);
-    line("inputs", &run.inputs.join(", "));
-    line("strategy", &run.strategy);
-    line("because", run.strategy_why["because"].as_str().unwrap_or_default());
+    let inputs: Vec<&str> = run.inputs.iter().map(|input| input.name.as_str()).collect();
+    line("inputs", &inputs.join(", "));
+    line("strategy", strategy(run));
+    line("because", run.strategy_why.as_ref().map_or("", |why| &why.because));
     for missing in &run.missing {
         line("missing", missing);
     }
@@ -203,7 +229,7 @@ fn show_run(run: &RunState, json: bool) -> Result<ExitCode, CliError> {
             |ms: Option<u64>| ms.map_or_else(String::new, |ms| format!("{:.1}", ms as f64 / 1000.0));
         vec![
             task.id.clone(),
-            task.status.clone(),
+            task.status.to_string(),
             task.worker.clone(),
             task.attempts.len().to_string(),
             seconds(task.started_ms),
@@ -230,7 +256,7 @@ fn task_text(task: &TaskState) -> String {
         let _ = write!(
             text,
             "\n== attempt {} · {} on {} · sampling {} · usage {}\n",
-            attempt.attempt, attempt.worker, attempt.model, attempt.sampling, attempt.usage
+            attempt.attempt, attempt.worker, attempt.model, attempt.sampling, json!(attempt.usage)
         );
         let _ = write!(
             text,

@@ -87,7 +87,7 @@ impl Screen {
     }
 
     fn write_event(&mut self, event: &RunEvent) {
-        if event.kind.is_transient() || self.broken.is_some() {
+        if matches!(event.kind, EventKind::TaskProgress { .. }) || self.broken.is_some() {
             return;
         }
         let text = serde_json::to_string(event).map_err(|error| CliError::Failed(error.into()));

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use bandmaster_orchestrator::{Cancel, EventKind, Outcome, RunEvent, RunRequest};
+use bandmaster_orchestrator::{Again, Cancel, How, EventKind, Outcome, RunEvent, RunRequest};
 use reqwest::StatusCode;
 use reqwest::header::CONTENT_TYPE;
 use serde_json::{Value, json};
@@ -72,16 +72,53 @@ impl Joined {
             }) => return Ok(None),
             begun => begun?,
         };
+        self.follow(&begun, 0, observer, cancel).await.map(Some)
+    }
+
+    /// Goes on with a recorded run in the server, with the user's answer to its question if it asked one. `None` if the
+    /// server hasn't got the run.
+    ///
+    /// # Errors
+    /// As [`Joined::run`].
+    pub async fn go_on(
+        &self,
+        again: &Again,
+        observer: &mut (dyn FnMut(&RunEvent) + Send),
+        cancel: &Cancel,
+    ) -> Result<Option<Outcome>, JoinError> {
+        let id = again.id();
+        let begun = match &again.how {
+            How::Answered(text) => self.post(&format!("/v1/runs/{id}/answer"), &json!({"text": text})).await,
+            How::Forked { from, at, set } => {
+                self.post(&format!("/v1/runs/{from}/fork"), &json!({"at": at, "set": set})).await
+            }
+            How::New | How::Resumed => self.post(&format!("/v1/runs/{id}/resume"), &json!({})).await,
+        };
+        let begun = match begun {
+            Err(JoinError::Refused { status: StatusCode::NOT_FOUND, .. }) => return Ok(None),
+            begun => begun?,
+        };
+        self.follow(&begun, again.state().last_seq, observer, cancel).await.map(Some)
+    }
+
+    /// Shows the events of a run after event `seq`, until its end.
+    async fn follow(
+        &self,
+        begun: &Value,
+        seq: u64,
+        observer: &mut (dyn FnMut(&RunEvent) + Send),
+        cancel: &Cancel,
+    ) -> Result<Outcome, JoinError> {
         let id = begun["id"].as_str().ok_or(JoinError::OtherVersion)?.to_owned();
-        let listening = self.listen(&id, observer);
+        let listening = self.listen(&id, seq, observer);
         tokio::pin!(listening);
         tokio::select! {
-            outcome = &mut listening => return outcome.map(Some),
+            outcome = &mut listening => return outcome,
             _ = cancel.stopped() => {}
         }
         // If the run has ended in the meantime, its last event still arrives.
         self.cancel(&id).await?;
-        listening.await.map(Some)
+        listening.await
     }
 
     /// Ends a run with the tasks that are finished; `false` if it is not this server's run.
@@ -98,11 +135,12 @@ impl Joined {
     async fn listen(
         &self,
         id: &str,
+        seq: u64,
         observer: &mut (dyn FnMut(&RunEvent) + Send),
     ) -> Result<Outcome, JoinError> {
         let gone = |source| JoinError::Gone { id: id.to_owned(), source };
-        let mut response =
-            self.client.get(format!("{BASE}/v1/runs/{id}/events")).send().await.map_err(gone)?;
+        let events = self.client.get(format!("{BASE}/v1/runs/{id}/events")).header("last-event-id", seq);
+        let mut response = events.send().await.map_err(gone)?;
         let mut frames = Frames::default();
         while let Some(bytes) = response.chunk().await.map_err(gone)? {
             frames.push(&bytes);
@@ -149,5 +187,5 @@ pub enum JoinError {
 }
 
 fn what_now(id: &str) -> String {
-    format!("`bandmaster runs show {id}` shows what it did, `bandmaster runs resume {id}` repeats the run")
+    format!("`bandmaster runs show {id}` shows what it did, `bandmaster runs resume {id}` goes on")
 }

@@ -283,6 +283,26 @@ impl Desk {
         Recording { id, desk: self.clone(), seq: 0, trouble }
     }
 
+    /// Takes up a run that is not in progress, so that more events can be added to it.
+    ///
+    /// # Errors
+    /// When there is no such run, it is in progress, or the record can't be read.
+    pub async fn reopen(&self, run: &str) -> Result<Recording, JournalError> {
+        let id = run.to_owned();
+        let seq = self.write(move |journal| journal.reopen(&id)).await?;
+        Ok(Recording { id: run.to_owned(), desk: self.clone(), seq, trouble: None })
+    }
+
+    /// Begins a run with the events of another one up to event `at`, which it shares with it.
+    ///
+    /// # Errors
+    /// When there is no such run, or the record can't be written.
+    pub async fn fork(&self, run: &str, at: u64) -> Result<Recording, JournalError> {
+        let parent = run.to_owned();
+        let id = self.write(move |journal| journal.fork(&parent, at)).await?;
+        Ok(Recording { id, desk: self.clone(), seq: at, trouble: None })
+    }
+
     /// Waits until all events are written, for at most `time_max`. Returns the ids of the runs that
     /// are not completely written.
     pub async fn flush(&self, time_max: Duration) -> Vec<String> {
@@ -331,6 +351,13 @@ impl Recording {
         if tokio::time::timeout(time_max, progress.wait_for(is_written)).await.is_err() {
             self.desk.unwritten.late(&self.id);
         }
+    }
+
+    /// Waits like [`Recording::recorded`], but if that takes too long, only says so: `false`.
+    pub async fn is_recorded_within(&self, time_max: Duration) -> bool {
+        let Some(mut progress) = self.desk.unwritten.progress(&self.id) else { return true };
+        let is_written = |written: &Option<u64>| written.is_some_and(|written| written >= self.seq);
+        tokio::time::timeout(time_max, progress.wait_for(is_written)).await.is_ok()
     }
 
     /// Adds the last event and waits until everything is written, for at most `time_max`. After that, writing

@@ -6,6 +6,7 @@ use std::fmt;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// A run in progress, until this is dropped or its process ends.
 #[derive(Debug)]
@@ -45,9 +46,23 @@ impl Drop for Hold {
     }
 }
 
+/// How often a lock is tried again. Another process that only looks locks the file for a moment.
+const TRIES: u32 = 5;
+const TRY_PAUSE: Duration = Duration::from_millis(2);
+
 /// Locks `path`, mode 0600; `None` if it is locked already. On a file system without locks the file
 /// alone stands for one.
 pub(super) fn take(path: &Path) -> io::Result<Option<Hold>> {
+    for _ in 0..TRIES {
+        if let Some(hold) = try_take(path)? {
+            return Ok(Some(hold));
+        }
+        std::thread::sleep(TRY_PAUSE);
+    }
+    Ok(None)
+}
+
+fn try_take(path: &Path) -> io::Result<Option<Hold>> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(false);
     #[cfg(unix)]
@@ -63,13 +78,32 @@ pub(super) fn take(path: &Path) -> io::Result<Option<Hold>> {
         Err(TryLockError::WouldBlock) => return Ok(None),
         Err(TryLockError::Error(error)) => return Err(error),
     }
+    if !is_at(&file, path) {
+        return Ok(None);
+    }
     file.set_len(0)?;
     // The number is for people: only the lock says whether the process lives.
     write!(file, "{}", std::process::id())?;
     Ok(Some(Hold { path: path.to_owned(), _file: file }))
 }
 
-/// The process that has locked `path`. The file of a killed process is removed: nobody locks the same run's file again.
+/// Whether the file is still the one at `path`. One that another process removed in the meantime would lock nothing.
+fn is_at(file: &File, path: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let here = file.metadata().map(|meta| (meta.dev(), meta.ino()));
+        let there = fs::metadata(path).map(|meta| (meta.dev(), meta.ino()));
+        matches!((here, there), (Ok(here), Ok(there)) if here == there)
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = file;
+        path.exists()
+    }
+}
+
+/// The process that has locked `path`. The file of a killed process is removed.
 pub(super) fn holder(path: &Path) -> Option<Holder> {
     let unknown = Some(Holder { pid: None });
     let mut file = match File::open(path) {

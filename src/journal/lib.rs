@@ -1,13 +1,13 @@
 //! The append-only record of runs, in SQLite. An event is a type, a time and a JSON body; what a planner, a worker or a
-//! strategy is, is not known here. A run's state follows from its events (`fold.rs`) and from whether a process still
-//! runs it (`hold.rs`). The record also keeps the responses and conversations that clients refer back to
+//! strategy is, is not known here. Whether a process still runs it is said by a locked file
+//! (`hold.rs`). The record also keeps the responses and conversations that clients refer back to
 //! (`conversations.rs`). Code that must not wait for a disk uses a [`Desk`].
 
 mod conversations;
 mod desk;
 mod erase;
 mod error;
-mod fold;
+mod fork;
 mod hold;
 mod list;
 mod schema;
@@ -26,9 +26,8 @@ use serde_json::{Value, json};
 pub use conversations::{History, KeptConversation, KeptItem, KeptResponse};
 pub use desk::{Desk, Recording};
 pub use error::JournalError;
-pub use fold::{Attempt, DAMAGED, RunState, TaskState, fold};
 pub use hold::{Holder, OpenRun};
-pub use list::TaskCount;
+pub use list::{Listed, TaskCount};
 pub use viewer::Viewer;
 
 use error::explain;
@@ -55,6 +54,19 @@ pub struct RunRow {
     pub id: String,
     /// When the run began, in milliseconds since 1970.
     pub created_ms: u64,
+}
+
+/// The type of an event that was recorded and can't be read any more.
+pub const DAMAGED: &str = "record.damaged";
+
+/// What is recorded of a run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RecordedRun {
+    pub row: RunRow,
+    /// Whether no process runs it any more.
+    pub left: bool,
+    /// In order. In place of one that can't be read stands a [`DAMAGED`] event, which says so.
+    pub events: Vec<Event>,
 }
 
 /// The result of [`Journal::prune`].
@@ -176,6 +188,34 @@ impl Journal {
         self.file.unwritten.has_ended(run) == Some(false)
     }
 
+    /// Locks a run that is not in progress and returns the number of its last event.
+    fn reopen(&self, run: &str) -> Result<u64, JournalError> {
+        let unwritten = &self.file.unwritten;
+        self.check_not_held(run)?;
+        let hold = if self.file.in_memory { None } else { self.hold(run)? };
+        if hold.is_none() && !self.file.in_memory {
+            return Err(JournalError::GoesOn { id: run.to_owned(), holder: Holder { pid: None } });
+        }
+        // Read after it is locked, so that nobody adds an event in between.
+        let last = "SELECT max(coalesce(max(seq), 0), (SELECT coalesce(parent_seq, 0) FROM runs WHERE id = ?1))
+                    FROM events WHERE run = ?1";
+        let seq = self.with(|db| db.query_row(last, [run], |row| Ok(number(row, 0))))?;
+        unwritten.reopen(run, self.viewer.name().map(str::to_owned), seq, hold);
+        Ok(seq)
+    }
+
+    /// Checks that the viewer sees a run, that no process runs it, and that all of it is in the file.
+    fn check_not_held(&self, run: &str) -> Result<(), JournalError> {
+        self.created_ms(run)?.ok_or_else(|| JournalError::UnknownRun { id: run.to_owned() })?;
+        if self.file.unwritten.has_ended(run) == Some(true) {
+            return Err(JournalError::Behind { path: self.path().to_owned() });
+        }
+        match self.holder(run) {
+            Some(holder) => Err(JournalError::GoesOn { id: run.to_owned(), holder }),
+            None => Ok(()),
+        }
+    }
+
     /// Stores an input's text with its run.
     ///
     /// # Errors
@@ -192,6 +232,8 @@ impl Journal {
         if let Some(new) = self.file.unwritten.new_run(run, &self.viewer) {
             return Ok(new.inputs.to_vec());
         }
+        let run = self.origin(run)?;
+        let run = run.as_str();
         let inputs: Vec<rusqlite::Result<(String, String)>> = self.with(|db| {
             let mut query = db.prepare_cached(
                 "SELECT name, text FROM inputs JOIN runs ON runs.id = inputs.run
@@ -239,7 +281,8 @@ impl Journal {
     pub fn events(&self, run: &str, after_seq: u64) -> Result<Vec<Event>, JournalError> {
         // Read before the file: an event that is written in between is found there, so none is missed.
         let waiting = self.file.unwritten.lines(run, after_seq, &self.viewer);
-        let mut events: Vec<Event> = self.with(|db| {
+        let mut events = self.shared_events(run, after_seq)?;
+        let own: Vec<Event> = self.with(|db| {
             let mut query = db.prepare_cached(
                 "SELECT seq, ms, type, body FROM events JOIN runs ON runs.id = events.run
                  WHERE run = ?1 AND seq > ?2 AND (?3 IS NULL OR owner = ?3) ORDER BY seq",
@@ -248,6 +291,7 @@ impl Journal {
                 .query_map(params![run, after_seq as i64, self.viewer.only()], |row| Ok(Event::of_row(row)))?
                 .collect()
         })?;
+        events.extend(own);
         let written = events.last().map_or(after_seq, |event| event.seq);
         let waiting = waiting.into_iter().filter(|line| line.seq > written);
         events.extend(waiting.map(|line| Event::read(line.seq, line.ms, line.kind, &line.body)));
@@ -285,20 +329,17 @@ impl Journal {
         })
     }
 
-    /// The state of a run, from its events. A run that has not ended and that no process runs any more is incomplete.
+    /// A run's events and whether a process still runs it.
     ///
     /// # Errors
     /// When there is no such run or the record cannot be read.
-    pub fn state(&self, run: &str) -> Result<RunState, JournalError> {
-        let created_ms =
-            self.created_ms(run)?.ok_or_else(|| JournalError::UnknownRun { id: run.to_owned() })?;
+    pub fn recorded(&self, run: &str) -> Result<RecordedRun, JournalError> {
+        let unknown = || JournalError::UnknownRun { id: run.to_owned() };
+        let created_ms = self.created_ms(run)?.ok_or_else(unknown)?;
         // Asked before its events are read, so that a run that ends in between does not seem interrupted.
         let left = self.was_left(run);
-        let mut state = fold(run, created_ms, &self.events(run, 0)?);
-        if left {
-            state.leave();
-        }
-        Ok(state)
+        let row = RunRow { id: run.to_owned(), created_ms };
+        Ok(RecordedRun { row, left, events: self.events(run, 0)? })
     }
 
     /// Whether no process runs a run any more.
@@ -330,17 +371,14 @@ impl Journal {
     /// # Errors
     /// When there is no such run, it is in progress, or the record cannot be written.
     pub fn delete(&self, run: &str) -> Result<(), JournalError> {
-        let unknown = || JournalError::UnknownRun { id: run.to_owned() };
-        self.created_ms(run)?.ok_or_else(unknown)?;
-        if self.file.unwritten.has_ended(run) == Some(true) {
-            return Err(JournalError::Behind { path: self.path().to_owned() });
-        }
-        if let Some(holder) = self.holder(run) {
-            return Err(JournalError::GoesOn { id: run.to_owned(), holder });
-        }
+        self.check_not_held(run)?;
         let delete = "DELETE FROM runs WHERE id = ?1 AND (?2 IS NULL OR owner = ?2)";
-        match self.remove_rows(|db| db.execute(delete, params![run, self.viewer.only()]))? {
-            0 => Err(unknown()),
+        let removed = self.remove_rows(|db| {
+            fork::let_go(db, run)?;
+            db.execute(delete, params![run, self.viewer.only()])
+        });
+        match removed? {
+            0 => Err(JournalError::UnknownRun { id: run.to_owned() }),
             _ => Ok(()),
         }
     }
@@ -359,7 +397,10 @@ impl Journal {
         old.retain(|run| self.holder(&run.id).is_none());
         for run in &old {
             let began = Instant::now();
-            self.remove_rows(|db| db.execute("DELETE FROM runs WHERE id = ?1", [&run.id]))?;
+            self.remove_rows(|db| {
+                fork::let_go(db, &run.id)?;
+                db.execute("DELETE FROM runs WHERE id = ?1", [&run.id])
+            })?;
             std::thread::sleep(began.elapsed().min(PRUNE_PAUSE_MAX));
         }
         Ok(Pruned { forgotten: old.len(), going: all - old.len() })

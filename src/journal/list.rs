@@ -4,8 +4,7 @@ use std::collections::HashSet;
 
 use rusqlite::params;
 
-use super::fold::damage;
-use super::{Event, Journal, JournalError, RunRow, RunState, fold};
+use super::{DAMAGED, Event, Journal, JournalError, RecordedRun, RunRow};
 
 /// Events at the beginning of a run, which contain its goal and its strategy.
 const FIRST_EVENTS: u64 = 4;
@@ -21,14 +20,20 @@ pub struct TaskCount {
     pub damaged: Vec<String>,
 }
 
+/// A run in a list, with its first events and the last one, or why it can't be read.
+#[derive(Debug)]
+pub struct Listed {
+    pub row: RunRow,
+    pub run: Result<RecordedRun, JournalError>,
+}
+
 impl Journal {
-    /// The states of at most `limit` runs, latest first, and whether there are more. With `after`, only runs that began
-    /// before that one. The states lack tasks and the answer so far of an unfinished run. A run that can't be read has
-    /// the status `damaged` and says why; the others are still listed.
+    /// At most `limit` runs, latest first, and whether there are more. With `after`, only runs that began before that
+    /// one. Of each only the first events and the last one are read.
     ///
     /// # Errors
     /// When there is no run `after`, or the list of runs cannot be read.
-    pub fn listed(&self, after: Option<&str>, limit: usize) -> Result<(Vec<RunState>, bool), JournalError> {
+    pub fn listed(&self, after: Option<&str>, limit: usize) -> Result<(Vec<Listed>, bool), JournalError> {
         let mut rows = self.runs()?;
         if let Some(after) = after {
             let at = rows.iter().position(|row| row.id == after);
@@ -37,17 +42,16 @@ impl Journal {
         }
         let more = rows.len() > limit;
         rows.truncate(limit);
-        let mut states = Vec::new();
-        for RunRow { id, created_ms } in rows {
-            match self.outline(&id, created_ms) {
-                Ok(state) => states.push(state),
+        let mut listed = Vec::new();
+        for row in rows {
+            match self.outline(&row) {
                 Err(error @ (JournalError::Busy { .. } | JournalError::NoAnswer { .. })) => {
                     return Err(error);
                 }
-                Err(error) => states.push(RunState::unreadable(id, created_ms, &error.to_string())),
+                run => listed.push(Listed { row, run }),
             }
         }
-        Ok((states, more))
+        Ok((listed, more))
     }
 
     /// How many tasks a run has had.
@@ -70,7 +74,8 @@ impl Journal {
         Ok(TaskCount { tasks: tasks.len() as u64, damaged: events.iter().filter_map(damage).collect() })
     }
 
-    fn outline(&self, run: &str, created_ms: u64) -> Result<RunState, JournalError> {
+    fn outline(&self, row: &RunRow) -> Result<RecordedRun, JournalError> {
+        let run = row.id.as_str();
         // Asked before its events are read, so that a run that ends in between does not seem interrupted.
         let left = self.was_left(run);
         // Read before the file: see `events`.
@@ -87,10 +92,13 @@ impl Journal {
         let (from, to) = (waiting.iter(), waiting.last().map_or(0, |line| line.seq));
         let shown = from.filter(|line| line.seq > written && (line.seq <= FIRST_EVENTS || line.seq == to));
         events.extend(shown.map(|line| Event::read(line.seq, line.ms, line.kind.clone(), &line.body)));
-        let mut state = fold(run, created_ms, &events);
-        if left {
-            state.leave();
-        }
-        Ok(state)
+        Ok(RecordedRun { row: row.clone(), left, events })
     }
+}
+
+/// What a [`DAMAGED`] event stands for and why it can't be read; `None` for all others.
+fn damage(event: &Event) -> Option<String> {
+    let text = |field: &str| event.body[field].as_str().unwrap_or_default();
+    let (kind, why) = (text("event"), text("why"));
+    (event.kind == DAMAGED).then(|| format!("event {} ({kind}), whose record is damaged: {why}", event.seq))
 }

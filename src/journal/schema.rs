@@ -9,7 +9,7 @@ use super::conversations::SCHEMA_2;
 use super::error::{JournalError, explain};
 
 /// Version of the tables; a file with a higher one was written by a newer program and is left alone.
-pub(super) const SCHEMA_VERSION: i64 = 4;
+pub(super) const SCHEMA_VERSION: i64 = 5;
 
 /// Marks the file as ours from version 3 on: "band" in ASCII.
 const APPLICATION_ID: i64 = 0x6261_6e64;
@@ -43,8 +43,15 @@ const SCHEMA_4: &str = "
     INSERT INTO erasing VALUES (1, 0);
     PRAGMA user_version = 4;";
 
+/// Version 5 adds runs that begin with the events of another run, up to one of them.
+const SCHEMA_5: &str = "
+    ALTER TABLE runs ADD COLUMN parent TEXT REFERENCES runs(id);
+    ALTER TABLE runs ADD COLUMN parent_seq INTEGER;
+    CREATE INDEX runs_by_parent ON runs (parent) WHERE parent IS NOT NULL;
+    PRAGMA user_version = 5;";
+
 /// One step for each version, in order. A released step is never changed, because files of that version exist.
-pub(super) const STEPS: [&str; SCHEMA_VERSION as usize] = [SCHEMA_1, SCHEMA_2, SCHEMA_3, SCHEMA_4];
+pub(super) const STEPS: [&str; SCHEMA_VERSION as usize] = [SCHEMA_1, SCHEMA_2, SCHEMA_3, SCHEMA_4, SCHEMA_5];
 
 /// Two processes with the same home wait for each other's writes at most this long. A write takes
 /// well under a millisecond.

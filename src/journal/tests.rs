@@ -7,6 +7,16 @@ fn sample() -> Journal {
     Journal::in_memory().unwrap()
 }
 
+/// The goal in a run's first event.
+fn goal(journal: &Journal, run: &str) -> String {
+    journal.recorded(run).unwrap().events[0].body["goal"].as_str().unwrap().to_owned()
+}
+
+/// Appends an event of a run.
+fn say(journal: &Journal, run: &str, kind: &str) {
+    journal.append(run, kind, 0, &json!({})).unwrap();
+}
+
 #[test]
 fn events_are_numbered_within_their_run_and_read_from_any_point() {
     let journal = sample();
@@ -32,42 +42,6 @@ fn run_ids_are_short_and_sort_by_time() {
     let made: Vec<String> = (0..50).map(|_| journal.create_run().unwrap().id).collect();
     let distinct: std::collections::BTreeSet<&String> = made.iter().collect();
     assert_eq!(distinct.len(), made.len());
-}
-
-#[test]
-fn a_state_is_the_fold_of_the_events() {
-    let journal = sample();
-    let run = journal.create_run().unwrap().id;
-    let events = [
-        ("run.started", json!({"goal": "sum", "inputs": [{"name": "a.md"}]})),
-        ("strategy.chosen", json!({"strategy": "map", "why": {"facts": {}}})),
-        ("task.ready", json!({"task": "t1"})),
-        ("task.started", json!({"task": "t1", "attempt": 1, "worker": "w", "model": "m"})),
-        (
-            "task.output",
-            json!({"task": "t1", "attempt": 1, "prompt": "p", "output": "bad", "sampling": {"seed": 1}}),
-        ),
-        ("task.failed", json!({"task": "t1", "attempt": 1, "error": "not JSON"})),
-        ("task.retried", json!({"task": "t1", "attempt": 2, "worker": "w", "model": "m"})),
-        ("task.output", json!({"task": "t1", "attempt": 2, "prompt": "p2", "output": "good"})),
-        ("task.finished", json!({"task": "t1", "status": "completed", "output": "good"})),
-    ];
-    for (at, (kind, body)) in events.iter().enumerate() {
-        journal.append(&run, kind, at as u64, body).unwrap();
-    }
-    let state = journal.state(&run).unwrap();
-    assert_eq!((state.status.as_str(), state.strategy.as_str()), ("in_progress", "map"));
-    assert_eq!(state.inputs, ["a.md"]);
-    let task = &state.tasks[0];
-    assert_eq!((task.status.as_str(), task.output.as_str(), task.attempts.len()), ("completed", "good", 2));
-    assert_eq!(task.attempts[0].error.as_deref(), Some("not JSON"));
-    assert_eq!((task.started_ms, task.finished_ms), (Some(3), Some(8)));
-
-    journal
-        .append(&run, "run.finished", 9, &json!({"status": "incomplete", "answer": "A", "missing": ["b"]}))
-        .unwrap();
-    let state = journal.state(&run).unwrap();
-    assert_eq!((state.status.as_str(), state.answer.as_str(), state.missing.len()), ("incomplete", "A", 1));
 }
 
 #[test]
@@ -154,7 +128,7 @@ fn a_file_of_any_older_version_gets_what_it_lacks_and_keeps_what_it_has() {
         // Twice: the second time nothing is left to do.
         for round in 0..2 {
             let journal = Journal::open(&path).unwrap();
-            assert_eq!(journal.state("0000000001").unwrap().goal, "g", "{version}");
+            assert_eq!(goal(&journal, "0000000001"), "g", "{version}");
             assert_eq!(journal.inputs("0000000001").unwrap().len(), 1, "{version}");
             assert_eq!(journal.find("last").unwrap(), "0000000003", "{version}");
             assert_eq!(journal.response("r").unwrap().is_some(), version >= 2);
@@ -193,7 +167,7 @@ fn the_latest_run_is_the_one_begun_last_though_the_clock_was_set_back() {
     assert_eq!(journal.find("last").unwrap(), ids[2]);
     let listed: Vec<String> = journal.runs().unwrap().into_iter().map(|run| run.id).collect();
     assert_eq!(listed, [&ids[2], &ids[1], &ids[0]].map(String::clone));
-    assert!(ids.iter().all(|id| id.len() == 14 && journal.state(id).is_ok()), "{ids:?}");
+    assert!(ids.iter().all(|id| id.len() == 14 && journal.recorded(id).is_ok()), "{ids:?}");
 }
 
 #[test]
@@ -213,4 +187,173 @@ fn tasks_are_counted_before_they_are_in_the_file() {
     let waiting = [line(2, "task.started", "t1"), line(3, "task.ready", "t2"), line(4, "task.output", "t3")];
     waiting.into_iter().for_each(|line| unwritten.push(&run, line, false));
     assert_eq!(journal.task_count(&run).unwrap(), TaskCount { tasks: 2, damaged: Vec::new() });
+}
+
+#[test]
+fn a_run_is_read_with_all_its_events_and_a_list_reads_only_how_it_began_and_ended() {
+    let journal = sample();
+    let run = journal.create_run().unwrap().id;
+    journal.append(&run, "run.started", 0, &json!({"goal": "g"})).unwrap();
+    (0..10).for_each(|_| say(&journal, &run, "task.ready"));
+    journal.append(&run, "run.finished", 7, &json!({"status": "completed"})).unwrap();
+    let recorded = journal.recorded(&run).unwrap();
+    assert_eq!((recorded.row.id.as_str(), recorded.left), (run.as_str(), false), "in memory nothing is left");
+    assert_eq!(
+        recorded.events.iter().map(|event| event.seq).collect::<Vec<_>>(),
+        (1..=12).collect::<Vec<_>>()
+    );
+    assert_eq!(recorded.events, journal.events(&run, 0).unwrap());
+    let last = &recorded.events[11];
+    assert_eq!((last.kind.as_str(), last.ms, &last.body["status"]), ("run.finished", 7, &json!("completed")));
+    let (listed, more) = journal.listed(None, 10).unwrap();
+    let outline = listed[0].run.as_ref().unwrap();
+    assert_eq!((&listed[0].row, listed.len(), more), (&recorded.row, 1, false));
+    assert_eq!(outline.events.iter().map(|event| event.seq).collect::<Vec<_>>(), [1, 2, 3, 4, 12]);
+    assert_eq!(outline.events[4], *last);
+    assert!(matches!(journal.recorded("none"), Err(JournalError::UnknownRun { .. })));
+}
+
+/// A record on disk, its file, and a run in it whose process was killed after `events` events.
+fn killed(events: u64) -> (tempfile::TempDir, PathBuf, Journal, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("runs.sqlite");
+    let journal = Journal::open(&path).unwrap();
+    let run = journal.create_run().unwrap().id;
+    (0..events).for_each(|_| say(&journal, &run, "task.ready"));
+    (folder, path, journal, run)
+}
+
+#[test]
+fn a_run_that_nobody_has_is_reopened_and_then_others_see_it_in_progress() {
+    let (_folder, path, journal, run) = killed(3);
+    assert!(journal.recorded(&run).unwrap().left);
+    assert_eq!(journal.reopen(&run).unwrap(), 3, "the number of its last event");
+    assert!(journal.goes_on_here(&run));
+    let other = Journal::open(&path).unwrap();
+    assert!(!other.recorded(&run).unwrap().left && !other.goes_on_here(&run));
+    assert_eq!(other.holder(&run), Some(Holder { pid: Some(std::process::id()) }));
+    assert!(matches!(other.delete(&run), Err(JournalError::GoesOn { .. })));
+}
+
+#[test]
+fn a_run_without_events_is_reopened_at_its_beginning() {
+    let (_folder, _, journal, run) = killed(0);
+    assert_eq!(journal.reopen(&run).unwrap(), 0);
+    let in_memory = sample();
+    let run = in_memory.create_run().unwrap().id;
+    say(&in_memory, &run, "run.started");
+    assert_eq!(in_memory.reopen(&run).unwrap(), 1);
+}
+
+#[test]
+fn a_run_in_progress_is_not_reopened() {
+    let (_folder, path, journal, run) = killed(1);
+    let refused = |journal: &Journal, run: &str| match journal.reopen(run) {
+        Err(JournalError::GoesOn { id, holder }) => {
+            assert_eq!((id.as_str(), holder.pid), (run, Some(std::process::id())))
+        }
+        other => panic!("{other:?}"),
+    };
+    // In this process, through this journal and through another one.
+    journal.reopen(&run).unwrap();
+    refused(&journal, &run);
+    let other = Journal::open(&path).unwrap();
+    refused(&other, &run);
+    // By its creator.
+    let open = journal.create_run().unwrap();
+    refused(&other, &open.id);
+    let id = open.id.clone();
+    drop(open);
+    assert_eq!(other.reopen(&id).unwrap(), 0);
+    let in_memory = sample();
+    let run = in_memory.create_run().unwrap().id;
+    in_memory.reopen(&run).unwrap();
+    refused(&in_memory, &run);
+}
+
+#[test]
+fn who_does_not_see_a_run_can_not_reopen_it() {
+    let (_folder, _, journal, run) = killed(1);
+    let unknown =
+        |reopened: Result<u64, JournalError>| matches!(reopened, Err(JournalError::UnknownRun { .. }));
+    assert!(unknown(journal.seen_by(&Viewer::named("somebody".into(), false)).reopen(&run)));
+    assert!(unknown(journal.reopen("none")));
+    assert_eq!(journal.holder(&run), None, "a refusal leaves nothing locked");
+    let owner = Viewer::named("owner".into(), false);
+    let theirs = journal.seen_by(&owner).create_run().unwrap().id;
+    assert_eq!(journal.seen_by(&owner).reopen(&theirs).unwrap(), 0);
+}
+
+#[test]
+fn of_many_that_reopen_a_run_at_the_same_moment_one_gets_it() {
+    const OTHERS: usize = 4;
+    for round in 0..25 {
+        let (_folder, path, _journal, run) = killed(2);
+        let journals: Vec<Journal> = (0..OTHERS).map(|_| Journal::open(&path).unwrap()).collect();
+        let together = std::sync::Barrier::new(OTHERS);
+        let reopened: Vec<Result<u64, JournalError>> = std::thread::scope(|scope| {
+            let reopen = |journal| {
+                let (together, run) = (&together, &run);
+                scope.spawn(move || {
+                    together.wait();
+                    Journal::reopen(journal, run)
+                })
+            };
+            let threads: Vec<_> = journals.iter().map(reopen).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        let got = reopened.iter().filter(|one| matches!(one, Ok(2))).count();
+        let refused = reopened.iter().filter(|one| matches!(one, Err(JournalError::GoesOn { .. }))).count();
+        assert_eq!((got, refused), (1, OTHERS - 1), "{round}: {reopened:?}");
+    }
+}
+
+#[test]
+fn the_lock_file_of_a_killed_process_hinders_nobody() {
+    let (_folder, path, journal, run) = killed(2);
+    // A file without a lock is what a killed process leaves.
+    let lock = path.with_file_name(format!("run-{run}.lock"));
+    for text in ["999999", "", "no number"] {
+        std::fs::write(&lock, text).unwrap();
+        assert_eq!(journal.holder(&run), None, "{text:?}");
+        std::fs::write(&lock, text).unwrap();
+        assert!(journal.recorded(&run).unwrap().left, "{text:?}");
+        std::fs::write(&lock, text).unwrap();
+        let other = Journal::open(&path).unwrap();
+        assert_eq!(other.reopen(&run).unwrap(), 2, "{text:?}");
+        assert_eq!(journal.holder(&run).unwrap().pid, Some(std::process::id()), "{text:?}");
+        drop(other);
+        assert_eq!(journal.holder(&run), None, "{text:?}");
+    }
+}
+
+#[test]
+fn at_most_one_has_a_lock_however_many_look_and_take_it() {
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run-x.lock");
+    let (held, taken, ended) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                while !ended.load(SeqCst) {
+                    if let Some(hold) = hold::take(&path).unwrap() {
+                        assert!(!held.swap(true, SeqCst), "two have it");
+                        taken.fetch_add(1, SeqCst);
+                        std::thread::yield_now();
+                        held.store(false, SeqCst);
+                        drop(hold);
+                    }
+                }
+            });
+            scope.spawn(|| {
+                while !ended.load(SeqCst) {
+                    hold::holder(&path);
+                }
+            });
+        }
+        std::thread::sleep(Duration::from_millis(500));
+        ended.store(true, SeqCst);
+    });
+    assert!(taken.load(SeqCst) > 10, "{taken:?}");
 }

@@ -129,6 +129,26 @@ impl Unwritten {
         true
     }
 
+    /// Takes up a run that is in the file, up to its event `last_seq`, and is locked by `hold`.
+    pub fn reopen(&self, run: &str, owner: Option<String>, last_seq: u64, hold: Option<Hold>) {
+        let mut runs = self.lock();
+        runs.begun += 1;
+        let waiting = Waiting {
+            number: runs.begun,
+            owner,
+            lines: Vec::new(),
+            bytes: 0,
+            hold,
+            ended: false,
+            cut: None,
+            troubles: Vec::new(),
+            told: 0,
+            progress: watch::channel(Some(last_seq)).0,
+            new: None,
+        };
+        runs.waiting.insert(run.to_owned(), waiting);
+    }
+
     /// Adds an event. If there is no room, it is dropped with all that follow except the last: how a run ended is
     /// always kept. The run's troubles say so.
     pub fn push(&self, run: &str, line: Line, last: bool) {

@@ -3,8 +3,7 @@
 
 use std::sync::Arc;
 
-use super::band::{Llm, Message};
-use super::own_words::Topic;
+use super::band::Llm;
 use super::request::RunRequest;
 
 /// Runs slow work on a blocking thread, so that only the caller waits for it. A panic in `work` is passed on.
@@ -39,19 +38,4 @@ pub async fn count(planner: &Arc<dyn Llm>, request: &Arc<RunRequest>) -> Arc<Cou
         })
     })
     .await
-}
-
-/// Counts the tokens of a prompt after the chat template, and gives the messages back.
-pub async fn prompt_tokens(llm: &Arc<dyn Llm>, messages: Vec<Message>) -> (Vec<Message>, usize) {
-    let llm = Arc::clone(llm);
-    aside(move || {
-        let tokens = llm.prompt_tokens(&messages);
-        (messages, tokens)
-    })
-    .await
-}
-
-pub async fn topic(request: &Arc<RunRequest>, examples_own: &'static [&'static str]) -> Topic {
-    let request = Arc::clone(request);
-    aside(move || request.topic(examples_own)).await
 }

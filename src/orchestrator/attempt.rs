@@ -7,11 +7,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use super::band::{Call, CallError, CallErrorKind, CallUsage, Progress, Reply};
+use super::band::{Call, CallError, CallErrorKind, CallUsage, Llm, Progress, Reply};
 use super::cancel::{Cancel, StopReason};
-use super::event::{EventKind, FailureClass};
-use super::outcome::TokenUsage;
-use super::registry::Player;
+use super::event::{CallEnd, EventKind, FailureClass};
 
 /// Shortest time between two progress events of a task.
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
@@ -26,17 +24,16 @@ pub struct Context {
     pub started: Instant,
     /// A call that reports no progress for this long has failed.
     pub stall_after: Duration,
-    /// Base seed for sampling. Retries and ballots add to it.
-    pub seed: u64,
-    /// Number of the run, unique in this process.
-    pub run: u64,
+    /// Time of the run before this process took it up.
+    pub earlier_ms: u64,
 }
 
 impl Context {
-    /// Milliseconds since the run began.
+    /// Milliseconds since the run began. Time in which no process worked on it doesn't count.
     #[must_use]
     pub fn now_ms(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+        let here = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.earlier_ms.saturating_add(here)
     }
 
     /// Sends an event. A run whose observer is gone still ends normally.
@@ -49,14 +46,13 @@ impl Context {
 pub struct Meter {
     spent: AtomicU64,
     limit: Option<u64>,
-    calls: Mutex<Vec<CallUsage>>,
 }
 
 impl Meter {
     /// `limit` covers generated tokens and those prompt tokens that are computed, not found in the prefix cache.
     #[must_use]
-    pub fn new(limit: Option<u64>) -> Self {
-        Self { spent: AtomicU64::new(0), limit, calls: Mutex::new(Vec::new()) }
+    pub fn new(limit: Option<u64>, spent: u64) -> Self {
+        Self { spent: AtomicU64::new(spent), limit }
     }
 
     fn spend(&self, tokens: u64, cancel: &Cancel) {
@@ -66,36 +62,11 @@ impl Meter {
         }
     }
 
-    fn record(&self, usage: CallUsage) {
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner).push(usage);
-    }
-
     /// Tokens left in the budget; `None` without a limit.
     #[must_use]
     pub fn left(&self) -> Option<u64> {
         self.limit.map(|limit| limit.saturating_sub(self.spent.load(Ordering::Relaxed)))
     }
-
-    /// Usage of every call that has ended, failed ones included.
-    #[must_use]
-    pub fn calls(&self) -> Vec<CallUsage> {
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-/// Why an attempt gave no reply.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AttemptError {
-    Failed {
-        class: FailureClass,
-        message: String,
-        /// The text generated so far.
-        partial: String,
-    },
-    Stopped {
-        /// The text generated so far.
-        partial: String,
-    },
 }
 
 /// A call that may still be queued behind others is allowed this many times `stall_after` without progress.
@@ -109,13 +80,16 @@ pub struct Label {
     pub streams_answer: bool,
 }
 
+/// How a call went.
 #[derive(Debug)]
-pub struct Attempt {
+pub struct Called {
     /// The prompt after the chat template; empty if the call failed before it was rendered.
     pub prompt: String,
-    /// Counted for failed attempts too.
-    pub usage: TokenUsage,
-    pub result: Result<Reply, AttemptError>,
+    /// Counted for failed calls too.
+    pub usage: CallUsage,
+    /// The reply, or as much of it as there was.
+    pub output: String,
+    pub end: CallEnd,
 }
 
 /// Progress of a running call, shared between the call and whoever watches it.
@@ -225,49 +199,47 @@ impl Drop for Leash {
 }
 
 /// Calls a model once. It may fail, stall or panic, and the run may be stopped meanwhile.
-pub async fn attempt(context: &Context, label: Label, player: &Player, mut call: Call) -> Attempt {
+pub async fn attempt(context: &Context, label: Label, llm: &Arc<dyn Llm>, mut call: Call) -> Called {
     if let Some(left) = context.meter.left() {
         call.tokens_max = call.tokens_max.min(u32::try_from(left).unwrap_or(u32::MAX)).max(1);
     }
     let watched = Arc::new(Watched::new(context.clone(), label));
-    let (llm, theirs) = (Arc::clone(&player.llm), Arc::clone(&watched));
+    let (model, theirs) = (Arc::clone(llm), Arc::clone(&watched));
     let mut work = tokio::spawn(async move {
         let mut progress = |progress: Progress<'_>| theirs.take(progress);
-        llm.generate(&call, &mut progress).await
+        model.generate(&call, &mut progress).await
     });
     let _leash = Leash(work.abort_handle());
-    let failed = |class, message: String| {
-        let partial = watched.state().text.clone();
-        Err(AttemptError::Failed { class, message, partial })
-    };
+    let failed = |class, error| Err(CallEnd::Failed { class, error });
     let result = tokio::select! {
         biased;
         done = &mut work => match done {
             Ok(Ok(reply)) => Ok(reply),
             Ok(Err(CallError { kind: CallErrorKind::Transient, message })) => failed(FailureClass::Transient, message),
             Ok(Err(CallError { kind: CallErrorKind::Resource, message })) => failed(FailureClass::Resource, message),
-            Err(_) => failed(FailureClass::Transient, format!("{} stopped unexpectedly", player.llm.name())),
+            Err(_) => failed(FailureClass::Stalled, format!("{} stopped unexpectedly", llm.name())),
         },
-        _ = context.cancel.stopped() => Err(AttemptError::Stopped { partial: watched.state().text.clone() }),
+        _ = context.cancel.stopped() => Err(CallEnd::Stopped),
         () = watched.stalled() => {
             let seconds = context.stall_after.as_secs_f64();
-            failed(FailureClass::Transient, format!("{} made no progress for {seconds} s", player.llm.name()))
+            failed(FailureClass::Stalled, format!("{} made no progress for {seconds} s", llm.name()))
         }
     };
-    let usage = settle(context, &watched, result.as_ref().ok());
-    let prompt = std::mem::take(&mut watched.state().prompt);
-    Attempt { prompt, usage, result }
+    let usage = spend(context, &watched, result.as_ref().ok());
+    let mut state = watched.state();
+    let prompt = std::mem::take(&mut state.prompt);
+    match result {
+        Ok(reply) => Called { prompt, usage, output: reply.text, end: CallEnd::Reply(reply.finish) },
+        Err(end) => Called { prompt, usage, output: std::mem::take(&mut state.text), end },
+    }
 }
 
 /// Corrects the tokens counted during the call to the usage that the reply reports.
-fn settle(context: &Context, watched: &Watched, reply: Option<&Reply>) -> TokenUsage {
+fn spend(context: &Context, watched: &Watched, reply: Option<&Reply>) -> CallUsage {
     let counted = watched.usage();
     let call = reply.map_or(counted, |reply| reply.usage);
     let computed = call.prompt_tokens.saturating_sub(call.cached_tokens) + call.completion_tokens;
     let already = counted.prompt_tokens + counted.completion_tokens;
     context.meter.spend(computed.saturating_sub(already), &context.cancel);
-    context.meter.record(call);
-    let mut usage = TokenUsage::default();
-    usage.add(&call);
-    usage
+    call
 }

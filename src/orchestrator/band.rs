@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use bandmaster_text::{Message, Role};
@@ -19,8 +19,10 @@ pub struct Call {
     pub messages: Vec<Message>,
     /// JSON schema the answer must follow, if any.
     pub schema: Option<Value>,
-    /// Most tokens to generate.
+    /// Most tokens to generate. Where the context has less room after the prompt, it is that much.
     pub tokens_max: u32,
+    /// The call fails for want of room if fewer tokens than this can be generated.
+    pub tokens_min: u32,
     /// At 0 the most likely token is always taken.
     pub temperature: f32,
     /// The same seed and prompt give the same answer.
@@ -44,7 +46,7 @@ pub enum Progress<'a> {
     Text(&'a str),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Finish {
     /// The model ended its answer, or its grammar was complete.
@@ -117,7 +119,7 @@ pub trait Embed: Send + Sync {
 }
 
 /// A kind of task.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Skill {
     /// Find a number in a text. The result can be checked against the text.

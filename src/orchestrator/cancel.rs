@@ -16,7 +16,7 @@ pub enum StopReason {
 impl StopReason {
     /// The reason in words, for the list of what an answer lacks.
     #[must_use]
-    pub fn told(self) -> &'static str {
+    pub fn in_words(self) -> &'static str {
         match self {
             Self::Interrupted => "the run was cancelled",
             Self::TokensSpent => "the token budget was used up",

@@ -1,18 +1,20 @@
 //! The events of a run, as they are shown and recorded.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::band::Message;
+use super::band::{Finish, Message};
+use super::choice::why::StrategyWhy;
+use super::goal::BandInfo;
 use super::outcome::{Outcome, Status, TokenUsage};
-use super::plan::Plan;
-use super::request::Strategy;
-use super::strategy::why::StrategyWhy;
+use super::plan::{Plan, Task};
+use super::request::StrategyName;
 
 /// One event: `{"seq": n, "ms": n, "type": "...", ...}` on a line of `run --events`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunEvent {
     /// 1, 2, 3 … within the run. A transient event has the number of the event before it.
     pub seq: u64,
@@ -22,72 +24,207 @@ pub struct RunEvent {
     pub kind: EventKind,
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type")]
 #[allow(missing_docs)] // The names of the fields say what they hold.
 pub enum EventKind {
     /// Always the first event.
     #[serde(rename = "run.started")]
     RunStarted {
+        #[serde(default)]
         run: String,
         goal: String,
+        #[serde(default)]
         inputs: Vec<InputInfo>,
+        #[serde(default)]
         planner: String,
+        #[serde(default)]
         workers: Vec<String>,
         #[serde(default)]
         asked: Asked,
+        /// The models, as far as strategies know them. Records of earlier versions lack it.
+        #[serde(default)]
+        band: Option<BandInfo>,
     },
     /// The strategy was chosen.
     #[serde(rename = "strategy.chosen")]
-    StrategyChosen { strategy: Strategy, why: StrategyWhy },
+    StrategyChosen {
+        strategy: StrategyName,
+        #[serde(default)]
+        why: StrategyWhy,
+    },
+    /// Where inputs can be cut so that their parts fit the models that read them.
+    #[serde(rename = "inputs.split")]
+    InputsSplit {
+        #[serde(default)]
+        splits: Vec<Split>,
+    },
     /// The planner's part of the plan, after checks and corrections.
     #[serde(rename = "plan.proposed")]
-    PlanProposed { slots: Value },
+    PlanProposed {
+        #[serde(default)]
+        slots: Value,
+    },
     /// The tasks that will be carried out.
     #[serde(rename = "plan.accepted")]
     PlanAccepted { plan: Plan },
+    /// One more task, apart from the plan: a call of the planner.
+    #[serde(rename = "task.added")]
+    TaskAdded { task: Box<Task> },
     /// Every task that this one needs has ended.
     #[serde(rename = "task.ready")]
     TaskReady { task: String },
-    /// The first attempt begins.
+    /// The first attempt begins. The event is recorded before the model is called.
     #[serde(rename = "task.started")]
-    TaskStarted { task: String, attempt: u32, worker: String, model: String },
+    TaskStarted {
+        task: String,
+        #[serde(default = "first")]
+        attempt: u32,
+        #[serde(default)]
+        worker: String,
+        #[serde(default)]
+        model: String,
+        /// Place on the task's ladder.
+        #[serde(default)]
+        rung: usize,
+    },
     /// What the model returned in one attempt, before it is checked.
     #[serde(rename = "task.output")]
     TaskOutput {
         task: String,
+        #[serde(default = "first")]
         attempt: u32,
+        #[serde(default)]
         worker: String,
+        #[serde(default)]
         model: String,
+        #[serde(default)]
         prompt: String,
+        #[serde(default)]
         sampling: Value,
+        #[serde(default)]
         output: String,
+        #[serde(default)]
         usage: TokenUsage,
+        /// How the call ended. Records of earlier versions lack it.
+        #[serde(default)]
+        end: CallEnd,
+        /// Engine steps that computed something for the call, and the sequences in them summed over steps.
+        #[serde(default)]
+        steps: [u64; 2],
     },
     /// A worker asks the user something. No strategy sends this yet.
     #[serde(rename = "task.asked")]
-    TaskAsked { task: String, question: String },
+    TaskAsked {
+        task: String,
+        #[serde(default)]
+        question: String,
+    },
     /// One attempt failed or was rejected. The task may still succeed.
     #[serde(rename = "task.failed")]
-    TaskFailed { task: String, attempt: u32, class: FailureClass, error: String },
+    TaskFailed {
+        task: String,
+        #[serde(default = "first")]
+        attempt: u32,
+        #[serde(default)]
+        class: FailureClass,
+        #[serde(default)]
+        error: String,
+        /// What to use of the reply if no later attempt is better.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        kept: Option<String>,
+        /// Whether `kept` may be right, so that the last model on the ladder decides.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        doubtful: bool,
+    },
     #[serde(rename = "task.retried")]
-    TaskRetried { task: String, attempt: u32, worker: String, model: String },
+    TaskRetried {
+        task: String,
+        #[serde(default = "first")]
+        attempt: u32,
+        #[serde(default)]
+        worker: String,
+        #[serde(default)]
+        model: String,
+        #[serde(default)]
+        rung: usize,
+        /// Milliseconds before the call is made, so that a passing trouble can pass.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        wait_ms: u64,
+    },
     /// The task has ended, whatever its status.
     #[serde(rename = "task.finished")]
-    TaskFinished { task: String, status: Status, attempts: u32, output: String, usage: TokenUsage },
+    TaskFinished {
+        task: String,
+        status: Status,
+        #[serde(default)]
+        attempts: u32,
+        #[serde(default)]
+        output: String,
+        #[serde(default)]
+        usage: TokenUsage,
+        /// Why there is no accepted result.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
+        /// Whether the result was cut off at its token limit.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        cut: bool,
+    },
     /// Progress of a running task. It is shown and not recorded.
     #[serde(rename = "task.progress")]
     TaskProgress { task: String, prefill_tokens: u32, prompt_tokens: u32, completion_tokens: u32 },
     /// A new plan is made around the finished tasks. No strategy sends this yet.
     #[serde(rename = "replan.started")]
-    ReplanStarted { why: String },
-    /// New text of the answer. After `task.retried` the answer starts over, because the earlier text was rejected.
+    ReplanStarted {
+        #[serde(default)]
+        why: String,
+    },
+    /// New text of the answer. It is shown and not recorded. After `task.retried` the answer starts over, because the
+    /// earlier text was rejected.
     #[serde(rename = "answer.delta")]
-    AnswerDelta { text: String },
+    AnswerDelta {
+        #[serde(default)]
+        text: String,
+    },
     /// A budget is used up. The run ends with what it has.
     #[serde(rename = "budget.reached")]
-    BudgetReached { which: Cow<'static, str>, limit: u64 },
-    /// Always the last event. The outcome's fields stand beside `type`.
+    BudgetReached {
+        #[serde(default)]
+        which: Cow<'static, str>,
+        #[serde(default)]
+        limit: u64,
+    },
+    /// The user ends the run.
+    #[serde(rename = "run.cancelled")]
+    RunCancelled,
+    /// The run goes on after it had ended or its process was killed. Tasks without an accepted result, and those that
+    /// need them, are done again.
+    #[serde(rename = "run.resumed")]
+    RunResumed {
+        /// The user's answer to the run's question.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        answer: Option<String>,
+        /// The models of this process.
+        band: BandInfo,
+        /// Inputs whose files have changed, with their new sizes.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        changed: Vec<InputInfo>,
+    },
+    /// The run begins with the events of another one up to event `at`, with other settings.
+    #[serde(rename = "run.forked")]
+    RunForked {
+        /// Id of this run.
+        run: String,
+        /// Id of the other run.
+        from: String,
+        at: u64,
+        /// Settings that differ, by name.
+        #[serde(default)]
+        set: BTreeMap<String, String>,
+        /// The models of this process.
+        band: BandInfo,
+    },
+    /// The last event, until the run is resumed. The outcome's fields stand beside `type`.
     #[serde(rename = "run.finished")]
     RunFinished {
         #[serde(flatten)]
@@ -96,18 +233,129 @@ pub enum EventKind {
 }
 
 impl EventKind {
-    /// Whether the event is only shown: it has no number of its own, is not recorded, and is no line of `run --events`.
+    /// Whether the event is only shown: it has no number of its own and is not recorded.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::TaskProgress { .. })
+        matches!(self, Self::TaskProgress { .. } | Self::AnswerDelta { .. })
     }
+
+    /// Whether the event says what happened from outside, as opposed to what follows from the state of the run.
+    #[must_use]
+    pub fn is_external(&self) -> bool {
+        matches!(
+            self,
+            Self::RunStarted { .. }
+                | Self::StrategyChosen { .. }
+                | Self::InputsSplit { .. }
+                | Self::TaskOutput { .. }
+                | Self::BudgetReached { .. }
+                | Self::RunCancelled
+                | Self::RunResumed { .. }
+                | Self::RunForked { .. }
+        )
+    }
+
+    /// The task that the event is about, if it is about one.
+    #[must_use]
+    pub fn task(&self) -> Option<&str> {
+        match self {
+            Self::TaskReady { task }
+            | Self::TaskStarted { task, .. }
+            | Self::TaskOutput { task, .. }
+            | Self::TaskAsked { task, .. }
+            | Self::TaskFailed { task, .. }
+            | Self::TaskRetried { task, .. }
+            | Self::TaskFinished { task, .. }
+            | Self::TaskProgress { task, .. } => Some(task),
+            Self::TaskAdded { task } => Some(&task.id),
+            _ => None,
+        }
+    }
+
+    /// Reads an event of the record. Fields that records of earlier versions lack may be missing. An event of an
+    /// unknown type is `None`.
+    ///
+    /// # Errors
+    /// What is wrong with its fields.
+    pub fn read(kind: &str, body: &Value) -> Result<Option<Self>, serde_json::Error> {
+        let mut object = body.clone();
+        if let Some(fields) = object.as_object_mut() {
+            fields.insert("type".to_owned(), kind.into());
+        }
+        match serde_json::from_value(object) {
+            Ok(event) => Ok(Some(event)),
+            Err(_) if !TYPES.contains(&kind) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// All types of events, by their names in the record.
+const TYPES: [&str; 21] = [
+    "run.started",
+    "strategy.chosen",
+    "inputs.split",
+    "plan.proposed",
+    "plan.accepted",
+    "task.added",
+    "task.ready",
+    "task.started",
+    "task.output",
+    "task.asked",
+    "task.failed",
+    "task.retried",
+    "task.finished",
+    "task.progress",
+    "replan.started",
+    "answer.delta",
+    "budget.reached",
+    "run.cancelled",
+    "run.resumed",
+    "run.forked",
+    "run.finished",
+];
+
+/// The attempt that an event is about if it does not say so.
+fn first() -> u32 {
+    1
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// How one call of a model ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CallEnd {
+    /// Records of earlier versions don't say.
+    #[default]
+    Unrecorded,
+    /// The model replied.
+    Reply(Finish),
+    /// The call failed.
+    Failed { class: FailureClass, error: String },
+    /// The run was stopped.
+    Stopped,
+}
+
+/// Where an input can be cut so that its parts fit a model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Split {
+    /// Index of the input.
+    pub input: usize,
+    pub worker: String,
+    pub tokens_max: usize,
+    /// Byte ranges that cover the input.
+    pub parts: Vec<std::ops::Range<usize>>,
 }
 
 /// The other settings of a request, recorded so that the run can be repeated with them.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Asked {
     /// `None` if the run chooses the strategy itself.
-    pub strategy: Option<Strategy>,
+    pub strategy: Option<StrategyName>,
     /// Seed for sampling.
     pub seed: u64,
     pub budget_tokens: Option<u64>,
@@ -122,17 +370,21 @@ pub struct Asked {
 pub struct InputInfo {
     pub name: String,
     /// Counted by the planner's tokenizer.
+    #[serde(default)]
     pub tokens: usize,
 }
 
 /// Why an attempt failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FailureClass {
     /// The same call may succeed if it is tried again.
     Transient,
+    /// The model stopped making progress, or stopped unexpectedly.
+    Stalled,
     /// The call cannot succeed as it is, for example because the prompt does not fit the context.
     Resource,
     /// The reply was rejected by its check.
+    #[default]
     Content,
 }

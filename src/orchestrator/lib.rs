@@ -1,41 +1,45 @@
 //! Runs a goal: chooses a strategy, carries out the tasks, and writes the answer. The only module that knows what a
 //! planner, a worker, a plan and a strategy are. The engine, HTTP and SQL are not known here.
 
+mod advance;
 mod again;
 mod aside;
 mod attempt;
 mod band;
 mod cancel;
 mod checks;
-mod direct;
-mod dispatch;
+mod choice;
 mod event;
-mod map;
+mod goal;
+mod ladder;
 mod missing;
 mod outcome;
 mod own_words;
-mod parallel;
 mod plan;
-mod planner;
-mod registry;
+mod replay;
+mod report;
 mod request;
 mod run;
-mod sequence;
+mod state;
+mod strategies;
 mod strategy;
-mod vote;
 mod worker;
 
-pub use again::{AgainError, answer, resume};
+pub use again::{Again, AgainError, How, Work, answer, fork, recorded, resume, state, states};
 pub use band::{
     Band, BoxFuture, Call, CallError, CallErrorKind, CallUsage, Embed, Finish, Llm, Message, Progress, Reply,
     Role, Skill, Worker, WorkerKind,
 };
 pub use cancel::{Cancel, StopReason};
-pub use direct::prompt as direct_prompt;
-pub use event::{Asked, EventKind, FailureClass, InputInfo, RunEvent};
+pub use choice::why::{Attachment, Facts, Nearest, StrategyWhy};
+pub use event::{Asked, CallEnd, EventKind, FailureClass, InputInfo, RunEvent, Split};
+pub use goal::{BandInfo, Goal, PLANNER, WorkerInfo};
 pub use outcome::{Outcome, PromptTokensDetails, RunUsage, Status, TaskReport, TokenUsage};
-pub use plan::{AnswerIs, Plan, PlanError, Shape, Slice, Task};
-pub use request::{Budget, Input, RunRequest, Strategy, StrategyError};
-pub use run::{choose, run};
-pub use strategy::why::{Attachment, Facts, Nearest, StrategyWhy};
+pub use plan::{AnswerIs, Draw, Job, Plan, PlanError, Shape, Slice, Task};
+pub use replay::{Difference, OutputDifference, Replayed, Verified, replay, verify};
+pub use request::{Budget, Input, RunRequest, StrategyError, StrategyName};
+pub use run::{Observer, choose, go_on, go_on_with, run, run_with, work};
+pub use state::{Attempt, RunState, TaskState};
+pub use strategies::direct_prompt;
+pub use strategy::{Ended, Move, Prompt, SplitAsked, Strategy, Verdict};
 pub use worker::SessionLlm;

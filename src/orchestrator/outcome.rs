@@ -1,31 +1,12 @@
 //! The result of a run: the object that `run --json` prints, and a short report for people.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use serde::{Deserialize, Serialize};
 
 use super::band::CallUsage;
-use super::request::Strategy;
-use super::strategy::why::StrategyWhy;
-
-/// The result of a strategy.
-#[derive(Debug, Default)]
-pub struct Ended {
-    /// The answer, or the best there is.
-    pub answer: String,
-    /// One report for each task of the plan.
-    pub tasks: Vec<TaskReport>,
-    /// One report for each of the planner's own calls.
-    pub planner_tasks: Vec<TaskReport>,
-    /// What the answer lacks.
-    pub missing: Vec<String>,
-    /// Number of tasks that failed or gave only a part of their result. Above 0 the run is incomplete.
-    pub failed_tasks: usize,
-    /// The status, if it does not follow from the other fields.
-    pub status: Option<Status>,
-    /// Why there is no answer.
-    pub error: Option<String>,
-}
+use super::request::StrategyName;
+use super::choice::why::StrategyWhy;
 
 /// Status of a run or of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,8 +23,10 @@ pub enum Status {
     Failed,
     /// Stopped by the user; a task also by a budget.
     Cancelled,
-    /// A task that was no longer needed.
+    /// A task that was not done, because it was not needed any more or a task that it needs has no result.
     Skipped,
+    /// Nothing of the run can be read.
+    Damaged,
 }
 
 impl Status {
@@ -59,7 +42,14 @@ impl Status {
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
             Self::Skipped => "skipped",
+            Self::Damaged => "damaged",
         }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
     }
 }
 
@@ -78,10 +68,10 @@ pub struct PromptTokensDetails {
 }
 
 impl TokenUsage {
-    pub fn add(&mut self, call: &CallUsage) {
-        self.prompt_tokens += call.prompt_tokens;
-        self.completion_tokens += call.completion_tokens;
-        self.prompt_tokens_details.cached_tokens += call.cached_tokens;
+    pub fn add(&mut self, other: Self) {
+        self.prompt_tokens += other.prompt_tokens;
+        self.completion_tokens += other.completion_tokens;
+        self.prompt_tokens_details.cached_tokens += other.prompt_tokens_details.cached_tokens;
     }
 }
 
@@ -96,6 +86,16 @@ pub struct RunUsage {
     /// Mean number of sequences in those steps.
     pub mean_batch: f64,
     pub wall_ms: u64,
+}
+
+impl From<&CallUsage> for TokenUsage {
+    fn from(call: &CallUsage) -> Self {
+        Self {
+            prompt_tokens: call.prompt_tokens,
+            completion_tokens: call.completion_tokens,
+            prompt_tokens_details: PromptTokensDetails { cached_tokens: call.cached_tokens },
+        }
+    }
 }
 
 /// What became of one task.
@@ -131,7 +131,7 @@ pub struct Outcome {
     pub status: Status,
     /// The answer; with status `requires_action`, the question to the user.
     pub answer: String,
-    pub strategy: Strategy,
+    pub strategy: StrategyName,
     pub strategy_why: StrategyWhy,
     /// One report for each task of the plan.
     pub tasks: Vec<TaskReport>,
@@ -156,7 +156,7 @@ impl Outcome {
             Status::Incomplete => 3,
             Status::RequiresAction => 4,
             Status::Cancelled => 130,
-            Status::Failed | Status::Queued | Status::InProgress | Status::Skipped => 1,
+            _ => 1,
         }
     }
 

@@ -289,6 +289,7 @@ pub fn is_english(text: &str) -> bool {
 }
 
 /// What a plan for a goal may be about.
+#[derive(Debug)]
 pub struct Topic {
     /// Words of the goal and of the inputs' names, and the fields that the goal implies.
     said: Vec<String>,

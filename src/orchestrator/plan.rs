@@ -26,12 +26,21 @@ impl TryFrom<Written> for Plan {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// Everything about a task. Its prompt, its schema and the check of its result follow from it, the goal and the results
+/// it needs.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Task {
-    /// `t1`, `t2` …, unique in the plan.
+    /// `t1`, `t2` …; `plan` and `synthesis` for the planner's own calls. Unique in a run.
     pub id: String,
+    /// What kind of work it is.
+    #[serde(default)]
+    pub job: Job,
     /// Name of the worker that gets it first.
     pub worker: String,
+    /// The workers that try it, in order. One that stands there twice tries twice.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ladder: Vec<String>,
+    /// What is to be done, in words for people.
     pub instruction: String,
     /// The input that it reads, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -41,6 +50,88 @@ pub struct Task {
     pub output: Shape,
     /// Most tokens to generate in one attempt.
     pub tokens_max: u32,
+    /// The task fails if the model has room for fewer tokens than this.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub tokens_min: u32,
+    /// How its first attempt is sampled.
+    #[serde(default, skip_serializing_if = "Draw::is_most_likely")]
+    pub draw: Draw,
+    /// Whether it begins although a task that it needs has no result.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub with_gaps: bool,
+    /// Whether its text is shown as part of the answer while it is written.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub streams_answer: bool,
+}
+
+impl Task {
+    /// Whether the text of an input is part of the task's prompt.
+    #[must_use]
+    pub fn reads(&self, input: usize) -> bool {
+        match &self.job {
+            Job::Read => self.input.as_ref().is_some_and(|slice| slice.index == input),
+            Job::Answer | Job::Write { .. } | Job::Step | Job::Ballot { .. } => true,
+            Job::Plan | Job::Synthesis | Job::Calculate | Job::Unrecorded => false,
+        }
+    }
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
+/// A kind of work.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Job {
+    /// Records of earlier versions don't say what a task's job was.
+    #[default]
+    Unrecorded,
+    /// The planner makes the plan.
+    Plan,
+    /// The planner words the answer from the results.
+    Synthesis,
+    /// The whole goal in one call.
+    Answer,
+    /// An input is read for what the plan asks of each.
+    Read,
+    /// A section is written.
+    Write { title: String, about: String },
+    /// An instruction is carried out with the results of the tasks that it needs.
+    Step,
+    /// An answer to the goal that is compared with others.
+    Ballot { number: u32 },
+    /// Arithmetic without a model.
+    Calculate,
+}
+
+impl Job {
+    /// Whether it is one of the planner's own calls, which are not tasks of the plan.
+    #[must_use]
+    pub fn is_planners(&self) -> bool {
+        matches!(self, Self::Plan | Self::Synthesis)
+    }
+}
+
+/// How the tokens of a task's first attempt are sampled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Draw {
+    /// At temperature 0.
+    #[default]
+    MostLikely,
+    /// At a higher temperature, with a different seed for each number.
+    Varied(u64),
+}
+
+impl Draw {
+    fn is_most_likely(&self) -> bool {
+        *self == Self::MostLikely
+    }
 }
 
 /// An input, or a part of one that is too long to read at once.
@@ -59,9 +150,10 @@ pub struct Slice {
 }
 
 /// What a task's result looks like.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Shape {
+    #[default]
     Text,
     /// One fact that was read in a text.
     Finding(AnswerIs),
@@ -105,6 +197,8 @@ impl AnswerIs {
 /// Why a plan cannot be carried out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
+    #[error("it has no tasks")]
+    Empty,
     #[error("the plan has two tasks {id}")]
     Twice { id: String },
     #[error("task {id} needs {need}, which is not an earlier task")]
@@ -159,11 +253,9 @@ mod tests {
         Task {
             id: id.to_owned(),
             worker: "w".to_owned(),
-            instruction: String::new(),
-            input: None,
             needs: needs.iter().map(|need| (*need).to_owned()).collect(),
-            output: Shape::Text,
             tokens_max,
+            ..Task::default()
         }
     }
 

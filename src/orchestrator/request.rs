@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::band::{Message, Role};
-use super::own_words::Topic;
+use super::band::Message;
 
 /// A text that came with the goal.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,10 +16,10 @@ pub struct Input {
     pub text: String,
 }
 
-/// How a goal is worked on.
+/// The name of a strategy, which is a way to work on a goal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Strategy {
+pub enum StrategyName {
     /// One call of the planner.
     Direct,
     /// The same question to each input, then one answer from all.
@@ -41,9 +40,11 @@ pub enum Strategy {
     Free,
     /// A question to the user.
     Ask,
+    /// A strategy from outside this crate.
+    Other,
 }
 
-impl Strategy {
+impl StrategyName {
     /// Every known strategy, including those that can't be run yet.
     pub const ALL: [Self; 10] = [
         Self::Direct,
@@ -76,6 +77,7 @@ impl Strategy {
             Self::React => "react",
             Self::Free => "free",
             Self::Ask => "ask",
+            Self::Other => "other",
         }
     }
 
@@ -85,7 +87,7 @@ impl Strategy {
     }
 }
 
-impl fmt::Display for Strategy {
+impl fmt::Display for StrategyName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
@@ -93,18 +95,18 @@ impl fmt::Display for Strategy {
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StrategyError {
-    #[error("no strategy {name:?}; the strategies are auto, {}", names(&Strategy::AVAILABLE))]
+    #[error("no strategy {name:?}; the strategies are auto, {}", names(&StrategyName::AVAILABLE))]
     Unknown { name: String },
-    #[error("strategy {name} is not available in this version; use auto, {}", names(&Strategy::AVAILABLE))]
-    Unavailable { name: Strategy },
+    #[error("strategy {name} is not available in this version; use auto, {}", names(&StrategyName::AVAILABLE))]
+    Unavailable { name: StrategyName },
 }
 
-fn names(strategies: &[Strategy]) -> String {
+fn names(strategies: &[StrategyName]) -> String {
     let names: Vec<&str> = strategies.iter().map(|strategy| strategy.name()).collect();
     names.join(", ")
 }
 
-impl FromStr for Strategy {
+impl FromStr for StrategyName {
     type Err = StrategyError;
 
     /// Parses a name. A strategy that can't be run is an error that lists those that can. `auto` is not known here:
@@ -137,7 +139,7 @@ pub struct RunRequest {
     /// Messages before the goal. A call that works on the whole goal reads them first.
     pub conversation: Vec<Message>,
     /// `None` lets the run choose.
-    pub strategy: Option<Strategy>,
+    pub strategy: Option<StrategyName>,
     pub budget: Budget,
     /// Seed for sampling. The same seed and models give the same answer.
     pub seed: u64,
@@ -158,21 +160,5 @@ impl RunRequest {
             seed: 0,
             stall_after: Duration::from_secs(180),
         }
-    }
-
-    /// A call's messages: the conversation, then `prompt`.
-    #[must_use]
-    pub fn messages(&self, prompt: impl Into<String>) -> Vec<Message> {
-        let mut messages = self.conversation.clone();
-        messages.push(Message::new(Role::User, prompt));
-        messages
-    }
-
-    /// What a plan for the goal may be about. `examples_own` are the words of the worked examples
-    /// in the planner's prompt.
-    pub(super) fn topic(&self, examples_own: &[&'static str]) -> Topic {
-        let inputs = self.inputs.iter().map(|input| (input.name.as_str(), input.text.as_str()));
-        let before = self.conversation.iter().map(|message| (message.content.as_str(), ""));
-        Topic::new(&self.goal, inputs.chain(before), examples_own)
     }
 }

@@ -1,34 +1,45 @@
-//! Runs a goal from start to end. Everything that happens is an event, and every event is given to the record
-//! before it is shown.
+//! Works on a run: makes the calls that follow from its state, and records what happens. An event is recorded before
+//! anything is done that follows from it, so that a run whose process is killed at any moment can go on.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use bandmaster_journal::{Desk, Recording};
-use serde_json::Value;
+use bandmaster_journal::{Desk, JournalError, Recording};
+use serde_json::{Value, json};
 use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, JoinSet};
 
-use super::aside::{Counts, count};
-use super::attempt::{Context, Meter};
-use super::band::{Band, CallUsage};
+use super::advance::{Core, Planned, Waits};
+use super::again::{Again, How, Work};
+use super::aside::{Counts, aside, count};
+use super::attempt::{Called, Context, Label, Meter, attempt};
+use super::band::{Band, Llm};
 use super::cancel::{Cancel, StopReason};
-use super::event::{Asked, EventKind, InputInfo, RunEvent};
-use super::outcome::{Ended, Outcome, RunUsage, Status};
-use super::registry::Registry;
-use super::request::{RunRequest, Strategy};
-use super::strategy::why::StrategyWhy;
-use super::{direct, map, parallel, sequence, strategy, vote};
+use super::choice;
+use super::choice::why::StrategyWhy;
+use super::event::{Asked, CallEnd, EventKind, FailureClass, InputInfo, RunEvent, Split};
+use super::goal::{BandInfo, Goal, Models};
+use super::outcome::{Outcome, TokenUsage};
+use super::request::{RunRequest, StrategyName};
+use super::state::RunState;
+use super::strategies::map::split::parts;
+use super::strategy::{SplitAsked, Strategy};
 
 /// How long the first event is held back until it is in the record's file, so that whoever sees a run begin finds it
 /// there, whatever happens to this process. Another process may have locked the file.
 const BEGUN_TIME_MAX: Duration = Duration::from_secs(1);
+/// How long calls are held back until what they follow from is in the record's file.
+const RECORDED_TIME_MAX: Duration = Duration::from_millis(100);
 /// How long the last event is held back until it is written: whoever sees a run end may delete the run at once.
 const WRITTEN_TIME_MAX: Duration = Duration::from_millis(500);
 
 /// Number of runs that this process has begun.
 static RUNS: AtomicU64 = AtomicU64::new(0);
+
+/// Shows each event of a run.
+pub type Observer<'a> = &'a mut (dyn FnMut(&RunEvent) + Send);
 
 /// Runs a goal to its end and always returns an outcome, whatever happened. Events go to the record and to the
 /// observer. `cancel` ends the run with what is finished. If the record can't be written, the outcome has a warning
@@ -37,143 +48,83 @@ pub async fn run(
     band: &Band,
     request: &RunRequest,
     desk: &Desk,
-    observer: &mut (dyn FnMut(&RunEvent) + Send),
+    observer: Observer<'_>,
     cancel: &Cancel,
 ) -> Outcome {
-    let (events, mut receiver) = mpsc::unbounded_channel();
-    let context = Context {
-        cancel: cancel.clone(),
-        meter: Arc::new(Meter::new(request.budget.tokens)),
-        events,
-        started: Instant::now(),
-        stall_after: request.stall_after,
-        seed: request.seed,
-        run: RUNS.fetch_add(1, Ordering::Relaxed),
-    };
-    let mut recorder = Recorder::new(desk, request, observer);
-    let outcome = {
-        let request = Arc::new(request.clone());
-        let work = work(&context, band, request, recorder.recording.id().to_owned());
-        tokio::pin!(work);
-        loop {
-            tokio::select! {
-                biased;
-                Some((ms, event)) = receiver.recv() => recorder.take(ms, event).await,
-                outcome = &mut work => break outcome,
-            }
-        }
-    };
-    while let Ok((ms, event)) = receiver.try_recv() {
-        recorder.take(ms, event).await;
-    }
-    recorder.finish(outcome).await
+    run_with(None, band, request, desk, observer, cancel).await
 }
 
-/// Numbers events, records them and shows them to the observer.
-struct Recorder<'a> {
-    recording: Recording,
-    observer: &'a mut (dyn FnMut(&RunEvent) + Send),
-    seq: u64,
-    warnings: Vec<String>,
-}
-
-impl<'a> Recorder<'a> {
-    fn new(desk: &Desk, request: &RunRequest, observer: &'a mut (dyn FnMut(&RunEvent) + Send)) -> Self {
-        let inputs = request.inputs.iter().map(|input| (input.name.clone(), input.text.clone()));
-        Self { recording: desk.begin(inputs.collect()), observer, seq: 0, warnings: Vec::new() }
-    }
-
-    async fn take(&mut self, ms: u64, kind: EventKind) {
-        if !kind.is_transient() {
-            self.seq += 1;
-        }
-        let event = RunEvent { seq: self.seq, ms, kind };
-        if !event.kind.is_transient() {
-            let (name, body) = split(&event);
-            self.recording.append(&name, ms, &body);
-            if self.seq == 1 {
-                self.recording.recorded(BEGUN_TIME_MAX).await;
-            }
-            self.warnings.extend(self.recording.troubles());
-        }
-        (self.observer)(&event);
-    }
-
-    async fn finish(mut self, mut outcome: Outcome) -> Outcome {
-        self.warnings.extend(self.recording.troubles());
-        outcome.warnings.append(&mut self.warnings);
-        let ms = outcome.usage.wall_ms;
-        let kind = EventKind::RunFinished { outcome: Box::new(outcome.clone()) };
-        let event = RunEvent { seq: self.seq + 1, ms, kind };
-        let (name, body) = split(&event);
-        self.recording.finish(&name, ms, &body, WRITTEN_TIME_MAX).await;
-        (self.observer)(&event);
-        outcome.warnings.extend(self.recording.troubles());
-        outcome
-    }
-}
-
-/// Separates an event's type from its other fields.
-fn split(event: &RunEvent) -> (String, Value) {
-    let mut body = serde_json::to_value(&event.kind).unwrap_or_default();
-    let name = body.as_object_mut().and_then(|fields| fields.shift_remove("type"));
-    (name.and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default(), body)
-}
-
-async fn work(context: &Context, band: &Band, request: Arc<RunRequest>, run: String) -> Outcome {
-    let registry = Registry::new(band);
-    let counts = count(&band.planner, &request).await;
-    announce(context, band, &request, &counts, &run, &registry);
-    let clock = async {
-        match request.budget.time {
-            Some(limit) => tokio::time::sleep(limit.saturating_sub(context.started.elapsed())).await,
-            None => std::future::pending().await,
-        }
-        context.cancel.stop(StopReason::TimeSpent);
-        std::future::pending::<()>().await;
-    };
-    let goal = pursue(context, band, &registry, &request, &counts);
-    let (strategy, why, ended) = tokio::select! {
-        ended = goal => ended,
-        () = clock => unreachable!("the clock only throws the switch"),
-    };
-    if let Some((which, limit)) = budget_reached(context, &request) {
-        context.send(EventKind::BudgetReached { which: which.into(), limit });
-    }
-    conclude(context, &request, run, strategy, why, ended)
-}
-
-fn announce(
-    context: &Context,
+/// The same with a strategy from outside this crate.
+pub async fn run_with(
+    strategy: Option<Arc<dyn Strategy>>,
     band: &Band,
     request: &RunRequest,
-    counts: &Counts,
-    run: &str,
-    registry: &Registry,
-) {
-    let inputs = request
-        .inputs
-        .iter()
-        .zip(&counts.inputs)
-        .map(|(input, tokens)| InputInfo { name: input.name.clone(), tokens: *tokens });
-    context.send(EventKind::RunStarted {
-        run: run.to_owned(),
-        goal: request.goal.clone(),
-        inputs: inputs.collect(),
-        planner: band.planner.name().to_owned(),
-        workers: registry.workers().iter().map(|worker| worker.name.clone()).collect(),
-        asked: Asked {
-            strategy: request.strategy,
-            seed: request.seed,
-            budget_tokens: request.budget.tokens,
-            budget_seconds: request.budget.time.map(|time| time.as_secs_f64()),
-            conversation: request.conversation.clone(),
-        },
-    });
+    desk: &Desk,
+    observer: Observer<'_>,
+    cancel: &Cancel,
+) -> Outcome {
+    let mut request = request.clone();
+    if let Some(strategy) = &strategy {
+        request.strategy = Some(strategy.name());
+    }
+    let inputs = request.inputs.iter().map(|input| (input.name.clone(), input.text.clone()));
+    let recording = desk.begin(inputs.collect());
+    let new = Again::new(request, recording.id());
+    Worker::new(band, &new, recording, observer, cancel).work(new, strategy).await
+}
+
+/// Goes on with a recorded run, from the state that its events give. What has an accepted result is not done again.
+///
+/// # Errors
+/// When another process has taken the run up in the meantime, or the record can't be read.
+pub async fn go_on(
+    band: &Band,
+    again: Again,
+    desk: &Desk,
+    observer: Observer<'_>,
+    cancel: &Cancel,
+) -> Result<Outcome, JournalError> {
+    go_on_with(None, band, again, desk, observer, cancel).await
+}
+
+/// The same with a strategy from outside this crate.
+///
+/// # Errors
+/// As [`go_on`].
+pub async fn go_on_with(
+    strategy: Option<Arc<dyn Strategy>>,
+    band: &Band,
+    again: Again,
+    desk: &Desk,
+    observer: Observer<'_>,
+    cancel: &Cancel,
+) -> Result<Outcome, JournalError> {
+    let recording = match &again.how {
+        How::Forked { from, at, .. } => desk.fork(from, *at).await?,
+        _ => desk.reopen(again.id()).await?,
+    };
+    Ok(Worker::new(band, &again, recording, observer, cancel).work(again, strategy).await)
+}
+
+/// Runs a goal, or goes on with a recorded run.
+///
+/// # Errors
+/// As [`go_on`].
+pub async fn work(
+    band: &Band,
+    work: Work,
+    desk: &Desk,
+    observer: Observer<'_>,
+    cancel: &Cancel,
+) -> Result<Outcome, JournalError> {
+    match work {
+        Work::New(request) => Ok(run(band, &request, desk, observer, cancel).await),
+        Work::Again(again) => go_on(band, *again, desk, observer, cancel).await,
+    }
 }
 
 /// Chooses the strategy for a goal without running it. Uses no model but the embedder.
-pub async fn choose(band: &Band, request: &RunRequest) -> (Strategy, StrategyWhy) {
+pub async fn choose(band: &Band, request: &RunRequest) -> (StrategyName, StrategyWhy) {
     let request = Arc::new(request.clone());
     let counts = count(&band.planner, &request).await;
     choose_counted(band, &request, &counts).await
@@ -183,129 +134,370 @@ async fn choose_counted(
     band: &Band,
     request: &Arc<RunRequest>,
     counts: &Arc<Counts>,
-) -> (Strategy, StrategyWhy) {
+) -> (StrategyName, StrategyWhy) {
     let context_tokens = band.planner.context_tokens();
-    let (strategy, why) = strategy::choose(request, counts, context_tokens, band.embed.as_deref()).await;
+    let (strategy, why) = choice::choose(request, counts, context_tokens, band.embed.as_deref()).await;
     // Nothing is cut silently: inputs that do not fit one call are read in parts.
-    let one_call =
-        matches!(strategy, Strategy::Direct | Strategy::Sequence | Strategy::Vote | Strategy::Parallel);
-    let in_parts = one_call && !why.facts.inputs_fit_together && !request.inputs.is_empty();
-    (if in_parts { Strategy::Map } else { strategy }, why)
-}
-
-async fn pursue(
-    context: &Context,
-    band: &Band,
-    registry: &Registry,
-    request: &Arc<RunRequest>,
-    counts: &Arc<Counts>,
-) -> (Strategy, StrategyWhy, Ended) {
-    let (strategy, why) = choose_counted(band, request, counts).await;
-    context.send(EventKind::StrategyChosen { strategy, why: why.clone() });
-    let ended = match strategy {
-        _ if request.goal.trim().is_empty() => refuse("the goal is empty: describe the task"),
-        Strategy::Map if request.inputs.is_empty() => {
-            refuse("the strategy map needs input files: attach them with -f")
-        }
-        Strategy::Direct => direct::run(context, registry, request, &why.facts).await,
-        Strategy::Map => map::run(context, registry, request, counts).await,
-        Strategy::Parallel => parallel::run(context, registry, request, &why.facts).await,
-        Strategy::Sequence => sequence::run(context, registry, request).await,
-        Strategy::Vote => vote::run(context, registry, request).await,
-        Strategy::Ask => direct::ask(),
-        other => refuse(&super::StrategyError::Unavailable { name: other }.to_string()),
-    };
-    (strategy, why, ended)
-}
-
-fn refuse(why: &str) -> Ended {
-    Ended { error: Some(why.to_owned()), ..Ended::default() }
-}
-
-fn budget_reached(context: &Context, request: &RunRequest) -> Option<(&'static str, u64)> {
-    match context.cancel.reason()? {
-        StopReason::TokensSpent => Some(("tokens", request.budget.tokens.unwrap_or_default())),
-        StopReason::TimeSpent => Some(("seconds", request.budget.time.unwrap_or_default().as_secs())),
-        StopReason::Interrupted => None,
-    }
-}
-
-fn conclude(
-    context: &Context,
-    request: &RunRequest,
-    run: String,
-    strategy: Strategy,
-    why: StrategyWhy,
-    mut ended: Ended,
-) -> Outcome {
-    let unfinished =
-        ended.tasks.iter().chain(&ended.planner_tasks).any(|task| task.status == Status::Cancelled);
-    let stopped = context.cancel.reason().filter(|_| unfinished || ended.answer.is_empty());
-    if let (Some(_), Some((which, limit))) = (stopped, budget_reached(context, request)) {
-        ended.missing.push(format!("the budget of {limit} {which} was reached"));
-    }
-    let status = match (ended.status, stopped) {
-        (Some(status), _) => status,
-        (None, Some(StopReason::Interrupted)) => Status::Cancelled,
-        (None, Some(_)) => Status::Incomplete,
-        (None, None) if ended.error.is_some() || ended.answer.trim().is_empty() => Status::Failed,
-        (None, None) if ended.failed_tasks > 0 => Status::Incomplete,
-        (None, None) => Status::Completed,
-    };
-    if status == Status::Failed && ended.error.is_none() {
-        let errors: HashSet<&str> = ended.tasks.iter().filter_map(|task| task.error.as_deref()).collect();
-        let mut errors: Vec<&str> = errors.into_iter().collect();
-        errors.sort_unstable();
-        ended.error = Some(format!("no task produced a result: {}", errors.join("; ")));
-    }
-    Outcome {
-        id: run,
-        status,
-        answer: ended.answer,
+    let one_call = matches!(
         strategy,
-        strategy_why: why,
-        tasks: ended.tasks,
-        planner_tasks: ended.planner_tasks,
-        usage: usage(&context.meter.calls(), context.now_ms()),
-        missing: ended.missing,
-        warnings: Vec::new(),
-        error: ended.error,
-    }
+        StrategyName::Direct | StrategyName::Sequence | StrategyName::Vote | StrategyName::Parallel
+    );
+    let in_parts = one_call && !why.facts.inputs_fit_together && !request.inputs.is_empty();
+    (if in_parts { StrategyName::Map } else { strategy }, why)
 }
 
-/// Sums the usage of all calls. A step shared by `b` sequences counts `1/b` for each of them, so once in all.
-fn usage(calls: &[CallUsage], wall_ms: u64) -> RunUsage {
-    let mut usage = RunUsage { wall_ms, ..RunUsage::default() };
-    let (mut steps, mut rows) = (0.0, 0.0);
-    for call in calls {
-        usage.tokens.add(call);
-        if call.batch_sum > 0 {
-            let in_steps = call.steps as f64;
-            steps += in_steps * in_steps / call.batch_sum as f64;
-            rows += in_steps;
+/// Works on one run.
+struct Worker<'a> {
+    band: &'a Band,
+    models: Models,
+    context: Context,
+    receiver: mpsc::UnboundedReceiver<(u64, EventKind)>,
+    recorder: Recorder<'a>,
+    calls: JoinSet<Called>,
+    /// The task and attempt of each call.
+    in_flight: HashMap<tokio::task::Id, (Planned, AbortHandle)>,
+    time_budget: Option<Duration>,
+    number: u64,
+}
+
+impl<'a> Worker<'a> {
+    fn new(
+        band: &'a Band,
+        again: &Again,
+        recording: Recording,
+        observer: Observer<'a>,
+        cancel: &Cancel,
+    ) -> Self {
+        let (events, receiver) = mpsc::unbounded_channel();
+        let Again { request, state, .. } = again;
+        // A run that had ended gets its budget anew. One whose process was killed has what is left.
+        let killed = state.outcome.is_none() && !matches!(again.how, How::Forked { .. });
+        let spent = if killed { state.computed_tokens() } else { 0 };
+        let elapsed = if killed { Duration::from_millis(state.wall_ms) } else { Duration::ZERO };
+        let context = Context {
+            cancel: cancel.clone(),
+            meter: Arc::new(Meter::new(request.budget.tokens, spent)),
+            events,
+            started: Instant::now(),
+            stall_after: request.stall_after,
+            earlier_ms: state.wall_ms,
+        };
+        let seq = state.last_seq;
+        Self {
+            band,
+            models: Models::of(band),
+            context,
+            receiver,
+            recorder: Recorder { recording, observer, seq, warnings: Vec::new(), is_behind: false },
+            calls: JoinSet::new(),
+            in_flight: HashMap::new(),
+            time_budget: request.budget.time.map(|time| time.saturating_sub(elapsed)),
+            number: RUNS.fetch_add(1, Ordering::Relaxed),
         }
     }
-    usage.steps = steps.round() as u64;
-    usage.mean_batch = if steps > 0.0 { (100.0 * rows / steps).round() / 100.0 } else { 0.0 };
-    usage
+
+    /// Works until the run ends.
+    async fn work(mut self, again: Again, strategy: Option<Arc<dyn Strategy>>) -> Outcome {
+        let Again { request, mut state, how } = again;
+        let request = Arc::new(request);
+        let band = BandInfo::of(self.band);
+        let counts = count(&self.band.planner, &request).await;
+        // With an answer to its question, a run may be worked on in another way.
+        let asked_anew = matches!(how, How::Answered(_)) && state.strategy == Some(StrategyName::Ask);
+        let run = self.recorder.recording.id().to_owned();
+        let event = match how {
+            How::New => started(&request, &counts, &band, run),
+            How::Resumed => EventKind::RunResumed { answer: None, band: band.clone(), changed: Vec::new() },
+            How::Answered(answer) => {
+                EventKind::RunResumed { answer: Some(answer), band: band.clone(), changed: Vec::new() }
+            }
+            How::Forked { from, at, set } => EventKind::RunForked { run, from, at, set, band: band.clone() },
+        };
+        self.note(&mut state, event).await;
+        let facts = match &state.strategy_why {
+            Some(why) if !asked_anew => why.facts.clone(),
+            _ => {
+                let (strategy, why) = choose_counted(self.band, &request, &counts).await;
+                let facts = why.facts.clone();
+                self.note(&mut state, EventKind::StrategyChosen { strategy, why }).await;
+                facts
+            }
+        };
+        let goal = Arc::new(Goal::new(&request, facts, band));
+        let core = Core::new(goal, state, strategy);
+        self.follow(core, &counts).await
+    }
+
+    /// Takes an event into the state, the record and the observer's view.
+    async fn note(&mut self, state: &mut RunState, event: EventKind) {
+        let ms = self.context.now_ms();
+        state.apply(state.last_seq + 1, ms, &event);
+        self.recorder.take(ms, event).await;
+    }
+
+    async fn follow(mut self, mut core: Core, counts: &Arc<Counts>) -> Outcome {
+        let clock = clock(self.time_budget, self.context.clone());
+        tokio::pin!(clock);
+        loop {
+            let waits;
+            (core, waits) = self.advance(core).await;
+            match waits {
+                Waits::Over => return self.recorder.finish(core).await,
+                Waits::ForSplits(asked) => {
+                    let event = split(&self.models, &core, counts, asked).await;
+                    self.note(&mut core.state, event).await;
+                    continue;
+                }
+                Waits::ForCalls => {}
+            }
+            let stopped = core.state.is_stopped();
+            tokio::select! {
+                biased;
+                Some((ms, event)) = self.receiver.recv() => self.recorder.take(ms, event).await,
+                reason = self.context.cancel.stopped(), if !stopped => {
+                    let event = stop_event(reason, &core.state);
+                    self.note(&mut core.state, event).await;
+                }
+                Some(ended) = self.calls.join_next_with_id() => self.take_call(&mut core, ended).await,
+                () = &mut clock => unreachable!("the clock only stops the run"),
+            }
+        }
+    }
+
+    /// Records everything that follows from the state, and starts the calls that follow.
+    async fn advance(&mut self, mut core: Core) -> (Core, Waits) {
+        let ms = self.context.now_ms();
+        let known: Vec<(String, u32)> =
+            self.in_flight.values().map(|(planned, _)| (planned.task.clone(), planned.attempt)).collect();
+        // Checks and prompts read whole inputs, so they must not run on the threads that serve everybody.
+        let (returned, events, waits, calls) = aside(move || {
+            let (events, waits) = core.advance(ms);
+            let calls = core.calls(&|task, attempt| known.iter().any(|(id, number)| id == task && *number == attempt));
+            (core, events, waits, calls)
+        })
+        .await;
+        core = returned;
+        for event in events.into_iter().filter(|event| !matches!(event, EventKind::RunFinished { .. })) {
+            self.recorder.take(ms, event).await;
+        }
+        self.abort_dropped(&core.state);
+        if !calls.is_empty() {
+            self.recorder.recorded().await;
+        }
+        for planned in calls {
+            self.start(planned);
+        }
+        (core, waits)
+    }
+
+    /// Ends calls whose tasks are not in progress any more.
+    fn abort_dropped(&mut self, state: &RunState) {
+        let running = |planned: &Planned| {
+            let task = state.task(&planned.task).and_then(|task| task.running());
+            task.is_some_and(|attempt| attempt.attempt == planned.attempt)
+        };
+        self.in_flight.retain(|_, (planned, handle)| {
+            let stays = running(planned);
+            if !stays {
+                handle.abort();
+            }
+            stays
+        });
+    }
+
+    fn start(&mut self, mut planned: Planned) {
+        planned.call.run = self.number;
+        let llm = self.models.get(&planned.worker).cloned();
+        let label = Label { task: planned.task.clone(), streams_answer: planned.streams_answer };
+        let (context, call, worker) = (self.context.clone(), planned.call.clone(), planned.worker.clone());
+        let wait = Duration::from_millis(planned.wait_ms);
+        let handle = self.calls.spawn(async move {
+            let Some(llm) = llm else { return missing(&worker) };
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                _ = context.cancel.stopped() => {}
+            }
+            attempt(&context, label, &llm, call).await
+        });
+        self.in_flight.insert(handle.id(), (planned, handle));
+    }
+
+    async fn take_call(
+        &mut self,
+        core: &mut Core,
+        ended: Result<(tokio::task::Id, Called), tokio::task::JoinError>,
+    ) {
+        let (id, called) = match ended {
+            Ok((id, called)) => (id, called),
+            Err(error) => (error.id(), broken()),
+        };
+        let Some((planned, _)) = self.in_flight.remove(&id) else { return };
+        // What the call reported before its end comes first.
+        while let Ok((ms, event)) = self.receiver.try_recv() {
+            self.recorder.take(ms, event).await;
+        }
+        let event = output_event(core, planned, called);
+        self.note(&mut core.state, event).await;
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+fn missing(worker: &str) -> Called {
+    let error = format!("there is no worker {worker}");
+    let end = CallEnd::Failed { class: FailureClass::Resource, error };
+    Called { prompt: String::new(), usage: Default::default(), output: String::new(), end }
+}
 
-    #[test]
-    fn a_step_shared_by_several_calls_counts_once() {
-        let call = CallUsage {
-            prompt_tokens: 10,
-            cached_tokens: 4,
-            completion_tokens: 20,
-            steps: 20,
-            batch_sum: 80,
-        };
-        let usage = usage(&[call; 4], 7);
-        assert_eq!((usage.steps, usage.mean_batch, usage.wall_ms), (20, 4.0, 7));
-        assert_eq!((usage.tokens.prompt_tokens, usage.tokens.completion_tokens), (40, 80));
-        assert_eq!(usage.tokens.prompt_tokens_details.cached_tokens, 16);
+/// A call whose own code panicked; models are walled off in attempts.
+fn broken() -> Called {
+    let error = "the call stopped unexpectedly".to_owned();
+    let end = CallEnd::Failed { class: FailureClass::Stalled, error };
+    Called { prompt: String::new(), usage: Default::default(), output: String::new(), end }
+}
+
+fn output_event(core: &Core, planned: Planned, called: Called) -> EventKind {
+    let attempt = core.state.task(&planned.task).and_then(|task| task.running());
+    let model = attempt.map_or_else(String::new, |attempt| attempt.model.clone());
+    let call = planned.call;
+    EventKind::TaskOutput {
+        task: planned.task,
+        attempt: planned.attempt,
+        worker: planned.worker,
+        model,
+        prompt: called.prompt,
+        sampling: json!({
+            "temperature": call.temperature, "seed": call.seed, "tokens_max": call.tokens_max, "schema": call.schema,
+        }),
+        output: called.output,
+        usage: TokenUsage::from(&called.usage),
+        end: called.end,
+        steps: [called.usage.steps, called.usage.batch_sum],
     }
+}
+
+/// Stops the run when its time is up, and never ends.
+async fn clock(budget: Option<Duration>, context: Context) {
+    match budget {
+        Some(limit) => tokio::time::sleep(limit.saturating_sub(context.started.elapsed())).await,
+        None => std::future::pending().await,
+    }
+    context.cancel.stop(StopReason::TimeSpent);
+    std::future::pending::<()>().await;
+}
+
+fn stop_event(reason: StopReason, state: &RunState) -> EventKind {
+    match reason {
+        StopReason::Interrupted => EventKind::RunCancelled,
+        StopReason::TokensSpent => EventKind::BudgetReached {
+            which: "tokens".into(),
+            limit: state.asked.budget_tokens.unwrap_or_default(),
+        },
+        StopReason::TimeSpent => EventKind::BudgetReached {
+            which: "seconds".into(),
+            limit: state.asked.budget_seconds.unwrap_or_default() as u64,
+        },
+    }
+}
+
+fn started(request: &RunRequest, counts: &Counts, band: &BandInfo, run: String) -> EventKind {
+    let inputs = request
+        .inputs
+        .iter()
+        .zip(&counts.inputs)
+        .map(|(input, tokens)| InputInfo { name: input.name.clone(), tokens: *tokens });
+    EventKind::RunStarted {
+        run,
+        goal: request.goal.clone(),
+        inputs: inputs.collect(),
+        planner: band.planner.model.clone(),
+        workers: band.workers.iter().map(|worker| worker.worker.clone()).collect(),
+        asked: Asked {
+            strategy: request.strategy,
+            seed: request.seed,
+            budget_tokens: request.budget.tokens,
+            budget_seconds: request.budget.time.map(|time| time.as_secs_f64()),
+            conversation: request.conversation.clone(),
+        },
+        band: Some(band.clone()),
+    }
+}
+
+/// Finds out where inputs can be cut, by the tokenizers of the models that are to read them.
+async fn split(models: &Models, core: &Core, counts: &Arc<Counts>, asked: Vec<SplitAsked>) -> EventKind {
+    let planner = &core.goal.band.planner.model;
+    let with_models = asked.into_iter().map(|one| {
+        let of_planner = core.goal.band.get(&one.worker).is_some_and(|info| info.model == *planner);
+        // The counts are by the planner's tokenizer, and another model's may differ.
+        let whole = of_planner.then(|| counts.inputs[one.input]);
+        (models.get(&one.worker).cloned(), whole, one)
+    });
+    let with_models: Vec<_> = with_models.collect();
+    let goal = Arc::clone(&core.goal);
+    let splits = aside(move || {
+        let split = |(llm, whole, asked): (Option<Arc<dyn Llm>>, Option<usize>, SplitAsked)| {
+            let SplitAsked { input, worker, tokens_max } = asked;
+            let text = &goal.inputs[input].text;
+            let parts = match llm {
+                Some(llm) => parts(text, tokens_max, whole, |text| llm.count_tokens(text)),
+                None => std::iter::once(0..text.len()).collect(),
+            };
+            Split { input, worker, tokens_max, parts }
+        };
+        with_models.into_iter().map(split).collect()
+    });
+    EventKind::InputsSplit { splits: splits.await }
+}
+
+/// Numbers events, records them and shows them to the observer.
+struct Recorder<'a> {
+    recording: Recording,
+    observer: Observer<'a>,
+    seq: u64,
+    warnings: Vec<String>,
+    /// The record could not be written in time, and nobody waits for it until it is.
+    is_behind: bool,
+}
+
+impl Recorder<'_> {
+    async fn take(&mut self, ms: u64, kind: EventKind) {
+        if !kind.is_transient() {
+            self.seq += 1;
+        }
+        let event = RunEvent { seq: self.seq, ms, kind };
+        if !event.kind.is_transient() {
+            let (name, body) = separate(&event);
+            self.recording.append(&name, ms, &body);
+            if self.seq == 1 {
+                self.recording.recorded(BEGUN_TIME_MAX).await;
+            }
+            self.warnings.extend(self.recording.troubles());
+        }
+        (self.observer)(&event);
+    }
+
+    /// Waits until everything so far is in the record's file, unless that takes too long.
+    async fn recorded(&mut self) {
+        let time_max = if self.is_behind { Duration::ZERO } else { RECORDED_TIME_MAX };
+        self.is_behind = !self.recording.is_recorded_within(time_max).await;
+    }
+
+    async fn finish(mut self, core: Core) -> Outcome {
+        self.warnings.extend(self.recording.troubles());
+        let mut outcome = *core.state.outcome.expect("only a run that has ended is finished");
+        outcome.warnings.append(&mut self.warnings);
+        let ms = outcome.usage.wall_ms;
+        let kind = EventKind::RunFinished { outcome: Box::new(outcome.clone()) };
+        let event = RunEvent { seq: self.seq + 1, ms, kind };
+        let (name, body) = separate(&event);
+        self.recording.finish(&name, ms, &body, WRITTEN_TIME_MAX).await;
+        (self.observer)(&event);
+        outcome.warnings.extend(self.recording.troubles());
+        outcome
+    }
+}
+
+/// Separates an event's type from its other fields.
+fn separate(event: &RunEvent) -> (String, Value) {
+    let mut body = serde_json::to_value(&event.kind).unwrap_or_default();
+    let name = body.as_object_mut().and_then(|fields| fields.shift_remove("type"));
+    (name.and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default(), body)
 }

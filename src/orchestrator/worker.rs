@@ -56,6 +56,21 @@ fn is_cut(call: &Call, finish: Finish, completion_tokens: u64) -> bool {
     finish == Finish::Length || (finish == Finish::Stop && closed)
 }
 
+/// Checks that the context has room for as many tokens as the call needs at least.
+fn check_room(model: &LoadedModel, call: &Call, prompt_tokens: usize) -> Result<(), CallError> {
+    let room = model.context_tokens().saturating_sub(prompt_tokens);
+    if room >= call.tokens_min as usize {
+        return Ok(());
+    }
+    let message = format!(
+        "{} reads at most {} tokens: after {prompt_tokens} of the prompt there is no room for an answer of {}",
+        model.name(),
+        model.context_tokens(),
+        call.tokens_min
+    );
+    Err(CallError { kind: CallErrorKind::Resource, message })
+}
+
 fn call_error(error: &SessionError) -> CallError {
     let kind = match error {
         SessionError::Failed(_)
@@ -136,6 +151,7 @@ impl Llm for SessionLlm {
             let (model, messages) = (Arc::clone(&self.model), call.messages.clone());
             let prompt =
                 aside(move || model.chat_prompt(&messages, &[])).await.map_err(|e| call_error(&e))?;
+            check_room(&*self.model, call, prompt.ids.len())?;
             let generation = self.model.generate(prompt, terms(call)).map_err(|e| call_error(&e))?;
             let mut reply = listen(generation, progress).await?;
             if is_cut(call, reply.finish, reply.usage.completion_tokens) {
@@ -162,6 +178,7 @@ mod tests {
             messages: Vec::new(),
             schema: schema.then(|| serde_json::json!({"type": "object"})),
             tokens_max,
+            tokens_min: 0,
             temperature: 0.0,
             seed: 0,
             run: 0,

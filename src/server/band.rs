@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use bandmaster_orchestrator::{EventKind, Llm, Outcome, RunEvent, RunRequest, Status, Strategy, choose};
+use bandmaster_orchestrator::{EventKind, Llm, Outcome, RunEvent, RunRequest, Status, StrategyName, Work, choose};
 use bandmaster_text::{Message, Part, Role, StopFilter, ToolChoice};
 use futures_util::stream::{self, StreamExt};
 use tokio::sync::mpsc;
@@ -29,7 +29,7 @@ pub async fn ask(
 ) -> Result<Answers, ApiError> {
     check(&question)?;
     Weight::of(&question.messages, &question.tools, &question.rendering.variables).check_looked_at()?;
-    let strategy = strategy.filter(|name| *name != "auto").map(str::parse::<Strategy>).transpose();
+    let strategy = strategy.filter(|name| *name != "auto").map(str::parse::<StrategyName>).transpose();
     let strategy = strategy.map_err(|error| ApiError::invalid("model", error.to_string()))?;
     let band = shelf.band().await?;
     let mut request = request(&question, strategy)?;
@@ -38,7 +38,7 @@ pub async fn ask(
         // If one call is enough for the goal, the tools go into that call.
         request.strategy = Some(choose(band, &request).await.0);
     }
-    let direct = request.strategy == Some(Strategy::Direct);
+    let direct = request.strategy == Some(StrategyName::Direct);
     let after_tool = question.messages.last().is_some_and(|message| message.role == Role::Tool);
     if shaped && (direct || after_tool) {
         let planner = shelf.planner().await?;
@@ -47,7 +47,7 @@ pub async fn ask(
     let (events, heard) = mpsc::unbounded_channel();
     let listener = Box::new(move |event: &RunEvent| drop(events.send(event.kind.clone())));
     let listener = spans::followed(notes.parent(), listener);
-    let (_, live) = runs.begin(&notes.viewer(), band.clone(), request, listener).await?;
+    let (_, live) = runs.begin(&notes.viewer(), band.clone(), Work::New(request), listener).await?;
     let listening = Listening { live, heard, said: String::new(), deltas: 0, finished: None };
     if shaped {
         return Ok(shape(Arc::clone(shelf), listening, question));
@@ -120,7 +120,7 @@ fn check(question: &Question) -> Result<(), ApiError> {
     }
 }
 
-fn request(question: &Question, strategy: Option<Strategy>) -> Result<RunRequest, ApiError> {
+fn request(question: &Question, strategy: Option<StrategyName>) -> Result<RunRequest, ApiError> {
     let last = question.messages.iter().rposition(|message| message.role == Role::User);
     let Some(last) = last.filter(|&at| !question.messages[at].content.trim().is_empty()) else {
         return Err(ApiError::invalid("messages", "no user message contains text: give the goal as one"));

@@ -228,6 +228,7 @@ pub fn router(app: Arc<App>) -> Router {
         .routes(at!(routes::runs::cancel))
         .routes(at!(routes::runs::answer))
         .routes(at!(routes::runs::resume))
+        .routes(at!(routes::runs::fork))
         .routes(at!(routes::description))
         .split_for_parts();
     let api = routes::Description(serde_json::to_vec(&api).unwrap_or_default().into());

@@ -466,8 +466,7 @@ fn what_a_model_wrote_moves_no_terminal_and_is_whole_in_a_pipe() {
     for kind in ["task.started", "task.output", "task.failed", "task.finished"] {
         journal.append(&run.id, kind, 0, &task).unwrap();
     }
-    let end =
-        serde_json::json!({"status": "completed", "answer": text("answer"), "missing": [text("missing")]});
+    let end = super::journal::finished("completed", &text("answer"), &[&text("missing")]);
     journal.append(&run.id, "run.finished", 0, &end).unwrap();
     drop(run);
     let named = text("task");

@@ -6,6 +6,7 @@ use bandmaster::journal::{Journal, JournalError, KeptConversation, KeptItem, Kep
 use serde_json::{Value, json};
 
 use super::cli::Home;
+use super::journal::finished;
 
 /// What a column of JSON can contain after a bad sector or a change by another program.
 const DAMAGE: [&str; 6] = ["'{\"text\": \"cut off'", "''", "x'ff00fe'", "12.5", "'[1, 2]'", "'null'"];
@@ -126,12 +127,12 @@ impl Runs {
             let task = json!({"task": "t1", "attempt": 1});
             let events = [
                 ("run.started", json!({"goal": "count sheep", "inputs": []})),
-                ("strategy.chosen", json!({"strategy": "map", "why": {}})),
+                ("strategy.chosen", json!({"strategy": "map"})),
                 ("task.ready", task.clone()),
                 ("task.started", task.clone()),
                 ("task.started", task.clone()),
                 ("task.output", json!({"task": "t1", "attempt": 1, "prompt": "p", "output": "four"})),
-                ("run.finished", json!({"status": "incomplete", "answer": "", "missing": []})),
+                ("run.finished", finished("incomplete", "", &[])),
             ];
             for (kind, body) in events {
                 journal.append(&run.id, kind, 1, &body).unwrap();

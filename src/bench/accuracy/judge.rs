@@ -1,7 +1,7 @@
 //! Judges answers by what the suite expects. The choice of strategy is judged too, but only if the orchestrator made
 //! it: a strategy named by the user is not the orchestrator's fault.
 
-use bandmaster_orchestrator::{Strategy, TaskReport};
+use bandmaster_orchestrator::{StrategyName, TaskReport};
 use serde::Serialize;
 
 use super::answer::{code, completed, number_in_answer, says};
@@ -30,7 +30,7 @@ pub enum Fit {
 
 impl Fit {
     #[must_use]
-    pub fn of(choice: &Choice, strategy: Strategy) -> Self {
+    pub fn of(choice: &Choice, strategy: StrategyName) -> Self {
         match strategy {
             strategy if strategy == choice.best => Self::Best,
             strategy if choice.allows(strategy) => Self::Tolerated,
@@ -123,12 +123,12 @@ fn overlap(tasks: &[TaskReport]) -> usize {
 /// The strategy that three simple rules would choose without a model: map for many files, ask if the goal mentions an
 /// attachment that is missing, direct otherwise.
 #[must_use]
-pub fn by_rule(item: &Item) -> Strategy {
+pub fn by_rule(item: &Item) -> StrategyName {
     let goal = item.goal.to_lowercase();
     let speaks = ["attach", "sent you", "enclosed"].iter().any(|word| goal.contains(word));
     match item.inputs.len() {
-        3.. => Strategy::Map,
-        0 if speaks => Strategy::Ask,
-        _ => Strategy::Direct,
+        3.. => StrategyName::Map,
+        0 if speaks => StrategyName::Ask,
+        _ => StrategyName::Direct,
     }
 }

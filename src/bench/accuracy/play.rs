@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bandmaster_journal::Desk;
 use bandmaster_orchestrator::{
-    Band, Budget, Call, Cancel, RunEvent, RunRequest, Status, Strategy, StrategyError, TaskReport, choose,
+    Band, Budget, Call, Cancel, RunEvent, RunRequest, Status, StrategyName, StrategyError, TaskReport, choose,
     direct_prompt, run,
 };
 
@@ -25,7 +25,7 @@ pub enum Way {
     Alone,
     /// The orchestrator chooses the strategy.
     Auto,
-    Fixed(Strategy),
+    Fixed(StrategyName),
 }
 
 impl fmt::Display for Way {
@@ -76,7 +76,7 @@ impl Allowance {
 pub struct Played {
     pub answer: String,
     /// `None` for one plain call.
-    pub strategy: Option<Strategy>,
+    pub strategy: Option<StrategyName>,
     /// Tasks of the plan.
     pub tasks: Vec<TaskReport>,
     /// Prompt and generated tokens of all calls, cached or not: otherwise the order of the cells would matter.
@@ -134,6 +134,7 @@ async fn alone(band: &Band, request: &RunRequest) -> Played {
         schema: None,
         // If there is no room for an answer, let the model refuse: it knows its own limits.
         tokens_max: u32::try_from(allowed.min(room).max(1)).unwrap_or(u32::MAX),
+        tokens_min: 0,
         temperature: 0.0,
         seed: request.seed,
         run: CALLS.fetch_add(1, Ordering::Relaxed),

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use bandmaster_orchestrator::Strategy;
+use bandmaster_orchestrator::StrategyName;
 use serde::Serialize;
 
 use super::judge::{Fit, Verdict, by_rule};
@@ -29,7 +29,7 @@ pub struct Setup {
 /// A strategy and how well it suits the goal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Chosen {
-    pub strategy: Strategy,
+    pub strategy: StrategyName,
     pub fit: Fit,
 }
 

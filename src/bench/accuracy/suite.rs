@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use bandmaster_orchestrator::{Input, Strategy};
+use bandmaster_orchestrator::{Input, StrategyName};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
@@ -64,14 +64,14 @@ impl Kind {
 /// The best strategy for a goal, and others that are acceptable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Choice {
-    pub best: Strategy,
-    pub tolerated: Vec<Strategy>,
+    pub best: StrategyName,
+    pub tolerated: Vec<StrategyName>,
 }
 
 impl Choice {
     /// Whether a strategy is the best or acceptable.
     #[must_use]
-    pub fn allows(&self, strategy: Strategy) -> bool {
+    pub fn allows(&self, strategy: StrategyName) -> bool {
         self.best == strategy || self.tolerated.contains(&strategy)
     }
 }
@@ -332,7 +332,7 @@ impl Fields {
     fn choice(&self) -> Result<Option<Choice>, LineFault> {
         let strategy = |field: &'static str, value: &Value| {
             let why = |_| LineFault::Field { field, why: format!("{value} is not a strategy") };
-            serde_json::from_value::<Strategy>(value.clone()).map_err(why)
+            serde_json::from_value::<StrategyName>(value.clone()).map_err(why)
         };
         let Some(best) = self.get("best") else { return Ok(None) };
         let tolerated = match self.get("tolerated") {
@@ -423,8 +423,8 @@ mod tests {
         assert_eq!((item.id.as_str(), item.parallel_min, item.tasks_max), ("5", 3, Some(6)));
         assert_eq!(item.inputs.iter().map(|input| input.name.as_str()).collect::<Vec<_>>(), ["a.md", "b.md"]);
         let choice = item.choice.as_ref().unwrap();
-        assert!(choice.allows(Strategy::Direct) && choice.allows(Strategy::Map));
-        assert!(!choice.allows(Strategy::Vote));
+        assert!(choice.allows(StrategyName::Direct) && choice.allows(StrategyName::Map));
+        assert!(!choice.allows(StrategyName::Vote));
         assert!(suite.needs_python());
         assert_eq!(suite.sha256.len(), 64);
     }

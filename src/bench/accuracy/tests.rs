@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bandmaster_orchestrator::{
     BoxFuture, Call, CallError, CallErrorKind, CallUsage, Finish, Llm, Message, Progress, Reply, Status,
-    Strategy, TaskReport, TokenUsage,
+    StrategyName, TaskReport, TokenUsage,
 };
 use serde_json::{Value, json};
 use tokio::sync::Barrier;
@@ -180,7 +180,7 @@ fn every_kind_of_suite_is_played_and_judged() {
         (double(""), "    return 2 * x", "    return x"),
     ] {
         for (answer, correct) in [(right, true), (wrong, false)] {
-            for way in [Way::Alone, Way::Fixed(Strategy::Direct)] {
+            for way in [Way::Alone, Way::Fixed(StrategyName::Direct)] {
                 let stage = stage(suite(std::slice::from_ref(&lines)), &says(answer));
                 if stage.suite.needs_python() && stage.sandbox.is_none() {
                     continue;
@@ -197,7 +197,7 @@ fn every_kind_of_suite_is_played_and_judged() {
 #[test]
 fn failing_model_makes_an_item_an_error_and_the_suite_goes_on() {
     let lines = questions(3);
-    for way in [Way::Alone, Way::Fixed(Strategy::Direct)] {
+    for way in [Way::Alone, Way::Fixed(StrategyName::Direct)] {
         let model = scripted(|prompt| match prompt {
             "q1" => Err(failure("it broke")),
             _ => Ok("yes".to_owned()),
@@ -335,11 +335,11 @@ fn rules_of_thumb_look_at_files_and_words() {
         let files: HashMap<String, String> = (0..files).map(|n| (format!("{n}.md"), "t".into())).collect();
         by_rule(&item(json!({"goal": goal, "files": files, "best": "map"})))
     };
-    assert_eq!(with("Summarise the attached reports.", 3), Strategy::Map);
-    assert_eq!(with("Summarise the ATTACHED reports.", 0), Strategy::Ask);
-    assert_eq!(with("Fix what I sent you.", 0), Strategy::Ask);
-    assert_eq!(with("Summarise the attached reports.", 2), Strategy::Direct);
-    assert_eq!(with("Who wrote it?", 0), Strategy::Direct);
+    assert_eq!(with("Summarise the attached reports.", 3), StrategyName::Map);
+    assert_eq!(with("Summarise the ATTACHED reports.", 0), StrategyName::Ask);
+    assert_eq!(with("Fix what I sent you.", 0), StrategyName::Ask);
+    assert_eq!(with("Summarise the attached reports.", 2), StrategyName::Direct);
+    assert_eq!(with("Who wrote it?", 0), StrategyName::Direct);
 }
 
 fn task(started_ms: u64, finished_ms: u64) -> TaskReport {
@@ -360,7 +360,7 @@ fn task(started_ms: u64, finished_ms: u64) -> TaskReport {
 
 /// Faults of a goal whose best strategy is map with at least three tasks at once and at most five
 /// in all; `vote` is acceptable.
-fn goal_faults(way: Way, strategy: Strategy, times: &[(u64, u64)]) -> String {
+fn goal_faults(way: Way, strategy: StrategyName, times: &[(u64, u64)]) -> String {
     let item = item(json!({"goal": "g", "best": "map", "tolerated": ["vote"], "answer_must": ["a"],
                            "min_parallel": 3, "max_tasks": 5}));
     let tasks = times.iter().map(|(start, end)| task(*start, *end)).collect();
@@ -372,7 +372,7 @@ fn goal_faults(way: Way, strategy: Strategy, times: &[(u64, u64)]) -> String {
 
 #[test]
 fn how_a_goal_is_gone_about_is_judged_where_it_was_chosen() {
-    use Strategy::{Direct, Map, Vote};
+    use StrategyName::{Direct, Map, Vote};
     let together = [(0, 10), (1, 9), (2, 8)];
     let in_turn = [(0, 10), (10, 20), (20, 30)];
     let many = [(0, 10); 6];

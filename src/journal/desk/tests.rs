@@ -4,7 +4,7 @@ use tempfile::TempDir;
 
 use super::super::unwritten::BYTES_MAX;
 use super::*;
-use crate::RunState;
+use crate::{DAMAGED, RecordedRun};
 
 /// A desk on a file, and the file.
 fn on_disk() -> (TempDir, std::path::PathBuf, Desk) {
@@ -21,10 +21,22 @@ fn lock(path: &Path) -> Connection {
     other
 }
 
-/// Reads a run's state through the desk.
-async fn state(desk: &Desk, run: &str) -> RunState {
+/// Reads a run through the desk.
+async fn recorded(desk: &Desk, run: &str) -> RecordedRun {
     let run = run.to_owned();
-    desk.read(move |journal| journal.state(&run)).await.unwrap()
+    desk.read(move |journal| journal.recorded(&run)).await.unwrap()
+}
+
+/// A text in the last event of a run.
+fn last(run: &RecordedRun, field: &str) -> String {
+    run.events.last().unwrap().body[field].as_str().unwrap().to_owned()
+}
+
+/// The numbers of a run's events in the file.
+fn seqs(path: &Path, run: &str) -> Vec<u64> {
+    let events = Journal::open(path).unwrap().events(run, 0).unwrap();
+    assert!(events.iter().all(|event| event.kind != DAMAGED), "{events:?}");
+    events.iter().map(|event| event.seq).collect()
 }
 
 fn say(recording: &mut Recording, text: &str) {
@@ -62,8 +74,9 @@ async fn a_run_goes_on_while_another_process_has_locked_the_file_and_is_recorded
     }
     assert!(began.elapsed() < Duration::from_millis(200), "nothing was waited for: {:?}", began.elapsed());
     // What is not in the file can be read, listed and followed as if it were.
-    let seen = state(&desk, &run).await;
-    assert_eq!((seen.status.as_str(), seen.goal.as_str(), seen.last_seq), ("in_progress", "g", 501));
+    let seen = recorded(&desk, &run).await;
+    let goal = seen.events[0].body["goal"].as_str();
+    assert_eq!((seen.left, goal, seen.events.last().unwrap().seq), (false, Some("g"), 501));
     assert!(began.elapsed() < Duration::from_secs(1), "reads don't wait: {:?}", began.elapsed());
     let (id, from) = (run.clone(), 490);
     let tail = desk.read(move |journal| journal.events(&id, from)).await.unwrap();
@@ -75,13 +88,14 @@ async fn a_run_goes_on_while_another_process_has_locked_the_file_and_is_recorded
     assert!(recording.troubles().is_empty(), "it is said once");
     finish(&mut recording).await;
     drop(recording);
-    assert_eq!(state(&desk, &run).await.answer, "all of it");
+    assert_eq!(last(&recorded(&desk, &run).await, "answer"), "all of it");
     assert_eq!(Journal::open(&path).unwrap().runs().unwrap(), [], "others see only what is in the file");
 
     drop(locked);
     settled(&desk).await;
     let after = Journal::open(&path).unwrap();
-    assert_eq!((after.state(&run).unwrap().status.as_str(), after.holder(&run)), ("completed", None));
+    let ended = after.recorded(&run).unwrap();
+    assert_eq!((last(&ended, "status").as_str(), after.holder(&run)), ("completed", None));
     assert_eq!(after.events(&run, 0).unwrap().len(), 502);
     assert_eq!(after.inputs(&run).unwrap(), [("a.md".to_owned(), "text".to_owned())]);
     after.delete(&run).unwrap();
@@ -129,7 +143,7 @@ async fn a_full_disk_is_said_and_what_happened_is_written_when_there_is_space() 
     let trouble = recording.troubles().join("\n");
     assert!(trouble.contains("the disk is full"), "{trouble}");
     finish(&mut recording).await;
-    assert_eq!(state(&desk, recording.id()).await.answer, "all of it");
+    assert_eq!(last(&recorded(&desk, recording.id()).await, "answer"), "all of it");
     limit(1 << 20).await.unwrap();
     settled(&desk).await;
     assert_eq!(Journal::open(&path).unwrap().events(recording.id(), 0).unwrap().len(), 41);
@@ -152,7 +166,7 @@ async fn what_finds_no_room_is_left_out_but_for_the_end_and_that_is_said() {
     settled(&desk).await;
     desk.check_room(2 << 20).unwrap();
     let after = Journal::open(&path).unwrap();
-    assert_eq!(after.state(recording.id()).unwrap().answer, "all of it");
+    assert_eq!(last(&after.recorded(recording.id()).unwrap(), "answer"), "all of it");
     assert_eq!(after.events(recording.id(), 0).unwrap().len(), 64);
 }
 
@@ -164,7 +178,8 @@ async fn a_run_that_is_dropped_without_an_end_was_interrupted() {
     let run = recording.id().to_owned();
     drop(recording);
     settled(&desk).await;
-    assert_eq!(Journal::open(&path).unwrap().state(&run).unwrap().status, "incomplete");
+    let after = Journal::open(&path).unwrap().recorded(&run).unwrap();
+    assert!(after.left && after.events.iter().all(|event| event.kind != "run.finished"), "{after:?}");
 }
 
 #[tokio::test]
@@ -281,4 +296,158 @@ async fn what_was_removed_leaves_the_file_though_the_desk_is_closed_at_once() {
         assert!(began.elapsed() < Duration::from_secs(20), "it is left in the file");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// A run of this desk that has ended with its third event and is in the file.
+async fn ended(desk: &Desk) -> String {
+    let mut recording = desk.begin(vec![("a.md".into(), "text".into())]);
+    recording.append("run.started", 0, &json!({"goal": "g"}));
+    say(&mut recording, "a");
+    finish(&mut recording).await;
+    let run = recording.id().to_owned();
+    drop(recording);
+    settled(desk).await;
+    run
+}
+
+#[tokio::test]
+async fn a_run_that_is_taken_up_again_goes_on_with_its_next_event() {
+    let (_folder, path, desk) = on_disk();
+    let run = ended(&desk).await;
+    let other = Journal::open(&path).unwrap();
+    assert!(other.recorded(&run).unwrap().left);
+    for round in 1..=3 {
+        let mut again = desk.reopen(&run).await.unwrap();
+        assert_eq!(again.id(), run);
+        assert!(
+            !other.recorded(&run).unwrap().left && other.holder(&run).is_some(),
+            "others see it in progress"
+        );
+        again.append("run.resumed", 5, &json!({}));
+        let began = Instant::now();
+        again.recorded(Duration::from_secs(20)).await;
+        assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+        // This is what a process that is killed now would leave.
+        assert_eq!(seqs(&path, &run), (1..=2 + 2 * round).collect::<Vec<_>>());
+        finish(&mut again).await;
+        assert_eq!(again.troubles(), Vec::<String>::new());
+        drop(again);
+        settled(&desk).await;
+        assert_eq!(seqs(&path, &run), (1..=3 + 2 * round).collect::<Vec<_>>());
+        let after = other.recorded(&run).unwrap();
+        assert!(after.left && other.holder(&run).is_none());
+        let kinds: Vec<&str> = after.events.iter().rev().take(2).map(|event| event.kind.as_str()).collect();
+        assert_eq!(kinds, ["run.finished", "run.resumed"]);
+    }
+    assert_eq!(other.inputs(&run).unwrap(), [("a.md".to_owned(), "text".to_owned())]);
+    assert_eq!(other.runs().unwrap().len(), 1);
+    other.delete(&run).unwrap();
+}
+
+#[tokio::test]
+async fn a_run_is_taken_up_again_though_what_it_did_before_ended_just_now() {
+    let (_folder, path, desk) = on_disk();
+    let mut before = desk.begin(Vec::new());
+    say(&mut before, "a");
+    finish(&mut before).await;
+    settled(&desk).await;
+    let run = before.id().to_owned();
+    // Whoever has seen its last event may take it up, before the recording of the first part is dropped.
+    let mut again = desk.reopen(&run).await.unwrap();
+    assert!(before.troubles().is_empty());
+    drop(before);
+    settle_a_moment().await;
+    let other = Journal::open(&path).unwrap();
+    assert!(other.holder(&run).is_some(), "it is still in progress");
+    say(&mut again, "b");
+    finish(&mut again).await;
+    drop(again);
+    settled(&desk).await;
+    assert_eq!(seqs(&path, &run), [1, 2, 3, 4]);
+    assert!(other.recorded(&run).unwrap().left);
+}
+
+/// Lets the desk's thread do what it would do.
+async fn settle_a_moment() {
+    tokio::time::sleep(Duration::from_millis(100)).await;
+}
+
+#[tokio::test]
+async fn what_is_in_progress_or_not_yet_written_is_not_taken_up() {
+    let (_folder, path, desk) = on_disk();
+    let in_progress = |reopened: Result<Recording, JournalError>| match reopened.err() {
+        Some(JournalError::GoesOn { holder, .. }) => assert_eq!(holder.pid, Some(std::process::id())),
+        other => panic!("{other:?}"),
+    };
+    let mut recording = desk.begin(Vec::new());
+    let run = recording.id().to_owned();
+    in_progress(desk.reopen(&run).await);
+    say(&mut recording, "a");
+    recording.recorded(Duration::from_secs(20)).await;
+    in_progress(desk.reopen(&run).await);
+    // A run of another process.
+    let other = Journal::open(&path).unwrap();
+    let theirs = other.create_run().unwrap();
+    in_progress(desk.reopen(&theirs.id).await);
+    // One that has ended, which is not in the file yet.
+    let locked = lock(&path);
+    finish(&mut recording).await;
+    drop(recording);
+    let behind = desk.reopen(&run).await.err().unwrap();
+    assert!(matches!(behind, JournalError::Behind { .. }), "{behind}");
+    drop(locked);
+    settled(&desk).await;
+    let again = desk.reopen(&run).await.unwrap();
+    in_progress(desk.reopen(&run).await);
+    drop(again);
+    settled(&desk).await;
+    assert!(matches!(desk.reopen("none").await.err(), Some(JournalError::UnknownRun { .. })));
+    assert_eq!(seqs(&path, &run), [1, 2]);
+}
+
+#[tokio::test]
+async fn of_two_desks_at_a_file_one_takes_a_run_up() {
+    let (_folder, path, first) = on_disk();
+    let second = Desk::open(&path).unwrap();
+    let run = ended(&first).await;
+    for round in 0..20 {
+        let (one, other) = tokio::join!(first.reopen(&run), second.reopen(&run));
+        let (mut got, refused) = match (one, other) {
+            (Ok(got), Err(refused)) | (Err(refused), Ok(got)) => (got, refused),
+            (one, other) => panic!("{round}: {} and {} have it", one.is_ok(), other.is_ok()),
+        };
+        assert!(matches!(refused, JournalError::GoesOn { .. }), "{round}: {refused}");
+        say(&mut got, "more");
+        drop(got);
+        settled(&first).await;
+        settled(&second).await;
+        assert_eq!(seqs(&path, &run).len(), 4 + round);
+    }
+}
+
+#[tokio::test]
+async fn a_run_that_is_taken_up_and_let_go_of_is_as_it_was() {
+    let (_folder, path, desk) = on_disk();
+    let run = ended(&desk).await;
+    drop(desk.reopen(&run).await.unwrap());
+    settled(&desk).await;
+    let after = Journal::open(&path).unwrap();
+    assert!(after.recorded(&run).unwrap().left && after.holder(&run).is_none());
+    assert_eq!(seqs(&path, &run), [1, 2, 3]);
+    after.delete(&run).unwrap();
+}
+
+#[tokio::test]
+async fn a_record_in_memory_is_taken_up_as_well() {
+    let desk = Desk::in_memory().unwrap();
+    let run = ended(&desk).await;
+    let mut again = desk.reopen(&run).await.unwrap();
+    assert!(matches!(desk.reopen(&run).await.err(), Some(JournalError::GoesOn { .. })));
+    say(&mut again, "b");
+    finish(&mut again).await;
+    drop(again);
+    settled(&desk).await;
+    let after = recorded(&desk, &run).await;
+    assert_eq!(after.events.iter().map(|event| event.seq).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+    assert_eq!((after.left, last(&after, "answer").as_str()), (false, "all of it"));
 }

@@ -10,18 +10,17 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use axum::response::sse::Event as SseEvent;
-use bandmaster_journal::{Desk, Journal, JournalError, RunState};
-use bandmaster_orchestrator::{self as orchestrator, AgainError, EventKind, RunRequest};
+use bandmaster_journal::{Desk, Journal, JournalError};
+use bandmaster_orchestrator::{self as orchestrator, Again, AgainError, EventKind, RunState, Status, Work};
 use futures_util::stream::{self, StreamExt};
-use tokio::sync::watch;
 
 use super::read;
 use super::responses::asked;
 use crate::error::{ApiError, ErrorResponse, INVALID_REQUEST};
-use crate::runs::Listener;
+use crate::runs::{Following as Live, Listener};
 use crate::wire::body::Json;
 use crate::wire::refusals::{BadBody, BadQuery, NoRun};
-use crate::wire::runs::{AnswerGiven, Run, RunAsked, RunList, RunListed, RunsAsked, event_object};
+use crate::wire::runs::{AnswerGiven, ForkAsked, Run, RunAsked, RunList, RunListed, RunsAsked, event_object};
 use crate::{App, Asker, jobs, spans, sse};
 
 /// How long to wait for a run that is recorded but has not started.
@@ -45,16 +44,12 @@ pub async fn begin(
     asker: Asker,
     Json(asked): Json<RunAsked>,
 ) -> Result<Body<Run>, ApiError> {
-    start(&app, asker, asked.request()?, None).await.map(Body)
+    start(&app, asker, Work::New(asked.request()?)).await.map(Body)
 }
 
-async fn start(
-    app: &Arc<App>,
-    asker: Asker,
-    request: RunRequest,
-    resumes: Option<String>,
-) -> Result<Run, ApiError> {
+async fn start(app: &Arc<App>, asker: Asker, work: Work) -> Result<Run, ApiError> {
     let band = app.shelf.band().await?;
+    let request = work.request();
     let (planner, goal) = (Arc::clone(&band.planner), request.goal.clone());
     jobs::check_size("goal", goal.len())?;
     let tokens = jobs::run(goal.len(), move |_| Ok(planner.count_tokens(&goal))).await?;
@@ -71,7 +66,8 @@ async fn start(
     desk.check_room(inputs_bytes)?;
     let owner = asker.notes.viewer();
     let listener = spans::followed(&asker.notes.parent().clone(), charge(asker));
-    let (id, mut live) = app.runs.begin(&owner, band.clone(), request, listener).await?;
+    let resumes = work.again().map(|again| again.id().to_owned());
+    let (id, mut live) = app.runs.begin(&owner, band.clone(), work, listener).await?;
     live.done();
     Ok(Run { object: "run", resumes, state: state(&desk, id).await? })
 }
@@ -100,12 +96,13 @@ pub async fn list(
 ) -> Result<Body<RunList>, ApiError> {
     let listed = |state: RunState| {
         let RunState { id, created_ms, status, strategy, goal, damaged, .. } = state;
+        let (status, strategy) = (status.name().to_owned(), strategy.map_or("", |strategy| strategy.name()).to_owned());
         RunListed { id, object: "run", created_ms, status, strategy, goal, damaged }
     };
     let paging = asked(paging)?;
     let limit = paging.limit()?;
     let after = paging.after;
-    let found = read(&app, &asker, move |journal| match journal.listed(after.as_deref(), limit) {
+    let found = read(&app, &asker, move |journal| match orchestrator::states(journal, after.as_deref(), limit) {
         Err(JournalError::UnknownRun { id }) => {
             Err(ApiError::invalid("after", format!("after is {id:?}: no run has this id")))
         }
@@ -134,7 +131,7 @@ pub async fn show(
 }
 
 async fn state(desk: &Desk, id: String) -> Result<RunState, ApiError> {
-    desk.read(move |journal| Ok(journal.state(&journal.find(&id)?)?)).await
+    desk.read(move |journal| Ok(orchestrator::state(journal, &journal.find(&id)?)?)).await
 }
 
 /// Streams the past and future events of a run as server-sent events, until the run ends.
@@ -158,7 +155,7 @@ pub async fn events(
     let heard = headers.get("last-event-id").and_then(|heard| heard.to_str().ok()?.trim().parse().ok());
     let going = going(&app, &desk, &id).await?;
     let cut = Box::pin(app.ending.clone().cut());
-    let state = Following { desk, id, heard: heard.unwrap_or(0), going, cut, ended: false };
+    let state = Following { desk, id, heard: heard.unwrap_or(0), going, text_sent: 0, cut, ended: false };
     let events = stream::unfold(state, |mut state| async move { Some((state.next().await?, state)) });
     Ok(sse::respond(events.flat_map(stream::iter)))
 }
@@ -169,7 +166,9 @@ struct Following {
     id: String,
     /// Number of the last event that was sent.
     heard: u64,
-    going: Option<watch::Receiver<u64>>,
+    going: Option<Live>,
+    /// Bytes of the answer's text that were sent while it is written.
+    text_sent: usize,
     /// Resolves when the server's shutdown cuts off streams.
     cut: Pin<Box<dyn Future<Output = ()> + Send>>,
     ended: bool,
@@ -183,10 +182,7 @@ impl Following {
                 return None;
             }
             // Checked before the events are read, so that none between the two is missed.
-            let going = self.going.as_mut().is_some_and(|seq| {
-                seq.mark_unchanged();
-                seq.has_changed().is_ok()
-            });
+            let going = self.going.as_mut().is_some_and(Live::look);
             let (id, heard) = (self.id.clone(), self.heard);
             let events = match self.desk.read(move |journal| journal.events(&id, heard)).await {
                 Ok(events) => events,
@@ -207,9 +203,12 @@ impl Following {
                 });
                 return Some(sent.collect());
             }
-            let Some(seq) = self.going.as_mut().filter(|_| !self.ended) else { continue };
+            let Some(live) = self.going.as_mut().filter(|_| !self.ended) else { continue };
+            if let Some(delta) = live.new_text(self.heard, &mut self.text_sent) {
+                return Some(vec![sse::data(&delta).event("answer.delta".to_owned())]);
+            }
             tokio::select! {
-                changed = seq.changed() => drop(changed),
+                () = live.changed() => {}
                 () = &mut self.cut => return None,
             }
         }
@@ -237,8 +236,7 @@ pub async fn cancel(
         return Err(nothing_to_cancel(&desk, state(&desk, id).await?).await?);
     };
     // The channel closes when the run has ended.
-    let ended = async { while going.changed().await.is_ok() {} };
-    let _ = tokio::time::timeout(END_TIME_MAX, ended).await;
+    let _ = tokio::time::timeout(END_TIME_MAX, going.ended()).await;
     Ok(Body(Run { object: "run", resumes: None, state: state(&desk, id).await? }))
 }
 
@@ -247,7 +245,7 @@ async fn find(desk: &Desk, id: String) -> Result<String, ApiError> {
 }
 
 /// Follows a run if it is in progress here. Waits for one that is recorded but whose inputs are still being read.
-async fn going(app: &App, desk: &Desk, id: &str) -> Result<Option<watch::Receiver<u64>>, ApiError> {
+async fn going(app: &App, desk: &Desk, id: &str) -> Result<Option<Live>, ApiError> {
     let began = Instant::now();
     loop {
         let run = id.to_owned();
@@ -266,16 +264,16 @@ async fn nothing_to_cancel(desk: &Desk, before: RunState) -> Result<ApiError, Ap
     let RunState { id, status, .. } = before;
     let run = id.clone();
     let holder = desk.read(move |journal| Ok::<_, ApiError>(journal.holder(&run))).await?;
-    Ok(conflict(match holder.filter(|_| status == "in_progress") {
+    Ok(conflict(match holder.filter(|_| status == Status::InProgress) {
         Some(holder) => format!("run {id} is running in {holder}, not in this server: end it there"),
-        None => format!("run {id} is {status}: there is nothing to cancel"),
+        None => format!("run {id} is {}: there is nothing to cancel", status.name()),
     }))
 }
 
-/// Answers the question that a run ended with. A new run continues with the answer.
+/// Answers the question that a run ended with. The run goes on with the answer.
 #[utoipa::path(post, path = "/v1/runs/{id}/answer", tag = "runs", params(("id" = String, Path, description = "The run's id")),
     request_body = AnswerGiven, responses(
-        (status = 200, description = "The new run", body = Run),
+        (status = 200, description = "The run, which goes on", body = Run),
         (status = 409, description = "The run asked no question", body = ErrorResponse),
         NoRun,
         BadBody,
@@ -290,10 +288,10 @@ pub async fn answer(
     take_up(&app, asker, id, again).await.map(Body)
 }
 
-/// Resumes a run that ended before it was done: a new run gets the same goal and inputs.
+/// Resumes a run that ended before it was done. Tasks with an accepted result are not done again.
 #[utoipa::path(post, path = "/v1/runs/{id}/resume", tag = "runs", params(("id" = String, Path, description = "The run's id")),
     responses(
-        (status = 200, description = "The new run", body = Run),
+        (status = 200, description = "The run, which goes on", body = Run),
         (status = 409, description = "The run is done, or still in progress", body = ErrorResponse),
         NoRun,
     ))]
@@ -305,24 +303,42 @@ pub async fn resume(
     take_up(&app, asker, id, orchestrator::resume).await.map(Body)
 }
 
-/// Starts a new run with the request that `again` makes from the run `id`.
+/// Starts a new run that begins with the events of another one up to one of them, with other settings.
+#[utoipa::path(post, path = "/v1/runs/{id}/fork", tag = "runs", params(("id" = String, Path, description = "The run's id")),
+    request_body = ForkAsked, responses(
+        (status = 200, description = "The new run", body = Run),
+        NoRun,
+        BadBody,
+    ))]
+pub async fn fork(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    asker: Asker,
+    Json(asked): Json<ForkAsked>,
+) -> Result<Body<Run>, ApiError> {
+    let again = move |journal: &Journal, id: &str| orchestrator::fork(journal, id, asked.at, asked.set);
+    take_up(&app, asker, id, again).await.map(Body)
+}
+
+/// Takes up the run `id`.
 async fn take_up(
     app: &Arc<App>,
     asker: Asker,
     id: String,
-    again: impl FnOnce(&Journal, &str) -> Result<RunRequest, AgainError> + Send + 'static,
+    again: impl FnOnce(&Journal, &str) -> Result<Again, AgainError> + Send + 'static,
 ) -> Result<Run, ApiError> {
     let work = move |journal: &Journal| {
         let id = journal.find(&id)?;
-        let request = again(journal, &id).map_err(|error| match error {
+        again(journal, &id).map_err(|error| match error {
             AgainError::Record(error) => error.into(),
             AgainError::NoAnswer => ApiError::invalid("text", error.to_string()),
+            AgainError::NoEvent { .. } => ApiError::invalid("at", error.to_string()),
+            AgainError::Setting { .. } => ApiError::invalid("set", error.to_string()),
             other => conflict(other.to_string()),
-        })?;
-        Ok((id, request))
+        })
     };
-    let (id, request) = read(app, &asker, work).await?;
-    start(app, asker, request, Some(id)).await
+    let again = read(app, &asker, work).await?;
+    start(app, asker, Work::Again(Box::new(again))).await
 }
 
 fn conflict(message: String) -> ApiError {

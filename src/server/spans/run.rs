@@ -58,8 +58,8 @@ impl Spans {
             EventKind::StrategyChosen { strategy, .. } => {
                 self.run.record("bandmaster.run.strategy", strategy.name());
             }
-            EventKind::TaskStarted { task, attempt, worker, model }
-            | EventKind::TaskRetried { task, attempt, worker, model } => {
+            EventKind::TaskStarted { task, attempt, worker, model, .. }
+            | EventKind::TaskRetried { task, attempt, worker, model, .. } => {
                 let span = self.attempt(task, *attempt, worker, model);
                 self.attempts.insert(task.clone(), span);
             }
@@ -128,6 +128,7 @@ fn record_usage(span: &Span, usage: TokenUsage) {
 fn word(class: FailureClass) -> &'static str {
     match class {
         FailureClass::Transient => "transient",
+        FailureClass::Stalled => "stalled",
         FailureClass::Resource => "resource",
         FailureClass::Content => "content",
     }

@@ -1,7 +1,9 @@
 //! `/v1/runs`: goals for the band, in this program's own format.
 
-use bandmaster_journal::{Event, RunState};
-use bandmaster_orchestrator::{Budget, Input, RunRequest, Strategy};
+use std::collections::BTreeMap;
+
+use bandmaster_journal::Event;
+use bandmaster_orchestrator::{Budget, Input, RunRequest, RunState, StrategyName};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
@@ -53,6 +55,17 @@ pub struct AnswerGiven {
     pub text: String,
 }
 
+/// Where and how a run is forked.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct ForkAsked {
+    /// Number of the last event that the two runs share.
+    pub at: u64,
+    /// Settings that differ: `seed`, `goal`, `budget-tokens`, `budget-seconds`, `strategy` (before one was chosen), or
+    /// `output.TASK` for the result of a finished task.
+    #[serde(default)]
+    pub set: BTreeMap<String, String>,
+}
+
 impl RunAsked {
     /// Converts to the orchestrator's request.
     ///
@@ -64,7 +77,7 @@ impl RunAsked {
             return Err(ApiError::invalid("goal", "goal is empty: describe the task"));
         }
         let strategy =
-            self.strategy.filter(|name| name != "auto").map(|name| name.parse::<Strategy>()).transpose();
+            self.strategy.filter(|name| name != "auto").map(|name| name.parse::<StrategyName>()).transpose();
         let inputs = self.files.unwrap_or_default().into_iter();
         Ok(RunRequest {
             strategy: strategy.map_err(|error| ApiError::invalid("strategy", error.to_string()))?,
@@ -99,7 +112,7 @@ impl BudgetGiven {
 pub struct Run {
     /// Object type, always `run`.
     pub object: &'static str,
-    /// Id of the run that this one repeats, because its question was answered or it was resumed.
+    /// The run's own id, if this request took the run up again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resumes: Option<String>,
     /// State of the run, as in `bandmaster runs show --json`.
@@ -162,7 +175,7 @@ pub struct RunListed {
     pub created_ms: u64,
     /// Status, such as `in_progress` or `completed`.
     pub status: String,
-    /// Strategy that was chosen.
+    /// StrategyName that was chosen.
     pub strategy: String,
     /// Goal of the run.
     pub goal: String,

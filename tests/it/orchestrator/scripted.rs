@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bandmaster::journal::{Desk, Journal};
 use bandmaster::orchestrator::{
-    Band, BoxFuture, Call, CallError, CallErrorKind, CallUsage, Cancel, Embed, Finish, Input, Llm, Message,
-    Outcome, Progress, Reply, RunEvent, RunRequest, Strategy, Worker, run,
+    Again, Band, BoxFuture, Call, CallError, CallErrorKind, CallUsage, Cancel, Embed, EventKind, Finish,
+    Input, Llm, Message, Outcome, Progress, Reply, RunEvent, RunRequest, StrategyName, Work, Worker, work,
 };
 use serde_json::{Value, json};
 
@@ -94,6 +94,10 @@ impl Llm for Scripted {
                 tokio::time::sleep(wait).await;
             }
             let prompt_tokens = self.prompt_tokens(&call.messages) as u32;
+            if self.context_tokens <= prompt_tokens as usize + call.tokens_min as usize {
+                let message = format!("{} reads at most {} tokens", self.name, self.context_tokens);
+                return Err(CallError { kind: CallErrorKind::Resource, message });
+            }
             progress(Progress::Prefill { computed: prompt_tokens, total: prompt_tokens });
             let mut finish = Finish::Stop;
             let text = match act {
@@ -138,12 +142,22 @@ impl Llm for Scripted {
 
 pub struct Ran {
     pub outcome: Outcome,
+    /// The events that have a number of their own; those of the last time, if the run went on.
     pub events: Vec<Value>,
+    /// The text of the answer as somebody has it who follows the run.
+    pub streamed: String,
     pub journal: Journal,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Ran {
+    /// Goes on with the run, as `again` says.
+    pub fn go_on(self, planner: &Arc<Scripted>, workers: &[Arc<Scripted>], again: Again) -> Self {
+        let Self { journal, folder, .. } = self;
+        drop(journal);
+        go_on(folder, planner, workers, again)
+    }
+
     pub fn types(&self) -> Vec<&str> {
         self.events.iter().filter_map(|event| event["type"].as_str()).collect()
     }
@@ -163,28 +177,61 @@ pub fn play_with(
     embed: Option<Arc<dyn Embed>>,
     request: &RunRequest,
     cancel: &Cancel,
+    look: impl FnMut(&RunEvent) + Send,
+) -> Ran {
+    let folder = tempfile::tempdir().unwrap();
+    do_work(folder, (planner, workers, embed), Work::New(request.clone()), cancel, look)
+}
+
+/// Goes on with a run whose record is in a folder.
+pub fn go_on(
+    folder: tempfile::TempDir,
+    planner: &Arc<Scripted>,
+    workers: &[Arc<Scripted>],
+    again: Again,
+) -> Ran {
+    do_work(folder, (planner, workers, None), Work::Again(Box::new(again)), &Cancel::new(), |_| {})
+}
+
+/// The record of runs in a folder.
+pub fn record(folder: &tempfile::TempDir) -> std::path::PathBuf {
+    folder.path().join("runs.sqlite")
+}
+
+fn do_work(
+    folder: tempfile::TempDir,
+    (planner, workers, embed): (&Arc<Scripted>, &[Arc<Scripted>], Option<Arc<dyn Embed>>),
+    to_do: Work,
+    cancel: &Cancel,
     mut look: impl FnMut(&RunEvent) + Send,
 ) -> Ran {
     let workers = workers.iter().map(|worker| Worker::explicit(Arc::clone(worker) as Arc<dyn Llm>)).collect();
     let band = Band { planner: Arc::clone(planner) as Arc<dyn Llm>, workers, embed };
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("runs.sqlite");
-    let desk = Desk::open(&path).unwrap();
-    let mut events = Vec::new();
+    let desk = Desk::open(&record(&folder)).unwrap();
+    let before = to_do.again().map_or(0, |again| again.state().last_seq);
+    let (mut events, mut streamed) = (Vec::new(), String::new());
     let mut observer = |event: &RunEvent| {
         look(event);
-        if !event.kind.is_transient() {
+        match &event.kind {
+            EventKind::AnswerDelta { text } => streamed.push_str(text),
+            EventKind::TaskRetried { .. } => streamed.clear(),
+            _ => {}
+        }
+        if event.kind.is_transient() {
+            assert_eq!(event.seq, before + events.len() as u64, "it has the number of the event before it");
+        } else {
             events.push(serde_json::to_value(event).unwrap());
         }
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let outcome = runtime.block_on(run(&band, request, &desk, &mut observer, cancel));
-    let journal = Journal::open(&path).unwrap();
+    let outcome = runtime.block_on(work(&band, to_do, &desk, &mut observer, cancel)).unwrap();
+    let journal = Journal::open(&record(&folder)).unwrap();
     runtime.shutdown_background();
     let seqs: Vec<u64> = events.iter().map(|event| event["seq"].as_u64().unwrap()).collect();
-    assert_eq!(seqs, (1..=seqs.len() as u64).collect::<Vec<_>>(), "events are numbered without gaps");
-    assert_eq!(journal.events(&outcome.id, 0).unwrap().len(), events.len(), "every event is recorded");
-    Ran { outcome, events, journal, _folder: folder }
+    let expected: Vec<u64> = (before + 1..=before + seqs.len() as u64).collect();
+    assert_eq!(seqs, expected, "events are numbered without gaps");
+    assert_eq!(journal.events(&outcome.id, before).unwrap().len(), events.len(), "every event is recorded");
+    Ran { outcome, events, streamed, journal, folder }
 }
 
 pub fn farms(count: usize) -> Vec<Input> {
@@ -199,7 +246,7 @@ pub fn farms(count: usize) -> Vec<Input> {
 pub const GOAL: &str = "Each file is about one farm. List how many sheep each keeps, and the total.";
 
 pub fn map_request(count: usize) -> RunRequest {
-    RunRequest { inputs: farms(count), strategy: Some(Strategy::Map), ..RunRequest::new(GOAL) }
+    RunRequest { inputs: farms(count), strategy: Some(StrategyName::Map), ..RunRequest::new(GOAL) }
 }
 
 pub fn slots() -> String {

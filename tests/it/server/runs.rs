@@ -25,6 +25,16 @@ fn status(home: &Path, run: &str) -> String {
     state["status"].as_str().unwrap().to_owned()
 }
 
+/// The events by which a run ended and went on, in order. Its events must be numbered without gaps.
+fn ends(home: &Path, run: &str) -> Vec<String> {
+    let lines = said(home, &["runs", "show", run, "--events", "--json"], 0);
+    let events: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let seqs: Vec<u64> = events.iter().map(|event| event["seq"].as_u64().unwrap()).collect();
+    assert_eq!(seqs, (1..=seqs.len() as u64).collect::<Vec<_>>());
+    let kinds = events.iter().map(|event| event["type"].as_str().unwrap());
+    kinds.filter(|kind| matches!(*kind, "run.finished" | "run.resumed")).map(str::to_owned).collect()
+}
+
 /// Starts a server whose band is the small model.
 pub fn serve(home: &tempfile::TempDir) -> Option<Server> {
     Server::start(home, &["--planner", model()?.to_str().unwrap()])
@@ -45,7 +55,7 @@ fn begin(server: &Server) -> String {
 }
 
 #[test]
-fn a_run_of_the_server_is_cancelled_and_done_again_from_another_terminal() {
+fn a_run_of_the_server_is_cancelled_and_goes_on_from_another_terminal() {
     let folder = tempfile::tempdir().unwrap();
     let Some(server) = serve(&folder) else { return };
     let home = folder.path();
@@ -72,7 +82,7 @@ fn a_run_of_the_server_is_cancelled_and_done_again_from_another_terminal() {
     let refused = said(home, &["runs", "cancel", &run], 2);
     assert!(refused.contains("nothing to cancel"), "{refused}");
 
-    // Resumed on the server, and cancelled by Ctrl-C as with `run`.
+    // Resumed on the server under its own id, and cancelled by Ctrl-C as with `run`.
     let mut again = command(home, &["runs", "resume", &run]);
     let mut again = again.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let mut stderr = BufReader::new(again.stderr.take().unwrap());
@@ -80,21 +90,19 @@ fn a_run_of_the_server_is_cancelled_and_done_again_from_another_terminal() {
     stderr.read_line(&mut line).unwrap();
     assert!(line.contains("using the server"), "{line}");
     let began = Instant::now();
-    let second = loop {
-        let id = server.get("/v1/runs/last").1["id"].as_str().unwrap().to_owned();
-        if id != run {
-            break id;
-        }
-        assert!(began.elapsed() < PATIENCE, "no second run begins");
-    };
+    while server.get(&format!("/v1/runs/{run}")).1["status"] != "in_progress" {
+        assert!(began.elapsed() < PATIENCE, "it does not go on");
+    }
     signal("INT", again.id());
     let mut rest = String::new();
     stderr.read_to_string(&mut rest).unwrap();
     assert_eq!(again.wait().unwrap().code(), Some(130), "{rest}");
-    assert!(rest.contains(&format!("runs resume {second}")), "{rest}");
-    let (_, second) = server.get(&format!("/v1/runs/{second}"));
-    assert_eq!((&second["status"], &second["goal"]), (&json!("cancelled"), &long()["goal"]));
-    assert_eq!(second["inputs"].as_array().unwrap().len(), 40);
+    assert!(rest.contains(&format!("runs resume {run}")), "{rest}");
+    let (_, again) = server.get(&format!("/v1/runs/{run}"));
+    assert_eq!((&again["status"], &again["goal"]), (&json!("cancelled"), &long()["goal"]));
+    assert_eq!(again["inputs"].as_array().unwrap().len(), 40);
+    assert_eq!(server.get("/v1/runs").1["data"].as_array().unwrap().len(), 1, "it is the same run");
+    assert_eq!(ends(home, &run), ["run.finished", "run.resumed", "run.finished"]);
     assert_eq!(said(home, &["runs", "rm", &run], 0), format!("{run}: deleted\n"));
 }
 
@@ -118,9 +126,34 @@ fn a_killed_servers_run_is_incomplete_and_can_be_resumed() {
     assert_eq!(asked, 409, "{answer}");
     let (asked, again) = second.post(&format!("/v1/runs/{run}/resume"), &json!({}));
     assert_eq!((asked, &again["resumes"], &again["status"]), (200, &json!(run), &json!("in_progress")));
-    let id = again["id"].as_str().unwrap();
-    let (asked, ended) = second.post(&format!("/v1/runs/{id}/cancel"), &json!({}));
+    assert_eq!(again["id"], json!(run), "it goes on under its own id");
+    let (asked, refused) = second.post(&format!("/v1/runs/{run}/resume"), &json!({}));
+    assert_eq!(asked, 409, "{refused}");
+    let (asked, ended) = second.post(&format!("/v1/runs/{run}/cancel"), &json!({}));
     assert_eq!((asked, &ended["status"], &ended["goal"]), (200, &json!("cancelled"), &long()["goal"]));
+    assert_eq!(ends(home, &run), ["run.resumed", "run.finished"]);
+    // Whoever follows it from its beginning hears all of it.
+    let (_, heard) = second.get(&format!("/v1/runs/{run}/events"));
+    let heard = heard.as_str().unwrap();
+    assert!(heard.contains("run.started") && heard.contains("run.finished"), "{heard}");
+}
+
+#[test]
+fn who_follows_a_run_that_was_resumed_hears_it_to_its_last_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(server) = serve(&folder) else { return };
+    let run = begin(&server);
+    let cancel = || server.post(&format!("/v1/runs/{run}/cancel"), &json!({}));
+    assert_eq!(cancel().1["status"], "cancelled");
+    assert_eq!(server.post(&format!("/v1/runs/{run}/resume"), &json!({})).0, 200);
+    let heard = std::thread::scope(|scope| {
+        let events = scope.spawn(|| server.get(&format!("/v1/runs/{run}/events")).1);
+        std::thread::sleep(Duration::from_millis(300));
+        assert_eq!(cancel().1["status"], "cancelled");
+        events.join().unwrap()
+    });
+    let heard = heard.as_str().unwrap();
+    assert_eq!(heard.matches("event: run.finished").count(), 2, "{heard}");
 }
 
 #[test]
@@ -225,25 +258,36 @@ fn a_question_is_answered_with_and_without_a_server() {
     let folder = tempfile::tempdir().unwrap();
     let Some(server) = serve(&folder) else { return };
     let home = folder.path();
-    let asked = said(home, &["run", "Proofread it.", "--strategy", "ask"], 4);
-    assert!(asked.contains("using the server") && asked.contains("runs answer"), "{asked}");
-    let (_, question) = server.get("/v1/runs/last");
-    let id = question["id"].as_str().unwrap();
-    assert_eq!(question["status"], "requires_action");
-    let refused = said(home, &["runs", "resume", id], 2);
-    assert!(refused.contains("waits for an answer"), "{refused}");
     let answer = |more: &[&str]| {
+        let asked = said(home, &["run", "Proofread it.", "--strategy", "ask"], 4);
+        assert!(asked.contains("using the server") && asked.contains("runs answer"), "{asked}");
+        let (_, question) = server.get("/v1/runs/last");
+        let id = question["id"].as_str().unwrap();
+        assert_eq!(question["status"], "requires_action");
+        let refused = said(home, &["runs", "resume", id], 2);
+        assert!(refused.contains("waits for an answer"), "{refused}");
         let words = [&["runs", "answer", id, "It are blue.", "--json", "--quiet"], more].concat();
         let output = command(home, &words).output().unwrap();
         let outcome: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
-        let shown = said(home, &["runs", "show", outcome["id"].as_str().unwrap(), "--json"], 0);
+        assert_eq!(outcome["id"], id, "the run goes on under its own id");
+        let shown = said(home, &["runs", "show", id, "--json"], 0);
         let state: Value = serde_json::from_str(&shown).unwrap();
-        assert_eq!((&state["goal"], &state["inputs"]), (&question["goal"], &json!(["answer"])));
-        assert_ne!(state["status"], "requires_action");
-        state["id"].as_str().unwrap().to_owned()
+        assert_eq!((&state["goal"], &state["inputs"]), (&question["goal"], &question["inputs"]));
+        assert!(state["status"] != "requires_action" && state["strategy"] != "ask", "{state}");
+        assert_eq!(ends(home, id), ["run.finished", "run.resumed", "run.finished"]);
+        let events = said(home, &["runs", "show", id, "--events", "--json"], 0);
+        let resumed = events.lines().find(|line| line.contains("run.resumed")).unwrap();
+        let resumed: Value = serde_json::from_str(resumed).unwrap();
+        assert_eq!(resumed["answer"], "It are blue.");
+        assert!(events.contains("(answer):"), "the model reads the answer: {events}");
+        // The list says how it is now.
+        let listed: Value = serde_json::from_str(&said(home, &["runs", "list", "--json"], 0)).unwrap();
+        let of_list = [&listed[0]["id"], &listed[0]["status"], &listed[0]["strategy"]];
+        assert_eq!(of_list, [&state["id"], &state["status"], &state["strategy"]]);
+        let refused = said(home, &["runs", "answer", id, "Once more."], 2);
+        assert!(refused.contains("no open question"), "{refused}");
     };
-    let joined = answer(&[]);
+    answer(&[]);
     let model = model().unwrap();
-    let alone = answer(&["--standalone", "--planner", model.to_str().unwrap()]);
-    assert_ne!(joined, alone);
+    answer(&["--standalone", "--planner", model.to_str().unwrap()]);
 }

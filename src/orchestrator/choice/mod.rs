@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use super::aside::{Counts, aside};
 use super::band::Embed;
-use super::request::{RunRequest, Strategy};
+use super::request::{RunRequest, StrategyName};
 use why::{Attachment, Facts, Nearest, StrategyWhy};
 
 pub use facts::ANSWER_TOKENS_RESERVED;
@@ -32,7 +32,7 @@ const FAR: f32 = 0.2;
 #[derive(Debug, Clone, Deserialize)]
 struct Example {
     goal: String,
-    strategy: Strategy,
+    strategy: StrategyName,
     /// Whether inputs came with the goal.
     inputs: bool,
 }
@@ -48,14 +48,14 @@ pub async fn choose(
     counts: &Arc<Counts>,
     context_tokens: usize,
     embed: Option<&dyn Embed>,
-) -> (Strategy, StrategyWhy) {
+) -> (StrategyName, StrategyWhy) {
     let (asked, counts) = (Arc::clone(request), Arc::clone(counts));
     let facts = aside(move || facts::gather(&asked, &counts, context_tokens)).await;
     let (strategy, nearest, because) = decide(request, &facts, embed).await;
     (strategy, StrategyWhy { facts, nearest, because })
 }
 
-type Choice = (Strategy, Vec<Nearest>, String);
+type Choice = (StrategyName, Vec<Nearest>, String);
 
 async fn decide(request: &RunRequest, facts: &Facts, embed: Option<&dyn Embed>) -> Choice {
     if let Some(strategy) = request.strategy {
@@ -76,54 +76,54 @@ async fn decide(request: &RunRequest, facts: &Facts, embed: Option<&dyn Embed>) 
 }
 
 /// The strategies that the facts allow.
-fn possible(facts: &Facts) -> Vec<Strategy> {
+fn possible(facts: &Facts) -> Vec<StrategyName> {
     if facts.arithmetic.is_some() {
-        return vec![Strategy::Direct];
+        return vec![StrategyName::Direct];
     }
     if facts.inputs > 0 {
         return match (facts.inputs, facts.inputs_fit_together) {
-            (_, false) => vec![Strategy::Map],
-            (1, true) => vec![Strategy::Direct, Strategy::Sequence],
-            (_, true) => vec![Strategy::Direct, Strategy::Map, Strategy::Sequence],
+            (_, false) => vec![StrategyName::Map],
+            (1, true) => vec![StrategyName::Direct, StrategyName::Sequence],
+            (_, true) => vec![StrategyName::Direct, StrategyName::Map, StrategyName::Sequence],
         };
     }
     match facts.speaks_of_attachment {
         // The conversation has the text.
         _ if facts.conversation_has_it => {}
-        Attachment::Yes => return vec![Strategy::Ask],
-        Attachment::Perhaps => return vec![Strategy::Direct, Strategy::Ask],
+        Attachment::Yes => return vec![StrategyName::Ask],
+        Attachment::Perhaps => return vec![StrategyName::Direct, StrategyName::Ask],
         Attachment::No => {}
     }
-    let mut possible = vec![Strategy::Direct];
+    let mut possible = vec![StrategyName::Direct];
     if facts.named_aspects.len() >= 2 || facts.speaks_of_parts {
-        possible.push(Strategy::Parallel);
+        possible.push(StrategyName::Parallel);
     }
     // Two numbers make one operation, which one call does as well. From three on, there are steps that
     // ballots may differ in.
     if facts.numbers >= 3 {
-        possible.push(Strategy::Vote);
+        possible.push(StrategyName::Vote);
     }
     possible
 }
 
-fn only_choice(strategy: Strategy, facts: &Facts) -> &'static str {
+fn only_choice(strategy: StrategyName, facts: &Facts) -> &'static str {
     match strategy {
-        Strategy::Ask => "the goal mentions an attachment, but there is none",
-        Strategy::Map => "the inputs do not fit the planner's context together",
+        StrategyName::Ask => "the goal mentions an attachment, but there is none",
+        StrategyName::Map => "the inputs do not fit the planner's context together",
         _ if facts.arithmetic.is_some() => "it is only arithmetic, which the calculator does",
         _ if facts.inputs == 1 => "one input, which fits one call",
         _ => "one call answers it",
     }
 }
 
-fn without_embedder(facts: &Facts, possible: &[Strategy]) -> Strategy {
-    let map = possible.contains(&Strategy::Map) && (facts.inputs >= 3 || facts.speaks_of_each);
+fn without_embedder(facts: &Facts, possible: &[StrategyName]) -> StrategyName {
+    let map = possible.contains(&StrategyName::Map) && (facts.inputs >= 3 || facts.speaks_of_each);
     let parallel =
-        possible.contains(&Strategy::Parallel) && facts.speaks_of_parts && facts.named_aspects.len() >= 2;
+        possible.contains(&StrategyName::Parallel) && facts.speaks_of_parts && facts.named_aspects.len() >= 2;
     match (map, parallel) {
-        (true, _) => Strategy::Map,
-        (_, true) => Strategy::Parallel,
-        _ => Strategy::Direct,
+        (true, _) => StrategyName::Map,
+        (_, true) => StrategyName::Parallel,
+        _ => StrategyName::Direct,
     }
 }
 
@@ -151,12 +151,12 @@ async fn neighbours(goal: &str, inputs: bool, embed: &dyn Embed) -> Result<Vec<N
 }
 
 /// Examples of a strategy that is not available count for the direct one.
-fn stands_for(strategy: Strategy) -> Strategy {
-    if strategy.is_available() { strategy } else { Strategy::Direct }
+fn stands_for(strategy: StrategyName) -> StrategyName {
+    if strategy.is_available() { strategy } else { StrategyName::Direct }
 }
 
-fn by_nearness(facts: &Facts, possible: &[Strategy], mut nearest: Vec<Nearest>) -> Choice {
-    let score = |strategy: Strategy| {
+fn by_nearness(facts: &Facts, possible: &[StrategyName], mut nearest: Vec<Nearest>) -> Choice {
+    let score = |strategy: StrategyName| {
         let near: Vec<f32> = nearest
             .iter()
             .filter(|example| stands_for(example.strategy) == strategy)
@@ -165,13 +165,13 @@ fn by_nearness(facts: &Facts, possible: &[Strategy], mut nearest: Vec<Nearest>) 
             .collect();
         let nearness = near.iter().sum::<f32>() / near.len().max(1) as f32;
         // If no example is close, nothing speaks against one call.
-        let floor = if strategy == Strategy::Direct { FAR } else { f32::MIN };
+        let floor = if strategy == StrategyName::Direct { FAR } else { f32::MIN };
         nearness.max(floor) + leaning(strategy, facts)
     };
-    let scored: Vec<(Strategy, f32)> =
+    let scored: Vec<(StrategyName, f32)> =
         possible.iter().map(|strategy| (*strategy, score(*strategy))).collect();
     let best =
-        scored.iter().max_by(|a, b| a.1.total_cmp(&b.1)).map_or(Strategy::Direct, |(strategy, _)| *strategy);
+        scored.iter().max_by(|a, b| a.1.total_cmp(&b.1)).map_or(StrategyName::Direct, |(strategy, _)| *strategy);
     let shown: Vec<String> =
         scored.iter().map(|(strategy, score)| format!("{strategy} {score:.2}")).collect();
     nearest.truncate(NEAREST_SHOWN);
@@ -179,16 +179,16 @@ fn by_nearness(facts: &Facts, possible: &[Strategy], mut nearest: Vec<Nearest>) 
 }
 
 /// What the facts add to the cosine similarity: enough to decide a close call, not to overturn a clear one.
-fn leaning(strategy: Strategy, facts: &Facts) -> f32 {
+fn leaning(strategy: StrategyName, facts: &Facts) -> f32 {
     match strategy {
         // In a tie, one call is preferred to splitting the goal.
-        Strategy::Direct => 0.03,
-        Strategy::Map => {
+        StrategyName::Direct => 0.03,
+        StrategyName::Map => {
             let each = if facts.speaks_of_each { 0.05 } else { 0.0 };
             let many = if facts.inputs >= 3 { 0.05 } else { 0.0 };
             each + many
         }
-        Strategy::Parallel if facts.speaks_of_parts && facts.named_aspects.len() >= 2 => 0.15,
+        StrategyName::Parallel if facts.speaks_of_parts && facts.named_aspects.len() >= 2 => 0.15,
         _ => 0.0,
     }
 }

@@ -4,7 +4,7 @@
 use bandmaster_tools::calculator::Aggregate;
 use serde::{Deserialize, Serialize};
 
-use super::super::plan::AnswerIs;
+use crate::plan::AnswerIs;
 
 /// How the answers are combined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::super::request::Strategy;
+use super::super::request::StrategyName;
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct StrategyWhy {
     pub facts: Facts,
     /// The worked examples closest in meaning, closest first. Empty without an embedder or if it was not needed.
@@ -14,7 +14,7 @@ pub struct StrategyWhy {
 }
 
 /// What can be counted about a goal and its inputs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
     /// How many inputs the run was given.
     pub inputs: usize,
@@ -48,15 +48,16 @@ pub struct Nearest {
     /// The goal of the worked example.
     pub goal: String,
     /// The best strategy for that goal.
-    pub strategy: Strategy,
+    pub strategy: StrategyName,
     /// Cosine similarity of the two goals' embeddings.
     pub similarity: f32,
 }
 
 /// Whether a goal refers to something attached or sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Attachment {
+    #[default]
     No,
     /// It refers to a text that may be the one to write: "the report".
     Perhaps,

@@ -6,9 +6,9 @@ use bandmaster_tools::calculator::{Aggregate, Decimal};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::super::checks::{stands_in, words};
-use super::super::plan::{AnswerIs, Slice};
-use super::super::request::Input;
+use crate::checks::{stands_in, words};
+use crate::plan::{AnswerIs, Slice};
+use crate::request::Input;
 use super::finding::{Answer, Finding, Raw};
 use super::slots::Slots;
 

@@ -3,8 +3,8 @@
 
 use bandmaster_tools::calculator::Aggregate;
 
-use super::super::checks::words;
-use super::super::plan::AnswerIs;
+use crate::checks::words;
+use crate::plan::AnswerIs;
 use super::orders::{Field, Order, Relation, is_order_word, may_order, mentions, orders};
 use super::slots::{Combine, Slots};
 

@@ -2,25 +2,20 @@
 //! other number. If the planner fails at that, the facts are listed plainly.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
 use bandmaster_tools::calculator::{Aggregate, Decimal};
 
-use super::super::aside::prompt_tokens;
-use super::super::attempt::Context;
-use super::super::band::{Message, Reply, Role};
-use super::super::checks::{check_text, check_whole, mostly_in, numbers_in, words, written_numbers};
-use super::super::dispatch::Verdict;
-use super::super::missing::sentences;
-use super::super::outcome::TaskReport;
-use super::super::plan::AnswerIs;
-use super::super::planner::{Question, ask};
-use super::super::registry::Registry;
 use super::finding::{Answer, Finding};
 use super::reduce::Figures;
 use super::slots::Slots;
+use crate::band::{Message, Reply, Role};
+use crate::checks::{check_text, check_whole, mostly_in, numbers_in, words, written_numbers};
+use crate::goal::PLANNER;
+use crate::missing::sentences;
+use crate::plan::{AnswerIs, Job, Task};
+use crate::strategy::Verdict;
 
-/// Most tokens of an answer, in addition to twice those of the facts.
+/// Most tokens of an answer, in addition to one for every byte of the facts, which is at least twice their tokens.
 const ANSWER_TOKENS_MAX: u32 = 300;
 
 /// Everything an answer may be based on.
@@ -31,43 +26,32 @@ pub struct FactSheet<'a> {
     pub figures: &'a Figures,
 }
 
-/// The answer, and the report of the planner's call if there was one.
-pub async fn answer(
-    context: &Context,
-    registry: &Registry,
-    goal: &str,
-    facts: &FactSheet<'_>,
-) -> (String, Option<TaskReport>) {
-    let plain = plain(facts);
-    if context.cancel.reason().is_some() {
-        return (plain, None);
-    }
-    let planner = registry.planner();
-    let tokens_max =
-        ANSWER_TOKENS_MAX + 2 * u32::try_from(planner.llm.count_tokens(&plain)).unwrap_or(u32::MAX / 4);
-    let (messages, prompt_tokens) = prompt_tokens(&planner.llm, prompt(goal, facts)).await;
-    if prompt_tokens + tokens_max as usize > planner.llm.context_tokens() {
-        return (plain, None);
-    }
-    let wanted = Wanted::of(goal, facts);
-    let question = Question {
-        id: "synthesis",
-        purpose: "answer the goal from the results",
-        messages,
-        schema: None,
+/// The planner's call that words the answer. Without room for a whole answer, it fails before it begins.
+pub fn task(needs: Vec<String>, facts: &FactSheet<'_>) -> Task {
+    let facts_bytes = u32::try_from(plain(facts).len()).unwrap_or(u32::MAX / 4);
+    let tokens_max = ANSWER_TOKENS_MAX + facts_bytes;
+    Task {
+        id: "synthesis".to_owned(),
+        job: Job::Synthesis,
+        worker: PLANNER.to_owned(),
+        ladder: vec![PLANNER.to_owned(); 2],
+        instruction: "answer the goal from the results".to_owned(),
+        needs,
         tokens_max,
-        critical_path_tokens: 0,
-        tries: 2,
-        check: Arc::new(move |reply: &Reply| match check_whole(reply) {
-            Ok(text) => wanted.judge(&text),
-            Err(why) => Verdict::Reject(why),
-        }),
-    };
-    let done = ask(context, registry, question).await;
-    (done.accepted.unwrap_or(plain), Some(done.report))
+        tokens_min: tokens_max / 2,
+        with_gaps: true,
+        ..Task::default()
+    }
 }
 
-fn prompt(goal: &str, facts: &FactSheet<'_>) -> Vec<Message> {
+pub fn check(goal: &str, facts: &FactSheet<'_>, reply: &Reply) -> Verdict {
+    match check_whole(reply) {
+        Ok(text) => Wanted::of(goal, facts).judge(&text),
+        Err(why) => Verdict::reject(why),
+    }
+}
+
+pub fn prompt(goal: &str, facts: &FactSheet<'_>) -> Vec<Message> {
     vec![Message::new(
         Role::User,
         format!(
@@ -193,21 +177,21 @@ impl Wanted {
     fn judge(&self, answer: &str) -> Verdict {
         let answer = match check_text(answer) {
             Ok(answer) => answer,
-            Err(why) => return Verdict::Reject(why),
+            Err(why) => return Verdict::reject(why),
         };
         let numbers = numbers_in(&answer);
         if let Some(ways) = self.numbers.iter().find(|ways| !ways.iter().any(|way| numbers.contains(way))) {
-            return Verdict::Reject(format!("{} is missing", ways[0]));
+            return Verdict::reject(format!("{} is missing", ways[0]));
         }
         if let Some(text) = self.texts.iter().find(|text| !mostly_in(&answer, text)) {
-            return Verdict::Reject(format!("{text} is missing"));
+            return Verdict::reject(format!("{text} is missing"));
         }
         let small = |number: &Decimal| (0..=self.small_max).any(|small| *number == Decimal::from(small));
         let known = |number: &Decimal| self.allowed.contains(number) || small(number);
         let invented = written_numbers(&answer).into_iter().find(|readings| !readings.iter().any(known));
         match invented.as_deref().and_then(<[Decimal]>::first) {
             Some(number) if !self.texts_hold_dates() => {
-                Verdict::Reject(format!("{number} is not among the results"))
+                Verdict::reject(format!("{number} is not among the results"))
             }
             _ => Verdict::Accept(answer),
         }
@@ -262,7 +246,7 @@ mod tests {
             ("", "empty"),
         ] {
             match verdict(answer) {
-                Verdict::Reject(error) => assert!(error.contains(why), "{answer:?}: {error}"),
+                Verdict::Reject { why: error, .. } => assert!(error.contains(why), "{answer:?}: {error}"),
                 other => panic!("{answer:?}: {other:?}"),
             }
         }

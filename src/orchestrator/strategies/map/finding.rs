@@ -1,16 +1,15 @@
 //! One question to one text: the prompt, the schema of the reply, and the check of the reply against the text.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
 use bandmaster_tools::calculator::Decimal;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::super::band::{Finish, Message, Reply, Role};
-use super::super::checks::{before_repetition, check_text, mostly_in, numbers_in, sentences, words};
-use super::super::dispatch::{Check, Verdict};
-use super::super::plan::{AnswerIs, Slice};
+use crate::band::{Finish, Message, Reply, Role};
+use crate::checks::{before_repetition, check_text, mostly_in, numbers_in, sentences, words};
+use crate::plan::{AnswerIs, Slice};
+use crate::strategy::Verdict;
 use super::slots::Slots;
 
 /// What an input answers to the question.
@@ -129,14 +128,14 @@ JSON like {{\"subject\": \"{SUBJECT_FORM}\", \"answer\": {}}}.",
 }
 
 /// Accepts what the text supports. What it may support is doubtful, and a better reader decides.
-pub fn check(slots: &Slots, text: Arc<str>) -> Check {
-    let (answer_is, find) = (slots.answer_is, slots.find.clone());
-    Arc::new(move |reply: &Reply| match serde_json::from_str::<Raw>(&reply.text) {
-        Ok(raw) if reply.finish == Finish::Length => cut_off(answer_is, &text, raw),
-        Ok(raw) => judge(answer_is, &find, &text, raw),
-        Err(_) if reply.finish == Finish::Length => Verdict::Redraw { why: CUT_OFF.to_owned(), kept: None },
-        Err(e) => Verdict::Reject(format!("the reply was not the JSON asked for ({e})")),
-    })
+pub fn check(slots: &Slots, text: &str, reply: &Reply) -> Verdict {
+    let answer_is = slots.answer_is;
+    match serde_json::from_str::<Raw>(&reply.text) {
+        Ok(raw) if reply.finish == Finish::Length => cut_off(answer_is, text, raw),
+        Ok(raw) => judge(answer_is, &slots.find, text, raw),
+        Err(_) if reply.finish == Finish::Length => Verdict::reject(CUT_OFF),
+        Err(e) => Verdict::reject(format!("the reply was not the JSON asked for ({e})")),
+    }
 }
 
 const CUT_OFF: &str = "the reply was cut off at its limit";
@@ -169,7 +168,7 @@ fn cut_off(answer_is: AnswerIs, text: &str, mut raw: Raw) -> Verdict {
         }
         _ => false,
     };
-    Verdict::Redraw { why: CUT_OFF.to_owned(), kept: kept.then(|| written(&raw)) }
+    Verdict::Reject { why: CUT_OFF.to_owned(), kept: kept.then(|| written(&raw)) }
 }
 
 /// Drops a subject that is not in the text, is a copy of the form in the prompt, or is a whole sentence.
@@ -196,10 +195,7 @@ fn is_form(answer_is: AnswerIs, answer: &Value) -> bool {
 fn judge(answer_is: AnswerIs, find: &str, text: &str, mut raw: Raw) -> Verdict {
     clear_subject(text, &mut raw);
     if is_form(answer_is, &raw.answer) {
-        return Verdict::Redraw {
-            why: "the reply repeats the form instead of an answer".to_owned(),
-            kept: None,
-        };
+        return Verdict::reject("the reply repeats the form instead of an answer");
     }
     if raw.answer.is_null() {
         return Verdict::Doubt(written(&raw));
@@ -215,7 +211,7 @@ fn judge(answer_is: AnswerIs, find: &str, text: &str, mut raw: Raw) -> Verdict {
     match verdict {
         Ok(true) => Verdict::Accept(written(&raw)),
         Ok(false) => Verdict::Doubt(written(&raw)),
-        Err(why) => Verdict::Reject(why),
+        Err(why) => Verdict::reject(why),
     }
 }
 

@@ -1,19 +1,15 @@
 //! The vote strategy: the planner answers the goal several times independently, and the most frequent answer wins.
 
-use std::sync::Arc;
-
 use bandmaster_tools::calculator::Decimal;
 
-use super::attempt::Context;
-use super::band::Reply;
-use super::checks::{check_whole, words};
-use super::dispatch::{Build, Done, Draw, ModelWork, Results, Verdict, Work, dispatch};
-use super::event::EventKind;
-use super::outcome::Ended;
-use super::outcome::Status;
-use super::plan::{Plan, Shape, Task};
-use super::registry::{PLANNER, Registry};
-use super::request::RunRequest;
+use crate::band::Reply;
+use crate::checks::{check_whole, words};
+use crate::goal::{Goal, PLANNER};
+use crate::outcome::Status;
+use crate::plan::{Draw, Job, Task};
+use crate::request::StrategyName;
+use crate::state::{RunState, TaskState};
+use crate::strategy::{Ended, Move, Prompt, Strategy, Verdict};
 
 /// Number of ballots. Odd, so that two answers cannot tie.
 const BALLOTS: usize = 5;
@@ -21,12 +17,56 @@ const BALLOT_TOKENS_MAX: u32 = 512;
 /// Comes before the answer in a ballot. Compared in lower case.
 const MARK: &str = "answer:";
 
-pub async fn run(context: &Context, registry: &Registry, request: &RunRequest) -> Ended {
-    let (plan, builds) = lay_out(registry, request);
-    context.send(EventKind::PlanAccepted { plan: plan.clone() });
-    let done = dispatch(context, &plan, builds).await;
+pub struct Vote;
+
+impl Strategy for Vote {
+    fn name(&self) -> StrategyName {
+        StrategyName::Vote
+    }
+
+    fn next(&self, goal: &Goal, state: &RunState) -> Move {
+        let ballots: Vec<&TaskState> = state.plan_tasks().collect();
+        if ballots.is_empty() {
+            return Move::Add { tasks: (0..BALLOTS).map(|number| ballot(goal, number)).collect(), proposed: None };
+        }
+        if ballots.iter().all(|ballot| ballot.has_ended()) { Move::Answer(count(&ballots)) } else { Move::Wait }
+    }
+
+    fn prompt(&self, _: &Task, goal: &Goal, _: &RunState) -> Prompt {
+        let prompt = format!(
+            "{}{}\n\nWork it out step by step, briefly. End with a line \"Answer:\" and the answer alone.",
+            goal.inputs_under("Attached text"),
+            goal.text
+        );
+        Prompt { messages: goal.messages(prompt), schema: None }
+    }
+
+    fn check(&self, _: &Task, _: &Goal, _: &RunState, reply: &Reply) -> Verdict {
+        match check_whole(reply) {
+            Ok(text) if answer_of(&text).is_some() => Verdict::Accept(text),
+            Ok(_) => Verdict::reject("it gives no answer"),
+            Err(why) => Verdict::reject(why),
+        }
+    }
+}
+
+fn ballot(goal: &Goal, number: usize) -> Task {
+    Task {
+        id: format!("t{}", number + 1),
+        job: Job::Ballot { number: number as u32 },
+        worker: PLANNER.to_owned(),
+        ladder: vec![PLANNER.to_owned(); 2],
+        instruction: goal.text.clone(),
+        tokens_max: BALLOT_TOKENS_MAX,
+        // The first ballot is what the planner would answer without a vote.
+        draw: if number == 0 { Draw::MostLikely } else { Draw::Varied(number as u64) },
+        ..Task::default()
+    }
+}
+
+fn count(ballots: &[&TaskState]) -> Ended {
     let mut ended = Ended::default();
-    if let Some(elected) = elect(&done) {
+    if let Some(elected) = elect(ballots) {
         if 2 * elected.votes <= elected.cast {
             ended.failed_tasks = 1;
             ended.missing.push(format!(
@@ -38,8 +78,8 @@ pub async fn run(context: &Context, registry: &Registry, request: &RunRequest) -
     }
     // Ballots that failed don't matter as long as most were cast.
     let without = |stopped: bool| {
-        let none = done.iter().filter(|one| one.accepted.is_none());
-        none.filter(|one| (one.report.status == Status::Cancelled) == stopped).collect::<Vec<_>>()
+        let none = ballots.iter().filter(|ballot| ballot.accepted().is_none());
+        none.filter(|ballot| (ballot.status == Status::Cancelled) == stopped).collect::<Vec<_>>()
     };
     let (failed, not_cast) = (without(false), without(true));
     if 2 * (failed.len() + not_cast.len()) >= BALLOTS {
@@ -47,59 +87,11 @@ pub async fn run(context: &Context, registry: &Registry, request: &RunRequest) -
         if !failed.is_empty() {
             ended.missing.push(format!("{} of {BALLOTS} ballots failed", failed.len()));
         }
-        if let Some(why) = not_cast.first().and_then(|one| one.report.error.as_deref()) {
+        if let Some(why) = not_cast.first().and_then(|ballot| ballot.error.as_deref()) {
             ended.missing.push(format!("{} of {BALLOTS} ballots were not started: {why}", not_cast.len()));
         }
     }
-    ended.tasks = done.into_iter().map(|one| one.report).collect();
     ended
-}
-
-fn lay_out(registry: &Registry, request: &RunRequest) -> (Plan, Vec<Build>) {
-    let mut tasks = Vec::new();
-    let mut builds: Vec<Build> = Vec::new();
-    for ballot in 0..BALLOTS {
-        tasks.push(Task {
-            id: format!("t{}", ballot + 1),
-            worker: PLANNER.to_owned(),
-            instruction: request.goal.clone(),
-            input: None,
-            needs: Vec::new(),
-            output: Shape::Text,
-            tokens_max: BALLOT_TOKENS_MAX,
-        });
-        let work = ModelWork {
-            messages: request.messages(prompt(request)),
-            schema: None,
-            ladder: vec![registry.planner(), registry.planner()],
-            check: Arc::new(check),
-            // The first ballot is what the planner would answer without a vote.
-            draw: if ballot == 0 { Draw::MostLikely } else { Draw::Varied(ballot as u64) },
-            streams_answer: false,
-        };
-        builds.push(Box::new(move |_: &Results| Work::Model(work)));
-    }
-    (Plan::new(tasks).expect("ballots need nothing of each other"), builds)
-}
-
-fn prompt(request: &RunRequest) -> String {
-    let inputs: String = request
-        .inputs
-        .iter()
-        .map(|input| format!("Attached text ({}):\n{}\n\n", input.name, input.text.trim()))
-        .collect();
-    format!(
-        "{inputs}{}\n\nWork it out step by step, briefly. End with a line \"Answer:\" and the answer alone.",
-        request.goal
-    )
-}
-
-fn check(reply: &Reply) -> Verdict {
-    match check_whole(reply) {
-        Ok(text) if answer_of(&text).is_some() => Verdict::Accept(text),
-        Ok(_) => Verdict::Reject("it gives no answer".to_owned()),
-        Err(why) => Verdict::Reject(why),
-    }
 }
 
 /// The text after the last "Answer:", or else the last line that contains a digit.
@@ -136,12 +128,12 @@ struct Elected {
 }
 
 /// The first ballot among those with the most frequent answer.
-fn elect(done: &[Done]) -> Option<Elected> {
-    let cast: Vec<&String> = done.iter().filter_map(|one| one.accepted.as_ref()).collect();
+fn elect(ballots: &[&TaskState]) -> Option<Elected> {
+    let cast: Vec<&str> = ballots.iter().filter_map(|ballot| ballot.accepted()).collect();
     let opinions: Vec<_> = cast.iter().map(|text| answer_of(text).map(opinion)).collect();
     let votes = |at: &usize| opinions.iter().filter(|other| **other == opinions[*at]).count();
     let most = (0..cast.len()).map(|at| votes(&at)).max()?;
-    let ballot = (0..cast.len()).find(|at| votes(at) == most).map(|at| cast[at].clone())?;
+    let ballot = (0..cast.len()).find(|at| votes(at) == most).map(|at| cast[at].to_owned())?;
     Some(Elected { ballot, votes: most, cast: cast.len() })
 }
 

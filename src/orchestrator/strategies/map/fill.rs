@@ -1,25 +1,18 @@
 //! Asks the planner to fill in the slots of a map. The schema for that is built from what the calculator and the
 //! readers can do.
 
-use std::sync::Arc;
-
 use bandmaster_tools::calculator::Aggregate;
 use serde_json::{Value, json};
 
-use super::super::aside::topic;
-use super::super::attempt::Context;
-use super::super::band::{Finish, Message, Reply, Role};
-use super::super::checks::words;
-use super::super::dispatch::{Check, Verdict};
-use super::super::event::EventKind;
-use super::super::outcome::TaskReport;
-use super::super::own_words::{Foreign, Topic};
-use super::super::plan::AnswerIs;
-use super::super::planner::{Question, ask};
-use super::super::registry::Registry;
-use super::super::request::RunRequest;
 use super::settle::{self, settle};
 use super::slots::Slots;
+use crate::band::{Finish, Message, Reply, Role};
+use crate::checks::words;
+use crate::goal::{Goal, PLANNER};
+use crate::own_words::{Foreign, Topic};
+use crate::plan::{AnswerIs, Job, Task};
+use crate::state::TaskState;
+use crate::strategy::Verdict;
 
 const SLOTS_TOKENS_MAX: u32 = 240;
 /// Most times the planner is asked for slots.
@@ -32,7 +25,7 @@ const FIND_WORDS_MAX: usize = 40;
 const EXAMPLES_OWN: &[&str] =
     &["sailors", "ship", "horse", "tower", "applicant", "180", "river", "builder", "house"];
 
-fn schema() -> Value {
+pub fn schema() -> Value {
     let kinds: Vec<&str> = AnswerIs::ALL.iter().map(|kind| kind.name()).collect();
     let mut combine = vec!["list", "summary"];
     combine.extend(Aggregate::ALL.iter().map(|aggregate| aggregate.name()));
@@ -48,7 +41,7 @@ fn schema() -> Value {
     })
 }
 
-fn prompt(request: &RunRequest) -> Vec<Message> {
+pub fn prompt(goal: &str) -> Vec<Message> {
     let prompt = format!(
         "A goal needs one fact from each of several texts. Say in JSON which fact, and what is to be done with all of them.\n\
 find: the fact to look up in every single text, in the goal's own words\n\
@@ -67,82 +60,69 @@ Goal: On which day was the river lowest?\n\
 {{\"find\": \"height of the river\", \"answer_is\": \"number\", \"combine\": [\"least\"]}}\n\
 Goal: Who built the houses?\n\
 {{\"find\": \"builder of the house\", \"answer_is\": \"name\", \"combine\": [\"list\"]}}\n\
-Goal: {}",
-        request.goal
+Goal: {goal}"
     );
     vec![Message::new(Role::User, prompt)]
 }
 
-/// Asks the planner. Always returns slots that can be carried out, and the report of the call.
-pub async fn ask_planner(
-    context: &Context,
-    registry: &Registry,
-    request: &Arc<RunRequest>,
-) -> (Slots, TaskReport) {
-    let question = Question {
-        id: "plan",
-        purpose: "fill the slots of a map",
-        messages: prompt(request),
-        schema: Some(schema()),
+pub fn task() -> Task {
+    Task {
+        id: "plan".to_owned(),
+        job: Job::Plan,
+        worker: PLANNER.to_owned(),
+        ladder: vec![PLANNER.to_owned(); DRAWS],
+        instruction: "fill the slots of a map".to_owned(),
         tokens_max: SLOTS_TOKENS_MAX,
-        critical_path_tokens: 2 * SLOTS_TOKENS_MAX,
-        check: checked(request.goal.clone(), topic(request, EXAMPLES_OWN).await),
-        tries: DRAWS,
-    };
-    let done = ask(context, registry, question).await;
-    let filled = done.accepted.as_deref().and_then(|json| serde_json::from_str::<Slots>(json).ok());
-    let goal = &request.goal;
-    let slots = filled.map_or_else(|| Slots::fallback(goal), |slots| settle(slots, goal));
-    context.send(EventKind::PlanProposed { slots: serde_json::to_value(&slots).unwrap_or_default() });
-    (slots, done.report)
+        ..Task::default()
+    }
+}
+
+/// The slots that the planner has filled in, or else ones that any goal allows.
+pub fn slots(plan: &TaskState, goal: &str) -> Slots {
+    let filled = plan.accepted().and_then(|json| serde_json::from_str::<Slots>(json).ok());
+    filled.map_or_else(|| Slots::fallback(goal), |slots| settle(slots, goal))
 }
 
 /// Accepts slots that can be carried out and are about the goal. If they are not about it, the planner is asked again
 /// without an explanation: a planner that is shown its error repeats it.
-fn checked(goal: String, topic: Topic) -> Check {
-    Arc::new(move |reply: &Reply| {
-        if reply.finish == Finish::Length {
-            return Verdict::Redraw { why: "it was cut off at its limit".to_owned(), kept: None };
-        }
-        match serde_json::from_str::<Slots>(&reply.text) {
-            Ok(slots) => judge(&slots, &topic, &goal, &reply.text),
-            Err(e) => Verdict::Reject(format!("not the JSON that was asked for: {e}")),
-        }
-    })
+pub fn check(goal: &Goal, reply: &Reply) -> Verdict {
+    if reply.finish == Finish::Length {
+        return Verdict::reject("it was cut off at its limit");
+    }
+    match serde_json::from_str::<Slots>(&reply.text) {
+        Ok(slots) => judge(&slots, goal.topic(EXAMPLES_OWN), &goal.text, &reply.text),
+        Err(e) => Verdict::reject(format!("not the JSON that was asked for: {e}")),
+    }
 }
 
 fn judge(slots: &Slots, topic: &Topic, goal: &str, json: &str) -> Verdict {
     let find = slots.find.trim();
     if slots.combine.is_empty() {
-        return Verdict::Reject("combine must name at least one".to_owned());
+        return Verdict::reject("combine must name at least one");
     }
     if find.len() < 3 {
-        return Verdict::Reject("find is empty".to_owned());
+        return Verdict::reject("find is empty");
     }
     if words(find).len() > FIND_WORDS_MAX {
-        return Verdict::Redraw { why: format!("find has more than {FIND_WORDS_MAX} words"), kept: None };
+        return Verdict::reject(format!("find has more than {FIND_WORDS_MAX} words"));
     }
     let kept = || Some(json.to_owned());
     match topic.foreign(find) {
         Some(Foreign::Example) => {
-            let why = format!("\"{find}\" comes from a worked example, not from the goal");
-            return Verdict::Redraw { why, kept: None };
+            return Verdict::reject(format!("\"{find}\" comes from a worked example, not from the goal"));
         }
         Some(Foreign::Nobody) => {
-            return Verdict::Redraw {
-                why: format!("\"{find}\" has nothing to do with the goal"),
-                kept: None,
-            };
+            return Verdict::reject(format!("\"{find}\" has nothing to do with the goal"));
         }
         // It may be a translation. Then other attempts give the same, and this one is used.
         Some(Foreign::Unjudged) => {
-            return Verdict::Redraw { why: format!("\"{find}\" shares no word with the goal"), kept: kept() };
+            return Verdict::Reject { why: format!("\"{find}\" shares no word with the goal"), kept: kept() };
         }
         None => {}
     }
     match settle::misses(slots, goal) {
         Some(other) => {
-            Verdict::Redraw { why: format!("the goal asks for {other}, not \"{find}\""), kept: kept() }
+            Verdict::Reject { why: format!("the goal asks for {other}, not \"{find}\""), kept: kept() }
         }
         None => Verdict::Accept(json.to_owned()),
     }

@@ -1,12 +1,8 @@
-use std::sync::Arc;
-
 use bandmaster_tools::calculator::Aggregate;
 use proptest::prelude::*;
 
-use super::super::band::{CallUsage, Finish, Reply};
-use super::super::dispatch::Verdict;
-use super::super::plan::AnswerIs;
-use super::super::request::Input;
+use crate::band::{CallUsage, Finish};
+use crate::request::Input;
 use super::reduce::{calculate, merge};
 use super::slots::Combine;
 use super::*;
@@ -28,11 +24,10 @@ const TEXT: &str =
     "Mill of Brock\n\nIn 1990 it ground 1,250 sacks. It has two stones. It opened on 3 May 1887.";
 
 fn verdict(answer_is: AnswerIs, json: &str) -> &'static str {
-    match finding::check(&slots(answer_is, &[]), Arc::from(TEXT))(&reply(json)) {
+    match finding::check(&slots(answer_is, &[]), TEXT, &reply(json)) {
         Verdict::Accept(_) => "accept",
         Verdict::Doubt(_) => "doubt",
-        Verdict::Reject(_) => "reject",
-        Verdict::Redraw { .. } => "redraw",
+        Verdict::Reject { .. } => "reject",
     }
 }
 
@@ -56,9 +51,9 @@ fn a_reading_is_accepted_only_where_the_text_bears_it_out() {
         (AnswerIs::Text, r#"{"subject":"","answer":"It grinds."}"#, "accept"),
         (AnswerIs::List, r#"{"subject":"","answer":[]}"#, "doubt"),
         // A copy of the form in the prompt.
-        (AnswerIs::Name, r#"{"subject":"","answer":"the name"}"#, "redraw"),
-        (AnswerIs::Text, r#"{"subject":"","answer":"One or two sentences."}"#, "redraw"),
-        (AnswerIs::List, r#"{"subject":"","answer":["...","..."]}"#, "redraw"),
+        (AnswerIs::Name, r#"{"subject":"","answer":"the name"}"#, "reject"),
+        (AnswerIs::Text, r#"{"subject":"","answer":"One or two sentences."}"#, "reject"),
+        (AnswerIs::List, r#"{"subject":"","answer":["...","..."]}"#, "reject"),
     ] {
         assert_eq!(verdict(answer_is, json), expected, "{json}");
     }
@@ -66,8 +61,8 @@ fn a_reading_is_accepted_only_where_the_text_bears_it_out() {
 
 #[test]
 fn the_sentence_that_bears_a_number_out_is_kept_with_it() {
-    let check = finding::check(&slots(AnswerIs::Number, &[]), Arc::from(TEXT));
-    let Verdict::Accept(output) = check(&reply(r#"{"subject":"","answer":1250}"#)) else {
+    let read = reply(r#"{"subject":"","answer":1250}"#);
+    let Verdict::Accept(output) = finding::check(&slots(AnswerIs::Number, &[]), TEXT, &read) else {
         panic!("not accepted")
     };
     assert!(output.contains("In 1990 it ground 1,250 sacks."), "{output}");
@@ -161,8 +156,8 @@ proptest! {
         let items: Vec<String> = items.into_iter().collect();
         let cut_reply = |answer: String| Reply { finish: Finish::Length, ..reply(&answer) };
         let kept = |answer_is, json: String| {
-            match finding::check(&slots(answer_is, &[]), Arc::from(TEXT))(&cut_reply(json)) {
-                Verdict::Redraw { kept, .. } => kept,
+            match finding::check(&slots(answer_is, &[]), TEXT, &cut_reply(json)) {
+                Verdict::Reject { kept, .. } => kept,
                 other => panic!("{other:?}"),
             }
         };

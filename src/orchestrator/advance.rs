@@ -1,0 +1,356 @@
+//! What follows from the state of a run, as events, until nothing follows any more: replies are checked, tasks become
+//! ready and begin, and the strategy is asked for the next move. Nothing here waits, calls a model or reads a clock, so
+//! the same state always gives the same events.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::band::{Call, CallUsage, Finish, Reply};
+use super::event::{CallEnd, EventKind, FailureClass};
+use super::goal::{Goal, RULE};
+use super::ladder::{self, Next};
+use super::outcome::{Outcome, Status};
+use super::plan::{Job, Plan, PlanError, Task};
+use super::report::conclude;
+use super::request::{StrategyError, StrategyName};
+use super::state::{Attempt, RunState, TaskState};
+use super::strategy::{Ended, Move, SplitAsked, Strategy, Verdict, named};
+
+/// Most calls of one run in the engine at a time: more than a batch holds, fewer than its queue.
+const IN_FLIGHT_MAX: usize = 64;
+
+/// A run that is worked on: its goal, its state and the strategy that says what comes next.
+pub struct Core {
+    pub goal: Arc<Goal>,
+    pub state: RunState,
+    strategy: Option<Arc<dyn Strategy>>,
+}
+
+/// What the caller has to do now.
+#[derive(Debug, PartialEq)]
+pub enum Waits {
+    /// Make the calls of [`Core::calls`] and report how they end.
+    ForCalls,
+    /// Find out where inputs can be cut.
+    ForSplits(Vec<SplitAsked>),
+    /// Nothing: the run has ended.
+    Over,
+}
+
+/// A call that is to be made.
+#[derive(Debug)]
+pub struct Planned {
+    pub task: String,
+    pub attempt: u32,
+    pub worker: String,
+    pub wait_ms: u64,
+    pub streams_answer: bool,
+    pub call: Call,
+}
+
+impl Core {
+    /// `custom` stands in for the strategy that the state names.
+    #[must_use]
+    pub fn new(goal: Arc<Goal>, state: RunState, custom: Option<Arc<dyn Strategy>>) -> Self {
+        let strategy = custom.or_else(|| state.strategy.and_then(named));
+        Self { goal, state, strategy }
+    }
+
+    /// Takes something that has happened into the state.
+    pub fn take(&mut self, ms: u64, event: &EventKind) {
+        self.state.apply(self.state.last_seq + 1, ms, event);
+    }
+
+    /// Everything that follows from the state, in order and already taken into it, and what to wait for after that.
+    pub fn advance(&mut self, ms: u64) -> (Vec<EventKind>, Waits) {
+        let mut events = Vec::new();
+        loop {
+            let mut new = self.of_tasks();
+            if new.is_empty() {
+                match self.of_strategy(ms) {
+                    Ok(moved) => new = moved,
+                    Err(waits) => return (events, waits),
+                }
+            }
+            for event in new {
+                self.take(ms, &event);
+                events.push(event);
+            }
+            if self.state.outcome.is_some() {
+                return (events, Waits::Over);
+            }
+        }
+    }
+
+    fn of_tasks(&self) -> Vec<EventKind> {
+        let tasks = &self.state.tasks;
+        let mut room = IN_FLIGHT_MAX.saturating_sub(tasks.iter().filter(|task| task.running().is_some()).count());
+        let mut events = Vec::new();
+        for task in tasks.iter().filter(|task| !task.has_ended() && task.running().is_none()) {
+            events.extend(match unjudged(task) {
+                Some(attempt) => self.judge(task, attempt),
+                None if self.state.is_stopped() => vec![self.cancelled(task)],
+                None if !task.ready => self.make_ready(task).into_iter().collect(),
+                None if task.task.job == Job::Calculate => self.calculate(task),
+                None => match self.continue_task(task, room > 0) {
+                    Some(event) => {
+                        room -= usize::from(!matches!(event, EventKind::TaskFinished { .. }));
+                        vec![event]
+                    }
+                    None => Vec::new(),
+                },
+            });
+        }
+        events
+    }
+
+    /// A task is ready when all that it needs has ended. If one of these has no result, the task is skipped, unless it
+    /// can do with what there is.
+    fn make_ready(&self, task: &TaskState) -> Option<EventKind> {
+        let needs: Vec<&TaskState> = task.task.needs.iter().filter_map(|need| self.state.task(need)).collect();
+        if needs.iter().any(|need| !need.has_ended()) {
+            return None;
+        }
+        match needs.iter().find(|need| need.accepted().is_none()).filter(|_| !task.task.with_gaps) {
+            Some(need) => {
+                let why = format!("{} has no result", need.id);
+                Some(finished(task, Status::Skipped, String::new(), Some(why), false))
+            }
+            None => Some(EventKind::TaskReady { task: task.id.clone() }),
+        }
+    }
+
+    /// The next attempt, if there is room for a call, or the end of a task for which nobody is left.
+    fn continue_task(&self, task: &TaskState, has_room: bool) -> Option<EventKind> {
+        match ladder::next(task, &self.goal.band) {
+            Next::Try { rung, wait_ms } => has_room.then(|| self.begin(task, rung, wait_ms)),
+            Next::Accept { output, cut } => Some(finished(task, Status::Completed, output, None, cut)),
+            Next::Fail { error } => {
+                Some(finished(task, Status::Failed, task.output.clone(), Some(error), false))
+            }
+        }
+    }
+
+    fn begin(&self, task: &TaskState, rung: usize, wait_ms: u64) -> EventKind {
+        let worker = task.task.ladder[rung].clone();
+        let model = self.goal.band.get(&worker).map_or_else(String::new, |info| info.model.clone());
+        let (id, attempt) = (task.id.clone(), task.attempts.len() as u32 + 1);
+        match attempt {
+            1 => EventKind::TaskStarted { task: id, attempt, worker, model, rung },
+            _ => EventKind::TaskRetried { task: id, attempt, worker, model, rung, wait_ms },
+        }
+    }
+
+    /// What to do about an attempt whose call has ended.
+    fn judge(&self, task: &TaskState, attempt: &Attempt) -> Vec<EventKind> {
+        let finish = match &attempt.end {
+            None | Some(CallEnd::Stopped) => return vec![self.cancelled(task)],
+            Some(CallEnd::Failed { class, error }) => {
+                return vec![failed(task, attempt, *class, error.clone(), None, false)];
+            }
+            Some(CallEnd::Reply(finish)) => *finish,
+            Some(CallEnd::Unrecorded) => Finish::Stop,
+        };
+        let reply = Reply { text: attempt.output.clone(), finish, usage: CallUsage::default() };
+        let verdict = match (&self.strategy, finish) {
+            (_, Finish::Deadline) => Verdict::reject("the time for the answer was over"),
+            (Some(strategy), _) => strategy.check(&task.task, &self.goal, &self.state, &reply),
+            (None, _) => Verdict::reject("nobody can check it"),
+        };
+        let is_top = ladder::is_top(&task.task, &self.goal.band, attempt.rung);
+        let fail = |why: String, kept, doubtful| {
+            vec![failed(task, attempt, FailureClass::Content, why, kept, doubtful)]
+        };
+        match verdict {
+            Verdict::Doubt(output) if !is_top => fail("a second opinion is needed".to_owned(), Some(output), true),
+            Verdict::Accept(output) | Verdict::Doubt(output) => {
+                // If the check removed a loop at the end of the reply, the limit cut off nothing else.
+                let cut = ladder::is_cut(attempt) && output.trim() == attempt.output.trim();
+                vec![finished(task, Status::Completed, output, None, cut)]
+            }
+            Verdict::Reject { why, kept } => fail(why, kept, false),
+        }
+    }
+
+    fn cancelled(&self, task: &TaskState) -> EventKind {
+        let why = self.state.stopped.map_or("the run was stopped", |stopped| stopped.reason.in_words());
+        let why = if task.started_ms.is_some() { why.to_owned() } else { format!("{why} before it began") };
+        finished(task, Status::Cancelled, task.output.clone(), Some(why), false)
+    }
+
+    fn calculate(&self, task: &TaskState) -> Vec<EventKind> {
+        let result = match &self.strategy {
+            Some(strategy) => strategy.calculate(&task.task, &self.goal, &self.state),
+            None => Err("nobody can calculate it".to_owned()),
+        };
+        let started = EventKind::TaskStarted {
+            task: task.id.clone(),
+            attempt: 1,
+            worker: task.task.worker.clone(),
+            model: RULE.to_owned(),
+            rung: 0,
+        };
+        let ended = match result {
+            Ok(output) => finished_after(task, 1, Status::Completed, output, None),
+            Err(error) => finished_after(task, 1, Status::Failed, String::new(), Some(error)),
+        };
+        vec![started, ended]
+    }
+
+    fn of_strategy(&self, ms: u64) -> Result<Vec<EventKind>, Waits> {
+        match self.next_move() {
+            Move::Answer(ended) => Ok(vec![self.end(ended, ms)]),
+            Move::Split(asked) => Err(Waits::ForSplits(asked)),
+            Move::Add { tasks, proposed } => Ok(self.add(tasks, proposed, ms)),
+            Move::Drop { tasks, why } => self.drop_tasks(&tasks, &why, ms),
+            Move::Wait => self.wait(ms),
+        }
+    }
+
+    fn next_move(&self) -> Move {
+        if self.goal.text.trim().is_empty() {
+            return Move::refuse("the goal is empty: describe the task");
+        }
+        match &self.strategy {
+            Some(strategy) => strategy.next(&self.goal, &self.state),
+            None => {
+                let name = self.state.strategy.unwrap_or(StrategyName::Other);
+                Move::refuse(StrategyError::Unavailable { name }.to_string())
+            }
+        }
+    }
+
+    /// Waits for a call, or ends a run in which nothing can happen any more.
+    fn wait(&self, ms: u64) -> Result<Vec<EventKind>, Waits> {
+        if self.state.tasks.iter().any(|task| task.running().is_some()) {
+            return Err(Waits::ForCalls);
+        }
+        let name = self.state.strategy.unwrap_or(StrategyName::Other);
+        let error = Some(format!("the strategy {name} waits although no task is in progress: this is a bug in it"));
+        Ok(vec![self.end(Ended { error, ..Ended::default() }, ms)])
+    }
+
+    fn add(&self, tasks: Vec<Task>, proposed: Option<serde_json::Value>, ms: u64) -> Vec<EventKind> {
+        if let Err(error) = self.check_new(&tasks) {
+            let error = Some(format!("the plan can't be carried out: {error}"));
+            return vec![self.end(Ended { error, ..Ended::default() }, ms)];
+        }
+        let mut events: Vec<EventKind> = proposed.map(|slots| EventKind::PlanProposed { slots }).into_iter().collect();
+        let (own, of_plan): (Vec<Task>, Vec<Task>) = tasks.into_iter().partition(|task| task.job.is_planners());
+        if !of_plan.is_empty() && self.state.plan.is_none() {
+            match Plan::new(of_plan) {
+                Ok(plan) => events.push(EventKind::PlanAccepted { plan }),
+                Err(error) => {
+                    let error = Some(format!("the plan can't be carried out: {error}"));
+                    return vec![self.end(Ended { error, ..Ended::default() }, ms)];
+                }
+            }
+        } else {
+            events.extend(of_plan.into_iter().map(|task| EventKind::TaskAdded { task: Box::new(task) }));
+        }
+        events.extend(own.into_iter().map(|task| EventKind::TaskAdded { task: Box::new(task) }));
+        events
+    }
+
+    /// Each task has an id of its own and needs only tasks that are there before it.
+    fn check_new(&self, tasks: &[Task]) -> Result<(), PlanError> {
+        let mut known: HashSet<&str> = self.state.tasks.iter().map(|task| task.id.as_str()).collect();
+        for Task { id, needs, .. } in tasks {
+            if let Some(need) = needs.iter().find(|need| !known.contains(need.as_str())) {
+                return Err(PlanError::Need { id: id.clone(), need: need.clone() });
+            }
+            if !known.insert(id) {
+                return Err(PlanError::Twice { id: id.clone() });
+            }
+        }
+        if tasks.is_empty() { Err(PlanError::Empty) } else { Ok(()) }
+    }
+
+    fn drop_tasks(&self, ids: &[String], why: &str, ms: u64) -> Result<Vec<EventKind>, Waits> {
+        let dropped = self.state.tasks.iter().filter(|task| ids.contains(&task.id) && !task.has_ended());
+        let events: Vec<EventKind> = dropped
+            .map(|task| finished(task, Status::Skipped, task.output.clone(), Some(why.to_owned()), false))
+            .collect();
+        if events.is_empty() { self.wait(ms) } else { Ok(events) }
+    }
+
+    fn end(&self, ended: Ended, ms: u64) -> EventKind {
+        let outcome: Outcome = conclude(&self.state, ended, ms);
+        EventKind::RunFinished { outcome: Box::new(outcome) }
+    }
+
+    /// The calls that are to be running now, without those that `known` says are.
+    #[must_use]
+    pub fn calls(&self, known: &dyn Fn(&str, u32) -> bool) -> Vec<Planned> {
+        let paths = self.state.plan.as_ref().map(Plan::critical_path_tokens).unwrap_or_default();
+        let path = |id: &str| {
+            let place = self.state.plan.as_ref()?.tasks().iter().position(|task| task.id == id)?;
+            paths.get(place).copied()
+        };
+        let running = self.state.tasks.iter().filter_map(|task| Some((task, task.running()?)));
+        let new = running.filter(|(task, attempt)| !known(&task.id, attempt.attempt));
+        new.filter_map(|(task, attempt)| self.plan_call(task, attempt, path(&task.id).unwrap_or(0))).collect()
+    }
+
+    fn plan_call(&self, task: &TaskState, attempt: &Attempt, critical_path_tokens: u32) -> Option<Planned> {
+        let prompt = self.strategy.as_ref()?.prompt(&task.task, &self.goal, &self.state);
+        let sampled = ladder::sampled(task, self.goal.seed);
+        Some(Planned {
+            task: task.id.clone(),
+            attempt: attempt.attempt,
+            worker: attempt.worker.clone(),
+            wait_ms: attempt.wait_ms,
+            streams_answer: task.task.streams_answer,
+            call: Call {
+                messages: prompt.messages,
+                schema: prompt.schema,
+                tokens_max: sampled.tokens_max,
+                tokens_min: task.task.tokens_min,
+                temperature: sampled.temperature,
+                seed: sampled.seed,
+                run: 0,
+                critical_path_tokens,
+                deadline: None,
+            },
+        })
+    }
+}
+
+/// The last attempt, if its call has ended and nothing was decided about it yet.
+fn unjudged(task: &TaskState) -> Option<&Attempt> {
+    task.attempts_now().last().filter(|attempt| attempt.end.is_some() && attempt.failure.is_none())
+}
+
+fn failed(
+    task: &TaskState,
+    attempt: &Attempt,
+    class: FailureClass,
+    error: String,
+    kept: Option<String>,
+    doubtful: bool,
+) -> EventKind {
+    EventKind::TaskFailed { task: task.id.clone(), attempt: attempt.attempt, class, error, kept, doubtful }
+}
+
+fn finished(task: &TaskState, status: Status, output: String, error: Option<String>, cut: bool) -> EventKind {
+    EventKind::TaskFinished {
+        task: task.id.clone(),
+        status,
+        attempts: task.attempts.len() as u32,
+        output,
+        usage: task.usage,
+        error,
+        cut,
+    }
+}
+
+fn finished_after(
+    task: &TaskState,
+    attempts: u32,
+    status: Status,
+    output: String,
+    error: Option<String>,
+) -> EventKind {
+    let usage = task.usage;
+    EventKind::TaskFinished { task: task.id.clone(), status, attempts, output, usage, error, cut: false }
+}

@@ -1,0 +1,66 @@
+use std::collections::BTreeMap;
+
+use super::*;
+
+fn facts(inputs: usize) -> Facts {
+    Facts {
+        inputs,
+        input_tokens: 100 * inputs,
+        conversation_tokens: 0,
+        conversation_has_it: false,
+        inputs_fit_together: true,
+        speaks_of_attachment: Attachment::No,
+        named_aspects: Vec::new(),
+        speaks_of_parts: false,
+        speaks_of_each: false,
+        numbers: 0,
+        arithmetic: None,
+    }
+}
+
+#[test]
+fn examples_are_well_formed_and_cover_every_choice() {
+    let mut counts: BTreeMap<(StrategyName, bool), usize> = BTreeMap::new();
+    for line in EXAMPLES.lines() {
+        let example: Example = serde_json::from_str(line).unwrap_or_else(|e| panic!("{line}: {e}"));
+        *counts.entry((example.strategy, example.inputs)).or_default() += 1;
+    }
+    for (strategy, inputs) in [
+        (StrategyName::Direct, false),
+        (StrategyName::Direct, true),
+        (StrategyName::Map, true),
+        (StrategyName::Parallel, false),
+        (StrategyName::Ask, false),
+    ] {
+        assert!(counts.get(&(strategy, inputs)).copied().unwrap_or(0) >= NEIGHBOURS, "{strategy} {inputs}");
+    }
+}
+
+#[test]
+fn facts_gate_what_nearness_may_choose() {
+    assert_eq!(possible(&facts(0)), [StrategyName::Direct]);
+    assert_eq!(possible(&facts(1)), [StrategyName::Direct, StrategyName::Sequence]);
+    assert_eq!(possible(&facts(2)), [StrategyName::Direct, StrategyName::Map, StrategyName::Sequence]);
+    assert_eq!(possible(&Facts { numbers: 3, ..facts(0) }), [StrategyName::Direct, StrategyName::Vote]);
+    assert_eq!(possible(&Facts { inputs_fit_together: false, ..facts(1) }), [StrategyName::Map]);
+    assert_eq!(possible(&Facts { speaks_of_attachment: Attachment::Yes, ..facts(0) }), [StrategyName::Ask]);
+    let said = Facts { conversation_has_it: true, ..facts(0) };
+    for speaks_of_attachment in [Attachment::Yes, Attachment::Perhaps] {
+        assert_eq!(possible(&Facts { speaks_of_attachment, ..said.clone() }), [StrategyName::Direct]);
+    }
+    // If something is attached, there is nothing to ask for.
+    assert!(!possible(&Facts { speaks_of_attachment: Attachment::Yes, ..facts(1) }).contains(&StrategyName::Ask));
+}
+
+#[test]
+fn the_nearer_examples_win_and_facts_tip_a_close_call() {
+    let near = |strategy, similarity| Nearest { goal: String::new(), strategy, similarity };
+    let both = [StrategyName::Direct, StrategyName::Map];
+    let (chosen, ..) =
+        by_nearness(&facts(2), &both, vec![near(StrategyName::Map, 0.7), near(StrategyName::Direct, 0.5)]);
+    assert_eq!(chosen, StrategyName::Map);
+    let close = vec![near(StrategyName::Direct, 0.52), near(StrategyName::Map, 0.51)];
+    assert_eq!(by_nearness(&facts(2), &both, close.clone()).0, StrategyName::Direct);
+    let each = Facts { speaks_of_each: true, ..facts(4) };
+    assert_eq!(by_nearness(&each, &both, close).0, StrategyName::Map);
+}

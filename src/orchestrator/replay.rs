@@ -1,0 +1,210 @@
+//! Replays a recorded run without a model: what happened from outside is taken from the record, and what follows from
+//! it is computed anew and compared with what is recorded.
+
+use std::sync::Arc;
+
+use bandmaster_journal::{Event, RecordedRun};
+use serde::Serialize;
+
+use super::advance::{Core, Planned};
+use super::again::Again;
+use super::band::Band;
+use super::event::{CallEnd, EventKind};
+use super::goal::{Goal, Models};
+use super::outcome::Status;
+use super::state::RunState;
+use super::strategy::Strategy;
+
+/// What came of a replay.
+#[derive(Debug, Serialize)]
+pub struct Replayed {
+    pub id: String,
+    /// Events that were computed anew.
+    pub events: usize,
+    /// Where the replay and the record differ.
+    pub differences: Vec<Difference>,
+    /// The answer, computed anew.
+    pub answer: String,
+    /// Calls with a reply, as they were made, to be made again.
+    #[serde(skip)]
+    pub calls: Vec<RecordedCall>,
+}
+
+/// An event that is not what follows from the events before it.
+#[derive(Debug, Serialize)]
+pub struct Difference {
+    pub seq: u64,
+    pub recorded: Option<EventKind>,
+    pub replayed: Option<EventKind>,
+}
+
+/// A call of a recorded run and the reply that it got.
+#[derive(Debug)]
+pub struct RecordedCall {
+    pub task: String,
+    pub attempt: u32,
+    pub worker: String,
+    pub call: super::band::Call,
+    pub output: String,
+    /// Whether the reply became the task's result.
+    pub accepted: bool,
+}
+
+/// Replays a run. `again` is the run as it was asked for, with its inputs.
+#[must_use]
+pub fn replay(run: &RecordedRun, again: &Again, custom: Option<&Arc<dyn Strategy>>) -> Replayed {
+    let events = typed(&run.events);
+    let mut replayed = Replayed {
+        id: run.row.id.clone(),
+        events: 0,
+        differences: Vec::new(),
+        answer: String::new(),
+        calls: Vec::new(),
+    };
+    let mut state = RunState::new(&run.row.id, run.row.created_ms);
+    let mut planned: Vec<Planned> = Vec::new();
+    let mut at = 0;
+    while let Some((seq, ms, event)) = events.get(at) {
+        replayed.note_call(event, &planned);
+        state.apply(*seq, *ms, event);
+        at += 1;
+        if state.strategy_why.is_none() {
+            continue;
+        }
+        let rest = &events[at..];
+        let stretch = rest.iter().position(|(_, _, event)| event.is_external()).unwrap_or(rest.len());
+        // The last events of a process that was killed may not be recorded.
+        let cut = rest.get(stretch).is_none_or(|(_, _, event)| takes_up(event));
+        let mut core = core(&state, again, custom);
+        replayed.compare(&mut core, &rest[..stretch], cut);
+        planned = core.calls(&|_, _| false);
+        for (seq, ms, event) in &rest[..stretch] {
+            replayed.note_result(event);
+            state.apply(*seq, *ms, event);
+        }
+        at += stretch;
+    }
+    replayed.answer = state.answer;
+    replayed
+}
+
+/// The events that can be read, each with its number and time.
+fn typed(events: &[Event]) -> Vec<(u64, u64, EventKind)> {
+    let read = |event: &Event| Some((event.seq, event.ms, EventKind::read(&event.kind, &event.body).ok()??));
+    events.iter().filter_map(read).collect()
+}
+
+/// Whether a process took up the run with this event, so that the one before may have been killed.
+fn takes_up(event: &EventKind) -> bool {
+    matches!(event, EventKind::RunResumed { .. } | EventKind::RunForked { .. })
+}
+
+fn core(state: &RunState, again: &Again, custom: Option<&Arc<dyn Strategy>>) -> Core {
+    let facts = state.strategy_why.clone().unwrap_or_default().facts;
+    let band = state.band.clone().unwrap_or_default();
+    let goal = Goal::new(&again.request_at(state), facts, band);
+    Core::new(Arc::new(goal), state.clone(), custom.cloned())
+}
+
+/// An outcome without what depends on the disk.
+fn comparable(event: &EventKind) -> EventKind {
+    let mut event = event.clone();
+    if let EventKind::RunFinished { outcome } = &mut event {
+        outcome.warnings.clear();
+    }
+    event
+}
+
+impl Replayed {
+    /// Compares what follows from a state with what is recorded.
+    fn compare(&mut self, core: &mut Core, recorded: &[(u64, u64, EventKind)], cut: bool) {
+        let ms = recorded.last().map_or(core.state.wall_ms, |(_, ms, _)| *ms);
+        let first = core.state.last_seq + 1;
+        let (computed, _) = core.advance(ms);
+        self.events += recorded.len();
+        for place in 0..computed.len().max(recorded.len()) {
+            let (replayed, recorded) = (computed.get(place), recorded.get(place).map(|(_, _, event)| event));
+            if recorded.is_none() && cut {
+                return;
+            }
+            if replayed.map(comparable) != recorded.map(comparable) {
+                self.differences.push(Difference {
+                    seq: first + place as u64,
+                    recorded: recorded.cloned(),
+                    replayed: replayed.cloned(),
+                });
+                return;
+            }
+        }
+    }
+
+    /// Keeps a call that got a reply, as it was planned.
+    fn note_call(&mut self, event: &EventKind, planned: &[Planned]) {
+        let EventKind::TaskOutput { task, attempt, output, sampling, end: CallEnd::Reply(_), .. } = event else {
+            return;
+        };
+        let found = planned.iter().find(|planned| planned.task == *task && planned.attempt == *attempt);
+        let Some(planned) = found else { return };
+        let mut call = planned.call.clone();
+        // A budget may have left fewer tokens.
+        let tokens_max = sampling["tokens_max"].as_u64().and_then(|tokens| u32::try_from(tokens).ok());
+        call.tokens_max = tokens_max.unwrap_or(call.tokens_max);
+        self.calls.push(RecordedCall {
+            task: task.clone(),
+            attempt: *attempt,
+            worker: planned.worker.clone(),
+            call,
+            output: output.clone(),
+            accepted: false,
+        });
+    }
+
+    fn note_result(&mut self, event: &EventKind) {
+        if let EventKind::TaskFinished { task, attempts, status: Status::Completed, .. } = event {
+            let of_result = |call: &&mut RecordedCall| call.task == *task && call.attempt == *attempts;
+            self.calls.iter_mut().filter(of_result).for_each(|call| call.accepted = true);
+        }
+    }
+}
+
+/// What became of making the recorded calls again.
+#[derive(Debug, Default, Serialize)]
+pub struct Verified {
+    /// Accepted replies that were computed again.
+    pub outputs: usize,
+    /// Those that differ, or could not be computed again, with the reason.
+    pub differences: Vec<OutputDifference>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct OutputDifference {
+    pub task: String,
+    pub attempt: u32,
+    pub recorded: String,
+    pub computed: String,
+}
+
+/// Makes the calls of a replayed run again whose replies were accepted, and compares the replies byte by byte.
+pub async fn verify(band: &Band, replayed: &Replayed) -> Verified {
+    let models = Models::of(band);
+    let mut verified = Verified::default();
+    for recorded in replayed.calls.iter().filter(|call| call.accepted) {
+        let computed = match models.get(&recorded.worker) {
+            Some(llm) => match llm.generate(&recorded.call, &mut |_| {}).await {
+                Ok(reply) => Ok(reply.text),
+                Err(error) => Err(error.to_string()),
+            },
+            None => Err(format!("the band has no worker {}", recorded.worker)),
+        };
+        verified.outputs += 1;
+        if computed.as_ref() != Ok(&recorded.output) {
+            verified.differences.push(OutputDifference {
+                task: recorded.task.clone(),
+                attempt: recorded.attempt,
+                recorded: recorded.output.clone(),
+                computed: computed.unwrap_or_else(|error| error),
+            });
+        }
+    }
+    verified
+}

@@ -1,0 +1,555 @@
+//! The state of a run: a fold of its events and nothing else. The same state is what a run goes on from, what
+//! `runs show` prints and what a fork begins with.
+
+use bandmaster_journal::{DAMAGED, Event};
+use serde::{Serialize, Serializer};
+use serde_json::Value;
+
+use super::cancel::StopReason;
+use super::choice::why::StrategyWhy;
+use super::event::{Asked, CallEnd, EventKind, FailureClass, InputInfo, Split};
+use super::goal::BandInfo;
+use super::outcome::{Outcome, RunUsage, Status, TokenUsage};
+use super::plan::{Job, Plan, Task};
+use super::request::StrategyName;
+
+/// The state of a run.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RunState {
+    pub id: String,
+    /// When the run began, in milliseconds since 1970.
+    pub created_ms: u64,
+    pub goal: String,
+    /// `in_progress` until the run ends, `incomplete` if it was interrupted, `damaged` if nothing of it can be read.
+    pub status: Status,
+    #[serde(serialize_with = "name_or_empty")]
+    pub strategy: Option<StrategyName>,
+    pub strategy_why: Option<StrategyWhy>,
+    /// The answer, or as much of it as there is so far.
+    pub answer: String,
+    /// What the answer lacks.
+    pub missing: Vec<String>,
+    #[serde(serialize_with = "names")]
+    pub inputs: Vec<InputInfo>,
+    /// The plan that was accepted, if there was one.
+    pub plan: Option<Plan>,
+    /// Tasks and the planner's own calls (`plan`, `synthesis`), in the order in which they were added.
+    pub tasks: Vec<TaskState>,
+    /// The run's cost, from its last event.
+    pub usage: Option<RunUsage>,
+    /// What is damaged in the record of the run; also in `missing`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub damaged: Vec<String>,
+    /// Time of the last event, in milliseconds since the run began.
+    pub wall_ms: u64,
+    /// Number of the last event.
+    pub last_seq: u64,
+    /// The settings of the request.
+    #[serde(skip)]
+    pub asked: Asked,
+    #[serde(skip)]
+    pub band: Option<BandInfo>,
+    /// Where long inputs are cut.
+    #[serde(skip)]
+    pub splits: Vec<Split>,
+    /// Why the run is being stopped.
+    #[serde(skip)]
+    pub stopped: Option<Stopped>,
+    /// Answers of the user to questions of the run, each with its question.
+    #[serde(skip)]
+    pub answers: Vec<(String, String)>,
+    /// The result, since the run has ended.
+    #[serde(skip)]
+    pub outcome: Option<Box<Outcome>>,
+}
+
+/// Why and by which limit a run is being stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stopped {
+    pub reason: StopReason,
+    /// The limit that was reached, in tokens or seconds; 0 if the user stopped the run.
+    pub limit: u64,
+}
+
+/// The state of a task.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TaskState {
+    pub id: String,
+    pub status: Status,
+    /// The worker of the last attempt, or else the one that gets the task first.
+    pub worker: String,
+    /// The model of the last attempt.
+    pub model: String,
+    /// The accepted result, or else the text of the last attempt.
+    pub output: String,
+    /// All attempts, in order.
+    pub attempts: Vec<Attempt>,
+    /// Start of the first attempt, in milliseconds since the run began.
+    pub started_ms: Option<u64>,
+    /// End of the task, in milliseconds since the run began.
+    pub finished_ms: Option<u64>,
+    /// Why there is no accepted result.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Tokens of all attempts.
+    #[serde(skip)]
+    pub usage: TokenUsage,
+    /// Whether the result was cut off at its token limit.
+    #[serde(skip)]
+    pub cut: bool,
+    /// Whether every task that it needs has ended.
+    #[serde(skip)]
+    pub ready: bool,
+    /// Attempts before the run was resumed, which the ladder does not count.
+    #[serde(skip)]
+    pub earlier_attempts: usize,
+    /// What the task is. Records of earlier versions don't say for the planner's calls.
+    #[serde(skip)]
+    pub task: Task,
+}
+
+/// One attempt at a task.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Attempt {
+    /// Number of the attempt, from 1.
+    pub attempt: u32,
+    pub worker: String,
+    pub model: String,
+    /// The prompt after the chat template.
+    pub prompt: String,
+    /// Temperature, seed, token limit and schema.
+    pub sampling: Value,
+    /// What the model returned, before it was checked.
+    pub output: String,
+    /// Why the attempt failed, if it did.
+    pub error: Option<String>,
+    pub usage: TokenUsage,
+    /// Place on the task's ladder.
+    #[serde(skip)]
+    pub rung: usize,
+    /// Milliseconds to wait before the call.
+    #[serde(skip)]
+    pub wait_ms: u64,
+    /// How the call ended; `None` while it runs.
+    #[serde(skip)]
+    pub end: Option<CallEnd>,
+    /// Engine steps of the call, and the sequences in them summed over steps.
+    #[serde(skip)]
+    pub steps: [u64; 2],
+    /// What was decided about the attempt, if it was not accepted.
+    #[serde(skip)]
+    pub failure: Option<Failure>,
+}
+
+/// Why an attempt was not accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    pub class: FailureClass,
+    /// What to use of the reply if no later attempt is better.
+    pub kept: Option<String>,
+    /// Whether `kept` may be right.
+    pub doubtful: bool,
+}
+
+impl TaskState {
+    fn new(task: Task) -> Self {
+        Self {
+            id: task.id.clone(),
+            status: Status::Queued,
+            worker: task.worker.clone(),
+            model: String::new(),
+            output: String::new(),
+            attempts: Vec::new(),
+            started_ms: None,
+            finished_ms: None,
+            error: None,
+            usage: TokenUsage::default(),
+            cut: false,
+            ready: false,
+            earlier_attempts: 0,
+            task,
+        }
+    }
+
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        !matches!(self.status, Status::Queued | Status::InProgress)
+    }
+
+    /// The result to use, if one was accepted.
+    #[must_use]
+    pub fn accepted(&self) -> Option<&str> {
+        (self.status == Status::Completed).then_some(self.output.as_str())
+    }
+
+    /// Attempts that count, which are those since the run was last resumed.
+    #[must_use]
+    pub fn attempts_now(&self) -> &[Attempt] {
+        &self.attempts[self.earlier_attempts.min(self.attempts.len())..]
+    }
+
+    /// The attempt that is being made.
+    #[must_use]
+    pub fn running(&self) -> Option<&Attempt> {
+        self.attempts.last().filter(|attempt| attempt.end.is_none() && self.status == Status::InProgress)
+    }
+
+    /// Makes the task one that is still to be done.
+    fn reset(&mut self) {
+        // An attempt that was cut short is made again, under its number and so with its seed.
+        while self.attempts.last().is_some_and(|last| matches!(last.end, None | Some(CallEnd::Stopped))) {
+            self.attempts.pop();
+        }
+        if self.status != Status::InProgress && self.status != Status::Cancelled {
+            self.earlier_attempts = self.attempts.len();
+        }
+        self.status = if self.attempts_now().is_empty() { Status::Queued } else { Status::InProgress };
+        self.ready = self.status == Status::InProgress;
+        self.output.clear();
+        (self.error, self.finished_ms, self.cut) = (None, None, false);
+    }
+
+    fn attempt(&mut self, number: u32) -> &mut Attempt {
+        let at = self.attempts.iter().position(|one| one.attempt == number).unwrap_or_else(|| {
+            self.attempts.push(Attempt { attempt: number, ..Attempt::default() });
+            self.attempts.len() - 1
+        });
+        &mut self.attempts[at]
+    }
+}
+
+impl RunState {
+    #[must_use]
+    pub fn new(id: &str, created_ms: u64) -> Self {
+        Self {
+            id: id.to_owned(),
+            created_ms,
+            goal: String::new(),
+            status: Status::InProgress,
+            strategy: None,
+            strategy_why: None,
+            answer: String::new(),
+            missing: Vec::new(),
+            inputs: Vec::new(),
+            plan: None,
+            tasks: Vec::new(),
+            usage: None,
+            damaged: Vec::new(),
+            wall_ms: 0,
+            last_seq: 0,
+            asked: Asked::default(),
+            band: None,
+            splits: Vec::new(),
+            stopped: None,
+            answers: Vec::new(),
+            outcome: None,
+        }
+    }
+
+    /// The state after a run's events, in order. Events of unknown types are ignored; damaged ones are named.
+    #[must_use]
+    pub fn fold(id: &str, created_ms: u64, events: &[Event]) -> Self {
+        let mut run = Self::new(id, created_ms);
+        for event in events {
+            run.take_recorded(event);
+        }
+        run.missing.extend(run.damaged.iter().cloned());
+        run
+    }
+
+    fn take_recorded(&mut self, event: &Event) {
+        (self.wall_ms, self.last_seq) = (event.ms, event.seq);
+        if event.kind == DAMAGED {
+            let text = |field: &str| event.body[field].as_str().unwrap_or_default();
+            return self.note_damage(event.seq, text("event"), text("why"));
+        }
+        match EventKind::read(&event.kind, &event.body) {
+            Ok(Some(kind)) => self.apply(event.seq, event.ms, &kind),
+            Ok(None) => {}
+            Err(why) => {
+                self.take_damaged(event);
+                self.note_damage(event.seq, &event.kind, &why.to_string());
+            }
+        }
+    }
+
+    fn note_damage(&mut self, seq: u64, kind: &str, why: &str) {
+        self.damaged.push(format!("event {seq} ({kind}), whose record is damaged: {why}"));
+    }
+
+    /// Takes what can be read of a damaged event: a run or task that ended did end, even if nobody can say how.
+    fn take_damaged(&mut self, event: &Event) {
+        let text = |field: &str| event.body[field].as_str().unwrap_or_default().to_owned();
+        match event.kind.as_str() {
+            "run.finished" => {
+                self.status = Status::Incomplete;
+                self.answer = text("answer");
+            }
+            "task.finished" => {
+                if let Some(task) = self.task_mut(&text("task")) {
+                    task.status = Status::Incomplete;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A run of which nothing can be read.
+    #[must_use]
+    pub fn unreadable(id: &str, created_ms: u64, why: &str) -> Self {
+        let missing = vec![format!("everything: {why}; `bandmaster runs rm {id}` removes it")];
+        let damaged = missing.clone();
+        Self { status: Status::Damaged, missing, damaged, ..Self::new(id, created_ms) }
+    }
+
+    /// Marks a run as interrupted: what has not ended is incomplete.
+    pub(super) fn leave(&mut self) {
+        if self.status != Status::InProgress {
+            return;
+        }
+        self.status = Status::Incomplete;
+        self.missing.push(format!(
+            "the rest: the run was interrupted: its process was killed, or its end could not be recorded; `bandmaster runs resume {}` goes on",
+            self.id
+        ));
+        for task in self.tasks.iter_mut().filter(|task| !task.has_ended()) {
+            task.status = Status::Incomplete;
+        }
+    }
+
+    #[must_use]
+    pub fn task(&self, id: &str) -> Option<&TaskState> {
+        self.tasks.iter().find(|task| task.id == id)
+    }
+
+    fn task_mut(&mut self, id: &str) -> Option<&mut TaskState> {
+        self.tasks.iter_mut().find(|task| task.id == id)
+    }
+
+    /// The tasks of the plan, without the planner's own calls.
+    pub fn plan_tasks(&self) -> impl Iterator<Item = &TaskState> {
+        self.tasks.iter().filter(|task| !is_planners(task))
+    }
+
+    /// The planner's own calls.
+    pub fn planner_tasks(&self) -> impl Iterator<Item = &TaskState> {
+        self.tasks.iter().filter(|task| is_planners(task))
+    }
+
+    /// The accepted result of a task.
+    #[must_use]
+    pub fn result(&self, task: &str) -> Option<&str> {
+        self.task(task)?.accepted()
+    }
+
+    /// Changes a setting of a fork, which was checked when the fork was made.
+    fn set(&mut self, name: &str, value: &str) {
+        match (name, name.strip_prefix("output.")) {
+            ("goal", _) => value.clone_into(&mut self.goal),
+            ("seed", _) => self.asked.seed = value.parse().unwrap_or(self.asked.seed),
+            ("budget-tokens", _) => self.asked.budget_tokens = value.parse().ok(),
+            ("budget-seconds", _) => self.asked.budget_seconds = value.parse().ok(),
+            ("strategy", _) => self.asked.strategy = value.parse().ok(),
+            (_, Some(task)) => {
+                if let Some(task) = self.task_mut(task) {
+                    value.clone_into(&mut task.output);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Tokens that were generated, and those of prompts that were not in the cache.
+    #[must_use]
+    pub fn computed_tokens(&self) -> u64 {
+        let of = |task: &TaskState| {
+            let TokenUsage { prompt_tokens, completion_tokens, prompt_tokens_details } = task.usage;
+            prompt_tokens.saturating_sub(prompt_tokens_details.cached_tokens) + completion_tokens
+        };
+        self.tasks.iter().map(of).sum()
+    }
+
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.stopped.is_some()
+    }
+
+    /// Takes one event into the state.
+    pub fn apply(&mut self, seq: u64, ms: u64, event: &EventKind) {
+        (self.last_seq, self.wall_ms) = (seq, ms);
+        match event {
+            EventKind::RunStarted { goal, inputs, asked, band, .. } => {
+                self.goal.clone_from(goal);
+                self.inputs.clone_from(inputs);
+                self.asked.clone_from(asked);
+                self.band.clone_from(band);
+            }
+            EventKind::StrategyChosen { strategy, why } => {
+                self.strategy = Some(*strategy);
+                self.strategy_why = Some(why.clone());
+            }
+            EventKind::InputsSplit { splits } => self.splits.extend(splits.iter().cloned()),
+            EventKind::PlanAccepted { plan } => self.accept(plan),
+            EventKind::TaskAdded { task } => self.add(task),
+            // Text of an answer was recorded by earlier versions only. What was rejected is not part of it.
+            EventKind::AnswerDelta { text } => self.answer.push_str(text),
+            EventKind::BudgetReached { which, limit } => {
+                let tokens = which == "tokens";
+                let reason = if tokens { StopReason::TokensSpent } else { StopReason::TimeSpent };
+                self.stopped.get_or_insert(Stopped { reason, limit: *limit });
+            }
+            EventKind::RunCancelled => {
+                self.stopped.get_or_insert(Stopped { reason: StopReason::Interrupted, limit: 0 });
+            }
+            EventKind::RunResumed { answer, band, changed } => self.resume(answer.as_deref(), band, changed),
+            EventKind::RunForked { run, set, band, .. } => {
+                self.id.clone_from(run);
+                self.outcome = None;
+                self.resume(None, band, &[]);
+                set.iter().for_each(|(name, value)| self.set(name, value));
+            }
+            EventKind::RunFinished { outcome } => {
+                self.status = outcome.status;
+                self.answer.clone_from(&outcome.answer);
+                self.usage = Some(outcome.usage);
+                self.missing.clone_from(&outcome.missing);
+                self.outcome = Some(outcome.clone());
+            }
+            EventKind::PlanProposed { .. } | EventKind::ReplanStarted { .. } | EventKind::TaskProgress { .. } => {}
+            of_task => self.apply_to_task(ms, of_task),
+        }
+    }
+
+    /// Tasks that the run already has stay as they are.
+    fn accept(&mut self, plan: &Plan) {
+        for task in plan.tasks() {
+            self.add(task);
+        }
+        self.plan = Some(plan.clone());
+    }
+
+    fn add(&mut self, task: &Task) {
+        if self.task(&task.id).is_none() {
+            self.tasks.push(TaskState::new(task.clone()));
+        }
+    }
+
+    fn apply_to_task(&mut self, ms: u64, event: &EventKind) {
+        let Some(id) = event.task() else { return };
+        if self.task(id).is_none() {
+            // Earlier versions did not record the planner's calls before they began.
+            self.add(&Task { id: id.to_owned(), ..Task::default() });
+        }
+        if matches!(event, EventKind::TaskRetried { .. }) {
+            self.answer.clear();
+        }
+        if let Some(task) = self.task_mut(id) {
+            task.apply(ms, event);
+        }
+    }
+
+    /// Takes up a run. What has an accepted result stays, unless it read an input that has changed or needs what is done
+    /// again. A task that failed is tried again if the run had ended; if its process was killed, the run goes on as if
+    /// that had not happened.
+    fn resume(&mut self, answer: Option<&str>, band: &BandInfo, changed: &[InputInfo]) {
+        if let Some(answer) = answer {
+            self.answers.push((self.answer.clone(), answer.to_owned()));
+        }
+        let mut changed_at = Vec::new();
+        for input in changed {
+            if let Some(at) = self.inputs.iter().position(|known| known.name == input.name) {
+                self.inputs[at] = input.clone();
+                self.splits.retain(|split| split.input != at);
+                changed_at.push(at);
+            }
+        }
+        if self.tasks.iter().any(|task| task.task.job == Job::Unrecorded) {
+            // Recorded by an earlier version, which didn't record what the tasks are. The run begins anew.
+            self.tasks.clear();
+            self.plan = None;
+        }
+        let had_ended = self.outcome.is_some();
+        let mut again: Vec<String> = Vec::new();
+        for task in &mut self.tasks {
+            let open = match task.status {
+                Status::Completed => false,
+                Status::Failed | Status::Skipped => had_ended,
+                _ => true,
+            };
+            let reads_anew = changed_at.iter().any(|at| task.task.reads(*at));
+            if open || reads_anew || task.task.needs.iter().any(|need| again.contains(need)) {
+                again.push(task.id.clone());
+                task.reset();
+            }
+        }
+        self.band = Some(band.clone());
+        self.status = Status::InProgress;
+        self.answer.clear();
+        self.missing.clear();
+        (self.stopped, self.outcome, self.usage) = (None, None, None);
+    }
+}
+
+fn is_planners(task: &TaskState) -> bool {
+    // By the id as well: earlier versions did not record the job.
+    task.task.job.is_planners() || matches!(task.id.as_str(), "plan" | "synthesis")
+}
+
+impl TaskState {
+    fn apply(&mut self, ms: u64, event: &EventKind) {
+        match event {
+            EventKind::TaskReady { .. } => self.ready = true,
+            EventKind::TaskStarted { attempt, worker, model, rung, .. } => {
+                self.begin(ms, *attempt, (worker, model), *rung, 0);
+            }
+            EventKind::TaskRetried { attempt, worker, model, rung, wait_ms, .. } => {
+                self.begin(ms, *attempt, (worker, model), *rung, *wait_ms);
+            }
+            EventKind::TaskOutput { attempt, prompt, sampling, output, usage, end, steps, .. } => {
+                self.usage.add(*usage);
+                self.output.clone_from(output);
+                let attempt = self.attempt(*attempt);
+                attempt.prompt.clone_from(prompt);
+                attempt.sampling.clone_from(sampling);
+                attempt.output.clone_from(output);
+                (attempt.usage, attempt.end, attempt.steps) = (*usage, Some(end.clone()), *steps);
+            }
+            EventKind::TaskFailed { attempt, class, error, kept, doubtful, .. } => {
+                let attempt = self.attempt(*attempt);
+                attempt.error = Some(error.clone());
+                attempt.failure = Some(Failure { class: *class, kept: kept.clone(), doubtful: *doubtful });
+            }
+            EventKind::TaskFinished { status, output, error, cut, .. } => {
+                self.status = *status;
+                self.output.clone_from(output);
+                self.error.clone_from(error);
+                self.cut = *cut;
+                self.finished_ms = Some(ms);
+            }
+            _ => {}
+        }
+    }
+
+    fn begin(&mut self, ms: u64, attempt: u32, (worker, model): (&str, &str), rung: usize, wait_ms: u64) {
+        self.status = Status::InProgress;
+        self.ready = true;
+        worker.clone_into(&mut self.worker);
+        model.clone_into(&mut self.model);
+        self.started_ms.get_or_insert(ms);
+        let attempt = self.attempt(attempt);
+        worker.clone_into(&mut attempt.worker);
+        model.clone_into(&mut attempt.model);
+        (attempt.rung, attempt.wait_ms) = (rung, wait_ms);
+    }
+}
+
+fn name_or_empty<S: Serializer>(strategy: &Option<StrategyName>, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(strategy.map_or("", StrategyName::name))
+}
+
+fn names<S: Serializer>(inputs: &[InputInfo], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(inputs.iter().map(|input| &input.name))
+}
+
+#[cfg(test)]
+mod tests;

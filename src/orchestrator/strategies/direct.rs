@@ -1,0 +1,92 @@
+//! The direct strategy: one call of the planner, or of the calculator if the goal is only arithmetic.
+
+use bandmaster_tools::calculator::evaluate;
+
+use crate::band::{Message, Reply, Role};
+use crate::checks::check_text;
+use crate::choice::ANSWER_TOKENS_RESERVED;
+use crate::event::FailureClass;
+use crate::goal::{Goal, PLANNER};
+use crate::plan::{Job, Task};
+use crate::request::{Input, RunRequest, StrategyName};
+use crate::state::{RunState, TaskState};
+use crate::strategy::{Ended, Move, Prompt, Strategy, Verdict};
+
+pub struct Direct;
+
+impl Strategy for Direct {
+    fn name(&self) -> StrategyName {
+        StrategyName::Direct
+    }
+
+    fn next(&self, goal: &Goal, state: &RunState) -> Move {
+        match state.task("t1") {
+            None => Move::add(task(goal)),
+            Some(task) if task.has_ended() => Move::Answer(answer(task)),
+            Some(_) => Move::Wait,
+        }
+    }
+
+    fn prompt(&self, _: &Task, goal: &Goal, _: &RunState) -> Prompt {
+        Prompt { messages: prompt(&goal.text, &goal.inputs, &goal.conversation), schema: None }
+    }
+
+    fn check(&self, _: &Task, _: &Goal, _: &RunState, reply: &Reply) -> Verdict {
+        check_text(&reply.text).map_or_else(Verdict::reject, Verdict::Accept)
+    }
+
+    /// The calculator is exact where a model would guess digits.
+    fn calculate(&self, _: &Task, goal: &Goal, _: &RunState) -> Result<String, String> {
+        let expression = goal.facts.arithmetic.as_deref().unwrap_or(&goal.text);
+        evaluate(expression).map(|value| format!("{expression} = {value}")).map_err(|error| error.to_string())
+    }
+}
+
+fn task(goal: &Goal) -> Task {
+    let task = Task { id: "t1".to_owned(), instruction: goal.text.clone(), ..Task::default() };
+    if goal.facts.arithmetic.is_some() {
+        return Task { job: Job::Calculate, worker: goal.band.calculator().to_owned(), ..task };
+    }
+    Task {
+        job: Job::Answer,
+        worker: PLANNER.to_owned(),
+        ladder: vec![PLANNER.to_owned(); 2],
+        tokens_max: ANSWER_TOKENS_RESERVED as u32,
+        streams_answer: true,
+        ..task
+    }
+}
+
+/// What the direct strategy asks the planner.
+#[must_use]
+pub fn direct_prompt(request: &RunRequest) -> Vec<Message> {
+    prompt(&request.goal, &request.inputs, &request.conversation)
+}
+
+/// The attached texts, then the goal as it was typed.
+fn prompt(goal: &str, inputs: &[Input], conversation: &[Message]) -> Vec<Message> {
+    let shown = |input: &Input| format!("Attached text ({}):\n{}\n\n", input.name, input.text.trim());
+    let mut prompt: String = inputs.iter().map(shown).collect();
+    prompt.push_str(goal);
+    [conversation, &[Message::new(Role::User, prompt)]].concat()
+}
+
+fn answer(task: &TaskState) -> Ended {
+    let mut ended = Ended { answer: task.output.trim().to_owned(), ..Ended::default() };
+    if let Some(error) = &task.error {
+        let last = task.attempts.last().and_then(|attempt| attempt.failure.as_ref());
+        if ended.answer.is_empty() && last.is_some_and(|failure| failure.class == FailureClass::Resource) {
+            ended.error = Some(format!(
+                "{error}: shorten the goal, give its long part as a file (-f), or raise --context-tokens"
+            ));
+        } else {
+            ended.missing.push(format!("the answer is incomplete: {error}"));
+            ended.failed_tasks = 1;
+        }
+    } else if task.cut {
+        let tokens = task.attempts.last().map_or(0, |attempt| attempt.usage.completion_tokens);
+        ended.missing.push(format!("the answer was cut off at {tokens} tokens"));
+        ended.failed_tasks = 1;
+    }
+    ended
+}

@@ -1,0 +1,28 @@
+//! The strategies, one file or folder each. To add one, write it, add it to [`all`] and to `StrategyName`, and give it
+//! worked examples in `choice/examples.jsonl`.
+
+mod ask;
+mod direct;
+pub mod map;
+mod parallel;
+mod sequence;
+mod vote;
+
+use std::sync::Arc;
+
+use crate::strategy::Strategy;
+
+pub use direct::direct_prompt;
+
+/// Every strategy that can be run.
+#[must_use]
+pub fn all() -> [Arc<dyn Strategy>; 6] {
+    [
+        Arc::new(ask::Ask),
+        Arc::new(direct::Direct),
+        Arc::new(map::Map),
+        Arc::new(parallel::Parallel),
+        Arc::new(sequence::Sequence),
+        Arc::new(vote::Vote),
+    ]
+}

@@ -1,0 +1,300 @@
+//! The parallel strategy: the sections that the goal names or the planner lists are written at the same time and joined
+//! in order, by rule, under their headings.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::band::{Finish, Reply, Skill};
+use crate::checks::{before_repetition, check_text, mostly_in, words};
+use crate::goal::{Goal, PLANNER};
+use crate::missing::with_missing;
+use crate::own_words::{Foreign, Topic};
+use crate::plan::{Draw, Job, Task};
+use crate::request::StrategyName;
+use crate::state::{RunState, TaskState};
+use crate::strategy::{Ended, Move, Prompt, Strategy, Verdict};
+
+const SECTION_TOKENS_MAX: u32 = 280;
+const OUTLINE_TOKENS_MAX: u32 = 480;
+/// Most times the planner is asked for an outline.
+const DRAWS: usize = 3;
+/// Words that are typical of the worked example in the prompt.
+const EXAMPLES_OWN: &[&str] = &["tides", "sea"];
+/// Most sections that the planner may list. The goal may name more.
+const SECTIONS_MAX: usize = 10;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Section {
+    pub title: String,
+    /// What the section is to say.
+    pub instruction: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Outline {
+    sections: Vec<Section>,
+}
+
+pub struct Parallel;
+
+impl Strategy for Parallel {
+    fn name(&self) -> StrategyName {
+        StrategyName::Parallel
+    }
+
+    fn next(&self, goal: &Goal, state: &RunState) -> Move {
+        let done: Vec<&TaskState> = state.plan_tasks().collect();
+        if !done.is_empty() {
+            let over = done.iter().all(|section| section.has_ended());
+            return if over { Move::Answer(join(&done)) } else { Move::Wait };
+        }
+        let named = &goal.facts.named_aspects;
+        if named.len() >= 2 && goal.facts.speaks_of_parts {
+            return add_sections(goal, sections_named(named));
+        }
+        let Some(plan) = state.task("plan") else { return Move::add(plan_task()) };
+        if !plan.has_ended() {
+            return Move::Wait;
+        }
+        let outline = plan.accepted().and_then(|json| serde_json::from_str::<Outline>(json).ok());
+        add_sections(goal, outline.map_or_else(|| sections_named(named), |outline| outline.sections))
+    }
+
+    fn prompt(&self, task: &Task, goal: &Goal, state: &RunState) -> Prompt {
+        match &task.job {
+            Job::Write { title, about } => {
+                let prompt = section_prompt(goal, &titles(state), title, about);
+                Prompt { messages: goal.messages(prompt), schema: None }
+            }
+            _ => Prompt {
+                messages: goal.messages(outline_prompt(goal)),
+                schema: Some(outline_schema(SECTIONS_MAX.max(goal.facts.named_aspects.len()))),
+            },
+        }
+    }
+
+    fn check(&self, task: &Task, goal: &Goal, _: &RunState, reply: &Reply) -> Verdict {
+        match (&task.job, reply.finish) {
+            (Job::Write { .. }, _) => check_section(reply),
+            (_, Finish::Length) => Verdict::reject("it was cut off at its limit"),
+            _ => check_outline(&reply.text, &goal.facts.named_aspects, goal.topic(EXAMPLES_OWN)),
+        }
+    }
+}
+
+fn plan_task() -> Task {
+    Task {
+        id: "plan".to_owned(),
+        job: Job::Plan,
+        worker: PLANNER.to_owned(),
+        ladder: vec![PLANNER.to_owned(); DRAWS],
+        instruction: "list the sections".to_owned(),
+        tokens_max: OUTLINE_TOKENS_MAX,
+        ..Task::default()
+    }
+}
+
+fn add_sections(goal: &Goal, sections: Vec<Section>) -> Move {
+    if sections.is_empty() {
+        return Move::refuse("the planner could not name the parts of the answer; try --strategy direct");
+    }
+    let task = |(at, section): (usize, &Section)| {
+        let worker = goal.band.assign(Skill::Write, at);
+        Task {
+            id: format!("t{}", at + 1),
+            job: Job::Write { title: section.title.clone(), about: section.instruction.clone() },
+            worker: worker.worker.clone(),
+            ladder: goal.band.ladder(worker, Skill::Write),
+            instruction: format!("{}: {}", section.title, section.instruction),
+            tokens_max: SECTION_TOKENS_MAX,
+            // At temperature 0 a small model tends to loop.
+            draw: Draw::Varied(at as u64),
+            ..Task::default()
+        }
+    };
+    let tasks = sections.iter().enumerate().map(task).collect();
+    Move::Add { tasks, proposed: serde_json::to_value(Outline { sections }).ok() }
+}
+
+fn title(section: &TaskState) -> &str {
+    match &section.task.job {
+        Job::Write { title, .. } => title,
+        _ => &section.task.instruction,
+    }
+}
+
+fn titles(state: &RunState) -> String {
+    state.plan_tasks().map(title).collect::<Vec<_>>().join(", ")
+}
+
+fn join(done: &[&TaskState]) -> Ended {
+    let mut ended = Ended::default();
+    let mut parts = Vec::new();
+    for section in done {
+        let title = title(section);
+        match section.accepted() {
+            Some(text) => {
+                parts.push(format!("## {}\n\n{}", heading(title), body(text, title)));
+                if section.cut {
+                    ended.missing.push(format!("the section \"{title}\" was cut off at its limit"));
+                }
+            }
+            None => ended.missing.push(format!(
+                "the section \"{title}\": {}",
+                section.error.as_deref().unwrap_or("not written")
+            )),
+        }
+    }
+    ended.failed_tasks = ended.missing.len();
+    if !parts.is_empty() {
+        ended.answer = with_missing(parts.join("\n\n"), &ended.missing);
+    }
+    ended
+}
+
+/// The heading as the goal names it, with a capital letter.
+fn heading(title: &str) -> String {
+    let mut chars = title.trim().chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+}
+
+/// The section without a heading that the model wrote.
+fn body<'a>(text: &'a str, title: &str) -> &'a str {
+    let text = text.trim();
+    let Some((first, rest)) = text.split_once('\n') else { return text };
+    let is_heading = first.trim_start().starts_with('#') || words(first) == words(title);
+    if is_heading && !rest.trim().is_empty() { rest.trim() } else { text }
+}
+
+/// The prompt of a section. What all sections share comes first, so that it is computed once.
+fn section_prompt(goal: &Goal, titles: &str, title: &str, about: &str) -> String {
+    format!(
+        "{}This is being written by several helpers, one section each ({titles}):\n{}\n\n\
+Write only the section \"{title}\", {about}: three to six plain sentences, without a heading, without a list, and \
+without speaking of the other sections.",
+        goal.inputs_under("Text"),
+        goal.text,
+    )
+}
+
+/// Ends a section where it begins to repeat itself. If it was cut off at its limit, the whole sentences are kept.
+fn check_section(reply: &Reply) -> Verdict {
+    const WORDS_MIN: usize = 25;
+    let whole = reply.text.trim();
+    let text = before_repetition(whole);
+    if text.len() < whole.len() && words(text).len() >= WORDS_MIN {
+        return Verdict::Accept(text.to_owned());
+    }
+    match check_text(whole) {
+        // It is written again with more room. If that is cut off too, the answer says so.
+        Ok(text) if reply.finish == Finish::Length => {
+            let end = text.char_indices().rfind(|(_, c)| matches!(c, '.' | '!' | '?' | '。'));
+            let kept = end.map(|(at, c)| text[..at + c.len_utf8()].to_owned());
+            Verdict::Reject { why: "the section was cut off at its limit".to_owned(), kept }
+        }
+        Ok(text) => Verdict::Accept(text),
+        Err(why) => Verdict::reject(why),
+    }
+}
+
+fn outline_schema(sections_max: usize) -> Value {
+    let section = json!({
+        "type": "object",
+        "properties": {
+            "title": {"type": "string", "minLength": 2},
+            "instruction": {"type": "string", "minLength": 4},
+        },
+        "required": ["title", "instruction"],
+        "additionalProperties": false,
+    });
+    json!({
+        "type": "object",
+        "properties": {"sections": {"type": "array", "items": section, "minItems": 2, "maxItems": sections_max}},
+        "required": ["sections"],
+        "additionalProperties": false,
+    })
+}
+
+fn outline_prompt(goal: &Goal) -> String {
+    format!(
+        "List the sections of what the goal asks for, in order: those the goal names, under the names it gives them, or \
+else three or four good ones. The instruction says in a few words what belongs in the section.\n\
+Goal: Explain tides, covering causes and uses.\n\
+{{\"sections\": [{{\"title\": \"Causes\", \"instruction\": \"why the sea rises and falls\"}}, \
+{{\"title\": \"Uses\", \"instruction\": \"what people use tides for\"}}]}}\n\n\
+Goal: {}",
+        goal.text
+    )
+}
+
+fn sections_named(aspects: &[String]) -> Vec<Section> {
+    let section = |aspect: &String| Section { title: aspect.clone(), instruction: format!("about {aspect}") };
+    aspects.iter().map(section).collect()
+}
+
+/// An outline must have two sections or more, each only once, and all of `named`, which the goal asks for.
+fn check_outline(text: &str, named: &[String], topic: &Topic) -> Verdict {
+    let outline = match serde_json::from_str::<Outline>(text) {
+        Ok(outline) => outline,
+        Err(e) => return Verdict::reject(format!("not the JSON that was asked for: {e}")),
+    };
+    let mut seen = std::collections::HashSet::new();
+    let twice = outline.sections.iter().find(|section| !seen.insert(words(&section.title)));
+    let told: String =
+        outline.sections.iter().map(|one| format!("{} {} ", one.title, one.instruction)).collect();
+    if topic.foreign(&told) == Some(Foreign::Example) {
+        let why = "a section comes from the worked example, not from the goal".to_owned();
+        return Verdict::reject(why);
+    }
+    let left_out = named.iter().find(|aspect| !mostly_in(&told, aspect));
+    match twice {
+        _ if left_out.is_some() => {
+            Verdict::reject(format!("the goal asks for {} too", left_out.map_or("more", String::as_str)))
+        }
+        Some(section) => Verdict::reject(format!("the section {} comes twice", section.title)),
+        None if outline.sections.len() < 2 => {
+            Verdict::reject("there must be two sections or more")
+        }
+        None => Verdict::Accept(text.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_section_keeps_one_heading_and_ends_with_a_sentence() {
+        assert_eq!(body("## Price\n\nIt is cheap.", "price"), "It is cheap.");
+        assert_eq!(body("Price:\nIt is cheap.", "price"), "It is cheap.");
+        assert_eq!(body("It is cheap.\nVery.", "price"), "It is cheap.\nVery.");
+        assert_eq!(heading("état"), "État");
+        let reply = |text: &str, finish| Reply {
+            text: text.to_owned(),
+            finish,
+            usage: crate::band::CallUsage::default(),
+        };
+        assert_eq!(
+            check_section(&reply("One thing is so. Another is n", Finish::Length)),
+            Verdict::Reject {
+                why: "the section was cut off at its limit".to_owned(),
+                kept: Some("One thing is so.".to_owned())
+            }
+        );
+        assert!(matches!(check_section(&reply("", Finish::Stop)), Verdict::Reject { .. }));
+    }
+
+    #[test]
+    fn an_outline_has_two_sections_of_different_names() {
+        let goal = crate::goal::plain_goal("Explain roses.");
+        let topic = goal.topic(EXAMPLES_OWN);
+        let ok = r#"{"sections":[{"title":"A b","instruction":"x"},{"title":"C","instruction":"y"}]}"#;
+        assert!(matches!(check_outline(ok, &["c".to_owned()], topic), Verdict::Accept(_)));
+        assert!(
+            matches!(check_outline(ok, &["price".to_owned()], topic), Verdict::Reject { why, .. } if why.contains("price"))
+        );
+        let twice = r#"{"sections":[{"title":"A","instruction":"x"},{"title":"a","instruction":"y"}]}"#;
+        assert!(matches!(check_outline(twice, &[], topic), Verdict::Reject { .. }));
+        assert!(matches!(check_outline("{", &[], topic), Verdict::Reject { .. }));
+    }
+}

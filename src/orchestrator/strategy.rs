@@ -1,0 +1,135 @@
+//! What a strategy is: a pure function from the goal and the state of a run to the next move. It knows no clock, no
+//! model, no file and nothing asynchronous, so a run can be killed, resumed, replayed and forked at any event.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::band::{Message, Reply};
+use super::goal::Goal;
+use super::outcome::Status;
+use super::plan::Task;
+use super::request::StrategyName;
+use super::state::RunState;
+use super::strategies;
+
+/// A way to work on a goal.
+pub trait Strategy: Send + Sync {
+    /// The name in flags, events and reports; [`StrategyName::Other`] for a strategy from outside this crate.
+    fn name(&self) -> StrategyName {
+        StrategyName::Other
+    }
+
+    /// The next move. It is asked whenever something has happened and nothing else is to be done: no task is ready, and
+    /// no reply waits for its check. The same state must always give the same move.
+    fn next(&self, goal: &Goal, state: &RunState) -> Move;
+
+    /// What a model is asked for a task of this strategy.
+    fn prompt(&self, task: &Task, goal: &Goal, state: &RunState) -> Prompt;
+
+    /// Whether a model's reply is a result of the task.
+    fn check(&self, task: &Task, goal: &Goal, state: &RunState, reply: &Reply) -> Verdict;
+
+    /// The result of a task whose job is [`super::plan::Job::Calculate`].
+    ///
+    /// # Errors
+    /// Why there is none.
+    fn calculate(&self, task: &Task, _goal: &Goal, _state: &RunState) -> Result<String, String> {
+        Err(format!("nothing is known of how to calculate {}", task.id))
+    }
+}
+
+/// What a strategy wants done next.
+#[derive(Debug)]
+pub enum Move {
+    /// Wait for what is in progress.
+    Wait,
+    /// Find out where long inputs can be cut so that their parts fit a model. The result is in [`RunState::splits`].
+    Split(Vec<SplitAsked>),
+    /// Add tasks. Each may need tasks before it in the list and those that the run already has.
+    Add {
+        tasks: Vec<Task>,
+        /// The planner's part of the plan, if these tasks follow from one. It is shown to people.
+        proposed: Option<Value>,
+    },
+    /// End tasks that are not needed any more, whether they have begun or not.
+    Drop { tasks: Vec<String>, why: String },
+    /// End the run.
+    Answer(Ended),
+}
+
+impl Move {
+    /// Adds one task.
+    #[must_use]
+    pub fn add(task: Task) -> Self {
+        Self::Add { tasks: vec![task], proposed: None }
+    }
+
+    /// Ends the run without an answer.
+    #[must_use]
+    pub fn refuse(why: impl Into<String>) -> Self {
+        Self::Answer(Ended { error: Some(why.into()), ..Ended::default() })
+    }
+}
+
+/// An input that may have to be cut for a model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SplitAsked {
+    /// Index of the input.
+    pub input: usize,
+    pub worker: String,
+    /// Most tokens of a part, by the worker's tokenizer.
+    pub tokens_max: usize,
+}
+
+/// The result of a run, as far as the strategy knows it.
+#[derive(Debug, Default)]
+pub struct Ended {
+    /// The answer, or the best there is.
+    pub answer: String,
+    /// What the answer lacks.
+    pub missing: Vec<String>,
+    /// Number of tasks that failed or gave only a part of their result. Above 0 the run is incomplete.
+    pub failed_tasks: usize,
+    /// The status, if it does not follow from the other fields.
+    pub status: Option<Status>,
+    /// Why there is no answer.
+    pub error: Option<String>,
+}
+
+/// What a model is asked.
+#[derive(Debug, Clone, Default)]
+pub struct Prompt {
+    /// The messages, before the model's chat template.
+    pub messages: Vec<Message>,
+    /// JSON schema that the answer must follow, if any.
+    pub schema: Option<Value>,
+}
+
+/// The result of a check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// The reply is good. Holds the text to use from now on.
+    Accept(String),
+    /// The reply may be wrong. The last model on the ladder decides; without a better answer from it, this one is used.
+    Doubt(String),
+    /// The reply is wrong, so the next attempt draws afresh.
+    Reject {
+        why: String,
+        /// What to use if no later attempt is better.
+        kept: Option<String>,
+    },
+}
+
+impl Verdict {
+    #[must_use]
+    pub fn reject(why: impl Into<String>) -> Self {
+        Self::Reject { why: why.into(), kept: None }
+    }
+}
+
+/// The strategy of a name; `None` if it can't be run.
+#[must_use]
+pub fn named(name: StrategyName) -> Option<Arc<dyn Strategy>> {
+    strategies::all().into_iter().find(|strategy| strategy.name() == name)
+}
