@@ -345,7 +345,7 @@ mod tests {
                 ..RunRequest::new("g")
             };
             let again = resume(&journal, &run).unwrap();
-            assert_eq!((again.id(), again.request), (run.as_str(), expected), "{status}");
+            assert_eq!((again.id(), &again.request), (run.as_str(), &expected), "{status}");
         }
     }
 
