@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_build_is_told_by_its_own_file() {
+    fn a_build_is_identified_by_its_own_file() {
         let build = Build::here(None);
         let program = std::env::current_exe().expect("a test is a program");
         assert_eq!(build.binary_sha256, file_sha256(&program).ok());
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_split_model_is_told_by_all_its_parts() {
+    fn a_split_model_is_identified_by_all_its_parts() {
         let folder = tempfile::tempdir().expect("a folder");
         let at = |part: u16| folder.path().join(format!("m-0000{part}-of-00002.gguf"));
         let write = |part: u16, text: &str| {

@@ -9,8 +9,7 @@ use anyhow::Context;
 use super::error::CliError;
 use super::flags::{CompareFlags, FailIf};
 use super::{inputs, print, print_json, table};
-use crate::bench::compare::read::Side;
-use crate::bench::compare::{CompareError, Comparison, Row, Verdict, compare};
+use crate::bench::compare::{CompareError, Comparison, Row, Side, Verdict, compare};
 
 /// Compares two results and prints the verdicts. The HTML page, if asked for, is written first.
 pub fn bench_compare(flags: &CompareFlags) -> Result<ExitCode, CliError> {

@@ -10,7 +10,7 @@ use clap::{CommandFactory, Parser};
 use super::config::{Config, Origin};
 use super::error::CliError;
 use super::flags::{BandFlags, BenchCommand, Cli, Command, Global, ServeFlags};
-use super::inputs::{INPUT_BYTES_MAX, Inputs, Piped, read};
+use super::inputs::{INPUT_BYTES_MAX, Inputs, PipedStdin, read};
 use super::machine::Machine;
 use super::units::{parse_age, parse_bytes};
 use crate::hub::gib;
@@ -61,11 +61,15 @@ fn sizes_and_ages_are_read_with_their_units() {
 
 fn inputs_of(files: &[&Path], piped: Option<&[u8]>, stdin: &[u8]) -> Result<Inputs, String> {
     let files: Vec<PathBuf> = files.iter().map(|file| file.to_path_buf()).collect();
-    read(&files, piped.map_or(Piped::Nothing, |bytes| Piped::Bytes(bytes.to_vec())), &mut Cursor::new(stdin))
-        .map_err(|error| match error {
-            CliError::Usage(message) => message,
-            other => panic!("{other:?}"),
-        })
+    read(
+        &files,
+        piped.map_or(PipedStdin::Nothing, |bytes| PipedStdin::Bytes(bytes.to_vec())),
+        &mut Cursor::new(stdin),
+    )
+    .map_err(|error| match error {
+        CliError::Usage(message) => message,
+        other => panic!("{other:?}"),
+    })
 }
 
 fn names(inputs: &Inputs) -> Vec<&str> {
@@ -251,7 +255,7 @@ fn settings_survive_damage() {
         read: &|bytes| {
             let Ok(text) = std::str::from_utf8(bytes) else { return false };
             let environment = |name: &str| (name == "BANDMASTER_HOME").then(|| "/nowhere".to_owned());
-            match Config::settle(
+            match Config::resolve_from(
                 &Global::default(),
                 &BandFlags::default(),
                 &ServeFlags::default(),

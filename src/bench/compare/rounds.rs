@@ -5,7 +5,7 @@
 
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
-use super::bootstrap::CONFIDENCE;
+use crate::bootstrap::CONFIDENCE;
 
 /// With fewer rounds per side, nothing is decided.
 pub const ROUNDS_MIN: usize = 3;
@@ -98,14 +98,14 @@ impl StandardError {
 /// Which of several tests of one comparison hold if all together may be wrong with a probability of `level`.
 #[must_use]
 pub fn holm(p: &[Option<f64>], level: f64) -> Vec<bool> {
-    let mut order: Vec<usize> = (0..p.len()).filter(|place| p[*place].is_some()).collect();
+    let mut order: Vec<usize> = (0..p.len()).filter(|index| p[*index].is_some()).collect();
     order.sort_by(|a, b| p[*a].unwrap_or(1.0).total_cmp(&p[*b].unwrap_or(1.0)));
     let mut holds = vec![false; p.len()];
-    for (rank, place) in order.iter().enumerate() {
-        if p[*place].unwrap_or(1.0) >= level / (order.len() - rank) as f64 {
+    for (rank, index) in order.iter().enumerate() {
+        if p[*index].unwrap_or(1.0) >= level / (order.len() - rank) as f64 {
             break;
         }
-        holds[*place] = true;
+        holds[*index] = true;
     }
     holds
 }

@@ -20,7 +20,7 @@ pub struct Call {
     /// request itself defines an end.
     pub ignores_end: bool,
     /// Further fields for the request's body.
-    pub more: Map<String, Value>,
+    pub extra: Map<String, Value>,
     /// Time after the start, if the recording has times.
     pub at: Option<Duration>,
 }
@@ -29,12 +29,12 @@ impl Call {
     /// A call that generates exactly `output_tokens` tokens.
     #[must_use]
     pub fn plain(prompt: Prompt, output_tokens: u32, at: Option<Duration>) -> Self {
-        Self { prompt, output_tokens, ignores_end: true, more: Map::new(), at }
+        Self { prompt, output_tokens, ignores_end: true, extra: Map::new(), at }
     }
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub struct Recorded {
+pub struct RecordedCall {
     /// The call; its prompt is empty if the trace has no texts.
     pub call: Call,
     /// Random words used as its text: how many of each seed. They are generated when the call is made, because all
@@ -42,7 +42,7 @@ pub struct Recorded {
     pub words: Vec<(u64, usize)>,
 }
 
-impl From<Call> for Recorded {
+impl From<Call> for RecordedCall {
     fn from(call: Call) -> Self {
         Self { call, words: Vec::new() }
     }
@@ -50,12 +50,12 @@ impl From<Call> for Recorded {
 
 /// The content of a recording.
 #[derive(Debug, Default)]
-pub struct Read {
+pub struct RecordedCalls {
     /// In the order of the file.
-    pub calls: Vec<Recorded>,
+    pub calls: Vec<RecordedCall>,
     /// Sentences on what differs from how it was recorded.
     pub notes: Vec<String>,
 }
 
 /// A line number, and what is wrong with the line.
-pub type Fault = (usize, String);
+pub type LineError = (usize, String);

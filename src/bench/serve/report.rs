@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::{Loaded, Mode};
+use super::{LoadResult, Mode};
 use crate::machine::Machine;
 use crate::origin::Build;
-use crate::workflow::report::Percentiles;
+use crate::percentiles::Percentiles;
 
 /// Printed below the figures of a band.
 const IN_PIECES: &str =
@@ -103,7 +103,7 @@ pub struct LoadReport {
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Goodput {
     #[serde(flatten)]
-    pub limits: Limits,
+    pub limits: LatencyLimits,
     pub requests_per_s: f64,
     /// As a fraction of all calls.
     pub share: f64,
@@ -111,7 +111,7 @@ pub struct Goodput {
 
 /// Latency limits for an answer to count as in time.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct Limits {
+pub struct LatencyLimits {
     /// Time to first token.
     pub ttft_limit_ms: f64,
     /// Mean time between an answer's tokens.
@@ -187,7 +187,7 @@ impl Sweep {
 }
 
 impl Sample {
-    fn is_within(&self, limits: &Limits) -> bool {
+    fn is_within(&self, limits: &LatencyLimits) -> bool {
         // Per token and not per piece, so that sending several tokens at once gives no advantage.
         let writing = self.ttft_ms.map_or(0.0, |ttft| self.e2e_ms - ttft);
         let mean = writing / f64::from(self.output_tokens.saturating_sub(1).max(1));
@@ -199,8 +199,8 @@ impl Sample {
 
 impl LoadReport {
     #[must_use]
-    pub fn new(loaded: Loaded, limits: Limits) -> Self {
-        let Loaded { samples, wall, .. } = loaded;
+    pub fn new(loaded: LoadResult, limits: LatencyLimits) -> Self {
+        let LoadResult { samples, wall, .. } = loaded;
         let whole = || samples.iter().filter(|sample| sample.error.is_none());
         let sum = |of: fn(&Sample) -> u32| whole().map(|sample| u64::from(of(sample))).sum::<u64>();
         let mut errors_by = BTreeMap::new();
@@ -208,7 +208,7 @@ impl LoadReport {
             *errors_by.entry(kind).or_insert(0) += 1;
         }
         let wall_s = wall.as_secs_f64();
-        let a_second = |count: f64| if wall_s > 0.0 { count / wall_s } else { 0.0 };
+        let per_second = |count: f64| if wall_s > 0.0 { count / wall_s } else { 0.0 };
         let good = samples.iter().filter(|sample| sample.is_within(&limits)).count();
         let output_tokens = sum(|sample| sample.output_tokens);
         Self {
@@ -220,15 +220,15 @@ impl LoadReport {
             prompt_tokens: sum(|sample| sample.prompt_tokens),
             cached_tokens: sum(|sample| sample.cached_tokens),
             output_tokens,
-            output_tokens_per_s: a_second(output_tokens as f64),
-            requests_per_s: a_second(whole().count() as f64),
+            output_tokens_per_s: per_second(output_tokens as f64),
+            requests_per_s: per_second(whole().count() as f64),
             ttft_ms: Percentiles::of(whole().filter_map(|sample| sample.ttft_ms).collect()),
             pieces: sum(|sample| sample.pieces),
             itl_ms: Percentiles::of(whole().flat_map(|sample| sample.itl_ms.iter().copied()).collect()),
             e2e_ms: Percentiles::of(whole().map(|sample| sample.e2e_ms).collect()),
             goodput: Goodput {
                 limits,
-                requests_per_s: a_second(good as f64),
+                requests_per_s: per_second(good as f64),
                 share: good as f64 / samples.len().max(1) as f64,
             },
             samples,
@@ -237,7 +237,7 @@ impl LoadReport {
 
     fn cells(&self) -> Vec<(&'static str, String)> {
         let none = self.errors == self.requests;
-        let four = |p: &Percentiles| match none {
+        let percentiles = |p: &Percentiles| match none {
             true => "-".to_owned(),
             false => format!("{:.0} / {:.0} / {:.0} / {:.0}", p.p50, p.p90, p.p99, p.max),
         };
@@ -256,9 +256,9 @@ impl LoadReport {
             ("output tokens / stream events", format!("{} / {}", self.output_tokens, self.pieces)),
             ("output tokens per second", format!("{:.1}", self.output_tokens_per_s)),
             ("requests per second", format!("{:.2}", self.requests_per_s)),
-            ("first token, ms: p50 / p90 / p99 / longest", four(&self.ttft_ms)),
-            ("between tokens, ms", four(&self.itl_ms)),
-            ("end to end, ms", four(&self.e2e_ms)),
+            ("first token, ms: p50 / p90 / p99 / longest", percentiles(&self.ttft_ms)),
+            ("between tokens, ms", percentiles(&self.itl_ms)),
+            ("end to end, ms", percentiles(&self.e2e_ms)),
             (
                 "within the limits, per second",
                 format!(

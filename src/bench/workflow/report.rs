@@ -9,8 +9,8 @@ use bandmaster_engine::Stats;
 use super::TaskTimes;
 use super::trace::{TaskClass, Trace};
 use crate::machine::Machine;
-use crate::measure::median;
 use crate::origin::Build;
+use crate::percentiles::{Percentiles, median, nearest_rank};
 
 /// Width of the timeline in columns.
 const TIMELINE_COLUMNS: usize = 40;
@@ -53,12 +53,12 @@ pub struct WorkflowReport {
     pub interrupted: bool,
     /// The other setting, measured in alternating rounds.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub against: Option<Against>,
+    pub against: Option<OtherSetting>,
 }
 
 /// Another setting's figures beside the first's.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct Against {
+pub struct OtherSetting {
     /// The settings that differ, as typed in `--against`.
     pub setting: String,
     /// Its round with the median time.
@@ -131,15 +131,6 @@ impl EngineCounts {
     }
 }
 
-/// Percentiles by the nearest rank.
-#[derive(Debug, Clone, Copy, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct Percentiles {
-    pub p50: f64,
-    pub p90: f64,
-    pub p99: f64,
-    pub max: f64,
-}
-
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct TaskRow {
     /// As in the trace.
@@ -158,25 +149,8 @@ pub struct TaskRow {
     pub gap_max_ms: f64,
 }
 
-/// The percentile of sorted values by the nearest rank: the smallest value that at least `share` of them do not exceed.
-#[must_use]
-pub fn nearest_rank(sorted: &[f64], share: f64) -> Option<f64> {
-    let rank = ((sorted.len() as f64 * share).ceil() as usize).clamp(1, sorted.len().max(1));
-    sorted.get(rank - 1).copied()
-}
-
-impl Percentiles {
-    /// From `values` in any order.
-    #[must_use]
-    pub fn of(mut values: Vec<f64>) -> Self {
-        values.sort_by(f64::total_cmp);
-        let at = |share: f64| nearest_rank(&values, share).unwrap_or(0.0);
-        Self { p50: at(0.5), p90: at(0.9), p99: at(0.99), max: at(1.0) }
-    }
-}
-
 impl Round {
-    /// From the driver's times and, in this process, the engine's counts. There must be at least one run.
+    /// From the driver's times and, in this process, the engine's counts.
     #[must_use]
     pub fn new(trace: &Trace, runs: &[Vec<TaskTimes>], stats: Option<&Stats>) -> Self {
         let end =
@@ -190,7 +164,7 @@ impl Round {
         let watched = all().filter(|times| trace.tasks[times.task].class != TaskClass::Background);
         let between: Vec<f64> = watched.flat_map(|times| gaps_ms(&times.tokens)).collect();
         let (prompt_tokens, cached_tokens) =
-            (sum(|task| task.counts.prompt_tokens), sum(|task| task.counts.cached_tokens));
+            (sum(|task| task.usage.prompt_tokens), sum(|task| task.usage.cached_tokens));
         let computed = stats.map(|stats| stats.prefill_tokens - stats.drafted_tokens);
         Self {
             wall_s: run_s.last().copied().unwrap_or_default(),
@@ -198,7 +172,7 @@ impl Round {
             critical_path_s: critical_path_s(trace, slowest),
             prompt_tokens,
             cached_tokens,
-            output_tokens: sum(|task| task.counts.output_tokens),
+            output_tokens: sum(|task| task.usage.completion_tokens),
             computed_tokens: computed.unwrap_or(prompt_tokens.saturating_sub(cached_tokens)),
             unique_tokens: unique_tokens(trace, runs),
             engine: stats.map(EngineCounts::new),
@@ -215,8 +189,7 @@ impl Round {
     /// Time within which 95 of a hundred runs end.
     #[must_use]
     pub fn p95_run_s(&self) -> f64 {
-        let n = self.run_s.len();
-        self.run_s.get((n as f64 * 0.95).ceil() as usize - 1).copied().unwrap_or_default()
+        nearest_rank(&self.run_s, 0.95).unwrap_or_default()
     }
 }
 
@@ -232,7 +205,7 @@ fn row(trace: &Trace, times: &TaskTimes) -> TaskRow {
         start_s: times.start.as_secs_f64(),
         first_s: times.tokens.first().unwrap_or(&times.end).as_secs_f64(),
         end_s: times.end.as_secs_f64(),
-        cached_tokens: times.counts.cached_tokens,
+        cached_tokens: times.usage.cached_tokens,
         gap_max_ms: gaps_ms(&times.tokens).fold(0.0, f64::max),
     }
 }
@@ -242,9 +215,9 @@ fn critical_path_s(trace: &Trace, run: &[TaskTimes]) -> f64 {
     let mut path: HashMap<&str, f64> = HashMap::new();
     let took: HashMap<usize, f64> =
         run.iter().map(|times| (times.task, (times.end - times.start).as_secs_f64())).collect();
-    for (place, task) in trace.tasks.iter().enumerate() {
+    for (index, task) in trace.tasks.iter().enumerate() {
         let before = task.needs.iter().map(|need| path[need.as_str()]).fold(0.0, f64::max);
-        let own = took.get(&place).copied().unwrap_or_default() + task.think_ms as f64 / 1e3;
+        let own = took.get(&index).copied().unwrap_or_default() + task.think_ms as f64 / 1e3;
         path.insert(&task.id, before + own);
     }
     path.values().copied().fold(0.0, f64::max)
@@ -260,12 +233,12 @@ fn unique_tokens(trace: &Trace, runs: &[Vec<TaskTimes>]) -> u64 {
     }
     let own = runs.iter().flatten().map(|times| {
         let prefix = trace.tasks[times.task].prefix.as_ref().map_or(0, |prefix| prefix.tokens as u64);
-        u64::from(times.counts.prompt_tokens).saturating_sub(prefix)
+        u64::from(times.usage.prompt_tokens).saturating_sub(prefix)
     });
     prefixes.values().sum::<u64>() + own.sum::<u64>()
 }
 
-impl Against {
+impl OtherSetting {
     /// Compares two settings with the same number of rounds.
     #[must_use]
     pub fn new(setting: String, own: &[Round], others: &[Round]) -> Self {
@@ -298,8 +271,8 @@ fn cells(round: &Round) -> Vec<(&'static str, String)> {
     cells.push(("between tokens, ms: p50 / p99", format!("{:.0} / {:.0}", between.p50, between.p99)));
     cells.push(("  longest", format!("{:.0}", between.max)));
     if let Some(engine) = &round.engine {
-        let guessed = format!("{} / {}", engine.accepted_tokens, engine.drafted_tokens);
-        cells.push(("  drafts accepted / proposed", guessed));
+        let drafts = format!("{} / {}", engine.accepted_tokens, engine.drafted_tokens);
+        cells.push(("  drafts accepted / proposed", drafts));
         cells.push(("preemptions / loads", format!("{} / {}", engine.preemptions, engine.loads)));
         cells.push(("schedule and commit", format!("{:.2} %", engine.overhead * 100.0)));
     }
@@ -320,19 +293,19 @@ impl WorkflowReport {
     /// A table with aligned columns.
     #[must_use]
     pub fn table(&self) -> String {
-        let place = match self.urls.len() {
+        let location = match self.urls.len() {
             0 => format!("{} threads, {} on {}", self.threads, self.machine.isa, self.machine.cpu),
             _ => {
                 self.urls.iter().map(|(role, url)| format!("{role} at {url}")).collect::<Vec<_>>().join(", ")
             }
         };
-        let mut out = format!("{} x {} ({place})\n", self.trace, self.runs);
+        let mut out = format!("{} x {} ({location})\n", self.trace, self.runs);
         let own = cells(&self.measured);
         let other = self.against.as_ref().map(|against| cells(&against.measured)).unwrap_or_default();
         for (name, value) in &own {
-            let twin = other.iter().find(|(twin, _)| twin == name).map_or("", |(_, value)| value);
+            let other_value = other.iter().find(|(other, _)| other == name).map_or("", |(_, value)| value);
             // Writing to a String cannot fail.
-            let _ = writeln!(out, "{}", format!("{name:<30} {value:>14} {twin:>14}").trim_end());
+            let _ = writeln!(out, "{}", format!("{name:<30} {value:>14} {other_value:>14}").trim_end());
         }
         if self.interrupted {
             let _ = writeln!(out, "interrupted: only a part of what was asked for was measured");
@@ -380,10 +353,10 @@ impl WorkflowReport {
             self.runs,
             if head.is_empty() { "" } else { "---|" }
         );
-        for (place, (name, value)) in cells(&self.measured).iter().enumerate() {
-            let twin = other.as_ref().and_then(|(_, cells)| cells.get(place));
-            let twin = twin.map_or_else(String::new, |(_, value)| format!(" {value} |"));
-            let _ = writeln!(out, "| {} | {value} |{twin}", name.trim());
+        for (index, (name, value)) in cells(&self.measured).iter().enumerate() {
+            let other_value = other.as_ref().and_then(|(_, cells)| cells.get(index));
+            let other_value = other_value.map_or_else(String::new, |(_, value)| format!(" {value} |"));
+            let _ = writeln!(out, "| {} | {value} |{other_value}", name.trim());
         }
         if self.interrupted {
             let _ = writeln!(out, "\nInterrupted: only a part of what was asked for was measured.");

@@ -13,7 +13,7 @@ use crate::{ToolChoice, Waited};
 
 const GRAMMARS_KEPT: usize = 32;
 /// A grammar is kept only if its output, printed, has at most so many bytes.
-const KEPT_CHARS_MAX: usize = 64 << 10;
+const KEPT_BYTES_MAX: usize = 64 << 10;
 const KEPT_MADE_WITHIN: Duration = Duration::from_secs(1);
 
 pub(super) type Kept = VecDeque<(Output, Option<Box<dyn Constraint>>)>;
@@ -61,7 +61,7 @@ impl LoadedModel {
             }
         };
         // A grammar made under time pressure may be looser than necessary, and a large one takes much memory.
-        if started.elapsed() > KEPT_MADE_WITHIN || format!("{output:?}").len() > KEPT_CHARS_MAX {
+        if started.elapsed() > KEPT_MADE_WITHIN || format!("{output:?}").len() > KEPT_BYTES_MAX {
             return Ok(Held(constraint));
         }
         let mut kept = self.kept();

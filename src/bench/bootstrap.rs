@@ -1,7 +1,7 @@
 //! Statistics over many items: the percentile bootstrap (Efron 1979), which resamples the items with replacement and
 //! takes the middle 95 % of the results as the interval, and McNemar's test. What was measured is not known here.
 
-use crate::workload::TokenSource;
+use crate::random::TokenSource;
 
 pub const RESAMPLES: usize = 4000;
 /// How often an interval contains the true value.
@@ -26,9 +26,9 @@ pub fn interval(a: &[f64], b: &[f64], change: impl Fn(f64, f64) -> f64) -> Optio
     let mut source = TokenSource::new(SEED, count);
     let mut changes: Vec<f64> = (0..RESAMPLES)
         .map(|_| {
-            let drawn = source.take(count);
+            let sample = source.take(count);
             let mean = |values: &[f64]| {
-                drawn.iter().map(|place| values[*place as usize]).sum::<f64>() / count as f64
+                sample.iter().map(|index| values[*index as usize]).sum::<f64>() / count as f64
             };
             change(mean(a), mean(b))
         })

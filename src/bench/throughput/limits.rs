@@ -10,7 +10,7 @@ use super::row::{Bound, Row, Shares};
 
 /// Best rates of this machine with a given number of threads.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct Limits {
+pub struct MachineLimits {
     pub threads: usize,
     pub memory_bytes_per_s: f64,
     /// Int8 multiply-adds per second; `None` if the kernels are portable code.
@@ -29,7 +29,7 @@ pub struct Costs {
     pub weight_bytes: u64,
 }
 
-impl Limits {
+impl MachineLimits {
     /// Measures for a fraction of a second with the threads of `cpu`.
     #[must_use]
     pub fn measure(cpu: &Cpu) -> Self {

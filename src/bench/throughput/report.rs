@@ -3,11 +3,11 @@
 
 use std::fmt::Write as _;
 
-use super::limits::Limits;
-use super::machine::Machine;
-use super::origin::Build;
+use super::limits::MachineLimits;
 use super::row::Row;
 use super::row::Shares;
+use crate::machine::Machine;
+use crate::origin::Build;
 
 /// JSON result of `bench throughput`, schema `bandmaster.bench.throughput/1`.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -31,7 +31,7 @@ pub struct ThroughputReport {
     pub rows: Vec<Row>,
     /// The machine's limits for each number of threads in the rows; empty if not measured.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub limits: Vec<Limits>,
+    pub limits: Vec<MachineLimits>,
     /// Rows that could not be measured, with the reason.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<String>,
@@ -112,7 +112,7 @@ impl ThroughputReport {
 
     /// The limits, and what is missing, a line each.
     fn notes(&self) -> Vec<String> {
-        let limit = |limits: &Limits| {
+        let limit = |limits: &MachineLimits| {
             let macs = limits
                 .int8_macs_per_s
                 .map_or_else(String::new, |rate| format!(", {:.0} G int8 multiply-adds/s", rate / 1e9));
