@@ -17,7 +17,7 @@ use super::{load, print, print_json, servers, table, terminal};
 use crate::band::{BandFiles, limits_for_band};
 use crate::bench::Origin;
 use crate::bench::accuracy::{
-    AccuracyReport, Evaluation, IsUnreachable, Kind, Matrix, MatrixReport, Method, Progress, Sandbox,
+    AccuracyReport, Evaluation, IsUnreachable, Kind, Matrix, MatrixReport, Method, MatrixProgress, Sandbox,
     ServerLlm, Setup, Suite,
 };
 use crate::client::{Client, ClientError, Endpoint};
@@ -168,7 +168,7 @@ impl Bench<'_> {
     /// Loads a band as `run` does, and measures it.
     fn measure_files(&self, files: &BandFiles, cells: &mut Vec<AccuracyReport>) -> Result<(), CliError> {
         let memory = limits_for_band(load::available(self.config), &self.config.hub(), files)?;
-        let screen = Screen::new(View::Progress);
+        let screen = Screen::new(View::MatrixProgress);
         if let Some(note) = &memory.note {
             screen.note(note);
         }
@@ -216,12 +216,12 @@ impl Bench<'_> {
         self.interrupt.arm();
         let is_terminal = terminal::stderr_is_terminal();
         let count = evaluation.suite.items.len();
-        let mut show = |progress: Progress<'_>| match progress {
-            Progress::Item { cell, ended, item } if is_terminal => {
+        let mut show = |progress: MatrixProgress<'_>| match progress {
+            MatrixProgress::Item { cell, ended, item } if is_terminal => {
                 terminal::err(&format!("{cell}  {ended:3}/{count}  {}\n", item.line()));
             }
-            Progress::Item { .. } => {}
-            Progress::Cell(report) => {
+            MatrixProgress::Item { .. } => {}
+            MatrixProgress::Cell(report) => {
                 // A cell in which every item failed is reported as the command's error at its end.
                 if let Some(failures) = report.failures().filter(|_| !report.is_all_failed()) {
                     terminal::err(&format!("warning: {failures}\n"));

@@ -71,11 +71,10 @@ fn usage(error: CompareError) -> CliError {
 }
 
 fn write_page(flags: &CompareFlags, output: &Path, comparison: &Comparison) -> Result<(), CliError> {
-    let place = |path: &Path| fs::canonicalize(path).ok();
-    let input = [Some(&flags.a), flags.b.as_ref()]
-        .into_iter()
-        .flatten()
-        .find(|input| place(output).is_some_and(|output| place(input).is_some_and(|input| input == output)));
+    let canonical = |path: &Path| fs::canonicalize(path).ok();
+    let input = [Some(&flags.a), flags.b.as_ref()].into_iter().flatten().find(|input| {
+        canonical(output).is_some_and(|output| canonical(input).is_some_and(|input| input == output))
+    });
     if input.is_some() {
         let output = output.display();
         return Err(CliError::usage(format!("--output {output} is one of the results: name another file")));

@@ -156,6 +156,12 @@ fn print_json(value: &impl serde::Serialize) -> Result<ExitCode, CliError> {
     print(&format!("{text}\n"))
 }
 
+/// The beginning of a text, on one line of at most `chars` characters.
+fn one_line(text: &str, chars: usize) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if line.chars().count() <= chars { line } else { line.chars().take(chars - 1).chain(['…']).collect() }
+}
+
 /// Lays rows out in columns as wide as their widest cell, two spaces apart; the last column is not padded.
 fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);

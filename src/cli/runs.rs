@@ -15,7 +15,7 @@ use super::flags::RunsCommand;
 use super::process_limits::runtime;
 use super::run::execute;
 use super::units::parse_age;
-use super::{inputs, print, print_json, table};
+use super::{inputs, one_line, print, print_json, table};
 use crate::bench::workflow::trace_of_run;
 use crate::client::HomeServer;
 use crate::journal::{Event, Journal, Pruned, RunState, TaskCount, TaskState};
@@ -283,14 +283,4 @@ fn age(created_ms: u64) -> String {
         7200..172_800 => format!("{} h", seconds / 3600),
         _ => format!("{} d", seconds / 86_400),
     }
-}
-
-/// The beginning of a text, on one line.
-fn one_line(text: &str, chars: usize) -> String {
-    let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    if line.chars().count() <= chars {
-        return line;
-    }
-    let cut: String = line.chars().take(chars - 1).collect();
-    format!("{cut}…")
 }

@@ -7,11 +7,13 @@ use std::time::{Duration, Instant};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::error::CliError;
-use super::terminal;
+use super::{one_line, terminal};
 use crate::orchestrator::{EventKind, Plan, RunEvent, Status};
 
 /// Rows of the plan that are drawn, because a terminal has few lines. The head line counts all tasks.
 const ROWS_MAX: usize = 20;
+/// Characters of a task's instruction or output that are shown.
+const TEXT_CHARS: usize = 80;
 const REDRAW_EVERY: Duration = Duration::from_millis(200);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -203,7 +205,7 @@ impl Tree {
             }
             EventKind::TaskFinished { task, status, output, .. } => {
                 self.finished += usize::from(is_planned(task));
-                self.row(task).set_message(&format!("{}: {}", status.name(), one_line(output)));
+                self.row(task).set_message(&format!("{}: {}", status.name(), one_line(output, TEXT_CHARS)));
             }
             EventKind::AnswerDelta { text } => {
                 self.answer.push_str(text);
@@ -231,7 +233,7 @@ impl Tree {
             let row = self.row(&task.id);
             row.bar.set_prefix(prefix.clone());
             (row.prefix, row.worker) = (prefix, task.worker.clone());
-            row.set_message(&format!("waits: {}", one_line(&task.instruction)));
+            row.set_message(&format!("waits: {}", one_line(&task.instruction, TEXT_CHARS)));
         }
         self.planned = plan.tasks().len();
     }
@@ -318,7 +320,12 @@ fn lines(event: &RunEvent) -> Vec<String> {
                 } else {
                     format!(" after {}", task.needs.join(", "))
                 };
-                format!("            {} by {}{needs}: {}", task.id, task.worker, one_line(&task.instruction))
+                format!(
+                    "            {} by {}{needs}: {}",
+                    task.id,
+                    task.worker,
+                    one_line(&task.instruction, TEXT_CHARS)
+                )
             };
             line(format!("plan of {} tasks", plan.tasks().len()))
                 .into_iter()
@@ -332,20 +339,13 @@ fn lines(event: &RunEvent) -> Vec<String> {
         EventKind::TaskFailed { task, error, .. } => line(format!("{task} not accepted: {error}")),
         EventKind::TaskFinished { task, status, output, .. } => {
             let mark = if *status == Status::Completed { "" } else { status.name() };
-            line(format!("{task} ends {mark}: {}", one_line(output)).replace(" :", ":"))
+            line(format!("{task} ends {mark}: {}", one_line(output, TEXT_CHARS)).replace(" :", ":"))
         }
         EventKind::BudgetReached { which, limit } => {
             line(format!("the budget of {limit} {which} is used up"))
         }
         _ => Vec::new(),
     }
-}
-
-/// A text's beginning, on one line.
-fn one_line(text: &str) -> String {
-    const CHARS: usize = 80;
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    if line.chars().count() <= CHARS { line } else { line.chars().take(CHARS - 1).chain(['…']).collect() }
 }
 
 /// A text's end, on one line.

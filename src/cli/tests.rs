@@ -59,6 +59,26 @@ fn sizes_and_ages_are_read_with_their_units() {
     assert_eq!((gib(512 << 20), gib(12 << 30)), ("512 MiB".to_owned(), "12.0 GiB".to_owned()));
 }
 
+#[test]
+fn a_table_has_columns_two_spaces_apart() {
+    let check = |rows: &[&[&str]], expected: &str| {
+        let rows: Vec<Vec<String>> =
+            rows.iter().map(|row| row.iter().map(|cell| (*cell).to_owned()).collect()).collect();
+        assert_eq!(super::table(&rows), expected);
+    };
+    check(&[&["NAME", "SIZE", "NOTE"], &["größe", "1", ""]], "NAME   SIZE  NOTE\ngröße  1\n");
+    check(&[&["  settings", "on"], &["a", ""], &["b"]], "  settings  on\na\nb\n");
+    check(&[&["漢字", "1"], &["ascii", "2"]], "漢字   1\nascii  2\n");
+    check(&[], "");
+}
+
+#[test]
+fn a_long_text_is_cut_to_one_line() {
+    assert_eq!(super::one_line(" two\n lines ", 9), "two lines");
+    assert_eq!(super::one_line("two lines", 8), "two lin…");
+    assert_eq!(super::one_line("äöü", 3), "äöü");
+}
+
 fn inputs_of(files: &[&Path], piped: Option<&[u8]>, stdin: &[u8]) -> Result<Inputs, String> {
     let files: Vec<PathBuf> = files.iter().map(|file| file.to_path_buf()).collect();
     read(

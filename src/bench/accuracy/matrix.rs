@@ -18,7 +18,7 @@ pub struct Matrix {
 }
 
 /// What was measured since the last call.
-pub enum Progress<'a> {
+pub enum MatrixProgress<'a> {
     /// An item has ended, as the `ended`th of its cell.
     Item { cell: &'a str, ended: usize, item: &'a ItemReport },
     /// A cell has ended.
@@ -40,14 +40,14 @@ impl Matrix {
     pub async fn measure(
         &self,
         evaluation: &Evaluation,
-        observe: &mut dyn FnMut(Progress<'_>),
+        observe: &mut dyn FnMut(MatrixProgress<'_>),
     ) -> Result<(), AccuracyError> {
         for method in &self.methods {
             for budget in &self.budgets {
                 let cell = self.cell(evaluation, *method, *budget);
                 let report = measure_cell(evaluation, &cell, observe).await?;
                 let used = report.tokens_by_item();
-                observe(Progress::Cell(report));
+                observe(MatrixProgress::Cell(report));
                 if self.baseline && *method != Method::Alone && !evaluation.is_interrupted() {
                     let alone = Cell {
                         name: format!("alone, with the tokens of {}", cell.name),
@@ -56,7 +56,8 @@ impl Matrix {
                         budget: TokenBudget::ByItem(used),
                         seed: self.seed,
                     };
-                    observe(Progress::Cell(measure_cell(evaluation, &alone, observe).await?));
+                    let report = measure_cell(evaluation, &alone, observe).await?;
+                    observe(MatrixProgress::Cell(report));
                 }
                 if evaluation.is_interrupted() {
                     return Ok(());
@@ -83,12 +84,12 @@ impl Matrix {
 async fn measure_cell(
     evaluation: &Evaluation,
     cell: &Cell,
-    observe: &mut dyn FnMut(Progress<'_>),
+    observe: &mut dyn FnMut(MatrixProgress<'_>),
 ) -> Result<AccuracyReport, AccuracyError> {
     let mut ended = 0;
     let mut on_item = |item: &ItemReport| {
         ended += 1;
-        observe(Progress::Item { cell: &cell.name, ended, item });
+        observe(MatrixProgress::Item { cell: &cell.name, ended, item });
     };
     let result = run_cell(evaluation, cell, &mut on_item).await?;
     Ok(AccuracyReport::new(evaluation, cell, result))

@@ -23,7 +23,7 @@ use bandmaster_orchestrator::{Band, Cancel};
 use tokio::task::JoinSet;
 
 use self::energy::Energy;
-pub use self::matrix::{Matrix, Progress};
+pub use self::matrix::{Matrix, MatrixProgress};
 use self::report::ItemReport;
 pub use self::report::{AccuracyReport, MatrixReport, Setup};
 pub use self::sandbox::Sandbox;

@@ -436,11 +436,11 @@ fn measured(matrix: &Matrix) -> (Vec<AccuracyReport>, Vec<Call>) {
     let evaluation = evaluation(suite(&questions(3)), &model);
     let (mut cells, mut items) = (Vec::new(), 0);
     block_on(matrix.measure(&evaluation, &mut |progress| match progress {
-        Progress::Item { ended, .. } => {
+        MatrixProgress::Item { ended, .. } => {
             items += 1;
             assert_eq!(ended, (items - 1) % 3 + 1);
         }
-        Progress::Cell(report) => cells.push(report),
+        MatrixProgress::Cell(report) => cells.push(report),
     }))
     .unwrap();
     let calls = model.seen.lock().unwrap().clone();

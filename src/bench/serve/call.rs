@@ -18,7 +18,7 @@ pub struct Call {
     pub output_tokens: u32,
     /// Whether to generate all `output_tokens`, ignoring the end-of-sequence token. Not set if the
     /// request itself defines an end.
-    pub ignores_end: bool,
+    pub ignore_eos: bool,
     /// Further fields for the request's body.
     pub extra: Map<String, Value>,
     /// Time after the start, if the recording has times.
@@ -28,8 +28,8 @@ pub struct Call {
 impl Call {
     /// A call that generates exactly `output_tokens` tokens.
     #[must_use]
-    pub fn plain(prompt: Prompt, output_tokens: u32, at: Option<Duration>) -> Self {
-        Self { prompt, output_tokens, ignores_end: true, extra: Map::new(), at }
+    pub fn with_length(prompt: Prompt, output_tokens: u32, at: Option<Duration>) -> Self {
+        Self { prompt, output_tokens, ignore_eos: true, extra: Map::new(), at }
     }
 }
 

@@ -86,24 +86,20 @@ pub async fn run_load(
         }
     }
     drop(sender);
-    let mut samples = Vec::with_capacity(count);
+    let mut calls = Vec::with_capacity(count);
     let interrupted = tokio::select! {
-        () = collect_finished(&mut finished, &mut samples, on_end) => false,
+        () = collect_finished(&mut finished, &mut calls, on_end) => false,
         _ = stop.stopped() => true,
     };
-    let all_failed = samples.iter().all(|finished| finished.error.is_some());
-    if let Some(FinishedCall { error: Some(error @ ClientError::Unreachable { .. }), .. }) = samples.first()
+    let all_failed = calls.iter().all(|call| call.error.is_some());
+    if let Some(FinishedCall { error: Some(error @ ClientError::Unreachable { .. }), .. }) = calls.first()
         && all_failed
     {
         return Err(error.clone());
     }
-    samples.sort_by_key(|finished: &FinishedCall| finished.index);
-    let wall = samples.iter().map(|finished| finished.end).max().unwrap_or_default();
-    Ok(LoadResult {
-        samples: samples.into_iter().map(|finished| finished.sample).collect(),
-        wall,
-        interrupted,
-    })
+    calls.sort_by_key(|call: &FinishedCall| call.index);
+    let wall = calls.iter().map(|call| call.end).max().unwrap_or_default();
+    Ok(LoadResult { samples: calls.into_iter().map(|call| call.sample).collect(), wall, interrupted })
 }
 
 /// A call that has ended.
@@ -117,15 +113,15 @@ struct FinishedCall {
 
 async fn collect_finished(
     finished: &mut UnboundedReceiver<FinishedCall>,
-    samples: &mut Vec<FinishedCall>,
+    calls: &mut Vec<FinishedCall>,
     on_end: &mut (dyn FnMut(usize) + Send),
 ) {
-    while let Some(one) = finished.recv().await {
+    while let Some(call) = finished.recv().await {
         // If the server is unreachable, don't try hundreds of times.
-        let unreachable = matches!(one.error, Some(ClientError::Unreachable { .. }));
-        samples.push(one);
-        on_end(samples.len());
-        if unreachable && samples.len() == 1 {
+        let unreachable = matches!(call.error, Some(ClientError::Unreachable { .. }));
+        calls.push(call);
+        on_end(calls.len());
+        if unreachable && calls.len() == 1 {
             return;
         }
     }
@@ -210,7 +206,7 @@ async fn run_call(
         temperature: 0.0,
         seed: None,
         // A band is not a single sequence, so there is no end-of-sequence token to ignore.
-        ignore_eos: call.ignores_end && !band,
+        ignore_eos: call.ignore_eos && !band,
         schema: None,
         extra: call.extra.clone(),
     };
@@ -250,7 +246,7 @@ fn sample(
         cached_tokens: usage.cached_tokens,
         output_tokens: completion.map_or(times.len() as u32, Completion::completion_tokens),
         pieces: times.len() as u32,
-        asked_tokens: if call.ignores_end { call.output_tokens } else { 0 },
+        asked_tokens: if call.ignore_eos { call.output_tokens } else { 0 },
         error_kind: error.map(|error| error.kind().to_owned()),
         error: error.map(ToString::to_string),
     }

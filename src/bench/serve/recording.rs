@@ -228,8 +228,8 @@ impl Line {
             sent && !value.is_null()
         });
         let at = self.at_ms.map(Duration::from_millis);
-        let ignores_end = !ENDS.iter().any(|name| self.extra.contains_key(*name));
-        Ok(Call { prompt, output_tokens, ignores_end, extra: self.extra, at })
+        let ignore_eos = !ENDS.iter().any(|name| self.extra.contains_key(*name));
+        Ok(Call { prompt, output_tokens, ignore_eos, extra: self.extra, at })
     }
 }
 

@@ -30,7 +30,7 @@ fn load_of(
 }
 
 fn calls(count: usize, output_tokens: u32) -> Vec<Call> {
-    let call = |index: usize| Call::plain(Prompt::Text(format!(" call {index}")), output_tokens, None);
+    let call = |index: usize| Call::with_length(Prompt::Text(format!(" call {index}")), output_tokens, None);
     (0..count).map(call).collect()
 }
 

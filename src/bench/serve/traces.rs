@@ -72,7 +72,7 @@ impl Conversation {
         }
         let tokens = u32::try_from(answer.value.len().div_ceil(TOKEN_BYTES)).unwrap_or(OUTPUT_TOKENS_MAX);
         let prompt = Prompt::chat(&[Message::new(Role::User, question.value)]);
-        Some(Call::plain(prompt, tokens.min(OUTPUT_TOKENS_MAX), None))
+        Some(Call::with_length(prompt, tokens.min(OUTPUT_TOKENS_MAX), None))
     }
 }
 
@@ -171,7 +171,7 @@ fn random_calls(lines: &[Lengths], words: impl Fn(usize, usize) -> Vec<(u64, usi
         .filter(|(_, line)| usable(line) && in_time(line))
         .map(|(index, line)| {
             let at = Some(Duration::from_millis(at_ms(line)));
-            let call = Call::plain(Prompt::Chat(Vec::new()), line.output_tokens, at);
+            let call = Call::with_length(Prompt::Chat(Vec::new()), line.output_tokens, at);
             RecordedCall { call, words: words(index, line.prompt_tokens) }
         })
         .collect();

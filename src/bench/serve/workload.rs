@@ -85,7 +85,7 @@ impl Workload {
         let chat = |messages: Vec<Message>| Prompt::chat(&messages);
         let user = |text: String| Message::new(Role::User, text);
         let (system, shared) = (words.take(CHAT_SYSTEM_WORDS), words.take(FANOUT_SHARED_WORDS));
-        let call = |prompt, output_tokens: usize| Call::plain(prompt, output_tokens as u32, None);
+        let call = |prompt, output_tokens: usize| Call::with_length(prompt, output_tokens as u32, None);
         (0..count).map(move |index| match &workload {
             Self::Chat => {
                 let own = words.take(between(40, 200));

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use bandmaster_journal::{DAMAGED, Event};
 use serde_json::Value;
 
-use super::trace::{Role, Task, TaskClass, Trace};
+use super::trace::{RoleModel, Task, TaskClass, Trace};
 
 /// Shorter gaps between a call and what it waited for are the orchestrator's own time and are left out.
 const THINK_MS_MIN: u64 = 20;
@@ -54,9 +54,9 @@ pub fn trace_of_run(run: &str, events: &[Event]) -> Result<Trace, String> {
     if calls.is_empty() {
         return Err(format!("run {run} called no model: there is nothing to replay"));
     }
-    let models: BTreeMap<String, Role> = calls
+    let models: BTreeMap<String, RoleModel> = calls
         .iter()
-        .map(|call| (call.model.clone(), Role { model: call.model.clone(), load_at_ms: None }))
+        .map(|call| (call.model.clone(), RoleModel { model: call.model.clone(), load_at_ms: None }))
         .collect();
     let tasks = calls.iter().map(|call| task_of(call, &calls)).collect();
     let about = format!("Recorded from run {run}.");

@@ -132,7 +132,7 @@ fn sink(model: Arc<LoadedModel>, events: EventSender) -> Sink {
                 let tokens = Usage {
                     prompt_tokens: usage.prompt_tokens,
                     cached_tokens: usage.cached_tokens,
-                    output_tokens: usage.completion_tokens,
+                    completion_tokens: usage.completion_tokens,
                 };
                 events.ended(model.tokenizer().decode(&ids), tokens);
             }

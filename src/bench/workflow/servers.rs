@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bandmaster_client::{self as client, Client, CompletionRequest, Endpoint, Usage};
 use bandmaster_orchestrator::{Message, Role};
+use bandmaster_text::LoadedModel;
 use serde_json::Map;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;

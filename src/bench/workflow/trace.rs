@@ -80,7 +80,7 @@ pub struct Task {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
     /// Sampling temperature, 0 by default. Each task of each run has its own seed.
-    #[serde(default, skip_serializing_if = "is_cold")]
+    #[serde(default, skip_serializing_if = "is_zero_temperature")]
     pub temperature: f32,
     /// Number of tokens to generate; the end-of-sequence token is ignored.
     pub output_tokens: u32,
