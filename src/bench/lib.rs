@@ -16,4 +16,4 @@ pub mod serve;
 pub mod throughput;
 pub mod workflow;
 
-pub use origin::{Build, Origin};
+pub use origin::Origin;

@@ -2,7 +2,7 @@
 
 /// The median of at least one value.
 #[must_use]
-pub fn median(mut values: Vec<f64>) -> f64 {
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
     if values.len() % 2 == 1 { values[middle] } else { f64::midpoint(values[middle - 1], values[middle]) }
@@ -10,13 +10,13 @@ pub fn median(mut values: Vec<f64>) -> f64 {
 
 /// The percentile of sorted values by the nearest rank: the smallest value that at least `share` of them do not exceed.
 #[must_use]
-pub fn nearest_rank(sorted: &[f64], share: f64) -> Option<f64> {
+pub(crate) fn nearest_rank(sorted: &[f64], share: f64) -> Option<f64> {
     let rank = ((sorted.len() as f64 * share).ceil() as usize).clamp(1, sorted.len().max(1));
     sorted.get(rank - 1).copied()
 }
 
 /// Percentiles by the nearest rank.
-#[derive(Debug, Clone, Copy, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, serde::Serialize)]
 pub struct Percentiles {
     pub p50: f64,
     pub p90: f64,

@@ -8,7 +8,7 @@ const WORDS: &str = include_str!("words.txt");
 
 /// Random token ids that don't repeat between rounds: Splitmix64 over a counter.
 #[derive(Debug)]
-pub struct TokenSource {
+pub(crate) struct TokenSource {
     state: u64,
     vocab: u64,
 }
@@ -16,12 +16,12 @@ pub struct TokenSource {
 impl TokenSource {
     /// Ids below `vocab`, the same for the same seed.
     #[must_use]
-    pub fn new(seed: u64, vocab: usize) -> Self {
+    pub(crate) fn new(seed: u64, vocab: usize) -> Self {
         Self { state: seed, vocab: vocab.max(1) as u64 }
     }
 
     /// The next `count` ids.
-    pub fn take(&mut self, count: usize) -> Vec<u32> {
+    pub(crate) fn take(&mut self, count: usize) -> Vec<u32> {
         (0..count).map(|_| (self.next() % self.vocab) as u32).collect()
     }
 
@@ -37,27 +37,27 @@ const OPENING_WORDS: usize = 4;
 
 /// A recorded prompt after a few random words, so that a server's prefix cache from an earlier load doesn't apply.
 #[must_use]
-pub fn with_random_opening(recorded: &str, seed: u64) -> String {
+pub(crate) fn with_random_opening(recorded: &str, seed: u64) -> String {
     WordSource::new(seed).take(OPENING_WORDS) + recorded
 }
 
 /// Generates random words, the same for the same seed.
 #[derive(Debug)]
-pub struct WordSource {
+pub(crate) struct WordSource {
     words: Vec<&'static str>,
     indexes: TokenSource,
 }
 
 impl WordSource {
     #[must_use]
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         let words: Vec<&str> = WORDS.split_whitespace().collect();
         let indexes = TokenSource::new(seed, words.len());
         Self { words, indexes }
     }
 
     /// The next `count` words, each with a space before it.
-    pub fn take(&mut self, count: usize) -> String {
+    pub(crate) fn take(&mut self, count: usize) -> String {
         let indexes = self.indexes.take(count);
         indexes.iter().flat_map(|&index| [" ", self.words[index as usize]]).collect()
     }

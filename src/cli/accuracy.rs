@@ -17,7 +17,7 @@ use super::{load, print, print_json, servers, table, terminal};
 use crate::band::{BandFiles, limits_for_band};
 use crate::bench::Origin;
 use crate::bench::accuracy::{
-    AccuracyReport, Evaluation, IsUnreachable, Kind, Matrix, MatrixReport, Method, MatrixProgress, Sandbox,
+    AccuracyReport, Evaluation, IsUnreachable, Kind, Matrix, MatrixProgress, MatrixReport, Method, Sandbox,
     ServerLlm, Setup, Suite,
 };
 use crate::client::{Client, ClientError, Endpoint};
@@ -168,7 +168,7 @@ impl Bench<'_> {
     /// Loads a band as `run` does, and measures it.
     fn measure_files(&self, files: &BandFiles, cells: &mut Vec<AccuracyReport>) -> Result<(), CliError> {
         let memory = limits_for_band(load::available(self.config), &self.config.hub(), files)?;
-        let screen = Screen::new(View::MatrixProgress);
+        let screen = Screen::new(View::Progress);
         if let Some(note) = &memory.note {
             screen.note(note);
         }

@@ -162,18 +162,12 @@ fn one_line(text: &str, chars: usize) -> String {
     if line.chars().count() <= chars { line } else { line.chars().take(chars - 1).chain(['…']).collect() }
 }
 
-/// Lays rows out in columns as wide as their widest cell, two spaces apart; the last column is not padded.
+/// Lays rows out in columns as wide as their widest cell, two spaces apart and without borders.
 fn table(rows: &[Vec<String>]) -> String {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column: usize| {
-        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    let mut text = String::new();
-    for row in rows {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
-        text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
-        text.push('\n');
+    let mut table = comfy_table::Table::new();
+    table.load_style(comfy_table::presets::NOTHING).add_rows(rows);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
     }
-    text
+    table.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
 }

@@ -136,13 +136,9 @@ impl Bench<'_> {
         load: LoadReport,
         interrupted: bool,
     ) -> ServeReport {
-        let Origin { machine, command, version, build } = origin.clone();
         ServeReport {
-            schema: ServeReport::SCHEMA.to_owned(),
-            machine,
-            command,
-            version,
-            build,
+            schema: ServeReport::SCHEMA,
+            origin: origin.clone(),
             url: target.endpoint.base().to_owned(),
             model: target.endpoint.model.clone(),
             workload: self.workload.name().to_owned(),

@@ -16,7 +16,6 @@ use super::process_limits::{memory_limit, runtime};
 use super::settings::kv_type_name;
 use super::status::StatusLine;
 use super::{print, print_json};
-use crate::bench::Origin;
 use crate::bench::throughput::{
     Costs, MachineLimits, MeasureError, ModelFacts, Row, ThroughputReport, Workload, measure,
 };
@@ -32,8 +31,8 @@ pub fn bench_throughput(config: &Config, flags: &ThroughputFlags) -> Result<Exit
     }
     let found = config.hub().find_writer(&flags.model)?;
     let kv_bytes_max = kv_bytes_max(config, &found)?;
-    let Origin { mut machine, command, version, mut build } = origin();
-    build.add_model(&found.name, &found.path);
+    let mut origin = origin();
+    origin.build.add_model(&found.name, &found.path);
     let runtime = runtime(1)?;
     let interrupt = Interrupt::listen(&runtime);
     let status = StatusLine::new();
@@ -48,15 +47,12 @@ pub fn bench_throughput(config: &Config, flags: &ThroughputFlags) -> Result<Exit
     }
     let interrupted = bench.is_interrupted();
     if let Some(limits) = all.limits.iter().find(|limits| limits.threads == config.threads.value) {
-        machine.memory_bytes_per_s = Some(limits.memory_bytes_per_s);
-        machine.int8_macs_per_s = limits.int8_macs_per_s;
+        origin.machine.memory_bytes_per_s = Some(limits.memory_bytes_per_s);
+        origin.machine.int8_macs_per_s = limits.int8_macs_per_s;
     }
     let report = ThroughputReport {
-        schema: ThroughputReport::SCHEMA.to_owned(),
-        machine,
-        command,
-        version,
-        build,
+        schema: ThroughputReport::SCHEMA,
+        origin,
         interrupted,
         threads: config.threads.value,
         kv_type: kv_type_name(config.kv_type.value).to_owned(),

@@ -20,11 +20,11 @@ use super::status::StatusLine;
 use super::units::parse_bytes;
 use super::{print, print_json};
 use crate::band::{BandError, Loader, MemoryLimits, engine_config, limits_for_models};
+use crate::bench::Origin;
 use crate::bench::workflow::{
     Backend, LateLoader, LocalBackend, Models, OtherSetting, Round, ServerBackend, Trace, TraceOptions,
     TraceResult, WorkflowError, WorkflowReport, median_round, run_trace,
 };
-use crate::bench::{Build, Origin};
 use crate::client::{Client, Endpoint};
 use crate::engine::{EngineConfig, Order};
 use crate::hub::Found;
@@ -283,20 +283,10 @@ impl Bench<'_> {
         Ok(models)
     }
 
-    /// Adds the hashes of the models that ran in this process.
-    fn build(&self, mut build: Build) -> Build {
-        if let Targets::Local(roles) = &self.targets {
-            for found in roles.values() {
-                build.add_model(&found.name, &found.path);
-            }
-        }
-        build
-    }
-
     fn report(
         &self,
         flags: &WorkflowFlags,
-        origin: Origin,
+        mut origin: Origin,
         (rounds, others): (&[Round], &[Round]),
         interrupted: bool,
     ) -> Result<ExitCode, CliError> {
@@ -310,12 +300,14 @@ impl Bench<'_> {
                 endpoints.iter().map(|(role, at)| (role.clone(), at.base().to_owned())).collect(),
             ),
         };
+        if let Targets::Local(roles) = &self.targets {
+            for found in roles.values() {
+                origin.build.add_model(&found.name, &found.path);
+            }
+        }
         let report = WorkflowReport {
-            schema: WorkflowReport::SCHEMA.to_owned(),
-            machine: origin.machine,
-            command: origin.command,
-            version: origin.version,
-            build: self.build(origin.build),
+            schema: WorkflowReport::SCHEMA,
+            origin,
             threads: self.config.threads.value,
             trace: self.trace.name.clone(),
             models,

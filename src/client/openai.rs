@@ -21,7 +21,7 @@ const BODY_BYTES_MAX: usize = 64 << 10;
 const BAND: &str = "bandmaster";
 
 /// Installs the TLS provider of reqwest, which can't build a client without one.
-pub fn provide_tls() {
+pub(crate) fn provide_tls() {
     static PROVIDER: Once = Once::new();
     PROVIDER.call_once(|| {
         // An error means that another provider was installed before, which is just as good.

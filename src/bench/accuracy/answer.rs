@@ -3,7 +3,7 @@
 /// The number that an answer gives: the last one on the line after the last `####`, else the last one in the last
 /// `\boxed{}`, else the last one of all.
 #[must_use]
-pub fn number_in_answer(answer: &str) -> Option<String> {
+pub(super) fn number_in_answer(answer: &str) -> Option<String> {
     let marked = answer.rsplit_once("####").map(|(_, rest)| rest.lines().next().unwrap_or(""));
     let in_part = |part: Option<&str>| part.and_then(|part| numbers(part).pop());
     in_part(marked).or_else(|| in_part(last_boxed(answer))).or_else(|| numbers(answer).pop())
@@ -96,7 +96,7 @@ fn is_negative(before: &[char]) -> bool {
 /// Whether an answer equals the expected text, ignoring case, spaces and punctuation. Numbers are compared as numbers,
 /// because there a sign or a point matters.
 #[must_use]
-pub fn is_same_text(expected: &str, answer: &str) -> bool {
+pub(super) fn is_same_text(expected: &str, answer: &str) -> bool {
     match whole_number(expected) {
         Some(number) => whole_number(answer).is_some_and(|other| other == number),
         None => normalized(expected) == normalized(answer),
@@ -122,7 +122,7 @@ fn normalized(text: &str) -> String {
 
 /// The code of an answer: its Python code blocks joined, or the whole answer if there are none.
 #[must_use]
-pub fn python_code(answer: &str) -> String {
+pub(super) fn python_code(answer: &str) -> String {
     let mut blocks: Vec<String> = Vec::new();
     let mut open: Option<(bool, String)> = None;
     for line in answer.lines() {
@@ -153,7 +153,7 @@ pub fn python_code(answer: &str) -> String {
 /// The Python module for a prompt and its answer: the answer's code after what the prompt has before its function, or,
 /// if the answer doesn't define the function, the prompt continued by the answer.
 #[must_use]
-pub fn python_module(prompt: &str, entry_point: &str, answer: &str) -> String {
+pub(super) fn python_module(prompt: &str, entry_point: &str, answer: &str) -> String {
     let code = python_code(answer);
     let head = format!("def {entry_point}(");
     if code.lines().any(|line| line.trim_start().starts_with(&head)) {

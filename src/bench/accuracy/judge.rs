@@ -11,7 +11,7 @@ use super::suite::{CodeCheck, Expected, Item, StrategyChoice};
 
 /// The faults of one item; without any it is right.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Faults {
+pub(super) struct Faults {
     /// Faults of the answer.
     pub answer: Vec<String>,
     /// Faults in how the goal was worked on: the strategy, or the number of tasks.
@@ -39,7 +39,12 @@ impl Fit {
     }
 }
 
-pub async fn judge(item: &Item, method: Method, outcome: &ItemOutcome, sandbox: Option<&Sandbox>) -> Faults {
+pub(super) async fn judge(
+    item: &Item,
+    method: Method,
+    outcome: &ItemOutcome,
+    sandbox: Option<&Sandbox>,
+) -> Faults {
     let mut answer: Vec<String> = outcome.error.clone().into_iter().collect();
     answer.extend(answer_faults(&item.expected, &outcome.answer, sandbox).await);
     Faults { answer, conduct: conduct_faults(item, method, outcome) }
@@ -123,7 +128,7 @@ fn concurrent_tasks_max(tasks: &[TaskReport]) -> usize {
 /// The strategy that three simple rules would choose without a model: map for many files, ask if the goal mentions an
 /// attachment that is missing, direct otherwise.
 #[must_use]
-pub fn strategy_by_rules(item: &Item) -> Strategy {
+pub(super) fn strategy_by_rules(item: &Item) -> Strategy {
     let goal = item.goal.to_lowercase();
     let speaks = ["attach", "sent you", "enclosed"].iter().any(|word| goal.contains(word));
     match item.inputs.len() {

@@ -13,7 +13,7 @@ use super::{Cell, CellResult, Evaluation};
 use crate::origin::Origin;
 
 /// Rows of a table; the first one has the column names.
-pub type Rows = Vec<Vec<String>>;
+pub(super) type Rows = Vec<Vec<String>>;
 
 /// The settings of a measurement, for whoever repeats it.
 #[derive(Debug, Clone, Serialize)]
@@ -198,7 +198,7 @@ impl AccuracyReport {
     pub const SCHEMA: &'static str = "bandmaster.bench.accuracy/1";
 
     #[must_use]
-    pub fn new(evaluation: &Evaluation, cell: &Cell, result: CellResult) -> Self {
+    pub(super) fn new(evaluation: &Evaluation, cell: &Cell, result: CellResult) -> Self {
         let CellResult { items, wall_s, energy_j, interrupted } = result;
         let (n, correct) = (items.len(), items.iter().filter(|item| item.correct).count());
         let suite = &evaluation.suite;

@@ -52,7 +52,7 @@ impl FromStr for Method {
 
 /// How many tokens an item may use.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TokenBudget {
+pub(super) enum TokenBudget {
     /// As many tokens as it needs.
     Unlimited,
     /// The same limit for every item.
@@ -73,7 +73,7 @@ impl TokenBudget {
 
 /// The result of an item.
 #[derive(Debug, Clone, Default)]
-pub struct ItemOutcome {
+pub(super) struct ItemOutcome {
     pub answer: String,
     /// `None` for one plain call.
     pub strategy: Option<Strategy>,
@@ -88,7 +88,7 @@ pub struct ItemOutcome {
 }
 
 /// Has an item answered; `None` if it was interrupted.
-pub async fn solve(
+pub(super) async fn solve(
     band: &Band,
     kind: Kind,
     item: &Item,

@@ -9,7 +9,7 @@ const Z_95: f64 = 1.959_963_984_540_054;
 
 /// 95 % confidence interval of `correct / n`, after Wilson (1927): sound for few items and for fractions near 0 and 1.
 #[must_use]
-pub fn wilson(correct: usize, n: usize) -> [f64; 2] {
+pub(super) fn wilson(correct: usize, n: usize) -> [f64; 2] {
     if n == 0 {
         return [0.0, 1.0];
     }

@@ -46,7 +46,7 @@ svg g.mark line { stroke-width: 3; stroke-linecap: round; }
 
 /// Escapes a text for HTML content and attributes.
 #[must_use]
-pub fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

@@ -9,7 +9,7 @@ use crate::bootstrap::mean;
 use crate::percentiles::nearest_rank;
 
 /// One figure of one side.
-pub struct Metric {
+pub(super) struct Metric {
     /// The row it belongs to; empty if the result has only one.
     pub row: String,
     /// The figure's name and unit.
@@ -26,7 +26,7 @@ pub struct Metric {
 
 /// The samples of a figure, which decide how it can be compared.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Samples {
+pub(super) enum Samples {
     /// One value per round; the figure is their geometric mean.
     Rounds {
         /// In the order of the rounds.
@@ -43,7 +43,7 @@ pub enum Samples {
 
 impl Samples {
     #[must_use]
-    pub fn figure(&self) -> f64 {
+    pub(super) fn figure(&self) -> f64 {
         match self {
             Self::Rounds { figures, .. } => geometric_mean(figures),
             Self::Items(values) => mean(values),
@@ -52,7 +52,7 @@ impl Samples {
     }
 
     #[must_use]
-    pub fn count(&self) -> usize {
+    pub(super) fn count(&self) -> usize {
         match self {
             Self::Rounds { figures, .. } => figures.len(),
             Self::Items(values) => values.len(),
@@ -72,7 +72,7 @@ pub enum Better {
 
 /// How a change is expressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
+pub(super) enum Change {
     /// B over A; 1 is no change.
     Ratio,
     /// B minus A; 0 is no change.
@@ -81,7 +81,7 @@ pub enum Change {
 
 /// A number of tokens of one kind.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct TokenCount {
+pub(super) struct TokenCount {
     /// What was done with them, in the past tense.
     pub verb: &'static str,
     pub tokens: u64,
@@ -92,7 +92,7 @@ pub struct TokenCount {
 }
 
 #[must_use]
-pub fn metrics(side: &Side) -> Vec<Metric> {
+pub(super) fn metrics(side: &Side) -> Vec<Metric> {
     match &side.body {
         Body::Throughput(body) => body.rows.iter().flat_map(|row| throughput(body, row)).collect(),
         Body::Workflow(body) => workflow(body),

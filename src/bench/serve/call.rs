@@ -6,9 +6,9 @@ use bandmaster_client::Prompt;
 use serde_json::{Map, Value};
 
 /// Most tokens that one answer may have.
-pub const OUTPUT_TOKENS_MAX: u32 = 1 << 20;
+pub(super) const OUTPUT_TOKENS_MAX: u32 = 1 << 20;
 /// Latest time of a recorded call, in milliseconds after the first one: a day.
-pub const AT_MS_MAX: u64 = 86_400_000;
+pub(super) const AT_MS_MAX: u64 = 86_400_000;
 
 /// A request as it will be sent.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,7 +34,7 @@ impl Call {
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub struct RecordedCall {
+pub(super) struct RecordedCall {
     /// The call; its prompt is empty if the trace has no texts.
     pub call: Call,
     /// Random words used as its text: how many of each seed. They are generated when the call is made, because all
@@ -50,7 +50,7 @@ impl From<Call> for RecordedCall {
 
 /// The content of a recording.
 #[derive(Debug, Default)]
-pub struct RecordedCalls {
+pub(super) struct RecordedCalls {
     /// In the order of the file.
     pub calls: Vec<RecordedCall>,
     /// Sentences on what differs from how it was recorded.
@@ -58,4 +58,4 @@ pub struct RecordedCalls {
 }
 
 /// A line number, and what is wrong with the line.
-pub type LineError = (usize, String);
+pub(super) type LineError = (usize, String);

@@ -24,7 +24,7 @@ pub use self::workload::Workload;
 use crate::random::TokenSource;
 
 /// When requests are sent.
-#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// A fixed number is running at any time.

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::{LoadResult, Mode};
-use crate::machine::Machine;
-use crate::origin::Build;
+use crate::origin::Origin;
 use crate::percentiles::Percentiles;
 
 /// Printed below the figures of a band.
@@ -13,57 +12,46 @@ const IN_PIECES: &str =
     "Output is counted in stream events, because a band's token count covers all its tasks.";
 
 /// JSON result of `bench serve`, schema `bandmaster.bench.serve/1`.
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct ServeReport {
-    pub schema: String,
-    /// The machine that sent the load; the server may be on another.
-    pub machine: Machine,
-    /// The command to repeat the measurement.
-    pub command: String,
-    /// Version of this program.
-    pub version: String,
+    pub schema: &'static str,
+    /// Its machine is the one that sent the load; the server may be on another.
     #[serde(flatten)]
-    pub build: Build,
+    pub origin: Origin,
     pub url: String,
     /// The server's name for the model.
     pub model: String,
     /// Name of a built-in workload, or the recording's file name.
     pub workload: String,
     /// Checksum of the recording.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub workload_sha256: Option<String>,
     /// Calls before the measured ones.
     pub warmup: usize,
     /// Seed that the calls were generated from.
     pub seed: u64,
     /// Number of rounds with the same number of calls each.
-    #[serde(default = "one")]
     pub repeat: usize,
     pub mode: Mode,
     #[serde(flatten)]
     pub load: LoadReport,
     /// Whether it was interrupted; only calls that had ended are included.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub interrupted: bool,
     /// Set for a band, which counts the tokens of all its tasks. Output tokens are then pieces of the answer, each
     /// about a token if the answer is streamed while it is written.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub output_in_pieces: bool,
     /// Loads at several rates, and the highest rate that the server keeps up with.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub sweep: Option<Sweep>,
     /// A second server, measured in alternating rounds; the server that goes first alternates.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub against: Option<Box<Self>>,
 }
 
-/// Results from before there were rounds have one.
-fn one() -> usize {
-    1
-}
-
 /// The figures of one load. Latencies count from the time a call was due.
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct LoadReport {
     /// Number of calls that ended.
     pub requests: usize,
@@ -100,7 +88,7 @@ pub struct LoadReport {
 }
 
 /// Complete answers that met the latency limits.
-#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct Goodput {
     #[serde(flatten)]
     pub limits: LatencyLimits,
@@ -110,7 +98,7 @@ pub struct Goodput {
 }
 
 /// Latency limits for an answer to count as in time.
-#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct LatencyLimits {
     /// Time to first token.
     pub ttft_limit_ms: f64,
@@ -119,10 +107,9 @@ pub struct LatencyLimits {
 }
 
 /// One call. Its latencies count from the time it was due.
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Sample {
     /// Round number, counted from 0.
-    #[serde(default)]
     pub round: usize,
     /// When it was due, since the start of its round.
     pub at_ms: f64,
@@ -149,7 +136,7 @@ pub struct Sample {
 }
 
 /// Loads at rising rates.
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Sweep {
     /// Highest rate at which at least [`Sweep::KEEPS_UP`] of the calls were answered within the limits;
     /// absent if there was none.
@@ -159,7 +146,7 @@ pub struct Sweep {
 }
 
 /// The load at one rate.
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct SweepRow {
     /// Rate in requests per second.
     pub rate: f64,
@@ -329,10 +316,10 @@ impl ServeReport {
     /// The command and a Markdown table.
     #[must_use]
     pub fn markdown(&self) -> String {
-        let machine = &self.machine;
+        let machine = &self.origin.machine;
         let mut out = format!(
             "`{}` ({}, {} cores)\n\n| {} | |\n|---|---|\n",
-            self.command,
+            self.origin.command,
             machine.cpu,
             machine.cores,
             self.title()

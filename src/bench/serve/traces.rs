@@ -19,7 +19,7 @@ const PROMPT_TOKENS_MAX: usize = 4 << 20;
 const BURST_GPT: &str = "Timestamp,";
 
 /// Reads a trace; `None` if the text is not one.
-pub fn read(text: &str) -> Option<Result<RecordedCalls, LineError>> {
+pub(super) fn read(text: &str) -> Option<Result<RecordedCalls, LineError>> {
     let start = text.trim_start_matches('\u{feff}').trim_start();
     if start.starts_with('[') {
         return Some(share_gpt(start));

@@ -9,7 +9,7 @@ use super::row::{Bound, Row};
 use super::workload::{Workload, WorkloadError};
 use crate::compare::{Side, compare};
 use crate::machine::Machine;
-use crate::origin::Build;
+use crate::origin::{Build, Origin};
 use crate::percentiles::median;
 use crate::random::TokenSource;
 
@@ -144,11 +144,13 @@ fn tokens_follow_the_seed_and_the_median_is_the_middle() {
 fn report(rows: Vec<Row>) -> ThroughputReport {
     ThroughputReport {
         interrupted: false,
-        schema: ThroughputReport::SCHEMA.to_owned(),
-        machine: Machine::here("scalar"),
-        command: "bandmaster bench throughput".to_owned(),
-        version: "0.1.0".to_owned(),
-        build: Build::default(),
+        schema: ThroughputReport::SCHEMA,
+        origin: Origin {
+            machine: Machine::here("scalar"),
+            command: "bandmaster bench throughput".to_owned(),
+            version: "0.1.0".to_owned(),
+            build: Build::default(),
+        },
         threads: 2,
         kv_type: "f16".to_owned(),
         model: ModelFacts { name: "counting".into(), file: "c.gguf".into(), bytes: 5_000_000, parameters: 1 },

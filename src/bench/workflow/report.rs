@@ -8,36 +8,30 @@ use bandmaster_engine::Stats;
 
 use super::TaskTimes;
 use super::trace::{TaskClass, Trace};
-use crate::machine::Machine;
-use crate::origin::Build;
+use crate::origin::Origin;
 use crate::percentiles::{Percentiles, median, nearest_rank};
 
 /// Width of the timeline in columns.
 const TIMELINE_COLUMNS: usize = 40;
 
 /// JSON result of `bench workflow`, schema `bandmaster.bench.workflow/1`.
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct WorkflowReport {
-    pub schema: String,
-    pub machine: Machine,
-    /// The command to repeat the measurement.
-    pub command: String,
-    /// Version of this program.
-    pub version: String,
+    pub schema: &'static str,
     #[serde(flatten)]
-    pub build: Build,
+    pub origin: Origin,
     pub threads: usize,
     pub trace: String,
     /// Model of each role.
     pub models: BTreeMap<String, String>,
     /// Servers by role; empty if it ran in this process.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub urls: BTreeMap<String, String>,
     /// Precision of the KV cache in this process: `f16` or `q8`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub kv_type: Option<String>,
     /// Settings of `--set`, if there were any.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub set: Vec<String>,
     /// Seed of the first round; each further round uses the next number.
     pub seed: u64,
@@ -49,7 +43,7 @@ pub struct WorkflowReport {
     /// Time of every round, in order.
     pub rounds_wall_s: Vec<f64>,
     /// Whether it was interrupted; only finished rounds and tasks are included.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub interrupted: bool,
     /// The other setting, measured in alternating rounds.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -57,7 +51,7 @@ pub struct WorkflowReport {
 }
 
 /// Another setting's figures beside the first's.
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct OtherSetting {
     /// The settings that differ, as typed in `--against`.
     pub setting: String,
@@ -74,7 +68,7 @@ pub struct OtherSetting {
 }
 
 /// One round of all runs.
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Round {
     /// Time until the last run ended.
     pub wall_s: f64,
@@ -101,7 +95,7 @@ pub struct Round {
 }
 
 /// The engine's own counts.
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct EngineCounts {
     /// Times that a sequence lost its KV blocks.
     pub preemptions: u64,
@@ -131,7 +125,7 @@ impl EngineCounts {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct TaskRow {
     /// As in the trace.
     pub id: String,
@@ -294,7 +288,10 @@ impl WorkflowReport {
     #[must_use]
     pub fn table(&self) -> String {
         let location = match self.urls.len() {
-            0 => format!("{} threads, {} on {}", self.threads, self.machine.isa, self.machine.cpu),
+            0 => format!(
+                "{} threads, {} on {}",
+                self.threads, self.origin.machine.isa, self.origin.machine.cpu
+            ),
             _ => {
                 self.urls.iter().map(|(role, url)| format!("{role} at {url}")).collect::<Vec<_>>().join(", ")
             }
@@ -341,8 +338,8 @@ impl WorkflowReport {
     /// The command and a Markdown table.
     #[must_use]
     pub fn markdown(&self) -> String {
-        let machine = &self.machine;
-        let mut out = format!("`{}` ({}, {} cores)\n\n", self.command, machine.cpu, machine.cores);
+        let machine = &self.origin.machine;
+        let mut out = format!("`{}` ({}, {} cores)\n\n", self.origin.command, machine.cpu, machine.cores);
         let other = self.against.as_ref().map(|against| (&against.setting, cells(&against.measured)));
         let name = |setting: &str| format!(" {setting} |");
         let head = other.as_ref().map_or_else(String::new, |(setting, _)| name(setting));
