@@ -20,8 +20,8 @@ pub trait Constraint: Send {
     /// Announces the most tokens there can be, before the first. An output that can be complete within them will be.
     fn limit(&mut self, _tokens: u32) {}
     /// The token to take instead of a sampled one: the same unless it would leave too few to complete the output.
-    fn settle(&mut self, drawn: u32) -> u32 {
-        drawn
+    fn adjust(&mut self, sampled: u32) -> u32 {
+        sampled
     }
     /// Tokens that must come next whatever the logits. They are appended as a small prefill. May be empty. Does not
     /// advance the grammar: each token is then passed to [`Constraint::accept`].
@@ -29,7 +29,7 @@ pub trait Constraint: Send {
     /// A copy to return to after draft tokens were tried.
     fn snapshot(&self) -> Box<dyn Constraint>;
     /// A copy that shares nothing with this one. A snapshot may share what is learned while it is used.
-    fn apart(&self) -> Box<dyn Constraint> {
+    fn deep_clone(&self) -> Box<dyn Constraint> {
         self.snapshot()
     }
     /// Whether nothing may follow, so that the sequence ends here.

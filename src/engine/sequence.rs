@@ -229,8 +229,8 @@ impl Sequence {
 
     /// Takes a sampled token and those the grammar forces after it, sends them, and returns `Err` if the sequence ends.
     pub fn advance(&mut self, drawn: u32, logprobs: Option<super::Logprobs>) -> Result<(), End> {
-        let settle = |sequence: &mut Self| sequence.with_grammar(|grammar| Ok(grammar.settle(drawn)));
-        let token = if self.constraint.is_some() { settle(self)? } else { drawn };
+        let adjust = |sequence: &mut Self| sequence.with_grammar(|grammar| Ok(grammar.adjust(drawn)));
+        let token = if self.constraint.is_some() { adjust(self)? } else { drawn };
         self.take(token, logprobs.map(|told| if token == drawn { told } else { told.instead(token) }))?;
         self.follow_grammar()
     }

@@ -11,7 +11,7 @@ use axum::http::Request;
 use axum::response::Response;
 use bandmaster_hub::{Found, Home, Hub, Role};
 use bandmaster_journal::Desk;
-use bandmaster_text::session::fixtures::{engine, parrot};
+use bandmaster_text::fixtures::{engine, parrot};
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 use serde_json::Value;

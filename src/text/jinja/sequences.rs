@@ -3,8 +3,8 @@
 use super::args::{Args, required, size, text};
 use super::ast::{Binary, Comparison};
 use super::compare::{contains, equal, order, sort};
-use super::heap::{Buffer, Growing};
-use super::known;
+use super::heap::{Buffer, CountedVec};
+use super::builtins;
 use super::machine::Machine;
 use super::show::text_of;
 use super::strings;
@@ -152,7 +152,7 @@ impl Machine<'_> {
         if !value.is_true() {
             return self.heap.stream(Vec::new());
         }
-        let mut mapped = Growing::new(&self.heap)?;
+        let mut mapped = CountedVec::new(&self.heap)?;
         if args.positional.is_empty() {
             let [attribute, default] = args.bind("map", ["attribute", "default"])?;
             let attribute = required(attribute, "map", "attribute")?;
@@ -164,7 +164,7 @@ impl Machine<'_> {
             return self.heap.stream(mapped);
         }
         let filter = text(&args.positional.remove(0), "map")?;
-        if !known::FILTERS.contains(&filter.as_str()) {
+        if !builtins::FILTERS.contains(&filter.as_str()) {
             return Err(Error::failed(format!("No filter named '{}'.", super::value::shortened(&filter))));
         }
         for item in value.iterate(&self.heap)? {
@@ -189,7 +189,7 @@ impl Machine<'_> {
         let test =
             if args.positional.is_empty() { None } else { Some(text(&args.positional.remove(0), name)?) };
         let wanted = name.starts_with("select");
-        let mut kept = Growing::new(&self.heap)?;
+        let mut kept = CountedVec::new(&self.heap)?;
         for item in value.iterate(&self.heap)? {
             let looked = self.look(&getter, &item)?;
             let holds = match &test {
@@ -210,7 +210,7 @@ impl Machine<'_> {
         let [count, fill] = args.bind("batch", ["linecount", "fill_with"])?;
         let count = size(&required(count, "batch", "linecount")?, "batch")?.max(1);
         let fill = fill.filter(|fill| !matches!(fill, Value::None));
-        let mut batches = Growing::new(&self.heap)?;
+        let mut batches = CountedVec::new(&self.heap)?;
         for batch in value.iterate(&self.heap)?.chunks(count) {
             let mut batch = batch.to_vec();
             if let Some(fill) = &fill {
@@ -231,7 +231,7 @@ impl Machine<'_> {
         let fill = fill.filter(|fill| !matches!(fill, Value::None));
         let items = value.iterate(&self.heap)?;
         let (each, longer) = (items.len() / count, items.len() % count);
-        let mut slices = Growing::new(&self.heap)?;
+        let mut slices = CountedVec::new(&self.heap)?;
         let mut at = 0;
         for slice in 0..count {
             let end = at + each + usize::from(slice < longer);
@@ -258,7 +258,7 @@ impl Machine<'_> {
             return Err(Error::failed(format!("'{}' object has no attribute 'items'", value.type_name())));
         };
         let getter = self.getter(None, case)?;
-        let mut keyed = Growing::new(&self.heap)?;
+        let mut keyed = CountedVec::new(&self.heap)?;
         for (key, value) in &dict.entries {
             let looked = self.look(&getter, if at == 0 { key } else { value })?;
             keyed.push((looked, self.heap.tuple(vec![key.clone(), value.clone()])?))?;
@@ -266,10 +266,10 @@ impl Machine<'_> {
         self.sorted(keyed, reverse)
     }
 
-    fn sorted(&self, keyed: Growing<(Value, Value)>, reverse: Option<Value>) -> Result<Value> {
+    fn sorted(&self, keyed: CountedVec<(Value, Value)>, reverse: Option<Value>) -> Result<Value> {
         let reverse = reverse.is_some_and(|reverse| reverse.is_true());
         let sorted = sort(keyed, reverse, &self.heap)?;
-        self.heap.list(Growing::collect(sorted.into_iter().map(|(_, value)| value), &self.heap)?)
+        self.heap.list(CountedVec::collect(sorted.into_iter().map(|(_, value)| value), &self.heap)?)
     }
 
     fn sort(&self, value: &Value, args: Args) -> Result<Value> {
@@ -284,7 +284,7 @@ impl Machine<'_> {
                 .collect::<Result<Vec<_>>>()?,
             _ => vec![self.getter(attribute, case)?],
         };
-        let mut keyed = Growing::new(&self.heap)?;
+        let mut keyed = CountedVec::new(&self.heap)?;
         for item in value.iterate(&self.heap)? {
             let keys = getters.iter().map(|getter| self.look(getter, &item)).collect::<Result<Vec<_>>>()?;
             keyed.push((self.heap.list(keys)?, item))?;
@@ -298,7 +298,7 @@ impl Machine<'_> {
         let attribute = required(attribute, "groupby", "attribute")?;
         let default = default.filter(|default| !matches!(default, Value::None));
         let getter = Getter { default, ..self.getter(Some(attribute), case)? };
-        let mut keyed = Growing::new(&self.heap)?;
+        let mut keyed = CountedVec::new(&self.heap)?;
         for item in value.iterate(&self.heap)? {
             keyed.push((self.look(&getter, &item)?, item))?;
         }
@@ -336,17 +336,17 @@ impl Machine<'_> {
     fn unique(&self, value: &Value, args: Args) -> Result<Value> {
         let [case, attribute] = args.bind("unique", ["case_sensitive", "attribute"])?;
         let getter = self.getter(attribute, case)?;
-        let mut pairs = Growing::new(&self.heap)?;
+        let mut pairs = CountedVec::new(&self.heap)?;
         for item in value.iterate(&self.heap)? {
             pairs.push((self.look(&getter, &item)?, item))?;
         }
         // A dictionary keeps each key's first position and last value. Built backwards, it has the first value.
-        let first = Growing::collect(pairs.iter().rev().cloned(), &self.heap)?;
+        let first = CountedVec::collect(pairs.iter().rev().cloned(), &self.heap)?;
         let (Value::Dict(order), Value::Dict(first)) = (self.heap.dict(pairs)?, self.heap.dict(first)?)
         else {
             return Ok(Value::None);
         };
-        let mut unique = Growing::new(&self.heap)?;
+        let mut unique = CountedVec::new(&self.heap)?;
         for (key, _) in &order.entries {
             if let Some(item) = first.get(key, &self.heap)? {
                 unique.push(item.clone())?;
@@ -437,7 +437,7 @@ impl Machine<'_> {
                     | Value::Callable(_)
             ),
             "callable" => match value {
-                Value::Callable(callable) => !matches!(callable.what(), super::value::Callable::Cycler(..)),
+                Value::Callable(callable) => !matches!(callable.callable(), super::value::Callable::Cycler(..)),
                 other => matches!(other, Value::Undefined(..) | Value::Loop(_)),
             },
             "odd" | "even" => {
@@ -451,7 +451,7 @@ impl Machine<'_> {
             }
             "escaped" => matches!(value, Value::Str(text) if text.is_markup()),
             "filter" | "test" => {
-                let list = if name == "filter" { known::FILTERS } else { known::TESTS };
+                let list = if name == "filter" { builtins::FILTERS } else { builtins::TESTS };
                 let Value::Str(name) = value else { return Ok(false) };
                 list.contains(&name.as_str())
             }

@@ -4,7 +4,7 @@
 use bandmaster_models::gguf::{Gguf, GgufError};
 
 use super::{LoadedModel, Prompt, SessionError};
-use crate::{Tokenizer, Waited};
+use crate::{Tokenizer, Cancellation};
 
 /// A gap to fill in.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -122,20 +122,20 @@ impl Marks {
 impl LoadedModel {
     #[must_use]
     pub fn fills_in(&self) -> bool {
-        self.fill.is_some()
+        self.fill_marks.is_some()
     }
 
     /// The prompt to fill in `fill`; `None` for a model that can't. Names of marks in the texts stay plain text.
     ///
     /// # Errors
-    /// [`SessionError::Ended`] when nobody waits for it any more.
-    pub fn fill_prompt(&self, fill: &FillIn, waited: &Waited) -> Result<Option<Prompt>, SessionError> {
-        let Some(marks) = &self.fill else { return Ok(None) };
+    /// [`SessionError::Cancelled`].
+    pub fn fill_prompt(&self, fill: &FillIn, cancellation: &Cancellation) -> Result<Option<Prompt>, SessionError> {
+        let Some(marks) = &self.fill_marks else { return Ok(None) };
         let mut ids = Vec::new();
         let mut add = |mark: Option<u32>, text: &str| {
             ids.extend(mark);
-            // If nobody waits any more, the text is cut short. No prompt is returned then.
-            ids.extend(self.tokenizer.encode_while(text, false, &|| waited.goes_on()).unwrap_or_default());
+            // A cancelled text is cut short. No prompt is returned then.
+            ids.extend(self.tokenizer.encode_cancellable(text, false, cancellation).unwrap_or_default());
         };
         match marks.files {
             Some((repository, file)) if !fill.files.is_empty() => {
@@ -153,8 +153,8 @@ impl LoadedModel {
         add(Some(marks.middle), &fill.begun);
         let bos = self.tokenizer.bos().filter(|bos| self.tokenizer.add_bos() && ids.first() != Some(bos));
         ids.splice(0..0, bos);
-        if !waited.goes_on() {
-            return Err(SessionError::Ended);
+        if cancellation.is_cancelled() {
+            return Err(SessionError::Cancelled);
         }
         Ok(Some(Prompt { text: fill.prefix.clone(), ids }))
     }
@@ -162,7 +162,7 @@ impl LoadedModel {
     /// Tokens that end the filled-in text besides the end of sequence: the model begins another file or gap.
     #[must_use]
     pub fn fill_stops(&self) -> Vec<u32> {
-        let Some(marks) = &self.fill else { return Vec::new() };
+        let Some(marks) = &self.fill_marks else { return Vec::new() };
         let files = marks.files.into_iter().flat_map(|(repository, file)| [repository, file]);
         [marks.prefix, marks.suffix, marks.middle].into_iter().chain(files).chain(marks.pad).collect()
     }

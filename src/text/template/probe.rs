@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Allowance, ChatTemplate, How, Message, Role, TemplateError, ToolStyle, Variables};
+use super::{RenderLimits, ChatTemplate, RenderContext, Message, Role, TemplateError, ToolStyle, Variables};
 
 const MARK: &str = "message-mark";
 
@@ -88,8 +88,8 @@ impl ChatTemplate {
             return Ok(());
         }
         match self.trial(&conversations[0]) {
-            Ok(_) => Err(TemplateError::Silent),
-            Err(TemplateError::Refused(reason) | TemplateError::Costly(reason)) => {
+            Ok(_) => Err(TemplateError::HidesUserMessage),
+            Err(TemplateError::Refused(reason) | TemplateError::LimitExceeded(reason)) => {
                 Err(TemplateError::Unusable(reason))
             }
             Err(error) => Err(error),
@@ -115,6 +115,6 @@ impl ChatTemplate {
     }
 
     fn trial(&self, messages: &[Message]) -> Result<String, TemplateError> {
-        self.render_as_given(messages, &[], &How::trial(&Variables::new(), &Allowance::any()))
+        self.render_as_given(messages, &[], &RenderContext::trial(&Variables::new(), &RenderLimits::none()))
     }
 }

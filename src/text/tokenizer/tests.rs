@@ -289,7 +289,7 @@ fn long_special_tokens_take_no_longer_than_short_ones() {
         let bytes: Vec<u8> = ids.iter().flat_map(|&id| tokenizer.decode_bytes(id)).copied().collect();
         assert_eq!(String::from_utf8(bytes).unwrap(), text);
         assert_eq!(
-            tokenizer.encode_guarded(&tokenizer.guard(&text, '\u{F0000}'), '\u{F0000}', &|| true).unwrap(),
+            tokenizer.encode_guarded(&tokenizer.guard(&text, '\u{F0000}'), '\u{F0000}', &Cancellation::default()).unwrap(),
             tokenizer.encode(&text, false)
         );
         assert!(start.elapsed() < Duration::from_secs(10), "{run:?}: {:?}", start.elapsed());
@@ -335,14 +335,14 @@ fn a_long_word_is_left_in_its_middle_when_nobody_waits() {
         asked.set(asked.get() + 1);
         true
     };
-    assert!(tokenizer.encode_while(&word, false, &patient).is_some());
+    assert!(tokenizer.encode_cancellable(&word, false, &patient).is_some());
     assert!(asked.get() > 20, "asked {} times within a word", asked.get());
     let left = Cell::new(0);
     let gone = || {
         left.set(left.get() + 1);
         false
     };
-    assert_eq!(tokenizer.encode_while(&word, false, &gone), None);
+    assert_eq!(tokenizer.encode_cancellable(&word, false, &gone), None);
     assert_eq!(tokenizer.encode_guarded(&word, '\u{F0000}', &gone), None);
     assert!(left.get() <= 6, "{} times asked after the first no", left.get());
 }

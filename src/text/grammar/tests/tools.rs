@@ -61,7 +61,7 @@ fn what_must_be_a_call_is_one_and_fits_in_every_family() {
                     factory.tool_calls(&format, &tools(), &choice, parallel, None).unwrap().unwrap();
                 let mut several = false;
                 for seed in 1..12 {
-                    let Some(text) = drawn(constraint.snapshot(), &tokenizer, seed) else { continue };
+                    let Some(text) = random_answer(constraint.snapshot(), &tokenizer, seed) else { continue };
                     let (content, calls) = parsed(&format, &text);
                     assert_eq!(content, "", "{}: {text}", format.name());
                     assert!(calls.len() == 1 || (parallel && calls.len() > 1), "{}: {text}", format.name());
@@ -197,14 +197,14 @@ fn an_answer_does_not_end_too_soon() {
     let may_end = |constraint: &mut Box<dyn Constraint>| {
         ends.iter().all(|end| allowed(constraint, &tokenizer).contains(end))
     };
-    let mut free = at_least(2, ends.clone(), None);
+    let mut free = min_tokens(2, ends.clone(), None);
     for expected in [false, false, true] {
         assert_eq!(may_end(&mut free), expected);
         assert!(allowed(&mut free, &tokenizer).contains(&a));
         free.accept(a).unwrap();
     }
     let inner = factory.json_schema(&json!({"type": "integer", "minimum": 1, "maximum": 9})).unwrap();
-    let mut bound = at_least(5, ends.clone(), Some(inner));
+    let mut bound = min_tokens(5, ends.clone(), Some(inner));
     assert!(!may_end(&mut bound));
     bound.accept(fixtures::byte_id(&tokenizer, b'7')).unwrap();
     assert!(bound.finished() || may_end(&mut bound), "nothing else is allowed");
@@ -245,13 +245,13 @@ fn all_that_one_request_asks_for_has_one_deadline_and_ends_with_it() {
     let call = |factory: &GrammarFactory| {
         factory.tool_calls(&ToolFormat::hermes(), &tools(), &ToolChoice::Required, false, None)
     };
-    let waited = Waited::default();
-    let mut asked = factory.asked(&waited);
-    assert!(call(&asked).is_ok());
-    asked.deadline = Some(Instant::now());
-    assert!(matches!(call(&asked), Err(GrammarError::Late)));
-    let asked = factory.asked(&waited);
-    waited.end();
-    assert!(matches!(call(&asked), Err(GrammarError::Ended)));
+    let cancellation = Cancellation::default();
+    let mut request_factory = factory.for_request(&cancellation);
+    assert!(call(&request_factory).is_ok());
+    request_factory.deadline = Some(Instant::now());
+    assert!(matches!(call(&request_factory), Err(GrammarError::TimedOut)));
+    let request_factory = factory.for_request(&cancellation);
+    cancellation.cancel();
+    assert!(matches!(call(&request_factory), Err(GrammarError::Cancelled)));
     assert!(call(&factory).is_ok(), "others go on");
 }

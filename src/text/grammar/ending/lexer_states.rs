@@ -1,11 +1,12 @@
-//! What a search has learned about the lexer's states inside one lexeme of a grammar.
+//! Caches what a search has learned about the lexer's states inside one lexeme of a grammar: which bytes may follow each
+//! state and where they lead. Answers to the same request share the cache.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use llguidance::earley::regexvec::StateID;
 
-/// States that are kept for one grammar; each takes some hundred bytes.
+/// States kept for one grammar; each takes some hundred bytes.
 const STATES_MAX: usize = 8000;
 
 /// The bytes of a string that a search tries.
@@ -27,7 +28,7 @@ pub(super) struct State {
 }
 
 impl State {
-    pub fn behind(&self, byte: u8) -> Option<StateID> {
+    pub fn next(&self, byte: u8) -> Option<StateID> {
         let at = self.ranges.partition_point(|&(_, last, _)| last < byte);
         self.ranges.get(at).filter(|(first, ..)| *first <= byte).map(|&(.., to)| to)
     }
@@ -35,16 +36,16 @@ impl State {
 
 /// The states that were examined, shared by all answers to one request.
 #[derive(Clone, Default)]
-pub(super) struct States(Arc<Mutex<Known>>);
+pub(super) struct StateCache(Arc<Mutex<StatesById>>);
 
-type Known = HashMap<(StateID, Bytes), Arc<State>>;
+type StatesById = HashMap<(StateID, Bytes), Arc<State>>;
 
-impl States {
+impl StateCache {
     pub fn get(&self, id: (StateID, Bytes)) -> Option<Arc<State>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
     }
 
-    pub fn keep(&self, id: (StateID, Bytes), state: &Arc<State>) {
+    pub fn insert(&self, id: (StateID, Bytes), state: &Arc<State>) {
         let mut states = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if states.len() < STATES_MAX {
             states.insert(id, Arc::clone(state));

@@ -1,25 +1,40 @@
-//! Rewrites schemas as people and libraries write them into schemas that can be enforced token by token.
+//! Rewrites JSON schemas as people and libraries write them into schemas that can be enforced token by token. What
+//! can't be enforced is refused here, and so is what would take too much work.
 //!
 //! The result allows no text that the given schema forbids. It may allow less: objects that list their properties get
 //! no others, because a small model that may add properties never stops adding them.
 
+mod cost;
+mod exclusive;
+mod formats;
+mod keywords;
+mod numbers;
+mod patterns;
+mod property_names;
+mod references;
+mod subschemas;
+
 use serde_json::{Map, Value, json};
 
-use super::children::for_each_child;
-use super::exclusive::Comparer;
-use super::{GrammarError, dear, keywords};
+use super::GrammarError;
+use exclusive::Comparer;
+use subschemas::for_each_subschema;
+
+pub(super) use cost::is_cheap;
+pub(super) use numbers::decimal;
+pub(super) use subschemas::subschemas;
 
 /// The enforceable form of `schema`. With `lenient`, keywords that can't be enforced are left out.
 ///
 /// # Errors
 /// [`GrammarError::Schema`] when it is not a schema, can't be enforced, or would take too much work.
-pub(super) fn prepared(schema: &Value, lenient: bool) -> Result<Map<String, Value>, GrammarError> {
+pub(super) fn enforceable(schema: &Value, lenient: bool) -> Result<Map<String, Value>, GrammarError> {
     let mut made = keywords::canonical(schema, lenient)?;
     let root = made.clone();
-    take_any(&mut made, &Comparer::new(&root));
-    dear::check(&made)?;
-    if !composes(&made) {
-        close(&mut made);
+    replace_exclusive_one_of(&mut made, &Comparer::new(&root));
+    cost::check(&made)?;
+    if !combines_objects(&made) {
+        forbid_unlisted_properties(&mut made);
     }
     match made {
         Value::Object(made) => Ok(made),
@@ -28,7 +43,7 @@ pub(super) fn prepared(schema: &Value, lenient: bool) -> Result<Map<String, Valu
 }
 
 /// Turns `oneOf` into `anyOf` if its branches exclude each other, because then at most one of them matches anyway.
-fn take_any(value: &mut Value, comparer: &Comparer) {
+fn replace_exclusive_one_of(value: &mut Value, comparer: &Comparer) {
     let Value::Object(node) = value else { return };
     if let Some(Value::Array(branches)) = node.get("oneOf")
         && comparer.all_exclusive(branches)
@@ -36,7 +51,7 @@ fn take_any(value: &mut Value, comparer: &Comparer) {
         let branches = node.shift_remove("oneOf").unwrap_or_default();
         add_all_of(node, "anyOf", branches);
     }
-    for_each_child(node, &mut |child| take_any(child, comparer));
+    for_each_subschema(node, &mut |child| replace_exclusive_one_of(child, comparer));
 }
 
 /// Sets a keyword. If `node` has it already, the new value is added in an `allOf`.
@@ -49,7 +64,7 @@ fn add_all_of(node: &mut Map<String, Value>, key: &str, value: Value) {
 }
 
 /// Whether any object is combined from several parts. Then no part may forbid the properties of another.
-fn composes(value: &Value) -> bool {
+fn combines_objects(value: &Value) -> bool {
     let Value::Object(node) = value else { return false };
     let parts = ["anyOf", "oneOf", "allOf", "$ref"].iter().filter(|key| node.contains_key(**key)).count();
     let several = node.get("allOf").and_then(Value::as_array).is_some_and(|all| all.len() > 1);
@@ -59,11 +74,11 @@ fn composes(value: &Value) -> bool {
     }
     let mut found = false;
     let mut copy = node.clone();
-    for_each_child(&mut copy, &mut |child| found |= composes(child));
+    for_each_subschema(&mut copy, &mut |child| found |= combines_objects(child));
     found
 }
 
-fn close(value: &mut Value) {
+fn forbid_unlisted_properties(value: &mut Value) {
     let Value::Object(node) = value else { return };
     let listed = node.get("properties").and_then(Value::as_object).filter(|listed| !listed.is_empty());
     let open = [
@@ -83,5 +98,5 @@ fn close(value: &mut Value) {
             node.insert("additionalProperties".into(), json!(false));
         }
     }
-    for_each_child(node, &mut close);
+    for_each_subschema(node, &mut forbid_unlisted_properties);
 }

@@ -8,7 +8,7 @@ const LISTED: &[&str] = &["anyOf", "oneOf", "allOf", "prefixItems"];
 const NAMED: &[&str] = &["properties", "patternProperties", "$defs"];
 
 /// Every direct subschema of `node`. Constants are not schemas, even if they look like one.
-pub(super) fn children(node: &Map<String, Value>) -> impl Iterator<Item = &Value> {
+pub(crate) fn subschemas(node: &Map<String, Value>) -> impl Iterator<Item = &Value> {
     node.iter().flat_map(|(key, value)| match value {
         Value::Array(items) if LISTED.contains(&key.as_str()) => items.iter().collect(),
         Value::Object(fields) if NAMED.contains(&key.as_str()) => fields.values().collect(),
@@ -18,7 +18,7 @@ pub(super) fn children(node: &Map<String, Value>) -> impl Iterator<Item = &Value
 }
 
 /// Calls `f` with every direct subschema of `node`.
-pub(super) fn for_each_child(node: &mut Map<String, Value>, f: &mut dyn FnMut(&mut Value)) {
+pub(super) fn for_each_subschema(node: &mut Map<String, Value>, f: &mut dyn FnMut(&mut Value)) {
     for (key, value) in node.iter_mut() {
         let key = key.as_str();
         match value {

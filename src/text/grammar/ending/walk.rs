@@ -1,5 +1,5 @@
-//! Walks once to the end of what a sequence has begun under a grammar. Bytes are tried on the parser itself and taken
-//! back. Closing goes before opening, and strings and numbers end as soon as they may.
+//! Walks along one path to the end of what a sequence has begun under a grammar. Bytes are tried on the parser itself
+//! and taken back. The walk prefers closing brackets to opening them, and ends strings and numbers as soon as it may.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,25 +8,25 @@ use llguidance::earley::ParserRecognizer;
 use llguidance::earley::regexvec::StateID;
 use toktrie::{Recognizer, TokTrie};
 
-use super::hints::Hints;
-use super::multiples::Begun;
-use super::place::Place;
-use super::states::{Bytes, States};
+use super::hints::SearchHints;
+use super::json_position::JsonPosition;
+use super::lexer_states::{Bytes, StateCache};
+use super::multiples::NumberPrefix;
 
 /// The cost of trying every possible next byte, in tried bytes.
-const OTHER_COST: u32 = 16;
-/// The cost of computing how a number may become one kind of multiple.
+const ANY_BYTE_COST: u32 = 16;
+/// The cost of computing how a number can be completed under one `multipleOf`, in tried bytes.
 const MULTIPLE_COST: u32 = 64;
-/// The most that is spent on a second way to end a string when the shortest is known.
-const OTHER_BUDGET: u32 = 20_000;
-/// The characters of numbers on a short way; an exponent is never needed.
+/// Most tried bytes for a second rest of a string when the shortest is known.
+const SECOND_REST_BUDGET: u32 = 20_000;
+/// The characters of numbers; the shortest ending never needs an exponent.
 const DIGITS: &[u8] = b"0123456789-.";
 
 /// What all walks of one search share.
-pub(super) struct Surroundings<'a> {
+pub(super) struct SearchContext<'a> {
     pub trie: &'a TokTrie,
-    pub states: &'a States,
-    pub hints: &'a Hints,
+    pub states: &'a StateCache,
+    pub hints: &'a SearchHints,
 }
 
 /// How a walk decides where it has a choice.
@@ -39,92 +39,93 @@ pub(super) struct Choices {
 }
 
 /// The result of a walk.
-pub(super) enum Found {
-    End(Vec<u8>),
+pub(super) enum Outcome {
+    Complete(Vec<u8>),
     /// The text may be complete here, but only the parser knows.
-    Perhaps(Vec<u8>),
-    Nothing,
+    MaybeComplete(Vec<u8>),
+    NoEnding,
 }
 
 /// The bytes that are being tried, and where they lead.
 pub(super) struct Walk<'a, 'p> {
     parser: &'a mut ParserRecognizer<'p>,
     pub trie: &'a TokTrie,
-    pub states: &'a States,
-    hints: &'a Hints,
+    pub states: &'a StateCache,
+    hints: &'a SearchHints,
     path: Vec<u8>,
-    places: Vec<Place>,
-    start: Place,
+    positions: Vec<JsonPosition>,
+    start: JsonPosition,
     /// How many bytes may still be tried.
     pub budget: u32,
     choices: &'a Choices,
+    /// How many choices were made so far.
     choice: usize,
     /// Whether the whole answer is one number, which is written in its shortest form.
     is_number: bool,
-    /// Earlier results of [`Walk::rests`].
-    rests: HashMap<Begun, Arc<[Vec<u8>]>>,
+    /// Earlier results of [`Walk::number_completions`].
+    number_completions: HashMap<NumberPrefix, Arc<[Vec<u8>]>>,
 }
 
 impl<'a, 'p> Walk<'a, 'p> {
     pub fn new(
         parser: &'a mut ParserRecognizer<'p>,
-        around: &Surroundings<'a>,
-        start: Place,
+        context: &SearchContext<'a>,
+        start: JsonPosition,
         budget: u32,
         choices: &'a Choices,
     ) -> Self {
-        let (path, places) = (Vec::new(), Vec::new());
-        let Surroundings { trie, states, hints } = *around;
+        let (path, positions) = (Vec::new(), Vec::new());
+        let SearchContext { trie, states, hints } = *context;
         Self {
             parser,
             trie,
             states,
             hints,
             path,
-            places,
+            positions,
             start,
             budget,
             choices,
             choice: 0,
             is_number: false,
-            rests: HashMap::new(),
+            number_completions: HashMap::new(),
         }
     }
 
-    /// Continues after `path` to the end. It is known already that the text is not complete after `asked` bytes.
-    pub fn run(&mut self, path: &[u8], asked: Option<usize>) -> Found {
+    /// Continues after `path` to the end. It is known already that the text is incomplete after `incomplete_after` bytes.
+    pub fn run(&mut self, path: &[u8], incomplete_after: Option<usize>) -> Outcome {
         if !path.iter().all(|&byte| self.push(byte)) {
-            return Found::Nothing;
+            return Outcome::NoEnding;
         }
         while self.budget > 0 {
-            let place = self.place();
-            if place.is_outside() && place.begun && asked.is_none_or(|asked| asked < self.path.len()) {
-                return Found::Perhaps(std::mem::take(&mut self.path));
+            let position = self.position();
+            if position.is_outside() && position.begun && incomplete_after.is_none_or(|bytes| bytes < self.path.len()) {
+                return Outcome::MaybeComplete(std::mem::take(&mut self.path));
             }
-            let went = if place.in_string { self.end_string() } else { self.step() };
+            let moved = if position.in_string { self.end_string() } else { self.step() };
             if self.is_number {
-                return if went { Found::End(std::mem::take(&mut self.path)) } else { Found::Nothing };
+                return if moved { Outcome::Complete(std::mem::take(&mut self.path)) } else { Outcome::NoEnding };
             }
-            if !went {
+            if !moved {
                 // If nothing may follow, the text is complete.
-                return match place.in_string || self.budget == 0 {
-                    true => Found::Nothing,
-                    false => Found::End(std::mem::take(&mut self.path)),
+                return match position.in_string || self.budget == 0 {
+                    true => Outcome::NoEnding,
+                    false => Outcome::Complete(std::mem::take(&mut self.path)),
                 };
             }
         }
-        Found::Nothing
+        Outcome::NoEnding
     }
 
-    pub fn place(&self) -> Place {
-        self.places.last().copied().unwrap_or(self.start)
+    pub fn position(&self) -> JsonPosition {
+        self.positions.last().copied().unwrap_or(self.start)
     }
 
     pub fn path_len(&self) -> usize {
         self.path.len()
     }
 
-    pub fn state_here(&self) -> StateID {
+    pub fn lexer_state(&self) -> StateID {
         self.parser.lexer_state()
     }
 
@@ -142,7 +143,7 @@ impl<'a, 'p> Walk<'a, 'p> {
         if !self.spend(1) || !self.parser.try_push_byte(byte) {
             return false;
         }
-        self.places.push(self.place().behind(byte));
+        self.positions.push(self.position().after(byte));
         self.path.push(byte);
         true
     }
@@ -161,7 +162,7 @@ impl<'a, 'p> Walk<'a, 'p> {
     fn back_to(&mut self, length: usize) {
         self.parser.pop_bytes(self.path.len() - length);
         self.path.truncate(length);
-        self.places.truncate(length);
+        self.positions.truncate(length);
     }
 
     /// Changes the path after its first `from` bytes to `tail`, keeping the common part.
@@ -172,7 +173,7 @@ impl<'a, 'p> Walk<'a, 'p> {
     }
 
     /// The alternative to take at the next choice.
-    fn chosen(&mut self) -> usize {
+    fn next_choice(&mut self) -> usize {
         self.choice += 1;
         self.choices.taken.get(self.choice - 1).copied().unwrap_or(0)
     }
@@ -181,23 +182,23 @@ impl<'a, 'p> Walk<'a, 'p> {
         if [b'}', b']'].into_iter().any(|byte| self.push(byte)) {
             return true;
         }
-        if self.place().after_value && self.push(b',') {
+        if self.position().after_value && self.push(b',') {
             return true;
         }
-        if self.place().in_number {
+        if self.position().in_number {
             return self.end_number();
         }
-        let mut begins: Vec<u8> = Vec::new();
+        let mut first_bytes: Vec<u8> = Vec::new();
         if (b'0'..=b'9').any(|digit| self.allows(digit)) {
-            begins.push(b'0');
+            first_bytes.push(b'0');
         }
-        begins
+        first_bytes
             .extend([b'n', b't', b'f', b'"', b'[', b'{', b'-'].into_iter().filter(|&byte| self.allows(byte)));
-        if begins.is_empty() {
-            return self.other_byte();
+        if first_bytes.is_empty() {
+            return self.byte_outside_json();
         }
-        let chosen = if begins.len() > 1 { self.chosen().min(begins.len() - 1) } else { 0 };
-        match begins[chosen] {
+        let chosen = if first_bytes.len() > 1 { self.next_choice().min(first_bytes.len() - 1) } else { 0 };
+        match first_bytes[chosen] {
             b'0' | b'-' => self.end_number(),
             byte => self.push(byte),
         }
@@ -205,18 +206,18 @@ impl<'a, 'p> Walk<'a, 'p> {
 
     /// One byte of text that is not JSON, such as the marks around calls. White space comes last, as more text follows
     /// it.
-    fn other_byte(&mut self) -> bool {
-        if !self.spend(OTHER_COST) {
+    fn byte_outside_json(&mut self) -> bool {
+        if !self.spend(ANY_BYTE_COST) {
             return false;
         }
         let mut others: Vec<u8> = (0..=u8::MAX).filter(|&byte| self.parser.byte_allowed(byte)).collect();
         others.sort_by_key(u8::is_ascii_whitespace);
-        let chosen = if others.len() > 1 { self.chosen().min(others.len() - 1) } else { 0 };
+        let chosen = if others.len() > 1 { self.next_choice().min(others.len() - 1) } else { 0 };
         others.get(chosen).is_some_and(|&byte| self.push(byte))
     }
 
     fn end_number(&mut self) -> bool {
-        self.is_number = self.place().all_number || !self.place().begun;
+        self.is_number = self.position().is_only_number || !self.position().begun;
         let alone = self.is_number;
         let ended = |walk: &mut Self| {
             let ends = |walk: &mut Self| match alone {
@@ -226,48 +227,48 @@ impl<'a, 'p> Walk<'a, 'p> {
                 }
                 false => [b'}', b']', b','].into_iter().any(|byte| walk.allows(byte)),
             };
-            walk.path_len() > 0 && walk.place().in_number && ends(walk)
+            walk.path_len() > 0 && walk.position().in_number && ends(walk)
         };
-        let (from, begun) = (self.path.len(), self.place().number);
+        let (from, prefix) = (self.path.len(), self.position().number);
         if !self.hints.multiples.is_empty() {
             // Numbers without such a rule end at once or after one digit.
             let digits = (b'0'..=b'9').map(|digit| vec![digit]);
-            let rests = self.rests(begun);
-            let mut all = std::iter::once(Vec::new()).chain(digits).chain(rests.iter().cloned());
+            let completions = self.number_completions(prefix);
+            let mut all = std::iter::once(Vec::new()).chain(digits).chain(completions.iter().cloned());
             if all.any(|rest| self.go_to(from, &rest) && ended(self)) {
                 return true;
             }
             self.back_to(from);
         }
-        self.shortest_word(DIGITS, &ended)
+        self.shortest_lexeme(DIGITS, &ended)
     }
 
     /// The texts that make the number a multiple, for every `multipleOf` of the schema, short ones first.
-    fn rests(&mut self, begun: Begun) -> Arc<[Vec<u8>]> {
-        if let Some(known) = self.rests.get(&begun) {
+    fn number_completions(&mut self, prefix: NumberPrefix) -> Arc<[Vec<u8>]> {
+        if let Some(known) = self.number_completions.get(&prefix) {
             return Arc::clone(known);
         }
         let hints = self.hints;
-        let mut rests: Vec<_> = Vec::new();
-        for of in &hints.multiples {
+        let mut completions: Vec<_> = Vec::new();
+        for multiples in &hints.multiples {
             if !self.spend(MULTIPLE_COST) {
                 break;
             }
-            rests.extend(of.rests(begun));
+            completions.extend(multiples.completions(prefix));
         }
-        rests.sort_by_key(Vec::len);
-        rests.dedup();
-        let rests: Arc<[Vec<u8>]> = rests.into();
-        self.rests.insert(begun, Arc::clone(&rests));
-        rests
+        completions.sort_by_key(Vec::len);
+        completions.dedup();
+        let completions: Arc<[Vec<u8>]> = completions.into();
+        self.number_completions.insert(prefix, Arc::clone(&completions));
+        completions
     }
 
     /// Writes the shortest rest of a string and its closing quote.
     fn end_string(&mut self) -> bool {
         let from = self.path.len();
         let Some(shortest) = self.shortest_rest(from, 0) else { return false };
-        let first = self.needed_name(from).unwrap_or_else(|| shortest.clone());
-        let chosen = if self.is_choice(from, &shortest) { self.chosen() } else { 0 };
+        let first = self.required_name(from).unwrap_or_else(|| shortest.clone());
+        let chosen = if self.is_choice(from, &shortest) { self.next_choice() } else { 0 };
         let rest = match chosen {
             0 if self.choices.by_tokens && first == shortest => {
                 self.rest_in_fewest_tokens(from).or_else(|| self.shortest_of(from, 0, Bytes::All))
@@ -282,22 +283,22 @@ impl<'a, 'p> Walk<'a, 'p> {
     /// Whether the string may end in ways that lead to different states: names do, other texts lead to one state.
     fn is_choice(&mut self, from: usize, shortest: &[u8]) -> bool {
         let before = self.budget;
-        self.budget = before.min(OTHER_BUDGET);
+        self.budget = before.min(SECOND_REST_BUDGET);
         let other = self.shortest_rest(from, 1);
-        self.budget += before - before.min(OTHER_BUDGET);
+        self.budget += before - before.min(SECOND_REST_BUDGET);
         self.back_to(from);
         let Some(other) = other else { return false };
-        if self.place().is_name {
+        if self.position().is_name {
             return true;
         }
-        let mut behind = |rest: &[u8]| self.go_to(from, rest).then(|| self.try_byte(b'"'));
-        behind(shortest) != behind(&other)
+        let mut state_after = |rest: &[u8]| self.go_to(from, rest).then(|| self.try_byte(b'"'));
+        state_after(shortest) != state_after(&other)
     }
 
     /// The first required name that may be written here, unless any name may.
-    fn needed_name(&mut self, from: usize) -> Option<Vec<u8>> {
+    fn required_name(&mut self, from: usize) -> Option<Vec<u8>> {
         self.back_to(from);
-        if self.path.last() != Some(&b'"') || !self.place().is_name || self.allows(b'"') {
+        if self.path.last() != Some(&b'"') || !self.position().is_name || self.allows(b'"') {
             return None;
         }
         let hints = self.hints;

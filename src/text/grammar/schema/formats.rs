@@ -46,7 +46,7 @@ const EMAIL: &str =
     concat!(r"^[A-Za-z0-9_+-]{1,24}(\.[A-Za-z0-9_+-]{1,12}){0,3}@", host!("2"), r"\.[a-z]{2,12}$");
 
 /// Replaces the `format` of `node` by a pattern, keeps it if llguidance enforces it, or drops it.
-pub(super) fn settle(node: &mut Map<String, Value>) {
+pub(super) fn rewrite(node: &mut Map<String, Value>) {
     let Some(format) = node.get("format").and_then(Value::as_str) else { return };
     if let Some((_, pattern)) = PATTERNS.iter().find(|(name, _)| *name == format) {
         node.shift_remove("format");

@@ -1,5 +1,5 @@
 //! Grammars that a client sends: regular expressions, lists of choices, Lark, and llama.cpp's GBNF. They are checked
-//! here and translated into llguidance's own form, which enforces them.
+//! here, and choices and GBNF are translated into llguidance's dialect of Lark. llguidance compiles and enforces them.
 
 mod gbnf;
 #[cfg(test)]
@@ -9,14 +9,13 @@ use bandmaster_engine::Constraint;
 use llguidance::api::TopLevelGrammar;
 use serde_json::Value;
 
-use super::{GrammarError, GrammarFactory, own_words};
+use super::{GrammarError, GrammarFactory, messages, regexes};
 
 const TEXT_BYTES_MAX: usize = 256 << 10;
-
 const CHOICES_MAX: usize = 10_000;
 
 #[derive(Debug, Clone, PartialEq)]
-pub enum Written {
+pub enum ClientGrammar {
     /// The whole answer matches a regular expression.
     Regex(String),
     /// The answer is one of these.
@@ -27,64 +26,65 @@ pub enum Written {
     Gbnf(String),
 }
 
-impl Written {
+impl ClientGrammar {
     /// Recognizes the notation by how rules are written: `name ::= …` in GBNF, `name: …` in Lark.
     #[must_use]
-    pub fn grammar(text: String) -> Self {
+    pub fn detect(text: String) -> Self {
         if text.contains("::=") { Self::Gbnf(text) } else { Self::Lark(text) }
     }
 }
 
 impl GrammarFactory {
-    /// A constraint that accepts exactly what `written` describes. Blocks while the grammar is made.
+    /// A constraint that accepts exactly what `grammar` describes. Blocks while the grammar is compiled.
     ///
     /// # Errors
-    /// [`GrammarError::Written`] says what is wrong or can't be enforced.
-    pub fn written(&self, written: &Written) -> Result<Box<dyn Constraint>, GrammarError> {
-        let lark = match written {
-            Written::Regex(text) => {
+    /// [`GrammarError::ClientGrammar`] says what is wrong or can't be enforced.
+    pub fn client_grammar(&self, grammar: &ClientGrammar) -> Result<Box<dyn Constraint>, GrammarError> {
+        let lark = match grammar {
+            ClientGrammar::Regex(text) => {
                 check_size(text.len())?;
-                own_words::check_regex(text).map_err(GrammarError::Written)?;
-                // Fuel, states and time bound the cost while the grammar is made.
-                return self.made(TopLevelGrammar::from_regex(whole(text)), own_words::of_text);
+                regexes::check_regex(text).map_err(GrammarError::ClientGrammar)?;
+                // Fuel, states and time bound the cost while the grammar is compiled.
+                return self.compile_client_grammar(TopLevelGrammar::from_regex(without_anchors(text)), messages::for_text);
             }
-            Written::Choice(choices) => {
+            ClientGrammar::Choice(choices) => {
                 if choices.len() > CHOICES_MAX {
                     let count = choices.len();
-                    return Err(GrammarError::Written(format!(
+                    return Err(GrammarError::ClientGrammar(format!(
                         "it has {count} choices, but at most {CHOICES_MAX} are allowed"
                     )));
                 }
                 check_size(choices.iter().map(String::len).sum())?;
-                choice(choices)?
+                choices_to_lark(choices)?
             }
-            Written::Lark(text) => {
+            ClientGrammar::Lark(text) => {
                 check_size(text.len())?;
                 check_directives(text)?;
-                return self.made(TopLevelGrammar::from_lark(text.clone()), own_words::of_lark);
+                return self.compile_client_grammar(TopLevelGrammar::from_lark(text.clone()), messages::for_lark);
             }
-            Written::Gbnf(text) => {
+            ClientGrammar::Gbnf(text) => {
                 check_size(text.len())?;
                 let token = |text: &str| self.tokenizer.special_token(text);
-                gbnf::to_lark(text, &token).map_err(GrammarError::Written)?
+                gbnf::to_lark(text, &token).map_err(GrammarError::ClientGrammar)?
             }
         };
-        self.made(TopLevelGrammar::from_lark(lark), own_words::of_text)
+        self.compile_client_grammar(TopLevelGrammar::from_lark(lark), messages::for_text)
     }
 
-    fn made(
+    fn compile_client_grammar(
         &self,
         grammar: TopLevelGrammar,
-        said: fn(&str) -> String,
+        explain: fn(&str) -> String,
     ) -> Result<Box<dyn Constraint>, GrammarError> {
-        let grammar = self.compiled(grammar, true, None, said).map_err(written_wrong)?;
+        let grammar = self.compile(grammar, true, None, explain).map_err(not_a_schema)?;
         Ok(Box::new(grammar))
     }
 }
 
-fn written_wrong(error: GrammarError) -> GrammarError {
+/// Says that a problem is one of a client's grammar, not of a schema.
+fn not_a_schema(error: GrammarError) -> GrammarError {
     match error {
-        GrammarError::Schema(problem) => GrammarError::Written(problem),
+        GrammarError::Schema(problem) => GrammarError::ClientGrammar(problem),
         other => other,
     }
 }
@@ -92,7 +92,7 @@ fn written_wrong(error: GrammarError) -> GrammarError {
 /// A schema inside a grammar would bypass the checks that schemas go through.
 fn check_directives(lark: &str) -> Result<(), GrammarError> {
     match ["%json", "%llguidance"].into_iter().find(|directive| lark.contains(directive)) {
-        Some(directive) => Err(GrammarError::Written(format!(
+        Some(directive) => Err(GrammarError::ClientGrammar(format!(
             "it has {directive}, which is not supported: give a schema as `json_schema`, and anything else as rules"
         ))),
         None => Ok(()),
@@ -101,25 +101,25 @@ fn check_directives(lark: &str) -> Result<(), GrammarError> {
 
 fn check_size(bytes: usize) -> Result<(), GrammarError> {
     match bytes {
-        0 => Err(GrammarError::Written("it is empty".into())),
+        0 => Err(GrammarError::ClientGrammar("it is empty".into())),
         1..=TEXT_BYTES_MAX => Ok(()),
-        _ => Err(GrammarError::Written(format!(
+        _ => Err(GrammarError::ClientGrammar(format!(
             "it has {bytes} bytes, but at most {TEXT_BYTES_MAX} are allowed: simplify it"
         ))),
     }
 }
 
 /// A regular expression without the anchors of a whole match, since every match here is whole.
-fn whole(regex: &str) -> &str {
+fn without_anchors(regex: &str) -> &str {
     let regex = regex.strip_prefix('^').unwrap_or(regex);
     let Some(before) = regex.strip_suffix('$') else { return regex };
     let backslashes = before.len() - before.trim_end_matches('\\').len();
     if backslashes % 2 == 0 { before } else { regex }
 }
 
-fn choice(choices: &[String]) -> Result<String, GrammarError> {
+fn choices_to_lark(choices: &[String]) -> Result<String, GrammarError> {
     if choices.iter().any(String::is_empty) {
-        return Err(GrammarError::Written("one of the choices is empty".into()));
+        return Err(GrammarError::ClientGrammar("one of the choices is empty".into()));
     }
     let choices: Vec<String> =
         choices.iter().map(|choice| Value::from(choice.as_str()).to_string()).collect();

@@ -1,27 +1,28 @@
-//! Computes the shortest rest of a number that must be a multiple. A search would have to follow every remainder.
+//! Computes the shortest completion of a number under `multipleOf`, by arithmetic. Trying bytes on the parser, as the
+//! other searches do, would have to follow every remainder.
 
 use serde_json::Value;
 
-use super::numbers;
+use crate::grammar::schema;
 
 /// A number with more digits is not completed.
 const DIGITS_MAX: u32 = 16;
 /// Most digits that are added to the whole part. A multiple of at most 1000 needs few, but bounds may ask for more.
 const ADDED_MAX: u32 = 16;
 
-/// Part of a schema whose numbers must be multiples of `digits · 10^-places` between `least` and `most`. The flag of a
-/// bound is `true` if the bound is exclusive.
+/// The numbers that one part of a schema allows: multiples of `digits · 10^-places` between `least` and `most`. The flag
+/// of a bound is `true` if the bound is exclusive.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Multiples {
+pub(crate) struct Multiples {
     digits: u32,
     places: u32,
     least: (f64, bool),
     most: (f64, bool),
 }
 
-/// The part of a number that is written.
+/// The part of a number that is written so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub(super) struct Begun {
+pub(crate) struct NumberPrefix {
     negative: bool,
     /// The digits without the decimal point, and how many they are.
     digits: i128,
@@ -30,8 +31,8 @@ pub(super) struct Begun {
     fraction: Option<u32>,
 }
 
-impl Begun {
-    pub fn behind(mut self, byte: u8) -> Self {
+impl NumberPrefix {
+    pub fn push(mut self, byte: u8) -> Self {
         match byte {
             b'-' => self.negative = true,
             b'.' => self.fraction = Some(0),
@@ -52,7 +53,7 @@ impl Begun {
 impl Multiples {
     /// From one part of a schema whose bounds are exact; `None` without `multipleOf`.
     pub fn of(part: &serde_json::Map<String, Value>) -> Option<Self> {
-        let (digits, places) = numbers::decimal(part.get("multipleOf")?.as_f64()?)?;
+        let (digits, places) = schema::decimal(part.get("multipleOf")?.as_f64()?)?;
         let bound = |plain: &str, exclusive: &str, none: f64| {
             let of = |key: &str| part.get(key).and_then(Value::as_f64);
             let open = of(exclusive).map(|bound| (bound, true));
@@ -63,55 +64,55 @@ impl Multiples {
         Some(Self { digits, places, least, most })
     }
 
-    /// The texts that make a multiple of `begun`, short ones first.
-    pub fn rests(&self, begun: Begun) -> Vec<Vec<u8>> {
-        if begun.count > DIGITS_MAX || begun.fraction.is_some_and(|fraction| fraction > self.places) {
+    /// The texts that make a multiple of `prefix`, short ones first.
+    pub fn completions(&self, prefix: NumberPrefix) -> Vec<Vec<u8>> {
+        if prefix.count > DIGITS_MAX || prefix.fraction.is_some_and(|fraction| fraction > self.places) {
             return Vec::new();
         }
-        let mut rests = self.unsigned_rests(begun, b"");
-        if begun.count == 0 && !begun.negative {
-            rests.extend(self.unsigned_rests(Begun { negative: true, ..begun }, b"-"));
+        let mut completions = self.unsigned_completions(prefix, b"");
+        if prefix.count == 0 && !prefix.negative {
+            completions.extend(self.unsigned_completions(NumberPrefix { negative: true, ..prefix }, b"-"));
         }
-        rests.sort_by_key(Vec::len);
-        rests
+        completions.sort_by_key(Vec::len);
+        completions
     }
 
-    fn unsigned_rests(&self, begun: Begun, sign: &[u8]) -> Vec<Vec<u8>> {
-        let mut rests = Vec::new();
-        if let Some(fraction) = begun.fraction {
+    fn unsigned_completions(&self, prefix: NumberPrefix, sign: &[u8]) -> Vec<Vec<u8>> {
+        let mut completions = Vec::new();
+        if let Some(fraction) = prefix.fraction {
             for added in u32::from(fraction == 0)..=self.places - fraction {
-                let digits = self.digits_behind(begun, 0, added, fraction + added);
-                rests.extend(digits.map(|digits| [sign, digits.as_bytes()].concat()));
+                let digits = self.digits_after(prefix, 0, added, fraction + added);
+                completions.extend(digits.map(|digits| [sign, digits.as_bytes()].concat()));
             }
-            return rests;
+            return completions;
         }
         for fraction in 0..=self.places {
             let mut whole = 0..=ADDED_MAX;
-            rests.extend(whole.find_map(|whole| {
-                let mut digits = self.digits_behind(begun, whole, fraction, fraction)?;
+            completions.extend(whole.find_map(|whole| {
+                let mut digits = self.digits_after(prefix, whole, fraction, fraction)?;
                 if fraction > 0 {
                     digits.insert(whole as usize, '.');
                 }
                 Some([sign, digits.as_bytes()].concat())
             }));
         }
-        rests
+        completions
     }
 
-    /// The digits that make a multiple of `begun`: `whole` before the decimal point and `added` after it. `fraction` is
+    /// The digits that make a multiple of `prefix`: `whole` before the decimal point and `added` after it. `fraction` is
     /// the total number of digits after the point.
-    fn digits_behind(&self, begun: Begun, whole: u32, added: u32, fraction: u32) -> Option<String> {
-        let is_nothing = begun.count == 0;
-        let is_zero = begun.count == 1 && begun.digits == 0;
+    fn digits_after(&self, prefix: NumberPrefix, whole: u32, added: u32, fraction: u32) -> Option<String> {
+        let is_nothing = prefix.count == 0;
+        let is_zero = prefix.count == 1 && prefix.digits == 0;
         if (is_nothing && whole == 0) || (is_zero && whole > 0) {
             return None;
         }
         let power = |digits: u32| 10i128.pow(digits);
-        let base = begun.digits.checked_mul(power(whole + added))?;
+        let base = prefix.digits.checked_mul(power(whole + added))?;
         let of = i128::from(self.digits);
         let step = of / greatest_divisor(of, power(self.places - fraction));
         let negated = |(bound, is_open): (f64, bool)| (-bound, is_open);
-        let (least, most) = match begun.negative {
+        let (least, most) = match prefix.negative {
             true => (negated(self.most), negated(self.least)),
             false => (self.least, self.most),
         };
@@ -201,8 +202,8 @@ mod tests {
                 least: if has.0 { (f64::from(low) / 4.0, open.0) } else { (f64::NEG_INFINITY, false) },
                 most: if has.1 { (f64::from(low + span) / 4.0, open.1) } else { (f64::INFINITY, false) },
             };
-            let begun = text.bytes().fold(Begun::default(), Begun::behind);
-            let found = of.rests(begun).into_iter().next();
+            let prefix = text.bytes().fold(NumberPrefix::default(), NumberPrefix::push);
+            let found = of.completions(prefix).into_iter().next();
             if let Some(expected) = fewest(&of, &text, 3) {
                 prop_assert_eq!(found.as_ref().map(Vec::len), Some(expected), "{:?} {}: {:?}", of, text, found);
             }

@@ -1,9 +1,10 @@
-//! Tracks the position in a JSON text, byte by byte.
+//! Tracks where in a JSON text a sequence is, byte by byte: inside a string, a name or a number, and how deep. The text
+//! is assumed to be valid JSON, since a grammar enforces it.
 
-use super::multiples::Begun;
+use super::multiples::NumberPrefix;
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Place {
+pub(crate) struct JsonPosition {
     /// Number of open brackets.
     pub depth: u32,
     pub in_string: bool,
@@ -14,7 +15,7 @@ pub(super) struct Place {
     pub in_number: bool,
     pub number_bytes: u32,
     /// The part of the number that is written.
-    pub number: Begun,
+    pub number: NumberPrefix,
     pub exponent_digits: u32,
     in_exponent: bool,
     /// Whether a value or a name has just ended.
@@ -22,7 +23,7 @@ pub(super) struct Place {
     /// Whether anything but spaces was written.
     pub begun: bool,
     /// Whether the whole text so far is one number.
-    pub all_number: bool,
+    pub is_only_number: bool,
     /// Whether a property's name may begin here.
     before_name: bool,
     /// One bit for each of the innermost 128 open brackets, the innermost lowest: whether it is an object's.
@@ -31,8 +32,8 @@ pub(super) struct Place {
     closed: bool,
 }
 
-impl Place {
-    pub fn behind(mut self, byte: u8) -> Self {
+impl JsonPosition {
+    pub fn after(mut self, byte: u8) -> Self {
         let is_first = !self.begun && byte != b' ';
         self.begun |= is_first;
         if self.in_string {
@@ -47,15 +48,15 @@ impl Place {
         let in_number = byte.is_ascii_digit() || byte == b'-' || (self.in_number && b".eE+".contains(&byte));
         if !in_number || !self.in_number {
             (self.number_bytes, self.exponent_digits, self.in_exponent) = (0, 0, false);
-            self.number = Begun::default();
+            self.number = NumberPrefix::default();
         }
         self.number_bytes += u32::from(in_number);
         if in_number {
-            self.number = self.number.behind(byte);
+            self.number = self.number.push(byte);
         }
         self.in_exponent |= in_number && b"eE".contains(&byte);
         self.exponent_digits += u32::from(self.in_exponent && byte.is_ascii_digit());
-        self.all_number = in_number && (is_first || self.all_number);
+        self.is_only_number = in_number && (is_first || self.is_only_number);
         self.in_number = in_number;
         self.after_value = in_number || byte.is_ascii_alphabetic();
         match byte {

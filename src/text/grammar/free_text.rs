@@ -1,4 +1,5 @@
-//! Free text until a text appears after which a grammar takes over: the opening of a call, or the end of reasoning.
+//! Allows any text until a trigger appears after which another constraint takes over: the opening of a call, or the end
+//! of reasoning.
 //!
 //! Free text costs almost nothing: no grammar runs. All tokens are allowed except the few that would complete an
 //! opening and continue with something that may not follow it.
@@ -25,20 +26,20 @@ pub(super) struct Trigger {
 }
 
 /// The state of one sequence: in free text, or under the constraint that took over.
-pub(super) struct Free {
+pub(super) struct FreeText {
     vocabulary: TokEnv,
     tokenizer: Arc<Tokenizer>,
     state: State,
-    /// Tokens that may still be sampled.
-    left: u32,
+    tokens_left: u32,
 }
 
 enum State {
-    Free(Text),
+    Free(Scan),
     Next(Box<dyn Constraint>),
 }
 
-struct Text {
+/// Looks for triggers in the text that is being generated.
+struct Scan {
     triggers: Arc<Vec<SharedTrigger>>,
     /// The end of the text, as long as the longest trigger. While `first` holds, it is the whole text.
     tail: Vec<u8>,
@@ -60,14 +61,14 @@ impl SharedTrigger {
         self.next.lock().unwrap_or_else(std::sync::PoisonError::into_inner).snapshot()
     }
 
-    fn apart(&self) -> Self {
-        let next = self.next.lock().unwrap_or_else(std::sync::PoisonError::into_inner).apart();
+    fn deep_clone(&self) -> Self {
+        let next = self.next.lock().unwrap_or_else(std::sync::PoisonError::into_inner).deep_clone();
         let (text, follows) = (self.text.clone(), self.follows.clone());
         Self { text, token: self.token, first: self.first, follows, next: next.into() }
     }
 }
 
-impl Free {
+impl FreeText {
     pub(super) fn new(vocabulary: TokEnv, tokenizer: Arc<Tokenizer>, triggers: Vec<Trigger>) -> Self {
         let shared = |trigger: Trigger| SharedTrigger {
             text: trigger.text,
@@ -80,13 +81,13 @@ impl Free {
         Self {
             vocabulary,
             tokenizer,
-            state: State::Free(Text { triggers, tail: Vec::new(), first: true }),
-            left: u32::MAX,
+            state: State::Free(Scan { triggers, tail: Vec::new(), first: true }),
+            tokens_left: u32::MAX,
         }
     }
 }
 
-impl Text {
+impl Scan {
     /// Takes the next token and returns the constraint that takes over, if any.
     fn accept(
         &mut self,
@@ -95,8 +96,8 @@ impl Text {
         vocabulary: &TokEnv,
     ) -> Option<Box<dyn Constraint>> {
         if tokenizer.is_control(token) {
-            let mut met = self.triggers.iter().filter(|trigger| trigger.token == Some(token));
-            let next = met.find(|trigger| !trigger.first || (self.first && self.tail.is_empty()));
+            let mut matching = self.triggers.iter().filter(|trigger| trigger.token == Some(token));
+            let next = matching.find(|trigger| !trigger.first || (self.first && self.tail.is_empty()));
             self.first = false;
             self.tail.clear();
             return next.map(SharedTrigger::next);
@@ -107,7 +108,7 @@ impl Text {
             let space = self.tail.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
             self.tail.drain(..space);
         }
-        let next = self.met().and_then(|(trigger, end)| {
+        let next = self.find_trigger().and_then(|(trigger, end)| {
             let mut next = trigger.next();
             let rest = vocabulary.tok_trie().greedy_tokenize(&self.tail[end..]);
             rest.into_iter().all(|token| next.accept(token).is_ok()).then_some(next)
@@ -121,7 +122,7 @@ impl Text {
     }
 
     /// The trigger whose text ends first in the tail, and where it ends.
-    fn met(&self) -> Option<(&SharedTrigger, usize)> {
+    fn find_trigger(&self) -> Option<(&SharedTrigger, usize)> {
         let ends = self.triggers.iter().filter(|trigger| trigger.token.is_none()).filter_map(|trigger| {
             let text = &trigger.text[..];
             let at = if trigger.first {
@@ -165,12 +166,12 @@ fn forbid(allowed: &mut [u32], vocabulary: &TokEnv, node: &TrieNode, follows: Op
     }
 }
 
-impl Constraint for Free {
+impl Constraint for FreeText {
     fn mask(&mut self, allowed: &mut [u32]) -> Result<(), Stuck> {
         match &mut self.state {
-            State::Free(text) => {
+            State::Free(scan) => {
                 allowed.fill(u32::MAX);
-                text.mask(allowed, &self.vocabulary);
+                scan.mask(allowed, &self.vocabulary);
                 Ok(())
             }
             State::Next(next) => next.mask(allowed),
@@ -178,11 +179,11 @@ impl Constraint for Free {
     }
 
     fn accept(&mut self, token: u32) -> Result<(), Stuck> {
-        self.left = self.left.saturating_sub(1);
+        self.tokens_left = self.tokens_left.saturating_sub(1);
         match &mut self.state {
-            State::Free(text) => {
-                if let Some(mut next) = text.accept(token, &self.tokenizer, &self.vocabulary) {
-                    next.limit(self.left);
+            State::Free(scan) => {
+                if let Some(mut next) = scan.accept(token, &self.tokenizer, &self.vocabulary) {
+                    next.limit(self.tokens_left);
                     self.state = State::Next(next);
                 }
                 Ok(())
@@ -192,16 +193,16 @@ impl Constraint for Free {
     }
 
     fn limit(&mut self, tokens: u32) {
-        self.left = tokens;
+        self.tokens_left = tokens;
         if let State::Next(next) = &mut self.state {
             next.limit(tokens);
         }
     }
 
-    fn settle(&mut self, drawn: u32) -> u32 {
+    fn adjust(&mut self, sampled: u32) -> u32 {
         match &mut self.state {
-            State::Free(_) => drawn,
-            State::Next(next) => next.settle(drawn),
+            State::Free(_) => sampled,
+            State::Next(next) => next.adjust(sampled),
         }
     }
 
@@ -214,28 +215,28 @@ impl Constraint for Free {
 
     fn snapshot(&self) -> Box<dyn Constraint> {
         let state = match &self.state {
-            State::Free(text) => State::Free(Text {
-                triggers: Arc::clone(&text.triggers),
-                tail: text.tail.clone(),
-                first: text.first,
+            State::Free(scan) => State::Free(Scan {
+                triggers: Arc::clone(&scan.triggers),
+                tail: scan.tail.clone(),
+                first: scan.first,
             }),
             State::Next(next) => State::Next(next.snapshot()),
         };
         let (vocabulary, tokenizer) = (Arc::clone(&self.vocabulary), Arc::clone(&self.tokenizer));
-        Box::new(Self { vocabulary, tokenizer, state, left: self.left })
+        Box::new(Self { vocabulary, tokenizer, state, tokens_left: self.tokens_left })
     }
 
-    fn apart(&self) -> Box<dyn Constraint> {
+    fn deep_clone(&self) -> Box<dyn Constraint> {
         let state = match &self.state {
-            State::Free(text) => State::Free(Text {
-                triggers: Arc::new(text.triggers.iter().map(SharedTrigger::apart).collect()),
-                tail: text.tail.clone(),
-                first: text.first,
+            State::Free(scan) => State::Free(Scan {
+                triggers: Arc::new(scan.triggers.iter().map(SharedTrigger::deep_clone).collect()),
+                tail: scan.tail.clone(),
+                first: scan.first,
             }),
-            State::Next(next) => State::Next(next.apart()),
+            State::Next(next) => State::Next(next.deep_clone()),
         };
         let (vocabulary, tokenizer) = (Arc::clone(&self.vocabulary), Arc::clone(&self.tokenizer));
-        Box::new(Self { vocabulary, tokenizer, state, left: self.left })
+        Box::new(Self { vocabulary, tokenizer, state, tokens_left: self.tokens_left })
     }
 
     fn finished(&mut self) -> bool {

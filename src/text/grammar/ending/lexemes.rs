@@ -7,7 +7,7 @@ use std::sync::Arc;
 use llguidance::earley::regexvec::StateID;
 use toktrie::{TokTrie, TrieNode};
 
-use super::states::{Bytes, State};
+use super::lexer_states::{Bytes, State};
 use super::walk::Walk;
 
 /// States that one search may reach.
@@ -17,14 +17,14 @@ const TREE_STEPS_MAX: u32 = 200_000;
 /// So many of these steps count as one tried byte.
 const STEPS_A_BYTE: u32 = 4;
 /// The cost of examining one state with all bytes, in tried bytes.
-const LOOK_COST: u32 = 64;
+const EXAMINE_COST: u32 = 64;
 
 /// Whole texts that are tried.
 const TEXTS_MAX: usize = 40;
 /// Paths to one state that are followed at places where lexemes may follow each other.
-const ALIKE_MAX: usize = 2;
+const PATHS_PER_STATE_MAX: usize = 2;
 /// Paths that are followed side by side there.
-const BESIDE_MAX: usize = 200;
+const PATHS_PER_LEVEL_MAX: usize = 200;
 
 /// The preference among bytes that lead to the same state; lower is better.
 fn rank(byte: u8) -> u8 {
@@ -56,18 +56,18 @@ fn tail(reached: &[Reached], mut at: usize) -> Vec<u8> {
 
 impl Walk<'_, '_> {
     /// Examines the state after `from` bytes of the path and then `tail`, trying the given bytes.
-    fn look(&mut self, id: StateID, from: usize, tail: &[u8], bytes: Bytes) -> Option<Arc<State>> {
+    fn examine(&mut self, id: StateID, from: usize, tail: &[u8], bytes: Bytes) -> Option<Arc<State>> {
         if let Some(known) = self.states.get((id, bytes)) {
             return Some(known);
         }
         let (cost, last) = match bytes {
-            Bytes::Plain => (LOOK_COST / 2, 0x7F),
-            Bytes::All => (LOOK_COST, TokTrie::SPECIAL_TOKEN_MARKER - 1),
+            Bytes::Plain => (EXAMINE_COST / 2, 0x7F),
+            Bytes::All => (EXAMINE_COST, TokTrie::SPECIAL_TOKEN_MARKER - 1),
         };
         if !self.spend(cost) || !self.go_to(from, tail) {
             return None;
         }
-        let closes = !self.place().escaped;
+        let closes = !self.position().escaped;
         let mut state = State { steps: Vec::new(), ranges: Vec::new(), closes: false };
         let mut steps: HashMap<StateID, u8> = HashMap::new();
         for byte in 0..=last {
@@ -91,7 +91,7 @@ impl Walk<'_, '_> {
         state.steps = steps.into_iter().map(|(to, byte)| (byte, to)).collect();
         state.steps.sort_unstable_by_key(|&(byte, _)| (rank(byte), byte));
         let state = Arc::new(state);
-        self.states.keep((id, bytes), &state);
+        self.states.insert((id, bytes), &state);
         Some(state)
     }
 
@@ -105,16 +105,16 @@ impl Walk<'_, '_> {
     /// The shortest rest made of such bytes.
     pub fn shortest_of(&mut self, from: usize, mut skipped: usize, of: Bytes) -> Option<Vec<u8>> {
         self.go_to(from, &[]);
-        let start = self.state_here();
+        let start = self.lexer_state();
         let mut reached = vec![Reached { id: start, from: 0, byte: 0 }];
         let mut seen = HashSet::from([start]);
         let mut at = 0;
         while at < reached.len() {
             let bytes = tail(&reached, at);
-            let mut state = self.look(reached[at].id, from, &bytes, of)?;
+            let mut state = self.examine(reached[at].id, from, &bytes, of)?;
             if state.steps.is_empty() && !state.closes {
                 // We are inside a character, or in front of one that takes several bytes.
-                state = self.look(reached[at].id, from, &bytes, Bytes::All)?;
+                state = self.examine(reached[at].id, from, &bytes, Bytes::All)?;
             }
             if state.closes {
                 if skipped == 0 {
@@ -136,17 +136,17 @@ impl Walk<'_, '_> {
     pub fn rest_in_fewest_tokens(&mut self, from: usize) -> Option<Vec<u8>> {
         self.go_to(from, &[]);
         let trie = self.trie;
-        let start = self.state_here();
+        let start = self.lexer_state();
         let mut search = Search { seen: HashSet::from([start]), deeper: Vec::new(), steps: TREE_STEPS_MAX };
         let mut level = vec![(start, Vec::new())];
         while !level.is_empty() {
             for (id, bytes) in &level {
-                if self.look(*id, from, bytes, Bytes::All)?.closes {
+                if self.examine(*id, from, bytes, Bytes::All)?.closes {
                     return Some(bytes.clone());
                 }
             }
             for (id, mut bytes) in level {
-                if self.tokens_behind(from, trie.root(), id, &mut bytes, &mut search)? {
+                if self.next_tokens(from, trie.root(), id, &mut bytes, &mut search)? {
                     return Some(bytes);
                 }
             }
@@ -156,7 +156,7 @@ impl Walk<'_, '_> {
     }
 
     /// Collects the states after all tokens that may come next; `true` if one closes the string after `bytes`.
-    fn tokens_behind(
+    fn next_tokens(
         &mut self,
         from: usize,
         node: &TrieNode,
@@ -164,7 +164,7 @@ impl Walk<'_, '_> {
         bytes: &mut Vec<u8>,
         search: &mut Search,
     ) -> Option<bool> {
-        let (state, trie) = (self.look(id, from, bytes, Bytes::All)?, self.trie);
+        let (state, trie) = (self.examine(id, from, bytes, Bytes::All)?, self.trie);
         for child in trie.node_children(node) {
             search.steps = search.steps.checked_sub(1)?;
             if search.steps.is_multiple_of(STEPS_A_BYTE) && !self.spend(1) {
@@ -177,12 +177,12 @@ impl Walk<'_, '_> {
                 }
                 continue;
             }
-            let Some(to) = state.behind(byte) else { continue };
+            let Some(to) = state.next(byte) else { continue };
             bytes.push(byte);
             if child.token_id().is_some() && search.seen.insert(to) {
                 search.deeper.push((to, bytes.clone()));
             }
-            if child.subtree_size() > 1 && self.tokens_behind(from, child, to, bytes, search)? {
+            if child.subtree_size() > 1 && self.next_tokens(from, child, to, bytes, search)? {
                 return Some(true);
             }
             bytes.pop();
@@ -191,9 +191,9 @@ impl Walk<'_, '_> {
     }
 
     /// Writes the shortest rest of a lexeme, made of `bytes`, that `ended` accepts as complete.
-    pub fn shortest_word(&mut self, bytes: &[u8], ended: &dyn Fn(&mut Self) -> bool) -> bool {
+    pub fn shortest_lexeme(&mut self, bytes: &[u8], ended: &dyn Fn(&mut Self) -> bool) -> bool {
         let from = self.path_len();
-        let start = self.state_here();
+        let start = self.lexer_state();
         let mut reached = vec![Reached { id: start, from: 0, byte: 0 }];
         let mut seen = HashSet::from([start]);
         let mut at = 0;
@@ -216,14 +216,14 @@ impl Walk<'_, '_> {
 
     /// Candidates for a complete answer that is not JSON, short ones first. Lexemes may follow each other, so a state
     /// is examined again when more text was written.
-    pub fn whole_texts(&mut self) -> Vec<Vec<u8>> {
+    pub fn complete_texts(&mut self) -> Vec<Vec<u8>> {
         let mut found = Vec::new();
-        let mut level: Vec<(StateID, Vec<u8>)> = vec![(self.state_here(), Vec::new())];
+        let mut level: Vec<(StateID, Vec<u8>)> = vec![(self.lexer_state(), Vec::new())];
         while !level.is_empty() && found.len() < TEXTS_MAX {
             let mut deeper = Vec::new();
             let mut seen: HashMap<StateID, usize> = HashMap::new();
             for (id, bytes) in level {
-                if !self.spend(LOOK_COST) || !self.go_to(0, &bytes) {
+                if !self.spend(EXAMINE_COST) || !self.go_to(0, &bytes) {
                     return found;
                 }
                 let mut steps: HashMap<StateID, u8> = HashMap::new();
@@ -244,7 +244,7 @@ impl Walk<'_, '_> {
                 for (byte, to) in steps {
                     let alike = seen.entry(to).or_default();
                     *alike += 1;
-                    if *alike <= ALIKE_MAX && deeper.len() < BESIDE_MAX {
+                    if *alike <= PATHS_PER_STATE_MAX && deeper.len() < PATHS_PER_LEVEL_MAX {
                         deeper.push((to, [&bytes[..], &[byte]].concat()));
                     }
                 }

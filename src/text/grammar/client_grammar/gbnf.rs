@@ -1,5 +1,6 @@
 //! Translates GBNF, llama.cpp's grammar notation, into llguidance's dialect of Lark. Rules without recursion become
-//! regular expressions, which is faster and exact; the others stay rules. What the grammar is for is not known here.
+//! regular expressions, which is faster and exact; the others stay rules. A parser makes a tree of nodes for each rule,
+//! and a writer makes Lark of the trees. What the grammar is for is not known here.
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -55,43 +56,43 @@ struct Parser<'t> {
     text: &'t str,
     at: usize,
     tokens: Tokens<'t>,
-    numbers: HashMap<&'t str, usize>,
+    rule_numbers: HashMap<&'t str, usize>,
     nodes: Vec<Option<Node>>,
 }
 
 impl<'t> Parser<'t> {
     fn new(text: &'t str, tokens: Tokens<'t>) -> Self {
-        Self { text, at: 0, tokens, numbers: HashMap::new(), nodes: Vec::new() }
+        Self { text, at: 0, tokens, rule_numbers: HashMap::new(), nodes: Vec::new() }
     }
 
     fn grammar(mut self) -> Result<Rules, String> {
-        self.space(true);
+        self.skip_space(true);
         while self.peek().is_some() {
-            let name = self.name().ok_or_else(|| self.wrong("a rule's name is expected"))?;
-            self.space(false);
+            let name = self.name().ok_or_else(|| self.error("a rule's name is expected"))?;
+            self.skip_space(false);
             if !self.take("::=") {
-                return Err(self.wrong(&format!("`::=` is expected after {name}")));
+                return Err(self.error(&format!("`::=` is expected after {name}")));
             }
-            self.space(true);
+            self.skip_space(true);
             let node = self.choice(0)?;
-            let number = self.number(name)?;
+            let number = self.rule_number(name)?;
             if self.nodes[number].replace(node).is_some() {
-                return Err(self.wrong(&format!("the rule {name} is defined twice")));
+                return Err(self.error(&format!("the rule {name} is defined twice")));
             }
             if !matches!(self.peek(), None | Some('\n')) {
-                return Err(self.wrong("the end of the line is expected"));
+                return Err(self.error("the end of the line is expected"));
             }
-            self.space(true);
+            self.skip_space(true);
         }
-        let root = *self.numbers.get("root").ok_or("there is no rule `root`, which a grammar needs")?;
-        let missing = self.numbers.iter().find(|(_, number)| self.nodes[**number].is_none());
+        let root = *self.rule_numbers.get("root").ok_or("there is no rule `root`, which a grammar needs")?;
+        let missing = self.rule_numbers.iter().find(|(_, number)| self.nodes[**number].is_none());
         if let Some((name, _)) = missing {
             return Err(format!("the rule {name} is used but not defined"));
         }
         Ok(Rules { nodes: self.nodes.into_iter().flatten().collect(), root })
     }
 
-    fn wrong(&self, what: &str) -> String {
+    fn error(&self, what: &str) -> String {
         format!("line {}: {what}", self.text[..self.at].matches('\n').count() + 1)
     }
 
@@ -114,7 +115,7 @@ impl<'t> Parser<'t> {
     }
 
     /// Skips white space and comments; line ends only with `lines`.
-    fn space(&mut self, lines: bool) {
+    fn skip_space(&mut self, lines: bool) {
         while let Some(c) = self.peek() {
             match c {
                 ' ' | '\t' | '\r' => self.at += 1,
@@ -136,27 +137,27 @@ impl<'t> Parser<'t> {
         (!name.is_empty()).then_some(name)
     }
 
-    fn number(&mut self, name: &'t str) -> Result<usize, String> {
-        if let Some(&number) = self.numbers.get(name) {
+    fn rule_number(&mut self, name: &'t str) -> Result<usize, String> {
+        if let Some(&number) = self.rule_numbers.get(name) {
             return Ok(number);
         }
         if self.nodes.len() == RULES_MAX {
             return Err(format!("more than {RULES_MAX} rules: simplify it"));
         }
         self.nodes.push(None);
-        self.numbers.insert(name, self.nodes.len() - 1);
+        self.rule_numbers.insert(name, self.nodes.len() - 1);
         Ok(self.nodes.len() - 1)
     }
 
     /// Alternatives. Inside parentheses they may span several lines.
     fn choice(&mut self, depth: usize) -> Result<Node, String> {
         if depth > DEPTH_MAX {
-            return Err(self.wrong(&format!("parentheses nest more than {DEPTH_MAX} levels deep")));
+            return Err(self.error(&format!("parentheses nest more than {DEPTH_MAX} levels deep")));
         }
         let mut branches = vec![self.sequence(depth)?];
         loop {
             let before = self.at;
-            self.space(true);
+            self.skip_space(true);
             if !self.take("|") {
                 if depth == 0 {
                     // A line without `|` ends the rule.
@@ -164,7 +165,7 @@ impl<'t> Parser<'t> {
                 }
                 break;
             }
-            self.space(true);
+            self.skip_space(true);
             branches.push(self.sequence(depth)?);
         }
         Ok(if branches.len() == 1 { branches.remove(0) } else { Node::Choice(branches) })
@@ -173,7 +174,7 @@ impl<'t> Parser<'t> {
     fn sequence(&mut self, depth: usize) -> Result<Node, String> {
         let mut items = Vec::new();
         loop {
-            self.space(depth > 0);
+            self.skip_space(depth > 0);
             let Some(item) = self.item(depth)? else { break };
             items.push(self.repeated(item)?);
         }
@@ -191,11 +192,11 @@ impl<'t> Parser<'t> {
             }
             Some('(') => {
                 self.at += 1;
-                self.space(true);
+                self.skip_space(true);
                 let inner = self.choice(depth + 1)?;
-                self.space(true);
+                self.skip_space(true);
                 if !self.take(")") {
-                    return Err(self.wrong("`)` is expected"));
+                    return Err(self.error("`)` is expected"));
                 }
                 inner
             }
@@ -205,8 +206,8 @@ impl<'t> Parser<'t> {
                 self.token(true)?
             }
             Some(c) if c.is_ascii_alphanumeric() || c == '_' || c == '-' => {
-                let name = self.name().ok_or_else(|| self.wrong("a rule's name is expected"))?;
-                Node::Rule(self.number(name)?)
+                let name = self.name().ok_or_else(|| self.error("a rule's name is expected"))?;
+                Node::Rule(self.rule_number(name)?)
             }
             _ => return Ok(None),
         }))
@@ -216,7 +217,7 @@ impl<'t> Parser<'t> {
         // A repetition of a repetition nests like a group does.
         for times in 0.. {
             if times > STACKED_MAX {
-                return Err(self.wrong(&format!("more than {STACKED_MAX} repetitions follow each other")));
+                return Err(self.error(&format!("more than {STACKED_MAX} repetitions follow each other")));
             }
             let (least, most) = match self.peek() {
                 Some('*') => (0, None),
@@ -224,8 +225,8 @@ impl<'t> Parser<'t> {
                 Some('?') => (0, Some(1)),
                 Some('{') => {
                     let rest = &self.text[self.at + 1..];
-                    let end = rest.find('}').ok_or_else(|| self.wrong("`}` is expected"))?;
-                    let (least, most) = counts(&rest[..end]).map_err(|what| self.wrong(&what))?;
+                    let end = rest.find('}').ok_or_else(|| self.error("`}` is expected"))?;
+                    let (least, most) = counts(&rest[..end]).map_err(|what| self.error(&what))?;
                     self.at += end + 1;
                     (least, most)
                 }
@@ -242,7 +243,7 @@ impl<'t> Parser<'t> {
         let mut text = String::new();
         loop {
             match self.peek() {
-                None | Some('\n') => return Err(self.wrong("a text has no closing quote")),
+                None | Some('\n') => return Err(self.error("a text has no closing quote")),
                 Some('"') => break,
                 Some(_) => text.push(self.character()?),
             }
@@ -257,7 +258,7 @@ impl<'t> Parser<'t> {
         let mut ranges = Vec::new();
         loop {
             match self.peek() {
-                None => return Err(self.wrong("a set of characters has no closing bracket")),
+                None => return Err(self.error("a set of characters has no closing bracket")),
                 Some(']') => break,
                 Some(_) => {}
             }
@@ -271,20 +272,20 @@ impl<'t> Parser<'t> {
                 false => first,
             };
             if last < first {
-                return Err(self.wrong(&format!("{first:?} comes after {last:?}")));
+                return Err(self.error(&format!("{first:?} comes after {last:?}")));
             }
             ranges.push((first, last));
         }
         self.at += 1;
         if ranges.is_empty() {
-            return Err(self.wrong("a set of characters is empty"));
+            return Err(self.error("a set of characters is empty"));
         }
         Ok(Node::Class { negated, ranges })
     }
 
     /// A character, perhaps escaped.
     fn character(&mut self) -> Result<char, String> {
-        let c = self.next().ok_or_else(|| self.wrong("the grammar ends too early"))?;
+        let c = self.next().ok_or_else(|| self.error("the grammar ends too early"))?;
         if c != '\\' {
             return Ok(c);
         }
@@ -298,7 +299,7 @@ impl<'t> Parser<'t> {
             Some(plain) if !plain.is_alphanumeric() => return Ok(plain),
             _ => {
                 return Err(
-                    self.wrong("an escape is unknown: the known ones are \\n, \\r, \\t, \\x, \\u and \\U")
+                    self.error("an escape is unknown: the known ones are \\n, \\r, \\t, \\x, \\u and \\U")
                 );
             }
         };
@@ -310,13 +311,13 @@ impl<'t> Parser<'t> {
 
     fn token(&mut self, negated: bool) -> Result<Node, String> {
         let rest = &self.text[self.at..];
-        let end = rest.find('>').ok_or_else(|| self.wrong("`>` is expected"))?;
+        let end = rest.find('>').ok_or_else(|| self.error("`>` is expected"))?;
         let text = &rest[..=end];
         let id = match text.strip_prefix("<[").and_then(|text| text.strip_suffix("]>")) {
             Some(number) => number.trim().parse().ok(),
             None => (self.tokens)(text),
         };
-        let id = id.ok_or_else(|| self.wrong(&format!("{text} is not a token of this model")))?;
+        let id = id.ok_or_else(|| self.error(&format!("{text} is not a token of this model")))?;
         self.at += end + 1;
         Ok(Node::Token { id, negated })
     }
@@ -347,7 +348,7 @@ fn counts(text: &str) -> Result<(u32, Option<u32>), String> {
 #[derive(Clone)]
 struct Regex {
     text: String,
-    fits_nothing: bool,
+    matches_empty: bool,
 }
 
 struct Writer<'r> {
@@ -399,15 +400,15 @@ impl<'r> Writer<'r> {
     fn regex(&self, node: &Node) -> Option<Regex> {
         let regex = match node {
             Node::Text(text) => {
-                Regex { text: text.chars().map(escaped).collect(), fits_nothing: text.is_empty() }
+                Regex { text: text.chars().map(escaped).collect(), matches_empty: text.is_empty() }
             }
-            Node::Any => Regex { text: "(?s:.)".into(), fits_nothing: false },
+            Node::Any => Regex { text: "(?s:.)".into(), matches_empty: false },
             Node::Class { negated, ranges } => {
                 let mut text = String::from(if *negated { "[^" } else { "[" });
                 for (first, last) in ranges {
                     let _ = write!(text, "{}-{}", escaped(*first), escaped(*last));
                 }
-                Regex { text: text + "]", fits_nothing: false }
+                Regex { text: text + "]", matches_empty: false }
             }
             Node::Rule(number) => {
                 let regex = self.regexes[*number].clone()?;
@@ -418,7 +419,7 @@ impl<'r> Writer<'r> {
                 let items = items.iter().map(|item| self.regex(item)).collect::<Option<Vec<_>>>()?;
                 Regex {
                     text: items.iter().map(|item| item.text.as_str()).collect(),
-                    fits_nothing: items.iter().all(|item| item.fits_nothing),
+                    matches_empty: items.iter().all(|item| item.matches_empty),
                 }
             }
             Node::Choice(branches) => {
@@ -427,7 +428,7 @@ impl<'r> Writer<'r> {
                 let texts: Vec<&str> = branches.iter().map(|branch| branch.text.as_str()).collect();
                 Regex {
                     text: format!("(?:{})", texts.join("|")),
-                    fits_nothing: branches.iter().any(|branch| branch.fits_nothing),
+                    matches_empty: branches.iter().any(|branch| branch.matches_empty),
                 }
             }
             Node::Repeat { node, least, most } => {
@@ -435,7 +436,7 @@ impl<'r> Writer<'r> {
                 let times = times(*least, *most);
                 Regex {
                     text: format!("(?:{}){times}", inner.text),
-                    fits_nothing: *least == 0 || inner.fits_nothing,
+                    matches_empty: *least == 0 || inner.matches_empty,
                 }
             }
         };
@@ -477,7 +478,7 @@ impl<'r> Writer<'r> {
                 let pieces: Vec<Node> = pieces.map(|piece| Node::Text(piece.iter().collect())).collect();
                 pieces.iter().map(|piece| self.body(piece)).collect::<Vec<_>>().join(" ")
             }
-            Node::Any => self.terminal(&Regex { text: "(?s:.)".into(), fits_nothing: false }),
+            Node::Any => self.terminal(&Regex { text: "(?s:.)".into(), matches_empty: false }),
             Node::Class { negated, ranges } => {
                 let halves = ranges.split_at(ranges.len() / 2);
                 let halves = [halves.0, halves.1]
@@ -497,7 +498,7 @@ impl<'r> Writer<'r> {
                 (Some(run), Some(next)) if run.text.len() + next.text.len() <= REGEX_CHARS_MAX => {
                     Some(Regex {
                         text: format!("{}{}", run.text, next.text),
-                        fits_nothing: run.fits_nothing && next.fits_nothing,
+                        matches_empty: run.matches_empty && next.matches_empty,
                     })
                 }
                 _ => None,
@@ -525,12 +526,12 @@ impl<'r> Writer<'r> {
         if regex.text.is_empty() {
             return "\"\"".to_owned();
         }
-        let (written, optional) = match regex.fits_nothing {
+        let (expression, optional) = match regex.matches_empty {
             true => (format!("/{}/ & /(?s:.+)/", regex.text), "?"),
             false => (format!("/{}/", regex.text), ""),
         };
         let next = self.terminals.len();
-        let number = *self.terminals.entry(written).or_insert(next);
+        let number = *self.terminals.entry(expression).or_insert(next);
         match optional {
             "" => format!("TERMINAL_{number}"),
             _ => format!("(TERMINAL_{number})?"),

@@ -1,5 +1,5 @@
-//! How long a schema may oblige an answer to become: one token that opens an optional property can commit the answer to all
-//! that this property must hold.
+//! Estimates how many bytes a schema may oblige an answer to write. One token that opens an optional property commits
+//! the answer to everything that this property must hold, so the search for an ending has to begin early enough.
 
 use std::collections::HashMap;
 
@@ -8,16 +8,16 @@ use serde_json::{Map, Value};
 /// Bytes around an item or a property: quotes, the colon, the comma, the spaces.
 const AROUND_BYTES: u64 = 8;
 
-/// An upper bound, in bytes, on what a value under `schema` must still hold once its forms have been chosen. A reference
-/// inside of what it refers to counts as nothing: whoever follows it a second time may stop there.
-pub(super) fn most_needed(schema: &Value) -> u32 {
+/// An upper bound for the bytes of the shortest value under `schema`, whichever branches are chosen. A reference inside
+/// of its own target counts as nothing, because the value may end there.
+pub(super) fn required_bytes_max(schema: &Value) -> u32 {
     let mut lengths = Lengths { root: schema, known: HashMap::new() };
     u32::try_from(lengths.of(schema)).unwrap_or(u32::MAX)
 }
 
 struct Lengths<'a> {
     root: &'a Value,
-    /// By reference; zero while it is being looked at.
+    /// Results by reference; zero while a reference is being counted.
     known: HashMap<&'a str, u64>,
 }
 
@@ -104,7 +104,7 @@ mod tests {
             ),
         ];
         for (schema, text) in cases {
-            let needed = most_needed(&schema);
+            let needed = required_bytes_max(&schema);
             assert!(
                 needed as usize >= text.len() && needed < 100,
                 "{schema}: {needed}, {} bytes",
@@ -116,6 +116,6 @@ mod tests {
     #[test]
     fn a_schema_that_refers_to_itself_comes_to_an_end() {
         let list = json!({"$defs": {"l": {"type": "object", "properties": {"head": {"type": "string", "minLength": 9}, "tail": {"$ref": "#/$defs/l"}}}}, "$ref": "#/$defs/l"});
-        assert!((20..100).contains(&most_needed(&list)), "{}", most_needed(&list));
+        assert!((20..100).contains(&required_bytes_max(&list)), "{}", required_bytes_max(&list));
     }
 }

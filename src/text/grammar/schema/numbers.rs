@@ -23,15 +23,15 @@ const DIGITS_MAX: i32 = 15;
 
 /// One end of a range and whether it is exclusive.
 type Bound = Option<(f64, bool)>;
-type Refused = (&'static str, String);
+type Refusal = (&'static str, String);
 
 /// Makes the bounds in `node` exact. They are numbers or, in draft 4, flags. `given` is the original node.
 ///
 /// # Errors
 /// The keyword that no number satisfies, and why.
-pub(super) fn narrow(node: &mut Map<String, Value>, given: &Map<String, Value>) -> Result<(), Refused> {
+pub(super) fn narrow(node: &mut Map<String, Value>, given: &Map<String, Value>) -> Result<(), Refusal> {
     let mut given = given.clone();
-    if let Some((digits, places)) = given.get("multipleOf").and_then(Value::as_f64).and_then(written)
+    if let Some((digits, places)) = given.get("multipleOf").and_then(Value::as_f64).and_then(decimal_form)
         && node.contains_key("multipleOf")
         && is_integer(node)
     {
@@ -47,7 +47,7 @@ pub(super) fn narrow(node: &mut Map<String, Value>, given: &Map<String, Value>) 
     bounds(node, given)?;
     let of = given.get("multipleOf").and_then(Value::as_f64).filter(|_| node.contains_key("multipleOf"));
     match (of, node.get("multipleOf").and_then(Value::as_f64).and_then(decimal)) {
-        (Some(of), counted) if counted != written(of) => {
+        (Some(of), counted) if counted != decimal_form(of) => {
             let why = format!(
                 "multiples of {of} can be enforced only between bounds that leave {LISTED_ALONE_MAX} or fewer"
             );
@@ -57,15 +57,15 @@ pub(super) fn narrow(node: &mut Map<String, Value>, given: &Map<String, Value>) 
     }
 }
 
-fn bounds(node: &mut Map<String, Value>, given: &Map<String, Value>) -> Result<(), Refused> {
+fn bounds(node: &mut Map<String, Value>, given: &Map<String, Value>) -> Result<(), Refusal> {
     let has = |key: &str| given.contains_key(key);
     let counted = node.get("multipleOf").and_then(Value::as_f64).and_then(decimal);
     let bounded = ["minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum"].into_iter().any(has);
     if !bounded && counted.is_none() {
         return Ok(());
     }
-    let least = side(node, "minimum", "exclusiveMinimum", 1.0)?;
-    let most = side(node, "maximum", "exclusiveMaximum", -1.0)?;
+    let least = tightest_bound(node, "minimum", "exclusiveMinimum", 1.0)?;
+    let most = tightest_bound(node, "maximum", "exclusiveMaximum", -1.0)?;
     // With more digits, a reader that uses doubles can't tell whether a number is a multiple.
     let limit = counted.map(|(_, places)| 10f64.powi(DIGITS_MAX - places as i32));
     let limit = limit.filter(|limit| {
@@ -77,10 +77,10 @@ fn bounds(node: &mut Map<String, Value>, given: &Map<String, Value>) -> Result<(
     let far = |bound: &Bound| bound.is_some_and(|(bound, _)| bound.abs() > EXACT_MAX);
     let most = if far(&least) && most.is_none() { Some((LIMIT, false)) } else { most };
     let least = if far(&most) && least.is_none() { Some((-LIMIT, false)) } else { least };
-    let (least, most) = if is_integer(node) { (least, most) } else { apart(least, most) };
+    let (least, most) = if is_integer(node) { (least, most) } else { without_exclusive_ends(least, most) };
     let (least, most) = match multiples_within(node, given, least, most)? {
-        Within::Bounds(least, most) => (least, most),
-        Within::These(values) => {
+        MultiplesWithin::Bounds(least, most) => (least, most),
+        MultiplesWithin::Values(values) => {
             for key in ["multipleOf", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"] {
                 node.shift_remove(key);
             }
@@ -104,16 +104,16 @@ fn bounds(node: &mut Map<String, Value>, given: &Map<String, Value>) -> Result<(
         let key = if open { "exclusiveMinimum" } else { "minimum" };
         return Err((
             key,
-            format!("no number is {} and {}", said(least, "least", open), said(most, "most", open_too)),
+            format!("no number is {} and {}", bound_text(least, "least", open), bound_text(most, "most", open_too)),
         ));
     }
     Ok(())
 }
 
-enum Within {
+enum MultiplesWithin {
     /// The multiples between a first and a last one.
     Bounds(Bound, Bound),
-    These(Vec<Value>),
+    Values(Vec<Value>),
 }
 
 /// Narrows bounds beside `multipleOf` to the first and the last multiple between them: the pattern for other bounds has
@@ -123,10 +123,10 @@ fn multiples_within(
     given: &Map<String, Value>,
     least: Bound,
     most: Bound,
-) -> Result<Within, Refused> {
+) -> Result<MultiplesWithin, Refusal> {
     let of = given.get("multipleOf").and_then(Value::as_f64).filter(|_| node.contains_key("multipleOf"));
-    let Some((of, (digits, places))) = of.and_then(|of| Some((of, written(of)?))) else {
-        return Ok(Within::Bounds(least, most));
+    let Some((of, (digits, places))) = of.and_then(|of| Some((of, decimal_form(of)?))) else {
+        return Ok(MultiplesWithin::Bounds(least, most));
     };
     let is_counted =
         node.get("multipleOf").and_then(Value::as_f64).and_then(decimal) == Some((digits, places));
@@ -157,20 +157,20 @@ fn multiples_within(
                 "multipleOf",
                 format!(
                     "no multiple of {of} is {} and {}",
-                    said(least, "least", open),
-                    said(most, "most", open_too)
+                    bound_text(least, "least", open),
+                    bound_text(most, "most", open_too)
                 ),
             )),
-            _ => Ok(Within::These(values)),
+            _ => Ok(MultiplesWithin::Values(values)),
         };
     }
     let bound = |count: Option<i128>, given: Bound| count.map(|count| (multiple(count), false)).or(given);
-    Ok(Within::Bounds(bound(first, least), bound(last, most)))
+    Ok(MultiplesWithin::Bounds(bound(first, least), bound(last, most)))
 }
 
 /// Narrows a range of at most 1 with an exclusive whole bound by a part in a million, because llguidance's pattern
 /// would accept that bound.
-fn apart(least: Bound, most: Bound) -> (Bound, Bound) {
+fn without_exclusive_ends(least: Bound, most: Bound) -> (Bound, Bound) {
     let (Some((low, low_open)), Some((high, high_open))) = (least, most) else { return (least, most) };
     let part = (high - low) * 1e-6;
     let near = part > 0.0 && high - low <= 1.0;
@@ -185,7 +185,7 @@ fn apart(least: Bound, most: Bound) -> (Bound, Bound) {
     (moved(low, low_open, part), moved(high, high_open, -part))
 }
 
-fn said(bound: f64, end: &str, is_exclusive: bool) -> String {
+fn bound_text(bound: f64, end: &str, is_exclusive: bool) -> String {
     match (is_exclusive, end) {
         (true, "least") => format!("above {bound}"),
         (true, _) => format!("below {bound}"),
@@ -202,12 +202,12 @@ fn numbers_only(node: &Map<String, Value>) -> bool {
 }
 
 /// One end of the range. `inwards` is 1 for the lower end and -1 for the upper.
-fn side(
+fn tightest_bound(
     node: &Map<String, Value>,
     plain: &'static str,
     exclusive: &'static str,
     inwards: f64,
-) -> Result<Bound, Refused> {
+) -> Result<Bound, Refusal> {
     let plain_bound = node.get(plain).and_then(Value::as_number).map(|number| (number, plain, false));
     let bounds = match node.get(exclusive) {
         Some(Value::Bool(true)) => [plain_bound.map(|(number, key, _)| (number, key, true)), None],
@@ -291,7 +291,7 @@ pub(super) fn multiple(value: &Value) -> Result<Value, String> {
     let float = value.as_f64().filter(|float| *float > 0.0 && float.is_finite());
     let float = float.ok_or_else(|| "it must be a number above zero".to_owned())?;
     let (digits, places) =
-        written(float).ok_or_else(|| format!("{value} has too many digits to be enforced"))?;
+        decimal_form(float).ok_or_else(|| format!("{value} has too many digits to be enforced"))?;
     if digits > MULTIPLE_MAX || places > PLACES_MAX {
         return Err(format!(
             "multiples of {value} take too many states: at most {MULTIPLE_MAX} are allowed, counted in its last decimal place, and at most {PLACES_MAX} decimal places"
@@ -306,7 +306,7 @@ fn greatest_divisor(a: u32, b: u32) -> u32 {
 }
 
 /// A number as `digits · 10^-places`, by its shortest decimal form.
-fn written(float: f64) -> Option<(u32, u32)> {
+fn decimal_form(float: f64) -> Option<(u32, u32)> {
     let text = float.to_string();
     let (whole, part) = text.split_once('.').unwrap_or((&text, ""));
     Some((format!("{whole}{part}").parse().ok()?, part.len() as u32))
@@ -323,7 +323,7 @@ fn counted_as(digits: u32, places: u32) -> Option<f64> {
 }
 
 /// A number as `digits · 10^-places`, computed as llguidance computes it for `multipleOf`.
-pub(super) fn decimal(float: f64) -> Option<(u32, u32)> {
+pub(crate) fn decimal(float: f64) -> Option<(u32, u32)> {
     let (mut scaled, mut places) = (float, 0);
     while scaled.fract() != 0.0 {
         scaled *= 10.0;

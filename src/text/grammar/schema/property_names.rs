@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 ///
 /// # Errors
 /// When `propertyNames` has a form that can't be rewritten.
-pub(super) fn settle(node: &mut Map<String, Value>) -> Result<(), String> {
+pub(super) fn rewrite(node: &mut Map<String, Value>) -> Result<(), String> {
     let Some(names) = node.shift_remove("propertyNames") else { return Ok(()) };
     let Value::Object(mut names) = names else {
         // Every name breaks the rule, so only an empty object matches.
@@ -47,7 +47,7 @@ pub(super) fn settle(node: &mut Map<String, Value>) -> Result<(), String> {
 ///
 /// # Errors
 /// The keyword that can't be enforced, and why.
-pub(super) fn settle_counts(node: &mut Map<String, Value>) -> Result<(), (&'static str, String)> {
+pub(super) fn rewrite_counts(node: &mut Map<String, Value>) -> Result<(), (&'static str, String)> {
     let required = node.get("required").and_then(Value::as_array).map_or(0, Vec::len) as u64;
     let listed = node.get("properties").and_then(Value::as_object).map_or(0, Map::len) as u64;
     let closed =

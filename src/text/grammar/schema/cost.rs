@@ -5,9 +5,10 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use serde_json::Value;
 
-use super::children::children;
+use super::subschemas::subschemas;
 use super::numbers::{self, MULTIPLE_MAX};
-use super::{GrammarError, patterns};
+use super::patterns;
+use crate::grammar::GrammarError;
 
 /// Optional properties of one object: each may be followed by every later one.
 const OPTIONAL_MAX: usize = 400;
@@ -22,7 +23,7 @@ const REMAINDERS_MAX: u64 = 5000;
 /// Parts after `allOf` and references have been expanded.
 const PARTS_MAX: u64 = 10_000;
 /// Values of an `enum` beside a pattern: each is matched against it.
-const WORDS_MAX: usize = 300;
+const VALUES_BESIDE_PATTERN_MAX: usize = 300;
 /// Parts of a schema that counts as cheap.
 const CHEAP_PARTS: usize = 500;
 
@@ -32,30 +33,30 @@ const CHEAP_PARTS: usize = 500;
 /// [`GrammarError::Schema`] says what there is too much of.
 pub(super) fn check(root: &Value) -> Result<(), GrammarError> {
     let refused = |problem: String| Err(GrammarError::Schema(problem));
-    let mut counted = Counted::default();
-    count(root, &mut counted);
-    if counted.optional > OPTIONAL_MAX {
-        let optional = counted.optional;
+    let mut counts = Counts::default();
+    count(root, &mut counts);
+    if counts.optional > OPTIONAL_MAX {
+        let optional = counts.optional;
         return refused(format!(
             "an object has {optional} optional properties, but at most {OPTIONAL_MAX} can be enforced"
         ));
     }
-    if counted.properties > PROPERTIES_MAX {
-        let listed = counted.properties;
+    if counts.properties > PROPERTIES_MAX {
+        let listed = counts.properties;
         return refused(format!(
             "an object has {listed} properties, but at most {PROPERTIES_MAX} can be enforced"
         ));
     }
-    if counted.words > VALUES_MAX {
-        return refused(too_many_values(counted.words));
+    if counts.enum_values > VALUES_MAX {
+        return refused(too_many_values(counts.enum_values));
     }
-    if counted.words > WORDS_MAX && counted.patterns > 0 && (counted.combines || counted.words_by_pattern) {
+    if counts.enum_values > VALUES_BESIDE_PATTERN_MAX && counts.patterns > 0 && (counts.combines || counts.enum_with_pattern) {
         return refused(format!(
-            "an `enum` has {} values together with a pattern, but at most {WORDS_MAX} can be enforced there",
-            counted.words
+            "an `enum` has {} values together with a pattern, but at most {VALUES_BESIDE_PATTERN_MAX} can be enforced there",
+            counts.enum_values
         ));
     }
-    if counted.ranges.len() > RANGES_MAX {
+    if counts.ranges.len() > RANGES_MAX {
         return refused(format!(
             "it has more than {RANGES_MAX} different ranges of numbers, but no more can be enforced"
         ));
@@ -69,9 +70,9 @@ pub(super) fn check(root: &Value) -> Result<(), GrammarError> {
         ));
     }
     // When parts are combined, a number may have to be a multiple of all of them at once.
-    let product = counted.multiples.iter().fold(1u64, |product, &it| product.saturating_mul(it.into()));
-    let at_once = if counted.combines { product } else { 0 };
-    if counted.remainders > REMAINDERS_MAX || at_once > u64::from(MULTIPLE_MAX) {
+    let product = counts.multiples.iter().fold(1u64, |product, &it| product.saturating_mul(it.into()));
+    let at_once = if counts.combines { product } else { 0 };
+    if counts.remainders > REMAINDERS_MAX || at_once > u64::from(MULTIPLE_MAX) {
         return refused(
             "its `multipleOf` keywords take too many states together: use fewer or smaller ones".into(),
         );
@@ -87,21 +88,21 @@ pub(super) fn too_many_values(values: usize) -> String {
 }
 
 /// Whether the grammar for `root` is certainly small.
-pub(super) fn is_cheap(root: &Value) -> bool {
-    let mut counted = Counted::default();
-    count(root, &mut counted);
-    counted.parts <= CHEAP_PARTS && !counted.combines && counted.remainders <= 100 && counted.patterns <= 8
+pub(crate) fn is_cheap(root: &Value) -> bool {
+    let mut counts = Counts::default();
+    count(root, &mut counts);
+    counts.parts <= CHEAP_PARTS && !counts.combines && counts.remainders <= 100 && counts.patterns <= 8
 }
 
 #[derive(Default)]
-struct Counted {
+struct Counts {
     parts: usize,
     optional: usize,
     properties: usize,
     patterns: usize,
     /// The length of the longest `enum`.
-    words: usize,
-    words_by_pattern: bool,
+    enum_values: usize,
+    enum_with_pattern: bool,
     /// Ranges of numbers with different bounds, type or multiple.
     ranges: HashSet<String>,
     remainders: u64,
@@ -110,33 +111,33 @@ struct Counted {
     combines: bool,
 }
 
-fn count(value: &Value, counted: &mut Counted) {
+fn count(value: &Value, counts: &mut Counts) {
     let Value::Object(fields) = value else { return };
     let required = fields.get("required").and_then(Value::as_array).map_or(0, Vec::len);
-    counted.parts += 1 + fields.len() + required;
+    counts.parts += 1 + fields.len() + required;
     if let Some(Value::Object(listed)) = fields.get("properties") {
-        counted.properties = counted.properties.max(listed.len());
-        counted.optional = counted.optional.max(listed.len().saturating_sub(required));
+        counts.properties = counts.properties.max(listed.len());
+        counts.optional = counts.optional.max(listed.len().saturating_sub(required));
     }
-    counted.properties = counted.properties.max(required);
+    counts.properties = counts.properties.max(required);
     let patterns =
         ["pattern", "format"].iter().filter(|key| fields.get(**key).is_some_and(Value::is_string)).count();
-    let words = fields.get("enum").and_then(Value::as_array).map_or(0, Vec::len);
+    let values = fields.get("enum").and_then(Value::as_array).map_or(0, Vec::len);
     let bounds = ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"].map(|key| fields.get(key));
-    if bounds.iter().flatten().any(|bound| bound.is_number()) && counted.ranges.len() <= RANGES_MAX {
-        counted.ranges.insert(format!("{bounds:?} {:?} {:?}", fields.get("type"), fields.get("multipleOf")));
+    if bounds.iter().flatten().any(|bound| bound.is_number()) && counts.ranges.len() <= RANGES_MAX {
+        counts.ranges.insert(format!("{bounds:?} {:?} {:?}", fields.get("type"), fields.get("multipleOf")));
     }
-    counted.patterns += patterns;
-    counted.words = counted.words.max(words);
-    counted.words_by_pattern |= words > WORDS_MAX && patterns > 0;
-    counted.combines |= fields.contains_key("allOf") || (fields.contains_key("$ref") && fields.len() > 1);
+    counts.patterns += patterns;
+    counts.enum_values = counts.enum_values.max(values);
+    counts.enum_with_pattern |= values > VALUES_BESIDE_PATTERN_MAX && patterns > 0;
+    counts.combines |= fields.contains_key("allOf") || (fields.contains_key("$ref") && fields.len() > 1);
     if let Some((digits, places)) =
         fields.get("multipleOf").and_then(Value::as_f64).and_then(numbers::decimal)
     {
-        counted.remainders += u64::from(digits);
-        counted.multiples.insert(digits.max(10u32.saturating_pow(places)));
+        counts.remainders += u64::from(digits);
+        counts.multiples.insert(digits.max(10u32.saturating_pow(places)));
     }
-    children(fields).for_each(|child| count(child, counted));
+    subschemas(fields).for_each(|child| count(child, counts));
 }
 
 /// Counts the forms and parts that a schema has once `allOf` and references are expanded. A value takes one of the
@@ -178,7 +179,7 @@ impl<'a> Expansion<'a> {
                 ("enum", Value::Array(values)) => {
                     let count = values.len() as u64;
                     // An `enum` alone is one lexeme of the grammar, however many values it has.
-                    (forms, parts) = both((forms, parts), if inside { (count, count) } else { (1, 1) });
+                    (forms, parts) = combined((forms, parts), if inside { (count, count) } else { (1, 1) });
                 }
                 ("anyOf" | "oneOf", Value::Array(branches)) => {
                     let mut sum = (0u64, 0u64);
@@ -186,17 +187,17 @@ impl<'a> Expansion<'a> {
                         let (of_forms, of_parts) = self.of(branch, inside);
                         sum = (sum.0.saturating_add(of_forms), sum.1.saturating_add(of_parts));
                     }
-                    (forms, parts) = both((forms, parts), sum);
+                    (forms, parts) = combined((forms, parts), sum);
                 }
                 ("allOf", Value::Array(branches)) => {
                     for branch in branches {
                         let branch = self.of(branch, inside);
-                        (forms, parts) = both((forms, parts), branch);
+                        (forms, parts) = combined((forms, parts), branch);
                     }
                 }
                 ("$ref", Value::String(reference)) if inside => {
                     let target = self.referred(reference);
-                    (forms, parts) = both((forms, parts), target);
+                    (forms, parts) = combined((forms, parts), target);
                 }
                 _ => {}
             }
@@ -218,7 +219,7 @@ impl<'a> Expansion<'a> {
 }
 
 /// The forms and parts of a combination of both.
-fn both(a: (u64, u64), b: (u64, u64)) -> (u64, u64) {
+fn combined(a: (u64, u64), b: (u64, u64)) -> (u64, u64) {
     let parts = a.0.saturating_mul(b.1).saturating_add(b.0.saturating_mul(a.1));
     (a.0.saturating_mul(b.0.max(1)), parts)
 }

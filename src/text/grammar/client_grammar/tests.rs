@@ -1,12 +1,12 @@
 use std::sync::Arc;
 
-use super::super::tests::{allowed, drawn, factory};
+use super::super::tests::{allowed, random_answer, factory};
 use super::*;
 use crate::Tokenizer;
 
 /// Whether `text` is a complete answer under a grammar.
-fn fits(factory: &GrammarFactory, tokenizer: &Tokenizer, written: &Written, text: &str) -> bool {
-    let mut constraint = factory.written(written).unwrap_or_else(|error| panic!("{written:?}: {error}"));
+fn fits(factory: &GrammarFactory, tokenizer: &Tokenizer, grammar: &ClientGrammar, text: &str) -> bool {
+    let mut constraint = factory.client_grammar(grammar).unwrap_or_else(|error| panic!("{grammar:?}: {error}"));
     for token in tokenizer.encode(text, false) {
         if !allowed(&mut constraint, tokenizer).contains(&token) || constraint.accept(token).is_err() {
             return false;
@@ -16,25 +16,25 @@ fn fits(factory: &GrammarFactory, tokenizer: &Tokenizer, written: &Written, text
         || allowed(&mut constraint, tokenizer).iter().any(|id| tokenizer.end_of_generation().contains(id))
 }
 
-fn check(written: &Written, good: &[&str], bad: &[&str]) {
+fn check(grammar: &ClientGrammar, good: &[&str], bad: &[&str]) {
     let (factory, tokenizer): (GrammarFactory, Arc<Tokenizer>) = factory();
     for text in good {
-        assert!(fits(&factory, &tokenizer, written, text), "{written:?} refuses {text:?}");
+        assert!(fits(&factory, &tokenizer, grammar, text), "{grammar:?} refuses {text:?}");
     }
     for text in bad {
-        assert!(!fits(&factory, &tokenizer, written, text), "{written:?} takes {text:?}");
+        assert!(!fits(&factory, &tokenizer, grammar, text), "{grammar:?} takes {text:?}");
     }
 }
 
-fn gbnf(text: &str) -> Written {
-    let written = Written::grammar(text.to_owned());
-    assert!(matches!(written, Written::Gbnf(_)));
-    written
+fn gbnf(text: &str) -> ClientGrammar {
+    let grammar = ClientGrammar::detect(text.to_owned());
+    assert!(matches!(grammar, ClientGrammar::Gbnf(_)));
+    grammar
 }
 
 #[test]
 fn regular_expressions_hold_for_the_whole_answer() {
-    let check = |regex: &str, good: &[&str], bad: &[&str]| check(&Written::Regex(regex.into()), good, bad);
+    let check = |regex: &str, good: &[&str], bad: &[&str]| check(&ClientGrammar::Regex(regex.into()), good, bad);
     check(r"[0-9]{3}-[a-z]+", &["123-a", "000-xyz"], &["123-", "12-a", "123-a "]);
     check(r"^\d{4}$", &["2024"], &["202", "20245"]);
     check(r"^a\$", &["a$"], &["a"]);
@@ -47,7 +47,7 @@ fn regular_expressions_hold_for_the_whole_answer() {
 fn choices_are_exactly_one_of_them() {
     let choices = ["positive", "negative", "a \"quoted\" one", "ü\n"].map(str::to_owned).to_vec();
     check(
-        &Written::Choice(choices),
+        &ClientGrammar::Choice(choices),
         &["positive", "a \"quoted\" one", "ü\n"],
         &["positiv", "neutral", "positivenegative"],
     );
@@ -55,10 +55,10 @@ fn choices_are_exactly_one_of_them() {
 
 #[test]
 fn lark_is_taken_as_it_is() {
-    let lark = Written::grammar(
+    let lark = ClientGrammar::detect(
         "start: greeting \" \" NAME\ngreeting: \"Hello\" | \"Bye\"\nNAME: /[A-Z][a-z]+/\n".into(),
     );
-    assert!(matches!(lark, Written::Lark(_)));
+    assert!(matches!(lark, ClientGrammar::Lark(_)));
     check(&lark, &["Hello Ada", "Bye Bob"], &["Hello ada", "Hi Ada"]);
 }
 
@@ -113,7 +113,7 @@ fn random_answers_under_gbnf_fit_it() {
     let (factory, tokenizer) = factory();
     let list = gbnf("root ::= (\"- \" item){1,4}\nitem ::= [a-z]{1,8} \"\\n\"");
     for seed in 1..20 {
-        let text = drawn(factory.written(&list).unwrap(), &tokenizer, seed).expect("it ends");
+        let text = random_answer(factory.client_grammar(&list).unwrap(), &tokenizer, seed).expect("it ends");
         let lines: Vec<&str> = text.lines().collect();
         assert!((1..=4).contains(&lines.len()), "{text:?}");
         assert!(lines.iter().all(|line| line.starts_with("- ") && line.len() <= 10), "{text:?}");
@@ -125,7 +125,7 @@ fn tokens_stand_for_themselves() {
     let (factory, tokenizer) = factory();
     let id = tokenizer.special_token("<|im_start|>").unwrap();
     for text in ["root ::= \"a\" <|im_start|>".to_owned(), format!("root ::= \"a\" <[{id}]>")] {
-        let mut constraint = factory.written(&gbnf(&text)).unwrap();
+        let mut constraint = factory.client_grammar(&gbnf(&text)).unwrap();
         constraint.accept(tokenizer.encode("a", false)[0]).unwrap();
         assert_eq!(allowed(&mut constraint, &tokenizer), [id], "{text}");
     }
@@ -134,10 +134,10 @@ fn tokens_stand_for_themselves() {
 #[test]
 fn what_is_wrong_is_said_with_its_line() {
     let (factory, _) = factory();
-    let check = |written: Written, says: &str| {
-        let error = factory.written(&written).err().unwrap_or_else(|| panic!("{written:?} is taken"));
-        assert!(matches!(error, GrammarError::Written(_)), "{error:?}");
-        assert!(error.to_string().contains(says), "{written:?}: {error}");
+    let check = |grammar: ClientGrammar, says: &str| {
+        let error = factory.client_grammar(&grammar).err().unwrap_or_else(|| panic!("{grammar:?} is taken"));
+        assert!(matches!(error, GrammarError::ClientGrammar(_)), "{error:?}");
+        assert!(error.to_string().contains(says), "{grammar:?}: {error}");
     };
     check(gbnf("rot ::= \"a\""), "`root`");
     check(gbnf("root ::= a b\na ::= \"x\""), "rule b");
@@ -153,11 +153,11 @@ fn what_is_wrong_is_said_with_its_line() {
     check(gbnf("root ::= \"\\q\""), "escape");
     check(gbnf("root ::= <nothing>"), "not a token");
     check(gbnf(&format!("root ::= {}\"a\"{}", "(".repeat(5000), ")".repeat(5000))), "parentheses");
-    check(Written::Lark("start: nothing".into()), "nothing");
-    check(Written::Regex("(".into()), "");
-    check(Written::Regex(String::new()), "empty");
-    check(Written::Choice(vec![String::new()]), "empty");
-    check(Written::Regex("a".repeat(300_000)), "bytes");
+    check(ClientGrammar::Lark("start: nothing".into()), "nothing");
+    check(ClientGrammar::Regex("(".into()), "");
+    check(ClientGrammar::Regex(String::new()), "empty");
+    check(ClientGrammar::Choice(vec![String::new()]), "empty");
+    check(ClientGrammar::Regex("a".repeat(300_000)), "bytes");
 }
 
 #[test]
@@ -180,7 +180,7 @@ fn long_chains_and_doublings_stay_small() {
 fn repetitions_of_repetitions_are_refused_before_they_nest() {
     for behind in ["*", "+", "?", "{2}"] {
         let grammar = format!("root ::= \"a\"{}", behind.repeat(50_000));
-        let error = factory().0.written(&Written::Gbnf(grammar)).err().expect("refused").to_string();
+        let error = factory().0.client_grammar(&ClientGrammar::Gbnf(grammar)).err().expect("refused").to_string();
         assert!(error.contains("repetitions"), "{error}");
     }
 }
@@ -188,10 +188,10 @@ fn repetitions_of_repetitions_are_refused_before_they_nest() {
 #[test]
 fn long_runs_of_digits_are_left_alone_where_the_answer_is_no_json() {
     let (factory, tokenizer) = factory();
-    let mut constraint = factory.written(&Written::Regex("[01]{64}".into())).expect("a grammar");
+    let mut constraint = factory.client_grammar(&ClientGrammar::Regex("[01]{64}".into())).expect("a grammar");
     let one = tokenizer.encode("1", false)[0];
     for _ in 0..60 {
-        assert_eq!(constraint.settle(one), one, "no number of JSON is ended here");
+        assert_eq!(constraint.adjust(one), one, "no number of JSON is ended here");
         constraint.accept(one).expect("it is allowed");
     }
 }

@@ -19,7 +19,7 @@ const NAMED: &[&str] =
 
 /// A part of a schema and its location.
 #[derive(Debug, Clone)]
-pub(super) struct Place<'a> {
+pub(super) struct Location<'a> {
     pub value: &'a Value,
     /// The pointer from the root, e.g. `#/$defs/a`.
     pub pointer: String,
@@ -31,30 +31,30 @@ pub(super) struct Place<'a> {
 pub(super) struct References<'a> {
     root: &'a Value,
     /// Places by resolved `$id` and by `$id#anchor`.
-    named: HashMap<String, Place<'a>>,
+    named: HashMap<String, Location<'a>>,
     /// Earlier results, by base and reference.
-    known: RefCell<HashMap<(String, String), Result<Place<'a>, String>>>,
+    known: RefCell<HashMap<(String, String), Result<Location<'a>, String>>>,
 }
 
 impl<'a> References<'a> {
     /// Collects the names in `root`. Its nesting depth must have been checked before.
     pub fn new(root: &'a Value) -> Self {
         let mut named = HashMap::new();
-        let place = Place { value: root, pointer: "#".into(), base: NO_BASE.into() };
-        named.insert(NO_BASE.to_owned(), place.clone());
-        collect(&place, &mut named);
+        let location = Location { value: root, pointer: "#".into(), base: NO_BASE.into() };
+        named.insert(NO_BASE.to_owned(), location.clone());
+        collect(&location, &mut named);
         Self { root, named, known: RefCell::default() }
     }
 
-    pub fn root(&self) -> Place<'a> {
-        Place { value: self.root, pointer: "#".into(), base: base_of(self.root, NO_BASE) }
+    pub fn root(&self) -> Location<'a> {
+        Location { value: self.root, pointer: "#".into(), base: base_of(self.root, NO_BASE) }
     }
 
     /// The target of `reference`, where `base` is the nearest enclosing `$id`. References to references are followed.
     ///
     /// # Errors
     /// Why the reference has no target.
-    pub fn resolve(&self, reference: &str, base: &str) -> Result<Place<'a>, String> {
+    pub fn resolve(&self, reference: &str, base: &str) -> Result<Location<'a>, String> {
         let asked = (base.to_owned(), reference.to_owned());
         if let Some(known) = self.known.borrow().get(&asked) {
             return known.clone();
@@ -64,13 +64,13 @@ impl<'a> References<'a> {
         found
     }
 
-    fn followed(&self, reference: &str, base: &str) -> Result<Place<'a>, String> {
+    fn followed(&self, reference: &str, base: &str) -> Result<Location<'a>, String> {
         // Pointers are often meant from the root, even inside a part with an `$id`.
         let first = self.one(reference, base);
-        let mut place = first.or_else(|problem| self.one(reference, NO_BASE).map_err(|_| problem))?;
+        let mut location = first.or_else(|problem| self.one(reference, NO_BASE).map_err(|_| problem))?;
         let mut met = HashSet::new();
-        while let Some(next) = mere_reference(place.value) {
-            if !met.insert(place.pointer.clone()) {
+        while let Some(next) = mere_reference(location.value) {
+            if !met.insert(location.pointer.clone()) {
                 return Err(format!("`{reference}` refers to itself, through {} references", met.len()));
             }
             if met.len() > CHAIN_MAX {
@@ -78,12 +78,12 @@ impl<'a> References<'a> {
                     "`{reference}` leads to a chain of more than {CHAIN_MAX} references: shorten it"
                 ));
             }
-            place = self.one(next, &place.base)?;
+            location = self.one(next, &location.base)?;
         }
-        Ok(place)
+        Ok(location)
     }
 
-    fn one(&self, reference: &str, base: &str) -> Result<Place<'a>, String> {
+    fn one(&self, reference: &str, base: &str) -> Result<Location<'a>, String> {
         let absolute = joined(base, reference);
         let (document, fragment) = absolute.split_once('#').unwrap_or((&absolute, ""));
         let fragment =
@@ -101,18 +101,18 @@ impl<'a> References<'a> {
                 .ok_or_else(|| format!("`{reference}` does not name an `$anchor` of the schema"));
         }
         let missing = || format!("`{reference}` points to nothing in the schema");
-        let mut place = start.clone();
+        let mut location = start.clone();
         for step in fragment[1..].split('/') {
             let key = step.replace("~1", "/").replace("~0", "~");
-            let value = match place.value {
+            let value = match location.value {
                 Value::Object(fields) => fields.get(&key),
                 Value::Array(items) => key.parse().ok().and_then(|at: usize| items.get(at)),
                 _ => None,
             };
             let value = value.ok_or_else(missing)?;
-            place = Place { value, pointer: below(&place.pointer, &key), base: base_of(value, &place.base) };
+            location = Location { value, pointer: below(&location.pointer, &key), base: base_of(value, &location.base) };
         }
-        Ok(place)
+        Ok(location)
     }
 }
 
@@ -141,18 +141,18 @@ fn id(value: &Value) -> Option<&str> {
     (!text.starts_with('#') && !text.is_empty()).then_some(text)
 }
 
-fn collect<'a>(place: &Place<'a>, named: &mut HashMap<String, Place<'a>>) {
-    let place = Place { base: base_of(place.value, &place.base), ..place.clone() };
-    match place.value {
+fn collect<'a>(location: &Location<'a>, named: &mut HashMap<String, Location<'a>>) {
+    let location = Location { base: base_of(location.value, &location.base), ..location.clone() };
+    match location.value {
         Value::Object(fields) => {
-            if id(place.value).is_some() {
-                named.entry(place.base.clone()).or_insert_with(|| place.clone());
+            if id(location.value).is_some() {
+                named.entry(location.base.clone()).or_insert_with(|| location.clone());
             }
             let old = fields.get("$id").and_then(Value::as_str).and_then(|text| text.strip_prefix('#'));
             let anchors =
                 ["$anchor", "$dynamicAnchor"].into_iter().filter_map(|key| fields.get(key)?.as_str());
             for anchor in anchors.chain(old) {
-                named.entry(format!("{}#{anchor}", place.base)).or_insert_with(|| place.clone());
+                named.entry(format!("{}#{anchor}", location.base)).or_insert_with(|| location.clone());
             }
             for (key, value) in fields {
                 match (key.as_str(), value) {
@@ -160,26 +160,26 @@ fn collect<'a>(place: &Place<'a>, named: &mut HashMap<String, Place<'a>>) {
                     ("const" | "enum" | "default" | "examples" | "example", _) => {}
                     // The keys of these are names, not keywords.
                     (key, Value::Object(named_parts)) if NAMED.contains(&key) => {
-                        let parts = inner(&place, key, value);
+                        let parts = inner(&location, key, value);
                         named_parts
                             .iter()
                             .for_each(|(name, part)| collect(&inner(&parts, name, part), named));
                     }
-                    (key, value) => collect(&inner(&place, key, value), named),
+                    (key, value) => collect(&inner(&location, key, value), named),
                 }
             }
         }
         Value::Array(items) => {
             for (at, value) in items.iter().enumerate() {
-                collect(&inner(&place, &at.to_string(), value), named);
+                collect(&inner(&location, &at.to_string(), value), named);
             }
         }
         _ => {}
     }
 }
 
-fn inner<'a>(place: &Place<'a>, key: &str, value: &'a Value) -> Place<'a> {
-    Place { value, pointer: below(&place.pointer, key), base: place.base.clone() }
+fn inner<'a>(location: &Location<'a>, key: &str, value: &'a Value) -> Location<'a> {
+    Location { value, pointer: below(&location.pointer, key), base: location.base.clone() }
 }
 
 /// Resolves `reference` against `base`. Of RFC 3986 only what schemas use: absolute URIs, absolute and relative paths.

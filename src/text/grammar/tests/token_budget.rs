@@ -68,39 +68,39 @@ const SCHEMAS: &[(&str, &str)] = &[
 
 /// The tokens that a model prefers at each step.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Wants {
+pub(super) enum Preference {
     Anything,
     /// Tokens that contain one of these bytes.
     Bytes(&'static [u8]),
     Longest,
 }
 
-const ALL: &[Wants] = &[
-    Wants::Anything,
-    Wants::Bytes(b","),
-    Wants::Bytes(b"0123456789"),
-    Wants::Bytes(b"[{"),
-    Wants::Bytes(b" "),
-    Wants::Bytes(b"\"\\"),
-    Wants::Bytes(b"eE-."),
-    Wants::Longest,
+const ALL_PREFERENCES: &[Preference] = &[
+    Preference::Anything,
+    Preference::Bytes(b","),
+    Preference::Bytes(b"0123456789"),
+    Preference::Bytes(b"[{"),
+    Preference::Bytes(b" "),
+    Preference::Bytes(b"\"\\"),
+    Preference::Bytes(b"eE-."),
+    Preference::Longest,
 ];
 
-fn wanted(tokenizer: &Tokenizer, token: u32, wants: Wants) -> bool {
+fn is_preferred(tokenizer: &Tokenizer, token: u32, preference: Preference) -> bool {
     let bytes = tokenizer.decode_bytes(token);
-    match wants {
-        Wants::Anything => true,
-        Wants::Bytes(some) => bytes.iter().any(|byte| some.contains(byte)),
-        Wants::Longest => bytes.len() > 3,
+    match preference {
+        Preference::Anything => true,
+        Preference::Bytes(some) => bytes.iter().any(|byte| some.contains(byte)),
+        Preference::Longest => bytes.len() > 3,
     }
 }
 
 /// An answer of at most `tokens_max` tokens, made as the engine makes it. Returns the text and whether it ended.
-pub(super) fn answered(
+pub(super) fn answer_within(
     constraint: &dyn Constraint,
     tokenizer: &Tokenizer,
     tokens_max: u32,
-    wants: Wants,
+    preference: Preference,
     seed: u64,
 ) -> (String, bool) {
     let mut constraint = constraint.snapshot();
@@ -135,11 +135,11 @@ pub(super) fn answered(
             all[state as usize % all.len()]
         };
         // If there are many wanted tokens, a few random picks find one.
-        let is_wanted = |id: &u32| !ends.contains(id) && wanted(tokenizer, *id, wants);
+        let is_wanted = |id: &u32| !ends.contains(id) && is_preferred(tokenizer, *id, preference);
         let found = (0..100).map(|_| pick()).find(is_wanted);
         let found = found.or_else(|| all.iter().copied().find(is_wanted));
         let token = found.unwrap_or_else(pick);
-        let token = constraint.settle(token);
+        let token = constraint.adjust(token);
         if ends.contains(&token) {
             return end(&ids, true);
         }
@@ -168,7 +168,7 @@ pub(super) fn fewest_tokens(factory: &GrammarFactory, text: &str) -> u32 {
 }
 
 /// Tests every schema with every preference, from the fewest tokens that its shortest text takes.
-fn check(tokenizer: Arc<Tokenizer>, wishes: &[Wants], limits: &[u32]) {
+fn check(tokenizer: Arc<Tokenizer>, preferences: &[Preference], limits: &[u32]) {
     let factory = GrammarFactory::new(Arc::clone(&tokenizer)).unwrap();
     let mut checked = 0;
     for (schema, shortest) in SCHEMAS {
@@ -180,12 +180,12 @@ fn check(tokenizer: Arc<Tokenizer>, wishes: &[Wants], limits: &[u32]) {
         let closed = shortest.ends_with(['}', ']', '"']);
         let least = fewest_tokens(&factory, shortest) + u32::from(!closed);
         for &limit in limits.iter().filter(|limit| **limit >= least).chain([&least]) {
-            for &wants in wishes {
-                let (text, ended) = answered(&*constraint, &tokenizer, limit, wants, u64::from(limit));
-                assert!(ended, "{limit} tokens, {wants:?}, {schema}: {text}");
+            for &preference in preferences {
+                let (text, ended) = answer_within(&*constraint, &tokenizer, limit, preference, u64::from(limit));
+                assert!(ended, "{limit} tokens, {preference:?}, {schema}: {text}");
                 let value: Value = serde_json::from_str(&text)
-                    .unwrap_or_else(|e| panic!("{limit} tokens, {wants:?}, {schema}: {e}: {text}"));
-                assert!(validator.is_valid(&value), "{limit} tokens, {wants:?}, {schema}: {text}");
+                    .unwrap_or_else(|e| panic!("{limit} tokens, {preference:?}, {schema}: {e}: {text}"));
+                assert!(validator.is_valid(&value), "{limit} tokens, {preference:?}, {schema}: {text}");
                 checked += 1;
             }
         }
@@ -199,7 +199,7 @@ fn an_answer_is_whole_whenever_its_shortest_form_fits_in_the_tokens() {
         "\" :", "\": Ġ", ", Ġ", "t r", "u e", "tr ue", "{ \"", "} ,", "} ]", "] }", "\" }", "[ ]", "{ }",
         "{} ,", "0 0", "1 2",
     ];
-    check(Arc::new(fixtures::byte_level(&merges)), ALL, &[10, 17, 40, 100, 300]);
+    check(Arc::new(fixtures::byte_level(&merges)), ALL_PREFERENCES, &[10, 17, 40, 100, 300]);
 }
 
 /// Vocabularies of real models; `None`, with a message, if there are none on this machine.
@@ -211,7 +211,7 @@ pub(super) fn vocabularies() -> Option<Vec<std::path::PathBuf>> {
 fn an_answer_is_whole_with_the_vocabularies_of_models() {
     let Some(files) = vocabularies() else { return };
     for file in files {
-        check(Arc::new(Tokenizer::open(&file).unwrap()), &ALL[..4], &[10, 40]);
+        check(Arc::new(Tokenizer::open(&file).unwrap()), &ALL_PREFERENCES[..4], &[10, 40]);
     }
 }
 
@@ -220,7 +220,7 @@ fn what_cannot_fit_is_cut_off_and_not_called_whole() {
     let (factory, tokenizer) = factory();
     let schema = json!({"type": "string", "minLength": 100});
     let constraint = factory.json_schema(&schema).unwrap();
-    let (text, ended) = answered(&*constraint, &tokenizer, 20, Wants::Anything, 1);
+    let (text, ended) = answer_within(&*constraint, &tokenizer, 20, Preference::Anything, 1);
     assert!(!ended, "{text}");
 }
 
@@ -236,10 +236,10 @@ fn calls_of_tools_that_must_be_are_whole_as_well() {
             .tool_calls(&format, std::slice::from_ref(&tool), &ToolChoice::Required, parallel, None)
             .unwrap()
             .unwrap();
-        for &wants in ALL {
+        for &preference in ALL_PREFERENCES {
             for limit in (200..210).chain([300]) {
-                let (text, ended) = answered(&*calls, &tokenizer, limit, wants, 3);
-                assert!(ended, "{}, parallel {parallel}, {limit} tokens, {wants:?}: {text}", format.name());
+                let (text, ended) = answer_within(&*calls, &tokenizer, limit, preference, 3);
+                assert!(ended, "{}, parallel {parallel}, {limit} tokens, {preference:?}: {text}", format.name());
             }
         }
     }
@@ -247,7 +247,7 @@ fn calls_of_tools_that_must_be_are_whole_as_well() {
 
 /// Strings that must be long, and words beside them, which must not wait for the search of a long one.
 #[test]
-fn long_strings_end_in_time() {
+fn long_strings_end_token_budget() {
     let (factory, tokenizer) = factory();
     let long = json!({"type": "object", "properties": {"essay": {"type": "string", "minLength": 480}}, "required": ["essay"]});
     let either = json!({"anyOf": [{"const": "none"}, {"type": "string", "minLength": 480}]});
@@ -263,8 +263,8 @@ fn long_strings_end_in_time() {
         let constraint = factory.json_schema(&schema).unwrap();
         let least = fewest_tokens(&factory, &short);
         let validator = jsonschema::validator_for(&schema).unwrap();
-        for (more, wants) in [(0, Wants::Anything), (1, Wants::Longest), (40, Wants::Bytes(b"\""))] {
-            let (text, ended) = answered(&*constraint, &tokenizer, least + more, wants, u64::from(more));
+        for (more, preference) in [(0, Preference::Anything), (1, Preference::Longest), (40, Preference::Bytes(b"\""))] {
+            let (text, ended) = answer_within(&*constraint, &tokenizer, least + more, preference, u64::from(more));
             let valid = serde_json::from_str(&text).is_ok_and(|value| validator.is_valid(&value));
             assert!(ended && valid, "{schema}, {} tokens: {text}", least + more);
         }
@@ -278,7 +278,7 @@ fn who_asked_before_changes_no_answer() {
     let schema = json!({"type": "string", "pattern": "^(([a-c]{5,8}|.|[^a-z])(\\d{1,2})([a-c]{4,5}\\d{5,8}){1,4}){1,4}x$"});
     let kept = factory.json_schema(&schema).unwrap();
     let answers: Vec<_> =
-        (0..6).map(|_| answered(&*kept.apart(), &tokenizer, 30, Wants::Anything, 5)).collect();
-    let alone = answered(&*factory.json_schema(&schema).unwrap(), &tokenizer, 30, Wants::Anything, 5);
+        (0..6).map(|_| answer_within(&*kept.deep_clone(), &tokenizer, 30, Preference::Anything, 5)).collect();
+    let alone = answer_within(&*factory.json_schema(&schema).unwrap(), &tokenizer, 30, Preference::Anything, 5);
     assert!(answers.iter().all(|answer| *answer == alone), "{answers:?}, alone {alone:?}");
 }

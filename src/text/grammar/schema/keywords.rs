@@ -5,8 +5,9 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value, json};
 
-use super::references::{Place, References, base_of, below};
-use super::{GrammarError, dear, formats, names, numbers, own_words};
+use super::references::{Location, References, base_of, below};
+use super::{cost, formats, numbers, property_names};
+use crate::grammar::{GrammarError, regexes};
 
 const DEPTH_MAX: usize = 64;
 /// Total bytes of a schema's names and texts. It bounds the pointers, which contain every name on the way.
@@ -36,8 +37,8 @@ const UNENFORCED: &[&str] = &[
     "$recursiveRef",
 ];
 
-fn refused(place: &str, problem: impl std::fmt::Display) -> GrammarError {
-    GrammarError::Schema(format!("{place}: {problem}"))
+fn refused(location: &str, problem: impl std::fmt::Display) -> GrammarError {
+    GrammarError::Schema(format!("{location}: {problem}"))
 }
 
 /// `schema` in canonical form, with the parts it refers to under `$defs`. With `lenient`, what can't be enforced is
@@ -55,8 +56,8 @@ pub(super) fn canonical(schema: &Value, lenient: bool) -> Result<Value, GrammarE
         Reader { references: &references, lenient, old: is_old(schema), names, waiting: Vec::new() };
     let mut made = reader.schema(&root)?;
     let mut defs = Map::new();
-    while let Some((name, place)) = reader.waiting.pop() {
-        let part = reader.schema(&place)?;
+    while let Some((name, location)) = reader.waiting.pop() {
+        let part = reader.schema(&location)?;
         defs.insert(name, part);
     }
     if !defs.is_empty()
@@ -93,9 +94,9 @@ fn measure(value: &Value, depth: usize, parts: &mut usize, bytes: &mut usize) ->
         Value::Array(items) => items.iter().try_for_each(|item| measure(item, depth + 1, parts, bytes)),
         Value::Object(fields) => {
             if let Some(values) = fields.get("enum").and_then(Value::as_array).map(Vec::len)
-                && values > dear::VALUES_MAX
+                && values > cost::VALUES_MAX
             {
-                return Err(GrammarError::Schema(dear::too_many_values(values)));
+                return Err(GrammarError::Schema(cost::too_many_values(values)));
             }
             fields.values().try_for_each(|value| measure(value, depth + 1, parts, bytes))
         }
@@ -109,37 +110,37 @@ struct Reader<'a> {
     old: bool,
     /// References to the parts that were referred to, by pointer.
     names: HashMap<String, String>,
-    waiting: Vec<(String, Place<'a>)>,
+    waiting: Vec<(String, Location<'a>)>,
 }
 
 impl<'a> Reader<'a> {
-    fn schema(&mut self, place: &Place<'a>) -> Result<Value, GrammarError> {
-        let node = match place.value {
+    fn schema(&mut self, location: &Location<'a>) -> Result<Value, GrammarError> {
+        let node = match location.value {
             Value::Bool(all) => return Ok(if *all { json!({}) } else { json!(false) }),
             Value::Object(node) => node,
             other => {
                 let other: String = other.to_string().chars().take(40).collect();
-                return Err(refused(&place.pointer, format_args!("it is `{other}` and must be an object")));
+                return Err(refused(&location.pointer, format_args!("it is `{other}` and must be an object")));
             }
         };
-        let place = Place { base: base_of(place.value, &place.base), ..place.clone() };
+        let location = Location { base: base_of(location.value, &location.base), ..location.clone() };
         let mut out = Map::new();
         for (key, value) in node {
-            match self.keyword(&place, node, key, value) {
+            match self.keyword(&location, node, key, value) {
                 Ok(Some((key, value))) => drop(out.insert(key.into(), value)),
                 Ok(None) => {}
                 Err(Problem::CantBe(_)) if self.lenient => {}
                 Err(Problem::CantBe(problem)) => {
-                    return Err(refused(&below(&place.pointer, key), problem));
+                    return Err(refused(&below(&location.pointer, key), problem));
                 }
-                Err(Problem::Wrong(problem)) => return Err(refused(&below(&place.pointer, key), problem)),
+                Err(Problem::Wrong(problem)) => return Err(refused(&below(&location.pointer, key), problem)),
                 Err(Problem::Inside(error)) => return Err(error),
             }
         }
         if out.contains_key("not") {
             return Ok(json!(false));
         }
-        let at = |key: &str, problem: String| refused(&below(&place.pointer, key), problem);
+        let at = |key: &str, problem: String| refused(&below(&location.pointer, key), problem);
         match numbers::narrow(&mut out, node) {
             Err(("multipleOf", _)) if self.lenient => {
                 out.shift_remove("multipleOf");
@@ -147,12 +148,12 @@ impl<'a> Reader<'a> {
             }
             narrowed => narrowed.map_err(|(key, problem)| at(key, problem))?,
         }
-        formats::settle(&mut out);
-        match names::settle(&mut out) {
+        formats::rewrite(&mut out);
+        match property_names::rewrite(&mut out) {
             Err(problem) if !self.lenient => return Err(at("propertyNames", problem)),
             _ => {}
         }
-        match names::settle_counts(&mut out) {
+        match property_names::rewrite_counts(&mut out) {
             Err((key, _)) if self.lenient => drop(out.shift_remove(key)),
             Err((key, problem)) => return Err(at(key, problem)),
             Ok(()) => {}
@@ -163,7 +164,7 @@ impl<'a> Reader<'a> {
     /// The enforced form of a keyword; `None` when it says nothing about values.
     fn keyword<'k>(
         &mut self,
-        place: &Place<'a>,
+        location: &Location<'a>,
         node: &'a Map<String, Value>,
         key: &'k str,
         value: &'a Value,
@@ -180,24 +181,24 @@ impl<'a> Reader<'a> {
                 }
                 values.iter().map(exact).collect::<Result<Vec<_>, _>>()?.into()
             }
-            "$ref" => self.reference(place, value)?,
-            "allOf" | "anyOf" | "oneOf" | "prefixItems" => self.list(place, key, value)?,
-            "items" if value.is_array() => return Ok(Some(("prefixItems", self.list(place, key, value)?))),
+            "$ref" => self.reference(location, value)?,
+            "allOf" | "anyOf" | "oneOf" | "prefixItems" => self.list(location, key, value)?,
+            "items" if value.is_array() => return Ok(Some(("prefixItems", self.list(location, key, value)?))),
             "items" if self.old && node.contains_key("prefixItems") => {
                 return Err(Problem::CantBe(
                     "before draft 2020-12, it can't be used together with `prefixItems`".into(),
                 ));
             }
             "additionalItems" => match node.get("items") {
-                Some(Value::Array(_)) => return Ok(Some(("items", self.one(place, key, value)?))),
+                Some(Value::Array(_)) => return Ok(Some(("items", self.one(location, key, value)?))),
                 _ => return Ok(None),
             },
-            "items" | "additionalProperties" => self.one(place, key, value)?,
-            "properties" | "patternProperties" => self.named(place, key, value)?,
+            "items" | "additionalProperties" => self.one(location, key, value)?,
+            "properties" | "patternProperties" => self.named(location, key, value)?,
             "required" => name_list(value)?,
             "minItems" | "minLength" | "minProperties" => least(value)?,
             "maxItems" | "maxLength" | "maxProperties" => count(value)?.min(COUNT_MAX).into(),
-            "pattern" => own_words::exact_regex(&text(value)?).map_err(Problem::CantBe)?.into(),
+            "pattern" => regexes::exact_regex(&text(value)?).map_err(Problem::CantBe)?.into(),
             "format" => text(value)?.into(),
             "minimum" | "maximum" | "exclusiveMinimum" | "exclusiveMaximum" => {
                 if !(value.is_number() || key.starts_with('e') && value.is_boolean()) {
@@ -210,7 +211,7 @@ impl<'a> Reader<'a> {
                 false => Problem::Wrong(problem),
             })?,
             key if UNENFORCED.contains(&key) => {
-                return self.unenforced(place, node, key, value).map(|made| made.map(|value| (key, value)));
+                return self.unenforced(location, node, key, value).map(|made| made.map(|value| (key, value)));
             }
             _ => return Ok(None),
         };
@@ -220,7 +221,7 @@ impl<'a> Reader<'a> {
     /// Keywords that can be enforced only in some of their uses.
     fn unenforced(
         &mut self,
-        place: &Place<'a>,
+        location: &Location<'a>,
         node: &'a Map<String, Value>,
         key: &str,
         value: &'a Value,
@@ -238,8 +239,8 @@ impl<'a> Reader<'a> {
             "unevaluatedItems" | "unevaluatedProperties" if nothing(value) => Ok(None),
             "unevaluatedProperties" if node.get("additionalProperties") == Some(&json!(false)) => Ok(None),
             "propertyNames" if nothing(value) => Ok(None),
-            // `names::settle` rewrites it once the other keywords are known.
-            "propertyNames" => self.one(place, key, value).map(Some),
+            // `property_names::rewrite` rewrites it once the other keywords are known.
+            "propertyNames" => self.one(location, key, value).map(Some),
             "dependentRequired" | "dependentSchemas" | "dependencies"
                 if value.as_object().is_some_and(Map::is_empty) =>
             {
@@ -252,8 +253,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn reference(&mut self, place: &Place<'a>, value: &Value) -> Result<Value, Problem> {
-        let target = self.references.resolve(&text(value)?, &place.base).map_err(Problem::Wrong)?;
+    fn reference(&mut self, location: &Location<'a>, value: &Value) -> Result<Value, Problem> {
+        let target = self.references.resolve(&text(value)?, &location.base).map_err(Problem::Wrong)?;
         if let Some(name) = self.names.get(&target.pointer) {
             return Ok(Value::from(name.as_str()));
         }
@@ -270,27 +271,27 @@ impl<'a> Reader<'a> {
         Ok(Value::from(reference))
     }
 
-    fn one(&mut self, place: &Place<'a>, key: &str, value: &'a Value) -> Result<Value, Problem> {
-        let inner = Place { value, pointer: below(&place.pointer, key), base: place.base.clone() };
+    fn one(&mut self, location: &Location<'a>, key: &str, value: &'a Value) -> Result<Value, Problem> {
+        let inner = Location { value, pointer: below(&location.pointer, key), base: location.base.clone() };
         self.schema(&inner).map_err(Problem::Inside)
     }
 
-    fn list(&mut self, place: &Place<'a>, key: &str, value: &'a Value) -> Result<Value, Problem> {
+    fn list(&mut self, location: &Location<'a>, key: &str, value: &'a Value) -> Result<Value, Problem> {
         let items = value.as_array().ok_or_else(|| wrong(value, "a list of schemas"))?;
-        let place = Place { pointer: below(&place.pointer, key), ..place.clone() };
-        let made = items.iter().enumerate().map(|(at, item)| self.one(&place, &at.to_string(), item));
+        let location = Location { pointer: below(&location.pointer, key), ..location.clone() };
+        let made = items.iter().enumerate().map(|(at, item)| self.one(&location, &at.to_string(), item));
         Ok(made.collect::<Result<Vec<_>, _>>()?.into())
     }
 
-    fn named(&mut self, place: &Place<'a>, key: &str, value: &'a Value) -> Result<Value, Problem> {
+    fn named(&mut self, location: &Location<'a>, key: &str, value: &'a Value) -> Result<Value, Problem> {
         let fields = value.as_object().ok_or_else(|| wrong(value, "an object of schemas"))?;
-        let place = Place { pointer: below(&place.pointer, key), ..place.clone() };
+        let location = Location { pointer: below(&location.pointer, key), ..location.clone() };
         let made = fields.iter().map(|(name, item)| {
             let exact = match key {
-                "patternProperties" => own_words::exact_regex(name).map_err(Problem::CantBe)?,
+                "patternProperties" => regexes::exact_regex(name).map_err(Problem::CantBe)?,
                 _ => name.clone(),
             };
-            Ok((exact, self.one(&place, name, item)?))
+            Ok((exact, self.one(&location, name, item)?))
         });
         Ok(made.collect::<Result<Map<_, _>, Problem>>()?.into())
     }

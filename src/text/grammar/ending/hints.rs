@@ -1,33 +1,32 @@
-//! What a schema tells a search for the shortest way to its end: names that objects must have, and what numbers are multiples
-//! of.
+//! What a schema tells the search for an ending: the names that objects must have, which numbers must be multiples of
+//! which, and how much one token may oblige the answer to write. All parts of a schema are put together: where in the
+//! answer a hint applies is not known here.
 
 use serde_json::Value;
 
-use super::children::children;
-use super::lengths::most_needed;
 use super::multiples::Multiples;
+use super::required_bytes::required_bytes_max;
+use crate::grammar::schema::subschemas;
 
 /// Names that are kept.
 const NAMES_MAX: usize = 600;
 /// Kinds of multiples that are kept.
 const MULTIPLES_MAX: usize = 64;
 
-/// What a schema tells a search for the shortest way to its end.
 #[derive(Debug, Default)]
-pub(super) struct Hints {
+pub(crate) struct SearchHints {
     /// An answer is one value under one schema: nothing follows its last bracket.
     pub is_one_value: bool,
-    /// Names that objects must have, as they are written in JSON strings, short ones first: where any of several may come
-    /// next, these are on the way.
+    /// Names that objects must have, as they are written in JSON strings, short ones first. Where several names are
+    /// allowed, the search writes one of these.
     pub names: Vec<Vec<u8>>,
-    /// What numbers must be.
     pub multiples: Vec<Multiples>,
-    /// Bytes that one token may oblige an answer to still write, at most.
-    pub most_needed: u32,
+    /// Most bytes that one token may oblige the answer to still write.
+    pub required_bytes_max: u32,
 }
 
-impl Hints {
-    /// What is said somewhere in `schema`.
+impl SearchHints {
+    /// The hints of all parts of `schema`.
     pub fn of(schema: &Value) -> Self {
         let (mut names, mut multiples) = (Vec::new(), Vec::new());
         collect(schema, &mut names, &mut multiples);
@@ -35,10 +34,10 @@ impl Hints {
         names.dedup();
         names.truncate(NAMES_MAX);
         let names = names.into_iter().map(escaped).collect();
-        Self { is_one_value: true, names, multiples, most_needed: most_needed(schema) }
+        Self { is_one_value: true, names, multiples, required_bytes_max: required_bytes_max(schema) }
     }
 
-    /// With those of another schema, whose values stand somewhere in the answer.
+    /// Adds the hints of another schema, whose values occur somewhere in the same answer.
     pub fn extend(&mut self, other: Self) {
         self.names.extend(other.names);
         self.names.sort_unstable_by(|a, b| (a.len(), a).cmp(&(b.len(), b)));
@@ -46,7 +45,7 @@ impl Hints {
         self.names.truncate(NAMES_MAX);
         self.multiples.extend(other.multiples);
         self.multiples.truncate(MULTIPLES_MAX);
-        self.most_needed = self.most_needed.max(other.most_needed);
+        self.required_bytes_max = self.required_bytes_max.max(other.required_bytes_max);
     }
 }
 
@@ -65,5 +64,5 @@ fn collect<'a>(value: &'a Value, names: &mut Vec<&'a str>, multiples: &mut Vec<M
     {
         multiples.push(of);
     }
-    children(fields).for_each(|child| collect(child, names, multiples));
+    subschemas(fields).for_each(|child| collect(child, names, multiples));
 }

@@ -4,23 +4,24 @@ use bandmaster_engine::{Constraint, Stuck};
 
 /// A constraint that forbids the tokens in `ends` until `tokens` tokens were accepted, unless `inner` allows nothing
 /// else. Without `inner`, all other tokens are allowed.
-pub fn at_least(tokens: u32, ends: Vec<u32>, inner: Option<Box<dyn Constraint>>) -> Box<dyn Constraint> {
-    Box::new(AtLeast { left: tokens, ends, inner })
+pub fn min_tokens(tokens: u32, ends: Vec<u32>, inner: Option<Box<dyn Constraint>>) -> Box<dyn Constraint> {
+    Box::new(MinTokens { tokens_left: tokens, ends, inner })
 }
 
-struct AtLeast {
-    left: u32,
+struct MinTokens {
+    /// How many tokens must come before the answer may end.
+    tokens_left: u32,
     ends: Vec<u32>,
     inner: Option<Box<dyn Constraint>>,
 }
 
-impl Constraint for AtLeast {
+impl Constraint for MinTokens {
     fn mask(&mut self, allowed: &mut [u32]) -> Result<(), Stuck> {
         match &mut self.inner {
             Some(inner) => inner.mask(allowed)?,
             None => allowed.fill(u32::MAX),
         }
-        if self.left == 0 {
+        if self.tokens_left == 0 {
             return Ok(());
         }
         let bit = |token: u32| (token as usize / 32, 1u32 << (token % 32));
@@ -34,7 +35,7 @@ impl Constraint for AtLeast {
     }
 
     fn accept(&mut self, token: u32) -> Result<(), Stuck> {
-        self.left = self.left.saturating_sub(1);
+        self.tokens_left = self.tokens_left.saturating_sub(1);
         self.inner.as_mut().map_or(Ok(()), |inner| inner.accept(token))
     }
 
@@ -44,8 +45,8 @@ impl Constraint for AtLeast {
         }
     }
 
-    fn settle(&mut self, drawn: u32) -> u32 {
-        self.inner.as_mut().map_or(drawn, |inner| inner.settle(drawn))
+    fn adjust(&mut self, sampled: u32) -> u32 {
+        self.inner.as_mut().map_or(sampled, |inner| inner.adjust(sampled))
     }
 
     fn forced(&mut self) -> Vec<u32> {
@@ -54,7 +55,7 @@ impl Constraint for AtLeast {
 
     fn snapshot(&self) -> Box<dyn Constraint> {
         let inner = self.inner.as_ref().map(|inner| inner.snapshot());
-        Box::new(Self { left: self.left, ends: self.ends.clone(), inner })
+        Box::new(Self { tokens_left: self.tokens_left, ends: self.ends.clone(), inner })
     }
 
     fn finished(&mut self) -> bool {
