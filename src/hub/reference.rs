@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::digest::hex;
 use super::error::HubError;
-use super::inside::{FileName, is_inside, printable};
+use super::file_name::{FileName, is_plain_path, printable};
 
 /// Most parts of a split model; each part is a separate request.
 const PARTS_MAX: usize = 1000;
@@ -135,9 +135,9 @@ impl HubReference {
         let named = match &select {
             Select::Default => true,
             Select::Quant(quant) => !quant.is_empty() && !quant.contains('/'),
-            Select::File(file) => is_inside(file),
+            Select::File(file) => is_plain_path(file),
         };
-        if !named || !is_inside(rev) {
+        if !named || !is_plain_path(rev) {
             return Err(bad(
                 typed,
                 "the part after `:` names a quantization or a .gguf file, after `@` a revision",
@@ -280,7 +280,7 @@ fn all_parts(matching: &[&String], models: &[&String]) -> Option<Vec<String>> {
 
 /// Up to three of `known` that are similar to `name`, most similar first.
 #[must_use]
-pub fn near_names<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+pub fn similar_names<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     let name = name.to_lowercase();
     let reach = (name.chars().count() / 3).max(2);
     let mut near: Vec<(usize, &str)> = known

@@ -10,8 +10,9 @@ use sha2::{Digest, Sha256};
 
 use super::digest::{hash_file, hex};
 use super::error::{AtPath, HubError};
-use super::inside::{FileName, open_ours, read_ours, write_ours};
-use super::manifest::KeptFile;
+use super::file_name::FileName;
+use super::manifest::InstalledFile;
+use super::own_files::{open_own, read_own, write_own};
 
 /// Ending of a file that is not complete yet.
 pub(super) const PART: &str = ".part";
@@ -27,7 +28,7 @@ struct Resume {
     bytes: Option<u64>,
 }
 
-pub(super) struct Staged {
+pub(super) struct PartialFile {
     name: FileName,
     /// Upper limit for the file's size, once known.
     bytes_max: Option<u64>,
@@ -43,28 +44,28 @@ pub(super) struct Staged {
 }
 
 /// A file in `dir` that an interrupted pull completed, if its checksum is the wanted one.
-pub(super) fn finished(dir: &Path, name: &FileName, sha256: Option<&str>) -> Option<KeptFile> {
+pub(super) fn finished(dir: &Path, name: &FileName, sha256: Option<&str>) -> Option<InstalledFile> {
     let (wanted, path) = (sha256?, name.within(dir));
     if !fs::symlink_metadata(&path).ok()?.is_file() {
         return None;
     }
     let (bytes, found) = hash_file(&path, |_| {}).ok()?;
-    (found == wanted).then(|| KeptFile::new(name, bytes, found))
+    (found == wanted).then(|| InstalledFile::new(name, bytes, found))
 }
 
-impl Staged {
+impl PartialFile {
     /// Opens `dir/name.part`, keeping what an earlier pull from the same `source` left. With `by_parts`,
     /// only complete parts are kept.
     pub(super) fn open(dir: &Path, name: &FileName, source: &str, by_parts: bool) -> Result<Self, HubError> {
         let path = name.beside(dir, PART);
         let resume_path = name.beside(dir, ".resume.json");
         let resume: Resume =
-            read_ours(&resume_path).and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
-        let file = open_ours(&path).at(&path)?;
+            read_own(&resume_path).and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
+        let file = open_own(&path).at(&path)?;
         let there = file.metadata().at(&path)?.len();
         let keep = if resume.source == source { resume.bytes.unwrap_or(there).min(there) } else { 0 };
         file.set_len(keep).at(&path)?;
-        let mut staged = Self {
+        let mut partial = Self {
             name: name.clone(),
             bytes_max: None,
             file,
@@ -75,13 +76,13 @@ impl Staged {
             parts: if keep > 0 { resume.parts } else { 0 },
             source: source.to_owned(),
         };
-        staged.read_kept()?;
-        staged.note(by_parts)?;
-        Ok(staged)
+        partial.hash_kept()?;
+        partial.write_resume(by_parts)?;
+        Ok(partial)
     }
 
     /// Hashes the bytes that are kept, and leaves the file position at the end.
-    fn read_kept(&mut self) -> Result<(), HubError> {
+    fn hash_kept(&mut self) -> Result<(), HubError> {
         let mut buffer = vec![0; 1 << 20];
         loop {
             let read = self.file.read(&mut buffer).at(&self.path)?;
@@ -93,11 +94,11 @@ impl Staged {
         }
     }
 
-    fn note(&self, by_parts: bool) -> Result<(), HubError> {
+    fn write_resume(&self, by_parts: bool) -> Result<(), HubError> {
         let resume =
             Resume { source: self.source.clone(), parts: self.parts, bytes: by_parts.then_some(self.bytes) };
         let text = serde_json::to_vec(&resume).expect("plain data");
-        write_ours(&self.resume_path, &text).at(&self.resume_path)
+        write_own(&self.resume_path, &text).at(&self.resume_path)
     }
 
     /// The folder that contains it.
@@ -106,7 +107,7 @@ impl Staged {
     }
 
     /// Sets the size limit; more bytes are refused.
-    pub(super) fn expect(&mut self, bytes: Option<u64>) {
+    pub(super) fn set_bytes_max(&mut self, bytes: Option<u64>) {
         self.bytes_max = bytes.or(self.bytes_max);
     }
 
@@ -128,7 +129,7 @@ impl Staged {
     pub(super) fn part_done(&mut self) -> Result<(), HubError> {
         self.parts += 1;
         self.file.sync_data().at(&self.path)?;
-        self.note(true)
+        self.write_resume(true)
     }
 
     /// Drops what is there and starts at the first byte.
@@ -147,7 +148,7 @@ impl Staged {
     }
 
     /// Checks size and sha256 and renames the file to its final name. A wrong file is deleted.
-    pub(super) fn finish(self, bytes: Option<u64>, sha256: Option<&str>) -> Result<KeptFile, HubError> {
+    pub(super) fn finish(self, bytes: Option<u64>, sha256: Option<&str>) -> Result<InstalledFile, HubError> {
         let found = hex(&self.hasher.clone().finalize());
         let size = bytes.filter(|bytes| *bytes != self.bytes);
         let sum = sha256.filter(|sha256| *sha256 != found);
@@ -166,6 +167,6 @@ impl Staged {
         self.file.sync_all().at(&self.path)?;
         let target = self.path.with_file_name(self.name.as_str());
         fs::rename(&self.path, &target).at(&target)?;
-        Ok(KeptFile::new(&self.name, self.bytes, found))
+        Ok(InstalledFile::new(&self.name, self.bytes, found))
     }
 }

@@ -1,4 +1,5 @@
-//! Identifies a file by its times and a sample of its bytes, without reading all of it.
+//! A fingerprint of a file: its times and a checksum of a sample of its bytes, so that most changes are noticed without
+//! reading the whole file.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -13,9 +14,8 @@ use super::digest::hex;
 const SAMPLES: u64 = 256;
 const SAMPLE_BYTES: u64 = 4096;
 
-/// A file's state when it was last known to be correct.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Seen {
+pub struct Fingerprint {
     /// Time of the last write in nanoseconds since 1970; 0 if unknown.
     modified_ns: i64,
     /// Time of the last change to content or metadata, in nanoseconds since 1970. It can't be set
@@ -24,8 +24,8 @@ pub struct Seen {
     pub(super) sample_sha256: String,
 }
 
-impl Seen {
-    /// Reads the file's current state.
+impl Fingerprint {
+    /// Takes the fingerprint of the file as it is now.
     pub(super) fn of(path: &Path) -> io::Result<Self> {
         let meta = fs::metadata(path)?;
         if !meta.is_file() {
@@ -47,7 +47,7 @@ impl Seen {
         })
     }
 
-    pub(super) fn has_times_of(&self, other: &Self) -> bool {
+    pub(super) fn has_same_times(&self, other: &Self) -> bool {
         (self.modified_ns, self.changed_ns) == (other.modified_ns, other.changed_ns)
     }
 }
