@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use bandmaster_hub::{Band as BandNames, LocalModel, Hub, HubError, Role};
+use bandmaster_hub::{Band as BandNames, Hub, HubError, LocalModel, Role};
 
 /// The model files of a band.
 #[derive(Debug, Clone)]
@@ -99,8 +99,9 @@ fn name_apart(models: &mut [&mut LocalModel]) {
     };
     let mut parts = 2;
     loop {
-        let shares_name =
-            |model: &LocalModel| models.iter().any(|other| other.name == model.name && other.path != model.path);
+        let shares_name = |model: &LocalModel| {
+            models.iter().any(|other| other.name == model.name && other.path != model.path)
+        };
         let shared: Vec<bool> = models.iter().map(|model| shares_name(model)).collect();
         let longest = models.iter().map(|model| model.path.iter().count()).max().unwrap_or(0);
         if !shared.contains(&true) || parts > longest {

@@ -1,6 +1,6 @@
 //! How much memory an engine may take for a band.
 
-use bandmaster_hub::{LocalModel, Hub, Role, format_memory_size, memory_estimate};
+use bandmaster_hub::{Hub, LocalModel, Role, format_memory_size, memory_estimate};
 
 use super::error::BandError;
 use super::files::BandFiles;
@@ -68,10 +68,15 @@ pub fn memory_for(
     let all: u64 = writers.iter().map(weights).sum();
     let mut note = None;
     if needed > may {
-        let parts = writers.iter().map(|model| format!("{} {}", model.name, format_memory_size(model.memory_bytes)));
+        let parts =
+            writers.iter().map(|model| format!("{} {}", model.name, format_memory_size(model.memory_bytes)));
         let parts = parts.collect::<Vec<_>>().join(", ");
         let limit = if allowed <= may { "it may take only" } else { "the free memory is only" };
-        let shortage = format!("the band needs about {} ({parts}), but {limit} {}", format_memory_size(needed), format_memory_size(may));
+        let shortage = format!(
+            "the band needs about {} ({parts}), but {limit} {}",
+            format_memory_size(needed),
+            format_memory_size(may)
+        );
         if largest + KV_BYTES_MIN > room {
             let raise = if available.is_set && allowed <= may { "raise --memory or " } else { "" };
             return Err(BandError::TooLarge {
@@ -113,8 +118,10 @@ fn what_to_choose(hub: &Hub, bytes: u64) -> String {
         matches!(model.role, Role::Planner | Role::Worker) && memory_estimate(model) <= bytes
     });
     fitting.sort_by_key(|model| std::cmp::Reverse(model.bytes));
-    let named =
-        fitting.iter().take(3).map(|model| format!("{} needs {}", model.name, format_memory_size(memory_estimate(model))));
+    let named = fitting
+        .iter()
+        .take(3)
+        .map(|model| format!("{} needs {}", model.name, format_memory_size(memory_estimate(model))));
     match named.collect::<Vec<_>>().join(", ") {
         named if named.is_empty() => {
             "choose a smaller model with --planner (none that fits is installed)".to_owned()

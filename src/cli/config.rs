@@ -312,7 +312,10 @@ impl Config {
             Shown::new(settings::HOME.about, Some(&home)),
             Shown::new(settings::OFFLINE.about, Some(&self.offline)),
             Shown::new(settings::THREADS.about, Some(&self.threads)),
-            Shown::new(settings::MEMORY.about, Some(&self.memory_bytes.map(|bytes| format_memory_size(*bytes)))),
+            Shown::new(
+                settings::MEMORY.about,
+                Some(&self.memory_bytes.map(|bytes| format_memory_size(*bytes))),
+            ),
             Shown::new(settings::CONTEXT_TOKENS.about, Some(&self.context_tokens)),
             Shown::new(settings::KV_TYPE.about, Some(&kv_type)),
             Shown::new(settings::DEVICE.about, Some(&self.device.map(|Device::Cpu| "cpu"))),

@@ -13,7 +13,7 @@ use crate::hub::format_memory_size;
 use bandmaster_models::Cpu;
 
 use crate::bench::limits::Limits;
-use crate::hub::{Band, Catalog, LocalModel, Hub, disk_available, format_file_size};
+use crate::hub::{Band, Catalog, Hub, LocalModel, disk_available, format_file_size};
 
 struct Findings<'a> {
     config: &'a Config,
@@ -73,9 +73,16 @@ impl Findings<'_> {
         }
         if needed > self.config.memory_bytes.value {
             let allowed = format_memory_size(self.config.memory_bytes.value);
-            advice.push(format!("the band needs about {}, but --memory allows {allowed}", format_memory_size(needed)));
+            advice.push(format!(
+                "the band needs about {}, but --memory allows {allowed}",
+                format_memory_size(needed)
+            ));
         } else if needed > free {
-            advice.push(format!("the band needs about {}, but {} are free now", format_memory_size(needed), format_memory_size(free)));
+            advice.push(format!(
+                "the band needs about {}, but {} are free now",
+                format_memory_size(needed),
+                format_memory_size(free)
+            ));
         }
         if self.limits.int8_macs_per_s.is_none() {
             let why = "there are no kernels for this processor yet (x86-64 with AVX2 or better has them)";
@@ -131,7 +138,11 @@ fn as_text(findings: &Findings) -> String {
         .disk_available_bytes
         .map_or_else(|| "unknown".to_owned(), |bytes| format_file_size(bytes) + " free");
     let cores = format!("{} physical, {} logical", machine.cores_physical, machine.cores_logical);
-    let memory = format!("{}, {} free now", format_memory_size(machine.memory_bytes), format_memory_size(machine.memory_available_bytes));
+    let memory = format!(
+        "{}, {} free now",
+        format_memory_size(machine.memory_bytes),
+        format_memory_size(machine.memory_available_bytes)
+    );
     let rate = format!(
         "{:.1} GB/s with {} threads",
         findings.limits.memory_bytes_per_s / 1e9,

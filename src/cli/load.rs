@@ -5,7 +5,7 @@ use super::config::{Config, Origin};
 use super::error::CliError;
 use super::screen::Screen;
 use crate::band::{self, Available, BandFiles, LoadSettings, Loaded, Memory, Report};
-use crate::hub::{LocalModel, Hub, HubError, disk_available, format_file_size};
+use crate::hub::{Hub, HubError, LocalModel, disk_available, format_file_size};
 
 /// Finds the band's files. A home without a planner downloads them first, after saying what and from where.
 ///

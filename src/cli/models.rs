@@ -77,7 +77,8 @@ fn import(hub: &Hub, flags: &ImportFlags) -> Result<ExitCode, CliError> {
     for file in &flags.files {
         let (model, method) = hub.import(file, &options, &mut |progress| bars.show(progress))?;
         let how = method.map_or("was already installed", |method| method.description());
-        let line = format!("{} ({}): {}, {how}\n", model.name, model.role.name(), format_file_size(model.bytes));
+        let line =
+            format!("{} ({}): {}, {how}\n", model.name, model.role.name(), format_file_size(model.bytes));
         print(&line)?;
     }
     Ok(ExitCode::SUCCESS)

@@ -80,7 +80,10 @@ fn rows(hub: &Hub, models: &[String]) -> Result<Vec<Row>, CliError> {
 fn text(row: &Row) -> String {
     let mut text = format!("{} ({})\n{}\n", row.name, row.kind, row.when);
     if let Some(path) = &row.path {
-        text.push_str(&format!("file    {path}\nmemory  about {}\n", crate::hub::format_memory_size(row.memory_bytes)));
+        text.push_str(&format!(
+            "file    {path}\nmemory  about {}\n",
+            crate::hub::format_memory_size(row.memory_bytes)
+        ));
     } else if let Some(model) = &row.model {
         text.push_str(&format!("not installed: `bandmaster models pull {model}` fetches it\n"));
     }

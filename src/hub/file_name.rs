@@ -95,7 +95,8 @@ pub(super) fn is_plain_path(path: &str) -> bool {
 
 /// Appends a relative path from outside to `folder`; `None` unless it consists of plain names.
 pub(super) fn join_plain(folder: &Path, path: &str) -> Option<PathBuf> {
-    path.split('/').try_fold(folder.to_owned(), |folder, part| Some(FileName::new(part).ok()?.within(&folder)))
+    path.split('/')
+        .try_fold(folder.to_owned(), |folder, part| Some(FileName::new(part).ok()?.within(&folder)))
 }
 
 /// Control characters, and characters that change text direction or have no width: a name with them

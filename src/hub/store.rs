@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use super::catalog::Role;
 use super::digest::hash_file;
 use super::error::{AtPath, HubError};
-use super::home::{Home, create_private};
 use super::file_name::{FileName, MANIFEST};
 use super::fingerprint::Fingerprint;
+use super::home::{Home, create_private};
 use super::manifest::{InstalledFile, Manifest, altered};
 use super::own_files::{create_own_folder, is_link, open_own, read_own, write_own};
 
@@ -161,7 +161,11 @@ impl<'a> Store<'a> {
     }
 
     /// Compares all files with their checksums; the error names the first that differs.
-    pub(super) fn verify(&self, model: &InstalledModel, mut on_bytes: impl FnMut(u64)) -> Result<(), HubError> {
+    pub(super) fn verify(
+        &self,
+        model: &InstalledModel,
+        mut on_bytes: impl FnMut(u64),
+    ) -> Result<(), HubError> {
         let dir = self.models_dir.join(&model.name);
         for kept in &model.files {
             let path = kept.path_in(&dir);

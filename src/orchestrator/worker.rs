@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use bandmaster_text::{
-    Class, Completion, FinishReason, Generation, LoadedModel, Output, Piece, Priority, Rejected, RunId,
-    Sampling, SessionError, GenerationOptions, TextEmbedder,
+    Class, Completion, FinishReason, Generation, GenerationOptions, LoadedModel, Output, Piece, Priority,
+    Rejected, RunId, Sampling, SessionError, TextEmbedder,
 };
 
 use super::aside::aside;
@@ -136,7 +136,8 @@ impl Llm for SessionLlm {
             let (model, messages) = (Arc::clone(&self.model), call.messages.clone());
             let prompt =
                 aside(move || model.chat_prompt(&messages, &[])).await.map_err(|e| call_error(&e))?;
-            let generation = self.model.generate(prompt, generation_options(call)).map_err(|e| call_error(&e))?;
+            let generation =
+                self.model.generate(prompt, generation_options(call)).map_err(|e| call_error(&e))?;
             let mut reply = listen(generation, progress).await?;
             if is_cut(call, reply.finish, reply.usage.completion_tokens) {
                 reply.finish = Finish::Length;

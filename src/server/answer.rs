@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bandmaster_text::{
-    Class, FinishReason, Generation, OutputConstraint, LoadedModel, Message, Output, OutputParser, Part, Piece, Priority,
-    Prompt, RenderOptions, Sampling, Score, SessionError, GenerationOptions, Tool, ToolChoice, Usage, Cancellation, ClientGrammar,
+    Cancellation, Class, ClientGrammar, FinishReason, Generation, GenerationOptions, LoadedModel, Message,
+    Output, OutputConstraint, OutputParser, Part, Piece, Priority, Prompt, RenderOptions, Sampling, Score,
+    SessionError, Tool, ToolChoice, Usage,
 };
 use futures_util::stream::{self, Stream, StreamExt};
 use serde_json::json;
@@ -227,7 +228,8 @@ impl Prepared {
     }
 
     fn make(self: Box<Self>, cancellation: &Cancellation) -> Result<Vec<Choice>, ApiError> {
-        let constraint = self.model.constraint_for(&self.output, cancellation).map_err(|error| self.refused(&error))?;
+        let constraint =
+            self.model.constraint_for(&self.output, cancellation).map_err(|error| self.refused(&error))?;
         self.ask(&constraint)
     }
 
@@ -235,7 +237,8 @@ impl Prepared {
         let mut begun = Vec::new();
         for (prompt, options) in &self.prompts {
             for number in 0..self.choices {
-                let options = GenerationOptions { sampling: nth(&options.sampling, number), ..options.clone() };
+                let options =
+                    GenerationOptions { sampling: nth(&options.sampling, number), ..options.clone() };
                 let parser = self.tools.as_ref().map(|tools| self.model.parser(prompt, tools));
                 let generation = self.model.generate_constrained(prompt.clone(), options, constraint);
                 let generation = generation.map_err(|error| self.refused(&error))?;
@@ -247,7 +250,11 @@ impl Prepared {
     }
 }
 
-fn prepare(model: Arc<LoadedModel>, question: Question, cancellation: &Cancellation) -> Result<Prepared, ApiError> {
+fn prepare(
+    model: Arc<LoadedModel>,
+    question: Question,
+    cancellation: &Cancellation,
+) -> Result<Prepared, ApiError> {
     let calls = !question.tools.is_empty() && question.choice != ToolChoice::None;
     let output_field = if calls { "tools" } else { question.format_field };
     let refused = |error: &_| ApiError::of_session(error, "messages", output_field);

@@ -9,7 +9,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
 use axum::response::Response;
-use bandmaster_hub::{LocalModel, Home, Hub, Role};
+use bandmaster_hub::{Home, Hub, LocalModel, Role};
 use bandmaster_journal::Desk;
 use bandmaster_text::fixtures::{engine, parrot};
 use hyper::service::Service;

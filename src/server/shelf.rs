@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::UNIX_EPOCH;
 
 use bandmaster_band::{BandFiles, assemble};
-use bandmaster_hub::{LocalModel, Hub, Role};
+use bandmaster_hub::{Hub, LocalModel, Role};
 use bandmaster_orchestrator::{Band, Embed, Llm, SessionLlm};
 use bandmaster_text::{LoadedModel, TextEmbedder};
 use tokio::sync::OnceCell;

@@ -154,7 +154,8 @@ fn band_follows_what_is_installed_and_what_memory_holds() {
         let entry = catalog.get(name).unwrap();
         model(name, entry.role, entry.bytes_estimate())
     };
-    let choose = |memory_gib: u64, installed: &[InstalledModel]| choose_band(catalog, memory_gib * GIB, installed);
+    let choose =
+        |memory_gib: u64, installed: &[InstalledModel]| choose_band(catalog, memory_gib * GIB, installed);
     let default = Band::from(catalog.default_band());
     assert_eq!(choose(128, &[]), default, "an empty home fetches the default band on any machine");
     let workers_only = [of_catalog("smollm2-135m"), of_catalog("minilm-l6-v2")];

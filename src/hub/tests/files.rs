@@ -40,7 +40,10 @@ fn imported_file_is_found_verified_and_removed() {
     let file = written(dir.path(), "My Model.gguf", &tiny_gguf("a"));
     let (model, method) = hub.import(&file, &ImportOptions::default(), &mut quiet).unwrap();
     assert_eq!((model.name.as_str(), model.role), ("my-model", Role::Worker));
-    assert!(matches!(method, Some(ImportMethod::Reflink | ImportMethod::HardLink | ImportMethod::Symlink)), "{method:?}");
+    assert!(
+        matches!(method, Some(ImportMethod::Reflink | ImportMethod::HardLink | ImportMethod::Symlink)),
+        "{method:?}"
+    );
     assert_eq!(hub.find("my-model").unwrap().path, model.path);
     hub.verify(&model, &mut quiet).unwrap();
     let again = hub.import(&file, &ImportOptions::default(), &mut quiet).unwrap().0;

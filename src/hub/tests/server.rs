@@ -115,7 +115,7 @@ impl Site {
     fn file(&self, method: &str, path: &str, range: &str) -> Vec<u8> {
         let name = path.strip_prefix(&format!("/{REPO}/resolve/main/")).map(unquoted);
         let Some(bytes) = name.and_then(|name| self.files.get(&name)) else {
-            return answer("404 Not LocalModel", "x-error-code: EntryNotFound\r\n", b"");
+            return answer("404 Not Found", "x-error-code: EntryNotFound\r\n", b"");
         };
         let sha256 = hex(&Sha256::digest(bytes));
         if method == "HEAD" {
@@ -128,7 +128,7 @@ impl Site {
                 "location: http://{{host}}\r\nx-linked-etag: \"{sha256}\"\r\n{size}x-repo-commit: {COMMIT}\r\n"
             );
             return answer(
-                "302 LocalModel",
+                "302 Found",
                 &headers.replace("http://{host}", "https://cdn.example/elsewhere"),
                 b"",
             );

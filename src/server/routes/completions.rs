@@ -7,7 +7,9 @@ use axum::Json as Body;
 use axum::extract::State;
 use axum::response::sse::Event;
 use axum::response::{IntoResponse, Response};
-use bandmaster_text::{LoadedModel, Output, Part, Prompt, Score, GenerationOptions, TokenOffsets, Cancellation};
+use bandmaster_text::{
+    Cancellation, GenerationOptions, LoadedModel, Output, Part, Prompt, Score, TokenOffsets,
+};
 use futures_util::stream::{self, Stream, StreamExt};
 
 use crate::answer::{self, Answers, Choice, Finish, Prepared, Spent, Update, generation_options, merge};
@@ -86,7 +88,8 @@ async fn begin(model: Arc<LoadedModel>, question: CompletionQuestion) -> Result<
         let none = draws.max_tokens == Some(0);
         let score_prompt = echo && draws.top_logprobs.is_some();
         let with_options = |prompt: Prompt| {
-            let mut options = GenerationOptions { score_prompt, ..generation_options(&model, &prompt, draws.clone()) };
+            let mut options =
+                GenerationOptions { score_prompt, ..generation_options(&model, &prompt, draws.clone()) };
             if none {
                 options.max_tokens = 0;
             }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json as Body;
 use axum::extract::State;
-use bandmaster_text::{RenderLimits, LoadedModel, Prompt, Cancellation};
+use bandmaster_text::{Cancellation, LoadedModel, Prompt, RenderLimits};
 
 use crate::error::ApiError;
 use crate::wire::body::Json;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bandmaster_text::{FillIn, LoadedModel, Prompt, Score, SessionError, TokenOffsets, Cancellation};
+use bandmaster_text::{Cancellation, FillIn, LoadedModel, Prompt, Score, SessionError, TokenOffsets};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 

@@ -134,7 +134,10 @@ impl ShapeGiven {
         let regex = |text: Option<String>| said(text).map(ClientGrammar::Regex).map(Format::ClientGrammar);
         let grammar = |text: Option<String>| said(text).map(ClientGrammar::detect).map(Format::ClientGrammar);
         let choice = |choices: Option<Vec<String>>| {
-            choices.filter(|choices| !choices.is_empty()).map(ClientGrammar::Choice).map(Format::ClientGrammar)
+            choices
+                .filter(|choices| !choices.is_empty())
+                .map(ClientGrammar::Choice)
+                .map(Format::ClientGrammar)
         };
         let object = |wanted: Option<bool>| (wanted == Some(true)).then_some(Format::JsonObject);
         let given = [
@@ -192,7 +195,9 @@ fn schema(field: &str, given: Value) -> Result<Option<Format>, ApiError> {
 /// Reads a grammar, or an object with its type.
 fn typed(given: NameOr<TypedGrammar>) -> Result<Option<Format>, ApiError> {
     let given = match given {
-        NameOr::Name(text) => return Ok(said(Some(text)).map(ClientGrammar::detect).map(Format::ClientGrammar)),
+        NameOr::Name(text) => {
+            return Ok(said(Some(text)).map(ClientGrammar::detect).map(Format::ClientGrammar));
+        }
         NameOr::Object(given) => given,
     };
     let value = given.value.unwrap_or_default();

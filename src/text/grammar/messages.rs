@@ -70,7 +70,8 @@ pub(super) fn for_schema(error: &str) -> String {
             quoted(name)
         );
     }
-    let known = SCHEMA_MESSAGES.iter().find(|(fragment, _)| error.contains(fragment)).map(|(_, message)| *message);
+    let known =
+        SCHEMA_MESSAGES.iter().find(|(fragment, _)| error.contains(fragment)).map(|(_, message)| *message);
     let limit = || LIMIT_FRAGMENTS.iter().any(|fragment| error.contains(fragment)).then_some(TOO_MUCH);
     known.or_else(limit).unwrap_or("it has a form that can't be enforced: simplify it").to_owned()
 }

@@ -1,4 +1,5 @@
-//! Keeps an answer from ending before it has a minimum of tokens (`min_tokens`).
+//! Keeps an answer from ending before it has a minimum of tokens (`min_tokens`). It wraps the constraint on the answer, if
+//! there is one.
 
 use bandmaster_engine::{Constraint, Stuck};
 

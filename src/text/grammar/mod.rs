@@ -321,7 +321,11 @@ struct Grammar {
 
 impl Grammar {
     /// Computes the first mask, which is the most expensive, so that the engine's thread need not.
-    fn new(parser: TokenParser, tokenizer: Arc<Tokenizer>, hints: Option<SearchHints>) -> Result<Self, String> {
+    fn new(
+        parser: TokenParser,
+        tokenizer: Arc<Tokenizer>,
+        hints: Option<SearchHints>,
+    ) -> Result<Self, String> {
         let budget = TokenBudget::new(&parser, tokenizer, hints);
         let mut matcher = Matcher::new(Ok(parser));
         matcher.compute_mask_or_eos().map_err(|error| error.to_string())?;

@@ -98,7 +98,9 @@ pub(super) fn check_regex(pattern: &str) -> Result<(), String> {
             Some(problem) => Err(format!("`{}`: {problem}", quoted(pattern))),
             None => Ok(()),
         },
-        Err(regex_syntax::Error::Parse(error)) => Err(at(pattern, error.span(), syntax_problem(error.kind()))),
+        Err(regex_syntax::Error::Parse(error)) => {
+            Err(at(pattern, error.span(), syntax_problem(error.kind())))
+        }
         Err(regex_syntax::Error::Translate(error)) => {
             Err(at(pattern, error.span(), "the class or flag is unknown"))
         }

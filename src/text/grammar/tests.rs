@@ -1,8 +1,8 @@
-mod token_budget;
 mod keywords;
 mod refusals;
 mod schemas;
 mod shortest;
+mod token_budget;
 mod tools;
 
 use super::*;
@@ -12,7 +12,11 @@ const MERGES: &[&str] = &["\" :", "\": Ġ", "t r", "u e", "tr ue", "a b", "Ġ \"
 
 /// Samples tokens at random under `constraint` as an engine would. Returns the text, in which control tokens appear by
 /// name, or `None` when the answer did not end.
-pub(super) fn random_answer(mut constraint: Box<dyn Constraint>, tokenizer: &Tokenizer, seed: u64) -> Option<String> {
+pub(super) fn random_answer(
+    mut constraint: Box<dyn Constraint>,
+    tokenizer: &Tokenizer,
+    seed: u64,
+) -> Option<String> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let mut ids = Vec::new();
     let text = |ids: &[u32]| {

@@ -143,7 +143,8 @@ impl TokenBudget {
             return None;
         }
         if !self.unseen.is_empty() {
-            let accepted = std::mem::take(&mut self.unseen).into_iter().all(|token| self.search.accept(token));
+            let accepted =
+                std::mem::take(&mut self.unseen).into_iter().all(|token| self.search.accept(token));
             self.search_failed |= !accepted;
             self.cannot_end = self.search_failed && self.ending.is_none();
         }

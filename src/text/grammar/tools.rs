@@ -149,8 +149,8 @@ fn calls(
 ) -> Result<Grammar, GrammarError> {
     let mut problem = String::new();
     for strictness in [Strictness::Exact, Strictness::Lenient] {
-        let made =
-            lark(factory, syntax, tools, parallel, strictness).and_then(|(mut lark, mut is_expensive, mut hints)| {
+        let made = lark(factory, syntax, tools, parallel, strictness).and_then(
+            |(mut lark, mut is_expensive, mut hints)| {
                 if let Some(schema) = otherwise {
                     lark = format!(
                         "start: calls | otherwise\notherwise: %json {schema}\n{}",
@@ -159,8 +159,14 @@ fn calls(
                     is_expensive |= !schema::is_cheap(schema);
                     hints.extend(SearchHints::of(schema));
                 }
-                factory.compile(TopLevelGrammar::from_lark(lark), is_expensive, Some(hints), messages::for_schema)
-            });
+                factory.compile(
+                    TopLevelGrammar::from_lark(lark),
+                    is_expensive,
+                    Some(hints),
+                    messages::for_schema,
+                )
+            },
+        );
         match made {
             Ok(grammar) => return Ok(grammar),
             Err(error @ (GrammarError::Busy | GrammarError::TimedOut | GrammarError::Cancelled)) => {

@@ -7,6 +7,7 @@
 
 mod args;
 mod ast;
+mod builtins;
 mod calls;
 mod compare;
 mod dict;
@@ -14,7 +15,6 @@ mod filter_syntax;
 mod filters;
 mod format;
 mod heap;
-mod builtins;
 mod lexer;
 mod machine;
 mod ops;

@@ -1,9 +1,9 @@
 //! Operators, attributes, items and slices by Python's rules.
 
 use super::ast::Binary;
+use super::builtins;
 use super::format::{percent, write_escaped};
 use super::heap::{Buffer, CountedVec, Heap};
-use super::builtins;
 use super::show::text_of;
 use super::value::{Callable, Text, Value};
 use super::{Error, Result};
@@ -45,7 +45,10 @@ pub(super) fn binary(operator: Binary, left: &Value, right: &Value, heap: &Heap)
 
 fn added(left: &[Value], right: &[Value], heap: &Heap) -> Result<CountedVec<Value>> {
     let len = left.len() + right.len();
-    CountedVec::collect((0..len).map(|at| left.get(at).unwrap_or_else(|| &right[at - left.len()]).clone()), heap)
+    CountedVec::collect(
+        (0..len).map(|at| left.get(at).unwrap_or_else(|| &right[at - left.len()]).clone()),
+        heap,
+    )
 }
 
 fn sign(operator: Binary) -> &'static str {

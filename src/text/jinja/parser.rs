@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use super::ast::{Binary, Comparison, Const, Expr, For, Macro, Name, Postfix, MacroExtras};
+use super::ast::{Binary, Comparison, Const, Expr, For, Macro, MacroExtras, Name, Postfix};
 use super::builtins;
-use super::lexer::{TokenAndLine, Token};
+use super::lexer::{Token, TokenAndLine};
 use super::{Error, Result};
 
 /// Nesting depth of brackets, `not`s, signs and blocks. Models' templates have some ten levels.

@@ -2,9 +2,9 @@
 
 use super::args::{Args, required, size, text};
 use super::ast::{Binary, Comparison};
+use super::builtins;
 use super::compare::{contains, equal, order, sort};
 use super::heap::{Buffer, CountedVec};
-use super::builtins;
 use super::machine::Machine;
 use super::show::text_of;
 use super::strings;
@@ -437,7 +437,9 @@ impl Machine<'_> {
                     | Value::Callable(_)
             ),
             "callable" => match value {
-                Value::Callable(callable) => !matches!(callable.callable(), super::value::Callable::Cycler(..)),
+                Value::Callable(callable) => {
+                    !matches!(callable.callable(), super::value::Callable::Cycler(..))
+                }
                 other => matches!(other, Value::Undefined(..) | Value::Loop(_)),
             },
             "odd" | "even" => {

@@ -1,7 +1,7 @@
 //! Parses statements: Jinja2's and those of extensions that `transformers` loads (`break`, `continue`, `generation`).
 
 use super::Result;
-use super::ast::{Body, Expr, For, Macro, Name, Postfix, Statement, StatementKind, MacroExtras, Target};
+use super::ast::{Body, Expr, For, Macro, MacroExtras, Name, Postfix, Statement, StatementKind, Target};
 use super::lexer::Token;
 use super::parser::Parser;
 

@@ -11,7 +11,12 @@ use super::*;
 const NOW: u64 = 1_751_810_709;
 
 fn limits() -> Limits {
-    Limits { fuel: 2_000_000, bytes: 32 << 20, written_bytes: usize::MAX, cancellation: Cancellation::default() }
+    Limits {
+        fuel: 2_000_000,
+        bytes: 32 << 20,
+        written_bytes: usize::MAX,
+        cancellation: Cancellation::default(),
+    }
 }
 
 fn data(name: &str) -> PathBuf {

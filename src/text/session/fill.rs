@@ -4,7 +4,7 @@
 use bandmaster_models::gguf::{Gguf, GgufError};
 
 use super::{LoadedModel, Prompt, SessionError};
-use crate::{Tokenizer, Cancellation};
+use crate::{Cancellation, Tokenizer};
 
 /// A gap to fill in.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -129,7 +129,11 @@ impl LoadedModel {
     ///
     /// # Errors
     /// [`SessionError::Cancelled`].
-    pub fn fill_prompt(&self, fill: &FillIn, cancellation: &Cancellation) -> Result<Option<Prompt>, SessionError> {
+    pub fn fill_prompt(
+        &self,
+        fill: &FillIn,
+        cancellation: &Cancellation,
+    ) -> Result<Option<Prompt>, SessionError> {
         let Some(marks) = &self.fill_marks else { return Ok(None) };
         let mut ids = Vec::new();
         let mut add = |mark: Option<u32>, text: &str| {

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::{LoadedModel, SessionError};
 use crate::template::map_strings;
-use crate::{RenderLimits, ChatTemplate, Message, TemplateError, Tool, Cancellation};
+use crate::{Cancellation, ChatTemplate, Message, RenderLimits, TemplateError, Tool};
 
 /// Private-use characters: no standard gives them a meaning.
 const PRIVATE_CHARACTERS: std::ops::RangeInclusive<char> = '\u{F0000}'..='\u{FFFFD}';
@@ -52,7 +52,12 @@ impl LoadedModel {
     /// # Errors
     /// [`SessionError::Template`] when the model has no chat template or it refuses the messages.
     pub fn chat_prompt(&self, messages: &[Message], tools: &[Tool]) -> Result<Prompt, SessionError> {
-        self.rendered_prompt(messages, tools, &RenderOptions::default(), &self.render_limits(Cancellation::default()))
+        self.rendered_prompt(
+            messages,
+            tools,
+            &RenderOptions::default(),
+            &self.render_limits(Cancellation::default()),
+        )
     }
 
     /// The limits for rendering a prompt that still fits into the context.
@@ -106,7 +111,10 @@ impl LoadedModel {
         if text.len() > bytes_max {
             return Err(TemplateError::TooLong { bytes_max }.into());
         }
-        let ids = self.tokenizer.encode_guarded(&rendered, mark, &limits.cancellation).ok_or(SessionError::Cancelled)?;
+        let ids = self
+            .tokenizer
+            .encode_guarded(&rendered, mark, &limits.cancellation)
+            .ok_or(SessionError::Cancelled)?;
         Ok(Prompt { text, ids })
     }
 }

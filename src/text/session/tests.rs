@@ -50,7 +50,8 @@ async fn an_answer_streams_and_ends_with_all_that_is_known_of_it() {
 #[tokio::test]
 async fn a_stop_string_ends_the_answer_and_is_not_in_it() {
     let model = parrot("one two END three");
-    let (streamed, completion) = answer(&model, GenerationOptions { stop: vec!["END".into()], ..options() }).await;
+    let (streamed, completion) =
+        answer(&model, GenerationOptions { stop: vec!["END".into()], ..options() }).await;
     assert_eq!((streamed.as_str(), completion.finish), ("one two ", FinishReason::Stop));
     let (streamed, completion) = answer(&model, GenerationOptions { max_tokens: 3, ..options() }).await;
     assert_eq!((streamed.as_str(), completion.finish), ("one", FinishReason::Length));
@@ -63,7 +64,8 @@ async fn a_stop_string_ends_the_answer_and_is_not_in_it() {
 async fn a_schema_holds_against_the_models_will() {
     let model = parrot("certainly not JSON");
     let schema = json!({"type": "object", "properties": {"ok": {"type": "boolean"}}, "required": ["ok"], "additionalProperties": false});
-    let (streamed, completion) = answer(&model, GenerationOptions { output: Output::Schema(schema), ..options() }).await;
+    let (streamed, completion) =
+        answer(&model, GenerationOptions { output: Output::Schema(schema), ..options() }).await;
     let value: Value = serde_json::from_str(&streamed).unwrap();
     assert!(value["ok"].is_boolean());
     assert_eq!(completion.finish, FinishReason::Stop);

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::{RenderLimits, ChatTemplate, RenderContext, Message, Role, TemplateError, ToolStyle, Variables};
+use super::{ChatTemplate, Message, RenderContext, RenderLimits, Role, TemplateError, ToolStyle, Variables};
 
 const MARK: &str = "message-mark";
 

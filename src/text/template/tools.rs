@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{RenderLimits, ChatTemplate, RenderContext, Message, Role, Tool, ToolCall, Variables, json};
+use super::{ChatTemplate, Message, RenderContext, RenderLimits, Role, Tool, ToolCall, Variables, json};
 
 /// How tools, calls and results get into a prompt. All three use the same style, so that the model never reads of one
 /// syntax and sees another.

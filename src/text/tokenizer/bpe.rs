@@ -8,9 +8,9 @@ use std::collections::BinaryHeap;
 use hashbrown::HashMap;
 
 use super::TokenizerError;
-use crate::Cancellation;
 use super::pretokenizers::{PreTokenizer, Rules};
 use super::vocabulary::{Vocabulary, append_byte_level};
+use crate::Cancellation;
 
 /// Marks a byte without a token, a symbol that was merged away, and the ends of the list.
 const NONE: u32 = u32::MAX;

@@ -253,9 +253,13 @@ impl Tokenizer {
             return;
         }
         match &self.algorithm {
-            Algorithm::Bpe(bpe) => {
-                bpe.encode(&self.vocabulary, text, &mut bpe::Scratch::default(), ids, &Cancellation::default())
-            }
+            Algorithm::Bpe(bpe) => bpe.encode(
+                &self.vocabulary,
+                text,
+                &mut bpe::Scratch::default(),
+                ids,
+                &Cancellation::default(),
+            ),
             Algorithm::SentencePiece(sentencepiece) => {
                 sentencepiece.encode_continuation(&self.vocabulary, text, ids, &Cancellation::default());
             }

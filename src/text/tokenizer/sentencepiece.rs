@@ -7,8 +7,8 @@ use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
 use super::TokenizerError;
-use crate::Cancellation;
 use super::vocabulary::{Kind, Vocabulary};
+use crate::Cancellation;
 
 const NONE: u32 = u32::MAX;
 

@@ -289,7 +289,9 @@ fn long_special_tokens_take_no_longer_than_short_ones() {
         let bytes: Vec<u8> = ids.iter().flat_map(|&id| tokenizer.decode_bytes(id)).copied().collect();
         assert_eq!(String::from_utf8(bytes).unwrap(), text);
         assert_eq!(
-            tokenizer.encode_guarded(&tokenizer.guard(&text, '\u{F0000}'), '\u{F0000}', &Cancellation::default()).unwrap(),
+            tokenizer
+                .encode_guarded(&tokenizer.guard(&text, '\u{F0000}'), '\u{F0000}', &Cancellation::default())
+                .unwrap(),
             tokenizer.encode(&text, false)
         );
         assert!(start.elapsed() < Duration::from_secs(10), "{run:?}: {:?}", start.elapsed());

@@ -5,9 +5,9 @@
 
 use serde_json::Value;
 
-use super::header::{Balance, ValueEnd, Header, HeaderReader};
+use super::header::{Balance, Header, HeaderReader, ValueEnd};
 use super::scan::{Bare, Found, Prefix, bare_json, find_prefix, find_tag, is_name};
-use super::{Syntax, REASONING_MARKS, ToolFormat};
+use super::{REASONING_MARKS, Syntax, ToolFormat};
 use crate::template::Tool;
 
 /// A name and the marks around it must take fewer bytes than this.
@@ -439,7 +439,8 @@ impl OutputParser {
         let name = name.trim_matches(['"', '\'', ' ']);
         let value = value.strip_prefix('\n').unwrap_or(value);
         let value = value.strip_suffix('\n').unwrap_or(value);
-        let schema = self.tools.iter().find(|(known, _)| *known == self.current_tool).map(|(_, schema)| schema);
+        let schema =
+            self.tools.iter().find(|(known, _)| *known == self.current_tool).map(|(_, schema)| schema);
         let is_string = schema.is_some_and(|schema| schema["properties"][name]["type"] == "string");
         let value = match serde_json::from_str::<Value>(value) {
             Ok(json) if !is_string => json,

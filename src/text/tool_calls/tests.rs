@@ -173,7 +173,8 @@ fn families_are_read_as_they_write() {
         &DEEPSEEK31,
         &COMMAND_R,
     ] {
-        let CallLayout { begin, before_name, before_arguments, after_arguments, between, end } = &syntax.layout;
+        let CallLayout { begin, before_name, before_arguments, after_arguments, between, end } =
+            &syntax.layout;
         let call =
             |name, arguments| format!("{before_name}{name}{before_arguments}{arguments}{after_arguments}");
         let calls = [call("weather", "{\"city\": \"Bern\"}"), call("time", "{}")].join(between);

@@ -45,7 +45,10 @@ impl GrammarFactory {
                 check_size(text.len())?;
                 regexes::check_regex(text).map_err(GrammarError::ClientGrammar)?;
                 // Fuel, states and time bound the cost while the grammar is compiled.
-                return self.compile_client_grammar(TopLevelGrammar::from_regex(without_anchors(text)), messages::for_text);
+                return self.compile_client_grammar(
+                    TopLevelGrammar::from_regex(without_anchors(text)),
+                    messages::for_text,
+                );
             }
             ClientGrammar::Choice(choices) => {
                 if choices.len() > CHOICES_MAX {
@@ -60,7 +63,8 @@ impl GrammarFactory {
             ClientGrammar::Lark(text) => {
                 check_size(text.len())?;
                 check_directives(text)?;
-                return self.compile_client_grammar(TopLevelGrammar::from_lark(text.clone()), messages::for_lark);
+                return self
+                    .compile_client_grammar(TopLevelGrammar::from_lark(text.clone()), messages::for_lark);
             }
             ClientGrammar::Gbnf(text) => {
                 check_size(text.len())?;

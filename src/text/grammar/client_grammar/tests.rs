@@ -1,12 +1,13 @@
 use std::sync::Arc;
 
-use super::super::tests::{allowed, random_answer, factory};
+use super::super::tests::{allowed, factory, random_answer};
 use super::*;
 use crate::Tokenizer;
 
 /// Whether `text` is a complete answer under a grammar.
 fn fits(factory: &GrammarFactory, tokenizer: &Tokenizer, grammar: &ClientGrammar, text: &str) -> bool {
-    let mut constraint = factory.client_grammar(grammar).unwrap_or_else(|error| panic!("{grammar:?}: {error}"));
+    let mut constraint =
+        factory.client_grammar(grammar).unwrap_or_else(|error| panic!("{grammar:?}: {error}"));
     for token in tokenizer.encode(text, false) {
         if !allowed(&mut constraint, tokenizer).contains(&token) || constraint.accept(token).is_err() {
             return false;
@@ -34,7 +35,8 @@ fn gbnf(text: &str) -> ClientGrammar {
 
 #[test]
 fn regular_expressions_hold_for_the_whole_answer() {
-    let check = |regex: &str, good: &[&str], bad: &[&str]| check(&ClientGrammar::Regex(regex.into()), good, bad);
+    let check =
+        |regex: &str, good: &[&str], bad: &[&str]| check(&ClientGrammar::Regex(regex.into()), good, bad);
     check(r"[0-9]{3}-[a-z]+", &["123-a", "000-xyz"], &["123-", "12-a", "123-a "]);
     check(r"^\d{4}$", &["2024"], &["202", "20245"]);
     check(r"^a\$", &["a$"], &["a"]);
@@ -180,7 +182,8 @@ fn long_chains_and_doublings_stay_small() {
 fn repetitions_of_repetitions_are_refused_before_they_nest() {
     for behind in ["*", "+", "?", "{2}"] {
         let grammar = format!("root ::= \"a\"{}", behind.repeat(50_000));
-        let error = factory().0.client_grammar(&ClientGrammar::Gbnf(grammar)).err().expect("refused").to_string();
+        let error =
+            factory().0.client_grammar(&ClientGrammar::Gbnf(grammar)).err().expect("refused").to_string();
         assert!(error.contains("repetitions"), "{error}");
     }
 }

@@ -1,5 +1,5 @@
-//! Searches inside one lexeme of a grammar, such as a string or a number. There the lexer's state alone decides what
-//! may follow, so each state is examined once. Characters of one byte are tried first.
+//! Searches inside one lexeme of a grammar, such as a string or a number, for its shortest rest. There the lexer's state
+//! alone decides what may follow, so each state is examined once. Also finds complete answers that are not JSON.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -7,13 +7,13 @@ use std::sync::Arc;
 use llguidance::earley::regexvec::StateID;
 use toktrie::{TokTrie, TrieNode};
 
-use super::lexer_states::{Bytes, State};
+use super::lexer_states::{ByteSet, LexerState};
 use super::walk::Walk;
 
 /// States that one search may reach.
 const REACHED_MAX: usize = 4000;
 /// Steps in the token trie that one search may take: some milliseconds.
-const TREE_STEPS_MAX: u32 = 200_000;
+const TRIE_STEPS_MAX: u32 = 200_000;
 /// So many of these steps count as one tried byte.
 const STEPS_A_BYTE: u32 = 4;
 /// The cost of examining one state with all bytes, in tried bytes.
@@ -44,7 +44,7 @@ struct Reached {
     byte: u8,
 }
 
-fn tail(reached: &[Reached], mut at: usize) -> Vec<u8> {
+fn bytes_to(reached: &[Reached], mut at: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     while at > 0 {
         bytes.push(reached[at].byte);
@@ -56,26 +56,26 @@ fn tail(reached: &[Reached], mut at: usize) -> Vec<u8> {
 
 impl Walk<'_, '_> {
     /// Examines the state after `from` bytes of the path and then `tail`, trying the given bytes.
-    fn examine(&mut self, id: StateID, from: usize, tail: &[u8], bytes: Bytes) -> Option<Arc<State>> {
+    fn examine(&mut self, id: StateID, from: usize, tail: &[u8], bytes: ByteSet) -> Option<Arc<LexerState>> {
         if let Some(known) = self.states.get((id, bytes)) {
             return Some(known);
         }
         let (cost, last) = match bytes {
-            Bytes::Plain => (EXAMINE_COST / 2, 0x7F),
-            Bytes::All => (EXAMINE_COST, TokTrie::SPECIAL_TOKEN_MARKER - 1),
+            ByteSet::Plain => (EXAMINE_COST / 2, 0x7F),
+            ByteSet::All => (EXAMINE_COST, TokTrie::SPECIAL_TOKEN_MARKER - 1),
         };
         if !self.spend(cost) || !self.go_to(from, tail) {
             return None;
         }
-        let closes = !self.position().escaped;
-        let mut state = State { steps: Vec::new(), ranges: Vec::new(), closes: false };
+        let may_close = !self.position().escaped;
+        let mut state = LexerState { steps: Vec::new(), ranges: Vec::new(), may_close: false };
         let mut steps: HashMap<StateID, u8> = HashMap::new();
         for byte in 0..=last {
-            if byte == b'"' && closes {
-                state.closes = self.try_byte(byte).is_some();
+            if byte == b'"' && may_close {
+                state.may_close = self.try_byte(byte).is_some();
                 continue;
             }
-            if bytes == Bytes::Plain && byte == b'\\' {
+            if bytes == ByteSet::Plain && byte == b'\\' {
                 continue;
             }
             let Some(to) = self.try_byte(byte) else { continue };
@@ -98,25 +98,25 @@ impl Walk<'_, '_> {
     /// The shortest rest of the string that is open after `from` bytes of the path, without its quote. The `skipped`
     /// shortest ones are passed over. Characters of one byte are tried first, because they are far fewer.
     pub fn shortest_rest(&mut self, from: usize, skipped: usize) -> Option<Vec<u8>> {
-        let plain = self.shortest_of(from, skipped, Bytes::Plain);
-        plain.or_else(|| self.shortest_of(from, skipped, Bytes::All))
+        let plain = self.shortest_rest_of(from, skipped, ByteSet::Plain);
+        plain.or_else(|| self.shortest_rest_of(from, skipped, ByteSet::All))
     }
 
     /// The shortest rest made of such bytes.
-    pub fn shortest_of(&mut self, from: usize, mut skipped: usize, of: Bytes) -> Option<Vec<u8>> {
+    pub fn shortest_rest_of(&mut self, from: usize, mut skipped: usize, of: ByteSet) -> Option<Vec<u8>> {
         self.go_to(from, &[]);
         let start = self.lexer_state();
         let mut reached = vec![Reached { id: start, from: 0, byte: 0 }];
         let mut seen = HashSet::from([start]);
         let mut at = 0;
         while at < reached.len() {
-            let bytes = tail(&reached, at);
+            let bytes = bytes_to(&reached, at);
             let mut state = self.examine(reached[at].id, from, &bytes, of)?;
-            if state.steps.is_empty() && !state.closes {
+            if state.steps.is_empty() && !state.may_close {
                 // We are inside a character, or in front of one that takes several bytes.
-                state = self.examine(reached[at].id, from, &bytes, Bytes::All)?;
+                state = self.examine(reached[at].id, from, &bytes, ByteSet::All)?;
             }
-            if state.closes {
+            if state.may_close {
                 if skipped == 0 {
                     return Some(bytes);
                 }
@@ -137,11 +137,11 @@ impl Walk<'_, '_> {
         self.go_to(from, &[]);
         let trie = self.trie;
         let start = self.lexer_state();
-        let mut search = Search { seen: HashSet::from([start]), deeper: Vec::new(), steps: TREE_STEPS_MAX };
+        let mut search = Search { seen: HashSet::from([start]), deeper: Vec::new(), steps: TRIE_STEPS_MAX };
         let mut level = vec![(start, Vec::new())];
         while !level.is_empty() {
             for (id, bytes) in &level {
-                if self.examine(*id, from, bytes, Bytes::All)?.closes {
+                if self.examine(*id, from, bytes, ByteSet::All)?.may_close {
                     return Some(bytes.clone());
                 }
             }
@@ -164,14 +164,14 @@ impl Walk<'_, '_> {
         bytes: &mut Vec<u8>,
         search: &mut Search,
     ) -> Option<bool> {
-        let (state, trie) = (self.examine(id, from, bytes, Bytes::All)?, self.trie);
+        let (state, trie) = (self.examine(id, from, bytes, ByteSet::All)?, self.trie);
         for child in trie.node_children(node) {
             search.steps = search.steps.checked_sub(1)?;
             if search.steps.is_multiple_of(STEPS_A_BYTE) && !self.spend(1) {
                 return None;
             }
             let byte = child.byte();
-            if byte == b'"' && state.closes {
+            if byte == b'"' && state.may_close {
                 if child.token_id().is_some() {
                     return Some(true);
                 }
@@ -197,7 +197,7 @@ impl Walk<'_, '_> {
         let mut reached = vec![Reached { id: start, from: 0, byte: 0 }];
         let mut seen = HashSet::from([start]);
         let mut at = 0;
-        while at < reached.len() && self.go_to(from, &tail(&reached, at)) {
+        while at < reached.len() && self.go_to(from, &bytes_to(&reached, at)) {
             if ended(self) {
                 return true;
             }

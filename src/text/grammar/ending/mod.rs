@@ -99,7 +99,12 @@ impl EndingSearch {
     }
 
     /// An ending of at most `tokens_max` tokens from `position`. The bytes of the ending `known` are tried first.
-    pub fn ending(&mut self, position: JsonPosition, known: Option<&[u8]>, tokens_max: usize) -> Option<Ending> {
+    pub fn ending(
+        &mut self,
+        position: JsonPosition,
+        known: Option<&[u8]>,
+        tokens_max: usize,
+    ) -> Option<Ending> {
         if let Some(ending) = known.and_then(|bytes| self.still_valid(position, bytes))
             && ending.tokens_needed() <= tokens_max
         {
@@ -109,7 +114,8 @@ impl EndingSearch {
             return self.non_json_ending(tokens_max);
         }
         let mut tried = 0;
-        let tokens_needed = |ending: &Option<Ending>| ending.as_ref().map_or(usize::MAX, Ending::tokens_needed);
+        let tokens_needed =
+            |ending: &Option<Ending>| ending.as_ref().map_or(usize::MAX, Ending::tokens_needed);
         let mut choices = Choices::default();
         let mut best = self.walk(position, &choices, &mut tried);
         if tokens_needed(&best) > tokens_max {
@@ -120,7 +126,11 @@ impl EndingSearch {
             }
         }
         let (mut at, mut attempts) = (0, 1);
-        while tokens_needed(&best) > tokens_max && at < CHOICES_MAX && attempts < ATTEMPTS_MAX && tried < TRIED_BYTES_MAX {
+        while tokens_needed(&best) > tokens_max
+            && at < CHOICES_MAX
+            && attempts < ATTEMPTS_MAX
+            && tried < TRIED_BYTES_MAX
+        {
             let mut better = false;
             choices.taken.resize(at + 1, 0);
             for other in 1..=ALTERNATIVES_MAX {
@@ -149,7 +159,11 @@ impl EndingSearch {
         }
         let end = bytes.iter().fold(position, |position, &byte| position.after(byte));
         match end.is_closed() && self.hints.as_ref().is_some_and(|hints| hints.is_one_value) {
-            true => self.fewest_tokens(bytes).map(|tokens| Ending { bytes: bytes.to_vec(), tokens, is_closed: true }),
+            true => self.fewest_tokens(bytes).map(|tokens| Ending {
+                bytes: bytes.to_vec(),
+                tokens,
+                is_closed: true,
+            }),
             false => self.verified(bytes),
         }
     }
@@ -186,7 +200,8 @@ impl EndingSearch {
     fn non_json_ending(&mut self, tokens_max: usize) -> Option<Ending> {
         let forced = self.parser.parser.currently_forced_bytes().to_vec();
         let (environment, states, _) = self.shared_context();
-        let context = SearchContext { trie: environment.tok_trie(), states: &states, hints: &SearchHints::default() };
+        let context =
+            SearchContext { trie: environment.tok_trie(), states: &states, hints: &SearchHints::default() };
         let choices = Choices::default();
         let texts = self.with_recognizer(|parser| {
             Walk::new(parser, &context, JsonPosition::default(), TRIED_BYTES_MAX, &choices).complete_texts()
@@ -200,7 +215,10 @@ impl EndingSearch {
     }
 
     /// Runs `f` with the fuel of one step.
-    fn with_recognizer<T: Send>(&mut self, f: impl FnOnce(&mut ParserRecognizer<'_>) -> T + Send) -> Option<T> {
+    fn with_recognizer<T: Send>(
+        &mut self,
+        f: impl FnOnce(&mut ParserRecognizer<'_>) -> T + Send,
+    ) -> Option<T> {
         let environment = self.parser.token_env.clone();
         let mut out = None;
         let run = |parser: &mut ParserRecognizer<'_>| {

@@ -10,7 +10,7 @@ use toktrie::{Recognizer, TokTrie};
 
 use super::hints::SearchHints;
 use super::json_position::JsonPosition;
-use super::lexer_states::{Bytes, StateCache};
+use super::lexer_states::{ByteSet, StateCache};
 use super::multiples::NumberPrefix;
 
 /// The cost of trying every possible next byte, in tried bytes.
@@ -99,12 +99,19 @@ impl<'a, 'p> Walk<'a, 'p> {
         }
         while self.budget > 0 {
             let position = self.position();
-            if position.is_outside() && position.begun && incomplete_after.is_none_or(|bytes| bytes < self.path.len()) {
+            if position.is_outside()
+                && position.begun
+                && incomplete_after.is_none_or(|bytes| bytes < self.path.len())
+            {
                 return Outcome::MaybeComplete(std::mem::take(&mut self.path));
             }
             let moved = if position.in_string { self.end_string() } else { self.step() };
             if self.is_number {
-                return if moved { Outcome::Complete(std::mem::take(&mut self.path)) } else { Outcome::NoEnding };
+                return if moved {
+                    Outcome::Complete(std::mem::take(&mut self.path))
+                } else {
+                    Outcome::NoEnding
+                };
             }
             if !moved {
                 // If nothing may follow, the text is complete.
@@ -271,7 +278,7 @@ impl<'a, 'p> Walk<'a, 'p> {
         let chosen = if self.is_choice(from, &shortest) { self.next_choice() } else { 0 };
         let rest = match chosen {
             0 if self.choices.by_tokens && first == shortest => {
-                self.rest_in_fewest_tokens(from).or_else(|| self.shortest_of(from, 0, Bytes::All))
+                self.rest_in_fewest_tokens(from).or_else(|| self.shortest_rest_of(from, 0, ByteSet::All))
             }
             0 => None,
             chosen if first != shortest => self.shortest_rest(from, chosen - 1),

@@ -1,13 +1,14 @@
 //! Refuses schemas whose grammars would take more time or memory than llguidance's own limits catch: a single step of
-//! such a grammar may take seconds and gigabytes. Schemas that pass take some tenths of a second at most.
+//! such a grammar may take seconds and gigabytes. Schemas that pass take some tenths of a second at most. Of those, it
+//! tells the cheap ones, many of which may be compiled at the same time.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use serde_json::Value;
 
-use super::subschemas::subschemas;
 use super::numbers::{self, MULTIPLE_MAX};
 use super::patterns;
+use super::subschemas::subschemas;
 use crate::grammar::GrammarError;
 
 /// Optional properties of one object: each may be followed by every later one.
@@ -50,7 +51,10 @@ pub(super) fn check(root: &Value) -> Result<(), GrammarError> {
     if counts.enum_values > VALUES_MAX {
         return refused(too_many_values(counts.enum_values));
     }
-    if counts.enum_values > VALUES_BESIDE_PATTERN_MAX && counts.patterns > 0 && (counts.combines || counts.enum_with_pattern) {
+    if counts.enum_values > VALUES_BESIDE_PATTERN_MAX
+        && counts.patterns > 0
+        && (counts.combines || counts.enum_with_pattern)
+    {
         return refused(format!(
             "an `enum` has {} values together with a pattern, but at most {VALUES_BESIDE_PATTERN_MAX} can be enforced there",
             counts.enum_values

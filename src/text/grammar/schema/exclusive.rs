@@ -1,4 +1,5 @@
-//! Decides whether branches of a `oneOf` exclude each other, so that `anyOf` means the same.
+//! Decides whether the branches of a `oneOf` exclude each other. Then `anyOf` means the same, and unlike `oneOf` it can be
+//! enforced token by token. The branches are in the canonical form that `keywords` produces.
 
 use std::cell::Cell;
 

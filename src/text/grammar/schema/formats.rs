@@ -1,4 +1,5 @@
-//! Turns `format` keywords into patterns.
+//! Rewrites the `format` of a schema's part as a `pattern`, so that it can be enforced. Formats that llguidance enforces
+//! itself stay, and all others are dropped. Called by `keywords` once the other keywords of the part are known.
 
 use serde_json::{Map, Value};
 

@@ -1,5 +1,6 @@
-//! Reads a schema keyword by keyword. Each is enforced, ignored because it says nothing about values, or refused with
-//! its place. The result is canonical: it has only enforced keywords, exact numbers, and references to plain names.
+//! Reads a schema keyword by keyword, as the first step from a schema to a grammar. Each keyword is enforced, ignored
+//! because it says nothing about values, or refused with its location. The result is canonical: it has only keywords that
+//! can be enforced, exact numbers, and references to plain names.
 
 use std::collections::HashMap;
 
@@ -120,7 +121,10 @@ impl<'a> Reader<'a> {
             Value::Object(node) => node,
             other => {
                 let other: String = other.to_string().chars().take(40).collect();
-                return Err(refused(&location.pointer, format_args!("it is `{other}` and must be an object")));
+                return Err(refused(
+                    &location.pointer,
+                    format_args!("it is `{other}` and must be an object"),
+                ));
             }
         };
         let location = Location { base: base_of(location.value, &location.base), ..location.clone() };
@@ -183,7 +187,9 @@ impl<'a> Reader<'a> {
             }
             "$ref" => self.reference(location, value)?,
             "allOf" | "anyOf" | "oneOf" | "prefixItems" => self.list(location, key, value)?,
-            "items" if value.is_array() => return Ok(Some(("prefixItems", self.list(location, key, value)?))),
+            "items" if value.is_array() => {
+                return Ok(Some(("prefixItems", self.list(location, key, value)?)));
+            }
             "items" if self.old && node.contains_key("prefixItems") => {
                 return Err(Problem::CantBe(
                     "before draft 2020-12, it can't be used together with `prefixItems`".into(),
@@ -211,7 +217,9 @@ impl<'a> Reader<'a> {
                 false => Problem::Wrong(problem),
             })?,
             key if UNENFORCED.contains(&key) => {
-                return self.unenforced(location, node, key, value).map(|made| made.map(|value| (key, value)));
+                return self
+                    .unenforced(location, node, key, value)
+                    .map(|made| made.map(|value| (key, value)));
             }
             _ => return Ok(None),
         };

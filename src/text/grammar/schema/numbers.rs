@@ -1,5 +1,6 @@
-//! Makes bounds and constants exact in doubles, in which llguidance enforces them. A bound between two doubles becomes
-//! the next one inwards, so that nothing passes that the schema forbids.
+//! Makes bounds, multiples and constants exact in doubles, in which llguidance enforces them. A bound between two doubles
+//! becomes the next one inwards, so that nothing passes that the schema forbids. Called by `keywords` for each part of a
+//! schema.
 
 use serde_json::{Map, Number, Value};
 
@@ -104,7 +105,11 @@ fn bounds(node: &mut Map<String, Value>, given: &Map<String, Value>) -> Result<(
         let key = if open { "exclusiveMinimum" } else { "minimum" };
         return Err((
             key,
-            format!("no number is {} and {}", bound_text(least, "least", open), bound_text(most, "most", open_too)),
+            format!(
+                "no number is {} and {}",
+                bound_text(least, "least", open),
+                bound_text(most, "most", open_too)
+            ),
         ));
     }
     Ok(())

@@ -1,4 +1,5 @@
-//! Rewrites `propertyNames` and counts of properties in keywords that can be enforced.
+//! Rewrites `propertyNames`, `minProperties` and `maxProperties` as keywords that can be enforced, or refuses them. Called
+//! by `keywords` once the other keywords of a schema's part are known.
 
 use serde_json::{Map, Value, json};
 

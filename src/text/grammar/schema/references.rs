@@ -1,5 +1,5 @@
-//! Resolves a schema's references: by pointer, by `$anchor`, or to a part with its own `$id`. Nothing outside the
-//! schema is ever fetched.
+//! Resolves a schema's references for `keywords`: by pointer, by `$anchor`, or to a part with its own `$id`. Nothing
+//! outside the schema is ever fetched.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -110,7 +110,11 @@ impl<'a> References<'a> {
                 _ => None,
             };
             let value = value.ok_or_else(missing)?;
-            location = Location { value, pointer: below(&location.pointer, &key), base: base_of(value, &location.base) };
+            location = Location {
+                value,
+                pointer: below(&location.pointer, &key),
+                base: base_of(value, &location.base),
+            };
         }
         Ok(location)
     }

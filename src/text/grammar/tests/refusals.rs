@@ -100,7 +100,9 @@ fn schemas_are_refused_in_our_own_words() {
 #[test]
 fn grammars_are_refused_in_our_own_words() {
     let (factory, _) = factory();
-    let check = |grammar: ClientGrammar, pieces: &[&str]| said(factory.client_grammar(&grammar).err(), &grammar, pieces);
+    let check = |grammar: ClientGrammar, pieces: &[&str]| {
+        said(factory.client_grammar(&grammar).err(), &grammar, pieces)
+    };
     let lark = |text: &str| ClientGrammar::Lark(text.to_owned());
     check(ClientGrammar::Regex("(ab".into()), &["`(`", "character 1", "not closed"]);
     check(ClientGrammar::Regex("a(?=b)".into()), &["character 2"]);

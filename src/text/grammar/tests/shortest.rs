@@ -160,7 +160,8 @@ fn check(tokenizer: &Arc<Tokenizer>, schemas: u64, preferences: &[Preference]) {
         let limits = more.map(|more| least + more).into_iter().chain([10, 40, 300]);
         for (at, limit) in limits.filter(|limit| *limit >= least).enumerate() {
             let preference = preferences[(seed as usize + at) % preferences.len()];
-            let (text, ended) = answer_within(&*constraint, tokenizer, limit, preference, seed * 31 + at as u64);
+            let (text, ended) =
+                answer_within(&*constraint, tokenizer, limit, preference, seed * 31 + at as u64);
             answers += 1;
             let valid = serde_json::from_str(&text).is_ok_and(|value| validator.is_valid(&value));
             if !ended || !valid {

@@ -181,7 +181,8 @@ fn check(tokenizer: Arc<Tokenizer>, preferences: &[Preference], limits: &[u32]) 
         let least = fewest_tokens(&factory, shortest) + u32::from(!closed);
         for &limit in limits.iter().filter(|limit| **limit >= least).chain([&least]) {
             for &preference in preferences {
-                let (text, ended) = answer_within(&*constraint, &tokenizer, limit, preference, u64::from(limit));
+                let (text, ended) =
+                    answer_within(&*constraint, &tokenizer, limit, preference, u64::from(limit));
                 assert!(ended, "{limit} tokens, {preference:?}, {schema}: {text}");
                 let value: Value = serde_json::from_str(&text)
                     .unwrap_or_else(|e| panic!("{limit} tokens, {preference:?}, {schema}: {e}: {text}"));
@@ -239,7 +240,11 @@ fn calls_of_tools_that_must_be_are_whole_as_well() {
         for &preference in ALL_PREFERENCES {
             for limit in (200..210).chain([300]) {
                 let (text, ended) = answer_within(&*calls, &tokenizer, limit, preference, 3);
-                assert!(ended, "{}, parallel {parallel}, {limit} tokens, {preference:?}: {text}", format.name());
+                assert!(
+                    ended,
+                    "{}, parallel {parallel}, {limit} tokens, {preference:?}: {text}",
+                    format.name()
+                );
             }
         }
     }
@@ -263,8 +268,11 @@ fn long_strings_end_token_budget() {
         let constraint = factory.json_schema(&schema).unwrap();
         let least = fewest_tokens(&factory, &short);
         let validator = jsonschema::validator_for(&schema).unwrap();
-        for (more, preference) in [(0, Preference::Anything), (1, Preference::Longest), (40, Preference::Bytes(b"\""))] {
-            let (text, ended) = answer_within(&*constraint, &tokenizer, least + more, preference, u64::from(more));
+        for (more, preference) in
+            [(0, Preference::Anything), (1, Preference::Longest), (40, Preference::Bytes(b"\""))]
+        {
+            let (text, ended) =
+                answer_within(&*constraint, &tokenizer, least + more, preference, u64::from(more));
             let valid = serde_json::from_str(&text).is_ok_and(|value| validator.is_valid(&value));
             assert!(ended && valid, "{schema}, {} tokens: {text}", least + more);
         }
@@ -279,6 +287,7 @@ fn who_asked_before_changes_no_answer() {
     let kept = factory.json_schema(&schema).unwrap();
     let answers: Vec<_> =
         (0..6).map(|_| answer_within(&*kept.deep_clone(), &tokenizer, 30, Preference::Anything, 5)).collect();
-    let alone = answer_within(&*factory.json_schema(&schema).unwrap(), &tokenizer, 30, Preference::Anything, 5);
+    let alone =
+        answer_within(&*factory.json_schema(&schema).unwrap(), &tokenizer, 30, Preference::Anything, 5);
     assert!(answers.iter().all(|answer| *answer == alone), "{answers:?}, alone {alone:?}");
 }
