@@ -158,9 +158,9 @@ pub(super) fn import(
     if !embeddings {
         check_gguf(path)?;
     }
-    let names = names_of(&files);
+    let names = local_names(&files);
     let mut kept = Vec::new();
-    let before = stamps(&files)?;
+    let before = sizes_and_times(&files)?;
     for ((file, name), (bytes, _)) in files.iter().zip(&names).zip(&before) {
         on_progress(Progress::Begin { file: name.as_str(), bytes: Some(*bytes) });
         let mut read = 0;
@@ -171,7 +171,7 @@ pub(super) fn import(
         on_progress(Progress::End);
         kept.push(InstalledFile::new(name, bytes, sha256));
     }
-    let manifest = describe(path, kept, embeddings, options);
+    let manifest = manifest_for(path, kept, embeddings, options);
     let _lock = store.lock(&manifest.name, || {
         on_progress(Progress::Note(&format!(
             "another bandmaster is working on {}: waiting for it",
@@ -195,7 +195,7 @@ pub(super) fn import(
         for (file, name) in files.iter().zip(&names) {
             method = link_or_copy(file, &name.within(&partial), options.copy)?;
         }
-        if stamps(&files)? != before {
+        if sizes_and_times(&files)? != before {
             let problem =
                 "it was written to while it was imported: import it again when it is whole".to_owned();
             return Err(HubError::NotAModel { path: path.to_owned(), problem });
@@ -212,7 +212,7 @@ pub(super) fn import(
 }
 
 /// Local names for the user's files: their own, unless those aren't allowed on every system.
-fn names_of(files: &[PathBuf]) -> Vec<FileName> {
+fn local_names(files: &[PathBuf]) -> Vec<FileName> {
     let count = files.len();
     let otherwise = |part: usize| match count {
         1 => "model.gguf".to_owned(),
@@ -222,7 +222,7 @@ fn names_of(files: &[PathBuf]) -> Vec<FileName> {
 }
 
 /// Size and modification time of each file, to notice changes during the import.
-fn stamps(files: &[PathBuf]) -> Result<Vec<(u64, Option<std::time::SystemTime>)>, HubError> {
+fn sizes_and_times(files: &[PathBuf]) -> Result<Vec<(u64, Option<std::time::SystemTime>)>, HubError> {
     let stamp = |file: &PathBuf| {
         let meta = fs::metadata(file).at(file)?;
         Ok((meta.len(), meta.modified().ok()))
@@ -231,7 +231,12 @@ fn stamps(files: &[PathBuf]) -> Result<Vec<(u64, Option<std::time::SystemTime>)>
 }
 
 /// Name, role and licence: from the options, else from the catalog if it knows the checksum, else from the file.
-fn describe(path: &Path, files: Vec<InstalledFile>, embeddings: bool, options: &ImportOptions) -> Manifest {
+fn manifest_for(
+    path: &Path,
+    files: Vec<InstalledFile>,
+    embeddings: bool,
+    options: &ImportOptions,
+) -> Manifest {
     let main = &files[0];
     let same = |file: &ModelFile| file.sha256.as_deref() == Some(main.sha256.as_str());
     let known = Catalog::builtin().entries.iter().find(|entry| same(&entry.files[0]));

@@ -172,7 +172,7 @@ impl Hub {
                         Ok(fetched) => return Ok(fetched),
                         Err(error @ HubError::DiskFull { .. }) => return Err(error),
                         Err(error) if !download.has_packages() => return Err(error),
-                        Err(error) => self.tell_fallback(error, on_progress),
+                        Err(error) => self.note_fallback(error, on_progress),
                     },
                 }
             }
@@ -188,7 +188,7 @@ impl Hub {
     }
 
     /// Reports once that Python packages are tried, and remembers that the hub is unreachable.
-    fn tell_fallback(&self, error: HubError, on_progress: OnProgress) -> String {
+    fn note_fallback(&self, error: HubError, on_progress: OnProgress) -> String {
         let problem = error.to_string();
         on_progress(Progress::Note(&format!("{problem}: trying Python packages")));
         if matches!(error, HubError::Unreachable { .. }) {
@@ -244,7 +244,7 @@ impl Hub {
                     problem: "the file is empty: get another one".to_owned(),
                 });
             }
-            check_promise(&repo.repo, file, head.bytes, head.sha256.as_deref())?;
+            check_announced(&repo.repo, file, head.bytes, head.sha256.as_deref())?;
             file.bytes = file.bytes.or(head.bytes);
             heads.push(head);
         }
@@ -304,7 +304,7 @@ impl Hub {
 }
 
 /// Refuses a source whose announced size or checksum differs from the catalog's, before downloading.
-fn check_promise(
+fn check_announced(
     repo: &str,
     file: &ModelFile,
     bytes: Option<u64>,

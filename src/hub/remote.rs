@@ -170,7 +170,7 @@ impl<'a> HubClient<'a> {
             if !response.status().is_redirection() {
                 self.expect_success(&what, &response)?;
             }
-            return describe(response.headers(), &url).ok_or_else(|| HubError::Remote {
+            return remote_file(response.headers(), &url).ok_or_else(|| HubError::Remote {
                 what,
                 problem: format!("{} answered, but not as the hub does (no ETag)", self.remote.endpoint),
             });
@@ -186,18 +186,19 @@ impl<'a> HubClient<'a> {
         partial: &mut PartialFile,
         on_bytes: &mut dyn FnMut(u64),
     ) -> Result<(), HubError> {
-        let mut cuts = 0;
+        let mut interruptions = 0;
         while file.bytes.is_none_or(|bytes| partial.bytes < bytes) {
             let before = partial.bytes;
-            let Some(cut) = self.fetch_range(what, file, partial, on_bytes)? else { return Ok(()) };
-            cuts = if partial.bytes >= before.saturating_add(PACE_BYTES) { 0 } else { cuts + 1 };
-            if cuts == RESUMES_MAX {
+            let Some(reason) = self.fetch_range(what, file, partial, on_bytes)? else { return Ok(()) };
+            interruptions =
+                if partial.bytes >= before.saturating_add(PACE_BYTES) { 0 } else { interruptions + 1 };
+            if interruptions == RESUMES_MAX {
                 let problem = format!(
-                    "the transfer was cut off and {RESUMES_MAX} retries received almost nothing ({cut}); what was received is kept: pull again to continue"
+                    "the transfer was cut off and {RESUMES_MAX} retries received almost nothing ({reason}); what was received is kept: pull again to continue"
                 );
                 return Err(HubError::Remote { what: what.to_owned(), problem });
             }
-            std::thread::sleep(RETRY_PAUSE * cuts);
+            std::thread::sleep(RETRY_PAUSE * interruptions);
         }
         Ok(())
     }
@@ -235,7 +236,7 @@ impl<'a> HubClient<'a> {
                 partial.restart()?;
             }
         }
-        bound(what, file, response.headers(), partial)?;
+        limit_size(what, file, response.headers(), partial)?;
         let mut body = response.body_mut().with_config().limit(u64::MAX).reader();
         let mut buffer = vec![0; 1 << 18];
         let mut pace = Pace::new(partial.bytes);
@@ -245,7 +246,7 @@ impl<'a> HubClient<'a> {
                 Ok(read) => {
                     partial.write(&buffer[..read])?;
                     on_bytes(partial.bytes);
-                    if pace.is_lost(partial.bytes) {
+                    if pace.is_too_slow(partial.bytes) {
                         return Ok(Some("the transfer is too slow".to_owned()));
                     }
                 }
@@ -315,7 +316,7 @@ impl Pace {
     }
 
     /// Whether too little has come for too long; `bytes` is the number received so far.
-    fn is_lost(&mut self, bytes: u64) -> bool {
+    fn is_too_slow(&mut self, bytes: u64) -> bool {
         if bytes >= self.bytes.saturating_add(PACE_BYTES) {
             *self = Self::new(bytes);
         }
@@ -331,7 +332,7 @@ fn begins_at(headers: &HeaderMap, at: u64) -> bool {
 
 /// Limits the size of `partial` to what was announced before or in these headers; if nothing was announced,
 /// to the free disk space.
-fn bound(
+fn limit_size(
     what: &str,
     file: &RemoteFile,
     headers: &HeaderMap,
@@ -365,7 +366,7 @@ fn header<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
 }
 
 /// `None` if the headers have no ETag, so they are not from a hub.
-fn describe(headers: &HeaderMap, url: &str) -> Option<RemoteFile> {
+fn remote_file(headers: &HeaderMap, url: &str) -> Option<RemoteFile> {
     let etag = header(headers, "x-linked-etag").or_else(|| header(headers, "etag"))?;
     let etag = etag.trim_start_matches("W/").trim_matches('"').to_owned();
     let size = header(headers, "x-linked-size").or_else(|| {

@@ -325,15 +325,6 @@ impl LoadedModel {
         OutputParser::new(&self.tool_format, tools, reasoning_open(&prompt.text))
     }
 
-    /// Does now what the first grammar would otherwise wait for: some tenths of a second for a large vocabulary.
-    ///
-    /// # Errors
-    /// [`SessionError::Grammar`] when grammars can't work with the model's vocabulary.
-    pub fn prepare_grammars(&self) -> Result<(), SessionError> {
-        self.grammars()?;
-        Ok(())
-    }
-
     fn grammars(&self) -> Result<&GrammarFactory, GrammarError> {
         let made = self.grammars.get_or_init(|| GrammarFactory::new(Arc::clone(&self.tokenizer)));
         made.as_ref().map_err(Clone::clone)

@@ -144,7 +144,7 @@ impl GrammarFactory {
 
     /// The same factory for one request: all its grammars share one deadline, and it stops when it is cancelled.
     #[must_use]
-    pub fn for_request(&self, cancellation: &Cancellation) -> Self {
+    pub(crate) fn for_request(&self, cancellation: &Cancellation) -> Self {
         Self {
             parsers: Arc::clone(&self.parsers),
             tokenizer: Arc::clone(&self.tokenizer),
@@ -183,7 +183,7 @@ impl GrammarFactory {
     ///
     /// # Errors
     /// [`GrammarError::Schema`] when the vocabulary can't spell one.
-    pub fn json_object(&self) -> Result<Box<dyn Constraint>, GrammarError> {
+    pub(crate) fn json_object(&self) -> Result<Box<dyn Constraint>, GrammarError> {
         self.json_schema(&json!({"type": "object"}))
     }
 
@@ -212,7 +212,7 @@ impl GrammarFactory {
     /// A constraint for an answer that begins inside the model's reasoning, which is free text. `inner` applies after
     /// it.
     #[must_use]
-    pub fn after_reasoning(&self, inner: Box<dyn Constraint>) -> Box<dyn Constraint> {
+    pub(crate) fn after_reasoning(&self, inner: Box<dyn Constraint>) -> Box<dyn Constraint> {
         tools::after_reasoning(self, inner)
     }
 

@@ -19,7 +19,7 @@ use serde_json::Value;
 
 pub(super) use message::map_strings;
 pub use message::{Message, Role, Tool, ToolCall};
-use probe::Forms;
+use probe::ContentForms;
 use tools::ToolStyle;
 
 use super::Cancellation;
@@ -108,7 +108,7 @@ pub struct ChatTemplate {
     /// The template as it came from the file.
     source: String,
     /// The forms in which the template reads the contents of messages.
-    forms: Forms,
+    forms: ContentForms,
     /// Whether the template shows a system message. If not, its text goes in front of the first user message.
     places_system: bool,
     /// Whether it also shows one after other turns. If not, its text goes in front of the next user message.
@@ -169,7 +169,7 @@ impl ChatTemplate {
                 bos_token,
                 eos_token,
                 source,
-                forms: Forms::default(),
+                forms: ContentForms::default(),
                 places_system: true,
                 places_late_system: true,
                 tools: ToolStyle::Text,
@@ -208,7 +208,7 @@ impl ChatTemplate {
     ///
     /// # Errors
     /// [`TemplateError::Refused`], and other variants when a limit is exceeded.
-    pub fn render_with(
+    pub(crate) fn render_with(
         &self,
         messages: &[Message],
         tools: &[Tool],

@@ -10,14 +10,14 @@ const MARK: &str = "message-mark";
 /// Roles whose messages a template reads as a list of typed parts. Given plain text, such a template would iterate over
 /// the letters and show none of them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Forms {
+pub(super) struct ContentForms {
     system: bool,
     user: bool,
     assistant: bool,
     pub(super) tool: bool,
 }
 
-impl Forms {
+impl ContentForms {
     fn of_mut(&mut self, role: Role) -> &mut bool {
         match role {
             Role::System => &mut self.system,

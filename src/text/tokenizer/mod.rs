@@ -178,7 +178,7 @@ impl Tokenizer {
     }
 
     /// Bytes of the longest token that plain text can become, which bounds the number of a text's tokens from below.
-    pub fn token_bytes_max(&self) -> usize {
+    pub(crate) fn token_bytes_max(&self) -> usize {
         self.vocabulary.longest().max(1)
     }
 
@@ -348,7 +348,7 @@ impl Tokenizer {
     }
 
     /// Whether the token only pads the table and must never be sampled.
-    pub fn is_unused(&self, id: u32) -> bool {
+    pub(crate) fn is_unused(&self, id: u32) -> bool {
         self.vocabulary.kind(id) == Kind::Unused
     }
 
@@ -366,12 +366,12 @@ impl Tokenizer {
     }
 
     /// Tokens that end a generation (`<|im_end|>`, `<|endoftext|>`, `</s>`, …), in ascending order.
-    pub fn end_of_generation(&self) -> &[u32] {
+    pub(crate) fn end_of_generation(&self) -> &[u32] {
         &self.end_of_generation
     }
 
     /// The id of the control or user-defined token with exactly this name.
-    pub fn special_token(&self, text: &str) -> Option<u32> {
+    pub(crate) fn special_token(&self, text: &str) -> Option<u32> {
         self.special.whole(text)
     }
 

@@ -233,11 +233,6 @@ impl ToolFormat {
         Self { syntax: found.map_or(&HERMES, |(_, syntax)| syntax) }
     }
 
-    /// Hermes' syntax, for models that were trained on none.
-    pub fn hermes() -> Self {
-        Self { syntax: &HERMES }
-    }
-
     /// The name of the syntax within this project.
     pub fn name(&self) -> &'static str {
         self.syntax.name

@@ -39,7 +39,10 @@ impl GrammarFactory {
     ///
     /// # Errors
     /// [`GrammarError::ClientGrammar`] says what is wrong or can't be enforced.
-    pub fn client_grammar(&self, grammar: &ClientGrammar) -> Result<Box<dyn Constraint>, GrammarError> {
+    pub(crate) fn client_grammar(
+        &self,
+        grammar: &ClientGrammar,
+    ) -> Result<Box<dyn Constraint>, GrammarError> {
         let lark = match grammar {
             ClientGrammar::Regex(text) => {
                 check_size(text.len())?;

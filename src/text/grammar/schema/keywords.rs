@@ -16,9 +16,9 @@ const BYTES_MAX: usize = 256 << 10;
 /// Number of a schema's values of any kind.
 const PARTS_MAX: usize = 20_000;
 /// Upper limits above this become this: no answer has more characters, items or properties.
-const COUNT_MAX: u64 = 1 << 20;
+const UPPER_LIMIT_MAX: u64 = 1 << 20;
 /// Lower limits above this can't be met by any answer.
-const LEAST_MAX: u64 = 1 << 16;
+const LOWER_LIMIT_MAX: u64 = 1 << 16;
 
 const DEFS: &str = "#/$defs/";
 const TYPES: &[&str] = &["null", "boolean", "object", "array", "number", "string", "integer"];
@@ -46,18 +46,23 @@ fn refused(location: &str, problem: impl std::fmt::Display) -> GrammarError {
 /// left out instead of refused.
 ///
 /// # Errors
-/// [`GrammarError::Schema`] with the place that is not a schema or can't be enforced.
+/// [`GrammarError::Schema`] with the location that is not a schema or can't be enforced.
 pub(super) fn canonical(schema: &Value, lenient: bool) -> Result<Value, GrammarError> {
     let mut parts = 0;
-    measure(schema, 0, &mut parts, &mut 0)?;
+    check_size(schema, 0, &mut parts, &mut 0)?;
     let references = References::new(schema);
     let root = references.root();
-    let names = HashMap::from([("#".to_owned(), "#".to_owned())]);
-    let mut reader =
-        Reader { references: &references, lenient, old: is_old(schema), names, waiting: Vec::new() };
+    let definition_names = HashMap::from([("#".to_owned(), "#".to_owned())]);
+    let mut reader = Reader {
+        references: &references,
+        lenient,
+        is_old_draft: is_old_draft(schema),
+        definition_names,
+        pending: Vec::new(),
+    };
     let mut made = reader.schema(&root)?;
     let mut defs = Map::new();
-    while let Some((name, location)) = reader.waiting.pop() {
+    while let Some((name, location)) = reader.pending.pop() {
         let part = reader.schema(&location)?;
         defs.insert(name, part);
     }
@@ -70,12 +75,12 @@ pub(super) fn canonical(schema: &Value, lenient: bool) -> Result<Value, GrammarE
 }
 
 /// Whether the schema follows a draft before 2020-12, which write tuples in another way.
-fn is_old(schema: &Value) -> bool {
+fn is_old_draft(schema: &Value) -> bool {
     let says = schema.get("$schema").and_then(Value::as_str).unwrap_or_default();
     ["draft-04", "draft-06", "draft-07", "2019-09"].iter().any(|draft| says.contains(draft))
 }
 
-fn measure(value: &Value, depth: usize, parts: &mut usize, bytes: &mut usize) -> Result<(), GrammarError> {
+fn check_size(value: &Value, depth: usize, parts: &mut usize, bytes: &mut usize) -> Result<(), GrammarError> {
     *parts += 1;
     *bytes += match value {
         Value::String(text) => text.len(),
@@ -92,14 +97,14 @@ fn measure(value: &Value, depth: usize, parts: &mut usize, bytes: &mut usize) ->
         return Err(GrammarError::Schema(format!("it has more than {PARTS_MAX} parts")));
     }
     match value {
-        Value::Array(items) => items.iter().try_for_each(|item| measure(item, depth + 1, parts, bytes)),
+        Value::Array(items) => items.iter().try_for_each(|item| check_size(item, depth + 1, parts, bytes)),
         Value::Object(fields) => {
             if let Some(values) = fields.get("enum").and_then(Value::as_array).map(Vec::len)
                 && values > cost::VALUES_MAX
             {
                 return Err(GrammarError::Schema(cost::too_many_values(values)));
             }
-            fields.values().try_for_each(|value| measure(value, depth + 1, parts, bytes))
+            fields.values().try_for_each(|value| check_size(value, depth + 1, parts, bytes))
         }
         _ => Ok(()),
     }
@@ -108,10 +113,11 @@ fn measure(value: &Value, depth: usize, parts: &mut usize, bytes: &mut usize) ->
 struct Reader<'a> {
     references: &'a References<'a>,
     lenient: bool,
-    old: bool,
+    is_old_draft: bool,
     /// References to the parts that were referred to, by pointer.
-    names: HashMap<String, String>,
-    waiting: Vec<(String, Location<'a>)>,
+    definition_names: HashMap<String, String>,
+    /// Parts that were referred to and have not been read yet.
+    pending: Vec<(String, Location<'a>)>,
 }
 
 impl<'a> Reader<'a> {
@@ -133,12 +139,14 @@ impl<'a> Reader<'a> {
             match self.keyword(&location, node, key, value) {
                 Ok(Some((key, value))) => drop(out.insert(key.into(), value)),
                 Ok(None) => {}
-                Err(Problem::CantBe(_)) if self.lenient => {}
-                Err(Problem::CantBe(problem)) => {
+                Err(Problem::Unenforceable(_)) if self.lenient => {}
+                Err(Problem::Unenforceable(problem)) => {
                     return Err(refused(&below(&location.pointer, key), problem));
                 }
-                Err(Problem::Wrong(problem)) => return Err(refused(&below(&location.pointer, key), problem)),
-                Err(Problem::Inside(error)) => return Err(error),
+                Err(Problem::Invalid(problem)) => {
+                    return Err(refused(&below(&location.pointer, key), problem));
+                }
+                Err(Problem::Nested(error)) => return Err(error),
             }
         }
         if out.contains_key("not") {
@@ -177,21 +185,21 @@ impl<'a> Reader<'a> {
             "const" if value.is_null() => Value::Null,
             _ if value.is_null() => return Ok(None),
             "type" => types(value)?,
-            "const" => exact(value)?,
+            "const" => exact_constant(value)?,
             "enum" => {
-                let values = value.as_array().ok_or_else(|| wrong(value, "a list of values"))?;
+                let values = value.as_array().ok_or_else(|| invalid(value, "a list of values"))?;
                 if values.is_empty() {
-                    return Err(Problem::Wrong("it is empty, so nothing fits it".into()));
+                    return Err(Problem::Invalid("it is empty, so nothing fits it".into()));
                 }
-                values.iter().map(exact).collect::<Result<Vec<_>, _>>()?.into()
+                values.iter().map(exact_constant).collect::<Result<Vec<_>, _>>()?.into()
             }
             "$ref" => self.reference(location, value)?,
             "allOf" | "anyOf" | "oneOf" | "prefixItems" => self.list(location, key, value)?,
             "items" if value.is_array() => {
                 return Ok(Some(("prefixItems", self.list(location, key, value)?)));
             }
-            "items" if self.old && node.contains_key("prefixItems") => {
-                return Err(Problem::CantBe(
+            "items" if self.is_old_draft && node.contains_key("prefixItems") => {
+                return Err(Problem::Unenforceable(
                     "before draft 2020-12, it can't be used together with `prefixItems`".into(),
                 ));
             }
@@ -202,19 +210,19 @@ impl<'a> Reader<'a> {
             "items" | "additionalProperties" => self.one(location, key, value)?,
             "properties" | "patternProperties" => self.named(location, key, value)?,
             "required" => name_list(value)?,
-            "minItems" | "minLength" | "minProperties" => least(value)?,
-            "maxItems" | "maxLength" | "maxProperties" => count(value)?.min(COUNT_MAX).into(),
-            "pattern" => regexes::exact_regex(&text(value)?).map_err(Problem::CantBe)?.into(),
+            "minItems" | "minLength" | "minProperties" => lower_limit(value)?,
+            "maxItems" | "maxLength" | "maxProperties" => count(value)?.min(UPPER_LIMIT_MAX).into(),
+            "pattern" => regexes::exact_regex(&text(value)?).map_err(Problem::Unenforceable)?.into(),
             "format" => text(value)?.into(),
             "minimum" | "maximum" | "exclusiveMinimum" | "exclusiveMaximum" => {
                 if !(value.is_number() || key.starts_with('e') && value.is_boolean()) {
-                    return Err(wrong(value, "a number"));
+                    return Err(invalid(value, "a number"));
                 }
                 value.clone()
             }
             "multipleOf" => numbers::multiple(value).map_err(|problem| match value.is_number() {
-                true => Problem::CantBe(problem),
-                false => Problem::Wrong(problem),
+                true => Problem::Unenforceable(problem),
+                false => Problem::Invalid(problem),
             })?,
             key if UNENFORCED.contains(&key) => {
                 return self
@@ -257,46 +265,47 @@ impl<'a> Reader<'a> {
             "contains" if node.get("minContains") == Some(&json!(0)) && !node.contains_key("maxContains") => {
                 Ok(None)
             }
-            _ => Err(Problem::CantBe(format!("`{key}` can't be enforced"))),
+            _ => Err(Problem::Unenforceable(format!("`{key}` can't be enforced"))),
         }
     }
 
     fn reference(&mut self, location: &Location<'a>, value: &Value) -> Result<Value, Problem> {
-        let target = self.references.resolve(&text(value)?, &location.base).map_err(Problem::Wrong)?;
-        if let Some(name) = self.names.get(&target.pointer) {
+        let target = self.references.resolve(&text(value)?, &location.base).map_err(Problem::Invalid)?;
+        if let Some(name) = self.definition_names.get(&target.pointer) {
             return Ok(Value::from(name.as_str()));
         }
         // Parts keep their names from the schema, so that messages about them can be understood.
         let last = target.pointer.rsplit('/').next().unwrap_or_default();
         let mut name: String = last.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
-        let is_taken = |name: &str| self.names.values().any(|other| other.strip_prefix(DEFS) == Some(name));
+        let is_taken =
+            |name: &str| self.definition_names.values().any(|other| other.strip_prefix(DEFS) == Some(name));
         while name.is_empty() || is_taken(&name) {
-            name = format!("{name}_{}", self.names.len());
+            name = format!("{name}_{}", self.definition_names.len());
         }
         let reference = format!("{DEFS}{name}");
-        self.names.insert(target.pointer.clone(), reference.clone());
-        self.waiting.push((name, target));
+        self.definition_names.insert(target.pointer.clone(), reference.clone());
+        self.pending.push((name, target));
         Ok(Value::from(reference))
     }
 
     fn one(&mut self, location: &Location<'a>, key: &str, value: &'a Value) -> Result<Value, Problem> {
         let inner = Location { value, pointer: below(&location.pointer, key), base: location.base.clone() };
-        self.schema(&inner).map_err(Problem::Inside)
+        self.schema(&inner).map_err(Problem::Nested)
     }
 
     fn list(&mut self, location: &Location<'a>, key: &str, value: &'a Value) -> Result<Value, Problem> {
-        let items = value.as_array().ok_or_else(|| wrong(value, "a list of schemas"))?;
+        let items = value.as_array().ok_or_else(|| invalid(value, "a list of schemas"))?;
         let location = Location { pointer: below(&location.pointer, key), ..location.clone() };
         let made = items.iter().enumerate().map(|(at, item)| self.one(&location, &at.to_string(), item));
         Ok(made.collect::<Result<Vec<_>, _>>()?.into())
     }
 
     fn named(&mut self, location: &Location<'a>, key: &str, value: &'a Value) -> Result<Value, Problem> {
-        let fields = value.as_object().ok_or_else(|| wrong(value, "an object of schemas"))?;
+        let fields = value.as_object().ok_or_else(|| invalid(value, "an object of schemas"))?;
         let location = Location { pointer: below(&location.pointer, key), ..location.clone() };
         let made = fields.iter().map(|(name, item)| {
             let exact = match key {
-                "patternProperties" => regexes::exact_regex(name).map_err(Problem::CantBe)?,
+                "patternProperties" => regexes::exact_regex(name).map_err(Problem::Unenforceable)?,
                 _ => name.clone(),
             };
             Ok((exact, self.one(&location, name, item)?))
@@ -307,20 +316,20 @@ impl<'a> Reader<'a> {
 
 enum Problem {
     /// The keyword is valid but can't be enforced.
-    CantBe(String),
+    Unenforceable(String),
     /// The keyword is not valid JSON Schema.
-    Wrong(String),
-    /// An error inside the keyword's value, which names its own place.
-    Inside(GrammarError),
+    Invalid(String),
+    /// An error inside the keyword's value, which names its own location.
+    Nested(GrammarError),
 }
 
-fn wrong(value: &Value, must: &str) -> Problem {
+fn invalid(value: &Value, must: &str) -> Problem {
     let value: String = value.to_string().chars().take(40).collect();
-    Problem::Wrong(format!("it is `{value}` and must be {must}"))
+    Problem::Invalid(format!("it is `{value}` and must be {must}"))
 }
 
 fn text(value: &Value) -> Result<String, Problem> {
-    value.as_str().map(str::to_owned).ok_or_else(|| wrong(value, "a string"))
+    value.as_str().map(str::to_owned).ok_or_else(|| invalid(value, "a string"))
 }
 
 fn types(value: &Value) -> Result<Value, Problem> {
@@ -332,14 +341,14 @@ fn types(value: &Value) -> Result<Value, Problem> {
     if fits {
         Ok(value.clone())
     } else {
-        Err(wrong(value, &format!("one or several of {}", TYPES.join(", "))))
+        Err(invalid(value, &format!("one or several of {}", TYPES.join(", "))))
     }
 }
 
 fn name_list(value: &Value) -> Result<Value, Problem> {
     match value.as_array() {
         Some(names) if names.iter().all(Value::is_string) => Ok(value.clone()),
-        _ => Err(wrong(value, "a list of names")),
+        _ => Err(invalid(value, "a list of names")),
     }
 }
 
@@ -347,25 +356,25 @@ fn name_list(value: &Value) -> Result<Value, Problem> {
 fn count(value: &Value) -> Result<u64, Problem> {
     let whole = |float: f64| (float >= 0.0 && float.fract() == 0.0).then_some(float as u64);
     let count = value.as_u64().or_else(|| value.as_f64().and_then(whole));
-    count.ok_or_else(|| wrong(value, "a whole number, zero or more"))
+    count.ok_or_else(|| invalid(value, "a whole number, zero or more"))
 }
 
-fn least(value: &Value) -> Result<Value, Problem> {
+fn lower_limit(value: &Value) -> Result<Value, Problem> {
     match count(value)? {
-        least if least > LEAST_MAX => Err(Problem::CantBe(format!(
-            "it is {least}, but no answer is that long: give at most {LEAST_MAX}"
+        least if least > LOWER_LIMIT_MAX => Err(Problem::Unenforceable(format!(
+            "it is {least}, but no answer is that long: give at most {LOWER_LIMIT_MAX}"
         ))),
         least => Ok(least.into()),
     }
 }
 
 /// A constant, if its numbers can be written exactly.
-fn exact(value: &Value) -> Result<Value, Problem> {
+fn exact_constant(value: &Value) -> Result<Value, Problem> {
     Ok(match value {
-        Value::Number(number) => numbers::constant(number).map_err(Problem::CantBe)?,
-        Value::Array(items) => items.iter().map(exact).collect::<Result<Vec<_>, _>>()?.into(),
+        Value::Number(number) => numbers::constant(number).map_err(Problem::Unenforceable)?,
+        Value::Array(items) => items.iter().map(exact_constant).collect::<Result<Vec<_>, _>>()?.into(),
         Value::Object(fields) => {
-            let made = fields.iter().map(|(key, value)| Ok((key.clone(), exact(value)?)));
+            let made = fields.iter().map(|(key, value)| Ok((key.clone(), exact_constant(value)?)));
             made.collect::<Result<Map<_, _>, Problem>>()?.into()
         }
         other => other.clone(),
