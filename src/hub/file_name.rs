@@ -1,5 +1,5 @@
-//! Keeps names from outside within the models folder. A name from a hub, an archive, a manifest or a user's file becomes
-//! part of a path only here: each component must be plain, or the name is refused.
+//! Keeps names from outside within the models folder. A name from a hub, an archive, a manifest or a user's file
+//! becomes part of a path only here: each component must be plain, or the name is refused.
 
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,5 @@
-//! Opens and creates the program's own files and folders. They are never written through a link, a pipe or a hard link to
-//! somebody else's file that is in the way.
+//! Opens and creates the program's own files and folders. They are never written through a link, a pipe or a hard link
+//! to somebody else's file that is in the way.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use bandmaster_engine::{Constraint, Stuck};
+use bandmaster_engine::{Constraint, ConstraintError};
 use toktrie::{TokEnv, TrieNode};
 
 use super::Tokenizer;
@@ -167,7 +167,7 @@ fn forbid(allowed: &mut [u32], vocabulary: &TokEnv, node: &TrieNode, follows: Op
 }
 
 impl Constraint for FreeText {
-    fn mask(&mut self, allowed: &mut [u32]) -> Result<(), Stuck> {
+    fn mask(&mut self, allowed: &mut [u32]) -> Result<(), ConstraintError> {
         match &mut self.state {
             State::Free(scan) => {
                 allowed.fill(u32::MAX);
@@ -178,7 +178,7 @@ impl Constraint for FreeText {
         }
     }
 
-    fn accept(&mut self, token: u32) -> Result<(), Stuck> {
+    fn accept(&mut self, token: u32) -> Result<(), ConstraintError> {
         self.tokens_left = self.tokens_left.saturating_sub(1);
         match &mut self.state {
             State::Free(scan) => {
@@ -199,10 +199,10 @@ impl Constraint for FreeText {
         }
     }
 
-    fn adjust(&mut self, sampled: u32) -> u32 {
+    fn replace_sampled(&mut self, sampled: u32) -> u32 {
         match &mut self.state {
             State::Free(_) => sampled,
-            State::Next(next) => next.adjust(sampled),
+            State::Next(next) => next.replace_sampled(sampled),
         }
     }
 

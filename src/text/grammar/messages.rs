@@ -1,6 +1,6 @@
-//! Translates llguidance's error messages into words for whoever sent the grammar, with the place and the offending text
-//! if they are known. llguidance gives its errors as text alone, so what is wrong is found by fragments of that text. The
-//! translation changes the message only, never the status or the field.
+//! Translates llguidance's error messages into words for whoever sent the grammar, with the place and the offending
+//! text if they are known. llguidance gives its errors as text alone, so what is wrong is found by fragments of that
+//! text. The translation changes the message only, never the status or the field.
 
 use super::regexes::{check_regex, quoted};
 

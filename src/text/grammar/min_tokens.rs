@@ -1,7 +1,7 @@
-//! Keeps an answer from ending before it has a minimum of tokens (`min_tokens`). It wraps the constraint on the answer, if
-//! there is one.
+//! Keeps an answer from ending before it has a minimum of tokens (`min_tokens`). It wraps the constraint on the answer,
+//! if there is one.
 
-use bandmaster_engine::{Constraint, Stuck};
+use bandmaster_engine::{Constraint, ConstraintError};
 
 /// A constraint that forbids the tokens in `ends` until `tokens` tokens were accepted, unless `inner` allows nothing
 /// else. Without `inner`, all other tokens are allowed.
@@ -17,7 +17,7 @@ struct MinTokens {
 }
 
 impl Constraint for MinTokens {
-    fn mask(&mut self, allowed: &mut [u32]) -> Result<(), Stuck> {
+    fn mask(&mut self, allowed: &mut [u32]) -> Result<(), ConstraintError> {
         match &mut self.inner {
             Some(inner) => inner.mask(allowed)?,
             None => allowed.fill(u32::MAX),
@@ -35,7 +35,7 @@ impl Constraint for MinTokens {
         Ok(())
     }
 
-    fn accept(&mut self, token: u32) -> Result<(), Stuck> {
+    fn accept(&mut self, token: u32) -> Result<(), ConstraintError> {
         self.tokens_left = self.tokens_left.saturating_sub(1);
         self.inner.as_mut().map_or(Ok(()), |inner| inner.accept(token))
     }
@@ -46,8 +46,8 @@ impl Constraint for MinTokens {
         }
     }
 
-    fn adjust(&mut self, sampled: u32) -> u32 {
-        self.inner.as_mut().map_or(sampled, |inner| inner.adjust(sampled))
+    fn replace_sampled(&mut self, sampled: u32) -> u32 {
+        self.inner.as_mut().map_or(sampled, |inner| inner.replace_sampled(sampled))
     }
 
     fn forced(&mut self) -> Vec<u32> {

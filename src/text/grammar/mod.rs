@@ -38,7 +38,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bandmaster_engine::{Constraint, Stuck};
+use bandmaster_engine::{Constraint, ConstraintError};
 use llguidance::api::{ParserLimits, TopLevelGrammar};
 use llguidance::earley::SlicedBiasComputer;
 use llguidance::{Matcher, ParserFactory, TokenParser};
@@ -217,8 +217,8 @@ impl GrammarFactory {
     }
 
     /// Compiles a grammar on its own thread, which has the necessary stack and can be abandoned when it takes too long.
-    /// An abandoned thread ends soon after, because its limits count work and size. `hints` come from the schema and are
-    /// `None` if the grammar is not JSON. `explain` translates the library's error messages.
+    /// An abandoned thread ends soon after, because its limits count work and size. `hints` come from the schema and
+    /// are `None` if the grammar is not JSON. `explain` translates the library's error messages.
     fn compile(
         &self,
         grammar: TopLevelGrammar,
@@ -334,12 +334,12 @@ impl Grammar {
 }
 
 /// Why a grammar that was followed so far ends.
-fn stuck(error: &str) -> Stuck {
-    Stuck(format!("the grammar failed during generation: {}", messages::for_schema(error)))
+fn stuck(error: &str) -> ConstraintError {
+    ConstraintError(format!("the grammar failed during generation: {}", messages::for_schema(error)))
 }
 
 impl Constraint for Grammar {
-    fn mask(&mut self, allowed: &mut [u32]) -> Result<(), Stuck> {
+    fn mask(&mut self, allowed: &mut [u32]) -> Result<(), ConstraintError> {
         let mask = self.matcher.compute_mask_or_eos().map_err(|error| stuck(&error.to_string()))?;
         for (word, mask) in allowed.iter_mut().zip(mask.as_slice()) {
             *word = *mask;
@@ -347,7 +347,7 @@ impl Constraint for Grammar {
         Ok(())
     }
 
-    fn accept(&mut self, token: u32) -> Result<(), Stuck> {
+    fn accept(&mut self, token: u32) -> Result<(), ConstraintError> {
         let taken = self.matcher.consume_token(token);
         taken.map_err(|error| stuck(&error.to_string()))?;
         self.budget.accept(token);
@@ -358,8 +358,8 @@ impl Constraint for Grammar {
         self.budget.limit(tokens);
     }
 
-    fn adjust(&mut self, sampled: u32) -> u32 {
-        if self.matcher.is_stopped() { sampled } else { self.budget.adjust(sampled) }
+    fn replace_sampled(&mut self, sampled: u32) -> u32 {
+        if self.matcher.is_stopped() { sampled } else { self.budget.replace_sampled(sampled) }
     }
 
     /// Only tokens that the tokenizer itself would make of the forced text, and none whose text could become part of a

@@ -1,5 +1,5 @@
-//! Checks the regular expressions of schemas and clients, and rewrites those of schemas so that all engines agree on what
-//! they match. The messages about them quote the offending text and say where it is.
+//! Checks the regular expressions of schemas and clients, and rewrites those of schemas so that all engines agree on
+//! what they match. The messages about them quote the offending text and say where it is.
 
 use regex_syntax::ast::{self, ErrorKind};
 use regex_syntax::hir::{Hir, HirKind, Look};

@@ -43,7 +43,7 @@ pub(super) fn random_answer(
                 token = close;
             }
         }
-        let token = constraint.adjust(token);
+        let token = constraint.replace_sampled(token);
         if tokenizer.end_of_generation().contains(&token) {
             return text(&ids);
         }

@@ -1,6 +1,6 @@
 //! Keeps an answer short enough to be complete within its tokens. When few tokens are left, a sampled token is accepted
-//! only if some ending still fits behind it; otherwise the next token of the known ending takes its place. How an ending
-//! is found is not known here.
+//! only if some ending still fits behind it; otherwise the next token of the known ending takes its place. How an
+//! ending is found is not known here.
 
 use std::sync::Arc;
 
@@ -68,7 +68,7 @@ impl TokenBudget {
     }
 
     /// The token to take instead of `sampled`; the same if an ending still fits behind it.
-    pub(super) fn adjust(&mut self, sampled: u32) -> u32 {
+    pub(super) fn replace_sampled(&mut self, sampled: u32) -> u32 {
         let position = self.position_after(sampled);
         let too_long = self.is_json
             && position.in_number

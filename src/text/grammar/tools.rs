@@ -1,6 +1,6 @@
-//! Makes constraints for answers that call tools. A grammar of calls is written in Lark: the marks and names in the syntax
-//! of the model's family, and each tool's parameters as a JSON schema inside. If the model may answer without a call,
-//! free text comes first, and the grammar takes over where a call begins.
+//! Makes constraints for answers that call tools. A grammar of calls is written in Lark: the marks and names in the
+//! syntax of the model's family, and each tool's parameters as a JSON schema inside. If the model may answer without a
+//! call, free text comes first, and the grammar takes over where a call begins.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! Makes the constraints that answers must satisfy, and keeps them for later requests with the same output. How a grammar
-//! is compiled is not known here.
+//! Makes the constraints that answers must satisfy, and keeps them for later requests with the same output. How a
+//! grammar is compiled is not known here.
 
 use std::collections::VecDeque;
 use std::sync::{MutexGuard, PoisonError};

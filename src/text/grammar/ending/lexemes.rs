@@ -1,5 +1,5 @@
-//! Searches inside one lexeme of a grammar, such as a string or a number, for its shortest rest. There the lexer's state
-//! alone decides what may follow, so each state is examined once. Also finds complete answers that are not JSON.
+//! Searches inside one lexeme of a grammar, such as a string or a number, for its shortest rest. There the lexer's
+//! state alone decides what may follow, so each state is examined once. Also finds complete answers that are not JSON.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! Caches what a search has learned about the lexer's states inside one lexeme of a grammar: which bytes may follow each
-//! state and where they lead. Answers to the same request share the cache.
+//! Caches what a search has learned about the lexer's states inside one lexeme of a grammar: which bytes may follow
+//! each state and where they lead. Answers to the same request share the cache.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -4,7 +4,8 @@
 //!
 //! A [`walk`] tries bytes on a copy of the parser and follows one path to the end: it closes brackets where it may, and
 //! completes strings and numbers by their shortest rest ([`lexemes`], [`multiples`]). The schema's [`hints`] say what
-//! must still be written. If the ending as a whole is too long, the choices of the walk are changed one after the other.
+//! must still be written. If the ending as a whole is too long, the choices of the walk are changed one after the
+//! other.
 
 mod hints;
 mod json_position;

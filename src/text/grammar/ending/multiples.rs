@@ -10,8 +10,8 @@ const DIGITS_MAX: u32 = 16;
 /// Most digits that are added to the whole part. A multiple of at most 1000 needs few, but bounds may ask for more.
 const ADDED_MAX: u32 = 16;
 
-/// The numbers that one part of a schema allows: multiples of `digits · 10^-places` between `least` and `most`. The flag
-/// of a bound is `true` if the bound is exclusive.
+/// The numbers that one part of a schema allows: multiples of `digits · 10^-places` between `least` and `most`. The
+/// flag of a bound is `true` if the bound is exclusive.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Multiples {
     digits: u32,
@@ -99,8 +99,8 @@ impl Multiples {
         completions
     }
 
-    /// The digits that make a multiple of `prefix`: `whole` before the decimal point and `added` after it. `fraction` is
-    /// the total number of digits after the point.
+    /// The digits that make a multiple of `prefix`: `whole` before the decimal point and `added` after it. `fraction`
+    /// is the total number of digits after the point.
     fn digits_after(&self, prefix: NumberPrefix, whole: u32, added: u32, fraction: u32) -> Option<String> {
         let is_nothing = prefix.count == 0;
         let is_zero = prefix.count == 1 && prefix.digits == 0;

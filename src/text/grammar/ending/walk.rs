@@ -92,7 +92,8 @@ impl<'a, 'p> Walk<'a, 'p> {
         }
     }
 
-    /// Continues after `path` to the end. It is known already that the text is incomplete after `incomplete_after` bytes.
+    /// Continues after `path` to the end. It is known already that the text is incomplete after `incomplete_after`
+    /// bytes.
     pub fn run(&mut self, path: &[u8], incomplete_after: Option<usize>) -> Outcome {
         if !path.iter().all(|&byte| self.push(byte)) {
             return Outcome::NoEnding;

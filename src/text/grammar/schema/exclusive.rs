@@ -1,5 +1,5 @@
-//! Decides whether the branches of a `oneOf` exclude each other. Then `anyOf` means the same, and unlike `oneOf` it can be
-//! enforced token by token. The branches are in the canonical form that `keywords` produces.
+//! Decides whether the branches of a `oneOf` exclude each other. Then `anyOf` means the same, and unlike `oneOf` it can
+//! be enforced token by token. The branches are in the canonical form that `keywords` produces.
 
 use std::cell::Cell;
 

@@ -1,5 +1,6 @@
-//! Rewrites the `format` of a schema's part as a `pattern`, so that it can be enforced. Formats that llguidance enforces
-//! itself stay, and all others are dropped. Called by `keywords` once the other keywords of the part are known.
+//! Rewrites the `format` of a schema's part as a `pattern`, so that it can be enforced. Formats that llguidance
+//! enforces itself stay, and all others are dropped. Called by `keywords` once the other keywords of the part are
+//! known.
 
 use serde_json::{Map, Value};
 

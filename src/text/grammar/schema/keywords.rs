@@ -1,6 +1,6 @@
 //! Reads a schema keyword by keyword, as the first step from a schema to a grammar. Each keyword is enforced, ignored
-//! because it says nothing about values, or refused with its location. The result is canonical: it has only keywords that
-//! can be enforced, exact numbers, and references to plain names.
+//! because it says nothing about values, or refused with its location. The result is canonical: it has only keywords
+//! that can be enforced, exact numbers, and references to plain names.
 
 use std::collections::HashMap;
 

@@ -1,6 +1,6 @@
-//! Makes bounds, multiples and constants exact in doubles, in which llguidance enforces them. A bound between two doubles
-//! becomes the next one inwards, so that nothing passes that the schema forbids. Called by `keywords` for each part of a
-//! schema.
+//! Makes bounds, multiples and constants exact in doubles, in which llguidance enforces them. A bound between two
+//! doubles becomes the next one inwards, so that nothing passes that the schema forbids. Called by `keywords` for each
+//! part of a schema.
 
 use serde_json::{Map, Number, Value};
 

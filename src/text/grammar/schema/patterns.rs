@@ -1,6 +1,6 @@
 //! Counts the patterns that one string would have to match at once, so that `cost` can refuse a schema with too many.
-//! llguidance follows all of them together. With more than about ten, one step takes minutes and gigabytes, which none of
-//! its limits catches.
+//! llguidance follows all of them together. With more than about ten, one step takes minutes and gigabytes, which none
+//! of its limits catches.
 
 use std::collections::{BTreeMap, BTreeSet};
 

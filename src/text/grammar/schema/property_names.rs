@@ -1,5 +1,5 @@
-//! Rewrites `propertyNames`, `minProperties` and `maxProperties` as keywords that can be enforced, or refuses them. Called
-//! by `keywords` once the other keywords of a schema's part are known.
+//! Rewrites `propertyNames`, `minProperties` and `maxProperties` as keywords that can be enforced, or refuses them.
+//! Called by `keywords` once the other keywords of a schema's part are known.
 
 use serde_json::{Map, Value, json};
 

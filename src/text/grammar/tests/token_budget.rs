@@ -139,7 +139,7 @@ pub(super) fn answer_within(
         let found = (0..100).map(|_| pick()).find(is_wanted);
         let found = found.or_else(|| all.iter().copied().find(is_wanted));
         let token = found.unwrap_or_else(pick);
-        let token = constraint.adjust(token);
+        let token = constraint.replace_sampled(token);
         if ends.contains(&token) {
             return end(&ids, true);
         }
