@@ -116,7 +116,7 @@ impl Machine<'_> {
         Ok(Getter { path, default: None, ignore_case: !case_sensitive.is_some_and(|case| case.is_true()) })
     }
 
-    fn look(&self, getter: &Getter, item: &Value) -> Result<Value> {
+    fn key_of(&self, getter: &Getter, item: &Value) -> Result<Value> {
         let mut value = item.clone();
         for part in &getter.path {
             self.heap.burn(1)?;
@@ -141,7 +141,7 @@ impl Machine<'_> {
         let getter = Getter { ignore_case: false, ..self.getter(attribute, None)? };
         let mut out = Buffer::new(&self.heap)?;
         for (at, item) in value.iterate(&self.heap)?.iter().enumerate() {
-            let item = text_of(&self.look(&getter, item)?, &self.heap)?;
+            let item = text_of(&self.key_of(&getter, item)?, &self.heap)?;
             out.push_str(if at == 0 { "" } else { &separator })?;
             out.push_str(&item)?;
         }
@@ -159,7 +159,7 @@ impl Machine<'_> {
             let default = default.filter(|default| !matches!(default, Value::None));
             let getter = Getter { ignore_case: false, default, ..self.getter(Some(attribute), None)? };
             for item in value.iterate(&self.heap)? {
-                mapped.push(self.look(&getter, &item)?)?;
+                mapped.push(self.key_of(&getter, &item)?)?;
             }
             return self.heap.stream(mapped);
         }
@@ -191,12 +191,12 @@ impl Machine<'_> {
         let wanted = name.starts_with("select");
         let mut kept = CountedVec::new(&self.heap)?;
         for item in value.iterate(&self.heap)? {
-            let looked = self.look(&getter, &item)?;
+            let key = self.key_of(&getter, &item)?;
             let holds = match &test {
-                None => looked.is_true(),
+                None => key.is_true(),
                 Some(test) => {
                     self.heap.burn((args.positional.len() + args.named.len()) as u64)?;
-                    self.test(test, &looked, args.again())?
+                    self.test(test, &key, args.again())?
                 }
             };
             if holds == wanted {
@@ -260,8 +260,8 @@ impl Machine<'_> {
         let getter = self.getter(None, case)?;
         let mut keyed = CountedVec::new(&self.heap)?;
         for (key, value) in &dict.entries {
-            let looked = self.look(&getter, if at == 0 { key } else { value })?;
-            keyed.push((looked, self.heap.tuple(vec![key.clone(), value.clone()])?))?;
+            let sort_key = self.key_of(&getter, if at == 0 { key } else { value })?;
+            keyed.push((sort_key, self.heap.tuple(vec![key.clone(), value.clone()])?))?;
         }
         self.sorted(keyed, reverse)
     }
@@ -286,7 +286,7 @@ impl Machine<'_> {
         };
         let mut keyed = CountedVec::new(&self.heap)?;
         for item in value.iterate(&self.heap)? {
-            let keys = getters.iter().map(|getter| self.look(getter, &item)).collect::<Result<Vec<_>>>()?;
+            let keys = getters.iter().map(|getter| self.key_of(getter, &item)).collect::<Result<Vec<_>>>()?;
             keyed.push((self.heap.list(keys)?, item))?;
         }
         self.sorted(keyed, reverse)
@@ -300,7 +300,7 @@ impl Machine<'_> {
         let getter = Getter { default, ..self.getter(Some(attribute), case)? };
         let mut keyed = CountedVec::new(&self.heap)?;
         for item in value.iterate(&self.heap)? {
-            keyed.push((self.look(&getter, &item)?, item))?;
+            keyed.push((self.key_of(&getter, &item)?, item))?;
         }
         let _counted = self.heap.charge(keyed.len() * GROUP_BYTES)?;
         let mut groups: Vec<(Value, Vec<Value>)> = Vec::new();
@@ -313,7 +313,7 @@ impl Machine<'_> {
         let plain = Getter { ignore_case: false, ..getter };
         let mut out = Vec::with_capacity(groups.len());
         for (_, items) in groups {
-            let key = self.look(&plain, &items[0])?;
+            let key = self.key_of(&plain, &items[0])?;
             let items = self.heap.list(items)?;
             out.push(self.heap.named_tuple(vec![key, items], &["grouper", "list"])?);
         }
@@ -328,7 +328,7 @@ impl Machine<'_> {
             return Err(Error::failed("sum() can't sum strings [use ''.join(seq) instead]"));
         }
         for item in value.iterate(&self.heap)? {
-            sum = ops::binary(Binary::Add, &sum, &self.look(&getter, &item)?, &self.heap)?;
+            sum = ops::binary(Binary::Add, &sum, &self.key_of(&getter, &item)?, &self.heap)?;
         }
         Ok(sum)
     }
@@ -338,7 +338,7 @@ impl Machine<'_> {
         let getter = self.getter(attribute, case)?;
         let mut pairs = CountedVec::new(&self.heap)?;
         for item in value.iterate(&self.heap)? {
-            pairs.push((self.look(&getter, &item)?, item))?;
+            pairs.push((self.key_of(&getter, &item)?, item))?;
         }
         // A dictionary keeps each key's first position and last value. Built backwards, it has the first value.
         let first = CountedVec::collect(pairs.iter().rev().cloned(), &self.heap)?;
@@ -360,7 +360,7 @@ impl Machine<'_> {
         let getter = self.getter(attribute, case)?;
         let mut best: Option<(Value, Value)> = None;
         for item in value.iterate(&self.heap)? {
-            let key = self.look(&getter, &item)?;
+            let key = self.key_of(&getter, &item)?;
             let better = match &best {
                 None => true,
                 Some((held, _)) if name == "max" => order(&key, held, &self.heap)?.is_some_and(|o| o.is_gt()),

@@ -52,12 +52,12 @@ pub(super) fn canonical(schema: &Value, lenient: bool) -> Result<Value, GrammarE
     check_size(schema, 0, &mut parts, &mut 0)?;
     let references = References::new(schema);
     let root = references.root();
-    let definition_names = HashMap::from([("#".to_owned(), "#".to_owned())]);
+    let definition_refs = HashMap::from([("#".to_owned(), "#".to_owned())]);
     let mut reader = Reader {
         references: &references,
         lenient,
         is_old_draft: is_old_draft(schema),
-        definition_names,
+        definition_refs,
         pending: Vec::new(),
     };
     let mut made = reader.schema(&root)?;
@@ -115,7 +115,7 @@ struct Reader<'a> {
     lenient: bool,
     is_old_draft: bool,
     /// References to the parts that were referred to, by pointer.
-    definition_names: HashMap<String, String>,
+    definition_refs: HashMap<String, String>,
     /// Parts that were referred to and have not been read yet.
     pending: Vec<(String, Location<'a>)>,
 }
@@ -271,19 +271,19 @@ impl<'a> Reader<'a> {
 
     fn reference(&mut self, location: &Location<'a>, value: &Value) -> Result<Value, Problem> {
         let target = self.references.resolve(&text(value)?, &location.base).map_err(Problem::Invalid)?;
-        if let Some(name) = self.definition_names.get(&target.pointer) {
+        if let Some(name) = self.definition_refs.get(&target.pointer) {
             return Ok(Value::from(name.as_str()));
         }
         // Parts keep their names from the schema, so that messages about them can be understood.
         let last = target.pointer.rsplit('/').next().unwrap_or_default();
         let mut name: String = last.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
         let is_taken =
-            |name: &str| self.definition_names.values().any(|other| other.strip_prefix(DEFS) == Some(name));
+            |name: &str| self.definition_refs.values().any(|other| other.strip_prefix(DEFS) == Some(name));
         while name.is_empty() || is_taken(&name) {
-            name = format!("{name}_{}", self.definition_names.len());
+            name = format!("{name}_{}", self.definition_refs.len());
         }
         let reference = format!("{DEFS}{name}");
-        self.definition_names.insert(target.pointer.clone(), reference.clone());
+        self.definition_refs.insert(target.pointer.clone(), reference.clone());
         self.pending.push((name, target));
         Ok(Value::from(reference))
     }
