@@ -140,7 +140,7 @@ impl HubReference {
             Select::File(file) => is_plain_path(file),
         };
         if !named || !is_plain_path(rev) {
-            return Err(bad(
+            return Err(bad_reference(
                 typed,
                 "the part after `:` names a quantization or a .gguf file, after `@` a revision",
             ));

@@ -265,7 +265,7 @@ impl LoadedModel {
     /// refused, never cut.
     pub fn generate(&self, prompt: Prompt, options: GenerationOptions) -> Result<Generation, SessionError> {
         let constraint = self.constraint_for(&options.output, &Cancellation::default())?;
-        self.generate_constrained(prompt, options, &held)
+        self.generate_constrained(prompt, options, &constraint)
     }
 
     /// The same with a constraint made in advance, which can serve several answers.

@@ -18,6 +18,7 @@ use std::path::Path;
 
 use bandmaster_models::gguf::{Gguf, GgufError};
 
+use crate::Cancellation;
 use bpe::Bpe;
 use matcher::Matcher;
 use sentencepiece::SentencePiece;

@@ -240,8 +240,8 @@ impl ToolFormat {
 
     /// Control tokens whose names an [`OutputParser`] must see: the marks of the syntax and those around reasoning.
     pub fn visible_tokens(&self, tokenizer: &Tokenizer) -> Vec<u32> {
-        let opens = REASONING_MARKS.iter().flat_map(|&(open, close)| [open, close]);
-        let texts = self.syntax.marks().chain(thoughts);
+        let marks = REASONING_MARKS.iter().flat_map(|&(open, close)| [open, close]);
+        let texts = self.syntax.marks().chain(marks);
         let ids = texts.filter_map(|text| tokenizer.special_token(text));
         ids.filter(|&id| tokenizer.is_control(id)).collect()
     }
