@@ -58,7 +58,7 @@ pub fn memory_estimate(model: &InstalledModel) -> u64 {
 /// The band for a machine with this much memory. If no planner is installed, it is the catalog's
 /// default band, whatever the memory.
 #[must_use]
-pub fn choose_band(catalog: &Catalog, memory_bytes: u64, installed: &[InstalledModel]) -> Band {
+pub(crate) fn choose_band(catalog: &Catalog, memory_bytes: u64, installed: &[InstalledModel]) -> Band {
     let has = |name: &str| installed.iter().any(|model| model.name == name);
     let of_role = |role: Role| installed.iter().filter(move |model| model.role == role);
     let embeddings = |preferred: &str| {

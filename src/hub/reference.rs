@@ -19,7 +19,7 @@ const LOCAL_NAME_START: usize = 120;
 
 /// A model as the user typed it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reference {
+pub(crate) enum Reference {
     /// A name in the catalog or of an imported model.
     Name(String),
     /// A file on this machine.
@@ -30,7 +30,7 @@ pub enum Reference {
 
 /// A reference of the form `hf:OWNER/REPO[:QUANT|FILE][@REV]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HubReference {
+pub(crate) struct HubReference {
     /// As `OWNER/REPO`, without a host.
     pub repo: String,
     pub select: Select,
@@ -40,7 +40,7 @@ pub struct HubReference {
 
 /// Which file of a repository to use.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Select {
+pub(crate) enum Select {
     /// `Q4_K_M` if there is one, else the only file.
     Default,
     /// Name of a quantization, in upper or lower case.
@@ -54,7 +54,7 @@ impl Reference {
     ///
     /// # Errors
     /// [`HubError::BadReference`] says what is wrong with an `hf:` reference or an empty name.
-    pub fn parse(typed: &str) -> Result<Self, HubError> {
+    pub(crate) fn parse(typed: &str) -> Result<Self, HubError> {
         if let Some(rest) = typed.strip_prefix("hf:") {
             return HubReference::parse(typed, rest).map(Self::Hub);
         }
@@ -150,7 +150,7 @@ impl HubReference {
 
     /// The name to install it under: repository, file and revision, made safe for a folder name.
     #[must_use]
-    pub fn local_name(&self) -> String {
+    pub(crate) fn local_name(&self) -> String {
         let mut name = self.repo.replace('/', "--");
         match &self.select {
             Select::Default => {}
@@ -177,7 +177,7 @@ impl HubReference {
     ///
     /// # Errors
     /// [`HubError::Remote`] lists the files that are there.
-    pub fn choose(&self, files: &[String]) -> Result<Vec<String>, HubError> {
+    pub(crate) fn choose(&self, files: &[String]) -> Result<Vec<String>, HubError> {
         let mut models: Vec<&String> = files.iter().filter(|file| is_model_file(file)).collect();
         models.sort();
         let matching: Vec<&String> = match &self.select {

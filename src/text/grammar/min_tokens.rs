@@ -5,7 +5,11 @@ use bandmaster_engine::{Constraint, ConstraintError};
 
 /// A constraint that forbids the tokens in `ends` until `tokens` tokens were accepted, unless `inner` allows nothing
 /// else. Without `inner`, all other tokens are allowed.
-pub fn min_tokens(tokens: u32, ends: Vec<u32>, inner: Option<Box<dyn Constraint>>) -> Box<dyn Constraint> {
+pub(crate) fn min_tokens(
+    tokens: u32,
+    ends: Vec<u32>,
+    inner: Option<Box<dyn Constraint>>,
+) -> Box<dyn Constraint> {
     Box::new(MinTokens { tokens_left: tokens, ends, inner })
 }
 

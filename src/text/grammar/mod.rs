@@ -46,7 +46,7 @@ use serde_json::{Value, json};
 use toktrie::{InferenceCapabilities, TokEnv, TokRxInfo, TokTrie, TokenId, TokenizerEnv};
 
 pub use client_grammar::ClientGrammar;
-pub use min_tokens::min_tokens;
+pub(crate) use min_tokens::min_tokens;
 
 use compile_slots::{CompileSlot, CompileSlots};
 use ending::SearchHints;

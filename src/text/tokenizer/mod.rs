@@ -5,7 +5,7 @@
 
 mod bpe;
 #[cfg(any(test, feature = "fixtures"))]
-pub mod fixtures;
+pub(crate) mod fixtures;
 mod matcher;
 mod pretokenizers;
 mod sentencepiece;

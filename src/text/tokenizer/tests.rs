@@ -336,7 +336,10 @@ fn a_long_word_is_left_in_its_middle_when_the_work_is_cancelled() {
     let cancelled = Cancellation::default();
     cancelled.cancel();
     let start = Instant::now();
-    assert!(tokenizer.encode_around(&word, std::iter::empty(), &cancelled).is_empty(), "it ends within the word");
+    assert!(
+        tokenizer.encode_around(&word, std::iter::empty(), &cancelled).is_empty(),
+        "it ends within the word"
+    );
     assert!(start.elapsed() < whole / 4, "{:?} of {whole:?}", start.elapsed());
     assert_eq!(tokenizer.encode_cancellable(&word, false, &cancelled), None);
     assert_eq!(tokenizer.encode_guarded(&word, '\u{F0000}', &cancelled), None);

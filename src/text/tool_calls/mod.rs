@@ -219,7 +219,7 @@ const FAMILIES: &[(&[&str], &Syntax)] = &[
 
 impl Syntax {
     /// All texts of the syntax that may be control tokens.
-    pub fn marks(&self) -> impl Iterator<Item = &'static str> {
+    pub(crate) fn marks(&self) -> impl Iterator<Item = &'static str> {
         [self.opens, self.closes, self.separators].into_iter().flatten().copied()
     }
 }
@@ -259,6 +259,6 @@ impl ToolFormat {
 }
 
 /// Whether an answer to this prompt begins inside the model's reasoning.
-pub fn reasoning_open(prompt: &str) -> bool {
+pub(crate) fn reasoning_open(prompt: &str) -> bool {
     REASONING_MARKS.iter().any(|(open, _)| prompt.trim_end().ends_with(open))
 }

@@ -27,7 +27,7 @@ pub(crate) struct SearchHints {
 
 impl SearchHints {
     /// The hints of all parts of `schema`.
-    pub fn of(schema: &Value) -> Self {
+    pub(crate) fn of(schema: &Value) -> Self {
         let (mut names, mut multiples) = (Vec::new(), Vec::new());
         collect(schema, &mut names, &mut multiples);
         names.sort_unstable_by_key(|name| (name.len(), *name));
@@ -38,7 +38,7 @@ impl SearchHints {
     }
 
     /// Adds the hints of another schema, whose values occur somewhere in the same answer.
-    pub fn extend(&mut self, other: Self) {
+    pub(crate) fn extend(&mut self, other: Self) {
         self.names.extend(other.names);
         self.names.sort_unstable_by(|a, b| (a.len(), a).cmp(&(b.len(), b)));
         self.names.dedup();

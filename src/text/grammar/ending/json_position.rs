@@ -33,7 +33,7 @@ pub(crate) struct JsonPosition {
 }
 
 impl JsonPosition {
-    pub fn after(mut self, byte: u8) -> Self {
+    pub(crate) fn after(mut self, byte: u8) -> Self {
         let is_first = !self.begun && byte != b' ';
         self.begun |= is_first;
         if self.in_string {
@@ -78,11 +78,11 @@ impl JsonPosition {
         self
     }
 
-    pub fn is_outside(&self) -> bool {
+    pub(crate) fn is_outside(&self) -> bool {
         self.depth == 0 && !self.in_string
     }
 
-    pub fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.closed && self.is_outside()
     }
 }

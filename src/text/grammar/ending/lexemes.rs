@@ -97,13 +97,18 @@ impl Walk<'_, '_> {
 
     /// The shortest rest of the string that is open after `from` bytes of the path, without its quote. The `skipped`
     /// shortest ones are passed over. Characters of one byte are tried first, because they are far fewer.
-    pub fn shortest_rest(&mut self, from: usize, skipped: usize) -> Option<Vec<u8>> {
+    pub(super) fn shortest_rest(&mut self, from: usize, skipped: usize) -> Option<Vec<u8>> {
         let plain = self.shortest_rest_of(from, skipped, ByteSet::Plain);
         plain.or_else(|| self.shortest_rest_of(from, skipped, ByteSet::All))
     }
 
     /// The shortest rest made of such bytes.
-    pub fn shortest_rest_of(&mut self, from: usize, mut skipped: usize, of: ByteSet) -> Option<Vec<u8>> {
+    pub(super) fn shortest_rest_of(
+        &mut self,
+        from: usize,
+        mut skipped: usize,
+        of: ByteSet,
+    ) -> Option<Vec<u8>> {
         self.go_to(from, &[]);
         let start = self.lexer_state();
         let mut reached = vec![Reached { id: start, from: 0, byte: 0 }];
@@ -133,7 +138,7 @@ impl Walk<'_, '_> {
     }
 
     /// The rest of the open string in the fewest tokens, without its quote; `None` if the search takes too long.
-    pub fn rest_in_fewest_tokens(&mut self, from: usize) -> Option<Vec<u8>> {
+    pub(super) fn rest_in_fewest_tokens(&mut self, from: usize) -> Option<Vec<u8>> {
         self.go_to(from, &[]);
         let trie = self.trie;
         let start = self.lexer_state();
@@ -191,7 +196,7 @@ impl Walk<'_, '_> {
     }
 
     /// Writes the shortest rest of a lexeme, made of `bytes`, that `ended` accepts as complete.
-    pub fn shortest_lexeme(&mut self, bytes: &[u8], ended: &dyn Fn(&mut Self) -> bool) -> bool {
+    pub(super) fn shortest_lexeme(&mut self, bytes: &[u8], ended: &dyn Fn(&mut Self) -> bool) -> bool {
         let from = self.path_len();
         let start = self.lexer_state();
         let mut reached = vec![Reached { id: start, from: 0, byte: 0 }];
@@ -216,7 +221,7 @@ impl Walk<'_, '_> {
 
     /// Candidates for a complete answer that is not JSON, short ones first. Lexemes may follow each other, so a state
     /// is examined again when more text was written.
-    pub fn complete_texts(&mut self) -> Vec<Vec<u8>> {
+    pub(super) fn complete_texts(&mut self) -> Vec<Vec<u8>> {
         let mut found = Vec::new();
         let mut level: Vec<(StateID, Vec<u8>)> = vec![(self.lexer_state(), Vec::new())];
         while !level.is_empty() && found.len() < TEXTS_MAX {

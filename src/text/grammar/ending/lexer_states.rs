@@ -28,7 +28,7 @@ pub(super) struct LexerState {
 }
 
 impl LexerState {
-    pub fn next(&self, byte: u8) -> Option<StateID> {
+    pub(super) fn next(&self, byte: u8) -> Option<StateID> {
         let at = self.ranges.partition_point(|&(_, last, _)| last < byte);
         self.ranges.get(at).filter(|(first, ..)| *first <= byte).map(|&(.., to)| to)
     }
@@ -41,11 +41,11 @@ pub(super) struct StateCache(Arc<Mutex<StatesById>>);
 type StatesById = HashMap<(StateID, ByteSet), Arc<LexerState>>;
 
 impl StateCache {
-    pub fn get(&self, id: (StateID, ByteSet)) -> Option<Arc<LexerState>> {
+    pub(super) fn get(&self, id: (StateID, ByteSet)) -> Option<Arc<LexerState>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
     }
 
-    pub fn insert(&self, id: (StateID, ByteSet), state: &Arc<LexerState>) {
+    pub(super) fn insert(&self, id: (StateID, ByteSet), state: &Arc<LexerState>) {
         let mut states = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if states.len() < STATES_MAX {
             states.insert(id, Arc::clone(state));

@@ -54,7 +54,7 @@ pub(super) fn control_token_bytes(token: u32) -> Vec<u8> {
 
 impl Ending {
     /// The rest of the ending after `token`, whose bytes are `bytes`; `None` if the ending begins with another token.
-    pub fn after_token(mut self, token: u32, bytes: &[u8]) -> Option<Self> {
+    pub(super) fn after_token(mut self, token: u32, bytes: &[u8]) -> Option<Self> {
         if self.tokens.first() != Some(&token) || !self.bytes.starts_with(bytes) {
             return None;
         }
@@ -64,7 +64,7 @@ impl Ending {
     }
 
     /// Tokens up to and including the end of sequence.
-    pub fn tokens_needed(&self) -> usize {
+    pub(super) fn tokens_needed(&self) -> usize {
         self.tokens.len() + usize::from(!self.is_closed)
     }
 }
@@ -81,7 +81,7 @@ pub(super) struct EndingSearch {
 impl EndingSearch {
     /// For a parser before its first token. The search works on a copy, so it spends none of the sequence's own fuel,
     /// and a limit that it hits only leaves the ending unknown.
-    pub fn new(parser: &TokenParser, hints: Option<SearchHints>) -> Self {
+    pub(super) fn new(parser: &TokenParser, hints: Option<SearchHints>) -> Self {
         let mut parser = parser.deep_clone();
         if parser.is_fresh() {
             parser.start_without_prompt();
@@ -89,18 +89,18 @@ impl EndingSearch {
         Self { parser, states: StateCache::default(), hints: hints.map(Arc::new) }
     }
 
-    pub fn deep_clone(&self) -> Self {
+    pub(super) fn deep_clone(&self) -> Self {
         let (parser, hints) = (self.parser.deep_clone(), self.hints.clone());
         Self { parser, states: StateCache::default(), hints }
     }
 
     /// Takes a token; `false` when it is not allowed, or when an earlier search exhausted the parser's limits.
-    pub fn accept(&mut self, token: u32) -> bool {
+    pub(super) fn accept(&mut self, token: u32) -> bool {
         self.parser.consume_token(token).is_ok()
     }
 
     /// An ending of at most `tokens_max` tokens from `position`. The bytes of the ending `known` are tried first.
-    pub fn ending(
+    pub(super) fn ending(
         &mut self,
         position: JsonPosition,
         known: Option<&[u8]>,
@@ -246,7 +246,7 @@ impl EndingSearch {
     }
 
     /// Spells bytes in the fewest tokens.
-    pub fn fewest_tokens(&self, bytes: &[u8]) -> Option<Vec<u32>> {
+    pub(super) fn fewest_tokens(&self, bytes: &[u8]) -> Option<Vec<u32>> {
         let trie = self.parser.token_env.tok_trie();
         let mut fewest: Vec<Option<(usize, usize, u32)>> = vec![None; bytes.len() + 1];
         fewest[0] = Some((0, 0, 0));

@@ -32,7 +32,7 @@ pub(crate) struct NumberPrefix {
 }
 
 impl NumberPrefix {
-    pub fn push(mut self, byte: u8) -> Self {
+    pub(crate) fn push(mut self, byte: u8) -> Self {
         match byte {
             b'-' => self.negative = true,
             b'.' => self.fraction = Some(0),
@@ -52,7 +52,7 @@ impl NumberPrefix {
 
 impl Multiples {
     /// From one part of a schema whose bounds are exact; `None` without `multipleOf`.
-    pub fn of(part: &serde_json::Map<String, Value>) -> Option<Self> {
+    pub(crate) fn of(part: &serde_json::Map<String, Value>) -> Option<Self> {
         let (digits, places) = schema::decimal(part.get("multipleOf")?.as_f64()?)?;
         let bound = |plain: &str, exclusive: &str, none: f64| {
             let of = |key: &str| part.get(key).and_then(Value::as_f64);
@@ -65,7 +65,7 @@ impl Multiples {
     }
 
     /// The texts that make a multiple of `prefix`, short ones first.
-    pub fn completions(&self, prefix: NumberPrefix) -> Vec<Vec<u8>> {
+    pub(crate) fn completions(&self, prefix: NumberPrefix) -> Vec<Vec<u8>> {
         if prefix.count > DIGITS_MAX || prefix.fraction.is_some_and(|fraction| fraction > self.places) {
             return Vec::new();
         }

@@ -67,7 +67,7 @@ pub(super) struct Walk<'a, 'p> {
 }
 
 impl<'a, 'p> Walk<'a, 'p> {
-    pub fn new(
+    pub(super) fn new(
         parser: &'a mut ParserRecognizer<'p>,
         context: &SearchContext<'a>,
         start: JsonPosition,
@@ -94,7 +94,7 @@ impl<'a, 'p> Walk<'a, 'p> {
 
     /// Continues after `path` to the end. It is known already that the text is incomplete after `incomplete_after`
     /// bytes.
-    pub fn run(&mut self, path: &[u8], incomplete_after: Option<usize>) -> Outcome {
+    pub(super) fn run(&mut self, path: &[u8], incomplete_after: Option<usize>) -> Outcome {
         if !path.iter().all(|&byte| self.push(byte)) {
             return Outcome::NoEnding;
         }
@@ -125,24 +125,24 @@ impl<'a, 'p> Walk<'a, 'p> {
         Outcome::NoEnding
     }
 
-    pub fn position(&self) -> JsonPosition {
+    pub(super) fn position(&self) -> JsonPosition {
         self.positions.last().copied().unwrap_or(self.start)
     }
 
-    pub fn path_len(&self) -> usize {
+    pub(super) fn path_len(&self) -> usize {
         self.path.len()
     }
 
-    pub fn lexer_state(&self) -> StateID {
+    pub(super) fn lexer_state(&self) -> StateID {
         self.parser.lexer_state()
     }
 
     /// Whether a lexeme may end in this state.
-    pub fn may_end(&mut self, state: StateID) -> bool {
+    pub(super) fn may_end(&mut self, state: StateID) -> bool {
         !self.parser.lexer_mut().try_lexeme_end(state).is_error()
     }
 
-    pub fn spend(&mut self, cost: u32) -> bool {
+    pub(super) fn spend(&mut self, cost: u32) -> bool {
         self.budget = self.budget.saturating_sub(cost);
         self.budget > 0
     }
@@ -157,7 +157,7 @@ impl<'a, 'p> Walk<'a, 'p> {
     }
 
     /// The state after a byte, which is taken back.
-    pub fn try_byte(&mut self, byte: u8) -> Option<StateID> {
+    pub(super) fn try_byte(&mut self, byte: u8) -> Option<StateID> {
         let state = self.parser.try_push_byte(byte).then(|| self.parser.lexer_state())?;
         self.parser.pop_bytes(1);
         Some(state)
@@ -174,7 +174,7 @@ impl<'a, 'p> Walk<'a, 'p> {
     }
 
     /// Changes the path after its first `from` bytes to `tail`, keeping the common part.
-    pub fn go_to(&mut self, from: usize, tail: &[u8]) -> bool {
+    pub(super) fn go_to(&mut self, from: usize, tail: &[u8]) -> bool {
         let same = self.path[from..].iter().zip(tail).take_while(|(a, b)| a == b).count();
         self.back_to(from + same);
         tail[same..].iter().all(|&byte| self.push(byte))

@@ -16,12 +16,12 @@ pub(super) struct Comparer<'a> {
 }
 
 impl<'a> Comparer<'a> {
-    pub fn new(root: &'a Value) -> Self {
+    pub(super) fn new(root: &'a Value) -> Self {
         Self { root, comparisons: Cell::new(0) }
     }
 
     /// Whether no value matches two of `branches`; `false` if that can't be shown cheaply.
-    pub fn all_exclusive(&self, branches: &[Value]) -> bool {
+    pub(super) fn all_exclusive(&self, branches: &[Value]) -> bool {
         let pairs =
             branches.iter().enumerate().flat_map(|(at, a)| branches[at + 1..].iter().map(move |b| (a, b)));
         pairs.into_iter().all(|(a, b)| self.exclusive(a, b, 0))

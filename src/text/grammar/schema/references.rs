@@ -38,7 +38,7 @@ pub(super) struct References<'a> {
 
 impl<'a> References<'a> {
     /// Collects the names in `root`. Its nesting depth must have been checked before.
-    pub fn new(root: &'a Value) -> Self {
+    pub(super) fn new(root: &'a Value) -> Self {
         let mut named = HashMap::new();
         let location = Location { value: root, pointer: "#".into(), base: NO_BASE.into() };
         named.insert(NO_BASE.to_owned(), location.clone());
@@ -46,7 +46,7 @@ impl<'a> References<'a> {
         Self { root, named, known: RefCell::default() }
     }
 
-    pub fn root(&self) -> Location<'a> {
+    pub(super) fn root(&self) -> Location<'a> {
         Location { value: self.root, pointer: "#".into(), base: base_of(self.root, NO_BASE) }
     }
 
@@ -54,7 +54,7 @@ impl<'a> References<'a> {
     ///
     /// # Errors
     /// Why the reference has no target.
-    pub fn resolve(&self, reference: &str, base: &str) -> Result<Location<'a>, String> {
+    pub(super) fn resolve(&self, reference: &str, base: &str) -> Result<Location<'a>, String> {
         let asked = (base.to_owned(), reference.to_owned());
         if let Some(known) = self.known.borrow().get(&asked) {
             return known.clone();
