@@ -44,7 +44,7 @@ struct Waiter(Cancellation);
 
 impl Drop for Waiter {
     fn drop(&mut self) {
-        self.0.end();
+        self.0.cancel();
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 use axum::Json as Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use bandmaster_text::{Cancellation, GenerationOptions, LoadedModel, Output, Part};
+use bandmaster_text::{Cancellation, LoadedModel, Output, Part};
 use futures_util::stream::{self, StreamExt};
 
 use crate::answer::{self, Answers, Choice, Finish, Prepared, Spent, Update, generation_options, merge};
