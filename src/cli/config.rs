@@ -16,7 +16,7 @@ use super::error::CliError;
 use super::flags::{BandFlags, Global, ServeFlags};
 use super::machine::Machine;
 use super::settings::{self, Device, SettingInfo, SettingSpec, kv_type_name};
-use crate::hub::{Band, Home, Hub, gib};
+use crate::hub::{Band, Home, Hub, format_memory_size};
 
 use file::{ConfigFile, as_text};
 pub use serve::ServeSettings;
@@ -312,7 +312,10 @@ impl Config {
             ShownSetting::new(settings::HOME.about, Some(&home)),
             ShownSetting::new(settings::OFFLINE.about, Some(&self.offline)),
             ShownSetting::new(settings::THREADS.about, Some(&self.threads)),
-            ShownSetting::new(settings::MEMORY.about, Some(&self.memory_bytes.map(|bytes| gib(*bytes)))),
+            ShownSetting::new(
+                settings::MEMORY.about,
+                Some(&self.memory_bytes.map(|bytes| format_memory_size(*bytes))),
+            ),
             ShownSetting::new(settings::CONTEXT_TOKENS.about, Some(&self.context_tokens)),
             ShownSetting::new(settings::KV_TYPE.about, Some(&kv_type)),
             ShownSetting::new(settings::DEVICE.about, Some(&self.device.map(|Device::Cpu| "cpu"))),

@@ -19,7 +19,7 @@ use super::{print, print_json};
 use crate::bench::throughput::{
     Costs, MachineLimits, MeasureError, ModelFacts, Row, ThroughputReport, Workload, measure,
 };
-use crate::hub::{Found, check_unchanged, gib};
+use crate::hub::{LocalModel, check_unchanged, format_memory_size};
 
 /// Most tokens that one step computes; longer prompts take several steps.
 const STEP_TOKENS_MAX: usize = 512;
@@ -29,7 +29,7 @@ pub fn bench_throughput(config: &Config, flags: &ThroughputFlags) -> Result<Exit
     for workload in &workloads {
         workload.validate().map_err(|error| CliError::usage(error.to_string()))?;
     }
-    let found = config.hub().find_writer(&flags.model)?;
+    let found = config.hub().find_text_model(&flags.model)?;
     let kv_bytes_max = kv_bytes_max(config, &found)?;
     let mut origin = origin();
     origin.build.add_model(&found.name, &found.path);
@@ -94,7 +94,7 @@ fn workloads(config: &Config, flags: &ThroughputFlags) -> Vec<Workload> {
 }
 
 /// Bytes left for the KV cache by --memory and by the process's memory limit.
-fn kv_bytes_max(config: &Config, found: &Found) -> Result<usize, CliError> {
+fn kv_bytes_max(config: &Config, found: &LocalModel) -> Result<usize, CliError> {
     let limit = memory_limit().map(models_bytes);
     let may = config.memory_bytes.value.min(limit.unwrap_or(u64::MAX));
     let kv_bytes_max = may.saturating_sub(found.bytes + found.bytes / 8);
@@ -102,13 +102,13 @@ fn kv_bytes_max(config: &Config, found: &Found) -> Result<usize, CliError> {
         return Err(CliError::Failed(anyhow::anyhow!(
             "{} needs about {}, but this process may have {}: raise its limit (`ulimit -v`, `ulimit -d`)",
             found.name,
-            gib(found.memory_bytes),
-            gib(may)
+            format_memory_size(found.memory_bytes),
+            format_memory_size(may)
         )));
     }
     if kv_bytes_max == 0 {
-        let needed = gib(found.memory_bytes);
-        let allowed = gib(config.memory_bytes.value);
+        let needed = format_memory_size(found.memory_bytes);
+        let allowed = format_memory_size(config.memory_bytes.value);
         return Err(CliError::Failed(anyhow::anyhow!(
             "{} needs about {needed}, but --memory allows {allowed}",
             found.name
@@ -121,7 +121,7 @@ fn kv_bytes_max(config: &Config, found: &Found) -> Result<usize, CliError> {
 struct Bench<'a> {
     config: &'a Config,
     flags: &'a ThroughputFlags,
-    found: &'a Found,
+    found: &'a LocalModel,
     /// For the KV cache.
     kv_bytes_max: usize,
     status: StatusLine,
