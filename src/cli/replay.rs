@@ -8,11 +8,14 @@ use serde::Serialize;
 use super::config::Config;
 use super::error::CliError;
 use super::screen::{Screen, View};
-use super::surroundings::runtime;
-use super::{load, print, print_json, table};
-use crate::band::memory;
+use super::process_limits::runtime;
+use super::{load, one_line, print, print_json, table};
+use crate::band::limits_for_band;
 use crate::journal::Journal;
 use crate::orchestrator::{Difference, EventKind, Replayed, RunState, StrategyName, Verified, recorded, replay as replay_run, verify};
+
+/// Characters of a value in a table.
+const CHARS: usize = 50;
 
 /// What `runs replay --json` prints.
 #[derive(Serialize)]
@@ -47,7 +50,7 @@ pub fn replay(
 fn computed_again(config: &Config, replayed: &Replayed) -> Result<Verified, CliError> {
     let hub = config.hub();
     let files = load::find(config, &hub, true)?;
-    let memory = memory(load::available(config), &hub, &files)?;
+    let memory = limits_for_band(load::available(config), &hub, &files)?;
     let loaded = load::load(config, &files, &memory, &Screen::new(View::Quiet))?;
     let verified = runtime(1)?.block_on(verify(&loaded.band, replayed));
     loaded.engine.shutdown();
@@ -74,7 +77,7 @@ fn text(replayed: &Replayed, verified: Option<&Verified>) -> String {
 }
 
 fn difference_text(Difference { seq, recorded, replayed }: &Difference) -> String {
-    let shown = |event: &Option<EventKind>| event.as_ref().map_or_else(|| "nothing".to_owned(), |event: &EventKind| one_line(&serde_json::to_string(event).unwrap_or_default()));
+    let shown = |event: &Option<EventKind>| event.as_ref().map_or_else(|| "nothing".to_owned(), |event: &EventKind| one_line(&serde_json::to_string(event).unwrap_or_default(), CHARS));
     format!("  event {seq}\n    recorded {}\n    replayed {}\n", shown(recorded), shown(replayed))
 }
 
@@ -105,7 +108,7 @@ pub fn diff(a: &RunState, b: &RunState, json: bool) -> Result<ExitCode, CliError
         return print(&format!("{} and {} are the same\n", a.id, b.id));
     }
     let mut rows = vec![vec![String::new(), a.id.clone(), b.id.clone()]];
-    rows.extend(fields.into_iter().map(|field| vec![field.name, one_line(&field.a), one_line(&field.b)]));
+    rows.extend(fields.into_iter().map(|field| vec![field.name, one_line(&field.a, CHARS), one_line(&field.b, CHARS)]));
     print(&table(&rows))
 }
 
@@ -142,11 +145,4 @@ fn fields(a: &RunState, b: &RunState) -> Vec<Field> {
     }
     compare("answer".to_owned(), a.answer.clone(), b.answer.clone());
     fields
-}
-
-/// The beginning of a text, on one line.
-fn one_line(text: &str) -> String {
-    const CHARS: usize = 50;
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    if line.chars().count() <= CHARS { line } else { line.chars().take(CHARS - 1).chain(['…']).collect() }
 }

@@ -1,12 +1,15 @@
 //! Fuzzes files from the user's own machine: the events of a run, plans and traces. Settings are fuzzed in
 //! `src/cli/tests.rs`, because their reader is private to the command line.
 
-use bandmaster::bench::workflow::trace::Trace;
+use bandmaster::bench::workflow::Trace;
 use bandmaster::journal::Event;
 use bandmaster::orchestrator::{Plan, RunState};
 use serde_json::Value;
 
 use crate::harness::{Target, fuzz};
+
+const STATUSES: [&str; 8] =
+    ["queued", "in_progress", "requires_action", "completed", "incomplete", "failed", "cancelled", "skipped"];
 
 /// Parses a line as `runs show --events` writes it.
 fn event(line: &str) -> Option<Event> {
@@ -26,27 +29,19 @@ fn events_of_a_run() {
         seeds: &[concat!(
             r#"{"seq": 1, "ms": 0, "type": "run.started", "goal": "g", "inputs": [{"name": "a.txt"}]}"#,
             "\n",
-            r#"{"seq": 2, "ms": 1, "type": "strategy.chosen", "strategy": "map"}"#,
+            r#"{"seq": 2, "ms": 1, "type": "strategy.chosen", "strategy": "map", "why": {"facts": {}}}"#,
             "\n",
             r#"{"seq": 3, "ms": 2, "type": "plan.accepted", "plan": {"tasks": []}}"#,
             "\n",
             r#"{"seq": 4, "ms": 3, "type": "task.started", "task": "t1", "worker": "w", "model": "m", "attempt": 1}"#,
             "\n",
-            r#"{"seq": 5, "ms": 4, "type": "task.output", "task": "t1", "attempt": 1, "output": "o", "usage": {"prompt_tokens": 3, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": 0}}}"#,
+            r#"{"seq": 5, "ms": 4, "type": "task.output", "task": "t1", "attempt": 1, "output": "o", "usage": {"prompt_tokens": 3}}"#,
             "\n",
             r#"{"seq": 6, "ms": 5, "type": "task.failed", "task": "t1", "attempt": 1, "error": "e"}"#,
             "\n",
             r#"{"seq": 7, "ms": 6, "type": "task.finished", "task": "t1", "status": "completed", "output": "o"}"#,
             "\n",
-            r#"{"seq": 8, "ms": 7, "type": "run.finished", "id": "r", "status": "completed", "answer": "a", "missing": ["m"], "#,
-            r#""strategy": "map", "strategy_why": {"facts": {"inputs": 0, "input_tokens": 0, "inputs_fit_together": true, "#,
-            r#""speaks_of_attachment": "no", "named_aspects": [], "speaks_of_parts": false, "numbers": 0, "arithmetic": null, "#,
-            r#""speaks_of_each": false}, "nearest": [], "because": "b"}, "tasks": [], "planner_tasks": [], "usage": "#,
-            r#"{"prompt_tokens": 3, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": 0}, "steps": 1, "#,
-            r#""mean_batch": 1.0, "wall_ms": 7}}"#,
-            "\n",
-            r#"{"seq": 9, "ms": 8, "type": "run.resumed", "answer": "a", "band": {"planner": {"worker": "planner", "#,
-            r#""model": "m", "context_tokens": 9, "skills": []}, "workers": []}}"#,
+            r#"{"seq": 8, "ms": 7, "type": "run.finished", "status": "completed", "answer": "a", "missing": ["m"], "usage": {}}"#,
         )],
         words: &[
             "{",
@@ -60,8 +55,6 @@ fn events_of_a_run() {
             "run.started",
             "task.started",
             "task.retried",
-            "task.added",
-            "run.resumed",
             "answer.delta",
             "task.asked",
             "budget.reached",
@@ -83,11 +76,10 @@ fn events_of_a_run() {
             ids.sort_unstable();
             ids.dedup();
             assert_eq!(ids.len(), run.tasks.len(), "a task is told once");
-            assert!(
-                run.damaged.iter().all(|damaged| run.missing.contains(damaged)),
-                "what is damaged is missing"
-            );
-            assert_eq!(run.last_seq, events.last().map_or(0, |event| event.seq));
+            assert!(STATUSES.contains(&run.status.name()), "the run is {}", run.status);
+            for task in &run.tasks {
+                assert!(STATUSES.contains(&task.status.name()), "task {:?} is {:?}", task.id, task.status);
+            }
             assert!(serde_json::to_string(&run).is_ok());
             events.len() >= 4
         },
