@@ -17,6 +17,7 @@ use super::flags::{BandFlags, Global, ServeFlags};
 use super::machine::Machine;
 use super::settings::{self, Device, SettingInfo, SettingSpec, kv_type_name};
 use crate::hub::{Band, Home, Hub, format_memory_size};
+use crate::orchestrator::ModelFiles;
 
 use file::{ConfigFile, as_text};
 pub use serve::ServeSettings;
@@ -29,6 +30,8 @@ pub enum Origin {
     Environment(&'static str),
     /// The path of the `config.toml` or band file.
     File(PathBuf),
+    /// The record of the run that goes on.
+    Run,
     #[default]
     Default,
 }
@@ -40,7 +43,7 @@ impl Origin {
             Self::Flag => format!("--{} {given}", about.flag.unwrap_or(about.name)),
             Self::Environment(variable) => format!("{variable}={given}"),
             Self::File(path) => format!("{}: {} = {given}", path.display(), about.name),
-            Self::Default => format!("{} {given}", about.name),
+            Self::Run | Self::Default => format!("{} {given}", about.name),
         }
     }
 }
@@ -51,6 +54,7 @@ impl fmt::Display for Origin {
             Self::Flag => f.write_str("flag"),
             Self::Environment(name) => f.write_str(name),
             Self::File(path) => write!(f, "{}", path.display()),
+            Self::Run => f.write_str("run"),
             Self::Default => f.write_str("default"),
         }
     }
@@ -300,6 +304,19 @@ impl Config {
         let planner = Setting { value: planner.to_owned(), origin: Origin::Flag };
         let workers = Setting { value: workers.to_vec(), origin: Origin::Flag };
         Self { planner: Some(planner), workers: Some(workers), ..self.clone() }
+    }
+
+    /// The same settings with the models of a recorded run, loaded as they were. What is set by a flag stays.
+    #[must_use]
+    pub fn with_run(&self, models: &ModelFiles) -> Self {
+        let mut config = self.with_models(&models.planner, &models.workers);
+        if config.context_tokens.origin != Origin::Flag {
+            config.context_tokens = Setting { value: models.context_tokens, origin: Origin::Run };
+        }
+        if let Some(value) = settings::kv_type(&models.kv_type).filter(|_| config.kv_type.origin != Origin::Flag) {
+            config.kv_type = Setting { value, origin: Origin::Run };
+        }
+        config
     }
 
     /// Every setting, in the order of [`settings::ALL`].

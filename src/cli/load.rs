@@ -4,8 +4,10 @@ use super::bars::Bars;
 use super::config::{Config, Origin};
 use super::error::CliError;
 use super::screen::Screen;
+use super::settings::kv_type_name;
 use crate::band::{self, AvailableMemory, BandFiles, LoadProgress, LoadSettings, LoadedBand, MemoryLimits};
 use crate::hub::{Hub, HubError, LocalModel, disk_available, format_file_size};
+use crate::orchestrator::ModelFiles;
 
 /// Finds the band's files. A home without a planner downloads them first, after saying what and from where.
 ///
@@ -13,6 +15,37 @@ use crate::hub::{Hub, HubError, LocalModel, disk_available, format_file_size};
 /// The same as of [`band::find_files`].
 pub fn find(config: &Config, hub: &Hub, quiet: bool) -> Result<BandFiles, CliError> {
     let named = config.workers.is_some() || config.planner.is_some();
+    find_named(config, hub, quiet, named)
+}
+
+/// Finds the files that a recorded run used, with settings for them.
+///
+/// # Errors
+/// The same as of [`band::find_files`].
+pub fn find_of_run(
+    config: &Config,
+    models: &ModelFiles,
+    hub: &Hub,
+    quiet: bool,
+) -> Result<(Config, BandFiles), CliError> {
+    let config = config.with_run(models);
+    let files = find_named(&config, hub, quiet, models.workers_named)?;
+    Ok((config, files))
+}
+
+/// What is recorded of a band's files, so that a run can go on with them.
+pub fn model_files(config: &Config, files: &BandFiles) -> ModelFiles {
+    let path = |model: &LocalModel| model.path.display().to_string();
+    ModelFiles {
+        planner: path(&files.planner),
+        workers: files.workers.iter().map(path).collect(),
+        workers_named: files.workers_named,
+        context_tokens: config.context_tokens.value,
+        kv_type: kv_type_name(config.kv_type.value).to_owned(),
+    }
+}
+
+fn find_named(config: &Config, hub: &Hub, quiet: bool, named: bool) -> Result<BandFiles, CliError> {
     Ok(band::find_files(hub, &config.band(hub), named, |missing| fetch(hub, missing, quiet))?)
 }
 

@@ -7,12 +7,13 @@ use serde::Serialize;
 
 use super::config::Config;
 use super::error::CliError;
+use super::flags::BandFlags;
 use super::screen::{Screen, View};
 use super::process_limits::runtime;
 use super::{load, one_line, print, print_json, table};
 use crate::band::limits_for_band;
 use crate::journal::Journal;
-use crate::orchestrator::{Difference, EventKind, Replayed, RunState, StrategyName, Verified, recorded, replay as replay_run, verify};
+use crate::orchestrator::{Difference, EventKind, ModelFiles, Replayed, RunState, StrategyName, Verified, recorded, replay as replay_run, verify};
 
 /// Characters of a value in a table.
 const CHARS: usize = 50;
@@ -31,25 +32,35 @@ pub fn replay(
     config: &Config,
     journal: &Journal,
     id: &str,
-    with_models: bool,
+    verified_with: Option<&BandFlags>,
     json: bool,
 ) -> Result<ExitCode, CliError> {
     let (run, again) = recorded(journal, id)?;
     let replayed = replay_run(&run, &again, None);
-    let verified = if with_models { Some(computed_again(config, &replayed)?) } else { None };
+    let models = again.request.models.as_ref();
+    let verified = verified_with.map(|band| computed_again(config, band, models, &replayed)).transpose()?;
     if json {
         print_json(&Printed { replayed: &replayed, verified: verified.as_ref() })?;
     } else {
         print(&text(&replayed, verified.as_ref()))?;
     }
-    let same = replayed.differences.is_empty() && verified.is_none_or(|verified| verified.differences.is_empty());
+    let same = replayed.differences.is_empty() && verified.as_ref().is_none_or(|verified| verified.differences.is_empty());
     Ok(ExitCode::from(u8::from(!same)))
 }
 
 /// Loads the band and makes the accepted calls again.
-fn computed_again(config: &Config, replayed: &Replayed) -> Result<Verified, CliError> {
+fn computed_again(
+    config: &Config,
+    band: &BandFlags,
+    models: Option<&ModelFiles>,
+    replayed: &Replayed,
+) -> Result<Verified, CliError> {
     let hub = config.hub();
-    let files = load::find(config, &hub, true)?;
+    let (config, files) = match models.filter(|_| !band.are_given()) {
+        Some(models) => load::find_of_run(config, models, &hub, true)?,
+        None => (config.clone(), load::find(config, &hub, true)?),
+    };
+    let config = &config;
     let memory = limits_for_band(load::available(config), &hub, &files)?;
     let loaded = load::load(config, &files, &memory, &Screen::new(View::Quiet))?;
     let verified = runtime(1)?.block_on(verify(&loaded.band, replayed));

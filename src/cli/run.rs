@@ -35,7 +35,7 @@ pub fn execute(
     config: &Config,
     band: &BandFlags,
     flags: &ExecutionFlags,
-    work: Work,
+    mut work: Work,
     left_out: &[LeftOut],
 ) -> Result<ExitCode, CliError> {
     let runtime = runtime(1)?;
@@ -48,7 +48,15 @@ pub fn execute(
         return Ok(code);
     }
     let hub = config.hub();
-    let files = load::find(config, &hub, flags.quiet)?;
+    let recorded = work.again().and_then(|again| again.request.models.as_ref());
+    let (config, files) = match recorded.filter(|_| !band.are_given()) {
+        Some(models) => load::find_of_run(config, models, &hub, flags.quiet)?,
+        None => (config.clone(), load::find(config, &hub, flags.quiet)?),
+    };
+    let config = &config;
+    if let Work::New(request) = &mut work {
+        request.models = Some(load::model_files(config, &files));
+    }
     let memory = limits_for_band(load::available(config), &hub, &files)?;
     let home = &config.home.value;
     home.create_state_dir()?;

@@ -70,8 +70,8 @@ pub fn runs(config: &Config, command: RunsCommand) -> Result<ExitCode, CliError>
             let work = Work::Again(Box::new(fork(&journal, &journal.find(&rerun.id)?, at, set)?));
             execute(config, &rerun.band, &rerun.execution, work, &[])
         }
-        RunsCommand::Replay { id, verify, json, .. } => {
-            replay::replay(config, &journal, &journal.find(&id)?, verify, json)
+        RunsCommand::Replay { id, verify, band, json } => {
+            replay::replay(config, &journal, &journal.find(&id)?, verify.then_some(&band), json)
         }
         RunsCommand::Diff { a, b, json } => {
             let (a, b) = (journal.find(&a)?, journal.find(&b)?);

@@ -260,7 +260,7 @@ pub fn kv_type_name(kv_type: KvType) -> &'static str {
     }
 }
 
-fn kv_type(text: &str) -> Option<KvType> {
+pub fn kv_type(text: &str) -> Option<KvType> {
     [KvType::F16, KvType::Q8].into_iter().find(|kv_type| kv_type_name(*kv_type) == text.trim())
 }
 

@@ -286,6 +286,7 @@ fn again(journal: &Journal, run: &RecordedRun, how: How) -> Result<Again, AgainE
         strategy: asked.strategy.filter(|strategy| answer.is_none() || *strategy != StrategyName::Ask),
         seed: asked.seed,
         budget: Budget { tokens: asked.budget_tokens, time },
+        models: asked.models,
         ..RunRequest::new(state.goal.clone())
     };
     Ok(Again { request, state, how })

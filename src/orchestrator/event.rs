@@ -11,7 +11,7 @@ use super::choice::why::StrategyWhy;
 use super::goal::BandInfo;
 use super::outcome::{Outcome, Status, TokenUsage};
 use super::plan::{Plan, Task};
-use super::request::StrategyName;
+use super::request::{ModelFiles, StrategyName};
 
 /// One event: `{"seq": n, "ms": n, "type": "...", ...}` on a line of `run --events`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -363,6 +363,9 @@ pub struct Asked {
     /// Messages before the goal.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conversation: Vec<Message>,
+    /// The files of the models, if the run knew them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub models: Option<ModelFiles>,
 }
 
 /// An input, without its text.

@@ -37,7 +37,7 @@ pub use goal::{BandInfo, Goal, PLANNER, WorkerInfo};
 pub use outcome::{Outcome, PromptTokensDetails, RunUsage, Status, TaskReport, TokenUsage};
 pub use plan::{AnswerIs, Draw, Job, Plan, PlanError, Shape, Slice, Task};
 pub use replay::{Difference, OutputDifference, Replayed, Verified, replay, verify};
-pub use request::{Budget, Input, RunRequest, StrategyError, StrategyName};
+pub use request::{Budget, Input, ModelFiles, RunRequest, StrategyError, StrategyName};
 pub use run::{Observer, choose, go_on, go_on_with, run, run_with, work};
 pub use state::{Attempt, RunState, TaskState};
 pub use strategies::direct_prompt;

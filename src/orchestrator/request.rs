@@ -130,6 +130,18 @@ pub struct Budget {
     pub time: Option<Duration>,
 }
 
+/// The model files of a run and how they are loaded, so that the run can go on with the same ones.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelFiles {
+    pub planner: String,
+    pub workers: Vec<String>,
+    /// Whether the user named the workers or the planner; if not, they were chosen for the machine.
+    pub workers_named: bool,
+    pub context_tokens: usize,
+    /// Type of the KV cache.
+    pub kv_type: String,
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunRequest {
     /// What is wanted, in the user's words. Not empty.
@@ -145,6 +157,8 @@ pub struct RunRequest {
     pub seed: u64,
     /// A call that reports no progress for this long has failed.
     pub stall_after: Duration,
+    /// Recorded with the run, for whoever takes it up.
+    pub models: Option<ModelFiles>,
 }
 
 impl RunRequest {
@@ -159,6 +173,7 @@ impl RunRequest {
             budget: Budget::default(),
             seed: 0,
             stall_after: Duration::from_secs(180),
+            models: None,
         }
     }
 }

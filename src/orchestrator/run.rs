@@ -416,6 +416,7 @@ fn started(request: &RunRequest, counts: &Counts, band: &BandInfo, run: String) 
             budget_tokens: request.budget.tokens,
             budget_seconds: request.budget.time.map(|time| time.as_secs_f64()),
             conversation: request.conversation.clone(),
+            models: request.models.clone(),
         },
         band: Some(band.clone()),
     }
