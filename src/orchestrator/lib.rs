@@ -20,6 +20,8 @@ mod replay;
 mod report;
 mod request;
 mod run;
+#[cfg(test)]
+mod simulation;
 mod state;
 mod strategies;
 mod strategy;

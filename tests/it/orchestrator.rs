@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bandmaster::orchestrator::{
+use bandmaster::orchestrator::{Attempt, 
     BoxFuture, Call, Cancel, Embed, Input, RunRequest, Status, StrategyName, state,
 };
 use serde_json::json;
@@ -105,10 +105,8 @@ fn the_journal_holds_prompt_sampling_output_and_every_attempt() {
     assert!(first.error.as_deref().unwrap().contains("JSON"));
     assert!(first.prompt.contains("sheep") && first.sampling["seed"].is_u64());
     assert_eq!(second.prompt, first.prompt, "a fresh draw, and no argument");
-    assert_eq!(
-        (&first.sampling["temperature"], &second.sampling["temperature"]),
-        (&json!(0.0), &json!(0.6_f32))
-    );
+    let temperature = |attempt: &Attempt| attempt.sampling["temperature"].as_f64().unwrap() as f32;
+    assert_eq!((temperature(first), temperature(second)), (0.0, 0.6));
     assert_ne!(second.sampling["seed"], first.sampling["seed"]);
     assert!(first.output.starts_with("{\"subject\"") && second.output == retried.output);
     assert_eq!(ran.journal.inputs(&ran.outcome.id).unwrap().len(), 2);

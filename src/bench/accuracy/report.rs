@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use bandmaster_orchestrator::Strategy;
+use bandmaster_orchestrator::StrategyName;
 use serde::Serialize;
 
 use super::judge::{Faults, Fit, strategy_by_rules};

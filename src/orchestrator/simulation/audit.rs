@@ -1,0 +1,231 @@
+//! Checks a record by itself, event by event, without the code that made it.
+
+use std::collections::{HashMap, HashSet};
+
+use bandmaster_journal::Event;
+
+use crate::event::{CallEnd, EventKind, FailureClass};
+use crate::outcome::{Outcome, Status, TokenUsage};
+use crate::plan::{Job, Task};
+
+/// Most calls of a run at a time.
+const IN_FLIGHT_MAX: usize = 64;
+/// The first call of a worker, and how often it is made again after trouble that may pass.
+const CALLS_PER_RUNG_MAX: usize = 4;
+
+/// What the record says of a task.
+struct Known {
+    task: Task,
+    /// How it ended, since it was last begun.
+    status: Option<Status>,
+    output: String,
+    attempts: Vec<Made>,
+    /// Attempts that were made before the run was taken up and the task was begun anew.
+    earlier: usize,
+}
+
+struct Made {
+    model: String,
+    end: Option<CallEnd>,
+    failure: Option<FailureClass>,
+}
+
+#[derive(Default)]
+struct Audit {
+    tasks: Vec<Known>,
+    places: HashMap<String, usize>,
+    has_plan: bool,
+    /// Tasks and attempts whose calls are being made.
+    in_flight: HashSet<(String, u32)>,
+    is_stopped: bool,
+    outcome: Option<Outcome>,
+    /// What was completed before the last kill.
+    kept: HashSet<String>,
+    tokens: TokenUsage,
+}
+
+/// Checks a record.
+///
+/// # Panics
+/// When something in it can't be right.
+pub fn audit(record: &[Event]) {
+    let mut audit = Audit::default();
+    for (at, event) in record.iter().enumerate() {
+        assert_eq!(event.seq, at as u64 + 1, "events are numbered without gaps");
+        let read = EventKind::read(&event.kind, &event.body).unwrap().unwrap();
+        let taken = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| audit.take(&read)));
+        taken.unwrap_or_else(|panic| {
+            let told = record[..=at].iter().map(|event| format!("{} {} {}\n", event.seq, event.kind, brief(event)));
+            eprintln!("the record up to the fault:\n{}", told.collect::<String>());
+            std::panic::resume_unwind(panic)
+        });
+    }
+}
+
+/// The fields of an event that say what happened, without long texts.
+fn brief(event: &Event) -> String {
+    let fields = ["task", "attempt", "rung", "status", "end", "class", "error", "which", "answer", "needs"];
+    let shown = fields.iter().filter_map(|field| Some(format!("{field}={}", event.body.get(field)?)));
+    shown.collect::<Vec<_>>().join(" ").chars().take(200).collect()
+}
+
+impl Audit {
+    fn take(&mut self, event: &EventKind) {
+        let takes_up = matches!(event, EventKind::RunResumed { .. } | EventKind::RunForked { .. });
+        assert!(takes_up || self.outcome.is_none(), "something happens after the end: {event:?}");
+        match event {
+            EventKind::PlanAccepted { plan } => {
+                self.has_plan = true;
+                plan.tasks().iter().for_each(|task| self.add(task));
+            }
+            EventKind::TaskAdded { task } => self.add(task),
+            EventKind::TaskReady { task } => {
+                self.check_needs(task);
+                assert!(self.known(task).status.is_none(), "{task} is ready although it has ended");
+            }
+            EventKind::TaskStarted { task, attempt, worker, model, rung }
+            | EventKind::TaskRetried { task, attempt, worker, model, rung, .. } => {
+                self.begin(task, *attempt, (worker, model), *rung);
+            }
+            EventKind::TaskOutput { task, attempt, end, usage, .. } => self.output(task, *attempt, end, *usage),
+            EventKind::TaskFailed { task, attempt, class, .. } => {
+                let known = self.known(task);
+                let last = known.attempts.len();
+                let made = known.attempts.last_mut().expect("it was begun");
+                assert_eq!(*attempt as usize, last, "the last attempt of {task} fails");
+                assert!(made.end.is_some() && made.failure.is_none(), "attempt {attempt} of {task} has ended once");
+                made.failure = Some(*class);
+            }
+            EventKind::TaskFinished { task, status, output, .. } => self.finish(task, *status, output),
+            EventKind::BudgetReached { .. } | EventKind::RunCancelled => self.is_stopped = true,
+            EventKind::RunResumed { .. } => self.take_up(self.outcome.is_some()),
+            // A fork goes on from the middle of the other run, even if that had ended.
+            EventKind::RunForked { set, .. } => {
+                self.take_up(false);
+                for (name, value) in set {
+                    if let Some(task) = name.strip_prefix("output.") {
+                        self.known(task).output.clone_from(value);
+                    }
+                }
+            }
+            EventKind::RunFinished { outcome } => self.end(outcome),
+            _ => {}
+        }
+    }
+
+    fn known(&mut self, task: &str) -> &mut Known {
+        let place = self.places.get(task).unwrap_or_else(|| panic!("nobody added {task}"));
+        &mut self.tasks[*place]
+    }
+
+    fn add(&mut self, task: &Task) {
+        let place = self.places.insert(task.id.clone(), self.tasks.len());
+        assert!(place.is_none(), "{} is added twice", task.id);
+        let (output, attempts) = (String::new(), Vec::new());
+        self.tasks.push(Known { task: task.clone(), status: None, output, attempts, earlier: 0 });
+    }
+
+    /// A task begins only when all that it needs has ended.
+    fn check_needs(&mut self, task: &str) {
+        for need in self.known(task).task.needs.clone() {
+            let status = self.known(&need).status;
+            assert!(status.is_some(), "{task} begins although {need} has not ended");
+            let has_result = status == Some(Status::Completed) || self.known(task).task.with_gaps;
+            assert!(has_result, "{task} begins although {need} has no result");
+        }
+    }
+
+    fn begin(&mut self, task: &str, attempt: u32, (worker, model): (&str, &str), rung: usize) {
+        self.check_needs(task);
+        assert!(!self.is_stopped, "{task} begins although the run was stopped");
+        assert!(!self.kept.contains(task), "{task} begins again although it was completed before a kill");
+        let known = self.known(task);
+        assert!(known.status.is_none(), "{task} begins although it has ended");
+        assert_eq!(attempt as usize, known.attempts.len() + 1, "the number of an attempt of {task}");
+        let by_rule = known.task.job == Job::Calculate;
+        let expected = if by_rule { Some(&known.task.worker) } else { known.task.ladder.get(rung) };
+        assert_eq!(Some(worker), expected.map(String::as_str), "the worker on rung {rung} of {task}");
+        let now = &known.attempts[known.earlier..];
+        if let Some(before) = now.last() {
+            assert!(before.failure.is_some(), "attempt {attempt} of {task} begins before the last one was judged");
+        }
+        let has_no_room = |made: &Made| made.failure == Some(FailureClass::Resource) && made.model == model;
+        let again_without_room = now.iter().any(has_no_room);
+        assert!(!again_without_room, "{model} is asked again for {task}, for which it has no room");
+        assert!(now.len() < CALLS_PER_RUNG_MAX * known.task.ladder.len().max(1), "{task} never ends");
+        known.attempts.push(Made { model: model.to_owned(), end: None, failure: None });
+        if !by_rule {
+            self.in_flight.insert((task.to_owned(), attempt));
+            assert!(self.in_flight.len() <= IN_FLIGHT_MAX, "{} calls in flight", self.in_flight.len());
+        }
+    }
+
+    fn output(&mut self, task: &str, attempt: u32, end: &CallEnd, usage: TokenUsage) {
+        assert!(!self.kept.contains(task), "{task} is done again although it was completed before a kill");
+        let begun = self.in_flight.remove(&(task.to_owned(), attempt));
+        assert!(begun, "attempt {attempt} of {task} ends and was not begun");
+        self.tokens.add(usage);
+        let made = self.known(task).attempts.last_mut().expect("it was begun");
+        made.end = Some(end.clone());
+    }
+
+    fn finish(&mut self, task: &str, status: Status, output: &str) {
+        let known = self.known(task);
+        assert!(known.status.is_none(), "{task} ends twice");
+        let ends = [Status::Completed, Status::Failed, Status::Skipped, Status::Cancelled];
+        assert!(ends.contains(&status), "{task} ends as {status}");
+        (known.status, known.output) = (Some(status), output.to_owned());
+        self.in_flight.retain(|(id, _)| id != task);
+    }
+
+    /// A process takes up the run. Calls that were being made are lost.
+    fn take_up(&mut self, had_ended: bool) {
+        let mut again: HashSet<String> = HashSet::new();
+        let completed = |known: &Known| known.status == Some(Status::Completed);
+        self.kept.clear();
+        if !had_ended {
+            self.kept = self.tasks.iter().filter(|known| completed(known)).map(|known| known.task.id.clone()).collect();
+        }
+        for known in &mut self.tasks {
+            let is_open = match known.status {
+                Some(Status::Completed) => false,
+                Some(Status::Failed | Status::Skipped) => had_ended,
+                _ => true,
+            };
+            let needs_again = known.task.needs.iter().any(|need| again.contains(need));
+            if !is_open && !needs_again {
+                continue;
+            }
+            again.insert(known.task.id.clone());
+            while known.attempts.last().is_some_and(|made| matches!(made.end, None | Some(CallEnd::Stopped))) {
+                known.attempts.pop();
+            }
+            if needs_again || !matches!(known.status, None | Some(Status::Cancelled)) {
+                known.earlier = known.attempts.len();
+            }
+            known.earlier = known.earlier.min(known.attempts.len());
+            known.status = None;
+        }
+        self.in_flight.clear();
+        (self.is_stopped, self.outcome) = (false, None);
+    }
+
+    fn end(&mut self, outcome: &Outcome) {
+        let ends = [Status::Completed, Status::Incomplete, Status::Failed, Status::Cancelled];
+        assert!(ends.contains(&outcome.status), "the run ends as {}", outcome.status);
+        assert_eq!(outcome.status == Status::Failed, outcome.error.is_some(), "a run that failed says why");
+        assert!(outcome.status != Status::Completed || !outcome.answer.trim().is_empty(), "an empty answer");
+        let reports = outcome.tasks.iter().chain(&outcome.planner_tasks);
+        let mut reported = 0;
+        for report in reports {
+            reported += 1;
+            let known = self.known(&report.id);
+            let status = known.status.unwrap_or_else(|| panic!("{} has not ended", report.id));
+            assert_eq!((report.status, &report.output), (status, &known.output), "the report of {}", report.id);
+            assert_eq!(report.attempts as usize, known.attempts.len(), "the attempts of {}", report.id);
+        }
+        assert_eq!(reported, self.tasks.len(), "each task is reported");
+        assert_eq!(outcome.usage.tokens, self.tokens, "the run's cost is that of its calls");
+        self.outcome = Some(outcome.clone());
+    }
+}

@@ -1,0 +1,387 @@
+//! Works on a run as `run.rs` does, without a model, a clock or a file: it makes the calls that follow from the state,
+//! records what happens, and is disturbed at random. After each event, the fold of the record must be the state in
+//! memory.
+
+use std::sync::Arc;
+
+use bandmaster_journal::{Event, RecordedRun, RunRow};
+use serde_json::{Value, json};
+
+use super::random::{Random, hash};
+use super::replies::{Replied, reply, stopped};
+use super::world::{World, tokens};
+use crate::advance::{Core, Planned, Waits};
+use crate::again::{Again, How};
+use crate::event::{EventKind, Split};
+use crate::goal::Goal;
+use crate::outcome::{Outcome, Status, TokenUsage};
+use crate::replay::{Replayed, replay};
+use crate::request::RunRequest;
+use crate::state::RunState;
+use crate::strategies::map::split::parts;
+use crate::strategy::SplitAsked;
+
+/// Most events of one run. What a run of these worlds needs is far below.
+const EVENTS_MAX: usize = 20_000;
+
+/// How often each disturbance may happen in a run, and the seed for when.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Disturbed {
+    /// Also draws the order in which calls end.
+    pub seed: u64,
+    /// Of the process, after any event, which loses the last events of the record.
+    pub kills: usize,
+    pub forks: usize,
+    /// By the user or by the time budget.
+    pub stops: usize,
+    /// Of a run that had ended and was not completed.
+    pub resumes: usize,
+    /// Whether a process that takes the run up may have other models.
+    pub other_bands: bool,
+    /// Whether the whole record is folded after each event, and not only its last event.
+    pub folds_all: bool,
+}
+
+pub struct Driver<'a> {
+    world: &'a World,
+    left: Disturbed,
+    random: Random,
+    pub record: Vec<Event>,
+    /// The fold of the record.
+    folded: RunState,
+    core: Core,
+    in_flight: Vec<Planned>,
+    ms: u64,
+    /// Calls that were made.
+    calls: u64,
+    /// Tokens that count against the budget.
+    spent: u64,
+    /// Forks that were made; the id of a run has their number.
+    forked: usize,
+    /// Number of each kind of disturbance that happened.
+    pub happened: Happened,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Happened {
+    pub kills: usize,
+    pub forks: usize,
+    pub stops: usize,
+    pub resumes: usize,
+    pub in_flight_max: usize,
+}
+
+/// How a process takes up the record.
+enum TakeUp {
+    Start,
+    Resume,
+    Fork,
+}
+
+fn id(forked: usize) -> String {
+    format!("run{forked}")
+}
+
+/// The request as it is after the settings of forks.
+fn request_at(world: &World, state: &RunState) -> RunRequest {
+    let mut request = world.request.clone();
+    request.seed = state.asked.seed;
+    request
+}
+
+impl<'a> Driver<'a> {
+    pub fn new(world: &'a World, disturbed: Disturbed) -> Self {
+        let state = RunState::new(&id(0), 0);
+        let goal = Goal::new(&world.request, world.facts.clone(), world.band.clone());
+        Self {
+            world,
+            left: disturbed,
+            random: Random::new(hash(disturbed.seed, &["driver"], &[world.seed])),
+            record: Vec::new(),
+            folded: state.clone(),
+            core: Core::new(Arc::new(goal), state, world.custom()),
+            in_flight: Vec::new(),
+            ms: 0,
+            calls: 0,
+            spent: 0,
+            forked: 0,
+            happened: Happened::default(),
+        }
+    }
+
+    /// A fork of a recorded run at event `at`.
+    pub fn fork_of(world: &'a World, record: &[Event], at: usize, disturbed: Disturbed) -> Outcome {
+        let mut driver = Self::new(world, disturbed);
+        driver.record = record[..at].to_vec();
+        driver.take_up(TakeUp::Fork);
+        driver.work()
+    }
+
+    /// Runs to the end.
+    pub fn run(&mut self) -> Outcome {
+        self.take_up(TakeUp::Start);
+        self.work()
+    }
+
+    fn work(&mut self) -> Outcome {
+        loop {
+            assert!(self.record.len() < EVENTS_MAX, "the run does not end");
+            let waits = self.advance();
+            if self.is_cut_off(waits == Waits::Over) {
+                continue;
+            }
+            match waits {
+                Waits::Over => {
+                    if !self.resumes_after_end() {
+                        return self.end();
+                    }
+                }
+                Waits::ForSplits(asked) => {
+                    let event = self.split(asked);
+                    self.note(event);
+                }
+                Waits::ForCalls => self.wait(),
+            }
+        }
+    }
+
+    fn state(&self) -> &RunState {
+        &self.core.state
+    }
+
+    /// Begins or goes on with the run from its record, as a new process does.
+    fn take_up(&mut self, how: TakeUp) {
+        let before = RunState::fold(&id(self.forked), 0, &self.record);
+        assert!(before.damaged.is_empty(), "{:?}", before.damaged);
+        (self.ms, self.in_flight) = (before.wall_ms, Vec::new());
+        let was_killed = before.outcome.is_none() && matches!(how, TakeUp::Resume);
+        self.spent = if was_killed { before.computed_tokens() } else { 0 };
+        let other_band = self.left.other_bands && self.random.one_in(3);
+        let band = match how {
+            TakeUp::Start => self.world.band.clone(),
+            _ if other_band => self.world.other_band(&mut self.random),
+            _ => before.band.clone().unwrap_or_default(),
+        };
+        let event = match how {
+            TakeUp::Start => self.world.started(&id(0)),
+            TakeUp::Resume => EventKind::RunResumed { answer: None, band: band.clone(), changed: Vec::new() },
+            TakeUp::Fork => self.forked_event(&before, band.clone()),
+        };
+        self.folded = before.clone();
+        self.core.state = before;
+        self.note(event);
+        if self.state().strategy_why.is_none() {
+            self.note(self.world.chosen());
+        }
+        let request = request_at(self.world, self.state());
+        let goal = Goal::new(&request, self.world.facts.clone(), band);
+        self.core = Core::new(Arc::new(goal), self.core.state.clone(), self.world.custom());
+    }
+
+    fn forked_event(&mut self, before: &RunState, band: crate::goal::BandInfo) -> EventKind {
+        let from = id(self.forked);
+        self.forked += 1;
+        let result = before.tasks.iter().find(|task| task.accepted().is_some());
+        let set = match (self.random.below(4), result) {
+            _ if !self.left.other_bands => None,
+            (0, _) => Some(("seed".to_owned(), self.random.below(50).to_string())),
+            (1, Some(task)) => Some((format!("output.{}", task.id), "something else".to_owned())),
+            _ => None,
+        };
+        EventKind::RunForked {
+            run: id(self.forked),
+            from,
+            at: before.last_seq,
+            set: set.into_iter().collect(),
+            band,
+        }
+    }
+
+    /// Takes an event into the state and the record.
+    fn note(&mut self, event: EventKind) {
+        self.ms += self.random.below(40) as u64;
+        self.core.take(self.ms, &event);
+        self.put(&event);
+        assert!(self.folded == self.core.state, "{}", self.differ(&self.core.state, &event));
+    }
+
+    /// Adds an event to the record as it is written to a file and read back, and to the fold of the record.
+    fn put(&mut self, event: &EventKind) {
+        let mut body = serde_json::to_value(event).unwrap();
+        let kind = body.as_object_mut().and_then(|fields| fields.shift_remove("type")).unwrap();
+        let body: Value = serde_json::from_str(&body.to_string()).unwrap();
+        let kind = kind.as_str().unwrap().to_owned();
+        let (seq, ms) = (self.record.len() as u64 + 1, self.ms);
+        let read = EventKind::read(&kind, &body).unwrap().expect("it is of a known type");
+        assert_eq!(read, *event, "an event is read back as another one");
+        self.record.push(Event { seq, ms, kind, body });
+        self.folded.apply(seq, ms, &read);
+        if self.left.folds_all {
+            self.check_fold();
+        }
+    }
+
+    fn check_fold(&self) {
+        let whole = RunState::fold(&id(self.forked), 0, &self.record);
+        assert!(whole == self.folded, "the fold of the whole record differs at event {}", self.record.len());
+    }
+
+    fn differ(&self, state: &RunState, event: &EventKind) -> String {
+        format!("after {event:?}\nthe fold is  {:?}\nthe state is {state:?}", self.folded)
+    }
+
+    /// Records everything that follows from the state, and starts the calls that follow.
+    fn advance(&mut self) -> Waits {
+        let mut before = self.core.state.clone();
+        let (events, waits) = self.core.advance(self.ms);
+        for event in &events {
+            before.apply(before.last_seq + 1, self.ms, event);
+            self.put(event);
+            assert!(self.folded == before, "{}", self.differ(&before, event));
+        }
+        assert!(self.core.state == before, "what follows is not taken into the state");
+        let in_flight = std::mem::take(&mut self.in_flight);
+        let known = |task: &str, attempt: u32| {
+            in_flight.iter().any(|planned| planned.task == task && planned.attempt == attempt)
+        };
+        let new = self.core.calls(&known);
+        let runs = |planned: &Planned| {
+            let running = self.core.state.task(&planned.task).and_then(|task| task.running());
+            running.is_some_and(|attempt| attempt.attempt == planned.attempt)
+        };
+        self.in_flight = in_flight.into_iter().filter(runs).chain(new).collect();
+        let wanted = self.state().tasks.iter().filter(|task| task.running().is_some()).count();
+        assert_eq!(self.in_flight.len(), wanted, "each attempt that is being made has its call");
+        assert!(wanted <= 64, "{wanted} calls in flight");
+        self.happened.in_flight_max = self.happened.in_flight_max.max(wanted);
+        waits
+    }
+
+    /// Waits for the end of a call, or for whoever stops the run.
+    fn wait(&mut self) {
+        assert!(!self.in_flight.is_empty(), "the run waits for a call although none is in flight");
+        if let Some(event) = self.stop() {
+            self.happened.stops += 1;
+            return self.note(event);
+        }
+        let planned = self.in_flight.swap_remove(self.random.below(self.in_flight.len()));
+        let mut replied = reply(self.world, &self.core.goal.band, &planned, self.calls);
+        self.calls += 1;
+        // A call may have ended just when the run was stopped.
+        if self.state().is_stopped() && !self.random.one_in(4) {
+            replied = stopped(replied);
+        }
+        let usage = TokenUsage::from(&replied.usage);
+        let computed = usage.prompt_tokens - usage.prompt_tokens_details.cached_tokens;
+        self.spent += computed + usage.completion_tokens;
+        let event = self.output(planned, replied);
+        self.note(event);
+    }
+
+    fn stop(&mut self) -> Option<EventKind> {
+        if self.state().is_stopped() {
+            return None;
+        }
+        let limit = self.world.request.budget.tokens;
+        if let Some(limit) = limit.filter(|limit| self.spent >= *limit) {
+            return Some(EventKind::BudgetReached { which: "tokens".into(), limit });
+        }
+        if self.left.stops == 0 || !self.random.one_in(12) {
+            return None;
+        }
+        self.left.stops -= 1;
+        let by_user = self.random.one_in(2);
+        let spent = EventKind::BudgetReached { which: "seconds".into(), limit: 3 };
+        Some(if by_user { EventKind::RunCancelled } else { spent })
+    }
+
+    fn output(&self, planned: Planned, replied: Replied) -> EventKind {
+        let attempt = self.state().task(&planned.task).and_then(|task| task.running());
+        let call = planned.call;
+        EventKind::TaskOutput {
+            task: planned.task,
+            attempt: planned.attempt,
+            worker: planned.worker,
+            model: attempt.map_or_else(String::new, |attempt| attempt.model.clone()),
+            prompt: replied.prompt,
+            sampling: json!({
+                "temperature": call.temperature, "seed": call.seed, "tokens_max": call.tokens_max,
+                "schema": call.schema,
+            }),
+            output: replied.output,
+            usage: TokenUsage::from(&replied.usage),
+            end: replied.end,
+            steps: [replied.usage.steps, replied.usage.batch_sum],
+        }
+    }
+
+    fn split(&self, asked: Vec<SplitAsked>) -> EventKind {
+        let split = |SplitAsked { input, worker, tokens_max }: SplitAsked| {
+            let parts = parts(&self.world.request.inputs[input].text, tokens_max, None, tokens);
+            Split { input, worker, tokens_max, parts }
+        };
+        EventKind::InputsSplit { splits: asked.into_iter().map(split).collect() }
+    }
+
+    /// Kills the process or forks the run, if it is time for that. What is lost of the record never happened.
+    fn is_cut_off(&mut self, is_over: bool) -> bool {
+        let kills = self.left.kills > 0 && self.random.one_in(if is_over { 2 } else { 10 });
+        let forks = !kills && self.left.forks > 0 && self.random.one_in(if is_over { 2 } else { 20 });
+        if !kills && !forks {
+            return false;
+        }
+        self.replay();
+        super::audit::audit(&self.record);
+        let length = self.record.len();
+        let lost = if self.random.one_in(2) { self.random.below(length) } else { self.random.below(8.min(length)) };
+        // A run whose end is recorded was not killed.
+        let lost = if kills && is_over { lost.max(1) } else { lost };
+        let kept = (length - lost).max(1);
+        if kills && RunState::fold("", 0, &self.record[..kept]).outcome.is_some() {
+            return false;
+        }
+        self.record.truncate(kept);
+        if kills {
+            (self.left.kills, self.happened.kills) = (self.left.kills - 1, self.happened.kills + 1);
+            self.take_up(TakeUp::Resume);
+        } else {
+            (self.left.forks, self.happened.forks) = (self.left.forks - 1, self.happened.forks + 1);
+            self.take_up(TakeUp::Fork);
+        }
+        true
+    }
+
+    fn resumes_after_end(&mut self) -> bool {
+        let status = self.state().status;
+        let can = matches!(status, Status::Incomplete | Status::Failed | Status::Cancelled);
+        if !can || self.left.resumes == 0 {
+            return false;
+        }
+        self.end();
+        (self.left.resumes, self.happened.resumes) = (self.left.resumes - 1, self.happened.resumes + 1);
+        self.take_up(TakeUp::Resume);
+        true
+    }
+
+    /// The outcome, after everything that must be true of a record was checked.
+    fn end(&self) -> Outcome {
+        self.check_fold();
+        super::audit::audit(&self.record);
+        let outcome = *self.state().outcome.clone().expect("the run has ended");
+        let replayed = self.replay();
+        assert_eq!(replayed.answer, outcome.answer, "the answer of the replay");
+        assert_eq!((outcome.id.as_str(), outcome.status), (self.folded.id.as_str(), self.folded.status));
+        outcome
+    }
+
+    fn replay(&self) -> Replayed {
+        let row = RunRow { id: id(self.forked), created_ms: 0 };
+        let run = RecordedRun { row, left: false, events: self.record.clone() };
+        let request = request_at(self.world, self.state());
+        let again = Again { request, state: self.state().clone(), how: How::Resumed };
+        let custom = self.world.custom();
+        let replayed = replay(&run, &again, custom.as_ref());
+        assert!(replayed.differences.is_empty(), "{:#?}", replayed.differences);
+        replayed
+    }
+}

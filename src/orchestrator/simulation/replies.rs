@@ -1,0 +1,148 @@
+//! What the scripted models reply: something plausible for each prompt, or one of many kinds of trouble.
+
+use serde_json::{Value, json};
+
+use super::random::{Random, hash};
+use super::world::{World, tokens};
+use crate::advance::Planned;
+use crate::band::{CallUsage, Finish};
+use crate::event::{CallEnd, FailureClass};
+use crate::goal::BandInfo;
+
+/// How a call went.
+pub struct Replied {
+    pub prompt: String,
+    pub output: String,
+    pub usage: CallUsage,
+    pub end: CallEnd,
+}
+
+const WORDS: [&str; 12] = [
+    "barley", "meadow", "tractor", "winter", "harvest", "river", "market", "fence", "orchard", "cattle", "honey",
+    "straw",
+];
+
+/// The reply to a call. In a world that is not pure it depends on `calls`, the number of calls before it, as well.
+pub fn reply(world: &World, band: &BandInfo, planned: &Planned, calls: u64) -> Replied {
+    let prompt: String = planned.call.messages.iter().map(|message| message.content.as_str()).collect();
+    let calls = if world.is_pure { 0 } else { calls };
+    let numbers = [u64::from(planned.attempt), planned.call.seed, calls];
+    let mut random = Random::new(hash(world.seed, &[&planned.task, &prompt], &numbers));
+    let info = band.get(&planned.worker);
+    let room = info.is_some_and(|info| {
+        tokens(&prompt) + (planned.call.tokens_min as usize) < info.context_tokens
+    });
+    let bad = info.is_some_and(|info| random.below(100) < world.trouble(&info.model) as usize);
+    let good = plausible(world, &prompt, planned.call.schema.as_ref(), &mut random);
+    let (output, end) = match info {
+        None => failed(FailureClass::Resource, "there is no such worker"),
+        Some(_) if !room => failed(FailureClass::Resource, "the prompt is too long"),
+        Some(_) if bad => trouble(&good, &mut random),
+        Some(_) => (good, CallEnd::Reply(Finish::Stop)),
+    };
+    let completion_tokens = tokens(&output) as u64;
+    let usage = CallUsage {
+        prompt_tokens: tokens(&prompt) as u64,
+        cached_tokens: random.below(tokens(&prompt)) as u64,
+        completion_tokens,
+        steps: completion_tokens + 1,
+        batch_sum: (completion_tokens + 1) * (1 + random.below(4) as u64),
+    };
+    Replied { prompt, output, usage, end }
+}
+
+/// The end of a call of a run that was stopped, with as much of the reply as there was.
+pub fn stopped(mut replied: Replied) -> Replied {
+    replied.output.truncate(replied.output.floor_char_boundary(replied.output.len() / 2));
+    replied.end = CallEnd::Stopped;
+    replied
+}
+
+fn failed(class: FailureClass, error: &str) -> (String, CallEnd) {
+    (String::new(), CallEnd::Failed { class, error: error.to_owned() })
+}
+
+fn trouble(good: &str, random: &mut Random) -> (String, CallEnd) {
+    let half = good[..good.floor_char_boundary(good.len() / 2)].to_owned();
+    let replied = |text: String, finish| (text, CallEnd::Reply(finish));
+    match random.below(11) {
+        0 => replied("{\"nothing\": [of, this]".to_owned(), Finish::Stop),
+        1 => replied(String::new(), Finish::Stop),
+        2 => replied(half, Finish::Length),
+        // The grammar closed the JSON, or the text ended just at the limit.
+        3 => replied(good.to_owned(), Finish::Length),
+        4 => replied(half, Finish::Deadline),
+        5 | 6 => failed(FailureClass::Transient, "the queue is full"),
+        7 => failed(FailureClass::Resource, "the prompt does not fit"),
+        8 => failed(FailureClass::Stalled, "the model made no progress"),
+        9 => replied("and on it goes as ever ".repeat(20), Finish::Length),
+        _ => replied(json!({"subject": "", "answer": null}).to_string(), Finish::Stop),
+    }
+}
+
+/// A good reply to a prompt of any strategy.
+fn plausible(world: &World, prompt: &str, schema: Option<&Value>, random: &mut Random) -> String {
+    let Some(fields) = schema.map(|schema| &schema["properties"]) else { return text(prompt, random) };
+    let has = |field: &str| fields.get(field).is_some();
+    if has("find") {
+        world.slots().to_owned()
+    } else if has("answer") {
+        reading(prompt, &fields["answer"])
+    } else if has("sections") {
+        let section = |title: &str| json!({"title": title, "instruction": format!("about {title} of the farm")});
+        let sections = ["Animals", "Machines", "Harvest"].map(section);
+        json!({"sections": sections}).to_string()
+    } else {
+        let steps = ["Find out which farm keeps the most sheep.", "Say who owns the farm.", "Say what it grows."];
+        let steps = &steps[..2 + random.below(2)];
+        json!({"steps": steps}).to_string()
+    }
+}
+
+/// What a good reader finds in the text of its prompt. The kind of the answer shows in the schema.
+fn reading(prompt: &str, answer: &Value) -> String {
+    let text = prompt.split("\"\"\"").nth(1).unwrap_or_default();
+    let after = |mark: &str| text.split_once(mark).map(|(_, rest)| rest);
+    let word = |mark: &str| after(mark).and_then(|rest| rest.split([' ', '.']).next());
+    let kind = &answer["anyOf"][0];
+    let found = if answer["type"] == "array" {
+        json!(after("keeps ").map_or(vec![], |_| vec!["sheep", "geese"]))
+    } else if answer.get("enum").is_some() {
+        if after("grows barley").is_some() { json!("yes") } else { Value::Null }
+    } else if kind["type"] == "number" {
+        word("keeps ").and_then(|word| word.parse::<u64>().ok()).map_or(Value::Null, |number| json!(number))
+    } else if kind.get("pattern").is_some() {
+        json!(word("founded on "))
+    } else if prompt.contains("owner of the farm") {
+        json!(after("owner is ").map(|_| "Ada Brown"))
+    } else {
+        json!(after("The farm keeps ").map(|_| "The farm keeps sheep and grows barley."))
+    };
+    let subject = after("Farm number ").map_or(String::new(), |rest| {
+        format!("Farm number {}", rest.split(' ').next().unwrap_or_default())
+    });
+    json!({"subject": subject, "answer": found}).to_string()
+}
+
+/// A text for a prompt without a schema.
+fn text(prompt: &str, random: &mut Random) -> String {
+    // Results that are to be worded are repeated.
+    if let Some((_, results)) = prompt.split_once("Found in each text: ") {
+        let told = results.split("\n\nAnswer the goal").next().unwrap_or_default();
+        return told.lines().skip(1).collect::<Vec<_>>().join("\n");
+    }
+    if let Some((_, results)) = prompt.split_once("Results:\n") {
+        return results.split("\n\nAnswer the goal").next().unwrap_or_default().to_owned();
+    }
+    if prompt.contains("End with a line \"Answer:\"") {
+        let boxes = 360 + random.below(2);
+        return format!("6 * 55 is 330, and 90 / 3 is 30.\nAnswer: {boxes}");
+    }
+    let sentences = 1 + random.below(3);
+    let mut told = String::new();
+    for number in 0..sentences {
+        let (first, second) = (random.pick(&WORDS), random.pick(&WORDS));
+        told.push_str(&format!("Point {} is the {first} next to the {second}. ", number + random.below(900)));
+    }
+    told.trim_end().to_owned()
+}

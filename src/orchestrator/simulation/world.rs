@@ -1,0 +1,230 @@
+//! Draws a world from a seed: what is asked, of whom, and how the models behave.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use super::graph::Graph;
+use super::random::{Random, hash};
+use crate::band::Skill;
+use crate::choice::why::{Facts, StrategyWhy};
+use crate::event::{Asked, EventKind, InputInfo};
+use crate::goal::{BandInfo, PLANNER, RULE, WorkerInfo};
+use crate::request::{Input, RunRequest, StrategyName};
+use crate::strategy::Strategy;
+
+/// Goals of a map, with the slots that a good planner fills in.
+pub const MAPS: [(&str, &str); 6] = [
+    (
+        "Each file is about one farm. List how many sheep each keeps, and the total.",
+        r#"{"find":"number of sheep the farm keeps","answer_is":"number","combine":["list","total"]}"#,
+    ),
+    ("Who owns each farm?", r#"{"find":"owner of the farm","answer_is":"name","combine":["list"]}"#),
+    (
+        "On which day was each farm founded, and which is the oldest?",
+        r#"{"find":"day on which the farm was founded","answer_is":"date","combine":["list","least"]}"#,
+    ),
+    (
+        "How many of the farms grow barley?",
+        r#"{"find":"whether the farm grows barley","answer_is":"yes_no","combine":["count"]}"#,
+    ),
+    ("Sum up what each farm does.", r#"{"find":"what the farm does","answer_is":"text","combine":["list"]}"#),
+    (
+        "List the animals of each farm.",
+        r#"{"find":"animals of the farm","answer_is":"list","combine":["list"]}"#,
+    ),
+];
+
+/// Goals of the other strategies.
+const SEQUENCE: &str = "Find out which farm keeps the most sheep, then say who owns it, and then what it grows.";
+const PARALLEL: &str = "Describe the life on a farm in sections.";
+const ASPECTS: [&str; 3] = ["animals", "machines", "harvest"];
+
+pub struct World {
+    pub seed: u64,
+    pub request: RunRequest,
+    pub strategy: StrategyName,
+    pub facts: Facts,
+    pub band: BandInfo,
+    /// How many of 100 replies of each model are bad in some way.
+    pub moods: Vec<(String, u64)>,
+    /// Whether a reply is a function of the task, the attempt's number, the prompt and the seed.
+    pub is_pure: bool,
+}
+
+fn worker(name: &str, context_tokens: usize, skills: &[Skill]) -> WorkerInfo {
+    let (worker, model) = (name.to_owned(), format!("model of {name}"));
+    WorkerInfo { worker, model, context_tokens, skills: skills.to_vec() }
+}
+
+/// A band with 0 to 3 workers, some of which share a model.
+fn band(random: &mut Random) -> BandInfo {
+    const SKILLS: [Skill; 3] = [Skill::Find, Skill::Read, Skill::Write];
+    let contexts = [1060, 1100, 1800, 8192];
+    let planner = WorkerInfo { skills: Vec::new(), ..worker(PLANNER, random.pick(&[1800, 8192, 8192]), &[]) };
+    let mut workers: Vec<WorkerInfo> = Vec::new();
+    for name in &["ada", "ben", "cleo"][..random.below(4)] {
+        let skills: Vec<Skill> = SKILLS.into_iter().filter(|_| !random.one_in(3)).collect();
+        let mut new = worker(name, random.pick(&contexts), &skills);
+        if random.one_in(5) {
+            new.model.clone_from(workers.last().map_or(&planner.model, |other| &other.model));
+        }
+        workers.push(new);
+    }
+    let model = RULE.to_owned();
+    workers.push(WorkerInfo { model, ..worker("calculator", 0, &[Skill::Calculate]) });
+    BandInfo { planner, workers }
+}
+
+/// A text about a farm, of a few hundred bytes or of several thousand.
+fn farm(number: usize, long: bool, random: &mut Random) -> Input {
+    let mut text = format!("Farm number {number} lies by the river.\n\n");
+    let paragraphs = if long { 20 + random.below(120) } else { random.below(2) };
+    let told = random.below(paragraphs + 1);
+    for paragraph in 0..=paragraphs {
+        if paragraph == told {
+            let (sheep, day) = (10 * (number + 1), 1 + number % 28);
+            let _ = write!(text, "The farm keeps {sheep} sheep in winter. Its owner is Ada Brown. ");
+            let _ = write!(text, "The farm was founded on 1987-03-{day:02}. ");
+            let _ = write!(text, "The farm grows barley and oats.\n\n");
+        } else {
+            let _ = write!(text, "Paragraph {paragraph} speaks of the weather, the road and the neighbours.\n\n");
+        }
+    }
+    Input { name: format!("farm{number}.md"), text }
+}
+
+impl World {
+    pub fn new(seed: u64) -> Self {
+        let mut random = Random::new(hash(seed, &["world"], &[]));
+        let strategy = random.pick(&[
+            StrategyName::Direct,
+            StrategyName::Map,
+            StrategyName::Map,
+            StrategyName::Parallel,
+            StrategyName::Sequence,
+            StrategyName::Vote,
+            StrategyName::Other,
+        ]);
+        Self::of(strategy, &mut random, seed)
+    }
+
+    fn of(strategy: StrategyName, random: &mut Random, seed: u64) -> Self {
+        let (goal, least_inputs) = match strategy {
+            StrategyName::Map => (random.pick(&MAPS).0, 1),
+            StrategyName::Parallel => (PARALLEL, 0),
+            StrategyName::Sequence => (SEQUENCE, 0),
+            StrategyName::Vote => ("How many boxes are 6 * 55 + 90 / 3?", 0),
+            StrategyName::Direct => ("Who was here?", 0),
+            _ => ("Do all pieces.", 0),
+        };
+        let mut request = RunRequest::new(goal);
+        let count = if least_inputs > 0 { least_inputs + random.below(6) } else { random.below(2) };
+        let few_long = 1 + random.below(4);
+        for number in 0..count {
+            let long = strategy == StrategyName::Map && random.one_in(few_long + 1);
+            request.inputs.push(farm(number, long, random));
+        }
+        request.seed = random.pick(&[0, 7, u64::MAX, random.clone().number()]);
+        request.strategy = (strategy != StrategyName::Other).then_some(strategy);
+        request.budget.tokens = random.one_in(4).then(|| 1 + random.below(6000) as u64);
+        let names_parts = strategy == StrategyName::Parallel && random.one_in(2);
+        let aspects = if random.one_in(2) { &ASPECTS[..] } else { &[] };
+        let facts = Facts {
+            inputs: count,
+            inputs_fit_together: strategy != StrategyName::Map,
+            named_aspects: aspects.iter().map(|aspect| (*aspect).to_owned()).collect(),
+            speaks_of_parts: names_parts,
+            arithmetic: (strategy == StrategyName::Direct && random.one_in(4))
+                .then(|| random.pick(&["6 * 7", "6 / 0"]).to_owned()),
+            ..Facts::default()
+        };
+        let band = band(random);
+        // Some worlds are free of trouble, in some nothing goes well.
+        let trouble = random.pick(&[0, 10, 10, 40, 40, 80, 100]);
+        let models = std::iter::once(&band.planner).chain(&band.workers).map(|info| info.model.clone());
+        let mood = |model| (model, if random.one_in(3) { random.pick(&[0, 50, 100]) } else { trouble });
+        let moods = models.map(mood).collect();
+        Self { seed, request, strategy, facts, band, moods, is_pure: true }
+    }
+
+    /// A map of twelve tasks: eleven inputs and the calculator.
+    pub fn of_twelve_tasks(seed: u64) -> Self {
+        let mut random = Random::new(hash(seed, &["twelve"], &[]));
+        let mut world = Self::of(StrategyName::Map, &mut random, seed);
+        world.request.goal = MAPS[0].0.to_owned();
+        world.request.budget.tokens = None;
+        world.request.inputs = (0..11).map(|number| farm(number, false, &mut random)).collect();
+        world.facts.inputs = 11;
+        world.band.planner.context_tokens = 8192;
+        world.moods.iter_mut().for_each(|(_, trouble)| *trouble = 15);
+        world
+    }
+
+    /// The same without anything that stops the run.
+    pub fn without_budget(mut self) -> Self {
+        self.request.budget.tokens = None;
+        self
+    }
+
+    /// The strategy, if it is not one of this crate.
+    pub fn custom(&self) -> Option<Arc<dyn Strategy>> {
+        (self.strategy == StrategyName::Other).then(|| Arc::new(Graph) as Arc<dyn Strategy>)
+    }
+
+    /// The slots that a good planner fills in.
+    pub fn slots(&self) -> &'static str {
+        let found = MAPS.iter().find(|(goal, _)| *goal == self.request.goal);
+        found.map_or("{}", |(_, slots)| slots)
+    }
+
+    /// How many of 100 replies of a model are bad.
+    pub fn trouble(&self, model: &str) -> u64 {
+        self.moods.iter().find(|(name, _)| name == model).map_or(0, |(_, trouble)| *trouble)
+    }
+
+    /// Another band for a process that takes the run up: without one of the workers, or with a new one.
+    pub fn other_band(&self, random: &mut Random) -> BandInfo {
+        let mut band = self.band.clone();
+        let place = random.below(band.workers.len());
+        if random.one_in(2) && !band.workers[place].is_calculator() {
+            band.workers.remove(place);
+        } else {
+            band.workers.insert(0, worker("dora", 4000, &[Skill::Find, Skill::Read, Skill::Write]));
+        }
+        band
+    }
+
+    pub fn started(&self, id: &str) -> EventKind {
+        let request = &self.request;
+        let info = |input: &Input| InputInfo { name: input.name.clone(), tokens: tokens(&input.text) };
+        EventKind::RunStarted {
+            run: id.to_owned(),
+            goal: request.goal.clone(),
+            inputs: request.inputs.iter().map(info).collect(),
+            planner: self.band.planner.model.clone(),
+            workers: self.band.workers.iter().map(|worker| worker.worker.clone()).collect(),
+            asked: Asked {
+                strategy: request.strategy,
+                seed: request.seed,
+                budget_tokens: request.budget.tokens,
+                budget_seconds: Some(0.1 + self.seed as f64),
+                ..Asked::default()
+            },
+            band: Some(self.band.clone()),
+        }
+    }
+
+    pub fn chosen(&self) -> EventKind {
+        let why = StrategyWhy {
+            facts: self.facts.clone(),
+            nearest: Vec::new(),
+            because: "the world's seed says so".to_owned(),
+        };
+        EventKind::StrategyChosen { strategy: self.strategy, why }
+    }
+}
+
+/// Tokens of a text, by the tokenizer of every model of these worlds.
+pub fn tokens(text: &str) -> usize {
+    text.len().div_ceil(3)
+}
