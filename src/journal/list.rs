@@ -61,13 +61,16 @@ impl Journal {
     pub fn task_count(&self, run: &str) -> Result<TaskCount, JournalError> {
         // Read before the file: see `events`.
         let waiting = self.file.unwritten.lines(run, 0, &self.viewer);
-        let mut events: Vec<Event> = self.with(|db| {
+        let mut events = self.shared_events(run, 0)?;
+        events.retain(|event| TASK_BEGINS.contains(&event.kind.as_str()) || event.kind == DAMAGED);
+        let own: Vec<Event> = self.with(|db| {
             let mut query = db.prepare_cached(
                 "SELECT seq, ms, type, body FROM events WHERE run = ?1 AND type IN (?2, ?3) ORDER BY seq",
             )?;
             let [ready, started] = TASK_BEGINS;
             query.query_map(params![run, ready, started], |row| Ok(Event::of_row(row)))?.collect()
         })?;
+        events.extend(own);
         let waiting = waiting.into_iter().filter(|line| TASK_BEGINS.contains(&line.kind.as_str()));
         events.extend(waiting.map(|line| Event::read(line.seq, line.ms, line.kind, &line.body)));
         let tasks: HashSet<&str> = events.iter().filter_map(|event| event.body["task"].as_str()).collect();
@@ -80,7 +83,9 @@ impl Journal {
         let left = self.was_left(run);
         // Read before the file: see `events`.
         let waiting = self.file.unwritten.lines(run, 0, &self.viewer);
-        let mut events: Vec<Event> = self.with(|db| {
+        let mut events = self.shared_events(run, 0)?;
+        events.retain(|event| event.seq <= FIRST_EVENTS);
+        let own: Vec<Event> = self.with(|db| {
             let mut query = db.prepare_cached(
                 "SELECT seq, ms, type, body FROM events WHERE run = ?1 AND seq <= ?2
                  UNION ALL
@@ -88,6 +93,7 @@ impl Journal {
             )?;
             query.query_map(params![run, FIRST_EVENTS as i64], |row| Ok(Event::of_row(row)))?.collect()
         })?;
+        events.extend(own);
         let written = events.last().map_or(0, |event| event.seq);
         let (from, to) = (waiting.iter(), waiting.last().map_or(0, |line| line.seq));
         let shown = from.filter(|line| line.seq > written && (line.seq <= FIRST_EVENTS || line.seq == to));
