@@ -43,18 +43,11 @@ pub fn runs(config: &Config, command: RunsCommand) -> Result<ExitCode, CliError>
         RunsCommand::List { json } => list(&journal, json),
         RunsCommand::Show { id, task, trace, events, json } => {
             let id = journal.find(&id)?;
-            match (trace, events, task) {
-                (true, ..) => print_json(
-                    &trace_of_run(&id, &journal.events(&id, 0)?)
-                        .map_err(|why| CliError::Failed(anyhow!(why)))?,
-                ),
-                (_, true, _) => show_events(&journal.events(&id, 0)?, json),
-                (.., Some(task)) => {
-                    let state = state(&journal, &id)?;
-                    warn_of_damage(&state.id, &state.damaged);
-                    show_task(&state, &task, json)
-                }
-                (.., None) => show_run(&state(&journal, &id)?, json),
+            match task {
+                _ if trace => show_trace(&journal, &id),
+                _ if events => show_events(&journal.events(&id, 0)?, json),
+                Some(task) => show_task(&state(&journal, &id)?, &task, json),
+                None => show_run(&state(&journal, &id)?, json),
             }
         }
         RunsCommand::Resume(rerun) => {
@@ -84,27 +77,34 @@ pub fn runs(config: &Config, command: RunsCommand) -> Result<ExitCode, CliError>
             erase(&journal);
             print(&format!("{id}: deleted\n"))
         }
-        RunsCommand::Prune { .. } => {
-            let Pruned { forgotten, going } = journal.prune(older_than)?;
-            let mut responses = 0;
-            loop {
-                match journal.prune_responses(older_than)? {
-                    0 => break,
-                    some => responses += some,
-                }
-            }
-            erase(&journal);
-            let stay = match going {
-                0 => String::new(),
-                going => {
-                    format!(
-                        ", {going} of that age are still running and were kept (`bandmaster runs cancel ID` ends one)"
-                    )
-                }
-            };
-            print(&format!("{forgotten} runs and {responses} stored responses deleted{stay}\n"))
+        RunsCommand::Prune { .. } => prune(&journal, older_than),
+    }
+}
+
+fn prune(journal: &Journal, older_than: Duration) -> Result<ExitCode, CliError> {
+    let Pruned { forgotten, going } = journal.prune(older_than)?;
+    let mut responses = 0;
+    loop {
+        match journal.prune_responses(older_than)? {
+            0 => break,
+            some => responses += some,
         }
     }
+    erase(journal);
+    let stay = match going {
+        0 => String::new(),
+        going => {
+            format!(
+                ", {going} of that age are still running and were kept (`bandmaster runs cancel ID` ends one)"
+            )
+        }
+    };
+    print(&format!("{forgotten} runs and {responses} stored responses deleted{stay}\n"))
+}
+
+fn show_trace(journal: &Journal, id: &str) -> Result<ExitCode, CliError> {
+    let trace = trace_of_run(id, &journal.events(id, 0)?);
+    print_json(&trace.map_err(|why| CliError::Failed(anyhow!(why)))?)
 }
 
 /// Reads settings that are written as `name=value`.
@@ -246,6 +246,7 @@ fn show_run(run: &RunState, json: bool) -> Result<ExitCode, CliError> {
 }
 
 fn show_task(run: &RunState, id: &str, json: bool) -> Result<ExitCode, CliError> {
+    warn_of_damage(&run.id, &run.damaged);
     let task = run.tasks.iter().find(|task| task.id == id).ok_or_else(|| {
         let ids: Vec<&str> = run.tasks.iter().map(|task| task.id.as_str()).collect();
         CliError::usage(format!("run {} has no task {id}; it has {}", run.id, ids.join(", ")))

@@ -14,7 +14,8 @@ use super::plan::{Job, Plan, PlanError, Task};
 use super::report::conclude;
 use super::request::{StrategyError, StrategyName};
 use super::state::{Attempt, RunState, TaskState};
-use super::strategy::{Ended, Move, SplitAsked, Strategy, Verdict, named};
+use super::strategies::named;
+use super::strategy::{Ended, Move, SplitAsked, Strategy, Verdict};
 
 /// Most calls of one run in the engine at a time: more than a batch holds, fewer than its queue.
 const IN_FLIGHT_MAX: usize = 64;

@@ -410,6 +410,7 @@ impl RunState {
             }
             EventKind::RunFinished { outcome } => {
                 self.status = outcome.status;
+                self.strategy = Some(outcome.strategy);
                 self.answer.clone_from(&outcome.answer);
                 self.usage = Some(outcome.usage);
                 self.missing.clone_from(&outcome.missing);

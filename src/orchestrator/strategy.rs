@@ -1,8 +1,6 @@
 //! What a strategy is: a pure function from the goal and the state of a run to the next move. It knows no clock, no
 //! model, no file and nothing asynchronous, so a run can be killed, resumed, replayed and forked at any event.
 
-use std::sync::Arc;
-
 use serde_json::Value;
 
 use super::band::{Message, Reply};
@@ -11,7 +9,6 @@ use super::outcome::Status;
 use super::plan::Task;
 use super::request::StrategyName;
 use super::state::RunState;
-use super::strategies;
 
 /// A way to work on a goal.
 pub trait Strategy: Send + Sync {
@@ -126,10 +123,4 @@ impl Verdict {
     pub fn reject(why: impl Into<String>) -> Self {
         Self::Reject { why: why.into(), kept: None }
     }
-}
-
-/// The strategy of a name; `None` if it can't be run.
-#[must_use]
-pub fn named(name: StrategyName) -> Option<Arc<dyn Strategy>> {
-    strategies::all().into_iter().find(|strategy| strategy.name() == name)
 }

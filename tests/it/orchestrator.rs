@@ -1,6 +1,7 @@
 //! Whole runs against scripted models: what is answered and what is recorded.
 
 mod again;
+mod outside;
 mod own_words;
 mod scripted;
 mod trouble;
@@ -108,7 +109,7 @@ fn the_journal_holds_prompt_sampling_output_and_every_attempt() {
     let temperature = |attempt: &Attempt| attempt.sampling["temperature"].as_f64().unwrap() as f32;
     assert_eq!((temperature(first), temperature(second)), (0.0, 0.6));
     assert_ne!(second.sampling["seed"], first.sampling["seed"]);
-    assert!(first.output.starts_with("{\"subject\"") && second.output == retried.output);
+    assert!(first.output.starts_with("{\"subject\"") && second.output.contains("Farm number"));
     assert_eq!(ran.journal.inputs(&ran.outcome.id).unwrap().len(), 2);
 }
 

@@ -10,6 +10,7 @@ mod vote;
 
 use std::sync::Arc;
 
+use crate::request::StrategyName;
 use crate::strategy::Strategy;
 
 pub use direct::direct_prompt;
@@ -25,4 +26,10 @@ pub fn all() -> [Arc<dyn Strategy>; 6] {
         Arc::new(sequence::Sequence),
         Arc::new(vote::Vote),
     ]
+}
+
+/// The strategy of a name; `None` if it can't be run.
+#[must_use]
+pub fn named(name: StrategyName) -> Option<Arc<dyn Strategy>> {
+    all().into_iter().find(|strategy| strategy.name() == name)
 }

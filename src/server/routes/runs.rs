@@ -196,7 +196,8 @@ impl Following {
                 Err(_) => return None,
             };
             self.heard = events.last().map_or(self.heard, |event| event.seq);
-            self.ended = !going || events.iter().any(|event| event.kind == "run.finished");
+            // Not by `run.finished`: a run that was resumed has one before its last end.
+            self.ended = !going;
             if !events.is_empty() {
                 let sent = events.iter().map(|event| {
                     sse::data(&event_object(event)).id(event.seq.to_string()).event(event.kind.clone())
