@@ -129,7 +129,6 @@ impl ApiError {
             }
             SessionError::Grammar(_) => Self::invalid(output, message),
             SessionError::Rejected(rejected) => Self::of_rejected(rejected, prompt),
-            SessionError::Failed(failure) => Self::of_failure(failure, output),
             _ => Self::internal(message),
         }
     }
@@ -360,8 +359,6 @@ mod tests {
     fn every_failure_of_a_generation_has_its_status_field_and_code() {
         let check = |failure: Failure, status, param, message: &str| {
             is(&ApiError::of_failure(&failure, "response_format"), status, param, None, message);
-            let session = SessionError::Failed(failure);
-            is(&ApiError::of_session(&session, "messages", "response_format"), status, param, None, message);
         };
         let (model, why) = (|| "m".to_owned(), || "out of luck".to_owned());
         let stuck = "the output can't be constrained as requested: grammar: out of luck";
@@ -388,7 +385,5 @@ mod tests {
             "generation failed: the prompt has no tokens",
         );
         check(Failure::Stopped, 500, None, "generation failed: the engine has stopped");
-        let ended = "generation failed: the answer has already ended";
-        is(&ApiError::of_session(&SessionError::AlreadyEnded, "messages", "f"), 500, None, None, ended);
     }
 }
