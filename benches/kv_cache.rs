@@ -7,9 +7,8 @@
 
 mod support;
 
-use bandmaster::engine::blocks::{Blocks, Prefix};
 use bandmaster::engine::hash::{chain_hash, root_hash};
-use bandmaster::engine::{BLOCK_TOKENS, ModelId};
+use bandmaster::engine::{BLOCK_TOKENS, Blocks, ModelId, Prefix};
 use bandmaster_kernels::Cpu;
 use bandmaster_kernels::attention::{
     AttentionScratch, AttentionSpan, KvLayer, KvShape, KvSlot, KvType, attention, kv_write,
@@ -163,7 +162,7 @@ fn blocks(c: &mut Criterion) {
     fastest(c, "blocks", BenchmarkId::new("find", PROMPT), PROMPT, || {
         let mut prefix = Prefix::Empty(0);
         for (tokens, hash) in &known {
-            let block = all.full(model, prefix, *hash, tokens).expect("it was filled");
+            let block = all.find_full(model, prefix, *hash, tokens).expect("it was filled");
             prefix = all.prefix_of(model, block);
         }
     });

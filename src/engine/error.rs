@@ -1,7 +1,7 @@
 //! Why a request is refused, and why one that was accepted fails. Each reason is a variant, so that callers decide by
 //! the variant and never by the words.
 
-use super::constraint::Stuck;
+use super::constraint::ConstraintError;
 
 /// Why a request was not accepted.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -32,9 +32,6 @@ pub enum Rejected {
         value: f32,
         range: &'static str,
     },
-    /// The parent of a fork has ended or never existed.
-    #[error("request {0} has ended, so it can't be continued: submit its prompt as a request of its own")]
-    Ended(u64),
     #[error("no model with id {0} is loaded")]
     UnknownModel(u32),
     #[error("the engine has stopped")]
@@ -45,7 +42,7 @@ pub enum Rejected {
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Failure {
     #[error("grammar: {0}")]
-    Grammar(#[from] Stuck),
+    Grammar(#[from] ConstraintError),
     #[error("grammar panicked: {0}")]
     GrammarPanicked(String),
     #[error("logit_bias forbids every token that could come next: forbid fewer")]

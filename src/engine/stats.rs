@@ -56,11 +56,12 @@ pub struct Stats {
     /// Indexed by [`ModelId`].
     pub models: Vec<ModelStats>,
     /// The totals at the end of the last step, to compute the next step's share.
-    pub(super) counted: Counted,
+    pub(super) at_last_step: CacheCounters,
 }
 
+/// Totals of what happens between steps as well as in them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Counted {
+pub(super) struct CacheCounters {
     pub(super) cached_tokens: u64,
     pub(super) preemptions: u64,
 }
@@ -105,11 +106,11 @@ pub struct ModelStats {
 }
 
 impl Stats {
-    /// What was counted since the last step, which the next step's share then leaves out.
-    pub(super) fn take_uncounted(&mut self) -> Counted {
-        let now = Counted { cached_tokens: self.cached_tokens, preemptions: self.preemptions };
-        let before = std::mem::replace(&mut self.counted, now);
-        Counted {
+    /// What was counted since the last call, which is once a step.
+    pub(super) fn since_last_step(&mut self) -> CacheCounters {
+        let now = CacheCounters { cached_tokens: self.cached_tokens, preemptions: self.preemptions };
+        let before = std::mem::replace(&mut self.at_last_step, now);
+        CacheCounters {
             cached_tokens: now.cached_tokens - before.cached_tokens,
             preemptions: now.preemptions - before.preemptions,
         }

@@ -26,6 +26,6 @@ pub use waited::Waited;
 
 /// What callers need to make a request and to read its result, so that they do not import the engine.
 pub use bandmaster_engine::{
-    Class, EngineHandle, Failure, FinishReason, ModelStats as EngineModelStats, Priority, Rejected, RunId,
-    Sampling, Stats as EngineStats, Stuck, Usage,
+    Class, ConstraintError, EngineHandle, Failure, FinishReason, ModelStats as EngineModelStats, Priority,
+    Rejected, RunId, Sampling, Stats as EngineStats, Usage,
 };

@@ -1,6 +1,6 @@
 //! Keeps an answer from ending before it has a minimum of tokens (`min_tokens`).
 
-use bandmaster_engine::{Constraint, Stuck};
+use bandmaster_engine::{Constraint, ConstraintError};
 
 /// A constraint that forbids the tokens in `ends` until `tokens` tokens were accepted, unless `inner` allows nothing
 /// else. Without `inner`, all other tokens are allowed.
@@ -15,7 +15,7 @@ struct AtLeast {
 }
 
 impl Constraint for AtLeast {
-    fn mask(&mut self, allowed: &mut [u32]) -> Result<(), Stuck> {
+    fn mask(&mut self, allowed: &mut [u32]) -> Result<(), ConstraintError> {
         match &mut self.inner {
             Some(inner) => inner.mask(allowed)?,
             None => allowed.fill(u32::MAX),
@@ -33,7 +33,7 @@ impl Constraint for AtLeast {
         Ok(())
     }
 
-    fn accept(&mut self, token: u32) -> Result<(), Stuck> {
+    fn accept(&mut self, token: u32) -> Result<(), ConstraintError> {
         self.left = self.left.saturating_sub(1);
         self.inner.as_mut().map_or(Ok(()), |inner| inner.accept(token))
     }
@@ -44,8 +44,8 @@ impl Constraint for AtLeast {
         }
     }
 
-    fn settle(&mut self, drawn: u32) -> u32 {
-        self.inner.as_mut().map_or(drawn, |inner| inner.settle(drawn))
+    fn replace_sampled(&mut self, sampled: u32) -> u32 {
+        self.inner.as_mut().map_or(sampled, |inner| inner.replace_sampled(sampled))
     }
 
     fn forced(&mut self) -> Vec<u32> {

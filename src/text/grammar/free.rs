@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use bandmaster_engine::{Constraint, Stuck};
+use bandmaster_engine::{Constraint, ConstraintError};
 use toktrie::{TokEnv, TrieNode};
 
 use super::Tokenizer;
@@ -60,8 +60,8 @@ impl SharedTrigger {
         self.next.lock().unwrap_or_else(std::sync::PoisonError::into_inner).snapshot()
     }
 
-    fn apart(&self) -> Self {
-        let next = self.next.lock().unwrap_or_else(std::sync::PoisonError::into_inner).apart();
+    fn deep_clone(&self) -> Self {
+        let next = self.next.lock().unwrap_or_else(std::sync::PoisonError::into_inner).deep_clone();
         let (text, follows) = (self.text.clone(), self.follows.clone());
         Self { text, token: self.token, first: self.first, follows, next: next.into() }
     }
@@ -166,7 +166,7 @@ fn forbid(allowed: &mut [u32], vocabulary: &TokEnv, node: &TrieNode, follows: Op
 }
 
 impl Constraint for Free {
-    fn mask(&mut self, allowed: &mut [u32]) -> Result<(), Stuck> {
+    fn mask(&mut self, allowed: &mut [u32]) -> Result<(), ConstraintError> {
         match &mut self.state {
             State::Free(text) => {
                 allowed.fill(u32::MAX);
@@ -177,7 +177,7 @@ impl Constraint for Free {
         }
     }
 
-    fn accept(&mut self, token: u32) -> Result<(), Stuck> {
+    fn accept(&mut self, token: u32) -> Result<(), ConstraintError> {
         self.left = self.left.saturating_sub(1);
         match &mut self.state {
             State::Free(text) => {
@@ -198,10 +198,10 @@ impl Constraint for Free {
         }
     }
 
-    fn settle(&mut self, drawn: u32) -> u32 {
+    fn replace_sampled(&mut self, sampled: u32) -> u32 {
         match &mut self.state {
-            State::Free(_) => drawn,
-            State::Next(next) => next.settle(drawn),
+            State::Free(_) => sampled,
+            State::Next(next) => next.replace_sampled(sampled),
         }
     }
 
@@ -225,14 +225,14 @@ impl Constraint for Free {
         Box::new(Self { vocabulary, tokenizer, state, left: self.left })
     }
 
-    fn apart(&self) -> Box<dyn Constraint> {
+    fn deep_clone(&self) -> Box<dyn Constraint> {
         let state = match &self.state {
             State::Free(text) => State::Free(Text {
                 triggers: Arc::new(text.triggers.iter().map(SharedTrigger::apart).collect()),
                 tail: text.tail.clone(),
                 first: text.first,
             }),
-            State::Next(next) => State::Next(next.apart()),
+            State::Next(next) => State::Next(next.deep_clone()),
         };
         let (vocabulary, tokenizer) = (Arc::clone(&self.vocabulary), Arc::clone(&self.tokenizer));
         Box::new(Self { vocabulary, tokenizer, state, left: self.left })

@@ -1,5 +1,5 @@
 //! Keeps an answer short enough to be whole: before a token is taken, there must be a way to the end that fits in the tokens
-//! that are left. Where a drawn token leaves none, the next token of the way that is known takes its place.
+//! that are left. Where a sampled token leaves none, the next token of the way that is known takes its place.
 
 use std::sync::Arc;
 
@@ -51,7 +51,7 @@ impl InTime {
     }
 
     /// A copy that shares nothing with this one.
-    pub fn apart(&self) -> Self {
+    pub fn deep_clone(&self) -> Self {
         Self { closing: self.closing.deep_clone(), ..self.clone() }
     }
 
@@ -60,38 +60,38 @@ impl InTime {
         self.left = tokens;
     }
 
-    /// The token to take where `drawn` was drawn.
-    pub fn settle(&mut self, drawn: u32) -> u32 {
-        let place = self.behind(drawn);
+    /// The token to append where `sampled` was sampled.
+    pub fn replace_sampled(&mut self, sampled: u32) -> u32 {
+        let place = self.behind(sampled);
         let too_long = self.is_json
             && place.in_number
             && (place.number_bytes > NUMBER_BYTES_MAX || place.exponent_digits > EXPONENT_DIGITS_MAX);
-        if (self.left > self.far && !too_long) || self.ends().contains(&drawn) {
-            return drawn;
+        if (self.left > self.far && !too_long) || self.ends().contains(&sampled) {
+            return sampled;
         }
         if too_long && !self.lost {
             // The way that is known may begin with more digits.
             self.way = None;
         }
-        let Some(way) = self.way().cloned() else { return drawn };
-        let instead = way.tokens.first().or(self.ends().first()).copied().unwrap_or(drawn);
-        if too_long || instead == drawn || self.lost {
+        let Some(way) = self.way().cloned() else { return sampled };
+        let instead = way.tokens.first().or(self.ends().first()).copied().unwrap_or(sampled);
+        if too_long || instead == sampled || self.lost {
             return instead;
         }
         let mut next = self.closing.clone();
-        if !next.accept(drawn) {
+        if !next.accept(sampled) {
             return instead;
         }
         match next.way(place, Some(&way.bytes), self.left.saturating_sub(1) as usize) {
             Some(way) => {
-                self.next = Some((drawn, next, way));
-                drawn
+                self.next = Some((sampled, next, way));
+                sampled
             }
             None => instead,
         }
     }
 
-    /// Takes the token that was settled on.
+    /// Takes the token that was appended.
     pub fn accept(&mut self, token: u32) {
         let place = self.behind(token);
         self.left = self.left.saturating_sub(1);

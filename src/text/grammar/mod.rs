@@ -36,7 +36,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bandmaster_engine::{Constraint, Stuck};
+use bandmaster_engine::{Constraint, ConstraintError};
 use llguidance::api::{ParserLimits, TopLevelGrammar};
 use llguidance::earley::SlicedBiasComputer;
 use llguidance::{Matcher, ParserFactory, TokenParser};
@@ -375,12 +375,12 @@ impl Grammar {
 }
 
 /// Why a grammar that was followed so far ends.
-fn stuck(error: &str) -> Stuck {
-    Stuck(format!("the grammar failed during generation: {}", own_words::of_schema(error)))
+fn stuck(error: &str) -> ConstraintError {
+    ConstraintError(format!("the grammar failed during generation: {}", own_words::of_schema(error)))
 }
 
 impl Constraint for Grammar {
-    fn mask(&mut self, allowed: &mut [u32]) -> Result<(), Stuck> {
+    fn mask(&mut self, allowed: &mut [u32]) -> Result<(), ConstraintError> {
         let mask = self.matcher.compute_mask_or_eos().map_err(|error| stuck(&error.to_string()))?;
         for (word, mask) in allowed.iter_mut().zip(mask.as_slice()) {
             *word = *mask;
@@ -388,7 +388,7 @@ impl Constraint for Grammar {
         Ok(())
     }
 
-    fn accept(&mut self, token: u32) -> Result<(), Stuck> {
+    fn accept(&mut self, token: u32) -> Result<(), ConstraintError> {
         let taken = self.matcher.consume_token(token);
         taken.map_err(|error| stuck(&error.to_string()))?;
         self.in_time.accept(token);
@@ -399,8 +399,8 @@ impl Constraint for Grammar {
         self.in_time.limit(tokens);
     }
 
-    fn settle(&mut self, drawn: u32) -> u32 {
-        if self.matcher.is_stopped() { drawn } else { self.in_time.settle(drawn) }
+    fn replace_sampled(&mut self, sampled: u32) -> u32 {
+        if self.matcher.is_stopped() { sampled } else { self.in_time.replace_sampled(sampled) }
     }
 
     /// Only tokens that the tokenizer itself would make of the forced text, and none whose text could become part of a
@@ -417,8 +417,8 @@ impl Constraint for Grammar {
         Box::new(self.clone())
     }
 
-    fn apart(&self) -> Box<dyn Constraint> {
-        Box::new(Self { matcher: self.matcher.deep_clone(), in_time: self.in_time.apart() })
+    fn deep_clone(&self) -> Box<dyn Constraint> {
+        Box::new(Self { matcher: self.matcher.deep_clone(), in_time: self.in_time.deep_clone() })
     }
 
     fn finished(&mut self) -> bool {

@@ -39,7 +39,7 @@ pub(super) fn drawn(mut constraint: Box<dyn Constraint>, tokenizer: &Tokenizer, 
                 token = close;
             }
         }
-        let token = constraint.settle(token);
+        let token = constraint.replace_sampled(token);
         if tokenizer.end_of_generation().contains(&token) {
             return text(&ids);
         }

@@ -35,7 +35,7 @@ impl LoadedModel {
         let mut kept = self.kept();
         let at = kept.iter().position(|(other, _)| other == output)?;
         let found = kept.remove(at)?;
-        let made = found.1.as_ref().map(|made| made.apart());
+        let made = found.1.as_ref().map(|made| made.deep_clone());
         kept.push_front(found);
         Some(Held(made))
     }
@@ -67,7 +67,7 @@ impl LoadedModel {
         let mut kept = self.kept();
         kept.truncate(GRAMMARS_KEPT - 1);
         // The kept copy must not depend on this request or change with its answer.
-        kept.push_front((output.clone(), constraint.as_ref().map(|made| made.apart())));
+        kept.push_front((output.clone(), constraint.as_ref().map(|made| made.deep_clone())));
         Ok(Held(constraint))
     }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bandmaster::engine::hash::mix;
 use bandmaster::engine::{
-    Broken, Brought, Class, Core, EngineConfig, Event, Expected, ExpectedId, Failure, FinishReason, Job,
-    JobEnd, JobKind, ModelId, Order, Priority, Request, RequestId, RunId, Sampling, Sink,
+    Class, Core, EngineConfig, Event, ExpectedPrefix, ExpectedPrefixId, Failure, FinishReason, Job, JobEnd,
+    JobKind, LoadResult, ModelId, OnJobEnd, Order, Priority, Request, RequestId, RunId, Sampling, Sink,
 };
 
 use super::alone::{Answer, Ask, alone};
@@ -131,8 +131,8 @@ impl World {
             .collect();
         for lane in &lanes {
             if come_and_go {
-                let id = core.announce("fake", lane.weight_bytes / 2, true);
-                core.call(id, Duration::ZERO);
+                let id = core.register_model("fake", lane.weight_bytes / 2, true);
+                core.request_load(id, Duration::ZERO);
             } else {
                 core.add_model("fake", lane.model());
             }
@@ -167,7 +167,7 @@ impl World {
             }
             self.step();
         }
-        assert!(self.core.is_idle(), "a model is never called");
+        assert!(self.core.is_idle(), "a model is never loaded");
         self
     }
 
@@ -273,7 +273,7 @@ impl World {
                 assert!(!panics_at.is_some_and(|at| range.contains(&at)), "out of luck");
                 true
             }),
-            broken: Broken::new(move |end| {
+            on_end: OnJobEnd::new(move |end| {
                 let mut told = told.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                 assert!(told.1.replace(end).is_none(), "told twice");
             }),
@@ -327,19 +327,15 @@ impl World {
         if self.random.one_in(20) {
             let r = &mut self.random;
             let stem = r.below(self.stems.len());
-            let expected = Expected {
+            let expected = ExpectedPrefix {
                 model: ModelId(r.below(self.lanes.len()) as u32),
                 cache_salt: 0,
                 tokens: self.stems[stem][..r.below(90)].to_vec(),
                 steps: r.below(4) as u32,
-                for_at_most: r.one_in(2).then(|| Duration::from_millis(r.below(5000) as u64)),
             };
-            self.core.expect(ExpectedId(self.expected), &expected, self.now);
-            self.core.release(ExpectedId(self.expected.saturating_sub(r.below(6) as u64 + 1)));
+            self.core.expect_prefix(ExpectedPrefixId(self.expected), &expected);
+            self.core.release_prefix(ExpectedPrefixId(self.expected.saturating_sub(r.below(6) as u64 + 1)));
             self.expected += 1;
-        }
-        if self.random.one_in(15) && !self.asked.is_empty() {
-            self.fork();
         }
         if self.failures && self.random.one_in(50) {
             let lane = self.random.below(self.lanes.len());
@@ -348,45 +344,6 @@ impl World {
             } else {
                 self.lanes[lane].mood.panic_next()
             }
-        }
-    }
-
-    /// Forks a request that may have ended. The branch must answer as a request with all the tokens so far would.
-    fn fork(&mut self) {
-        let recent = self.asked.len().min(20);
-        let parent = &self.asked[self.asked.len() - 1 - self.random.below(recent)];
-        let heard = parent.heard.lock().expect("no sink panics");
-        let said = heard.iter().filter_map(|event| match event {
-            Event::Token { id, .. } => Some(*id),
-            _ => None,
-        });
-        let prompt: Vec<u32> = parent.ask.prompt.iter().copied().chain(said).collect();
-        let has_ended = matches!(heard.last(), Some(Event::Finished { .. } | Event::Failed(_)));
-        drop(heard);
-        let (parent, parent_ask, disturbed) = (parent.id, parent.ask.clone(), parent.disturbed);
-        let ask = Ask {
-            sampling: self.sampling(),
-            tokens_max: self.random.below(40) as u32,
-            grammar: None,
-            top_logprobs: None,
-            score_prompt_from: None,
-            prompt,
-            ..parent_ask
-        };
-        let id = RequestId(self.asked.len() as u64);
-        let heard = Arc::new(Mutex::new(Vec::new()));
-        let branch = Request {
-            tokens_max: ask.tokens_max,
-            sampling: ask.sampling.clone(),
-            sink: sink(&heard, None),
-            ..Request::warm(ModelId(0), Vec::new(), 0, None)
-        };
-        let taken = self.core.fork(parent, id, branch, self.now);
-        // A request that nobody hears any more may live a little longer.
-        let lives = taken.is_ok();
-        assert!(lives != has_ended || disturbed, "{:?}", taken.err().map(|refused| refused.0));
-        if lives {
-            self.asked.push(Asked { ask, id, heard, disturbed: false, deadline: false });
         }
     }
 
@@ -399,16 +356,16 @@ impl World {
         };
         let stepped = self.core.step(&clock);
         self.now = tick.get();
-        drop(self.core.take_departed());
-        let called = self.core.take_calls();
-        let calls = !called.is_empty();
-        self.coming.extend(called.into_iter().map(|id| (id, self.random.below(30))));
+        drop(self.core.take_unloaded());
+        let loads = self.core.take_loads();
+        let any_loads = !loads.is_empty();
+        self.coming.extend(loads.into_iter().map(|id| (id, self.random.below(30))));
         self.bring();
         if let Err(message) = self.core.audit() {
             panic!("{message}");
         }
         self.check_shares();
-        let stuck = !stepped && !calls && self.coming.is_empty() && !self.core.is_idle();
+        let stuck = !stepped && !any_loads && self.coming.is_empty() && !self.core.is_idle();
         self.stuck = if stuck { self.stuck + 1 } else { 0 };
         if stuck {
             // Somebody may be waiting for a model, which takes patience but not for ever.
@@ -428,9 +385,9 @@ impl World {
             let id = *id;
             self.coming.swap_remove(place);
             let fails = self.failures && !self.asked.is_empty() && self.random.one_in(4);
-            let model: Brought =
+            let model: LoadResult =
                 if fails { Err("no such file".into()) } else { Ok(self.lanes[id.0 as usize].model()) };
-            let brought = self.core.bring(id, model, self.now);
+            let brought = self.core.finish_load(id, model, self.now);
             assert_eq!(brought.is_err(), fails);
         }
     }

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bandmaster::engine::{
-    Broken, Engine, EngineConfig, EngineError, EngineHandle, Event, Failure, FinishReason, Job, JobEnd,
-    JobKind, ModelId, Rejected, Request,
+    Engine, EngineConfig, EngineError, EngineHandle, Event, Failure, FinishReason, Job, JobEnd, JobKind,
+    ModelId, OnJobEnd, Rejected, Request,
 };
 
 use bandmaster_kernels::Cpu;
@@ -41,7 +41,13 @@ fn job(run: impl Fn() + Send + 'static) -> Job {
         run();
         true
     };
-    Job { kind: JobKind(0), pieces: vec![1], deadline: None, run: Box::new(run), broken: Broken::new(|_| {}) }
+    Job {
+        kind: JobKind(0),
+        pieces: vec![1],
+        deadline: None,
+        run: Box::new(run),
+        on_end: OnJobEnd::new(|_| {}),
+    }
 }
 
 fn last(events: &Receiver<Event>) -> Event {
@@ -173,7 +179,7 @@ fn jobs_have_a_limit_of_their_own_and_end_when_they_are_cancelled() {
         Job {
             pieces: vec![1; 1000],
             run: Box::new(move |_| ran.send((number, None)).is_ok()),
-            broken: Broken::new(move |end| broke.send((number, Some(end))).expect("the test waits")),
+            on_end: OnJobEnd::new(move |end| broke.send((number, Some(end))).expect("the test waits")),
             ..job(|| {})
         }
     };
@@ -273,7 +279,7 @@ fn every_job_that_was_taken_in_hears_its_end_when_the_engine_stops() {
     let (tell, told) = sync_channel(10);
     for number in 0..5 {
         let tell = tell.clone();
-        let broken = Broken::new(move |end| tell.send((number, end)).expect("the test waits"));
+        let broken = OnJobEnd::new(move |end| tell.send((number, end)).expect("the test waits"));
         handle.job(Job { broken, ..job(|| {}) }).expect("there is room");
     }
     // The commands stay in the channel: the thread is busy, and once it is to stop it reads no more.
@@ -286,7 +292,7 @@ fn every_job_that_was_taken_in_hears_its_end_when_the_engine_stops() {
         (0..5).map(|_| told.recv_timeout(PATIENCE).expect("every job hears its end")).collect();
     ended.sort_by_key(|(number, _)| *number);
     assert_eq!(ended, (0..5).map(|number| (number, JobEnd::Cancelled)).collect::<Vec<_>>());
-    let refused = Broken::new(|_| panic!("a refused job hears nothing"));
+    let refused = OnJobEnd::new(|_| panic!("a refused job hears nothing"));
     assert_eq!(handle.job(Job { broken: refused, ..job(|| {}) }), Err(Rejected::Stopped));
 }
 

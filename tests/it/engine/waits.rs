@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bandmaster::engine::{
-    Broken, Class, Core, EngineConfig, Job, JobEnd, JobKind, ModelId, RequestId, RunId,
+    Class, Core, EngineConfig, Job, JobEnd, JobKind, ModelId, OnJobEnd, RequestId, RunId,
 };
 
 use super::fake::{FakeClock, FakeModel};
@@ -93,7 +93,7 @@ impl World {
         };
         self.asked += 1;
         let id = RequestId(self.asked);
-        let broken = Broken::new(|end| assert_eq!(end, JobEnd::Cancelled));
+        let broken = OnJobEnd::new(|end| assert_eq!(end, JobEnd::Cancelled));
         let job =
             Job { kind: JobKind(1), pieces: pieces.to_vec(), deadline: None, run: Box::new(run), broken };
         self.core.submit_job(id, job, self.clock.now());
@@ -203,6 +203,22 @@ fn within_a_run_the_longer_path_goes_first_and_a_lower_class_overtakes_nobody() 
     let short = world.ask(0, SHORT, 1, Some(1), 0);
     world.first_token(&short);
     assert!(finish(&long).is_some(), "a person waits for the long one");
+}
+
+#[test]
+fn a_short_prompt_overtakes_no_longer_path_of_its_run_whatever_comes_before_that() {
+    let mut world = World::new(1, 10);
+    let first = world.ask(0, SHORT, 1, Some(1), 0);
+    world.first_token(&first);
+    // The run is now so old that its requests rank by arrival, and the one with the longest path is not the first.
+    world.clock.pass(Duration::from_secs(200));
+    world.ask(0, LONG, 1, Some(1), 20);
+    world.clock.pass(Duration::from_millis(1));
+    let longest = world.ask(0, 2_000, 1, Some(1), 500);
+    world.clock.pass(Duration::from_millis(1));
+    let short = world.ask(0, SHORT, 1, Some(1), 100);
+    world.first_token(&short);
+    assert!(finish(&longest).is_some(), "a short prompt overtook one with a longer path");
 }
 
 #[test]

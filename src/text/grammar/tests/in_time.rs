@@ -139,7 +139,7 @@ pub(super) fn answered(
         let found = (0..100).map(|_| pick()).find(is_wanted);
         let found = found.or_else(|| all.iter().copied().find(is_wanted));
         let token = found.unwrap_or_else(pick);
-        let token = constraint.settle(token);
+        let token = constraint.replace_sampled(token);
         if ends.contains(&token) {
             return end(&ids, true);
         }
@@ -278,7 +278,7 @@ fn who_asked_before_changes_no_answer() {
     let schema = json!({"type": "string", "pattern": "^(([a-c]{5,8}|.|[^a-z])(\\d{1,2})([a-c]{4,5}\\d{5,8}){1,4}){1,4}x$"});
     let kept = factory.json_schema(&schema).unwrap();
     let answers: Vec<_> =
-        (0..6).map(|_| answered(&*kept.apart(), &tokenizer, 30, Wants::Anything, 5)).collect();
+        (0..6).map(|_| answered(&*kept.deep_clone(), &tokenizer, 30, Wants::Anything, 5)).collect();
     let alone = answered(&*factory.json_schema(&schema).unwrap(), &tokenizer, 30, Wants::Anything, 5);
     assert!(answers.iter().all(|answer| *answer == alone), "{answers:?}, alone {alone:?}");
 }

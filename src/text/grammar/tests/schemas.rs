@@ -245,7 +245,7 @@ fn schemas_that_explode_end_soon() {
                 let result = constraint.mask(&mut mask);
                 format!(
                     "mask {:?}",
-                    result.map_err(|Stuck(error)| error.chars().take(100).collect::<String>())
+                    result.map_err(|ConstraintError(error)| error.chars().take(100).collect::<String>())
                 )
             }
         };
