@@ -9,11 +9,10 @@ mod support;
 
 use bandmaster::engine::hash::{chain_hash, root_hash};
 use bandmaster::engine::{BLOCK_TOKENS, Blocks, ModelId, Prefix};
-use bandmaster_kernels::Cpu;
-use bandmaster_kernels::attention::{
-    AttentionScratch, AttentionSpan, KvLayer, KvShape, KvSlot, KvType, attention, kv_write,
+use bandmaster_kernels::{
+    AttentionScratch, AttentionSpan, Cpu, KvLayer, KvShape, KvSlot, KvType, Rope, RopeFreqs, RopeStyle,
+    attention, kv_write,
 };
-use bandmaster_kernels::ops::{Rope, RopeFreqs, RopeStyle};
 use criterion::{BenchmarkId, Criterion};
 use support::{COLD_BYTES, Limits, fastest, share};
 
@@ -73,7 +72,7 @@ fn attend(
     let ((heads, kv_heads, dim), (sequences, new, context)) = (shape, work);
     let cache = Cache::new(shape, kv_type, work);
     let q = vec![0.01; sequences * new * heads * dim];
-    let (mut out, mut scratch) = (q.clone(), AttentionScratch::new());
+    let (mut out, mut scratch) = (q.clone(), AttentionScratch::default());
     let spans = cache.tables.iter().enumerate().map(|(s, table)| AttentionSpan {
         first_row: s * new,
         rows: new,

@@ -42,8 +42,8 @@ impl Model for FreeRows {
         }
         Ok(())
     }
-    fn commit(&mut self, _block: u32) {}
-    fn decommit(&mut self, _block: u32) {}
+    fn commit_block(&mut self, _block: u32) {}
+    fn decommit_block(&mut self, _block: u32) {}
 }
 
 fn request(id: u64) -> Request {

@@ -84,7 +84,7 @@ pub enum StepError {
     /// The model returned an error. What it computed in earlier steps is still valid.
     Failed(String),
     /// The model's file changed while in use. Nothing it holds can be trusted; the file may be loaded again.
-    Lost(String),
+    FileChanged(String),
     /// The model panicked. Nothing it holds can be trusted.
     Panicked(String),
 }
@@ -247,7 +247,7 @@ impl Runner {
         let ran = catch_unwind(AssertUnwindSafe(|| model.forward(&self.batch, &on_row)));
         match ran {
             Err(panic) => Err(StepError::Panicked(panic_message(&*panic))),
-            Ok(Err(error @ ForwardError::Lost(_))) => Err(StepError::Lost(error.to_string())),
+            Ok(Err(error @ ForwardError::FileChanged(_))) => Err(StepError::FileChanged(error.to_string())),
             Ok(Err(error)) => Err(StepError::Failed(error.to_string())),
             Ok(Ok(())) if outcomes.iter().any(|outcome| outcome.get().is_none()) => {
                 Err(StepError::Failed("the model did not compute all rows that it was asked for".into()))

@@ -213,7 +213,7 @@ impl Core {
                     self.end(part.slot, End::Failed(failure.clone()));
                 }
             }
-            StepError::Lost(why) => self.reload_changed(model, &Failure::Forward { model: name, why }),
+            StepError::FileChanged(why) => self.reload_changed(model, &Failure::Forward { model: name, why }),
             StepError::Panicked(why) => {
                 self.fail_model(model, &Failure::ModelPanicked { model: name, why });
                 self.blocks.forget_cached(model);

@@ -23,15 +23,15 @@ impl fmt::Display for Place<'_> {
         match self {
             Place::Header => write!(f, "the header"),
             Place::MetadataEntry(index) => write!(f, "metadata entry {index}"),
-            Place::Key(key) => write!(f, "metadata key `{}`", shown(key)),
+            Place::Key(key) => write!(f, "metadata key `{}`", shortened(key)),
             Place::TensorEntry(index) => write!(f, "tensor entry {index}"),
-            Place::Tensor(name) => write!(f, "tensor `{}`", shown(name)),
+            Place::Tensor(name) => write!(f, "tensor `{}`", shortened(name)),
         }
     }
 }
 
 /// `text`, cut to a length fit for a message.
-pub(crate) fn shown(text: &str) -> String {
+pub(crate) fn shortened(text: &str) -> String {
     match text.char_indices().nth(SHOWN_CHARS_MAX) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use super::TensorInfo;
-use super::cursor::{Cursor, Place, shown};
+use super::cursor::{Cursor, Place, shortened};
 use super::error::GgufError;
 use super::ggml_type::GgmlType;
 use super::value::{self, FromValue, Value};
@@ -22,7 +22,6 @@ const TENSOR_ENTRY_BYTES_MIN: usize = 8 + 1 + 4 + 8 + 4 + 8;
 
 #[derive(Debug)]
 pub(super) struct Header {
-    pub(super) version: u32,
     /// Offsets of the metadata entries, ordered by key.
     pub(super) entries: Vec<usize>,
     /// In the file's order.
@@ -49,7 +48,7 @@ impl Budget {
 /// Reads the header of `bytes`. `file` only appears in error messages.
 pub(super) fn read(bytes: &[u8], file: &Path) -> Result<Header, GgufError> {
     let mut cursor = Cursor { bytes, at: 0, file, place: Place::Header };
-    let version = read_version(&mut cursor)?;
+    check_version(&mut cursor)?;
     let tensor_count = cursor.count("tensors", TENSOR_ENTRY_BYTES_MIN)?;
     let entry_count = cursor.count("metadata entries", METADATA_ENTRY_BYTES_MIN)?;
     let mut budget = Budget { bytes_left: bytes.len() + TABLE_SLACK_BYTES };
@@ -65,10 +64,11 @@ pub(super) fn read(bytes: &[u8], file: &Path) -> Result<Header, GgufError> {
         tensors.push(read_tensor(&mut cursor, &mut budget)?);
     }
     place_data(&cursor, alignment, &mut tensors)?;
-    Ok(Header { version, entries, tensors })
+    Ok(Header { entries, tensors })
 }
 
-fn read_version(cursor: &mut Cursor<'_>) -> Result<u32, GgufError> {
+/// Reads the file's first bytes and its version.
+fn check_version(cursor: &mut Cursor<'_>) -> Result<(), GgufError> {
     let magic = &cursor.bytes[..cursor.bytes.len().min(4)];
     if magic != b"GGUF" {
         let found = match magic {
@@ -79,7 +79,7 @@ fn read_version(cursor: &mut Cursor<'_>) -> Result<u32, GgufError> {
     }
     cursor.take(4)?;
     match cursor.u32()? {
-        version @ (2 | 3) => Ok(version),
+        2 | 3 => Ok(()),
         version => Err(GgufError::Version { file: cursor.file.to_owned(), version }),
     }
 }
@@ -225,7 +225,7 @@ fn no_overlap(cursor: &Cursor<'_>, tensors: &[TensorInfo]) -> Result<(), GgufErr
         let (first, second) = (&tensors[pair[0]], &tensors[pair[1]]);
         if first.offset + first.bytes > second.offset {
             let at_tensor = Cursor { place: Place::Tensor(&second.name), ..cursor.clone() };
-            let problem = format!("its data overlaps that of `{}`", shown(&first.name));
+            let problem = format!("its data overlaps that of `{}`", shortened(&first.name));
             return Err(at_tensor.malformed(second.offset as usize, problem));
         }
     }

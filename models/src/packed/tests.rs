@@ -150,7 +150,7 @@ fn packed_file_that_is_cut_or_rewritten_while_it_is_used_ends_no_process() {
             model.forward(&batch, &|_, _| {}).unwrap();
             cut(left);
             let error = model.forward(&batch, &|_, _| {}).unwrap_err();
-            assert!(matches!(error, crate::ForwardError::Lost(_)), "{error}");
+            assert!(matches!(error, crate::ForwardError::FileChanged(_)), "{error}");
             assert!(error.to_string().contains("m.gguf.packed"), "{error}");
             drop(model);
             assert_eq!(place.logits(true), expected, "what is loaded again is made anew");

@@ -6,7 +6,7 @@ mod vocabulary;
 
 use std::sync::Arc;
 
-use bandmaster_kernels::Cpu;
+use bandmaster_kernels::{Cpu, KvShape};
 
 use crate::cpu::CpuModel;
 use crate::gguf::{Gguf, Writer};
@@ -42,7 +42,7 @@ pub struct TinyShape {
     pub heads: usize,
     /// Number of key and value heads, a divisor of `heads`.
     pub kv_heads: usize,
-    /// Elements per head, even; `heads * head_dim` must be a multiple of 32.
+    /// Elements per head: a multiple of 16, 256 at most; `heads * head_dim` must be a multiple of 32.
     pub head_dim: usize,
     /// Inner width of the feed-forward part, a multiple of 32.
     pub ffn: usize,
@@ -111,7 +111,12 @@ pub fn gguf_bytes(seed: u64, shape: &TinyShape) -> Vec<u8> {
         "rows are whole blocks: {shape:?}"
     );
     assert!((shape.heads * shape.head_dim).is_multiple_of(32), "rows are whole blocks: {shape:?}");
-    assert!(shape.heads.is_multiple_of(shape.kv_heads) && shape.head_dim.is_multiple_of(2), "{shape:?}");
+    assert!(shape.heads.is_multiple_of(shape.kv_heads), "heads share keys and values evenly: {shape:?}");
+    assert!(
+        shape.head_dim.is_multiple_of(16) && shape.head_dim <= KvShape::HEAD_DIM_MAX,
+        "a head is a multiple of 16 elements, {} at most: {shape:?}",
+        KvShape::HEAD_DIM_MAX
+    );
     assert!(
         shape.vocab >= TinyShape::VOCAB_MIN,
         "the vocabulary needs {} ids: {shape:?}",

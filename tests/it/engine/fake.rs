@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bandmaster::engine::hash::mix;
-use bandmaster_models::{Batch, Changed, ForwardError, Model, ModelInfo, OnRow};
+use bandmaster_models::{Batch, FileChanged, ForwardError, Model, ModelInfo, OnRow};
 
 pub const BLOCK: usize = 16;
 const EMPTY: u64 = 0x5eed;
@@ -204,7 +204,7 @@ impl Model for FakeModel {
             }
             3 => {
                 self.garble(batch, true);
-                return Err(ForwardError::Lost(Changed { file: "fake.gguf".into(), how: "was cut short" }));
+                return Err(ForwardError::FileChanged(FileChanged { file: "fake.gguf".into(), how: "was cut short" }));
             }
             _ => {}
         }
@@ -241,12 +241,12 @@ impl Model for FakeModel {
         Ok(())
     }
 
-    fn commit(&mut self, block: u32) {
+    fn commit_block(&mut self, block: u32) {
         assert!(!std::mem::replace(&mut self.resident[block as usize], true), "block {block} taken twice");
         self.slots[block as usize] = [mix(self.forwards); BLOCK];
     }
 
-    fn decommit(&mut self, block: u32) {
+    fn decommit_block(&mut self, block: u32) {
         assert!(
             std::mem::replace(&mut self.resident[block as usize], false),
             "block {block} given back twice"
