@@ -37,4 +37,4 @@ pub use matmul::{MatmulOutput, gated_matmul, matmul};
 pub use matrix::{Matrix, MatrixShape, PACKED_VERSION, PackError, Packer, SharedBytes, Slab};
 pub use ops::{Rope, RopeFreqs, RopeStyle, rope};
 pub use quantize::ActivationSource;
-pub use random::random_weights;
+pub use random::{SplitMix64, random_weights};

@@ -1,20 +1,27 @@
-//! Random weights, for tests and benchmarks.
+//! Random numbers and weights from a seed, for tests, benchmarks and generated models.
 
 use crate::formats::Format;
 
-/// Random weights in the file's format, with scales of ordinary magnitude.
-pub fn random_weights(format: Format, n: usize, k: usize, seed: u64) -> Vec<u8> {
-    let mut state = seed;
-    let mut next = move || {
-        // SplitMix64 (Steele, Lea, Flood 2014).
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+/// The SplitMix64 generator (Steele, Lea, Flood 2014), from a seed.
+#[derive(Debug, Clone)]
+pub struct SplitMix64(pub u64);
+
+impl SplitMix64 {
+    /// The next number, any of the 64-bit ones.
+    pub fn next_u64(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
-    };
+    }
+}
+
+/// Random weights in the file's format, with scales of ordinary magnitude.
+pub fn random_weights(format: Format, n: usize, k: usize, seed: u64) -> Vec<u8> {
+    let mut random = SplitMix64(seed);
     let mut raw = vec![0u8; n * format.row_bytes(k)];
     for bytes in raw.chunks_mut(8) {
-        bytes.copy_from_slice(&next().to_le_bytes()[..bytes.len()]);
+        bytes.copy_from_slice(&random.next_u64().to_le_bytes()[..bytes.len()]);
     }
     let scales: &[usize] = match format {
         Format::F32 | Format::F16 | Format::BF16 => &[0],
@@ -26,7 +33,7 @@ pub fn random_weights(format: Format, n: usize, k: usize, seed: u64) -> Vec<u8> 
     };
     for block in raw.chunks_exact_mut(format.block_bytes()) {
         for &at in scales {
-            let value = (next() >> 40) as f32 / (1u64 << 24) as f32 - 0.5;
+            let value = (random.next_u64() >> 40) as f32 / (1u64 << 24) as f32 - 0.5;
             match format {
                 Format::F32 => block.copy_from_slice(&value.to_le_bytes()),
                 Format::BF16 => block.copy_from_slice(&half::bf16::from_f32(value).to_le_bytes()),

@@ -19,7 +19,7 @@ mod tensors;
 pub mod tiny;
 mod weights;
 
-pub use bandmaster_kernels::{Cpu, KvType, heap, limits, stdout};
+pub use bandmaster_kernels::{BLOCK_TOKENS, Cpu, KvType, heap, limits, stdout};
 pub use batch::{Batch, BlockCopy, Span};
 pub use cpu::CpuModel;
 pub use embedder::{Embedder, EmbedderError};

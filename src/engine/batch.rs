@@ -8,9 +8,10 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use bandmaster_models::{Batch, BlockCopy, ForwardError, Model};
 
 use super::cost::Workload;
+use super::error::panic_message;
 use super::jobs::JobSlice;
 use super::sampler::{SampleError, Sampled, Sampler, Scratch, sample, score};
-use super::sequence::{End, Sequence, Sequences, panic_message};
+use super::sequence::{End, Sequence, Sequences};
 use super::{Logprobs, ModelId, RunId};
 
 /// What a step runs.

@@ -8,8 +8,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::ExpectedPrefixId;
-use super::ModelId;
+use bandmaster_models::BLOCK_TOKENS;
+
+use super::{ExpectedPrefixId, ModelId};
 
 mod accounts;
 mod audit;
@@ -17,8 +18,6 @@ mod expected;
 
 use expected::{Expectations, Nearness};
 
-/// Tokens per block, the same as in the models.
-pub const BLOCK_TOKENS: usize = 16;
 /// How many children of a prefix are compared before giving up.
 const PARTIAL_CANDIDATES_MAX: usize = 32;
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::RequestId;
 use super::cost::{Cost, Workload};
-use super::sequence::panic_message;
+use super::error::panic_message;
 
 /// Share of the time for jobs while both sequences and jobs could run.
 const JOBS_SHARE: f64 = 0.5;

@@ -34,7 +34,8 @@ use std::time::Duration;
 
 use bandmaster_models::{Model, ModelInfo};
 
-pub use blocks::{BLOCK_TOKENS, Blocks, Prefix};
+pub use bandmaster_models::BLOCK_TOKENS;
+pub use blocks::{Blocks, Prefix};
 pub use constraint::{Constraint, ConstraintError};
 pub use error::{Failure, Rejected};
 pub use handle::{Engine, EngineError, EngineHandle};

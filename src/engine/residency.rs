@@ -208,7 +208,11 @@ impl Core {
         for change in self.blocks.residency_changes.drain(..) {
             // The blocks of an unloaded model went with it.
             if let ModelState::Loaded(model) = &mut self.models[change.model.0 as usize].state {
-                if change.resident { model.commit_block(change.block) } else { model.decommit_block(change.block) }
+                if change.resident {
+                    model.commit_block(change.block)
+                } else {
+                    model.decommit_block(change.block)
+                }
             }
         }
     }

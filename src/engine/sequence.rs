@@ -5,13 +5,14 @@ use std::cmp::Reverse;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use super::blocks::{BLOCK_TOKENS, Prefix};
+use super::blocks::Prefix;
 use super::draft::Drafter;
+use super::error::panic_message;
 use super::hash::{chain_hash, root_hash};
 use super::sampler::Sampler;
 use super::{
-    Class, Constraint, ConstraintError, Event, Failure, FinishReason, ModelId, Priority, Request, RequestId,
-    RunId, Sink, Usage,
+    BLOCK_TOKENS, Class, Constraint, ConstraintError, Event, Failure, FinishReason, ModelId, Priority,
+    Request, RequestId, RunId, Sink, Usage,
 };
 
 /// Each class above background makes a request count as this much older.
@@ -334,12 +335,6 @@ impl Sequence {
         };
         self.sink = None;
     }
-}
-
-/// The message of a panic.
-pub(super) fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".into())
 }
 
 /// Sequences by slot, a number that stays the same while they live.

@@ -8,7 +8,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::command::{Command, ControlMessage, LoadReply, Loader, Shared, fail, lock};
-use super::sequence::panic_message;
+use super::error::panic_message;
 use super::sync::{
     Builder, Receiver, RecvTimeoutError, Sender, SyncSender, TryRecvError, channel, receive_within,
 };

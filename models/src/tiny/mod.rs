@@ -6,7 +6,7 @@ mod vocabulary;
 
 use std::sync::Arc;
 
-use bandmaster_kernels::{Cpu, KvShape};
+use bandmaster_kernels::{Cpu, KvShape, SplitMix64};
 
 use crate::cpu::CpuModel;
 use crate::gguf::{Gguf, Writer};
@@ -129,7 +129,7 @@ pub fn gguf_bytes(seed: u64, shape: &TinyShape) -> Vec<u8> {
         TinyFamily::Qwen2 => "qwen2",
     };
     vocabulary::write(&mut file, pre, shape.vocab);
-    Weights { file: &mut file, random: Random(seed), matrices: 0 }.write(shape);
+    Weights { file: &mut file, random: SplitMix64(seed), matrices: 0 }.write(shape);
     file.finish()
 }
 
@@ -154,29 +154,16 @@ fn hyperparameters(file: &mut Writer, shape: &TinyShape) {
         .set(&key("rope.freq_base"), &rope_base);
 }
 
-/// The SplitMix64 generator (Steele, Lea, Flood 2014).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// Approximately normal with mean 0 and deviation 1: the scaled sum of four uniform numbers.
-    fn normal(&mut self) -> f32 {
-        let bits = self.next();
-        let sum: f32 = (0..4).map(|i| ((bits >> (16 * i)) & 0xffff) as f32 / 65_535.0 - 0.5).sum();
-        sum * 3f32.sqrt()
-    }
+/// An approximately normal number with mean 0 and deviation 1: the scaled sum of four uniform ones.
+fn normal(random: &mut SplitMix64) -> f32 {
+    let bits = random.next_u64();
+    let sum: f32 = (0..4).map(|i| ((bits >> (16 * i)) & 0xffff) as f32 / 65_535.0 - 0.5).sum();
+    sum * 3f32.sqrt()
 }
 
 struct Weights<'a> {
     file: &'a mut Writer,
-    random: Random,
+    random: SplitMix64,
     /// Matrices written so far, which select the next one's format.
     matrices: usize,
 }
@@ -212,13 +199,13 @@ impl Weights<'_> {
         let format = formats[self.matrices % formats.len()];
         self.matrices += 1;
         let deviation = 1.0 / (k as f32).sqrt();
-        let weights: Vec<f32> = (0..rows * k).map(|_| self.random.normal() * deviation).collect();
+        let weights: Vec<f32> = (0..rows * k).map(|_| normal(&mut self.random) * deviation).collect();
         self.file.tensor(name, &[k as u64, rows as u64], format.ggml_type(), &format.quantize(&weights));
     }
 
     /// `len` random numbers around `mean`.
     fn vector(&mut self, name: &str, len: usize, mean: f32) {
-        let values: Vec<f32> = (0..len).map(|_| mean + 0.1 * self.random.normal()).collect();
+        let values: Vec<f32> = (0..len).map(|_| mean + 0.1 * normal(&mut self.random)).collect();
         self.file.tensor(
             name,
             &[len as u64],
