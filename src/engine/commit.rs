@@ -6,7 +6,6 @@ use super::batch::{Outcome, StepError, Work};
 use super::cost::Workload;
 use super::sampler::SampleError;
 use super::sequence::End;
-use super::stats::CacheCounters;
 use super::{BLOCK_TOKENS, Core, Event, Failure, FinishReason, ModelId, StepStats};
 
 impl Core {
@@ -52,7 +51,7 @@ impl Core {
         let batch = work.len();
         let prefill = tokens - decoding;
         let stats = &mut self.stats;
-        let CacheCounters { cached_tokens, preemptions } = stats.since_last_step();
+        let cached_tokens = stats.take_cached_tokens();
         stats.batch_sum += batch as u64;
         stats.decode_tokens += decoding as u64;
         stats.prefill_tokens += prefill as u64;
@@ -63,9 +62,7 @@ impl Core {
             batch,
             decode_tokens: decoding,
             prefill_tokens: prefill,
-            cached_tokens: cached_tokens as usize,
-            preemptions: preemptions as usize,
-            blocks_held: self.blocks.pool_stats(model).held,
+            cached_tokens,
             predicted_us: self.plan.predicted_us as u64,
             ..StepStats::default()
         };
@@ -197,14 +194,8 @@ impl Core {
     /// whose file changed is loaded again.
     fn fail_step(&mut self, model: ModelId, work: &[Work], on_end: OnJobEnd) {
         self.stats.steps_failed += 1;
-        let CacheCounters { cached_tokens, preemptions } = self.stats.since_last_step();
-        self.stats.last = StepStats {
-            model,
-            batch: work.len(),
-            cached_tokens: cached_tokens as usize,
-            preemptions: preemptions as usize,
-            ..StepStats::default()
-        };
+        let cached_tokens = self.stats.take_cached_tokens();
+        self.stats.last = StepStats { model, batch: work.len(), cached_tokens, ..StepStats::default() };
         let name = self.stats.models[model.0 as usize].name.clone();
         match error {
             StepError::Failed(why) => {

@@ -176,7 +176,12 @@ impl Jobs {
     }
 
     /// Records the result and the time of the pieces that ran. Returns the job if it has ended.
-    pub fn record(&mut self, slice: &JobSlice, ran: Result<bool, String>, took: Duration) -> Option<Ended> {
+    pub fn record(
+        &mut self,
+        slice: &JobSlice,
+        ran: Result<bool, String>,
+        took: Duration,
+    ) -> Option<EndedJob> {
         let us = took.as_secs_f64() * 1e6;
         self.shortest_is_next = !self.shortest_is_next;
         self.since_step_us += us;
@@ -190,7 +195,7 @@ impl Jobs {
         }
         queued.next = slice.pieces.end;
         queued.tokens_left -= slice.workload.tokens;
-        let ended = Ended { id: queued.id, deadline: queued.deadline };
+        let ended = EndedJob { id: queued.id, deadline: queued.deadline };
         match ran {
             Ok(true) if queued.next < queued.job.pieces.len() => {
                 self.queue.push_back(queued);
@@ -211,10 +216,10 @@ impl Jobs {
     }
 
     /// Ends a job before its last piece. `None` when there is no such job.
-    pub fn end(&mut self, id: RequestId, end: JobEnd) -> Option<Ended> {
+    pub fn end(&mut self, id: RequestId, end: JobEnd) -> Option<EndedJob> {
         let index = self.queue.iter().position(|queued| queued.id == id)?;
         let queued = self.queue.remove(index)?;
-        let ended = Ended { id, deadline: queued.deadline };
+        let ended = EndedJob { id, deadline: queued.deadline };
         end_early(queued.job, end);
         Some(ended)
     }
@@ -243,7 +248,7 @@ impl Jobs {
 }
 
 /// A job that has ended, so that its deadline can be removed.
-pub(super) struct Ended {
+pub(super) struct EndedJob {
     pub id: RequestId,
     pub deadline: Option<Duration>,
 }

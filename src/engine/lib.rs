@@ -216,8 +216,7 @@ impl Core {
             self.stats.jobs_shared_us += if slice.shared { us(run) } else { 0 };
             return;
         }
-        let last = &mut self.stats.last;
-        (last.schedule_us, last.run_us, last.commit_us) = (us(schedule), us(run), us(commit));
+        self.stats.last.run_us = us(run);
         self.stats.steps += 1;
         self.stats.schedule_us += us(schedule);
         self.stats.run_us += us(run);
@@ -285,8 +284,8 @@ impl Core {
         self.forget_job(ended);
     }
 
-    fn forget_job(&mut self, ended: Option<jobs::Ended>) {
-        if let Some(jobs::Ended { id, deadline: Some(deadline) }) = ended {
+    fn forget_job(&mut self, ended: Option<jobs::EndedJob>) {
+        if let Some(jobs::EndedJob { id, deadline: Some(deadline) }) = ended {
             self.deadlines.remove(&(deadline, id));
         }
     }

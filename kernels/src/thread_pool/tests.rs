@@ -68,7 +68,7 @@ fn caller_that_waits_long_is_woken() {
 }
 
 #[test]
-fn a_panic_reaches_the_caller_and_the_team_lives_on() {
+fn a_panic_reaches_the_caller_and_the_pool_lives_on() {
     for threads in [1, 2, 4] {
         let pool = ThreadPool::new(threads);
         for bad in [0, 3, 7] {

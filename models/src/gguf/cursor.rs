@@ -10,7 +10,7 @@ const SHOWN_CHARS_MAX: usize = 100;
 
 /// What is being read, for error messages.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Place<'a> {
+pub(super) enum Location<'a> {
     Header,
     MetadataEntry(u64),
     Key(&'a str),
@@ -18,14 +18,14 @@ pub(super) enum Place<'a> {
     Tensor(&'a str),
 }
 
-impl fmt::Display for Place<'_> {
+impl fmt::Display for Location<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Place::Header => write!(f, "the header"),
-            Place::MetadataEntry(index) => write!(f, "metadata entry {index}"),
-            Place::Key(key) => write!(f, "metadata key `{}`", shortened(key)),
-            Place::TensorEntry(index) => write!(f, "tensor entry {index}"),
-            Place::Tensor(name) => write!(f, "tensor `{}`", shortened(name)),
+            Location::Header => write!(f, "the header"),
+            Location::MetadataEntry(index) => write!(f, "metadata entry {index}"),
+            Location::Key(key) => write!(f, "metadata key `{}`", shortened(key)),
+            Location::TensorEntry(index) => write!(f, "tensor entry {index}"),
+            Location::Tensor(name) => write!(f, "tensor `{}`", shortened(name)),
         }
     }
 }
@@ -44,7 +44,7 @@ pub(super) struct Cursor<'a> {
     /// Never past the end of `bytes`.
     pub(super) at: usize,
     pub(super) file: &'a Path,
-    pub(super) place: Place<'a>,
+    pub(super) place: Location<'a>,
 }
 
 impl<'a> Cursor<'a> {

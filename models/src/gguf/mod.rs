@@ -147,7 +147,7 @@ impl Gguf {
             let tensor = &tensors[twice[0].max(twice[1])];
             return Err(GgufError::Malformed {
                 file: parts[tensor.part].path.clone(),
-                place: cursor::Place::Tensor(&tensor.name).to_string(),
+                place: cursor::Location::Tensor(&tensor.name).to_string(),
                 offset: tensor.offset,
                 problem: "the name is used twice".to_owned(),
             });

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 
 /// The definition: sorts everything and sums in double precision.
-fn kept(row: &[f32], sampling: &Sampling, allowed: Option<&[u32]>) -> Vec<(u32, f64)> {
+fn remaining(row: &[f32], sampling: &Sampling, allowed: Option<&[u32]>) -> Vec<(u32, f64)> {
     let may = |token: u32| allowed.is_none_or(|words| words[token as usize / 32] >> (token % 32) & 1 == 1);
     let mut tokens: Vec<(u32, f64)> =
         row.iter().enumerate().map(|(t, &l)| (t as u32, f64::from(l))).collect();
@@ -33,7 +33,7 @@ fn kept(row: &[f32], sampling: &Sampling, allowed: Option<&[u32]>) -> Vec<(u32, 
 
 /// The token that `number` falls on, and whether it is so near an edge that rounding decides.
 fn naive(row: &[f32], sampling: &Sampling, allowed: Option<&[u32]>, number: f64) -> (u32, bool) {
-    let mut tokens = kept(row, sampling, allowed);
+    let mut tokens = remaining(row, sampling, allowed);
     if sampling.top_k == 0 && sampling.top_p >= 1.0 {
         tokens.sort_by_key(|&(token, _)| token);
     }
@@ -73,8 +73,8 @@ proptest! {
         let number = uniform(sampling.seed, position as u64, 0);
         let (token, near) = naive(&row, &sampling, None, number);
         // Where a top-p or min-p cut is within rounding of a token, the token may be in or out, which shifts all edges.
-        let wide = kept(&row, &Sampling { top_p: (sampling.top_p * 1.00001).min(1.0), min_p: sampling.min_p * 0.9999, ..sampling.clone() }, None);
-        let narrow = kept(&row, &Sampling { top_p: sampling.top_p * 0.99999, min_p: sampling.min_p * 1.0001, ..sampling.clone() }, None);
+        let wide = remaining(&row, &Sampling { top_p: (sampling.top_p * 1.00001).min(1.0), min_p: sampling.min_p * 0.9999, ..sampling.clone() }, None);
+        let narrow = remaining(&row, &Sampling { top_p: sampling.top_p * 0.99999, min_p: sampling.min_p * 1.0001, ..sampling.clone() }, None);
         prop_assume!(!near && (wide.len() == narrow.len() || sampling.top_p >= 1.0 && sampling.min_p == 0.0));
         let sampler = Sampler::new(sampling, None, &[]);
         let sampled = sample(&mut row.clone(), &sampler, None, position, &mut Scratch::default());
