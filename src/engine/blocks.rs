@@ -152,13 +152,6 @@ impl Blocks {
         while self.bytes_resident > bytes_max && self.reclaim(None) {}
     }
 
-    /// Blocks of `model` that fit when no other block is held.
-    #[must_use]
-    pub fn capacity(&self, model: ModelId) -> usize {
-        let pool = &self.pools[model.0 as usize];
-        (self.bytes_max / pool.block_bytes).min(pool.blocks_max)
-    }
-
     /// Blocks of `model` that can be allocated without preempting a sequence.
     #[must_use]
     pub fn available(&self, model: ModelId) -> usize {
