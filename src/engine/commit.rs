@@ -192,7 +192,7 @@ impl Core {
 
     /// A model that returns an error fails the sequences of the step. One that panics fails all its sequences. One
     /// whose file changed is loaded again.
-    fn fail_step(&mut self, model: ModelId, work: &[Work], on_end: OnJobEnd) {
+    fn fail_step(&mut self, model: ModelId, work: &[Work], error: StepError) {
         self.stats.steps_failed += 1;
         let cached_tokens = self.stats.take_cached_tokens();
         self.stats.last = StepStats { model, batch: work.len(), cached_tokens, ..StepStats::default() };
