@@ -11,7 +11,8 @@ use std::ops::Range;
 
 use crate::activations::Activations;
 use crate::disjoint::Disjoint;
-use crate::dispatch::{Cpu, Isa, gated_quantizer, kernel};
+use crate::dispatch::{Cpu, gated_quantizer, kernel};
+use crate::isa::Isa;
 use crate::matrix::Matrix;
 use crate::matrix::layout::{BLOCK, LANES};
 use crate::shapes::{Kernel, PANELS_MAX, Sums, TILE_ROWS_MAX, Tile};

@@ -1,5 +1,6 @@
 use super::*;
-use crate::dispatch::Isa;
+use crate::isa::Isa;
+use crate::kv::{KvShape, KvSlot, KvType, kv_write};
 use crate::naive;
 use crate::ops::{Rope, RopeFreqs, RopeStyle, rope};
 

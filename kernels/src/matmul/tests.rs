@@ -1,10 +1,10 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::activations::ActivationSource;
 use crate::formats::Format;
 use crate::naive::matmul as naive;
 use crate::ops::{rms_norm, silu_mul};
+use crate::quantize::ActivationSource;
 use crate::random::random_weights;
 
 /// One matmul to be checked.

@@ -42,11 +42,11 @@ impl FakeGrammar {
 
 impl Constraint for FakeGrammar {
     fn mask(&mut self, allowed: &mut [u32]) -> Result<(), ConstraintError> {
-        if self.on_end {
+        if self.broken {
             return Err(ConstraintError("this grammar is broken".into()));
         }
         if self.will_fail() {
-            self.on_end = true;
+            self.broken = true;
             assert!(self.accepted.len().is_multiple_of(2), "this grammar panics");
             return Err(ConstraintError("this grammar fails".into()));
         }
@@ -58,7 +58,7 @@ impl Constraint for FakeGrammar {
     }
 
     fn accept(&mut self, token: u32) -> Result<(), ConstraintError> {
-        if self.on_end || !self.allows(token) {
+        if self.broken || !self.allows(token) {
             return Err(ConstraintError(format!("token {token} is not allowed")));
         }
         self.accepted.push(token);

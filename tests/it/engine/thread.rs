@@ -279,8 +279,8 @@ fn every_job_that_was_taken_in_hears_its_end_when_the_engine_stops() {
     let (tell, told) = sync_channel(10);
     for number in 0..5 {
         let tell = tell.clone();
-        let broken = OnJobEnd::new(move |end| tell.send((number, end)).expect("the test waits"));
-        handle.job(Job { broken, ..job(|| {}) }).expect("there is room");
+        let on_end = OnJobEnd::new(move |end| tell.send((number, end)).expect("the test waits"));
+        handle.job(Job { on_end, ..job(|| {}) }).expect("there is room");
     }
     // The commands stay in the channel: the thread is busy, and once it is to stop it reads no more.
     std::thread::scope(|scope| {
@@ -293,7 +293,7 @@ fn every_job_that_was_taken_in_hears_its_end_when_the_engine_stops() {
     ended.sort_by_key(|(number, _)| *number);
     assert_eq!(ended, (0..5).map(|number| (number, JobEnd::Cancelled)).collect::<Vec<_>>());
     let refused = OnJobEnd::new(|_| panic!("a refused job hears nothing"));
-    assert_eq!(handle.job(Job { broken: refused, ..job(|| {}) }), Err(Rejected::Stopped));
+    assert_eq!(handle.job(Job { on_end: refused, ..job(|| {}) }), Err(Rejected::Stopped));
 }
 
 #[test]

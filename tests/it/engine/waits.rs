@@ -93,9 +93,9 @@ impl World {
         };
         self.asked += 1;
         let id = RequestId(self.asked);
-        let broken = OnJobEnd::new(|end| assert_eq!(end, JobEnd::Cancelled));
+        let on_end = OnJobEnd::new(|end| assert_eq!(end, JobEnd::Cancelled));
         let job =
-            Job { kind: JobKind(1), pieces: pieces.to_vec(), deadline: None, run: Box::new(run), broken };
+            Job { kind: JobKind(1), pieces: pieces.to_vec(), deadline: None, run: Box::new(run), on_end };
         self.core.submit_job(id, job, self.clock.now());
         (id, ran)
     }

@@ -1,10 +1,11 @@
 //! Tests the AVX-VNNI kernel on machines that have its instruction only in the AVX-512 encoding.
 
 use super::*;
-use crate::activations::{ActivationSource, Activations};
+use crate::activations::Activations;
 use crate::dispatch::Cpu;
 use crate::formats::Format;
 use crate::matrix::Matrix;
+use crate::quantize::ActivationSource;
 use crate::random::random_weights;
 use crate::scalar::scalar_kernel;
 use crate::shapes::PANELS_MAX;
