@@ -15,7 +15,7 @@ use crate::spec::Spec;
 use crate::tensors::{EMBEDDING, OUTPUT_NORM, checked};
 
 /// All weights of a decoder.
-pub struct Weights {
+pub(crate) struct Weights {
     /// Rows of the embedding, read from the file; `None` when they are those of `output`.
     pub embedding: Option<FileRows>,
     /// The layers in the order they run.
@@ -30,7 +30,7 @@ pub struct Weights {
 
 /// The weights of one layer.
 #[allow(missing_docs)]
-pub struct Layer {
+pub(crate) struct Layer {
     pub attention_norm: Vec<f32>,
     pub q: Linear,
     pub k: Linear,
@@ -44,14 +44,14 @@ pub struct Layer {
 
 /// A matrix and the bias that is added to its product.
 #[allow(missing_docs)]
-pub struct Linear {
+pub(crate) struct Linear {
     pub weight: Matrix,
     pub bias: Option<Vec<f32>>,
 }
 
 /// Rows of a matrix that is only looked up, read from the file. Its pages are shared with other processes and can be
 /// evicted, and it need not be packed.
-pub struct FileRows {
+pub(crate) struct FileRows {
     gguf: Gguf,
     tensor: TensorInfo,
     format: Format,
@@ -60,7 +60,7 @@ pub struct FileRows {
 
 impl FileRows {
     /// Writes row `row` to `out`, which must be as long as a row.
-    pub fn read(&self, row: usize, out: &mut [f32]) {
+    pub(crate) fn read(&self, row: usize, out: &mut [f32]) {
         let data = self.gguf.data(&self.tensor).expect("the type was checked at load");
         self.format.dequantize(&data[row * self.row_bytes..][..self.row_bytes], out);
     }
@@ -152,7 +152,7 @@ impl Weights {
 
     /// Bytes of all matrices and vectors, without rows that are read from the file.
     #[must_use]
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         let vector = |v: &Vec<f32>| v.len() * size_of::<f32>();
         let linear = |l: &Linear| l.weight.bytes() + l.bias.as_ref().map_or(0, vector);
         let layer = |l: &Layer| {

@@ -110,7 +110,7 @@ impl Cost {
         if (workload.tokens, workload.rows) == (1, 1) || us < before {
             self.alone_us = Some(before + ALONE_WEIGHT * (us - before));
         }
-        let terms = workload.params();
+        let terms = workload.terms();
         let x: [f64; TERMS] = std::array::from_fn(|i| terms[i] * self.prior[i] / us);
         for (i, row) in self.squares.iter_mut().enumerate() {
             for (j, square) in row.iter_mut().enumerate() {
@@ -141,7 +141,7 @@ impl Cost {
     /// Expected microseconds of a step.
     #[must_use]
     pub fn predict_us(&self, workload: Workload) -> f64 {
-        workload.params().iter().zip(self.line).map(|(term, factor)| term * factor).sum()
+        workload.terms().iter().zip(self.line).map(|(term, factor)| term * factor).sum()
     }
 
     /// Microseconds of a step before any token: reading the weights.

@@ -36,7 +36,7 @@ impl Place {
         let mut batch = Batch::default();
         batch.push_span(&[3, 1, 4, 1, 5], 0, &[0]);
         batch.rows.push(4);
-        model.commit(0);
+        model.commit_block(0);
         let row = Mutex::new(Vec::new());
         let keep = |_: usize, logits: &mut [f32]| {
             *row.lock().unwrap() = logits.iter().map(|logit| logit.to_bits()).collect();
@@ -132,7 +132,7 @@ fn loaded(place: &Place) -> (crate::CpuModel, Batch) {
     batch.push_span(&[3, 1, 4, 1, 5], 0, &[0]);
     batch.rows.push(4);
     let mut model = load(&place.model, &options).unwrap();
-    model.commit(0);
+    model.commit_block(0);
     (model, batch)
 }
 
