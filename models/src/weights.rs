@@ -29,7 +29,6 @@ pub(crate) struct Weights {
 }
 
 /// The weights of one layer.
-#[allow(missing_docs)]
 pub(crate) struct Layer {
     pub attention_norm: Vec<f32>,
     pub q: Linear,
@@ -43,7 +42,6 @@ pub(crate) struct Layer {
 }
 
 /// A matrix and the bias that is added to its product.
-#[allow(missing_docs)]
 pub(crate) struct Linear {
     pub weight: Matrix,
     pub bias: Option<Vec<f32>>,

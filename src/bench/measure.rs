@@ -164,14 +164,14 @@ impl<'a> Round<'a> {
     fn new(model: &'a mut dyn Model, work: &'a Throughput, batch: usize, step_tokens_max: usize) -> Self {
         let tables = Tables::new(work, batch);
         for block in 0..tables.blocks as u32 {
-            model.commit(block);
+            model.commit_block(block);
         }
         Self { model, work, tables, step_tokens_max }
     }
 
     fn give_back(self) {
         for block in 0..self.tables.blocks as u32 {
-            self.model.decommit(block);
+            self.model.decommit_block(block);
         }
     }
 

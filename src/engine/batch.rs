@@ -16,7 +16,7 @@ use super::{Logprobs, ModelId, RunId};
 
 /// What a step runs.
 #[derive(Debug, Default)]
-pub struct StepPlan {
+pub(crate) struct StepPlan {
     pub model: ModelId,
     /// The sequences of the step, each once.
     pub work: Vec<Work>,
@@ -35,7 +35,7 @@ pub struct StepPlan {
 
 /// One sequence's part of a step.
 #[derive(Debug, Clone)]
-pub struct Work {
+pub(crate) struct Work {
     pub slot: u32,
     /// The run that is charged for it.
     pub run: Option<RunId>,
@@ -49,7 +49,7 @@ pub struct Work {
 
 impl StepPlan {
     /// Starts an empty plan for `model`, reusing its buffers.
-    pub fn reset(&mut self, model: ModelId) {
+    pub(crate) fn reset(&mut self, model: ModelId) {
         self.model = model;
         self.work.clear();
         self.drafts.clear();
@@ -58,13 +58,13 @@ impl StepPlan {
         self.workload = Workload::default();
     }
 
-    pub fn add(&mut self, slot: u32, run: Option<RunId>, workload: Workload) {
+    pub(crate) fn add(&mut self, slot: u32, run: Option<RunId>, workload: Workload) {
         self.workload = self.workload.plus(workload);
         self.work.push(Work { slot, run, workload, drafts: 0..0, rows: 0..0 });
     }
 
     /// Takes a sequence out. Must be called before drafts are added.
-    pub fn remove(&mut self, slot: u32) {
+    pub(crate) fn remove(&mut self, slot: u32) {
         self.work.retain(|work| work.slot != slot);
         self.workload = self.work.iter().fold(Workload::default(), |sum, work| sum.plus(work.workload));
     }
@@ -72,7 +72,7 @@ impl StepPlan {
 
 /// What was read from one row of logits.
 #[derive(Debug, Clone)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// Log-probabilities of a prompt token.
     Score { index: usize, logprobs: Logprobs },
     /// A sampled token, or why there is none.
@@ -81,7 +81,7 @@ pub enum Outcome {
 
 /// Why a step failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum StepError {
+pub(crate) enum StepError {
     /// The model returned an error. What it computed in earlier steps is still valid.
     Failed(String),
     /// The model's file changed while in use. Nothing it holds can be trusted; the file may be loaded again.
@@ -107,7 +107,7 @@ enum RowPurpose {
 
 /// The buffers of a step, reused by the next.
 #[derive(Default)]
-pub struct Runner {
+pub(crate) struct Runner {
     batch: Batch,
     purposes: Vec<RowPurpose>,
     /// Grammar masks of the rows to sample from, back to back.
@@ -124,7 +124,7 @@ impl Runner {
     ///
     /// # Errors
     /// [`StepError`] when the model fails or panics; all outcomes are then void.
-    pub fn run(
+    pub(crate) fn run(
         &mut self,
         plan: &mut StepPlan,
         sequences: &mut Sequences,
@@ -138,7 +138,7 @@ impl Runner {
         self.forward(sequences, model, mask_words)
     }
 
-    pub fn take_outcome(&mut self, row: usize) -> Option<Outcome> {
+    pub(crate) fn take_outcome(&mut self, row: usize) -> Option<Outcome> {
         self.outcomes[row].take()
     }
 

@@ -11,7 +11,7 @@ use super::{
 };
 
 /// Loads a model, on a thread of its own, each time the engine needs it.
-pub type Loader = Arc<dyn Fn() -> LoadResult + Send + Sync>;
+pub(crate) type Loader = Arc<dyn Fn() -> LoadResult + Send + Sync>;
 
 /// A command to the engine's thread, through the bounded channel.
 pub(super) enum Command {

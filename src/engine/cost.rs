@@ -24,7 +24,7 @@ const PRIOR_ROW_SHARE: f64 = 0.2;
 
 /// The work in a step, as far as its time depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Workload {
+pub(crate) struct Workload {
     pub tokens: usize,
     pub rows: usize,
     /// Pairs of a token and a token it attends to.
@@ -34,13 +34,13 @@ pub struct Workload {
 impl Workload {
     /// `tokens` tokens behind `context` others, with `rows` rows of logits.
     #[must_use]
-    pub fn of(tokens: usize, context: usize, rows: usize) -> Self {
+    pub(crate) fn of(tokens: usize, context: usize, rows: usize) -> Self {
         Self { tokens, rows, pairs: tokens * context + tokens * (tokens + 1) / 2 }
     }
 
     /// The sum of two workloads.
     #[must_use]
-    pub fn plus(self, other: Self) -> Self {
+    pub(crate) fn plus(self, other: Self) -> Self {
         Self {
             tokens: self.tokens + other.tokens,
             rows: self.rows + other.rows,
@@ -57,7 +57,7 @@ const TERMS: usize = 4;
 
 /// Predicts the microseconds of a step: `a + b · tokens + r · rows + c · pairs`.
 #[derive(Debug, Clone)]
-pub struct Cost {
+pub(crate) struct Cost {
     prior: [f64; TERMS],
     line: [f64; TERMS],
     /// Sums over recent steps of products of terms, each in units of its prior and divided by the step's time.
@@ -73,7 +73,7 @@ pub struct Cost {
 impl Cost {
     /// Starts from a prior that follows from the model's sizes.
     #[must_use]
-    pub fn estimate(info: &ModelInfo) -> Self {
+    pub(crate) fn estimate(info: &ModelInfo) -> Self {
         let token = (info.parameters as f64 / PRIOR_MULTIPLY_ADDS_PER_US).max(0.01);
         Self::with_prior([
             (info.weight_bytes as f64 / PRIOR_BYTES_PER_US).max(0.1),
@@ -85,7 +85,7 @@ impl Cost {
 
     /// Starts from a fixed prior, for work whose sizes are unknown.
     #[must_use]
-    pub fn unknown() -> Self {
+    pub(crate) fn unknown() -> Self {
         Self::with_prior([1_000.0, 100.0, 20.0, 0.05])
     }
 
@@ -101,7 +101,7 @@ impl Cost {
     }
 
     /// Learns from a step that took `time`.
-    pub fn observe(&mut self, workload: Workload, time: Duration) {
+    pub(crate) fn observe(&mut self, workload: Workload, time: Duration) {
         let us = time.as_secs_f64() * 1e6;
         if us < SHORTEST_US {
             return;
@@ -140,32 +140,32 @@ impl Cost {
 
     /// Expected microseconds of a step.
     #[must_use]
-    pub fn predict_us(&self, workload: Workload) -> f64 {
+    pub(crate) fn predict_us(&self, workload: Workload) -> f64 {
         workload.terms().iter().zip(self.line).map(|(term, factor)| term * factor).sum()
     }
 
     /// Microseconds of a step before any token: reading the weights.
     #[must_use]
-    pub fn step_us(&self) -> f64 {
+    pub(crate) fn step_us(&self) -> f64 {
         self.line[0]
     }
 
     /// Microseconds of a step of one token with its row of logits.
     #[must_use]
-    pub fn alone_us(&self) -> f64 {
+    pub(crate) fn alone_us(&self) -> f64 {
         self.alone_us.unwrap_or_else(|| self.step_us().max(self.prior[0]) + self.token_us())
     }
 
     /// Microseconds of one more token with its row of logits.
     #[must_use]
-    pub fn token_us(&self) -> f64 {
+    pub(crate) fn token_us(&self) -> f64 {
         self.line[1] + self.line[2]
     }
 
     /// The most tokens, up to `most`, that fit into `us` microseconds beside `workload`. They follow `context` others;
     /// `rows` gives the rows of logits that a number of tokens needs.
     #[must_use]
-    pub fn tokens_within(
+    pub(crate) fn tokens_within(
         &self,
         us: f64,
         workload: Workload,

@@ -21,7 +21,7 @@ const HISTORY_TOKENS_MAX: usize = 1 << 16;
 
 /// Where each sequence of `NGRAM_TOKENS` tokens occurred last.
 #[derive(Debug, Clone, Default)]
-pub struct NgramIndex {
+pub(crate) struct NgramIndex {
     /// Hash of the tokens to the index of the token behind them.
     ends: HashMap<u64, u32>,
     /// Leading tokens that are indexed.
@@ -54,14 +54,14 @@ impl NgramIndex {
 
 /// What earlier sequences of a run generated.
 #[derive(Debug, Clone, Default)]
-pub struct History {
+pub(crate) struct History {
     tokens: Vec<u32>,
     ngrams: NgramIndex,
 }
 
 impl History {
     /// Adds an output. When the history would grow too long, it starts afresh.
-    pub fn add(&mut self, tokens: &[u32]) {
+    pub(crate) fn add(&mut self, tokens: &[u32]) {
         if self.tokens.len() + tokens.len() > HISTORY_TOKENS_MAX {
             *self = Self::default();
         }
@@ -72,7 +72,7 @@ impl History {
 
 /// Proposes draft tokens for one sequence.
 #[derive(Debug, Clone)]
-pub struct Drafter {
+pub(crate) struct Drafter {
     ngrams: NgramIndex,
     /// Share of the recent draft tokens that were accepted.
     acceptance: f64,
@@ -90,7 +90,7 @@ impl Default for Drafter {
 impl Drafter {
     /// Appends to `draft` at most `most` tokens that probably follow `tokens`, as long as each is worth its cost: an
     /// accepted token saves `saved_us`, and computing one more takes `cost_us`.
-    pub fn propose(
+    pub(crate) fn propose(
         &mut self,
         tokens: &[u32],
         history: Option<&History>,
@@ -120,14 +120,14 @@ impl Drafter {
     }
 
     /// Learns from the token sampled where the first draft token would be.
-    pub fn observe_next(&mut self, token: u32) {
+    pub(crate) fn observe_next(&mut self, token: u32) {
         if let Some(predicted) = self.predicted.take() {
             self.learn(predicted == token);
         }
     }
 
     /// Learns from a draft token behind the first.
-    pub fn learn(&mut self, accepted: bool) {
+    pub(crate) fn learn(&mut self, accepted: bool) {
         self.acceptance += ACCEPTANCE_STEP * (f64::from(u8::from(accepted)) - self.acceptance);
     }
 }

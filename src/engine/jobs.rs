@@ -84,7 +84,7 @@ struct QueuedJob {
 
 /// The pieces of a job to run next.
 #[derive(Debug, Clone, PartialEq)]
-pub struct JobSlice {
+pub(crate) struct JobSlice {
     pub id: RequestId,
     pub pieces: Range<usize>,
     pub workload: Workload,
@@ -108,29 +108,29 @@ pub(super) struct Jobs {
 
 impl Jobs {
     /// Adds a job and returns the engine time of its deadline.
-    pub fn add(&mut self, id: RequestId, job: Job, now: Duration) -> Option<Duration> {
+    pub(crate) fn add(&mut self, id: RequestId, job: Job, now: Duration) -> Option<Duration> {
         let tokens_left = job.pieces.iter().map(|&tokens| tokens as usize).sum();
         let deadline = job.deadline.and_then(|after| now.checked_add(after));
         self.queue.push_back(QueuedJob { id, job, next: 0, tokens_left, deadline });
         deadline
     }
 
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.queue.len()
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }
 
     /// Microseconds that jobs took since the last step of a model.
-    pub fn since_step_us(&self) -> f64 {
+    pub(crate) fn since_step_us(&self) -> f64 {
         self.since_step_us
     }
 
     /// The next pieces while sequences wait too: as many as fit into `limit_us`, which all jobs between two steps
     /// share. `None` when it is the sequences' turn.
-    pub fn next_shared(&mut self, limit_us: f64, tokens_max: usize) -> Option<JobSlice> {
+    pub(crate) fn next_shared(&mut self, limit_us: f64, tokens_max: usize) -> Option<JobSlice> {
         if self.balance_us < 0.0 {
             return None;
         }
@@ -141,7 +141,7 @@ impl Jobs {
     }
 
     /// The next pieces when no sequence can run.
-    pub fn next_alone(&mut self, limit_us: f64, tokens_max: usize) -> Option<JobSlice> {
+    pub(crate) fn next_alone(&mut self, limit_us: f64, tokens_max: usize) -> Option<JobSlice> {
         self.next_slice(limit_us, tokens_max, false)
     }
 
@@ -168,7 +168,7 @@ impl Jobs {
     }
 
     /// Runs the planned pieces. `Err` holds the message of a panic.
-    pub fn run(&mut self, slice: &JobSlice) -> Result<bool, String> {
+    pub(crate) fn run(&mut self, slice: &JobSlice) -> Result<bool, String> {
         let queued = self.queue.iter_mut().find(|queued| queued.id == slice.id);
         let queued = queued.expect("a planned job is queued until its pieces have run");
         let run = &mut queued.job.run;
@@ -176,7 +176,7 @@ impl Jobs {
     }
 
     /// Records the result and the time of the pieces that ran. Returns the job if it has ended.
-    pub fn record(
+    pub(crate) fn record(
         &mut self,
         slice: &JobSlice,
         ran: Result<bool, String>,
@@ -209,14 +209,14 @@ impl Jobs {
     }
 
     /// Records how long a model's step took: jobs earn their share of time, up to `limit_us` saved.
-    pub fn step_took(&mut self, took: Duration, limit_us: f64) {
+    pub(crate) fn step_took(&mut self, took: Duration, limit_us: f64) {
         self.since_step_us = 0.0;
         let earned_us = took.as_secs_f64() * 1e6 * JOBS_SHARE / (1.0 - JOBS_SHARE);
         self.balance_us = (self.balance_us + earned_us).min(limit_us.max(0.0));
     }
 
     /// Ends a job before its last piece. `None` when there is no such job.
-    pub fn end(&mut self, id: RequestId, end: JobEnd) -> Option<EndedJob> {
+    pub(crate) fn end(&mut self, id: RequestId, end: JobEnd) -> Option<EndedJob> {
         let index = self.queue.iter().position(|queued| queued.id == id)?;
         let queued = self.queue.remove(index)?;
         let ended = EndedJob { id, deadline: queued.deadline };
@@ -224,12 +224,12 @@ impl Jobs {
         Some(ended)
     }
 
-    pub fn ids(&self) -> Vec<RequestId> {
+    pub(crate) fn ids(&self) -> Vec<RequestId> {
         self.queue.iter().map(|queued| queued.id).collect()
     }
 
     /// How many jobs have a deadline.
-    pub fn deadlines(&self) -> usize {
+    pub(crate) fn deadlines(&self) -> usize {
         self.queue.iter().filter(|queued| queued.deadline.is_some()).count()
     }
 
@@ -237,7 +237,7 @@ impl Jobs {
     ///
     /// # Errors
     /// The message names a job whose counts do not.
-    pub fn audit(&self) -> Result<(), String> {
+    pub(crate) fn audit(&self) -> Result<(), String> {
         for queued in &self.queue {
             let left: usize = queued.job.pieces[queued.next..].iter().map(|&tokens| tokens as usize).sum();
             super::audit::hold!(queued.next < queued.job.pieces.len(), "job {:?} wants nothing", queued.id);

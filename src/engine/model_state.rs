@@ -2,7 +2,7 @@
 
 use bandmaster_models::Model;
 
-pub enum ModelState {
+pub(crate) enum ModelState {
     /// They are in memory, and the model computes.
     Loaded(Box<dyn Model>),
     /// They are being loaded, and memory is reserved for them.

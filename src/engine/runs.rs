@@ -28,12 +28,12 @@ struct Run {
 }
 
 #[derive(Debug, Default)]
-pub struct Runs(HashMap<RunId, Run>);
+pub(crate) struct Runs(HashMap<RunId, Run>);
 
 impl Runs {
     /// Registers a request of `run` and returns when the run counts as having begun. A run that has had much service is
     /// moved behind shorter ones, one step for each fourfold, so that nobody waits for a long run to end.
-    pub fn enter(&mut self, run: RunId, now: Duration) -> Duration {
+    pub(crate) fn enter(&mut self, run: RunId, now: Duration) -> Duration {
         if self.0.len() >= RUNS_MAX && !self.0.contains_key(&run) {
             let idle = self.0.iter().filter(|(_, run)| run.requests == 0);
             let oldest = idle.min_by_key(|(_, run)| run.last_used).map(|(&id, _)| id);
@@ -54,7 +54,7 @@ impl Runs {
     }
 
     /// A request of `run` has ended. Its output is kept to draft from.
-    pub fn leave(&mut self, run: RunId, model: ModelId, generated: &[u32]) {
+    pub(crate) fn leave(&mut self, run: RunId, model: ModelId, generated: &[u32]) {
         if let Some(run) = self.0.get_mut(&run) {
             run.requests -= 1;
             if !generated.is_empty() {
@@ -64,7 +64,7 @@ impl Runs {
     }
 
     /// Charges `run` for its part of a step.
-    pub fn charge(&mut self, run: RunId, us: f64) {
+    pub(crate) fn charge(&mut self, run: RunId, us: f64) {
         if let Some(run) = self.0.get_mut(&run) {
             run.service_us += us;
         }
@@ -72,7 +72,7 @@ impl Runs {
 
     /// What `run` has generated with `model`.
     #[must_use]
-    pub fn history(&self, run: RunId, model: ModelId) -> Option<&History> {
+    pub(crate) fn history(&self, run: RunId, model: ModelId) -> Option<&History> {
         self.0.get(&run)?.histories.get(&model)
     }
 }

@@ -145,7 +145,7 @@ fn restore(row: &mut [f32], allowed: &[u32], replaced: &[(u32, f32)]) {
 
 /// Log-probabilities of `target` and of the `top` most likely tokens.
 #[must_use]
-pub fn score(row: &[f32], target: u32, top: usize, scratch: &mut Scratch) -> Logprobs {
+pub(crate) fn score(row: &[f32], target: u32, top: usize, scratch: &mut Scratch) -> Logprobs {
     let log_sum = log_sum_exp(row, scratch);
     Logprobs { logprob: row[target as usize] - log_sum, top: most_likely(row, top, log_sum, scratch) }
 }

@@ -24,7 +24,7 @@ const RUN_HEAD_START_MAX: Duration = Duration::from_secs(100);
 /// critical path, then the lower id. It never changes, so two sequences never preempt each other in turns, and a
 /// waiting sequence is overtaken only by those that arrive within a head start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Rank {
+pub(crate) struct Rank {
     /// Microseconds; smaller goes first. May be negative.
     due_us: i64,
     pub critical_path: Reverse<u32>,
@@ -34,7 +34,7 @@ pub struct Rank {
 impl Rank {
     /// For a request that arrives at `now`, in a run that counts as having begun at `run_since`.
     #[must_use]
-    pub fn new(priority: Priority, run_since: Option<Duration>, now: Duration, id: RequestId) -> Self {
+    pub(crate) fn new(priority: Priority, run_since: Option<Duration>, now: Duration, id: RequestId) -> Self {
         let arrived = run_since.map_or(now, |since| since.max(now.saturating_sub(RUN_HEAD_START_MAX)));
         let head_start = CLASS_HEAD_START * priority.class as u32;
         Self {
@@ -46,13 +46,13 @@ impl Rank {
 
     /// First come, first served.
     #[must_use]
-    pub fn by_arrival(now: Duration, id: RequestId) -> Self {
+    pub(crate) fn by_arrival(now: Duration, id: RequestId) -> Self {
         Self { due_us: now.as_micros() as i64, critical_path: Reverse(0), id }
     }
 }
 
 /// The parts of a request that don't change.
-pub struct SequenceParams {
+pub(crate) struct SequenceParams {
     pub class: Class,
     pub run: Option<RunId>,
     /// Most tokens to generate.
@@ -68,7 +68,7 @@ pub struct SequenceParams {
     pub cached_tokens: usize,
 }
 
-pub struct Sequence {
+pub(crate) struct Sequence {
     pub id: RequestId,
     pub model: ModelId,
     pub rank: Rank,
@@ -97,7 +97,7 @@ pub struct Sequence {
 
 /// Why a sequence ends.
 #[derive(Debug, Clone, PartialEq)]
-pub enum End {
+pub(crate) enum End {
     Finished(FinishReason),
     Failed(Failure),
     /// Its sink returned `false` or panicked, so nobody listens.
@@ -106,7 +106,7 @@ pub enum End {
 
 impl Sequence {
     /// Takes a checked request. `speculate` allows draft tokens; that needs a sequence without penalties.
-    pub fn new(
+    pub(crate) fn new(
         id: RequestId,
         request: Request,
         rank: Rank,
@@ -149,43 +149,43 @@ impl Sequence {
     }
 
     #[must_use]
-    pub fn prompt_tokens(&self) -> usize {
+    pub(crate) fn prompt_tokens(&self) -> usize {
         self.usage.prompt_tokens as usize
     }
 
     #[must_use]
-    pub fn pending(&self) -> usize {
+    pub(crate) fn pending(&self) -> usize {
         self.tokens.len() - self.computed
     }
 
     /// About how many prompt tokens remain before the first generated one, without those that the cache had.
     #[must_use]
-    pub fn prompt_left(&self) -> usize {
+    pub(crate) fn prompt_left(&self) -> usize {
         self.tokens.len() - self.computed.max(self.params.cached_tokens).min(self.tokens.len() - 1)
     }
 
     /// Whether all but its last token is computed, and that one was generated.
     #[must_use]
-    pub fn is_decoding(&self) -> bool {
+    pub(crate) fn is_decoding(&self) -> bool {
         self.computed > 0 && self.pending() == 1 && self.tokens.len() > self.prompt_tokens()
     }
 
     /// Whether computing all pending tokens leads to sampling one.
     #[must_use]
-    pub fn wants_sample(&self) -> bool {
+    pub(crate) fn wants_sample(&self) -> bool {
         self.params.tokens_max > 0
     }
 
     /// Rows of logits needed to compute the next `tokens` tokens: those for prompt scores, and one to sample from.
     #[must_use]
-    pub fn rows_within(&self, tokens: usize) -> usize {
+    pub(crate) fn rows_within(&self, tokens: usize) -> usize {
         let end = self.computed + tokens;
         let scored = self.score_next.max(self.computed + 1)..self.prompt_tokens().min(end + 1);
         scored.len() + usize::from(tokens > 0 && tokens == self.pending() && self.wants_sample())
     }
 
     #[must_use]
-    pub fn tokens_left(&self) -> usize {
+    pub(crate) fn tokens_left(&self) -> usize {
         let asked = self.params.tokens_max - self.usage.completion_tokens as usize;
         asked.min(self.params.context_tokens - self.tokens.len())
     }
@@ -193,13 +193,13 @@ impl Sequence {
     /// Leading tokens that the cache may supply. The last one is always computed, for its logits, and so is the token
     /// before the first wanted prompt score.
     #[must_use]
-    pub fn cacheable_tokens(&self) -> usize {
+    pub(crate) fn cacheable_tokens(&self) -> usize {
         if self.score_next < self.prompt_tokens() { self.score_next - 1 } else { self.tokens.len() - 1 }
     }
 
     /// Counts `tokens` tokens from the cache as computed. Returns how many of them were never computed or cached
     /// before.
-    pub fn add_cached(&mut self, tokens: usize) -> usize {
+    pub(crate) fn add_cached(&mut self, tokens: usize) -> usize {
         self.computed += tokens;
         let new = self.computed.saturating_sub(self.computed_peak).min(tokens);
         self.computed_peak = self.computed_peak.max(self.computed);
@@ -208,7 +208,7 @@ impl Sequence {
     }
 
     /// Hash of the first `blocks` full blocks of its tokens.
-    pub fn prefix_hash(&mut self, blocks: usize) -> u64 {
+    pub(crate) fn prefix_hash(&mut self, blocks: usize) -> u64 {
         while self.block_hashes.len() < blocks {
             let first = self.block_hashes.len() * BLOCK_TOKENS;
             let before =
@@ -220,7 +220,7 @@ impl Sequence {
 
     /// What its first block continues.
     #[must_use]
-    pub fn root(&self) -> Prefix {
+    pub(crate) fn root(&self) -> Prefix {
         Prefix::Empty(self.params.cache_salt)
     }
 
@@ -231,7 +231,7 @@ impl Sequence {
     }
 
     /// Takes a sampled token and those the grammar forces after it, sends them, and returns `Err` if the sequence ends.
-    pub fn advance(&mut self, sampled: u32, logprobs: Option<super::Logprobs>) -> Result<(), End> {
+    pub(crate) fn advance(&mut self, sampled: u32, logprobs: Option<super::Logprobs>) -> Result<(), End> {
         let token = match self.constraint {
             Some(_) => self.with_grammar(|grammar| Ok(grammar.replace_sampled(sampled)))?,
             None => sampled,
@@ -245,7 +245,7 @@ impl Sequence {
 
     /// Appends the tokens that the grammar forces. With log-probabilities they are sampled one by one instead. While
     /// prompt scores are still to come they wait, so that the sequence can't end first.
-    pub fn follow_grammar(&mut self) -> Result<(), End> {
+    pub(crate) fn follow_grammar(&mut self) -> Result<(), End> {
         let scored = self.score_next == self.prompt_tokens();
         if self.constraint.is_none() || !self.wants_sample() || self.sampler.top_logprobs.is_some() || !scored
         {
@@ -286,12 +286,12 @@ impl Sequence {
     }
 
     /// Marks the tokens that the grammar allows next. Panics without a grammar.
-    pub fn mask(&mut self, allowed: &mut [u32]) -> Result<(), End> {
+    pub(crate) fn mask(&mut self, allowed: &mut [u32]) -> Result<(), End> {
         self.with_grammar(|grammar| grammar.mask(allowed))
     }
 
     /// Advances the grammar by a draft token. `false` when the sequence would end there or the token is not allowed.
-    pub fn accept_draft(&mut self, token: u32) -> bool {
+    pub(crate) fn accept_draft(&mut self, token: u32) -> bool {
         if self.params.stop_tokens.contains(&token) {
             return false;
         }
@@ -316,7 +316,7 @@ impl Sequence {
     }
 
     /// Sends an event; `false` when nobody listens any more.
-    pub fn send(&mut self, event: Event) -> bool {
+    pub(crate) fn send(&mut self, event: Event) -> bool {
         let Some(sink) = &mut self.sink else { return false };
         // A sink that panics counts as gone. It must not take down the engine for the others.
         let listens = catch_unwind(AssertUnwindSafe(|| sink(event))).unwrap_or(false);
@@ -327,7 +327,7 @@ impl Sequence {
     }
 
     /// Sends the last event, if anybody listens.
-    pub fn finish(&mut self, end: End) {
+    pub(crate) fn finish(&mut self, end: End) {
         match end {
             End::Finished(reason) => self.send(Event::Finished { reason, usage: self.usage }),
             End::Failed(failure) => self.send(Event::Failed(failure)),
@@ -339,13 +339,13 @@ impl Sequence {
 
 /// Sequences by slot, a number that stays the same while they live.
 #[derive(Default)]
-pub struct Sequences {
+pub(crate) struct Sequences {
     slots: Vec<Option<Sequence>>,
     vacant: Vec<u32>,
 }
 
 impl Sequences {
-    pub fn insert(&mut self, sequence: Sequence) -> u32 {
+    pub(crate) fn insert(&mut self, sequence: Sequence) -> u32 {
         if let Some(slot) = self.vacant.pop() {
             self.slots[slot as usize] = Some(sequence);
             return slot;
@@ -355,17 +355,17 @@ impl Sequences {
     }
 
     /// Takes a sequence out; its slot may be reused.
-    pub fn remove(&mut self, slot: u32) -> Sequence {
+    pub(crate) fn remove(&mut self, slot: u32) -> Sequence {
         self.vacant.push(slot);
         self.slots[slot as usize].take().expect("a slot is removed once, by whoever listed it")
     }
 
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Sequence> {
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Sequence> {
         self.slots.iter_mut().flatten()
     }
 
     /// All sequences with their slots.
-    pub fn iter(&self) -> impl Iterator<Item = (u32, &Sequence)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Sequence)> {
         self.slots.iter().enumerate().filter_map(|(slot, s)| s.as_ref().map(|s| (slot as u32, s)))
     }
 }

@@ -13,10 +13,10 @@ const AWAITED_TOKENS_MIN: usize = 4;
 
 /// Hashes of the beginnings of blocks that the planned step computes. Sequences that need the same ones wait a step.
 #[derive(Debug, Default)]
-pub struct PlannedPrefixes(HashSet<u64>);
+pub(crate) struct PlannedPrefixes(HashSet<u64>);
 
 impl PlannedPrefixes {
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.0.clear();
     }
 }

@@ -9,11 +9,11 @@ use crate::hash::{chain_hash, root_hash};
 
 /// How near the next use of a block is; larger is nearer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Nearness(u32);
+pub(super) struct Nearness(u32);
 
 impl Nearness {
     /// No expectation covers the block.
-    pub const UNEXPECTED: Self = Self(0);
+    pub(super) const UNEXPECTED: Self = Self(0);
 
     fn of(steps: u32) -> Self {
         Self(u32::MAX - steps.min(u32::MAX - 1))
@@ -29,7 +29,7 @@ struct Expectation {
 }
 
 #[derive(Debug, Default)]
-pub struct Expectations {
+pub(super) struct Expectations {
     by_id: HashMap<ExpectedPrefixId, Expectation>,
     /// For each expected block, the nearness of every expectation that covers it.
     uses: HashMap<(ModelId, u64), Vec<Nearness>>,
@@ -37,7 +37,7 @@ pub struct Expectations {
 
 impl Expectations {
     /// Nearness of the full block with this hash.
-    pub fn nearness(&self, model: ModelId, hash: u64) -> Nearness {
+    pub(super) fn nearness(&self, model: ModelId, hash: u64) -> Nearness {
         let uses = self.uses.get(&(model, hash));
         uses.and_then(|uses| uses.iter().max().copied()).unwrap_or(Nearness::UNEXPECTED)
     }
