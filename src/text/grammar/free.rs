@@ -228,7 +228,7 @@ impl Constraint for Free {
     fn deep_clone(&self) -> Box<dyn Constraint> {
         let state = match &self.state {
             State::Free(text) => State::Free(Text {
-                triggers: Arc::new(text.triggers.iter().map(SharedTrigger::apart).collect()),
+                triggers: Arc::new(text.triggers.iter().map(SharedTrigger::deep_clone).collect()),
                 tail: text.tail.clone(),
                 first: text.first,
             }),
