@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bandmaster_engine::{Engine, EngineConfig, EngineHandle};
-use bandmaster_hub::{Found, check_unchanged};
+use bandmaster_hub::{LocalModel, check_unchanged};
 use bandmaster_models::{Cpu, Embedder, KvType, LoadOptions, Model, load_gguf};
 use bandmaster_orchestrator::{Band, Embed, Llm, SessionLlm, Worker};
 use bandmaster_text::{LoadedModel, TextEmbedder, WeightsLoader};
@@ -44,7 +44,7 @@ pub fn load(
     settings: LoadSettings,
     files: &BandFiles,
     memory: &Memory,
-    report: &dyn Fn(&Found) -> Option<Report>,
+    report: &dyn Fn(&LocalModel) -> Option<Report>,
 ) -> Result<Loaded, BandError> {
     let loader = Loader::start(engine_config(memory), settings)?;
     let mut llms: HashMap<PathBuf, Arc<dyn Llm>> = HashMap::new();
@@ -52,7 +52,7 @@ pub fn load(
         let loaded = loader.model(model, report(model))?;
         llms.insert(model.path.clone(), Arc::new(SessionLlm::new(loaded)));
     }
-    let embed = |model: &Found| loader.embedder(model).map(|embedder| embedder as Arc<dyn Embed>);
+    let embed = |model: &LocalModel| loader.embedder(model).map(|embedder| embedder as Arc<dyn Embed>);
     let embed = files.embeddings.as_ref().map(embed).transpose()?;
     Ok(Loaded { band: assemble(files, &llms, embed), engine: loader.engine })
 }
@@ -67,8 +67,8 @@ pub fn assemble(
     llms: &HashMap<PathBuf, Arc<dyn Llm>>,
     embed: Option<Arc<dyn Embed>>,
 ) -> Band {
-    let llm = |model: &Found| Arc::clone(&llms[&model.path]);
-    let worker = |model: &Found| match files.workers_named {
+    let llm = |model: &LocalModel| Arc::clone(&llms[&model.path]);
+    let worker = |model: &LocalModel| match files.workers_named {
         true => Worker::explicit(llm(model)),
         false => Worker::model(llm(model), model.bytes),
     };
@@ -114,7 +114,7 @@ impl Loader {
     ///
     /// # Errors
     /// Files that can't be used, with the reason.
-    pub fn model(&self, model: &Found, report: Option<Report>) -> Result<Arc<LoadedModel>, BandError> {
+    pub fn model(&self, model: &LocalModel, report: Option<Report>) -> Result<Arc<LoadedModel>, BandError> {
         let (name, path) = (model.name.clone(), &model.path);
         check_unchanged(path).map_err(|error| BandError::Changed { name, source: Box::new(error) })?;
         let loaded = LoadedModel::load(&self.engine, &model.name, path, self.weights(path, report))
@@ -152,7 +152,7 @@ impl Loader {
     ///
     /// # Errors
     /// Files that can't be used, with the reason.
-    pub fn embedder(&self, model: &Found) -> Result<Arc<TextEmbedder>, BandError> {
+    pub fn embedder(&self, model: &LocalModel) -> Result<Arc<TextEmbedder>, BandError> {
         check_unchanged(&model.path).map_err(|error| unusable(model, error))?;
         let embedder = Embedder::load(&model.path, Arc::clone(&self.cpu));
         let embedder = embedder.map_err(|error| unusable(model, error))?;
@@ -163,6 +163,6 @@ impl Loader {
     }
 }
 
-fn unusable(model: &Found, source: impl std::error::Error + Send + Sync + 'static) -> BandError {
+fn unusable(model: &LocalModel, source: impl std::error::Error + Send + Sync + 'static) -> BandError {
     BandError::Unusable { name: model.name.clone(), path: model.path.clone(), source: Box::new(source) }
 }

@@ -1,6 +1,6 @@
 //! How much memory an engine may take for a band.
 
-use bandmaster_hub::{Found, Hub, Role, gib, memory_estimate};
+use bandmaster_hub::{Hub, LocalModel, Role, format_memory_size, memory_estimate};
 
 use super::error::BandError;
 use super::files::BandFiles;
@@ -57,21 +57,26 @@ pub fn memory(available: Available, hub: &Hub, files: &BandFiles) -> Result<Memo
 pub fn memory_for(
     available: Available,
     hub: &Hub,
-    writers: &[&Found],
+    writers: &[&LocalModel],
     others_bytes: u64,
 ) -> Result<Memory, BandError> {
     let needed: u64 = others_bytes + writers.iter().map(|model| model.memory_bytes).sum::<u64>();
     let (allowed, may) = (available.allowed_bytes, available.bytes());
-    let weights = |model: &&Found| model.bytes + model.bytes / 20;
+    let weights = |model: &&LocalModel| model.bytes + model.bytes / 20;
     let room = may.saturating_sub(OVERHEAD_BYTES + others_bytes);
     let largest = writers.iter().map(weights).max().unwrap_or(0);
     let all: u64 = writers.iter().map(weights).sum();
     let mut note = None;
     if needed > may {
-        let parts = writers.iter().map(|model| format!("{} {}", model.name, gib(model.memory_bytes)));
+        let parts =
+            writers.iter().map(|model| format!("{} {}", model.name, format_memory_size(model.memory_bytes)));
         let parts = parts.collect::<Vec<_>>().join(", ");
         let limit = if allowed <= may { "it may take only" } else { "the free memory is only" };
-        let shortage = format!("the band needs about {} ({parts}), but {limit} {}", gib(needed), gib(may));
+        let shortage = format!(
+            "the band needs about {} ({parts}), but {limit} {}",
+            format_memory_size(needed),
+            format_memory_size(may)
+        );
         if largest + KV_BYTES_MIN > room {
             let raise = if available.is_set && allowed <= may { "raise --memory or " } else { "" };
             return Err(BandError::TooLarge {
@@ -113,8 +118,10 @@ fn what_to_choose(hub: &Hub, bytes: u64) -> String {
         matches!(model.role, Role::Planner | Role::Worker) && memory_estimate(model) <= bytes
     });
     fitting.sort_by_key(|model| std::cmp::Reverse(model.bytes));
-    let named =
-        fitting.iter().take(3).map(|model| format!("{} needs {}", model.name, gib(memory_estimate(model))));
+    let named = fitting
+        .iter()
+        .take(3)
+        .map(|model| format!("{} needs {}", model.name, format_memory_size(memory_estimate(model))));
     match named.collect::<Vec<_>>().join(", ") {
         named if named.is_empty() => {
             "choose a smaller model with --planner (none that fits is installed)".to_owned()

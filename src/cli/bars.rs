@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::terminal;
-use crate::hub::{Progress, human_bytes};
+use crate::hub::{Progress, format_file_size};
 
 /// Without a terminal, at most one line is written in this time.
 const LINE_EVERY: Duration = Duration::from_secs(10);
@@ -87,15 +87,15 @@ impl Bars {
         } else if self.last_line.elapsed() >= LINE_EVERY {
             self.last_line = Instant::now();
             let total =
-                self.bytes_total.map(|total| format!(" of {}", human_bytes(total))).unwrap_or_default();
-            self.line(&format!("{}: {}{total}", self.file, human_bytes(bytes)));
+                self.bytes_total.map(|total| format!(" of {}", format_file_size(total))).unwrap_or_default();
+            self.line(&format!("{}: {}{total}", self.file, format_file_size(bytes)));
         }
     }
 
     fn end(&mut self) {
         match self.bar.take() {
             Some(bar) => bar.finish_and_clear(),
-            None => self.line(&format!("{}: {}", self.file, human_bytes(self.bytes))),
+            None => self.line(&format!("{}: {}", self.file, format_file_size(self.bytes))),
         }
     }
 }

@@ -16,7 +16,7 @@ use super::error::CliError;
 use super::flags::{BandFlags, Global, ServeFlags};
 use super::machine::Machine;
 use super::settings::{self, About, Device, Row, kv_type_name};
-use crate::hub::{Band, Home, Hub, gib};
+use crate::hub::{Band, Home, Hub, format_memory_size};
 
 use file::{ConfigFile, as_text};
 pub use serve::ServeSettings;
@@ -312,7 +312,10 @@ impl Config {
             Shown::new(settings::HOME.about, Some(&home)),
             Shown::new(settings::OFFLINE.about, Some(&self.offline)),
             Shown::new(settings::THREADS.about, Some(&self.threads)),
-            Shown::new(settings::MEMORY.about, Some(&self.memory_bytes.map(|bytes| gib(*bytes)))),
+            Shown::new(
+                settings::MEMORY.about,
+                Some(&self.memory_bytes.map(|bytes| format_memory_size(*bytes))),
+            ),
             Shown::new(settings::CONTEXT_TOKENS.about, Some(&self.context_tokens)),
             Shown::new(settings::KV_TYPE.about, Some(&kv_type)),
             Shown::new(settings::DEVICE.about, Some(&self.device.map(|Device::Cpu| "cpu"))),

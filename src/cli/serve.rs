@@ -17,7 +17,7 @@ use super::{print, start_log, terminal};
 use crate::band::{BandFiles, Loader, Memory, engine_config, memory_to_serve};
 use crate::client::SOCKET;
 use crate::engine::{EngineConfig, EngineHandle};
-use crate::hub::{Found, Hub, Role, gib};
+use crate::hub::{Hub, LocalModel, Role, format_memory_size};
 use crate::journal::Desk;
 use crate::server::auth::Keys;
 use crate::server::budget::freed;
@@ -156,7 +156,12 @@ fn export(config: &Config) -> Result<Option<Export>, CliError> {
     })
 }
 
-async fn run(app: &Arc<App>, bound: Bound, layers: &Layers, named: Vec<Found>) -> Result<ExitCode, CliError> {
+async fn run(
+    app: &Arc<App>,
+    bound: Bound,
+    layers: &Layers,
+    named: Vec<LocalModel>,
+) -> Result<ExitCode, CliError> {
     let loading = {
         let app = Arc::clone(app);
         tokio::spawn(async move {
@@ -224,12 +229,12 @@ async fn asked_to_end() {
     let _ = tokio::signal::ctrl_c().await;
 }
 
-fn named(hub: &Hub, typed: &[String]) -> Result<Vec<Found>, CliError> {
+fn named(hub: &Hub, typed: &[String]) -> Result<Vec<LocalModel>, CliError> {
     Ok(typed.iter().map(|name| hub.find(name)).collect::<Result<_, _>>()?)
 }
 
 /// Finds the models of the aliases: those of `--model`, or installed ones.
-fn aliases(hub: &Hub, settings: &ServeSettings, named: &[Found]) -> Result<Vec<Alias>, CliError> {
+fn aliases(hub: &Hub, settings: &ServeSettings, named: &[LocalModel]) -> Result<Vec<Alias>, CliError> {
     let model = |typed: &str| {
         let at = settings.models.value.iter().position(|model| model == typed);
         let found = at.map(|at| &named[at]).or_else(|| named.iter().find(|model| model.name == typed));
@@ -272,7 +277,8 @@ fn fits(band: &BandFiles, memory: &Memory) -> bool {
     let largest = band.workers.iter().chain([&band.planner]).max_by_key(|model| model.bytes);
     let too_large = largest.filter(|model| model.memory_bytes > memory.bytes);
     if let Some(model) = too_large {
-        let (name, needed, may) = (&model.name, gib(model.memory_bytes), gib(memory.bytes));
+        let (name, needed, may) =
+            (&model.name, format_memory_size(model.memory_bytes), format_memory_size(memory.bytes));
         tracing::warn!(
             "no band: {name} needs about {needed}, but {may} are available: raise --memory or name a smaller --planner"
         );

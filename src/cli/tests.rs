@@ -13,7 +13,7 @@ use super::flags::{BandFlags, BenchCommand, Cli, Command, Global, ServeFlags};
 use super::inputs::{INPUT_BYTES_MAX, Inputs, Piped, read};
 use super::machine::Machine;
 use super::units::{parse_age, parse_bytes};
-use crate::hub::gib;
+use crate::hub::format_memory_size;
 use harness::{Target, fuzz};
 
 #[path = "../../tests/fuzz/harness.rs"]
@@ -56,7 +56,10 @@ fn sizes_and_ages_are_read_with_their_units() {
     for text in ["", "30", "d", "30 years", "-1d", "1e300d", "99999999999999999999999999d"] {
         assert!(parse_age(text).is_err(), "{text}");
     }
-    assert_eq!((gib(512 << 20), gib(12 << 30)), ("512 MiB".to_owned(), "12.0 GiB".to_owned()));
+    assert_eq!(
+        (format_memory_size(512 << 20), format_memory_size(12 << 30)),
+        ("512 MiB".to_owned(), "12.0 GiB".to_owned())
+    );
 }
 
 fn inputs_of(files: &[&Path], piped: Option<&[u8]>, stdin: &[u8]) -> Result<Inputs, String> {

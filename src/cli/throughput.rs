@@ -22,8 +22,8 @@ use crate::bench::origin::Origin;
 use crate::bench::report::{ModelFacts, ThroughputReport};
 use crate::bench::row::Row;
 use crate::bench::workload::Throughput;
-use crate::hub::gib;
-use crate::hub::{Found, check_unchanged};
+use crate::hub::format_memory_size;
+use crate::hub::{LocalModel, check_unchanged};
 
 /// Most tokens that one step computes; longer prompts take several steps.
 const STEP_TOKENS_MAX: usize = 512;
@@ -33,7 +33,7 @@ pub fn bench_throughput(config: &Config, flags: &ThroughputFlags) -> Result<Exit
     for work in &works {
         work.validate().map_err(|error| CliError::usage(error.to_string()))?;
     }
-    let found = config.hub().find_writer(&flags.model)?;
+    let found = config.hub().find_text_model(&flags.model)?;
     let room = room_bytes(config, &found)?;
     let Origin { mut machine, command, version, mut build } = origin();
     build.add_model(&found.name, &found.path);
@@ -101,7 +101,7 @@ fn works(config: &Config, flags: &ThroughputFlags) -> Vec<Throughput> {
 }
 
 /// Bytes left for the KV cache by --memory and by the process's memory limit.
-fn room_bytes(config: &Config, found: &Found) -> Result<usize, CliError> {
+fn room_bytes(config: &Config, found: &LocalModel) -> Result<usize, CliError> {
     let limit = memory_limit().map(models_bytes);
     let may = config.memory_bytes.value.min(limit.unwrap_or(u64::MAX));
     let room = may.saturating_sub(found.bytes + found.bytes / 8);
@@ -109,13 +109,13 @@ fn room_bytes(config: &Config, found: &Found) -> Result<usize, CliError> {
         return Err(CliError::Failed(anyhow::anyhow!(
             "{} needs about {}, but this process may have {}: raise its limit (`ulimit -v`, `ulimit -d`)",
             found.name,
-            gib(found.memory_bytes),
-            gib(may)
+            format_memory_size(found.memory_bytes),
+            format_memory_size(may)
         )));
     }
     if room == 0 {
-        let needed = gib(found.memory_bytes);
-        let allowed = gib(config.memory_bytes.value);
+        let needed = format_memory_size(found.memory_bytes);
+        let allowed = format_memory_size(config.memory_bytes.value);
         return Err(CliError::Failed(anyhow::anyhow!(
             "{} needs about {needed}, but --memory allows {allowed}",
             found.name
@@ -128,7 +128,7 @@ fn room_bytes(config: &Config, found: &Found) -> Result<usize, CliError> {
 struct Bench<'a> {
     config: &'a Config,
     flags: &'a ThroughputFlags,
-    found: &'a Found,
+    found: &'a LocalModel,
     /// For the KV cache.
     room: usize,
     status: StatusLine,

@@ -28,7 +28,7 @@ use crate::bench::workflow::trace::Trace;
 use crate::bench::workflow::{Driven, Place, Setting, WorkflowError, drive};
 use crate::client::{Client, Endpoint};
 use crate::engine::{EngineConfig, Order};
-use crate::hub::Found;
+use crate::hub::LocalModel;
 use crate::text::LoadedModel;
 
 /// Engine settings of `--set` and `--against`.
@@ -80,7 +80,7 @@ impl Settings {
 /// What computes the trace.
 enum Players {
     /// Models in this process, by role.
-    Here(BTreeMap<String, Found>),
+    Here(BTreeMap<String, LocalModel>),
     /// OpenAI-compatible servers, by role.
     Servers(Client, BTreeMap<String, Endpoint>),
 }
@@ -131,7 +131,7 @@ async fn players(config: &Config, flags: &WorkflowFlags, trace: &Trace) -> Resul
     let names = names(trace, &flags.roles)?;
     if flags.urls.is_empty() {
         let hub = config.hub();
-        let found = names.into_iter().map(|(role, model)| Ok((role, hub.find_writer(&model)?)));
+        let found = names.into_iter().map(|(role, model)| Ok((role, hub.find_text_model(&model)?)));
         return Ok(Players::Here(found.collect::<Result<_, CliError>>()?));
     }
     let client = servers::client(flags.timeout_seconds)?;
@@ -228,11 +228,11 @@ impl Bench<'_> {
     fn round_here(
         &self,
         name: &str,
-        roles: &BTreeMap<String, Found>,
+        roles: &BTreeMap<String, LocalModel>,
         settings: Settings,
         seed: u64,
     ) -> Result<(Round, bool), CliError> {
-        let mut writers: Vec<&Found> = Vec::new();
+        let mut writers: Vec<&LocalModel> = Vec::new();
         for found in roles.values() {
             if writers.iter().all(|other| other.path != found.path) {
                 writers.push(found);
@@ -246,7 +246,7 @@ impl Bench<'_> {
             EngineConfig { order: settings.order, speculate: settings.speculate, ..engine_config(&memory) };
         let loader = Loader::start(config, load::settings(self.config))?;
         let engine = loader.engine();
-        let load = |found: &Found| loader.model(found, load::bar(&self.screen, found));
+        let load = |found: &LocalModel| loader.model(found, load::bar(&self.screen, found));
         let models = self.models(roles, &load)?;
         let late = |role: &str| load(&roles[role]).map_err(|error| error.with_causes());
         let mut place = Here::new(engine, models);
@@ -260,8 +260,8 @@ impl Bench<'_> {
     /// Loads the models of all roles except those that load late. A model with several roles is loaded once.
     fn models(
         &self,
-        roles: &BTreeMap<String, Found>,
-        load: &dyn Fn(&Found) -> Result<Arc<LoadedModel>, BandError>,
+        roles: &BTreeMap<String, LocalModel>,
+        load: &dyn Fn(&LocalModel) -> Result<Arc<LoadedModel>, BandError>,
     ) -> Result<Models, CliError> {
         let mut models = Models::new();
         for (role, found) in roles {

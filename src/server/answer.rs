@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bandmaster_text::{
-    Class, FinishReason, Generation, Held, LoadedModel, Message, Output, OutputParser, Part, Piece, Priority,
-    Prompt, Rendering, Sampling, Score, SessionError, Terms, Tool, ToolChoice, Usage, Waited, Written,
+    Cancellation, Class, ClientGrammar, FinishReason, Generation, GenerationOptions, LoadedModel, Message,
+    Output, OutputConstraint, OutputParser, Part, Piece, Priority, Prompt, RenderOptions, Sampling, Score,
+    SessionError, Tool, ToolChoice, Usage,
 };
 use futures_util::stream::{self, Stream, StreamExt};
 use serde_json::json;
@@ -31,7 +32,7 @@ pub struct Question {
     pub format: Format,
     /// The request field that set the format, for errors.
     pub format_field: &'static str,
-    pub rendering: Rendering,
+    pub rendering: RenderOptions,
     pub draws: Draws,
     /// How many answers to generate.
     pub choices: u32,
@@ -45,7 +46,7 @@ pub enum Format {
     JsonObject,
     Schema(serde_json::Value),
     /// A grammar that the client wrote.
-    Written(Written),
+    ClientGrammar(ClientGrammar),
 }
 
 impl Format {
@@ -55,7 +56,7 @@ impl Format {
             Self::Text => Output::Text,
             Self::JsonObject => Output::JsonObject,
             Self::Schema(schema) => Output::Schema(schema),
-            Self::Written(written) => Output::Written(written),
+            Self::ClientGrammar(grammar) => Output::ClientGrammar(grammar),
         }
     }
 }
@@ -173,14 +174,14 @@ pub type Answers = Pin<Box<dyn Stream<Item = (u32, Update)> + Send>>;
 pub async fn ask(model: Arc<LoadedModel>, question: Question) -> Result<Answers, ApiError> {
     let weight = Weight::of(&question.messages, &question.tools, &question.rendering.variables);
     let bytes = weight.check(&model)?;
-    Ok(merge(begin(bytes, move |waited| prepare(model, question, waited)).await?))
+    Ok(merge(begin(bytes, move |cancellation| prepare(model, question, cancellation)).await?))
 }
 
 /// A request that is ready to run once its grammar is compiled.
 pub struct Prepared {
     pub model: Arc<LoadedModel>,
-    /// The prompts, each with its terms. The output's constraint is not among the terms; it is in `output`.
-    pub prompts: Vec<(Prompt, Terms)>,
+    /// The prompts, each with its options. The output's constraint is not among the options; it is in `output`.
+    pub prompts: Vec<(Prompt, GenerationOptions)>,
     /// The constraint on every answer.
     pub output: Output,
     /// How many answers to generate for each prompt.
@@ -202,22 +203,22 @@ pub struct Prepared {
 /// Those of `prepare`, the grammar and the engine; 429 and 503 under overload.
 pub async fn begin(
     bytes: usize,
-    prepare: impl FnOnce(&Waited) -> Result<Prepared, ApiError> + Send + 'static,
+    prepare: impl FnOnce(&Cancellation) -> Result<Prepared, ApiError> + Send + 'static,
 ) -> Result<Vec<Choice>, ApiError> {
     enum Begun {
         Now(Vec<Choice>),
         Later(Box<Prepared>),
     }
-    let work = move |waited: &Waited| {
-        let prepared = prepare(waited)?;
-        Ok(match prepared.model.held_at_once(&prepared.output) {
-            Some(held) => Begun::Now(prepared.ask(&held)?),
+    let work = move |cancellation: &Cancellation| {
+        let prepared = prepare(cancellation)?;
+        Ok(match prepared.model.cached_constraint(&prepared.output) {
+            Some(constraint) => Begun::Now(prepared.ask(&constraint)?),
             None => Begun::Later(Box::new(prepared)),
         })
     };
     match jobs::run(bytes, work).await? {
         Begun::Now(choices) => Ok(choices),
-        Begun::Later(prepared) => jobs::make(move |waited| prepared.make(waited)).await,
+        Begun::Later(prepared) => jobs::make(move |cancellation| prepared.make(cancellation)).await,
     }
 }
 
@@ -226,18 +227,20 @@ impl Prepared {
         ApiError::of_session(error, self.prompt_field, self.output_field)
     }
 
-    fn make(self: Box<Self>, waited: &Waited) -> Result<Vec<Choice>, ApiError> {
-        let held = self.model.hold(&self.output, waited).map_err(|error| self.refused(&error))?;
-        self.ask(&held)
+    fn make(self: Box<Self>, cancellation: &Cancellation) -> Result<Vec<Choice>, ApiError> {
+        let constraint =
+            self.model.constraint_for(&self.output, cancellation).map_err(|error| self.refused(&error))?;
+        self.ask(&constraint)
     }
 
-    fn ask(&self, held: &Held) -> Result<Vec<Choice>, ApiError> {
+    fn ask(&self, constraint: &OutputConstraint) -> Result<Vec<Choice>, ApiError> {
         let mut begun = Vec::new();
-        for (prompt, terms) in &self.prompts {
+        for (prompt, options) in &self.prompts {
             for number in 0..self.choices {
-                let terms = Terms { sampling: nth(&terms.sampling, number), ..terms.clone() };
+                let options =
+                    GenerationOptions { sampling: nth(&options.sampling, number), ..options.clone() };
                 let parser = self.tools.as_ref().map(|tools| self.model.parser(prompt, tools));
-                let generation = self.model.generate_held(prompt.clone(), terms, held);
+                let generation = self.model.generate_constrained(prompt.clone(), options, constraint);
                 let generation = generation.map_err(|error| self.refused(&error))?;
                 let choice = Choice::new(generation, parser, self.output_field);
                 begun.push(Choice { must_call: self.must_call, ..choice });
@@ -247,14 +250,18 @@ impl Prepared {
     }
 }
 
-fn prepare(model: Arc<LoadedModel>, question: Question, waited: &Waited) -> Result<Prepared, ApiError> {
+fn prepare(
+    model: Arc<LoadedModel>,
+    question: Question,
+    cancellation: &Cancellation,
+) -> Result<Prepared, ApiError> {
     let calls = !question.tools.is_empty() && question.choice != ToolChoice::None;
     let output_field = if calls { "tools" } else { question.format_field };
     let refused = |error: &_| ApiError::of_session(error, "messages", output_field);
     let tools: &[Tool] = if calls { &question.tools } else { &[] };
     question.draws.check(&model)?;
-    let allowance = model.allowance(waited.clone());
-    let prompt = model.rendered_prompt(&question.messages, tools, &question.rendering, &allowance);
+    let limits = model.render_limits(cancellation.clone());
+    let prompt = model.rendered_prompt(&question.messages, tools, &question.rendering, &limits);
     let prompt = prompt.map_err(|error| refused(&error))?;
     let output = match question.format {
         format if calls => Output::Calls {
@@ -266,7 +273,7 @@ fn prepare(model: Arc<LoadedModel>, question: Question, waited: &Waited) -> Resu
                 Format::Text => None,
                 Format::JsonObject => Some(json!({"type": "object"})),
                 Format::Schema(schema) => Some(schema),
-                Format::Written(_) => {
+                Format::ClientGrammar(_) => {
                     let field = question.format_field;
                     let message = format!(
                         "{field} can't be used together with tools: give a schema, or set tool_choice to none"
@@ -277,9 +284,9 @@ fn prepare(model: Arc<LoadedModel>, question: Question, waited: &Waited) -> Resu
         },
         format => format.output(),
     };
-    let terms = Terms { parsed: true, ..terms(&model, &prompt, question.draws) };
+    let options = GenerationOptions { parsed: true, ..generation_options(&model, &prompt, question.draws) };
     Ok(Prepared {
-        prompts: vec![(prompt, terms)],
+        prompts: vec![(prompt, options)],
         output,
         choices: question.choices,
         prompt_field: "messages",
@@ -293,12 +300,12 @@ fn prepare(model: Arc<LoadedModel>, question: Question, waited: &Waited) -> Resu
 /// A client is waiting for the answer.
 const INTERACTIVE: Priority = Priority { class: Class::Interactive, run: None, critical_path_tokens: 0 };
 
-/// The terms of an answer to `prompt`, except for its format. Without `max_tokens` it may fill the context.
+/// The options of an answer to `prompt`, except for its format. Without `max_tokens` it may fill the context.
 #[must_use]
-pub fn terms(model: &LoadedModel, prompt: &Prompt, draws: Draws) -> Terms {
+pub fn generation_options(model: &LoadedModel, prompt: &Prompt, draws: Draws) -> GenerationOptions {
     let room = model.context_tokens().saturating_sub(prompt.ids.len()).max(1);
     let room = u32::try_from(room).unwrap_or(u32::MAX);
-    Terms {
+    GenerationOptions {
         sampling: draws.sampling,
         min_tokens: draws.min_tokens,
         ignore_eos: draws.ignore_eos,
@@ -308,7 +315,7 @@ pub fn terms(model: &LoadedModel, prompt: &Prompt, draws: Draws) -> Terms {
         cache_salt: draws.cache_salt,
         top_logprobs: draws.top_logprobs.or(draws.token_ids.then_some(0)),
         priority: INTERACTIVE,
-        ..Terms::new(draws.max_tokens.unwrap_or(room).min(room))
+        ..GenerationOptions::new(draws.max_tokens.unwrap_or(room).min(room))
     }
 }
 

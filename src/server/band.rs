@@ -110,7 +110,7 @@ fn check(question: &Question) -> Result<(), ApiError> {
         question if question.choices > 1 => refuse("n"),
         question if question.draws.top_logprobs.is_some() => refuse("logprobs"),
         question if question.draws.token_ids => refuse("return_token_ids"),
-        question if question.rendering.continues => refuse("continue_final_message"),
+        question if question.rendering.continue_final_message => refuse("continue_final_message"),
         question if !question.draws.stop_token_ids.is_empty() => refuse("stop_token_ids"),
         question if question.draws.stop_in_text => refuse("include_stop_str_in_output"),
         question if question.draws.ignore_eos => refuse("ignore_eos"),

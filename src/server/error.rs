@@ -114,9 +114,9 @@ impl ApiError {
     pub fn of_session(error: &SessionError, prompt: &str, output: &str) -> Self {
         let message = error.to_string();
         match error {
-            SessionError::Ended
-            | SessionError::Template(TemplateError::Ended)
-            | SessionError::Grammar(GrammarError::Ended) => ApiError::left(),
+            SessionError::Cancelled
+            | SessionError::Template(TemplateError::Cancelled)
+            | SessionError::Grammar(GrammarError::Cancelled) => ApiError::left(),
             SessionError::Template(TemplateError::TooLong { .. }) => {
                 Self::invalid(prompt, message).code("context_length_exceeded")
             }
@@ -386,6 +386,6 @@ mod tests {
         );
         check(Failure::Stopped, 500, None, "generation failed: the engine has stopped");
         let ended = "generation failed: the answer has already ended";
-        is(&ApiError::of_session(&SessionError::EndedBefore, "messages", "f"), 500, None, None, ended);
+        is(&ApiError::of_session(&SessionError::AlreadyEnded, "messages", "f"), 500, None, None, ended);
     }
 }

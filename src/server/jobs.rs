@@ -8,7 +8,7 @@ mod tests;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use bandmaster_text::Waited;
+use bandmaster_text::Cancellation;
 use tokio::sync::Semaphore;
 
 use super::budget;
@@ -40,11 +40,11 @@ thread_local! {
 }
 
 /// Tells the job when it is dropped that its client no longer waits.
-struct Waiter(Waited);
+struct Waiter(Cancellation);
 
 impl Drop for Waiter {
     fn drop(&mut self) {
-        self.0.end();
+        self.0.cancel();
     }
 }
 
@@ -54,7 +54,7 @@ impl Drop for Waiter {
 /// Those of `work`; 503 if it gets no turn in time, 413 if it takes too long.
 pub async fn run<T: Send + 'static>(
     bytes: usize,
-    work: impl FnOnce(&Waited) -> Result<T, ApiError> + Send + 'static,
+    work: impl FnOnce(&Cancellation) -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
     #[cfg(test)]
     ASKED.set(ASKED.get() + 1);
@@ -67,7 +67,7 @@ pub async fn run<T: Send + 'static>(
 /// # Errors
 /// As [`run`], and 429 when too many grammars are requested at once.
 pub async fn make<T: Send + 'static>(
-    work: impl FnOnce(&Waited) -> Result<T, ApiError> + Send + 'static,
+    work: impl FnOnce(&Cancellation) -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
     let _asked = Asked::among(&GRAMMARS_ASKED, GRAMMARS_ASKED_MAX)?;
     run_within(&GRAMMARS, (WAIT_MAX, TIME_MAX), work).await
@@ -96,18 +96,18 @@ impl Drop for Asked<'_> {
 async fn run_within<T: Send + 'static>(
     turns: &'static Semaphore,
     (wait_max, time_max): (Duration, Duration),
-    work: impl FnOnce(&Waited) -> Result<T, ApiError> + Send + 'static,
+    work: impl FnOnce(&Cancellation) -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
     let turn = tokio::time::timeout(wait_max, turns.acquire()).await.map_err(|_| {
         ApiError::unavailable("other requests are being prepared: try again later").code("queue_full")
     })?;
-    let waiter = Waiter(Waited::default());
-    let waited = waiter.0.clone();
+    let waiter = Waiter(Cancellation::default());
+    let cancellation = waiter.0.clone();
     let working = tokio::task::spawn_blocking(move || {
         // Held by the work itself, so that an abandoned job counts until it has ended.
         let _turn = turn;
         let began = Instant::now();
-        let done = if waited.goes_on() { work(&waited) } else { Err(ApiError::left()) };
+        let done = if !cancellation.is_cancelled() { work(&cancellation) } else { Err(ApiError::left()) };
         if began.elapsed() >= LONG {
             budget::give_back();
         }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::UNIX_EPOCH;
 
 use bandmaster_band::{BandFiles, assemble};
-use bandmaster_hub::{Found, Hub, Role};
+use bandmaster_hub::{Hub, LocalModel, Role};
 use bandmaster_orchestrator::{Band, Embed, Llm, SessionLlm};
 use bandmaster_text::{LoadedModel, TextEmbedder};
 use tokio::sync::OnceCell;
@@ -25,14 +25,14 @@ pub struct Loaders {
 }
 
 /// Loads a generative model, or says why it can't.
-pub type LoadModel = Box<dyn Fn(&Found) -> Result<Arc<LoadedModel>, String> + Send + Sync>;
+pub type LoadModel = Box<dyn Fn(&LocalModel) -> Result<Arc<LoadedModel>, String> + Send + Sync>;
 /// Loads an embedding model, or says why it can't.
-pub type LoadEmbedder = Box<dyn Fn(&Found) -> Result<Arc<TextEmbedder>, String> + Send + Sync>;
+pub type LoadEmbedder = Box<dyn Fn(&LocalModel) -> Result<Arc<TextEmbedder>, String> + Send + Sync>;
 
 pub struct Shelf {
     hub: Hub,
     /// Models named at the start; they need not be installed.
-    named: Vec<Found>,
+    named: Vec<LocalModel>,
     aliases: Vec<Alias>,
     band: Option<BandFiles>,
     loaders: Loaders,
@@ -62,7 +62,7 @@ type Cells<T> = Mutex<HashMap<String, Arc<OnceCell<Arc<T>>>>>;
 impl Shelf {
     /// Offers the models installed in `hub`, the models `named` at the start, and the band if there is one.
     #[must_use]
-    pub fn new(hub: Hub, named: Vec<Found>, band: Option<BandFiles>, loaders: Loaders) -> Self {
+    pub fn new(hub: Hub, named: Vec<LocalModel>, band: Option<BandFiles>, loaders: Loaders) -> Self {
         Self {
             hub,
             named,
@@ -87,7 +87,7 @@ impl Shelf {
         if self.band.is_some() {
             models.push(self.tell(BAND, "band", "bandmaster", 0));
         }
-        let mut found: Vec<Found> = self.named.clone();
+        let mut found: Vec<LocalModel> = self.named.clone();
         for name in self.hub.installed().iter().map(|model| &model.name) {
             if found.iter().all(|other| other.name != *name) {
                 found.extend(self.hub.find(name).ok());
@@ -150,7 +150,7 @@ impl Shelf {
     }
 
     fn usual(&self, embeds: bool) -> Result<String, ApiError> {
-        let fits = |model: &&Found| (model.role == Role::Embeddings) == embeds;
+        let fits = |model: &&LocalModel| (model.role == Role::Embeddings) == embeds;
         if let Some(model) = self.named.iter().find(fits) {
             return Ok(model.name.clone());
         }
@@ -165,7 +165,7 @@ impl Shelf {
         }
     }
 
-    fn find(&self, id: &str, embeds: bool) -> Result<Found, ApiError> {
+    fn find(&self, id: &str, embeds: bool) -> Result<LocalModel, ApiError> {
         let found = self.named.iter().find(|model| model.name == id).cloned();
         // Only installed models are looked up: a path in a request must not open a file.
         let installed = || self.hub.installed().iter().any(|model| model.name == id);
@@ -244,12 +244,12 @@ impl Shelf {
         self.player(&self.band_files()?.planner).await
     }
 
-    async fn player(self: &Arc<Self>, found: &Found) -> Result<Arc<LoadedModel>, ApiError> {
+    async fn player(self: &Arc<Self>, found: &LocalModel) -> Result<Arc<LoadedModel>, ApiError> {
         let (shelf, file) = (Arc::clone(self), found.clone());
         loaded(&self.models, &found.name, move || (shelf.loaders.model)(&file)).await
     }
 
-    async fn band_embedder(self: &Arc<Self>, found: &Found) -> Result<Arc<TextEmbedder>, ApiError> {
+    async fn band_embedder(self: &Arc<Self>, found: &LocalModel) -> Result<Arc<TextEmbedder>, ApiError> {
         let (shelf, file) = (Arc::clone(self), found.clone());
         loaded(&self.embedders, &found.name, move || (shelf.loaders.embedder)(&file)).await
     }

@@ -7,10 +7,12 @@ use axum::Json as Body;
 use axum::extract::State;
 use axum::response::sse::Event;
 use axum::response::{IntoResponse, Response};
-use bandmaster_text::{LoadedModel, Output, Part, Prompt, Score, Terms, TokenOffsets, Waited};
+use bandmaster_text::{
+    Cancellation, GenerationOptions, LoadedModel, Output, Part, Prompt, Score, TokenOffsets,
+};
 use futures_util::stream::{self, Stream, StreamExt};
 
-use crate::answer::{self, Answers, Choice, Finish, Prepared, Spent, Update, merge, terms};
+use crate::answer::{self, Answers, Choice, Finish, Prepared, Spent, Update, generation_options, merge};
 use crate::error::ApiError;
 use crate::shelf::BAND;
 use crate::track::{Track, whole};
@@ -75,8 +77,8 @@ async fn begin(model: Arc<LoadedModel>, question: CompletionQuestion) -> Result<
     let bytes = question.bytes();
     jobs::check_size("prompt", bytes)?;
     check_prompt_bytes(&model, "prompt", question.longest_text())?;
-    let prepare = move |waited: &Waited| {
-        let prompts = question.prompts(&model, waited)?;
+    let prepare = move |cancellation: &Cancellation| {
+        let prompts = question.prompts(&model, cancellation)?;
         let CompletionQuestion { mut draws, format, format_field, choices, echo, suffix, .. } = question;
         draws.check(&model)?;
         if suffix.is_some() {
@@ -85,15 +87,16 @@ async fn begin(model: Arc<LoadedModel>, question: CompletionQuestion) -> Result<
         // With `max_tokens` 0 the client only wants the prompt's scores, or the prompt in the cache.
         let none = draws.max_tokens == Some(0);
         let score_prompt = echo && draws.top_logprobs.is_some();
-        let with_terms = |prompt: Prompt| {
-            let mut terms = Terms { score_prompt, ..terms(&model, &prompt, draws.clone()) };
+        let with_options = |prompt: Prompt| {
+            let mut options =
+                GenerationOptions { score_prompt, ..generation_options(&model, &prompt, draws.clone()) };
             if none {
-                terms.max_tokens = 0;
+                options.max_tokens = 0;
             }
-            (prompt, terms)
+            (prompt, options)
         };
         Ok(Prepared {
-            prompts: prompts.into_iter().map(with_terms).collect(),
+            prompts: prompts.into_iter().map(with_options).collect(),
             output: if none { Output::Text } else { format.output() },
             choices,
             prompt_field: "prompt",

@@ -6,10 +6,10 @@ use std::time::Instant;
 use axum::Json as Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use bandmaster_text::{LoadedModel, Output, Part, Terms, Waited};
+use bandmaster_text::{Cancellation, LoadedModel, Output, Part};
 use futures_util::stream::{self, StreamExt};
 
-use crate::answer::{self, Answers, Choice, Finish, Prepared, Spent, Update, merge, terms};
+use crate::answer::{self, Answers, Choice, Finish, Prepared, Spent, Update, generation_options, merge};
 use crate::error::ApiError;
 use crate::track::{Track, whole};
 use crate::weight::check_prompt_bytes;
@@ -86,20 +86,20 @@ async fn begin(
         n_predict: question.draws.max_tokens.map_or(-1, i64::from),
         temperature: question.draws.sampling.temperature,
     };
-    let prepare = move |waited: &Waited| {
+    let prepare = move |cancellation: &Cancellation| {
         let InfillQuestion { fill, mut draws, .. } = question;
         draws.check(&model)?;
-        let prompt = model.fill_prompt(&fill, waited);
+        let prompt = model.fill_prompt(&fill, cancellation);
         let prompt = prompt.map_err(|error| ApiError::of_session(&error, "input_prefix", "input_prefix"))?;
         let prompt = prompt.ok_or_else(|| no_marks("input_suffix", &model))?;
         draws.stop_token_ids.extend(model.fill_stops());
         let none = draws.max_tokens == Some(0);
-        let mut terms: Terms = terms(&model, &prompt, draws);
+        let mut options = generation_options(&model, &prompt, draws);
         if none {
-            terms.max_tokens = 0;
+            options.max_tokens = 0;
         }
         Ok(Prepared {
-            prompts: vec![(prompt, terms)],
+            prompts: vec![(prompt, options)],
             output: Output::Text,
             choices: 1,
             prompt_field: "input_prefix",

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json as Body;
 use axum::extract::State;
-use bandmaster_text::{Allowance, LoadedModel, Prompt, Waited};
+use bandmaster_text::{Cancellation, LoadedModel, Prompt, RenderLimits};
 
 use crate::error::ApiError;
 use crate::wire::body::Json;
@@ -32,15 +32,15 @@ pub async fn tokenize(
     let cut = request.cut()?;
     let bytes = cut.check()?;
     let model = app.shelf.model(&id).await?;
-    let tokens = jobs::run(bytes, move |waited| {
+    let tokens = jobs::run(bytes, move |cancellation| {
         let tokenizer = model.tokenizer();
         let ids = match cut {
             Cut::Text { text, special, framed } => {
-                let ids = tokenizer.encode_while(&text, special, &|| waited.goes_on());
+                let ids = tokenizer.encode_cancellable(&text, special, cancellation);
                 let ids = ids.ok_or_else(ApiError::left)?;
-                if framed { tokenizer.framed(ids) } else { ids }
+                if framed { tokenizer.with_bos_eos(ids) } else { ids }
             }
-            Cut::Chat(chat) => prompt(&model, &chat, waited)?.ids,
+            Cut::Chat(chat) => prompt(&model, &chat, cancellation)?.ids,
         };
         let text = |&id: &u32| String::from_utf8_lossy(tokenizer.decode_bytes(id)).into_owned();
         let told = |&id: &u32| match pieces {
@@ -57,9 +57,9 @@ pub async fn tokenize(
     tokens.await.map(Body)
 }
 
-fn prompt(model: &LoadedModel, chat: &Chat, waited: &Waited) -> Result<Prompt, ApiError> {
-    let allowance = Allowance { bytes_max: jobs::TEXT_BYTES_MAX, waited: waited.clone() };
-    let prompt = model.rendered_prompt(&chat.messages, &chat.tools, &chat.rendering, &allowance);
+fn prompt(model: &LoadedModel, chat: &Chat, cancellation: &Cancellation) -> Result<Prompt, ApiError> {
+    let limits = RenderLimits { bytes_max: jobs::TEXT_BYTES_MAX, cancellation: cancellation.clone() };
+    let prompt = model.rendered_prompt(&chat.messages, &chat.tools, &chat.rendering, &limits);
     prompt.map_err(|error| ApiError::of_session(&error, "messages", "messages"))
 }
 
@@ -87,12 +87,12 @@ pub async fn detokenize(
         let message = format!("token {unknown} is not in the vocabulary of {id} ({} tokens)", model.vocab());
         return Err(ApiError::invalid(format!("tokens[{at}]"), message));
     }
-    let content = jobs::run(size_of_val(request.tokens.as_slice()), move |waited| {
+    let content = jobs::run(size_of_val(request.tokens.as_slice()), move |cancellation| {
         let mut bytes: Vec<u8> = Vec::new();
         for ids in request.tokens.chunks(1 << 12) {
             bytes.extend(ids.iter().flat_map(|&id| model.tokenizer().decode_bytes(id)));
             jobs::check_size("tokens", bytes.len())?;
-            if !waited.goes_on() {
+            if cancellation.is_cancelled() {
                 return Err(ApiError::left());
             }
         }
@@ -137,5 +137,5 @@ async fn rendered(app: &App, asker: &Asker, request: TemplateRequest) -> Result<
     let chat = request.chat()?;
     let model = app.shelf.model(&id).await?;
     let bytes = chat.check()?;
-    jobs::run(bytes, move |waited| prompt(&model, &chat, waited)).await
+    jobs::run(bytes, move |cancellation| prompt(&model, &chat, cancellation)).await
 }

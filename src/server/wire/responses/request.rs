@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod tests;
 
-use bandmaster_text::{Rendering, Tool, ToolChoice};
+use bandmaster_text::{RenderOptions, Tool, ToolChoice};
 use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -231,7 +231,7 @@ impl ResponseAsked {
             parallel: self.parallel_tool_calls.unwrap_or(true),
             format: shaped,
             format_field: field,
-            rendering: Rendering::default(),
+            rendering: RenderOptions::default(),
             draws,
             choices: 1,
         };
