@@ -154,7 +154,7 @@ fn blocks(c: &mut Criterion) {
     fastest(c, "blocks", BenchmarkId::new("alloc-fill-release", PROMPT), PROMPT, || {
         seed += 1;
         take(&mut all, &prompt(seed, PROMPT));
-        all.residency.clear();
+        all.residency_changes.clear();
     });
     let known = prompt(0, PROMPT);
     take(&mut all, &known);

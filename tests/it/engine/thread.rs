@@ -22,8 +22,9 @@ fn engine(queue_max: usize) -> (EngineHandle, FaultInjector) {
     let config = EngineConfig { queue_max, ..EngineConfig::with_memory_bytes(100_000) };
     let handle = Engine::start(config).expect("a thread");
     let faults = FaultInjector::default();
-    let moods = faults.clone();
-    let loader = move || Ok(Box::new(FakeModel::new(3, 50, 4096, 100, 4096).with_faults(moods.clone())) as _);
+    let of_model = faults.clone();
+    let loader =
+        move || Ok(Box::new(FakeModel::new(3, 50, 4096, 100, 4096).with_faults(of_model.clone())) as _);
     handle.load("fake", 0, Arc::new(loader)).expect("the fake loads");
     (handle, faults)
 }
@@ -190,8 +191,8 @@ fn jobs_have_a_limit_of_their_own_and_end_when_they_are_cancelled() {
     waiting.iter().for_each(|&id| handle.cancel(id));
     drop(hold);
     for number in 0..2 {
-        let events = told.recv_timeout(PATIENCE).expect("it hears its end");
-        assert_eq!(events, (number, Some(JobEnd::Cancelled)), "no piece of it ran");
+        let ended = told.recv_timeout(PATIENCE).expect("it hears its end");
+        assert_eq!(ended, (number, Some(JobEnd::Cancelled)), "no piece of it ran");
     }
     assert!(matches!(last(&events), Event::Finished { .. }));
     handle.job(job(|| {})).expect("there is room again");
@@ -319,10 +320,10 @@ fn answer_while(handle: &EngineHandle, harm: Option<Box<dyn Fn() + Send>>) -> Re
     let (sender, events) = sync_channel(10_000);
     let (mut request, _) = request(vec![3, 1, 4, 1, 5], 40);
     let mut harm = harm;
-    let mut events = 0;
+    let mut seen = 0;
     request.sink = Box::new(move |event| {
-        events += 1;
-        if events == 8
+        seen += 1;
+        if seen == 8
             && let Some(harm) = harm.take()
         {
             harm();
