@@ -11,8 +11,8 @@ pub enum BandError {
     /// Not even the largest model fits beside a small cache. `shortage` has the numbers.
     #[error("{shortage}: {choose}")]
     TooLarge { shortage: String, choose: String },
-    #[error("{} of memory is too little for any model: raise --memory", format_memory_size(*may_bytes))]
-    TooLittle { may_bytes: u64 },
+    #[error("{} of memory is too little for any model: raise --memory", format_memory_size(*usable_bytes))]
+    TooLittleMemory { usable_bytes: u64 },
     #[error("the engine can't be started")]
     Engine(#[from] EngineError),
     /// The model's files are not those that were installed.

@@ -19,17 +19,17 @@ impl BandFiles {
     /// The models, each file once.
     #[must_use]
     pub fn models(&self) -> Vec<&LocalModel> {
-        once(self.writers().into_iter().chain(&self.embeddings))
+        without_repeats(self.writers().into_iter().chain(&self.embeddings))
     }
 
     /// The models that write, each file once.
     #[must_use]
     pub fn writers(&self) -> Vec<&LocalModel> {
-        once(std::iter::once(&self.planner).chain(&self.workers))
+        without_repeats(std::iter::once(&self.planner).chain(&self.workers))
     }
 }
 
-fn once<'a>(models: impl Iterator<Item = &'a LocalModel>) -> Vec<&'a LocalModel> {
+fn without_repeats<'a>(models: impl Iterator<Item = &'a LocalModel>) -> Vec<&'a LocalModel> {
     let mut kept: Vec<&LocalModel> = Vec::new();
     for model in models {
         if !kept.iter().any(|other| other.path == model.path) {
@@ -44,7 +44,7 @@ fn once<'a>(models: impl Iterator<Item = &'a LocalModel>) -> Vec<&'a LocalModel>
 ///
 /// # Errors
 /// Unknown names, names that are not installed on a home that has models, failed downloads.
-pub fn find(
+pub fn find_files(
     hub: &Hub,
     names: &BandNames,
     workers_named: bool,
@@ -73,14 +73,14 @@ pub fn find(
     let mut workers: Vec<LocalModel> =
         workers.iter().map(|name| hub.find_text_model(name)).collect::<Result<_, _>>()?;
     let mut writers: Vec<&mut LocalModel> = std::iter::once(&mut planner).chain(&mut workers).collect();
-    unite(&mut writers);
-    name_apart(&mut writers);
+    unify_same_files(&mut writers);
+    make_names_unique(&mut writers);
     let embeddings = embeddings.as_ref().map(|name| hub.find_embedder(name)).transpose()?;
     Ok(BandFiles { planner, workers, embeddings, workers_named })
 }
 
 /// Treats one file that was named in several ways as one model.
-fn unite(models: &mut [&mut LocalModel]) {
+fn unify_same_files(models: &mut [&mut LocalModel]) {
     let file = |model: &LocalModel| model.path.canonicalize().unwrap_or_else(|_| model.path.clone());
     for at in 1..models.len() {
         let (earlier, later) = models.split_at_mut(at);
@@ -92,7 +92,7 @@ fn unite(models: &mut [&mut LocalModel]) {
 
 /// Renames different files that share a name to the ends of their paths, as long as needed to tell them apart: in
 /// plans, reports and records a name must stand for one model.
-fn name_apart(models: &mut [&mut LocalModel]) {
+fn make_names_unique(models: &mut [&mut LocalModel]) {
     let end = |path: &Path, parts: usize| {
         let parts: Vec<_> = path.iter().rev().take(parts).collect();
         parts.into_iter().rev().collect::<PathBuf>().display().to_string()
@@ -126,7 +126,7 @@ mod tests {
     /// The names of models at these paths after they are told apart.
     fn names(paths: &[&str]) -> Vec<String> {
         let mut models: Vec<LocalModel> = paths.iter().map(|path| found(Path::new(path))).collect();
-        name_apart(&mut models.iter_mut().collect::<Vec<_>>());
+        make_names_unique(&mut models.iter_mut().collect::<Vec<_>>());
         models.into_iter().map(|model| model.name).collect()
     }
 
@@ -148,7 +148,7 @@ mod tests {
         std::fs::write(&file, "").unwrap();
         let around = dir.path().join("..").join(dir.path().file_name().unwrap()).join("m.gguf");
         let (mut a, mut b) = (found(&file), found(&around));
-        unite(&mut [&mut a, &mut b]);
+        unify_same_files(&mut [&mut a, &mut b]);
         assert_eq!(a, b);
     }
 }

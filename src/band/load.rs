@@ -12,7 +12,7 @@ use bandmaster_text::{LoadedModel, TextEmbedder, WeightsLoader};
 
 use super::error::BandError;
 use super::files::BandFiles;
-use super::memory::Memory;
+use super::memory::MemoryLimits;
 
 /// How models are loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,10 +28,10 @@ pub struct LoadSettings {
 }
 
 /// Receives how far a model is loaded, from 0 to 1. It is dropped when the model is loaded.
-pub type Report = Box<dyn Fn(f32) + Send + Sync>;
+pub type LoadProgress = Box<dyn Fn(f32) + Send + Sync>;
 
 /// A band in an engine.
-pub struct Loaded {
+pub struct LoadedBand {
     pub engine: EngineHandle,
     pub band: Band,
 }
@@ -40,12 +40,12 @@ pub struct Loaded {
 ///
 /// # Errors
 /// Files that can't be used, with the reason.
-pub fn load(
+pub fn load_band(
     settings: LoadSettings,
     files: &BandFiles,
-    memory: &Memory,
-    report: &dyn Fn(&LocalModel) -> Option<Report>,
-) -> Result<Loaded, BandError> {
+    memory: &MemoryLimits,
+    report: &dyn Fn(&LocalModel) -> Option<LoadProgress>,
+) -> Result<LoadedBand, BandError> {
     let loader = Loader::start(engine_config(memory), settings)?;
     let mut llms: HashMap<PathBuf, Arc<dyn Llm>> = HashMap::new();
     for model in files.writers() {
@@ -54,7 +54,7 @@ pub fn load(
     }
     let embed = |model: &LocalModel| loader.embedder(model).map(|embedder| embedder as Arc<dyn Embed>);
     let embed = files.embeddings.as_ref().map(embed).transpose()?;
-    Ok(Loaded { band: assemble(files, &llms, embed), engine: loader.engine })
+    Ok(LoadedBand { band: assemble_band(files, &llms, embed), engine: loader.engine })
 }
 
 /// The band made of loaded models. `llms` has each of [`BandFiles::writers`], by path.
@@ -62,7 +62,7 @@ pub fn load(
 /// # Panics
 /// When one of them is missing.
 #[must_use]
-pub fn assemble(
+pub fn assemble_band(
     files: &BandFiles,
     llms: &HashMap<PathBuf, Arc<dyn Llm>>,
     embed: Option<Arc<dyn Embed>>,
@@ -77,7 +77,7 @@ pub fn assemble(
 
 /// The configuration of an engine within these limits.
 #[must_use]
-pub fn engine_config(memory: &Memory) -> EngineConfig {
+pub fn engine_config(memory: &MemoryLimits) -> EngineConfig {
     let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
     EngineConfig {
         cache_bytes_max: bytes(memory.kv_bytes),
@@ -114,7 +114,11 @@ impl Loader {
     ///
     /// # Errors
     /// Files that can't be used, with the reason.
-    pub fn model(&self, model: &LocalModel, report: Option<Report>) -> Result<Arc<LoadedModel>, BandError> {
+    pub fn model(
+        &self,
+        model: &LocalModel,
+        report: Option<LoadProgress>,
+    ) -> Result<Arc<LoadedModel>, BandError> {
         let (name, path) = (model.name.clone(), &model.path);
         check_unchanged(path).map_err(|error| BandError::Changed { name, source: Box::new(error) })?;
         let loaded = LoadedModel::load(&self.engine, &model.name, path, self.weights(path, report))
@@ -123,7 +127,7 @@ impl Loader {
         Ok(loaded)
     }
 
-    fn weights(&self, path: &Path, report: Option<Report>) -> WeightsLoader {
+    fn weights(&self, path: &Path, report: Option<LoadProgress>) -> WeightsLoader {
         let path = path.to_owned();
         let options = LoadOptions {
             context_tokens_max: Some(self.settings.context_tokens),

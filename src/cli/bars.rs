@@ -26,7 +26,7 @@ impl Bars {
     #[must_use]
     pub fn new(quiet: bool) -> Self {
         Self {
-            terminal: terminal::is_watched(),
+            terminal: terminal::stderr_is_terminal(),
             quiet,
             bar: None,
             file: String::new(),
@@ -57,7 +57,7 @@ impl Bars {
 
     fn line(&self, line: &str) {
         match &self.bar {
-            Some(bar) => bar.println(terminal::shown(line)),
+            Some(bar) => bar.println(terminal::escaped(line)),
             None => terminal::err(&format!("{line}\n")),
         }
     }
@@ -76,7 +76,7 @@ impl Bars {
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style.progress_chars("=> "));
         }
-        bar.set_prefix(terminal::shown(&self.file).into_owned());
+        bar.set_prefix(terminal::escaped(&self.file).into_owned());
         self.bar = Some(bar);
     }
 

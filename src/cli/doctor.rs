@@ -3,23 +3,21 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
+use bandmaster_models::Cpu;
 use serde_json::{Value, json};
 
-use super::config::{Config, Shown};
+use super::config::{Config, ShownSetting};
 use super::error::CliError;
 use super::machine::{Machine, instruction_sets};
 use super::{print, print_json, table};
-use crate::hub::format_memory_size;
-use bandmaster_models::Cpu;
-
-use crate::bench::limits::Limits;
-use crate::hub::{Band, Catalog, Hub, LocalModel, disk_available, format_file_size};
+use crate::bench::throughput::MachineLimits;
+use crate::hub::{Band, Catalog, Hub, LocalModel, disk_available, format_file_size, format_memory_size};
 
 struct Findings<'a> {
     config: &'a Config,
     machine: &'a Machine,
     instruction_sets: Vec<&'static str>,
-    limits: Limits,
+    limits: MachineLimits,
     /// Instruction set that the kernels use.
     kernels: &'static str,
     disk_available_bytes: Option<u64>,
@@ -48,7 +46,7 @@ fn look<'a>(config: &'a Config, hub: &Hub) -> Result<Findings<'a>, CliError> {
         config,
         machine: &config.machine,
         instruction_sets: instruction_sets(),
-        limits: Limits::measure(&cpu),
+        limits: MachineLimits::measure(&cpu),
         kernels: cpu.isa().name(),
         disk_available_bytes: disk_available(&config.home.value.models_dir),
         band,
@@ -102,7 +100,7 @@ impl Findings<'_> {
 fn as_json(findings: &Findings, hub: &Hub) -> Value {
     let machine = findings.machine;
     let settings = findings.config.effective();
-    let setting = |shown: &Shown| json!({"name": shown.about.name, "value": shown.value, "origin": shown.origin.to_string()});
+    let setting = |shown: &ShownSetting| json!({"name": shown.about.name, "value": shown.value, "origin": shown.origin.to_string()});
     let limit = |model: &LocalModel| {
         json!({"name": model.name, "bytes": model.bytes, "memory_bytes": model.memory_bytes,
                "decode_limit_tokens_per_s": findings.decode_limit(model)})

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::UNIX_EPOCH;
 
-use bandmaster_band::{BandFiles, assemble};
+use bandmaster_band::{BandFiles, assemble_band};
 use bandmaster_hub::{Hub, LocalModel, Role};
 use bandmaster_orchestrator::{Band, Embed, Llm, SessionLlm};
 use bandmaster_text::{LoadedModel, TextEmbedder};
@@ -233,7 +233,7 @@ impl Shelf {
             Some(found) => Some(self.band_embedder(found).await? as Arc<dyn Embed>),
             None => None,
         };
-        Ok(assemble(&files, &llms, embed))
+        Ok(assemble_band(&files, &llms, embed))
     }
 
     /// The band's planner; loads it if necessary.

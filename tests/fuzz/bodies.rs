@@ -1,6 +1,6 @@
 //! Fuzzes what comes over the network: bodies of clients' requests, and event streams of other servers.
 
-use bandmaster::client::Frames;
+use bandmaster::client::SseParser;
 use bandmaster::server::error::ApiError;
 use bandmaster::server::wire::body::parse;
 use bandmaster::server::wire::chat::ChatRequest;
@@ -129,7 +129,7 @@ fn responses_bodies() {
 
 /// The data of all complete events of a stream that arrives in portions of so many bytes.
 fn data_of(stream: &[u8], portion: usize) -> Vec<String> {
-    let mut frames = Frames::default();
+    let mut frames = SseParser::default();
     let mut all = Vec::new();
     for bytes in stream.chunks(portion) {
         frames.push(bytes);

@@ -13,7 +13,7 @@ const RULES_MAX: usize = 4096;
 /// The same limit as llama.cpp's.
 const REPEATS_MAX: u32 = 2000;
 /// A longer regular expression stays a rule, because it would be repeated inside every expression that uses it.
-const REGEX_CHARS_MAX: usize = 2000;
+const REGEX_BYTES_MAX: usize = 2000;
 
 type Tokens<'a> = &'a dyn Fn(&str) -> Option<u32>;
 
@@ -440,7 +440,7 @@ impl<'r> Writer<'r> {
                 }
             }
         };
-        (regex.text.len() <= REGEX_CHARS_MAX).then_some(regex)
+        (regex.text.len() <= REGEX_BYTES_MAX).then_some(regex)
     }
 
     fn lark(mut self, root: usize) -> String {
@@ -474,7 +474,7 @@ impl<'r> Writer<'r> {
             // A text too long for one expression is cut into pieces.
             Node::Text(text) => {
                 let pieces: Vec<char> = text.chars().collect();
-                let pieces = pieces.chunks(REGEX_CHARS_MAX / 16);
+                let pieces = pieces.chunks(REGEX_BYTES_MAX / 16);
                 let pieces: Vec<Node> = pieces.map(|piece| Node::Text(piece.iter().collect())).collect();
                 pieces.iter().map(|piece| self.body(piece)).collect::<Vec<_>>().join(" ")
             }
@@ -495,7 +495,7 @@ impl<'r> Writer<'r> {
         for item in items {
             let regex = self.regex(item);
             let joined = match (&run, &regex) {
-                (Some(run), Some(next)) if run.text.len() + next.text.len() <= REGEX_CHARS_MAX => {
+                (Some(run), Some(next)) if run.text.len() + next.text.len() <= REGEX_BYTES_MAX => {
                     Some(Regex {
                         text: format!("{}{}", run.text, next.text),
                         matches_empty: run.matches_empty && next.matches_empty,

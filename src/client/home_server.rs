@@ -10,7 +10,7 @@ use reqwest::header::CONTENT_TYPE;
 use serde_json::{Value, json};
 
 use super::openai::provide_tls;
-use super::sse::Frames;
+use super::sse::SseParser;
 
 /// Name of the private socket in the state folder.
 pub const SOCKET: &str = "server.sock";
@@ -19,7 +19,7 @@ const BASE: &str = "http://localhost";
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// A connection to a running server.
-pub struct Joined {
+pub struct HomeServer {
     client: reqwest::Client,
 }
 
@@ -34,7 +34,7 @@ fn client(_: &Path) -> Option<reqwest::Client> {
     None
 }
 
-impl Joined {
+impl HomeServer {
     /// The server running on the home with this state folder, if any. A socket that nobody answers was left behind by a
     /// server that was killed.
     pub async fn find(state_dir: &Path) -> Option<Self> {
@@ -59,65 +59,67 @@ impl Joined {
         request: &RunRequest,
         observer: &mut (dyn FnMut(&RunEvent) + Send),
         cancel: &Cancel,
-    ) -> Result<Option<Outcome>, JoinError> {
+    ) -> Result<Option<Outcome>, HomeServerError> {
         let strategy = request.strategy.map_or("auto", |strategy| strategy.name());
         let files = request.inputs.iter().map(|input| json!({"name": input.name, "text": input.text}));
         let body = json!({
             "goal": request.goal, "strategy": strategy, "seed": request.seed, "files": files.collect::<Vec<_>>(),
             "budget": {"tokens": request.budget.tokens, "seconds": request.budget.time.map(|time| time.as_secs_f64())},
         });
-        let begun = match self.post("/v1/runs", &body).await {
-            Err(JoinError::Refused {
-                status: StatusCode::NOT_FOUND | StatusCode::PAYLOAD_TOO_LARGE, ..
+        let started = match self.post("/v1/runs", &body).await {
+            Err(HomeServerError::Refused {
+                status: StatusCode::NOT_FOUND | StatusCode::PAYLOAD_TOO_LARGE,
+                ..
             }) => return Ok(None),
-            begun => begun?,
+            started => started?,
         };
-        let id = begun["id"].as_str().ok_or(JoinError::OtherVersion)?.to_owned();
-        let listening = self.listen(&id, observer);
-        tokio::pin!(listening);
+        let id = started["id"].as_str().ok_or(HomeServerError::OtherVersion)?.to_owned();
+        let following = self.follow(&id, observer);
+        tokio::pin!(following);
         tokio::select! {
-            outcome = &mut listening => return outcome.map(Some),
+            outcome = &mut following => return outcome.map(Some),
             _ = cancel.stopped() => {}
         }
         // If the run has ended in the meantime, its last event still arrives.
         self.cancel(&id).await?;
-        listening.await.map(Some)
+        following.await.map(Some)
     }
 
     /// Ends a run with the tasks that are finished; `false` if it is not this server's run.
     ///
     /// # Errors
     /// What the server reports, or that it went away.
-    pub async fn cancel(&self, id: &str) -> Result<bool, JoinError> {
+    pub async fn cancel(&self, id: &str) -> Result<bool, HomeServerError> {
         match self.post(&format!("/v1/runs/{id}/cancel"), &json!({})).await {
-            Err(JoinError::Refused { status: StatusCode::CONFLICT, .. }) => Ok(false),
+            Err(HomeServerError::Refused { status: StatusCode::CONFLICT, .. }) => Ok(false),
             cancelled => cancelled.map(|_| true),
         }
     }
 
-    async fn listen(
+    async fn follow(
         &self,
         id: &str,
         observer: &mut (dyn FnMut(&RunEvent) + Send),
-    ) -> Result<Outcome, JoinError> {
-        let gone = |source| JoinError::Gone { id: id.to_owned(), source };
+    ) -> Result<Outcome, HomeServerError> {
+        let lost = |source| HomeServerError::ConnectionLost { id: id.to_owned(), source };
         let mut response =
-            self.client.get(format!("{BASE}/v1/runs/{id}/events")).send().await.map_err(gone)?;
-        let mut frames = Frames::default();
-        while let Some(bytes) = response.chunk().await.map_err(gone)? {
-            frames.push(&bytes);
-            while let Some(data) = frames.next_data().map_err(|_| JoinError::Endless)? {
-                let event: RunEvent = serde_json::from_str(&data).map_err(|_| JoinError::OtherVersion)?;
+            self.client.get(format!("{BASE}/v1/runs/{id}/events")).send().await.map_err(lost)?;
+        let mut parser = SseParser::default();
+        while let Some(bytes) = response.chunk().await.map_err(lost)? {
+            parser.push(&bytes);
+            while let Some(data) = parser.next_data().map_err(|_| HomeServerError::EventTooLong)? {
+                let event: RunEvent =
+                    serde_json::from_str(&data).map_err(|_| HomeServerError::OtherVersion)?;
                 observer(&event);
                 if let EventKind::RunFinished { outcome } = event.kind {
                     return Ok(*outcome);
                 }
             }
         }
-        Err(JoinError::Ended { id: id.to_owned() })
+        Err(HomeServerError::StreamEnded { id: id.to_owned() })
     }
 
-    async fn post(&self, path: &str, body: &Value) -> Result<Value, JoinError> {
+    async fn post(&self, path: &str, body: &Value) -> Result<Value, HomeServerError> {
         let request = self.client.post(format!("{BASE}{path}")).header(CONTENT_TYPE, "application/json");
         let response = request.body(body.to_string()).send().await?;
         let status = response.status();
@@ -126,28 +128,28 @@ impl Joined {
             return Ok(answer);
         }
         let message = answer["error"]["message"].as_str().unwrap_or("no reason given").to_owned();
-        Err(JoinError::Refused { status, message })
+        Err(HomeServerError::Refused { status, message })
     }
 }
 
 /// A server of this home that did not do what was asked.
 #[derive(Debug, thiserror::Error)]
-pub enum JoinError {
+pub enum HomeServerError {
     /// The server's own words.
     #[error("{message}")]
     Refused { status: StatusCode, message: String },
     #[error("the server of this home does not answer: {0}")]
     NoAnswer(#[from] reqwest::Error),
-    #[error("the server went away; {}", what_now(id))]
-    Gone { id: String, source: reqwest::Error },
-    #[error("the server ended before the run did; {}", what_now(id))]
-    Ended { id: String },
+    #[error("the server went away; {}", what_to_do(id))]
+    ConnectionLost { id: String, source: reqwest::Error },
+    #[error("the server ended before the run did; {}", what_to_do(id))]
+    StreamEnded { id: String },
     #[error("an event of the server is incomplete")]
-    Endless,
+    EventTooLong,
     #[error("the server is of another version: end it, or run with --standalone")]
     OtherVersion,
 }
 
-fn what_now(id: &str) -> String {
+fn what_to_do(id: &str) -> String {
     format!("`bandmaster runs show {id}` shows what it did, `bandmaster runs resume {id}` repeats the run")
 }

@@ -8,12 +8,12 @@ use bandmaster_models::{Cpu, Spec, limits};
 use super::row::{Bound, Row, Shares};
 
 /// Best rates of this machine with a given number of threads.
-#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct Limits {
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
+pub struct MachineLimits {
     pub threads: usize,
     pub memory_bytes_per_s: f64,
     /// Int8 multiply-adds per second; `None` if the kernels are portable code.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub int8_macs_per_s: Option<f64>,
 }
 
@@ -28,7 +28,7 @@ pub struct Costs {
     pub weight_bytes: u64,
 }
 
-impl Limits {
+impl MachineLimits {
     /// Measures for a fraction of a second with the threads of `cpu`.
     #[must_use]
     pub fn measure(cpu: &Cpu) -> Self {

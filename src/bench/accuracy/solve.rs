@@ -14,13 +14,13 @@ use bandmaster_orchestrator::{
 use super::suite::{Item, Kind};
 
 /// Default limit for the answer of one plain call.
-const ALONE_TOKENS_MAX: u64 = 1024;
+const ANSWER_TOKENS_DEFAULT_MAX: u64 = 1024;
 /// Least tokens for an answer, however small the budget: room for a few words.
-const ALONE_TOKENS_MIN: u64 = 64;
+const ANSWER_TOKENS_MIN: u64 = 64;
 
 /// How items are worked on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
+pub enum Method {
     /// The planner in one plain call without the orchestrator: the baseline for everything else.
     Alone,
     /// The orchestrator chooses the strategy.
@@ -28,7 +28,7 @@ pub enum Way {
     Fixed(Strategy),
 }
 
-impl fmt::Display for Way {
+impl fmt::Display for Method {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Alone => f.write_str("alone"),
@@ -38,7 +38,7 @@ impl fmt::Display for Way {
     }
 }
 
-impl FromStr for Way {
+impl FromStr for Method {
     type Err = StrategyError;
 
     fn from_str(name: &str) -> Result<Self, StrategyError> {
@@ -52,28 +52,28 @@ impl FromStr for Way {
 
 /// How many tokens an item may use.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Allowance {
+pub(super) enum TokenBudget {
     /// As many tokens as it needs.
-    Free,
+    Unlimited,
     /// The same limit for every item.
-    Tokens(u64),
+    PerItem(u64),
     /// A limit for each item by id: the tokens that another cell used on it.
-    AsMany(HashMap<String, u64>),
+    ByItem(HashMap<String, u64>),
 }
 
-impl Allowance {
+impl TokenBudget {
     fn tokens(&self, item: &Item) -> Option<u64> {
         match self {
-            Self::Free => None,
-            Self::Tokens(tokens) => Some(*tokens),
-            Self::AsMany(by_item) => by_item.get(&item.id).copied(),
+            Self::Unlimited => None,
+            Self::PerItem(tokens) => Some(*tokens),
+            Self::ByItem(by_item) => by_item.get(&item.id).copied(),
         }
     }
 }
 
 /// The result of an item.
 #[derive(Debug, Clone, Default)]
-pub struct Played {
+pub(super) struct ItemOutcome {
     pub answer: String,
     /// `None` for one plain call.
     pub strategy: Option<Strategy>,
@@ -88,15 +88,15 @@ pub struct Played {
 }
 
 /// Has an item answered; `None` if it was interrupted.
-pub async fn play(
+pub(super) async fn solve(
     band: &Band,
     kind: Kind,
     item: &Item,
-    (way, allowance, seed): (Way, &Allowance, u64),
+    (method, budget, seed): (Method, &TokenBudget, u64),
     interrupt: &Cancel,
-) -> Option<Played> {
-    let strategy = if let Way::Fixed(strategy) = way { Some(strategy) } else { None };
-    let tokens = allowance.tokens(item);
+) -> Option<ItemOutcome> {
+    let strategy = if let Method::Fixed(strategy) = method { Some(strategy) } else { None };
+    let tokens = budget.tokens(item);
     let request = RunRequest {
         inputs: item.inputs.clone(),
         strategy,
@@ -104,36 +104,35 @@ pub async fn play(
         seed,
         ..RunRequest::new(item.goal.trim())
     };
-    match way {
+    match method {
         _ if kind == Kind::Strategy => {
             let (strategy, _) = choose(band, &request).await;
-            Some(Played { strategy: Some(strategy), ..Played::default() })
+            Some(ItemOutcome { strategy: Some(strategy), ..ItemOutcome::default() })
         }
-        Way::Alone => tokio::select! {
-            played = alone(band, &request) => Some(played),
+        Method::Alone => tokio::select! {
+            outcome = plain_call(band, &request) => Some(outcome),
             _ = interrupt.stopped() => None,
         },
-        Way::Auto | Way::Fixed(_) => orchestrated(band, &request, interrupt).await,
+        Method::Auto | Method::Fixed(_) => orchestrated_run(band, &request, interrupt).await,
     }
 }
 
 /// One plain call with the files and the goal, at temperature 0.
-async fn alone(band: &Band, request: &RunRequest) -> Played {
+async fn plain_call(band: &Band, request: &RunRequest) -> ItemOutcome {
     /// Numbers for the calls of this process, distinct from those of runs.
     static CALLS: AtomicU64 = AtomicU64::new(1 << 48);
     let planner = &band.planner;
     let messages = direct_prompt(request);
     let prompt_tokens = planner.prompt_tokens(&messages) as u64;
     let room = (planner.context_tokens() as u64).saturating_sub(prompt_tokens);
-    let allowed = request
-        .budget
-        .tokens
-        .map_or(ALONE_TOKENS_MAX, |tokens| tokens.saturating_sub(prompt_tokens).max(ALONE_TOKENS_MIN));
+    let budget_left = request.budget.tokens.map_or(ANSWER_TOKENS_DEFAULT_MAX, |tokens| {
+        tokens.saturating_sub(prompt_tokens).max(ANSWER_TOKENS_MIN)
+    });
     let call = Call {
         messages,
         schema: None,
         // If there is no room for an answer, let the model refuse: it knows its own limits.
-        tokens_max: u32::try_from(allowed.min(room).max(1)).unwrap_or(u32::MAX),
+        tokens_max: u32::try_from(budget_left.min(room).max(1)).unwrap_or(u32::MAX),
         temperature: 0.0,
         seed: request.seed,
         run: CALLS.fetch_add(1, Ordering::Relaxed),
@@ -141,20 +140,20 @@ async fn alone(band: &Band, request: &RunRequest) -> Played {
         deadline: None,
     };
     match planner.generate(&call, &mut |_| {}).await {
-        Ok(reply) => Played {
+        Ok(reply) => ItemOutcome {
             answer: reply.text.trim().to_owned(),
             tokens: reply.usage.prompt_tokens + reply.usage.completion_tokens,
             cached_tokens: reply.usage.cached_tokens,
-            ..Played::default()
+            ..ItemOutcome::default()
         },
-        Err(error) => Played { error: Some(error.to_string()), ..Played::default() },
+        Err(error) => ItemOutcome { error: Some(error.to_string()), ..ItemOutcome::default() },
     }
 }
 
-async fn orchestrated(band: &Band, request: &RunRequest, interrupt: &Cancel) -> Option<Played> {
+async fn orchestrated_run(band: &Band, request: &RunRequest, interrupt: &Cancel) -> Option<ItemOutcome> {
     let desk = match Desk::in_memory() {
         Ok(desk) => desk,
-        Err(error) => return Some(Played { error: Some(error.to_string()), ..Played::default() }),
+        Err(error) => return Some(ItemOutcome { error: Some(error.to_string()), ..ItemOutcome::default() }),
     };
     // A separate one, because a run also cancels it when its budget is used up.
     let cancel = Cancel::new();
@@ -172,7 +171,7 @@ async fn orchestrated(band: &Band, request: &RunRequest, interrupt: &Cancel) -> 
     let tokens = outcome.usage.tokens;
     let failed = outcome.status == Status::Failed;
     let error = outcome.error.or_else(|| failed.then(|| "the run failed".to_owned()));
-    Some(Played {
+    Some(ItemOutcome {
         answer: outcome.answer,
         strategy: Some(outcome.strategy),
         tasks: outcome.tasks,

@@ -1,7 +1,7 @@
 //! The origin of a measurement, the same for all benches.
 
 use super::inputs;
-use crate::bench::origin::Origin;
+use crate::bench::Origin;
 
 /// Records machine, command and build; warns if the machine is busy with something else.
 pub fn origin() -> Origin {

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use bandmaster_journal::{DAMAGED, Event};
 use serde_json::Value;
 
-use super::trace::{Role, Task, TaskClass, Trace};
+use super::trace::{RoleModel, Task, TaskClass, Trace};
 
 /// Shorter gaps between a call and what it waited for are the orchestrator's own time and are left out.
 const THINK_MS_MIN: u64 = 20;
@@ -29,7 +29,7 @@ struct Call {
 ///
 /// # Errors
 /// A sentence if the run made no model call, or if one of its events can't be read: a call may then be missing.
-pub fn record(run: &str, events: &[Event]) -> Result<Trace, String> {
+pub fn trace_of_run(run: &str, events: &[Event]) -> Result<Trace, String> {
     if let Some(event) = events.iter().find(|event| event.kind == DAMAGED) {
         let (seq, why) = (event.seq, event.body["why"].as_str().unwrap_or_default());
         return Err(format!(
@@ -54,9 +54,9 @@ pub fn record(run: &str, events: &[Event]) -> Result<Trace, String> {
     if calls.is_empty() {
         return Err(format!("run {run} called no model: there is nothing to replay"));
     }
-    let models: BTreeMap<String, Role> = calls
+    let models: BTreeMap<String, RoleModel> = calls
         .iter()
-        .map(|call| (call.model.clone(), Role { model: call.model.clone(), load_at_ms: None }))
+        .map(|call| (call.model.clone(), RoleModel { model: call.model.clone(), load_at_ms: None }))
         .collect();
     let tasks = calls.iter().map(|call| task_of(call, &calls)).collect();
     let about = format!("Recorded from run {run}.");
@@ -107,7 +107,7 @@ fn needs(call: &Call, before: &[Call], plan: &HashMap<String, Vec<String>>) -> V
         while let Some(task) = open.pop().filter(|_| seen.len() <= plan.len()) {
             match last_of(&task) {
                 _ if !seen.insert(task.clone()) => {}
-                Some(place) => found.push(place),
+                Some(index) => found.push(index),
                 // A rule's work takes almost no time, so wait for what it needed instead.
                 None => open.extend(plan.get(&task).cloned().unwrap_or_default()),
             }
@@ -117,17 +117,17 @@ fn needs(call: &Call, before: &[Call], plan: &HashMap<String, Vec<String>>) -> V
             return found;
         }
         let planners = |other: &Call| !plan.contains_key(&other.task) && other.end_ms <= call.start_ms;
-        return last_ones(before, planners);
+        return last_calls(before, planners);
     }
-    last_ones(before, |other| other.end_ms <= call.start_ms)
+    last_calls(before, |other| other.end_ms <= call.start_ms)
 }
 
 /// Of the calls selected by `counts`, those that no other selected call waited for.
-fn last_ones(calls: &[Call], counts: impl Fn(&Call) -> bool) -> Vec<usize> {
-    let counted: Vec<usize> = (0..calls.len()).filter(|&place| counts(&calls[place])).collect();
+fn last_calls(calls: &[Call], counts: impl Fn(&Call) -> bool) -> Vec<usize> {
+    let counted: Vec<usize> = (0..calls.len()).filter(|&index| counts(&calls[index])).collect();
     let needed: HashSet<usize> =
-        counted.iter().flat_map(|&place| calls[place].needs.iter().copied()).collect();
-    counted.into_iter().filter(|place| !needed.contains(place)).collect()
+        counted.iter().flat_map(|&index| calls[index].needs.iter().copied()).collect();
+    counted.into_iter().filter(|index| !needed.contains(index)).collect()
 }
 
 fn task_of(call: &Call, calls: &[Call]) -> Task {
@@ -194,10 +194,10 @@ mod tests {
             (970, "task.started", started("synthesis")),
             (999, "task.output", output("synthesis", 1, "big", 4)),
         ]);
-        let trace = record("r1", &events).expect("six calls");
+        let trace = trace_of_run("r1", &events).expect("six calls");
         let json = serde_json::to_string(&trace).expect("JSON");
         assert_eq!(Trace::parse("r1", &json).expect("it can be read again"), trace);
-        let told: Vec<(&str, Vec<&str>, u64, u32)> = trace
+        let found_tasks: Vec<(&str, Vec<&str>, u64, u32)> = trace
             .tasks
             .iter()
             .map(|task| {
@@ -213,8 +213,8 @@ mod tests {
             ("t3", vec!["t2", "t1.2"], 500, 8),
             ("synthesis", vec!["t3"], 20, 4),
         ];
-        assert_eq!(told, expected);
+        assert_eq!(found_tasks, expected);
         assert_eq!(trace.tasks[1].text.as_deref(), Some("<s>t1"));
-        assert!(record("r2", &events[..1]).expect_err("no calls").contains("r2 called no model"));
+        assert!(trace_of_run("r2", &events[..1]).expect_err("no calls").contains("r2 called no model"));
     }
 }

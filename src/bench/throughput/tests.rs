@@ -2,15 +2,16 @@ use std::collections::HashMap;
 
 use bandmaster_models::{Batch, ForwardError, Model, ModelInfo, OnRow};
 
-use super::compare::compare;
-use super::compare::read::Side;
-use super::limits::{Costs, Limits};
-use super::machine::Machine;
-use super::measure::{MeasureError, median, throughput};
-use super::origin::Build;
+use super::limits::{Costs, MachineLimits};
+use super::measure::{MeasureError, measure};
 use super::report::{ModelFacts, ThroughputReport};
 use super::row::{Bound, Row};
-use super::workload::{Throughput, TokenSource, WorkloadError};
+use super::workload::{Workload, WorkloadError};
+use crate::compare::{Side, compare};
+use crate::machine::Machine;
+use crate::origin::{Build, Origin};
+use crate::percentiles::median;
+use crate::random::TokenSource;
 
 /// Records what was computed and checks that each position is computed once, after those before it.
 struct Counting {
@@ -70,8 +71,8 @@ impl Model for Counting {
     }
 }
 
-fn work() -> Throughput {
-    Throughput {
+fn workload() -> Workload {
+    Workload {
         prompt_tokens: 50,
         gen_tokens: 20,
         batches: vec![3],
@@ -87,7 +88,7 @@ fn work() -> Throughput {
 #[test]
 fn every_token_is_computed_once_and_decode_passes_hold_the_whole_batch() {
     let mut model = Counting::new(100);
-    let rows = throughput(&mut model, 64, &work(), &mut |_, _| true).unwrap();
+    let rows = measure(&mut model, 64, &workload(), &mut |_, _| true).unwrap();
     assert_eq!(model.computed, 3 * 50 + 3 * 20);
     assert_eq!(rows[0].computed_tokens, 150);
     assert_eq!(model.steps.iter().filter(|step| **step == (3, 3)).count(), 20);
@@ -98,8 +99,8 @@ fn every_token_is_computed_once_and_decode_passes_hold_the_whole_batch() {
 #[test]
 fn a_shared_prefix_is_computed_once_in_whole_blocks() {
     let mut model = Counting::new(100);
-    let work = Throughput { shared_prefix_tokens: 40, ..work() };
-    let rows = throughput(&mut model, 1024, &work, &mut |_, _| true).unwrap();
+    let workload = Workload { shared_prefix_tokens: 40, ..workload() };
+    let rows = measure(&mut model, 1024, &workload, &mut |_, _| true).unwrap();
     assert_eq!(rows[0].cached_tokens, 2 * 32);
     assert_eq!(rows[0].computed_tokens, 150 - 64);
     assert_eq!(model.computed, 150 - 64 + 60);
@@ -108,9 +109,9 @@ fn a_shared_prefix_is_computed_once_in_whole_blocks() {
 #[test]
 fn depth_is_computed_but_not_counted() {
     let mut model = Counting::new(100);
-    let work = Throughput { depth_tokens: 100, warmup: 2, ..work() };
+    let workload = Workload { depth_tokens: 100, warmup: 2, ..workload() };
     let mut rounds = 0;
-    let rows = throughput(&mut model, 64, &work, &mut |_, _| {
+    let rows = measure(&mut model, 64, &workload, &mut |_, _| {
         rounds += 1;
         true
     })
@@ -123,12 +124,12 @@ fn depth_is_computed_but_not_counted() {
 #[test]
 fn what_does_not_fit_is_refused_with_numbers() {
     let mut model = Counting::new(14);
-    let refused = throughput(&mut model, 64, &work(), &mut |_, _| true);
+    let refused = measure(&mut model, 64, &workload(), &mut |_, _| true);
     assert!(matches!(refused, Err(MeasureError::Pool { batch: 3, needed: 15, available: 14 })));
-    let long = Throughput { prompt_tokens: 5000, ..work() };
-    assert!(matches!(throughput(&mut model, 64, &long, &mut |_, _| true), Err(MeasureError::Context { .. })));
-    assert_eq!(Throughput { repeat: 0, ..work() }.validate(), Err(WorkloadError::Zero("--repeat")));
-    let shared = Throughput { shared_prefix_tokens: 50, ..work() };
+    let long = Workload { prompt_tokens: 5000, ..workload() };
+    assert!(matches!(measure(&mut model, 64, &long, &mut |_, _| true), Err(MeasureError::Context { .. })));
+    assert_eq!(Workload { repeat: 0, ..workload() }.validate(), Err(WorkloadError::Zero("--repeat")));
+    let shared = Workload { shared_prefix_tokens: 50, ..workload() };
     assert!(matches!(shared.validate(), Err(WorkloadError::SharedTooLong { .. })));
 }
 
@@ -143,11 +144,13 @@ fn tokens_follow_the_seed_and_the_median_is_the_middle() {
 fn report(rows: Vec<Row>) -> ThroughputReport {
     ThroughputReport {
         interrupted: false,
-        schema: ThroughputReport::SCHEMA.to_owned(),
-        machine: Machine::here("scalar"),
-        command: "bandmaster bench throughput".to_owned(),
-        version: "0.1.0".to_owned(),
-        build: Build::default(),
+        schema: ThroughputReport::SCHEMA,
+        origin: Origin {
+            machine: Machine::here("scalar"),
+            command: "bandmaster bench throughput".to_owned(),
+            version: "0.1.0".to_owned(),
+            build: Build::default(),
+        },
         threads: 2,
         kv_type: "f16".to_owned(),
         model: ModelFacts { name: "counting".into(), file: "c.gguf".into(), bytes: 5_000_000, parameters: 1 },
@@ -158,10 +161,10 @@ fn report(rows: Vec<Row>) -> ThroughputReport {
 }
 
 #[test]
-fn rows_keep_their_rounds_and_what_tells_them_apart() {
+fn rows_keep_their_rounds_and_settings() {
     let mut model = Counting::new(100);
-    let work = Throughput { depth_tokens: 32, warmup: 1, repeat: 3, ..work() };
-    let rows = throughput(&mut model, 64, &work, &mut |_, _| true).unwrap();
+    let workload = Workload { depth_tokens: 32, warmup: 1, repeat: 3, ..workload() };
+    let rows = measure(&mut model, 64, &workload, &mut |_, _| true).unwrap();
     let row = &rows[0];
     assert_eq!((row.prefill_rounds_s.len(), row.decode_rounds_s.len()), (3, 3));
     assert_eq!(median(row.prefill_rounds_s.clone()).to_bits(), row.prefill_s.to_bits());
@@ -172,7 +175,7 @@ fn rows_keep_their_rounds_and_what_tells_them_apart() {
 #[test]
 fn a_report_can_be_compared_with_itself() {
     let mut model = Counting::new(100);
-    let rows = throughput(&mut model, 64, &Throughput { repeat: 3, ..work() }, &mut |_, _| true).unwrap();
+    let rows = measure(&mut model, 64, &Workload { repeat: 3, ..workload() }, &mut |_, _| true).unwrap();
     let json = serde_json::to_string(&report(rows)).unwrap();
     let side = || Side::parse("r.json", &json).unwrap();
     let comparison = compare(side(), side(), false, 0.05).unwrap();
@@ -185,30 +188,31 @@ fn a_report_can_be_compared_with_itself() {
 
 #[test]
 fn a_sweep_loads_each_number_of_threads_once() {
-    let works = Throughput::sweep(2, 8, 1, 3);
+    let workloads = Workload::sweep(2, 8, 1, 3);
     let threads: Vec<usize> =
-        works.chunk_by(|a, b| a.threads == b.threads).map(|works| works[0].threads).collect();
+        workloads.chunk_by(|a, b| a.threads == b.threads).map(|workloads| workloads[0].threads).collect();
     assert_eq!(threads, [2, 1, 4, 8]);
-    let depths: Vec<usize> = works.iter().map(|work| work.depth_tokens).filter(|depth| *depth > 0).collect();
+    let depths: Vec<usize> =
+        workloads.iter().map(|workload| workload.depth_tokens).filter(|depth| *depth > 0).collect();
     assert_eq!(depths, [1024, 4096]);
-    let batches: Vec<usize> = works.iter().flat_map(|work| work.batches.clone()).collect();
+    let batches: Vec<usize> = workloads.iter().flat_map(|workload| workload.batches.clone()).collect();
     assert_eq!(batches, [1, 4, 8, 16, 1, 1, 16, 1, 1, 1]);
-    assert!(works.iter().any(|work| work.shared_prefix_tokens > 0));
-    assert!(works.iter().all(|work| work.validate().is_ok() && work.repeat == 3));
-    let single = Throughput::sweep(3, 1, 1, 1);
-    assert_eq!(single.last().map(|work| work.threads), Some(1), "threads stay within the cores");
+    assert!(workloads.iter().any(|workload| workload.shared_prefix_tokens > 0));
+    assert!(workloads.iter().all(|workload| workload.validate().is_ok() && workload.repeat == 3));
+    let single = Workload::sweep(3, 1, 1, 1);
+    assert_eq!(single.last().map(|workload| workload.threads), Some(1), "threads stay within the cores");
 }
 
 fn row_of(batch: usize, prefill_s: f64, decode_s: f64) -> Row {
     let mut model = Counting::new(100);
-    let work = Throughput { batches: vec![batch], ..work() };
-    let mut rows = throughput(&mut model, 64, &work, &mut |_, _| true).unwrap();
+    let workload = Workload { batches: vec![batch], ..workload() };
+    let mut rows = measure(&mut model, 64, &workload, &mut |_, _| true).unwrap();
     Row { prefill_s, decode_s, ..rows.remove(0) }
 }
 
 #[test]
 fn shares_are_of_the_slower_limit() {
-    let limits = Limits { threads: 2, memory_bytes_per_s: 1000.0, int8_macs_per_s: Some(10_000.0) };
+    let limits = MachineLimits { threads: 2, memory_bytes_per_s: 1000.0, int8_macs_per_s: Some(10_000.0) };
     let costs = Costs { layer_macs: 100, output_macs: 50, weight_bytes: 90 };
     let near = |value: f64, expected: f64| assert!((value - expected).abs() < 1e-9, "{value} for {expected}");
     // A single sequence: 0.09 s to read, 0.015 s to multiply; 20 passes.
@@ -221,11 +225,11 @@ fn shares_are_of_the_slower_limit() {
     assert_eq!(together.decode_bound, Bound::Int8);
     near(together.decode, 0.5);
     near(together.prefill.unwrap(), (500.0 * 100.0 + 500.0) / 100_000.0);
-    let portable = Limits { int8_macs_per_s: None, ..limits };
+    let portable = MachineLimits { int8_macs_per_s: None, ..limits };
     let shares = portable.shares(&costs, &row_of(10, 1.0, 3.6));
     assert_eq!((shares.prefill, shares.decode_bound), (None, Bound::Memory));
     let better =
-        limits.or_better(Limits { memory_bytes_per_s: 1500.0, int8_macs_per_s: Some(1.0), ..limits });
+        limits.or_better(MachineLimits { memory_bytes_per_s: 1500.0, int8_macs_per_s: Some(1.0), ..limits });
     near(better.memory_bytes_per_s, 1500.0);
     near(better.int8_macs_per_s.unwrap(), 10_000.0);
 }
@@ -244,7 +248,7 @@ fn costs_are_the_weights_of_the_matrices() {
 }
 
 #[test]
-fn columns_appear_where_rows_have_something_to_tell() {
+fn columns_appear_if_rows_differ_in_them() {
     let row = row_of(1, 1.0, 1.0);
     let plain = report(vec![row.clone()]);
     assert!(plain.table().contains(" batch   prompt    gen  prefill tok/s   decode tok/s   peak MiB\n"));
@@ -254,7 +258,7 @@ fn columns_appear_where_rows_have_something_to_tell() {
     for absent in ["limits", "left_out", "limit_shares", "memory_bytes_per_s", "int8_macs_per_s"] {
         assert!(!json.contains(absent), "{absent} in {json}");
     }
-    let limits = Limits { threads: 1, memory_bytes_per_s: 2e9, int8_macs_per_s: Some(3e9) };
+    let limits = MachineLimits { threads: 1, memory_bytes_per_s: 2e9, int8_macs_per_s: Some(3e9) };
     let costs = Costs { layer_macs: 30_000_000, output_macs: 0, weight_bytes: 50_000_000 };
     let shares = Some(limits.shares(&costs, &row));
     let mut full = report(vec![Row { threads: 1, limit_shares: shares, ..row }]);
@@ -271,11 +275,11 @@ fn columns_appear_where_rows_have_something_to_tell() {
 fn an_interrupt_keeps_the_rows_that_are_whole() {
     let mut model = Counting::new(100);
     let mut rounds = 0;
-    let work = Throughput { batches: vec![1, 2], warmup: 1, repeat: 2, ..work() };
+    let workload = Workload { batches: vec![1, 2], warmup: 1, repeat: 2, ..workload() };
     let mut progress = |_, _| {
         rounds += 1;
         rounds <= 4
     };
-    let rows = throughput(&mut model, 64, &work, &mut progress).unwrap();
+    let rows = measure(&mut model, 64, &workload, &mut progress).unwrap();
     assert_eq!(rows.iter().map(|row| row.batch).collect::<Vec<_>>(), [1]);
 }

@@ -29,7 +29,7 @@ pub fn cores() -> usize {
 
 /// What a command needs at least.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Needs {
+struct Requirements {
     name: &'static str,
     files: u64,
     address_bytes: u64,
@@ -43,24 +43,24 @@ struct Needs {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct MemoryLimit {
     bytes: u64,
-    of: Memory,
+    kind: MemoryKind,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Memory {
-    Addresses,
+enum MemoryKind {
+    AddressSpace,
     Data,
 }
 
 /// The system's limits; `None` means unlimited.
 #[derive(Debug, Clone, Copy, Default)]
-struct Allowed {
+struct Limits {
     files: Option<u64>,
     memory: [Option<MemoryLimit>; 2],
     file_bytes: Option<u64>,
 }
 
-impl Needs {
+impl Requirements {
     fn of(command: &Command) -> Self {
         // Open files: the models, the record, sockets, and one per thread for whatever it is doing.
         let with_models = |name, file_bytes| Self {
@@ -79,41 +79,41 @@ impl Needs {
                 threads: 2 + cores(),
                 address_bytes: 480 << 20,
                 data_bytes: 400 << 20,
-                ..Self::light("doctor")
+                ..Self::without_models("doctor")
             },
-            Command::Models(_) => Self::light("models"),
+            Command::Models(_) => Self::without_models("models"),
             Command::Runs(RunsCommand::Resume(_)) => with_models("runs resume", RECORD_BYTES),
             Command::Runs(RunsCommand::Answer { .. }) => with_models("runs answer", RECORD_BYTES),
-            Command::Runs(_) => Self { file_bytes: RECORD_BYTES, ..Self::light("runs") },
-            Command::Workers(_) => Self::light("workers"),
+            Command::Runs(_) => Self { file_bytes: RECORD_BYTES, ..Self::without_models("runs") },
+            Command::Workers(_) => Self::without_models("workers"),
             Command::Completions { .. } => {
-                Self { files: 0, address_bytes: 0, data_bytes: 0, ..Self::light("completions") }
+                Self { files: 0, address_bytes: 0, data_bytes: 0, ..Self::without_models("completions") }
             }
         }
     }
 
-    fn light(name: &'static str) -> Self {
+    fn without_models(name: &'static str) -> Self {
         Self { name, files: 16, address_bytes: 96 << 20, data_bytes: 16 << 20, file_bytes: 0, threads: 2 }
     }
 
     /// Compares with the limits; the error says how to raise the one that is too low.
-    fn check(&self, allowed: &Allowed) -> Result<(), String> {
+    fn check(&self, limits: &Limits) -> Result<(), String> {
         let Self { name, .. } = self;
         let mib = |bytes: u64| match bytes {
             0..0x10_0000 => format!("{} KiB", bytes >> 10),
             _ => format!("{} MiB", bytes >> 20),
         };
-        if let Some(files) = allowed.files.filter(|files| *files < self.files) {
+        if let Some(files) = limits.files.filter(|files| *files < self.files) {
             return Err(format!(
                 "this process may have {files} open files, but `bandmaster {name}` needs at least {}: raise the limit \
                  (`ulimit -n 1024`, or LimitNOFILE= of a service)",
                 self.files
             ));
         }
-        for limit in allowed.memory.iter().flatten() {
-            let (needed, what, option, setting) = match limit.of {
-                Memory::Addresses => (self.address_bytes, "address space", "-v", "LimitAS"),
-                Memory::Data => (self.data_bytes, "memory for data", "-d", "LimitDATA"),
+        for limit in limits.memory.iter().flatten() {
+            let (needed, what, option, setting) = match limit.kind {
+                MemoryKind::AddressSpace => (self.address_bytes, "address space", "-v", "LimitAS"),
+                MemoryKind::Data => (self.data_bytes, "memory for data", "-d", "LimitDATA"),
             };
             if limit.bytes < needed {
                 let models = if self.has_models() { ", plus twice the size of its models" } else { "" };
@@ -125,7 +125,7 @@ impl Needs {
                 ));
             }
         }
-        if let Some(bytes) = allowed.file_bytes.filter(|bytes| *bytes < self.file_bytes) {
+        if let Some(bytes) = limits.file_bytes.filter(|bytes| *bytes < self.file_bytes) {
             return Err(format!(
                 "this process may write files of at most {}, but `bandmaster {name}` needs {} for the record of runs: raise \
                  the limit (`ulimit -f unlimited`, or LimitFSIZE= of a service)",
@@ -147,14 +147,14 @@ impl Needs {
 /// Which limit is too low, for what, and how to raise it.
 pub fn check(command: &Command) -> Result<(), CliError> {
     let failed = |problem: String| CliError::Failed(anyhow::anyhow!(problem));
-    let needs = Needs::of(command);
-    let allowed = Allowed { files: open_files(), memory: memory_limits(), file_bytes: file_size() };
-    needs.check(&allowed).map_err(failed)?;
-    try_threads(needs.threads).map_err(|error| {
+    let requirements = Requirements::of(command);
+    let limits = Limits { files: open_files(), memory: memory_limits(), file_bytes: file_size() };
+    requirements.check(&limits).map_err(failed)?;
+    try_threads(requirements.threads).map_err(|error| {
         failed(format!(
             "`bandmaster {}` needs {} threads, but the system gives fewer: {error}; raise the limit of processes \
              (`ulimit -u`, or a container's --pids-limit) or lower --threads",
-            needs.name, needs.threads
+            requirements.name, requirements.threads
         ))
     })
 }
@@ -200,8 +200,8 @@ pub fn memory_limit() -> Option<u64> {
 #[cfg(unix)]
 fn memory_limits() -> [Option<MemoryLimit>; 2] {
     use rustix::process::{Resource, getrlimit};
-    let limit = |resource, of| getrlimit(resource).current.map(|bytes| MemoryLimit { bytes, of });
-    [limit(Resource::As, Memory::Addresses), limit(Resource::Data, Memory::Data)]
+    let limit = |resource, kind| getrlimit(resource).current.map(|bytes| MemoryLimit { bytes, kind });
+    [limit(Resource::As, MemoryKind::AddressSpace), limit(Resource::Data, MemoryKind::Data)]
 }
 
 #[cfg(not(unix))]
@@ -228,10 +228,10 @@ pub fn has_file_limit() -> bool {
 /// [`CliError::Failed`] if the system denies the threads or files it needs.
 pub fn runtime(threads: usize) -> Result<Runtime, CliError> {
     let built = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
-    built.map_err(|error| no_runtime(&error))
+    built.map_err(|error| runtime_error(&error))
 }
 
-pub fn no_runtime(error: &std::io::Error) -> CliError {
+pub fn runtime_error(error: &std::io::Error) -> CliError {
     CliError::Failed(anyhow::anyhow!(
         "the async runtime can't be started: {error}; raise the limits of open files and processes (`ulimit -n`, \
          `ulimit -u`)"
@@ -243,47 +243,50 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_missing_is_named_with_the_way_out() {
-        let needs = Needs {
+    fn a_limit_that_is_too_low_is_named_with_the_way_to_raise_it() {
+        let requirements = Requirements {
             address_bytes: 2 << 30,
             data_bytes: 1 << 30,
             file_bytes: 16 << 20,
             files: 64,
-            ..Needs::light("serve")
+            ..Requirements::without_models("serve")
         };
-        let check = |allowed: Allowed, parts: &[&str]| {
-            let message = needs.check(&allowed).unwrap_err();
+        let check = |limits: Limits, parts: &[&str]| {
+            let message = requirements.check(&limits).unwrap_err();
             for part in parts.iter().chain(&["`bandmaster serve`"]) {
                 assert!(message.contains(part), "{message}");
             }
         };
         let memory =
-            |bytes, of| Allowed { memory: [Some(MemoryLimit { bytes, of }), None], ..Allowed::default() };
-        assert_eq!(needs.check(&Allowed::default()), Ok(()));
-        let enough =
-            Allowed { files: Some(64), file_bytes: Some(16 << 20), ..memory(2 << 30, Memory::Addresses) };
-        assert_eq!(needs.check(&enough), Ok(()));
+            |bytes, kind| Limits { memory: [Some(MemoryLimit { bytes, kind }), None], ..Limits::default() };
+        assert_eq!(requirements.check(&Limits::default()), Ok(()));
+        let enough = Limits {
+            files: Some(64),
+            file_bytes: Some(16 << 20),
+            ..memory(2 << 30, MemoryKind::AddressSpace)
+        };
+        assert_eq!(requirements.check(&enough), Ok(()));
         for files in [3, 10, 63] {
             check(
-                Allowed { files: Some(files), ..enough },
+                Limits { files: Some(files), ..enough },
                 &[&format!("have {files} open"), "64", "ulimit -n"],
             );
         }
         check(
-            memory(1 << 30, Memory::Addresses),
+            memory(1 << 30, MemoryKind::AddressSpace),
             &["1024 MiB of address", "2048 MiB", "`ulimit -v unlimited`", "LimitAS="],
         );
         check(
-            memory(1 << 20, Memory::Data),
+            memory(1 << 20, MemoryKind::Data),
             &["1 MiB of memory", "1024 MiB", "`ulimit -d unlimited`", "LimitDATA="],
         );
-        assert_eq!(needs.check(&memory(1 << 30, Memory::Data)), Ok(()));
-        for (bytes, told) in
+        assert_eq!(requirements.check(&memory(1 << 30, MemoryKind::Data)), Ok(()));
+        for (bytes, shown) in
             [(0, "at most 0 KiB"), (1024 * 100, "at most 100 KiB"), (8 << 20, "at most 8 MiB")]
         {
             check(
-                Allowed { file_bytes: Some(bytes), ..enough },
-                &[told, "16 MiB", "record of runs", "ulimit -f"],
+                Limits { file_bytes: Some(bytes), ..enough },
+                &[shown, "16 MiB", "record of runs", "ulimit -f"],
             );
         }
     }

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bandmaster_client::{Answered, Ask, Client, ClientError, Endpoint, Prompt};
+use bandmaster_client::{Client, ClientError, Completion, CompletionRequest, Endpoint, Prompt};
 use bandmaster_orchestrator::{
     BoxFuture, Call, CallError, CallErrorKind, CallUsage, Finish, Llm, Message, Progress, Reply,
 };
@@ -15,7 +15,7 @@ const TOKEN_BYTES: usize = 3;
 const MESSAGE_TOKENS: usize = 4;
 
 /// A server's model. Its token counts before a call are estimates; those after a call are the server's.
-pub struct Remote {
+pub struct ServerLlm {
     client: Client,
     endpoint: Endpoint,
     context_tokens: usize,
@@ -23,7 +23,7 @@ pub struct Remote {
     unreachable: AtomicBool,
 }
 
-impl Remote {
+impl ServerLlm {
     /// A model with a context of `context_tokens`. Servers don't report it, so the caller must know.
     #[must_use]
     pub fn new(client: Client, endpoint: Endpoint, context_tokens: usize) -> Self {
@@ -49,20 +49,21 @@ impl Remote {
         CallError { kind, message: error.to_string() }
     }
 
-    fn reply(&self, call: &Call, answered: Answered) -> Reply {
+    fn reply(&self, call: &Call, completion: Completion) -> Reply {
         self.unreachable.store(false, Ordering::Relaxed);
-        let completion_tokens = u64::from(answered.output_tokens());
-        let (prompt_tokens, cached_tokens) = match answered.usage {
-            Some(counts) => (u64::from(counts.prompt_tokens), u64::from(counts.cached_tokens)),
+        let completion_tokens = u64::from(completion.completion_tokens());
+        let (prompt_tokens, cached_tokens) = match completion.usage {
+            Some(usage) => (u64::from(usage.prompt_tokens), u64::from(usage.cached_tokens)),
             None => (self.prompt_tokens(&call.messages) as u64, 0),
         };
-        let finish = if answered.finish.as_deref() == Some("length") { Finish::Length } else { Finish::Stop };
+        let finish =
+            if completion.finish.as_deref() == Some("length") { Finish::Length } else { Finish::Stop };
         let usage = CallUsage { prompt_tokens, cached_tokens, completion_tokens, ..CallUsage::default() };
-        Reply { text: answered.text, finish, usage }
+        Reply { text: completion.text, finish, usage }
     }
 }
 
-impl Llm for Remote {
+impl Llm for ServerLlm {
     fn name(&self) -> &str {
         &self.endpoint.model
     }
@@ -85,20 +86,20 @@ impl Llm for Remote {
         progress: &'a mut (dyn FnMut(Progress<'_>) + Send),
     ) -> BoxFuture<'a, Result<Reply, CallError>> {
         Box::pin(async move {
-            let ask = Ask {
+            let request = CompletionRequest {
                 prompt: Prompt::chat(&call.messages),
                 max_tokens: call.tokens_max,
                 temperature: call.temperature,
                 seed: Some(call.seed),
                 ignore_eos: false,
                 schema: call.schema.clone(),
-                more: Map::new(),
+                extra: Map::new(),
             };
             let prompt: Vec<&str> = call.messages.iter().map(|message| message.content.as_str()).collect();
             progress(Progress::Prompt(&prompt.join("\n\n")));
             let mut on_piece = |piece: &str| progress(Progress::Text(piece));
-            let answered = self.client.ask(&self.endpoint, &ask, &mut on_piece).await;
-            answered.map(|answered| self.reply(call, answered)).map_err(|error| self.call_error(&error))
+            let completion = self.client.complete(&self.endpoint, &request, &mut on_piece).await;
+            completion.map(|completion| self.reply(call, completion)).map_err(|error| self.call_error(&error))
         })
     }
 }
@@ -108,21 +109,21 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use bandmaster_client::fake::{FakeServer, Script};
+    use bandmaster_client::{FakeServer, Script};
     use bandmaster_orchestrator::Role;
 
-    fn remote(url: &str) -> Remote {
+    fn model(url: &str) -> ServerLlm {
         let client = Client::new(Duration::from_secs(1)).unwrap();
-        Remote::new(client, Endpoint::new(url, "fake", None, true).unwrap(), 4096)
+        ServerLlm::new(client, Endpoint::new(url, "fake", None, true).unwrap(), 4096)
     }
 
-    fn ask(url: &str, tokens_max: u32) -> (Remote, Result<Reply, CallError>, String) {
-        let remote = remote(url);
-        let (reply, heard) = ask_again(&remote, tokens_max);
-        (remote, reply, heard)
+    fn generate(url: &str, tokens_max: u32) -> (ServerLlm, Result<Reply, CallError>, String) {
+        let model = model(url);
+        let (reply, streamed) = generate_with(&model, tokens_max);
+        (model, reply, streamed)
     }
 
-    fn ask_again(remote: &Remote, tokens_max: u32) -> (Result<Reply, CallError>, String) {
+    fn generate_with(model: &ServerLlm, tokens_max: u32) -> (Result<Reply, CallError>, String) {
         let call = Call {
             messages: vec![Message::new(Role::User, "nine bytes".to_owned())],
             schema: None,
@@ -133,30 +134,30 @@ mod tests {
             critical_path_tokens: 0,
             deadline: None,
         };
-        let mut heard = String::new();
+        let mut streamed = String::new();
         let mut listen = |progress: Progress<'_>| {
             if let Progress::Text(text) = progress {
-                heard.push_str(text);
+                streamed.push_str(text);
             }
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let reply = runtime.block_on(remote.generate(&call, &mut listen));
-        (reply, heard)
+        let reply = runtime.block_on(model.generate(&call, &mut listen));
+        (reply, streamed)
     }
 
     #[test]
-    fn a_server_answers_as_a_model_of_ours_does() {
+    fn a_server_answers_like_a_local_model() {
         let server = FakeServer::start(Script::Good { ms: 0 });
-        let (remote, reply, heard) = ask(&server.url, 3);
+        let (model, reply, streamed) = generate(&server.url, 3);
         let reply = reply.unwrap();
         assert_eq!((reply.text.as_str(), reply.finish), (" w0 w1 w2", Finish::Length));
-        assert_eq!(heard, reply.text);
+        assert_eq!(streamed, reply.text);
         let usage = reply.usage;
         assert_eq!((usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens), (7, 2, 3));
         let bodies = server.bodies.lock().unwrap();
         assert_eq!((&bodies[0]["seed"], &bodies[0]["max_tokens"]), (&5.into(), &3.into()));
         assert_eq!(bodies[0]["messages"][0]["content"], "nine bytes");
-        assert_eq!(remote.count_tokens("nine bytes"), 4);
+        assert_eq!(model.count_tokens("nine bytes"), 4);
     }
 
     #[test]
@@ -170,16 +171,16 @@ mod tests {
             (Script::Body("text/html", "hello"), CallErrorKind::Resource),
         ] {
             let server = FakeServer::start(script.clone());
-            let (remote, reply, _) = ask(&server.url, 3);
+            let (model, reply, _) = generate(&server.url, 3);
             let error = reply.unwrap_err();
             assert_eq!(error.kind, kind, "{script:?}");
-            assert!(!remote.is_unreachable(), "{script:?}");
+            assert!(!model.is_unreachable(), "{script:?}");
         }
     }
 
     #[test]
-    fn nobody_at_the_address_is_remembered_until_somebody_answers() {
-        let (nobody, reply, _) = ask("http://127.0.0.1:9", 3);
+    fn an_unreachable_server_is_remembered_until_it_answers() {
+        let (nobody, reply, _) = generate("http://127.0.0.1:9", 3);
         let error = reply.unwrap_err();
         assert_eq!(error.kind, CallErrorKind::Transient);
         assert!(error.message.contains("can't be reached"), "{error:?}");
@@ -187,10 +188,10 @@ mod tests {
         let (good, busy) = (Script::Good { ms: 0 }, Script::Status(503, "{}"));
         for script in [good, busy] {
             let server = FakeServer::start(script.clone());
-            let back = remote(&server.url);
-            back.unreachable.store(true, Ordering::Relaxed);
-            assert_eq!(ask_again(&back, 3).0.is_ok(), matches!(script, Script::Good { .. }));
-            assert!(!back.is_unreachable(), "{script:?}");
+            let model = model(&server.url);
+            model.unreachable.store(true, Ordering::Relaxed);
+            assert_eq!(generate_with(&model, 3).0.is_ok(), matches!(script, Script::Good { .. }));
+            assert!(!model.is_unreachable(), "{script:?}");
         }
     }
 }

@@ -8,7 +8,7 @@ const COUNTERS: &str = "/sys/class/powercap";
 
 /// The counters of all processor packages.
 #[derive(Debug)]
-pub struct Energy {
+pub(super) struct Energy {
     packages: Vec<Package>,
 }
 
@@ -26,7 +26,7 @@ struct Package {
 impl Energy {
     /// Starts counting; `None` if there are no counters, or they can't be read.
     #[must_use]
-    pub fn begin() -> Option<Self> {
+    pub(super) fn begin() -> Option<Self> {
         Self::begin_in(Path::new(COUNTERS))
     }
 
@@ -48,7 +48,7 @@ impl Energy {
     /// Joules since the start. Call it every few minutes at least: a counter that wraps
     /// twice in between goes unnoticed.
     #[must_use]
-    pub fn joules(&mut self) -> Option<f64> {
+    pub(super) fn joules(&mut self) -> Option<f64> {
         for package in &mut self.packages {
             let now = read(&package.folder, "energy_uj")?;
             let round = if now < package.last { package.range } else { 0 };

@@ -1,38 +1,65 @@
-//! Random text of a known number of tokens: common words, each of which is one token together with the space before it
-//! in GPT-2, Llama 2 and 3, Qwen2 and SmolLM2, so that the length is right for servers whose tokenizer is unknown.
+//! Random prompts with a seed: token ids for a model in this process, and words for servers.
 
-use super::workload::TokenSource;
+use bandmaster_engine::hash::mix;
 
+/// Common words, each of which is one token together with the space before it in GPT-2, Llama 2 and 3, Qwen2 and
+/// SmolLM2. Texts of them have a known number of tokens, even for servers whose tokenizer is unknown.
 const WORDS: &str = include_str!("words.txt");
+
+/// Random token ids that don't repeat between rounds: Splitmix64 over a counter.
+#[derive(Debug)]
+pub(crate) struct TokenSource {
+    state: u64,
+    vocab: u64,
+}
+
+impl TokenSource {
+    /// Ids below `vocab`, the same for the same seed.
+    #[must_use]
+    pub(crate) fn new(seed: u64, vocab: usize) -> Self {
+        Self { state: seed, vocab: vocab.max(1) as u64 }
+    }
+
+    /// The next `count` ids.
+    pub(crate) fn take(&mut self, count: usize) -> Vec<u32> {
+        (0..count).map(|_| (self.next() % self.vocab) as u32).collect()
+    }
+
+    fn next(&mut self) -> u64 {
+        let random = mix(self.state);
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        random
+    }
+}
 
 /// Words put before a recorded prompt: enough that no two loads begin alike.
 const OPENING_WORDS: usize = 4;
 
 /// A recorded prompt after a few random words, so that a server's prefix cache from an earlier load doesn't apply.
 #[must_use]
-pub fn opened(recorded: &str, seed: u64) -> String {
+pub(crate) fn with_random_opening(recorded: &str, seed: u64) -> String {
     WordSource::new(seed).take(OPENING_WORDS) + recorded
 }
 
 /// Generates random words, the same for the same seed.
 #[derive(Debug)]
-pub struct WordSource {
+pub(crate) struct WordSource {
     words: Vec<&'static str>,
-    places: TokenSource,
+    indexes: TokenSource,
 }
 
 impl WordSource {
     #[must_use]
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         let words: Vec<&str> = WORDS.split_whitespace().collect();
-        let places = TokenSource::new(seed, words.len());
-        Self { words, places }
+        let indexes = TokenSource::new(seed, words.len());
+        Self { words, indexes }
     }
 
     /// The next `count` words, each with a space before it.
-    pub fn take(&mut self, count: usize) -> String {
-        let places = self.places.take(count);
-        places.iter().flat_map(|&place| [" ", self.words[place as usize]]).collect()
+    pub(crate) fn take(&mut self, count: usize) -> String {
+        let indexes = self.indexes.take(count);
+        indexes.iter().flat_map(|&index| [" ", self.words[index as usize]]).collect()
     }
 }
 

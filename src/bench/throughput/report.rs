@@ -3,25 +3,18 @@
 
 use std::fmt::Write as _;
 
-use super::limits::Limits;
-use super::machine::Machine;
-use super::origin::Build;
-use super::row::Row;
-use super::row::Shares;
+use super::limits::MachineLimits;
+use super::row::{Row, Shares};
+use crate::origin::Origin;
 
 /// JSON result of `bench throughput`, schema `bandmaster.bench.throughput/1`.
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct ThroughputReport {
-    pub schema: String,
-    pub machine: Machine,
-    /// The command to repeat the measurement.
-    pub command: String,
-    /// Version of this program.
-    pub version: String,
+    pub schema: &'static str,
     #[serde(flatten)]
-    pub build: Build,
+    pub origin: Origin,
     /// Whether it was interrupted; only complete rows are included.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub interrupted: bool,
     pub threads: usize,
     /// Precision of the KV cache: `f16` or `q8`.
@@ -30,14 +23,14 @@ pub struct ThroughputReport {
     /// One row per batch size, depth, shared prefix and number of threads.
     pub rows: Vec<Row>,
     /// The machine's limits for each number of threads in the rows; empty if not measured.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub limits: Vec<Limits>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<MachineLimits>,
     /// Rows that could not be measured, with the reason.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct ModelFacts {
     /// The name it was asked for by.
     pub name: String,
@@ -112,7 +105,7 @@ impl ThroughputReport {
 
     /// The limits, and what is missing, a line each.
     fn notes(&self) -> Vec<String> {
-        let limit = |limits: &Limits| {
+        let limit = |limits: &MachineLimits| {
             let macs = limits
                 .int8_macs_per_s
                 .map_or_else(String::new, |rate| format!(", {:.0} G int8 multiply-adds/s", rate / 1e9));
@@ -133,8 +126,8 @@ impl ThroughputReport {
             self.model.bytes / 1_000_000,
             self.threads,
             self.kv_type,
-            self.machine.isa,
-            self.machine.cpu,
+            self.origin.machine.isa,
+            self.origin.machine.cpu,
         );
         let columns = self.columns();
         let mut line = |cell: &dyn Fn(&Column) -> String| {
@@ -156,9 +149,10 @@ impl ThroughputReport {
     /// The command and a Markdown table.
     #[must_use]
     pub fn markdown(&self) -> String {
+        let machine = &self.origin.machine;
         let mut out = format!(
             "`{}` ({}, {} cores, {})\n\n",
-            self.command, self.machine.cpu, self.machine.cores, self.machine.isa
+            self.origin.command, machine.cpu, machine.cores, machine.isa
         );
         let mut columns = self.columns();
         columns.retain(|column| column.in_markdown);

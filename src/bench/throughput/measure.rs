@@ -4,14 +4,14 @@
 use std::sync::Mutex;
 use std::time::Instant;
 
+use bandmaster_engine::BLOCK_TOKENS;
 use bandmaster_models::{Batch, ForwardError, Model};
 
-use super::machine::peak_rss_bytes;
 use super::row::Row;
-use super::workload::{Throughput, TokenSource};
-
-/// Tokens per cache block.
-const BLOCK_TOKENS: usize = 16;
+use super::workload::Workload;
+use crate::machine::peak_rss_bytes;
+use crate::percentiles::median;
+use crate::random::TokenSource;
 
 #[derive(Debug, thiserror::Error)]
 pub enum MeasureError {
@@ -45,47 +45,47 @@ pub enum MeasureError {
 ///
 /// # Errors
 /// [`MeasureError`] if a row does not fit or a step fails.
-pub fn throughput(
+pub fn measure(
     model: &mut dyn Model,
     step_tokens_max: usize,
-    work: &Throughput,
+    workload: &Workload,
     progress: &mut dyn FnMut(usize, usize) -> bool,
 ) -> Result<Vec<Row>, MeasureError> {
-    let tokens = work.sequence_tokens();
+    let tokens = workload.sequence_tokens();
     let context = model.info().context_tokens_max;
     if tokens > context {
         return Err(MeasureError::Context { tokens, context });
     }
-    for &batch in &work.batches {
-        let (needed, available) = (Tables::new(work, batch).blocks, model.info().kv_blocks_max);
+    for &batch in &workload.batches {
+        let (needed, available) = (Tables::new(workload, batch).blocks, model.info().kv_blocks_max);
         if needed > available {
             return Err(MeasureError::Pool { batch, needed, available });
         }
     }
-    let mut source = TokenSource::new(work.seed, model.info().vocab);
-    let mut rows = Vec::with_capacity(work.batches.len());
-    for &batch in &work.batches {
-        let mut times = Vec::with_capacity(work.repeat);
-        for round in 0..work.warmup + work.repeat {
+    let mut source = TokenSource::new(workload.seed, model.info().vocab);
+    let mut rows = Vec::with_capacity(workload.batches.len());
+    for &batch in &workload.batches {
+        let mut times = Vec::with_capacity(workload.repeat);
+        for round in 0..workload.warmup + workload.repeat {
             if !progress(batch, round) {
                 return Ok(rows);
             }
-            let mut round_run = Round::new(model, work, batch, step_tokens_max);
+            let mut round_run = Round::new(model, workload, batch, step_tokens_max);
             let time = round_run.run(&mut source);
-            round_run.give_back();
+            round_run.decommit_blocks();
             let time = time?;
-            if round >= work.warmup {
+            if round >= workload.warmup {
                 times.push(time);
             }
         }
-        rows.push(row(model, work, batch, &times));
+        rows.push(row(model, workload, batch, &times));
     }
     Ok(rows)
 }
 
-fn row(model: &dyn Model, work: &Throughput, batch: usize, times: &[(f64, f64)]) -> Row {
-    let prompt = (batch * work.prompt_tokens) as f64;
-    let generated = (batch * work.gen_tokens) as f64;
+fn row(model: &dyn Model, workload: &Workload, batch: usize, times: &[(f64, f64)]) -> Row {
+    let prompt = (batch * workload.prompt_tokens) as f64;
+    let generated = (batch * workload.gen_tokens) as f64;
     let prefill_s = median(times.iter().map(|time| time.0).collect());
     let decode_s = median(times.iter().map(|time| time.1).collect());
     let spread = |tokens: f64, pick: fn(&(f64, f64)) -> f64| {
@@ -93,36 +93,28 @@ fn row(model: &dyn Model, work: &Throughput, batch: usize, times: &[(f64, f64)])
         let slowest = seconds.clone().fold(f64::MIN, f64::max);
         [tokens / slowest, tokens / seconds.fold(f64::MAX, f64::min)]
     };
-    let tables = Tables::new(work, batch);
+    let tables = Tables::new(workload, batch);
     let cached_tokens = (batch - 1) * tables.shared_tokens;
     Row {
         batch,
-        prompt_tokens: work.prompt_tokens,
-        gen_tokens: work.gen_tokens,
+        prompt_tokens: workload.prompt_tokens,
+        gen_tokens: workload.gen_tokens,
         prefill_tokens_per_s: prompt / prefill_s,
         decode_tokens_per_s: generated / decode_s,
         prefill_s,
         decode_s,
-        computed_tokens: batch * work.prompt_tokens - cached_tokens,
+        computed_tokens: batch * workload.prompt_tokens - cached_tokens,
         cached_tokens,
         kv_pool_bytes: tables.blocks * model.info().kv_block_bytes,
         peak_rss_bytes: peak_rss_bytes().unwrap_or(0),
         spread: [spread(prompt, |time| time.0), spread(generated, |time| time.1)],
-        depth_tokens: work.depth_tokens,
-        shared_prefix_tokens: work.shared_prefix_tokens,
-        threads: work.threads,
+        depth_tokens: workload.depth_tokens,
+        shared_prefix_tokens: workload.shared_prefix_tokens,
+        threads: workload.threads,
         prefill_rounds_s: times.iter().map(|time| time.0).collect(),
         decode_rounds_s: times.iter().map(|time| time.1).collect(),
         limit_shares: None,
     }
-}
-
-/// The median of at least one value.
-#[must_use]
-pub fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    if values.len() % 2 == 1 { values[middle] } else { f64::midpoint(values[middle - 1], values[middle]) }
 }
 
 /// The blocks of each sequence: shared blocks first, then its own.
@@ -134,11 +126,11 @@ struct Tables {
 }
 
 impl Tables {
-    fn new(work: &Throughput, batch: usize) -> Self {
-        let per_sequence = work.sequence_tokens().div_ceil(BLOCK_TOKENS);
+    fn new(workload: &Workload, batch: usize) -> Self {
+        let per_sequence = workload.sequence_tokens().div_ceil(BLOCK_TOKENS);
         // With a depth, the depth would have to be shared too, so there is no sharing. Only complete blocks can be
         // shared.
-        let shared_tokens = if work.depth_tokens == 0 { work.shared_prefix_tokens } else { 0 };
+        let shared_tokens = if workload.depth_tokens == 0 { workload.shared_prefix_tokens } else { 0 };
         let shared_blocks = shared_tokens / BLOCK_TOKENS;
         let mut next = 0_u32;
         let mut fresh = |count: usize| -> Vec<u32> {
@@ -155,21 +147,21 @@ impl Tables {
 
 struct Round<'a> {
     model: &'a mut dyn Model,
-    work: &'a Throughput,
+    workload: &'a Workload,
     tables: Tables,
     step_tokens_max: usize,
 }
 
 impl<'a> Round<'a> {
-    fn new(model: &'a mut dyn Model, work: &'a Throughput, batch: usize, step_tokens_max: usize) -> Self {
-        let tables = Tables::new(work, batch);
+    fn new(model: &'a mut dyn Model, workload: &'a Workload, batch: usize, step_tokens_max: usize) -> Self {
+        let tables = Tables::new(workload, batch);
         for block in 0..tables.blocks as u32 {
             model.commit_block(block);
         }
-        Self { model, work, tables, step_tokens_max }
+        Self { model, workload, tables, step_tokens_max }
     }
 
-    fn give_back(self) {
+    fn decommit_blocks(self) {
         for block in 0..self.tables.blocks as u32 {
             self.model.decommit_block(block);
         }
@@ -178,10 +170,10 @@ impl<'a> Round<'a> {
     /// Returns the seconds of prefill and of decode.
     fn run(&mut self, source: &mut TokenSource) -> Result<(f64, f64), MeasureError> {
         let sequences = self.tables.of.len();
-        let depth = self.work.depth_tokens;
+        let depth = self.workload.depth_tokens;
         let before: Vec<Vec<u32>> = (0..sequences).map(|_| source.take(depth)).collect();
-        let shared = source.take(self.work.shared_prefix_tokens);
-        let own = self.work.prompt_tokens - shared.len();
+        let shared = source.take(self.workload.shared_prefix_tokens);
+        let own = self.workload.prompt_tokens - shared.len();
         let prompts: Vec<Vec<u32>> =
             (0..sequences).map(|_| [shared.clone(), source.take(own)].concat()).collect();
         if depth > 0 {
@@ -191,8 +183,8 @@ impl<'a> Round<'a> {
         let mut last = self.prefill(&prompts, depth, self.tables.shared_tokens)?;
         let prefill_s = start.elapsed().as_secs_f64();
         let start = Instant::now();
-        for pass in 0..self.work.gen_tokens {
-            last = self.decode(&last, depth + self.work.prompt_tokens + pass)?;
+        for pass in 0..self.workload.gen_tokens {
+            last = self.decode(&last, depth + self.workload.prompt_tokens + pass)?;
         }
         Ok((prefill_s, start.elapsed().as_secs_f64()))
     }
@@ -255,12 +247,12 @@ impl<'a> Round<'a> {
         next: &mut [u32],
     ) -> Result<(), MeasureError> {
         if !batch.tokens.is_empty() {
-            let drawn: Vec<Mutex<u32>> = ends.iter().map(|_| Mutex::new(0)).collect();
+            let most_likely: Vec<Mutex<u32>> = ends.iter().map(|_| Mutex::new(0)).collect();
             self.model.forward(batch, &|row, logits| {
-                let likeliest = argmax(logits);
-                *drawn[row].lock().unwrap_or_else(std::sync::PoisonError::into_inner) = likeliest;
+                let token = argmax(logits);
+                *most_likely[row].lock().unwrap_or_else(std::sync::PoisonError::into_inner) = token;
             })?;
-            for (end, token) in ends.iter().zip(drawn) {
+            for (end, token) in ends.iter().zip(most_likely) {
                 next[*end] = token.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
             }
         }

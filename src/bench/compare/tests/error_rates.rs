@@ -9,7 +9,7 @@ fn verdicts_of_a_hundred(slower: f64, same_seed: bool) -> Vec<Vec<Verdict>> {
     (0..100)
         .map(|trial: u64| {
             let drift = noisy(trial + 7000, 2, 1.0, 0.015);
-            let side = |place: u64, factor: f64| load(1000 * trial + place, 5, 64, 100.0 * factor, 0.03, 0.5);
+            let side = |index: u64, factor: f64| load(1000 * trial + index, 5, 64, 100.0 * factor, 0.03, 0.5);
             let (a, mut b) = (side(0, drift[0]), side(1, drift[1] * slower));
             if !same_seed {
                 b["seed"] = json!(2);
@@ -45,16 +45,16 @@ fn a_tenth_slower_is_found() {
 
 /// In alternating rounds, a machine that drifts by a fifth slows both sides alike.
 #[test]
-fn by_turns_a_drifting_machine_does_not_matter() {
+fn alternating_rounds_cancel_a_drifting_machine() {
     let verdicts_at = |slower: f64| -> Vec<Vec<Verdict>> {
         let of = |trial: u64| {
             let drift = noisy(trial + 9000, 5, 1.0, 0.2);
-            let side = |place: u64, factor: f64| -> Value {
-                let luck = noisy(1000 * trial + place, 5, 1.0, 0.02);
-                let middle = |round: usize| 100.0 * factor * drift[round] * luck[round];
+            let side = |index: u64, factor: f64| -> Value {
+                let factors = noisy(1000 * trial + index, 5, 1.0, 0.02);
+                let middle = |round: usize| 100.0 * factor * drift[round] * factors[round];
                 let times = |round: usize| {
                     noisy(
-                        trial ^ ((round as u64 + 1) << 32) ^ (place << 20),
+                        trial ^ ((round as u64 + 1) << 32) ^ (index << 20),
                         64,
                         middle(round),
                         0.5 * middle(round),

@@ -4,45 +4,45 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use bandmaster_client::Counts;
+use bandmaster_client::Usage;
 use bandmaster_engine::{
     Class, EngineHandle, Event, ExpectedPrefix, ExpectedPrefixId, Priority, Request, RunId, Sampling, Sink,
 };
 use bandmaster_text::{LoadedModel, Message, Role};
 
 use super::trace::TaskClass;
-use super::{Job, Late, Outlook, Place, Prompt, Teller};
+use super::{Backend, EventSender, Job, Lookahead, Prompt};
 
 pub type Models = BTreeMap<String, Arc<LoadedModel>>;
 
-pub struct Here<'a> {
+pub struct LocalBackend<'a> {
     engine: &'a EngineHandle,
     models: Models,
-    /// What was told about each run.
-    told: HashMap<usize, Told>,
+    /// By run.
+    hints: HashMap<usize, Hints>,
 }
 
-/// What the engine was told about a run.
+/// What the engine was told about the future of a run.
 #[derive(Default)]
-struct Told {
+struct Hints {
     /// The prefixes announced to the cache by role and text, and in how many steps they will be used.
     expected: HashMap<(String, String), (ExpectedPrefixId, u32)>,
     /// By task index: length in bytes of the beginning that was computed ahead.
-    warmed: HashMap<usize, usize>,
+    computed_bytes: HashMap<usize, usize>,
 }
 
-impl<'a> Here<'a> {
+impl<'a> LocalBackend<'a> {
     /// `models` are those that are loaded already.
     #[must_use]
     pub fn new(engine: &'a EngineHandle, models: Models) -> Self {
-        Self { engine, models, told: HashMap::new() }
+        Self { engine, models, hints: HashMap::new() }
     }
 
     fn expect(&mut self, run: usize, prefixes: Vec<(String, String, u32)>) {
         let wanted: HashMap<_, _> =
             prefixes.into_iter().map(|(role, text, steps)| ((role, text), steps)).collect();
-        let standing = &mut self.told.entry(run).or_default().expected;
-        standing.retain(|what, (id, before)| {
+        let announced = &mut self.hints.entry(run).or_default().expected;
+        announced.retain(|what, (id, before)| {
             let stays = wanted.get(what) == Some(before);
             if !stays {
                 self.engine.release_prefix(*id);
@@ -50,37 +50,38 @@ impl<'a> Here<'a> {
             stays
         });
         for (what, steps) in wanted {
-            let Some(model) = self.models.get(&what.0).filter(|_| !standing.contains_key(&what)) else {
+            let Some(model) = self.models.get(&what.0).filter(|_| !announced.contains_key(&what)) else {
                 continue;
             };
             let tokens = model.tokenizer().encode_prompt(&what.1);
             let expected = ExpectedPrefix { model: model.id(), cache_salt: 0, tokens, steps };
-            standing.insert(what, (self.engine.expect_prefix(expected), steps));
+            announced.insert(what, (self.engine.expect_prefix(expected), steps));
         }
     }
 
     /// Computes the beginning of a task's prompt if more of it is known than before.
-    fn warm(&mut self, run: usize, (place, role, text): (usize, String, String)) {
+    fn warm(&mut self, run: usize, (task_index, role, text): (usize, String, String)) {
         let Some(model) = self.models.get(&role) else { return };
-        let before = self.told.entry(run).or_default().warmed.insert(place, text.len()).unwrap_or(0);
+        let before =
+            self.hints.entry(run).or_default().computed_bytes.insert(task_index, text.len()).unwrap_or(0);
         if text.len() > before {
-            let beginning = model.tokenizer().encode_prompt(&text);
+            let start = model.tokenizer().encode_prompt(&text);
             // If it can't be computed ahead, it is computed later.
-            let _ = self.engine.submit(Request::warm(model.id(), beginning, 0, Some(RunId(run as u64))));
+            let _ = self.engine.submit(Request::warm(model.id(), start, 0, Some(RunId(run as u64))));
         }
     }
 }
 
-impl Place for Here<'_> {
+impl Backend for LocalBackend<'_> {
     fn is_ready(&self, role: &str) -> bool {
         self.models.contains_key(role)
     }
 
-    fn loaded(&mut self, role: String, model: Late) {
+    fn loaded(&mut self, role: String, model: Arc<LoadedModel>) {
         self.models.insert(role, model);
     }
 
-    fn submit(&mut self, job: Job<'_>, tell: Teller) -> Result<(), String> {
+    fn submit(&mut self, job: Job<'_>, events: EventSender) -> Result<(), String> {
         let model = &self.models[&job.task.model];
         let prompt = match &job.prompt {
             Prompt::Question(text) => {
@@ -105,37 +106,37 @@ impl Place for Here<'_> {
             top_logprobs: None,
             score_prompt_from: None,
             cache_salt: 0,
-            sink: sink(Arc::clone(model), tell),
+            sink: sink(Arc::clone(model), events),
         };
         self.engine.submit(request).map(|_| ()).map_err(|reason| reason.to_string())
     }
 
-    fn look_ahead(&mut self, run: usize, outlook: Outlook) {
-        for beginning in outlook.beginnings {
-            self.warm(run, beginning);
+    fn look_ahead(&mut self, run: usize, lookahead: Lookahead) {
+        for start in lookahead.prompt_starts {
+            self.warm(run, start);
         }
-        self.expect(run, outlook.prefixes);
+        self.expect(run, lookahead.prefixes);
     }
 }
 
 /// Forwards a task's events; its text is decoded at the end.
-fn sink(model: Arc<LoadedModel>, tell: Teller) -> Sink {
+fn sink(model: Arc<LoadedModel>, events: EventSender) -> Sink {
     let mut ids = Vec::new();
     Box::new(move |event| {
         match event {
             Event::Token { id, .. } => {
                 ids.push(id);
-                return tell.token();
+                return events.token();
             }
             Event::Finished { usage, .. } => {
-                let counts = Counts {
+                let tokens = Usage {
                     prompt_tokens: usage.prompt_tokens,
                     cached_tokens: usage.cached_tokens,
-                    output_tokens: usage.completion_tokens,
+                    completion_tokens: usage.completion_tokens,
                 };
-                tell.ended(model.tokenizer().decode(&ids), counts);
+                events.ended(model.tokenizer().decode(&ids), tokens);
             }
-            Event::Failed(failure) => tell.failed(failure.to_string()),
+            Event::Failed(failure) => events.failed(failure.to_string()),
             Event::Prefill { .. } | Event::PromptScore { .. } => {}
         }
         true

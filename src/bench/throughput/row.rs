@@ -1,7 +1,7 @@
 //! One row of a throughput result.
 
 /// One row of a throughput result: medians over the counted rounds.
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Row {
     /// Number of sequences that ran together.
     pub batch: usize,
@@ -28,30 +28,24 @@ pub struct Row {
     /// Slowest and fastest counted round, prefill then decode, in tokens per second.
     pub spread: [[f64; 2]; 2],
     /// Tokens per sequence in the cache before the prompt.
-    #[serde(default)]
     pub depth_tokens: usize,
     /// Prompt tokens at the start that all sequences shared.
-    #[serde(default)]
     pub shared_prefix_tokens: usize,
-    /// 0 in results that don't have it.
-    #[serde(default)]
     pub threads: usize,
     /// Time of prefill in every counted round, in order.
-    #[serde(default)]
     pub prefill_rounds_s: Vec<f64>,
     /// Time of decoding in every counted round, in order.
-    #[serde(default)]
     pub decode_rounds_s: Vec<f64>,
     /// Fraction of the machine's limits, if they were measured.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub limit_shares: Option<Shares>,
 }
 
 /// Fractions of the limits. Above 1 is possible if weights stay in the processor's caches.
-#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct Shares {
     /// Of int8 multiply-adds; `None` if that limit is unknown.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub prefill: Option<f64>,
     /// Of the limit in `decode_bound`.
     pub decode: f64,
@@ -59,7 +53,7 @@ pub struct Shares {
 }
 
 /// What limits the speed of a decode pass.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Bound {
     /// Reading the weights from memory.

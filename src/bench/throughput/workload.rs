@@ -1,8 +1,8 @@
-//! Throughput workloads: token counts, batch sizes, repeats, and random tokens.
+//! Throughput workloads: token counts, batch sizes and repeats.
 
 /// One throughput measurement of all its batch sizes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Throughput {
+pub struct Workload {
     /// Prompt tokens of each sequence.
     pub prompt_tokens: usize,
     /// Per sequence; the end-of-sequence token is ignored.
@@ -39,7 +39,7 @@ pub enum WorkloadError {
     SharedTooLong { shared: usize, prompt: usize },
 }
 
-impl Throughput {
+impl Workload {
     /// The measurements of `--all`, with 128 prompt and 24 generated tokens: batch sizes, depths, a shared prefix, and
     /// a single sequence on 1, 2, 4, ... threads up to `cores`. Those with `threads` threads come first and together.
     #[must_use]
@@ -56,16 +56,17 @@ impl Throughput {
             seed: 0,
         };
         // One measurement per batch size: if 16 don't fit, 8 may.
-        let mut works = [1, 4, 8, 16].map(|batch| Self { batches: vec![batch], ..alone.clone() }).to_vec();
-        works.extend([1024, 4096].map(|depth_tokens| Self { depth_tokens, ..alone.clone() }));
-        works.push(Self { batches: vec![16], shared_prefix_tokens: 112, ..alone.clone() });
+        let mut workloads =
+            [1, 4, 8, 16].map(|batch| Self { batches: vec![batch], ..alone.clone() }).to_vec();
+        workloads.extend([1024, 4096].map(|depth_tokens| Self { depth_tokens, ..alone.clone() }));
+        workloads.push(Self { batches: vec![16], shared_prefix_tokens: 112, ..alone.clone() });
         let counts = std::iter::successors(Some(1), |count: &usize| count.checked_mul(2));
         let others = counts.take_while(|count| *count <= cores).filter(|count| *count != threads);
-        works.extend(others.map(|threads| Self { threads, ..alone.clone() }));
-        for (seed, work) in works.iter_mut().enumerate() {
-            work.seed = seed as u64;
+        workloads.extend(others.map(|threads| Self { threads, ..alone.clone() }));
+        for (seed, workload) in workloads.iter_mut().enumerate() {
+            workload.seed = seed as u64;
         }
-        works
+        workloads
     }
 
     /// Tokens that a sequence has at the end.
@@ -98,33 +99,5 @@ impl Throughput {
             return Err(WorkloadError::SharedBehindDepth);
         }
         Ok(())
-    }
-}
-
-/// Random token ids that don't repeat between rounds: Splitmix64 over a counter.
-#[derive(Debug)]
-pub struct TokenSource {
-    state: u64,
-    vocab: u64,
-}
-
-impl TokenSource {
-    /// Ids below `vocab`, the same for the same seed.
-    #[must_use]
-    pub fn new(seed: u64, vocab: usize) -> Self {
-        Self { state: seed, vocab: vocab.max(1) as u64 }
-    }
-
-    /// The next `count` ids.
-    pub fn take(&mut self, count: usize) -> Vec<u32> {
-        (0..count).map(|_| (self.next() % self.vocab) as u32).collect()
-    }
-
-    fn next(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
     }
 }

@@ -1,24 +1,24 @@
 //! Statistics over many items: the percentile bootstrap (Efron 1979), which resamples the items with replacement and
 //! takes the middle 95 % of the results as the interval, and McNemar's test. What was measured is not known here.
 
-use crate::workload::TokenSource;
+use crate::random::TokenSource;
 
-pub const RESAMPLES: usize = 4000;
+pub(crate) const RESAMPLES: usize = 4000;
 /// How often an interval contains the true value.
-pub const CONFIDENCE: f64 = 0.95;
+pub(crate) const CONFIDENCE: f64 = 0.95;
 /// Fixed, so that the same items give the same interval.
-pub const SEED: u64 = 1;
+pub(crate) const SEED: u64 = 1;
 
 /// The mean of one value per item; NaN without items.
 #[must_use]
-pub fn mean(values: &[f64]) -> f64 {
+pub(crate) fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
 /// Confidence interval of `change(mean of a, mean of b)` over the same items in the same order; both sides are
 /// resampled alike. `None` for fewer than two items, or if most resamples have no finite result.
 #[must_use]
-pub fn interval(a: &[f64], b: &[f64], change: impl Fn(f64, f64) -> f64) -> Option<[f64; 2]> {
+pub(crate) fn interval(a: &[f64], b: &[f64], change: impl Fn(f64, f64) -> f64) -> Option<[f64; 2]> {
     let count = a.len().min(b.len());
     if count < 2 {
         return None;
@@ -26,9 +26,9 @@ pub fn interval(a: &[f64], b: &[f64], change: impl Fn(f64, f64) -> f64) -> Optio
     let mut source = TokenSource::new(SEED, count);
     let mut changes: Vec<f64> = (0..RESAMPLES)
         .map(|_| {
-            let drawn = source.take(count);
+            let sample = source.take(count);
             let mean = |values: &[f64]| {
-                drawn.iter().map(|place| values[*place as usize]).sum::<f64>() / count as f64
+                sample.iter().map(|index| values[*index as usize]).sum::<f64>() / count as f64
             };
             change(mean(a), mean(b))
         })
@@ -45,7 +45,7 @@ pub fn interval(a: &[f64], b: &[f64], change: impl Fn(f64, f64) -> f64) -> Optio
 /// Exact McNemar test: of the items on which two sides differ, how likely a split is at least as uneven as this if both
 /// sides are equally good. Two-sided, from the binomial distribution.
 #[must_use]
-pub fn mcnemar_p(only_a: u64, only_b: u64) -> f64 {
+pub(crate) fn mcnemar_p(only_a: u64, only_b: u64) -> f64 {
     let (fewer, all) = (only_a.min(only_b), only_a + only_b);
     // In logarithms, because 0.5 to the power of a few thousand is zero.
     let mut log_term = all as f64 * 0.5_f64.ln();
