@@ -73,9 +73,7 @@ fn check_room(model: &LoadedModel, call: &Call, prompt_tokens: usize) -> Result<
 
 fn call_error(error: &SessionError) -> CallError {
     let kind = match error {
-        SessionError::Failed(_)
-        | SessionError::AlreadyEnded
-        | SessionError::Rejected(Rejected::QueueFull { .. }) => CallErrorKind::Transient,
+        SessionError::Rejected(Rejected::QueueFull { .. }) => CallErrorKind::Transient,
         _ => CallErrorKind::Resource,
     };
     CallError { kind, message: error.to_string() }
