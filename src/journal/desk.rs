@@ -276,11 +276,11 @@ impl Desk {
         let id = new_run_id(created_ms);
         let owner = self.viewer.name().map(str::to_owned);
         let new = NewRun { id: id.clone(), created_ms, owner, inputs: Arc::new(inputs) };
-        let taken = self.unwritten.begin(new);
+        let number = self.unwritten.begin(new);
         self.threads.writes.nudge();
         let refused = "the run is not recorded: too many events of other runs already wait to be written";
-        let trouble = (!taken).then(|| refused.to_owned());
-        Recording { id, desk: self.clone(), seq: 0, trouble }
+        let trouble = number.is_none().then(|| refused.to_owned());
+        Recording { id, number: number.unwrap_or(0), desk: self.clone(), seq: 0, trouble }
     }
 
     /// Takes up a run that is not in progress, so that more events can be added to it.
@@ -289,8 +289,8 @@ impl Desk {
     /// When there is no such run, it is in progress, or the record can't be read.
     pub async fn reopen(&self, run: &str) -> Result<Recording, JournalError> {
         let id = run.to_owned();
-        let seq = self.write(move |journal| journal.reopen(&id)).await?;
-        Ok(Recording { id: run.to_owned(), desk: self.clone(), seq, trouble: None })
+        let (number, seq) = self.write(move |journal| journal.reopen(&id)).await?;
+        Ok(Recording { id: run.to_owned(), number, desk: self.clone(), seq, trouble: None })
     }
 
     /// Begins a run with the events of another one up to event `at`, which it shares with it.
@@ -299,8 +299,8 @@ impl Desk {
     /// When there is no such run, or the record can't be written.
     pub async fn fork(&self, run: &str, at: u64) -> Result<Recording, JournalError> {
         let parent = run.to_owned();
-        let id = self.write(move |journal| journal.fork(&parent, at)).await?;
-        Ok(Recording { id, desk: self.clone(), seq: at, trouble: None })
+        let (id, number) = self.write(move |journal| journal.fork(&parent, at)).await?;
+        Ok(Recording { id, number, desk: self.clone(), seq: at, trouble: None })
     }
 
     /// Waits until all events are written, for at most `time_max`. Returns the ids of the runs that
@@ -326,6 +326,8 @@ impl Desk {
 /// The record of a run in progress. Events are accepted at once and written in order.
 pub struct Recording {
     id: String,
+    /// Distinguishes it from other recordings of the same run, before or after it.
+    number: u64,
     desk: Desk,
     seq: u64,
     /// Why the run is not recorded at all, until that is reported.
@@ -384,7 +386,7 @@ impl Recording {
 
 impl Drop for Recording {
     fn drop(&mut self) {
-        self.desk.unwritten.end(&self.id);
+        self.desk.unwritten.end(&self.id, self.number);
         self.desk.threads.writes.nudge();
     }
 }

@@ -6,8 +6,9 @@ use rusqlite::{OptionalExtension, Transaction, params};
 use super::{Event, Holder, Journal, JournalError, NewRun, enter, new_run_id, number, unix_ms};
 
 impl Journal {
-    /// Adds a run that begins with the events of `parent` up to event `at`, locks it, and returns its id.
-    pub(super) fn fork(&self, parent: &str, at: u64) -> Result<String, JournalError> {
+    /// Adds a run that begins with the events of `parent` up to event `at`, and locks it. Returns its id and its number
+    /// among the runs of this process.
+    pub(super) fn fork(&self, parent: &str, at: u64) -> Result<(String, u64), JournalError> {
         self.created_ms(parent)?.ok_or_else(|| JournalError::UnknownRun { id: parent.to_owned() })?;
         let created_ms = unix_ms();
         let id = new_run_id(created_ms);
@@ -24,8 +25,8 @@ impl Journal {
                 params![id, parent, at as i64],
             )
         })?;
-        self.file.unwritten.reopen(&id, owner, at, hold);
-        Ok(id)
+        let number = self.file.unwritten.reopen(&id, owner, at, hold);
+        Ok((id, number))
     }
 
     /// The run that a run was forked from, and the last event that they share.

@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -49,6 +49,9 @@ impl Drop for Hold {
 /// How often a lock is tried again. Another process that only looks locks the file for a moment.
 const TRIES: u32 = 5;
 const TRY_PAUSE: Duration = Duration::from_millis(2);
+/// How often a file is looked at before it counts as locked.
+const LOOKS: u32 = 3;
+const LOOK_PAUSE: Duration = Duration::from_millis(1);
 
 /// Locks `path`, mode 0600; `None` if it is locked already. On a file system without locks the file
 /// alone stands for one.
@@ -106,17 +109,23 @@ fn is_at(file: &File, path: &Path) -> bool {
 /// The process that has locked `path`. The file of a killed process is removed.
 pub(super) fn holder(path: &Path) -> Option<Holder> {
     let unknown = Some(Holder { pid: None });
-    let mut file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => return None,
-        Err(_) => return unknown,
-    };
-    if file.try_lock_shared().is_ok() {
-        let _ = fs::remove_file(path);
-        return None;
+    for _ in 0..LOOKS {
+        let file = match OpenOptions::new().read(true).write(true).open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => return None,
+            Err(_) => return unknown,
+        };
+        if file.try_lock().is_ok() {
+            // Whoever removes a file has its lock, so this one stays where it is until it is removed here.
+            if is_at(&file, path) {
+                let _ = fs::remove_file(path);
+            }
+            return None;
+        }
+        // Another process may only be looking.
+        std::thread::sleep(LOOK_PAUSE);
     }
-    let mut text = String::new();
     // If the lock keeps readers out as well, the process id stays unknown.
-    let _ = file.read_to_string(&mut text);
+    let text = fs::read_to_string(path).unwrap_or_default();
     Some(Holder { pid: text.parse().ok() })
 }

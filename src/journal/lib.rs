@@ -188,8 +188,8 @@ impl Journal {
         self.file.unwritten.has_ended(run) == Some(false)
     }
 
-    /// Locks a run that is not in progress and returns the number of its last event.
-    fn reopen(&self, run: &str) -> Result<u64, JournalError> {
+    /// Locks a run that is not in progress. Returns its number among the runs of this process, and that of its last event.
+    fn reopen(&self, run: &str) -> Result<(u64, u64), JournalError> {
         let unwritten = &self.file.unwritten;
         self.check_not_held(run)?;
         let hold = if self.file.in_memory { None } else { self.hold(run)? };
@@ -200,8 +200,8 @@ impl Journal {
         let last = "SELECT max(coalesce(max(seq), 0), (SELECT coalesce(parent_seq, 0) FROM runs WHERE id = ?1))
                     FROM events WHERE run = ?1";
         let seq = self.with(|db| db.query_row(last, [run], |row| Ok(number(row, 0))))?;
-        unwritten.reopen(run, self.viewer.name().map(str::to_owned), seq, hold);
-        Ok(seq)
+        let number = unwritten.reopen(run, self.viewer.name().map(str::to_owned), seq, hold);
+        Ok((number, seq))
     }
 
     /// Checks that the viewer sees a run, that no process runs it, and that all of it is in the file.

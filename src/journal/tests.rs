@@ -182,7 +182,7 @@ fn tasks_are_counted_before_they_are_in_the_file() {
     journal.write(|db| add_events(db, &run, &written)).unwrap();
     let new = NewRun { id: run.clone(), created_ms: 0, owner: None, inputs: Arc::default() };
     let unwritten = &journal.file.unwritten;
-    assert!(unwritten.begin(new));
+    assert!(unwritten.begin(new).is_some());
     // The second is in the file already: it was read between being written and being forgotten here.
     let waiting = [line(2, "task.started", "t1"), line(3, "task.ready", "t2"), line(4, "task.output", "t3")];
     waiting.into_iter().for_each(|line| unwritten.push(&run, line, false));
@@ -227,7 +227,7 @@ fn killed(events: u64) -> (tempfile::TempDir, PathBuf, Journal, String) {
 fn a_run_that_nobody_has_is_reopened_and_then_others_see_it_in_progress() {
     let (_folder, path, journal, run) = killed(3);
     assert!(journal.recorded(&run).unwrap().left);
-    assert_eq!(journal.reopen(&run).unwrap(), 3, "the number of its last event");
+    assert_eq!(journal.reopen(&run).unwrap().1, 3, "the number of its last event");
     assert!(journal.goes_on_here(&run));
     let other = Journal::open(&path).unwrap();
     assert!(!other.recorded(&run).unwrap().left && !other.goes_on_here(&run));
@@ -238,11 +238,11 @@ fn a_run_that_nobody_has_is_reopened_and_then_others_see_it_in_progress() {
 #[test]
 fn a_run_without_events_is_reopened_at_its_beginning() {
     let (_folder, _, journal, run) = killed(0);
-    assert_eq!(journal.reopen(&run).unwrap(), 0);
+    assert_eq!(journal.reopen(&run).unwrap().1, 0);
     let in_memory = sample();
     let run = in_memory.create_run().unwrap().id;
     say(&in_memory, &run, "run.started");
-    assert_eq!(in_memory.reopen(&run).unwrap(), 1);
+    assert_eq!(in_memory.reopen(&run).unwrap().1, 1);
 }
 
 #[test]
@@ -264,7 +264,7 @@ fn a_run_in_progress_is_not_reopened() {
     refused(&other, &open.id);
     let id = open.id.clone();
     drop(open);
-    assert_eq!(other.reopen(&id).unwrap(), 0);
+    assert_eq!(other.reopen(&id).unwrap().1, 0);
     let in_memory = sample();
     let run = in_memory.create_run().unwrap().id;
     in_memory.reopen(&run).unwrap();
@@ -275,13 +275,13 @@ fn a_run_in_progress_is_not_reopened() {
 fn who_does_not_see_a_run_can_not_reopen_it() {
     let (_folder, _, journal, run) = killed(1);
     let unknown =
-        |reopened: Result<u64, JournalError>| matches!(reopened, Err(JournalError::UnknownRun { .. }));
+        |reopened: Result<(u64, u64), JournalError>| matches!(reopened, Err(JournalError::UnknownRun { .. }));
     assert!(unknown(journal.seen_by(&Viewer::named("somebody".into(), false)).reopen(&run)));
     assert!(unknown(journal.reopen("none")));
     assert_eq!(journal.holder(&run), None, "a refusal leaves nothing locked");
     let owner = Viewer::named("owner".into(), false);
     let theirs = journal.seen_by(&owner).create_run().unwrap().id;
-    assert_eq!(journal.seen_by(&owner).reopen(&theirs).unwrap(), 0);
+    assert_eq!(journal.seen_by(&owner).reopen(&theirs).unwrap().1, 0);
 }
 
 #[test]
@@ -291,7 +291,7 @@ fn of_many_that_reopen_a_run_at_the_same_moment_one_gets_it() {
         let (_folder, path, _journal, run) = killed(2);
         let journals: Vec<Journal> = (0..OTHERS).map(|_| Journal::open(&path).unwrap()).collect();
         let together = std::sync::Barrier::new(OTHERS);
-        let reopened: Vec<Result<u64, JournalError>> = std::thread::scope(|scope| {
+        let reopened: Vec<Result<(u64, u64), JournalError>> = std::thread::scope(|scope| {
             let reopen = |journal| {
                 let (together, run) = (&together, &run);
                 scope.spawn(move || {
@@ -302,7 +302,7 @@ fn of_many_that_reopen_a_run_at_the_same_moment_one_gets_it() {
             let threads: Vec<_> = journals.iter().map(reopen).collect();
             threads.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
-        let got = reopened.iter().filter(|one| matches!(one, Ok(2))).count();
+        let got = reopened.iter().filter(|one| matches!(one, Ok((_, 2)))).count();
         let refused = reopened.iter().filter(|one| matches!(one, Err(JournalError::GoesOn { .. }))).count();
         assert_eq!((got, refused), (1, OTHERS - 1), "{round}: {reopened:?}");
     }
@@ -320,7 +320,7 @@ fn the_lock_file_of_a_killed_process_hinders_nobody() {
         assert!(journal.recorded(&run).unwrap().left, "{text:?}");
         std::fs::write(&lock, text).unwrap();
         let other = Journal::open(&path).unwrap();
-        assert_eq!(other.reopen(&run).unwrap(), 2, "{text:?}");
+        assert_eq!(other.reopen(&run).unwrap().1, 2, "{text:?}");
         assert_eq!(journal.holder(&run).unwrap().pid, Some(std::process::id()), "{text:?}");
         drop(other);
         assert_eq!(journal.holder(&run), None, "{text:?}");

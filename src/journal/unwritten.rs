@@ -102,18 +102,19 @@ impl Unwritten {
         self.lock().has_room(bytes)
     }
 
-    /// Adds a new run. Returns `false` if there is no room for its inputs.
-    pub fn begin(&self, new: NewRun) -> bool {
+    /// Adds a new run. Returns its number, or `None` if there is no room for its inputs.
+    pub fn begin(&self, new: NewRun) -> Option<u64> {
         let bytes = new.inputs.iter().map(|(name, text)| name.len() + text.len()).sum();
         let mut runs = self.lock();
         if !runs.has_room(bytes) {
-            return false;
+            return None;
         }
         runs.bytes += bytes;
         runs.begun += 1;
+        let number = runs.begun;
         let id = new.id.clone();
         let waiting = Waiting {
-            number: runs.begun,
+            number,
             owner: new.owner.clone(),
             lines: Vec::new(),
             bytes,
@@ -126,15 +127,16 @@ impl Unwritten {
             new: Some(new),
         };
         runs.waiting.insert(id, waiting);
-        true
+        Some(number)
     }
 
-    /// Takes up a run that is in the file, up to its event `last_seq`, and is locked by `hold`.
-    pub fn reopen(&self, run: &str, owner: Option<String>, last_seq: u64, hold: Option<Hold>) {
+    /// Takes up a run that is in the file, up to its event `last_seq`, and is locked by `hold`. Returns its new number.
+    pub fn reopen(&self, run: &str, owner: Option<String>, last_seq: u64, hold: Option<Hold>) -> u64 {
         let mut runs = self.lock();
         runs.begun += 1;
+        let number = runs.begun;
         let waiting = Waiting {
-            number: runs.begun,
+            number,
             owner,
             lines: Vec::new(),
             bytes: 0,
@@ -147,6 +149,7 @@ impl Unwritten {
             new: None,
         };
         runs.waiting.insert(run.to_owned(), waiting);
+        number
     }
 
     /// Adds an event. If there is no room, it is dropped with all that follow except the last: how a run ended is
@@ -173,9 +176,9 @@ impl Unwritten {
         runs.bytes += bytes;
     }
 
-    /// Notes that no more events of a run follow, however it ended.
-    pub fn end(&self, run: &str) {
-        if let Some(waiting) = self.lock().waiting.get_mut(run) {
+    /// Notes that no more events of a run follow, however it ended. Nothing if it was taken up since it got its number.
+    pub fn end(&self, run: &str, number: u64) {
+        if let Some(waiting) = self.lock().waiting.get_mut(run).filter(|waiting| waiting.number == number) {
             waiting.ended = true;
         }
     }
