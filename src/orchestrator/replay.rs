@@ -106,11 +106,12 @@ fn core(state: &RunState, again: &Again, custom: Option<&Arc<dyn Strategy>>) -> 
     Core::new(Arc::new(goal), state.clone(), custom.cloned())
 }
 
-/// An outcome without what depends on the disk.
+/// An outcome without what depends on the disk, and without the run's id: a fork shares the end of another run.
 fn comparable(event: &EventKind) -> EventKind {
     let mut event = event.clone();
     if let EventKind::RunFinished { outcome } = &mut event {
         outcome.warnings.clear();
+        outcome.id.clear();
     }
     event
 }

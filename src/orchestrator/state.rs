@@ -103,6 +103,9 @@ pub struct TaskState {
     /// Attempts before the run was resumed, which the ladder does not count.
     #[serde(skip)]
     pub earlier_attempts: usize,
+    /// Attempts that were cut short when the run was stopped, and made again under their numbers.
+    #[serde(skip)]
+    pub abandoned: Vec<Attempt>,
     /// What the task is. Records of earlier versions don't say for the planner's calls.
     #[serde(skip)]
     pub task: Task,
@@ -167,6 +170,7 @@ impl TaskState {
             cut: false,
             ready: false,
             earlier_attempts: 0,
+            abandoned: Vec::new(),
             task,
         }
     }
@@ -197,15 +201,16 @@ impl TaskState {
     /// Makes the task one that is still to be done.
     fn reset(&mut self) {
         // An attempt that was cut short is made again, under its number and so with its seed.
-        while self.attempts.last().is_some_and(|last| matches!(last.end, None | Some(CallEnd::Stopped))) {
-            self.attempts.pop();
+        let cut_short = |last: &mut Attempt| matches!(last.end, None | Some(CallEnd::Stopped));
+        while let Some(attempt) = self.attempts.pop_if(cut_short) {
+            self.abandoned.push(attempt);
         }
         if self.status != Status::InProgress && self.status != Status::Cancelled {
             self.earlier_attempts = self.attempts.len();
         }
         self.status = if self.attempts_now().is_empty() { Status::Queued } else { Status::InProgress };
         self.ready = self.status == Status::InProgress;
-        self.output.clear();
+        self.output = self.attempts_now().last().map_or_else(String::new, |last| last.output.clone());
         (self.error, self.finished_ms, self.cut) = (None, None, false);
     }
 
