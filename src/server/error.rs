@@ -144,7 +144,7 @@ impl ApiError {
             Rejected::EmptyPrompt | Rejected::UnknownPromptToken { .. } => Self::invalid(prompt, message),
             Rejected::UnknownBiasToken { .. } | Rejected::Bias { .. } => Self::invalid("logit_bias", message),
             Rejected::OutOfRange { field, .. } => Self::invalid(*field, message),
-            Rejected::Ended(_) | Rejected::UnknownModel(_) => Self::internal(message),
+            Rejected::UnknownModel(_) => Self::internal(message),
             Rejected::Stopped => Self::unavailable("the server is shutting down"),
         }
     }
@@ -316,9 +316,6 @@ mod tests {
         check(wrong, 400, bias, None, "logit_bias of token 9 is NaN: it must be a number");
         check(Rejected::Stopped, 503, None, None, "the server is shutting down");
         check(Rejected::UnknownModel(3), 500, None, None, "no model with id 3 is loaded");
-        let ended =
-            "request 3 has ended, so it can't be continued: submit its prompt as a request of its own";
-        check(Rejected::Ended(3), 500, None, None, ended);
     }
 
     #[test]

@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bandmaster_engine::{
-    Brought, EngineError, EngineHandle, Event, Failure, FinishReason, Logprobs, ModelId, Priority, Rejected,
-    Request, RequestId, Sampling, Sink, Usage,
+    EngineError, EngineHandle, Event, Failure, FinishReason, LoadResult, Logprobs, ModelId, Priority,
+    Rejected, Request, RequestId, Sampling, Sink, Usage,
 };
 use bandmaster_models::gguf::{Gguf, GgufError};
 use serde_json::Value;
@@ -63,7 +63,7 @@ pub enum SessionError {
 
 /// Makes a model of an open file, e.g. with the models crate's `load_gguf`. Runs on its own thread, and again whenever
 /// the engine reloads a model whose weights it had evicted.
-pub type WeightsLoader = Box<dyn Fn(Gguf) -> Brought + Send + Sync>;
+pub type WeightsLoader = Box<dyn Fn(Gguf) -> LoadResult + Send + Sync>;
 
 /// A model in an engine with its tokenizer, chat template and grammars. Meant to be shared in an `Arc`.
 pub struct LoadedModel {
