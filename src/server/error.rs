@@ -91,8 +91,8 @@ impl ApiError {
     }
 
     #[must_use]
-    pub fn no_model(name: &str, there: &[String]) -> Self {
-        let error = Self::not_found(format!("no model {name:?}; available models: {}", there.join(", ")));
+    pub fn no_model(name: &str, available: &[String]) -> Self {
+        let error = Self::not_found(format!("no model {name:?}; available models: {}", available.join(", ")));
         Self { param: Some("model".into()), ..error.code("model_not_found") }
     }
 
@@ -105,7 +105,7 @@ impl ApiError {
 
     /// For a job that ends early because its client has left; nobody receives it.
     #[must_use]
-    pub fn left() -> Self {
+    pub fn client_left() -> Self {
         Self::unavailable("the client left")
     }
 
@@ -116,7 +116,7 @@ impl ApiError {
         match error {
             SessionError::Ended
             | SessionError::Template(TemplateError::Ended)
-            | SessionError::Grammar(GrammarError::Ended) => ApiError::left(),
+            | SessionError::Grammar(GrammarError::Ended) => ApiError::client_left(),
             SessionError::Template(TemplateError::TooLong { .. }) => {
                 Self::invalid(prompt, message).code("context_length_exceeded")
             }

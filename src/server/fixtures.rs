@@ -20,13 +20,13 @@ use tokio::net::TcpStream;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
-use super::auth::Keys;
-use super::layers::{Hosts, Layers, Origins, around};
+use super::auth::ApiKeys;
+use super::layers::{Hosts, Layers, Origins, with_layers};
 use super::metrics::Metrics;
+use super::registry::{Alias, LoadModel, Loaders, ModelRegistry};
 use super::runs::Runs;
-use super::serve::{Bound, Drain, Ended, Listen, bind};
-use super::shelf::{Alias, LoadModel, Loaders, Shelf};
-use super::{App, Ending, router};
+use super::serve::{BoundServer, Listen, ShutdownReport, ShutdownSignal, bind};
+use super::{App, Shutdown, router};
 
 /// Limits that no test reaches.
 pub fn listen() -> Listen {
@@ -34,9 +34,9 @@ pub fn listen() -> Listen {
         address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         socket: None,
         header_timeout: Duration::from_secs(20),
-        taking_timeout: Duration::from_secs(20),
+        write_timeout: Duration::from_secs(20),
         headers_max: 64,
-        drain: Duration::from_secs(20),
+        drain_timeout: Duration::from_secs(20),
         connections_max: 64,
         per_address_max: None,
     }
@@ -46,7 +46,7 @@ pub fn listen() -> Listen {
 pub struct Server {
     pub address: SocketAddr,
     stop: oneshot::Sender<()>,
-    serving: JoinHandle<Ended>,
+    serving: JoinHandle<ShutdownReport>,
 }
 
 impl Server {
@@ -55,7 +55,7 @@ impl Server {
         Self::serve(bound, router.clone(), router)
     }
 
-    pub fn serve(bound: Bound, tcp: Router, socket: Router) -> Self {
+    pub fn serve(bound: BoundServer, tcp: Router, socket: Router) -> Self {
         let address = bound.address();
         let (stop, stopped) = oneshot::channel();
         let shutdown = async {
@@ -65,7 +65,7 @@ impl Server {
     }
 
     /// Requests shutdown; the handle resolves when the server has ended.
-    pub fn stop(self) -> JoinHandle<Ended> {
+    pub fn stop(self) -> JoinHandle<ShutdownReport> {
         self.stop.send(()).expect("it runs");
         self.serving
     }
@@ -143,7 +143,7 @@ pub struct Running {
     pub router: Router,
     pub desk: Desk,
     /// Sending true begins the shutdown.
-    pub drain: watch::Sender<bool>,
+    pub start_shutdown: watch::Sender<bool>,
 }
 
 impl Running {
@@ -157,11 +157,11 @@ impl Running {
     }
 
     /// Uses the given record. With `keys`, only those are accepted.
-    pub fn on(desk: Desk, load: LoadModel, keys: Option<Arc<Keys>>) -> Self {
+    pub fn on(desk: Desk, load: LoadModel, keys: Option<Arc<ApiKeys>>) -> Self {
         Self::of(desk, load, keys, Vec::new())
     }
 
-    fn of(desk: Desk, load: LoadModel, keys: Option<Arc<Keys>>, aliases: Vec<Alias>) -> Self {
+    fn of(desk: Desk, load: LoadModel, keys: Option<Arc<ApiKeys>>, aliases: Vec<Alias>) -> Self {
         let found = Found {
             name: "parrot".into(),
             role: Role::Worker,
@@ -173,18 +173,18 @@ impl Running {
         let folder = tempfile::tempdir().expect("a folder");
         let hub = Hub::new(Home::under(folder.path()), true);
         let metrics = Arc::new(Metrics::new());
-        let (drain, begun) = Drain::channel();
-        let shelf = Shelf::new(hub, vec![found], None, loaders).with_aliases(aliases);
+        let (start_shutdown, signal) = ShutdownSignal::channel();
+        let models = ModelRegistry::new(hub, vec![found], None, loaders).with_aliases(aliases);
         let runs = Runs::new(desk.clone());
-        let ending = Ending::new(begun, Duration::from_secs(1));
-        let app = Arc::new(App::new(shelf, runs, engine(), Arc::clone(&metrics), ending));
+        let shutdown = Shutdown::new(signal, Duration::from_secs(1));
+        let app = Arc::new(App::new(models, runs, engine(), Arc::clone(&metrics), shutdown));
         app.set_ready();
         let origins = Arc::new(Origins::parse(&[]).expect("none is fine"));
         let hosts = Arc::new(
             Hosts::new([127, 0, 0, 1].into(), false, &[], Arc::clone(&origins)).expect("none is fine"),
         );
-        let router = around(router(app), &Layers { metrics, keys, origins, hosts });
-        Self { router, desk, drain }
+        let router = with_layers(router(app), &Layers { metrics, keys, origins, hosts });
+        Self { router, desk, start_shutdown }
     }
 
     /// Sends a request and returns the response without waiting for its body.

@@ -10,8 +10,7 @@ use clap::ValueEnum;
 
 use super::super::units::parse_age;
 use super::{About, MODEL, Row, SWITCH, path, switch, whole, words};
-use crate::server::layers::{Hosts, Origins};
-use crate::server::shelf::BAND;
+use crate::server::{BAND, Hosts, Origins};
 
 pub const HOST: Row<IpAddr> = Row {
     about: About {

@@ -29,10 +29,10 @@ fn endless() -> Body {
 }
 
 fn routes() -> Router {
-    let named = |Extension(notes): Extension<Notes>| async move {
-        notes.answered_by("tiny");
-        notes.charge(40);
-        format!("{} {}", notes.id(), notes.key().unwrap_or("nobody"))
+    let named = |Extension(context): Extension<RequestContext>| async move {
+        context.set_model("tiny");
+        context.charge(40);
+        format!("{} {}", context.id(), context.key().unwrap_or("nobody"))
     };
     Router::new()
         .route("/health", get(|| async { "ok" }))
@@ -61,14 +61,14 @@ impl Setup {
         let keys = self.keys.map(|text| {
             let file = tempfile::NamedTempFile::new().unwrap();
             std::fs::write(file.path(), text).unwrap();
-            Arc::new(Keys::read(file.path()).unwrap())
+            Arc::new(ApiKeys::read(file.path()).unwrap())
         });
         let names: Vec<String> = self.hosts.iter().map(|name| (*name).to_owned()).collect();
         let address = listen().address.ip();
         let hosts = Arc::new(Hosts::new(address, keys.is_some(), &names, Arc::clone(&origins)).unwrap());
         let metrics = Arc::new(Metrics::new());
         let layers = Layers { metrics: Arc::clone(&metrics), keys, origins, hosts };
-        Running { server: Server::start(&listen(), around(routes(), &layers)).await, metrics }
+        Running { server: Server::start(&listen(), with_layers(routes(), &layers)).await, metrics }
     }
 }
 

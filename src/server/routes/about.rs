@@ -9,13 +9,14 @@ use axum::http::StatusCode;
 use bandmaster_text::LoadedModel;
 
 use super::models::health;
-use super::responses::asked;
+use super::parsed_query;
+use crate::App;
 use crate::error::ApiError;
-use crate::wire::about::{OfModel, Props, TokenizerInfo, Version};
+use crate::layers::RequestContext;
+use crate::wire::about::{ModelQuery, Props, TokenizerInfo, Version};
 use crate::wire::models::Health;
 use crate::wire::refusals::{BadQuery, Busy, NoModel};
-use crate::wire::sampling::Given;
-use crate::{App, Asker};
+use crate::wire::sampling::SamplingFields;
 
 /// Same as `/health`, under vLLM's name.
 #[utoipa::path(get, path = "/ping", tag = "operations", responses(
@@ -35,7 +36,7 @@ pub async fn version() -> Body<Version> {
 }
 
 /// Returns settings of a model and of the server, in llama-server's format. Loads the model if necessary.
-#[utoipa::path(get, path = "/props", tag = "models", params(OfModel), responses(
+#[utoipa::path(get, path = "/props", tag = "models", params(ModelQuery), responses(
     (status = 200, description = "The settings", body = Props),
     NoModel,
     BadQuery,
@@ -43,16 +44,16 @@ pub async fn version() -> Body<Version> {
 ))]
 pub async fn props(
     State(app): State<Arc<App>>,
-    asker: Asker,
-    of: Result<Query<OfModel>, QueryRejection>,
+    context: RequestContext,
+    of: Result<Query<ModelQuery>, QueryRejection>,
 ) -> Result<Body<Props>, ApiError> {
-    let (id, model) = model(&app, &asker, asked(of)?).await?;
-    let usual = Given::default().draws(None, None)?.sampling;
+    let (id, model) = model(&app, &context, parsed_query(of)?).await?;
+    let usual = SamplingFields::default().params(None, None)?.sampling;
     Ok(Body(Props::of(&id, &model, &usual)))
 }
 
 /// Describes a model's tokenizer, for evaluation harnesses. Loads the model if necessary.
-#[utoipa::path(get, path = "/tokenizer_info", tag = "tokens", params(OfModel), responses(
+#[utoipa::path(get, path = "/tokenizer_info", tag = "tokens", params(ModelQuery), responses(
     (status = 200, description = "The tokenizer", body = TokenizerInfo),
     NoModel,
     BadQuery,
@@ -60,16 +61,20 @@ pub async fn props(
 ))]
 pub async fn tokenizer_info(
     State(app): State<Arc<App>>,
-    asker: Asker,
-    of: Result<Query<OfModel>, QueryRejection>,
+    context: RequestContext,
+    of: Result<Query<ModelQuery>, QueryRejection>,
 ) -> Result<Body<TokenizerInfo>, ApiError> {
-    let (_, model) = model(&app, &asker, asked(of)?).await?;
+    let (_, model) = model(&app, &context, parsed_query(of)?).await?;
     Ok(Body(TokenizerInfo::of(&model)))
 }
 
-async fn model(app: &Arc<App>, asker: &Asker, of: OfModel) -> Result<(String, Arc<LoadedModel>), ApiError> {
+async fn model(
+    app: &Arc<App>,
+    context: &RequestContext,
+    of: ModelQuery,
+) -> Result<(String, Arc<LoadedModel>), ApiError> {
     app.check_ready()?;
-    let id = app.id(&asker.notes, of.model.as_deref(), false)?;
-    let model = app.shelf.model(&id).await?;
+    let id = app.model_id(&context, of.model.as_deref(), false)?;
+    let model = app.models.model(&id).await?;
     Ok((id, model))
 }

@@ -1,5 +1,5 @@
 //! The routes, one file for each kind. The JSON of requests and responses is defined in `wire`; who answers is decided
-//! by the shelf and the band.
+//! by `registry` and `band`.
 
 pub mod about;
 pub mod chat;
@@ -17,12 +17,15 @@ mod tests;
 
 use axum::Extension;
 use axum::body::Bytes;
+use axum::extract::Query;
+use axum::extract::rejection::QueryRejection;
 use axum::http::header;
 use axum::response::IntoResponse;
 use bandmaster_journal::Journal;
 
+use super::App;
 use super::error::ApiError;
-use super::{App, Asker};
+use super::layers::RequestContext;
 
 /// Returns this OpenAPI document.
 #[utoipa::path(get, path = "/openapi.json", tag = "operations", responses(
@@ -36,20 +39,28 @@ pub async fn description(Extension(Description(api)): Extension<Description>) ->
 #[derive(Debug, Clone)]
 pub struct Description(pub Bytes);
 
-/// Reads from the record what the asker may see.
-async fn read<T: Send + 'static>(
-    app: &App,
-    asker: &Asker,
-    work: impl FnOnce(&Journal) -> Result<T, ApiError> + Send + 'static,
-) -> Result<T, ApiError> {
-    app.runs.desk(&asker.notes.viewer()).read(work).await
+/// The query parameters of a request.
+///
+/// # Errors
+/// 400 if they could not be parsed.
+fn parsed_query<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, ApiError> {
+    query.map(|Query(query)| query).map_err(|error| ApiError::unreadable(error.body_text()))
 }
 
-/// Writes to the record as the asker, who can only change what they may see.
-async fn write<T: Send + 'static>(
+/// Reads from the record what the client may see.
+async fn read<T: Send + 'static>(
     app: &App,
-    asker: &Asker,
+    context: &RequestContext,
     work: impl FnOnce(&Journal) -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
-    app.runs.desk(&asker.notes.viewer()).write(work).await
+    app.runs.desk(&context.viewer()).read(work).await
+}
+
+/// Writes to the record as the client, who can only change what they may see.
+async fn write<T: Send + 'static>(
+    app: &App,
+    context: &RequestContext,
+    work: impl FnOnce(&Journal) -> Result<T, ApiError> + Send + 'static,
+) -> Result<T, ApiError> {
+    app.runs.desk(&context.viewer()).write(work).await
 }

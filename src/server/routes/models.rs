@@ -19,7 +19,7 @@ use crate::wire::refusals::NoModel;
     (status = 503, description = "The models are loading, or the server is shutting down", body = Health),
 ))]
 pub async fn health(State(app): State<Arc<App>>) -> (StatusCode, Body<Health>) {
-    let (code, status) = match (app.is_ready(), app.ending.is_draining()) {
+    let (code, status) = match (app.is_ready(), app.shutdown.is_draining()) {
         (_, true) => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
         (false, _) => (StatusCode::SERVICE_UNAVAILABLE, "loading"),
         (true, false) => (StatusCode::OK, "ok"),
@@ -32,7 +32,7 @@ pub async fn health(State(app): State<Arc<App>>) -> (StatusCode, Body<Health>) {
     (status = 200, description = "All models", body = ModelList),
 ))]
 pub async fn models(State(app): State<Arc<App>>) -> Body<ModelList> {
-    Body(ModelList { object: "list", data: app.shelf.list() })
+    Body(ModelList { object: "list", data: app.models.list() })
 }
 
 /// Describes one model.
@@ -43,7 +43,7 @@ pub async fn models(State(app): State<Arc<App>>) -> Body<ModelList> {
         NoModel,
     ))]
 pub async fn model(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Body<Model>, ApiError> {
-    let models = app.shelf.list();
+    let models = app.models.list();
     let there: Vec<String> = models.iter().map(|model| model.id.clone()).collect();
     let found = models.into_iter().find(|model| model.id == id);
     found.map(Body).ok_or_else(|| ApiError::no_model(&id, &there))

@@ -98,7 +98,7 @@ async fn a_stream_that_waits_for_its_model_ends_with_the_server() {
     for (path, body) in routes() {
         let (server, give) = loading();
         let stream = begun(&server, path, &body).await;
-        server.drain.send_replace(true);
+        server.start_shutdown.send_replace(true);
         ends_with_error(path, &data_of(stream).await, "the server is shutting down", &json!("cut"));
         drop(give);
     }

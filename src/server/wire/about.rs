@@ -8,7 +8,7 @@ use utoipa::{IntoParams, ToSchema};
 /// The model that is asked about.
 #[derive(Debug, Clone, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub struct OfModel {
+pub struct ModelQuery {
     /// Model id. If omitted, the server uses the first one it was started with, or the only one installed.
     pub model: Option<String>,
 }

@@ -4,7 +4,7 @@ use bandmaster_text::{LoadedModel, Part, Score};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::Usage;
+use super::CompletionUsage;
 use super::common::Timings;
 use crate::answer::Finish;
 
@@ -27,7 +27,7 @@ pub struct ChatResponse {
     /// Generated answers, `n` of them.
     pub choices: Vec<ChatChoice>,
     /// Token counts of the request.
-    pub usage: Usage,
+    pub usage: CompletionUsage,
     /// Durations and rates, only with `timings_per_token`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timings: Option<Timings>,
@@ -42,7 +42,7 @@ pub struct ChatChoice {
     /// Position among the choices, from 0.
     pub index: u32,
     /// Message that the model wrote.
-    pub message: Said,
+    pub message: AssistantMessage,
     /// Log-probabilities of the tokens, if requested.
     pub logprobs: Option<ChatLogprobs>,
     /// Why the answer ended.
@@ -54,7 +54,8 @@ pub struct ChatChoice {
 
 /// A message that the model wrote.
 #[derive(Debug, Default, Serialize, ToSchema)]
-pub struct Said {
+#[schema(as = Said)]
+pub struct AssistantMessage {
     /// Role of the author, always `assistant`.
     pub role: &'static str,
     /// Text of the answer; null if it only calls tools.
@@ -66,24 +67,26 @@ pub struct Said {
     pub reasoning_content: Option<String>,
     /// Tool calls of the answer.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub tool_calls: Vec<CallSaid>,
+    pub tool_calls: Vec<AssistantToolCall>,
 }
 
 /// A tool call of an answer.
 #[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct CallSaid {
+#[schema(as = CallSaid)]
+pub struct AssistantToolCall {
     /// Id of the call, `call_…`.
     pub id: String,
     /// Type of the tool, always `function`.
     #[serde(rename = "type")]
     pub kind: &'static str,
     /// Function that is called.
-    pub function: FunctionSaid,
+    pub function: AssistantFunction,
 }
 
 /// A called function and its arguments.
 #[derive(Debug, Clone, Default, Serialize, ToSchema)]
-pub struct FunctionSaid {
+#[schema(as = FunctionSaid)]
+pub struct AssistantFunction {
     /// Name of the function.
     pub name: String,
     /// Arguments, a JSON object as a string.
@@ -167,8 +170,8 @@ pub struct ChatChunk {
     pub choices: Vec<ChunkChoice>,
     /// Token counts, only with `stream_options.include_usage`: in the last chunk, null before.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Usage>)]
-    pub usage: Option<Option<Usage>>,
+    #[schema(value_type = Option<CompletionUsage>)]
+    pub usage: Option<Option<CompletionUsage>>,
     /// Durations and rates, only with `timings_per_token`: in an answer's last chunk and beside the token counts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timings: Option<Timings>,
@@ -236,16 +239,16 @@ pub struct FunctionChunk {
     pub arguments: String,
 }
 
-impl Said {
+impl AssistantMessage {
     /// Appends a part of the answer.
     pub fn add(&mut self, part: Part) {
         match part {
             Part::Content(text) => self.content.get_or_insert_default().push_str(&text),
             Part::Reasoning(text) => self.reasoning_content.get_or_insert_default().push_str(&text),
-            Part::CallBegin { name, .. } => self.tool_calls.push(CallSaid {
+            Part::CallBegin { name, .. } => self.tool_calls.push(AssistantToolCall {
                 id: super::new_id("call_"),
                 kind: "function",
-                function: FunctionSaid { name, arguments: String::new() },
+                function: AssistantFunction { name, arguments: String::new() },
             }),
             Part::CallArguments { index, text } => {
                 if let Some(call) = self.tool_calls.get_mut(index as usize) {

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::error::ApiError;
+use crate::usage::Usage;
 
 /// Inputs of one request; OpenAI has the same limit.
 const INPUTS_MAX: usize = 2048;
@@ -122,6 +123,12 @@ pub struct EmbeddingUsage {
     pub prompt_tokens: u64,
     /// The same as `prompt_tokens`.
     pub total_tokens: u64,
+}
+
+impl From<Usage> for EmbeddingUsage {
+    fn from(usage: Usage) -> Self {
+        Self { prompt_tokens: usage.prompt_tokens, total_tokens: usage.prompt_tokens }
+    }
 }
 
 /// The vector of one input.

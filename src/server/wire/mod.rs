@@ -9,24 +9,25 @@ pub mod common;
 pub mod completions;
 pub mod embeddings;
 pub mod fields;
+pub mod format;
 pub mod infill;
 pub mod models;
 pub mod refusals;
 pub mod responses;
 pub mod runs;
 pub mod sampling;
-pub mod shape;
 pub mod tokens;
 pub mod tools;
 
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::answer::Spent;
+use crate::usage::Usage;
 
 /// Token counts of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Usage {
+#[schema(as = Usage)]
+pub struct CompletionUsage {
     /// Tokens in the prompt, counted once for all choices.
     pub prompt_tokens: u64,
     /// Generated tokens, all choices together.
@@ -53,14 +54,14 @@ pub struct CompletionTokensDetails {
     pub reasoning_tokens: u64,
 }
 
-impl From<Spent> for Usage {
-    fn from(spent: Spent) -> Self {
+impl From<Usage> for CompletionUsage {
+    fn from(usage: Usage) -> Self {
         Self {
-            prompt_tokens: spent.prompt_tokens,
-            completion_tokens: spent.completion_tokens,
-            total_tokens: spent.prompt_tokens + spent.completion_tokens,
-            prompt_tokens_details: PromptTokensDetails { cached_tokens: spent.cached_tokens },
-            completion_tokens_details: CompletionTokensDetails { reasoning_tokens: spent.reasoning_tokens },
+            prompt_tokens: usage.prompt_tokens,
+            completion_tokens: usage.completion_tokens,
+            total_tokens: usage.prompt_tokens + usage.completion_tokens,
+            prompt_tokens_details: PromptTokensDetails { cached_tokens: usage.cached_tokens },
+            completion_tokens_details: CompletionTokensDetails { reasoning_tokens: usage.reasoning_tokens },
         }
     }
 }

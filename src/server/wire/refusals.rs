@@ -48,7 +48,7 @@ pub enum NoModel {
 
 /// Errors of routes that look for a response.
 #[derive(IntoResponses)]
-pub enum NoAnswer {
+pub enum NoResponse {
     /// There is no such response
     #[response(status = 404)]
     NotFound(ErrorResponse),

@@ -7,10 +7,10 @@ use utoipa::ToSchema;
 
 use super::chat::{ChatMessage, MessageShape, read_messages, rendering};
 use super::fields::Free;
-use super::tools::{ToolGiven, tools};
+use super::tools::{ToolInput, tools};
 use crate::error::ApiError;
 use crate::jobs;
-use crate::weight::Weight;
+use crate::prompt_size::PromptSize;
 
 /// A text or conversation to tokenize: exactly one of `content`, `prompt` and `messages`.
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -26,7 +26,7 @@ pub struct TokenizeRequest {
     #[schema(value_type = Option<Vec<MessageShape>>)]
     pub messages: Option<Vec<ChatMessage>>,
     /// For a conversation: functions that the model may call.
-    pub tools: Option<Vec<ToolGiven>>,
+    pub tools: Option<Vec<ToolInput>>,
     /// For a conversation: if `false`, no turn is opened for the answer.
     pub add_generation_prompt: Option<bool>,
     /// For a conversation: leave the last message open.
@@ -48,18 +48,18 @@ pub struct TokenizeRequest {
 
 /// What is to be tokenized.
 #[derive(Debug)]
-pub enum Cut {
+pub enum TokenizeInput {
     Text {
         text: String,
         /// Whether text that spells a control token becomes that token.
-        special: bool,
+        parse_special: bool,
         /// Whether tokens that open and close a sequence are added.
-        framed: bool,
+        add_special: bool,
     },
-    Chat(Chat),
+    Conversation(Conversation),
 }
 
-impl Cut {
+impl TokenizeInput {
     /// Refuses input too large for a request that generates nothing. Returns its size in bytes.
     ///
     /// # Errors
@@ -67,37 +67,37 @@ impl Cut {
     pub fn check(&self) -> Result<usize, ApiError> {
         match self {
             Self::Text { text, .. } => jobs::check_size("content", text.len()).map(|()| text.len()),
-            Self::Chat(chat) => chat.check(),
+            Self::Conversation(conversation) => conversation.check(),
         }
     }
 }
 
 /// A conversation that is rendered but not answered.
 #[derive(Debug)]
-pub struct Chat {
+pub struct Conversation {
     pub messages: Vec<Message>,
     pub tools: Vec<Tool>,
     pub rendering: Rendering,
 }
 
-impl Chat {
+impl Conversation {
     /// Refuses input too large for a request that generates nothing. Returns its size in bytes.
     ///
     /// # Errors
     /// 400 or 413 with the field and the limit.
     pub fn check(&self) -> Result<usize, ApiError> {
-        Weight::of(&self.messages, &self.tools, &self.rendering.variables).check_looked_at()
+        PromptSize::of(&self.messages, &self.tools, &self.rendering.variables).check_without_model()
     }
 
     fn read(
         messages: Vec<ChatMessage>,
-        given: Option<Vec<ToolGiven>>,
+        tools_given: Option<Vec<ToolInput>>,
         continues: Option<bool>,
         opens: Option<bool>,
         variables: Option<Free>,
     ) -> Result<Self, ApiError> {
         let messages = read_messages(messages)?;
-        let tools = tools(given.unwrap_or_default())?;
+        let tools = tools(tools_given.unwrap_or_default())?;
         let variables = variables.unwrap_or_default();
         let rendering = rendering(messages.last(), continues, opens, variables, None)?;
         Ok(Self { messages, tools, rendering })
@@ -109,13 +109,17 @@ impl TokenizeRequest {
     ///
     /// # Errors
     /// 400 if none or several of `content`, `prompt` and `messages` are given.
-    pub fn cut(self) -> Result<Cut, ApiError> {
-        let framed = self.add_special_tokens.or(self.add_special);
-        let special = self.parse_special.unwrap_or(true);
+    pub fn input(self) -> Result<TokenizeInput, ApiError> {
+        let add_special = self.add_special_tokens.or(self.add_special);
+        let parse_special = self.parse_special.unwrap_or(true);
         match (self.content, self.prompt, self.messages) {
-            (Some(text), None, None) => Ok(Cut::Text { text, special, framed: framed.unwrap_or(false) }),
-            (None, Some(text), None) => Ok(Cut::Text { text, special, framed: framed.unwrap_or(true) }),
-            (None, None, Some(messages)) => Ok(Cut::Chat(Chat::read(
+            (Some(text), None, None) => {
+                Ok(TokenizeInput::Text { text, parse_special, add_special: add_special.unwrap_or(false) })
+            }
+            (None, Some(text), None) => {
+                Ok(TokenizeInput::Text { text, parse_special, add_special: add_special.unwrap_or(true) })
+            }
+            (None, None, Some(messages)) => Ok(TokenizeInput::Conversation(Conversation::read(
                 messages,
                 self.tools,
                 self.continue_final_message,
@@ -134,7 +138,7 @@ impl TokenizeRequest {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct TokenizeResponse {
     /// Token ids, with texts if `with_pieces` was set.
-    pub tokens: Vec<TokenTold>,
+    pub tokens: Vec<TokenOutput>,
     /// Length of the list `tokens`.
     pub count: usize,
     /// Context length: maximum number of tokens in prompt and answer together.
@@ -146,8 +150,9 @@ pub struct TokenizeResponse {
 
 /// A token's id, alone or with its text.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = TokenTold)]
 #[serde(untagged)]
-pub enum TokenTold {
+pub enum TokenOutput {
     /// Id of the token.
     Id(u32),
     /// Id and text of the token.
@@ -198,7 +203,7 @@ pub struct TemplateRequest {
     #[schema(value_type = Vec<MessageShape>)]
     pub messages: Vec<ChatMessage>,
     /// Functions that the model may call.
-    pub tools: Option<Vec<ToolGiven>>,
+    pub tools: Option<Vec<ToolInput>>,
     /// If `false`, no turn is opened for the answer.
     pub add_generation_prompt: Option<bool>,
     /// Leave the last message open.
@@ -216,10 +221,10 @@ impl TemplateRequest {
     ///
     /// # Errors
     /// 400 with the field that can't be used.
-    pub fn chat(self) -> Result<Chat, ApiError> {
+    pub fn conversation(self) -> Result<Conversation, ApiError> {
         let mut variables = self.chat_template_kwargs.unwrap_or_default();
         variables.extend(self.documents.map(|documents| ("documents".to_owned(), documents)));
-        Chat::read(
+        Conversation::read(
             self.messages,
             self.tools,
             self.continue_final_message,

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::fixtures::{Running, running};
 use crate::jobs;
-use crate::shelf::Alias;
+use crate::registry::Alias;
 
 const CHAT: &str = "/v1/chat/completions";
 const COMPLETIONS: &str = "/v1/completions";
@@ -443,11 +443,11 @@ async fn every_route_that_reads_a_text_does_so_in_a_job() {
         ("/apply-template", json!({"messages": hello})),
         ("/v1/chat/completions/input_tokens", json!({"messages": hello})),
     ] {
-        let before = jobs::ASKED.get();
+        let before = jobs::JOBS_STARTED.get();
         let (status, text) = server.respond("POST", path, &body).await;
         // The parrot has no infill tokens, which is noticed only when the prompt is rendered.
         assert_eq!(status, if path == "/infill" { 400 } else { 200 }, "{path}: {text}");
-        assert_eq!(jobs::ASKED.get(), before + 1, "{path}");
+        assert_eq!(jobs::JOBS_STARTED.get(), before + 1, "{path}");
     }
 }
 

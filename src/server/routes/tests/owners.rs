@@ -7,7 +7,7 @@ use bandmaster_journal::{Desk, Viewer};
 use bandmaster_text::session::fixtures::parrot;
 use serde_json::{Value, json};
 
-use crate::auth::Keys;
+use crate::auth::ApiKeys;
 use crate::fixtures::Running;
 
 const KEYS: &str = "ann-key name=ann\nbob-key name=bob\nroot-key name=root admin\nplain-key\n";
@@ -18,7 +18,7 @@ fn server(desk: &Desk, keys: Option<&str>) -> Running {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("keys");
         std::fs::write(&path, keys).unwrap();
-        Arc::new(Keys::read(&path).unwrap())
+        Arc::new(ApiKeys::read(&path).unwrap())
     });
     Running::on(desk.clone(), Box::new(move |_| Ok(Arc::clone(&model))), keys)
 }

@@ -47,7 +47,7 @@ const LIMITS: &[(&[&str], usize)] = &[
 #[derive(Debug, Default)]
 pub struct Scan {
     /// Lists and objects that are open, outermost first.
-    open: Vec<Open>,
+    open: Vec<Container>,
     /// Name of the field whose value comes next.
     name: Name,
     inside: Inside,
@@ -67,7 +67,7 @@ enum Inside {
 }
 
 #[derive(Debug)]
-struct Open {
+struct Container {
     is_list: bool,
     /// Name of the field that holds it; none for an item of a list.
     name: Option<Name>,
@@ -242,7 +242,7 @@ impl Scan {
             )));
         }
         let name = self.open.last().filter(|open| !open.is_list).map(|_| self.name);
-        self.open.push(Open { is_list, name, items: 0, items_max: usize::MAX, wants_name: !is_list });
+        self.open.push(Container { is_list, name, items: 0, items_max: usize::MAX, wants_name: !is_list });
         if self.open.len() <= PLACE_DEPTH_MAX {
             let limit = LIMITS.iter().find(|(place, _)| self.is_at(place));
             let items_max = limit.map_or(usize::MAX, |(_, items_max)| *items_max);
@@ -254,7 +254,7 @@ impl Scan {
     /// Whether the innermost open list or object is at `place`. The outermost is the body itself.
     fn is_at(&self, place: &[&str]) -> bool {
         let inner = &self.open[1..];
-        let fits = |(open, step): (&Open, &&str)| match &open.name {
+        let fits = |(open, step): (&Container, &&str)| match &open.name {
             Some(name) => name.is(step),
             None => *step == "[]",
         };

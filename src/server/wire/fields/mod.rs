@@ -42,9 +42,9 @@ impl<T: DeserializeOwned> Body for T {
 /// A body for which nothing is generated: what it holds is only rendered, counted or stored. Clients send the body of a
 /// chat request here, so fields that would change only the answer are accepted and reported.
 #[derive(Debug)]
-pub struct Unanswered<T>(pub T);
+pub struct WithoutGeneration<T>(pub T);
 
-impl<T: DeserializeOwned> Body for Unanswered<T> {
+impl<T: DeserializeOwned> Body for WithoutGeneration<T> {
     fn read(fields: &mut Fields) -> Result<Self, ApiError> {
         fields.promised.retain(|promise| promise.shapes_prompt());
         fields.rest().map(Self)
@@ -53,9 +53,9 @@ impl<T: DeserializeOwned> Body for Unanswered<T> {
 
 /// A body whose texts become vectors. Fields that would change only generated text are accepted and reported.
 #[derive(Debug)]
-pub struct Embedded<T>(pub T);
+pub struct ForEmbeddings<T>(pub T);
 
-impl<T: DeserializeOwned> Body for Embedded<T> {
+impl<T: DeserializeOwned> Body for ForEmbeddings<T> {
     fn read(fields: &mut Fields) -> Result<Self, ApiError> {
         fields.promised.retain(|promise| promise.shapes_vector());
         fields.rest().map(Self)
@@ -96,7 +96,7 @@ impl Fields {
             };
             return Err(ApiError::unreadable(format!("the body is {what}: send an object")));
         };
-        let promised = fields.iter().filter_map(|(name, value)| promises::asked(name, value)).collect();
+        let promised = fields.iter().filter_map(|(name, value)| promises::of_field(name, value)).collect();
         Ok(Self { body, promised, unknown: None, inner: BTreeSet::new() })
     }
 
@@ -126,7 +126,7 @@ impl Fields {
         D: serde::Deserializer<'de, Error = serde_json::Error>,
     {
         let (mut unknown, inner) = (BTreeSet::new(), &mut self.inner);
-        let mut meet = |path: Path<'_>| match &path {
+        let mut collect = |path: Path<'_>| match &path {
             Path::Map { parent: Path::Root, key } if unknown.len() < SEEN_MAX || promises::is_known(key) => {
                 unknown.insert(key.clone());
             }
@@ -136,7 +136,7 @@ impl Fields {
         };
         let mut track = serde_path_to_error::Track::new();
         let body = serde_path_to_error::Deserializer::new(body, &mut track);
-        let read = T::deserialize(serde_ignored::Deserializer::new(body, &mut meet));
+        let read = T::deserialize(serde_ignored::Deserializer::new(body, &mut collect));
         let read = read.map_err(|error| explain(&track.path().to_string(), &error))?;
         self.unknown = Some(match self.unknown.take() {
             Some(before) => before.intersection(&unknown).cloned().collect(),
@@ -162,7 +162,7 @@ impl Fields {
 }
 
 /// Fields whose values are the client's own, in which null has a meaning: schemas, arguments, metadata.
-const FREE: [&str; 12] = [
+const OPAQUE: [&str; 12] = [
     "arguments",
     "chat_template_kwargs",
     "documents",
@@ -183,7 +183,7 @@ fn without_nulls(value: &mut Value) {
         Value::Object(fields) => {
             fields.retain(|_, value| !value.is_null());
             for (name, value) in fields.iter_mut() {
-                if !FREE.contains(&name.as_str()) {
+                if !OPAQUE.contains(&name.as_str()) {
                     without_nulls(value);
                 }
             }

@@ -39,7 +39,7 @@ impl Promise {
 }
 
 /// The promise of a field, if its value isn't harmless.
-pub(super) fn asked(name: &str, value: &Value) -> Option<&'static Promise> {
+pub(super) fn of_field(name: &str, value: &Value) -> Option<&'static Promise> {
     let promise = find(name)?;
     (!value.is_null() && !(promise.harmless)(value)).then_some(promise)
 }
@@ -125,8 +125,8 @@ const fn promise(name: &'static str, harmless: fn(&Value) -> bool, why: &'static
     Promise { name, harmless, why }
 }
 
-const OTHER_FORM: &str = "this route can't constrain its answer to a format; /v1/chat/completions can";
-const OWN_WORDS: &str = "use response_format, grammar or structured_outputs";
+const OTHER_FORMAT: &str = "this route can't constrain its answer to a format; /v1/chat/completions can";
+const OUR_FORMATS: &str = "use response_format, grammar or structured_outputs";
 const NO_BAN: &str = "words can't be banned; a logit_bias of -100 bans single tokens";
 const USE_STOP: &str = "use stop";
 const USE_MAX: &str = "use max_tokens (of responses: max_output_tokens)";
@@ -138,29 +138,29 @@ const TOP_LEVEL: &str = "put its fields at the top level of the body";
 const CHAT_ONLY: &str = "use /v1/chat/completions";
 
 /// In groups, for readability.
-const PROMISES: &[&[Promise]] = &[FORM, LENGTH, STOPS, TOLD, COUNT, SOURCE, VECTORS];
+const PROMISES: &[&[Promise]] = &[FORMAT, LENGTH, STOPS, OUTPUT, COUNT, SOURCE, VECTORS];
 
-const FORM: &[Promise] = &[
-    promise("response_format", text_format, OTHER_FORM),
-    promise("json_schema", empty, OTHER_FORM),
-    promise("grammar", empty, OTHER_FORM),
-    promise("regex", empty, OTHER_FORM),
-    promise("ebnf", empty, OTHER_FORM),
-    promise("guided_json", empty, OTHER_FORM),
-    promise("guided_json_object", empty, OTHER_FORM),
-    promise("guided_regex", empty, OTHER_FORM),
-    promise("guided_choice", empty, OTHER_FORM),
-    promise("guided_grammar", empty, OTHER_FORM),
-    promise("structured_outputs", empty, OTHER_FORM),
+const FORMAT: &[Promise] = &[
+    promise("response_format", text_format, OTHER_FORMAT),
+    promise("json_schema", empty, OTHER_FORMAT),
+    promise("grammar", empty, OTHER_FORMAT),
+    promise("regex", empty, OTHER_FORMAT),
+    promise("ebnf", empty, OTHER_FORMAT),
+    promise("guided_json", empty, OTHER_FORMAT),
+    promise("guided_json_object", empty, OTHER_FORMAT),
+    promise("guided_regex", empty, OTHER_FORMAT),
+    promise("guided_choice", empty, OTHER_FORMAT),
+    promise("guided_grammar", empty, OTHER_FORMAT),
+    promise("structured_outputs", empty, OTHER_FORMAT),
     promise("guided_whitespace_pattern", empty, "JSON is written on one line, with a space after , and :"),
-    promise("structural_tag", empty, OWN_WORDS),
-    promise("guided_structural_tag", empty, OWN_WORDS),
-    promise("format", empty, OWN_WORDS),
-    promise("grammar_string", empty, OWN_WORDS),
-    promise("grammar_lazy", empty, OWN_WORDS),
-    promise("grammar_triggers", empty, OWN_WORDS),
-    promise("response_schema", empty, OWN_WORDS),
-    promise("response_mime_type", plain_text, OWN_WORDS),
+    promise("structural_tag", empty, OUR_FORMATS),
+    promise("guided_structural_tag", empty, OUR_FORMATS),
+    promise("format", empty, OUR_FORMATS),
+    promise("grammar_string", empty, OUR_FORMATS),
+    promise("grammar_lazy", empty, OUR_FORMATS),
+    promise("grammar_triggers", empty, OUR_FORMATS),
+    promise("response_schema", empty, OUR_FORMATS),
+    promise("response_mime_type", plain_text, OUR_FORMATS),
     promise("functions", empty, "use tools"),
     promise("function_call", no_call, "use tool_choice"),
     promise("tools", empty, CHAT_ONLY),
@@ -215,7 +215,7 @@ const STOPS: &[Promise] = &[
     promise("no_stop_trim", empty, "use include_stop_str_in_output"),
 ];
 
-const TOLD: &[Promise] = &[
+const OUTPUT: &[Promise] = &[
     promise("echo", empty, "/v1/completions returns the prompt"),
     promise("return_full_text", empty, "/v1/completions returns the prompt with echo"),
     promise("logprobs", empty, SCORES),

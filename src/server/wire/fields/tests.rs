@@ -7,9 +7,9 @@ use crate::wire::chat::ChatRequest;
 use crate::wire::completions::CompletionRequest;
 use crate::wire::embeddings::EmbeddingRequest;
 use crate::wire::infill::InfillRequest;
-use crate::wire::responses::conversation::{ConversationAsked, ConversationNoted, ItemsGiven};
+use crate::wire::responses::conversation::{AppendItems, CreateConversation, UpdateConversation};
 use crate::wire::responses::request::CreateResponse;
-use crate::wire::runs::{AnswerGiven, RunAsked};
+use crate::wire::runs::{CreateRun, RunAnswer};
 use crate::wire::tokens::{DetokenizeRequest, TemplateRequest, TokenizeRequest};
 
 /// Names of ignored fields, or why the body is refused.
@@ -39,8 +39,8 @@ fn completion(body: &Value) -> Read {
 
 fn response(body: &Value) -> Read {
     let (request, mut ignored) = parse::<CreateResponse>(body.to_string().as_bytes())?;
-    let asked = request.understood("m".into())?;
-    ignored.extend(asked.ignored.into_iter().map(str::to_owned));
+    let checked = request.check("m".into())?;
+    ignored.extend(checked.ignored.into_iter().map(str::to_owned));
     Ok(ignored)
 }
 
@@ -51,15 +51,19 @@ fn routes() -> Vec<Route> {
         ("completions", completion, json!({"prompt": "Hi"})),
         ("responses", response, json!({"input": "Hi"})),
         ("infill", |body| read::<InfillRequest>(body), json!({"input_prefix": "Hi"})),
-        ("embeddings", |body| read::<Embedded<EmbeddingRequest>>(body), json!({"input": "Hi"})),
-        ("tokenize", |body| read::<Unanswered<TokenizeRequest>>(body), json!({"content": "Hi"})),
-        ("detokenize", |body| read::<Unanswered<DetokenizeRequest>>(body), json!({"tokens": [1]})),
-        ("apply-template", |body| read::<Unanswered<TemplateRequest>>(body), json!({"messages": hello})),
-        ("runs", |body| read::<RunAsked>(body), json!({"goal": "Hi"})),
-        ("answer", |body| read::<AnswerGiven>(body), json!({"text": "Hi"})),
-        ("conversations", |body| read::<Unanswered<ConversationAsked>>(body), json!({})),
-        ("notes", |body| read::<Unanswered<ConversationNoted>>(body), json!({})),
-        ("items", |body| read::<Unanswered<ItemsGiven>>(body), json!({"items": []})),
+        ("embeddings", |body| read::<ForEmbeddings<EmbeddingRequest>>(body), json!({"input": "Hi"})),
+        ("tokenize", |body| read::<WithoutGeneration<TokenizeRequest>>(body), json!({"content": "Hi"})),
+        ("detokenize", |body| read::<WithoutGeneration<DetokenizeRequest>>(body), json!({"tokens": [1]})),
+        (
+            "apply-template",
+            |body| read::<WithoutGeneration<TemplateRequest>>(body),
+            json!({"messages": hello}),
+        ),
+        ("runs", |body| read::<CreateRun>(body), json!({"goal": "Hi"})),
+        ("answer", |body| read::<RunAnswer>(body), json!({"text": "Hi"})),
+        ("conversations", |body| read::<WithoutGeneration<CreateConversation>>(body), json!({})),
+        ("notes", |body| read::<WithoutGeneration<UpdateConversation>>(body), json!({})),
+        ("items", |body| read::<WithoutGeneration<AppendItems>>(body), json!({"items": []})),
     ]
 }
 
@@ -355,7 +359,7 @@ fn what_comes_after_a_text_is_nothing_to_a_vector_or_to_ids() {
     }
     let vector = |field: &str, value: Value| {
         let least = json!({"input": "Hi"});
-        read::<Embedded<EmbeddingRequest>>(&with(&least, field, value)).unwrap_err().param
+        read::<ForEmbeddings<EmbeddingRequest>>(&with(&least, field, value)).unwrap_err().param
     };
     for (field, value) in [
         ("normalize", json!(false)),
@@ -388,8 +392,8 @@ fn texts_are_taken_in_every_form_that_says_the_same() {
     let input = |input: Value| {
         let body = json!({"input": input});
         let (request, _) = parse::<CreateResponse>(body.to_string().as_bytes()).unwrap();
-        let asked = request.understood("m".into()).unwrap();
-        crate::wire::responses::items::messages(None, &asked.input).unwrap()
+        let checked = request.check("m".into()).unwrap();
+        crate::wire::responses::items::messages(None, &checked.input).unwrap()
     };
     let said = |text: &str| bandmaster_text::Message::new(bandmaster_text::Role::User, text);
     for given in [
@@ -419,7 +423,7 @@ fn results_of_many_calls_find_their_calls_in_no_time() {
     let body = json!({"messages": messages}).to_string();
     let request = parse::<ChatRequest>(body.as_bytes()).unwrap().0;
     let started = std::time::Instant::now();
-    let read = crate::wire::chat::read_messages(request.asked.messages).unwrap();
+    let read = crate::wire::chat::read_messages(request.own.messages).unwrap();
     assert!(started.elapsed().as_secs() < 3, "{:?}", started.elapsed());
     let ids = |range: std::ops::Range<usize>| -> Vec<&str> {
         read[range].iter().map(|message| message.tool_call_id.as_deref().unwrap_or_default()).collect()

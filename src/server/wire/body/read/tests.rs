@@ -13,24 +13,24 @@ fn packed(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-async fn sent(encoding: &str, body: Body) -> Result<Read, ApiError> {
+async fn sent(encoding: &str, body: Body) -> Result<ReadBody, ApiError> {
     let request = Request::post("/").header(header::CONTENT_ENCODING, encoding).body(body).unwrap();
     read(request).await
 }
 
-fn in_parts(bytes: Vec<u8>, part: usize) -> Body {
-    let parts: Vec<Result<Bytes, std::io::Error>> =
-        bytes.chunks(part).map(|part| Ok(Bytes::copy_from_slice(part))).collect();
-    Body::from_stream(stream::iter(parts))
+fn in_parts(bytes: Vec<u8>, share: usize) -> Body {
+    let budget: Vec<Result<Bytes, std::io::Error>> =
+        bytes.chunks(share).map(|share| Ok(Bytes::copy_from_slice(share))).collect();
+    Body::from_stream(stream::iter(budget))
 }
 
 #[tokio::test]
 async fn packed_bodies_are_unpacked_however_they_come() {
     let text = format!("{{\"input\": \"{}\"}}", "river stone ".repeat(20_000)).into_bytes();
     for encoding in ["gzip", "GZIP", "x-gzip", "identity, gzip"] {
-        for part in [1, 100, 1 << 20] {
-            let read = sent(encoding, in_parts(packed(&text), part)).await.unwrap();
-            assert!(read.bytes == text && read.values == 3, "{encoding} {part}");
+        for share in [1, 100, 1 << 20] {
+            let read = sent(encoding, in_parts(packed(&text), share)).await.unwrap();
+            assert!(read.bytes == text && read.values == 3, "{encoding} {share}");
         }
     }
     let two = [packed(b"{\"a\""), packed(b": 1}")].concat();

@@ -2,7 +2,7 @@ use serde_json::json;
 
 use super::*;
 
-fn items(given: Value) -> Vec<ItemGiven> {
+fn items(given: Value) -> Vec<InputItem> {
     serde_json::from_value(given).unwrap()
 }
 
@@ -67,8 +67,8 @@ fn items_are_kept_in_one_form_under_their_own_ids() {
         {"type": "function_call_output", "id": "fc_2", "call_id": "c", "output": "7"},
         {"type": "reasoning", "id": "rs_1", "summary": []},
     ]));
-    let mut taken = HashSet::from(["fc_2".to_owned()]);
-    let kept: Vec<Item> = given.into_iter().filter_map(|item| item.kept(&mut taken)).collect();
+    let mut used_ids = HashSet::from(["fc_2".to_owned()]);
+    let kept: Vec<Item> = given.into_iter().filter_map(|item| item.into_item(&mut used_ids)).collect();
     let documents: Vec<KeptItem> = kept.iter().map(Item::document).collect();
     assert_eq!(documents.len(), 4, "reasoning is dropped");
     let ids: HashSet<&str> = documents.iter().map(|document| document.id.as_str()).collect();
@@ -82,7 +82,7 @@ fn items_are_kept_in_one_form_under_their_own_ids() {
     );
     // What is kept is read again as what was given.
     for document in &documents {
-        assert!(serde_json::from_value::<ItemGiven>(document.body.clone()).is_ok(), "{document:?}");
+        assert!(serde_json::from_value::<InputItem>(document.body.clone()).is_ok(), "{document:?}");
     }
 }
 

@@ -13,7 +13,8 @@ use crate::error::ApiError;
 
 /// Fields that set the format of the answer. Only one may be given.
 #[derive(Debug, Default, Deserialize, ToSchema)]
-pub struct ShapeGiven {
+#[schema(as = ShapeGiven)]
+pub struct FormatFields {
     /// Format that the answer must have.
     pub response_format: Option<ResponseFormat>,
     /// The answer is JSON that fits this schema.
@@ -111,7 +112,7 @@ pub struct StructuredOutputs {
     whitespace_pattern: Option<String>,
 }
 
-impl ShapeGiven {
+impl FormatFields {
     /// The one format that is given, and the field that gives it.
     ///
     /// # Errors
@@ -131,8 +132,8 @@ impl ShapeGiven {
                 format!("{field} is not supported: JSON is written on one line, with a space after , and :");
             return Err(ApiError::unsupported(field, message));
         }
-        let regex = |text: Option<String>| said(text).map(Written::Regex).map(Format::Written);
-        let grammar = |text: Option<String>| said(text).map(Written::grammar).map(Format::Written);
+        let regex = |text: Option<String>| non_blank(text).map(Written::Regex).map(Format::Written);
+        let grammar = |text: Option<String>| non_blank(text).map(Written::grammar).map(Format::Written);
         let choice = |choices: Option<Vec<String>>| {
             choices.filter(|choices| !choices.is_empty()).map(Written::Choice).map(Format::Written)
         };
@@ -174,7 +175,7 @@ impl ShapeGiven {
 }
 
 /// `None` for a blank text.
-fn said(text: Option<String>) -> Option<String> {
+fn non_blank(text: Option<String>) -> Option<String> {
     text.filter(|text| !text.trim().is_empty())
 }
 
@@ -192,7 +193,7 @@ fn schema(field: &str, given: Value) -> Result<Option<Format>, ApiError> {
 /// Reads a grammar, or an object with its type.
 fn typed(given: NameOr<TypedGrammar>) -> Result<Option<Format>, ApiError> {
     let given = match given {
-        NameOr::Name(text) => return Ok(said(Some(text)).map(Written::grammar).map(Format::Written)),
+        NameOr::Name(text) => return Ok(non_blank(Some(text)).map(Written::grammar).map(Format::Written)),
         NameOr::Object(given) => given,
     };
     let value = given.value.unwrap_or_default();
@@ -238,12 +239,12 @@ impl ResponseFormat {
             }
             "grammar" => {
                 let grammar = self.grammar.or(own.and_then(|own| own.as_str().map(str::to_owned)));
-                let grammar = said(grammar).ok_or_else(|| missing("grammar"))?;
+                let grammar = non_blank(grammar).ok_or_else(|| missing("grammar"))?;
                 Ok(Some(Format::Written(Written::grammar(grammar))))
             }
             "regex" => {
                 let own = own.and_then(|own| own.as_str().map(str::to_owned));
-                let regex = said(self.regex.or(self.pattern).or(own)).ok_or_else(|| missing("regex"))?;
+                let regex = non_blank(self.regex.or(self.pattern).or(own)).ok_or_else(|| missing("regex"))?;
                 Ok(Some(Format::Written(Written::Regex(regex))))
             }
             other => {

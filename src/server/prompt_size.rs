@@ -1,6 +1,22 @@
 //! Measures the size of a conversation, its texts and the JSON beside them, before it becomes a prompt. Every route
 //! that renders a prompt checks it here, so that no input goes unmeasured. How a prompt is rendered is not known here.
 
+#[cfg(test)]
+mod tests;
+
+use bandmaster_text::{LoadedModel, Message, Tool};
+use serde_json::{Map, Value};
+
+use super::error::ApiError;
+use super::jobs;
+
+/// Counted for every message, JSON value and field name, on top of its text. Each takes at least one token in a prompt,
+/// and the model's limit in bytes allows at least this many bytes for a token.
+const VALUE_BYTES: usize = 16;
+/// Most JSON values in tools, arguments of calls, variables and documents together. Each takes over a hundred bytes of
+/// memory, and is copied several times while a prompt is rendered.
+const VALUES_MAX: usize = 65_536;
+
 /// Refuses text that is longer than any prompt of the model can be, before it is tokenized.
 ///
 /// # Errors
@@ -16,25 +32,9 @@ pub fn check_prompt_bytes(model: &LoadedModel, field: &str, bytes: usize) -> Res
     Err(ApiError::invalid(field, message).code("context_length_exceeded"))
 }
 
-#[cfg(test)]
-mod tests;
-
-use bandmaster_text::{LoadedModel, Message, Tool};
-use serde_json::{Map, Value};
-
-use super::error::ApiError;
-use super::jobs;
-
-/// Counted for every message, JSON value and field name, on top of its text. Each takes at least one token in a prompt,
-/// and the model's limit in bytes allows at least this many bytes for a token.
-const VALUE_BYTES: usize = 16;
-/// Most JSON values in tools, arguments of calls, variables and documents together. Each takes over a hundred bytes of
-/// memory, and is copied several times while a prompt is rendered.
-pub const VALUES_MAX: usize = 65_536;
-
 /// The size of a conversation in bytes, by request field, and its number of JSON values.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Weight {
+pub struct PromptSize {
     messages: usize,
     tools: usize,
     variables: usize,
@@ -42,33 +42,33 @@ pub struct Weight {
     values: usize,
 }
 
-impl Weight {
+impl PromptSize {
     /// Measures a conversation, its tools, and the template's variables, which include `documents`.
     #[must_use]
     pub fn of(messages: &[Message], tools: &[Tool], variables: &Map<String, Value>) -> Self {
-        let mut weight = Self::default();
+        let mut size = Self::default();
         for message in messages {
             let id = message.tool_call_id.as_ref().map_or(0, String::len);
-            weight.messages += VALUE_BYTES + message.content.len() + id;
+            size.messages += VALUE_BYTES + message.content.len() + id;
             for call in &message.tool_calls {
                 let (bytes, values) = of_value(&call.arguments);
-                weight.messages += VALUE_BYTES + call.id.len() + call.name.len() + bytes;
-                weight.values += values;
+                size.messages += VALUE_BYTES + call.id.len() + call.name.len() + bytes;
+                size.values += values;
             }
         }
         for tool in tools {
             let (bytes, values) = of_value(&tool.parameters);
             let description = tool.description.as_ref().map_or(0, String::len);
-            weight.tools += VALUE_BYTES + tool.name.len() + description + bytes;
-            weight.values += values;
+            size.tools += VALUE_BYTES + tool.name.len() + description + bytes;
+            size.values += values;
         }
         for (name, value) in variables {
             let (bytes, values) = of_value(value);
-            let field = if name == "documents" { &mut weight.documents } else { &mut weight.variables };
+            let field = if name == "documents" { &mut size.documents } else { &mut size.variables };
             *field += VALUE_BYTES + name.len() + bytes;
-            weight.values += values;
+            size.values += values;
         }
-        weight
+        size
     }
 
     #[must_use]
@@ -109,12 +109,12 @@ impl Weight {
         Ok(self.bytes())
     }
 
-    /// As [`Weight::check`], for requests that run no model on the whole conversation, such as tokenizing it: the limit
-    /// is [`jobs::TEXT_BYTES_MAX`] instead of the model's.
+    /// As [`PromptSize::check`], for requests that run no model on the whole conversation, such as tokenizing it: the
+    /// limit is [`jobs::TEXT_BYTES_MAX`] instead of the model's.
     ///
     /// # Errors
     /// 400 or 413 naming the largest field and the limit.
-    pub fn check_looked_at(self) -> Result<usize, ApiError> {
+    pub fn check_without_model(self) -> Result<usize, ApiError> {
         self.check_values()?;
         jobs::check_size(self.field(), self.bytes())?;
         Ok(self.bytes())
