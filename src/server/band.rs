@@ -293,7 +293,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn an_answer_ends_before_a_stop_string_wherever_it_was_cut() {
+    async fn an_answer_ends_before_a_stop_sequence_wherever_it_was_split() {
         let check = async |pieces: &[&str], stop: &[&str], expected: &str, ends: Finish| {
             let part = |text: &&str| (0, Update::Parts(vec![Part::Content((*text).to_owned())], Vec::new()));
             let end = (0, Update::End(Finish::Length, Usage::default()));

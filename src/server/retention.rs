@@ -82,7 +82,7 @@ mod tests {
     use bandmaster_journal::KeptResponse;
 
     #[test]
-    fn a_clock_that_was_set_wrongly_makes_nothing_old() {
+    fn a_wrong_clock_deletes_nothing() {
         let year = |year: u64| Duration::from_secs((year - 1970) * 31_557_600);
         let check = |newest: Option<u64>, started_at: u64, now: u64, elapsed_s: u64, believed: bool| {
             let clock =
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn old_responses_are_forgotten_at_the_start() {
+    async fn old_responses_are_deleted_at_the_start() {
         let desk = Desk::in_memory().unwrap();
         let keep = async |id: &str, created_s: u64| {
             let (id, body) = (id.to_owned(), json!({}));

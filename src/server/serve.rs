@@ -166,14 +166,14 @@ pub async fn bind(listen: &Listen) -> Result<BoundServer, ServeError> {
     // The socket first: "a server is already running" helps more than "the port is taken".
     #[cfg(unix)]
     let socket = listen.socket.as_deref().map(socket::bind).transpose()?;
-    let asked = listen.address;
+    let requested = listen.address;
     let refused = |error: io::Error| match error.kind() {
-        io::ErrorKind::AddrInUse => ServeError::PortTaken { address: asked },
-        io::ErrorKind::PermissionDenied => ServeError::NotAllowed { address: asked },
-        io::ErrorKind::AddrNotAvailable => ServeError::NotHere { address: asked },
-        _ => ServeError::Address { address: asked, problem: error.to_string() },
+        io::ErrorKind::AddrInUse => ServeError::PortTaken { address: requested },
+        io::ErrorKind::PermissionDenied => ServeError::NotAllowed { address: requested },
+        io::ErrorKind::AddrNotAvailable => ServeError::NotHere { address: requested },
+        _ => ServeError::Address { address: requested, problem: error.to_string() },
     };
-    let tcp = listen_on(asked).map_err(refused)?;
+    let tcp = listen_on(requested).map_err(refused)?;
     let address = tcp.local_addr().map_err(refused)?;
     let (start_drain, signal) = ShutdownSignal::channel();
     let listen = listen.clone();

@@ -42,7 +42,7 @@ fn file_is_read_as_it_is_written() {
 }
 
 #[test]
-fn only_a_whole_key_is_let_in_whichever_line_it_stands_on() {
+fn only_a_whole_key_is_accepted_whichever_line_it_is_on() {
     let keys = keys("alpha\nbeta name=b\ngamma", Instant::now()).unwrap();
     let check = |presented: Option<&str>, expected: Result<&str, AuthError>| {
         let admitted = keys.admit(presented);
@@ -78,7 +78,7 @@ fn key_is_found_in_each_header_a_client_may_use() {
 }
 
 #[test]
-fn requests_of_a_minute_come_back_one_by_one() {
+fn the_request_allowance_refills_one_by_one() {
     let start = Instant::now();
     let keys = keys("k requests_per_minute=6", start).unwrap();
     let at = |ms: u64| keys.admit_at(Some("k"), start + Duration::from_millis(ms)).map(drop);
@@ -100,7 +100,7 @@ fn requests_of_a_minute_come_back_one_by_one() {
 }
 
 #[test]
-fn tokens_that_were_used_make_the_next_request_wait() {
+fn used_tokens_make_the_next_request_wait() {
     let start = Instant::now();
     let keys = keys("k tokens_per_minute=600", start).unwrap();
     let admitted = keys.admit_at(Some("k"), start).unwrap();
@@ -133,7 +133,7 @@ fn running_requests_are_counted_until_they_end() {
 }
 
 #[test]
-fn who_a_key_is_stays_where_its_name_or_itself_stays() {
+fn the_owner_of_a_key_follows_its_name_or_else_the_key() {
     let now = Instant::now();
     let viewer = |text: &str, key: &str| keys(text, now).unwrap().admit(Some(key)).unwrap().viewer();
     let named = viewer("first name=ann", "first");

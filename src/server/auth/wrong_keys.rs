@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_keys_make_the_next_wait_and_are_soon_forgotten() {
+    fn wrong_keys_delay_the_next_and_are_soon_forgotten() {
         let (wrong_keys, mut now) = (Arc::new(WrongKeys::default()), Instant::now());
         for _ in 0..10 {
             assert_eq!(wait(&wrong_keys, client(1), now), Duration::ZERO);

@@ -26,7 +26,7 @@ fn endless(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn job_ends_when_its_client_leaves_and_the_next_has_its_turn() {
+async fn a_job_ends_when_its_client_leaves_and_the_next_one_starts() {
     let (semaphore, (ended, ended_signal), (begun, begun_signal)) =
         (semaphore(1), mpsc::channel(), mpsc::channel());
     let first = tokio::spawn(run_within(semaphore, (PATIENCE, PATIENCE), endless(ended, begun)));
@@ -37,7 +37,7 @@ async fn job_ends_when_its_client_leaves_and_the_next_has_its_turn() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn job_has_a_deadline_and_counts_until_it_has_ended() {
+async fn a_job_has_a_deadline_and_counts_until_it_has_ended() {
     let (semaphore, (ended, ended_signal), (begun, _begins)) =
         (semaphore(1), mpsc::channel(), mpsc::channel());
     let soon = Duration::from_millis(50);
@@ -52,7 +52,7 @@ async fn job_has_a_deadline_and_counts_until_it_has_ended() {
 }
 
 #[tokio::test]
-async fn panic_is_that_requests_error() {
+async fn a_panic_is_an_error_of_its_request() {
     let broken =
         run_within(semaphore(1), (PATIENCE, PATIENCE), |_| -> Result<(), ApiError> { panic!("on purpose") })
             .await;
@@ -67,7 +67,7 @@ fn texts_have_a_limit() {
 }
 
 #[test]
-fn grammars_are_asked_for_by_so_many_at_a_time() {
+fn the_number_of_pending_grammars_is_limited() {
     let count = AtomicUsize::new(0);
     let first = PendingGrammar::count_in(&count, 2).unwrap();
     let _second = PendingGrammar::count_in(&count, 2).unwrap();

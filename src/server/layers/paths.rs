@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_are_written_as_routes_are() {
+    fn paths_are_normalized() {
         let check = |path: &str, expected: &str| {
             assert_eq!(normalized(path).as_deref().unwrap_or(path), expected, "{path}");
         };

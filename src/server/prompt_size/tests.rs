@@ -20,7 +20,7 @@ fn size(call: Option<Value>, tool: Option<Value>, beside: Value) -> PromptSize {
 }
 
 #[test]
-fn every_part_of_a_conversation_weighs_what_its_texts_and_values_do() {
+fn every_part_of_a_conversation_is_measured() {
     let nothing = size(None, None, json!({})).bytes();
     assert_eq!(nothing, VALUE_BYTES + 2);
     let long = "x".repeat(1000);
@@ -51,7 +51,7 @@ impl Running {
 }
 
 #[tokio::test]
-async fn no_route_takes_more_beside_the_messages_than_a_prompt_holds() {
+async fn no_route_accepts_tools_or_variables_larger_than_a_prompt() {
     let server = running("Hello!");
     let hello = json!([{"role": "user", "content": "Hi"}]);
     // One is larger than the parrot's context, the other has more values than any prompt may have.
@@ -84,7 +84,7 @@ async fn no_route_takes_more_beside_the_messages_than_a_prompt_holds() {
 }
 
 #[tokio::test]
-async fn a_text_that_is_only_looked_at_is_weighed_whole() {
+async fn a_conversation_that_no_model_answers_is_measured_whole() {
     let server = running("Hello!");
     let long = "x".repeat(jobs::TEXT_BYTES_MAX);
     let body = json!({"messages": [{"role": "user", "content": "Hi"}], "chat_template_kwargs": {"x": long}});

@@ -44,9 +44,9 @@ pub async fn models(State(app): State<Arc<App>>) -> Body<ModelList> {
     ))]
 pub async fn model(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Body<Model>, ApiError> {
     let models = app.models.list();
-    let there: Vec<String> = models.iter().map(|model| model.id.clone()).collect();
+    let available: Vec<String> = models.iter().map(|model| model.id.clone()).collect();
     let found = models.into_iter().find(|model| model.id == id);
-    found.map(Body).ok_or_else(|| ApiError::no_model(&id, &there))
+    found.map(Body).ok_or_else(|| ApiError::no_model(&id, &available))
 }
 
 /// Returns metrics of the server and its engine, as OpenMetrics text.

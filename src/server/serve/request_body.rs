@@ -10,7 +10,7 @@ use axum::body::{Bytes, HttpBody};
 use hyper::body::{Frame, Incoming, SizeHint};
 use tokio::time::{Sleep, sleep};
 
-use super::slots::{ConnectionState, Connection};
+use super::slots::{Connection, ConnectionState};
 
 /// Fails when the next part doesn't arrive within the timeout.
 pub(super) struct RequestBody {

@@ -372,7 +372,7 @@ async fn a_client_that_closed_its_sending_side_gets_its_answer() {
 }
 
 #[tokio::test]
-async fn body_that_nobody_reads_does_not_cost_the_client_its_answer() {
+async fn an_unread_body_does_not_cost_the_client_its_answer() {
     let server = Server::start(&listen(), hello()).await;
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     let head = b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 6\r\n\r\n";
@@ -407,7 +407,7 @@ async fn client_that_leaves_is_noticed_before_it_is_answered() {
 }
 
 #[tokio::test]
-async fn body_that_breaks_off_ends_its_request() {
+async fn a_body_that_breaks_off_ends_its_request() {
     let server = Server::start(&listen(), slow_reader(Duration::ZERO)).await;
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     stream.write_all(&POST[..POST.len() - 2]).await.unwrap();
@@ -541,7 +541,7 @@ mod private_socket {
     }
 
     #[tokio::test]
-    async fn living_server_keeps_its_socket() {
+    async fn a_running_server_keeps_its_socket() {
         let dir = tempfile::tempdir().unwrap();
         let check = async |path: &Path, expected: &str| {
             let message = bind(&at(path)).await.map(|_| ()).unwrap_err().to_string();

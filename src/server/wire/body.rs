@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn a_body_keeps_its_part_as_long_as_it_is_read() {
+    async fn a_body_keeps_its_budget_share_while_it_is_parsed() {
         let budget = tests::budget(64 << 10, 1 << 20);
         let mut share = tests::take(budget, 10 << 10).await.unwrap();
         share.take_for_parsing(10 << 10, 100).await.unwrap();
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told_with_its_field() {
+    fn errors_name_the_field() {
         let check = |body: &str, param: Option<&str>, says: &str| {
             let error = parse::<Outer>(body.as_bytes()).expect_err(body);
             assert_eq!(error.param.as_deref(), param, "{body}: {}", error.message);

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::common::{CommonFields, OutputOptions};
+use super::common::{CommonFields, OutputOptions, TOP_LOGPROBS_MAX};
 use super::fields::{Body, Fields, Free};
 use super::format::FormatFields;
 use super::responses::TextOr;
@@ -236,11 +236,10 @@ pub fn rendering(
 }
 
 fn top_logprobs(wanted: Option<bool>, top: Option<u32>) -> Result<Option<u32>, ApiError> {
-    const MAX: u32 = 20;
     match (wanted.unwrap_or(false), top) {
-        (_, Some(top)) if top > MAX => Err(ApiError::invalid(
+        (_, Some(top)) if top > TOP_LOGPROBS_MAX => Err(ApiError::invalid(
             "top_logprobs",
-            format!("top_logprobs is {top}: it must be between 0 and {MAX}"),
+            format!("top_logprobs is {top}: it must be between 0 and {TOP_LOGPROBS_MAX}"),
         )),
         (false, Some(top)) if top > 0 => {
             Err(ApiError::invalid("top_logprobs", "top_logprobs needs logprobs to be true"))

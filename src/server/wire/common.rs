@@ -12,7 +12,8 @@ use crate::usage::Usage;
 
 /// Largest `n`, the number of answers to one question.
 const CHOICES_MAX: u32 = 128;
-const TOP_LOGPROBS_MAX: u32 = 20;
+/// Most alternatives to return with the log-probability of a token.
+pub const TOP_LOGPROBS_MAX: u32 = 20;
 
 /// Fields shared by chat completions and completions.
 #[derive(Debug, Default, Deserialize, ToSchema)]

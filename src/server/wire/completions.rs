@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::CompletionUsage;
-use super::common::{CommonFields, OutputOptions, Timings, count_or_flag};
+use super::common::{CommonFields, OutputOptions, TOP_LOGPROBS_MAX, Timings, count_or_flag};
 use super::fields::{Body, Fields};
 use super::format::FormatFields;
 use super::sampling::{SamplingFields, TokenLimit};
@@ -16,7 +16,6 @@ use crate::error::ApiError;
 
 /// Default of `max_tokens`, the same as OpenAI's.
 const MAX_TOKENS_DEFAULT: u32 = 16;
-const LOGPROBS_MAX: u32 = 20;
 const PROMPTS_MAX: usize = 2048;
 
 /// A request for a completion.
@@ -102,10 +101,10 @@ impl CompletionRequest {
     pub fn question(self) -> Result<CompletionQuestion, ApiError> {
         let Self { common, sampling, format, own } = self;
         let choices = common.choices()?;
-        if own.logprobs.is_some_and(|top| top > LOGPROBS_MAX) {
+        if own.logprobs.is_some_and(|top| top > TOP_LOGPROBS_MAX) {
             return Err(ApiError::invalid(
                 "logprobs",
-                format!("logprobs must be between 0 and {LOGPROBS_MAX}"),
+                format!("logprobs must be between 0 and {TOP_LOGPROBS_MAX}"),
             ));
         }
         let tokens_max = match common.token_limit(None)?.0 {

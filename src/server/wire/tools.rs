@@ -168,25 +168,16 @@ pub fn named_tool(field: &str, function: FunctionInput, others: &[Tool]) -> Resu
 /// # Errors
 /// 400 for an unknown choice, and for a tool that isn't there.
 pub fn choice(given: Option<ToolChoiceInput>, tools: &[Tool]) -> Result<ToolChoice, ApiError> {
-    let mode = |mode: &str| match mode {
-        "none" => Ok(ToolChoice::None),
-        // Without tools there is nothing to choose.
-        "auto" if tools.is_empty() => Ok(ToolChoice::None),
-        "auto" => Ok(ToolChoice::Auto),
-        "required" | "any" => Ok(ToolChoice::Required),
-        other => {
-            let message = format!("tool_choice is {other:?}: it must be none, auto, required or a function");
-            Err(ApiError::invalid("tool_choice", message))
-        }
-    };
     let choice = match given {
-        None => mode("auto")?,
-        Some(NameOr::Name(name)) => mode(&name)?,
+        None => choice_of_mode("auto", tools)?,
+        Some(NameOr::Name(mode)) => choice_of_mode(&mode, tools)?,
         Some(NameOr::Object(named)) => {
             let name = named.function.map(|function| function.name).or(named.name);
             match (named.kind.as_deref().unwrap_or("function"), name) {
                 ("function", Some(name)) => ToolChoice::Named(name),
-                ("none" | "auto" | "required" | "any", None) => mode(&named.kind.unwrap_or_default())?,
+                ("none" | "auto" | "required" | "any", None) => {
+                    choice_of_mode(&named.kind.unwrap_or_default(), tools)?
+                }
                 ("function", None) => {
                     return Err(ApiError::invalid("tool_choice", "tool_choice names no function"));
                 }
@@ -199,6 +190,27 @@ pub fn choice(given: Option<ToolChoiceInput>, tools: &[Tool]) -> Result<ToolChoi
     };
     check_choice(&choice, tools)?;
     Ok(choice)
+}
+
+/// Reads a mode of `tool_choice`. Without tools there is nothing to choose, so that `auto` is `none`.
+///
+/// # Errors
+/// 400 for an unknown mode.
+pub fn choice_of_mode(mode: &str, tools: &[Tool]) -> Result<ToolChoice, ApiError> {
+    match mode {
+        "none" => Ok(ToolChoice::None),
+        "auto" if tools.is_empty() => Ok(ToolChoice::None),
+        "auto" => Ok(ToolChoice::Auto),
+        "required" | "any" => Ok(ToolChoice::Required),
+        other => Err(unknown_choice(other)),
+    }
+}
+
+/// The error for a `tool_choice` that is neither a mode nor a function.
+#[must_use]
+pub fn unknown_choice(choice: &str) -> ApiError {
+    let message = format!("tool_choice is {choice:?}: it must be none, auto, required or a function");
+    ApiError::invalid("tool_choice", message)
 }
 
 /// Refuses the choice of a tool that isn't there.

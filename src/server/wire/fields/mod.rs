@@ -1,10 +1,10 @@
 //! Reads the fields of a body. An unknown field is refused by name if it would change what the answer promises. Any
-//! other is accepted, and its name is reported to the client and the log. `promises` knows which are refused; what
+//! other is accepted, and its name is reported to the client and the log. `unsupported` knows which are refused; what
 //! known fields mean is up to each body.
 
-mod promises;
 #[cfg(test)]
 mod tests;
+mod unsupported;
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -15,7 +15,7 @@ use serde_ignored::Path;
 use serde_json::{Map, Value};
 
 use crate::error::ApiError;
-use promises::Promise;
+use unsupported::UnsupportedField;
 
 /// Names that are reported of one body.
 const NAMES_MAX: usize = 32;
@@ -46,7 +46,7 @@ pub struct WithoutGeneration<T>(pub T);
 
 impl<T: DeserializeOwned> Body for WithoutGeneration<T> {
     fn read(fields: &mut Fields) -> Result<Self, ApiError> {
-        fields.promised.retain(|promise| promise.shapes_prompt());
+        fields.unsupported.retain(|field| field.affects_prompt());
         fields.rest().map(Self)
     }
 }
@@ -57,7 +57,7 @@ pub struct ForEmbeddings<T>(pub T);
 
 impl<T: DeserializeOwned> Body for ForEmbeddings<T> {
     fn read(fields: &mut Fields) -> Result<Self, ApiError> {
-        fields.promised.retain(|promise| promise.shapes_vector());
+        fields.unsupported.retain(|field| field.affects_vector());
         fields.rest().map(Self)
     }
 }
@@ -65,14 +65,14 @@ impl<T: DeserializeOwned> Body for ForEmbeddings<T> {
 /// Whether a value is `false`, 0, null, or an empty text, list or object.
 #[must_use]
 pub fn is_empty(value: &Value) -> bool {
-    promises::empty(value)
+    unsupported::empty(value)
 }
 
 /// A body that is being read, perhaps in several parts that each know some of its fields.
 pub struct Fields {
     body: Value,
-    /// Promises for which the body has a value that isn't harmless.
-    promised: Vec<&'static Promise>,
+    /// Unsupported fields for which the body has a value that isn't harmless.
+    unsupported: Vec<&'static UnsupportedField>,
     /// Top-level fields that no part has known so far; `None` before the first part.
     unknown: Option<BTreeSet<String>>,
     /// Paths of unknown fields further inside, with `[]` for an item of a list.
@@ -87,7 +87,7 @@ impl Fields {
     pub fn new(mut body: Value) -> Result<Self, ApiError> {
         without_nulls(&mut body);
         if let Value::Object(fields) = &mut body {
-            fields.retain(|name, value| !promises::is_hollow(name, value));
+            fields.retain(|name, value| !unsupported::is_unset(name, value));
         }
         let Value::Object(fields) = &body else {
             let what = match body {
@@ -96,8 +96,9 @@ impl Fields {
             };
             return Err(ApiError::unreadable(format!("the body is {what}: send an object")));
         };
-        let promised = fields.iter().filter_map(|(name, value)| promises::of_field(name, value)).collect();
-        Ok(Self { body, promised, unknown: None, inner: BTreeSet::new() })
+        let unsupported =
+            fields.iter().filter_map(|(name, value)| unsupported::requested(name, value)).collect();
+        Ok(Self { body, unsupported, unknown: None, inner: BTreeSet::new() })
     }
 
     /// Reads a part of the fields; other parts read the rest.
@@ -127,7 +128,9 @@ impl Fields {
     {
         let (mut unknown, inner) = (BTreeSet::new(), &mut self.inner);
         let mut collect = |path: Path<'_>| match &path {
-            Path::Map { parent: Path::Root, key } if unknown.len() < SEEN_MAX || promises::is_known(key) => {
+            Path::Map { parent: Path::Root, key }
+                if unknown.len() < SEEN_MAX || unsupported::is_known(key) =>
+            {
                 unknown.insert(key.clone());
             }
             Path::Map { parent: Path::Root, .. } => {}
@@ -151,9 +154,9 @@ impl Fields {
     /// 400 for a field that would change what the answer promises.
     pub fn ignored(self) -> Result<Vec<String>, ApiError> {
         let unknown = self.unknown.unwrap_or_default();
-        for promise in self.promised {
-            if unknown.contains(promise.name) {
-                return Err(promise.refusal());
+        for field in self.unsupported {
+            if unknown.contains(field.name) {
+                return Err(field.refusal());
             }
         }
         let names = unknown.into_iter().chain(self.inner).map(|name| printable(&name));

@@ -14,13 +14,13 @@ use super::settings::{FunctionTool, ResponseToolChoice, TextFormat};
 use super::{Metadata, TextOr, check_metadata};
 use crate::answer::{Format, Question};
 use crate::error::ApiError;
+use crate::wire::common::TOP_LOGPROBS_MAX;
 use crate::wire::fields::{Body, Fields, NameOr, is_empty};
 use crate::wire::format::FormatFields;
 use crate::wire::sampling::{SamplingFields, TokenLimit, token_limit};
-use crate::wire::tools::{FunctionInput, ToolInput, check_choice, tools};
+use crate::wire::tools::{FunctionInput, ToolInput, check_choice, choice_of_mode, tools, unknown_choice};
 use crate::wire::{new_id, unix_seconds};
 
-const TOP_LOGPROBS_MAX: u32 = 20;
 const LOGPROBS: &str = "message.output_text.logprobs";
 /// Accepted values of `include`. All but the first concern things that don't occur here.
 const INCLUDES: [&str; 8] = [
@@ -401,23 +401,12 @@ fn flat_tools(given: &[FunctionTool]) -> Result<Vec<Tool>, ApiError> {
 }
 
 fn choice(given: Option<&ResponseToolChoice>, tools: &[Tool]) -> Result<ToolChoice, ApiError> {
-    let refuse = |what: &str| {
-        let message = format!("tool_choice is {what:?}: it must be none, auto, required or a function");
-        Err(ApiError::invalid("tool_choice", message))
-    };
     let choice = match given {
-        None if tools.is_empty() => ToolChoice::None,
-        None => ToolChoice::Auto,
-        Some(ResponseToolChoice::Mode(mode)) => match mode.as_str() {
-            "none" => ToolChoice::None,
-            "auto" if tools.is_empty() => ToolChoice::None,
-            "auto" => ToolChoice::Auto,
-            "required" | "any" => ToolChoice::Required,
-            other => return refuse(other),
-        },
+        None => choice_of_mode("auto", tools)?,
+        Some(ResponseToolChoice::Mode(mode)) => choice_of_mode(mode, tools)?,
         Some(ResponseToolChoice::Named { kind, name }) => match name.clone().filter(|_| kind == "function") {
             Some(name) => ToolChoice::Named(name),
-            None => return refuse(kind),
+            None => return Err(unknown_choice(kind)),
         },
     };
     check_choice(&choice, tools)?;

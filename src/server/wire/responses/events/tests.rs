@@ -171,7 +171,7 @@ fn the_last_event_says_how_it_ended() {
 }
 
 #[test]
-fn scores_go_with_the_text_of_their_tokens() {
+fn log_probabilities_go_with_the_text_of_their_tokens() {
     let score =
         |token: &str| TokenLogprob { token: token.into(), logprob: -1.0, bytes: None, top_logprobs: vec![] };
     let mut builder = new_builder();

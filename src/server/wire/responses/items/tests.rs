@@ -45,7 +45,7 @@ fn a_conversation_without_items_is_refused() {
 }
 
 #[test]
-fn what_a_call_lacks_is_taken_for_empty() {
+fn missing_fields_of_a_call_are_empty() {
     let read = |given: Value| serde_json::to_value(messages(None, &items(json!([given]))).unwrap()).unwrap();
     for arguments in [json!(null), json!("{}"), json!({})] {
         let call = json!({"type": "function_call", "call_id": "c1", "name": "f", "arguments": arguments});
@@ -59,7 +59,7 @@ fn what_a_call_lacks_is_taken_for_empty() {
 }
 
 #[test]
-fn items_are_kept_in_one_form_under_their_own_ids() {
+fn items_are_stored_in_one_form_under_their_own_ids() {
     let given = items(json!([
         {"role": "user", "content": "a"},
         {"role": "assistant", "id": "msg_1", "content": "b"},
@@ -87,7 +87,7 @@ fn items_are_kept_in_one_form_under_their_own_ids() {
 }
 
 #[test]
-fn a_list_is_told_in_pages() {
+fn a_list_is_returned_in_pages() {
     let items: Vec<KeptItem> =
         ["a", "b", "c", "d"].map(|id| KeptItem { id: id.into(), body: json!(id) }).into();
     let check = |after: Option<&str>, limit: u32, order, expected: &[&str], more: bool| {

@@ -14,7 +14,7 @@ fn with(more: Value) -> Value {
 }
 
 #[test]
-fn what_cannot_be_done_is_refused_with_its_field() {
+fn unsupported_requests_are_refused_with_their_field() {
     let check = |more: Value, param: &str| {
         let error = read(&with(more.clone())).err().unwrap_or_else(|| panic!("{more} is taken"));
         assert_eq!((error.status.as_u16(), error.param.as_deref()), (400, Some(param)), "{more}: {error:?}");
@@ -56,7 +56,7 @@ fn what_cannot_be_done_is_refused_with_its_field() {
 }
 
 #[test]
-fn what_has_no_effect_is_taken() {
+fn fields_without_effect_are_accepted() {
     let checked = read(&with(json!({
         "reasoning": {"effort": "none", "summary": null}, "background": false, "truncation": "disabled", "user": "u",
         "safety_identifier": "s", "prompt_cache_key": "k", "prompt_cache_retention": "24h", "service_tier": "auto",
@@ -74,7 +74,7 @@ fn what_has_no_effect_is_taken() {
 }
 
 #[test]
-fn what_is_said_shapes_the_question() {
+fn the_request_determines_the_question() {
     let schema = json!({"type": "object"});
     let tool =
         json!({"type": "function", "name": "f", "description": "d", "parameters": schema, "strict": true});
