@@ -45,11 +45,11 @@ pub async fn version() -> Body<Version> {
 pub async fn props(
     State(app): State<Arc<App>>,
     context: RequestContext,
-    of: Result<Query<ModelQuery>, QueryRejection>,
+    query: Result<Query<ModelQuery>, QueryRejection>,
 ) -> Result<Body<Props>, ApiError> {
-    let (id, model) = model(&app, &context, parsed_query(of)?).await?;
-    let usual = SamplingFields::default().params(None, None)?.sampling;
-    Ok(Body(Props::of(&id, &model, &usual)))
+    let (id, model) = model(&app, &context, parsed_query(query)?).await?;
+    let defaults = SamplingFields::default().params(None, None)?.sampling;
+    Ok(Body(Props::of(&id, &model, &defaults)))
 }
 
 /// Describes a model's tokenizer, for evaluation harnesses. Loads the model if necessary.
@@ -62,19 +62,19 @@ pub async fn props(
 pub async fn tokenizer_info(
     State(app): State<Arc<App>>,
     context: RequestContext,
-    of: Result<Query<ModelQuery>, QueryRejection>,
+    query: Result<Query<ModelQuery>, QueryRejection>,
 ) -> Result<Body<TokenizerInfo>, ApiError> {
-    let (_, model) = model(&app, &context, parsed_query(of)?).await?;
+    let (_, model) = model(&app, &context, parsed_query(query)?).await?;
     Ok(Body(TokenizerInfo::of(&model)))
 }
 
 async fn model(
     app: &Arc<App>,
     context: &RequestContext,
-    of: ModelQuery,
+    query: ModelQuery,
 ) -> Result<(String, Arc<LoadedModel>), ApiError> {
     app.check_ready()?;
-    let id = app.model_id(&context, of.model.as_deref(), false)?;
+    let id = app.model_id(&context, query.model.as_deref(), false)?;
     let model = app.models.model(&id).await?;
     Ok((id, model))
 }

@@ -83,22 +83,22 @@ pub struct Modalities {
 }
 
 impl Props {
-    /// Describes a loaded model. `usual` holds the default sampling parameters.
+    /// Describes a loaded model. `defaults` holds the default sampling parameters.
     #[must_use]
-    pub fn of(id: &str, model: &LoadedModel, usual: &Sampling) -> Self {
+    pub fn of(id: &str, model: &LoadedModel, defaults: &Sampling) -> Self {
         let TokenizerInfo { bos_token, eos_token, chat_template, .. } = TokenizerInfo::of(model);
         Self {
             default_generation_settings: DefaultSettings {
                 n_ctx: model.context_tokens(),
                 params: DefaultParams {
                     n_predict: -1,
-                    temperature: usual.temperature,
-                    top_k: usual.top_k,
-                    top_p: usual.top_p,
-                    min_p: usual.min_p,
-                    repeat_penalty: usual.repetition_penalty,
-                    presence_penalty: usual.presence_penalty,
-                    frequency_penalty: usual.frequency_penalty,
+                    temperature: defaults.temperature,
+                    top_k: defaults.top_k,
+                    top_p: defaults.top_p,
+                    min_p: defaults.min_p,
+                    repeat_penalty: defaults.repetition_penalty,
+                    presence_penalty: defaults.presence_penalty,
+                    frequency_penalty: defaults.frequency_penalty,
                 },
             },
             model_alias: id.to_owned(),

@@ -93,7 +93,7 @@ impl SamplingFields {
             stop: stops(self.stop.clone()),
             stop_in_text: self.include_stop_str_in_output.unwrap_or(false),
             stop_token_ids: self.stop_token_ids.clone().unwrap_or_default(),
-            cache_salt: self.cache_salt.as_deref().map_or(0, salt),
+            cache_salt: self.cache_salt.as_deref().map_or(0, salt_hash),
             token_ids: false,
             ignored_by_band: self.ignored_by_band(),
             sampling: self.sampling()?,
@@ -152,10 +152,10 @@ impl SamplingFields {
     }
 }
 
-fn within(name: &str, value: Option<f64>, least: f64, most: f64) -> Result<(), ApiError> {
-    match value.filter(|value| !(least..=most).contains(value)) {
+fn within(name: &str, value: Option<f64>, min: f64, max: f64) -> Result<(), ApiError> {
+    match value.filter(|value| !(min..=max).contains(value)) {
         Some(value) => {
-            Err(ApiError::invalid(name, format!("{name} is {value}: it must be between {least} and {most}")))
+            Err(ApiError::invalid(name, format!("{name} is {value}: it must be between {min} and {max}")))
         }
         None => Ok(()),
     }
@@ -197,7 +197,7 @@ fn biases(given: Value) -> Result<Vec<(u32, f32)>, ApiError> {
 }
 
 /// Hashes a salt. Without one it is 0, as for the cache that everybody shares.
-fn salt(text: &str) -> u64 {
+fn salt_hash(text: &str) -> u64 {
     if text.is_empty() {
         return 0;
     }
