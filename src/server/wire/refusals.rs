@@ -1,5 +1,6 @@
 //! Error responses that several routes have, for the description at `/openapi.json`. When one is sent, and with which
 //! message, is up to the route.
+#![expect(dead_code, reason = "the responses are described here and built as `ApiError`")]
 
 use utoipa::IntoResponses;
 
