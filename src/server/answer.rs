@@ -117,7 +117,7 @@ impl SamplingParams {
 /// Why an answer ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Finish {
+pub(crate) enum Finish {
     /// The model ended its answer, or a stop sequence was generated.
     Stop,
     /// The answer reached `max_tokens` or the end of the context.
@@ -128,7 +128,7 @@ pub enum Finish {
 
 /// One item of the stream that is an answer.
 #[derive(Debug, Clone)]
-pub enum Update {
+pub(crate) enum Update {
     /// The ids of the prompt's tokens; comes before all other updates.
     Prompt(Arc<[u32]>),
     /// The engine has begun to compute the prompt.
@@ -144,20 +144,20 @@ pub enum Update {
 }
 
 /// Updates of all answers to a request, each with the answer's number. Dropping the stream cancels the generation.
-pub type Answers = Pin<Box<dyn Stream<Item = (u32, Update)> + Send>>;
+pub(crate) type Answers = Pin<Box<dyn Stream<Item = (u32, Update)> + Send>>;
 
 /// Asks one model. The prompt is rendered and the grammar compiled on blocking threads.
 ///
 /// # Errors
 /// 400 for what the model's template, vocabulary or context refuse; 429 when the queue is full.
-pub async fn ask(model: Arc<LoadedModel>, question: Question) -> Result<Answers, ApiError> {
+pub(crate) async fn ask(model: Arc<LoadedModel>, question: Question) -> Result<Answers, ApiError> {
     let size = PromptSize::of(&question.messages, &question.tools, &question.rendering.variables);
     let bytes = size.check(&model)?;
     Ok(merge(start(bytes, move |waited| prepare(model, question, waited)).await?))
 }
 
 /// A request that is ready to run once its grammar is compiled.
-pub struct Prepared {
+pub(crate) struct Prepared {
     pub model: Arc<LoadedModel>,
     /// The prompts, each with its terms. The output's constraint is not among the terms; it is in `output`.
     pub prompts: Vec<(Prompt, Terms)>,
@@ -180,7 +180,7 @@ pub struct Prepared {
 ///
 /// # Errors
 /// Those of `prepare`, the grammar and the engine; 429 and 503 under overload.
-pub async fn start(
+pub(crate) async fn start(
     bytes: usize,
     prepare: impl FnOnce(&Waited) -> Result<Prepared, ApiError> + Send + 'static,
 ) -> Result<Vec<Choice>, ApiError> {
@@ -278,7 +278,7 @@ const INTERACTIVE: Priority = Priority { class: Class::Interactive, run: None, c
 
 /// The terms of an answer to `prompt`, except for its format. Without `max_tokens` it may fill the context.
 #[must_use]
-pub fn terms(model: &LoadedModel, prompt: &Prompt, params: SamplingParams) -> Terms {
+pub(crate) fn terms(model: &LoadedModel, prompt: &Prompt, params: SamplingParams) -> Terms {
     let room = model.context_tokens().saturating_sub(prompt.ids.len()).max(1);
     let room = u32::try_from(room).unwrap_or(u32::MAX);
     Terms {
@@ -297,14 +297,14 @@ pub fn terms(model: &LoadedModel, prompt: &Prompt, params: SamplingParams) -> Te
 
 /// The sampling settings of answer `number` to a request: they differ in the seed, which is derived from the first.
 #[must_use]
-pub fn sampling_of_choice(sampling: &Sampling, number: u32) -> Sampling {
+pub(crate) fn sampling_of_choice(sampling: &Sampling, number: u32) -> Sampling {
     let seed = sampling.seed.wrapping_add(u64::from(number).wrapping_mul(0x9E37_79B9_7F4A_7C15));
     Sampling { seed, ..sampling.clone() }
 }
 
 /// Merges several answers into one stream, in the order in which updates arrive.
 #[must_use]
-pub fn merge(choices: Vec<Choice>) -> Answers {
+pub(crate) fn merge(choices: Vec<Choice>) -> Answers {
     let numbered = (0u32..).zip(choices).map(|(number, choice)| {
         Box::pin(stream::unfold(choice, move |mut choice| async move {
             let update = choice.next().await?;
@@ -315,12 +315,12 @@ pub fn merge(choices: Vec<Choice>) -> Answers {
 }
 
 #[must_use]
-pub fn failing(error: ApiError) -> Answers {
+pub(crate) fn failing(error: ApiError) -> Answers {
     stream::once(async move { (0, Update::Failed(error)) }).boxed()
 }
 
 /// One answer while it is generated.
-pub struct Choice {
+pub(crate) struct Choice {
     generation: Generation,
     /// `None` if the answer is plain text.
     parser: Option<OutputParser>,
@@ -338,7 +338,11 @@ pub struct Choice {
 impl Choice {
     /// Wraps a generation. `parser` separates reasoning and tool calls from the text.
     #[must_use]
-    pub fn new(generation: Generation, parser: Option<OutputParser>, output_field: &'static str) -> Self {
+    pub(crate) fn new(
+        generation: Generation,
+        parser: Option<OutputParser>,
+        output_field: &'static str,
+    ) -> Self {
         let prompt = Update::Prompt(generation.prompt_ids().into());
         Self {
             generation,
@@ -355,13 +359,13 @@ impl Choice {
     }
 
     #[must_use]
-    pub fn prompt(&self) -> Prompt {
+    pub(crate) fn prompt(&self) -> Prompt {
         let Self { generation, .. } = self;
         Prompt { text: generation.rendered_prompt().to_owned(), ids: generation.prompt_ids().to_vec() }
     }
 
     /// The next update; `None` after the end.
-    pub async fn next(&mut self) -> Option<Update> {
+    pub(crate) async fn next(&mut self) -> Option<Update> {
         while self.pending.is_empty() && !self.ended {
             let piece = self.generation.next().await?;
             let prompt_scores = self.generation.take_prompt_scores();

@@ -21,7 +21,7 @@ use super::usage::Usage;
 ///
 /// # Errors
 /// 400 for a field that a band does not support, and for a conversation without a goal.
-pub async fn ask(
+pub(crate) async fn ask(
     models: &Arc<ModelRegistry>,
     runs: &Arc<Runs>,
     context: &RequestContext,

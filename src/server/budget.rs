@@ -13,7 +13,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use super::error::ApiError;
 
 /// Bodies up to this size take no share of the budget.
-pub const SMALL_BYTES: usize = 64 << 10;
+pub(crate) const SMALL_BYTES: usize = 64 << 10;
 /// Bodies up to this size have a budget of their own, so that they do not wait for larger ones.
 const MEDIUM_BYTES: usize = 2 << 20;
 /// Memory for a JSON value while it is parsed: the value, and its share of the growing list that holds it.
@@ -26,7 +26,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// The budget for one size class of bodies.
 #[derive(Debug)]
-pub struct MemoryBudget {
+pub(crate) struct MemoryBudget {
     /// For the raw bytes of bodies.
     bytes: Arc<Semaphore>,
     /// For the values parsed from them. To avoid a deadlock, who holds a share of this never waits for `bytes`.
@@ -104,7 +104,7 @@ impl BudgetShare {
 }
 
 /// Reports that much memory was freed, which the allocator may still hold.
-pub fn report_freed() {
+pub(crate) fn report_freed() {
     FREED.notify_one();
 }
 

@@ -13,11 +13,11 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 /// `type` of errors that the client can fix.
-pub const INVALID_REQUEST: &str = "invalid_request_error";
+pub(crate) const INVALID_REQUEST: &str = "invalid_request_error";
 /// `type` of errors from rate limits and full queues.
-pub const RATE_LIMIT: &str = "rate_limit_error";
+pub(crate) const RATE_LIMIT: &str = "rate_limit_error";
 /// `type` of errors that are not the client's fault.
-pub const SERVER_ERROR: &str = "server_error";
+pub(crate) const SERVER_ERROR: &str = "server_error";
 
 /// A response that is an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,7 +63,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Put into the extensions of an error response for the metrics: its `code`, or its `type` if it has none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ErrorKind(pub &'static str);
+pub(crate) struct ErrorKind(pub &'static str);
 
 impl ApiError {
     #[must_use]

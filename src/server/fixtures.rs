@@ -29,7 +29,7 @@ use super::serve::{BoundServer, Listen, ShutdownReport, ShutdownSignal, bind};
 use super::{App, Shutdown, router};
 
 /// Limits that no test reaches.
-pub fn listen() -> Listen {
+pub(crate) fn listen() -> Listen {
     Listen {
         address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         socket: None,
@@ -43,19 +43,19 @@ pub fn listen() -> Listen {
 }
 
 /// A server that runs in the background of a test.
-pub struct Server {
+pub(crate) struct Server {
     pub address: SocketAddr,
     stop: oneshot::Sender<()>,
     serving: JoinHandle<ShutdownReport>,
 }
 
 impl Server {
-    pub async fn start(listen: &Listen, router: Router) -> Self {
+    pub(crate) async fn start(listen: &Listen, router: Router) -> Self {
         let bound = bind(listen).await.expect("a free port");
         Self::serve(bound, router.clone(), router)
     }
 
-    pub fn serve(bound: BoundServer, tcp: Router, socket: Router) -> Self {
+    pub(crate) fn serve(bound: BoundServer, tcp: Router, socket: Router) -> Self {
         let address = bound.address();
         let (stop, stopped) = oneshot::channel();
         let shutdown = async {
@@ -65,14 +65,14 @@ impl Server {
     }
 
     /// Requests shutdown; the handle resolves when the server has ended.
-    pub fn stop(self) -> JoinHandle<ShutdownReport> {
+    pub(crate) fn stop(self) -> JoinHandle<ShutdownReport> {
         self.stop.send(()).expect("it runs");
         self.serving
     }
 }
 
 #[derive(Debug)]
-pub struct Answer {
+pub(crate) struct Answer {
     pub status: u16,
     /// The names are in lower case.
     headers: Vec<(String, String)>,
@@ -95,17 +95,17 @@ impl Answer {
         (body.len() == promised || body.is_empty()).then_some(answer)
     }
 
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
     }
 }
 
 /// Reads until the other side closes.
-pub async fn rest(stream: &mut (impl AsyncRead + Unpin)) -> String {
+pub(crate) async fn rest(stream: &mut (impl AsyncRead + Unpin)) -> String {
     let mut bytes = Vec::new();
     // A reset counts as the end, too.
     let _ = stream.read_to_end(&mut bytes).await;
@@ -113,7 +113,7 @@ pub async fn rest(stream: &mut (impl AsyncRead + Unpin)) -> String {
 }
 
 /// Sends a head such as `GET /path`, perhaps followed by header lines, unchanged, and reads until the end.
-pub async fn ask_over(mut stream: impl AsyncRead + AsyncWrite + Unpin, head: &str) -> Option<Answer> {
+pub(crate) async fn ask_over(mut stream: impl AsyncRead + AsyncWrite + Unpin, head: &str) -> Option<Answer> {
     let (line, headers) = head.split_once('\n').unwrap_or((head, ""));
     let mut request = format!("{line} HTTP/1.1\r\nconnection: close\r\n");
     if !headers.to_lowercase().contains("host: ") {
@@ -127,19 +127,19 @@ pub async fn ask_over(mut stream: impl AsyncRead + AsyncWrite + Unpin, head: &st
     Answer::read(&rest(&mut stream).await)
 }
 
-pub async fn ask(address: SocketAddr, head: &str) -> Answer {
+pub(crate) async fn ask(address: SocketAddr, head: &str) -> Answer {
     let stream = TcpStream::connect(address).await.expect("it listens");
     ask_over(stream, head).await.expect("an answer")
 }
 
 /// A server whose only model always gives the same answer.
-pub fn running(says: &str) -> Running {
+pub(crate) fn running(says: &str) -> Running {
     let model = parrot(says);
     Running::new(Box::new(move |_| Ok(Arc::clone(&model))))
 }
 
 /// All routes with one model, called without a socket.
-pub struct Running {
+pub(crate) struct Running {
     pub router: Router,
     pub desk: Desk,
     /// Sending true begins the shutdown.
@@ -148,16 +148,16 @@ pub struct Running {
 
 impl Running {
     /// Its model is called `parrot`; `load` is called at the first request for it.
-    pub fn new(load: LoadModel) -> Self {
+    pub(crate) fn new(load: LoadModel) -> Self {
         Self::with_aliases(load, Vec::new())
     }
 
-    pub fn with_aliases(load: LoadModel, aliases: Vec<Alias>) -> Self {
+    pub(crate) fn with_aliases(load: LoadModel, aliases: Vec<Alias>) -> Self {
         Self::of(Desk::in_memory().expect("a record"), load, None, aliases)
     }
 
     /// Uses the given record. With `keys`, only those are accepted.
-    pub fn on(desk: Desk, load: LoadModel, keys: Option<Arc<ApiKeys>>) -> Self {
+    pub(crate) fn on(desk: Desk, load: LoadModel, keys: Option<Arc<ApiKeys>>) -> Self {
         Self::of(desk, load, keys, Vec::new())
     }
 
@@ -188,12 +188,12 @@ impl Running {
     }
 
     /// Sends a request and returns the response without waiting for its body.
-    pub async fn begin(&self, method: &str, path: &str, body: &Value) -> Response {
+    pub(crate) async fn begin(&self, method: &str, path: &str, body: &Value) -> Response {
         self.begin_as("", method, path, body).await
     }
 
     /// As [`Running::begin`], with an API key.
-    pub async fn begin_as(&self, key: &str, method: &str, path: &str, body: &Value) -> Response {
+    pub(crate) async fn begin_as(&self, key: &str, method: &str, path: &str, body: &Value) -> Response {
         let request = Request::builder()
             .method(method)
             .header("authorization", format!("Bearer {key}"))
@@ -205,11 +205,17 @@ impl Running {
         TowerToHyperService::new(self.router.clone()).call(request).await.expect("routers always answer")
     }
 
-    pub async fn respond(&self, method: &str, path: &str, body: &Value) -> (u16, String) {
+    pub(crate) async fn respond(&self, method: &str, path: &str, body: &Value) -> (u16, String) {
         self.respond_to("", method, path, body).await
     }
 
-    pub async fn respond_to(&self, key: &str, method: &str, path: &str, body: &Value) -> (u16, String) {
+    pub(crate) async fn respond_to(
+        &self,
+        key: &str,
+        method: &str,
+        path: &str,
+        body: &Value,
+    ) -> (u16, String) {
         let response = self.begin_as(key, method, path, body).await;
         let status = response.status().as_u16();
         let bytes = to_bytes(response.into_body(), 1 << 20).await.expect("a whole body");
@@ -217,7 +223,7 @@ impl Running {
     }
 
     /// Sends a request, checks that the status is `expected`, and returns the body.
-    pub async fn call(&self, expected: u16, method: &str, path: &str, body: Value) -> Value {
+    pub(crate) async fn call(&self, expected: u16, method: &str, path: &str, body: Value) -> Value {
         let (status, text) = self.respond(method, path, &body).await;
         assert_eq!(status, expected, "{method} {path} {body}: {text}");
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))

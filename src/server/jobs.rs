@@ -17,7 +17,7 @@ use super::error::ApiError;
 /// Jobs on more bytes than this are large.
 const LARGE_BYTES: usize = 256 << 10;
 /// Most bytes of a text that is not sent to a model, e.g. one to tokenize. Prompts have the limit of their model.
-pub const TEXT_BYTES_MAX: usize = 8 << 20;
+pub(crate) const TEXT_BYTES_MAX: usize = 8 << 20;
 /// How long a job may wait for its turn.
 const WAIT_MAX: Duration = Duration::from_secs(30);
 /// How long a job may run before its client gets an error.
@@ -52,7 +52,7 @@ impl Drop for CancelOnDrop {
 ///
 /// # Errors
 /// Those of `work`; 503 if it gets no turn in time, 413 if it takes too long.
-pub async fn run<T: Send + 'static>(
+pub(crate) async fn run<T: Send + 'static>(
     bytes: usize,
     work: impl FnOnce(&Waited) -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
@@ -66,7 +66,7 @@ pub async fn run<T: Send + 'static>(
 ///
 /// # Errors
 /// As [`run`], and 429 when too many grammars are requested at once.
-pub async fn compile_grammar<T: Send + 'static>(
+pub(crate) async fn compile_grammar<T: Send + 'static>(
     work: impl FnOnce(&Waited) -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
     let _pending = PendingGrammar::count_in(&GRAMMARS_PENDING, GRAMMARS_PENDING_MAX)?;
@@ -129,7 +129,7 @@ async fn run_within<T: Send + 'static>(
 ///
 /// # Errors
 /// 413 naming the field and the limit.
-pub fn check_size(field: &str, bytes: usize) -> Result<(), ApiError> {
+pub(crate) fn check_size(field: &str, bytes: usize) -> Result<(), ApiError> {
     if bytes <= TEXT_BYTES_MAX {
         return Ok(());
     }

@@ -19,7 +19,7 @@ use prometheus_client::registry::{Registry, Unit};
 use super::usage::Usage;
 
 /// `Content-Type` of [`Metrics::render`].
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 const PREFIX: &str = "bandmaster";
 

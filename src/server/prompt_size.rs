@@ -21,7 +21,7 @@ const VALUES_MAX: usize = 65_536;
 ///
 /// # Errors
 /// 400 naming the field and the limit.
-pub fn check_prompt_bytes(model: &LoadedModel, field: &str, bytes: usize) -> Result<(), ApiError> {
+pub(crate) fn check_prompt_bytes(model: &LoadedModel, field: &str, bytes: usize) -> Result<(), ApiError> {
     let (bytes_max, context_tokens) = (model.prompt_bytes_max(), model.context_tokens());
     if bytes <= bytes_max {
         return Ok(());
@@ -34,7 +34,7 @@ pub fn check_prompt_bytes(model: &LoadedModel, field: &str, bytes: usize) -> Res
 
 /// The size of a conversation in bytes, by request field, and its number of JSON values.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct PromptSize {
+pub(crate) struct PromptSize {
     messages: usize,
     tools: usize,
     variables: usize,
@@ -45,7 +45,7 @@ pub struct PromptSize {
 impl PromptSize {
     /// Measures a conversation, its tools, and the template's variables, which include `documents`.
     #[must_use]
-    pub fn of(messages: &[Message], tools: &[Tool], variables: &Map<String, Value>) -> Self {
+    pub(crate) fn of(messages: &[Message], tools: &[Tool], variables: &Map<String, Value>) -> Self {
         let mut size = Self::default();
         for message in messages {
             let id = message.tool_call_id.as_ref().map_or(0, String::len);
@@ -72,13 +72,13 @@ impl PromptSize {
     }
 
     #[must_use]
-    pub fn bytes(self) -> usize {
+    pub(crate) fn bytes(self) -> usize {
         self.messages + self.tools + self.variables + self.documents
     }
 
     /// The name of the largest field, for errors.
     #[must_use]
-    pub fn field(self) -> &'static str {
+    pub(crate) fn field(self) -> &'static str {
         let fields = [
             (self.messages, "messages"),
             (self.tools, "tools"),
@@ -103,7 +103,7 @@ impl PromptSize {
     ///
     /// # Errors
     /// 400 naming the largest field and the limit.
-    pub fn check(self, model: &LoadedModel) -> Result<usize, ApiError> {
+    pub(crate) fn check(self, model: &LoadedModel) -> Result<usize, ApiError> {
         self.check_values()?;
         check_prompt_bytes(model, self.field(), self.bytes())?;
         Ok(self.bytes())
@@ -114,7 +114,7 @@ impl PromptSize {
     ///
     /// # Errors
     /// 400 or 413 naming the largest field and the limit.
-    pub fn check_without_model(self) -> Result<usize, ApiError> {
+    pub(crate) fn check_without_model(self) -> Result<usize, ApiError> {
         self.check_values()?;
         jobs::check_size(self.field(), self.bytes())?;
         Ok(self.bytes())

@@ -25,9 +25,9 @@ pub struct Loaders {
 }
 
 /// Loads a generative model, or says why it can't.
-pub type LoadModel = Box<dyn Fn(&Found) -> Result<Arc<LoadedModel>, String> + Send + Sync>;
+pub(crate) type LoadModel = Box<dyn Fn(&Found) -> Result<Arc<LoadedModel>, String> + Send + Sync>;
 /// Loads an embedding model, or says why it can't.
-pub type LoadEmbedder = Box<dyn Fn(&Found) -> Result<Arc<TextEmbedder>, String> + Send + Sync>;
+pub(crate) type LoadEmbedder = Box<dyn Fn(&Found) -> Result<Arc<TextEmbedder>, String> + Send + Sync>;
 
 pub struct ModelRegistry {
     hub: Hub,

@@ -12,7 +12,7 @@ use tokio::sync::{oneshot, watch};
 use super::error::ApiError;
 
 /// Called with each event of a run.
-pub type RunListener = Box<dyn FnMut(&RunEvent) + Send>;
+pub(crate) type RunListener = Box<dyn FnMut(&RunEvent) + Send>;
 
 pub struct Runs {
     desk: Desk,

@@ -33,12 +33,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use disconnect::{RequestState, SharedSocket, Socket};
 use request_body::RequestBody;
 use response_body::ResponseBody;
-pub use slots::{ClientAddress, Connection, ConnectionLimit, descriptors_needed};
+pub use slots::descriptors_needed;
+pub(crate) use slots::{ClientAddress, Connection, ConnectionLimit};
 use slots::{ConnectionState, Slot, Slots};
 use write_timeout::WriteTimeout;
 
 /// Most bytes of a request's first line and headers together; larger heads get 431.
-pub const HEAD_BYTES_MAX: usize = 64 << 10;
+pub(crate) const HEAD_BYTES_MAX: usize = 64 << 10;
 /// Size of the TCP send buffer. Once it is full, unsent data waits in the response body, where a client that does not
 /// read is noticed. Without this limit the kernel buffers megabytes for a client that reads nothing.
 const SEND_BUFFER_BYTES: u32 = 256 << 10;

@@ -87,11 +87,11 @@ fn is_loopback(host: &str) -> bool {
 }
 
 #[derive(Debug)]
-pub struct RequestSpan(Span);
+pub(crate) struct RequestSpan(Span);
 
 /// What is known of a request when it arrives.
 #[derive(Debug, Clone, Copy)]
-pub struct RequestStart<'a> {
+pub(crate) struct RequestStart<'a> {
     /// `GET` and the like; `other` for an unknown method.
     pub method: &'static str,
     /// The pattern of the matched route; `None` if no route matched.
@@ -105,7 +105,7 @@ pub struct RequestStart<'a> {
 
 /// What is known of a request at its end.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct RequestEnd<'a> {
+pub(crate) struct RequestEnd<'a> {
     /// The response's status; `None` if the client left before it.
     pub status: Option<u16>,
     /// Value of `error.type`, one of a small fixed set.
@@ -120,7 +120,7 @@ pub struct RequestEnd<'a> {
 
 impl RequestSpan {
     #[must_use]
-    pub fn begin(start: RequestStart<'_>) -> Self {
+    pub(crate) fn begin(start: RequestStart<'_>) -> Self {
         let method = if start.method == "other" { "_OTHER" } else { start.method };
         let operation = start.route.and_then(operation);
         let span = tracing::info_span!(
@@ -153,11 +153,11 @@ impl RequestSpan {
 
     /// The parent for spans below this one, which may outlive it.
     #[must_use]
-    pub fn as_parent(&self) -> SpanParent {
+    pub(crate) fn as_parent(&self) -> SpanParent {
         SpanParent::of(&self.0)
     }
 
-    pub fn end(&self, end: RequestEnd<'_>) {
+    pub(crate) fn end(&self, end: RequestEnd<'_>) {
         let span = &self.0;
         if span.is_disabled() {
             return;

@@ -24,7 +24,7 @@ const SILENCE_MAX: Duration = Duration::from_millis(700);
 const COMMENT_EVERY: Duration = Duration::from_secs(15);
 
 /// How a route writes the events of a streamed answer.
-pub trait EventWriter: Send + 'static {
+pub(crate) trait EventWriter: Send + 'static {
     /// The events for an update of choice `index`. Failures go to [`EventWriter::fail`] instead.
     fn update(&mut self, index: u32, update: Update) -> impl Future<Output = Vec<Event>> + Send;
 
@@ -41,7 +41,7 @@ pub trait EventWriter: Send + 'static {
 ///
 /// # Errors
 /// Those of `started`, if they occur before the stream has begun.
-pub async fn stream_answers<W: EventWriter>(
+pub(crate) async fn stream_answers<W: EventWriter>(
     app: &App,
     context: RequestContext,
     opening: Vec<Event>,
@@ -87,7 +87,7 @@ fn events<W: EventWriter>(answers: Answers, writer: W) -> impl Stream<Item = Eve
     stream::unfold(Some((answers, writer)), next).flat_map(stream::iter)
 }
 
-pub fn respond(events: impl Stream<Item = Event> + Send + 'static) -> Response {
+pub(crate) fn respond(events: impl Stream<Item = Event> + Send + 'static) -> Response {
     let events = events.map(Ok::<Event, Infallible>);
     let mut response = Sse::new(events).keep_alive(KeepAlive::new().interval(COMMENT_EVERY)).into_response();
     // Asks proxies such as nginx not to buffer the response.
@@ -96,26 +96,26 @@ pub fn respond(events: impl Stream<Item = Event> + Send + 'static) -> Response {
 }
 
 /// An event with `value` as JSON.
-pub fn data(value: &impl Serialize) -> Event {
+pub(crate) fn data(value: &impl Serialize) -> Event {
     Event::default().data(serde_json::to_string(value).unwrap_or_default())
 }
 
 /// A named event with `value` as JSON. The name is sent first, because some clients parse line by line.
-pub fn named(name: &str, value: &impl Serialize) -> Event {
+pub(crate) fn named(name: &str, value: &impl Serialize) -> Event {
     Event::default().event(name).data(serde_json::to_string(value).unwrap_or_default())
 }
 
 /// An empty comment, which clients ignore: the first bytes of a stream that has no event yet.
-pub fn comment() -> Event {
+pub(crate) fn comment() -> Event {
     Event::default().comment("")
 }
 
 /// The last events of a completion's stream that failed.
-pub fn failed(error: &ApiError) -> Vec<Event> {
+pub(crate) fn failed(error: &ApiError) -> Vec<Event> {
     vec![data(&error.object()), done()]
 }
 
 /// The event that ends OpenAI's streams.
-pub fn done() -> Event {
+pub(crate) fn done() -> Event {
     Event::default().data("[DONE]")
 }

@@ -14,10 +14,10 @@ use super::metrics::{Metrics, ModelMetrics};
 use super::usage::Usage;
 
 /// The error message in streams that are cut off by a shutdown.
-pub const SHUTDOWN_MESSAGE: &str = "the server is shutting down: try again when it is back";
+pub(crate) const SHUTDOWN_MESSAGE: &str = "the server is shutting down: try again when it is back";
 
 /// Counts what happens in one request to a model.
-pub struct AnswerTracker {
+pub(crate) struct AnswerTracker {
     metrics: Arc<Metrics>,
     model_metrics: ModelMetrics,
     /// Resolves when the server's shutdown cuts off answers.
@@ -40,7 +40,7 @@ impl AnswerTracker {
     /// For a request that came at `arrived` and gets `choices` answers. `model` must be the name of an existing
     /// model, because metrics keep every name.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         app: &super::App,
         context: RequestContext,
         model: &str,
@@ -65,14 +65,14 @@ impl AnswerTracker {
 
     /// Sets whether the answers are streamed.
     #[must_use]
-    pub fn streaming(mut self, is_stream: bool) -> Self {
+    pub(crate) fn streaming(mut self, is_stream: bool) -> Self {
         self.is_stream = is_stream;
         self
     }
 
     /// Passes the answers through and counts them.
     #[must_use]
-    pub fn follow(self, answers: Answers) -> Answers {
+    pub(crate) fn follow(self, answers: Answers) -> Answers {
         let next = |(mut tracker, mut answers): (Self, Answers)| async move {
             if tracker.open_answers == 0 {
                 return None;
@@ -147,7 +147,7 @@ impl Drop for AnswerTracker {
 }
 
 /// The complete answers to a request.
-pub struct CompleteAnswers<T> {
+pub(crate) struct CompleteAnswers<T> {
     /// What `take` gathered from each answer, and why the answer ended.
     pub answers: Vec<(T, Finish)>,
     /// Usage of all answers together.
@@ -158,7 +158,7 @@ pub struct CompleteAnswers<T> {
 ///
 /// # Errors
 /// The error of the first answer that fails.
-pub async fn collect<T: Default>(
+pub(crate) async fn collect<T: Default>(
     mut answers: Answers,
     choices: u32,
     mut take: impl FnMut(&mut T, Update),

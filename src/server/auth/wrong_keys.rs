@@ -26,7 +26,7 @@ const ADDRESSES_MAX: usize = 4096;
 
 /// Recent wrong keys, by address.
 #[derive(Debug, Default)]
-pub struct WrongKeys(Mutex<HashMap<ClientAddress, Failures>>);
+pub(crate) struct WrongKeys(Mutex<HashMap<ClientAddress, Failures>>);
 
 #[derive(Debug, Clone, Copy)]
 struct Failures {
@@ -67,7 +67,7 @@ impl WrongKeys {
     ///
     /// # Errors
     /// Too many are waiting already; the duration says when to try again.
-    pub fn delay_for(
+    pub(crate) fn delay_for(
         self: &Arc<Self>,
         client: ClientAddress,
         now: Instant,
@@ -89,7 +89,7 @@ impl WrongKeys {
     }
 
     /// Counts a wrong key.
-    pub fn record(&self, client: ClientAddress, now: Instant) {
+    pub(crate) fn record(&self, client: ClientAddress, now: Instant) {
         let mut addresses = self.failures();
         if addresses.len() >= ADDRESSES_MAX && !addresses.contains_key(&client) {
             addresses.retain(|_, failures| failures.waiting > 0 || failures.level(now) >= 1.0);

@@ -23,7 +23,7 @@ use crate::wire::sampling::SamplingFields;
     (status = 200, description = "Requests are accepted", body = Health),
     (status = 503, description = "The models are loading, or the server is shutting down", body = Health),
 ))]
-pub async fn ping(state: State<Arc<App>>) -> (StatusCode, Body<Health>) {
+pub(crate) async fn ping(state: State<Arc<App>>) -> (StatusCode, Body<Health>) {
     health(state).await
 }
 
@@ -31,7 +31,7 @@ pub async fn ping(state: State<Arc<App>>) -> (StatusCode, Body<Health>) {
 #[utoipa::path(get, path = "/version", tag = "operations", responses(
     (status = 200, description = "The version", body = Version),
 ))]
-pub async fn version() -> Body<Version> {
+pub(crate) async fn version() -> Body<Version> {
     Body(Version { version: env!("CARGO_PKG_VERSION") })
 }
 
@@ -42,7 +42,7 @@ pub async fn version() -> Body<Version> {
     BadQuery,
     Busy,
 ))]
-pub async fn props(
+pub(crate) async fn props(
     State(app): State<Arc<App>>,
     context: RequestContext,
     query: Result<Query<ModelQuery>, QueryRejection>,
@@ -59,7 +59,7 @@ pub async fn props(
     BadQuery,
     Busy,
 ))]
-pub async fn tokenizer_info(
+pub(crate) async fn tokenizer_info(
     State(app): State<Arc<App>>,
     context: RequestContext,
     query: Result<Query<ModelQuery>, QueryRejection>,

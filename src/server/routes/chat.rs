@@ -34,7 +34,7 @@ use crate::{App, sse};
     BadBody,
     Busy,
 ))]
-pub async fn chat(
+pub(crate) async fn chat(
     State(app): State<Arc<App>>,
     context: RequestContext,
     Json(request): Json<ChatRequest>,

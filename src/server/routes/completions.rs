@@ -35,7 +35,7 @@ use crate::{App, jobs, sse};
     BadBody,
     Busy,
 ))]
-pub async fn completions(
+pub(crate) async fn completions(
     State(app): State<Arc<App>>,
     context: RequestContext,
     Json(request): Json<CompletionRequest>,

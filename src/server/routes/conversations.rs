@@ -30,7 +30,7 @@ use crate::wire::{new_id, unix_seconds};
     (status = 200, description = "The conversation", body = Conversation),
     BadBody,
 ))]
-pub async fn begin(
+pub(crate) async fn begin(
     State(app): State<Arc<App>>,
     context: RequestContext,
     Json(WithoutGeneration(given)): Json<WithoutGeneration<CreateConversation>>,
@@ -66,7 +66,7 @@ fn stored_items(
         (status = 200, description = "The conversation", body = Conversation),
         NoConversation,
     ))]
-pub async fn show(
+pub(crate) async fn show(
     State(app): State<Arc<App>>,
     context: RequestContext,
     Path(id): Path<String>,
@@ -94,7 +94,7 @@ fn unknown(id: &str) -> ApiError {
         NoConversation,
         BadBody,
     ))]
-pub async fn update(
+pub(crate) async fn update(
     State(app): State<Arc<App>>,
     context: RequestContext,
     Path(id): Path<String>,
@@ -117,7 +117,7 @@ pub async fn update(
         (status = 200, description = "The conversation was deleted", body = Deleted),
         NoConversation,
     ))]
-pub async fn remove(
+pub(crate) async fn remove(
     State(app): State<Arc<App>>,
     context: RequestContext,
     Path(id): Path<String>,
@@ -139,7 +139,7 @@ pub async fn remove(
         NoConversation,
         BadQuery,
     ))]
-pub async fn items(
+pub(crate) async fn items(
     State(app): State<Arc<App>>,
     context: RequestContext,
     Path(id): Path<String>,
@@ -161,7 +161,7 @@ pub async fn items(
         NoConversation,
         BadBody,
     ))]
-pub async fn append(
+pub(crate) async fn append(
     State(app): State<Arc<App>>,
     context: RequestContext,
     Path(id): Path<String>,
@@ -188,7 +188,7 @@ pub async fn append(
         (status = 200, description = "The item", body = Item),
         NoItem,
     ))]
-pub async fn item(
+pub(crate) async fn item(
     State(app): State<Arc<App>>,
     context: RequestContext,
     Path((id, item)): Path<(String, String)>,
@@ -213,7 +213,7 @@ fn unknown_item(id: &str, item: &str) -> ApiError {
         (status = 200, description = "The conversation without it", body = Conversation),
         NoItem,
     ))]
-pub async fn remove_item(
+pub(crate) async fn remove_item(
     State(app): State<Arc<App>>,
     context: RequestContext,
     Path((id, item)): Path<(String, String)>,

@@ -26,7 +26,7 @@ const DEADLINE: Duration = Duration::from_secs(600);
     BadBody,
     Busy,
 ))]
-pub async fn embeddings(
+pub(crate) async fn embeddings(
     State(app): State<Arc<App>>,
     context: RequestContext,
     Json(ForEmbeddings(request)): Json<ForEmbeddings<EmbeddingRequest>>,

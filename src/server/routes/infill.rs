@@ -33,7 +33,7 @@ use crate::{App, jobs, sse};
     BadBody,
     Busy,
 ))]
-pub async fn infill(
+pub(crate) async fn infill(
     State(app): State<Arc<App>>,
     context: RequestContext,
     Json(request): Json<InfillRequest>,

@@ -1,16 +1,16 @@
 //! The routes, one file for each kind. The JSON of requests and responses is defined in `wire`; who answers is decided
 //! by `registry` and `band`.
 
-pub mod about;
-pub mod chat;
-pub mod completions;
-pub mod conversations;
-pub mod embeddings;
-pub mod infill;
-pub mod models;
-pub mod responses;
-pub mod runs;
-pub mod tokens;
+pub(crate) mod about;
+pub(crate) mod chat;
+pub(crate) mod completions;
+pub(crate) mod conversations;
+pub(crate) mod embeddings;
+pub(crate) mod infill;
+pub(crate) mod models;
+pub(crate) mod responses;
+pub(crate) mod runs;
+pub(crate) mod tokens;
 
 #[cfg(test)]
 mod tests;
@@ -31,13 +31,13 @@ use super::layers::RequestContext;
 #[utoipa::path(get, path = "/openapi.json", tag = "operations", responses(
     (status = 200, description = "OpenAPI 3.1", body = Object),
 ))]
-pub async fn description(Extension(Description(api)): Extension<Description>) -> impl IntoResponse {
+pub(crate) async fn description(Extension(Description(api)): Extension<Description>) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "application/json")], api)
 }
 
 /// The OpenAPI document, serialized once, since it may be requested often.
 #[derive(Debug, Clone)]
-pub struct Description(pub Bytes);
+pub(crate) struct Description(pub Bytes);
 
 /// The query parameters of a request.
 ///

@@ -44,7 +44,7 @@ use crate::{App, sse};
     BadBody,
     Busy,
 ))]
-pub async fn create(
+pub(crate) async fn create(
     State(app): State<Arc<App>>,
     context: RequestContext,
     Json(request): Json<CreateResponse>,
@@ -318,7 +318,7 @@ impl EventWriter for Writer {
 /// Query parameters for a stored response.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub struct Showing {
+pub(crate) struct Showing {
     /// Must be false or absent, because stored responses can't be streamed.
     stream: Option<bool>,
 }
@@ -331,7 +331,7 @@ pub struct Showing {
         NoResponse,
         BadQuery,
     ))]
-pub async fn show(
+pub(crate) async fn show(
     State(app): State<Arc<App>>,
     context: RequestContext,
     Path(id): Path<String>,
@@ -363,7 +363,7 @@ fn unknown(id: &str) -> ApiError {
         (status = 200, description = "The response was deleted", body = Deleted),
         NoResponse,
     ))]
-pub async fn remove(
+pub(crate) async fn remove(
     State(app): State<Arc<App>>,
     context: RequestContext,
     Path(id): Path<String>,
@@ -385,7 +385,7 @@ pub async fn remove(
         NoResponse,
         BadQuery,
     ))]
-pub async fn input_items(
+pub(crate) async fn input_items(
     State(app): State<Arc<App>>,
     context: RequestContext,
     Path(id): Path<String>,
@@ -410,7 +410,7 @@ pub async fn input_items(
         (status = 400, description = "The response has already ended", body = ErrorResponse),
         NoResponse,
     ))]
-pub async fn cancel(
+pub(crate) async fn cancel(
     State(app): State<Arc<App>>,
     context: RequestContext,
     Path(id): Path<String>,

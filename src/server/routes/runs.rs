@@ -41,7 +41,7 @@ const END_TIME_MAX: Duration = Duration::from_secs(5);
     (status = 404, description = "This server has no band", body = ErrorResponse),
     BadBody,
 ))]
-pub async fn begin(
+pub(crate) async fn begin(
     State(app): State<Arc<App>>,
     context: RequestContext,
     Json(request): Json<CreateRun>,
@@ -92,7 +92,7 @@ fn charging_listener(context: RequestContext) -> RunListener {
     (status = 200, description = "A page of runs", body = RunList),
     BadQuery,
 ))]
-pub async fn list(
+pub(crate) async fn list(
     State(app): State<Arc<App>>,
     context: RequestContext,
     paging: Result<Query<ListRuns>, QueryRejection>,
@@ -123,7 +123,7 @@ pub async fn list(
         (status = 200, description = "The run", body = Run),
         NoRun,
     ))]
-pub async fn show(
+pub(crate) async fn show(
     State(app): State<Arc<App>>,
     context: RequestContext,
     Path(id): Path<String>,
@@ -146,7 +146,7 @@ async fn state(desk: &Desk, id: String) -> Result<RunState, ApiError> {
         (status = 200, description = "The events", body = String, content_type = "text/event-stream"),
         NoRun,
     ))]
-pub async fn events(
+pub(crate) async fn events(
     State(app): State<Arc<App>>,
     context: RequestContext,
     Path(id): Path<String>,
@@ -226,7 +226,7 @@ impl EventFollower {
         (status = 409, description = "The run has already ended, or it runs in another process", body = ErrorResponse),
         NoRun,
     ))]
-pub async fn cancel(
+pub(crate) async fn cancel(
     State(app): State<Arc<App>>,
     context: RequestContext,
     Path(id): Path<String>,
@@ -280,7 +280,7 @@ async fn nothing_to_cancel(desk: &Desk, before: RunState) -> Result<ApiError, Ap
         NoRun,
         BadBody,
     ))]
-pub async fn answer(
+pub(crate) async fn answer(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
     context: RequestContext,
@@ -297,7 +297,7 @@ pub async fn answer(
         (status = 409, description = "The run is done, or still in progress", body = ErrorResponse),
         NoRun,
     ))]
-pub async fn resume(
+pub(crate) async fn resume(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
     context: RequestContext,

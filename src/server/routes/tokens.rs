@@ -23,7 +23,7 @@ use crate::{App, jobs};
     NoModel,
     BadBody,
 ))]
-pub async fn tokenize(
+pub(crate) async fn tokenize(
     State(app): State<Arc<App>>,
     context: RequestContext,
     Json(WithoutGeneration(request)): Json<WithoutGeneration<TokenizeRequest>>,
@@ -83,7 +83,7 @@ fn piece(bytes: &[u8]) -> Piece {
     NoModel,
     BadBody,
 ))]
-pub async fn detokenize(
+pub(crate) async fn detokenize(
     State(app): State<Arc<App>>,
     context: RequestContext,
     Json(WithoutGeneration(request)): Json<WithoutGeneration<DetokenizeRequest>>,
@@ -115,7 +115,7 @@ pub async fn detokenize(
     NoModel,
     BadBody,
 ))]
-pub async fn apply_template(
+pub(crate) async fn apply_template(
     State(app): State<Arc<App>>,
     context: RequestContext,
     Json(WithoutGeneration(request)): Json<WithoutGeneration<TemplateRequest>>,
@@ -131,7 +131,7 @@ pub async fn apply_template(
         BadBody,
     )
 )]
-pub async fn chat_input_tokens(
+pub(crate) async fn chat_input_tokens(
     State(app): State<Arc<App>>,
     context: RequestContext,
     Json(WithoutGeneration(request)): Json<WithoutGeneration<TemplateRequest>>,

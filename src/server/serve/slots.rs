@@ -55,7 +55,7 @@ impl ClientAddress {
 
 /// Why a connection is only in the reserve, with the limit that was reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ConnectionLimit {
+pub(crate) enum ConnectionLimit {
     /// The limit for its address.
     Address(usize),
     /// The limit of the server: all slots are busy.
@@ -82,7 +82,7 @@ impl ConnectionState {
 
 /// A connection as request handlers see it; found in the extensions of each request.
 #[derive(Debug)]
-pub struct Connection {
+pub(crate) struct Connection {
     pub peer: Peer,
     client: ClientAddress,
     over_limit: Mutex<Option<ConnectionLimit>>,
@@ -100,17 +100,17 @@ pub struct Connection {
 
 impl Connection {
     #[must_use]
-    pub fn client(&self) -> ClientAddress {
+    pub(crate) fn client(&self) -> ClientAddress {
         self.client
     }
 
     /// Whether the last API key presented on this connection was right.
     #[must_use]
-    pub fn is_trusted(&self) -> bool {
+    pub(crate) fn is_trusted(&self) -> bool {
         self.trusted.load(Ordering::Relaxed)
     }
 
-    pub fn trust(&self, right: bool) {
+    pub(crate) fn trust(&self, right: bool) {
         self.trusted.store(right, Ordering::Relaxed);
     }
 
@@ -123,7 +123,7 @@ impl Connection {
 
     /// Why the connection is only in the reserve; `None` if it has a regular slot.
     #[must_use]
-    pub fn over_limit(&self) -> Option<ConnectionLimit> {
+    pub(crate) fn over_limit(&self) -> Option<ConnectionLimit> {
         *self.over_limit.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -131,7 +131,7 @@ impl Connection {
     ///
     /// # Errors
     /// Why there is none.
-    pub async fn wait_for_slot(&self, time_max: Duration) -> Result<(), ConnectionLimit> {
+    pub(crate) async fn wait_for_slot(&self, time_max: Duration) -> Result<(), ConnectionLimit> {
         const EVERY: Duration = Duration::from_millis(20);
         let until = tokio::time::Instant::now() + time_max;
         while let Some(over_limit) = self.over_limit() {
@@ -147,7 +147,7 @@ impl Connection {
     }
 
     /// Marks the request as waiting, so that its connection may be closed in favour of others, or as being answered.
-    pub fn set_waiting(&self, is_waiting: bool) {
+    pub(crate) fn set_waiting(&self, is_waiting: bool) {
         self.set_state(if is_waiting { ConnectionState::Body } else { ConnectionState::Answer });
     }
 

@@ -12,10 +12,10 @@ use crate::budget::{BudgetShare, SMALL_BYTES};
 use crate::error::{ApiError, INVALID_REQUEST};
 use crate::layers::RequestContext;
 
-pub use read::BODY_BYTES_MAX;
+pub(crate) use read::BODY_BYTES_MAX;
 
 /// Extractor that reads, checks and parses a JSON body.
-pub struct Json<T>(pub T);
+pub(crate) struct Json<T>(pub T);
 
 impl<T: Body + Send + 'static, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = ApiError;

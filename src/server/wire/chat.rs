@@ -91,11 +91,12 @@ pub struct ChatFields {
 }
 
 /// A message of the conversation. Its fields depend on its role.
-// For the API description only: what is read is a [`ChatMessage`], whose errors name the field.
+// What is read is a [`ChatMessage`], whose errors name the field.
+#[expect(dead_code, reason = "only the API description uses it")]
 #[derive(ToSchema)]
 #[schema(as = ChatMessage)]
 #[serde(untagged)]
-pub enum MessageShape {
+pub(crate) enum MessageShape {
     /// A system, developer or user message.
     Input {
         /// Role of the author.
@@ -216,7 +217,7 @@ impl ChatRequest {
 ///
 /// # Errors
 /// 400 if `continues` and `opens` are both true.
-pub fn rendering(
+pub(crate) fn rendering(
     last: Option<&Message>,
     continues: Option<bool>,
     opens: Option<bool>,
@@ -253,7 +254,7 @@ fn top_logprobs(wanted: Option<bool>, top: Option<u32>) -> Result<Option<u32>, A
 ///
 /// # Errors
 /// 400 with the field that can't be used.
-pub fn read_messages(given: Vec<ChatMessage>) -> Result<Vec<Message>, ApiError> {
+pub(crate) fn read_messages(given: Vec<ChatMessage>) -> Result<Vec<Message>, ApiError> {
     if given.is_empty() {
         return Err(ApiError::invalid("messages", "messages is empty: give at least one message"));
     }

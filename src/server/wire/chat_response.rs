@@ -9,11 +9,11 @@ use super::common::Timings;
 use crate::answer::Finish;
 
 /// Program and version, for OpenAI's `system_fingerprint`, which names what may change answers.
-pub const FINGERPRINT: &str = concat!("bandmaster-", env!("CARGO_PKG_VERSION"));
+pub(crate) const FINGERPRINT: &str = concat!("bandmaster-", env!("CARGO_PKG_VERSION"));
 
 /// A whole chat completion.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct ChatResponse {
+pub(crate) struct ChatResponse {
     /// Id of the completion, `chatcmpl-…`.
     pub id: String,
     /// Object type, always `chat.completion`.
@@ -38,7 +38,7 @@ pub struct ChatResponse {
 
 /// One of the generated answers.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct ChatChoice {
+pub(crate) struct ChatChoice {
     /// Position among the choices, from 0.
     pub index: u32,
     /// Message that the model wrote.
@@ -55,7 +55,7 @@ pub struct ChatChoice {
 /// A message that the model wrote.
 #[derive(Debug, Default, Serialize, ToSchema)]
 #[schema(as = Said)]
-pub struct AssistantMessage {
+pub(crate) struct AssistantMessage {
     /// Role of the author, always `assistant`.
     pub role: &'static str,
     /// Text of the answer; null if it only calls tools.
@@ -73,7 +73,7 @@ pub struct AssistantMessage {
 /// A tool call of an answer.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[schema(as = CallSaid)]
-pub struct AssistantToolCall {
+pub(crate) struct AssistantToolCall {
     /// Id of the call, `call_…`.
     pub id: String,
     /// Type of the tool, always `function`.
@@ -86,7 +86,7 @@ pub struct AssistantToolCall {
 /// A called function and its arguments.
 #[derive(Debug, Clone, Default, Serialize, ToSchema)]
 #[schema(as = FunctionSaid)]
-pub struct AssistantFunction {
+pub(crate) struct AssistantFunction {
     /// Name of the function.
     pub name: String,
     /// Arguments, a JSON object as a string.
@@ -95,7 +95,7 @@ pub struct AssistantFunction {
 
 /// Log-probabilities of an answer's tokens.
 #[derive(Debug, Clone, Default, Serialize, ToSchema)]
-pub struct ChatLogprobs {
+pub(crate) struct ChatLogprobs {
     /// One entry per token.
     pub content: Option<Vec<TokenLogprob>>,
     /// Always null: models here refuse in `content`.
@@ -128,7 +128,7 @@ pub struct TopLogprob {
 
 /// Scores in OpenAI's form; with `as_ids`, tokens are written as `token_id:ID`.
 #[must_use]
-pub fn token_logprobs(model: &LoadedModel, scores: &[Score], as_ids: bool) -> Vec<TokenLogprob> {
+pub(crate) fn token_logprobs(model: &LoadedModel, scores: &[Score], as_ids: bool) -> Vec<TokenLogprob> {
     let text = |id: u32| {
         let bytes = model.tokenizer().decode_bytes(id).to_vec();
         let token =
@@ -155,7 +155,7 @@ pub fn token_logprobs(model: &LoadedModel, scores: &[Score], as_ids: bool) -> Ve
 
 /// A chunk of a streamed chat completion.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct ChatChunk {
+pub(crate) struct ChatChunk {
     /// Id of the completion, the same in all chunks.
     pub id: String,
     /// Object type, always `chat.completion.chunk`.
@@ -182,7 +182,7 @@ pub struct ChatChunk {
 
 /// New piece of one answer.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct ChunkChoice {
+pub(crate) struct ChunkChoice {
     /// Position among the choices, from 0.
     pub index: u32,
     /// New piece of the message.
@@ -199,7 +199,7 @@ pub struct ChunkChoice {
 
 /// New piece of a message.
 #[derive(Debug, Default, Serialize, ToSchema)]
-pub struct Delta {
+pub(crate) struct Delta {
     /// Role of the author, `assistant`, in the first chunk.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub role: Option<&'static str>,
@@ -216,7 +216,7 @@ pub struct Delta {
 
 /// New piece of a tool call.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct CallChunk {
+pub(crate) struct CallChunk {
     /// Position among the answer's calls, from 0.
     pub index: u32,
     /// Id of the call, in its first piece.
@@ -231,7 +231,7 @@ pub struct CallChunk {
 
 /// New piece of a called function.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct FunctionChunk {
+pub(crate) struct FunctionChunk {
     /// Name of the function, in the first piece.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
@@ -241,7 +241,7 @@ pub struct FunctionChunk {
 
 impl AssistantMessage {
     /// Appends a part of the answer.
-    pub fn add(&mut self, part: Part) {
+    pub(crate) fn add(&mut self, part: Part) {
         match part {
             Part::Content(text) => self.content.get_or_insert_default().push_str(&text),
             Part::Reasoning(text) => self.reasoning_content.get_or_insert_default().push_str(&text),
@@ -262,7 +262,7 @@ impl AssistantMessage {
 impl Delta {
     /// Joins parts that arrived together.
     #[must_use]
-    pub fn of(parts: Vec<Part>) -> Self {
+    pub(crate) fn of(parts: Vec<Part>) -> Self {
         let mut delta = Self::default();
         for part in parts {
             match part {

@@ -13,7 +13,7 @@ use crate::usage::Usage;
 /// Largest `n`, the number of answers to one question.
 const CHOICES_MAX: u32 = 128;
 /// Most alternatives to return with the log-probability of a token.
-pub const TOP_LOGPROBS_MAX: u32 = 20;
+pub(crate) const TOP_LOGPROBS_MAX: u32 = 20;
 
 /// Fields shared by chat completions and completions.
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -152,7 +152,7 @@ impl CommonFields {
 ///
 /// # Errors
 /// If the value has another type.
-pub fn count_or_flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+pub(crate) fn count_or_flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged, expecting = "expected a number from 0 to 20")]
     enum CountOrFlag {
@@ -168,7 +168,7 @@ pub fn count_or_flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Optio
 
 /// Durations and rates of prompt and answer, in llama-server's shape.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
-pub struct Timings {
+pub(crate) struct Timings {
     /// Prompt tokens taken from the prefix cache.
     pub cache_n: u64,
     /// Prompt tokens that were computed.

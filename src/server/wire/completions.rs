@@ -138,7 +138,7 @@ impl CompletionRequest {
 
 /// The error for a model without fill-in-the-middle tokens; `field` is the one that needs them.
 #[must_use]
-pub fn no_fill_in_tokens(field: &str, model: &LoadedModel) -> ApiError {
+pub(crate) fn no_fill_in_tokens(field: &str, model: &LoadedModel) -> ApiError {
     let message =
         format!("{field} is not supported by {}: its vocabulary has no fill-in marks", model.name());
     ApiError::unsupported(field, message)
@@ -245,7 +245,7 @@ impl CompletionQuestion {
 
 /// Completions, or a chunk of a stream of them.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct CompletionResponse {
+pub(crate) struct CompletionResponse {
     /// Id of the request's completions, `cmpl-…`.
     pub id: String,
     /// Object type, always `text_completion`.
@@ -269,7 +269,7 @@ pub struct CompletionResponse {
 
 /// A completion of a prompt.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct CompletionChoice {
+pub(crate) struct CompletionChoice {
     /// Number of the completion, from 0. Those of one prompt follow each other.
     pub index: u32,
     /// Text of the completion, after the prompt with `echo`.
@@ -288,7 +288,7 @@ pub struct CompletionChoice {
 
 /// Log-probabilities of tokens, as lists of the same length.
 #[derive(Debug, Clone, Default, Serialize, ToSchema)]
-pub struct CompletionLogprobs {
+pub(crate) struct CompletionLogprobs {
     /// Texts of the tokens, or `token_id:ID` if requested.
     pub tokens: Vec<String>,
     /// Log-probabilities of the tokens; null for the first of an echoed prompt.
@@ -302,7 +302,12 @@ pub struct CompletionLogprobs {
 impl CompletionLogprobs {
     /// Log-probabilities of the next tokens of a text.
     #[must_use]
-    pub fn of(model: &LoadedModel, scores: &[Score], offsets: &mut TokenOffsets, as_ids: bool) -> Self {
+    pub(crate) fn of(
+        model: &LoadedModel,
+        scores: &[Score],
+        offsets: &mut TokenOffsets,
+        as_ids: bool,
+    ) -> Self {
         let mut all = Self::default();
         let text = |id: u32| String::from_utf8_lossy(model.tokenizer().decode_bytes(id)).into_owned();
         let name = |id: u32| if as_ids { format!("token_id:{id}") } else { text(id) };

@@ -16,7 +16,7 @@ const FILES_MAX: usize = 256;
 
 /// A request for the text between a prefix and a suffix.
 #[derive(Debug, ToSchema)]
-pub struct InfillRequest {
+pub(crate) struct InfillRequest {
     /// Sampling parameters and stop conditions.
     #[serde(flatten)]
     pub sampling: SamplingFields,
@@ -34,7 +34,7 @@ impl Body for InfillRequest {
 /// Fields that only `/infill` has.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = InfillAsked)]
-pub struct InfillFields {
+pub(crate) struct InfillFields {
     /// Model id. If omitted, the server uses the first one it was started with, or the only one installed.
     pub model: Option<String>,
     /// Text before the gap.
@@ -60,7 +60,7 @@ pub struct InfillFields {
 
 /// Another file, as context.
 #[derive(Debug, Deserialize, ToSchema)]
-pub struct ExtraFile {
+pub(crate) struct ExtraFile {
     /// Name of the file; `file` by default.
     pub filename: Option<String>,
     /// Content of the file.
@@ -69,7 +69,7 @@ pub struct ExtraFile {
 
 /// A request after its checks.
 #[derive(Debug)]
-pub struct InfillQuestion {
+pub(crate) struct InfillQuestion {
     pub fill: FillIn,
     pub params: SamplingParams,
     /// Fields of the answer to return; `None` returns all.
@@ -81,7 +81,7 @@ impl InfillRequest {
     ///
     /// # Errors
     /// 400 with the field that can't be used.
-    pub fn question(self) -> Result<InfillQuestion, ApiError> {
+    pub(crate) fn question(self) -> Result<InfillQuestion, ApiError> {
         let Self { sampling, own } = self;
         let files = own.input_extra.unwrap_or_default();
         if files.len() > FILES_MAX {
@@ -109,7 +109,7 @@ impl InfillRequest {
 
 /// The text in the gap. In a stream: its next piece, and at the end the other fields.
 #[derive(Debug, Default, Serialize, ToSchema)]
-pub struct InfillResponse {
+pub(crate) struct InfillResponse {
     /// Always 0: there is one answer.
     pub index: u32,
     /// Text in the gap; in a stream, its next piece.
@@ -125,7 +125,7 @@ pub struct InfillResponse {
 
 /// Fields that are known at the end of the answer.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct InfillEnd {
+pub(crate) struct InfillEnd {
     /// Id of the model that answered.
     pub model: String,
     /// Number of generated tokens.
@@ -146,7 +146,7 @@ pub struct InfillEnd {
 
 /// Settings that applied to the request.
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
-pub struct InfillSettings {
+pub(crate) struct InfillSettings {
     /// Context length: maximum number of tokens in prompt and answer together.
     pub n_ctx: usize,
     /// Maximum number of tokens to generate; -1 means as many as fit the context.
@@ -157,7 +157,7 @@ pub struct InfillSettings {
 
 /// Why the answer ended, in llama-server's terms.
 #[must_use]
-pub fn stop_type(finish: Finish) -> &'static str {
+pub(crate) fn stop_type(finish: Finish) -> &'static str {
     match finish {
         Finish::Length => "limit",
         Finish::Stop | Finish::ToolCalls => "eos",
@@ -167,7 +167,7 @@ pub fn stop_type(finish: Finish) -> &'static str {
 impl InfillResponse {
     /// The JSON to send: all fields, or those in `fields`, under the names by which they were requested.
     #[must_use]
-    pub fn json(&self, fields: Option<&[String]>) -> Value {
+    pub(crate) fn json(&self, fields: Option<&[String]>) -> Value {
         let whole = serde_json::to_value(self).unwrap_or_default();
         let Some(fields) = fields else { return whole };
         let found = |field: &String| {

@@ -11,7 +11,7 @@ use crate::error::ApiError;
 /// A request to start a run.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = RunAsked)]
-pub struct CreateRun {
+pub(crate) struct CreateRun {
     /// What the run is to achieve, in natural language.
     #[schema(min_length = 1)]
     pub goal: String,
@@ -28,7 +28,7 @@ pub struct CreateRun {
 /// A text that comes with a goal.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = FileGiven)]
-pub struct RunFile {
+pub(crate) struct RunFile {
     /// Name of the text, such as a file name.
     pub name: String,
     /// Content of the text, also accepted as `content`.
@@ -39,7 +39,7 @@ pub struct RunFile {
 /// Limits of a run. Reaching one ends the run with the best answer so far.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[schema(as = BudgetGiven)]
-pub struct RunBudget {
+pub(crate) struct RunBudget {
     /// Maximum number of tokens: prompt tokens not taken from the cache, and generated tokens.
     #[schema(minimum = 1)]
     pub tokens: Option<u64>,
@@ -51,7 +51,7 @@ pub struct RunBudget {
 /// An answer to a run's question.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = AnswerGiven)]
-pub struct RunAnswer {
+pub(crate) struct RunAnswer {
     /// Text of the answer.
     #[schema(min_length = 1)]
     pub text: String,
@@ -62,7 +62,7 @@ impl CreateRun {
     ///
     /// # Errors
     /// 400 with the field that can't be used.
-    pub fn request(self) -> Result<RunRequest, ApiError> {
+    pub(crate) fn request(self) -> Result<RunRequest, ApiError> {
         let goal = self.goal.trim();
         if goal.is_empty() {
             return Err(ApiError::invalid("goal", "goal is empty: describe the task"));
@@ -100,7 +100,7 @@ impl RunBudget {
 
 /// The state of a run.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Run {
+pub(crate) struct Run {
     /// Object type, always `run`.
     pub object: &'static str,
     /// Id of the run that this one repeats, because its question was answered or it was resumed.
@@ -119,7 +119,7 @@ const LIMIT_MAX: u32 = 1000;
 /// Which page of the list of runs to return.
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub struct ListRuns {
+pub(crate) struct ListRuns {
     /// Return runs that began before the one with this id. For the next page, pass `last_id`.
     pub after: Option<String>,
     /// Maximum number of runs to return; 100 by default.
@@ -132,7 +132,7 @@ impl ListRuns {
     ///
     /// # Errors
     /// 400 if it is out of range.
-    pub fn limit(&self) -> Result<usize, ApiError> {
+    pub(crate) fn limit(&self) -> Result<usize, ApiError> {
         let limit = self.limit.unwrap_or(LIMIT);
         if !(1..=LIMIT_MAX).contains(&limit) {
             let message = format!("limit is {limit}: it must be between 1 and {LIMIT_MAX}");
@@ -144,7 +144,7 @@ impl ListRuns {
 
 /// A page of runs, latest first.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct RunList {
+pub(crate) struct RunList {
     /// Object type, always `list`.
     pub object: &'static str,
     /// Runs of this page.
@@ -158,7 +158,7 @@ pub struct RunList {
 /// A run in a list.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = RunListed)]
-pub struct RunSummary {
+pub(crate) struct RunSummary {
     /// Id of the run.
     pub id: String,
     /// Object type, always `run`.
@@ -178,7 +178,7 @@ pub struct RunSummary {
 
 /// A recorded event, as `bandmaster run --events` writes it.
 #[must_use]
-pub fn event_json(event: &Event) -> Value {
+pub(crate) fn event_json(event: &Event) -> Value {
     let mut object = Map::new();
     object.insert("seq".to_owned(), event.seq.into());
     object.insert("ms".to_owned(), event.ms.into());

@@ -12,9 +12,9 @@ use crate::answer::SamplingParams;
 use crate::error::ApiError;
 
 /// Stop sequences of one request. A body with more is refused before it is parsed.
-pub const STOPS_MAX: usize = 16;
+pub(crate) const STOPS_MAX: usize = 16;
 /// Stop tokens of one request. A body with more is refused in the same way.
-pub const STOP_TOKENS_MAX: usize = 128;
+pub(crate) const STOP_TOKENS_MAX: usize = 128;
 
 /// One stop sequence or several.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, ToSchema)]
@@ -230,7 +230,9 @@ pub enum TokenLimit {
 ///
 /// # Errors
 /// 400 for a number below -1.
-pub fn token_limit(fields: &[(&'static str, Option<i64>)]) -> Result<(TokenLimit, &'static str), ApiError> {
+pub(crate) fn token_limit(
+    fields: &[(&'static str, Option<i64>)],
+) -> Result<(TokenLimit, &'static str), ApiError> {
     let given = fields.iter().find_map(|&(name, tokens)| Some((name, tokens?)));
     let Some((name, tokens)) = given else { return Ok((TokenLimit::Unset, "max_tokens")) };
     match tokens {

@@ -14,7 +14,7 @@ use crate::prompt_size::PromptSize;
 
 /// A text or conversation to tokenize: exactly one of `content`, `prompt` and `messages`.
 #[derive(Debug, Default, Deserialize, ToSchema)]
-pub struct TokenizeRequest {
+pub(crate) struct TokenizeRequest {
     /// Model id. If omitted, the server uses the first one it was started with, or the only one installed.
     #[schema(required = true, value_type = String)]
     pub model: Option<String>,
@@ -48,7 +48,7 @@ pub struct TokenizeRequest {
 
 /// What is to be tokenized.
 #[derive(Debug)]
-pub enum TokenizeInput {
+pub(crate) enum TokenizeInput {
     Text {
         text: String,
         /// Whether text that spells a control token becomes that token.
@@ -64,7 +64,7 @@ impl TokenizeInput {
     ///
     /// # Errors
     /// 400 or 413 with the field and the limit.
-    pub fn check(&self) -> Result<usize, ApiError> {
+    pub(crate) fn check(&self) -> Result<usize, ApiError> {
         match self {
             Self::Text { text, .. } => jobs::check_size("content", text.len()).map(|()| text.len()),
             Self::Conversation(conversation) => conversation.check(),
@@ -74,7 +74,7 @@ impl TokenizeInput {
 
 /// A conversation that is rendered but not answered.
 #[derive(Debug)]
-pub struct Conversation {
+pub(crate) struct Conversation {
     pub messages: Vec<Message>,
     pub tools: Vec<Tool>,
     pub rendering: Rendering,
@@ -85,7 +85,7 @@ impl Conversation {
     ///
     /// # Errors
     /// 400 or 413 with the field and the limit.
-    pub fn check(&self) -> Result<usize, ApiError> {
+    pub(crate) fn check(&self) -> Result<usize, ApiError> {
         PromptSize::of(&self.messages, &self.tools, &self.rendering.variables).check_without_model()
     }
 
@@ -109,7 +109,7 @@ impl TokenizeRequest {
     ///
     /// # Errors
     /// 400 if none or several of `content`, `prompt` and `messages` are given.
-    pub fn input(self) -> Result<TokenizeInput, ApiError> {
+    pub(crate) fn input(self) -> Result<TokenizeInput, ApiError> {
         let add_special = self.add_special_tokens.or(self.add_special);
         let parse_special = self.parse_special.unwrap_or(true);
         match (self.content, self.prompt, self.messages) {
@@ -136,7 +136,7 @@ impl TokenizeRequest {
 
 /// Tokens of a text or a conversation.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct TokenizeResponse {
+pub(crate) struct TokenizeResponse {
     /// Token ids, with texts if `with_pieces` was set.
     pub tokens: Vec<TokenOutput>,
     /// Length of the list `tokens`.
@@ -152,7 +152,7 @@ pub struct TokenizeResponse {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = TokenTold)]
 #[serde(untagged)]
-pub enum TokenOutput {
+pub(crate) enum TokenOutput {
     /// Id of the token.
     Id(u32),
     /// Id and text of the token.
@@ -167,7 +167,7 @@ pub enum TokenOutput {
 /// Text or bytes of a token.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
-pub enum Piece {
+pub(crate) enum Piece {
     /// Text of the token.
     Text(String),
     /// Bytes that are not whole characters.
@@ -176,7 +176,7 @@ pub enum Piece {
 
 /// Token ids to turn into text.
 #[derive(Debug, Deserialize, ToSchema)]
-pub struct DetokenizeRequest {
+pub(crate) struct DetokenizeRequest {
     /// Model id. If omitted, the server uses the first one it was started with, or the only one installed.
     #[schema(required = true, value_type = String)]
     pub model: Option<String>,
@@ -186,7 +186,7 @@ pub struct DetokenizeRequest {
 
 /// Text of the tokens, control tokens included.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct DetokenizeResponse {
+pub(crate) struct DetokenizeResponse {
     /// Text of the tokens.
     pub content: String,
     /// The same text, under vLLM's name.
@@ -195,7 +195,7 @@ pub struct DetokenizeResponse {
 
 /// A conversation to render as a prompt.
 #[derive(Debug, Deserialize, ToSchema)]
-pub struct TemplateRequest {
+pub(crate) struct TemplateRequest {
     /// Model id. If omitted, the server uses the first one it was started with, or the only one installed.
     #[schema(required = true, value_type = String)]
     pub model: Option<String>,
@@ -221,7 +221,7 @@ impl TemplateRequest {
     ///
     /// # Errors
     /// 400 with the field that can't be used.
-    pub fn conversation(self) -> Result<Conversation, ApiError> {
+    pub(crate) fn conversation(self) -> Result<Conversation, ApiError> {
         let mut variables = self.chat_template_kwargs.unwrap_or_default();
         variables.extend(self.documents.map(|documents| ("documents".to_owned(), documents)));
         Conversation::read(
@@ -236,14 +236,14 @@ impl TemplateRequest {
 
 /// Length of a conversation's prompt.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct InputTokens {
+pub(crate) struct InputTokens {
     /// Tokens of the prompt, including those that open the turn of the answer.
     pub input_tokens: usize,
 }
 
 /// The prompt, up to where the answer begins.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct TemplateResponse {
+pub(crate) struct TemplateResponse {
     /// Text of the prompt.
     pub prompt: String,
 }

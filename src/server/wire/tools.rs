@@ -9,7 +9,7 @@ use super::fields::NameOr;
 use crate::error::ApiError;
 
 /// Tools of one request. A body with more is refused before it is parsed.
-pub const TOOLS_MAX: usize = 128;
+pub(crate) const TOOLS_MAX: usize = 128;
 
 /// A tool call of an earlier answer.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -83,7 +83,7 @@ pub struct FunctionInput {
 }
 
 /// `none`, `auto`, `required`, or a function.
-pub type ToolChoiceInput = NameOr<NamedTool>;
+pub(crate) type ToolChoiceInput = NameOr<NamedTool>;
 
 /// The function that must be called.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, ToSchema)]
@@ -109,7 +109,7 @@ pub struct NamedFunction {
 ///
 /// # Errors
 /// 400 with the field of the one that can't be used.
-pub fn tools(given: Vec<ToolInput>) -> Result<Vec<Tool>, ApiError> {
+pub(crate) fn tools(given: Vec<ToolInput>) -> Result<Vec<Tool>, ApiError> {
     let mut tools: Vec<Tool> = Vec::with_capacity(given.len());
     for (at, tool) in given.into_iter().enumerate() {
         let field = format!("tools[{at}]");
@@ -137,7 +137,7 @@ pub fn tools(given: Vec<ToolInput>) -> Result<Vec<Tool>, ApiError> {
 ///
 /// # Errors
 /// 400 with the field.
-pub fn named_tool(field: &str, function: FunctionInput, others: &[Tool]) -> Result<Tool, ApiError> {
+pub(crate) fn named_tool(field: &str, function: FunctionInput, others: &[Tool]) -> Result<Tool, ApiError> {
     let name = function.name;
     let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
     if name.is_empty() || name.len() > 64 || !name.chars().all(is_name) {
@@ -167,7 +167,7 @@ pub fn named_tool(field: &str, function: FunctionInput, others: &[Tool]) -> Resu
 ///
 /// # Errors
 /// 400 for an unknown choice, and for a tool that isn't there.
-pub fn choice(given: Option<ToolChoiceInput>, tools: &[Tool]) -> Result<ToolChoice, ApiError> {
+pub(crate) fn choice(given: Option<ToolChoiceInput>, tools: &[Tool]) -> Result<ToolChoice, ApiError> {
     let choice = match given {
         None => choice_of_mode("auto", tools)?,
         Some(NameOr::Name(mode)) => choice_of_mode(&mode, tools)?,
@@ -196,7 +196,7 @@ pub fn choice(given: Option<ToolChoiceInput>, tools: &[Tool]) -> Result<ToolChoi
 ///
 /// # Errors
 /// 400 for an unknown mode.
-pub fn choice_of_mode(mode: &str, tools: &[Tool]) -> Result<ToolChoice, ApiError> {
+pub(crate) fn choice_of_mode(mode: &str, tools: &[Tool]) -> Result<ToolChoice, ApiError> {
     match mode {
         "none" => Ok(ToolChoice::None),
         "auto" if tools.is_empty() => Ok(ToolChoice::None),
@@ -208,7 +208,7 @@ pub fn choice_of_mode(mode: &str, tools: &[Tool]) -> Result<ToolChoice, ApiError
 
 /// The error for a `tool_choice` that is neither a mode nor a function.
 #[must_use]
-pub fn unknown_choice(choice: &str) -> ApiError {
+pub(crate) fn unknown_choice(choice: &str) -> ApiError {
     let message = format!("tool_choice is {choice:?}: it must be none, auto, required or a function");
     ApiError::invalid("tool_choice", message)
 }
@@ -217,7 +217,7 @@ pub fn unknown_choice(choice: &str) -> ApiError {
 ///
 /// # Errors
 /// 400 with the field.
-pub fn check_choice(choice: &ToolChoice, tools: &[Tool]) -> Result<(), ApiError> {
+pub(crate) fn check_choice(choice: &ToolChoice, tools: &[Tool]) -> Result<(), ApiError> {
     match choice {
         ToolChoice::Required if tools.is_empty() => {
             Err(ApiError::invalid("tool_choice", "tool_choice is required, but there are no tools"))
@@ -236,7 +236,7 @@ const ARGUMENT_VALUES_MAX: usize = 20_000;
 
 /// Parses arguments that a model wrote. What isn't JSON, or has more values than any call needs, stays text.
 #[must_use]
-pub fn read_arguments(text: String) -> Value {
+pub(crate) fn read_arguments(text: String) -> Value {
     if text.trim().is_empty() {
         return Value::Object(Map::new());
     }

@@ -18,7 +18,7 @@ use crate::budget::{BudgetShare, SMALL_BYTES};
 use crate::error::{ApiError, INVALID_REQUEST};
 
 /// Largest body, unpacked. A prompt of a million tokens has some 5 MB.
-pub const BODY_BYTES_MAX: usize = 32 << 20;
+pub(crate) const BODY_BYTES_MAX: usize = 32 << 20;
 /// A body must be complete within this time.
 const BODY_TIME_MAX: Duration = Duration::from_secs(60);
 /// While others wait for the memory that a body holds, it must arrive at least this fast, after `PACE_AFTER`.
@@ -33,7 +33,7 @@ const COMPRESSED_CHUNK_BYTES: usize = 1 << 10;
 
 /// A body that was read to its end.
 #[derive(Debug)]
-pub struct ReadBody {
+pub(crate) struct ReadBody {
     /// The body, unpacked if it was packed.
     pub bytes: Vec<u8>,
     /// Number of values in its JSON, field names included.
@@ -46,7 +46,7 @@ pub struct ReadBody {
 ///
 /// # Errors
 /// 400, 408, 413 or 415 for a body that is refused; 503 if there is no room for it.
-pub async fn read(request: Request) -> Result<ReadBody, ApiError> {
+pub(crate) async fn read(request: Request) -> Result<ReadBody, ApiError> {
     let (head, body) = request.into_parts();
     let mut body = body.into_data_stream();
     let read = tokio::time::timeout(BODY_TIME_MAX, read_limited(&head.headers, &mut body)).await;

@@ -12,9 +12,9 @@ use crate::wire::sampling::{STOP_TOKENS_MAX, STOPS_MAX};
 use crate::wire::tools::TOOLS_MAX;
 
 /// Maximum number of values in a body, field names included. A prompt of a million token ids fits.
-pub const VALUES_MAX: usize = 1_200_000;
+pub(crate) const VALUES_MAX: usize = 1_200_000;
 /// Maximum depth of nested lists and objects.
-pub const DEPTH_MAX: usize = 127;
+pub(crate) const DEPTH_MAX: usize = 127;
 /// Bytes that are kept of a field's name. No field with a limit has a longer one.
 const NAME_BYTES_MAX: usize = 24;
 /// Stands for a character that no name of a field with a limit contains.
@@ -45,7 +45,7 @@ const LIMITS: &[(&[&str], usize)] = &[
 
 /// Scans a body chunk by chunk.
 #[derive(Debug, Default)]
-pub struct Scan {
+pub(crate) struct Scan {
     /// Lists and objects that are open, outermost first.
     open: Vec<Container>,
     /// Name of the field whose value comes next.
@@ -103,7 +103,7 @@ impl Name {
 
 impl Scan {
     /// Number of values so far.
-    pub fn values(&self) -> usize {
+    pub(crate) fn values(&self) -> usize {
         self.values
     }
 
@@ -111,7 +111,7 @@ impl Scan {
     ///
     /// # Errors
     /// 400 or 413 naming what there is too much of, and the limit.
-    pub fn push(&mut self, part: &[u8]) -> Result<(), ApiError> {
+    pub(crate) fn push(&mut self, part: &[u8]) -> Result<(), ApiError> {
         let mut at = 0;
         while let Some(&byte) = part.get(at) {
             at += 1;

@@ -42,7 +42,7 @@ impl<T: DeserializeOwned> Body for T {
 /// A body for which nothing is generated: what it holds is only rendered, counted or stored. Clients send the body of a
 /// chat request here, so fields that would change only the answer are accepted and reported.
 #[derive(Debug)]
-pub struct WithoutGeneration<T>(pub T);
+pub(crate) struct WithoutGeneration<T>(pub T);
 
 impl<T: DeserializeOwned> Body for WithoutGeneration<T> {
     fn read(fields: &mut Fields) -> Result<Self, ApiError> {
@@ -53,7 +53,7 @@ impl<T: DeserializeOwned> Body for WithoutGeneration<T> {
 
 /// A body whose texts become vectors. Fields that would change only generated text are accepted and reported.
 #[derive(Debug)]
-pub struct ForEmbeddings<T>(pub T);
+pub(crate) struct ForEmbeddings<T>(pub T);
 
 impl<T: DeserializeOwned> Body for ForEmbeddings<T> {
     fn read(fields: &mut Fields) -> Result<Self, ApiError> {
@@ -64,7 +64,7 @@ impl<T: DeserializeOwned> Body for ForEmbeddings<T> {
 
 /// Whether a value is `false`, 0, null, or an empty text, list or object.
 #[must_use]
-pub fn is_empty(value: &Value) -> bool {
+pub(crate) fn is_empty(value: &Value) -> bool {
     unsupported::empty(value)
 }
 
@@ -197,7 +197,7 @@ fn without_nulls(value: &mut Value) {
 }
 
 /// Reads only objects: serde would read a struct from a list as well.
-pub fn object<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(
+pub(crate) fn object<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
     Option::<Object<T>>::deserialize(deserializer).map(|found| found.map(|Object(value)| value))
@@ -262,7 +262,7 @@ impl<'de, T: Deserialize<'de>> NameOr<T> {
 }
 
 /// The value of a field that is kept as it is, with everything inside it.
-pub type Free = Map<String, Value>;
+pub(crate) type Free = Map<String, Value>;
 
 /// Path of a field, such as `messages[].name`.
 fn name(path: &Path<'_>) -> String {

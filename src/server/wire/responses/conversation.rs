@@ -9,12 +9,12 @@ use super::Metadata;
 use super::items::InputItem;
 
 /// Items of one request. A body with more is refused before it is parsed.
-pub const ITEMS_MAX: usize = 20;
+pub(crate) const ITEMS_MAX: usize = 20;
 
 /// A request to create a conversation.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = ConversationAsked)]
-pub struct CreateConversation {
+pub(crate) struct CreateConversation {
     /// Items that the conversation starts with.
     #[schema(max_items = 20)]
     pub items: Option<Vec<InputItem>>,
@@ -25,7 +25,7 @@ pub struct CreateConversation {
 /// New metadata for a conversation.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = ConversationNoted)]
-pub struct UpdateConversation {
+pub(crate) struct UpdateConversation {
     /// New metadata, which replaces all of the old. Without it the old stays.
     pub metadata: Option<Metadata>,
 }
@@ -33,7 +33,7 @@ pub struct UpdateConversation {
 /// Items to append to a conversation.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = ItemsGiven)]
-pub struct AppendItems {
+pub(crate) struct AppendItems {
     /// The items, in order.
     #[schema(max_items = 20)]
     pub items: Vec<InputItem>,
@@ -41,7 +41,7 @@ pub struct AppendItems {
 
 /// A conversation, without its items.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Conversation {
+pub(crate) struct Conversation {
     /// Id of the conversation, `conv_…`.
     pub id: String,
     /// Object type, always `conversation`.

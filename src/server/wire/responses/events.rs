@@ -19,7 +19,7 @@ use crate::wire::{new_id, unix_seconds};
 
 /// An event of a streamed response.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
-pub struct ResponseEvent {
+pub(crate) struct ResponseEvent {
     /// Type of the event, such as `response.created` or `response.output_text.delta`.
     #[serde(rename = "type")]
     pub name: &'static str,
@@ -33,7 +33,7 @@ pub struct ResponseEvent {
 /// Fields of an event that depend on its type.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[serde(untagged)]
-pub enum EventBody {
+pub(crate) enum EventBody {
     /// The response so far, or at its end.
     Response {
         /// The response as it stands.
@@ -109,7 +109,7 @@ pub enum EventBody {
 
 /// A response whose answer is still arriving.
 #[derive(Debug, Clone)]
-pub struct ResponseBuilder {
+pub(crate) struct ResponseBuilder {
     response: Response,
     sequence: u64,
     open: Option<OpenItem>,
@@ -176,19 +176,19 @@ impl OpenItem {
 impl ResponseBuilder {
     /// Starts with a response that has no output.
     #[must_use]
-    pub fn new(response: Response) -> Self {
+    pub(crate) fn new(response: Response) -> Self {
         Self { response, sequence: 0, open: None, pending_logprobs: Vec::new(), events: Vec::new() }
     }
 
     /// The first events, sent before there is any output.
-    pub fn opening(&mut self) -> Vec<ResponseEvent> {
+    pub(crate) fn opening(&mut self) -> Vec<ResponseEvent> {
         self.push_response("response.created");
         self.push_response("response.in_progress");
         mem::take(&mut self.events)
     }
 
     /// Adds parts of the answer, with log-probabilities if requested. Returns the new events.
-    pub fn push(&mut self, parts: Vec<Part>, scores: Vec<TokenLogprob>) -> Vec<ResponseEvent> {
+    pub(crate) fn push(&mut self, parts: Vec<Part>, scores: Vec<TokenLogprob>) -> Vec<ResponseEvent> {
         self.pending_logprobs.extend(scores);
         for part in parts {
             match part {
@@ -212,7 +212,7 @@ impl ResponseBuilder {
     }
 
     /// Ends the answer. The response is then final; [`ResponseBuilder::final_event`] gives the event that says so.
-    pub fn end(&mut self, finish: Finish, usage: Usage) -> Vec<ResponseEvent> {
+    pub(crate) fn end(&mut self, finish: Finish, usage: Usage) -> Vec<ResponseEvent> {
         if self.response.output.is_empty() && self.open.is_none() {
             // Clients that look for the answer's text find one, empty.
             self.begin(Kind::Message);
@@ -231,7 +231,7 @@ impl ResponseBuilder {
     }
 
     /// Ends an answer that failed.
-    pub fn fail(&mut self, error: &ApiError) -> Vec<ResponseEvent> {
+    pub(crate) fn fail(&mut self, error: &ApiError) -> Vec<ResponseEvent> {
         self.close(ItemStatus::Incomplete);
         self.response.status = ResponseStatus::Failed;
         self.response.error = Some(ResponseError::from(error));
@@ -240,7 +240,7 @@ impl ResponseBuilder {
     }
 
     /// The last event, with the final response.
-    pub fn final_event(&mut self) -> Vec<ResponseEvent> {
+    pub(crate) fn final_event(&mut self) -> Vec<ResponseEvent> {
         self.push_response(match self.response.status {
             ResponseStatus::Failed => "response.failed",
             ResponseStatus::Incomplete => "response.incomplete",
@@ -250,27 +250,22 @@ impl ResponseBuilder {
     }
 
     #[must_use]
-    pub fn response(&self) -> &Response {
+    pub(crate) fn response(&self) -> &Response {
         &self.response
     }
 
-    #[must_use]
-    pub fn has_ended(&self) -> bool {
-        self.response.status != ResponseStatus::InProgress
-    }
-
     /// Records that the response could not be stored.
-    pub fn mark_not_stored(&mut self) {
+    pub(crate) fn mark_not_stored(&mut self) {
         self.response.store = false;
     }
 
     /// Records that the answer could not be appended to its conversation.
-    pub fn mark_not_appended(&mut self) {
+    pub(crate) fn mark_not_appended(&mut self) {
         self.response.conversation = None;
     }
 
     #[must_use]
-    pub fn into_response(self) -> Response {
+    pub(crate) fn into_response(self) -> Response {
         self.response
     }
 

@@ -427,7 +427,7 @@ impl Item {
 ///
 /// # Errors
 /// 400 if there are no items.
-pub fn messages(instructions: Option<&str>, items: &[InputItem]) -> Result<Vec<Message>, ApiError> {
+pub(crate) fn messages(instructions: Option<&str>, items: &[InputItem]) -> Result<Vec<Message>, ApiError> {
     if items.is_empty() {
         return Err(ApiError::invalid("input", "input is missing: give at least one item"));
     }
@@ -481,7 +481,7 @@ fn add_message(messages: &mut Vec<Message>, role: ItemRole, text: String) {
 /// Which page of a list to return.
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub struct Paging {
+pub(crate) struct Paging {
     /// Return items after the one with this id.
     pub after: Option<String>,
     /// Maximum number of items to return; 20 by default.
@@ -495,7 +495,7 @@ pub struct Paging {
 /// Order of a list of items.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Order {
+pub(crate) enum Order {
     /// Oldest items come first.
     Asc,
     /// Latest items come first.
@@ -504,7 +504,7 @@ pub enum Order {
 
 /// A page of a list of items.
 #[derive(Debug, PartialEq, Serialize, ToSchema)]
-pub struct ItemList {
+pub(crate) struct ItemList {
     /// Object type, always `list`.
     pub object: &'static str,
     /// Items of this page.
@@ -521,7 +521,7 @@ pub struct ItemList {
 impl ItemList {
     /// A page of all these items.
     #[must_use]
-    pub fn all(items: Vec<KeptItem>) -> Self {
+    pub(crate) fn all(items: Vec<KeptItem>) -> Self {
         let id = |item: Option<&KeptItem>| item.map(|item| item.id.clone()).unwrap_or_default();
         Self {
             object: "list",
@@ -536,7 +536,7 @@ impl ItemList {
     ///
     /// # Errors
     /// 400 with the parameter that is wrong.
-    pub fn page(mut items: Vec<KeptItem>, paging: &Paging) -> Result<Self, ApiError> {
+    pub(crate) fn page(mut items: Vec<KeptItem>, paging: &Paging) -> Result<Self, ApiError> {
         const LIMIT: u32 = 20;
         const LIMIT_MAX: u32 = 100;
         let limit = paging.limit.unwrap_or(LIMIT);

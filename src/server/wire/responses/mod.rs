@@ -1,12 +1,12 @@
 //! `/v1/responses` and `/v1/conversations`: request bodies, the items of a conversation, and how answers are written,
 //! whole and as events. Who answers is not known here, nor where conversations are stored.
 
-pub mod conversation;
-pub mod events;
-pub mod items;
-pub mod object;
-pub mod request;
-pub mod settings;
+pub(crate) mod conversation;
+pub(crate) mod events;
+pub(crate) mod items;
+pub(crate) mod object;
+pub(crate) mod request;
+pub(crate) mod settings;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,7 +21,7 @@ use super::fields::NameOr;
 use crate::error::ApiError;
 
 /// Pairs of strings that a client attaches. They are returned, never interpreted.
-pub type Metadata = BTreeMap<String, String>;
+pub(crate) type Metadata = BTreeMap<String, String>;
 
 const METADATA_ENTRIES_MAX: usize = 16;
 const METADATA_NAME_CHARS_MAX: usize = 64;
@@ -31,7 +31,7 @@ const METADATA_VALUE_CHARS_MAX: usize = 512;
 ///
 /// # Errors
 /// 400 for metadata beyond those limits.
-pub fn check_metadata(given: Option<Metadata>) -> Result<Metadata, ApiError> {
+pub(crate) fn check_metadata(given: Option<Metadata>) -> Result<Metadata, ApiError> {
     let metadata = given.unwrap_or_default();
     let refuse = |what: String| Err(ApiError::invalid("metadata", format!("metadata {what}")));
     if metadata.len() > METADATA_ENTRIES_MAX {

@@ -194,7 +194,7 @@ impl From<&ApiError> for ResponseError {
 
 /// Confirms that an object was deleted.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Deleted {
+pub(crate) struct Deleted {
     /// Id of the deleted object.
     pub id: String,
     /// Object type, `response` or `conversation.deleted`.

@@ -128,7 +128,7 @@ pub struct ResponseFields {
 }
 
 /// A conversation's id, or an object with it.
-pub type ConversationField = NameOr<ConversationRef>;
+pub(crate) type ConversationField = NameOr<ConversationRef>;
 
 /// Options for a streamed response.
 #[derive(Debug, Deserialize, ToSchema)]
